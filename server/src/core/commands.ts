@@ -1,0 +1,145 @@
+/**
+ * Everything that can happen to the lock table. The order of these commands is the whole history:
+ * a table that applies the same commands in the same order is the same table.
+ *
+ * Two kinds of sender: clients, whose commands carry the *attach number* of the connection they came
+ * on, and the broker's own timers, whose commands are proposals that carry what they judged. The
+ * table does not act on either if it has moved on meanwhile.
+ */
+import type { LockMode } from '@holdfast/shared'
+
+interface Base {
+  /** The submitter's wall time, in ms since 1970: opaque here, shown to people as "since". */
+  readonly at: number
+}
+
+/** From a client, on the connection that the session was attached to as number `attach`. */
+interface FromSession extends Base {
+  readonly session: string
+  readonly attach: number
+}
+
+/** Limits that a session lives under; in the command, so that every replica judges alike. */
+export interface SessionLimits {
+  /** Held and waiting together. */
+  readonly locks: number
+  /** Stored answers that the client has not acknowledged. */
+  readonly answers: number
+  /** Requests in the queue that this session's request would join. */
+  readonly waitersPerKey: number
+}
+
+/** The next fence is above this. The first command of a broker's life. */
+export interface RaiseFence extends Base {
+  readonly type: 'raise'
+  readonly fence: number
+}
+
+export interface OpenSession extends Base {
+  readonly type: 'open'
+  /** Names the hello that asks, for whoever waits for its outcome. */
+  readonly attempt: string
+  readonly session: string
+  /** Who authenticated; a resume must be by the same. */
+  readonly principal: string
+  readonly name: string | undefined
+  /** Lease, in ms. */
+  readonly ttl: number
+  /** In ms; 0 for a session that ends with its connection and cannot be resumed. */
+  readonly grace: number
+  /** Hash of the resume secret; undefined without a grace. */
+  readonly secret: string | undefined
+  readonly limits: SessionLimits
+}
+
+export interface ResumeSession extends Base {
+  readonly type: 'resume'
+  readonly attempt: string
+  readonly session: string
+  readonly principal: string
+  /** Hash of the secret that the client presented. */
+  readonly proof: string
+  /** Hash of the secret for next time. */
+  readonly secret: string
+}
+
+/** The connection is gone. A session without a grace ends, unless it is kept for its lease. */
+export interface SuspendSession extends FromSession {
+  readonly type: 'suspend'
+  /** The broker cut the connection itself: the client may not know, so its locks outlast its lease. */
+  readonly keep: boolean
+}
+
+/** A goodbye, or a proposal of the broker that has waited long enough. */
+export interface EndSession extends FromSession {
+  readonly type: 'end'
+  readonly reason: EndReason
+}
+
+export type EndReason = 'goodbye' | 'expired' | 'dropped' | 'shutdown'
+
+export interface RequestLock extends FromSession {
+  readonly type: 'lock'
+  readonly id: number
+  readonly key: string
+  readonly mode: LockMode
+  readonly ttl: number | undefined
+  /** In ms; 0 does not wait, undefined waits for ever. */
+  readonly timeout: number | undefined
+  readonly steal: boolean
+  /** JSON text. */
+  readonly metadata: string | undefined
+}
+
+export interface Unlock extends FromSession {
+  readonly type: 'unlock'
+  readonly id: number
+  readonly fence: number
+}
+
+export interface Refresh extends FromSession {
+  readonly type: 'refresh'
+  readonly id: number
+  readonly fence: number
+  readonly ttl: number | undefined
+}
+
+export interface CancelRequest extends FromSession {
+  readonly type: 'cancel'
+  readonly request: number
+}
+
+/** The client has these answers: forget them. */
+export interface AcknowledgeAnswers extends FromSession {
+  readonly type: 'ack'
+  readonly ids: readonly number[]
+}
+
+/** Proposal: this request has waited as long as it wanted to. */
+export interface TimeOutRequest extends Base {
+  readonly type: 'timeout'
+  readonly session: string
+  readonly request: number
+}
+
+/** Proposal: this lock's ttl, as it was in this generation, has run out. */
+export interface ExpireLock extends Base {
+  readonly type: 'expire'
+  readonly session: string
+  readonly fence: number
+  readonly generation: number
+}
+
+export type Command =
+  | RaiseFence
+  | OpenSession
+  | ResumeSession
+  | SuspendSession
+  | EndSession
+  | RequestLock
+  | Unlock
+  | Refresh
+  | CancelRequest
+  | AcknowledgeAnswers
+  | TimeOutRequest
+  | ExpireLock

@@ -1,0 +1,59 @@
+/**
+ * What the table did, in order, for the shell to act on: send answers, keep deadlines, count, tell
+ * watchers. An effect never asks the shell for anything back.
+ */
+import type { ErrorCode, Holder } from '@holdfast/shared'
+import type { EndReason } from './commands.js'
+import type { Lock, Request, Session } from './records.js'
+
+/** The outcome of a request, as stored for a session that may resume. */
+export type Answer =
+  | { readonly kind: 'granted'; readonly lock: Lock }
+  | { readonly kind: 'unlocked' }
+  | { readonly kind: 'refreshed'; readonly lock: Lock }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      readonly holders?: readonly StoredHolder[] | undefined
+    }
+
+/** A {@link Holder} whose metadata is still JSON text. */
+export interface StoredHolder extends Omit<Holder, 'metadata'> {
+  readonly metadata: string | undefined
+}
+
+/** How a lock came to its end. */
+export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'ended'
+
+/** How a request left its queue without a grant. */
+export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
+
+export type Effect =
+  | { readonly kind: 'opened'; readonly session: Session; readonly attempt: string }
+  /** `answers`: what is stored and not acknowledged, oldest first. */
+  | {
+      readonly kind: 'resumed'
+      readonly session: Session
+      readonly attempt: string
+      readonly answers: ReadonlyMap<number, Answer>
+    }
+  /** Unknown session or wrong secret: nobody is told which. */
+  | { readonly kind: 'refused'; readonly attempt: string }
+  | { readonly kind: 'suspended'; readonly session: Session; readonly keep: boolean }
+  /** After all its releases and withdrawals. */
+  | { readonly kind: 'ended'; readonly session: Session; readonly reason: EndReason }
+  | { readonly kind: 'queued'; readonly request: Request }
+  | { readonly kind: 'withdrawn'; readonly request: Request; readonly reason: WithdrawReason }
+  /** `request` if it had been queued. The grant is also the answer to `lock.id`. */
+  | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
+  | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
+  /** The ttl runs anew. An `answer` follows. */
+  | { readonly kind: 'refreshed'; readonly lock: Lock }
+  /** `repeat` if it was given before, or belongs to a request that changed nothing. */
+  | {
+      readonly kind: 'answer'
+      readonly session: Session
+      readonly id: number
+      readonly answer: Answer
+      readonly repeat: boolean
+    }

@@ -1,0 +1,5 @@
+/** The pure part of the broker: commands in, effects out. */
+export type * from './commands.js'
+export type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
+export { Chain, Entry, Lock, Request, Session } from './records.js'
+export { LockTable } from './table.js'

@@ -1,0 +1,167 @@
+/**
+ * What the table is made of: sessions, locks, requests, and for each key in use an entry with its
+ * holders and its queue. Holders and queue are linked through the records themselves, so that any of
+ * them leaves in O(1), however many there are.
+ *
+ * Everybody outside `core` only reads these.
+ */
+import type { LockMode } from '@holdfast/shared'
+import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
+import type { Answer } from './effects.js'
+
+/** One client's standing with the broker. */
+export class Session {
+  readonly id: string
+  readonly principal: string
+  readonly name: string | undefined
+  readonly ttl: number
+  readonly grace: number
+  readonly limits: SessionLimits
+  /** Number of the connection it is on or was on last; rises with each resume. */
+  attach = 1
+  suspended = false
+  /** Hash of the secret that the client is known to have. */
+  secret: string | undefined
+  /** Hash of a newer secret that was sent and not yet proved received. */
+  nextSecret: string | undefined
+  /** The highest request id seen. */
+  lastId = 0
+  /** By fence, in order of grant. */
+  readonly held = new Map<number, Lock>()
+  /** By request id, in order of asking. */
+  readonly waiting = new Map<number, Request>()
+  /** By request id, oldest first; undefined for a session that cannot resume. */
+  readonly answers: Map<number, Answer> | undefined
+
+  constructor(open: OpenSession) {
+    this.id = open.session
+    this.principal = open.principal
+    this.name = open.name
+    this.ttl = open.ttl
+    this.grace = open.grace
+    this.secret = open.secret
+    this.limits = open.limits
+    this.answers = open.grace > 0 ? new Map() : undefined
+  }
+}
+
+/** What was asked for: a command that wants a lock, or the request it became. */
+export interface Terms {
+  readonly id: number
+  readonly mode: LockMode
+  readonly ttl: number | undefined
+  /** JSON text. */
+  readonly metadata: string | undefined
+}
+
+/** One grant. */
+export class Lock implements Terms {
+  readonly entry: Entry
+  readonly session: Session
+  /** The request that was granted. */
+  readonly id: number
+  readonly mode: LockMode
+  readonly fence: number
+  /** In ms; undefined if it does not expire. */
+  ttl: number | undefined
+  /** Counts the refreshes, so that an older deadline can be told from the present one. */
+  generation = 0
+  readonly metadata: string | undefined
+  /** Wall time of the grant. */
+  readonly since: number
+  previous: Lock | undefined = undefined
+  next: Lock | undefined = undefined
+
+  constructor(entry: Entry, session: Session, terms: Terms, fence: number, since: number) {
+    this.entry = entry
+    this.session = session
+    this.id = terms.id
+    this.mode = terms.mode
+    this.fence = fence
+    this.ttl = terms.ttl
+    this.metadata = terms.metadata
+    this.since = since
+  }
+
+  get key(): string {
+    return this.entry.key
+  }
+}
+
+/** One ask for a lock that had to wait. */
+export class Request implements Terms {
+  readonly entry: Entry
+  readonly session: Session
+  readonly id: number
+  readonly mode: LockMode
+  readonly ttl: number | undefined
+  /** In ms; undefined if it waits for ever. */
+  readonly timeout: number | undefined
+  readonly metadata: string | undefined
+  /** Wall time of the ask. */
+  readonly since: number
+  previous: Request | undefined = undefined
+  next: Request | undefined = undefined
+
+  constructor(entry: Entry, session: Session, command: RequestLock) {
+    this.entry = entry
+    this.session = session
+    this.id = command.id
+    this.mode = command.mode
+    this.ttl = command.ttl
+    this.timeout = command.timeout
+    this.metadata = command.metadata
+    this.since = command.at
+  }
+
+  get key(): string {
+    return this.entry.key
+  }
+}
+
+/** A doubly linked list through its members' own `previous` and `next`. */
+export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
+  first: T | undefined = undefined
+  last: T | undefined = undefined
+  length = 0
+
+  append(member: T): void {
+    member.previous = this.last
+    member.next = undefined
+    if (this.last === undefined) this.first = member
+    else this.last.next = member
+    this.last = member
+    this.length++
+  }
+
+  remove(member: T): void {
+    if (member.previous === undefined) this.first = member.next
+    else member.previous.next = member.next
+    if (member.next === undefined) this.last = member.previous
+    else member.next.previous = member.previous
+    member.previous = undefined
+    member.next = undefined
+    this.length--
+  }
+
+  *[Symbol.iterator](): IterableIterator<T> {
+    for (let member = this.first; member !== undefined; member = member.next) yield member
+  }
+}
+
+/** A key in use: who holds it, and who waits, first come first. */
+export class Entry {
+  readonly key: string
+  readonly holders = new Chain<Lock>()
+  readonly queue = new Chain<Request>()
+
+  constructor(key: string) {
+    this.key = key
+  }
+
+  /** Whether a lock of this mode could be held beside those that are. */
+  admits(mode: LockMode): boolean {
+    const holder = this.holders.first
+    return holder === undefined || (mode === 'shared' && holder.mode === 'shared')
+  }
+}

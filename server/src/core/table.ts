@@ -1,0 +1,379 @@
+/**
+ * The lock table: every session, lock and waiting request of a broker, as a pure state machine.
+ *
+ * `apply(command)` changes the table and returns what happened. It is synchronous and deterministic
+ * and knows no socket, timer, clock, random number, id generator or log, so the same table serves
+ * from memory, is replayed from a journal, and is the same on every replica.
+ *
+ * The rules, each kept in one place:
+ * - Exclusion: a lock is granted only where `Entry.admits` it.            -> #request, #serve
+ * - First come, first served: nobody is granted past a queue.             -> #request, #serve
+ * - Whoever leaves, leaves at once, and those who can now hold are granted in the same pass, by a
+ *   loop and never by recursion.                                          -> #release, #withdraw
+ * - A request id that comes again gets the answer it got, and never runs twice.   -> #isRepeat
+ * - A command from a connection that is no longer the session's changes nothing.  -> #speaker
+ * - Fences only rise.                                                     -> #grant
+ */
+import type { ErrorCode } from '@holdfast/shared'
+import type * as Commands from './commands.js'
+import type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
+import { Entry, Lock, Request, Session, type Terms } from './records.js'
+
+const unlocked: Answer = { kind: 'unlocked' }
+/** How many holders a LOCK_HELD answer names. */
+const holdersNamed = 16
+
+export class LockTable {
+  readonly #sessions = new Map<string, Session>()
+  readonly #entries = new Map<string, Entry>()
+  #fence = 0
+  #held = 0
+  #waiting = 0
+  #effects: Effect[] = []
+
+  get sessions(): ReadonlyMap<string, Session> {
+    return this.#sessions
+  }
+
+  /** The keys in use, each with its holders and its queue. */
+  get entries(): ReadonlyMap<string, Entry> {
+    return this.#entries
+  }
+
+  /** The highest fence given out so far. */
+  get fence(): number {
+    return this.#fence
+  }
+
+  /** How many locks are held. */
+  get heldCount(): number {
+    return this.#held
+  }
+
+  /** How many requests wait. */
+  get waitingCount(): number {
+    return this.#waiting
+  }
+
+  apply(command: Commands.Command): readonly Effect[] {
+    this.#effects = []
+    switch (command.type) {
+      case 'lock':
+        this.#request(command)
+        break
+      case 'unlock':
+        this.#unlock(command)
+        break
+      case 'refresh':
+        this.#refresh(command)
+        break
+      case 'cancel':
+        this.#cancel(command)
+        break
+      case 'ack':
+        this.#acknowledge(command)
+        break
+      case 'timeout':
+        this.#timeOut(command)
+        break
+      case 'expire':
+        this.#expire(command)
+        break
+      case 'open':
+        this.#open(command)
+        break
+      case 'resume':
+        this.#resume(command)
+        break
+      case 'suspend':
+        this.#suspend(command)
+        break
+      case 'end':
+        this.#endIfCurrent(command)
+        break
+      case 'raise':
+        this.#fence = Math.max(this.#fence, command.fence)
+        break
+    }
+    return this.#effects
+  }
+
+  // -------------------------------------------------------------------------------- sessions
+
+  #open(command: Commands.OpenSession): void {
+    const session = new Session(command)
+    this.#sessions.set(session.id, session)
+    this.#effects.push({ kind: 'opened', session, attempt: command.attempt })
+  }
+
+  #resume({ session: id, attempt, principal, proof, secret }: Commands.ResumeSession): void {
+    const session = this.#sessions.get(id)
+    if (
+      session === undefined ||
+      session.answers === undefined ||
+      !proves(session, proof, principal)
+    ) {
+      this.#effects.push({ kind: 'refused', attempt })
+      return
+    }
+    // The newer secret has arrived, since it was presented; the older one stays good until then.
+    if (session.nextSecret !== undefined && sameText(session.nextSecret, proof)) {
+      session.secret = session.nextSecret
+    }
+    session.nextSecret = secret
+    session.attach++
+    session.suspended = false
+    this.#effects.push({ kind: 'resumed', session, attempt, answers: session.answers })
+  }
+
+  #suspend(command: Commands.SuspendSession): void {
+    const session = this.#speaker(command)
+    if (session === undefined) return
+    if (session.grace === 0 && !command.keep) {
+      this.#end(session, 'dropped', command.at)
+      return
+    }
+    session.suspended = true
+    this.#effects.push({ kind: 'suspended', session, keep: command.keep })
+  }
+
+  /** Unlike other commands, this may come for a suspended session: its grace or lease is over. */
+  #endIfCurrent(command: Commands.EndSession): void {
+    const session = this.#sessions.get(command.session)
+    if (session?.attach === command.attach) this.#end(session, command.reason, command.at)
+  }
+
+  /**
+   * First everything of the session leaves, then those who can now hold are granted: otherwise its
+   * own next request in a queue would be granted a lock on the way out.
+   */
+  #end(session: Session, reason: Commands.EndReason, at: number): void {
+    this.#sessions.delete(session.id)
+    const left = new Set<Entry>()
+    for (const request of session.waiting.values()) {
+      left.add(request.entry)
+      this.#dequeue(request)
+      this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
+    }
+    for (const lock of session.held.values()) {
+      left.add(lock.entry)
+      this.#detach(lock, 'ended')
+    }
+    for (const entry of left) this.#serve(entry, at)
+    this.#effects.push({ kind: 'ended', session, reason })
+  }
+
+  /** The session that sends this, if the connection it speaks on is still its own. */
+  #speaker(command: { readonly session: string; readonly attach: number }): Session | undefined {
+    const session = this.#sessions.get(command.session)
+    if (session === undefined || session.attach !== command.attach || session.suspended) {
+      return undefined
+    }
+    if (session.nextSecret !== undefined) {
+      // Whoever speaks on this connection has read its welcome, and the new secret in it.
+      session.secret = session.nextSecret
+      session.nextSecret = undefined
+    }
+    return session
+  }
+
+  // -------------------------------------------------------------------------------- requests
+
+  #request(command: Commands.RequestLock): void {
+    const session = this.#speaker(command)
+    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (this.#isOverQuota(session, command.id)) return
+    if (session.held.size + session.waiting.size >= session.limits.locks) {
+      this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
+      return
+    }
+    const { id, key, mode, at } = command
+    let entry = this.#entries.get(key)
+    if (entry === undefined) {
+      entry = new Entry(key)
+      this.#entries.set(key, entry)
+    }
+    if (command.steal) this.#rob(entry)
+    if (entry.admits(mode) && (entry.queue.length === 0 || command.steal)) {
+      session.lastId = id
+      this.#grant(entry, session, command, at, undefined)
+    } else if (command.timeout === 0) {
+      session.lastId = id
+      const holders = holdersOf(entry)
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', holders })
+    } else if (entry.queue.length >= session.limits.waitersPerKey) {
+      this.#refuse(session, id, 'QUOTA_EXCEEDED')
+    } else {
+      session.lastId = id
+      const request = new Request(entry, session, command)
+      entry.queue.append(request)
+      session.waiting.set(id, request)
+      this.#waiting++
+      this.#effects.push({ kind: 'queued', request })
+    }
+  }
+
+  #cancel(command: Commands.CancelRequest): void {
+    const request = this.#speaker(command)?.waiting.get(command.request)
+    if (request === undefined) return
+    this.#withdraw(request, 'aborted', command.at)
+    this.#answer(request.session, request.id, { kind: 'failed', code: 'ABORTED' })
+  }
+
+  #timeOut(command: Commands.TimeOutRequest): void {
+    const request = this.#sessions.get(command.session)?.waiting.get(command.request)
+    if (request === undefined) return
+    this.#withdraw(request, 'timeout', command.at)
+    this.#answer(request.session, request.id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
+  }
+
+  // ----------------------------------------------------------------------------------- locks
+
+  #unlock(command: Commands.Unlock): void {
+    const session = this.#speaker(command)
+    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (this.#isOverQuota(session, command.id)) return
+    session.lastId = command.id
+    const lock = session.held.get(command.fence)
+    if (lock === undefined) {
+      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      return
+    }
+    // The next holder's grant leaves before this answer: it is the one somebody waits for.
+    this.#release(lock, 'unlocked', command.at)
+    this.#answer(session, command.id, unlocked)
+  }
+
+  #refresh(command: Commands.Refresh): void {
+    const session = this.#speaker(command)
+    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (this.#isOverQuota(session, command.id)) return
+    session.lastId = command.id
+    const lock = session.held.get(command.fence)
+    if (lock === undefined) {
+      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      return
+    }
+    if (command.ttl !== undefined) lock.ttl = command.ttl
+    lock.generation++
+    this.#effects.push({ kind: 'refreshed', lock })
+    this.#answer(session, command.id, { kind: 'refreshed', lock })
+  }
+
+  #expire(command: Commands.ExpireLock): void {
+    const lock = this.#sessions.get(command.session)?.held.get(command.fence)
+    if (lock?.generation === command.generation) this.#release(lock, 'expired', command.at)
+  }
+
+  /** Takes the key from everyone who holds it; the queue stays as it is. */
+  #rob(entry: Entry): void {
+    for (let lock = entry.holders.first; lock !== undefined; lock = entry.holders.first) {
+      this.#detach(lock, 'stolen')
+    }
+  }
+
+  #release(lock: Lock, reason: ReleaseReason, at: number): void {
+    this.#detach(lock, reason)
+    this.#serve(lock.entry, at)
+  }
+
+  #detach(lock: Lock, reason: ReleaseReason): void {
+    lock.entry.holders.remove(lock)
+    lock.session.held.delete(lock.fence)
+    this.#held--
+    this.#effects.push({ kind: 'released', lock, reason })
+  }
+
+  #withdraw(request: Request, reason: WithdrawReason, at: number): void {
+    this.#dequeue(request)
+    this.#effects.push({ kind: 'withdrawn', request, reason })
+    this.#serve(request.entry, at)
+  }
+
+  #dequeue(request: Request): void {
+    request.entry.queue.remove(request)
+    request.session.waiting.delete(request.id)
+    this.#waiting--
+  }
+
+  /** Grants from the head of the queue until the first who cannot hold; forgets an idle key. */
+  #serve(entry: Entry, at: number): void {
+    for (
+      let request = entry.queue.first;
+      request !== undefined && entry.admits(request.mode);
+      request = entry.queue.first
+    ) {
+      this.#dequeue(request)
+      this.#grant(entry, request.session, request, at, request)
+    }
+    if (entry.holders.length === 0 && entry.queue.length === 0) this.#entries.delete(entry.key)
+  }
+
+  #grant(entry: Entry, session: Session, terms: Terms, at: number, request: Request | undefined) {
+    const lock = new Lock(entry, session, terms, ++this.#fence, at)
+    entry.holders.append(lock)
+    session.held.set(lock.fence, lock)
+    session.answers?.set(lock.id, { kind: 'granted', lock })
+    this.#held++
+    this.#effects.push({ kind: 'granted', lock, request })
+  }
+
+  // --------------------------------------------------------------------------------- answers
+
+  #acknowledge(command: Commands.AcknowledgeAnswers): void {
+    const answers = this.#speaker(command)?.answers
+    if (answers !== undefined) for (const id of command.ids) answers.delete(id)
+  }
+
+  /** Whether this id was used before; if so, it is answered as it was then. */
+  #isRepeat(session: Session, id: number): boolean {
+    if (id > session.lastId) return false
+    const answer = session.answers?.get(id)
+    if (answer !== undefined) {
+      this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
+    } else if (!session.waiting.has(id)) {
+      this.#refuse(session, id, 'BAD_MESSAGE')
+    }
+    return true
+  }
+
+  #isOverQuota(session: Session, id: number): boolean {
+    if (session.answers === undefined || session.answers.size < session.limits.answers) return false
+    this.#refuse(session, id, 'QUOTA_EXCEEDED')
+    return true
+  }
+
+  #answer(session: Session, id: number, answer: Answer): void {
+    session.answers?.set(id, answer)
+    this.#effects.push({ kind: 'answer', session, id, answer, repeat: false })
+  }
+
+  /** An answer to a request that changed nothing, and so need not be remembered. */
+  #refuse(session: Session, id: number, code: ErrorCode): void {
+    const answer: Answer = { kind: 'failed', code }
+    this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
+  }
+}
+
+function holdersOf(entry: Entry): StoredHolder[] {
+  const holders: StoredHolder[] = []
+  for (const { session, metadata, fence, since } of entry.holders) {
+    if (holders.length === holdersNamed) break
+    holders.push({ session: session.id, name: session.name, metadata, fence, since })
+  }
+  return holders
+}
+
+/** Whether a resume shows the session's secret, the present one or the next, and is by its owner. */
+function proves(session: Session, proof: string, principal: string): boolean {
+  const present = session.secret !== undefined && sameText(session.secret, proof)
+  const next = session.nextSecret !== undefined && sameText(session.nextSecret, proof)
+  return (present || next) && session.principal === principal
+}
+
+/** Compares hashes without telling, by the time it takes, how much of them is right. */
+function sameText(a: string, b: string): boolean {
+  let difference = a.length ^ b.length
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i)
+  return difference === 0
+}

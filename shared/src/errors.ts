@@ -1,0 +1,75 @@
+/**
+ * The errors of Holdfast: one class, one stable code each.
+ *
+ * Nobody ever has to parse a sentence: branch on `code`, show `message`, log `cause`.
+ */
+
+/** What each code means, in the words the documentation uses. The keys are the complete list. */
+export const errorCodes = {
+  LOCK_HELD: 'the key is taken and the request was not willing to wait',
+  LOCK_NOT_HELD: 'this session does not hold the lock with that fence (any more)',
+  LOCK_TIMEOUT:
+    'the lock was not granted within the timeout, or a refresh was not answered in time',
+  LOCK_LOST: 'the lock was lost while it was in use',
+  INVALID_KEY: 'a key is 1 to 512 bytes of well-formed UTF-8 without control characters',
+  INVALID_TTL: 'a ttl is an integer number of milliseconds in its documented range',
+  INVALID_TIMEOUT: 'a timeout is an integer number of milliseconds from 0 to 2^31 - 1',
+  INVALID_INTERVAL: 'interval and timeout of an automatic refresh must together be below the ttl',
+  INVALID_OPTION: 'an option has a value that it cannot have',
+  ABORTED: 'the caller aborted the request; `cause` is the reason of the signal',
+  SESSION_EXPIRED: 'the session this belonged to has ended at the broker',
+  SESSION_CLOSED: 'the session was closed by its own client',
+  UNAUTHORIZED: 'the broker did not accept who is asking',
+  FORBIDDEN: 'the broker knows who is asking and does not allow it',
+  QUOTA_EXCEEDED: 'a limit of the broker was reached',
+  BAD_MESSAGE: 'the broker was sent something that is not in the protocol',
+  UNAVAILABLE: 'no broker could be reached, or it is not serving now',
+} as const
+
+/** A stable error code. */
+export type ErrorCode = keyof typeof errorCodes
+
+/** Who holds a lock, as far as another session is told. */
+export interface Holder {
+  /** Id of the session that holds the lock. */
+  readonly session: string
+  /** The name that session gave itself in `connect`, if any. */
+  readonly name?: string | undefined
+  /** What the holder attached to the lock, if anything. */
+  readonly metadata?: unknown
+  /** Fencing token of the lock. */
+  readonly fence: number
+  /** Wall time of the grant at the broker, in ms since 1970; for display only. */
+  readonly since: number
+}
+
+/** What may accompany a {@link HoldfastError}. */
+export interface HoldfastErrorOptions {
+  /** What led to this error: another error, or the reason of an `AbortSignal`. */
+  readonly cause?: unknown
+  /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
+  readonly holders?: readonly Holder[] | undefined
+}
+
+/** Every error that Holdfast throws, rejects with or aborts a signal with. */
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError'
+  /** Stable, documented, meant for branching. */
+  readonly code: ErrorCode
+  /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
+  readonly holders?: readonly Holder[]
+
+  constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {
+    super(
+      message,
+      options !== undefined && 'cause' in options ? { cause: options.cause } : undefined,
+    )
+    this.code = code
+    if (options?.holders !== undefined) this.holders = options.holders
+  }
+}
+
+/** Whether a string received from a peer is one of our codes. */
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(errorCodes, value)
+}

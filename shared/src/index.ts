@@ -1,0 +1,19 @@
+/**
+ * What both halves of Holdfast agree on. Free of Node, of the DOM and of superstruct, so that a
+ * browser bundle carries only this; the broker's checks are in `@holdfast/shared/validate`.
+ */
+export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
+export { joinFrames, parseFrame } from './codec.js'
+export { Deadlines } from './deadlines.js'
+export {
+  type ErrorCode,
+  errorCodes,
+  type Holder,
+  HoldfastError,
+  type HoldfastErrorOptions,
+  isErrorCode,
+} from './errors.js'
+export { isKey, isPrefix, utf8Length } from './keys.js'
+export * from './limits.js'
+export type * from './messages.js'
+export type { Clock, Timer } from './time.js'

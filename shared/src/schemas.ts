@@ -1,0 +1,162 @@
+/**
+ * One superstruct schema for each message that a client may send, looked up by `type`.
+ *
+ * They say what is right and explain what is wrong; `validate.ts` has the fast way in for the hot
+ * messages and is proved equal to these. Objects are closed: an unknown field is refused, so that a
+ * misspelt option is never silently ignored.
+ */
+import {
+  array,
+  boolean,
+  type Describe,
+  define,
+  enums,
+  literal,
+  max,
+  min,
+  object,
+  optional,
+  refine,
+  size,
+  string,
+  union,
+} from 'superstruct'
+import { isKey, isPrefix, utf8Length } from './keys.js'
+import {
+  maxMetadataBytes,
+  maxMs,
+  maxNameLength,
+  maxQueryItems,
+  maxTokenLength,
+  maxUnacknowledged,
+} from './limits.js'
+import type {
+  Acknowledge,
+  Bye,
+  Cancel,
+  ClientMessage,
+  Hello,
+  LockRequest,
+  Pong,
+  QueryRequest,
+  RefreshRequest,
+  StatsRequest,
+  UnlockRequest,
+  Unwatch,
+  WatchRequest,
+} from './messages.js'
+
+const safeInteger = define<number>('integer', (value) => Number.isSafeInteger(value))
+
+/** Request ids count up from 1. */
+export const Id = min(safeInteger, 1)
+/** Fences are positive and below 2^53. */
+export const Fence = min(safeInteger, 1)
+export const Key = define<string>('key', isKey)
+export const Prefix = define<string>('prefix', isPrefix)
+/** Milliseconds that must pass. */
+export const Ttl = max(min(safeInteger, 1), maxMs)
+/** Milliseconds that may pass; 0 is "do not wait". */
+export const Timeout = max(min(safeInteger, 0), maxMs)
+/** Any JSON value of bounded size. */
+export const Metadata = define<unknown>('metadata', isMetadata)
+
+/** Whether a value parsed from JSON is small enough to be kept with a lock. */
+export function isMetadata(value: unknown): boolean {
+  if (value === undefined) return false
+  const text = JSON.stringify(value)
+  return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
+}
+
+const wellFormed = define<string>(
+  'well-formed text',
+  (value) => typeof value === 'string' && !/\p{Cs}/u.test(value),
+)
+
+const HelloSchema: Describe<Hello> = object({
+  type: literal('hello'),
+  token: optional(size(string(), 1, maxTokenLength)),
+  name: optional(size(wellFormed, 1, maxNameLength)),
+  ttl: optional(Ttl),
+  grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
+  resume: optional(object({ session: size(string(), 1, 64), secret: size(string(), 1, 64) })),
+})
+
+const LockSchema: Describe<LockRequest> = refine(
+  object({
+    type: literal('lock'),
+    id: Id,
+    key: Key,
+    mode: optional(enums(['exclusive', 'shared'])),
+    ttl: optional(Ttl),
+    timeout: optional(Timeout),
+    steal: optional(boolean()),
+    metadata: optional(Metadata),
+  }) as Describe<LockRequest>,
+  'lock',
+  (message) =>
+    !message.steal ||
+    (message.mode !== 'shared' && message.timeout === undefined) ||
+    'a steal is exclusive and has no timeout',
+)
+
+const UnlockSchema: Describe<UnlockRequest> = object({
+  type: literal('unlock'),
+  id: Id,
+  fence: Fence,
+})
+
+const RefreshSchema: Describe<RefreshRequest> = object({
+  type: literal('refresh'),
+  id: Id,
+  fence: Fence,
+  ttl: optional(Ttl),
+})
+
+const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
+
+const keyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
+  message.key === undefined || message.prefix === undefined || 'give a key or a prefix, not both'
+
+const QuerySchema: Describe<QueryRequest> = refine(
+  object({
+    type: literal('query'),
+    id: Id,
+    key: optional(Key),
+    prefix: optional(Prefix),
+    limit: optional(max(min(safeInteger, 1), maxQueryItems)),
+  }),
+  'query',
+  keyOrPrefix,
+)
+
+const WatchSchema: Describe<WatchRequest> = refine(
+  object({ type: literal('watch'), id: Id, key: optional(Key), prefix: optional(Prefix) }),
+  'watch',
+  keyOrPrefix,
+)
+
+const UnwatchSchema: Describe<Unwatch> = object({ type: literal('unwatch'), watch: Id })
+const StatsSchema: Describe<StatsRequest> = object({ type: literal('stats'), id: Id })
+const PongSchema: Describe<Pong> = object({ type: literal('pong'), n: min(safeInteger, 0) })
+const AckSchema: Describe<Acknowledge> = object({
+  type: literal('ack'),
+  ids: size(array(Id), 0, maxUnacknowledged),
+})
+const ByeSchema: Describe<Bye> = object({ type: literal('bye') })
+
+/** The schema of each message, by its `type`. */
+export const schemas = {
+  hello: HelloSchema,
+  lock: LockSchema,
+  unlock: UnlockSchema,
+  refresh: RefreshSchema,
+  cancel: CancelSchema,
+  query: QuerySchema,
+  watch: WatchSchema,
+  unwatch: UnwatchSchema,
+  stats: StatsSchema,
+  pong: PongSchema,
+  ack: AckSchema,
+  bye: ByeSchema,
+} as const satisfies { [T in ClientMessage['type']]: Describe<Extract<ClientMessage, { type: T }>> }
