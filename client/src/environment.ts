@@ -1,0 +1,29 @@
+/**
+ * What the client takes from where it runs: time, chance, a WebSocket, the end of a turn. All of it
+ * in one place and passed in, so that a simulation can be the browser.
+ */
+import type { Clock } from '@holdfast/shared'
+
+export interface Environment {
+  readonly clock: Clock
+  /** From 0 up to 1, as `Math.random`; for the jitter of reconnecting. */
+  readonly random: () => number
+  /** Calls back when the present turn has asked for what it will, so that one frame takes it all. */
+  readonly endOfTurn: (callback: () => void) => void
+  readonly WebSocket: WebSocketConstructor
+}
+
+/** What the client needs of a `WebSocket`; the browser's, Node's and that of `ws` all have it. */
+export interface WebSocketLike {
+  readonly protocol: string
+  onopen: ((event: unknown) => void) | null
+  onmessage: ((event: { readonly data: unknown }) => void) | null
+  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null
+  onerror: ((event: unknown) => void) | null
+  send(data: string): void
+  close(code?: number, reason?: string): void
+}
+
+export interface WebSocketConstructor {
+  new (url: string, protocols?: string | string[]): WebSocketLike
+}

@@ -1,0 +1,27 @@
+/**
+ * A WebSocket as the broker needs it: the smallest interface that the one file which knows `ws`
+ * implements, and that a simulated network implements as well.
+ */
+
+/** What the broker may do to a connection. */
+export interface Socket {
+  /** The peer's address, for logs and limits; undefined if there is none. */
+  readonly remoteAddress: string | undefined
+  /** Bytes given to `send` that the operating system has not taken yet. */
+  readonly bufferedBytes: number
+  send(frame: string): void
+  /** Starts a closing handshake; what was sent before it is still delivered. */
+  close(code: number, reason: string): void
+  /** Drops the connection now, without a handshake. */
+  terminate(): void
+}
+
+/** What a connection tells the broker. Nothing comes after `onClose`. */
+export interface SocketListener {
+  /** A text frame. */
+  onFrame(text: string): void
+  /** A frame that is not text. */
+  onBinary(): void
+  /** The connection is gone, by whoever's doing. Called once. */
+  onClose(): void
+}
