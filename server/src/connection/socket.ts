@@ -7,6 +7,8 @@
 export interface Socket {
   /** The peer's address, for logs and limits; undefined if there is none. */
   readonly remoteAddress: string | undefined
+  /** The `Origin` header of the upgrade; undefined if there was none. */
+  readonly origin: string | undefined
   /** Bytes given to `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number
   send(frame: string): void
@@ -22,6 +24,8 @@ export interface SocketListener {
   onFrame(text: string): void
   /** A frame that is not text. */
   onBinary(): void
+  /** Bytes given to `send` were taken; tells whoever waits for `bufferedBytes` to fall. */
+  onDrain(): void
   /** The connection is gone, by whoever's doing. Called once. */
   onClose(): void
 }

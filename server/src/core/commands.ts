@@ -76,7 +76,7 @@ export interface EndSession extends FromSession {
   readonly reason: EndReason
 }
 
-export type EndReason = 'goodbye' | 'expired' | 'dropped' | 'shutdown'
+export type EndReason = 'goodbye' | 'expired' | 'dropped'
 
 export interface RequestLock extends FromSession {
   readonly type: 'lock'

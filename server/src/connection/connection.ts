@@ -1,0 +1,208 @@
+/**
+ * One connection: hello first, then messages; frames in, frames out, and the limits between.
+ *
+ * It knows what is a message and what is not, counts what arrives, and gathers what one turn of the
+ * event loop has to say into as few frames as possible. What the messages mean is the broker's.
+ */
+import {
+  type ClientMessage,
+  type CloseCode,
+  closeCodes,
+  type Hello,
+  maxHelloBytes,
+  parseFrame,
+  utf8Length,
+} from '@holdfast/shared'
+import { validate } from '@holdfast/shared/validate'
+import { encodeAck, encodeFailed, encodePing } from '../broker/encode.js'
+import type { Session } from '../core/index.js'
+import { Outbox } from './outbox.js'
+import type { Socket, SocketListener } from './socket.js'
+
+/** Whom a connection belongs to. */
+export interface ConnectionOwner {
+  /** Patient time, in ms. */
+  now(): number
+  onHello(connection: Connection, hello: Hello): void
+  onMessage(connection: Connection, message: ClientMessage): void
+  /** There is something to flush at the end of this turn. */
+  onOutput(connection: Connection): void
+  /** The broker cut this connection: its client may not know yet. Before any `onGone`. */
+  onCut(connection: Connection): void
+  /** The socket is closed. */
+  onGone(connection: Connection): void
+}
+
+type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
+
+export class Connection implements SocketListener {
+  readonly #socket: Socket
+  readonly #owner: ConnectionOwner
+  readonly #outbox: Outbox
+  #state: State = 'fresh'
+  #received = 0
+  #receivedAt: number
+  #pings = 0
+  #silent = false
+  #isAwaitingFlush = false
+  /** The session that is on this connection, once it is open. */
+  session: Session | undefined
+  /** Whether it is being waited for because it left too much unread. */
+  isSlow = false
+  /** The attach number that makes this connection the session's own. */
+  attach = 0
+
+  constructor(socket: Socket, owner: ConnectionOwner) {
+    this.#socket = socket
+    this.#owner = owner
+    this.#outbox = new Outbox(socket)
+    this.#receivedAt = owner.now()
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#socket.remoteAddress
+  }
+
+  get origin(): string | undefined {
+    return this.#socket.origin
+  }
+
+  /** When the newest frame arrived, in patient time. */
+  get receivedAt(): number {
+    return this.#receivedAt
+  }
+
+  /** Bytes that wait to be read by the client, here and in the socket. */
+  get backlogBytes(): number {
+    return this.#outbox.backlogBytes
+  }
+
+  onFrame(text: string): void {
+    if (this.#state === 'closing' || this.#state === 'gone') return
+    this.#receivedAt = this.#owner.now()
+    if (this.#state !== 'open' && isLongerThan(text, maxHelloBytes)) {
+      this.cut(closeCodes.tooBig)
+      return
+    }
+    const elements = parseFrame(text)
+    if (elements === undefined) {
+      this.cut(closeCodes.badMessage)
+      return
+    }
+    for (const element of elements) {
+      this.#received++
+      this.#take(element)
+      if (!this.#isReading()) return
+    }
+  }
+
+  onBinary(): void {
+    if (this.#isReading()) this.cut(closeCodes.badMessage)
+  }
+
+  onDrain(): void {
+    if (this.#outbox.hasOutput || this.isSlow) this.#requestFlush()
+  }
+
+  onClose(): void {
+    if (this.#state === 'gone') return
+    this.#state = 'gone'
+    this.#outbox.clear()
+    this.#owner.onGone(this)
+  }
+
+  /** The hello was accepted; from here on `session` speaks here. */
+  open(session: Session): void {
+    this.session = session
+    this.attach = session.attach
+    this.#state = 'open'
+  }
+
+  /** Queues an encoded message for the end of this turn. */
+  send(message: string): void {
+    if (this.#state !== 'open') return
+    this.#outbox.add(message)
+    this.#requestFlush()
+  }
+
+  /** Queues messages that are made only when there is room for them; what follows them waits. */
+  stream(messages: Iterator<string>): void {
+    if (this.#state !== 'open') return
+    this.#outbox.addStream(messages)
+    this.#requestFlush()
+  }
+
+  /** Tells the client what has arrived: a promise that its lease runs from then. */
+  acknowledge(): void {
+    if (!this.#silent) this.send(encodeAck(this.#received, this.#receivedAt))
+  }
+
+  /** Acknowledges nothing from now on: the end of the session has been proposed. */
+  fallSilent(): void {
+    this.#silent = true
+  }
+
+  ping(): void {
+    this.send(encodePing(++this.#pings))
+  }
+
+  /** Writes what this turn has gathered, as far as the client keeps up. */
+  flush(): void {
+    this.#isAwaitingFlush = false
+    if (this.#state === 'open') this.#outbox.flush()
+  }
+
+  /** Closes politely, after everything that was said. */
+  close(row: CloseCode): void {
+    if (!this.#isReading()) return
+    this.#outbox.flush()
+    this.#state = 'closing'
+    this.#outbox.clear()
+    this.#socket.close(row.code, row.reason)
+  }
+
+  /** Closes for the client's fault or for another's sake; its session keeps its lease. */
+  cut(row: CloseCode): void {
+    if (!this.#isReading()) return
+    this.close(row)
+    this.#owner.onCut(this)
+  }
+
+  /** Drops the socket without waiting for anybody. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  #requestFlush(): void {
+    if (this.#isAwaitingFlush || this.#state !== 'open') return
+    this.#isAwaitingFlush = true
+    this.#owner.onOutput(this)
+  }
+
+  #isReading(): boolean {
+    return this.#state !== 'closing' && this.#state !== 'gone'
+  }
+
+  #take(element: unknown): void {
+    const message = validate(element)
+    if (message.type === 'refusal') {
+      if (message.id === undefined || this.#state !== 'open') this.cut(closeCodes.badMessage)
+      else this.send(encodeFailed(message.id, message.code, message.message))
+    } else if (this.#state === 'open' && message.type !== 'hello') {
+      this.#owner.onMessage(this, message)
+    } else if (this.#state === 'fresh' && message.type === 'hello') {
+      this.#state = 'opening'
+      this.#owner.onHello(this, message)
+    } else {
+      this.cut(closeCodes.badMessage)
+    }
+  }
+}
+
+function isLongerThan(text: string, bytes: number): boolean {
+  return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
+}
