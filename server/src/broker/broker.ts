@@ -1,0 +1,280 @@
+/**
+ * The broker: one straight pipe from a socket to the table and back.
+ *
+ *   socket -> connection -> inbound -> log -> table -> outbound -> connection -> socket
+ *
+ * This file joins the pieces, keeps the connections, and judges what is overdue. It knows no `ws`, no
+ * HTTP and no real clock.
+ */
+import {
+  type ClientMessage,
+  type CloseCode,
+  closeCodes,
+  type Hello,
+  type LockStats,
+} from '@holdfast/shared'
+import { Connection, type ConnectionOwner } from '../connection/connection.js'
+import type { Socket, SocketListener } from '../connection/socket.js'
+import { type Command, Lock, LockTable, Request, Session } from '../core/index.js'
+import type { Environment } from '../environment.js'
+import type { Fences } from '../fences.js'
+import type { Log } from '../log/log.js'
+import type { BrokerSettings } from '../options.js'
+import { encodeDraining } from './encode.js'
+import { Inbound } from './inbound.js'
+import { find, type Scope } from './inspect.js'
+import { Outbound } from './outbound.js'
+import type { Findings } from './parts.js'
+import { Reception } from './reception.js'
+import { Statistics } from './statistics.js'
+import { Timekeeper } from './timekeeper.js'
+import { Watchers } from './watchers.js'
+
+/** How long a closing handshake may take before the socket is dropped, in ms. */
+const closingMs = 1_000
+
+export interface BrokerParts {
+  readonly settings: BrokerSettings
+  readonly environment: Environment
+  readonly log: Log
+  readonly fences: Fences
+}
+
+export class Broker implements ConnectionOwner {
+  readonly #settings: BrokerSettings
+  readonly #environment: Environment
+  readonly #log: Log
+  readonly #fences: Fences
+  readonly #table = new LockTable()
+  readonly #time: Timekeeper<Lock | Session | Connection, Request | Connection>
+  readonly #reception: Reception
+  readonly #inbound: Inbound
+  readonly #outbound: Outbound
+  readonly #statistics = new Statistics()
+  readonly #watchers = new Watchers()
+  readonly #connections = new Set<Connection>()
+  readonly #attached = new Map<Session, Connection>()
+  #unflushed: Connection[] = []
+  #draining = false
+
+  constructor({ settings, environment, log, fences }: BrokerParts) {
+    this.#settings = settings
+    this.#environment = environment
+    this.#log = log
+    this.#fences = fences
+    this.#time = new Timekeeper({
+      clock: environment.clock,
+      endOfTurn: environment.endOfTurn,
+      onOverdue: (debtor) => this.#onOverdue(debtor),
+      onDue: (claim) => this.#onDue(claim),
+    })
+    const submit = (command: Command): void => log.submit(command)
+    const wall = (): number => environment.clock.wall()
+    this.#reception = new Reception(settings, environment, submit)
+    this.#inbound = new Inbound({
+      submit,
+      wall,
+      view: this,
+      watchers: this.#watchers,
+      watchesPerSession: settings.limits.watchesPerSession,
+    })
+    this.#outbound = new Outbound({
+      time: this.#time,
+      reception: this.#reception,
+      attached: this.#attached,
+      submit,
+      wall,
+      close: (connection, row) => this.#close(connection, row),
+    })
+    log.start((command) => this.#apply(command))
+    submit({ type: 'raise', fence: fences.start, at: wall() })
+  }
+
+  // ------------------------------------------------------------------- the face to its host
+
+  /** Takes on a new connection. */
+  connect(socket: Socket): SocketListener {
+    const connection = new Connection(socket, this)
+    this.#connections.add(connection)
+    const { connections, helloMs } = this.#settings.limits
+    if (this.#draining) this.#close(connection, closeCodes.restart)
+    else if (this.#connections.size > connections) this.#close(connection, closeCodes.overloaded)
+    else this.#time.expect(connection, this.now() + helloMs)
+    return connection
+  }
+
+  /** The open connections, in order of arrival. */
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections
+  }
+
+  /** The table, to be looked at and not touched. */
+  get table(): Omit<LockTable, 'apply'> {
+    return this.#table
+  }
+
+  stats(): LockStats {
+    return this.#statistics.snapshot(this.#table.heldCount)
+  }
+
+  find(scope: Scope, limit: number): Findings {
+    return find(this.#table, scope, limit)
+  }
+
+  /** Does at once what is due; returns how many locks that let expire. */
+  cleanExpiredLocks(): number {
+    const before = this.#statistics.expired
+    this.#time.run()
+    return this.#statistics.expired - before
+  }
+
+  /** From now on: no new connections, no new requests for locks; everybody is told. */
+  startDraining(withinMs: number): void {
+    this.#draining = true
+    this.#inbound.startDraining()
+    for (const connection of this.#connections) connection.send(encodeDraining(withinMs))
+  }
+
+  /** Closes one connection because the broker goes away. */
+  dismiss(connection: Connection): void {
+    this.#close(connection, closeCodes.restart)
+  }
+
+  /** When everything is closed: leaves no timer behind. */
+  async stop(): Promise<void> {
+    this.#time.stop()
+    await this.#log.close()
+  }
+
+  // ------------------------------------------------------------------------- connections
+
+  now(): number {
+    return this.#time.now()
+  }
+
+  onHello(connection: Connection, hello: Hello): void {
+    this.#reception.receive(connection, hello)
+  }
+
+  onMessage(connection: Connection, message: ClientMessage): void {
+    this.#inbound.take(connection, message)
+  }
+
+  onOutput(connection: Connection): void {
+    if (this.#unflushed.push(connection) === 1) this.#environment.endOfTurn(this.#flush)
+  }
+
+  onCut(connection: Connection): void {
+    this.#leave(connection, true)
+    this.#time.promise(connection, closingMs)
+  }
+
+  onGone(connection: Connection): void {
+    this.#connections.delete(connection)
+    this.#leave(connection, false)
+    this.#time.cancel(connection)
+  }
+
+  /** @param keep The client may not know, so its session has its lease. */
+  #leave(connection: Connection, keep: boolean): void {
+    this.#time.forgive(connection)
+    this.#watchers.removeAll(connection)
+    const { session, attach } = connection
+    if (session === undefined || this.#attached.get(session) !== connection) return
+    const at = this.#environment.clock.wall()
+    this.#log.submit({ type: 'suspend', session: session.id, attach, keep, at })
+  }
+
+  #close(connection: Connection, row: CloseCode): void {
+    connection.close(row)
+    this.#time.forgive(connection)
+    this.#watchers.removeAll(connection)
+    if (connection.state === 'closing') this.#time.promise(connection, closingMs)
+  }
+
+  readonly #flush = (): void => {
+    const connections = this.#unflushed
+    this.#unflushed = []
+    for (const connection of connections) {
+      connection.flush()
+      this.#judgeReader(connection)
+    }
+  }
+
+  // -------------------------------------------------------------------------------- table
+
+  #apply(command: Command): void {
+    // One command can grant to everyone who waits, and to the one who asks.
+    this.#fences.reserve(this.#table.fence + this.#table.waitingCount + 1)
+    for (const effect of this.#table.apply(command)) {
+      this.#statistics.count(effect)
+      this.#outbound.act(effect)
+      this.#watchers.tell(effect)
+    }
+  }
+
+  // --------------------------------------------------------------------------------- time
+
+  /** A client has not done in time what it owes. */
+  #onOverdue(debtor: Lock | Session | Connection): void {
+    if (debtor instanceof Lock) this.#proposeExpiry(debtor)
+    else if (debtor instanceof Session) this.#judgeSession(debtor)
+    else if (debtor.state === 'open') this.#cutSlow(debtor)
+    else debtor.cut(closeCodes.noHello)
+  }
+
+  /** The broker must do what it promised. */
+  #onDue(claim: Request | Connection): void {
+    const at = this.#environment.clock.wall()
+    if (claim instanceof Request) {
+      this.#log.submit({ type: 'timeout', session: claim.session.id, request: claim.id, at })
+    } else if (claim.state === 'open') {
+      claim.ping()
+      this.#time.promise(claim, claim.session!.ttl / 3)
+    } else claim.terminate()
+  }
+
+  #proposeExpiry({ session, fence, generation }: Lock): void {
+    const at = this.#environment.clock.wall()
+    this.#log.submit({ type: 'expire', session: session.id, fence, generation, at })
+  }
+
+  #judgeSession(session: Session): void {
+    const connection = this.#attached.get(session)
+    if (connection !== undefined) {
+      const endsAt = connection.receivedAt + session.ttl
+      if (endsAt > this.now()) {
+        this.#time.expect(session, endsAt)
+        return
+      }
+      connection.fallSilent()
+    }
+    const at = this.#environment.clock.wall()
+    const { id, attach } = session
+    this.#log.submit({ type: 'end', session: id, attach, reason: 'expired', at })
+  }
+
+  /** After each flush: does the client keep up with what it is sent? */
+  #judgeReader(connection: Connection): void {
+    const { slowBytes, slowMs, backlogBytes } = this.#settings.limits
+    const backlog = connection.backlogBytes
+    if (backlog <= slowBytes) {
+      if (connection.isSlow) this.#time.forgive(connection)
+      connection.isSlow = false
+    } else if (backlog > backlogBytes) this.#cutSlow(connection)
+    else if (!connection.isSlow) {
+      connection.isSlow = true
+      this.#time.expect(connection, this.now() + slowMs)
+    }
+  }
+
+  #cutSlow(connection: Connection): void {
+    if (connection.backlogBytes <= this.#settings.limits.slowBytes) {
+      connection.isSlow = false
+      return
+    }
+    connection.cut(closeCodes.tooSlow)
+    // A closing handshake would queue behind everything that is not being read.
+    connection.terminate()
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * From effects to messages: what the table did becomes what clients are told, and which deadlines
+ * are kept.
+ */
+import { type CloseCode, closeCodes } from '@holdfast/shared'
+import type { Connection } from '../connection/connection.js'
+import type {
+  Answer,
+  Command,
+  Effect,
+  EndReason,
+  Lock,
+  ReleaseReason,
+  Request,
+  Session,
+} from '../core/index.js'
+import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome } from './encode.js'
+import { snapshotParts } from './parts.js'
+import type { Admission, Reception } from './reception.js'
+import type { Timekeeper } from './timekeeper.js'
+
+export interface OutboundParts {
+  readonly time: Timekeeper<Lock | Session | Connection, Request | Connection>
+  readonly reception: Reception
+  /** The connection that each session is on. */
+  readonly attached: Map<Session, Connection>
+  readonly submit: (command: Command) => void
+  readonly wall: () => number
+  /** Closes a connection, and sees to it that it is closed before long. */
+  readonly close: (connection: Connection, row: CloseCode) => void
+}
+
+const closeFor: Record<EndReason, CloseCode> = {
+  goodbye: closeCodes.goodbye,
+  expired: closeCodes.expired,
+  dropped: closeCodes.restart,
+}
+
+export class Outbound {
+  readonly #parts: OutboundParts
+
+  constructor(parts: OutboundParts) {
+    this.#parts = parts
+  }
+
+  act(effect: Effect): void {
+    const { time, attached } = this.#parts
+    switch (effect.kind) {
+      case 'granted':
+        this.#onGranted(effect.lock, effect.request)
+        break
+      case 'released':
+        this.#onReleased(effect.lock, effect.reason)
+        break
+      case 'answer': {
+        const { session, id, answer } = effect
+        attached.get(session)?.send(encodeAnswer(id, answer, this.#ttlBeganFor(answer)))
+        break
+      }
+      case 'queued':
+        if (effect.request.timeout !== undefined) {
+          time.promise(effect.request, effect.request.timeout)
+        }
+        break
+      case 'withdrawn':
+        if (effect.request.timeout !== undefined) time.cancel(effect.request)
+        break
+      case 'refreshed':
+        this.#startTtl(effect.lock)
+        break
+      case 'opened':
+        this.#seat(effect.session, effect.attempt, undefined)
+        break
+      case 'resumed':
+        this.#seat(effect.session, effect.attempt, effect.answers)
+        break
+      case 'refused':
+        this.#parts.reception.refused(effect.attempt)
+        break
+      case 'suspended':
+        this.#onSuspended(effect.session, effect.keep)
+        break
+      case 'ended':
+        this.#onEnded(effect.session, effect.reason)
+        break
+    }
+  }
+
+  #onGranted(lock: Lock, request: Request | undefined): void {
+    if (request?.timeout !== undefined) this.#parts.time.cancel(request)
+    const beganAt = lock.ttl === undefined ? undefined : this.#startTtl(lock)
+    this.#parts.attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, beganAt))
+  }
+
+  #onReleased(lock: Lock, reason: ReleaseReason): void {
+    if (lock.ttl !== undefined) this.#parts.time.forgive(lock)
+    if (reason === 'expired' || reason === 'stolen') {
+      this.#parts.attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
+    }
+  }
+
+  /** A hello has become a session on a connection; if that is still there. */
+  #seat(session: Session, attempt: string, answers: ReadonlyMap<number, Answer> | undefined): void {
+    const { time, attached, reception } = this.#parts
+    const former = attached.get(session)
+    const admission = reception.admitted(attempt)
+    if (former !== undefined) {
+      attached.delete(session)
+      this.#parts.close(former, closeCodes.replaced)
+    }
+    if (admission === undefined) return
+    const { connection } = admission
+    if (connection.state !== 'opening') {
+      this.#suspendAtOnce(session)
+      return
+    }
+    connection.open(session)
+    attached.set(session, connection)
+    time.forgive(connection)
+    time.expect(session, connection.receivedAt + session.ttl)
+    time.promise(connection, session.ttl / 3)
+    this.#welcome(session, admission, answers)
+  }
+
+  #welcome(
+    session: Session,
+    { connection, secret }: Admission,
+    answers: ReadonlyMap<number, Answer> | undefined,
+  ): void {
+    const resumed = answers !== undefined
+    connection.send(encodeWelcome(session, resumed, secret, connection.receivedAt))
+    if (!resumed) return
+    for (const [id, answer] of answers) {
+      connection.send(encodeAnswer(id, answer, this.#ttlBeganFor(answer)))
+    }
+    const held = [...session.held.values()]
+    const waiting = [...session.waiting.keys()]
+    connection.stream(snapshotParts(held, waiting, (lock) => this.#ttlBeganAt(lock)))
+  }
+
+  /** The connection went while its hello was being judged. */
+  #suspendAtOnce(session: Session): void {
+    const { submit, wall } = this.#parts
+    const { id, attach } = session
+    submit({ type: 'suspend', session: id, attach, keep: false, at: wall() })
+  }
+
+  /** A grace runs from now, a lease from what was last received; no grace outlasts the lease. */
+  #onSuspended(session: Session, keep: boolean): void {
+    const { time, attached } = this.#parts
+    const connection = attached.get(session)
+    attached.delete(session)
+    const now = time.now()
+    const leaseEndsAt = (connection?.receivedAt ?? now) + session.ttl
+    time.expect(session, keep ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt))
+  }
+
+  #onEnded(session: Session, reason: EndReason): void {
+    const { time, attached, close } = this.#parts
+    time.forgive(session)
+    const connection = attached.get(session)
+    attached.delete(session)
+    if (connection !== undefined) close(connection, closeFor[reason])
+  }
+
+  /** Lets the ttl of a lock begin now; returns when that is, in patient time. */
+  #startTtl(lock: Lock): number | undefined {
+    if (lock.ttl === undefined) return undefined
+    const now = this.#parts.time.now()
+    this.#parts.time.expect(lock, now + lock.ttl)
+    return now
+  }
+
+  #ttlBeganAt(lock: Lock): number | undefined {
+    const endsAt = this.#parts.time.expectedAt(lock)
+    return endsAt === undefined || lock.ttl === undefined ? undefined : endsAt - lock.ttl
+  }
+
+  #ttlBeganFor(answer: Answer): number | undefined {
+    return answer.kind === 'granted' ? this.#ttlBeganAt(answer.lock) : undefined
+  }
+}

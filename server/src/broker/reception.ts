@@ -1,0 +1,127 @@
+/**
+ * What happens between a hello and its welcome: who is it, which session, on which terms.
+ *
+ * Opening and resuming are commands, judged by the table at their place in the log; this only asks
+ * and passes on the outcome. A resume that is refused becomes an opening in the same breath, so that
+ * a client whose session is gone is back after one round trip.
+ */
+import { closeCodes, type Hello } from '@holdfast/shared'
+import type { Connection } from '../connection/connection.js'
+import type { Command } from '../core/index.js'
+import type { Environment } from '../environment.js'
+import type { BrokerSettings } from '../options.js'
+
+interface Guest {
+  readonly connection: Connection
+  readonly hello: Hello
+  readonly principal: string
+  /** The resume secret it will be given. */
+  readonly secret: string | undefined
+}
+
+/** A hello that came to its end, for the broker to seat. */
+export interface Admission {
+  readonly connection: Connection
+  readonly secret: string | undefined
+}
+
+export class Reception {
+  readonly #settings: BrokerSettings
+  readonly #environment: Environment
+  readonly #submit: (command: Command) => void
+  /** By the attempt that the table's answer will name. */
+  readonly #guests = new Map<string, Guest>()
+
+  constructor(
+    settings: BrokerSettings,
+    environment: Environment,
+    submit: (command: Command) => void,
+  ) {
+    this.#settings = settings
+    this.#environment = environment
+    this.#submit = submit
+  }
+
+  /** A connection has said hello. */
+  receive(connection: Connection, hello: Hello): void {
+    const { authenticate } = this.#settings
+    if (authenticate === undefined) {
+      this.#admit(connection, hello, 'anyone')
+      return
+    }
+    const { origin, remoteAddress } = connection
+    Promise.resolve()
+      .then(() => authenticate({ token: hello.token, origin, remoteAddress }))
+      .catch(() => undefined)
+      .then((principal) => {
+        if (connection.state !== 'opening') return
+        if (typeof principal === 'string' && principal !== '') {
+          this.#admit(connection, hello, principal)
+        } else connection.cut(closeCodes.unauthorized)
+      })
+  }
+
+  /** The table has opened or resumed a session: whose hello was it? Undefined if it was not ours. */
+  admitted(attempt: string): Admission | undefined {
+    const guest = this.#guests.get(attempt)
+    this.#guests.delete(attempt)
+    return guest
+  }
+
+  /** The table has refused a resume: open a new session instead. */
+  refused(attempt: string): void {
+    const guest = this.#guests.get(attempt)
+    if (guest === undefined) return
+    this.#guests.delete(attempt)
+    if (guest.connection.state === 'opening')
+      this.#open(guest.connection, guest.hello, guest.principal)
+  }
+
+  #admit(connection: Connection, hello: Hello, principal: string): void {
+    if (hello.resume === undefined) {
+      this.#open(connection, hello, principal)
+      return
+    }
+    const { newId, newSecret, hash, clock } = this.#environment
+    const attempt = newId()
+    const secret = newSecret()
+    this.#guests.set(attempt, { connection, hello, principal, secret })
+    this.#submit({
+      type: 'resume',
+      attempt,
+      session: hello.resume.session,
+      principal,
+      proof: hash(hello.resume.secret),
+      secret: hash(secret),
+      at: clock.wall(),
+    })
+  }
+
+  #open(connection: Connection, hello: Hello, principal: string): void {
+    const { newId, newSecret, hash, clock } = this.#environment
+    const { ttl, grace } = this.#termsFor(hello)
+    const session = newId()
+    const secret = grace > 0 ? newSecret() : undefined
+    this.#guests.set(session, { connection, hello, principal, secret })
+    const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = this.#settings.limits
+    this.#submit({
+      type: 'open',
+      attempt: session,
+      session,
+      principal,
+      name: hello.name,
+      ttl,
+      grace,
+      secret: secret === undefined ? undefined : hash(secret),
+      limits: { locks, answers, waitersPerKey },
+      at: clock.wall(),
+    })
+  }
+
+  #termsFor(hello: Hello): { ttl: number; grace: number } {
+    const { lease } = this.#settings
+    const ttl = Math.min(Math.max(hello.ttl ?? lease.default, lease.min), lease.max)
+    const grace = hello.grace === 'lease' ? ttl : Math.min(hello.grace ?? 0, ttl)
+    return { ttl, grace }
+  }
+}

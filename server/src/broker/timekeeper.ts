@@ -1,0 +1,133 @@
+/**
+ * The broker's sense of time: every deadline of the broker in two ordered structures with one timer.
+ *
+ * - What clients owe the broker (leases, ttls, a hello, reading what they are sent) is kept in
+ *   *patient* time, which stands still while the broker itself was late: a broker that was stopped
+ *   for a minute has waited for nobody in that minute.
+ * - What the broker owes (timeouts, pings, closing what it said it would close) is kept in real time:
+ *   being late is no reason to be later.
+ *
+ * Both are monotonic; the calendar is never asked. Before anybody is judged, everything that had
+ * already arrived is handled: a timer that fires late, as after a stop, runs before the input that
+ * was waiting, so judgement is put off to the end of the turn.
+ */
+import { type Clock, Deadlines, type Timer } from '@holdfast/shared'
+
+/** How often the broker looks whether it was stopped, in ms. */
+const tickMs = 250
+/** Lateness that is ordinary, in ms: timers are never exact, and a lease has room for this. */
+const ordinaryLatenessMs = 100
+
+export interface TimekeeperOptions<Debtor, Claim> {
+  readonly clock: Clock
+  readonly endOfTurn: (callback: () => void) => void
+  /** A client's deadline has passed. */
+  readonly onOverdue: (debtor: Debtor) => void
+  /** Something the broker promised is due. */
+  readonly onDue: (claim: Claim) => void
+}
+
+export class Timekeeper<Debtor, Claim> {
+  readonly #clock: Clock
+  readonly #endOfTurn: (callback: () => void) => void
+  readonly #onOverdue: (debtor: Debtor) => void
+  readonly #onDue: (claim: Claim) => void
+  readonly #owed = new Deadlines<Debtor>()
+  readonly #owing = new Deadlines<Claim>()
+  /** How far patient time is behind, in ms. */
+  #behindMs = 0
+  #timer: Timer | undefined
+  #wakeAt = Number.POSITIVE_INFINITY
+  #judging = false
+  #stopped = false
+
+  constructor(options: TimekeeperOptions<Debtor, Claim>) {
+    this.#clock = options.clock
+    this.#endOfTurn = options.endOfTurn
+    this.#onOverdue = options.onOverdue
+    this.#onDue = options.onDue
+  }
+
+  /** Patient time, in ms: what `at` in messages is, and what clients' deadlines are set in. */
+  now(): number {
+    return this.#clock.monotonic() - this.#behindMs
+  }
+
+  /** How much time of its own lateness the broker has forgiven its clients so far, in ms. */
+  get forgivenMs(): number {
+    return this.#behindMs
+  }
+
+  /** A client has until `at`, in patient time. */
+  expect(debtor: Debtor, at: number): void {
+    this.#owed.set(debtor, at)
+    this.#wakeBy(at + this.#behindMs)
+  }
+
+  /** The client has done what was expected, or it no longer matters. */
+  forgive(debtor: Debtor): void {
+    this.#owed.delete(debtor)
+  }
+
+  /** Until when the client has, in patient time; undefined if nothing is expected. */
+  expectedAt(debtor: Debtor): number | undefined {
+    return this.#owed.dueAt(debtor)
+  }
+
+  /** The broker will do this in `ms`, real time. */
+  promise(claim: Claim, ms: number): void {
+    const at = this.#clock.monotonic() + ms
+    this.#owing.set(claim, at)
+    this.#wakeBy(at)
+  }
+
+  /** It is done or no longer wanted. */
+  cancel(claim: Claim): void {
+    this.#owing.delete(claim)
+  }
+
+  /** Does at once what is due now. */
+  run(): void {
+    // Each round ends with what was due when it began, so that what is set again waits its turn.
+    const real = this.#clock.monotonic()
+    for (let claim = this.#owing.takeDue(real); claim; claim = this.#owing.takeDue(real)) {
+      this.#onDue(claim)
+    }
+    const patient = real - this.#behindMs
+    for (let debtor = this.#owed.takeDue(patient); debtor; debtor = this.#owed.takeDue(patient)) {
+      this.#onOverdue(debtor)
+    }
+  }
+
+  /** No timer is left behind. */
+  stop(): void {
+    this.#stopped = true
+    this.#clock.clearTimer(this.#timer)
+  }
+
+  #wakeBy(at: number): void {
+    if (at >= this.#wakeAt || this.#judging || this.#stopped) return
+    this.#clock.clearTimer(this.#timer)
+    const now = this.#clock.monotonic()
+    this.#wakeAt = Math.min(at, now + tickMs)
+    this.#timer = this.#clock.setTimer(this.#onTimer, Math.max(0, Math.ceil(this.#wakeAt - now)))
+  }
+
+  readonly #onTimer = (): void => {
+    const lateMs = this.#clock.monotonic() - this.#wakeAt
+    if (lateMs > ordinaryLatenessMs) this.#behindMs += lateMs
+    this.#judging = true
+    this.#endOfTurn(this.#judge)
+  }
+
+  readonly #judge = (): void => {
+    if (this.#stopped) return
+    this.run()
+    this.#judging = false
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    // Without this tick a stop between two far deadlines would pass unseen.
+    if (this.#owed.size + this.#owing.size > 0) {
+      this.#wakeBy(Math.min(this.#owing.next, this.#owed.next + this.#behindMs))
+    }
+  }
+}

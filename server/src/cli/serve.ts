@@ -1,0 +1,102 @@
+/**
+ * `holdfast serve`: a broker in a process of its own.
+ */
+import { defaultPort } from '@holdfast/shared'
+import { Command, InvalidArgumentError } from 'commander'
+import { createBroker } from '../createBroker.js'
+import { type BrokerLimits, defaultLimits } from '../options.js'
+
+interface ServeFlags {
+  readonly port: number
+  readonly host: string
+  readonly drain: number
+  readonly fenceFile?: string
+  readonly origin: string[]
+  readonly dev: boolean
+  readonly allowUnauthenticated: boolean
+  readonly limit: Partial<BrokerLimits>
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('run a broker until SIGTERM or SIGINT')
+    .option('-p, --port <port>', 'port to listen on; 0 for any that is free', integer, defaultPort)
+    .option('-H, --host <host>', 'address to listen on', '127.0.0.1')
+    .option('--drain <ms>', 'time for holders to finish when stopping', integer, 10_000)
+    .option(
+      '--fence-file <path>',
+      'reserve fences on disk, so that they rise whatever the clock does',
+    )
+    .option('--origin <origin>', 'web origin whose pages may connect (repeatable)', collect, [])
+    .option('--dev', 'let pages from loopback origins connect', false)
+    .option(
+      '--allow-unauthenticated',
+      'serve beyond loopback although nobody is asked who they are',
+      false,
+    )
+    .option(
+      '--limit <name=number>',
+      `a limit, one of: ${Object.keys(defaultLimits).join(', ')} (repeatable)`,
+      collectLimit,
+      {},
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  holdfast serve
+  holdfast serve --port 7000 --fence-file /var/lib/holdfast/fences
+  holdfast serve --dev --limit locksPerSession=100 --limit helloMs=2000`,
+    )
+    .exitOverride()
+    .action((flags: ServeFlags) => serve(flags))
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const broker = createBroker({
+    fenceFile: flags.fenceFile,
+    origins: flags.origin,
+    dev: flags.dev,
+    allowUnauthenticated: flags.allowUnauthenticated,
+    limits: flags.limit,
+  })
+  const { url } = await broker.listen({ port: flags.port, host: flags.host })
+  process.stdout.write(`holdfast is listening on ${url}\n`)
+  const signal = await nextSignal()
+  process.stdout.write(`holdfast got ${signal} and is draining for at most ${flags.drain} ms\n`)
+  // Whoever asks twice does not want to wait.
+  process.once(signal, () => process.exit(1))
+  await broker.close({ drain: flags.drain })
+  process.removeAllListeners(signal)
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    const signals = ['SIGTERM', 'SIGINT'] as const
+    const stop = (signal: NodeJS.Signals): void => {
+      for (const each of signals) process.off(each, stop)
+      resolve(signal)
+    }
+    for (const each of signals) process.on(each, stop)
+  })
+}
+
+function integer(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
+  return Number(text)
+}
+
+function collect(value: string, former: string[]): string[] {
+  return [...former, value]
+}
+
+function collectLimit(text: string, former: Partial<BrokerLimits>): Partial<BrokerLimits> {
+  const [, name, number] = /^(\w+)=(\d{1,10})$/.exec(text) ?? []
+  if (name === undefined || !Object.hasOwn(defaultLimits, name)) {
+    const names = Object.keys(defaultLimits).join(', ')
+    throw new InvalidArgumentError(
+      `It is a name and a number, such as helloMs=2000; names: ${names}.`,
+    )
+  }
+  return { ...former, [name]: Number(number) }
+}

@@ -1,0 +1,177 @@
+/**
+ * A broker as other programs embed it: on a port of its own, on somebody else's HTTP server, or
+ * both, and as many in one process as one likes.
+ */
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import {
+  defaultPort,
+  type HeldInfo,
+  HoldfastError,
+  isKey,
+  isPrefix,
+  type LockStats,
+  maxMs,
+  maxQueryItems,
+  type WaitingInfo,
+} from '@holdfast/shared'
+import { Broker } from './broker/broker.js'
+import { toHeldInfo, toWaitingInfo } from './broker/inspect.js'
+import { machine } from './environment.js'
+import { clockFences, fileFences } from './fences.js'
+import { Doorkeeper } from './host/doorkeeper.js'
+import { drain } from './host/drain.js'
+import { createHttpServer, listen, stopListening } from './host/http.js'
+import { acceptUpgrades } from './host/websocket.js'
+import { MemoryLog } from './log/memory.js'
+import { type BrokerOptions, invalid, settingsFrom } from './options.js'
+
+/** Where a broker listens. */
+export interface Listening {
+  readonly port: number
+  readonly host: string
+  /** For `connect`. */
+  readonly url: string
+}
+
+/** What `query` looks for: one key, or all keys with a prefix, or everything. */
+export interface Query {
+  readonly key?: string | undefined
+  readonly prefix?: string | undefined
+  /** Most locks and most requests to return, 1 to 1,000. Default 1,000. */
+  readonly limit?: number | undefined
+}
+
+/** Who holds and who waits. The counts are of all that matched, within the limit or not. */
+export interface QueryResult {
+  readonly held: readonly HeldInfo[]
+  readonly waiting: readonly WaitingInfo[]
+  readonly heldCount: number
+  readonly waitingCount: number
+}
+
+/**
+ * Makes a broker; it serves nobody until `listen` or `attach`.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be; `UNAVAILABLE` if the fence
+ *   file cannot be used.
+ */
+export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
+  return new HoldfastBroker(options)
+}
+
+export class HoldfastBroker {
+  readonly #broker: Broker
+  readonly #doorkeeper: Doorkeeper
+  readonly #servers: Server[] = []
+  readonly #detach: (() => void)[] = []
+  #closed: Promise<void> | undefined
+
+  /** Use {@link createBroker}. */
+  constructor(options: BrokerOptions) {
+    const settings = settingsFrom(options)
+    const now = machine.clock.wall()
+    const { fenceFile, log = new MemoryLog() } = options
+    const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
+    this.#broker = new Broker({ settings, environment: machine, log, fences })
+    this.#doorkeeper = new Doorkeeper(settings)
+  }
+
+  /**
+   * Listens on a port of its own.
+   *
+   * @param where `port` (default 7420; 0 for any that is free) and `host` (default 127.0.0.1).
+   * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback when nothing says who may
+   *   come in; `UNAVAILABLE` if the port cannot be had.
+   */
+  async listen({ port = defaultPort, host = '127.0.0.1' } = {}): Promise<Listening> {
+    this.#refuseIfClosed()
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+      throw invalid('port is an integer from 0 to 65535')
+    }
+    this.#doorkeeper.checkHost(host)
+    const server = createHttpServer()
+    try {
+      await listen(server, port, host)
+    } catch (cause) {
+      const message = `Cannot listen on ${host}:${port}; is something else using the port?`
+      throw new HoldfastError('UNAVAILABLE', message, { cause })
+    }
+    this.#servers.push(server)
+    this.attach(server)
+    const address = server.address() as AddressInfo
+    const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
+    return { port: address.port, host: address.address, url: `ws://${name}:${address.port}` }
+  }
+
+  /**
+   * Serves the upgrades of somebody else's HTTP server, which stays theirs to close.
+   *
+   * @param path Only this path, such as `/locks`; the upgrades of all others are left alone.
+   */
+  attach(server: Server, { path }: { readonly path?: string | undefined } = {}): void {
+    this.#refuseIfClosed()
+    const connect = this.#broker.connect.bind(this.#broker)
+    this.#detach.push(acceptUpgrades(server, { path, doorkeeper: this.#doorkeeper, connect }))
+  }
+
+  /** The counters of this broker since it started. */
+  stats(): LockStats {
+    return this.#broker.stats()
+  }
+
+  /**
+   * Who holds and who waits now.
+   *
+   * @throws {HoldfastError} `INVALID_KEY`, or `INVALID_OPTION` for a limit that cannot be.
+   */
+  query({ key, prefix, limit = maxQueryItems }: Query = {}): QueryResult {
+    if (key !== undefined && !isKey(key)) throw new HoldfastError('INVALID_KEY')
+    if (prefix !== undefined && !isPrefix(prefix)) throw new HoldfastError('INVALID_KEY')
+    if (key !== undefined && prefix !== undefined) throw invalid('give a key or a prefix, not both')
+    if (!Number.isInteger(limit) || limit < 1 || limit > maxQueryItems) {
+      throw invalid(`limit is an integer from 1 to ${maxQueryItems}`)
+    }
+    const { held, waiting, ...counts } = this.#broker.find({ key, prefix }, limit)
+    return { held: held.map(toHeldInfo), waiting: waiting.map(toWaitingInfo), ...counts }
+  }
+
+  /**
+   * Does at once what is due, instead of when its timer fires; nobody has to call this.
+   *
+   * @returns How many locks that let expire.
+   */
+  cleanExpiredLocks(): number {
+    return this.#broker.cleanExpiredLocks()
+  }
+
+  /**
+   * Stops: takes no new connection, tells every client, and closes with 1012. Resolves when no
+   * handle is left open.
+   *
+   * @param drain How long whoever holds locks may take to finish, in ms. Default 0.
+   * @throws {HoldfastError} `INVALID_TIMEOUT`
+   */
+  async close({ drain: drainMs = 0 } = {}): Promise<void> {
+    if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > maxMs) {
+      throw new HoldfastError('INVALID_TIMEOUT')
+    }
+    this.#closed ??= this.#close(drainMs)
+    await this.#closed
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    const stopped = this.#servers.map(stopListening)
+    await drain(this.#broker, machine.clock, drainMs)
+    for (const detach of this.#detach) detach()
+    await this.#broker.stop()
+    for (const server of this.#servers) server.closeAllConnections()
+    await Promise.all(stopped)
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#closed !== undefined) {
+      throw new HoldfastError('UNAVAILABLE', 'This broker is closed; make a new one.')
+    }
+  }
+}

@@ -1,0 +1,14 @@
+/**
+ * The second door, for this project's own tests and simulation: the broker without its sockets and
+ * with a machine of the caller's making. Not covered by any promise of stability.
+ */
+export { Broker, type BrokerParts } from './broker/broker.js'
+export { Timekeeper } from './broker/timekeeper.js'
+export { Connection } from './connection/connection.js'
+export type { Socket, SocketListener } from './connection/socket.js'
+export { type Environment, machine } from './environment.js'
+export { clockFences, type Fences, fileFences } from './fences.js'
+export { drain } from './host/drain.js'
+export type { Log } from './log/log.js'
+export { MemoryLog } from './log/memory.js'
+export { type BrokerOptions, type BrokerSettings, settingsFrom } from './options.js'
