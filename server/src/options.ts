@@ -84,6 +84,12 @@ export interface BrokerOptions {
   readonly lease?: Partial<LeaseBounds> | undefined
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
+   * Grant nothing (but a steal) for this long after the start, in ms, because clients of a broker
+   * that kept nothing may believe in their locks for one lease; `true` for the longest lease. Requests
+   * wait meanwhile. Default: not at all.
+   */
+  readonly quietStart?: boolean | number | undefined
+  /**
    * A file in which blocks of fences are reserved before use, so that fences rise over restarts
    * whatever the clock does. Without it they rise as long as the wall clock is not set back by more
    * than the broker was down.
@@ -99,6 +105,8 @@ export interface BrokerSettings {
   readonly dev: boolean
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
+  /** In ms; 0 for none. */
+  readonly quietStart: number
 }
 
 /** @throws {HoldfastError} `INVALID_OPTION`, saying which option and what it may be. */
@@ -125,7 +133,15 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     dev: options.dev ?? false,
     lease,
     limits,
+    quietStart: quietStartFrom(options.quietStart, lease),
   }
+}
+
+function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds): number {
+  if (value === undefined || value === false) return 0
+  if (value === true) return lease.max
+  if (Number.isSafeInteger(value) && value >= 0 && value <= maxMs) return value
+  throw invalid(`quietStart is true, or an integer from 0 to ${maxMs} ms`)
 }
 
 export function invalid(rule: string): HoldfastError {

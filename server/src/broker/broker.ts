@@ -46,7 +46,7 @@ export class Broker implements ConnectionOwner {
   readonly #log: Log
   readonly #fences: Fences
   readonly #table = new LockTable()
-  readonly #time: Timekeeper<Lock | Session | Connection, Request | Connection>
+  readonly #time: Timekeeper<Lock | Session | Connection, Request | Connection | 'quietOver'>
   readonly #reception: Reception
   readonly #inbound: Inbound
   readonly #outbound: Outbound
@@ -88,6 +88,10 @@ export class Broker implements ConnectionOwner {
     })
     log.start((command) => this.#apply(command))
     submit({ type: 'raise', fence: fences.start, at: wall() })
+    if (settings.quietStart > 0) {
+      submit({ type: 'quiet', quiet: true, at: wall() })
+      this.#time.promise('quietOver', settings.quietStart)
+    }
   }
 
   // ------------------------------------------------------------------- the face to its host
@@ -224,9 +228,10 @@ export class Broker implements ConnectionOwner {
   }
 
   /** The broker must do what it promised. */
-  #onDue(claim: Request | Connection): void {
+  #onDue(claim: Request | Connection | 'quietOver'): void {
     const at = this.#environment.clock.wall()
-    if (claim instanceof Request) {
+    if (claim === 'quietOver') this.#log.submit({ type: 'quiet', quiet: false, at })
+    else if (claim instanceof Request) {
       this.#log.submit({ type: 'timeout', session: claim.session.id, request: claim.id, at })
     } else if (claim.state === 'open') {
       claim.ping()

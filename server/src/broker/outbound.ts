@@ -20,7 +20,7 @@ import type { Admission, Reception } from './reception.js'
 import type { Timekeeper } from './timekeeper.js'
 
 export interface OutboundParts {
-  readonly time: Timekeeper<Lock | Session | Connection, Request | Connection>
+  readonly time: Timekeeper<Lock | Session | Connection, Request | Connection | 'quietOver'>
   readonly reception: Reception
   /** The connection that each session is on. */
   readonly attached: Map<Session, Connection>

@@ -16,11 +16,10 @@ export function* snapshotParts(
   waiting: readonly number[],
   ttlBeganAt: (lock: Lock) => number | undefined,
 ): Generator<string> {
-  const items = chunks(held, (lock) => encodeHeldItem(lock, ttlBeganAt(lock)))
-  for (const chunk of items) yield `{"type":"snapshot","held":[${chunk}],"waiting":[],"more":true}`
-  const ids = chunks(waiting, String)
-  for (const chunk of ids) yield `{"type":"snapshot","held":[],"waiting":[${chunk}],"more":true}`
-  yield '{"type":"snapshot","held":[],"waiting":[],"more":false}'
+  const encodeHeld = (lock: Lock): string => encodeHeldItem(lock, ttlBeganAt(lock))
+  for (const part of parts(held, encodeHeld, waiting, String)) {
+    yield `{"type":"snapshot","held":[${part.held}],"waiting":[${part.waiting}],"more":${part.more}}`
+  }
 }
 
 export interface Findings {
@@ -31,39 +30,47 @@ export interface Findings {
 }
 
 export function* foundParts(id: number, findings: Findings): Generator<string> {
-  const head = `{"type":"found","id":${id}`
-  const counts = `"heldCount":${findings.heldCount},"waitingCount":${findings.waitingCount}`
-  for (const chunk of chunks(findings.held, encodeHeldInfo)) {
-    yield `${head},"held":[${chunk}],"waiting":[],${counts},"more":true}`
+  const { held, waiting, heldCount, waitingCount } = findings
+  const counts = `"heldCount":${heldCount},"waitingCount":${waitingCount}`
+  for (const part of parts(held, encodeHeldInfo, waiting, encodeWaitingInfo)) {
+    const lists = `"held":[${part.held}],"waiting":[${part.waiting}]`
+    yield `{"type":"found","id":${id},${lists},${counts},"more":${part.more}}`
   }
-  for (const chunk of chunks(findings.waiting, encodeWaitingInfo)) {
-    yield `${head},"held":[],"waiting":[${chunk}],${counts},"more":true}`
-  }
-  yield `${head},"held":[],"waiting":[],${counts},"more":false}`
 }
 
-export function* watchingParts(id: number, findings: Findings): Generator<string> {
-  const head = `{"type":"watching","id":${id}`
-  for (const chunk of chunks(findings.held, encodeHeldInfo)) {
-    yield `${head},"held":[${chunk}],"heldCount":${findings.heldCount},"more":true}`
+export function* watchingParts(id: number, { held, heldCount }: Findings): Generator<string> {
+  for (const part of parts(held, encodeHeldInfo, [], String)) {
+    const list = `"held":[${part.held}],"heldCount":${heldCount}`
+    yield `{"type":"watching","id":${id},${list},"more":${part.more}}`
   }
-  yield `${head},"held":[],"heldCount":${findings.heldCount},"more":false}`
 }
 
-/** Encoded items joined by commas, as many as fit a part. */
-function* chunks<T>(items: readonly T[], encode: (item: T) => string): Generator<string> {
-  let chunk: string[] = []
+/** Two lists of items as JSON elements, cut into parts; there is always a last part, if empty. */
+interface Part {
+  readonly held: string
+  readonly waiting: string
+  readonly more: boolean
+}
+
+function* parts<H, W>(
+  held: Iterable<H>,
+  encodeHeld: (item: H) => string,
+  waiting: Iterable<W>,
+  encodeWaiting: (item: W) => string,
+): Generator<Part> {
+  let part: { held: string[]; waiting: string[] } = { held: [], waiting: [] }
   let bytes = 0
-  for (const item of items) {
-    const text = encode(item)
+  function* add(text: string, list: 'held' | 'waiting'): Generator<Part> {
     const length = utf8Length(text) + 1
-    if (chunk.length > 0 && bytes + length > partBytes) {
-      yield chunk.join(',')
-      chunk = []
+    if (bytes > 0 && bytes + length > partBytes) {
+      yield { held: part.held.join(), waiting: part.waiting.join(), more: true }
+      part = { held: [], waiting: [] }
       bytes = 0
     }
-    chunk.push(text)
+    part[list].push(text)
     bytes += length
   }
-  if (chunk.length > 0) yield chunk.join(',')
+  for (const item of held) yield* add(encodeHeld(item), 'held')
+  for (const item of waiting) yield* add(encodeWaiting(item), 'waiting')
+  yield { held: part.held.join(), waiting: part.waiting.join(), more: false }
 }

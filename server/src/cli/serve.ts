@@ -11,6 +11,7 @@ interface ServeFlags {
   readonly host: string
   readonly drain: number
   readonly fenceFile?: string
+  readonly quietStart?: number
   readonly origin: string[]
   readonly dev: boolean
   readonly allowUnauthenticated: boolean
@@ -26,6 +27,11 @@ export function serveCommand(): Command {
     .option(
       '--fence-file <path>',
       'reserve fences on disk, so that they rise whatever the clock does',
+    )
+    .option(
+      '--quiet-start <ms>',
+      'grant nothing at first, until leases from before are over',
+      integer,
     )
     .option('--origin <origin>', 'web origin whose pages may connect (repeatable)', collect, [])
     .option('--dev', 'let pages from loopback origins connect', false)
@@ -55,6 +61,7 @@ Examples:
 async function serve(flags: ServeFlags): Promise<void> {
   const broker = createBroker({
     fenceFile: flags.fenceFile,
+    quietStart: flags.quietStart,
     origins: flags.origin,
     dev: flags.dev,
     allowUnauthenticated: flags.allowUnauthenticated,

@@ -35,6 +35,15 @@ export interface RaiseFence extends Base {
   readonly fence: number
 }
 
+/**
+ * While quiet, nobody is granted anything but a steal: a broker that lost its table waits until
+ * whoever held a lock before must have given it up.
+ */
+export interface SetQuiet extends Base {
+  readonly type: 'quiet'
+  readonly quiet: boolean
+}
+
 export interface OpenSession extends Base {
   readonly type: 'open'
   /** Names the hello that asks, for whoever waits for its outcome. */
@@ -132,6 +141,7 @@ export interface ExpireLock extends Base {
 
 export type Command =
   | RaiseFence
+  | SetQuiet
   | OpenSession
   | ResumeSession
   | SuspendSession

@@ -29,6 +29,7 @@ export class LockTable {
   #fence = 0
   #held = 0
   #waiting = 0
+  #quiet = false
   #effects: Effect[] = []
 
   get sessions(): ReadonlyMap<string, Session> {
@@ -90,6 +91,9 @@ export class LockTable {
         break
       case 'end':
         this.#endIfCurrent(command)
+        break
+      case 'quiet':
+        this.#setQuiet(command)
         break
       case 'raise':
         this.#fence = Math.max(this.#fence, command.fence)
@@ -194,13 +198,15 @@ export class LockTable {
       this.#entries.set(key, entry)
     }
     if (command.steal) this.#rob(entry)
-    if (entry.admits(mode) && (entry.queue.length === 0 || command.steal)) {
+    const free = entry.queue.length === 0 && !this.#quiet
+    if (entry.admits(mode) && (free || command.steal)) {
       session.lastId = id
       this.#grant(entry, session, command, at, undefined)
     } else if (command.timeout === 0) {
       session.lastId = id
       const holders = holdersOf(entry)
       this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', holders })
+      this.#forgetIfIdle(entry)
     } else if (entry.queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else {
@@ -300,13 +306,22 @@ export class LockTable {
   #serve(entry: Entry, at: number): void {
     for (
       let request = entry.queue.first;
-      request !== undefined && entry.admits(request.mode);
+      request !== undefined && entry.admits(request.mode) && !this.#quiet;
       request = entry.queue.first
     ) {
       this.#dequeue(request)
       this.#grant(entry, request.session, request, at, request)
     }
+    this.#forgetIfIdle(entry)
+  }
+
+  #forgetIfIdle(entry: Entry): void {
     if (entry.holders.length === 0 && entry.queue.length === 0) this.#entries.delete(entry.key)
+  }
+
+  #setQuiet({ quiet, at }: Commands.SetQuiet): void {
+    this.#quiet = quiet
+    for (const entry of this.#entries.values()) this.#serve(entry, at)
   }
 
   #grant(entry: Entry, session: Session, terms: Terms, at: number, request: Request | undefined) {
