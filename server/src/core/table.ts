@@ -19,6 +19,9 @@ import type * as Commands from './commands.js'
 import type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
 import { Entry, Lock, Request, Session, type Terms } from './records.js'
 
+/** A command that came on a connection of a session. */
+type Speech = { readonly session: string; readonly attach: number }
+
 const unlocked: Answer = { kind: 'unlocked' }
 /** How many holders a LOCK_HELD answer names. */
 const holdersNamed = 16
@@ -131,7 +134,8 @@ export class LockTable {
   }
 
   #suspend(command: Commands.SuspendSession): void {
-    const session = this.#speaker(command)
+    // Not as a speaker: a connection that drops does not prove that its welcome was read.
+    const session = this.#attached(command)
     if (session === undefined) return
     if (session.grace === 0 && !command.keep) {
       this.#end(session, 'dropped', command.at)
@@ -168,17 +172,20 @@ export class LockTable {
   }
 
   /** The session that sends this, if the connection it speaks on is still its own. */
-  #speaker(command: { readonly session: string; readonly attach: number }): Session | undefined {
-    const session = this.#sessions.get(command.session)
-    if (session === undefined || session.attach !== command.attach || session.suspended) {
-      return undefined
-    }
-    if (session.nextSecret !== undefined) {
+  #speaker(command: Speech): Session | undefined {
+    const session = this.#attached(command)
+    if (session?.nextSecret !== undefined) {
       // Whoever speaks on this connection has read its welcome, and the new secret in it.
       session.secret = session.nextSecret
       session.nextSecret = undefined
     }
     return session
+  }
+
+  /** The session on whose present connection something happened, said by its client or not. */
+  #attached(command: Speech): Session | undefined {
+    const session = this.#sessions.get(command.session)
+    return session?.attach === command.attach && !session.suspended ? session : undefined
   }
 
   // -------------------------------------------------------------------------------- requests
