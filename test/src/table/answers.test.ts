@@ -1,0 +1,212 @@
+/**
+ * Nothing runs twice, and nothing grows without bound: repeated request ids, stored answers and
+ * their acknowledgement, and the quotas, which refuse before anything has changed.
+ */
+import { expect } from 'chai'
+import { Bench } from './bench.js'
+
+/** A bench with `a`, whose answers are stored, and `b`, whose are not. */
+function stored(answers = 1_024): Bench {
+  const bench = new Bench()
+  bench.open('a', { grace: 5_000, limits: { answers } })
+  bench.open('b')
+  return bench
+}
+
+/** What a command says, provided that it changes nothing. */
+function unchanged(bench: Bench, command: () => string[]): string[] {
+  const before = bench.state()
+  const said = command()
+  expect(bench.state()).to.equal(before)
+  return said
+}
+
+describe('table: a request id that comes again', () => {
+  it('gets the answer it got', () => {
+    const bench = stored()
+    bench.lock('a', 'k')
+    bench.refresh('a', 1)
+    bench.lock('b', 'l')
+    bench.lock('a', 'l', { timeout: 0 })
+    bench.unlock('a', 99)
+    bench.unlock('a', 1)
+    const again = (id: number) => unchanged(bench, () => bench.lock('a', 'k', { id }))
+    expect(again(1)).to.deep.equal(['repeat a#1 granted f1'])
+    expect(again(2)).to.deep.equal(['repeat a#2 refreshed f1'])
+    expect(again(3)).to.deep.equal(['repeat a#3 LOCK_HELD by b f2'])
+    expect(again(4)).to.deep.equal(['repeat a#4 LOCK_NOT_HELD'])
+    expect(again(5)).to.deep.equal(['repeat a#5 unlocked'])
+  })
+
+  it('gets that answer whatever it asks for the second time', () => {
+    const bench = stored()
+    bench.lock('a', 'k')
+    for (const ask of [
+      () => bench.unlock('a', 1, { id: 1 }),
+      () => bench.refresh('a', 1, { id: 1 }),
+      () => bench.lock('a', 'other', { id: 1, steal: true }),
+    ]) {
+      expect(unchanged(bench, ask)).to.deep.equal(['repeat a#1 granted f1'])
+    }
+  })
+
+  it('goes on waiting if it waits, and nothing is said', () => {
+    const bench = stored()
+    bench.lock('b', 'k')
+    bench.lock('a', 'k')
+    expect(unchanged(bench, () => bench.lock('a', 'k', { id: 1 }))).to.deep.equal([])
+  })
+
+  it('gets the outcome once there is one: timeout, abort, or a grant that came later', () => {
+    const bench = stored()
+    bench.lock('b', 'k')
+    bench.lock('a', 'k')
+    bench.lock('a', 'k')
+    bench.lock('a', 'k')
+    bench.timeout('a', 1)
+    bench.cancel('a', 2)
+    bench.unlock('b', 1)
+    expect(bench.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 LOCK_TIMEOUT'])
+    expect(bench.lock('a', 'k', { id: 2 })).to.deep.equal(['repeat a#2 ABORTED'])
+    expect(bench.lock('a', 'k', { id: 3 })).to.deep.equal(['repeat a#3 granted f2'])
+  })
+
+  it('is BAD_MESSAGE if its answer was acknowledged, or if it was passed over', () => {
+    const bench = stored()
+    bench.lock('a', 'k', { id: 5 })
+    bench.ack('a', [5])
+    for (const id of [5, 4, 1]) {
+      const said = unchanged(bench, () => bench.lock('a', 'l', { id }))
+      expect(said).to.deep.equal([`repeat a#${id} BAD_MESSAGE`])
+    }
+  })
+
+  it('is BAD_MESSAGE for a session whose answers are not stored', () => {
+    const bench = stored()
+    bench.lock('b', 'k')
+    expect(unchanged(bench, () => bench.lock('b', 'k', { id: 1 }))).to.deep.equal([
+      'repeat b#1 BAD_MESSAGE',
+    ])
+  })
+
+  it('does not run twice after a resume either', () => {
+    const bench = stored()
+    bench.lock('a', 'k')
+    bench.unlock('a', 1)
+    bench.suspend('a')
+    expect(bench.resume('a', 'a-1', 'a-2')).to.deep.equal([
+      'resumed a @2; #1 granted f1; #2 unlocked',
+    ])
+    expect(bench.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 granted f1'])
+    expect(bench.table.heldCount).to.equal(0)
+  })
+})
+
+describe('table: ack', () => {
+  it('forgets the answers it names and no other', () => {
+    const bench = stored()
+    for (const key of ['k', 'l', 'm']) bench.lock('a', key)
+    expect(bench.ack('a', [1, 3, 99])).to.deep.equal([])
+    bench.suspend('a')
+    expect(bench.resume('a', 'a-1', 'a-2')).to.deep.equal(['resumed a @2; #2 granted f2'])
+  })
+
+  it('of a request that still waits forgets nothing: its answer is stored when it comes', () => {
+    const bench = stored()
+    bench.lock('b', 'k')
+    bench.lock('a', 'k')
+    bench.ack('a', [1])
+    bench.unlock('b', 1)
+    expect(bench.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 granted f2'])
+  })
+
+  it('is nothing for a session whose answers are not stored', () => {
+    const bench = stored()
+    bench.lock('b', 'k')
+    expect(unchanged(bench, () => bench.ack('b', [1]))).to.deep.equal([])
+  })
+})
+
+describe('table: quotas', () => {
+  it('of locks: held and waiting count together; refused, changed nothing, asked again', () => {
+    const bench = new Bench()
+    bench.open('a', { limits: { locks: 2 } })
+    bench.open('b')
+    bench.lock('b', 'l')
+    bench.lock('a', 'k')
+    bench.lock('a', 'l')
+    expect(unchanged(bench, () => bench.lock('a', 'm'))).to.deep.equal([
+      'repeat a#3 QUOTA_EXCEEDED',
+    ])
+    expect(unchanged(bench, () => bench.lock('a', 'm', { id: 3, timeout: 0 }))).to.deep.equal([
+      'repeat a#3 QUOTA_EXCEEDED',
+    ])
+    expect(bench.unlock('a', 2, { id: 4 })).to.include('answer a#4 unlocked')
+    expect(bench.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
+  })
+
+  it('of locks: a steal is refused before anyone is robbed', () => {
+    const bench = new Bench()
+    bench.open('a', { limits: { locks: 0 } })
+    bench.open('b')
+    bench.lock('b', 'k')
+    expect(unchanged(bench, () => bench.lock('a', 'k', { steal: true }))).to.deep.equal([
+      'repeat a#1 QUOTA_EXCEEDED',
+    ])
+  })
+
+  it('of answers: every new request is refused until some are acknowledged', () => {
+    const bench = stored(2)
+    bench.lock('a', 'k')
+    bench.lock('a', 'l')
+    for (const ask of [
+      () => bench.lock('a', 'm', { id: 3 }),
+      () => bench.unlock('a', 1, { id: 3 }),
+      () => bench.refresh('a', 1, { id: 3 }),
+    ]) {
+      expect(unchanged(bench, ask)).to.deep.equal(['repeat a#3 QUOTA_EXCEEDED'])
+    }
+    expect(unchanged(bench, () => bench.lock('a', 'k', { id: 1 }))).to.deep.equal([
+      'repeat a#1 granted f1',
+    ])
+    bench.ack('a', [1])
+    expect(bench.unlock('a', 1, { id: 3 })).to.deep.equal([
+      'released a k f1 unlocked',
+      'answer a#3 unlocked',
+    ])
+  })
+
+  it('of answers: a request that waits is answered all the same', () => {
+    const bench = stored(1)
+    bench.lock('b', 'k')
+    bench.lock('a', 'k')
+    bench.lock('a', 'k')
+    bench.timeout('a', 1)
+    expect(bench.unlock('b', 1)).to.include('granted a#2 k f2')
+    bench.suspend('a')
+    expect(bench.resume('a', 'a-1', 'a-2')).to.deep.equal([
+      'resumed a @2; #1 LOCK_TIMEOUT; #2 granted f2',
+    ])
+  })
+
+  it('of answers: none for a session whose answers are not stored', () => {
+    const bench = new Bench()
+    bench.open('b', { limits: { answers: 1 } })
+    bench.lock('b', 'k')
+    expect(bench.lock('b', 'l')).to.deep.equal(['granted b#2 l f2'])
+  })
+
+  it('of waiters for a key: the next is refused, but not one who does not wait', () => {
+    const bench = new Bench()
+    const limits = { waitersPerKey: 1 }
+    for (const session of ['a', 'b', 'c']) bench.open(session, { limits })
+    bench.lock('a', 'k')
+    bench.lock('b', 'k')
+    expect(unchanged(bench, () => bench.lock('c', 'k'))).to.deep.equal([
+      'repeat c#1 QUOTA_EXCEEDED',
+    ])
+    expect(bench.lock('c', 'k', { timeout: 0 })).to.deep.equal(['answer c#2 LOCK_HELD by a f1'])
+    expect(bench.lock('c', 'k', { steal: true })).to.include('granted c#3 k f2')
+    expect(bench.lock('c', 'l')).to.deep.equal(['granted c#4 l f3'])
+  })
+})

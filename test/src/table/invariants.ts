@@ -1,0 +1,186 @@
+/**
+ * What must be true of a lock table after every single command, whatever the command was. Two kinds:
+ *
+ * - The records agree with each other: every chain is linked both ways, every lock and request is in
+ *   its session's index and its entry's chain, every count counts, no key in use is unused.
+ * - The effects tell the whole story: played back, in order, on a tally that knows nothing but
+ *   effects, they break no rule (nobody is granted past a queue or beside an incompatible lock,
+ *   fences rise) and end in the state that the table is in.
+ */
+import type { Chain, Command, Effect, Entry, LockTable } from '@holdfast/server/core'
+import type { LockMode } from '@holdfast/shared'
+
+function ensure(condition: boolean, sentence: string): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${sentence}`)
+}
+
+interface Tally {
+  /** Fence to mode. */
+  readonly holders: Map<number, LockMode>
+  /** `session#id`, first come first. */
+  readonly queue: string[]
+}
+
+const compatible = (a: LockMode, b: LockMode) => a === 'shared' && b === 'shared'
+
+export class Invariants {
+  readonly #table: LockTable
+  readonly #tallies = new Map<string, Tally>()
+  #fence: number
+
+  /** @param table one that nothing was applied to yet. */
+  constructor(table: LockTable) {
+    this.#table = table
+    this.#fence = table.fence
+  }
+
+  /** Call after each `apply`, with what was applied and what came of it. */
+  check(command: Command, effects: readonly Effect[]): void {
+    for (const effect of effects) this.#play(command, effect)
+    if (command.type === 'raise') this.#fence = Math.max(this.#fence, command.fence)
+    ensure(this.#table.fence === this.#fence, 'the fence moved without a grant')
+    this.#matchTallies()
+    checkRecords(this.#table)
+  }
+
+  #play(command: Command, effect: Effect): void {
+    switch (effect.kind) {
+      case 'queued': {
+        const { session, id, key } = effect.request
+        this.#tally(key).queue.push(`${session.id}#${id}`)
+        break
+      }
+      case 'withdrawn': {
+        const { session, id, key } = effect.request
+        const { queue } = this.#tally(key)
+        const place = queue.indexOf(`${session.id}#${id}`)
+        ensure(place !== -1, `${session.id}#${id} left a queue that it was not in`)
+        queue.splice(place, 1)
+        break
+      }
+      case 'released': {
+        const { key, fence } = effect.lock
+        ensure(this.#tally(key).holders.delete(fence), `fence ${fence} was released twice`)
+        break
+      }
+      case 'granted': {
+        const { lock, request } = effect
+        const { holders, queue } = this.#tally(lock.key)
+        ensure(lock.fence > this.#fence, `fence ${lock.fence} does not rise`)
+        this.#fence = lock.fence
+        for (const mode of holders.values()) {
+          ensure(compatible(mode, lock.mode), `two incompatible locks on ${lock.key}`)
+        }
+        holders.set(lock.fence, lock.mode)
+        if (request !== undefined) {
+          const first = queue.shift()
+          ensure(
+            first === `${lock.session.id}#${lock.id}` && request.id === lock.id,
+            `${lock.session.id}#${lock.id} was granted before ${first}, who came first`,
+          )
+        } else {
+          const steals = command.type === 'lock' && command.steal
+          ensure(queue.length === 0 || steals, `granted past the queue of ${lock.key}`)
+        }
+        break
+      }
+      default:
+    }
+  }
+
+  #tally(key: string): Tally {
+    let tally = this.#tallies.get(key)
+    if (tally === undefined) {
+      tally = { holders: new Map(), queue: [] }
+      this.#tallies.set(key, tally)
+    }
+    return tally
+  }
+
+  /** What the effects said is what the table is. */
+  #matchTallies(): void {
+    for (const [key, tally] of this.#tallies) {
+      const entry = this.#table.entries.get(key)
+      if (tally.holders.size === 0 && tally.queue.length === 0) {
+        ensure(entry === undefined, `an entry was left behind for ${key}`)
+        this.#tallies.delete(key)
+        continue
+      }
+      ensure(entry !== undefined, `the entry of ${key} is gone`)
+      const fences = Array.from(entry.holders, (lock) => lock.fence)
+      ensure(`${fences}` === `${[...tally.holders.keys()]}`, `the holders of ${key} differ`)
+      const queue = Array.from(entry.queue, (request) => `${request.session.id}#${request.id}`)
+      ensure(`${queue}` === `${tally.queue}`, `the queue of ${key} differs`)
+    }
+    ensure(this.#tallies.size === this.#table.entries.size, 'an entry came from nowhere')
+  }
+}
+
+/** Whether the table's records agree with each other; throws what does not. */
+export function checkRecords(table: LockTable): void {
+  let held = 0
+  let waiting = 0
+  for (const [key, entry] of table.entries) {
+    ensure(entry.key === key, `the entry of ${key} is named ${entry.key}`)
+    checkEntry(table, entry)
+    held += entry.holders.length
+    waiting += entry.queue.length
+  }
+  ensure(held === table.heldCount, `${held} locks, counted ${table.heldCount}`)
+  ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
+  for (const session of table.sessions.values()) {
+    held -= session.held.size
+    waiting -= session.waiting.size
+    for (const [id, request] of session.waiting) {
+      ensure(request.id === id && request.session === session, `${session.id}#${id} is misfiled`)
+    }
+    for (const [fence, lock] of session.held) {
+      ensure(lock.fence === fence && lock.session === session, `fence ${fence} is misfiled`)
+    }
+    if (session.grace === 0) ensure(session.answers === undefined, 'an answer nobody can ask for')
+  }
+  ensure(held === 0, 'a session holds a lock that no entry knows, or the reverse')
+  ensure(waiting === 0, 'a session waits where no entry knows, or the reverse')
+}
+
+function checkEntry(table: LockTable, entry: Entry): void {
+  const { key, holders, queue } = entry
+  ensure(holders.length > 0 || queue.length > 0, `the entry of ${key} is empty`)
+  checkChain(holders, `holders of ${key}`)
+  checkChain(queue, `queue of ${key}`)
+  for (const lock of holders) {
+    const { session, fence, id, mode } = lock
+    ensure(lock.entry === entry, `fence ${fence} is on another entry`)
+    ensure(table.sessions.get(session.id) === session, `fence ${fence} outlives its session`)
+    ensure(session.held.get(fence) === lock, `fence ${fence} is not in its session's index`)
+    ensure(fence <= table.fence && id <= session.lastId, `fence ${fence} comes from the future`)
+    const alone = holders.length === 1
+    ensure(alone || mode === 'shared', `an exclusive lock on ${key} has company`)
+  }
+  for (const request of queue) {
+    const { session, id } = request
+    ensure(request.entry === entry, `${session.id}#${id} waits on another entry`)
+    ensure(table.sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
+    ensure(session.waiting.get(id) === request, `${session.id}#${id} is not in its session's index`)
+    ensure(id <= session.lastId, `${session.id}#${id} comes from the future`)
+  }
+  const first = queue.first
+  if (first !== undefined) {
+    const free = [...holders].every((lock) => compatible(lock.mode, first.mode))
+    ensure(!free, `${first.session.id}#${first.id} waits for ${key} and could hold it`)
+  }
+}
+
+type Linked<T> = { previous: T | undefined; next: T | undefined }
+
+function checkChain<T extends Linked<T>>(chain: Chain<T>, name: string): void {
+  let length = 0
+  let previous: T | undefined
+  for (let member = chain.first; member !== undefined; member = member.next) {
+    ensure(member.previous === previous, `the ${name} are not linked both ways`)
+    ensure(++length <= chain.length, `the ${name} are more than ${chain.length}, or go in circles`)
+    previous = member
+  }
+  ensure(chain.last === previous, `the ${name} end elsewhere`)
+  ensure(length === chain.length, `the ${name} are ${length}, counted ${chain.length}`)
+}

@@ -1,0 +1,332 @@
+/**
+ * The lock table as simply as it can be said: three flat lists, searched from end to end, and one
+ * rule after the other as PROTOCOL.md and the words of the effects have them. It shares no code and
+ * no idea with the real table, which is what makes their agreement worth something.
+ *
+ * Where several things follow from one command, they come in this order: what left its queue, what
+ * was released, who was granted (key by key, in the order in which they were left), then the answer.
+ */
+import type { Command, SessionLimits } from '@holdfast/server/core'
+import type { ErrorCode, LockMode } from '@holdfast/shared'
+import type {
+  PlainAnswer,
+  PlainEffect,
+  PlainLock,
+  PlainRequest,
+  PlainSession,
+  PlainState,
+} from './plain.js'
+
+type Of<T extends Command['type']> = Extract<Command, { type: T }>
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+interface ModelSession extends Omit<Mutable<PlainSession>, 'held' | 'waiting' | 'answers'> {
+  readonly name: string | undefined
+  readonly limits: SessionLimits
+  /** In order of answering; stays empty for a session that cannot come back. */
+  answers: [number, PlainAnswer][]
+}
+
+export class Model {
+  #fence = 0
+  readonly #sessions: ModelSession[] = []
+  /** In order of grant. */
+  readonly #locks: Mutable<PlainLock>[] = []
+  /** In order of asking. */
+  readonly #waits: PlainRequest[] = []
+  #effects: PlainEffect[] = []
+
+  apply(command: Command): PlainEffect[] {
+    this.#effects = []
+    switch (command.type) {
+      case 'raise':
+        if (command.fence > this.#fence) this.#fence = command.fence
+        break
+      case 'open':
+        this.#open(command)
+        break
+      case 'resume':
+        this.#resume(command)
+        break
+      case 'end':
+        if (this.#session(command.session)?.attach === command.attach) {
+          this.#end(command.session, command.reason, command.at)
+        }
+        break
+      case 'timeout':
+        this.#giveUp(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
+        break
+      case 'expire': {
+        const lock = this.#lock(command.session, command.fence)
+        if (lock !== undefined && lock.generation === command.generation) {
+          this.#release([lock], 'expired')
+          this.#serve(lock.key, command.at)
+        }
+        break
+      }
+      default:
+        this.#hear(command)
+    }
+    return this.#effects
+  }
+
+  /** A command from a client: counts only on the connection that its session is on now. */
+  #hear(command: Of<'suspend' | 'lock' | 'unlock' | 'refresh' | 'cancel' | 'ack'>): void {
+    const session = this.#session(command.session)
+    if (session === undefined || session.suspended || session.attach !== command.attach) return
+    if (command.type === 'suspend') {
+      this.#suspend(session, command)
+      return
+    }
+    // It speaks, so it has read its welcome: the former secret has done its duty.
+    if (session.nextSecret !== undefined) session.secret = session.nextSecret
+    session.nextSecret = undefined
+    if (command.type === 'cancel') {
+      this.#giveUp(session.id, command.request, 'aborted', 'ABORTED', command.at)
+    } else if (command.type === 'ack') {
+      session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
+    } else if (command.id <= session.lastId) {
+      this.#repeat(session, command.id)
+    } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
+      this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
+    } else if (command.type === 'lock') {
+      this.#request(session, command)
+    } else {
+      this.#useFence(session, command)
+    }
+  }
+
+  // -------------------------------------------------------------------------------- sessions
+
+  #open(command: Of<'open'>): void {
+    this.#sessions.push({
+      id: command.session,
+      principal: command.principal,
+      name: command.name,
+      grace: command.grace,
+      limits: command.limits,
+      attach: 1,
+      suspended: false,
+      secret: command.secret,
+      nextSecret: undefined,
+      lastId: 0,
+      answers: [],
+    })
+    this.#effects.push({ kind: 'opened', session: command.session, attempt: command.attempt })
+  }
+
+  #resume({ session: id, attempt, principal, proof, secret }: Of<'resume'>): void {
+    const session = this.#session(id)
+    if (
+      session === undefined ||
+      session.grace === 0 ||
+      session.principal !== principal ||
+      (proof !== session.secret && proof !== session.nextSecret)
+    ) {
+      this.#effects.push({ kind: 'refused', attempt })
+      return
+    }
+    session.secret = proof
+    session.nextSecret = secret
+    session.attach += 1
+    session.suspended = false
+    const { attach, answers } = session
+    this.#effects.push({ kind: 'resumed', session: id, attempt, attach, answers: [...answers] })
+  }
+
+  #suspend(session: ModelSession, { keep, at }: Of<'suspend'>): void {
+    if (session.grace === 0 && !keep) {
+      this.#end(session.id, 'dropped', at)
+      return
+    }
+    session.suspended = true
+    if (session.grace === 0) {
+      // Nobody can come back for what it waits for.
+      const left = this.#leave(session.id)
+      for (const key of left) this.#serve(key, at)
+    }
+    this.#effects.push({ kind: 'suspended', session: session.id, keep })
+  }
+
+  #end(id: string, reason: string, at: number): void {
+    const left = this.#leave(id)
+    const held = this.#locks.filter((lock) => lock.session === id)
+    this.#release(held, 'ended')
+    for (const key of [...left, ...held.map((lock) => lock.key)]) this.#serve(key, at)
+    remove(this.#sessions, (session) => session.id === id)
+    this.#effects.push({ kind: 'ended', session: id, reason })
+  }
+
+  /** Takes a session out of every queue; returns the keys. */
+  #leave(id: string): string[] {
+    const waits = this.#waits.filter((wait) => wait.session === id)
+    for (const request of waits) {
+      remove(this.#waits, (wait) => wait === request)
+      this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
+    }
+    return waits.map((wait) => wait.key)
+  }
+
+  // -------------------------------------------------------------------------------- requests
+
+  #request(session: ModelSession, command: Of<'lock'>): void {
+    const { id, key, mode, ttl, timeout, metadata, at } = command
+    const holders = this.#locks.filter((lock) => lock.key === key)
+    const queue = this.#waits.filter((wait) => wait.key === key)
+    const free = this.#canHold(key, mode) && queue.length === 0
+    if (this.#load(session.id) >= session.limits.locks) {
+      this.#refuse(session, id, 'QUOTA_EXCEEDED')
+      return
+    }
+    const request = { session: session.id, id, key, mode, ttl, timeout, metadata, since: at }
+    if (command.steal || free) {
+      session.lastId = id
+      if (command.steal) this.#release(holders, 'stolen')
+      this.#grant(request, false, at)
+    } else if (timeout === 0) {
+      session.lastId = id
+      const named = holders.slice(0, 16).map((lock) => ({
+        session: lock.session,
+        name: this.#session(lock.session)?.name,
+        metadata: lock.metadata,
+        fence: lock.fence,
+        since: lock.since,
+      }))
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', holders: named })
+    } else if (queue.length >= session.limits.waitersPerKey) {
+      this.#refuse(session, id, 'QUOTA_EXCEEDED')
+    } else {
+      session.lastId = id
+      this.#waits.push(request)
+      this.#effects.push({ kind: 'queued', request })
+    }
+  }
+
+  /** A request that waits comes to nothing. */
+  #giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
+    const wait = this.#waits.find((one) => one.session === id && one.id === request)
+    if (wait === undefined) return
+    remove(this.#waits, (one) => one === wait)
+    this.#effects.push({ kind: 'withdrawn', request: wait, reason })
+    this.#serve(wait.key, at)
+    this.#answer(this.#session(id)!, request, { kind: 'failed', code })
+  }
+
+  // ----------------------------------------------------------------------------------- locks
+
+  #useFence(session: ModelSession, command: Of<'unlock' | 'refresh'>): void {
+    session.lastId = command.id
+    const lock = this.#lock(session.id, command.fence)
+    if (lock === undefined) {
+      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+    } else if (command.type === 'unlock') {
+      this.#release([lock], 'unlocked')
+      this.#serve(lock.key, command.at)
+      this.#answer(session, command.id, { kind: 'unlocked' })
+    } else {
+      lock.generation += 1
+      lock.ttl = command.ttl ?? lock.ttl
+      this.#effects.push({ kind: 'refreshed', lock: { ...lock } })
+      this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
+    }
+  }
+
+  #release(locks: readonly PlainLock[], reason: string): void {
+    for (const lock of locks) {
+      remove(this.#locks, (one) => one === lock)
+      this.#effects.push({ kind: 'released', lock: { ...lock }, reason })
+    }
+  }
+
+  /** First come, first served: as long as whoever is first can hold, it holds. */
+  #serve(key: string, at: number): void {
+    for (;;) {
+      const first = this.#waits.find((wait) => wait.key === key)
+      if (first === undefined || !this.#canHold(key, first.mode)) return
+      remove(this.#waits, (wait) => wait === first)
+      this.#grant(first, true, at)
+    }
+  }
+
+  #grant(request: PlainRequest, waited: boolean, at: number): void {
+    const { session, id, key, mode, ttl, metadata } = request
+    this.#fence += 1
+    const fence = this.#fence
+    const lock = { session, id, key, mode, fence, ttl, generation: 0, metadata, since: at }
+    this.#locks.push(lock)
+    this.#store(this.#session(session)!, id, { kind: 'granted', fence })
+    this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
+  }
+
+  #canHold(key: string, mode: LockMode): boolean {
+    return this.#locks.every(
+      (lock) => lock.key !== key || (lock.mode === 'shared' && mode === 'shared'),
+    )
+  }
+
+  // --------------------------------------------------------------------------------- answers
+
+  #answer(session: ModelSession, id: number, answer: PlainAnswer): void {
+    this.#store(session, id, answer)
+    this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: false })
+  }
+
+  #store(session: ModelSession, id: number, answer: PlainAnswer): void {
+    if (session.grace > 0) session.answers.push([id, answer])
+  }
+
+  #refuse(session: ModelSession, id: number, code: ErrorCode): void {
+    const answer = { kind: 'failed', code } as const
+    this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
+  }
+
+  #repeat(session: ModelSession, id: number): void {
+    const stored = session.answers.find(([one]) => one === id)
+    if (stored !== undefined) {
+      const [, answer] = stored
+      this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
+    } else if (!this.#waits.some((wait) => wait.session === session.id && wait.id === id)) {
+      this.#refuse(session, id, 'BAD_MESSAGE')
+    }
+  }
+
+  // ------------------------------------------------------------------------------- to look at
+
+  #session(id: string): ModelSession | undefined {
+    return this.#sessions.find((session) => session.id === id)
+  }
+
+  #lock(session: string, fence: number): Mutable<PlainLock> | undefined {
+    return this.#locks.find((lock) => lock.session === session && lock.fence === fence)
+  }
+
+  #load(session: string): number {
+    const mine = (one: { session: string }) => one.session === session
+    return this.#locks.filter(mine).length + this.#waits.filter(mine).length
+  }
+
+  state(): PlainState {
+    const names = [...new Set([...this.#locks, ...this.#waits].map((one) => one.key))].sort()
+    return {
+      fence: this.#fence,
+      heldCount: this.#locks.length,
+      waitingCount: this.#waits.length,
+      sessions: this.#sessions.map(({ name: _, limits: __, answers, ...session }) => ({
+        ...session,
+        held: this.#locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
+        waiting: this.#waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
+        answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
+      })),
+      keys: names.map((key) => ({
+        key,
+        holders: this.#locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
+        queue: this.#waits.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
+      })),
+    }
+  }
+}
+
+function remove<T>(list: T[], which: (item: T) => boolean): void {
+  const index = list.findIndex(which)
+  if (index !== -1) list.splice(index, 1)
+}

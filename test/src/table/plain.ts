@@ -1,0 +1,252 @@
+/**
+ * What a table did and what it is, as plain values: to compare a table with a model or with another
+ * table, and to read in a failure. Nothing here refers to a record of the table, which may change
+ * after it was looked at.
+ */
+
+import type { Answer, Effect, LockTable, Session, StoredHolder } from '@holdfast/server/core'
+import type { ErrorCode, LockMode } from '@holdfast/shared'
+
+export type PlainAnswer =
+  | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
+  | { readonly kind: 'unlocked' }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly holders?: StoredHolder[] }
+
+export interface PlainLock {
+  readonly session: string
+  readonly id: number
+  readonly key: string
+  readonly mode: LockMode
+  readonly fence: number
+  readonly ttl: number | undefined
+  readonly generation: number
+  readonly metadata: string | undefined
+  readonly since: number
+}
+
+export interface PlainRequest {
+  readonly session: string
+  readonly id: number
+  readonly key: string
+  readonly mode: LockMode
+  readonly ttl: number | undefined
+  readonly timeout: number | undefined
+  readonly metadata: string | undefined
+  readonly since: number
+}
+
+export interface PlainSession {
+  readonly id: string
+  readonly principal: string
+  readonly grace: number
+  readonly attach: number
+  readonly suspended: boolean
+  readonly secret: string | undefined
+  readonly nextSecret: string | undefined
+  readonly lastId: number
+  /** Fences, in order of grant. */
+  readonly held: readonly number[]
+  /** Request ids, in order of asking. */
+  readonly waiting: readonly number[]
+  readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined
+}
+
+export interface PlainKey {
+  readonly key: string
+  readonly holders: readonly PlainLock[]
+  readonly queue: readonly PlainRequest[]
+}
+
+/** The whole state. */
+export interface PlainState {
+  readonly fence: number
+  readonly heldCount: number
+  readonly waitingCount: number
+  readonly sessions: readonly PlainSession[]
+  /** Sorted by key. */
+  readonly keys: readonly PlainKey[]
+}
+
+export type PlainEffect =
+  | { readonly kind: 'opened'; readonly session: string; readonly attempt: string }
+  | {
+      readonly kind: 'resumed'
+      readonly session: string
+      readonly attempt: string
+      readonly attach: number
+      readonly answers: readonly (readonly [number, PlainAnswer])[]
+    }
+  | { readonly kind: 'refused'; readonly attempt: string }
+  | { readonly kind: 'suspended'; readonly session: string; readonly keep: boolean }
+  | { readonly kind: 'ended'; readonly session: string; readonly reason: string }
+  | { readonly kind: 'queued'; readonly request: PlainRequest }
+  | { readonly kind: 'withdrawn'; readonly request: PlainRequest; readonly reason: string }
+  | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
+  | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
+  | { readonly kind: 'refreshed'; readonly lock: PlainLock }
+  | {
+      readonly kind: 'answer'
+      readonly session: string
+      readonly id: number
+      readonly answer: PlainAnswer
+      readonly repeat: boolean
+    }
+
+interface LockLike extends Omit<PlainLock, 'session'> {
+  readonly session: { readonly id: string }
+}
+
+interface RequestLike extends Omit<PlainRequest, 'session'> {
+  readonly session: { readonly id: string }
+}
+
+export function plainLock(lock: LockLike): PlainLock {
+  const { id, key, mode, fence, ttl, generation, metadata, since } = lock
+  return { session: lock.session.id, id, key, mode, fence, ttl, generation, metadata, since }
+}
+
+export function plainRequest(request: RequestLike): PlainRequest {
+  const { id, key, mode, ttl, timeout, metadata, since } = request
+  return { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
+}
+
+export function plainAnswer(answer: Answer): PlainAnswer {
+  switch (answer.kind) {
+    case 'granted':
+    case 'refreshed':
+      return { kind: answer.kind, fence: answer.lock.fence }
+    case 'unlocked':
+      return { kind: 'unlocked' }
+    case 'failed': {
+      const { code, holders } = answer
+      return holders === undefined
+        ? { kind: 'failed', code }
+        : { kind: 'failed', code, holders: holders.map((holder) => ({ ...holder })) }
+    }
+  }
+}
+
+function plainAnswers(answers: ReadonlyMap<number, Answer>): [number, PlainAnswer][] {
+  return Array.from(answers, ([id, answer]) => [id, plainAnswer(answer)])
+}
+
+export function plainEffect(effect: Effect): PlainEffect {
+  switch (effect.kind) {
+    case 'opened':
+      return { kind: 'opened', session: effect.session.id, attempt: effect.attempt }
+    case 'resumed': {
+      const { session, attempt, answers } = effect
+      const { id, attach } = session
+      return { kind: 'resumed', session: id, attempt, attach, answers: plainAnswers(answers) }
+    }
+    case 'refused':
+      return { kind: 'refused', attempt: effect.attempt }
+    case 'suspended':
+      return { kind: 'suspended', session: effect.session.id, keep: effect.keep }
+    case 'ended':
+      return { kind: 'ended', session: effect.session.id, reason: effect.reason }
+    case 'queued':
+      return { kind: 'queued', request: plainRequest(effect.request) }
+    case 'withdrawn':
+      return { kind: 'withdrawn', request: plainRequest(effect.request), reason: effect.reason }
+    case 'granted':
+      return {
+        kind: 'granted',
+        lock: plainLock(effect.lock),
+        waited: effect.request !== undefined,
+      }
+    case 'released':
+      return { kind: 'released', lock: plainLock(effect.lock), reason: effect.reason }
+    case 'refreshed':
+      return { kind: 'refreshed', lock: plainLock(effect.lock) }
+    case 'answer': {
+      const { session, id, answer, repeat } = effect
+      return { kind: 'answer', session: session.id, id, answer: plainAnswer(answer), repeat }
+    }
+  }
+}
+
+function plainSession(session: Session): PlainSession {
+  const { id, principal, grace, attach, suspended, secret, nextSecret, lastId } = session
+  return {
+    id,
+    principal,
+    grace,
+    attach,
+    suspended,
+    secret,
+    nextSecret,
+    lastId,
+    held: [...session.held.keys()],
+    waiting: [...session.waiting.keys()],
+    answers: session.answers && plainAnswers(session.answers),
+  }
+}
+
+/** All of a table that can be seen, which is all of it. */
+export function plainState(table: LockTable): PlainState {
+  const keys = Array.from(table.entries.values(), (entry) => ({
+    key: entry.key,
+    holders: Array.from(entry.holders, plainLock),
+    queue: Array.from(entry.queue, plainRequest),
+  }))
+  return {
+    fence: table.fence,
+    heldCount: table.heldCount,
+    waitingCount: table.waitingCount,
+    sessions: Array.from(table.sessions.values(), plainSession),
+    keys: keys.sort((a, b) => (a.key < b.key ? -1 : 1)),
+  }
+}
+
+function answerText(answer: PlainAnswer): string {
+  switch (answer.kind) {
+    case 'granted':
+    case 'refreshed':
+      return `${answer.kind} f${answer.fence}`
+    case 'unlocked':
+      return 'unlocked'
+    case 'failed': {
+      const by = answer.holders?.map((holder) => `${holder.session} f${holder.fence}`)
+      return by === undefined ? answer.code : `${answer.code} by ${by.join(', ')}`
+    }
+  }
+}
+
+/** An effect in a few words, for tests that are read: `granted b#2 k f7`. */
+export function line(effect: PlainEffect): string {
+  switch (effect.kind) {
+    case 'opened':
+      return `opened ${effect.session}`
+    case 'resumed': {
+      const answers = effect.answers.map(([id, answer]) => `#${id} ${answerText(answer)}`)
+      return [`resumed ${effect.session} @${effect.attach}`, ...answers].join('; ')
+    }
+    case 'refused':
+      return `refused ${effect.attempt}`
+    case 'suspended':
+      return `suspended ${effect.session}${effect.keep ? ', kept' : ''}`
+    case 'ended':
+      return `ended ${effect.session} ${effect.reason}`
+    case 'queued':
+      return `queued ${effect.request.session}#${effect.request.id} ${effect.request.key}`
+    case 'withdrawn': {
+      const { session, id, key } = effect.request
+      return `withdrawn ${session}#${id} ${key} ${effect.reason}`
+    }
+    case 'granted': {
+      const { session, id, key, fence } = effect.lock
+      return `granted ${session}#${id} ${key} f${fence}`
+    }
+    case 'released': {
+      const { session, key, fence } = effect.lock
+      return `released ${session} ${key} f${fence} ${effect.reason}`
+    }
+    case 'refreshed':
+      return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
+    case 'answer': {
+      const { session, id, answer, repeat } = effect
+      return `${repeat ? 'repeat' : 'answer'} ${session}#${id} ${answerText(answer)}`
+    }
+  }
+}

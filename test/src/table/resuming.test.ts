@@ -1,0 +1,210 @@
+/**
+ * A session and its connections: what a dropped connection costs, who may take a session up again,
+ * which secret counts when, and that a connection which was replaced has no say.
+ */
+import { expect } from 'chai'
+import { Bench } from './bench.js'
+
+function expectNothing(bench: Bench, command: () => string[]): void {
+  const before = bench.state()
+  expect(command()).to.deep.equal([])
+  expect(bench.state()).to.equal(before)
+}
+
+/** A bench with `a`, which has a grace and the secret `s1` and holds `k`, and `b`, which waits. */
+function graced(): Bench {
+  const bench = new Bench()
+  bench.open('a', { grace: 5_000, secret: 's1', principal: 'anyone' })
+  bench.open('b')
+  bench.lock('a', 'k')
+  bench.lock('b', 'k')
+  return bench
+}
+
+describe('table: a dropped connection', () => {
+  it('ends a session without a grace at once', () => {
+    const bench = Bench.with('a', 'b')
+    bench.lock('a', 'k')
+    bench.lock('b', 'k')
+    expect(bench.suspend('a')).to.deep.equal([
+      'released a k f1 ended',
+      'granted b#1 k f2',
+      'ended a dropped',
+    ])
+  })
+
+  it('leaves a session with a grace all that it holds and its places', () => {
+    const bench = graced()
+    bench.lock('b', 'l')
+    bench.lock('a', 'l')
+    expect(bench.suspend('a')).to.deep.equal(['suspended a'])
+    expect(bench.table.heldCount).to.equal(2)
+    expect(bench.unlock('b', 2)).to.include('granted a#2 l f3')
+  })
+
+  it('leaves a session without a grace its locks if the broker cut it, but no place in a queue', () => {
+    const bench = Bench.with('a', 'b', 'c')
+    bench.lock('a', 'k')
+    bench.lock('b', 'l')
+    bench.lock('a', 'l')
+    bench.lock('c', 'k')
+    expect(bench.suspend('a', { keep: true })).to.deep.equal([
+      'withdrawn a#2 l ended',
+      'suspended a, kept',
+    ])
+    expect(bench.unlock('b', 2)).to.deep.equal(['released b l f2 unlocked', 'answer b#2 unlocked'])
+    expect(bench.end('a')).to.deep.equal([
+      'released a k f1 ended',
+      'granted c#1 k f3',
+      'ended a goodbye',
+    ])
+  })
+
+  it('lets those through who waited only behind a session that cannot come back', () => {
+    const bench = Bench.with('a', 'b', 'c')
+    bench.lock('a', 'k', { mode: 'shared' })
+    bench.lock('b', 'k')
+    bench.lock('c', 'k', { mode: 'shared' })
+    expect(bench.suspend('b', { keep: true })).to.deep.equal([
+      'withdrawn b#1 k ended',
+      'granted c#1 k f2',
+      'suspended b, kept',
+    ])
+  })
+
+  it('says nothing more, and is heard no more', () => {
+    const bench = graced()
+    bench.suspend('a')
+    expectNothing(bench, () => bench.suspend('a'))
+    expectNothing(bench, () => bench.unlock('a', 1))
+    expectNothing(bench, () => bench.lock('a', 'm'))
+    expectNothing(bench, () => bench.cancel('a', 1))
+    expectNothing(bench, () => bench.ack('a', [1]))
+  })
+
+  it('does not stop a ttl, a timeout or the end', () => {
+    const bench = new Bench()
+    bench.open('a', { grace: 5_000 })
+    bench.open('b')
+    bench.lock('a', 'k', { ttl: 50 })
+    bench.lock('b', 'l')
+    bench.lock('a', 'l', { timeout: 50 })
+    bench.suspend('a')
+    expect(bench.expire('a', 1)).to.deep.equal(['released a k f1 expired'])
+    expect(bench.timeout('a', 2)).to.deep.equal([
+      'withdrawn a#2 l timeout',
+      'answer a#2 LOCK_TIMEOUT',
+    ])
+    expect(bench.end('a')).to.deep.equal(['ended a goodbye'])
+  })
+})
+
+describe('table: resume', () => {
+  it('takes the session up with all it has, under the next attach number', () => {
+    const bench = graced()
+    bench.suspend('a')
+    expect(bench.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
+    expect(bench.unlock('a', 1)).to.include('granted b#1 k f2')
+  })
+
+  it('replaces a connection that is still there: nothing that arrives on it counts', () => {
+    const bench = graced()
+    expect(bench.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
+    expectNothing(bench, () => bench.unlock('a', 1, { attach: 1, id: 9 }))
+    expectNothing(bench, () => bench.lock('a', 'm', { attach: 1, id: 9 }))
+    expectNothing(bench, () => bench.refresh('a', 1, { attach: 1, id: 9 }))
+    expectNothing(bench, () => bench.cancel('a', 1, 1))
+    expectNothing(bench, () => bench.ack('a', [1], 1))
+    expectNothing(bench, () => bench.suspend('a', { attach: 1 }))
+    expectNothing(bench, () => bench.suspend('a', { attach: 1, keep: true }))
+    expectNothing(bench, () => bench.end('a', 1))
+  })
+
+  it('voids the end that was proposed for the connection before', () => {
+    const bench = graced()
+    bench.suspend('a')
+    bench.resume('a', 's1', 's2')
+    expectNothing(bench, () => bench.end('a', 1))
+    expect(bench.end('a', 2)).to.include('ended a goodbye')
+  })
+
+  it('is refused with a wrong secret, by another principal, for an unknown or ended session', () => {
+    const bench = new Bench()
+    bench.open('a', { grace: 5_000, secret: 's1', principal: 'ann' })
+    bench.suspend('a')
+    const before = bench.state()
+    expect(bench.resume('a', 'wrong', 's2', 'ann')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's', 's2', 'ann')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's11', 's2', 'ann')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', '', 's2', 'ann')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's1', 's2', 'bob')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('x', 's1', 's2', 'ann')).to.deep.equal(['refused resume x'])
+    expect(bench.state()).to.equal(before)
+    bench.end('a')
+    expect(bench.resume('a', 's1', 's2', 'ann')).to.deep.equal(['refused resume a'])
+  })
+
+  it('is refused for a session without a grace, kept or not', () => {
+    const bench = Bench.with('a')
+    expect(bench.resume('a', '', 's2')).to.deep.equal(['refused resume a'])
+    bench.suspend('a', { keep: true })
+    expect(bench.resume('a', '', 's2')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 'undefined', 's2')).to.deep.equal(['refused resume a'])
+  })
+})
+
+describe('table: resume secrets', () => {
+  it('the former stays good until the client has spoken on the new connection', () => {
+    const bench = graced()
+    bench.resume('a', 's1', 's2')
+    expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+  })
+
+  it('the former stays good when the connection drops before the client has spoken', () => {
+    const bench = graced()
+    bench.suspend('a')
+    bench.resume('a', 's1', 's2')
+    bench.suspend('a')
+    expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+  })
+
+  it('the former is refused once the client has spoken, whatever it said', () => {
+    const says: Record<string, (bench: Bench) => void> = {
+      ack: (bench) => bench.ack('a', []),
+      lock: (bench) => bench.lock('a', 'm'),
+      unlock: (bench) => bench.unlock('a', 1),
+      refresh: (bench) => bench.refresh('a', 1),
+      cancel: (bench) => bench.cancel('a', 77),
+    }
+    for (const [what, say] of Object.entries(says)) {
+      const bench = graced()
+      bench.resume('a', 's1', 's2')
+      say(bench)
+      expect(bench.resume('a', 's1', 's3'), what).to.deep.equal(['refused resume a'])
+      expect(bench.resume('a', 's2', 's3')[0], what).to.match(/^resumed a @3/)
+    }
+  })
+
+  it('what a replaced connection says proves nothing', () => {
+    const bench = graced()
+    bench.resume('a', 's1', 's2')
+    bench.ack('a', [], 1)
+    expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+  })
+
+  it('the newer is good at once, and makes the former void', () => {
+    const bench = graced()
+    bench.resume('a', 's1', 's2')
+    expect(bench.resume('a', 's2', 's3')[0]).to.match(/^resumed a @3/)
+    expect(bench.resume('a', 's1', 's4')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
+  })
+
+  it('one that was sent in a welcome which was overtaken is void', () => {
+    const bench = graced()
+    bench.resume('a', 's1', 's2')
+    bench.resume('a', 's1', 's3')
+    expect(bench.resume('a', 's2', 's4')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
+  })
+})

@@ -1,0 +1,84 @@
+/**
+ * What a crowd costs, counted in effects and not in time: a release wakes exactly those who can now
+ * hold, and ten thousand who leave at once wake nobody.
+ */
+import { expect } from 'chai'
+import { Bench } from './bench.js'
+import { checkRecords } from './invariants.js'
+
+const crowd = 10_000
+
+/** One session that holds `k`, and a crowd that waits for it. */
+function crowded(): Bench {
+  const bench = new Bench(false)
+  bench.open('holder')
+  bench.lock('holder', 'k')
+  for (let i = 0; i < crowd; i++) {
+    bench.open(`w${i}`)
+    bench.lock(`w${i}`, 'k')
+  }
+  expect(bench.table.waitingCount).to.equal(crowd)
+  return bench
+}
+
+describe('table: ten thousand waiters', () => {
+  it('one release is exactly one grant, to the first', () => {
+    const bench = crowded()
+    expect(bench.unlock('holder', 1)).to.deep.equal([
+      'released holder k f1 unlocked',
+      'granted w0#1 k f2',
+      'answer holder#2 unlocked',
+    ])
+    checkRecords(bench.table)
+  })
+
+  it('all leave at once, in any order, and wake nobody', () => {
+    const bench = crowded()
+    // 7,919 is prime to the size of the crowd: every one of them, from all over the queue.
+    for (let i = 0; i < crowd; i++) {
+      const session = `w${(i * 7_919) % crowd}`
+      expect(bench.end(session)).to.deep.equal([
+        `withdrawn ${session}#1 k ended`,
+        `ended ${session} goodbye`,
+      ])
+    }
+    expect(bench.table.waitingCount).to.equal(0)
+    checkRecords(bench.table)
+  })
+
+  it('a chain of releases serves every one of them once, in order', () => {
+    const bench = crowded()
+    let holder = 'holder'
+    for (let i = 0; i < crowd; i++) {
+      const [, granted] = bench.unlock(holder, i + 1)
+      expect(granted).to.equal(`granted w${i}#1 k f${i + 2}`)
+      holder = `w${i}`
+    }
+    checkRecords(bench.table)
+  })
+
+  it('shared waiters are granted in one pass, without recursion', () => {
+    const bench = new Bench(false)
+    bench.open('holder')
+    bench.lock('holder', 'k')
+    bench.open('w')
+    for (let i = 0; i < crowd; i++) bench.lock('w', 'k', { mode: 'shared' })
+    expect(bench.unlock('holder', 1)).to.have.length(crowd + 2)
+    expect(bench.table.heldCount).to.equal(crowd)
+    expect(bench.end('w')).to.have.length(crowd + 1)
+    expect(bench.table.entries.size).to.equal(0)
+  })
+
+  it('one session that waits ten thousand times leaves in one pass', () => {
+    const bench = new Bench(false)
+    bench.open('holder')
+    bench.open('w')
+    bench.open('last')
+    bench.lock('holder', 'k')
+    for (let i = 0; i < crowd; i++) bench.lock('w', 'k')
+    bench.lock('last', 'k')
+    bench.end('w')
+    expect(bench.unlock('holder', 1)).to.include('granted last#1 k f2')
+    checkRecords(bench.table)
+  })
+})
