@@ -142,6 +142,10 @@ export class LockTable {
       return
     }
     session.suspended = true
+    // Nobody can come back for what this session waits for: others need not wait behind it.
+    if (session.answers === undefined) {
+      for (const entry of this.#leaveQueues(session)) this.#serve(entry, command.at)
+    }
     this.#effects.push({ kind: 'suspended', session, keep: command.keep })
   }
 
@@ -157,18 +161,24 @@ export class LockTable {
    */
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
-    const left = new Set<Entry>()
-    for (const request of session.waiting.values()) {
-      left.add(request.entry)
-      this.#dequeue(request)
-      this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
-    }
+    const left = this.#leaveQueues(session)
     for (const lock of session.held.values()) {
       left.add(lock.entry)
       this.#detach(lock, 'ended')
     }
     for (const entry of left) this.#serve(entry, at)
     this.#effects.push({ kind: 'ended', session, reason })
+  }
+
+  /** Withdraws all that the session waits for; returns the entries to serve when it is through. */
+  #leaveQueues(session: Session): Set<Entry> {
+    const left = new Set<Entry>()
+    for (const request of session.waiting.values()) {
+      left.add(request.entry)
+      this.#dequeue(request)
+      this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
+    }
+    return left
   }
 
   /** The session that sends this, if the connection it speaks on is still its own. */

@@ -72,6 +72,18 @@ describe('table: a dropped connection', () => {
     ])
   })
 
+  it('grants a session that cannot come back nothing on the way out of its queues', () => {
+    const bench = Bench.with('a')
+    bench.lock('a', 'k', { mode: 'shared' })
+    bench.lock('a', 'k')
+    bench.lock('a', 'k', { mode: 'shared' })
+    expect(bench.suspend('a', { keep: true })).to.deep.equal([
+      'withdrawn a#2 k ended',
+      'withdrawn a#3 k ended',
+      'suspended a, kept',
+    ])
+  })
+
   it('says nothing more, and is heard no more', () => {
     const bench = graced()
     bench.suspend('a')
