@@ -1,0 +1,113 @@
+/**
+ * Long random histories, on a table beside the model: two hundred commands each, of every kind, many
+ * of them stale. A history that fails is reported as the shortest list of commands that still fails.
+ */
+import type { Command } from '@holdfast/server/core'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { count, runs } from '../support/counts.js'
+import type { PlainEffect } from './plain.js'
+import { Director, type Step, step } from './steps.js'
+import { Twin } from './twin.js'
+
+const length = 200
+
+interface History {
+  readonly commands: Command[]
+  readonly effects: PlainEffect[]
+}
+
+/** Plays a history; throws where table and model part, with `commands` as far as they got. */
+function play(steps: readonly Step[], commands: Command[] = []): History {
+  const twin = new Twin()
+  const director = new Director()
+  const effects: PlainEffect[] = []
+  for (const one of steps) {
+    const command = director.direct(one, twin.state)
+    if (command === undefined) continue
+    commands.push(command)
+    effects.push(...twin.step(command))
+  }
+  return { commands, effects }
+}
+
+/** What goes wrong with these steps; undefined if nothing does. */
+function failure(steps: readonly Step[]): { error: Error; commands: Command[] } | undefined {
+  const commands: Command[] = []
+  try {
+    play(steps, commands)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    return { error, commands }
+  }
+}
+
+/** Takes steps out, many at a time and then fewer, as long as what is left still fails. */
+function shorten(steps: readonly Step[]): readonly Step[] {
+  let left = steps
+  for (let size = left.length >> 1; size > 0; size >>= 1) {
+    for (let from = 0; from < left.length; ) {
+      const without = [...left.slice(0, from), ...left.slice(from + size)]
+      if (failure(without) === undefined) from += size
+      else left = without
+    }
+  }
+  return left
+}
+
+function expectAgreement(steps: readonly Step[]): void {
+  if (failure(steps) === undefined) return
+  const short = failure(shorten(steps))!
+  const commands = short.commands.map((command) => JSON.stringify(command)).join('\n')
+  throw new Error(`${short.error.message}\nafter\n${commands}`, { cause: short.error })
+}
+
+const histories = fc.array(step, { minLength: length, maxLength: length, size: 'max' })
+
+describe('table: random histories beside the model', () => {
+  it(`agrees on ${count(200, 20_000)} histories of ${length} steps`, function () {
+    this.timeout(count(60_000, 1_200_000))
+    // Shortened here, by taking steps out, which fast-check cannot do to a list of fixed length.
+    fc.assert(fc.property(histories, expectAgreement), {
+      ...runs(200, 20_000),
+      endOnFailure: true,
+    })
+  })
+
+  it('such histories do everything there is to do', () => {
+    const done = new Map<string, number>()
+    const note = (what: string) => done.set(what, (done.get(what) ?? 0) + 1)
+    for (const steps of fc.sample(histories, { numRuns: 60, seed: 7 })) {
+      const { commands, effects } = play(steps)
+      for (const { type } of commands) note(type)
+      for (const effect of effects) note(describeEffect(effect))
+    }
+    expect([...done.keys()]).to.include.members(everything)
+    for (const what of everything) expect(done.get(what), what).to.be.greaterThan(3)
+  })
+})
+
+function describeEffect(effect: PlainEffect): string {
+  if (effect.kind === 'answer') {
+    const { answer, repeat } = effect
+    return `${repeat ? 'repeat' : 'answer'} ${answer.kind === 'failed' ? answer.code : answer.kind}`
+  }
+  if (effect.kind === 'granted') return effect.waited ? 'granted late' : 'granted at once'
+  return 'reason' in effect ? `${effect.kind} ${effect.reason}` : effect.kind
+}
+
+/** Every command, and every effect in each of its meanings. */
+const everything = [
+  ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
+  ...['end', 'open', 'raise'],
+  ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
+  ...['granted at once', 'granted late'],
+  ...['ended goodbye', 'ended expired', 'ended dropped'],
+  ...['withdrawn aborted', 'withdrawn timeout', 'withdrawn ended'],
+  ...['released unlocked', 'released expired', 'released stolen', 'released ended'],
+  ...['answer unlocked', 'answer refreshed', 'answer ABORTED', 'answer LOCK_TIMEOUT'],
+  ...['answer LOCK_HELD', 'answer LOCK_NOT_HELD'],
+  ...['repeat granted', 'repeat unlocked', 'repeat refreshed', 'repeat LOCK_HELD'],
+  ...['repeat BAD_MESSAGE', 'repeat QUOTA_EXCEEDED'],
+]

@@ -1,0 +1,171 @@
+/**
+ * Every order of a few commands, in worlds small enough to try them all: a table beside the model,
+ * all of both compared after each command.
+ *
+ * The tries form a tree. Two orders that lead to the same state lead to the same futures, since a
+ * table is nothing but its state and all of that is compared; so each state is followed up once, by
+ * one of the shortest ways to it, and the tree is walked breadth first.
+ */
+import { createHash } from 'node:crypto'
+import type { Command } from '@holdfast/server/core'
+import type { LockMode } from '@holdfast/shared'
+import { expect } from 'chai'
+import { count } from '../support/counts.js'
+import type { PlainSession, PlainState } from './plain.js'
+import { Twin } from './twin.js'
+
+interface World {
+  readonly start: readonly Command[]
+  /** Everything worth trying in this state. */
+  moves(state: PlainState): Command[]
+}
+
+interface Explored {
+  /** How many different states were followed up. */
+  readonly states: number
+  /** How many commands were tried and compared. */
+  readonly tries: number
+}
+
+/** Tries every order of up to `depth` commands. */
+function explore(world: World, depth: number): Explored {
+  // Digests: the states themselves would be gigabytes.
+  const seen = new Set<string>()
+  let tries = 0
+  let frontier: Command[][] = [[]]
+  for (let length = 1; length <= depth; length++) {
+    const reached: Command[][] = []
+    for (const path of frontier) {
+      for (const command of movesAfter(world, path)) {
+        const twin = new Twin()
+        twin.replay(world.start)
+        twin.replay(path)
+        twin.step(command)
+        tries++
+        if (length === depth) continue
+        const state = createHash('sha1').update(JSON.stringify(twin.state)).digest('base64')
+        if (!seen.has(state)) reached.push([...path, command])
+        seen.add(state)
+      }
+    }
+    frontier = reached
+  }
+  return { states: seen.size, tries }
+}
+
+function movesAfter(world: World, path: readonly Command[]): Command[] {
+  const twin = new Twin()
+  twin.replay(world.start)
+  twin.replay(path)
+  return world.moves(twin.state)
+}
+
+const limits = { locks: 3, answers: 3, waitersPerKey: 2 }
+
+function open(session: string, grace: number): Command {
+  const secret = grace > 0 ? `${session}1` : undefined
+  const who = { session, principal: 'p', name: session, attempt: 'open' }
+  return { type: 'open', at: 0, ...who, ttl: 15_000, grace, secret, limits }
+}
+
+function lock(
+  { id: session, attach, lastId }: PlainSession,
+  key: string,
+  mode: LockMode,
+  more: { timeout?: number; steal?: boolean; id?: number; attach?: number } = {},
+): Command {
+  const wanted = { key, mode, ttl: undefined, timeout: undefined, metadata: undefined }
+  const spoken = { at: 0, session, attach, id: lastId + 1 }
+  return { type: 'lock', ...spoken, ...wanted, steal: false, ...more }
+}
+
+/** Each of these once, without those that are not there. */
+function some(...values: (number | undefined)[]): number[] {
+  return [...new Set(values.filter((value) => value !== undefined))]
+}
+
+/** Three sessions that end when their connection does, and all that they can do with two keys. */
+const contention: World = {
+  start: ['a', 'b', 'c'].map((session) => open(session, 0)),
+  moves: (state) =>
+    state.sessions.flatMap((session) => {
+      const { id, attach, lastId, held, waiting } = session
+      const spoken = { at: 0, session: id, attach }
+      const moves: Command[] = [
+        lock(session, 'k', 'exclusive'),
+        lock(session, 'k', 'shared'),
+        lock(session, 'l', 'exclusive'),
+        lock(session, 'k', 'shared', { timeout: 0 }),
+        lock(session, 'k', 'exclusive', { steal: true }),
+        { type: 'suspend', ...spoken, keep: false },
+        { type: 'suspend', ...spoken, keep: true },
+        { type: 'end', ...spoken, reason: 'goodbye' },
+      ]
+      // 1 is the first lock that anybody gets: its owner's, another's, or a former one.
+      for (const fence of some(held[0], held.at(-1), 1)) {
+        moves.push({ type: 'unlock', ...spoken, id: lastId + 1, fence })
+      }
+      for (const request of some(waiting[0])) moves.push({ type: 'cancel', ...spoken, request })
+      for (const request of some(waiting.at(-1))) {
+        moves.push({ type: 'timeout', at: 0, session: id, request })
+      }
+      for (const fence of some(held[0])) {
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
+      }
+      return moves
+    }),
+}
+
+/** Two sessions that can come back, and everything that can go wrong while they do. */
+const comings: World = {
+  start: ['a', 'b'].map((session) => open(session, 5_000)),
+  moves: (state) =>
+    state.sessions.flatMap((session) => {
+      const { id, attach, lastId, held, waiting, answers } = session
+      const spoken = { at: 0, session: id, attach }
+      const former = { at: 0, session: id, attach: attach - 1 }
+      const resume = { type: 'resume', at: 0, session: id, attempt: 'try', principal: 'p' } as const
+      const secret = `${id}${attach + 1}`
+      const moves: Command[] = [
+        lock(session, 'k', 'exclusive'),
+        lock(session, 'l', 'shared'),
+        lock(session, 'k', 'exclusive', { id: lastId }),
+        lock(session, 'k', 'exclusive', { attach: attach - 1 }),
+        { type: 'ack', ...spoken, ids: answers?.map(([one]) => one) ?? [] },
+        { type: 'suspend', ...spoken, keep: false },
+        { type: 'suspend', ...former, keep: false },
+        { type: 'end', ...spoken, reason: 'expired' },
+        { type: 'end', ...former, reason: 'expired' },
+      ]
+      for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
+        if (proof !== undefined) moves.push({ ...resume, proof, secret })
+      }
+      for (const fence of some(held[0], state.fence + 1)) {
+        moves.push({ type: 'unlock', ...spoken, id: lastId + 1, fence })
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
+      }
+      for (const fence of some(held[0])) {
+        moves.push({ type: 'refresh', ...spoken, id: lastId + 1, fence, ttl: 7 })
+        moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1 })
+      }
+      for (const request of some(waiting[0])) {
+        moves.push({ type: 'cancel', ...spoken, request })
+        moves.push({ type: 'timeout', at: 0, session: id, request })
+      }
+      return moves
+    }),
+}
+
+describe('table: small worlds, exhaustively', () => {
+  for (const [name, world, depth] of [
+    ['three sessions, two keys', contention, count(4, 6)],
+    ['two sessions that come back', comings, count(4, 6)],
+  ] as const) {
+    it(`${name}: every order of up to ${depth} commands`, function () {
+      this.timeout(count(60_000, 1_200_000))
+      const { states, tries } = explore(world, depth)
+      this.test!.title += ` (${tries} tries, ${states} states)`
+      expect(states).to.be.greaterThan(500)
+    })
+  }
+})
