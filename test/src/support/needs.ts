@@ -1,0 +1,116 @@
+/**
+ * What some tests need from the machine: a browser, a database, the rights of root. Where that is
+ * missing, they are skipped and the run says why. In CI (`CI=true`) a skip that CI could have
+ * avoided, by installing a package, is a failure instead: there, nothing is skipped by oversight.
+ */
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+interface Requirement {
+  /** Commands that must be on the PATH, and Debian's package for them. */
+  readonly commands?: readonly string[] | undefined
+  readonly package?: string | undefined
+  readonly root?: boolean | undefined
+  /** A command that must succeed, for what can only be known by trying. */
+  readonly trial?: readonly [string, ...string[]] | undefined
+}
+
+const requirements = {
+  root: { root: true },
+  /** Network namespaces with links between them. */
+  namespaces: {
+    root: true,
+    commands: ['ip'],
+    package: 'iproute2',
+    trial: ['unshare', '--net', 'ip', 'link', 'add', 'a', 'type', 'veth', 'peer', 'name', 'b'],
+  },
+  iptables: { root: true, commands: ['iptables'], package: 'iptables' },
+  chromium: { commands: ['chromium'], package: 'chromium' },
+  redis: { commands: ['redis-server'], package: 'redis-server' },
+  etcd: { commands: ['etcd'], package: 'etcd-server' },
+} as const satisfies Record<string, Requirement>
+
+export type Need = keyof typeof requirements
+
+/** What of a machine decides whether a need is met. */
+export interface Machine {
+  readonly ci: boolean
+  readonly root: boolean
+  has(command: string): boolean
+  succeeds(trial: readonly [string, ...string[]]): boolean
+}
+
+/** Undefined if the machine has it; else what is missing, and whether that may be. */
+export interface Lack {
+  readonly reason: string
+  readonly avoidable: boolean
+}
+
+export function lackOf(need: Need, machine: Machine): Lack | undefined {
+  const wants: Requirement = requirements[need]
+  if (wants.root && !machine.root) return { reason: 'needs root', avoidable: false }
+  for (const command of wants.commands ?? []) {
+    if (machine.has(command)) continue
+    const reason = `needs the command ${command} (Debian's package ${wants.package})`
+    // Whoever is root in CI could have installed it; nobody else can be blamed.
+    return { reason, avoidable: machine.ci && machine.root }
+  }
+  if (wants.trial && !machine.succeeds(wants.trial)) {
+    return { reason: `this machine does not allow "${wants.trial.join(' ')}"`, avoidable: false }
+  }
+  return undefined
+}
+
+/** Debian's package for a need, if it has one. */
+export function packageFor(need: string): string | undefined {
+  if (!Object.hasOwn(requirements, need)) throw new Error(`"${need}" is not a known need`)
+  return (requirements as Record<string, Requirement>)[need]?.package
+}
+
+const thisMachine: Machine = {
+  ci: process.env['CI'] === 'true',
+  root: process.getuid?.() === 0,
+  has: (command) =>
+    (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+      try {
+        accessSync(join(folder, command), constants.X_OK)
+        return true
+      } catch {
+        return false
+      }
+    }),
+  succeeds: ([command, ...args]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0,
+}
+
+const reasons = new WeakMap<object, string>()
+
+/** Inside a `describe`: its tests run only where all of this is there. */
+export function needs(...wanted: readonly Need[]): void {
+  before(`needs ${wanted.join(', ')}`, function () {
+    for (const need of wanted) {
+      const lack = lackOf(need, thisMachine)
+      if (lack === undefined) continue
+      if (lack.avoidable) throw new Error(`${lack.reason}: CI has to install it, see .ci/packages`)
+      skip(this, lack.reason)
+    }
+  })
+}
+
+/** Skips the test, or from a `before` hook the whole suite, with the reason for the report. */
+export function skip(context: Mocha.Context, reason: string): never {
+  const runnable = context.runnable() as Mocha.Runnable & { type: string; parent?: Mocha.Suite }
+  reasons.set(runnable.type === 'hook' && runnable.parent ? runnable.parent : runnable, reason)
+  context.skip()
+}
+
+/** The reason given for skipping a test or a suite around it. */
+export function reasonOf(test: Mocha.Test): string | undefined {
+  let inner: Mocha.Test | Mocha.Suite | undefined = test
+  while (inner !== undefined) {
+    const reason = reasons.get(inner)
+    if (reason !== undefined) return reason
+    inner = inner.parent
+  }
+  return undefined
+}

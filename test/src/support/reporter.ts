@@ -1,0 +1,81 @@
+/**
+ * How a run of the tests reads: mocha's spec, then every test that was skipped with the reason, and
+ * as the very last line the counts, alone, for whoever looks at the end of a long log.
+ *
+ * Four things make a run fail that mocha would let pass: a test that was skipped without a reason, a
+ * rejection that nobody handles, a handle that keeps the process alive after the last test, and an
+ * exit in the middle of the run.
+ */
+import Mocha from 'mocha'
+import { reasonOf } from './needs.js'
+
+/** How long a finished run may take to let go of everything, unless the option `settleMs` says. */
+const defaultSettleMs = 10_000
+
+export default class Reporter extends Mocha.reporters.Spec {
+  #passed = 0
+  #failed = 0
+  readonly #skipped: Mocha.Test[] = []
+  readonly #settleMs: number
+  #ended = false
+
+  constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
+    super(runner, options)
+    this.#settleMs = Number(options.reporterOptions?.['settleMs'] ?? defaultSettleMs)
+    runner.on('pass', () => {
+      this.#passed++
+    })
+    runner.on('fail', () => {
+      this.#failed++
+    })
+    runner.on('pending', (test: Mocha.Test) => {
+      this.#skipped.push(test)
+    })
+    process.on('exit', () => this.#close())
+    // Thrown, it reaches mocha as an uncaught exception, which fails the test that is running.
+    process.on('unhandledRejection', (reason) => {
+      throw reason
+    })
+  }
+
+  /** Called by mocha after the last test with its count of failures; `leave` sets the exit code. */
+  override done(failures: number, leave?: (failures: number) => void): void {
+    this.#ended = true
+    const unexplained = this.#listSkipped()
+    this.#failed += unexplained
+    leave?.(failures + unexplained)
+    setTimeout(() => this.#complainOfLeak(), this.#settleMs).unref()
+  }
+
+  /** Names each skipped test with its reason; returns how many have none. */
+  #listSkipped(): number {
+    let unexplained = 0
+    for (const test of this.#skipped) {
+      const reason = reasonOf(test)
+      if (reason === undefined) unexplained++
+      process.stdout.write(`skipped: ${test.fullTitle()}: ${reason ?? 'WITHOUT A REASON'}\n`)
+    }
+    return unexplained
+  }
+
+  #complainOfLeak(): void {
+    const open = process.getActiveResourcesInfo().join(', ')
+    process.stdout.write(`the tests are over, but something is still open: ${open}\n`)
+    this.#failed++
+    // After mocha's own listener, which sets the code of a run whose tests all passed.
+    process.on('exit', () => {
+      process.exitCode = 1
+    })
+    process.exit()
+  }
+
+  #close(): void {
+    if (!this.#ended) {
+      process.stdout.write('the run ended before its last test\n')
+      this.#failed++
+      process.exitCode = 1
+    }
+    const skipped = this.#skipped.length
+    process.stdout.write(`${this.#passed} passed, ${this.#failed} failed, ${skipped} skipped\n`)
+  }
+}

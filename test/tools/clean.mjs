@@ -1,0 +1,8 @@
+/** `npm run clean`: removes everything that was built. What is installed stays. */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { projects, root } from './setup.mjs'
+
+for (const project of projects) {
+  rmSync(join(root, project, 'dist'), { recursive: true, force: true })
+}

@@ -1,0 +1,124 @@
+/**
+ * Makes a fresh clone ready to run: installs what is missing, builds what has changed, removes what
+ * was built from files that are gone. Everything that starts from a clone starts here, so this file
+ * needs Node and nothing else.
+ */
+import { spawn } from 'node:child_process'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+
+export const root = fileURLToPath(new URL('../../', import.meta.url))
+export const projects = ['shared', 'client', 'server', 'test']
+
+const windows = process.platform === 'win32'
+
+/** Installs if needed, builds `project` and what it refers to. Costs half a second when idle. */
+export async function setUp(project) {
+  requireNode()
+  if (!isInstalled(root)) await install()
+  await build(project)
+}
+
+/** Compiles `project`, a folder of the repository, and what it refers to; only what has changed. */
+export async function build(project) {
+  for (const each of projects) removeStale(join(root, each))
+  await run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
+  // What a registry would do at installation, for `npx holdfast` in a clone.
+  const command = join(root, 'server/dist/cli/main.js')
+  if (existsSync(command)) chmodSync(command, 0o755)
+}
+
+/** Runs a Node script to its end with our terminal; leaves with its exit code if it fails. */
+export async function run(script, ...args) {
+  const code = await exitOf(process.execPath, [script, ...args], {})
+  if (code !== 0) process.exit(code)
+}
+
+/**
+ * Removes from `project/dist` what no source makes any more: the compiler leaves it there, and a
+ * deleted test would go on running.
+ */
+export function removeStale(project) {
+  const dist = join(project, 'dist')
+  if (!existsSync(dist)) return
+  for (const entry of readdirSync(dist, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile() || entry.name === '.tsbuildinfo') continue
+    const folder = entry.parentPath ?? entry.path
+    const source = entry.name.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts')
+    if (existsSync(join(project, 'src', folder.slice(dist.length), source))) continue
+    rmSync(join(folder, entry.name))
+    removeIfEmpty(folder, dist)
+  }
+}
+
+/** Whether `node_modules` under `folder` is exactly what its package-lock.json asks for here. */
+export function isInstalled(folder) {
+  const wanted = packagesOf(join(folder, 'package-lock.json'))
+  const found = packagesOf(join(folder, 'node_modules/.package-lock.json'))
+  if (wanted === undefined || found === undefined) return false
+  for (const [path, { version, link, optional }] of Object.entries(wanted)) {
+    // Optional packages are for one platform each; only that platform's is found.
+    if (path === '' || (optional && found[path] === undefined)) continue
+    if (found[path]?.version !== version || found[path]?.link !== link) return false
+  }
+  return Object.keys(found).every((path) => wanted[path] !== undefined)
+}
+
+function packagesOf(lockFile) {
+  try {
+    return JSON.parse(readFileSync(lockFile, 'utf8')).packages
+  } catch {
+    return undefined
+  }
+}
+
+async function install() {
+  process.stderr.write('holdfast: installing what package-lock.json names\n')
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
+  const npm = process.env.npm_execpath
+  const code = npm
+    ? await exitOf(process.execPath, [npm, ...args], { env: environmentForNpm() })
+    : await exitOf('npm', args, { env: environmentForNpm(), shell: windows })
+  if (code === 0) return
+  process.stderr.write('holdfast: npm could not install the packages; its message is above\n')
+  process.exit(code)
+}
+
+/** Without what an outer npm was told: `npm pack --dry-run -w client` must not install that way. */
+function environmentForNpm() {
+  const told =
+    /^npm_config_(dry_run|workspace|workspaces|omit|production|global|json|ignore_scripts)$/i
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !told.test(name)))
+}
+
+/** Set-up talks on stderr, so that stdout is the program's alone. */
+function exitOf(command, args, options) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options })
+    const pass = (signal) => child.kill(signal)
+    process.on('SIGINT', pass).on('SIGTERM', pass)
+    child.once('error', reject)
+    child.once('exit', (code) => {
+      process.off('SIGINT', pass).off('SIGTERM', pass)
+      resolve(code ?? 1)
+    })
+  })
+}
+
+function removeIfEmpty(folder, top) {
+  if (folder !== top && readdirSync(folder).length === 0) rmdirSync(folder)
+}
+
+function requireNode() {
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(
+    JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node,
+  )
+  const [ourMajor, ourMinor] = process.versions.node.split('.').map(Number)
+  if (ourMajor > Number(major) || (ourMajor === Number(major) && ourMinor >= Number(minor))) return
+  process.stderr.write(
+    `holdfast: needs Node ${major}.${minor} or newer, and this is ${process.versions.node}\n`,
+  )
+  process.exit(1)
+}

@@ -1,0 +1,32 @@
+/**
+ * `npm test`: sets the clone up, lints it and runs the tests, with small counts or, with `--full`,
+ * all of them. What else is given goes to mocha; a test file may be named by its source:
+ * `npm test -- test/src/house/docs.test.ts --grep links`.
+ */
+import { join } from 'node:path'
+import process from 'node:process'
+import { pathToFileURL } from 'node:url'
+import { root, run, setUp } from './setup.mjs'
+
+const args = process.argv.slice(2)
+const full = args.includes('--full')
+if (full) process.env.HOLDFAST_FULL = '1'
+
+await setUp('test')
+await run(join(root, 'node_modules/@biomejs/biome/bin/biome'), 'check', '--error-on-warnings', root)
+
+const isTest = (argument) => /\.test\.[jt]s$/.test(argument)
+const toBuilt = (file) => file.replace('test/src/', 'test/dist/').replace(/\.ts$/, '.js')
+const named = args.filter(isTest).map(toBuilt)
+const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
+process.chdir(root)
+process.argv.splice(
+  1,
+  Number.POSITIVE_INFINITY,
+  mocha,
+  '--forbid-only',
+  ...(full ? ['--timeout', '600000'] : []),
+  ...args.filter((argument) => argument !== '--full' && !isTest(argument)),
+  ...(named.length > 0 ? named : ['test/dist/**/*.test.js']),
+)
+await import(pathToFileURL(mocha).href)
