@@ -1,0 +1,276 @@
+/**
+ * Holds the sources to the architecture's walls and to the budget. A rule is worth what it catches:
+ * each is also shown a few planted lines that break it, and some that only look as if they did.
+ */
+import { homedir } from 'node:os'
+import { assert } from 'chai'
+import { homeless, opensWithComment, shortFiles, shortFunctions, shortLines } from './budget.js'
+import { noCircles, reached } from './graph.js'
+import {
+  filesUnder,
+  type Manifest,
+  manifest,
+  packages,
+  root,
+  type SourceFile,
+} from './repository.js'
+import {
+  browserSafe,
+  declaredOnly,
+  lightShared,
+  meetInShared,
+  oneClock,
+  oneSocketLibrary,
+  pureCore,
+  type Wall,
+} from './walls.js'
+
+/** Files that may be longer than the budget, and why. */
+const longFiles: Readonly<Record<string, string>> = {
+  'shared/src/messages.ts': 'one list: every message with its fields, and nothing else',
+  'server/src/core/table.ts': 'one state machine; its parts would share all of its state',
+}
+
+const products = packages.flatMap((folder) => filesUnder(`${folder}/src`, '.ts'))
+const tests = filesUnder('test', '.ts', '.mjs')
+const written = filesUnder('', '.ts', '.mjs', '.json', '.md', '.js', '.html', '.css', '.yml', 'run')
+
+const dependencies = Object.fromEntries(
+  packages.map((folder) => [folder, Object.keys(manifest(folder).dependencies ?? {})]),
+)
+
+/** The source files that a package's manifest opens to the outside. */
+function entriesOf(folder: string): string[] {
+  const { exports = {}, imports = {}, bin = {} }: Manifest = manifest(folder)
+  return [...Object.values(exports), ...Object.values(imports), ...Object.values(bin)]
+    .flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))
+    .filter((target) => target.endsWith('.js'))
+    .map((target) => target.replace(/^\.\/dist/, `${folder}/src`).replace(/\.js$/, '.ts'))
+}
+
+function holds(wall: Wall, files: readonly SourceFile[]): void {
+  assert.deepEqual(wall(files), [])
+}
+
+function file(path: string, text: string): SourceFile {
+  return { path, text }
+}
+
+/** The wall says where: in each file with a line of these, and not in a file with the others. */
+function catches(wall: Wall, path: string, bad: readonly string[], good: readonly string[]): void {
+  for (const text of bad) {
+    const breaches = wall([file(path, `\n${text}\n`)])
+    assert.isNotEmpty(breaches, `not caught: ${text}`)
+    assert.match(breaches[0] as string, /^[\w./]+:2: /, text)
+  }
+  for (const text of good) assert.deepEqual(wall([file(path, text)]), [], text)
+}
+
+describe('the walls', () => {
+  it('the table imports nothing but types, and knows no clock, chance, timer or later', () => {
+    holds(pureCore, products)
+    catches(
+      pureCore,
+      'server/src/core/planted.ts',
+      [
+        `import { createHash } from 'node:crypto'`,
+        `import { errorCodes } from '@holdfast/shared'`,
+        `import { type Mode } from '@holdfast/shared'`,
+        `export * from '../broker/broker.js'`,
+        `const now = Date.now()`,
+        `const later = (date: Date) => date`,
+        `const { now } = performance`,
+        `const chance = Math.random()`,
+        `const { random } = Math`,
+        `setTimeout(() => {}, 1)`,
+        `queueMicrotask(run)`,
+        `process.nextTick(run)`,
+        `const d = globalThis['Date']`,
+        `console.log(1)`,
+        `async function f() {}`,
+        `const p = Promise.resolve()`,
+        `type P = Promise<void>`,
+        `const id = crypto.randomUUID()`,
+        `const m = await import('./table.js')`,
+        `const s = AbortSignal.timeout(1)`,
+      ],
+      [
+        `import type { Mode } from '@holdfast/shared'`,
+        `import { Lock } from './records.js'`,
+        `const most = Math.max(1, 2)`,
+        `const since = request.process.Date // Date.now()`,
+        `const words = { Date: 'setTimeout' }`,
+      ],
+    )
+  })
+
+  it('time and chance come from one place in each package', () => {
+    holds(oneClock, products)
+    const bad = [
+      `const now = performance.now()`,
+      `const timer = setTimeout(run, 1)`,
+      `const at = new Date()`,
+      `const r = Math.random()`,
+      `import { randomBytes } from 'node:crypto'`,
+      `import { setTimeout as sleep } from 'timers/promises'`,
+      `import { nanoid } from 'nanoid'`,
+      `const s = AbortSignal.timeout(5)`,
+    ]
+    const good = [`const now = clock.monotonic()`, `let s: AbortSignal | undefined`]
+    catches(oneClock, 'server/src/broker/planted.ts', bad, good)
+    catches(oneClock, 'client/src/planted.ts', bad, good)
+    catches(oneClock, 'shared/src/planted.ts', bad, good)
+    catches(oneClock, 'server/src/environment.ts', [], bad)
+  })
+
+  it('the client runs in a browser: one of its files knows Node', () => {
+    holds(browserSafe, products)
+    const bad = [
+      `import { once } from 'node:events'`,
+      `import { readFileSync } from 'fs'`,
+      `import type { Socket } from 'node:net'`,
+      `import { WebSocket } from 'ws'`,
+      `const quiet = process.env.QUIET`,
+      `const bytes = Buffer.from('x')`,
+      `const ws = require('ws')`,
+    ]
+    catches(browserSafe, 'client/src/session/planted.ts', bad, [`import { X } from '#websocket'`])
+    catches(browserSafe, 'client/src/websocket/node.ts', [], bad)
+  })
+
+  it('client and server meet only in shared', () => {
+    holds(meetInShared, products)
+    catches(
+      meetInShared,
+      'client/src/planted.ts',
+      [
+        `import { createBroker } from '@holdfast/server'`,
+        `import { createBroker } from '../../server/src/index.js'`,
+        `import { validate } from '@holdfast/shared/validate'`,
+        `import type { Lock } from '@holdfast/server/core'`,
+      ],
+      [`import { HoldfastError } from '@holdfast/shared'`, `import { a } from './b.js'`],
+    )
+    const client = [`import { connect } from '@holdfast/client'`]
+    catches(meetInShared, 'server/src/broker/planted.ts', client, [
+      `import { validate } from '@holdfast/shared/validate'`,
+    ])
+    catches(meetInShared, 'server/src/cli/run.ts', [], client)
+    catches(meetInShared, 'shared/src/planted.ts', client, [])
+  })
+
+  it('one file of the server imports ws', () => {
+    holds(oneSocketLibrary, products)
+    const one = file('server/src/a.ts', `import { WebSocketServer } from 'ws'`)
+    const two = file('server/src/b.ts', `import type { WebSocket } from 'ws'`)
+    assert.lengthOf(oneSocketLibrary([one, two]), 2)
+    assert.isEmpty(oneSocketLibrary([one]))
+  })
+
+  it('what a browser loads of shared is without superstruct and Node', () => {
+    holds(lightShared, products)
+    catches(
+      lightShared,
+      'shared/src/index.ts',
+      [
+        `import { object } from 'superstruct'`,
+        `export { validate } from './validate.js'`,
+        `import { hash } from 'node:crypto'`,
+      ],
+      [`import type { Struct } from 'superstruct'`, `export type { R } from './validate.js'`],
+    )
+    catches(lightShared, 'shared/src/schemas.ts', [], [`import { object } from 'superstruct'`])
+  })
+
+  it('a package declares what it imports', () => {
+    holds(declaredOnly(dependencies), products)
+    const wall = declaredOnly({ server: ['ws', '@holdfast/shared'] })
+    catches(
+      wall,
+      'server/src/planted.ts',
+      [`import chai from 'chai'`, `import '@holdfast/client'`],
+      [
+        `import { WebSocket } from 'ws'`,
+        `import { validate } from '@holdfast/shared/validate'`,
+        `import { join } from 'node:path'`,
+      ],
+    )
+  })
+
+  it('every source file is reached from an entry of its package', () => {
+    for (const folder of packages) holds(reached(entriesOf(folder)), within(folder))
+    const planted = [
+      file('client/src/index.ts', `export type { A } from './a.js'`),
+      file('client/src/a.ts', ''),
+      file('client/src/dead.ts', `import './a.js'`),
+    ]
+    assert.deepEqual(reached(['client/src/index.ts'])(planted), [
+      'client/src/dead.ts: nothing leads here',
+    ])
+  })
+
+  it('no file needs itself over others', () => {
+    for (const folder of packages) holds(noCircles, within(folder))
+    const planted = [
+      file('client/src/a.ts', `import { b } from './b.js'`),
+      file('client/src/b.ts', `import { a } from './a.js'`),
+      file('client/src/c.ts', `import type { d } from './d.js'`),
+      file('client/src/d.ts', `import { c } from './c.js'`),
+    ]
+    assert.deepEqual(noCircles(planted), [
+      'client/src/a.ts -> client/src/b.ts -> client/src/a.ts: a circle',
+    ])
+  })
+})
+
+describe('the budget', () => {
+  it('300 lines a file', () => {
+    holds(shortFiles(longFiles), [...products, ...tests])
+    const [short, long] = [file('a.ts', 'x\n'.repeat(300)), file('b.ts', 'x\n'.repeat(301))]
+    assert.deepEqual(shortFiles({})([short, long]), ['b.ts:301: more than 300 lines'])
+    assert.deepEqual(shortFiles({ 'b.ts': 'it is one list' })([short, long]), [])
+    assert.lengthOf(shortFiles({ 'a.ts': 'no longer' })([short]), 1)
+  })
+
+  it('70 lines a function', () => {
+    holds(shortFunctions, products)
+    const body = (lines: number) => `{\n${'f()\n'.repeat(lines - 2)}}`
+    for (const open of ['function f()', 'const f = () =>', 'const o = { m()', 'class C { #m()']) {
+      const close = /^c.*\{/.test(open) ? '}' : ''
+      assert.isEmpty(shortFunctions([file('a.ts', `${open} ${body(70)}${close}`)]), open)
+      assert.lengthOf(shortFunctions([file('a.ts', `${open} ${body(71)}${close}`)]), 1, open)
+    }
+  })
+
+  it('100 columns', () => {
+    holds(shortLines, [...products, ...tests])
+    assert.isEmpty(shortLines([file('a.ts', 'x'.repeat(100))]))
+    assert.deepEqual(shortLines([file('a.ts', `\n${'x'.repeat(101)}`)]), ['a.ts:2: 101 columns'])
+  })
+
+  it('a file opens by saying what it is for', () => {
+    holds(opensWithComment, [...products, ...tests])
+    const said = '/** Says what it is for, and why. */\n'
+    assert.isEmpty(
+      opensWithComment([file('a.ts', said), file('b.ts', `#!/usr/bin/env node\n${said}`)]),
+    )
+    for (const text of ['', 'const a = 1', '/** Index. */', `const a = 1\n${said}`]) {
+      assert.lengthOf(opensWithComment([file('a.ts', text)]), 1, text)
+    }
+  })
+
+  it('nothing tells of the machine it was written on', () => {
+    const places = [root.replace(/.$/, ''), `${homedir()}/`]
+    holds(homeless(places), written)
+    const home = ['', 'home', 'ann', 'holdfast'].join('/')
+    assert.lengthOf(
+      homeless(['/srv/x'])([file('a.md', `see ${home}`), file('b.md', '/srv/x/y')]),
+      2,
+    )
+    assert.isEmpty(homeless(['/srv/x'])([file('a.md', 'https://example.org/home/ann /srv')]))
+  })
+})
+
+function within(folder: string): SourceFile[] {
+  return products.filter(({ path }) => path.startsWith(`${folder}/`))
+}

@@ -1,0 +1,102 @@
+/**
+ * The reporter and the way out of a run, seen from outside: mocha is run on small planted tests, and
+ * its exit code and last lines are what CI and a person go by.
+ */
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { assert } from 'chai'
+import { root } from './repository.js'
+
+interface Run {
+  readonly code: number | null
+  readonly lines: readonly string[]
+}
+
+const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
+const reporter = join(root, 'test/dist/support/reporter.js')
+const needs = pathToFileURL(join(root, 'test/dist/support/needs.js')).href
+
+describe('a run of the tests', () => {
+  let folder: string
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'holdfast-reporter-'))
+  })
+
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  async function runOf(source: string, ...options: readonly string[]): Promise<Run> {
+    const file = join(folder, 'planted.test.mjs')
+    await writeFile(file, source)
+    const args = [mocha, '--no-config', '--no-package', '--reporter', reporter, ...options, file]
+    const child = spawn(process.execPath, args, {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      output += chunk
+    })
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+    return { code, lines: output.trimEnd().split('\n') }
+  }
+
+  it('ends with the counts, alone on the last line', async () => {
+    const { code, lines } = await runOf(`it('a', () => {}); it('b', () => {})`)
+    assert.equal(lines.at(-1), '2 passed, 0 failed, 0 skipped')
+    assert.equal(code, 0)
+  })
+
+  it('counts what failed, and fails', async () => {
+    const { code, lines } = await runOf(`it('a', () => {}); it('b', () => { throw Error('no') })`)
+    assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+    assert.equal(code, 1)
+  })
+
+  it('names what was skipped, and why', async () => {
+    const { code, lines } = await runOf(`
+      import { skip } from '${needs}'
+      describe('s', () => {
+        before(function () { skip(this, 'no moon tonight') })
+        describe('inner', () => { it('a', () => {}) })
+      })
+      it('b', function () { skip(this, 'no sun') })
+      it('c', () => {})`)
+    assert.include(lines, 'skipped: s inner a: no moon tonight')
+    assert.include(lines, 'skipped: b: no sun')
+    assert.equal(lines.at(-1), '1 passed, 0 failed, 2 skipped')
+    assert.equal(code, 0)
+  })
+
+  it('fails if a test is skipped without a reason', async () => {
+    const { code, lines } = await runOf(`it.skip('a', () => {}); it('b', () => {})`)
+    assert.include(lines, 'skipped: a: WITHOUT A REASON')
+    assert.equal(lines.at(-1), '1 passed, 1 failed, 1 skipped')
+    assert.equal(code, 1)
+  })
+
+  it('fails if a handle is left open', async () => {
+    const leak = `it('a', () => { setInterval(() => {}, 60_000) })`
+    const { code, lines } = await runOf(leak, '--reporter-option', 'settleMs=1')
+    assert.match(lines.at(-2) ?? '', /something is still open: .*Timeout/)
+    assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+    assert.equal(code, 1)
+  })
+
+  it('fails if a test leaves the process, however well', async () => {
+    const { code, lines } = await runOf(`it('a', () => {}); it('b', () => process.exit(0))`)
+    assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+    assert.equal(code, 1)
+  })
+
+  it('fails if a rejection is not handled', async () => {
+    const { code, lines } =
+      await runOf(`it('a', () => { Promise.reject(new Error('nobody looks')) })
+      it('b', () => new Promise((resolve) => setImmediate(resolve)))`)
+    assert.notEqual(code, 0)
+    assert.match(lines.at(-1) ?? '', /, 1 failed, /)
+  })
+})

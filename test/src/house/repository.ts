@@ -1,0 +1,56 @@
+/** The files of this repository, as the tests of the house read them. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, relative, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Where the repository is, with a slash at the end. */
+export const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** The packages that are published. */
+export const packages = ['shared', 'client', 'server'] as const
+
+/** A file of the repository, by its path from the root with forward slashes. */
+export interface SourceFile {
+  readonly path: string
+  readonly text: string
+}
+
+const skipped = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp'])
+
+/** Every file under a folder of the repository that a person wrote and whose name ends so. */
+export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {
+  const found: SourceFile[] = []
+  for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
+    const path = folder === '' ? entry.name : `${folder}/${entry.name}`
+    if (entry.isDirectory() && !skipped.has(entry.name)) found.push(...filesUnder(path, ...endings))
+    if (entry.isFile() && endings.some((ending) => path.endsWith(ending))) found.push(read(path))
+  }
+  return found
+}
+
+export function read(path: string): SourceFile {
+  return { path, text: readFileSync(join(root, path), 'utf8') }
+}
+
+/** A package.json, as far as the tests look at it. */
+export interface Manifest {
+  readonly name: string
+  readonly version?: string
+  readonly scripts?: Readonly<Record<string, string>>
+  readonly engines?: Readonly<Record<string, string>>
+  readonly license?: string
+  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly imports?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  readonly bin?: Readonly<Record<string, string>>
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+export function manifest(folder: string): Manifest {
+  return JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text)
+}
+
+/** An absolute path as the repository writes it. */
+export function fromRoot(absolute: string): string {
+  return relative(root, absolute).split(sep).join('/')
+}

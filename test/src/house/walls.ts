@@ -1,0 +1,183 @@
+/**
+ * The walls of the architecture, as code: given source files, each of these says where one is
+ * broken. `architecture.test.ts` holds the repository to them and shows, on small planted files,
+ * that each of them catches what it is there for.
+ */
+import { builtinModules } from 'node:module'
+import { posix } from 'node:path'
+import type { SourceFile } from './repository.js'
+import { type Import, syntaxOf } from './syntax.js'
+
+/** "path:line: what is wrong". */
+export type Breach = string
+
+/** Says where a wall is broken; nowhere if all is well. */
+export type Wall = (files: readonly SourceFile[]) => Breach[]
+
+/** Names that are banned with all their members, and names that are banned just so. */
+interface Ban {
+  readonly all: readonly string[]
+  readonly exactly: readonly string[]
+}
+
+/** How a program gets at time, chance and later turns; `Math` alone can be taken apart. */
+const timeAndChance: Ban = {
+  all: [
+    'Date',
+    'performance',
+    'setTimeout',
+    'setInterval',
+    'setImmediate',
+    'queueMicrotask',
+    'requestAnimationFrame',
+    'requestIdleCallback',
+    'crypto',
+    'globalThis',
+    'eval',
+    'Function',
+  ],
+  exactly: ['Math', 'Math.random', 'AbortSignal.timeout', 'process.nextTick', 'process.hrtime'],
+}
+
+const nodeOnly: Ban = {
+  all: ['process', 'Buffer', 'require', 'global', '__dirname', '__filename', 'setImmediate'],
+  exactly: [],
+}
+
+/** Modules of Node that give time, chance or later turns. */
+const timeModules = ['crypto', 'perf_hooks', 'timers', 'timers/promises', 'worker_threads']
+
+/** The table: nothing but its own files and types, no clock, no chance, no timer, no later. */
+export const pureCore: Wall = (files) => {
+  const core = 'server/src/core/'
+  const more = ['console', 'Promise', 'window', 'self', 'WeakRef', 'FinalizationRegistry']
+  const ban: Ban = {
+    all: [...timeAndChance.all, ...nodeOnly.all, ...more, 'import.meta', 'AbortSignal'],
+    exactly: timeAndChance.exactly,
+  }
+  return within(files, core).flatMap((file) => [
+    ...importsOf(file, (found) => !found.typeOnly && !targetOf(file, found)?.startsWith(core)),
+    ...namesOf(file, ban),
+    ...syntaxOf(file).asyncLines.map((line) => breach(file, line, 'async')),
+  ])
+}
+
+/** Time and chance come from one place in each package, which is passed in. */
+export const oneClock: Wall = (files) => {
+  const machine = [
+    'server/src/environment.ts',
+    'server/src/cli/',
+    'client/src/environment.ts',
+    'client/src/websocket/',
+  ]
+  return products(files)
+    .filter(({ path }) => !machine.some((place) => path.startsWith(place)))
+    .flatMap((file) => [
+      ...namesOf(file, timeAndChance),
+      ...importsOf(
+        file,
+        ({ specifier }) =>
+          timeModules.includes(specifier.replace(/^node:/, '')) || specifier === 'nanoid',
+      ),
+    ])
+}
+
+/** The client runs in a browser: Node is known to one of its files. */
+export const browserSafe: Wall = (files) =>
+  within(files, 'client/src/')
+    .filter(({ path }) => path !== 'client/src/websocket/node.ts')
+    .flatMap((file) => [
+      ...importsOf(file, ({ specifier }) => isNode(specifier) || specifier === 'ws'),
+      ...namesOf(file, nodeOnly),
+    ])
+
+/** `client` and `server` meet in `shared`; the command line may use the client. */
+export const meetInShared: Wall = (files) => {
+  const allowed: Record<string, RegExp> = {
+    shared: /^$/,
+    client: /^@holdfast\/shared$/,
+    server: /^@holdfast\/shared(\/|$)/,
+    cli: /^@holdfast\/(shared|client)(\/|$)/,
+  }
+  return products(files).flatMap((file) => {
+    const cli = file.path.startsWith('server/src/cli/')
+    const home = cli ? 'cli' : (file.path.split('/')[0] as string)
+    return importsOf(file, (found) => {
+      const target = targetOf(file, found)
+      if (target !== undefined) return !target.startsWith(`${file.path.split('/')[0]}/src/`)
+      return found.specifier.startsWith('@holdfast/') && !allowed[home]?.test(found.specifier)
+    })
+  })
+}
+
+/** One file of the server knows which WebSocket library it is. */
+export const oneSocketLibrary: Wall = (files) => {
+  const found = within(files, 'server/src/').flatMap((file) =>
+    importsOf(file, ({ specifier }) => specifier === 'ws'),
+  )
+  return found.length > 1 ? found : []
+}
+
+/** What every browser loads of `shared` is light: superstruct stays with the broker's checks. */
+export const lightShared: Wall = (files) => {
+  const checks = ['shared/src/schemas.ts', 'shared/src/validate.ts']
+  return within(files, 'shared/src/').flatMap((file) => [
+    ...namesOf(file, nodeOnly),
+    ...importsOf(file, ({ specifier }) => isNode(specifier)),
+    ...importsOf(file, (found) => {
+      if (checks.includes(file.path) || found.typeOnly) return false
+      return found.specifier === 'superstruct' || checks.includes(targetOf(file, found) ?? '')
+    }),
+  ])
+}
+
+/** What a package imports it declares, or it breaks for whoever installs it alone. */
+export function declaredOnly(dependencies: Readonly<Record<string, readonly string[]>>): Wall {
+  return (files) =>
+    products(files).flatMap((file) => {
+      const declared = dependencies[file.path.split('/')[0] as string] ?? []
+      return importsOf(file, ({ specifier }) => {
+        if (/^[.#]/.test(specifier) || isNode(specifier)) return false
+        const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier
+        return !declared.includes(name)
+      })
+    })
+}
+
+/** The source file that a relative import means. */
+export function targetOf(file: SourceFile, { specifier }: Import): string | undefined {
+  if (!specifier.startsWith('.')) return undefined
+  return posix.join(posix.dirname(file.path), specifier).replace(/\.js$/, '.ts')
+}
+
+export function breach(file: SourceFile, line: number, what: string): Breach {
+  return `${file.path}:${line}: ${what}`
+}
+
+/** The files of the published packages. */
+function products(files: readonly SourceFile[]): SourceFile[] {
+  return files.filter(({ path }) => /^(shared|client|server)\/src\//.test(path))
+}
+
+function within(files: readonly SourceFile[], folder: string): SourceFile[] {
+  return files.filter(({ path }) => path.startsWith(folder))
+}
+
+function importsOf(file: SourceFile, isBanned: (found: Import) => boolean): Breach[] {
+  return syntaxOf(file)
+    .imports.filter(isBanned)
+    .map(({ specifier, line }) => breach(file, line, `imports ${specifier}`))
+}
+
+function namesOf(file: SourceFile, ban: Ban): Breach[] {
+  return syntaxOf(file)
+    .names.filter(({ name }) => {
+      const head = ban.all.some((banned) => name === banned || name.startsWith(`${banned}.`))
+      return head || ban.exactly.includes(name)
+    })
+    .map(({ name, line }) => breach(file, line, `uses ${name}`))
+}
+
+function isNode(specifier: string): boolean {
+  return specifier.startsWith('node:') || builtinModules.includes(specifier)
+}
