@@ -34,6 +34,9 @@ export class Model {
   readonly #locks: Mutable<PlainLock>[] = []
   /** In order of asking. */
   readonly #waits: PlainRequest[] = []
+  /** The keys in use, in the order in which they came into use. */
+  #keys: string[] = []
+  #quiet = false
   #effects: PlainEffect[] = []
 
   apply(command: Command): PlainEffect[] {
@@ -41,6 +44,10 @@ export class Model {
     switch (command.type) {
       case 'raise':
         if (command.fence > this.#fence) this.#fence = command.fence
+        break
+      case 'quiet':
+        this.#quiet = command.quiet
+        for (const key of this.#keys) this.#serve(key, command.at)
         break
       case 'open':
         this.#open(command)
@@ -67,6 +74,8 @@ export class Model {
       default:
         this.#hear(command)
     }
+    const used = new Set([...this.#locks, ...this.#waits].map((one) => one.key))
+    this.#keys = [...new Set([...this.#keys.filter((key) => used.has(key)), ...used])]
     return this.#effects
   }
 
@@ -173,7 +182,7 @@ export class Model {
     const { id, key, mode, ttl, timeout, metadata, at } = command
     const holders = this.#locks.filter((lock) => lock.key === key)
     const queue = this.#waits.filter((wait) => wait.key === key)
-    const free = this.#canHold(key, mode) && queue.length === 0
+    const free = this.#canHold(key, mode) && queue.length === 0 && !this.#quiet
     if (this.#load(session.id) >= session.limits.locks) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
       return
@@ -240,7 +249,7 @@ export class Model {
 
   /** First come, first served: as long as whoever is first can hold, it holds. */
   #serve(key: string, at: number): void {
-    for (;;) {
+    while (!this.#quiet) {
       const first = this.#waits.find((wait) => wait.key === key)
       if (first === undefined || !this.#canHold(key, first.mode)) return
       remove(this.#waits, (wait) => wait === first)
