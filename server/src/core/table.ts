@@ -59,6 +59,11 @@ export class LockTable {
     return this.#waiting
   }
 
+  /** Whether nobody is granted anything but a steal. */
+  get quiet(): boolean {
+    return this.#quiet
+  }
+
   apply(command: Commands.Command): readonly Effect[] {
     this.#effects = []
     switch (command.type) {
@@ -226,6 +231,7 @@ export class LockTable {
       this.#forgetIfIdle(entry)
     } else if (entry.queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
+      this.#forgetIfIdle(entry)
     } else {
       session.lastId = id
       const request = new Request(entry, session, command)
