@@ -135,6 +135,10 @@ export class Bench {
     return this.apply({ type: 'raise', at: this.now++, fence })
   }
 
+  quiet(quiet: boolean): string[] {
+    return this.apply({ type: 'quiet', at: this.now++, quiet })
+  }
+
   #spoken(session: string, { id, attach }: Spoken) {
     const next = (this.#ids.get(session) ?? 0) + 1
     if (id === undefined || id >= next) this.#ids.set(session, id ?? next)

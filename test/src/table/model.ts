@@ -29,14 +29,14 @@ interface ModelSession extends Omit<Mutable<PlainSession>, 'held' | 'waiting' | 
 
 export class Model {
   #fence = 0
+  #quiet = false
   readonly #sessions: ModelSession[] = []
   /** In order of grant. */
   readonly #locks: Mutable<PlainLock>[] = []
   /** In order of asking. */
   readonly #waits: PlainRequest[] = []
-  /** The keys in use, in the order in which they came into use. */
-  #keys: string[] = []
-  #quiet = false
+  /** Keys that are held or waited for, in the order in which they came into use. */
+  #inUse: string[] = []
   #effects: PlainEffect[] = []
 
   apply(command: Command): PlainEffect[] {
@@ -46,8 +46,7 @@ export class Model {
         if (command.fence > this.#fence) this.#fence = command.fence
         break
       case 'quiet':
-        this.#quiet = command.quiet
-        for (const key of this.#keys) this.#serve(key, command.at)
+        this.#setQuiet(command)
         break
       case 'open':
         this.#open(command)
@@ -74,8 +73,8 @@ export class Model {
       default:
         this.#hear(command)
     }
-    const used = new Set([...this.#locks, ...this.#waits].map((one) => one.key))
-    this.#keys = [...new Set([...this.#keys.filter((key) => used.has(key)), ...used])]
+    const used = [...this.#locks, ...this.#waits].map((one) => one.key)
+    this.#inUse = [...new Set([...this.#inUse.filter((key) => used.includes(key)), ...used])]
     return this.#effects
   }
 
@@ -249,9 +248,9 @@ export class Model {
 
   /** First come, first served: as long as whoever is first can hold, it holds. */
   #serve(key: string, at: number): void {
-    while (!this.#quiet) {
+    for (;;) {
       const first = this.#waits.find((wait) => wait.key === key)
-      if (first === undefined || !this.#canHold(key, first.mode)) return
+      if (first === undefined || !this.#canHold(key, first.mode) || this.#quiet) return
       remove(this.#waits, (wait) => wait === first)
       this.#grant(first, true, at)
     }
@@ -265,6 +264,12 @@ export class Model {
     this.#locks.push(lock)
     this.#store(this.#session(session)!, id, { kind: 'granted', fence })
     this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
+  }
+
+  #setQuiet({ quiet, at }: Of<'quiet'>): void {
+    this.#quiet = quiet
+    // The keys in the order in which they came into use.
+    for (const key of this.#inUse) this.#serve(key, at)
   }
 
   #canHold(key: string, mode: LockMode): boolean {
@@ -315,18 +320,18 @@ export class Model {
   }
 
   state(): PlainState {
-    const names = [...new Set([...this.#locks, ...this.#waits].map((one) => one.key))].sort()
     return {
       fence: this.#fence,
       heldCount: this.#locks.length,
       waitingCount: this.#waits.length,
+      quiet: this.#quiet,
       sessions: this.#sessions.map(({ name: _, limits: __, answers, ...session }) => ({
         ...session,
         held: this.#locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
         waiting: this.#waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
         answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
       })),
-      keys: names.map((key) => ({
+      keys: [...this.#inUse].sort().map((key) => ({
         key,
         holders: this.#locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
         queue: this.#waits.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),

@@ -62,6 +62,7 @@ export interface PlainState {
   readonly fence: number
   readonly heldCount: number
   readonly waitingCount: number
+  readonly quiet: boolean
   readonly sessions: readonly PlainSession[]
   /** Sorted by key. */
   readonly keys: readonly PlainKey[]
@@ -194,6 +195,7 @@ export function plainState(table: LockTable): PlainState {
     fence: table.fence,
     heldCount: table.heldCount,
     waitingCount: table.waitingCount,
+    quiet: table.quiet,
     sessions: Array.from(table.sessions.values(), plainSession),
     keys: keys.sort((a, b) => (a.key < b.key ? -1 : 1)),
   }

@@ -156,10 +156,17 @@ const comings: World = {
     }),
 }
 
+/** Two such sessions on a table that is quiet now and then. */
+const hushed: World = {
+  start: [...contention.start.slice(0, 2), { type: 'quiet', at: 0, quiet: true }],
+  moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...contention.moves(state)],
+}
+
 describe('table: small worlds, exhaustively', () => {
   for (const [name, world, depth] of [
     ['three sessions, two keys', contention, count(4, 6)],
     ['two sessions that come back', comings, count(4, 6)],
+    ['two sessions and a quiet start', hushed, count(4, 6)],
   ] as const) {
     it(`${name}: every order of up to ${depth} commands`, function () {
       this.timeout(count(60_000, 1_200_000))
