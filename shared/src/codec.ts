@@ -28,6 +28,7 @@ export function joinFrames(
   messages: readonly string[],
   maxBytes: number = maxOutputFrameBytes,
 ): string[] {
+  if (messages.length === 0) return []
   if (messages.length === 1) return [messages[0]!]
   let chars = 1
   for (const message of messages) chars += message.length + 1

@@ -57,7 +57,7 @@ export class HoldfastError extends Error {
   /** Stable, documented, meant for branching. */
   readonly code: ErrorCode
   /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
-  readonly holders?: readonly Holder[]
+  declare readonly holders?: readonly Holder[]
 
   constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {
     super(
