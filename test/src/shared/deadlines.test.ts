@@ -1,0 +1,114 @@
+/** The deadline structure beside the simplest thing that does the same: a list that is searched. */
+import { Deadlines } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+
+/** A list in the order of setting; what is due first is looked for each time. */
+class NaiveDeadlines {
+  #list: { subject: number; at: number }[] = []
+
+  get size(): number {
+    return this.#list.length
+  }
+
+  get next(): number {
+    return Math.min(Number.POSITIVE_INFINITY, ...this.#list.map((one) => one.at))
+  }
+
+  dueAt(subject: number): number | undefined {
+    return this.#list.find((one) => one.subject === subject)?.at
+  }
+
+  set(subject: number, at: number): void {
+    this.delete(subject)
+    this.#list.push({ subject, at })
+  }
+
+  delete(subject: number): boolean {
+    const before = this.size
+    this.#list = this.#list.filter((one) => one.subject !== subject)
+    return this.size < before
+  }
+
+  takeDue(now: number): number | undefined {
+    const first = this.#list.find((one) => one.at === this.next)
+    if (first === undefined || first.at > now) return undefined
+    this.delete(first.subject)
+    return first.subject
+  }
+}
+
+const subject = fc.nat(30)
+const at = fc.nat(40)
+const operation = fc.oneof(
+  { arbitrary: fc.record({ do: fc.constant('set' as const), subject, at }), weight: 5 },
+  { arbitrary: fc.record({ do: fc.constant('delete' as const), subject }), weight: 2 },
+  { arbitrary: fc.record({ do: fc.constant('take' as const), at }), weight: 2 },
+)
+
+describe('shared: deadlines', () => {
+  it('do what a list does, in the same order, whatever is asked of them', () => {
+    const operations = fc.array(operation, { maxLength: 300, size: 'max' })
+    const property = fc.property(operations, (list) => {
+      const deadlines = new Deadlines<number>()
+      const naive = new NaiveDeadlines()
+      for (const one of list) {
+        if (one.do === 'set') {
+          deadlines.set(one.subject, one.at)
+          naive.set(one.subject, one.at)
+        } else if (one.do === 'delete') {
+          expect(deadlines.delete(one.subject)).to.equal(naive.delete(one.subject))
+        } else {
+          expect(deadlines.takeDue(one.at)).to.equal(naive.takeDue(one.at))
+        }
+        expect(deadlines.size).to.equal(naive.size)
+        expect(deadlines.next).to.equal(naive.next)
+        for (let i = 0; i <= 30; i++) expect(deadlines.dueAt(i)).to.equal(naive.dueAt(i))
+      }
+      const end = Number.POSITIVE_INFINITY
+      for (let left = naive.size; left >= 0; left--) {
+        expect(deadlines.takeDue(end)).to.equal(naive.takeDue(end))
+      }
+    })
+    fc.assert(property, runs(60, 2_000))
+  })
+
+  it('of the same time fall due in the order in which they were last set', () => {
+    const deadlines = new Deadlines<string>()
+    for (const name of ['a', 'b', 'c', 'd']) deadlines.set(name, 10)
+    deadlines.set('a', 20)
+    deadlines.set('a', 10)
+    const due: (string | undefined)[] = []
+    for (let i = 0; i < 5; i++) due.push(deadlines.takeDue(10))
+    expect(due).to.deep.equal(['b', 'c', 'd', 'a', undefined])
+  })
+
+  it('are due at their time and not before', () => {
+    const deadlines = new Deadlines<string>()
+    expect(deadlines.next).to.equal(Number.POSITIVE_INFINITY)
+    deadlines.set('a', 10)
+    expect(deadlines.takeDue(9.999)).to.equal(undefined)
+    expect(deadlines.takeDue(10)).to.equal('a')
+    expect(deadlines.takeDue(10)).to.equal(undefined)
+  })
+
+  it('come out sorted when there are many, and leave nothing behind', () => {
+    const deadlines = new Deadlines<number>()
+    const many = 20_000
+    // 7,919 is prime to the number: all the times there are, in no order.
+    for (let i = 0; i < many; i++) deadlines.set(i, (i * 7_919) % many)
+    for (let i = 0; i < many; i += 2) expect(deadlines.delete((i * 7_919) % many)).to.equal(true)
+    let last = -1
+    let taken = 0
+    for (;;) {
+      const next = deadlines.next
+      if (deadlines.takeDue(many) === undefined) break
+      expect(next).to.be.greaterThan(last)
+      last = next
+      taken++
+    }
+    expect(taken).to.equal(many / 2)
+    expect(deadlines.size).to.equal(0)
+  })
+})

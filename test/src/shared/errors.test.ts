@@ -1,0 +1,78 @@
+/** Errors and close codes: what a program may branch on. */
+import {
+  closeCodes,
+  type ErrorCode,
+  errorCodes,
+  HoldfastError,
+  isErrorCode,
+  isFinalClose,
+} from '@holdfast/shared'
+import { expect } from 'chai'
+
+describe('shared: HoldfastError', () => {
+  it('is an Error with a code, and the code’s own sentence if it is given none', () => {
+    for (const [code, sentence] of Object.entries(errorCodes)) {
+      const error = new HoldfastError(code as ErrorCode)
+      expect(error).to.be.instanceOf(Error)
+      expect(error).to.include({ name: 'HoldfastError', code, message: sentence })
+      expect(`${error}`).to.equal(`HoldfastError: ${sentence}`)
+    }
+  })
+
+  it('has a cause only if it was given one, be that undefined', () => {
+    expect(Object.hasOwn(new HoldfastError('ABORTED'), 'cause')).to.equal(false)
+    expect(Object.hasOwn(new HoldfastError('ABORTED', 'stop', {}), 'cause')).to.equal(false)
+    const reason = new Error('why')
+    expect(new HoldfastError('ABORTED', 'stop', { cause: reason }).cause).to.equal(reason)
+    const error = new HoldfastError('ABORTED', 'stop', { cause: undefined })
+    expect(Object.hasOwn(error, 'cause')).to.equal(true)
+  })
+
+  it('names the holders if it was given any', () => {
+    expect(Object.hasOwn(new HoldfastError('LOCK_HELD'), 'holders')).to.equal(false)
+    const holders = [{ session: 's', fence: 1, since: 2 }]
+    expect(new HoldfastError('LOCK_HELD', undefined, { holders }).holders).to.equal(holders)
+  })
+})
+
+describe('shared: isErrorCode', () => {
+  it('is true for each of ours and for nothing else', () => {
+    for (const code of Object.keys(errorCodes)) expect(isErrorCode(code), code).to.equal(true)
+    for (const other of [
+      '',
+      'lock_held',
+      'constructor',
+      '__proto__',
+      'toString',
+      1,
+      null,
+      undefined,
+    ]) {
+      expect(isErrorCode(other), String(other)).to.equal(false)
+    }
+    expect(isErrorCode(['LOCK_HELD'])).to.equal(false)
+  })
+})
+
+describe('shared: close codes', () => {
+  it('are all different, and may all be sent', () => {
+    const rows = Object.values(closeCodes)
+    expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
+    for (const { code, reason } of rows) {
+      const isSendable =
+        [1000, 1009, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 5000)
+      expect(isSendable, String(code)).to.equal(true)
+      expect(Buffer.byteLength(reason)).to.be.within(1, 123)
+    }
+  })
+
+  it('are final as the table says, and beyond it from 4400 to 4499', () => {
+    const known = new Map<number, boolean>(
+      Object.values(closeCodes).map(({ code, final }) => [code, final]),
+    )
+    for (let code = 1000; code < 5000; code++) {
+      const final = known.get(code) ?? (code >= 4400 && code <= 4499)
+      expect(isFinalClose(code), String(code)).to.equal(final)
+    }
+  })
+})

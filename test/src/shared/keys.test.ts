@@ -1,0 +1,123 @@
+/** What a key may be, and how long a text is on the wire. */
+import { isKey, isPrefix, maxKeyBytes, utf8Length } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+
+/** Any UTF-16 at all, lone surrogates and control characters included. */
+const anyText = fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map(String.fromCharCode) })
+const wellFormed = fc.string({ unit: 'binary', maxLength: 300 })
+
+/** The rule for keys in other words: round trip through UTF-8, count the bytes, look at each. */
+function isKeyByTheBook(text: string): boolean {
+  const bytes = Buffer.from(text, 'utf8')
+  if (bytes.toString('utf8') !== text) return false
+  if (bytes.length < 1 || bytes.length > 512) return false
+  return Array.from(text).every((character) => {
+    const point = character.codePointAt(0)!
+    return point > 0x1f && !(point >= 0x7f && point <= 0x9f)
+  })
+}
+
+describe('shared: keys', () => {
+  it('are 1 to 512 bytes of UTF-8', () => {
+    expect(isKey('')).to.equal(false)
+    expect(isKey('k')).to.equal(true)
+    expect(isKey('k'.repeat(maxKeyBytes))).to.equal(true)
+    expect(isKey('k'.repeat(maxKeyBytes + 1))).to.equal(false)
+    expect(isKey('é'.repeat(256))).to.equal(true)
+    expect(isKey(`${'é'.repeat(256)}k`)).to.equal(false)
+    expect(isKey('€'.repeat(170))).to.equal(true)
+    expect(isKey('€'.repeat(171))).to.equal(false)
+    expect(isKey('😀'.repeat(128))).to.equal(true)
+    expect(isKey(`${'😀'.repeat(128)}k`)).to.equal(false)
+  })
+
+  it('have no control character: C0, DEL or C1', () => {
+    for (let point = 0; point <= 0xff; point++) {
+      const isControl = point < 0x20 || (point >= 0x7f && point < 0xa0)
+      const key = `a${String.fromCharCode(point)}b`
+      expect(isKey(key), `U+${point.toString(16)}`).to.equal(!isControl)
+    }
+    expect(isKey('orders:42\n')).to.equal(false)
+  })
+
+  it('have no lone surrogate, at whatever place', () => {
+    for (const text of [
+      '\ud800',
+      '\udfff',
+      'a\ud83d',
+      '\ud83da',
+      '\ude00\ud83d',
+      '\ud83d\ud83d\ude00',
+    ]) {
+      expect(isKey(text), JSON.stringify(text)).to.equal(false)
+    }
+    expect(isKey('\ud83d\ude00')).to.equal(true)
+  })
+
+  it('may be names that objects have by nature', () => {
+    for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+      expect(isKey(key)).to.equal(true)
+    }
+  })
+
+  it('are strings and nothing else', () => {
+    for (const value of [
+      undefined,
+      null,
+      0,
+      1,
+      true,
+      {},
+      [],
+      ['k'],
+      { toString: () => 'k' },
+      Symbol(),
+    ]) {
+      expect(isKey(value)).to.equal(false)
+    }
+  })
+
+  it('are what the rule says, for any text', () => {
+    const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
+      expect(isKey(text)).to.equal(isKeyByTheBook(text))
+    })
+    fc.assert(property, runs(500, 20_000))
+  })
+
+  it('begin with a prefix: any key, or nothing', () => {
+    expect(isPrefix('')).to.equal(true)
+    expect(isPrefix('orders:')).to.equal(true)
+    expect(isPrefix('a\u0000')).to.equal(false)
+    expect(isPrefix('\ud800')).to.equal(false)
+    expect(isPrefix(undefined)).to.equal(false)
+    expect(isPrefix('k'.repeat(513))).to.equal(false)
+  })
+})
+
+describe('shared: utf8Length', () => {
+  it('counts as the encoder does, lone surrogates included', () => {
+    const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
+      expect(utf8Length(text)).to.equal(Buffer.byteLength(text, 'utf8'))
+    })
+    fc.assert(property, runs(500, 20_000))
+  })
+
+  it('knows where each length begins', () => {
+    const lengths: [string, number][] = [
+      ['', 0],
+      ['\u007f', 1],
+      ['\u0080', 2],
+      ['\u07ff', 2],
+      ['\u0800', 3],
+      ['\uffff', 3],
+      ['\u{10000}', 4],
+      ['\u{10ffff}', 4],
+      ['\ud800', 3],
+      ['\ud800a', 4],
+      ['\udc00\ud800', 6],
+    ]
+    for (const [text, length] of lengths) expect(utf8Length(text)).to.equal(length)
+  })
+})
