@@ -72,6 +72,8 @@ function refusal(value: unknown, code: ErrorCode, message: string): Refusal {
 }
 
 function codeFor(failure: Failure): ErrorCode {
+  // A field that does not belong there is not wrong in its value, whatever its name.
+  if (failure.type === 'never') return 'BAD_MESSAGE'
   switch (failure.path[0]) {
     case 'key':
     case 'prefix':
