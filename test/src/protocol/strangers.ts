@@ -1,0 +1,179 @@
+/**
+ * Messages as clients send them, and what becomes of them in a stranger's hands: fields lost, added,
+ * renamed and replaced by values that no honest client would think of. Everything here is a value as
+ * `JSON.parse` makes it.
+ */
+import type { ClientMessage } from '@holdfast/shared'
+import type { Random } from '../support/counts.js'
+
+/** Text that must never come back in a broker's sentence. */
+export const forged = 'FORGED\r\n'
+
+const parse = (text: string): unknown => JSON.parse(text)
+const deep = (depth: number): unknown => parse(`${'['.repeat(depth)}${']'.repeat(depth)}`)
+const deepObject = (depth: number): unknown =>
+  parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
+
+/** Values that are wrong in most places and right in some. */
+export const hostileValues: readonly unknown[] = [
+  null,
+  true,
+  false,
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 53 - 1,
+  2 ** 53,
+  1e300,
+  parse('1e400'),
+  '',
+  'k',
+  '1',
+  'lease',
+  'shared',
+  'exclusive',
+  'lock',
+  '__proto__',
+  'constructor',
+  'a\u0000b',
+  '\u009f',
+  '\ud800',
+  'a\udc00',
+  '😀',
+  'x'.repeat(512),
+  'x'.repeat(513),
+  'é'.repeat(257),
+  'x'.repeat(5_000),
+  forged,
+  [],
+  {},
+  [1],
+  [[]],
+  [1, [2, [3]]],
+  parse('{"toString":1}'),
+  parse('{"toString":1,"valueOf":1,"toJSON":1}'),
+  parse('{"__proto__":{"id":1}}'),
+  parse('{"constructor":{"prototype":1}}'),
+  parse('{"length":1}'),
+  parse('{"session":"s","secret":"t"}'),
+  Array.from({ length: 2_000 }, (_, i) => i + 1),
+  deep(1_500),
+  deep(20_000),
+  deepObject(5_000),
+]
+
+/** Names of fields: those of the protocol, those that objects have by nature, and nonsense. */
+const fieldNames = [
+  ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
+  ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
+  ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forged],
+]
+
+const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
+
+/** A message that every broker must understand. */
+export function goodMessage(random: Random): ClientMessage {
+  const id = 1 + random.below(1_000)
+  const maybe = <T extends object>(fields: T): T | Record<string, never> =>
+    random.chance(0.4) ? fields : {}
+  const ms = (): number => random.pick([1, 250, 2 ** 31 - 1])
+  const scope = (): object =>
+    random.pick([{}, { key: random.pick(keys) }, { prefix: random.pick(['', 'orders:', 'é']) }])
+  const makers: (() => object)[] = [
+    () => ({
+      ...{ type: 'lock', id, key: random.pick(keys) },
+      ...maybe({ mode: random.pick(['exclusive', 'shared']) }),
+      ...maybe({ ttl: ms() }),
+      ...maybe({ timeout: random.pick([0, 1, 2 ** 31 - 1]) }),
+      ...maybe({ metadata: random.pick([null, 0, 'text', [1, { a: 'b' }], { '': false }]) }),
+    }),
+    () => ({
+      ...{ type: 'lock', id, key: random.pick(keys), steal: true },
+      ...maybe({ mode: 'exclusive' }),
+      ...maybe({ ttl: ms() }),
+    }),
+    () => ({ type: 'unlock', id, fence: 1 + random.below(2 ** 40) }),
+    () => ({ type: 'refresh', id, fence: 1 + random.below(50), ...maybe({ ttl: ms() }) }),
+    () => ({ type: 'cancel', request: id }),
+    () => ({ type: 'query', id, ...scope(), ...maybe({ limit: 1 + random.below(1_000) }) }),
+    () => ({ type: 'watch', id, ...scope() }),
+    () => ({ type: 'unwatch', watch: id }),
+    () => ({ type: 'stats', id }),
+    () => ({ type: 'pong', n: random.below(100) }),
+    () => ({ type: 'ack', ids: Array.from({ length: random.below(4) }, () => id) }),
+    () => ({
+      type: 'hello',
+      ...maybe({ token: 'secret' }),
+      ...maybe({ name: 'a worker' }),
+      ...maybe({ ttl: ms() }),
+      ...maybe({ grace: random.pick([0, 5_000, 'lease']) }),
+      ...maybe({ resume: { session: 's', secret: 't' } }),
+    }),
+    () => ({ type: 'bye' }),
+  ]
+  return random.pick(makers)() as ClientMessage
+}
+
+/** A message in a stranger's hands: one change or a few. Now and then it is still good after them. */
+export function mutate(message: object, random: Random): unknown {
+  let value: unknown = structuredClone(message)
+  for (let changes = 1 + random.below(3); changes > 0; changes--) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) break
+    value = mutateOnce(value as Record<string, unknown>, random)
+  }
+  return value
+}
+
+function mutateOnce(value: Record<string, unknown>, random: Random): unknown {
+  const own = Object.keys(value)
+  const field = own.length > 0 ? random.pick(own) : 'type'
+  switch (random.below(8)) {
+    case 0:
+      delete value[field]
+      return value
+    case 1:
+    case 2:
+      return withField(value, random.pick(fieldNames), random.pick(hostileValues))
+    case 3:
+      value['type'] = random.pick(['lock', 'unlock', 'hello', 'LOCK', 'welcome', 'constructor', ''])
+      return value
+    case 4:
+      return random.chance(0.1) ? random.pick(hostileValues) : [value]
+    default:
+      return withField(value, field, random.pick(hostileValues))
+  }
+}
+
+/** Adds an own field of any name, `__proto__` included, as `JSON.parse` does. */
+function withField(value: Record<string, unknown>, name: string, to: unknown): object {
+  return Object.defineProperty(value, name, {
+    value: to,
+    enumerable: true,
+    configurable: true,
+    writable: true,
+  })
+}
+
+/** A frame's text with bytes lost, doubled, changed or added. */
+export function garble(text: string, random: Random): string {
+  const at = random.below(text.length + 1)
+  const to = Math.min(text.length, at + 1 + random.below(4))
+  switch (random.below(4)) {
+    case 0:
+      return text.slice(0, at) + text.slice(to)
+    case 1:
+      return text.slice(0, to) + text.slice(at)
+    case 2:
+      return (
+        text.slice(0, at) +
+        random.pick(['"', '{', '[', ']', '\\', '\u0000', '\ud800', '9', ',']) +
+        text.slice(at)
+      )
+    default:
+      return text.slice(0, at)
+  }
+}

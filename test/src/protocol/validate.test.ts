@@ -1,0 +1,176 @@
+/**
+ * Is it a message? The hand-written check and the schema give the same answer, a refusal says what it
+ * may and nothing more, and nothing that comes from a stranger makes either of them throw.
+ */
+import type { errorCodes } from '@holdfast/shared'
+import { schemas } from '@holdfast/shared/schemas'
+import { explain, isCertainlyValid, type Refusal, validate } from '@holdfast/shared/validate'
+import { expect } from 'chai'
+import { count, Random, seeded } from '../support/counts.js'
+import { forged, goodMessage, hostileValues, mutate } from './strangers.js'
+
+/** What the schema says, where a throw is a no. */
+function isAcceptedBySchema(value: unknown): boolean {
+  try {
+    return !isRefusal(explain(value))
+  } catch {
+    return false
+  }
+}
+
+/** What the fast check says, where a throw is "ask the schema". */
+function isAcceptedFast(value: unknown): boolean {
+  try {
+    return isCertainlyValid(value)
+  } catch {
+    return false
+  }
+}
+
+const isRefusal = (verdict: object): verdict is Refusal =>
+  (verdict as { type: string }).type === 'refusal'
+
+/** Whether the fast check must know this one: it leaves steals and the rarer messages to the schema. */
+function isHot(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { type } = value as { type?: unknown }
+  return type === 'unlock' || type === 'pong' || (type === 'lock' && !Object.hasOwn(value, 'steal'))
+}
+
+/** Some values are too deep to be printed. */
+function show(value: unknown): string {
+  try {
+    return JSON.stringify(value).slice(0, 300)
+  } catch (error) {
+    return String(error)
+  }
+}
+
+/** An expectation whose sentence is made only if it is needed. */
+function check(condition: boolean, rule: string, value: unknown): void {
+  if (!condition) throw new Error(`${rule}: ${show(value)}`)
+}
+
+function checkAgreement(value: unknown): void {
+  const fast = isAcceptedFast(value)
+  const slow = isAcceptedBySchema(value)
+  check(slow || !fast, 'what the fast check accepts, the schema accepts', value)
+  check(fast === slow || !isHot(value), 'of hot messages both accept the same', value)
+}
+
+/** Everything that must be true of the verdict on any value. */
+function checkVerdict(value: unknown): void {
+  const verdict = validate(value)
+  if (!isRefusal(verdict)) {
+    check(verdict === value, 'a message is accepted as it is', value)
+    return
+  }
+  const own = typeof value === 'object' && value !== null && Object.hasOwn(value, 'id')
+  const id = own ? (value as { id: unknown }).id : undefined
+  const isValid = typeof id === 'number' && Number.isSafeInteger(id) && id >= 1
+  check(verdict.id === (isValid ? id : undefined), 'a refusal names the request', value)
+  check(refusalCodes.includes(verdict.code), 'a refusal has a code of its own', value)
+  const { message } = verdict
+  check(message.length > 0 && message.length <= 120, 'a refusal is one sentence', value)
+  check(!message.includes('FORGED'), 'a refusal repeats nothing', value)
+}
+
+const refusalCodes = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']
+
+describe('validate: good messages', () => {
+  it('are accepted as they are, the hot ones by the fast check', () => {
+    seeded((random) => {
+      for (let i = count(3_000, 100_000); i > 0; i--) {
+        const message = JSON.parse(JSON.stringify(goodMessage(random))) as object
+        check(validate(message) === message, 'accepted', message)
+        check(isAcceptedBySchema(message), 'accepted by the schema', message)
+        check(isAcceptedFast(message) === isHot(message), 'known to the fast check', message)
+      }
+    })
+  })
+})
+
+describe('validate: mutated messages', () => {
+  it('get the same answer from the fast check as from the schema', () => {
+    seeded((random) => {
+      let accepted = 0
+      for (let i = count(10_000, 500_000); i > 0; i--) {
+        const value = mutate(goodMessage(random), random)
+        checkAgreement(value)
+        if (isAcceptedFast(value)) accepted++
+      }
+      expect(accepted).to.be.greaterThan(10)
+    })
+  })
+
+  it('get a verdict that names the request if it can and repeats nothing', () => {
+    seeded((random) => {
+      for (let i = count(10_000, 200_000); i > 0; i--) {
+        checkVerdict(mutate(goodMessage(random), random))
+      }
+    })
+  })
+
+  it('get the same answer with every hostile value in every field', () => {
+    const from = new Random(1)
+    const good = Array.from({ length: 200 }, () => goodMessage(from))
+    for (const [type, schema] of Object.entries(schemas)) {
+      const example = good.find((message) => message.type === type)
+      const fields = Object.keys(schema.schema as object)
+      for (const field of [...fields, '__proto__', 'constructor', 'other']) {
+        for (const value of hostileValues) {
+          const message = { ...example }
+          const options = { value, enumerable: true, configurable: true, writable: true }
+          Object.defineProperty(message, field, options)
+          checkVerdict(message)
+          checkAgreement(message)
+        }
+      }
+    }
+  })
+
+  it('that are no objects at all are refused without a name', () => {
+    for (const value of [...hostileValues, undefined, 'hello', [{ type: 'bye' }]])
+      checkVerdict(value)
+  })
+})
+
+describe('validate: what a refusal is called', () => {
+  const refusals: [string, keyof typeof errorCodes, number | undefined][] = [
+    ['{"type":"lock","id":1,"key":""}', 'INVALID_KEY', 1],
+    ['{"type":"lock","id":1}', 'INVALID_KEY', 1],
+    ['{"type":"query","id":1,"prefix":5}', 'INVALID_KEY', 1],
+    ['{"type":"lock","id":1,"key":"k","ttl":0}', 'INVALID_TTL', 1],
+    ['{"type":"refresh","id":1,"fence":1,"ttl":"1"}', 'INVALID_TTL', 1],
+    ['{"type":"lock","id":1,"key":"k","timeout":-1}', 'INVALID_TIMEOUT', 1],
+    ['{"type":"lock","id":1,"key":"k","timeout":0,"steal":true}', 'BAD_MESSAGE', 1],
+    ['{"type":"unlock","id":1,"fence":0}', 'BAD_MESSAGE', 1],
+    ['{"type":"unlock","id":1,"fence":1,"ttl":5}', 'BAD_MESSAGE', 1],
+    ['{"type":"stats","id":1,"key":"k"}', 'BAD_MESSAGE', 1],
+    ['{"type":"watch","id":1,"timeout":5}', 'BAD_MESSAGE', 1],
+    ['{"type":"stats","id":1,"__proto__":{}}', 'BAD_MESSAGE', 1],
+    ['{"type":"nonsense","id":7}', 'BAD_MESSAGE', 7],
+    ['{"type":"constructor","id":7}', 'BAD_MESSAGE', 7],
+    ['{"id":7}', 'BAD_MESSAGE', 7],
+    ['{"type":"lock","id":0,"key":"k"}', 'BAD_MESSAGE', undefined],
+    ['{"type":"lock","id":{"toString":1},"key":"k"}', 'BAD_MESSAGE', undefined],
+    ['{"type":"lock","key":"k"}', 'BAD_MESSAGE', undefined],
+    ['{"__proto__":{"id":1,"type":"bye"}}', 'BAD_MESSAGE', undefined],
+    ['[1]', 'BAD_MESSAGE', undefined],
+    ['null', 'BAD_MESSAGE', undefined],
+  ]
+  for (const [text, code, id] of refusals) {
+    it(`${text} is ${code}`, () => {
+      const { message: _, ...verdict } = validate(JSON.parse(text)) as Refusal
+      expect(verdict).to.deep.equal({ type: 'refusal', id, code })
+    })
+  }
+
+  it('names a field of ours that is wrong, and no field of a stranger’s', () => {
+    const say = (text: string) => (validate(JSON.parse(text)) as Refusal).message
+    expect(say('{"type":"unlock","id":1}')).to.include('"fence"')
+    const field = JSON.stringify(forged)
+    expect(say(`{"type":"stats","id":1,${field}:1}`)).to.equal('the message has an unknown field')
+    expect(say(`{"type":"hello","resume":{${field}:1}}`)).not.to.include('FORGED')
+  })
+})
