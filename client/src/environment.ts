@@ -13,15 +13,20 @@ export interface Environment {
   readonly WebSocket: WebSocketConstructor
 }
 
+/** Written as a method, so that a class whose events have more to them than this fits as well. */
+type Handler<E> = { on(event: E): void }['on'] | null
+
 /** What the client needs of a `WebSocket`; the browser's, Node's and that of `ws` all have it. */
 export interface WebSocketLike {
   readonly protocol: string
-  onopen: ((event: unknown) => void) | null
-  onmessage: ((event: { readonly data: unknown }) => void) | null
-  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null
-  onerror: ((event: unknown) => void) | null
+  onopen: Handler<unknown>
+  onmessage: Handler<{ readonly data: unknown }>
+  onclose: Handler<{ readonly code: number; readonly reason: string }>
+  onerror: Handler<unknown>
   send(data: string): void
   close(code?: number, reason?: string): void
+  /** Drops the connection without a closing handshake, where the platform can (`ws` can). */
+  terminate?(): void
 }
 
 export interface WebSocketConstructor {

@@ -1,0 +1,77 @@
+/** From a URL to a session. */
+import type { HoldfastError } from '@holdfast/shared'
+import { callSafely } from './callSafely.js'
+import type { Environment } from './environment.js'
+import { machine } from './machine.js'
+import { abortedError, type ConnectOptions, checkConnect } from './options.js'
+import { exponentialBackoff } from './retry/strategies.js'
+import { Session } from './session.js'
+import { Standing, type StandingListener } from './standing.js'
+
+/**
+ * Opens a session with a broker. With a list of URLs each is tried once, in order.
+ *
+ * Rejects with `UNAVAILABLE` if no broker answers within 10 s each (`cause` says why),
+ * `UNAUTHORIZED`, `FORBIDDEN`, `QUOTA_EXCEEDED`, `ABORTED`, `INVALID_OPTION`, `INVALID_TTL`.
+ */
+export async function connect(
+  url: string | readonly string[],
+  options: ConnectOptions = {},
+): Promise<Session> {
+  return connectIn(url, options, machine)
+}
+
+/** Like {@link connect}, on a machine of the caller's choice. */
+export async function connectIn(
+  url: string | readonly string[],
+  options: ConnectOptions,
+  environment: Environment,
+): Promise<Session> {
+  const { urls, settings, signal, reconnect, WebSocket } = checkConnect(url, options)
+  if (signal?.aborted) throw abortedError(signal)
+  const strategy =
+    reconnect ??
+    exponentialBackoff(
+      { initial: 100, multiplier: 2, max: 5_000, jitter: 'full' },
+      environment.random,
+    )
+  const link = { urls, WebSocket: WebSocket ?? environment.WebSocket, strategy }
+  let session: Session | undefined
+  let onAbort: (() => void) | undefined
+  try {
+    await new Promise<void>((opened, failed) => {
+      const listener = listenerFor(opened, failed, (emit) => callSafely(() => emit(session!)))
+      const standing = new Standing(environment, link, settings, listener)
+      session = new Session(standing, settings.name)
+      onAbort = () => {
+        failed(abortedError(signal!))
+        void standing.close()
+      }
+      signal?.addEventListener('abort', onAbort)
+      standing.open()
+    })
+    return session!
+  } finally {
+    if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+/** What happens to the standing becomes the end of `connect`, and then the events of the session. */
+function listenerFor(
+  opened: () => void,
+  failed: (error: HoldfastError | undefined) => void,
+  tell: (emit: (session: Session) => void) => void,
+): StandingListener {
+  return {
+    onOpen: opened,
+    onJeopardy: () => tell((session) => session.emit('jeopardy')),
+    onResumed: () => tell((session) => session.emit('resumed')),
+    onRenewed: () => tell((session) => session.emit('renewed')),
+    onLost: (key, fence, reason) => tell((session) => session.emit('lost', { key, fence, reason })),
+    onDraining: (within) => tell((session) => session.emit('draining', { within })),
+    onClosed: (error) => {
+      failed(error)
+      tell((session) => session.emit('closed', error))
+    },
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * One grant, as the session keeps it: until when it may be believed in, and who here uses it.
+ *
+ * What callers get are handles (`Lock`) on it. Usually there is one; callers who shared a request
+ * have one each, and the last of them to leave gives the lock back.
+ */
+import type { HoldfastError, LockMode } from '@holdfast/shared'
+import type { RefreshRequest } from './requests.js'
+import type { Schedule, Task } from './schedule.js'
+import { type Refreshing, TtlBound } from './ttl.js'
+
+/** What a grant needs of the session that it belongs to. */
+export interface GrantOwner {
+  readonly schedule: Schedule
+  unlock(grant: Grant): Promise<void>
+  refresh(grant: Grant, ttl: number | undefined): RefreshRequest
+  /** The ttl may be over at the broker. */
+  expire(grant: Grant): void
+}
+
+/** Told when the grant is lost, unless it left before. */
+export type Member = (error: HoldfastError) => void
+
+export class Grant implements Task {
+  readonly key: string
+  readonly mode: LockMode
+  readonly fence: number
+  readonly ttl = new TtlBound()
+  readonly #owner: GrantOwner
+  readonly #members: Member[] = []
+  #lost: HoldfastError | undefined
+
+  constructor(owner: GrantOwner, key: string, mode: LockMode, fence: number) {
+    this.#owner = owner
+    this.key = key
+    this.mode = mode
+    this.fence = fence
+  }
+
+  get schedule(): Schedule {
+    return this.#owner.schedule
+  }
+
+  /** Why it was lost; undefined while it may be believed in. */
+  get lost(): HoldfastError | undefined {
+    return this.#lost
+  }
+
+  /** Finds out about losses that are due, whether or not their timer has come. */
+  look(): void {
+    this.#owner.schedule.look()
+  }
+
+  join(member: Member): void {
+    this.#members.push(member)
+  }
+
+  /** The last to leave gives the lock back; the others are done at once. */
+  leave(member: Member): Promise<void> {
+    const place = this.#members.indexOf(member)
+    if (place >= 0) this.#members.splice(place, 1)
+    return this.#members.length === 0 ? this.#owner.unlock(this) : Promise.resolve()
+  }
+
+  refresh(ttl: number | undefined): RefreshRequest {
+    return this.#owner.refresh(this, ttl)
+  }
+
+  /** Marks it lost; `tell` follows, once everything that is lost with it is marked too. */
+  lose(error: HoldfastError): void {
+    this.#lost ??= error
+    this.#owner.schedule.cancel(this)
+  }
+
+  tell(): void {
+    for (const member of this.#members.splice(0)) member(this.#lost!)
+  }
+
+  /** The bound of the ttl has passed. */
+  run(): void {
+    this.#owner.expire(this)
+  }
+
+  onRefreshSent(refresh: Refreshing): void {
+    this.ttl.begin(refresh)
+    this.onBoundChanged()
+  }
+
+  onBoundChanged(): void {
+    const { bound } = this.ttl
+    if (this.#lost !== undefined) return
+    if (bound === undefined) this.#owner.schedule.cancel(this)
+    else this.#owner.schedule.by(this, bound)
+  }
+}

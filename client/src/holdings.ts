@@ -1,0 +1,137 @@
+/**
+ * The locks that a session believes to hold, and how it stops believing.
+ */
+import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
+import { Grant, type GrantOwner } from './grant.js'
+import { type Bound, boundByExchange, boundFrom, type Exchange, later } from './lease.js'
+import type { Outbox } from './outbox.js'
+import { type LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
+import type { Schedule } from './schedule.js'
+
+/**
+ * Why a lock was lost: its ttl ran out, somebody stole it, or the session that owned it is over
+ * (its connection or its lease, or it was closed).
+ */
+export type LostReason = LossReason | 'session'
+
+const sentences: Record<LossReason, string> = {
+  expired: 'the ttl of the lock ran out',
+  stolen: 'the lock was taken away by somebody who steals',
+}
+
+export class Holdings implements GrantOwner {
+  readonly schedule: Schedule
+  readonly #outbox: Outbox
+  readonly #onLost: (grant: Grant, reason: LostReason) => void
+  /** By fence. */
+  readonly #grants = new Map<number, Grant>()
+  /** The newest known, for ttls. Of the present connection: the broker's times mean nothing beside others. */
+  exchange: Exchange | undefined
+
+  constructor(
+    schedule: Schedule,
+    outbox: Outbox,
+    onLost: (grant: Grant, reason: LostReason) => void,
+  ) {
+    this.schedule = schedule
+    this.#outbox = outbox
+    this.#onLost = onLost
+  }
+
+  get grants(): ReadonlyMap<number, Grant> {
+    return this.#grants
+  }
+
+  /** The broker granted the request; `at` is when the ttl began to run there. */
+  hold(request: LockRequest, fence: number, at: number | undefined): Grant {
+    const { key, mode, ttl } = request.terms
+    const grant = new Grant(this, key, mode, fence)
+    this.#grants.set(fence, grant)
+    if (ttl !== undefined) {
+      grant.ttl.confirm(ttl, this.#boundOf(request, ttl, at))
+      grant.onBoundChanged()
+    }
+    return grant
+  }
+
+  /** The broker says again that this lock is held. */
+  confirm(grant: Grant, { ttl, at }: HeldItem): void {
+    if (ttl === undefined || at === undefined || this.exchange === undefined) return
+    grant.ttl.confirm(ttl, boundByExchange(this.exchange, at, ttl))
+    grant.onBoundChanged()
+  }
+
+  unlock(grant: Grant): Promise<void> {
+    this.#grants.delete(grant.fence)
+    this.schedule.cancel(grant)
+    return this.unlockFence(grant.fence)
+  }
+
+  /** Gives back what nobody here wants. */
+  unlockFence(fence: number): Promise<void> {
+    const request = new UnlockRequest(fence)
+    this.#outbox.add(request)
+    return request.promise
+  }
+
+  refresh(grant: Grant, ttl: number | undefined): RefreshRequest {
+    const request = new RefreshRequest(grant, ttl)
+    this.#outbox.add(request)
+    return request
+  }
+
+  onRefreshed(request: RefreshRequest): void {
+    request.grant.ttl.succeed(request)
+    if (this.#has(request.grant)) request.grant.onBoundChanged()
+  }
+
+  /** The refresh came to nothing; if that is because the lock is gone, it is. */
+  onRefreshFailed(request: RefreshRequest, error: HoldfastError): void {
+    const { grant } = request
+    grant.ttl.abandon(request)
+    if (!this.#has(grant)) return
+    grant.onBoundChanged()
+    if (error.code === 'LOCK_NOT_HELD') this.lose(grant, likelyReason(grant))
+  }
+
+  expire(grant: Grant): void {
+    this.lose(grant, 'expired')
+  }
+
+  lose(grant: Grant, reason: LossReason): void {
+    if (!this.#has(grant)) return
+    this.#grants.delete(grant.fence)
+    grant.lose(new HoldfastError('LOCK_LOST', sentences[reason]))
+    grant.tell()
+    this.#onLost(grant, reason)
+  }
+
+  /** Everything goes with the session. All of it is gone before anybody is told of any. */
+  loseAll(sentence: string, cause?: HoldfastError): void {
+    if (this.#grants.size === 0) return
+    const grants = [...this.#grants.values()]
+    this.#grants.clear()
+    for (const grant of grants) {
+      grant.lose(new HoldfastError('LOCK_LOST', sentence, cause && { cause }))
+    }
+    for (const grant of grants) grant.tell()
+    for (const grant of grants) this.#onLost(grant, 'session')
+  }
+
+  #has(grant: Grant): boolean {
+    return this.#grants.get(grant.fence) === grant
+  }
+
+  /** Two bounds are right: the ttl began after the request was sent, and it began at `at`. */
+  #boundOf(request: LockRequest, ttl: number, at: number | undefined): Bound | undefined {
+    const bySending = request.sentAt && boundFrom(request.sentAt, ttl)
+    if (at === undefined || this.exchange === undefined) return bySending
+    const byExchange = boundByExchange(this.exchange, at, ttl)
+    return bySending === undefined ? byExchange : later(bySending, byExchange)
+  }
+}
+
+/** For a loss that the broker told of while we were not listening. */
+export function likelyReason(grant: Grant): LossReason {
+  return grant.ttl.ttl === undefined ? 'stolen' : 'expired'
+}

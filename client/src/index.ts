@@ -1,0 +1,31 @@
+/** The public door of `@holdfast/client`: every name that it promises to keep, one by one. */
+export {
+  type ErrorCode,
+  errorCodes,
+  type HeldInfo,
+  type Holder,
+  HoldfastError,
+  type LockEvent,
+  type LockMode,
+  type LockStats,
+  type WaitingInfo,
+} from '@holdfast/shared'
+export { connect } from './connect.js'
+export type { WebSocketConstructor, WebSocketLike } from './environment.js'
+export type { LostReason } from './holdings.js'
+export type { AutoRefreshOptions, Lock } from './lock.js'
+export type { ConnectOptions, LockOptions, QueryOptions, TryLockOptions } from './options.js'
+export type { QueryResult } from './requests.js'
+export {
+  type ExponentialBackoffOptions,
+  exponentialBackoff,
+  type FixedIntervalOptions,
+  fixedInterval,
+  type LinearBackoffOptions,
+  linearBackoff,
+  type RetryLimits,
+  type RetryStrategy,
+} from './retry/strategies.js'
+export type { LostLock, Session, SessionEvents } from './session.js'
+export type { SessionState } from './standing.js'
+export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './watch.js'

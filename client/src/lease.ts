@@ -1,0 +1,68 @@
+/**
+ * How long a holder may believe that it holds: the arithmetic of "the holder knows first".
+ *
+ * The client counts from the *sending* of a message, the broker from its *receipt*, which is later
+ * in real time whatever their clocks say. The rates of the two clocks may differ by 1 %, and a small
+ * margin covers rounding and the way to the next holder. Every bound is kept on both clocks of the
+ * client, and has passed when either says so: the monotonic one may stand still while a laptop
+ * sleeps, the wall clock may be set back.
+ */
+import type { Clock } from '@holdfast/shared'
+
+/** One instant on both clocks, in ms. */
+export interface Stamp {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+/** From when on something has to be taken for lost, on whichever clock gets there first. */
+export type Bound = Stamp
+
+/** A message, when it was sent here and when it arrived at the broker by the broker's clock. */
+export interface Exchange {
+  readonly sent: Stamp
+  readonly received: number
+}
+
+/** The least part of a period that passes here while all of it passes at the broker. */
+const slowest = 0.99
+
+export function stampNow(clock: Clock): Stamp {
+  return { monotonic: clock.monotonic(), wall: clock.wall() }
+}
+
+/** What a holder gives up of a period of `ms`, beyond the difference of the clocks' rates. */
+export function margin(ms: number): number {
+  return Math.min(Math.max(50, ms / 50), ms / 10) + 1
+}
+
+/** Until when a period of `ms` certainly lasts that began at the broker at `since` or later. */
+export function boundFrom(since: Stamp, ms: number): Bound {
+  return shift(since, ms * slowest - margin(ms))
+}
+
+/** Until when a ttl certainly lasts that began at the broker's `at`, judged by another message. */
+export function boundByExchange({ sent, received }: Exchange, at: number, ttl: number): Bound {
+  return shift(sent, (at - received + ttl) * slowest - margin(ttl))
+}
+
+export function hasPassed(bound: Bound, now: Stamp): boolean {
+  return now.monotonic >= bound.monotonic || now.wall >= bound.wall
+}
+
+/** A bound that holds if both do not. */
+export function earlier(a: Bound, b: Bound): Bound {
+  return {
+    monotonic: Math.min(a.monotonic, b.monotonic),
+    wall: Math.min(a.wall, b.wall),
+  }
+}
+
+/** The more generous of two bounds that are both right. */
+export function later(a: Bound, b: Bound): Bound {
+  return a.monotonic >= b.monotonic ? a : b
+}
+
+function shift({ monotonic, wall }: Stamp, ms: number): Stamp {
+  return { monotonic: monotonic + ms, wall: wall + ms }
+}

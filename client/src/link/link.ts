@@ -1,0 +1,222 @@
+/**
+ * Keeps a connection to one of the brokers: makes the first, and after each drop the next, by the
+ * retry strategy. It knows URLs, delays and close codes, and nothing of sessions and locks.
+ *
+ * One try goes over all URLs once, beginning with the one that worked last. The strategy's delays
+ * come before each try to reconnect, and start anew with each outage.
+ */
+import { HoldfastError, maxMs, type ServerMessage, type Welcome } from '@holdfast/shared'
+import type { Environment, WebSocketConstructor } from '../environment.js'
+import type { Stamp } from '../lease.js'
+import type { RetryStrategy } from '../retry/strategies.js'
+import type { Schedule, Task } from '../schedule.js'
+import { type Closing, Connection, type ConnectionListener } from '../transport/connection.js'
+import { finalError, unreachable } from './closings.js'
+
+export interface LinkListener {
+  /** Text of the hello for the next connection. */
+  hello(): string
+  /** How long a try may take until its welcome, in ms. */
+  patience(): number
+  onFrame(): void
+  onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void
+  onMessage(message: ServerMessage): void
+  /** The connection is gone; the link is about to make another. */
+  onDown(code: number): void
+  /** There is no connection and there will be none. */
+  onEnd(error: HoldfastError): void
+}
+
+export interface LinkOptions {
+  readonly urls: readonly string[]
+  readonly WebSocket: WebSocketConstructor
+  /** False: never come back. */
+  readonly strategy: RetryStrategy | false
+}
+
+export class Link implements ConnectionListener {
+  readonly #environment: Environment
+  readonly #schedule: Schedule
+  readonly #options: LinkOptions
+  readonly #listener: LinkListener
+  /** The connection that is up, or the one that tries to be. */
+  #connection: Connection | undefined
+  #wasUp = false
+  #closed = false
+  /** Place in the list of the URL that was tried last. */
+  #current = 0
+  #triesLeft = 0
+  #delays: Iterator<number> | undefined
+  #lastError: HoldfastError | undefined
+  readonly #nextTry: Task = { run: () => this.#startRound() }
+  readonly #tryEnds: Task = { run: () => this.#onPatienceOver() }
+
+  constructor(
+    environment: Environment,
+    schedule: Schedule,
+    options: LinkOptions,
+    listener: LinkListener,
+  ) {
+    this.#environment = environment
+    this.#schedule = schedule
+    this.#options = options
+    this.#listener = listener
+  }
+
+  /** Makes the first connection. */
+  open(): void {
+    this.#startRound()
+  }
+
+  /** Gives the connection up, as if it had dropped, and makes another. */
+  drop(reason: string): void {
+    const connection = this.#connection
+    if (connection === undefined || this.#closed) return
+    connection.drop()
+    this.onClose(connection, { code: 1006, reason, cause: new Error(reason) })
+  }
+
+  /** Drops whatever there is, and does nothing more. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#schedule.cancel(this.#nextTry)
+    this.#schedule.cancel(this.#tryEnds)
+    this.#connection?.drop()
+    this.#connection = undefined
+    this.#endDelays()
+  }
+
+  // ------------------------------------------------------------------- from the connection
+
+  onFrame(): void {
+    this.#listener.onFrame()
+  }
+
+  onWelcome(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
+    this.#schedule.cancel(this.#tryEnds)
+    this.#wasUp = true
+    this.#lastError = undefined
+    this.#endDelays()
+    this.#listener.onUp(connection, welcome, sentAt)
+  }
+
+  onMessage(_connection: Connection, message: ServerMessage): void {
+    this.#listener.onMessage(message)
+  }
+
+  onClose(connection: Connection, closing: Closing): void {
+    if (connection !== this.#connection || this.#closed) return
+    const wasTrying = this.#schedule.cancel(this.#tryEnds)
+    this.#connection = undefined
+    const final = finalError(closing)
+    if (final !== undefined) this.#end(final)
+    else if (wasTrying) this.#tryFailed(unreachable(connection.url, closing))
+    else this.#comeBack(closing)
+  }
+
+  // ---------------------------------------------------------------------------------- tries
+
+  #comeBack(closing: Closing): void {
+    const { strategy } = this.#options
+    if (strategy === false) {
+      const sentence = 'the connection dropped, and reconnecting is switched off'
+      this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: closing.cause ?? closing }))
+      return
+    }
+    this.#listener.onDown(closing.code)
+    if (this.#closed) return
+    try {
+      this.#delays = strategy[Symbol.iterator]()
+    } catch (cause) {
+      this.#end(badStrategy(cause))
+      return
+    }
+    this.#waitForTry()
+  }
+
+  #waitForTry(): void {
+    let next: IteratorResult<number>
+    try {
+      next = this.#delays!.next()
+    } catch (cause) {
+      this.#end(badStrategy(cause))
+      return
+    }
+    if (next.done) {
+      this.#delays = undefined
+      const sentence = 'the connection dropped, and every try to reconnect failed'
+      this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: this.#lastError }))
+      return
+    }
+    this.#schedule.after(this.#nextTry, usableDelay(next.value))
+  }
+
+  #startRound(): void {
+    this.#triesLeft = this.#options.urls.length
+    this.#try()
+  }
+
+  #try(): void {
+    const url = this.#options.urls[this.#current]!
+    const hello = this.#listener.hello()
+    this.#triesLeft--
+    try {
+      const { WebSocket } = this.#options
+      this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
+    } catch (cause) {
+      this.#tryFailed(unreachable(url, { code: 1006, reason: '', cause }))
+      return
+    }
+    this.#schedule.after(this.#tryEnds, this.#listener.patience())
+  }
+
+  #onPatienceOver(): void {
+    const connection = this.#connection!
+    connection.drop()
+    this.#connection = undefined
+    const cause = new Error('no welcome in time')
+    this.#tryFailed(unreachable(connection.url, { code: 1006, reason: '', cause }))
+  }
+
+  #tryFailed(error: HoldfastError): void {
+    this.#lastError = error
+    this.#current = (this.#current + 1) % this.#options.urls.length
+    if (this.#triesLeft > 0) this.#try()
+    else if (this.#wasUp) this.#waitForTry()
+    else this.#end(this.#allFailed(error))
+  }
+
+  #allFailed(error: HoldfastError): HoldfastError {
+    const { length } = this.#options.urls
+    if (length === 1) return error
+    const sentence = `none of the ${length} brokers could be reached; the last: ${error.message}`
+    return new HoldfastError('UNAVAILABLE', sentence, { cause: error })
+  }
+
+  #end(error: HoldfastError): void {
+    this.close()
+    this.#listener.onEnd(error)
+  }
+
+  /** Lets a strategy that is a generator run its `finally`. */
+  #endDelays(): void {
+    const delays = this.#delays
+    this.#delays = undefined
+    try {
+      delays?.return?.()
+    } catch {
+      // The outage is over; how the strategy takes its leave changes nothing.
+    }
+  }
+}
+
+/** A strategy may be anybody's: what is not a delay is none. */
+function usableDelay(ms: number): number {
+  return Math.min(Math.max(Number(ms) || 0, 0), maxMs)
+}
+
+function badStrategy(cause: unknown): HoldfastError {
+  const sentence = 'the connection dropped, and the reconnect strategy threw: see the cause'
+  return new HoldfastError('INVALID_OPTION', sentence, { cause })
+}

@@ -1,0 +1,187 @@
+/** A lock in a caller's hands. */
+import { HoldfastError, type LockMode } from '@holdfast/shared'
+import { AutoRefresh } from './autoRefresh.js'
+import type { Grant, Member } from './grant.js'
+import { abortedError, checkAutoRefresh, checkSignal, checkTtl } from './options.js'
+
+/** How to keep a lock with a ttl alive. */
+export interface AutoRefreshOptions {
+  /** From one refresh to the next, in ms, 1 to 2^31 - 1. */
+  readonly interval: number
+  /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
+  readonly timeout: number
+}
+
+/** Where `Symbol.asyncDispose` does not exist yet, `unlock` is the only way. */
+const asyncDispose: typeof Symbol.asyncDispose =
+  Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
+
+export class Lock {
+  readonly #grant: Grant
+  readonly #member: Member = (error) => this.#onLost(error)
+  #controller: AbortController | undefined
+  #lost: HoldfastError | undefined
+  #unlocked: Promise<void> | undefined
+  /** Called once, when it is unlocked or lost. */
+  readonly #onEnd = new Set<() => void>()
+
+  /** Locks come from a session. */
+  constructor(grant: Grant) {
+    this.#grant = grant
+    this.#lost = grant.lost
+    grant.join(this.#member)
+  }
+
+  get key(): string {
+    return this.#grant.key
+  }
+
+  get mode(): LockMode {
+    return this.#grant.mode
+  }
+
+  /** The fencing token: rises with every grant. Let the protected resource refuse lower ones. */
+  get fence(): number {
+    return this.#grant.fence
+  }
+
+  /**
+   * Whether the lock is held at this moment. Looks at the clock, synchronously: it is false before
+   * anybody else can be granted the lock, even if this process was stopped meanwhile.
+   */
+  get held(): boolean {
+    this.#grant.look()
+    return this.#unlocked === undefined && this.#lost === undefined
+  }
+
+  /**
+   * Aborted when the lock is lost, with a `HoldfastError` `LOCK_LOST` as its reason; not by `unlock`.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#lost !== undefined) this.#controller.abort(this.#lost)
+    }
+    return this.#controller.signal
+  }
+
+  /** Why the lock was lost, if it was: `LOCK_LOST`. */
+  get lost(): HoldfastError | undefined {
+    this.#grant.look()
+    return this.#lost
+  }
+
+  /**
+   * Starts the ttl anew, with a new one (in ms, 1 to 2^31 - 1) if given. Without any ttl it verifies
+   * that the lock is held.
+   *
+   * Rejects with `LOCK_NOT_HELD` (`cause` says why, if it was lost), `ABORTED`, `INVALID_TTL`,
+   * `SESSION_CLOSED`.
+   */
+  async refresh(ttl?: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    checkTtl(ttl)
+    const { signal } = options
+    checkSignal(signal)
+    if (!this.held) throw this.#notHeld()
+    if (signal?.aborted) throw abortedError(signal)
+    const request = this.#grant.refresh(ttl)
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = () => reject(abortedError(signal!))
+      const onEnd = () => {
+        // The answer to a refresh comes before that to a later unlock; a loss is the end of both.
+        if (this.#lost !== undefined) reject(this.#notHeld())
+      }
+      const settle = (outcome: () => void) => () => {
+        signal?.removeEventListener('abort', onAbort)
+        this.#onEnd.delete(onEnd)
+        outcome()
+      }
+      signal?.addEventListener('abort', onAbort)
+      this.#onEnd.add(onEnd)
+      request.promise.then(settle(resolve), (error) => settle(() => reject(error))())
+    })
+  }
+
+  /**
+   * Refreshes the lock every `interval` ms until it is unlocked, and resolves then. Each refresh may
+   * take `timeout` ms. Both together must be below the lock's ttl.
+   *
+   * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
+   * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL`, `INVALID_TIMEOUT`. It need not be
+   * awaited: a rejection that nobody handles is not reported, and `signal` tells of the loss.
+   */
+  autoRefresh(options: AutoRefreshOptions): Promise<void> {
+    const running = this.#autoRefresh(options)
+    running.catch(() => {})
+    return running
+  }
+
+  async #autoRefresh(options: AutoRefreshOptions): Promise<void> {
+    checkAutoRefresh(options, this.#grant.ttl.ttl)
+    if (!this.held) {
+      if (this.#lost !== undefined) throw this.#notHeld()
+      return
+    }
+    const refreshing = new AutoRefresh(this.#grant, options)
+    const onEnd = () => refreshing.end(this.#lost)
+    this.#onEnd.add(onEnd)
+    try {
+      await refreshing.promise
+    } finally {
+      this.#onEnd.delete(onEnd)
+    }
+  }
+
+  /**
+   * Gives the lock back; from this call on `held` is false. A second call has the outcome of the
+   * first. While the connection is gone it settles when the broker has confirmed, or when the end of
+   * the session has made it moot.
+   *
+   * Rejects with `LOCK_NOT_HELD` if the lock was lost before (`cause` says why). It need not be
+   * awaited: a rejection that nobody handles is not reported.
+   */
+  unlock(): Promise<void> {
+    if (this.#unlocked === undefined) {
+      this.#unlocked = this.#unlock()
+      this.#unlocked.catch(() => {})
+    }
+    return this.#unlocked
+  }
+
+  /** Unlocks, and does not mind if the lock was lost. */
+  async [asyncDispose](): Promise<void> {
+    try {
+      await this.unlock()
+    } catch (error) {
+      if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
+    }
+  }
+
+  #unlock(): Promise<void> {
+    this.#grant.look()
+    if (this.#lost !== undefined) return Promise.reject(this.#notHeld())
+    const left = this.#grant.leave(this.#member)
+    this.#end()
+    return left
+  }
+
+  #onLost(error: HoldfastError): void {
+    this.#lost = error
+    this.#controller?.abort(error)
+    this.#end()
+  }
+
+  #end(): void {
+    const listeners = [...this.#onEnd]
+    this.#onEnd.clear()
+    for (const listener of listeners) listener()
+  }
+
+  #notHeld(): HoldfastError {
+    return this.#lost === undefined
+      ? new HoldfastError('LOCK_NOT_HELD', 'the lock was unlocked')
+      : new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${this.#lost.message}`, {
+          cause: this.#lost,
+        })
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * Is what the caller gave us usable? Everything is checked here, before it goes anywhere, and what
+ * is wrong is said with a code and a sentence.
+ */
+import {
+  type ErrorCode,
+  HoldfastError,
+  isKey,
+  isPrefix,
+  type LockMode,
+  maxMetadataBytes,
+  maxMs,
+  maxNameLength,
+  maxQueryItems,
+  maxTokenLength,
+  utf8Length,
+} from '@holdfast/shared'
+import type { WebSocketConstructor } from './environment.js'
+import { fitsHello, helloText, type LockTerms, type Selection } from './messages.js'
+import type { RetryStrategy } from './retry/strategies.js'
+import type { SessionSettings } from './standing.js'
+
+/** How to connect. */
+export interface ConnectOptions {
+  /** Shown to the broker's `authenticate`; 1 to 3,072 characters. */
+  readonly token?: string | undefined
+  /** Shown to others as the holder's name; 1 to 256 characters. */
+  readonly name?: string | undefined
+  /**
+   * The wanted lease in ms: how long the broker keeps the session while it hears nothing from it.
+   * The broker's bounds win (2,000 to 300,000, default 15,000).
+   */
+  readonly ttl?: number | undefined
+  /**
+   * How long the broker keeps the session when its connection drops: in ms, or `'lease'` for all of
+   * the lease. Default 0: a drop releases everything at once.
+   */
+  readonly grace?: number | 'lease' | undefined
+  /** Gives up connecting. Without effect once connected. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * How to come back after a drop; false: not at all. Default: exponential from 100 ms to 5 s,
+   * endless, with full jitter.
+   */
+  readonly reconnect?: RetryStrategy | false | undefined
+  /** A class to use in place of the platform's `WebSocket`. */
+  readonly WebSocket?: WebSocketConstructor | undefined
+}
+
+/** How to ask for a lock. */
+export interface TryLockOptions {
+  /** The lock expires this long after its grant or last refresh, in ms; default: it does not. */
+  readonly ttl?: number | undefined
+  /** Gives up: the request leaves the queue and is rejected with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+  /** `'shared'` locks can be held together. Default `'exclusive'`. */
+  readonly mode?: LockMode | undefined
+  /** Any JSON value, at most 4 KiB as text; shown to others. */
+  readonly metadata?: unknown
+}
+
+export interface LockOptions extends TryLockOptions {
+  /** Gives up after this long, in ms, with `LOCK_TIMEOUT`; 0 is `tryLock`. Default: waits for ever. */
+  readonly timeout?: number | undefined
+  /**
+   * Takes the lock from whoever holds it, before all who wait. Exclusive only, and cannot be
+   * combined with `timeout`. Default false.
+   */
+  readonly steal?: boolean | undefined
+}
+
+/** What to look at: a key, all keys that begin with a prefix, or (with neither) all. */
+export interface QueryOptions {
+  readonly key?: string | undefined
+  readonly prefix?: string | undefined
+  /** Most items of the answer, 1 to 1,000. Default 1,000. */
+  readonly limit?: number | undefined
+}
+
+export interface CheckedLock {
+  readonly terms: LockTerms
+  readonly timeout: number | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+export interface CheckedConnect {
+  readonly urls: readonly string[]
+  readonly settings: SessionSettings
+  readonly signal: AbortSignal | undefined
+  readonly reconnect: RetryStrategy | false | undefined
+  readonly WebSocket: WebSocketConstructor | undefined
+}
+
+/** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
+export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
+  require(isObject(options), 'INVALID_OPTION', 'the options of connect have to be an object')
+  const { token, name, ttl, grace, signal, reconnect, WebSocket } = options
+  require(token === undefined ||
+    isText(
+      token,
+      maxTokenLength,
+    ), 'INVALID_OPTION', `token has to be a string of 1 to ${maxTokenLength} characters`)
+  require(name === undefined ||
+    (isText(name, maxNameLength) &&
+      !/\p{Cs}/u.test(
+        name,
+      )), 'INVALID_OPTION', `name has to be a well-formed string of 1 to ${maxNameLength} characters`)
+  checkTtl(ttl)
+  require(grace === undefined ||
+    grace === 'lease' ||
+    isMs(
+      grace,
+      0,
+    ), 'INVALID_OPTION', "grace has to be an integer number of milliseconds from 0 to 2^31 - 1, or 'lease'")
+  checkSignal(signal)
+  require(reconnect === undefined ||
+    reconnect === false ||
+    isIterable(
+      reconnect,
+    ), 'INVALID_OPTION', 'reconnect has to be false or an iterable of delays in ms, such as fixedInterval gives')
+  require(WebSocket === undefined ||
+    typeof WebSocket === 'function', 'INVALID_OPTION', 'WebSocket has to be a class')
+  const settings = { token, name, ttl, grace }
+  // A resume adds about 120 bytes, which depend on the broker.
+  require(fitsHello(
+    `${helloText(settings)}${' '.repeat(256)}`,
+  ), 'INVALID_OPTION', 'token and name are too long together: the first message has to fit into 4 KiB')
+  return { urls: checkUrls(url), settings, signal, reconnect, WebSocket }
+}
+
+/** @throws HoldfastError `INVALID_OPTION` */
+function checkUrls(value: unknown): readonly string[] {
+  const urls: unknown[] = Array.isArray(value) ? value : [value]
+  require(urls.length > 0, 'INVALID_OPTION', 'the list of URLs is empty: give at least one')
+  return urls.map((url) => checkUrl(url instanceof URL ? url.href : url))
+}
+
+function checkUrl(url: unknown): string {
+  const advice = 'give something like ws://127.0.0.1:7420'
+  require(typeof url === 'string', 'INVALID_OPTION', `the URL is not a string: ${advice}`)
+  let parsed: URL
+  try {
+    parsed = new URL(url)
+  } catch (cause) {
+    throw new HoldfastError('INVALID_OPTION', `${url} is not a URL: ${advice}`, { cause })
+  }
+  const isWebSocket = parsed.protocol === 'ws:' || parsed.protocol === 'wss:'
+  require(isWebSocket, 'INVALID_OPTION', `${url} does not begin with ws:// or wss://: ${advice}`)
+  require(!url.includes('#'), 'INVALID_OPTION', `${url} has a fragment (#…), which is not allowed`)
+  return url
+}
+
+/** @throws HoldfastError with the code that fits */
+export function checkLock(key: unknown, options: LockOptions): CheckedLock {
+  require(isKey(key), 'INVALID_KEY')
+  require(isObject(options), 'INVALID_OPTION', 'the options of a lock have to be an object')
+  const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
+  checkTtl(ttl)
+  checkTimeout(timeout)
+  checkSignal(signal)
+  require(mode === 'exclusive' ||
+    mode === 'shared', 'INVALID_OPTION', "mode has to be 'exclusive' or 'shared'")
+  require(typeof steal === 'boolean', 'INVALID_OPTION', 'steal has to be true or false')
+  require(!steal ||
+    (mode === 'exclusive' &&
+      timeout === undefined), 'INVALID_OPTION', 'a steal is exclusive and has no timeout')
+  const terms = { key, mode, ttl, steal, metadata: metadataText(metadata) }
+  return { terms, timeout, signal }
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkQuery(options: QueryOptions): Selection & { limit: number | undefined } {
+  const selection = checkSelection(options)
+  const { limit } = options
+  require(limit === undefined ||
+    (isMs(limit, 1) &&
+      limit <=
+        maxQueryItems), 'INVALID_OPTION', `limit has to be an integer from 1 to ${maxQueryItems}`)
+  return { ...selection, limit }
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkSelection(selection: Selection): Selection {
+  require(isObject(selection), 'INVALID_OPTION', 'give { key } or { prefix }')
+  const { key, prefix } = selection
+  require(key === undefined || isKey(key), 'INVALID_KEY')
+  require(prefix === undefined || isPrefix(prefix), 'INVALID_KEY', 'prefix cannot begin any key')
+  require(key === undefined ||
+    prefix === undefined, 'INVALID_OPTION', 'give a key or a prefix, not both')
+  return { key, prefix }
+}
+
+export function checkTtl(ttl: unknown): void {
+  require(ttl === undefined ||
+    isMs(
+      ttl,
+      1,
+    ), 'INVALID_TTL', 'ttl has to be an integer number of milliseconds from 1 to 2^31 - 1')
+}
+
+export function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
+  require(timeout === undefined ||
+    isMs(
+      timeout,
+      least,
+    ), 'INVALID_TIMEOUT', `timeout has to be an integer number of milliseconds from ${least} to 2^31 - 1`)
+}
+
+/** @throws HoldfastError `INVALID_INTERVAL` or `INVALID_TIMEOUT` */
+export function checkAutoRefresh(
+  options: { readonly interval: number; readonly timeout: number },
+  ttl: number | undefined,
+): void {
+  require(isObject(options), 'INVALID_OPTION', 'give { interval, timeout }')
+  const { interval, timeout } = options
+  require(isMs(
+    interval,
+    1,
+  ), 'INVALID_INTERVAL', 'interval has to be an integer number of milliseconds from 1 to 2^31 - 1')
+  require(timeout !== undefined, 'INVALID_TIMEOUT', 'timeout is missing')
+  checkTimeout(timeout, 1)
+  require(ttl === undefined ||
+    interval + timeout <
+      ttl, 'INVALID_INTERVAL', `interval and timeout (${interval} + ${timeout} ms) must together be below the ttl (${ttl} ms)`)
+}
+
+export function checkSignal(signal: unknown): void {
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
+  require(signal === undefined || isSignal, 'INVALID_OPTION', 'signal has to be an AbortSignal')
+}
+
+/** For the caller whose signal it is. */
+export function abortedError(signal: AbortSignal): HoldfastError {
+  return new HoldfastError('ABORTED', 'the caller aborted the request', { cause: signal.reason })
+}
+
+function metadataText(metadata: unknown): string | undefined {
+  if (metadata === undefined) return undefined
+  let text: string | undefined
+  try {
+    text = JSON.stringify(metadata)
+  } catch (cause) {
+    throw new HoldfastError('INVALID_OPTION', 'metadata cannot be written as JSON', { cause })
+  }
+  require(text !== undefined, 'INVALID_OPTION', 'metadata has to be a JSON value')
+  require(utf8Length(text) <=
+    maxMetadataBytes, 'INVALID_OPTION', `metadata is longer than ${maxMetadataBytes} bytes as JSON`)
+  return text
+}
+
+function isMs(value: unknown, least: number): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= maxMs
+}
+
+function isText(value: unknown, longest: number): value is string {
+  return typeof value === 'string' && value.length >= 1 && value.length <= longest
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null
+}
+
+function isIterable(value: unknown): boolean {
+  return (
+    value !== null &&
+    value !== undefined &&
+    typeof (value as { [Symbol.iterator]?: unknown })[Symbol.iterator] === 'function'
+  )
+}
+
+function require(condition: boolean, code: ErrorCode, sentence?: string): asserts condition {
+  if (!condition) throw new HoldfastError(code, sentence)
+}

@@ -1,0 +1,183 @@
+/**
+ * The requests of a session that have no answer yet: their ids, and when each may go out.
+ *
+ * The map is kept in the order of the ids, which is the order of asking. While there is no
+ * connection requests only gather here; on a new one they go out again in that order.
+ */
+import { ackText, cancelText, pongText } from './messages.js'
+import { Pacing } from './pacing.js'
+import { LockRequest, type Request } from './requests.js'
+import type { Schedule } from './schedule.js'
+import type { Connection } from './transport/connection.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: a request of whatever kind.
+export type AnyRequest = Request<any>
+
+/**
+ * How long the client waits beyond a timeout for the broker to say so: its verdict is the better
+ * one, since it knows whether a grant came first.
+ */
+const verdictMs = 250
+
+export class Outbox {
+  readonly #schedule: Schedule
+  readonly #pending = new Map<number, AnyRequest>()
+  readonly #pacing = new Pacing()
+  #nextId = 1
+  /** Undefined while there is none, or none that requests may go out on. */
+  #connection: Connection | undefined
+  /** In order; those that wait for the pace. */
+  #heldBack: AnyRequest[] = []
+
+  constructor(schedule: Schedule) {
+    this.#schedule = schedule
+  }
+
+  get pending(): Iterable<AnyRequest> {
+    return this.#pending.values()
+  }
+
+  /** How many stored answers that have arrived the broker may still have. */
+  get unconfirmedAnswers(): number {
+    return this.#pacing.unconfirmed
+  }
+
+  get(id: number): AnyRequest | undefined {
+    return this.#pending.get(id)
+  }
+
+  /** An id for something that is asked on the present connection and not kept here. */
+  newId(): number {
+    return this.#nextId++
+  }
+
+  /** Adds a request under a new id, and sends it as soon as may be. */
+  add(request: AnyRequest): void {
+    request.id = this.#nextId++
+    this.#pending.set(request.id, request)
+    if (request instanceof LockRequest) this.#scheduleTimeout(request)
+    if (this.#connection !== undefined) this.#dispatch(request)
+  }
+
+  /** Forgets a request: it was answered, or needs no answer. */
+  remove(request: AnyRequest): void {
+    this.#pending.delete(request.id)
+    if (request instanceof LockRequest) this.#schedule.cancel(request)
+  }
+
+  /** The broker refused a request that it could not store the answer of: once more, later. */
+  repeat(request: AnyRequest): void {
+    this.remove(request)
+    request.sentOn = undefined
+    if (this.#connection !== undefined) this.#acknowledge(this.#connection)
+    this.add(request)
+  }
+
+  /** The caller of a lock request has been told: leave the queue, and expect no more of it. */
+  abandon(request: LockRequest): void {
+    request.wanted = false
+    this.#schedule.cancel(request)
+    if (request.sentOn === undefined) this.remove(request)
+    else if (this.#connection !== undefined) this.sendCancel(request)
+  }
+
+  sendCancel(request: LockRequest): void {
+    this.#connection?.send(cancelText(request.id))
+  }
+
+  // --------------------------------------------------------------------------- connections
+
+  /** There is a connection, and it may be acknowledged on, but not yet asked on. */
+  begin(connection: Connection, stores: boolean, sameSession: boolean): void {
+    this.#pacing.restart(stores, sameSession)
+    if (sameSession) this.#acknowledge(connection)
+  }
+
+  /** Requests may go out on this connection. Those that it does not have go first, in order. */
+  open(connection: Connection, has: (request: AnyRequest) => boolean): void {
+    this.#connection = connection
+    const requests = [...this.#pending.values()]
+    for (const request of requests) {
+      if (request instanceof LockRequest) this.#scheduleTimeout(request)
+      if (request.stored && !has(request)) this.#dispatch(request)
+    }
+    for (const request of requests) {
+      if (request.stored) continue
+      // The broker keeps no answers of these, and wants an id it has not seen.
+      this.remove(request)
+      this.add(request)
+    }
+  }
+
+  /** The connection is gone. */
+  close(): void {
+    this.#connection = undefined
+    this.#heldBack = []
+    for (const request of this.#pending.values()) {
+      if (request instanceof LockRequest) this.#scheduleTimeout(request)
+    }
+  }
+
+  /** Forgets all requests; what they were. */
+  clear(): AnyRequest[] {
+    const requests = [...this.#pending.values()]
+    for (const request of requests) this.remove(request)
+    return requests
+  }
+
+  // ----------------------------------------------------------------------- acknowledgements
+
+  /** The answer to a stored request has arrived. */
+  onAnswer(id: number, connection: Connection): void {
+    this.#pacing.onAnswer(id)
+    if (this.#pacing.isWorthSaying) this.#acknowledge(connection)
+  }
+
+  /** The broker has received the first `n` messages of this connection. */
+  onAck(n: number): void {
+    this.#pacing.onAck(n)
+    const waiting = this.#heldBack
+    if (waiting.length === 0 || this.#pacing.isFull) return
+    this.#heldBack = []
+    for (const request of waiting) this.#dispatch(request)
+  }
+
+  /** The broker wants a sign of life, and hears what else there is to say. */
+  pong(n: number, connection: Connection): void {
+    connection.send(pongText(n))
+    if (this.#pacing.hasToSay) this.#acknowledge(connection)
+  }
+
+  #acknowledge(connection: Connection): void {
+    do {
+      const ids = this.#pacing.take()
+      this.#pacing.onSaid(ids, connection.send(ackText(ids)))
+    } while (this.#pacing.hasToSay)
+  }
+
+  #dispatch(request: AnyRequest): void {
+    const connection = this.#connection!
+    if (this.#pending.get(request.id) !== request) return
+    if (request instanceof LockRequest && !request.wanted) {
+      this.remove(request)
+      return
+    }
+    if (request.stored && (this.#heldBack.length > 0 || this.#pacing.isFull)) {
+      this.#heldBack.push(request)
+      return
+    }
+    const number = connection.send(request.text(this.#schedule.now().monotonic), request)
+    if (!request.stored) return
+    this.#pacing.onSent(number)
+    // The broker answers an acknowledgement at once, which opens the window again.
+    if (this.#pacing.isFull) this.#acknowledge(connection)
+  }
+
+  #scheduleTimeout(request: LockRequest): void {
+    if (request.timeout === undefined || !request.wanted) return
+    if (this.#connection === undefined) this.#schedule.at(request, request.dueAt)
+    // Whoever does not wait at all waits for the answer alone: it is on the way, however far that is.
+    else if (request.timeout === 0) this.#schedule.cancel(request)
+    else this.#schedule.at(request, request.dueAt + verdictMs)
+  }
+}

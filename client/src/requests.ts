@@ -1,0 +1,175 @@
+/**
+ * What a session may ask: one class for each kind of request, each with its promise. They know how
+ * to write themselves and how to be settled, and nothing of connections and their ups and downs.
+ */
+import type {
+  Found,
+  Granted,
+  HeldInfo,
+  HoldfastError,
+  LockStats,
+  WaitingInfo,
+} from '@holdfast/shared'
+import type { Grant } from './grant.js'
+import type { Stamp } from './lease.js'
+import {
+  type LockTerms,
+  lockText,
+  queryText,
+  refreshText,
+  type Selection,
+  statsText,
+  unlockText,
+} from './messages.js'
+import type { Task } from './schedule.js'
+import type { Connection, Sendable } from './transport/connection.js'
+import type { Refreshing } from './ttl.js'
+
+/** What all requests have in common. */
+export abstract class Request<T> implements Sendable {
+  /** Given when it is added to the session's requests, and rising in that order. */
+  id = 0
+  sentOn: Connection | undefined = undefined
+  messageNumber = 0
+  sentAt: Stamp | undefined = undefined
+  /** Whether the broker stores the answer, so that it is asked again under the same id. */
+  abstract readonly stored: boolean
+  readonly promise: Promise<T>
+  resolve!: (value: T) => void
+  reject!: (error: HoldfastError) => void
+
+  constructor() {
+    this.promise = new Promise<T>((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+  }
+
+  /** The message, as it is to be sent at this instant of the monotonic clock. */
+  abstract text(now: number): string
+}
+
+/** Ask for a lock; also a task of the schedule, for its timeout. */
+export class LockRequest extends Request<Grant> implements Task {
+  readonly stored = true
+  readonly terms: LockTerms
+  /** In ms; undefined waits for ever. */
+  readonly timeout: number | undefined
+  /** When the timeout is over, by the monotonic clock. */
+  readonly dueAt: number
+  /** False once its caller was told that it came to nothing: a grant that still comes is unlocked. */
+  wanted = true
+  /** A grant that arrived while the session was being taken up, until the snapshot says if it lasts. */
+  granted: Granted | undefined = undefined
+  readonly #onTimeout: (request: LockRequest) => void
+
+  constructor(
+    terms: LockTerms,
+    timeout: number | undefined,
+    now: number,
+    onTimeout: (request: LockRequest) => void,
+  ) {
+    super()
+    this.terms = terms
+    this.timeout = timeout
+    this.dueAt = timeout === undefined ? Number.POSITIVE_INFINITY : now + timeout
+    this.#onTimeout = onTimeout
+  }
+
+  text(now: number): string {
+    const { timeout } = this
+    if (timeout === undefined || timeout === 0) return lockText(this.id, this.terms, timeout)
+    const left = Math.ceil(this.dueAt - now)
+    return lockText(this.id, this.terms, Math.min(Math.max(left, 1), timeout))
+  }
+
+  run(): void {
+    this.#onTimeout(this)
+  }
+}
+
+export class UnlockRequest extends Request<void> {
+  readonly stored = true
+  readonly fence: number
+
+  constructor(fence: number) {
+    super()
+    this.fence = fence
+    // An unlock is often not awaited, and never awaited when it is ours alone.
+    this.promise.catch(() => {})
+  }
+
+  text(): string {
+    return unlockText(this.id, this.fence)
+  }
+}
+
+export class RefreshRequest extends Request<void> implements Refreshing {
+  readonly stored = true
+  readonly grant: Grant
+  readonly ttl: number | undefined
+
+  constructor(grant: Grant, ttl: number | undefined) {
+    super()
+    this.grant = grant
+    this.ttl = ttl
+    // Whoever asked may have stopped waiting for it.
+    this.promise.catch(() => {})
+  }
+
+  text(): string {
+    return refreshText(this.id, this.grant.fence, this.ttl)
+  }
+
+  onSent(): void {
+    this.grant.onRefreshSent(this)
+  }
+}
+
+/** What `session.query` resolves with. */
+export interface QueryResult {
+  /** At most as many as the limit, with those that wait together. */
+  readonly held: readonly HeldInfo[]
+  readonly waiting: readonly WaitingInfo[]
+  /** How many locks matched, within the limit or not. */
+  readonly heldCount: number
+  readonly waitingCount: number
+}
+
+export class QueryRequest extends Request<QueryResult> {
+  readonly stored = false
+  readonly #selection: Selection
+  readonly #limit: number | undefined
+  #held: HeldInfo[] = []
+  #waiting: WaitingInfo[] = []
+
+  constructor(selection: Selection, limit: number | undefined) {
+    super()
+    this.#selection = selection
+    this.#limit = limit
+  }
+
+  text(): string {
+    // Asked again after a drop, it begins again.
+    this.#held = []
+    this.#waiting = []
+    return queryText(this.id, this.#selection, this.#limit)
+  }
+
+  /** Takes a part of the answer; true if it was the last. */
+  onFound({ held, waiting, heldCount, waitingCount, more }: Found): boolean {
+    this.#held.push(...held)
+    this.#waiting.push(...waiting)
+    if (more) return false
+    this.resolve({ held: this.#held, waiting: this.#waiting, heldCount, waitingCount })
+    return true
+  }
+}
+
+export class StatsRequest extends Request<LockStats> {
+  readonly stored = false
+
+  text(): string {
+    return statsText(this.id)
+  }
+}

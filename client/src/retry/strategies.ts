@@ -1,0 +1,113 @@
+/**
+ * How long to wait before each try to reconnect: iterables of delays in ms. A session starts the
+ * iterable anew for each outage, and closes itself when it ends.
+ *
+ * Nothing else in Holdfast retries: a lock is waited for at the broker.
+ */
+import { HoldfastError, maxMs } from '@holdfast/shared'
+
+/** The delays before one try after another, in ms. May be endless; iterated anew for each outage. */
+export type RetryStrategy = Iterable<number>
+
+/** What the three strategies have in common. */
+export interface RetryLimits {
+  /** How many delays there are, an integer from 0; endless without it. */
+  readonly maxRetries?: number | undefined
+  /** No delay is longer than this, in ms; at most (and by default) 2^31 - 1. */
+  readonly max?: number | undefined
+  /**
+   * `'full'`: each delay is a random part of what it would be, so that many clients do not return
+   * in step. Default `'none'`: exact.
+   */
+  readonly jitter?: 'full' | 'none' | undefined
+}
+
+export interface FixedIntervalOptions extends RetryLimits {
+  /** Each delay, in ms. */
+  readonly interval: number
+}
+
+export interface ExponentialBackoffOptions extends RetryLimits {
+  /** The first delay, in ms. */
+  readonly initial: number
+  /** What each delay is multiplied by to give the next; at least 1. Default 2. */
+  readonly multiplier?: number | undefined
+}
+
+export interface LinearBackoffOptions extends RetryLimits {
+  /** The first delay, in ms. */
+  readonly initial: number
+  /** What is added to each delay to give the next, in ms. */
+  readonly increment: number
+}
+
+/**
+ * `interval, interval, interval, …`
+ * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
+ */
+export function fixedInterval(options: FixedIntervalOptions, random?: () => number): RetryStrategy {
+  const interval = checkDelay(options?.interval, 'interval')
+  return delays(options, random, interval, (delay) => delay)
+}
+
+/**
+ * `initial, initial · multiplier, initial · multiplier², …`
+ * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
+ */
+export function exponentialBackoff(
+  options: ExponentialBackoffOptions,
+  random?: () => number,
+): RetryStrategy {
+  const initial = checkDelay(options?.initial, 'initial')
+  const { multiplier = 2 } = options
+  if (typeof multiplier !== 'number' || !(multiplier >= 1 && multiplier < Infinity)) {
+    throw new HoldfastError('INVALID_OPTION', 'multiplier has to be a number from 1')
+  }
+  return delays(options, random, initial, (delay) => delay * multiplier)
+}
+
+/**
+ * `initial, initial + increment, initial + 2 · increment, …`
+ * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
+ */
+export function linearBackoff(options: LinearBackoffOptions, random?: () => number): RetryStrategy {
+  const initial = checkDelay(options?.initial, 'initial')
+  const increment = checkDelay(options.increment, 'increment')
+  return delays(options, random, initial, (delay) => delay + increment)
+}
+
+function delays(
+  { maxRetries = Number.POSITIVE_INFINITY, max = maxMs, jitter = 'none' }: RetryLimits,
+  random: () => number = Math.random,
+  first: number,
+  next: (delay: number) => number,
+): RetryStrategy {
+  if (
+    maxRetries !== Number.POSITIVE_INFINITY &&
+    !(Number.isInteger(maxRetries) && maxRetries >= 0)
+  ) {
+    throw new HoldfastError('INVALID_OPTION', 'maxRetries has to be an integer from 0')
+  }
+  checkDelay(max, 'max')
+  if (jitter !== 'full' && jitter !== 'none') {
+    throw new HoldfastError('INVALID_OPTION', "jitter has to be 'full' or 'none'")
+  }
+  return {
+    *[Symbol.iterator]() {
+      let delay = first
+      for (let i = 0; i < maxRetries; i++) {
+        const capped = Math.min(delay, max)
+        yield jitter === 'full' ? random() * capped : capped
+        delay = next(delay)
+      }
+    },
+  }
+}
+
+function checkDelay(value: number | undefined, name: string): number {
+  if (typeof value === 'number' && value >= 0 && value <= maxMs) return value
+  throw new HoldfastError(
+    'INVALID_INTERVAL',
+    `${name} has to be a number of milliseconds from 0 to 2^31 - 1`,
+  )
+}

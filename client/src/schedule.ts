@@ -1,0 +1,115 @@
+/**
+ * Everything a session has to do at a time, on one timer.
+ *
+ * Two kinds: plain tasks, due by the monotonic clock, and bounds, which are due when either clock
+ * says so and are looked at before anything else. A timer may come late, a minute late in a hidden
+ * tab, so whoever depends on a bound calls `look` instead of trusting the timer.
+ */
+import { type Clock, Deadlines, maxMs, type Timer } from '@holdfast/shared'
+import { type Bound, type Stamp, stampNow } from './lease.js'
+
+export interface Task {
+  run(): void
+}
+
+export class Schedule {
+  readonly #clock: Clock
+  readonly #plain = new Deadlines<Task>()
+  readonly #byMonotonic = new Deadlines<Task>()
+  readonly #byWall = new Deadlines<Task>()
+  #timer: Timer
+  /** When the timer will fire, by the monotonic clock; Infinity if it is not set. */
+  #armedFor = Number.POSITIVE_INFINITY
+  #stopped = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  now(): Stamp {
+    return stampNow(this.#clock)
+  }
+
+  /** Runs the task at an instant of the monotonic clock, in place of the one it may have had. */
+  at(task: Task, due: number): void {
+    if (this.#stopped) return
+    this.#plain.set(task, due)
+    if (due < this.#armedFor) this.#arm()
+  }
+
+  /** Runs the task after `ms`. */
+  after(task: Task, ms: number): void {
+    this.at(task, this.#clock.monotonic() + ms)
+  }
+
+  /** Runs the task when the bound has passed, in place of the one it may have had. */
+  by(task: Task, bound: Bound): void {
+    if (this.#stopped) return
+    this.#byMonotonic.set(task, bound.monotonic)
+    this.#byWall.set(task, bound.wall)
+    if (this.#nextDue() < this.#armedFor) this.#arm()
+  }
+
+  /** Forgets the task; false if it was not due at all. */
+  cancel(task: Task): boolean {
+    const wasBound = this.#byMonotonic.delete(task)
+    this.#byWall.delete(task)
+    return this.#plain.delete(task) || wasBound
+  }
+
+  /** Runs every task whose bound has passed. */
+  look(): void {
+    if (this.#byMonotonic.size === 0) return
+    const { monotonic, wall } = this.now()
+    for (;;) {
+      const task = this.#byMonotonic.takeDue(monotonic) ?? this.#byWall.takeDue(wall)
+      if (task === undefined) return
+      this.#byMonotonic.delete(task)
+      this.#byWall.delete(task)
+      task.run()
+    }
+  }
+
+  /** Forgets everything, for good. */
+  stop(): void {
+    this.#stopped = true
+    this.#disarm()
+  }
+
+  #run(): void {
+    this.#armedFor = Number.POSITIVE_INFINITY
+    this.#timer = undefined
+    this.look()
+    const now = this.#clock.monotonic()
+    for (let task = this.#plain.takeDue(now); task; task = this.#plain.takeDue(now)) {
+      if (this.#stopped) return
+      task.run()
+    }
+    this.#arm()
+  }
+
+  #arm(): void {
+    if (this.#stopped) return
+    this.#disarm()
+    const due = this.#nextDue()
+    if (due === Number.POSITIVE_INFINITY) return
+    this.#armedFor = due
+    const ms = Math.ceil(due - this.#clock.monotonic())
+    this.#timer = this.#clock.setTimer(() => this.#run(), Math.min(Math.max(ms, 0), maxMs))
+  }
+
+  #disarm(): void {
+    if (this.#armedFor === Number.POSITIVE_INFINITY) return
+    this.#armedFor = Number.POSITIVE_INFINITY
+    this.#clock.clearTimer(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** When the earliest task is due, in terms of the monotonic clock. */
+  #nextDue(): number {
+    const steady = Math.min(this.#plain.next, this.#byMonotonic.next)
+    if (this.#byWall.size === 0) return steady
+    const { monotonic, wall } = this.now()
+    return Math.min(steady, monotonic + this.#byWall.next - wall)
+  }
+}

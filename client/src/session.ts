@@ -1,0 +1,216 @@
+/** A session: the client's face, and nothing but its face. */
+import { HoldfastError, type LockStats } from '@holdfast/shared'
+import { EventEmitter } from 'eventemitter3'
+import type { Grant } from './grant.js'
+import type { LostReason } from './holdings.js'
+import { Lock } from './lock.js'
+import type { LockTerms, Selection } from './messages.js'
+import {
+  abortedError,
+  checkLock,
+  checkQuery,
+  checkSelection,
+  checkTimeout,
+  type LockOptions,
+  type QueryOptions,
+  type TryLockOptions,
+} from './options.js'
+import { LockRequest, QueryRequest, type QueryResult, StatsRequest } from './requests.js'
+import { Singleflight } from './singleflight.js'
+import type { SessionState, Standing } from './standing.js'
+import type { Watch, WatchEvent } from './watch.js'
+
+/** A lock that is gone although it was not unlocked. */
+export interface LostLock {
+  readonly key: string
+  readonly fence: number
+  readonly reason: LostReason
+}
+
+export interface SessionEvents {
+  /** The connection is gone, and within the grace the locks may still be ours. */
+  jeopardy: () => void
+  /** The session was taken up again: what is still held is held. */
+  resumed: () => void
+  /** A new session was opened in place of the old one, whose locks are lost. */
+  renewed: () => void
+  lost: (lock: LostLock) => void
+  /** The broker closes within this many ms: finish, and unlock. */
+  draining: (event: { readonly within: number }) => void
+  /** For good; the error is undefined after `close()`. */
+  closed: (error: HoldfastError | undefined) => void
+}
+
+/** Where `Symbol.asyncDispose` does not exist yet, `close` is the only way. */
+const asyncDispose: typeof Symbol.asyncDispose =
+  Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
+
+export class Session extends EventEmitter<SessionEvents> {
+  readonly #standing: Standing
+  readonly #singleflight: Singleflight
+  /** The name that was given to `connect`. */
+  readonly name: string | undefined
+
+  /** Sessions come from `connect`. */
+  constructor(standing: Standing, name: string | undefined) {
+    super()
+    this.#standing = standing
+    this.name = name
+    this.#singleflight = new Singleflight(standing.schedule, (terms, signal) =>
+      this.#ask(terms, undefined, signal),
+    )
+  }
+
+  /** Id of the session at the broker. A `renewed` session has a new one. */
+  get id(): string {
+    return this.#standing.id
+  }
+
+  /** The lease, in ms. */
+  get ttl(): number {
+    return this.#standing.ttl
+  }
+
+  /** How long the broker keeps this session without a connection, in ms. */
+  get grace(): number {
+    return this.#standing.grace
+  }
+
+  get state(): SessionState {
+    return this.#standing.state
+  }
+
+  /**
+   * Waits for a lock and takes it. First come, first served.
+   *
+   * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
+   * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `QUOTA_EXCEEDED`,
+   * `UNAVAILABLE`, `LOCK_LOST` (granted and lost again while the connection was gone),
+   * `SESSION_CLOSED`, or the error that ended the session.
+   */
+  async lock(key: string, options: LockOptions = {}): Promise<Lock> {
+    const { terms, timeout, signal } = checkLock(key, options)
+    return new Lock(await this.#ask(terms, timeout, signal))
+  }
+
+  /**
+   * Takes a lock if it is free. Rejects with `LOCK_HELD` at once if it is not, naming the `holders`;
+   * with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
+   */
+  async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
+    const { terms, signal } = checkLock(key, { ...options, timeout: 0 })
+    return new Lock(await this.#ask(terms, 0, signal))
+  }
+
+  /**
+   * Runs the callback under a lock and gives it back. Rejects with what the callback throws; if it
+   * did not throw, with `LOCK_LOST` when the lock was lost meanwhile; otherwise like `lock`.
+   */
+  async withLock<T>(
+    key: string,
+    callback: (lock: Lock) => T | PromiseLike<T>,
+    options: LockOptions = {},
+  ): Promise<T> {
+    const lock = await this.lock(key, options)
+    let result: T
+    try {
+      result = await callback(lock)
+    } catch (error) {
+      await lock.unlock().catch(() => {})
+      throw error
+    }
+    try {
+      await lock.unlock()
+    } catch (error) {
+      throw lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error })
+    }
+    return result
+  }
+
+  /**
+   * Like `lock`, but callers who ask for the same key, mode and ttl while the request is not settled
+   * share it and its lock. Each has its own handle, `timeout` (from 1) and `signal`; the lock is
+   * freed when the last of them unlocks.
+   */
+  async singleflightLock(key: string, options: Omit<LockOptions, 'steal'> = {}): Promise<Lock> {
+    const checked = checkLock(key, { ...options, steal: false })
+    checkTimeout(checked.timeout, 1)
+    return this.#singleflight.lock(checked)
+  }
+
+  /**
+   * Who holds and who waits, for a key, a prefix, or all. May lag a little behind.
+   * Rejects with `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
+   */
+  async query(options: QueryOptions = {}): Promise<QueryResult> {
+    const { limit, ...selection } = checkQuery(options)
+    return this.#standing.ask(new QueryRequest(selection, limit))
+  }
+
+  /**
+   * Tells what happens to a key or to all keys with a prefix: the state first, then `locked`,
+   * `unlocked`, `expired`, `lost`; after a reconnect the state again, marked `resync`.
+   * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
+   */
+  watch(
+    what: string | Pick<QueryOptions, 'key' | 'prefix'>,
+    callback: (event: WatchEvent) => void,
+  ): Watch {
+    const selection: Selection = checkSelection(typeof what === 'string' ? { key: what } : what)
+    if (typeof callback !== 'function') {
+      throw new HoldfastError('INVALID_OPTION', 'watch needs a function to call')
+    }
+    if (this.state === 'closed') throw this.#standing.closedError()
+    return this.#standing.watches.add(selection, callback)
+  }
+
+  /** The counters of the whole broker. Rejects with `SESSION_CLOSED`. */
+  async stats(): Promise<LockStats> {
+    return this.#standing.ask(new StatsRequest())
+  }
+
+  /**
+   * Says goodbye: everything is released at once, and every later call rejects with
+   * `SESSION_CLOSED`. Resolves within a second, and never rejects.
+   */
+  close(): Promise<void> {
+    return this.#standing.close()
+  }
+
+  /** The same as `close`. */
+  [asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #ask(
+    terms: LockTerms,
+    timeout: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Grant> {
+    if (signal?.aborted) throw abortedError(signal)
+    const { outbox, schedule } = this.#standing
+    const give = (error: HoldfastError) => {
+      if (outbox.get(request.id) !== request) return
+      outbox.abandon(request)
+      request.reject(error)
+    }
+    const request = new LockRequest(terms, timeout, schedule.now().monotonic, () =>
+      give(timeoutError(timeout)),
+    )
+    if (signal === undefined) return this.#standing.ask(request)
+    const onAbort = () => give(abortedError(signal))
+    signal.addEventListener('abort', onAbort)
+    try {
+      return await this.#standing.ask(request)
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+}
+
+/** Whoever does not wait is not kept waiting for a broker that cannot be asked. */
+function timeoutError(timeout: number | undefined): HoldfastError {
+  return timeout === 0
+    ? new HoldfastError('UNAVAILABLE', 'there is no connection to the broker at the moment')
+    : new HoldfastError('LOCK_TIMEOUT', `the lock was not granted within ${timeout} ms`)
+}

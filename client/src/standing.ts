@@ -1,0 +1,364 @@
+/**
+ * The client's standing with the broker: which session it has there, whether it is connected, how
+ * long it may believe in what it holds, and what becomes of everything when that changes.
+ *
+ * It outlives the broker's sessions. Where one cannot be taken up again its locks are lost, and what
+ * still waits is asked again in a new one; nothing is ever locked again by itself.
+ */
+import { closeCodes, HoldfastError, type ServerMessage, type Welcome } from '@holdfast/shared'
+import { Answers } from './answers.js'
+import type { Environment } from './environment.js'
+import { Holdings, type LostReason } from './holdings.js'
+import { type Bound, boundFrom, earlier, type Stamp } from './lease.js'
+import { Link, type LinkListener, type LinkOptions } from './link/link.js'
+import { byeText, helloText } from './messages.js'
+import { type AnyRequest, Outbox } from './outbox.js'
+import { Reconciler } from './reconciler.js'
+import { LockRequest, RefreshRequest, type Request, UnlockRequest } from './requests.js'
+import { Schedule, type Task } from './schedule.js'
+import type { Connection } from './transport/connection.js'
+import { Watches } from './watch.js'
+
+/**
+ * - `connecting`: no session yet.
+ * - `connected`: there is a session and a connection.
+ * - `away`: the connection is gone, or the session is being taken up again; requests wait.
+ * - `closed`: for good.
+ */
+export type SessionState = 'connecting' | 'connected' | 'away' | 'closed'
+
+/** What a session is told to be. */
+export interface SessionSettings {
+  readonly token: string | undefined
+  readonly name: string | undefined
+  /** The wanted lease, in ms. */
+  readonly ttl: number | undefined
+  readonly grace: number | 'lease' | undefined
+}
+
+/** Who is told what happens to the session. None of these throws. */
+export interface StandingListener {
+  onOpen(): void
+  onJeopardy(): void
+  onResumed(): void
+  onRenewed(): void
+  onLost(key: string, fence: number, reason: LostReason): void
+  onDraining(within: number): void
+  /** The error is undefined after `close`. */
+  onClosed(error: HoldfastError | undefined): void
+}
+
+/** How long a try to connect may take, until the lease is known. */
+const patienceMs = 10_000
+/** How long a goodbye may take. */
+const goodbyeMs = 1_000
+
+export class Standing implements LinkListener {
+  readonly schedule: Schedule
+  readonly outbox: Outbox
+  readonly holdings: Holdings
+  readonly watches: Watches
+  readonly #settings: SessionSettings
+  readonly #listener: StandingListener
+  readonly #link: Link
+  readonly #answers: Answers
+  #state: SessionState = 'connecting'
+  #connection: Connection | undefined
+  #id = ''
+  /** For the next resume; undefined if this session cannot be taken up. */
+  #secret: string | undefined
+  #ttl = 0
+  #grace = 0
+  #bound: Bound | undefined
+  readonly #leaseEnd: Task = { run: () => this.#onLeaseOver() }
+  #lastFrameAt = 0
+  #silentSince = 0
+  readonly #silence: Task = { run: () => this.#onSilence() }
+  /** While the session is being taken up. */
+  #reconciler: Reconciler | undefined
+  #goodbye: { readonly promise: Promise<void>; resolve: () => void } | undefined
+  readonly #goodbyeEnd: Task = { run: () => this.#finish(undefined) }
+  #error: HoldfastError | undefined
+
+  constructor(
+    environment: Environment,
+    link: LinkOptions,
+    settings: SessionSettings,
+    listener: StandingListener,
+  ) {
+    this.#settings = settings
+    this.#listener = listener
+    this.schedule = new Schedule(environment.clock)
+    this.outbox = new Outbox(this.schedule)
+    this.holdings = new Holdings(this.schedule, this.outbox, ({ key, fence }, reason) =>
+      listener.onLost(key, fence, reason),
+    )
+    this.watches = new Watches(this.outbox)
+    this.#answers = new Answers(this.outbox, this.holdings, this.watches)
+    this.#link = new Link(environment, this.schedule, link, this)
+  }
+
+  get state(): SessionState {
+    return this.#state
+  }
+
+  /** Id of the broker's session; the last one while there is none. */
+  get id(): string {
+    return this.#id
+  }
+
+  /** The lease, in ms. */
+  get ttl(): number {
+    return this.#ttl
+  }
+
+  /** In ms. */
+  get grace(): number {
+    return this.#grace
+  }
+
+  open(): void {
+    this.#link.open()
+  }
+
+  /** Asks; the promise is that of the request. */
+  ask<T>(request: Request<T>): Promise<T> {
+    if (this.#state === 'closed') return Promise.reject(this.closedError())
+    this.outbox.add(request)
+    return request.promise
+  }
+
+  /** For whoever comes after the end. */
+  closedError(): HoldfastError {
+    const error = this.#error
+    return error === undefined
+      ? new HoldfastError('SESSION_CLOSED', 'the session was closed: connect anew')
+      : new HoldfastError('SESSION_CLOSED', `the session has ended: ${error.message}`, {
+          cause: error,
+        })
+  }
+
+  /** Says goodbye and ends everything; resolves within a second. */
+  close(): Promise<void> {
+    if (this.#goodbye !== undefined) return this.#goodbye.promise
+    if (this.#state === 'closed') return Promise.resolve()
+    let resolve!: () => void
+    const promise = new Promise<void>((done) => {
+      resolve = done
+    })
+    this.#goodbye = { promise, resolve }
+    this.#state = 'closed'
+    this.#endAll(new HoldfastError('SESSION_CLOSED', 'the session was closed'))
+    if (this.#connection === undefined) {
+      this.#finish(undefined)
+    } else {
+      this.#connection.send(byeText)
+      this.schedule.after(this.#goodbyeEnd, goodbyeMs)
+    }
+    return promise
+  }
+
+  // ------------------------------------------------------------------------- from the link
+
+  hello(): string {
+    const resume =
+      this.#secret === undefined ? undefined : { session: this.#id, secret: this.#secret }
+    return helloText({ ...this.#settings, resume })
+  }
+
+  patience(): number {
+    // Some of the lease must be left for the next broker of the list.
+    return this.#ttl === 0 ? patienceMs : Math.min(patienceMs, Math.max(this.#ttl / 3, 2_000))
+  }
+
+  onFrame(): void {
+    this.schedule.look()
+    this.#lastFrameAt = this.schedule.now().monotonic
+  }
+
+  onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
+    const isFirst = this.#state === 'connecting'
+    const resumed = welcome.resumed && this.#secret !== undefined
+    this.#connection = connection
+    this.#id = welcome.session
+    this.#ttl = welcome.ttl
+    this.#grace = welcome.grace
+    this.#secret = welcome.grace > 0 ? welcome.secret : undefined
+    this.holdings.exchange = { sent: sentAt, received: welcome.at }
+    this.outbox.begin(connection, this.#secret !== undefined, resumed)
+    if (resumed) this.#reconciler = new Reconciler(this.outbox, this.holdings)
+    else if (!isFirst) this.#leaveSession('the session could not be taken up again')
+    if (this.#state === 'closed') return
+    this.#extendLease(sentAt)
+    if (this.#secret !== undefined) this.#listenForSilence()
+    if (resumed) return
+    this.#goUp(connection, () => false)
+    if (isFirst) this.#listener.onOpen()
+    else this.#listener.onRenewed()
+  }
+
+  onMessage(message: ServerMessage): void {
+    const connection = this.#connection
+    if (connection === undefined || this.#goodbye !== undefined) return
+    switch (message.type) {
+      case 'ping':
+        this.outbox.pong(message.n, connection)
+        break
+      case 'ack': {
+        const sent = connection.arrived(message.n)
+        this.outbox.onAck(message.n)
+        if (sent === undefined) break
+        this.holdings.exchange = { sent, received: message.at }
+        this.#extendLease(sent)
+        break
+      }
+      case 'snapshot':
+        if (this.#reconciler?.add(message)) this.#finishResume(connection, this.#reconciler)
+        break
+      case 'draining':
+        this.#listener.onDraining(message.within)
+        break
+      default: {
+        const arrived = this.#answers.take(message, connection, this.#reconciler)
+        if (arrived !== undefined) this.#extendLease(arrived)
+      }
+    }
+  }
+
+  onDown(code: number): void {
+    if (this.#goodbye !== undefined) {
+      this.#finish(undefined)
+      return
+    }
+    const wasConnected = this.#state === 'connected'
+    this.#state = 'away'
+    this.#connection = undefined
+    this.#reconciler = undefined
+    this.schedule.cancel(this.#silence)
+    this.outbox.close()
+    this.watches.goDown()
+    if (code === closeCodes.expired.code) this.#secret = undefined
+    if (this.#secret === undefined) {
+      this.schedule.cancel(this.#leaseEnd)
+      this.#leaveSession('the connection to the broker dropped, and the session with it')
+      return
+    }
+    const graceEnd = boundFrom(this.schedule.now(), this.#grace)
+    this.#setBound(this.#bound === undefined ? graceEnd : earlier(this.#bound, graceEnd))
+    if (wasConnected) this.#listener.onJeopardy()
+  }
+
+  onEnd(error: HoldfastError): void {
+    if (this.#goodbye !== undefined) {
+      this.#finish(undefined)
+      return
+    }
+    this.#state = 'closed'
+    this.#error = error
+    this.#connection = undefined
+    this.#endAll(error)
+    this.#finish(error)
+  }
+
+  // ------------------------------------------------------------------------------ the lease
+
+  /** Something sent at this time has arrived: the lease counts from there. */
+  #extendLease(sent: Stamp): void {
+    this.#setBound(boundFrom(sent, this.#ttl))
+  }
+
+  #setBound(bound: Bound): void {
+    this.#bound = bound
+    this.schedule.by(this.#leaseEnd, bound)
+  }
+
+  /** The broker may have given our locks to others. It is told so at the next contact. */
+  #onLeaseOver(): void {
+    this.holdings.loseAll('nothing was heard from the broker until the lease was over')
+    if (this.#connection !== undefined) this.#link.drop('the lease is over')
+  }
+
+  #listenForSilence(): void {
+    this.#silentSince = this.#lastFrameAt
+    this.schedule.at(this.#silence, this.#lastFrameAt + this.#ttl / 2)
+  }
+
+  /** With a grace, half a lease of silence is reason enough to try another connection. */
+  #onSilence(): void {
+    const { monotonic } = this.schedule.now()
+    const silent = monotonic - this.#lastFrameAt
+    if (silent < this.#ttl / 2) {
+      this.#listenForSilence()
+    } else if (silent > this.#ttl * 0.6 && this.#silentSince === this.#lastFrameAt) {
+      // We were not running ourselves, and frames may be waiting to be read.
+      this.#silentSince = Number.NaN
+      this.schedule.at(this.#silence, monotonic + this.#ttl / 20)
+    } else {
+      this.#link.drop('half a lease of silence')
+    }
+  }
+
+  // ---------------------------------------------------------------------------- transitions
+
+  #goUp(connection: Connection, has: (request: AnyRequest) => boolean): void {
+    this.#state = 'connected'
+    this.outbox.open(connection, has)
+    this.watches.goUp(connection)
+  }
+
+  #finishResume(connection: Connection, reconciler: Reconciler): void {
+    this.#reconciler = undefined
+    const waiting = reconciler.settle()
+    // Whoever was told of a loss may have closed the session.
+    if (this.#connection !== connection || this.#state === 'closed') return
+    this.#goUp(connection, (request) => waiting.has(request.id))
+    reconciler.cancelUnwanted()
+    this.#listener.onResumed()
+  }
+
+  /** The broker's session is over: its locks are lost, and what still waits is asked in the next. */
+  #leaveSession(sentence: string): void {
+    for (const request of [...this.outbox.pending]) {
+      if (request instanceof LockRequest) {
+        request.granted = undefined
+        request.sentOn = undefined
+        request.sentAt = undefined
+        if (!request.wanted) this.outbox.remove(request)
+      } else if (endWithSession(request, sentence)) {
+        this.outbox.remove(request)
+      }
+    }
+    this.holdings.loseAll(sentence)
+  }
+
+  /** Nothing more will be answered. */
+  #endAll(error: HoldfastError): void {
+    for (const request of this.outbox.clear()) {
+      if (!endWithSession(request, error.message)) request.reject(error)
+    }
+    this.watches.clear()
+    this.holdings.loseAll(error.message, error)
+  }
+
+  #finish(error: HoldfastError | undefined): void {
+    this.#connection = undefined
+    this.#link.close()
+    this.schedule.stop()
+    this.#listener.onClosed(error)
+    this.#goodbye?.resolve()
+  }
+}
+
+/** Settles what cannot outlive its session; false for what can. */
+function endWithSession(request: AnyRequest, sentence: string): boolean {
+  if (request instanceof UnlockRequest) {
+    // The lock is released, if not by the unlock.
+    request.resolve()
+    return true
+  }
+  if (request instanceof RefreshRequest) {
+    request.reject(new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${sentence}`))
+    return true
+  }
+  return false
+}

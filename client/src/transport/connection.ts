@@ -1,0 +1,233 @@
+/**
+ * One WebSocket to a broker: hello and welcome, frames in, batched frames out.
+ *
+ * It counts the messages it sends and remembers when, because an acknowledged message is what the
+ * lease is counted from. It has no timers and never comes back: whoever made it decides about both.
+ */
+import {
+  joinFrames,
+  maxFrameBytes,
+  parseFrame,
+  type ServerMessage,
+  subprotocol,
+  type Welcome,
+} from '@holdfast/shared'
+import type { Environment, WebSocketConstructor, WebSocketLike } from '../environment.js'
+import { type Stamp, stampNow } from '../lease.js'
+
+/** How a connection ended. */
+export interface Closing {
+  /** The close code of the WebSocket; 1006 if it ended without one. */
+  readonly code: number
+  readonly reason: string
+  /** What the platform said about it, if anything. */
+  readonly cause?: unknown
+}
+
+export interface ConnectionListener {
+  /** A frame has arrived and none of it was handled yet: the moment to look at deadlines. */
+  onFrame(connection: Connection): void
+  /** The broker accepted the hello, which was sent at `sentAt`. */
+  onWelcome(connection: Connection, welcome: Welcome, sentAt: Stamp): void
+  onMessage(connection: Connection, message: ServerMessage): void
+  /** The connection is gone and was not dropped by us. Called once, and nothing after it. */
+  onClose(connection: Connection, closing: Closing): void
+}
+
+/** A message that wants to know when and as which it was sent. */
+export interface Sendable {
+  sentOn: Connection | undefined
+  /** Its number among the messages of the connection. */
+  messageNumber: number
+  sentAt: Stamp | undefined
+  /** Called when it has been given to the socket. */
+  onSent?(): void
+}
+
+/** Half of what the broker accepts: our estimate of a frame's length need not be exact. */
+const maxBytesPerFrame = maxFrameBytes / 2
+
+export class Connection {
+  readonly url: string
+  readonly #environment: Environment
+  readonly #listener: ConnectionListener
+  readonly #hello: string
+  readonly #socket: WebSocketLike
+  #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
+  #texts: string[] = []
+  #stamped: Sendable[] = []
+  /** How many messages were given to `send`, the hello included. */
+  #count = 0
+  /** Oldest first: the first message of each write, and when it was. */
+  readonly #writes: { readonly first: number; readonly at: Stamp }[] = []
+  #cause: unknown
+
+  /** @throws what the WebSocket constructor throws, for a URL that it does not like. */
+  constructor(
+    environment: Environment,
+    WebSocketClass: WebSocketConstructor,
+    url: string,
+    hello: string,
+    listener: ConnectionListener,
+  ) {
+    this.url = url
+    this.#environment = environment
+    this.#hello = hello
+    this.#listener = listener
+    this.#socket = new WebSocketClass(url, subprotocol)
+    this.#socket.onopen = () => this.#greet()
+    this.#socket.onmessage = (event) => this.#onFrame(event.data)
+    this.#socket.onerror = (event) => {
+      const { error, message } = event as { error?: unknown; message?: unknown }
+      this.#cause = error ?? (typeof message === 'string' ? new Error(message) : undefined)
+    }
+    this.#socket.onclose = ({ code, reason }) => this.#end({ code, reason, cause: this.#cause })
+  }
+
+  get isUp(): boolean {
+    return this.#state === 'up'
+  }
+
+  /** Queues a message for the end of the turn; its number on this connection is returned. */
+  send(text: string, message?: Sendable): number {
+    if (this.#texts.length === 0) this.#environment.endOfTurn(() => this.flush())
+    this.#texts.push(text)
+    this.#count++
+    if (message !== undefined) {
+      message.sentOn = this
+      message.messageNumber = this.#count
+      this.#stamped.push(message)
+    }
+    return this.#count
+  }
+
+  /** Writes what is queued, now. */
+  flush(): void {
+    const texts = this.#texts
+    if (this.#state !== 'up' || texts.length === 0) return
+    const stamped = this.#stamped
+    this.#texts = []
+    this.#stamped = []
+    const at = this.#stamp(this.#count - texts.length + 1)
+    for (const message of stamped) message.sentAt = at
+    for (const frame of joinFrames(texts, maxBytesPerFrame)) this.#write(frame)
+    for (const message of stamped) message.onSent?.()
+  }
+
+  /**
+   * The first `n` messages are known to have arrived. When the newest of them was sent; undefined if
+   * a later one was known to have arrived already.
+   */
+  arrived(n: number): Stamp | undefined {
+    const writes = this.#writes
+    if (n > this.#count) return undefined
+    while (writes.length > 1 && writes[1]!.first <= n) writes.shift()
+    const newest = writes[0]
+    return newest !== undefined && newest.first <= n ? newest.at : undefined
+  }
+
+  /** Ends the connection at once; the listener hears no more of it. */
+  drop(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    const socket = this.#socket
+    socket.onopen = null
+    socket.onmessage = null
+    socket.onclose = null
+    // Dropping a socket that is still connecting is an error event for `ws`, and one that nobody
+    // listens to would end the process.
+    socket.onerror = () => {}
+    try {
+      if (socket.terminate !== undefined) socket.terminate()
+      else socket.close()
+    } catch {
+      // It is gone already, which is what was wanted.
+    }
+  }
+
+  #greet(): void {
+    if (this.#socket.protocol !== subprotocol) {
+      this.#fail(`the server does not speak ${subprotocol}`)
+      return
+    }
+    this.#state = 'greeting'
+    this.#count = 1
+    this.#stamp(1)
+    this.#write(this.#hello)
+  }
+
+  #onFrame(data: unknown): void {
+    const messages = typeof data === 'string' ? parseFrame(data) : undefined
+    if (messages === undefined) {
+      this.#fail('the server sent a frame that is not in the protocol')
+      return
+    }
+    this.#listener.onFrame(this)
+    for (const message of messages) {
+      if (this.#state === 'closed') return
+      if (this.#state === 'up') this.#handle(message)
+      else this.#welcome(message)
+    }
+  }
+
+  #welcome(message: unknown): void {
+    if (!isWelcome(message)) {
+      this.#fail('the server did not answer hello with welcome')
+      return
+    }
+    this.#state = 'up'
+    this.#listener.onWelcome(this, message, this.#writes[0]!.at)
+  }
+
+  #handle(message: unknown): void {
+    if (typeof message !== 'object' || message === null) {
+      this.#fail('the server sent something that is not a message')
+      return
+    }
+    this.#listener.onMessage(this, message as ServerMessage)
+  }
+
+  #stamp(first: number): Stamp {
+    const at = stampNow(this.#environment.clock)
+    this.#writes.push({ first, at })
+    return at
+  }
+
+  #write(frame: string): void {
+    try {
+      this.#socket.send(frame)
+    } catch (error) {
+      // The close event is on its way, and is what counts.
+      this.#cause ??= error
+    }
+  }
+
+  #fail(sentence: string): void {
+    if (this.#state === 'closed') return
+    this.drop()
+    const closing = { code: 1006, reason: '', cause: new Error(sentence) }
+    this.#listener.onClose(this, closing)
+  }
+
+  #end(closing: Closing): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#socket.onmessage = null
+    this.#listener.onClose(this, closing)
+  }
+}
+
+function isWelcome(message: unknown): message is Welcome {
+  if (typeof message !== 'object' || message === null) return false
+  const { type, session, resumed, secret, ttl, grace, at } = message as Record<string, unknown>
+  return (
+    type === 'welcome' &&
+    typeof session === 'string' &&
+    typeof resumed === 'boolean' &&
+    (secret === undefined || typeof secret === 'string') &&
+    Number.isFinite(ttl) &&
+    (ttl as number) > 0 &&
+    Number.isFinite(grace) &&
+    Number.isFinite(at)
+  )
+}
