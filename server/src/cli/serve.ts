@@ -6,6 +6,9 @@ import { Command, InvalidArgumentError } from 'commander'
 import { createBroker } from '../createBroker.js'
 import { type BrokerLimits, defaultLimits } from '../options.js'
 
+/** Signals that come closer together than this are one. */
+const sameSignalMs = 1_000
+
 interface ServeFlags {
   readonly port: number
   readonly host: string
@@ -71,20 +74,24 @@ async function serve(flags: ServeFlags): Promise<void> {
   process.stdout.write(`holdfast is listening on ${url}\n`)
   const signal = await nextSignal()
   process.stdout.write(`holdfast got ${signal} and is draining for at most ${flags.drain} ms\n`)
-  // Whoever asks twice does not want to wait.
-  process.once(signal, () => process.exit(1))
   await broker.close({ drain: flags.drain })
-  process.removeAllListeners(signal)
 }
 
+/**
+ * Resolves with the first signal to stop. Whoever asks again does not want to wait, and the process
+ * leaves at once; but one Ctrl-C can come as two signals within milliseconds, from the terminal to
+ * the whole group and from npm to its child.
+ */
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    const signals = ['SIGTERM', 'SIGINT'] as const
+    let firstAt: number | undefined
     const stop = (signal: NodeJS.Signals): void => {
-      for (const each of signals) process.off(each, stop)
+      const now = performance.now()
+      if (firstAt !== undefined && now - firstAt > sameSignalMs) process.exit(1)
+      firstAt ??= now
       resolve(signal)
     }
-    for (const each of signals) process.on(each, stop)
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
   })
 }
 
