@@ -59,7 +59,7 @@ export const opensWithComment: Wall = (files) =>
 export function homeless(places: readonly string[]): Wall {
   return (files) =>
     files.flatMap((file) => {
-      const home = /(?<![\w.*-])\/(home|Users)\/\w+/.exec(file.text)?.[0]
+      const home = /(?<![\w.*-])\/((home|Users)\/\w+|root\/[\w.]+)/.exec(file.text)?.[0]
       const found = [...places, ...(home === undefined ? [] : [home])]
       return found
         .filter((place) => file.text.includes(place))

@@ -1,0 +1,101 @@
+/** The pages say what is there: links lead somewhere, commands exist, the tables of codes are whole. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { settingsFrom } from '@holdfast/server/internal'
+import { closeCodes, errorCodes } from '@holdfast/shared'
+import { assert } from 'chai'
+import { anchors, firstExample, localLinks, namedScripts } from './docs.js'
+import { filesUnder, manifest, packages, read, root } from './repository.js'
+
+const pages = filesUnder('', '.md')
+const scripts = Object.keys(manifest('').scripts ?? {})
+
+function page(text: string, path = 'docs/page.md'): { path: string; text: string } {
+  return { path, text }
+}
+
+describe('the pages', () => {
+  it('are all there', () => {
+    const wanted = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE']
+    for (const name of [...wanted, ...packages.map((folder) => `${folder}/README.md`)]) {
+      assert.isTrue(existsSync(join(root, name)), name)
+    }
+  })
+
+  for (const each of pages) {
+    it(`${each.path}: its links lead somewhere`, () => {
+      for (const { path, heading } of localLinks(each)) {
+        assert.isTrue(existsSync(join(root, path)), `to ${path}`)
+        if (heading !== undefined) assert.include(anchors(read(path)), heading, `in ${path}`)
+      }
+    })
+
+    it(`${each.path}: the scripts that it names exist`, () => {
+      assert.includeMembers(scripts, namedScripts(each))
+    })
+  }
+
+  it('of a package link to nothing that its tarball has not', () => {
+    for (const folder of packages) {
+      for (const { path } of localLinks(read(`${folder}/README.md`))) {
+        assert.match(path, new RegExp(`^${folder}/(dist|src|PROTOCOL|README|LICENSE)`), folder)
+      }
+    }
+  })
+
+  it('list every limit of the broker with its default', () => {
+    const rows = cellsOf(read('server/README.md').text, /^`\w+`$/)
+    for (const [name, value] of Object.entries(settingsFrom({}).limits)) {
+      const row = rows.find(([cell]) => cell === `\`${name}\``)
+      assert.equal(row?.[1], value.toLocaleString('en'), name)
+    }
+  })
+
+  it('list every error code with its meaning, and no others', () => {
+    const rows = cellsOf(read('shared/README.md').text, /^`[A-Z_]+`$/)
+    const wanted = Object.entries(errorCodes).map(([code, meaning]) => [`\`${code}\``, meaning])
+    assert.sameDeepMembers(rows, wanted)
+  })
+
+  it('list every close code with its reason and what to do, and no others', () => {
+    const rows = cellsOf(read('shared/PROTOCOL.md').text, /^\d{4}$/)
+    const wanted = Object.values(closeCodes).map(({ code, final, reason }) => [
+      String(code),
+      reason,
+      final ? 'no' : 'yes',
+    ])
+    assert.sameDeepMembers(
+      rows.map(([code, reason, , comeBack]) => [code, reason, comeBack]),
+      wanted,
+    )
+  })
+
+  it('are read as a person reads them', () => {
+    const links = localLinks(
+      page('[a](../x.md#the-end) `[b](c)` [d](https://e.org)\n```\n[f](g)\n```'),
+    )
+    assert.deepEqual(links, [{ path: 'x.md', heading: 'the-end' }])
+    assert.deepEqual(anchors(page('# One `two`, *three*\n## §5. Time: what')), [
+      'one-two-three',
+      '5-time-what',
+    ])
+    assert.deepEqual(namedScripts(page('`npm run test:ci`, or npm start')), ['test:ci', 'start'])
+    assert.isUndefined(firstExample(page('```js\nf()\n```')))
+    const marked = page('```sh\nx\n```\n<!-- first example -->\n\n```js\nf()\n\ng()\n```\n')
+    assert.deepEqual(firstExample(marked), { language: 'js', code: 'f()\n\ng()' })
+  })
+})
+
+/** The rows of a page's tables whose first cell looks like this, cell by cell. */
+function cellsOf(text: string, first: RegExp): string[][] {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    )
+    .filter(([cell = '']) => first.test(cell))
+}

@@ -1,0 +1,66 @@
+/** What the package.json files and the lock file have to agree on. */
+import { assert } from 'chai'
+import { type Manifest, manifest, packages, read } from './repository.js'
+
+interface Locked extends Manifest {
+  readonly link?: boolean
+}
+
+const lock: { readonly packages: Readonly<Record<string, Locked>> } = JSON.parse(
+  read('package-lock.json').text,
+)
+
+describe('the manifests', () => {
+  it('have one version, and ask for one another in just that', () => {
+    const { version } = manifest('shared')
+    assert.match(version ?? '', /^\d+\.\d+\.\d+$/)
+    for (const folder of [...packages, 'test']) {
+      const { name, version: own, dependencies = {} } = manifest(folder)
+      assert.equal(own, version, name)
+      for (const [dependency, wanted] of Object.entries(dependencies)) {
+        if (dependency.startsWith('@holdfast/')) assert.equal(wanted, version, dependency)
+      }
+    }
+  })
+
+  it('have their version in the changelog', () => {
+    assert.include(read('CHANGELOG.md').text, `\n## ${manifest('shared').version}`)
+  })
+
+  it('agree on the licence and on the Node they need', () => {
+    const { engines, license } = manifest('')
+    for (const folder of packages) {
+      assert.deepEqual(manifest(folder).engines, engines, folder)
+      assert.equal(manifest(folder).license, license, folder)
+    }
+  })
+
+  it('name types first, or TypeScript does not look', () => {
+    for (const folder of packages) {
+      for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
+        if (typeof target !== 'string') assert.equal(Object.keys(target)[0], 'types', name)
+      }
+    }
+  })
+
+  it('can be installed on every platform: the lock file has the packages of each', () => {
+    for (const [path, { optionalDependencies = {} }] of Object.entries(lock.packages)) {
+      for (const name of Object.keys(optionalDependencies)) {
+        assert.property(lock.packages, `node_modules/${name}`, `wanted by ${path}`)
+      }
+    }
+  })
+
+  it('can be installed from any registry: the lock file names none', () => {
+    for (const [path, { link, resolved }] of Object.entries(lock.packages) as [
+      string,
+      Resolved,
+    ][]) {
+      if (!link) assert.isUndefined(resolved, path)
+    }
+  })
+})
+
+interface Resolved extends Locked {
+  readonly resolved?: string
+}
