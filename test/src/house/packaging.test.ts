@@ -1,0 +1,173 @@
+/**
+ * The packages as somebody gets them. With small counts: what would be in the tarballs, and that
+ * their entries open. With full counts: packed, installed in an empty folder and used there, by the
+ * compiler, by the README's first example, and on the command line.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { assert } from 'chai'
+import { full } from '../support/counts.js'
+import { firstExample } from './docs.js'
+import { runNpm } from './npm.js'
+import { filesUnder, manifest, packages, read, root } from './repository.js'
+import { contents, installIn, type Packed, packCopy } from './tarballs.js'
+
+const folderOf = (name: string): string => name.replace('@holdfast/', '')
+
+/** What may be in a tarball, beside PROTOCOL.md in that of `shared`. */
+const allowed = /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.(js|d\.ts)(\.map)?)$/
+
+function checkFiles({ name, files }: Packed): void {
+  const folder = folderOf(name)
+  const paths = files.map(({ path }) => path)
+  const odd = paths.filter((path) => !allowed.test(path) && path !== 'PROTOCOL.md')
+  assert.isEmpty(odd, `${name} ships what it should not`)
+  assert.include(paths, 'README.md', name)
+  const { exports = {}, imports = {}, bin = {} } = manifest(folder)
+  const named = [...Object.values(exports), ...Object.values(imports), bin].flatMap((target) =>
+    typeof target === 'string' ? [target] : Object.values(target),
+  )
+  for (const target of named) assert.include(paths, target.replace('./', ''), name)
+  for (const { path } of filesUnder(`${folder}/src`, '.ts')) {
+    const source = path.slice(folder.length + 1)
+    if (source.endsWith('.d.ts')) continue
+    const built = source.replace('src/', 'dist/').replace(/\.ts$/, '')
+    assert.includeMembers(paths, [source, `${built}.js`, `${built}.d.ts`, `${built}.js.map`])
+  }
+}
+
+describe('the packages', () => {
+  it('would ship their sources, their build and their types, and nothing else', () => {
+    const packed = contents()
+    assert.sameMembers(
+      packed.map(({ name }) => folderOf(name)),
+      [...packages],
+    )
+    for (const each of packed) checkFiles(each)
+  })
+
+  for (const folder of packages) {
+    const { name, exports = {} } = manifest(folder)
+    for (const entry of Object.keys(exports).filter((each) => !each.endsWith('.json'))) {
+      it(`open at ${entry.replace('.', name)}`, async () => {
+        const names = Object.keys(await import(entry.replace('.', name)))
+        assert.isNotEmpty(names)
+      })
+    }
+  }
+})
+
+/** What somebody may write who has the packages; it only has to compile. */
+const consumer = `
+import { connect, exponentialBackoff, HoldfastError, type Lock, type Session } from '@holdfast/client'
+import { createBroker, type BrokerOptions, type HoldfastBroker } from '@holdfast/server'
+import type { LockTable } from '@holdfast/server/core'
+import { closeCodes, type ErrorCode } from '@holdfast/shared'
+import { schemas } from '@holdfast/shared/schemas'
+import { validate } from '@holdfast/shared/validate'
+
+const options: BrokerOptions = { limits: { locksPerSession: 10 } }
+const broker: HoldfastBroker = createBroker(options)
+const { url }: { url: string } = await broker.listen({ port: 0 })
+const reconnect = exponentialBackoff({ initial: 100, multiplier: 2, max: 5_000, jitter: 'full' })
+const session: Session = await connect(url, { name: 'me', reconnect })
+const lock: Lock = await session.lock('orders:42', { timeout: 1_000, mode: 'shared' })
+const known: [string, number, boolean] = [lock.key, lock.fence, lock.held]
+lock.signal.addEventListener('abort', () => {})
+const result: number = await session.withLock('a', async (held) => held.fence)
+try {
+  await session.tryLock('orders:42')
+} catch (error) {
+  if (error instanceof HoldfastError) {
+    const code: ErrorCode = error.code
+    console.log(code, error.holders?.[0]?.fence)
+  }
+}
+// @ts-expect-error A key is a string.
+await session.lock(42)
+// @ts-expect-error A misspelt option.
+await session.lock('a', { timeuot: 1 })
+await session.close()
+await broker.close()
+export { closeCodes, known, type LockTable, result, schemas, validate }
+`
+
+if (full) {
+  describe('the packages, installed from their tarballs', function () {
+    this.timeout(300_000)
+    let folder: string
+    let empty: string
+    let packed: readonly Packed[]
+
+    before(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'holdfast-packaging-'))
+      empty = join(folder, 'empty')
+      packed = await packCopy(folder)
+      await installIn(empty, packed, folder, '@types/node@20')
+    })
+
+    after(() => rm(folder, { recursive: true, force: true }))
+
+    it('ship a fresh build with the licence, nothing stale', () => {
+      for (const each of packed) {
+        checkFiles(each)
+        const paths = each.files.map(({ path }) => path)
+        assert.include(paths, 'LICENSE', each.name)
+        assert.notInclude(paths, 'dist/leftover.js', each.name)
+      }
+    })
+
+    const resolutions = [
+      ['--module', 'nodenext'],
+      ['--module', 'preserve', '--moduleResolution', 'bundler'],
+    ]
+    for (const resolution of resolutions) {
+      it(`have types that resolve with ${resolution.join(' ')}`, async () => {
+        await writeFile(join(empty, 'consumer.ts'), consumer)
+        const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
+        const target = ['--target', 'es2022', '--lib', 'es2022,dom,esnext.disposable']
+        const options = [...strict, ...target, '--types', 'node', ...resolution]
+        const tsc = join(root, 'node_modules/typescript/bin/tsc')
+        const { status, stdout } = spawnSync(
+          process.execPath,
+          [tsc, '--noEmit', ...options, 'consumer.ts'],
+          { cwd: empty, encoding: 'utf8' },
+        )
+        assert.equal(stdout, '')
+        assert.equal(status, 0)
+      })
+    }
+
+    it('have a command that says its version', () => {
+      const said = runNpm(empty, 'exec', '--no', '--', 'holdfast', '--version')
+      assert.equal(said.trim(), manifest('server').version)
+    })
+
+    it("run the README's first example", async () => {
+      const example = firstExample(read('README.md'))
+      if (example === undefined) throw new Error('README.md has no <!-- first example --> ```js')
+      assert.equal(example.language, 'js')
+      const served = spawn(join(empty, 'node_modules/.bin/holdfast'), ['serve', '--port', '0'], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const ended = once(served, 'close')
+      try {
+        const [line] = await once(createInterface(served.stdout), 'line')
+        const port = /:(\d+)$/.exec(String(line))?.[1] ?? ''
+        // The broker of the example is the one that `npx holdfast serve` started.
+        await writeFile(join(empty, 'example.js'), example.code.replaceAll('7420', port))
+        const child = spawn(process.execPath, ['example.js'], { cwd: empty, stdio: 'inherit' })
+        const [code] = await once(child, 'close')
+        assert.equal(code, 0)
+      } finally {
+        served.kill('SIGTERM')
+      }
+      const [code] = await ended
+      assert.equal(code, 0)
+    })
+  })
+}

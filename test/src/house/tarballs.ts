@@ -1,0 +1,68 @@
+/**
+ * Packs the three packages as a release would and installs the tarballs in an empty folder. On a
+ * copy of the sources: packing builds from nothing, and the build that is here is in use.
+ */
+import { cp, mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { runNpm } from './npm.js'
+import { packages, root } from './repository.js'
+
+/** What `npm pack --json` says of one package. */
+export interface Packed {
+  readonly name: string
+  readonly filename: string
+  readonly files: readonly { readonly path: string }[]
+}
+
+/** What a package would contain with the build that is here. */
+export function contents(): Packed[] {
+  return pack(root, '--dry-run', '--ignore-scripts')
+}
+
+/** Packs into `folder`, from a copy with leftovers of an older build in it. */
+export async function packCopy(folder: string): Promise<Packed[]> {
+  const copy = join(folder, 'copy')
+  await copySources(copy)
+  for (const each of packages) {
+    await mkdir(join(copy, each, 'dist'), { recursive: true })
+    await writeFile(join(copy, each, 'dist/leftover.js'), 'export {}\n')
+  }
+  return pack(copy, '--pack-destination', folder)
+}
+
+/** Makes an empty folder into one where the tarballs, and `more`, are installed. */
+export async function installIn(
+  folder: string,
+  packed: readonly Packed[],
+  tarballs: string,
+  ...more: readonly string[]
+): Promise<void> {
+  await mkdir(folder)
+  await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
+  const files = packed.map(({ filename }) => join(tarballs, basename(filename)))
+  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
+  runNpm(folder, 'install', ...quiet, ...files, ...more)
+}
+
+function pack(folder: string, ...options: readonly string[]): Packed[] {
+  const workspaces = packages.flatMap((each) => ['--workspace', each])
+  // Before the JSON stands what the scripts of the packages print.
+  const output = runNpm(folder, 'pack', '--json', '--loglevel=error', ...options, ...workspaces)
+  const packed = JSON.parse(output.slice(output.search(/^[[{]/m))) as
+    | Packed[]
+    | Record<string, Packed>
+  return Object.values(packed)
+}
+
+async function copySources(copy: string): Promise<void> {
+  const left = new Set(['node_modules', 'dist', '.git', '.cache'])
+  await cp(root, copy, { recursive: true, filter: (path) => !left.has(basename(path)) })
+  // What is installed is linked, but for the links to the packages themselves, which are relative.
+  const installed = join(root, 'node_modules')
+  await mkdir(join(copy, 'node_modules'))
+  for (const name of await readdir(installed)) {
+    const [from, to] = [join(installed, name), join(copy, 'node_modules', name)]
+    if (name === '@holdfast') await cp(from, to, { recursive: true, verbatimSymlinks: true })
+    else await symlink(from, to)
+  }
+}
