@@ -1,4 +1,6 @@
-/** The pages say what is there: links lead somewhere, commands exist, the tables of codes are whole. */
+/**
+ * The pages say what is there: links lead somewhere, commands exist, the tables of codes are whole.
+ */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { settingsFrom } from '@holdfast/server/internal'

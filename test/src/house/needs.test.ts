@@ -1,4 +1,6 @@
-/** A missing need skips at a desk and fails in CI where CI could have met it; CI's list is whole. */
+/**
+ * A missing need skips at a desk and fails in CI where CI could have met it; CI's list is whole.
+ */
 import { assert } from 'chai'
 import { lackOf, type Machine, packageFor } from '../support/needs.js'
 import { filesUnder, read } from './repository.js'

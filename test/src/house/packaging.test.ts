@@ -63,7 +63,8 @@ describe('the packages', () => {
 
 /** What somebody may write who has the packages; it only has to compile. */
 const consumer = `
-import { connect, exponentialBackoff, HoldfastError, type Lock, type Session } from '@holdfast/client'
+import { connect, exponentialBackoff, HoldfastError } from '@holdfast/client'
+import type { Lock, Session } from '@holdfast/client'
 import { createBroker, type BrokerOptions, type HoldfastBroker } from '@holdfast/server'
 import type { LockTable } from '@holdfast/server/core'
 import { closeCodes, type ErrorCode } from '@holdfast/shared'

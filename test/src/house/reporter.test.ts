@@ -1,6 +1,6 @@
 /**
- * The reporter and the way out of a run, seen from outside: mocha is run on small planted tests, and
- * its exit code and last lines are what CI and a person go by.
+ * The reporter and the way out of a run, seen from outside: mocha is run on small planted tests,
+ * and its exit code and last lines are what CI and a person go by.
  */
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'

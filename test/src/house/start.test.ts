@@ -15,7 +15,9 @@ interface Started {
   readonly url: string
   /** Resolves with the first line that contains this. */
   said(part: string): Promise<string>
-  /** Its exit code, once nothing can write to its output any more: it and all its children ended. */
+  /**
+   * Its exit code, once nothing can write to its output any more: it and all its children ended.
+   */
   readonly ended: Promise<number | null>
 }
 

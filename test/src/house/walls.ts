@@ -40,7 +40,7 @@ const timeAndChance: Ban = {
 }
 
 const nodeOnly: Ban = {
-  all: ['process', 'Buffer', 'require', 'global', '__dirname', '__filename', 'setImmediate'],
+  all: ['process', 'Buffer', 'global', '__dirname', '__filename', 'setImmediate'],
   exactly: [],
 }
 

@@ -2,9 +2,9 @@
  * How a run of the tests reads: mocha's spec, then every test that was skipped with the reason, and
  * as the very last line the counts, alone, for whoever looks at the end of a long log.
  *
- * Four things make a run fail that mocha would let pass: a test that was skipped without a reason, a
- * rejection that nobody handles, a handle that keeps the process alive after the last test, and an
- * exit in the middle of the run.
+ * Four things make a run fail that mocha would let pass: a test that was skipped without a reason,
+ * a rejection that nobody handles, a handle that keeps the process alive after the last test, and
+ * an exit in the middle of the run.
  */
 import Mocha from 'mocha'
 import { reasonOf } from './needs.js'
