@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { settingsFrom } from '@holdfast/server/internal'
-import { closeCodes, errorCodes } from '@holdfast/shared'
+import { errorCodes } from '@holdfast/shared'
 import { assert } from 'chai'
 import { anchors, firstExample, localLinks, namedScripts } from './docs.js'
 import { filesUnder, manifest, packages, read, root } from './repository.js'
@@ -57,19 +57,6 @@ describe('the pages', () => {
     const rows = cellsOf(read('shared/README.md').text, /^`[A-Z_]+`$/)
     const wanted = Object.entries(errorCodes).map(([code, meaning]) => [`\`${code}\``, meaning])
     assert.sameDeepMembers(rows, wanted)
-  })
-
-  it('list every close code with its reason and what to do, and no others', () => {
-    const rows = cellsOf(read('shared/PROTOCOL.md').text, /^\d{4}$/)
-    const wanted = Object.values(closeCodes).map(({ code, final, reason }) => [
-      String(code),
-      reason,
-      final ? 'no' : 'yes',
-    ])
-    assert.sameDeepMembers(
-      rows.map(([code, reason, , comeBack]) => [code, reason, comeBack]),
-      wanted,
-    )
   })
 
   it('are read as a person reads them', () => {

@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline'
 import { assert } from 'chai'
 import { full } from '../support/counts.js'
 import { firstExample } from './docs.js'
-import { runNpm } from './npm.js'
+import { npm, runNpm } from './npm.js'
 import { filesUnder, manifest, packages, read, root } from './repository.js'
 import { contents, installIn, type Packed, packCopy } from './tarballs.js'
 
@@ -148,27 +148,31 @@ if (full) {
       assert.equal(said.trim(), manifest('server').version)
     })
 
+    it('have a command that serves until it is told to stop', async () => {
+      const { command, args, env } = npm('exec', '--no', '--', 'holdfast', 'serve', '--port', '0')
+      const served = spawn(command, args, { cwd: empty, env, stdio: ['ignore', 'pipe', 'inherit'] })
+      const ended = once(served, 'close')
+      const [line] = await once(createInterface(served.stdout), 'line')
+      assert.match(String(line), /^holdfast is listening on ws:/)
+      served.kill('SIGTERM')
+      await ended
+    })
+
     it("run the README's first example", async () => {
       const example = firstExample(read('README.md'))
       if (example === undefined) throw new Error('README.md has no <!-- first example --> ```js')
       assert.equal(example.language, 'js')
-      const served = spawn(join(empty, 'node_modules/.bin/holdfast'), ['serve', '--port', '0'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      const ended = once(served, 'close')
-      try {
-        const [line] = await once(createInterface(served.stdout), 'line')
-        const port = /:(\d+)$/.exec(String(line))?.[1] ?? ''
-        // The broker of the example is the one that `npx holdfast serve` started.
-        await writeFile(join(empty, 'example.js'), example.code.replaceAll('7420', port))
-        const child = spawn(process.execPath, ['example.js'], { cwd: empty, stdio: 'inherit' })
-        const [code] = await once(child, 'close')
-        assert.equal(code, 0)
-      } finally {
-        served.kill('SIGTERM')
+      await writeFile(join(empty, 'example.js'), example.code)
+      const child = spawn(process.execPath, ['example.js'], { cwd: empty })
+      let said = ''
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding('utf8').on('data', (chunk: string) => {
+          said += chunk
+        })
       }
-      const [code] = await ended
-      assert.equal(code, 0)
+      const [code] = await once(child, 'close')
+      assert.equal(code, 0, said)
+      assert.match(said, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)
     })
   })
 }

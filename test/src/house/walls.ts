@@ -67,7 +67,7 @@ export const oneClock: Wall = (files) => {
   const machine = [
     'server/src/environment.ts',
     'server/src/cli/',
-    'client/src/machine.ts',
+    'client/src/environment.ts',
     'client/src/websocket/',
   ]
   return products(files)
