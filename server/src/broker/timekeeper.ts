@@ -50,7 +50,7 @@ export class Timekeeper<Debtor, Claim> {
 
   /** Patient time, in ms: what `at` in messages is, and what clients' deadlines are set in. */
   now(): number {
-    return this.#clock.monotonic() - this.#behindMs
+    return this.#realNow() - this.#behindMs
   }
 
   /** How much time of its own lateness the broker has forgiven its clients so far, in ms. */
@@ -76,7 +76,7 @@ export class Timekeeper<Debtor, Claim> {
 
   /** The broker will do this in `ms`, real time. */
   promise(claim: Claim, ms: number): void {
-    const at = this.#clock.monotonic() + ms
+    const at = this.#realNow() + ms
     this.#owing.set(claim, at)
     this.#wakeBy(at)
   }
@@ -89,7 +89,7 @@ export class Timekeeper<Debtor, Claim> {
   /** Does at once what is due now. */
   run(): void {
     // Each round ends with what was due when it began, so that what is set again waits its turn.
-    const real = this.#clock.monotonic()
+    const real = this.#realNow()
     for (let claim = this.#owing.takeDue(real); claim; claim = this.#owing.takeDue(real)) {
       this.#onDue(claim)
     }
@@ -102,20 +102,35 @@ export class Timekeeper<Debtor, Claim> {
   /** No timer is left behind. */
   stop(): void {
     this.#stopped = true
+    this.#wakeAt = Number.POSITIVE_INFINITY
     this.#clock.clearTimer(this.#timer)
+  }
+
+  /**
+   * Every look at the clock comes through here, so that lateness is forgiven before anything is
+   * judged or dated by the time it took: patient time never goes back.
+   */
+  #realNow(): number {
+    const real = this.#clock.monotonic()
+    const lateMs = real - this.#wakeAt
+    if (lateMs > ordinaryLatenessMs) {
+      this.#behindMs += lateMs
+      this.#wakeAt = real
+    }
+    return real
   }
 
   #wakeBy(at: number): void {
     if (at >= this.#wakeAt || this.#judging || this.#stopped) return
     this.#clock.clearTimer(this.#timer)
-    const now = this.#clock.monotonic()
+    const now = this.#realNow()
     this.#wakeAt = Math.min(at, now + tickMs)
     this.#timer = this.#clock.setTimer(this.#onTimer, Math.max(0, Math.ceil(this.#wakeAt - now)))
   }
 
   readonly #onTimer = (): void => {
-    const lateMs = this.#clock.monotonic() - this.#wakeAt
-    if (lateMs > ordinaryLatenessMs) this.#behindMs += lateMs
+    // From here to the end of the turn is lateness too, if it takes long.
+    this.#wakeAt = this.#realNow()
     this.#judging = true
     this.#endOfTurn(this.#judge)
   }
