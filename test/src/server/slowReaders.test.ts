@@ -1,0 +1,127 @@
+/**
+ * A client that does not read what it is sent costs bounded memory and nobody else anything: it has
+ * five seconds with more than 256 KiB unread, and no time at all beyond 1 MiB.
+ */
+import { expect } from 'chai'
+import { Bench, type Client, passAlive } from './bench.js'
+
+const kib = 1024
+
+/** A client that watches everything and has stopped reading, and one that makes things happen. */
+function bench(options = {}): { bench: Bench; sloth: Client; busy: Client } {
+  const bench = new Bench(options)
+  const sloth = bench.join({ ttl: 60_000 })
+  const busy = bench.join({ ttl: 60_000 })
+  sloth.take('held by the sloth')
+  sloth.say({ type: 'watch', id: 100 })
+  sloth.heard()
+  sloth.socket.isReading = false
+  return { bench, sloth, busy }
+}
+
+/** Makes events until the sloth has at least this much unread. */
+function pile(busy: Client, sloth: Client, bytes: number): void {
+  const metadata = 'x'.repeat(4_000)
+  while (sloth.socket.bufferedBytes < bytes && sloth.socket.closedWith === undefined) {
+    busy.unlock(busy.take('k', { metadata }))
+  }
+}
+
+describe('slow readers', () => {
+  it('may leave up to 256 KiB unread for as long as they like', () => {
+    const { bench: b, sloth, busy } = bench()
+    pile(busy, sloth, 240 * kib)
+    passAlive(b, 20_000, busy)
+    expect(sloth.socket.closedWith).to.equal(undefined)
+  })
+
+  it('are cut with 4308 when they leave more for five seconds', () => {
+    const { bench: b, sloth, busy } = bench()
+    pile(busy, sloth, 257 * kib)
+    b.machine.pass(4_999)
+    expect(sloth.socket.closedWith).to.equal(undefined)
+    b.machine.pass(1)
+    expect(sloth.socket.closedWith?.code).to.equal(4308)
+    expect(sloth.socket.terminated, 'without a handshake that nobody reads').to.equal(true)
+  })
+
+  it('are let off when they catch up in time, and begin anew', () => {
+    const { bench: b, sloth, busy } = bench()
+    for (let round = 0; round < 3; round++) {
+      pile(busy, sloth, 257 * kib)
+      passAlive(b, 4_000, busy)
+      sloth.socket.read()
+      b.machine.endTurn()
+      passAlive(b, 2_000, busy)
+    }
+    expect(sloth.socket.closedWith).to.equal(undefined)
+  })
+
+  it('are let off when they caught up, although nothing was sent since', () => {
+    const { bench: b, sloth, busy } = bench()
+    pile(busy, sloth, 257 * kib)
+    sloth.socket.bufferedBytes = 0
+    b.machine.pass(6_000)
+    expect(sloth.socket.closedWith).to.equal(undefined)
+  })
+
+  it('are cut at once beyond 1 MiB', () => {
+    const { sloth, busy } = bench()
+    pile(busy, sloth, 1_000 * kib)
+    expect(sloth.socket.closedWith).to.equal(undefined)
+    pile(busy, sloth, 1_025 * kib)
+    expect(sloth.socket.closedWith?.code).to.equal(4308)
+    expect(sloth.socket.terminated).to.equal(true)
+  })
+
+  it('have their limits from the options', () => {
+    const limits = { slowBytes: 10 * kib, slowMs: 100, backlogBytes: 40 * kib }
+    const first = bench({ limits })
+    pile(first.busy, first.sloth, 11 * kib)
+    first.bench.machine.pass(100)
+    expect(first.sloth.socket.closedWith?.code).to.equal(4308)
+    const second = bench({ limits })
+    pile(second.busy, second.sloth, 41 * kib)
+    expect(second.sloth.socket.closedWith?.code).to.equal(4308)
+  })
+
+  it('keep their locks for their lease, although they have no grace', () => {
+    const { bench: b, sloth, busy } = bench()
+    pile(busy, sloth, 1_025 * kib)
+    sloth.socket.drop()
+    const id = busy.lock('held by the sloth')
+    const [before] = passAlive(b, 59_900, busy)
+    expect(before!.filter(({ type }) => type === 'granted')).to.deep.equal([])
+    const [after] = passAlive(b, 200, busy)
+    expect(after!.filter(({ type }) => type === 'granted')).to.have.length(1)
+    expect(after).to.deep.include({ type: 'granted', id, fence: b.broker.table.fence })
+  })
+
+  it('do not count what they are only shown on request: it is sent as fast as it is read', () => {
+    const b = new Bench()
+    const holder = b.join({ ttl: 60_000 })
+    for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
+    const reader = b.join({ ttl: 60_000 })
+    reader.socket.isReading = false
+    reader.say({ type: 'query', id: 1 })
+    expect(reader.socket.bufferedBytes).to.be.below(100 * kib)
+    b.machine.pass(10_000)
+    expect(reader.socket.closedWith).to.equal(undefined)
+    let reads = 0
+    while (reader.socket.bufferedBytes > 0) {
+      reader.socket.read()
+      b.machine.endTurn()
+      reads++
+    }
+    const parts = reader.socket.heardOf('found')
+    expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
+    expect(parts.filter(({ more }) => !more)).to.deep.equal([parts.at(-1)])
+    expect(reads).to.be.above(40)
+  })
+
+  it('are nobody else’s business: the others are answered as ever', () => {
+    const { sloth, busy } = bench()
+    pile(busy, sloth, 1_025 * kib)
+    expect(busy.take('free')).to.be.above(0)
+  })
+})
