@@ -36,8 +36,8 @@ export function fileFences(path: string, wallMs: number): Fences {
   let reserved = start
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
+    writeReserved(path, upTo + blockSize)
     reserved = upTo + blockSize
-    writeReserved(path, reserved)
   }
   reserve(start + 1)
   return { start, reserve }

@@ -1,0 +1,137 @@
+/**
+ * Fences rise over restarts: by the clock when there is nothing on disk, by what was reserved when
+ * there is a file, whatever the clock does.
+ */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { clockFences, fileFences } from '@holdfast/server/internal'
+import { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+
+const block = 2 ** 20
+const now = 1_700_000_000_000
+
+/** What is written in a fence file. */
+function reservedIn(path: string): number {
+  return Number(/^holdfast fences (\d+)\n$/.exec(readFileSync(path, 'utf8'))?.[1])
+}
+
+function expectUnavailable(act: () => unknown, words: RegExp): void {
+  expect(act).to.throw(HoldfastError, words).that.includes({ code: 'UNAVAILABLE' })
+}
+
+describe('fences: by the clock', () => {
+  it('start at 1,024 for every millisecond since 1970, and stay below 2^53', () => {
+    expect(clockFences(now).start).to.equal(now * 1_024)
+    expect(clockFences(now + 0.7).start).to.equal(now * 1_024)
+    const year2248 = Date.UTC(2248, 0, 1)
+    expect(Number.isSafeInteger(clockFences(year2248).start)).to.equal(true)
+  })
+
+  it('may all be used', () => {
+    expect(() => clockFences(now).reserve(Number.MAX_SAFE_INTEGER)).not.to.throw()
+  })
+})
+
+describe('fences: in a file', () => {
+  let folder: string
+  let path: string
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
+    path = join(folder, 'fences')
+  })
+
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  it('begin at the clock in a new file, with a block on disk before the first is used', () => {
+    const fences = fileFences(path, now)
+    expect(fences.start).to.equal(now * 1_024)
+    expect(reservedIn(path)).to.be.at.least(fences.start + block)
+  })
+
+  it('are written to disk before any of a block is used, once a block', () => {
+    const fences = fileFences(path, now)
+    const first = reservedIn(path)
+    fences.reserve(first)
+    expect(reservedIn(path)).to.equal(first)
+    fences.reserve(first + 1)
+    expect(reservedIn(path)).to.be.at.least(first + 1 + block)
+  })
+
+  it('rise above all that were reserved, although the clock was set back', () => {
+    const before = fileFences(path, now)
+    before.reserve(before.start + 5 * block)
+    const reserved = reservedIn(path)
+    const after = fileFences(path, now - 86_400_000)
+    expect(after.start).to.be.at.least(reserved)
+    expect(reservedIn(path)).to.be.above(after.start)
+  })
+
+  it('follow the clock when that is ahead, so that a lost file does no harm', () => {
+    fileFences(path, now)
+    expect(fileFences(path, now + 3_600_000).start).to.equal((now + 3_600_000) * 1_024)
+  })
+
+  it('rise over a hundred restarts in the same millisecond', () => {
+    let highest = 0
+    for (let i = 0; i < 100; i++) {
+      const { start } = fileFences(path, now)
+      expect(start).to.be.at.least(highest)
+      highest = start + 1
+    }
+  })
+
+  const damaged: [string, string][] = [
+    ['empty', ''],
+    ['cut short', 'holdfast fences 17'],
+    ['something else', '{"name":"holdfast"}\n'],
+    ['beyond 2^53', 'holdfast fences 9999999999999999\n'],
+    ['negative', 'holdfast fences -5\n'],
+    ['longer', 'holdfast fences 5\nholdfast fences 6\n'],
+  ]
+  for (const [what, text] of damaged) {
+    it(`refuse to guess when the file is ${what}`, () => {
+      writeFileSync(path, text)
+      expectUnavailable(() => fileFences(path, now), /not a fence file/)
+      expect(readFileSync(path, 'utf8')).to.equal(text)
+    })
+  }
+
+  it('are refused where the file cannot be read', () => {
+    mkdirSync(path)
+    expectUnavailable(() => fileFences(path, now), /cannot be read/)
+  })
+
+  it('are refused where the file cannot be written', () => {
+    expectUnavailable(() => fileFences(join(folder, 'missing', 'fences'), now), /cannot be written/)
+  })
+
+  it('leave a crashed write behind without harm', () => {
+    const fences = fileFences(path, now)
+    writeFileSync(`${path}.new`, 'holdfast fen')
+    expect(fileFences(path, now).start).to.be.at.least(fences.start + block)
+    expect(existsSync(`${path}.new`)).to.equal(false)
+  })
+
+  it('are not given out when the disk fails, nor after that', () => {
+    const fences = fileFences(path, now)
+    const reserved = reservedIn(path)
+    // Nothing can be made beside the file any more, even by root.
+    symlinkSync(join(folder, 'missing', 'x'), `${path}.new`)
+    expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
+    expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
+    rmSync(`${path}.new`)
+    fences.reserve(reserved + 1)
+    expect(reservedIn(path)).to.be.above(reserved)
+  })
+})
