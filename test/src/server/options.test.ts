@@ -1,0 +1,190 @@
+/**
+ * What an operator may set, what is refused in one sentence before anything listens, and who may
+ * come as far as a hello.
+ */
+import type { IncomingMessage } from 'node:http'
+import { createBroker, HoldfastError } from '@holdfast/server'
+import { type BrokerOptions, Doorkeeper, settingsFrom } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+/** The code and the sentence of what this throws. */
+function refusalOf(act: () => unknown): string {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof HoldfastError) return `${error.code} ${error.message}`
+    throw error
+  }
+  return 'nothing'
+}
+
+describe('options', () => {
+  it('have the documented defaults', () => {
+    expect(settingsFrom({})).to.deep.equal({
+      authenticate: undefined,
+      allowUnauthenticated: false,
+      origins: new Set(),
+      dev: false,
+      lease: { min: 2_000, max: 300_000, default: 15_000 },
+      limits: {
+        connections: 65_536,
+        helloMs: 5_000,
+        locksPerSession: 10_000,
+        waitersPerKey: 100_000,
+        unacknowledged: 1_024,
+        watchesPerSession: 1_000,
+        slowBytes: 262_144,
+        slowMs: 5_000,
+        backlogBytes: 1_048_576,
+      },
+      quietStart: 0,
+    })
+  })
+
+  it('keep their defaults where something is left undefined', () => {
+    const { limits, lease } = settingsFrom({
+      limits: { helloMs: undefined, slowMs: 7 } as object,
+      lease: { max: undefined, default: 3_000 } as object,
+    })
+    expect(limits).to.include({ helloMs: 5_000, slowMs: 7 })
+    expect(lease).to.deep.equal({ min: 2_000, max: 300_000, default: 3_000 })
+  })
+
+  it('take a quiet start in ms, or the longest lease', () => {
+    expect(settingsFrom({ quietStart: true }).quietStart).to.equal(300_000)
+    expect(settingsFrom({ quietStart: 5 }).quietStart).to.equal(5)
+    expect(settingsFrom({ quietStart: false }).quietStart).to.equal(0)
+  })
+
+  const refused: [BrokerOptions, RegExp][] = [
+    [
+      { limits: { connections: 0 } },
+      /^INVALID_OPTION limits\.connections is a positive integer\.$/,
+    ],
+    [{ limits: { helloMs: 1.5 } }, /limits\.helloMs/],
+    [{ limits: { slowBytes: Number.NaN } }, /limits\.slowBytes/],
+    [{ limits: { locksPerSession: '10' as unknown as number } }, /limits\.locksPerSession/],
+    [{ lease: { min: 0 } }, /lease\.min is an integer from 1 to 2147483647 ms/],
+    [{ lease: { max: 2 ** 31 } }, /lease\.max/],
+    [{ lease: { min: 20_000 } }, /in rising order/],
+    [{ lease: { max: 10_000 } }, /in rising order/],
+    [{ quietStart: -1 }, /quietStart is true, or an integer/],
+    [{ quietStart: 2.5 }, /quietStart/],
+  ]
+  for (const [options, words] of refused) {
+    it(`are refused: ${JSON.stringify(options)}`, () => {
+      expect(refusalOf(() => createBroker(options))).to.match(words)
+    })
+  }
+})
+
+describe('options: of a broker that runs', () => {
+  it('refuse a query that cannot be', async () => {
+    const broker = createBroker()
+    expect(refusalOf(() => broker.query({ key: '' }))).to.match(/^INVALID_KEY/)
+    expect(refusalOf(() => broker.query({ prefix: '\n' }))).to.match(/^INVALID_KEY/)
+    expect(refusalOf(() => broker.query({ key: 'a', prefix: 'a' }))).to.match(/^INVALID_OPTION/)
+    expect(refusalOf(() => broker.query({ limit: 0 }))).to.match(/^INVALID_OPTION limit/)
+    expect(refusalOf(() => broker.query({ limit: 1_001 }))).to.match(/^INVALID_OPTION limit/)
+    const nothing = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
+    expect(broker.query({ prefix: '', limit: 1_000 })).to.deep.equal(nothing)
+    await broker.close()
+  })
+
+  it('refuse a port and a drain that cannot be', async () => {
+    const broker = createBroker()
+    const codeOf = (promise: Promise<unknown>): Promise<string> =>
+      promise.then(
+        () => 'nothing',
+        (error: HoldfastError) => error.code,
+      )
+    expect(await codeOf(broker.listen({ port: -1 }))).to.equal('INVALID_OPTION')
+    expect(await codeOf(broker.listen({ port: 65_536 }))).to.equal('INVALID_OPTION')
+    expect(await codeOf(broker.close({ drain: -1 }))).to.equal('INVALID_TIMEOUT')
+    expect(await codeOf(broker.close({ drain: 2 ** 31 }))).to.equal('INVALID_TIMEOUT')
+    await broker.close()
+  })
+})
+
+/** An upgrade request with this origin, that arrived at this address of ours. */
+function request(origin: string | undefined, localAddress = '127.0.0.1'): IncomingMessage {
+  const headers = origin === undefined ? {} : { origin }
+  return { headers, socket: { localAddress } } as unknown as IncomingMessage
+}
+
+describe('doorkeeper', () => {
+  const authenticate = () => 'somebody'
+
+  it('lets in who sends no origin, at loopback', () => {
+    const doorkeeper = new Doorkeeper(settingsFrom({}))
+    for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) {
+      expect(doorkeeper.refusal(request(undefined, address)), address).to.equal(undefined)
+    }
+  })
+
+  it('refuses strangers beyond loopback, unless somebody asks who they are or it is allowed', () => {
+    const beyond = request(undefined, '192.168.1.7')
+    const unknown = { headers: {}, socket: {} } as unknown as IncomingMessage
+    for (const each of [beyond, unknown]) {
+      expect(new Doorkeeper(settingsFrom({})).refusal(each)?.status).to.equal('403 Forbidden')
+      for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
+        expect(new Doorkeeper(settingsFrom(options)).refusal(each)).to.equal(undefined)
+      }
+    }
+  })
+
+  it('refuses every origin that is not on the list, letter by letter', () => {
+    const origins = ['https://app.example']
+    const doorkeeper = new Doorkeeper(settingsFrom({ origins, authenticate }))
+    expect(doorkeeper.refusal(request('https://app.example'))).to.equal(undefined)
+    const others = [
+      'https://app.example.evil.example',
+      'http://app.example',
+      'https://app.example:8443',
+      'https://APP.example',
+      'http://localhost',
+      'null',
+      '',
+    ]
+    for (const origin of others) {
+      expect(doorkeeper.refusal(request(origin))?.status, origin).to.equal('403 Forbidden')
+    }
+  })
+
+  it('lets pages from loopback in for development, and no others', () => {
+    const doorkeeper = new Doorkeeper(settingsFrom({ dev: true }))
+    const local = ['http://localhost:5173', 'https://127.0.0.1', 'http://[::1]:8080']
+    for (const origin of local) expect(doorkeeper.refusal(request(origin))).to.equal(undefined)
+    const others = [
+      'https://app.example',
+      'http://localhost.evil.example',
+      'http://127.0.0.1.evil.example',
+      'null',
+      'file://',
+      'not a url',
+    ]
+    for (const origin of others) {
+      expect(doorkeeper.refusal(request(origin))?.status, origin).to.equal('403 Forbidden')
+    }
+  })
+
+  it('refuses to listen beyond loopback when nothing says who may come', () => {
+    const doorkeeper = new Doorkeeper(settingsFrom({}))
+    for (const host of ['0.0.0.0', '::', '192.168.1.7', 'example.org', '']) {
+      expect(
+        refusalOf(() => doorkeeper.checkHost(host)),
+        host,
+      ).to.match(/^INVALID_OPTION.*authenti/)
+    }
+    for (const host of ['127.0.0.1', '127.0.0.2', '::1', 'localhost']) {
+      expect(
+        refusalOf(() => doorkeeper.checkHost(host)),
+        host,
+      ).to.equal('nothing')
+    }
+    for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
+      const lenient = new Doorkeeper(settingsFrom(options))
+      expect(refusalOf(() => lenient.checkHost('0.0.0.0'))).to.equal('nothing')
+    }
+  })
+})
