@@ -104,6 +104,13 @@ export class Connection implements SocketListener {
     if (this.#isReading()) this.cut(closeCodes.badMessage)
   }
 
+  onFault(): void {
+    if (!this.#isReading()) return
+    this.#state = 'closing'
+    this.#outbox.clear()
+    this.#owner.onCut(this)
+  }
+
   onDrain(): void {
     if (this.#outbox.hasOutput || this.isSlow) this.#requestFlush()
   }

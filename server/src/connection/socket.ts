@@ -24,6 +24,8 @@ export interface SocketListener {
   onFrame(text: string): void
   /** A frame that is not text. */
   onBinary(): void
+  /** The peer sent what is no WebSocket message (too long, not UTF-8); the socket is closing. */
+  onFault(): void
   /** Bytes given to `send` were taken; tells whoever waits for `bufferedBytes` to fall. */
   onDrain(): void
   /** The connection is gone, by whoever's doing. Called once. */

@@ -3,17 +3,17 @@
  * WebSocket a {@link Socket}.
  */
 import type { IncomingMessage, Server } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { closeCodes, maxFrameBytes, subprotocol } from '@holdfast/shared'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { Doorkeeper } from './doorkeeper.js'
+import { refuse, routeUpgrades } from './upgrades.js'
 
 /** Bytes in a socket above which its emptying is worth a call. */
 const drainBytes = 32 * 1024
 
 export interface UpgradeOptions {
-  /** Only upgrades of this path are ours; undefined for all. */
+  /** Only upgrades of this path are ours; undefined for all that are nobody else's. */
   readonly path: string | undefined
   readonly doorkeeper: Doorkeeper
   readonly connect: (socket: Socket) => SocketListener
@@ -32,17 +32,14 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     maxBufferedChunks: 4096,
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
   })
-  const onUpgrade = (request: IncomingMessage, raw: Duplex, head: Buffer): void => {
-    if (path !== undefined && new URL(request.url ?? '/', 'ws://any').pathname !== path) return
+  return routeUpgrades(server, path, (request, raw, head) => {
     const refusal = doorkeeper.refusal(request)
     if (refusal !== undefined) {
       refuse(raw, refusal)
       return
     }
     sockets.handleUpgrade(request, raw, head, (websocket) => serve(websocket, request, connect))
-  }
-  server.on('upgrade', onUpgrade)
-  return () => server.off('upgrade', onUpgrade)
+  })
 }
 
 function serve(
@@ -50,21 +47,23 @@ function serve(
   request: IncomingMessage,
   connect: (socket: Socket) => SocketListener,
 ): void {
-  // First of all: an error without a listener would take the whole process down. `ws` closes the
-  // socket after it, which is all there is to do.
-  websocket.on('error', () => {})
+  let listener: SocketListener | undefined
+  // First of all: an error without a listener would take the whole process down. `ws` is closing the
+  // socket by then, with a code of its own.
+  websocket.on('error', () => listener?.onFault())
   if (websocket.protocol !== subprotocol) {
     websocket.close(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)
     return
   }
   const socket = new WsSocket(websocket, request)
-  const listener = connect(socket)
-  socket.listener = listener
+  const connection = connect(socket)
+  listener = connection
+  socket.listener = connection
   websocket.on('message', (data: RawData, isBinary: boolean) => {
-    if (isBinary) listener.onBinary()
-    else listener.onFrame((data as Buffer).toString())
+    if (isBinary) connection.onBinary()
+    else connection.onFrame((data as Buffer).toString())
   })
-  websocket.on('close', () => listener.onClose())
+  websocket.on('close', () => connection.onClose())
 }
 
 class WsSocket implements Socket {
@@ -99,14 +98,4 @@ class WsSocket implements Socket {
   readonly #onSent = (): void => {
     if (this.#websocket.bufferedAmount <= drainBytes) this.listener?.onDrain()
   }
-}
-
-/** Answers an upgrade with a plain HTTP refusal. */
-function refuse(raw: Duplex, { status, reason }: { status: string; reason: string }): void {
-  const body = `${reason}\n`
-  raw.on('error', () => raw.destroy())
-  raw.end(
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  )
 }

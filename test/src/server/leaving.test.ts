@@ -109,6 +109,18 @@ describe('leaving: a connection that the broker cuts', () => {
     expect(isGranted(next)).to.equal(true)
   })
 
+  it('or that WebSocket itself cuts leaves them just so', () => {
+    const { bench, holder, next } = pair({ ttl: 6_000 })
+    holder.socket.sayNonsense()
+    bench.machine.pass(1_000)
+    expect(holder.socket.terminated, 'after a second').to.equal(true)
+    holder.socket.drop()
+    bench.machine.pass(4_999)
+    expect(isGranted(next)).to.equal(false)
+    bench.machine.pass(1)
+    expect(isGranted(next)).to.equal(true)
+  })
+
   it('withdraws what a session without a grace waits for: nobody could be granted it', () => {
     const { bench, holder, next, fence } = pair()
     next.say('junk')

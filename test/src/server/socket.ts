@@ -53,6 +53,11 @@ export class FakeSocket implements Socket {
     this.#listener!.onBinary()
   }
 
+  /** The peer sends what is no WebSocket message. */
+  sayNonsense(): void {
+    this.#listener!.onFault()
+  }
+
   /** The peer reads some of what has piled up; all of it by default. */
   read(bytes = this.bufferedBytes): void {
     this.bufferedBytes -= bytes

@@ -1,0 +1,125 @@
+/**
+ * The wire by hand: HTTP upgrades as bytes, and WebSockets that speak the protocol without a client
+ * in between, for what no client would do.
+ */
+import { once } from 'node:events'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { type ServerMessage, subprotocol } from '@holdfast/shared'
+import { WebSocket } from 'ws'
+
+/** What an upgrade looks like; `lines` are added to its head or replace what they name. */
+export function upgradeHead(target: string, lines: Record<string, string> = {}): string {
+  const headers = {
+    host: '127.0.0.1',
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    'sec-websocket-protocol': subprotocol,
+    ...lines,
+  }
+  const text = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `GET ${target} HTTP/1.1\r\n${text.join('')}\r\n`
+}
+
+/** A TCP connection that is open. */
+export async function dial(port: number): Promise<Socket> {
+  const socket = connectTcp({ port, host: '127.0.0.1' })
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Sends these bytes and returns the head of the answer; '' if there is none. The caller closes. */
+export async function headOf(socket: Socket, bytes: string): Promise<string> {
+  socket.write(bytes)
+  let answer = ''
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+    answer += String(chunk)
+    if (answer.includes('\r\n\r\n')) break
+  }
+  return answer
+}
+
+/** The status line of the answer to these bytes, on a connection of its own. */
+export async function statusOf(port: number, bytes: string): Promise<string> {
+  const socket = await dial(port)
+  try {
+    const [status = ''] = (await headOf(socket, bytes)).split('\r\n')
+    return status
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** A client without manners: says what it is told to and hands over what it hears. */
+export class RawClient {
+  readonly socket: WebSocket
+  readonly #heard: ServerMessage[] = []
+  #wake: () => void = () => {}
+  #closed: { readonly code: number; readonly reason: string } | undefined
+
+  constructor(
+    url: string,
+    options: { readonly protocols?: string[]; readonly origin?: string } = {},
+  ) {
+    const { protocols = [subprotocol], ...rest } = options
+    this.socket = new WebSocket(url, protocols, rest)
+    this.socket.on('message', (data) => {
+      const parsed = JSON.parse(String(data)) as ServerMessage | ServerMessage[]
+      this.#heard.push(...(Array.isArray(parsed) ? parsed : [parsed]))
+      this.#wake()
+    })
+    this.socket.on('close', (code, reason) => {
+      this.#closed = { code, reason: String(reason) }
+      this.#wake()
+    })
+    this.socket.on('error', () => this.#wake())
+  }
+
+  /** A raw client that has been welcomed. */
+  static async greeted(url: string, hello: object = {}): Promise<RawClient> {
+    const client = new RawClient(url)
+    await client.opened()
+    client.say({ type: 'hello', ...hello })
+    await client.hear('welcome')
+    return client
+  }
+
+  async opened(): Promise<void> {
+    if (this.socket.readyState !== WebSocket.OPEN) await once(this.socket, 'open')
+  }
+
+  say(...messages: readonly object[]): void {
+    this.socket.send(JSON.stringify(messages.length === 1 ? messages[0] : messages))
+  }
+
+  /** The next message of this type, dropping what comes before it. */
+  async hear<T extends ServerMessage['type']>(
+    type: T,
+  ): Promise<Extract<ServerMessage, { type: T }>> {
+    for (;;) {
+      for (let next = this.#heard.shift(); next !== undefined; next = this.#heard.shift()) {
+        if (next.type === type) return next as Extract<ServerMessage, { type: T }>
+      }
+      if (this.#closed !== undefined) throw new Error(`closed with ${this.#closed.code}`)
+      await this.#news()
+    }
+  }
+
+  /** How the connection came to its end. */
+  async closed(): Promise<{ readonly code: number; readonly reason: string }> {
+    while (this.#closed === undefined) await this.#news()
+    return this.#closed
+  }
+
+  /** Ends the connection without a word, as a process that dies does. */
+  vanish(): void {
+    this.socket.terminate()
+  }
+
+  #news(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * The HTTP side of a broker, as bytes: what is served, what is refused and how, and that nothing a
+ * stranger sends before a hello does more than close his own connection.
+ */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createBroker, type HoldfastBroker, HoldfastError } from '@holdfast/server'
+import { expect } from 'chai'
+import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
+
+describe('upgrade: on a port of its own', () => {
+  let broker: HoldfastBroker
+  let port: number
+
+  before(async () => {
+    broker = createBroker({ origins: ['https://app.example'] })
+    ;({ port } = await broker.listen({ port: 0 }))
+  })
+  after(() => broker.close())
+
+  it('answers 101 and names the subprotocol', async () => {
+    const socket = await dial(port)
+    const head = await headOf(socket, upgradeHead('/'))
+    socket.destroy()
+    expect(head).to.match(/^HTTP\/1\.1 101 /)
+    expect(head).to.match(/^sec-websocket-protocol: holdfast\.v1\r$/im)
+    expect(head, 'no compression').not.to.match(/sec-websocket-extensions/i)
+  })
+
+  it('answers a plain request with 426 and a sentence', async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/any/path`)
+    expect(response.status).to.equal(426)
+    expect(response.headers.get('upgrade')).to.equal('websocket')
+    expect(await response.text()).to.match(/^This is a Holdfast broker/)
+  })
+
+  it('answers a foreign origin with 403, and lets in one that is on the list', async () => {
+    const from = (origin: string) => statusOf(port, upgradeHead('/', { origin }))
+    expect(await from('https://evil.example')).to.match(/^HTTP\/1\.1 403 /)
+    expect(await from('http://localhost')).to.match(/^HTTP\/1\.1 403 /)
+    expect(await from('https://app.example')).to.match(/^HTTP\/1\.1 101 /)
+  })
+
+  it('closes with 4406 where no subprotocol is offered', async () => {
+    const client = new RawClient(`ws://127.0.0.1:${port}`, { protocols: [] })
+    expect(await client.closed()).to.deep.equal({
+      code: 4406,
+      reason: 'subprotocol holdfast.v1 required',
+    })
+  })
+
+  it('refuses what is not a proper upgrade', async () => {
+    const broken: Record<string, string>[] = [
+      { 'sec-websocket-version': '7' },
+      { 'sec-websocket-key': 'short' },
+      { upgrade: 'h2c' },
+    ]
+    for (const lines of broken) {
+      expect(await statusOf(port, upgradeHead('/', lines))).to.match(/^HTTP\/1\.1 4\d\d /)
+    }
+  })
+
+  it('serves on whatever a stranger sends', async () => {
+    const strange = [
+      upgradeHead('//'),
+      upgradeHead('http://['),
+      upgradeHead('*'),
+      upgradeHead(`/${'x'.repeat(10_000)}`),
+      '\r\n\r\n\r\n',
+      'GET / HTTP/1.1\r\n\r\n',
+      '\u0000\u0001\u0002',
+      `${upgradeHead('/')}\u0000\u0000\u0000\u0000`,
+    ]
+    for (const bytes of strange) {
+      const socket = await dial(port)
+      socket.on('error', () => {})
+      socket.write(bytes)
+      socket.resetAndDestroy()
+      await once(socket, 'close')
+    }
+    expect(await statusOf(port, upgradeHead('/'))).to.match(/^HTTP\/1\.1 101 /)
+  })
+})
+
+describe('upgrade: beside a user’s own server', () => {
+  let server: Server
+  let broker: HoldfastBroker
+  let port: number
+
+  beforeEach(async () => {
+    server = createServer((request, response) => response.end(`mine: ${request.url}`))
+    broker = createBroker()
+    broker.attach(server, { path: '/locks' })
+    server.listen({ port: 0, host: '127.0.0.1' })
+    await once(server, 'listening')
+    port = (server.address() as AddressInfo).port
+  })
+
+  afterEach(async () => {
+    await broker.close()
+    server.close()
+    server.closeAllConnections()
+  })
+
+  it('serves its path, whatever the query, and leaves the user’s routes alone', async () => {
+    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await statusOf(port, upgradeHead('/locks?x=1'))).to.match(/^HTTP\/1\.1 101 /)
+    const response = await fetch(`http://127.0.0.1:${port}/locks`)
+    expect(await response.text()).to.equal('mine: /locks')
+  })
+
+  it('leaves the upgrades of other paths to others', async () => {
+    server.on('upgrade', (request, socket) => {
+      if (request.url === '/mine') socket.end('HTTP/1.1 418 I am a teapot\r\n\r\n')
+    })
+    expect(await statusOf(port, upgradeHead('/mine'))).to.match(/^HTTP\/1\.1 418 /)
+    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+  })
+
+  it('answers 404 to an upgrade of a path that is nobody’s', async () => {
+    expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await statusOf(port, upgradeHead('/locks/'))).to.match(/^HTTP\/1\.1 404 /)
+  })
+
+  it('serves on whatever target is asked for', async () => {
+    for (const target of ['//', 'http://[', '*', '/%', '//locks', 'http://other/locks']) {
+      const socket = await dial(port)
+      socket.on('error', () => {})
+      socket.write(upgradeHead(target))
+      socket.resetAndDestroy()
+      await once(socket, 'close')
+    }
+    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+  })
+
+  it('shares a server with another broker on another path', async () => {
+    const other = createBroker()
+    other.attach(server, { path: '/other' })
+    const here = await RawClient.greeted(`ws://127.0.0.1:${port}/locks`)
+    const there = await RawClient.greeted(`ws://127.0.0.1:${port}/other`)
+    here.say({ type: 'lock', id: 1, key: 'k' })
+    there.say({ type: 'lock', id: 1, key: 'k' })
+    await here.hear('granted')
+    await there.hear('granted')
+    expect(broker.query().heldCount).to.equal(1)
+    expect(other.query().heldCount).to.equal(1)
+    expect(await statusOf(port, upgradeHead('/nobody'))).to.match(/^HTTP\/1\.1 404 /)
+    await other.close()
+    expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
+    here.say({ type: 'stats', id: 2 })
+    await here.hear('stats')
+  })
+
+  it('refuses a path that is none, or that has a broker already', () => {
+    for (const path of ['locks', '', '/a?b', '/a b', '/locks']) {
+      expect(() => createBroker().attach(server, { path }), path)
+        .to.throw(HoldfastError)
+        .that.includes({ code: 'INVALID_OPTION' })
+    }
+  })
+
+  it('leaves nothing on the user’s server when it closes', async () => {
+    await broker.close()
+    expect(server.listenerCount('upgrade')).to.equal(0)
+    broker = createBroker()
+    broker.attach(server, { path: '/locks' })
+    expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
+  })
+
+  it('leaves the user’s server open when it closes', async () => {
+    const client = await RawClient.greeted(`ws://127.0.0.1:${port}/locks`)
+    await broker.close()
+    expect(await client.closed()).to.deep.equal({ code: 1012, reason: 'broker is going away' })
+    const response = await fetch(`http://127.0.0.1:${port}/still/there`)
+    expect(await response.text()).to.equal('mine: /still/there')
+  })
+})
+
+describe('upgrade: what WebSocket itself refuses', () => {
+  let broker: HoldfastBroker
+  let url: string
+
+  before(async () => {
+    broker = createBroker()
+    ;({ url } = await broker.listen({ port: 0 }))
+  })
+  after(() => broker.close())
+
+  const faults: [string, number, (client: RawClient) => void][] = [
+    ['a frame of more than 64 KiB', 1009, ({ socket }) => socket.send('x'.repeat(65_537))],
+    [
+      'text that is not UTF-8',
+      1007,
+      ({ socket }) => socket.send(Buffer.from([0xff]), { binary: false }),
+    ],
+    [
+      'a message in too many pieces',
+      1008,
+      ({ socket }) => {
+        for (let i = 0; i < 100; i++) socket.send('{', { fin: false })
+      },
+    ],
+  ]
+  for (const [what, code, commit] of faults) {
+    it(`${what} costs its sender the connection, but not the locks before their lease`, async () => {
+      const client = await RawClient.greeted(url)
+      client.say({ type: 'lock', id: 1, key: what })
+      await client.hear('granted')
+      commit(client)
+      expect((await client.closed()).code).to.equal(code)
+      expect(broker.query({ key: what }).heldCount).to.equal(1)
+    })
+  }
+})
