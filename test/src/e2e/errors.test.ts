@@ -1,0 +1,266 @@
+/**
+ * The errors: a `HoldfastError` each, with a code to branch on and a sentence that says what to do;
+ * for calls that cannot be, brokers that are not there, and sessions that are over.
+ */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import {
+  connect,
+  exponentialBackoff,
+  fixedInterval,
+  HoldfastError,
+  type LockOptions,
+  linearBackoff,
+} from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
+import { expect } from 'chai'
+import { WebSocketServer } from 'ws'
+import { next, rejection, Stage } from './stage.js'
+
+describe('e2e: errors of input', () => {
+  const stage = Stage.forEachTest()
+
+  const keys: [string, string][] = [
+    ['empty', ''],
+    ['too long', 'k'.repeat(513)],
+    ['too long in bytes', '€'.repeat(171)],
+    ['with a control character', 'a\nb'],
+    ['with a lone surrogate', 'a\ud800'],
+    ['no string', 7 as unknown as string],
+  ]
+  for (const [what, key] of keys) {
+    it(`a key that is ${what} is INVALID_KEY, whoever is given it`, async () => {
+      const { sessions } = await stage.meeting('ann')
+      const [ann] = sessions
+      await rejection(ann!.lock(key), 'INVALID_KEY')
+      await rejection(ann!.tryLock(key), 'INVALID_KEY')
+      await rejection(ann!.singleflightLock(key), 'INVALID_KEY')
+      await rejection(ann!.query({ key }), 'INVALID_KEY')
+      expect(() => ann!.watch({ key }, () => {})).to.throw(HoldfastError)
+    })
+  }
+
+  it('keys that only look strange are keys', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const strange = ['__proto__', 'constructor', ' ', '€'.repeat(170), '😀', 'k'.repeat(512), '"\\']
+    for (const key of strange) expect((await sessions[0]!.tryLock(key)).key).to.equal(key)
+    expect(broker.query().held.map(({ key }) => key)).to.deep.equal(strange)
+  })
+
+  const numbers = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
+  for (const ms of numbers as number[]) {
+    it(`${typeof ms} ${ms} is neither a ttl nor a timeout`, async () => {
+      const { sessions, url } = await stage.meeting('ann')
+      const [ann] = sessions
+      const lock = await ann!.lock('held')
+      await rejection(ann!.lock('k', { ttl: ms }), 'INVALID_TTL')
+      await rejection(lock.refresh(ms), 'INVALID_TTL')
+      await rejection(connect(url, { ttl: ms }), 'INVALID_TTL')
+      await rejection(ann!.lock('k', { timeout: ms }), 'INVALID_TIMEOUT')
+      await rejection(connect(url, { grace: ms }), 'INVALID_OPTION')
+    })
+  }
+
+  it('other options that cannot be are INVALID_OPTION', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const options: object[] = [
+      { mode: 'exclusiv' },
+      { steal: true, timeout: 5 },
+      { steal: true, mode: 'shared' },
+      { signal: {} },
+      { metadata: 'x'.repeat(4_096) },
+      { metadata: 7n },
+      { metadata: () => {} },
+    ]
+    for (const each of options) {
+      await rejection(sessions[0]!.lock('k', each as LockOptions), 'INVALID_OPTION')
+    }
+    await rejection(sessions[0]!.lock('k', { ttl: 0 }), 'INVALID_TTL')
+    await rejection(sessions[0]!.query({ limit: 1_001 }), 'INVALID_OPTION')
+    await rejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
+  })
+
+  it('strategies refuse delays that cannot be', () => {
+    const broken: (() => unknown)[] = [
+      () => fixedInterval({ interval: -1 }),
+      () => exponentialBackoff({ initial: Number.NaN }),
+      () => exponentialBackoff({ initial: 1, multiplier: 0.5 }),
+      () => linearBackoff({ initial: 1, increment: -5 }),
+      () => fixedInterval({ interval: 1, maxRetries: 1.5 }),
+    ]
+    for (const make of broken) expect(make).to.throw(HoldfastError)
+  })
+})
+
+describe('e2e: errors of connecting', () => {
+  const stage = Stage.forEachTest()
+  const servers: Server[] = []
+
+  afterEach(() => {
+    for (const server of servers.splice(0)) {
+      server.close()
+      server.closeAllConnections()
+    }
+  })
+
+  async function urlOf(server: Server): Promise<string> {
+    servers.push(server)
+    server.listen({ port: 0, host: '127.0.0.1' })
+    await once(server, 'listening')
+    return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  /** A URL where nobody listens, any more. */
+  async function deadUrl(): Promise<string> {
+    const server = createTcpServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    server.close()
+    await once(server, 'close')
+    return `ws://127.0.0.1:${port}`
+  }
+
+  it('an unreachable URL is UNAVAILABLE, names it and says what to do', async () => {
+    const url = await deadUrl()
+    const error = await rejection(connect(url), 'UNAVAILABLE')
+    expect(error.message).to.include(url).and.to.include('check')
+    expect(error.cause).to.be.instanceOf(Error)
+  })
+
+  it('what is no URL of a WebSocket is INVALID_OPTION', async () => {
+    for (const url of ['localhost:7420', 'http://localhost:7420', '', 'ws://', 'ws://x#y', 7]) {
+      await rejection(connect(url as string), 'INVALID_OPTION')
+    }
+    await rejection(connect([]), 'INVALID_OPTION')
+  })
+
+  it('a server of HTTP only is UNAVAILABLE', async () => {
+    const url = await urlOf(createServer((_request, response) => response.end('hello')))
+    await rejection(connect(url), 'UNAVAILABLE')
+  })
+
+  it('a server of another protocol is UNAVAILABLE', async () => {
+    const server = createServer()
+    const sockets = new WebSocketServer({ server, handleProtocols: () => 'chat.v1' })
+    stage.onClear(() => sockets.close())
+    await rejection(connect(await urlOf(server)), 'UNAVAILABLE')
+  })
+
+  const answers: [string, string][] = [
+    ['does not answer hello with welcome', '{"type":"stats","id":1,"stats":{}}'],
+    ['does not speak JSON', 'hello yourself'],
+    ['answers with half a welcome', '{"type":"welcome","session":7}'],
+  ]
+  for (const [what, answer] of answers) {
+    it(`a server of the same name that ${what} is UNAVAILABLE`, async () => {
+      const server = createServer()
+      const sockets = new WebSocketServer({ server, handleProtocols: () => 'holdfast.v1' })
+      sockets.on('connection', (socket) => socket.on('message', () => socket.send(answer)))
+      stage.onClear(() => sockets.close())
+      await rejection(connect(await urlOf(server)), 'UNAVAILABLE')
+    })
+  }
+
+  it('a list of URLs is tried in order, each once; the first that answers has it', async () => {
+    const { url: live } = await stage.broker()
+    const dead = await deadUrl()
+    const session = await stage.session([dead, dead, live])
+    expect(session.state).to.equal('connected')
+  })
+
+  it('a list of URLs of which none answers is UNAVAILABLE', async () => {
+    const dead = await deadUrl()
+    const error = await rejection(connect([dead, dead]), 'UNAVAILABLE')
+    expect(error.message).to.match(/none of the 2/)
+  })
+
+  it('who is not let in is UNAUTHORIZED, and nobody tries again', async () => {
+    let asked = 0
+    const { url } = await stage.broker({
+      authenticate: ({ token }) => {
+        asked++
+        return token === 'right' ? 'ann' : undefined
+      },
+    })
+    await rejection(connect(url, { token: 'wrong' }), 'UNAUTHORIZED')
+    await rejection(connect(url), 'UNAUTHORIZED')
+    expect(asked).to.equal(2)
+    const session = await stage.session(url, { token: 'right' })
+    expect(session.state).to.equal('connected')
+  })
+
+  it('connecting can be aborted, before and meanwhile', async () => {
+    const { url } = await stage.broker()
+    await rejection(connect(url, { signal: AbortSignal.abort() }), 'ABORTED')
+    const silent = createTcpServer(() => {}).listen(0, '127.0.0.1')
+    stage.onClear(() => silent.close())
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const controller = new AbortController()
+    const connecting = connect(`ws://127.0.0.1:${port}`, { signal: controller.signal })
+    const [socket] = await once(silent, 'connection')
+    controller.abort('enough')
+    expect((await rejection(connecting, 'ABORTED')).cause).to.equal('enough')
+    await once(socket.resume(), 'close')
+  })
+})
+
+describe('e2e: errors of a session that is over', () => {
+  const stage = Stage.forEachTest()
+
+  it('every call after close is SESSION_CLOSED, and close may be called again', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const [ann] = sessions
+    const held = await ann!.lock('held')
+    const closing = ann!.close()
+    expect(held.held).to.equal(false)
+    await Promise.all([closing, ann!.close()])
+    expect(ann!.state).to.equal('closed')
+    await rejection(ann!.lock('k'), 'SESSION_CLOSED')
+    await rejection(ann!.tryLock('k'), 'SESSION_CLOSED')
+    await rejection(ann!.singleflightLock('k'), 'SESSION_CLOSED')
+    await rejection(
+      ann!.withLock('k', () => {}),
+      'SESSION_CLOSED',
+    )
+    await rejection(ann!.query(), 'SESSION_CLOSED')
+    await rejection(ann!.stats(), 'SESSION_CLOSED')
+    await rejection(held.refresh(), 'LOCK_NOT_HELD')
+    expect(() => ann!.watch('k', () => {})).to.throw(HoldfastError, /closed/)
+    await ann!.close()
+  })
+
+  it('what waits when the session is closed is SESSION_CLOSED', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    await ann!.lock('k')
+    const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')
+    await ben!.close()
+    await waiting
+  })
+
+  it('close settles although nobody answers, and tells', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const closed = next(sessions[0]!, 'closed')
+    await broker.close()
+    await sessions[0]!.close()
+    expect(await closed).to.equal(undefined)
+  })
+
+  it('a broker that is closed refuses to be used', async () => {
+    const broker = createBroker()
+    await broker.close()
+    await broker.close()
+    await rejection(broker.listen({ port: 0 }), 'UNAVAILABLE')
+  })
+
+  it('a port that is taken is UNAVAILABLE, and says so', async () => {
+    const { port } = await stage.broker()
+    const second = createBroker()
+    stage.onClear(() => second.close())
+    const error = await rejection(second.listen({ port }), 'UNAVAILABLE')
+    expect(error.message).to.include(String(port))
+    expect(error.cause).to.include({ code: 'EADDRINUSE' })
+  })
+})

@@ -1,0 +1,94 @@
+/**
+ * Expiration, judged from creation and last renewal, and the clean-up task of the original: a ttl ends
+ * on time and not at a sweep, the holder knows first, and the next waiter has it in the same turn.
+ */
+import { expect } from 'chai'
+import { aborted, isHeard, next, Stage, watching } from './stage.js'
+
+describe('e2e: expiration -> ttl', () => {
+  const stage = Stage.forEachTest()
+
+  it('ends a lock on time, and grants it to the next waiter without anybody asking', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const first = await ann!.lock('k', { ttl: 100 })
+    const second = await ben!.lock('k')
+    expect(second.fence).to.be.above(first.fence)
+    expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 1 })
+  })
+
+  it('is known to the holder before anybody else is granted the lock', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    for (let round = 0; round < 5; round++) {
+      const order: string[] = []
+      const first = await ann!.lock('k', { ttl: 100 })
+      first.signal.addEventListener('abort', () => order.push('lost'))
+      const second = await ben!.lock('k').then((lock) => {
+        order.push(`granted, held by the other: ${first.held}`)
+        return lock
+      })
+      expect(order).to.deep.equal(['lost', 'granted, held by the other: false'])
+      await second.unlock()
+    }
+  })
+
+  it('is told with its reason, by event and by signal', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const [ann] = sessions
+    const lost = next(ann!, 'lost')
+    const lock = await ann!.lock('k', { ttl: 50 })
+    const reason = await aborted(lock.signal)
+    expect(reason).to.include({ code: 'LOCK_LOST' })
+    expect(lock.lost).to.equal(reason)
+    expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'expired' })
+  })
+
+  it('does not come for a lock without a ttl', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const forever = await sessions[0]!.lock('forever')
+    const brief = await sessions[0]!.lock('brief', { ttl: 50 })
+    await aborted(brief.signal)
+    expect(forever.held).to.equal(true)
+    expect(broker.query({ key: 'forever' }).heldCount).to.equal(1)
+  })
+
+  it('comes in the order of the deadlines, whatever the order of the locks', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const [ann] = sessions
+    const lost: string[] = []
+    ann!.on('lost', ({ key }) => lost.push(key))
+    const locks = [300, 100, 200].map((ttl) => ann!.lock(`ttl ${ttl}`, { ttl }))
+    await Promise.all((await Promise.all(locks)).map(({ signal }) => aborted(signal)))
+    expect(lost).to.deep.equal(['ttl 100', 'ttl 200', 'ttl 300'])
+  })
+})
+
+describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
+  const stage = Stage.forEachTest()
+
+  it('does what is due when it is called, and counts it', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const [ann] = sessions
+    await ann!.lock('long', { ttl: 60_000 })
+    expect(broker.cleanExpiredLocks()).to.equal(0)
+    await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 40 })))
+    let cleaned = 0
+    // Busy, so that the broker's own timer has no turn and cannot be first.
+    while (cleaned < 5) cleaned += broker.cleanExpiredLocks()
+    expect(cleaned).to.equal(5)
+    expect(broker.stats()).to.include({ expiredLocks: 5, activeLocks: 1 })
+    await isHeard(ann!)
+    expect(broker.cleanExpiredLocks()).to.equal(0)
+  })
+
+  it('never has to be called: everything is cleaned up on time', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const events = await watching(ben!, 'k')
+    await ann!.lock('k', { ttl: 30 })
+    const [, locked, expired] = await events.count(3)
+    expect([locked?.event, expired?.event]).to.deep.equal(['locked', 'expired'])
+    expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 0 })
+  })
+})

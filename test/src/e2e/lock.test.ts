@@ -1,0 +1,163 @@
+/**
+ * `Lock(key, expiration, timeout, retryStrategy)`: one request that waits at the broker, first come
+ * first served, until it is granted, times out or is aborted; and no polling anywhere.
+ */
+import type { Lock } from '@holdfast/client'
+import { expect } from 'chai'
+import { isHeard, recorder, rejection, Stage } from './stage.js'
+
+describe('e2e: Lock -> session.lock', () => {
+  const stage = Stage.forEachTest()
+
+  it('takes a free lock', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 60_000, timeout: 10_000 })
+    expect(lock.held).to.equal(true)
+    expect(lock.signal.aborted).to.equal(false)
+  })
+
+  it('waits, and is pushed the grant when the holder unlocks', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const first = await ann!.lock('k')
+    const order: string[] = []
+    const waiting = ben!.lock('k').then((lock) => {
+      order.push('granted')
+      return lock
+    })
+    await isHeard(ben!)
+    order.push('unlock')
+    await first.unlock()
+    const second = await waiting
+    expect(order).to.deep.equal(['unlock', 'granted'])
+    expect(second.fence).to.be.above(first.fence)
+    expect(first.held).to.equal(false)
+  })
+
+  it('serves first come, first served, over all sessions', async () => {
+    const { sessions } = await stage.meeting('holder', 'a', 'b', 'c')
+    const [holder, ...others] = sessions
+    const first = await holder!.lock('k')
+    const served: string[] = []
+    const waits: Promise<Lock>[] = []
+    // Each of them three times, round and round.
+    for (let round = 0; round < 3; round++) {
+      for (const session of others) {
+        waits.push(session.lock('k'))
+        await isHeard(session)
+      }
+    }
+    const done = waits.map(async (wait, i) => {
+      const lock = await wait
+      served.push(`${others[i % 3]!.name}${i}`)
+      await lock.unlock()
+    })
+    await first.unlock()
+    await Promise.all(done)
+    expect(served).to.deep.equal(['a0', 'b1', 'c2', 'a3', 'b4', 'c5', 'a6', 'b7', 'c8'])
+  })
+
+  it('sends one message for a wait, however long it is: nobody polls', async () => {
+    const { broker, url } = await stage.broker()
+    const holder = await stage.session(url)
+    const { frames, WebSocket } = recorder()
+    const waiter = await stage.session(url, { WebSocket })
+    const first = await holder.lock('k')
+    const waiting = waiter.lock('k')
+    // The holder takes and gives a hundred other locks, which is a hundred chances to ask again.
+    for (let i = 0; i < 100; i++) await (await holder.lock(`other ${i}`)).unlock()
+    expect(broker.query({ key: 'k' }).waitingCount).to.equal(1)
+    await first.unlock()
+    await waiting
+    const [hello, ...rest] = frames.items
+    expect(hello).to.include('"hello"')
+    expect(rest).to.have.length(1)
+    expect(rest[0]).to.include('"lock"')
+  })
+
+  it('is LOCK_TIMEOUT when the time is over, once, and never a grant after it', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const first = await ann!.lock('k')
+    await rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
+    await isHeard(ben!)
+    expect(broker.query().waitingCount).to.equal(0)
+    await first.unlock()
+    await isHeard(ben!)
+    expect(broker.query().heldCount).to.equal(0)
+    expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
+  })
+
+  it('with a timeout of 0 is tryLock', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    await ann!.lock('k', { timeout: 0 })
+    const { holders } = await rejection(ben!.lock('k', { timeout: 0 }), 'LOCK_HELD')
+    expect(holders).to.have.length(1)
+  })
+
+  it('times out in the middle of the queue and lets the others move up', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben', 'cleo')
+    const [ann, ben, cleo] = sessions
+    const first = await ann!.lock('k')
+    const timesOut = rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
+    await isHeard(ben!)
+    const waits = cleo!.lock('k')
+    await timesOut
+    await first.unlock()
+    expect((await waits).held).to.equal(true)
+  })
+
+  it('is ABORTED by its signal at once, with the reason, and leaves the queue', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const first = await ann!.lock('k')
+    const controller = new AbortController()
+    const waiting = rejection(ben!.lock('k', { signal: controller.signal }), 'ABORTED')
+    await isHeard(ben!)
+    expect(broker.query().waitingCount).to.equal(1)
+    const reason = new Error('the user went away')
+    controller.abort(reason)
+    expect((await waiting).cause).to.equal(reason)
+    await isHeard(ben!)
+    expect(broker.query().waitingCount).to.equal(0)
+    await first.unlock()
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('is ABORTED before it asks anybody by a signal that is aborted already', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const asked = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
+    expect((await rejection(asked, 'ABORTED')).cause).to.equal('no')
+    await isHeard(sessions[0]!)
+    expect(broker.stats().totalLocks).to.equal(0)
+  })
+
+  it('unlocks a grant that crosses the abort, so that nobody holds it unknowingly', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    for (let i = 0; i < 20; i++) {
+      const first = await ann!.lock('k')
+      const controller = new AbortController()
+      const waiting = ben!.lock('k', { signal: controller.signal })
+      await isHeard(ben!)
+      // The grant and the cancel set out in the same turn.
+      void first.unlock()
+      controller.abort()
+      await rejection(waiting, 'ABORTED')
+      await isHeard(ann!)
+      await isHeard(ben!)
+      await isHeard(ben!)
+      expect(broker.query().heldCount).to.equal(0)
+    }
+  })
+
+  it('is not re-entrant: a second request of the holder waits', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const first = await sessions[0]!.lock('k')
+    const again = sessions[0]!.lock('k')
+    await isHeard(sessions[0]!)
+    await first.unlock()
+    expect((await again).fence).to.be.above(first.fence)
+  })
+})

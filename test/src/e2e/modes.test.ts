@@ -1,0 +1,137 @@
+/** Exclusive and shared locks, and stealing: how they shape the queue, and who is told. */
+import type { Lock } from '@holdfast/client'
+import { expect } from 'chai'
+import { aborted, isHeard, next, Stage } from './stage.js'
+
+describe('e2e: shared and exclusive', () => {
+  const stage = Stage.forEachTest()
+
+  it('readers hold together, a writer waits for the last of them', async () => {
+    const { sessions, broker } = await stage.meeting('a', 'b', 'writer')
+    const [a, b, writer] = sessions
+    const first = await a!.lock('k', { mode: 'shared' })
+    const second = await b!.lock('k', { mode: 'shared' })
+    expect(broker.query().heldCount).to.equal(2)
+    const order: string[] = []
+    const writing = writer!.lock('k').then(() => order.push('writer'))
+    await isHeard(writer!)
+    await first.unlock()
+    await isHeard(writer!)
+    order.push('last reader')
+    await second.unlock()
+    await writing
+    expect(order).to.deep.equal(['last reader', 'writer'])
+  })
+
+  it('a reader does not pass a writer who waits, so that no writer starves', async () => {
+    const { sessions } = await stage.meeting('a', 'writer', 'b', 'c')
+    const [a, writer, b, c] = sessions
+    const reading = await a!.lock('k', { mode: 'shared' })
+    const order: string[] = []
+    const ask = async (name: string, asked: Promise<Lock>) => {
+      const lock = await asked
+      order.push(name)
+      return lock
+    }
+    const writing = ask('writer', writer!.lock('k'))
+    await isHeard(writer!)
+    const readers = [b!, c!].map((session) => ask('reader', session.lock('k', { mode: 'shared' })))
+    await Promise.all([isHeard(b!), isHeard(c!)])
+    await reading.unlock()
+    await (await writing).unlock()
+    await Promise.all(readers)
+    expect(order).to.deep.equal(['writer', 'reader', 'reader'])
+  })
+})
+
+describe('e2e: steal', () => {
+  const stage = Stage.forEachTest()
+
+  it('takes the lock at once with a higher fence, and tells the victim why', async () => {
+    const { sessions } = await stage.meeting('ann', 'thief')
+    const [ann, thief] = sessions
+    const lost = next(ann!, 'lost')
+    const victim = await ann!.lock('k')
+    const stolen = await thief!.lock('k', { steal: true })
+    expect(stolen.fence).to.be.above(victim.fence)
+    expect(await aborted(victim.signal)).to.include({ code: 'LOCK_LOST' })
+    expect(await lost).to.deep.equal({ key: 'k', fence: victim.fence, reason: 'stolen' })
+    expect([victim.held, stolen.held]).to.deep.equal([false, true])
+  })
+
+  it('goes before the queue, and leaves the queue as it is', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben', 'cleo', 'thief')
+    const [ann, ben, cleo, thief] = sessions
+    await ann!.lock('k')
+    const order: string[] = []
+    const waits = [ben!, cleo!].map(async (session) => {
+      const lock = await session.lock('k')
+      order.push(session.name!)
+      await lock.unlock()
+    })
+    await Promise.all([isHeard(ben!), isHeard(cleo!)])
+    const stolen = await thief!.lock('k', { steal: true })
+    order.push('thief')
+    await stolen.unlock()
+    await Promise.all(waits)
+    expect(order).to.deep.equal(['thief', 'ben', 'cleo'])
+  })
+
+  it('takes it from all who share it', async () => {
+    const { sessions } = await stage.meeting('a', 'b', 'thief')
+    const [a, b, thief] = sessions
+    const shared = await Promise.all([a!, b!].map((each) => each.lock('k', { mode: 'shared' })))
+    await thief!.lock('k', { steal: true })
+    for (const { signal } of shared) expect(await aborted(signal)).to.include({ code: 'LOCK_LOST' })
+  })
+
+  it('of a free key is a lock like any other', async () => {
+    const { sessions } = await stage.meeting('thief')
+    expect((await sessions[0]!.lock('k', { steal: true })).held).to.equal(true)
+  })
+})
+
+describe('e2e: query', () => {
+  const stage = Stage.forEachTest()
+
+  it('shows who holds and who waits, at any time, by key and by prefix', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const held = await ann!.lock('orders:1', { metadata: [1, null] })
+    await ann!.lock('invoices:1')
+    const waiting = ben!.lock('orders:1', { mode: 'shared' })
+    await isHeard(ben!)
+    const orders = await ann!.query({ prefix: 'orders:' })
+    expect(orders.heldCount).to.equal(1)
+    expect(orders.held[0]).to.deep.include({
+      key: 'orders:1',
+      mode: 'exclusive',
+      session: ann!.id,
+      name: 'ann',
+      fence: held.fence,
+      metadata: [1, null],
+    })
+    expect(orders.waiting).to.have.length(1)
+    expect(orders.waiting[0]).to.include({ key: 'orders:1', mode: 'shared', name: 'ben' })
+    expect(await ann!.query({ key: 'nobody' })).to.deep.equal({
+      held: [],
+      waiting: [],
+      heldCount: 0,
+      waitingCount: 0,
+    })
+    await held.unlock()
+    await waiting
+    const all = await ben!.query()
+    expect(all.held.map(({ key }) => key).sort()).to.deep.equal(['invoices:1', 'orders:1'])
+  })
+
+  it('shows a thousand of many, and says how many there are', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const [ann] = sessions
+    await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))
+    const all = await ann!.query()
+    expect(all.held).to.have.length(1_000)
+    expect(all.heldCount).to.equal(1_500)
+    expect((await ann!.query({ limit: 3 })).held).to.have.length(3)
+  })
+})

@@ -1,0 +1,53 @@
+/**
+ * A unique value per lock, so that nobody unlocks another's: here it is the session together with the
+ * fence, and a wrong or old one changes nothing.
+ */
+import { expect } from 'chai'
+import { RawClient } from './raw.js'
+import { isHeard, next, rejection, Stage } from './stage.js'
+
+describe('e2e: unique value -> session and fence', () => {
+  const stage = Stage.forEachTest()
+
+  it('a fence of another session is LOCK_NOT_HELD and changes nothing', async () => {
+    const { sessions, broker, url } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
+    const thief = await RawClient.greeted(url)
+    stage.onClear(() => thief.vanish())
+    thief.say({ type: 'unlock', id: 1, fence: lock.fence })
+    expect(await thief.hear('failed')).to.include({ id: 1, code: 'LOCK_NOT_HELD' })
+    thief.say({ type: 'refresh', id: 2, fence: lock.fence, ttl: 1 })
+    expect(await thief.hear('failed')).to.include({ id: 2, code: 'LOCK_NOT_HELD' })
+    expect(broker.query().held).to.have.length(1)
+    await lock.refresh()
+    expect(lock.held).to.equal(true)
+  })
+
+  it('an old fence of the same session is LOCK_NOT_HELD and does not touch the new lock', async () => {
+    const { broker, url } = await stage.meeting()
+    const client = await RawClient.greeted(url)
+    stage.onClear(() => client.vanish())
+    client.say({ type: 'lock', id: 1, key: 'k' })
+    const { fence: old } = await client.hear('granted')
+    client.say({ type: 'unlock', id: 2, fence: old }, { type: 'lock', id: 3, key: 'k' })
+    const { fence } = await client.hear('granted')
+    expect(fence).to.be.above(old)
+    client.say({ type: 'unlock', id: 4, fence: old })
+    expect(await client.hear('failed')).to.include({ id: 4, code: 'LOCK_NOT_HELD' })
+    expect(broker.query().held[0]).to.include({ fence })
+  })
+
+  it('an unlock after a loss is LOCK_NOT_HELD, and leaves the next holder alone', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const lost = next(ann!, 'lost')
+    const first = await ann!.lock('k', { ttl: 50 })
+    expect(await lost).to.deep.equal({ key: 'k', fence: first.fence, reason: 'expired' })
+    const second = await ben!.lock('k')
+    expect((await rejection(first.unlock(), 'LOCK_NOT_HELD')).cause).to.include({
+      code: 'LOCK_LOST',
+    })
+    await isHeard(ann!)
+    expect(broker.query().held[0]).to.include({ fence: second.fence })
+  })
+})

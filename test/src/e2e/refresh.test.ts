@@ -1,0 +1,131 @@
+/**
+ * `Refresh` and `AutoRefresh`: does it still exist, is it still mine? Then its ttl runs anew, and is
+ * counted; by itself until the unlock, or until the first refresh that fails.
+ */
+import { expect } from 'chai'
+import { aborted, isHeard, next, recorder, rejection, Stage } from './stage.js'
+
+describe('e2e: Refresh -> lock.refresh', () => {
+  const stage = Stage.forEachTest()
+
+  it('starts the ttl anew, and is counted', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
+    await lock.refresh()
+    await lock.refresh(30_000)
+    expect(broker.stats().refreshCount).to.equal(2)
+    expect(lock.held).to.equal(true)
+  })
+
+  it('takes a new ttl, which then counts', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
+    const lost = next(sessions[0]!, 'lost')
+    await lock.refresh(20)
+    expect((await lost).reason).to.equal('expired')
+    expect(lock.held).to.equal(false)
+  })
+
+  it('gives a ttl to a lock that had none', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    const lost = next(sessions[0]!, 'lost')
+    await lock.refresh()
+    await lock.refresh(20)
+    expect((await lost).reason).to.equal('expired')
+  })
+
+  it('is LOCK_NOT_HELD when the lock is gone: expired, stolen, unlocked', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const expired = await ann!.lock('expired', { ttl: 20 })
+    await next(ann!, 'lost')
+    await rejection(expired.refresh(), 'LOCK_NOT_HELD')
+    const stolen = await ann!.lock('stolen')
+    const lost = next(ann!, 'lost')
+    await ben!.lock('stolen', { steal: true })
+    await lost
+    await rejection(stolen.refresh(), 'LOCK_NOT_HELD')
+    const unlocked = await ann!.lock('unlocked')
+    await unlocked.unlock()
+    await rejection(unlocked.refresh(), 'LOCK_NOT_HELD')
+  })
+
+  it('can be given up by a signal', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
+    await rejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
+    expect(lock.held).to.equal(true)
+  })
+})
+
+describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
+  const stage = Stage.forEachTest()
+
+  it('outlives the ttl many times over, and resolves at unlock', async () => {
+    const { broker, url } = await stage.broker()
+    const { frames, WebSocket } = recorder()
+    const ann = await stage.session(url, { WebSocket })
+    const ben = await stage.session(url)
+    const lock = await ann.lock('k', { ttl: 1_500 })
+    const refreshing = lock.autoRefresh({ interval: 40, timeout: 1_000 })
+    const waiting = ben.lock('k')
+    // Together they take longer than the ttl.
+    await frames.until((sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 40)
+    expect(lock.held).to.equal(true)
+    await lock.unlock()
+    await refreshing
+    const { refreshCount } = broker.stats()
+    expect(refreshCount).to.be.at.least(40)
+    await waiting
+    await isHeard(ann)
+    expect(broker.stats()).to.include({ refreshCount, expiredLocks: 0, unlockCount: 1 })
+  })
+
+  it('rejects at the first refresh that fails', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const lock = await ann!.lock('k', { ttl: 60_000 })
+    const refreshing = lock.autoRefresh({ interval: 1, timeout: 1_000 })
+    const outcome = refreshing.then(
+      () => 'resolved',
+      (error) => error.code,
+    )
+    await ben!.lock('k', { steal: true })
+    expect(await outcome).to.be.oneOf(['LOCK_LOST', 'LOCK_NOT_HELD'])
+    expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
+  })
+
+  it('verifies a lock without a ttl', async () => {
+    const { broker, url } = await stage.broker()
+    const { frames, WebSocket } = recorder()
+    const session = await stage.session(url, { WebSocket })
+    const lock = await session.lock('k')
+    const refreshing = lock.autoRefresh({ interval: 1, timeout: 60_000 })
+    await frames.until((sent) => sent.filter((frame) => frame.includes('"refresh"')).length >= 3)
+    await lock.unlock()
+    await refreshing
+    expect(broker.stats().refreshCount).to.be.at.least(3)
+  })
+
+  it('is INVALID_INTERVAL when interval and timeout together reach the ttl', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k', { ttl: 1_000 })
+    await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
+    await rejection(lock.autoRefresh({ interval: 0, timeout: 500 }), 'INVALID_INTERVAL')
+    await rejection(lock.autoRefresh({ interval: 500, timeout: 0 }), 'INVALID_TIMEOUT')
+    const refreshing = lock.autoRefresh({ interval: 500, timeout: 499 })
+    await lock.unlock()
+    await refreshing
+  })
+
+  it('is over at once on a lock that was unlocked, and LOCK_NOT_HELD on one that was lost', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const unlocked = await sessions[0]!.lock('a')
+    await unlocked.unlock()
+    await unlocked.autoRefresh({ interval: 1, timeout: 1 })
+    const lost = await sessions[0]!.lock('b', { ttl: 50 })
+    await next(sessions[0]!, 'lost')
+    await rejection(lost.autoRefresh({ interval: 1, timeout: 1 }), 'LOCK_NOT_HELD')
+  })
+})

@@ -1,0 +1,107 @@
+/**
+ * `SingleflightLock`: callers who come while a request is unsettled share it and its lock, counted,
+ * so that the last unlock frees it; whoever comes after the grant asks anew.
+ */
+import { expect } from 'chai'
+import { isHeard, rejection, Stage } from './stage.js'
+
+describe('e2e: SingleflightLock -> session.singleflightLock', () => {
+  const stage = Stage.forEachTest()
+
+  it('makes one request of many concurrent callers, and one lock', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const blocking = await ben!.lock('report')
+    const calls = Array.from({ length: 10 }, () => ann!.singleflightLock('report'))
+    await isHeard(ann!)
+    expect(broker.query().waitingCount).to.equal(1)
+    await blocking.unlock()
+    const locks = await Promise.all(calls)
+    expect(new Set(locks.map(({ fence }) => fence)).size).to.equal(1)
+    expect(new Set(locks).size, 'each has a handle of its own').to.equal(10)
+    expect(broker.stats().totalLocks).to.equal(2)
+  })
+
+  it('frees the lock at the last unlock, and not under the others’ feet', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const [ann] = sessions
+    const calls = [1, 2, 3].map(() => ann!.singleflightLock('report'))
+    const [first, second, third] = await Promise.all(calls)
+    await first!.unlock()
+    await first!.unlock()
+    await second!.unlock()
+    expect([first!.held, second!.held, third!.held]).to.deep.equal([false, false, true])
+    expect(broker.query().heldCount).to.equal(1)
+    await third!.unlock()
+    expect(broker.query().heldCount).to.equal(0)
+    expect(broker.stats().unlockCount).to.equal(1)
+  })
+
+  it('makes a new request for a caller who comes after the grant: nobody else starves', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const first = await ann!.singleflightLock('report')
+    const order: string[] = []
+    const bens = ben!.lock('report').then((lock) => {
+      order.push('ben')
+      return lock.unlock()
+    })
+    await isHeard(ben!)
+    const late = ann!.singleflightLock('report').then((lock) => {
+      order.push('ann again')
+      return lock.unlock()
+    })
+    await isHeard(ann!)
+    await first.unlock()
+    await Promise.all([bens, late])
+    expect(order).to.deep.equal(['ben', 'ann again'])
+  })
+
+  it('does not share between different modes or ttls', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const blocking = await ben!.lock('report')
+    const calls = [
+      ann!.singleflightLock('report'),
+      ann!.singleflightLock('report', { ttl: 60_000 }),
+      ann!.singleflightLock('report', { ttl: 30_000 }),
+      ann!.singleflightLock('report', { mode: 'shared' }),
+      ann!.singleflightLock('report', { mode: 'shared' }),
+    ]
+    await isHeard(ann!)
+    expect(broker.query().waitingCount).to.equal(4)
+    await blocking.unlock()
+    for (const call of calls) await (await call).unlock()
+  })
+
+  it('lets each caller give up by his own timeout and signal, without the others', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const blocking = await ben!.lock('report')
+    const controller = new AbortController()
+    const patient = ann!.singleflightLock('report')
+    const hasty = ann!.singleflightLock('report', { timeout: 10 })
+    const fickle = ann!.singleflightLock('report', { signal: controller.signal })
+    await rejection(hasty, 'LOCK_TIMEOUT')
+    controller.abort('changed my mind')
+    expect((await rejection(fickle, 'ABORTED')).cause).to.equal('changed my mind')
+    expect(broker.query().waitingCount).to.equal(1)
+    await blocking.unlock()
+    expect((await patient).held).to.equal(true)
+  })
+
+  it('cancels the request when its last caller leaves', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    await ben!.lock('report')
+    const controllers = [new AbortController(), new AbortController()]
+    const calls = controllers.map(({ signal }) =>
+      rejection(ann!.singleflightLock('report', { signal }), 'ABORTED'),
+    )
+    await isHeard(ann!)
+    for (const controller of controllers) controller.abort()
+    await Promise.all(calls)
+    await isHeard(ann!)
+    expect(broker.query().waitingCount).to.equal(0)
+  })
+})

@@ -1,0 +1,157 @@
+/**
+ * What an end-to-end test needs: real brokers and real sessions, closed after each test, and ways to
+ * wait for what happens instead of for time to pass.
+ */
+import {
+  type ConnectOptions,
+  connect,
+  type Session,
+  type SessionEvents,
+  type WatchEvent,
+  type WebSocketConstructor,
+} from '@holdfast/client'
+import {
+  type BrokerOptions,
+  createBroker,
+  type HoldfastBroker,
+  HoldfastError,
+} from '@holdfast/server'
+import { expect } from 'chai'
+import { WebSocket } from 'ws'
+
+/** A broker that listens. */
+export interface Running {
+  readonly broker: HoldfastBroker
+  readonly url: string
+  readonly port: number
+}
+
+export class Stage {
+  readonly #closing: (() => unknown)[] = []
+
+  /** A stage for each test of the suite it is called in, cleared after each. */
+  static forEachTest(): Stage {
+    const stage = new Stage()
+    afterEach(() => stage.clear())
+    return stage
+  }
+
+  /** Something to be closed after the test; the last comes first. */
+  onClear(close: () => unknown): void {
+    this.#closing.push(close)
+  }
+
+  async clear(): Promise<void> {
+    for (let close = this.#closing.pop(); close; close = this.#closing.pop()) await close()
+  }
+
+  async broker(options: BrokerOptions = {}, port = 0): Promise<Running> {
+    const broker = createBroker(options)
+    this.onClear(() => broker.close())
+    const { url, port: listening } = await broker.listen({ port })
+    return { broker, url, port: listening }
+  }
+
+  async session(url: string | readonly string[], options?: ConnectOptions): Promise<Session> {
+    const session = await connect(url, options)
+    this.onClear(() => session.close())
+    return session
+  }
+
+  /** A broker, and sessions with it of these names. */
+  async meeting(...names: readonly string[]): Promise<Meeting> {
+    const running = await this.broker()
+    const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))
+    return { ...running, sessions }
+  }
+}
+
+export interface Meeting extends Running {
+  readonly sessions: readonly Session[]
+}
+
+/** Resolves when everything that this session asked before has been handled by the broker. */
+export async function isHeard(session: Session): Promise<void> {
+  await session.stats()
+}
+
+/** The next event of this name. */
+export function next<E extends keyof SessionEvents>(
+  session: Session,
+  event: E,
+): Promise<Parameters<SessionEvents[E]>[0]> {
+  return new Promise((resolve) => {
+    session.once(event, ((payload: unknown) => resolve(payload as never)) as never)
+  })
+}
+
+/** Resolves when the signal aborts, with its reason. */
+export function aborted(signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(signal.reason)
+    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true })
+  })
+}
+
+/** The error of this code that the promise rejects with; fails if it does anything else. */
+export async function rejection(
+  promise: Promise<unknown>,
+  code: HoldfastError['code'],
+): Promise<HoldfastError> {
+  let value: unknown
+  try {
+    value = await promise
+  } catch (error) {
+    expect(error).to.be.instanceOf(HoldfastError).that.includes({ code })
+    return error as HoldfastError
+  }
+  throw new Error(`it should have been ${code}, and was ${String(value)}`)
+}
+
+/** Collects what is called with, and lets one wait until there is enough of it. */
+export class Collector<T> {
+  readonly items: T[] = []
+  #wake: () => void = () => {}
+
+  readonly add = (item: T): void => {
+    this.items.push(item)
+    this.#wake()
+  }
+
+  /** Resolves with all items once this is true of them. */
+  async until(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
+    while (!enough(this.items)) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    return this.items
+  }
+
+  async count(n: number): Promise<readonly T[]> {
+    return this.until((items) => items.length >= n)
+  }
+}
+
+/** Everything that a session's watch tells; resolves with the state it begins with heard. */
+export async function watching(session: Session, key: string): Promise<Collector<WatchEvent>> {
+  const events = new Collector<WatchEvent>()
+  session.watch(key, events.add)
+  await events.count(1)
+  return events
+}
+
+/** A `WebSocket` class that notes every frame it is given to send. */
+export function recorder(): {
+  readonly frames: Collector<string>
+  readonly WebSocket: WebSocketConstructor
+} {
+  const frames = new Collector<string>()
+  class Recorder extends WebSocket {
+    override send(data: string): void {
+      frames.add(data)
+      super.send(data)
+    }
+  }
+  return { frames, WebSocket: Recorder as unknown as WebSocketConstructor }
+}

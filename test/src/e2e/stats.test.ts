@@ -1,0 +1,60 @@
+/** `LockStats` and `GetStats`: the counters of the whole broker, the same from both sides. */
+import { expect } from 'chai'
+import { aborted, isHeard, rejection, Stage } from './stage.js'
+
+describe('e2e: GetStats -> session.stats and broker.stats', () => {
+  const stage = Stage.forEachTest()
+
+  it('begin at nothing', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const nothing = {
+      totalLocks: 0,
+      activeLocks: 0,
+      failedLocks: 0,
+      expiredLocks: 0,
+      refreshCount: 0,
+      unlockCount: 0,
+      successRate: 0,
+    }
+    expect(await sessions[0]!.stats()).to.deep.equal(nothing)
+    expect(broker.stats()).to.deep.equal(nothing)
+  })
+
+  it('count what every session did, and tell each of them the same', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben', 'cleo')
+    const [ann, ben, cleo] = sessions
+    const kept = await ann!.lock('kept')
+    await kept.refresh()
+    await kept.refresh()
+    await (await ben!.lock('given back')).unlock()
+    const expiring = await ben!.lock('expired', { ttl: 20 })
+    await rejection(cleo!.tryLock('kept'), 'LOCK_HELD')
+    await rejection(cleo!.lock('kept', { timeout: 1 }), 'LOCK_TIMEOUT')
+    await aborted(expiring.signal)
+    // The same key again: it is free when the broker has let it expire.
+    await ben!.lock('expired')
+    const expected = {
+      totalLocks: 6,
+      activeLocks: 2,
+      failedLocks: 2,
+      expiredLocks: 1,
+      refreshCount: 2,
+      unlockCount: 1,
+      successRate: 4 / 6,
+    }
+    for (const session of sessions) expect(await session.stats()).to.deep.equal(expected)
+    expect(broker.stats()).to.deep.equal(expected)
+  })
+
+  it('count a request that ended with its session as failed, and no refused input', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    await ann!.lock('k')
+    const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')
+    await isHeard(ben!)
+    await rejection(ben!.lock(''), 'INVALID_KEY')
+    await ben!.close()
+    await waiting
+    expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1 })
+  })
+})

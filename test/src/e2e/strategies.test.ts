@@ -1,0 +1,121 @@
+/**
+ * The retry strategies, fixed, exponential and linear, each with a maximum: the original's sequences,
+ * which here drive the only thing that is left to retry, reconnecting.
+ */
+import {
+  exponentialBackoff,
+  fixedInterval,
+  linearBackoff,
+  type RetryStrategy,
+} from '@holdfast/client'
+import { expect } from 'chai'
+import { TcpProxy } from '../faults/proxy.js'
+import { next, rejection, Stage } from './stage.js'
+
+/** A strategy that writes down each delay that is asked of it, and makes them short. */
+function recorded(strategy: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
+  const delays: number[] = []
+  return {
+    delays,
+    strategy: {
+      *[Symbol.iterator]() {
+        for (const delay of strategy) {
+          delays.push(delay)
+          yield Math.min(delay, 1)
+        }
+      },
+    },
+  }
+}
+
+describe('e2e: retry strategies -> reconnecting', () => {
+  const stage = Stage.forEachTest()
+
+  it('have the sequences of the original, each with its maximum', () => {
+    const fixed = fixedInterval({ interval: 50, maxRetries: 3 })
+    expect([...fixed]).to.deep.equal([50, 50, 50])
+    const exponential = exponentialBackoff({ initial: 50, multiplier: 3, maxRetries: 4 })
+    expect([...exponential]).to.deep.equal([50, 150, 450, 1_350])
+    const linear = linearBackoff({ initial: 50, increment: 20, maxRetries: 4 })
+    expect([...linear]).to.deep.equal([50, 70, 90, 110])
+  })
+
+  it('may be capped, and start anew each time', () => {
+    const capped = exponentialBackoff({ initial: 100, multiplier: 2, max: 300, maxRetries: 4 })
+    expect([...capped]).to.deep.equal([100, 200, 300, 300])
+    expect([...capped]).to.deep.equal([100, 200, 300, 300])
+  })
+
+  it('may be spread by jitter, each delay a random part of what it would be', () => {
+    const strategy = fixedInterval({ interval: 1_000, maxRetries: 200, jitter: 'full' })
+    const delays = [...strategy]
+    for (const delay of delays) expect(delay).to.be.within(0, 1_000)
+    expect(new Set(delays).size).to.be.above(100)
+  })
+
+  const strategies: [string, RetryStrategy, number[]][] = [
+    ['fixedInterval', fixedInterval({ interval: 200 }), [200, 200, 200]],
+    ['exponentialBackoff', exponentialBackoff({ initial: 100, multiplier: 2 }), [100, 200, 400]],
+    ['linearBackoff', linearBackoff({ initial: 100, increment: 50 }), [100, 150, 200]],
+  ]
+  for (const [name, strategy, expected] of strategies) {
+    it(`${name} says how long to wait before each try to come back`, async () => {
+      const { port } = await stage.broker()
+      const proxy = await TcpProxy.to(port)
+      stage.onClear(() => proxy.close())
+      const { delays, strategy: reconnect } = recorded(strategy)
+      const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
+      expect(delays).to.deep.equal([])
+      const resumed = next(session, 'resumed')
+      proxy.shut(true)
+      proxy.cut()
+      await proxy.nextConnection()
+      await proxy.nextConnection()
+      proxy.shut(false)
+      await resumed
+      expect(delays).to.deep.equal(expected)
+    })
+  }
+
+  it('start anew with the next outage', async () => {
+    const { port } = await stage.broker()
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const { delays, strategy } = recorded(linearBackoff({ initial: 100, increment: 50 }))
+    const session = await stage.session(proxy.url, { grace: 'lease', reconnect: strategy })
+    for (let outage = 0; outage < 3; outage++) {
+      const resumed = next(session, 'resumed')
+      proxy.cut()
+      await resumed
+    }
+    expect(delays).to.deep.equal([100, 100, 100])
+  })
+
+  it('end the session when their maximum is reached', async () => {
+    const { port } = await stage.broker()
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const reconnect = fixedInterval({ interval: 1, maxRetries: 3 })
+    const session = await stage.session(proxy.url, { reconnect })
+    const waiting = rejection(session.lock('k'), 'UNAVAILABLE')
+    const closed = next(session, 'closed')
+    const before = proxy.count
+    proxy.shut(true)
+    proxy.cut()
+    expect(await closed).to.include({ code: 'UNAVAILABLE' })
+    expect(proxy.count - before).to.equal(3)
+    await waiting
+    await rejection(session.lock('k'), 'SESSION_CLOSED')
+  })
+
+  it('false means: never come back', async () => {
+    const { port } = await stage.broker()
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const session = await stage.session(proxy.url, { reconnect: false })
+    const closed = next(session, 'closed')
+    proxy.cut()
+    expect(await closed).to.include({ code: 'UNAVAILABLE' })
+    expect(proxy.count).to.equal(1)
+  })
+})

@@ -1,0 +1,62 @@
+/** `TryLock(key, expiration)`: the lock at once, or an error at once that names who has it. */
+import { expect } from 'chai'
+import { rejection, Stage } from './stage.js'
+
+describe('e2e: TryLock -> session.tryLock', () => {
+  const stage = Stage.forEachTest()
+
+  it('takes a free lock', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const lock = await sessions[0]!.tryLock('orders:42', { ttl: 60_000 })
+    expect(lock).to.include({ key: 'orders:42', mode: 'exclusive', held: true })
+    expect(lock.fence).to.be.a('number').that.is.above(0)
+    expect(broker.query().held).to.have.length(1)
+  })
+
+  it('is LOCK_HELD at once if it is taken, and names the holder', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const lock = await ann!.tryLock('orders:42', { ttl: 60_000, metadata: { job: 7 } })
+    const { holders, message } = await rejection(ben!.tryLock('orders:42'), 'LOCK_HELD')
+    const [holder] = holders ?? []
+    expect(holders).to.have.length(1)
+    expect(holder).to.deep.include({
+      session: ann!.id,
+      name: 'ann',
+      metadata: { job: 7 },
+      fence: lock.fence,
+    })
+    expect(holder?.since).to.equal(broker.query().held[0]?.since)
+    expect(message).to.be.a('string').that.is.not.empty
+    expect(broker.query().waitingCount, 'it does not wait').to.equal(0)
+  })
+
+  it('names all holders of a shared lock', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben', 'cleo')
+    const [ann, ben, cleo] = sessions
+    await ann!.tryLock('k', { mode: 'shared' })
+    await ben!.tryLock('k', { mode: 'shared' })
+    const { holders } = await rejection(cleo!.tryLock('k'), 'LOCK_HELD')
+    expect(holders?.map(({ name }) => name)).to.deep.equal(['ann', 'ben'])
+  })
+
+  it('does not pass those who wait, although the lock could be shared', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben', 'cleo')
+    const [ann, ben, cleo] = sessions
+    await ann!.tryLock('k', { mode: 'shared' })
+    const waiting = ben!.lock('k')
+    await ben!.stats()
+    await rejection(cleo!.tryLock('k', { mode: 'shared' }), 'LOCK_HELD')
+    await ann!.close()
+    expect((await waiting).held).to.equal(true)
+  })
+
+  it('takes it again once it was unlocked', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const first = await ann!.tryLock('k')
+    await first.unlock()
+    const second = await ben!.tryLock('k')
+    expect(second.fence).to.be.above(first.fence)
+  })
+})

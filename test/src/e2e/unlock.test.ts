@@ -1,0 +1,178 @@
+/**
+ * `Unlock` with its ownership check and its channel: here `unlock`, `await using`, `withLock`, and a
+ * watch for those who only want to know.
+ */
+import type { WatchEvent } from '@holdfast/client'
+import { expect } from 'chai'
+import { Collector, isHeard, next, rejection, Stage, watching } from './stage.js'
+
+describe('e2e: Unlock -> lock.unlock', () => {
+  const stage = Stage.forEachTest()
+
+  it('releases, and resolves when the broker has confirmed', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    const unlocking = lock.unlock()
+    expect(lock.held, 'from the call on').to.equal(false)
+    await unlocking
+    expect(broker.query().heldCount).to.equal(0)
+    expect(lock.signal.aborted, 'an unlock is no loss').to.equal(false)
+    expect(lock.lost).to.equal(undefined)
+  })
+
+  it('is idempotent for its holder, and is counted once', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const lock = await ann!.lock('k')
+    await Promise.all([lock.unlock(), lock.unlock()])
+    await ben!.lock('k')
+    await lock.unlock()
+    expect(broker.stats()).to.include({ unlockCount: 1, activeLocks: 1 })
+  })
+})
+
+describe('e2e: Unlock -> await using', () => {
+  const stage = Stage.forEachTest()
+
+  it('releases at the end of the block, however it is left', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const [ann] = sessions
+    {
+      await using lock = await ann!.lock('k')
+      expect(lock.held).to.equal(true)
+      expect(broker.query().heldCount).to.equal(1)
+    }
+    expect(broker.query().heldCount).to.equal(0)
+    const failing = async () => {
+      await using _lock = await ann!.tryLock('k')
+      throw new Error('of the caller')
+    }
+    const error = await failing().catch((thrown: Error) => thrown)
+    expect(error).to.include({ message: 'of the caller' })
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('does not throw for a lock that was lost, nor for one that was unlocked', async () => {
+    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    {
+      await using lock = await ann!.lock('a', { ttl: 20 })
+      await next(ann!, 'lost')
+      expect(lock.held).to.equal(false)
+    }
+    {
+      await using lock = await ann!.lock('b')
+      await lock.unlock()
+    }
+    for (const key of ['a', 'b']) await (await ben!.lock(key)).unlock()
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('closes a session with all that it holds', async () => {
+    const { broker, url } = await stage.broker()
+    {
+      await using session = await stage.session(url)
+      await session.lock('a')
+      await session.lock('b')
+      expect(broker.query().heldCount).to.equal(2)
+    }
+    expect(broker.query().heldCount).to.equal(0)
+  })
+})
+
+describe('e2e: Unlock -> session.withLock', () => {
+  const stage = Stage.forEachTest()
+
+  it('holds the lock for the callback, returns what it returns, and releases', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const result = await sessions[0]!.withLock(
+      'k',
+      async (lock) => {
+        expect(lock.held).to.equal(true)
+        expect(broker.query().held[0]).to.include({ fence: lock.fence })
+        return 42
+      },
+      { ttl: 60_000 },
+    )
+    expect(result).to.equal(42)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('rejects with what the callback throws, and releases', async () => {
+    const { sessions, broker } = await stage.meeting('ann')
+    const failing = sessions[0]!.withLock('k', () => {
+      throw new RangeError('of the caller')
+    })
+    expect(await failing.catch((error: Error) => error)).to.be.instanceOf(RangeError)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('is LOCK_LOST when the lock was lost meanwhile, unless the callback threw', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const [ann] = sessions
+    const lost = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
+    await rejection(lost, 'LOCK_LOST')
+    const threw = ann!.withLock(
+      'k',
+      async () => {
+        await next(ann!, 'lost')
+        throw new RangeError('of the caller')
+      },
+      { ttl: 20 },
+    )
+    expect(await threw.catch((error: Error) => error)).to.be.instanceOf(RangeError)
+  })
+
+  it('does not call back when there is no lock', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    await sessions[0]!.lock('k')
+    let called = 0
+    const held = sessions[1]!.withLock('k', () => called++, { timeout: 0 })
+    await rejection(held, 'LOCK_HELD')
+    expect(called).to.equal(0)
+  })
+})
+
+describe('e2e: unlock channel -> session.watch', () => {
+  const stage = Stage.forEachTest()
+
+  it('tells the state first, then everything that happens, to whoever holds nothing', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben', 'eve')
+    const [ann, ben, eve] = sessions
+    const first = await ann!.lock('k', { metadata: 'first' })
+    const events = await watching(eve!, 'k')
+    const second = ben!.lock('k')
+    await isHeard(ben!)
+    await first.unlock()
+    await (await second).unlock()
+    await events.count(4)
+    const told = events.items.map((event) =>
+      event.event === 'state'
+        ? `state ${event.held.map(({ name, metadata }) => `${name} ${metadata}`)} ${event.resync}`
+        : `${event.event} ${'name' in event ? event.name : ''}`,
+    )
+    expect(told).to.deep.equal([
+      'state ann first false',
+      'unlocked ann',
+      'locked ben',
+      'unlocked ben',
+    ])
+  })
+
+  it('is of a key or of a prefix, and ends when it is closed', async () => {
+    const { sessions } = await stage.meeting('ann', 'eve')
+    const [ann, eve] = sessions
+    const events = new Collector<WatchEvent>()
+    const watch = eve!.watch({ prefix: 'orders:' }, events.add)
+    await events.count(1)
+    await ann!.lock('orders:1')
+    await ann!.lock('invoices:1')
+    await ann!.lock('orders:2')
+    await isHeard(eve!)
+    watch.close()
+    await ann!.lock('orders:3')
+    await isHeard(eve!)
+    const keys = events.items.map((event) => ('key' in event ? event.key : event.event))
+    expect(keys).to.deep.equal(['state', 'orders:1', 'orders:2'])
+  })
+})
