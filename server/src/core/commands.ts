@@ -44,6 +44,14 @@ export interface SetQuiet extends Base {
   readonly quiet: boolean
 }
 
+/**
+ * A broker has taken over this table: no connection of before is there any more, and no deadline was
+ * kept. Every session is suspended for its lease, every ttl and timeout begins anew.
+ */
+export interface Restart extends Base {
+  readonly type: 'restart'
+}
+
 export interface OpenSession extends Base {
   readonly type: 'open'
   /** Names the hello that asks, for whoever waits for its outcome. */
@@ -142,6 +150,7 @@ export interface ExpireLock extends Base {
 export type Command =
   | RaiseFence
   | SetQuiet
+  | Restart
   | OpenSession
   | ResumeSession
   | SuspendSession

@@ -47,8 +47,12 @@ export type Effect =
   /** `request` if it had been queued. The grant is also the answer to `lock.id`. */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
+  /** After a restart: nobody has kept its deadline, so its ttl or its timeout begins anew. */
+  | { readonly kind: 'adopted'; readonly record: Lock | Request }
   /** The ttl runs anew. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
+  /** The client's word of what has arrived was heard, and with it all that it sent before. */
+  | { readonly kind: 'acknowledged'; readonly session: Session }
   /** `repeat` if it was given before, or belongs to a request that changed nothing. */
   | {
       readonly kind: 'answer'

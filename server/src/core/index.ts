@@ -2,4 +2,5 @@
 export type * from './commands.js'
 export type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
 export { Chain, Entry, Lock, Request, Session } from './records.js'
-export { LockTable } from './table.js'
+export { dump, restore, type SnapshotItem } from './snapshot.js'
+export { LockTable, type TableState } from './table.js'

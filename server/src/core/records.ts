@@ -33,7 +33,7 @@ export class Session {
   /** By request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
 
-  constructor(open: OpenSession) {
+  constructor(open: Omit<OpenSession, 'type' | 'attempt' | 'at'>) {
     this.id = open.session
     this.principal = open.principal
     this.name = open.name
@@ -103,7 +103,11 @@ export class Request implements Terms {
   previous: Request | undefined = undefined
   next: Request | undefined = undefined
 
-  constructor(entry: Entry, session: Session, command: RequestLock) {
+  constructor(
+    entry: Entry,
+    session: Session,
+    command: Omit<RequestLock, 'type' | 'session' | 'attach' | 'key' | 'steal'>,
+  ) {
     this.entry = entry
     this.session = session
     this.id = command.id

@@ -22,18 +22,38 @@ import { Entry, Lock, Request, Session, type Terms } from './records.js'
 /** A command that came on a connection of a session. */
 type Speech = { readonly session: string; readonly attach: number }
 
+/** What a table consists of; for one that is restored from a snapshot. */
+export interface TableState {
+  readonly sessions: Map<string, Session>
+  readonly entries: Map<string, Entry>
+  readonly fence: number
+  readonly quiet: boolean
+}
+
 const unlocked: Answer = { kind: 'unlocked' }
 /** How many holders a LOCK_HELD answer names. */
 const holdersNamed = 16
 
 export class LockTable {
-  readonly #sessions = new Map<string, Session>()
-  readonly #entries = new Map<string, Entry>()
-  #fence = 0
+  readonly #sessions: Map<string, Session>
+  readonly #entries: Map<string, Entry>
+  #fence: number
   #held = 0
   #waiting = 0
-  #quiet = false
+  #quiet: boolean
   #effects: Effect[] = []
+
+  /** @param state Where to begin; empty without it. */
+  constructor(state?: TableState) {
+    this.#sessions = state?.sessions ?? new Map()
+    this.#entries = state?.entries ?? new Map()
+    this.#fence = state?.fence ?? 0
+    this.#quiet = state?.quiet ?? false
+    for (const { holders, queue } of this.#entries.values()) {
+      this.#held += holders.length
+      this.#waiting += queue.length
+    }
+  }
 
   get sessions(): ReadonlyMap<string, Session> {
     return this.#sessions
@@ -103,6 +123,9 @@ export class LockTable {
       case 'quiet':
         this.#setQuiet(command)
         break
+      case 'restart':
+        this.#restart(command.at)
+        break
       case 'raise':
         this.#fence = Math.max(this.#fence, command.fence)
         break
@@ -146,12 +169,24 @@ export class LockTable {
       this.#end(session, 'dropped', command.at)
       return
     }
+    this.#setAside(session, command.keep, command.at)
+  }
+
+  #setAside(session: Session, keep: boolean, at: number): void {
     session.suspended = true
     // Nobody can come back for what this session waits for: others need not wait behind it.
     if (session.answers === undefined) {
-      for (const entry of this.#leaveQueues(session)) this.#serve(entry, command.at)
+      for (const entry of this.#leaveQueues(session)) this.#serve(entry, at)
     }
-    this.#effects.push({ kind: 'suspended', session, keep: command.keep })
+    this.#effects.push({ kind: 'suspended', session, keep })
+  }
+
+  #restart(at: number): void {
+    for (const session of this.#sessions.values()) this.#setAside(session, true, at)
+    for (const { holders, queue } of this.#entries.values()) {
+      for (const record of holders) this.#effects.push({ kind: 'adopted', record })
+      for (const record of queue) this.#effects.push({ kind: 'adopted', record })
+    }
   }
 
   /** Unlike other commands, this may come for a suspended session: its grace or lease is over. */
@@ -359,8 +394,10 @@ export class LockTable {
   // --------------------------------------------------------------------------------- answers
 
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
-    const answers = this.#speaker(command)?.answers
-    if (answers !== undefined) for (const id of command.ids) answers.delete(id)
+    const session = this.#speaker(command)
+    if (session === undefined) return
+    for (const id of command.ids) session.answers?.delete(id)
+    this.#effects.push({ kind: 'acknowledged', session })
   }
 
   /** Whether this id was used before; if so, it is answered as it was then. */

@@ -48,6 +48,9 @@ export class Model {
       case 'quiet':
         this.#setQuiet(command)
         break
+      case 'restart':
+        this.#restart(command.at)
+        break
       case 'open':
         this.#open(command)
         break
@@ -93,6 +96,7 @@ export class Model {
       this.#giveUp(session.id, command.request, 'aborted', 'ABORTED', command.at)
     } else if (command.type === 'ack') {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
+      this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
       this.#repeat(session, command.id)
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
@@ -147,6 +151,10 @@ export class Model {
       this.#end(session.id, 'dropped', at)
       return
     }
+    this.#setAside(session, keep, at)
+  }
+
+  #setAside(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
     if (session.grace === 0) {
       // Nobody can come back for what it waits for.
@@ -154,6 +162,17 @@ export class Model {
       for (const key of left) this.#serve(key, at)
     }
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
+  }
+
+  /** Nobody is connected any more, and whatever was to happen at a time has its whole time again. */
+  #restart(at: number): void {
+    for (const session of this.#sessions) this.#setAside(session, true, at)
+    for (const key of this.#inUse) {
+      const locks = this.#locks.filter((lock) => lock.key === key)
+      for (const lock of locks) this.#effects.push({ kind: 'adopted', record: { ...lock } })
+      const waits = this.#waits.filter((wait) => wait.key === key)
+      for (const record of waits) this.#effects.push({ kind: 'adopted', record })
+    }
   }
 
   #end(id: string, reason: string, at: number): void {

@@ -4,7 +4,14 @@
  * after it was looked at.
  */
 
-import type { Answer, Effect, LockTable, Session, StoredHolder } from '@holdfast/server/core'
+import {
+  type Answer,
+  type Effect,
+  Lock,
+  type LockTable,
+  type Session,
+  type StoredHolder,
+} from '@holdfast/server/core'
 import type { ErrorCode, LockMode } from '@holdfast/shared'
 
 export type PlainAnswer =
@@ -80,11 +87,13 @@ export type PlainEffect =
   | { readonly kind: 'refused'; readonly attempt: string }
   | { readonly kind: 'suspended'; readonly session: string; readonly keep: boolean }
   | { readonly kind: 'ended'; readonly session: string; readonly reason: string }
+  | { readonly kind: 'acknowledged'; readonly session: string }
   | { readonly kind: 'queued'; readonly request: PlainRequest }
   | { readonly kind: 'withdrawn'; readonly request: PlainRequest; readonly reason: string }
   | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
   | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
   | { readonly kind: 'refreshed'; readonly lock: PlainLock }
+  | { readonly kind: 'adopted'; readonly record: PlainLock | PlainRequest }
   | {
       readonly kind: 'answer'
       readonly session: string
@@ -146,6 +155,8 @@ export function plainEffect(effect: Effect): PlainEffect {
       return { kind: 'suspended', session: effect.session.id, keep: effect.keep }
     case 'ended':
       return { kind: 'ended', session: effect.session.id, reason: effect.reason }
+    case 'acknowledged':
+      return { kind: 'acknowledged', session: effect.session.id }
     case 'queued':
       return { kind: 'queued', request: plainRequest(effect.request) }
     case 'withdrawn':
@@ -160,6 +171,11 @@ export function plainEffect(effect: Effect): PlainEffect {
       return { kind: 'released', lock: plainLock(effect.lock), reason: effect.reason }
     case 'refreshed':
       return { kind: 'refreshed', lock: plainLock(effect.lock) }
+    case 'adopted': {
+      const { record } = effect
+      const plain = record instanceof Lock ? plainLock(record) : plainRequest(record)
+      return { kind: 'adopted', record: plain }
+    }
     case 'answer': {
       const { session, id, answer, repeat } = effect
       return { kind: 'answer', session: session.id, id, answer: plainAnswer(answer), repeat }
@@ -230,6 +246,8 @@ export function line(effect: PlainEffect): string {
       return `suspended ${effect.session}${effect.keep ? ', kept' : ''}`
     case 'ended':
       return `ended ${effect.session} ${effect.reason}`
+    case 'acknowledged':
+      return `acknowledged ${effect.session}`
     case 'queued':
       return `queued ${effect.request.session}#${effect.request.id} ${effect.request.key}`
     case 'withdrawn': {
@@ -244,6 +262,8 @@ export function line(effect: PlainEffect): string {
       const { session, key, fence } = effect.lock
       return `released ${session} ${key} f${fence} ${effect.reason}`
     }
+    case 'adopted':
+      return `adopted ${effect.record.session}#${effect.record.id} ${effect.record.key}`
     case 'refreshed':
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
     case 'answer': {

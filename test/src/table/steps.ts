@@ -24,10 +24,11 @@ const kinds = [
   'repeat',
   'raise',
   'quiet',
+  'restart',
 ] as const
 
 /** How often each kind comes, in the order of `kinds`. */
-const weights = [40, 20, 9, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1]
+const weights = [40, 20, 9, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 1]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -68,6 +69,7 @@ export class Director {
     if (kind === 'raise')
       return { type: 'raise', at: this.#at, fence: state.fence + (pick % 7) - 3 }
     if (kind === 'quiet') return { type: 'quiet', at: this.#at, quiet: pick % 3 === 0 }
+    if (kind === 'restart') return { type: 'restart', at: this.#at }
     if (kind === 'open' || session === undefined) return this.#open(seat, session)
     const before = { at: this.#at, session: id }
     const attach = session.attach - (missed && pick % 3 === 0 ? 1 : 0)

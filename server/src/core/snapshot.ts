@@ -1,0 +1,159 @@
+/**
+ * A whole table as a sequence of small plain items, and back: what a log keeps so that it need not
+ * keep every command for ever.
+ *
+ * The items come in an order that restores every order that matters: sessions as they were opened,
+ * keys as they came into use, holders and queues as they stand, answers as they were given.
+ */
+import type { LockMode } from '@holdfast/shared'
+import type { OpenSession, RequestLock } from './commands.js'
+import type { Answer } from './effects.js'
+import { Entry, Lock, Request, Session, type Terms } from './records.js'
+import { LockTable } from './table.js'
+
+/** An answer without references: of a lock, the fence is all that is told again. */
+type PlainAnswer =
+  | Exclude<Answer, { readonly lock: Lock }>
+  | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
+
+export type SnapshotItem =
+  | { readonly item: 'table'; readonly fence: number; readonly quiet: boolean }
+  | {
+      readonly item: 'session'
+      readonly open: Omit<OpenSession, 'type' | 'attempt' | 'at'>
+      readonly attach: number
+      readonly suspended: boolean
+      readonly nextSecret: string | undefined
+      readonly lastId: number
+      readonly answers: readonly (readonly [number, PlainAnswer])[]
+    }
+  | {
+      readonly item: 'lock'
+      readonly session: string
+      readonly key: string
+      readonly id: number
+      readonly mode: LockMode
+      readonly fence: number
+      readonly ttl: number | undefined
+      readonly generation: number
+      readonly metadata: string | undefined
+      readonly since: number
+    }
+  | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attach' | 'steal'>)
+
+/** Every item of the table. It must not change until the last one is taken. */
+export function* dump(table: LockTable): Generator<SnapshotItem> {
+  yield { item: 'table', fence: table.fence, quiet: table.quiet }
+  for (const session of table.sessions.values()) yield sessionItem(session)
+  for (const { key, holders, queue } of table.entries.values()) {
+    for (const { session, id, mode, fence, ttl, generation, metadata, since } of holders) {
+      const item = { item: 'lock', session: session.id, key, id, mode, fence } as const
+      yield { ...item, ttl, generation, metadata, since }
+    }
+    for (const { session, id, mode, ttl, timeout, metadata, since } of queue) {
+      const item = { item: 'request', session: session.id, key, id, mode } as const
+      yield { ...item, ttl, timeout, metadata, at: since }
+    }
+  }
+}
+
+/** The table that was dumped. @throws {Error} if the items are not those of a table. */
+export function restore(items: Iterable<SnapshotItem>): LockTable {
+  const sessions = new Map<string, Session>()
+  const entries = new Map<string, Entry>()
+  const answers: (readonly [Session, number, PlainAnswer])[] = []
+  let head = { fence: 0, quiet: false }
+  for (const item of items) {
+    switch (item.item) {
+      case 'table':
+        head = item
+        break
+      case 'session': {
+        const session = restoreSession(item)
+        sessions.set(session.id, session)
+        for (const [id, answer] of item.answers) answers.push([session, id, answer])
+        break
+      }
+      case 'lock': {
+        const session = known(sessions, item.session)
+        const lock = new Lock(entryOf(entries, item.key), session, item, item.fence, item.since)
+        lock.generation = item.generation
+        lock.entry.holders.append(lock)
+        session.held.set(lock.fence, lock)
+        break
+      }
+      case 'request': {
+        const session = known(sessions, item.session)
+        const request = new Request(entryOf(entries, item.key), session, item)
+        request.entry.queue.append(request)
+        session.waiting.set(request.id, request)
+        break
+      }
+    }
+  }
+  for (const session of sessions.values()) sortOwn(session)
+  for (const [session, id, answer] of answers) {
+    session.answers?.set(id, restoreAnswer(session, id, answer))
+  }
+  return new LockTable({ sessions, entries, fence: head.fence, quiet: head.quiet })
+}
+
+function sessionItem(session: Session): SnapshotItem {
+  const { id, principal, name, ttl, grace, secret, limits } = session
+  const { attach, suspended, nextSecret, lastId } = session
+  const open = { session: id, principal, name, ttl, grace, secret, limits }
+  const answers = [...(session.answers ?? [])].map(
+    ([request, answer]) => [request, plainAnswer(answer)] as const,
+  )
+  return { item: 'session', open, attach, suspended, nextSecret, lastId, answers }
+}
+
+function plainAnswer(answer: Answer): PlainAnswer {
+  return 'lock' in answer ? { kind: answer.kind, fence: answer.lock.fence } : answer
+}
+
+function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Session {
+  const session = new Session(item.open)
+  session.attach = item.attach
+  session.suspended = item.suspended
+  session.nextSecret = item.nextSecret
+  session.lastId = item.lastId
+  return session
+}
+
+function restoreAnswer(session: Session, id: number, answer: PlainAnswer): Answer {
+  if (!('fence' in answer)) return answer
+  const lock = session.held.get(answer.fence) ?? formerLock(session, id, answer.fence)
+  return { kind: answer.kind, lock }
+}
+
+/** A lock that was given back before the client acknowledged the answer that names it. */
+function formerLock(session: Session, id: number, fence: number): Lock {
+  const terms: Terms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
+  return new Lock(new Entry(''), session, terms, fence, 0)
+}
+
+/** Locks and requests came key by key; a session has them by fence and by id. */
+function sortOwn({ held, waiting }: Session): void {
+  const locks = [...held].sort(([a], [b]) => a - b)
+  const requests = [...waiting].sort(([a], [b]) => a - b)
+  held.clear()
+  waiting.clear()
+  for (const [fence, lock] of locks) held.set(fence, lock)
+  for (const [id, request] of requests) waiting.set(id, request)
+}
+
+function known(sessions: ReadonlyMap<string, Session>, id: string): Session {
+  const session = sessions.get(id)
+  if (session === undefined) throw new Error('the snapshot names a session that it does not have')
+  return session
+}
+
+function entryOf(entries: Map<string, Entry>, key: string): Entry {
+  let entry = entries.get(key)
+  if (entry === undefined) {
+    entry = new Entry(key)
+    entries.set(key, entry)
+  }
+  return entry
+}
