@@ -70,8 +70,12 @@ export class Pacing {
     this.#said.push({ number, ids })
   }
 
-  /** The broker has received the first `n` messages. */
+  /**
+   * The broker has received the first `n` messages. Only if the last of them is an acknowledgement of
+   * ours has it also acted upon them: a pong is acknowledged on its arrival.
+   */
   onAck(n: number): void {
+    if (!this.#said.some(({ number }) => number === n)) return
     this.#sent = without(this.#sent, (number) => number <= n)
     this.#said = without(this.#said, ({ number }) => number <= n)
   }

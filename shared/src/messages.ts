@@ -107,7 +107,7 @@ export interface Pong {
 
 /**
  * "I have received the answers to these requests": the broker may forget them. Acknowledged with
- * `ack` in the same turn. Only sessions with a grace have answers stored.
+ * `ack` once everything sent before it has been acted upon. Only sessions with a grace have answers stored.
  */
 export interface Acknowledge {
   readonly type: 'ack'

@@ -73,8 +73,8 @@ export class Inbound {
         this.#submit(this.#command(connection, message))
         break
       case 'ack':
+        connection.oweAcknowledgement()
         this.#submit(this.#command(connection, message))
-        connection.acknowledge()
         break
       case 'pong':
         connection.acknowledge()

@@ -4,15 +4,15 @@
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import type { Connection } from '../connection/connection.js'
-import type {
-  Answer,
-  Command,
-  Effect,
-  EndReason,
+import {
+  type Answer,
+  type Command,
+  type Effect,
+  type EndReason,
   Lock,
-  ReleaseReason,
-  Request,
-  Session,
+  type ReleaseReason,
+  type Request,
+  type Session,
 } from '../core/index.js'
 import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome } from './encode.js'
 import { snapshotParts } from './parts.js'
@@ -57,13 +57,18 @@ export class Outbound {
         attached.get(session)?.send(encodeAnswer(id, answer, this.#ttlBeganFor(answer)))
         break
       }
+      case 'acknowledged':
+        attached.get(effect.session)?.acknowledgeOwed()
+        break
       case 'queued':
-        if (effect.request.timeout !== undefined) {
-          time.promise(effect.request, effect.request.timeout)
-        }
+        this.#startTimeout(effect.request)
         break
       case 'withdrawn':
         if (effect.request.timeout !== undefined) time.cancel(effect.request)
+        break
+      case 'adopted':
+        if (effect.record instanceof Lock) this.#startTtl(effect.record)
+        else this.#startTimeout(effect.record)
         break
       case 'refreshed':
         this.#startTtl(effect.lock)
@@ -161,6 +166,10 @@ export class Outbound {
     const connection = attached.get(session)
     attached.delete(session)
     if (connection !== undefined) close(connection, closeFor[reason])
+  }
+
+  #startTimeout(request: Request): void {
+    if (request.timeout !== undefined) this.#parts.time.promise(request, request.timeout)
   }
 
   /** Lets the ttl of a lock begin now; returns when that is, in patient time. */

@@ -43,6 +43,8 @@ export class Connection implements SocketListener {
   #received = 0
   #receivedAt: number
   #pings = 0
+  /** Acknowledgements that wait for the log, oldest first. */
+  readonly #owed: { readonly n: number; readonly at: number }[] = []
   #silent = false
   #isAwaitingFlush = false
   /** The session that is on this connection, once it is open. */
@@ -146,6 +148,17 @@ export class Connection implements SocketListener {
   /** Tells the client what has arrived: a promise that its lease runs from then. */
   acknowledge(): void {
     if (!this.#silent) this.send(encodeAck(this.#received, this.#receivedAt))
+  }
+
+  /** What has arrived up to now is acknowledged when the log has come as far. */
+  oweAcknowledgement(): void {
+    this.#owed.push({ n: this.#received, at: this.#receivedAt })
+  }
+
+  /** The log has come as far as the oldest acknowledgement that is owed. */
+  acknowledgeOwed(): void {
+    const owed = this.#owed.shift()
+    if (owed !== undefined && !this.#silent) this.send(encodeAck(owed.n, owed.at))
   }
 
   /** Acknowledges nothing from now on: the end of the session has been proposed. */
