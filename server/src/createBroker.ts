@@ -15,6 +15,7 @@ import {
   maxQueryItems,
   type WaitingInfo,
 } from '@holdfast/shared'
+import { EventEmitter } from 'eventemitter3'
 import { Broker } from './broker/broker.js'
 import { toHeldInfo, toWaitingInfo } from './broker/inspect.js'
 import { machine } from './environment.js'
@@ -60,7 +61,12 @@ export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
   return new HoldfastBroker(options)
 }
 
-export class HoldfastBroker {
+export interface BrokerEvents {
+  /** The log cannot go on: nothing is granted any more, and every client was sent away. */
+  failed: (error: HoldfastError) => void
+}
+
+export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
   readonly #doorkeeper: Doorkeeper
   readonly #servers: Server[] = []
@@ -69,11 +75,15 @@ export class HoldfastBroker {
 
   /** Use {@link createBroker}. */
   constructor(options: BrokerOptions) {
+    super()
     const settings = settingsFrom(options)
     const now = machine.clock.wall()
     const { fenceFile, log = new MemoryLog() } = options
     const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
-    this.#broker = new Broker({ settings, environment: machine, log, fences })
+    const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
+    this.#broker = new Broker({ settings, environment: machine, log, fences, onFailure })
+    // Whoever listens is told; whoever never does need not be told twice.
+    this.#broker.ready?.catch(() => {})
     this.#doorkeeper = new Doorkeeper(settings)
   }
 
@@ -82,7 +92,7 @@ export class HoldfastBroker {
    *
    * @param where `port` (default 7420; 0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback when nothing says who may
-   *   come in; `UNAVAILABLE` if the port cannot be had.
+   *   come in; `UNAVAILABLE` if the port cannot be had or the log cannot be taken up.
    */
   async listen({ port = defaultPort, host = '127.0.0.1' } = {}): Promise<Listening> {
     this.#refuseIfClosed()
@@ -90,6 +100,7 @@ export class HoldfastBroker {
       throw invalid('port is an integer from 0 to 65535')
     }
     this.#doorkeeper.checkHost(host)
+    await this.#broker.ready
     const server = createHttpServer()
     try {
       await listen(server, port, host)

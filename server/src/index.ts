@@ -10,12 +10,15 @@ export {
   type WaitingInfo,
 } from '@holdfast/shared'
 export {
+  type BrokerEvents,
   createBroker,
   type HoldfastBroker,
   type Listening,
   type Query,
   type QueryResult,
 } from './createBroker.js'
+export { type JournalOptions, journalLog } from './log/journal/journal.js'
+export type { Log, Replica } from './log/log.js'
 export type {
   Authenticate,
   BrokerLimits,

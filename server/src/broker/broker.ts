@@ -11,11 +11,12 @@ import {
   type CloseCode,
   closeCodes,
   type Hello,
+  type HoldfastError,
   type LockStats,
 } from '@holdfast/shared'
 import { Connection, type ConnectionOwner } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
-import { type Command, Lock, LockTable, Request, Session } from '../core/index.js'
+import { type Command, Lock, LockTable, Request, restore, Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
 import type { Fences } from '../fences.js'
 import type { Log } from '../log/log.js'
@@ -38,6 +39,8 @@ export interface BrokerParts {
   readonly environment: Environment
   readonly log: Log
   readonly fences: Fences
+  /** The log cannot go on: nothing is granted any more, and everybody was sent away. */
+  readonly onFailure?: ((error: HoldfastError) => void) | undefined
 }
 
 export class Broker implements ConnectionOwner {
@@ -45,7 +48,7 @@ export class Broker implements ConnectionOwner {
   readonly #environment: Environment
   readonly #log: Log
   readonly #fences: Fences
-  readonly #table = new LockTable()
+  #table = new LockTable()
   readonly #time: Timekeeper<Lock | Session | Connection, Request | Connection | 'quietOver'>
   readonly #reception: Reception
   readonly #inbound: Inbound
@@ -55,9 +58,12 @@ export class Broker implements ConnectionOwner {
   readonly #connections = new Set<Connection>()
   readonly #attached = new Map<Session, Connection>()
   #unflushed: Connection[] = []
-  #draining = false
+  #isServing = false
 
-  constructor({ settings, environment, log, fences }: BrokerParts) {
+  /** Once resolved, or at once if undefined, it serves; before that connections are sent away. */
+  readonly ready: undefined | Promise<void>
+
+  constructor({ settings, environment, log, fences, onFailure = () => {} }: BrokerParts) {
     this.#settings = settings
     this.#environment = environment
     this.#log = log
@@ -86,22 +92,50 @@ export class Broker implements ConnectionOwner {
       wall,
       close: (connection, row) => this.#close(connection, row),
     })
-    log.start((command) => this.#apply(command))
-    submit({ type: 'raise', fence: fences.start, at: wall() })
-    if (settings.quietStart > 0) {
-      submit({ type: 'quiet', quiet: true, at: wall() })
-      this.#time.promise('quietOver', settings.quietStart)
-    }
+    this.ready = this.#start(onFailure)
   }
 
   // ------------------------------------------------------------------- the face to its host
+
+  /** Takes up the log and what is in it. */
+  #start(onFailure: (error: HoldfastError) => void): undefined | Promise<void> {
+    const starting = this.#log.start({
+      restore: (items) => {
+        this.#table = restore(items)
+      },
+      replay: (command) => {
+        this.#table.apply(command)
+      },
+      apply: (command) => this.#apply(command),
+      fail: (error) => {
+        this.#isServing = false
+        for (const connection of this.#connections) this.#close(connection, closeCodes.internal)
+        onFailure(error)
+      },
+    })
+    if (starting !== undefined) return starting.then(() => this.#begin())
+    this.#begin()
+    return undefined
+  }
+
+  #begin(): void {
+    const at = this.#environment.clock.wall()
+    const { quietStart } = this.#settings
+    this.#log.submit({ type: 'restart', at })
+    this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
+    if (quietStart > 0) {
+      this.#log.submit({ type: 'quiet', quiet: true, at })
+      this.#time.promise('quietOver', quietStart)
+    }
+    this.#isServing = true
+  }
 
   /** Takes on a new connection. */
   connect(socket: Socket): SocketListener {
     const connection = new Connection(socket, this)
     this.#connections.add(connection)
     const { connections, helloMs } = this.#settings.limits
-    if (this.#draining) this.#close(connection, closeCodes.restart)
+    if (!this.#isServing) this.#close(connection, closeCodes.restart)
     else if (this.#connections.size > connections) this.#close(connection, closeCodes.overloaded)
     else this.#time.expect(connection, this.now() + helloMs)
     return connection
@@ -134,7 +168,7 @@ export class Broker implements ConnectionOwner {
 
   /** From now on: no new connections, no new requests for locks; everybody is told. */
   startDraining(withinMs: number): void {
-    this.#draining = true
+    this.#isServing = false
     this.#inbound.startDraining()
     for (const connection of this.#connections) connection.send(encodeDraining(withinMs))
   }

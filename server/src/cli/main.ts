@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * The `holdfast` command. Exit codes: 0 done, 64 wrong usage, 69 not available, 78 a setting that
+ * The `holdfast` command. Exit codes: 0 done, 64 wrong usage, 69 not available, 74 the log
+ * cannot be written, 78 a setting that
  * cannot be (as in sysexits.h).
  */
 import { readFileSync } from 'node:fs'

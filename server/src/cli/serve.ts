@@ -2,18 +2,23 @@
  * `holdfast serve`: a broker in a process of its own.
  */
 import { defaultPort } from '@holdfast/shared'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { createBroker } from '../createBroker.js'
+import { journalLog } from '../log/journal/journal.js'
 import { type BrokerLimits, defaultLimits } from '../options.js'
 
 /** Signals that come closer together than this are one. */
 const sameSignalMs = 1_000
+/** As in sysexits.h: an error of input or output. */
+const ioErrorExit = 74
 
 interface ServeFlags {
   readonly port: number
   readonly host: string
   readonly drain: number
   readonly fenceFile?: string
+  readonly journal?: string
+  readonly durability: 'flushed' | 'relaxed'
   readonly quietStart?: number
   readonly origin: string[]
   readonly dev: boolean
@@ -30,6 +35,12 @@ export function serveCommand(): Command {
     .option(
       '--fence-file <path>',
       'reserve fences on disk, so that they rise whatever the clock does',
+    )
+    .option('--journal <dir>', 'keep a journal, so that locks outlive a restart')
+    .addOption(
+      new Option('--durability <kind>', 'of the journal: on the disk, or with the system')
+        .choices(['flushed', 'relaxed'])
+        .default('flushed'),
     )
     .option(
       '--quiet-start <ms>',
@@ -62,7 +73,9 @@ Examples:
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
+  const { journal, durability } = flags
   const broker = createBroker({
+    log: journal === undefined ? undefined : journalLog({ dir: journal, durability }),
     fenceFile: flags.fenceFile,
     quietStart: flags.quietStart,
     origins: flags.origin,
@@ -72,6 +85,10 @@ async function serve(flags: ServeFlags): Promise<void> {
   })
   const { url } = await broker.listen({ port: flags.port, host: flags.host })
   process.stdout.write(`holdfast is listening on ${url}\n`)
+  broker.once('failed', ({ message }) => {
+    process.stderr.write(`holdfast: ${message}\n`)
+    process.exit(ioErrorExit)
+  })
   const signal = await nextSignal()
   process.stdout.write(`holdfast got ${signal} and is draining for at most ${flags.drain} ms\n`)
   await broker.close({ drain: flags.drain })

@@ -3,15 +3,15 @@
  * Nothing is kept, and nothing is copied or promised on the way.
  */
 import type { Command } from '../core/index.js'
-import type { Log } from './log.js'
+import type { Log, Replica } from './log.js'
 
 export class MemoryLog implements Log {
-  #apply: (command: Command) => void = () => {}
+  #replica: Replica | undefined
   #applying = false
   readonly #next: Command[] = []
 
-  start(apply: (command: Command) => void): void {
-    this.#apply = apply
+  start(replica: Replica): undefined {
+    this.#replica = replica
   }
 
   submit(command: Command): void {
@@ -22,8 +22,8 @@ export class MemoryLog implements Log {
     }
     this.#applying = true
     try {
-      this.#apply(command)
-      while (this.#next.length > 0) this.#apply(this.#next.shift()!)
+      this.#replica?.apply(command)
+      while (this.#next.length > 0) this.#replica?.apply(this.#next.shift()!)
     } finally {
       this.#applying = false
     }

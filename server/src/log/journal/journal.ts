@@ -1,0 +1,168 @@
+/**
+ * A log on the local disk: a broker that is restarted, or killed, goes on with the locks it had.
+ *
+ * The commands of one turn are one commit, and come back to the table only when it is written; so no
+ * answer leaves the broker that a crash could take back. While one commit is under way the next
+ * commands gather, which is what makes a slow disk serve many clients.
+ */
+import type { Server } from 'node:net'
+import { Worker } from 'node:worker_threads'
+import { HoldfastError } from '@holdfast/shared'
+import type { Command } from '../../core/index.js'
+import type { Log, Replica } from '../log.js'
+import { lockDirectory, prepareDirectory } from './directory.js'
+import { encodeRecord } from './record.js'
+import { Store } from './store.js'
+
+export interface JournalOptions {
+  /** A directory of its own; made if it is not there. */
+  readonly dir: string
+  /**
+   * When a command counts. `'flushed'` (the default): when the operating system has put it on the
+   * disk, so that it outlives a power failure. `'relaxed'`: when it is handed to the operating system,
+   * so that it outlives the process only.
+   */
+  readonly durability?: 'flushed' | 'relaxed' | undefined
+  /** Bytes of records after which a snapshot is made. Default 67,108,864 (64 MiB). */
+  readonly snapshotBytes?: number | undefined
+  /** Called when a snapshot has been made and what it replaces is gone. */
+  readonly onSnapshot?: (() => void) | undefined
+}
+
+/** Makes the log for `createBroker({ log })`. */
+export function journalLog(options: JournalOptions): Log {
+  return new JournalLog(options)
+}
+
+class JournalLog implements Log {
+  readonly #dir: string
+  readonly #flush: boolean
+  readonly #snapshotBytes: number
+  readonly #onSnapshot: (() => void) | undefined
+  #replica: Replica | undefined
+  #owner: Server | undefined
+  #store: Store | undefined
+  #sequence = 0
+  #checksum = 0
+  #waiting: Command[] = []
+  #isCommitting = false
+  /** Bytes of records that no snapshot covers. */
+  #unsnapshot = 0
+  #snapshotting: Worker | undefined
+  #failed = false
+  #onIdle: (() => void) | undefined
+
+  constructor(options: JournalOptions) {
+    const { dir, durability = 'flushed', snapshotBytes = 64 * 1024 * 1024, onSnapshot } = options
+    if (durability !== 'flushed' && durability !== 'relaxed') {
+      throw new HoldfastError('INVALID_OPTION', 'durability is "flushed" or "relaxed".')
+    }
+    if (!Number.isSafeInteger(snapshotBytes) || snapshotBytes < 1) {
+      throw new HoldfastError('INVALID_OPTION', 'snapshotBytes is a positive integer.')
+    }
+    this.#dir = dir
+    this.#flush = durability === 'flushed'
+    this.#snapshotBytes = snapshotBytes
+    this.#onSnapshot = onSnapshot
+  }
+
+  async start(replica: Replica): Promise<void> {
+    this.#replica = replica
+    prepareDirectory(this.#dir)
+    this.#owner = await lockDirectory(this.#dir)
+    try {
+      this.#store = new Store(this.#dir)
+      this.#load(this.#store, replica)
+    } catch (error) {
+      this.#owner.close()
+      await this.#store?.close()
+      throw error instanceof HoldfastError ? error : ioError(error)
+    }
+  }
+
+  submit(command: Command): void {
+    if (this.#failed) return
+    this.#waiting.push(command)
+    if (this.#waiting.length === 1 && !this.#isCommitting) setImmediate(() => this.#commit())
+  }
+
+  async close(): Promise<void> {
+    if (!this.#failed && (this.#isCommitting || this.#waiting.length > 0)) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve
+      })
+    }
+    await this.#snapshotting?.terminate()
+    await this.#store?.close()
+    this.#owner?.close()
+  }
+
+  #load(store: Store, replica: Replica): void {
+    const snapshot = store.snapshot()
+    if (snapshot !== undefined) {
+      replica.restore(snapshot.items)
+      this.#sequence = snapshot.sequence
+      this.#checksum = snapshot.checksum
+    }
+    for (const { sequence, checksum, commands } of store.recordsAfter(
+      this.#sequence,
+      this.#checksum,
+    )) {
+      for (const command of commands) replica.replay(command)
+      this.#sequence = sequence
+      this.#checksum = checksum
+    }
+  }
+
+  #commit(): void {
+    if (this.#isCommitting || this.#failed || this.#waiting.length === 0) return
+    const commands = this.#waiting
+    this.#waiting = []
+    this.#isCommitting = true
+    const { bytes, checksum } = encodeRecord(this.#sequence + 1, this.#checksum, commands)
+    this.#sequence++
+    this.#checksum = checksum
+    this.#unsnapshot += bytes.length
+    this.#store!.append(this.#sequence, bytes, this.#flush).then(
+      () => this.#handBack(commands),
+      (cause) => this.#fail(ioError(cause)),
+    )
+  }
+
+  #handBack(commands: readonly Command[]): void {
+    this.#isCommitting = false
+    for (const command of commands) this.#replica!.apply(command)
+    if (this.#unsnapshot >= this.#snapshotBytes) this.#snapshot()
+    if (this.#waiting.length > 0) this.#commit()
+    else this.#onIdle?.()
+  }
+
+  /** Lets a second replica, in a thread of its own, read the same log and set its table down. */
+  #snapshot(): void {
+    if (this.#snapshotting !== undefined) return
+    this.#unsnapshot = 0
+    const workerData = { dir: this.#dir, upTo: this.#sequence }
+    const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
+    this.#snapshotting = worker
+    worker.once('error', (cause) => this.#fail(ioError(cause)))
+    worker.once('exit', (code) => {
+      this.#snapshotting = undefined
+      if (code === 0) this.#onSnapshot?.()
+    })
+  }
+
+  #fail(error: HoldfastError): void {
+    if (this.#failed) return
+    this.#failed = true
+    this.#waiting = []
+    this.#replica!.fail(error)
+    this.#onIdle?.()
+  }
+}
+
+function ioError(cause: unknown): HoldfastError {
+  if (cause instanceof HoldfastError) return cause
+  const why = cause instanceof Error ? cause.message : String(cause)
+  const sentence = `The journal cannot be written (${why}); the broker has stopped granting.`
+  return new HoldfastError('UNAVAILABLE', sentence, { cause })
+}

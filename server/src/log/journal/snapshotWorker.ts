@@ -1,0 +1,23 @@
+/**
+ * A thread that makes a snapshot: it builds the table as of a record from the last snapshot and the
+ * records since, and sets it down, while the broker goes on.
+ */
+import { workerData } from 'node:worker_threads'
+import { dump, LockTable, restore } from '../../core/index.js'
+import { Store } from './store.js'
+
+const { dir, upTo } = workerData as { readonly dir: string; readonly upTo: number }
+
+const store = new Store(dir)
+const former = store.snapshot()
+const table = former === undefined ? new LockTable() : restore(former.items)
+let sequence = former?.sequence ?? 0
+let checksum = former?.checksum ?? 0
+for (const record of store.recordsAfter(sequence, checksum)) {
+  if (record.sequence > upTo) break
+  for (const command of record.commands) table.apply(command)
+  sequence = record.sequence
+  checksum = record.checksum
+}
+await store.saveSnapshot({ sequence, checksum, items: dump(table) })
+await store.close()

@@ -1,0 +1,148 @@
+/**
+ * The journal on a real disk: what it takes up again, what it refuses, and that it never guesses.
+ */
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type JournalOptions, journalLog } from '@holdfast/server'
+import type { Command } from '@holdfast/server/core'
+import { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Listener, raise } from './logSuite.js'
+
+describe('journal', () => {
+  let dir: string
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
+  })
+  afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+  const dataFile = (): string => join(dir, 'data.mdb')
+
+  /** Opens the journal, submits, closes it; returns what it had taken up. */
+  async function session(
+    commands: readonly Command[],
+    options: Partial<JournalOptions> = {},
+  ): Promise<Listener> {
+    const log = journalLog({ dir, ...options })
+    const replica = new Listener()
+    await log.start(replica)
+    for (const command of commands) {
+      log.submit(command)
+      // One commit each, so that there is more than one record.
+      await replica.hasApplied(replica.applied.length + 1)
+    }
+    await log.close()
+    return replica
+  }
+
+  async function refusal(options: Partial<JournalOptions> = {}): Promise<HoldfastError> {
+    const error = await session([], options).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    expect(error).to.be.instanceOf(HoldfastError)
+    return error as HoldfastError
+  }
+
+  it('takes up what it had, in order, and goes on from there', async () => {
+    const first = [raise(1), raise(2), raise(3)]
+    expect((await session(first)).replayed).to.deep.equal([])
+    expect((await session([raise(4)])).replayed).to.deep.equal(first)
+    expect((await session([])).replayed).to.deep.equal([...first, raise(4)])
+  })
+
+  it('keeps itself short with snapshots, made while it goes on', async () => {
+    const open: Command = {
+      ...{ type: 'open', attempt: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
+      ...{ ttl: 15_000, grace: 15_000, secret: 'hash' },
+      limits: { locks: 10_000, answers: 10_000, waitersPerKey: 10 },
+    }
+    const locks = Array.from(
+      { length: 1_200 },
+      (_, i): Command => ({
+        ...{ type: 'lock', session: 's', attach: 1, id: i + 1, key: `k${i}`, mode: 'exclusive' },
+        ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },
+      }),
+    )
+    let made: () => void = () => {}
+    const snapshot = new Promise<void>((resolve) => {
+      made = resolve
+    })
+    const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => made() })
+    const replica = new Listener()
+    await log.start(replica)
+    for (const command of [open, ...locks]) log.submit(command)
+    await replica.hasApplied(1_201)
+    log.submit(raise(7))
+    await snapshot
+    log.submit(raise(8))
+    await log.close()
+    const { restored, replayed } = await session([])
+    const kinds = restored.map((item) => (item as { item: string }).item)
+    expect(kinds.filter((kind) => kind === 'lock').length).to.equal(1_200)
+    expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
+    // The record that set the snapshot off may or may not be in it; the last one is not.
+    expect(replayed.at(-1)).to.deep.equal(raise(8))
+    expect(replayed.length).to.be.at.most(2)
+    expect((await session([])).restored).to.deep.equal(restored)
+  })
+
+  it('is one process at a time', async () => {
+    const log = journalLog({ dir })
+    await log.start(new Listener())
+    const error = await refusal()
+    expect(error.code).to.equal('UNAVAILABLE')
+    expect(error.message).to.contain('in use by another process')
+    await log.close()
+    await session([])
+  })
+
+  it('refuses a directory with other things in it', async () => {
+    writeFileSync(join(dir, 'letters.txt'), 'dear diary')
+    const error = await refusal()
+    expect(error.code).to.equal('INVALID_OPTION')
+    expect(error.message).to.contain('is not a journal')
+  })
+
+  it('refuses a path that is a file', async () => {
+    const path = join(dir, 'file')
+    writeFileSync(path, '')
+    expect((await refusal({ dir: path })).code).to.equal('INVALID_OPTION')
+  })
+
+  it('refuses a file that was cut short, before anything reads beyond its end', async () => {
+    await session(Array.from({ length: 20 }, (_, i) => raise(i)))
+    const { length } = readFileSync(dataFile())
+    for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
+      truncateSync(dataFile(), size)
+      const error = await refusal()
+      expect(error.code, String(size)).to.equal('UNAVAILABLE')
+      expect(error.message, String(size)).to.contain('damaged')
+    }
+  })
+
+  it('refuses records with a flipped bit, wherever it is', async () => {
+    await session([raise(1), raise(2), raise(3)])
+    const whole = readFileSync(dataFile())
+    const text = '"type":"raise","fence":2'
+    // LMDB writes pages anew, so there are former copies that nobody reads any more.
+    const copies: number[] = []
+    for (let at = whole.indexOf(text); at >= 0; at = whole.indexOf(text, at + 1)) copies.push(at)
+    expect(copies).not.to.deep.equal([])
+    for (const offset of [0, 10, text.length - 1, -4, -8, -14]) {
+      const bytes = Buffer.from(whole)
+      for (const at of copies) bytes[at + offset]! ^= 1
+      writeFileSync(dataFile(), bytes)
+      expect((await refusal()).message, String(offset)).to.contain('damaged')
+    }
+    writeFileSync(dataFile(), whole)
+    expect((await session([])).replayed.length).to.equal(3)
+  })
+
+  it('refuses an option that cannot be', () => {
+    const durability = 'hopeful' as 'flushed'
+    expect(() => journalLog({ dir, durability })).to.throw(HoldfastError, 'durability')
+    expect(() => journalLog({ dir, snapshotBytes: 0 })).to.throw(HoldfastError, 'snapshotBytes')
+  })
+})

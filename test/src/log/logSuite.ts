@@ -1,0 +1,101 @@
+/**
+ * What every log must promise, as one suite: order, exactly once, no re-entrance, and an end at which
+ * everything submitted has come back.
+ */
+import type { Command } from '@holdfast/server/core'
+import type { Log, Replica } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+/** A replica that only listens. */
+export class Listener implements Replica {
+  readonly restored: unknown[] = []
+  readonly replayed: Command[] = []
+  readonly applied: Command[] = []
+  failure: Error | undefined
+  #depth = 0
+  /** The deepest that `apply` was ever nested. */
+  deepest = 0
+  onApply: (command: Command) => void = () => {}
+  #waiters: { count: number; resolve: () => void }[] = []
+
+  restore(items: Iterable<unknown>): void {
+    this.restored.push(...items)
+  }
+
+  replay(command: Command): void {
+    this.replayed.push(command)
+  }
+
+  apply(command: Command): void {
+    this.#depth++
+    this.deepest = Math.max(this.deepest, this.#depth)
+    this.applied.push(command)
+    this.onApply(command)
+    this.#depth--
+    const done = this.#waiters.filter(({ count }) => this.applied.length >= count)
+    this.#waiters = this.#waiters.filter((waiter) => !done.includes(waiter))
+    for (const { resolve } of done) resolve()
+  }
+
+  fail(error: Error): void {
+    this.failure = error
+  }
+
+  /** Resolves when this many commands were applied. */
+  hasApplied(count: number): Promise<void> {
+    if (this.applied.length >= count) return Promise.resolve()
+    return new Promise((resolve) => this.#waiters.push({ count, resolve }))
+  }
+}
+
+export function raise(fence: number): Command {
+  return { type: 'raise', fence, at: 0 }
+}
+
+export function logSuite(name: string, makeLog: () => Log): void {
+  describe(`log: ${name}`, () => {
+    let log: Log
+    let replica: Listener
+    beforeEach(async () => {
+      log = makeLog()
+      replica = new Listener()
+      await log.start(replica)
+    })
+
+    it('hands every command back once, in the order of submitting', async () => {
+      const commands = Array.from({ length: 500 }, (_, i) => raise(i + 1))
+      for (const command of commands) log.submit(command)
+      await replica.hasApplied(500)
+      expect(replica.applied).to.deep.equal(commands)
+      await log.close()
+      expect(replica.applied.length).to.equal(500)
+    })
+
+    it('keeps the order over many turns', async () => {
+      for (let turn = 0; turn < 20; turn++) {
+        for (let i = 1; i <= 5; i++) log.submit(raise(turn * 5 + i))
+        await replica.hasApplied(turn * 3)
+      }
+      await log.close()
+      const fences = replica.applied.map((command) => 'fence' in command && command.fence)
+      expect(fences).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 1))
+    })
+
+    it('is never re-entered: what an effect asks for comes after it', async () => {
+      replica.onApply = (command) => {
+        if ('fence' in command && command.fence < 50) log.submit(raise(command.fence + 1))
+      }
+      log.submit(raise(1))
+      await replica.hasApplied(50)
+      expect(replica.deepest).to.equal(1)
+      await log.close()
+    })
+
+    it('has handed everything back when it is closed', async () => {
+      for (let i = 1; i <= 50; i++) log.submit(raise(i))
+      await log.close()
+      expect(replica.applied.length).to.equal(50)
+      expect(replica.failure).to.equal(undefined)
+    })
+  })
+}

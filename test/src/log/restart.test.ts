@@ -1,0 +1,147 @@
+/**
+ * A broker with a journal is killed and started again, as a real process: what a client was told is
+ * true afterwards. Same session, same locks, same fences, same places.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { connect, fixedInterval, type Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { count, seeded } from '../support/counts.js'
+
+const command = fileURLToPath(new URL('../../../server/dist/cli/main.js', import.meta.url))
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+describe('journal: a broker that is killed', () => {
+  let dir: string
+  let port: number
+  let broker: ChildProcess | undefined
+  const sessions: Session[] = []
+
+  beforeEach(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
+    port = await freePort()
+  })
+
+  afterEach(async () => {
+    await Promise.all(sessions.splice(0).map((session) => session.close()))
+    await kill()
+    rmSync(dir, { recursive: true, force: true })
+  })
+
+  async function start(): Promise<void> {
+    const args = [command, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
+    broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(broker.stdout!, 'data')
+  }
+
+  async function kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    if (broker === undefined) return
+    const gone = once(broker, 'exit')
+    broker.kill(signal)
+    await gone
+    broker = undefined
+  }
+
+  async function join_(): Promise<Session> {
+    const session = await connect(`ws://127.0.0.1:${port}`, {
+      grace: 'lease',
+      ttl: 60_000,
+      reconnect: fixedInterval({ interval: 20 }),
+    })
+    sessions.push(session)
+    return session
+  }
+
+  it('goes on with its locks, their fences and the places of those who wait', async () => {
+    await start()
+    const [alice, bob, carol] = [await join_(), await join_(), await join_()]
+    const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
+    // One session's requests keep their order: once the second is granted, the first is written.
+    const second = bob.lock('orders:42')
+    await bob.lock('bob')
+    const third = carol.lock('orders:42')
+    await carol.lock('carol')
+    const back = [alice, bob, carol].map((session) => once(session as never, 'resumed'))
+    await kill()
+    await start()
+    await Promise.all(back)
+    expect(lock.held).to.equal(true)
+    const { held, waiting } = await alice.query({ key: 'orders:42' })
+    expect(held).to.have.length(1)
+    expect(held[0]).to.include({ session: alice.id, fence: lock.fence })
+    expect(held[0]!.metadata).to.deep.equal({ why: 'test' })
+    expect(waiting.map(({ session }) => session)).to.deep.equal([bob.id, carol.id])
+    await lock.unlock()
+    const next = await second
+    expect(next.fence).to.be.greaterThan(lock.fence)
+    await next.unlock()
+    expect((await third).fence).to.be.greaterThan(next.fence)
+  })
+
+  it('ends after a SIGTERM with code 0, and goes on in the same way', async () => {
+    await start()
+    const alice = await join_()
+    const lock = await alice.lock('k')
+    const back = once(alice as never, 'resumed')
+    const gone = once(broker!, 'exit')
+    broker!.kill('SIGTERM')
+    expect(await gone).to.deep.equal([0, null])
+    await start()
+    await back
+    expect(lock.held).to.equal(true)
+  })
+
+  it('keeps every promise when it is killed at any moment', async function () {
+    this.timeout(600_000)
+    await seeded(async (random) => {
+      await start()
+      const workers = await Promise.all(Array.from({ length: 4 }, join_))
+      let stopped = false
+      let highest = 0
+      const counts = { grants: 0, overlaps: 0 }
+      const holders = new Map<string, number>()
+      const work = workers.map(async (session, i) => {
+        while (!stopped) {
+          const key = `k${random.below(3)}`
+          const lock = await session.lock(key)
+          counts.grants++
+          if (holders.has(key)) counts.overlaps++
+          holders.set(key, i)
+          highest = Math.max(highest, lock.fence)
+          await session.stats()
+          holders.delete(key)
+          await lock.unlock()
+        }
+      })
+      for (let round = 0; round < count(3, 20); round++) {
+        const before = counts.grants
+        while (counts.grants < before + 5 + random.below(40)) await workers[0]!.stats()
+        const back = workers.map((session) => once(session as never, 'resumed'))
+        await kill()
+        await start()
+        await Promise.all(back)
+      }
+      stopped = true
+      await Promise.all(work)
+      expect(counts.overlaps).to.equal(0)
+      expect(counts.grants).to.be.greaterThan(10)
+      const { heldCount, waitingCount } = await workers[0]!.query()
+      expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
+      const last = await workers[0]!.lock('after')
+      expect(last.fence).to.be.greaterThan(highest)
+    })
+  })
+})
