@@ -8,9 +8,10 @@ import {
 } from '@holdfast/shared'
 import type { Holdings } from './holdings.js'
 import type { Stamp } from './lease.js'
-import type { AnyRequest, Outbox } from './outbox.js'
+import type { Outbox } from './outbox.js'
 import type { Reconciler } from './reconciler.js'
 import {
+  type AnyRequest,
   LockRequest,
   QueryRequest,
   RefreshRequest,
@@ -20,7 +21,10 @@ import {
 import type { Connection } from './transport/connection.js'
 import type { Watches } from './watch.js'
 
-/** With so many answers that the broker may still store, it may have refused a lock for their number. */
+/**
+ * With so many answers that the broker may still store, it may have refused a lock for their
+ * number.
+ */
 const manyAnswers = 512
 
 export class Answers {

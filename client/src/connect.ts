@@ -1,12 +1,12 @@
 /** From a URL to a session. */
 import type { HoldfastError } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
-import type { Environment } from './environment.js'
-import { machine } from './machine.js'
+import { type Environment, machine } from './environment.js'
 import { abortedError, type ConnectOptions, checkConnect } from './options.js'
 import { exponentialBackoff } from './retry/strategies.js'
 import { Session } from './session.js'
-import { Standing, type StandingListener } from './standing.js'
+import { Standing } from './standing.js'
+import type { StandingListener } from './state.js'
 
 /**
  * Opens a session with a broker. With a list of URLs each is tried once, in order.
@@ -56,7 +56,9 @@ export async function connectIn(
   }
 }
 
-/** What happens to the standing becomes the end of `connect`, and then the events of the session. */
+/**
+ * What happens to the standing becomes the end of `connect`, and then the events of the session.
+ */
 function listenerFor(
   opened: () => void,
   failed: (error: HoldfastError | undefined) => void,

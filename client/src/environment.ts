@@ -2,13 +2,17 @@
  * What the client takes from where it runs: time, chance, a WebSocket, the end of a turn. All of it
  * in one place and passed in, so that a simulation can be the browser.
  */
+
 import type { Clock } from '@holdfast/shared'
+import { PlatformWebSocket } from '#websocket'
 
 export interface Environment {
   readonly clock: Clock
   /** From 0 up to 1, as `Math.random`; for the jitter of reconnecting. */
   readonly random: () => number
-  /** Calls back when the present turn has asked for what it will, so that one frame takes it all. */
+  /**
+   * Calls back when the present turn has asked for what it will, so that one frame takes it all.
+   */
   readonly endOfTurn: (callback: () => void) => void
   readonly WebSocket: WebSocketConstructor
 }
@@ -31,4 +35,17 @@ export interface WebSocketLike {
 
 export interface WebSocketConstructor {
   new (url: string, protocols?: string | string[]): WebSocketLike
+}
+
+/** The real machine. */
+export const machine: Environment = {
+  clock: {
+    monotonic: () => performance.now(),
+    wall: () => Date.now(),
+    setTimer: (callback, ms) => setTimeout(callback, ms),
+    clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  },
+  random: Math.random,
+  endOfTurn: queueMicrotask,
+  WebSocket: PlatformWebSocket,
 }

@@ -25,7 +25,10 @@ export class Holdings implements GrantOwner {
   readonly #onLost: (grant: Grant, reason: LostReason) => void
   /** By fence. */
   readonly #grants = new Map<number, Grant>()
-  /** The newest known, for ttls. Of the present connection: the broker's times mean nothing beside others. */
+  /**
+   * The newest known, for ttls. Of the present connection: the broker's times mean nothing beside
+   * others.
+   */
   exchange: Exchange | undefined
 
   constructor(

@@ -27,5 +27,5 @@ export {
   type RetryStrategy,
 } from './retry/strategies.js'
 export type { LostLock, Session, SessionEvents } from './session.js'
-export type { SessionState } from './standing.js'
+export type { SessionState } from './state.js'
 export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './watch.js'

@@ -3,11 +3,15 @@
  * their choice, and the parts that are proved by themselves. Nothing here is promised to anybody.
  */
 export { connectIn } from './connect.js'
-export type { Environment, WebSocketConstructor, WebSocketLike } from './environment.js'
+export {
+  type Environment,
+  machine,
+  type WebSocketConstructor,
+  type WebSocketLike,
+} from './environment.js'
 export { Grant, type GrantOwner } from './grant.js'
 export * from './lease.js'
 export { finalError } from './link/closings.js'
-export { machine } from './machine.js'
 export * from './messages.js'
 export { Pacing } from './pacing.js'
 export { Resumption, reconcile } from './reconcile.js'

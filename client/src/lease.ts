@@ -2,10 +2,10 @@
  * How long a holder may believe that it holds: the arithmetic of "the holder knows first".
  *
  * The client counts from the *sending* of a message, the broker from its *receipt*, which is later
- * in real time whatever their clocks say. The rates of the two clocks may differ by 1 %, and a small
- * margin covers rounding and the way to the next holder. Every bound is kept on both clocks of the
- * client, and has passed when either says so: the monotonic one may stand still while a laptop
- * sleeps, the wall clock may be set back.
+ * in real time whatever their clocks say. The rates of the two clocks may differ by 1 %, and a
+ * small margin covers rounding and the way to the next holder. Every bound is kept on both clocks
+ * of the client, and has passed when either says so: the monotonic one may stand still while a
+ * laptop sleeps, the wall clock may be set back.
  */
 import type { Clock } from '@holdfast/shared'
 

@@ -55,7 +55,8 @@ export class Lock {
   }
 
   /**
-   * Aborted when the lock is lost, with a `HoldfastError` `LOCK_LOST` as its reason; not by `unlock`.
+   * Aborted when the lock is lost, with a `HoldfastError` `LOCK_LOST` as its reason; not by
+   * `unlock`.
    */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -72,8 +73,8 @@ export class Lock {
   }
 
   /**
-   * Starts the ttl anew, with a new one (in ms, 1 to 2^31 - 1) if given. Without any ttl it verifies
-   * that the lock is held.
+   * Starts the ttl anew, with a new one (in ms, 1 to 2^31 - 1) if given. Without any ttl it
+   * verifies that the lock is held.
    *
    * Rejects with `LOCK_NOT_HELD` (`cause` says why, if it was lost), `ABORTED`, `INVALID_TTL`,
    * `SESSION_CLOSED`.
@@ -103,8 +104,8 @@ export class Lock {
   }
 
   /**
-   * Refreshes the lock every `interval` ms until it is unlocked, and resolves then. Each refresh may
-   * take `timeout` ms. Both together must be below the lock's ttl.
+   * Refreshes the lock every `interval` ms until it is unlocked, and resolves then. Each refresh
+   * may take `timeout` ms. Both together must be below the lock's ttl.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
    * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL`, `INVALID_TIMEOUT`. It need not be
@@ -134,8 +135,8 @@ export class Lock {
 
   /**
    * Gives the lock back; from this call on `held` is false. A second call has the outcome of the
-   * first. While the connection is gone it settles when the broker has confirmed, or when the end of
-   * the session has made it moot.
+   * first. While the connection is gone it settles when the broker has confirmed, or when the end
+   * of the session has made it moot.
    *
    * Rejects with `LOCK_NOT_HELD` if the lock was lost before (`cause` says why). It need not be
    * awaited: a rejection that nobody handles is not reported.

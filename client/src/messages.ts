@@ -1,6 +1,7 @@
 /**
  * What the client sends, as text. Written by template rather than by `JSON.stringify` of an object:
- * the fields are few, checked, and known, and a lock is asked for a hundred thousand times a second.
+ * the fields are few, checked, and known, and a lock is asked for a hundred thousand times a
+ * second.
  */
 import { type Hello, type LockMode, maxHelloBytes, utf8Length } from '@holdfast/shared'
 

@@ -18,7 +18,7 @@ import {
 import type { WebSocketConstructor } from './environment.js'
 import { fitsHello, helloText, type LockTerms, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
-import type { SessionSettings } from './standing.js'
+import type { SessionSettings } from './state.js'
 
 /** How to connect. */
 export interface ConnectOptions {
@@ -60,7 +60,9 @@ export interface TryLockOptions {
 }
 
 export interface LockOptions extends TryLockOptions {
-  /** Gives up after this long, in ms, with `LOCK_TIMEOUT`; 0 is `tryLock`. Default: waits for ever. */
+  /**
+   * Gives up after this long, in ms, with `LOCK_TIMEOUT`; 0 is `tryLock`. Default: waits for ever.
+   */
   readonly timeout?: number | undefined
   /**
    * Takes the lock from whoever holds it, before all who wait. Exclusive only, and cannot be
@@ -93,51 +95,55 @@ export interface CheckedConnect {
 
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
-  require(isObject(options), 'INVALID_OPTION', 'the options of connect have to be an object')
+  check(isObject(options), 'INVALID_OPTION', 'the options of connect have to be an object')
   const { token, name, ttl, grace, signal, reconnect, WebSocket } = options
-  require(token === undefined ||
-    isText(
-      token,
-      maxTokenLength,
-    ), 'INVALID_OPTION', `token has to be a string of 1 to ${maxTokenLength} characters`)
-  require(name === undefined ||
-    (isText(name, maxNameLength) &&
-      !/\p{Cs}/u.test(
-        name,
-      )), 'INVALID_OPTION', `name has to be a well-formed string of 1 to ${maxNameLength} characters`)
+  check(
+    token === undefined || isText(token, maxTokenLength),
+    'INVALID_OPTION',
+    `token has to be a string of 1 to ${maxTokenLength} characters`,
+  )
+  check(
+    name === undefined || (isText(name, maxNameLength) && !/\p{Cs}/u.test(name)),
+    'INVALID_OPTION',
+    `name has to be a well-formed string of 1 to ${maxNameLength} characters`,
+  )
   checkTtl(ttl)
-  require(grace === undefined ||
-    grace === 'lease' ||
-    isMs(
-      grace,
-      0,
-    ), 'INVALID_OPTION', "grace has to be an integer number of milliseconds from 0 to 2^31 - 1, or 'lease'")
+  check(
+    grace === undefined || grace === 'lease' || isMs(grace, 0),
+    'INVALID_OPTION',
+    "grace has to be an integer number of milliseconds from 0 to 2^31 - 1, or 'lease'",
+  )
   checkSignal(signal)
-  require(reconnect === undefined ||
-    reconnect === false ||
-    isIterable(
-      reconnect,
-    ), 'INVALID_OPTION', 'reconnect has to be false or an iterable of delays in ms, such as fixedInterval gives')
-  require(WebSocket === undefined ||
-    typeof WebSocket === 'function', 'INVALID_OPTION', 'WebSocket has to be a class')
+  check(
+    reconnect === undefined || reconnect === false || isIterable(reconnect),
+    'INVALID_OPTION',
+    'reconnect has to be false or an iterable of delays in ms, such as fixedInterval gives',
+  )
+  check(
+    WebSocket === undefined || typeof WebSocket === 'function',
+    'INVALID_OPTION',
+    'WebSocket has to be a class',
+  )
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
-  require(fitsHello(
-    `${helloText(settings)}${' '.repeat(256)}`,
-  ), 'INVALID_OPTION', 'token and name are too long together: the first message has to fit into 4 KiB')
+  check(
+    fitsHello(`${helloText(settings)}${' '.repeat(256)}`),
+    'INVALID_OPTION',
+    'token and name are too long together: the first message has to fit into 4 KiB',
+  )
   return { urls: checkUrls(url), settings, signal, reconnect, WebSocket }
 }
 
 /** @throws HoldfastError `INVALID_OPTION` */
 function checkUrls(value: unknown): readonly string[] {
   const urls: unknown[] = Array.isArray(value) ? value : [value]
-  require(urls.length > 0, 'INVALID_OPTION', 'the list of URLs is empty: give at least one')
+  check(urls.length > 0, 'INVALID_OPTION', 'the list of URLs is empty: give at least one')
   return urls.map((url) => checkUrl(url instanceof URL ? url.href : url))
 }
 
 function checkUrl(url: unknown): string {
   const advice = 'give something like ws://127.0.0.1:7420'
-  require(typeof url === 'string', 'INVALID_OPTION', `the URL is not a string: ${advice}`)
+  check(typeof url === 'string', 'INVALID_OPTION', `the URL is not a string: ${advice}`)
   let parsed: URL
   try {
     parsed = new URL(url)
@@ -145,25 +151,30 @@ function checkUrl(url: unknown): string {
     throw new HoldfastError('INVALID_OPTION', `${url} is not a URL: ${advice}`, { cause })
   }
   const isWebSocket = parsed.protocol === 'ws:' || parsed.protocol === 'wss:'
-  require(isWebSocket, 'INVALID_OPTION', `${url} does not begin with ws:// or wss://: ${advice}`)
-  require(!url.includes('#'), 'INVALID_OPTION', `${url} has a fragment (#…), which is not allowed`)
+  check(isWebSocket, 'INVALID_OPTION', `${url} does not begin with ws:// or wss://: ${advice}`)
+  check(!url.includes('#'), 'INVALID_OPTION', `${url} has a fragment (#…), which is not allowed`)
   return url
 }
 
 /** @throws HoldfastError with the code that fits */
 export function checkLock(key: unknown, options: LockOptions): CheckedLock {
-  require(isKey(key), 'INVALID_KEY')
-  require(isObject(options), 'INVALID_OPTION', 'the options of a lock have to be an object')
+  check(isKey(key), 'INVALID_KEY')
+  check(isObject(options), 'INVALID_OPTION', 'the options of a lock have to be an object')
   const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
   checkTtl(ttl)
   checkTimeout(timeout)
   checkSignal(signal)
-  require(mode === 'exclusive' ||
-    mode === 'shared', 'INVALID_OPTION', "mode has to be 'exclusive' or 'shared'")
-  require(typeof steal === 'boolean', 'INVALID_OPTION', 'steal has to be true or false')
-  require(!steal ||
-    (mode === 'exclusive' &&
-      timeout === undefined), 'INVALID_OPTION', 'a steal is exclusive and has no timeout')
+  check(
+    mode === 'exclusive' || mode === 'shared',
+    'INVALID_OPTION',
+    "mode has to be 'exclusive' or 'shared'",
+  )
+  check(typeof steal === 'boolean', 'INVALID_OPTION', 'steal has to be true or false')
+  check(
+    !steal || (mode === 'exclusive' && timeout === undefined),
+    'INVALID_OPTION',
+    'a steal is exclusive and has no timeout',
+  )
   const terms = { key, mode, ttl, steal, metadata: metadataText(metadata) }
   return { terms, timeout, signal }
 }
@@ -172,38 +183,42 @@ export function checkLock(key: unknown, options: LockOptions): CheckedLock {
 export function checkQuery(options: QueryOptions): Selection & { limit: number | undefined } {
   const selection = checkSelection(options)
   const { limit } = options
-  require(limit === undefined ||
-    (isMs(limit, 1) &&
-      limit <=
-        maxQueryItems), 'INVALID_OPTION', `limit has to be an integer from 1 to ${maxQueryItems}`)
+  check(
+    limit === undefined || (isMs(limit, 1) && limit <= maxQueryItems),
+    'INVALID_OPTION',
+    `limit has to be an integer from 1 to ${maxQueryItems}`,
+  )
   return { ...selection, limit }
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkSelection(selection: Selection): Selection {
-  require(isObject(selection), 'INVALID_OPTION', 'give { key } or { prefix }')
+  check(isObject(selection), 'INVALID_OPTION', 'give { key } or { prefix }')
   const { key, prefix } = selection
-  require(key === undefined || isKey(key), 'INVALID_KEY')
-  require(prefix === undefined || isPrefix(prefix), 'INVALID_KEY', 'prefix cannot begin any key')
-  require(key === undefined ||
-    prefix === undefined, 'INVALID_OPTION', 'give a key or a prefix, not both')
+  check(key === undefined || isKey(key), 'INVALID_KEY')
+  check(prefix === undefined || isPrefix(prefix), 'INVALID_KEY', 'prefix cannot begin any key')
+  check(
+    key === undefined || prefix === undefined,
+    'INVALID_OPTION',
+    'give a key or a prefix, not both',
+  )
   return { key, prefix }
 }
 
 export function checkTtl(ttl: unknown): void {
-  require(ttl === undefined ||
-    isMs(
-      ttl,
-      1,
-    ), 'INVALID_TTL', 'ttl has to be an integer number of milliseconds from 1 to 2^31 - 1')
+  check(
+    ttl === undefined || isMs(ttl, 1),
+    'INVALID_TTL',
+    'ttl has to be an integer number of milliseconds from 1 to 2^31 - 1',
+  )
 }
 
 export function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
-  require(timeout === undefined ||
-    isMs(
-      timeout,
-      least,
-    ), 'INVALID_TIMEOUT', `timeout has to be an integer number of milliseconds from ${least} to 2^31 - 1`)
+  check(
+    timeout === undefined || isMs(timeout, least),
+    'INVALID_TIMEOUT',
+    `timeout has to be an integer number of milliseconds from ${least} to 2^31 - 1`,
+  )
 }
 
 /** @throws HoldfastError `INVALID_INTERVAL` or `INVALID_TIMEOUT` */
@@ -211,23 +226,26 @@ export function checkAutoRefresh(
   options: { readonly interval: number; readonly timeout: number },
   ttl: number | undefined,
 ): void {
-  require(isObject(options), 'INVALID_OPTION', 'give { interval, timeout }')
+  check(isObject(options), 'INVALID_OPTION', 'give { interval, timeout }')
   const { interval, timeout } = options
-  require(isMs(
-    interval,
-    1,
-  ), 'INVALID_INTERVAL', 'interval has to be an integer number of milliseconds from 1 to 2^31 - 1')
-  require(timeout !== undefined, 'INVALID_TIMEOUT', 'timeout is missing')
+  check(
+    isMs(interval, 1),
+    'INVALID_INTERVAL',
+    'interval has to be an integer number of milliseconds from 1 to 2^31 - 1',
+  )
+  check(timeout !== undefined, 'INVALID_TIMEOUT', 'timeout is missing')
   checkTimeout(timeout, 1)
-  require(ttl === undefined ||
-    interval + timeout <
-      ttl, 'INVALID_INTERVAL', `interval and timeout (${interval} + ${timeout} ms) must together be below the ttl (${ttl} ms)`)
+  check(
+    ttl === undefined || interval + timeout < ttl,
+    'INVALID_INTERVAL',
+    `interval and timeout (${interval} + ${timeout} ms) must together be below the ttl (${ttl} ms)`,
+  )
 }
 
 export function checkSignal(signal: unknown): void {
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
-  require(signal === undefined || isSignal, 'INVALID_OPTION', 'signal has to be an AbortSignal')
+  check(signal === undefined || isSignal, 'INVALID_OPTION', 'signal has to be an AbortSignal')
 }
 
 /** For the caller whose signal it is. */
@@ -243,9 +261,12 @@ function metadataText(metadata: unknown): string | undefined {
   } catch (cause) {
     throw new HoldfastError('INVALID_OPTION', 'metadata cannot be written as JSON', { cause })
   }
-  require(text !== undefined, 'INVALID_OPTION', 'metadata has to be a JSON value')
-  require(utf8Length(text) <=
-    maxMetadataBytes, 'INVALID_OPTION', `metadata is longer than ${maxMetadataBytes} bytes as JSON`)
+  check(text !== undefined, 'INVALID_OPTION', 'metadata has to be a JSON value')
+  check(
+    utf8Length(text) <= maxMetadataBytes,
+    'INVALID_OPTION',
+    `metadata is longer than ${maxMetadataBytes} bytes as JSON`,
+  )
   return text
 }
 
@@ -269,6 +290,6 @@ function isIterable(value: unknown): boolean {
   )
 }
 
-function require(condition: boolean, code: ErrorCode, sentence?: string): asserts condition {
+function check(condition: boolean, code: ErrorCode, sentence?: string): asserts condition {
   if (!condition) throw new HoldfastError(code, sentence)
 }

@@ -6,12 +6,9 @@
  */
 import { ackText, cancelText, pongText } from './messages.js'
 import { Pacing } from './pacing.js'
-import { LockRequest, type Request } from './requests.js'
+import { type AnyRequest, LockRequest } from './requests.js'
 import type { Schedule } from './schedule.js'
 import type { Connection } from './transport/connection.js'
-
-// biome-ignore lint/suspicious/noExplicitAny: a request of whatever kind.
-export type AnyRequest = Request<any>
 
 /**
  * How long the client waits beyond a timeout for the broker to say so: its verdict is the better
@@ -176,7 +173,7 @@ export class Outbox {
   #scheduleTimeout(request: LockRequest): void {
     if (request.timeout === undefined || !request.wanted) return
     if (this.#connection === undefined) this.#schedule.at(request, request.dueAt)
-    // Whoever does not wait at all waits for the answer alone: it is on the way, however far that is.
+    // Whoever does not want to wait still waits for the answer, however far it has to travel.
     else if (request.timeout === 0) this.#schedule.cancel(request)
     else this.#schedule.at(request, request.dueAt + verdictMs)
   }

@@ -18,7 +18,9 @@ export class Pacing {
   #sent: number[] = []
   /** Answers that have arrived and that the broker was not told of on this connection. */
   #toSay: number[] = []
-  /** Acknowledgements that were sent, with their message numbers, and are not known to have arrived. */
+  /**
+   * Acknowledgements that were sent, with their message numbers, and are not known to have arrived.
+   */
   #said: { readonly number: number; readonly ids: readonly number[] }[] = []
 
   /** A new connection. What was said on the old one may not have been heard, and is said again. */

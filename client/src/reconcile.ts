@@ -7,8 +7,7 @@
  */
 import type { Granted, HeldItem, Snapshot } from '@holdfast/shared'
 import type { Grant } from './grant.js'
-import type { AnyRequest } from './outbox.js'
-import { LockRequest, UnlockRequest } from './requests.js'
+import { type AnyRequest, LockRequest, UnlockRequest } from './requests.js'
 
 /** Collects the parts of a snapshot, and what happens while they come. */
 export class Resumption {

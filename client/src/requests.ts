@@ -2,13 +2,13 @@
  * What a session may ask: one class for each kind of request, each with its promise. They know how
  * to write themselves and how to be settled, and nothing of connections and their ups and downs.
  */
-import type {
-  Found,
-  Granted,
-  HeldInfo,
+import {
+  type Found,
+  type Granted,
+  type HeldInfo,
   HoldfastError,
-  LockStats,
-  WaitingInfo,
+  type LockStats,
+  type WaitingInfo,
 } from '@holdfast/shared'
 import type { Grant } from './grant.js'
 import type { Stamp } from './lease.js'
@@ -49,6 +49,8 @@ export abstract class Request<T> implements Sendable {
   abstract text(now: number): string
 }
 
+export type AnyRequest = LockRequest | UnlockRequest | RefreshRequest | QueryRequest | StatsRequest
+
 /** Ask for a lock; also a task of the schedule, for its timeout. */
 export class LockRequest extends Request<Grant> implements Task {
   readonly stored = true
@@ -57,9 +59,13 @@ export class LockRequest extends Request<Grant> implements Task {
   readonly timeout: number | undefined
   /** When the timeout is over, by the monotonic clock. */
   readonly dueAt: number
-  /** False once its caller was told that it came to nothing: a grant that still comes is unlocked. */
+  /**
+   * False once its caller was told that it came to nothing: a grant that still comes is unlocked.
+   */
   wanted = true
-  /** A grant that arrived while the session was being taken up, until the snapshot says if it lasts. */
+  /**
+   * A grant that arrived while the session was being taken up, until the snapshot says if it lasts.
+   */
   granted: Granted | undefined = undefined
   readonly #onTimeout: (request: LockRequest) => void
 
@@ -172,4 +178,18 @@ export class StatsRequest extends Request<LockStats> {
   text(): string {
     return statsText(this.id)
   }
+}
+
+/** Settles what cannot outlive its session; false for what can. */
+export function endWithSession(request: AnyRequest, sentence: string): boolean {
+  if (request instanceof UnlockRequest) {
+    // The lock is released, if not by the unlock.
+    request.resolve()
+    return true
+  }
+  if (request instanceof RefreshRequest) {
+    request.reject(new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${sentence}`))
+    return true
+  }
+  return false
 }

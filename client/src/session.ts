@@ -17,7 +17,8 @@ import {
 } from './options.js'
 import { LockRequest, QueryRequest, type QueryResult, StatsRequest } from './requests.js'
 import { Singleflight } from './singleflight.js'
-import type { SessionState, Standing } from './standing.js'
+import type { Standing } from './standing.js'
+import type { SessionState } from './state.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** A lock that is gone although it was not unlocked. */
@@ -94,8 +95,8 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * Takes a lock if it is free. Rejects with `LOCK_HELD` at once if it is not, naming the `holders`;
-   * with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
+   * Takes a lock if it is free. Rejects with `LOCK_HELD` at once if it is not, naming the
+   * `holders`; with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
     const { terms, signal } = checkLock(key, { ...options, timeout: 0 })
@@ -128,9 +129,9 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * Like `lock`, but callers who ask for the same key, mode and ttl while the request is not settled
-   * share it and its lock. Each has its own handle, `timeout` (from 1) and `signal`; the lock is
-   * freed when the last of them unlocks.
+   * Like `lock`, but callers who ask for the same key, mode and ttl while the request is not
+   * settled share it and its lock. Each has its own handle, `timeout` (from 1) and `signal`; the
+   * lock is freed when the last of them unlocks.
    */
   async singleflightLock(key: string, options: Omit<LockOptions, 'steal'> = {}): Promise<Lock> {
     const checked = checkLock(key, { ...options, steal: false })

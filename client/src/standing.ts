@@ -2,58 +2,31 @@
  * The client's standing with the broker: which session it has there, whether it is connected, how
  * long it may believe in what it holds, and what becomes of everything when that changes.
  *
- * It outlives the broker's sessions. Where one cannot be taken up again its locks are lost, and what
- * still waits is asked again in a new one; nothing is ever locked again by itself.
+ * It outlives the broker's sessions. Where one cannot be taken up again its locks are lost, and
+ * what still waits is asked again in a new one; nothing is ever locked again by itself.
  */
 import { closeCodes, HoldfastError, type ServerMessage, type Welcome } from '@holdfast/shared'
 import { Answers } from './answers.js'
 import type { Environment } from './environment.js'
-import { Holdings, type LostReason } from './holdings.js'
-import { type Bound, boundFrom, earlier, type Stamp } from './lease.js'
+import { Holdings } from './holdings.js'
+import type { Stamp } from './lease.js'
+import { type LeaseListener, LeaseWatch } from './leaseWatch.js'
 import { Link, type LinkListener, type LinkOptions } from './link/link.js'
 import { byeText, helloText } from './messages.js'
-import { type AnyRequest, Outbox } from './outbox.js'
+import { Outbox } from './outbox.js'
 import { Reconciler } from './reconciler.js'
-import { LockRequest, RefreshRequest, type Request, UnlockRequest } from './requests.js'
+import { type AnyRequest, endWithSession, LockRequest, type Request } from './requests.js'
 import { Schedule, type Task } from './schedule.js'
+import type { SessionSettings, SessionState, StandingListener } from './state.js'
 import type { Connection } from './transport/connection.js'
 import { Watches } from './watch.js'
-
-/**
- * - `connecting`: no session yet.
- * - `connected`: there is a session and a connection.
- * - `away`: the connection is gone, or the session is being taken up again; requests wait.
- * - `closed`: for good.
- */
-export type SessionState = 'connecting' | 'connected' | 'away' | 'closed'
-
-/** What a session is told to be. */
-export interface SessionSettings {
-  readonly token: string | undefined
-  readonly name: string | undefined
-  /** The wanted lease, in ms. */
-  readonly ttl: number | undefined
-  readonly grace: number | 'lease' | undefined
-}
-
-/** Who is told what happens to the session. None of these throws. */
-export interface StandingListener {
-  onOpen(): void
-  onJeopardy(): void
-  onResumed(): void
-  onRenewed(): void
-  onLost(key: string, fence: number, reason: LostReason): void
-  onDraining(within: number): void
-  /** The error is undefined after `close`. */
-  onClosed(error: HoldfastError | undefined): void
-}
 
 /** How long a try to connect may take, until the lease is known. */
 const patienceMs = 10_000
 /** How long a goodbye may take. */
 const goodbyeMs = 1_000
 
-export class Standing implements LinkListener {
+export class Standing implements LinkListener, LeaseListener {
   readonly schedule: Schedule
   readonly outbox: Outbox
   readonly holdings: Holdings
@@ -69,11 +42,7 @@ export class Standing implements LinkListener {
   #secret: string | undefined
   #ttl = 0
   #grace = 0
-  #bound: Bound | undefined
-  readonly #leaseEnd: Task = { run: () => this.#onLeaseOver() }
-  #lastFrameAt = 0
-  #silentSince = 0
-  readonly #silence: Task = { run: () => this.#onSilence() }
+  readonly #lease: LeaseWatch
   /** While the session is being taken up. */
   #reconciler: Reconciler | undefined
   #goodbye: { readonly promise: Promise<void>; resolve: () => void } | undefined
@@ -95,6 +64,7 @@ export class Standing implements LinkListener {
     )
     this.watches = new Watches(this.outbox)
     this.#answers = new Answers(this.outbox, this.holdings, this.watches)
+    this.#lease = new LeaseWatch(this.schedule, this)
     this.#link = new Link(environment, this.schedule, link, this)
   }
 
@@ -122,7 +92,7 @@ export class Standing implements LinkListener {
   }
 
   /** Asks; the promise is that of the request. */
-  ask<T>(request: Request<T>): Promise<T> {
+  ask<T>(request: AnyRequest & Request<T>): Promise<T> {
     if (this.#state === 'closed') return Promise.reject(this.closedError())
     this.outbox.add(request)
     return request.promise
@@ -173,7 +143,7 @@ export class Standing implements LinkListener {
 
   onFrame(): void {
     this.schedule.look()
-    this.#lastFrameAt = this.schedule.now().monotonic
+    this.#lease.onFrame()
   }
 
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
@@ -189,8 +159,7 @@ export class Standing implements LinkListener {
     if (resumed) this.#reconciler = new Reconciler(this.outbox, this.holdings)
     else if (!isFirst) this.#leaveSession('the session could not be taken up again')
     if (this.#state === 'closed') return
-    this.#extendLease(sentAt)
-    if (this.#secret !== undefined) this.#listenForSilence()
+    this.#lease.start(this.#ttl, sentAt, this.#secret !== undefined)
     if (resumed) return
     this.#goUp(connection, () => false)
     if (isFirst) this.#listener.onOpen()
@@ -209,7 +178,7 @@ export class Standing implements LinkListener {
         this.outbox.onAck(message.n)
         if (sent === undefined) break
         this.holdings.exchange = { sent, received: message.at }
-        this.#extendLease(sent)
+        this.#lease.extend(sent)
         break
       }
       case 'snapshot':
@@ -220,7 +189,7 @@ export class Standing implements LinkListener {
         break
       default: {
         const arrived = this.#answers.take(message, connection, this.#reconciler)
-        if (arrived !== undefined) this.#extendLease(arrived)
+        if (arrived !== undefined) this.#lease.extend(arrived)
       }
     }
   }
@@ -234,17 +203,15 @@ export class Standing implements LinkListener {
     this.#state = 'away'
     this.#connection = undefined
     this.#reconciler = undefined
-    this.schedule.cancel(this.#silence)
     this.outbox.close()
     this.watches.goDown()
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
-      this.schedule.cancel(this.#leaseEnd)
+      this.#lease.stop()
       this.#leaveSession('the connection to the broker dropped, and the session with it')
       return
     }
-    const graceEnd = boundFrom(this.schedule.now(), this.#grace)
-    this.#setBound(this.#bound === undefined ? graceEnd : earlier(this.#bound, graceEnd))
+    this.#lease.leaveFor(this.#grace)
     if (wasConnected) this.#listener.onJeopardy()
   }
 
@@ -260,42 +227,16 @@ export class Standing implements LinkListener {
     this.#finish(error)
   }
 
-  // ------------------------------------------------------------------------------ the lease
-
-  /** Something sent at this time has arrived: the lease counts from there. */
-  #extendLease(sent: Stamp): void {
-    this.#setBound(boundFrom(sent, this.#ttl))
-  }
-
-  #setBound(bound: Bound): void {
-    this.#bound = bound
-    this.schedule.by(this.#leaseEnd, bound)
-  }
+  // ------------------------------------------------------------------------- from the lease
 
   /** The broker may have given our locks to others. It is told so at the next contact. */
-  #onLeaseOver(): void {
+  onLeaseOver(): void {
     this.holdings.loseAll('nothing was heard from the broker until the lease was over')
     if (this.#connection !== undefined) this.#link.drop('the lease is over')
   }
 
-  #listenForSilence(): void {
-    this.#silentSince = this.#lastFrameAt
-    this.schedule.at(this.#silence, this.#lastFrameAt + this.#ttl / 2)
-  }
-
-  /** With a grace, half a lease of silence is reason enough to try another connection. */
-  #onSilence(): void {
-    const { monotonic } = this.schedule.now()
-    const silent = monotonic - this.#lastFrameAt
-    if (silent < this.#ttl / 2) {
-      this.#listenForSilence()
-    } else if (silent > this.#ttl * 0.6 && this.#silentSince === this.#lastFrameAt) {
-      // We were not running ourselves, and frames may be waiting to be read.
-      this.#silentSince = Number.NaN
-      this.schedule.at(this.#silence, monotonic + this.#ttl / 20)
-    } else {
-      this.#link.drop('half a lease of silence')
-    }
+  onSilence(): void {
+    this.#link.drop('half a lease of silence')
   }
 
   // ---------------------------------------------------------------------------- transitions
@@ -316,7 +257,9 @@ export class Standing implements LinkListener {
     this.#listener.onResumed()
   }
 
-  /** The broker's session is over: its locks are lost, and what still waits is asked in the next. */
+  /**
+   * The broker's session is over: its locks are lost, and what still waits is asked in the next.
+   */
   #leaveSession(sentence: string): void {
     for (const request of [...this.outbox.pending]) {
       if (request instanceof LockRequest) {
@@ -347,18 +290,4 @@ export class Standing implements LinkListener {
     this.#listener.onClosed(error)
     this.#goodbye?.resolve()
   }
-}
-
-/** Settles what cannot outlive its session; false for what can. */
-function endWithSession(request: AnyRequest, sentence: string): boolean {
-  if (request instanceof UnlockRequest) {
-    // The lock is released, if not by the unlock.
-    request.resolve()
-    return true
-  }
-  if (request instanceof RefreshRequest) {
-    request.reject(new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${sentence}`))
-    return true
-  }
-  return false
 }

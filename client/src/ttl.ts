@@ -1,8 +1,8 @@
 /**
  * Until when a lock with a ttl may be believed in, while refreshes of it are under way.
  *
- * A refresh counts from its own sending once it is answered. Before that it may have arrived or not,
- * so it can only bring the bound forward: one that shortens the ttl may already be in force.
+ * A refresh counts from its own sending once it is answered. Before that it may have arrived or
+ * not, so it can only bring the bound forward: one that shortens the ttl may already be in force.
  */
 import { type Bound, boundFrom, earlier, type Stamp } from './lease.js'
 

@@ -2,7 +2,9 @@
 import { closeCodes, HoldfastError, isFinalClose } from '@holdfast/shared'
 import type { Closing } from '../transport/connection.js'
 
-/** The error of a close code after which a client stays away; undefined: come back with back-off. */
+/**
+ * The error of a close code after which a client stays away; undefined: come back with back-off.
+ */
 export function finalError({ code, reason }: Closing): HoldfastError | undefined {
   if (!isFinalClose(code)) return undefined
   switch (code) {
@@ -19,7 +21,7 @@ export function finalError({ code, reason }: Closing): HoldfastError | undefined
     case closeCodes.tooBig.code:
       return new HoldfastError(
         'BAD_MESSAGE',
-        `the broker refused what this client sent (${code} ${reason}): are their versions too far apart?`,
+        `the broker refused what this client sent (${code} ${reason}): do their versions fit?`,
       )
     case closeCodes.replaced.code:
       return new HoldfastError('SESSION_EXPIRED', 'the session was taken up on another connection')

@@ -5,8 +5,11 @@
  * Nothing else in Holdfast retries: a lock is waited for at the broker.
  */
 import { HoldfastError, maxMs } from '@holdfast/shared'
+import { machine } from '../environment.js'
 
-/** The delays before one try after another, in ms. May be endless; iterated anew for each outage. */
+/**
+ * The delays before one try after another, in ms. May be endless; iterated anew for each outage.
+ */
 export type RetryStrategy = Iterable<number>
 
 /** What the three strategies have in common. */
@@ -78,7 +81,7 @@ export function linearBackoff(options: LinearBackoffOptions, random?: () => numb
 
 function delays(
   { maxRetries = Number.POSITIVE_INFINITY, max = maxMs, jitter = 'none' }: RetryLimits,
-  random: () => number = Math.random,
+  random: () => number = machine.random,
   first: number,
   next: (delay: number) => number,
 ): RetryStrategy {

@@ -115,8 +115,8 @@ export class Connection {
   }
 
   /**
-   * The first `n` messages are known to have arrived. When the newest of them was sent; undefined if
-   * a later one was known to have arrived already.
+   * The first `n` messages are known to have arrived. When the newest of them was sent; undefined
+   * if a later one was known to have arrived already.
    */
   arrived(n: number): Stamp | undefined {
     const writes = this.#writes

@@ -1,6 +1,6 @@
 /**
- * The WebSocket of Node: `ws`, because Node 20 has none of its own. The only file of the client that
- * imports something of Node; package.json's `imports` chooses between it and its neighbour.
+ * The WebSocket of Node: `ws`, because Node 20 has none of its own. The only file of the client
+ * that imports something of Node; package.json's `imports` chooses between it and its neighbour.
  */
 import { WebSocket as Ws } from 'ws'
 import type { WebSocketConstructor, WebSocketLike } from '../environment.js'

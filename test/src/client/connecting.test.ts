@@ -1,0 +1,189 @@
+/** From a URL to a session: hello and welcome, lists of brokers, and who is not a broker. */
+import { connect, fixedInterval } from '@holdfast/client'
+import { connectIn } from '@holdfast/client/internal'
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { codeOf, openScene, stage, turn, url, welcome } from '../support/scriptedSession.js'
+
+describe('connecting', () => {
+  it('offers the subprotocol and says hello with what it was given', async () => {
+    const set = stage()
+    const options = { token: 't', name: 'n', ttl: 4_000, grace: 'lease' } as const
+    const connecting = connectIn(url, options, set.environment)
+    await turn()
+    expect(set.network.last.url).to.equal(url)
+    expect(set.network.last.offered).to.equal('holdfast.v1')
+    set.network.last.accept()
+    expect(set.network.last.take()).to.deep.equal([{ type: 'hello', ...options }])
+    set.network.last.say(welcome({ session: 'x', ttl: 5_000, grace: 5_000, secret: 's' }))
+    const session = await connecting
+    expect([session.id, session.ttl, session.grace]).to.deep.equal(['x', 5_000, 5_000])
+    expect([session.name, session.state]).to.deep.equal(['n', 'connected'])
+  })
+
+  it('tries each broker of a list once, and then is UNAVAILABLE with a cause', async () => {
+    const { environment, network } = stage()
+    const connecting = connectIn(['ws://a.test', 'ws://b.test'], {}, environment)
+    const caught = connecting.catch((error: HoldfastError) => error)
+    await turn()
+    network.last.fail(new Error('refused'))
+    await turn()
+    expect(network.sockets.map((socket) => socket.url)).to.deep.equal([
+      'ws://a.test',
+      'ws://b.test',
+    ])
+    network.last.fail(new Error('refused too'))
+    const error = (await caught) as HoldfastError
+    expect(error.code).to.equal('UNAVAILABLE')
+    expect(error.message).to.contain('ws://b.test').and.contain('refused too')
+    expect(error.cause).to.be.an('error')
+    expect(network.sockets.length).to.equal(2)
+  })
+
+  it('takes the second of a list when the first is not there', async () => {
+    const { environment, network } = stage()
+    const connecting = connectIn(['ws://a.test', 'ws://b.test'], {}, environment)
+    await turn()
+    network.last.end(1013)
+    await turn()
+    network.last.accept()
+    network.last.say(welcome())
+    expect((await connecting).state).to.equal('connected')
+  })
+
+  it('is refused with the code that the broker closed with, and tries no other', async () => {
+    const codes: [number, string][] = [
+      [4401, 'UNAUTHORIZED'],
+      [4403, 'FORBIDDEN'],
+      [4429, 'QUOTA_EXCEEDED'],
+      [4400, 'BAD_MESSAGE'],
+      [1009, 'BAD_MESSAGE'],
+      [4406, 'UNAVAILABLE'],
+      [4408, 'UNAVAILABLE'],
+      [4499, 'UNAVAILABLE'],
+    ]
+    for (const [code, expected] of codes) {
+      const { environment, network, clock } = stage()
+      const outcome = codeOf(connectIn(['ws://a.test', 'ws://b.test'], {}, environment))
+      await turn()
+      network.last.accept()
+      network.last.end(code)
+      expect(await outcome, String(code)).to.equal(expected)
+      expect(network.sockets.length).to.equal(1)
+      expect(clock.timers).to.equal(0)
+    }
+  })
+
+  it('is UNAVAILABLE when whoever answers is not Holdfast', async () => {
+    const answers: ((set: ReturnType<typeof stage>) => void)[] = [
+      ({ network }) => network.last.accept(''),
+      ({ network }) => network.last.accept('chat'),
+      ({ network }) => {
+        network.last.accept()
+        network.last.sayText('hello!')
+      },
+      ({ network }) => {
+        network.last.accept()
+        network.last.sayText(new ArrayBuffer(3))
+      },
+      ({ network }) => {
+        network.last.accept()
+        network.last.say({ type: 'welcome', session: 's1', ttl: 'long' })
+      },
+      ({ network, clock }) => {
+        network.last.accept()
+        clock.advance(10_000)
+      },
+      ({ clock }) => clock.advance(10_000),
+    ]
+    for (const answer of answers) {
+      const set = stage()
+      const outcome = connectIn(url, {}, set.environment).catch((error: HoldfastError) => error)
+      await turn()
+      answer(set)
+      const error = (await outcome) as HoldfastError
+      expect(error.code).to.equal('UNAVAILABLE')
+      expect(error.message).to.contain(`no Holdfast broker answered at ${url}`)
+      expect(set.network.last.dropped).to.equal(true)
+      expect(set.clock.timers).to.equal(0)
+    }
+  })
+
+  it('can be aborted, before and while', async () => {
+    const { environment, network, clock } = stage()
+    const early = connectIn(url, { signal: AbortSignal.abort('why') }, environment)
+    const error = (await early.catch((reason: HoldfastError) => reason)) as HoldfastError
+    expect([error.code, error.cause]).to.deep.equal(['ABORTED', 'why'])
+    expect(network.sockets.length).to.equal(0)
+
+    const controller = new AbortController()
+    const late = codeOf(connectIn(url, { signal: controller.signal }, environment))
+    await turn()
+    controller.abort()
+    expect(await late).to.equal('ABORTED')
+    expect(network.last.dropped).to.equal(true)
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('is not undone by an abort that comes later', async () => {
+    const controller = new AbortController()
+    const { session } = await openScene({ signal: controller.signal })
+    controller.abort()
+    await turn()
+    expect(session.state).to.equal('connected')
+  })
+
+  it('says what is wrong with what it was given', async () => {
+    const bad: [unknown, object, string][] = [
+      ['', {}, 'INVALID_OPTION'],
+      ['http://127.0.0.1:7420', {}, 'INVALID_OPTION'],
+      ['127.0.0.1:7420', {}, 'INVALID_OPTION'],
+      ['ws://broker/#here', {}, 'INVALID_OPTION'],
+      [7420, {}, 'INVALID_OPTION'],
+      [[], {}, 'INVALID_OPTION'],
+      [url, { token: '' }, 'INVALID_OPTION'],
+      [url, { token: 'x'.repeat(3_073) }, 'INVALID_OPTION'],
+      [url, { token: '€'.repeat(3_000) }, 'INVALID_OPTION'],
+      [url, { name: 'x'.repeat(257) }, 'INVALID_OPTION'],
+      [url, { name: '\ud800' }, 'INVALID_OPTION'],
+      [url, { ttl: 0 }, 'INVALID_TTL'],
+      [url, { ttl: 1.5 }, 'INVALID_TTL'],
+      [url, { ttl: '15s' }, 'INVALID_TTL'],
+      [url, { grace: -1 }, 'INVALID_OPTION'],
+      [url, { grace: 'all' }, 'INVALID_OPTION'],
+      [url, { signal: {} }, 'INVALID_OPTION'],
+      [url, { reconnect: true }, 'INVALID_OPTION'],
+      [url, { WebSocket: {} }, 'INVALID_OPTION'],
+      [url, null as unknown as object, 'INVALID_OPTION'],
+    ]
+    for (const [target, options, code] of bad) {
+      const outcome = codeOf(connect(target as string, options))
+      expect(await outcome, JSON.stringify([target, options])).to.equal(code)
+    }
+  })
+
+  it('uses the WebSocket that it is given', async () => {
+    const { environment } = stage()
+    const other = stage()
+    const options = {
+      WebSocket: other.network.WebSocket,
+      reconnect: fixedInterval({ interval: 1 }),
+    }
+    const connecting = connectIn(url, options, environment)
+    await turn()
+    other.network.last.accept()
+    other.network.last.say(welcome())
+    expect((await connecting).state).to.equal('connected')
+  })
+
+  it('does not mind a WebSocket class that throws', async () => {
+    const { environment } = stage()
+    const WebSocket = class {
+      constructor() {
+        throw new SyntaxError('no')
+      }
+    }
+    const options = { WebSocket: WebSocket as unknown as typeof environment.WebSocket }
+    expect(await codeOf(connectIn(url, options, environment))).to.equal('UNAVAILABLE')
+  })
+})

@@ -1,0 +1,129 @@
+/** The arithmetic of "the holder knows first", on both of the client's clocks. */
+import {
+  boundByExchange,
+  boundFrom,
+  earlier,
+  hasPassed,
+  later,
+  margin,
+  type Stamp,
+  TtlBound,
+} from '@holdfast/client/internal'
+import { expect } from 'chai'
+import fc from 'fast-check'
+
+const start: Stamp = { monotonic: 1_000, wall: 9_000 }
+
+function after(ms: number): Stamp {
+  return { monotonic: start.monotonic + ms, wall: start.wall + ms }
+}
+
+describe('the lease of a client', () => {
+  it('gives up 1 % and a margin, which is never more than a tenth and a bit', () => {
+    expect(margin(10_000)).to.equal(201)
+    expect(margin(1_000)).to.equal(51)
+    expect(margin(100)).to.equal(11)
+    expect(boundFrom(start, 10_000)).to.deep.equal(after(9_900 - 201))
+  })
+
+  it('has passed when either clock says so, and not before', () => {
+    const bound = boundFrom(start, 10_000)
+    expect(hasPassed(bound, after(9_698))).to.equal(false)
+    expect(hasPassed(bound, { monotonic: start.monotonic + 9_699, wall: 0 })).to.equal(true)
+    expect(hasPassed(bound, { monotonic: 0, wall: start.wall + 9_699 })).to.equal(true)
+  })
+
+  it('is over here before it is over there, for every rate of the clocks within 1 %', () => {
+    const rate = fc.double({ min: 0.995, max: 1.005, noNaN: true })
+    fc.assert(
+      fc.property(
+        rate,
+        rate,
+        fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+        fc.integer({ min: 0, max: 60_000 }),
+        (ours, theirs, ttl, delay) => {
+          const bound = boundFrom({ monotonic: 0, wall: 0 }, ttl)
+          const overHereAt = bound.monotonic / ours
+          const overThereAt = delay + ttl / theirs
+          expect(overHereAt).to.be.below(overThereAt)
+        },
+      ),
+    )
+  })
+
+  it('counts a ttl from the grant by any exchange, and never too long', () => {
+    // Sent at 0 here, arrived at 50,000 there; granted 4,000 later.
+    const bound = boundByExchange({ sent: start, received: 50_000 }, 54_000, 1_000)
+    expect(bound).to.deep.equal(after(5_000 * 0.99 - 51))
+  })
+
+  it('knows which of two bounds is the more careful and which the more generous', () => {
+    const a = { monotonic: 10, wall: 40 }
+    const b = { monotonic: 20, wall: 30 }
+    expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })
+    expect(later(a, b)).to.equal(b)
+  })
+})
+
+describe('the ttl of a lock under refreshes', () => {
+  function held(ttl: number | undefined): TtlBound {
+    const bound = new TtlBound()
+    bound.confirm(ttl, ttl === undefined ? undefined : boundFrom(start, ttl))
+    return bound
+  }
+
+  it('counts an answered refresh from its sending', () => {
+    const lock = held(1_000)
+    const refresh = { ttl: undefined, sentAt: after(600) }
+    lock.begin(refresh)
+    expect(lock.bound).to.deep.equal(boundFrom(start, 1_000))
+    lock.succeed(refresh)
+    expect(lock.bound).to.deep.equal(boundFrom(after(600), 1_000))
+  })
+
+  it('fears a shorter ttl from the moment it is asked for', () => {
+    const lock = held(60_000)
+    const refresh = { ttl: 1_000, sentAt: after(100) }
+    lock.begin(refresh)
+    expect(lock.bound).to.deep.equal(boundFrom(after(100), 1_000))
+    expect(lock.ttl).to.equal(60_000)
+    lock.succeed(refresh)
+    expect(lock.ttl).to.equal(1_000)
+  })
+
+  it('goes back to what it had when the broker did nothing', () => {
+    const lock = held(60_000)
+    const refresh = { ttl: 1_000, sentAt: after(100) }
+    lock.begin(refresh)
+    lock.abandon(refresh)
+    expect(lock.bound).to.deep.equal(boundFrom(start, 60_000))
+  })
+
+  it('keeps fearing the second of two while only the first is answered', () => {
+    const lock = held(1_000)
+    const long = { ttl: 60_000, sentAt: after(10) }
+    const short = { ttl: 500, sentAt: after(20) }
+    lock.begin(long)
+    lock.begin(short)
+    lock.succeed(long)
+    expect(lock.bound).to.deep.equal(boundFrom(after(20), 500))
+    lock.succeed(short)
+    expect(lock.bound).to.deep.equal(boundFrom(after(20), 500))
+  })
+
+  it('judges a refresh without a ttl by the one that was asked for before it', () => {
+    const lock = held(60_000)
+    lock.begin({ ttl: 500, sentAt: after(0) })
+    lock.begin({ ttl: undefined, sentAt: after(100) })
+    expect(lock.bound).to.deep.equal(boundFrom(after(0), 500))
+  })
+
+  it('has no bound without a ttl, however often it is refreshed', () => {
+    const lock = held(undefined)
+    const refresh = { ttl: undefined, sentAt: after(5) }
+    lock.begin(refresh)
+    expect(lock.bound).to.equal(undefined)
+    lock.succeed(refresh)
+    expect(lock.bound).to.equal(undefined)
+  })
+})

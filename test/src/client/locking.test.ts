@@ -1,0 +1,265 @@
+/** Asking for locks and giving them back: what goes over the wire, and what comes of the answers. */
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
+
+const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
+
+describe('locking', () => {
+  it('sends what one turn asks for in one frame, with ids that count up', async () => {
+    const { session, socket } = await openScene()
+    void session.lock('a')
+    void session.lock('b', { mode: 'shared', ttl: 5, timeout: 7, metadata: { x: [1] } })
+    void session.tryLock('c"\\')
+    void session.lock('d', { steal: true })
+    await turn()
+    expect(socket.frames.length).to.equal(2)
+    expect(socket.take()).to.deep.equal([
+      { type: 'lock', id: 1, key: 'a' },
+      { type: 'lock', id: 2, key: 'b', mode: 'shared', ttl: 5, timeout: 7, metadata: { x: [1] } },
+      { type: 'lock', id: 3, key: 'c"\\', timeout: 0 },
+      { type: 'lock', id: 4, key: 'd', steal: true },
+    ])
+  })
+
+  it('is granted, held, and unlocked', async () => {
+    const { session, socket } = await openScene()
+    const asking = session.lock('a', { mode: 'shared' })
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 77 })
+    const lock = await asking
+    expect([lock.key, lock.mode, lock.fence, lock.held]).to.deep.equal(['a', 'shared', 77, true])
+    socket.take()
+    const unlocking = lock.unlock()
+    expect(lock.held).to.equal(false)
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 77 }])
+    expect(await stateOf(unlocking)).to.equal('pending')
+    socket.say({ type: 'unlocked', id: 2 })
+    await unlocking
+    expect(lock.signal.aborted).to.equal(false)
+  })
+
+  it('sends one unlock however often it is called, with one outcome', async () => {
+    const { session, socket } = await openScene()
+    const asking = session.lock('a')
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 77 })
+    const lock = await asking
+    socket.take()
+    const first = lock.unlock()
+    const second = lock.unlock()
+    await turn()
+    expect(socket.take().length).to.equal(1)
+    socket.say(failed(2, 'LOCK_NOT_HELD'))
+    expect(await codeOf(first)).to.equal('LOCK_NOT_HELD')
+    expect(await codeOf(second)).to.equal('LOCK_NOT_HELD')
+    await lock[Symbol.asyncDispose]()
+  })
+
+  it('names the holders when it does not wait', async () => {
+    const { session, socket } = await openScene()
+    const asking = session.tryLock('a').catch((error: HoldfastError) => error)
+    await turn()
+    const holders = [{ session: 'other', name: 'n', fence: 3, since: 4 }]
+    socket.say({ ...failed(1, 'LOCK_HELD'), holders })
+    const error = (await asking) as HoldfastError
+    expect([error.code, error.holders]).to.deep.equal(['LOCK_HELD', holders])
+  })
+
+  it('takes the codes of the broker, and those of a newer one for UNAVAILABLE', async () => {
+    const { session, socket } = await openScene()
+    const outcomes = ['LOCK_TIMEOUT', 'QUOTA_EXCEEDED', 'BAD_MESSAGE', 'TEAPOT'].map((code, i) => {
+      const outcome = codeOf(session.lock(`k${i}`))
+      return { code, outcome }
+    })
+    await turn()
+    outcomes.forEach(({ code }, i) => {
+      socket.say(failed(i + 1, code))
+    })
+    expect(await Promise.all(outcomes.map(({ outcome }) => outcome))).to.deep.equal([
+      'LOCK_TIMEOUT',
+      'QUOTA_EXCEEDED',
+      'BAD_MESSAGE',
+      'UNAVAILABLE',
+    ])
+  })
+
+  it('refuses bad input before it goes anywhere', async () => {
+    const { session, socket } = await openScene()
+    const circle: Record<string, unknown> = {}
+    circle['self'] = circle
+    const bad: [unknown, object | undefined, string][] = [
+      ['', {}, 'INVALID_KEY'],
+      ['a\u0000', {}, 'INVALID_KEY'],
+      ['\ud800', {}, 'INVALID_KEY'],
+      ['é'.repeat(257), {}, 'INVALID_KEY'],
+      [5, {}, 'INVALID_KEY'],
+      ['k', { ttl: 0 }, 'INVALID_TTL'],
+      ['k', { ttl: Number.NaN }, 'INVALID_TTL'],
+      ['k', { ttl: 2 ** 31 }, 'INVALID_TTL'],
+      ['k', { timeout: -1 }, 'INVALID_TIMEOUT'],
+      ['k', { timeout: 0.5 }, 'INVALID_TIMEOUT'],
+      ['k', { timeout: '1' }, 'INVALID_TIMEOUT'],
+      ['k', { signal: 'now' }, 'INVALID_OPTION'],
+      ['k', { mode: 'loud' }, 'INVALID_OPTION'],
+      ['k', { steal: 1 }, 'INVALID_OPTION'],
+      ['k', { steal: true, timeout: 5 }, 'INVALID_OPTION'],
+      ['k', { steal: true, mode: 'shared' }, 'INVALID_OPTION'],
+      ['k', { metadata: 'x'.repeat(4_097) }, 'INVALID_OPTION'],
+      ['k', { metadata: circle }, 'INVALID_OPTION'],
+      ['k', { metadata: () => 1 }, 'INVALID_OPTION'],
+      ['k', { metadata: 1n }, 'INVALID_OPTION'],
+    ]
+    for (const [key, options, code] of bad) {
+      const outcome = codeOf(session.lock(key as string, options))
+      expect(await outcome, `${String(key)} ${code}`).to.equal(code)
+    }
+    expect(await codeOf(session.query({ key: 'a', prefix: 'a' }))).to.equal('INVALID_OPTION')
+    expect(await codeOf(session.query({ prefix: '\n' }))).to.equal('INVALID_KEY')
+    expect(await codeOf(session.query({ limit: 1_001 }))).to.equal('INVALID_OPTION')
+    expect(await codeOf(session.singleflightLock('k', { timeout: 0 }))).to.equal('INVALID_TIMEOUT')
+    expect(() => session.watch('', () => {}))
+      .to.throw()
+      .with.property('code', 'INVALID_KEY')
+    expect(socket.take()).to.deep.equal([])
+  })
+
+  it('leaves the queue at once when it is aborted, and unlocks a grant that crossed', async () => {
+    const { session, socket } = await openScene()
+    const controller = new AbortController()
+    const asking = session
+      .lock('a', { signal: controller.signal })
+      .catch((error: HoldfastError) => error)
+    await turn()
+    socket.take()
+    controller.abort('changed my mind')
+    const error = (await asking) as HoldfastError
+    expect([error.code, error.cause]).to.deep.equal(['ABORTED', 'changed my mind'])
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    socket.say({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
+  })
+
+  it('says nothing of a request that was aborted before it was asked', async () => {
+    const { session, socket } = await openScene()
+    expect(await codeOf(session.lock('a', { signal: AbortSignal.abort() }))).to.equal('ABORTED')
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+  })
+
+  it('waits for the verdict of the broker a little longer than its own timeout', async () => {
+    const { session, socket, clock } = await openScene()
+    const asking = session.lock('a', { timeout: 1_000 })
+    await turn()
+    clock.advance(1_249)
+    expect(await stateOf(asking)).to.equal('pending')
+    socket.say({ type: 'granted', id: 1, fence: 9 })
+    expect((await asking).held).to.equal(true)
+  })
+
+  it('times out by itself when the broker does not say so, and grants nothing later', async () => {
+    const { session, socket, clock } = await openScene()
+    const asking = codeOf(session.lock('a', { timeout: 1_000 }))
+    await turn()
+    socket.take()
+    clock.advance(1_250)
+    expect(await asking).to.equal('LOCK_TIMEOUT')
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    socket.say({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
+  })
+
+  it('waits as long as it takes for the answer to tryLock', async () => {
+    const { session, socket, clock } = await openScene()
+    const asking = session.tryLock('a')
+    await turn()
+    clock.advance(900)
+    socket.say({ type: 'granted', id: 1, fence: 9 })
+    expect((await asking).held).to.equal(true)
+  })
+
+  it('runs a callback under a lock and gives it back, whatever comes of it', async () => {
+    const { session, socket } = await openScene()
+    const grant = async (fence: number) => {
+      await turn()
+      socket.say({ type: 'granted', id: socket.sent.length - 1, fence })
+      await turn()
+    }
+    const answer = () => socket.say({ type: 'unlocked', id: socket.sent.length - 1 })
+
+    const fine = session.withLock('a', (lock) => lock.fence + 1)
+    await grant(5)
+    answer()
+    expect(await fine).to.equal(6)
+
+    const thrown = new Error('mine')
+    const broken = session.withLock('a', () => Promise.reject(thrown)).catch((e: Error) => e)
+    await grant(6)
+    answer()
+    expect(await broken).to.equal(thrown)
+
+    const robbed = codeOf(
+      session.withLock('a', async () => {
+        socket.say({ type: 'lost', fence: 7, reason: 'stolen' })
+        return 'done'
+      }),
+    )
+    await grant(7)
+    expect(await robbed).to.equal('LOCK_LOST')
+
+    const both = session
+      .withLock('a', async () => {
+        socket.say({ type: 'lost', fence: 8, reason: 'stolen' })
+        throw thrown
+      })
+      .catch((e: Error) => e)
+    await grant(8)
+    expect(await both).to.equal(thrown)
+  })
+
+  it('answers pings and ignores what it does not know', async () => {
+    const { session, socket } = await openScene()
+    socket.say(
+      { type: 'news', id: 5 },
+      { type: 'granted', id: 99, fence: 1 },
+      { type: 'ping', n: 3 },
+    )
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'pong', n: 3 }])
+    expect(session.state).to.equal('connected')
+  })
+
+  it('asks and gathers the parts of a query', async () => {
+    const { session, socket } = await openScene()
+    const asking = session.query({ prefix: 'o', limit: 5 })
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'query', id: 1, prefix: 'o', limit: 5 }])
+    const counts = { heldCount: 2, waitingCount: 1 }
+    const held = ['x', 'y'].map((key) => ({
+      key,
+      mode: 'shared',
+      session: 's',
+      fence: 1,
+      since: 2,
+    }))
+    const waiting = [{ key: 'x', mode: 'shared', session: 's', since: 2 }]
+    socket.say({ type: 'found', id: 1, held: [held[0]], waiting: [], ...counts, more: true })
+    expect(await stateOf(asking)).to.equal('pending')
+    socket.say({ type: 'found', id: 1, held: [held[1]], waiting, ...counts, more: false })
+    expect(await asking).to.deep.equal({ held, waiting, ...counts })
+  })
+
+  it('cuts what a turn asks for into frames that the broker accepts', async () => {
+    const { session, socket } = await openScene()
+    const metadata = 'é'.repeat(2_000)
+    for (let i = 0; i < 40; i++) void session.lock(`k${i}`, { metadata })
+    await turn()
+    expect(socket.take().length).to.equal(40)
+    for (const frame of socket.frames) expect(Buffer.byteLength(frame)).to.be.at.most(64 * 1024)
+  })
+})

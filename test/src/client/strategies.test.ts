@@ -1,0 +1,82 @@
+/** The delays of the three strategies, and what they refuse. */
+import { exponentialBackoff, fixedInterval, linearBackoff } from '@holdfast/client'
+import { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+
+function take(strategy: Iterable<number>, count: number): number[] {
+  const delays: number[] = []
+  for (const delay of strategy) {
+    if (delays.length === count) break
+    delays.push(delay)
+  }
+  return delays
+}
+
+function codeOf(make: () => unknown): string {
+  try {
+    make()
+  } catch (error) {
+    if (error instanceof HoldfastError) return error.code
+    throw error
+  }
+  return 'none'
+}
+
+describe('retry strategies', () => {
+  it('wait a fixed interval, as often as they are told', () => {
+    expect([...fixedInterval({ interval: 70, maxRetries: 3 })]).to.deep.equal([70, 70, 70])
+    expect([...fixedInterval({ interval: 70, maxRetries: 0 })]).to.deep.equal([])
+  })
+
+  it('back off exponentially: i, i·m, i·m²', () => {
+    const strategy = exponentialBackoff({ initial: 100, multiplier: 3, maxRetries: 4 })
+    expect([...strategy]).to.deep.equal([100, 300, 900, 2_700])
+  })
+
+  it('back off linearly: i, i + d, i + 2d', () => {
+    const strategy = linearBackoff({ initial: 100, increment: 50, maxRetries: 4 })
+    expect([...strategy]).to.deep.equal([100, 150, 200, 250])
+  })
+
+  it('are endless without a maximum, and stay within the cap', () => {
+    const strategy = exponentialBackoff({ initial: 1_000, max: 5_000 })
+    expect(take(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
+    expect(take(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
+  })
+
+  it('start anew each time they are iterated', () => {
+    const strategy = linearBackoff({ initial: 1, increment: 1, maxRetries: 3 })
+    expect([...strategy]).to.deep.equal([...strategy])
+  })
+
+  it('jitter only when told: a random part of each delay', () => {
+    const chances = [0, 0.5, 0.999]
+    const strategy = fixedInterval(
+      { interval: 1_000, maxRetries: 3, jitter: 'full' },
+      () => chances.shift() as number,
+    )
+    expect([...strategy]).to.deep.equal([0, 500, 999])
+  })
+
+  it('refuse what is not a delay, a factor, a number of tries', () => {
+    const bad = [Number.NaN, -1, 2 ** 31, '5', undefined] as number[]
+    for (const value of bad) {
+      expect(codeOf(() => fixedInterval({ interval: value }))).to.equal('INVALID_INTERVAL')
+      expect(codeOf(() => exponentialBackoff({ initial: value }))).to.equal('INVALID_INTERVAL')
+      expect(codeOf(() => linearBackoff({ initial: 1, increment: value }))).to.equal(
+        'INVALID_INTERVAL',
+      )
+    }
+    for (const multiplier of [0, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(codeOf(() => exponentialBackoff({ initial: 1, multiplier }))).to.equal(
+        'INVALID_OPTION',
+      )
+    }
+    for (const maxRetries of [-1, 1.5, Number.NaN]) {
+      expect(codeOf(() => fixedInterval({ interval: 1, maxRetries }))).to.equal('INVALID_OPTION')
+    }
+    const jitter = 'some' as 'full'
+    expect(codeOf(() => fixedInterval({ interval: 1, jitter }))).to.equal('INVALID_OPTION')
+    expect(codeOf(() => fixedInterval({ interval: 1, max: -1 }))).to.equal('INVALID_INTERVAL')
+  })
+})

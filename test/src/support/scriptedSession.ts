@@ -1,0 +1,119 @@
+/** A client on a fake clock whose broker is the test, connected and ready to be asked. */
+import type { ConnectOptions, LostLock, Session } from '@holdfast/client'
+import { connectIn, type Environment } from '@holdfast/client/internal'
+import type { HoldfastError, Welcome } from '@holdfast/shared'
+import { FakeClock } from './fakeClock.js'
+import { type ScriptedNetwork, type ScriptedSocket, scriptedNetwork } from './scriptedSocket.js'
+
+export const url = 'ws://broker.test'
+
+/** Lets everything that is ready run to its end: promises, and the end of the turn. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+export function welcome(fields: Partial<Welcome> = {}): Welcome {
+  return {
+    type: 'welcome',
+    session: 's1',
+    resumed: false,
+    ttl: 10_000,
+    grace: 0,
+    at: 50_000,
+    ...fields,
+  }
+}
+
+/** With the grace being all of the lease. */
+export function graced(fields: Partial<Welcome> = {}): Welcome {
+  return welcome({ grace: 10_000, secret: 'first', ...fields })
+}
+
+export interface Stage {
+  readonly clock: FakeClock
+  readonly network: ScriptedNetwork
+  readonly environment: Environment
+}
+
+export function stage(): Stage {
+  const clock = new FakeClock()
+  const network = scriptedNetwork()
+  const environment: Environment = {
+    clock,
+    random: () => 0.5,
+    endOfTurn: queueMicrotask,
+    WebSocket: network.WebSocket,
+  }
+  return { clock, network, environment }
+}
+
+export interface Scene extends Stage {
+  readonly session: Session
+  /** What the session has told, by name, in order. */
+  readonly events: string[]
+  readonly lost: LostLock[]
+  /** The socket that is in use. */
+  readonly socket: ScriptedSocket
+}
+
+/** Connects; the hello has been read. */
+export async function openScene(
+  options: ConnectOptions = {},
+  first: Welcome = welcome(),
+): Promise<Scene> {
+  const set = stage()
+  const connecting = connectIn(url, options, set.environment)
+  await turn()
+  set.network.last.accept()
+  set.network.last.take()
+  set.network.last.say(first)
+  const session = await connecting
+  const events: string[] = []
+  const lost: LostLock[] = []
+  for (const name of ['jeopardy', 'resumed', 'renewed', 'draining', 'closed'] as const) {
+    session.on(name, () => events.push(name))
+  }
+  session.on('lost', (lock) => {
+    events.push(`lost ${lock.reason}`)
+    lost.push(lock)
+  })
+  return {
+    ...set,
+    session,
+    events,
+    lost,
+    get socket() {
+      return set.network.last
+    },
+  }
+}
+
+/** The socket drops, and the client comes back with a hello, which is returned. */
+export async function comeBack({ clock, network, socket }: Scene): Promise<unknown> {
+  const before = network.sockets.length
+  socket.end()
+  await turn()
+  clock.advance(5_000)
+  if (network.sockets.length !== before + 1) throw new Error('the client did not come back')
+  network.last.accept()
+  return network.last.take()[0]
+}
+
+/** The code that a promise rejects with; `'none'` if it does not. */
+export async function codeOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'none',
+    (error: HoldfastError) => error.code ?? String(error),
+  )
+}
+
+/** What has become of a promise so far. */
+export async function stateOf(promise: Promise<unknown>): Promise<string> {
+  await turn()
+  const state = await Promise.race([promise.then(() => 'resolved', codeOfError), 'pending'])
+  return state
+}
+
+function codeOfError(error: HoldfastError): string {
+  return error.code ?? String(error)
+}

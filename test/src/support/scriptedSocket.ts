@@ -1,0 +1,98 @@
+/**
+ * A WebSocket whose other end is the test: what the client sends is kept, what the test says the
+ * client receives. Nothing happens by itself.
+ */
+import type { WebSocketConstructor, WebSocketLike } from '@holdfast/client/internal'
+import { type ClientMessage, type ServerMessage, subprotocol } from '@holdfast/shared'
+
+export class ScriptedSocket implements WebSocketLike {
+  readonly url: string
+  readonly offered: string | string[] | undefined
+  protocol = ''
+  onopen: WebSocketLike['onopen'] = null
+  onmessage: WebSocketLike['onmessage'] = null
+  onclose: WebSocketLike['onclose'] = null
+  onerror: WebSocketLike['onerror'] = null
+  /** The frames that the client sent, in order. */
+  readonly frames: string[] = []
+  /** Whether the client has dropped it. */
+  dropped = false
+  #read = 0
+
+  constructor(url: string, protocols?: string | string[]) {
+    this.url = url
+    this.offered = protocols
+  }
+
+  send(data: string): void {
+    this.frames.push(data)
+  }
+
+  close(): void {
+    this.dropped = true
+  }
+
+  /** All messages that the client sent. */
+  get sent(): ClientMessage[] {
+    return this.frames.flatMap((frame) => JSON.parse(frame) as ClientMessage | ClientMessage[])
+  }
+
+  /** The messages since the last call. */
+  take(): ClientMessage[] {
+    const fresh = this.sent.slice(this.#read)
+    this.#read += fresh.length
+    return fresh
+  }
+
+  // ------------------------------------------------------------------------- the other end
+
+  accept(protocol: string = subprotocol): void {
+    this.protocol = protocol
+    this.onopen?.({})
+  }
+
+  /** One frame with these messages. */
+  say(...messages: readonly (ServerMessage | Record<string, unknown>)[]): void {
+    this.sayText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
+  }
+
+  sayText(data: unknown): void {
+    this.onmessage?.({ data })
+  }
+
+  /** The connection ends; 1006 is how it ends without a closing handshake. */
+  end(code = 1006, reason = ''): void {
+    this.onclose?.({ code, reason })
+  }
+
+  fail(error: Error): void {
+    this.onerror?.({ error, message: error.message })
+    this.end()
+  }
+}
+
+export interface ScriptedNetwork {
+  readonly WebSocket: WebSocketConstructor
+  /** Every socket that was made, oldest first. */
+  readonly sockets: readonly ScriptedSocket[]
+  /** The newest. */
+  readonly last: ScriptedSocket
+}
+
+export function scriptedNetwork(): ScriptedNetwork {
+  const sockets: ScriptedSocket[] = []
+  return {
+    WebSocket: class extends ScriptedSocket {
+      constructor(url: string, protocols?: string | string[]) {
+        super(url, protocols)
+        sockets.push(this)
+      }
+    },
+    sockets,
+    get last() {
+      const socket = sockets.at(-1)
+      if (socket === undefined) throw new Error('the client made no socket')
+      return socket
+    },
+  }
+}
