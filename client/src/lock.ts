@@ -20,6 +20,7 @@ export class Lock {
   readonly #grant: Grant
   readonly #member: Member = (error) => this.#onLost(error)
   #controller: AbortController | undefined
+  /** Set when this handle was told. */
   #lost: HoldfastError | undefined
   #unlocked: Promise<void> | undefined
   /** Called once, when it is unlocked or lost. */
@@ -28,8 +29,7 @@ export class Lock {
   /** Locks come from a session. */
   constructor(grant: Grant) {
     this.#grant = grant
-    this.#lost = grant.lost
-    grant.join(this.#member)
+    if (grant.lost === undefined) grant.join(this.#member)
   }
 
   get key(): string {
@@ -51,7 +51,7 @@ export class Lock {
    */
   get held(): boolean {
     this.#grant.look()
-    return this.#unlocked === undefined && this.#lost === undefined
+    return this.#unlocked === undefined && this.#loss === undefined
   }
 
   /**
@@ -61,7 +61,7 @@ export class Lock {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
-      if (this.#lost !== undefined) this.#controller.abort(this.#lost)
+      if (this.#loss !== undefined) this.#controller.abort(this.#loss)
     }
     return this.#controller.signal
   }
@@ -69,7 +69,7 @@ export class Lock {
   /** Why the lock was lost, if it was: `LOCK_LOST`. */
   get lost(): HoldfastError | undefined {
     this.#grant.look()
-    return this.#lost
+    return this.#loss
   }
 
   /**
@@ -90,7 +90,7 @@ export class Lock {
       const onAbort = () => reject(abortedError(signal!))
       const onEnd = () => {
         // The answer to a refresh comes before that to a later unlock; a loss is the end of both.
-        if (this.#lost !== undefined) reject(this.#notHeld())
+        if (this.#loss !== undefined) reject(this.#notHeld())
       }
       const settle = (outcome: () => void) => () => {
         signal?.removeEventListener('abort', onAbort)
@@ -120,7 +120,7 @@ export class Lock {
   async #autoRefresh(options: AutoRefreshOptions): Promise<void> {
     checkAutoRefresh(options, this.#grant.ttl.ttl)
     if (!this.held) {
-      if (this.#lost !== undefined) throw this.#notHeld()
+      if (this.#loss !== undefined) throw this.#notHeld()
       return
     }
     const refreshing = new AutoRefresh(this.#grant, options)
@@ -160,10 +160,15 @@ export class Lock {
 
   #unlock(): Promise<void> {
     this.#grant.look()
-    if (this.#lost !== undefined) return Promise.reject(this.#notHeld())
+    if (this.#loss !== undefined) return Promise.reject(this.#notHeld())
     const left = this.#grant.leave(this.#member)
     this.#end()
     return left
+  }
+
+  /** A loss is known before this handle is told: many may be lost at once. */
+  get #loss(): HoldfastError | undefined {
+    return this.#lost ?? (this.#unlocked === undefined ? this.#grant.lost : undefined)
   }
 
   #onLost(error: HoldfastError): void {
@@ -179,10 +184,9 @@ export class Lock {
   }
 
   #notHeld(): HoldfastError {
-    return this.#lost === undefined
+    const loss = this.#loss
+    return loss === undefined
       ? new HoldfastError('LOCK_NOT_HELD', 'the lock was unlocked')
-      : new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${this.#lost.message}`, {
-          cause: this.#lost,
-        })
+      : new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${loss.message}`, { cause: loss })
   }
 }

@@ -14,7 +14,7 @@ import fc from 'fast-check'
 
 const start: Stamp = { monotonic: 1_000, wall: 9_000 }
 
-function after(ms: number): Stamp {
+function startPlus(ms: number): Stamp {
   return { monotonic: start.monotonic + ms, wall: start.wall + ms }
 }
 
@@ -23,12 +23,12 @@ describe('the lease of a client', () => {
     expect(margin(10_000)).to.equal(201)
     expect(margin(1_000)).to.equal(51)
     expect(margin(100)).to.equal(11)
-    expect(boundFrom(start, 10_000)).to.deep.equal(after(9_900 - 201))
+    expect(boundFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
   })
 
   it('has passed when either clock says so, and not before', () => {
     const bound = boundFrom(start, 10_000)
-    expect(hasPassed(bound, after(9_698))).to.equal(false)
+    expect(hasPassed(bound, startPlus(9_698))).to.equal(false)
     expect(hasPassed(bound, { monotonic: start.monotonic + 9_699, wall: 0 })).to.equal(true)
     expect(hasPassed(bound, { monotonic: 0, wall: start.wall + 9_699 })).to.equal(true)
   })
@@ -54,7 +54,7 @@ describe('the lease of a client', () => {
   it('counts a ttl from the grant by any exchange, and never too long', () => {
     // Sent at 0 here, arrived at 50,000 there; granted 4,000 later.
     const bound = boundByExchange({ sent: start, received: 50_000 }, 54_000, 1_000)
-    expect(bound).to.deep.equal(after(5_000 * 0.99 - 51))
+    expect(bound).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
   it('knows which of two bounds is the more careful and which the more generous', () => {
@@ -74,18 +74,18 @@ describe('the ttl of a lock under refreshes', () => {
 
   it('counts an answered refresh from its sending', () => {
     const lock = held(1_000)
-    const refresh = { ttl: undefined, sentAt: after(600) }
+    const refresh = { ttl: undefined, sentAt: startPlus(600) }
     lock.begin(refresh)
     expect(lock.bound).to.deep.equal(boundFrom(start, 1_000))
     lock.succeed(refresh)
-    expect(lock.bound).to.deep.equal(boundFrom(after(600), 1_000))
+    expect(lock.bound).to.deep.equal(boundFrom(startPlus(600), 1_000))
   })
 
   it('fears a shorter ttl from the moment it is asked for', () => {
     const lock = held(60_000)
-    const refresh = { ttl: 1_000, sentAt: after(100) }
+    const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
-    expect(lock.bound).to.deep.equal(boundFrom(after(100), 1_000))
+    expect(lock.bound).to.deep.equal(boundFrom(startPlus(100), 1_000))
     expect(lock.ttl).to.equal(60_000)
     lock.succeed(refresh)
     expect(lock.ttl).to.equal(1_000)
@@ -93,7 +93,7 @@ describe('the ttl of a lock under refreshes', () => {
 
   it('goes back to what it had when the broker did nothing', () => {
     const lock = held(60_000)
-    const refresh = { ttl: 1_000, sentAt: after(100) }
+    const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
     lock.abandon(refresh)
     expect(lock.bound).to.deep.equal(boundFrom(start, 60_000))
@@ -101,26 +101,26 @@ describe('the ttl of a lock under refreshes', () => {
 
   it('keeps fearing the second of two while only the first is answered', () => {
     const lock = held(1_000)
-    const long = { ttl: 60_000, sentAt: after(10) }
-    const short = { ttl: 500, sentAt: after(20) }
+    const long = { ttl: 60_000, sentAt: startPlus(10) }
+    const short = { ttl: 500, sentAt: startPlus(20) }
     lock.begin(long)
     lock.begin(short)
     lock.succeed(long)
-    expect(lock.bound).to.deep.equal(boundFrom(after(20), 500))
+    expect(lock.bound).to.deep.equal(boundFrom(startPlus(20), 500))
     lock.succeed(short)
-    expect(lock.bound).to.deep.equal(boundFrom(after(20), 500))
+    expect(lock.bound).to.deep.equal(boundFrom(startPlus(20), 500))
   })
 
   it('judges a refresh without a ttl by the one that was asked for before it', () => {
     const lock = held(60_000)
-    lock.begin({ ttl: 500, sentAt: after(0) })
-    lock.begin({ ttl: undefined, sentAt: after(100) })
-    expect(lock.bound).to.deep.equal(boundFrom(after(0), 500))
+    lock.begin({ ttl: 500, sentAt: startPlus(0) })
+    lock.begin({ ttl: undefined, sentAt: startPlus(100) })
+    expect(lock.bound).to.deep.equal(boundFrom(startPlus(0), 500))
   })
 
   it('has no bound without a ttl, however often it is refreshed', () => {
     const lock = held(undefined)
-    const refresh = { ttl: undefined, sentAt: after(5) }
+    const refresh = { ttl: undefined, sentAt: startPlus(5) }
     lock.begin(refresh)
     expect(lock.bound).to.equal(undefined)
     lock.succeed(refresh)

@@ -1,0 +1,134 @@
+/** Saying goodbye, and what is left afterwards: nothing. */
+import { expect } from 'chai'
+import { codeOf, graced, openScene, stateOf, turn } from '../support/scriptedSession.js'
+
+describe('closing a session', () => {
+  it('says goodbye after everything else, and is done when the broker closes', async () => {
+    const scene = await openScene()
+    const { session, socket, clock } = scene
+    const asking = session.lock('a')
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 1 })
+    const lock = await asking
+    const waiting = codeOf(session.lock('b'))
+    const unlocking = (await (async () => lock)()).unlock()
+    const closing = session.close()
+    expect([lock.held, session.state]).to.deep.equal([false, 'closed'])
+    expect(await waiting).to.equal('SESSION_CLOSED')
+    await unlocking
+    await turn()
+    expect(socket.take().map(({ type }) => type)).to.deep.equal(['lock', 'lock', 'unlock', 'bye'])
+    expect(await stateOf(closing)).to.equal('pending')
+    socket.end(1000)
+    await closing
+    expect(scene.events).to.deep.equal(['closed'])
+    expect(clock.timers).to.equal(0)
+    expect(scene.network.sockets.length).to.equal(1)
+  })
+
+  it('takes the locks with it in the same turn', async () => {
+    const scene = await openScene()
+    const asking = scene.session.lock('a')
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    const lock = await asking
+    const { signal } = lock
+    void scene.session.close()
+    expect([lock.held, signal.aborted]).to.deep.equal([false, true])
+    expect(scene.events).to.deep.equal(['lost session'])
+    expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
+    await lock[Symbol.asyncDispose]()
+  })
+
+  it('does not wait more than a second for anybody', async () => {
+    const { session, socket, clock } = await openScene()
+    const closing = session.close()
+    clock.advance(999)
+    expect(await stateOf(closing)).to.equal('pending')
+    clock.advance(1)
+    await closing
+    expect(socket.dropped).to.equal(true)
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('waits for nobody when there is no connection', async () => {
+    const { session, socket, clock, network } = await openScene({}, graced())
+    socket.end()
+    await session.close()
+    clock.advance(60_000)
+    expect(network.sockets.length).to.equal(1)
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('does not answer or come back after its goodbye', async () => {
+    const { session, socket, network, clock } = await openScene()
+    const closing = session.close()
+    await turn()
+    socket.take()
+    socket.say({ type: 'ping', n: 1 })
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+    socket.end(1006)
+    await closing
+    clock.advance(60_000)
+    expect(network.sockets.length).to.equal(1)
+  })
+
+  it('may be called again, and everything else rejects', async () => {
+    const { session, socket } = await openScene()
+    const both = [session.close(), session.close()]
+    socket.end(1000)
+    await Promise.all(both)
+    await session[Symbol.asyncDispose]()
+    const calls = [
+      session.lock('a'),
+      session.tryLock('a'),
+      session.withLock('a', () => 1),
+      session.singleflightLock('a'),
+      session.query(),
+      session.stats(),
+    ]
+    const codes = await Promise.all(calls.map((call) => codeOf(call)))
+    expect(new Set(codes)).to.deep.equal(new Set(['SESSION_CLOSED']))
+    expect(() => session.watch('a', () => {}))
+      .to.throw()
+      .with.property('code', 'SESSION_CLOSED')
+  })
+
+  it('may be closed by whoever hears of a loss', async () => {
+    const scene = await openScene({}, graced())
+    const asking = scene.session.lock('a')
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    const lock = await asking
+    let closing: Promise<void> | undefined
+    scene.session.on('lost', () => {
+      closing = scene.session.close()
+    })
+    scene.socket.end(4410)
+    await closing
+    scene.clock.advance(60_000)
+    expect([lock.held, scene.network.sockets.length]).to.deep.equal([false, 1])
+  })
+
+  it('reports what a listener throws, and goes on', async () => {
+    const scene = await openScene()
+    const asking = scene.session.lock('a')
+    await turn()
+    const mine = new Error('mine')
+    scene.session.on('draining', () => {
+      throw mine
+    })
+    const reported = new Promise((resolve) => {
+      const others = process.listeners('unhandledRejection')
+      process.removeAllListeners('unhandledRejection')
+      process.once('unhandledRejection', (error) => {
+        for (const other of others) process.on('unhandledRejection', other)
+        resolve(error)
+      })
+    })
+    scene.socket.say({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
+    expect(await reported).to.equal(mine)
+    expect((await asking).held).to.equal(true)
+  })
+})

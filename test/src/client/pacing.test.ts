@@ -1,0 +1,114 @@
+/** What a session with a grace sends at most, and what it acknowledges. */
+import type { Session } from '@holdfast/client'
+import type { ClientMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { codeOf, graced, openScene, turn } from '../support/scriptedSession.js'
+
+function ask(session: Session, count: number): Promise<unknown>[] {
+  return Array.from({ length: count }, (_, i) => session.lock(`k${i}`))
+}
+
+function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']): number[] {
+  return messages.flatMap((message) =>
+    message.type === type && 'id' in message ? [message.id] : [],
+  )
+}
+
+describe('pacing', () => {
+  it('sends 512 requests and an ack, and the rest when the ack is acknowledged', async () => {
+    const { session, socket } = await openScene({}, graced())
+    ask(session, 1_100)
+    await turn()
+    const first = socket.take()
+    expect(idsOf(first, 'lock')).to.deep.equal(Array.from({ length: 512 }, (_, i) => i + 1))
+    expect(first.at(-1)).to.deep.equal({ type: 'ack', ids: [] })
+    socket.say({ type: 'ack', n: socket.sent.length, at: 50_001 })
+    await turn()
+    const second = socket.take()
+    expect(idsOf(second, 'lock').at(0)).to.equal(513)
+    expect(idsOf(second, 'lock').length).to.equal(512)
+    socket.say({ type: 'ack', n: socket.sent.length, at: 50_002 })
+    await turn()
+    expect(idsOf(socket.take(), 'lock').at(-1)).to.equal(1_100)
+  })
+
+  it('lets out as many as an ack makes room for', async () => {
+    const { session, socket } = await openScene({}, graced())
+    ask(session, 600)
+    await turn()
+    socket.take()
+    // The hello and ten locks.
+    socket.say({ type: 'ack', n: 11, at: 50_001 })
+    await turn()
+    expect(idsOf(socket.take(), 'lock')).to.deep.equal(
+      Array.from({ length: 10 }, (_, i) => i + 513),
+    )
+  })
+
+  it('acknowledges 64 answers at once, fewer with the next pong', async () => {
+    const { session, socket } = await openScene({}, graced())
+    ask(session, 70)
+    await turn()
+    socket.take()
+    socket.say(
+      ...Array.from({ length: 70 }, (_, i) => ({ type: 'granted', id: i + 1, fence: i + 1 })),
+    )
+    await turn()
+    expect(socket.take()).to.deep.equal([
+      { type: 'ack', ids: Array.from({ length: 64 }, (_, i) => i + 1) },
+    ])
+    socket.say({ type: 'ping', n: 1 })
+    await turn()
+    expect(socket.take()).to.deep.equal([
+      { type: 'pong', n: 1 },
+      { type: 'ack', ids: [65, 66, 67, 68, 69, 70] },
+    ])
+  })
+
+  it('keeps no pace and acknowledges nothing without a grace', async () => {
+    const { session, socket } = await openScene()
+    ask(session, 1_100)
+    await turn()
+    socket.say(
+      ...Array.from({ length: 99 }, (_, i) => ({ type: 'granted', id: i + 1, fence: i + 1 })),
+    )
+    socket.say({ type: 'ping', n: 1 })
+    await turn()
+    const sent = socket.take()
+    expect(idsOf(sent, 'lock').length).to.equal(1_100)
+    expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
+  })
+
+  it('does not send what was aborted while it was held back', async () => {
+    const { session, socket } = await openScene({}, graced())
+    ask(session, 512)
+    const controller = new AbortController()
+    const asking = codeOf(session.lock('late', { signal: controller.signal }))
+    await turn()
+    socket.take()
+    controller.abort()
+    expect(await asking).to.equal('ABORTED')
+    socket.say({ type: 'ack', n: socket.sent.length, at: 50_001 })
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+  })
+
+  it('asks again under a new id when the broker could not store one more answer', async () => {
+    const { session, socket } = await openScene({}, graced())
+    const [asking] = ask(session, 1)
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 9 })
+    const lock = (await asking) as Awaited<ReturnType<Session['lock']>>
+    const unlocking = lock.unlock()
+    await turn()
+    socket.take()
+    socket.say({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
+    await turn()
+    expect(socket.take()).to.deep.equal([
+      { type: 'ack', ids: [1, 2] },
+      { type: 'unlock', id: 3, fence: 9 },
+    ])
+    socket.say({ type: 'unlocked', id: 3 })
+    await unlocking
+  })
+})

@@ -1,0 +1,219 @@
+/** A dropped connection without a grace: a new session, what is asked again in it, and when not. */
+import { fixedInterval } from '@holdfast/client'
+import { connectIn } from '@holdfast/client/internal'
+import { expect } from 'chai'
+import {
+  codeOf,
+  comeBack,
+  openScene,
+  stage,
+  stateOf,
+  turn,
+  url,
+  welcome,
+} from '../support/scriptedSession.js'
+
+const renewed = welcome({ session: 's2', at: 10 })
+
+describe('reconnecting', () => {
+  it('opens a new session, and asks again what still waits with what is left of it', async () => {
+    const scene = await openScene()
+    const gone = new AbortController()
+    const asking = [
+      scene.session.lock('a', { timeout: 20_000 }),
+      scene.session.lock('b', { signal: gone.signal }),
+      scene.session.lock('c'),
+      scene.session.query({ key: 'a' }),
+    ]
+    void asking[1]?.catch(() => {})
+    await turn()
+    scene.clock.advance(1_000)
+    expect(await comeBack(scene)).to.deep.equal({ type: 'hello' })
+    gone.abort()
+    const later = scene.session.lock('d', { ttl: 5 })
+    scene.socket.say(renewed)
+    await turn()
+    expect(scene.events).to.deep.equal(['renewed'])
+    expect(scene.session.id).to.equal('s2')
+    expect(scene.socket.take()).to.deep.equal([
+      { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
+      { type: 'lock', id: 3, key: 'c' },
+      { type: 'lock', id: 5, key: 'd', ttl: 5 },
+      { type: 'query', id: 6, key: 'a' },
+    ])
+    scene.socket.say({ type: 'granted', id: 3, fence: 30 }, { type: 'granted', id: 5, fence: 50 })
+    expect([(await asking[2]) !== undefined, (await later).fence]).to.deep.equal([true, 50])
+  })
+
+  it('never locks again by itself', async () => {
+    const scene = await openScene()
+    const asking = scene.session.lock('a')
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    const lock = await asking
+    await comeBack(scene)
+    scene.socket.say(renewed)
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([])
+    expect(lock.held).to.equal(false)
+    expect(scene.events).to.deep.equal(['lost session', 'renewed'])
+  })
+
+  it('takes an unlock for done, and a refresh for failed, when the session went with it', async () => {
+    const scene = await openScene()
+    const asking = scene.session.lock('a')
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    const lock = await asking
+    const refreshing = codeOf(lock.refresh())
+    const unlocking = lock.unlock()
+    scene.socket.end()
+    await unlocking
+    expect(await refreshing).to.equal('LOCK_NOT_HELD')
+    expect(scene.events).to.deep.equal([])
+  })
+
+  it('keeps timeouts exactly while it is away', async () => {
+    const scene = await openScene({ reconnect: [60_000] })
+    const asking = codeOf(scene.session.lock('a', { timeout: 5_000 }))
+    await turn()
+    scene.clock.advance(1_000)
+    scene.socket.end()
+    const later = codeOf(scene.session.lock('b', { timeout: 3_999 }))
+    scene.clock.advance(3_998)
+    expect(await stateOf(asking)).to.equal('pending')
+    scene.clock.advance(1)
+    expect(await later).to.equal('LOCK_TIMEOUT')
+    expect(await stateOf(asking)).to.equal('pending')
+    scene.clock.advance(1)
+    expect(await asking).to.equal('LOCK_TIMEOUT')
+  })
+
+  it('does not keep tryLock waiting for a broker that is not there', async () => {
+    const scene = await openScene()
+    const sent = codeOf(scene.session.tryLock('a'))
+    await turn()
+    scene.socket.end()
+    const made = codeOf(scene.session.tryLock('b'))
+    scene.clock.advance(0)
+    expect([await sent, await made]).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE'])
+  })
+
+  it('starts the strategy anew with each outage, and goes by it', async () => {
+    const scene = await openScene({ reconnect: [100, 200, 400] })
+    const tries = () => scene.network.sockets.length
+    for (let outage = 0; outage < 2; outage++) {
+      const before = tries()
+      scene.socket.end()
+      scene.clock.advance(99)
+      expect(tries()).to.equal(before)
+      scene.clock.advance(1)
+      expect(tries()).to.equal(before + 1)
+      scene.socket.end()
+      scene.clock.advance(199)
+      expect(tries()).to.equal(before + 1)
+      scene.clock.advance(1)
+      expect(tries()).to.equal(before + 2)
+      scene.socket.accept()
+      scene.socket.say(renewed)
+    }
+    expect(scene.events).to.deep.equal(['renewed', 'renewed'])
+  })
+
+  it('closes the session when the strategy is at its end', async () => {
+    const scene = await openScene({ reconnect: fixedInterval({ interval: 10, maxRetries: 2 }) })
+    const asking = codeOf(scene.session.lock('a'))
+    for (let i = 0; i < 3; i++) {
+      scene.socket.end()
+      scene.clock.advance(10)
+    }
+    expect(await asking).to.equal('UNAVAILABLE')
+    expect(scene.events).to.deep.equal(['closed'])
+    expect(scene.session.state).to.equal('closed')
+    expect(await codeOf(scene.session.lock('b'))).to.equal('SESSION_CLOSED')
+    expect(scene.clock.timers).to.equal(0)
+  })
+
+  it('does not come back when it was told not to', async () => {
+    const scene = await openScene({ reconnect: false })
+    scene.socket.end()
+    await turn()
+    expect(scene.events).to.deep.equal(['closed'])
+    expect(scene.clock.timers).to.equal(0)
+  })
+
+  it('does not come back after a final close code', async () => {
+    const codes: [number, string][] = [
+      [4401, 'UNAUTHORIZED'],
+      [4403, 'FORBIDDEN'],
+      [4429, 'QUOTA_EXCEEDED'],
+      [4400, 'BAD_MESSAGE'],
+      [4409, 'SESSION_EXPIRED'],
+      [1000, 'UNAVAILABLE'],
+    ]
+    for (const [code, expected] of codes) {
+      const scene = await openScene()
+      const asking = codeOf(scene.session.lock('a'))
+      scene.socket.end(code)
+      expect(await asking, String(code)).to.equal(expected)
+      expect(scene.events).to.deep.equal(['closed'])
+      expect(scene.clock.timers).to.equal(0)
+    }
+  })
+
+  it('comes back after the codes that are not final', async () => {
+    for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
+      const scene = await openScene()
+      scene.socket.end(code)
+      scene.clock.advance(50)
+      expect(scene.network.sockets.length, String(code)).to.equal(2)
+    }
+  })
+
+  it('goes over the whole list at each try, from the broker that it was on', async () => {
+    const { environment, network, clock } = stage()
+    const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
+    const connecting = connectIn(urls, { reconnect: [10, 10] }, environment)
+    await turn()
+    network.last.end()
+    network.last.accept()
+    network.last.say(welcome())
+    const session = await connecting
+    network.last.end()
+    clock.advance(10)
+    network.last.end()
+    network.last.end()
+    network.last.end()
+    clock.advance(10)
+    expect(network.sockets.map((socket) => socket.url.slice(5, 6)).join('')).to.equal('abbcab')
+    network.last.accept()
+    network.last.say(renewed)
+    expect(session.state).to.equal('connected')
+  })
+
+  it('tells of a broker that drains', async () => {
+    const scene = await openScene()
+    let within: number | undefined
+    scene.session.on('draining', (event) => {
+      within = event.within
+    })
+    scene.socket.say({ type: 'draining', within: 5_000 })
+    expect(within).to.equal(5_000)
+  })
+
+  it('survives a strategy that throws or gives nonsense', async () => {
+    const bad = {
+      [Symbol.iterator](): Iterator<number> {
+        throw new Error('mine')
+      },
+    }
+    const scene = await openScene({ reconnect: bad })
+    const asking = codeOf(scene.session.lock('a'))
+    scene.socket.end()
+    expect(await asking).to.equal('INVALID_OPTION')
+    const odd = await openScene({ reconnect: [Number.NaN, -5] })
+    odd.socket.end()
+    odd.clock.advance(0)
+    expect(odd.network.sockets.map((socket) => socket.url)).to.deep.equal([url, url])
+  })
+})

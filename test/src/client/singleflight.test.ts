@@ -1,0 +1,110 @@
+/** Callers who share a request and its lock: who shares, and who frees it. */
+import { expect } from 'chai'
+import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
+
+describe('singleflight', () => {
+  it('asks once for all who come before the grant, and frees with the last unlock', async () => {
+    const { session, socket } = await openScene()
+    const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'lock', id: 1, key: 'k' }])
+    socket.say({ type: 'granted', id: 1, fence: 5 })
+    const [a, b, c] = await Promise.all(asking)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three handles')
+    expect([a.fence, b.fence, c.fence]).to.deep.equal([5, 5, 5])
+    await a.unlock()
+    await b.unlock()
+    await a.unlock()
+    expect([a.held, b.held, c.held]).to.deep.equal([false, false, true])
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+    const last = c.unlock()
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 5 }])
+    socket.say({ type: 'unlocked', id: 2 })
+    await last
+  })
+
+  it('does not free it under the others when the first unlocks as soon as it can', async () => {
+    const { session, socket } = await openScene()
+    const first = session.singleflightLock('k').then((lock) => lock.unlock())
+    const second = session.singleflightLock('k')
+    await turn()
+    socket.take()
+    socket.say({ type: 'granted', id: 1, fence: 5 })
+    await first
+    expect((await second).held).to.equal(true)
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+  })
+
+  it('shares neither another key, mode or ttl, nor a lock that was granted', async () => {
+    const { session, socket } = await openScene()
+    const first = session.singleflightLock('k')
+    void session.singleflightLock('l')
+    void session.singleflightLock('k', { mode: 'shared' })
+    void session.singleflightLock('k', { ttl: 1_000 })
+    await turn()
+    expect(socket.take().length).to.equal(4)
+    socket.say({ type: 'granted', id: 1, fence: 5 })
+    await first
+    const later = session.singleflightLock('k')
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'lock', id: 5, key: 'k' }])
+    expect(await stateOf(later)).to.equal('pending')
+  })
+
+  it('lets each caller give up alone, and cancels with the last', async () => {
+    const { session, socket, clock } = await openScene()
+    const controller = new AbortController()
+    const timed = codeOf(session.singleflightLock('k', { timeout: 1_000 }))
+    const aborted = codeOf(session.singleflightLock('k', { signal: controller.signal }))
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'lock', id: 1, key: 'k' }])
+    clock.advance(1_000)
+    expect(await timed).to.equal('LOCK_TIMEOUT')
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+    controller.abort()
+    expect(await aborted).to.equal('ABORTED')
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    void session.singleflightLock('k')
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'k' }])
+  })
+
+  it('unlocks a grant that crossed the leaving of the last caller', async () => {
+    const { session, socket } = await openScene()
+    const controller = new AbortController()
+    const aborted = codeOf(session.singleflightLock('k', { signal: controller.signal }))
+    await turn()
+    socket.take()
+    socket.say({ type: 'granted', id: 1, fence: 5 })
+    controller.abort()
+    expect(await aborted).to.equal('ABORTED')
+    await turn()
+    expect(socket.take()).to.deep.include({ type: 'unlock', id: 2, fence: 5 })
+  })
+
+  it('tells every holder of the loss, but not who has unlocked', async () => {
+    const { session, socket, lost } = await openScene()
+    const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 5 })
+    const locks = await Promise.all(asking)
+    const signals = locks.map((lock) => lock.signal)
+    await locks[0]?.unlock()
+    socket.say({ type: 'lost', fence: 5, reason: 'stolen' })
+    expect(signals.map((signal) => signal.aborted)).to.deep.equal([false, true, true])
+    expect(lost.length).to.equal(1)
+  })
+
+  it('tells all callers of a failure', async () => {
+    const { session, socket } = await openScene()
+    const outcomes = [1, 2].map(() => codeOf(session.singleflightLock('k')))
+    await turn()
+    socket.say({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: '' })
+    expect(await Promise.all(outcomes)).to.deep.equal(['QUOTA_EXCEEDED', 'QUOTA_EXCEEDED'])
+  })
+})

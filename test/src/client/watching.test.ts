@@ -1,0 +1,72 @@
+/** Watching keys: the state, the events, the state again after a reconnect. */
+import type { WatchEvent } from '@holdfast/client'
+import { expect } from 'chai'
+import { comeBack, openScene, turn, welcome } from '../support/scriptedSession.js'
+
+const info = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
+
+describe('watching', () => {
+  it('tells the state first, whole, and then what happens', async () => {
+    const { session, socket } = await openScene()
+    const events: WatchEvent[] = []
+    session.watch('k', (event) => events.push(event))
+    session.watch({ prefix: 'o' }, () => {})
+    await turn()
+    expect(socket.take()).to.deep.equal([
+      { type: 'watch', id: 1, key: 'k' },
+      { type: 'watch', id: 2, prefix: 'o' },
+    ])
+    socket.say({ type: 'watching', id: 1, held: [info], heldCount: 2, more: true })
+    expect(events).to.deep.equal([])
+    socket.say({ type: 'watching', id: 1, held: [info], heldCount: 2, more: false })
+    socket.say({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
+    expect(events).to.deep.equal([
+      { event: 'state', held: [info, info], heldCount: 2, resync: false },
+      { event: 'unlocked', ...info },
+    ])
+  })
+
+  it('asks anew after a reconnect, and marks the state', async () => {
+    const scene = await openScene()
+    const events: WatchEvent[] = []
+    scene.session.watch('k', (event) => events.push(event))
+    await turn()
+    scene.socket.say({ type: 'watching', id: 1, held: [info], heldCount: 1, more: false })
+    await comeBack(scene)
+    scene.socket.say(welcome({ session: 's2' }))
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([{ type: 'watch', id: 2, key: 'k' }])
+    scene.socket.say({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
+    scene.socket.say({ type: 'watching', id: 2, held: [], heldCount: 0, more: false })
+    expect(events.slice(1)).to.deep.equal([
+      { event: 'state', held: [], heldCount: 0, resync: true },
+    ])
+  })
+
+  it('is silent once it is closed', async () => {
+    const { session, socket } = await openScene()
+    const events: WatchEvent[] = []
+    const watch = session.watch('k', (event) => events.push(event))
+    await turn()
+    socket.take()
+    watch.close()
+    watch[Symbol.dispose]()
+    await turn()
+    expect(socket.take()).to.deep.equal([{ type: 'unwatch', watch: 1 }])
+    socket.say({ type: 'watching', id: 1, held: [], heldCount: 0, more: false })
+    expect(events).to.deep.equal([])
+  })
+
+  it('says so when the broker refuses, and is over then', async () => {
+    const { session, socket } = await openScene()
+    const events: WatchEvent[] = []
+    session.watch('k', (event) => events.push(event))
+    await turn()
+    socket.take()
+    socket.say({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'too many' })
+    const [event] = events
+    expect(event?.event === 'refused' && event.error.code).to.equal('QUOTA_EXCEEDED')
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+  })
+})
