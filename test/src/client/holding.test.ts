@@ -1,29 +1,24 @@
 /** Believing in a lock: until when, and what happens when that is over. */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { codeOf, graced, openScene, type Scene, stateOf, turn } from '../support/scriptedSession.js'
+import {
+  acknowledge,
+  codeOf,
+  graced,
+  openScene,
+  stateOf,
+  takeLock,
+  turn,
+} from '../support/scriptedSession.js'
 
 /** A lease of 10,000 ms lasts this long here. */
 const leaseMs = 9_699
-
-async function take(scene: Scene, ttl?: number, at?: number) {
-  const asking = scene.session.lock('k', { ttl })
-  await turn()
-  const { id } = scene.socket.sent.at(-1) as { id: number }
-  scene.socket.say({ type: 'granted', id, fence: id, at })
-  return asking
-}
-
-/** The broker has heard everything up to now. */
-function acknowledge({ socket }: Scene, at = 50_000): void {
-  socket.say({ type: 'ack', n: socket.sent.length, at })
-}
 
 describe('holding a lock', () => {
   it('lasts a lease from the sending of what has arrived', async () => {
     const scene = await openScene()
     scene.clock.advance(1_000)
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.clock.advance(leaseMs - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -35,7 +30,7 @@ describe('holding a lock', () => {
 
   it('is kept by pongs that are acknowledged, and not by pongs alone', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     for (let n = 1; n <= 5; n++) {
       scene.clock.advance(3_000)
       scene.socket.say({ type: 'ping', n })
@@ -55,7 +50,7 @@ describe('holding a lock', () => {
 
   it('counts from the sending even if the ack is late', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.socket.say({ type: 'ping', n: 1 })
     await turn()
     scene.clock.advance(9_000)
@@ -68,7 +63,7 @@ describe('holding a lock', () => {
 
   it('is known to be lost after a pause before any timer fires', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     const heard: string[] = []
     lock.signal.addEventListener('abort', () => heard.push('aborted'))
     scene.clock.stop(leaseMs)
@@ -79,14 +74,14 @@ describe('holding a lock', () => {
 
   it('is known to be lost when only the calendar went on', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.clock.moveWall(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
   it('is not fooled by a calendar that is set back', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.clock.moveWall(-86_400_000)
     expect(lock.held).to.equal(true)
     scene.clock.stop(leaseMs)
@@ -95,7 +90,7 @@ describe('holding a lock', () => {
 
   it('looks at its deadline before it handles a frame that was waiting', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     const asking = scene.session.lock('other')
     await turn()
     scene.clock.stop(leaseMs)
@@ -114,8 +109,8 @@ describe('holding a lock', () => {
 
   it('marks all locks lost before it tells of any', async () => {
     const scene = await openScene()
-    const a = await take(scene)
-    const b = await take(scene)
+    const a = await takeLock(scene)
+    const b = await takeLock(scene)
     let other: boolean | undefined
     a.signal.addEventListener('abort', () => {
       other = b.held
@@ -126,7 +121,7 @@ describe('holding a lock', () => {
 
   it('loses everything when the socket drops without a grace, in the same turn', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.socket.end()
     expect([lock.held, lock.signal.aborted]).to.deep.equal([false, true])
     expect(scene.lost).to.deep.equal([{ key: 'k', fence: 1, reason: 'session' }])
@@ -134,7 +129,7 @@ describe('holding a lock', () => {
 
   it('says LOCK_NOT_HELD with the reason when it is unlocked after the loss', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(scene.events).to.deep.equal(['lost stolen'])
     const error = (await lock.unlock().catch((e: HoldfastError) => e)) as HoldfastError
@@ -146,7 +141,7 @@ describe('holding a lock', () => {
 
   it('is unlocked, and not lost, when an expiry crosses the unlock', async () => {
     const scene = await openScene()
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     const unlocking = codeOf(lock.unlock())
     scene.socket.say({ type: 'lost', fence: 1, reason: 'expired' })
     scene.socket.say({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
@@ -157,7 +152,7 @@ describe('holding a lock', () => {
 
   it('does not crash anybody when nobody listens to the loss', async () => {
     const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
+    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     void lock.autoRefresh({ interval: 100, timeout: 100 })
     scene.socket.end()
     void lock.unlock()
@@ -166,138 +161,10 @@ describe('holding a lock', () => {
   })
 })
 
-describe('holding a lock with a ttl', () => {
-  it('counts an immediate grant from its asking', async () => {
-    const scene = await openScene()
-    scene.clock.advance(3_000)
-    const lock = await take(scene, 1_000, 53_000)
-    scene.clock.advance(938)
-    expect(lock.held).to.equal(true)
-    scene.clock.advance(1)
-    expect(lock.held).to.equal(false)
-    expect(scene.events).to.deep.equal(['lost expired'])
-    expect(scene.session.state).to.equal('connected')
-  })
-
-  it('counts a grant that was waited for by the newest exchange', async () => {
-    const scene = await openScene()
-    const asking = scene.session.lock('k', { ttl: 1_000 })
-    await turn()
-    scene.clock.advance(4_000)
-    scene.socket.say({ type: 'ping', n: 1 })
-    await turn()
-    // The pong of 4,000 arrived at 54,010; the grant was made at 55,000, which is 4,990 or later.
-    acknowledge(scene, 54_010)
-    scene.clock.advance(1_000)
-    scene.socket.say({ type: 'granted', id: 1, fence: 1, at: 55_000 })
-    const lock = await asking
-    const bound = 4_000 + (990 + 1_000) * 0.99 - 51
-    scene.clock.advance(Math.floor(bound - 5_000))
-    expect(lock.held).to.equal(true)
-    scene.clock.advance(1)
-    expect(lock.held).to.equal(false)
-  })
-
-  it('is refreshed from the sending of the refresh', async () => {
-    const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
-    scene.clock.advance(500)
-    const refreshing = lock.refresh()
-    await turn()
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
-    scene.clock.advance(300)
-    scene.socket.say({ type: 'refreshed', id: 2 })
-    await refreshing
-    scene.clock.advance(638)
-    expect(lock.held).to.equal(true)
-    scene.clock.advance(1)
-    expect(lock.held).to.equal(false)
-  })
-
-  it('is lost when the broker says that a refresh came too late', async () => {
-    const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
-    const refreshing = codeOf(lock.refresh(2_000))
-    await turn()
-    expect(scene.socket.take().at(-1)).to.deep.include({ ttl: 2_000 })
-    scene.socket.say({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
-    expect(await refreshing).to.equal('LOCK_NOT_HELD')
-    expect(scene.events).to.deep.equal(['lost expired'])
-  })
-
-  it('refreshes by itself until it is unlocked', async () => {
-    const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
-    scene.socket.take()
-    const running = lock.autoRefresh({ interval: 300, timeout: 600 })
-    for (let id = 2; id <= 8; id++) {
-      scene.clock.advance(300)
-      await turn()
-      expect(scene.socket.take()).to.deep.equal([{ type: 'refresh', id, fence: 1 }])
-      scene.socket.say({ type: 'refreshed', id })
-      await turn()
-    }
-    expect(lock.held).to.equal(true)
-    expect(await stateOf(running)).to.equal('pending')
-    void lock.unlock()
-    expect(await stateOf(running)).to.equal('resolved')
-    scene.clock.advance(1_000)
-    await turn()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 9, fence: 1 }])
-  })
-
-  it('stops refreshing at the first refresh that is not answered in time', async () => {
-    const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
-    const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
-    scene.clock.advance(700)
-    expect(await running).to.equal('LOCK_TIMEOUT')
-    expect(lock.held).to.equal(true)
-  })
-
-  it('stops refreshing when the lock is lost', async () => {
-    const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
-    const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
-    expect(await running).to.equal('LOCK_LOST')
-  })
-
-  it('does not refresh what interval and timeout cannot keep', async () => {
-    const scene = await openScene()
-    const lock = await take(scene, 1_000, 50_000)
-    const codeFor = (interval: unknown, timeout: unknown) =>
-      codeOf(lock.autoRefresh({ interval, timeout } as { interval: number; timeout: number }))
-    expect(await codeFor(500, 500)).to.equal('INVALID_INTERVAL')
-    expect(await codeFor(0, 500)).to.equal('INVALID_INTERVAL')
-    expect(await codeFor('1', 500)).to.equal('INVALID_INTERVAL')
-    expect(await codeFor(100, 0)).to.equal('INVALID_TIMEOUT')
-    expect(await codeFor(100, undefined)).to.equal('INVALID_TIMEOUT')
-    expect(await codeOf(lock.refresh(0))).to.equal('INVALID_TTL')
-    void lock.unlock()
-    expect(await codeFor(400, 500)).to.equal('none')
-  })
-
-  it('only verifies without a ttl', async () => {
-    const scene = await openScene()
-    const lock = await take(scene)
-    const running = lock.autoRefresh({ interval: 1_000, timeout: 50_000 })
-    scene.clock.advance(1_000)
-    await turn()
-    scene.socket.say({ type: 'refreshed', id: 2 })
-    expect(await stateOf(running)).to.equal('pending')
-    scene.clock.advance(1_000)
-    await turn()
-    scene.socket.say({ type: 'failed', id: 3, code: 'LOCK_NOT_HELD', message: '' })
-    expect(await stateOf(running)).to.not.equal('pending')
-    expect(lock.held).to.equal(false)
-  })
-})
-
 describe('holding a lock with a grace', () => {
   it('is in jeopardy when the socket drops, and lost when the lease is over', async () => {
     const scene = await openScene({ reconnect: [100_000] }, graced())
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.clock.advance(1_000)
     scene.socket.end()
     expect([lock.held, scene.session.state]).to.deep.equal([true, 'away'])
@@ -310,7 +177,7 @@ describe('holding a lock with a grace', () => {
 
   it('is lost when a grace below the lease is over', async () => {
     const scene = await openScene({ reconnect: [100_000] }, graced({ grace: 1_000 }))
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.socket.end()
     scene.clock.advance(938)
     expect(lock.held).to.equal(true)
@@ -320,7 +187,7 @@ describe('holding a lock with a grace', () => {
 
   it('tries another connection after half a lease of silence', async () => {
     const scene = await openScene({ reconnect: [0] }, graced())
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     const first = scene.socket
     scene.clock.advance(4_999)
     expect(first.dropped).to.equal(false)
@@ -333,7 +200,7 @@ describe('holding a lock with a grace', () => {
 
   it('reads what was waiting before it takes its own pause for silence', async () => {
     const scene = await openScene({}, graced())
-    const lock = await take(scene)
+    const lock = await takeLock(scene)
     scene.clock.stop(8_000)
     scene.clock.advance(0)
     expect(scene.socket.dropped).to.equal(false)

@@ -1,4 +1,4 @@
-/** Asking for locks and giving them back: what goes over the wire, and what comes of the answers. */
+/** Asking for locks and giving them back: what is sent, and what comes of the answers. */
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'

@@ -59,7 +59,7 @@ describe('reconnecting', () => {
     expect(scene.events).to.deep.equal(['lost session', 'renewed'])
   })
 
-  it('takes an unlock for done, and a refresh for failed, when the session went with it', async () => {
+  it('takes an unlock for done and a refresh for failed when the session is gone', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()

@@ -1,5 +1,5 @@
 /** A client on a fake clock whose broker is the test, connected and ready to be asked. */
-import type { ConnectOptions, LostLock, Session } from '@holdfast/client'
+import type { ConnectOptions, Lock, LockOptions, LostLock, Session } from '@holdfast/client'
 import { connectIn, type Environment } from '@holdfast/client/internal'
 import type { HoldfastError, Welcome } from '@holdfast/shared'
 import { FakeClock } from './fakeClock.js'
@@ -122,4 +122,22 @@ export async function stateOf(promise: Promise<unknown>): Promise<string> {
 
 function codeOfError(error: HoldfastError): string {
   return error.code ?? String(error)
+}
+
+/** Asks for a lock, and is granted it at once. The fence is the id of the request unless given. */
+export async function takeLock(
+  { session, socket }: Scene,
+  options: LockOptions & { key?: string; at?: number; fence?: number } = {},
+): Promise<Lock> {
+  const { key = 'k', at, fence, ...terms } = options
+  const asking = session.lock(key, terms)
+  await turn()
+  const { id } = socket.sent.at(-1) as { id: number }
+  socket.say({ type: 'granted', id, fence: fence ?? id, at })
+  return asking
+}
+
+/** The broker has heard everything up to now, the newest of it at `at`. */
+export function acknowledge({ socket }: Scene, at = 50_000): void {
+  socket.say({ type: 'ack', n: socket.sent.length, at })
 }
