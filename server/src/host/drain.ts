@@ -17,7 +17,7 @@ export async function drain(broker: Broker, clock: Clock, drainMs: number): Prom
   const total = broker.connections.size
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
     const share = Math.max(0, endsAt - clock.monotonic()) / drainMs
-    dismissIdle(broker, Math.ceil(total * share))
+    dismissIdle(broker, Math.floor(total * share))
     await pause(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
   for (const connection of broker.connections) broker.dismiss(connection)
