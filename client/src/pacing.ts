@@ -73,8 +73,8 @@ export class Pacing {
   }
 
   /**
-   * The broker has received the first `n` messages. Only if the last of them is an acknowledgement of
-   * ours has it also acted upon them: a pong is acknowledged on its arrival.
+   * The broker has received the first `n` messages. Only if the last of them is an acknowledgement
+   * of ours has it also acted upon them: a pong is acknowledged on its arrival.
    */
   onAck(n: number): void {
     if (!this.#said.some(({ number }) => number === n)) return

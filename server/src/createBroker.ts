@@ -118,7 +118,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   /**
    * Serves the upgrades of somebody else's HTTP server, which stays theirs to close.
    *
-   * @param path Only this path, such as `/locks`. The upgrades of all others are left to whoever else
+   * @param path Only this path, such as `/locks`. The upgrades of all others are left to whoever
+   *   else
    *   listens for them, and are answered with 404 if nobody does.
    * @throws {HoldfastError} `INVALID_OPTION` for a path that is none, or that has a broker already.
    */

@@ -28,7 +28,8 @@ export function clockFences(wallMs: number): Fences {
 /**
  * Fences that are reserved in a file.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if the file cannot be read or written, or is not a fence file.
+ * @throws {HoldfastError} `UNAVAILABLE` if the file cannot be read or written, or is not a fence
+ *   file.
  */
 export function fileFences(path: string, wallMs: number): Fences {
   // Whatever was reserved may have been used; a clock that is ahead of it costs nothing.

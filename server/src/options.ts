@@ -85,8 +85,8 @@ export interface BrokerOptions {
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
    * Grant nothing (but a steal) for this long after the start, in ms, because clients of a broker
-   * that kept nothing may believe in their locks for one lease; `true` for the longest lease. Requests
-   * wait meanwhile. Default: not at all.
+   * that kept nothing may believe in their locks for one lease; `true` for the longest lease.
+   * Requests wait meanwhile. Default: not at all.
    */
   readonly quietStart?: boolean | number | undefined
   /**

@@ -2,8 +2,8 @@
  * Every message of the protocol, one interface each, with its direction. PROTOCOL.md is the
  * contract in prose; this file is the same contract for the compiler.
  *
- * Times are milliseconds. `at` is the broker's monotonic clock, an integer that only means something
- * beside another `at` of the same welcome; `since` is wall time, for display.
+ * Times are milliseconds. `at` is the broker's monotonic clock, an integer that only means
+ * something beside another `at` of the same welcome; `since` is wall time, for display.
  */
 import type { ErrorCode, Holder } from './errors.js'
 
@@ -107,7 +107,8 @@ export interface Pong {
 
 /**
  * "I have received the answers to these requests": the broker may forget them. Acknowledged with
- * `ack` once everything sent before it has been acted upon. Only sessions with a grace have answers stored.
+ * `ack` once everything sent before it has been acted upon. Only sessions with a grace have answers
+ * stored.
  */
 export interface Acknowledge {
   readonly type: 'ack'
@@ -242,7 +243,10 @@ export interface WaitingInfo {
   readonly since: number
 }
 
-/** One part of the answer to `query`. The counts are those of all that matched, within the limit or not. */
+/**
+ * One part of the answer to `query`. The counts are those of all that matched, within the limit or
+ * not.
+ */
 export interface Found {
   readonly type: 'found'
   readonly id: number

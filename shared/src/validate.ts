@@ -2,10 +2,10 @@
  * Is this, parsed from JSON and sent by a stranger, a message? The way in for everything a broker
  * receives.
  *
- * A superstruct validation costs more than the whole rest of the broker's path, so the messages that
- * come by the thousand a second have a hand-written check here. It only ever says "yes, certainly":
- * whatever it does not know goes to the schema, which has the last word and the explanation. A
- * property test holds the two to the same answer.
+ * A superstruct validation costs more than the whole rest of the broker's path, so the messages
+ * that come by the thousand a second have a hand-written check here. It only ever says "yes,
+ * certainly": whatever it does not know goes to the schema, which has the last word and the
+ * explanation. A property test holds the two to the same answer.
  */
 import type { Failure } from 'superstruct'
 import type { ErrorCode } from './errors.js'

@@ -3,8 +3,8 @@
  *
  *   socket -> connection -> inbound -> log -> table -> outbound -> connection -> socket
  *
- * This file joins the pieces, keeps the connections, and judges what is overdue. It knows no `ws`, no
- * HTTP and no real clock.
+ * This file joins the pieces, keeps the connections, and judges what is overdue. It knows no `ws`,
+ * no HTTP and no real clock.
  */
 import {
   type ClientMessage,
@@ -26,6 +26,7 @@ import { Inbound } from './inbound.js'
 import { find, type Scope } from './inspect.js'
 import { Outbound } from './outbound.js'
 import type { Findings } from './parts.js'
+import { Readers } from './readers.js'
 import { Reception } from './reception.js'
 import { Statistics } from './statistics.js'
 import { Timekeeper } from './timekeeper.js'
@@ -53,6 +54,7 @@ export class Broker implements ConnectionOwner {
   readonly #reception: Reception
   readonly #inbound: Inbound
   readonly #outbound: Outbound
+  readonly #readers: Readers
   readonly #statistics = new Statistics()
   readonly #watchers = new Watchers()
   readonly #connections = new Set<Connection>()
@@ -76,6 +78,7 @@ export class Broker implements ConnectionOwner {
     })
     const submit = (command: Command): void => log.submit(command)
     const wall = (): number => environment.clock.wall()
+    this.#readers = new Readers(settings.limits, this.#time)
     this.#reception = new Reception(settings, environment, submit)
     this.#inbound = new Inbound({
       submit,
@@ -235,7 +238,7 @@ export class Broker implements ConnectionOwner {
     this.#unflushed = []
     for (const connection of connections) {
       connection.flush()
-      this.#judgeReader(connection)
+      this.#readers.judge(connection)
     }
   }
 
@@ -257,7 +260,7 @@ export class Broker implements ConnectionOwner {
   #onOverdue(debtor: Lock | Session | Connection): void {
     if (debtor instanceof Lock) this.#proposeExpiry(debtor)
     else if (debtor instanceof Session) this.#judgeSession(debtor)
-    else if (debtor.state === 'open') this.#cutSlow(debtor)
+    else if (debtor.state === 'open') this.#readers.overdue(debtor)
     else debtor.cut(closeCodes.noHello)
   }
 
@@ -291,29 +294,5 @@ export class Broker implements ConnectionOwner {
     const at = this.#environment.clock.wall()
     const { id, attach } = session
     this.#log.submit({ type: 'end', session: id, attach, reason: 'expired', at })
-  }
-
-  /** After each flush: does the client keep up with what it is sent? */
-  #judgeReader(connection: Connection): void {
-    const { slowBytes, slowMs, backlogBytes } = this.#settings.limits
-    const backlog = connection.backlogBytes
-    if (backlog <= slowBytes) {
-      if (connection.isSlow) this.#time.forgive(connection)
-      connection.isSlow = false
-    } else if (backlog > backlogBytes) this.#cutSlow(connection)
-    else if (!connection.isSlow) {
-      connection.isSlow = true
-      this.#time.expect(connection, this.now() + slowMs)
-    }
-  }
-
-  #cutSlow(connection: Connection): void {
-    if (connection.backlogBytes <= this.#settings.limits.slowBytes) {
-      connection.isSlow = false
-      return
-    }
-    connection.cut(closeCodes.tooSlow)
-    // A closing handshake would queue behind everything that is not being read.
-    connection.terminate()
   }
 }

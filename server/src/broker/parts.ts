@@ -1,6 +1,6 @@
 /**
- * Long answers in parts: a snapshot, a query's findings, the state a watch begins with. Each part is
- * encoded only when the connection has room for it, so that a hundred thousand locks are never
+ * Long answers in parts: a snapshot, a query's findings, the state a watch begins with. Each part
+ * is encoded only when the connection has room for it, so that a hundred thousand locks are never
  * text in memory all at once.
  */
 import { utf8Length } from '@holdfast/shared'

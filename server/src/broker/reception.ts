@@ -2,8 +2,8 @@
  * What happens between a hello and its welcome: who is it, which session, on which terms.
  *
  * Opening and resuming are commands, judged by the table at their place in the log; this only asks
- * and passes on the outcome. A resume that is refused becomes an opening in the same breath, so that
- * a client whose session is gone is back after one round trip.
+ * and passes on the outcome. A resume that is refused becomes an opening in the same breath, so
+ * that a client whose session is gone is back after one round trip.
  */
 import { closeCodes, type Hello } from '@holdfast/shared'
 import type { Connection } from '../connection/connection.js'
@@ -61,7 +61,9 @@ export class Reception {
       })
   }
 
-  /** The table has opened or resumed a session: whose hello was it? Undefined if it was not ours. */
+  /**
+   * The table has opened or resumed a session: whose hello was it? Undefined if it was not ours.
+   */
   admitted(attempt: string): Admission | undefined {
     const guest = this.#guests.get(attempt)
     this.#guests.delete(attempt)

@@ -51,7 +51,9 @@ export class Statistics {
   }
 }
 
-/** A request that waited and failed is counted when it leaves its queue, not when it is answered. */
+/**
+ * A request that waited and failed is counted when it leaves its queue, not when it is answered.
+ */
 function isHeldOff(answer: Extract<Effect, { kind: 'answer' }>['answer']): boolean {
   return answer.kind === 'failed' && answer.code === 'LOCK_HELD'
 }

@@ -1,10 +1,12 @@
 /**
- * The broker's sense of time: every deadline of the broker in two ordered structures with one timer.
+ * The broker's sense of time: every deadline of the broker in two ordered structures with one
+ * timer.
  *
  * - What clients owe the broker (leases, ttls, a hello, reading what they are sent) is kept in
  *   *patient* time, which stands still while the broker itself was late: a broker that was stopped
  *   for a minute has waited for nobody in that minute.
- * - What the broker owes (timeouts, pings, closing what it said it would close) is kept in real time:
+ * - What the broker owes (timeouts, pings, closing what it said it would close) is kept in real
+ *   time:
  *   being late is no reason to be later.
  *
  * Both are monotonic; the calendar is never asked. Before anybody is judged, everything that had

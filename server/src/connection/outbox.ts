@@ -3,8 +3,8 @@
  * back while the client does not keep up.
  *
  * Single messages are few and small and leave at once. Streams (snapshots, findings) are drawn on
- * only while the socket has room; whatever was said after a stream waits behind it, so that order is
- * kept.
+ * only while the socket has room; whatever was said after a stream waits behind it, so that order
+ * is kept.
  */
 import { joinFrames } from '@holdfast/shared'
 import type { Socket } from './socket.js'
@@ -29,7 +29,9 @@ export class Outbox {
     return this.#items.length > 0
   }
 
-  /** Bytes that wait for the client, here and in the socket; streams do not count, they can wait. */
+  /**
+   * Bytes that wait for the client, here and in the socket; streams do not count, they can wait.
+   */
   get backlogBytes(): number {
     return this.#waitingChars + this.#socket.bufferedBytes
   }

@@ -2,9 +2,9 @@
  * Everything that can happen to the lock table. The order of these commands is the whole history:
  * a table that applies the same commands in the same order is the same table.
  *
- * Two kinds of sender: clients, whose commands carry the *attach number* of the connection they came
- * on, and the broker's own timers, whose commands are proposals that carry what they judged. The
- * table does not act on either if it has moved on meanwhile.
+ * Two kinds of sender: clients, whose commands carry the *attach number* of the connection they
+ * came on, and the broker's own timers, whose commands are proposals that carry what they judged.
+ * The table does not act on either if it has moved on meanwhile.
  */
 import type { LockMode } from '@holdfast/shared'
 
@@ -45,8 +45,8 @@ export interface SetQuiet extends Base {
 }
 
 /**
- * A broker has taken over this table: no connection of before is there any more, and no deadline was
- * kept. Every session is suspended for its lease, every ttl and timeout begins anew.
+ * A broker has taken over this table: no connection of before is there any more, and no deadline
+ * was kept. Every session is suspended for its lease, every ttl and timeout begins anew.
  */
 export interface Restart extends Base {
   readonly type: 'restart'
@@ -83,7 +83,9 @@ export interface ResumeSession extends Base {
 /** The connection is gone. A session without a grace ends, unless it is kept for its lease. */
 export interface SuspendSession extends FromSession {
   readonly type: 'suspend'
-  /** The broker cut the connection itself: the client may not know, so its locks outlast its lease. */
+  /**
+   * The broker cut the connection itself: the client may not know, so its locks outlast its lease.
+   */
   readonly keep: boolean
 }
 

@@ -1,7 +1,7 @@
 /**
  * What the table is made of: sessions, locks, requests, and for each key in use an entry with its
- * holders and its queue. Holders and queue are linked through the records themselves, so that any of
- * them leaves in O(1), however many there are.
+ * holders and its queue. Holders and queue are linked through the records themselves, so that any
+ * of them leaves in O(1), however many there are.
  *
  * Everybody outside `core` only reads these.
  */

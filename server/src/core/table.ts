@@ -439,7 +439,9 @@ function holdersOf(entry: Entry): StoredHolder[] {
   return holders
 }
 
-/** Whether a resume shows the session's secret, the present one or the next, and is by its owner. */
+/**
+ * Whether a resume shows the session's secret, the present one or the next, and is by its owner.
+ */
 function proves(session: Session, proof: string, principal: string): boolean {
   const present = session.secret !== undefined && sameText(session.secret, proof)
   const next = session.nextSecret !== undefined && sameText(session.nextSecret, proof)

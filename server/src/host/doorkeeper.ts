@@ -2,8 +2,9 @@
  * Who may come as far as a hello.
  *
  * Browsers apply no same-origin policy to WebSockets, so any page a person visits could reach a
- * broker on that person's machine; they do send an `Origin`, so an `Origin` must be on the list. What
- * is not a browser sends none, and is judged by `authenticate`; without one, only by being local.
+ * broker on that person's machine; they do send an `Origin`, so an `Origin` must be on the list.
+ * What is not a browser sends none, and is judged by `authenticate`; without one, only by being
+ * local.
  */
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
@@ -26,7 +27,8 @@ export class Doorkeeper {
   /**
    * Refuses to serve strangers by mistake.
    *
-   * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and nothing says who may come.
+   * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and nothing says who may
+   *   come.
    */
   checkHost(host: string): void {
     const { authenticate, allowUnauthenticated } = this.#settings

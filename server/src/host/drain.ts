@@ -10,7 +10,9 @@ const stepMs = 50
 /** How long closed connections may take to be gone, in ms. */
 const lastMs = 2_000
 
-/** Resolves when every connection is closed, at most `drainMs` plus a closing handshake from now. */
+/**
+ * Resolves when every connection is closed, at most `drainMs` plus a closing handshake from now.
+ */
 export async function drain(broker: Broker, clock: Clock, drainMs: number): Promise<void> {
   broker.startDraining(drainMs)
   const endsAt = clock.monotonic() + drainMs

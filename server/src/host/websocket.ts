@@ -48,8 +48,8 @@ function serve(
   connect: (socket: Socket) => SocketListener,
 ): void {
   let listener: SocketListener | undefined
-  // First of all: an error without a listener would take the whole process down. `ws` is closing the
-  // socket by then, with a code of its own.
+  // First of all: an error without a listener would take the whole process down. `ws` is closing
+  // the socket by then, with a code of its own.
   websocket.on('error', () => listener?.onFault())
   if (websocket.protocol !== subprotocol) {
     websocket.close(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)

@@ -1,6 +1,7 @@
 /**
- * Expiration, judged from creation and last renewal, and the clean-up task of the original: a ttl ends
- * on time and not at a sweep, the holder knows first, and the next waiter has it in the same turn.
+ * Expiration, judged from creation and last renewal, and the clean-up task of the original: a ttl
+ * ends on time and not at a sweep, the holder knows first, and the next waiter has it in the same
+ * turn.
  */
 import { expect } from 'chai'
 import { aborted, isHeard, next, Stage, watching } from './stage.js'

@@ -1,6 +1,6 @@
 /**
- * A unique value per lock, so that nobody unlocks another's: here it is the session together with the
- * fence, and a wrong or old one changes nothing.
+ * A unique value per lock, so that nobody unlocks another's: here it is the session together with
+ * the fence, and a wrong or old one changes nothing.
  */
 import { expect } from 'chai'
 import { RawClient } from './raw.js'

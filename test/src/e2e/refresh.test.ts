@@ -1,6 +1,6 @@
 /**
- * `Refresh` and `AutoRefresh`: does it still exist, is it still mine? Then its ttl runs anew, and is
- * counted; by itself until the unlock, or until the first refresh that fails.
+ * `Refresh` and `AutoRefresh`: does it still exist, is it still mine? Then its ttl runs anew, and
+ * is counted; by itself until the unlock, or until the first refresh that fails.
  */
 import { expect } from 'chai'
 import { aborted, isHeard, next, recorder, rejection, Stage } from './stage.js'

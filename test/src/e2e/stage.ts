@@ -1,6 +1,6 @@
 /**
- * What an end-to-end test needs: real brokers and real sessions, closed after each test, and ways to
- * wait for what happens instead of for time to pass.
+ * What an end-to-end test needs: real brokers and real sessions, closed after each test, and ways
+ * to wait for what happens instead of for time to pass.
  */
 import {
   type ConnectOptions,

@@ -1,6 +1,6 @@
 /**
- * The retry strategies, fixed, exponential and linear, each with a maximum: the original's sequences,
- * which here drive the only thing that is left to retry, reconnecting.
+ * The retry strategies, fixed, exponential and linear, each with a maximum: the original's
+ * sequences, which here drive the only thing that is left to retry, reconnecting.
  */
 import {
   exponentialBackoff,

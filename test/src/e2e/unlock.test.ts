@@ -1,6 +1,6 @@
 /**
- * `Unlock` with its ownership check and its channel: here `unlock`, `await using`, `withLock`, and a
- * watch for those who only want to know.
+ * `Unlock` with its ownership check and its channel: here `unlock`, `await using`, `withLock`, and
+ * a watch for those who only want to know.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'

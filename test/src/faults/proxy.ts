@@ -1,6 +1,7 @@
 /**
- * A TCP proxy between clients and a broker: the network, at the mercy of a test. What passes through
- * can be held, cut into pieces, counted and cut off, separately each way and for each connection.
+ * A TCP proxy between clients and a broker: the network, at the mercy of a test. What passes
+ * through can be held, cut into pieces, counted and cut off, separately each way and for each
+ * connection.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'

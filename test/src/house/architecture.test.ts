@@ -28,6 +28,7 @@ import {
 const longFiles: Readonly<Record<string, string>> = {
   'shared/src/messages.ts': 'one list: every message with its fields, and nothing else',
   'server/src/core/table.ts': 'one state machine; its parts would share all of its state',
+  'test/src/table/model.ts': 'one specification, to be read from top to bottom beside the table',
 }
 
 const products = packages.flatMap((folder) => filesUnder(`${folder}/src`, '.ts'))
@@ -45,6 +46,15 @@ function entriesOf(folder: string): string[] {
     .flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))
     .filter((target) => target.endsWith('.js'))
     .map((target) => target.replace(/^\.\/dist/, `${folder}/src`).replace(/\.js$/, '.ts'))
+}
+
+/** The source files that are started as threads, by the URL that a source file names. */
+function threadsOf(folder: string): string[] {
+  return within(folder, products).flatMap(({ path, text }) =>
+    [...text.matchAll(/new Worker\(new URL\('\.\/(\w+)\.js'/g)].map(
+      ([, name]) => `${path.slice(0, path.lastIndexOf('/'))}/${name}.ts`,
+    ),
+  )
 }
 
 function holds(wall: Wall, files: readonly SourceFile[]): void {
@@ -198,7 +208,9 @@ describe('the walls', () => {
 
   it('every source file is reached from an entry of its package', () => {
     const led = products.filter(({ path }) => !path.endsWith('.d.ts'))
-    for (const folder of packages) holds(reached(entriesOf(folder)), within(folder, led))
+    for (const folder of packages) {
+      holds(reached([...entriesOf(folder), ...threadsOf(folder)]), within(folder, led))
+    }
     const planted = [
       file('client/src/index.ts', `export type { A } from './a.js'`),
       file('client/src/a.ts', ''),

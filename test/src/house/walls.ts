@@ -62,6 +62,9 @@ export const pureCore: Wall = (files) => {
   ])
 }
 
+/** Where a thread is started, and what runs in it: it works beside the broker, not in its time. */
+const threads = ['server/src/log/journal/']
+
 /** Time and chance come from one place in each package, which is passed in. */
 export const oneClock: Wall = (files) => {
   const machine = [
@@ -77,9 +80,14 @@ export const oneClock: Wall = (files) => {
       ...importsOf(
         file,
         ({ specifier }) =>
-          timeModules.includes(specifier.replace(/^node:/, '')) || specifier === 'nanoid',
+          (timeModules.includes(specifier.replace(/^node:/, '')) && !isThread(file, specifier)) ||
+          specifier === 'nanoid',
       ),
     ])
+}
+
+function isThread({ path }: SourceFile, specifier: string): boolean {
+  return specifier === 'node:worker_threads' && threads.some((place) => path.startsWith(place))
 }
 
 /** The client runs in a browser: Node is known to one of its files. */

@@ -1,6 +1,6 @@
 /**
- * What every log must promise, as one suite: order, exactly once, no re-entrance, and an end at which
- * everything submitted has come back.
+ * What every log must promise, as one suite: order, exactly once, no re-entrance, and an end at
+ * which everything submitted has come back.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, Replica } from '@holdfast/server/internal'

@@ -1,6 +1,6 @@
 /**
- * PROTOCOL.md and the code say the same: every message with its fields, every error code, every close
- * code and every number of the one is in the other.
+ * PROTOCOL.md and the code say the same: every message with its fields, every error code, every
+ * close code and every number of the one is in the other.
  */
 import {
   closeCodes,

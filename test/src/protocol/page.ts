@@ -1,6 +1,6 @@
 /**
- * PROTOCOL.md as data: its tables of messages, errors and close codes, so that the page and the code
- * can be held to each other. What the tables say beyond names and fields is for people.
+ * PROTOCOL.md as data: its tables of messages, errors and close codes, so that the page and the
+ * code can be held to each other. What the tables say beyond names and fields is for people.
  */
 import { readFileSync } from 'node:fs'
 
@@ -41,7 +41,9 @@ function fieldFrom(name: string): [string, { optional: boolean }] {
   return [name.replace('?', ''), { optional: name.endsWith('?') }]
 }
 
-/** The fields of a message: the names outside of brackets, each with what is in the braces after it. */
+/**
+ * The fields of a message: the names outside of brackets, each with what is in the braces after it.
+ */
 function fieldsIn(cell: string): Fields {
   const fields: Fields = {}
   let last = ''

@@ -1,7 +1,7 @@
 /**
- * Messages as clients send them, and what becomes of them in a stranger's hands: fields lost, added,
- * renamed and replaced by values that no honest client would think of. Everything here is a value as
- * `JSON.parse` makes it.
+ * Messages as clients send them, and what becomes of them in a stranger's hands: fields lost,
+ * added, renamed and replaced by values that no honest client would think of. Everything here is a
+ * value as `JSON.parse` makes it.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
@@ -118,7 +118,9 @@ export function goodMessage(random: Random): ClientMessage {
   return random.pick(makers)() as ClientMessage
 }
 
-/** A message in a stranger's hands: one change or a few. Now and then it is still good after them. */
+/**
+ * A message in a stranger's hands: one change or a few. Now and then it is still good after them.
+ */
 export function mutate(message: object, random: Random): unknown {
   let value: unknown = structuredClone(message)
   for (let changes = 1 + random.below(3); changes > 0; changes--) {

@@ -1,6 +1,6 @@
 /**
- * Is it a message? The hand-written check and the schema give the same answer, a refusal says what it
- * may and nothing more, and nothing that comes from a stranger makes either of them throw.
+ * Is it a message? The hand-written check and the schema give the same answer, a refusal says what
+ * it may and nothing more, and nothing that comes from a stranger makes either of them throw.
  */
 import type { errorCodes } from '@holdfast/shared'
 import { schemas } from '@holdfast/shared/schemas'
@@ -30,7 +30,9 @@ function isAcceptedFast(value: unknown): boolean {
 const isRefusal = (verdict: object): verdict is Refusal =>
   (verdict as { type: string }).type === 'refusal'
 
-/** Whether the fast check must know this one: it leaves steals and the rarer messages to the schema. */
+/**
+ * Whether the fast check must know this one: it leaves steals and the rarer messages to the schema.
+ */
 function isHot(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const { type } = value as { type?: unknown }

@@ -1,6 +1,6 @@
 /**
- * One connection: hello first and in time, messages in order, what is not a message, and what an ack
- * says has arrived.
+ * One connection: hello first and in time, messages in order, what is not a message, and what an
+ * ack says has arrived.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'

@@ -1,6 +1,6 @@
 /**
- * Ten thousand clients that wait for one key: what leaves the broker when something happens to them,
- * counted in frames.
+ * Ten thousand clients that wait for one key: what leaves the broker when something happens to
+ * them, counted in frames.
  */
 import { expect } from 'chai'
 import { Bench, type Client } from './bench.js'

@@ -11,7 +11,9 @@ function isGranted(client: Client): boolean {
   return client.heard().some(({ type }) => type === 'granted')
 }
 
-/** A client that holds `k`, and one that waits for it with a lease that outlives everything here. */
+/**
+ * A client that holds `k`, and one that waits for it with a lease that outlives everything here.
+ */
 function pair(hello = {}): { bench: Bench; holder: Client; next: Client; fence: number } {
   const bench = new Bench()
   const holder = bench.join(hello)

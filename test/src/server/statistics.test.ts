@@ -1,6 +1,6 @@
 /**
- * The broker's counters: a request counts once, when it is settled, as granted or as failed; refused
- * input and repeated questions count nowhere.
+ * The broker's counters: a request counts once, when it is settled, as granted or as failed;
+ * refused input and repeated questions count nowhere.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'

@@ -1,4 +1,6 @@
-/** Messages to frames and back: nothing is lost, doubled or out of order, and no frame is too big. */
+/**
+ * Messages to frames and back: nothing is lost, doubled or out of order, and no frame is too big.
+ */
 import { joinFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'

@@ -1,8 +1,8 @@
 /**
- * How much a test does, and from which seed. The same tests run in seconds at a desk and for minutes
- * in CI: `HOLDFAST_FULL=1` asks for the full counts. Every random test can be run again exactly as
- * it was: it prints its seed when it fails and takes it from `HOLDFAST_SEED` (and, for a fast-check
- * property, the path to its counterexample from `HOLDFAST_PATH`).
+ * How much a test does, and from which seed. The same tests run in seconds at a desk and for
+ * minutes in CI: `HOLDFAST_FULL=1` asks for the full counts. Every random test can be run again
+ * exactly as it was: it prints its seed when it fails and takes it from `HOLDFAST_SEED` (and, for a
+ * fast-check property, the path to its counterexample from `HOLDFAST_PATH`).
  */
 
 const { HOLDFAST_FULL, HOLDFAST_SEED, HOLDFAST_PATH } = process.env

@@ -1,6 +1,6 @@
 /**
- * A table is nothing but its commands: applied to another table, in the same order, they do the same
- * and end in the same state. On this rest replay from a journal and replication.
+ * A table is nothing but its commands: applied to another table, in the same order, they do the
+ * same and end in the same state. On this rest replay from a journal and replication.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,7 +1,9 @@
 /**
- * What must be true of a lock table after every single command, whatever the command was. Two kinds:
+ * What must be true of a lock table after every single command, whatever the command was. Two
+ * kinds:
  *
- * - The records agree with each other: every chain is linked both ways, every lock and request is in
+ * - The records agree with each other: every chain is linked both ways, every lock and request is
+ *   in
  *   its session's index and its entry's chain, every count counts, no key in use is unused.
  * - The effects tell the whole story: played back, in order, on a tally that knows nothing but
  *   effects, they break no rule (nobody is granted past a queue or beside an incompatible lock,

@@ -4,7 +4,8 @@
  * no idea with the real table, which is what makes their agreement worth something.
  *
  * Where several things follow from one command, they come in this order: what left its queue, what
- * was released, who was granted (key by key, in the order in which they were left), then the answer.
+ * was released, who was granted (key by key, in the order in which they were left), then the
+ * answer.
  */
 import type { Command, SessionLimits } from '@holdfast/server/core'
 import type { ErrorCode, LockMode } from '@holdfast/shared'
@@ -164,7 +165,9 @@ export class Model {
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
-  /** Nobody is connected any more, and whatever was to happen at a time has its whole time again. */
+  /**
+   * Nobody is connected any more, and whatever was to happen at a time has its whole time again.
+   */
   #restart(at: number): void {
     for (const session of this.#sessions) this.#setAside(session, true, at)
     for (const key of this.#inUse) {

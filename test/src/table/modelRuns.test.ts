@@ -1,6 +1,7 @@
 /**
- * Long random histories, on a table beside the model: two hundred commands each, of every kind, many
- * of them stale. A history that fails is reported as the shortest list of commands that still fails.
+ * Long random histories, on a table beside the model: two hundred commands each, of every kind,
+ * many of them stale. A history that fails is reported as the shortest list of commands that still
+ * fails.
  */
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,6 +1,6 @@
 /**
- * A table that was set quiet grants nothing but steals, so that whoever held a lock at a broker that
- * forgot it has the time to give it up. Everything else goes on as ever.
+ * A table that was set quiet grants nothing but steals, so that whoever held a lock at a broker
+ * that forgot it has the time to give it up. Everything else goes on as ever.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'

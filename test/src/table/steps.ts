@@ -1,9 +1,9 @@
 /**
- * Random histories of a lock table. A history is a list of *steps*, each of them a few small numbers
- * that become a command only when it is their turn, by what the table is then. So a step makes sense
- * (names a lock that is held, a secret that is good) or, once in a while, misses on purpose (names a
- * fence, a connection, an id or a session from before); and a history with some steps taken out is a
- * history still, which is how a failing one is made short.
+ * Random histories of a lock table. A history is a list of *steps*, each of them a few small
+ * numbers that become a command only when it is their turn, by what the table is then. So a step
+ * makes sense (names a lock that is held, a secret that is good) or, once in a while, misses on
+ * purpose (names a fence, a connection, an id or a session from before); and a history with some
+ * steps taken out is a history still, which is how a failing one is made short.
  */
 import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
@@ -36,7 +36,9 @@ export interface Step {
   readonly seat: number
   /** Chooses a key, a mode, a time, a lock, a request, …: any number. */
   readonly pick: number
-  /** 0 for a command that misses: from a former connection, for a former lock, by a wrong secret. */
+  /**
+   * 0 for a command that misses: from a former connection, for a former lock, by a wrong secret.
+   */
   readonly aim: number
 }
 

@@ -9,7 +9,9 @@ import { damaged } from './record.js'
 
 const dataFile = 'data.mdb'
 
-/** Where LMDB keeps what we look at, in a meta page; there are two of them, the newer one counts. */
+/**
+ * Where LMDB keeps what we look at, in a meta page; there are two of them, the newer one counts.
+ */
 const meta = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 const magic = 0xbeefc0de
 

@@ -1,14 +1,15 @@
 /**
  * A log on the local disk: a broker that is restarted, or killed, goes on with the locks it had.
  *
- * The commands of one turn are one commit, and come back to the table only when it is written; so no
- * answer leaves the broker that a crash could take back. While one commit is under way the next
+ * The commands of one turn are one commit, and come back to the table only when it is written; so
+ * no answer leaves the broker that a crash could take back. While one commit is under way the next
  * commands gather, which is what makes a slow disk serve many clients.
  */
 import type { Server } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
+import { machine } from '../../environment.js'
 import type { Log, Replica } from '../log.js'
 import { lockDirectory, prepareDirectory } from './directory.js'
 import { encodeRecord } from './record.js'
@@ -19,8 +20,8 @@ export interface JournalOptions {
   readonly dir: string
   /**
    * When a command counts. `'flushed'` (the default): when the operating system has put it on the
-   * disk, so that it outlives a power failure. `'relaxed'`: when it is handed to the operating system,
-   * so that it outlives the process only.
+   * disk, so that it outlives a power failure. `'relaxed'`: when it is handed to the operating
+   * system, so that it outlives the process only.
    */
   readonly durability?: 'flushed' | 'relaxed' | undefined
   /** Bytes of records after which a snapshot is made. Default 67,108,864 (64 MiB). */
@@ -83,7 +84,7 @@ class JournalLog implements Log {
   submit(command: Command): void {
     if (this.#failed) return
     this.#waiting.push(command)
-    if (this.#waiting.length === 1 && !this.#isCommitting) setImmediate(() => this.#commit())
+    if (this.#waiting.length === 1 && !this.#isCommitting) machine.endOfTurn(() => this.#commit())
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,8 @@
  * What the journal keeps in LMDB: records by their number, and the newest snapshot in chunks.
  *
  * A snapshot is written chunk by chunk in transactions of its own, so that records are not kept
- * waiting for it, and counts only when the pointer names it; what it replaces is removed after that.
+ * waiting for it, and counts only when the pointer names it; what it replaces is removed after
+ * that.
  */
 import { crc32 } from 'node:zlib'
 import { open, type RootDatabase } from 'lmdb'
