@@ -80,6 +80,7 @@ export class Answers {
     const request = this.#outbox.get(message.id)
     if (request === undefined) {
       if (message.type === 'failed' && this.#watches.onFailed(message)) return undefined
+      if (message.type === 'found' || message.type === 'stats') return undefined
       // An answer that came before, and comes again because our word of it was lost.
       this.#outbox.onAnswer(message.id, connection)
       return undefined

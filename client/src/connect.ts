@@ -1,5 +1,5 @@
 /** From a URL to a session. */
-import type { HoldfastError } from '@holdfast/shared'
+import { HoldfastError } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
 import { type Environment, machine } from './environment.js'
 import { abortedError, type ConnectOptions, checkConnect } from './options.js'
@@ -8,6 +8,9 @@ import { Session } from './session.js'
 import { Standing } from './standing.js'
 import type { StandingListener } from './state.js'
 
+/** Where a broker listens: `ws://` or `wss://`. */
+export type BrokerUrl = string | URL
+
 /**
  * Opens a session with a broker. With a list of URLs each is tried once, in order.
  *
@@ -15,7 +18,7 @@ import type { StandingListener } from './state.js'
  * `UNAUTHORIZED`, `FORBIDDEN`, `QUOTA_EXCEEDED`, `ABORTED`, `INVALID_OPTION`, `INVALID_TTL`.
  */
 export async function connect(
-  url: string | readonly string[],
+  url: BrokerUrl | readonly BrokerUrl[],
   options: ConnectOptions = {},
 ): Promise<Session> {
   return connectIn(url, options, machine)
@@ -23,19 +26,24 @@ export async function connect(
 
 /** Like {@link connect}, on a machine of the caller's choice. */
 export async function connectIn(
-  url: string | readonly string[],
+  url: BrokerUrl | readonly BrokerUrl[],
   options: ConnectOptions,
   environment: Environment,
 ): Promise<Session> {
   const { urls, settings, signal, reconnect, WebSocket } = checkConnect(url, options)
   if (signal?.aborted) throw abortedError(signal)
+  const WebSocketClass = WebSocket ?? environment.WebSocket
+  if (typeof WebSocketClass !== 'function') {
+    const sentence = 'this platform has no WebSocket: give a class as the option WebSocket'
+    throw new HoldfastError('INVALID_OPTION', sentence)
+  }
   const strategy =
     reconnect ??
     exponentialBackoff(
       { initial: 100, multiplier: 2, max: 5_000, jitter: 'full' },
       environment.random,
     )
-  const link = { urls, WebSocket: WebSocket ?? environment.WebSocket, strategy }
+  const link = { urls, WebSocket: WebSocketClass, strategy }
   let session: Session | undefined
   let onAbort: (() => void) | undefined
   try {

@@ -29,6 +29,8 @@ export class Grant implements Task {
   readonly #owner: GrantOwner
   readonly #members: Member[] = []
   #lost: HoldfastError | undefined
+  /** Lost, or given back by the last who had it. */
+  #isOver = false
 
   constructor(owner: GrantOwner, key: string, mode: LockMode, fence: number) {
     this.#owner = owner
@@ -59,7 +61,9 @@ export class Grant implements Task {
   leave(member: Member): Promise<void> {
     const place = this.#members.indexOf(member)
     if (place >= 0) this.#members.splice(place, 1)
-    return this.#members.length === 0 ? this.#owner.unlock(this) : Promise.resolve()
+    if (this.#members.length > 0) return Promise.resolve()
+    this.#isOver = true
+    return this.#owner.unlock(this)
   }
 
   refresh(ttl: number | undefined): RefreshRequest {
@@ -69,6 +73,7 @@ export class Grant implements Task {
   /** Marks it lost; `tell` follows, once everything that is lost with it is marked too. */
   lose(error: HoldfastError): void {
     this.#lost ??= error
+    this.#isOver = true
     this.#owner.schedule.cancel(this)
   }
 
@@ -87,8 +92,8 @@ export class Grant implements Task {
   }
 
   onBoundChanged(): void {
+    if (this.#isOver) return
     const { bound } = this.ttl
-    if (this.#lost !== undefined) return
     if (bound === undefined) this.#owner.schedule.cancel(this)
     else this.#owner.schedule.by(this, bound)
   }

@@ -10,7 +10,7 @@ export {
   type LockStats,
   type WaitingInfo,
 } from '@holdfast/shared'
-export { connect } from './connect.js'
+export { type BrokerUrl, connect } from './connect.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type { LostReason } from './holdings.js'
 export type { AutoRefreshOptions, Lock } from './lock.js'

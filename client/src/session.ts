@@ -123,7 +123,7 @@ export class Session extends EventEmitter<SessionEvents> {
     try {
       await lock.unlock()
     } catch (error) {
-      throw lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error })
+      throw lossOf(lock, error)
     }
     return result
   }
@@ -207,6 +207,13 @@ export class Session extends EventEmitter<SessionEvents> {
       signal.removeEventListener('abort', onAbort)
     }
   }
+}
+
+/** An unlock that found no lock means that it was lost, whether or not we were told so. */
+function lossOf(lock: Lock, error: unknown): unknown {
+  const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
+  if (!isGone) return error
+  return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error })
 }
 
 /** Whoever does not wait is not kept waiting for a broker that cannot be asked. */

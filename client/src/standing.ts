@@ -205,6 +205,7 @@ export class Standing implements LinkListener, LeaseListener {
     this.#reconciler = undefined
     this.outbox.close()
     this.watches.goDown()
+    this.schedule.look()
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
       this.#lease.stop()

@@ -175,6 +175,15 @@ describe('holding a lock with a grace', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session'])
   })
 
+  it('is known to be lost in the turn that sees the drop, if its lease is over by then', async () => {
+    const scene = await openScene({}, graced())
+    const lock = await takeLock(scene)
+    scene.clock.stop(9_699)
+    scene.socket.end()
+    expect(lock.signal.aborted).to.equal(true)
+    expect(scene.events).to.deep.equal(['lost session', 'jeopardy'])
+  })
+
   it('is lost when a grace below the lease is over', async () => {
     const scene = await openScene({ reconnect: [100_000] }, graced({ grace: 1_000 }))
     const lock = await takeLock(scene)

@@ -98,6 +98,18 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(true)
   })
 
+  it('leaves no deadline behind when it is unlocked with a refresh on its way', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const refreshing = lock.refresh()
+    const unlocking = lock.unlock()
+    await turn()
+    scene.socket.say({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
+    await Promise.all([refreshing, unlocking])
+    scene.clock.advance(2_000)
+    expect(scene.events).to.deep.equal([])
+  })
+
   it('stops refreshing when the lock is lost', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
