@@ -32,13 +32,21 @@ describe('pacing', () => {
     expect(idsOf(socket.take(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('lets out as many as an ack makes room for', async () => {
+  it('lets out as many as an acknowledged ack makes room for, and none for a pong', async () => {
     const { session, socket } = await openScene({}, graced())
+    ask(session, 10)
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 1 }, { type: 'ping', n: 1 })
     ask(session, 600)
     await turn()
-    socket.take()
-    // The hello and ten locks.
-    socket.say({ type: 'ack', n: 11, at: 50_001 })
+    const sent = socket.take()
+    expect(idsOf(sent, 'lock').at(-1)).to.equal(512)
+    // The hello, ten locks, the pong, the ack of the first answer.
+    expect(sent[11]).to.deep.equal({ type: 'ack', ids: [1] })
+    socket.say({ type: 'ack', n: 12, at: 50_001 })
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+    socket.say({ type: 'ack', n: 13, at: 50_001 })
     await turn()
     expect(idsOf(socket.take(), 'lock')).to.deep.equal(
       Array.from({ length: 10 }, (_, i) => i + 513),
