@@ -24,6 +24,8 @@ export const maxNameLength = 256
 export const maxTokenLength = 3072
 /** Largest metadata of a lock, in bytes of its JSON text. */
 export const maxMetadataBytes = 4 * 1024
+/** Deepest nesting of the metadata of a lock: `[]` is 1 deep. */
+export const maxMetadataDepth = 64
 
 /** Longest ttl of a lock and longest timeout of a request, in ms. */
 export const maxMs = 2 ** 31 - 1

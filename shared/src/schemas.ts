@@ -24,6 +24,7 @@ import {
 import { isKey, isPrefix, utf8Length } from './keys.js'
 import {
   maxMetadataBytes,
+  maxMetadataDepth,
   maxMs,
   maxNameLength,
   maxQueryItems,
@@ -45,6 +46,7 @@ import type {
   Unwatch,
   WatchRequest,
 } from './messages.js'
+import { isModest } from './modest.js'
 
 const safeInteger = define<number>('integer', (value) => Number.isSafeInteger(value))
 
@@ -58,12 +60,12 @@ export const Prefix = define<string>('prefix', isPrefix)
 export const Ttl = max(min(safeInteger, 1), maxMs)
 /** Milliseconds that may pass; 0 is "do not wait". */
 export const Timeout = max(min(safeInteger, 0), maxMs)
-/** Any JSON value of bounded size. */
+/** Any JSON value of bounded size and depth. */
 export const Metadata = define<unknown>('metadata', isMetadata)
 
-/** Whether a value parsed from JSON is small enough to be kept with a lock. */
+/** Whether a value parsed from JSON is small and flat enough to be kept with a lock. */
 export function isMetadata(value: unknown): boolean {
-  if (value === undefined) return false
+  if (value === undefined || !isModest(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
 }

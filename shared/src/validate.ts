@@ -7,11 +7,12 @@
  * certainly": whatever it does not know goes to the schema, which has the last word and the
  * explanation. A property test holds the two to the same answer.
  */
-import type { Failure } from 'superstruct'
+import type { StructError } from 'superstruct'
 import type { ErrorCode } from './errors.js'
 import { isKey } from './keys.js'
-import { maxMs } from './limits.js'
+import { maxMetadataDepth, maxMs, maxUnacknowledged } from './limits.js'
 import type { ClientMessage } from './messages.js'
+import { isModest } from './modest.js'
 import { isMetadata, schemas } from './schemas.js'
 
 /** Why something is not a message; `id` if it at least names a request that can be answered. */
@@ -42,6 +43,8 @@ export function isCertainlyValid(value: unknown): value is ClientMessage {
       return isUnlock(value)
     case 'pong':
       return isPong(value)
+    case 'ack':
+      return isAck(value)
     default:
       return false
   }
@@ -56,10 +59,13 @@ export function explain(value: unknown): ClientMessage | Refusal {
   if (typeof type !== 'string' || !Object.hasOwn(schemas, type)) {
     return refusal(value, 'BAD_MESSAGE', 'the message has no known type')
   }
+  if (!isModest(value, maxMetadataDepth + 1)) {
+    return refusal(value, 'BAD_MESSAGE', 'the message has too many parts or is nested too deep')
+  }
   const [error, message] = schemas[type as ClientMessage['type']].validate(value)
   if (error === undefined) return message as ClientMessage
-  const [failure] = error.failures() as [Failure]
-  return refusal(value, codeFor(failure), sentenceFor(failure))
+  // The error is its first failure; to ask it for all of them would make them all.
+  return refusal(value, codeFor(error), sentenceFor(error))
 }
 
 function refusal(value: unknown, code: ErrorCode, message: string): Refusal {
@@ -71,7 +77,7 @@ function refusal(value: unknown, code: ErrorCode, message: string): Refusal {
   return { type: 'refusal', id: named ? (id as number) : undefined, code, message }
 }
 
-function codeFor(failure: Failure): ErrorCode {
+function codeFor(failure: StructError): ErrorCode {
   // A field that does not belong there is not wrong in its value, whatever its name.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   switch (failure.path[0]) {
@@ -88,7 +94,7 @@ function codeFor(failure: Failure): ErrorCode {
 }
 
 /** Names the field only if it is one of ours: a sentence must not repeat what a stranger wrote. */
-function sentenceFor(failure: Failure): string {
+function sentenceFor(failure: StructError): string {
   const field = failure.path[0]
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   return failure.type === 'never'
@@ -156,6 +162,18 @@ function isPong(value: object): boolean {
     if (field === 'type') continue
     const v = (value as Record<string, unknown>)[field]
     if (field !== 'n' || !Number.isSafeInteger(v) || (v as number) < 0) return false
+    needed++
+  }
+  return needed === 1
+}
+
+function isAck(value: object): boolean {
+  let needed = 0
+  for (const field in value) {
+    if (field === 'type') continue
+    const ids: unknown = (value as Record<string, unknown>)[field]
+    if (field !== 'ids' || !Array.isArray(ids) || ids.length > maxUnacknowledged) return false
+    if (!ids.every(isPositiveInteger)) return false
     needed++
   }
   return needed === 1
