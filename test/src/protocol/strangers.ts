@@ -60,7 +60,15 @@ export const hostileValues: readonly unknown[] = [
   parse('{"constructor":{"prototype":1}}'),
   parse('{"length":1}'),
   parse('{"session":"s","secret":"t"}'),
+  deep(64),
+  deep(65),
+  deepObject(70),
+]
+
+/** Values that are big or deep: slow to make and to write down, so they come now and then only. */
+export const hugeValues: readonly unknown[] = [
   Array.from({ length: 2_000 }, (_, i) => i + 1),
+  Array.from({ length: 20_000 }, () => 'x'),
   deep(1_500),
   deep(20_000),
   deepObject(5_000),

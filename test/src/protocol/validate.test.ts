@@ -7,7 +7,7 @@ import { schemas } from '@holdfast/shared/schemas'
 import { explain, isCertainlyValid, type Refusal, validate } from '@holdfast/shared/validate'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
-import { forged, goodMessage, hostileValues, mutate } from './strangers.js'
+import { forged, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'
 
 /** What the schema says, where a throw is a no. */
 function isAcceptedBySchema(value: unknown): boolean {
@@ -36,7 +36,10 @@ const isRefusal = (verdict: object): verdict is Refusal =>
 function isHot(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const { type } = value as { type?: unknown }
-  return type === 'unlock' || type === 'pong' || (type === 'lock' && !Object.hasOwn(value, 'steal'))
+  return (
+    ['unlock', 'pong', 'ack'].includes(type as string) ||
+    (type === 'lock' && !Object.hasOwn(value, 'steal'))
+  )
 }
 
 /** Some values are too deep to be printed. */
@@ -120,7 +123,7 @@ describe('validate: mutated messages', () => {
       const example = good.find((message) => message.type === type)
       const fields = Object.keys(schema.schema as object)
       for (const field of [...fields, '__proto__', 'constructor', 'other']) {
-        for (const value of hostileValues) {
+        for (const value of [...hostileValues, ...hugeValues]) {
           const message = { ...example }
           const options = { value, enumerable: true, configurable: true, writable: true }
           Object.defineProperty(message, field, options)
@@ -132,12 +135,50 @@ describe('validate: mutated messages', () => {
   })
 
   it('that are no objects at all are refused without a name', () => {
-    for (const value of [...hostileValues, undefined, 'hello', [{ type: 'bye' }]])
+    for (const value of [...hostileValues, ...hugeValues, undefined, 'hello', [{ type: 'bye' }]])
       checkVerdict(value)
   })
 })
 
+describe('validate: metadata', () => {
+  const lockWith = (metadata: string) =>
+    JSON.parse(`{"type":"lock","id":1,"key":"k","metadata":${metadata}}`) as object
+
+  const good: Record<string, string> = {
+    'nested as deep as may be': '['.repeat(64) + ']'.repeat(64),
+    'objects nested as deep as may be': '{"a":'.repeat(64) + '1'.padEnd(65, '}'),
+    'as many numbers as there is room for': `[${'0,'.repeat(2_046)}0]`,
+    'as many empty lists as there is room for': `[${'[],'.repeat(1_364)}[]]`,
+    'a text of exactly 4 KiB': `"${'x'.repeat(4_094)}"`,
+    'a text of exactly 4 KiB in UTF-8': `"${'é'.repeat(2_047)}"`,
+  }
+  for (const [name, text] of Object.entries(good)) {
+    it(`may be ${name}`, () => {
+      const message = lockWith(text)
+      expect(isCertainlyValid(message)).to.equal(true)
+      expect(isAcceptedBySchema(message)).to.equal(true)
+    })
+  }
+
+  const bad: Record<string, string> = {
+    'nested one deeper': '['.repeat(65) + ']'.repeat(65),
+    'one byte longer': `"${'x'.repeat(4_095)}"`,
+    'one byte longer in UTF-8': `"x${'é'.repeat(2_047)}"`,
+    'longer once control characters are escaped': `"${'\\u0001'.repeat(683)}"`,
+    'more numbers than there is room for': `[${'0,'.repeat(2_048)}0]`,
+  }
+  for (const [name, text] of Object.entries(bad)) {
+    it(`may not be ${name}`, () => checkRefused(lockWith(text)))
+  }
+
+  function checkRefused(message: object): void {
+    expect(isCertainlyValid(message)).to.equal(false)
+    expect(validate(message)).to.include({ type: 'refusal', id: 1, code: 'BAD_MESSAGE' })
+  }
+})
+
 describe('validate: what a refusal is called', () => {
+  const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
   const refusals: [string, keyof typeof errorCodes, number | undefined][] = [
     ['{"type":"lock","id":1,"key":""}', 'INVALID_KEY', 1],
     ['{"type":"lock","id":1}', 'INVALID_KEY', 1],
@@ -160,9 +201,14 @@ describe('validate: what a refusal is called', () => {
     ['{"__proto__":{"id":1,"type":"bye"}}', 'BAD_MESSAGE', undefined],
     ['[1]', 'BAD_MESSAGE', undefined],
     ['null', 'BAD_MESSAGE', undefined],
+    [`{"type":"stats","id":1,"other":${nested(66)}}`, 'BAD_MESSAGE', 1],
+    [`{"type":"lock","id":1,"key":${nested(20_000)}}`, 'BAD_MESSAGE', 1],
+    [`{"type":"lock","id":1,"key":"k","metadata":${nested(65)}}`, 'BAD_MESSAGE', 1],
+    [`{"type":"lock","id":1,"key":"k","metadata":${nested(20_000)}}`, 'BAD_MESSAGE', 1],
+    [`{"type":"ack","id":1,"ids":[${'0,'.repeat(30_000)}0]}`, 'BAD_MESSAGE', 1],
   ]
   for (const [text, code, id] of refusals) {
-    it(`${text} is ${code}`, () => {
+    it(`${text.slice(0, 80)} is ${code}`, () => {
       const { message: _, ...verdict } = validate(JSON.parse(text)) as Refusal
       expect(verdict).to.deep.equal({ type: 'refusal', id, code })
     })

@@ -201,7 +201,7 @@ function plainSession(session: Session): PlainSession {
 }
 
 /** All of a table that can be seen, which is all of it. */
-export function plainState(table: LockTable): PlainState {
+export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
   const keys = Array.from(table.entries.values(), (entry) => ({
     key: entry.key,
     holders: Array.from(entry.holders, plainLock),

@@ -1,0 +1,156 @@
+/**
+ * Mutated messages by the million, through the whole broker from frame to frame: nothing escapes its
+ * handlers, a refusal changes nothing, nobody but the sender notices, and nothing piles up.
+ */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { SocketListener } from '@holdfast/server/internal'
+import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
+import { validate } from '@holdfast/shared/validate'
+import { expect } from 'chai'
+import { count, full, type Random, seeded } from '../support/counts.js'
+import { plainState } from '../table/plain.js'
+import { StandIn, StandInSocket } from './standIn.js'
+import { garble, goodMessage, mutate } from './strangers.js'
+
+const hello = '{"type":"hello","name":"stranger"}'
+const leaseMs = 2_000
+
+/** A frame that a stranger sends. */
+function strangeFrame(random: Random): string {
+  const message = goodMessage(random)
+  if (random.chance(0.05)) return JSON.stringify(message)
+  if (random.chance(0.002)) return deepFrame(random)
+  if (random.chance(0.3)) return garble(JSON.stringify(message), random)
+  const value = mutate(message, random)
+  const batch = random.chance(0.1) ? [value, mutate(goodMessage(random), random)] : value
+  return JSON.stringify(batch) ?? 'undefined'
+}
+
+function deepFrame(random: Random): string {
+  const depth = 1 + random.below(30_000)
+  const value = '['.repeat(depth) + ']'.repeat(depth)
+  return `{"type":"lock","id":1,"key":"k","${random.pick(['metadata', 'ttl', 'other'])}":${value}}`
+}
+
+/** Whether a frame is refused in every part. */
+function isRefused(frame: string): boolean {
+  const elements = parseFrame(frame) ?? []
+  return elements.every((element) => (validate(element) as { type: string }).type === 'refusal')
+}
+
+/** A broker, somebody well-behaved on it, and a stranger who keeps coming back. */
+class Scene {
+  readonly #standIn = new StandIn(leaseMs)
+  readonly #random: Random
+  readonly #witness: StandInSocket
+  readonly #witnessListener: SocketListener
+  #stranger = new StandInSocket()
+  #listener: SocketListener
+  #state = ''
+  cuts = 0
+  refusals = 0
+
+  constructor(random: Random) {
+    this.#random = random
+    this.#witness = new StandInSocket()
+    this.#witnessListener = this.#standIn.broker.connect(this.#witness)
+    this.#witnessListener.onFrame('{"type":"hello","name":"witness"}')
+    this.#witnessListener.onFrame('{"type":"lock","id":1,"key":"the witness holds this"}')
+    this.#listener = this.#enter()
+  }
+
+  /** One frame of a stranger, and all that must be true after it. */
+  step(): void {
+    const frame = strangeFrame(this.#random)
+    const before = this.#state
+    this.#listener.onFrame(frame)
+    this.#standIn.endTurn()
+    for (const sent of this.#stranger.frames) checkOutput(sent)
+    this.#stranger.frames = []
+    const isCut = this.#stranger.closed !== undefined
+    const isPure = isRefused(frame)
+    if (isPure) this.refusals++
+    this.#state = this.#lookAtTable()
+    if (isPure && !isCut && this.#state !== before) {
+      throw new Error(`a refused frame changed the table: ${frame.slice(0, 300)}`)
+    }
+    if (isCut) {
+      this.cuts++
+      this.#listener = this.#enter()
+    }
+  }
+
+  /** Lets the sessions of strangers who were cut run out, and checks that the witness is well. */
+  settle(): void {
+    this.#listener.onClose()
+    for (let i = 0; i < 6; i++) {
+      this.#standIn.advance(leaseMs / 4)
+      this.#witnessListener.onFrame('{"type":"pong","n":1}')
+    }
+    this.#standIn.endTurn()
+    expect(this.#witness.closed).to.equal(undefined)
+    const told = this.#witness.frames.flatMap((frame) => parseFrame(frame) as { type: string }[])
+    const types = new Set(told.map((message) => message.type))
+    expect([...types].filter((type) => !['welcome', 'granted', 'ping', 'ack'].includes(type))).to.be
+      .empty
+    this.#witness.frames = []
+    const { table } = this.#standIn.broker
+    const names = [...table.sessions.values()].map((session) => session.name)
+    expect(names).to.deep.equal(['witness'])
+    expect([...table.entries.keys()]).to.deep.equal(['the witness holds this'])
+    expect(this.#standIn.broker.connections.size).to.equal(1)
+    this.#listener = this.#enter()
+  }
+
+  #enter(): SocketListener {
+    this.#listener?.onClose()
+    this.#stranger = new StandInSocket()
+    const listener = this.#standIn.broker.connect(this.#stranger)
+    // Some strangers do not even say hello.
+    if (this.#random.chance(0.9)) listener.onFrame(hello)
+    this.#standIn.endTurn()
+    this.#state = this.#lookAtTable()
+    return listener
+  }
+
+  #lookAtTable(): string {
+    return JSON.stringify(plainState(this.#standIn.broker.table))
+  }
+}
+
+function checkOutput(frame: string): void {
+  const elements = parseFrame(frame)
+  expect(elements).not.to.equal(undefined)
+  if (elements!.length > 1) {
+    expect(Buffer.byteLength(frame)).to.be.at.most(maxOutputFrameBytes)
+  }
+}
+
+/** Bytes in use after everything that nobody needs was thrown away. */
+function heapAfterCollection(): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  collect()
+  return process.memoryUsage().heapUsed
+}
+
+describe('protocol: strangers', () => {
+  const frames = count(20_000, 1_000_000)
+  it(`${frames} of their frames change nothing, reach nobody and leave nothing`, function () {
+    this.timeout(count(60_000, 1_200_000))
+    seeded((random) => {
+      const scene = new Scene(random)
+      let heap = 0
+      for (let i = 1; i <= frames; i++) {
+        scene.step()
+        if (i % 100 === 0) scene.settle()
+        if (full && i === frames / 10) heap = heapAfterCollection()
+      }
+      expect(scene.cuts).to.be.greaterThan(frames / 10)
+      expect(scene.refusals).to.be.greaterThan(frames / 5)
+      if (full) expect(heapAfterCollection() - heap).to.be.lessThan(16 * 1024 * 1024)
+    })
+  })
+})

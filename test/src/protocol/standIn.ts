@@ -1,0 +1,96 @@
+/**
+ * A broker without a network: sockets that remember what they were told, and a machine whose clock
+ * stands still until it is moved. For tests that put a million messages through the whole broker.
+ */
+import {
+  Broker,
+  clockFences,
+  MemoryLog,
+  type Socket,
+  settingsFrom,
+} from '@holdfast/server/internal'
+
+/** The broker's end of a socket, as far as anybody looks at it. */
+export class StandInSocket implements Socket {
+  readonly remoteAddress = '127.0.0.1'
+  readonly origin = undefined
+  readonly bufferedBytes = 0
+  /** What the broker has sent and nobody has taken. */
+  frames: string[] = []
+  /** The code that the broker closed with; 0 for a socket that was dropped. */
+  closed: number | undefined
+
+  send(frame: string): void {
+    this.frames.push(frame)
+  }
+
+  close(code: number): void {
+    this.closed ??= code
+  }
+
+  terminate(): void {
+    this.closed ??= 0
+  }
+}
+
+interface StandInTimer {
+  readonly callback: () => void
+  readonly at: number
+}
+
+export class StandIn {
+  readonly broker: Broker
+  #now = 1_000
+  #ids = 0
+  #turn: (() => void)[] = []
+  readonly #timers = new Set<StandInTimer>()
+
+  /** @param leaseMs The lease of every session. */
+  constructor(leaseMs: number) {
+    const lease = { min: leaseMs, max: leaseMs, default: leaseMs }
+    this.broker = new Broker({
+      settings: settingsFrom({ lease }),
+      log: new MemoryLog(),
+      fences: clockFences(1_000),
+      environment: {
+        clock: {
+          monotonic: () => this.#now,
+          wall: () => this.#now,
+          setTimer: (callback, ms) => {
+            const timer = { callback, at: this.#now + ms }
+            this.#timers.add(timer)
+            return timer
+          },
+          clearTimer: (timer) => this.#timers.delete(timer as StandInTimer),
+        },
+        endOfTurn: (callback) => this.#turn.push(callback),
+        newId: () => `id-${++this.#ids}`,
+        newSecret: () => `secret-${++this.#ids}`,
+        hash: (secret) => `hash of ${secret}`,
+      },
+    })
+  }
+
+  /** Ends a turn: everything that was put off to its end happens. */
+  endTurn(): void {
+    while (this.#turn.length > 0) {
+      const callbacks = this.#turn
+      this.#turn = []
+      for (const callback of callbacks) callback()
+    }
+  }
+
+  /** Lets time pass, every timer at its time. */
+  advance(ms: number): void {
+    const until = this.#now + ms
+    for (;;) {
+      this.endTurn()
+      const due = [...this.#timers].sort((a, b) => a.at - b.at)[0]
+      if (due === undefined || due.at > until) break
+      this.#timers.delete(due)
+      this.#now = Math.max(this.#now, due.at)
+      due.callback()
+    }
+    this.#now = until
+  }
+}
