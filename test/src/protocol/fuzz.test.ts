@@ -1,6 +1,6 @@
 /**
- * Mutated messages by the million, through the whole broker from frame to frame: nothing escapes its
- * handlers, a refusal changes nothing, nobody but the sender notices, and nothing piles up.
+ * Mutated messages by the million, through the whole broker from frame to frame: nothing escapes
+ * its handlers, a refusal changes nothing, nobody but the sender notices, and nothing piles up.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'

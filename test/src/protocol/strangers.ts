@@ -152,7 +152,7 @@ function mutateOnce(value: Record<string, unknown>, random: Random): unknown {
       value['type'] = random.pick(['lock', 'unlock', 'hello', 'LOCK', 'welcome', 'constructor', ''])
       return value
     case 4:
-      return random.chance(0.1) ? random.pick(hostileValues) : [value]
+      return random.chance(0.1) ? structuredClone(random.pick(hostileValues)) : [value]
     default:
       return withField(value, field, random.pick(hostileValues))
   }

@@ -3,8 +3,7 @@
  * kinds:
  *
  * - The records agree with each other: every chain is linked both ways, every lock and request is
- *   in
- *   its session's index and its entry's chain, every count counts, no key in use is unused.
+ *   in its session's index and its entry's chain, every count counts, no key in use is unused.
  * - The effects tell the whole story: played back, in order, on a tally that knows nothing but
  *   effects, they break no rule (nobody is granted past a queue or beside an incompatible lock,
  *   fences rise) and end in the state that the table is in.

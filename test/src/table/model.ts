@@ -7,44 +7,26 @@
  * was released, who was granted (key by key, in the order in which they were left), then the
  * answer.
  */
-import type { Command, SessionLimits } from '@holdfast/server/core'
-import type { ErrorCode, LockMode } from '@holdfast/shared'
-import type {
-  PlainAnswer,
-  PlainEffect,
-  PlainLock,
-  PlainRequest,
-  PlainSession,
-  PlainState,
-} from './plain.js'
+import type { Command } from '@holdfast/server/core'
+import type { ErrorCode } from '@holdfast/shared'
+import { type ModelSession, ModelState } from './modelState.js'
+import type { PlainAnswer, PlainEffect, PlainLock, PlainRequest, PlainState } from './plain.js'
 
 type Of<T extends Command['type']> = Extract<Command, { type: T }>
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
-
-interface ModelSession extends Omit<Mutable<PlainSession>, 'held' | 'waiting' | 'answers'> {
-  readonly name: string | undefined
-  readonly limits: SessionLimits
-  /** In order of answering; stays empty for a session that cannot come back. */
-  answers: [number, PlainAnswer][]
-}
 
 export class Model {
-  #fence = 0
-  #quiet = false
-  readonly #sessions: ModelSession[] = []
-  /** In order of grant. */
-  readonly #locks: Mutable<PlainLock>[] = []
-  /** In order of asking. */
-  readonly #waits: PlainRequest[] = []
-  /** Keys that are held or waited for, in the order in which they came into use. */
-  #inUse: string[] = []
+  readonly #is = new ModelState()
   #effects: PlainEffect[] = []
+
+  state(): PlainState {
+    return this.#is.toPlain()
+  }
 
   apply(command: Command): PlainEffect[] {
     this.#effects = []
     switch (command.type) {
       case 'raise':
-        if (command.fence > this.#fence) this.#fence = command.fence
+        if (command.fence > this.#is.fence) this.#is.fence = command.fence
         break
       case 'quiet':
         this.#setQuiet(command)
@@ -59,7 +41,7 @@ export class Model {
         this.#resume(command)
         break
       case 'end':
-        if (this.#session(command.session)?.attach === command.attach) {
+        if (this.#is.session(command.session)?.attach === command.attach) {
           this.#end(command.session, command.reason, command.at)
         }
         break
@@ -67,7 +49,7 @@ export class Model {
         this.#giveUp(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
         break
       case 'expire': {
-        const lock = this.#lock(command.session, command.fence)
+        const lock = this.#is.lock(command.session, command.fence)
         if (lock !== undefined && lock.generation === command.generation) {
           this.#release([lock], 'expired')
           this.#serve(lock.key, command.at)
@@ -77,14 +59,14 @@ export class Model {
       default:
         this.#hear(command)
     }
-    const used = [...this.#locks, ...this.#waits].map((one) => one.key)
-    this.#inUse = [...new Set([...this.#inUse.filter((key) => used.includes(key)), ...used])]
+    const used = [...this.#is.locks, ...this.#is.waits].map((one) => one.key)
+    this.#is.inUse = [...new Set([...this.#is.inUse.filter((key) => used.includes(key)), ...used])]
     return this.#effects
   }
 
   /** A command from a client: counts only on the connection that its session is on now. */
   #hear(command: Of<'suspend' | 'lock' | 'unlock' | 'refresh' | 'cancel' | 'ack'>): void {
-    const session = this.#session(command.session)
+    const session = this.#is.session(command.session)
     if (session === undefined || session.suspended || session.attach !== command.attach) return
     if (command.type === 'suspend') {
       this.#suspend(session, command)
@@ -112,7 +94,7 @@ export class Model {
   // -------------------------------------------------------------------------------- sessions
 
   #open(command: Of<'open'>): void {
-    this.#sessions.push({
+    this.#is.sessions.push({
       id: command.session,
       principal: command.principal,
       name: command.name,
@@ -129,7 +111,7 @@ export class Model {
   }
 
   #resume({ session: id, attempt, principal, proof, secret }: Of<'resume'>): void {
-    const session = this.#session(id)
+    const session = this.#is.session(id)
     if (
       session === undefined ||
       session.grace === 0 ||
@@ -180,18 +162,18 @@ export class Model {
 
   #end(id: string, reason: string, at: number): void {
     const left = this.#leave(id)
-    const held = this.#locks.filter((lock) => lock.session === id)
+    const held = this.#is.locks.filter((lock) => lock.session === id)
     this.#release(held, 'ended')
     for (const key of [...left, ...held.map((lock) => lock.key)]) this.#serve(key, at)
-    remove(this.#sessions, (session) => session.id === id)
+    remove(this.#is.sessions, (session) => session.id === id)
     this.#effects.push({ kind: 'ended', session: id, reason })
   }
 
   /** Takes a session out of every queue; returns the keys. */
   #leave(id: string): string[] {
-    const waits = this.#waits.filter((wait) => wait.session === id)
+    const waits = this.#is.waits.filter((wait) => wait.session === id)
     for (const request of waits) {
-      remove(this.#waits, (wait) => wait === request)
+      remove(this.#is.waits, (wait) => wait === request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
     return waits.map((wait) => wait.key)
@@ -201,10 +183,10 @@ export class Model {
 
   #request(session: ModelSession, command: Of<'lock'>): void {
     const { id, key, mode, ttl, timeout, metadata, at } = command
-    const holders = this.#locks.filter((lock) => lock.key === key)
-    const queue = this.#waits.filter((wait) => wait.key === key)
-    const free = this.#canHold(key, mode) && queue.length === 0 && !this.#quiet
-    if (this.#load(session.id) >= session.limits.locks) {
+    const holders = this.#is.locks.filter((lock) => lock.key === key)
+    const queue = this.#is.waits.filter((wait) => wait.key === key)
+    const free = this.#is.canHold(key, mode) && queue.length === 0 && !this.#is.quiet
+    if (this.#is.load(session.id) >= session.limits.locks) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
       return
     }
@@ -217,7 +199,7 @@ export class Model {
       session.lastId = id
       const named = holders.slice(0, 16).map((lock) => ({
         session: lock.session,
-        name: this.#session(lock.session)?.name,
+        name: this.#is.session(lock.session)?.name,
         metadata: lock.metadata,
         fence: lock.fence,
         since: lock.since,
@@ -227,26 +209,26 @@ export class Model {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else {
       session.lastId = id
-      this.#waits.push(request)
+      this.#is.waits.push(request)
       this.#effects.push({ kind: 'queued', request })
     }
   }
 
   /** A request that waits comes to nothing. */
   #giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
-    const wait = this.#waits.find((one) => one.session === id && one.id === request)
+    const wait = this.#is.waits.find((one) => one.session === id && one.id === request)
     if (wait === undefined) return
-    remove(this.#waits, (one) => one === wait)
+    remove(this.#is.waits, (one) => one === wait)
     this.#effects.push({ kind: 'withdrawn', request: wait, reason })
     this.#serve(wait.key, at)
-    this.#answer(this.#session(id)!, request, { kind: 'failed', code })
+    this.#answer(this.#is.session(id)!, request, { kind: 'failed', code })
   }
 
   // ----------------------------------------------------------------------------------- locks
 
   #useFence(session: ModelSession, command: Of<'unlock' | 'refresh'>): void {
     session.lastId = command.id
-    const lock = this.#lock(session.id, command.fence)
+    const lock = this.#is.lock(session.id, command.fence)
     if (lock === undefined) {
       this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
     } else if (command.type === 'unlock') {
@@ -263,7 +245,7 @@ export class Model {
 
   #release(locks: readonly PlainLock[], reason: string): void {
     for (const lock of locks) {
-      remove(this.#locks, (one) => one === lock)
+      remove(this.#is.locks, (one) => one === lock)
       this.#effects.push({ kind: 'released', lock: { ...lock }, reason })
     }
   }
@@ -271,33 +253,27 @@ export class Model {
   /** First come, first served: as long as whoever is first can hold, it holds. */
   #serve(key: string, at: number): void {
     for (;;) {
-      const first = this.#waits.find((wait) => wait.key === key)
-      if (first === undefined || !this.#canHold(key, first.mode) || this.#quiet) return
-      remove(this.#waits, (wait) => wait === first)
+      const first = this.#is.waits.find((wait) => wait.key === key)
+      if (first === undefined || !this.#is.canHold(key, first.mode) || this.#is.quiet) return
+      remove(this.#is.waits, (wait) => wait === first)
       this.#grant(first, true, at)
     }
   }
 
   #grant(request: PlainRequest, waited: boolean, at: number): void {
     const { session, id, key, mode, ttl, metadata } = request
-    this.#fence += 1
-    const fence = this.#fence
+    this.#is.fence += 1
+    const fence = this.#is.fence
     const lock = { session, id, key, mode, fence, ttl, generation: 0, metadata, since: at }
-    this.#locks.push(lock)
-    this.#store(this.#session(session)!, id, { kind: 'granted', fence })
+    this.#is.locks.push(lock)
+    this.#store(this.#is.session(session)!, id, { kind: 'granted', fence })
     this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
   }
 
   #setQuiet({ quiet, at }: Of<'quiet'>): void {
-    this.#quiet = quiet
+    this.#is.quiet = quiet
     // The keys in the order in which they came into use.
-    for (const key of this.#inUse) this.#serve(key, at)
-  }
-
-  #canHold(key: string, mode: LockMode): boolean {
-    return this.#locks.every(
-      (lock) => lock.key !== key || (lock.mode === 'shared' && mode === 'shared'),
-    )
+    for (const key of this.#is.inUse) this.#serve(key, at)
   }
 
   // --------------------------------------------------------------------------------- answers
@@ -321,43 +297,8 @@ export class Model {
     if (stored !== undefined) {
       const [, answer] = stored
       this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
-    } else if (!this.#waits.some((wait) => wait.session === session.id && wait.id === id)) {
+    } else if (!this.#is.waits.some((wait) => wait.session === session.id && wait.id === id)) {
       this.#refuse(session, id, 'BAD_MESSAGE')
-    }
-  }
-
-  // ------------------------------------------------------------------------------- to look at
-
-  #session(id: string): ModelSession | undefined {
-    return this.#sessions.find((session) => session.id === id)
-  }
-
-  #lock(session: string, fence: number): Mutable<PlainLock> | undefined {
-    return this.#locks.find((lock) => lock.session === session && lock.fence === fence)
-  }
-
-  #load(session: string): number {
-    const mine = (one: { session: string }) => one.session === session
-    return this.#locks.filter(mine).length + this.#waits.filter(mine).length
-  }
-
-  state(): PlainState {
-    return {
-      fence: this.#fence,
-      heldCount: this.#locks.length,
-      waitingCount: this.#waits.length,
-      quiet: this.#quiet,
-      sessions: this.#sessions.map(({ name: _, limits: __, answers, ...session }) => ({
-        ...session,
-        held: this.#locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
-        waiting: this.#waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
-        answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
-      })),
-      keys: [...this.#inUse].sort().map((key) => ({
-        key,
-        holders: this.#locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
-        queue: this.#waits.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
-      })),
     }
   }
 }

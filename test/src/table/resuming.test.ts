@@ -42,7 +42,7 @@ describe('table: a dropped connection', () => {
     expect(bench.unlock('b', 2)).to.include('granted a#2 l f3')
   })
 
-  it('leaves a session without a grace its locks if the broker cut it, but no place in a queue', () => {
+  it('leaves a session without a grace that the broker cut its locks, and no place in line', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k')
     bench.lock('b', 'l')
@@ -140,7 +140,7 @@ describe('table: resume', () => {
     expect(bench.end('a', 2)).to.include('ended a goodbye')
   })
 
-  it('is refused with a wrong secret, by another principal, for an unknown or ended session', () => {
+  it('is refused with a wrong secret, by another principal, for no or an ended session', () => {
     const bench = new Bench()
     bench.open('a', { grace: 5_000, secret: 's1', principal: 'ann' })
     bench.suspend('a')

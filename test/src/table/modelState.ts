@@ -1,0 +1,67 @@
+/**
+ * All that the model of the lock table remembers: flat lists, searched from end to end.
+ */
+import type { SessionLimits } from '@holdfast/server/core'
+import type { LockMode } from '@holdfast/shared'
+import type { PlainAnswer, PlainLock, PlainRequest, PlainSession, PlainState } from './plain.js'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+export type ModelLock = Mutable<PlainLock>
+
+export interface ModelSession extends Omit<Mutable<PlainSession>, 'held' | 'waiting' | 'answers'> {
+  readonly name: string | undefined
+  readonly limits: SessionLimits
+  /** In order of answering; stays empty for a session that cannot come back. */
+  answers: [number, PlainAnswer][]
+}
+
+export class ModelState {
+  fence = 0
+  quiet = false
+  readonly sessions: ModelSession[] = []
+  /** In order of grant. */
+  readonly locks: ModelLock[] = []
+  /** In order of asking. */
+  readonly waits: PlainRequest[] = []
+  /** Keys that are held or waited for, in the order in which they came into use. */
+  inUse: string[] = []
+
+  canHold(key: string, mode: LockMode): boolean {
+    return this.locks.every(
+      (lock) => lock.key !== key || (lock.mode === 'shared' && mode === 'shared'),
+    )
+  }
+
+  session(id: string): ModelSession | undefined {
+    return this.sessions.find((session) => session.id === id)
+  }
+
+  lock(session: string, fence: number): ModelLock | undefined {
+    return this.locks.find((lock) => lock.session === session && lock.fence === fence)
+  }
+
+  load(session: string): number {
+    const mine = (one: { session: string }) => one.session === session
+    return this.locks.filter(mine).length + this.waits.filter(mine).length
+  }
+
+  toPlain(): PlainState {
+    return {
+      fence: this.fence,
+      heldCount: this.locks.length,
+      waitingCount: this.waits.length,
+      quiet: this.quiet,
+      sessions: this.sessions.map(({ name: _, limits: __, answers, ...session }) => ({
+        ...session,
+        held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
+        waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
+        answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
+      })),
+      keys: [...this.inUse].sort().map((key) => ({
+        key,
+        holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
+        queue: this.waits.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
+      })),
+    }
+  }
+}
