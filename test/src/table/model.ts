@@ -29,7 +29,8 @@ export class Model {
         if (command.fence > this.#is.fence) this.#is.fence = command.fence
         break
       case 'quiet':
-        this.#setQuiet(command)
+        this.#is.quiet = command.quiet
+        for (const key of this.#is.inUse) this.#serve(key, command.at)
         break
       case 'restart':
         this.#restart(command.at)
@@ -139,23 +140,19 @@ export class Model {
 
   #setAside(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
-    if (session.grace === 0) {
-      // Nobody can come back for what it waits for.
-      const left = this.#leave(session.id)
-      for (const key of left) this.#serve(key, at)
-    }
+    // Nobody can come back for what it waits for.
+    const left = session.grace === 0 ? this.#leave(session.id) : []
+    for (const key of left) this.#serve(key, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
-  /**
-   * Nobody is connected any more, and whatever was to happen at a time has its whole time again.
-   */
+  /** Nobody is connected any more, and whatever was to happen has its whole time again. */
   #restart(at: number): void {
-    for (const session of this.#sessions) this.#setAside(session, true, at)
-    for (const key of this.#inUse) {
-      const locks = this.#locks.filter((lock) => lock.key === key)
+    for (const session of this.#is.sessions) this.#setAside(session, true, at)
+    for (const key of this.#is.inUse) {
+      const locks = this.#is.locks.filter((lock) => lock.key === key)
       for (const lock of locks) this.#effects.push({ kind: 'adopted', record: { ...lock } })
-      const waits = this.#waits.filter((wait) => wait.key === key)
+      const waits = this.#is.waits.filter((wait) => wait.key === key)
       for (const record of waits) this.#effects.push({ kind: 'adopted', record })
     }
   }
@@ -268,12 +265,6 @@ export class Model {
     this.#is.locks.push(lock)
     this.#store(this.#is.session(session)!, id, { kind: 'granted', fence })
     this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
-  }
-
-  #setQuiet({ quiet, at }: Of<'quiet'>): void {
-    this.#is.quiet = quiet
-    // The keys in the order in which they came into use.
-    for (const key of this.#is.inUse) this.#serve(key, at)
   }
 
   // --------------------------------------------------------------------------------- answers
