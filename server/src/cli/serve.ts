@@ -83,6 +83,8 @@ async function serve(flags: ServeFlags): Promise<void> {
     allowUnauthenticated: flags.allowUnauthenticated,
     limits: flags.limit,
   })
+  // Whoever read our output may go; that is no reason for a broker to go.
+  process.stdout.on('error', () => {})
   const { url } = await broker.listen({ port: flags.port, host: flags.host })
   process.stdout.write(`holdfast is listening on ${url}\n`)
   broker.once('failed', ({ message }) => {

@@ -71,6 +71,13 @@ describe('npm start', () => {
     assert.equal(await started.ended, 0)
   })
 
+  it('outlives whoever read its output', async () => {
+    const started = await start()
+    started.npm.stdout?.destroy()
+    started.npm.kill('SIGTERM')
+    assert.equal(await started.ended, 0)
+  })
+
   it('takes the two signals of one Ctrl-C for one', async function () {
     // The two are one only if they come close together, and a busy machine can part them.
     this.retries(2)
