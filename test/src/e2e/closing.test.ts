@@ -1,0 +1,107 @@
+/**
+ * The broker goes away in good order: it finishes what it answered, says why, gives holders their
+ * time, and leaves nothing behind; alone, beside others, or as a command.
+ */
+import { fixedInterval, type WatchEvent } from '@holdfast/client'
+import { expect } from 'chai'
+import { RawClient } from './raw.js'
+import { Collector, isHeard, next, rejection, Stage } from './stage.js'
+
+describe('e2e: broker.close', () => {
+  const stage = Stage.forEachTest()
+
+  it('sends what it has answered before it says goodbye with 1012', async () => {
+    const { broker, url } = await stage.broker()
+    const client = await RawClient.greeted(url)
+    const requests = Array.from({ length: 200 }, (_, i) => ({
+      type: 'lock',
+      id: i + 1,
+      key: `k${i}`,
+    }))
+    const watcher = await stage.session(url, { reconnect: false })
+    const events = new Collector<WatchEvent>()
+    watcher.watch({ prefix: 'k' }, events.add)
+    await events.count(1)
+    client.say(...requests)
+    await events.count(201)
+    const closed = broker.close()
+    for (let id = 1; id <= 200; id++) expect(await client.hear('granted')).to.include({ id })
+    expect(await client.hear('draining')).to.include({ within: 0 })
+    expect(await client.closed()).to.deep.equal({ code: 1012, reason: 'broker is going away' })
+    await closed
+  })
+
+  it('with a drain lets holders finish, and refuses new requests meanwhile', async () => {
+    const { broker, url } = await stage.broker()
+    const ann = await stage.session(url, { reconnect: false })
+    const ben = await stage.session(url, { reconnect: false })
+    const lock = await ann.lock('k')
+    const waiting = ben.lock('k')
+    await isHeard(ben)
+    const draining = [next(ann, 'draining'), next(ben, 'draining')]
+    const closed = broker.close({ drain: 60_000 })
+    expect(await Promise.all(draining)).to.deep.equal([{ within: 60_000 }, { within: 60_000 }])
+    await rejection(ann.lock('new'), 'UNAVAILABLE')
+    expect(lock.held).to.equal(true)
+    await lock.unlock()
+    await (await waiting).unlock()
+    await ann.close()
+    await ben.close()
+    await closed
+  })
+
+  it('lets a client with another broker go on there', async () => {
+    const first = await stage.broker()
+    const second = await stage.broker()
+    const reconnect = fixedInterval({ interval: 5 })
+    const session = await stage.session([first.url, second.url], { reconnect })
+    const renewed = next(session, 'renewed')
+    await first.broker.close({ drain: 50 })
+    await renewed
+    expect((await session.lock('k')).held).to.equal(true)
+  })
+
+  it('with a drain is not kept waiting by a client that holds nothing', async () => {
+    const { broker, url } = await stage.broker()
+    const session = await stage.session(url, { reconnect: false })
+    const closed = next(session, 'closed')
+    await broker.close({ drain: 60_000 })
+    expect(await closed).to.include({ code: 'UNAVAILABLE' })
+  })
+
+  it('can be called again, and settles when the first call does', async () => {
+    const { broker } = await stage.broker()
+    await Promise.all([broker.close(), broker.close({ drain: 10 })])
+    await broker.close()
+  })
+
+  it('frees the port', async () => {
+    const { broker, port } = await stage.broker()
+    await broker.close()
+    expect((await stage.broker({}, port)).port).to.equal(port)
+  })
+})
+
+describe('e2e: several brokers in one process', () => {
+  const stage = Stage.forEachTest()
+
+  it('know nothing of each other', async () => {
+    const [a, b] = [await stage.broker(), await stage.broker()]
+    const [ann, ben] = [await stage.session(a.url), await stage.session(b.url)]
+    await ann.lock('k')
+    await ben.lock('k')
+    expect(a.broker.query().held[0]?.session).to.equal(ann.id)
+    expect(b.broker.query().held[0]?.session).to.equal(ben.id)
+    await a.broker.close()
+    expect((await ben.lock('l')).held).to.equal(true)
+  })
+
+  it('one broker can listen on several ports, and is one broker', async () => {
+    const { broker, url } = await stage.broker()
+    const { url: other } = await broker.listen({ port: 0 })
+    expect(other).not.to.equal(url)
+    const [ann, ben] = [await stage.session(url), await stage.session(other)]
+    await ann.lock('k')
+    await rejection(ben.tryLock('k'), 'LOCK_HELD')
+  })
+})

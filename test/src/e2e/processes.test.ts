@@ -1,0 +1,87 @@
+/**
+ * Real processes, killed for real: whatever becomes of a client, its locks go to the next waiters and
+ * its waits vanish; and whoever closes what he opened can go.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { expect } from 'chai'
+import { exitOf, pathOf, RemoteClient } from './remote.js'
+import { Collector, isHeard, Stage } from './stage.js'
+
+describe('e2e: the end of a client process', () => {
+  const stage = Stage.forEachTest()
+
+  const ends: [string, (client: RemoteClient) => unknown][] = [
+    ['kill -9', (client) => client.kill('SIGKILL')],
+    ['a crash', (client) => void client.tell({ do: 'crash' })],
+    ['SIGTERM', (client) => client.kill('SIGTERM')],
+    ['close', (client) => client.tell({ do: 'close' })],
+  ]
+  for (const [what, end] of ends) {
+    it(`${what} gives its locks to the next waiters and takes its waits with it`, async () => {
+      const { broker, url } = await stage.broker()
+      const here = await stage.session(url)
+      const there = await RemoteClient.start(stage, url, { name: 'doomed' })
+      const mine = await here.lock('mine')
+      const fences = [await there.lock('a'), await there.lock('b')]
+      void there.lock('mine').catch(() => {})
+      await there.isHeard()
+      const waits = [here.lock('a'), here.lock('b')]
+      await isHeard(here)
+      expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
+      await end(there)
+      const locks = await Promise.all(waits)
+      locks.forEach((lock, i) => {
+        expect(lock.fence).to.be.above(fences[i]!)
+      })
+      expect(broker.query()).to.include({ heldCount: 3, waitingCount: 0 })
+      await mine.unlock()
+      expect(broker.query().heldCount, 'nobody waits for mine any more').to.equal(2)
+    })
+  }
+
+  it('kill -9 of one after the other hands a lock through all of them, in order', async () => {
+    const { url } = await stage.broker()
+    const clients: RemoteClient[] = []
+    const granted: Promise<number>[] = []
+    for (let i = 0; i < 4; i++) {
+      const client = await RemoteClient.start(stage, url)
+      clients.push(client)
+      granted.push(client.lock('k'))
+      await client.isHeard()
+    }
+    const fences: number[] = []
+    for (const [i, client] of clients.entries()) {
+      fences.push(await granted[i]!)
+      client.kill('SIGKILL')
+    }
+    expect(fences).to.deep.equal([...fences].sort((a, b) => a - b))
+    expect(new Set(fences).size).to.equal(4)
+  })
+})
+
+describe('e2e: processes that are done', () => {
+  const stage = Stage.forEachTest()
+
+  it('a client that closed its session ends by itself', async () => {
+    const { url } = await stage.broker()
+    const client = await RemoteClient.start(stage, url, { grace: 'lease' })
+    await client.lock('k', { ttl: 60_000 })
+    await client.tell({ do: 'close' })
+    await client.tell({ do: 'leave' })
+    expect(await client.exit()).to.deep.equal({ code: 0, signal: null })
+  })
+
+  it('a program that closed its brokers and sessions ends by itself', async () => {
+    const program = spawn(process.execPath, [pathOf('leaves')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    stage.onClear(() => program.kill('SIGKILL'))
+    const lines = new Collector<string>()
+    createInterface(program.stdout).on('line', lines.add)
+    await once(program.stdout, 'close')
+    expect(lines.items).to.deep.equal(['closed'])
+    expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
+  })
+})

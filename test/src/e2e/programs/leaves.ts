@@ -1,0 +1,36 @@
+/**
+ * A program that uses everything once, closes what it opened and has nothing more to do: it has to
+ * end by itself. It prints what still keeps it alive, if anything. Not a test: a test starts it.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { connect } from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
+
+const server = createServer().listen(0, '127.0.0.1')
+await once(server, 'listening')
+const broker = createBroker({ quietStart: 1 })
+broker.attach(server, { path: '/locks' })
+const { url } = await broker.listen({ port: 0 })
+const { port } = server.address() as AddressInfo
+
+const own = await connect(url, { name: 'own', grace: 'lease' })
+const attached = await connect(`ws://127.0.0.1:${port}/locks`, { ttl: 300_000 })
+const lock = await own.lock('k', { ttl: 60_000 })
+const refreshing = lock.autoRefresh({ interval: 10_000, timeout: 5_000 })
+const waiting = attached.lock('k', { timeout: 60_000 })
+attached.watch('k', () => {})
+await attached.stats()
+await lock.unlock()
+await refreshing
+await (await waiting).unlock()
+await own.lock('left held', { ttl: 60_000 })
+
+// One session says goodbye, the other is told to go.
+await own.close()
+await broker.close({ drain: 100 })
+await attached.close()
+server.close()
+server.closeAllConnections()
+process.stdout.write('closed\n')

@@ -1,0 +1,177 @@
+/**
+ * Processes of their own, to be killed and stopped for real: clients that do what they are told, and
+ * brokers as `holdfast serve` runs them.
+ */
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { ConnectOptions, LockOptions, LockStats } from '@holdfast/client'
+import { Collector, type Stage } from './stage.js'
+
+/** What a client in another process can be told to do. */
+export type Command =
+  | {
+      readonly do: 'connect'
+      readonly url: string | readonly string[]
+      readonly options: ConnectOptions
+    }
+  | { readonly do: 'lock'; readonly key: string; readonly options: LockOptions }
+  | { readonly do: 'unlock'; readonly fence: number }
+  | { readonly do: 'isHeld'; readonly fence: number }
+  | { readonly do: 'stats' | 'close' | 'leave' | 'crash' }
+
+/** What it says of itself. */
+export type Report =
+  | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly id: number; readonly code: string }
+  | ({ readonly kind: 'event' } & Happening)
+
+export interface Happening {
+  readonly event: string
+  readonly fence: number | undefined
+  readonly text: string | undefined
+  /** Nanoseconds on the monotonic clock of the machine, which all its processes share. */
+  readonly at: bigint
+}
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export function pathOf(program: string): string {
+  return fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url))
+}
+
+/** Resolves when the process has ended and all that it said was heard. */
+export async function exitOf(child: ChildProcess): Promise<Exit> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  return { code: child.exitCode, signal: child.signalCode }
+}
+
+/** Ends the process with the test, if nothing else has. */
+function endWith(stage: Stage, child: ChildProcess): void {
+  stage.onClear(async () => {
+    child.kill('SIGKILL')
+    await exitOf(child)
+  })
+}
+
+export class RemoteClient {
+  readonly process: ChildProcess
+  readonly events = new Collector<Happening>()
+  readonly #settle = new Map<number, (report: Report) => void>()
+  #id = 0
+
+  private constructor(child: ChildProcess) {
+    this.process = child
+    child.on('message', (report: Report) => {
+      if (report.kind === 'event') this.events.add(report)
+      else this.#settle.get(report.id)?.(report)
+    })
+  }
+
+  /** A client in a process of its own, connected. */
+  static async start(
+    stage: Stage,
+    url: string | readonly string[],
+    options: ConnectOptions = {},
+  ): Promise<RemoteClient> {
+    const child = fork(pathOf('client'), {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
+    endWith(stage, child)
+    const client = new RemoteClient(child)
+    await client.tell({ do: 'connect', url, options })
+    return client
+  }
+
+  /** Rejects with an error whose message is the code. */
+  tell(command: Command): Promise<unknown> {
+    const id = ++this.#id
+    return new Promise((resolve, reject) => {
+      this.#settle.set(id, (report) => {
+        this.#settle.delete(id)
+        if (report.kind === 'done') resolve(report.value)
+        else if (report.kind === 'failed') reject(new Error(report.code))
+      })
+      this.process.send({ id, command })
+    })
+  }
+
+  /** Returns the fence. */
+  async lock(key: string, options: LockOptions = {}): Promise<number> {
+    return (await this.tell({ do: 'lock', key, options })) as number
+  }
+
+  /** Resolves when everything that it asked before has been handled by the broker. */
+  async isHeard(): Promise<LockStats> {
+    return (await this.tell({ do: 'stats' })) as LockStats
+  }
+
+  /** The first event of this name, of this lock if it says so, that it has had or will have. */
+  async event(name: string, fence?: number): Promise<Happening> {
+    const fits = (happening: Happening) =>
+      happening.event === name && (fence === undefined || happening.fence === fence)
+    return (await this.events.until((items) => items.some(fits))).find(fits)!
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.process.kill(signal)
+  }
+
+  exit(): Promise<Exit> {
+    return exitOf(this.process)
+  }
+}
+
+/** `holdfast serve` in a process of its own. */
+export class Served {
+  readonly process: ChildProcess
+  /** What it says, line by line. */
+  readonly lines = new Collector<string>()
+  readonly complaints = new Collector<string>()
+
+  private constructor(flags: readonly string[]) {
+    const command = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+    this.process = spawn(process.execPath, [command, ...flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    createInterface(this.process.stdout!).on('line', this.lines.add)
+    createInterface(this.process.stderr!).on('line', this.complaints.add)
+  }
+
+  /** The command with these arguments, whatever becomes of it. */
+  static run(stage: Stage, ...flags: readonly string[]): Served {
+    const served = new Served(flags)
+    endWith(stage, served.process)
+    return served
+  }
+
+  /** A broker that listens; on any free port unless the flags say which. */
+  static async start(stage: Stage, ...flags: readonly string[]): Promise<Served> {
+    const port = flags.includes('--port') ? [] : ['--port', '0']
+    const served = Served.run(stage, 'serve', ...port, ...flags)
+    await served.lines.count(1)
+    return served
+  }
+
+  get url(): string {
+    return /ws:\/\/\S+/.exec(this.lines.items[0] ?? '')?.[0] ?? 'it does not listen'
+  }
+
+  get port(): string {
+    return new URL(this.url).port
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.process.kill(signal)
+  }
+
+  exit(): Promise<Exit> {
+    return exitOf(this.process)
+  }
+}

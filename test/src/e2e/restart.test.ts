@@ -1,0 +1,88 @@
+/**
+ * The broker's own end: what sessions make of it, and fences that rise whatever happens to the broker
+ * or its clock.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fixedInterval } from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
+import { expect } from 'chai'
+import { Served } from './remote.js'
+import { aborted, isHeard, next, Stage } from './stage.js'
+
+const reconnect = fixedInterval({ interval: 10 })
+
+describe('e2e: restart of a broker', () => {
+  const stage = Stage.forEachTest()
+
+  it('kill -9: locks are lost, a new session is opened, what waits is asked again', async () => {
+    const first = await Served.start(stage)
+    const ann = await stage.session(first.url, { reconnect, name: 'ann' })
+    const ben = await stage.session(first.url, { reconnect, name: 'ben' })
+    const lock = await ann.lock('k')
+    const waiting = ben.lock('k')
+    await isHeard(ben)
+    const { id } = ben
+    const lost = next(ann, 'lost')
+    const renewed = next(ben, 'renewed')
+    first.kill('SIGKILL')
+    expect((await lost).reason).to.equal('session')
+    expect(lock.held).to.equal(false)
+    expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
+    await first.exit()
+    await Served.start(stage, '--port', first.port)
+    await renewed
+    expect(ben.id).not.to.equal(id)
+    const second = await waiting
+    expect(second.held).to.equal(true)
+    expect(second.fence).to.be.above(lock.fence)
+  })
+
+  it('fences rise over restarts, with nothing on disk', async () => {
+    let highest = 0
+    for (let life = 0; life < 3; life++) {
+      const { broker, url } = await stage.broker()
+      const session = await stage.session(url)
+      for (let i = 0; i < 100; i++) {
+        const lock = await session.lock('k')
+        expect(lock.fence).to.be.above(highest)
+        highest = lock.fence
+        await lock.unlock()
+      }
+      await broker.close()
+    }
+  })
+
+  it('fences rise over kill -9 with a fence file, although the clock was ahead before', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
+    stage.onClear(() => rmSync(folder, { recursive: true }))
+    const file = join(folder, 'fences')
+    // As if an earlier broker had run with a clock that was years ahead.
+    const ahead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
+    writeFileSync(file, `holdfast fences ${ahead}\n`)
+    let highest = ahead
+    for (let life = 0; life < 3; life++) {
+      const served = await Served.start(stage, '--fence-file', file)
+      const session = await stage.session(served.url, { reconnect: false })
+      const { fence } = await session.lock('k')
+      expect(fence).to.be.above(highest)
+      highest = fence
+      served.kill('SIGKILL')
+      await served.exit()
+      expect(Number(/\d+/.exec(readFileSync(file, 'utf8'))?.[0])).to.be.above(highest)
+    }
+  })
+
+  it('a damaged fence file is refused before anything listens', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
+    stage.onClear(() => rmSync(folder, { recursive: true }))
+    const file = join(folder, 'fences')
+    writeFileSync(file, 'not a number')
+    expect(() => createBroker({ fenceFile: file })).to.throw(/not a fence file/)
+    const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', file)
+    expect((await served.exit()).code).to.equal(69)
+    const [complaint] = await served.complaints.count(1)
+    expect(complaint).to.match(/^holdfast: The fence file .* is not a fence file/)
+  })
+})

@@ -1,0 +1,148 @@
+/** `holdfast serve`: where it listens, what its flags do, how it stops, and its exit codes. */
+import { once } from 'node:events'
+import { expect } from 'chai'
+import { RawClient, statusOf, upgradeHead } from './raw.js'
+import { Served } from './remote.js'
+import { next, rejection, Stage } from './stage.js'
+
+describe('e2e: holdfast serve', () => {
+  const stage = Stage.forEachTest()
+
+  it('prints where it listens, and serves', async () => {
+    const served = await Served.start(stage)
+    expect(served.lines.items[0]).to.match(/^holdfast is listening on ws:\/\/127\.0\.0\.1:\d+$/)
+    const session = await stage.session(served.url)
+    expect((await session.lock('k')).held).to.equal(true)
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`drains at ${signal}, tells its clients, and exits 0`, async () => {
+      const served = await Served.start(stage, '--drain', '60000')
+      const session = await stage.session(served.url, { reconnect: false })
+      const lock = await session.lock('k')
+      const draining = next(session, 'draining')
+      served.kill(signal)
+      expect(await draining).to.deep.equal({ within: 60_000 })
+      expect(lock.held).to.equal(true)
+      await lock.unlock()
+      await session.close()
+      expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
+      expect(served.lines.items[1]).to.match(new RegExp(`got ${signal} and is draining`))
+      expect(served.complaints.items).to.deep.equal([])
+    })
+  }
+
+  it('stops at once when it is asked twice', async () => {
+    const served = await Served.start(stage, '--drain', '60000')
+    const session = await stage.session(served.url, { reconnect: false })
+    await session.lock('k')
+    const draining = next(session, 'draining')
+    served.kill('SIGTERM')
+    await draining
+    served.kill('SIGTERM')
+    expect((await served.exit()).code).to.equal(1)
+  })
+
+  it('listens where --host and --port say', async () => {
+    const first = await Served.start(stage, '--host', 'localhost')
+    const session = await stage.session(first.url)
+    await session.close()
+    const { port } = first
+    first.kill('SIGTERM')
+    await first.exit()
+    const second = await Served.start(stage, '--port', port)
+    expect(second.port).to.equal(port)
+  })
+
+  it('takes limits, as many as one likes', async () => {
+    const limits = ['--limit', 'locksPerSession=2', '--limit', 'helloMs=500']
+    const served = await Served.start(stage, ...limits)
+    const session = await stage.session(served.url)
+    await session.lock('a')
+    await session.lock('b')
+    await rejection(session.lock('c'), 'QUOTA_EXCEEDED')
+    const late = new RawClient(served.url)
+    expect((await late.closed()).code).to.equal(4408)
+  })
+
+  it('lets pages in with --origin and --dev, and no others', async () => {
+    const served = await Served.start(stage, '--origin', 'https://app.example', '--dev')
+    const from = (origin: string) => statusOf(Number(served.port), upgradeHead('/', { origin }))
+    expect(await from('https://app.example')).to.match(/ 101 /)
+    expect(await from('http://localhost:5173')).to.match(/ 101 /)
+    expect(await from('https://evil.example')).to.match(/ 403 /)
+  })
+
+  it('grants nothing within --quiet-start, and then what was asked meanwhile', async () => {
+    const served = await Served.start(stage, '--quiet-start', '200')
+    const session = await stage.session(served.url)
+    const waiting = session.lock('k')
+    await rejection(session.tryLock('k'), 'LOCK_HELD')
+    expect((await waiting).held).to.equal(true)
+  })
+
+  it('serves beyond loopback only if it is told to by name', async () => {
+    const refused = Served.run(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
+    expect((await refused.exit()).code).to.equal(78)
+    expect((await refused.complaints.count(1))[0]).to.match(/^holdfast: Listening on 0\.0\.0\.0/)
+    const flags = ['--host', '0.0.0.0', '--allow-unauthenticated']
+    const served = await Served.start(stage, ...flags)
+    const session = await stage.session(`ws://127.0.0.1:${served.port}`)
+    expect(session.state).to.equal('connected')
+  })
+
+  it('exits 69 when the port is taken', async () => {
+    const { port } = await stage.broker()
+    const served = Served.run(stage, 'serve', '--port', String(port))
+    expect((await served.exit()).code).to.equal(69)
+    expect((await served.complaints.count(1))[0]).to.match(/^holdfast: Cannot listen on/)
+  })
+
+  const wrong: string[][] = [
+    ['--port', 'seven'],
+    ['--port', '-1'],
+    ['--limit', 'nonsense=5'],
+    ['--limit', 'helloMs'],
+    ['--nonsense'],
+    ['--drain', '1e3'],
+  ]
+  for (const flags of wrong) {
+    it(`exits 64 at ${flags.join(' ')}, and says what is wrong`, async () => {
+      const served = Served.run(stage, 'serve', ...flags)
+      expect((await served.exit()).code).to.equal(64)
+      await served.complaints.count(1)
+      expect(served.complaints.items[0]).to.match(/^error: /)
+    })
+  }
+
+  it('helps, and knows its version', async () => {
+    const help = Served.run(stage, 'serve', '--help')
+    expect((await help.exit()).code).to.equal(0)
+    const text = (await help.lines.until((lines) => lines.length > 20)).join('\n')
+    const flags = [
+      '--port',
+      '--host',
+      '--drain',
+      '--fence-file',
+      '--quiet-start',
+      '--origin',
+      '--dev',
+    ]
+    for (const flag of flags) expect(text).to.include(flag)
+    const version = Served.run(stage, '--version')
+    expect((await version.exit()).code).to.equal(0)
+    expect((await version.lines.count(1))[0]).to.match(/^\d+\.\d+\.\d+$/)
+  })
+
+  it('complains of a client that goes in the middle of a frame to nobody', async () => {
+    const served = await Served.start(stage)
+    const client = await RawClient.greeted(served.url)
+    client.socket.on('error', () => {})
+    client.say({ type: 'lock', id: 1, key: 'k' })
+    client.vanish()
+    await once(client.socket, 'close')
+    const session = await stage.session(served.url)
+    expect((await session.lock('k')).held).to.equal(true)
+    expect(served.complaints.items).to.deep.equal([])
+  })
+})
