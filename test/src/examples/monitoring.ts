@@ -1,0 +1,40 @@
+/**
+ * Monitoring: who holds what, who waits, what happens to a key, and the counters of the broker; for
+ * those who hold nothing themselves.
+ *
+ * Run it with `node test/dist/examples/monitoring.js` after `npm run build`.
+ */
+import { connect } from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
+
+const broker = createBroker()
+const { url } = await broker.listen({ port: 0 })
+
+const ann = await connect(url, { name: 'ann' })
+const ben = await connect(url, { name: 'ben' })
+const monitor = await connect(url, { name: 'monitor' })
+
+// The state first, then everything that happens.
+monitor.watch({ prefix: 'jobs:' }, (event) => {
+  if (event.event === 'state') console.log('watching:', event.heldCount, 'held at first')
+  else if (event.event !== 'refused')
+    console.log('event:', event.event, event.key, 'by', event.name)
+})
+
+const lock = await ann.lock('jobs:nightly', { metadata: { step: 'import' } })
+const waiting = ben.lock('jobs:nightly')
+await ben.stats()
+
+const { held, waiting: queue } = await monitor.query({ prefix: 'jobs:' })
+for (const { key, name, metadata } of held) console.log(`${key} is held by ${name}`, metadata)
+for (const { key, name } of queue) console.log(`${key} is wanted by ${name}`)
+
+await lock.unlock()
+await (await waiting).unlock()
+
+const stats = await monitor.stats() // the same as broker.stats()
+console.log('locks:', stats.totalLocks, 'active:', stats.activeLocks, 'failed:', stats.failedLocks)
+console.log('success rate:', stats.successRate)
+
+for (const session of [ann, ben, monitor]) await session.close()
+await broker.close()

@@ -1,0 +1,41 @@
+/**
+ * Singleflight: callers in one process who want the same lock at the same time share one request and
+ * its lock. Ten handlers that need the same report cost the broker one message, and the lock is free
+ * when the last of them is done.
+ *
+ * Run it with `node test/dist/examples/singleflight.js` after `npm run build`.
+ */
+import { connect } from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
+
+const broker = createBroker()
+const { url } = await broker.listen({ port: 0 })
+const session = await connect(url, { name: 'web-1' })
+
+let report: Promise<string> | undefined
+let reportsMade = 0
+
+async function makeReport(fence: number): Promise<string> {
+  reportsMade++
+  return `the report, as of fence ${fence}`
+}
+
+async function handle(): Promise<string> {
+  // Each caller has a handle of its own, and may have a timeout and a signal of its own.
+  await using lock = await session.singleflightLock('report')
+  report ??= makeReport(lock.fence)
+  return report
+}
+
+const answers = await Promise.all(Array.from({ length: 10 }, handle))
+console.log('answers:', answers.length, 'reports made:', reportsMade)
+
+const stats = await session.stats()
+console.log('locks granted:', stats.totalLocks, 'unlocked:', stats.unlockCount)
+
+// Whoever comes after the grant asks anew, and queues behind those who waited already.
+await handle()
+console.log('after a late caller:', (await session.stats()).totalLocks)
+
+await session.close()
+await broker.close()
