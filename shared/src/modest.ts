@@ -1,7 +1,8 @@
 /**
- * A first look at what a stranger sent, before anything is done with it that costs more than reading
- * it. Printing or measuring a value that is nested ten thousand deep takes a hundred times longer
- * than sending it does, and so would explaining what is wrong with each of its thirty thousand parts.
+ * A first look at what a stranger sent, before anything is done with it that costs more than
+ * reading it. Printing or measuring a value that is nested ten thousand deep takes a hundred times
+ * longer than sending it does, and so would explaining what is wrong with each of its thirty
+ * thousand parts.
  */
 import { maxMetadataBytes } from './limits.js'
 

@@ -1,6 +1,6 @@
 /**
- * Real processes, killed for real: whatever becomes of a client, its locks go to the next waiters and
- * its waits vanish; and whoever closes what he opened can go.
+ * Real processes, killed for real: whatever becomes of a client, its locks go to the next waiters
+ * and its waits vanish; and whoever closes what he opened can go.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

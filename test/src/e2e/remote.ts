@@ -1,6 +1,6 @@
 /**
- * Processes of their own, to be killed and stopped for real: clients that do what they are told, and
- * brokers as `holdfast serve` runs them.
+ * Processes of their own, to be killed and stopped for real: clients that do what they are told,
+ * and brokers as `holdfast serve` runs them.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'

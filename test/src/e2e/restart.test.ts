@@ -1,6 +1,6 @@
 /**
- * The broker's own end: what sessions make of it, and fences that rise whatever happens to the broker
- * or its clock.
+ * The broker's own end: what sessions make of it, and fences that rise whatever happens to the
+ * broker or its clock.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

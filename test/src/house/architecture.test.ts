@@ -28,7 +28,6 @@ import {
 const longFiles: Readonly<Record<string, string>> = {
   'shared/src/messages.ts': 'one list: every message with its fields, and nothing else',
   'server/src/core/table.ts': 'one state machine; its parts would share all of its state',
-  'test/src/table/model.ts': 'one specification, to be read from top to bottom beside the table',
 }
 
 const products = packages.flatMap((folder) => filesUnder(`${folder}/src`, '.ts'))

@@ -1,6 +1,7 @@
 /**
- * A client in a process of its own, which does what its parent tells it to and tells what happens to
- * it, with the time on a clock that all processes of a machine share. Not a test: tests start it.
+ * A client in a process of its own, which does what its parent tells it to and tells what happens
+ * to it, with the time on a clock that all processes of a machine share. Not a test: tests start
+ * it.
  */
 import {
   type ConnectOptions,
