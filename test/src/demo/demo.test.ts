@@ -1,4 +1,7 @@
-/** The demo tells its story: a push, a kill, and the release to the next in line, and ends by itself. */
+/**
+ * The demo tells its story: a push, a kill, and the release to the next in line, and ends by
+ * itself.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -11,8 +14,8 @@ interface Line {
   readonly fence: number | undefined
 }
 
-const pattern =
-  /^ +\d+\.\d{3} {2}(\w+) +(asks|takes|waits|is pushed|unlocks|is killed|loses) +(\w+)(?: +fence (\d+))?/
+const deeds = 'asks|takes|waits|is pushed|unlocks|is killed|loses'
+const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${deeds}) +(\\w+)(?: +fence (\\d+))?`)
 
 /** Runs the demo; returns the exit code and what it showed. */
 async function run(...flags: readonly string[]): Promise<{ code: number; lines: Line[] }> {

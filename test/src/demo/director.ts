@@ -10,7 +10,9 @@ import type { Job, Word } from './worker.js'
 /** Pauses of workers, and how long they work, in ms. */
 const pauseMs = { least: 60, most: 500 }
 const workMs = { least: 250, most: 900 }
-/** A victim has held its lock for less than this, so that it is surely not about to unlock, in ms. */
+/**
+ * A victim has held its lock for less than this, so that it is surely not about to unlock, in ms.
+ */
 const freshMs = 100
 
 interface Worker {

@@ -1,6 +1,7 @@
 /**
- * `npm run demo`: a broker and five workers, each in a process of its own, contend for three keys in
- * one terminal. One of them is killed while it holds a lock that others wait for. Ends by itself.
+ * `npm run demo`: a broker and five workers, each in a process of its own, contend for three keys
+ * in one terminal. One of them is killed while it holds a lock that others wait for. Ends by
+ * itself.
  *
  *   npm run demo -- --seconds 30
  */

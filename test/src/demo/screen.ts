@@ -1,4 +1,6 @@
-/** How the demo looks: one line for each thing that happens, in columns, each name in its colour. */
+/**
+ * How the demo looks: one line for each thing that happens, in columns, each name in its colour.
+ */
 import colors from 'picocolors'
 
 /** What happens, in the words of the second column. */

@@ -43,7 +43,11 @@ export class Bench {
 
   /** A client with a session, which has heard its welcome. */
   join(hello: Partial<Hello> = {}): Client {
-    const socket = this.greet(hello)
+    return this.clientOn(this.greet(hello))
+  }
+
+  /** The client behind a socket that was just welcomed. */
+  clientOn(socket: FakeSocket): Client {
     const [welcome] = socket.heard()
     if (welcome?.type !== 'welcome') throw new Error('no welcome')
     return new Client(this, socket, welcome)
@@ -80,6 +84,11 @@ export class Client {
     this.session = welcome.session
     this.secret = welcome.secret
     this.welcome = welcome
+  }
+
+  /** What it says to be taken up again. */
+  resume(hello: Partial<Hello> = {}): Partial<Hello> {
+    return { ...hello, resume: { session: this.session, secret: this.secret! } }
   }
 
   say(...messages: readonly unknown[]): void {
