@@ -32,15 +32,20 @@ describe('e2e: holdfast serve', () => {
     })
   }
 
-  it('stops at once when it is asked twice', async () => {
+  it('stops at once when it is asked again', async () => {
     const served = await Served.start(stage, '--drain', '60000')
     const session = await stage.session(served.url, { reconnect: false })
     await session.lock('k')
     const draining = next(session, 'draining')
     served.kill('SIGTERM')
     await draining
-    served.kill('SIGTERM')
-    expect((await served.exit()).code).to.equal(1)
+    // Signals within a second count as one Ctrl-C, so whoever means it goes on asking.
+    const asking = setInterval(() => served.kill('SIGTERM'), 50)
+    try {
+      expect((await served.exit()).code).to.equal(1)
+    } finally {
+      clearInterval(asking)
+    }
   })
 
   it('listens where --host and --port say', async () => {
