@@ -17,6 +17,7 @@ import {
   object,
   optional,
   refine,
+  type Struct,
   size,
   string,
   union,
@@ -48,20 +49,28 @@ import type {
 } from './messages.js'
 import { isModest } from './modest.js'
 
-const safeInteger = define<number>('integer', (value) => Number.isSafeInteger(value))
+/**
+ * A check with a sentence of its own. Without one superstruct prints the value into its sentence,
+ * which throws where a stranger has put a `toString` of his own, and nobody ever reads it.
+ */
+function checked<T>(name: string, isOne: (value: unknown) => boolean): Struct<T, null> {
+  return define<T>(name, (value) => isOne(value) || `not a ${name}`)
+}
+
+const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
 
 /** Request ids count up from 1. */
 export const Id = min(safeInteger, 1)
 /** Fences are positive and below 2^53. */
 export const Fence = min(safeInteger, 1)
-export const Key = define<string>('key', isKey)
-export const Prefix = define<string>('prefix', isPrefix)
+export const Key = checked<string>('key', isKey)
+export const Prefix = checked<string>('prefix', isPrefix)
 /** Milliseconds that must pass. */
 export const Ttl = max(min(safeInteger, 1), maxMs)
 /** Milliseconds that may pass; 0 is "do not wait". */
 export const Timeout = max(min(safeInteger, 0), maxMs)
 /** Any JSON value of bounded size and depth. */
-export const Metadata = define<unknown>('metadata', isMetadata)
+export const Metadata = checked<unknown>('metadata', isMetadata)
 
 /** Whether a value parsed from JSON is small and flat enough to be kept with a lock. */
 export function isMetadata(value: unknown): boolean {
@@ -70,7 +79,7 @@ export function isMetadata(value: unknown): boolean {
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
 }
 
-const wellFormed = define<string>(
+const wellFormed = checked<string>(
   'well-formed text',
   (value) => typeof value === 'string' && !/\p{Cs}/u.test(value),
 )

@@ -28,7 +28,7 @@ export function validate(value: unknown): ClientMessage | Refusal {
   try {
     return isCertainlyValid(value) ? value : explain(value)
   } catch {
-    // superstruct can throw a bare TypeError when it prints a hostile value into its explanation.
+    // superstruct throws a bare TypeError when it prints a hostile value into its explanation.
     return refusal(value, 'BAD_MESSAGE', 'the message has a field of the wrong type')
   }
 }
