@@ -1,0 +1,71 @@
+/**
+ * The vectors on the way in alone, without a socket: what the codec and the checks make of each. Over
+ * a socket they are tried by the conformance suite.
+ */
+import { closeCodes, maxFrameBytes, maxHelloBytes, parseFrame } from '@holdfast/shared'
+import { validate } from '@holdfast/shared/validate'
+import { expect } from 'chai'
+import { type Expectation, textOf, type Vector, vectorFiles } from './vectors.js'
+
+/** What becomes of a text frame before anybody acts on it. */
+function receive(text: string, when: 'first' | undefined): Expectation {
+  const limit = when === 'first' ? maxHelloBytes : maxFrameBytes
+  if (Buffer.byteLength(text) > limit) return { close: closeCodes.tooBig.code }
+  const close = closeCodes.badMessage.code
+  const elements = parseFrame(text)
+  if (elements === undefined) return { close }
+  const accepted: string[] = []
+  const failed: NonNullable<Expectation['failed']>[number][] = []
+  const done = (more: Expectation) => ({
+    ...(accepted.length > 0 ? { accepted } : {}),
+    ...(failed.length > 0 ? { failed } : {}),
+    ...more,
+  })
+  for (const [i, element] of elements.entries()) {
+    const verdict = validate(element)
+    const isHelloInPlace = verdict.type === 'hello' && when === 'first' && i === 0
+    if (verdict.type !== 'refusal') {
+      // A hello comes first, and only once; nothing else comes first.
+      if (!isHelloInPlace && (verdict.type === 'hello' || when === 'first')) return done({ close })
+      accepted.push(verdict.type)
+    } else if (verdict.id !== undefined && when !== 'first') {
+      failed.push({ id: verdict.id, code: verdict.code })
+    } else {
+      return done({ close })
+    }
+  }
+  return done({})
+}
+
+/** Whether it takes a table to know what is wrong: the id is good, but was used before. */
+const isRepeat = ({ name }: Vector) => name.includes('used before')
+
+function check(vector: Vector): void {
+  const text = textOf(vector)
+  // What is not text, or not UTF-8, does not come as far as the codec.
+  if (text === undefined) {
+    expect(vector.expect.close).to.be.oneOf([1007, closeCodes.badMessage.code])
+    return
+  }
+  const { failed: _, ...expected } = vector.expect
+  // Two hellos at once: the first is accepted, but not answered before the second closes.
+  const { accepted, ...received } = receive(text, vector.when)
+  const made = vector.expect.accepted === undefined ? received : { accepted, ...received }
+  expect(made).to.deep.equal(isRepeat(vector) ? expected : vector.expect)
+}
+
+for (const kind of ['valid', 'invalid'] as const) {
+  for (const { name, vectors } of vectorFiles(kind)) {
+    describe(`vectors: ${name}`, () => {
+      for (const vector of vectors) it(vector.name, () => check(vector))
+
+      it('are of one kind, each with a name of its own', () => {
+        expect(new Set(vectors.map((vector) => vector.name)).size).to.equal(vectors.length)
+        for (const { name, expect: expected } of vectors) {
+          const isValid = expected.failed === undefined && expected.close === undefined
+          expect(isValid, name).to.equal(kind === 'valid')
+        }
+      })
+    })
+  }
+}

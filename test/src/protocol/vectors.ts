@@ -1,0 +1,60 @@
+/**
+ * The vectors: frames as JSON files, each with what a broker makes of it, in `test/vectors`. They are
+ * data, so that a broker or client in any language can be tried with them.
+ *
+ * A vector is sent on a connection whose `hello` was accepted, or in place of the `hello` if its
+ * `when` is `first`. What is expected of it, in this order: the types of the messages that are
+ * `accepted`, the requests that are `failed`, and the code with which the connection is `close`d, if
+ * it is.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import type { ErrorCode } from '@holdfast/shared'
+
+/** A text, or some pieces of one that are joined; a piece may be repeated. */
+type Text = string | readonly (string | { readonly repeat: string; readonly times: number })[]
+
+export interface Expectation {
+  readonly accepted?: readonly string[]
+  readonly failed?: readonly { readonly id: number; readonly code: ErrorCode }[]
+  readonly close?: number
+}
+
+export interface Vector {
+  readonly name: string
+  /** `first`: in place of the `hello`. */
+  readonly when?: 'first'
+  /** A text frame. */
+  readonly text?: Text
+  /** A text frame by its bytes, in hex, because it is not UTF-8. */
+  readonly bytes?: string
+  /** A binary frame by its bytes, in hex. */
+  readonly binary?: string
+  readonly expect: Expectation
+}
+
+export interface VectorFile {
+  /** Such as `invalid/keys`. */
+  readonly name: string
+  readonly about: string
+  readonly vectors: readonly Vector[]
+}
+
+const folder = new URL('../../vectors/', import.meta.url)
+
+/** The files of one kind, in the order of their names. */
+export function vectorFiles(kind: 'valid' | 'invalid'): VectorFile[] {
+  const names = readdirSync(new URL(`${kind}/`, folder)).sort()
+  return names.map((file) => {
+    const text = readFileSync(new URL(`${kind}/${file}`, folder), 'utf8')
+    const content = JSON.parse(text) as Omit<VectorFile, 'name'>
+    return { ...content, name: `${kind}/${file.replace('.json', '')}` }
+  })
+}
+
+/** The text of a vector; undefined if it is not text. */
+export function textOf({ text }: Vector): string | undefined {
+  if (text === undefined || typeof text === 'string') return text
+  return text
+    .map((piece) => (typeof piece === 'string' ? piece : piece.repeat.repeat(piece.times)))
+    .join('')
+}
