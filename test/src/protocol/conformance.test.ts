@@ -1,0 +1,16 @@
+/** The conformance suite against our own broker. */
+import { createBroker, type HoldfastBroker } from '@holdfast/server'
+import { conformanceSuite } from './conformance.js'
+
+describe('protocol: our broker', () => {
+  let broker: HoldfastBroker
+
+  after(async () => {
+    await broker.close()
+  })
+
+  conformanceSuite(async () => {
+    broker = createBroker()
+    return broker.listen({ port: 0, host: '127.0.0.1' })
+  })
+})

@@ -1,0 +1,191 @@
+/** PROTOCOL.md §1 and §3 to §5, over a socket: connections, frames, hello, goodbye, acknowledgement. */
+import { request } from 'node:http'
+import { isFinalClose, maxFrameBytes, subprotocol } from '@holdfast/shared'
+import { expect } from 'chai'
+import { withToken } from './peer.js'
+import { look, type Stage } from './stage.js'
+
+export function connecting(stage: Stage): void {
+  describe('connection', () => {
+    it('without the subprotocol is closed with 4406', async () => {
+      const peer = await stage.connect([])
+      expect(await peer.closed).to.include({ code: 4406 })
+    })
+
+    it('with another subprotocol is closed with 4406', async () => {
+      expect(await closeCodeFor(await stage.target(), 'holdfast.v0, other')).to.equal(4406)
+    })
+
+    it('with several subprotocols gets ours', async () => {
+      const peer = await stage.connect(['other', subprotocol])
+      peer.say({ type: 'hello', ...withToken(await stage.target()) })
+      await peer.hear('welcome')
+    })
+
+    it('that is plain HTTP is told so, and costs nobody anything', async () => {
+      const { url } = await stage.target()
+      const response = await fetch(url.replace(/^ws/, 'http'))
+      expect(response.status).to.be.within(400, 499)
+      await stage.open()
+    })
+  })
+
+  describe('hello', () => welcomes(stage))
+  describe('frames', () => frames(stage))
+  describe('ack', () => acknowledgement(stage))
+  describe('goodbye', () => goodbyes(stage))
+}
+
+function welcomes(stage: Stage): void {
+  it('is answered with a welcome that says what holds', async () => {
+    const { welcome } = await stage.open()
+    expect(welcome).to.have.all.keys('type', 'session', 'resumed', 'ttl', 'grace', 'at')
+    expect(welcome).to.include({ resumed: false, grace: 0 })
+    expect(welcome.session).to.be.a('string').with.length.above(0)
+    expect(Number.isSafeInteger(welcome.at)).to.equal(true)
+  })
+
+  it('gives every connection a session of its own', async () => {
+    const sessions = (await stage.cast(5)).map((peer) => peer.welcome.session)
+    expect(new Set(sessions).size).to.equal(5)
+  })
+
+  it('gets a lease within the bounds of the broker, and one that it may have', async () => {
+    const ttl = async (wanted?: number) =>
+      (await stage.open(wanted === undefined ? {} : { ttl: wanted })).welcome.ttl
+    expect(await ttl(10_000)).to.equal(10_000)
+    expect(await ttl(1)).to.equal(2_000)
+    expect(await ttl(2 ** 31 - 1)).to.equal(300_000)
+    expect(await ttl()).to.equal(15_000)
+  })
+
+  it('gets a grace that is never longer than the lease, and with it a secret', async () => {
+    const grace = async (wanted: number | 'lease') =>
+      (await stage.open({ ttl: 5_000, grace: wanted })).welcome
+    expect(await grace(1_000))
+      .to.include({ grace: 1_000 })
+      .and.to.have.property('secret')
+    expect(await grace(60_000)).to.include({ grace: 5_000 })
+    expect(await grace('lease')).to.include({ grace: 5_000 })
+    expect(await grace(0))
+      .to.include({ grace: 0 })
+      .and.not.to.have.property('secret')
+  })
+}
+
+function frames(stage: Stage): void {
+  it('may hold many messages, handled in order, and answered in one frame', async () => {
+    const peer = await stage.open()
+    const key = stage.key()
+    const before = peer.frames.length
+    peer.say(
+      { type: 'lock', id: 1, key },
+      { type: 'lock', id: 2, key, timeout: 0 },
+      { type: 'stats', id: 3 },
+      { type: 'lock', id: 4, key: stage.key() },
+    )
+    await peer.answer('granted', 4)
+    const answers = JSON.parse(peer.frames[before]!) as { type: string; id: number }[]
+    expect(answers.map(({ type, id }) => `${type} ${id}`)).to.deep.equal([
+      'granted 1',
+      'failed 2',
+      'stats 3',
+      'granted 4',
+    ])
+  })
+
+  it('of one message are as good as those of many', async () => {
+    const peer = await stage.open()
+    const [a, b] = [peer.lock(stage.key()), peer.lock(stage.key())]
+    await peer.answer('granted', a)
+    await peer.answer('granted', b)
+  })
+
+  it('may be as long as 64 KiB', async () => {
+    const peer = await stage.open()
+    peer.sayText('{"type":"stats","id":1}'.padEnd(maxFrameBytes))
+    await peer.answer('stats', 1)
+  })
+}
+
+function acknowledgement(stage: Stage): void {
+  it('of a pong or an ack says how many messages have arrived', async () => {
+    const peer = await stage.open()
+    peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
+    const first = await peer.hear('ack')
+    expect(first.n).to.equal(4)
+    peer.say({ type: 'pong', n: 0 })
+    const second = await peer.hear('ack')
+    expect(second.n).to.equal(peer.said)
+    expect(first.at).to.be.at.least(peer.welcome.at)
+    expect(second.at).to.be.at.least(first.at)
+  })
+
+  it('counts messages that were refused as well', async () => {
+    const peer = await stage.open()
+    peer.sayText('{"type":"nonsense","id":1}')
+    await peer.answer('failed', 1)
+    peer.say({ type: 'ack', ids: [] })
+    expect(await peer.hear('ack')).to.include({ n: 3 })
+  })
+}
+
+function goodbyes(stage: Stage): void {
+  it('closes with 1000 and releases everything at once, whatever the grace', async () => {
+    const [waiting] = await stage.cast(1)
+    const leaving = await stage.open({ grace: 'lease' })
+    const [key, other] = [stage.key(), stage.key()]
+    await leaving.take(key)
+    await waiting!.take(other)
+    leaving.lock(other)
+    await leaving.settle()
+    const id = waiting!.lock(key)
+    leaving.say({ type: 'bye' })
+    expect(await leaving.closed).to.include({ code: 1000 })
+    await waiting!.answer('granted', id)
+    expect(await look(waiting!, { key: other })).to.include({ waitingCount: 0 })
+  })
+
+  it('is not undone by anything that follows it', async () => {
+    const [peer, other] = await stage.cast(2)
+    const key = stage.key()
+    peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })
+    expect(await peer!.closed).to.include({ code: 1000 })
+    expect(isFinalClose(1000)).to.equal(true)
+    expect(await look(other!, { key })).to.include({ heldCount: 0 })
+  })
+}
+
+/** The code that an upgrade is closed with that offers these subprotocols, as bytes of the wire. */
+function closeCodeFor({ url }: { url: string }, offered: string): Promise<number> {
+  const upgrade = request(url.replace(/^ws/, 'http'), {
+    headers: {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+      'sec-websocket-protocol': offered,
+    },
+  })
+  return new Promise((resolve, reject) => {
+    upgrade.on('error', reject)
+    upgrade.on('response', ({ statusCode }) => reject(new Error(`answered with ${statusCode}`)))
+    upgrade.on('upgrade', (_response, socket, head) => {
+      let bytes = head
+      const read = (): void => {
+        // A close frame: its opcode, its length, its code.
+        if (bytes.length < 4) return
+        socket.destroy()
+        if (bytes[0] === 0x88) resolve(bytes.readUInt16BE(2))
+        else reject(new Error(`a frame other than a close: ${bytes.toString('hex')}`))
+      }
+      socket.on('data', (more: Buffer) => {
+        bytes = Buffer.concat([bytes, more])
+        read()
+      })
+      socket.on('error', reject)
+      read()
+    })
+    upgrade.end()
+  })
+}

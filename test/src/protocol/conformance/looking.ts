@@ -1,0 +1,154 @@
+/** PROTOCOL.md §3 and §4 over a socket: query, watch and stats. */
+import { maxOutputFrameBytes } from '@holdfast/shared'
+import { expect } from 'chai'
+import { look, type Stage } from './stage.js'
+
+export function looking(stage: Stage): void {
+  describe('query', () => queries(stage))
+  describe('watch', () => watches(stage))
+  describe('stats', () => statistics(stage))
+}
+
+function queries(stage: Stage): void {
+  it('shows who holds and who waits, by key and by prefix', async () => {
+    const holder = await stage.open({ name: 'worker' })
+    const [waiting, other] = await stage.cast(2)
+    const [key, beside] = [stage.key('one'), stage.key('two')]
+    const fence = await holder.take(key, { metadata: 'why' })
+    waiting!.lock(key, { mode: 'shared' })
+    await waiting!.settle()
+    await other!.take(beside, { mode: 'shared' })
+    const { session } = holder.welcome
+    const seen = await look(other!, { key })
+    expect(seen).to.include({ heldCount: 1, waitingCount: 1 })
+    expect(seen.held[0]).to.deep.include({ key, mode: 'exclusive', session, fence })
+    expect(seen.held[0]).to.deep.include({ name: 'worker', metadata: 'why' })
+    expect(seen.held[0]!.since).to.be.a('number')
+    expect(seen.waiting[0]).to.have.all.keys('key', 'mode', 'session', 'since')
+    expect(seen.waiting[0]).to.include({ key, mode: 'shared', session: waiting!.welcome.session })
+    const all = await look(other!, { prefix: stage.prefix })
+    expect(all.held.map((lock) => lock.key)).to.have.members([key, beside])
+    expect(await look(other!, { key: stage.key() })).to.include({ heldCount: 0, waitingCount: 0 })
+    const everything = await look(other!, {})
+    expect(everything.heldCount).to.be.at.least(2)
+  })
+
+  it('returns no more than its limit, and counts all', async () => {
+    const peer = await stage.open()
+    const prefix = stage.key('limited')
+    for (let i = 0; i < 5; i++) await peer.take(`${prefix}:${i}`)
+    const seen = await look(peer, { prefix, limit: 2 })
+    expect(seen.held).to.have.length(2)
+    expect(seen).to.include({ heldCount: 5, waitingCount: 0 })
+  })
+
+  it('that finds much comes in parts, of which none is a big frame', async () => {
+    const peer = await stage.open()
+    const prefix = stage.key('much')
+    const metadata = 'm'.repeat(900)
+    for (let i = 0; i < 100; i++) await peer.take(`${prefix}:${i}`, { metadata })
+    const parts = await peer.answers('found', peer.ask({ type: 'query', prefix }))
+    expect(parts.length).to.be.greaterThan(2)
+    expect(parts.map((part) => part.more)).to.deep.equal(parts.map((_, i) => i < parts.length - 1))
+    expect(parts.every((part) => part.heldCount === 100)).to.equal(true)
+    expect(new Set(parts.flatMap((part) => part.held.map((lock) => lock.key))).size).to.equal(100)
+    const longest = Math.max(...peer.frames.map((frame) => Buffer.byteLength(frame)))
+    expect(longest).to.be.at.most(maxOutputFrameBytes)
+  })
+}
+
+function watches(stage: Stage): void {
+  it('begins with what is held, and goes on with what happens, in order', async () => {
+    const [watcher, a, b] = await stage.cast(3)
+    const key = stage.key()
+    const first = await a!.take(key)
+    const watch = watcher!.ask({ type: 'watch', key })
+    const [state] = await watcher!.answers('watching', watch)
+    expect(state).to.include({ heldCount: 1, more: false })
+    expect(state!.held[0]).to.include({ key, fence: first })
+    const id = b!.lock(key, { ttl: 30 })
+    await a!.release(first)
+    const { fence: second } = await b!.answer('granted', id)
+    await b!.hear('lost')
+    const third = await a!.take(key)
+    const fourth = await b!.take(key, { steal: true })
+    b!.drop()
+    const events: string[] = []
+    while (events.length < 7) {
+      const { event, ...rest } = await watcher!.hear('event')
+      expect(rest).to.deep.equal({ type: 'event', watch })
+      expect(event).to.include({ key, mode: 'exclusive' })
+      events.push(`${event.event} ${event.fence}`)
+    }
+    expect(events).to.deep.equal([
+      `unlocked ${first}`,
+      `locked ${second}`,
+      `expired ${second}`,
+      `locked ${third}`,
+      `lost ${third}`,
+      `locked ${fourth}`,
+      `lost ${fourth}`,
+    ])
+  })
+
+  it('of a prefix hears of all keys that begin so, and of no other', async () => {
+    const [watcher, peer] = await stage.cast(2)
+    const prefix = stage.key('watched')
+    const watch = watcher!.ask({ type: 'watch', prefix })
+    await watcher!.answers('watching', watch)
+    await peer!.take(stage.key('elsewhere'))
+    await peer!.take(`${prefix}:a`)
+    await peer!.take(prefix)
+    for (const key of [`${prefix}:a`, prefix]) {
+      expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
+    }
+    expect(await watcher!.settle()).to.deep.equal([])
+  })
+
+  it('is over with an unwatch', async () => {
+    const [watcher, peer] = await stage.cast(2)
+    const key = stage.key()
+    const watch = watcher!.ask({ type: 'watch', key })
+    await watcher!.answers('watching', watch)
+    watcher!.say({ type: 'unwatch', watch })
+    await watcher!.settle()
+    await peer!.release(await peer!.take(key))
+    expect(await watcher!.settle()).to.deep.equal([])
+  })
+
+  it('is one of 1,000 at most', async () => {
+    const peer = await stage.open()
+    const key = stage.key()
+    for (let i = 0; i < 1_000; i++) peer.ask({ type: 'watch', key })
+    const failed = await peer.answer('failed', peer.ask({ type: 'watch', key }))
+    expect(failed).to.include({ code: 'QUOTA_EXCEEDED' })
+    peer.say({ type: 'unwatch', watch: 1 })
+    await peer.answers('watching', peer.ask({ type: 'watch', key }))
+  })
+}
+
+function statistics(stage: Stage): void {
+  it('count what was settled, and what became of it', async () => {
+    const [a, b] = await stage.cast(2)
+    const stats = async () => (await a!.answer('stats', a!.ask({ type: 'stats' }))).stats
+    const before = await stats()
+    const key = stage.key()
+    const fence = await a!.take(key, { ttl: 60_000 })
+    await b!.answer('failed', b!.lock(key, { timeout: 0 }))
+    await b!.answer('failed', b!.lock(key, { timeout: 1 }))
+    await a!.answer('refreshed', a!.ask({ type: 'refresh', fence }))
+    await a!.release(fence)
+    await a!.take(key, { ttl: 1 })
+    await a!.hear('lost')
+    const after = await stats()
+    // At least, since others may use the broker at the same time.
+    expect(after.totalLocks - before.totalLocks).to.be.at.least(4)
+    expect(after.failedLocks - before.failedLocks).to.be.at.least(2)
+    expect(after.refreshCount - before.refreshCount).to.be.at.least(1)
+    expect(after.unlockCount - before.unlockCount).to.be.at.least(1)
+    expect(after.expiredLocks - before.expiredLocks).to.be.at.least(1)
+    const rate = (after.totalLocks - after.failedLocks) / after.totalLocks
+    expect(after.successRate).to.be.closeTo(rate, 1e-9)
+    expect(after.activeLocks).to.be.a('number')
+  })
+}

@@ -1,0 +1,227 @@
+/** PROTOCOL.md §7 over a socket: a session that is taken up on another connection. */
+import type { Snapshot } from '@holdfast/shared'
+import { expect } from 'chai'
+import type { Peer } from './peer.js'
+import { look, type Stage } from './stage.js'
+
+type Session = Awaited<ReturnType<Stage['open']>>
+
+export function resuming(stage: Stage): void {
+  describe('resume', () => resumes(stage))
+  describe('resume secrets', () => secrets(stage))
+  describe('stored answers', () => storedAnswers(stage))
+}
+
+/** All parts of the snapshot that follows a welcome. */
+async function snapshotOf(peer: Peer): Promise<Pick<Snapshot, 'held' | 'waiting'>> {
+  const held: Snapshot['held'][number][] = []
+  const waiting: number[] = []
+  for (;;) {
+    const part = await peer.hear('snapshot')
+    held.push(...part.held)
+    waiting.push(...part.waiting)
+    if (!part.more) return { held, waiting }
+  }
+}
+
+/** Takes a session up on another connection, with the secret that this one was given. */
+async function resume(stage: Stage, session: Session): Promise<Session> {
+  const { session: id, secret } = session.welcome
+  const after = await stage.open({ grace: 'lease', resume: { session: id, secret: secret! } })
+  after.lastId = session.lastId
+  return after
+}
+
+/** A session whose connection drops, and which comes back. */
+async function comeBack(stage: Stage, session: Session): Promise<Session> {
+  session.drop()
+  await session.closed
+  return resume(stage, session)
+}
+
+function resumes(stage: Stage): void {
+  it('finds what was held and what waits, and has a new secret', async () => {
+    const other = await stage.open()
+    const before = await stage.open({ grace: 'lease' })
+    const [key, plain, busy] = [stage.key(), stage.key(), stage.key()]
+    await other.take(busy)
+    const fence = await before.take(key, { ttl: 60_000, mode: 'shared' })
+    const second = await before.take(plain)
+    const waiting = before.lock(busy)
+    await before.settle()
+    const after = await comeBack(stage, before)
+    expect(after.welcome).to.include({ resumed: true, session: before.welcome.session })
+    expect(after.welcome.secret).to.be.a('string').that.does.not.equal(before.welcome.secret)
+    const snapshot = await snapshotOf(after)
+    const [first, ...rest] = snapshot.held
+    const { at, ...timeless } = first!
+    expect(at).to.be.a('number')
+    expect(timeless).to.deep.equal({ id: 1, key, mode: 'shared', fence, ttl: 60_000 })
+    expect(rest).to.deep.equal([{ id: 2, key: plain, mode: 'exclusive', fence: second }])
+    expect(snapshot.waiting).to.deep.equal([waiting])
+  })
+
+  it('keeps the place of a request that waits, and a grant that falls due meanwhile', async () => {
+    const [holder, behind] = await stage.cast(2)
+    const before = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    const fence = await holder!.take(key)
+    const id = before.lock(key)
+    await before.settle()
+    const next = behind!.lock(key)
+    await behind!.settle()
+    before.drop()
+    await holder!.release(fence)
+    expect(await behind!.settle()).to.deep.equal([])
+    const after = await comeBack(stage, before)
+    const granted = await after.answer('granted', id)
+    expect((await snapshotOf(after)).held).to.deep.equal([
+      { id, key, mode: 'exclusive', fence: granted.fence },
+    ])
+    after.unlock(granted.fence)
+    await behind!.answer('granted', next)
+  })
+
+  it('replaces a connection that is still there, which is closed with 4409', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    await before.take(key)
+    const after = await resume(stage, before)
+    expect(await before.closed).to.include({ code: 4409 })
+    expect(after.welcome).to.include({ resumed: true })
+    expect((await look(after, { key })).held).to.have.length(1)
+  })
+
+  it('of a session that is not there opens a new one', async () => {
+    const peer = await stage.open({ resume: { session: 'nobody', secret: 'nothing' } })
+    expect(peer.welcome).to.include({ resumed: false })
+    expect(peer.welcome.session).not.to.equal('nobody')
+  })
+
+  it('with a wrong secret opens a new session, and costs the other nothing', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    const fence = await before.take(key)
+    const { session } = before.welcome
+    const thief = await stage.open({ resume: { session, secret: 'wrong' } })
+    expect(thief.welcome).to.include({ resumed: false })
+    expect(thief.welcome.session).not.to.equal(session)
+    await before.release(fence)
+  })
+
+  it('after a goodbye opens a new session', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    await before.leave()
+    const after = await resume(stage, before)
+    expect(after.welcome).to.include({ resumed: false })
+  })
+
+  it('leaves watches behind', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    await before.answers('watching', before.ask({ type: 'watch', key }))
+    const after = await comeBack(stage, before)
+    await snapshotOf(after)
+    const other = await stage.open()
+    await other.take(key)
+    expect((await after.settle()).filter((message) => message.type === 'event')).to.be.empty
+  })
+}
+
+function secrets(stage: Stage): void {
+  it('that are former stay good until the client has spoken', async () => {
+    const first = await stage.open({ grace: 'lease' })
+    const second = await comeBack(stage, first)
+    second.drop()
+    const third = await resume(stage, first)
+    expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
+  })
+
+  it('that are former are void once the client has spoken, and the newest is good', async () => {
+    const first = await stage.open({ grace: 'lease' })
+    const second = await comeBack(stage, first)
+    await second.settle()
+    const stale = await resume(stage, first)
+    expect(stale.welcome).to.include({ resumed: false })
+    const third = await comeBack(stage, second)
+    expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
+  })
+
+  it('that are the newest are good at once', async () => {
+    const first = await stage.open({ grace: 'lease' })
+    const second = await comeBack(stage, first)
+    const third = await comeBack(stage, second)
+    expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
+  })
+}
+
+function storedAnswers(stage: Stage): void {
+  it('come again with a resume, as they were and in order, until they are acknowledged', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    const fence = await before.take(key)
+    await before.answer('failed', before.lock(key, { timeout: 0 }))
+    await before.answer('refreshed', before.ask({ type: 'refresh', fence }))
+    await before.release(fence)
+    await before.answer('failed', before.unlock(fence))
+    before.say({ type: 'ack', ids: [2] })
+    await before.hear('ack')
+    const after = await comeBack(stage, before)
+    await snapshotOf(after)
+    const text = JSON.stringify(after.frames.flatMap((frame) => JSON.parse(frame)))
+    const types = (JSON.parse(text) as { type: string; id?: number }[]).map(
+      ({ type, id }) => `${type} ${id ?? ''}`,
+    )
+    expect(types.filter((type) => type !== 'ping ')).to.deep.equal([
+      'welcome ',
+      'granted 1',
+      'refreshed 3',
+      'unlocked 4',
+      'failed 5',
+      'snapshot ',
+    ])
+  })
+
+  it('answer a request that comes again, which never runs twice', async () => {
+    const peer = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    const fence = await peer.take(key)
+    await peer.release(fence)
+    peer.say({ type: 'lock', id: 1, key })
+    expect(await peer.answer('granted', 1)).to.include({ fence })
+    expect(await look(peer, { key })).to.include({ heldCount: 0 })
+  })
+
+  it('are not there yet for a request that waits: it goes on waiting, and nothing is said', async () => {
+    const holder = await stage.open()
+    const peer = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    const fence = await holder.take(key)
+    const id = peer.lock(key)
+    peer.say({ type: 'lock', id, key })
+    expect(await peer.settle()).to.deep.equal([])
+    expect(await look(peer, { key })).to.include({ waitingCount: 1 })
+    await holder.release(fence)
+    await peer.answer('granted', id)
+    expect(await peer.settle()).to.deep.equal([])
+  })
+
+  it('that were acknowledged are gone: the same id is BAD_MESSAGE', async () => {
+    const peer = await stage.open({ grace: 'lease' })
+    const key = stage.key()
+    await peer.release(await peer.take(key))
+    peer.say({ type: 'ack', ids: [1] }, { type: 'lock', id: 1, key })
+    expect(await peer.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
+    expect(await look(peer, { key })).to.include({ heldCount: 0 })
+  })
+
+  it('of 1,024 that nobody acknowledged, no more requests are taken', async () => {
+    const peer = await stage.open({ grace: 'lease' })
+    for (let i = 0; i < 1_024; i++) peer.unlock(1)
+    const key = stage.key()
+    expect(await peer.answer('failed', peer.lock(key))).to.include({ code: 'QUOTA_EXCEEDED' })
+    expect(await look(peer, { key })).to.include({ heldCount: 0 })
+    peer.say({ type: 'ack', ids: [1, 2] })
+    await peer.take(key)
+  })
+}

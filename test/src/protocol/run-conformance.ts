@@ -1,0 +1,24 @@
+/**
+ * Tries any broker for conformance:
+ *
+ *     npm run conformance -- ws://host:port [token]
+ *
+ * Exits with 1 if a test fails.
+ */
+import process from 'node:process'
+import Mocha from 'mocha'
+import { conformanceSuite } from './conformance.js'
+
+const [url, token] = process.argv.slice(2)
+if (url === undefined || !/^wss?:\/\//.test(url)) {
+  process.stderr.write('Usage: npm run conformance -- ws://host:port [token]\n')
+  process.exit(2)
+}
+
+const mocha = new Mocha({ timeout: 20_000 })
+// Gives this process the words of mocha (`describe`, `it`, …), as its own command does for a file.
+mocha.suite.emit('pre-require', globalThis, url, mocha)
+conformanceSuite(async () => ({ url, token }))
+mocha.run((failures) => {
+  process.exitCode = failures === 0 ? 0 : 1
+})
