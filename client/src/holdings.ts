@@ -1,18 +1,12 @@
 /**
  * The locks that a session believes to hold, and how it stops believing.
  */
-import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
+import { type HeldItem, HoldfastError, type LossReason, type LostReason } from '@holdfast/shared'
 import { Grant, type GrantOwner } from './grant.js'
 import { type Bound, boundByExchange, boundFrom, type Exchange, later } from './lease.js'
 import type { Outbox } from './outbox.js'
 import { type LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
 import type { Schedule } from './schedule.js'
-
-/**
- * Why a lock was lost: its ttl ran out, somebody stole it, or the session that owned it is over
- * (its connection or its lease, or it was closed).
- */
-export type LostReason = LossReason | 'session'
 
 const sentences: Record<LossReason, string> = {
   expired: 'the ttl of the lock ran out',
@@ -94,7 +88,7 @@ export class Holdings implements GrantOwner {
     grant.ttl.abandon(request)
     if (!this.#has(grant)) return
     grant.onBoundChanged()
-    if (error.code === 'LOCK_NOT_HELD') this.lose(grant, likelyReason(grant))
+    if (error.code === 'LOCK_NOT_HELD') this.lose(grant, likelyReason(grant.ttl.ttl))
   }
 
   expire(grant: Grant): void {
@@ -104,7 +98,7 @@ export class Holdings implements GrantOwner {
   lose(grant: Grant, reason: LossReason): void {
     if (!this.#has(grant)) return
     this.#grants.delete(grant.fence)
-    grant.lose(new HoldfastError('LOCK_LOST', sentences[reason]))
+    grant.lose(new HoldfastError('LOCK_LOST', sentences[reason], { reason }))
     grant.tell()
     this.#onLost(grant, reason)
   }
@@ -114,9 +108,8 @@ export class Holdings implements GrantOwner {
     if (this.#grants.size === 0) return
     const grants = [...this.#grants.values()]
     this.#grants.clear()
-    for (const grant of grants) {
-      grant.lose(new HoldfastError('LOCK_LOST', sentence, cause && { cause }))
-    }
+    const options = { reason: 'session', ...(cause && { cause }) } as const
+    for (const grant of grants) grant.lose(new HoldfastError('LOCK_LOST', sentence, options))
     for (const grant of grants) grant.tell()
     for (const grant of grants) this.#onLost(grant, 'session')
   }
@@ -135,6 +128,6 @@ export class Holdings implements GrantOwner {
 }
 
 /** For a loss that the broker told of while we were not listening. */
-export function likelyReason(grant: Grant): LossReason {
-  return grant.ttl.ttl === undefined ? 'stolen' : 'expired'
+export function likelyReason(ttl: number | undefined): LossReason {
+  return ttl === undefined ? 'stolen' : 'expired'
 }

@@ -8,11 +8,11 @@ export {
   type LockEvent,
   type LockMode,
   type LockStats,
+  type LostReason,
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
-export type { LostReason } from './holdings.js'
 export type { AutoRefreshOptions, Lock } from './lock.js'
 export type { ConnectOptions, LockOptions, QueryOptions, TryLockOptions } from './options.js'
 export type { QueryResult } from './requests.js'

@@ -66,7 +66,7 @@ export class Lock {
     return this.#controller.signal
   }
 
-  /** Why the lock was lost, if it was: `LOCK_LOST`. */
+  /** Why the lock was lost, if it was: `LOCK_LOST` with a `reason`. */
   get lost(): HoldfastError | undefined {
     this.#grant.look()
     return this.#loss

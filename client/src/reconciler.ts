@@ -42,11 +42,12 @@ export class Reconciler {
     }
     for (const request of todo.missed) {
       this.#outbox.remove(request)
+      const reason = likelyReason(request.terms.ttl)
       const sentence = 'the lock was granted and lost again while the connection was gone'
-      request.reject(new HoldfastError('LOCK_LOST', sentence))
+      request.reject(new HoldfastError('LOCK_LOST', sentence, { reason }))
     }
     for (const fence of todo.surplus) this.#holdings.unlockFence(fence)
-    for (const grant of todo.gone) this.#holdings.lose(grant, likelyReason(grant))
+    for (const grant of todo.gone) this.#holdings.lose(grant, likelyReason(grant.ttl.ttl))
     return said.waiting
   }
 

@@ -1,8 +1,7 @@
 /** A session: the client's face, and nothing but its face. */
-import { HoldfastError, type LockStats } from '@holdfast/shared'
+import { HoldfastError, type LockStats, type LostReason } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
 import type { Grant } from './grant.js'
-import type { LostReason } from './holdings.js'
 import { Lock } from './lock.js'
 import type { LockTerms, Selection } from './messages.js'
 import {

@@ -1,6 +1,5 @@
 /** What a session is told to be, the states it can be in, and who hears of their changes. */
-import type { HoldfastError } from '@holdfast/shared'
-import type { LostReason } from './holdings.js'
+import type { HoldfastError, LostReason } from '@holdfast/shared'
 
 /**
  * - `connecting`: no session yet.

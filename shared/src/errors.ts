@@ -3,6 +3,7 @@
  *
  * Nobody ever has to parse a sentence: branch on `code`, show `message`, log `cause`.
  */
+import type { LossReason } from './messages.js'
 
 /** What each code means, in the words the documentation uses. The keys are the complete list. */
 export const errorCodes = {
@@ -10,7 +11,7 @@ export const errorCodes = {
   LOCK_NOT_HELD: 'this session does not hold the lock with that fence (any more)',
   LOCK_TIMEOUT:
     'the lock was not granted within the timeout, or a refresh was not answered in time',
-  LOCK_LOST: 'the lock was lost while it was in use',
+  LOCK_LOST: 'the lock was lost while it was in use; `reason` says how',
   INVALID_KEY: 'a key is 1 to 512 bytes of well-formed UTF-8 without control characters',
   INVALID_TTL: 'a ttl is an integer number of milliseconds in its documented range',
   INVALID_TIMEOUT: 'a timeout is an integer number of milliseconds from 0 to 2^31 - 1',
@@ -25,6 +26,12 @@ export const errorCodes = {
   BAD_MESSAGE: 'the broker was sent something that is not in the protocol',
   UNAVAILABLE: 'no broker could be reached, or it is not serving now',
 } as const
+
+/**
+ * Why a lock was lost: its ttl ran out, somebody stole it, or the session that owned it is over
+ * (its connection or its lease, or it was closed).
+ */
+export type LostReason = LossReason | 'session'
 
 /** A stable error code. */
 export type ErrorCode = keyof typeof errorCodes
@@ -49,6 +56,8 @@ export interface HoldfastErrorOptions {
   readonly cause?: unknown
   /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
   readonly holders?: readonly Holder[] | undefined
+  /** With `LOCK_LOST`: why, if that is known. */
+  readonly reason?: LostReason | undefined
 }
 
 /** Every error that Holdfast throws, rejects with or aborts a signal with. */
@@ -58,6 +67,8 @@ export class HoldfastError extends Error {
   readonly code: ErrorCode
   /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
   declare readonly holders?: readonly Holder[]
+  /** With `LOCK_LOST`: why, if that is known. */
+  declare readonly reason?: LostReason
 
   constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {
     super(
@@ -66,6 +77,7 @@ export class HoldfastError extends Error {
     )
     this.code = code
     if (options?.holders !== undefined) this.holders = options.holders
+    if (options?.reason !== undefined) this.reason = options.reason
   }
 }
 

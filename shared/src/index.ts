@@ -12,6 +12,7 @@ export {
   HoldfastError,
   type HoldfastErrorOptions,
   isErrorCode,
+  type LostReason,
 } from './errors.js'
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'

@@ -24,7 +24,7 @@ describe('holding a lock', () => {
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
     expect(scene.events).to.deep.equal(['lost session'])
-    expect((lock.signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
+    expect(lock.signal.reason).to.include({ code: 'LOCK_LOST', reason: 'session' })
     expect(scene.socket.dropped).to.equal(true)
   })
 

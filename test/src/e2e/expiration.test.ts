@@ -40,7 +40,7 @@ describe('e2e: expiration -> ttl', () => {
     const lost = next(ann!, 'lost')
     const lock = await ann!.lock('k', { ttl: 50 })
     const reason = await aborted(lock.signal)
-    expect(reason).to.include({ code: 'LOCK_LOST' })
+    expect(reason).to.include({ code: 'LOCK_LOST', reason: 'expired' })
     expect(lock.lost).to.equal(reason)
     expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'expired' })
   })

@@ -54,7 +54,7 @@ describe('e2e: steal', () => {
     const victim = await ann!.lock('k')
     const stolen = await thief!.lock('k', { steal: true })
     expect(stolen.fence).to.be.above(victim.fence)
-    expect(await aborted(victim.signal)).to.include({ code: 'LOCK_LOST' })
+    expect(await aborted(victim.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect(await lost).to.deep.equal({ key: 'k', fence: victim.fence, reason: 'stolen' })
     expect([victim.held, stolen.held]).to.deep.equal([false, true])
   })
