@@ -1,0 +1,120 @@
+/**
+ * The contest: contestants take turns inside one process, a slice of time each, round after round,
+ * so that whatever else the machine does falls on all of them alike. What counts is each contestant
+ * against the first one, the yardstick, in the same round.
+ */
+import type { Job, LoadContext, Row } from '../job.js'
+import { loopbackTraffic, ownCpuUs } from '../processes/usage.js'
+import type { Latencies } from './latencies.js'
+import { median } from './statistics.js'
+
+/** Something that runs while it is its turn. */
+export interface Contestant {
+  readonly system: string
+  /** The process that serves it. */
+  readonly serverPid: number
+  readonly latencies: Latencies
+  /** Finished pairs, counted from the beginning. */
+  readonly pairs: number
+  start(): void
+  /** Begins nothing new; resolves when everything that was begun is finished. */
+  stop(): Promise<void>
+}
+
+interface Slice {
+  readonly seconds: number
+  readonly pairs: number
+  readonly serverUs: number
+  readonly generatorUs: number
+  readonly packets: number
+  readonly bytes: number
+}
+
+export interface Standing {
+  readonly system: string
+  readonly figures: Record<string, number>
+}
+
+/** The standings of a job as lines of its table. */
+export function rowsOf({ workload, shape, placement }: Job, standings: readonly Standing[]): Row[] {
+  return standings.map((standing) => ({ workload, shape, placement, ...standing }))
+}
+
+export async function contest(
+  context: LoadContext,
+  contestants: readonly [yardstick: Contestant, ...others: Contestant[]],
+): Promise<Standing[]> {
+  const { rounds, sliceMs, warmUpMs } = context.pace
+  const slices = contestants.map((): Slice[] => [])
+  for (const contestant of warmUpMs === 0 ? [] : contestants) {
+    await runSlice(context, contestant, warmUpMs)
+    contestant.latencies.reset()
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, contestant] of contestants.entries()) {
+      slices[i]!.push(await runSlice(context, contestant, sliceMs))
+    }
+    context.progress((round + 1) / rounds)
+  }
+  return contestants.map((contestant, i) => ({
+    system: contestant.system,
+    figures: figuresOf(contestant, slices[i]!, slices[0]!),
+  }))
+}
+
+async function runSlice(context: LoadContext, contestant: Contestant, ms: number): Promise<Slice> {
+  const { serverPid } = contestant
+  const server = await context.usageOf(serverPid)
+  const traffic = loopbackTraffic()
+  const own = ownCpuUs()
+  const pairs = contestant.pairs
+  const began = performance.now()
+  contestant.start()
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  await contestant.stop()
+  const seconds = (performance.now() - began) / 1_000
+  const generatorUs = ownCpuUs() - own
+  const trafficAfter = loopbackTraffic()
+  return {
+    seconds,
+    pairs: contestant.pairs - pairs,
+    generatorUs,
+    serverUs: (await context.usageOf(serverPid)).cpuUs - server.cpuUs,
+    packets: (trafficAfter?.packets ?? Number.NaN) - (traffic?.packets ?? Number.NaN),
+    bytes: (trafficAfter?.bytes ?? Number.NaN) - (traffic?.bytes ?? Number.NaN),
+  }
+}
+
+function figuresOf(
+  { latencies }: Contestant,
+  slices: readonly Slice[],
+  yardstick: readonly Slice[],
+): Record<string, number> {
+  const rates = slices.map(rate)
+  const ratios = rates.map((each, i) => each / rate(yardstick[i]!))
+  const pairs = sum(slices, 'pairs')
+  const each = { pairs, echoPairs: sum(yardstick, 'pairs') }
+  const serverUs = sum(slices, 'serverUs') / each.pairs
+  return {
+    pairsPerSecond: median(rates),
+    ratioToEcho: median(ratios),
+    ratioLeast: Math.min(...ratios),
+    ratioMost: Math.max(...ratios),
+    p50Us: latencies.percentile(50),
+    p99Us: latencies.percentile(99),
+    maxUs: latencies.max,
+    serverUsPerPair: serverUs,
+    serverRatioToEcho: serverUs / (sum(yardstick, 'serverUs') / each.echoPairs),
+    generatorUsPerPair: sum(slices, 'generatorUs') / pairs,
+    packetsPerPair: sum(slices, 'packets') / pairs,
+    bytesPerPair: sum(slices, 'bytes') / pairs,
+  }
+}
+
+function rate({ pairs, seconds }: Slice): number {
+  return pairs / seconds
+}
+
+function sum(slices: readonly Slice[], figure: keyof Slice): number {
+  return slices.reduce((total, slice) => total + slice[figure], 0)
+}

@@ -1,0 +1,86 @@
+/**
+ * The yardstick: round trips over a bare `ws` client to a bare `ws` server, as everybody writes
+ * them first. Two of them are a pair; the reply is not even read.
+ */
+import { once } from 'node:events'
+import { WebSocket } from 'ws'
+import type { Endpoint } from '../job.js'
+import type { Contestant } from './contest.js'
+import { Latencies } from './latencies.js'
+import { Turnstile } from './turnstile.js'
+
+/** About as long as a request for a lock and its answer. */
+const message = 'x'.repeat(90)
+
+export class EchoPairs implements Contestant {
+  readonly system = 'ws echo'
+  readonly serverPid: number
+  readonly latencies = new Latencies()
+  readonly #sockets: readonly EchoSocket[]
+  readonly #turnstile = new Turnstile()
+  #echoes = 0
+
+  private constructor(server: Endpoint, sockets: readonly WebSocket[], inFlight: number) {
+    this.serverPid = server.pid
+    this.#sockets = sockets.map((socket) => {
+      const echoSocket: EchoSocket = new EchoSocket(socket, inFlight, (ms) => {
+        this.#echoes++
+        this.latencies.record(ms)
+        if (this.#turnstile.isOpen) echoSocket.send()
+        else this.#turnstile.leave()
+      })
+      return echoSocket
+    })
+  }
+
+  static async open(server: Endpoint, sessions: number, inFlight: number): Promise<EchoPairs> {
+    const sockets: WebSocket[] = []
+    for (let i = 0; i < sessions; i++) {
+      const socket = new WebSocket(`${server.url}/echo`, { perMessageDeflate: false })
+      await once(socket, 'open')
+      sockets.push(socket)
+    }
+    return new EchoPairs(server, sockets, inFlight)
+  }
+
+  get pairs(): number {
+    return this.#echoes / 2
+  }
+
+  start(): void {
+    this.#turnstile.open()
+    for (const socket of this.#sockets) {
+      for (let i = 0; i < socket.inFlight; i++) {
+        this.#turnstile.enter()
+        socket.send()
+      }
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.#turnstile.close()
+  }
+}
+
+class EchoSocket {
+  readonly inFlight: number
+  readonly #socket: WebSocket
+  /** When each message under way was sent: a ring, for they come back in order. */
+  readonly #sentAt: Float64Array
+  #sent = 0
+  #received = 0
+
+  constructor(socket: WebSocket, inFlight: number, onEcho: (ms: number) => void) {
+    this.inFlight = inFlight
+    this.#socket = socket
+    this.#sentAt = new Float64Array(inFlight)
+    socket.on('message', () => {
+      onEcho(performance.now() - this.#sentAt[this.#received++ % inFlight]!)
+    })
+  }
+
+  send(): void {
+    this.#sentAt[this.#sent++ % this.inFlight] = performance.now()
+    this.#socket.send(message)
+  }
+}

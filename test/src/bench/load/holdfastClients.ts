@@ -1,0 +1,17 @@
+/**
+ * The real client library as the loads drive it, on its defaults.
+ */
+import { connect } from '@holdfast/client'
+import type { LockClient } from './clientPairs.js'
+
+export const clientSystem = 'holdfast, client'
+
+/** Connects so many sessions, one after another. */
+export async function openHoldfastClients(url: string, count: number): Promise<LockClient[]> {
+  const clients: LockClient[] = []
+  for (let i = 0; i < count; i++) {
+    const session = await connect(url, { name: 'bench' })
+    clients.push({ lock: (key) => session.lock(key), close: () => session.close() })
+  }
+  return clients
+}

@@ -1,0 +1,146 @@
+/**
+ * A bit of everything at once, as a busy day would have it: readers and writers on common keys,
+ * locks with a ttl that are refreshed, requests that time out, requests that are aborted, and
+ * watchers who are told of all of it.
+ */
+import type { Endpoint } from '../job.js'
+import type { Contestant } from './contest.js'
+import type { Exclusion } from './exclusion.js'
+import { Latencies } from './latencies.js'
+import { type RawAnswer, RawSession } from './rawSession.js'
+import { seeded } from './statistics.js'
+import { Turnstile } from './turnstile.js'
+
+/** What is done how often: the share of all requests up to and including each. */
+const shares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
+/** Common keys; few enough that readers and writers meet. */
+const commonKeys = 200
+const lockTtl = ',"ttl":30000'
+const blocked = 'mix:blocked'
+
+export interface MixedCounts {
+  reads: number
+  writes: number
+  refreshes: number
+  timeouts: number
+  aborts: number
+  events: number
+}
+
+export class MixedLoad implements Contestant {
+  readonly system = 'holdfast, by hand'
+  readonly serverPid: number
+  readonly latencies = new Latencies()
+  readonly counts: MixedCounts = {
+    reads: 0,
+    writes: 0,
+    refreshes: 0,
+    timeouts: 0,
+    aborts: 0,
+    events: 0,
+  }
+  readonly #exclusion: Exclusion
+  readonly #turnstile = new Turnstile()
+  readonly #random = seeded(1)
+  readonly #sessions: RawSession[] = []
+  readonly #inFlight: number
+  pairs = 0
+
+  private constructor(server: Endpoint, inFlight: number, exclusion: Exclusion) {
+    this.serverPid = server.pid
+    this.#inFlight = inFlight
+    this.#exclusion = exclusion
+  }
+
+  static async open(
+    server: Endpoint,
+    { sessions, inFlight, watchers }: { sessions: number; inFlight: number; watchers: number },
+    exclusion: Exclusion,
+  ): Promise<MixedLoad> {
+    const load = new MixedLoad(server, inFlight, exclusion)
+    const blocker = await RawSession.open(server.url)
+    await new Promise((resolve) => blocker.lock(blocked, resolve))
+    for (let i = 0; i < sessions; i++) load.#sessions.push(await RawSession.open(server.url))
+    for (let i = 0; i < watchers; i++) {
+      const watcher = await RawSession.open(server.url)
+      watcher.onPush = () => load.counts.events++
+      watcher.watch(`mix:common:${i}`)
+    }
+    return load
+  }
+
+  start(): void {
+    this.#turnstile.open()
+    for (const [i, session] of this.#sessions.entries()) {
+      for (let j = 0; j < this.#inFlight; j++) {
+        this.#turnstile.enter()
+        this.#next(session, `mix:own:${i}:${j}`)
+      }
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.#turnstile.close()
+  }
+
+  #next(session: RawSession, ownKey: string): void {
+    if (!this.#turnstile.isOpen) {
+      this.#turnstile.leave()
+      return
+    }
+    const again = (): void => {
+      this.pairs++
+      this.#next(session, ownKey)
+    }
+    const choice = this.#random()
+    if (choice < shares.write) this.#useCommon(session, choice < shares.read, again)
+    else if (choice < shares.refresh) this.#refresh(session, ownKey, again)
+    else if (choice < shares.timeout) this.#timeOut(session, again)
+    else this.#abort(session, again)
+  }
+
+  #useCommon(session: RawSession, reads: boolean, again: () => void): void {
+    const key = `mix:common:${Math.floor(this.#random() * commonKeys)}`
+    const mode = reads ? 'shared' : 'exclusive'
+    const askedAt = performance.now()
+    const onGranted = ({ fence }: RawAnswer): void => {
+      this.latencies.record(performance.now() - askedAt)
+      this.counts[reads ? 'reads' : 'writes']++
+      this.#exclusion.granted(key, fence, mode)
+      // Kept for a turn, so that others come to wait.
+      setImmediate(() => {
+        this.#exclusion.released(key, mode)
+        session.unlock(fence, again)
+      })
+    }
+    session.lock(key, onGranted, `,"mode":"${mode}","timeout":60000`)
+  }
+
+  #refresh(session: RawSession, key: string, again: () => void): void {
+    const askedAt = performance.now()
+    const onGranted = ({ fence }: RawAnswer): void => {
+      this.latencies.record(performance.now() - askedAt)
+      session.refresh(fence, ({ type }) => {
+        if (type === 'refreshed') this.counts.refreshes++
+        session.unlock(fence, again)
+      })
+    }
+    session.lock(key, onGranted, lockTtl)
+  }
+
+  #timeOut(session: RawSession, again: () => void): void {
+    const onAnswer = ({ code }: RawAnswer): void => {
+      if (code === 'LOCK_TIMEOUT') this.counts.timeouts++
+      again()
+    }
+    session.lock(blocked, onAnswer, `,"timeout":${1 + Math.floor(this.#random() * 5)}`)
+  }
+
+  #abort(session: RawSession, again: () => void): void {
+    const onAnswer = ({ code }: RawAnswer): void => {
+      if (code === 'ABORTED') this.counts.aborts++
+      again()
+    }
+    session.cancel(session.lock(blocked, onAnswer))
+  }
+}

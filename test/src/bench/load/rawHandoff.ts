@@ -1,0 +1,61 @@
+/**
+ * One hot key with frames by hand.
+ */
+import type { Endpoint } from '../job.js'
+import type { Exclusion } from './exclusion.js'
+import { Handoff } from './handoff.js'
+import { type RawAnswer, RawSession } from './rawSession.js'
+
+/**
+ * How a client queues again: with its release in one frame, or when the release is confirmed, as a
+ * program does that awaits each step.
+ */
+export type Discipline = 'together' | 'awaited'
+
+export class RawHandoff extends Handoff {
+  readonly #discipline: Discipline
+  readonly #sessions: readonly RawSession[]
+  /** One for each client, so that nothing is made for each grant. */
+  readonly #onAnswers: readonly ((answer: RawAnswer) => void)[]
+
+  constructor(
+    server: Endpoint,
+    discipline: Discipline,
+    sessions: readonly RawSession[],
+    exclusion: Exclusion,
+  ) {
+    const system = discipline === 'together' ? 'holdfast, by hand' : 'holdfast, by hand, awaited'
+    super({ system, serverPid: server.pid, key: `hot:${discipline}` }, sessions.length, exclusion)
+    this.#discipline = discipline
+    this.#sessions = sessions
+    this.#onAnswers = sessions.map((_, client) => (answer) => this.#onAnswer(client, answer))
+  }
+
+  static async openSessions(server: Endpoint, count: number): Promise<RawSession[]> {
+    const sessions: RawSession[] = []
+    for (let i = 0; i < count; i++) sessions.push(await RawSession.open(server.url))
+    return sessions
+  }
+
+  protected begin(): void {
+    for (const client of this.#sessions.keys()) this.#request(client)
+  }
+
+  #request(client: number): void {
+    this.#sessions[client]!.lock(this.key, this.#onAnswers[client]!)
+  }
+
+  #onAnswer(client: number, { type, fence, code }: RawAnswer): void {
+    if (type !== 'granted') throw new Error(`${this.key} was not granted: ${code}`)
+    this.onGranted(client, fence, () => this.#release(client, fence))
+  }
+
+  #release(client: number, fence: number): void {
+    if (this.#discipline === 'together') {
+      this.#sessions[client]!.unlock(fence, nothing)
+      this.#request(client)
+    } else this.#sessions[client]!.unlock(fence, () => this.#request(client))
+  }
+}
+
+function nothing(): void {}

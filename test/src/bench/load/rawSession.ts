@@ -1,0 +1,172 @@
+/**
+ * A session of the broker with frames by hand: messages by template, one frame for each turn, and a
+ * callback for each answer. As little as a correct client can do.
+ */
+import { subprotocol } from '@holdfast/shared'
+import { openWire, type Wire } from './wire.js'
+
+/** What the generator reads of an answer. */
+export interface RawAnswer {
+  readonly type: string
+  readonly id: number
+  readonly fence: number
+  readonly code?: string
+  readonly waitingCount?: number
+  readonly n?: number
+}
+
+export type OnAnswer = (answer: RawAnswer) => void
+
+export class RawSession {
+  readonly #wire: Wire
+  readonly #pending = new Map<number, OnAnswer>()
+  #out: string[] = []
+  #inTurn = false
+  #id = 0
+  #onWelcome: (() => void) | undefined
+  /** Told of everything that answers nothing: events, losses. */
+  onPush: OnAnswer = () => {}
+  onClose: () => void = () => {}
+
+  constructor(wire: Wire) {
+    this.#wire = wire
+    wire.listen({
+      onText: (text) => this.#onText(text),
+      onTurn: () => this.#onTurn(),
+      onClose: () => this.onClose(),
+    })
+  }
+
+  /** Opens a session on the defaults of the broker, as a user would. */
+  static async open(url: string): Promise<RawSession> {
+    const session = new RawSession(await openWire(url, subprotocol))
+    await session.#hello()
+    return session
+  }
+
+  /**
+   * Asks for a lock. The answer is `granted` or `failed`.
+   *
+   * @param fields Further fields, as they stand in the message, such as `,"ttl":5000`.
+   */
+  lock(key: string, onAnswer: OnAnswer, fields = ''): number {
+    const id = this.#ask(onAnswer)
+    this.#say(`{"type":"lock","id":${id},"key":"${key}"${fields}}`)
+    return id
+  }
+
+  unlock(fence: number, onAnswer: OnAnswer): void {
+    this.#say(`{"type":"unlock","id":${this.#ask(onAnswer)},"fence":${fence}}`)
+  }
+
+  refresh(fence: number, onAnswer: OnAnswer): void {
+    this.#say(`{"type":"refresh","id":${this.#ask(onAnswer)},"fence":${fence}}`)
+  }
+
+  cancel(request: number): void {
+    this.#say(`{"type":"cancel","request":${request}}`)
+  }
+
+  watch(prefix: string): void {
+    this.#say(`{"type":"watch","id":${this.#ask(() => {})},"prefix":"${prefix}"}`)
+  }
+
+  /** How many wait for a key, and for how many keys that begin with a prefix. */
+  waitingCount(scope: { readonly key: string } | { readonly prefix: string }): Promise<number> {
+    const where = 'key' in scope ? `"key":"${scope.key}"` : `"prefix":"${scope.prefix}"`
+    return new Promise((resolve) => {
+      const id = this.#ask(({ waitingCount }) => resolve(waitingCount ?? 0))
+      this.#say(`{"type":"query","id":${id},${where},"limit":1}`)
+    })
+  }
+
+  /** Says goodbye; resolves when the broker has closed. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onClose = resolve
+      this.#say('{"type":"bye"}')
+    })
+  }
+
+  /** Drops the connection as a crash would. */
+  destroy(): void {
+    this.#wire.destroy()
+  }
+
+  #hello(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#onWelcome = resolve
+      this.onClose = () => reject(new Error('the broker did not let the generator in'))
+      this.#say('{"type":"hello","name":"bench"}')
+    })
+  }
+
+  #ask(onAnswer: OnAnswer): number {
+    const id = ++this.#id
+    this.#pending.set(id, onAnswer)
+    return id
+  }
+
+  /** What is said while a frame is handled leaves at the end of it; anything else in a moment. */
+  #say(message: string): void {
+    if (this.#out.push(message) === 1 && !this.#inTurn) queueMicrotask(() => this.#flush())
+  }
+
+  #flush(): void {
+    const messages = this.#out
+    if (messages.length === 0) return
+    this.#out = []
+    if (messages.length === 1) this.#wire.send(messages[0]!)
+    else for (const frame of framesOf(messages)) this.#wire.send(frame)
+  }
+
+  #onText(text: string): void {
+    this.#inTurn = true
+    const value = JSON.parse(text) as RawAnswer | RawAnswer[]
+    if (Array.isArray(value)) for (const each of value) this.#onMessage(each)
+    else this.#onMessage(value)
+  }
+
+  #onTurn(): void {
+    this.#flush()
+    this.#inTurn = false
+  }
+
+  #onMessage(message: RawAnswer): void {
+    switch (message.type) {
+      case 'granted':
+      case 'unlocked':
+      case 'refreshed':
+      case 'failed':
+      case 'found':
+        this.#onAnswer(message)
+        break
+      case 'ping':
+        this.#say(`{"type":"pong","n":${message.n}}`)
+        break
+      case 'welcome':
+        this.#onWelcome?.()
+        break
+      case 'lost':
+      case 'event':
+        this.onPush(message)
+        break
+    }
+  }
+
+  #onAnswer(answer: RawAnswer): void {
+    const onAnswer = this.#pending.get(answer.id)
+    this.#pending.delete(answer.id)
+    onAnswer?.(answer)
+  }
+}
+
+/** Frames that are well below what the broker takes. */
+function framesOf(messages: readonly string[]): string[] {
+  const perFrame = 256
+  const frames: string[] = []
+  for (let i = 0; i < messages.length; i += perFrame) {
+    frames.push(`[${messages.slice(i, i + perFrame).join(',')}]`)
+  }
+  return frames
+}

@@ -1,0 +1,156 @@
+/**
+ * `npm run bench`: runs the workloads one after another, each job in processes of its own, and
+ * prints what they have measured beside what was aimed at.
+ */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { DriverName, Job, Row, Workload } from './job.js'
+import { normalPace, quickPace } from './paces.js'
+import { peers } from './peers/index.js'
+import { installPackages } from './peers/packages.js'
+import type { Peer } from './peers/peer.js'
+import { lackOf } from './processes/peerServers.js'
+import { canPin } from './processes/servers.js'
+import { chartOf } from './report/chart.js'
+import { describeMachine, machineLine } from './report/machine.js'
+import { profileTables } from './report/profile.js'
+import { showProgress } from './report/progress.js'
+import { asJson, type Results, resultsFolder, saveResults } from './report/save.js'
+import { targetTable, workloadTable } from './report/tables.js'
+import { judge } from './report/targets.js'
+import { type RunOptions, runJob } from './run.js'
+import { workloads } from './workloads/index.js'
+import { peerWorkloads } from './workloads/peers.js'
+
+interface Flags {
+  readonly quick?: boolean
+  readonly only?: readonly Workload[]
+  readonly driver?: DriverName
+  readonly json?: string
+  readonly profile?: string
+  readonly peers?: readonly Peer[] | true
+}
+
+const names = workloads.map(({ name }) => name)
+
+function workloadsNamed(list: string): Workload[] {
+  return list.split(',').map((name) => {
+    const workload = workloads.find((each) => each.name.toLowerCase() === name.toLowerCase())
+    if (workload === undefined) throw new InvalidArgumentError(`It is one of ${names.join(', ')}.`)
+    return workload
+  })
+}
+
+function peersNamed(list: string): Peer[] {
+  return list.split(',').map((name) => {
+    const peer = peers.find((each) => each.name === name)
+    const known = peers.map((each) => each.name).join(', ')
+    if (peer === undefined) throw new InvalidArgumentError(`It is one of ${known}.`)
+    return peer
+  })
+}
+
+/** The workloads of the peers that can be measured here; says why not of the others. */
+function availablePeers(wanted: readonly Peer[], say: (text: string) => void): Workload[] {
+  const available = wanted.filter((peer) => {
+    const lack = lackOf(peer) ?? installPackages(peer)
+    if (lack !== undefined) say(`${lack}.`)
+    return lack === undefined
+  })
+  return peerWorkloads(available)
+}
+
+const program = new Command('npm run bench --')
+  .description('Measures the broker against a bare WebSocket echo in the same run.')
+  .option('--quick', 'a look of about a minute; sizes and slices are smaller')
+  .option('--only <names>', `of: ${names.join(', ')}; several with commas`, workloadsNamed)
+  .addOption(
+    new Option('--driver <which>', 'frames by hand, or the client library; default both').choices([
+      'raw',
+      'client',
+    ]),
+  )
+  .option(
+    '--profile <folder>',
+    'leaves a CPU profile of each broker there, and prints what is in it',
+  )
+  .option('--peers [names]', 'other lock services too, all or these; takes long', peersNamed)
+  .option('--json <file>', 'writes everything there for machines')
+  .action(bench)
+
+await program.parseAsync()
+
+async function bench({
+  quick,
+  only = workloads,
+  driver,
+  json,
+  profile,
+  peers: wanted,
+}: Flags): Promise<void> {
+  const pace = quick ? quickPace : normalPace
+  const drivers: readonly DriverName[] = driver === undefined ? ['raw', 'client'] : [driver]
+  const began = new Date()
+  const machine = describeMachine()
+  const say = (text: string): void => void process.stdout.write(`${text}\n`)
+  say(`# Bench\n\n${machineLine(machine)}\n`)
+  if (!canPin)
+    say('There is no taskset here, or one core only: the cores are the system’s choice.\n')
+
+  const others = wanted === undefined ? [] : availablePeers(wanted === true ? peers : wanted, say)
+  const { rows, grants, violations } = await runAll(
+    [...only, ...others],
+    { pace, drivers, profiles: profile },
+    say,
+  )
+  const verdicts = judge(rows, wanted !== undefined)
+  say(targetTable(verdicts))
+  if (profile !== undefined) say(await profileTables(profile))
+  say(`Exclusion: ${violations} violations in ${grants.toLocaleString('en')} grants.`)
+  const results: Results = {
+    began: began.toISOString(),
+    seconds: Math.round((Date.now() - began.getTime()) / 1_000),
+    command: ['npm run bench', ...process.argv.slice(2)].join(' '),
+    machine,
+    pace: pace.name,
+    grants,
+    violations,
+    rows,
+    verdicts,
+  }
+  const caption = `Pairs a second against a bare ws echo. ${machineLine(machine)}`
+  await saveResults({ 'latest.json': asJson(results), 'latest.svg': chartOf(rows, caption) })
+  if (json !== undefined) await writeFile(json, asJson(results))
+  say(`Took ${results.seconds} s. Chart: ${join(resultsFolder, 'latest.svg')}`)
+  if (violations > 0) process.exitCode = 1
+}
+
+async function runAll(
+  chosen: readonly Workload[],
+  options: Omit<RunOptions, 'onProgress'>,
+  say: (text: string) => void,
+): Promise<{ rows: Row[]; grants: number; violations: number }> {
+  const jobsOf = new Map<Workload, readonly Job[]>(
+    chosen.map((each) => [each, each.jobs(options.pace)]),
+  )
+  const progress = showProgress([...jobsOf.values()].flat().length)
+  const all = { rows: [] as Row[], grants: 0, violations: 0 }
+  const tables: string[] = []
+  for (const [workload, jobs] of jobsOf) {
+    const own: Row[] = []
+    for (const job of jobs) {
+      progress.begin(`${workload.name} ${job.shape}`)
+      const onProgress = (done: number): void => progress.advance(done)
+      const result = await runJob(job, { ...options, onProgress })
+      own.push(...result.rows)
+      all.grants += result.grants
+      all.violations += result.violations
+    }
+    all.rows.push(...own)
+    tables.push(workloadTable(workload, own))
+  }
+  progress.end()
+  for (const table of tables) say(table)
+  return all
+}

@@ -1,0 +1,26 @@
+/** How long the bench takes: the full run, the quick look, and the slice that the tests run. */
+import type { Pace } from './job.js'
+
+export const normalPace: Pace = {
+  name: 'normal',
+  rounds: 7,
+  sliceMs: 500,
+  warmUpMs: 800,
+  scale: 1,
+}
+
+export const quickPace: Pace = {
+  name: 'quick',
+  rounds: 2,
+  sliceMs: 200,
+  warmUpMs: 200,
+  scale: 20,
+}
+
+export const smokePace: Pace = {
+  name: 'smoke',
+  rounds: 1,
+  sliceMs: 100,
+  warmUpMs: 20,
+  scale: 1_000,
+}

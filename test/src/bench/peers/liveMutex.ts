@@ -1,0 +1,56 @@
+/**
+ * live-mutex: a broker in Node over TCP that pushes its grants. The only peer of the same shape,
+ * and not a safe one: when any client disconnects it unlocks every key.
+ */
+import type { LockClient } from '../load/clientPairs.js'
+import type { Peer } from './peer.js'
+
+interface LiveMutex {
+  readonly Broker: new (options: object) => { ensure(): Promise<unknown> }
+  readonly Client: new (options: object) => Client
+}
+
+interface Client {
+  ensure(): Promise<unknown>
+  acquire(key: string): Promise<{ readonly id: string }>
+  release(key: string, options: { readonly id: string }): Promise<unknown>
+  close(): void
+}
+
+/** Its locks expire by themselves and its requests give up; neither is to happen here. */
+const patience = { ttl: 600_000, lockRequestTimeout: 600_000, unlockRequestTimeout: 600_000 }
+
+async function connect(url: string, count: number, load: (name: string) => unknown) {
+  const { Client } = load('live-mutex') as LiveMutex
+  const { hostname: host, port } = new URL(url)
+  const clients: LockClient[] = []
+  for (let i = 0; i < count; i++) {
+    const client = new Client({ host, port: Number(port), noDelay: true, ...patience })
+    await client.ensure()
+    clients.push({
+      lock: async (key) => {
+        const { id } = await client.acquire(key)
+        const unlock = async (): Promise<void> => void (await client.release(key, { id }))
+        return { fence: undefined, unlock }
+      },
+      close: async () => client.close(),
+    })
+  }
+  return clients
+}
+
+export const liveMutex: Peer = {
+  name: 'live-mutex',
+  packages: ['live-mutex@0.2.25'],
+  polls: false,
+  server: {
+    kind: 'script',
+    listen: async (port, load) => {
+      const { Broker } = load('live-mutex') as LiveMutex
+      const options = { host: '127.0.0.1', port, noDelay: true, lockExpiresAfter: 600_000 }
+      await new Broker(options).ensure()
+    },
+    url: (port) => `tcp://127.0.0.1:${port}`,
+  },
+  connect,
+}

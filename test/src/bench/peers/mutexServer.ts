@@ -1,0 +1,68 @@
+/**
+ * mutex-server: remote mutexes over WebSocket, in TypeScript, pushed. The nearest peer in shape.
+ */
+import type { HeldLock, LockClient } from '../load/clientPairs.js'
+import type { Peer } from './peer.js'
+
+interface MutexServerPackage {
+  readonly MutexServer: new () => {
+    open(port: number, handler: (acceptor: Acceptor) => Promise<void>): Promise<void>
+  }
+  readonly MutexConnector: new (header: null, provider: null) => Connector
+}
+
+interface Acceptor {
+  accept(provider: null): Promise<void>
+}
+
+interface Connector {
+  connect(url: string): Promise<void>
+  getMutex(key: string): Promise<RemoteMutex>
+  close(): Promise<void>
+}
+
+interface RemoteMutex {
+  lock(): Promise<void>
+  unlock(): Promise<void>
+}
+
+async function connect(url: string, count: number, load: (name: string) => unknown) {
+  const { MutexConnector } = load('mutex-server') as MutexServerPackage
+  const clients: LockClient[] = []
+  for (let i = 0; i < count; i++) {
+    const connector = new MutexConnector(null, null)
+    await connector.connect(url)
+    clients.push({ lock: lockOn(connector), close: () => connector.close() })
+  }
+  return clients
+}
+
+/** A mutex is fetched once for each key, as a program that uses it again and again would. */
+function lockOn(connector: Connector): LockClient['lock'] {
+  const mutexes = new Map<string, Promise<RemoteMutex>>()
+  return async (key): Promise<HeldLock> => {
+    let fetched = mutexes.get(key)
+    if (fetched === undefined) {
+      fetched = connector.getMutex(key)
+      mutexes.set(key, fetched)
+    }
+    const mutex = await fetched
+    await mutex.lock()
+    return { fence: undefined, unlock: () => mutex.unlock() }
+  }
+}
+
+export const mutexServer: Peer = {
+  name: 'mutex-server',
+  packages: ['mutex-server@0.3.2'],
+  polls: false,
+  server: {
+    kind: 'script',
+    listen: async (port, load) => {
+      const { MutexServer } = load('mutex-server') as MutexServerPackage
+      await new MutexServer().open(port, (acceptor) => acceptor.accept(null))
+    },
+    url: (port) => `ws://127.0.0.1:${port}`,
+  },
+  connect,
+}

@@ -1,0 +1,32 @@
+/**
+ * The packages of the peers, in a folder of their own: `test/.cache/peers`.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { LoadPackage, Peer } from './peer.js'
+
+const folder = fileURLToPath(new URL('../../../.cache/peers/', import.meta.url))
+
+/** Loads a package that {@link installPackages} has put there. */
+export const loadPackage: LoadPackage = createRequire(join(folder, 'package.json'))
+
+/** Installs what is missing. Returns why a peer cannot be measured; undefined if it can. */
+export function installPackages({ packages }: Peer): string | undefined {
+  const missing = packages.filter((spec) => !isInstalled(spec))
+  if (missing.length === 0) return undefined
+  mkdirSync(folder, { recursive: true })
+  const flags = ['--prefix', folder, '--no-audit', '--no-fund', '--ignore-scripts']
+  const { status } = spawnSync('npm', ['install', ...flags, ...missing], { stdio: 'ignore' })
+  return status === 0 ? undefined : `npm could not install ${missing.join(' ')}`
+}
+
+function isInstalled(spec: string): boolean {
+  const at = spec.lastIndexOf('@')
+  const file = join(folder, 'node_modules', spec.slice(0, at), 'package.json')
+  if (!existsSync(file)) return false
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string }
+  return version === spec.slice(at + 1)
+}

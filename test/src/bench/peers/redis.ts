@@ -1,0 +1,128 @@
+/**
+ * Redis, with the three ways in which Node programs take a lock there: a minimal `SET NX` with a
+ * Lua script for the release, `redis-semaphore`, and `redlock`. None is told when a lock is free:
+ * all ask again every 10 ms, far more eagerly than the libraries' defaults.
+ */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { HeldLock, LockClient } from '../load/clientPairs.js'
+import type { LoadPackage, Peer, ProgramServer } from './peer.js'
+
+const ioredis = 'ioredis@6.0.0'
+const lockMs = 600_000
+const askAgainMs = 10
+
+/** Gives the lock back if it is still one's own. */
+const release = `if redis.call('get', KEYS[1]) == ARGV[1]
+  then return redis.call('del', KEYS[1]) else return 0 end`
+
+interface Redis {
+  set(...args: (string | number)[]): Promise<string | null>
+  defineCommand(name: string, options: { numberOfKeys: number; lua: string }): void
+  releaseLock(key: string, token: string): Promise<number>
+  ping(): Promise<unknown>
+  disconnect(): void
+}
+
+const server: ProgramServer = {
+  kind: 'program',
+  program: 'redis-server',
+  debianPackage: 'redis-server',
+  args: (port, folder) => [
+    ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder],
+    ...['--save', '', '--appendonly', 'no', '--maxclients', '10000'],
+  ],
+  ready: /Ready to accept connections/,
+  url: (port) => `redis://127.0.0.1:${port}`,
+}
+
+type LockOf = (redis: Redis, load: LoadPackage) => LockClient['lock']
+
+function connectWith(lockOf: LockOf): Peer['connect'] {
+  return async (url, count, load) => {
+    const { Redis } = load('ioredis') as { Redis: new (url: string, options: object) => Redis }
+    const clients: LockClient[] = []
+    for (let i = 0; i < count; i++) {
+      const redis = new Redis(url, { enableAutoPipelining: true })
+      await redis.ping()
+      clients.push({ lock: lockOf(redis, load), close: async () => redis.disconnect() })
+    }
+    return clients
+  }
+}
+
+const minimal: LockOf = (redis) => {
+  redis.defineCommand('releaseLock', { numberOfKeys: 1, lua: release })
+  return async (key): Promise<HeldLock> => {
+    const token = randomBytes(12).toString('base64')
+    while ((await redis.set(key, token, 'PX', lockMs, 'NX')) === null) {
+      await sleep(askAgainMs * (0.5 + Math.random()))
+    }
+    const unlock = async (): Promise<void> => void (await redis.releaseLock(key, token))
+    return { fence: undefined, unlock }
+  }
+}
+
+interface SemaphorePackage {
+  readonly Mutex: new (
+    redis: Redis,
+    key: string,
+    options: object,
+  ) => { acquire(): Promise<void>; release(): Promise<void> }
+}
+
+const semaphore: LockOf = (redis, load) => {
+  const { Mutex } = load('redis-semaphore') as SemaphorePackage
+  const options = {
+    lockTimeout: lockMs,
+    acquireTimeout: lockMs,
+    retryInterval: askAgainMs,
+    refreshInterval: 0,
+  }
+  return async (key): Promise<HeldLock> => {
+    const mutex = new Mutex(redis, key, options)
+    await mutex.acquire()
+    return { fence: undefined, unlock: () => mutex.release() }
+  }
+}
+
+interface RedlockPackage {
+  readonly Redlock: new (
+    redis: Redis[],
+    options: object,
+  ) => { acquire(keys: string[], ms: number): Promise<{ release(): Promise<unknown> }> }
+}
+
+const redlockOf: LockOf = (redis, load) => {
+  const { Redlock } = load('@sesamecare-oss/redlock') as RedlockPackage
+  const options = { retryCount: -1, retryDelay: askAgainMs, retryJitter: askAgainMs / 2 }
+  const redlock = new Redlock([redis], options)
+  return async (key): Promise<HeldLock> => {
+    const lock = await redlock.acquire([key], lockMs)
+    return { fence: undefined, unlock: async () => void (await lock.release()) }
+  }
+}
+
+export const redisMinimal: Peer = {
+  name: 'redis, SET NX + Lua',
+  packages: [ioredis],
+  polls: true,
+  server,
+  connect: connectWith(minimal),
+}
+
+export const redisSemaphore: Peer = {
+  name: 'redis-semaphore',
+  packages: [ioredis, 'redis-semaphore@5.8.0'],
+  polls: true,
+  server,
+  connect: connectWith(semaphore),
+}
+
+export const redlock: Peer = {
+  name: 'redlock',
+  packages: [ioredis, '@sesamecare-oss/redlock@1.4.0'],
+  polls: true,
+  server,
+  connect: connectWith(redlockOf),
+}

@@ -1,0 +1,90 @@
+/**
+ * The yardsticks, as a process of their own: a WebSocket server on `ws` as everybody writes it
+ * first, one `send` for each message. What it does depends on the path:
+ *
+ * - `/echo`: every message back to its sender. Two of these are a pair.
+ * - `/chain`: what a hand-over costs with no lock logic at all. Whoever says `lock` stands in line;
+ *   when one says `unlock` or goes away, a ready-made grant is pushed to the next.
+ * - `/yes`: grants everything to everybody at once. The exclusion check has to catch it.
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { subprotocol } from '@holdfast/shared'
+import { type WebSocket, WebSocketServer } from 'ws'
+
+const terms = '"resumed":false,"ttl":15000,"grace":0,"at":0'
+const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${terms}}`
+const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
+const unlockOfSecond = '{"type":"unlocked","id":2}'
+
+function echo(socket: WebSocket): void {
+  socket.on('message', (data) => socket.send(data, { binary: false }))
+}
+
+const line: WebSocket[] = []
+let served = 0
+
+function serveNext(): void {
+  line[served++]?.send(grantOfFirst)
+}
+
+function chain(socket: WebSocket): void {
+  socket.on('message', (data: Buffer) => {
+    // {"type":"hello" or {"type":"lock" or {"type":"unlock"
+    switch (data[9]) {
+      case 0x68:
+        socket.send(welcome)
+        break
+      case 0x6c:
+        line.push(socket)
+        if (line.length === 1) serveNext()
+        break
+      case 0x75:
+        serveNext()
+        socket.send(unlockOfSecond)
+        break
+    }
+  })
+  socket.on('close', () => {
+    if (line[served - 1] === socket) serveNext()
+    if (served >= line.length) served = line.length = 0
+  })
+}
+
+function sayYes(socket: WebSocket): void {
+  let fence = 0
+  socket.on('message', (data: Buffer) => {
+    const parsed = JSON.parse(data.toString()) as unknown
+    for (const { type, id } of (Array.isArray(parsed) ? parsed : [parsed]) as {
+      type: string
+      id: number
+    }[]) {
+      if (type === 'hello') socket.send(welcome)
+      if (type === 'lock') socket.send(`{"type":"granted","id":${id},"fence":${++fence}}`)
+      if (type === 'unlock') socket.send(`{"type":"unlocked","id":${id}}`)
+      if (type === 'bye') socket.close(1000)
+    }
+  })
+}
+
+const behaviours: Readonly<Record<string, (socket: WebSocket) => void>> = {
+  '/echo': echo,
+  '/chain': chain,
+  '/yes': sayYes,
+}
+
+const server = createServer()
+const sockets = new WebSocketServer({
+  server,
+  perMessageDeflate: false,
+  clientTracking: false,
+  handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
+})
+sockets.on('connection', (socket, request) => {
+  socket.on('error', () => {})
+  behaviours[request.url ?? '']?.(socket)
+})
+server.listen(0, '127.0.0.1', () => {
+  const { port } = server.address() as AddressInfo
+  process.stdout.write(`echo is listening on ws://127.0.0.1:${port}\n`)
+})

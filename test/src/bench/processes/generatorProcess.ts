@@ -1,0 +1,54 @@
+/**
+ * Runs one job in a generator: the parent's end.
+ */
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Assignment, JobResult, Report } from '../job.js'
+import { canPin, endWithParent, generatorCore, type Server } from './servers.js'
+
+const generator = fileURLToPath(new URL('./generator.js', import.meta.url))
+
+export interface GeneratorOptions {
+  readonly assignment: Assignment
+  /** Whom the generator may ask about. */
+  readonly servers: readonly Server[]
+  readonly onProgress: (done: number) => void
+}
+
+/** Starts a generator, gives it its assignment, and waits for the result. */
+export function generate({
+  assignment,
+  servers,
+  onProgress,
+}: GeneratorOptions): Promise<JobResult> {
+  const core = generatorCore(assignment.job.placement)
+  const child = fork(generator, {
+    ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
+    serialization: 'advanced',
+    // What the clients of the peers are warned of is theirs to mend.
+    env: { ...process.env, NODE_NO_WARNINGS: '1' },
+  })
+  endWithParent(child)
+  return new Promise<JobResult>((resolve, reject) => {
+    child.on('message', async (report: Report) => {
+      switch (report.type) {
+        case 'progress':
+          onProgress(report.done)
+          break
+        case 'usage': {
+          const usage = await servers.find(({ pid }) => pid === report.pid)?.usage()
+          child.send({ type: 'usage', usage })
+          break
+        }
+        case 'result':
+          resolve(report.result)
+          break
+        case 'failed':
+          reject(new Error(report.message))
+          break
+      }
+    })
+    child.once('exit', (code) => reject(new Error(`the generator ended with code ${code}`)))
+    child.send({ type: 'assignment', assignment })
+  }).finally(() => child.kill('SIGKILL'))
+}

@@ -1,0 +1,67 @@
+/**
+ * Starts the server of a peer, if this machine has it.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Peer, ProgramServer } from '../peers/peer.js'
+import { pinned, type Server, startServer } from './servers.js'
+
+const script = fileURLToPath(new URL('./peerServer.js', import.meta.url))
+
+/** The folder of a program: one of its own, or one on the PATH; undefined if it is nowhere. */
+function folderOf({ program, folders = [] }: ProgramServer): string | undefined {
+  const path = (process.env['PATH'] ?? '').split(':')
+  return [...folders, ...path].find((folder) => existsSync(join(folder, program)))
+}
+
+/** Why the server cannot be started here; undefined if it can. */
+export function lackOf({ name, server }: Peer): string | undefined {
+  if (server.kind === 'script' || folderOf(server) !== undefined) return undefined
+  return `${name} is skipped: there is no ${server.program} here (Debian has it in ${server.debianPackage})`
+}
+
+export async function startPeer(peer: Peer): Promise<Server> {
+  const port = await freePort()
+  const { server } = peer
+  const url = server.url(port)
+  if (server.kind === 'script') {
+    const args = [script, peer.name, String(port)]
+    return startServer(pinned(0, process.execPath, args), { ready: /^ready$/, url })
+  }
+  const user = isRoot() && server.user !== undefined ? idsOf(server.user) : undefined
+  const data = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
+  if (user !== undefined) chownSync(data, user.uid, user.gid)
+  const programs = folderOf(server)!
+  server.prepare?.(data, (program, args) => {
+    execFileSync(join(programs, program), args, { stdio: 'ignore', cwd: data, ...user })
+  })
+  const command = pinned(0, join(programs, server.program), server.args(port, data))
+  const cleanUp = (): void => rmSync(data, { recursive: true, force: true })
+  return startServer(command, { ready: server.ready, url, cwd: data, ...user, onExit: cleanUp })
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0
+}
+
+function idsOf(user: string): { uid: number; gid: number } {
+  const id = (flag: string): number =>
+    Number(spawnSync('id', [flag, user], { encoding: 'utf8' }).stdout)
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo
+      probe.close(() => resolve(port))
+    })
+  })
+}

@@ -1,0 +1,80 @@
+/**
+ * What a process has used: CPU time and memory, from outside where the machine has `/proc`, and by
+ * asking the process itself where it has not.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+
+export interface Usage {
+  /** User and system time since the process began, in µs. */
+  readonly cpuUs: number
+  /** Resident memory now, in bytes. */
+  readonly rssBytes: number
+}
+
+/** Length of a tick in `/proc/PID/stat`: 10 ms on every Linux that Node runs on. */
+const tickUs = 10_000
+
+export const hasProc: boolean = existsSync('/proc/self/stat')
+
+/** From `/proc`; children, such as a database's backends, are counted with their parent. */
+export function usageFromProc(pid: number): Usage {
+  let cpuUs = 0
+  let rssBytes = 0
+  for (const each of withChildren(pid)) {
+    try {
+      cpuUs += cpuOf(each)
+      rssBytes += residentBytes(each)
+    } catch (error) {
+      // A child may end between being listed and being looked at.
+      if (each === pid) throw error
+    }
+  }
+  return { cpuUs, rssBytes }
+}
+
+/** In nanoseconds where the kernel tells, thread by thread; in ticks where it does not. */
+function cpuOf(pid: number): number {
+  if (!existsSync(`/proc/${pid}/schedstat`)) return ticksOf(pid) * tickUs
+  let ns = 0
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number.parseInt(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8'), 10)
+  }
+  return ns / 1_000
+}
+
+/** User and system time: the 14th and the 15th field, counted after the name in its brackets. */
+function ticksOf(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return Number(fields[11]) + Number(fields[12])
+}
+
+/** Of this very process; finer than `/proc`. */
+export function ownUsage(): Usage {
+  return { cpuUs: ownCpuUs(), rssBytes: process.memoryUsage.rss() }
+}
+
+export function ownCpuUs(): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
+function residentBytes(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  return Number(kilobytes ?? 0) * 1024
+}
+
+function withChildren(pid: number): number[] {
+  const file = `/proc/${pid}/task/${pid}/children`
+  if (!existsSync(file)) return [pid]
+  const children = readFileSync(file, 'utf8').trim()
+  if (children === '') return [pid]
+  return [pid, ...children.split(' ').flatMap((child) => withChildren(Number(child)))]
+}
+
+/** Bytes and packets that have gone over loopback, everybody's; undefined where nobody counts. */
+export function loopbackTraffic(): { packets: number; bytes: number } | undefined {
+  if (!existsSync('/proc/net/dev')) return undefined
+  const fields = /^\s*lo:\s*(.*)$/m.exec(readFileSync('/proc/net/dev', 'utf8'))?.[1]?.split(/\s+/)
+  return fields && { bytes: Number(fields[0]), packets: Number(fields[1]) }
+}

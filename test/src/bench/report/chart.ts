@@ -1,0 +1,82 @@
+/**
+ * The chart: each system's pairs a second against the bare echo, as bars, in an SVG that needs
+ * nothing beside itself and can be read on a light page and on a dark one.
+ */
+import type { Row } from '../job.js'
+import { shown } from './columns.js'
+
+const width = 860
+const left = 330
+const barHeight = 18
+const rowHeight = 26
+const groupHeight = 30
+const top = 56
+
+interface Group {
+  readonly title: string
+  readonly bars: readonly {
+    readonly label: string
+    readonly ratio: number
+    readonly own: boolean
+  }[]
+}
+
+/** Draws every row that was measured against the echo. */
+export function chartOf(rows: readonly Row[], caption: string): string {
+  const groups = groupsOf(rows)
+  const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
+  const perUnit = (width - left - 70) / longest
+  const parts: string[] = []
+  let y = top
+  for (const { title, bars } of groups) {
+    parts.push(`<text class="group" x="16" y="${y + 20}">${escaped(title)}</text>`)
+    y += groupHeight
+    for (const { label, ratio, own } of bars) {
+      const length = Math.max(1, ratio * perUnit)
+      const middle = y + barHeight - 4
+      parts.push(
+        `<text x="${left - 10}" y="${middle}" text-anchor="end">${escaped(label)}</text>`,
+        `<rect class="${own ? 'own' : 'other'}" x="${left}" y="${y}" rx="2" ` +
+          `width="${length.toFixed(1)}" height="${barHeight}"/>`,
+        `<text x="${(left + length + 8).toFixed(1)}" y="${middle}">${shown(ratio)}</text>`,
+      )
+      y += rowHeight
+    }
+  }
+  const echoAt = left + perUnit
+  const height = y + 16
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}"
+  width="${width}" height="${height}" role="img">
+<title>Pairs a second against a bare ws echo</title>
+<style>
+text { font: 13px system-ui, sans-serif; fill: #57606a }
+.group { font-weight: 600; fill: #1f6feb }
+.own { fill: #1f6feb }
+.other { fill: #8c959f }
+line { stroke: #cf222e; stroke-dasharray: 4 4 }
+</style>
+<text x="16" y="22">${escaped(caption)}</text>
+<line x1="${echoAt.toFixed(1)}" y1="${top - 10}" x2="${echoAt.toFixed(1)}" y2="${y}"/>
+<text x="${(echoAt + 6).toFixed(1)}" y="${top - 2}">a bare ws echo: 1</text>
+${parts.join('\n')}
+</svg>
+`
+}
+
+function groupsOf(rows: readonly Row[]): Group[] {
+  const groups = new Map<string, Group['bars'][number][]>()
+  for (const { workload, shape, placement, system, figures } of rows) {
+    const ratio = figures['ratioToEcho']
+    if (ratio === undefined || system === 'ws echo') continue
+    const cores = placement === 'shared' ? 'one core' : 'a core each'
+    const title = `${workload.replace(' peers', '')} ${shape}, ${cores}`
+    const bars = groups.get(title) ?? []
+    bars.push({ label: system, ratio, own: system.startsWith('holdfast') })
+    groups.set(title, bars)
+  }
+  return [...groups].map(([title, bars]) => ({ title, bars }))
+}
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
+}

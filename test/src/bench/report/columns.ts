@@ -1,0 +1,63 @@
+/**
+ * How figures are shown: what each is called, in what order, and with how many digits.
+ */
+
+/** Titles by the name of the figure, in the order of the columns. */
+const titles: Readonly<Record<string, string>> = {
+  count: 'how many',
+  pairsPerSecond: 'pairs/s',
+  ratioToEcho: 'of echo',
+  ratioToHoldfast: 'of holdfast',
+  timeRatioToBare: 'time, of bare',
+  ratioLeast: 'least',
+  ratioMost: 'most',
+  firstMs: 'first grant, ms',
+  allMs: 'all, ms',
+  p50Us: 'p50, µs',
+  p99Us: 'p99, µs',
+  maxUs: 'max, µs',
+  serverUsPerPair: 'server, µs/pair',
+  serverRatioToEcho: 'of echo’s',
+  generatorUsPerPair: 'generator, µs/pair',
+  generatorRatioToHand: 'of by hand',
+  packetsPerPair: 'packets/pair',
+  bytesPerPair: 'bytes/pair',
+  unfairness: 'grants, max − min',
+  beforeMiB: 'empty, MiB',
+  afterMiB: 'full, MiB',
+  bytesEach: 'bytes each',
+  fillSeconds: 'filled in, s',
+  reads: 'reads',
+  writes: 'writes',
+  refreshes: 'refreshes',
+  timeouts: 'timeouts',
+  aborts: 'aborts',
+  events: 'events',
+  grants: 'grants',
+  violations: 'violations',
+  validateNs: 'hot message, ns',
+  validateRareNs: 'by the schema, ns',
+  parseNs: 'JSON.parse, ns',
+  startMs: 'start to grant, ms',
+  startCpuMs: 'CPU time, ms',
+}
+
+export interface Column {
+  readonly figure: string
+  readonly title: string
+}
+
+/** The columns that some of these figures need. */
+export function columnsFor(figures: readonly Readonly<Record<string, number>>[]): Column[] {
+  const present = new Set(figures.flatMap((each) => Object.keys(each)))
+  return Object.entries(titles)
+    .filter(([figure]) => present.has(figure))
+    .map(([figure, title]) => ({ figure, title }))
+}
+
+/** A number with three digits that matter, or a dash for none. */
+export function shown(value: number | undefined): string {
+  if (value === undefined || !Number.isFinite(value)) return '–'
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
+  return String(Number(value.toPrecision(3)))
+}

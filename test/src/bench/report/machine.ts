@@ -1,0 +1,30 @@
+/**
+ * On what a run was made: without it no figure means anything.
+ */
+import { arch, cpus, loadavg, release, totalmem, type } from 'node:os'
+
+export interface Machine {
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryGiB: number
+  readonly system: string
+  readonly node: string
+  /** What else it was doing when the run began. */
+  readonly loadBefore: number
+}
+
+export function describeMachine(): Machine {
+  const cores = cpus()
+  return {
+    cpu: cores[0]?.model.trim() ?? 'unknown',
+    cores: cores.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${release()} ${arch()}`,
+    node: process.version,
+    loadBefore: Number(loadavg()[0]!.toFixed(2)),
+  }
+}
+
+export function machineLine({ cpu, cores, memoryGiB, system, node, loadBefore }: Machine): string {
+  return `${cores} × ${cpu}, ${memoryGiB} GiB, ${system}, Node ${node}; load before: ${loadBefore}`
+}

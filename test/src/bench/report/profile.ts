@@ -1,0 +1,51 @@
+/**
+ * Where the broker's time goes: the functions of a CPU profile, by the time spent in each itself.
+ */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { markdownTable } from 'markdown-table'
+
+/** What the inspector writes, as far as it is needed here. */
+interface CpuProfile {
+  readonly nodes: readonly {
+    readonly id: number
+    readonly callFrame: { readonly functionName: string; readonly url: string }
+  }[]
+  readonly samples: readonly number[]
+  readonly timeDeltas: readonly number[]
+}
+
+const shownFunctions = 25
+
+/** The profiles in a folder as tables, one for each broker that ended there. */
+export async function profileTables(folder: string): Promise<string> {
+  const files = (await readdir(folder)).filter((name) => name.endsWith('.cpuprofile')).sort()
+  const tables = files.map(async (file) => {
+    const profile = JSON.parse(await readFile(join(folder, file), 'utf8')) as CpuProfile
+    return `### ${file}\n\n${topOf(profile)}\n`
+  })
+  return (await Promise.all(tables)).join('\n')
+}
+
+/** The functions with the largest shares of the time in which the broker was not idle. */
+function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
+  const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]))
+  const times = new Map<string, number>()
+  let busy = 0
+  for (const [i, id] of samples.entries()) {
+    const name = names.get(id) ?? '(unknown)'
+    const time = timeDeltas[i] ?? 0
+    if (name === '(idle)') continue
+    busy += time
+    times.set(name, (times.get(name) ?? 0) + time)
+  }
+  const top = [...times].sort(([, a], [, b]) => b - a).slice(0, shownFunctions)
+  const body = top.map(([name, time]) => [name, `${((time / busy) * 100).toFixed(1)} %`])
+  return markdownTable([['function', 'share'], ...body], { align: ['l', 'r'] })
+}
+
+function nameOf({ functionName, url }: { functionName: string; url: string }): string {
+  const name = functionName === '' ? '(anonymous)' : functionName
+  const file = url.replace(/^.*\/(node_modules|server|shared)\//, '$1/')
+  return file === '' ? name : `${name} (${file})`
+}

@@ -1,0 +1,43 @@
+/**
+ * How far the run is: a bar for people who watch, a line for each job for everybody else.
+ */
+import { Presets, SingleBar } from 'cli-progress'
+
+export interface Progress {
+  begin(title: string): void
+  /** @param done Of the present job, from 0 to 1. */
+  advance(done: number): void
+  end(): void
+}
+
+export function showProgress(jobs: number): Progress {
+  return process.stderr.isTTY ? bar(jobs) : lines(jobs)
+}
+
+function bar(jobs: number): Progress {
+  const format = '{bar} {value}/{total} jobs, {duration_formatted}: {title}'
+  const shown = new SingleBar(
+    { format, hideCursor: true, clearOnComplete: true, formatValue: oneDigit },
+    Presets.shades_classic,
+  )
+  let finished = -1
+  shown.start(jobs, 0, { title: '' })
+  return {
+    begin: (title) => shown.update(++finished, { title }),
+    advance: (done) => shown.update(finished + Math.min(done, 1)),
+    end: () => shown.stop(),
+  }
+}
+
+function oneDigit(value: number, _options: unknown, kind: string): string {
+  return kind === 'value' ? value.toFixed(1) : String(value)
+}
+
+function lines(jobs: number): Progress {
+  let begun = 0
+  return {
+    begin: (title) => process.stderr.write(`[${++begun}/${jobs}] ${title}\n`),
+    advance: () => {},
+    end: () => {},
+  }
+}

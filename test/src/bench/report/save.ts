@@ -1,0 +1,45 @@
+/**
+ * Where the results go: the tables as text, everything as JSON, the chart as SVG.
+ */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Row } from '../job.js'
+import type { Machine } from './machine.js'
+import type { Verdict } from './targets.js'
+
+export const resultsFolder: string = fileURLToPath(
+  new URL('../../../bench/results/', import.meta.url),
+)
+
+export interface Results {
+  readonly began: string
+  readonly seconds: number
+  readonly command: string
+  readonly machine: Machine
+  readonly pace: string
+  readonly grants: number
+  readonly violations: number
+  readonly rows: readonly Row[]
+  readonly verdicts: readonly Verdict[]
+}
+
+/** The results for a machine to read. */
+export function asJson(results: Results): string {
+  const verdicts = results.verdicts.map(({ target, measured, withClient, outcome }) => ({
+    title: target.title,
+    target: target.target,
+    stretch: target.stretch,
+    better: target.better,
+    measured,
+    withClient,
+    outcome,
+  }))
+  return `${JSON.stringify({ ...results, verdicts }, undefined, 2)}\n`
+}
+
+/** Writes files into the folder of the results, which is made if it is missing. */
+export async function saveResults(files: Readonly<Record<string, string>>): Promise<void> {
+  await mkdir(resultsFolder, { recursive: true })
+  for (const [name, text] of Object.entries(files)) await writeFile(join(resultsFolder, name), text)
+}

@@ -1,0 +1,253 @@
+/**
+ * What the broker is meant to reach, and how each of it is read from the rows of a run.
+ */
+import type { Placement, Row } from '../job.js'
+
+export interface Target {
+  readonly title: string
+  readonly target: number
+  readonly stretch: number | undefined
+  readonly better: 'more' | 'less'
+  /** From the rows; undefined if they do not tell. */
+  readonly measure: (figures: Figures, system: string) => number | undefined
+  /** Whether the client library could be measured instead of frames by hand. */
+  readonly hasClient: boolean
+}
+
+export type Outcome = 'stretch' | 'yes' | 'no' | 'not run'
+
+export interface Verdict {
+  readonly target: Target
+  readonly measured: number | undefined
+  readonly withClient: number | undefined
+  readonly outcome: Outcome
+}
+
+/** Finds figures among rows. */
+export class Figures {
+  readonly #rows: readonly Row[]
+
+  constructor(rows: readonly Row[]) {
+    this.#rows = rows
+  }
+
+  of(
+    workload: string,
+    shape: string,
+    system: string,
+    figure: string,
+    placement?: Placement,
+  ): number | undefined {
+    return this.#rows.find(
+      (row) =>
+        row.workload === workload &&
+        row.shape === shape &&
+        row.system === system &&
+        (placement === undefined || row.placement === placement),
+    )?.figures[figure]
+  }
+}
+
+const byHand = 'holdfast, by hand'
+const byHandAwaited = 'holdfast, by hand, awaited'
+const library = 'holdfast, client'
+const echo = 'ws echo'
+
+function ratio(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : a / b
+}
+
+type Read = readonly [workload: string, shape: string, figure: string, placement?: Placement]
+
+/** A target that one figure of one row tells. */
+function simple(
+  title: string,
+  [target, stretch]: readonly [number, number | undefined],
+  better: Target['better'],
+  [workload, shape, figure, placement]: Read,
+): Target {
+  return {
+    title,
+    target,
+    stretch,
+    better,
+    measure: (figures, system) => figures.of(workload, shape, system, figure, placement),
+    hasClient: true,
+  }
+}
+
+/** A target that compares two figures. */
+function compared(
+  title: string,
+  [target, stretch]: readonly [number, number | undefined],
+  better: Target['better'],
+  measure: Target['measure'],
+  hasClient = false,
+): Target {
+  return { title, target, stretch, better, measure, hasClient }
+}
+
+const uncontended: readonly Target[] = [
+  simple('W1 64×16, pairs/s, of echo', [1.5, 2.5], 'more', ['W1', '64×16', 'ratioToEcho']),
+  simple('W1 64×16, server CPU a pair, of echo’s', [0.6, 0.4], 'less', [
+    'W1',
+    '64×16',
+    'serverRatioToEcho',
+  ]),
+  simple('W1 64×1, pairs/s, of echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToEcho']),
+  compared(
+    'W1 64×1, p99 of p50',
+    [4, undefined],
+    'less',
+    (figures, system) =>
+      ratio(figures.of('W1', '64×1', system, 'p99Us'), figures.of('W1', '64×1', system, 'p50Us')),
+    true,
+  ),
+  simple('W1 1×1, one core, pairs/s, of echo', [0.8, 0.9], 'more', [
+    'W1',
+    '1×1',
+    'ratioToEcho',
+    'shared',
+  ]),
+  compared(
+    'W1 1×1, one core, p50, of echo’s',
+    [1.35, 1.2],
+    'less',
+    (figures, system) =>
+      ratio(
+        figures.of('W1', '1×1', system, 'p50Us', 'shared'),
+        figures.of('W1', '1×1', echo, 'p50Us', 'shared'),
+      ),
+    true,
+  ),
+]
+
+const handedOver: readonly Target[] = [
+  ...['K=2', 'K=100', 'K=1000'].map((shape) =>
+    simple(`W2 ${shape}, hand-overs/s, of echo pairs`, [0.72, 0.85], 'more', [
+      'W2',
+      shape,
+      'ratioToEcho',
+    ]),
+  ),
+  compared(
+    'W2 K=1000 against K=2',
+    [0.85, 0.95],
+    'more',
+    (figures, system) =>
+      ratio(
+        figures.of('W2', 'K=1000', system, 'ratioToEcho'),
+        figures.of('W2', 'K=2', system, 'ratioToEcho'),
+      ),
+    true,
+  ),
+  simple('W2 K=100, packets a hand-over', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
+  simple('W2 K=100, bytes a hand-over', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
+  simple('W2 K=100, grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
+]
+
+const memory: readonly Target[] = [
+  compared('W3 an idle session over a bare connection, bytes', [1_500, 800], 'less', (figures) => {
+    const shape = 'idle sessions: 10,000'
+    const session = figures.of('W3', shape, 'holdfast', 'bytesEach')
+    const bare = figures.of('W3', shape, 'ws echo, connections', 'bytesEach')
+    return session === undefined || bare === undefined ? undefined : session - bare
+  }),
+  compared('W3 a held lock at 1,000,000, bytes', [400, 250], 'less', (figures) =>
+    figures.of('W3', 'held locks: 1,000,000', 'holdfast', 'bytesEach'),
+  ),
+  compared('W3 a waiter on one key, bytes', [550, 350], 'less', (figures) =>
+    figures.of('W3', 'waiters on one key: 1,000,000', 'holdfast', 'bytesEach'),
+  ),
+  compared('W3 a waiter, spread, bytes', [550, 350], 'less', (figures) =>
+    figures.of('W3', 'waiters, spread over keys: 1,000,000', 'holdfast', 'bytesEach'),
+  ),
+  compared(
+    'W3 a pair at 1,000,000 locks against 1,000, server CPU',
+    [1.3, 1.1],
+    'less',
+    (figures) =>
+      ratio(
+        figures.of('W3', 'a pair among 1,000,000 locks', byHand, 'serverRatioToEcho'),
+        figures.of('W3', 'a pair among 1,000 locks', byHand, 'serverRatioToEcho'),
+      ),
+  ),
+]
+
+const stampede = '1000 wait, the holder dies'
+
+const others: readonly Target[] = [
+  ...(['shared', 'split'] as const).flatMap((placement) => {
+    const cores = placement === 'shared' ? 'one core' : 'two cores'
+    return [
+      simple(`W4 ${cores}, time, of bare frames`, [1.3, 1.15], 'less', [
+        'W4',
+        stampede,
+        'timeRatioToBare',
+        placement,
+      ]),
+      simple(`W4 ${cores}, first grant, ms`, [15, 5], 'less', [
+        'W4',
+        stampede,
+        'firstMs',
+        placement,
+      ]),
+    ]
+  }),
+  compared('validation of a hot message, µs', [1, 0.5], 'less', (figures) => {
+    const ns = figures.of('validation', 'a message', 'holdfast', 'validateNs')
+    return ns === undefined ? undefined : ns / 1_000
+  }),
+  compared('start to first grant, CPU ms', [300, 150], 'less', (figures) =>
+    figures.of('startup', 'start to first grant', 'holdfast serve', 'startCpuMs'),
+  ),
+]
+
+/** Against a peer, measured with the same steps: each is awaited before the next. */
+function against(
+  [workload, shape]: readonly [string, string],
+  peer: string,
+  aims: readonly [number, number],
+): Target {
+  const ours = workload === 'W2' ? byHandAwaited : byHand
+  return compared(
+    `${workload} ${shape} against ${peer}`,
+    aims,
+    'more',
+    (figures, system) =>
+      ratio(
+        figures.of(workload, shape, system === byHand ? ours : system, 'ratioToEcho'),
+        figures.of(`${workload} peers`, shape, peer, 'ratioToEcho'),
+      ),
+    true,
+  )
+}
+
+const peers: readonly Target[] = [
+  against(['W1', '64×16'], 'live-mutex', [3.5, 5]),
+  against(['W1', '64×16'], 'redis, SET NX + Lua', [2, 3]),
+  against(['W1', '64×16'], 'postgresql', [3.5, 5]),
+  against(['W2', 'K=100'], 'live-mutex', [2, 2.5]),
+  against(['W2', 'K=1000'], 'live-mutex', [2, 2.5]),
+  against(['W2', 'K=100'], 'postgresql', [1.4, 2]),
+  against(['W2', 'K=1000'], 'postgresql', [1.8, 2.5]),
+  against(['W2', 'K=1000'], 'redis-semaphore', [300, 500]),
+]
+
+/** Every target, beside what these rows say of it. */
+export function judge(rows: readonly Row[], withPeers: boolean): Verdict[] {
+  const figures = new Figures(rows)
+  const targets = [...uncontended, ...handedOver, ...memory, ...others]
+  return [...targets, ...(withPeers ? peers : [])].map((target) => {
+    const measured = target.measure(figures, byHand)
+    const withClient = target.hasClient ? target.measure(figures, library) : undefined
+    return { target, measured, withClient, outcome: outcomeOf(target, measured) }
+  })
+}
+
+function outcomeOf({ target, stretch, better }: Target, measured: number | undefined): Outcome {
+  if (measured === undefined || Number.isNaN(measured)) return 'not run'
+  const reaches = (aim: number): boolean => (better === 'more' ? measured >= aim : measured <= aim)
+  if (stretch !== undefined && reaches(stretch)) return 'stretch'
+  return reaches(target) ? 'yes' : 'no'
+}

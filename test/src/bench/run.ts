@@ -1,0 +1,48 @@
+/**
+ * Runs one job: starts its servers and its generator, and ends them, whatever happens.
+ */
+import type { DriverName, Job, JobResult, Pace } from './job.js'
+import { peerNamed } from './peers/index.js'
+import { generate } from './processes/generatorProcess.js'
+import { startPeer } from './processes/peerServers.js'
+import { type Server, startBroker, startEcho } from './processes/servers.js'
+
+export interface RunOptions {
+  readonly pace: Pace
+  readonly drivers: readonly DriverName[]
+  /** Where a CPU profile of each broker is left; undefined for none. */
+  readonly profiles?: string | undefined
+  readonly onProgress: (done: number) => void
+}
+
+export async function runJob(
+  job: Job,
+  { pace, drivers, profiles, onProgress }: RunOptions,
+): Promise<JobResult> {
+  const server = await startSubject(job, profiles)
+  try {
+    const echo = await startEcho()
+    try {
+      const endpoint = { url: server.url, pid: server.pid }
+      const echoEndpoint = { url: echo.url, pid: echo.pid }
+      const assignment = { job, pace, drivers, server: endpoint, echo: echoEndpoint }
+      return await generate({ assignment, servers: [server, echo], onProgress })
+    } finally {
+      await echo.stop('SIGKILL')
+    }
+  } finally {
+    // A profile is written on the way out, and databases have children to take along.
+    const hasMoreToDo = profiles !== undefined || job.subject !== 'holdfast'
+    await server.stop(hasMoreToDo ? 'SIGINT' : 'SIGKILL')
+  }
+}
+
+function startSubject(job: Job, profiles: string | undefined): Promise<Server> {
+  if (job.subject !== 'holdfast') return startPeer(peerNamed(job.subject))
+  return startBroker(job.limits, profiles === undefined ? [] : profileFlags(profiles, job))
+}
+
+function profileFlags(folder: string, { workload, shape, placement }: Job): string[] {
+  const name = `${workload} ${shape} ${placement}.cpuprofile`.replace(/[ :,]+/g, '-')
+  return ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${name}`]
+}

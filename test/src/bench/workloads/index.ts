@@ -1,0 +1,33 @@
+/** All workloads, in the order in which they run. */
+import type { Workload } from '../job.js'
+import { peers } from '../peers/index.js'
+import { exclusion } from './exclusion.js'
+import { peerWorkloads } from './peers.js'
+import { startup } from './startup.js'
+import { validation } from './validation.js'
+import { w1 } from './w1.js'
+import { w2 } from './w2.js'
+import { w3 } from './w3.js'
+import { w4 } from './w4.js'
+import { w5 } from './w5.js'
+import { w6 } from './w6.js'
+
+export const workloads: readonly Workload[] = [
+  exclusion,
+  w1,
+  w2,
+  w3,
+  w4,
+  w5,
+  w6,
+  validation,
+  startup,
+]
+
+/** @throws If there is none of that name. */
+export function workloadNamed(name: string): Workload {
+  const all = [...workloads, ...peerWorkloads(peers)]
+  const workload = all.find((each) => each.name === name)
+  if (workload === undefined) throw new Error(`there is no workload ${name}`)
+  return workload
+}

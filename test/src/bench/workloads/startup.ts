@@ -1,0 +1,40 @@
+/**
+ * How long it takes from starting the command to the first grant.
+ */
+import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
+import { RawSession } from '../load/rawSession.js'
+import { median } from '../load/statistics.js'
+import { startBroker } from '../processes/servers.js'
+
+async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobResult> {
+  const toGrant: number[] = []
+  const cpu: number[] = []
+  // The first start reads the files from the disk; it is not counted.
+  for (let i = 0; i <= pace.rounds * 2; i++) {
+    const began = performance.now()
+    const broker = await startBroker({})
+    try {
+      const session = await RawSession.open(broker.url)
+      await new Promise((resolve) => session.lock('first', resolve))
+      if (i > 0) {
+        toGrant.push(performance.now() - began)
+        cpu.push((await usageOf(broker.pid)).cpuUs / 1_000)
+      }
+      session.destroy()
+    } finally {
+      await broker.stop('SIGKILL')
+    }
+    progress(i / (pace.rounds * 2))
+  }
+  const { workload, shape, placement } = job
+  const figures = { startMs: median(toGrant), startCpuMs: median(cpu) }
+  const row = { workload, shape, placement, system: 'holdfast serve', figures }
+  return { rows: [row], grants: 0, violations: 0 }
+}
+
+export const startup: Workload = {
+  name: 'startup',
+  title: 'from the command to the first grant',
+  jobs: () => [job('startup', 'start to first grant', 'split', {})],
+  load,
+}

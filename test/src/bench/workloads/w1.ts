@@ -1,0 +1,43 @@
+/**
+ * W1: lock and unlock on keys that nobody else wants. What a lock costs when it is free, which is
+ * what it nearly always is.
+ */
+import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import { ClientPairs } from '../load/clientPairs.js'
+import { type Contestant, contest, rowsOf } from '../load/contest.js'
+import { EchoPairs } from '../load/echoPairs.js'
+import { Exclusion } from '../load/exclusion.js'
+import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
+import { RawPairs } from '../load/rawPairs.js'
+
+function jobs(): readonly Job[] {
+  return [
+    job('W1', '1×1', 'shared', { sessions: 1, inFlight: 1 }),
+    job('W1', '1×1', 'split', { sessions: 1, inFlight: 1 }),
+    job('W1', '64×1', 'split', { sessions: 64, inFlight: 1 }),
+    job('W1', '64×16', 'split', { sessions: 64, inFlight: 16 }),
+  ]
+}
+
+async function load(context: LoadContext): Promise<JobResult> {
+  const { server, echo, drivers } = context
+  const sessions = param(context.job, 'sessions')
+  const inFlight = param(context.job, 'inFlight')
+  const exclusion = new Exclusion()
+  const contestants: Contestant[] = []
+  if (drivers.includes('raw')) {
+    const options = { sessions, inFlight, prefix: 'raw' }
+    contestants.push(await RawPairs.open(server, options, exclusion))
+  }
+  if (drivers.includes('client')) {
+    const clients = await openHoldfastClients(server.url, sessions)
+    const about = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
+    contestants.push(new ClientPairs({ ...about, clients, inFlight, exclusion }))
+  }
+  const yardstick = await EchoPairs.open(echo, sessions, inFlight)
+  const standings = await contest(context, [yardstick, ...contestants])
+  const { grants, violations } = exclusion
+  return { rows: rowsOf(context.job, standings), grants, violations }
+}
+
+export const w1: Workload = { name: 'W1', title: 'uncontended lock and unlock', jobs, load }

@@ -1,0 +1,42 @@
+/**
+ * W2: one key that everybody wants, all the time. What it costs to hand a lock from one client to
+ * the next, and whether everybody gets the same share.
+ */
+import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
+import { ClientHandoff } from '../load/clientHandoff.js'
+import { contest, rowsOf } from '../load/contest.js'
+import { EchoPairs } from '../load/echoPairs.js'
+import { Exclusion } from '../load/exclusion.js'
+import type { Handoff } from '../load/handoff.js'
+import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
+import { RawHandoff } from '../load/rawHandoff.js'
+
+function jobs(): readonly Job[] {
+  return [2, 100, 1_000].map((clients) => job('W2', `K=${clients}`, 'shared', { clients }))
+}
+
+async function load(context: LoadContext): Promise<JobResult> {
+  const { server, echo, drivers } = context
+  const clients = param(context.job, 'clients')
+  const exclusion = new Exclusion()
+  const handoffs: Handoff[] = []
+  if (drivers.includes('raw')) {
+    const sessions = await RawHandoff.openSessions(server, clients)
+    handoffs.push(new RawHandoff(server, 'together', sessions, exclusion))
+    handoffs.push(new RawHandoff(server, 'awaited', sessions, exclusion))
+  }
+  if (drivers.includes('client')) {
+    const sessions = await openHoldfastClients(server.url, clients)
+    const about = { system: clientSystem, serverPid: server.pid, key: 'hot:client' }
+    handoffs.push(new ClientHandoff(about, sessions, exclusion))
+  }
+  const standings = await contest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
+  for (const handoff of handoffs) {
+    const standing = standings.find(({ system }) => system === handoff.system)
+    if (standing !== undefined) standing.figures['unfairness'] = handoff.unfairness
+  }
+  const { grants, violations } = exclusion
+  return { rows: rowsOf(context.job, standings), grants, violations }
+}
+
+export const w2: Workload = { name: 'W2', title: 'one hot key, handed over', jobs, load }

@@ -1,0 +1,154 @@
+/**
+ * W3: what the broker keeps in memory for an idle session, a held lock and a waiting request, and
+ * whether a pair costs more when there are a million of them.
+ */
+import {
+  type Job,
+  type JobResult,
+  job,
+  type LoadContext,
+  param,
+  type Row,
+  type Workload,
+} from '../job.js'
+import { contest } from '../load/contest.js'
+import { EchoPairs } from '../load/echoPairs.js'
+import { Exclusion } from '../load/exclusion.js'
+import { fillHeld, fillWaiting, openIdle, settledRss } from '../load/fill.js'
+import { RawPairs } from '../load/rawPairs.js'
+
+/** How many of what, and on how many keys those that wait are. */
+const fills = {
+  sessions: 'idle sessions',
+  held: 'held locks',
+  waitingOnOne: 'waiters on one key',
+  waitingSpread: 'waiters, spread over keys',
+} as const
+
+type Fill = keyof typeof fills
+
+/** Waiters on each key when they are spread. */
+const waitersEach = 10
+
+function jobs({ scale }: { readonly scale: number }): readonly Job[] {
+  const memory = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
+    job(
+      'W3',
+      `${fills[fill]}: ${grouped(count / scale)}`,
+      'split',
+      { [fill]: count / scale },
+      limits,
+    )
+  return [
+    memory('sessions', 10_000),
+    memory('held', 100_000),
+    memory('held', 1_000_000),
+    memory('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
+    memory('waitingSpread', 1_000_000),
+    job('W3', 'a pair among many', 'split', { most: 1_000_000 / scale }),
+  ]
+}
+
+async function load(context: LoadContext): Promise<JobResult> {
+  const { params } = context.job
+  if ('most' in params) return growth(context, param(context.job, 'most'))
+  const [fill, count] = Object.entries(params)[0]! as [Fill, number]
+  return { rows: await memory(context, fill, count), grants: 0, violations: 0 }
+}
+
+async function memory(context: LoadContext, fill: Fill, count: number): Promise<Row[]> {
+  const { workload, shape, placement } = context.job
+  const row = { workload, shape, placement }
+  const holdfast = await bytesEach(context, context.server.pid, count, (onProgress) =>
+    fillWith(context, fill, count, onProgress),
+  )
+  const rows: Row[] = [{ ...row, system: 'holdfast', figures: holdfast }]
+  if (fill === 'sessions') {
+    const { echo } = context
+    const bare = await bytesEach(context, echo.pid, count, (onProgress) =>
+      openIdle(`${echo.url}/echo`, count, false, onProgress),
+    )
+    rows.push({ ...row, system: 'ws echo, connections', figures: bare })
+  }
+  return rows
+}
+
+async function fillWith(
+  { server }: LoadContext,
+  fill: Fill,
+  count: number,
+  onProgress: (done: number) => void,
+): Promise<(() => void) | undefined> {
+  switch (fill) {
+    case 'sessions':
+      return openIdle(server.url, count, true, onProgress)
+    case 'held':
+      await fillHeld(server.url, 'held', count, onProgress)
+      break
+    case 'waitingOnOne':
+      await fillWaiting(server.url, count, 1, onProgress)
+      break
+    case 'waitingSpread':
+      await fillWaiting(server.url, count, Math.ceil(count / waitersEach), onProgress)
+      break
+  }
+  return undefined
+}
+
+async function bytesEach(
+  context: LoadContext,
+  pid: number,
+  count: number,
+  fill: (onProgress: (done: number) => void) => Promise<(() => void) | undefined>,
+): Promise<Record<string, number>> {
+  const before = await settledRss(context, pid)
+  const began = performance.now()
+  const empty = await fill(context.progress)
+  const fillSeconds = (performance.now() - began) / 1_000
+  const after = await settledRss(context, pid)
+  empty?.()
+  return {
+    count,
+    beforeMiB: before / 2 ** 20,
+    afterMiB: after / 2 ** 20,
+    bytesEach: (after - before) / count,
+    fillSeconds,
+  }
+}
+
+/** The same pairs again and again, among ever more locks that are held. */
+async function growth(context: LoadContext, most: number): Promise<JobResult> {
+  const { server, echo, pace } = context
+  const { workload, placement } = context.job
+  const exclusion = new Exclusion()
+  const yardstick = await EchoPairs.open(echo, 16, 16)
+  const pairs = await RawPairs.open(
+    server,
+    { sessions: 16, inFlight: 16, prefix: 'own' },
+    exclusion,
+  )
+  const rows: Row[] = []
+  let held = 0
+  for (let count = most / 1_000; count <= most; count *= 10) {
+    await fillHeld(server.url, `of${count}`, count - held, () => {})
+    held = count
+    const slices = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
+    const standings = await contest({ ...context, pace: slices }, [yardstick, pairs])
+    for (const { system, figures } of standings) {
+      rows.push({
+        workload,
+        shape: `a pair among ${grouped(count)} locks`,
+        placement,
+        system,
+        figures,
+      })
+    }
+  }
+  return { rows, grants: exclusion.grants, violations: exclusion.violations }
+}
+
+function grouped(count: number): string {
+  return count.toLocaleString('en')
+}
+
+export const w3: Workload = { name: 'W3', title: 'memory, and cost among many', jobs, load }

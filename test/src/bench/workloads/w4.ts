@@ -1,0 +1,111 @@
+/**
+ * W4: the stampede. A thousand clients wait for one key, its holder dies, and each of them takes
+ * the lock once and gives it back. Beside it the same number of frames over a bare server that
+ * knows no locks and only pushes a ready-made grant to the next in line.
+ */
+import {
+  type Endpoint,
+  type Job,
+  type JobResult,
+  job,
+  type LoadContext,
+  type Pace,
+  param,
+  type Workload,
+} from '../job.js'
+import { Exclusion } from '../load/exclusion.js'
+import { RawSession } from '../load/rawSession.js'
+import { median } from '../load/statistics.js'
+
+const key = 'stampede'
+/** The bare server does not say who waits; by then everything that was sent has arrived. */
+const settleMs = 250
+
+interface Stampede {
+  readonly firstMs: number
+  readonly allMs: number
+}
+
+function jobs({ scale }: Pace): readonly Job[] {
+  const clients = Math.max(100, 1_000 / scale)
+  return (['shared', 'split'] as const).map((placement) =>
+    job('W4', `${clients} wait, the holder dies`, placement, { clients }),
+  )
+}
+
+async function load(context: LoadContext): Promise<JobResult> {
+  const { server, echo, pace } = context
+  const clients = param(context.job, 'clients')
+  const bareServer = { ...echo, url: `${echo.url}/chain` }
+  const exclusion = new Exclusion()
+  const locks: Stampede[] = []
+  const bare: Stampede[] = []
+  // The first of each only warms the code up.
+  for (let round = 0; round <= pace.rounds; round++) {
+    bare.push(await stampede(bareServer, clients, undefined))
+    locks.push(await stampede(server, clients, exclusion))
+    context.progress(round / pace.rounds)
+  }
+  const { workload, shape, placement } = context.job
+  const row = { workload, shape, placement }
+  const bareMs = bare.map(({ allMs }) => allMs)
+  const ratios = locks.map(({ allMs }, i) => allMs / bareMs[i]!).slice(1)
+  const rows = [
+    { ...row, system: 'bare frames, no lock logic', figures: figuresOf(bare.slice(1)) },
+    {
+      ...row,
+      system: 'holdfast, by hand',
+      figures: {
+        ...figuresOf(locks.slice(1)),
+        timeRatioToBare: median(ratios),
+        ratioLeast: Math.min(...ratios),
+        ratioMost: Math.max(...ratios),
+      },
+    },
+  ]
+  return { rows, grants: exclusion.grants, violations: exclusion.violations }
+}
+
+function figuresOf(stampedes: readonly Stampede[]): Record<string, number> {
+  return {
+    firstMs: median(stampedes.map(({ firstMs }) => firstMs)),
+    allMs: median(stampedes.map(({ allMs }) => allMs)),
+  }
+}
+
+async function stampede(
+  server: Endpoint,
+  clients: number,
+  exclusion: Exclusion | undefined,
+): Promise<Stampede> {
+  const holder = await RawSession.open(server.url)
+  const fence = await new Promise<number>((resolve) => holder.lock(key, (a) => resolve(a.fence)))
+  exclusion?.granted(key, fence)
+  const sessions: RawSession[] = []
+  for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))
+  const result = await new Promise<Stampede>((resolve) => {
+    let diedAt = Number.NaN
+    let first = Number.NaN
+    let done = 0
+    for (const session of sessions) {
+      session.lock(key, (answer) => {
+        const ms = performance.now() - diedAt
+        if (done === 0) first = ms
+        exclusion?.granted(key, answer.fence)
+        exclusion?.released(key)
+        if (++done === clients) resolve({ firstMs: first, allMs: ms })
+        session.unlock(answer.fence, () => {})
+      })
+    }
+    setTimeout(() => {
+      exclusion?.released(key)
+      diedAt = performance.now()
+      holder.destroy()
+    }, settleMs)
+  })
+  for (const session of sessions) session.destroy()
+  await new Promise((resolve) => setTimeout(resolve, settleMs))
+  return result
+}
+
+export const w4: Workload = { name: 'W4', title: 'a stampede after a death', jobs, load }
