@@ -11,6 +11,7 @@ import type { Schedule } from './schedule.js'
 const sentences: Record<LossReason, string> = {
   expired: 'the ttl of the lock ran out',
   stolen: 'the lock was taken away by somebody who steals',
+  revoked: 'the lock was revoked by somebody who may do that',
 }
 
 export class Holdings implements GrantOwner {

@@ -2,7 +2,7 @@
  * A broker as other programs embed it: on a port of its own, on somebody else's HTTP server, or
  * both, and as many in one process as one likes.
  */
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
   defaultPort,
@@ -25,7 +25,8 @@ import { drain } from './host/drain.js'
 import { createHttpServer, listen, stopListening } from './host/http.js'
 import { acceptUpgrades } from './host/websocket.js'
 import { MemoryLog } from './log/memory.js'
-import { type BrokerOptions, invalid, settingsFrom } from './options.js'
+import type { Observer, RefusalCause } from './observe/observer.js'
+import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
 
 /** Where a broker listens. */
 export interface Listening {
@@ -69,6 +70,8 @@ export interface BrokerEvents {
 export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
   readonly #doorkeeper: Doorkeeper
+  readonly #settings: BrokerSettings
+  readonly #observer: Observer | undefined
   readonly #servers: Server[] = []
   readonly #detach: (() => void)[] = []
   #closed: Promise<void> | undefined
@@ -80,11 +83,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const now = machine.clock.wall()
     const { fenceFile, log = new MemoryLog() } = options
     const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
+    const { observer } = options
+    this.#observer = observer
     const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
-    this.#broker = new Broker({ settings, environment: machine, log, fences, onFailure })
+    this.#broker = new Broker({ settings, environment: machine, log, fences, observer, onFailure })
     // Whoever listens is told; whoever never does need not be told twice.
     this.#broker.ready?.catch(() => {})
-    this.#doorkeeper = new Doorkeeper(settings)
+    this.#doorkeeper = new Doorkeeper(settings, machine.clock)
+    this.#settings = settings
   }
 
   /**
@@ -92,16 +98,18 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *
    * @param where `port` (default 7420; 0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback when nothing says who may
-   *   come in; `UNAVAILABLE` if the port cannot be had or the log cannot be taken up.
+   *   come in or nothing keeps their tokens secret, and for a certificate or key that is none;
+   *   `UNAVAILABLE` if the port cannot be had or the log cannot be taken up.
    */
   async listen({ port = defaultPort, host = '127.0.0.1' } = {}): Promise<Listening> {
     this.#refuseIfClosed()
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
       throw invalid('port is an integer from 0 to 65535')
     }
-    this.#doorkeeper.checkHost(host)
+    const { tls } = this.#settings
+    this.#doorkeeper.checkHost(host, tls !== undefined)
     await this.#broker.ready
-    const server = createHttpServer()
+    const server = createHttpServer(tls)
     try {
       await listen(server, port, host)
     } catch (cause) {
@@ -112,7 +120,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.attach(server)
     const address = server.address() as AddressInfo
     const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
-    return { port: address.port, host: address.address, url: `ws://${name}:${address.port}` }
+    const scheme = this.#settings.tls === undefined ? 'ws' : 'wss'
+    const url = `${scheme}://${name}:${address.port}`
+    return { port: address.port, host: address.address, url }
   }
 
   /**
@@ -125,8 +135,17 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   attach(server: Server, { path }: { readonly path?: string | undefined } = {}): void {
     this.#refuseIfClosed()
-    const connect = this.#broker.connect.bind(this.#broker)
-    this.#detach.push(acceptUpgrades(server, { path, doorkeeper: this.#doorkeeper, connect }))
+    const options = {
+      path,
+      doorkeeper: this.#doorkeeper,
+      connect: this.#broker.connect.bind(this.#broker),
+      frameBytes: this.#settings.limits.frameBytes,
+      refused: (cause: RefusalCause, { headers, socket }: IncomingMessage) => {
+        const { remoteAddress } = socket
+        this.#observer?.refused({ cause, remoteAddress, origin: headers.origin })
+      },
+    }
+    this.#detach.push(acceptUpgrades(server, options))
   }
 
   /** The counters of this broker since it started. */

@@ -9,6 +9,17 @@ export {
   type LockStats,
   type WaitingInfo,
 } from '@holdfast/shared'
+export { type JwtOptions, jwtTokens } from './access/jwt.js'
+export type { BrokerLimits, LimitName, Profile } from './access/limits.js'
+export type {
+  Authenticate,
+  Authorize,
+  Credentials,
+  Grant,
+  Identity,
+  Operation,
+} from './access/permissions.js'
+export { tokenLine, tokensFromFile } from './access/tokens.js'
 export {
   type BrokerEvents,
   createBroker,
@@ -19,10 +30,4 @@ export {
 } from './createBroker.js'
 export { type JournalOptions, journalLog } from './log/journal/journal.js'
 export type { Log, Replica } from './log/log.js'
-export type {
-  Authenticate,
-  BrokerLimits,
-  BrokerOptions,
-  Credentials,
-  LeaseBounds,
-} from './options.js'
+export type { BrokerOptions, LeaseBounds, TlsFiles } from './options.js'

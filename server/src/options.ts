@@ -1,66 +1,20 @@
 /**
  * What an operator may set, with defaults; and what contradicts itself, refused in one sentence.
  */
+import type { BlockList } from 'node:net'
+import { HoldfastError, leaseMs, maxMs } from '@holdfast/shared'
+import { proxyList } from './access/addresses.js'
 import {
-  HoldfastError,
-  leaseMs,
-  maxLocksPerSession,
-  maxMs,
-  maxUnacknowledged,
-  maxWaitersPerKey,
-  maxWatches,
-} from '@holdfast/shared'
+  type BrokerLimits,
+  type LimitName,
+  limitFault,
+  limitNames,
+  limitsFrom,
+  type Profile,
+} from './access/limits.js'
+import type { Authenticate, Authorize } from './access/permissions.js'
 import type { Log } from './log/log.js'
-
-/** Who is asking, as far as the connection tells. */
-export interface Credentials {
-  /** The token of the hello. */
-  readonly token: string | undefined
-  /** The `Origin` header of the upgrade; browsers send it, others do not. */
-  readonly origin: string | undefined
-  readonly remoteAddress: string | undefined
-}
-
-/**
- * Decides who may come in. Returns who it is (any non-empty string; a session can only be resumed
- * by the same), or undefined to refuse. Throwing refuses too.
- */
-export type Authenticate = (
-  credentials: Credentials,
-) => string | undefined | Promise<string | undefined>
-
-export interface BrokerLimits {
-  /** Open connections. More are closed with 1013. Default 65,536. */
-  readonly connections: number
-  /** Time for a connection to say hello and be let in, in ms. Default 5,000. */
-  readonly helloMs: number
-  /** Locks that one session may hold and wait for together. Default 10,000. */
-  readonly locksPerSession: number
-  /** Requests that may wait for one key. Default 100,000. */
-  readonly waitersPerKey: number
-  /** Answers kept for a session that has not acknowledged them. Default 1,024. */
-  readonly unacknowledged: number
-  /** Watches of one session. Default 1,000. */
-  readonly watchesPerSession: number
-  /** Output that a client may leave unread for `slowMs`, in bytes. Default 262,144 (256 KiB). */
-  readonly slowBytes: number
-  /** How long it may leave more than `slowBytes` unread, in ms. Default 5,000. */
-  readonly slowMs: number
-  /** Output beyond which a connection is cut at once, in bytes. Default 1,048,576 (1 MiB). */
-  readonly backlogBytes: number
-}
-
-export const defaultLimits: BrokerLimits = {
-  connections: 65_536,
-  helloMs: 5_000,
-  locksPerSession: maxLocksPerSession,
-  waitersPerKey: maxWaitersPerKey,
-  unacknowledged: maxUnacknowledged,
-  watchesPerSession: maxWatches,
-  slowBytes: 256 * 1024,
-  slowMs: 5_000,
-  backlogBytes: 1024 * 1024,
-}
+import type { Observer } from './observe/observer.js'
 
 /** Bounds and default of the session lease, in ms. */
 export interface LeaseBounds {
@@ -74,14 +28,41 @@ export interface BrokerOptions {
   readonly log?: Log | undefined
   /** Who may come in. Without it everybody on this machine, and nobody else. */
   readonly authenticate?: Authenticate | undefined
+  /**
+   * What they may do. Default: everything; but `revoke` only where `authenticate` says so, or where
+   * there is none.
+   */
+  readonly authorize?: Authorize | undefined
   /** Serve beyond loopback although there is no `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
+  /**
+   * Take tokens over connections that others on the network can read. Default false: beyond loopback
+   * without TLS, and without a trusted proxy that has it, a token is refused with 4403.
+   */
+  readonly allowInsecure?: boolean | undefined
+  /**
+   * Host names by which the broker may be called, without port, beside its loopback names. Default:
+   * on loopback only those; elsewhere any, until some are given.
+   */
+  readonly hosts?: readonly string[] | undefined
+  /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
+  readonly tls?: TlsFiles | undefined
+  /** Whoever wants to know what happens. */
+  readonly observer?: Observer | undefined
+  /**
+   * Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses, or subnets such
+   * as `10.0.0.0/8`. Default none.
+   */
+  readonly trustedProxies?: readonly string[] | undefined
   /** Web origins whose pages may connect, exactly as browsers send them. Default none. */
   readonly origins?: readonly string[] | undefined
   /** Lets pages from loopback origins connect as well, for development. Default false. */
   readonly dev?: boolean | undefined
   /** Bounds and default of the lease, in ms. Default 2,000 to 300,000, and 15,000. */
   readonly lease?: Partial<LeaseBounds> | undefined
+  /** Defaults of the limits: `public` for a broker that strangers reach. Default `private`. */
+  readonly profile?: Profile | undefined
+  /** Limits that are not as in the profile. */
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
    * Grant nothing (but a steal) for this long after the start, in ms, because clients of a broker
@@ -97,10 +78,23 @@ export interface BrokerOptions {
   readonly fenceFile?: string | undefined
 }
 
+/** A certificate with its key, as PEM text or what Node takes for it. */
+export interface TlsFiles {
+  readonly cert: string | Buffer
+  readonly key: string | Buffer
+  readonly passphrase?: string | undefined
+}
+
 /** Options with everything filled in. */
 export interface BrokerSettings {
   readonly authenticate: Authenticate | undefined
+  readonly authorize: Authorize | undefined
   readonly allowUnauthenticated: boolean
+  readonly allowInsecure: boolean
+  /** In lower case. */
+  readonly hosts: ReadonlySet<string>
+  readonly trustedProxies: BlockList | undefined
+  readonly tls: TlsFiles | undefined
   readonly origins: ReadonlySet<string>
   readonly dev: boolean
   readonly lease: LeaseBounds
@@ -111,12 +105,7 @@ export interface BrokerSettings {
 
 /** @throws {HoldfastError} `INVALID_OPTION`, saying which option and what it may be. */
 export function settingsFrom(options: BrokerOptions): BrokerSettings {
-  const limits = { ...defaultLimits, ...definedIn(options.limits) }
-  for (const [name, value] of Object.entries(limits)) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw invalid(`limits.${name} is a positive integer`)
-    }
-  }
+  const limits = limitsOf(options)
   const lease = { ...leaseMs, ...definedIn(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
     if (!Number.isSafeInteger(value) || value < 1 || value > maxMs) {
@@ -128,13 +117,36 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
   }
   return {
     authenticate: options.authenticate,
+    authorize: options.authorize,
     allowUnauthenticated: options.allowUnauthenticated ?? false,
+    allowInsecure: options.allowInsecure ?? false,
+    hosts: new Set((options.hosts ?? []).map((host) => host.toLowerCase())),
+    trustedProxies: proxiesFrom(options.trustedProxies ?? []),
+    tls: options.tls,
     origins: new Set(options.origins ?? []),
     dev: options.dev ?? false,
     lease,
     limits,
     quietStart: quietStartFrom(options.quietStart, lease),
   }
+}
+
+function limitsOf({ profile = 'private', limits: set }: BrokerOptions): BrokerLimits {
+  if (profile !== 'private' && profile !== 'public') throw invalid('profile is private or public')
+  const given = definedIn(set)
+  for (const [name, value] of Object.entries(given)) {
+    if (!limitNames.includes(name as LimitName)) throw invalid(`limits.${name} does not exist`)
+    const fault = limitFault(name as LimitName, value)
+    if (fault !== undefined) throw invalid(fault)
+  }
+  return limitsFrom(profile, given)
+}
+
+function proxiesFrom(proxies: readonly string[]): BlockList | undefined {
+  if (proxies.length === 0) return undefined
+  const list = proxyList(proxies)
+  if (!('fault' in list)) return list
+  throw invalid(`trustedProxies are addresses or subnets, and "${list.fault}" is neither`)
 }
 
 function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds): number {

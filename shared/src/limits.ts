@@ -22,6 +22,8 @@ export const maxKeyBytes = 512
 export const maxNameLength = 256
 /** Longest token, in characters. */
 export const maxTokenLength = 3072
+/** Longest reason of a revocation, in characters. */
+export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */
 export const maxMetadataBytes = 4 * 1024
 /** Deepest nesting of the metadata of a lock: `[]` is 1 deep. */

@@ -10,7 +10,7 @@ import type { ErrorCode, Holder } from './errors.js'
 export type LockMode = 'exclusive' | 'shared'
 
 /** Why a lock was lost while its session lived. */
-export type LossReason = 'expired' | 'stolen'
+export type LossReason = 'expired' | 'stolen' | 'revoked'
 
 // ---------------------------------------------------------------------------- client -> broker
 
@@ -99,6 +99,24 @@ export interface StatsRequest {
   readonly id: number
 }
 
+/** Take a lock from whoever holds it, for good reason. Answer: `revoked`, or `failed`. */
+export interface RevokeRequest {
+  readonly type: 'revoke'
+  readonly id: number
+  readonly key: string
+  /** The fence the lock has now; with any other, nothing is revoked. */
+  readonly fence: number
+  /** For the record: 1 to 256 characters. */
+  readonly reason: string
+}
+
+/** A new token of the same principal. Answer: `authenticated`, or `failed` with `UNAUTHORIZED`. */
+export interface AuthRequest {
+  readonly type: 'auth'
+  readonly id: number
+  readonly token: string
+}
+
 /** The answer to `ping`. Acknowledged with `ack` in the same turn. */
 export interface Pong {
   readonly type: 'pong'
@@ -131,6 +149,8 @@ export type ClientMessage =
   | WatchRequest
   | Unwatch
   | StatsRequest
+  | RevokeRequest
+  | AuthRequest
   | Pong
   | Acknowledge
   | Bye
@@ -195,6 +215,24 @@ export interface Unlocked {
 export interface Refreshed {
   readonly type: 'refreshed'
   readonly id: number
+}
+
+/** The lock that was named is no more. */
+export interface Revoked {
+  readonly type: 'revoked'
+  readonly id: number
+}
+
+/** The new token was accepted and counts from now on. */
+export interface Authenticated {
+  readonly type: 'authenticated'
+  readonly id: number
+}
+
+/** The token's time is up in this many ms: send `auth` with a new one, or be closed with 4401. */
+export interface Expiring {
+  readonly type: 'expiring'
+  readonly within: number
 }
 
 /** A request was refused or came to nothing. */
@@ -268,7 +306,7 @@ export interface Watching {
 
 /** What a watch is told. */
 export type LockEvent = HeldInfo & {
-  /** `lost` is a steal or the end of the holder's session. */
+  /** `lost` is a steal, a revocation or the end of the holder's session. */
   readonly event: 'locked' | 'unlocked' | 'expired' | 'lost'
 }
 
@@ -312,6 +350,9 @@ export type ServerMessage =
   | Granted
   | Unlocked
   | Refreshed
+  | Revoked
+  | Authenticated
+  | Expiring
   | Failed
   | Lost
   | Ping

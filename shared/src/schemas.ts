@@ -29,11 +29,13 @@ import {
   maxMs,
   maxNameLength,
   maxQueryItems,
+  maxReasonLength,
   maxTokenLength,
   maxUnacknowledged,
 } from './limits.js'
 import type {
   Acknowledge,
+  AuthRequest,
   Bye,
   Cancel,
   ClientMessage,
@@ -42,6 +44,7 @@ import type {
   Pong,
   QueryRequest,
   RefreshRequest,
+  RevokeRequest,
   StatsRequest,
   UnlockRequest,
   Unwatch,
@@ -84,9 +87,11 @@ const wellFormed = checked<string>(
   (value) => typeof value === 'string' && !/\p{Cs}/u.test(value),
 )
 
+const Token = size(string(), 1, maxTokenLength)
+
 const HelloSchema: Describe<Hello> = object({
   type: literal('hello'),
-  token: optional(size(string(), 1, maxTokenLength)),
+  token: optional(Token),
   name: optional(size(wellFormed, 1, maxNameLength)),
   ttl: optional(Ttl),
   grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
@@ -149,6 +154,18 @@ const WatchSchema: Describe<WatchRequest> = refine(
 
 const UnwatchSchema: Describe<Unwatch> = object({ type: literal('unwatch'), watch: Id })
 const StatsSchema: Describe<StatsRequest> = object({ type: literal('stats'), id: Id })
+const RevokeSchema: Describe<RevokeRequest> = object({
+  type: literal('revoke'),
+  id: Id,
+  key: Key,
+  fence: Fence,
+  reason: size(wellFormed, 1, maxReasonLength),
+})
+const AuthSchema: Describe<AuthRequest> = object({
+  type: literal('auth'),
+  id: Id,
+  token: Token,
+})
 const PongSchema: Describe<Pong> = object({ type: literal('pong'), n: min(safeInteger, 0) })
 const AckSchema: Describe<Acknowledge> = object({
   type: literal('ack'),
@@ -167,6 +184,8 @@ export const schemas = {
   watch: WatchSchema,
   unwatch: UnwatchSchema,
   stats: StatsSchema,
+  revoke: RevokeSchema,
+  auth: AuthSchema,
   pong: PongSchema,
   ack: AckSchema,
   bye: ByeSchema,

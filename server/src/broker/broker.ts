@@ -14,23 +14,28 @@ import {
   type HoldfastError,
   type LockStats,
 } from '@holdfast/shared'
+import { Arrivals } from '../access/arrivals.js'
+import { Census } from '../access/census.js'
+import { Passes } from '../access/passes.js'
 import { Connection, type ConnectionOwner } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
-import { type Command, Lock, LockTable, Request, restore, Session } from '../core/index.js'
+import { type Command, LockTable, restore, type Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
 import type { Fences } from '../fences.js'
 import type { Log } from '../log/log.js'
+import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeDraining } from './encode.js'
 import { Inbound } from './inbound.js'
 import { find, type Scope } from './inspect.js'
-import { Outbound } from './outbound.js'
+import { Judge } from './judge.js'
+import { type BrokerTime, Outbound } from './outbound.js'
 import type { Findings } from './parts.js'
-import { Readers } from './readers.js'
 import { Reception } from './reception.js'
 import { Statistics } from './statistics.js'
 import { Timekeeper } from './timekeeper.js'
 import { Watchers } from './watchers.js'
+import { Writer } from './writer.js'
 
 /** How long a closing handshake may take before the socket is dropped, in ms. */
 const closingMs = 1_000
@@ -42,50 +47,82 @@ export interface BrokerParts {
   readonly fences: Fences
   /** The log cannot go on: nothing is granted any more, and everybody was sent away. */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
+  /** Whoever watches the broker. */
+  readonly observer?: Observer | undefined
 }
 
 export class Broker implements ConnectionOwner {
-  readonly #settings: BrokerSettings
   readonly #environment: Environment
   readonly #log: Log
   readonly #fences: Fences
   #table = new LockTable()
-  readonly #time: Timekeeper<Lock | Session | Connection, Request | Connection | 'quietOver'>
+  readonly #time: BrokerTime
   readonly #reception: Reception
   readonly #inbound: Inbound
   readonly #outbound: Outbound
-  readonly #readers: Readers
   readonly #statistics = new Statistics()
   readonly #watchers = new Watchers()
+  readonly #observer: Observer | undefined
+  readonly #arrivals: Arrivals
+  readonly #census: Census
+  readonly #passes: Passes
+  readonly #writer: Writer
   readonly #connections = new Set<Connection>()
   readonly #attached = new Map<Session, Connection>()
-  #unflushed: Connection[] = []
   #isServing = false
 
   /** Once resolved, or at once if undefined, it serves; before that connections are sent away. */
   readonly ready: undefined | Promise<void>
 
-  constructor({ settings, environment, log, fences, onFailure = () => {} }: BrokerParts) {
-    this.#settings = settings
+  constructor({ settings, environment, log, fences, observer, onFailure = () => {} }: BrokerParts) {
     this.#environment = environment
     this.#log = log
     this.#fences = fences
+    this.#observer = observer
+    this.#census = new Census(settings.limits)
     this.#time = new Timekeeper({
       clock: environment.clock,
       endOfTurn: environment.endOfTurn,
-      onOverdue: (debtor) => this.#onOverdue(debtor),
-      onDue: (claim) => this.#onDue(claim),
+      onOverdue: (debtor) => judge.onOverdue(debtor),
+      onDue: (claim) => judge.onDue(claim),
     })
     const submit = (command: Command): void => log.submit(command)
     const wall = (): number => environment.clock.wall()
-    this.#readers = new Readers(settings.limits, this.#time)
-    this.#reception = new Reception(settings, environment, submit)
+    const census = this.#census
+    this.#reception = new Reception({ settings, environment, submit, census, observer })
+    const { limits, authenticate } = settings
+    const { clock, endOfTurn } = environment
+    const refused = this.#report.bind(this)
+    const expect = (connection: Connection, ms: number): void =>
+      this.#time.expect(connection, this.now() + ms)
+    const close = this.#close.bind(this)
+    this.#passes = new Passes({ authenticate, clock, time: this.#time })
+    this.#arrivals = new Arrivals({ limits, passes: this.#passes, expect, close, refused })
+    this.#writer = new Writer({
+      limits,
+      endOfTurn,
+      expect,
+      forgive: (connection) => this.#time.forgive(connection),
+      refused,
+      flushed: observer && (() => observer.flushed()),
+    })
+    const judge = new Judge({
+      time: this.#time,
+      passes: this.#passes,
+      writer: this.#writer,
+      attached: this.#attached,
+      submit,
+      wall,
+      refused,
+    })
     this.#inbound = new Inbound({
       submit,
       wall,
       view: this,
       watchers: this.#watchers,
-      watchesPerSession: settings.limits.watchesPerSession,
+      limits,
+      observer,
+      renew: (connection, message) => this.#passes.renew(connection, message),
     })
     this.#outbound = new Outbound({
       time: this.#time,
@@ -93,15 +130,16 @@ export class Broker implements ConnectionOwner {
       attached: this.#attached,
       submit,
       wall,
-      close: (connection, row) => this.#close(connection, row),
+      seated: (connection) => this.#arrivals.letIn(connection),
+      close,
     })
-    this.ready = this.#start(onFailure)
+    this.ready = this.#start(settings.quietStart, onFailure)
   }
 
   // ------------------------------------------------------------------- the face to its host
 
   /** Takes up the log and what is in it. */
-  #start(onFailure: (error: HoldfastError) => void): undefined | Promise<void> {
+  #start(quietStart: number, onFailure: (error: HoldfastError) => void): undefined | Promise<void> {
     const starting = this.#log.start({
       restore: (items) => {
         this.#table = restore(items)
@@ -116,14 +154,13 @@ export class Broker implements ConnectionOwner {
         onFailure(error)
       },
     })
-    if (starting !== undefined) return starting.then(() => this.#begin())
-    this.#begin()
+    if (starting !== undefined) return starting.then(() => this.#begin(quietStart))
+    this.#begin(quietStart)
     return undefined
   }
 
-  #begin(): void {
+  #begin(quietStart: number): void {
     const at = this.#environment.clock.wall()
-    const { quietStart } = this.#settings
     this.#log.submit({ type: 'restart', at })
     this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
     if (quietStart > 0) {
@@ -137,10 +174,8 @@ export class Broker implements ConnectionOwner {
   connect(socket: Socket): SocketListener {
     const connection = new Connection(socket, this)
     this.#connections.add(connection)
-    const { connections, helloMs } = this.#settings.limits
     if (!this.#isServing) this.#close(connection, closeCodes.restart)
-    else if (this.#connections.size > connections) this.#close(connection, closeCodes.overloaded)
-    else this.#time.expect(connection, this.now() + helloMs)
+    else this.#arrivals.takeOn(connection, this.#connections.size)
     return connection
   }
 
@@ -202,7 +237,7 @@ export class Broker implements ConnectionOwner {
   }
 
   onOutput(connection: Connection): void {
-    if (this.#unflushed.push(connection) === 1) this.#environment.endOfTurn(this.#flush)
+    this.#writer.add(connection)
   }
 
   onCut(connection: Connection): void {
@@ -218,8 +253,7 @@ export class Broker implements ConnectionOwner {
 
   /** @param keep The client may not know, so its session has its lease. */
   #leave(connection: Connection, keep: boolean): void {
-    this.#time.forgive(connection)
-    this.#watchers.removeAll(connection)
+    this.#forget(connection)
     const { session, attach } = connection
     if (session === undefined || this.#attached.get(session) !== connection) return
     const at = this.#environment.clock.wall()
@@ -228,18 +262,21 @@ export class Broker implements ConnectionOwner {
 
   #close(connection: Connection, row: CloseCode): void {
     connection.close(row)
-    this.#time.forgive(connection)
-    this.#watchers.removeAll(connection)
+    this.#forget(connection)
     if (connection.state === 'closing') this.#time.promise(connection, closingMs)
   }
 
-  readonly #flush = (): void => {
-    const connections = this.#unflushed
-    this.#unflushed = []
-    for (const connection of connections) {
-      connection.flush()
-      this.#readers.judge(connection)
-    }
+  /** Nothing is expected of it any more, and nothing promised. */
+  #forget(connection: Connection): void {
+    this.#time.forgive(connection)
+    this.#arrivals.forget(connection)
+    this.#watchers.removeAll(connection)
+  }
+
+  #report(connection: Connection, cause: RefusalCause): void {
+    const { remoteAddress, origin, session } = connection
+    const { id, principal } = session ?? {}
+    this.#observer?.refused({ cause, remoteAddress, origin, session: id, principal })
   }
 
   // -------------------------------------------------------------------------------- table
@@ -249,50 +286,10 @@ export class Broker implements ConnectionOwner {
     this.#fences.reserve(this.#table.fence + this.#table.waitingCount + 1)
     for (const effect of this.#table.apply(command)) {
       this.#statistics.count(effect)
+      this.#census.take(effect)
       this.#outbound.act(effect)
+      this.#observer?.did(effect)
       this.#watchers.tell(effect)
     }
-  }
-
-  // --------------------------------------------------------------------------------- time
-
-  /** A client has not done in time what it owes. */
-  #onOverdue(debtor: Lock | Session | Connection): void {
-    if (debtor instanceof Lock) this.#proposeExpiry(debtor)
-    else if (debtor instanceof Session) this.#judgeSession(debtor)
-    else if (debtor.state === 'open') this.#readers.overdue(debtor)
-    else debtor.cut(closeCodes.noHello)
-  }
-
-  /** The broker must do what it promised. */
-  #onDue(claim: Request | Connection | 'quietOver'): void {
-    const at = this.#environment.clock.wall()
-    if (claim === 'quietOver') this.#log.submit({ type: 'quiet', quiet: false, at })
-    else if (claim instanceof Request) {
-      this.#log.submit({ type: 'timeout', session: claim.session.id, request: claim.id, at })
-    } else if (claim.state === 'open') {
-      claim.ping()
-      this.#time.promise(claim, claim.session!.ttl / 3)
-    } else claim.terminate()
-  }
-
-  #proposeExpiry({ session, fence, generation }: Lock): void {
-    const at = this.#environment.clock.wall()
-    this.#log.submit({ type: 'expire', session: session.id, fence, generation, at })
-  }
-
-  #judgeSession(session: Session): void {
-    const connection = this.#attached.get(session)
-    if (connection !== undefined) {
-      const endsAt = connection.receivedAt + session.ttl
-      if (endsAt > this.now()) {
-        this.#time.expect(session, endsAt)
-        return
-      }
-      connection.fallSilent()
-    }
-    const at = this.#environment.clock.wall()
-    const { id, attach } = session
-    this.#log.submit({ type: 'end', session: id, attach, reason: 'expired', at })
   }
 }

@@ -10,6 +10,8 @@ import {
   type LossReason,
   utf8Length,
 } from '@holdfast/shared'
+import { type LimitName, limitSentence } from '../access/limits.js'
+import type { SessionLimits } from '../core/commands.js'
 import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
 
 /** Most bytes of holders in one LOCK_HELD answer. */
@@ -54,8 +56,16 @@ export function encodeFailed(
   return `{"type":"failed","id":${id},"code":"${code}","message":${JSON.stringify(message)}${named}}`
 }
 
-/** @param at As for {@link encodeGranted}. */
-export function encodeAnswer(id: number, answer: Answer, at: number | undefined): string {
+/**
+ * @param at As for {@link encodeGranted}.
+ * @param limits Those that the session lives under, for the sentence about the one it has reached.
+ */
+export function encodeAnswer(
+  id: number,
+  answer: Answer,
+  at: number | undefined,
+  limits?: SessionLimits,
+): string {
   switch (answer.kind) {
     case 'granted':
       return encodeGranted(id, answer.lock.fence, at)
@@ -63,9 +73,30 @@ export function encodeAnswer(id: number, answer: Answer, at: number | undefined)
       return encodeUnlocked(id)
     case 'refreshed':
       return `{"type":"refreshed","id":${id}}`
+    case 'revoked':
+      return `{"type":"revoked","id":${id}}`
     case 'failed':
-      return encodeFailed(id, answer.code, undefined, answer.holders)
+      return encodeFailed(id, answer.code, sentenceFor(answer.limit, limits), answer.holders)
   }
+}
+
+const limitNames = {
+  locks: 'locksPerSession',
+  answers: 'unacknowledged',
+  waitersPerKey: 'waitersPerKey',
+} as const satisfies Record<keyof SessionLimits, LimitName>
+
+/** The option that a limit of a session comes from. */
+export function limitNameOf(limit: keyof SessionLimits): LimitName {
+  return limitNames[limit]
+}
+
+function sentenceFor(
+  limit: keyof SessionLimits | undefined,
+  limits: SessionLimits | undefined,
+): string | undefined {
+  if (limit === undefined || limits === undefined) return undefined
+  return limitSentence(limitNames[limit], limits[limit])
 }
 
 export function encodeLost(fence: number, reason: LossReason): string {
@@ -82,6 +113,14 @@ export function encodeAck(n: number, at: number): string {
 
 export function encodeStats(id: number, stats: LockStats): string {
   return JSON.stringify({ type: 'stats', id, stats })
+}
+
+export function encodeAuthenticated(id: number): string {
+  return `{"type":"authenticated","id":${id}}`
+}
+
+export function encodeExpiring(withinMs: number): string {
+  return `{"type":"expiring","within":${floor(withinMs)}}`
 }
 
 export function encodeDraining(withinMs: number): string {

@@ -4,18 +4,25 @@
  */
 import {
   type Acknowledge,
+  type AuthRequest,
   type Bye,
   type Cancel,
   type ClientMessage,
+  closeCodes,
   type LockRequest,
   type LockStats,
   maxQueryItems,
   type RefreshRequest,
+  type RevokeRequest,
   type UnlockRequest,
   type WatchRequest,
 } from '@holdfast/shared'
+import type { Denial } from '../access/gate.js'
+import { limitReason, limitSentence } from '../access/limits.js'
 import type { Connection } from '../connection/connection.js'
 import type { Command } from '../core/index.js'
+import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.js'
+import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
 import type { Scope } from './inspect.js'
 import { type Findings, foundParts, watchingParts } from './parts.js'
@@ -32,7 +39,10 @@ export interface InboundParts {
   readonly wall: () => number
   readonly view: View
   readonly watchers: Watchers
-  readonly watchesPerSession: number
+  readonly limits: BrokerSettings['limits']
+  readonly observer: Observer | undefined
+  /** Looks at a new token. */
+  readonly renew: (connection: Connection, message: AuthRequest) => void
 }
 
 export class Inbound {
@@ -40,7 +50,7 @@ export class Inbound {
   readonly #wall: () => number
   readonly #view: View
   readonly #watchers: Watchers
-  readonly #watchesPerSession: number
+  readonly #parts: InboundParts
   #draining = false
 
   constructor(parts: InboundParts) {
@@ -48,7 +58,7 @@ export class Inbound {
     this.#wall = parts.wall
     this.#view = parts.view
     this.#watchers = parts.watchers
-    this.#watchesPerSession = parts.watchesPerSession
+    this.#parts = parts
   }
 
   /** From now on nobody is given a place in a queue. */
@@ -58,6 +68,8 @@ export class Inbound {
 
   /** A message on a connection that a session is on. */
   take(connection: Connection, message: ClientMessage): void {
+    this.#parts.observer?.received(message.type)
+    if (connection.gate !== undefined && !this.#passes(connection, message)) return
     switch (message.type) {
       case 'lock':
         if (this.#draining) {
@@ -69,6 +81,7 @@ export class Inbound {
       case 'unlock':
       case 'refresh':
       case 'cancel':
+      case 'revoke':
       case 'bye':
         this.#submit(this.#command(connection, message))
         break
@@ -84,9 +97,13 @@ export class Inbound {
         break
       case 'query': {
         const { id, key, prefix, limit } = message
-        connection.stream(foundParts(id, this.#view.find({ key, prefix }, limit ?? maxQueryItems)))
+        const scope = { key, prefix, sees: seesOf(connection, 'query') }
+        connection.stream(foundParts(id, this.#view.find(scope, limit ?? maxQueryItems)))
         break
       }
+      case 'auth':
+        this.#parts.renew(connection, message)
+        break
       case 'watch':
         this.#watch(connection, message)
         break
@@ -97,18 +114,55 @@ export class Inbound {
   }
 
   #watch(connection: Connection, { id, key, prefix }: WatchRequest): void {
-    if (this.#watchers.countOf(connection) >= this.#watchesPerSession) {
-      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', 'this session has too many watches'))
+    const most = this.#parts.limits.watchesPerSession
+    if (this.#watchers.countOf(connection) >= most) {
+      const sentence = limitSentence('watchesPerSession', most)
+      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', sentence))
+      this.#report(connection, { cause: 'watchesPerSession', operation: 'watch', key })
       return
     }
+    const scope = { key, prefix, sees: seesOf(connection, 'watch') }
     // The state first: what happens from here on is said after it, however long it takes to send.
-    connection.stream(watchingParts(id, this.#view.find({ key, prefix }, maxQueryItems)))
-    this.#watchers.add(connection, id, { key, prefix })
+    connection.stream(watchingParts(id, this.#view.find(scope, maxQueryItems)))
+    this.#watchers.add(connection, id, scope)
+  }
+
+  /** Whether this message may come in; if not, its sender has been told. */
+  #passes(connection: Connection, message: ClientMessage): boolean {
+    const gate = connection.gate!
+    if (!gate.spend(connection.receivedAt)) {
+      const most = this.#parts.limits.messagesPerSecond
+      this.#report(connection, { cause: 'messagesPerSecond' })
+      connection.cut({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
+      return false
+    }
+    const denial = gate.judge(message)
+    if (denial === undefined) return true
+    const { id, key } = message as { readonly id: number; readonly key?: string | undefined }
+    connection.send(encodeFailed(id, denial.code, denial.message))
+    this.#report(connection, { cause: causeOf(denial), operation: message.type, key })
+    return false
+  }
+
+  #report(connection: Connection, notice: RefusalNotice): void {
+    this.#parts.observer?.refused({
+      ...notice,
+      remoteAddress: connection.remoteAddress,
+      session: connection.session?.id,
+      principal: connection.session?.principal,
+    })
   }
 
   #command(
     connection: Connection,
-    message: LockRequest | UnlockRequest | RefreshRequest | Cancel | Acknowledge | Bye,
+    message:
+      | LockRequest
+      | UnlockRequest
+      | RefreshRequest
+      | RevokeRequest
+      | Cancel
+      | Acknowledge
+      | Bye,
   ): Command {
     const session = connection.session!.id
     const attach = connection.attach
@@ -134,6 +188,10 @@ export class Inbound {
         const { id, fence, ttl } = message
         return { type: 'refresh', session, attach, id, fence, ttl, at }
       }
+      case 'revoke': {
+        const { id, key, fence, reason: note } = message
+        return { type: 'revoke', session, attach, id, key, fence, note, at }
+      }
       case 'cancel':
         return { type: 'cancel', session, attach, request: message.request, at }
       case 'ack':
@@ -142,4 +200,17 @@ export class Inbound {
         return { type: 'end', session, attach, reason: 'goodbye', at }
     }
   }
+}
+
+/** What a connection may see, as its permissions are at the time of looking. */
+function seesOf(
+  connection: Connection,
+  operation: 'query' | 'watch',
+): ((key: string) => boolean) | undefined {
+  const { gate } = connection
+  return gate === undefined ? undefined : (key) => gate.may(operation, key)
+}
+
+function causeOf({ limit }: Denial): RefusalCause {
+  return limit ?? 'forbidden'
 }

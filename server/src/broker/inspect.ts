@@ -11,6 +11,8 @@ export interface Scope {
   readonly key?: string | undefined
   /** Every key that begins so; with neither, every key. */
   readonly prefix?: string | undefined
+  /** Which keys may be seen; without it, all. */
+  readonly sees?: ((key: string) => boolean) | undefined
 }
 
 /** @param limit Most locks and most requests to return; the counts are of all. */
@@ -28,14 +30,15 @@ export function find(table: LockTable, scope: Scope, limit: number): Findings {
   return { held, waiting, heldCount, waitingCount }
 }
 
-function* entriesIn(table: LockTable, { key, prefix }: Scope): Generator<Entry> {
+function* entriesIn(table: LockTable, { key, prefix, sees }: Scope): Generator<Entry> {
   if (key !== undefined) {
     const entry = table.entries.get(key)
     if (entry !== undefined) yield entry
     return
   }
   for (const entry of table.entries.values()) {
-    if (prefix === undefined || entry.key.startsWith(prefix)) yield entry
+    if (prefix !== undefined && !entry.key.startsWith(prefix)) continue
+    if (sees === undefined || sees(entry.key)) yield entry
   }
 }
 

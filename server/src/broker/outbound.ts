@@ -3,6 +3,7 @@
  * are kept.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
+import type { Pass } from '../access/passes.js'
 import type { Connection } from '../connection/connection.js'
 import {
   type Answer,
@@ -19,13 +20,21 @@ import { snapshotParts } from './parts.js'
 import type { Admission, Reception } from './reception.js'
 import type { Timekeeper } from './timekeeper.js'
 
+/** Whom the broker waits for, and what it has to do itself. */
+export type BrokerTime = Timekeeper<
+  Lock | Session | Connection,
+  Request | Connection | Pass | 'quietOver'
+>
+
 export interface OutboundParts {
-  readonly time: Timekeeper<Lock | Session | Connection, Request | Connection | 'quietOver'>
+  readonly time: BrokerTime
   readonly reception: Reception
   /** The connection that each session is on. */
   readonly attached: Map<Session, Connection>
   readonly submit: (command: Command) => void
   readonly wall: () => number
+  /** A connection has been let in. */
+  readonly seated: (connection: Connection) => void
   /** Closes a connection, and sees to it that it is closed before long. */
   readonly close: (connection: Connection, row: CloseCode) => void
 }
@@ -54,7 +63,8 @@ export class Outbound {
         break
       case 'answer': {
         const { session, id, answer } = effect
-        attached.get(session)?.send(encodeAnswer(id, answer, this.#ttlBeganFor(answer)))
+        const text = encodeAnswer(id, answer, this.#ttlBeganFor(answer), session.limits)
+        attached.get(session)?.send(text)
         break
       }
       case 'acknowledged':
@@ -99,7 +109,7 @@ export class Outbound {
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#parts.time.forgive(lock)
-    if (reason === 'expired' || reason === 'stolen') {
+    if (reason === 'expired' || reason === 'stolen' || reason === 'revoked') {
       this.#parts.attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
     }
   }
@@ -124,6 +134,7 @@ export class Outbound {
     time.forgive(connection)
     time.expect(session, connection.receivedAt + session.ttl)
     time.promise(connection, session.ttl / 3)
+    this.#parts.seated(connection)
     this.#welcome(session, admission, answers)
   }
 

@@ -5,10 +5,15 @@
  * and passes on the outcome. A resume that is refused becomes an opening in the same breath, so
  * that a client whose session is gone is back after one round trip.
  */
-import { closeCodes, type Hello } from '@holdfast/shared'
+import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
+import type { Census } from '../access/census.js'
+import { gatesFor } from '../access/gate.js'
+import { limitReason } from '../access/limits.js'
+import { type Identity, identify } from '../access/permissions.js'
 import type { Connection } from '../connection/connection.js'
 import type { Command } from '../core/index.js'
 import type { Environment } from '../environment.js'
+import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 
 interface Guest {
@@ -25,40 +30,55 @@ export interface Admission {
   readonly secret: string | undefined
 }
 
+export interface ReceptionParts {
+  readonly settings: BrokerSettings
+  readonly environment: Environment
+  readonly submit: (command: Command) => void
+  readonly census: Census
+  readonly observer: Observer | undefined
+}
+
 export class Reception {
   readonly #settings: BrokerSettings
   readonly #environment: Environment
   readonly #submit: (command: Command) => void
+  readonly #census: Census
+  readonly #observer: Observer | undefined
+  readonly #gateFor: ReturnType<typeof gatesFor>
   /** By the attempt that the table's answer will name. */
   readonly #guests = new Map<string, Guest>()
 
-  constructor(
-    settings: BrokerSettings,
-    environment: Environment,
-    submit: (command: Command) => void,
-  ) {
+  constructor({ settings, environment, submit, census, observer }: ReceptionParts) {
     this.#settings = settings
     this.#environment = environment
     this.#submit = submit
+    this.#census = census
+    this.#observer = observer
+    this.#gateFor = gatesFor(settings)
   }
 
   /** A connection has said hello. */
   receive(connection: Connection, hello: Hello): void {
-    const { authenticate } = this.#settings
+    const { authenticate, allowInsecure } = this.#settings
     if (authenticate === undefined) {
-      this.#admit(connection, hello, 'anyone')
+      this.#identified(connection, hello, { principal: 'anyone' })
       return
     }
     const { origin, remoteAddress } = connection
-    Promise.resolve()
-      .then(() => authenticate({ token: hello.token, origin, remoteAddress }))
-      .catch(() => undefined)
-      .then((principal) => {
+    const token = hello.token ?? connection.token
+    if (token !== undefined && !connection.isSecure && !allowInsecure) {
+      const reason = 'a token over plain ws:// is refused; use wss://'
+      this.#turnAway(connection, 'insecure', { ...closeCodes.forbidden, reason })
+      return
+    }
+    identify(authenticate, { token, origin, remoteAddress }).then(
+      (identity) => {
         if (connection.state !== 'opening') return
-        if (typeof principal === 'string' && principal !== '') {
-          this.#admit(connection, hello, principal)
-        } else connection.cut(closeCodes.unauthorized)
-      })
+        if (identity !== undefined) this.#identified(connection, hello, identity)
+        else this.#turnAway(connection, 'unauthorized', closeCodes.unauthorized)
+      },
+      () => connection.cut(closeCodes.overloaded),
+    )
   }
 
   /**
@@ -77,6 +97,17 @@ export class Reception {
     this.#guests.delete(attempt)
     if (guest.connection.state === 'opening')
       this.#open(guest.connection, guest.hello, guest.principal)
+  }
+
+  #identified(connection: Connection, hello: Hello, identity: Identity): void {
+    connection.gate = this.#gateFor?.(identity, connection.receivedAt)
+    this.#admit(connection, hello, identity.principal)
+  }
+
+  #turnAway(connection: Connection, cause: RefusalCause, row: CloseCode): void {
+    const { remoteAddress, origin } = connection
+    this.#observer?.refused({ cause, remoteAddress, origin })
+    connection.cut(row)
   }
 
   #admit(connection: Connection, hello: Hello, principal: string): void {
@@ -103,6 +134,12 @@ export class Reception {
     const { newId, newSecret, hash, clock } = this.#environment
     const { ttl, grace } = this.#termsFor(hello)
     const session = newId()
+    const limit = this.#census.enter(session, principal, connection.remoteAddress)
+    if (limit !== undefined) {
+      const reason = limitReason(limit, this.#settings.limits[limit])
+      this.#turnAway(connection, limit, { ...closeCodes.quota, reason })
+      return
+    }
     const secret = grace > 0 ? newSecret() : undefined
     this.#guests.set(session, { connection, hello, principal, secret })
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = this.#settings.limits

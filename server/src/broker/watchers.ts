@@ -20,6 +20,7 @@ const eventForReason = {
   unlocked: 'unlocked',
   expired: 'expired',
   stolen: 'lost',
+  revoked: 'lost',
   ended: 'lost',
 } as const
 
@@ -73,6 +74,7 @@ export class Watchers {
   #publish(event: 'locked' | 'unlocked' | 'expired' | 'lost', lock: Lock): void {
     let text: string | undefined
     for (const watch of this.#interestedIn(lock.key)) {
+      if (watch.scope.sees?.(lock.key) === false) continue
       text ??= encodeLockEvent(event, lock)
       watch.audience.send(`{"type":"event","watch":${watch.id},"event":${text}}`)
     }

@@ -3,9 +3,9 @@
  */
 import { defaultPort } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { type BrokerLimits, defaultLimits } from '../access/limits.js'
 import { createBroker } from '../createBroker.js'
 import { journalLog } from '../log/journal/journal.js'
-import { type BrokerLimits, defaultLimits } from '../options.js'
 
 /** Signals that come closer together than this are one. */
 const sameSignalMs = 1_000

@@ -14,6 +14,7 @@ import {
   utf8Length,
 } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/validate'
+import type { Gate } from '../access/gate.js'
 import { encodeAck, encodeFailed, encodePing } from '../broker/encode.js'
 import type { Session } from '../core/index.js'
 import { Outbox } from './outbox.js'
@@ -47,6 +48,8 @@ export class Connection implements SocketListener {
   readonly #owed: { readonly n: number; readonly at: number }[] = []
   #silent = false
   #isAwaitingFlush = false
+  /** What its messages have to pass, once it was let in; undefined if nothing could be refused. */
+  gate: Gate | undefined
   /** The session that is on this connection, once it is open. */
   session: Session | undefined
   /** Whether it is being waited for because it left too much unread. */
@@ -71,6 +74,16 @@ export class Connection implements SocketListener {
 
   get origin(): string | undefined {
     return this.#socket.origin
+  }
+
+  /** The token that came with the upgrade. */
+  get token(): string | undefined {
+    return this.#socket.token
+  }
+
+  /** Whether nobody on the way can read what it carries. */
+  get isSecure(): boolean {
+    return this.#socket.isSecure ?? true
   }
 
   /** When the newest frame arrived, in patient time. */

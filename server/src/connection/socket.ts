@@ -7,6 +7,10 @@
 export interface Socket {
   /** The peer's address, for logs and limits; undefined if there is none. */
   readonly remoteAddress: string | undefined
+  /** A token that came with the upgrade, if any. */
+  readonly token?: string | undefined
+  /** False if others on the network can read what it carries. */
+  readonly isSecure?: boolean | undefined
   /** The `Origin` header of the upgrade; undefined if there was none. */
   readonly origin: string | undefined
   /** Bytes given to `send` that the operating system has not taken yet. */

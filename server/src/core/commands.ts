@@ -123,6 +123,16 @@ export interface Refresh extends FromSession {
   readonly ttl: number | undefined
 }
 
+/** Somebody with the right to do so ends a lock, whoever holds it. */
+export interface RevokeLock extends FromSession {
+  readonly type: 'revoke'
+  readonly id: number
+  readonly key: string
+  readonly fence: number
+  /** Why, for the record. */
+  readonly note: string
+}
+
 export interface CancelRequest extends FromSession {
   readonly type: 'cancel'
   readonly request: number
@@ -160,6 +170,7 @@ export type Command =
   | RequestLock
   | Unlock
   | Refresh
+  | RevokeLock
   | CancelRequest
   | AcknowledgeAnswers
   | TimeOutRequest

@@ -3,7 +3,7 @@
  * watchers. An effect never asks the shell for anything back.
  */
 import type { ErrorCode, Holder } from '@holdfast/shared'
-import type { EndReason } from './commands.js'
+import type { EndReason, SessionLimits } from './commands.js'
 import type { Lock, Request, Session } from './records.js'
 
 /** The outcome of a request, as stored for a session that may resume. */
@@ -11,10 +11,13 @@ export type Answer =
   | { readonly kind: 'granted'; readonly lock: Lock }
   | { readonly kind: 'unlocked' }
   | { readonly kind: 'refreshed'; readonly lock: Lock }
+  | { readonly kind: 'revoked' }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
       readonly holders?: readonly StoredHolder[] | undefined
+      /** With `QUOTA_EXCEEDED`: what there is too much of. */
+      readonly limit?: keyof SessionLimits | undefined
     }
 
 /** A {@link Holder} whose metadata is still JSON text. */
@@ -23,7 +26,7 @@ export interface StoredHolder extends Omit<Holder, 'metadata'> {
 }
 
 /** How a lock came to its end. */
-export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'ended'
+export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'revoked' | 'ended'
 
 /** How a request left its queue without a grant. */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
@@ -49,6 +52,13 @@ export type Effect =
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /** After a restart: nobody has kept its deadline, so its ttl or its timeout begins anew. */
   | { readonly kind: 'adopted'; readonly record: Lock | Request }
+  /** Its release follows. */
+  | {
+      readonly kind: 'revoked'
+      readonly lock: Lock
+      readonly by: Session
+      readonly note: string
+    }
   /** The ttl runs anew. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
   /** The client's word of what has arrived was heard, and with it all that it sent before. */

@@ -31,6 +31,7 @@ export interface TableState {
 }
 
 const unlocked: Answer = { kind: 'unlocked' }
+const revoked: Answer = { kind: 'revoked' }
 /** How many holders a LOCK_HELD answer names. */
 const holdersNamed = 16
 
@@ -95,6 +96,9 @@ export class LockTable {
         break
       case 'refresh':
         this.#refresh(command)
+        break
+      case 'revoke':
+        this.#revoke(command)
         break
       case 'cancel':
         this.#cancel(command)
@@ -245,7 +249,7 @@ export class LockTable {
     if (session === undefined || this.#isRepeat(session, command.id)) return
     if (this.#isOverQuota(session, command.id)) return
     if (session.held.size + session.waiting.size >= session.limits.locks) {
-      this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
+      this.#refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
       return
     }
     const { id, key, mode, at } = command
@@ -265,7 +269,7 @@ export class LockTable {
       this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', holders })
       this.#forgetIfIdle(entry)
     } else if (entry.queue.length >= session.limits.waitersPerKey) {
-      this.#refuse(session, id, 'QUOTA_EXCEEDED')
+      this.#refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
       this.#forgetIfIdle(entry)
     } else {
       session.lastId = id
@@ -322,6 +326,29 @@ export class LockTable {
     lock.generation++
     this.#effects.push({ kind: 'refreshed', lock })
     this.#answer(session, command.id, { kind: 'refreshed', lock })
+  }
+
+  /** Only with the fence that the lock has now: whoever decided this has seen that lock. */
+  #revoke(command: Commands.RevokeLock): void {
+    const session = this.#speaker(command)
+    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (this.#isOverQuota(session, command.id)) return
+    session.lastId = command.id
+    const lock = this.#lockOn(command.key, command.fence)
+    if (lock === undefined) {
+      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      return
+    }
+    this.#effects.push({ kind: 'revoked', lock, by: session, note: command.note })
+    this.#release(lock, 'revoked', command.at)
+    this.#answer(session, command.id, revoked)
+  }
+
+  #lockOn(key: string, fence: number): Lock | undefined {
+    for (const lock of this.#entries.get(key)?.holders ?? []) {
+      if (lock.fence === fence) return lock
+    }
+    return undefined
   }
 
   #expire(command: Commands.ExpireLock): void {
@@ -414,7 +441,7 @@ export class LockTable {
 
   #isOverQuota(session: Session, id: number): boolean {
     if (session.answers === undefined || session.answers.size < session.limits.answers) return false
-    this.#refuse(session, id, 'QUOTA_EXCEEDED')
+    this.#refuse(session, id, 'QUOTA_EXCEEDED', 'answers')
     return true
   }
 
@@ -424,8 +451,14 @@ export class LockTable {
   }
 
   /** An answer to a request that changed nothing, and so need not be remembered. */
-  #refuse(session: Session, id: number, code: ErrorCode): void {
-    const answer: Answer = { kind: 'failed', code }
+  #refuse(
+    session: Session,
+    id: number,
+    code: ErrorCode,
+    limit?: keyof Commands.SessionLimits,
+  ): void {
+    const answer: Answer =
+      limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
 }

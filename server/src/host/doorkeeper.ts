@@ -2,13 +2,17 @@
  * Who may come as far as a hello.
  *
  * Browsers apply no same-origin policy to WebSockets, so any page a person visits could reach a
- * broker on that person's machine; they do send an `Origin`, so an `Origin` must be on the list.
- * What is not a browser sends none, and is judged by `authenticate`; without one, only by being
- * local.
+ * broker on that person's machine; they do send an `Origin`, so an `Origin` must be on the list. A
+ * page can also have its own name lead to this machine (DNS rebinding), so the broker answers only
+ * to names that are its own. What is not a browser sends no origin, and is judged by
+ * `authenticate`; without one, only by being local.
  */
 import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
-import { HoldfastError } from '@holdfast/shared'
+import { type Clock, HoldfastError, maxTokenLength, subprotocol } from '@holdfast/shared'
+import { addressGroup, type Caller, callerOf, isLoopback } from '../access/addresses.js'
+import { off } from '../access/limits.js'
+import { Bucket, Buckets } from '../access/rates.js'
+import type { RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 
 /** Why an upgrade is refused, as HTTP says it. */
@@ -17,41 +21,113 @@ export interface Refusal {
   readonly reason: string
 }
 
+/** The same, as the broker counts it too. */
+export interface CountedRefusal extends Refusal {
+  readonly cause: RefusalCause
+}
+
+/** An upgrade that may go on. */
+export interface Admitted extends Caller {
+  /** A token that came with the upgrade. */
+  readonly token: string | undefined
+}
+
+/** How proxies that decide at the upgrade are shown a token: as a subprotocol, never answered. */
+const bearer = 'bearer.'
+const malformed = Symbol('malformed')
+
 export class Doorkeeper {
   readonly #settings: BrokerSettings
+  readonly #clock: Clock
+  readonly #upgrades: Bucket | undefined
+  readonly #upgradesByAddress: Buckets | undefined
 
-  constructor(settings: BrokerSettings) {
+  constructor(settings: BrokerSettings, clock: Clock) {
+    const { connectionsPerSecond: all, connectionsPerSecondPerAddress: each } = settings.limits
     this.#settings = settings
+    this.#clock = clock
+    this.#upgrades = all === off ? undefined : new Bucket(all, all, clock.monotonic())
+    this.#upgradesByAddress = each === off ? undefined : new Buckets(each)
   }
 
   /**
-   * Refuses to serve strangers by mistake.
+   * Refuses to serve strangers, or to have tokens sent in the open, by mistake.
    *
    * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and nothing says who may
-   *   come.
+   *   come, or nothing keeps their tokens secret.
    */
-  checkHost(host: string): void {
-    const { authenticate, allowUnauthenticated } = this.#settings
-    if (isLoopback(host) || authenticate !== undefined || allowUnauthenticated) return
-    throw new HoldfastError(
-      'INVALID_OPTION',
-      `Listening on ${host} would let anyone on the network take locks: set authenticate, ` +
-        'or allow it by name with allowUnauthenticated.',
-    )
+  checkHost(host: string, hasTls: boolean): void {
+    if (isLoopback(host)) return
+    const { authenticate, allowUnauthenticated, allowInsecure, trustedProxies } = this.#settings
+    if (authenticate === undefined && !allowUnauthenticated) {
+      throw new HoldfastError(
+        'INVALID_OPTION',
+        `Listening on ${host} would let anyone on the network take locks: set authenticate, ` +
+          'or allow it by name with allowUnauthenticated.',
+      )
+    }
+    if (authenticate !== undefined && !hasTls && trustedProxies === undefined && !allowInsecure) {
+      throw new HoldfastError(
+        'INVALID_OPTION',
+        `Listening on ${host} without TLS would have tokens read on the network: set tls, ` +
+          'trustedProxies if a proxy in front has it, or allow it by name with allowInsecure.',
+      )
+    }
   }
 
-  /** Why this upgrade is refused; undefined if it may go on. */
-  refusal(request: IncomingMessage): Refusal | undefined {
+  /** Whether this upgrade may go on, and what is known of it. */
+  admit(request: IncomingMessage): Admitted | CountedRefusal {
+    const caller = callerOf(request, this.#settings.trustedProxies)
+    const refusal = this.#refusal(request, caller)
+    if (refusal !== undefined) return refusal
+    const token = tokenOf(request)
+    if (token === malformed) {
+      const reason = `A token is 1 to ${maxTokenLength} characters, base64url in a subprotocol.`
+      return { status: '400 Bad Request', reason, cause: 'token' }
+    }
+    return { ...caller, token }
+  }
+
+  /** Whether the broker may be called by the name in this request. */
+  knowsHost({ headers, socket }: IncomingMessage): boolean {
+    const { hosts } = this.#settings
+    const name = hostName(headers.host)
+    if (name === undefined) return false
+    if (hosts.has(name)) return true
+    const local = isLoopback(socket.localAddress ?? '')
+    return local ? isLoopback(name) : hosts.size === 0
+  }
+
+  #refusal(request: IncomingMessage, caller: Caller): CountedRefusal | undefined {
     const { origin } = request.headers
+    if (!this.knowsHost(request)) {
+      const reason = 'This broker has another name; the option `hosts` of the broker adds one.'
+      return { status: '403 Forbidden', reason, cause: 'host' }
+    }
     if (origin !== undefined && !this.#isAllowed(origin)) {
       const reason = 'This origin may not connect; the option `origins` of the broker allows it.'
-      return { status: '403 Forbidden', reason }
+      return { status: '403 Forbidden', reason, cause: 'origin' }
     }
     const { authenticate, allowUnauthenticated } = this.#settings
-    const local = request.socket.localAddress
-    if (authenticate === undefined && !allowUnauthenticated && !isLoopback(local ?? '')) {
+    if (authenticate === undefined && !allowUnauthenticated && !isLocal(request)) {
       const reason = 'This broker does not authenticate, so it serves its own machine only.'
-      return { status: '403 Forbidden', reason }
+      return { status: '403 Forbidden', reason, cause: 'stranger' }
+    }
+    return this.#tooOften(caller)
+  }
+
+  #tooOften({ address }: Caller): CountedRefusal | undefined {
+    const now = this.#clock.monotonic()
+    const reason = 'Too many connections in a second; come back later.'
+    // The address first: one that is over its share should not use up everybody's.
+    if (
+      address !== undefined &&
+      this.#upgradesByAddress?.take(addressGroup(address), now) === false
+    ) {
+      return { status: '429 Too Many Requests', reason, cause: 'connectionsPerSecondPerAddress' }
+    }
+    if (this.#upgrades?.take(now) === false) {
+      return { status: '503 Service Unavailable', reason, cause: 'connectionsPerSecond' }
     }
     return undefined
   }
@@ -64,9 +140,29 @@ export class Doorkeeper {
   }
 }
 
-/** Whether an address or host name can only be this machine. */
-export function isLoopback(host: string): boolean {
-  const address = host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host
-  if (isIP(address) === 4) return address.startsWith('127.')
-  return address === '::1' || address === 'localhost'
+/** Whether a request comes from this machine, and not through a proxy on it. */
+function isLocal({ headers, socket }: IncomingMessage): boolean {
+  const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
+  return isLoopback(socket.localAddress ?? '') && !isForwarded
+}
+
+/** The name in a `Host` header, without brackets and port. */
+function hostName(host: string | undefined): string | undefined {
+  const [, bracketed, plain] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::\d+)?$/.exec(host ?? '') ?? []
+  return (bracketed ?? plain)?.toLowerCase()
+}
+
+/** The token of an `Authorization` header or a subprotocol; what is in the URL is never looked at. */
+function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformed {
+  const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
+  if (header !== undefined) return header.length <= maxTokenLength ? header : malformed
+  const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim())
+  const encoded = offered.find((one) => one !== subprotocol && one.startsWith(bearer))
+  if (encoded === undefined) return undefined
+  const text = encoded.slice(bearer.length)
+  const token = Buffer.from(text, 'base64url')
+  // Buffer skips what is not base64url; only what comes back the same was it.
+  if (text === '' || token.toString('base64url') !== text) return malformed
+  const plain = token.toString('utf8')
+  return plain.length <= maxTokenLength ? plain : malformed
 }

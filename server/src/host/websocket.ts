@@ -3,10 +3,11 @@
  * WebSocket a {@link Socket}.
  */
 import type { IncomingMessage, Server } from 'node:http'
-import { closeCodes, maxFrameBytes, subprotocol } from '@holdfast/shared'
+import { closeCodes, subprotocol } from '@holdfast/shared'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
-import type { Doorkeeper } from './doorkeeper.js'
+import type { RefusalCause } from '../observe/observer.js'
+import type { Admitted, Doorkeeper } from './doorkeeper.js'
 import { refuse, routeUpgrades } from './upgrades.js'
 
 /** Bytes in a socket above which its emptying is worth a call. */
@@ -17,34 +18,40 @@ export interface UpgradeOptions {
   readonly path: string | undefined
   readonly doorkeeper: Doorkeeper
   readonly connect: (socket: Socket) => SocketListener
+  /** Longest frame of a client, in bytes. */
+  readonly frameBytes: number
+  readonly refused: (cause: RefusalCause, request: IncomingMessage) => void
 }
 
 /** Serves WebSockets on an HTTP server; returns how to stop that. */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
-  const { path, doorkeeper, connect } = options
+  const { path, doorkeeper, connect, frameBytes, refused } = options
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: maxFrameBytes,
+    maxPayload: frameBytes,
     // Nobody has a reason to send 64 KiB in more pieces than these.
     maxFragments: 16,
     maxBufferedChunks: 4096,
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
   })
   return routeUpgrades(server, path, (request, raw, head) => {
-    const refusal = doorkeeper.refusal(request)
-    if (refusal !== undefined) {
-      refuse(raw, refusal)
+    const admitted = doorkeeper.admit(request)
+    if ('status' in admitted) {
+      refused(admitted.cause, request)
+      refuse(raw, admitted)
       return
     }
-    sockets.handleUpgrade(request, raw, head, (websocket) => serve(websocket, request, connect))
+    sockets.handleUpgrade(request, raw, head, (websocket) =>
+      serve(websocket, new WsSocket(websocket, request, admitted), connect),
+    )
   })
 }
 
 function serve(
   websocket: WebSocket,
-  request: IncomingMessage,
+  socket: WsSocket,
   connect: (socket: Socket) => SocketListener,
 ): void {
   let listener: SocketListener | undefined
@@ -55,7 +62,6 @@ function serve(
     websocket.close(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)
     return
   }
-  const socket = new WsSocket(websocket, request)
   const connection = connect(socket)
   listener = connection
   socket.listener = connection
@@ -70,12 +76,16 @@ class WsSocket implements Socket {
   readonly #websocket: WebSocket
   readonly remoteAddress: string | undefined
   readonly origin: string | undefined
+  readonly token: string | undefined
+  readonly isSecure: boolean
   listener: SocketListener | undefined
 
-  constructor(websocket: WebSocket, request: IncomingMessage) {
+  constructor(websocket: WebSocket, { headers }: IncomingMessage, admitted: Admitted) {
     this.#websocket = websocket
-    this.remoteAddress = request.socket.remoteAddress
-    this.origin = request.headers.origin
+    this.remoteAddress = admitted.address
+    this.origin = headers.origin
+    this.token = admitted.token
+    this.isSecure = admitted.secure
   }
 
   get bufferedBytes(): number {

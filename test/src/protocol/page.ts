@@ -71,7 +71,9 @@ export const clientMessages = messagesOf('3. Messages from the client')
 export const serverMessages = messagesOf('4. Messages from the broker')
 
 /** The error codes that a broker sends. */
-export const brokerErrors = rowsOf('8. Errors').flatMap(([codes]) => codeIn(codes!))
+export const brokerErrors = rowsOf('8. Errors, and who may do what').flatMap(([codes]) =>
+  codeIn(codes!),
+)
 
 /** The error codes that the page gives to clients alone, in the sentence that begins so. */
 export const clientErrors = codeIn(

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { createBroker, HoldfastError } from '@holdfast/server'
-import { type BrokerOptions, Doorkeeper, settingsFrom } from '@holdfast/server/internal'
+import { type BrokerOptions, Doorkeeper, machine, settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 /** The code and the sentence of what this throws. */
@@ -22,13 +22,29 @@ describe('options', () => {
   it('have the documented defaults', () => {
     expect(settingsFrom({})).to.deep.equal({
       authenticate: undefined,
+      authorize: undefined,
       allowUnauthenticated: false,
+      allowInsecure: false,
+      hosts: new Set(),
+      trustedProxies: undefined,
+      tls: undefined,
       origins: new Set(),
       dev: false,
       lease: { min: 2_000, max: 300_000, default: 15_000 },
       limits: {
         connections: 65_536,
+        newcomers: 6_554,
+        newcomersPerAddress: Number.POSITIVE_INFINITY,
+        connectionsPerSecond: Number.POSITIVE_INFINITY,
+        connectionsPerSecondPerAddress: Number.POSITIVE_INFINITY,
         helloMs: 5_000,
+        sessionsPerPrincipal: Number.POSITIVE_INFINITY,
+        sessionsPerAddress: Number.POSITIVE_INFINITY,
+        messagesPerSecond: Number.POSITIVE_INFINITY,
+        messageBurst: 200,
+        frameBytes: 65_536,
+        keyBytes: 512,
+        metadataBytes: 4_096,
         locksPerSession: 10_000,
         waitersPerKey: 100_000,
         unacknowledged: 1_024,
@@ -108,35 +124,48 @@ describe('options: of a broker that runs', () => {
 
 /** An upgrade request with this origin, that arrived at this address of ours. */
 function request(origin: string | undefined, localAddress = '127.0.0.1'): IncomingMessage {
-  const headers = origin === undefined ? {} : { origin }
-  return { headers, socket: { localAddress } } as unknown as IncomingMessage
+  const host = '127.0.0.1:7420'
+  const headers = origin === undefined ? { host } : { host, origin }
+  const socket = { localAddress, remoteAddress: '127.0.0.1' }
+  return { headers, socket } as unknown as IncomingMessage
+}
+
+function doorkeeperFor(options: BrokerOptions): Doorkeeper {
+  return new Doorkeeper(settingsFrom(options), machine.clock)
+}
+
+/** How it is refused; undefined if it is not. */
+function statusBy(doorkeeper: Doorkeeper, asked: IncomingMessage): string | undefined {
+  const answer = doorkeeper.admit(asked)
+  return 'status' in answer ? answer.status : undefined
 }
 
 describe('doorkeeper', () => {
   const authenticate = () => 'somebody'
 
   it('lets in who sends no origin, at loopback', () => {
-    const doorkeeper = new Doorkeeper(settingsFrom({}))
+    const doorkeeper = doorkeeperFor({})
     for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) {
-      expect(doorkeeper.refusal(request(undefined, address)), address).to.equal(undefined)
+      expect(statusBy(doorkeeper, request(undefined, address)), address).to.equal(undefined)
     }
   })
 
   it('refuses strangers beyond loopback, unless somebody asks who they are or it is allowed', () => {
     const beyond = request(undefined, '192.168.1.7')
-    const unknown = { headers: {}, socket: {} } as unknown as IncomingMessage
+    const { headers } = beyond
+    const unknown = { headers, socket: {} } as unknown as IncomingMessage
     for (const each of [beyond, unknown]) {
-      expect(new Doorkeeper(settingsFrom({})).refusal(each)?.status).to.equal('403 Forbidden')
+      expect(statusBy(doorkeeperFor({}), each)).to.equal('403 Forbidden')
       for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
-        expect(new Doorkeeper(settingsFrom(options)).refusal(each)).to.equal(undefined)
+        expect(statusBy(doorkeeperFor(options), each)).to.equal(undefined)
       }
     }
   })
 
   it('refuses every origin that is not on the list, letter by letter', () => {
     const origins = ['https://app.example']
-    const doorkeeper = new Doorkeeper(settingsFrom({ origins, authenticate }))
-    expect(doorkeeper.refusal(request('https://app.example'))).to.equal(undefined)
+    const doorkeeper = doorkeeperFor({ origins, authenticate })
+    expect(statusBy(doorkeeper, request('https://app.example'))).to.equal(undefined)
     const others = [
       'https://app.example.evil.example',
       'http://app.example',
@@ -147,14 +176,14 @@ describe('doorkeeper', () => {
       '',
     ]
     for (const origin of others) {
-      expect(doorkeeper.refusal(request(origin))?.status, origin).to.equal('403 Forbidden')
+      expect(statusBy(doorkeeper, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
 
   it('lets pages from loopback in for development, and no others', () => {
-    const doorkeeper = new Doorkeeper(settingsFrom({ dev: true }))
+    const doorkeeper = doorkeeperFor({ dev: true })
     const local = ['http://localhost:5173', 'https://127.0.0.1', 'http://[::1]:8080']
-    for (const origin of local) expect(doorkeeper.refusal(request(origin))).to.equal(undefined)
+    for (const origin of local) expect(statusBy(doorkeeper, request(origin))).to.equal(undefined)
     const others = [
       'https://app.example',
       'http://localhost.evil.example',
@@ -164,27 +193,35 @@ describe('doorkeeper', () => {
       'not a url',
     ]
     for (const origin of others) {
-      expect(doorkeeper.refusal(request(origin))?.status, origin).to.equal('403 Forbidden')
+      expect(statusBy(doorkeeper, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
 
   it('refuses to listen beyond loopback when nothing says who may come', () => {
-    const doorkeeper = new Doorkeeper(settingsFrom({}))
+    const doorkeeper = doorkeeperFor({})
     for (const host of ['0.0.0.0', '::', '192.168.1.7', 'example.org', '']) {
       expect(
-        refusalOf(() => doorkeeper.checkHost(host)),
+        refusalOf(() => doorkeeper.checkHost(host, false)),
         host,
       ).to.match(/^INVALID_OPTION.*authenti/)
     }
     for (const host of ['127.0.0.1', '127.0.0.2', '::1', 'localhost']) {
       expect(
-        refusalOf(() => doorkeeper.checkHost(host)),
+        refusalOf(() => doorkeeper.checkHost(host, false)),
         host,
       ).to.equal('nothing')
     }
-    for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
-      const lenient = new Doorkeeper(settingsFrom(options))
-      expect(refusalOf(() => lenient.checkHost('0.0.0.0'))).to.equal('nothing')
-    }
+    expect(
+      refusalOf(() => doorkeeperFor({ allowUnauthenticated: true }).checkHost('0.0.0.0', false)),
+    ).to.equal('nothing')
+  })
+
+  it('refuses to have tokens sent in the open, unless told to by name', () => {
+    const check = (options: BrokerOptions, hasTls: boolean) =>
+      refusalOf(() => doorkeeperFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
+    expect(check({}, false)).to.match(/^INVALID_OPTION.*TLS/)
+    expect(check({}, true)).to.equal('nothing')
+    expect(check({ allowInsecure: true }, false)).to.equal('nothing')
+    expect(check({ trustedProxies: ['10.0.0.0/8'] }, false)).to.equal('nothing')
   })
 })

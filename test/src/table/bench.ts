@@ -93,6 +93,11 @@ export class Bench {
     return this.apply({ type: 'refresh', ...this.#spoken(session, options), fence, ttl })
   }
 
+  revoke(session: string, key: string, fence: number, options: Spoken = {}): string[] {
+    const note = 'stuck'
+    return this.apply({ type: 'revoke', ...this.#spoken(session, options), key, fence, note })
+  }
+
   cancel(session: string, request: number, attach = this.#attach(session)): string[] {
     return this.apply({ type: 'cancel', at: this.now++, session, attach, request })
   }

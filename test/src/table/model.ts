@@ -66,7 +66,9 @@ export class Model {
   }
 
   /** A command from a client: counts only on the connection that its session is on now. */
-  #hear(command: Of<'suspend' | 'lock' | 'unlock' | 'refresh' | 'cancel' | 'ack'>): void {
+  #hear(
+    command: Of<'suspend' | 'lock' | 'unlock' | 'refresh' | 'revoke' | 'cancel' | 'ack'>,
+  ): void {
     const session = this.#is.session(command.session)
     if (session === undefined || session.suspended || session.attach !== command.attach) return
     if (command.type === 'suspend') {
@@ -87,6 +89,8 @@ export class Model {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
       this.#request(session, command)
+    } else if (command.type === 'revoke') {
+      this.#revoke(session, command)
     } else {
       this.#useFence(session, command)
     }
@@ -238,6 +242,19 @@ export class Model {
       this.#effects.push({ kind: 'refreshed', lock: { ...lock } })
       this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
     }
+  }
+
+  #revoke(session: ModelSession, { id, key, fence, note, at }: Of<'revoke'>): void {
+    session.lastId = id
+    const lock = this.#is.locks.find((one) => one.key === key && one.fence === fence)
+    if (lock === undefined) {
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      return
+    }
+    this.#effects.push({ kind: 'revoked', lock: { ...lock }, by: session.id, note })
+    this.#release([lock], 'revoked')
+    this.#serve(key, at)
+    this.#answer(session, id, { kind: 'revoked' })
   }
 
   #release(locks: readonly PlainLock[], reason: string): void {

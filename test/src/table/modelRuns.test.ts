@@ -107,6 +107,7 @@ const everything = [
   ...['ended goodbye', 'ended expired', 'ended dropped'],
   ...['withdrawn aborted', 'withdrawn timeout', 'withdrawn ended'],
   ...['released unlocked', 'released expired', 'released stolen', 'released ended'],
+  ...['revoke', 'revoked', 'released revoked', 'answer revoked'],
   ...['answer unlocked', 'answer refreshed', 'answer ABORTED', 'answer LOCK_TIMEOUT'],
   ...['answer LOCK_HELD', 'answer LOCK_NOT_HELD'],
   ...['repeat granted', 'repeat unlocked', 'repeat refreshed', 'repeat LOCK_HELD'],

@@ -16,7 +16,7 @@ import type { ErrorCode, LockMode } from '@holdfast/shared'
 
 export type PlainAnswer =
   | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
-  | { readonly kind: 'unlocked' }
+  | { readonly kind: 'unlocked' | 'revoked' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly holders?: StoredHolder[] }
 
 export interface PlainLock {
@@ -95,6 +95,12 @@ export type PlainEffect =
   | { readonly kind: 'refreshed'; readonly lock: PlainLock }
   | { readonly kind: 'adopted'; readonly record: PlainLock | PlainRequest }
   | {
+      readonly kind: 'revoked'
+      readonly lock: PlainLock
+      readonly by: string
+      readonly note: string
+    }
+  | {
       readonly kind: 'answer'
       readonly session: string
       readonly id: number
@@ -126,7 +132,8 @@ export function plainAnswer(answer: Answer): PlainAnswer {
     case 'refreshed':
       return { kind: answer.kind, fence: answer.lock.fence }
     case 'unlocked':
-      return { kind: 'unlocked' }
+    case 'revoked':
+      return { kind: answer.kind }
     case 'failed': {
       const { code, holders } = answer
       return holders === undefined
@@ -176,6 +183,10 @@ export function plainEffect(effect: Effect): PlainEffect {
       const plain = record instanceof Lock ? plainLock(record) : plainRequest(record)
       return { kind: 'adopted', record: plain }
     }
+    case 'revoked': {
+      const { lock, by, note } = effect
+      return { kind: 'revoked', lock: plainLock(lock), by: by.id, note }
+    }
     case 'answer': {
       const { session, id, answer, repeat } = effect
       return { kind: 'answer', session: session.id, id, answer: plainAnswer(answer), repeat }
@@ -223,7 +234,8 @@ function answerText(answer: PlainAnswer): string {
     case 'refreshed':
       return `${answer.kind} f${answer.fence}`
     case 'unlocked':
-      return 'unlocked'
+    case 'revoked':
+      return answer.kind
     case 'failed': {
       const by = answer.holders?.map((holder) => `${holder.session} f${holder.fence}`)
       return by === undefined ? answer.code : `${answer.code} by ${by.join(', ')}`
@@ -266,6 +278,8 @@ export function line(effect: PlainEffect): string {
       return `adopted ${effect.record.session}#${effect.record.id} ${effect.record.key}`
     case 'refreshed':
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
+    case 'revoked':
+      return `revoked f${effect.lock.fence} by ${effect.by}: ${effect.note}`
     case 'answer': {
       const { session, id, answer, repeat } = effect
       return `${repeat ? 'repeat' : 'answer'} ${session}#${id} ${answerText(answer)}`

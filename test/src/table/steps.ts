@@ -13,6 +13,7 @@ const kinds = [
   'lock',
   'unlock',
   'refresh',
+  'revoke',
   'cancel',
   'timeout',
   'expire',
@@ -28,7 +29,7 @@ const kinds = [
 ] as const
 
 /** How often each kind comes, in the order of `kinds`. */
-const weights = [40, 20, 9, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 1]
+const weights = [40, 20, 9, 3, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 1]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -88,6 +89,15 @@ export class Director {
         const request = { ...spoken, id: session.lastId + 1, fence }
         if (kind === 'unlock') return { type: 'unlock', ...request }
         return { type: 'refresh', ...request, ttl: pick % 2 === 0 ? undefined : pick + 1 }
+      }
+      case 'revoke': {
+        // Mostly of a lock that is held, by whomever; its key mostly its own.
+        const held = state.keys.flatMap((key) => key.holders)
+        const lock = missed ? undefined : held[pick % Math.max(1, held.length)]
+        const key = lock?.key ?? keys[pick % keys.length]!
+        const fence = lock?.fence ?? Math.max(1, state.fence - (pick % 4))
+        const note = `for ${pick % 9}`
+        return { type: 'revoke', ...spoken, id: session.lastId + 1, key, fence, note }
       }
       case 'cancel':
         return { type: 'cancel', ...spoken, request: pickRequest(session, pick, missed) }

@@ -1,0 +1,106 @@
+/**
+ * How many there are of what: connections that are not let in yet, and sessions, in all and of each
+ * address and principal.
+ */
+import type { Effect } from '../core/index.js'
+import { addressGroup } from './addresses.js'
+import { type BrokerLimits, type LimitName, off } from './limits.js'
+import { Counts } from './rates.js'
+
+/** Whatever has come and not yet been let in. */
+interface Newcomer {
+  readonly remoteAddress: string | undefined
+}
+
+/** Connections between their upgrade and their welcome. */
+export class Newcomers {
+  readonly #limits: BrokerLimits
+  readonly #addresses = new Counts()
+  readonly #all = new Set<Newcomer>()
+
+  constructor(limits: BrokerLimits) {
+    this.#limits = limits
+  }
+
+  /** One more has come: which limit that is beyond, if any. */
+  enter(newcomer: Newcomer): LimitName | undefined {
+    const { newcomers, newcomersPerAddress } = this.#limits
+    const { remoteAddress } = newcomer
+    if (this.#all.size >= newcomers) return 'newcomers'
+    if (remoteAddress !== undefined && newcomersPerAddress !== off) {
+      const group = addressGroup(remoteAddress)
+      if (this.#addresses.of(group) >= newcomersPerAddress) return 'newcomersPerAddress'
+      this.#addresses.add(group)
+    }
+    this.#all.add(newcomer)
+    return undefined
+  }
+
+  /** It was let in, or it is gone; more than once does no harm. */
+  leave(newcomer: Newcomer): void {
+    const { remoteAddress } = newcomer
+    if (!this.#all.delete(newcomer)) return
+    if (remoteAddress !== undefined && this.#limits.newcomersPerAddress !== off) {
+      this.#addresses.remove(addressGroup(remoteAddress))
+    }
+  }
+}
+
+interface Entry {
+  readonly principal: string
+  readonly group: string | undefined
+}
+
+/** Sessions, from the moment they are asked for until they end. */
+export class Census {
+  readonly #limits: BrokerLimits
+  readonly #principals = new Counts()
+  readonly #addresses = new Counts()
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(limits: BrokerLimits) {
+    this.#limits = limits
+  }
+
+  /** A session is about to be opened: which limit that is beyond, if any. */
+  enter(session: string, principal: string, address: string | undefined): LimitName | undefined {
+    const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
+    if (this.#isOff) return undefined
+    const group = address === undefined ? undefined : addressGroup(address)
+    if (this.#principals.of(principal) >= sessionsPerPrincipal) return 'sessionsPerPrincipal'
+    if (group !== undefined && this.#addresses.of(group) >= sessionsPerAddress) {
+      return 'sessionsPerAddress'
+    }
+    this.#add(session, { principal, group })
+    return undefined
+  }
+
+  /** What the table did. A session that nobody here asked for, as after a restart, counts as well. */
+  take(effect: Effect): void {
+    const { kind } = effect
+    if (kind !== 'opened' && kind !== 'resumed' && kind !== 'ended') return
+    if (this.#isOff) return
+    const { id, principal } = effect.session
+    if (kind === 'ended') this.#remove(id)
+    else if (!this.#entries.has(id)) this.#add(id, { principal, group: undefined })
+  }
+
+  get #isOff(): boolean {
+    const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
+    return sessionsPerPrincipal === off && sessionsPerAddress === off
+  }
+
+  #add(session: string, entry: Entry): void {
+    this.#entries.set(session, entry)
+    this.#principals.add(entry.principal)
+    if (entry.group !== undefined) this.#addresses.add(entry.group)
+  }
+
+  #remove(session: string): void {
+    const entry = this.#entries.get(session)
+    if (entry === undefined) return
+    this.#entries.delete(session)
+    this.#principals.remove(entry.principal)
+    if (entry.group !== undefined) this.#addresses.remove(entry.group)
+  }
+}

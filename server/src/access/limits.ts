@@ -1,0 +1,161 @@
+/**
+ * Every limit of the broker: what it bounds, its default, its value in the `public` profile, and the
+ * sentence that whoever reaches it is told. One table, which the options, the command line, the
+ * documentation and the metrics are made from.
+ *
+ * Sizes and counts are always on: a broker without them falls to one client. Rates and shares are
+ * off by default, because a trusted backend may do fifty thousand requests a second from one address;
+ * the `public` profile turns them on.
+ */
+import {
+  maxFrameBytes,
+  maxKeyBytes,
+  maxLocksPerSession,
+  maxMetadataBytes,
+  maxUnacknowledged,
+  maxWaitersPerKey,
+  maxWatches,
+} from '@holdfast/shared'
+
+/** Value of a limit that bounds nothing; `off` in a flag or a config file. */
+export const off = Number.POSITIVE_INFINITY
+
+/** Numbers of the broker; each at least 1, and those with "off" as a default may be `Infinity`. */
+export interface BrokerLimits {
+  /** Open connections. More are closed with 1013. Default 65,536. */
+  readonly connections: number
+  /**
+   * Open connections that were not let in yet. More are closed with 1013. Default the greater of
+   * 1,000 and a tenth of `connections`; public 200.
+   */
+  readonly newcomers: number
+  /** The same from one address. Default off; public 20. */
+  readonly newcomersPerAddress: number
+  /**
+   * Upgrades taken on in a second, with a burst of as many. More are answered 503 before the
+   * upgrade. Default off; public 500.
+   */
+  readonly connectionsPerSecond: number
+  /** The same from one address; more are answered 429. Default off; public 20. */
+  readonly connectionsPerSecondPerAddress: number
+  /** Time for a connection to say hello and be let in, in ms. Default 5,000; public 3,000. */
+  readonly helloMs: number
+  /** Sessions of one principal. More are closed with 4429. Default off; public 20. */
+  readonly sessionsPerPrincipal: number
+  /** Sessions opened from one address. More are closed with 4429. Default off; public 100. */
+  readonly sessionsPerAddress: number
+  /** Messages of one session in a second, on average; then 4429. Default off; public 50. */
+  readonly messagesPerSecond: number
+  /** Messages that may come at once before the average counts. Default 200. */
+  readonly messageBurst: number
+  /** Longest frame of a client, in bytes; then 1009. Default and most 65,536; public 16,384. */
+  readonly frameBytes: number
+  /** Longest key that may be locked, in bytes of UTF-8. Default and most 512; public 256. */
+  readonly keyBytes: number
+  /** Largest metadata, in bytes of its JSON text. Default and most 4,096; public 1,024. */
+  readonly metadataBytes: number
+  /** Locks that one session may hold and wait for together. Default 10,000; public 256. */
+  readonly locksPerSession: number
+  /** Requests that may wait for one key. Default 100,000; public 1,000. */
+  readonly waitersPerKey: number
+  /** Answers kept for a session that has not acknowledged them. Default 1,024. */
+  readonly unacknowledged: number
+  /** Watches of one session. Default 1,000; public 100. */
+  readonly watchesPerSession: number
+  /** Output that a client may leave unread for `slowMs`, in bytes. Default 262,144; public 65,536. */
+  readonly slowBytes: number
+  /** How long it may leave more than `slowBytes` unread, in ms; then 4308. Default 5,000. */
+  readonly slowMs: number
+  /** Unread output at which a connection is cut at once. Default 1,048,576; public 262,144. */
+  readonly backlogBytes: number
+}
+
+/** The name of a limit. */
+export type LimitName = keyof BrokerLimits
+
+/** Which set of defaults: `private` for one's own backends, `public` for strangers. */
+export type Profile = 'private' | 'public'
+
+interface Limit {
+  readonly private: number
+  readonly public: number
+  /** Beyond this the protocol does not go. */
+  readonly most?: number | undefined
+  /** May be off. */
+  readonly optional?: true | undefined
+}
+
+/** The table. `newcomers` follows `connections` and is worked out in {@link limitsFrom}. */
+export const limits = {
+  connections: { private: 65_536, public: 65_536 },
+  newcomers: { private: 6_554, public: 200 },
+  newcomersPerAddress: { private: off, public: 20, optional: true },
+  connectionsPerSecond: { private: off, public: 500, optional: true },
+  connectionsPerSecondPerAddress: { private: off, public: 20, optional: true },
+  helloMs: { private: 5_000, public: 3_000 },
+  sessionsPerPrincipal: { private: off, public: 20, optional: true },
+  sessionsPerAddress: { private: off, public: 100, optional: true },
+  messagesPerSecond: { private: off, public: 50, optional: true },
+  messageBurst: { private: 200, public: 200 },
+  frameBytes: { private: maxFrameBytes, public: 16 * 1024, most: maxFrameBytes },
+  keyBytes: { private: maxKeyBytes, public: 256, most: maxKeyBytes },
+  metadataBytes: { private: maxMetadataBytes, public: 1024, most: maxMetadataBytes },
+  locksPerSession: { private: maxLocksPerSession, public: 256 },
+  waitersPerKey: { private: maxWaitersPerKey, public: 1_000 },
+  unacknowledged: { private: maxUnacknowledged, public: maxUnacknowledged },
+  watchesPerSession: { private: maxWatches, public: 100 },
+  slowBytes: { private: 256 * 1024, public: 64 * 1024 },
+  slowMs: { private: 5_000, public: 5_000 },
+  backlogBytes: { private: 1024 * 1024, public: 256 * 1024 },
+} as const satisfies Record<LimitName, Limit>
+
+/** The names of all limits. */
+export const limitNames = Object.keys(limits) as LimitName[]
+
+/** What the limits are when nothing is said. */
+export const defaultLimits: BrokerLimits = defaultsOf('private')
+
+/** The limits of a profile. */
+export function defaultsOf(profile: Profile): BrokerLimits {
+  const entries = limitNames.map((name) => [name, limits[name][profile]])
+  return Object.fromEntries(entries) as unknown as BrokerLimits
+}
+
+/** Why a value cannot be that limit, as "limits.name is ..."; undefined if it can. */
+export function limitFault(name: LimitName, value: unknown): string | undefined {
+  const { most, optional }: Limit = limits[name]
+  if (optional && value === off) return undefined
+  if (Number.isSafeInteger(value) && (value as number) >= 1) {
+    if (most === undefined || (value as number) <= most) return undefined
+    return `limits.${name} is at most ${most}`
+  }
+  return `limits.${name} is a positive integer${optional ? ', or Infinity for none' : ''}`
+}
+
+/** The limits of a profile with what was set in their place. The values are not checked. */
+export function limitsFrom(profile: Profile, set: Partial<BrokerLimits>): BrokerLimits {
+  const all = { ...defaultsOf(profile), ...set }
+  if (set.newcomers !== undefined || profile === 'public') return all
+  return { ...all, newcomers: Math.max(1_000, Math.ceil(all.connections / 10)) }
+}
+
+const sentences: Partial<Record<LimitName, (most: string) => string>> = {
+  locksPerSession: (most) => `this session holds and waits for ${most} locks, the most it may`,
+  waitersPerKey: (most) => `${most} requests wait for this key, the most that may`,
+  unacknowledged: (most) => `${most} answers to this session are not acknowledged, the most kept`,
+  watchesPerSession: (most) => `this session has ${most} watches, the most it may`,
+  keyBytes: (most) => `a key that is locked here has at most ${most} bytes`,
+  metadataBytes: (most) => `metadata has at most ${most} bytes here`,
+}
+
+/** What the one who reached a limit is told: what there is too much of, and how much may be. */
+export function limitSentence(name: LimitName, most: number): string {
+  const number = most.toLocaleString('en-US')
+  const sentence = sentences[name]?.(number) ?? `the limit of ${number} is reached`
+  return `${sentence} (${name})`
+}
+
+/** The same in the reason of a close frame, which has room for 123 bytes. */
+export function limitReason(name: LimitName, most: number): string {
+  return `quota exceeded: ${name} ${most}`
+}

@@ -1,0 +1,115 @@
+/**
+ * Tokens in a file: one line each, with the hash of the token, whose it is, and what it allows.
+ *
+ *     # SHA-256 of the token, in hex   principal   operations        keys
+ *     9f86d081884c7d65...              billing     lock,share,query  orders:* invoices:*
+ *     60303ae22b998861...              ops         all
+ *
+ * Operations are separated by commas, `all` or `everyday` (all but `steal` and `revoke`, the default);
+ * keys by spaces, each a key or the beginning of keys with a `*` after it (default `*`). What a thief
+ * reads in the file opens nothing, as long as the tokens were long and random.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { HoldfastError } from '@holdfast/shared'
+import type { Identity, Operation } from './permissions.js'
+import { type Authenticate, everyday, isOperation, mayFrom, operations } from './permissions.js'
+
+interface Token {
+  readonly hash: Buffer
+  readonly identity: Identity
+}
+
+/**
+ * Lets in whoever shows a token of the file. The file is read again when it changes, so a line that
+ * is taken out lets nobody in any more; who is in stays until the connection ends.
+ *
+ * @param onFault Told, once for each change, that the file has become unusable; what it said before
+ *   holds until it is good again.
+ * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has a line that is wrong.
+ */
+export function tokensFromFile(
+  path: string,
+  onFault: (error: HoldfastError) => void = () => {},
+): Authenticate {
+  let seen = stampOf(path)
+  let tokens = readTokens(path)
+  const refresh = (): void => {
+    const stamp = stampOf(path)
+    if (stamp === seen) return
+    seen = stamp
+    try {
+      tokens = readTokens(path)
+    } catch (error) {
+      onFault(error as HoldfastError)
+    }
+  }
+  return ({ token }) => {
+    if (token === undefined) return undefined
+    refresh()
+    const hash = hashOf(token)
+    let found: Identity | undefined
+    // Every line is compared, whole, whether or not an earlier one fits: time tells nothing.
+    for (const one of tokens) if (timingSafeEqual(one.hash, hash)) found = one.identity
+    return found
+  }
+}
+
+/** What to put into the file for a token. */
+export function tokenLine(
+  token: string,
+  principal: string,
+  allow: readonly Operation[] = everyday,
+  keys: readonly string[] = ['*'],
+): string {
+  return `${hashOf(token).toString('hex')} ${principal} ${allow.join()} ${keys.join(' ')}\n`
+}
+
+function hashOf(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}
+
+/** Changes whenever the file does. */
+function stampOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat === undefined ? 'none' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`
+}
+
+function readTokens(path: string): Token[] {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw unusable(`The token file ${path} cannot be read.`, cause)
+  }
+  const tokens: Token[] = []
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    const words = line.trim()
+    if (words === '' || words.startsWith('#')) continue
+    tokens.push(tokenFrom(words.split(/\s+/), `Line ${index + 1} of the token file ${path}`))
+  }
+  return tokens
+}
+
+/** @param where Begins a sentence; the line itself is not repeated, it may hold a token by mistake. */
+function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[], where: string) {
+  if (!/^[0-9a-f]{64}$/i.test(hash)) {
+    throw unusable(`${where} does not begin with a SHA-256 in hex.`)
+  }
+  if (principal === undefined) throw unusable(`${where} does not say whose the token is.`)
+  const grant = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
+  return { hash: Buffer.from(hash, 'hex'), identity: { principal, may: mayFrom([grant]) } }
+}
+
+function operationsFrom(text: string, where: string): readonly Operation[] {
+  if (text === 'all') return operations
+  if (text === 'everyday') return everyday
+  const names = text.split(',')
+  if (names.every(isOperation)) return names
+  const allowed = ['all', 'everyday', ...operations].join(', ')
+  throw unusable(`${where} allows something that is none of ${allowed}.`)
+}
+
+function unusable(message: string, cause?: unknown): HoldfastError {
+  return new HoldfastError('INVALID_OPTION', message, cause === undefined ? undefined : { cause })
+}

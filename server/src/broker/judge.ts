@@ -1,0 +1,76 @@
+/**
+ * What is overdue: the judgement on clients that have not done in time what they owe, and the doing
+ * of what the broker has promised. Whatever touches the table is a proposal, which the table may find
+ * void.
+ */
+import { closeCodes } from '@holdfast/shared'
+import { Pass, type Passes } from '../access/passes.js'
+import type { Connection } from '../connection/connection.js'
+import { type Command, Lock, Request, Session } from '../core/index.js'
+import type { RefusalCause } from '../observe/observer.js'
+import type { BrokerTime } from './outbound.js'
+import type { Writer } from './writer.js'
+
+export interface JudgeParts {
+  readonly time: BrokerTime
+  readonly passes: Passes
+  readonly writer: Writer
+  /** The connection that each session is on. */
+  readonly attached: ReadonlyMap<Session, Connection>
+  readonly submit: (command: Command) => void
+  readonly wall: () => number
+  readonly refused: (connection: Connection, cause: RefusalCause) => void
+}
+
+export class Judge {
+  readonly #parts: JudgeParts
+
+  constructor(parts: JudgeParts) {
+    this.#parts = parts
+  }
+
+  /** A client has not done in time what it owes. */
+  onOverdue(debtor: Lock | Session | Connection): void {
+    const { refused, writer } = this.#parts
+    if (debtor instanceof Lock) this.#proposeExpiry(debtor)
+    else if (debtor instanceof Session) this.#judgeSession(debtor)
+    else if (debtor.state === 'open') writer.cutIfSlow(debtor)
+    else {
+      refused(debtor, 'helloMs')
+      debtor.cut(closeCodes.noHello)
+    }
+  }
+
+  /** The broker must do what it promised. */
+  onDue(claim: Request | Connection | Pass | 'quietOver'): void {
+    const { submit, wall, passes, time } = this.#parts
+    if (claim === 'quietOver') submit({ type: 'quiet', quiet: false, at: wall() })
+    else if (claim instanceof Request) {
+      submit({ type: 'timeout', session: claim.session.id, request: claim.id, at: wall() })
+    } else if (claim instanceof Pass) passes.due(claim)
+    else if (claim.state === 'open') {
+      claim.ping()
+      time.promise(claim, claim.session!.ttl / 3)
+    } else claim.terminate()
+  }
+
+  #proposeExpiry({ session, fence, generation }: Lock): void {
+    const { submit, wall } = this.#parts
+    submit({ type: 'expire', session: session.id, fence, generation, at: wall() })
+  }
+
+  #judgeSession(session: Session): void {
+    const { submit, wall, attached, time } = this.#parts
+    const connection = attached.get(session)
+    if (connection !== undefined) {
+      const endsAt = connection.receivedAt + session.ttl
+      if (endsAt > time.now()) {
+        time.expect(session, endsAt)
+        return
+      }
+      connection.fallSilent()
+    }
+    const { id, attach } = session
+    submit({ type: 'end', session: id, attach, reason: 'expired', at: wall() })
+  }
+}

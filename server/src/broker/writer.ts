@@ -1,0 +1,70 @@
+/**
+ * Writes what each turn had to say, at its end, and looks whether the clients read it. Whoever leaves
+ * too much unread for too long, or far too much at all, is cut: its unread output is the broker's
+ * memory.
+ */
+import { closeCodes } from '@holdfast/shared'
+import type { BrokerLimits, LimitName } from '../access/limits.js'
+import type { Connection } from '../connection/connection.js'
+
+export interface WriterParts {
+  readonly limits: BrokerLimits
+  readonly endOfTurn: (callback: () => void) => void
+  /** In ms from now, unless forgiven, `cutIfSlow` is called. */
+  readonly expect: (connection: Connection, ms: number) => void
+  readonly forgive: (connection: Connection) => void
+  /** The connection is about to be cut. */
+  readonly refused: (connection: Connection, limit: LimitName) => void
+  /** Everything of a turn was written. */
+  readonly flushed: (() => void) | undefined
+}
+
+export class Writer {
+  readonly #parts: WriterParts
+  #unflushed: Connection[] = []
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts
+  }
+
+  /** This connection has something to say. */
+  add(connection: Connection): void {
+    if (this.#unflushed.push(connection) === 1) this.#parts.endOfTurn(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    const connections = this.#unflushed
+    this.#unflushed = []
+    for (const connection of connections) {
+      connection.flush()
+      this.#judge(connection)
+    }
+    this.#parts.flushed?.()
+  }
+
+  #judge(connection: Connection): void {
+    const { limits, expect, forgive } = this.#parts
+    const backlog = connection.backlogBytes
+    if (backlog <= limits.slowBytes) {
+      if (connection.isSlow) forgive(connection)
+      connection.isSlow = false
+    } else if (backlog > limits.backlogBytes) this.#cut(connection, 'backlogBytes')
+    else if (!connection.isSlow) {
+      connection.isSlow = true
+      expect(connection, limits.slowMs)
+    }
+  }
+
+  /** It has had its time. */
+  cutIfSlow(connection: Connection): void {
+    if (connection.backlogBytes > this.#parts.limits.slowBytes) this.#cut(connection, 'slowBytes')
+    else connection.isSlow = false
+  }
+
+  #cut(connection: Connection, limit: LimitName): void {
+    this.#parts.refused(connection, limit)
+    connection.cut(closeCodes.tooSlow)
+    // A closing handshake would queue behind everything that is not being read.
+    connection.terminate()
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Ending somebody else's lock: only the lock that was seen, by whoever may, once.
+ */
+import { expect } from 'chai'
+import { Bench } from './bench.js'
+
+describe('table: revoke', () => {
+  it('ends the lock, says by whom and why, grants the next and answers, in that order', () => {
+    const bench = Bench.with('a', 'b', 'op')
+    bench.lock('a', 'k')
+    bench.lock('b', 'k')
+    expect(bench.revoke('op', 'k', 1)).to.deep.equal([
+      'revoked f1 by op: stuck',
+      'released a k f1 revoked',
+      'granted b#1 k f2',
+      'answer op#1 revoked',
+    ])
+    expect(bench.unlock('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
+  })
+
+  it('leaves a lock alone whose fence or key is another', () => {
+    const bench = Bench.with('a', 'op')
+    bench.lock('a', 'k')
+    bench.lock('a', 'l')
+    for (const [key, fence] of [['k', 2] as const, ['l', 1] as const, ['m', 1] as const]) {
+      expect(bench.revoke('op', key, fence)[0]).to.match(/^answer op#\d LOCK_NOT_HELD$/)
+    }
+    expect(bench.table.heldCount).to.equal(2)
+  })
+
+  it('takes one of several shared locks', () => {
+    const bench = Bench.with('a', 'b', 'op')
+    bench.lock('a', 'k', { mode: 'shared' })
+    bench.lock('b', 'k', { mode: 'shared' })
+    bench.revoke('op', 'k', 1)
+    expect([...bench.table.entries.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
+  })
+
+  it('ends a lock whose session is away, which is told in its snapshot', () => {
+    const bench = new Bench()
+    bench.open('a', { grace: 1_000 })
+    bench.open('op')
+    bench.lock('a', 'k')
+    bench.suspend('a')
+    expect(bench.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
+    bench.resume('a', 'a-1', 'a-2')
+    expect(bench.table.sessions.get('a')!.held.size).to.equal(0)
+  })
+
+  it('runs once: asked again, it is answered as it was and revokes nothing', () => {
+    const bench = new Bench()
+    bench.open('a')
+    bench.open('op', { grace: 1_000 })
+    bench.lock('a', 'k')
+    bench.revoke('op', 'k', 1)
+    bench.lock('a', 'k')
+    expect(bench.revoke('op', 'k', 1, { id: 1 })).to.deep.equal(['repeat op#1 revoked'])
+    expect(bench.revoke('op', 'k', 1)).to.deep.equal(['answer op#2 LOCK_NOT_HELD'])
+    expect(bench.table.heldCount).to.equal(1)
+  })
+
+  it('is nobody’s on a connection that is no longer the session’s own', () => {
+    const bench = new Bench()
+    bench.open('a')
+    bench.open('op', { grace: 1_000 })
+    bench.lock('a', 'k')
+    bench.suspend('op')
+    bench.resume('op', 'op-1', 'op-2')
+    expect(bench.revoke('op', 'k', 1, { attach: 1 })).to.deep.equal([])
+  })
+})
