@@ -2,6 +2,9 @@
  * The second door, for this project's own tests and simulation: the broker without its sockets and
  * with a machine of the caller's making. Not covered by any promise of stability.
  */
+
+export { defaultsOf, limits } from './access/limits.js'
+export { mayFrom } from './access/permissions.js'
 export { Broker, type BrokerParts } from './broker/broker.js'
 export { Timekeeper } from './broker/timekeeper.js'
 export { Connection } from './connection/connection.js'
@@ -13,4 +16,5 @@ export { Doorkeeper } from './host/doorkeeper.js'
 export { drain } from './host/drain.js'
 export type { Log, Replica } from './log/log.js'
 export { MemoryLog } from './log/memory.js'
+export type { Observer, RefusalNotice } from './observe/observer.js'
 export { type BrokerOptions, type BrokerSettings, settingsFrom } from './options.js'

@@ -36,8 +36,8 @@ export interface BrokerOptions {
   /** Serve beyond loopback although there is no `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
   /**
-   * Take tokens over connections that others on the network can read. Default false: beyond loopback
-   * without TLS, and without a trusted proxy that has it, a token is refused with 4403.
+   * Take tokens over connections that others on the network can read. Default false: beyond
+   * loopback without TLS, and without a trusted proxy that has it, a token is refused with 4403.
    */
   readonly allowInsecure?: boolean | undefined
   /**
@@ -50,8 +50,8 @@ export interface BrokerOptions {
   /** Whoever wants to know what happens. */
   readonly observer?: Observer | undefined
   /**
-   * Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses, or subnets such
-   * as `10.0.0.0/8`. Default none.
+   * Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses, or subnets
+   * such as `10.0.0.0/8`. Default none.
    */
   readonly trustedProxies?: readonly string[] | undefined
   /** Web origins whose pages may connect, exactly as browsers send them. Default none. */

@@ -61,8 +61,8 @@ export function callerOf(
 }
 
 /**
- * What the limits count as one address: an IPv4 address, or the first half of an IPv6 address, since
- * whoever has one of those has 2^64.
+ * What the limits count as one address: an IPv4 address, or the first half of an IPv6 address,
+ * since whoever has one of those has 2^64.
  */
 export function addressGroup(address: string): string {
   const plain = plainAddress(address)

@@ -1,6 +1,6 @@
 /**
- * Connections as they come, are let in, and go: how many may be at the door, how long they may stand
- * there, and how long their tokens let them stay.
+ * Connections as they come, are let in, and go: how many may be at the door, how long they may
+ * stand there, and how long their tokens let them stay.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import type { Connection } from '../connection/connection.js'

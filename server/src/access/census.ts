@@ -75,7 +75,9 @@ export class Census {
     return undefined
   }
 
-  /** What the table did. A session that nobody here asked for, as after a restart, counts as well. */
+  /**
+   * What the table did. A session that nobody here asked for, as after a restart, counts as well.
+   */
   take(effect: Effect): void {
     const { kind } = effect
     if (kind !== 'opened' && kind !== 'resumed' && kind !== 'ended') return

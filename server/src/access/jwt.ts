@@ -63,8 +63,8 @@ export interface JwtOptions {
 /**
  * Lets in whoever shows a good token, for as long as it is good. A token must have an `exp`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for options that contradict each other. At an `authenticate`:
- *   `UNAVAILABLE` if the set of keys cannot be had just now.
+ * @throws {HoldfastError} `INVALID_OPTION` for options that contradict each other. At an
+ *   `authenticate`: `UNAVAILABLE` if the set of keys cannot be had just now.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options

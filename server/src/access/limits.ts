@@ -1,11 +1,11 @@
 /**
- * Every limit of the broker: what it bounds, its default, its value in the `public` profile, and the
- * sentence that whoever reaches it is told. One table, which the options, the command line, the
+ * Every limit of the broker: what it bounds, its default, its value in the `public` profile, and
+ * the sentence that whoever reaches it is told. One table, which the options, the command line, the
  * documentation and the metrics are made from.
  *
  * Sizes and counts are always on: a broker without them falls to one client. Rates and shares are
- * off by default, because a trusted backend may do fifty thousand requests a second from one address;
- * the `public` profile turns them on.
+ * off by default, because a trusted backend may do fifty thousand requests a second from one
+ * address; the `public` profile turns them on.
  */
 import {
   maxFrameBytes,
@@ -62,7 +62,9 @@ export interface BrokerLimits {
   readonly unacknowledged: number
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
-  /** Output that a client may leave unread for `slowMs`, in bytes. Default 262,144; public 65,536. */
+  /**
+   * Output that a client may leave unread for `slowMs`, in bytes. Default 262,144; public 65,536.
+   */
   readonly slowBytes: number
   /** How long it may leave more than `slowBytes` unread, in ms; then 4308. Default 5,000. */
   readonly slowMs: number

@@ -13,8 +13,8 @@ import { HoldfastError } from '@holdfast/shared'
  * - `stats`: see the broker's counters; not of a key, so the key is empty.
  * - `revoke`: end somebody else's lock.
  *
- * To unlock, refresh or cancel what is one's own needs no permission. Whoever is refused a lock with
- * `LOCK_HELD` is told who holds it.
+ * To unlock, refresh or cancel what is one's own needs no permission. Whoever is refused a lock
+ * with `LOCK_HELD` is told who holds it.
  */
 export const operations = ['lock', 'share', 'steal', 'query', 'watch', 'stats', 'revoke'] as const
 

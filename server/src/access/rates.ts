@@ -1,6 +1,6 @@
 /**
- * How often something may happen: a bucket that fills at a steady rate, and one such bucket for each
- * address that is met.
+ * How often something may happen: a bucket that fills at a steady rate, and one such bucket for
+ * each address that is met.
  */
 
 /** Allows `rate` a second on average, and `burst` at once. */

@@ -5,9 +5,9 @@
  *     9f86d081884c7d65...              billing     lock,share,query  orders:* invoices:*
  *     60303ae22b998861...              ops         all
  *
- * Operations are separated by commas, `all` or `everyday` (all but `steal` and `revoke`, the default);
- * keys by spaces, each a key or the beginning of keys with a `*` after it (default `*`). What a thief
- * reads in the file opens nothing, as long as the tokens were long and random.
+ * Operations are separated by commas, `all` or `everyday` (all but `steal` and `revoke`, the
+ * default); keys by spaces, each a key or the beginning of keys with a `*` after it (default `*`).
+ * What a thief reads in the file opens nothing, as long as the tokens were long and random.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
@@ -91,7 +91,9 @@ function readTokens(path: string): Token[] {
   return tokens
 }
 
-/** @param where Begins a sentence; the line itself is not repeated, it may hold a token by mistake. */
+/**
+ * @param where Begins a sentence; the line itself is not repeated, it may hold a token by mistake.
+ */
 function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[], where: string) {
   if (!/^[0-9a-f]{64}$/i.test(hash)) {
     throw unusable(`${where} does not begin with a SHA-256 in hex.`)

@@ -1,7 +1,7 @@
 /**
- * Writes what each turn had to say, at its end, and looks whether the clients read it. Whoever leaves
- * too much unread for too long, or far too much at all, is cut: its unread output is the broker's
- * memory.
+ * Writes what each turn had to say, at its end, and looks whether the clients read it. Whoever
+ * leaves too much unread for too long, or far too much at all, is cut: its unread output is the
+ * broker's memory.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../access/limits.js'

@@ -152,7 +152,9 @@ function hostName(host: string | undefined): string | undefined {
   return (bracketed ?? plain)?.toLowerCase()
 }
 
-/** The token of an `Authorization` header or a subprotocol; what is in the URL is never looked at. */
+/**
+ * The token of an `Authorization` header or a subprotocol; what is in the URL is never looked at.
+ */
 function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformed {
   const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
   if (header !== undefined) return header.length <= maxTokenLength ? header : malformed

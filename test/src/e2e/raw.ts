@@ -60,7 +60,11 @@ export class RawClient {
 
   constructor(
     url: string,
-    options: { readonly protocols?: string[]; readonly origin?: string } = {},
+    options: {
+      readonly protocols?: string[]
+      readonly origin?: string
+      readonly headers?: Record<string, string>
+    } = {},
   ) {
     const { protocols = [subprotocol], ...rest } = options
     this.socket = new WebSocket(url, protocols, rest)

@@ -21,6 +21,7 @@ export class Bench {
       settings: settingsFrom(options),
       environment: this.machine,
       log,
+      observer: options.observer,
       // The first fence is 1.
       fences: { start: 0, reserve: () => {} },
     })

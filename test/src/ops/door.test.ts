@@ -1,0 +1,216 @@
+/**
+ * The door, by attack: what a page, a stranger or a proxy may try before and at the hello, and what
+ * happened. Real sockets, since most of it is about headers.
+ */
+import type { IncomingMessage } from 'node:http'
+import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
+import { Doorkeeper, settingsFrom } from '@holdfast/server/internal'
+import { subprotocol } from '@holdfast/shared'
+import { expect } from 'chai'
+import { dial, headOf, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
+import { Stage } from '../e2e/stage.js'
+import { FakeMachine } from '../server/machine.js'
+import { Notices } from './notices.js'
+
+describe('the door', () => {
+  const stage = Stage.forEachTest()
+
+  async function broker(options: BrokerOptions = {}) {
+    const notices = new Notices()
+    const made = createBroker({ observer: notices, ...options })
+    stage.onClear(() => made.close())
+    return { ...(await made.listen({ port: 0 })), notices }
+  }
+
+  /** A broker that takes notes of who shows it what. */
+  async function curious(options: BrokerOptions = {}) {
+    const seen: Credentials[] = []
+    const authenticate = (credentials: Credentials) => {
+      seen.push(credentials)
+      return credentials.token
+    }
+    return { ...(await broker({ authenticate, ...options })), seen }
+  }
+
+  async function hello(url: string, headers: Record<string, string> = {}, protocols?: string[]) {
+    const client = new RawClient(url, { headers, ...(protocols && { protocols }) })
+    await client.opened()
+    client.say({ type: 'hello' })
+    stage.onClear(() => client.vanish())
+    return client
+  }
+
+  it('stays shut to a page of another origin, before the upgrade', async () => {
+    const { port, notices } = await broker({ origins: ['https://app.example'] })
+    for (const origin of ['https://evil.example', 'null', 'http://app.example']) {
+      expect(await statusOf(port, upgradeHead('/', { origin }))).to.match(/ 403 /)
+    }
+    expect(await statusOf(port, upgradeHead('/', { origin: 'https://app.example' }))).to.match(
+      / 101 /,
+    )
+    expect(notices.causes).to.deep.equal(['origin', 'origin', 'origin'])
+  })
+
+  it('stays shut to a name that only leads to this machine (DNS rebinding)', async () => {
+    const { port, notices } = await broker()
+    for (const host of [
+      'evil.example',
+      `evil.example:${port}`,
+      '10.0.0.1',
+      'localhost.evil.example',
+    ]) {
+      expect(await statusOf(port, upgradeHead('/', { host })), host).to.match(/ 403 /)
+    }
+    for (const host of ['localhost', `127.0.0.1:${port}`, '[::1]:7420', 'LOCALHOST']) {
+      expect(await statusOf(port, upgradeHead('/', { host })), host).to.match(/ 101 /)
+    }
+    expect(new Set(notices.causes)).to.deep.equal(new Set(['host']))
+  })
+
+  it('opens to the names it is given', async () => {
+    const { port } = await broker({ hosts: ['Locks.example'] })
+    expect(await statusOf(port, upgradeHead('/', { host: 'locks.example' }))).to.match(/ 101 /)
+    expect(await statusOf(port, upgradeHead('/', { host: 'other.example' }))).to.match(/ 403 /)
+  })
+
+  it('stays shut to strangers whom a proxy of this machine brings, if nobody is asked', async () => {
+    const { port, notices } = await broker()
+    const forwarded = upgradeHead('/', { 'x-forwarded-for': '203.0.113.9' })
+    expect(await statusOf(port, forwarded)).to.match(/ 403 /)
+    expect(notices.causes).to.deep.equal(['stranger'])
+  })
+
+  it('takes a token from the Authorization header', async () => {
+    const { url, seen } = await curious()
+    await (await hello(url, { authorization: 'Bearer s3cret' })).hear('welcome')
+    expect(seen[0]?.token).to.equal('s3cret')
+  })
+
+  it('takes a token from a subprotocol, and never answers it', async () => {
+    const { url, port, seen } = await curious()
+    const encoded = `bearer.${Buffer.from('s3cret ✓').toString('base64url')}`
+    const client = await hello(url, {}, [encoded, subprotocol])
+    await client.hear('welcome')
+    expect(client.socket.protocol).to.equal(subprotocol)
+    expect(seen[0]?.token).to.equal('s3cret ✓')
+    const socket = await dial(port)
+    const offered = { 'sec-websocket-protocol': `${encoded}, ${subprotocol}` }
+    expect(await headOf(socket, upgradeHead('/', offered))).to.not.include(encoded)
+    socket.destroy()
+  })
+
+  it('prefers the token of the hello', async () => {
+    const { url, seen } = await curious()
+    const client = new RawClient(url, { headers: { authorization: 'Bearer old' } })
+    await client.opened()
+    client.say({ type: 'hello', token: 'new' })
+    await client.hear('welcome')
+    expect(seen[0]?.token).to.equal('new')
+    client.vanish()
+  })
+
+  it('does not look at a token in the URL', async () => {
+    const { url, seen, notices } = await curious()
+    const client = await hello(`${url}/?token=s3cret&access_token=s3cret`)
+    expect(await client.closed()).to.include({ code: 4401 })
+    expect(seen[0]?.token).to.equal(undefined)
+    expect(notices.causes).to.deep.equal(['unauthorized'])
+  })
+
+  it('refuses a token that is none, before the upgrade', async () => {
+    const { port, notices } = await curious()
+    const malformed: Record<string, string>[] = [
+      { authorization: `Bearer ${'x'.repeat(3_073)}` },
+      { 'sec-websocket-protocol': `${subprotocol}, bearer.a+b` },
+      { 'sec-websocket-protocol': `${subprotocol}, bearer.` },
+    ]
+    for (const headers of malformed) {
+      expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 400 /)
+    }
+    expect(notices.causes).to.deep.equal(['token', 'token', 'token'])
+  })
+
+  it('refuses a token that the network could read, as a trusted proxy tells', async () => {
+    const { url, seen, notices } = await curious({ trustedProxies: ['127.0.0.1'] })
+    const open = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
+    const closed = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
+    const refused = await hello(url, { ...open, authorization: 'Bearer t' })
+    expect(await refused.closed()).to.include({ code: 4403 })
+    expect(seen).to.deep.equal([])
+    await (await hello(url, { ...closed, authorization: 'Bearer t' })).hear('welcome')
+    expect(seen[0]).to.include({ remoteAddress: '203.0.113.9' })
+    expect(notices.causes).to.deep.equal(['insecure'])
+  })
+
+  it('takes it all the same if that was allowed by name', async () => {
+    const { url } = await curious({ trustedProxies: ['127.0.0.1'], allowInsecure: true })
+    await (await hello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })).hear(
+      'welcome',
+    )
+  })
+
+  it('believes an address from trusted proxies only, and of a chain the part they wrote', async () => {
+    const chain = '198.51.100.7, 203.0.113.9, 10.2.2.2'
+    const trusting = await curious({
+      trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'],
+      allowInsecure: true,
+    })
+    const headers = { authorization: 'Bearer t', 'x-forwarded-for': chain }
+    await (await hello(trusting.url, headers)).hear('welcome')
+    expect(trusting.seen[0]?.remoteAddress).to.equal('203.0.113.9')
+    const careful = await curious()
+    await (await hello(careful.url, headers)).hear('welcome')
+    expect(careful.seen[0]?.remoteAddress).to.equal('127.0.0.1')
+  })
+
+  it('bounds the upgrades in a second, of an address and of all', () => {
+    const { clock, pass } = pausedClock()
+    const settings = settingsFrom({
+      limits: { connectionsPerSecond: 3, connectionsPerSecondPerAddress: 1 },
+      trustedProxies: ['127.0.0.1'],
+      allowUnauthenticated: true,
+    })
+    const keeper = new Doorkeeper(settings, clock)
+    const from = (address: string) => {
+      const answer = keeper.admit(requestFrom(address))
+      return 'status' in answer ? `${answer.status.slice(0, 3)} ${answer.cause}` : 'in'
+    }
+    expect(from('203.0.113.1')).to.equal('in')
+    expect(from('203.0.113.1')).to.equal('429 connectionsPerSecondPerAddress')
+    expect(from('203.0.113.2')).to.equal('in')
+    expect(from('203.0.113.3')).to.equal('in')
+    expect(from('203.0.113.4')).to.equal('503 connectionsPerSecond')
+    pass(1_000)
+    expect(from('203.0.113.1')).to.equal('in')
+  })
+
+  it('bounds a frame with 1009, at frameBytes', async () => {
+    const { url } = await broker({ limits: { frameBytes: 1_024 } })
+    const client = await RawClient.greeted(url)
+    client.say({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
+    expect(await client.closed()).to.include({ code: 1009 })
+  })
+
+  it('says "not now" and not "no" when tokens cannot be checked', async () => {
+    const { HoldfastError } = await import('@holdfast/server')
+    const { url } = await broker({
+      authenticate: () => {
+        throw new HoldfastError('UNAVAILABLE', 'the directory is away')
+      },
+    })
+    expect(await (await hello(url)).closed()).to.include({ code: 1013 })
+  })
+})
+
+function pausedClock() {
+  const machine = new FakeMachine()
+  return { clock: machine.clock, pass: (ms: number) => machine.pass(ms) }
+}
+
+/** An upgrade that a trusted proxy brings from this address. */
+function requestFrom(address: string): IncomingMessage {
+  return {
+    headers: { host: '127.0.0.1', 'x-forwarded-for': address },
+    socket: { localAddress: '127.0.0.1', remoteAddress: '127.0.0.1' },
+  } as unknown as IncomingMessage
+}

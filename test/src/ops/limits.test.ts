@@ -1,0 +1,250 @@
+/**
+ * Every limit reached once: what its sender is told, that it names the limit and the number, and
+ * that the broker counts it.
+ */
+import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
+import { settingsFrom, limits as table } from '@holdfast/server/internal'
+import type { ServerMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Bench } from '../server/bench.js'
+import type { FakeSocket } from '../server/socket.js'
+import { Notices } from './notices.js'
+
+interface Limited {
+  readonly bench: Bench
+  readonly notices: Notices
+}
+
+function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limited {
+  const notices = new Notices()
+  return { bench: new Bench({ ...options, limits, observer: notices }), notices }
+}
+
+function failures(messages: readonly ServerMessage[]): string[] {
+  return messages.flatMap((one) => (one.type === 'failed' ? `${one.code} ${one.message}` : []))
+}
+
+function closeOf(socket: FakeSocket): string {
+  const { code, reason } = socket.closedWith ?? { code: 0, reason: 'open' }
+  return `${code} ${reason}`
+}
+
+describe('limits: of connections', () => {
+  it('connections', () => {
+    const { bench, notices } = under({ connections: 1 })
+    bench.join()
+    expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: connections 1')
+    expect(notices.causes).to.deep.equal(['connections'])
+  })
+
+  it('newcomers, until they are let in', () => {
+    const { bench, notices } = under({ newcomers: 2 })
+    const first = bench.connect()
+    bench.connect()
+    expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: newcomers 2')
+    bench.say(first, { type: 'hello' })
+    expect(closeOf(bench.connect())).to.equal('0 open')
+    expect(closeOf(bench.connect())).to.match(/^1013/)
+    expect(notices.causes).to.deep.equal(['newcomers', 'newcomers'])
+  })
+
+  it('newcomers, which make room when they leave', () => {
+    const { bench } = under({ newcomers: 1 })
+    bench.connect().drop()
+    expect(closeOf(bench.connect())).to.equal('0 open')
+  })
+
+  it('newcomersPerAddress, where an IPv6 address is its network', () => {
+    const { bench, notices } = under({ newcomersPerAddress: 1 })
+    const at = (remoteAddress: string) => closeOf(bench.connect({ remoteAddress }))
+    expect(at('10.0.0.1')).to.equal('0 open')
+    expect(at('10.0.0.2')).to.equal('0 open')
+    expect(at('::ffff:10.0.0.1')).to.equal('1013 quota exceeded: newcomersPerAddress 1')
+    expect(at('2001:db8::1')).to.equal('0 open')
+    expect(at('2001:db8:0:0:ffff::2')).to.match(/^1013/)
+    expect(at('2001:db8:0:1::1')).to.equal('0 open')
+    expect(notices.causes).to.deep.equal(['newcomersPerAddress', 'newcomersPerAddress'])
+  })
+
+  it('helloMs', () => {
+    const { bench, notices } = under({ helloMs: 300 })
+    const socket = bench.connect()
+    bench.machine.pass(299)
+    expect(closeOf(socket)).to.equal('0 open')
+    bench.machine.pass(1)
+    expect(closeOf(socket)).to.equal('4408 no hello in time')
+    expect(notices.causes).to.deep.equal(['helloMs'])
+  })
+
+  it('slowBytes and slowMs, and backlogBytes at once', () => {
+    const { bench, notices } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
+    const [slow, drowned] = [bench.join(), bench.join()]
+    slow.socket.isReading = false
+    drowned.socket.isReading = false
+    slow.say(...many(1, 10, 'stats'))
+    drowned.say(...many(1, 200, 'stats'))
+    expect(closeOf(drowned.socket)).to.match(/^4308/)
+    expect(closeOf(slow.socket)).to.equal('0 open')
+    bench.machine.pass(201)
+    expect(closeOf(slow.socket)).to.equal('4308 client reads too slowly')
+    expect(notices.causes).to.deep.equal(['backlogBytes', 'slowBytes'])
+  })
+})
+
+describe('limits: of sessions', () => {
+  it('sessionsPerPrincipal, which make room when they end', async () => {
+    const authenticate = ({ token }: { token?: string | undefined }) => token
+    const { bench, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
+    const hello = async (token: string) => {
+      const socket = bench.greet({ token })
+      await bench.settle()
+      return socket
+    }
+    const first = await hello('ann')
+    expect(closeOf(await hello('bob'))).to.equal('0 open')
+    expect(closeOf(await hello('ann'))).to.equal('4429 quota exceeded: sessionsPerPrincipal 1')
+    first.drop()
+    expect(closeOf(await hello('ann'))).to.equal('0 open')
+    expect(notices.causes).to.deep.equal(['sessionsPerPrincipal'])
+  })
+
+  it('sessionsPerPrincipal does not count a session that is taken up again', () => {
+    const { bench } = under({ sessionsPerPrincipal: 1 })
+    const first = bench.join({ grace: 1_000 })
+    first.socket.drop()
+    const socket = bench.connect()
+    const resume = { session: first.session, secret: first.secret! }
+    bench.say(socket, { type: 'hello', resume })
+    expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
+  })
+
+  it('sessionsPerAddress', () => {
+    const { bench, notices } = under({ sessionsPerAddress: 1 })
+    const from = (remoteAddress: string) => {
+      const socket = bench.connect({ remoteAddress })
+      bench.say(socket, { type: 'hello' })
+      return closeOf(socket)
+    }
+    expect(from('10.0.0.1')).to.equal('0 open')
+    expect(from('10.0.0.2')).to.equal('0 open')
+    expect(from('10.0.0.1')).to.equal('4429 quota exceeded: sessionsPerAddress 1')
+    expect(notices.causes).to.deep.equal(['sessionsPerAddress'])
+  })
+
+  it('messagesPerSecond, after messageBurst', () => {
+    const { bench, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const client = bench.join()
+    client.say(...many(1, 3, 'stats'))
+    expect(client.socket.heardOf('stats')).to.have.length(3)
+    bench.machine.pass(100)
+    client.say({ type: 'stats', id: 4 })
+    expect(client.socket.heardOf('stats')).to.have.length(1)
+    client.say({ type: 'stats', id: 5 })
+    expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
+    expect(notices.causes).to.deep.equal(['messagesPerSecond'])
+    expect(notices.all[0]).to.include({ session: client.session, principal: 'anyone' })
+  })
+
+  it('a session that is cut for its messages keeps its locks for its lease', () => {
+    const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
+    const client = bench.join({ ttl: 2_000 })
+    client.take('k')
+    client.say({ type: 'stats', id: 9 })
+    client.socket.drop()
+    expect(bench.broker.table.heldCount).to.equal(1)
+    bench.machine.pass(2_001)
+    expect(bench.broker.table.heldCount).to.equal(0)
+  })
+})
+
+describe('limits: of requests', () => {
+  const cases: [Partial<BrokerLimits>, object[], RegExp][] = [
+    [
+      { locksPerSession: 1 },
+      [
+        { type: 'lock', id: 1, key: 'a' },
+        { type: 'lock', id: 2, key: 'b' },
+      ],
+      /holds and waits for 1 locks, the most it may \(locksPerSession\)$/,
+    ],
+    [
+      { waitersPerKey: 1 },
+      many(1, 3, 'lock', { key: 'a' }),
+      /^QUOTA_EXCEEDED 1 requests wait for this key, the most that may \(waitersPerKey\)$/,
+    ],
+    [
+      { unacknowledged: 2 },
+      many(1, 3, 'unlock', { fence: 1 }),
+      /^QUOTA_EXCEEDED 2 answers .* \(unacknowledged\)$/,
+    ],
+    [
+      { watchesPerSession: 1 },
+      many(1, 2, 'watch', { key: 'a' }),
+      /^QUOTA_EXCEEDED this session has 1 watches, the most it may \(watchesPerSession\)$/,
+    ],
+    [
+      { keyBytes: 8 },
+      [{ type: 'lock', id: 1, key: '€€€' }],
+      /^QUOTA_EXCEEDED .* at most 8 bytes \(keyBytes\)$/,
+    ],
+    [
+      { metadataBytes: 10 },
+      [{ type: 'lock', id: 1, key: 'a', metadata: '€€€' }],
+      /^QUOTA_EXCEEDED metadata has at most 10 bytes here \(metadataBytes\)$/,
+    ],
+  ]
+  for (const [limits, messages, sentence] of cases) {
+    const [name] = Object.keys(limits) as [keyof BrokerLimits]
+    it(name, () => {
+      const { bench } = under(limits)
+      const client = bench.join({ grace: 1_000 })
+      client.say(...messages)
+      const failed = failures(client.heard()).filter((one) => !one.startsWith('LOCK_NOT_HELD'))
+      expect(failed).to.have.length(1)
+      expect(failed[0]).to.match(sentence)
+      expect(closeOf(client.socket)).to.equal('0 open')
+    })
+  }
+
+  it('that fit exactly are granted', () => {
+    const { bench } = under({ keyBytes: 9, metadataBytes: 11 })
+    bench.join().take('€€€', { metadata: '€€€' })
+  })
+})
+
+describe('limits: as options', () => {
+  it('have a table whose every value can be set as it is', () => {
+    for (const profile of ['private', 'public'] as const) {
+      const defaults = settingsFrom({ profile }).limits
+      expect(settingsFrom({ limits: defaults }).limits).to.deep.equal(defaults)
+      for (const [name, row] of Object.entries(table)) {
+        expect(defaults, name).to.have.property(name, row[profile])
+      }
+    }
+  })
+
+  it('let newcomers follow the number of connections', () => {
+    const newcomers = (connections: number) =>
+      settingsFrom({ limits: { connections } }).limits.newcomers
+    expect([newcomers(500), newcomers(50_000)]).to.deep.equal([1_000, 5_000])
+  })
+
+  const refused: [BrokerOptions, RegExp][] = [
+    [{ limits: { keyBytes: 513 } }, /limits\.keyBytes is at most 512/],
+    [{ limits: { connections: Number.POSITIVE_INFINITY } }, /limits\.connections is a positive/],
+    [{ limits: { locks: 3 } as object }, /limits\.locks does not exist/],
+    [{ profile: 'secret' as 'public' }, /profile is private or public/],
+    [{ trustedProxies: ['10.0.0.0/33'] }, /trustedProxies .*10\.0\.0\.0\/33/],
+    [{ trustedProxies: ['proxy.example'] }, /trustedProxies .*proxy\.example/],
+  ]
+  for (const [options, sentence] of refused) {
+    it(`${JSON.stringify(options)} are refused in a sentence`, () => {
+      expect(() => settingsFrom(options)).to.throw(HoldfastError, sentence)
+    })
+  }
+})
+
+/** As many messages of a type, with the ids from `first` on. */
+function many(first: number, count: number, type: string, fields: object = {}): object[] {
+  return Array.from({ length: count }, (_, index) => ({ type, id: first + index, ...fields }))
+}

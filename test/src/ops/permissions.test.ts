@@ -1,0 +1,302 @@
+/**
+ * Who may do what: each operation is asked for, what is refused changes nothing, and nobody is
+ * shown what they may not see. And how long: tokens that end while their session lives.
+ */
+import type { Authenticate, BrokerOptions, Grant, Identity, Operation } from '@holdfast/server'
+import { mayFrom } from '@holdfast/server/internal'
+import type { ServerMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Bench, Client, passAlive } from '../server/bench.js'
+import { Notices } from './notices.js'
+
+/** Tokens are principals; `may` is the same for all. */
+function benchWith(options: BrokerOptions = {}, may?: Identity['may']): Bench {
+  const authenticate: Authenticate = ({ token }) =>
+    token === undefined ? undefined : { principal: token, may }
+  return new Bench({ authenticate, ...options })
+}
+
+async function join(bench: Bench, token: string, hello: object = {}): Promise<Client> {
+  const socket = bench.greet({ token, ...hello })
+  await bench.settle()
+  const [welcome] = socket.heardOf('welcome')
+  if (welcome === undefined) throw new Error('no welcome')
+  return new Client(bench, socket, welcome)
+}
+
+function answersOf(messages: readonly ServerMessage[]): string[] {
+  return messages.map((one) => ('code' in one ? `${one.type} ${one.code}` : one.type))
+}
+
+/** One message of each operation. */
+const asks: Record<Operation, object> = {
+  lock: { type: 'lock', key: 'k' },
+  share: { type: 'lock', key: 'k', mode: 'shared' },
+  steal: { type: 'lock', key: 'k', steal: true },
+  query: { type: 'query', key: 'k' },
+  watch: { type: 'watch', key: 'k' },
+  stats: { type: 'stats' },
+  revoke: { type: 'revoke', key: 'k', fence: 1, reason: 'stuck' },
+}
+
+describe('permissions', () => {
+  for (const [operation, ask] of Object.entries(asks) as [Operation, object][]) {
+    it(`${operation} is asked for by that name, with its key, and refused with FORBIDDEN`, async () => {
+      const asked: unknown[] = []
+      const notices = new Notices()
+      const bench = benchWith({
+        observer: notices,
+        authorize: (...args) => {
+          asked.push(args)
+          return false
+        },
+      })
+      const client = await join(bench, 'ann')
+      client.say({ ...ask, id: 1 })
+      expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+      expect(asked).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
+      expect(notices.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
+      expect(bench.broker.stats().totalLocks).to.equal(0)
+    })
+
+    it(`${operation} is let through when it is allowed`, async () => {
+      const client = await join(benchWith({ authorize: (_, asked) => asked === operation }), 'ann')
+      client.say({ ...ask, id: 1 })
+      expect(answersOf(client.heard())[0]).to.not.equal('failed FORBIDDEN')
+    })
+  }
+
+  it('of authorize and of the token must both be given', async () => {
+    const bench = benchWith(
+      { authorize: (_, __, key) => key !== 'a' },
+      (_operation, key) => key !== 'b',
+    )
+    const client = await join(bench, 'ann')
+    for (const key of ['a', 'b', 'c']) client.lock(key)
+    expect(answersOf(client.heard())).to.deep.equal([
+      'failed FORBIDDEN',
+      'failed FORBIDDEN',
+      'granted',
+    ])
+  })
+
+  it('are not given by an authorize that throws', async () => {
+    const bench = benchWith({
+      authorize: () => {
+        throw new Error('the database is away')
+      },
+    })
+    const client = await join(bench, 'ann')
+    client.lock('k')
+    expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+  })
+
+  it('are everything but revoke where nobody says what the known may do', async () => {
+    const client = await join(benchWith(), 'ann')
+    client.lock('k')
+    client.lock('k', { steal: true })
+    client.say({ ...asks.revoke, id: 9 })
+    expect(answersOf(client.heard())).to.deep.equal([
+      'granted',
+      'lost',
+      'granted',
+      'failed FORBIDDEN',
+    ])
+  })
+
+  it('are everything where nobody is asked who they are', () => {
+    const bench = new Bench()
+    const client = bench.join()
+    const fence = client.take('k')
+    client.say({ ...asks.revoke, id: 9, fence })
+    expect(answersOf(client.heard())).to.deep.equal(['lost', 'revoked'])
+  })
+
+  it('to unlock, refresh and cancel what is one’s own are not needed', async () => {
+    let allowed = true
+    const bench = benchWith({ authorize: () => allowed })
+    const client = await join(bench, 'ann')
+    const fence = client.take('k')
+    const waiting = client.lock('k')
+    allowed = false
+    client.refresh(fence)
+    client.say({ type: 'cancel', request: waiting })
+    client.unlock(fence)
+    expect(answersOf(client.heard())).to.deep.equal(['refreshed', 'failed ABORTED', 'unlocked'])
+  })
+
+  it('do not last beyond the answer: the next request is judged anew', async () => {
+    let allowed = true
+    const client = await join(benchWith({ authorize: () => allowed }), 'ann')
+    client.lock('a')
+    allowed = false
+    client.lock('b')
+    expect(answersOf(client.heard())).to.deep.equal(['granted', 'failed FORBIDDEN'])
+  })
+
+  it('of a resume are those of the new token, and the session is its principal’s alone', async () => {
+    const bench = benchWith({}, (_, key) => key === 'k')
+    const ann = await join(bench, 'ann', { grace: 5_000 })
+    ann.socket.drop()
+    const resume = { session: ann.session, secret: ann.secret! }
+    const bob = await join(bench, 'bob', { resume })
+    expect(bob.welcome.resumed).to.equal(false)
+    const again = await join(bench, 'ann', { resume })
+    expect(again.welcome.resumed).to.equal(true)
+    again.heard()
+    again.lock('other')
+    expect(answersOf(again.heard())).to.deep.equal(['failed FORBIDDEN'])
+  })
+})
+
+describe('permissions: what is shown', () => {
+  const sees = (operation: Operation, key: string) =>
+    operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
+
+  it('in a query is what may be seen, and so are the counts', async () => {
+    const bench = benchWith({}, sees)
+    const client = await join(bench, 'ann')
+    for (const key of ['mine:1', 'theirs:1', 'mine:2', 'theirs:1']) client.lock(key)
+    client.heard()
+    client.say({ type: 'query', id: 9 })
+    const [found] = client.socket.heardOf('found')
+    expect(found!.held.map(({ key }) => key)).to.deep.equal(['mine:1', 'mine:2'])
+    expect(found).to.include({ heldCount: 2, waitingCount: 0 })
+  })
+
+  it('in a watch is what may be seen, in its state and in its events', async () => {
+    const bench = benchWith({}, sees)
+    const client = await join(bench, 'ann')
+    client.take('theirs:1')
+    client.take('mine:1')
+    client.say({ type: 'watch', id: 9, prefix: '' })
+    const [watching] = client.socket.heardOf('watching')
+    expect(watching!.held.map(({ key }) => key)).to.deep.equal(['mine:1'])
+    client.lock('theirs:2')
+    client.lock('mine:2')
+    const events = client.socket.heardOf('event')
+    expect(events.map(({ event }) => event.key)).to.deep.equal(['mine:2'])
+  })
+
+  it('to a watch follows a renewed token', async () => {
+    const bench = new Bench({
+      authenticate: ({ token }) =>
+        token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
+    })
+    const client = await join(bench, 'wide')
+    client.say({ type: 'watch', id: 99 })
+    client.take('a')
+    client.say({ type: 'auth', id: 9, token: 'narrow' })
+    await bench.settle()
+    expect(answersOf(client.heard())).to.include('authenticated')
+    const other = await join(bench, 'wide')
+    other.take('b')
+    expect(client.socket.heardOf('event')).to.deep.equal([])
+  })
+})
+
+describe('grants', () => {
+  const may = mayFrom([
+    { keys: ['orders:*', 'report'] },
+    { keys: ['*'], allow: ['query'] },
+    { keys: ['jobs:*'], allow: ['lock', 'revoke'] },
+  ] satisfies Grant[])
+
+  const yes: [Operation, string][] = [
+    ['lock', 'orders:'],
+    ['watch', 'orders:42'],
+    ['lock', 'report'],
+    ['query', 'anything'],
+    ['share', 'jobs:1'],
+    ['revoke', 'jobs:1'],
+    ['stats', ''],
+  ]
+  const no: [Operation, string][] = [
+    ['lock', 'order'],
+    ['lock', 'report:2'],
+    ['steal', 'orders:42'],
+    ['revoke', 'orders:42'],
+    ['lock', '*'],
+    ['watch', 'jobs:1'],
+  ]
+  it('allow what they name, on keys and beginnings of keys', () => {
+    for (const [operation, key] of yes) expect(may(operation, key), key).to.equal(true)
+  })
+  it('allow nothing else', () => {
+    for (const [operation, key] of no) expect(may(operation, key), key).to.equal(false)
+  })
+})
+
+describe('tokens that end', () => {
+  /** A token is how many ms it lasts from now; `other …` is another principal's. */
+  function bench(): Bench {
+    const made: Bench = new Bench({
+      authenticate: ({ token = '' }) => {
+        const [, who, ms] = /^(other )?(\d+)$/.exec(token) ?? []
+        if (ms === undefined) return undefined
+        return { principal: who ?? 'ann', expiresAt: made.machine.clock.wall() + Number(ms) }
+      },
+    })
+    return made
+  }
+
+  it('are honoured to their end: a warning 30 s before, then 4401', async () => {
+    const b = bench()
+    const client = await join(b, '60000')
+    const early = passAlive(b, 29_900, client)
+    expect(answersOf(early.flat())).to.not.include('expiring')
+    const [later] = passAlive(b, 200, client)
+    expect(later!.find(({ type }) => type === 'expiring')).to.include({ type: 'expiring' })
+    passAlive(b, 29_800, client)
+    expect(client.socket.closedWith).to.equal(undefined)
+    passAlive(b, 300, client)
+    expect(client.socket.closedWith).to.include({ code: 4401 })
+  })
+
+  it('that end soon are warned of at once, with what is left', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    const [heard] = passAlive(b, 100, client)
+    const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
+    expect(warning.within).to.be.within(4_800, 5_000)
+  })
+
+  it('are renewed on the live session by another of the same principal', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    const fence = client.take('k')
+    client.say({ type: 'auth', id: 7, token: '120000' })
+    await b.settle()
+    expect(client.heard()).to.deep.include({ type: 'authenticated', id: 7 })
+    passAlive(b, 60_000, client)
+    expect(client.socket.closedWith).to.equal(undefined)
+    client.unlock(fence)
+    expect(answersOf(client.heard())).to.include('unlocked')
+  })
+
+  it('are not renewed by another principal, by a bad token, or twice at once', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    for (const token of ['other 9000', 'nonsense']) {
+      client.say({ type: 'auth', id: 7, token })
+      await b.settle()
+      expect(answersOf(client.heard())).to.deep.equal(['failed UNAUTHORIZED'])
+    }
+    client.say({ type: 'auth', id: 8, token: '9000' }, { type: 'auth', id: 9, token: '9000' })
+    await b.settle()
+    expect(answersOf(client.heard())).to.deep.equal(['failed QUOTA_EXCEEDED', 'authenticated'])
+    passAlive(b, 9_200, client)
+    expect(client.socket.closedWith).to.include({ code: 4401 })
+  })
+
+  it('leave their session its locks for its lease, like every cut', async () => {
+    const b = bench()
+    const client = await join(b, '3000')
+    client.take('k')
+    passAlive(b, 3_100, client)
+    client.socket.drop()
+    expect(b.broker.table.heldCount).to.equal(1)
+    b.machine.pass(15_000)
+    expect(b.broker.table.heldCount).to.equal(0)
+  })
+})

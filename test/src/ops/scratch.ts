@@ -1,0 +1,27 @@
+/**
+ * A folder for a test's files, gone after it.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Stage } from '../e2e/stage.js'
+
+export interface Scratch {
+  /** The path of a file of this name, which may not exist. */
+  path(name: string): string
+  /** Writes a file and returns its path. */
+  write(name: string, text: string): string
+}
+
+export function scratch(stage: Stage): Scratch {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-'))
+  stage.onClear(() => rmSync(folder, { recursive: true, force: true }))
+  const path = (name: string) => join(folder, name)
+  return {
+    path,
+    write: (name, text) => {
+      writeFileSync(path(name), text)
+      return path(name)
+    },
+  }
+}
