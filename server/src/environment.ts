@@ -2,7 +2,8 @@
  * What the broker takes from the machine it runs on: time, chance, hashing, the end of a turn. All
  * of it in one place and passed in, so that a simulation can be the machine.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Clock } from '@holdfast/shared'
 import { nanoid } from 'nanoid'
 
@@ -30,4 +31,32 @@ export const machine: Environment = {
   newId: () => nanoid(),
   newSecret: () => randomBytes(32).toString('base64url'),
   hash: (secret) => createHash('sha256').update(secret).digest('base64url'),
+}
+
+/** Compares two digests of `machine.hash` without telling, by the time it takes, where they differ. */
+export function sameDigest(a: string, b: string): boolean {
+  const [one, other] = [Buffer.from(a), Buffer.from(b)]
+  return one.length === other.length && timingSafeEqual(one, other)
+}
+
+/** How late timers are, in seconds; each look is at the time since the last. */
+export interface LoopLag {
+  take(): { readonly p50: number; readonly p99: number; readonly max: number }
+  stop(): void
+}
+
+/** Watches the event loop of this process, which wakes it 50 times a second. */
+export function watchLoop(): LoopLag {
+  const delay = monitorEventLoopDelay({ resolution: 20 })
+  delay.enable()
+  const seconds = (ns: number): number => (Number.isFinite(ns) ? Math.max(0, ns / 1e9 - 0.02) : 0)
+  return {
+    take: () => {
+      const [p50, p99] = [delay.percentile(50), delay.percentile(99)]
+      const max = delay.max
+      delay.reset()
+      return { p50: seconds(p50), p99: seconds(p99), max: seconds(max) }
+    },
+    stop: () => delay.disable(),
+  }
 }

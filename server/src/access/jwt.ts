@@ -6,18 +6,7 @@
  *       "holdfast": [{ "keys": ["orders:*"], "allow": ["lock", "query"] }] }
  */
 import { HoldfastError } from '@holdfast/shared'
-import {
-  type CryptoKey,
-  createLocalJWKSet,
-  createRemoteJWKSet,
-  errors,
-  importSPKI,
-  type JSONWebKeySet,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-  type JWTVerifyOptions,
-  jwtVerify,
-} from 'jose'
+import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import { isLoopback } from './addresses.js'
 import {
   type Authenticate,
@@ -26,6 +15,9 @@ import {
   isOperation,
   mayFrom,
 } from './permissions.js'
+
+/** Loaded by whoever uses tokens, since it takes a moment that others need not wait for. */
+type Jose = typeof import('jose')
 
 /** Algorithms with one key on both sides, and with a pair; a secret is never taken for a key. */
 const symmetric = ['HS256', 'HS384', 'HS512']
@@ -69,7 +61,8 @@ export interface JwtOptions {
 export function jwtTokens(options: JwtOptions): Authenticate {
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
-  const key = keyFor(options, algorithms)
+  const keyFrom = keyFor(options, algorithms)
+  const loading = import('jose').then((jose) => ({ jose, key: keyFrom(jose) }))
   const rules: JWTVerifyOptions = {
     algorithms,
     audience,
@@ -79,7 +72,8 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   }
   return async ({ token }) => {
     if (token === undefined) return undefined
-    const payload = await verified(token, key, rules)
+    const { jose, key } = await loading
+    const payload = await verified(jose, token, key, rules)
     return payload && identityFrom(payload, options, principal, clockTolerance)
   }
 }
@@ -87,6 +81,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
 type Key = Promise<CryptoKey> | Uint8Array | JWTVerifyGetKey
 
 async function verified(
+  { errors, jwtVerify }: Jose,
   token: string,
   key: Key,
   rules: JWTVerifyOptions,
@@ -141,34 +136,36 @@ function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
   throw invalid(`jwt.algorithms are some of ${known.join(', ')}, with this kind of key`)
 }
 
-function keyFor(options: JwtOptions, algorithms: readonly string[]): Key {
+/** Checks the options now, and makes the key of them when there is something to make it with. */
+function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose) => Key {
   const { secret, publicKey, jwks, jwksUrl } = options
   const given = [secret, publicKey, jwks, jwksUrl].filter((one) => one !== undefined)
   if (given.length !== 1) throw invalid('jwt has one of secret, publicKey, jwks and jwksUrl')
   if (secret !== undefined) {
     const bytes = new TextEncoder().encode(secret)
     if (bytes.length < 32) throw invalid('jwt.secret has at least 32 bytes')
-    return bytes
+    return () => bytes
   }
-  if (jwks !== undefined) return localSet(jwks)
-  if (jwksUrl !== undefined) return createRemoteJWKSet(safeUrl(jwksUrl))
+  if (jwks !== undefined) {
+    if (!Array.isArray(jwks.keys)) throw invalid('jwt.jwks is a set of keys, { keys: [...] }')
+    return ({ createLocalJWKSet }) => createLocalJWKSet(jwks as JSONWebKeySet)
+  }
+  if (jwksUrl !== undefined) {
+    const url = safeUrl(jwksUrl)
+    return ({ createRemoteJWKSet }) => createRemoteJWKSet(url)
+  }
   return onePublicKey(publicKey!, algorithms)
 }
 
-function onePublicKey(pem: string, algorithms: readonly string[]): Promise<CryptoKey> {
-  if (algorithms.length !== 1) throw invalid('jwt.publicKey needs exactly one of jwt.algorithms')
+function onePublicKey(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
+  const [algorithm, ...others] = algorithms as [string, ...string[]]
+  if (others.length > 0) throw invalid('jwt.publicKey needs exactly one of jwt.algorithms')
   if (!pem.includes('BEGIN PUBLIC KEY')) throw invalid('jwt.publicKey is the PEM of a public key')
-  const key = importSPKI(pem, algorithms[0]!)
-  // Whoever shows a token is told; until then it is nobody's rejection.
-  key.catch(() => {})
-  return key
-}
-
-function localSet(jwks: NonNullable<JwtOptions['jwks']>): JWTVerifyGetKey {
-  try {
-    return createLocalJWKSet(jwks as JSONWebKeySet)
-  } catch (cause) {
-    throw new HoldfastError('INVALID_OPTION', 'jwt.jwks is no set of keys.', { cause })
+  return ({ importSPKI }) => {
+    const key = importSPKI(pem, algorithm)
+    // Whoever shows a token is told; until then it is nobody's rejection.
+    key.catch(() => {})
+    return key
   }
 }
 

@@ -9,14 +9,14 @@
  * default); keys by spaces, each a key or the beginning of keys with a `*` after it (default `*`).
  * What a thief reads in the file opens nothing, as long as the tokens were long and random.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'
+import { machine, sameDigest } from '../environment.js'
 import type { Identity, Operation } from './permissions.js'
 import { type Authenticate, everyday, isOperation, mayFrom, operations } from './permissions.js'
 
 interface Token {
-  readonly hash: Buffer
+  readonly hash: string
   readonly identity: Identity
 }
 
@@ -47,10 +47,10 @@ export function tokensFromFile(
   return ({ token }) => {
     if (token === undefined) return undefined
     refresh()
-    const hash = hashOf(token)
+    const hash = machine.hash(token)
     let found: Identity | undefined
     // Every line is compared, whole, whether or not an earlier one fits: time tells nothing.
-    for (const one of tokens) if (timingSafeEqual(one.hash, hash)) found = one.identity
+    for (const one of tokens) if (sameDigest(one.hash, hash)) found = one.identity
     return found
   }
 }
@@ -62,11 +62,8 @@ export function tokenLine(
   allow: readonly Operation[] = everyday,
   keys: readonly string[] = ['*'],
 ): string {
-  return `${hashOf(token).toString('hex')} ${principal} ${allow.join()} ${keys.join(' ')}\n`
-}
-
-function hashOf(token: string): Buffer {
-  return createHash('sha256').update(token).digest()
+  const hash = Buffer.from(machine.hash(token), 'base64url').toString('hex')
+  return `${hash} ${principal} ${allow.join()} ${keys.join(' ')}\n`
 }
 
 /** Changes whenever the file does. */
@@ -100,7 +97,10 @@ function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[]
   }
   if (principal === undefined) throw unusable(`${where} does not say whose the token is.`)
   const grant = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
-  return { hash: Buffer.from(hash, 'hex'), identity: { principal, may: mayFrom([grant]) } }
+  return {
+    hash: Buffer.from(hash, 'hex').toString('base64url'),
+    identity: { principal, may: mayFrom([grant]) },
+  }
 }
 
 function operationsFrom(text: string, where: string): readonly Operation[] {

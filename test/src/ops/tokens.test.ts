@@ -227,7 +227,7 @@ describe('JSON Web Tokens', () => {
     [{ secret, algorithms: ['RS256'] }, /HS256, HS384, HS512/],
     [{ secret, algorithms: ['none'] }, /algorithms/],
     [{ jwks: { keys: [] }, algorithms: ['HS256'] }, /algorithms/],
-    [{ jwks: {} as { keys: [] } }, /no set of keys/],
+    [{ jwks: {} as { keys: [] } }, /set of keys/],
     [{ publicKey: 'x', algorithms: ['RS256'] }, /PEM/],
     [{ publicKey: '-----BEGIN PUBLIC KEY-----' }, /exactly one/],
     [{ jwksUrl: 'http://keys.example/jwks' }, /https/],
