@@ -23,9 +23,17 @@ import { clockFences, fileFences } from './fences.js'
 import { Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
 import { createHttpServer, listen, stopListening } from './host/http.js'
+import { Traffic } from './host/traffic.js'
 import { acceptUpgrades } from './host/websocket.js'
 import { MemoryLog } from './log/memory.js'
-import type { Observer, RefusalCause } from './observe/observer.js'
+import { Endpoints } from './observe/endpoints.js'
+import { LogLines } from './observe/logLines.js'
+import {
+  type Observer,
+  observersTogether,
+  type RefusalCause,
+  type Vitals,
+} from './observe/observer.js'
 import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
 
 /** Where a broker listens. */
@@ -72,7 +80,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #doorkeeper: Doorkeeper
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
+  readonly #endpoints: Endpoints
+  readonly #traffic = new Traffic()
   readonly #servers: Server[] = []
+  readonly #adminServers: Server[] = []
   readonly #detach: (() => void)[] = []
   #closed: Promise<void> | undefined
 
@@ -83,7 +94,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const now = machine.clock.wall()
     const { fenceFile, log = new MemoryLog() } = options
     const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
-    const { observer } = options
+    const observer = observerFrom(options)
     this.#observer = observer
     const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
     this.#broker = new Broker({ settings, environment: machine, log, fences, observer, onFailure })
@@ -91,6 +102,12 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#broker.ready?.catch(() => {})
     this.#doorkeeper = new Doorkeeper(settings, machine.clock)
     this.#settings = settings
+    this.#endpoints = new Endpoints({
+      metrics: options.metrics,
+      isReady: () => this.#closed === undefined && this.#broker.isServing,
+      knowsHost: (request) => this.#doorkeeper.knowsHost(request),
+    })
+    observer?.attach?.(() => this.#vitals())
   }
 
   /**
@@ -103,26 +120,42 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   async listen({ port = defaultPort, host = '127.0.0.1' } = {}): Promise<Listening> {
     this.#refuseIfClosed()
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      throw invalid('port is an integer from 0 to 65535')
-    }
     const { tls } = this.#settings
     this.#doorkeeper.checkHost(host, tls !== undefined)
+    checkPort(port)
     await this.#broker.ready
-    const server = createHttpServer(tls)
-    try {
-      await listen(server, port, host)
-    } catch (cause) {
-      const message = `Cannot listen on ${host}:${port}; is something else using the port?`
-      throw new HoldfastError('UNAVAILABLE', message, { cause })
-    }
+    const answers = this.#endpoints.answer.bind(this.#endpoints)
+    const server = createHttpServer(tls, answers)
+    await listen(server, port, host)
     this.#servers.push(server)
     this.attach(server)
-    const address = server.address() as AddressInfo
-    const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
-    const scheme = this.#settings.tls === undefined ? 'ws' : 'wss'
-    const url = `${scheme}://${name}:${address.port}`
-    return { port: address.port, host: address.address, url }
+    return listeningOn(server, tls === undefined ? 'ws' : 'wss')
+  }
+
+  /**
+   * Serves `/healthz`, `/readyz` and `/metrics` to operators, on a port of their own, until the broker
+   * is closed, drain included. From then on the metrics are nowhere else. Nobody is asked who they
+   * are; what can be seen are numbers without names.
+   *
+   * @param where `port` (0 for any that is free) and `host` (default 127.0.0.1).
+   * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot be
+   *   had.
+   */
+  async listenAdmin({
+    port,
+    host = '127.0.0.1',
+  }: {
+    readonly port: number
+    readonly host?: string | undefined
+  }): Promise<Listening> {
+    this.#refuseIfClosed()
+    checkPort(port)
+    const answers = this.#endpoints.answerAdmin.bind(this.#endpoints)
+    const server = createHttpServer(undefined, answers)
+    await listen(server, port, host)
+    this.#adminServers.push(server)
+    this.#endpoints.hasAdmin = true
+    return listeningOn(server, 'http')
   }
 
   /**
@@ -140,6 +173,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       doorkeeper: this.#doorkeeper,
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
+      traffic: this.#traffic,
       refused: (cause: RefusalCause, { headers, socket }: IncomingMessage) => {
         const { remoteAddress } = socket
         this.#observer?.refused({ cause, remoteAddress, origin: headers.origin })
@@ -198,8 +232,26 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     await drain(this.#broker, machine.clock, drainMs)
     for (const detach of this.#detach) detach()
     await this.#broker.stop()
-    for (const server of this.#servers) server.closeAllConnections()
+    // To the last, whoever asks is told that this broker is not ready.
+    stopped.push(...this.#adminServers.map(stopListening))
+    for (const server of [...this.#servers, ...this.#adminServers]) server.closeAllConnections()
     await Promise.all(stopped)
+    this.#observer?.close?.()
+  }
+
+  #vitals(): Vitals {
+    const { connections, table } = this.#broker
+    const { received, sent } = this.#traffic.bytes
+    return {
+      connections: connections.size,
+      sessions: table.sessions.size,
+      held: table.heldCount,
+      waiting: table.waitingCount,
+      keys: table.entries.size,
+      bytesReceived: received,
+      bytesSent: sent,
+      stats: this.stats(),
+    }
   }
 
   #refuseIfClosed(): void {
@@ -207,4 +259,21 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       throw new HoldfastError('UNAVAILABLE', 'This broker is closed; make a new one.')
     }
   }
+}
+
+function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
+  const all = [observer, metrics, logger && new LogLines(logger)]
+  return observersTogether(all.filter((one) => one !== undefined))
+}
+
+function checkPort(port: number): void {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw invalid('port is an integer from 0 to 65535')
+  }
+}
+
+function listeningOn(server: Server, scheme: string): Listening {
+  const { address, family, port } = server.address() as AddressInfo
+  const name = family === 'IPv6' ? `[${address}]` : address
+  return { port, host: address, url: `${scheme}://${name}:${port}` }
 }

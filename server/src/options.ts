@@ -14,7 +14,8 @@ import {
 } from './access/limits.js'
 import type { Authenticate, Authorize } from './access/permissions.js'
 import type { Log } from './log/log.js'
-import type { Observer } from './observe/observer.js'
+import type { Logger } from './observe/logLines.js'
+import type { Metrics, Observer } from './observe/observer.js'
 
 /** Bounds and default of the session lease, in ms. */
 export interface LeaseBounds {
@@ -47,7 +48,14 @@ export interface BrokerOptions {
   readonly hosts?: readonly string[] | undefined
   /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
   readonly tls?: TlsFiles | undefined
-  /** Whoever wants to know what happens. */
+  /** Numbers for Prometheus: `brokerMetrics()` of `@holdfast/server/metrics`. Default none. */
+  readonly metrics?: Metrics | undefined
+  /**
+   * Where lines about sessions (`debug`, `info`), refusals (`info`) and revocations (`warn`) go: pino,
+   * or anything like it. Default nowhere.
+   */
+  readonly logger?: Logger | undefined
+  /** Whoever else wants to know what happens. */
   readonly observer?: Observer | undefined
   /**
    * Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses, or subnets

@@ -179,6 +179,11 @@ export class Broker implements ConnectionOwner {
     return connection
   }
 
+  /** Whether new clients are taken on: not before the log is taken up, nor while draining. */
+  get isServing(): boolean {
+    return this.#isServing
+  }
+
   /** The open connections, in order of arrival. */
   get connections(): ReadonlySet<Connection> {
     return this.#connections

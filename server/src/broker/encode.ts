@@ -10,9 +10,10 @@ import {
   type LossReason,
   utf8Length,
 } from '@holdfast/shared'
-import { type LimitName, limitSentence } from '../access/limits.js'
+import { limitSentence } from '../access/limits.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
+import { limitNameOf } from '../observe/observer.js'
 
 /** Most bytes of holders in one LOCK_HELD answer. */
 const maxHolderBytes = 16 * 1024
@@ -80,23 +81,12 @@ export function encodeAnswer(
   }
 }
 
-const limitNames = {
-  locks: 'locksPerSession',
-  answers: 'unacknowledged',
-  waitersPerKey: 'waitersPerKey',
-} as const satisfies Record<keyof SessionLimits, LimitName>
-
-/** The option that a limit of a session comes from. */
-export function limitNameOf(limit: keyof SessionLimits): LimitName {
-  return limitNames[limit]
-}
-
 function sentenceFor(
   limit: keyof SessionLimits | undefined,
   limits: SessionLimits | undefined,
 ): string | undefined {
   if (limit === undefined || limits === undefined) return undefined
-  return limitSentence(limitNames[limit], limits[limit])
+  return limitSentence(limitNameOf(limit), limits[limit])
 }
 
 export function encodeLost(fence: number, reason: LossReason): string {

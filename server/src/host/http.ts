@@ -1,7 +1,13 @@
 /**
  * The broker's own HTTP server: there for the upgrade, and to say so to whoever asks otherwise.
  */
-import { createServer, type RequestListener, type Server } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { HoldfastError } from '@holdfast/shared'
 import type { TlsFiles } from '../options.js'
@@ -10,15 +16,22 @@ import type { TlsFiles } from '../options.js'
 const headMs = 5_000
 const headBytes = 8 * 1024
 
-/** @throws {HoldfastError} `INVALID_OPTION` for a certificate or key that is none. */
-export function createHttpServer(tls: TlsFiles | undefined): Server {
+/**
+ * @param answers Answers a request, or leaves it to be told that this is a broker.
+ * @throws {HoldfastError} `INVALID_OPTION` for a certificate or key that is none.
+ */
+export function createHttpServer(
+  tls: TlsFiles | undefined,
+  answers: (request: IncomingMessage, response: ServerResponse) => boolean,
+): Server {
   const options = {
     headersTimeout: headMs,
     requestTimeout: headMs,
     connectionsCheckingInterval: 1_000,
     maxHeaderSize: headBytes,
   }
-  const answer: RequestListener = (_request, response) => {
+  const answer: RequestListener = (request, response) => {
+    if (answers(request, response)) return
     const body = 'This is a Holdfast broker: connect with a WebSocket.\n'
     response.writeHead(426, {
       'content-type': 'text/plain; charset=utf-8',
@@ -39,12 +52,16 @@ export function createHttpServer(tls: TlsFiles | undefined): Server {
   }
 }
 
-/** Resolves once the server listens; rejects if it cannot. */
+/** Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot. */
 export function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    const fail = (cause: Error): void => {
+      const message = `Cannot listen on ${host}:${port}; is something else using the port?`
+      reject(new HoldfastError('UNAVAILABLE', message, { cause }))
+    }
+    server.once('error', fail)
     server.listen({ port, host }, () => {
-      server.off('error', reject)
+      server.off('error', fail)
       resolve()
     })
   })

@@ -8,6 +8,7 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { Admitted, Doorkeeper } from './doorkeeper.js'
+import type { Traffic } from './traffic.js'
 import { refuse, routeUpgrades } from './upgrades.js'
 
 /** Bytes in a socket above which its emptying is worth a call. */
@@ -20,12 +21,13 @@ export interface UpgradeOptions {
   readonly connect: (socket: Socket) => SocketListener
   /** Longest frame of a client, in bytes. */
   readonly frameBytes: number
+  readonly traffic: Traffic
   readonly refused: (cause: RefusalCause, request: IncomingMessage) => void
 }
 
 /** Serves WebSockets on an HTTP server; returns how to stop that. */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
-  const { path, doorkeeper, connect, frameBytes, refused } = options
+  const { path, doorkeeper, connect, frameBytes, traffic, refused } = options
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -43,9 +45,10 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       refuse(raw, admitted)
       return
     }
-    sockets.handleUpgrade(request, raw, head, (websocket) =>
-      serve(websocket, new WsSocket(websocket, request, admitted), connect),
-    )
+    sockets.handleUpgrade(request, raw, head, (websocket) => {
+      traffic.follow(request.socket)
+      serve(websocket, new WsSocket(websocket, request, admitted), connect)
+    })
   })
 }
 

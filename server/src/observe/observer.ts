@@ -2,9 +2,9 @@
  * What somebody who watches the broker is told: the seam between the pipe and its metrics and logs.
  * A broker that nobody watches has no observer, and its messages pay one comparison.
  */
-import type { ClientMessage } from '@holdfast/shared'
+import type { ClientMessage, LockStats } from '@holdfast/shared'
 import type { LimitName } from '../access/limits.js'
-import type { Effect } from '../core/index.js'
+import type { Effect, SessionLimits } from '../core/index.js'
 
 /** Why somebody was turned away: a limit, or one of the rules of who may come in. */
 export type RefusalCause =
@@ -29,6 +29,20 @@ export interface RefusalNotice {
   readonly key?: string | undefined
 }
 
+/** How much there is of what, at the moment of asking. */
+export interface Vitals {
+  readonly connections: number
+  readonly sessions: number
+  readonly held: number
+  readonly waiting: number
+  /** Keys that somebody holds or waits for. */
+  readonly keys: number
+  /** Since the start, over all connections. */
+  readonly bytesReceived: number
+  readonly bytesSent: number
+  readonly stats: LockStats
+}
+
 export interface Observer {
   /** A message of an open session has arrived. On the hot path. */
   received(type: ClientMessage['type']): void
@@ -37,6 +51,15 @@ export interface Observer {
   /** What one turn had to say was written. Once a turn. */
   flushed(): void
   refused(notice: RefusalNotice): void
+  /** Called once, by the broker that is observed: where to look, and when to stop looking. */
+  attach?(vitals: () => Vitals): void
+  close?(): void
+}
+
+/** An observer that can be scraped. */
+export interface Metrics extends Observer {
+  readonly contentType: string
+  text(): Promise<string>
 }
 
 /** One observer from many; undefined if there are none. */
@@ -55,5 +78,31 @@ export function observersTogether(observers: readonly Observer[]): Observer | un
     refused: (notice) => {
       for (const each of observers) each.refused(notice)
     },
+    attach: (vitals) => {
+      for (const each of observers) each.attach?.(vitals)
+    },
+    close: () => {
+      for (const each of observers) each.close?.()
+    },
   }
+}
+
+const limitNames = {
+  locks: 'locksPerSession',
+  answers: 'unacknowledged',
+  waitersPerKey: 'waitersPerKey',
+} as const satisfies Record<keyof SessionLimits, LimitName>
+
+/** The option that a limit of a session comes from. */
+export function limitNameOf(limit: keyof SessionLimits): LimitName {
+  return limitNames[limit]
+}
+
+/** The limit that the table itself has held somebody to; undefined if it did something else. */
+export function refusalIn(effect: Effect): RefusalNotice | undefined {
+  if (effect.kind !== 'answer' || effect.answer.kind !== 'failed') return undefined
+  const { limit } = effect.answer
+  if (limit === undefined) return undefined
+  const { id: session, principal } = effect.session
+  return { cause: limitNames[limit], session, principal }
 }

@@ -5,6 +5,7 @@ import {
   Broker,
   type BrokerOptions,
   type Log,
+  LogLines,
   MemoryLog,
   settingsFrom,
 } from '@holdfast/server/internal'
@@ -21,7 +22,7 @@ export class Bench {
       settings: settingsFrom(options),
       environment: this.machine,
       log,
-      observer: options.observer,
+      observer: options.observer ?? (options.logger && new LogLines(options.logger)),
       // The first fence is 1.
       fences: { start: 0, reserve: () => {} },
     })

@@ -1,0 +1,280 @@
+/**
+ * What the broker tells its operators: metrics, health, and a log in which nobody can forge a line.
+ */
+import { readFileSync } from 'node:fs'
+import { type BrokerOptions, createBroker, type Vitals } from '@holdfast/server'
+import { brokerMetrics } from '@holdfast/server/metrics'
+import { expect } from 'chai'
+import { pino } from 'pino'
+import { RawClient } from '../e2e/raw.js'
+import { Stage } from '../e2e/stage.js'
+import { Bench, passAlive } from '../server/bench.js'
+
+const nothing: Vitals = {
+  connections: 0,
+  sessions: 0,
+  held: 0,
+  waiting: 0,
+  keys: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  stats: new Bench().broker.stats(),
+}
+
+/** The value of a series, as Prometheus would read it. */
+function seriesOf(text: string, series: string): number | undefined {
+  const line = text.split('\n').find((one) => one.startsWith(`${series} `))
+  return line === undefined ? undefined : Number(line.split(' ').at(-1))
+}
+
+describe('metrics', () => {
+  /** A broker with metrics, on a fake machine. */
+  function measured(options: BrokerOptions = {}) {
+    const metrics = brokerMetrics()
+    return { metrics, bench: new Bench({ ...options, observer: metrics }) }
+  }
+
+  it('count what was asked, granted, refused and lost, by reason', async () => {
+    const { metrics, bench } = measured({ limits: { locksPerSession: 3 } })
+    const [ann, bob, cid] = [bench.join({ ttl: 5_000 }), bench.join(), bench.join()]
+    const first = ann.take('k')
+    bob.lock('k', { timeout: 0 })
+    bob.lock('k', { timeout: 100 })
+    cid.lock('k')
+    cid.lock('k')
+    passAlive(bench, 200, ann, bob, cid)
+    ann.unlock(first)
+    cid.take('e', { ttl: 300 })
+    passAlive(bench, 400, ann, bob, cid)
+    ann.take('s')
+    bob.lock('s', { steal: true })
+    for (const key of ['a', 'b', 'c', 'd']) bob.lock(key)
+    bob.say({ type: 'revoke', id: 99, key: 's', fence: bench.broker.table.fence })
+    ann.say({ type: 'bye' })
+    bob.socket.drop()
+    const text = await metrics.text()
+    const expected: Record<string, number> = {
+      'holdfast_messages_received_total{type="lock"}': 12,
+      'holdfast_grants_total{when="after waiting"}': 1,
+      'holdfast_failures_total{reason="held"}': 1,
+      'holdfast_failures_total{reason="timeout"}': 1,
+      'holdfast_releases_total{reason="unlocked"}': 1,
+      'holdfast_losses_total{reason="expired"}': 1,
+      'holdfast_losses_total{reason="stolen"}': 1,
+      'holdfast_losses_total{reason="session dropped"}': 3,
+      'holdfast_refused_total{cause="locksPerSession"}': 2,
+      'holdfast_sessions_ended_total{reason="goodbye"}': 1,
+      'holdfast_sessions_ended_total{reason="dropped"}': 1,
+      'holdfast_sessions_total{event="opened"}': 3,
+      holdfast_wait_seconds_count: 1,
+      holdfast_handoff_seconds_count: 1,
+      holdfast_queue_depth_count: 3,
+    }
+    for (const [series, value] of Object.entries(expected)) {
+      expect(seriesOf(text, series), series).to.equal(value)
+    }
+    expect(seriesOf(text, 'holdfast_wait_seconds_sum')).to.be.closeTo(0.2, 0.05)
+  })
+
+  it('know who is away', async () => {
+    const { metrics, bench } = measured()
+    metrics.attach?.(() => nothing)
+    const ann = bench.join({ grace: 5_000 })
+    ann.socket.drop()
+    expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(1)
+    bench.join({ resume: { session: ann.session, secret: ann.secret! } })
+    expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(0)
+    metrics.close?.()
+  })
+
+  it('hold no key, session or name in a label, whatever clients choose', async () => {
+    const { metrics, bench } = measured()
+    const ann = bench.join({ name: 'secret-name' })
+    ann.take('secret-key', { metadata: 'secret-metadata' })
+    const text = await metrics.text()
+    expect(text).to.not.include('secret')
+    expect(text).to.not.include(ann.session)
+  })
+
+  it('are all there that the dashboard for Grafana shows', async () => {
+    const { metrics } = measured()
+    metrics.attach?.(() => nothing)
+    const there = await metrics.text()
+    metrics.close?.()
+    const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)
+    const shown = readFileSync(file, 'utf8').match(/holdfast_[a-z_]+/g) ?? []
+    expect(shown.length).to.be.above(20)
+    for (const name of new Set(shown)) {
+      const family = name.replace(/_(bucket|count|sum)$/, '')
+      expect(there, name).to.include(`# TYPE ${family} `)
+    }
+    const families = Array.from(there.matchAll(/# TYPE (\S+)/g), ([, name]) => name!)
+    expect(families.filter((name) => !shown.some((one) => one.startsWith(name)))).to.deep.equal([])
+  })
+})
+
+describe('endpoints', () => {
+  const stage = Stage.forEachTest()
+
+  async function broker(options: BrokerOptions = {}) {
+    const made = createBroker(options)
+    stage.onClear(() => made.close())
+    const { port } = await made.listen({ port: 0 })
+    return { made, http: `http://127.0.0.1:${port}`, url: `ws://127.0.0.1:${port}` }
+  }
+
+  const status = async (url: string, headers: Record<string, string> = {}) =>
+    (await fetch(url, { headers })).status
+
+  it('say that it lives and is ready, and nothing else', async () => {
+    const { http } = await broker()
+    for (const [path, body] of [
+      ['/healthz', 'ok\n'],
+      ['/readyz', 'ready\n'],
+    ]) {
+      const response = await fetch(http + path)
+      expect([response.status, await response.text()]).to.deep.equal([200, body])
+    }
+    expect(await status(`${http}/anything`)).to.equal(426)
+  })
+
+  it('give the metrics to this machine alone, not to its pages and its proxies', async () => {
+    const { http, url } = await broker({ metrics: brokerMetrics() })
+    const client = await RawClient.greeted(url)
+    const text = await (await fetch(`${http}/metrics`)).text()
+    expect(seriesOf(text, 'holdfast_sessions')).to.equal(1)
+    expect(seriesOf(text, 'holdfast_received_bytes_total')).to.be.above(100)
+    expect(seriesOf(text, 'holdfast_event_loop_lag_seconds{quantile="0.99"}')).to.be.at.least(0)
+    for (const headers of [{ origin: 'http://evil.example' }, { 'x-forwarded-for': '10.0.0.1' }]) {
+      expect(await status(`${http}/metrics`, headers)).to.equal(426)
+    }
+    client.vanish()
+  })
+
+  it('have no metrics unless they are asked for', async () => {
+    const { http } = await broker()
+    expect(await status(`${http}/metrics`)).to.equal(426)
+  })
+
+  it('have the metrics on the port for operators, once there is one, and there alone', async () => {
+    const { made, http } = await broker({ metrics: brokerMetrics() })
+    const admin = await made.listenAdmin({ port: 0 })
+    expect(await status(`${admin.url}/metrics`)).to.equal(200)
+    expect(await status(`${http}/metrics`)).to.equal(426)
+    expect(await status(`${admin.url}/metrics`, { origin: 'http://evil.example' })).to.equal(426)
+  })
+
+  it('say "not ready" to operators while draining, to the last', async () => {
+    const { made, url } = await broker()
+    const admin = await made.listenAdmin({ port: 0 })
+    const client = await RawClient.greeted(url)
+    client.say({ type: 'lock', id: 1, key: 'k' })
+    await client.hear('granted')
+    const closed = made.close({ drain: 10_000 })
+    await client.hear('draining')
+    expect(await status(`${admin.url}/readyz`)).to.equal(503)
+    expect(await status(`${admin.url}/healthz`)).to.equal(200)
+    client.say({ type: 'bye' })
+    await closed
+  })
+})
+
+describe('the log', () => {
+  /** A broker that logs with pino, and what it wrote, line by line. */
+  function logged(level: string, options: BrokerOptions = {}) {
+    const lines: Record<string, unknown>[] = []
+    const texts: string[] = []
+    const stream = {
+      write: (text: string) => {
+        texts.push(text)
+        lines.push(JSON.parse(text) as Record<string, unknown>)
+      },
+    }
+    const logger = pino({ level, base: null, timestamp: false }, stream)
+    return { bench: new Bench({ ...options, logger }), lines, texts }
+  }
+
+  it('has one line for a session, when it ends', () => {
+    const { bench, lines } = logged('info')
+    const ann = bench.join({ name: 'billing-3' })
+    ann.unlock(ann.take('k'))
+    ann.say({ type: 'bye' })
+    expect(lines).to.have.length(1)
+    expect(lines[0]).to.include({
+      msg: 'session ended',
+      session: ann.session,
+      principal: 'anyone',
+      name: 'billing-3',
+      reason: 'goodbye',
+      requests: 2,
+    })
+  })
+
+  it('has one line for a refusal, and for a limit of the table', () => {
+    const authorize = (_: string, __: string, key: string) => key !== 'forbidden'
+    const { bench, lines } = logged('info', { authorize, limits: { locksPerSession: 1 } })
+    const ann = bench.join()
+    for (const key of ['forbidden', 'a', 'b']) ann.lock(key)
+    expect(lines).to.have.length(2)
+    expect(lines[0]).to.include({ msg: 'refused', cause: 'forbidden', key: 'forbidden' })
+    expect(lines[1]).to.include({ msg: 'refused', cause: 'locksPerSession' })
+  })
+
+  it('keeps a revocation on record even when quiet: who, whose, which and why', () => {
+    const { bench, lines } = logged('warn')
+    const [ann, ops] = [bench.join({ name: 'ann' }), bench.join({ name: 'ops' })]
+    const fence = ann.take('k')
+    ops.say({ type: 'revoke', id: 1, key: 'k', fence, reason: 'stuck since noon' })
+    ops.say({ type: 'revoke', id: 2, key: 'k', fence, reason: 'again' })
+    expect(lines).to.have.length(1)
+    expect(lines[0]).to.deep.include({
+      audit: true,
+      by: { session: ops.session, principal: 'anyone', name: 'ops' },
+      holder: { session: ann.session, principal: 'anyone', name: 'ann' },
+      key: 'k',
+      fence,
+      reason: 'stuck since noon',
+    })
+  })
+
+  it('cannot be forged or flooded by what clients choose', () => {
+    const { bench, lines, texts } = logged('info', { authorize: () => false })
+    const forged = 'a\n{"level":30,"msg":"session ended"}\r\u001b[2J\u202e\u2028'
+    const ann = bench.join({ name: forged })
+    ann.lock(`k\u202e\u2028${'x'.repeat(400)}`)
+    ann.say({ type: 'bye' })
+    for (const text of texts) {
+      expect(text.trimEnd()).to.not.match(/[\p{C}\p{Zl}\p{Zp}]/u)
+      expect(text.length).to.be.below(1_000)
+    }
+    expect(lines).to.have.length(2)
+    const [refused, ended] = lines as { key?: string; name?: string }[]
+    expect(refused!.key).to.equal(`k\\u{202e}\\u{2028}${'x'.repeat(61)}…`)
+    expect(ended!.name).to.match(/^a\\u\{a\}\{"level"/)
+  })
+
+  it('never has a token or a secret', async () => {
+    const { bench, texts } = logged('debug', {
+      authenticate: ({ token }) => (token === 'tok-good' ? 'ann' : undefined),
+    })
+    bench.greet({ token: 'tok-bad' })
+    const socket = bench.greet({ token: 'tok-good', grace: 1_000 })
+    await bench.settle()
+    const [welcome] = socket.heardOf('welcome')
+    bench.say(socket, { type: 'auth', id: 1, token: 'tok-other' })
+    await bench.settle()
+    socket.drop()
+    bench.machine.pass(2_000)
+    expect(texts.length).to.be.at.least(4)
+    for (const text of texts) {
+      expect(text).to.not.include('tok-')
+      expect(text).to.not.include(welcome!.secret!)
+    }
+  })
+
+  it('is silent by default', () => {
+    const { bench, lines } = logged('silent')
+    bench.join().say({ type: 'bye' })
+    expect(lines).to.deep.equal([])
+  })
+})
