@@ -74,7 +74,7 @@ class Reader {
   }
 
   #visit(node: Node, parent: Node | undefined, field: string): void {
-    this.#readModule(node)
+    this.#readModule(node, parent)
     this.#readFunction(node, parent)
     this.#readName(node, parent, field)
     for (const [name, value] of Object.entries(node)) {
@@ -85,20 +85,23 @@ class Reader {
     }
   }
 
-  #readModule(node: Node): void {
+  #readModule(node: Node, parent: Node | undefined): void {
     const source = node['source']
     if (isNode(source) && /^(Import|Export)\w*Declaration$/.test(node.type)) {
       const typeOnly = node['importKind'] === 'type' || node['exportKind'] === 'type'
       this.#imports.push({ specifier: String(source['value']), line: lineOf(node), typeOnly })
     }
-    // `import()` names its module at run time, and in a type it is the type of one.
+    // `import()` may name its module only at run time, and in a type it is the type of one.
     if (
       node.type === 'ImportExpression' ||
       node.type === 'Import' ||
       node.type === 'TSImportType'
     ) {
       const typeOnly = node.type === 'TSImportType'
-      this.#imports.push({ specifier: 'import()', line: lineOf(node), typeOnly })
+      const [named] = (parent?.['arguments'] ?? []) as Node[]
+      const isLiteral = node.type === 'Import' && named?.type === 'StringLiteral'
+      const specifier = isLiteral ? String(named['value']) : 'import()'
+      this.#imports.push({ specifier, line: lineOf(node), typeOnly })
     }
   }
 
