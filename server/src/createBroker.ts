@@ -133,13 +133,13 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Serves `/healthz`, `/readyz` and `/metrics` to operators, on a port of their own, until the broker
-   * is closed, drain included. From then on the metrics are nowhere else. Nobody is asked who they
-   * are; what can be seen are numbers without names.
+   * Serves `/healthz`, `/readyz` and `/metrics` to operators, on a port of their own, until the
+   * broker is closed, drain included. From then on the metrics are nowhere else. Nobody is asked
+   * who they are; what can be seen are numbers without names.
    *
    * @param where `port` (0 for any that is free) and `host` (default 127.0.0.1).
-   * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot be
-   *   had.
+   * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot
+   *   be had.
    */
   async listenAdmin({
     port,

@@ -33,7 +33,9 @@ export const machine: Environment = {
   hash: (secret) => createHash('sha256').update(secret).digest('base64url'),
 }
 
-/** Compares two digests of `machine.hash` without telling, by the time it takes, where they differ. */
+/**
+ * Compares two digests of `machine.hash` without telling, by the time it takes, where they differ.
+ */
 export function sameDigest(a: string, b: string): boolean {
   const [one, other] = [Buffer.from(a), Buffer.from(b)]
   return one.length === other.length && timingSafeEqual(one, other)

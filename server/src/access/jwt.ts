@@ -6,6 +6,7 @@
  *       "holdfast": [{ "keys": ["orders:*"], "allow": ["lock", "query"] }] }
  */
 import { HoldfastError } from '@holdfast/shared'
+import type * as JoseModule from 'jose'
 import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import { isLoopback } from './addresses.js'
 import {
@@ -17,7 +18,7 @@ import {
 } from './permissions.js'
 
 /** Loaded by whoever uses tokens, since it takes a moment that others need not wait for. */
-type Jose = typeof import('jose')
+type Jose = typeof JoseModule
 
 /** Algorithms with one key on both sides, and with a pair; a secret is never taken for a key. */
 const symmetric = ['HS256', 'HS384', 'HS512']

@@ -1,7 +1,7 @@
 /**
  * What is overdue: the judgement on clients that have not done in time what they owe, and the doing
- * of what the broker has promised. Whatever touches the table is a proposal, which the table may find
- * void.
+ * of what the broker has promised. Whatever touches the table is a proposal, which the table may
+ * find void.
  */
 import { closeCodes } from '@holdfast/shared'
 import { Pass, type Passes } from '../access/passes.js'

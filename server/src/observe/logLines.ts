@@ -1,7 +1,7 @@
 /**
  * The broker's log: one line for each session that ended, each refusal and each revocation, to
- * whatever logger its operator uses. What strangers chose (keys, names, reasons) is made visible and
- * cut short before it gets there; tokens and secrets never do.
+ * whatever logger its operator uses. What strangers chose (keys, names, reasons) is made visible
+ * and cut short before it gets there; tokens and secrets never do.
  */
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
 import { machine } from '../environment.js'

@@ -2,9 +2,10 @@
  * The broker in numbers, for Prometheus, through prom-client. No label holds a key, a session or a
  * user: what strangers choose would become as many series as they like.
  *
- * What happens thousands of times a second is counted in plain numbers here and handed to prom-client
- * when somebody scrapes. Durations are by the clock on the wall, as the table knows when a request
- * came and a lock was granted by that; the hand-off, which is short, by the monotonic one.
+ * What happens thousands of times a second is counted in plain numbers here and handed to
+ * prom-client when somebody scrapes. Durations are by the clock on the wall, as the table knows
+ * when a request came and a lock was granted by that; the hand-off, which is short, by the
+ * monotonic one.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Effect, Lock } from '../core/index.js'

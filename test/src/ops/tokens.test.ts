@@ -137,7 +137,7 @@ describe('JSON Web Tokens', () => {
     ],
     ['one of another algorithm', () => sign(good, 'HS512')],
     ['one that has ended', () => sign({ ...good, exp: now - 60 })],
-    ['one that is not yet good', () => sign({ ...good, nbf: now + 60 })],
+    ['one that is not yet good', () => sign({ ...good, nbf: now + 3_600 })],
     ['one for another audience', () => sign({ ...good, aud: 'elsewhere' })],
     ['one for no audience', () => sign({ sub: 'ann', exp: now + 600 })],
     [

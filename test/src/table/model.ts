@@ -3,13 +3,12 @@
  * rule after the other as PROTOCOL.md and the words of the effects have them. It shares no code and
  * no idea with the real table, which is what makes their agreement worth something.
  *
- * Where several things follow from one command, they come in this order: what left its queue, what
- * was released, who was granted (key by key, in the order in which they were left), then the
- * answer.
+ * Several things that follow from one command come in this order: what left its queue, what was
+ * released, who was granted (key by key, in the order in which they were left), the answer.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
-import { type ModelSession, ModelState } from './modelState.js'
+import { type ModelSession, ModelState, remove } from './modelState.js'
 import type { PlainAnswer, PlainEffect, PlainLock, PlainRequest, PlainState } from './plain.js'
 
 type Of<T extends Command['type']> = Extract<Command, { type: T }>
@@ -89,8 +88,6 @@ export class Model {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
       this.#request(session, command)
-    } else if (command.type === 'revoke') {
-      this.#revoke(session, command)
     } else {
       this.#useFence(session, command)
     }
@@ -227,34 +224,25 @@ export class Model {
 
   // ----------------------------------------------------------------------------------- locks
 
-  #useFence(session: ModelSession, command: Of<'unlock' | 'refresh'>): void {
+  #useFence(session: ModelSession, command: Of<'unlock' | 'refresh' | 'revoke'>): void {
     session.lastId = command.id
-    const lock = this.#is.lock(session.id, command.fence)
+    const own = this.#is.lock(session.id, command.fence)
+    const lock = command.type === 'revoke' ? this.#is.lockOn(command.key, command.fence) : own
     if (lock === undefined) {
       this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
-    } else if (command.type === 'unlock') {
-      this.#release([lock], 'unlocked')
+    } else if (command.type !== 'refresh') {
+      const [by, kind] = [session.id, command.type === 'revoke' ? 'revoked' : 'unlocked'] as const
+      const note = command.type === 'revoke' ? command.note : ''
+      if (kind === 'revoked') this.#effects.push({ kind, lock: { ...lock }, by, note })
+      this.#release([lock], kind)
       this.#serve(lock.key, command.at)
-      this.#answer(session, command.id, { kind: 'unlocked' })
+      this.#answer(session, command.id, { kind })
     } else {
       lock.generation += 1
       lock.ttl = command.ttl ?? lock.ttl
       this.#effects.push({ kind: 'refreshed', lock: { ...lock } })
       this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
     }
-  }
-
-  #revoke(session: ModelSession, { id, key, fence, note, at }: Of<'revoke'>): void {
-    session.lastId = id
-    const lock = this.#is.locks.find((one) => one.key === key && one.fence === fence)
-    if (lock === undefined) {
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
-      return
-    }
-    this.#effects.push({ kind: 'revoked', lock: { ...lock }, by: session.id, note })
-    this.#release([lock], 'revoked')
-    this.#serve(key, at)
-    this.#answer(session, id, { kind: 'revoked' })
   }
 
   #release(locks: readonly PlainLock[], reason: string): void {
@@ -309,9 +297,4 @@ export class Model {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
   }
-}
-
-function remove<T>(list: T[], which: (item: T) => boolean): void {
-  const index = list.findIndex(which)
-  if (index !== -1) list.splice(index, 1)
 }

@@ -40,6 +40,11 @@ export class ModelState {
     return this.locks.find((lock) => lock.session === session && lock.fence === fence)
   }
 
+  /** Whoever holds it. */
+  lockOn(key: string, fence: number): ModelLock | undefined {
+    return this.locks.find((lock) => lock.key === key && lock.fence === fence)
+  }
+
   load(session: string): number {
     const mine = (one: { session: string }) => one.session === session
     return this.locks.filter(mine).length + this.waits.filter(mine).length
@@ -64,4 +69,10 @@ export class ModelState {
       })),
     }
   }
+}
+
+/** Takes out the first of these. */
+export function remove<T>(list: T[], which: (item: T) => boolean): void {
+  const index = list.findIndex(which)
+  if (index !== -1) list.splice(index, 1)
 }

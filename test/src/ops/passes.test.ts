@@ -1,0 +1,80 @@
+/**
+ * Tokens that end while their session lives: honoured to the end, renewed in time, and no longer.
+ */
+import { expect } from 'chai'
+import { Bench, passAlive } from '../server/bench.js'
+import { answersOf, join } from './known.js'
+
+describe('tokens that end', () => {
+  /** A token is how many ms it lasts from now; `other …` is another principal's. */
+  function bench(): Bench {
+    const made: Bench = new Bench({
+      authenticate: ({ token = '' }) => {
+        const [, who, ms] = /^(other )?(\d+)$/.exec(token) ?? []
+        if (ms === undefined) return undefined
+        return { principal: who ?? 'ann', expiresAt: made.machine.clock.wall() + Number(ms) }
+      },
+    })
+    return made
+  }
+
+  it('are honoured to their end: a warning 30 s before, then 4401', async () => {
+    const b = bench()
+    const client = await join(b, '60000')
+    const early = passAlive(b, 29_900, client)
+    expect(answersOf(early.flat())).to.not.include('expiring')
+    const [later] = passAlive(b, 200, client)
+    expect(later!.find(({ type }) => type === 'expiring')).to.include({ type: 'expiring' })
+    passAlive(b, 29_800, client)
+    expect(client.socket.closedWith).to.equal(undefined)
+    passAlive(b, 300, client)
+    expect(client.socket.closedWith).to.include({ code: 4401 })
+  })
+
+  it('that end soon are warned of at once, with what is left', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    const [heard] = passAlive(b, 100, client)
+    const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
+    expect(warning.within).to.be.within(4_800, 5_000)
+  })
+
+  it('are renewed on the live session by another of the same principal', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    const fence = client.take('k')
+    client.say({ type: 'auth', id: 7, token: '120000' })
+    await b.settle()
+    expect(client.heard()).to.deep.include({ type: 'authenticated', id: 7 })
+    passAlive(b, 60_000, client)
+    expect(client.socket.closedWith).to.equal(undefined)
+    client.unlock(fence)
+    expect(answersOf(client.heard())).to.include('unlocked')
+  })
+
+  it('are not renewed by another principal, by a bad token, or twice at once', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    for (const token of ['other 9000', 'nonsense']) {
+      client.say({ type: 'auth', id: 7, token })
+      await b.settle()
+      expect(answersOf(client.heard())).to.deep.equal(['failed UNAUTHORIZED'])
+    }
+    client.say({ type: 'auth', id: 8, token: '9000' }, { type: 'auth', id: 9, token: '9000' })
+    await b.settle()
+    expect(answersOf(client.heard())).to.deep.equal(['failed QUOTA_EXCEEDED', 'authenticated'])
+    passAlive(b, 9_200, client)
+    expect(client.socket.closedWith).to.include({ code: 4401 })
+  })
+
+  it('leave their session its locks for its lease, like every cut', async () => {
+    const b = bench()
+    const client = await join(b, '3000')
+    client.take('k')
+    passAlive(b, 3_100, client)
+    client.socket.drop()
+    expect(b.broker.table.heldCount).to.equal(1)
+    b.machine.pass(15_000)
+    expect(b.broker.table.heldCount).to.equal(0)
+  })
+})
