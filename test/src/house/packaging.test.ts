@@ -18,13 +18,15 @@ import { contents, installIn, type Packed, packCopy } from './tarballs.js'
 
 const folderOf = (name: string): string => name.replace('@holdfast/', '')
 
-/** What may be in a tarball, beside PROTOCOL.md in that of `shared`. */
+/** What may be in a tarball, beside what is named by itself. */
 const allowed = /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.(js|d\.ts)(\.map)?)$/
+
+const others = ['PROTOCOL.md', 'grafana/holdfast.json']
 
 function checkFiles({ name, files }: Packed): void {
   const folder = folderOf(name)
   const paths = files.map(({ path }) => path)
-  const odd = paths.filter((path) => !allowed.test(path) && path !== 'PROTOCOL.md')
+  const odd = paths.filter((path) => !allowed.test(path) && !others.includes(path))
   assert.isEmpty(odd, `${name} ships what it should not`)
   assert.include(paths, 'README.md', name)
   const { exports = {}, imports = {}, bin = {} } = manifest(folder)

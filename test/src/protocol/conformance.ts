@@ -1,6 +1,6 @@
 /**
- * The protocol, rule by rule, over a raw WebSocket to any broker: PROTOCOL.md as tests. Give it a way
- * to the broker, inside a mocha run:
+ * The protocol, rule by rule, over a raw WebSocket to any broker: PROTOCOL.md as tests. Give it a
+ * way to the broker, inside a mocha run:
  *
  *     conformanceSuite(async () => ({ url: 'ws://127.0.0.1:7420' }))
  *

@@ -1,6 +1,6 @@
 /**
- * The vectors on the way in alone, without a socket: what the codec and the checks make of each. Over
- * a socket they are tried by the conformance suite.
+ * The vectors on the way in alone, without a socket: what the codec and the checks make of each.
+ * Over a socket they are tried by the conformance suite.
  */
 import { closeCodes, maxFrameBytes, maxHelloBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/validate'

@@ -1,11 +1,11 @@
 /**
- * The vectors: frames as JSON files, each with what a broker makes of it, in `test/vectors`. They are
- * data, so that a broker or client in any language can be tried with them.
+ * The vectors: frames as JSON files, each with what a broker makes of it, in `test/vectors`. They
+ * are data, so that a broker or client in any language can be tried with them.
  *
  * A vector is sent on a connection whose `hello` was accepted, or in place of the `hello` if its
  * `when` is `first`. What is expected of it, in this order: the types of the messages that are
- * `accepted`, the requests that are `failed`, and the code with which the connection is `close`d, if
- * it is.
+ * `accepted`, the requests that are `failed`, and the code with which the connection is `close`d,
+ * if it is.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { ErrorCode } from '@holdfast/shared'

@@ -1,4 +1,6 @@
-/** PROTOCOL.md §1 and §3 to §5, over a socket: connections, frames, hello, goodbye, acknowledgement. */
+/**
+ * PROTOCOL.md §1 and §3 to §5, over a socket: connections, frames, hello, goodbye, acknowledgement.
+ */
 import { request } from 'node:http'
 import { isFinalClose, maxFrameBytes, subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -1,7 +1,7 @@
 /**
  * The other side of a broker, without a client's help: a raw WebSocket that says exactly what it is
- * told to say, keeps what it hears in order, and has no opinion. It answers pings, unless it is to be
- * silent, so that a test is not a session that went away.
+ * told to say, keeps what it hears in order, and has no opinion. It answers pings, unless it is to
+ * be silent, so that a test is not a session that went away.
  *
  * Nothing here waits for time to pass. That something does *not* come is shown by asking for
  * something that comes after it: see `settle`.
@@ -170,8 +170,8 @@ export class Peer {
   }
 
   /**
-   * Returns once the broker has dealt with everything that was said here before; whatever came of it
-   * for this peer has been heard by then. Returns what nobody has asked for yet, but for acks.
+   * Returns once the broker has dealt with everything that was said here before; whatever came of
+   * it for this peer has been heard by then. Returns what nobody has asked for yet, but for acks.
    */
   async settle(): Promise<readonly ServerMessage[]> {
     this.say({ type: 'ack', ids: [] })

@@ -1,6 +1,6 @@
 /**
- * The vectors over a socket. Whatever a stranger sends costs nobody but the stranger: it is answered
- * or closed as the vector says, nothing has changed, and a bystander has noticed nothing.
+ * The vectors over a socket. Whatever a stranger sends costs nobody but the stranger: it is
+ * answered or closed as the vector says, nothing has changed, and a bystander has noticed nothing.
  */
 import { expect } from 'chai'
 import { textOf, type Vector, vectorFiles } from '../vectors.js'
