@@ -52,6 +52,12 @@ describe('journal', () => {
     expect((await session([])).replayed).to.deep.equal([...first, raise(4)])
   })
 
+  it('may be in a directory with a dot in its name', async () => {
+    const dotted = join(dir, 'broker.journal')
+    await session([raise(1)], { dir: dotted })
+    expect((await session([], { dir: dotted })).replayed).to.deep.equal([raise(1)])
+  })
+
   it('keeps itself short with snapshots, made while it goes on', async () => {
     const open: Command = {
       ...{ type: 'open', attempt: 'a', session: 's', principal: 'p', name: undefined, at: 0 },

@@ -38,7 +38,14 @@ export class Store {
   readonly #database: RootDatabase<Buffer, number[]>
 
   constructor(path: string) {
-    this.#database = open<Buffer, number[]>({ path, encoding: 'binary', eventTurnBatching: false })
+    // Without `noSubdir` a directory with a dot in its name is taken for a file.
+    const noSubdir = false
+    this.#database = open<Buffer, number[]>({
+      path,
+      noSubdir,
+      encoding: 'binary',
+      eventTurnBatching: false,
+    })
   }
 
   /** Resolves when the record is written; and on the disk, if `flush` asks for it. */
