@@ -83,7 +83,7 @@ function frames(stage: Stage): void {
     peer.say(
       { type: 'lock', id: 1, key },
       { type: 'lock', id: 2, key, timeout: 0 },
-      { type: 'stats', id: 3 },
+      { type: 'unlock', id: 3, fence: 1 },
       { type: 'lock', id: 4, key: stage.key() },
     )
     await peer.answer('granted', 4)
@@ -91,7 +91,7 @@ function frames(stage: Stage): void {
     expect(answers.map(({ type, id }) => `${type} ${id}`)).to.deep.equal([
       'granted 1',
       'failed 2',
-      'stats 3',
+      'failed 3',
       'granted 4',
     ])
   })
