@@ -85,13 +85,15 @@ async function serve(flags: ServeFlags): Promise<void> {
   })
   // Whoever read our output may go; that is no reason for a broker to go.
   process.stdout.on('error', () => {})
+  // Listened for from here on: whoever reads that we serve may tell us to stop at once.
+  const stopped = nextSignal()
   const { url } = await broker.listen({ port: flags.port, host: flags.host })
   process.stdout.write(`holdfast is listening on ${url}\n`)
   broker.once('failed', ({ message }) => {
     process.stderr.write(`holdfast: ${message}\n`)
     process.exit(ioErrorExit)
   })
-  const signal = await nextSignal()
+  const signal = await stopped
   process.stdout.write(`holdfast got ${signal} and is draining for at most ${flags.drain} ms\n`)
   await broker.close({ drain: flags.drain })
 }
