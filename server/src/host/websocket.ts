@@ -3,11 +3,13 @@
  * WebSocket a {@link Socket}.
  */
 import type { IncomingMessage, Server } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { closeCodes, subprotocol } from '@holdfast/shared'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { Admitted, Doorkeeper } from './doorkeeper.js'
+import { plainTextFrame } from './textFrame.js'
 import type { Traffic } from './traffic.js'
 import { refuse, routeUpgrades } from './upgrades.js'
 
@@ -77,14 +79,17 @@ function serve(
 
 class WsSocket implements Socket {
   readonly #websocket: WebSocket
+  /** What `websocket` writes to. */
+  readonly #raw: Duplex
   readonly remoteAddress: string | undefined
   readonly origin: string | undefined
   readonly token: string | undefined
   readonly isSecure: boolean
   listener: SocketListener | undefined
 
-  constructor(websocket: WebSocket, { headers }: IncomingMessage, admitted: Admitted) {
+  constructor(websocket: WebSocket, { headers, socket }: IncomingMessage, admitted: Admitted) {
     this.#websocket = websocket
+    this.#raw = socket
     this.remoteAddress = admitted.address
     this.origin = headers.origin
     this.token = admitted.token
@@ -96,8 +101,12 @@ class WsSocket implements Socket {
   }
 
   send(frame: string): void {
-    if (this.#websocket.bufferedAmount > drainBytes) this.#websocket.send(frame, this.#onSent)
-    else this.#websocket.send(frame)
+    const onSent = this.#websocket.bufferedAmount > drainBytes ? this.#onSent : undefined
+    const bytes = plainTextFrame(frame)
+    if (bytes === undefined) this.#websocket.send(frame, onSent)
+    else if (this.#websocket.readyState === this.#websocket.OPEN) {
+      this.#raw.write(bytes, 'latin1', onSent)
+    }
   }
 
   close(code: number, reason: string): void {

@@ -1,0 +1,77 @@
+/**
+ * Frames made by hand, read by somebody else's WebSocket.
+ */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { plainTextFrame } from '@holdfast/server/internal'
+import { assert } from 'chai'
+import { type RawData, WebSocket, WebSocketServer } from 'ws'
+
+describe('a text frame made by hand', () => {
+  let server: Server
+  let client: WebSocket
+  let raw: Duplex
+  let peer: WebSocket
+
+  before(async () => {
+    server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const sockets = new WebSocketServer({ noServer: true })
+    const accepted = once(server, 'upgrade').then(([request, socket, head]) => {
+      raw = socket as Duplex
+      return new Promise<void>((resolve) => {
+        sockets.handleUpgrade(request, socket, head, (websocket) => {
+          peer = websocket
+          resolve()
+        })
+      })
+    })
+    client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await Promise.all([once(client, 'open'), accepted])
+  })
+
+  after(() => {
+    client.terminate()
+    server.close()
+  })
+
+  /** What the client reads of what is sent now. */
+  function received(count: number, send: () => void): Promise<string[]> {
+    return new Promise((resolve) => {
+      const texts: string[] = []
+      client.on('message', function onMessage(data: RawData, isBinary: boolean) {
+        texts.push(isBinary ? 'binary' : String(data))
+        if (texts.length < count) return
+        client.off('message', onMessage)
+        resolve(texts)
+      })
+      send()
+    })
+  }
+
+  for (const length of [0, 1, 2, 125, 126, 127, 255, 256, 32_768, 65_535]) {
+    it(`of ${length} characters arrives as it was`, async () => {
+      const text = Array.from({ length }, (_, i) => String.fromCharCode(32 + (i % 95))).join('')
+      const texts = await received(1, () => raw.write(plainTextFrame(text)!, 'latin1'))
+      assert.deepEqual(texts, [text])
+    })
+  }
+
+  it('keeps its place among the frames of the WebSocket itself', async () => {
+    const texts = await received(4, () => {
+      raw.write(plainTextFrame('1')!, 'latin1')
+      peer.send('2é')
+      raw.write(plainTextFrame('3')!, 'latin1')
+      peer.send('4')
+    })
+    assert.deepEqual(texts, ['1', '2é', '3', '4'])
+  })
+
+  it('is not made of anything but short printable ASCII', () => {
+    for (const text of ['é', 'a\u007f', 'a\nb', '\u0000', '😀', 'x'.repeat(65_536)]) {
+      assert.isUndefined(plainTextFrame(text), JSON.stringify(text.slice(0, 8)))
+    }
+  })
+})
