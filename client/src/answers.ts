@@ -12,9 +12,11 @@ import type { Outbox } from './outbox.js'
 import type { Reconciler } from './reconciler.js'
 import {
   type AnyRequest,
+  AuthRequest,
   LockRequest,
   QueryRequest,
   RefreshRequest,
+  RevokeRequest,
   StatsRequest,
   UnlockRequest,
 } from './requests.js'
@@ -26,6 +28,9 @@ import type { Watches } from './watch.js'
  * number.
  */
 const manyAnswers = 512
+
+/** Answers that no broker stores, and that need no word of ours. */
+const unstored: ReadonlySet<string> = new Set(['found', 'stats', 'authenticated'])
 
 export class Answers {
   readonly #outbox: Outbox
@@ -51,6 +56,8 @@ export class Answers {
       case 'granted':
       case 'unlocked':
       case 'refreshed':
+      case 'revoked':
+      case 'authenticated':
       case 'failed':
       case 'found':
       case 'stats':
@@ -80,7 +87,7 @@ export class Answers {
     const request = this.#outbox.get(message.id)
     if (request === undefined) {
       if (message.type === 'failed' && this.#watches.onFailed(message)) return undefined
-      if (message.type === 'found' || message.type === 'stats') return undefined
+      if (unstored.has(message.type)) return undefined
       // An answer that came before, and comes again because our word of it was lost.
       this.#outbox.onAnswer(message.id, connection)
       return undefined
@@ -113,6 +120,12 @@ export class Answers {
     } else if (message.type === 'refreshed' && request instanceof RefreshRequest) {
       this.#outbox.remove(request)
       this.#holdings.onRefreshed(request)
+      request.resolve()
+    } else if (
+      (message.type === 'revoked' && request instanceof RevokeRequest) ||
+      (message.type === 'authenticated' && request instanceof AuthRequest)
+    ) {
+      this.#outbox.remove(request)
       request.resolve()
     } else if (message.type === 'stats' && request instanceof StatsRequest) {
       this.#outbox.remove(request)

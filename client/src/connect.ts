@@ -50,7 +50,7 @@ export async function connectIn(
     await new Promise<void>((opened, failed) => {
       const listener = listenerFor(opened, failed, (emit) => callSafely(() => emit(session!)))
       const standing = new Standing(environment, link, settings, listener)
-      session = new Session(standing, settings.name)
+      session = new Session(standing, settings.name, options.tracer)
       onAbort = () => {
         failed(abortedError(signal!))
         void standing.close()
@@ -79,6 +79,7 @@ function listenerFor(
     onRenewed: () => tell((session) => session.emit('renewed')),
     onLost: (key, fence, reason) => tell((session) => session.emit('lost', { key, fence, reason })),
     onDraining: (within) => tell((session) => session.emit('draining', { within })),
+    onExpiring: (within) => tell((session) => session.emit('expiring', { within })),
     onClosed: (error) => {
       failed(error)
       tell((session) => session.emit('closed', error))

@@ -7,6 +7,7 @@
 import type { HoldfastError, LockMode } from '@holdfast/shared'
 import type { RefreshRequest } from './requests.js'
 import type { Schedule, Task } from './schedule.js'
+import type { HoldTrace } from './tracing.js'
 import { type Refreshing, TtlBound } from './ttl.js'
 
 /** What a grant needs of the session that it belongs to. */
@@ -28,6 +29,8 @@ export class Grant implements Task {
   readonly ttl = new TtlBound()
   readonly #owner: GrantOwner
   readonly #members: Member[] = []
+  /** Told of the end, if somebody traces. */
+  trace: HoldTrace | undefined
   #lost: HoldfastError | undefined
   /** Lost, or given back by the last who had it. */
   #isOver = false
@@ -63,6 +66,8 @@ export class Grant implements Task {
     if (place >= 0) this.#members.splice(place, 1)
     if (this.#members.length > 0) return Promise.resolve()
     this.#isOver = true
+    this.trace?.ended(undefined)
+    this.trace = undefined
     return this.#owner.unlock(this)
   }
 
@@ -74,6 +79,8 @@ export class Grant implements Task {
   lose(error: HoldfastError): void {
     this.#lost ??= error
     this.#isOver = true
+    this.trace?.ended(error)
+    this.trace = undefined
     this.#owner.schedule.cancel(this)
   }
 

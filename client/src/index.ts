@@ -14,7 +14,13 @@ export {
 export { type BrokerUrl, connect } from './connect.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type { AutoRefreshOptions, Lock } from './lock.js'
-export type { ConnectOptions, LockOptions, QueryOptions, TryLockOptions } from './options.js'
+export type {
+  ConnectOptions,
+  LockOptions,
+  QueryOptions,
+  RevokeOptions,
+  TryLockOptions,
+} from './options.js'
 export type { QueryResult } from './requests.js'
 export {
   type ExponentialBackoffOptions,
@@ -28,4 +34,5 @@ export {
 } from './retry/strategies.js'
 export type { LostLock, Session, SessionEvents } from './session.js'
 export type { SessionState } from './state.js'
+export type { HoldTrace, RequestTrace, Tracer } from './tracing.js'
 export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './watch.js'

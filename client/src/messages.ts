@@ -48,6 +48,14 @@ export function refreshText(id: number, fence: number, ttl: number | undefined):
   return `{"type":"refresh","id":${id},"fence":${fence}${wanted}}`
 }
 
+export function revokeText(id: number, key: string, fence: number, reason: string): string {
+  return JSON.stringify({ type: 'revoke', id, key, fence, reason })
+}
+
+export function authText(id: number, token: string): string {
+  return JSON.stringify({ type: 'auth', id, token })
+}
+
 export function cancelText(request: number): string {
   return `{"type":"cancel","request":${request}}`
 }

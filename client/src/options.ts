@@ -3,22 +3,24 @@
  * is wrong is said with a code and a sentence.
  */
 import {
-  type ErrorCode,
   HoldfastError,
   isKey,
   isPrefix,
   type LockMode,
   maxMetadataBytes,
-  maxMs,
   maxNameLength,
   maxQueryItems,
+  maxReasonLength,
   maxTokenLength,
   utf8Length,
 } from '@holdfast/shared'
+import { check, isIterable, isMs, isObject, isText } from './checks.js'
 import type { WebSocketConstructor } from './environment.js'
 import { fitsHello, helloText, type LockTerms, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
+import type { Tracer } from './tracing.js'
+import { checkSecrecy, checkUrls } from './urls.js'
 
 /** How to connect. */
 export interface ConnectOptions {
@@ -43,6 +45,13 @@ export interface ConnectOptions {
    * endless, with full jitter.
    */
   readonly reconnect?: RetryStrategy | false | undefined
+  /**
+   * Send the token over plain `ws://` beyond this machine, where others on the network can read it.
+   * Default false: that is `INVALID_OPTION`.
+   */
+  readonly allowInsecure?: boolean | undefined
+  /** Told of every wait and hold, such as `openTelemetry()` of `@holdfast/client/opentelemetry`. */
+  readonly tracer?: Tracer | undefined
   /** A class to use in place of the platform's `WebSocket`. */
   readonly WebSocket?: WebSocketConstructor | undefined
 }
@@ -71,6 +80,14 @@ export interface LockOptions extends TryLockOptions {
   readonly steal?: boolean | undefined
 }
 
+/** Which lock to end, and why. */
+export interface RevokeOptions {
+  /** The fence that the lock has, as `query` shows it. */
+  readonly fence: number
+  /** For the record: 1 to 256 characters. */
+  readonly reason: string
+}
+
 /** What to look at: a key, all keys that begin with a prefix, or (with neither) all. */
 export interface QueryOptions {
   readonly key?: string | undefined
@@ -96,12 +113,8 @@ export interface CheckedConnect {
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
   check(isObject(options), 'INVALID_OPTION', 'the options of connect have to be an object')
-  const { token, name, ttl, grace, signal, reconnect, WebSocket } = options
-  check(
-    token === undefined || isText(token, maxTokenLength),
-    'INVALID_OPTION',
-    `token has to be a string of 1 to ${maxTokenLength} characters`,
-  )
+  const { token, name, ttl, grace, signal, reconnect, WebSocket, allowInsecure } = options
+  if (token !== undefined) checkToken(token)
   check(
     name === undefined || (isText(name, maxNameLength) && !/\p{Cs}/u.test(name)),
     'INVALID_OPTION',
@@ -124,6 +137,11 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
     'INVALID_OPTION',
     'WebSocket has to be a class',
   )
+  check(
+    allowInsecure === undefined || typeof allowInsecure === 'boolean',
+    'INVALID_OPTION',
+    'allowInsecure has to be true or false',
+  )
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
@@ -131,29 +149,9 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
     'INVALID_OPTION',
     'token and name are too long together: the first message has to fit into 4 KiB',
   )
-  return { urls: checkUrls(url), settings, signal, reconnect, WebSocket }
-}
-
-/** @throws HoldfastError `INVALID_OPTION` */
-function checkUrls(value: unknown): readonly string[] {
-  const urls: unknown[] = Array.isArray(value) ? value : [value]
-  check(urls.length > 0, 'INVALID_OPTION', 'the list of URLs is empty: give at least one')
-  return urls.map((url) => checkUrl(url instanceof URL ? url.href : url))
-}
-
-function checkUrl(url: unknown): string {
-  const advice = 'give something like ws://127.0.0.1:7420'
-  check(typeof url === 'string', 'INVALID_OPTION', `the URL is not a string: ${advice}`)
-  let parsed: URL
-  try {
-    parsed = new URL(url)
-  } catch (cause) {
-    throw new HoldfastError('INVALID_OPTION', `${url} is not a URL: ${advice}`, { cause })
-  }
-  const isWebSocket = parsed.protocol === 'ws:' || parsed.protocol === 'wss:'
-  check(isWebSocket, 'INVALID_OPTION', `${url} does not begin with ws:// or wss://: ${advice}`)
-  check(!url.includes('#'), 'INVALID_OPTION', `${url} has a fragment (#…), which is not allowed`)
-  return url
+  const urls = checkUrls(url)
+  if (token !== undefined && !allowInsecure) checkSecrecy(urls)
+  return { urls, settings, signal, reconnect, WebSocket }
 }
 
 /** @throws HoldfastError with the code that fits */
@@ -177,6 +175,33 @@ export function checkLock(key: unknown, options: LockOptions): CheckedLock {
   )
   const terms = { key, mode, ttl, steal, metadata: metadataText(metadata) }
   return { terms, timeout, signal }
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions {
+  check(isKey(key), 'INVALID_KEY')
+  check(isObject(options), 'INVALID_OPTION', 'give { fence, reason }')
+  const { fence, reason } = options
+  check(
+    Number.isSafeInteger(fence) && fence >= 1,
+    'INVALID_OPTION',
+    'fence has to be that of a lock, as a query shows it',
+  )
+  check(
+    isText(reason, maxReasonLength) && !/\p{Cs}/u.test(reason),
+    'INVALID_OPTION',
+    `reason has to be a well-formed string of 1 to ${maxReasonLength} characters`,
+  )
+  return { fence, reason }
+}
+
+/** @throws HoldfastError `INVALID_OPTION` */
+export function checkToken(token: unknown): void {
+  check(
+    isText(token, maxTokenLength),
+    'INVALID_OPTION',
+    `token has to be a string of 1 to ${maxTokenLength} characters`,
+  )
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
@@ -268,28 +293,4 @@ function metadataText(metadata: unknown): string | undefined {
     `metadata is longer than ${maxMetadataBytes} bytes as JSON`,
   )
   return text
-}
-
-function isMs(value: unknown, least: number): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= maxMs
-}
-
-function isText(value: unknown, longest: number): value is string {
-  return typeof value === 'string' && value.length >= 1 && value.length <= longest
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null
-}
-
-function isIterable(value: unknown): boolean {
-  return (
-    value !== null &&
-    value !== undefined &&
-    typeof (value as { [Symbol.iterator]?: unknown })[Symbol.iterator] === 'function'
-  )
-}
-
-function check(condition: boolean, code: ErrorCode, sentence?: string): asserts condition {
-  if (!condition) throw new HoldfastError(code, sentence)
 }

@@ -13,10 +13,12 @@ import {
 import type { Grant } from './grant.js'
 import type { Stamp } from './lease.js'
 import {
+  authText,
   type LockTerms,
   lockText,
   queryText,
   refreshText,
+  revokeText,
   type Selection,
   statsText,
   unlockText,
@@ -49,7 +51,14 @@ export abstract class Request<T> implements Sendable {
   abstract text(now: number): string
 }
 
-export type AnyRequest = LockRequest | UnlockRequest | RefreshRequest | QueryRequest | StatsRequest
+export type AnyRequest =
+  | LockRequest
+  | UnlockRequest
+  | RefreshRequest
+  | RevokeRequest
+  | QueryRequest
+  | StatsRequest
+  | AuthRequest
 
 /** Ask for a lock; also a task of the schedule, for its timeout. */
 export class LockRequest extends Request<Grant> implements Task {
@@ -132,6 +141,28 @@ export class RefreshRequest extends Request<void> implements Refreshing {
   }
 }
 
+/**
+ * Ends somebody's lock. It outlives the session that asks: the fence names one lock for ever, so
+ * asked twice it does nothing the second time.
+ */
+export class RevokeRequest extends Request<void> {
+  readonly stored = true
+  readonly #key: string
+  readonly #fence: number
+  readonly #reason: string
+
+  constructor(key: string, fence: number, reason: string) {
+    super()
+    this.#key = key
+    this.#fence = fence
+    this.#reason = reason
+  }
+
+  text(): string {
+    return revokeText(this.id, this.#key, this.#fence, this.#reason)
+  }
+}
+
 /** What `session.query` resolves with. */
 export interface QueryResult {
   /** At most as many as the limit, with those that wait together. */
@@ -177,6 +208,21 @@ export class StatsRequest extends Request<LockStats> {
 
   text(): string {
     return statsText(this.id)
+  }
+}
+
+/** Shows a new token. */
+export class AuthRequest extends Request<void> {
+  readonly stored = false
+  readonly token: string
+
+  constructor(token: string) {
+    super()
+    this.token = token
+  }
+
+  text(): string {
+    return authText(this.id, this.token)
   }
 }
 

@@ -8,16 +8,27 @@ import {
   abortedError,
   checkLock,
   checkQuery,
+  checkRevoke,
   checkSelection,
   checkTimeout,
+  checkToken,
   type LockOptions,
   type QueryOptions,
+  type RevokeOptions,
   type TryLockOptions,
 } from './options.js'
-import { LockRequest, QueryRequest, type QueryResult, StatsRequest } from './requests.js'
+import {
+  AuthRequest,
+  LockRequest,
+  QueryRequest,
+  type QueryResult,
+  RevokeRequest,
+  StatsRequest,
+} from './requests.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
 import type { SessionState } from './state.js'
+import { carry, type Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** A lock that is gone although it was not unlocked. */
@@ -37,6 +48,8 @@ export interface SessionEvents {
   lost: (lock: LostLock) => void
   /** The broker closes within this many ms: finish, and unlock. */
   draining: (event: { readonly within: number }) => void
+  /** The token ends in this many ms: call `authenticate` with a new one, or be closed. */
+  expiring: (event: { readonly within: number }) => void
   /** For good; the error is undefined after `close()`. */
   closed: (error: HoldfastError | undefined) => void
 }
@@ -48,14 +61,16 @@ const asyncDispose: typeof Symbol.asyncDispose =
 export class Session extends EventEmitter<SessionEvents> {
   readonly #standing: Standing
   readonly #singleflight: Singleflight
+  readonly #tracer: Tracer | undefined
   /** The name that was given to `connect`. */
   readonly name: string | undefined
 
   /** Sessions come from `connect`. */
-  constructor(standing: Standing, name: string | undefined) {
+  constructor(standing: Standing, name: string | undefined, tracer: Tracer | undefined) {
     super()
     this.#standing = standing
     this.name = name
+    this.#tracer = tracer
     this.#singleflight = new Singleflight(standing.schedule, (terms, signal) =>
       this.#ask(terms, undefined, signal),
     )
@@ -111,10 +126,13 @@ export class Session extends EventEmitter<SessionEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockOptions = {},
   ): Promise<T> {
-    const lock = await this.lock(key, options)
+    const { terms, timeout, signal } = checkLock(key, options)
+    const grant = await this.#ask(terms, timeout, signal)
+    const { trace } = grant
+    const lock = new Lock(grant)
     let result: T
     try {
-      result = await callback(lock)
+      result = await (trace === undefined ? callback(lock) : trace.run(() => callback(lock)))
     } catch (error) {
       await lock.unlock().catch(() => {})
       throw error
@@ -164,6 +182,30 @@ export class Session extends EventEmitter<SessionEvents> {
     return this.#standing.watches.add(selection, callback)
   }
 
+  /**
+   * Ends the lock of a key that has this fence, whoever holds it, for a reason that the broker puts
+   * on record. Needs the permission `revoke`. Its holder is told `revoked`, and is safe to be
+   * overtaken only where its fence is checked.
+   *
+   * Rejects with `LOCK_NOT_HELD` (the key is free, or held with another fence: nothing was done),
+   * `FORBIDDEN`, `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
+   */
+  async revoke(key: string, options: RevokeOptions): Promise<void> {
+    const { fence, reason } = checkRevoke(key, options)
+    return this.#standing.ask(new RevokeRequest(key, fence, reason))
+  }
+
+  /**
+   * Shows a new token of the same principal, before the present one ends; also what later
+   * connections will show. Rejects with `UNAUTHORIZED` (the former token still counts while it
+   * lasts), `UNAVAILABLE`, `QUOTA_EXCEEDED` (one at a time), `INVALID_OPTION`, `SESSION_CLOSED`.
+   */
+  async authenticate(token: string): Promise<void> {
+    checkToken(token)
+    this.#standing.settings.token = token
+    return this.#standing.ask(new AuthRequest(token))
+  }
+
   /** The counters of the whole broker. Rejects with `SESSION_CLOSED`. */
   async stats(): Promise<LockStats> {
     return this.#standing.ask(new StatsRequest())
@@ -183,6 +225,27 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   async #ask(
+    terms: LockTerms,
+    timeout: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Grant> {
+    const trace = this.#tracer?.request(terms.key, terms.mode)
+    if (trace === undefined) return this.#askUntraced(terms, timeout, signal)
+    try {
+      const metadata = carry(terms.metadata, trace.carrier)
+      const grant = await this.#askUntraced({ ...terms, metadata }, timeout, signal)
+      const hold = trace.granted(grant.fence)
+      // It may be lost already, while its caller was about to hear of it.
+      if (grant.lost === undefined) grant.trace = hold
+      else hold.ended(grant.lost)
+      return grant
+    } catch (error) {
+      trace.failed(error as HoldfastError)
+      throw error
+    }
+  }
+
+  async #askUntraced(
     terms: LockTerms,
     timeout: number | undefined,
     signal: AbortSignal | undefined,

@@ -31,7 +31,7 @@ export class Standing implements LinkListener, LeaseListener {
   readonly outbox: Outbox
   readonly holdings: Holdings
   readonly watches: Watches
-  readonly #settings: SessionSettings
+  readonly settings: SessionSettings
   readonly #listener: StandingListener
   readonly #link: Link
   readonly #answers: Answers
@@ -55,7 +55,7 @@ export class Standing implements LinkListener, LeaseListener {
     settings: SessionSettings,
     listener: StandingListener,
   ) {
-    this.#settings = settings
+    this.settings = settings
     this.#listener = listener
     this.schedule = new Schedule(environment.clock)
     this.outbox = new Outbox(this.schedule)
@@ -133,7 +133,7 @@ export class Standing implements LinkListener, LeaseListener {
   hello(): string {
     const resume =
       this.#secret === undefined ? undefined : { session: this.#id, secret: this.#secret }
-    return helloText({ ...this.#settings, resume })
+    return helloText({ ...this.settings, resume })
   }
 
   patience(): number {
@@ -186,6 +186,9 @@ export class Standing implements LinkListener, LeaseListener {
         break
       case 'draining':
         this.#listener.onDraining(message.within)
+        break
+      case 'expiring':
+        this.#listener.onExpiring(message.within)
         break
       default: {
         const arrived = this.#answers.take(message, connection, this.#reconciler)

@@ -11,7 +11,8 @@ export type SessionState = 'connecting' | 'connected' | 'away' | 'closed'
 
 /** What a session is told to be. */
 export interface SessionSettings {
-  readonly token: string | undefined
+  /** For the next hello. */
+  token: string | undefined
   readonly name: string | undefined
   /** The wanted lease, in ms. */
   readonly ttl: number | undefined
@@ -26,6 +27,7 @@ export interface StandingListener {
   onRenewed(): void
   onLost(key: string, fence: number, reason: LostReason): void
   onDraining(within: number): void
+  onExpiring(within: number): void
   /** The error is undefined after `close`. */
   onClosed(error: HoldfastError | undefined): void
 }

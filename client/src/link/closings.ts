@@ -16,7 +16,7 @@ export function finalError({ code, reason }: Closing): HoldfastError | undefined
     case closeCodes.forbidden.code:
       return new HoldfastError('FORBIDDEN', `the broker does not allow this client: ${reason}`)
     case closeCodes.quota.code:
-      return new HoldfastError('QUOTA_EXCEEDED', 'the broker closed the connection: over quota')
+      return new HoldfastError('QUOTA_EXCEEDED', `the broker closed the connection: ${reason}`)
     case closeCodes.badMessage.code:
     case closeCodes.tooBig.code:
       return new HoldfastError(

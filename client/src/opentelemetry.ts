@@ -1,0 +1,66 @@
+/**
+ * Spans for waiting and holding, through `@opentelemetry/api` alone: without an SDK in the process
+ * they are nothing and cost next to nothing. A door of its own, so that whoever does not trace does
+ * not load it.
+ *
+ *     const session = await connect(url, { tracer: openTelemetry() })
+ */
+
+import type { HoldfastError } from '@holdfast/shared'
+import {
+  context,
+  propagation,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer as SpanTracer,
+  trace,
+} from '@opentelemetry/api'
+import type { HoldTrace, Tracer } from './tracing.js'
+
+/**
+ * Traces each request for a lock as `holdfast.wait`, from asking to the answer, and each lock as
+ * `holdfast.hold`, from the grant to its end, with the attributes `holdfast.key`, `holdfast.mode`
+ * and `holdfast.fence`. The context of the wait goes into the lock's metadata (`traceparent`), where
+ * whoever queries can find it. What `withLock` calls runs in the context of the hold.
+ *
+ * @param tracer Default: the global one, by the name `@holdfast/client`.
+ */
+export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/client')): Tracer {
+  return {
+    request: (key, mode) => {
+      const parent = context.active()
+      const attributes = { 'holdfast.key': key, 'holdfast.mode': mode }
+      const wait = tracer.startSpan('holdfast.wait', { kind: SpanKind.CLIENT, attributes }, parent)
+      const carrier: Record<string, string> = {}
+      propagation.inject(trace.setSpan(parent, wait), carrier)
+      return {
+        carrier,
+        failed: (error) => end(wait, error),
+        granted: (fence) => {
+          wait.setAttribute('holdfast.fence', fence)
+          wait.end()
+          const held = { ...attributes, 'holdfast.fence': fence }
+          const hold = tracer.startSpan('holdfast.hold', { attributes: held }, parent)
+          return holdTrace(hold)
+        },
+      }
+    },
+  }
+}
+
+function holdTrace(hold: Span): HoldTrace {
+  const inside = trace.setSpan(context.active(), hold)
+  return {
+    run: (callback) => context.with(inside, callback),
+    ended: (lost) => end(hold, lost),
+  }
+}
+
+function end(span: Span, error: HoldfastError | undefined): void {
+  if (error !== undefined) {
+    span.setAttribute('holdfast.error', error.code)
+    span.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
+  }
+  span.end()
+}

@@ -1,0 +1,118 @@
+/**
+ * What the client has for operators and for those who must show who they are: revoke, renewing a
+ * token, not sending one in the open; against a real broker.
+ */
+import { connect } from '@holdfast/client'
+import type { Authenticate } from '@holdfast/server'
+import { expect } from 'chai'
+import { aborted, next, rejection, Stage } from '../e2e/stage.js'
+
+describe('session.revoke', () => {
+  const stage = Stage.forEachTest()
+
+  it('ends a lock: its holder is told "revoked", and the next is granted', async () => {
+    const { sessions } = await stage.meeting('ann', 'bob', 'ops')
+    const [ann, bob, ops] = sessions
+    const lock = await ann!.lock('k')
+    const waiting = bob!.lock('k')
+    const lost = next(ann!, 'lost')
+    const gone = aborted(lock.signal)
+    await ops!.revoke('k', { fence: lock.fence, reason: 'stuck' })
+    expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'revoked' })
+    expect(await gone).to.include({ code: 'LOCK_LOST' })
+    expect(lock.held).to.equal(false)
+    expect((await waiting).fence).to.be.above(lock.fence)
+    await rejection(lock.unlock(), 'LOCK_NOT_HELD')
+  })
+
+  it('needs the fence that the lock has now', async () => {
+    const { sessions } = await stage.meeting('ann', 'ops')
+    const [ann, ops] = sessions
+    const lock = await ann!.lock('k')
+    const reason = 'stuck'
+    await rejection(ops!.revoke('k', { fence: lock.fence + 1, reason }), 'LOCK_NOT_HELD')
+    await rejection(ops!.revoke('other', { fence: lock.fence, reason }), 'LOCK_NOT_HELD')
+    expect(lock.held).to.equal(true)
+  })
+
+  it('needs the permission', async () => {
+    const { url } = await stage.broker({ authorize: (_, operation) => operation !== 'revoke' })
+    const session = await stage.session(url)
+    const { fence } = await session.lock('k')
+    await rejection(session.revoke('k', { fence, reason: 'stuck' }), 'FORBIDDEN')
+  })
+
+  it('refuses what cannot be', async () => {
+    const { sessions } = await stage.meeting('ops')
+    const [ops] = sessions
+    const bad = { fence: 0, reason: 'r' }
+    await rejection(ops!.revoke('', { fence: 1, reason: 'r' }), 'INVALID_KEY')
+    for (const options of [bad, { fence: 1, reason: '' }, { fence: 1, reason: 'x'.repeat(257) }]) {
+      await rejection(ops!.revoke('k', options), 'INVALID_OPTION')
+    }
+  })
+})
+
+describe('session.authenticate', () => {
+  const stage = Stage.forEachTest()
+
+  /** Tokens of one principal: `short` ends within the warning, `long` does not. */
+  const authenticate: Authenticate = ({ token }) => {
+    const ms = { short: 20_000, long: 3_600_000 }[token ?? '']
+    return ms === undefined ? undefined : { principal: 'ann', expiresAt: Date.now() + ms }
+  }
+
+  it('answers the warning that a token ends, and is shown at every later hello', async () => {
+    const seen: (string | undefined)[] = []
+    const { url, broker } = await stage.broker({
+      authenticate: (credentials) => {
+        seen.push(credentials.token)
+        return authenticate(credentials)
+      },
+    })
+    const session = await stage.session(url, { token: 'short', grace: 'lease' })
+    const { within } = (await next(session, 'expiring')) as { within: number }
+    expect(within).to.be.within(1, 20_000)
+    await session.authenticate('long')
+    const lock = await session.lock('k')
+    broker.query()
+    expect(lock.held).to.equal(true)
+    expect(seen).to.deep.equal(['short', 'long'])
+  })
+
+  it('rejects with UNAUTHORIZED what the broker does not take', async () => {
+    const { url } = await stage.broker({ authenticate })
+    const session = await stage.session(url, { token: 'long' })
+    await rejection(session.authenticate('nonsense'), 'UNAUTHORIZED')
+    expect((await session.lock('k')).held).to.equal(true)
+    await rejection(session.authenticate(''), 'INVALID_OPTION')
+  })
+
+  it('of a session that ended is SESSION_CLOSED', async () => {
+    const { url } = await stage.broker({ authenticate })
+    const session = await stage.session(url, { token: 'long' })
+    await session.close()
+    await rejection(session.authenticate('long'), 'SESSION_CLOSED')
+  })
+})
+
+describe('a token', () => {
+  it('is not sent in the open beyond this machine', async () => {
+    for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
+      await rejection(connect(url, { token: 't' }), 'INVALID_OPTION')
+      await rejection(connect(['wss://locks.example', url], { token: 't' }), 'INVALID_OPTION')
+    }
+  })
+
+  it('is sent so if that was allowed by name', async () => {
+    const signal = AbortSignal.abort()
+    const options = { token: 't', allowInsecure: true, signal }
+    await rejection(connect('ws://10.0.0.1:7420', options), 'ABORTED')
+  })
+
+  for (const url of ['ws://127.0.0.1:1', 'ws://[::1]:1', 'ws://localhost:1', 'wss://a.example']) {
+    it(`may be sent to ${url}`, async () => {
+      await rejection(connect(url, { token: 't', signal: AbortSignal.abort() }), 'ABORTED')
+    })
+  }
+})

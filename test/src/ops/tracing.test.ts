@@ -1,0 +1,114 @@
+/**
+ * Spans for waiting and holding, with a real SDK that keeps them in memory; and nothing without one.
+ */
+import { openTelemetry } from '@holdfast/client/opentelemetry'
+import { context, propagation, SpanStatusCode, trace } from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import {
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base'
+import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
+import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
+
+describe('tracing', () => {
+  const stage = Stage.forEachTest()
+  const exporter = new InMemorySpanExporter()
+  const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+
+  before(() => {
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+    propagation.setGlobalPropagator(new W3CTraceContextPropagator())
+  })
+  after(async () => {
+    context.disable()
+    propagation.disable()
+    await provider.shutdown()
+  })
+  afterEach(() => exporter.reset())
+
+  const tracer = provider.getTracer('test')
+  const spans = (name: string): ReadableSpan[] =>
+    exporter.getFinishedSpans().filter((span) => span.name === name)
+
+  async function traced() {
+    const { url, broker } = await stage.broker()
+    const session = await stage.session(url, { tracer: openTelemetry(tracer) })
+    return { url, broker, session }
+  }
+
+  it('makes a span of each wait and of each hold, below the caller’s', async () => {
+    const { session } = await traced()
+    const { fence } = await tracer.startActiveSpan('job', async (job) => {
+      const lock = await session.lock('k')
+      expect(spans('holdfast.hold')).to.have.length(0)
+      await lock.unlock()
+      job.end()
+      return lock
+    })
+    const [job, wait, hold] = ['job', 'holdfast.wait', 'holdfast.hold'].map(
+      (name) => spans(name)[0]!,
+    )
+    const attributes = {
+      'holdfast.key': 'k',
+      'holdfast.mode': 'exclusive',
+      'holdfast.fence': fence,
+    }
+    for (const span of [wait!, hold!]) {
+      expect(span.attributes).to.deep.equal(attributes)
+      expect(span.parentSpanContext?.spanId).to.equal(job!.spanContext().spanId)
+      expect(span.status.code).to.equal(SpanStatusCode.UNSET)
+    }
+  })
+
+  it('ends a wait that comes to nothing with its code', async () => {
+    const { session } = await traced()
+    await session.lock('k')
+    await rejection(session.tryLock('k'), 'LOCK_HELD')
+    const failed = spans('holdfast.wait').find(({ status }) => status.code === SpanStatusCode.ERROR)
+    expect(failed?.attributes).to.include({ 'holdfast.error': 'LOCK_HELD' })
+  })
+
+  it('ends a hold that is lost with LOCK_LOST', async () => {
+    const { session, url } = await traced()
+    const lock = await session.lock('k')
+    const thief = await stage.session(url)
+    await thief.lock('k', { steal: true })
+    await rejection(lock.unlock(), 'LOCK_NOT_HELD')
+    expect(spans('holdfast.hold')[0]?.attributes).to.include({ 'holdfast.error': 'LOCK_LOST' })
+  })
+
+  it('runs what withLock calls in the context of the hold', async () => {
+    const { session } = await traced()
+    await session.withLock('k', async () => tracer.startSpan('work').end())
+    const [work] = spans('work')
+    const [hold] = spans('holdfast.hold')
+    expect(work!.parentSpanContext?.spanId).to.equal(hold!.spanContext().spanId)
+  })
+
+  it('carries the context of the wait in the metadata, beside the caller’s own', async () => {
+    const { session, broker } = await traced()
+    await session.lock('plain')
+    await session.lock('own', { metadata: { job: 7 } })
+    await session.lock('text', { metadata: 'mine' })
+    const [plain, own, text] = broker.query().held.map(({ metadata }) => metadata)
+    const [wait] = spans('holdfast.wait')
+    const { traceId, spanId } = wait!.spanContext()
+    expect(plain).to.deep.equal({ traceparent: `00-${traceId}-${spanId}-01` })
+    expect(own).to.include({ job: 7 }).and.to.have.property('traceparent')
+    expect(text).to.equal('mine')
+  })
+
+  it('is nothing without an SDK, and without a tracer', async () => {
+    const { url, broker } = await stage.broker()
+    trace.disable()
+    const silent = await stage.session(url, { tracer: openTelemetry() })
+    const plain = await stage.session(url)
+    await silent.withLock('a', () => plain.lock('b'))
+    expect(exporter.getFinishedSpans()).to.deep.equal([])
+    expect(broker.query().held.map(({ metadata }) => metadata)).to.deep.equal([undefined])
+  })
+})
