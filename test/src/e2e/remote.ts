@@ -73,15 +73,23 @@ export class RemoteClient {
     })
   }
 
-  /** A client in a process of its own, connected. */
+  /**
+   * A client in a process of its own, connected.
+   *
+   * @param inside A command to run it with, such as one that enters another network namespace.
+   */
   static async start(
     stage: Stage,
     url: string | readonly string[],
     options: ConnectOptions = {},
+    inside: readonly string[] = [],
   ): Promise<RemoteClient> {
+    const [execPath = process.execPath, ...args] = inside
     const child = fork(pathOf('client'), {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      execPath,
+      execArgv: inside.length === 0 ? [] : [...args, process.execPath],
     })
     endWith(stage, child)
     const client = new RemoteClient(child)

@@ -1,0 +1,84 @@
+/**
+ * Another machine, as far as the network goes: a Linux network namespace with a link to ours, on
+ * which packets can be lost one way or both without either end being told.
+ */
+import { execFileSync } from 'node:child_process'
+
+/** Where a link leads that leads nowhere. */
+const nobody = '02:00:00:00:00:99'
+
+let made = 0
+
+export class Namespace {
+  readonly name: string
+  /** Our address on the link, and that of the other end. */
+  readonly here: string
+  readonly there: string
+  readonly #link: string
+  readonly #farLink: string
+  readonly #mac: string
+  readonly #farMac: string
+
+  constructor() {
+    const id = `${process.pid % 100_000}${made++}`
+    const net = 64 + (made % 128)
+    this.name = `holdfast${id}`
+    this.#link = `hf${id}a`
+    this.#farLink = `hf${id}b`
+    this.here = `198.18.${net}.1`
+    this.there = `198.18.${net}.2`
+    this.#mac = '02:00:00:00:00:01'
+    this.#farMac = '02:00:00:00:00:02'
+    ip('netns', 'add', this.name)
+    const near = ['name', this.#link, 'address', this.#mac]
+    const far = ['name', this.#farLink, 'address', this.#farMac, 'netns', this.name]
+    ip('link', 'add', ...near, 'type', 'veth', 'peer', ...far)
+    ip('address', 'add', `${this.here}/30`, 'dev', this.#link)
+    ip('link', 'set', this.#link, 'up')
+    this.#far('address', 'add', `${this.there}/30`, 'dev', this.#farLink)
+    this.#far('link', 'set', this.#farLink, 'up')
+    this.#far('link', 'set', 'lo', 'up')
+    this.loseNothing()
+  }
+
+  /** Runs a command inside. */
+  get command(): readonly string[] {
+    return ['ip', 'netns', 'exec', this.name]
+  }
+
+  /** Packets leave, addressed to nobody, and no end hears of it. */
+  lose({ up, down }: { readonly up: boolean; readonly down: boolean }): void {
+    this.#neighbours(up ? nobody : this.#mac, down ? nobody : this.#farMac)
+  }
+
+  loseNothing(): void {
+    this.#neighbours(this.#mac, this.#farMac)
+  }
+
+  remove(): void {
+    ip('netns', 'delete', this.name)
+  }
+
+  #neighbours(mac: string, farMac: string): void {
+    this.#far(
+      'neigh',
+      'replace',
+      this.here,
+      'lladdr',
+      mac,
+      'dev',
+      this.#farLink,
+      'nud',
+      'permanent',
+    )
+    ip('neigh', 'replace', this.there, 'lladdr', farMac, 'dev', this.#link, 'nud', 'permanent')
+  }
+
+  #far(...args: readonly string[]): void {
+    ip('-n', this.name, ...args)
+  }
+}
+
+function ip(...args: readonly string[]): void {
+  execFileSync('ip', args, { stdio: 'pipe' })
+}
