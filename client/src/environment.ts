@@ -46,6 +46,7 @@ export const machine: Environment = {
     clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
   },
   random: Math.random,
-  endOfTurn: queueMicrotask,
+  // Not the function itself: a browser minds what it is called on.
+  endOfTurn: (callback) => queueMicrotask(callback),
   WebSocket: PlatformWebSocket,
 }
