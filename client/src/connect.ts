@@ -50,7 +50,8 @@ export async function connectIn(
     await new Promise<void>((opened, failed) => {
       const listener = listenerFor(opened, failed, (emit) => callSafely(() => emit(session!)))
       const standing = new Standing(environment, link, settings, listener)
-      session = new Session(standing, settings.name, options.tracer)
+      const newTask = environment.newTask ?? environment.endOfTurn
+      session = new Session(standing, settings.name, { newTask, tracer: options.tracer })
       onAbort = () => {
         failed(abortedError(signal!))
         void standing.close()

@@ -14,6 +14,15 @@ export {
 export { type BrokerUrl, connect } from './connect.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type { AutoRefreshOptions, Lock } from './lock.js'
+export type { LockRequestOptions } from './locks/arguments.js'
+export type { HeldLock } from './locks/heldLock.js'
+export type {
+  LockCallback,
+  LockInfo,
+  LockManager,
+  LockManagerSnapshot,
+} from './locks/lockManager.js'
+export { keyForName, nameForKey } from './locks/names.js'
 export type {
   ConnectOptions,
   LockOptions,

@@ -16,6 +16,7 @@ import {
 } from '@holdfast/shared'
 import { check, isIterable, isMs, isObject, isText } from './checks.js'
 import type { WebSocketConstructor } from './environment.js'
+import { isReserved, whatIsReserved } from './locks/names.js'
 import { fitsHello, helloText, type LockTerms, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
@@ -155,8 +156,9 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
 }
 
 /** @throws HoldfastError with the code that fits */
-export function checkLock(key: unknown, options: LockOptions): CheckedLock {
+export function checkLock(key: unknown, options: LockOptions, isOfName = false): CheckedLock {
   check(isKey(key), 'INVALID_KEY')
+  check(isOfName || !isReserved(key), 'INVALID_KEY', whatIsReserved)
   check(isObject(options), 'INVALID_OPTION', 'the options of a lock have to be an object')
   const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
   checkTtl(ttl)

@@ -3,6 +3,7 @@ import { HoldfastError, type LockStats, type LostReason } from '@holdfast/shared
 import { EventEmitter } from 'eventemitter3'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
+import { LockManager, type LockManagerHost } from './locks/lockManager.js'
 import type { LockTerms, Selection } from './messages.js'
 import {
   abortedError,
@@ -58,19 +59,34 @@ export interface SessionEvents {
 const asyncDispose: typeof Symbol.asyncDispose =
   Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
 
+/** What a session is given of where it runs. */
+export interface Surroundings {
+  readonly newTask: LockManagerHost['newTask']
+  readonly tracer: Tracer | undefined
+}
+
 export class Session extends EventEmitter<SessionEvents> {
   readonly #standing: Standing
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
   /** The name that was given to `connect`. */
   readonly name: string | undefined
+  /** The same locks in the shape of `navigator.locks`. */
+  readonly locks: LockManager
 
   /** Sessions come from `connect`. */
-  constructor(standing: Standing, name: string | undefined, tracer: Tracer | undefined) {
+  constructor(standing: Standing, name: string | undefined, surroundings: Surroundings) {
     super()
     this.#standing = standing
     this.name = name
-    this.#tracer = tracer
+    this.#tracer = surroundings.tracer
+    this.locks = new LockManager({
+      newTask: surroundings.newTask,
+      isClosed: () => this.state === 'closed',
+      closedError: () => standing.closedError(),
+      ask: (terms, timeout, signal) => this.#ask(terms, timeout, signal),
+      query: () => this.query(),
+    })
     this.#singleflight = new Singleflight(standing.schedule, (terms, signal) =>
       this.#ask(terms, undefined, signal),
     )

@@ -1,0 +1,121 @@
+/**
+ * The arguments of `locks.request`, as the specification treats them: first they are converted the
+ * way WebIDL says, from left to right and the members of a dictionary by the alphabet, then checked
+ * by the rules of `request()` in their order. Which of two mistakes is reported depends on it.
+ */
+import { HoldfastError, type LockMode } from '@holdfast/shared'
+import type { LockTerms } from '../messages.js'
+import { checkLock } from '../options.js'
+import type { LockCallback } from './lockManager.js'
+import { keyForName } from './names.js'
+
+/** How to ask. `ttl` and `metadata` are not in the specification. */
+export interface LockRequestOptions {
+  /** `'shared'` locks can be held together. Default `'exclusive'`. */
+  readonly mode?: LockMode | undefined
+  /** Calls back with `null` at once instead of waiting. Default false. */
+  readonly ifAvailable?: boolean | undefined
+  /** Takes the lock from whoever holds it, before all who wait. Default false. */
+  readonly steal?: boolean | undefined
+  /** Gives the request up while it waits. */
+  readonly signal?: AbortSignal | undefined
+  /** The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: it does not. */
+  readonly ttl?: number | undefined
+  /** Any JSON value, at most 4 KiB as text; shown to others. */
+  readonly metadata?: unknown
+}
+
+/** The arguments, converted. */
+export interface Arguments {
+  readonly name: string
+  readonly callback: LockCallback<unknown>
+  readonly mode: LockMode
+  readonly ifAvailable: boolean
+  readonly steal: boolean
+  readonly signal: AbortSignal | undefined
+  readonly ttl: number | undefined
+  readonly metadata: unknown
+}
+
+/** @throws TypeError, or whatever a getter or a conversion of the caller's throws. */
+export function convert(args: readonly unknown[]): Arguments {
+  if (args.length < 2) {
+    throw new TypeError(`request takes a name and a callback, and was given ${args.length} of them`)
+  }
+  const name = `${args[0] as string}`
+  const [options, callback] = args.length === 2 ? [undefined, args[1]] : [args[1], args[2]]
+  const members = convertOptions(options)
+  if (typeof callback !== 'function') throw new TypeError('the callback is not a function')
+  return { name, callback: callback as LockCallback<unknown>, ...members }
+}
+
+/**
+ * What to ask the broker for.
+ *
+ * @throws TypeError, a DOMException, or the reason of an aborted signal.
+ */
+export function check(args: Arguments): LockTerms {
+  const { name, mode, ifAvailable, steal, signal, ttl, metadata } = args
+  if (name.startsWith('-')) throw unsupported('a name must not begin with "-"')
+  if (steal && ifAvailable) throw unsupported('steal and ifAvailable exclude each other')
+  if (steal && mode !== 'exclusive') throw unsupported('steal needs the mode "exclusive"')
+  if (signal !== undefined && (steal || ifAvailable)) {
+    throw unsupported('signal does not go with steal or ifAvailable')
+  }
+  if (signal?.aborted) throw signal.reason
+  const key = keyForName(name)
+  if (key === undefined) throw unsupported('the name is too long: it is a key of at most 512 bytes')
+  return termsOf(key, { mode, steal, ttl, metadata })
+}
+
+function termsOf(
+  key: string,
+  options: Pick<Arguments, 'mode' | 'steal' | 'ttl' | 'metadata'>,
+): LockTerms {
+  try {
+    return checkLock(key, options, true).terms
+  } catch (cause) {
+    if (!(cause instanceof HoldfastError)) throw cause
+    throw new TypeError(cause.message, { cause })
+  }
+}
+
+function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> {
+  if (options !== undefined && options !== null && !isObject(options)) {
+    throw new TypeError('the options are not an object')
+  }
+  const given = (options ?? {}) as { readonly [member: string]: unknown }
+  const ifAvailable = Boolean(given['ifAvailable'])
+  const metadata = given['metadata']
+  const mode = modeFrom(given['mode'])
+  const signal = signalFrom(given['signal'])
+  const steal = Boolean(given['steal'])
+  const ttl = given['ttl'] as number | undefined
+  return { ifAvailable, metadata, mode, signal, steal, ttl }
+}
+
+function modeFrom(value: unknown): LockMode {
+  if (value === undefined) return 'exclusive'
+  const mode = `${value as string}`
+  if (mode === 'exclusive' || mode === 'shared') return mode
+  throw new TypeError('the mode is neither "exclusive" nor "shared"')
+}
+
+function signalFrom(value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined
+  try {
+    // The getter knows its own kind, also that of another frame, which `instanceof` does not.
+    Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!.call(value)
+  } catch (cause) {
+    throw new TypeError('the signal is not an AbortSignal', { cause })
+  }
+  return value as AbortSignal
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' || typeof value === 'function'
+}
+
+function unsupported(sentence: string): DOMException {
+  return new DOMException(sentence, 'NotSupportedError')
+}

@@ -1,0 +1,107 @@
+/** Names as keys: nothing is mangled, nothing collides, and the two faces of a session meet. */
+import { keyForName, nameForKey } from '@holdfast/client'
+import { isKey } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { Stage } from '../e2e/stage.js'
+import { runs } from '../support/counts.js'
+
+/** Strings of any code units, with a liking for those that names are made of. */
+const name = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(
+        '~name:',
+        '~',
+        '%',
+        '%0000',
+        '%D800',
+        'D',
+        '0',
+        '\0',
+        '\uD800',
+        '\uDC00',
+        'é',
+      ),
+      fc.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)),
+    ),
+    { maxLength: 20 },
+  )
+  .map((parts) => parts.join(''))
+
+describe('names of session.locks', () => {
+  const stage = Stage.forEachTest()
+
+  it('are keys themselves where they can be', () => {
+    for (const each of ['a', 'orders:42', '%', '~', '~name', 'é', '🔒', ' ', 'x'.repeat(512)]) {
+      expect(keyForName(each)).to.equal(each)
+      expect(nameForKey(each)).to.equal(each)
+    }
+  })
+
+  it('are escapes where they cannot', () => {
+    expect(keyForName('')).to.equal('~name:')
+    expect(keyForName('\0')).to.equal('~name:%0000')
+    expect(keyForName('a\uD800%é')).to.equal('~name:a%D800%0025é')
+    expect(keyForName('~name:')).to.equal('~name:~name:')
+  })
+
+  it('come back as they were, and no two have one key', () => {
+    fc.assert(
+      fc.property(name, name, (one, other) => {
+        const key = keyForName(one)!
+        expect(isKey(key)).to.equal(true)
+        expect(nameForKey(key)).to.equal(one)
+        if (one !== other) expect(keyForName(other)).not.to.equal(key)
+      }),
+      runs(1_000, 100_000),
+    )
+  })
+
+  it('may be of any 100 units, and are refused when their key would be too long', async () => {
+    expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
+    const { sessions } = await stage.meeting('one')
+    for (const long of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
+      expect(keyForName(long)).to.equal(undefined)
+      const error = await sessions[0]!.locks.request(long, () => {}).catch((e: Error) => e)
+      expect(error).to.be.instanceOf(DOMException).and.include({ name: 'NotSupportedError' })
+    }
+  })
+
+  it('cannot be met by a key that is no name', async () => {
+    const { sessions } = await stage.meeting('one')
+    const session = sessions[0]!
+    const ways: ((key: string) => Promise<unknown>)[] = [
+      (key) => session.lock(key),
+      (key) => session.tryLock(key),
+      (key) => session.withLock(key, () => {}),
+      (key) => session.singleflightLock(key),
+    ]
+    for (const way of ways) {
+      for (const key of ['~name:', '~name:%0000', '~name:orders']) {
+        const error = await way(key).catch((e: Error) => e)
+        expect(error).to.include({ code: 'INVALID_KEY' })
+        expect((error as Error).message).to.match(/~name:.*session\.locks/)
+      }
+    }
+    expect((await session.query({ prefix: '~name:' })).heldCount).to.equal(0)
+  })
+
+  it('are the keys of session.lock, which holds and waits with them', async () => {
+    const { sessions } = await stage.meeting('one', 'other')
+    const [one, other] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
+    const lock = await one!.lock('orders:42', { metadata: { page: 7 } })
+    const isFree = () =>
+      other!.locks.request('orders:42', { ifAvailable: true }, (held) => held !== null)
+    expect(await isFree()).to.equal(false)
+    await lock.unlock()
+    await other!.locks.request('orders:42', { metadata: 'mine' }, async (held) => {
+      const error = await one!.tryLock('orders:42').catch((e: Error) => e)
+      expect(error).to.include({ code: 'LOCK_HELD' })
+      const { held: listed } = await one!.query({ key: 'orders:42' })
+      expect(listed).to.have.length(1)
+      expect(listed[0]).to.include({ fence: held?.fence, metadata: 'mine', name: 'other' })
+    })
+    expect(await isFree()).to.equal(true)
+  })
+})

@@ -1,0 +1,249 @@
+/** What the network adds to the Web Locks specification: losses, sessions that end, refusals. */
+import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
+import { connectIn } from '@holdfast/client/internal'
+import type { HoldfastError, LostReason } from '@holdfast/shared'
+import { expect } from 'chai'
+import { openScene, type Scene, stage, turn, url, welcome } from '../support/scriptedSession.js'
+
+/** How a request of this scene ends: its value, or its error. */
+interface Asked {
+  outcome: unknown
+  lock: HeldLock | null | undefined
+}
+
+/** Asks; the callback goes on until `end` is settled, which is for ever by default. */
+function ask(
+  { session }: Pick<Scene, 'session'>,
+  options: LockRequestOptions = {},
+  end: Promise<unknown> = new Promise(() => {}),
+): Asked {
+  const asked: Asked = { outcome: 'open', lock: undefined }
+  const callback: LockCallback<unknown> = (lock) => {
+    asked.lock = lock
+    return end
+  }
+  session.locks.request('a', options, callback).then(
+    (value) => {
+      asked.outcome = value
+    },
+    (error) => {
+      asked.outcome = error
+    },
+  )
+  return asked
+}
+
+function isAbortError(outcome: unknown, cause: Partial<HoldfastError>): void {
+  expect(outcome).to.be.instanceOf(DOMException).and.include({ name: 'AbortError' })
+  expect((outcome as DOMException).cause).to.include(cause)
+  expect((outcome as DOMException).message).not.to.equal('')
+}
+
+describe('session.locks, over the network', () => {
+  it('asks with what was given, and tells it to the callback', async () => {
+    const scene = await openScene()
+    const metadata = { page: 7 }
+    const asked = ask(scene, { mode: 'shared', ttl: 5_000, metadata })
+    ask(scene, { ifAvailable: true })
+    ask(scene, { steal: true })
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([
+      { type: 'lock', id: 1, key: 'a', mode: 'shared', ttl: 5_000, metadata },
+      { type: 'lock', id: 2, key: 'a', timeout: 0 },
+      { type: 'lock', id: 3, key: 'a', steal: true },
+    ])
+    scene.socket.say({ type: 'granted', id: 1, fence: 9, at: 50_000 })
+    await turn()
+    const told = { name: 'a', mode: 'shared', fence: 9, ttl: 5_000, metadata, held: true }
+    expect(asked.lock).to.include(told)
+  })
+
+  it('settles when the broker has the lock back', async () => {
+    const scene = await openScene()
+    const asked = ask(scene, {}, Promise.resolve('fine'))
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
+    expect(asked.outcome).to.equal('open')
+    scene.socket.say({ type: 'unlocked', id: 2 })
+    await turn()
+    expect(asked.outcome).to.equal('fine')
+  })
+
+  it('says how the lock was lost, and tells the callback by its signal', async () => {
+    const ways: [LostReason, LockRequestOptions, (scene: Scene) => void][] = [
+      ['stolen', {}, ({ socket }) => socket.say({ type: 'lost', fence: 9, reason: 'stolen' })],
+      ['expired', { ttl: 1_000 }, ({ clock }) => clock.advance(1_000)],
+      ['session', {}, ({ socket }) => socket.end()],
+      ['session', {}, ({ clock }) => clock.advance(10_000)],
+      ['session', {}, ({ session }) => void session.close()],
+    ]
+    for (const [reason, options, lose] of ways) {
+      const scene = await openScene()
+      const asked = ask(scene, options)
+      await turn()
+      scene.socket.say({ type: 'granted', id: 1, fence: 9, at: 50_000 })
+      await turn()
+      const { signal } = asked.lock!
+      lose(scene)
+      expect(signal.aborted).to.equal(true)
+      expect(asked.lock!.held).to.equal(false)
+      await turn()
+      isAbortError(asked.outcome, { code: 'LOCK_LOST', reason })
+      expect(signal.reason).to.equal((asked.outcome as DOMException).cause)
+    }
+  })
+
+  it('does not run a callback whose lock is gone already', async () => {
+    const scene = await openScene()
+    const asked = ask(scene)
+    await turn()
+    scene.socket.say(
+      { type: 'granted', id: 1, fence: 9 },
+      { type: 'lost', fence: 9, reason: 'stolen' },
+    )
+    await turn()
+    expect(asked.lock).to.equal(undefined)
+    isAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
+  })
+
+  it('does not run a callback that was given up between the grant and its task', async () => {
+    const { environment, network } = stage()
+    const tasks: (() => void)[] = []
+    const newTask = (callback: () => void) => void tasks.push(callback)
+    const connecting = connectIn(url, {}, { ...environment, newTask })
+    await turn()
+    network.last.accept()
+    network.last.say(welcome())
+    const session = await connecting
+    const controller = new AbortController()
+    const asked = ask({ session }, { signal: controller.signal })
+    await turn()
+    network.last.say({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    expect(tasks).to.have.length(1)
+    controller.abort('enough')
+    tasks[0]!()
+    await turn()
+    expect(asked).to.deep.equal({ outcome: 'enough', lock: undefined })
+    expect(network.last.sent.at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
+  })
+
+  it('gives back a grant that crosses with an abort', async () => {
+    const scene = await openScene()
+    const controller = new AbortController()
+    const asked = ask(scene, { signal: controller.signal })
+    await turn()
+    controller.abort()
+    await turn()
+    expect(asked.outcome).to.equal(controller.signal.reason)
+    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'cancel', request: 1 })
+    scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
+    expect(asked.lock).to.equal(undefined)
+  })
+
+  it('is an AbortError if the lock turns out to be gone when it is given back', async () => {
+    const notHeld = { type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'no' }
+    const mine = new Error('mine')
+    for (const thrown of [undefined, mine]) {
+      const make = () => (thrown ? Promise.reject(thrown) : 'fine')
+      const scene = await openScene()
+      const asked = ask(scene, {}, turn().then(turn).then(make))
+      await turn()
+      scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+      await turn()
+      await turn()
+      scene.socket.say(notHeld)
+      await turn()
+      if (thrown) expect(asked.outcome).to.equal(thrown)
+      else isAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
+    }
+  })
+
+  it('asks again in a new session what still waits, and never what was held', async () => {
+    const scene = await openScene()
+    const [held, waits] = [ask(scene), ask(scene)]
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    scene.socket.end()
+    await turn()
+    isAbortError(held.outcome, { code: 'LOCK_LOST', reason: 'session' })
+    expect(waits.outcome).to.equal('open')
+    scene.clock.advance(5_000)
+    await turn()
+    const socket = scene.network.last
+    socket.accept()
+    socket.say(welcome({ session: 's2' }))
+    await turn()
+    expect(socket.sent.slice(1)).to.deep.equal([{ type: 'lock', id: 2, key: 'a' }])
+    socket.say({ type: 'granted', id: 2, fence: 12 })
+    await turn()
+    expect(waits.lock).to.include({ fence: 12, held: true })
+  })
+
+  it('passes on what the broker refuses, as the error that it is', async () => {
+    const scene = await openScene()
+    const asked = ask(scene)
+    await turn()
+    scene.socket.say({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'no more' })
+    await turn()
+    expect(asked.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
+    scene.socket.end()
+    const now = ask(scene, { ifAvailable: true })
+    await turn()
+    scene.clock.advance(0)
+    await turn()
+    expect(now.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
+  })
+
+  it('refuses what is not in the specification as a wrong kind, with our code', async () => {
+    const scene = await openScene()
+    const bad: [LockRequestOptions, string][] = [
+      [{ ttl: 0 }, 'INVALID_TTL'],
+      [{ ttl: 1.5 }, 'INVALID_TTL'],
+      [{ metadata: 1n }, 'INVALID_OPTION'],
+      [{ metadata: 'x'.repeat(5_000) }, 'INVALID_OPTION'],
+    ]
+    for (const [options, code] of bad) {
+      const { outcome } = await settled(ask(scene, options))
+      expect(outcome).to.be.instanceOf(TypeError)
+      expect((outcome as TypeError).cause).to.include({ code })
+    }
+    expect(scene.socket.take()).to.deep.equal([])
+  })
+
+  it('ends with its session: AbortError for what waits, InvalidStateError for what comes later', async () => {
+    const scene = await openScene()
+    const { session } = scene
+    const waits = ask(scene)
+    const looks = session.locks.query().catch((error: unknown) => error)
+    await turn()
+    void session.close()
+    isAbortError((await settled(waits)).outcome, { code: 'SESSION_CLOSED' })
+    isAbortError(await looks, { code: 'SESSION_CLOSED' })
+    const request = session.locks.request.bind(session.locks) as (...args: unknown[]) => unknown
+    const attempts: [unknown[], string][] = [
+      [['a', () => {}], 'InvalidStateError'],
+      [['-a', () => {}], 'InvalidStateError'],
+      [['a', { signal: AbortSignal.abort('enough') }, () => {}], 'InvalidStateError'],
+      [['a', { mode: 'wrong' }, () => {}], 'TypeError'],
+      [['a'], 'TypeError'],
+    ]
+    for (const [args, name] of attempts) {
+      const error = await Promise.resolve(request(...args)).catch((e: unknown) => e)
+      expect(error).to.include({ name })
+    }
+    const error = (await session.locks.query().catch((e: unknown) => e)) as DOMException
+    expect(error).to.include({ name: 'InvalidStateError' })
+    expect(error.cause).to.include({ code: 'SESSION_CLOSED' })
+  })
+})
+
+async function settled(asked: Asked): Promise<Asked> {
+  await turn()
+  return asked
+}

@@ -1,0 +1,32 @@
+/**
+ * Every rule of the Web Locks specification as a scenario, against `session.locks`: with one
+ * session, and with two that share the broker. The same scenarios run in a browser, against its own
+ * `navigator.locks` and against ours, in `test/src/browser`.
+ */
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { scenarios } from './scenarios/index.js'
+import { Script, sortedBetween } from './script.js'
+
+describe('session.locks, by the specification', () => {
+  const stage = Stage.forEachTest()
+
+  for (const { title, run, log } of scenarios) {
+    it(title, async () => {
+      const { sessions } = await stage.meeting('one')
+      const { locks } = sessions[0]!
+      const script = new Script(locks, locks, '')
+      await run(script)
+      expect(script.log).to.deep.equal(log)
+    })
+
+    it(`${title}, between two sessions`, async () => {
+      const { sessions, broker } = await stage.meeting('one', 'other')
+      const script = new Script(sessions[0]!.locks, sessions[1]!.locks, 'ours:')
+      await run(script)
+      const { rests } = script
+      expect(sortedBetween(script.log, rests)).to.deep.equal(sortedBetween(log, rests))
+      expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
+    })
+  }
+})

@@ -1,0 +1,182 @@
+/** The arguments of `request`: conversions, checks, their order; always a rejection, never a throw. */
+import { nameOf, type Script } from '../script.js'
+import type { Scenario } from './scenario.js'
+
+/** Calls `request` with anything at all, and logs how that ends. */
+async function tryArguments(script: Script, label: string, ...args: unknown[]): Promise<void> {
+  const request = script.locks.request.bind(script.locks) as (
+    ...args: unknown[]
+  ) => Promise<unknown>
+  try {
+    await script.outcome(label, request(...args))
+  } catch (error) {
+    script.say(`${label}: THROWN ${nameOf(error)}`)
+  }
+}
+
+/** A callback that must not run. */
+function forbidden(script: Script): () => void {
+  return () => script.say('THE CALLBACK RAN')
+}
+
+const kinds: Scenario = {
+  title: 'a TypeError for arguments of a wrong kind',
+  async run(script) {
+    const no = forbidden(script)
+    const name = `${script.prefix}a`
+    await tryArguments(script, 'nothing')
+    await tryArguments(script, 'no callback', name)
+    await tryArguments(script, 'options, no callback', name, {})
+    for (const callback of [undefined, null, {}, 'text', 1]) {
+      await tryArguments(script, `callback ${String(callback)}`, name, callback)
+      await tryArguments(script, `options, callback ${String(callback)}`, name, {}, callback)
+    }
+    for (const options of ['text', 1, true, Symbol('s')]) {
+      await tryArguments(script, `options ${String(options)}`, name, options, no)
+    }
+    for (const mode of ['foo', '', null, 'Exclusive', 1]) {
+      await tryArguments(script, `mode ${String(mode)}`, name, { mode }, no)
+    }
+    const signals = [
+      'text',
+      12.34,
+      false,
+      {},
+      Symbol('s'),
+      () => {},
+      null,
+      globalThis,
+      new Event('a'),
+    ]
+    for (const signal of signals) {
+      await tryArguments(script, `signal ${typeof signal}`, name, { signal }, no)
+    }
+    await tryArguments(script, 'name symbol', Symbol('s'), no)
+  },
+  log: [
+    'nothing',
+    'no callback',
+    'options, no callback',
+    ...['undefined', 'null', '[object Object]', 'text', '1'].flatMap((callback) => [
+      `callback ${callback}`,
+      `options, callback ${callback}`,
+    ]),
+    ...['text', '1', 'true', 'Symbol(s)'].map((options) => `options ${options}`),
+    ...['foo', '', 'null', 'Exclusive', '1'].map((mode) => `mode ${mode}`),
+    ...'string number boolean object symbol function object object object'
+      .split(' ')
+      .map((signal) => `signal ${signal}`),
+    'name symbol',
+  ].map((label) => `${label}: failed TypeError`),
+}
+
+const conversions: Scenario = {
+  title: 'names, options and modes are converted as WebIDL says',
+  async run(script) {
+    const say = (lock: Lock | null) => `${lock?.name} ${lock?.mode}`
+    for (const name of [12, null, undefined, true, ['a', 'b'], { toString: () => 'mine' }]) {
+      await tryArguments(script, 'name', name, say)
+    }
+    for (const options of [undefined, null, {}, () => {}, [], new Date(0)]) {
+      await tryArguments(script, 'options', 'a', options, say)
+    }
+    await tryArguments(script, 'mode', 'a', { mode: ['shared'] }, say)
+    await tryArguments(script, 'undefined', 'a', { mode: undefined, signal: undefined }, say)
+    await tryArguments(script, 'truth', 'a', { ifAvailable: 'yes', steal: 0 }, say)
+    await tryArguments(script, 'more', 'a', {}, say, 'more')
+  },
+  log: [
+    ...['12', 'null', 'undefined', 'true', 'a,b', 'mine'].map((n) => `name: done ${n} exclusive`),
+    ...Array.from({ length: 6 }, () => 'options: done a exclusive'),
+    'mode: done a shared',
+    'undefined: done a exclusive',
+    'truth: done a exclusive',
+    'more: done a exclusive',
+  ],
+}
+
+const unsupported: Scenario = {
+  title: 'a NotSupportedError for what excludes each other',
+  async run(script) {
+    const no = forbidden(script)
+    const { signal } = new AbortController()
+    await tryArguments(script, 'dash', '-', no)
+    await tryArguments(script, 'dash and more', '-a', no)
+    await tryArguments(script, 'steal, ifAvailable', 'a', { steal: true, ifAvailable: true }, no)
+    await tryArguments(script, 'steal, shared', 'a', { steal: true, mode: 'shared' }, no)
+    await tryArguments(script, 'steal, signal', 'a', { steal: true, signal }, no)
+    await tryArguments(script, 'ifAvailable, signal', 'a', { ifAvailable: true, signal }, no)
+    const ok = () => 'fine'
+    await tryArguments(script, 'dash elsewhere', 'a-', ok)
+    await tryArguments(
+      script,
+      'ifAvailable, shared',
+      'a',
+      { ifAvailable: true, mode: 'shared' },
+      ok,
+    )
+  },
+  log: [
+    'dash: failed DOMException NotSupportedError',
+    'dash and more: failed DOMException NotSupportedError',
+    'steal, ifAvailable: failed DOMException NotSupportedError',
+    'steal, shared: failed DOMException NotSupportedError',
+    'steal, signal: failed DOMException NotSupportedError',
+    'ifAvailable, signal: failed DOMException NotSupportedError',
+    'dash elsewhere: done fine',
+    'ifAvailable, shared: done fine',
+  ],
+}
+
+const order: Scenario = {
+  title: 'what is wrong is found in the order of the specification',
+  async run(script) {
+    const no = forbidden(script)
+    const aborted = AbortSignal.abort(new Error('mine'))
+    const broken = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
+    const options = {
+      get ifAvailable() {
+        script.say('reads ifAvailable')
+        return false
+      },
+      get mode() {
+        script.say('reads mode')
+        return {
+          toString() {
+            script.say('converts mode')
+            return 'shared'
+          },
+        }
+      },
+      get signal() {
+        script.say('reads signal')
+        return undefined
+      },
+      get steal() {
+        script.say('reads steal')
+        return false
+      },
+    }
+    await tryArguments(script, 'read', 'a', options, () => 'fine')
+    const throwing = { get mode() { throw new Error('mode') } } // biome-ignore format: one line
+    await tryArguments(script, 'name before options', broken, throwing, no)
+    await tryArguments(script, 'options before callback', 'a', throwing, undefined)
+    await tryArguments(script, 'callback before name', '-a', { signal: aborted }, undefined)
+    await tryArguments(script, 'mode before signal', 'a', { mode: 'x', signal: 1 }, no)
+    await tryArguments(script, 'name before signal', '-a', { signal: aborted }, no)
+    const both = { signal: aborted, ifAvailable: true }
+    await tryArguments(script, 'options before signal', 'a', both, no)
+  },
+  log: [
+    ...['reads ifAvailable', 'reads mode', 'converts mode', 'reads signal', 'reads steal'],
+    'read: done fine',
+    'name before options: failed Error name',
+    'options before callback: failed Error mode',
+    'callback before name: failed TypeError',
+    'mode before signal: failed TypeError',
+    'name before signal: failed DOMException NotSupportedError',
+    'options before signal: failed DOMException NotSupportedError',
+  ],
+}
+
+export const argumentScenarios: readonly Scenario[] = [kinds, conversions, unsupported, order]
