@@ -12,6 +12,9 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 export const projects = ['shared', 'client', 'server', 'test']
 
+/** Holds the client in one file, which no source is called like. */
+const bundled = join(root, 'client/dist/bundle')
+
 const windows = process.platform === 'win32'
 
 /** Installs if needed, builds `project` and what it refers to. Costs half a second when idle. */
@@ -28,6 +31,7 @@ export async function build(project) {
   // What a registry would do at installation, for `npx holdfast` in a clone.
   const command = join(root, 'server/dist/cli/main.js')
   if (existsSync(command)) chmodSync(command, 0o755)
+  if (project !== 'server') await run(join(root, 'test/tools/bundle.mjs'))
 }
 
 /** Runs a Node script to its end with our terminal; leaves with its exit code if it fails. */
@@ -46,6 +50,7 @@ export function removeStale(project) {
   for (const entry of readdirSync(dist, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || entry.name === '.tsbuildinfo') continue
     const folder = entry.parentPath ?? entry.path
+    if (folder === bundled) continue
     const source = entry.name.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts')
     if (existsSync(join(project, 'src', folder.slice(dist.length), source))) continue
     rmSync(join(folder, entry.name))

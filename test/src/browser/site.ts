@@ -1,0 +1,82 @@
+/**
+ * A web site for tests in a browser: the bundle of the client, the scripts that the tests have in
+ * pages, empty pages, and a broker at `/locks` of the same port.
+ */
+import { readFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { extname } from 'node:path'
+import { type BrokerOptions, createBroker, type HoldfastBroker } from '@holdfast/server'
+
+/** What a test puts on the site: the path of a page, and its text. */
+export type Pages = Readonly<Record<string, string>>
+
+export interface Site {
+  readonly broker: HoldfastBroker
+  /** Without a slash at the end. */
+  readonly origin: string
+  /** Of the broker. */
+  readonly url: string
+  close(): Promise<void>
+}
+
+const types: Record<string, string> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+}
+
+/** Where what is built is found; tests run from there as well. */
+const built = new URL('../', import.meta.url)
+const bundle = new URL('../../../client/dist/bundle/holdfast.js', import.meta.url)
+
+/** What is built for pages imports the client by its name. */
+const imports = JSON.stringify({ imports: { '@holdfast/client': '/holdfast.js' } })
+const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
+<script type="importmap">${imports}</script>`
+
+export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): Promise<Site> {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://any')
+    find(pathname, pages).then(
+      (body) => {
+        response.writeHead(200, { 'content-type': types[extname(pathname)] ?? types['.html'] })
+        response.end(body)
+      },
+      () => response.writeHead(404).end(),
+    )
+  })
+  const broker = createBroker({ dev: true, ...options })
+  broker.attach(server, { path: '/locks' })
+  await listen(server)
+  const { port } = server.address() as AddressInfo
+  return {
+    broker,
+    origin: `http://127.0.0.1:${port}`,
+    url: `ws://127.0.0.1:${port}/locks`,
+    close: async () => {
+      await broker.close()
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+async function find(path: string, pages: Pages): Promise<string | Buffer> {
+  const page = pages[path]
+  if (page !== undefined) return page
+  if (path === '/holdfast.js') return readFile(bundle)
+  if (path.startsWith('/built/') && !path.includes('..')) {
+    return readFile(new URL(path.slice('/built/'.length), built))
+  }
+  if (path.endsWith('.html')) return emptyPage
+  throw new Error('nothing is there')
+}
+
+function listen(server: Server): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', resolve)
+  })
+}
