@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { expect } from 'chai'
 import { RawClient, statusOf, upgradeHead } from './raw.js'
 import { Served } from './remote.js'
-import { next, rejection, Stage } from './stage.js'
+import { aborted, next, rejection, Stage } from './stage.js'
 
 describe('e2e: holdfast serve', () => {
   const stage = Stage.forEachTest()
@@ -36,6 +36,7 @@ describe('e2e: holdfast serve', () => {
     const served = await Served.start(stage, '--drain', '60000')
     const session = await stage.session(served.url, { reconnect: false })
     await session.lock('k')
+    const brief = await session.lock('brief')
     const draining = next(session, 'draining')
     served.kill('SIGTERM')
     await draining
