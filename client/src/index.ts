@@ -41,7 +41,8 @@ export {
   type RetryLimits,
   type RetryStrategy,
 } from './retry/strategies.js'
-export type { LostLock, Session, SessionEvents } from './session.js'
+export type { Session } from './session.js'
+export type { LostLock, SessionEvents } from './sessionEvents.js'
 export type { SessionState } from './state.js'
 export type { HoldTrace, RequestTrace, Tracer } from './tracing.js'
 export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './watch.js'

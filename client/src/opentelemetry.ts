@@ -21,8 +21,8 @@ import type { HoldTrace, Tracer } from './tracing.js'
 /**
  * Traces each request for a lock as `holdfast.wait`, from asking to the answer, and each lock as
  * `holdfast.hold`, from the grant to its end, with the attributes `holdfast.key`, `holdfast.mode`
- * and `holdfast.fence`. The context of the wait goes into the lock's metadata (`traceparent`), where
- * whoever queries can find it. What `withLock` calls runs in the context of the hold.
+ * and `holdfast.fence`. The context of the wait goes into the lock's metadata (`traceparent`),
+ * where whoever queries can find it. What `withLock` calls runs in the context of the hold.
  *
  * @param tracer Default: the global one, by the name `@holdfast/client`.
  */

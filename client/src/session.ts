@@ -1,5 +1,5 @@
 /** A session: the client's face, and nothing but its face. */
-import { HoldfastError, type LockStats, type LostReason } from '@holdfast/shared'
+import { HoldfastError, type LockStats } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
@@ -26,34 +26,12 @@ import {
   RevokeRequest,
   StatsRequest,
 } from './requests.js'
+import type { SessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
 import type { SessionState } from './state.js'
 import { carry, type Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
-
-/** A lock that is gone although it was not unlocked. */
-export interface LostLock {
-  readonly key: string
-  readonly fence: number
-  readonly reason: LostReason
-}
-
-export interface SessionEvents {
-  /** The connection is gone, and within the grace the locks may still be ours. */
-  jeopardy: () => void
-  /** The session was taken up again: what is still held is held. */
-  resumed: () => void
-  /** A new session was opened in place of the old one, whose locks are lost. */
-  renewed: () => void
-  lost: (lock: LostLock) => void
-  /** The broker closes within this many ms: finish, and unlock. */
-  draining: (event: { readonly within: number }) => void
-  /** The token ends in this many ms: call `authenticate` with a new one, or be closed. */
-  expiring: (event: { readonly within: number }) => void
-  /** For good; the error is undefined after `close()`. */
-  closed: (error: HoldfastError | undefined) => void
-}
 
 /** Where `Symbol.asyncDispose` does not exist yet, `close` is the only way. */
 const asyncDispose: typeof Symbol.asyncDispose =

@@ -57,7 +57,8 @@ export class LockManager {
    * callback returned is settled. Settles as the callback did, once the broker has the lock back.
    *
    * Never throws. Rejects, and does not run the callback:
-   * - with a `TypeError` for arguments of a wrong kind (`cause` has the code, if it is one of ours),
+   * - with a `TypeError` for arguments of a wrong kind (`cause` has the code, if it is one of
+   *   ours),
    *   a `NotSupportedError` for options that exclude each other, a name that begins with `-` or does
    *   not fit into a key, an `InvalidStateError` if the session is closed;
    * - with the reason of `signal`, if that is aborted before the callback runs;

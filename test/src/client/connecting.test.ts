@@ -9,9 +9,10 @@ describe('connecting', () => {
   it('offers the subprotocol and says hello with what it was given', async () => {
     const set = stage()
     const options = { token: 't', name: 'n', ttl: 4_000, grace: 'lease' } as const
-    const connecting = connectIn(url, options, set.environment)
+    const secret = url.replace('ws:', 'wss:')
+    const connecting = connectIn(secret, options, set.environment)
     await turn()
-    expect(set.network.last.url).to.equal(url)
+    expect(set.network.last.url).to.equal(secret)
     expect(set.network.last.offered).to.equal('holdfast.v1')
     set.network.last.accept()
     expect(set.network.last.take()).to.deep.equal([{ type: 'hello', ...options }])

@@ -1,8 +1,8 @@
 /**
- * Connections that end at the worst moment: reset at every byte of a recorded conversation, in either
- * direction; cut right before every frame of the broker; cut again while the session is being taken
- * up; and networks that deliver late, or byte by byte. The client resumes each time, and everything
- * is settled exactly once.
+ * Connections that end at the worst moment: reset at every byte of a recorded conversation, in
+ * either direction; cut right before every frame of the broker; cut again while the session is
+ * being taken up; and networks that deliver late, or byte by byte. The client resumes each time,
+ * and everything is settled exactly once.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'

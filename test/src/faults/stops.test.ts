@@ -1,6 +1,7 @@
 /**
- * Processes that are stopped and go on later, as a laptop's lid, a debugger or a hypervisor does it:
- * a holder that wakes knows before it does anything, and a broker that wakes has expired nobody.
+ * Processes that are stopped and go on later, as a laptop's lid, a debugger or a hypervisor does
+ * it: a holder that wakes knows before it does anything, and a broker that wakes has expired
+ * nobody.
  */
 import { expect } from 'chai'
 import { RemoteClient, Served } from '../e2e/remote.js'

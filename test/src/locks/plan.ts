@@ -3,9 +3,9 @@
  * page or in Node, and told in a way in which two implementations can be compared.
  *
  * A plan is a list of turns. What happens in one turn is asked in one go, and then everything comes
- * to rest. Within a turn the order of grants for a name counts, and which requests settled how; that
- * of settlements does not, because a browser settles before the lock manager has heard of it, and we
- * after. For the same reason nothing ends in a turn with a steal.
+ * to rest. Within a turn the order of grants for a name counts, and which requests settled how;
+ * that of settlements does not, because a browser settles before the lock manager has heard of it,
+ * and we after. For the same reason nothing ends in a turn with a steal.
  *
  * An exclusive request that waits for shared locks is not aborted: Chromium would leave those who
  * wait behind it waiting, against the specification, and every later turn would differ.

@@ -42,7 +42,8 @@ export class Script {
 
   /**
    * Asks for a lock under a label, and logs what becomes of it: `a: granted` or `a: null`, and how
-   * the promise settled. The callback goes on until it is released or fails; with `null` it is over.
+   * the promise settled. The callback goes on until it is released or fails; with `null` it is
+   * over.
    */
   ask(label: string, name: string, options: AskOptions = {}, locks: Locks = this.locks): Asked {
     const { abortable, ...rest } = options
@@ -93,7 +94,9 @@ export class Script {
     this.rests.push(this.log.length)
   }
 
-  /** What is held and pending of this scenario's names, as `name mode` in the order of the answer. */
+  /**
+   * What is held and pending of this scenario's names, as `name mode` in the order of the answer.
+   */
   async look(): Promise<{ held: string[]; pending: string[] }> {
     const { held = [], pending = [] } = await this.locks.query()
     const own = (list: LockInfo[]) =>
@@ -111,8 +114,8 @@ export class Script {
 }
 
 /**
- * A log in which whatever came between two rests is sorted, for clients that do not hear of the same
- * thing at the same time: two sessions, or two callers whom a browser tells by different ways.
+ * A log in which whatever came between two rests is sorted, for clients that do not hear of the
+ * same thing at the same time: two sessions, or two callers whom a browser tells by different ways.
  */
 export function sortedBetween(log: readonly string[], rests: readonly number[]): string[] {
   const ends = [...rests, log.length]

@@ -1,5 +1,6 @@
 /**
- * Spans for waiting and holding, with a real SDK that keeps them in memory; and nothing without one.
+ * Spans for waiting and holding, with a real SDK that keeps them in memory; and nothing without
+ * one.
  */
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { context, propagation, SpanStatusCode, trace } from '@opentelemetry/api'

@@ -1,4 +1,6 @@
-/** The arguments of `request`: conversions, checks, their order; always a rejection, never a throw. */
+/**
+ * The arguments of `request`: conversions, checks, their order; always a rejection, never a throw.
+ */
 import { nameOf, type Script } from '../script.js'
 import type { Scenario } from './scenario.js'
 

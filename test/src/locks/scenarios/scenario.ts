@@ -7,6 +7,8 @@ export interface Scenario {
   readonly log: readonly string[]
   /** What comes between two rests may come in any order. */
   readonly anyOrder?: boolean
-  /** Where Chromium's own locks do not follow the specification: the log that they leave, and why. */
+  /**
+   * Where Chromium's own locks do not follow the specification: the log that they leave, and why.
+   */
   readonly chromium?: { readonly log: readonly string[]; readonly why: string }
 }

@@ -1,0 +1,25 @@
+/** What a session tells those who listen. */
+import type { HoldfastError, LostReason } from '@holdfast/shared'
+
+/** A lock that is gone although it was not unlocked. */
+export interface LostLock {
+  readonly key: string
+  readonly fence: number
+  readonly reason: LostReason
+}
+
+export interface SessionEvents {
+  /** The connection is gone, and within the grace the locks may still be ours. */
+  jeopardy: () => void
+  /** The session was taken up again: what is still held is held. */
+  resumed: () => void
+  /** A new session was opened in place of the old one, whose locks are lost. */
+  renewed: () => void
+  lost: (lock: LostLock) => void
+  /** The broker closes within this many ms: finish, and unlock. */
+  draining: (event: { readonly within: number }) => void
+  /** The token ends in this many ms: call `authenticate` with a new one, or be closed. */
+  expiring: (event: { readonly within: number }) => void
+  /** For good; the error is undefined after `close()`. */
+  closed: (error: HoldfastError | undefined) => void
+}
