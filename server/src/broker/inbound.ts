@@ -72,7 +72,8 @@ export class Inbound {
     if (connection.gate !== undefined && !this.#passes(connection, message)) return
     switch (message.type) {
       case 'lock':
-        if (this.#draining) {
+        // What was asked before has its answer, which is no other now.
+        if (this.#draining && message.id > connection.session!.lastId) {
           connection.send(encodeFailed(message.id, 'UNAVAILABLE', 'the broker is going away'))
           return
         }
