@@ -1,0 +1,220 @@
+/**
+ * The two ends of a simulated connection: the client's is a `WebSocket`, the broker's is the broker's
+ * `Socket`. They behave as `ws` and the browsers do, in the awkward things as well: a close is a
+ * packet that follows what was sent before it and waits for an echo, nobody hears of a dead peer
+ * unless something arrives, and frames that had arrived before `terminate` may still be handed over.
+ */
+import type { WebSocketLike } from '@holdfast/client/internal'
+import type { Socket, SocketListener } from '@holdfast/server/internal'
+import type { Connection, Listener } from './network.js'
+import type { SimProcess } from './process.js'
+
+/** How long an end waits for the echo of its close, as `ws` does. */
+const closeTimeoutMs = 30_000
+
+type EndState = 'connecting' | 'open' | 'closing' | 'closed'
+
+export class ServerEnd implements Socket {
+  readonly remoteAddress = undefined
+  readonly origin = undefined
+  readonly #connection: Connection
+  readonly #process: SimProcess
+  #listener: SocketListener | undefined = undefined
+  #state: EndState = 'open'
+  #isTold = false
+  #dropsRest = false
+  #isBehind = false
+
+  constructor(connection: Connection, listener: Listener) {
+    this.#connection = connection
+    this.#process = listener.process
+    this.#process.receive(() => {
+      connection.down.send(0, () => connection.client.opened())
+      this.#listener = listener.accept(this)
+    })
+  }
+
+  get bufferedBytes(): number {
+    const { down, network } = this.#connection
+    return Math.max(0, down.bytes - network.kernelBufferBytes)
+  }
+
+  send(frame: string): void {
+    if (this.#state !== 'open' || this.#process.isDead) return
+    if (this.bufferedBytes > 0) this.#isBehind = true
+    this.#connection.sendDown(frame)
+  }
+
+  /** A frame has been taken off our hands. */
+  taken(): void {
+    if (!this.#isBehind || this.bufferedBytes > 0) return
+    this.#isBehind = false
+    this.#process.receive(() => {
+      if (!this.#isTold) this.#listener?.onDrain()
+    })
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    this.#connection.wasClosedByServer = true
+    const { client, down, network } = this.#connection
+    down.send(0, () => client.closeArrived(code, reason))
+    network.world.in(closeTimeoutMs, () => this.#gone())
+  }
+
+  terminate(): void {
+    if (this.#state === 'closed') return
+    if (this.#state === 'open') this.#connection.wasClosedByServer = true
+    const { random } = this.#connection.network
+    this.#dropsRest = random.chance(0.5)
+    const { client, down } = this.#connection
+    // A reset may overtake data: the peer's system throws away what it had not read yet.
+    down.lose(random.int(0, down.packetsUnderWay))
+    down.send(0, () => client.reset())
+    this.#gone()
+  }
+
+  frameArrived(frame: string): void {
+    this.#connection.unread.push({ at: this.#connection.network.world.now, frame })
+    this.#process.receive(() => {
+      this.#connection.unread.shift()
+      if (this.#isTold || (this.#state === 'closed' && this.#dropsRest)) return
+      this.#connection.network.observer.received(this.#connection)
+      this.#listener?.onFrame(frame)
+    })
+  }
+
+  /** The client's close, or its echo of ours. */
+  closeArrived(code: number): void {
+    if (this.#state === 'closed') return
+    if (this.#state === 'open') {
+      const { client, down } = this.#connection
+      down.send(0, () => client.closeArrived(code, ''))
+    }
+    this.#gone()
+  }
+
+  reset(): void {
+    if (this.#state !== 'closed') this.#gone()
+  }
+
+  #gone(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#process.receive(() => {
+      this.#isTold = true
+      this.#connection.network.connections.delete(this.#connection)
+      this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
+      this.#listener?.onClose()
+    })
+  }
+}
+
+export class ClientEnd implements WebSocketLike {
+  protocol = ''
+  onopen: ((event: unknown) => void) | null = null
+  onmessage: ((event: { readonly data: unknown }) => void) | null = null
+  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null = null
+  onerror: ((event: unknown) => void) | null = null
+  terminate?: () => void
+  readonly #connection: Connection
+  #state: EndState = 'connecting'
+
+  constructor(connect: (end: ClientEnd) => Connection) {
+    this.#connection = connect(this)
+  }
+
+  send(data: string): void {
+    if (this.#state === 'connecting') throw new Error('InvalidStateError: still connecting')
+    if (this.#state === 'open' && !this.#process.isDead) this.#connection.sendUp(data)
+  }
+
+  close(code?: number, _reason?: string): void {
+    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
+      throw new Error('InvalidAccessError: close code')
+    }
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    const connection = this.#connection
+    if (this.#state === 'connecting') {
+      connection.up.send(0, () => connection.server?.reset())
+      this.#fail()
+      return
+    }
+    this.#state = 'closing'
+    connection.up.send(0, () => connection.server?.closeArrived(code ?? 1005))
+    connection.network.world.in(closeTimeoutMs, () => this.reset())
+  }
+
+  /** As `terminate` of `ws`: no handshake; the other side hears of it, if anything gets through. */
+  drop(): void {
+    if (this.#state === 'closed') return
+    const connection = this.#connection
+    connection.up.send(0, () => connection.server?.reset())
+    if (this.#state === 'connecting') this.#fail()
+    else this.reset()
+  }
+
+  opened(): void {
+    this.#later(() => {
+      if (this.#state !== 'connecting') return
+      this.#state = 'open'
+      this.protocol = 'holdfast.v1'
+      this.onopen?.({})
+    })
+  }
+
+  /** Nobody listens there. */
+  refused(): void {
+    if (this.#state === 'connecting') this.#fail()
+  }
+
+  frameArrived(frame: string): void {
+    this.#later(() => {
+      if (this.#state !== 'open' || this.onmessage === null) return
+      this.#process.hasReadFrame = true
+      this.onmessage({ data: frame })
+    })
+  }
+
+  /** The broker's close, or its echo of ours. */
+  closeArrived(code: number, reason: string): void {
+    if (this.#state === 'closed') return
+    const connection = this.#connection
+    if (this.#state === 'open') connection.up.send(0, () => connection.server?.closeArrived(code))
+    this.#gone(code, reason)
+  }
+
+  reset(): void {
+    if (this.#state !== 'closed') this.#gone(1006, '')
+  }
+
+  get #process(): SimProcess {
+    return this.#connection.clientProcess
+  }
+
+  #fail(): void {
+    this.#state = 'closed'
+    this.#connection.network.connections.delete(this.#connection)
+    this.#later(() => {
+      this.onerror?.({})
+      this.onclose?.({ code: 1006, reason: '' })
+    })
+  }
+
+  /** In the order of arrival: what came before the close is still handed over before it. */
+  #gone(code: number, reason: string): void {
+    const wasConnecting = this.#state === 'connecting'
+    this.#later(() => {
+      if (this.#state === 'closed') return
+      this.#state = 'closed'
+      this.#connection.network.observer.closed(this.#connection, 'client', code)
+      if (wasConnecting) this.onerror?.({})
+      this.onclose?.({ code, reason })
+    })
+  }
+
+  #later(input: () => void): void {
+    this.#process.receive(input)
+  }
+}

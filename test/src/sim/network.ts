@@ -1,0 +1,156 @@
+/**
+ * A network of WebSockets that never was: connections of two ends (see `ends.ts`) and, between them,
+ * two pipes that can be slowed, blocked and cut.
+ */
+import type { WebSocketConstructor } from '@holdfast/client/internal'
+import type { SocketListener } from '@holdfast/server/internal'
+import { ClientEnd, ServerEnd } from './ends.js'
+import { Pipe, type Way } from './pipe.js'
+import type { SimProcess } from './process.js'
+import type { Random } from './random.js'
+import type { World } from './world.js'
+
+/** What lies between one client's machine and the broker's. */
+export interface Path {
+  readonly up: Way
+  readonly down: Way
+}
+
+/** Where connections are accepted. */
+export interface Listener {
+  readonly process: SimProcess
+  accept(socket: ServerEnd): SocketListener
+}
+
+/** What the judge is told about the traffic. */
+export interface NetworkObserver {
+  sent(connection: Connection, direction: 'up' | 'down', frame: string): void
+  /** The broker is about to be given this frame. */
+  received(connection: Connection): void
+  /** One end is about to be told that the connection is gone; with what code, if it is told. */
+  closed(connection: Connection, side: 'client' | 'broker', code: number | undefined): void
+}
+
+export class Network {
+  readonly world: World
+  readonly random: Random
+  readonly observer: NetworkObserver
+  /** What the operating system takes off a sender's hands before `bufferedBytes` counts. */
+  readonly kernelBufferBytes: number
+  /** Undefined while nobody accepts connections. */
+  listener: Listener | undefined = undefined
+  readonly connections = new Set<Connection>()
+  #made = 0
+
+  constructor(
+    world: World,
+    random: Random,
+    observer: NetworkObserver,
+    kernelBufferBytes = 16 * 1024,
+  ) {
+    this.kernelBufferBytes = kernelBufferBytes
+    this.world = world
+    this.random = random
+    this.observer = observer
+  }
+
+  /** The `WebSocket` of a client's machine; that of `ws` can be terminated, a browser's cannot. */
+  webSocketOf(client: SimProcess, path: Path, isBrowser: boolean): WebSocketConstructor {
+    const connect = (end: ClientEnd) => new Connection(this, this.#made++, client, path, end)
+    return class extends ClientEnd {
+      constructor() {
+        super(connect)
+        if (!isBrowser) this.terminate = () => this.drop()
+      }
+    }
+  }
+}
+
+export interface Cut {
+  /** How many of the packets under way still arrive. */
+  readonly keepUp: number
+  readonly keepDown: number
+  /** After how many ms an end learns of it; undefined for never. */
+  readonly clientLearns: number | undefined
+  readonly serverLearns: number | undefined
+}
+
+export class Connection {
+  readonly network: Network
+  readonly number: number
+  readonly path: Path
+  readonly clientProcess: SimProcess
+  readonly client: ClientEnd
+  server: ServerEnd | undefined = undefined
+  readonly up: Pipe
+  readonly down: Pipe
+  /** The session that the broker welcomed on it, for the judge. */
+  session: string | undefined = undefined
+  /** The broker closed or dropped it before it heard anything of the kind from the other side. */
+  wasClosedByServer = false
+  /** The frames that have arrived and that the broker has not read yet; when, in world time. */
+  readonly unread: { readonly at: number; readonly frame: string }[] = []
+  /** Cuts the connection once this many more frames were sent. */
+  framesUntilCut: { frames: number; readonly cut: Cut } | undefined = undefined
+
+  constructor(network: Network, number: number, client: SimProcess, path: Path, end: ClientEnd) {
+    this.network = network
+    this.number = number
+    this.clientProcess = client
+    this.path = path
+    this.client = end
+    const { world, random } = network
+    this.up = new Pipe(world, random, path.up)
+    this.down = new Pipe(world, random, path.down)
+    network.connections.add(this)
+    this.up.send(0, () => this.#accept())
+  }
+
+  /** Whether the client has made no other since. */
+  get isNewest(): boolean {
+    for (const { clientProcess, number } of this.network.connections) {
+      if (clientProcess === this.clientProcess && number > this.number) return false
+    }
+    return true
+  }
+
+  sendUp(frame: string): void {
+    const { observer } = this.network
+    observer.sent(this, 'up', frame)
+    this.up.send(frame.length, () => this.server?.frameArrived(frame))
+    this.#countFrame()
+  }
+
+  sendDown(frame: string): void {
+    this.network.observer.sent(this, 'down', frame)
+    this.down.send(frame.length, () => {
+      this.client.frameArrived(frame)
+      this.server?.taken()
+    })
+    this.#countFrame()
+  }
+
+  /** The connection breaks; who learns of it, when and what still arrives is the caller's choice. */
+  cut({ keepUp, keepDown, clientLearns, serverLearns }: Cut): void {
+    this.framesUntilCut = undefined
+    this.up.cut(keepUp)
+    this.down.cut(keepDown)
+    const { world } = this.network
+    if (clientLearns !== undefined) world.in(clientLearns, () => this.client.reset())
+    if (serverLearns !== undefined) world.in(serverLearns, () => this.server?.reset())
+  }
+
+  #countFrame(): void {
+    const plan = this.framesUntilCut
+    if (plan !== undefined && --plan.frames <= 0) this.cut(plan.cut)
+  }
+
+  #accept(): void {
+    const { listener } = this.network
+    if (listener === undefined || listener.process.isDead) {
+      this.down.send(0, () => this.client.refused())
+      return
+    }
+    this.server = new ServerEnd(this, listener)
+  }
+}

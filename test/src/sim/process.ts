@@ -1,0 +1,204 @@
+/**
+ * One simulated process: an event loop that runs due timers, then the input that is waiting (or the
+ * other way round: Node does either after a stop), then what was asked for at the end of the turn. A
+ * turn is made of units; between two of them all promises settle, and the process may be stopped for
+ * a while between any two.
+ */
+import type { SimClock } from './clocks.js'
+import type { Random } from './random.js'
+import type { World } from './world.js'
+
+export class SimProcess {
+  readonly name: string
+  readonly clock: SimClock
+  readonly #world: World
+  readonly #random: Random
+  #inbox: (() => void)[] = []
+  #endOfTurn: (() => void)[] = []
+  #turn: Iterator<void> | undefined = undefined
+  #isScheduled = false
+  #isStopped = false
+  #isDead = false
+  #unitsUntilStop = Number.POSITIVE_INFINITY
+  #stoppedAt = 0
+  #stoppedFor = 0
+  #stops = 0
+  #turns = 0
+  #turnBegan = 0
+  /** Whether the unit that ran last was the handling of a frame. */
+  hasReadFrame = false
+  /** Called when the process runs again, before any of its own code does. */
+  onResume: () => void = () => {}
+  /** Called after each unit of a turn and all that it set off. */
+  afterUnit: () => void = () => {}
+
+  constructor(name: string, world: World, random: Random, clock: SimClock) {
+    this.name = name
+    this.clock = clock
+    this.#world = world
+    this.#random = random
+    clock.onDue = () => this.#wake()
+  }
+
+  /** False while stopped, and for ever once killed. */
+  get isRunning(): boolean {
+    return !this.#isStopped && !this.#isDead
+  }
+
+  get isDead(): boolean {
+    return this.#isDead
+  }
+
+  /** World time that this process was able to run for, so far. */
+  get ranFor(): number {
+    const stopped = this.#isStopped ? this.#world.now - this.#stoppedAt : 0
+    return this.#world.now - this.#stoppedFor - stopped
+  }
+
+  /** How often it was stopped. */
+  get stops(): number {
+    return this.#stops
+  }
+
+  /** How many turns its loop has made. */
+  get turns(): number {
+    return this.#turns
+  }
+
+  /** When the present turn began, in world time. */
+  get turnBegan(): number {
+    return this.#turnBegan
+  }
+
+  /** Something has arrived: it is handled in the next turn. */
+  readonly receive = (input: () => void): void => {
+    if (this.#isDead) return
+    this.#inbox.push(input)
+    this.#wake()
+  }
+
+  readonly endOfTurn = (callback: () => void): void => {
+    if (this.#isDead) return
+    this.#endOfTurn.push(callback)
+    this.#wake()
+  }
+
+  /** Stops the process now, or after some more units of its turns. */
+  stop(afterUnits = 0): void {
+    if (this.#isDead || this.#isStopped) return
+    if (afterUnits > 0) {
+      this.#unitsUntilStop = afterUnits
+      return
+    }
+    this.#unitsUntilStop = Number.POSITIVE_INFINITY
+    this.#isStopped = true
+    this.#stops++
+    this.#stoppedAt = this.#world.now
+  }
+
+  /** The machine is suspended, its monotonic clock with it. */
+  sleep(): void {
+    this.stop()
+    this.clock.sleep()
+  }
+
+  resume(): void {
+    this.clock.wake()
+    this.#unitsUntilStop = Number.POSITIVE_INFINITY
+    if (!this.#isStopped || this.#isDead) return
+    this.#isStopped = false
+    this.#stoppedFor += this.#world.now - this.#stoppedAt
+    this.onResume()
+    if (this.#turn !== undefined) this.#world.step(this.#continue)
+    else this.#wake()
+  }
+
+  kill(): void {
+    this.#isDead = true
+    this.#inbox = []
+    this.#endOfTurn = []
+    this.#turn = undefined
+    this.clock.stop()
+  }
+
+  get #hasWork(): boolean {
+    return this.#inbox.length > 0 || this.clock.hasDue || this.#endOfTurn.length > 0
+  }
+
+  /** A turn follows at once, or a little later if the process happens to be busy. */
+  #wake(): void {
+    if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
+    this.#isScheduled = true
+    const busy = this.#random.chance(0.3) ? this.#random.between(0, 3) : 0
+    this.#world.in(busy, () => {
+      this.#isScheduled = false
+      if (!this.isRunning || this.#turn !== undefined) return
+      this.#turn = this.#units()
+      this.#turnBegan = this.#world.now
+      this.#continue()
+    })
+  }
+
+  readonly #continue = (): void => {
+    if (this.#turn === undefined || !this.isRunning) return
+    if (this.#unitsUntilStop-- <= 0) {
+      this.stop()
+      return
+    }
+    let isDone = false
+    try {
+      isDone = this.#turn.next().done === true
+    } catch (error) {
+      this.#turn = undefined
+      this.#world.onError(error)
+      return
+    }
+    this.#world.step(isDone ? this.#finish : this.#next)
+  }
+
+  readonly #next = (): void => {
+    this.#unitEnds()
+    this.#continue()
+  }
+
+  readonly #finish = (): void => {
+    this.#turn = undefined
+    this.#unitEnds()
+    this.#turns++
+    this.#wake()
+  }
+
+  #unitEnds(): void {
+    this.afterUnit()
+    this.hasReadFrame = false
+  }
+
+  *#units(): Generator<void, void> {
+    const timersFirst = this.#random.chance(0.5)
+    if (timersFirst) yield* this.#timers()
+    yield* this.#input()
+    if (!timersFirst) yield* this.#timers()
+    const callbacks = this.#endOfTurn
+    this.#endOfTurn = []
+    for (const callback of callbacks) {
+      callback()
+      yield
+    }
+  }
+
+  *#timers(): Generator<void, void> {
+    if (!this.clock.hasDue) return
+    for (const timer of this.clock.takeDue()) {
+      this.clock.fire(timer)
+      yield
+    }
+  }
+
+  /** All that was waiting when the loop came to it. */
+  *#input(): Generator<void, void> {
+    for (const input of this.#inbox.splice(0)) {
+      input()
+      yield
+    }
+  }
+}
