@@ -1,0 +1,47 @@
+/**
+ * What happened, line by line: the last lines for whoever has to understand a failure, and a hash
+ * over all of them, by which two runs of one seed are shown to be the same.
+ */
+import type { World } from './world.js'
+
+export class Trace {
+  readonly #world: World
+  readonly #lines: string[] = []
+  readonly #keep: number
+  #count = 0
+  #high = 0xdeadbeef
+  #low = 0x41c6ce57
+
+  constructor(world: World, keep: number) {
+    this.#world = world
+    this.#keep = keep
+  }
+
+  get lineCount(): number {
+    return this.#count
+  }
+
+  get hash(): string {
+    const hex = (n: number) => (n >>> 0).toString(16).padStart(8, '0')
+    return `${hex(this.#high)}${hex(this.#low)}`
+  }
+
+  add(who: string, what: string): void {
+    const line = `${this.#world.now.toFixed(3)} ${who} ${what}`
+    this.#lines[this.#count++ % this.#keep] = line
+    for (let i = 0; i < line.length; i++) {
+      const code = line.charCodeAt(i)
+      this.#high = Math.imul(this.#high ^ code, 0x9e3779b1)
+      this.#low = Math.imul(this.#low ^ code, 0x5f356495)
+    }
+    this.#high ^= this.#high >>> 15
+    this.#low ^= this.#low >>> 13
+  }
+
+  /** The last lines, oldest first. */
+  lastLines(): string[] {
+    if (this.#count <= this.#keep) return this.#lines.slice()
+    const first = this.#count % this.#keep
+    return [...this.#lines.slice(first), ...this.#lines.slice(0, first)]
+  }
+}
