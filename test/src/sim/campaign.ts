@@ -1,0 +1,82 @@
+/**
+ * Many worlds, one after another, until the count or the time is reached or one of them fails; and
+ * what happened in all of them together.
+ */
+import { type Result, type SimulationOptions, simulate } from './simulate.js'
+
+export interface CampaignTask {
+  readonly from: number
+  /** How many worlds; undefined for as many as the time allows. */
+  readonly seeds?: number | undefined
+  readonly seconds?: number | undefined
+  readonly onProgress?: ((line: string) => void) | undefined
+}
+
+/** Seconds between two lines of progress. */
+const progressSeconds = 10
+
+export class Campaign {
+  readonly #options: SimulationOptions
+  readonly #counts = new Map<string, number>()
+  seeds = 0
+  events = 0
+  /** World time of all worlds together, in ms. */
+  time = 0
+  /** The world that took longest here, and how long, in ms. */
+  slowest = { seed: 0, ms: 0 }
+
+  constructor(options: SimulationOptions) {
+    this.#options = options
+  }
+
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts
+  }
+
+  /** The first world in which a promise was broken; undefined if all was well. */
+  async run({ from, seeds, seconds, onProgress }: CampaignTask): Promise<Result | undefined> {
+    const start = performance.now()
+    const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1000
+    const last = from + (seeds ?? (seconds === undefined ? 100 : Number.POSITIVE_INFINITY))
+    let reported = start
+    for (let seed = from; seed < last; seed++) {
+      const began = performance.now()
+      if (began >= end) break
+      const result = await simulate(seed, this.#options)
+      const now = performance.now()
+      this.#add(result, now - began)
+      if (result.violation !== undefined) return result
+      if (now - reported > progressSeconds * 1000) {
+        reported = now
+        onProgress?.(this.summary((now - start) / 1000))
+      }
+    }
+    onProgress?.(this.summary((performance.now() - start) / 1000))
+    return undefined
+  }
+
+  summary(seconds: number): string {
+    const hours = (this.time / 3_600_000).toFixed(1)
+    const { seed, ms } = this.slowest
+    return (
+      `${this.seeds} seeds, ${this.events} events, ${hours} h of their time in ` +
+      `${seconds.toFixed(0)} s; slowest seed ${seed}: ${ms.toFixed(0)} ms`
+    )
+  }
+
+  /** What happened, and how often. */
+  table(): string[] {
+    const rows = [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1))
+    return rows.map(([what, count]) => `${String(count).padStart(10)}  ${what}`)
+  }
+
+  #add(result: Result, ms: number): void {
+    this.seeds++
+    this.events += result.events
+    this.time += result.time
+    for (const [what, count] of result.counts) {
+      this.#counts.set(what, (this.#counts.get(what) ?? 0) + count)
+    }
+    if (ms > this.slowest.ms) this.slowest = { seed: result.seed, ms }
+  }
+}

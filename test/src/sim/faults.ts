@@ -1,0 +1,255 @@
+/**
+ * What goes wrong, and when. Faults come one after another, each with luck of its own, so that a
+ * failing run can be tried again without some of them and the others stay as they were.
+ */
+import type { BrokerMachine } from './brokerMachine.js'
+import type { Judges } from './judges.js'
+import type { Connection, Cut, Network } from './network.js'
+import { block, unblock } from './pipe.js'
+import type { FaultKind, Plan } from './plan.js'
+import { Random } from './random.js'
+import type { Site } from './site.js'
+import type { World } from './world.js'
+
+export interface FaultsParts {
+  readonly world: World
+  readonly network: Network
+  readonly machine: BrokerMachine
+  readonly sites: readonly Site[]
+  readonly plan: Plan
+  readonly seed: string
+  readonly judges: Judges
+  /** Which faults may happen, by number; undefined for all. */
+  readonly only: ReadonlySet<number> | undefined
+}
+
+export class Faults {
+  readonly #parts: FaultsParts
+  readonly #undo = new Set<() => void>()
+  /** The numbers of those that happened. */
+  readonly happened: number[] = []
+  #count = 0
+  #isOver = false
+
+  constructor(parts: FaultsParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    const { plan } = this.#parts
+    if (Object.values(plan.faults).some((weight) => weight > 0)) this.#next()
+  }
+
+  /** Nothing goes wrong any more, and what is wrong is put right. */
+  stop(): void {
+    this.#isOver = true
+    for (const undo of this.#undo) undo()
+    this.#undo.clear()
+    const { machine, sites } = this.#parts
+    for (const site of sites) site.start()
+    if (machine.process === undefined) machine.start()
+  }
+
+  #next(): void {
+    const { world, plan, seed, only } = this.#parts
+    const number = this.#count++
+    const random = new Random(`${seed}/fault ${number}`)
+    world.in(random.between(0, 2 * plan.faultGapMs), () => {
+      if (this.#isOver) return
+      if (only === undefined || only.has(number)) {
+        this.happened.push(number)
+        this.#strike(random)
+      }
+      this.#next()
+    })
+  }
+
+  #strike(random: Random): void {
+    const { plan, sites, judges } = this.#parts
+    const kind = random.weighted(plan.faults)
+    const site = random.pick(sites)
+    judges.verdict.count(`fault ${kind}`)
+    judges.trace.add('fault', `${kind} ${kind.endsWith('Broker') ? '' : site.name}`)
+    this.#do(kind, site, random)
+  }
+
+  #do(kind: FaultKind, site: Site, random: Random): void {
+    const { machine } = this.#parts
+    switch (kind) {
+      case 'cut':
+        this.#connectionOf(site)?.cut(cutBy(random, this.#connectionOf(site)))
+        break
+      case 'cutAtFrame': {
+        const connection = this.#connectionOf(site)
+        if (connection === undefined) break
+        const frames = random.int(1, 8)
+        connection.framesUntilCut = { frames, cut: cutBy(random, connection) }
+        break
+      }
+      case 'delay':
+        this.#delay(site, random)
+        break
+      case 'block':
+        this.#block(site, random)
+        break
+      case 'stopClient':
+        this.#stopClient(site, random)
+        break
+      case 'sleepClient':
+        this.#sleepClient(site, random)
+        break
+      case 'stopBroker':
+        this.#stopBroker(random)
+        break
+      case 'jumpClient':
+        site.process?.clock.jump(this.#clientJump(random))
+        break
+      case 'jumpBroker':
+        machine.process?.clock.jump(jump(random))
+        break
+      case 'restartBroker':
+        this.#restartBroker(random)
+        break
+      case 'drainBroker':
+        machine.drain(random.int(1, 5_000), () => this.#startBroker(random.between(2, 3_000)))
+        break
+      case 'killClient':
+        this.#killClient(site, random)
+        break
+      case 'throttleClient':
+        this.#throttle(site, random)
+        break
+    }
+  }
+
+  #delay({ path }: Site, random: Random): void {
+    const way = random.pick([path.up, path.down])
+    const more = random.between(50, 4_000)
+    way.latency += more
+    this.#later(duration(random), () => {
+      way.latency -= more
+    })
+  }
+
+  /** One way or both; the connection may not outlive it. */
+  #block(site: Site, random: Random): void {
+    const { up, down } = site.path
+    const ways = random.pick([[up], [down], [up, down]])
+    const connection = this.#connectionOf(site)
+    const cut = random.chance(0.5) ? cutBy(random, connection) : undefined
+    for (const way of ways) block(way)
+    this.#later(duration(random), () => {
+      if (cut !== undefined) connection?.cut(cut)
+      for (const way of ways) unblock(way)
+    })
+  }
+
+  #stopClient({ process }: Site, random: Random): void {
+    if (process === undefined) return
+    process.stop(random.pick([0, 0, random.int(1, 8)]))
+    this.#later(duration(random), () => process.resume())
+  }
+
+  #sleepClient({ process }: Site, random: Random): void {
+    if (process === undefined) return
+    process.sleep()
+    this.#later(duration(random), () => process.resume())
+  }
+
+  #stopBroker(random: Random): void {
+    const { process } = this.#parts.machine
+    if (process === undefined) return
+    process.stop(random.pick([0, 0, random.int(1, 8)]))
+    this.#later(duration(random), () => process.resume())
+  }
+
+  #restartBroker(random: Random): void {
+    const { machine, network } = this.#parts
+    if (machine.process === undefined) return
+    machine.kill()
+    for (const connection of network.connections) {
+      const clientLearns = random.chance(0.85) ? random.between(0, 200) : undefined
+      const cut = { ...cutBy(random, connection), clientLearns, serverLearns: undefined }
+      connection.cut(cut)
+    }
+    network.connections.clear()
+    this.#startBroker(random.between(2, 3_000))
+  }
+
+  #startBroker(afterMs: number): void {
+    const { machine } = this.#parts
+    this.#later(afterMs, () => {
+      if (machine.process === undefined) machine.start()
+    })
+  }
+
+  #killClient(site: Site, random: Random): void {
+    if (site.process === undefined) return
+    const connection = this.#connectionOf(site)
+    site.kill()
+    connection?.cut({ ...cutBy(random, connection), clientLearns: undefined })
+    this.#later(duration(random), () => site.start())
+  }
+
+  /**
+   * A client cannot know how long it slept if its calendar is set back as well; that is no promise
+   * that can be kept, so where machines sleep calendars only go forward.
+   */
+  #clientJump(random: Random): number {
+    const ms = jump(random)
+    return this.#parts.plan.faults.sleepClient > 0 ? Math.abs(ms) : ms
+  }
+
+  #throttle({ process }: Site, random: Random): void {
+    if (process === undefined) return
+    process.clock.slack = 1_000
+    this.#later(duration(random), () => {
+      process.clock.slack = 0
+    })
+  }
+
+  /** The newest connection that this client has. */
+  #connectionOf(site: Site): Connection | undefined {
+    let newest: Connection | undefined
+    for (const connection of this.#parts.network.connections) {
+      if (connection.path === site.path) newest = connection
+    }
+    return newest
+  }
+
+  /** Ends a fault after a while, or when all faults end. */
+  #later(ms: number, undo: () => void): void {
+    this.#undo.add(undo)
+    this.#parts.world.in(ms, () => {
+      if (this.#undo.delete(undo)) undo()
+    })
+  }
+}
+
+/** From a moment to more than the longest lease. */
+function duration(random: Random): number {
+  return random.pick([
+    random.between(0, 120),
+    random.between(0, 500),
+    random.between(200, 2_000),
+    random.between(1_000, 5_000),
+    random.between(4_000, 20_000),
+  ])
+}
+
+function jump(random: Random): number {
+  return random.pick([-1, 1]) * random.pick([500, 5_000, 30_000, 3_600_000])
+}
+
+function cutBy(random: Random, connection: Connection | undefined): Cut {
+  const learns = () =>
+    random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
+      ? undefined
+      : random.between(0, random.pick([0, 20, 200, 5_000]))
+  return {
+    keepUp: random.int(0, connection?.up.packetsUnderWay ?? 0),
+    keepDown: random.int(0, connection?.down.packetsUnderWay ?? 0),
+    clientLearns: learns(),
+    serverLearns: learns(),
+  }
+}

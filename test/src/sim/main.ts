@@ -1,0 +1,79 @@
+/**
+ * `npm run sim`: lets many worlds live, or shows one of them.
+ *
+ *   npm run sim -- --seeds 5000 --events 2000      that many worlds, from seed 1 (or --from)
+ *   npm run sim -- --seconds 60                    as many as the time allows
+ *   npm run sim -- --seed 17                       one, and what happened in it if it fails
+ *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
+ */
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { Campaign } from './campaign.js'
+import { Shrinker } from './shrink.js'
+import { type Result, type SimulationOptions, simulate } from './simulate.js'
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    events: { type: 'string', default: '2000' },
+    seconds: { type: 'string' },
+    clients: { type: 'string' },
+    faults: { type: 'string' },
+    lines: { type: 'string', default: '60' },
+    trace: { type: 'boolean', default: false },
+  },
+})
+
+const options: SimulationOptions = {
+  events: Number(values.events),
+  clients: numbers(values.clients),
+  faults: numbers(values.faults),
+  lines: Number(values.lines),
+}
+
+if (values.seed !== undefined) {
+  const result = await simulate(Number(values.seed), options)
+  show(result, values.trace)
+  process.exitCode = result.violation === undefined ? 0 : 1
+} else {
+  const campaign = new Campaign(options)
+  const failed = await campaign.run({
+    from: Number(values.from),
+    seeds: values.seeds === undefined ? undefined : Number(values.seeds),
+    seconds: values.seconds === undefined ? undefined : Number(values.seconds),
+    onProgress: (line) => console.log(line),
+  })
+  for (const line of campaign.table()) console.log(line)
+  if (failed !== undefined) {
+    process.exitCode = 1
+    console.log(`seed ${failed.seed} breaks "${failed.violation?.rule}"; shrinking`)
+    const smallest = await new Shrinker(failed, options).run()
+    show(smallest.result, true)
+    console.log(`again: npm run sim -- ${again(failed.seed, smallest.options)}`)
+  }
+}
+
+function numbers(list: string | undefined): ReadonlySet<number> | undefined {
+  if (list === undefined) return undefined
+  return new Set(list === '' ? [] : list.split(',').map(Number))
+}
+
+function again(seed: number, { events, clients, faults }: SimulationOptions): string {
+  const parts = [`--seed ${seed}`, `--events ${events}`]
+  if (clients !== undefined) parts.push(`--clients "${[...clients]}"`)
+  if (faults !== undefined) parts.push(`--faults "${[...faults]}"`)
+  return parts.join(' ')
+}
+
+function show(result: Result, withLines: boolean): void {
+  if (withLines || result.violation !== undefined) console.log(result.lines.join('\n'))
+  const { violation } = result
+  const end = `${result.events} events, ${(result.time / 1000).toFixed(1)} s, hash ${result.hash}`
+  console.log(`seed ${result.seed}: ${end}, faults ${result.faults}`)
+  if (violation !== undefined) {
+    const { rule, detail, time, event } = violation
+    console.log(`BROKEN at ${time.toFixed(3)}, event ${event}: ${rule}\n  ${detail}`)
+  }
+}

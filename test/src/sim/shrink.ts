@@ -1,0 +1,67 @@
+/**
+ * Makes a failing run smaller: the same seed with fewer clients, fewer faults and fewer events, as
+ * long as the same promise is still broken. What is left is what it takes.
+ */
+import { type Result, type SimulationOptions, simulate } from './simulate.js'
+
+/** Runs that a search may take. */
+const mostRuns = 300
+
+export class Shrinker {
+  readonly #seed: number
+  readonly #rule: string
+  #options: SimulationOptions
+  #best: Result
+  #runs = 0
+
+  constructor(failed: Result, options: SimulationOptions) {
+    this.#seed = failed.seed
+    this.#rule = failed.violation?.rule ?? ''
+    this.#options = options
+    this.#best = failed
+  }
+
+  /** The smallest run that was found to break the same promise, and how to make it. */
+  async run(): Promise<{ result: Result; options: SimulationOptions }> {
+    await this.#try({})
+    await this.#fewerFaults()
+    await this.#fewerClients()
+    await this.#fewerFaults()
+    await this.#fewerEvents()
+    return { result: this.#best, options: this.#options }
+  }
+
+  async #fewerClients(): Promise<void> {
+    const all = this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
+    for (const client of all) {
+      const clients = new Set(this.#options.clients ?? all)
+      clients.delete(client)
+      if (clients.size > 0) await this.#try({ clients })
+    }
+  }
+
+  async #fewerFaults(): Promise<void> {
+    for (let size = this.#best.faults.length; size >= 1; size = Math.floor(size / 2)) {
+      for (let from = 0; from < this.#best.faults.length; ) {
+        const left = this.#best.faults.filter((_, i) => i < from || i >= from + size)
+        if (!(await this.#try({ faults: new Set(left) }))) from += size
+      }
+    }
+  }
+
+  async #fewerEvents(): Promise<void> {
+    for (const share of [0.5, 0.75, 0.9, 0.97]) {
+      await this.#try({ events: Math.floor(this.#options.events * share) })
+    }
+  }
+
+  async #try(change: Partial<SimulationOptions>): Promise<boolean> {
+    if (this.#runs++ >= mostRuns) return false
+    const options = { ...this.#options, ...change }
+    const result = await simulate(this.#seed, options)
+    if (result.violation?.rule !== this.#rule) return false
+    this.#best = result
+    this.#options = { ...options, events: Math.min(options.events, result.violation.event) }
+    return true
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The simulation as a test: a few worlds at a desk, six minutes of them in CI, and the proof that a
+ * seed is a world that comes again.
+ */
+import { expect } from 'chai'
+import { count, full } from '../support/counts.js'
+import { Campaign } from './campaign.js'
+import { simulate } from './simulate.js'
+
+/** What has to have happened for the worlds to have proved anything. */
+const interesting = [
+  'granted at once',
+  'handed over',
+  'lock lost',
+  'resume: resumed',
+  'resume: refused',
+  'released: expired',
+  'released: stolen',
+  'released: ended',
+  'session ended: expired',
+  'session ended: dropped',
+  'event jeopardy',
+  'event renewed',
+  'refused LOCK_TIMEOUT',
+  'refused ABORTED',
+  'watch state',
+  'believed after release: dropped',
+]
+
+describe('simulation', () => {
+  it('is the same world for the same seed', async () => {
+    for (const seed of [3, 17, 54]) {
+      const first = await simulate(seed, { events: 600, lines: 10 })
+      const second = await simulate(seed, { events: 600, lines: 10 })
+      expect(second.hash, `seed ${seed}`).to.equal(first.hash)
+      expect(second.lines).to.deep.equal(first.lines)
+    }
+    const [one, other] = [await simulate(3, { events: 100 }), await simulate(4, { events: 100 })]
+    expect(one.hash).to.not.equal(other.hash)
+  })
+
+  it('leaves the rest of a world as it was when a fault is left out', async () => {
+    const whole = await simulate(3, { events: 600 })
+    const [first, ...others] = whole.faults
+    expect(first).to.be.a('number')
+    const part = await simulate(3, { events: 600, faults: new Set(others) })
+    expect(part.faults).to.not.include(first)
+    expect(part.hash).to.not.equal(whole.hash)
+  })
+
+  it('keeps every promise, whatever goes wrong', async function () {
+    this.timeout(count(60_000, 600_000))
+    const campaign = new Campaign({ events: count(400, 2_000) })
+    const task = full ? { from: 1, seconds: 360 } : { from: 1, seeds: 80 }
+    const say = (line: string) => console.log(`      ${line}`)
+    const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
+    if (failed?.violation !== undefined) {
+      const { seed, violation, events } = failed
+      const again = `npm run sim -- --seed ${seed} --events ${count(400, 2_000)}`
+      throw new Error(
+        `"${violation.rule}" is broken: ${violation.detail}\n` +
+          `at event ${violation.event} of ${events}; again: ${again}\n${failed.lines.join('\n')}`,
+      )
+    }
+    const missing = interesting.filter((what) => !campaign.counts.has(what))
+    expect(missing, 'what never happened').to.deep.equal([])
+    if (full) for (const line of campaign.table()) say(line)
+  })
+})

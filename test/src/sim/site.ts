@@ -1,0 +1,100 @@
+/**
+ * Where one client lives: a machine at the end of a network path, with a clock of its own, on which a
+ * program runs; after a kill another one, later.
+ */
+import type { Environment } from '@holdfast/client/internal'
+import { connectIn } from '@holdfast/client/internal'
+import { epoch } from './brokerMachine.js'
+import { SimClock } from './clocks.js'
+import type { Judges } from './judges.js'
+import type { Network, Path } from './network.js'
+import { makeWay } from './pipe.js'
+import type { ClientPlan, Plan } from './plan.js'
+import { SimProcess } from './process.js'
+import { Program } from './program.js'
+import { Random } from './random.js'
+import type { World } from './world.js'
+
+export interface SiteParts {
+  readonly world: World
+  readonly network: Network
+  readonly seed: string
+  readonly plan: Plan
+  readonly client: ClientPlan
+  readonly judges: Judges
+}
+
+export class Site {
+  readonly name: string
+  readonly path: Path
+  readonly #parts: SiteParts
+  #started = 0
+  #isStopping = false
+  #process: SimProcess | undefined
+  #program: Program | undefined
+
+  constructor(name: string, parts: SiteParts) {
+    this.name = name
+    this.#parts = parts
+    const { latencyMs, jitterMs } = parts.plan
+    this.path = { up: makeWay(latencyMs, jitterMs), down: makeWay(latencyMs, jitterMs) }
+  }
+
+  get process(): SimProcess | undefined {
+    return this.#process
+  }
+
+  get program(): Program | undefined {
+    return this.#program
+  }
+
+  /** Starts the program, unless it runs. */
+  start(): void {
+    if (this.#process !== undefined || this.#isStopping) return
+    const { world, network, seed, plan, client, judges } = this.#parts
+    const name = `${this.name}${'abcdefgh'[this.#started % 8]}`
+    const random = new Random(`${seed}/${this.name} ${this.#started++}`)
+    const clock = new SimClock(world, random, plan.brokerRate * client.rate, epoch + world.now)
+    const process = new SimProcess(name, world, random, clock)
+    const check = () => judges.holders.judgeProcess(process)
+    process.onResume = check
+    process.afterUnit = check
+    const environment: Environment = {
+      clock,
+      random: () => random.next(),
+      endOfTurn: process.endOfTurn,
+      WebSocket: network.webSocketOf(process, this.path, client.isBrowser),
+    }
+    const { ttl, grace } = client
+    const options = { ttl, grace, name }
+    const program = new Program({
+      process,
+      random: new Random(`${seed}/${name} program`),
+      plan,
+      client,
+      judges,
+      connect: () => connectIn('ws://broker', options, environment),
+    })
+    this.#process = process
+    this.#program = program
+    process.receive(() => {
+      program.run().catch(world.onError)
+    })
+  }
+
+  /** As SIGKILL. */
+  kill(): void {
+    const process = this.#process
+    if (process === undefined) return
+    this.#process = undefined
+    this.#program = undefined
+    process.kill()
+    this.#parts.judges.holders.forget(process)
+  }
+
+  /** Asks the program to come to its end; it is not started again. */
+  stop(): void {
+    this.#isStopping = true
+    this.#program?.stop()
+  }
+}
