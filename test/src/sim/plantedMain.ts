@@ -1,0 +1,37 @@
+/**
+ * `npm run planted`: hunts every planted bug, or those that are named, and prints the seed that
+ * caught each.
+ *
+ *   npm run planted -- --seeds 1000 --events 2000 grant-before-deadline
+ */
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { hunt, readPlanted } from './planted.js'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seeds: { type: 'string', default: '1000' },
+    from: { type: 'string', default: '1' },
+    events: { type: 'string', default: '2000' },
+  },
+})
+
+const task = {
+  seeds: Number(values.seeds),
+  from: Number(values.from),
+  events: Number(values.events),
+}
+let missed = 0
+for (const planted of readPlanted()) {
+  if (positionals.length > 0 && !positionals.some((name) => planted.name.includes(name))) continue
+  const { seed, rule, seconds } = await hunt(planted, task)
+  const time = `${seconds.toFixed(1)} s`.padStart(8)
+  if (seed === undefined) missed++
+  console.log(
+    seed === undefined
+      ? `${planted.name.padEnd(36)} NOT CAUGHT in ${task.seeds} seeds, ${time}`
+      : `${planted.name.padEnd(36)} seed ${String(seed).padStart(4)} ${time}  ${rule}`,
+  )
+}
+process.exitCode = missed === 0 ? 0 : 1
