@@ -29,6 +29,8 @@ function queries(stage: Stage): void {
     const all = await look(other!, { prefix: stage.prefix })
     expect(all.held.map((lock) => lock.key)).to.have.members([key, beside])
     expect(await look(other!, { key: stage.key() })).to.include({ heldCount: 0, waitingCount: 0 })
+    const some = await look(other!, { prefix: key.slice(0, -1) })
+    expect(some.held.map((lock) => lock.key)).to.deep.equal([key])
     const everything = await look(other!, {})
     expect(everything.heldCount).to.be.at.least(2)
   })
