@@ -106,6 +106,8 @@ export function goodMessage(random: Random): ClientMessage {
     }),
     () => ({ type: 'unlock', id, fence: 1 + random.below(2 ** 40) }),
     () => ({ type: 'refresh', id, fence: 1 + random.below(50), ...maybe({ ttl: ms() }) }),
+    () => ({ type: 'revoke', id, key: random.pick(keys), fence: id, reason: 'stuck' }),
+    () => ({ type: 'auth', id, token: 'secret' }),
     () => ({ type: 'cancel', request: id }),
     () => ({ type: 'query', id, ...scope(), ...maybe({ limit: 1 + random.below(1_000) }) }),
     () => ({ type: 'watch', id, ...scope() }),

@@ -9,6 +9,7 @@ export function locking(stage: Stage): void {
   describe('cancel', () => cancels(stage))
   describe('ttl', () => ttls(stage))
   describe('steal', () => steals(stage))
+  describe('revoke', () => revokes(stage))
 }
 
 function grants(stage: Stage): void {
@@ -249,5 +250,35 @@ function steals(stage: Stage): void {
     const peer = await stage.open()
     await peer.release(await peer.take(stage.key(), { steal: true }))
     expect(await peer.settle()).to.deep.equal([])
+  })
+}
+
+function revokes(stage: Stage): void {
+  it('with another fence changes nothing, with or without the permission', async () => {
+    const [holder, other] = await stage.cast(2)
+    const key = stage.key()
+    const fence = await holder!.take(key)
+    const wrong = other!.ask({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
+    const failed = await other!.answer('failed', wrong)
+    expect(failed.code).to.be.oneOf(['LOCK_NOT_HELD', 'FORBIDDEN'])
+    expect(await holder!.settle()).to.deep.equal([])
+    await holder!.release(fence)
+  })
+
+  it('ends the lock and tells its holder, or is FORBIDDEN and does neither', async () => {
+    const [holder, other] = await stage.cast(2)
+    const key = stage.key()
+    const fence = await holder!.take(key)
+    const id = other!.ask({ type: 'revoke', key, fence, reason: 'conformance' })
+    const next = other!.lock(key)
+    await other!.settle()
+    const answer = await other!.hearAnswer(id)
+    if (answer.type === 'revoked') {
+      expect(await holder!.hear('lost')).to.include({ fence, reason: 'revoked' })
+    } else {
+      expect(answer).to.include({ type: 'failed', code: 'FORBIDDEN' })
+      await holder!.release(fence)
+    }
+    await other!.answer('granted', next)
   })
 }

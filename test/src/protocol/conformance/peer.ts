@@ -134,27 +134,24 @@ export class Peer {
     for (;;) {
       const place = this.#heard.findIndex((one) => one.type === type && which(one as Of<T>))
       if (place !== -1) return this.#heard.splice(place, 1)[0] as Of<T>
-      if (this.#closedWith !== undefined) {
-        const { code, reason } = this.#closedWith
-        throw new Error(`closed with ${code} (${reason}) instead of "${type}"`)
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+      await this.#more(`"${type}"`)
+    }
+  }
+
+  /** The answer to this request, whatever it is. */
+  async hearAnswer(id: number): Promise<ServerMessage> {
+    for (;;) {
+      const place = this.#heard.findIndex((one) => 'id' in one && one.id === id)
+      if (place !== -1) return this.#heard.splice(place, 1)[0]!
+      await this.#more(`the answer to ${id}`)
     }
   }
 
   /** The answer to this request, which must be of this type. */
   async answer<T extends ServerMessage['type']>(type: T, id: number): Promise<Of<T>> {
-    for (;;) {
-      const place = this.#heard.findIndex((one) => 'id' in one && one.id === id)
-      const [answer] = place === -1 ? [] : this.#heard.splice(place, 1)
-      if (answer?.type === type) return answer as Of<T>
-      if (answer !== undefined) throw new Error(`${JSON.stringify(answer)} instead of "${type}"`)
-      if (this.#closedWith !== undefined) {
-        const { code, reason } = this.#closedWith
-        throw new Error(`closed with ${code} (${reason}) instead of "${type}" ${id}`)
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    }
+    const answer = await this.hearAnswer(id)
+    if (answer.type === type) return answer as Of<T>
+    throw new Error(`${JSON.stringify(answer)} instead of "${type}"`)
   }
 
   /** All parts of an answer that comes in parts. */
@@ -204,6 +201,15 @@ export class Peer {
       this.say({ type: 'pong', n: message.n })
     }
     this.#wake()
+  }
+
+  /** Resolves when something has come; throws if nothing can come any more. */
+  async #more(instead: string): Promise<void> {
+    if (this.#closedWith !== undefined) {
+      const { code, reason } = this.#closedWith
+      throw new Error(`closed with ${code} (${reason}) instead of ${instead}`)
+    }
+    await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   #wake(): void {
