@@ -1,6 +1,7 @@
 /**
- * How a run of the tests reads: mocha's spec, then every test that was skipped with the reason, and
- * as the very last line the counts, alone, for whoever looks at the end of a long log.
+ * How a run of the tests reads: mocha's spec, then the slowest tests, since a run has a time to
+ * keep, then every test that was skipped with the reason, and as the very last line the counts,
+ * alone, for whoever looks at the end of a long log.
  *
  * Four things make a run fail that mocha would let pass: a test that was skipped without a reason,
  * a rejection that nobody handles, a handle that keeps the process alive after the last test, and
@@ -12,7 +13,12 @@ import { reasonOf } from './needs.js'
 /** How long a finished run may take to let go of everything, unless the option `settleMs` says. */
 const defaultSettleMs = 10_000
 
+/** From when on a test is worth a line, and how many lines that may be. */
+const slowMs = 1_000
+const mostSlow = 10
+
 export default class Reporter extends Mocha.reporters.Spec {
+  readonly #slow: Mocha.Test[] = []
   #passed = 0
   #failed = 0
   readonly #skipped: Mocha.Test[] = []
@@ -22,8 +28,9 @@ export default class Reporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options)
     this.#settleMs = Number(options.reporterOptions?.['settleMs'] ?? defaultSettleMs)
-    runner.on('pass', () => {
+    runner.on('pass', (test: Mocha.Test) => {
       this.#passed++
+      if ((test.duration ?? 0) >= slowMs) this.#slow.push(test)
     })
     runner.on('fail', () => {
       this.#failed++
@@ -41,10 +48,19 @@ export default class Reporter extends Mocha.reporters.Spec {
   /** Called by mocha after the last test with its count of failures; `leave` sets the exit code. */
   override done(failures: number, leave?: (failures: number) => void): void {
     this.#ended = true
+    this.#listSlowest()
     const unexplained = this.#listSkipped()
     this.#failed += unexplained
     leave?.(failures + unexplained)
     setTimeout(() => this.#complainOfLeak(), this.#settleMs).unref()
+  }
+
+  #listSlowest(): void {
+    const slowestFirst = this.#slow.sort((a, b) => (b.duration ?? 0) - (a.duration ?? 0))
+    for (const test of slowestFirst.slice(0, mostSlow)) {
+      const seconds = ((test.duration ?? 0) / 1_000).toFixed(1)
+      process.stdout.write(`slow: ${seconds} s: ${test.fullTitle()}\n`)
+    }
   }
 
   /** Names each skipped test with its reason; returns how many have none. */
