@@ -26,7 +26,7 @@ export const closeCodes = {
   unauthorized: { code: 4401, final: true, reason: 'unauthorized' },
   forbidden: { code: 4403, final: true, reason: 'forbidden' },
   subprotocol: { code: 4406, final: true, reason: 'subprotocol holdfast.v1 required' },
-  noHello: { code: 4408, final: true, reason: 'no hello in time' },
+  noHello: { code: 4408, final: false, reason: 'no hello in time' },
   replaced: { code: 4409, final: true, reason: 'session attached elsewhere' },
   expired: { code: 4410, final: false, reason: 'session expired' },
   quota: { code: 4429, final: true, reason: 'quota exceeded' },

@@ -60,7 +60,6 @@ describe('connecting', () => {
       [4400, 'BAD_MESSAGE'],
       [1009, 'BAD_MESSAGE'],
       [4406, 'UNAVAILABLE'],
-      [4408, 'UNAVAILABLE'],
       [4499, 'UNAVAILABLE'],
     ]
     for (const [code, expected] of codes) {
