@@ -1,0 +1,28 @@
+/**
+ * A broker whose network can blip: at a word from its parent every connection is reset at once. Not
+ * a test: a test starts it.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { createBroker } from '@holdfast/server'
+
+const server = createServer()
+const sockets = new Set<Socket>()
+server.on('connection', (socket) => {
+  sockets.add(socket)
+  socket.once('close', () => sockets.delete(socket))
+})
+server.listen({ port: 0, host: '127.0.0.1', backlog: 10_000 })
+await once(server, 'listening')
+const broker = createBroker()
+broker.attach(server)
+
+process.on('message', (word: 'blip' | 'count') => {
+  if (word === 'blip') for (const socket of sockets) socket.resetAndDestroy()
+  const { heldCount, waitingCount } = broker.query({ limit: 1 })
+  const { totalLocks, failedLocks } = broker.stats()
+  process.send!({ heldCount, waitingCount, totalLocks, failedLocks })
+})
+process.on('disconnect', () => process.exit(0))
+process.send!((server.address() as AddressInfo).port)

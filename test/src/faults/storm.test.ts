@@ -1,0 +1,90 @@
+/**
+ * A storm: every connection of a broker is gone at once, as after a blip of its network, and every
+ * session comes back. All are resumed, nothing is lost, every place in every queue is kept.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Lock, Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { next, Stage } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
+
+const crowd = Math.min(count(1_000, 10_000), mostSockets())
+
+/** How many connections a process may have, with some room for everything else. */
+function mostSockets(): number {
+  const limits = readFileSync('/proc/self/limits', 'utf8')
+  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? 1_024) - 200
+}
+
+interface Counts {
+  readonly heldCount: number
+  readonly waitingCount: number
+  readonly totalLocks: number
+  readonly failedLocks: number
+}
+
+/** What the broker has, after doing this. */
+async function tell(broker: ChildProcess, word: 'blip' | 'count'): Promise<Counts> {
+  const answer = once(broker, 'message')
+  broker.send(word)
+  const [counts] = (await answer) as [Counts]
+  return counts
+}
+
+describe('faults: a storm of resumes', function () {
+  this.timeout(300_000)
+  const stage = Stage.forEachTest()
+
+  it(`of ${crowd} sessions: all are resumed, nothing is lost, every place is kept`, async () => {
+    const broker = fork(fileURLToPath(new URL('./programs/blip.js', import.meta.url)))
+    stage.onClear(() => broker.kill('SIGKILL'))
+    const [port] = (await once(broker, 'message')) as [number]
+    const sessions = await connectAll(stage, `ws://127.0.0.1:${port}`)
+    // A ring: each holds a lock and waits for its neighbour's.
+    const locks = await Promise.all(sessions.map((session, i) => session.lock(`k${i}`)))
+    const waits = sessions.map((session, i) => session.lock(`k${(i + 1) % crowd}`))
+    await Promise.all(sessions.map((session) => session.stats()))
+    const all = { heldCount: crowd, waitingCount: crowd, totalLocks: crowd, failedLocks: 0 }
+    expect(await tell(broker, 'count')).to.deep.equal(all)
+
+    const faults: string[] = []
+    for (const session of sessions) {
+      session.on('lost', () => faults.push('lost'))
+      session.on('renewed', () => faults.push('renewed'))
+    }
+    const resumed = sessions.map((session) => next(session, 'resumed'))
+    await tell(broker, 'blip')
+    await Promise.all(resumed)
+
+    expect(faults).to.deep.equal([])
+    expect(await tell(broker, 'count')).to.deep.equal(all)
+    expect(locks.every(({ held }) => held)).to.equal(true)
+    await unlockRound(locks, waits)
+    const none = { heldCount: 0, waitingCount: 0, totalLocks: 2 * crowd, failedLocks: 0 }
+    expect(await tell(broker, 'count')).to.deep.equal(none)
+    expect(faults).to.deep.equal([])
+  })
+})
+
+/** A hundred at a time, which is what a broker has to take without a storm. */
+async function connectAll(stage: Stage, url: string): Promise<Session[]> {
+  const sessions: Session[] = []
+  for (let i = 0; i < crowd; i += 100) {
+    const batch = Array.from({ length: Math.min(100, crowd - i) }, () =>
+      stage.session(url, { ttl: 120_000, grace: 'lease' }),
+    )
+    sessions.push(...(await Promise.all(batch)))
+  }
+  return sessions
+}
+
+/** Everybody gives back what he has, and so gets what he waits for, and gives that back. */
+async function unlockRound(locks: readonly Lock[], waits: readonly Promise<Lock>[]): Promise<void> {
+  await Promise.all(locks.map((lock) => lock.unlock()))
+  const granted = await Promise.all(waits)
+  expect(granted.every(({ held }) => held)).to.equal(true)
+  await Promise.all(granted.map((lock) => lock.unlock()))
+}
