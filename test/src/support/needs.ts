@@ -41,6 +41,8 @@ const requirements = {
   iptables: { root: true, commands: ['iptables'], package: 'iptables' },
   chromium: { commands: ['chromium'], package: 'chromium' },
   redis: { commands: ['redis-server'], package: 'redis-server' },
+  nginx: { commands: ['nginx'], package: 'nginx-light' },
+  openssl: { commands: ['openssl'], package: 'openssl' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
 } as const satisfies Record<string, Requirement>
 

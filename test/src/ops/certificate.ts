@@ -1,0 +1,38 @@
+/**
+ * A certificate for this machine, signed by itself, and a WebSocket that trusts it.
+ */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import type { WebSocketConstructor } from '@holdfast/client'
+import { WebSocket } from 'ws'
+import type { Scratch } from './scratch.js'
+
+export interface Certificate {
+  readonly cert: string
+  readonly key: string
+  readonly certPath: string
+  readonly keyPath: string
+  readonly WebSocket: WebSocketConstructor
+}
+
+export function certificate(files: Scratch): Certificate {
+  const [certPath, keyPath] = [files.path('cert.pem'), files.path('key.pem')]
+  const names = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
+      ...['-days', '1', '-subj', '/CN=localhost', '-addext', names],
+      ...['-keyout', keyPath, '-out', certPath],
+    ],
+    { stdio: 'ignore' },
+  )
+  const cert = readFileSync(certPath, 'utf8')
+  class Trusting extends WebSocket {
+    constructor(url: string, protocols?: string | string[]) {
+      super(url, protocols, { ca: cert })
+    }
+  }
+  const trusting = Trusting as unknown as WebSocketConstructor
+  return { cert, key: readFileSync(keyPath, 'utf8'), certPath, keyPath, WebSocket: trusting }
+}

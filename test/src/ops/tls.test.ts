@@ -1,0 +1,177 @@
+/**
+ * Behind TLS: the broker's own, and that of a real nginx as the broker's page says to set it up.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import { type Credentials, createBroker, HoldfastError } from '@holdfast/server'
+import { brokerMetrics } from '@holdfast/server/metrics'
+import { expect } from 'chai'
+import { WebSocket } from 'ws'
+import { next, rejection, Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { type Certificate, certificate } from './certificate.js'
+import { type Scratch, scratch } from './scratch.js'
+
+describe('TLS of the broker’s own', () => {
+  needs('openssl')
+  const stage = Stage.forEachTest()
+
+  it('serves wss, and takes tokens over it', async () => {
+    const { cert, key, WebSocket } = certificate(scratch(stage))
+    const { url } = await stage.broker({ tls: { cert, key }, authenticate: ({ token }) => token })
+    expect(url).to.match(/^wss:\/\/127\.0\.0\.1:/)
+    const session = await stage.session(url, { WebSocket, token: 't' })
+    expect((await session.lock('k')).held).to.equal(true)
+  })
+
+  it('is not what a client that does not trust it will talk to', async () => {
+    const { cert, key } = certificate(scratch(stage))
+    const { url } = await stage.broker({ tls: { cert, key } })
+    await rejection(stage.session(url), 'UNAVAILABLE')
+  })
+
+  it('says so in a sentence when certificate and key are none', async () => {
+    const { cert } = certificate(scratch(stage))
+    const broker = createBroker({ tls: { cert, key: 'not a key' } })
+    stage.onClear(() => broker.close())
+    const error = await rejection(broker.listen({ port: 0 }), 'INVALID_OPTION')
+    expect(error).to.be.instanceOf(HoldfastError).with.property('message').that.matches(/PEM/)
+  })
+})
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** As in the broker's page; on a port of its own, and all of nginx in one folder. */
+function configFor(files: Scratch, certs: Certificate, listen: number, target: number): string {
+  return `
+error_log stderr notice;
+pid ${files.path('nginx.pid')};
+worker_processes 1;
+events {}
+http {
+  access_log off;
+  client_body_temp_path ${files.path('body')};
+  proxy_temp_path ${files.path('proxy')};
+  fastcgi_temp_path ${files.path('fastcgi')};
+  uwsgi_temp_path ${files.path('uwsgi')};
+  scgi_temp_path ${files.path('scgi')};
+  server {
+    listen 127.0.0.1:${listen} ssl;
+    server_name locks.example;
+    ssl_certificate     ${certs.certPath};
+    ssl_certificate_key ${certs.keyPath};
+    location / {
+      proxy_pass http://127.0.0.1:${target};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_read_timeout 120s;
+    }
+  }
+}`
+}
+
+describe('behind nginx', () => {
+  needs('nginx', 'openssl')
+  const stage = Stage.forEachTest()
+
+  /** Resolves once it serves; returns how to end it. */
+  async function nginx(config: string): Promise<() => Promise<void>> {
+    const child = spawn('nginx', ['-c', config, '-g', 'daemon off;'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const lines = createInterface(child.stderr)
+    const stop = async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGTERM')
+        await once(child, 'exit')
+      }
+      lines.close()
+    }
+    stage.onClear(stop)
+    for await (const line of lines) if (line.includes('start worker process ')) break
+    child.stderr.resume()
+    return stop
+  }
+
+  async function proxied() {
+    const files = scratch(stage)
+    const certs = certificate(files)
+    const seen: Credentials[] = []
+    const { port: target, broker } = await stage.broker({
+      authenticate: (credentials) => {
+        seen.push(credentials)
+        return credentials.token
+      },
+      trustedProxies: ['127.0.0.1'],
+      hosts: ['locks.example', 'localhost'],
+      origins: ['https://app.example'],
+      metrics: brokerMetrics(),
+    })
+    const listen = await freePort()
+    const config = files.write('nginx.conf', configFor(files, certs, listen, target))
+    const stop = await nginx(config)
+    const url = `wss://localhost:${listen}`
+    return { url, broker, seen, config, stop, ...certs }
+  }
+
+  it('locks are granted and pushed, with a token that nobody could read', async () => {
+    const { url, WebSocket, seen } = await proxied()
+    const ann = await stage.session(url, { WebSocket, token: 'ann' })
+    const bob = await stage.session(url, { WebSocket, token: 'bob' })
+    const lock = await ann.lock('k')
+    const waiting = bob.lock('k')
+    await lock.unlock()
+    expect((await waiting).fence).to.be.above(lock.fence)
+    expect(seen.map(({ token }) => token)).to.deep.equal(['ann', 'bob'])
+  })
+
+  it('a session with a grace outlives the restart of nginx', async () => {
+    const { url, WebSocket, stop, config } = await proxied()
+    const session = await stage.session(url, { WebSocket, token: 'ann', grace: 'lease' })
+    const lock = await session.lock('k')
+    const jeopardy = next(session, 'jeopardy')
+    await stop()
+    await jeopardy
+    const resumed = next(session, 'resumed')
+    await nginx(config)
+    await resumed
+    expect(lock.held).to.equal(true)
+  })
+
+  it('a page of another origin is refused, and the metrics are not served', async () => {
+    const { url, cert } = await proxied()
+    const statusFor = async (origin: string) => {
+      const socket = new WebSocket(url, ['holdfast.v1'], { ca: cert, origin })
+      const [opened, refused] = [once(socket, 'open'), once(socket, 'unexpected-response')]
+      for (const one of [opened, refused]) one.catch(() => {})
+      const outcome = await Promise.race([
+        opened.then(() => 101),
+        refused.then(([, response]) => (response as { statusCode: number }).statusCode),
+      ])
+      socket.on('error', () => {})
+      socket.terminate()
+      return outcome
+    }
+    expect(await statusFor('https://evil.example')).to.equal(403)
+    expect(await statusFor('https://app.example')).to.equal(101)
+    const { get } = await import('node:https')
+    const metrics = get(`${url.replace('wss', 'https')}/metrics`, { ca: cert })
+    const [response] = (await once(metrics, 'response')) as [{ statusCode: number; resume(): void }]
+    response.resume()
+    expect(response.statusCode).to.equal(426)
+  })
+})
