@@ -1,6 +1,6 @@
 /**
- * What a caller may claim of the client's methods: that they settle in time, with a documented error
- * or with what was asked for, and at once when aborted.
+ * What a caller may claim of the client's methods: that they settle in time, with a documented
+ * error or with what was asked for, and at once when aborted.
  */
 import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
 import type { Judges } from './judges.js'

@@ -1,7 +1,8 @@
 /**
  * The clocks of one simulated machine: a monotonic one that runs at a rate of its own and stands
  * still while the machine sleeps, and a wall clock that jumps. Timers are as bad as Node's and the
- * browsers' are: whole milliseconds, up to one too early, and late by what the machine is busy with.
+ * browsers' are: whole milliseconds, up to one too early, and late by what the machine is busy
+ * with.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Random } from './random.js'

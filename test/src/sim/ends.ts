@@ -1,8 +1,9 @@
 /**
- * The two ends of a simulated connection: the client's is a `WebSocket`, the broker's is the broker's
- * `Socket`. They behave as `ws` and the browsers do, in the awkward things as well: a close is a
- * packet that follows what was sent before it and waits for an echo, nobody hears of a dead peer
- * unless something arrives, and frames that had arrived before `terminate` may still be handed over.
+ * The two ends of a simulated connection: the client's is a `WebSocket`, the broker's is the
+ * broker's `Socket`. They behave as `ws` and the browsers do, in the awkward things as well: a
+ * close is a packet that follows what was sent before it and waits for an echo, nobody hears of a
+ * dead peer unless something arrives, and frames that had arrived before `terminate` may still be
+ * handed over.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Socket, SocketListener } from '@holdfast/server/internal'

@@ -1,7 +1,8 @@
 /**
  * What clients believe, held against what the broker's table says, at every event: a lock that is
- * `held` at its client is in the table. Where the documentation allows a former holder to believe for
- * a little longer, the excuse is named, is bounded by the lease, and the newer lock's fence is higher.
+ * `held` at its client is in the table. Where the documentation allows a former holder to believe
+ * for a little longer, the excuse is named, is bounded by the lease, and the newer lock's fence is
+ * higher.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'

@@ -117,7 +117,8 @@ export class Judges {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
         if (side === 'broker') this.#sessions.closedAtServer(connection)
         else this.verdict.count(`closed with ${code}`)
-        // Nobody else takes a session up, so only a connection that its client has left is replaced.
+        // Nobody else takes a session up, so only a connection that its client has left is
+        // replaced.
         if (code === closeCodes.replaced.code && connection.isNewest) {
           this.verdict.count('replaced by its own past')
         }

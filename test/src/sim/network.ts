@@ -1,6 +1,6 @@
 /**
- * A network of WebSockets that never was: connections of two ends (see `ends.ts`) and, between them,
- * two pipes that can be slowed, blocked and cut.
+ * A network of WebSockets that never was: connections of two ends (see `ends.ts`) and, between
+ * them, two pipes that can be slowed, blocked and cut.
  */
 import type { WebSocketConstructor } from '@holdfast/client/internal'
 import type { SocketListener } from '@holdfast/server/internal'
@@ -130,7 +130,9 @@ export class Connection {
     this.#countFrame()
   }
 
-  /** The connection breaks; who learns of it, when and what still arrives is the caller's choice. */
+  /**
+   * The connection breaks; who learns of it, when and what still arrives is the caller's choice.
+   */
   cut({ keepUp, keepDown, clientLearns, serverLearns }: Cut): void {
     this.framesUntilCut = undefined
     this.up.cut(keepUp)

@@ -1,7 +1,7 @@
 /**
- * What kind of world a seed makes. Each seed leaves out a good part of what could happen: a world in
- * which everything goes wrong all the time never gets as far as the interesting mistakes, and one
- * without cuts, say, has the long quiet stretches in which others show.
+ * What kind of world a seed makes. Each seed leaves out a good part of what could happen: a world
+ * in which everything goes wrong all the time never gets as far as the interesting mistakes, and
+ * one without cuts, say, has the long quiet stretches in which others show.
  */
 import type { Random } from './random.js'
 

@@ -1,8 +1,8 @@
 /**
  * Planted bugs: small edits that each break a promise, kept in `test/planted`, one a file. Each is
  * applied to a copy of the build, never to the build itself, and the simulation runs on that copy
- * until a world fails. An edit whose text is not found exactly once fails too: it no longer says what
- * it was meant to say.
+ * until a world fails. An edit whose text is not found exactly once fails too: it no longer says
+ * what it was meant to say.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import {

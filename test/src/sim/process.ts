@@ -1,8 +1,8 @@
 /**
  * One simulated process: an event loop that runs due timers, then the input that is waiting (or the
- * other way round: Node does either after a stop), then what was asked for at the end of the turn. A
- * turn is made of units; between two of them all promises settle, and the process may be stopped for
- * a while between any two.
+ * other way round: Node does either after a stop), then what was asked for at the end of the turn.
+ * A turn is made of units; between two of them all promises settle, and the process may be stopped
+ * for a while between any two.
  */
 import type { SimClock } from './clocks.js'
 import type { Random } from './random.js'

@@ -1,17 +1,21 @@
 /**
  * How long sessions and locks live, judged by what really went over the network and by how long the
- * broker's process was able to run: silence is bounded, a pause of the broker ends nobody, a goodbye
- * and a drop have the effects that were agreed on, and a connection that the broker cut itself leaves
- * its session the whole lease.
+ * broker's process was able to run: silence is bounded, a pause of the broker ends nobody, a
+ * goodbye and a drop have the effects that were agreed on, and a connection that the broker cut
+ * itself leaves its session the whole lease.
  */
 import type { Command, Effect, Lock, LockTable, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { SimProcess } from './process.js'
 import type { Verdict } from './verdict.js'
 
-/** Timers come up to 1 ms early and times on the wire are whole ms, so this much is nobody's fault. */
+/**
+ * Timers come up to 1 ms early and times on the wire are whole ms, so this much is nobody's fault.
+ */
 const roundingMs = 5
-/** What one stop of the broker may hide from it: most of a tick, and lateness it thinks ordinary. */
+/**
+ * What one stop of the broker may hide from it: most of a tick, and lateness it thinks ordinary.
+ */
 const perStopMs = 400
 /** How late the broker may be with an end, beyond its own stops. */
 const patienceMs = 3_000

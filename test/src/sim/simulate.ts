@@ -1,7 +1,7 @@
 /**
  * One run: a world made from a seed, in which the real client and the real broker live through some
- * thousand events with faults among them; then the faults end, everybody finishes and goes home, and
- * nothing may be left.
+ * thousand events with faults among them; then the faults end, everybody finishes and goes home,
+ * and nothing may be left.
  */
 import { BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './brokerMachine.js'
 import { SimClock } from './clocks.js'

@@ -1,6 +1,6 @@
 /**
- * Where one client lives: a machine at the end of a network path, with a clock of its own, on which a
- * program runs; after a kill another one, later.
+ * Where one client lives: a machine at the end of a network path, with a clock of its own, on which
+ * a program runs; after a kill another one, later.
  */
 import type { Environment } from '@holdfast/client/internal'
 import { connectIn } from '@holdfast/client/internal'

@@ -4,7 +4,7 @@
  * be old by then, and that is what this is for.
  */
 import type { Command } from '@holdfast/server/core'
-import type { Log } from '@holdfast/server/internal'
+import type { Log, Replica } from '@holdfast/server/internal'
 import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
 import type { World } from './world.js'
@@ -15,7 +15,7 @@ export class SlowLog implements Log {
   readonly #random: Random
   /** Most that a command may take, in ms. */
   readonly #mostMs: number
-  #apply: (command: Command) => void = () => {}
+  #replica: Replica | undefined
   #lastAt = 0
   #underWay = 0
   #onEmpty: () => void = () => {}
@@ -27,8 +27,8 @@ export class SlowLog implements Log {
     this.#mostMs = mostMs
   }
 
-  start(apply: (command: Command) => void): void {
-    this.#apply = apply
+  start(replica: Replica): undefined {
+    this.#replica = replica
   }
 
   submit(command: Command): void {
@@ -37,7 +37,7 @@ export class SlowLog implements Log {
     this.#world.at(this.#lastAt, () => {
       this.#process.receive(() => {
         this.#underWay--
-        this.#apply(command)
+        this.#replica?.apply(command)
         if (this.#underWay === 0) this.#onEmpty()
       })
     })

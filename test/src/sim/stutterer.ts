@@ -1,7 +1,7 @@
 /**
- * A client of somebody else's making, by the letter of PROTOCOL.md and no better: it says many things
- * twice, keeps speaking on connections that it has replaced, and asks again after a resume without a
- * look at the snapshot. A request must run once all the same, and be answered as it was.
+ * A client of somebody else's making, by the letter of PROTOCOL.md and no better: it says many
+ * things twice, keeps speaking on connections that it has replaced, and asks again after a resume
+ * without a look at the snapshot. A request must run once all the same, and be answered as it was.
  */
 import type { WebSocketConstructor, WebSocketLike } from '@holdfast/client/internal'
 import type { Judges } from './judges.js'
@@ -102,7 +102,9 @@ export class Stutterer {
     }
   }
 
-  /** Asks, now or twice; sometimes on the connection that is not its own any more, and again here. */
+  /**
+   * Asks, now or twice; sometimes on the connection that is not its own any more, and again here.
+   */
   #ask(request: object): void {
     const { random } = this.#parts
     const id = ++this.#lastId

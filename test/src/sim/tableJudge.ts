@@ -1,7 +1,7 @@
 /**
- * What must be true of every command and its effects, by a book of its own that knows nothing of how
- * the table does it: fences rise, queues are served from the front, incompatible locks never meet,
- * nobody who could hold is left waiting, and no request runs twice.
+ * What must be true of every command and its effects, by a book of its own that knows nothing of
+ * how the table does it: fences rise, queues are served from the front, incompatible locks never
+ * meet, nobody who could hold is left waiting, and no request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { Verdict } from './verdict.js'

@@ -1,7 +1,7 @@
 /**
- * What a run found: the first promise that was broken, if any, and how often each thing happened that
- * the promises are about. A simulation in which nothing of interest happens proves nothing, so the
- * counts are part of the result.
+ * What a run found: the first promise that was broken, if any, and how often each thing happened
+ * that the promises are about. A simulation in which nothing of interest happens proves nothing, so
+ * the counts are part of the result.
  */
 
 export interface Violation {

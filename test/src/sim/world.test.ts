@@ -1,5 +1,6 @@
 /**
- * The simulated world itself: time, turns, clocks, stops and sockets, before anything real runs in it.
+ * The simulated world itself: time, turns, clocks, stops and sockets, before anything real runs in
+ * it.
  */
 import { expect } from 'chai'
 import { SimClock } from './clocks.js'

@@ -3,8 +3,8 @@
  * of events in the order of their time and, within it, of their making.
  *
  * The code under test settles its promises in microtasks. Node drains those between two immediates,
- * so each event and each step of an event is an immediate of its own: by the time the next one runs,
- * everything that the last one set off has happened, in the same order every time.
+ * so each event and each step of an event is an immediate of its own: by the time the next one
+ * runs, everything that the last one set off has happened, in the same order every time.
  */
 
 /** Something that will happen, unless it is cancelled first. */
