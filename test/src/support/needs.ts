@@ -38,6 +38,8 @@ const requirements = {
       'b',
     ],
   },
+  /** A PostgreSQL server of the test's own; Debian keeps its programs off the PATH. */
+  postgres: { commands: ['psql'], package: 'postgresql' },
   iptables: { root: true, commands: ['iptables'], package: 'iptables' },
   chromium: { commands: ['chromium'], package: 'chromium' },
   redis: { commands: ['redis-server'], package: 'redis-server' },

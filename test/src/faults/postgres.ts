@@ -1,0 +1,69 @@
+/**
+ * A PostgreSQL of the test's own: in a temporary folder, on a socket in it, gone with the test. Root
+ * may not run one, so that root becomes `nobody` for it.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+/** `nobody` and `nogroup`, by Debian's numbers. */
+const nobody = { uid: 65_534, gid: 65_534 }
+const debian = '/usr/lib/postgresql'
+
+/** Where a client finds it. */
+export interface Address {
+  /** The folder of its socket. */
+  readonly host: string
+  readonly user: string
+}
+
+export class Postgres {
+  readonly address: Address
+  readonly #folder: string
+  readonly #process: ChildProcess
+
+  private constructor(folder: string, server: ChildProcess) {
+    this.#folder = folder
+    this.#process = server
+    this.address = { host: folder, user: 'holdfast' }
+  }
+
+  static async start(): Promise<Postgres> {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-pg-'))
+    const isRoot = process.getuid?.() === 0
+    if (isRoot) chownSync(folder, nobody.uid, nobody.gid)
+    const data = join(folder, 'data')
+    const options = { ...(isRoot ? nobody : {}), cwd: folder }
+    const initdb = ['-D', data, '-U', 'holdfast', '-A', 'trust', '--no-sync', '--locale=C']
+    execFileSync(program('initdb'), initdb, { ...options, stdio: 'ignore' })
+    const settings = ['listen_addresses=', `unix_socket_directories=${folder}`, 'fsync=off']
+    const flags = settings.flatMap((setting) => ['-c', setting])
+    const server = spawn(program('postgres'), ['-D', data, ...flags], {
+      ...options,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    for await (const line of createInterface(server.stderr)) {
+      if (line.includes('ready to accept connections')) break
+    }
+    server.stderr.resume()
+    return new Postgres(folder, server)
+  }
+
+  async stop(): Promise<void> {
+    const gone = once(this.#process, 'exit')
+    // Immediate shutdown: what is in it is not needed any more.
+    this.#process.kill('SIGQUIT')
+    await gone
+    rmSync(this.#folder, { recursive: true })
+  }
+}
+
+/** The newest version that Debian has installed, or what is on the PATH. */
+function program(name: string): string {
+  const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
+  if (versions.length === 0) return name
+  return join(debian, String(Math.max(...versions)), 'bin', name)
+}

@@ -1,0 +1,60 @@
+/**
+ * A program that adds one to a number in a database, under a lock, as programs do: read, compute,
+ * write. Between the two it waits for a word of its parent, which may stop it there for longer than
+ * its lock lasts. Not a test: a test starts it.
+ */
+import { connect } from '@holdfast/client'
+import postgres from 'postgres'
+import type { Address } from '../postgres.js'
+
+/** What the store makes of fences: nothing, or what it should. */
+export type Protection = 'none' | 'fence'
+
+/** What the writer says: it has read and is about to write; it has written, or was refused. */
+export type Word = 'ready' | 'read' | 'wrote' | 'refused'
+
+const [, , url = '', address = '', protection = 'none'] = process.argv
+const { host, user } = JSON.parse(address) as Address
+const sql = postgres({ host, user, database: 'postgres', max: 1, onnotice: () => {} })
+const session = await connect(url)
+
+function tell(word: Word): void {
+  process.send!(word)
+}
+
+/** The number; undefined if the store has seen a higher fence than ours. */
+async function read(fence: number): Promise<number | undefined> {
+  const rows =
+    protection === 'fence'
+      ? await sql`update counter set fence = ${fence} where fence <= ${fence} returning value`
+      : await sql`select value from counter`
+  return rows[0] === undefined ? undefined : Number(rows[0]['value'])
+}
+
+/** Whether it was written. */
+async function write(value: number, fence: number): Promise<boolean> {
+  const rows =
+    protection === 'fence'
+      ? await sql`update counter set value = ${value}, fence = ${fence}
+          where fence <= ${fence} returning value`
+      : await sql`update counter set value = ${value} returning value`
+  return rows.length === 1
+}
+
+async function addOne(): Promise<void> {
+  const lock = await session.lock('counter', { ttl: 400 })
+  const value = await read(lock.fence)
+  const go = new Promise((resolve) => process.once('message', resolve))
+  tell('read')
+  await go
+  const done = value !== undefined && (await write(value + 1, lock.fence))
+  await lock.unlock().catch(() => {})
+  tell(done ? 'wrote' : 'refused')
+}
+
+process.on('message', (word: 'add' | 'go') => {
+  if (word === 'add') void addOne()
+})
+process.on('disconnect', () => process.exit(0))
+await sql`select 1`
+tell('ready')
