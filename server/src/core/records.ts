@@ -153,14 +153,27 @@ export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
   }
 }
 
+/** The queue of every key that nobody has waited for, which is nearly every key. Stays empty. */
+const nobody = new Chain<Request>()
+
 /** A key in use: who holds it, and who waits, first come first. */
 export class Entry {
   readonly key: string
   readonly holders = new Chain<Lock>()
-  readonly queue = new Chain<Request>()
+  #queue = nobody
 
   constructor(key: string) {
     this.key = key
+  }
+
+  get queue(): Chain<Request> {
+    return this.#queue
+  }
+
+  /** Takes a place at the end of the queue. */
+  enqueue(request: Request): void {
+    if (this.#queue === nobody) this.#queue = new Chain<Request>()
+    this.#queue.append(request)
   }
 
   /** Whether a lock of this mode could be held beside those that are. */

@@ -85,7 +85,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
       case 'request': {
         const session = known(sessions, item.session)
         const request = new Request(entryOf(entries, item.key), session, item)
-        request.entry.queue.append(request)
+        request.entry.enqueue(request)
         session.waiting.set(request.id, request)
         break
       }

@@ -274,7 +274,7 @@ export class LockTable {
     } else {
       session.lastId = id
       const request = new Request(entry, session, command)
-      entry.queue.append(request)
+      entry.enqueue(request)
       session.waiting.set(id, request)
       this.#waiting++
       this.#effects.push({ kind: 'queued', request })
