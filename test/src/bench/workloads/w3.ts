@@ -132,6 +132,8 @@ async function growth(context: LoadContext, most: number): Promise<JobResult> {
   for (let count = most / 1_000; count <= most; count *= 10) {
     await fillHeld(server.url, `of${count}`, count - held, () => {})
     held = count
+    // What the filling has left for the garbage collector is not the pairs' to pay.
+    await settledRss(context, server.pid)
     const slices = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
     const standings = await contest({ ...context, pace: slices }, [yardstick, pairs])
     for (const { system, figures } of standings) {
