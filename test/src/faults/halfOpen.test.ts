@@ -4,125 +4,144 @@
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { aborted, isHeard, next, Stage } from '../e2e/stage.js'
+import { aborted, isHeard, next, type Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
+import { abreast, type Named } from './abreast.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
 
-const ways: [string, { readonly up: boolean; readonly down: boolean }][] = [
-  ['to the broker', { up: true, down: false }],
-  ['to the client', { up: false, down: true }],
-  ['both ways', { up: true, down: true }],
+interface Silence {
+  readonly up: boolean
+  readonly down: boolean
+}
+
+const toBroker: Silence = { up: true, down: false }
+const toClient: Silence = { up: false, down: true }
+const bothWays: Silence = { up: true, down: true }
+const ways: [string, Silence][] = [
+  ['to the broker', toBroker],
+  ['to the client', toClient],
+  ['both ways', bothWays],
 ]
-const lease = { ttl: 2_000 }
 const reconnect = fixedInterval({ interval: 20 })
 
 interface Scene {
-  readonly holder: Session
-  readonly next: Session
-  /** Cuts the wires of the holder, as far as this direction goes. */
+  /** Behind wires that can fall silent, with a lease of 2 s. */
+  readonly far: Session
+  readonly near: Session
   fallSilent(): void
   speakAgain(): void
 }
 
-async function scene(
-  stage: Stage,
-  { up, down }: { readonly up: boolean; readonly down: boolean },
-  grace: number | 'lease',
-): Promise<Scene> {
+async function scene(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<Scene> {
   const { url, port } = await stage.broker()
-  const valves = [...(up ? [new Valve()] : []), ...(down ? [new Valve()] : [])]
-  const [first, last] = [valves[0]!, valves.at(-1)!]
+  const valves = { up: new Valve(), down: new Valve() }
+  const used = (['up', 'down'] as const).filter((way) => silence[way])
   const proxy = await TcpProxy.to(port, () => ({
-    up: up ? first.filter : undefined,
-    down: down ? last.filter : undefined,
+    up: silence.up ? valves.up.filter : undefined,
+    down: silence.down ? valves.down.filter : undefined,
   }))
   stage.onClear(() => proxy.close())
   return {
-    holder: await stage.session(proxy.url, { ...lease, grace, reconnect }),
-    next: await stage.session(url),
+    far: await stage.session(proxy.url, { ttl: 2_000, grace, reconnect }),
+    near: await stage.session(url),
     fallSilent: () => {
-      for (const valve of valves) valve.shut()
+      for (const way of used) valves[way].shut()
     },
     speakAgain: () => {
-      for (const valve of valves) valve.open()
+      for (const way of used) valves[way].open()
     },
   }
 }
 
+/** The holder falls silent, and the lock goes on. */
+async function handOver(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<void> {
+  const { far, near, fallSilent } = await scene(stage, silence, grace)
+  const order: string[] = []
+  const lock = await far.lock('k')
+  lock.signal.addEventListener('abort', () => order.push('lost'))
+  const granted = near.lock('k').then((taken) => {
+    order.push(`granted, old one held: ${lock.held}`)
+    return taken
+  })
+  await isHeard(near)
+  fallSilent()
+  expect((await granted).fence).to.be.above(lock.fence)
+  expect(order).to.deep.equal(['lost', 'granted, old one held: false'])
+}
+
+/** The holder falls silent for less than its lease. */
+async function comeBack(stage: Stage, silence: Silence): Promise<void> {
+  const { far, fallSilent, speakAgain } = await scene(stage, silence, 'lease')
+  const lock = await far.lock('k')
+  const events: string[] = []
+  far.on('lost', () => events.push('lost'))
+  const resumed = next(far, 'resumed')
+  // With a grace, half a lease of silence is reason enough to try another connection.
+  const jeopardy = next(far, 'jeopardy')
+  fallSilent()
+  await jeopardy
+  expect(lock.held).to.equal(true)
+  speakAgain()
+  await resumed
+  await lock.refresh()
+  expect(lock.held).to.equal(true)
+  expect(events).to.deep.equal([])
+}
+
 describe('faults: half-open connections, behind a proxy', function () {
   this.timeout(300_000)
-  const stage = Stage.forEachTest()
 
-  for (const [way, silence] of ways) {
-    for (const grace of [0, 'lease'] as const) {
-      it(`silence ${way}, grace ${grace}: the holder knows before the next is granted`, async () => {
-        for (let run = 0; run < count(1, 10); run++) {
-          const { holder, next: other, fallSilent } = await scene(stage, silence, grace)
-          const order: string[] = []
-          const lock = await holder.lock('k')
-          lock.signal.addEventListener('abort', () => order.push('lost'))
-          const granted = other.lock('k').then((taken) => {
-            order.push(`granted, old one held: ${lock.held}`)
-            return taken
-          })
-          await isHeard(other)
-          fallSilent()
-          expect((await granted).fence).to.be.above(lock.fence)
-          expect(order).to.deep.equal(['lost', 'granted, old one held: false'])
-          await stage.clear()
-        }
-      })
-    }
-  }
-
-  it('silence that ends before the lease is over is no loss, with a grace', async () => {
+  abreast(count(1, 10), [
+    ...ways.flatMap(([way, silence]) =>
+      ([0, 'lease'] as const).map(
+        (grace): Named => [
+          `silence ${way}, grace ${grace}: the holder knows before the next is granted`,
+          (stage) => handOver(stage, silence, grace),
+        ],
+      ),
+    ),
     // Where the broker is still heard, the lease alone tells that it does not hear us.
-    for (const [, silence] of ways.slice(1)) {
-      const { holder, fallSilent, speakAgain } = await scene(stage, silence, 'lease')
-      const lock = await holder.lock('k')
-      const events: string[] = []
-      holder.on('lost', () => events.push('lost'))
-      const resumed = next(holder, 'resumed')
-      // With a grace, half a lease of silence is reason enough to try another connection.
-      const jeopardy = next(holder, 'jeopardy')
-      fallSilent()
-      await jeopardy
-      expect(lock.held).to.equal(true)
-      speakAgain()
-      await resumed
-      await lock.refresh()
-      expect(lock.held).to.equal(true)
-      expect(events).to.deep.equal([])
-    }
-  })
-
-  it('silence from before the grant: the waiter that cannot hear does not hold', async () => {
-    const { holder: waiter, next: other, fallSilent } = await scene(stage, ways[1]![1], 'lease')
-    const first = await other.lock('k')
-    const waiting = waiter.lock('k').then(
-      (lock) => lock.held,
-      () => false,
-    )
-    await isHeard(waiter)
-    const behind = other.lock('k')
-    await isHeard(other)
-    fallSilent()
-    await first.unlock()
-    // Granted to somebody who does not hear of it, until its lease is over.
-    expect((await behind).held).to.equal(true)
-    await waiter.close()
-    expect(await waiting).to.equal(false)
-  })
-
-  it('a lock’s own ttl ends at the holder first as well, while nothing is heard', async () => {
-    const { holder, next: other, fallSilent } = await scene(stage, ways[2]![1], 'lease')
-    const order: string[] = []
-    const lock = await holder.lock('k', { ttl: 500 })
-    const lost = aborted(lock.signal).then(() => order.push('lost'))
-    const granted = other.lock('k').then(() => order.push('granted'))
-    fallSilent()
-    await Promise.all([lost, granted])
-    expect(order).to.deep.equal(['lost', 'granted'])
-  })
+    ...ways
+      .filter(([, silence]) => silence !== toBroker)
+      .map(
+        ([way, silence]): Named => [
+          `silence ${way} that ends before the lease is over is no loss, with a grace`,
+          (stage) => comeBack(stage, silence),
+        ],
+      ),
+    [
+      'silence from before the grant: the waiter that cannot hear does not hold',
+      async (stage) => {
+        const { far, near, fallSilent } = await scene(stage, toClient, 'lease')
+        const first = await near.lock('k')
+        const waiting = far.lock('k').then(
+          (lock) => lock.held,
+          () => false,
+        )
+        await isHeard(far)
+        const behind = near.lock('k')
+        await isHeard(near)
+        fallSilent()
+        await first.unlock()
+        // Granted to somebody who does not hear of it, until its lease is over.
+        expect((await behind).held).to.equal(true)
+        await far.close()
+        expect(await waiting).to.equal(false)
+      },
+    ],
+    [
+      'a lock’s own ttl ends at the holder first as well, while nothing is heard',
+      async (stage) => {
+        const { far, near, fallSilent } = await scene(stage, bothWays, 'lease')
+        const order: string[] = []
+        const lock = await far.lock('k', { ttl: 500 })
+        const lost = aborted(lock.signal).then(() => order.push('lost'))
+        const granted = near.lock('k').then(() => order.push('granted'))
+        fallSilent()
+        await Promise.all([lost, granted])
+        expect(order).to.deep.equal(['lost', 'granted'])
+      },
+    ],
+  ])
 })

@@ -4,64 +4,81 @@
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
-import { Stage } from '../e2e/stage.js'
+import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
+import { abreast, type Named } from './abreast.js'
 import { Namespace } from './namespace.js'
 
-const ways: [string, { readonly up: boolean; readonly down: boolean }][] = [
+interface Loss {
+  readonly up: boolean
+  readonly down: boolean
+}
+
+const ways: [string, Loss][] = [
   ['to the broker', { up: true, down: false }],
   ['to the client', { up: false, down: true }],
   ['both ways', { up: true, down: true }],
 ]
 
+interface Scene {
+  readonly far: Namespace
+  readonly holder: RemoteClient
+  /** Of the broker, from here. */
+  readonly url: string
+}
+
+/** A broker here, and a client on another machine. */
+async function scene(stage: Stage, ttl: number, grace: number | 'lease'): Promise<Scene> {
+  const far = new Namespace()
+  stage.onClear(() => far.remove())
+  const { url, broker } = await stage.broker({ allowUnauthenticated: true })
+  const { url: farUrl } = await broker.listen({ port: 0, host: far.here })
+  const holder = await RemoteClient.start(stage, farUrl, { ttl, grace }, far.command)
+  return { far, holder, url }
+}
+
+async function handOver(stage: Stage, loss: Loss, grace: number | 'lease'): Promise<void> {
+  const { far, holder, url } = await scene(stage, 2_000, grace)
+  const other = await RemoteClient.start(stage, url)
+  const fence = await holder.lock('k')
+  const granted = other.lock('k')
+  await other.isHeard()
+  far.lose(loss)
+  const next = await granted
+  const { at: grantedAt } = await other.event('granted', next)
+  const { at: lostAt } = await holder.event('aborted', fence)
+  expect(lostAt < grantedAt, 'the loss comes first').to.equal(true)
+  expect(next).to.be.above(fence)
+  far.loseNothing()
+  await other.tell({ do: 'unlock', fence: next })
+  expect(await holder.lock('k'), 'it can go on').to.be.above(next)
+}
+
 describe('faults: lost packets between two machines', function () {
   this.timeout(300_000)
   needs('namespaces')
-  const stage = Stage.forEachTest()
 
-  for (const [way, loss] of ways) {
-    for (const grace of [0, 'lease'] as const) {
-      it(`${way}, grace ${grace}: the old holder’s loss comes before the next grant`, async () => {
-        for (let run = 0; run < count(1, 10); run++) {
-          const far = new Namespace()
-          stage.onClear(() => far.remove())
-          const { url, broker } = await stage.broker({ allowUnauthenticated: true })
-          const { url: farUrl } = await broker.listen({ port: 0, host: far.here })
-          const lease = { ttl: 2_000, grace } as const
-          const holder = await RemoteClient.start(stage, farUrl, lease, far.command)
-          const other = await RemoteClient.start(stage, url)
-          const fence = await holder.lock('k')
-          const granted = other.lock('k')
-          await other.isHeard()
-          far.lose(loss)
-          const next = await granted
-          const { at: grantedAt } = await other.event('granted', next)
-          const { at: lostAt } = await holder.event('aborted', fence)
-          expect(lostAt < grantedAt).to.equal(true)
-          expect(next).to.be.above(fence)
-          far.loseNothing()
-          await other.tell({ do: 'unlock', fence: next })
-          expect(await holder.lock('k'), 'it can go on').to.be.above(next)
-          await stage.clear()
-        }
-      })
-    }
-  }
-
-  it('for less than the lease, with a grace: nothing is lost', async () => {
-    const far = new Namespace()
-    stage.onClear(() => far.remove())
-    const { broker } = await stage.broker({ allowUnauthenticated: true })
-    const { url } = await broker.listen({ port: 0, host: far.here })
-    const lease = { ttl: 6_000, grace: 'lease' } as const
-    const holder = await RemoteClient.start(stage, url, lease, far.command)
-    const fence = await holder.lock('k')
-    far.lose({ up: true, down: true })
-    await holder.event('jeopardy')
-    far.loseNothing()
-    await holder.event('resumed')
-    expect(await holder.tell({ do: 'isHeld', fence })).to.equal(true)
-    expect(broker.query().held[0]).to.include({ fence })
-  })
+  abreast(count(1, 5), [
+    ...ways.flatMap(([way, loss]) =>
+      ([0, 'lease'] as const).map(
+        (grace): Named => [
+          `${way}, grace ${grace}: the old holder’s loss comes before the next grant`,
+          (stage) => handOver(stage, loss, grace),
+        ],
+      ),
+    ),
+    [
+      'for less than the lease, with a grace: nothing is lost',
+      async (stage) => {
+        const { far, holder } = await scene(stage, 6_000, 'lease')
+        const fence = await holder.lock('k')
+        far.lose({ up: true, down: true })
+        await holder.event('jeopardy')
+        far.loseNothing()
+        await holder.event('resumed')
+        expect(await holder.tell({ do: 'isHeld', fence })).to.equal(true)
+      },
+    ],
+  ])
 })

@@ -5,111 +5,119 @@
  */
 import { expect } from 'chai'
 import { RemoteClient, Served } from '../e2e/remote.js'
-import { Stage } from '../e2e/stage.js'
+import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
+import { abreast, type Named } from './abreast.js'
 
 /** How long a stop lasts is the fault itself, and nothing that could be waited for. */
 function lasting(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-describe('faults: a holder that is stopped', function () {
+const losses: [string, { ttl?: number }][] = [
+  ['the lease', {}],
+  ['the ttl of its lock', { ttl: 500 }],
+]
+
+async function oversleep(
+  stage: Stage,
+  options: { ttl?: number },
+  grace: number | 'lease',
+): Promise<void> {
+  const { url } = await stage.broker()
+  const sleeper = await RemoteClient.start(stage, url, { ttl: 2_000, grace })
+  const other = await RemoteClient.start(stage, url)
+  const fence = await sleeper.lock('k', options)
+  const granted = other.lock('k')
+  await other.isHeard()
+  sleeper.kill('SIGSTOP')
+  const next = await granted
+  expect(next).to.be.above(fence)
+  // This waits in its pipe when it wakes, beside its timers and its socket.
+  const isHeld = sleeper.tell({ do: 'isHeld', fence })
+  sleeper.kill('SIGCONT')
+  expect(await isHeld).to.equal(false)
+  await sleeper.event('aborted', fence)
+  await sleeper.event('lost', fence)
+  await other.tell({ do: 'unlock', fence: next })
+  expect(await sleeper.lock('k'), 'it can go on').to.be.above(next)
+}
+
+async function stopBroker(stage: Stage): Promise<void> {
+  const broker = await Served.start(stage)
+  const lease = { ttl: 2_000, grace: 'lease' } as const
+  const holder = await RemoteClient.start(stage, broker.url, lease)
+  const waiter = await RemoteClient.start(stage, broker.url, lease)
+  const patient = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
+  const fence = await holder.lock('k')
+  const kept = await patient.lock('kept', { ttl: 60_000 })
+  const granted = waiter.lock('k')
+  await waiter.isHeard()
+  broker.kill('SIGSTOP')
+  const lost = await holder.event('lost', fence)
+  await lasting(6_000)
+  broker.kill('SIGCONT')
+  const next = await granted
+  expect(next).to.be.above(fence)
+  const { at } = await waiter.event('granted', next)
+  expect(lost.at < at, 'the old holder’s loss comes before the next grant').to.equal(true)
+  // Their sessions live on at the broker: resumed, and not opened anew.
+  for (const client of [holder, waiter]) await client.event('resumed')
+  expect(await patient.tell({ do: 'isHeld', fence: kept })).to.equal(true)
+  expect(await patient.isHeard()).to.include({ expiredLocks: 0 })
+  const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
+  expect(events).not.to.include('renewed')
+  expect(patient.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
+}
+
+describe('faults: processes that are stopped', function () {
   this.timeout(300_000)
-  const stage = Stage.forEachTest()
 
-  const losses: [string, { ttl?: number }][] = [
-    ['the lease', {}],
-    ['the ttl of its lock', { ttl: 500 }],
-  ]
-  for (const grace of [0, 'lease'] as const) {
-    for (const [what, options] of losses) {
-      it(`past ${what}, grace ${grace}: the lock goes on, and the sleeper knows first thing`, async () => {
-        for (let run = 0; run < count(1, 10); run++) {
-          const { url } = await stage.broker()
-          const sleeper = await RemoteClient.start(stage, url, { ttl: 2_000, grace })
-          const other = await RemoteClient.start(stage, url)
-          const fence = await sleeper.lock('k', options)
-          const granted = other.lock('k')
-          await other.isHeard()
-          sleeper.kill('SIGSTOP')
-          expect(await granted).to.be.above(fence)
-          // Both of these wait in its pipe when it wakes, beside its timers and its socket.
-          const isHeld = sleeper.tell({ do: 'isHeld', fence })
-          sleeper.kill('SIGCONT')
-          expect(await isHeld).to.equal(false)
-          await sleeper.event('aborted', fence)
-          expect((await sleeper.event('lost', fence)).fence).to.equal(fence)
-          await other.tell({ do: 'unlock', fence: await granted })
-          expect(await sleeper.lock('k'), 'it can go on').to.be.above(await granted)
-          await stage.clear()
-        }
-      })
-    }
-  }
-
-  it('for less than its lease loses nothing', async () => {
-    const { url } = await stage.broker()
-    const sleeper = await RemoteClient.start(stage, url, { ttl: 6_000 })
-    const fence = await sleeper.lock('k')
-    sleeper.kill('SIGSTOP')
-    await lasting(1_500)
-    sleeper.kill('SIGCONT')
-    await sleeper.isHeard()
-    expect(await sleeper.tell({ do: 'isHeld', fence })).to.equal(true)
-    expect(sleeper.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
-  })
-})
-
-describe('faults: a broker that is stopped', function () {
-  this.timeout(300_000)
-  const stage = Stage.forEachTest()
-
-  it('for three leases expires nobody; who gave up meanwhile is taken up again', async () => {
-    for (let run = 0; run < count(1, 5); run++) {
-      const broker = await Served.start(stage)
-      const lease = { ttl: 2_000, grace: 'lease' } as const
-      const holder = await RemoteClient.start(stage, broker.url, lease)
-      const waiter = await RemoteClient.start(stage, broker.url, lease)
-      const patient = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
-      const fence = await holder.lock('k')
-      const kept = await patient.lock('kept', { ttl: 60_000 })
-      const granted = waiter.lock('k')
-      await waiter.isHeard()
-      broker.kill('SIGSTOP')
-      const lost = await holder.event('lost', fence)
-      await lasting(6_000)
-      broker.kill('SIGCONT')
-      const next = await granted
-      expect(next).to.be.above(fence)
-      const { at } = await waiter.event('granted', next)
-      expect(lost.at < at, 'the old holder’s loss comes before the next grant').to.equal(true)
-      // Their sessions live on at the broker: resumed, and not opened anew.
-      for (const client of [holder, waiter]) await client.event('resumed')
-      expect(await patient.tell({ do: 'isHeld', fence: kept })).to.equal(true)
-      expect(await patient.isHeard()).to.include({ expiredLocks: 0 })
-      const events = [holder, waiter, patient].flatMap(({ events }) =>
-        events.items.map(({ event }) => event),
-      )
-      expect(events).not.to.include('renewed')
-      expect(patient.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
-      await stage.clear()
-    }
-  })
-
-  it('still keeps its own promises: a timeout that fell due meanwhile is told at once', async () => {
-    const broker = await Served.start(stage)
-    const holder = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
-    const waiter = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
-    await holder.lock('k')
-    const timesOut = waiter.lock('k', { timeout: 1_000 }).then(
-      () => 'granted',
-      (error: Error) => error.message,
-    )
-    await waiter.isHeard()
-    broker.kill('SIGSTOP')
-    await lasting(2_000)
-    broker.kill('SIGCONT')
-    expect(await timesOut).to.equal('LOCK_TIMEOUT')
-    expect(await holder.isHeard()).to.include({ failedLocks: 1, expiredLocks: 0 })
-  })
+  abreast(count(1, 5), [
+    ...losses.flatMap(([what, options]) =>
+      ([0, 'lease'] as const).map(
+        (grace): Named => [
+          `a holder, past ${what}, grace ${grace}: the lock goes on, and it knows first thing`,
+          (stage) => oversleep(stage, options, grace),
+        ],
+      ),
+    ),
+    [
+      'a holder, for less than its lease: nothing is lost',
+      async (stage) => {
+        const { url } = await stage.broker()
+        const sleeper = await RemoteClient.start(stage, url, { ttl: 6_000 })
+        const fence = await sleeper.lock('k')
+        sleeper.kill('SIGSTOP')
+        await lasting(1_500)
+        sleeper.kill('SIGCONT')
+        await sleeper.isHeard()
+        expect(await sleeper.tell({ do: 'isHeld', fence })).to.equal(true)
+        expect(sleeper.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
+      },
+    ],
+    [
+      'a broker, for three leases: nobody is expired, and who gave up is taken up again',
+      stopBroker,
+    ],
+    [
+      'a broker, past a timeout that it owes: that is told at once',
+      async (stage) => {
+        const broker = await Served.start(stage)
+        const holder = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
+        const waiter = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
+        await holder.lock('k')
+        const timesOut = waiter.lock('k', { timeout: 1_000 }).then(
+          () => 'granted',
+          (error: Error) => error.message,
+        )
+        await waiter.isHeard()
+        broker.kill('SIGSTOP')
+        await lasting(2_000)
+        broker.kill('SIGCONT')
+        expect(await timesOut).to.equal('LOCK_TIMEOUT')
+        expect(await holder.isHeard()).to.include({ failedLocks: 1, expiredLocks: 0 })
+      },
+    ],
+  ])
 })
