@@ -5,6 +5,7 @@
 
 import type { Clock } from '@holdfast/shared'
 import { PlatformWebSocket } from '#websocket'
+import { type Page, page } from './page.js'
 
 export interface Environment {
   readonly clock: Clock
@@ -20,6 +21,8 @@ export interface Environment {
    */
   readonly newTask?: ((callback: () => void) => void) | undefined
   readonly WebSocket: WebSocketConstructor
+  /** The page that this runs in, if it is one. */
+  readonly page?: Page | undefined
 }
 
 /** Written as a method, so that a class whose events have more to them than this fits as well. */
@@ -62,4 +65,5 @@ export const machine: Environment = {
     port2.postMessage(undefined)
   },
   WebSocket: PlatformWebSocket,
+  page,
 }

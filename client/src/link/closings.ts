@@ -33,15 +33,26 @@ export function finalError({ code, reason }: Closing): HoldfastError | undefined
   }
 }
 
-/** Why a try to connect came to nothing, with the advice that fits. */
-export function unreachable(url: string, closing: Closing): HoldfastError {
+/**
+ * Why a try to connect came to nothing, with the advice that fits.
+ *
+ * @param origin Of the page that this runs in, if it does.
+ */
+export function unreachable(url: string, closing: Closing, origin?: string): HoldfastError {
+  const { code, reason, cause } = closing
+  if (origin !== undefined && (cause as Error | undefined)?.name === 'SecurityError') {
+    const sentence = `the browser does not let pages of ${origin} connect to ${url}: use wss://`
+    return new HoldfastError('INVALID_OPTION', sentence, { cause })
+  }
   const detail =
-    closing.cause instanceof Error
-      ? closing.cause.message
-      : `closed with ${closing.code}${closing.reason === '' ? '' : ` ${closing.reason}`}`
-  return new HoldfastError(
-    'UNAVAILABLE',
-    `no Holdfast broker answered at ${url} (${detail}): check that one is running there`,
-    { cause: closing.cause ?? closing },
-  )
+    cause instanceof Error
+      ? cause.message
+      : `closed with ${code}${reason === '' ? '' : ` ${reason}`}`
+  let advice = 'check that one is running there'
+  // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
+  if (origin !== undefined && code === 1006 && cause === undefined) {
+    advice += ` and that its option origins (--origin) lets pages of ${origin} in`
+  }
+  const sentence = `no Holdfast broker answered at ${url} (${detail}): ${advice}`
+  return new HoldfastError('UNAVAILABLE', sentence, { cause: cause ?? closing })
 }

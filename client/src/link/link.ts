@@ -5,9 +5,17 @@
  * One try goes over all URLs once, beginning with the one that worked last. The strategy's delays
  * come before each try to reconnect, and start anew with each outage.
  */
-import { HoldfastError, maxMs, type ServerMessage, type Welcome } from '@holdfast/shared'
+import {
+  closeCodes,
+  HoldfastError,
+  maxMs,
+  type ServerMessage,
+  type Welcome,
+} from '@holdfast/shared'
 import type { Environment, WebSocketConstructor } from '../environment.js'
 import type { Stamp } from '../lease.js'
+import { byeText } from '../messages.js'
+import type { PageWatcher } from '../page.js'
 import type { RetryStrategy } from '../retry/strategies.js'
 import type { Schedule, Task } from '../schedule.js'
 import { type Closing, Connection, type ConnectionListener } from '../transport/connection.js'
@@ -34,7 +42,7 @@ export interface LinkOptions {
   readonly strategy: RetryStrategy | false
 }
 
-export class Link implements ConnectionListener {
+export class Link implements ConnectionListener, PageWatcher {
   readonly #environment: Environment
   readonly #schedule: Schedule
   readonly #options: LinkOptions
@@ -43,6 +51,9 @@ export class Link implements ConnectionListener {
   #connection: Connection | undefined
   #wasUp = false
   #closed = false
+  /** The page was left; no connection before it is seen again. */
+  #isLeft = false
+  #stopWatching: (() => void) | undefined
   /** Place in the list of the URL that was tried last. */
   #current = 0
   #triesLeft = 0
@@ -65,6 +76,7 @@ export class Link implements ConnectionListener {
 
   /** Makes the first connection. */
   open(): void {
+    this.#stopWatching = this.#environment.page?.watch(this)
     this.#startRound()
   }
 
@@ -80,11 +92,39 @@ export class Link implements ConnectionListener {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#stopWatching?.()
     this.#schedule.cancel(this.#nextTry)
     this.#schedule.cancel(this.#tryEnds)
     this.#connection?.drop()
     this.#connection = undefined
     this.#endDelays()
+  }
+
+  // ------------------------------------------------------------------------- from the page
+
+  /**
+   * A goodbye while there is time for one: others should not wait for a page that nobody sees. If it
+   * is seen again, that is another session.
+   */
+  onLeave(): void {
+    const connection = this.#connection
+    this.#isLeft = true
+    this.#schedule.cancel(this.#nextTry)
+    if (connection === undefined) return
+    connection.send(byeText)
+    connection.flush()
+    connection.drop()
+    const { code, reason } = closeCodes.expired
+    this.onClose(connection, { code, reason, cause: new Error('the page was left') })
+  }
+
+  /** Deadlines first; then, if it is known that there was a broker, no more waiting for it. */
+  onWake(): void {
+    this.#isLeft = false
+    this.#schedule.look()
+    if (this.#closed || !this.#wasUp || this.#connection !== undefined) return
+    this.#schedule.cancel(this.#nextTry)
+    this.#startRound()
   }
 
   // ------------------------------------------------------------------- from the connection
@@ -111,7 +151,7 @@ export class Link implements ConnectionListener {
     this.#connection = undefined
     const final = finalError(closing)
     if (final !== undefined) this.#end(final)
-    else if (wasTrying) this.#tryFailed(unreachable(connection.url, closing))
+    else if (wasTrying) this.#tryFailed(this.#unreachable(connection.url, closing))
     else this.#comeBack(closing)
   }
 
@@ -136,6 +176,7 @@ export class Link implements ConnectionListener {
   }
 
   #waitForTry(): void {
+    if (this.#isLeft) return
     let next: IteratorResult<number>
     try {
       next = this.#delays!.next()
@@ -165,7 +206,7 @@ export class Link implements ConnectionListener {
       const { WebSocket } = this.#options
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
     } catch (cause) {
-      this.#tryFailed(unreachable(url, { code: 1006, reason: '', cause }))
+      this.#tryFailed(this.#unreachable(url, { code: 1006, reason: '', cause }))
       return
     }
     this.#schedule.after(this.#tryEnds, this.#listener.patience())
@@ -176,13 +217,17 @@ export class Link implements ConnectionListener {
     connection.drop()
     this.#connection = undefined
     const cause = new Error('no welcome in time')
-    this.#tryFailed(unreachable(connection.url, { code: 1006, reason: '', cause }))
+    this.#tryFailed(this.#unreachable(connection.url, { code: 1006, reason: '', cause }))
+  }
+
+  #unreachable(url: string, closing: Closing): HoldfastError {
+    return unreachable(url, closing, this.#environment.page?.origin)
   }
 
   #tryFailed(error: HoldfastError): void {
     this.#lastError = error
     this.#current = (this.#current + 1) % this.#options.urls.length
-    if (this.#triesLeft > 0) this.#try()
+    if (this.#triesLeft > 0 && !this.#isLeft) this.#try()
     else if (this.#wasUp) this.#waitForTry()
     else this.#end(this.#allFailed(error))
   }

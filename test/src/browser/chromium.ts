@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
-const flags = [
+export const flags: readonly string[] = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
   ...['--disable-background-networking', '--disable-component-update'],
 ]
@@ -22,7 +22,7 @@ export interface Chromium {
 export async function openChromium(...more: readonly string[]): Promise<Chromium> {
   const profile = await mkdtemp(join(tmpdir(), 'holdfast-chromium-'))
   const context = await chromium.launchPersistentContext(profile, {
-    executablePath: onPath('chromium'),
+    executablePath: commandPath('chromium'),
     headless: true,
     args: [...flags, ...more],
   })
@@ -45,8 +45,8 @@ export async function openPage(context: BrowserContext, address: string): Promis
   return page
 }
 
-/** Playwright wants to know where a command is. */
-function onPath(command: string): string {
+/** Where a command is, which playwright wants to know. */
+export function commandPath(command: string): string {
   const places = (process.env['PATH'] ?? '').split(delimiter).map((each) => join(each, command))
   return places.find((place) => existsSync(place)) ?? command
 }

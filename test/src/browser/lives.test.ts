@@ -1,0 +1,150 @@
+/**
+ * The life of a tab, in a real browser, and what becomes of its locks: the table of the client's
+ * README, row by row. Somebody in Node waits for the lock and is granted it; that is how a test
+ * knows that it is free, and when.
+ */
+import type { Lock, Session } from '@holdfast/client'
+import { connect } from '@holdfast/client'
+import { expect } from 'chai'
+import { needs } from '../support/needs.js'
+import { DevTools, type Tab } from './devtools.js'
+import type { Noticed } from './inPage/life.js'
+import { openSite, type Site } from './site.js'
+
+const life = '/built/browser/inPage/life.js'
+/** Timers of hidden pages are slowed down to one a minute, after two seconds instead of five minutes. */
+const throttleSoon = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
+/** So long a lease that nothing in a test can wait for its end. */
+const patient = { ttl: 300_000, grace: 'lease' } as const
+
+describe('the life of a tab', function () {
+  this.timeout(60_000)
+  needs('chromium')
+  let site: Site
+  let browser: DevTools
+  let rival: Session
+  let tab: Tab
+
+  before(async () => {
+    site = await openSite({ lease: { min: 500, default: 1_500 } })
+    browser = await DevTools.launch(throttleSoon)
+    rival = await connect(site.url, { name: 'rival', ttl: 60_000 })
+  })
+
+  after(async () => {
+    await rival?.close()
+    await browser?.close()
+    await site?.close()
+  })
+
+  beforeEach(async () => {
+    tab = await browser.open(`${site.origin}/page.html`)
+  })
+
+  afterEach(() => tab.close().catch(() => {}))
+
+  /** Does something to the tab that holds the key, and gives back when the rival was granted it. */
+  async function freedBy(key: string, happening: () => Promise<unknown>): Promise<number> {
+    const waiting = rival.lock(key)
+    await happening()
+    const lock: Lock = await waiting
+    const at = Date.now()
+    await lock.unlock()
+    return at
+  }
+
+  const noticed = (): Promise<Noticed[]> => tab.call(life, 'whatWasNoticed')
+  const kinds = async (): Promise<string[]> => (await noticed()).map(({ what }) => what)
+
+  describe('says goodbye, which frees its locks at once, when it is', () => {
+    const ways: Record<string, () => Promise<unknown>> = {
+      closed: () => tab.close(),
+      'navigated away': () => tab.navigate(`${site.origin}/other.html`),
+      reloaded: () => tab.reload(),
+    }
+    for (const [how, happening] of Object.entries(ways)) {
+      it(how, async () => {
+        await tab.call(life, 'hold', site.url, how, patient)
+        await freedBy(how, happening)
+      })
+    }
+  })
+
+  it('frees its locks with the connection when it crashes', async () => {
+    await tab.call(life, 'hold', site.url, 'crash', { ttl: 300_000 })
+    await freedBy('crash', async () => void tab.send('Page.crash').catch(() => {}))
+  })
+
+  it('gives its locks up for the back/forward cache, and comes out with a new session', async () => {
+    await tab.call(life, 'hold', site.url, 'cached', patient)
+    await rival.lock('later').then((lock) => {
+      void tab.call(life, 'waitFor', 'later')
+      return freedBy('cached', () => tab.navigate(`${site.origin}/other.html`)).then(() =>
+        lock.unlock(),
+      )
+    })
+    await tab.back()
+    await tab.call(life, 'noticed', 'granted later')
+    expect(await kinds()).to.deep.equal([
+      ...['locked', 'aborted: session', 'lost', 'pagehide true', 'visibilitychange', 'freeze'],
+      ...['connects', 'resume', 'visibilitychange', 'pageshow true', 'renewed', 'granted later'],
+    ])
+  })
+
+  it('keeps its locks while it is hidden and its timers hardly run', async () => {
+    await tab.call(life, 'hold', site.url, 'hidden')
+    const other = await browser.open(`${site.origin}/other.html`)
+    // Ten pings are more than three leases.
+    expect(await tab.call(life, 'heldAfterPings', 10)).to.equal(true)
+    expect(await kinds()).to.deep.equal(['locked', 'visibilitychange'])
+    await other.close()
+  })
+
+  it('loses its locks in time when it is frozen, and knows it first when it wakes', async () => {
+    await tab.call(life, 'hold', site.url, 'frozen')
+    await tab.call(life, 'startTimer', 10)
+    const other = await browser.open(`${site.origin}/other.html`)
+    const freedAt = await freedBy('frozen', () =>
+      tab.send('Page.setWebLifecycleState', { state: 'frozen' }),
+    )
+    await tab.send('Page.setWebLifecycleState', { state: 'active' })
+    await tab.call(life, 'noticed', 'renewed')
+    expect(await kinds()).to.include.members(['freeze', 'aborted: session', 'resume'])
+    knewFirst(await noticed(), freedAt)
+    await other.close()
+  })
+
+  it('loses its locks in time when the machine sleeps, and knows it first when it wakes', async () => {
+    await tab.call(life, 'hold', site.url, 'asleep')
+    await tab.call(life, 'startTimer', 10)
+    const freedAt = await freedBy('asleep', async () => browser.stop())
+    browser.goOn()
+    await tab.call(life, 'noticed', 'renewed')
+    knewFirst(await noticed(), freedAt)
+  })
+
+  /** Nothing was noticed with the lock held after somebody else was granted it. */
+  function knewFirst(story: readonly Noticed[], freedAt: number): void {
+    const after = story.filter(({ at }) => at >= freedAt)
+    expect(after[0]?.what).to.equal('aborted: session')
+    expect(after.filter(({ held }) => held)).to.deep.equal([])
+  }
+
+  it('loses its locks with its lease when it is offline, and comes back when it is online', async () => {
+    const offline = (yes: boolean) =>
+      tab.send('Network.emulateNetworkConditions', {
+        offline: yes,
+        latency: 0,
+        downloadThroughput: -1,
+        uploadThroughput: -1,
+      })
+    await tab.send('Network.enable')
+    // A way back so long that only the news of being online can shorten it.
+    await tab.call(life, 'hold', site.url, 'offline', { reconnect: [0, 1_000_000] })
+    const freedAt = await freedBy('offline', () => offline(true))
+    await tab.call(life, 'noticed', 'lost')
+    expect((await noticed()).filter(({ at, held }) => held && at >= freedAt)).to.deep.equal([])
+    await offline(false)
+    await tab.call(life, 'noticed', 'renewed')
+  })
+})

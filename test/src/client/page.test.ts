@@ -1,0 +1,183 @@
+/** A session in a page: left, seen again, asleep and awake, the network gone and back. */
+import type { ConnectOptions } from '@holdfast/client'
+import { connectIn, type Page, type PageWatcher } from '@holdfast/client/internal'
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js'
+
+/** A page whose life is in the hands of the test. */
+class FakePage implements Page {
+  readonly origin = 'https://app.test'
+  readonly watchers = new Set<PageWatcher>()
+
+  watch(watcher: PageWatcher): () => void {
+    this.watchers.add(watcher)
+    return () => void this.watchers.delete(watcher)
+  }
+
+  leave(): void {
+    for (const watcher of this.watchers) watcher.onLeave()
+  }
+
+  wake(): void {
+    for (const watcher of this.watchers) watcher.onWake()
+  }
+}
+
+/** A session in a page, which holds one lock and waits for another. */
+async function open(options: ConnectOptions = {}, first = welcome()) {
+  const { clock, network, environment } = stage()
+  const page = new FakePage()
+  const connecting = connectIn(url, options, { ...environment, page })
+  await turn()
+  network.last.accept()
+  network.last.say(first)
+  const session = await connecting
+  const events: string[] = []
+  for (const event of ['jeopardy', 'resumed', 'renewed', 'closed'] as const) {
+    session.on(event, () => events.push(event))
+  }
+  session.on('lost', ({ reason }) => events.push(`lost ${reason}`))
+  const asking = session.lock('held')
+  session.lock('awaited').catch(() => {})
+  await turn()
+  network.last.say({ type: 'granted', id: 1, fence: 9 })
+  const lock = await asking
+  network.last.take()
+  return { clock, network, page, session, events, lock }
+}
+
+describe('a session in a page', () => {
+  it('says goodbye in the very turn in which the page is left, and stays away', async () => {
+    const { clock, network, page, session, events, lock } = await open({}, graced())
+    page.leave()
+    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(network.last.dropped).to.equal(true)
+    expect(lock.held).to.equal(false)
+    expect(events).to.deep.equal(['lost session'])
+    expect(session.state).to.equal('away')
+    clock.advance(3_600_000)
+    await turn()
+    expect(network.sockets).to.have.length(1)
+  })
+
+  it('opens another when the page is seen again, and asks again for what waited', async () => {
+    const { network, page, events } = await open({}, graced())
+    page.leave()
+    page.wake()
+    expect(network.sockets).to.have.length(2)
+    network.last.accept()
+    expect(network.last.take()).to.deep.equal([{ type: 'hello' }])
+    network.last.say(graced({ session: 's2' }))
+    await turn()
+    expect(network.last.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'awaited' }])
+    expect(events).to.deep.equal(['lost session', 'renewed'])
+  })
+
+  it('resumes if it could not say goodbye: the broker knows of no leaving', async () => {
+    const { clock, network, page, events, lock } = await open({}, graced())
+    network.last.end()
+    page.leave()
+    clock.advance(1_000)
+    await turn()
+    expect(network.sockets).to.have.length(1)
+    expect(lock.held).to.equal(true)
+    page.wake()
+    network.last.accept()
+    const [hello] = network.last.take()
+    expect(hello).to.deep.equal({ type: 'hello', resume: { session: 's1', secret: 'first' } })
+    expect(events).to.deep.equal(['jeopardy'])
+  })
+
+  it('gives up a try to connect when the page is left meanwhile', async () => {
+    const { clock, network, page } = await open()
+    network.last.end()
+    clock.advance(100)
+    expect(network.sockets).to.have.length(2)
+    page.leave()
+    expect(network.last.dropped).to.equal(true)
+    clock.advance(3_600_000)
+    expect(network.sockets).to.have.length(2)
+    page.wake()
+    expect(network.sockets).to.have.length(3)
+  })
+
+  it('tries at once when it wakes, however long it would have waited, and goes on trying', async () => {
+    const { clock, network, page } = await open({ reconnect: [1_000_000, 2_000] })
+    network.last.end()
+    clock.advance(1_000)
+    expect(network.sockets).to.have.length(1)
+    page.wake()
+    expect(network.sockets).to.have.length(2)
+    page.wake()
+    expect(network.sockets).to.have.length(2)
+    network.last.end()
+    clock.advance(2_000)
+    expect(network.sockets).to.have.length(3)
+  })
+
+  it('leaves a connection that it has alone when it wakes', async () => {
+    const { network, page, lock } = await open()
+    page.wake()
+    expect(network.sockets).to.have.length(1)
+    expect(network.last.take()).to.deep.equal([])
+    expect(lock.held).to.equal(true)
+  })
+
+  it('looks at its deadlines before anything else when it wakes', async () => {
+    const { clock, page, events, lock } = await open()
+    const { signal } = lock
+    clock.stop(10_000)
+    expect(signal.aborted).to.equal(false)
+    page.wake()
+    expect(signal.aborted).to.equal(true)
+    expect(events[0]).to.equal('lost session')
+  })
+
+  it('ends when the page is left and it was told not to come back', async () => {
+    const { network, page, session, events } = await open({ reconnect: false })
+    page.leave()
+    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(session.state).to.equal('closed')
+    page.wake()
+    expect(network.sockets).to.have.length(1)
+    expect(events).to.deep.equal(['lost session', 'closed'])
+  })
+
+  it('listens to the page until it is closed', async () => {
+    const { clock, page, session } = await open()
+    expect(page.watchers.size).to.equal(1)
+    void session.close()
+    clock.advance(1_000)
+    expect(page.watchers.size).to.equal(0)
+  })
+
+  it('says what may have kept it out: its origin, which a browser does not tell', async () => {
+    const { environment, network } = stage()
+    const page = new FakePage()
+    const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
+    await turn()
+    network.last.end(1006)
+    const error = (await connecting) as HoldfastError
+    expect(error.code).to.equal('UNAVAILABLE')
+    expect(error.message).to.match(/origins.*--origin.*https:\/\/app\.test/)
+    expect(page.watchers.size).to.equal(0)
+  })
+
+  it('says that a browser forbids ws:// to pages of https://', async () => {
+    const { environment } = stage()
+    const cause = new DOMException('insecure', 'SecurityError')
+    class Forbidden {
+      constructor() {
+        throw cause
+      }
+    }
+    const WebSocket = Forbidden as unknown as NonNullable<ConnectOptions['WebSocket']>
+    const options = { WebSocket }
+    const error = await connectIn(url, options, { ...environment, page: new FakePage() }).catch(
+      (e: HoldfastError) => e,
+    )
+    expect(error).to.include({ code: 'INVALID_OPTION', cause })
+    expect((error as HoldfastError).message).to.match(/https:\/\/app\.test.*wss:/)
+  })
+})
