@@ -31,7 +31,7 @@ export async function build(project) {
   // What a registry would do at installation, for `npx holdfast` in a clone.
   const command = join(root, 'server/dist/cli/main.js')
   if (existsSync(command)) chmodSync(command, 0o755)
-  if (project !== 'server') await run(join(root, 'test/tools/bundle.mjs'))
+  if (project === 'client' || project === 'test') await run(join(root, 'test/tools/bundle.mjs'))
 }
 
 /** Runs a Node script to its end with our terminal; leaves with its exit code if it fails. */
