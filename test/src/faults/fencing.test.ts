@@ -2,8 +2,8 @@
  * What a fence is for. Two programs add to one number under one lock, and one of them is stopped
  * between its read and its write for longer than its lock lasts. The lock goes to the other, as it
  * must; and then the first wakes and writes. A store that does not look at fences loses updates: no
- * lock service can prevent that. A store that refuses fences lower than the highest it has seen loses
- * none.
+ * lock service can prevent that. A store that refuses fences lower than the highest it has seen
+ * loses none.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

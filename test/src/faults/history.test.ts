@@ -1,6 +1,7 @@
 /**
- * Histories of processes that contend for one lock while some of them are stopped and killed, judged
- * by fence and by linearizability; and the judges themselves, which have to find what is wrong.
+ * Histories of processes that contend for one lock while some of them are stopped and killed,
+ * judged by fence and by linearizability; and the judges themselves, which have to find what is
+ * wrong.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

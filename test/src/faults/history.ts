@@ -1,7 +1,7 @@
 /**
- * Histories of one exclusive lock, as its users saw it, and two ways to judge them: by fence, which is
- * quick and names the culprits, and by searching for a linear order of everything, which believes
- * nothing that anybody says about fences.
+ * Histories of one exclusive lock, as its users saw it, and two ways to judge them: by fence, which
+ * is quick and names the culprits, and by searching for a linear order of everything, which
+ * believes nothing that anybody says about fences.
  */
 
 /** One use of the lock. Times are nanoseconds on one clock for all; undefined: it never came. */
@@ -12,8 +12,8 @@ export interface Tenure {
   readonly granted: bigint
   readonly fence: number
   /**
-   * From when on it was given up: the unlock was asked for, the loss was known, or the process could
-   * do nothing any more because it was killed or stopped.
+   * From when on it was given up: the unlock was asked for, the loss was known, or the process
+   * could do nothing any more because it was killed or stopped.
    */
   readonly left: bigint
   /** When the unlock was confirmed; undefined if it was given up in another way. */

@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL of the test's own: in a temporary folder, on a socket in it, gone with the test. Root
- * may not run one, so that root becomes `nobody` for it.
+ * A PostgreSQL of the test's own: in a temporary folder, on a socket in it, gone with the test.
+ * Root may not run one, so that root becomes `nobody` for it.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'

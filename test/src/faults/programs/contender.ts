@@ -1,6 +1,6 @@
 /**
- * A program that takes one lock again and again, holds it for a moment and gives it back, and writes
- * down when. It is stopped and killed in between. Not a test: a test starts it.
+ * A program that takes one lock again and again, holds it for a moment and gives it back, and
+ * writes down when. It is stopped and killed in between. Not a test: a test starts it.
  */
 import { connect, HoldfastError } from '@holdfast/client'
 
