@@ -71,7 +71,7 @@ describe('table: random histories beside the model', () => {
     this.timeout(count(60_000, 1_200_000))
     // Shortened here, by taking steps out, which fast-check cannot do to a list of fixed length.
     fc.assert(fc.property(histories, expectAgreement), {
-      ...runs(200, 5_000),
+      ...runs(200, 2_000),
       endOnFailure: true,
     })
   })
