@@ -1,6 +1,6 @@
 /**
- * Tests that mostly wait, for leases to run out: they all begin with the first of them and are judged
- * one by one, so that together they take as long as the longest.
+ * Tests that mostly wait, for leases to run out: they all begin with the first of them and are
+ * judged one by one, so that together they take as long as the longest.
  */
 import { Stage } from '../e2e/stage.js'
 
@@ -21,7 +21,9 @@ export function abreast(times: number, tests: readonly Named[]): void {
   }
 }
 
-/** Resolves with what throws if a run failed: nobody is there to hear a rejection that comes early. */
+/**
+ * Resolves with what throws if a run failed: nobody is there to hear a rejection that comes early.
+ */
 async function outcomeOf(times: number, run: (stage: Stage) => Promise<void>): Promise<() => void> {
   for (let i = 0; i < times; i++) {
     const stage = new Stage()

@@ -1,6 +1,6 @@
 /**
- * Readers that stand still, with everything that happens addressed to them: the broker's memory stays
- * below what it was plus its limit for each of them, and everybody else is served.
+ * Readers that stand still, with everything that happens addressed to them: the broker's memory
+ * stays below what it was plus its limit for each of them, and everybody else is served.
  */
 import { readFileSync } from 'node:fs'
 import type { WatchEvent } from '@holdfast/client'
