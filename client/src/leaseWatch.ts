@@ -36,6 +36,13 @@ export class LeaseWatch {
     if (mindsSilence) this.#listen()
   }
 
+  /** For how long the session can be relied on if nothing more is heard, in ms. */
+  get left(): number {
+    if (this.#bound === undefined) return 0
+    const { monotonic, wall } = this.#schedule.now()
+    return Math.max(0, Math.min(this.#bound.monotonic - monotonic, this.#bound.wall - wall))
+  }
+
   onFrame(): void {
     this.#lastFrameAt = this.#schedule.now().monotonic
   }

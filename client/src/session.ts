@@ -85,6 +85,15 @@ export class Session extends EventEmitter<SessionEvents> {
     return this.#standing.grace
   }
 
+  /**
+   * For how long the locks of this session can be relied on if nothing more is heard from the
+   * broker, in ms; 0 when there are none left to rely on. Whoever needs time to stop what it does
+   * under a lock begins when this becomes too little. A lock's own ttl may end before.
+   */
+  get leaseLeft(): number {
+    return this.#standing.lease.left
+  }
+
   get state(): SessionState {
     return this.#standing.state
   }

@@ -42,7 +42,7 @@ export class Standing implements LinkListener, LeaseListener {
   #secret: string | undefined
   #ttl = 0
   #grace = 0
-  readonly #lease: LeaseWatch
+  readonly lease: LeaseWatch
   /** While the session is being taken up. */
   #reconciler: Reconciler | undefined
   #goodbye: { readonly promise: Promise<void>; resolve: () => void } | undefined
@@ -64,7 +64,7 @@ export class Standing implements LinkListener, LeaseListener {
     )
     this.watches = new Watches(this.outbox)
     this.#answers = new Answers(this.outbox, this.holdings, this.watches)
-    this.#lease = new LeaseWatch(this.schedule, this)
+    this.lease = new LeaseWatch(this.schedule, this)
     this.#link = new Link(environment, this.schedule, link, this)
   }
 
@@ -143,7 +143,7 @@ export class Standing implements LinkListener, LeaseListener {
 
   onFrame(): void {
     this.schedule.look()
-    this.#lease.onFrame()
+    this.lease.onFrame()
   }
 
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
@@ -159,7 +159,7 @@ export class Standing implements LinkListener, LeaseListener {
     if (resumed) this.#reconciler = new Reconciler(this.outbox, this.holdings)
     else if (!isFirst) this.#leaveSession('the session could not be taken up again')
     if (this.#state === 'closed') return
-    this.#lease.start(this.#ttl, sentAt, this.#secret !== undefined)
+    this.lease.start(this.#ttl, sentAt, this.#secret !== undefined)
     if (resumed) return
     this.#goUp(connection, () => false)
     if (isFirst) this.#listener.onOpen()
@@ -178,7 +178,7 @@ export class Standing implements LinkListener, LeaseListener {
         this.outbox.onAck(message.n)
         if (sent === undefined) break
         this.holdings.exchange = { sent, received: message.at }
-        this.#lease.extend(sent)
+        this.lease.extend(sent)
         break
       }
       case 'snapshot':
@@ -192,7 +192,7 @@ export class Standing implements LinkListener, LeaseListener {
         break
       default: {
         const arrived = this.#answers.take(message, connection, this.#reconciler)
-        if (arrived !== undefined) this.#lease.extend(arrived)
+        if (arrived !== undefined) this.lease.extend(arrived)
       }
     }
   }
@@ -211,11 +211,11 @@ export class Standing implements LinkListener, LeaseListener {
     this.schedule.look()
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
-      this.#lease.stop()
+      this.lease.stop()
       this.#leaveSession('the connection to the broker dropped, and the session with it')
       return
     }
-    this.#lease.leaveFor(this.#grace)
+    this.lease.leaveFor(this.#grace)
     if (wasConnected) this.#listener.onJeopardy()
   }
 

@@ -1,13 +1,18 @@
 #!/usr/bin/env node
 /**
- * The `holdfast` command. Exit codes: 0 done, 64 wrong usage, 69 not available, 74 the log
- * cannot be written, 78 a setting that
- * cannot be (as in sysexits.h).
+ * The `holdfast` command: serves a broker, runs commands under locks, and looks after both.
  */
 import { readFileSync } from 'node:fs'
-import { HoldfastError } from '@holdfast/shared'
-import { Command, CommanderError } from 'commander'
+import { Command } from 'commander'
+import { benchCommand } from './bench.js'
+import { exitHelp, reportError } from './exits.js'
+import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
+import { pingCommand } from './ping.js'
+import { runCommand } from './run.js'
 import { serveCommand } from './serve.js'
+import { tokenCommand } from './token.js'
+import { topCommand } from './top.js'
+import { unlockCommand } from './unlock.js'
 
 const { version } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
@@ -16,22 +21,23 @@ const { version } = JSON.parse(
 const program = new Command('holdfast')
   .description('A lock broker: sessions own locks, and whoever waits is pushed the grant.')
   .version(version)
-  .exitOverride()
-  .showHelpAfterError('(try --help)')
-  .addCommand(serveCommand())
+  .addHelpText('after', exitHelp)
+
+const commands = [
+  ...[serveCommand(), runCommand()],
+  ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
+  ...[unlockCommand(), tokenCommand(), pingCommand(), benchCommand()],
+]
+for (const command of commands) program.addCommand(command)
+for (const command of [program, ...commands]) {
+  command.exitOverride().showHelpAfterError('(try --help)')
+}
+
+// Whoever read our output may go at any time, as `head` does.
+process.stdout.on('error', () => {})
 
 try {
   await program.parseAsync()
 } catch (error) {
-  process.exitCode = exitCodeFor(error)
-}
-
-function exitCodeFor(error: unknown): number {
-  // Commander has already printed its own.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 64
-  if (error instanceof HoldfastError) {
-    process.stderr.write(`holdfast: ${error.message}\n`)
-    return error.code === 'UNAVAILABLE' ? 69 : 78
-  }
-  throw error
+  process.exitCode = reportError(error)
 }

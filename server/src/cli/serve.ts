@@ -1,101 +1,147 @@
 /**
  * `holdfast serve`: a broker in a process of its own.
  */
-import { defaultPort } from '@holdfast/shared'
+
+import { HoldfastError } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { type BrokerLimits, defaultLimits } from '../access/limits.js'
-import { createBroker } from '../createBroker.js'
-import { journalLog } from '../log/journal/journal.js'
+import type { HoldfastBroker } from '../createBroker.js'
+import { brokerFrom } from './broker.js'
+import { complain, Exit, exitHelp, exits } from './exits.js'
+import { type Gathered, gather, limitsOf } from './gather.js'
+import { collect, duration, integer } from './parse.js'
+import {
+  defaults,
+  flagOf,
+  type Setting,
+  type SettingName,
+  settingNames,
+  settings,
+} from './settings.js'
 
 /** Signals that come closer together than this are one. */
 const sameSignalMs = 1_000
-/** As in sysexits.h: an error of input or output. */
-const ioErrorExit = 74
-
-interface ServeFlags {
-  readonly port: number
-  readonly host: string
-  readonly drain: number
-  readonly fenceFile?: string
-  readonly journal?: string
-  readonly durability: 'flushed' | 'relaxed'
-  readonly quietStart?: number
-  readonly origin: string[]
-  readonly dev: boolean
-  readonly allowUnauthenticated: boolean
-  readonly limit: Partial<BrokerLimits>
-}
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('run a broker until SIGTERM or SIGINT')
-    .option('-p, --port <port>', 'port to listen on; 0 for any that is free', integer, defaultPort)
-    .option('-H, --host <host>', 'address to listen on', '127.0.0.1')
-    .option('--drain <ms>', 'time for holders to finish when stopping', integer, 10_000)
-    .option(
-      '--fence-file <path>',
-      'reserve fences on disk, so that they rise whatever the clock does',
-    )
-    .option('--journal <dir>', 'keep a journal, so that locks outlive a restart')
-    .addOption(
-      new Option('--durability <kind>', 'of the journal: on the disk, or with the system')
-        .choices(['flushed', 'relaxed'])
-        .default('flushed'),
-    )
-    .option(
-      '--quiet-start <ms>',
-      'grant nothing at first, until leases from before are over',
-      integer,
-    )
-    .option('--origin <origin>', 'web origin whose pages may connect (repeatable)', collect, [])
-    .option('--dev', 'let pages from loopback origins connect', false)
-    .option(
-      '--allow-unauthenticated',
-      'serve beyond loopback although nobody is asked who they are',
-      false,
-    )
-    .option(
-      '--limit <name=number>',
-      `a limit, one of: ${Object.keys(defaultLimits).join(', ')} (repeatable)`,
-      collectLimit,
-      {},
-    )
+    .option('-c, --config <file>', 'settings as JSON, by the names of the flags in camelCase')
+    .option('--check', 'say which settings would be used, and end', false)
+  for (const name of settingNames) command.addOption(optionFor(name))
+  return command
     .addHelpText(
       'after',
       `
+Every flag is also a variable (HOLDFAST_FENCE_FILE) and a key of the config file (fenceFile); a flag
+wins over a variable, and a variable over the file. Times are in ms, or 10s, 2m.
+
 Examples:
   holdfast serve
   holdfast serve --port 7000 --fence-file /var/lib/holdfast/fences
-  holdfast serve --dev --limit locksPerSession=100 --limit helloMs=2000`,
+  holdfast serve --dev --limit locksPerSession=100 --limit helloMs=2000
+  holdfast token billing --file tokens && holdfast serve --tokens tokens
+  holdfast serve --host 0.0.0.0 --tokens tokens --tls-cert cert.pem --tls-key key.pem
+  HOLDFAST_PROFILE=public holdfast serve --config /etc/holdfast.json --admin-port 9420 --metrics
+${exitHelp}`,
     )
-    .exitOverride()
-    .action((flags: ServeFlags) => serve(flags))
+    .action((flags: Record<string, unknown>) => serve(flags))
 }
 
-async function serve(flags: ServeFlags): Promise<void> {
-  const { journal, durability } = flags
-  const broker = createBroker({
-    log: journal === undefined ? undefined : journalLog({ dir: journal, durability }),
-    fenceFile: flags.fenceFile,
-    quietStart: flags.quietStart,
-    origins: flags.origin,
-    dev: flags.dev,
-    allowUnauthenticated: flags.allowUnauthenticated,
-    limits: flags.limit,
-  })
+function optionFor(name: SettingName): Option {
+  const { kind, help, short, choices }: Setting = settings[name]
+  const flag = `${short === undefined ? '' : `${short}, `}--${flagOf(name)}`
+  const placeholders = { text: 'text', number: 'n', ms: 'time', list: 'text', limits: 'name=n' }
+  const option = new Option(
+    kind === 'yes' ? flag : `${flag} <${placeholders[kind]}>`,
+    kind === 'list' || kind === 'limits' ? `${help} (repeatable)` : help,
+  )
+  const standard = defaults[name as keyof typeof defaults]
+  if (standard !== undefined) option.description += ` (default ${standard})`
+  if (choices !== undefined) option.choices(choices)
+  if (kind === 'number') option.argParser(integer)
+  if (kind === 'ms') option.argParser(duration)
+  if (kind === 'list') option.argParser(collect)
+  if (kind === 'limits') option.argParser(oneLimit)
+  // Flags are gathered by the names of the settings.
+  option.attributeName = () => name
+  return option
+}
+
+function oneLimit(text: string, former: object = {}): object {
+  const [, name, value] = /^(\w+)=(\d{1,15}|off)$/.exec(text) ?? []
+  if (name === undefined) throw new InvalidArgumentError('It is a name and a number: helloMs=2000.')
+  try {
+    const number = value === 'off' ? value : Number(value)
+    return { ...former, ...limitsOf({ [name]: number }, '--limit') }
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message)
+  }
+}
+
+async function serve({ config, check, ...flags }: Record<string, unknown>): Promise<void> {
+  const file = (config as string | undefined) ?? process.env['HOLDFAST_CONFIG']
+  const gathered = gather(flags, process.env, file === '' ? undefined : file)
+  const { broker, flushLog } = await brokerFrom(gathered.settings)
+  if (check === true) {
+    tell(gathered, settingNames)
+    await broker.close()
+    return
+  }
   // Whoever read our output may go; that is no reason for a broker to go.
   process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
   // Listened for from here on: whoever reads that we serve may tell us to stop at once.
   const stopped = nextSignal()
-  const { url } = await broker.listen({ port: flags.port, host: flags.host })
-  process.stdout.write(`holdfast is listening on ${url}\n`)
+  await listen(broker, gathered)
   broker.once('failed', ({ message }) => {
-    process.stderr.write(`holdfast: ${message}\n`)
-    process.exit(ioErrorExit)
+    complain(message)
+    process.exit(exits.io)
   })
   const signal = await stopped
-  process.stdout.write(`holdfast got ${signal} and is draining for at most ${flags.drain} ms\n`)
-  await broker.close({ drain: flags.drain })
+  const { drain } = gathered.settings
+  process.stdout.write(`holdfast got ${signal} and is draining for at most ${drain} ms\n`)
+  await broker.close({ drain })
+  flushLog()
+}
+
+async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<void> {
+  const { port, host, adminPort, adminHost } = gathered.settings
+  try {
+    const { url } = await broker.listen({ port, host })
+    process.stdout.write(`holdfast is listening on ${url}\n`)
+    if (adminPort === undefined) return
+    const admin = await broker.listenAdmin({ port: adminPort, host: adminHost })
+    process.stdout.write(`holdfast tells operators on ${admin.url}\n`)
+  } catch (error) {
+    await broker.close()
+    // What cannot be listened on is a setting that cannot be.
+    if (error instanceof HoldfastError) throw new Exit(exits.config, error.message)
+    throw error
+  } finally {
+    // What was typed is known to whoever typed it.
+    tell(
+      gathered,
+      settingNames.filter((name) => isFromElsewhere(gathered, name)),
+    )
+  }
+}
+
+function isFromElsewhere({ sources }: Gathered, name: SettingName): boolean {
+  const source = sources.get(name)
+  return source !== undefined && source !== 'a flag'
+}
+
+/** Says what is used and where it is from. No setting is a secret; those are in files. */
+function tell({ settings: used, sources }: Gathered, names: readonly SettingName[]): void {
+  for (const name of names) {
+    const value = used[name]
+    if (value === undefined) continue
+    const text = typeof value === 'object' ? JSON.stringify(value, spellOff) : String(value)
+    process.stdout.write(`holdfast uses ${name} ${text} from ${sources.get(name) ?? 'default'}\n`)
+  }
+}
+
+function spellOff(_: string, value: unknown): unknown {
+  return value === Number.POSITIVE_INFINITY ? 'off' : value
 }
 
 /**
@@ -114,24 +160,4 @@ function nextSignal(): Promise<NodeJS.Signals> {
     }
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
   })
-}
-
-function integer(text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
-  return Number(text)
-}
-
-function collect(value: string, former: string[]): string[] {
-  return [...former, value]
-}
-
-function collectLimit(text: string, former: Partial<BrokerLimits>): Partial<BrokerLimits> {
-  const [, name, number] = /^(\w+)=(\d{1,10})$/.exec(text) ?? []
-  if (name === undefined || !Object.hasOwn(defaultLimits, name)) {
-    const names = Object.keys(defaultLimits).join(', ')
-    throw new InvalidArgumentError(
-      `It is a name and a number, such as helloMs=2000; names: ${names}.`,
-    )
-  }
-  return { ...former, [name]: Number(number) }
 }

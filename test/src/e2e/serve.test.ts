@@ -95,10 +95,10 @@ describe('e2e: holdfast serve', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('exits 69 when the port is taken', async () => {
+  it('exits 78 when the port is taken', async () => {
     const { port } = await stage.broker()
     const served = Served.run(stage, 'serve', '--port', String(port))
-    expect((await served.exit()).code).to.equal(69)
+    expect((await served.exit()).code).to.equal(78)
     expect((await served.complaints.count(1))[0]).to.match(/^holdfast: Cannot listen on/)
   })
 

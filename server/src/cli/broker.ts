@@ -1,0 +1,163 @@
+/**
+ * A broker from settings: reads the files that they name, and refuses what contradicts itself.
+ */
+import { readFileSync } from 'node:fs'
+import { HoldfastError } from '@holdfast/shared'
+import { isLoopback } from '../access/addresses.js'
+import { jwtTokens } from '../access/jwt.js'
+import type { Authenticate } from '../access/permissions.js'
+import { tokensFromFile } from '../access/tokens.js'
+import { createBroker, type HoldfastBroker } from '../createBroker.js'
+import { journalLog } from '../log/journal/journal.js'
+import type { Logger } from '../observe/logLines.js'
+import type { Metrics } from '../observe/observer.js'
+import type { TlsFiles } from '../options.js'
+import { complain, Exit, exits } from './exits.js'
+import type { Settings } from './settings.js'
+
+export interface Made {
+  readonly broker: HoldfastBroker
+  /** Writes what the log has not written yet. */
+  readonly flushLog: () => void
+}
+
+/** @throws {Exit} 78 with one sentence about what cannot be. */
+export async function brokerFrom(settings: Settings): Promise<Made> {
+  refuseContradictions(settings)
+  const { logger, flushLog } = await loggerFor(settings.logLevel)
+  try {
+    const broker = createBroker({
+      log:
+        settings.journal === undefined
+          ? undefined
+          : journalLog({ dir: settings.journal, durability: durabilityOf(settings) }),
+      authenticate: authenticateBy(settings, logger),
+      tls: tlsFrom(settings),
+      metrics: await metricsFor(settings),
+      logger,
+      lease: {
+        min: settings.leaseMin,
+        max: settings.leaseMax,
+        default: settings.leaseDefault,
+      } as object,
+      fenceFile: settings.fenceFile,
+      quietStart: settings.quietStart,
+      origins: settings.origins,
+      hosts: settings.hosts,
+      trustedProxies: settings.trustedProxies,
+      dev: settings.dev,
+      allowUnauthenticated: settings.allowUnauthenticated,
+      allowInsecure: settings.allowInsecure,
+      profile: settings.profile as 'private' | 'public' | undefined,
+      limits: settings.limits,
+    })
+    return { broker, flushLog }
+  } catch (error) {
+    if (error instanceof HoldfastError) throw new Exit(exits.config, error.message)
+    throw error
+  }
+}
+
+function refuseContradictions(settings: Settings): void {
+  const { host, dev, tokens, tlsCert, tlsKey, journal, durability, adminHost, adminPort } = settings
+  const jwt = jwtKeysIn(settings)
+  const rules: [boolean, string][] = [
+    [
+      dev === true && !isLoopback(host),
+      `dev lets any page of a loopback origin in, and ${host} is beyond loopback: use origins.`,
+    ],
+    [
+      tokens !== undefined && jwt.length > 0,
+      `tokens and ${jwt[0]} are two ways to be known: use one.`,
+    ],
+    [jwt.length > 1, `${jwt[0]} and ${jwt[1]} are two kinds of key: use one.`],
+    [
+      jwt.length === 0 && jwtRulesIn(settings).length > 0,
+      `${jwtRulesIn(settings)[0]} needs a key: jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl.`,
+    ],
+    [(tlsCert === undefined) !== (tlsKey === undefined), 'tlsCert and tlsKey go together.'],
+    [durability !== undefined && journal === undefined, 'durability is that of a journal: set it.'],
+    [adminHost !== undefined && adminPort === undefined, 'adminHost needs an adminPort.'],
+  ]
+  for (const [isBroken, sentence] of rules) if (isBroken) throw new Exit(exits.config, sentence)
+}
+
+function jwtKeysIn(settings: Settings): string[] {
+  const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
+  return names.filter((name) => settings[name] !== undefined)
+}
+
+function jwtRulesIn(settings: Settings): string[] {
+  const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
+  return names.filter((name) => settings[name] !== undefined)
+}
+
+function durabilityOf({ durability = 'flushed' }: Settings): 'flushed' | 'relaxed' {
+  return durability as 'flushed' | 'relaxed'
+}
+
+function authenticateBy(settings: Settings, logger: Logger | undefined): Authenticate | undefined {
+  const { tokens, jwtSecretFile, jwtPublicKey, jwtJwks, jwtJwksUrl } = settings
+  if (tokens !== undefined) {
+    return tokensFromFile(tokens, ({ message }) => {
+      if (logger === undefined) complain(message)
+      else logger.error({ file: tokens }, message)
+    })
+  }
+  if (jwtKeysIn(settings).length === 0) return undefined
+  return jwtTokens({
+    secret: jwtSecretFile === undefined ? undefined : read(jwtSecretFile).trimEnd(),
+    publicKey: jwtPublicKey === undefined ? undefined : read(jwtPublicKey),
+    jwks: jwtJwks === undefined ? undefined : setFrom(jwtJwks),
+    jwksUrl: jwtJwksUrl,
+    algorithms: settings.jwtAlgorithms,
+    audience: settings.jwtAudience,
+    issuer: settings.jwtIssuer,
+  })
+}
+
+function setFrom(path: string): { readonly keys: readonly object[] } {
+  try {
+    return JSON.parse(read(path)) as { keys: object[] }
+  } catch (error) {
+    if (error instanceof Exit) throw error
+    throw new Exit(exits.config, `The file ${path} is not JSON.`)
+  }
+}
+
+function tlsFrom({ tlsCert, tlsKey }: Settings): TlsFiles | undefined {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined
+  return { cert: read(tlsCert), key: read(tlsKey) }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Exit(exits.config, `The file ${path} cannot be read (${code}).`)
+  }
+}
+
+async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
+  if (metrics !== true) return undefined
+  const { brokerMetrics } = await import('../observe/metrics.js')
+  return brokerMetrics()
+}
+
+async function loggerFor(level: string) {
+  if (level === 'silent') return { logger: undefined, flushLog: () => {} }
+  const { pino } = await import('pino')
+  // Not in step with us: whoever does not read our errors does not stop the broker.
+  const out = pino.destination({ dest: 2, sync: false })
+  out.on('error', () => {})
+  const logger = pino({ level, base: null }, out)
+  const flushLog = () => {
+    try {
+      out.flushSync()
+    } catch {
+      // Nobody reads it any more.
+    }
+  }
+  return { logger, flushLog }
+}

@@ -1,0 +1,95 @@
+/**
+ * What all commands that talk to a broker have in common: where it is, who asks, and how the answer
+ * is printed.
+ */
+import { readFileSync } from 'node:fs'
+import { type ConnectOptions, connect, type Session } from '@holdfast/client'
+import { defaultPort } from '@holdfast/shared'
+import { Command } from 'commander'
+import { Exit, exitHelp, exits } from './exits.js'
+import { collect } from './parse.js'
+
+export interface BrokerFlags {
+  readonly url?: readonly string[] | undefined
+  readonly tokenFile?: string | undefined
+  readonly allowInsecure?: boolean | undefined
+  readonly json?: boolean | undefined
+}
+
+/** A command that talks to a broker; `examples` are shown in its help. */
+export function brokerCommand(usage: string, description: string, examples: string): Command {
+  return new Command(usage)
+    .description(description)
+    .option(
+      '-u, --url <url>',
+      `a broker, wss:// beyond this machine (repeatable; HOLDFAST_URL; default ${defaultUrl})`,
+      collect,
+    )
+    .option('--token-file <file>', 'a file with the token to show (or HOLDFAST_TOKEN)')
+    .option('--allow-insecure', 'show the token over plain ws:// beyond this machine')
+    .option('--json', 'print JSON, one value a line')
+    .addHelpText('after', `\nExamples:\n${examples.trim().replace(/^/gm, '  ')}\n${exitHelp}`)
+}
+
+export const defaultUrl = `ws://127.0.0.1:${defaultPort}`
+
+/** The brokers to talk to: flags, else HOLDFAST_URL (separated by commas), else this machine. */
+export function urlsFrom({ url }: BrokerFlags): readonly string[] {
+  const { HOLDFAST_URL = '' } = process.env
+  const named = HOLDFAST_URL.split(',').filter((one) => one !== '')
+  return url ?? (named.length > 0 ? named : [defaultUrl])
+}
+
+/** Never from a flag: others on the machine can read those. */
+function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
+  if (tokenFile === undefined) return process.env['HOLDFAST_TOKEN'] || undefined
+  try {
+    return readFileSync(tokenFile, 'utf8').trim()
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Exit(exits.config, `The token file ${tokenFile} cannot be read (${code}).`)
+  }
+}
+
+export async function connectTo(
+  flags: BrokerFlags,
+  options: ConnectOptions = {},
+): Promise<Session> {
+  const session = await connect(urlsFrom(flags), {
+    name: `holdfast ${process.argv[2] ?? ''}`.trim(),
+    reconnect: false,
+    token: tokenFrom(flags),
+    allowInsecure: flags.allowInsecure,
+    ...options,
+  })
+  session.on('expiring', () => {
+    const token = tokenFrom(flags)
+    // The file may have a new one by now; if not, the broker says so, and closes at the end.
+    if (token !== undefined) session.authenticate(token).catch(() => {})
+  })
+  return session
+}
+
+/** Does something with a session of its own. */
+export async function withSession<T>(
+  flags: BrokerFlags,
+  action: (session: Session) => Promise<T>,
+  options?: ConnectOptions,
+): Promise<T> {
+  const session = await connectTo(flags, options)
+  try {
+    return await action(session)
+  } finally {
+    await session.close()
+  }
+}
+
+/** Resolves with the first signal to stop, or when the session ends by itself. */
+export function stopOf(session: Session): Promise<void> {
+  return new Promise((resolve, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+    session.once('closed', (error) => (error === undefined ? resolve() : reject(error)))
+    // Whoever read our output has seen enough.
+    process.stdout.once('error', () => resolve())
+  })
+}

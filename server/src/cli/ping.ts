@@ -1,0 +1,46 @@
+/**
+ * `holdfast ping`: does a broker answer, and how fast. Needs no permission but to come in.
+ */
+import type { Command } from 'commander'
+import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
+import { integer } from './parse.js'
+import { print, printJson } from './print.js'
+
+interface PingFlags extends BrokerFlags {
+  readonly count: number
+}
+
+export function pingCommand(): Command {
+  return brokerCommand(
+    'ping',
+    'open sessions one after the other, and say how long each took',
+    `holdfast ping
+holdfast ping --url wss://locks.example --count 10`,
+  )
+    .option('-n, --count <n>', 'how many', integer, 4)
+    .action((flags: PingFlags) => ping(flags))
+}
+
+async function ping(flags: PingFlags): Promise<void> {
+  const [url] = urlsFrom(flags)
+  const times: number[] = []
+  for (let n = 1; n <= Math.max(1, flags.count); n++) {
+    const began = performance.now()
+    const session = await connectTo(flags)
+    const ms = performance.now() - began
+    const { ttl } = session
+    await session.close()
+    times.push(ms)
+    if (flags.json) printJson({ url, n, ms: round(ms), lease: ttl })
+    else print(`welcome from ${url}: ${round(ms)} ms, lease ${ttl} ms`)
+  }
+  if (flags.json) return
+  const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length
+  print(
+    `least ${round(Math.min(...times))}, mean ${round(mean)}, most ${round(Math.max(...times))} ms`,
+  )
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 100) / 100
+}

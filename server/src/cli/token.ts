@@ -1,0 +1,82 @@
+/**
+ * `holdfast token`: makes a token for `holdfast serve --tokens`. It is printed once; what is kept is
+ * its hash.
+ */
+import { randomBytes } from 'node:crypto'
+import { appendFileSync } from 'node:fs'
+import { Command, InvalidArgumentError } from 'commander'
+import { everyday, isOperation, type Operation, operations } from '../access/permissions.js'
+import { tokenLine } from '../access/tokens.js'
+import { Exit, exitHelp, exits } from './exits.js'
+import { collect } from './parse.js'
+import { print, printJson } from './print.js'
+
+interface TokenFlags {
+  readonly allow: readonly Operation[]
+  readonly key?: readonly string[] | undefined
+  readonly file?: string | undefined
+  readonly json?: boolean | undefined
+}
+
+export function tokenCommand(): Command {
+  return new Command('token')
+    .description('make a token, and the line for the file of serve --tokens')
+    .argument('<principal>', 'whose it is', principal)
+    .option(
+      '--allow <operations>',
+      `what it allows, by commas: ${operations.join(', ')}, everyday (all but steal and revoke) or all`,
+      operationsFrom,
+      everyday,
+    )
+    .option(
+      '--key <pattern>',
+      'on which keys: a key, or a beginning and * (repeatable; default all)',
+      collect,
+    )
+    .option('--file <file>', 'add the line to this file, which is made if need be')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  holdfast token billing --file tokens
+  holdfast token billing --allow lock,query --key 'orders:*' --key report --file tokens
+  holdfast token ops --allow all --file tokens
+${exitHelp}`,
+    )
+    .action((whose: string, flags: TokenFlags) => make(whose, flags))
+}
+
+function make(whose: string, { allow, key, file, json }: TokenFlags): void {
+  const token = randomBytes(32).toString('base64url')
+  const line = tokenLine(token, whose, allow, key)
+  if (file !== undefined) append(file, line)
+  if (json) {
+    printJson({ principal: whose, token, line: line.trimEnd() })
+    return
+  }
+  print(token)
+  if (file === undefined) process.stderr.write(`for the file of tokens:\n${line}`)
+}
+
+function append(file: string, line: string): void {
+  try {
+    appendFileSync(file, line, { mode: 0o600 })
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Exit(exits.config, `The file ${file} cannot be written (${code}).`)
+  }
+}
+
+function principal(text: string): string {
+  if (/^[^\s#][^\s]*$/.test(text)) return text
+  throw new InvalidArgumentError('It has no spaces, and does not begin with #.')
+}
+
+function operationsFrom(text: string): readonly Operation[] {
+  if (text === 'all') return operations
+  if (text === 'everyday') return everyday
+  const names = text.split(',')
+  if (names.every(isOperation)) return names
+  throw new InvalidArgumentError(`They are some of ${operations.join(', ')}.`)
+}

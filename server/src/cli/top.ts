@@ -1,0 +1,143 @@
+/**
+ * `holdfast top`: the keys that most wait for, and the rates of the broker, again and again.
+ */
+import type { LockStats, QueryResult, Session } from '@holdfast/client'
+import type { Command } from 'commander'
+import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
+import { duration, integer } from './parse.js'
+import { ago, print, printJson, table, visible, whoIs } from './print.js'
+
+interface TopFlags extends BrokerFlags {
+  readonly interval: number
+  readonly count?: number | undefined
+}
+
+/** One look at the broker. */
+interface Look {
+  readonly at: number
+  readonly stats: LockStats
+  readonly found: QueryResult
+}
+
+export function topCommand(): Command {
+  return brokerCommand(
+    'top',
+    'show the busiest keys and the rates of the broker, live',
+    `holdfast top
+holdfast top orders: --interval 5s
+holdfast top --json --count 1`,
+  )
+    .argument('[prefix]', 'only keys that begin so', '')
+    .option('-i, --interval <time>', 'from one look to the next', duration, 1_000)
+    .option('-n, --count <n>', 'how many looks; default: until Ctrl-C', integer)
+    .action((prefix: string, flags: TopFlags) =>
+      withSession(flags, (session) => top(session, prefix, flags), { reconnect: undefined }),
+    )
+}
+
+async function top(session: Session, prefix: string, flags: TopFlags): Promise<void> {
+  let isOver = false
+  const stopped = stopOf(session).finally(() => {
+    isOver = true
+  })
+  // Whoever waits for the end below is told; until then it is nobody's rejection.
+  stopped.catch(() => {})
+  let former: Look | undefined
+  for (let n = 0; n < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; n++) {
+    const [stats, found] = await Promise.all([session.stats(), session.query({ prefix })])
+    const look = { at: performance.now(), stats, found }
+    show(look, former, flags)
+    former = look
+    if (n + 1 === flags.count) return
+    await Promise.race([stopped, pause(Math.max(100, flags.interval))])
+  }
+  await stopped
+}
+
+function show(look: Look, former: Look | undefined, flags: TopFlags): void {
+  const rates = ratesOf(look, former)
+  const keys = busiest(look.found)
+  if (flags.json) {
+    printJson({ stats: look.stats, rates, keys })
+    return
+  }
+  const rows = process.stdout.rows ?? 40
+  // Only a terminal is cleared; a file gets one picture after the other.
+  if (process.stdout.isTTY) process.stdout.write('\u001b[H\u001b[2J')
+  const { heldCount, waitingCount } = look.found
+  print(`${heldCount} held, ${waitingCount} waiting; in a second: ${rateText(rates)}`)
+  print('')
+  const lines = table(
+    ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
+    keys
+      .slice(0, Math.max(5, rows - 4))
+      .map((one) => [
+        String(one.waiting),
+        visible(one.key),
+        one.mode ?? '-',
+        one.holder ?? '-',
+        one.since === undefined ? '-' : ago(one.since),
+      ]),
+  )
+  for (const line of lines) print(line)
+}
+
+type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
+
+function ratesOf({ stats, at }: Look, former: Look | undefined): Rates | undefined {
+  if (former === undefined) return undefined
+  const seconds = (at - former.at) / 1_000
+  const per = (now: number, then: number) => Math.round(((now - then) / seconds) * 10) / 10
+  const before = former.stats
+  return {
+    granted: per(grantsIn(stats), grantsIn(before)),
+    failed: per(stats.failedLocks, before.failedLocks),
+    unlocked: per(stats.unlockCount, before.unlockCount),
+    refreshed: per(stats.refreshCount, before.refreshCount),
+    expired: per(stats.expiredLocks, before.expiredLocks),
+  }
+}
+
+function grantsIn({ totalLocks, failedLocks }: LockStats): number {
+  return totalLocks - failedLocks
+}
+
+function rateText(rates: Rates | undefined): string {
+  if (rates === undefined) return '...'
+  return Object.entries(rates)
+    .map(([name, rate]) => `${rate} ${name}`)
+    .join(', ')
+}
+
+interface Busy {
+  readonly key: string
+  waiting: number
+  mode?: string
+  holder?: string
+  since?: number
+}
+
+/** Those with the longest queues first, then those held for longest. */
+function busiest({ held, waiting }: QueryResult): Busy[] {
+  const keys = new Map<string, Busy>()
+  for (const lock of held) {
+    const one = keys.get(lock.key)
+    if (one !== undefined) one.holder = `${one.holder}, ${whoIs(lock)}`
+    else {
+      const { key, mode, since } = lock
+      keys.set(key, { key, waiting: 0, mode, holder: whoIs(lock), since })
+    }
+  }
+  for (const { key } of waiting) {
+    const one = keys.get(key) ?? { key, waiting: 0 }
+    one.waiting++
+    keys.set(key, one)
+  }
+  return [...keys.values()].sort((a, b) => b.waiting - a.waiting || (a.since ?? 0) - (b.since ?? 0))
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}

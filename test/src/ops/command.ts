@@ -1,0 +1,65 @@
+/**
+ * The real `holdfast` command in a process of its own, with what it says line by line.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { Collector, type Stage } from '../e2e/stage.js'
+
+const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: readonly string[]
+  readonly err: readonly string[]
+}
+
+export interface Around {
+  readonly env?: Readonly<Record<string, string>> | undefined
+  /** What it reads. */
+  readonly input?: string | undefined
+}
+
+export class Holdfast {
+  readonly process: ChildProcess
+  readonly out = new Collector<string>()
+  readonly err = new Collector<string>()
+  readonly #ended: Promise<unknown>
+
+  private constructor(args: readonly string[], { env = {}, input }: Around) {
+    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
+    this.process = spawn(process.execPath, [main, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...Object.fromEntries(inherited), ...env },
+    })
+    createInterface(this.process.stdout!).on('line', this.out.add)
+    createInterface(this.process.stderr!).on('line', this.err.add)
+    this.process.stdin!.on('error', () => {})
+    this.process.stdin!.end(input ?? '')
+    // Not before its output was read to the end.
+    this.#ended = once(this.process, 'close')
+  }
+
+  /** Starts the command; it ends with the test at the latest. */
+  static start(stage: Stage, args: readonly string[], around: Around = {}): Holdfast {
+    const command = new Holdfast(args, around)
+    stage.onClear(async () => {
+      command.process.kill('SIGKILL')
+      await command.ended()
+    })
+    return command
+  }
+
+  /** Runs the command to its end. */
+  static run(stage: Stage, args: readonly string[], around?: Around): Promise<Ended> {
+    return Holdfast.start(stage, args, around).ended()
+  }
+
+  async ended(): Promise<Ended> {
+    await this.#ended
+    const { exitCode: code, signalCode: signal } = this.process
+    return { code, signal, out: this.out.items, err: this.err.items }
+  }
+}

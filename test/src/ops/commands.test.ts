@@ -1,0 +1,229 @@
+/**
+ * The commands that look at a broker and look after it, against a real one: what they print, for
+ * people and as JSON, and their exit codes.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import { expect } from 'chai'
+import { isHeard, type Meeting, Stage } from '../e2e/stage.js'
+import { Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+describe('holdfast', () => {
+  const stage = Stage.forEachTest()
+  const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
+
+  /** Ann holds orders:1 and report, bob waits for orders:1. */
+  async function busy(): Promise<Meeting & { readonly fence: number }> {
+    const meeting = await stage.meeting('ann', 'bob')
+    const [ann, bob] = meeting.sessions
+    const { fence } = await ann!.lock('orders:1', { metadata: { job: 7 } })
+    await ann!.lock('report', { mode: 'shared' })
+    bob!.lock('orders:1').catch(() => {})
+    await isHeard(bob!)
+    return { ...meeting, fence }
+  }
+
+  it('ls lists who holds what and how many wait, of all keys or of a prefix', async () => {
+    const { url, fence } = await busy()
+    const { out, code } = await run(url, 'ls')
+    expect(code).to.equal(0)
+    expect(out).to.have.length(3)
+    expect(out[0]).to.match(/^KEY +MODE +HOLDER +HELD FOR +FENCE +WAITING$/)
+    expect(out[1]).to.match(new RegExp(`^orders:1 +exclusive +ann +\\S+ +${fence} +1$`))
+    expect(out[2]).to.match(/^report +shared +ann/)
+    expect((await run(url, 'ls', 'rep')).out).to.have.length(2)
+    const json = (await run(url, 'ls', '--json', 'orders:')).out.map((line) => JSON.parse(line))
+    expect(json).to.have.length(1)
+    expect(json[0]).to.deep.include({ key: 'orders:1', name: 'ann', fence, waiting: 1 })
+  })
+
+  it('show shows the holders, the queue and the fence', async () => {
+    const { url, fence } = await busy()
+    const { out } = await run(url, 'show', 'orders:1')
+    expect(out[0]).to.match(new RegExp(`^held by ann for \\S+, fence ${fence}, .*{"job":7}$`))
+    expect(out[1]).to.match(/^1\. bob waits for /)
+    expect((await run(url, 'show', 'other')).out).to.deep.equal(['other is free'])
+    const [json] = (await run(url, 'show', '--json', 'orders:1')).out.map((line) =>
+      JSON.parse(line),
+    )
+    expect(json.held[0]).to.include({ fence })
+    expect(json.waiting[0]).to.include({ name: 'bob' })
+  })
+
+  it('shows names that would move the cursor as what they are', async () => {
+    const { url, sessions } = await stage.meeting('ann\u001b[2J')
+    await sessions[0]!.lock('k\u202e')
+    const [, line] = (await run(url, 'ls')).out
+    expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
+  })
+
+  it('unlock ends a lock by its fence, for a reason, and the next is granted', async () => {
+    const { url, broker, fence } = await busy()
+    const args = ['unlock', 'orders:1', '--fence', String(fence), '--reason', 'stuck']
+    const { code, out } = await run(url, ...args)
+    expect([code, out]).to.deep.equal([0, ['orders:1 is unlocked']])
+    expect(broker.query({ key: 'orders:1' }).held[0]).to.include({ name: 'bob' })
+    const again = await run(url, ...args)
+    expect(again.code).to.equal(1)
+    expect(again.err[0]).to.match(
+      /^holdfast: orders:1 is not held with that fence; it is held with/,
+    )
+  })
+
+  it('unlock refuses to guess: it wants a fence and a reason', async () => {
+    const { url, broker } = await busy()
+    for (const args of [
+      ['--reason', 'stuck'],
+      ['--fence', '1'],
+    ]) {
+      const { code, err } = await run(url, 'unlock', 'orders:1', ...args)
+      expect(code).to.equal(64)
+      expect(err[0]).to.match(/required option/)
+    }
+    expect(broker.query().heldCount).to.equal(2)
+  })
+
+  it('what is not allowed exits 77', async () => {
+    const { url } = await stage.broker({ authorize: () => false })
+    for (const args of [
+      ['stats'],
+      ['show', 'k'],
+      ['unlock', 'k', '--fence', '1', '--reason', 'r'],
+      ['run', 'k', '--', 'true'],
+    ]) {
+      const { code, err } = await Holdfast.run(stage, [args[0]!, '--url', url, ...args.slice(1)])
+      expect([code, err[0]?.slice(0, 18)], args[0]).to.deep.equal([77, 'holdfast: you may '])
+    }
+  })
+
+  it('watch prints the state and then what happens, until it is stopped', async () => {
+    const { url, sessions } = await busy()
+    const watch = Holdfast.start(stage, ['watch', '--json', 'orders:', '--url', url])
+    await watch.out.count(1)
+    await sessions[0]!.lock('orders:2')
+    await sessions[0]!.lock('elsewhere')
+    await sessions[0]!.close()
+    await watch.out.count(5)
+    watch.process.kill('SIGINT')
+    const { code, out } = await watch.ended()
+    expect(code).to.equal(0)
+    const events = out.map((line) => JSON.parse(line) as { event: string; key?: string })
+    expect(events.map(({ event, key }) => `${event} ${key}`)).to.deep.equal([
+      'state undefined',
+      'locked orders:2',
+      'lost orders:1',
+      'lost orders:2',
+      'locked orders:1',
+    ])
+  })
+
+  it('watch says so when it may not', async () => {
+    const { url } = await stage.broker({ limits: { watchesPerSession: 1 }, authorize: () => false })
+    const { code } = await run(url, 'stats')
+    expect(code).to.equal(77)
+  })
+
+  it('top shows the busiest first, as often as it is asked to', async () => {
+    const { url } = await busy()
+    const { code, out } = await run(url, 'top', '--count', '1')
+    expect(code).to.equal(0)
+    expect(out[0]).to.match(/^2 held, 1 waiting/)
+    expect(out[3]).to.match(/^1 +orders:1 +exclusive +ann/)
+    const looks = (await run(url, 'top', '--json', '--count', '2', '--interval', '100')).out
+    const [first, second] = looks.map((line) => JSON.parse(line))
+    expect(first.keys[0]).to.include({ key: 'orders:1', waiting: 1 })
+    expect(second.rates).to.include({ granted: 0 })
+  })
+
+  it('stats are those of the broker', async () => {
+    const { url, broker } = await busy()
+    const { out } = await run(url, 'stats', '--json')
+    expect(JSON.parse(out[0]!)).to.deep.equal(broker.stats())
+    expect((await run(url, 'stats')).out.join('\n')).to.match(/totalLocks +2/)
+  })
+
+  it('ping says how fast a welcome comes, and exits 69 if none does', async () => {
+    const { url, broker } = await stage.broker()
+    const { code, out } = await run(url, 'ping', '--count', '2')
+    expect(code).to.equal(0)
+    expect(out).to.have.length(3)
+    expect(out[2]).to.match(/^least [\d.]+, mean [\d.]+, most [\d.]+ ms$/)
+    await broker.close()
+    const gone = await run(url, 'ping')
+    expect(gone.code).to.equal(69)
+    expect(gone.err).to.have.length(1)
+  })
+
+  it('bench counts what it did, and leaves nothing behind', async () => {
+    const { url, broker } = await stage.broker()
+    for (const more of [[], ['--contended']]) {
+      const args = ['bench', '--json', '--sessions', '3', '--time', '200', ...more, url]
+      const { code, out } = await Holdfast.run(stage, args)
+      expect(code).to.equal(0)
+      const result = JSON.parse(out[0]!)
+      expect(result.cycles).to.be.above(3)
+      expect(result.lock.p50).to.be.at.most(result.lock.p99)
+      expect(result.lock.p99).to.be.at.most(result.lock.max)
+      expect(result).to.include({ sessions: 3, contended: more.length > 0 })
+    }
+    expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
+    const { out } = await Holdfast.run(stage, ['bench', '--sessions', '1', '--time', '50', url])
+    expect(out[1]).to.match(/^ms +p50 +p95 +p99 +p99\.9 +max$/)
+  })
+
+  it('token makes a token that serve --tokens takes, and keeps only its hash', async () => {
+    const files = scratch(stage)
+    const file = files.path('tokens')
+    const args = ['token', 'billing', '--allow', 'lock', '--key', 'orders:*', '--file', file]
+    const { code, out } = await Holdfast.run(stage, args)
+    expect(code).to.equal(0)
+    const token = out[0]!
+    expect(readFileSync(file, 'utf8')).to.match(/^[0-9a-f]{64} billing lock orders:\*\n$/)
+    expect(statSync(file).mode & 0o777).to.equal(0o600)
+    const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', file])
+    const [line] = await serve.out.count(1)
+    const url = line!.split(' ').at(-1)!
+    const around = { env: { HOLDFAST_URL: url, HOLDFAST_TOKEN: token } }
+    expect((await Holdfast.run(stage, ['run', 'orders:1', '--', 'true'], around)).code).to.equal(0)
+    expect((await Holdfast.run(stage, ['run', 'other', '--', 'true'], around)).code).to.equal(77)
+    const fromFile = ['ping', '--url', url, '--count', '1', '--token-file']
+    const right = await Holdfast.run(stage, [...fromFile, files.write('token', `${token}\n`)])
+    expect(right.code).to.equal(0)
+    const wrong = await Holdfast.run(stage, [...fromFile, files.write('wrong', 'wrong')])
+    expect(wrong.code).to.equal(77)
+  })
+
+  for (const command of [
+    'serve',
+    'run',
+    'ls',
+    'show',
+    'watch',
+    'top',
+    'stats',
+    'unlock',
+    'token',
+    'ping',
+    'bench',
+  ]) {
+    it(`${command} helps with examples and exit codes`, async () => {
+      const { code, out } = await Holdfast.run(stage, [command, '--help'])
+      const text = out.join('\n')
+      expect(code).to.equal(0)
+      expect(text).to.include('Examples:').and.to.include(`holdfast ${command}`)
+      expect(text)
+        .to.include('Exit codes: 0 done')
+        .and.to.include('--json'.slice(0, command === 'serve' ? 2 : 6))
+    })
+  }
+
+  it('helps whoever mistypes a flag or a command', async () => {
+    const flag = await Holdfast.run(stage, ['ls', '--jsn'])
+    expect([flag.code, flag.err.join(' ')]).to.satisfy(
+      ([code, text]: [number, string]) => code === 64 && text.includes('Did you mean --json?'),
+    )
+    const command = await Holdfast.run(stage, ['unlok'])
+    expect(command.code).to.equal(64)
+    expect(command.err.join(' ')).to.include('unlock')
+  })
+})

@@ -1,0 +1,217 @@
+/**
+ * `holdfast run`: a command under a lock, with the real command, real processes and a network that
+ * can be cut. The promise: after silence, the command is dead before anybody else is granted the lock.
+ */
+import { readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { expect } from 'chai'
+import { isHeard, Stage } from '../e2e/stage.js'
+import { TcpProxy } from '../faults/proxy.js'
+import { type Around, Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+/** Whether a process runs: one that is dead and not yet collected does not. */
+function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+  } catch {
+    return false
+  }
+}
+
+describe('holdfast run', () => {
+  const stage = Stage.forEachTest()
+  const run = (url: string, args: string[], around?: Around) =>
+    Holdfast.run(stage, ['run', '--url', url, ...args], around)
+  const start = (url: string, args: string[], around?: Around) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+
+  it('runs the command under the lock, with its input, output, environment and exit code', async () => {
+    const { url, broker } = await stage.broker()
+    const script = 'cat; echo "$HOLDFAST_KEY $HOLDFAST_FENCE $1"; echo oops >&2; exit 7'
+    const args = ['orders:42', '--', 'sh', '-c', script, 'sh', 'an argument']
+    const { code, out, err } = await run(url, args, { input: 'from stdin\n' })
+    expect(code).to.equal(7)
+    expect(out[0]).to.equal('from stdin')
+    expect(out[1]).to.match(/^orders:42 \d+ an argument$/)
+    expect(err).to.deep.equal(['oops'])
+    expect(broker.query().heldCount).to.equal(0)
+    expect(broker.stats().unlockCount).to.equal(1)
+  })
+
+  it('says who runs what, while it does', async () => {
+    const { url, broker } = await stage.broker()
+    const command = start(url, ['k', '--', 'sh', '-c', 'echo up; sleep 60'])
+    await command.out.count(1)
+    const [lock] = broker.query().held
+    expect(lock?.name).to.match(/^sh on ./)
+    expect(lock?.metadata).to.include({ command: 'sh', pid: command.process.pid })
+    command.process.kill('SIGTERM')
+    expect((await command.ended()).code).to.equal(143)
+  })
+
+  it('is 128 + n for signal n, and 127 for a command that is not there', async () => {
+    const { url, broker } = await stage.broker()
+    expect((await run(url, ['k', '--', 'sh', '-c', 'kill -9 $$'])).code).to.equal(137)
+    const { code, err } = await run(url, ['k', '--', '/nonexistent/command'])
+    expect(code).to.equal(127)
+    expect(err[0]).to.match(/^holdfast: .*ENOENT/)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('waits its turn, or not', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    const tried = await run(url, ['--try', 'k', '--', 'echo', 'never'])
+    expect(tried).to.deep.include({ code: 75, out: [], err: ['holdfast: k is held by ann'] })
+    const timed = await run(url, ['k', '--timeout', '50ms', '--', 'echo', 'never'])
+    expect(timed).to.deep.include({ code: 75, out: [] })
+    const waits = start(url, ['k', '--', 'echo', 'at last'])
+    expect(await waits.err.count(1)).to.deep.equal(['holdfast: waiting for k'])
+    await lock.unlock()
+    expect(await waits.ended()).to.deep.include({ code: 0, out: ['at last'] })
+  })
+
+  it('shares with those who share', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    await sessions[0]!.lock('k', { mode: 'shared' })
+    expect((await run(url, ['--shared', '--try', 'k', '--', 'true'])).code).to.equal(0)
+    expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
+  })
+
+  it('gives up waiting at a signal, and leaves the queue', async () => {
+    const { url, sessions, broker } = await stage.meeting('ann')
+    await sessions[0]!.lock('k')
+    const waits = start(url, ['k', '--', 'echo', 'never'])
+    await waits.err.count(1)
+    waits.process.kill('SIGTERM')
+    expect(await waits.ended()).to.deep.include({ code: 143, out: [] })
+    expect(broker.query().waitingCount).to.equal(0)
+  })
+
+  it('passes signals to the whole process group of the command', async () => {
+    const { url, broker } = await stage.broker()
+    const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"
+    const command = start(url, ['k', '--', 'sh', '-c', script])
+    await command.out.count(1)
+    command.process.kill('SIGTERM')
+    expect(await command.ended()).to.deep.include({ code: 3, out: ['up', 'got it'] })
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('holds on when the connection drops and comes back', async () => {
+    const { url, broker, proxy } = await proxied()
+    const fifo = scratch(stage).path('go')
+    const script = `mkfifo ${fifo}; echo up; cat ${fifo}; echo done`
+    const command = start(url, ['k', '--', 'sh', '-c', script])
+    await command.out.count(1)
+    const [before] = broker.query().held
+    const again = proxy.nextConnection()
+    proxy.cut()
+    await again
+    await writeFile(fifo, 'on\n')
+    expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
+    // Unlocked by its own hand, so it was the same session to the end.
+    expect(broker.stats()).to.include({ unlockCount: 1, totalLocks: 1 })
+    expect(before).to.include({ key: 'k' })
+  })
+
+  it('kills all of the command before the broker can grant the lock to anyone else', async () => {
+    const { url, direct, silence } = await proxied()
+    // Neither it nor what it started minds a SIGTERM.
+    const script =
+      "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
+      'echo $$ parent; echo $! background; while :; do sleep 0.05; done'
+    const command = start(url, [
+      '--ttl',
+      '2s',
+      '--kill-after',
+      '300ms',
+      'k',
+      '--',
+      'sh',
+      '-c',
+      script,
+    ])
+    await command.out.until((lines) => lines.length >= 3)
+    const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
+    const waiter = await stage.session(direct)
+    const granted = waiter.lock('k')
+    await isHeard(waiter)
+    expect(pids.map(isAlive), 'before').to.not.include(false)
+    silence()
+    await granted
+    expect(pids.map(isAlive), 'when the next was granted').to.not.include(true)
+    const { code, err } = await command.ended()
+    expect(code).to.equal(76)
+    expect(err.join(' ')).to.include('stopping the command')
+  })
+
+  it('lets the command end by itself at SIGTERM, when it can', async () => {
+    const { url, silence, direct } = await proxied()
+    const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    const args = ['--ttl', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
+    const command = start(url, args)
+    await command.out.count(1)
+    const waiter = await stage.session(direct)
+    const granted = waiter.lock('k')
+    silence()
+    await granted
+    expect(await command.ended()).to.deep.include({ code: 76, out: ['up', 'clean'] })
+  })
+
+  it('kills it too when only the broker is stopped', async () => {
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'])
+    const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
+    const script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
+    const args = ['--ttl', '2s', '--kill-after', '300ms', 'k', '--', 'sh', '-c', script]
+    const command = start(url, args)
+    const [pid] = await command.out.count(1)
+    serve.process.kill('SIGSTOP')
+    expect((await command.ended()).code).to.equal(76)
+    expect(isAlive(Number(pid))).to.equal(false)
+    serve.process.kill('SIGCONT')
+  })
+
+  it('stops the command when its lock is revoked, and says why', async () => {
+    const { url, sessions } = await stage.meeting('ops')
+    const [ops] = sessions
+    const script =
+      "trap 'echo clean; exit 0' TERM; echo $HOLDFAST_FENCE; while :; do sleep 0.05; done"
+    const command = start(url, ['k', '--', 'sh', '-c', script])
+    const [fence] = await command.out.count(1)
+    await ops!.revoke('k', { fence: Number(fence), reason: 'stuck' })
+    const { code, out, err } = await command.ended()
+    expect([code, out[1]]).to.deep.equal([76, 'clean'])
+    expect(err[0]).to.match(/revoked/)
+  })
+
+  it('refuses a --kill-after that leaves no time, and does not take the lock', async () => {
+    const { url, broker } = await stage.broker()
+    const args = ['--ttl', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
+    const { code, out, err } = await run(url, args)
+    expect([code, out]).to.deep.equal([64, []])
+    expect(err[0]).to.match(/--kill-after 900 ms is too long for a lease of 2000 ms/)
+    expect(broker.stats().totalLocks).to.equal(0)
+  })
+
+  /** A broker behind a network that can be cut and fall silent. */
+  async function proxied() {
+    const { broker, url: direct, port } = await stage.broker()
+    let isSilent = false
+    const proxy = await TcpProxy.to(port, () => ({
+      up: (bytes, passage) => {
+        if (!isSilent) passage.pass(bytes)
+      },
+      down: (bytes, passage) => {
+        if (!isSilent) passage.pass(bytes)
+      },
+    }))
+    stage.onClear(() => proxy.close())
+    const silence = () => {
+      isSilent = true
+    }
+    return { broker, direct, proxy, url: proxy.url, silence }
+  }
+})
