@@ -1,0 +1,97 @@
+/** The story of the demo, in two windows of a real browser. */
+import { expect } from 'chai'
+import type { Page } from 'playwright-core'
+import { type Chromium, openChromium, openPage } from '../browser/chromium.js'
+import { needs } from '../support/needs.js'
+import { type Demo, serveDemo } from './serve.js'
+
+describe('the demo in a browser', function () {
+  this.timeout(60_000)
+  needs('chromium')
+  let demo: Demo
+  let chromium: Chromium
+  let ada: Page
+  let grace: Page
+
+  before(async () => {
+    demo = await serveDemo(0)
+    chromium = await openChromium()
+  })
+
+  after(async () => {
+    await chromium?.close()
+    await demo?.close()
+  })
+
+  beforeEach(async () => {
+    ada = await openPage(chromium.context, `${demo.url}?name=Ada`)
+    grace = await openPage(chromium.context, `${demo.url}?name=Grace`)
+    await ada.click('[data-id="1"]')
+    await grace.click('[data-id="1"]')
+  })
+
+  afterEach(async () => {
+    await ada.close()
+    await grace.close()
+  })
+
+  const see = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
+  const press = (page: Page, name: string) =>
+    page.getByRole('button', { name, exact: true }).click()
+  const gone = (page: Page, text: string) =>
+    page.getByText(text).first().waitFor({ state: 'hidden' })
+
+  it('shows who reads and who edits, and what they saved', async () => {
+    await see(ada, 'Also here: Grace')
+    await see(grace, 'Also here: Ada')
+    await press(ada, 'Edit')
+    await see(grace, 'Ada is editing')
+    await see(ada, 'You are editing')
+    await ada.fill('textarea', 'Written by Ada.')
+    await press(grace, 'Edit when free')
+    await see(grace, 'You edit as soon as Ada is done.')
+    await press(ada, 'Save')
+    await see(ada, 'Grace is editing')
+    expect(await grace.inputValue('textarea')).to.equal('Written by Ada.')
+    await press(grace, 'Discard')
+    await see(ada, /Written by Ada/)
+    await see(grace, /last saved by Ada/)
+    await grace.close()
+    await see(ada, 'Only you have this open')
+  })
+
+  it('tells whoever is robbed by whom, and keeps what they had typed', async () => {
+    await press(ada, 'Edit')
+    await ada.fill('textarea', 'Half a sent')
+    await see(grace, 'Ada is editing')
+    await press(grace, 'Take over')
+    await see(grace, 'You are editing')
+    await see(ada, 'Grace took this document over.')
+    await see(ada, 'Half a sent')
+    await grace.fill('textarea', 'Written by Grace.')
+    await press(grace, 'Save')
+    await see(ada, /last saved by Grace/)
+    await press(ada, 'All right')
+    await gone(ada, 'Half a sent')
+  })
+
+  it('lets nobody write who lost the lock, whatever they try', async () => {
+    const write = (fence: number) =>
+      ada.evaluate(async (fence) => {
+        const body = JSON.stringify({ title: 't', text: 'x', by: 'Ada', fence })
+        return (await fetch('documents/2', { method: 'PUT', body })).status
+      }, fence)
+    expect(await write(20)).to.equal(200)
+    expect(await write(20)).to.equal(200)
+    expect(await write(19)).to.equal(409)
+    expect(await write(Number.NaN)).to.equal(400)
+  })
+
+  it('fits a phone', async () => {
+    await ada.setViewportSize({ width: 360, height: 740 })
+    const width = await ada.evaluate(() => document.documentElement.scrollWidth)
+    expect(width).to.equal(360)
+    await press(ada, '‹ All documents')
+    await see(ada, 'Recipe: rye bread')
+  })
+})

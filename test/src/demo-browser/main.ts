@@ -1,0 +1,12 @@
+/** `npm run demo:browser`: serves the demo until it is told to stop. `--port` for another than 7421. */
+import { parseArgs } from 'node:util'
+import { serveDemo } from './serve.js'
+
+const { values } = parseArgs({ options: { port: { type: 'string', default: '7421' } } })
+const demo = await serveDemo(Number(values.port))
+process.stdout.write(`Open ${demo.url} in two windows, side by side. Ctrl-C ends it.\n`)
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    void demo.close()
+  })
+}

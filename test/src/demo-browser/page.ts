@@ -1,0 +1,49 @@
+/** The demo's page: one session, one watch, and a screen that shows what they know. */
+import { connect } from '@holdfast/client'
+import { Desk } from './desk.js'
+import type { Document } from './documents.js'
+import { me as whoAmI } from './people.js'
+import { Presence } from './presence.js'
+import { render } from './view.js'
+
+const me = whoAmI()
+const root = document.querySelector<HTMLElement>('#root')!
+const address = new URL('locks', location.href)
+address.protocol = 'ws:'
+
+let documents: readonly Document[] = []
+let trouble: string | undefined
+
+async function load(): Promise<void> {
+  const response = await fetch('documents')
+  documents = (await response.json()) as Document[]
+  const open = documents.find(({ id }) => id === desk.open?.id)
+  if (open !== undefined) desk.open = open
+  show()
+}
+
+function show(): void {
+  render(root, { me, session: session.id, documents, presence, desk, trouble })
+}
+
+document.title = `Documents: ${me.name}`
+const session = await connect(address, { name: me.name })
+session.on('lost', ({ reason }) => {
+  if (reason === 'session') trouble = 'reconnecting'
+  show()
+})
+session.on('renewed', () => {
+  trouble = undefined
+  void load()
+})
+session.on('closed', () => {
+  trouble = 'disconnected'
+  show()
+})
+const desk = new Desk(session, () => show())
+const presence = new Presence(session, (unlocked) => {
+  // Whoever stopped editing may have saved.
+  if (unlocked?.endsWith('/edit')) void load()
+  else show()
+})
+await load()

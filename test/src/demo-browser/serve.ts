@@ -1,0 +1,59 @@
+/** The demo's server: its page, its documents and a broker, on one port. */
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createBroker } from '@holdfast/server'
+import { Documents } from './documents.js'
+
+/** What is served: the page as it is written, its scripts as they are built. */
+const written = new URL('../../src/demo-browser/', import.meta.url)
+const built = new URL('./', import.meta.url)
+const client = new URL('../../../client/dist/bundle/', import.meta.url)
+const files: Record<string, readonly [URL, string]> = {
+  '/': [new URL('index.html', written), 'text/html'],
+  '/style.css': [new URL('style.css', written), 'text/css'],
+  '/holdfast.js': [new URL('holdfast.js', client), 'text/javascript'],
+}
+for (const name of ['page', 'desk', 'people', 'presence', 'view']) {
+  files[`/${name}.js`] = [new URL(`${name}.js`, built), 'text/javascript']
+}
+
+export interface Demo {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** @param port 0 for any that is free. */
+export async function serveDemo(port: number): Promise<Demo> {
+  const documents = new Documents()
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://any')
+    const answer = async () => {
+      if (await documents.answer(pathname, request, response)) return
+      const file = files[pathname]
+      if (file === undefined) {
+        response.writeHead(404).end()
+        return
+      }
+      const [path, type] = file
+      const body = await readFile(path)
+      response.writeHead(200, { 'content-type': `${type}; charset=utf-8` }).end(body)
+    }
+    answer().catch(() => response.destroy())
+  })
+  // Pages of loopback origins may connect: this is for one machine, to look at.
+  const broker = createBroker({ dev: true })
+  broker.attach(server, { path: '/locks' })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', resolve)
+  })
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: async () => {
+      await broker.close()
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
