@@ -34,7 +34,7 @@ holdfast bench --contended --json`,
     .addHelpText(
       'after',
       `
-Client and broker share the machine if the broker is on this one: the figures are of both together.`,
+If the broker is on this machine too, the figures are of both together.`,
     )
     .action((url: string | undefined, flags: BenchFlags) =>
       bench({ ...flags, ...(url === undefined ? {} : { url: [url] }) }),

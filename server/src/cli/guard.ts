@@ -1,6 +1,6 @@
 /**
- * Stops a command in time. As long as the broker is heard, the lease has most of its time left; when
- * what is left is only what it takes to stop the command, it is stopped.
+ * Stops a command in time. As long as the broker is heard, the lease has most of its time left;
+ * when what is left is only what it takes to stop the command, it is stopped.
  */
 import type { Lock, Session } from '@holdfast/client'
 import type { Child } from './child.js'
@@ -75,6 +75,7 @@ export class Guard {
       return
     }
     this.#danger = why
+    clearTimeout(this.#timer)
     complain(`${why}: stopping the command`)
     if (wasTaken(lock)) {
       // Revoked or stolen: others hold it now, and a clean end is worth more than a quick one.

@@ -1,9 +1,9 @@
 /**
  * `holdfast run KEY -- COMMAND`: a command under a lock, like flock(1), over the network.
  *
- * The session has a grace of its whole lease, so a dropped connection costs nothing while the broker
- * is back in time. When it is not, the command is stopped while the lock is still certainly ours:
- * it is dead before the broker can grant the lock to anyone else.
+ * The session has a grace of its whole lease, so a dropped connection costs nothing while the
+ * broker is back in time. When it is not, the command is stopped while the lock is still certainly
+ * ours: it is dead before the broker can grant the lock to anyone else.
  */
 import { hostname } from 'node:os'
 import { basename } from 'node:path'
@@ -59,16 +59,16 @@ holdfast run --ttl 60s --kill-after 20s db-migration -- npm run migrate`,
 }
 
 const notes = `
-The command has HOLDFAST_KEY and HOLDFAST_FENCE in its environment, and the standard input, output and
-error of this one. Signals are passed to its process group; its exit code is ours, 128 + n if signal n
-ended it, and 75 and 76 as above.
+The command has HOLDFAST_KEY and HOLDFAST_FENCE in its environment, and our standard input, output
+and error. Signals are passed to its process group; its exit code is ours, 128 + n if signal n ended
+it, and 75 and 76 as above.
 
 When nothing is heard of the broker, the whole process group gets SIGTERM, and --kill-after later
 SIGKILL, both before the lease is over: after silence the command is dead before anybody else is
 granted the lock. Two things no client can promise that for: a lock that is revoked or stolen (the
 command is stopped when the news arrives), and a SIGKILL or SIGSTOP of "holdfast run" itself. There
-only the fence protects: hand HOLDFAST_FENCE to what the lock is for, and let that refuse a lower one
-than the highest it has seen.`
+only the fence protects: hand HOLDFAST_FENCE to what the lock is for, and let that refuse a lower
+one than the highest it has seen.`
 
 async function run(key: string, command: readonly string[], flags: RunFlags): Promise<void> {
   const session = await connectTo(flags, {

@@ -5,7 +5,6 @@
 import { HoldfastError } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { HoldfastBroker } from '../createBroker.js'
-import { brokerFrom } from './broker.js'
 import { complain, Exit, exitHelp, exits } from './exits.js'
 import { type Gathered, gather, limitsOf } from './gather.js'
 import { collect, duration, integer } from './parse.js'
@@ -80,6 +79,8 @@ function oneLimit(text: string, former: object = {}): object {
 async function serve({ config, check, ...flags }: Record<string, unknown>): Promise<void> {
   const file = (config as string | undefined) ?? process.env['HOLDFAST_CONFIG']
   const gathered = gather(flags, process.env, file === '' ? undefined : file)
+  // Loaded here, so that the other commands need not wait for what they do not use.
+  const { brokerFrom } = await import('./broker.js')
   const { broker, flushLog } = await brokerFrom(gathered.settings)
   if (check === true) {
     tell(gathered, settingNames)

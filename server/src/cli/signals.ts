@@ -1,7 +1,7 @@
 /**
- * The signals that this process is sent, for whoever is to have them at the time: first the wait for
- * a lock, then the command. There is no moment between at which one would end us, and leave the lock
- * behind for a whole lease.
+ * The signals that this process is sent, for whoever is to have them at the time: first the wait
+ * for a lock, then the command. There is no moment between at which one would end us, and leave the
+ * lock behind for a whole lease.
  */
 const taken = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGWINCH'] as const
 

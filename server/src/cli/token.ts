@@ -1,6 +1,6 @@
 /**
- * `holdfast token`: makes a token for `holdfast serve --tokens`. It is printed once; what is kept is
- * its hash.
+ * `holdfast token`: makes a token for `holdfast serve --tokens`. It is printed once; what is kept
+ * is its hash.
  */
 import { randomBytes } from 'node:crypto'
 import { appendFileSync } from 'node:fs'

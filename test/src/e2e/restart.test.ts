@@ -81,7 +81,7 @@ describe('e2e: restart of a broker', () => {
     writeFileSync(file, 'not a number')
     expect(() => createBroker({ fenceFile: file })).to.throw(/not a fence file/)
     const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', file)
-    expect((await served.exit()).code).to.equal(69)
+    expect((await served.exit()).code).to.equal(78)
     const [complaint] = await served.complaints.count(1)
     expect(complaint).to.match(/^holdfast: The fence file .* is not a fence file/)
   })

@@ -1,6 +1,7 @@
 /**
  * `holdfast run`: a command under a lock, with the real command, real processes and a network that
- * can be cut. The promise: after silence, the command is dead before anybody else is granted the lock.
+ * can be cut. The promise: after silence, the command is dead before anybody else is granted the
+ * lock.
  */
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
