@@ -42,6 +42,8 @@ export interface ClientPlan {
   /** How much its program does at the same time. */
   readonly fibers: number
   readonly isBrowser: boolean
+  /** Its turns end with their promises, as the real client's do, and not with all that waits. */
+  readonly endsTurnsEarly: boolean
   /** Watches all keys, and keeps a picture of what is held. */
   readonly watches: boolean
   /** Clock rate in relation to the broker's. */
@@ -117,6 +119,7 @@ function planClient(random: Random, isTight: boolean): ClientPlan {
     grace: random.pick([0, 'lease', 'lease', random.int(100, ttl)] as const),
     fibers: random.int(1, 3),
     isBrowser: random.chance(0.5),
+    endsTurnsEarly: random.chance(0.7),
     watches: random.chance(isTight ? 0.7 : 0.2),
     // The slowest and the fastest that the lease allows for, or anything between.
     rate: random.pick([0.99, 1, 1.01, random.between(0.99, 1.01)]),

@@ -28,6 +28,8 @@ interface SessionRecord {
   /** The broker cut the connection. */
   wasCut: boolean
   lastReceived: Moment
+  /** What was received before that, newest first. */
+  receivedBefore: Moment[]
 }
 
 /** A point in the broker's life. */
@@ -60,7 +62,9 @@ export class SessionJudge {
     const now = this.#now()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
-    if (record?.connection === connection) record.lastReceived = now
+    if (record?.connection !== connection) return
+    record.receivedBefore = [record.lastReceived, ...record.receivedBefore.slice(0, 9)]
+    record.lastReceived = now
   }
 
   /** The broker has told a client which session its connection has. */
@@ -99,6 +103,7 @@ export class SessionJudge {
             droppedAt: undefined,
             wasCut: false,
             lastReceived: this.#now(),
+            receivedBefore: [],
           })
           break
         case 'resumed':
@@ -163,6 +168,14 @@ export class SessionJudge {
     record.lastReceived = this.#now()
   }
 
+  /** The newest sign of life that whoever proposed what is applied now can have known of. */
+  #asJudged({ lastReceived, receivedBefore }: SessionRecord): Moment {
+    if (this.#logMs === 0) return lastReceived
+    const proposed = this.#now().ranFor - this.#logMs - roundingMs
+    const known = [lastReceived, ...receivedBefore].find(({ ranFor }) => ranFor <= proposed)
+    return known ?? lastReceived
+  }
+
   /** Whether something that contains this had arrived from the session before this turn. */
   #hasUnread({ id }: Session, text: string): boolean {
     if (this.#logMs > 0) return false
@@ -188,7 +201,8 @@ export class SessionJudge {
     const record = this.#records.get(session.id)
     if (record === undefined) return
     this.#verdict.count(`session ended: ${reason}`)
-    const { droppedAt, wasCut, lastReceived } = record
+    const { droppedAt, wasCut } = record
+    const lastReceived = this.#asJudged(record)
     const silence = this.#since(lastReceived)
     const wasDropped = droppedAt !== undefined && session.grace === 0
     if (reason === 'dropped' && !wasDropped && !isLeaving) {
@@ -232,7 +246,7 @@ export class SessionJudge {
   #since(then: Moment): { least: number; most: number } {
     const now = this.#now()
     const elapsed = (now.ranFor - then.ranFor) * (this.#process?.clock.rate ?? 1)
-    const hidden = roundingMs + perStopMs * (now.stops - then.stops)
+    const hidden = roundingMs + this.#logMs + perStopMs * (now.stops - then.stops)
     return { least: elapsed, most: elapsed + hidden }
   }
 }

@@ -62,7 +62,8 @@ export class Site {
     const environment: Environment = {
       clock,
       random: () => random.next(),
-      endOfTurn: process.endOfTurn,
+      endOfTurn: client.endsTurnsEarly ? queueMicrotask : process.endOfTurn,
+      newTask: process.receive,
       WebSocket: network.webSocketOf(process, this.path, client.isBrowser),
     }
     const { ttl, grace } = client

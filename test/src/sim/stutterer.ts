@@ -66,7 +66,7 @@ export class Stutterer {
   #connect(): void {
     const { WebSocket } = this.#parts
     const socket = new WebSocket('ws://broker', 'holdfast.v1')
-    this.#former = this.#socket
+    if (this.#isUp) this.#former = this.#socket
     this.#socket = socket
     this.#isUp = false
     const hello = { type: 'hello', name: 'stutterer', ttl: 2_000, grace: 'lease' }
@@ -155,6 +155,11 @@ export class Stutterer {
     const before = this.#answers.get(id)
     // An answer that was acknowledged is forgotten, and asking for it once more is a mistake.
     if (!this.#said.has(id)) return
+    // What was turned away is not remembered, and need not be answered like that again.
+    if (code === 'UNAVAILABLE') {
+      this.#said.delete(id)
+      return
+    }
     if (before === undefined && code !== 'BAD_MESSAGE') {
       this.#answers.set(id, said)
       if (fence !== undefined) this.#fences.push(fence)
