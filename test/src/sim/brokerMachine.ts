@@ -65,6 +65,7 @@ export class BrokerMachine {
     const random = new Random(`${seed}/broker ${number}`)
     const clock = new SimClock(world, random, plan.brokerRate, epoch + world.now)
     const process = new SimProcess(`broker${number}`, world, random, clock)
+    process.busyMs = plan.busyMs
     this.#process = process
     judges.brokerStarted(process)
     let made = 0

@@ -70,6 +70,8 @@ export interface Plan {
   readonly jitterMs: number
   readonly brokerRate: number
   readonly quietStart: boolean
+  /** How long the broker's loop may be held up now and then: less than it would notice. In ms. */
+  readonly busyMs: number
   /** Most that a command may spend in the broker's log, in ms; 0 for the log in memory. */
   readonly logMs: number
   /** The broker has little patience with slow readers, and the network little room. */
@@ -104,6 +106,7 @@ export function planFor(random: Random): Plan {
     jitterMs: random.pick([0, 1, 10, 150]),
     brokerRate: random.between(0.99, 1.01),
     quietStart: random.chance(0.3),
+    busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
     isTight,
     isBlind: random.chance(0.5),

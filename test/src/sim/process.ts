@@ -25,6 +25,8 @@ export class SimProcess {
   #stops = 0
   #turns = 0
   #turnBegan = 0
+  /** How long its loop may be held up by other work, now and then, in ms. */
+  busyMs = 3
   /** Whether the unit that ran last was the handling of a frame. */
   hasReadFrame = false
   /** Called when the process runs again, before any of its own code does. */
@@ -129,7 +131,7 @@ export class SimProcess {
   #wake(): void {
     if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
     this.#isScheduled = true
-    const busy = this.#random.chance(0.3) ? this.#random.between(0, 3) : 0
+    const busy = this.#random.chance(0.3) ? this.#random.between(0, this.busyMs) : 0
     this.#world.in(busy, () => {
       this.#isScheduled = false
       if (!this.isRunning || this.#turn !== undefined) return

@@ -267,7 +267,7 @@ export class Program {
       const interval = Math.floor(want.ttl / 3)
       this.#autoRefresh(lock, interval, () => isOver)
     }
-    if (want.ttl !== undefined && random.chance(0.15)) await this.#refreshLate(lock, want.ttl)
+    if (want.ttl !== undefined && random.chance(0.35)) await this.#refreshLate(lock, want.ttl)
     const slices = random.int(0, 3)
     for (let i = 0; i < slices && lock.held && !this.#isStopping; i++) {
       await this.#sleep(this.#around(plan.holdMs))
