@@ -17,7 +17,7 @@ export class Pacing {
   /** Numbers of the messages that carried stored requests and are not known to have arrived. */
   #sent: number[] = []
   /** Answers that have arrived and that the broker was not told of on this connection. */
-  #toSay: number[] = []
+  #toSay = new Set<number>()
   /**
    * Acknowledgements that were sent, with their message numbers, and are not known to have arrived.
    */
@@ -27,7 +27,10 @@ export class Pacing {
   restart(enabled: boolean, sameSession: boolean): void {
     this.#enabled = enabled
     this.#sent = []
-    this.#toSay = sameSession ? [...this.#said.flatMap(({ ids }) => ids), ...this.#toSay] : []
+    // A set: after a resume every answer comes again, whether or not it is among these.
+    this.#toSay = new Set(
+      sameSession ? [...this.#said.flatMap(({ ids }) => ids), ...this.#toSay] : [],
+    )
     this.#said = []
   }
 
@@ -38,18 +41,18 @@ export class Pacing {
 
   /** How many stored answers the broker may still have of those that have arrived here. */
   get unconfirmed(): number {
-    let count = this.#toSay.length
+    let count = this.#toSay.size
     for (const { ids } of this.#said) count += ids.length
     return count
   }
 
   /** Whether it is time to acknowledge answers without being asked. */
   get isWorthSaying(): boolean {
-    return this.#toSay.length >= worthSaying
+    return this.#toSay.size >= worthSaying
   }
 
   get hasToSay(): boolean {
-    return this.#toSay.length > 0
+    return this.#toSay.size > 0
   }
 
   /** A stored request went out as this message. */
@@ -59,12 +62,14 @@ export class Pacing {
 
   /** The answer to a stored request has arrived. */
   onAnswer(id: number): void {
-    if (this.#enabled) this.#toSay.push(id)
+    if (this.#enabled) this.#toSay.add(id)
   }
 
   /** The ids for one acknowledgement, as many as it may carry. */
   take(): readonly number[] {
-    return this.#toSay.splice(0, maxUnacknowledged)
+    const ids = [...this.#toSay].slice(0, maxUnacknowledged)
+    for (const id of ids) this.#toSay.delete(id)
+    return ids
   }
 
   /** An acknowledgement of these ids went out as this message. */

@@ -43,6 +43,18 @@ describe('resuming a session', () => {
     expect(await resume(scene)).to.deep.equal([{ type: 'ack', ids: [1] }])
   })
 
+  it('says once what was answered again at every resume that failed', async () => {
+    const scene = await openGraced()
+    await takeLock(scene, { fence: 7 })
+    const again = { type: 'granted', id: 1, fence: 7 } as const
+    for (let i = 0; i < 3; i++) {
+      await comeBack(scene)
+      scene.socket.say(resumed, again)
+      await turn()
+      expect(scene.socket.take()).to.deep.equal([{ type: 'ack', ids: [1] }])
+    }
+  })
+
   it('settles nothing before the last part of the snapshot', async () => {
     const scene = await openGraced()
     const a = await takeLock(scene, { key: 'a', fence: 7 })
