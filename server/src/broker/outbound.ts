@@ -16,7 +16,7 @@ import {
   type Session,
 } from '../core/index.js'
 import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome } from './encode.js'
-import { snapshotParts } from './parts.js'
+import { messageFrames, snapshotParts } from './parts.js'
 import type { Admission, Reception } from './reception.js'
 import type { Timekeeper } from './timekeeper.js'
 
@@ -146,9 +146,11 @@ export class Outbound {
     const resumed = answers !== undefined
     connection.send(encodeWelcome(session, resumed, secret, connection.receivedAt))
     if (!resumed) return
-    for (const [id, answer] of answers) {
-      connection.send(encodeAnswer(id, answer, this.#ttlBeganFor(answer)))
-    }
+    // Paced like the snapshot: a thousand answers can be more than a connection may leave unread,
+    // and who is cut for that comes back for the same.
+    const encode = ([id, answer]: readonly [number, Answer]): string =>
+      encodeAnswer(id, answer, this.#ttlBeganFor(answer))
+    if (answers.size > 0) connection.stream(messageFrames([...answers], encode))
     const held = [...session.held.values()]
     const waiting = [...session.waiting.keys()]
     connection.stream(snapshotParts(held, waiting, (lock) => this.#ttlBeganAt(lock)))

@@ -3,7 +3,7 @@
  * is encoded only when the connection has room for it, so that a hundred thousand locks are never
  * text in memory all at once.
  */
-import { utf8Length } from '@holdfast/shared'
+import { joinFrames, utf8Length } from '@holdfast/shared'
 import type { Lock, Request } from '../core/index.js'
 import { encodeHeldInfo, encodeHeldItem, encodeWaitingInfo } from './encode.js'
 
@@ -20,6 +20,25 @@ export function* snapshotParts(
   for (const part of parts(held, encodeHeld, waiting, String)) {
     yield `{"type":"snapshot","held":[${part.held}],"waiting":[${part.waiting}],"more":${part.more}}`
   }
+}
+
+/** Messages as frames; each is encoded only when its frame has room. */
+export function* messageFrames<T>(
+  items: Iterable<T>,
+  encode: (item: T) => string,
+): Generator<string> {
+  let messages: string[] = []
+  let bytes = 0
+  for (const item of items) {
+    const message = encode(item)
+    messages.push(message)
+    bytes += utf8Length(message)
+    if (bytes < partBytes) continue
+    yield* joinFrames(messages)
+    messages = []
+    bytes = 0
+  }
+  if (messages.length > 0) yield* joinFrames(messages)
 }
 
 export interface Findings {

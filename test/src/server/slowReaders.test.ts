@@ -119,6 +119,31 @@ describe('slow readers', () => {
     expect(reads).to.be.above(40)
   })
 
+  it('are not cut for the answers that a resume repeats, however many and long', () => {
+    const b = new Bench()
+    const crowd = Array.from({ length: 16 }, () => b.join({ ttl: 60_000 }))
+    for (const holder of crowd) {
+      holder.take('k', { mode: 'shared', metadata: 'x'.repeat(1_000) })
+    }
+    const first = b.join({ ttl: 60_000, grace: 'lease' })
+    for (let i = 0; i < 200; i++) first.lock('k', { timeout: 0 })
+    first.socket.drop()
+    const socket = b.connect()
+    socket.isReading = false
+    b.say(socket, { type: 'hello', ...first.resume() })
+    expect(socket.closedWith).to.equal(undefined)
+    expect(socket.bufferedBytes).to.be.below(100 * kib)
+    while (socket.bufferedBytes > 0) {
+      socket.read()
+      b.machine.endTurn()
+    }
+    const heard = socket.heard()
+    const ids = heard.flatMap((message) => (message.type === 'failed' ? [message.id] : []))
+    expect(ids).to.deep.equal(Array.from({ length: 200 }, (_, i) => i + 1))
+    expect(heard.at(-1)).to.deep.include({ type: 'snapshot', more: false })
+    expect(socket.frames.every((frame) => Buffer.byteLength(frame) <= 32 * kib)).to.equal(true)
+  })
+
   it('are nobody else’s business: the others are answered as ever', () => {
     const { sloth, busy } = bench()
     pile(busy, sloth, 1_025 * kib)
