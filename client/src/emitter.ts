@@ -32,7 +32,9 @@ export class Emitter<Events extends object> {
     return this
   }
 
-  /** For the owner of the events. Whoever is added or removed meanwhile changes nothing any more. */
+  /**
+   * For the owner of the events. Whoever is added or removed meanwhile changes nothing any more.
+   */
   emit<E extends keyof Events>(event: E, ...args: Arguments<Events[E]>): void {
     const entries = this.#entries.get(event) ?? []
     this.#entries.set(

@@ -1,7 +1,7 @@
 /**
- * The life of a page, as far as a browser tells of it: put away, taken out again, asleep, awake, and
- * the network gone and back. Not chosen by the platform but felt for, since a worker has a part of
- * it, and Node and others nothing.
+ * The life of a page, as far as a browser tells of it: put away, taken out again, asleep, awake,
+ * and the network gone and back. Not chosen by the platform but felt for, since a worker has a part
+ * of it, and Node and others nothing.
  */
 
 /** Who wants to know. */

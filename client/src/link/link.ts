@@ -103,8 +103,8 @@ export class Link implements ConnectionListener, PageWatcher {
   // ------------------------------------------------------------------------- from the page
 
   /**
-   * A goodbye while there is time for one: others should not wait for a page that nobody sees. If it
-   * is seen again, that is another session.
+   * A goodbye while there is time for one: others should not wait for a page that nobody sees. If
+   * it is seen again, that is another session.
    */
   onLeave(): void {
     const connection = this.#connection

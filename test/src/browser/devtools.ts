@@ -67,7 +67,9 @@ export class DevTools {
     return tab
   }
 
-  /** A context that shares nothing with others: another person's browser, as far as pages can tell. */
+  /**
+   * A context that shares nothing with others: another person's browser, as far as pages can tell.
+   */
   async newContext(): Promise<string> {
     const created = await this.send('Target.createBrowserContext')
     return (created as { browserContextId: string }).browserContextId

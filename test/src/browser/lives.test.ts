@@ -12,7 +12,10 @@ import type { Noticed } from './inPage/life.js'
 import { openSite, type Site } from './site.js'
 
 const life = '/built/browser/inPage/life.js'
-/** Timers of hidden pages are slowed down to one a minute, after two seconds instead of five minutes. */
+/**
+ * Timers of hidden pages are slowed down to one a minute, after two seconds instead of five
+ * minutes.
+ */
 const throttleSoon = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
 /** So long a lease that nothing in a test can wait for its end. */
 const patient = { ttl: 300_000, grace: 'lease' } as const

@@ -1,6 +1,7 @@
 /**
- * What one person does with the documents: has one open, edits it or waits for it, loses it or gives
- * it back. Every lock is asked for as a page would ask its browser, only through `session.locks`.
+ * What one person does with the documents: has one open, edits it or waits for it, loses it or
+ * gives it back. Every lock is asked for as a page would ask its browser, only through
+ * `session.locks`.
  */
 import type { HeldLock, HoldfastError, Session } from '@holdfast/client'
 import type { Document } from './documents.js'
@@ -45,7 +46,8 @@ export class Desk {
       try {
         await this.#session.locks.request(viewKey(document.id), { mode: 'shared' }, () => left)
       } catch {
-        // Lost with the session, which comes back by itself; a lock is taken again by whoever wants it.
+        // Lost with the session, which comes back by itself; a lock is taken again by whoever wants
+        // it.
         if (this.open?.id === document.id && this.#session.state !== 'closed') await stay()
       }
     }

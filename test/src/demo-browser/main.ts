@@ -1,4 +1,6 @@
-/** `npm run demo:browser`: serves the demo until it is told to stop. `--port` for another than 7421. */
+/**
+ * `npm run demo:browser`: serves the demo until it is told to stop. `--port` for another than 7421.
+ */
 import { parseArgs } from 'node:util'
 import { serveDemo } from './serve.js'
 

@@ -1,7 +1,11 @@
-/** In a page or a worker of one: a session that holds a lock, and writes down what becomes of it. */
+/**
+ * In a page or a worker of one: a session that holds a lock, and writes down what becomes of it.
+ */
 import { type ConnectOptions, connect, type Lock, type Session } from '@holdfast/client'
 
-/** What was noticed, in order: what it was, when by the wall clock, and whether the lock was held. */
+/**
+ * What was noticed, in order: what it was, when by the wall clock, and whether the lock was held.
+ */
 export interface Noticed {
   readonly what: string
   readonly at: number
