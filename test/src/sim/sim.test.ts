@@ -27,6 +27,14 @@ const interesting = [
   'believed after release: dropped',
 ]
 
+/** The first seed whose world has faults; nearly every one has. */
+async function someWorldWithFaults() {
+  for (let seed = 1; ; seed++) {
+    const result = await simulate(seed, { events: 600 })
+    if (result.faults.length > 0) return [seed, result] as const
+  }
+}
+
 describe('simulation', () => {
   it('is the same world for the same seed', async () => {
     for (const seed of [3, 17, 54]) {
@@ -40,10 +48,9 @@ describe('simulation', () => {
   })
 
   it('leaves the rest of a world as it was when a fault is left out', async () => {
-    const whole = await simulate(3, { events: 600 })
+    const [seed, whole] = await someWorldWithFaults()
     const [first, ...others] = whole.faults
-    expect(first).to.be.a('number')
-    const part = await simulate(3, { events: 600, faults: new Set(others) })
+    const part = await simulate(seed, { events: 600, faults: new Set(others) })
     expect(part.faults).to.not.include(first)
     expect(part.hash).to.not.equal(whole.hash)
   })
