@@ -1,6 +1,6 @@
 /** A session: the client's face, and nothing but its face. */
 import { HoldfastError, type LockStats } from '@holdfast/shared'
-import { Emitter } from './emitter.js'
+import { EventEmitter } from 'eventemitter3'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import { LockManager, type LockManagerHost } from './locks/lockManager.js'
@@ -43,7 +43,7 @@ export interface Surroundings {
   readonly tracer: Tracer | undefined
 }
 
-export class Session extends Emitter<SessionEvents> {
+export class Session extends EventEmitter<SessionEvents> {
   readonly #standing: Standing
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
