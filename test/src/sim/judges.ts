@@ -43,7 +43,9 @@ export class Judges {
     this.verdict = new Verdict(() => ({ time: world.now, event: world.events }))
     this.holders = new HolderJudge(this.verdict, () => world.now, plan.quietStart, plan.isBlind)
     this.#tables = new TableJudge(this.verdict)
-    this.#sessions = new SessionJudge(this.verdict, plan.logMs)
+    // A command comes back in some turn after its time in the log, and both turns may be late.
+    const lagMs = plan.logMs === 0 ? 0 : plan.logMs + 2 * plan.busyMs
+    this.#sessions = new SessionJudge(this.verdict, lagMs)
   }
 
   /** World time. */

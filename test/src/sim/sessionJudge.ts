@@ -40,16 +40,16 @@ interface Moment {
 
 export class SessionJudge {
   readonly #verdict: Verdict
-  readonly #logMs: number
+  readonly #lagMs: number
   #process: SimProcess | undefined
   readonly #records = new Map<string, SessionRecord>()
   readonly #received = new WeakMap<Connection, Moment>()
   #ttlsBegan = new Map<number, Moment>()
 
-  /** @param logMs Most that a command may be under way: its judgement is that old. */
-  constructor(verdict: Verdict, logMs: number) {
+  /** @param lagMs Most that a command may be under way: its judgement is that old. */
+  constructor(verdict: Verdict, lagMs: number) {
     this.#verdict = verdict
-    this.#logMs = logMs
+    this.#lagMs = lagMs
   }
 
   brokerStarted(process: SimProcess): void {
@@ -170,15 +170,15 @@ export class SessionJudge {
 
   /** The newest sign of life that whoever proposed what is applied now can have known of. */
   #asJudged({ lastReceived, receivedBefore }: SessionRecord): Moment {
-    if (this.#logMs === 0) return lastReceived
-    const proposed = this.#now().ranFor - this.#logMs - roundingMs
+    if (this.#lagMs === 0) return lastReceived
+    const proposed = this.#now().ranFor - this.#lagMs - roundingMs
     const known = [lastReceived, ...receivedBefore].find(({ ranFor }) => ranFor <= proposed)
     return known ?? lastReceived
   }
 
   /** Whether something that contains this had arrived from the session before this turn. */
   #hasUnread({ id }: Session, text: string): boolean {
-    if (this.#logMs > 0) return false
+    if (this.#lagMs > 0) return false
     const turnBegan = this.#process?.turnBegan ?? 0
     const unread = this.#records.get(id)?.connection?.unread ?? []
     return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))
@@ -246,7 +246,7 @@ export class SessionJudge {
   #since(then: Moment): { least: number; most: number } {
     const now = this.#now()
     const elapsed = (now.ranFor - then.ranFor) * (this.#process?.clock.rate ?? 1)
-    const hidden = roundingMs + this.#logMs + perStopMs * (now.stops - then.stops)
+    const hidden = roundingMs + this.#lagMs + perStopMs * (now.stops - then.stops)
     return { least: elapsed, most: elapsed + hidden }
   }
 }
