@@ -26,7 +26,7 @@ function now(): bigint {
 
 for (let round = 0; round < Number(rounds); round++) {
   note({ kind: 'asked', at: now() })
-  const lock = await session.lock('k', { ttl: 300 }).catch((error) => {
+  const lock = await session.lock('k', { ttl: 500 }).catch((error) => {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
   const at = now()
