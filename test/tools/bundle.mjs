@@ -1,6 +1,6 @@
 /**
- * `npm run bundle`: makes the one file of the client that a page can load as it is, and prints its
- * size. Run by `npm run build` as well, after the compiler.
+ * Makes the one file of the client that a page can load as it is, and prints its size. Run after
+ * the compiler by whatever builds the client: `npm run bundle`, which does nothing else, or more.
  */
 import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'

@@ -12,6 +12,7 @@ const settled = [
   'rejects: failed Error mine',
   'throws text: failed text',
   'throws nothing: failed undefined',
+  'throws a thenable: failed thenable',
 ]
 
 const fifo: Scenario = {
@@ -177,6 +178,13 @@ const outcomes: Scenario = {
         throw 'text'
       },
       'throws nothing': () => Promise.reject(),
+      'throws a thenable': () => {
+        throw {
+          // biome-ignore lint/suspicious/noThenProperty: nobody may call it.
+          then: () => script.say('THEN RAN'),
+          toString: () => 'thenable',
+        }
+      },
     }
     for (const [label, way] of Object.entries(ways)) {
       await script.outcome(label, script.locks.request(name, way))

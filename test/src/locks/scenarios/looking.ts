@@ -82,6 +82,39 @@ const inside: Scenario = {
   ],
 }
 
+const deadlock: Scenario = {
+  title: 'query shows who waits for whom, also when nobody will ever get on',
+  async run(script) {
+    const a = script.ask('a', 'x')
+    const b = script.ask('b', 'y', {}, script.far)
+    await script.calm()
+    const c = script.ask('c', 'y', { abortable: true })
+    const d = script.ask('d', 'x', { abortable: true }, script.far)
+    await script.calm()
+    const { held, pending } = await script.look()
+    script.say(`held: ${held.join(', ')}; pending: ${pending.sort().join(', ')}`)
+    const state = await script.locks.query()
+    const clientOf = (list: LockInfo[] = [], name: string) =>
+      list.find((each) => each.name === script.prefix + name)?.clientId
+    script.say(`crossed: ${clientOf(state.held, 'x') === clientOf(state.pending, 'y')}`)
+    script.say(`crossed: ${clientOf(state.held, 'y') === clientOf(state.pending, 'x')}`)
+    c.abort()
+    d.abort()
+    await script.calm()
+    a.release()
+    await script.calm()
+    b.release()
+    await script.calm()
+  },
+  log: [
+    ...['a: granted', 'b: granted'],
+    'held: x exclusive, y exclusive; pending: x exclusive, y exclusive',
+    ...['crossed: true', 'crossed: true'],
+    ...['c', 'd'].map((each) => `${each}: failed DOMException AbortError`),
+    ...['a: done undefined', 'b: done undefined'],
+  ],
+}
+
 /** Each different from all others, though many look alike or are the same in UTF-8. */
 const names = [
   ...[
@@ -154,4 +187,10 @@ const anyName: Scenario = {
   },
 }
 
-export const lookingScenarios: readonly Scenario[] = [shape, pendingOrder, inside, anyName]
+export const lookingScenarios: readonly Scenario[] = [
+  shape,
+  pendingOrder,
+  inside,
+  deadlock,
+  anyName,
+]

@@ -147,6 +147,32 @@ const fromWithin: Scenario = {
   ],
 }
 
+const atOnce: Scenario = {
+  title: 'a steal in the turn of a request leaves that no time to begin',
+  anyOrder: true,
+  async run(script) {
+    script.ask('a', 'x')
+    script.ask('b', 'x', { steal: true })
+    const c = script.ask('c', 'x', { steal: true })
+    await script.calm()
+    await script.sayState()
+    c.release('loot')
+    await script.calm()
+  },
+  log: [
+    ...['a: failed DOMException AbortError', 'b: failed DOMException AbortError', 'c: granted'],
+    ...['held: x exclusive; pending: nothing', 'c: done loot'],
+  ],
+  chromium: {
+    why: 'it is told of each grant before the steal that follows, and we of both at once',
+    log: [
+      ...['a: granted', 'b: granted', 'a: failed DOMException AbortError'],
+      ...['c: granted', 'b: failed DOMException AbortError'],
+      ...['held: x exclusive; pending: nothing', 'c: done loot'],
+    ],
+  },
+}
+
 export const stealingScenarios: readonly Scenario[] = [
   free,
   robbed,
@@ -154,4 +180,5 @@ export const stealingScenarios: readonly Scenario[] = [
   again,
   goesOn,
   fromWithin,
+  atOnce,
 ]

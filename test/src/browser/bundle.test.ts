@@ -1,0 +1,191 @@
+/**
+ * The client as pages get it: as one file without a bundler, by way of esbuild and of Vite; in a
+ * window, a worker and a shared worker.
+ */
+
+import { spawnSync } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import type { Session } from '@holdfast/client'
+import { connect } from '@holdfast/client'
+import { expect } from 'chai'
+import { build } from 'esbuild'
+import { npm, runNpm } from '../house/npm.js'
+import { root } from '../house/repository.js'
+import { full } from '../support/counts.js'
+import { needs } from '../support/needs.js'
+import { DevTools, type Tab } from './devtools.js'
+import { openSite, type Site } from './site.js'
+
+const bundle = join(root, 'client/dist/bundle/holdfast.js')
+/** In bytes, minified and gzipped; a page should have a reason to load more. */
+const maxBytes = 16_500
+
+/** What somebody may write: `at` is where the client comes from. */
+function program(at: string): string {
+  return `
+import { connect } from '${at}'
+const say = globalThis.postMessage ?? (() => {})
+globalThis.use = async (url, key) => {
+  const session = await connect(url, { name: 'page' })
+  return session.locks.request(key, async (lock) => {
+    const { held } = await session.query({ key })
+    await session.close().catch(() => {})
+    return held.length + ' ' + held[0].name + ' ' + (held[0].fence === lock.fence)
+  }).catch((error) => 'closed in it: ' + error.cause.reason)
+}`
+}
+
+async function bundled(text: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: text, resolveDir: root },
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    minify: true,
+    write: false,
+  })
+  return outputFiles[0]!.text
+}
+
+describe('the client in one file', () => {
+  it(`is below ${maxBytes} bytes, minified and gzipped`, async () => {
+    const text = await readFile(bundle)
+    expect(gzipSync(text, { level: 9 }).length).to.be.below(maxBytes)
+  })
+
+  it('has nothing of Node in it', async () => {
+    const text = await readFile(bundle, 'utf8')
+    expect(text).not.to.match(/\bprocess\b|\bBuffer\b|\brequire\b|node:|setImmediate/)
+  })
+
+  it('gives the same names as the package', async () => {
+    const [one, other] = await Promise.all([import(bundle), import('@holdfast/client')])
+    expect(Object.keys(one)).to.have.members(Object.keys(other))
+  })
+
+  it('leaves out what is not used, with a bundler', async () => {
+    const errors = await bundled(`export { HoldfastError } from '@holdfast/client'`)
+    expect(errors).to.include('LOCK_HELD').and.not.include('WebSocket')
+    const strategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
+    expect(strategy).not.to.include('holdfast.v1')
+    expect(strategy.length).to.be.below(4_000)
+  })
+})
+
+describe('the client in a browser', function () {
+  this.timeout(300_000)
+  needs('chromium')
+  let site: Site
+  let browser: DevTools
+  let rival: Session
+  let tab: Tab
+  const pages: Record<string, string> = {}
+
+  before(async () => {
+    site = await openSite({}, pages)
+    browser = await DevTools.launch()
+    rival = await connect(site.url)
+  })
+
+  after(async () => {
+    await rival?.close()
+    await browser?.close()
+    await site?.close()
+  })
+
+  afterEach(() => tab?.close().catch(() => {}))
+
+  /** Opens a page with this script, and lets it take a lock. */
+  async function tryScript(key: string, script: string): Promise<void> {
+    pages[`/${key}.html`] = `<!doctype html><title>page</title>${script}`
+    tab = await browser.open(`${site.origin}/${key}.html`)
+    const use = `globalThis.use(${JSON.stringify(site.url)}, ${JSON.stringify(key)})`
+    expect(await tab.evaluate(use)).to.equal('closed in it: session')
+  }
+
+  it('is loaded by a plain <script type="module">', () =>
+    tryScript('plain', `<script type="module">${program('/holdfast.js')}</script>`))
+
+  it('is bundled by esbuild', async () => {
+    pages['/esbuilt.js'] = await bundled(program('@holdfast/client'))
+    await tryScript('esbuild', '<script type="module" src="/esbuilt.js"></script>')
+  })
+
+  if (full) {
+    it('is bundled by Vite', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'holdfast-vite-'))
+      try {
+        pages['/vite.js'] = await viteBuild(folder)
+        await tryScript('vite', '<script type="module" src="/vite.js"></script>')
+      } finally {
+        await rm(folder, { recursive: true, force: true })
+      }
+    })
+  }
+
+  it('runs in a worker, whose locks are free when it is terminated', async () => {
+    pages['/worker.js'] = `
+      import { connect } from '/holdfast.js'
+      const session = await connect('${site.url}')
+      await session.lock('worker')
+      postMessage('held')`
+    tab = await browser.open(`${site.origin}/page.html`)
+    await tab.evaluate(`new Promise((resolve) => {
+      globalThis.worker = new Worker('/worker.js', { type: 'module' })
+      worker.onmessage = resolve
+    }).then(() => {})`)
+    expect((await rival.query({ key: 'worker' })).heldCount).to.equal(1)
+    const waiting = rival.lock('worker')
+    await tab.evaluate('worker.terminate()')
+    await (await waiting).unlock()
+  })
+
+  it('runs in a shared worker, whose locks last as long as any page of it', async () => {
+    pages['/shared.js'] = `
+      import { connect } from '/holdfast.js'
+      const session = connect('${site.url}')
+      const lock = session.then((opened) => opened.lock('shared'))
+      onconnect = ({ ports: [port] }) => {
+        lock.then(({ fence }) => port.postMessage(fence))
+      }`
+    const use = `new Promise((resolve) => {
+      globalThis.shared = new SharedWorker('/shared.js', { type: 'module' })
+      shared.port.onmessage = ({ data }) => resolve(data)
+    })`
+    tab = await browser.open(`${site.origin}/page.html`)
+    const other = await browser.open(`${site.origin}/page.html`)
+    const fence = await tab.evaluate(use)
+    expect(await other.evaluate(use)).to.equal(fence)
+    await other.close()
+    const { held } = await rival.query({ key: 'shared' })
+    expect(held.map((lock) => lock.fence)).to.deep.equal([fence])
+    const waiting = rival.lock('shared')
+    await tab.close()
+    await (await waiting).unlock()
+  })
+})
+
+/** Builds a project that uses the client with Vite, in this folder; the script that comes out. */
+async function viteBuild(folder: string): Promise<string> {
+  await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
+  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
+  runNpm(folder, 'install', ...quiet, 'vite@8')
+  await symlink(join(root, 'node_modules/@holdfast'), join(folder, 'node_modules/@holdfast'))
+  await mkdir(join(folder, 'src'))
+  await writeFile(join(folder, 'src/main.js'), program('@holdfast/client'))
+  await writeFile(
+    join(folder, 'index.html'),
+    '<!doctype html><script type="module" src="/src/main.js"></script>',
+  )
+  await writeFile(
+    join(folder, 'vite.config.js'),
+    `export default { build: { rollupOptions: { output: { entryFileNames: 'main.js' } } } }`,
+  )
+  const { command, args, env } = npm('exec', '--no', '--', 'vite', 'build', '--logLevel', 'warn')
+  const { status, stderr } = spawnSync(command, args, { cwd: folder, env, encoding: 'utf8' })
+  expect(status, stderr).to.equal(0)
+  return readFile(join(folder, 'dist/main.js'), 'utf8')
+}

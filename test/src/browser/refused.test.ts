@@ -1,0 +1,97 @@
+/**
+ * What a browser does not let a page do, and what the page is told: origins, mixed content, URLs.
+ */
+import type { ErrorCode } from '@holdfast/client'
+import { expect } from 'chai'
+import type { Page } from 'playwright-core'
+import { needs } from '../support/needs.js'
+import { type Chromium, openChromium, openPage } from './chromium.js'
+import { openSite, type Site } from './site.js'
+
+interface Told {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly cause: string
+}
+
+/** Tries to connect, in a page; what it is told, or `'connected'`. */
+function tryConnect(page: Page, client: string, url: string): Promise<Told | 'connected'> {
+  return page.evaluate(
+    async ([client, url]) => {
+      const { connect } = await import(client as string)
+      try {
+        const session = await connect(url)
+        await session.close()
+        return 'connected' as const
+      } catch (error) {
+        const { code, message, cause } = error as Told & { cause?: { name?: string } }
+        return { code, message, cause: `${cause?.name}` }
+      }
+    },
+    [client, url] as const,
+  )
+}
+
+describe('a page that is refused', function () {
+  this.timeout(60_000)
+  needs('chromium')
+  let site: Site
+  let strict: Site
+  let chromium: Chromium
+  let page: Page
+
+  before(async () => {
+    site = await openSite()
+    strict = await openSite({
+      dev: false,
+      origins: [site.origin.replace('127.0.0.1', 'localhost')],
+    })
+    chromium = await openChromium()
+    page = await openPage(chromium.context, `${site.origin}/page.html`)
+  })
+
+  after(async () => {
+    await chromium?.close()
+    await strict?.close()
+    await site?.close()
+  })
+
+  it('is told that its origin may be why, and which option lets it in', async () => {
+    const told = (await tryConnect(page, '/holdfast.js', strict.url)) as Told
+    expect(told.code).to.equal('UNAVAILABLE')
+    expect(told.message).to.include(site.origin).and.include('origins').and.include('--origin')
+  })
+
+  it('is let in once its origin is on the list, exactly as the error spells it', async () => {
+    const listed = await openPage(
+      chromium.context,
+      `${site.origin.replace('127.0.0.1', 'localhost')}/page.html`,
+    )
+    expect(await tryConnect(listed, '/holdfast.js', strict.url)).to.equal('connected')
+    await listed.close()
+  })
+
+  it('is told to use wss:// when it came by https://', async () => {
+    const script = await (await fetch(`${site.origin}/holdfast.js`)).text()
+    await chromium.context.route('https://app.test/**', (route) =>
+      route.fulfill(
+        route.request().url().endsWith('.js')
+          ? { contentType: 'text/javascript', body: script }
+          : { contentType: 'text/html', body: '<!doctype html><title>secure</title>' },
+      ),
+    )
+    const secure = await openPage(chromium.context, 'https://app.test/')
+    const told = (await tryConnect(secure, '/holdfast.js', 'ws://broker.test/')) as Told
+    expect(told).to.include({ code: 'INVALID_OPTION', cause: 'SecurityError' })
+    expect(told.message).to.include('https://app.test').and.include('wss://')
+    await secure.close()
+  })
+
+  it('is told what a URL of a broker begins with', async () => {
+    for (const url of ['http://127.0.0.1/', '//127.0.0.1', '/locks', '', 'javascript:alert(1)']) {
+      const told = (await tryConnect(page, '/holdfast.js', url)) as Told
+      expect(told.code, url).to.equal('INVALID_OPTION')
+      expect(told.message, url).to.include('ws://')
+    }
+  })
+})
