@@ -14,6 +14,8 @@ const mib = 1024 * 1024
 const readers = count(30, 1_000)
 /** More than the kernel takes off the broker's hands, and the broker's limit besides. */
 const bytesForEach = 16 * mib
+/** The limit of a broker, 1 MiB, and as much again for what the collector has not taken yet. */
+const mostForEach = 2 * mib
 /** What a broker needs for the work itself, whoever reads. */
 const workBytes = 128 * mib
 
@@ -27,7 +29,7 @@ describe('faults: memory while readers stand still', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`of ${readers} of them: at most the limit for each`, async () => {
+  it(`of ${readers} of them: at most twice the limit for each`, async () => {
     const served = await Served.start(stage)
     const pid = served.process.pid!
     const sloths: RawClient[] = []
@@ -48,7 +50,7 @@ describe('faults: memory while readers stand still', function () {
       await Promise.all(locks.map((lock) => lock.unlock()))
     }
     const most = memoryOf(pid, 'VmHWM')
-    expect(most - before).to.be.below(readers * mib + workBytes)
+    expect(most - before).to.be.below(readers * mostForEach + workBytes)
 
     for (const sloth of sloths) {
       sloth.socket.resume()
