@@ -1,6 +1,6 @@
 /**
  * Readers that stand still, with everything that happens addressed to them: the broker's memory
- * stays below what it was plus its limit for each of them, and everybody else is served.
+ * stays below what it was plus twice its limit for each, and everybody else is served.
  */
 import { readFileSync } from 'node:fs'
 import type { WatchEvent } from '@holdfast/client'
