@@ -55,6 +55,7 @@ async function run(command: Command): Promise<unknown> {
       return session!.close()
     case 'leave':
       // The parent is done with us: whatever still keeps us alive is a leak.
+      process.off('disconnect', leave)
       setImmediate(() => process.disconnect())
       return undefined
     case 'crash':
@@ -65,6 +66,12 @@ async function run(command: Command): Promise<unknown> {
   }
 }
 
+/** Whatever becomes of our parent, nothing is left behind. */
+function leave(): void {
+  process.exit()
+}
+
+process.on('disconnect', leave)
 process.on('message', ({ id, command }: { id: number; command: Command }) => {
   run(command).then(
     (value) => report({ kind: 'done', id, value }),

@@ -15,6 +15,8 @@ export type Entry =
 
 const [, , url = '', rounds = '0'] = process.argv
 const session = await connect(url)
+// Whatever becomes of our parent, nothing is left behind.
+process.on('disconnect', () => process.exit())
 
 function note(entry: Entry): void {
   process.send!(entry)
