@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url'
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 export const projects = ['shared', 'client', 'server', 'test']
 
-/** Holds the client in one file, which no source is called like. */
-const bundled = join(root, 'client/dist/bundle')
+/** Hold what is bundled for browsers, in files that no source is called like. */
+const bundled = [join(root, 'client/dist/bundle'), join(root, 'server/dist/dashboard/page')]
 
 const windows = process.platform === 'win32'
 
@@ -32,6 +32,7 @@ export async function build(project) {
   const command = join(root, 'server/dist/cli/main.js')
   if (existsSync(command)) chmodSync(command, 0o755)
   if (project === 'client' || project === 'test') await run(join(root, 'test/tools/bundle.mjs'))
+  if (project === 'server' || project === 'test') await run(join(root, 'test/tools/dashboard.mjs'))
 }
 
 /** Runs a Node script to its end with our terminal; leaves with its exit code if it fails. */
@@ -50,9 +51,10 @@ export function removeStale(project) {
   for (const entry of readdirSync(dist, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || entry.name === '.tsbuildinfo') continue
     const folder = entry.parentPath ?? entry.path
-    if (folder === bundled) continue
+    if (bundled.includes(folder)) continue
     const source = entry.name.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts')
-    if (existsSync(join(project, 'src', folder.slice(dist.length), source))) continue
+    const path = join(project, 'src', folder.slice(dist.length), source)
+    if (existsSync(path) || existsSync(`${path}x`)) continue
     rmSync(join(folder, entry.name))
     removeIfEmpty(folder, dist)
   }

@@ -1,0 +1,75 @@
+/** Numbers, times and names, as people read them. */
+
+const whole = new Intl.NumberFormat('en')
+const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
+const calendar = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+
+export function count(value: number): string {
+  return whole.format(value)
+}
+
+/** Such as 12.3K, where room is scarce. */
+export function short(value: number): string {
+  return value < 10_000 ? whole.format(value) : compact.format(value)
+}
+
+/** Per second. */
+export function rate(value: number | null): string {
+  if (value === null) return '–'
+  return value < 10 && !Number.isInteger(value) ? value.toFixed(1) : short(Math.round(value))
+}
+
+export function percent(share: number): string {
+  // Cut, not rounded: what is not quite all is not said to be.
+  const tenths = Math.floor(share * 1_000)
+  return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
+}
+
+/** In ms, with as many digits as matter. */
+export function ms(value: number | null): string {
+  if (value === null) return '–'
+  if (value >= 1_000) return `${(value / 1_000).toFixed(1)} s`
+  return `${value.toFixed(value < 10 ? 1 : 0)} ms`
+}
+
+/** How long something takes, in its two largest units. */
+export function span(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1_000))
+  const units: readonly (readonly [number, string])[] = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3_600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's'],
+  ]
+  const from = units.findIndex(([value]) => value > 0)
+  if (from < 0) return '0 s'
+  return units
+    .slice(from, from + 2)
+    .filter(([value]) => value > 0)
+    .map(([value, unit]) => `${value} ${unit}`)
+    .join(' ')
+}
+
+/** How long something took; of short things the tenths count. */
+export function took(milliseconds: number): string {
+  if (milliseconds >= 10_000) return span(milliseconds)
+  return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s`
+}
+
+export function timeOf(wall: number): string {
+  return clock.format(wall)
+}
+
+export function dateOf(wall: number): string {
+  return calendar.format(wall)
+}
+
+/** The beginning of a session's id: enough to tell it from others on one screen. */
+export function shortId(session: string): string {
+  return session.slice(0, 6)
+}
+
+export function plural(value: number, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`
+}

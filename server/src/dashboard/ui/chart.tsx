@@ -1,0 +1,137 @@
+/** A chart over time: uPlot draws the lines; the words beside it are ours, for all to read. */
+import { useEffect, useRef, useState } from 'preact/hooks'
+import uPlot from 'uplot'
+import type { Column, Series } from '../model/series.js'
+import { timeOf } from '../model/words.js'
+
+export interface Line {
+  readonly column: Column
+  readonly label: string
+  /** A custom property of the theme. */
+  readonly color: `--${string}`
+}
+
+interface ChartProps {
+  readonly label: string
+  readonly series: Series
+  readonly lines: readonly Line[]
+  readonly format: (value: number | null) => string
+  /** Another one when there is something new to draw. */
+  readonly version: number
+}
+
+const height = 170
+
+export function Chart({ label, series, lines, format, version }: ChartProps) {
+  const place = useRef<HTMLDivElement>(null)
+  const plot = useRef<uPlot | undefined>(undefined)
+  const [cursor, setCursor] = useState<number | undefined>(undefined)
+  const theme = useThemeChange()
+  useEffect(() => {
+    const node = place.current
+    if (node === null) return
+    const width = () => Math.max(160, node.clientWidth)
+    const drawn = new uPlot(optionsFor(lines, width(), setCursor), dataOf(series, lines), node)
+    plot.current = drawn
+    const observer = new ResizeObserver(() => drawn.setSize({ width: width(), height }))
+    observer.observe(node)
+    return () => {
+      observer.disconnect()
+      drawn.destroy()
+      plot.current = undefined
+    }
+  }, [theme])
+  useEffect(() => plot.current?.setData(dataOf(series, lines)), [version])
+  const said = lines.map(({ column, label: name, color }) => {
+    const value = cursor === undefined ? series.latest(column) : series.column(column)[cursor]
+    return { name, color, value: format(value ?? null) }
+  })
+  return (
+    <figure class="chart">
+      <figcaption class="legend">
+        {said.map(({ name, color, value }) => (
+          <span class="legend-item" key={name}>
+            <i class={`swatch swatch${color}`} aria-hidden="true" />
+            {name} <b>{value}</b>
+          </span>
+        ))}
+      </figcaption>
+      <div
+        class="plot"
+        role="img"
+        aria-label={`Chart of the last ten minutes: ${label}`}
+        ref={place}
+      />
+    </figure>
+  )
+}
+
+function dataOf(series: Series, lines: readonly Line[]): uPlot.AlignedData {
+  const columns = lines.map(({ column }) => [...series.column(column)])
+  return [[...series.times], ...columns] as uPlot.AlignedData
+}
+
+function optionsFor(
+  lines: readonly Line[],
+  width: number,
+  onCursor: (index: number | undefined) => void,
+): uPlot.Options {
+  const style = getComputedStyle(document.documentElement)
+  const color = (name: string) => style.getPropertyValue(name).trim()
+  const axis: uPlot.Axis = {
+    stroke: color('--quiet'),
+    font: '11px ui-sans-serif, system-ui, sans-serif',
+    grid: { stroke: color('--line'), width: 1 },
+    ticks: { show: false },
+  }
+  return {
+    width,
+    height,
+    legend: { show: false },
+    padding: [8, 4, 0, 0],
+    cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
+    scales: { x: { range: (_, from, to) => [Math.min(from, to - 60), to] }, y: { range: yRange } },
+    axes: [
+      {
+        ...axis,
+        size: 26,
+        space: 70,
+        values: (_, ticks) => ticks.map((tick) => timeOf(tick * 1_000)),
+      },
+      { ...axis, size: 46, space: 34 },
+    ],
+    series: [
+      {},
+      ...lines.map(({ label, color: name }, index) => ({
+        label,
+        stroke: color(name),
+        width: 1.75,
+        ...(index === 0 ? { fill: `${color(name)}1f` } : {}),
+        points: { show: false },
+      })),
+    ],
+    hooks: { setCursor: [({ cursor: { idx } }) => onCursor(idx ?? undefined)] },
+  }
+}
+
+/** From zero, with room above; an idle broker's line lies on the ground. */
+function yRange(_: uPlot, _from: number | null, to: number | null): uPlot.Range.MinMax {
+  return [0, Math.max(1, (to ?? 0) * 1.15)]
+}
+
+/** Counts the changes of the theme, whoever makes them. */
+function useThemeChange(): number {
+  const [changes, setChanges] = useState(0)
+  useEffect(() => {
+    const change = () => setChanges((count) => count + 1)
+    const media = matchMedia('(prefers-color-scheme: dark)')
+    media.addEventListener('change', change)
+    const observer = new MutationObserver(change)
+    observer.observe(document.documentElement, { attributeFilter: ['data-theme'] })
+    return () => {
+      media.removeEventListener('change', change)
+      observer.disconnect()
+    }
+  }, [])
+  return changes
+}

@@ -1,0 +1,170 @@
+/** Who waits for whom, drawn: sessions as boxes, an arrow from each to the one it waits for. */
+import type { Picture as Drawing, Edge, Node } from '../model/graph.js'
+import { plural, shortId } from '../model/words.js'
+import { addressOf } from './router.js'
+
+const box = { width: 148, height: 40 }
+const step = { x: 264, y: 58 }
+const edgeOfPaper = 16
+
+interface PictureProps {
+  readonly drawing: Drawing
+  /** The key it is about: arrows for it need no label. */
+  readonly about: string
+}
+
+export function Picture({ drawing, about }: PictureProps) {
+  const { nodes, edges, circle } = drawing
+  const columns = nodes.map(({ column }) => column)
+  const [first, last] = [Math.min(...columns), Math.max(...columns)]
+  const rows = Math.max(...nodes.map(({ row }) => row)) + 1
+  const width = 2 * edgeOfPaper + (last - first) * step.x + box.width
+  const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
+  const goesAround = edges.some(
+    ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
+  )
+  const height = 2 * edgeOfPaper + (rows - 1) * step.y + box.height + (goesAround ? 22 : 0)
+  const tallest = (column: number) => columns.filter((each) => each === column).length
+  const placeOf = ({ column, row }: Node): Point => ({
+    x: edgeOfPaper + (column - first) * step.x,
+    // Short columns stand in the middle of tall ones.
+    y: edgeOfPaper + row * step.y + ((rows - tallest(column)) * step.y) / 2,
+  })
+  const places = new Map(nodes.map((node) => [node.session, placeOf(node)]))
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached with the keys
+    <section class="picture" tabIndex={0} aria-label={summary(drawing)}>
+      <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`}>
+        <title>{summary(drawing)}</title>
+        <defs>
+          <Arrowhead id="arrow" name="arrow" />
+          <Arrowhead id="arrow-circle" name="arrow-circle" />
+        </defs>
+        {edges.map((edge) => (
+          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, places, about }} />
+        ))}
+        {nodes.map((node) => (
+          <Box
+            key={node.session}
+            node={node}
+            at={places.get(node.session) as Point}
+            isCircular={circle.includes(node.session)}
+          />
+        ))}
+      </svg>
+    </section>
+  )
+}
+
+interface Point {
+  readonly x: number
+  readonly y: number
+}
+
+function Arrowhead({ id, name }: { id: string; name: string }) {
+  return (
+    <marker
+      id={id}
+      class={name}
+      viewBox="0 0 8 8"
+      refX="7"
+      refY="4"
+      markerWidth="7"
+      markerHeight="7"
+      orient="auto-start-reverse"
+    >
+      <path d="M0 0 L8 4 L0 8 z" />
+    </marker>
+  )
+}
+
+interface ArrowProps {
+  readonly edge: Edge
+  readonly places: ReadonlyMap<string, Point>
+  readonly about: string
+}
+
+function Arrow({ edge, places, about }: ArrowProps) {
+  const [from, to] = [places.get(edge.from), places.get(edge.to)]
+  if (from === undefined || to === undefined) return null
+  const { path, label } = curve(from, to)
+  const mark = edge.isCircular ? 'arrow-circle' : 'arrow'
+  return (
+    <g class={`edge ${edge.isCircular ? 'edge-circle' : ''}`}>
+      <path d={path} marker-end={`url(#${mark})`} />
+      {edge.key !== about && (
+        <text x={label.x} y={label.y} text-anchor="middle">
+          <title>{edge.key}</title>
+          {cut(edge.key, 16)}
+        </text>
+      )}
+    </g>
+  )
+}
+
+/** From the left of who waits to the right of the other; around, where they do not stand so. */
+function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
+  const middle = box.height / 2
+  if (from.x > to.x) {
+    const [a, b] = [
+      { x: from.x, y: from.y + middle },
+      { x: to.x + box.width + 3, y: to.y + middle },
+    ]
+    const bend = (a.x - b.x) / 2
+    const path = `M${a.x} ${a.y} C${a.x - bend} ${a.y} ${b.x + bend} ${b.y} ${b.x} ${b.y}`
+    return { path, label: { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 - 6 } }
+  }
+  const below = Math.max(from.y, to.y) + box.height
+  const [a, b] = [
+    { x: from.x + box.width / 2, y: from.y + box.height },
+    { x: to.x + box.width / 2, y: to.y + box.height + 3 },
+  ]
+  const path = `M${a.x} ${a.y} C${a.x} ${below + 26} ${b.x} ${below + 26} ${b.x} ${b.y}`
+  return { path, label: { x: (a.x + b.x) / 2, y: below + 16 } }
+}
+
+interface BoxProps {
+  readonly node: Node
+  readonly at: Point
+  readonly isCircular: boolean
+}
+
+function Box({ node, at, isCircular }: BoxProps) {
+  const { session, name, column } = node
+  const kind = column === 0 ? 'holder' : 'other'
+  return (
+    <a href={addressOf('session', session)} class={`node node-${kind}`}>
+      <title>{`${name ?? 'session'} ${session}`}</title>
+      <rect
+        class={isCircular ? 'node-circle' : undefined}
+        x={at.x}
+        y={at.y}
+        width={box.width}
+        height={box.height}
+        rx="9"
+      />
+      <text x={at.x + 12} y={at.y + (name === undefined ? 25 : 17)}>
+        {name === undefined ? shortId(session) : cut(name, 17)}
+      </text>
+      {name !== undefined && (
+        <text class="node-id" x={at.x + 12} y={at.y + 32}>
+          {shortId(session)}
+        </text>
+      )}
+    </a>
+  )
+}
+
+function cut(text: string, most: number): string {
+  const letters = [...text]
+  return letters.length <= most ? text : `${letters.slice(0, most - 1).join('')}…`
+}
+
+function summary({ nodes, edges }: Drawing): string {
+  const label = (session: string) => {
+    const node = nodes.find((each) => each.session === session)
+    return node?.name ?? shortId(session)
+  }
+  const said = edges.map(({ from, to, key }) => `${label(from)} waits for ${label(to)} (${key})`)
+  return `Who waits for whom: ${plural(nodes.length, 'session')}. ${said.join('; ')}`
+}

@@ -1,0 +1,40 @@
+/** The field to search a page with; the key `/` leads to it from anywhere on the page. */
+import { useEffect, useRef } from 'preact/hooks'
+
+interface SearchFieldProps {
+  readonly label: string
+  readonly text: string
+  readonly onText: (text: string) => void
+}
+
+export function SearchField({ label, text, onText }: SearchFieldProps) {
+  const field = useRef<HTMLInputElement>(null)
+  useEffect(() => {
+    const jump = (event: KeyboardEvent): void => {
+      const isTyping = (event.target as HTMLElement).matches('input, select, textarea')
+      if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey) return
+      event.preventDefault()
+      field.current?.focus()
+    }
+    addEventListener('keydown', jump)
+    return () => removeEventListener('keydown', jump)
+  }, [])
+  return (
+    <label class="search">
+      <span class="sr">{label}</span>
+      <input
+        ref={field}
+        type="search"
+        placeholder={label}
+        value={text}
+        onInput={({ currentTarget }) => onText(currentTarget.value)}
+        spellcheck={false}
+        autocomplete="off"
+        aria-keyshortcuts="/"
+      />
+      <span class="hint" aria-hidden="true">
+        /
+      </span>
+    </label>
+  )
+}

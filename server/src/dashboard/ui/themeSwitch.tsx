@@ -1,0 +1,28 @@
+/** Three ways to look at the same: as the system has it, light, dark. */
+import { useState } from 'preact/hooks'
+import { applyTheme, savedTheme, saveTheme, themes } from './theme.js'
+
+const icons = {
+  system: 'M4 5h16v11H4zM9 20h6M12 16v4',
+  light:
+    'M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8M12 2v3M12 19v3M2 12h3M19 12h3M5 5l2 2M17 17l2 2M19 5l-2 2M7 17l-2 2',
+  dark: 'M20 14A8.5 8.5 0 0 1 10 4a8.5 8.5 0 1 0 10 10',
+} as const
+
+export function ThemeSwitch() {
+  const [theme, setTheme] = useState(savedTheme)
+  const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? 'system'
+  const turn = (): void => {
+    setTheme(next)
+    applyTheme(next)
+    saveTheme(next)
+  }
+  const label = `Theme: ${theme}. Change to ${next}`
+  return (
+    <button type="button" class="theme" onClick={turn} aria-label={label} title={label}>
+      <svg viewBox="0 0 24 24" width="19" height="19" aria-hidden="true">
+        <path d={icons[theme]} />
+      </svg>
+    </button>
+  )
+}

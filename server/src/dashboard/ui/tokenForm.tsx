@@ -1,0 +1,46 @@
+/** Where a token is typed or pasted. It is handed on and forgotten: never stored, never shown. */
+import { HoldfastError } from '@holdfast/client'
+import { useRef, useState } from 'preact/hooks'
+
+interface TokenFormProps {
+  readonly action: string
+  readonly onToken: (token: string) => Promise<void>
+}
+
+export function TokenForm({ action, onToken }: TokenFormProps) {
+  const input = useRef<HTMLInputElement>(null)
+  const [problem, setProblem] = useState<string | undefined>(undefined)
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault()
+    const token = input.current?.value.trim() ?? ''
+    if (token === '') return
+    setProblem(undefined)
+    try {
+      await onToken(token)
+    } catch (error) {
+      setProblem(error instanceof HoldfastError ? error.message : 'That did not work')
+    }
+  }
+  return (
+    <form class="token-form" onSubmit={(event) => void submit(event)}>
+      <label for="token">Token</label>
+      <input
+        id="token"
+        ref={input}
+        type="password"
+        autocomplete="off"
+        spellcheck={false}
+        required
+        maxLength={3072}
+      />
+      <button type="submit" class="primary">
+        {action}
+      </button>
+      {problem !== undefined && (
+        <p class="problem" role="alert">
+          {problem}.
+        </p>
+      )}
+    </form>
+  )
+}

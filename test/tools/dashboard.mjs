@@ -1,0 +1,61 @@
+/**
+ * Makes the files of the dashboard that a browser loads, from what the compiler made of its
+ * sources, and puts the licences of the libraries in them beside them. Run by every build of the
+ * server.
+ */
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const sources = join(root, 'server/src/dashboard')
+const built = join(root, 'server/dist/dashboard')
+const page = join(built, 'page')
+
+const { outputFiles, metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: [
+    { in: join(built, 'main.js'), out: 'app' },
+    { in: join(sources, 'styles/app.css'), out: 'app' },
+  ],
+  outdir: page,
+  bundle: true,
+  format: 'iife',
+  platform: 'browser',
+  target: ['es2022', 'chrome109', 'firefox115', 'safari16.4'],
+  minify: true,
+  legalComments: 'none',
+  metafile: true,
+  write: false,
+  logLevel: 'warning',
+})
+mkdirSync(page, { recursive: true })
+for (const { path, contents } of outputFiles) put(path, contents)
+for (const name of ['index.html', 'icon.svg']) copyFileSync(join(sources, name), join(page, name))
+put(join(page, 'licences.txt'), Buffer.from(licences(Object.keys(metafile.inputs))))
+
+/** A broker that is running may be reading: what has not changed is not written. */
+function put(path, contents) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) return
+  writeFileSync(path, contents)
+}
+
+function licences(inputs) {
+  const packages = new Set(
+    inputs.map((path) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter(Boolean),
+  )
+  return [...packages]
+    .sort()
+    .map((folder) => {
+      const { name, version } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'))
+      return `${name} ${version}\n\n${licenceOf(join(root, folder))}`
+    })
+    .join(`\n${'-'.repeat(80)}\n\n`)
+}
+
+function licenceOf(folder) {
+  const file = ['LICENSE', 'LICENSE.md', 'LICENCE'].find((name) => existsSync(join(folder, name)))
+  if (file === undefined) throw new Error(`${folder} has no licence to ship`)
+  return readFileSync(join(folder, file), 'utf8').trim()
+}
