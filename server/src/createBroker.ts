@@ -20,6 +20,7 @@ import { Broker } from './broker/broker.js'
 import { toHeldInfo, toWaitingInfo } from './broker/inspect.js'
 import { machine } from './environment.js'
 import { clockFences, fileFences } from './fences.js'
+import { Dashboard } from './host/dashboard.js'
 import { Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
 import { createHttpServer, listen, stopListening } from './host/http.js'
@@ -81,6 +82,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
   readonly #endpoints: Endpoints
+  readonly #dashboard: Dashboard
   readonly #traffic = new Traffic()
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
@@ -101,6 +103,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     // Whoever listens is told; whoever never does need not be told twice.
     this.#broker.ready?.catch(() => {})
     this.#doorkeeper = new Doorkeeper(settings, machine.clock)
+    this.#dashboard = new Dashboard(settings.dashboard, this.#doorkeeper)
     this.#settings = settings
     this.#endpoints = new Endpoints({
       metrics: options.metrics,
@@ -124,11 +127,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#doorkeeper.checkHost(host, tls !== undefined)
     checkPort(port)
     await this.#broker.ready
-    const answers = this.#endpoints.answer.bind(this.#endpoints)
-    const server = createHttpServer(tls, answers)
+    const server = createHttpServer(
+      tls,
+      (request, response) =>
+        this.#endpoints.answer(request, response) || this.#dashboard.answer(request, response),
+    )
     await listen(server, port, host)
     this.#servers.push(server)
-    this.attach(server)
+    this.#accept(server, undefined, (request) => this.#dashboard.isOwnPage(request))
     return listeningOn(server, tls === undefined ? 'ws' : 'wss')
   }
 
@@ -168,9 +174,19 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   attach(server: Server, { path }: { readonly path?: string | undefined } = {}): void {
     this.#refuseIfClosed()
+    // What else that server serves is no page of ours.
+    this.#accept(server, path, () => false)
+  }
+
+  #accept(
+    server: Server,
+    path: string | undefined,
+    isOwnPage: (request: IncomingMessage) => boolean,
+  ): void {
     const options = {
       path,
       doorkeeper: this.#doorkeeper,
+      isOwnPage,
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
       traffic: this.#traffic,

@@ -66,6 +66,13 @@ export interface BrokerOptions {
   readonly origins?: readonly string[] | undefined
   /** Lets pages from loopback origins connect as well, for development. Default false. */
   readonly dev?: boolean | undefined
+  /**
+   * Serve the dashboard at `/dashboard/` of a port that the broker listens on itself: true, to
+   * whoever can reach the broker by one of its `hosts` or by address; false, to nobody. Default: to
+   * browsers on this machine. Its WebSocket needs no entry in `origins`, and may do what anybody's
+   * may.
+   */
+  readonly dashboard?: boolean | undefined
   /** Bounds and default of the lease, in ms. Default 2,000 to 300,000, and 15,000. */
   readonly lease?: Partial<LeaseBounds> | undefined
   /** Defaults of the limits: `public` for a broker that strangers reach. Default `private`. */
@@ -105,6 +112,8 @@ export interface BrokerSettings {
   readonly tls: TlsFiles | undefined
   readonly origins: ReadonlySet<string>
   readonly dev: boolean
+  /** Undefined: to this machine only. */
+  readonly dashboard: boolean | undefined
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
   /** In ms; 0 for none. */
@@ -133,6 +142,7 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     tls: options.tls,
     origins: new Set(options.origins ?? []),
     dev: options.dev ?? false,
+    dashboard: options.dashboard,
     lease,
     limits,
     quietStart: quietStartFrom(options.quietStart, lease),

@@ -52,12 +52,20 @@ export function callerOf(
   // Every proxy appends the peer it saw, so only what trusted ones wrote is true: from the right.
   const hops = listOf(headers['x-forwarded-for'])
   while (hops.length > 1 && isIn(proxies, hops.at(-1) as string)) hops.pop()
-  const proto = listOf(headers['x-forwarded-proto']).at(-1)
+  const proto = protoOf(headers)
   const address = hops.at(-1) ?? peer
   return {
     address: isIP(address) === 0 ? peer : address,
     secure: /^(https|wss)$/.test(proto ?? ''),
   }
+}
+
+/** What a trusted proxy says a request came to it by, such as `https`; undefined without one. */
+export function forwardedProto(
+  { headers, socket }: IncomingMessage,
+  proxies: BlockList | undefined,
+): string | undefined {
+  return isIn(proxies, socket.remoteAddress ?? '') ? protoOf(headers) : undefined
 }
 
 /**
@@ -87,6 +95,11 @@ function isIn(proxies: BlockList | undefined, address: string): boolean {
   const plain = plainAddress(address)
   const version = isIP(plain)
   return version !== 0 && proxies.check(plain, version === 6 ? 'ipv6' : 'ipv4')
+}
+
+/** What the nearest proxy says, whoever it is. */
+function protoOf(headers: IncomingMessage['headers']): string | undefined {
+  return listOf(headers['x-forwarded-proto']).at(-1)
 }
 
 function isUpTo(bits: string, most: number): boolean {

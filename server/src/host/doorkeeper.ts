@@ -8,8 +8,15 @@
  * `authenticate`; without one, only by being local.
  */
 import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
 import { type Clock, HoldfastError, maxTokenLength, subprotocol } from '@holdfast/shared'
-import { addressGroup, type Caller, callerOf, isLoopback } from '../access/addresses.js'
+import {
+  addressGroup,
+  type Caller,
+  callerOf,
+  forwardedProto,
+  isLoopback,
+} from '../access/addresses.js'
 import { off } from '../access/limits.js'
 import { Bucket, Buckets } from '../access/rates.js'
 import type { RefusalCause } from '../observe/observer.js'
@@ -75,10 +82,14 @@ export class Doorkeeper {
     }
   }
 
-  /** Whether this upgrade may go on, and what is known of it. */
-  admit(request: IncomingMessage): Admitted | CountedRefusal {
+  /**
+   * Whether this upgrade may go on, and what is known of it.
+   *
+   * @param isOwnPage It comes from a page that the broker itself serves. Default false.
+   */
+  admit(request: IncomingMessage, isOwnPage = false): Admitted | CountedRefusal {
     const caller = callerOf(request, this.#settings.trustedProxies)
-    const refusal = this.#refusal(request, caller)
+    const refusal = this.#refusal(request, caller, isOwnPage)
     if (refusal !== undefined) return refusal
     const token = tokenOf(request)
     if (token === malformed) {
@@ -98,18 +109,43 @@ export class Doorkeeper {
     return local ? isLoopback(name) : hosts.size === 0
   }
 
-  #refusal(request: IncomingMessage, caller: Caller): CountedRefusal | undefined {
+  /**
+   * The same, by a name that nobody else can have lead here: an address, a loopback name, or one
+   * that the operator gave it. Any other name may be that of a page whose own it is.
+   */
+  isCalledByName(request: IncomingMessage): boolean {
+    if (!this.knowsHost(request)) return false
+    const name = hostName(request.headers.host) ?? ''
+    return this.#settings.hosts.has(name) || isLoopback(name) || isIP(name) !== 0
+  }
+
+  /** Whether a request comes from this machine, and not through a proxy on it. */
+  isLocal({ headers, socket }: IncomingMessage): boolean {
+    const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
+    return isLoopback(socket.localAddress ?? '') && !isForwarded
+  }
+
+  /** `https` or whatever a trusted proxy says a request came to it by; undefined without one. */
+  forwardedScheme(request: IncomingMessage): string | undefined {
+    return forwardedProto(request, this.#settings.trustedProxies)
+  }
+
+  #refusal(
+    request: IncomingMessage,
+    caller: Caller,
+    isOwnPage: boolean,
+  ): CountedRefusal | undefined {
     const { origin } = request.headers
     if (!this.knowsHost(request)) {
       const reason = 'This broker has another name; the option `hosts` of the broker adds one.'
       return { status: '403 Forbidden', reason, cause: 'host' }
     }
-    if (origin !== undefined && !this.#isAllowed(origin)) {
+    if (origin !== undefined && !isOwnPage && !this.#isAllowed(origin)) {
       const reason = 'This origin may not connect; the option `origins` of the broker allows it.'
       return { status: '403 Forbidden', reason, cause: 'origin' }
     }
     const { authenticate, allowUnauthenticated } = this.#settings
-    if (authenticate === undefined && !allowUnauthenticated && !isLocal(request)) {
+    if (authenticate === undefined && !allowUnauthenticated && !this.isLocal(request)) {
       const reason = 'This broker does not authenticate, so it serves its own machine only.'
       return { status: '403 Forbidden', reason, cause: 'stranger' }
     }
@@ -138,12 +174,6 @@ export class Doorkeeper {
     const { hostname } = new URL(origin)
     return isLoopback(hostname.replace(/^\[|\]$/g, ''))
   }
-}
-
-/** Whether a request comes from this machine, and not through a proxy on it. */
-function isLocal({ headers, socket }: IncomingMessage): boolean {
-  const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
-  return isLoopback(socket.localAddress ?? '') && !isForwarded
 }
 
 /** The name in a `Host` header, without brackets and port. */

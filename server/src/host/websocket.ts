@@ -20,6 +20,8 @@ export interface UpgradeOptions {
   /** Only upgrades of this path are ours; undefined for all that are nobody else's. */
   readonly path: string | undefined
   readonly doorkeeper: Doorkeeper
+  /** Whether a request is from a page that the broker serves itself. */
+  readonly isOwnPage: (request: IncomingMessage) => boolean
   readonly connect: (socket: Socket) => SocketListener
   /** Longest frame of a client, in bytes. */
   readonly frameBytes: number
@@ -29,7 +31,7 @@ export interface UpgradeOptions {
 
 /** Serves WebSockets on an HTTP server; returns how to stop that. */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
-  const { path, doorkeeper, connect, frameBytes, traffic, refused } = options
+  const { path, doorkeeper, isOwnPage, connect, frameBytes, traffic, refused } = options
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -41,7 +43,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
   })
   return routeUpgrades(server, path, (request, raw, head) => {
-    const admitted = doorkeeper.admit(request)
+    const admitted = doorkeeper.admit(request, isOwnPage(request))
     if ('status' in admitted) {
       refused(admitted.cause, request)
       refuse(raw, admitted)

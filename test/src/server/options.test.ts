@@ -30,6 +30,7 @@ describe('options', () => {
       tls: undefined,
       origins: new Set(),
       dev: false,
+      dashboard: undefined,
       lease: { min: 2_000, max: 300_000, default: 15_000 },
       limits: {
         connections: 65_536,
