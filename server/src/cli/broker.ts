@@ -46,6 +46,7 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
       hosts: settings.hosts,
       trustedProxies: settings.trustedProxies,
       dev: settings.dev,
+      dashboard: { local: undefined, all: true, none: false }[settings.dashboard ?? 'local'],
       allowUnauthenticated: settings.allowUnauthenticated,
       allowInsecure: settings.allowInsecure,
       profile: settings.profile as 'private' | 'public' | undefined,

@@ -4,6 +4,7 @@
 
 import { HoldfastError } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { isLoopback } from '../access/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
 import { complain, Exit, exitHelp, exits } from './exits.js'
 import { type Gathered, gather, limitsOf } from './gather.js'
@@ -92,7 +93,9 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   process.stderr.on('error', () => {})
   // Listened for from here on: whoever reads that we serve may tell us to stop at once.
   const stopped = nextSignal()
-  await listen(broker, gathered)
+  const url = await listen(broker, gathered)
+  const page = dashboardAt(url, gathered)
+  if (page !== undefined) process.stdout.write(`holdfast shows its locks on ${page}\n`)
   broker.once('failed', ({ message }) => {
     complain(message)
     process.exit(exits.io)
@@ -104,14 +107,15 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   flushLog()
 }
 
-async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<void> {
+async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<string> {
   const { port, host, adminPort, adminHost } = gathered.settings
   try {
     const { url } = await broker.listen({ port, host })
     process.stdout.write(`holdfast is listening on ${url}\n`)
-    if (adminPort === undefined) return
+    if (adminPort === undefined) return url
     const admin = await broker.listenAdmin({ port: adminPort, host: adminHost })
     process.stdout.write(`holdfast tells operators on ${admin.url}\n`)
+    return url
   } catch (error) {
     await broker.close()
     // What cannot be listened on is a setting that cannot be.
@@ -124,6 +128,12 @@ async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<void>
       settingNames.filter((name) => isFromElsewhere(gathered, name)),
     )
   }
+}
+
+/** Where a person can look, if anybody is shown anything there. */
+function dashboardAt(url: string, { settings: { host, dashboard } }: Gathered): string | undefined {
+  const isServed = dashboard === 'all' || (dashboard !== 'none' && isLoopback(host))
+  return isServed ? `${url.replace(/^ws/, 'http')}/dashboard/` : undefined
 }
 
 function isFromElsewhere({ sources }: Gathered, name: SettingName): boolean {

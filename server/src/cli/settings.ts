@@ -59,6 +59,11 @@ export const settings = {
     help: 'a proxy whose X-Forwarded-For is believed',
   },
   dev: { kind: 'yes', help: 'let pages from loopback origins connect' },
+  dashboard: {
+    kind: 'text',
+    help: 'to whom the dashboard is served: browsers on this machine, all who reach it, nobody',
+    choices: ['local', 'all', 'none'],
+  },
   profile: { kind: 'text', help: 'which defaults the limits have', choices: ['private', 'public'] },
   limits: { kind: 'limits', flag: 'limit', help: `a limit, one of: ${limitNames.join(', ')}` },
   leaseMin: { kind: 'ms', help: 'the shortest lease of a session' },

@@ -27,7 +27,7 @@ describe('e2e: holdfast serve', () => {
       await lock.unlock()
       await session.close()
       expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
-      expect(served.lines.items[1]).to.match(new RegExp(`got ${signal} and is draining`))
+      expect(served.lines.items.at(-1)).to.match(new RegExp(`got ${signal} and is draining`))
       expect(served.complaints.items).to.deep.equal([])
     })
   }
@@ -45,6 +45,18 @@ describe('e2e: holdfast serve', () => {
     await aborted(brief.signal)
     served.kill('SIGTERM')
     expect((await served.exit()).code).to.equal(1)
+  })
+
+  it('says where its dashboard is, unless it has none', async () => {
+    const served = await Served.start(stage)
+    const lines = await served.lines.count(2)
+    const [, page] = /^holdfast shows its locks on (http:\S+)$/.exec(lines[1] ?? '') ?? []
+    expect((await fetch(String(page))).status).to.equal(200)
+    const without = await Served.start(stage, '--dashboard', 'none')
+    expect((await fetch(`http://127.0.0.1:${without.port}/dashboard/`)).status).to.equal(426)
+    without.kill('SIGTERM')
+    await without.exit()
+    expect(without.lines.items.join()).to.not.include('shows its locks')
   })
 
   it('listens where --host and --port say', async () => {
