@@ -37,13 +37,15 @@ export const noCircles: Wall = (files) => {
 }
 
 function edgesOf(files: readonly SourceFile[], withTypes: boolean): Map<string, string[]> {
+  const paths = new Set(files.map(({ path }) => path))
   return new Map(
     files.map((file) => [
       file.path,
       syntaxOf(file)
         .imports.filter(({ typeOnly }) => withTypes || !typeOnly)
         .map((found) => targetOf(file, found))
-        .filter((target) => target !== undefined),
+        .filter((target) => target !== undefined)
+        .map((target) => (paths.has(`${target}x`) ? `${target}x` : target)),
     ]),
   )
 }

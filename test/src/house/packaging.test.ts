@@ -21,7 +21,12 @@ const folderOf = (name: string): string => name.replace('@holdfast/', '')
 /** What may be in a tarball, beside what is named by itself. */
 const allowed = /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.(js|d\.ts)(\.map)?)$/
 
-const others = ['PROTOCOL.md', 'grafana/holdfast.json']
+/** What a browser loads of the dashboard; its sources and its modules stay here. */
+const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
+  (name) => `dist/dashboard/page/${name}`,
+)
+
+const others = ['PROTOCOL.md', 'grafana/holdfast.json', ...page]
 
 function checkFiles({ name, files }: Packed): void {
   const folder = folderOf(name)
@@ -34,9 +39,12 @@ function checkFiles({ name, files }: Packed): void {
     typeof target === 'string' ? [target] : Object.values(target),
   )
   for (const target of named) assert.include(paths, target.replace('./', ''), name)
+  if (folder === 'server') assert.includeMembers(paths, page)
+  const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
+  assert.isEmpty(paths.filter((path) => unwanted.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {
     const source = path.slice(folder.length + 1)
-    if (source.endsWith('.d.ts')) continue
+    if (source.endsWith('.d.ts') || source.startsWith('src/dashboard/')) continue
     const built = source.replace('src/', 'dist/').replace(/\.ts$/, '')
     assert.includeMembers(paths, [source, `${built}.js`, `${built}.d.ts`, `${built}.js.map`])
   }

@@ -46,7 +46,11 @@ export function syntaxOf(file: SourceFile): Syntax {
   if (known !== undefined) return known
   const program = parse(file.text, {
     sourceType: 'module',
-    plugins: ['typescript', 'explicitResourceManagement'],
+    plugins: [
+      'typescript',
+      'explicitResourceManagement',
+      ...(file.path.endsWith('x') ? (['jsx'] as const) : []),
+    ],
     sourceFilename: file.path,
   }).program as unknown as Node
   const syntax = new Reader(program).result()

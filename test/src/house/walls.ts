@@ -65,6 +65,9 @@ export const pureCore: Wall = (files) => {
 /** Where a thread is started, and what runs in it: it works beside the broker, not in its time. */
 const threads = ['server/src/log/journal/']
 
+/** A page of its own that is built with the server, and is served by it. */
+const dashboard = 'server/src/dashboard/'
+
 /** Time and chance come from one place in each package, which is passed in. */
 export const oneClock: Wall = (files) => {
   const machine = [
@@ -72,6 +75,7 @@ export const oneClock: Wall = (files) => {
     'server/src/cli/',
     'client/src/environment.ts',
     'client/src/websocket/',
+    'server/src/dashboard/machine.ts',
   ]
   return products(files)
     .filter(({ path }) => !machine.some((place) => path.startsWith(place)))
@@ -90,29 +94,36 @@ function isThread({ path }: SourceFile, specifier: string): boolean {
   return specifier === 'node:worker_threads' && threads.some((place) => path.startsWith(place))
 }
 
-/** The client runs in a browser: Node is known to one of its files. */
+/** What runs in a browser: the client, of which one file knows Node, and the dashboard. */
 export const browserSafe: Wall = (files) =>
-  within(files, 'client/src/')
+  [...within(files, 'client/src/'), ...within(files, dashboard)]
     .filter(({ path }) => path !== 'client/src/websocket/node.ts')
     .flatMap((file) => [
       ...importsOf(file, ({ specifier }) => isNode(specifier) || specifier === 'ws'),
       ...namesOf(file, nodeOnly),
     ])
 
-/** `client` and `server` meet in `shared`; the command line may use the client. */
+/**
+ * `client` and `server` meet in `shared`; the command line and the dashboard may use the client, as
+ * anybody may. The dashboard has nothing else of the server, and nothing of it is in the server.
+ */
 export const meetInShared: Wall = (files) => {
   const allowed: Record<string, RegExp> = {
     shared: /^$/,
     client: /^@holdfast\/shared$/,
     server: /^@holdfast\/shared(\/|$)/,
     cli: /^@holdfast\/(shared|client)(\/|$)/,
+    dashboard: /^@holdfast\/client$/,
   }
   return products(files).flatMap((file) => {
-    const cli = file.path.startsWith('server/src/cli/')
-    const home = cli ? 'cli' : (file.path.split('/')[0] as string)
+    const inner = ['cli', 'dashboard'].find((name) => file.path.startsWith(`server/src/${name}/`))
+    const home = inner ?? (file.path.split('/')[0] as string)
     return importsOf(file, (found) => {
       const target = targetOf(file, found)
-      if (target !== undefined) return !target.startsWith(`${file.path.split('/')[0]}/src/`)
+      if (target !== undefined) {
+        const isApart = target.startsWith(dashboard) !== file.path.startsWith(dashboard)
+        return isApart || !target.startsWith(`${file.path.split('/')[0]}/src/`)
+      }
       return found.specifier.startsWith('@holdfast/') && !allowed[home]?.test(found.specifier)
     })
   })
@@ -139,11 +150,20 @@ export const lightShared: Wall = (files) => {
   ])
 }
 
-/** What a package imports it declares, or it breaks for whoever installs it alone. */
-export function declaredOnly(dependencies: Readonly<Record<string, readonly string[]>>): Wall {
+/**
+ * What a package imports it declares, or it breaks for whoever installs it alone. What is bundled
+ * into a package is declared for those who build it.
+ */
+export function declaredOnly(
+  dependencies: Readonly<Record<string, readonly string[]>>,
+  bundled: readonly string[] = [],
+): Wall {
   return (files) =>
     products(files).flatMap((file) => {
-      const declared = dependencies[file.path.split('/')[0] as string] ?? []
+      const declared = [
+        ...(dependencies[file.path.split('/')[0] as string] ?? []),
+        ...(file.path.startsWith(dashboard) ? bundled : []),
+      ]
       return importsOf(file, ({ specifier }) => {
         if (/^[.#]/.test(specifier) || isNode(specifier)) return false
         const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier
