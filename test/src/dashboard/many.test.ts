@@ -1,0 +1,190 @@
+/**
+ * The dashboard beside ten thousand locks: it says what it has not been told, finds it when asked,
+ * draws only what can be seen, and can be used with the keyboard alone, in both themes and on a
+ * phone.
+ */
+import type { Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { type Chromium, openChromium } from '../browser/chromium.js'
+import { isHeard, Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { Visitor } from './visitor.js'
+
+const many = 10_000
+/** Rows that fit on the screen, and some beyond its edges. */
+const mostRows = 60
+
+function keyOf(index: number): string {
+  return `key/${String(index).padStart(5, '0')}`
+}
+
+async function lockMany(session: Session): Promise<void> {
+  await Promise.all(Array.from({ length: many }, (_, index) => session.lock(keyOf(index))))
+}
+
+describe('the dashboard with ten thousand locks', function () {
+  this.timeout(600_000)
+  needs('chromium')
+  const stage = Stage.forEachTest()
+  let chromium: Chromium
+
+  before(async () => {
+    chromium = await openChromium()
+  })
+  after(() => chromium?.close())
+
+  async function visit(url: string, hash?: string): Promise<Visitor> {
+    const visitor = await Visitor.at(chromium.context, url, hash)
+    stage.onClear(() => visitor.page.close())
+    await visitor.isTold('Live')
+    return visitor
+  }
+
+  it('says that it was told of a thousand, and finds the others by their beginning', async () => {
+    const { url, sessions } = await stage.meeting('bulk')
+    await lockMany(sessions[0]!)
+    const visitor = await visit(url, '#/locks')
+    await visitor.sees(/1,000 of 10,000 are known here/)
+    await visitor.sees('10,000 locks held, 0 waiting')
+    const search = visitor.page.getByRole('searchbox')
+    await search.fill('key/0987')
+    await visitor.seesRows(
+      'Locks',
+      Array.from({ length: 10 }, (_, n) => `key/0987${n}`),
+    )
+    await search.fill('key/')
+    await visitor.sees(/10,000 locks begin with “key\/”/)
+    expect(await visitor.rows('Locks').count()).to.be.below(mostRows)
+    visitor.expectNoProblems()
+  })
+
+  it('knows all that were taken while it looked, and draws what can be seen', async () => {
+    const { url, sessions } = await stage.meeting('bulk', 'waiter')
+    const [bulk, waiter] = sessions
+    const visitor = await visit(url, '#/locks')
+    await lockMany(bulk!)
+    void waiter!.lock(keyOf(9_999)).catch(() => {})
+    await isHeard(waiter!)
+    const { page } = visitor
+    const table = page.getByRole('table', { name: 'Locks' })
+    await page.locator('[role=table][aria-rowcount="10001"]').waitFor()
+    expect(await visitor.rows('Locks').count()).to.be.below(mostRows)
+    await visitor.rows('Locks').first().getByRole('link').first().focus()
+    await page.keyboard.press('ArrowDown')
+    await focusIsOn(visitor, keyOf(1))
+    await page.keyboard.press('End')
+    await focusIsOn(visitor, keyOf(9_999))
+    await page.keyboard.press('PageUp')
+    await page.keyboard.press('Home')
+    await focusIsOn(visitor, keyOf(0))
+    expect(await visitor.rows('Locks').count()).to.be.below(mostRows)
+    await page.getByRole('checkbox', { name: 'Only with a queue' }).check()
+    await visitor.seesRows('Locks', [keyOf(9_999)])
+    await page.getByRole('checkbox', { name: 'Only with a queue' }).uncheck()
+    await page.getByRole('searchbox').fill('key/00042')
+    await visitor.seesRows('Locks', [keyOf(42)])
+    expect(await table.getByRole('row').count()).to.equal(2)
+    visitor.expectNoProblems()
+  })
+
+  it('shows a queue of thousands from its beginning, and how long it is', async () => {
+    const { url, sessions } = await stage.meeting('holder', 'crowd')
+    const [holder, crowd] = sessions
+    const lock = await holder!.lock('k')
+    for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
+    await isHeard(crowd!)
+    const visitor = await visit(url, '#/lock/k')
+    await visitor.sees('Held, 3,000 waiting')
+    await visitor.sees('The first 1,000 of 3,000 waiting requests.')
+    expect(await visitor.rows('Queue').count()).to.be.below(mostRows)
+    await lock.unlock()
+    await visitor.sees('Held, 2,999 waiting')
+    visitor.expectNoProblems()
+  })
+
+  it('keeps still while somebody reads the events', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    const visitor = await visit(url, '#/events')
+    const { page } = visitor
+    for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
+    await page.locator('[role=table][aria-rowcount="11"]').waitFor()
+    await page.getByRole('button', { name: 'Pause' }).click()
+    await (await sessions[0]!.lock('second')).unlock()
+    await page.getByRole('button', { name: 'Go on (2 new)' }).click()
+    await page.locator('[role=table][aria-rowcount="13"]').waitFor()
+    await page.getByRole('checkbox', { name: 'unlocked' }).uncheck()
+    await page.locator('[role=table][aria-rowcount="7"]').waitFor()
+    await visitor.seesRows('Events, newest first', [
+      ...['second', 'first/4', 'first/3', 'first/2', 'first/1', 'first/0'],
+    ])
+    visitor.expectNoProblems()
+  })
+
+  it('has names for everything that can be used, and nothing beyond the edge of a phone', async () => {
+    const { url, sessions } = await stage.meeting('ann', 'bob')
+    await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
+      metadata: { a: 'b'.repeat(300) },
+    })
+    await sessions[1]!.lock('k')
+    void sessions[0]!.lock('k').catch(() => {})
+    const visitor = await visit(url)
+    const { page } = visitor
+    const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events']
+    pages.push(`#/lock/${encodeURIComponent('a-key-that-is-rather-long/'.repeat(6))}`)
+    for (const width of [1280, 390, 320]) {
+      await page.setViewportSize({ width, height: 800 })
+      for (const hash of pages) {
+        await visitor.go(hash)
+        await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' })
+        const { nameless, over } = await page.evaluate(inspect)
+        expect(nameless, hash).to.deep.equal([])
+        expect(over, `${hash} at ${width}`).to.equal(0)
+      }
+    }
+    visitor.expectNoProblems()
+  })
+
+  it('is light or dark as the system is, or as it was told, also the next time', async () => {
+    const { url } = await stage.broker()
+    const visitor = await visit(url)
+    const { page } = visitor
+    const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
+    await page.emulateMedia({ colorScheme: 'dark' })
+    expect(await ground()).to.equal('dark')
+    await page.getByRole('button', { name: /^Theme: system/ }).click()
+    expect(await ground()).to.equal('light')
+    await page.reload()
+    await visitor.isTold('Live')
+    expect(await ground()).to.equal('light')
+    await page.getByRole('button', { name: /^Theme: light/ }).click()
+    await page.emulateMedia({ colorScheme: 'light' })
+    expect(await ground()).to.equal('dark')
+    await page.getByRole('button', { name: /^Theme: dark/ }).click()
+    expect(await ground()).to.equal('light')
+    visitor.expectNoProblems()
+  })
+})
+
+async function focusIsOn(visitor: Visitor, key: string): Promise<void> {
+  await visitor.page.waitForFunction(
+    (wanted) => document.activeElement?.textContent === wanted,
+    key,
+  )
+}
+
+/** In the page: what a screen reader would have no name for, and how far the page is too wide. */
+function inspect(): { nameless: string[]; over: number } {
+  const used = document.querySelectorAll(
+    'a, button, input, select, [role=table], [role=img], [tabindex]',
+  )
+  const isNamed = (element: Element) =>
+    (element.textContent ?? '').trim() !== '' ||
+    element.hasAttribute('aria-label') ||
+    element.id === 'main' ||
+    ((element as HTMLInputElement).labels?.length ?? 0) > 0
+  const { scrollWidth, clientWidth } = document.documentElement
+  return {
+    nameless: [...used].filter((each) => !isNamed(each)).map((each) => each.outerHTML),
+    over: Math.max(0, scrollWidth - clientWidth),
+  }
+}

@@ -1,0 +1,81 @@
+/** The rows behind the charts, and how numbers are put into words. */
+import type { LockStats } from '@holdfast/client'
+import { expect } from 'chai'
+import { load } from './modules.js'
+
+function stats(counts: Partial<LockStats>): LockStats {
+  const none = { totalLocks: 0, activeLocks: 0, failedLocks: 0, expiredLocks: 0 }
+  return { ...none, refreshCount: 0, unlockCount: 0, successRate: 0, ...counts }
+}
+
+function reading(now: number, counts: Partial<LockStats>) {
+  return { wall: 1_000_000 + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
+}
+
+describe('the charts', () => {
+  it('draw differences of counters over the time that passed', async () => {
+    const series = new (await load('series')).Series()
+    series.add(reading(0, { totalLocks: 10, failedLocks: 4 }))
+    expect(series.times).to.deep.equal([])
+    series.add(reading(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
+    expect(series.times).to.deep.equal([1_002])
+    expect(series.latest('grants')).to.equal(7)
+    expect(series.latest('failures')).to.equal(3)
+    expect(series.latest('releases')).to.equal(2.5)
+    expect(series.latest('losses')).to.equal(0.5)
+    expect(series.latest('handoff')).to.equal(null)
+  })
+
+  it('have a gap where the connection was gone, and where the broker began anew', async () => {
+    const series = new (await load('series')).Series()
+    series.add(reading(0, { totalLocks: 10 }))
+    series.add(reading(1_000, { totalLocks: 20 }))
+    series.interrupt(1_001_500)
+    series.interrupt(1_001_600)
+    series.add(reading(5_000, { totalLocks: 900 }))
+    series.add(reading(6_000, { totalLocks: 901 }))
+    series.add(reading(7_000, { totalLocks: 1 }))
+    expect(series.column('grants')).to.deep.equal([10, null, 1])
+  })
+
+  it('show the slowest hand-off of a second', async () => {
+    const series = new (await load('series')).Series()
+    series.add(reading(0, {}))
+    series.addHandoff(2)
+    series.addHandoff(9)
+    series.add(reading(1_000, {}))
+    series.add(reading(2_000, {}))
+    expect(series.column('handoff')).to.deep.equal([9, null])
+  })
+
+  it('keep ten minutes', async () => {
+    const { Series, seriesLength, columns } = await load('series')
+    const series = new Series()
+    for (let n = 0; n <= seriesLength + 5; n++) series.add(reading(n * 1_000, { totalLocks: n }))
+    expect(series.times).to.have.length(seriesLength)
+    for (const name of columns) expect(series.column(name)).to.have.length(seriesLength)
+  })
+})
+
+describe('the words of the dashboard', () => {
+  it('say how long', async () => {
+    const { span, ms } = await load('words')
+    const spans = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(span)
+    expect(spans).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
+    expect([null, 0.04, 3.26, 12.7, 1_250].map(ms)).to.deep.equal([
+      '–',
+      '0.0 ms',
+      '3.3 ms',
+      '13 ms',
+      '1.3 s',
+    ])
+  })
+
+  it('say how many, and do not round up to all', async () => {
+    const { count, percent, plural, rate, short } = await load('words')
+    expect([count(12_345), short(9_999), short(12_345)]).to.deep.equal(['12,345', '9,999', '12.3K'])
+    expect([1, 0, 0.99999, 0.5].map(percent)).to.deep.equal(['100 %', '0 %', '99.9 %', '50 %'])
+    expect([null, 0, 2.25, 4.04, 17.6].map(rate)).to.deep.equal(['–', '0', '2.3', '4.0', '18'])
+    expect([plural(1, 'lock'), plural(2, 'lock')]).to.deep.equal(['1 lock', '2 locks'])
+  })
+})

@@ -1,0 +1,282 @@
+/**
+ * The dashboard in a real browser, as somebody uses it who has a lock that is stuck: open it, find
+ * the lock, see who waits, free it.
+ */
+import type { BrokerOptions, HoldfastError } from '@holdfast/server'
+import { expect } from 'chai'
+import { type Chromium, openChromium } from '../browser/chromium.js'
+import { aborted, Collector, isHeard, next, Stage } from '../e2e/stage.js'
+import { TcpProxy } from '../faults/proxy.js'
+import { needs } from '../support/needs.js'
+import { Visitor } from './visitor.js'
+
+describe('the dashboard in Chromium', function () {
+  this.timeout(600_000)
+  needs('chromium')
+  const stage = Stage.forEachTest()
+  let chromium: Chromium
+
+  before(async () => {
+    chromium = await openChromium()
+  })
+  after(() => chromium?.close())
+
+  async function visit(url: string, hash?: string): Promise<Visitor> {
+    const visitor = await Visitor.at(chromium.context, url, hash)
+    stage.onClear(() => visitor.page.close())
+    await visitor.isTold('Live')
+    return visitor
+  }
+
+  it('opens, and shows how much there is', async () => {
+    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.lock('orders:1', { metadata: { job: 7 } })
+    void bob!.lock('orders:1').catch(() => {})
+    await isHeard(bob!)
+    const visitor = await visit(url)
+    const { page } = visitor
+    await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
+    await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
+    const held = page.getByRole('list', { name: 'In numbers' }).getByRole('listitem').first()
+    await held.getByText('1', { exact: true }).waitFor()
+    await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
+    await page.getByRole('img', { name: /^Chart .*: latency$/ }).waitFor()
+    await ann!.lock('another')
+    await visitor.sees('another')
+    visitor.expectNoProblems()
+  })
+
+  it('finds a lock, by its key and by who holds it', async () => {
+    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const [ann, bob] = sessions
+    for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
+    await bob!.lock('reports')
+    const visitor = await visit(url, '#/locks')
+    const { page } = visitor
+    await visitor.seesRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
+    // A key away from the field, as a person would who has not touched it.
+    await page.getByRole('heading', { name: 'Locks' }).click()
+    await page.keyboard.press('/')
+    await page.keyboard.type('orders')
+    await visitor.seesRows('Locks', ['orders:1', 'orders:2'])
+    await page.getByRole('searchbox').fill('bob')
+    await visitor.seesRows('Locks', ['reports'])
+    await page.getByRole('searchbox').fill('nothing like it')
+    await visitor.sees(/No key or holder/)
+    await page.getByRole('searchbox').fill('REPORTS')
+    await page.getByRole('link', { name: 'reports' }).press('Enter')
+    await page.getByRole('heading', { name: 'reports', level: 1 }).waitFor()
+    // Going back finds what was searched for.
+    await page.goBack()
+    await visitor.seesRows('Locks', ['reports'])
+    expect(await page.getByRole('searchbox').inputValue()).to.equal('REPORTS')
+    visitor.expectNoProblems()
+  })
+
+  it('sees a queue move', async () => {
+    const { url, sessions } = await stage.meeting('ann', 'bob', 'cid', 'dan')
+    const [ann, ...others] = sessions
+    const lock = await ann!.lock('k')
+    const granted = new Collector<string>()
+    for (const session of others) {
+      void session.lock('k').then(
+        () => granted.add(session.name ?? ''),
+        () => {},
+      )
+      await isHeard(session)
+    }
+    const visitor = await visit(url, '#/lock/k')
+    await visitor.seesRows('Queue', ['bob', 'cid', 'dan'])
+    const picture = visitor.page.getByRole('region', { name: /^Who waits for whom: / })
+    expect(await picture.getAttribute('aria-label')).to.include('cid waits for ann (k)')
+    await lock.unlock()
+    await granted.count(1)
+    await visitor.seesRows('Queue', ['cid', 'dan'])
+    await visitor.sees('Held, 2 waiting')
+    // The grant of ann, of which only the end was seen, and that of bob.
+    const history = visitor.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
+    await history.nth(2).waitFor()
+    expect(await history.nth(1).textContent()).to.match(/bob.*held/)
+    expect(await history.nth(2).textContent()).to.match(/ann.*unlocked/)
+    visitor.expectNoProblems()
+  })
+
+  it('says who waits in a circle', async () => {
+    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const [ann, bob] = sessions
+    await ann!.lock('a')
+    await bob!.lock('b')
+    void ann!.lock('b').catch(() => {})
+    void bob!.lock('a').catch(() => {})
+    const visitor = await visit(url, '#/lock/a')
+    await visitor.sees('ann → bob → ann')
+    await visitor.page.getByRole('link', { name: /^bob/ }).first().click()
+    await visitor.page.getByRole('heading', { name: 'bob', level: 1 }).waitFor()
+    await visitor.seesRows('Locks that it holds', ['b'])
+    await visitor.seesRows('Locks that it waits for', ['a'])
+    visitor.expectNoProblems()
+  })
+
+  it('frees a lock by force, for a reason', async () => {
+    const lines: { reason?: string }[] = []
+    const logger = logging((fields) => lines.push(fields))
+    const { url } = await stage.broker({ logger })
+    const ann = await stage.session(url, { name: 'ann' })
+    const bob = await stage.session(url, { name: 'bob' })
+    const lock = await ann.lock('stuck')
+    const waiting = bob.lock('stuck')
+    await isHeard(bob)
+    const visitor = await visit(url, '#/lock/stuck')
+    const { page } = visitor
+    await page.getByRole('button', { name: 'Free by force…' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Free this lock by force?' })
+    await dialog.getByText(String(lock.fence)).waitFor()
+    // Not without a reason.
+    expect(await dialog.getByRole('button', { name: 'Free it' }).isDisabled()).to.equal(true)
+    await dialog.getByLabel(/^Reason/).fill('the nightly job hangs')
+    await dialog.getByLabel(/^Reason/).press('Enter')
+    expect(((await aborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
+    await waiting
+    await visitor.sees(/was taken from ann/)
+    await visitor.sees('Held, nobody waits')
+    expect(await dialog.isVisible()).to.equal(false)
+    expect(lines.filter(({ reason }) => reason === 'the nightly job hangs')).to.have.length(1)
+    visitor.expectNoProblems()
+  })
+
+  it('changes its mind, and says when there is nothing left to free', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    const visitor = await visit(url, '#/lock/k')
+    const { page } = visitor
+    const open = page.getByRole('button', { name: 'Free by force…' })
+    await open.click()
+    await page.keyboard.press('Escape')
+    await open.click()
+    await page.getByLabel(/^Reason/).fill('why not')
+    await lock.unlock()
+    await page.getByRole('button', { name: 'Free it' }).click()
+    await visitor.sees('It was given back meanwhile. Nothing was done.')
+    visitor.expectNoProblems()
+  })
+
+  it('asks for a token, and may do with it what anybody may', async () => {
+    const authenticate: BrokerOptions['authenticate'] = ({ token }) =>
+      token === 'sesame'
+        ? { principal: 'ann', may: (operation) => operation !== 'revoke' }
+        : undefined
+    const { url } = await stage.broker({ authenticate })
+    const ann = await stage.session(url, { token: 'sesame' })
+    await ann.lock('k')
+    const visitor = await Visitor.at(chromium.context, url, '#/lock/k')
+    stage.onClear(() => visitor.page.close())
+    const { page } = visitor
+    await visitor.isTold('Token needed')
+    await page.getByLabel('Token').fill('wrong')
+    await page.getByRole('button', { name: 'Come in' }).click()
+    await visitor.sees('The broker does not take this token.')
+    await page.getByLabel('Token').fill('sesame')
+    await page.getByLabel('Token').press('Enter')
+    await visitor.isTold('Live')
+    await page.getByRole('button', { name: 'Free by force…' }).click()
+    await page.getByLabel(/^Reason/).fill('why not')
+    await page.getByRole('button', { name: 'Free it' }).click()
+    await visitor.sees('You may not free locks of this key.')
+    await page.keyboard.press('Escape')
+    expect(await page.getByRole('button', { name: 'Free by force…' }).count()).to.equal(0)
+    // The token is nowhere but in the memory of the page.
+    const kept = await page.evaluate(() =>
+      JSON.stringify([location.href, document.cookie, { ...localStorage }, { ...sessionStorage }]),
+    )
+    expect(kept).to.not.include('sesame')
+    await page.reload()
+    await visitor.isTold('Token needed')
+    visitor.expectNoProblems()
+  })
+
+  it('asks for another token before the one it has ends', async () => {
+    const authenticate: BrokerOptions['authenticate'] = ({ token }) =>
+      token === 'long'
+        ? 'ann'
+        : token === 'short'
+          ? { principal: 'ann', expiresAt: Date.now() + 25_000 }
+          : undefined
+    const { url } = await stage.broker({ authenticate })
+    const visitor = await Visitor.at(chromium.context, url)
+    stage.onClear(() => visitor.page.close())
+    const { page } = visitor
+    await page.getByLabel('Token').fill('short')
+    await page.getByLabel('Token').press('Enter')
+    await visitor.sees(/Your token ends in/)
+    await page.getByRole('button', { name: 'Show a new one' }).click()
+    await page.getByLabel('Token').fill('wrong')
+    await page.getByRole('button', { name: 'Go on with it' }).click()
+    await page.getByRole('alert').waitFor()
+    await page.getByLabel('Token').fill('long')
+    await page.getByRole('button', { name: 'Go on with it' }).click()
+    await visitor.seesNoMore(/Your token ends in/)
+    await visitor.isTold('Live')
+    visitor.expectNoProblems()
+  })
+
+  it('loses the connection and comes back by itself', async () => {
+    const { port, url } = await stage.broker()
+    const ann = await stage.session(url, { name: 'ann' })
+    await ann.lock('before')
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const visitor = await visit(proxy.url, '#/locks')
+    await visitor.seesRows('Locks', ['before'])
+    await visitor.page.evaluate(() => {
+      document.body.dataset['mark'] = 'the same page'
+    })
+    const connections = proxy.count
+    proxy.cut()
+    await ann.lock('meanwhile')
+    await visitor.seesRows('Locks', ['before', 'meanwhile'])
+    await visitor.isTold('Live')
+    expect(proxy.count).to.be.above(connections)
+    await ann.lock('since')
+    await visitor.seesRows('Locks', ['before', 'meanwhile', 'since'])
+    expect(await visitor.page.locator('body').getAttribute('data-mark')).to.equal('the same page')
+    visitor.expectNoProblems()
+  })
+
+  it('says that the broker is gone, and finds the next one at its place', async () => {
+    const { broker, port, url } = await stage.broker()
+    const ann = await stage.session(url, { name: 'ann' })
+    const lost = next(ann, 'lost')
+    await ann.lock('old')
+    const visitor = await visit(url, '#/locks')
+    await visitor.seesRows('Locks', ['old'])
+    await broker.close()
+    await lost
+    await visitor.isTold('Connection lost')
+    await visitor.sees(/Coming back to the broker/)
+    await stage.broker({}, port)
+    await visitor.isTold('Live')
+    await visitor.sees('Nobody holds anything.')
+    // A browser itself writes a line for every connection that is refused, which no page can help.
+    const own = visitor.problems.filter((text) => !/WebSocket connection to .* failed/.test(text))
+    expect(own).to.deep.equal([])
+  })
+
+  it('measures hand-offs when it is asked to, with a lock that is gone afterwards', async () => {
+    const { broker, url } = await stage.broker()
+    const visitor = await visit(url)
+    const { page } = visitor
+    expect(broker.stats().totalLocks).to.equal(0)
+    await page.getByRole('switch', { name: 'Measure hand-offs' }).check()
+    await page.locator('.legend-item', { hasText: /Hand-off \d/ }).waitFor()
+    await page.getByRole('switch', { name: 'Measure hand-offs' }).uncheck()
+    await visitor.sees('Nothing has happened since this page was opened.')
+    visitor.expectNoProblems()
+  })
+})
+
+/** A logger that hands on the fields of its lines. */
+function logging(take: (fields: { reason?: string }) => void): BrokerOptions['logger'] {
+  const line = (fields: unknown) => take(fields as { reason?: string })
+  return { debug: line, info: line, warn: line, error: line } as BrokerOptions['logger']
+}

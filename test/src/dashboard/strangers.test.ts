@@ -1,0 +1,65 @@
+/**
+ * A page of another origin, in a real browser, that would like to use somebody's dashboard: it gets
+ * no WebSocket, reads no file, runs no script of it and shows it in no frame.
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect } from 'chai'
+import { type Chromium, openChromium } from '../browser/chromium.js'
+import { Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+
+describe('the dashboard and the pages of others', function () {
+  this.timeout(600_000)
+  needs('chromium')
+  const stage = Stage.forEachTest()
+  let chromium: Chromium
+
+  before(async () => {
+    chromium = await openChromium()
+  })
+  after(() => chromium?.close())
+
+  it('cannot be used by a page of another origin', async () => {
+    const { port } = await stage.broker()
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>evil')
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    stage.onClear(() => server.close())
+    stage.onClear(() => server.closeAllConnections())
+    const page = await chromium.context.newPage()
+    stage.onClear(() => page.close())
+    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+    const outcome = await page.evaluate(async (at) => {
+      const dashboard = `http://127.0.0.1:${at}/dashboard/`
+      const opened = new Promise((resolve) => {
+        const socket = new WebSocket(`ws://127.0.0.1:${at}/`, 'holdfast.v1')
+        socket.onopen = () => resolve('opened')
+        socket.onclose = () => resolve('refused')
+      })
+      const read = fetch(dashboard).then(
+        () => 'read',
+        () => 'refused',
+      )
+      const script = new Promise((resolve) => {
+        const element = document.createElement('script')
+        element.src = `${dashboard}app.js`
+        element.onload = () => resolve('loaded')
+        element.onerror = () => resolve('refused')
+        document.head.append(element)
+      })
+      const frame = document.createElement('iframe')
+      frame.src = dashboard
+      const framed = new Promise((resolve) => {
+        frame.onload = () => resolve(frame.contentDocument === null ? 'closed to us' : 'open to us')
+      })
+      document.body.append(frame)
+      return { opened: await opened, read: await read, script: await script, framed: await framed }
+    }, port)
+    expect(outcome).to.include({ opened: 'refused', read: 'refused', script: 'refused' })
+    // What the frame shows is the browser's refusal, not the dashboard.
+    const inFrame = page.frames().find((frame) => frame !== page.mainFrame())
+    expect(await inFrame?.locator('#app').count()).to.equal(0)
+  })
+})

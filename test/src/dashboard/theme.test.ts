@@ -1,0 +1,63 @@
+/** The colours of the dashboard: readable in both themes, and the same dark by either way to it. */
+import { expect } from 'chai'
+import { read } from '../house/repository.js'
+
+const { text } = read('server/src/dashboard/styles/theme.css')
+
+/** The custom properties of each rule, in the order of the file. */
+const rules = [...text.matchAll(/:root[^{]*\{([^{}]*)\}/g)].map(
+  ([, body]) =>
+    new Map(
+      [...(body ?? '').matchAll(/--([\w-]+): ([^;]+);/g)].map(([, name, value]) => [name, value]),
+    ),
+)
+const [light, dark, darkBySystem] = rules
+
+/** As WCAG has it, from 1 to 21. */
+function contrast(one = '', other = ''): number {
+  const [brighter = 0, darker = 0] = [luminance(one), luminance(other)].sort((a, b) => b - a)
+  return (brighter + 0.05) / (darker + 0.05)
+}
+
+function luminance(color: string): number {
+  const [r = 0, g = 0, b = 0] = [1, 3, 5]
+    .map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255)
+    .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b
+}
+
+/** What is written on what. */
+const written: Readonly<Record<string, readonly string[]>> = {
+  ink: ['ground', 'surface', 'sunk', 'accent-soft', 'bad-soft'],
+  quiet: ['ground', 'surface', 'sunk', 'accent-soft', 'bad-soft'],
+  accent: ['ground', 'surface', 'sunk'],
+  'on-accent': ['accent'],
+  blue: ['surface', 'blue-soft'],
+  wait: ['ground', 'surface', 'sunk', 'wait-soft'],
+  bad: ['ground', 'surface', 'sunk', 'bad-soft'],
+  surface: ['bad'],
+}
+
+describe('the colours of the dashboard', () => {
+  it('are the same dark, whoever chose it', () => {
+    expect(rules).to.have.length(3)
+    expect([...darkBySystem!]).to.deep.equal([...dark!])
+    expect([...light!.keys()]).to.deep.equal([...dark!.keys()])
+  })
+
+  for (const [name, theme] of Object.entries({ light, dark })) {
+    it(`can be read: ${name}`, () => {
+      for (const [color, grounds] of Object.entries(written)) {
+        for (const ground of grounds) {
+          const found = contrast(theme!.get(color), theme!.get(ground))
+          expect(found, `${color} on ${ground}`).to.be.at.least(4.5)
+        }
+      }
+      for (const ground of ['surface', 'sunk', 'ground']) {
+        const edge = contrast(theme!.get('line-strong'), theme!.get(ground))
+        expect(edge, `the edge of a field on ${ground}`).to.be.at.least(3)
+        expect(contrast(theme!.get('focus'), theme!.get(ground))).to.be.at.least(3)
+      }
+    })
+  }
+})
