@@ -4,7 +4,7 @@ import { plural, shortId } from '../model/words.js'
 import { addressOf } from './router.js'
 
 const box = { width: 148, height: 40 }
-const step = { x: 264, y: 58 }
+const step = { x: 248, y: 58 }
 const edgeOfPaper = 16
 
 interface PictureProps {

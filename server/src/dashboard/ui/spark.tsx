@@ -4,7 +4,8 @@ const points = 60
 const size = { width: 120, height: 28 }
 
 export function Spark({ values }: { values: readonly (number | null)[] }) {
-  const last = values.slice(-points).map((value) => value ?? 0)
+  // Where nothing is known there is no line, rather than one at zero.
+  const last = values.slice(-points).filter((value) => value !== null)
   if (last.length < 2)
     return <svg class="spark" width={size.width} height={size.height} aria-hidden="true" />
   const most = Math.max(1, ...last)
