@@ -58,7 +58,7 @@ describe('simulation', () => {
   it('keeps every promise, whatever goes wrong', async function () {
     this.timeout(count(60_000, 600_000))
     const campaign = new Campaign({ events: count(400, 2_000) })
-    const task = full ? { from: 1, seconds: 360 } : { from: 1, seeds: 80 }
+    const task = { from: 1, seeds: full ? 4_500 : 80 }
     const say = (line: string) => console.log(`      ${line}`)
     const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
     if (failed?.violation !== undefined) {
