@@ -55,7 +55,7 @@ export class Holdings implements GrantOwner {
   /** The broker says again that this lock is held. */
   confirm(grant: Grant, { ttl, at }: HeldItem): void {
     if (ttl === undefined || at === undefined || this.exchange === undefined) return
-    grant.ttl.confirm(ttl, boundByExchange(this.exchange, at, ttl))
+    grant.ttl.confirmAgain(ttl, boundByExchange(this.exchange, at, ttl))
     grant.onBoundChanged()
   }
 

@@ -4,7 +4,7 @@
  * A refresh counts from its own sending once it is answered. Before that it may have arrived or
  * not, so it can only bring the bound forward: one that shortens the ttl may already be in force.
  */
-import { type Bound, boundFrom, earlier, type Stamp } from './lease.js'
+import { type Bound, boundFrom, earlier, later, type Stamp } from './lease.js'
 
 /** A refresh that was sent and not answered. */
 export interface Refreshing {
@@ -28,6 +28,15 @@ export class TtlBound {
   confirm(ttl: number | undefined, bound: Bound | undefined): void {
     this.#ttl = ttl
     this.#confirmed = bound
+  }
+
+  /**
+   * The broker says it again, which gives another bound. With the ttl that it had, the former one
+   * is still right: what may have happened since can only have begun it anew.
+   */
+  confirmAgain(ttl: number, bound: Bound): void {
+    const former = this.#ttl === ttl ? this.#confirmed : undefined
+    this.confirm(ttl, former === undefined ? bound : later(former, bound))
   }
 
   begin(refresh: Refreshing): void {

@@ -72,6 +72,16 @@ describe('the ttl of a lock under refreshes', () => {
     return bound
   }
 
+  it('keeps the better bound when the broker says again what it had, and not when that changed', () => {
+    const lock = held(1_000)
+    lock.confirmAgain(1_000, startPlus(500))
+    expect(lock.bound).to.deep.equal(boundFrom(start, 1_000))
+    lock.confirmAgain(1_000, startPlus(2_000))
+    expect(lock.bound).to.deep.equal(startPlus(2_000))
+    lock.confirmAgain(900, startPlus(600))
+    expect(lock.bound).to.deep.equal(startPlus(600))
+  })
+
   it('counts an answered refresh from its sending', () => {
     const lock = held(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }

@@ -41,6 +41,23 @@ describe('reconciling after a resume', () => {
     expect(lock.held).to.equal(false)
   })
 
+  it('does not believe for a shorter time than it did, because a resume travelled slowly', async () => {
+    const scene = await openGraced()
+    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
+    scene.clock.advance(200)
+    await comeBack(scene)
+    // The hello took 300 ms, so by it alone the lock might be over 300 ms earlier.
+    const at = 90_000 - 250 - 300
+    scene.clock.advance(450)
+    scene.socket.say(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
+    await turn()
+    expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
+    scene.clock.advance(238)
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(1)
+    expect(lock.held).to.equal(false)
+  })
+
   it('does not deliver a grant that was lost again while it was away', async () => {
     const scene = await openGraced()
     const asking = codeOf(scene.session.lock('k'))
