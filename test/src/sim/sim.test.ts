@@ -27,6 +27,13 @@ const interesting = [
   'believed after release: dropped',
 ]
 
+/** Worlds in which a promise was broken once, as they were shrunk then. */
+const mended = [
+  // A resume that travelled slowly shortened the time that a lock was believed in.
+  { seed: 6_979, events: 80, faults: [1] },
+  { seed: 14_633, events: 96, faults: [1, 2, 3] },
+]
+
 /** The first seed whose world has faults; nearly every one has. */
 async function someWorldWithFaults() {
   for (let seed = 1; ; seed++) {
@@ -55,10 +62,17 @@ describe('simulation', () => {
     expect(part.hash).to.not.equal(whole.hash)
   })
 
+  it('keeps every promise where it once broke one', async () => {
+    for (const { seed, events, faults } of mended) {
+      const { violation } = await simulate(seed, { events, faults: new Set(faults) })
+      expect(violation, `seed ${seed}`).to.equal(undefined)
+    }
+  })
+
   it('keeps every promise, whatever goes wrong', async function () {
     this.timeout(count(60_000, 600_000))
     const campaign = new Campaign({ events: count(400, 2_000) })
-    const task = { from: 1, seeds: full ? 4_500 : 80 }
+    const task = full ? { from: 1, seconds: 360 } : { from: 1, seeds: 80 }
     const say = (line: string) => console.log(`      ${line}`)
     const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
     if (failed?.violation !== undefined) {
