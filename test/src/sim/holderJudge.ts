@@ -10,7 +10,7 @@ import type { SimProcess } from './process.js'
 import type { Verdict } from './verdict.js'
 
 /** Why a former holder may still believe; `restart` closes itself with a quiet start. */
-export type Excuse = 'stolen' | 'dropped' | 'restart'
+export type Excuse = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
 /** A lock, by its fence, as the broker has it. */
 interface Fate {
@@ -47,6 +47,8 @@ export class HolderJudge {
   readonly #isBlind: boolean
   readonly #fates = new Map<number, Fate>()
   readonly #holdings = new Map<SimProcess, Holding[]>()
+  /** When each session was first taken up since its client was last told so, in world time. */
+  readonly #takenUp = new Map<string, number>()
 
   /** @param isBlind Reads what is held only right after the client has looked itself. */
   constructor(verdict: Verdict, now: () => number, quietStart: boolean, isBlind: boolean) {
@@ -97,13 +99,36 @@ export class HolderJudge {
     if (fate === undefined) return
     fate.releasedAt = this.#now()
     fate.reason = reason
-    if (reason === 'stolen') fate.excuse = 'stolen'
+    if (reason === 'stolen' || reason === 'revoked') fate.excuse = reason
     else if (reason === 'ended' && mayStillBelieve) fate.excuse = 'dropped'
     if (this.#isBlind) return
     for (const holdings of this.#holdings.values()) {
       for (const holding of holdings) {
         if (holding.lock.fence === lock.fence) this.#judge(holding)
       }
+    }
+  }
+
+  /** The broker took the session up; its client will be told. */
+  takenUp(session: string): void {
+    if (!this.#takenUp.has(session)) this.#takenUp.set(session, this.#now())
+  }
+
+  /**
+   * The client says that its session was taken up. What had been released by then was not in the
+   * snapshot, so nobody believes in it any more.
+   */
+  resumed(process: SimProcess, session: string): void {
+    const since = this.#takenUp.get(session)
+    this.#takenUp.delete(session)
+    if (since === undefined) {
+      this.#verdict.broken('only the broker resumes', `${process.name}: ${session}`)
+      return
+    }
+    for (const holding of this.#holdings.get(process) ?? []) {
+      const fate = this.#fates.get(holding.lock.fence)
+      if (fate?.session !== session || (fate.releasedAt ?? since) >= since) continue
+      if (holding.lock.held) this.#verdict.broken('a resume tells what is lost', describe(holding))
     }
   }
 

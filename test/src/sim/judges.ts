@@ -157,8 +157,11 @@ export class Judges {
         if (effect.repeat) verdict.count('answer repeated')
         break
       case 'resumed':
+        verdict.count('resume: resumed')
+        this.holders.takenUp(effect.session.id)
+        break
       case 'refused':
-        verdict.count(`resume: ${effect.kind}`)
+        verdict.count('resume: refused')
         break
     }
   }

@@ -85,6 +85,8 @@ export interface Plan {
   readonly hasThief: boolean
   /** Somebody says everything twice. */
   readonly hasStutterer: boolean
+  /** Somebody revokes locks. */
+  readonly hasWarden: boolean
 }
 
 export function planFor(random: Random): Plan {
@@ -112,6 +114,7 @@ export function planFor(random: Random): Plan {
     isBlind: random.chance(0.5),
     hasThief: random.chance(0.2),
     hasStutterer: random.chance(0.2),
+    hasWarden: random.chance(0.1),
   }
 }
 

@@ -83,6 +83,7 @@ export class Program {
     for (const event of ['jeopardy', 'resumed', 'renewed', 'lost', 'draining', 'closed'] as const) {
       session.on(event, () => {
         if (event === 'closed') isClosed = true
+        if (event === 'resumed') this.#parts.judges.holders.resumed(this.process, session.id)
         this.#claims.count(`event ${event}`)
         this.#claims.note(event)
       })

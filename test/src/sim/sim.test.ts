@@ -16,6 +16,7 @@ const interesting = [
   'resume: refused',
   'released: expired',
   'released: stolen',
+  'released: revoked',
   'released: ended',
   'session ended: expired',
   'session ended: dropped',

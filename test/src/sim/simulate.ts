@@ -17,6 +17,7 @@ import { Stutterer } from './stutterer.js'
 import { observeTables } from './tap.js'
 import { Thief } from './thief.js'
 import type { Violation } from './verdict.js'
+import { Warden } from './warden.js'
 import { World } from './world.js'
 
 export interface SimulationOptions {
@@ -69,7 +70,7 @@ class Simulation {
   readonly #sites: Site[]
   readonly #faults: Faults
   /** Clients of somebody else's making. */
-  readonly #strangers: (Thief | Stutterer)[] = []
+  readonly #strangers: (Thief | Stutterer | Warden)[] = []
 
   constructor(seed: number, options: SimulationOptions) {
     this.#seed = seed
@@ -109,6 +110,9 @@ class Simulation {
     const { keys } = plan
     if (plan.hasThief) {
       this.#strangers.push(new Thief({ ...this.#machineFor('thief', network), judges }))
+    }
+    if (plan.hasWarden) {
+      this.#strangers.push(new Warden({ ...this.#machineFor('warden', network), judges }))
     }
     if (plan.hasStutterer) {
       const machine = this.#machineFor('stutterer', network)
