@@ -1,6 +1,7 @@
 /**
  * Watches over the lease of a session: when it has to be taken for over, and when the broker has
- * been silent for so long that it is time to try another connection.
+ * not heard us for so long that it is time to try another connection. That it speaks itself proves
+ * nothing: a connection may be dead in one direction only.
  */
 import { type Bound, boundFrom, earlier, type Stamp } from './lease.js'
 import type { Schedule, Task } from './schedule.js'
@@ -8,7 +9,7 @@ import type { Schedule, Task } from './schedule.js'
 export interface LeaseListener {
   /** The broker may have ended the session, and given its locks to others. */
   onLeaseOver(): void
-  /** Half a lease without a frame. */
+  /** Half a lease in which nothing of ours was known to arrive. */
   onSilence(): void
 }
 
@@ -19,7 +20,9 @@ export class LeaseWatch {
   readonly #silence: Task = { run: () => this.#onSilence() }
   #ttl = 0
   #bound: Bound | undefined
-  #lastFrameAt = 0
+  /** When the newest message was sent that is known to have arrived, and when that became known. */
+  #arrived: Stamp | undefined
+  #knownAt = 0
   /** Whether silence was found late, so that it has to be found once more to count. */
   #isUnsure = false
 
@@ -31,7 +34,7 @@ export class LeaseWatch {
   /** A connection is up whose hello was sent at `sent`; a session with a grace minds silence. */
   start(ttl: number, sent: Stamp, mindsSilence: boolean): void {
     this.#ttl = ttl
-    this.#lastFrameAt = this.#schedule.now().monotonic
+    this.#arrived = undefined
     this.extend(sent)
     if (mindsSilence) this.#listen()
   }
@@ -43,12 +46,12 @@ export class LeaseWatch {
     return Math.max(0, Math.min(this.#bound.monotonic - monotonic, this.#bound.wall - wall))
   }
 
-  onFrame(): void {
-    this.#lastFrameAt = this.#schedule.now().monotonic
-  }
-
   /** Something sent at this time has arrived: the lease counts from there. */
   extend(sent: Stamp): void {
+    if (sent !== this.#arrived) {
+      this.#arrived = sent
+      this.#knownAt = this.#schedule.now().monotonic
+    }
     this.#set(boundFrom(sent, this.#ttl))
   }
 
@@ -73,18 +76,18 @@ export class LeaseWatch {
 
   #listen(): void {
     this.#isUnsure = false
-    this.#schedule.at(this.#silence, this.#lastFrameAt + this.#ttl / 2)
+    this.#schedule.at(this.#silence, this.#knownAt + this.#ttl / 2)
   }
 
   #onSilence(): void {
     const { monotonic } = this.#schedule.now()
-    const silentMs = monotonic - this.#lastFrameAt
+    const silentMs = monotonic - this.#knownAt
     if (silentMs < this.#ttl / 2) {
       this.#listen()
     } else if (silentMs > this.#ttl * 0.6 && !this.#isUnsure) {
-      // It was us who did not run, and frames may be waiting to be read.
+      // It was us who did not run: frames may be waiting to be read, and our answer be heard.
       this.#isUnsure = true
-      this.#schedule.at(this.#silence, monotonic + this.#ttl / 20)
+      this.#schedule.at(this.#silence, monotonic + this.#ttl / 10)
     } else {
       this.#listener.onSilence()
     }

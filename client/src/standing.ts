@@ -143,7 +143,6 @@ export class Standing implements LinkListener, LeaseListener {
 
   onFrame(): void {
     this.schedule.look()
-    this.lease.onFrame()
   }
 
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
@@ -240,7 +239,7 @@ export class Standing implements LinkListener, LeaseListener {
   }
 
   onSilence(): void {
-    this.#link.drop('half a lease of silence')
+    this.#link.drop('for half a lease the broker did not hear us')
   }
 
   // ---------------------------------------------------------------------------- transitions

@@ -207,6 +207,25 @@ describe('holding a lock with a grace', () => {
     expect(scene.network.sockets.length).to.equal(2)
   })
 
+  it('tries another connection when the broker is heard for half a lease and does not hear', async () => {
+    const scene = await openScene({ reconnect: [0] }, graced())
+    const lock = await takeLock(scene)
+    const first = scene.socket
+    scene.clock.advance(3_000)
+    first.say({ type: 'ping', n: 1 })
+    await turn()
+    acknowledge(scene, 53_000)
+    scene.clock.advance(4_999)
+    // What the broker says of an old message is no news, and a ping is none either.
+    first.say({ type: 'ping', n: 2 })
+    first.say({ type: 'ack', n: 3, at: 53_000 })
+    await turn()
+    expect(first.dropped).to.equal(false)
+    scene.clock.advance(1)
+    expect(first.dropped).to.equal(true)
+    expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
+  })
+
   it('reads what was waiting before it takes its own pause for silence', async () => {
     const scene = await openScene({}, graced())
     const lock = await takeLock(scene)

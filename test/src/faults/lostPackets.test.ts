@@ -55,6 +55,16 @@ async function handOver(stage: Stage, loss: Loss, grace: number | 'lease'): Prom
   expect(await holder.lock('k'), 'it can go on').to.be.above(next)
 }
 
+async function comeBack(stage: Stage, loss: Loss): Promise<void> {
+  const { far, holder } = await scene(stage, 6_000, 'lease')
+  const fence = await holder.lock('k')
+  far.lose(loss)
+  await holder.event('jeopardy')
+  far.loseNothing()
+  await holder.event('resumed')
+  expect(await holder.tell({ do: 'isHeld', fence })).to.equal(true)
+}
+
 describe('faults: lost packets between two machines', function () {
   this.timeout(300_000)
   needs('namespaces')
@@ -68,17 +78,11 @@ describe('faults: lost packets between two machines', function () {
         ],
       ),
     ),
-    [
-      'for less than the lease, with a grace: nothing is lost',
-      async (stage) => {
-        const { far, holder } = await scene(stage, 6_000, 'lease')
-        const fence = await holder.lock('k')
-        far.lose({ up: true, down: true })
-        await holder.event('jeopardy')
-        far.loseNothing()
-        await holder.event('resumed')
-        expect(await holder.tell({ do: 'isHeld', fence })).to.equal(true)
-      },
-    ],
+    ...ways.map(
+      ([way, loss]): Named => [
+        `${way}, for less than the lease, with a grace: nothing is lost`,
+        (stage) => comeBack(stage, loss),
+      ],
+    ),
   ])
 })
