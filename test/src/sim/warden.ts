@@ -38,7 +38,7 @@ export class Warden {
 
   stop(): void {
     this.#isStopped = true
-    if (this.#isUp) this.#socket?.send('{"type":"bye"}')
+    if (this.#isUp) this.#sayGoodbye()
   }
 
   #again(): void {
@@ -73,7 +73,7 @@ export class Warden {
     socket.onmessage = ({ data }) => {
       const parsed = JSON.parse(String(data))
       for (const { type, n } of Array.isArray(parsed) ? parsed : [parsed]) {
-        if (type === 'welcome') this.#isUp = true
+        if (type === 'welcome') this.#welcomed()
         else if (type === 'ping') socket.send(JSON.stringify({ type: 'pong', n }))
       }
     }
@@ -81,5 +81,14 @@ export class Warden {
       this.#socket = undefined
       this.#isUp = false
     }
+  }
+
+  #welcomed(): void {
+    this.#isUp = true
+    if (this.#isStopped) this.#sayGoodbye()
+  }
+
+  #sayGoodbye(): void {
+    this.#socket?.send('{"type":"bye"}')
   }
 }
