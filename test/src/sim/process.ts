@@ -22,7 +22,8 @@ export class SimProcess {
   #unitsUntilStop = Number.POSITIVE_INFINITY
   #stoppedAt = 0
   #stoppedFor = 0
-  #stops = 0
+  /** What it had run for at each stop. */
+  readonly #stops: number[] = []
   #turns = 0
   #turnBegan = 0
   /** How long its loop may be held up by other work, now and then, in ms. */
@@ -59,7 +60,12 @@ export class SimProcess {
 
   /** How often it was stopped. */
   get stops(): number {
-    return this.#stops
+    return this.#stops.length
+  }
+
+  /** How often it was stopped in the first `ms` that it ran for. */
+  stopsIn(ms: number): number {
+    return this.#stops.filter((ranFor) => ranFor <= ms).length
   }
 
   /** How many turns its loop has made. */
@@ -93,8 +99,8 @@ export class SimProcess {
       return
     }
     this.#unitsUntilStop = Number.POSITIVE_INFINITY
+    this.#stops.push(this.ranFor)
     this.#isStopped = true
-    this.#stops++
     this.#stoppedAt = this.#world.now
   }
 

@@ -102,7 +102,7 @@ export class SessionJudge {
             connection: undefined,
             droppedAt: undefined,
             wasCut: false,
-            lastReceived: this.#now(),
+            lastReceived: this.#greeted(),
             receivedBefore: [],
           })
           break
@@ -165,7 +165,7 @@ export class SessionJudge {
     record.connection = undefined
     record.droppedAt = undefined
     record.wasCut = false
-    record.lastReceived = this.#now()
+    record.lastReceived = this.#greeted()
   }
 
   /** The newest sign of life that whoever proposed what is applied now can have known of. */
@@ -240,6 +240,12 @@ export class SessionJudge {
   #now(): Moment {
     const process = this.#process
     return { ranFor: process?.ranFor ?? 0, stops: process?.stops ?? 0 }
+  }
+
+  /** When the hello came that is acted upon now: on its way through the log may lie a stop. */
+  #greeted(): Moment {
+    const { ranFor, stops } = this.#now()
+    return { ranFor, stops: this.#process?.stopsIn(ranFor - this.#lagMs) ?? stops }
   }
 
   /** How long ago that was on the broker's clock: at least, and at most. */
