@@ -136,9 +136,8 @@ export class Answers {
   }
 
   #onFailed(request: AnyRequest, failed: Failed): void {
-    if (failed.code === 'QUOTA_EXCEEDED' && this.#isForAnswers(request)) {
-      if (request instanceof LockRequest && !request.wanted) this.#outbox.remove(request)
-      else this.#outbox.repeat(request)
+    if (this.#mayAskAnew(request, failed)) {
+      this.#outbox.askAnew(request)
       return
     }
     this.#outbox.remove(request)
@@ -147,10 +146,15 @@ export class Answers {
     request.reject(error)
   }
 
-  /** Whether a quota may be that of stored answers, which we can do something about. */
-  #isForAnswers(request: AnyRequest): boolean {
+  /**
+   * Whether the reason says nothing about the request: the quota of stored answers, which we can do
+   * something about, or a refusal that got lost before others went on. Its id is spent, then.
+   */
+  #mayAskAnew(request: AnyRequest, { code }: Failed): boolean {
     const { unconfirmedAnswers } = this.#outbox
     if (!request.stored) return false
+    if (code === 'BAD_MESSAGE') return request.isRepeat
+    if (code !== 'QUOTA_EXCEEDED') return false
     return request instanceof LockRequest
       ? unconfirmedAnswers > manyAnswers
       : unconfirmedAnswers > 1

@@ -62,10 +62,12 @@ export class Outbox {
     if (request instanceof LockRequest) this.#schedule.cancel(request)
   }
 
-  /** The broker refused a request that it could not store the answer of: once more, later. */
-  repeat(request: AnyRequest): void {
+  /** The broker did nothing about a request, for a reason that may be gone: once more, anew. */
+  askAnew(request: AnyRequest): void {
     this.remove(request)
+    if (request instanceof LockRequest && !request.wanted) return
     request.sentOn = undefined
+    request.isRepeat = false
     if (this.#connection !== undefined) this.#acknowledge(this.#connection)
     this.add(request)
   }
@@ -163,6 +165,7 @@ export class Outbox {
       this.#heldBack.push(request)
       return
     }
+    request.isRepeat = request.sentOn !== undefined
     const number = connection.send(request.text(this.#schedule.now().monotonic), request)
     if (!request.stored) return
     this.#pacing.onSent(number)

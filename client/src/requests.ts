@@ -34,6 +34,8 @@ export abstract class Request<T> implements Sendable {
   sentOn: Connection | undefined = undefined
   messageNumber = 0
   sentAt: Stamp | undefined = undefined
+  /** Whether it was sent on a connection before, under the id that it has. */
+  isRepeat = false
   /** Whether the broker stores the answer, so that it is asked again under the same id. */
   abstract readonly stored: boolean
   readonly promise: Promise<T>

@@ -162,6 +162,22 @@ describe('reconciling after a resume', () => {
     await unlocking
   })
 
+  it('asks anew what was refused before it heard of that, if its id is spent', async () => {
+    const scene = await openGraced()
+    const lock = await takeLock(scene, { fence: 7 })
+    const asking = scene.session.lock('full')
+    const unlocking = lock.unlock()
+    await turn()
+    // The broker had no room for 2, and said so in vain; 3 made some.
+    await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
+    await unlocking
+    scene.socket.say({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
+    await turn()
+    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'full' })
+    scene.socket.say({ type: 'failed', id: 4, code: 'BAD_MESSAGE', message: '' })
+    expect(await codeOf(asking)).to.equal('BAD_MESSAGE')
+  })
+
   it('repeats a refresh, and counts it from the sending that arrived', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k', { ttl: 5_000 })

@@ -145,6 +145,24 @@ describe('table: quotas', () => {
     expect(bench.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 
+  it('are not remembered: judged anew, unless a higher id was used since', () => {
+    const bench = new Bench()
+    bench.open('c', { limits: { locks: 1 }, grace: 5_000 })
+    bench.lock('c', 'k')
+    expect(bench.lock('c', 'l')).to.deep.equal(['repeat c#2 QUOTA_EXCEEDED'])
+    expect(bench.lock('c', 'l', { id: 3 })).to.deep.equal(['repeat c#3 QUOTA_EXCEEDED'])
+    expect(bench.unlock('c', 1, { id: 4 })).to.include('answer c#4 unlocked')
+    for (const id of [2, 3]) {
+      expect(unchanged(bench, () => bench.lock('c', 'l', { id }))).to.deep.equal([
+        `repeat c#${id} BAD_MESSAGE`,
+      ])
+    }
+    expect(bench.lock('c', 'l', { id: 5 })).to.deep.equal(['granted c#5 l f2'])
+    expect(bench.lock('c', 'm', { id: 6 })).to.deep.equal(['repeat c#6 QUOTA_EXCEEDED'])
+    bench.expire('c', 2, 0)
+    expect(bench.lock('c', 'm', { id: 6 })).to.deep.equal(['granted c#6 m f3'])
+  })
+
   it('of locks: a steal is refused before anyone is robbed', () => {
     const bench = new Bench()
     bench.open('a', { limits: { locks: 0 } })

@@ -35,6 +35,19 @@ function queries(stage: Stage): void {
     expect(everything.heldCount).to.be.at.least(2)
   })
 
+  it('need not count its id up, nor does it count for others', async () => {
+    const peer = await stage.open()
+    const key = stage.key()
+    for (const id of [900, 7, 7]) {
+      peer.say({ type: 'query', id, key })
+      expect(await peer.answer('found', id)).to.include({ heldCount: 0 })
+    }
+    peer.say({ type: 'lock', id: 1, key })
+    await peer.answer('granted', 1)
+    peer.say({ type: 'stats', id: 1 })
+    await peer.answer('stats', 1)
+  })
+
   it('returns no more than its limit, and counts all', async () => {
     const peer = await stage.open()
     const prefix = stage.key('limited')
@@ -104,6 +117,19 @@ function watches(stage: Stage): void {
     for (const key of [`${prefix}:a`, prefix]) {
       expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
     }
+    expect(await watcher!.settle()).to.deep.equal([])
+  })
+
+  it('takes the place of one with the same id', async () => {
+    const [watcher, peer] = await stage.cast(2)
+    const [former, key] = [stage.key(), stage.key()]
+    const watch = watcher!.ask({ type: 'watch', key: former })
+    await watcher!.answers('watching', watch)
+    watcher!.say({ type: 'watch', id: watch, key })
+    await watcher!.answers('watching', watch)
+    await peer!.take(former)
+    await peer!.take(key)
+    expect((await watcher!.hear('event')).event).to.include({ key, event: 'locked' })
     expect(await watcher!.settle()).to.deep.equal([])
   })
 

@@ -219,9 +219,14 @@ function storedAnswers(stage: Stage): void {
     const peer = await stage.open({ grace: 'lease' })
     for (let i = 0; i < 1_024; i++) peer.unlock(1)
     const key = stage.key()
-    expect(await peer.answer('failed', peer.lock(key))).to.include({ code: 'QUOTA_EXCEEDED' })
+    const [refused, again] = [peer.lock(key), peer.lock(key)]
+    for (const id of [refused, again]) {
+      expect(await peer.answer('failed', id)).to.include({ code: 'QUOTA_EXCEEDED' })
+    }
     expect(await look(peer, { key })).to.include({ heldCount: 0 })
-    peer.say({ type: 'ack', ids: [1, 2] })
-    await peer.take(key)
+    peer.say({ type: 'ack', ids: [1, 2] }, { type: 'lock', id: again, key })
+    await peer.answer('granted', again)
+    peer.say({ type: 'lock', id: refused, key })
+    expect(await peer.answer('failed', refused)).to.include({ code: 'BAD_MESSAGE' })
   })
 }
