@@ -23,6 +23,8 @@ export class LeaseWatch {
   /** When the newest message was sent that is known to have arrived, and when that became known. */
   #arrived: Stamp | undefined
   #knownAt = 0
+  /** Whether it is known what the session still holds. */
+  #isSettled = true
   /** Whether silence was found late, so that it has to be found once more to count. */
   #isUnsure = false
 
@@ -31,12 +33,28 @@ export class LeaseWatch {
     this.#listener = listener
   }
 
-  /** A connection is up whose hello was sent at `sent`; a session with a grace minds silence. */
+  /** A session begins whose hello was sent at `sent`; one with a grace minds silence. */
   start(ttl: number, sent: Stamp, mindsSilence: boolean): void {
     this.#ttl = ttl
-    this.#arrived = undefined
+    this.#isSettled = true
     this.extend(sent)
     if (mindsSilence) this.#listen()
+  }
+
+  /**
+   * It is taken up by a hello that was sent at `sent`. What it holds may have been taken away
+   * meanwhile, so until that is told, in `settle`, nothing more may be believed than before.
+   */
+  resume(sent: Stamp): void {
+    this.#isSettled = false
+    this.extend(sent)
+    this.#listen()
+  }
+
+  /** It is known what the session holds. */
+  settle(): void {
+    this.#isSettled = true
+    if (this.#arrived !== undefined) this.#set(boundFrom(this.#arrived, this.#ttl))
   }
 
   /** For how long the session can be relied on if nothing more is heard, in ms. */
@@ -52,7 +70,7 @@ export class LeaseWatch {
       this.#arrived = sent
       this.#knownAt = this.#schedule.now().monotonic
     }
-    this.#set(boundFrom(sent, this.#ttl))
+    if (this.#isSettled) this.#set(boundFrom(sent, this.#ttl))
   }
 
   /** The connection is gone: the lease goes on, but not beyond the grace. */

@@ -158,7 +158,8 @@ export class Standing implements LinkListener, LeaseListener {
     if (resumed) this.#reconciler = new Reconciler(this.outbox, this.holdings)
     else if (!isFirst) this.#leaveSession('the session could not be taken up again')
     if (this.#state === 'closed') return
-    this.lease.start(this.#ttl, sentAt, this.#secret !== undefined)
+    if (resumed) this.lease.resume(sentAt)
+    else this.lease.start(this.#ttl, sentAt, this.#secret !== undefined)
     if (resumed) return
     this.#goUp(connection, () => false)
     if (isFirst) this.#listener.onOpen()
@@ -235,7 +236,8 @@ export class Standing implements LinkListener, LeaseListener {
   /** The broker may have given our locks to others. It is told so at the next contact. */
   onLeaseOver(): void {
     this.holdings.loseAll('nothing was heard from the broker until the lease was over')
-    if (this.#connection !== undefined) this.#link.drop('the lease is over')
+    const isUp = this.#connection !== undefined && this.#reconciler === undefined
+    if (isUp) this.#link.drop('the lease is over')
   }
 
   onSilence(): void {
@@ -255,6 +257,7 @@ export class Standing implements LinkListener, LeaseListener {
     const waiting = reconciler.settle()
     // Whoever was told of a loss may have closed the session.
     if (this.#connection !== connection || this.#state === 'closed') return
+    this.lease.settle()
     this.#goUp(connection, (request) => waiting.has(request.id))
     reconciler.cancelUnwanted()
     this.#listener.onResumed()

@@ -2,7 +2,7 @@
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
-import { comeBack, graced, takeLock, turn } from '../support/scriptedSession.js'
+import { acknowledge, comeBack, graced, takeLock, turn } from '../support/scriptedSession.js'
 
 describe('resuming a session', () => {
   it('shows the newest secret, acknowledges at once, and keeps what is still held', async () => {
@@ -53,6 +53,28 @@ describe('resuming a session', () => {
       await turn()
       expect(scene.socket.take()).to.deep.equal([{ type: 'ack', ids: [1] }])
     }
+  })
+
+  it('believes in nothing for longer before it knows what is left of it', async () => {
+    const scene = await openGraced()
+    const [lock, late] = [await takeLock(scene), await takeLock(scene, { key: 'l' })]
+    scene.clock.advance(4_000)
+    await comeBack(scene)
+    scene.socket.say(resumed)
+    await turn()
+    scene.clock.advance(4_000)
+    acknowledge(scene, 94_000)
+    scene.clock.advance(9_698 - 8_050)
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(1)
+    expect([lock.held, late.held, scene.socket.dropped]).to.deep.equal([false, false, false])
+    scene.socket.say(snapshot([held(2, 2, 'l')]))
+    await turn()
+    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
+    expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
+    const next = await takeLock(scene)
+    scene.clock.advance(4_000)
+    expect(next.held).to.equal(true)
   })
 
   it('settles nothing before the last part of the snapshot', async () => {

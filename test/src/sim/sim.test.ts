@@ -33,6 +33,15 @@ const mended = [
   // A resume that travelled slowly shortened the time that a lock was believed in.
   { seed: 6_979, events: 80, faults: [1] },
   { seed: 14_633, events: 96, faults: [1, 2, 3] },
+  // A resume made a lock believed in for another lease before it told that the lock was revoked.
+  {
+    seed: 31_384,
+    events: 1_258,
+    faults: [
+      0, 1, 2, 3, 6, 9, 10, 13, 14, 15, 16, 20, 27, 28, 31, 32, 34, 38, 41, 42, 44, 50, 53, 55, 58,
+      60, 68, 69, 74, 75, 76, 77, 91, 93, 94, 98, 99, 100, 103, 104, 115, 123, 124, 126,
+    ],
+  },
 ]
 
 /** The first seed whose world has faults; nearly every one has. */
