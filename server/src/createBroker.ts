@@ -72,7 +72,10 @@ export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
 }
 
 export interface BrokerEvents {
-  /** The log cannot go on: nothing is granted any more, and every client was sent away. */
+  /**
+   * The log or the fence file cannot go on: nothing is granted any more, and every client was sent
+   * away.
+   */
   failed: (error: HoldfastError) => void
 }
 

@@ -9,6 +9,11 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
+import type { LockTable } from './core/index.js'
+import type { Replica } from './log/log.js'
+
+/** What a table knows of its fences. */
+type Fenced = Pick<LockTable, 'fence' | 'waitingCount'>
 
 /** Fences that are reserved at a time. */
 const blockSize = 2 ** 20
@@ -16,7 +21,11 @@ const blockSize = 2 ** 20
 export interface Fences {
   /** The first fence is above this. */
   readonly start: number
-  /** Makes sure that every fence up to this one may be used. */
+  /**
+   * Makes sure that every fence up to this one may be used.
+   *
+   * @throws {HoldfastError} `UNAVAILABLE` if they may not.
+   */
   reserve(upTo: number): void
 }
 
@@ -42,6 +51,33 @@ export function fileFences(path: string, wallMs: number): Fences {
   }
   reserve(start + 1)
   return { start, reserve }
+}
+
+/** One command can grant to everyone who waits, and to the one who asks. */
+export function highestNext({ fence, waitingCount }: Fenced): number {
+  return fence + waitingCount + 1
+}
+
+/**
+ * A replica that applies nothing for which there may be no fence: when no more can be reserved it
+ * fails, as if the log could not go on.
+ */
+export function behindFences(replica: Replica, fences: Fences, table: () => Fenced): Replica {
+  let hasFailed = false
+  return {
+    ...replica,
+    apply: (command) => {
+      if (hasFailed) return
+      try {
+        fences.reserve(highestNext(table()))
+      } catch (error) {
+        hasFailed = true
+        replica.fail(error as HoldfastError)
+        return
+      }
+      replica.apply(command)
+    },
+  }
 }
 
 function readReserved(path: string): number {

@@ -21,8 +21,8 @@ import { Connection, type ConnectionOwner } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import { type Command, LockTable, restore, type Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
-import type { Fences } from '../fences.js'
-import type { Log } from '../log/log.js'
+import { behindFences, type Fences, highestNext } from '../fences.js'
+import type { Log, Replica } from '../log/log.js'
 import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeDraining } from './encode.js'
@@ -45,7 +45,7 @@ export interface BrokerParts {
   readonly environment: Environment
   readonly log: Log
   readonly fences: Fences
-  /** The log cannot go on: nothing is granted any more, and everybody was sent away. */
+  /** The log or the fences cannot go on: nothing is granted any more, and all were sent away. */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
   /** Whoever watches the broker. */
   readonly observer?: Observer | undefined
@@ -80,18 +80,18 @@ export class Broker implements ConnectionOwner {
     this.#fences = fences
     this.#observer = observer
     this.#census = new Census(settings.limits)
+    const { clock, endOfTurn } = environment
     this.#time = new Timekeeper({
-      clock: environment.clock,
-      endOfTurn: environment.endOfTurn,
+      clock,
+      endOfTurn,
       onOverdue: (debtor) => judge.onOverdue(debtor),
       onDue: (claim) => judge.onDue(claim),
     })
     const submit = (command: Command): void => log.submit(command)
-    const wall = (): number => environment.clock.wall()
+    const wall = (): number => clock.wall()
     const census = this.#census
     this.#reception = new Reception({ settings, environment, submit, census, observer })
     const { limits, authenticate } = settings
-    const { clock, endOfTurn } = environment
     const refused = this.#report.bind(this)
     const expect = (connection: Connection, ms: number): void =>
       this.#time.expect(connection, this.now() + ms)
@@ -140,7 +140,7 @@ export class Broker implements ConnectionOwner {
 
   /** Takes up the log and what is in it. */
   #start(quietStart: number, onFailure: (error: HoldfastError) => void): undefined | Promise<void> {
-    const starting = this.#log.start({
+    const replica: Replica = {
       restore: (items) => {
         this.#table = restore(items)
       },
@@ -153,13 +153,15 @@ export class Broker implements ConnectionOwner {
         for (const connection of this.#connections) this.#close(connection, closeCodes.internal)
         onFailure(error)
       },
-    })
-    if (starting !== undefined) return starting.then(() => this.#begin(quietStart))
-    this.#begin(quietStart)
-    return undefined
+    }
+    const starting = this.#log.start(behindFences(replica, this.#fences, () => this.#table))
+    if (starting === undefined) this.#begin(quietStart)
+    return starting?.then(() => this.#begin(quietStart))
   }
 
   #begin(quietStart: number): void {
+    // Whoever starts a broker that cannot have fences is told now.
+    this.#fences.reserve(highestNext(this.#table))
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'restart', at })
     this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
@@ -287,8 +289,6 @@ export class Broker implements ConnectionOwner {
   // -------------------------------------------------------------------------------- table
 
   #apply(command: Command): void {
-    // One command can grant to everyone who waits, and to the one who asks.
-    this.#fences.reserve(this.#table.fence + this.#table.waitingCount + 1)
     for (const effect of this.#table.apply(command)) {
       this.#statistics.count(effect)
       this.#census.take(effect)

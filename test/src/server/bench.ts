@@ -4,6 +4,7 @@
 import {
   Broker,
   type BrokerOptions,
+  type BrokerParts,
   type Log,
   LogLines,
   MemoryLog,
@@ -17,7 +18,11 @@ export class Bench {
   readonly machine = new FakeMachine()
   readonly broker: Broker
 
-  constructor(options: BrokerOptions = {}, log: Log = new MemoryLog()) {
+  constructor(
+    options: BrokerOptions = {},
+    log: Log = new MemoryLog(),
+    parts: Partial<BrokerParts> = {},
+  ) {
     this.broker = new Broker({
       settings: settingsFrom(options),
       environment: this.machine,
@@ -25,6 +30,7 @@ export class Bench {
       observer: options.observer ?? (options.logger && new LogLines(options.logger)),
       // The first fence is 1.
       fences: { start: 0, reserve: () => {} },
+      ...parts,
     })
   }
 

@@ -14,8 +14,10 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clockFences, fileFences } from '@holdfast/server/internal'
-import { HoldfastError } from '@holdfast/shared'
+import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
+import { Bench } from './bench.js'
+import { slowLog } from './logs.js'
 
 const block = 2 ** 20
 const now = 1_700_000_000_000
@@ -133,5 +135,63 @@ describe('fences: in a file', () => {
     rmSync(`${path}.new`)
     fences.reserve(reserved + 1)
     expect(reservedIn(path)).to.be.above(reserved)
+  })
+})
+
+describe('fences: a broker that can have no more', () => {
+  const failure = new HoldfastError('UNAVAILABLE', 'The fence file f cannot be written.')
+
+  /** Has this many fences; what was reserved, and what it said of its failure. */
+  function poor(most: number) {
+    const tries: number[] = []
+    const failures: HoldfastError[] = []
+    const reserve = (upTo: number): void => {
+      tries.push(upTo)
+      if (upTo > most) throw failure
+    }
+    const onFailure = (error: HoldfastError) => failures.push(error)
+    return { tries, failures, parts: { fences: { start: 0, reserve }, onFailure } }
+  }
+
+  it('grants nothing more, sends everybody away, and says so once', () => {
+    const { tries, failures, parts } = poor(2)
+    const bench = new Bench({}, undefined, parts)
+    const [client, other] = [bench.join(), bench.join()]
+    expect([client.take('k'), client.take('l')]).to.deep.equal([1, 2])
+    const { length } = tries
+    client.lock('m')
+    expect(failures).to.deep.equal([failure])
+    expect(client.heard()).to.deep.equal([])
+    for (const { socket } of [client, other]) {
+      expect(socket.closedWith?.code).to.equal(closeCodes.internal.code)
+      socket.drop()
+    }
+    expect(bench.broker.isServing).to.equal(false)
+    expect(bench.connect().closedWith?.code).to.equal(closeCodes.restart.code)
+    bench.machine.pass(600_000)
+    expect(tries.length, 'tried no more').to.equal(length + 1)
+    expect([bench.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
+  })
+
+  it('drops what is still in a log that takes its time', () => {
+    const { failures, parts } = poor(1)
+    const { log, deliver } = slowLog()
+    const bench = new Bench({}, log, parts)
+    deliver()
+    const socket = bench.greet()
+    deliver()
+    bench.machine.endTurn()
+    const client = bench.clientOn(socket)
+    for (const key of ['k', 'l', 'm']) client.lock(key)
+    deliver()
+    bench.machine.endTurn()
+    expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
+    expect(client.socket.closedWith?.code).to.equal(closeCodes.internal.code)
+    expect([bench.broker.table.heldCount, failures.length]).to.deep.equal([1, 1])
+  })
+
+  it('does not begin without any', () => {
+    const { parts } = poor(0)
+    expect(() => new Bench({}, undefined, parts)).to.throw(failure)
   })
 })

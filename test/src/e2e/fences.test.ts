@@ -1,0 +1,76 @@
+/**
+ * A fence file that can no longer be written while the broker serves: a disk that is full, a folder
+ * that is gone. It was promised that no fence is used before it is on the disk.
+ */
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { WebSocket } from 'ws'
+import { full } from '../support/counts.js'
+import { RawClient } from './raw.js'
+import { Served } from './remote.js'
+import { aborted, Stage } from './stage.js'
+
+/** Fences that a broker reserves at a time. */
+const block = 2 ** 20
+
+/** Uses up fences until the connection ends. */
+async function spend(url: string): Promise<void> {
+  const { socket } = await RawClient.greeted(url)
+  socket.removeAllListeners('message')
+  const closed = once(socket, 'close')
+  for (let id = 1; socket.readyState === WebSocket.OPEN; ) {
+    const steals: string[] = []
+    for (; steals.length < 1_000; id++) {
+      steals.push(`{"type":"lock","id":${id},"key":"spent","steal":true}`)
+    }
+    const sent = new Promise((resolve) => socket.send(`[${steals}]`, resolve))
+    await Promise.race([sent, closed])
+  }
+}
+
+function complaint(path: string): string {
+  return `holdfast: The fence file ${path} cannot be written.`
+}
+
+describe('e2e: a fence file that fails', function () {
+  this.timeout(120_000)
+  const stage = Stage.forEachTest()
+  let folder: string
+  let path: string
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
+    path = join(folder, 'fences')
+  })
+
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  it('is refused at the start, in a sentence', async () => {
+    // Nothing can be made beside the file, even by root.
+    symlinkSync(join(folder, 'missing', 'x'), `${path}.new`)
+    const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', path)
+    expect((await served.exit()).code).to.equal(78)
+    expect(served.complaints.items).to.deep.equal([complaint(path)])
+  })
+
+  // It has to use up all that was reserved, which takes a million grants.
+  if (full) {
+    it('ends the broker before a fence is used that is not on the disk', async () => {
+      const served = await Served.start(stage, '--fence-file', path)
+      const session = await stage.session(served.url, { reconnect: false })
+      const lock = await session.lock('held')
+      symlinkSync(join(folder, 'missing', 'x'), `${path}.new`)
+      await spend(served.url)
+      await aborted(lock.signal)
+      expect((await served.exit()).code).to.equal(74)
+      expect(served.complaints.items).to.deep.equal([complaint(path)])
+      rmSync(`${path}.new`)
+      const next = await Served.start(stage, '--fence-file', path)
+      const after = await stage.session(next.url)
+      expect((await after.lock('held')).fence).to.be.above(lock.fence + block)
+    })
+  }
+})
