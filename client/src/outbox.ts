@@ -4,9 +4,10 @@
  * The map is kept in the order of the ids, which is the order of asking. While there is no
  * connection requests only gather here; on a new one they go out again in that order.
  */
+import type { HoldfastError } from '@holdfast/shared'
 import { ackText, cancelText, pongText } from './messages.js'
 import { Pacing } from './pacing.js'
-import { type AnyRequest, LockRequest } from './requests.js'
+import { type AnyRequest, endWithSession, LockRequest } from './requests.js'
 import type { Schedule } from './schedule.js'
 import type { Connection } from './transport/connection.js'
 
@@ -117,11 +118,27 @@ export class Outbox {
     }
   }
 
-  /** Forgets all requests; what they were. */
-  clear(): AnyRequest[] {
+  /** The session is over: what cannot outlive it is settled, the rest is asked in the next. */
+  leaveSession(sentence: string): void {
+    for (const request of [...this.#pending.values()]) {
+      if (request instanceof LockRequest) {
+        request.granted = undefined
+        request.sentOn = undefined
+        request.sentAt = undefined
+        if (!request.wanted) this.remove(request)
+      } else if (endWithSession(request, sentence)) {
+        this.remove(request)
+      }
+    }
+  }
+
+  /** Nothing more will be answered. */
+  end(error: HoldfastError): void {
     const requests = [...this.#pending.values()]
     for (const request of requests) this.remove(request)
-    return requests
+    for (const request of requests) {
+      if (!endWithSession(request, error.message)) request.reject(error)
+    }
   }
 
   // ----------------------------------------------------------------------- acknowledgements

@@ -216,7 +216,9 @@ export class Session extends EventEmitter<SessionEvents> {
 
   /**
    * Says goodbye: everything is released at once, and every later call rejects with
-   * `SESSION_CLOSED`. Resolves within a second, and never rejects.
+   * `SESSION_CLOSED`. While its connection is gone, a session with a grace tries once to come back
+   * for that; if that fails, the broker keeps the locks for the grace. Resolves within a second,
+   * and never rejects.
    */
   close(): Promise<void> {
     return this.#standing.close()

@@ -15,7 +15,7 @@ import { Link, type LinkListener, type LinkOptions } from './link/link.js'
 import { byeText, helloText } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Reconciler } from './reconciler.js'
-import { type AnyRequest, endWithSession, LockRequest, type Request } from './requests.js'
+import type { AnyRequest, Request } from './requests.js'
 import { Schedule, type Task } from './schedule.js'
 import type { SessionSettings, SessionState, StandingListener } from './state.js'
 import type { Connection } from './transport/connection.js'
@@ -108,7 +108,10 @@ export class Standing implements LinkListener, LeaseListener {
         })
   }
 
-  /** Says goodbye and ends everything; resolves within a second. */
+  /**
+   * Says goodbye and ends everything; resolves within a second. While it is away from a session
+   * that the broker keeps, it comes back for that, if it can be done in the time.
+   */
   close(): Promise<void> {
     if (this.#goodbye !== undefined) return this.#goodbye.promise
     if (this.#state === 'closed') return Promise.resolve()
@@ -118,13 +121,15 @@ export class Standing implements LinkListener, LeaseListener {
     })
     this.#goodbye = { promise, resolve }
     this.#state = 'closed'
+    this.lease.stop()
     this.#endAll(new HoldfastError('SESSION_CLOSED', 'the session was closed'))
-    if (this.#connection === undefined) {
+    if (this.#connection === undefined && this.#secret === undefined) {
       this.#finish(undefined)
-    } else {
-      this.#connection.send(byeText)
-      this.schedule.after(this.#goodbyeEnd, goodbyeMs)
+      return promise
     }
+    this.schedule.after(this.#goodbyeEnd, goodbyeMs)
+    if (this.#connection !== undefined) this.#connection.send(byeText)
+    else this.#link.tryOnceMore()
     return promise
   }
 
@@ -146,6 +151,10 @@ export class Standing implements LinkListener, LeaseListener {
   }
 
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
+    if (this.#goodbye !== undefined) {
+      connection.send(byeText)
+      return
+    }
     const isFirst = this.#state === 'connecting'
     const resumed = welcome.resumed && this.#secret !== undefined
     this.#connection = connection
@@ -209,6 +218,8 @@ export class Standing implements LinkListener, LeaseListener {
     this.outbox.close()
     this.watches.goDown()
     this.schedule.look()
+    // Whoever was told of a loss may have closed the session.
+    if (this.state === 'closed') return
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
       this.lease.stop()
@@ -267,24 +278,13 @@ export class Standing implements LinkListener, LeaseListener {
    * The broker's session is over: its locks are lost, and what still waits is asked in the next.
    */
   #leaveSession(sentence: string): void {
-    for (const request of [...this.outbox.pending]) {
-      if (request instanceof LockRequest) {
-        request.granted = undefined
-        request.sentOn = undefined
-        request.sentAt = undefined
-        if (!request.wanted) this.outbox.remove(request)
-      } else if (endWithSession(request, sentence)) {
-        this.outbox.remove(request)
-      }
-    }
+    this.outbox.leaveSession(sentence)
     this.holdings.loseAll(sentence)
   }
 
   /** Nothing more will be answered. */
   #endAll(error: HoldfastError): void {
-    for (const request of this.outbox.clear()) {
-      if (!endWithSession(request, error.message)) request.reject(error)
-    }
+    this.outbox.end(error)
     this.watches.clear()
     this.holdings.loseAll(error.message, error)
   }

@@ -53,6 +53,8 @@ export class Link implements ConnectionListener, PageWatcher {
   #closed = false
   /** The page was left; no connection before it is seen again. */
   #isLeft = false
+  /** The round of tries that is under way is the last. */
+  #isLast = false
   #stopWatching: (() => void) | undefined
   /** Place in the list of the URL that was tried last. */
   #current = 0
@@ -86,6 +88,12 @@ export class Link implements ConnectionListener, PageWatcher {
     if (connection === undefined || this.#closed) return
     connection.drop()
     this.onClose(connection, { code: 1006, reason, cause: new Error(reason) })
+  }
+
+  /** While there is no connection: tries to make one now, and if that fails never again. */
+  tryOnceMore(): void {
+    this.#isLast = true
+    if (this.#connection === undefined) this.#hurry()
   }
 
   /** Drops whatever there is, and does nothing more. */
@@ -122,9 +130,7 @@ export class Link implements ConnectionListener, PageWatcher {
   onWake(): void {
     this.#isLeft = false
     this.#schedule.look()
-    if (this.#closed || !this.#wasUp || this.#connection !== undefined) return
-    this.#schedule.cancel(this.#nextTry)
-    this.#startRound()
+    if (!this.#closed && this.#wasUp && this.#connection === undefined) this.#hurry()
   }
 
   // ------------------------------------------------------------------- from the connection
@@ -165,7 +171,8 @@ export class Link implements ConnectionListener, PageWatcher {
       return
     }
     this.#listener.onDown(closing.code)
-    if (this.#closed) return
+    // Whoever was told may have asked for no more tries, or for one at once.
+    if (this.#closed || this.#connection !== undefined) return
     try {
       this.#delays = strategy[Symbol.iterator]()
     } catch (cause) {
@@ -191,6 +198,11 @@ export class Link implements ConnectionListener, PageWatcher {
       return
     }
     this.#schedule.after(this.#nextTry, usableDelay(next.value))
+  }
+
+  #hurry(): void {
+    this.#schedule.cancel(this.#nextTry)
+    this.#startRound()
   }
 
   #startRound(): void {
@@ -228,7 +240,7 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#lastError = error
     this.#current = (this.#current + 1) % this.#options.urls.length
     if (this.#triesLeft > 0 && !this.#isLeft) this.#try()
-    else if (this.#wasUp) this.#waitForTry()
+    else if (this.#wasUp && !this.#isLast) this.#waitForTry()
     else this.#end(this.#allFailed(error))
   }
 

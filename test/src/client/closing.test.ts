@@ -1,6 +1,6 @@
 /** Saying goodbye, and what is left afterwards: nothing. */
 import { expect } from 'chai'
-import { codeOf, graced, openScene, stateOf, turn } from '../support/scriptedSession.js'
+import { codeOf, graced, openScene, stateOf, takeLock, turn } from '../support/scriptedSession.js'
 
 describe('closing a session', () => {
   it('says goodbye after everything else, and is done when the broker closes', async () => {
@@ -51,13 +51,104 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('waits for nobody when there is no connection', async () => {
-    const { session, socket, clock, network } = await openScene({}, graced())
+  it('waits for nobody when there is no connection, and no session without one', async () => {
+    const { session, socket, clock, network } = await openScene()
     socket.end()
     await session.close()
     clock.advance(60_000)
     expect(network.sockets.length).to.equal(1)
     expect(clock.timers).to.equal(0)
+  })
+
+  it('comes back at once to say goodbye to a session that the broker keeps', async () => {
+    const scene = await openScene({ reconnect: [60_000] }, graced())
+    const lock = await takeLock(scene)
+    const { session, clock, network } = scene
+    scene.socket.end()
+    const closing = session.close()
+    expect([lock.held, session.state]).to.deep.equal([false, 'closed'])
+    expect(network.sockets.length).to.equal(2)
+    network.last.accept()
+    expect(network.last.take()[0]).to.deep.include({
+      resume: { session: 's1', secret: 'first' },
+    })
+    network.last.say(graced({ resumed: true, secret: 'second' }), { type: 'snapshot' })
+    await turn()
+    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(await stateOf(closing)).to.equal('pending')
+    network.last.end(1000)
+    await closing
+    expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'closed'])
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('says goodbye on the connection that it is about to have', async () => {
+    const { session, socket, clock, network } = await openScene({ reconnect: [0] }, graced())
+    socket.end()
+    clock.advance(1)
+    network.last.accept()
+    const closing = session.close()
+    network.last.take()
+    // It was too late, and the session is a new one: all the more reason.
+    network.last.say(graced({ session: 's2' }))
+    await turn()
+    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    network.last.end(1000)
+    await closing
+    expect(network.sockets.length).to.equal(2)
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('does not try a second time to come back for a goodbye', async () => {
+    const { session, socket, clock, network } = await openScene({ reconnect: [0] }, graced())
+    socket.end()
+    const closing = session.close()
+    network.last.fail(new Error('nobody listens'))
+    await closing
+    clock.advance(60_000)
+    expect(network.sockets.length).to.equal(2)
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('does not wait more than a second to come back for a goodbye', async () => {
+    const { session, socket, clock, network } = await openScene({}, graced())
+    socket.end()
+    const closing = session.close()
+    network.last.accept()
+    clock.advance(999)
+    expect(await stateOf(closing)).to.equal('pending')
+    clock.advance(1)
+    await closing
+    expect(network.last.dropped).to.equal(true)
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('is closed by whoever hears of a loss in the same turn as of the drop', async () => {
+    const scene = await openScene({ reconnect: [0] }, graced())
+    scene.session.on('lost', () => void scene.session.close())
+    await takeLock(scene)
+    scene.clock.stop(9_800)
+    scene.socket.end()
+    expect(scene.network.sockets.length).to.equal(2)
+    scene.network.last.fail(new Error('nobody listens'))
+    expect(scene.events).to.deep.equal(['lost session', 'closed'])
+    expect(scene.clock.timers).to.equal(0)
+  })
+
+  it('comes back once for a goodbye, whoever of those who are told of the drop asks for it', async () => {
+    const scene = await openScene({ reconnect: [0] }, graced({ grace: 1_000 }))
+    const closings: Promise<void>[] = []
+    for (const event of ['jeopardy', 'lost'] as const) {
+      scene.session.on(event, () => closings.push(scene.session.close()))
+    }
+    await takeLock(scene)
+    scene.socket.end()
+    scene.clock.advance(500)
+    expect(scene.network.sockets.length).to.equal(2)
+    scene.network.last.fail(new Error('nobody listens'))
+    await Promise.all(closings)
+    expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'closed'])
+    expect(scene.clock.timers).to.equal(0)
   })
 
   it('does not answer or come back after its goodbye', async () => {

@@ -114,6 +114,22 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
+  it('comes back to say goodbye, so that nobody waits for its lease to be over', async () => {
+    const { proxy, url } = await behindProxy(stage)
+    const slow = fixedInterval({ interval: 250_000 })
+    const options = { ttl: 300_000, grace: 'lease', reconnect: slow } as const
+    const session = await stage.session(proxy.url, options)
+    const other = await stage.session(url)
+    const lock = await session.lock('k')
+    const waiting = other.lock('k')
+    await isHeard(other)
+    const jeopardy = next(session, 'jeopardy')
+    proxy.cut()
+    await jeopardy
+    await session.close()
+    expect((await waiting).fence).to.be.above(lock.fence)
+  })
+
   it('is lost at the end of a grace below the lease, and a new session is opened', async () => {
     const { proxy, broker, url } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 30, reconnect })
