@@ -266,7 +266,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       sessions: table.sessions.size,
       held: table.heldCount,
       waiting: table.waitingCount,
-      keys: table.entries.size,
+      keys: table.keys.size,
       bytesReceived: received,
       bytesSent: sent,
       stats: this.stats(),

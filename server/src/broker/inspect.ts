@@ -32,11 +32,11 @@ export function find(table: LockTable, scope: Scope, limit: number): Findings {
 
 function* entriesIn(table: LockTable, { key, prefix, sees }: Scope): Generator<Entry> {
   if (key !== undefined) {
-    const entry = table.entries.get(key)
+    const entry = table.keys.get(key)
     if (entry !== undefined) yield entry
     return
   }
-  for (const entry of table.entries.values()) {
+  for (const entry of table.keys.values()) {
     if (prefix !== undefined && !entry.key.startsWith(prefix)) continue
     if (sees === undefined || sees(entry.key)) yield entry
   }

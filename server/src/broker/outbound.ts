@@ -151,8 +151,8 @@ export class Outbound {
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#ttlBeganFor(answer))
     if (answers.size > 0) connection.stream(messageFrames([...answers], encode))
-    const held = [...session.held.values()]
-    const waiting = [...session.waiting.keys()]
+    const held = session.held.values()
+    const waiting = session.waiting.values().map(({ id }) => id)
     connection.stream(snapshotParts(held, waiting, (lock) => this.#ttlBeganAt(lock)))
   }
 

@@ -8,6 +8,7 @@
 import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
+import { Roster } from './roster.js'
 
 /** One client's standing with the broker. */
 export class Session {
@@ -26,10 +27,8 @@ export class Session {
   nextSecret: string | undefined
   /** The highest request id seen. */
   lastId = 0
-  /** By fence, in order of grant. */
-  readonly held = new Map<number, Lock>()
-  /** By request id, in order of asking. */
-  readonly waiting = new Map<number, Request>()
+  readonly held = new Roster<Lock>()
+  readonly waiting = new Roster<Request>()
   /** By request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
 
@@ -86,6 +85,10 @@ export class Lock implements Terms {
   get key(): string {
     return this.entry.key
   }
+
+  get number(): number {
+    return this.fence
+  }
 }
 
 /** One ask for a lock that had to wait. */
@@ -120,6 +123,10 @@ export class Request implements Terms {
 
   get key(): string {
     return this.entry.key
+  }
+
+  get number(): number {
+    return this.id
   }
 }
 
@@ -156,18 +163,32 @@ export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
 /** The queue of every key that nobody has waited for, which is nearly every key. Stays empty. */
 const nobody = new Chain<Request>()
 
-/** A key in use: who holds it, and who waits, first come first. */
-export class Entry {
+/**
+ * A key, who holds it, and who waits, first come first. It is itself the chain of its holders: there
+ * are as many entries as locks, and one object for each is what a million of them can do without.
+ */
+export class Entry extends Chain<Lock> {
   readonly key: string
-  readonly holders = new Chain<Lock>()
   #queue = nobody
+  previous: Entry | undefined = undefined
+  next: Entry | undefined = undefined
 
   constructor(key: string) {
+    super()
     this.key = key
+  }
+
+  get holders(): Chain<Lock> {
+    return this
   }
 
   get queue(): Chain<Request> {
     return this.#queue
+  }
+
+  /** Whether nobody holds it and nobody waits for it. */
+  get isIdle(): boolean {
+    return this.first === undefined && this.#queue.first === undefined
   }
 
   /** Takes a place at the end of the queue. */
@@ -178,7 +199,7 @@ export class Entry {
 
   /** Whether a lock of this mode could be held beside those that are. */
   admits(mode: LockMode): boolean {
-    const holder = this.holders.first
+    const holder = this.first
     return holder === undefined || (mode === 'shared' && holder.mode === 'shared')
   }
 }

@@ -8,6 +8,7 @@
 import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock } from './commands.js'
 import type { Answer } from './effects.js'
+import { Keys } from './keys.js'
 import { Entry, Lock, Request, Session, type Terms } from './records.js'
 import { LockTable } from './table.js'
 
@@ -45,7 +46,7 @@ export type SnapshotItem =
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield { item: 'table', fence: table.fence, quiet: table.quiet }
   for (const session of table.sessions.values()) yield sessionItem(session)
-  for (const { key, holders, queue } of table.entries.values()) {
+  for (const { key, holders, queue } of table.keys.values()) {
     for (const { session, id, mode, fence, ttl, generation, metadata, since } of holders) {
       const item = { item: 'lock', session: session.id, key, id, mode, fence } as const
       yield { ...item, ttl, generation, metadata, since }
@@ -60,7 +61,7 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
 /** The table that was dumped. @throws {Error} if the items are not those of a table. */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
-  const entries = new Map<string, Entry>()
+  const keys = new Keys()
   const answers: (readonly [Session, number, PlainAnswer])[] = []
   let head = { fence: 0, quiet: false }
   for (const item of items) {
@@ -76,26 +77,25 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
       }
       case 'lock': {
         const session = known(sessions, item.session)
-        const lock = new Lock(entryOf(entries, item.key), session, item, item.fence, item.since)
+        const lock = new Lock(keys.take(item.key), session, item, item.fence, item.since)
         lock.generation = item.generation
         lock.entry.holders.append(lock)
-        session.held.set(lock.fence, lock)
+        session.held.add(lock)
         break
       }
       case 'request': {
         const session = known(sessions, item.session)
-        const request = new Request(entryOf(entries, item.key), session, item)
+        const request = new Request(keys.take(item.key), session, item)
         request.entry.enqueue(request)
-        session.waiting.set(request.id, request)
+        session.waiting.add(request)
         break
       }
     }
   }
-  for (const session of sessions.values()) sortOwn(session)
   for (const [session, id, answer] of answers) {
     session.answers?.set(id, restoreAnswer(session, id, answer))
   }
-  return new LockTable({ sessions, entries, fence: head.fence, quiet: head.quiet })
+  return new LockTable({ sessions, keys, fence: head.fence, quiet: head.quiet })
 }
 
 function sessionItem(session: Session): SnapshotItem {
@@ -133,27 +133,8 @@ function formerLock(session: Session, id: number, fence: number): Lock {
   return new Lock(new Entry(''), session, terms, fence, 0)
 }
 
-/** Locks and requests came key by key; a session has them by fence and by id. */
-function sortOwn({ held, waiting }: Session): void {
-  const locks = [...held].sort(([a], [b]) => a - b)
-  const requests = [...waiting].sort(([a], [b]) => a - b)
-  held.clear()
-  waiting.clear()
-  for (const [fence, lock] of locks) held.set(fence, lock)
-  for (const [id, request] of requests) waiting.set(id, request)
-}
-
 function known(sessions: ReadonlyMap<string, Session>, id: string): Session {
   const session = sessions.get(id)
   if (session === undefined) throw new Error('the snapshot names a session that it does not have')
   return session
-}
-
-function entryOf(entries: Map<string, Entry>, key: string): Entry {
-  let entry = entries.get(key)
-  if (entry === undefined) {
-    entry = new Entry(key)
-    entries.set(key, entry)
-  }
-  return entry
 }

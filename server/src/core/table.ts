@@ -17,7 +17,8 @@
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
 import type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
-import { Entry, Lock, Request, Session, type Terms } from './records.js'
+import { Keys } from './keys.js'
+import { type Entry, Lock, Request, Session, type Terms } from './records.js'
 
 /** A command that came on a connection of a session. */
 type Speech = { readonly session: string; readonly attach: number }
@@ -25,7 +26,7 @@ type Speech = { readonly session: string; readonly attach: number }
 /** What a table consists of; for one that is restored from a snapshot. */
 export interface TableState {
   readonly sessions: Map<string, Session>
-  readonly entries: Map<string, Entry>
+  readonly keys: Keys
   readonly fence: number
   readonly quiet: boolean
 }
@@ -37,7 +38,7 @@ const holdersNamed = 16
 
 export class LockTable {
   readonly #sessions: Map<string, Session>
-  readonly #entries: Map<string, Entry>
+  readonly #keys: Keys
   #fence: number
   #held = 0
   #waiting = 0
@@ -47,10 +48,10 @@ export class LockTable {
   /** @param state Where to begin; empty without it. */
   constructor(state?: TableState) {
     this.#sessions = state?.sessions ?? new Map()
-    this.#entries = state?.entries ?? new Map()
+    this.#keys = state?.keys ?? new Keys()
     this.#fence = state?.fence ?? 0
     this.#quiet = state?.quiet ?? false
-    for (const { holders, queue } of this.#entries.values()) {
+    for (const { holders, queue } of this.#keys.values()) {
       this.#held += holders.length
       this.#waiting += queue.length
     }
@@ -61,8 +62,8 @@ export class LockTable {
   }
 
   /** The keys in use, each with its holders and its queue. */
-  get entries(): ReadonlyMap<string, Entry> {
-    return this.#entries
+  get keys(): Pick<Keys, 'size' | 'get' | 'values'> {
+    return this.#keys
   }
 
   /** The highest fence given out so far. */
@@ -187,7 +188,7 @@ export class LockTable {
 
   #restart(at: number): void {
     for (const session of this.#sessions.values()) this.#setAside(session, true, at)
-    for (const { holders, queue } of this.#entries.values()) {
+    for (const { holders, queue } of this.#keys.values()) {
       for (const record of holders) this.#effects.push({ kind: 'adopted', record })
       for (const record of queue) this.#effects.push({ kind: 'adopted', record })
     }
@@ -253,11 +254,7 @@ export class LockTable {
       return
     }
     const { id, key, mode, at } = command
-    let entry = this.#entries.get(key)
-    if (entry === undefined) {
-      entry = new Entry(key)
-      this.#entries.set(key, entry)
-    }
+    const entry = this.#keys.take(key)
     if (command.steal) this.#rob(entry)
     const free = entry.queue.length === 0 && !this.#quiet
     if (entry.admits(mode) && (free || command.steal)) {
@@ -275,7 +272,7 @@ export class LockTable {
       session.lastId = id
       const request = new Request(entry, session, command)
       entry.enqueue(request)
-      session.waiting.set(id, request)
+      session.waiting.add(request)
       this.#waiting++
       this.#effects.push({ kind: 'queued', request })
     }
@@ -345,7 +342,7 @@ export class LockTable {
   }
 
   #lockOn(key: string, fence: number): Lock | undefined {
-    for (const lock of this.#entries.get(key)?.holders ?? []) {
+    for (const lock of this.#keys.get(key)?.holders ?? []) {
       if (lock.fence === fence) return lock
     }
     return undefined
@@ -370,7 +367,7 @@ export class LockTable {
 
   #detach(lock: Lock, reason: ReleaseReason): void {
     lock.entry.holders.remove(lock)
-    lock.session.held.delete(lock.fence)
+    lock.session.held.remove(lock)
     this.#held--
     this.#effects.push({ kind: 'released', lock, reason })
   }
@@ -383,7 +380,7 @@ export class LockTable {
 
   #dequeue(request: Request): void {
     request.entry.queue.remove(request)
-    request.session.waiting.delete(request.id)
+    request.session.waiting.remove(request)
     this.#waiting--
   }
 
@@ -401,18 +398,18 @@ export class LockTable {
   }
 
   #forgetIfIdle(entry: Entry): void {
-    if (entry.holders.length === 0 && entry.queue.length === 0) this.#entries.delete(entry.key)
+    if (entry.isIdle) this.#keys.leave(entry)
   }
 
   #setQuiet({ quiet, at }: Commands.SetQuiet): void {
     this.#quiet = quiet
-    for (const entry of this.#entries.values()) this.#serve(entry, at)
+    for (const entry of this.#keys.values()) this.#serve(entry, at)
   }
 
   #grant(entry: Entry, session: Session, terms: Terms, at: number, request: Request | undefined) {
     const lock = new Lock(entry, session, terms, ++this.#fence, at)
     entry.holders.append(lock)
-    session.held.set(lock.fence, lock)
+    session.held.add(lock)
     session.answers?.set(lock.id, { kind: 'granted', lock })
     this.#held++
     this.#effects.push({ kind: 'granted', lock, request })
@@ -433,7 +430,7 @@ export class LockTable {
     const answer = session.answers?.get(id)
     if (answer !== undefined) {
       this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
-    } else if (!session.waiting.has(id)) {
+    } else if (session.waiting.get(id) === undefined) {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
     return true

@@ -98,7 +98,9 @@ class Scene {
     const { table } = this.#standIn.broker
     const names = [...table.sessions.values()].map((session) => session.name)
     expect(names).to.deep.equal(['witness'])
-    expect([...table.entries.keys()]).to.deep.equal(['the witness holds this'])
+    expect(Array.from(table.keys.values(), ({ key }) => key)).to.deep.equal([
+      'the witness holds this',
+    ])
     expect(this.#standIn.broker.connections.size).to.equal(1)
     this.#listener = this.#enter()
   }

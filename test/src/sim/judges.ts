@@ -90,7 +90,7 @@ export class Judges {
 
   /** What nobody wants any more is out of the table as soon as the network allows. */
   #judgeGivenUp(table: Omit<LockTable, 'apply'>): void {
-    for (const { holders, queue } of table.entries.values()) {
+    for (const { holders, queue } of table.keys.values()) {
       for (const { metadata } of [...holders, ...queue]) {
         const since = this.#givenUp.get(metadata ?? '') ?? this.now
         if (this.now - since > calmMs) this.broken('whoever gives up is out', `${metadata}`)

@@ -190,7 +190,7 @@ class Simulation {
   }
 
   #tellWhatIsLeft(): void {
-    const left = [...(this.#machine.broker?.table.entries.values() ?? [])].map(
+    const left = [...(this.#machine.broker?.table.keys.values() ?? [])].map(
       ({ key, holders, queue }) =>
         `${key} ${[...holders].map((lock) => `${lock.fence} ${lock.metadata}`)} ${queue.length}`,
     )

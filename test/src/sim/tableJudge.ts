@@ -57,7 +57,7 @@ export class TableJudge {
       this.#verdict.broken('the table counts what it has', `${command.type}: ${table.heldCount}`)
     }
     if (touched.size === 0) return
-    const idle = table.entries.size - this.#keysInUse(table)
+    const idle = table.keys.size - this.#keysInUse(table)
     if (idle !== 0) this.#verdict.broken('idle keys are forgotten', `${idle} keys after all`)
   }
 
@@ -158,7 +158,7 @@ export class TableJudge {
   }
 
   #judgeKey(table: LockTable, key: string): void {
-    const entry = table.entries.get(key)
+    const entry = table.keys.get(key)
     let exclusive = 0
     let shared = 0
     for (const lock of entry?.holders ?? []) lock.mode === 'shared' ? shared++ : exclusive++
@@ -174,7 +174,7 @@ export class TableJudge {
 
   #keysInUse(table: LockTable): number {
     let inUse = 0
-    for (const { holders, queue } of table.entries.values()) {
+    for (const { holders, queue } of table.keys.values()) {
       if (holders.first !== undefined || queue.first !== undefined) inUse++
     }
     return inUse

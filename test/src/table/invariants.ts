@@ -107,7 +107,7 @@ export class Invariants {
   /** What the effects said is what the table is. */
   #matchTallies(): void {
     for (const [key, tally] of this.#tallies) {
-      const entry = this.#table.entries.get(key)
+      const entry = this.#table.keys.get(key)
       if (tally.holders.size === 0 && tally.queue.length === 0) {
         ensure(entry === undefined, `an entry was left behind for ${key}`)
         this.#tallies.delete(key)
@@ -119,7 +119,7 @@ export class Invariants {
       const queue = Array.from(entry.queue, (request) => `${request.session.id}#${request.id}`)
       ensure(`${queue}` === `${tally.queue}`, `the queue of ${key} differs`)
     }
-    ensure(this.#tallies.size === this.#table.entries.size, 'an entry came from nowhere')
+    ensure(this.#tallies.size === this.#table.keys.size, 'an entry came from nowhere')
   }
 }
 
@@ -127,8 +127,8 @@ export class Invariants {
 export function checkRecords(table: LockTable): void {
   let held = 0
   let waiting = 0
-  for (const [key, entry] of table.entries) {
-    ensure(entry.key === key, `the entry of ${key} is named ${entry.key}`)
+  for (const entry of table.keys.values()) {
+    ensure(table.keys.get(entry.key) === entry, `the entry of ${entry.key} is not found by it`)
     checkEntry(table, entry)
     held += entry.holders.length
     waiting += entry.queue.length
@@ -138,11 +138,15 @@ export function checkRecords(table: LockTable): void {
   for (const session of table.sessions.values()) {
     held -= session.held.size
     waiting -= session.waiting.size
-    for (const [id, request] of session.waiting) {
-      ensure(request.id === id && request.session === session, `${session.id}#${id} is misfiled`)
+    for (const request of session.waiting.values()) {
+      const { id } = request
+      const found = session.waiting.get(id)
+      ensure(found === request && request.session === session, `${session.id}#${id} is misfiled`)
     }
-    for (const [fence, lock] of session.held) {
-      ensure(lock.fence === fence && lock.session === session, `fence ${fence} is misfiled`)
+    for (const lock of session.held.values()) {
+      const { fence } = lock
+      const found = session.held.get(fence)
+      ensure(found === lock && lock.session === session, `fence ${fence} is misfiled`)
     }
     if (session.grace === 0) ensure(session.answers === undefined, 'an answer nobody can ask for')
   }

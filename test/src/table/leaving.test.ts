@@ -144,7 +144,12 @@ describe('table: steal', () => {
     bench.lock('b', 'k', { steal: true })
     expectNothing(bench, () => bench.expire('a', 1))
     expect(bench.unlock('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
-    expect([...bench.table.sessions.get('b')!.held.keys()]).to.deep.equal([2])
+    expect(
+      bench.table.sessions
+        .get('b')!
+        .held.values()
+        .map(({ fence }) => fence),
+    ).to.deep.equal([2])
   })
 })
 

@@ -205,15 +205,15 @@ function plainSession(session: Session): PlainSession {
     secret,
     nextSecret,
     lastId,
-    held: [...session.held.keys()],
-    waiting: [...session.waiting.keys()],
+    held: session.held.values().map(({ fence }) => fence),
+    waiting: session.waiting.values().map(({ id }) => id),
     answers: session.answers && plainAnswers(session.answers),
   }
 }
 
 /** All of a table that can be seen, which is all of it. */
 export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
-  const keys = Array.from(table.entries.values(), (entry) => ({
+  const keys = Array.from(table.keys.values(), (entry) => ({
     key: entry.key,
     holders: Array.from(entry.holders, plainLock),
     queue: Array.from(entry.queue, plainRequest),

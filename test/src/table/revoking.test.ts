@@ -33,7 +33,7 @@ describe('table: revoke', () => {
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k', { mode: 'shared' })
     bench.revoke('op', 'k', 1)
-    expect([...bench.table.entries.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
+    expect([...bench.table.keys.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
   })
 
   it('ends a lock whose session is away, which is told in its snapshot', () => {
