@@ -125,6 +125,8 @@ export class Outbound {
     }
     if (admission === undefined) return
     const { connection } = admission
+    // The hello was heard, whatever has become of its connection.
+    time.expect(session, connection.receivedAt + session.ttl)
     if (connection.state !== 'opening') {
       this.#suspendAtOnce(session)
       return
@@ -132,7 +134,6 @@ export class Outbound {
     connection.open(session)
     attached.set(session, connection)
     time.forgive(connection)
-    time.expect(session, connection.receivedAt + session.ttl)
     time.promise(connection, session.ttl / 3)
     this.#parts.seated(connection)
     this.#welcome(session, admission, answers)

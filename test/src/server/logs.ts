@@ -4,8 +4,8 @@ import type { Log } from '@holdfast/server/internal'
 type Replica = Parameters<Log['start']>[0]
 type Command = Parameters<Log['submit']>[0]
 
-/** A log that keeps what is submitted until it is told to hand it back. */
-export function slowLog(): { log: Log; deliver: () => void; pending: () => number } {
+/** A log that keeps what is submitted until it is told to hand it back, or some of it. */
+export function slowLog(): { log: Log; deliver: (most?: number) => void; pending: () => number } {
   let replica: Replica | undefined
   const kept: Command[] = []
   const log: Log = {
@@ -18,8 +18,8 @@ export function slowLog(): { log: Log; deliver: () => void; pending: () => numbe
     },
     close: async () => {},
   }
-  const deliver = (): void => {
-    for (let next = kept.shift(); next !== undefined; next = kept.shift()) replica?.apply(next)
+  const deliver = (most = Number.POSITIVE_INFINITY): void => {
+    for (let left = most; left > 0 && kept.length > 0; left--) replica?.apply(kept.shift()!)
   }
   return { log, deliver, pending: () => kept.length }
 }

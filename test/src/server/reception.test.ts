@@ -133,6 +133,26 @@ describe('reception: when the log takes its time', () => {
     expect(bench.broker.table.sessions.size).to.equal(0)
   })
 
+  it('begins the lease anew with a hello, although its connection is gone already', () => {
+    const { log, deliver } = slowLog()
+    const bench = new Bench({}, log)
+    const first = bench.greet({ ttl: 10_000, grace: 'lease' })
+    deliver()
+    bench.machine.endTurn()
+    const client = bench.clientOn(first)
+    bench.machine.pass(9_000)
+    const second = bench.greet(client.resume())
+    second.drop()
+    // It is resumed, and that its connection is gone is still on its way through the log.
+    deliver(1)
+    bench.machine.pass(2_000)
+    deliver()
+    expect(bench.broker.table.sessions.size).to.equal(1)
+    bench.machine.pass(10_100)
+    deliver()
+    expect(bench.broker.table.sessions.size).to.equal(0)
+  })
+
   it('opens no session for a connection that is gone when its resume is refused', () => {
     const { log, deliver } = slowLog()
     const bench = new Bench({}, log)

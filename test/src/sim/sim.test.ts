@@ -42,6 +42,8 @@ const mended = [
       60, 68, 69, 74, 75, 76, 77, 91, 93, 94, 98, 99, 100, 103, 104, 115, 123, 124, 126,
     ],
   },
+  // A hello whose connection was gone when the log came to it did not begin the lease anew.
+  { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
 ]
 
 /** The first seed whose world has faults; nearly every one has. */
