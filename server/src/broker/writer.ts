@@ -63,8 +63,6 @@ export class Writer {
 
   #cut(connection: Connection, limit: LimitName): void {
     this.#parts.refused(connection, limit)
-    connection.cut(closeCodes.tooSlow)
-    // A closing handshake would queue behind everything that is not being read.
-    connection.terminate()
+    connection.cutUnread(closeCodes.tooSlow)
   }
 }

@@ -192,7 +192,7 @@ export class Connection implements SocketListener {
   /** Closes politely, after everything that was said. */
   close(row: CloseCode): void {
     if (!this.#isReading()) return
-    this.#outbox.flush()
+    this.#outbox.flushMessages()
     this.#state = 'closing'
     this.#outbox.clear()
     this.#socket.close(row.code, row.reason)
@@ -203,6 +203,13 @@ export class Connection implements SocketListener {
     if (!this.#isReading()) return
     this.close(row)
     this.#owner.onCut(this)
+  }
+
+  /** Cuts it without the last words: a closing handshake would queue behind what is not read. */
+  cutUnread(row: CloseCode): void {
+    this.#outbox.clear()
+    this.cut(row)
+    this.terminate()
   }
 
   /** Drops the socket without waiting for anybody. */

@@ -2,14 +2,15 @@
  * What a connection has to say: gathered during a turn, written as one frame at its end, and held
  * back while the client does not keep up.
  *
- * Single messages are few and small and leave at once. Streams (snapshots, findings) are drawn on
- * only while the socket has room; whatever was said after a stream waits behind it, so that order
- * is kept.
+ * What is in a socket is a copy of its own for each connection, so it is filled only so far. What
+ * waits here is cheap: an event is one text for all who watch, and of a stream (a snapshot, what a
+ * query found) nothing is made before there is room for it. Order is kept: whatever was said after
+ * a stream waits behind it.
  */
 import { joinFrames } from '@holdfast/shared'
 import type { Socket } from './socket.js'
 
-/** Bytes in the socket beyond which streams wait. */
+/** Bytes in the socket beyond which everything waits. */
 const roomBytes = 64 * 1024
 
 type Item = string | Iterator<string>
@@ -52,14 +53,23 @@ export class Outbox {
     this.#waitingChars = 0
   }
 
-  /** Writes everything, or as much as there is room for. */
+  /** Writes what one turn said, or goes on with what waits while there is room. */
   flush(): void {
+    if (this.#items.length === 0 || this.#socket.bufferedBytes > roomBytes) return
     if (this.#streams > 0) this.#flushWithStreams()
-    else if (this.#items.length > 0) {
-      const messages = this.#items as string[]
-      this.clear()
-      this.#write(messages)
-    }
+    else this.#writeAll()
+  }
+
+  /** The last words: everything but streams, whether or not there is room. */
+  flushMessages(): void {
+    if (this.#streams > 0) this.#flushWithStreams()
+    else this.#writeAll()
+  }
+
+  #writeAll(): void {
+    const messages = this.#items as string[]
+    this.clear()
+    this.#write(messages)
   }
 
   #write(messages: readonly string[]): void {

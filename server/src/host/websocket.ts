@@ -103,8 +103,9 @@ class WsSocket implements Socket {
   }
 
   send(frame: string): void {
-    const onSent = this.#websocket.bufferedAmount > drainBytes ? this.#onSent : undefined
     const bytes = plainTextFrame(frame)
+    const length = bytes?.length ?? frame.length * 3
+    const onSent = this.#websocket.bufferedAmount + length > drainBytes ? this.#onSent : undefined
     if (bytes === undefined) this.#websocket.send(frame, onSent)
     else if (this.#websocket.readyState === this.#websocket.OPEN) {
       this.#raw.write(bytes, 'latin1', onSent)

@@ -87,11 +87,26 @@ describe('outbox: messages of a turn', () => {
     expect(socket.frames.map((frame) => frame.length)).to.deep.equal([20, 40_000, 20])
   })
 
-  it('sends single messages although the socket is full: they are few, and judged elsewhere', () => {
+  it('holds back what the socket has no room for, and goes on when it was read', () => {
     const { socket, outbox } = bench()
     socket.bufferedBytes = 10_000_000
     outbox.add(message(1))
+    outbox.add(message(2))
     outbox.flush()
+    expect(sent(socket)).to.deep.equal([])
+    expect(outbox.backlogBytes).to.equal(10_000_040)
+    socket.bufferedBytes = 0
+    outbox.flush()
+    expect(sent(socket)).to.deep.equal([1, 2])
+    expect(outbox.backlogBytes).to.equal(0)
+  })
+
+  it('sends its last words although there is no room, and of streams what there is room for', () => {
+    const { socket, outbox } = bench()
+    socket.bufferedBytes = 10_000_000
+    outbox.add(message(1))
+    outbox.addStream(stream(2, 3).messages)
+    outbox.flushMessages()
     expect(sent(socket)).to.deep.equal([1])
   })
 
@@ -178,7 +193,6 @@ describe('outbox: streams', () => {
     const { socket, outbox } = bench()
     outbox.addStream(stream(1, 2).messages)
     outbox.flush()
-    socket.bufferedBytes = 10_000_000
     outbox.add(message(3))
     outbox.flush()
     expect(sent(socket)).to.deep.equal([1, 2, 3])

@@ -8,7 +8,7 @@ import { Bench, type Client, passAlive } from './bench.js'
 const kib = 1024
 
 /** A client that watches everything and has stopped reading, and one that makes things happen. */
-function bench(options = {}): { bench: Bench; sloth: Client; busy: Client } {
+function scene(options = {}): { bench: Bench; sloth: Client; busy: Client } {
   const bench = new Bench(options)
   const sloth = bench.join({ ttl: 60_000 })
   const busy = bench.join({ ttl: 60_000 })
@@ -19,25 +19,28 @@ function bench(options = {}): { bench: Bench; sloth: Client; busy: Client } {
   return { bench, sloth, busy }
 }
 
-/** Makes events until the sloth has at least this much unread. */
-function pile(busy: Client, sloth: Client, bytes: number): void {
+/** Makes events until the sloth has at least this much unread, in its socket and before it. */
+function pile({ bench, busy, sloth }: ReturnType<typeof scene>, bytes: number): void {
   const metadata = 'x'.repeat(4_000)
-  while (sloth.socket.bufferedBytes < bytes && sloth.socket.closedWith === undefined) {
+  const [connection] = bench.broker.connections
+  while (connection!.backlogBytes < bytes && sloth.socket.closedWith === undefined) {
     busy.unlock(busy.take('k', { metadata }))
   }
 }
 
 describe('slow readers', () => {
   it('may leave up to 256 KiB unread for as long as they like', () => {
-    const { bench: b, sloth, busy } = bench()
-    pile(busy, sloth, 240 * kib)
+    const made = scene()
+    const { bench: b, sloth, busy } = made
+    pile(made, 240 * kib)
     passAlive(b, 20_000, busy)
     expect(sloth.socket.closedWith).to.equal(undefined)
   })
 
   it('are cut with 4308 when they leave more for five seconds', () => {
-    const { bench: b, sloth, busy } = bench()
-    pile(busy, sloth, 257 * kib)
+    const made = scene()
+    const { bench: b, sloth } = made
+    pile(made, 257 * kib)
     b.machine.pass(4_999)
     expect(sloth.socket.closedWith).to.equal(undefined)
     b.machine.pass(1)
@@ -46,9 +49,10 @@ describe('slow readers', () => {
   })
 
   it('are let off when they catch up in time, and begin anew', () => {
-    const { bench: b, sloth, busy } = bench()
+    const made = scene()
+    const { bench: b, sloth, busy } = made
     for (let round = 0; round < 3; round++) {
-      pile(busy, sloth, 257 * kib)
+      pile(made, 257 * kib)
       passAlive(b, 4_000, busy)
       sloth.socket.read()
       b.machine.endTurn()
@@ -58,36 +62,39 @@ describe('slow readers', () => {
   })
 
   it('are let off when they caught up, although nothing was sent since', () => {
-    const { bench: b, sloth, busy } = bench()
-    pile(busy, sloth, 257 * kib)
+    const made = scene({ limits: { slowBytes: 10 * kib } })
+    const { bench: b, sloth } = made
+    pile(made, 11 * kib)
     sloth.socket.bufferedBytes = 0
     b.machine.pass(6_000)
     expect(sloth.socket.closedWith).to.equal(undefined)
   })
 
   it('are cut at once beyond 1 MiB', () => {
-    const { sloth, busy } = bench()
-    pile(busy, sloth, 1_000 * kib)
+    const made = scene()
+    const { sloth } = made
+    pile(made, 1_000 * kib)
     expect(sloth.socket.closedWith).to.equal(undefined)
-    pile(busy, sloth, 1_025 * kib)
+    pile(made, 1_025 * kib)
     expect(sloth.socket.closedWith?.code).to.equal(4308)
     expect(sloth.socket.terminated).to.equal(true)
   })
 
   it('have their limits from the options', () => {
     const limits = { slowBytes: 10 * kib, slowMs: 100, backlogBytes: 40 * kib }
-    const first = bench({ limits })
-    pile(first.busy, first.sloth, 11 * kib)
+    const first = scene({ limits })
+    pile(first, 11 * kib)
     first.bench.machine.pass(100)
     expect(first.sloth.socket.closedWith?.code).to.equal(4308)
-    const second = bench({ limits })
-    pile(second.busy, second.sloth, 41 * kib)
+    const second = scene({ limits })
+    pile(second, 41 * kib)
     expect(second.sloth.socket.closedWith?.code).to.equal(4308)
   })
 
   it('keep their locks for their lease, although they have no grace', () => {
-    const { bench: b, sloth, busy } = bench()
-    pile(busy, sloth, 1_025 * kib)
+    const made = scene()
+    const { bench: b, sloth, busy } = made
+    pile(made, 1_025 * kib)
     sloth.socket.drop()
     const id = busy.lock('held by the sloth')
     const [before] = passAlive(b, 59_900, busy)
@@ -144,9 +151,24 @@ describe('slow readers', () => {
     expect(socket.frames.every((frame) => Buffer.byteLength(frame) <= 32 * kib)).to.equal(true)
   })
 
+  it('cost no more than a socket, until they read', () => {
+    const made = scene()
+    const { bench: b, sloth, busy } = made
+    pile(made, 240 * kib)
+    expect(sloth.socket.bufferedBytes).to.be.below(100 * kib)
+    const fence = busy.take('last')
+    sloth.socket.isReading = true
+    sloth.socket.read()
+    b.machine.endTurn()
+    const events = sloth.socket.heardOf('event').map(({ event }) => event.fence)
+    expect(events.at(-1)).to.equal(fence)
+    expect(new Set(events).size).to.equal(fence - 1)
+  })
+
   it('are nobody else’s business: the others are answered as ever', () => {
-    const { sloth, busy } = bench()
-    pile(busy, sloth, 1_025 * kib)
+    const made = scene()
+    const { busy } = made
+    pile(made, 1_025 * kib)
     expect(busy.take('free')).to.be.above(0)
   })
 })
