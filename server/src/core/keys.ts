@@ -31,7 +31,7 @@ export class Keys {
     return entry?.isIdle ? undefined : entry
   }
 
-  /** The entry of a key that comes into use now if it is not: somebody is about to hold it or wait. */
+  /** The entry of a key that somebody is about to hold or wait for, which brings it into use. */
   take(key: string): Entry {
     let entry = this.#entries.get(key)
     if (entry === undefined) {

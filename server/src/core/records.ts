@@ -164,8 +164,8 @@ export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
 const nobody = new Chain<Request>()
 
 /**
- * A key, who holds it, and who waits, first come first. It is itself the chain of its holders: there
- * are as many entries as locks, and one object for each is what a million of them can do without.
+ * A key, who holds it, and who waits, first come first. It is itself the chain of its holders:
+ * there are as many entries as locks, and a million of them can do without a second object each.
  */
 export class Entry extends Chain<Lock> {
   readonly key: string
