@@ -5,22 +5,29 @@ export function isMs(value: unknown, least: number): value is number {
   return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= maxMs
 }
 
+/** Whether it is a well-formed string of 1 to so many characters. */
 export function isText(value: unknown, longest: number): value is string {
-  return typeof value === 'string' && value.length >= 1 && value.length <= longest
-}
-
-export function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null
-}
-
-export function isIterable(value: unknown): boolean {
   return (
-    value !== null &&
-    value !== undefined &&
-    typeof (value as { [Symbol.iterator]?: unknown })[Symbol.iterator] === 'function'
+    typeof value === 'string' &&
+    value.length >= 1 &&
+    value.length <= longest &&
+    !/\p{Cs}/u.test(value)
   )
 }
 
-export function check(condition: boolean, code: ErrorCode, sentence?: string): asserts condition {
+export function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+export function check(
+  condition: boolean,
+  sentence: string | undefined,
+  code: ErrorCode = 'INVALID_OPTION',
+): asserts condition {
   if (!condition) throw new HoldfastError(code, sentence)
+}
+
+/** For an option: `sentence` goes on after its name. */
+export function checkText(name: string, value: unknown, longest: number): void {
+  check(isText(value, longest), `${name} has to be a string of 1 to ${longest} characters`)
 }

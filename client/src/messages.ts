@@ -3,7 +3,7 @@
  * the fields are few, checked, and known, and a lock is asked for a hundred thousand times a
  * second.
  */
-import { type Hello, type LockMode, maxHelloBytes, utf8Length } from '@holdfast/shared'
+import type { Hello, LockMode } from '@holdfast/shared'
 
 /** What a lock request asks for, checked; metadata is JSON text. */
 export interface LockTerms {
@@ -22,11 +22,6 @@ export interface Selection {
 
 export function helloText(hello: Omit<Hello, 'type'>): string {
   return JSON.stringify({ type: 'hello', ...hello })
-}
-
-/** Whether a broker would read a hello this long. */
-export function fitsHello(text: string): boolean {
-  return utf8Length(text) <= maxHelloBytes
 }
 
 export function lockText(id: number, terms: LockTerms, timeout: number | undefined): string {

@@ -7,6 +7,7 @@ import {
   isKey,
   isPrefix,
   type LockMode,
+  maxHelloBytes,
   maxMetadataBytes,
   maxNameLength,
   maxQueryItems,
@@ -14,10 +15,10 @@ import {
   maxTokenLength,
   utf8Length,
 } from '@holdfast/shared'
-import { check, isIterable, isMs, isObject, isText } from './checks.js'
+import { check, checkText, isMs, isObject } from './checks.js'
 import type { WebSocketConstructor } from './environment.js'
 import { isReserved, whatIsReserved } from './locks/names.js'
-import { fitsHello, helloText, type LockTerms, type Selection } from './messages.js'
+import { helloText, type LockTerms, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
 import type { Tracer } from './tracing.js'
@@ -113,41 +114,26 @@ export interface CheckedConnect {
 
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
-  check(isObject(options), 'INVALID_OPTION', 'the options of connect have to be an object')
+  checkObject(options)
   const { token, name, ttl, grace, signal, reconnect, WebSocket, allowInsecure } = options
   if (token !== undefined) checkToken(token)
-  check(
-    name === undefined || (isText(name, maxNameLength) && !/\p{Cs}/u.test(name)),
-    'INVALID_OPTION',
-    `name has to be a well-formed string of 1 to ${maxNameLength} characters`,
-  )
+  if (name !== undefined) checkText('name', name, maxNameLength)
   checkTtl(ttl)
   check(
     grace === undefined || grace === 'lease' || isMs(grace, 0),
-    'INVALID_OPTION',
-    "grace has to be an integer number of milliseconds from 0 to 2^31 - 1, or 'lease'",
+    "grace has to be an integer of ms from 0 to 2^31 - 1, or 'lease'",
   )
   checkSignal(signal)
   check(
-    reconnect === undefined || reconnect === false || isIterable(reconnect),
-    'INVALID_OPTION',
-    'reconnect has to be false or an iterable of delays in ms, such as fixedInterval gives',
+    !reconnect || typeof (reconnect as Partial<RetryStrategy>)[Symbol.iterator] === 'function',
+    'reconnect has to be false or an iterable of delays in ms',
   )
-  check(
-    WebSocket === undefined || typeof WebSocket === 'function',
-    'INVALID_OPTION',
-    'WebSocket has to be a class',
-  )
-  check(
-    allowInsecure === undefined || typeof allowInsecure === 'boolean',
-    'INVALID_OPTION',
-    'allowInsecure has to be true or false',
-  )
+  check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket has to be a class')
+  checkBoolean('allowInsecure', allowInsecure)
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
-    fitsHello(`${helloText(settings)}${' '.repeat(256)}`),
-    'INVALID_OPTION',
+    utf8Length(helloText(settings)) <= maxHelloBytes - 256,
     'token and name are too long together: the first message has to fit into 4 KiB',
   )
   const urls = checkUrls(url)
@@ -157,22 +143,17 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
 
 /** @throws HoldfastError with the code that fits */
 export function checkLock(key: unknown, options: LockOptions, isOfName = false): CheckedLock {
-  check(isKey(key), 'INVALID_KEY')
-  check(isOfName || !isReserved(key), 'INVALID_KEY', whatIsReserved)
-  check(isObject(options), 'INVALID_OPTION', 'the options of a lock have to be an object')
+  checkKey(key)
+  check(isOfName || !isReserved(key), whatIsReserved, 'INVALID_KEY')
+  checkObject(options)
   const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
   checkTtl(ttl)
   checkTimeout(timeout)
   checkSignal(signal)
-  check(
-    mode === 'exclusive' || mode === 'shared',
-    'INVALID_OPTION',
-    "mode has to be 'exclusive' or 'shared'",
-  )
-  check(typeof steal === 'boolean', 'INVALID_OPTION', 'steal has to be true or false')
+  check(mode === 'exclusive' || mode === 'shared', "mode has to be 'exclusive' or 'shared'")
+  checkBoolean('steal', steal)
   check(
     !steal || (mode === 'exclusive' && timeout === undefined),
-    'INVALID_OPTION',
     'a steal is exclusive and has no timeout',
   )
   const terms = { key, mode, ttl, steal, metadata: metadataText(metadata) }
@@ -181,29 +162,17 @@ export function checkLock(key: unknown, options: LockOptions, isOfName = false):
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions {
-  check(isKey(key), 'INVALID_KEY')
-  check(isObject(options), 'INVALID_OPTION', 'give { fence, reason }')
+  checkKey(key)
+  checkObject(options)
   const { fence, reason } = options
-  check(
-    Number.isSafeInteger(fence) && fence >= 1,
-    'INVALID_OPTION',
-    'fence has to be that of a lock, as a query shows it',
-  )
-  check(
-    isText(reason, maxReasonLength) && !/\p{Cs}/u.test(reason),
-    'INVALID_OPTION',
-    `reason has to be a well-formed string of 1 to ${maxReasonLength} characters`,
-  )
+  check(Number.isSafeInteger(fence) && fence >= 1, 'fence has to be that of a lock')
+  checkText('reason', reason, maxReasonLength)
   return { fence, reason }
 }
 
 /** @throws HoldfastError `INVALID_OPTION` */
 export function checkToken(token: unknown): void {
-  check(
-    isText(token, maxTokenLength),
-    'INVALID_OPTION',
-    `token has to be a string of 1 to ${maxTokenLength} characters`,
-  )
+  checkText('token', token, maxTokenLength)
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
@@ -212,7 +181,6 @@ export function checkQuery(options: QueryOptions): Selection & { limit: number |
   const { limit } = options
   check(
     limit === undefined || (isMs(limit, 1) && limit <= maxQueryItems),
-    'INVALID_OPTION',
     `limit has to be an integer from 1 to ${maxQueryItems}`,
   )
   return { ...selection, limit }
@@ -220,32 +188,20 @@ export function checkQuery(options: QueryOptions): Selection & { limit: number |
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkSelection(selection: Selection): Selection {
-  check(isObject(selection), 'INVALID_OPTION', 'give { key } or { prefix }')
+  checkObject(selection)
   const { key, prefix } = selection
-  check(key === undefined || isKey(key), 'INVALID_KEY')
-  check(prefix === undefined || isPrefix(prefix), 'INVALID_KEY', 'prefix cannot begin any key')
-  check(
-    key === undefined || prefix === undefined,
-    'INVALID_OPTION',
-    'give a key or a prefix, not both',
-  )
+  if (key !== undefined) checkKey(key)
+  check(prefix === undefined || isPrefix(prefix), 'prefix cannot begin any key', 'INVALID_KEY')
+  check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
   return { key, prefix }
 }
 
 export function checkTtl(ttl: unknown): void {
-  check(
-    ttl === undefined || isMs(ttl, 1),
-    'INVALID_TTL',
-    'ttl has to be an integer number of milliseconds from 1 to 2^31 - 1',
-  )
+  check(ttl === undefined || isMs(ttl, 1), undefined, 'INVALID_TTL')
 }
 
 export function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
-  check(
-    timeout === undefined || isMs(timeout, least),
-    'INVALID_TIMEOUT',
-    `timeout has to be an integer number of milliseconds from ${least} to 2^31 - 1`,
-  )
+  check(timeout === undefined || isMs(timeout, least), undefined, 'INVALID_TIMEOUT')
 }
 
 /** @throws HoldfastError `INVALID_INTERVAL` or `INVALID_TIMEOUT` */
@@ -253,46 +209,46 @@ export function checkAutoRefresh(
   options: { readonly interval: number; readonly timeout: number },
   ttl: number | undefined,
 ): void {
-  check(isObject(options), 'INVALID_OPTION', 'give { interval, timeout }')
+  checkObject(options)
   const { interval, timeout } = options
-  check(
-    isMs(interval, 1),
-    'INVALID_INTERVAL',
-    'interval has to be an integer number of milliseconds from 1 to 2^31 - 1',
-  )
-  check(timeout !== undefined, 'INVALID_TIMEOUT', 'timeout is missing')
-  checkTimeout(timeout, 1)
-  check(
-    ttl === undefined || interval + timeout < ttl,
-    'INVALID_INTERVAL',
-    `interval and timeout (${interval} + ${timeout} ms) must together be below the ttl (${ttl} ms)`,
-  )
+  check(isMs(interval, 1), undefined, 'INVALID_INTERVAL')
+  check(isMs(timeout, 1), undefined, 'INVALID_TIMEOUT')
+  check(ttl === undefined || interval + timeout < ttl, undefined, 'INVALID_INTERVAL')
 }
 
 export function checkSignal(signal: unknown): void {
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
-  check(signal === undefined || isSignal, 'INVALID_OPTION', 'signal has to be an AbortSignal')
+  check(signal === undefined || isSignal, 'signal has to be an AbortSignal')
 }
 
 /** For the caller whose signal it is. */
-export function abortedError(signal: AbortSignal): HoldfastError {
-  return new HoldfastError('ABORTED', 'the caller aborted the request', { cause: signal.reason })
+export function abortedError({ reason }: AbortSignal): HoldfastError {
+  return new HoldfastError('ABORTED', undefined, { cause: reason })
+}
+
+function checkKey(key: unknown): asserts key is string {
+  check(isKey(key), undefined, 'INVALID_KEY')
+}
+
+function checkObject(options: unknown): void {
+  check(isObject(options), 'the options have to be an object')
+}
+
+function checkBoolean(name: string, value: unknown): void {
+  check(value === undefined || typeof value === 'boolean', `${name} has to be true or false`)
 }
 
 function metadataText(metadata: unknown): string | undefined {
   if (metadata === undefined) return undefined
   let text: string | undefined
+  let cause: unknown
   try {
     text = JSON.stringify(metadata)
-  } catch (cause) {
-    throw new HoldfastError('INVALID_OPTION', 'metadata cannot be written as JSON', { cause })
+  } catch (error) {
+    cause = error
   }
-  check(text !== undefined, 'INVALID_OPTION', 'metadata has to be a JSON value')
-  check(
-    utf8Length(text) <= maxMetadataBytes,
-    'INVALID_OPTION',
-    `metadata is longer than ${maxMetadataBytes} bytes as JSON`,
-  )
-  return text
+  if (text !== undefined && utf8Length(text) <= maxMetadataBytes) return text
+  const sentence = `metadata has to be a JSON value of at most ${maxMetadataBytes} bytes`
+  throw new HoldfastError('INVALID_OPTION', sentence, { cause })
 }

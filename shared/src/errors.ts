@@ -7,21 +7,20 @@ import type { LossReason } from './messages.js'
 
 /** What each code means, in the words the documentation uses. The keys are the complete list. */
 export const errorCodes = {
-  LOCK_HELD: 'the key is taken and the request was not willing to wait',
-  LOCK_NOT_HELD: 'this session does not hold the lock with that fence (any more)',
-  LOCK_TIMEOUT:
-    'the lock was not granted within the timeout, or a refresh was not answered in time',
-  LOCK_LOST: 'the lock was lost while it was in use; `reason` says how',
+  LOCK_HELD: 'the key is taken',
+  LOCK_NOT_HELD: 'this session does not hold the lock (any more)',
+  LOCK_TIMEOUT: 'the lock was not granted, or a refresh not answered, within the timeout',
+  LOCK_LOST: 'the lock was lost; `reason` says how',
   INVALID_KEY: 'a key is 1 to 512 bytes of well-formed UTF-8 without control characters',
-  INVALID_TTL: 'a ttl is an integer number of milliseconds in its documented range',
-  INVALID_TIMEOUT: 'a timeout is an integer number of milliseconds from 0 to 2^31 - 1',
-  INVALID_INTERVAL: 'interval and timeout of an automatic refresh must together be below the ttl',
+  INVALID_TTL: 'a ttl is an integer of ms from 1 to 2^31 - 1',
+  INVALID_TIMEOUT: 'a timeout is an integer of ms from 0 (or 1) to 2^31 - 1',
+  INVALID_INTERVAL: 'an interval is an integer of ms, and with its timeout below the ttl',
   INVALID_OPTION: 'an option has a value that it cannot have',
-  ABORTED: 'the caller aborted the request; `cause` is the reason of the signal',
-  SESSION_EXPIRED: 'the session this belonged to has ended at the broker',
-  SESSION_CLOSED: 'the session was closed by its own client',
+  ABORTED: 'the caller aborted; `cause` is the reason of the signal',
+  SESSION_EXPIRED: 'the session has ended at the broker',
+  SESSION_CLOSED: 'the session was closed',
   UNAUTHORIZED: 'the broker did not accept who is asking',
-  FORBIDDEN: 'the broker knows who is asking and does not allow it',
+  FORBIDDEN: 'the broker does not allow this to who is asking',
   QUOTA_EXCEEDED: 'a limit of the broker was reached',
   BAD_MESSAGE: 'the broker was sent something that is not in the protocol',
   UNAVAILABLE: 'no broker could be reached, or it is not serving now',
@@ -71,10 +70,7 @@ export class HoldfastError extends Error {
   declare readonly reason?: LostReason
 
   constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {
-    super(
-      message,
-      options !== undefined && 'cause' in options ? { cause: options.cause } : undefined,
-    )
+    super(message, options)
     this.code = code
     if (options?.holders !== undefined) this.holders = options.holders
     if (options?.reason !== undefined) this.reason = options.reason

@@ -1,5 +1,11 @@
 /** What the end of a connection means to the session: come back, or which error. */
-import { closeCodes, HoldfastError, isFinalClose } from '@holdfast/shared'
+import {
+  closeCodes,
+  type ErrorCode,
+  errorCodes,
+  HoldfastError,
+  isFinalClose,
+} from '@holdfast/shared'
 import type { Closing } from '../transport/connection.js'
 
 /**
@@ -7,29 +13,25 @@ import type { Closing } from '../transport/connection.js'
  */
 export function finalError({ code, reason }: Closing): HoldfastError | undefined {
   if (!isFinalClose(code)) return undefined
+  const error = errorFor(code)
+  return new HoldfastError(error, `${errorCodes[error]} (closed with ${code} ${reason})`)
+}
+
+function errorFor(code: number): ErrorCode {
   switch (code) {
     case closeCodes.unauthorized.code:
-      return new HoldfastError(
-        'UNAUTHORIZED',
-        'the broker did not accept who is asking: check the `token` given to connect',
-      )
+      return 'UNAUTHORIZED'
     case closeCodes.forbidden.code:
-      return new HoldfastError('FORBIDDEN', `the broker does not allow this client: ${reason}`)
+      return 'FORBIDDEN'
     case closeCodes.quota.code:
-      return new HoldfastError('QUOTA_EXCEEDED', `the broker closed the connection: ${reason}`)
+      return 'QUOTA_EXCEEDED'
     case closeCodes.badMessage.code:
     case closeCodes.tooBig.code:
-      return new HoldfastError(
-        'BAD_MESSAGE',
-        `the broker refused what this client sent (${code} ${reason}): do their versions fit?`,
-      )
+      return 'BAD_MESSAGE'
     case closeCodes.replaced.code:
-      return new HoldfastError('SESSION_EXPIRED', 'the session was taken up on another connection')
+      return 'SESSION_EXPIRED'
     default:
-      return new HoldfastError(
-        'UNAVAILABLE',
-        `the broker closed the connection for good (${code} ${reason})`,
-      )
+      return 'UNAVAILABLE'
   }
 }
 
@@ -38,21 +40,24 @@ export function finalError({ code, reason }: Closing): HoldfastError | undefined
  *
  * @param origin Of the page that this runs in, if it does.
  */
-export function unreachable(url: string, closing: Closing, origin?: string): HoldfastError {
-  const { code, reason, cause } = closing
+export function unreachable(
+  url: string,
+  { code, reason, cause }: Closing,
+  origin?: string,
+): HoldfastError {
   if (origin !== undefined && (cause as Error | undefined)?.name === 'SecurityError') {
     const sentence = `the browser does not let pages of ${origin} connect to ${url}: use wss://`
     return new HoldfastError('INVALID_OPTION', sentence, { cause })
   }
-  const detail =
-    cause instanceof Error
-      ? cause.message
-      : `closed with ${code}${reason === '' ? '' : ` ${reason}`}`
+  const detail = cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
   let advice = 'check that one is running there'
   // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
   if (origin !== undefined && code === 1006 && cause === undefined) {
     advice += ` and that its option origins (--origin) lets pages of ${origin} in`
   }
-  const sentence = `no Holdfast broker answered at ${url} (${detail}): ${advice}`
-  return new HoldfastError('UNAVAILABLE', sentence, { cause: cause ?? closing })
+  return new HoldfastError(
+    'UNAVAILABLE',
+    `no Holdfast broker answered at ${url} (${detail}): ${advice}`,
+    { cause: cause ?? { code, reason } },
+  )
 }

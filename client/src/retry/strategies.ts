@@ -4,7 +4,8 @@
  *
  * Nothing else in Holdfast retries: a lock is waited for at the broker.
  */
-import { HoldfastError, maxMs } from '@holdfast/shared'
+import { maxMs } from '@holdfast/shared'
+import { check } from '../checks.js'
 import { machine } from '../environment.js'
 
 /**
@@ -63,9 +64,10 @@ export function exponentialBackoff(
 ): RetryStrategy {
   const initial = checkDelay(options?.initial, 'initial')
   const { multiplier = 2 } = options
-  if (typeof multiplier !== 'number' || !(multiplier >= 1 && multiplier < Infinity)) {
-    throw new HoldfastError('INVALID_OPTION', 'multiplier has to be a number from 1')
-  }
+  check(
+    typeof multiplier === 'number' && multiplier >= 1 && multiplier < Infinity,
+    'multiplier has to be a number from 1',
+  )
   return delays(options, random, initial, (delay) => delay * multiplier)
 }
 
@@ -80,21 +82,17 @@ export function linearBackoff(options: LinearBackoffOptions, random?: () => numb
 }
 
 function delays(
-  { maxRetries = Number.POSITIVE_INFINITY, max = maxMs, jitter = 'none' }: RetryLimits,
+  { maxRetries = Infinity, max = maxMs, jitter = 'none' }: RetryLimits,
   random: () => number = machine.random,
   first: number,
   next: (delay: number) => number,
 ): RetryStrategy {
-  if (
-    maxRetries !== Number.POSITIVE_INFINITY &&
-    !(Number.isInteger(maxRetries) && maxRetries >= 0)
-  ) {
-    throw new HoldfastError('INVALID_OPTION', 'maxRetries has to be an integer from 0')
-  }
+  check(
+    maxRetries === Infinity || (Number.isInteger(maxRetries) && maxRetries >= 0),
+    'maxRetries has to be an integer from 0',
+  )
   checkDelay(max, 'max')
-  if (jitter !== 'full' && jitter !== 'none') {
-    throw new HoldfastError('INVALID_OPTION', "jitter has to be 'full' or 'none'")
-  }
+  check(jitter === 'full' || jitter === 'none', "jitter has to be 'full' or 'none'")
   return {
     *[Symbol.iterator]() {
       let delay = first
@@ -108,9 +106,7 @@ function delays(
 }
 
 function checkDelay(value: number | undefined, name: string): number {
-  if (typeof value === 'number' && value >= 0 && value <= maxMs) return value
-  throw new HoldfastError(
-    'INVALID_INTERVAL',
-    `${name} has to be a number of milliseconds from 0 to 2^31 - 1`,
-  )
+  const isDelay = typeof value === 'number' && value >= 0 && value <= maxMs
+  check(isDelay, `${name} has to be a number of ms from 0 to 2^31 - 1`, 'INVALID_INTERVAL')
+  return value!
 }
