@@ -1,25 +1,11 @@
 /** What the broker says about requests, locks and watches, brought to whom it concerns. */
-import {
-  type Failed,
-  type Granted,
-  HoldfastError,
-  isErrorCode,
-  type ServerMessage,
-} from '@holdfast/shared'
+import type { Failed, Granted, ServerMessage } from '@holdfast/shared'
+import { errorOf } from './errorOf.js'
 import type { Holdings } from './holdings.js'
 import type { Stamp } from './lease.js'
 import type { Outbox } from './outbox.js'
 import type { Reconciler } from './reconciler.js'
-import {
-  type AnyRequest,
-  AuthRequest,
-  LockRequest,
-  QueryRequest,
-  RefreshRequest,
-  RevokeRequest,
-  StatsRequest,
-  UnlockRequest,
-} from './requests.js'
+import { type AnyRequest, LockRequest, RefreshRequest } from './requests.js'
 import type { Connection } from './transport/connection.js'
 import type { Watches } from './watch.js'
 
@@ -29,8 +15,14 @@ import type { Watches } from './watch.js'
  */
 const manyAnswers = 512
 
-/** Answers that no broker stores, and that need no word of ours. */
-const unstored: ReadonlySet<string> = new Set(['found', 'stats', 'authenticated'])
+/** Answers that the broker stores until it has our word of them. */
+const stored: ReadonlySet<string> = new Set([
+  'granted',
+  'unlocked',
+  'refreshed',
+  'revoked',
+  'failed',
+])
 
 export class Answers {
   readonly #outbox: Outbox
@@ -53,17 +45,8 @@ export class Answers {
     reconciler: Reconciler | undefined,
   ): Stamp | undefined {
     switch (message.type) {
-      case 'granted':
-      case 'unlocked':
-      case 'refreshed':
-      case 'revoked':
-      case 'authenticated':
-      case 'failed':
-      case 'found':
-      case 'stats':
-        return this.#settle(message, connection, reconciler)
       case 'lost': {
-        reconciler?.onLost(message)
+        reconciler?.lost.add(message.fence)
         const grant = this.#holdings.grants.get(message.fence)
         if (grant !== undefined) this.#holdings.lose(grant, message.reason)
         return undefined
@@ -75,64 +58,38 @@ export class Answers {
         this.#watches.onEvent(message)
         return undefined
       default:
-        return undefined
+        return this.#settle(message as Answer, connection, reconciler)
     }
   }
 
   #settle(
-    message: Extract<ServerMessage, { id: number }>,
+    message: Answer,
     connection: Connection,
     reconciler: Reconciler | undefined,
   ): Stamp | undefined {
     const request = this.#outbox.get(message.id)
     if (request === undefined) {
       if (message.type === 'failed' && this.#watches.onFailed(message)) return undefined
-      if (unstored.has(message.type)) return undefined
       // An answer that came before, and comes again because our word of it was lost.
-      this.#outbox.onAnswer(message.id, connection)
+      if (stored.has(message.type)) this.#outbox.onAnswer(message.id, connection)
       return undefined
     }
+    if (message.type !== 'failed' && message.type !== request.answer) return undefined
     if (request.stored) this.#outbox.onAnswer(message.id, connection)
     const arrived =
       request.sentOn === connection ? connection.arrived(request.messageNumber) : undefined
-    if (message.type === 'granted') this.#onGranted(request, message, reconciler)
-    else if (message.type === 'failed') this.#onFailed(request, message)
-    else this.#onDone(request, message)
+    if (message.type === 'failed') this.#onFailed(request, message)
+    else if (request instanceof LockRequest) {
+      if (reconciler !== undefined) request.granted = message as Granted
+      else this.#onGranted(request, message as Granted)
+    } else if (request.take(message)) this.#outbox.remove(request)
     return arrived
   }
 
-  #onGranted(request: AnyRequest, message: Granted, reconciler: Reconciler | undefined): void {
-    if (!(request instanceof LockRequest)) return
-    if (reconciler !== undefined) {
-      reconciler.onGranted(request, message)
-      return
-    }
+  #onGranted(request: LockRequest, { fence, at }: Granted): void {
     this.#outbox.remove(request)
-    const { fence, at } = message
     if (request.wanted) request.resolve(this.#holdings.hold(request, fence, at))
     else this.#holdings.unlockFence(fence)
-  }
-
-  #onDone(request: AnyRequest, message: ServerMessage): void {
-    if (message.type === 'unlocked' && request instanceof UnlockRequest) {
-      this.#outbox.remove(request)
-      request.resolve()
-    } else if (message.type === 'refreshed' && request instanceof RefreshRequest) {
-      this.#outbox.remove(request)
-      this.#holdings.onRefreshed(request)
-      request.resolve()
-    } else if (
-      (message.type === 'revoked' && request instanceof RevokeRequest) ||
-      (message.type === 'authenticated' && request instanceof AuthRequest)
-    ) {
-      this.#outbox.remove(request)
-      request.resolve()
-    } else if (message.type === 'stats' && request instanceof StatsRequest) {
-      this.#outbox.remove(request)
-      request.resolve(message.stats)
-    } else if (message.type === 'found' && request instanceof QueryRequest) {
-      if (request.onFound(message)) this.#outbox.remove(request)
-    }
   }
 
   #onFailed(request: AnyRequest, failed: Failed): void {
@@ -151,17 +108,11 @@ export class Answers {
    * something about, or a refusal that got lost before others went on. Its id is spent, then.
    */
   #mayAskAnew(request: AnyRequest, { code }: Failed): boolean {
-    const { unconfirmedAnswers } = this.#outbox
     if (!request.stored) return false
     if (code === 'BAD_MESSAGE') return request.isRepeat
-    if (code !== 'QUOTA_EXCEEDED') return false
-    return request instanceof LockRequest
-      ? unconfirmedAnswers > manyAnswers
-      : unconfirmedAnswers > 1
+    const enough = request instanceof LockRequest ? manyAnswers : 1
+    return code === 'QUOTA_EXCEEDED' && this.#outbox.unconfirmedAnswers > enough
   }
 }
 
-function errorOf({ code, message, holders }: Failed): HoldfastError {
-  // A newer broker may have codes that are not ours.
-  return new HoldfastError(isErrorCode(code) ? code : 'UNAVAILABLE', message, { holders })
-}
+type Answer = Extract<ServerMessage, { id: number }>

@@ -98,6 +98,11 @@ export class Grant implements Task {
     this.onBoundChanged()
   }
 
+  onRefreshed(refresh: Refreshing): void {
+    this.ttl.succeed(refresh)
+    this.onBoundChanged()
+  }
+
   onBoundChanged(): void {
     if (this.#isOver) return
     const { bound } = this.ttl

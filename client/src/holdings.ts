@@ -53,7 +53,7 @@ export class Holdings implements GrantOwner {
   }
 
   /** The broker says again that this lock is held. */
-  confirm(grant: Grant, { ttl, at }: HeldItem): void {
+  confirm(grant: Grant, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
     if (ttl === undefined || at === undefined || this.exchange === undefined) return
     grant.ttl.confirmAgain(ttl, boundByExchange(this.exchange, at, ttl))
     grant.onBoundChanged()
@@ -78,16 +78,10 @@ export class Holdings implements GrantOwner {
     return request
   }
 
-  onRefreshed(request: RefreshRequest): void {
-    request.grant.ttl.succeed(request)
-    if (this.#has(request.grant)) request.grant.onBoundChanged()
-  }
-
   /** The refresh came to nothing; if that is because the lock is gone, it is. */
   onRefreshFailed(request: RefreshRequest, error: HoldfastError): void {
     const { grant } = request
     grant.ttl.abandon(request)
-    if (!this.#has(grant)) return
     grant.onBoundChanged()
     if (error.code === 'LOCK_NOT_HELD') this.lose(grant, likelyReason(grant.ttl.ttl))
   }

@@ -30,7 +30,7 @@ export type {
   RevokeOptions,
   TryLockOptions,
 } from './options.js'
-export type { QueryResult } from './requests.js'
+export type { QueryResult } from './questions.js'
 export {
   type ExponentialBackoffOptions,
   exponentialBackoff,

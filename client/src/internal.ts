@@ -9,14 +9,6 @@ export {
   type WebSocketConstructor,
   type WebSocketLike,
 } from './environment.js'
-export { Grant, type GrantOwner } from './grant.js'
 export * from './lease.js'
-export { finalError } from './link/closings.js'
-export * from './messages.js'
-export { Pacing } from './pacing.js'
 export type { Page, PageWatcher } from './page.js'
-export { Resumption, reconcile } from './reconcile.js'
-export { LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
-export { Schedule, type Task } from './schedule.js'
-export { Session } from './session.js'
 export { TtlBound } from './ttl.js'

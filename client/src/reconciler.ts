@@ -1,15 +1,28 @@
-/** Carries out what the reconciliation after a resume comes to. */
-import { type Granted, HoldfastError, type Lost, type Snapshot } from '@holdfast/shared'
+/**
+ * After a resume: what the broker says, against what the client believes and wants.
+ *
+ * The broker sends its stored answers again and then a snapshot of all that the session holds and
+ * waits for; live messages may come in between. Nothing is settled before the snapshot is whole: a
+ * grant that is repeated may have been lost again while nobody listened.
+ */
+import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
 import { type Holdings, likelyReason } from './holdings.js'
 import type { Outbox } from './outbox.js'
-import { Resumption, reconcile } from './reconcile.js'
-import type { LockRequest } from './requests.js'
+import { LockRequest, UnlockRequest } from './requests.js'
+
+/** What is held there; a grant that was just made tells no ttl. */
+type Item = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
 export class Reconciler {
-  readonly #said = new Resumption()
+  /** Fences of the locks that were lost since the resume. */
+  readonly lost = new Set<number>()
   readonly #outbox: Outbox
   readonly #holdings: Holdings
-  #unwanted: readonly LockRequest[] = []
+  /** What the broker says, by the ids of the requests. */
+  readonly #held = new Map<number, Item>()
+  readonly #waiting = new Set<number>()
+  /** Wait there, and are not wanted here. */
+  readonly #unwanted: LockRequest[] = []
 
   constructor(outbox: Outbox, holdings: Holdings) {
     this.#outbox = outbox
@@ -17,42 +30,66 @@ export class Reconciler {
   }
 
   /** Takes a part of the snapshot; true if it was the last. */
-  add(part: Snapshot): boolean {
-    return this.#said.add(part)
+  add({ held, waiting, more }: Snapshot): boolean {
+    for (const item of held) this.#held.set(item.id, item)
+    for (const id of waiting) this.#waiting.add(id)
+    return !more
   }
 
-  onGranted(request: LockRequest, message: Granted): void {
-    request.granted = message
-  }
-
-  onLost({ fence }: Lost): void {
-    this.#said.lost.add(fence)
-  }
-
-  /** Settles everything that can be; the ids that the broker keeps waiting. */
+  /**
+   * Settles everything that can be, whoever may hear of a loss last; the ids that the broker keeps
+   * waiting. What is in no list of the broker's is asked again.
+   */
   settle(): ReadonlySet<number> {
-    const said = this.#said
-    const todo = reconcile(said, this.#outbox.pending, this.#holdings.grants)
-    this.#unwanted = todo.unwanted
-    for (const request of todo.finished) this.#outbox.remove(request)
-    for (const [grant, item] of todo.kept) this.#holdings.confirm(grant, item)
-    for (const [request, { fence, at }] of todo.granted) {
-      this.#outbox.remove(request)
-      request.resolve(this.#holdings.hold(request, fence, at))
+    const requests = [...this.#outbox.pending]
+    for (const request of requests) {
+      if (!(request instanceof LockRequest) || request.granted === undefined) continue
+      // Granted since the snapshot listed it.
+      if (this.#waiting.delete(request.id)) this.#held.set(request.id, request.granted)
     }
-    for (const request of todo.missed) {
-      this.#outbox.remove(request)
-      const reason = likelyReason(request.terms.ttl)
-      const sentence = 'the lock was granted and lost again while the connection was gone'
-      request.reject(new HoldfastError('LOCK_LOST', sentence, { reason }))
+    /** By fence, and without what is spoken for: in the end, what nobody here wants. */
+    const surplus = new Map<number, Item>()
+    for (const item of this.#held.values()) {
+      if (!this.lost.has(item.fence)) surplus.set(item.fence, item)
     }
-    for (const fence of todo.surplus) this.#holdings.unlockFence(fence)
-    for (const grant of todo.gone) this.#holdings.lose(grant, likelyReason(grant.ttl.ttl))
-    return said.waiting
+    const gone = [...this.#holdings.grants.values()].filter((grant) => {
+      const item = surplus.get(grant.fence)
+      if (item !== undefined) this.#holdings.confirm(grant, item)
+      return !surplus.delete(grant.fence)
+    })
+    for (const request of requests) {
+      if (request instanceof UnlockRequest) surplus.delete(request.fence)
+      else if (request instanceof LockRequest) this.#judge(request, surplus)
+    }
+    for (const fence of surplus.keys()) {
+      this.#holdings.unlockFence(fence)
+    }
+    for (const grant of gone) this.#holdings.lose(grant, likelyReason(grant.ttl.ttl))
+    return this.#waiting
   }
 
   /** Once requests may go out: what waits at the broker and is not wanted here leaves. */
   cancelUnwanted(): void {
     for (const request of this.#unwanted) this.#outbox.sendCancel(request)
+  }
+
+  /** One request for a lock that has no settled answer. */
+  #judge(request: LockRequest, surplus: Map<number, Item>): void {
+    const { id, granted, wanted } = request
+    if (this.#waiting.has(id)) {
+      if (!wanted) this.#unwanted.push(request)
+      return
+    }
+    const held = this.#held.get(id)
+    if (wanted && held === undefined && granted === undefined) return
+    this.#outbox.remove(request)
+    if (!wanted) return
+    if (held !== undefined && surplus.delete(held.fence)) {
+      request.resolve(this.#holdings.hold(request, held.fence, held.at))
+      return
+    }
+    const reason = likelyReason(request.terms.ttl)
+    const sentence = 'the lock was granted and lost again while the connection was gone'
+    request.reject(new HoldfastError('LOCK_LOST', sentence, { reason }))
   }
 }

@@ -1,28 +1,13 @@
 /**
- * What a session may ask: one class for each kind of request, each with its promise. They know how
- * to write themselves and how to be settled, and nothing of connections and their ups and downs.
+ * What a session may ask about locks: one class for each kind of request, each with its promise.
+ * They know how to write themselves and how to be settled, and nothing of connections and their ups
+ * and downs.
  */
-import {
-  type Found,
-  type Granted,
-  type HeldInfo,
-  HoldfastError,
-  type LockStats,
-  type WaitingInfo,
-} from '@holdfast/shared'
+import { type Granted, HoldfastError, type LockStats, type ServerMessage } from '@holdfast/shared'
 import type { Grant } from './grant.js'
 import type { Stamp } from './lease.js'
-import {
-  authText,
-  type LockTerms,
-  lockText,
-  queryText,
-  refreshText,
-  revokeText,
-  type Selection,
-  statsText,
-  unlockText,
-} from './messages.js'
+import { type LockTerms, lockText, refreshText, unlockText } from './messages.js'
+import type { QueryResult, Question } from './questions.js'
 import type { Task } from './schedule.js'
 import type { Connection, Sendable } from './transport/connection.js'
 import type { Refreshing } from './ttl.js'
@@ -38,6 +23,8 @@ export abstract class Request<T> implements Sendable {
   isRepeat = false
   /** Whether the broker stores the answer, so that it is asked again under the same id. */
   abstract readonly stored: boolean
+  /** The type of the answer, if it does not fail. */
+  abstract readonly answer: ServerMessage['type']
   readonly promise: Promise<T>
   resolve!: (value: T) => void
   reject!: (error: HoldfastError) => void
@@ -57,14 +44,14 @@ export type AnyRequest =
   | LockRequest
   | UnlockRequest
   | RefreshRequest
-  | RevokeRequest
-  | QueryRequest
-  | StatsRequest
-  | AuthRequest
+  | Question<void>
+  | Question<LockStats>
+  | Question<QueryResult>
 
 /** Ask for a lock; also a task of the schedule, for its timeout. */
 export class LockRequest extends Request<Grant> implements Task {
   readonly stored = true
+  readonly answer = 'granted'
   readonly terms: LockTerms
   /** In ms; undefined waits for ever. */
   readonly timeout: number | undefined
@@ -107,6 +94,7 @@ export class LockRequest extends Request<Grant> implements Task {
 
 export class UnlockRequest extends Request<void> {
   readonly stored = true
+  readonly answer = 'unlocked'
   readonly fence: number
 
   constructor(fence: number) {
@@ -119,10 +107,17 @@ export class UnlockRequest extends Request<void> {
   text(): string {
     return unlockText(this.id, this.fence)
   }
+
+  /** Takes the answer; true, since nothing follows it. */
+  take(): boolean {
+    this.resolve()
+    return true
+  }
 }
 
 export class RefreshRequest extends Request<void> implements Refreshing {
   readonly stored = true
+  readonly answer = 'refreshed'
   readonly grant: Grant
   readonly ttl: number | undefined
 
@@ -141,90 +136,12 @@ export class RefreshRequest extends Request<void> implements Refreshing {
   onSent(): void {
     this.grant.onRefreshSent(this)
   }
-}
 
-/**
- * Ends somebody's lock. It outlives the session that asks: the fence names one lock for ever, so
- * asked twice it does nothing the second time.
- */
-export class RevokeRequest extends Request<void> {
-  readonly stored = true
-  readonly #key: string
-  readonly #fence: number
-  readonly #reason: string
-
-  constructor(key: string, fence: number, reason: string) {
-    super()
-    this.#key = key
-    this.#fence = fence
-    this.#reason = reason
-  }
-
-  text(): string {
-    return revokeText(this.id, this.#key, this.#fence, this.#reason)
-  }
-}
-
-/** What `session.query` resolves with. */
-export interface QueryResult {
-  /** At most as many as the limit, with those that wait together. */
-  readonly held: readonly HeldInfo[]
-  readonly waiting: readonly WaitingInfo[]
-  /** How many locks matched, within the limit or not. */
-  readonly heldCount: number
-  readonly waitingCount: number
-}
-
-export class QueryRequest extends Request<QueryResult> {
-  readonly stored = false
-  readonly #selection: Selection
-  readonly #limit: number | undefined
-  #held: HeldInfo[] = []
-  #waiting: WaitingInfo[] = []
-
-  constructor(selection: Selection, limit: number | undefined) {
-    super()
-    this.#selection = selection
-    this.#limit = limit
-  }
-
-  text(): string {
-    // Asked again after a drop, it begins again.
-    this.#held = []
-    this.#waiting = []
-    return queryText(this.id, this.#selection, this.#limit)
-  }
-
-  /** Takes a part of the answer; true if it was the last. */
-  onFound({ held, waiting, heldCount, waitingCount, more }: Found): boolean {
-    this.#held.push(...held)
-    this.#waiting.push(...waiting)
-    if (more) return false
-    this.resolve({ held: this.#held, waiting: this.#waiting, heldCount, waitingCount })
+  /** Takes the answer; true, since nothing follows it. */
+  take(): boolean {
+    this.grant.onRefreshed(this)
+    this.resolve()
     return true
-  }
-}
-
-export class StatsRequest extends Request<LockStats> {
-  readonly stored = false
-
-  text(): string {
-    return statsText(this.id)
-  }
-}
-
-/** Shows a new token. */
-export class AuthRequest extends Request<void> {
-  readonly stored = false
-  readonly token: string
-
-  constructor(token: string) {
-    super()
-    this.token = token
-  }
-
-  text(): string {
-    return authText(this.id, this.token)
   }
 }
 

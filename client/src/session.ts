@@ -19,13 +19,13 @@ import {
   type TryLockOptions,
 } from './options.js'
 import {
-  AuthRequest,
-  LockRequest,
-  QueryRequest,
+  authentication,
   type QueryResult,
-  RevokeRequest,
-  StatsRequest,
-} from './requests.js'
+  queryQuestion,
+  revocation,
+  statsQuestion,
+} from './questions.js'
+import { LockRequest } from './requests.js'
 import type { SessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
@@ -165,7 +165,7 @@ export class Session extends EventEmitter<SessionEvents> {
    */
   async query(options: QueryOptions = {}): Promise<QueryResult> {
     const { limit, ...selection } = checkQuery(options)
-    return this.#standing.ask(new QueryRequest(selection, limit))
+    return this.#standing.ask(queryQuestion(selection, limit))
   }
 
   /**
@@ -195,7 +195,7 @@ export class Session extends EventEmitter<SessionEvents> {
    */
   async revoke(key: string, options: RevokeOptions): Promise<void> {
     const { fence, reason } = checkRevoke(key, options)
-    return this.#standing.ask(new RevokeRequest(key, fence, reason))
+    return this.#standing.ask(revocation(key, fence, reason))
   }
 
   /**
@@ -206,12 +206,12 @@ export class Session extends EventEmitter<SessionEvents> {
   async authenticate(token: string): Promise<void> {
     checkToken(token)
     this.#standing.settings.token = token
-    return this.#standing.ask(new AuthRequest(token))
+    return this.#standing.ask(authentication(token))
   }
 
   /** The counters of the whole broker. Rejects with `SESSION_CLOSED`. */
   async stats(): Promise<LockStats> {
-    return this.#standing.ask(new StatsRequest())
+    return this.#standing.ask(statsQuestion())
   }
 
   /**

@@ -2,17 +2,16 @@
  * Watching keys: the state first, then what happens; and the state again after each reconnect,
  * because nobody can say what happened in between.
  */
-import {
-  type ErrorCode,
-  type Failed,
-  type HeldInfo,
+import type {
+  Failed,
+  HeldInfo,
   HoldfastError,
-  isErrorCode,
-  type LockEvent,
-  type Watching,
-  type WatchEvent as WatchMessage,
+  LockEvent,
+  Watching,
+  WatchEvent as WatchMessage,
 } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
+import { errorOf } from './errorOf.js'
 import { type Selection, unwatchText, watchText } from './messages.js'
 import type { Outbox } from './outbox.js'
 import type { Connection } from './transport/connection.js'
@@ -47,12 +46,23 @@ export interface Watch {
 /** Where `Symbol.dispose` does not exist yet, `close` is the only way. */
 const dispose: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose')
 
+/** A watch, as the session keeps it. */
+interface Entry {
+  readonly selection: Selection
+  readonly callback: (event: WatchEvent) => void
+  /** Under which it was asked on the present connection. */
+  id: number
+  /** The parts of the state that have come. */
+  held: HeldInfo[]
+  hadState: boolean
+}
+
 /** All watches of a session. */
 export class Watches {
   readonly #outbox: Outbox
-  readonly #watches = new Set<ActiveWatch>()
-  /** By the id under which it was asked on the present connection. */
-  readonly #byId = new Map<number, ActiveWatch>()
+  readonly #entries = new Set<Entry>()
+  /** Those that were asked on the present connection. */
+  readonly #byId = new Map<number, Entry>()
   #connection: Connection | undefined
 
   constructor(outbox: Outbox) {
@@ -60,15 +70,19 @@ export class Watches {
   }
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const watch = new ActiveWatch(selection, callback, (closed) => this.#remove(closed))
-    this.#watches.add(watch)
-    if (this.#connection !== undefined) this.#ask(watch, this.#connection)
-    return watch
+    const entry: Entry = { selection, callback, id: 0, held: [], hadState: false }
+    this.#entries.add(entry)
+    if (this.#connection !== undefined) this.#ask(entry, this.#connection)
+    const close = () => {
+      this.#entries.delete(entry)
+      if (this.#byId.delete(entry.id)) this.#connection?.send(unwatchText(entry.id))
+    }
+    return { close, [dispose]: close }
   }
 
   goUp(connection: Connection): void {
     this.#connection = connection
-    for (const watch of this.#watches) this.#ask(watch, connection)
+    for (const entry of this.#entries) this.#ask(entry, connection)
   }
 
   goDown(): void {
@@ -79,85 +93,42 @@ export class Watches {
   /** The session is over. */
   clear(): void {
     this.goDown()
-    for (const watch of this.#watches) watch.close()
+    this.#entries.clear()
   }
 
-  onPart(part: Watching): void {
-    this.#byId.get(part.id)?.onPart(part)
+  onPart({ id, held, heldCount, more }: Watching): void {
+    const entry = this.#byId.get(id)
+    if (entry === undefined) return
+    entry.held.push(...held)
+    if (more) return
+    const state = { event: 'state', held: entry.held, heldCount, resync: entry.hadState } as const
+    entry.hadState = true
+    entry.held = []
+    this.#deliver(entry, state)
   }
 
   onEvent({ watch, event }: WatchMessage): void {
-    this.#byId.get(watch)?.deliver(event)
+    this.#deliver(this.#byId.get(watch), event)
   }
 
   /** False if it is not a watch that failed. */
-  onFailed({ id, code, message }: Failed): boolean {
-    const watch = this.#byId.get(id)
-    if (watch === undefined) return false
-    this.#byId.delete(id)
-    const known: ErrorCode = isErrorCode(code) ? code : 'UNAVAILABLE'
-    watch.deliver({ event: 'refused', error: new HoldfastError(known, message) })
-    watch.close()
+  onFailed(failed: Failed): boolean {
+    const entry = this.#byId.get(failed.id)
+    if (entry === undefined) return false
+    this.#byId.delete(failed.id)
+    this.#deliver(entry, { event: 'refused', error: errorOf(failed) })
+    this.#entries.delete(entry)
     return true
   }
 
-  #ask(watch: ActiveWatch, connection: Connection): void {
-    const id = this.#outbox.newId()
-    watch.onAsked(id)
-    this.#byId.set(id, watch)
-    connection.send(watchText(id, watch.selection))
+  #ask(entry: Entry, connection: Connection): void {
+    entry.id = this.#outbox.newId()
+    entry.held = []
+    this.#byId.set(entry.id, entry)
+    connection.send(watchText(entry.id, entry.selection))
   }
 
-  #remove(watch: ActiveWatch): void {
-    this.#watches.delete(watch)
-    if (this.#byId.delete(watch.id)) this.#connection?.send(unwatchText(watch.id))
-  }
-}
-
-class ActiveWatch implements Watch {
-  readonly selection: Selection
-  id = 0
-  readonly #callback: (event: WatchEvent) => void
-  readonly #onClose: (watch: ActiveWatch) => void
-  #held: HeldInfo[] = []
-  #hadState = false
-  #closed = false
-
-  constructor(
-    selection: Selection,
-    callback: (event: WatchEvent) => void,
-    onClose: (watch: ActiveWatch) => void,
-  ) {
-    this.selection = selection
-    this.#callback = callback
-    this.#onClose = onClose
-  }
-
-  onAsked(id: number): void {
-    this.id = id
-    this.#held = []
-  }
-
-  onPart({ held, heldCount, more }: Watching): void {
-    this.#held.push(...held)
-    if (more) return
-    const resync = this.#hadState
-    this.#hadState = true
-    this.deliver({ event: 'state', held: this.#held, heldCount, resync })
-    this.#held = []
-  }
-
-  deliver(event: WatchEvent): void {
-    if (!this.#closed) callSafely(() => this.#callback(event))
-  }
-
-  close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#onClose(this)
-  }
-
-  [dispose](): void {
-    this.close()
+  #deliver(entry: Entry | undefined, event: WatchEvent): void {
+    if (entry !== undefined) callSafely(() => entry.callback(event))
   }
 }

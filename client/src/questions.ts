@@ -1,0 +1,92 @@
+/** What a session may ask that is not about locks of its own. */
+import type {
+  Found,
+  HeldInfo,
+  LockStats,
+  ServerMessage,
+  Stats,
+  WaitingInfo,
+} from '@holdfast/shared'
+import { authText, queryText, revokeText, type Selection, statsText } from './messages.js'
+import { Request } from './requests.js'
+
+/** What `session.query` resolves with. */
+export interface QueryResult {
+  /** At most as many as the limit, with those that wait together. */
+  readonly held: readonly HeldInfo[]
+  readonly waiting: readonly WaitingInfo[]
+  /** How many locks matched, within the limit or not. */
+  readonly heldCount: number
+  readonly waitingCount: number
+}
+
+export class Question<T> extends Request<T> {
+  readonly answer: ServerMessage['type']
+  readonly stored: boolean
+  readonly #write: (id: number) => string
+  readonly #read: (answer: ServerMessage) => T
+
+  constructor(
+    answer: ServerMessage['type'],
+    stored: boolean,
+    write: (id: number) => string,
+    read: (answer: ServerMessage) => T,
+  ) {
+    super()
+    this.answer = answer
+    this.stored = stored
+    this.#write = write
+    this.#read = read
+  }
+
+  text(): string {
+    return this.#write(this.id)
+  }
+
+  /** Takes the answer or a part of it; true if it was the last. */
+  take(answer: ServerMessage): boolean {
+    const value = this.#read(answer)
+    if ((answer as Partial<Found>).more) return false
+    this.resolve(value)
+    return true
+  }
+}
+
+/**
+ * Ends somebody's lock. It outlives the session that asks: the fence names one lock for ever, so
+ * asked twice it does nothing the second time.
+ */
+export function revocation(key: string, fence: number, reason: string): Question<void> {
+  return new Question('revoked', true, (id) => revokeText(id, key, fence, reason), nothing)
+}
+
+/** Shows a new token. */
+export function authentication(token: string): Question<void> {
+  return new Question('authenticated', false, (id) => authText(id, token), nothing)
+}
+
+export function statsQuestion(): Question<LockStats> {
+  return new Question('stats', false, statsText, (answer) => (answer as Stats).stats)
+}
+
+export function queryQuestion(
+  selection: Selection,
+  limit: number | undefined,
+): Question<QueryResult> {
+  let held: HeldInfo[]
+  let waiting: WaitingInfo[]
+  const write = (id: number) => {
+    // Asked again after a drop, it begins again.
+    held = []
+    waiting = []
+    return queryText(id, selection, limit)
+  }
+  return new Question<QueryResult>('found', false, write, (answer) => {
+    const part = answer as Found
+    held.push(...part.held)
+    waiting.push(...part.waiting)
+    return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
+  })
+}
+
+function nothing(): void {}
