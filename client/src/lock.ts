@@ -1,8 +1,9 @@
 /** A lock in a caller's hands. */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
+import { onAbort, refuseAborted } from './abort.js'
 import { AutoRefresh } from './autoRefresh.js'
 import type { Grant, Member } from './grant.js'
-import { abortedError, checkAutoRefresh, checkSignal, checkTtl } from './options.js'
+import { checkAutoRefresh, checkSignal, checkTtl } from './options.js'
 
 /** How to keep a lock with a ttl alive. */
 export interface AutoRefreshOptions {
@@ -84,22 +85,21 @@ export class Lock {
     const { signal } = options
     checkSignal(signal)
     if (!this.held) throw this.#notHeld()
-    if (signal?.aborted) throw abortedError(signal)
+    refuseAborted(signal)
     const request = this.#grant.refresh(ttl)
     await new Promise<void>((resolve, reject) => {
-      const onAbort = () => reject(abortedError(signal!))
       const onEnd = () => {
         // The answer to a refresh comes before that to a later unlock; a loss is the end of both.
         if (this.#loss !== undefined) reject(this.#notHeld())
       }
-      const settle = (outcome: () => void) => () => {
-        signal?.removeEventListener('abort', onAbort)
+      const stopListening = onAbort(signal, reject)
+      const settle = () => {
+        stopListening()
         this.#onEnd.delete(onEnd)
-        outcome()
+        request.promise.then(resolve, reject)
       }
-      signal?.addEventListener('abort', onAbort)
       this.#onEnd.add(onEnd)
-      request.promise.then(settle(resolve), (error) => settle(() => reject(error))())
+      request.promise.then(settle, settle)
     })
   }
 

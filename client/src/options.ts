@@ -222,11 +222,6 @@ export function checkSignal(signal: unknown): void {
   check(signal === undefined || isSignal, 'signal has to be an AbortSignal')
 }
 
-/** For the caller whose signal it is. */
-export function abortedError({ reason }: AbortSignal): HoldfastError {
-  return new HoldfastError('ABORTED', undefined, { cause: reason })
-}
-
 function checkKey(key: unknown): asserts key is string {
   check(isKey(key), undefined, 'INVALID_KEY')
 }

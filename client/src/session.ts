@@ -1,12 +1,12 @@
 /** A session: the client's face, and nothing but its face. */
 import { HoldfastError, type LockStats } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
+import { onAbort, refuseAborted } from './abort.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import { LockManager, type LockManagerHost } from './locks/lockManager.js'
 import type { LockTerms, Selection } from './messages.js'
 import {
-  abortedError,
   checkLock,
   checkQuery,
   checkRevoke,
@@ -255,7 +255,7 @@ export class Session extends EventEmitter<SessionEvents> {
     timeout: number | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Grant> {
-    if (signal?.aborted) throw abortedError(signal)
+    refuseAborted(signal)
     const { outbox, schedule } = this.#standing
     const give = (error: HoldfastError) => {
       if (outbox.get(request.id) !== request) return
@@ -266,12 +266,11 @@ export class Session extends EventEmitter<SessionEvents> {
       give(timeoutError(timeout)),
     )
     if (signal === undefined) return this.#standing.ask(request)
-    const onAbort = () => give(abortedError(signal))
-    signal.addEventListener('abort', onAbort)
+    const stopListening = onAbort(signal, give)
     try {
       return await this.#standing.ask(request)
     } finally {
-      signal.removeEventListener('abort', onAbort)
+      stopListening()
     }
   }
 }
@@ -285,7 +284,5 @@ function lossOf(lock: Lock, error: unknown): unknown {
 
 /** Whoever does not wait is not kept waiting for a broker that cannot be asked. */
 function timeoutError(timeout: number | undefined): HoldfastError {
-  return timeout === 0
-    ? new HoldfastError('UNAVAILABLE', 'there is no connection to the broker at the moment')
-    : new HoldfastError('LOCK_TIMEOUT', `the lock was not granted within ${timeout} ms`)
+  return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')
 }

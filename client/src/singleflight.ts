@@ -7,24 +7,21 @@
  * its turn behind those who waited already.
  */
 import { HoldfastError } from '@holdfast/shared'
+import { onAbort, refuseAborted } from './abort.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import type { LockTerms } from './messages.js'
-import { abortedError, type CheckedLock } from './options.js'
+import type { CheckedLock } from './options.js'
 import type { Schedule, Task } from './schedule.js'
 
 /** Asks for a lock without a timeout. */
 export type AskForLock = (terms: LockTerms, signal: AbortSignal) => Promise<Grant>
 
-/** One request and those who wait for it. */
+/** One request and those who wait for it, each by its timeout. */
 interface Flight {
-  readonly callers: Set<Caller>
+  readonly grant: Promise<Grant>
   readonly controller: AbortController
-}
-
-interface Caller extends Task {
-  readonly resolve: (lock: Lock) => void
-  readonly reject: (error: unknown) => void
+  readonly callers: Set<Task>
 }
 
 export class Singleflight {
@@ -38,66 +35,52 @@ export class Singleflight {
   }
 
   async lock({ terms, timeout, signal }: CheckedLock): Promise<Lock> {
-    if (signal?.aborted) throw abortedError(signal)
+    refuseAborted(signal)
     // A key has no control characters, so this cannot be read in two ways.
     const name = `${terms.mode}\n${terms.ttl}\n${terms.key}`
     const flight = this.#flights.get(name) ?? this.#begin(name, terms)
     return new Promise<Lock>((resolve, reject) => {
+      const end = () => {
+        stopListening()
+        this.#schedule.cancel(caller)
+      }
       const leave = (error: HoldfastError) => {
-        this.#part(caller, signal, onAbort)
+        end()
         flight.callers.delete(caller)
-        if (flight.callers.size === 0) this.#cancel(name, flight)
+        if (flight.callers.size === 0) {
+          this.#close(name, flight)
+          flight.controller.abort()
+        }
         reject(error)
       }
-      const onAbort = () => leave(abortedError(signal!))
-      const caller: Caller = {
-        resolve: (lock) => {
-          this.#part(caller, signal, onAbort)
-          resolve(lock)
-        },
-        reject: (error) => {
-          this.#part(caller, signal, onAbort)
-          reject(error)
-        },
-        run: () => leave(new HoldfastError('LOCK_TIMEOUT', `not granted within ${timeout} ms`)),
-      }
-      flight.callers.add(caller)
+      const caller: Task = { run: () => leave(new HoldfastError('LOCK_TIMEOUT')) }
+      const stopListening = onAbort(signal, leave)
       if (timeout !== undefined) this.#schedule.after(caller, timeout)
-      signal?.addEventListener('abort', onAbort)
+      flight.callers.add(caller)
+      flight.grant.then((grant) => {
+        end()
+        // All handles exist before the first caller can unlock its own.
+        if (flight.callers.has(caller)) resolve(new Lock(grant))
+      }, leave)
     })
   }
 
   #begin(name: string, terms: LockTerms): Flight {
-    const flight: Flight = { callers: new Set(), controller: new AbortController() }
+    const controller = new AbortController()
+    const grant = this.#ask(terms, controller.signal)
+    const flight: Flight = { grant, controller, callers: new Set() }
     this.#flights.set(name, flight)
-    this.#ask(terms, flight.controller.signal).then(
-      (grant) => {
-        this.#settle(name, flight)
-        // All handles exist before the first caller can unlock its own.
-        const handles = [...flight.callers].map((caller) => [caller, new Lock(grant)] as const)
-        if (handles.length === 0) void new Lock(grant).unlock()
-        for (const [caller, lock] of handles) caller.resolve(lock)
-      },
-      (error) => {
-        this.#settle(name, flight)
-        for (const caller of [...flight.callers]) caller.reject(error)
-      },
-    )
+    const close = () => this.#close(name, flight)
+    grant.then((grant) => {
+      close()
+      // Those who left did so when it was already on its way.
+      if (flight.callers.size === 0) void new Lock(grant).unlock()
+    }, close)
     return flight
   }
 
-  #cancel(name: string, flight: Flight): void {
-    this.#settle(name, flight)
-    flight.controller.abort()
-  }
-
   /** Nobody can join it any more. */
-  #settle(name: string, flight: Flight): void {
+  #close(name: string, flight: Flight): void {
     if (this.#flights.get(name) === flight) this.#flights.delete(name)
-  }
-
-  #part(caller: Caller, signal: AbortSignal | undefined, onAbort: () => void): void {
-    this.#schedule.cancel(caller)
-    signal?.removeEventListener('abort', onAbort)
   }
 }

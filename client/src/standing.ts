@@ -60,7 +60,7 @@ export class Standing implements LinkListener, LeaseListener {
     this.schedule = new Schedule(environment.clock)
     this.outbox = new Outbox(this.schedule)
     this.holdings = new Holdings(this.schedule, this.outbox, ({ key, fence }, reason) =>
-      listener.onLost(key, fence, reason),
+      listener.tell('lost', { key, fence, reason }),
     )
     this.watches = new Watches(this.outbox)
     this.#answers = new Answers(this.outbox, this.holdings, this.watches)
@@ -102,10 +102,8 @@ export class Standing implements LinkListener, LeaseListener {
   closedError(): HoldfastError {
     const error = this.#error
     return error === undefined
-      ? new HoldfastError('SESSION_CLOSED', 'the session was closed: connect anew')
-      : new HoldfastError('SESSION_CLOSED', `the session has ended: ${error.message}`, {
-          cause: error,
-        })
+      ? new HoldfastError('SESSION_CLOSED')
+      : new HoldfastError('SESSION_CLOSED', error.message, { cause: error })
   }
 
   /**
@@ -122,7 +120,7 @@ export class Standing implements LinkListener, LeaseListener {
     this.#goodbye = { promise, resolve }
     this.#state = 'closed'
     this.lease.stop()
-    this.#endAll(new HoldfastError('SESSION_CLOSED', 'the session was closed'))
+    this.#endAll(new HoldfastError('SESSION_CLOSED'))
     if (this.#connection === undefined && this.#secret === undefined) {
       this.#finish(undefined)
       return promise
@@ -172,7 +170,7 @@ export class Standing implements LinkListener, LeaseListener {
     if (resumed) return
     this.#goUp(connection, () => false)
     if (isFirst) this.#listener.onOpen()
-    else this.#listener.onRenewed()
+    else this.#listener.tell('renewed')
   }
 
   onMessage(message: ServerMessage): void {
@@ -194,10 +192,8 @@ export class Standing implements LinkListener, LeaseListener {
         if (this.#reconciler?.add(message)) this.#finishResume(connection, this.#reconciler)
         break
       case 'draining':
-        this.#listener.onDraining(message.within)
-        break
       case 'expiring':
-        this.#listener.onExpiring(message.within)
+        this.#listener.tell(message.type, { within: message.within })
         break
       default: {
         const arrived = this.#answers.take(message, connection, this.#reconciler)
@@ -227,7 +223,7 @@ export class Standing implements LinkListener, LeaseListener {
       return
     }
     this.lease.leaveFor(this.#grace)
-    if (wasConnected) this.#listener.onJeopardy()
+    if (wasConnected) this.#listener.tell('jeopardy')
   }
 
   onEnd(error: HoldfastError): void {
@@ -271,7 +267,7 @@ export class Standing implements LinkListener, LeaseListener {
     this.lease.settle()
     this.#goUp(connection, (request) => waiting.has(request.id))
     reconciler.cancelUnwanted()
-    this.#listener.onResumed()
+    this.#listener.tell('resumed')
   }
 
   /**
@@ -293,7 +289,7 @@ export class Standing implements LinkListener, LeaseListener {
     this.#connection = undefined
     this.#link.close()
     this.schedule.stop()
-    this.#listener.onClosed(error)
+    this.#listener.tell('closed', error)
     this.#goodbye?.resolve()
   }
 }

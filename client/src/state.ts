@@ -1,5 +1,6 @@
 /** What a session is told to be, the states it can be in, and who hears of their changes. */
-import type { HoldfastError, LostReason } from '@holdfast/shared'
+import type { EventEmitter } from 'eventemitter3'
+import type { SessionEvents } from './sessionEvents.js'
 
 /**
  * - `connecting`: no session yet.
@@ -19,15 +20,13 @@ export interface SessionSettings {
   readonly grace: number | 'lease' | undefined
 }
 
-/** Who is told what happens to the session. None of these throws. */
+/** Who is told what happens to the session. Neither throws. */
 export interface StandingListener {
+  /** There is a first session. */
   onOpen(): void
-  onJeopardy(): void
-  onResumed(): void
-  onRenewed(): void
-  onLost(key: string, fence: number, reason: LostReason): void
-  onDraining(within: number): void
-  onExpiring(within: number): void
-  /** The error is undefined after `close`. */
-  onClosed(error: HoldfastError | undefined): void
+  /** Something that the session's own listeners are to hear. */
+  tell<E extends keyof SessionEvents>(
+    event: E,
+    ...details: EventEmitter.EventArgs<SessionEvents, E>
+  ): void
 }

@@ -37,7 +37,7 @@ export const closeCodes = {
  * that a page need not load the table; a test holds the two to the same answer.
  */
 export function isFinalClose(code: number): boolean {
-  const { goodbye, tooBig, noHello, expired } = closeCodes
-  if (code < 4400 || code > 4499) return code === goodbye.code || code === tooBig.code
-  return code !== noHello.code && code !== expired.code
+  return code >= 4400 && code <= 4499
+    ? code !== closeCodes.noHello.code && code !== closeCodes.expired.code
+    : code === closeCodes.goodbye.code || code === closeCodes.tooBig.code
 }

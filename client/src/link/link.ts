@@ -49,6 +49,8 @@ export class Link implements ConnectionListener, PageWatcher {
   readonly #listener: LinkListener
   /** The connection that is up, or the one that tries to be. */
   #connection: Connection | undefined
+  #isUp = false
+  /** Whether a connection ever was. */
   #wasUp = false
   #closed = false
   /** The page was left; no connection before it is seen again. */
@@ -62,7 +64,7 @@ export class Link implements ConnectionListener, PageWatcher {
   #delays: Iterator<number> | undefined
   #lastError: HoldfastError | undefined
   readonly #nextTry: Task = { run: () => this.#startRound() }
-  readonly #tryEnds: Task = { run: () => this.#onPatienceOver() }
+  readonly #tryEnds: Task = { run: () => this.drop('no welcome in time') }
 
   constructor(
     environment: Environment,
@@ -84,10 +86,7 @@ export class Link implements ConnectionListener, PageWatcher {
 
   /** Gives the connection up, as if it had dropped, and makes another. */
   drop(reason: string): void {
-    const connection = this.#connection
-    if (connection === undefined || this.#closed) return
-    connection.drop()
-    this.onClose(connection, { code: 1006, reason, cause: new Error(reason) })
+    this.#connection?.fail(reason)
   }
 
   /** While there is no connection: tries to make one now, and if that fails never again. */
@@ -98,7 +97,6 @@ export class Link implements ConnectionListener, PageWatcher {
 
   /** Drops whatever there is, and does nothing more. */
   close(): void {
-    if (this.#closed) return
     this.#closed = true
     this.#stopWatching?.()
     this.#schedule.cancel(this.#nextTry)
@@ -118,12 +116,9 @@ export class Link implements ConnectionListener, PageWatcher {
     const connection = this.#connection
     this.#isLeft = true
     this.#schedule.cancel(this.#nextTry)
-    if (connection === undefined) return
-    connection.send(byeText)
-    connection.flush()
-    connection.drop()
-    const { code, reason } = closeCodes.expired
-    this.onClose(connection, { code, reason, cause: new Error('the page was left') })
+    connection?.send(byeText)
+    connection?.flush()
+    connection?.fail('the page was left', closeCodes.expired.code)
   }
 
   /** Deadlines first; then, if it is known that there was a broker, no more waiting for it. */
@@ -139,65 +134,60 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#listener.onFrame()
   }
 
-  onWelcome(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
+  onWelcome(welcome: Welcome, sentAt: Stamp): void {
     this.#schedule.cancel(this.#tryEnds)
+    this.#isUp = true
     this.#wasUp = true
     this.#lastError = undefined
     this.#endDelays()
-    this.#listener.onUp(connection, welcome, sentAt)
+    this.#listener.onUp(this.#connection!, welcome, sentAt)
   }
 
-  onMessage(_connection: Connection, message: ServerMessage): void {
+  onMessage(message: ServerMessage): void {
     this.#listener.onMessage(message)
   }
 
-  onClose(connection: Connection, closing: Closing): void {
-    if (connection !== this.#connection || this.#closed) return
-    const wasTrying = this.#schedule.cancel(this.#tryEnds)
+  onClose(closing: Closing): void {
+    const wasUp = this.#isUp
+    this.#isUp = false
     this.#connection = undefined
+    this.#schedule.cancel(this.#tryEnds)
     const final = finalError(closing)
     if (final !== undefined) this.#end(final)
-    else if (wasTrying) this.#tryFailed(this.#unreachable(connection.url, closing))
-    else this.#comeBack(closing)
+    else if (wasUp) this.#comeBack(closing)
+    else this.#tryFailed(closing)
   }
 
   // ---------------------------------------------------------------------------------- tries
 
   #comeBack(closing: Closing): void {
-    const { strategy } = this.#options
-    if (strategy === false) {
+    if (this.#options.strategy === false) {
       const sentence = 'the connection dropped, and reconnecting is switched off'
       this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: closing.cause ?? closing }))
       return
     }
     this.#listener.onDown(closing.code)
     // Whoever was told may have asked for no more tries, or for one at once.
-    if (this.#closed || this.#connection !== undefined) return
-    try {
-      this.#delays = strategy[Symbol.iterator]()
-    } catch (cause) {
-      this.#end(badStrategy(cause))
-      return
-    }
-    this.#waitForTry()
+    if (!this.#closed && this.#connection === undefined) this.#waitForTry()
   }
 
   #waitForTry(): void {
     if (this.#isLeft) return
     let next: IteratorResult<number>
     try {
-      next = this.#delays!.next()
+      this.#delays ??= (this.#options.strategy as RetryStrategy)[Symbol.iterator]()
+      next = this.#delays.next()
     } catch (cause) {
-      this.#end(badStrategy(cause))
+      this.#end(new HoldfastError('INVALID_OPTION', 'the reconnect strategy threw', { cause }))
       return
     }
-    if (next.done) {
-      this.#delays = undefined
-      const sentence = 'the connection dropped, and every try to reconnect failed'
-      this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: this.#lastError }))
+    if (!next.done) {
+      this.#schedule.after(this.#nextTry, usableDelay(next.value))
       return
     }
-    this.#schedule.after(this.#nextTry, usableDelay(next.value))
+    this.#delays = undefined
+    const sentence = 'the connection dropped, and every try to reconnect failed'
+    this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: this.#lastError }))
   }
 
   #hurry(): void {
@@ -211,44 +201,31 @@ export class Link implements ConnectionListener, PageWatcher {
   }
 
   #try(): void {
-    const url = this.#options.urls[this.#current]!
+    const { urls, WebSocket } = this.#options
     const hello = this.#listener.hello()
+    const url = urls[this.#current]!
     this.#triesLeft--
     try {
-      const { WebSocket } = this.#options
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
     } catch (cause) {
-      this.#tryFailed(this.#unreachable(url, { code: 1006, reason: '', cause }))
+      this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
     this.#schedule.after(this.#tryEnds, this.#listener.patience())
   }
 
-  #onPatienceOver(): void {
-    const connection = this.#connection!
-    connection.drop()
-    this.#connection = undefined
-    const cause = new Error('no welcome in time')
-    this.#tryFailed(this.#unreachable(connection.url, { code: 1006, reason: '', cause }))
-  }
-
-  #unreachable(url: string, closing: Closing): HoldfastError {
-    return unreachable(url, closing, this.#environment.page?.origin)
-  }
-
-  #tryFailed(error: HoldfastError): void {
+  #tryFailed(closing: Closing): void {
+    const { urls } = this.#options
+    const error = unreachable(urls[this.#current]!, closing, this.#environment.page?.origin)
     this.#lastError = error
-    this.#current = (this.#current + 1) % this.#options.urls.length
+    this.#current = (this.#current + 1) % urls.length
     if (this.#triesLeft > 0 && !this.#isLeft) this.#try()
     else if (this.#wasUp && !this.#isLast) this.#waitForTry()
-    else this.#end(this.#allFailed(error))
-  }
-
-  #allFailed(error: HoldfastError): HoldfastError {
-    const { length } = this.#options.urls
-    if (length === 1) return error
-    const sentence = `none of the ${length} brokers could be reached; the last: ${error.message}`
-    return new HoldfastError('UNAVAILABLE', sentence, { cause: error })
+    else if (urls.length === 1) this.#end(error)
+    else {
+      const sentence = `none of the ${urls.length} brokers answered; the last: ${error.message}`
+      this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: error }))
+    }
   }
 
   #end(error: HoldfastError): void {
@@ -271,9 +248,4 @@ export class Link implements ConnectionListener, PageWatcher {
 /** A strategy may be anybody's: what is not a delay is none. */
 function usableDelay(ms: number): number {
   return Math.min(Math.max(Number(ms) || 0, 0), maxMs)
-}
-
-function badStrategy(cause: unknown): HoldfastError {
-  const sentence = 'the connection dropped, and the reconnect strategy threw: see the cause'
-  return new HoldfastError('INVALID_OPTION', sentence, { cause })
 }

@@ -12,6 +12,7 @@ import {
   subprotocol,
   type Welcome,
 } from '@holdfast/shared'
+import { isObject } from '../checks.js'
 import type { Environment, WebSocketConstructor, WebSocketLike } from '../environment.js'
 import { type Stamp, stampNow } from '../lease.js'
 
@@ -26,12 +27,12 @@ export interface Closing {
 
 export interface ConnectionListener {
   /** A frame has arrived and none of it was handled yet: the moment to look at deadlines. */
-  onFrame(connection: Connection): void
+  onFrame(): void
   /** The broker accepted the hello, which was sent at `sentAt`. */
-  onWelcome(connection: Connection, welcome: Welcome, sentAt: Stamp): void
-  onMessage(connection: Connection, message: ServerMessage): void
+  onWelcome(welcome: Welcome, sentAt: Stamp): void
+  onMessage(message: ServerMessage): void
   /** The connection is gone and was not dropped by us. Called once, and nothing after it. */
-  onClose(connection: Connection, closing: Closing): void
+  onClose(closing: Closing): void
 }
 
 /** A message that wants to know when and as which it was sent. */
@@ -48,7 +49,6 @@ export interface Sendable {
 const maxBytesPerFrame = maxFrameBytes / 2
 
 export class Connection {
-  readonly url: string
   readonly #environment: Environment
   readonly #listener: ConnectionListener
   readonly #hello: string
@@ -70,22 +70,18 @@ export class Connection {
     hello: string,
     listener: ConnectionListener,
   ) {
-    this.url = url
     this.#environment = environment
     this.#hello = hello
     this.#listener = listener
-    this.#socket = new WebSocketClass(url, subprotocol)
-    this.#socket.onopen = () => this.#greet()
-    this.#socket.onmessage = (event) => this.#onFrame(event.data)
-    this.#socket.onerror = (event) => {
+    const socket = new WebSocketClass(url, subprotocol)
+    this.#socket = socket
+    socket.onopen = () => this.#greet()
+    socket.onmessage = (event) => this.#onFrame(event.data)
+    socket.onerror = (event) => {
       const { error, message } = event as { error?: unknown; message?: unknown }
       this.#cause = error ?? (typeof message === 'string' ? new Error(message) : undefined)
     }
-    this.#socket.onclose = ({ code, reason }) => this.#end({ code, reason, cause: this.#cause })
-  }
-
-  get isUp(): boolean {
-    return this.#state === 'up'
+    socket.onclose = ({ code, reason }) => this.#end({ code, reason, cause: this.#cause })
   }
 
   /** Queues a message for the end of the turn; its number on this connection is returned. */
@@ -128,15 +124,13 @@ export class Connection {
 
   /** Ends the connection at once; the listener hears no more of it. */
   drop(): void {
-    if (this.#state === 'closed') return
     this.#state = 'closed'
     const socket = this.#socket
     socket.onopen = null
     socket.onmessage = null
     socket.onclose = null
-    // Dropping a socket that is still connecting is an error event for `ws`, and one that nobody
-    // listens to would end the process.
-    socket.onerror = () => {}
+    // The listener for errors stays: dropping a socket that is still connecting is one for `ws`,
+    // and would end the process.
     try {
       if (socket.terminate !== undefined) socket.terminate()
       else socket.close()
@@ -145,9 +139,15 @@ export class Connection {
     }
   }
 
+  /** Ends the connection at once, as if it had dropped by itself. */
+  fail(sentence: string, code = 1006): void {
+    this.drop()
+    this.#listener.onClose({ code, reason: '', cause: new Error(sentence) })
+  }
+
   #greet(): void {
     if (this.#socket.protocol !== subprotocol) {
-      this.#fail(`the server does not speak ${subprotocol}`)
+      this.fail(`the server does not speak ${subprotocol}`)
       return
     }
     this.#state = 'greeting'
@@ -158,33 +158,25 @@ export class Connection {
 
   #onFrame(data: unknown): void {
     const messages = typeof data === 'string' ? parseFrame(data) : undefined
-    if (messages === undefined) {
-      this.#fail('the server sent a frame that is not in the protocol')
+    if (!messages?.every(isObject)) {
+      this.fail('the server sent a frame that is not in the protocol')
       return
     }
-    this.#listener.onFrame(this)
+    this.#listener.onFrame()
     for (const message of messages) {
       if (this.#state === 'closed') return
-      if (this.#state === 'up') this.#handle(message)
-      else this.#welcome(message)
+      if (this.#state === 'up') this.#listener.onMessage(message as ServerMessage)
+      else this.#welcome(message as Partial<Welcome>)
     }
   }
 
-  #welcome(message: unknown): void {
+  #welcome(message: Partial<Welcome>): void {
     if (!isWelcome(message)) {
-      this.#fail('the server did not answer hello with welcome')
+      this.fail('the server did not answer hello with welcome')
       return
     }
     this.#state = 'up'
-    this.#listener.onWelcome(this, message, this.#writes[0]!.at)
-  }
-
-  #handle(message: unknown): void {
-    if (typeof message !== 'object' || message === null) {
-      this.#fail('the server sent something that is not a message')
-      return
-    }
-    this.#listener.onMessage(this, message as ServerMessage)
+    this.#listener.onWelcome(message, this.#writes[0]!.at)
   }
 
   #stamp(first: number): Stamp {
@@ -202,32 +194,21 @@ export class Connection {
     }
   }
 
-  #fail(sentence: string): void {
-    if (this.#state === 'closed') return
-    this.drop()
-    const closing = { code: 1006, reason: '', cause: new Error(sentence) }
-    this.#listener.onClose(this, closing)
-  }
-
   #end(closing: Closing): void {
-    if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#socket.onmessage = null
-    this.#listener.onClose(this, closing)
+    this.#listener.onClose(closing)
   }
 }
 
-function isWelcome(message: unknown): message is Welcome {
-  if (typeof message !== 'object' || message === null) return false
-  const { type, session, resumed, secret, ttl, grace, at } = message as Record<string, unknown>
+function isWelcome(message: Partial<Welcome>): message is Welcome {
+  const { type, session, resumed, secret, ttl, grace, at } = message
   return (
     type === 'welcome' &&
     typeof session === 'string' &&
     typeof resumed === 'boolean' &&
     (secret === undefined || typeof secret === 'string') &&
-    Number.isFinite(ttl) &&
-    (ttl as number) > 0 &&
-    Number.isFinite(grace) &&
-    Number.isFinite(at)
+    [ttl, grace, at].every(Number.isFinite) &&
+    ttl! > 0
   )
 }
