@@ -76,7 +76,7 @@ export class LockRequest extends Request<Grant> implements Task {
     super()
     this.terms = terms
     this.timeout = timeout
-    this.dueAt = timeout === undefined ? Number.POSITIVE_INFINITY : now + timeout
+    this.dueAt = timeout === undefined ? Infinity : now + timeout
     this.#onTimeout = onTimeout
   }
 

@@ -19,7 +19,7 @@ export class Schedule {
   readonly #byWall = new Deadlines<Task>()
   #timer: Timer
   /** When the timer will fire, by the monotonic clock; Infinity if it is not set. */
-  #armedFor = Number.POSITIVE_INFINITY
+  #armedFor = Infinity
   #stopped = false
 
   constructor(clock: Clock) {
@@ -77,7 +77,7 @@ export class Schedule {
   }
 
   #run(): void {
-    this.#armedFor = Number.POSITIVE_INFINITY
+    this.#armedFor = Infinity
     this.#timer = undefined
     this.look()
     const now = this.#clock.monotonic()
@@ -92,15 +92,15 @@ export class Schedule {
     if (this.#stopped) return
     this.#disarm()
     const due = this.#nextDue()
-    if (due === Number.POSITIVE_INFINITY) return
+    if (due === Infinity) return
     this.#armedFor = due
     const ms = Math.ceil(due - this.#clock.monotonic())
     this.#timer = this.#clock.setTimer(() => this.#run(), Math.min(Math.max(ms, 0), maxMs))
   }
 
   #disarm(): void {
-    if (this.#armedFor === Number.POSITIVE_INFINITY) return
-    this.#armedFor = Number.POSITIVE_INFINITY
+    if (this.#armedFor === Infinity) return
+    this.#armedFor = Infinity
     this.#clock.clearTimer(this.#timer)
     this.#timer = undefined
   }

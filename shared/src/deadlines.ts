@@ -27,7 +27,7 @@ export class Deadlines<S> {
 
   /** When the earliest deadline is due; Infinity if there is none. */
   get next(): number {
-    return this.#heap[0]?.at ?? Number.POSITIVE_INFINITY
+    return this.#heap[0]?.at ?? Infinity
   }
 
   /** When this subject is due; undefined if it has no deadline. */
