@@ -9,9 +9,9 @@ import { type LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
 import type { Schedule } from './schedule.js'
 
 const sentences: Record<LossReason, string> = {
-  expired: 'the ttl of the lock ran out',
-  stolen: 'the lock was taken away by somebody who steals',
-  revoked: 'the lock was revoked by somebody who may do that',
+  expired: 'its ttl ran out',
+  stolen: 'somebody stole it',
+  revoked: 'somebody revoked it',
 }
 
 export class Holdings implements GrantOwner {
@@ -93,7 +93,9 @@ export class Holdings implements GrantOwner {
   lose(grant: Grant, reason: LossReason): void {
     if (!this.#has(grant)) return
     this.#grants.delete(grant.fence)
-    grant.lose(new HoldfastError('LOCK_LOST', sentences[reason], { reason }))
+    grant.lose(
+      new HoldfastError('LOCK_LOST', `the lock was lost: ${sentences[reason]}`, { reason }),
+    )
     grant.tell()
     this.#onLost(grant, reason)
   }

@@ -41,9 +41,7 @@ export class Pacing {
 
   /** How many stored answers the broker may still have of those that have arrived here. */
   get unconfirmed(): number {
-    let count = this.#toSay.size
-    for (const { ids } of this.#said) count += ids.length
-    return count
+    return this.#said.reduce((count, { ids }) => count + ids.length, this.#toSay.size)
   }
 
   /** Whether it is time to acknowledge answers without being asked. */
@@ -83,14 +81,7 @@ export class Pacing {
    */
   onAck(n: number): void {
     if (!this.#said.some(({ number }) => number === n)) return
-    this.#sent = without(this.#sent, (number) => number <= n)
-    this.#said = without(this.#said, ({ number }) => number <= n)
+    this.#sent = this.#sent.filter((number) => number > n)
+    this.#said = this.#said.filter(({ number }) => number > n)
   }
-}
-
-/** The list without its leading members that match. */
-function without<T>(list: T[], matches: (member: T) => boolean): T[] {
-  const first = list.findIndex((member) => !matches(member))
-  if (first === 0) return list
-  return first < 0 ? [] : list.slice(first)
 }

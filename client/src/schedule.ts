@@ -47,7 +47,7 @@ export class Schedule {
     if (this.#stopped) return
     this.#byMonotonic.set(task, bound.monotonic)
     this.#byWall.set(task, bound.wall)
-    if (this.#nextDue() < this.#armedFor) this.#arm()
+    this.#arm()
   }
 
   /** Forgets the task; false if it was not due at all. */
@@ -77,8 +77,7 @@ export class Schedule {
   }
 
   #run(): void {
-    this.#armedFor = Infinity
-    this.#timer = undefined
+    this.#disarm()
     this.look()
     const now = this.#clock.monotonic()
     for (let task = this.#plain.takeDue(now); task; task = this.#plain.takeDue(now)) {
@@ -88,21 +87,19 @@ export class Schedule {
     this.#arm()
   }
 
+  /** Sets the timer, unless it comes early enough as it is. */
   #arm(): void {
-    if (this.#stopped) return
-    this.#disarm()
     const due = this.#nextDue()
-    if (due === Infinity) return
+    if (this.#stopped || due >= this.#armedFor) return
+    this.#disarm()
     this.#armedFor = due
     const ms = Math.ceil(due - this.#clock.monotonic())
     this.#timer = this.#clock.setTimer(() => this.#run(), Math.min(Math.max(ms, 0), maxMs))
   }
 
   #disarm(): void {
-    if (this.#armedFor === Infinity) return
+    if (this.#armedFor < Infinity) this.#clock.clearTimer(this.#timer)
     this.#armedFor = Infinity
-    this.#clock.clearTimer(this.#timer)
-    this.#timer = undefined
   }
 
   /** When the earliest task is due, in terms of the monotonic clock. */

@@ -72,17 +72,17 @@ export class Session extends EventEmitter<SessionEvents> {
 
   /** Id of the session at the broker. A `renewed` session has a new one. */
   get id(): string {
-    return this.#standing.id
+    return this.#standing.terms.session
   }
 
   /** The lease, in ms. */
   get ttl(): number {
-    return this.#standing.ttl
+    return this.#standing.terms.ttl
   }
 
   /** How long the broker keeps this session without a connection, in ms. */
   get grace(): number {
-    return this.#standing.grace
+    return this.#standing.terms.grace
   }
 
   /**

@@ -37,16 +37,16 @@ export class Standing implements LinkListener, LeaseListener {
   readonly #answers: Answers
   #state: SessionState = 'connecting'
   #connection: Connection | undefined
-  #id = ''
+  /** What holds of the broker's session; of the last one while there is none. */
+  #terms: Pick<Welcome, 'session' | 'ttl' | 'grace'> = { session: '', ttl: 0, grace: 0 }
   /** For the next resume; undefined if this session cannot be taken up. */
   #secret: string | undefined
-  #ttl = 0
-  #grace = 0
   readonly lease: LeaseWatch
   /** While the session is being taken up. */
   #reconciler: Reconciler | undefined
-  #goodbye: { readonly promise: Promise<void>; resolve: () => void } | undefined
-  readonly #goodbyeEnd: Task = { run: () => this.#finish(undefined) }
+  #goodbye: Promise<void> | undefined
+  #onGone: (() => void) | undefined
+  readonly #goodbyeEnd: Task = { run: () => this.#finish() }
   #error: HoldfastError | undefined
 
   constructor(
@@ -72,19 +72,8 @@ export class Standing implements LinkListener, LeaseListener {
     return this.#state
   }
 
-  /** Id of the broker's session; the last one while there is none. */
-  get id(): string {
-    return this.#id
-  }
-
-  /** The lease, in ms. */
-  get ttl(): number {
-    return this.#ttl
-  }
-
-  /** In ms. */
-  get grace(): number {
-    return this.#grace
+  get terms(): Pick<Welcome, 'session' | 'ttl' | 'grace'> {
+    return this.#terms
   }
 
   open(): void {
@@ -111,37 +100,34 @@ export class Standing implements LinkListener, LeaseListener {
    * that the broker keeps, it comes back for that, if it can be done in the time.
    */
   close(): Promise<void> {
-    if (this.#goodbye !== undefined) return this.#goodbye.promise
-    if (this.#state === 'closed') return Promise.resolve()
-    let resolve!: () => void
-    const promise = new Promise<void>((done) => {
-      resolve = done
+    if (this.#state === 'closed') return this.#goodbye ?? Promise.resolve()
+    this.#goodbye = new Promise((resolve) => {
+      this.#onGone = resolve
     })
-    this.#goodbye = { promise, resolve }
-    this.#state = 'closed'
     this.lease.stop()
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
     if (this.#connection === undefined && this.#secret === undefined) {
-      this.#finish(undefined)
-      return promise
+      this.#finish()
+      return this.#goodbye
     }
     this.schedule.after(this.#goodbyeEnd, goodbyeMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
     else this.#link.tryOnceMore()
-    return promise
+    return this.#goodbye
   }
 
   // ------------------------------------------------------------------------- from the link
 
   hello(): string {
-    const resume =
-      this.#secret === undefined ? undefined : { session: this.#id, secret: this.#secret }
+    const secret = this.#secret
+    const resume = secret === undefined ? undefined : { session: this.#terms.session, secret }
     return helloText({ ...this.settings, resume })
   }
 
   patience(): number {
     // Some of the lease must be left for the next broker of the list.
-    return this.#ttl === 0 ? patienceMs : Math.min(patienceMs, Math.max(this.#ttl / 3, 2_000))
+    const { ttl } = this.#terms
+    return ttl === 0 ? patienceMs : Math.min(patienceMs, Math.max(ttl / 3, 2_000))
   }
 
   onFrame(): void {
@@ -156,9 +142,7 @@ export class Standing implements LinkListener, LeaseListener {
     const isFirst = this.#state === 'connecting'
     const resumed = welcome.resumed && this.#secret !== undefined
     this.#connection = connection
-    this.#id = welcome.session
-    this.#ttl = welcome.ttl
-    this.#grace = welcome.grace
+    this.#terms = welcome
     this.#secret = welcome.grace > 0 ? welcome.secret : undefined
     this.holdings.exchange = { sent: sentAt, received: welcome.at }
     this.outbox.begin(connection, this.#secret !== undefined, resumed)
@@ -166,7 +150,7 @@ export class Standing implements LinkListener, LeaseListener {
     else if (!isFirst) this.#leaveSession('the session could not be taken up again')
     if (this.#state === 'closed') return
     if (resumed) this.lease.resume(sentAt)
-    else this.lease.start(this.#ttl, sentAt, this.#secret !== undefined)
+    else this.lease.start(welcome.ttl, sentAt, this.#secret !== undefined)
     if (resumed) return
     this.#goUp(connection, () => false)
     if (isFirst) this.#listener.onOpen()
@@ -204,7 +188,7 @@ export class Standing implements LinkListener, LeaseListener {
 
   onDown(code: number): void {
     if (this.#goodbye !== undefined) {
-      this.#finish(undefined)
+      this.#finish()
       return
     }
     const wasConnected = this.#state === 'connected'
@@ -222,20 +206,19 @@ export class Standing implements LinkListener, LeaseListener {
       this.#leaveSession('the connection to the broker dropped, and the session with it')
       return
     }
-    this.lease.leaveFor(this.#grace)
+    this.lease.leaveFor(this.#terms.grace)
     if (wasConnected) this.#listener.tell('jeopardy')
   }
 
   onEnd(error: HoldfastError): void {
     if (this.#goodbye !== undefined) {
-      this.#finish(undefined)
+      this.#finish()
       return
     }
-    this.#state = 'closed'
     this.#error = error
     this.#connection = undefined
     this.#endAll(error)
-    this.#finish(error)
+    this.#finish()
   }
 
   // ------------------------------------------------------------------------- from the lease
@@ -280,16 +263,17 @@ export class Standing implements LinkListener, LeaseListener {
 
   /** Nothing more will be answered. */
   #endAll(error: HoldfastError): void {
+    this.#state = 'closed'
     this.outbox.end(error)
     this.watches.clear()
     this.holdings.loseAll(error.message, error)
   }
 
-  #finish(error: HoldfastError | undefined): void {
+  #finish(): void {
     this.#connection = undefined
     this.#link.close()
     this.schedule.stop()
-    this.#listener.tell('closed', error)
-    this.#goodbye?.resolve()
+    this.#listener.tell('closed', this.#error)
+    this.#onGone?.()
   }
 }
