@@ -26,24 +26,17 @@ export const page: Page | undefined =
     : undefined
 
 function watch(watcher: PageWatcher): () => void {
-  const ends: (() => void)[] = []
-  const listen = (target: EventTarget, types: readonly string[], listener: () => void) => {
-    for (const type of types) {
-      target.addEventListener(type, listener)
-      ends.push(() => target.removeEventListener(type, listener))
-    }
-  }
+  const controller = new AbortController()
+  const { signal } = controller
   const onWake = () => watcher.onWake()
-  listen(self, ['pagehide'], () => watcher.onLeave())
-  listen(self, ['pageshow', 'online'], onWake)
+  addEventListener('pagehide', () => watcher.onLeave(), { signal })
+  addEventListener('pageshow', onWake, { signal })
+  addEventListener('online', onWake, { signal })
   if (typeof document === 'object') {
-    listen(document, ['resume'], onWake)
-    listen(document, ['visibilitychange'], () => {
-      // A page that is left becomes hidden after it was told that it is left.
-      if (document.visibilityState === 'visible') onWake()
-    })
+    document.addEventListener('resume', onWake, { signal })
+    // A page that is left becomes hidden after it was told that it is left.
+    const onChange = () => document.visibilityState === 'visible' && onWake()
+    document.addEventListener('visibilitychange', onChange, { signal })
   }
-  return () => {
-    for (const end of ends) end()
-  }
+  return () => controller.abort()
 }

@@ -71,7 +71,7 @@ export function statsQuestion(): Question<LockStats> {
 
 export function queryQuestion(
   selection: Selection,
-  limit: number | undefined,
+  limit?: number | undefined,
 ): Question<QueryResult> {
   let held: HeldInfo[]
   let waiting: WaitingInfo[]

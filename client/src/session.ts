@@ -59,11 +59,9 @@ export class Session extends EventEmitter<SessionEvents> {
     this.name = name
     this.#tracer = surroundings.tracer
     this.locks = new LockManager({
+      standing,
       newTask: surroundings.newTask,
-      isClosed: () => this.state === 'closed',
-      closedError: () => standing.closedError(),
       ask: (terms, timeout, signal) => this.#ask(terms, timeout, signal),
-      query: () => this.query(),
     })
     this.#singleflight = new Singleflight(standing.schedule, (terms, signal) =>
       this.#ask(terms, undefined, signal),

@@ -40,7 +40,7 @@ export interface Arguments {
 /** @throws TypeError, or whatever a getter or a conversion of the caller's throws. */
 export function convert(args: readonly unknown[]): Arguments {
   if (args.length < 2) {
-    throw new TypeError(`request takes a name and a callback, and was given ${args.length} of them`)
+    throw new TypeError('request takes a name and a callback')
   }
   const name = `${args[0] as string}`
   const [options, callback] = args.length === 2 ? [undefined, args[1]] : [args[1], args[2]]
@@ -57,14 +57,13 @@ export function convert(args: readonly unknown[]): Arguments {
 export function check(args: Arguments): LockTerms {
   const { name, mode, ifAvailable, steal, signal, ttl, metadata } = args
   if (name.startsWith('-')) throw unsupported('a name must not begin with "-"')
-  if (steal && ifAvailable) throw unsupported('steal and ifAvailable exclude each other')
   if (steal && mode !== 'exclusive') throw unsupported('steal needs the mode "exclusive"')
-  if (signal !== undefined && (steal || ifAvailable)) {
-    throw unsupported('signal does not go with steal or ifAvailable')
+  if (Number(steal) + Number(ifAvailable) + Number(signal !== undefined) > 1) {
+    throw unsupported('steal, ifAvailable and signal exclude each other')
   }
   if (signal?.aborted) throw signal.reason
   const key = keyForName(name)
-  if (key === undefined) throw unsupported('the name is too long: it is a key of at most 512 bytes')
+  if (key === undefined) throw unsupported('the name is longer than a key may be')
   return termsOf(key, { mode, steal, ttl, metadata })
 }
 

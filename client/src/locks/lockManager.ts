@@ -10,18 +10,17 @@ import type { Grant } from '../grant.js'
 import { likelyReason } from '../holdings.js'
 import { Lock } from '../lock.js'
 import type { LockTerms } from '../messages.js'
-import type { QueryResult } from '../questions.js'
+import { queryQuestion } from '../questions.js'
+import type { Standing } from '../standing.js'
 import { type Arguments, check, convert, type LockRequestOptions } from './arguments.js'
 import { HeldLock } from './heldLock.js'
 import { nameForKey } from './names.js'
 
 /** What the manager needs of its session. */
 export interface LockManagerHost {
+  readonly standing: Pick<Standing, 'state' | 'closedError' | 'ask'>
   readonly newTask: (callback: () => void) => void
-  isClosed(): boolean
-  closedError(): HoldfastError
   ask(terms: LockTerms, timeout?: number, signal?: AbortSignal): Promise<Grant>
-  query(): Promise<QueryResult>
 }
 
 /** Is given `null` if the lock was asked for with `ifAvailable` and is not. */
@@ -92,7 +91,9 @@ export class LockManager {
   async query(): Promise<LockManagerSnapshot> {
     this.#refuseIfClosed()
     try {
-      const { held, waiting, heldCount, waitingCount } = await this.#host.query()
+      const { held, waiting, heldCount, waitingCount } = await this.#host.standing.ask(
+        queryQuestion({}),
+      )
       const [listed, pending] = [held.map(infoOf), waiting.map(infoOf)]
       return { held: listed, pending, heldCount, pendingCount: waitingCount }
     } catch (error) {
@@ -111,15 +112,19 @@ export class LockManager {
     }
   }
 
+  get #isClosed(): boolean {
+    return this.#host.standing.state === 'closed'
+  }
+
   #refuseIfClosed(): void {
-    if (!this.#host.isClosed()) return
-    const error = new DOMException('the session is closed', 'InvalidStateError')
-    throw withCause(error, this.#host.closedError())
+    if (!this.#isClosed) return
+    const cause = this.#host.standing.closedError()
+    throw withCause(new DOMException(cause.message, 'InvalidStateError'), cause)
   }
 
   /** Whatever ends the session takes what was asked in it along. */
   #ended(error: unknown): unknown {
-    return this.#host.isClosed() ? abortError(error as HoldfastError) : error
+    return this.#isClosed ? abortError(error as HoldfastError) : error
   }
 }
 
