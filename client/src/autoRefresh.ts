@@ -40,8 +40,7 @@ export class AutoRefresh implements Task {
 
   run(): void {
     if (this.#isRefreshing) {
-      const sentence = `a refresh was not answered within ${this.#options.timeout} ms`
-      this.end(new HoldfastError('LOCK_TIMEOUT', sentence))
+      this.end(new HoldfastError('LOCK_TIMEOUT'))
       return
     }
     const { schedule } = this.#grant

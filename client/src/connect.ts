@@ -33,10 +33,7 @@ export async function connectIn(
   const { urls, settings, signal, reconnect, WebSocket } = checkConnect(url, options)
   refuseAborted(signal)
   const WebSocketClass = WebSocket ?? environment.WebSocket
-  check(
-    typeof WebSocketClass === 'function',
-    'this platform has no WebSocket: give a class as the option WebSocket',
-  )
+  check(typeof WebSocketClass === 'function', 'WebSocket has to be a class')
   const strategy =
     reconnect ??
     exponentialBackoff(

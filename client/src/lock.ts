@@ -185,8 +185,6 @@ export class Lock {
 
   #notHeld(): HoldfastError {
     const loss = this.#loss
-    return loss === undefined
-      ? new HoldfastError('LOCK_NOT_HELD', 'the lock was unlocked')
-      : new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${loss.message}`, { cause: loss })
+    return new HoldfastError('LOCK_NOT_HELD', loss?.message, loss && { cause: loss })
   }
 }

@@ -26,7 +26,7 @@ import { checkSecrecy, checkUrls } from './urls.js'
 
 /** How to connect. */
 export interface ConnectOptions {
-  /** Shown to the broker's `authenticate`; 1 to 3,072 characters. */
+  /** Shown to the broker's `authenticate`; a well-formed string of 1 to 3,072 characters. */
   readonly token?: string | undefined
   /** Shown to others as the holder's name; 1 to 256 characters. */
   readonly name?: string | undefined
@@ -128,13 +128,12 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
     !reconnect || typeof (reconnect as Partial<RetryStrategy>)[Symbol.iterator] === 'function',
     'reconnect has to be false or an iterable of delays in ms',
   )
-  check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket has to be a class')
   checkBoolean('allowInsecure', allowInsecure)
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
     utf8Length(helloText(settings)) <= maxHelloBytes - 256,
-    'token and name are too long together: the first message has to fit into 4 KiB',
+    'token and name are too long together',
   )
   const urls = checkUrls(url)
   if (token !== undefined && !allowInsecure) checkSecrecy(urls)

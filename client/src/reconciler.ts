@@ -89,7 +89,7 @@ export class Reconciler {
       return
     }
     const reason = likelyReason(request.terms.ttl)
-    const sentence = 'the lock was granted and lost again while the connection was gone'
+    const sentence = 'the lock was granted and lost while the connection was gone'
     request.reject(new HoldfastError('LOCK_LOST', sentence, { reason }))
   }
 }

@@ -153,7 +153,7 @@ export function endWithSession(request: AnyRequest, sentence: string): boolean {
     return true
   }
   if (request instanceof RefreshRequest) {
-    request.reject(new HoldfastError('LOCK_NOT_HELD', `the lock is gone: ${sentence}`))
+    request.reject(new HoldfastError('LOCK_NOT_HELD', sentence))
     return true
   }
   return false

@@ -16,8 +16,7 @@ export function checkSecrecy(urls: readonly string[]): void {
   const open = urls.find((url) => isOpen(new URL(url)))
   check(
     open === undefined,
-    `anybody on the network could read the token on its way to ${open}: use wss://, ` +
-      'or allow it by name with allowInsecure',
+    `anybody could read the token on its way to ${open}: use wss://, or set allowInsecure`,
   )
 }
 

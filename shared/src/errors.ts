@@ -8,8 +8,8 @@ import type { LossReason } from './messages.js'
 /** What each code means, in the words the documentation uses. The keys are the complete list. */
 export const errorCodes = {
   LOCK_HELD: 'the key is taken',
-  LOCK_NOT_HELD: 'this session does not hold the lock (any more)',
-  LOCK_TIMEOUT: 'the lock was not granted, or a refresh not answered, within the timeout',
+  LOCK_NOT_HELD: 'the session does not hold the lock (any more)',
+  LOCK_TIMEOUT: 'no grant, or no answer to a refresh, within the timeout',
   LOCK_LOST: 'the lock was lost; `reason` says how',
   INVALID_KEY: 'a key is 1 to 512 bytes of well-formed UTF-8 without control characters',
   INVALID_TTL: 'a ttl is an integer of ms from 1 to 2^31 - 1',
@@ -20,9 +20,9 @@ export const errorCodes = {
   SESSION_EXPIRED: 'the session has ended at the broker',
   SESSION_CLOSED: 'the session was closed',
   UNAUTHORIZED: 'the broker did not accept who is asking',
-  FORBIDDEN: 'the broker does not allow this to who is asking',
+  FORBIDDEN: 'the broker does not allow it to who is asking',
   QUOTA_EXCEEDED: 'a limit of the broker was reached',
-  BAD_MESSAGE: 'the broker was sent something that is not in the protocol',
+  BAD_MESSAGE: 'the broker was sent what is not in the protocol',
   UNAVAILABLE: 'no broker could be reached, or it is not serving now',
 } as const
 
