@@ -2,6 +2,7 @@
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
 import { AutoRefresh } from './autoRefresh.js'
+import { asyncDispose } from './disposal.js'
 import type { Grant, Member } from './grant.js'
 import { checkAutoRefresh, checkSignal, checkTtl } from './options.js'
 
@@ -12,10 +13,6 @@ export interface AutoRefreshOptions {
   /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
   readonly timeout: number
 }
-
-/** Where `Symbol.asyncDispose` does not exist yet, `unlock` is the only way. */
-const asyncDispose: typeof Symbol.asyncDispose =
-  Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
 
 export class Lock {
   readonly #grant: Grant

@@ -2,6 +2,7 @@
 import { HoldfastError, type LockStats } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
 import { onAbort, refuseAborted } from './abort.js'
+import { asyncDispose } from './disposal.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import { LockManager, type LockManagerHost } from './locks/lockManager.js'
@@ -32,10 +33,6 @@ import type { Standing } from './standing.js'
 import type { SessionState } from './state.js'
 import { carry, type Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
-
-/** Where `Symbol.asyncDispose` does not exist yet, `close` is the only way. */
-const asyncDispose: typeof Symbol.asyncDispose =
-  Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
 
 /** What a session is given of where it runs. */
 export interface Surroundings {

@@ -11,6 +11,7 @@ import type {
   WatchEvent as WatchMessage,
 } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
+import { dispose } from './disposal.js'
 import { errorOf } from './errorOf.js'
 import { type Selection, unwatchText, watchText } from './messages.js'
 import type { Outbox } from './outbox.js'
@@ -42,9 +43,6 @@ export interface Watch {
   /** The same as `close`. */
   [Symbol.dispose](): void
 }
-
-/** Where `Symbol.dispose` does not exist yet, `close` is the only way. */
-const dispose: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose')
 
 /** A watch, as the session keeps it. */
 interface Entry {
