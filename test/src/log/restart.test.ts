@@ -5,24 +5,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connect, fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { count, seeded } from '../support/counts.js'
+import { freePort } from '../support/freePort.js'
 
 const command = fileURLToPath(new URL('../../../server/dist/cli/main.js', import.meta.url))
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 describe('journal: a broker that is killed', () => {
   let dir: string

@@ -3,14 +3,13 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { type Credentials, createBroker, HoldfastError } from '@holdfast/server'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { next, rejection, Stage } from '../e2e/stage.js'
+import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
 import { type Certificate, certificate } from './certificate.js'
 import { type Scratch, scratch } from './scratch.js'
@@ -41,15 +40,6 @@ describe('TLS of the broker’s own', () => {
     expect(error).to.be.instanceOf(HoldfastError).with.property('message').that.matches(/PEM/)
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** As in the broker's page; on a port of its own, and all of nginx in one folder. */
 function configFor(files: Scratch, certs: Certificate, listen: number, target: number): string {

@@ -1,0 +1,46 @@
+/**
+ * A broker with a journal is killed at named points of its work, as a real process: every answer
+ * that a client saw is true afterwards, and the ledger that says so finds what is not.
+ */
+import type { Lock } from '@holdfast/client'
+import { LockTable } from '@holdfast/server/core'
+import { expect } from 'chai'
+import { count, Random } from '../support/counts.js'
+import { crashAtPoints } from './crashes.js'
+import { Ledger } from './ledger.js'
+import { crashPoints } from './points.js'
+
+describe('journal: killed at named points', () => {
+  it('keeps every promise at each of them', async function () {
+    this.timeout(600_000)
+    const rounds = count(crashPoints.length, 20)
+    const { crashes, lies, grants } = await crashAtPoints(rounds, new Random())
+    expect(lies).to.deep.equal([])
+    expect([...crashes.keys()]).to.deep.equal(crashPoints)
+    expect(grants).to.be.greaterThan(1_200)
+  })
+
+  it('would be found out if it forgot', async () => {
+    const ledger = new Ledger()
+    const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
+    ledger.granted(lock, 's')
+    expect(ledger.lies(new LockTable())).to.deep.equal([
+      'k was granted with fence 7, and is not held',
+      'fence 7 can be given again',
+    ])
+    const table = new LockTable()
+    const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
+    table.apply({
+      ...{ type: 'open', attempt: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
+      ...{ ttl: 15_000, grace: 15_000, secret: 'hash', limits },
+    })
+    table.apply({ type: 'raise', fence: 6, at: 0 })
+    table.apply({
+      ...{ type: 'lock', session: 's', attach: 1, id: 1, key: 'k', mode: 'exclusive' },
+      ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },
+    })
+    expect(ledger.lies(table)).to.deep.equal([])
+    await ledger.unlock(lock)
+    expect(ledger.lies(table)).to.deep.equal(['k was given back, and is held: 7'])
+  })
+})

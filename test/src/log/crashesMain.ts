@@ -1,0 +1,30 @@
+/**
+ * `npm run crashes`: kills a broker with a journal at each named point in turn, and prints how it
+ * went.
+ *
+ *   npm run crashes -- --rounds 100 --seed 17
+ */
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { Random, seed } from '../support/counts.js'
+import { crashAtPoints } from './crashes.js'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '100' },
+    seed: { type: 'string', default: String(seed) },
+  },
+})
+
+const began = Date.now()
+let round = 0
+const { crashes, lies, grants } = await crashAtPoints(
+  Number(values.rounds),
+  new Random(Number(values.seed)),
+  (point, visit) => console.log(`${String(++round).padStart(5)}  ${point}, at visit ${visit}`),
+)
+for (const [point, times] of crashes) console.log(`${point.padEnd(36)} ${times}`)
+for (const lie of lies) console.log(lie)
+const seconds = ((Date.now() - began) / 1_000).toFixed(0)
+console.log(`seed ${values.seed}: ${grants} grants, ${lies.length} lies, ${seconds} s`)
+process.exitCode = lies.length === 0 ? 0 : 1

@@ -1,0 +1,10 @@
+/** Where `lmdb` is found, see `crashing.ts`: ours is told where the real one is. */
+import type { ResolveHook } from 'node:module'
+
+export const resolve: ResolveHook = async (specifier, context, nextResolve) => {
+  const found = await nextResolve(specifier, context)
+  if (specifier !== 'lmdb') return found
+  const ours = new URL('./crashingStore.js', import.meta.url)
+  ours.searchParams.set('real', found.url)
+  return { url: ours.href, format: 'module', shortCircuit: true }
+}
