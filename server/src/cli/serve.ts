@@ -93,13 +93,13 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   process.stderr.on('error', () => {})
   // Listened for from here on: whoever reads that we serve may tell us to stop at once.
   const stopped = nextSignal()
-  const url = await listen(broker, gathered)
-  const page = dashboardAt(url, gathered)
-  if (page !== undefined) process.stdout.write(`holdfast shows its locks on ${page}\n`)
   broker.once('failed', ({ message }) => {
     complain(message)
     process.exit(exits.io)
   })
+  const url = await listen(broker, gathered)
+  const page = dashboardAt(url, gathered)
+  if (page !== undefined) process.stdout.write(`holdfast shows its locks on ${page}\n`)
   const signal = await stopped
   const { drain } = gathered.settings
   process.stdout.write(`holdfast got ${signal} and is draining for at most ${drain} ms\n`)

@@ -4,6 +4,7 @@
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { type JournalOptions, journalLog } from '@holdfast/server'
 import type { Command } from '@holdfast/server/core'
 import { HoldfastError } from '@holdfast/shared'
@@ -144,6 +145,21 @@ describe('journal', () => {
     }
     writeFileSync(dataFile(), whole)
     expect((await session([])).replayed.length).to.equal(3)
+  })
+
+  it('refuses a record of a newer version, and says which', async () => {
+    await session([raise(1)])
+    const bytes = readFileSync(dataFile())
+    const text = Buffer.from(JSON.stringify([raise(1)]))
+    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
+      const record = bytes.subarray(at - 16, at + text.length)
+      record.writeUInt16LE(9, 4)
+      record.writeUInt32LE(crc32(record.subarray(4)), 0)
+    }
+    writeFileSync(dataFile(), bytes)
+    const error = await refusal()
+    expect(error.code).to.equal('UNAVAILABLE')
+    expect(error.message).to.match(/^The journal has format 9, and .* knows up to 1\.$/)
   })
 
   it('refuses an option that cannot be', () => {

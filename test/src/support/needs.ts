@@ -38,6 +38,8 @@ const requirements = {
       'b',
     ],
   },
+  /** File systems of a size of the test's choosing. */
+  mounts: { root: true, trial: ['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'] },
   /** A PostgreSQL server of the test's own; Debian keeps its programs off the PATH. */
   postgres: { commands: ['psql'], package: 'postgresql' },
   iptables: { root: true, commands: ['iptables'], package: 'iptables' },

@@ -1,13 +1,15 @@
 /**
  * The directory of a journal: is it one, is it whole, and is it ours alone?
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { once } from 'node:events'
+import { closeSync, constants, mkdirSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import { damaged } from './record.js'
 
 const dataFile = 'data.mdb'
+const ownerFile = 'owner'
 
 /**
  * Where LMDB keeps what we look at, in a meta page; there are two of them, the newer one counts.
@@ -30,7 +32,8 @@ export function prepareDirectory(path: string): void {
     throw unusable(path, 'cannot be used as a directory', cause)
   }
   if (names.includes(dataFile)) checkSize(join(path, dataFile))
-  else if (names.length > 0) throw unusable(path, 'has other things in it and is not a journal')
+  else if (names.some((name) => name !== ownerFile))
+    throw unusable(path, 'has other things in it and is not a journal')
 }
 
 /**
@@ -60,31 +63,43 @@ function checkSize(path: string): void {
   if (newest === undefined || BigInt(size) < newest.bytes) throw damaged(`${path} was cut short`)
 }
 
+/** Whoever has a directory to itself. */
+export interface Owner {
+  close(): void
+}
+
 /**
- * Makes the directory this process's own until the returned server is closed or the process ends,
- * however it ends: the lock is a socket, which the kernel takes back.
+ * Makes the directory this process's own until the returned owner is closed or the process ends,
+ * however it ends: the lock is something that the kernel takes back.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another process has it.
  */
-export async function lockDirectory(path: string): Promise<Server> {
+export async function lockDirectory(path: string): Promise<Owner> {
+  try {
+    return await lock(path)
+  } catch (cause) {
+    throw unusable(path, 'is in use by another process', cause, 'UNAVAILABLE')
+  }
+}
+
+async function lock(path: string): Promise<Owner> {
   const { dev, ino } = statSync(path)
-  // An abstract name on Linux, which no crash leaves behind; elsewhere the nearest thing to it.
   const name = `holdfast-journal-${dev}-${ino}`
-  const address =
-    process.platform === 'linux'
-      ? `\0${name}`
-      : process.platform === 'win32'
-        ? `\\\\.\\pipe\\${name}`
-        : join(path, 'owner.sock')
+  // Names of sockets that are in no file system, so no crash leaves one behind.
+  if (process.platform === 'linux') return listen(`\0${name}`)
+  if (process.platform === 'win32') return listen(`\\\\.\\pipe\\${name}`)
+  // Darwin and the BSDs lock what they open; Node has no name for that flag.
+  const exclusively = 0x20
+  const { O_RDWR, O_CREAT, O_NONBLOCK } = constants
+  const file = openSync(join(path, ownerFile), O_RDWR | O_CREAT | O_NONBLOCK | exclusively)
+  return { close: () => closeSync(file) }
+}
+
+async function listen(address: string): Promise<Owner> {
   const server = createServer((socket) => socket.destroy())
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(unusable(path, 'is in use by another process', cause, 'UNAVAILABLE')),
-    )
-    server.listen(address, resolve)
-  })
-  server.unref()
-  return server
+  server.listen(address)
+  await once(server, 'listening')
+  return server.unref()
 }
 
 function unusable(

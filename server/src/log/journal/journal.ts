@@ -5,14 +5,14 @@
  * no answer leaves the broker that a crash could take back. While one commit is under way the next
  * commands gather, which is what makes a slow disk serve many clients.
  */
-import type { Server } from 'node:net'
+import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import { machine } from '../../environment.js'
 import type { Log, Replica } from '../log.js'
-import { lockDirectory, prepareDirectory } from './directory.js'
-import { encodeRecord } from './record.js'
+import { lockDirectory, type Owner, prepareDirectory } from './directory.js'
+import { damaged, encodeRecord } from './record.js'
 import { Store } from './store.js'
 
 export interface JournalOptions {
@@ -41,7 +41,7 @@ class JournalLog implements Log {
   readonly #snapshotBytes: number
   readonly #onSnapshot: (() => void) | undefined
   #replica: Replica | undefined
-  #owner: Server | undefined
+  #owner: Owner | undefined
   #store: Store | undefined
   #sequence = 0
   #checksum = 0
@@ -77,7 +77,7 @@ class JournalLog implements Log {
     } catch (error) {
       this.#owner.close()
       await this.#store?.close()
-      throw error instanceof HoldfastError ? error : ioError(error)
+      throw error instanceof HoldfastError ? error : damaged(reasonOf(error))
     }
   }
 
@@ -99,6 +99,7 @@ class JournalLog implements Log {
   }
 
   #load(store: Store, replica: Replica): void {
+    store.checkEntries()
     const snapshot = store.snapshot()
     if (snapshot !== undefined) {
       replica.restore(snapshot.items)
@@ -126,7 +127,7 @@ class JournalLog implements Log {
     this.#unsnapshot += bytes.length
     this.#store!.append(this.#sequence, bytes, this.#flush).then(
       () => this.#handBack(commands),
-      (cause) => this.#fail(ioError(cause)),
+      (cause) => this.#fail(this.#ioError(cause)),
     )
   }
 
@@ -145,7 +146,7 @@ class JournalLog implements Log {
     const workerData = { dir: this.#dir, upTo: this.#sequence }
     const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
     this.#snapshotting = worker
-    worker.once('error', (cause) => this.#fail(ioError(cause)))
+    worker.once('error', (cause) => this.#fail(this.#ioError(cause)))
     worker.once('exit', (code) => {
       this.#snapshotting = undefined
       if (code === 0) this.#onSnapshot?.()
@@ -159,11 +160,17 @@ class JournalLog implements Log {
     this.#replica!.fail(error)
     this.#onIdle?.()
   }
+
+  /** LMDB calls a full disk an input/output error; so the sentence says what is free. */
+  #ioError(cause: unknown): HoldfastError {
+    const { bavail, bsize } = statfsSync(this.#dir)
+    const sentence =
+      `The journal in ${this.#dir} cannot be written (${reasonOf(cause)}; ${bavail * bsize} bytes ` +
+      'are free there): the broker has stopped granting.'
+    return new HoldfastError('UNAVAILABLE', sentence, { cause })
+  }
 }
 
-function ioError(cause: unknown): HoldfastError {
-  if (cause instanceof HoldfastError) return cause
-  const why = cause instanceof Error ? cause.message : String(cause)
-  const sentence = `The journal cannot be written (${why}); the broker has stopped granting.`
-  return new HoldfastError('UNAVAILABLE', sentence, { cause })
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

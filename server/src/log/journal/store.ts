@@ -8,6 +8,7 @@
 import { crc32 } from 'node:zlib'
 import { open, type RootDatabase } from 'lmdb'
 import type { SnapshotItem } from '../../core/index.js'
+import { machine } from '../../environment.js'
 import { damaged, decodeRecord, formatVersion, type JournalRecord, newer } from './record.js'
 
 /** Kinds of keys; the first element of each. */
@@ -50,8 +51,24 @@ export class Store {
 
   /** Resolves when the record is written; and on the disk, if `flush` asks for it. */
   async append(sequence: number, bytes: Buffer, flush: boolean): Promise<void> {
-    await this.#database.put([record, sequence], bytes)
+    await written(this.#database.put([record, sequence], bytes))
     if (flush) await this.#database.flushed
+  }
+
+  /**
+   * The records are a chain, so one that is missing between others is found; this finds those that
+   * are missing at the end.
+   *
+   * @throws {HoldfastError} `UNAVAILABLE` if there are fewer entries than were written, or others.
+   */
+  checkEntries(): void {
+    let count = 0
+    for (const key of this.#database.getKeys()) {
+      if (!isOurs(key)) throw damaged('it has an entry that nobody wrote')
+      count++
+    }
+    const { entryCount } = this.#database.getStats() as { readonly entryCount: number }
+    if (count !== entryCount) throw damaged(`it has ${count} entries instead of ${entryCount}`)
   }
 
   /** The newest snapshot; undefined if there is none. */
@@ -81,11 +98,11 @@ export class Store {
     const chunks: number[] = []
     for (const part of parts(items)) {
       const bytes = Buffer.from(JSON.stringify(part))
-      await this.#database.put([chunk, sequence, chunks.length], bytes)
+      await written(this.#database.put([chunk, sequence, chunks.length], bytes))
       chunks.push(crc32(bytes))
     }
     const head: Pointer = { version: formatVersion, sequence, checksum, chunks }
-    await this.#database.put([pointer], Buffer.from(JSON.stringify(head)))
+    await written(this.#database.put([pointer], Buffer.from(JSON.stringify(head))))
     await this.#database.flushed
     await this.#removeUpTo([record], [record, sequence + 1])
     if (former !== undefined) await this.#removeUpTo([chunk], [chunk, sequence])
@@ -118,8 +135,29 @@ export class Store {
     for (;;) {
       const keys = [...this.#database.getKeys({ start, end, limit: removedAtOnce })]
       if (keys.length === 0) return
-      await Promise.all(keys.map((key) => this.#database.remove(key)))
+      await Promise.all(keys.map((key) => written(this.#database.remove(key))))
     }
+  }
+}
+
+function isOurs(key: unknown): boolean {
+  // LMDB's keys of one element come back without their array.
+  const parts = [key].flat()
+  if (!parts.every(Number.isSafeInteger)) return false
+  return parts.length === { [record]: 2, [chunk]: 3, [pointer]: 1 }[parts[0] as number]
+}
+
+/**
+ * LMDB says that a write has failed, and then why, by a promise of its own; if nobody took that, it
+ * would end the process.
+ */
+async function written(write: Promise<boolean>): Promise<void> {
+  try {
+    await write
+  } catch (error) {
+    const { commitError } = error as { readonly commitError?: Promise<never> }
+    const why = commitError?.catch((reason: unknown) => reason)
+    throw (await Promise.race([why, new Promise<void>(machine.endOfTurn)])) ?? error
   }
 }
 

@@ -1,0 +1,75 @@
+/**
+ * A disk that is full, for real: the broker stops granting at once, says so and ends; with more
+ * room, the next one has everything that anybody was told.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fixedInterval, type Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { Served } from '../e2e/remote.js'
+import { next, Stage } from '../e2e/stage.js'
+import { freePort } from '../support/freePort.js'
+import { needs } from '../support/needs.js'
+
+const mount = (...args: string[]): unknown => execFileSync('mount', args)
+
+describe('journal: on a full disk', () => {
+  needs('mounts')
+  const stage = Stage.forEachTest()
+
+  function smallDisk(): string {
+    const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
+    mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
+    stage.onClear(() => {
+      execFileSync('umount', [disk])
+      rmdirSync(disk)
+    })
+    return disk
+  }
+
+  /** Takes locks that need much room until there is an end to it; returns their fences. */
+  async function fill(session: Session, isOver: Promise<unknown>): Promise<Map<string, number>> {
+    const fences = new Map<string, number>()
+    let goOn = true
+    const ending = isOver.then(() => {
+      goOn = false
+    })
+    for (let i = 0; goOn; i++) {
+      const asked = session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) })
+      const lock = await Promise.race([asked, ending])
+      if (lock !== undefined) fences.set(lock.key, lock.fence)
+    }
+    return fences
+  }
+
+  it('stops granting, says why, ends with 74, and loses nothing', async () => {
+    const disk = smallDisk()
+    const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
+    const first = await Served.start(stage, ...args)
+    const reconnect = fixedInterval({ interval: 20 })
+    const session = await stage.session(first.url, { grace: 'lease', ttl: 60_000, reconnect })
+    const fences = await fill(session, next(session, 'jeopardy'))
+    expect(fences.size).to.be.greaterThan(10)
+    expect(await first.exit()).to.deep.equal({ code: 74, signal: null })
+    const said = await first.complaints.until((lines) =>
+      lines.some((line) => /^holdfast/.test(line)),
+    )
+    expect(said.filter((line) => /^holdfast/.test(line))).to.have.length(1)
+    expect(said.at(-1)).to.match(
+      /cannot be written \(.*; \d+ bytes are free there\): the broker has stopped granting\.$/,
+    )
+
+    mount('-o', 'remount,size=64m', disk)
+    const back = next(session, 'resumed')
+    await Served.start(stage, ...args)
+    await back
+    const { held } = await session.query()
+    const now = new Map(held.map(({ key, fence }) => [key, fence]))
+    for (const [key, fence] of fences) expect(now.get(key), key).to.equal(fence)
+    // One more than that was asked for when the disk was full.
+    const last = await session.lock('after', { timeout: 0 })
+    expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
+  })
+})

@@ -1,0 +1,27 @@
+/**
+ * Takes up a journal that may be damaged, in a process that may end by it, and prints what it was:
+ * a digest of everything, or the sentence of the refusal. Not a test: tests start it.
+ *
+ *   node loading.js DIRECTORY
+ */
+import { createHash } from 'node:crypto'
+import { HoldfastError, journalLog } from '@holdfast/server'
+
+const found = createHash('sha256')
+const add = (item: unknown): void => void found.update(JSON.stringify(item))
+const log = journalLog({ dir: process.argv[2] ?? '' })
+try {
+  await log.start({
+    restore: (items) => {
+      for (const item of items) add(item)
+    },
+    replay: add,
+    apply: () => {},
+    fail: () => {},
+  })
+  await log.close()
+  process.stdout.write(found.digest('hex'))
+} catch (error) {
+  if (!(error instanceof HoldfastError)) throw error
+  process.stdout.write(error.message)
+}
