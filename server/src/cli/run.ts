@@ -154,7 +154,12 @@ async function underLock(undertaking: Undertaking): Promise<number> {
   } finally {
     guard.end()
   }
-  if (guard.danger !== undefined) throw new Exit(exits.lost, '')
+  if (guard.danger !== undefined) {
+    // The command is gone, but what it has started may not have minded the SIGTERM, and from our
+    // goodbye on somebody else may hold the lock.
+    child.signal('SIGKILL')
+    throw new Exit(exits.lost, '')
+  }
   // A lock that went at the very end was held while the command ran, or the guard would know.
   await lock.unlock().catch(() => {})
   return exit

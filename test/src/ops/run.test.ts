@@ -188,6 +188,18 @@ describe('holdfast run', () => {
     expect(err[0]).to.match(/revoked/)
   })
 
+  it('leaves nothing behind of a command that ends at SIGTERM while what it started does not', async () => {
+    const { url, sessions } = await stage.meeting('ops')
+    const script =
+      "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
+    const command = start(url, ['k', '--', 'sh', '-c', script])
+    const lines = await command.out.count(2)
+    const fence = Number(lines.find((line) => line !== 'up'))
+    await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
+    // Our output is theirs too: it is not closed before all of them are dead.
+    expect((await command.ended()).code).to.equal(76)
+  })
+
   it('refuses a --kill-after that leaves no time, and does not take the lock', async () => {
     const { url, broker } = await stage.broker()
     const args = ['--ttl', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
