@@ -55,6 +55,11 @@ export class Wire {
     this.#socket.write(frame)
   }
 
+  /** Reads nothing more. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
   /** Drops the connection as a crash would. */
   destroy(): void {
     this.#socket.destroy()
@@ -120,6 +125,7 @@ export function openWire(url: string, subprotocol: string): Promise<Wire> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host: hostname, port: Number(port), noDelay: true })
     socket.once('error', reject)
+    socket.once('close', () => reject(new Error('no upgrade: closed')))
     socket.once('connect', () => socket.write(request.join('\r\n')))
     // Nobody speaks before the client does, so the answer comes alone.
     socket.once('data', (answer) => {

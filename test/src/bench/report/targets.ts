@@ -194,6 +194,11 @@ const others: readonly Target[] = [
       ]),
     ]
   }),
+  ...['upgrades', 'hellos', 'slow readers'].map((flood) =>
+    compared(`floods: ${flood}, p99 of a good client, of calm`, [2, 1.2], 'less', (figures) =>
+      figures.of('floods', 'one good client', flood, 'p99OfCalm'),
+    ),
+  ),
   compared('validation of a hot message, µs', [1, 0.5], 'less', (figures) => {
     const ns = figures.of('validation', 'a message', 'holdfast', 'validateNs')
     return ns === undefined ? undefined : ns / 1_000

@@ -2,6 +2,7 @@
 import type { Workload } from '../job.js'
 import { peers } from '../peers/index.js'
 import { exclusion } from './exclusion.js'
+import { floodsWorkload } from './floods.js'
 import { peerWorkloads } from './peers.js'
 import { startup } from './startup.js'
 import { validation } from './validation.js'
@@ -20,6 +21,7 @@ export const workloads: readonly Workload[] = [
   w4,
   w5,
   w6,
+  floodsWorkload,
   validation,
   startup,
 ]
