@@ -4,6 +4,8 @@
 import type { ErrorCode } from '@holdfast/client'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
+import { Stage } from '../e2e/stage.js'
+import { Notices } from '../ops/notices.js'
 import { needs } from '../support/needs.js'
 import { type Chromium, openChromium, openPage } from './chromium.js'
 import { openSite, type Site } from './site.js'
@@ -35,8 +37,10 @@ function tryConnect(page: Page, client: string, url: string): Promise<Told | 'co
 describe('a page that is refused', function () {
   this.timeout(60_000)
   needs('chromium')
+  const stage = Stage.forEachTest()
   let site: Site
   let strict: Site
+  const notices = new Notices()
   let chromium: Chromium
   let page: Page
 
@@ -44,6 +48,7 @@ describe('a page that is refused', function () {
     site = await openSite()
     strict = await openSite({
       dev: false,
+      observer: notices,
       origins: [site.origin.replace('127.0.0.1', 'localhost')],
     })
     chromium = await openChromium()
@@ -58,6 +63,10 @@ describe('a page that is refused', function () {
 
   it('is told that its origin may be why, and which option lets it in', async () => {
     const told = (await tryConnect(page, '/holdfast.js', strict.url)) as Told
+    // And the broker has counted why.
+    expect(notices.all.map(({ cause, origin }) => [cause, origin])).to.deep.equal([
+      ['origin', site.origin],
+    ])
     expect(told.code).to.equal('UNAVAILABLE')
     expect(told.message).to.include(site.origin).and.include('origins').and.include('--origin')
   })
@@ -69,6 +78,21 @@ describe('a page that is refused', function () {
     )
     expect(await tryConnect(listed, '/holdfast.js', strict.url)).to.equal('connected')
     await listed.close()
+  })
+
+  it('cannot have its own name lead to a broker, unless the broker has that name too', async () => {
+    const rebinding = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
+    stage.onClear(() => rebinding.close())
+    const rebound = (url: string) => url.replace('127.0.0.1', 'rebound.test')
+    const origins = [rebound(site.origin)]
+    const refusals = new Notices()
+    const local = await stage.broker({ origins, observer: refusals })
+    const named = await stage.broker({ origins, hosts: ['rebound.test'] })
+    const own = await openPage(rebinding.context, rebound(`${site.origin}/page.html`))
+    const told = (await tryConnect(own, '/holdfast.js', rebound(local.url))) as Told
+    expect(told.code).to.equal('UNAVAILABLE')
+    expect(refusals.causes).to.deep.equal(['host'])
+    expect(await tryConnect(own, '/holdfast.js', rebound(named.url))).to.equal('connected')
   })
 
   it('is told to use wss:// when it came by https://', async () => {
