@@ -4,7 +4,7 @@
  * goodbye and a drop have the effects that were agreed on, and a connection that the broker cut
  * itself leaves its session the whole lease.
  */
-import type { Command, Effect, Lock, LockTable, Session } from '@holdfast/server/core'
+import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { SimProcess } from './process.js'
 import type { Verdict } from './verdict.js'
@@ -117,6 +117,9 @@ export class SessionJudge {
           if (effect.reason === 'expired') this.#judgeExpiry(effect.lock)
           this.#ttlsBegan.delete(effect.lock.fence)
           break
+        case 'withdrawn':
+          if (command.type === 'suspend') this.#judgeLeaving(effect.request)
+          break
         case 'suspended':
           this.#judgeSuspension(effect.session, effect.keep)
           break
@@ -222,6 +225,11 @@ export class SessionJudge {
         `dropped: ${dropped} of ${session.grace} ms`
       this.#verdict.broken('a session has its lease or its grace', why)
     }
+  }
+
+  /** Somebody who is away leaves a queue. */
+  #judgeLeaving({ id, session }: Request): void {
+    if (session.grace > 0) this.#verdict.broken('a grace keeps the places', `${session.id}#${id}`)
   }
 
   #judgeSuspension(session: Session, keep: boolean): void {
