@@ -133,8 +133,11 @@ class JournalLog implements Log {
 
   #handBack(commands: readonly Command[]): void {
     this.#isCommitting = false
+    // The disk has the next ones while these are acted upon.
+    this.#commit()
     for (const command of commands) this.#replica!.apply(command)
     if (this.#unsnapshot >= this.#snapshotBytes) this.#snapshot()
+    if (this.#isCommitting) return
     if (this.#waiting.length > 0) this.#commit()
     else this.#onIdle?.()
   }
