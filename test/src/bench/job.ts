@@ -40,6 +40,8 @@ export interface Job {
   readonly subject: Subject
   /** Limits of the broker that this job needs raised, by name. */
   readonly limits: Readonly<Record<string, number>>
+  /** With a journal in a directory for temporary files; without, the broker keeps nothing. */
+  readonly journal?: 'flushed' | 'relaxed' | undefined
   /** Whatever else the workload wants to know; its own business. */
   readonly params: Readonly<Record<string, number>>
 }

@@ -39,7 +39,7 @@ export async function runJob(
 
 function startSubject(job: Job, profiles: string | undefined): Promise<Server> {
   if (job.subject !== 'holdfast') return startPeer(peerNamed(job.subject))
-  return startBroker(job.limits, profiles === undefined ? [] : profileFlags(profiles, job))
+  return startBroker(job, profiles === undefined ? [] : profileFlags(profiles, job))
 }
 
 function profileFlags(folder: string, { workload, shape, placement }: Job): string[] {

@@ -4,10 +4,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { availableParallelism } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Endpoint, Placement } from '../job.js'
+import type { Endpoint, Job, Placement } from '../job.js'
 import { hasProc, type Usage, usageFromProc } from './usage.js'
 
 /** How long a server may take to say that it listens, in ms. */
@@ -68,14 +70,22 @@ export class Server implements Endpoint {
   }
 }
 
-/** A broker as `holdfast serve` runs it, with some limits raised by name. */
+/** A broker as `holdfast serve` runs it, with some limits raised by name, and what it keeps. */
 export function startBroker(
-  limits: Readonly<Record<string, number>>,
+  { limits, journal }: Pick<Job, 'limits' | 'journal'>,
   nodeFlags: readonly string[] = [],
 ): Promise<Server> {
   const raised = Object.entries(limits).flatMap(([name, value]) => ['--limit', `${name}=${value}`])
-  const serve = ['serve', '--port', '0', '--drain', '0', ...raised]
+  const kept = journal === undefined ? [] : journalFlags(journal)
+  const serve = ['serve', '--port', '0', '--drain', '0', ...raised, ...kept]
   return startNode([...nodeFlags, brokerCommand, ...serve])
+}
+
+/** A directory of its own, gone with this process. */
+function journalFlags(durability: 'flushed' | 'relaxed'): string[] {
+  const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
+  return ['--journal', dir, '--durability', durability]
 }
 
 export function startEcho(): Promise<Server> {

@@ -194,6 +194,11 @@ const others: readonly Target[] = [
       ]),
     ]
   }),
+  simple('journal 64×16, flushed, pairs/s', [20_000, 40_000], 'more', [
+    'journal',
+    '64×16',
+    'pairsPerSecond',
+  ]),
   ...['upgrades', 'hellos', 'slow readers'].map((flood) =>
     compared(`floods: ${flood}, p99 of a good client, of calm`, [2, 1.2], 'less', (figures) =>
       figures.of('floods', 'one good client', flood, 'p99OfCalm'),

@@ -3,6 +3,7 @@ import type { Workload } from '../job.js'
 import { peers } from '../peers/index.js'
 import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
+import { journal } from './journal.js'
 import { peerWorkloads } from './peers.js'
 import { startup } from './startup.js'
 import { validation } from './validation.js'
@@ -21,6 +22,7 @@ export const workloads: readonly Workload[] = [
   w4,
   w5,
   w6,
+  journal,
   floodsWorkload,
   validation,
   startup,

@@ -12,7 +12,7 @@ async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobR
   // The first start reads the files from the disk; it is not counted.
   for (let i = 0; i <= pace.rounds * 2; i++) {
     const began = performance.now()
-    const broker = await startBroker({})
+    const broker = await startBroker({ limits: {} })
     try {
       const session = await RawSession.open(broker.url)
       await new Promise((resolve) => session.lock('first', resolve))

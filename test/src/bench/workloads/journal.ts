@@ -1,0 +1,25 @@
+/**
+ * W1 again, on a broker that answers only when the disk has it: what durability costs. It depends
+ * on the disk for temporary files more than on anything else.
+ */
+import { type Job, job, type Workload } from '../job.js'
+import { w1 } from './w1.js'
+
+function jobs(): readonly Job[] {
+  const shapes: readonly (readonly [sessions: number, inFlight: number])[] = [
+    [1, 1],
+    [64, 1],
+    [64, 16],
+  ]
+  return shapes.map(([sessions, inFlight]) => ({
+    ...job('journal', `${sessions}×${inFlight}`, 'split', { sessions, inFlight }),
+    journal: 'flushed',
+  }))
+}
+
+export const journal: Workload = {
+  name: 'journal',
+  title: 'lock and unlock, flushed to the disk',
+  jobs,
+  load: w1.load,
+}
