@@ -163,7 +163,7 @@ export class Broker implements ConnectionOwner {
     // Whoever starts a broker that cannot have fences is told now.
     this.#fences.reserve(highestNext(this.#table))
     const at = this.#environment.clock.wall()
-    this.#log.submit({ type: 'restart', at })
+    this.#log.submit({ type: 'restart', from: undefined, home: '', at })
     this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
     if (quietStart > 0) {
       this.#log.submit({ type: 'quiet', quiet: true, at })

@@ -45,11 +45,16 @@ export interface SetQuiet extends Base {
 }
 
 /**
- * A broker has taken over this table: no connection of before is there any more, and no deadline
- * was kept. Every session is suspended for its lease, every ttl and timeout begins anew.
+ * A broker has taken over from one that is gone: no connection of that one is there any more, and
+ * no deadline was kept. Each of its sessions is suspended for its lease, and every ttl and timeout
+ * begins anew.
  */
 export interface Restart extends Base {
   readonly type: 'restart'
+  /** Whose sessions; undefined for all of them. */
+  readonly from: string | undefined
+  /** Who keeps their deadlines from now on. */
+  readonly home: string
 }
 
 export interface OpenSession extends Base {
@@ -57,6 +62,11 @@ export interface OpenSession extends Base {
   /** Names the hello that asks, for whoever waits for its outcome. */
   readonly attempt: string
   readonly session: string
+  /**
+   * Which of the brokers that share the log keeps the deadlines of this session; '' where it is
+   * shared with nobody.
+   */
+  readonly home: string
   /** Who authenticated; a resume must be by the same. */
   readonly principal: string
   readonly name: string | undefined
@@ -73,6 +83,8 @@ export interface ResumeSession extends Base {
   readonly type: 'resume'
   readonly attempt: string
   readonly session: string
+  /** Who keeps its deadlines from now on. */
+  readonly home: string
   readonly principal: string
   /** Hash of the secret that the client presented. */
   readonly proof: string

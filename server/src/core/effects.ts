@@ -50,7 +50,10 @@ export type Effect =
   /** `request` if it had been queued. The grant is also the answer to `lock.id`. */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
-  /** After a restart: nobody has kept its deadline, so its ttl or its timeout begins anew. */
+  /**
+   * Its deadline is another broker's to keep, or nobody has kept it: its ttl or its timeout begins
+   * anew at the session's home.
+   */
   | { readonly kind: 'adopted'; readonly record: Lock | Request }
   /** Its release follows. */
   | {

@@ -18,6 +18,8 @@ export class Session {
   readonly ttl: number
   readonly grace: number
   readonly limits: SessionLimits
+  /** The broker that keeps its deadlines. */
+  home: string
   /** Number of the connection it is on or was on last; rises with each resume. */
   attach = 1
   suspended = false
@@ -40,6 +42,7 @@ export class Session {
     this.grace = open.grace
     this.secret = open.secret
     this.limits = open.limits
+    this.home = open.home
     this.answers = open.grace > 0 ? new Map() : undefined
   }
 }
@@ -63,7 +66,10 @@ export class Lock implements Terms {
   readonly fence: number
   /** In ms; undefined if it does not expire. */
   ttl: number | undefined
-  /** Counts the refreshes, so that an older deadline can be told from the present one. */
+  /**
+   * Counts the refreshes, and the moves of its deadline from broker to broker, so that an older
+   * deadline can be told from the present one.
+   */
   generation = 0
   readonly metadata: string | undefined
   /** Wall time of the grant. */

@@ -99,9 +99,9 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
 }
 
 function sessionItem(session: Session): SnapshotItem {
-  const { id, principal, name, ttl, grace, secret, limits } = session
+  const { id, principal, name, ttl, grace, secret, limits, home } = session
   const { attach, suspended, nextSecret, lastId } = session
-  const open = { session: id, principal, name, ttl, grace, secret, limits }
+  const open = { session: id, principal, name, ttl, grace, secret, limits, home }
   const answers = [...(session.answers ?? [])].map(
     ([request, answer]) => [request, plainAnswer(answer)] as const,
   )

@@ -129,7 +129,7 @@ export class LockTable {
         this.#setQuiet(command)
         break
       case 'restart':
-        this.#restart(command.at)
+        this.#restart(command)
         break
       case 'raise':
         this.#fence = Math.max(this.#fence, command.fence)
@@ -146,7 +146,8 @@ export class LockTable {
     this.#effects.push({ kind: 'opened', session, attempt: command.attempt })
   }
 
-  #resume({ session: id, attempt, principal, proof, secret }: Commands.ResumeSession): void {
+  #resume(command: Commands.ResumeSession): void {
+    const { session: id, home, attempt, principal, proof, secret } = command
     const session = this.#sessions.get(id)
     if (
       session === undefined ||
@@ -163,6 +164,7 @@ export class LockTable {
     session.nextSecret = secret
     session.attach++
     session.suspended = false
+    if (session.home !== home) this.#adopt(session, home)
     this.#effects.push({ kind: 'resumed', session, attempt, answers: session.answers })
   }
 
@@ -186,11 +188,30 @@ export class LockTable {
     this.#effects.push({ kind: 'suspended', session, keep })
   }
 
-  #restart(at: number): void {
-    for (const session of this.#sessions.values()) this.#setAside(session, true, at)
-    for (const { holders, queue } of this.#keys.values()) {
-      for (const record of holders) this.#effects.push({ kind: 'adopted', record })
-      for (const record of queue) this.#effects.push({ kind: 'adopted', record })
+  #restart({ from, home, at }: Commands.Restart): void {
+    const left: Session[] = []
+    for (const session of this.#sessions.values()) {
+      if (from === undefined || session.home === from) left.push(session)
+    }
+    for (const session of left) this.#adopt(session, home)
+    // Only now, since this can grant to any of them.
+    for (const session of left) this.#setAside(session, true, at)
+  }
+
+  /**
+   * Lets every deadline of the session begin anew. Where that is at another broker, what the former
+   * one has proposed and is still under way judged a deadline that is no more.
+   */
+  #adopt(session: Session, home: string): void {
+    const moves = session.home !== home
+    session.home = home
+    for (const record of session.held.values()) {
+      if (record.ttl === undefined) continue
+      if (moves) record.generation++
+      this.#effects.push({ kind: 'adopted', record })
+    }
+    for (const record of session.waiting.values()) {
+      if (record.timeout !== undefined) this.#effects.push({ kind: 'adopted', record })
     }
   }
 

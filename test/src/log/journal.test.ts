@@ -61,7 +61,8 @@ describe('journal', () => {
 
   it('keeps itself short with snapshots, made while it goes on', async () => {
     const open: Command = {
-      ...{ type: 'open', attempt: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
+      ...{ type: 'open', attempt: 'a', session: 's', home: '', principal: 'p', at: 0 },
+      ...{ name: undefined },
       ...{ ttl: 15_000, grace: 15_000, secret: 'hash' },
       limits: { locks: 10_000, answers: 10_000, waitersPerKey: 10 },
     }

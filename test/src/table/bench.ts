@@ -29,6 +29,7 @@ interface OpenOptions {
   readonly secret?: string
   readonly principal?: string
   readonly name?: string
+  readonly home?: string
   readonly limits?: Partial<SessionLimits>
 }
 
@@ -63,12 +64,13 @@ export class Bench {
   }
 
   open(session: string, options: OpenOptions = {}): string[] {
-    const { grace = 0, secret, principal = 'anyone', name, limits } = options
+    const { grace = 0, secret, principal = 'anyone', name, limits, home = '' } = options
     return this.apply({
       type: 'open',
       at: this.now++,
       attempt: `open ${session}`,
       session,
+      home,
       principal,
       name,
       ttl: 15_000,
@@ -111,13 +113,19 @@ export class Bench {
     return this.apply({ type: 'suspend', at: this.now++, session, attach, keep })
   }
 
-  resume(session: string, proof: string, secret: string, principal = 'anyone'): string[] {
+  resume(
+    session: string,
+    proof: string,
+    secret: string,
+    { principal = 'anyone', home = '' }: { principal?: string; home?: string } = {},
+  ): string[] {
     const attempt = `resume ${session}`
     return this.apply({
       type: 'resume',
       at: this.now++,
       attempt,
       session,
+      home,
       principal,
       proof,
       secret,
@@ -138,6 +146,10 @@ export class Bench {
 
   raise(fence: number): string[] {
     return this.apply({ type: 'raise', at: this.now++, fence })
+  }
+
+  restart(from: string | undefined, home: string): string[] {
+    return this.apply({ type: 'restart', at: this.now++, from, home })
   }
 
   quiet(quiet: boolean): string[] {

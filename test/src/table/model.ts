@@ -32,7 +32,7 @@ export class Model {
         for (const key of this.#is.inUse) this.#serve(key, command.at)
         break
       case 'restart':
-        this.#restart(command.at)
+        this.#restart(command)
         break
       case 'open':
         this.#open(command)
@@ -102,17 +102,14 @@ export class Model {
       name: command.name,
       grace: command.grace,
       limits: command.limits,
-      attach: 1,
-      suspended: false,
+      home: command.home,
       secret: command.secret,
-      nextSecret: undefined,
-      lastId: 0,
-      answers: [],
+      ...{ attach: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
     })
     this.#effects.push({ kind: 'opened', session: command.session, attempt: command.attempt })
   }
 
-  #resume({ session: id, attempt, principal, proof, secret }: Of<'resume'>): void {
+  #resume({ session: id, home, attempt, principal, proof, secret }: Of<'resume'>): void {
     const session = this.#is.session(id)
     if (
       session === undefined ||
@@ -127,6 +124,7 @@ export class Model {
     session.nextSecret = secret
     session.attach += 1
     session.suspended = false
+    if (session.home !== home) this.#adopt(session, home)
     const { attach, answers } = session
     this.#effects.push({ kind: 'resumed', session: id, attempt, attach, answers: [...answers] })
   }
@@ -147,15 +145,16 @@ export class Model {
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
-  /** Nobody is connected any more, and whatever was to happen has its whole time again. */
-  #restart(at: number): void {
-    for (const session of this.#is.sessions) this.#setAside(session, true, at)
-    for (const key of this.#is.inUse) {
-      const locks = this.#is.locks.filter((lock) => lock.key === key)
-      for (const lock of locks) this.#effects.push({ kind: 'adopted', record: { ...lock } })
-      const waits = this.#is.waits.filter((wait) => wait.key === key)
-      for (const record of waits) this.#effects.push({ kind: 'adopted', record })
-    }
+  /** Nobody there is connected any more, and whatever was to happen has its whole time again. */
+  #restart({ from, home, at }: Of<'restart'>): void {
+    const all = this.#is.sessions.filter((one) => from === undefined || from === one.home)
+    for (const session of all) this.#adopt(session, home)
+    for (const session of all) this.#setAside(session, true, at)
+  }
+
+  #adopt(session: ModelSession, home: string): void {
+    const records = this.#is.begin(session, home)
+    this.#effects.push(...records.map((record) => ({ kind: 'adopted', record }) as const))
   }
 
   #end(id: string, reason: string, at: number): void {

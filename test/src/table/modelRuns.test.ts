@@ -101,7 +101,7 @@ function describeEffect(effect: PlainEffect): string {
 /** Every command, and every effect in each of its meanings. */
 const everything = [
   ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
-  ...['end', 'open', 'raise', 'quiet'],
+  ...['end', 'open', 'raise', 'quiet', 'restart', 'adopted'],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted at once', 'granted late'],
   ...['ended goodbye', 'ended expired', 'ended dropped'],

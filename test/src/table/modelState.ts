@@ -50,6 +50,18 @@ export class ModelState {
     return this.locks.filter(mine).length + this.waits.filter(mine).length
   }
 
+  /** Somebody keeps its time anew: whatever is limited in time, which this returns, has all of it. */
+  begin(session: ModelSession, home: string): (PlainLock | PlainRequest)[] {
+    const moves = session.home !== home
+    session.home = home
+    const locks = this.locks.filter((one) => one.session === session.id && one.ttl !== undefined)
+    for (const lock of locks) if (moves) lock.generation += 1
+    const waits = this.waits.filter(
+      (one) => one.session === session.id && one.timeout !== undefined,
+    )
+    return [...locks.map((lock) => ({ ...lock })), ...waits]
+  }
+
   toPlain(): PlainState {
     return {
       fence: this.fence,

@@ -46,6 +46,7 @@ export interface PlainSession {
   readonly id: string
   readonly principal: string
   readonly grace: number
+  readonly home: string
   readonly attach: number
   readonly suspended: boolean
   readonly secret: string | undefined
@@ -195,11 +196,12 @@ export function plainEffect(effect: Effect): PlainEffect {
 }
 
 function plainSession(session: Session): PlainSession {
-  const { id, principal, grace, attach, suspended, secret, nextSecret, lastId } = session
+  const { id, principal, grace, home, attach, suspended, secret, nextSecret, lastId } = session
   return {
     id,
     principal,
     grace,
+    home,
     attach,
     suspended,
     secret,

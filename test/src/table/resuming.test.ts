@@ -145,15 +145,17 @@ describe('table: resume', () => {
     bench.open('a', { grace: 5_000, secret: 's1', principal: 'ann' })
     bench.suspend('a')
     const before = bench.state()
-    expect(bench.resume('a', 'wrong', 's2', 'ann')).to.deep.equal(['refused resume a'])
-    expect(bench.resume('a', 's', 's2', 'ann')).to.deep.equal(['refused resume a'])
-    expect(bench.resume('a', 's11', 's2', 'ann')).to.deep.equal(['refused resume a'])
-    expect(bench.resume('a', '', 's2', 'ann')).to.deep.equal(['refused resume a'])
-    expect(bench.resume('a', 's1', 's2', 'bob')).to.deep.equal(['refused resume a'])
-    expect(bench.resume('x', 's1', 's2', 'ann')).to.deep.equal(['refused resume x'])
+    expect(bench.resume('a', 'wrong', 's2', { principal: 'ann' })).to.deep.equal([
+      'refused resume a',
+    ])
+    expect(bench.resume('a', 's', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's11', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', '', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's1', 's2', { principal: 'bob' })).to.deep.equal(['refused resume a'])
+    expect(bench.resume('x', 's1', 's2', { principal: 'ann' })).to.deep.equal(['refused resume x'])
     expect(bench.state()).to.equal(before)
     bench.end('a')
-    expect(bench.resume('a', 's1', 's2', 'ann')).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's1', 's2', { principal: 'ann' })).to.deep.equal(['refused resume a'])
   })
 
   it('is refused for a session without a grace, kept or not', () => {

@@ -64,7 +64,7 @@ const limits = { locks: 3, answers: 3, waitersPerKey: 2 }
 
 function open(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
-  const who = { session, principal: 'p', name: session, attempt: 'open' }
+  const who = { session, home: 'one', principal: 'p', name: session, attempt: 'open' }
   return { type: 'open', at: 0, ...who, ttl: 15_000, grace, secret, limits }
 }
 
@@ -72,7 +72,7 @@ function lock(
   { id: session, attach, lastId }: PlainSession,
   key: string,
   mode: LockMode,
-  more: { timeout?: number; steal?: boolean; id?: number; attach?: number } = {},
+  more: { ttl?: number; timeout?: number; steal?: boolean; id?: number; attach?: number } = {},
 ): Command {
   const wanted = { key, mode, ttl: undefined, timeout: undefined, metadata: undefined }
   const spoken = { at: 0, session, attach, id: lastId + 1 }
@@ -132,7 +132,8 @@ const comings: World = {
       const { id, attach, lastId, held, waiting, answers } = session
       const spoken = { at: 0, session: id, attach }
       const former = { at: 0, session: id, attach: attach - 1 }
-      const resume = { type: 'resume', at: 0, session: id, attempt: 'try', principal: 'p' } as const
+      const who = { session: id, attempt: 'try', principal: 'p' } as const
+      const resume = { type: 'resume', at: 0, home: 'one', ...who } as const
       const secret = `${id}${attach + 1}`
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
@@ -164,7 +165,42 @@ const comings: World = {
     }),
 }
 
-/** Two such sessions on a table that is quiet now and then. */
+/** Two sessions, one of which can come back, on three brokers of which any may be gone. */
+const homes: World = {
+  start: [open('a', 5_000), open('b', 0)],
+  moves: (state) => [
+    { type: 'restart', at: 0, from: 'one', home: 'two' },
+    { type: 'restart', at: 0, from: 'two', home: 'three' },
+    { type: 'restart', at: 0, from: undefined, home: 'one' },
+    ...state.sessions.flatMap((session): Command[] => {
+      const { id, attach, held, waiting } = session
+      const spoken = { at: 0, session: id, attach }
+      const limited = { ttl: 60_000, timeout: 60_000 }
+      const moves: Command[] = [
+        lock(session, 'k', 'exclusive', limited),
+        { type: 'end', ...spoken, reason: 'expired' },
+      ]
+      for (const proof of new Set([session.nextSecret, session.secret])) {
+        const resume = { session: id, attempt: 'try', principal: 'p', secret: `${id}${attach + 1}` }
+        if (proof === undefined) continue
+        moves.push({ type: 'resume', at: 0, home: 'one', proof, ...resume })
+        moves.push({ type: 'resume', at: 0, home: 'two', proof, ...resume })
+      }
+      // What was proposed before the deadline moved, and after.
+      for (const fence of some(held[0])) {
+        for (const generation of [0, 1, 2]) {
+          moves.push({ type: 'expire', at: 0, session: id, fence, generation })
+        }
+      }
+      for (const request of some(waiting[0])) {
+        moves.push({ type: 'timeout', at: 0, session: id, request })
+      }
+      return moves
+    }),
+  ],
+}
+
+/** Two of those sessions on a table that is quiet now and then. */
 const hushed: World = {
   start: [...contention.start.slice(0, 2), { type: 'quiet', at: 0, quiet: true }],
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...contention.moves(state)],
@@ -175,6 +211,7 @@ describe('table: small worlds, exhaustively', () => {
     ['three sessions, two keys', contention, count(4, 6)],
     ['two sessions that come back', comings, count(4, 6)],
     ['two sessions and a quiet start', hushed, count(4, 6)],
+    ['two sessions at three brokers', homes, count(5, 6)],
   ] as const) {
     it(`${name}: every order of up to ${depth} commands`, function () {
       this.timeout(count(60_000, 1_200_000))

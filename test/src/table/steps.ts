@@ -29,7 +29,7 @@ const kinds = [
 ] as const
 
 /** How often each kind comes, in the order of `kinds`. */
-const weights = [40, 20, 9, 3, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 1]
+const weights = [40, 20, 9, 3, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 2]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -53,6 +53,8 @@ export const step: fc.Arbitrary<Step> = fc.record({
 })
 
 const keys = ['k', 'l', 'm']
+/** Brokers that share the log. */
+const homes = ['one', 'two', 'three']
 /** Graces of the seats: some of the sessions can come back, some cannot. */
 const graces = [5_000, 0, 5_000, 0, 5_000]
 const limits = { locks: 5, answers: 10, waitersPerKey: 4 }
@@ -72,8 +74,11 @@ export class Director {
     if (kind === 'raise')
       return { type: 'raise', at: this.#at, fence: state.fence + (pick % 7) - 3 }
     if (kind === 'quiet') return { type: 'quiet', at: this.#at, quiet: pick % 3 === 0 }
-    if (kind === 'restart') return { type: 'restart', at: this.#at }
-    if (kind === 'open' || session === undefined) return this.#open(seat, session)
+    if (kind === 'restart') {
+      const from = pick % 4 === 0 ? undefined : homes[pick % homes.length]
+      return { type: 'restart', at: this.#at, from, home: homes[(pick >> 4) % homes.length]! }
+    }
+    if (kind === 'open' || session === undefined) return this.#open(seat, session, pick)
     const before = { at: this.#at, session: id }
     const attach = session.attach - (missed && pick % 3 === 0 ? 1 : 0)
     const spoken = { ...before, attach }
@@ -122,7 +127,7 @@ export class Director {
     }
   }
 
-  #open(seat: number, session: PlainSession | undefined): Command | undefined {
+  #open(seat: number, session: PlainSession | undefined, pick: number): Command | undefined {
     if (session !== undefined) return undefined
     this.#generations[seat]!++
     const id = `${seat}.${this.#generations[seat]}`
@@ -132,6 +137,7 @@ export class Director {
       at: this.#at,
       attempt: `open ${id}`,
       session: id,
+      home: homes[pick % homes.length]!,
       principal: `client ${seat}`,
       name: seat % 2 === 0 ? `name of ${seat}` : undefined,
       ttl: 15_000,
@@ -150,6 +156,7 @@ export class Director {
       at: this.#at,
       attempt: `resume ${session.id} at ${this.#at}`,
       session: session.id,
+      home: pick % 3 === 0 ? homes[(pick >> 4) % homes.length]! : session.home,
       principal: `client ${seat}`,
       proof,
       secret: `${session.id} ${session.attach + 1} ${this.#at}`,
