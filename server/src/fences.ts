@@ -10,7 +10,6 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { dirname } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import type { LockTable } from './core/index.js'
-import type { Replica } from './log/log.js'
 
 /** What a table knows of its fences. */
 type Fenced = Pick<LockTable, 'fence' | 'waitingCount'>
@@ -56,28 +55,6 @@ export function fileFences(path: string, wallMs: number): Fences {
 /** One command can grant to everyone who waits, and to the one who asks. */
 export function highestNext({ fence, waitingCount }: Fenced): number {
   return fence + waitingCount + 1
-}
-
-/**
- * A replica that applies nothing for which there may be no fence: when no more can be reserved it
- * fails, as if the log could not go on.
- */
-export function behindFences(replica: Replica, fences: Fences, table: () => Fenced): Replica {
-  let hasFailed = false
-  return {
-    ...replica,
-    apply: (command) => {
-      if (hasFailed) return
-      try {
-        fences.reserve(highestNext(table()))
-      } catch (error) {
-        hasFailed = true
-        replica.fail(error as HoldfastError)
-        return
-      }
-      replica.apply(command)
-    },
-  }
 }
 
 function readReserved(path: string): number {

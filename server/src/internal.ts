@@ -15,8 +15,32 @@ export { clockFences, type Fences, fileFences } from './fences.js'
 export { Doorkeeper } from './host/doorkeeper.js'
 export { drain } from './host/drain.js'
 export { plainTextFrame } from './host/textFrame.js'
-export type { Log, Replica } from './log/log.js'
+export type { Log, LogStatus, Replica, Sharing } from './log/log.js'
 export { MemoryLog } from './log/memory.js'
+export { Agreement } from './log/replicated/agreement.js'
+export { Batch } from './log/replicated/batch.js'
+export { Digest } from './log/replicated/digest.js'
+export type {
+  Charter,
+  Engine,
+  EngineSource,
+  Follower,
+  StoredSnapshot,
+} from './log/replicated/engine.js'
+export {
+  decodeEntry,
+  type Entry,
+  encodeEntry,
+  encodeSpeech,
+} from './log/replicated/entry.js'
+export {
+  type LogMachine,
+  ReplicatedLog,
+  type ReplicatedOptions,
+} from './log/replicated/replicatedLog.js'
+export { Roll } from './log/replicated/roll.js'
+export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'
+export { heartbeatOf, Standing, Vigil } from './log/replicated/standing.js'
 export { LogLines, shown } from './observe/logLines.js'
 export type { Observer, RefusalNotice } from './observe/observer.js'
 export { type BrokerOptions, type BrokerSettings, settingsFrom } from './options.js'

@@ -82,7 +82,7 @@ export interface BrokerOptions {
   /**
    * Grant nothing (but a steal) for this long after the start, in ms, because clients of a broker
    * that kept nothing may believe in their locks for one lease; `true` for the longest lease.
-   * Requests wait meanwhile. Default: not at all.
+   * Requests wait meanwhile. Default: not at all. Not with a log that is shared with other brokers.
    */
   readonly quietStart?: boolean | number | undefined
   /**
@@ -132,6 +132,10 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
   if (lease.min > lease.default || lease.default > lease.max) {
     throw invalid('lease.min, lease.default and lease.max are in rising order')
   }
+  const quietStart = quietStartFrom(options.quietStart, lease)
+  if (quietStart > 0 && options.log?.sharing !== undefined) {
+    throw invalid('quietStart is for a broker that kept nothing, not for one that shares a log')
+  }
   return {
     authenticate: options.authenticate,
     authorize: options.authorize,
@@ -145,7 +149,7 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     dashboard: options.dashboard,
     lease,
     limits,
-    quietStart: quietStartFrom(options.quietStart, lease),
+    quietStart,
   }
 }
 

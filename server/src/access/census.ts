@@ -2,7 +2,7 @@
  * How many there are of what: connections that are not let in yet, and sessions, in all and of each
  * address and principal.
  */
-import type { Effect } from '../core/index.js'
+import type { Effect, Session } from '../core/index.js'
 import { addressGroup } from './addresses.js'
 import { type BrokerLimits, type LimitName, off } from './limits.js'
 import { Counts } from './rates.js'
@@ -85,6 +85,13 @@ export class Census {
     const { id, principal } = effect.session
     if (kind === 'ended') this.#remove(id)
     else if (!this.#entries.has(id)) this.#add(id, { principal, group: undefined })
+  }
+
+  /** Begins anew with the sessions that there are, wherever they are from. */
+  begin(sessions: Iterable<Session>): void {
+    if (this.#isOff) return
+    for (const session of [...this.#entries.keys()]) this.#remove(session)
+    for (const { id, principal } of sessions) this.#add(id, { principal, group: undefined })
   }
 
   get #isOff(): boolean {

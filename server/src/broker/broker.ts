@@ -19,19 +19,20 @@ import { Census } from '../access/census.js'
 import { Passes } from '../access/passes.js'
 import { Connection, type ConnectionOwner } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
-import { type Command, LockTable, restore, type Session } from '../core/index.js'
+import type { Command, LockTable, Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
-import { behindFences, type Fences, highestNext } from '../fences.js'
-import type { Log, Replica } from '../log/log.js'
+import { type Fences, highestNext } from '../fences.js'
+import type { Log, LogStatus } from '../log/log.js'
 import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeDraining } from './encode.js'
 import { Inbound } from './inbound.js'
 import { find, type Scope } from './inspect.js'
 import { Judge } from './judge.js'
-import { type BrokerTime, Outbound } from './outbound.js'
+import { type BrokerTime, type Home, Outbound } from './outbound.js'
 import type { Findings } from './parts.js'
 import { Reception } from './reception.js'
+import { OwnReplica } from './replica.js'
 import { Statistics } from './statistics.js'
 import { Timekeeper } from './timekeeper.js'
 import { Watchers } from './watchers.js'
@@ -55,21 +56,19 @@ export class Broker implements ConnectionOwner {
   readonly #environment: Environment
   readonly #log: Log
   readonly #fences: Fences
-  #table = new LockTable()
+  readonly #replica: OwnReplica
   readonly #time: BrokerTime
   readonly #reception: Reception
   readonly #inbound: Inbound
-  readonly #outbound: Outbound
   readonly #statistics = new Statistics()
   readonly #watchers = new Watchers()
   readonly #observer: Observer | undefined
   readonly #arrivals: Arrivals
-  readonly #census: Census
-  readonly #passes: Passes
   readonly #writer: Writer
   readonly #connections = new Set<Connection>()
   readonly #attached = new Map<Session, Connection>()
   #isServing = false
+  #isDraining = false
 
   /** Once resolved, or at once if undefined, it serves; before that connections are sent away. */
   readonly ready: undefined | Promise<void>
@@ -79,97 +78,93 @@ export class Broker implements ConnectionOwner {
     this.#log = log
     this.#fences = fences
     this.#observer = observer
-    this.#census = new Census(settings.limits)
+    const { sharing } = log
+    const { limits, authenticate } = settings
     const { clock, endOfTurn } = environment
-    this.#time = new Timekeeper({
+    const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
+    const home: Home = { name: '' }
+    const census = new Census(limits)
+    const submit = (command: Command): void => log.submit(command)
+    const wall = (): number => clock.wall()
+    const refused = this.#report.bind(this)
+    const close = this.#close.bind(this)
+    const time: BrokerTime = new Timekeeper({
       clock,
       endOfTurn,
       onOverdue: (debtor) => judge.onOverdue(debtor),
       onDue: (claim) => judge.onDue(claim),
     })
-    const submit = (command: Command): void => log.submit(command)
-    const wall = (): number => clock.wall()
-    const census = this.#census
-    this.#reception = new Reception({ settings, environment, submit, census, observer })
-    const { limits, authenticate } = settings
-    const refused = this.#report.bind(this)
+    this.#time = time
     const expect = (connection: Connection, ms: number): void =>
-      this.#time.expect(connection, this.now() + ms)
-    const close = this.#close.bind(this)
-    this.#passes = new Passes({ authenticate, clock, time: this.#time })
-    this.#arrivals = new Arrivals({ limits, passes: this.#passes, expect, close, refused })
-    this.#writer = new Writer({
-      limits,
-      endOfTurn,
-      expect,
-      forgive: (connection) => this.#time.forgive(connection),
-      refused,
-      flushed: observer && (() => observer.flushed()),
+      time.expect(connection, time.now() + ms)
+    const forgive = (connection: Connection): void => time.forgive(connection)
+    const shared = { home, sharing, observer }
+    const reception = new Reception({ settings, environment, submit, census, ...shared })
+    this.#reception = reception
+    const passes = new Passes({ authenticate, clock, time })
+    this.#arrivals = new Arrivals({ limits, passes, expect, close, refused })
+    const flushed = observer && (() => observer.flushed())
+    this.#writer = new Writer({ limits, endOfTurn, expect, forgive, refused, flushed })
+    const writer = this.#writer
+    const judge = new Judge({ time, passes, writer, attached, submit, wall, refused })
+    const renew = passes.renew.bind(passes)
+    const beside = { watchers, limits, sharing, observer, renew }
+    this.#inbound = new Inbound({ submit, wall, view: this, ...beside })
+    const seated = (connection: Connection): void => this.#arrivals.letIn(connection)
+    const toTable = { time, reception, attached, home, submit, wall, seated, close }
+    const outbound = new Outbound(toTable)
+    this.#replica = new OwnReplica({
+      ...{ fences, statistics, census, outbound, watchers, ...shared },
+      onServe: () => this.#serve(),
+      onResign: () => this.#resign(),
+      onFailure: (error) => {
+        this.#sendAway(closeCodes.internal)
+        // Or the others would wait for this one's sessions for ever.
+        if (sharing !== undefined) void log.close()
+        onFailure(error)
+      },
     })
-    const judge = new Judge({
-      time: this.#time,
-      passes: this.#passes,
-      writer: this.#writer,
-      attached: this.#attached,
-      submit,
-      wall,
-      refused,
-    })
-    this.#inbound = new Inbound({
-      submit,
-      wall,
-      view: this,
-      watchers: this.#watchers,
-      limits,
-      observer,
-      renew: (connection, message) => this.#passes.renew(connection, message),
-    })
-    this.#outbound = new Outbound({
-      time: this.#time,
-      reception: this.#reception,
-      attached: this.#attached,
-      submit,
-      wall,
-      seated: (connection) => this.#arrivals.letIn(connection),
-      close,
-    })
-    this.ready = this.#start(settings.quietStart, onFailure)
+    this.ready = this.#start(settings.quietStart)
   }
 
   // ------------------------------------------------------------------- the face to its host
 
   /** Takes up the log and what is in it. */
-  #start(quietStart: number, onFailure: (error: HoldfastError) => void): undefined | Promise<void> {
-    const replica: Replica = {
-      restore: (items) => {
-        this.#table = restore(items)
-      },
-      replay: (command) => {
-        this.#table.apply(command)
-      },
-      apply: (command) => this.#apply(command),
-      fail: (error) => {
-        this.#isServing = false
-        for (const connection of this.#connections) this.#close(connection, closeCodes.internal)
-        onFailure(error)
-      },
-    }
-    const starting = this.#log.start(behindFences(replica, this.#fences, () => this.#table))
+  #start(quietStart: number): undefined | Promise<void> {
+    const starting = this.#log.start(this.#replica)
+    if (this.#log.sharing !== undefined) return starting
     if (starting === undefined) this.#begin(quietStart)
     return starting?.then(() => this.#begin(quietStart))
   }
 
+  /** A log that is this broker's alone was taken up. */
   #begin(quietStart: number): void {
     // Whoever starts a broker that cannot have fences is told now.
-    this.#fences.reserve(highestNext(this.#table))
+    this.#fences.reserve(highestNext(this.table))
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'restart', from: undefined, home: '', at })
-    this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
+    this.#serve()
     if (quietStart > 0) {
       this.#log.submit({ type: 'quiet', quiet: true, at })
       this.#time.promise('quietOver', quietStart)
     }
-    this.#isServing = true
+  }
+
+  #serve(): void {
+    const at = this.#environment.clock.wall()
+    this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
+    this.#isServing = !this.#isDraining
+  }
+
+  /** This broker counts no more among those that share the log. */
+  #resign(): void {
+    this.#reception.forgetAll()
+    this.#sendAway(closeCodes.restart)
+  }
+
+  #sendAway(row: CloseCode): void {
+    this.#isServing = false
+    for (const connection of this.#connections) this.#close(connection, row)
   }
 
   /** Takes on a new connection. */
@@ -193,15 +188,20 @@ export class Broker implements ConnectionOwner {
 
   /** The table, to be looked at and not touched. */
   get table(): Omit<LockTable, 'apply'> {
-    return this.#table
+    return this.#replica.table
+  }
+
+  /** How the log is doing, if it is shared with other brokers. */
+  get logStatus(): LogStatus | undefined {
+    return this.#log.sharing?.status
   }
 
   stats(): LockStats {
-    return this.#statistics.snapshot(this.#table.heldCount)
+    return this.#statistics.snapshot(this.table.heldCount)
   }
 
   find(scope: Scope, limit: number): Findings {
-    return find(this.#table, scope, limit)
+    return find(this.table, scope, limit)
   }
 
   /** Does at once what is due; returns how many locks that let expire. */
@@ -214,6 +214,7 @@ export class Broker implements ConnectionOwner {
   /** From now on: no new connections, no new requests for locks; everybody is told. */
   startDraining(withinMs: number): void {
     this.#isServing = false
+    this.#isDraining = true
     this.#inbound.startDraining()
     for (const connection of this.#connections) connection.send(encodeDraining(withinMs))
   }
@@ -284,17 +285,5 @@ export class Broker implements ConnectionOwner {
     const { remoteAddress, origin, session } = connection
     const { id, principal } = session ?? {}
     this.#observer?.refused({ cause, remoteAddress, origin, session: id, principal })
-  }
-
-  // -------------------------------------------------------------------------------- table
-
-  #apply(command: Command): void {
-    for (const effect of this.#table.apply(command)) {
-      this.#statistics.count(effect)
-      this.#census.take(effect)
-      this.#outbound.act(effect)
-      this.#observer?.did(effect)
-      this.#watchers.tell(effect)
-    }
   }
 }

@@ -21,6 +21,7 @@ import type { Denial } from '../access/gate.js'
 import { limitReason, limitSentence } from '../access/limits.js'
 import type { Connection } from '../connection/connection.js'
 import type { Command } from '../core/index.js'
+import type { Sharing } from '../log/log.js'
 import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
@@ -40,6 +41,8 @@ export interface InboundParts {
   readonly view: View
   readonly watchers: Watchers
   readonly limits: BrokerSettings['limits']
+  /** If the log is shared. */
+  readonly sharing: Sharing | undefined
   readonly observer: Observer | undefined
   /** Looks at a new token. */
   readonly renew: (connection: Connection, message: AuthRequest) => void
@@ -68,7 +71,9 @@ export class Inbound {
 
   /** A message on a connection that a session is on. */
   take(connection: Connection, message: ClientMessage): void {
-    this.#parts.observer?.received(message.type)
+    const { sharing, observer } = this.#parts
+    if (sharing !== undefined && !this.#isTaken(sharing, connection, message)) return
+    observer?.received(message.type)
     if (connection.gate !== undefined && !this.#passes(connection, message)) return
     switch (message.type) {
       case 'lock':
@@ -112,6 +117,22 @@ export class Inbound {
         this.#watchers.remove(connection, message.watch)
         break
     }
+  }
+
+  /**
+   * Whether this broker still counts, and has room; if not, the sender has been told. Any answer
+   * tells a client that it was heard and its lease goes on, so without standing there is none.
+   */
+  #isTaken(sharing: Sharing, connection: Connection, message: ClientMessage): boolean {
+    if (!sharing.stands()) return false
+    const { load } = sharing
+    if (load === 'overfull') {
+      connection.cut(closeCodes.overloaded)
+      return false
+    }
+    if (load === 'room' || message.type !== 'lock') return true
+    connection.send(encodeFailed(message.id, 'UNAVAILABLE', 'the log is out of reach'))
+    return false
   }
 
   #watch(connection: Connection, { id, key, prefix }: WatchRequest): void {

@@ -16,7 +16,7 @@ export interface Scope {
 }
 
 /** @param limit Most locks and most requests to return; the counts are of all. */
-export function find(table: LockTable, scope: Scope, limit: number): Findings {
+export function find(table: Pick<LockTable, 'keys'>, scope: Scope, limit: number): Findings {
   const held: Lock[] = []
   const waiting: Request[] = []
   let heldCount = 0
@@ -30,7 +30,10 @@ export function find(table: LockTable, scope: Scope, limit: number): Findings {
   return { held, waiting, heldCount, waitingCount }
 }
 
-function* entriesIn(table: LockTable, { key, prefix, sees }: Scope): Generator<Entry> {
+function* entriesIn(
+  table: Pick<LockTable, 'keys'>,
+  { key, prefix, sees }: Scope,
+): Generator<Entry> {
   if (key !== undefined) {
     const entry = table.keys.get(key)
     if (entry !== undefined) yield entry

@@ -31,12 +31,22 @@ export interface OutboundParts {
   readonly reception: Reception
   /** The connection that each session is on. */
   readonly attached: Map<Session, Connection>
+  readonly home: Home
   readonly submit: (command: Command) => void
   readonly wall: () => number
   /** A connection has been let in. */
   readonly seated: (connection: Connection) => void
   /** Closes a connection, and sees to it that it is closed before long. */
   readonly close: (connection: Connection, row: CloseCode) => void
+}
+
+/**
+ * Who this broker is among those that share its log: it keeps the deadlines of the sessions that
+ * have this home, and no others. '' is home to every session of a log that is shared with nobody,
+ * and to none of one that is.
+ */
+export interface Home {
+  name: string
 }
 
 const closeFor: Record<EndReason, CloseCode> = {
@@ -84,10 +94,12 @@ export class Outbound {
         this.#startTtl(effect.lock)
         break
       case 'opened':
-        this.#seat(effect.session, effect.attempt, undefined)
+        if (this.#isHere(effect.session)) this.#seat(effect.session, effect.attempt, undefined)
         break
       case 'resumed':
-        this.#seat(effect.session, effect.attempt, effect.answers)
+        if (this.#isHere(effect.session)) {
+          this.#seat(effect.session, effect.attempt, effect.answers)
+        } else this.#letGo(effect.session)
         break
       case 'refused':
         this.#parts.reception.refused(effect.attempt)
@@ -99,6 +111,43 @@ export class Outbound {
         this.#onEnded(effect.session, effect.reason)
         break
     }
+  }
+
+  /** From now on every deadline of these sessions that is kept here begins, in full. */
+  takeUp(sessions: Iterable<Session>): void {
+    const { time } = this.#parts
+    for (const session of sessions) {
+      if (!this.#isHere(session)) continue
+      time.expect(session, time.now() + session.ttl)
+      for (const lock of session.held.values()) this.#startTtl(lock)
+      for (const request of session.waiting.values()) this.#startTimeout(request)
+    }
+  }
+
+  /** From now on no deadline of these sessions is kept here. */
+  giveUp(sessions: Iterable<Session>): void {
+    for (const session of sessions) if (this.#isHere(session)) this.#forget(session)
+    this.#parts.attached.clear()
+  }
+
+  #isHere(session: Session): boolean {
+    return session.home === this.#parts.home.name
+  }
+
+  #forget(session: Session): void {
+    const { time } = this.#parts
+    time.forgive(session)
+    for (const lock of session.held.values()) time.forgive(lock)
+    for (const request of session.waiting.values()) time.cancel(request)
+  }
+
+  /** The session lives on at another broker. */
+  #letGo(session: Session): void {
+    const { attached, close } = this.#parts
+    this.#forget(session)
+    const connection = attached.get(session)
+    attached.delete(session)
+    if (connection !== undefined) close(connection, closeCodes.replaced)
   }
 
   #onGranted(lock: Lock, request: Request | undefined): void {
@@ -167,6 +216,7 @@ export class Outbound {
   /** A grace runs from now, a lease from what was last received; no grace outlasts the lease. */
   #onSuspended(session: Session, keep: boolean): void {
     const { time, attached } = this.#parts
+    if (!this.#isHere(session)) return
     const connection = attached.get(session)
     attached.delete(session)
     const now = time.now()
@@ -183,12 +233,14 @@ export class Outbound {
   }
 
   #startTimeout(request: Request): void {
-    if (request.timeout !== undefined) this.#parts.time.promise(request, request.timeout)
+    const { session, timeout } = request
+    if (timeout === undefined || !this.#isHere(session)) return
+    this.#parts.time.promise(request, timeout)
   }
 
-  /** Lets the ttl of a lock begin now; returns when that is, in patient time. */
+  /** Lets the ttl of a lock begin now, if it is kept here; returns when that is, in patient time. */
   #startTtl(lock: Lock): number | undefined {
-    if (lock.ttl === undefined) return undefined
+    if (lock.ttl === undefined || !this.#isHere(lock.session)) return undefined
     const now = this.#parts.time.now()
     this.#parts.time.expect(lock, now + lock.ttl)
     return now

@@ -13,8 +13,10 @@ import { type Identity, identify } from '../access/permissions.js'
 import type { Connection } from '../connection/connection.js'
 import type { Command } from '../core/index.js'
 import type { Environment } from '../environment.js'
+import type { Sharing } from '../log/log.js'
 import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
+import type { Home } from './outbound.js'
 
 interface Guest {
   readonly connection: Connection
@@ -35,6 +37,9 @@ export interface ReceptionParts {
   readonly environment: Environment
   readonly submit: (command: Command) => void
   readonly census: Census
+  readonly home: Home
+  /** If the log is shared. */
+  readonly sharing: Sharing | undefined
   readonly observer: Observer | undefined
 }
 
@@ -43,16 +48,21 @@ export class Reception {
   readonly #environment: Environment
   readonly #submit: (command: Command) => void
   readonly #census: Census
+  readonly #home: Home
+  readonly #sharing: Sharing | undefined
   readonly #observer: Observer | undefined
   readonly #gateFor: ReturnType<typeof gatesFor>
   /** By the attempt that the table's answer will name. */
   readonly #guests = new Map<string, Guest>()
 
-  constructor({ settings, environment, submit, census, observer }: ReceptionParts) {
+  constructor(parts: ReceptionParts) {
+    const { settings, environment, submit, census, home, sharing, observer } = parts
     this.#settings = settings
     this.#environment = environment
     this.#submit = submit
     this.#census = census
+    this.#home = home
+    this.#sharing = sharing
     this.#observer = observer
     this.#gateFor = gatesFor(settings)
   }
@@ -99,7 +109,16 @@ export class Reception {
       this.#open(guest.connection, guest.hello, guest.principal)
   }
 
+  /** Nothing that was asked of the table will have an outcome. */
+  forgetAll(): void {
+    this.#guests.clear()
+  }
+
   #identified(connection: Connection, hello: Hello, identity: Identity): void {
+    if (this.#sharing !== undefined && this.#sharing.load !== 'room') {
+      connection.cut(closeCodes.overloaded)
+      return
+    }
     connection.gate = this.#gateFor?.(identity, connection.receivedAt)
     this.#admit(connection, hello, identity.principal)
   }
@@ -123,7 +142,7 @@ export class Reception {
       type: 'resume',
       attempt,
       session: hello.resume.session,
-      home: '',
+      home: this.#home.name,
       principal,
       proof: hash(hello.resume.secret),
       secret: hash(secret),
@@ -148,7 +167,7 @@ export class Reception {
       type: 'open',
       attempt: session,
       session,
-      home: '',
+      home: this.#home.name,
       principal,
       name: hello.name,
       ttl,

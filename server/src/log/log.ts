@@ -8,7 +8,7 @@ import type { Command, SnapshotItem } from '../core/index.js'
 
 /** Whoever applies the commands. */
 export interface Replica {
-  /** Begin with this table, before any command. */
+  /** Begin with this table, before any command; of a shared log, at any time it does not serve. */
   restore(items: Iterable<SnapshotItem>): void
   /** A command of the past: nobody waits for its effects any more. */
   replay(command: Command): void
@@ -16,12 +16,64 @@ export interface Replica {
   apply(command: Command): void
   /** The log cannot go on and hands nothing back from here on. */
   fail(error: HoldfastError): void
+  /**
+   * Of a shared log: this broker is one of those that share it, under a new name. From now on it may
+   * take clients on and submit, and has a full term for every deadline that is its own.
+   */
+  serve(): void
+  /**
+   * Of a shared log: this broker no longer counts. It acknowledges nothing more, sends everybody
+   * away, keeps no deadline, and submits nothing until it serves again.
+   */
+  resign(): void
+  /** Of a shared log: what the table comes to, the same for the same table. */
+  digest(): string
+}
+
+/** `full`: nothing new can be begun; `overfull`: nothing can be taken at all. */
+export type LogLoad = 'room' | 'full' | 'overfull'
+
+/** How a shared log is doing, as this broker sees it. */
+export interface LogStatus {
+  /** The newest entry that was taken up. */
+  readonly position: number
+  /** How long the newest own entry took to come back, in ms; undefined before the first. */
+  readonly lagMs: number | undefined
+  /** Names of the brokers that are here, in order of joining. */
+  readonly living: readonly string[]
+  /** The name of this one; undefined while it does not count. */
+  readonly home: string | undefined
+  /** How much longer it counts if nothing comes back any more, in ms. */
+  readonly standingMs: number
+  /** Commands that wait to be appended. */
+  readonly waiting: number
+  /** The newest snapshot that is known of, and how old it is by the calendar, in ms. */
+  readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
+  /** What went wrong last, until it goes well again. */
+  readonly trouble: string | undefined
+}
+
+/** What a log has to say that several brokers share. */
+export interface Sharing {
+  /** This broker's name among them, another one each time it begins to serve; '' while it does not. */
+  readonly home: string
+  /** Whether there is room for what clients want. */
+  readonly load: LogLoad
+  /**
+   * Whether this broker still counts, so that what clients say now may be answered. If not, it has
+   * resigned before this returns.
+   */
+  stands(): boolean
+  readonly status: LogStatus
 }
 
 export interface Log {
+  /** Undefined for a log that is this broker's alone. */
+  readonly sharing?: Sharing | undefined
   /**
    * Begins: first what was before, through `restore` and `replay`, then what is submitted. Called
-   * once, before the first `submit`. A log that needs time for it returns a promise.
+   * once, before the first `submit`. A log that needs time for it returns a promise; a shared one,
+   * a promise that resolves when it has called `serve` for the first time.
    *
    * @throws {HoldfastError} if it cannot begin, or rejects with it.
    */

@@ -70,6 +70,10 @@ export class LogLines implements Observer {
     }
   }
 
+  left({ id }: Session): void {
+    this.#openedAt.delete(id)
+  }
+
   refused(notice: RefusalNotice): void {
     const { key, origin, principal } = notice
     const fields = { ...notice, ...shownFields({ key, origin, principal }) }

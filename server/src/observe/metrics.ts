@@ -8,7 +8,7 @@
  * monotonic one.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Effect, Lock } from '../core/index.js'
+import type { Effect, Lock, Session } from '../core/index.js'
 import { type LoopLag, machine, watchLoop } from '../environment.js'
 import { type Metrics, type Observer, refusalIn, type Vitals } from './observer.js'
 
@@ -131,6 +131,10 @@ class BrokerMetrics implements Metrics {
         this.#onEnded(effect.reason)
         break
     }
+  }
+
+  left({ id }: Session): void {
+    this.#suspended.delete(id)
   }
 
   flushed(): void {

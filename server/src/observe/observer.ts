@@ -4,7 +4,8 @@
  */
 import type { ClientMessage, LockStats } from '@holdfast/shared'
 import type { LimitName } from '../access/limits.js'
-import type { Effect, SessionLimits } from '../core/index.js'
+import type { Effect, Session, SessionLimits } from '../core/index.js'
+import type { LogStatus } from '../log/log.js'
 
 /** Why somebody was turned away: a limit, or one of the rules of who may come in. */
 export type RefusalCause =
@@ -32,6 +33,7 @@ export interface RefusalNotice {
 /** How much there is of what, at the moment of asking. */
 export interface Vitals {
   readonly connections: number
+  /** Of the table, and so of all brokers where several share a log, as the next three. */
   readonly sessions: number
   readonly held: number
   readonly waiting: number
@@ -41,16 +43,23 @@ export interface Vitals {
   readonly bytesReceived: number
   readonly bytesSent: number
   readonly stats: LockStats
+  /** How a log is doing that is shared with other brokers. */
+  readonly log?: LogStatus | undefined
 }
 
 export interface Observer {
   /** A message of an open session has arrived. On the hot path. */
   received(type: ClientMessage['type']): void
-  /** The table did this. On the hot path. */
+  /**
+   * The table did this. On the hot path. Where several brokers share a log, each tells what concerns
+   * the sessions that it keeps itself, so that the sum over all brokers is right.
+   */
   did(effect: Effect): void
   /** What one turn had to say was written. Once a turn. */
   flushed(): void
   refused(notice: RefusalNotice): void
+  /** The session lives on at another broker that shares the log, and is observed there. */
+  left?(session: Session): void
   /** Called once, by the broker that is observed: where to look, and when to stop looking. */
   attach?(vitals: () => Vitals): void
   close?(): void
@@ -77,6 +86,9 @@ export function observersTogether(observers: readonly Observer[]): Observer | un
     },
     refused: (notice) => {
       for (const each of observers) each.refused(notice)
+    },
+    left: (session) => {
+      for (const each of observers) each.left?.(session)
     },
     attach: (vitals) => {
       for (const each of observers) each.attach?.(vitals)

@@ -63,7 +63,7 @@ export const pureCore: Wall = (files) => {
 }
 
 /** Where a thread is started, and what runs in it: it works beside the broker, not in its time. */
-const threads = ['server/src/log/journal/']
+const threads = ['server/src/log/journal/', 'server/src/log/replicated/']
 
 /** A page of its own that is built with the server, and is served by it. */
 const dashboard = 'server/src/dashboard/'

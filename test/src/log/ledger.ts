@@ -63,6 +63,9 @@ export async function tableIn(dir: string): Promise<LockTable> {
     replay: (command) => void table.apply(command),
     apply: () => {},
     fail: () => {},
+    serve: () => {},
+    resign: () => {},
+    digest: () => '',
   })
   await log.close()
   return table

@@ -41,6 +41,14 @@ export class Listener implements Replica {
     this.failure = error
   }
 
+  serve(): void {}
+
+  resign(): void {}
+
+  digest(): string {
+    return ''
+  }
+
   /** Resolves when this many commands were applied. */
   hasApplied(count: number): Promise<void> {
     if (this.applied.length >= count) return Promise.resolve()

@@ -18,6 +18,9 @@ try {
     replay: add,
     apply: () => {},
     fail: () => {},
+    serve: () => {},
+    resign: () => {},
+    digest: () => '',
   })
   await log.close()
   process.stdout.write(found.digest('hex'))

@@ -1,0 +1,109 @@
+/**
+ * One entry of the replicated log: what one broker has to say in one go, as text.
+ *
+ * It names the incarnation that says it and counts its entries, so that an entry which was put
+ * twice, because the first answer got lost, is taken once, and one of a broker that was declared
+ * dead is not taken at all.
+ */
+import { HoldfastError } from '@holdfast/shared'
+import type { Command } from '../../core/index.js'
+
+/** Of entries and of snapshots. Unstable until 1.0. */
+export const formatVersion = 1
+
+interface Base {
+  /** The incarnation that says this: one life of one broker. */
+  readonly broker: string
+  /** Counts the entries of the incarnation; its `join` is the first. */
+  readonly n: number
+  /** The sender's wall time, in ms since 1970: opaque, for display. */
+  readonly at: number
+}
+
+/** I am here; an incarnation of mine that was before is not any more. */
+export interface JoinEntry extends Base {
+  readonly join: { readonly replaces?: string | undefined }
+}
+
+/** Goodbye: nobody need wait for my silence. */
+export interface LeaveEntry extends Base {
+  readonly leave: true
+}
+
+/** What clients and timers of this broker want, and what it has noticed; or just a sign of life. */
+export interface SpeechEntry extends Base {
+  readonly commands: readonly Command[]
+  readonly notices?: Notices | undefined
+}
+
+export interface Notices {
+  /** These have been silent for too long. */
+  readonly dead?: readonly Obituary[] | undefined
+  /** What the table came to at this count of entries. */
+  readonly digest?: readonly [count: number, value: string] | undefined
+  /** A snapshot of this position has been made. */
+  readonly snapshot?: number | undefined
+}
+
+export interface Obituary {
+  readonly broker: string
+  /** The last entry that came of it: if it has said anything since, it lives. */
+  readonly last: number
+}
+
+export type Entry = JoinEntry | LeaveEntry | SpeechEntry
+
+/** A speech, of commands that are JSON texts already. */
+export function encodeSpeech(
+  { broker, n, at }: Base,
+  commands: readonly string[],
+  notices: Notices | undefined,
+): string {
+  const head = JSON.stringify({ v: formatVersion, broker, n, at, notices }).slice(0, -1)
+  return `${head},"commands":[${commands.join()}]}`
+}
+
+export function encodeEntry(entry: JoinEntry | LeaveEntry): string {
+  return JSON.stringify({ v: formatVersion, ...entry })
+}
+
+/**
+ * @param position Where it stands in the log, for people.
+ * @throws {HoldfastError} `UNAVAILABLE` for a newer format, and for what is no entry.
+ */
+export function decodeEntry(text: string, position: number): Entry {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw damaged(position, cause)
+  }
+  const { v, broker, n, at, join, leave, commands } = (value ?? {}) as Record<string, unknown>
+  if (typeof v === 'number' && v > formatVersion) throw newer(v)
+  const kinds = [join, leave, commands].filter((kind) => kind !== undefined)
+  if (
+    v !== formatVersion ||
+    typeof broker !== 'string' ||
+    !Number.isSafeInteger(n) ||
+    typeof at !== 'number' ||
+    kinds.length !== 1 ||
+    kinds[0] === null ||
+    typeof kinds[0] !== (leave === undefined ? 'object' : 'boolean') ||
+    (commands !== undefined && !Array.isArray(commands))
+  ) {
+    throw damaged(position)
+  }
+  return value as Entry
+}
+
+export function newer(version: number): HoldfastError {
+  return new HoldfastError(
+    'UNAVAILABLE',
+    `The log has format ${version}, and this version of Holdfast knows up to ${formatVersion}.`,
+  )
+}
+
+function damaged(position: number, cause?: unknown): HoldfastError {
+  const sentence = `What the log has at position ${position} is not an entry of Holdfast's.`
+  return new HoldfastError('UNAVAILABLE', sentence, { cause })
+}
