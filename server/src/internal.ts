@@ -33,13 +33,11 @@ export {
   encodeEntry,
   encodeSpeech,
 } from './log/replicated/entry.js'
-export {
-  type LogMachine,
-  ReplicatedLog,
-  type ReplicatedOptions,
-} from './log/replicated/replicatedLog.js'
+export type { LogMachine } from './log/replicated/participant.js'
+export { ReplicatedLog, type ReplicatedOptions } from './log/replicated/replicatedLog.js'
 export { Roll } from './log/replicated/roll.js'
 export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'
+export { runSnapshotThread } from './log/replicated/snapshotThread.js'
 export { heartbeatOf, Standing, Vigil } from './log/replicated/standing.js'
 export { LogLines, shown } from './observe/logLines.js'
 export type { Observer, RefusalNotice } from './observe/observer.js'

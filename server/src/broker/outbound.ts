@@ -238,7 +238,7 @@ export class Outbound {
     this.#parts.time.promise(request, timeout)
   }
 
-  /** Lets the ttl of a lock begin now, if it is kept here; returns when that is, in patient time. */
+  /** Lets the ttl of a lock begin now, if it is kept here; returns when, in patient time. */
   #startTtl(lock: Lock): number | undefined {
     if (lock.ttl === undefined || !this.#isHere(lock.session)) return undefined
     const now = this.#parts.time.now()

@@ -17,8 +17,8 @@ export interface Replica {
   /** The log cannot go on and hands nothing back from here on. */
   fail(error: HoldfastError): void
   /**
-   * Of a shared log: this broker is one of those that share it, under a new name. From now on it may
-   * take clients on and submit, and has a full term for every deadline that is its own.
+   * Of a shared log: this broker is one of those that share it, under a new name. From now on it
+   * may take clients on and submit, and has a full term for every deadline that is its own.
    */
   serve(): void
   /**

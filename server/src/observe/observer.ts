@@ -51,8 +51,8 @@ export interface Observer {
   /** A message of an open session has arrived. On the hot path. */
   received(type: ClientMessage['type']): void
   /**
-   * The table did this. On the hot path. Where several brokers share a log, each tells what concerns
-   * the sessions that it keeps itself, so that the sum over all brokers is right.
+   * The table did this. On the hot path. Where several brokers share a log, each tells what
+   * concerns the sessions that it keeps itself, so that the sum over all brokers is right.
    */
   did(effect: Effect): void
   /** What one turn had to say was written. Once a turn. */

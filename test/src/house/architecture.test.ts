@@ -70,7 +70,7 @@ function entriesOf(folder: string): string[] {
 /** The source files that are started as threads, by the URL that a source file names. */
 function threadsOf(folder: string): string[] {
   return within(folder, products).flatMap(({ path, text }) =>
-    [...text.matchAll(/new Worker\(new URL\('\.\/(\w+)\.js'/g)].map(
+    [...text.matchAll(/new URL\('\.\/(\w+)\.js', import\.meta\.url\)/g)].map(
       ([, name]) => `${path.slice(0, path.lastIndexOf('/'))}/${name}.ts`,
     ),
   )

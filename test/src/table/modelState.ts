@@ -50,7 +50,7 @@ export class ModelState {
     return this.locks.filter(mine).length + this.waits.filter(mine).length
   }
 
-  /** Somebody keeps its time anew: whatever is limited in time, which this returns, has all of it. */
+  /** Somebody keeps its time anew: what is limited in time, and returned, has all of it again. */
   begin(session: ModelSession, home: string): (PlainLock | PlainRequest)[] {
     const moves = session.home !== home
     session.home = home

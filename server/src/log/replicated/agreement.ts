@@ -3,7 +3,8 @@
  * to at the same place, and the first to say so is right. A broker that finds itself different can
  * trust nothing that it has.
  */
-import { HoldfastError } from '@holdfast/shared'
+import type { HoldfastError } from '@holdfast/shared'
+import { tablesDiffer } from './faults.js'
 
 /** How many entries lie between two comparisons. */
 const everyEntries = 1_000
@@ -34,10 +35,6 @@ export class Agreement {
     const own = this.#own.get(count)
     for (const noted of this.#own.keys()) if (noted <= count) this.#own.delete(noted)
     if (own === undefined || own === value) return undefined
-    return new HoldfastError(
-      'UNAVAILABLE',
-      `This broker's table is not that of the others after ${count} entries of the log; it has ` +
-        'stopped, and can be started again.',
-    )
+    return tablesDiffer(count)
   }
 }

@@ -26,6 +26,7 @@ export interface StoredSnapshot {
   readonly parts: AsyncIterable<string>
 }
 
+/** Whoever follows the log. What it throws is not the engine's to catch. */
 export interface Follower {
   /** Each entry after the position followed from once, in order. Positions rise, with gaps. */
   entry(position: number, entry: string): void
@@ -85,8 +86,8 @@ export interface Engine {
 export interface EngineSource {
   create(): Engine
   /**
-   * A module whose `createEngine(options)` makes one in another thread; undefined if this thread has
-   * to make the snapshots too.
+   * A module that, started as a thread, calls `runSnapshotThread` with what makes an engine of
+   * these options; undefined if this thread has to make the snapshots too.
    */
-  readonly elsewhere?: { readonly module: URL; readonly options: unknown } | undefined
+  readonly elsewhere?: { readonly thread: URL; readonly options: unknown } | undefined
 }

@@ -5,11 +5,8 @@
  * twice, because the first answer got lost, is taken once, and one of a broker that was declared
  * dead is not taken at all.
  */
-import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
-
-/** Of entries and of snapshots. Unstable until 1.0. */
-export const formatVersion = 1
+import { formatVersion, newerFormat, noEntry } from './faults.js'
 
 interface Base {
   /** The incarnation that says this: one life of one broker. */
@@ -76,10 +73,10 @@ export function decodeEntry(text: string, position: number): Entry {
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw damaged(position, cause)
+    throw noEntry(position, cause)
   }
   const { v, broker, n, at, join, leave, commands } = (value ?? {}) as Record<string, unknown>
-  if (typeof v === 'number' && v > formatVersion) throw newer(v)
+  if (typeof v === 'number' && v > formatVersion) throw newerFormat(v)
   const kinds = [join, leave, commands].filter((kind) => kind !== undefined)
   if (
     v !== formatVersion ||
@@ -91,19 +88,7 @@ export function decodeEntry(text: string, position: number): Entry {
     typeof kinds[0] !== (leave === undefined ? 'object' : 'boolean') ||
     (commands !== undefined && !Array.isArray(commands))
   ) {
-    throw damaged(position)
+    throw noEntry(position)
   }
   return value as Entry
-}
-
-export function newer(version: number): HoldfastError {
-  return new HoldfastError(
-    'UNAVAILABLE',
-    `The log has format ${version}, and this version of Holdfast knows up to ${formatVersion}.`,
-  )
-}
-
-function damaged(position: number, cause?: unknown): HoldfastError {
-  const sentence = `What the log has at position ${position} is not an entry of Holdfast's.`
-  return new HoldfastError('UNAVAILABLE', sentence, { cause })
 }

@@ -1,7 +1,7 @@
 /**
  * One life of a broker in the log: what it appends, one entry at a time, numbered, from its `join`
- * to its `leave` or to the end of its standing. An entry whose outcome is unknown is appended again,
- * the same, for as long as this life lasts; the next one is made only when it is known to be in.
+ * to its `leave` or to the end of its standing. An entry whose outcome is unknown is appended
+ * again, the same, for as long as this life lasts; the next is made only when it is known to be in.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Batch } from './batch.js'

@@ -3,24 +3,14 @@
  * appends what its own clients want, takes what comes back, its own entries too, in the one order,
  * and acts for its own clients. There is no leader: who lives, and who takes over from whom, is in
  * the log like everything else.
- *
- * A broker that has heard nothing of its own entries for too long *resigns*: it sends its clients to
- * the others, and comes back as a new incarnation. So it never grants, or acknowledges, what the
- * others may by then have given to somebody else.
  */
-import { HoldfastError, type Timer } from '@holdfast/shared'
+import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
-import type { Environment } from '../../environment.js'
 import type { Log, LogLoad, LogStatus, Replica, Sharing } from '../log.js'
-import { Agreement } from './agreement.js'
-import { Batch } from './batch.js'
 import type { Charter, Engine, EngineSource } from './engine.js'
-import { decodeEntry, type Entry, formatVersion } from './entry.js'
-import { Incarnation } from './incarnation.js'
-import { Roll } from './roll.js'
-import { loadSnapshot } from './snapshot.js'
+import { formatVersion, logClosed, unusable } from './faults.js'
+import { type LogMachine, Participant } from './participant.js'
 import { Snapshots } from './snapshots.js'
-import { Vigil } from './standing.js'
 
 export interface ReplicatedOptions {
   /** Tells this cluster from others; all its brokers have the same. Default ''. */
@@ -36,347 +26,150 @@ export interface ReplicatedOptions {
   readonly snapshotCharacters?: number | undefined
 }
 
-/** What it takes from the machine it runs on. */
-export type LogMachine = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
-
 /** How long joining may take when the broker starts, in ms. */
 const startMs = 30_000
 /** How long saying goodbye may take, in ms. */
 const goodbyeMs = 3_000
-/** Between two tries to load a snapshot, in ms. */
-const reloadMs = 1_000
 
-/** `away`: not counted among those who serve, but about to be again; `off`: failed or closed. */
-type State = 'new' | 'away' | 'serving' | 'leaving' | 'off'
+const notBegun: LogStatus = {
+  ...{ position: 0, lagMs: undefined, living: [], home: undefined, standingMs: 0, waiting: 0 },
+  ...{ snapshot: undefined, trouble: undefined },
+}
 
 export class ReplicatedLog implements Log, Sharing {
   readonly #machine: LogMachine
   readonly #source: EngineSource
   readonly #charter: Charter
-  readonly #batch = new Batch()
   readonly #snapshots: Snapshots
   #engine: Engine | undefined
-  #replica: Replica | undefined
-  #state: State = 'new'
-  #hasServed = false
-  #following: { stop(): void } | undefined
-  #position = 0
-  #roll = new Roll()
-  #agreement = new Agreement()
-  #self: Incarnation | undefined
-  /** Its join has come back. */
-  #hasJoined = false
-  #vigil: Vigil | undefined
-  #lagMs: number | undefined
-  #again: Timer | undefined
-  #trouble: string | undefined
-  #onServing: () => void = () => {}
-  #onFailed: (error: HoldfastError) => void = () => {}
+  #part: Participant | undefined
+  /** A start that is under way comes to nothing. */
+  #giveUp: (error: HoldfastError) => void = () => {}
   #onLeft: () => void = () => {}
 
+  /** @throws {HoldfastError} `INVALID_OPTION` */
   constructor(source: EngineSource, options: ReplicatedOptions, machine: LogMachine) {
     const { cluster = '', deadMs = 6_000 } = options
-    const { snapshotEntries: entries = 20_000, snapshotCharacters = 64 * 1024 * 1024 } = options
-    for (const [name, value, least, most] of [
-      ['deadMs', deadMs, 1_000, 60_000],
-      ['snapshotEntries', entries, 1, Number.MAX_SAFE_INTEGER],
-      ['snapshotCharacters', snapshotCharacters, 1, Number.MAX_SAFE_INTEGER],
-    ] as const) {
-      if (Number.isSafeInteger(value) && value >= least && value <= most) continue
-      throw new HoldfastError('INVALID_OPTION', `${name} is an integer from ${least} to ${most}.`)
-    }
+    const { snapshotEntries: entries = 20_000 } = options
+    const { snapshotCharacters: characters = 64 * 1024 * 1024 } = options
+    checkRange('deadMs', deadMs, 1_000, 60_000)
+    checkRange('snapshotEntries', entries, 1, Number.MAX_SAFE_INTEGER)
+    checkRange('snapshotCharacters', characters, 1, Number.MAX_SAFE_INTEGER)
     this.#machine = machine
     this.#source = source
     this.#charter = { format: formatVersion, deadMs, cluster }
     this.#snapshots = new Snapshots({
       source,
       charter: this.#charter,
-      every: { entries, characters: snapshotCharacters },
+      every: { entries, characters },
       wall: () => machine.clock.wall(),
-      onMade: (snapshot) => this.#self?.speak({ snapshot }),
-      onTrouble: (why) => {
-        this.#trouble = why
-      },
+      onMade: (position) => this.#part?.announce(position),
     })
   }
-
-  // --------------------------------------------------------------------------- for the broker
 
   get sharing(): Sharing {
     return this
   }
 
   get home(): string {
-    return this.#state === 'serving' || this.#state === 'leaving' ? this.#self!.id : ''
+    return this.#part?.home ?? ''
   }
 
   get load(): LogLoad {
-    return this.#batch.load
+    return this.#part?.load ?? 'room'
   }
 
   stands(): boolean {
-    if (this.home === '') return false
-    if (!this.#self!.standing.isOver(this.#now())) return true
-    this.#resign()
-    return false
+    return this.#part?.stands() ?? false
   }
 
   get status(): LogStatus {
-    const standing = this.#self?.standing.until ?? 0
-    return {
-      position: this.#position,
-      lagMs: this.#lagMs,
-      living: [...this.#roll.living.keys()],
-      home: this.home === '' ? undefined : this.home,
-      standingMs: this.home === '' ? 0 : Math.max(0, standing - this.#now()),
-      waiting: this.#batch.length,
-      snapshot: this.#snapshots.newest,
-      trouble: this.#trouble,
-    }
+    return this.#part?.status ?? notBegun
   }
 
   async start(replica: Replica): Promise<void> {
     const { clock } = this.#machine
-    this.#replica = replica
     this.#engine = this.#source.create()
-    const serving = new Promise<void>((resolve, reject) => {
-      this.#onServing = resolve
-      this.#onFailed = reject
+    let isStarting = true
+    const joined = new Promise<void>((resolve, reject) => {
+      this.#giveUp = reject
+      this.#part = this.#participant(replica, resolve, (error) => {
+        this.#snapshots.stop()
+        this.#onLeft()
+        if (isStarting) reject(error)
+        else replica.fail(error)
+      })
     })
     const tooLate = clock.setTimer(() => {
-      const sentence = 'The log was reached, but this broker could not join the others in 30 s.'
-      this.#onFailed(new HoldfastError('UNAVAILABLE', `${sentence} ${this.#trouble ?? ''}`.trim()))
+      const why = this.status.trouble ?? 'nothing comes back'
+      this.#giveUp(unusable(`this broker could not join within ${startMs / 1_000} s: ${why}`))
     }, startMs)
     try {
-      await this.#engine.open(this.#charter)
-      await this.#load()
-      this.#join(undefined)
-      await serving
+      // A start that is given up does not wait for an engine that has no answer.
+      await Promise.race([this.#begin(this.#engine, this.#part!), joined])
+      await joined
+      isStarting = false
     } catch (error) {
-      this.#off()
-      await this.#engine.close()
-      throw error instanceof HoldfastError ? error : unreachable(error)
+      await this.#stop()
+      throw error instanceof HoldfastError ? error : unusable(messageOf(error), error)
     } finally {
       clock.clearTimer(tooLate)
     }
   }
 
   submit(command: Command): void {
-    if (this.#state !== 'serving') return
-    this.#batch.add(command)
-    this.#self!.flushSoon()
+    this.#part?.submit(command)
   }
 
   async close(): Promise<void> {
-    if (this.#state === 'serving') {
+    this.#giveUp(logClosed())
+    if (this.#part?.leave() === true) {
       const { clock } = this.#machine
-      const left = new Promise<void>((resolve) => {
-        this.#onLeft = resolve
+      await new Promise<void>((resolve) => {
+        const tooLate = clock.setTimer(resolve, goodbyeMs)
+        this.#onLeft = () => {
+          clock.clearTimer(tooLate)
+          resolve()
+        }
       })
-      const tooLate = clock.setTimer(this.#onLeft, goodbyeMs)
-      this.#state = 'leaving'
-      this.#self!.leave()
-      await left
-      clock.clearTimer(tooLate)
     }
-    this.#off()
-    this.#onFailed(closed())
+    await this.#stop()
+  }
+
+  #participant(
+    replica: Replica,
+    onServing: () => void,
+    onFailed: (error: HoldfastError) => void,
+  ): Participant {
+    return new Participant({
+      replica,
+      engine: this.#engine!,
+      machine: this.#machine,
+      charter: this.#charter,
+      snapshots: this.#snapshots,
+      onServing,
+      onLeft: () => this.#onLeft(),
+      onFailed,
+    })
+  }
+
+  async #begin(engine: Engine, part: Participant): Promise<void> {
+    await engine.open(this.#charter)
+    await part.begin()
+  }
+
+  async #stop(): Promise<void> {
+    this.#part?.end()
+    this.#snapshots.stop()
     await this.#engine?.close()
   }
-
-  // --------------------------------------------------------------------------- coming and going
-
-  /** Takes up the newest snapshot and follows the log from there. */
-  async #load(): Promise<void> {
-    const loaded = await loadSnapshot(this.#engine!)
-    if (this.#state === 'off') throw closed()
-    if (loaded !== undefined) {
-      if (loaded.position < this.#position) throw gone(this.#position)
-      this.#position = loaded.position
-      this.#roll = loaded.roll
-      this.#agreement = new Agreement()
-      this.#snapshots.known(loaded.position, loaded.at)
-      this.#replica!.restore(loaded.items)
-    }
-    this.#following = this.#engine!.follow(this.#position, {
-      entry: (position, text) => this.#onEntry(position, text),
-      compacted: () => this.#onCompacted(),
-      failed: (error) => this.#fail(error),
-    })
-  }
-
-  #join(replaces: string | undefined): void {
-    this.#state = 'away'
-    this.#hasJoined = false
-    this.#vigil = undefined
-    const { clock, endOfTurn, newId } = this.#machine
-    this.#self = new Incarnation({
-      id: newId(),
-      engine: this.#engine!,
-      clock,
-      endOfTurn,
-      deadMs: this.#charter.deadMs,
-      batch: this.#batch,
-      onLapse: () => {
-        if (this.home !== '') this.#resign()
-      },
-      onTrouble: (why) => {
-        this.#trouble = why
-      },
-    })
-    this.#self.join(replaces)
-  }
-
-  #serve(): void {
-    this.#state = 'serving'
-    this.#hasServed = true
-    this.#replica!.serve()
-    this.#onServing()
-  }
-
-  /** This incarnation counts no more: everything that it promised is given up, the next one begins. */
-  #resign(): void {
-    if (this.#stepDown()) this.#join(this.#self!.id)
-  }
-
-  /** Whether there is to be a next incarnation. */
-  #stepDown(): boolean {
-    const state = this.#state
-    if (state === 'off' || state === 'new') return false
-    this.#self!.end()
-    this.#batch.clear()
-    this.#state = 'away'
-    if (state !== 'away') this.#replica!.resign()
-    if (state === 'leaving') this.#onLeft()
-    return state !== 'leaving'
-  }
-
-  /** This broker was left behind so far that the rest is gone: it begins again like a new one. */
-  #onCompacted(): void {
-    this.#following?.stop()
-    if (this.#stepDown()) this.#reload()
-  }
-
-  #reload(): void {
-    const after = this.#position
-    this.#load().then(
-      () => {
-        if (this.#position > after) this.#join(this.#self!.id)
-        else this.#fail(gone(after))
-      },
-      (error) => {
-        if (this.#state === 'off') return
-        if (error instanceof HoldfastError) this.#fail(error)
-        else this.#again = this.#machine.clock.setTimer(() => this.#reload(), reloadMs)
-      },
-    )
-  }
-
-  #fail(error: HoldfastError): void {
-    if (this.#state === 'off') return
-    this.#off()
-    this.#onLeft()
-    if (this.#hasServed) this.#replica!.fail(error)
-    else this.#onFailed(error)
-  }
-
-  #off(): void {
-    this.#state = 'off'
-    this.#machine.clock.clearTimer(this.#again)
-    this.#following?.stop()
-    this.#snapshots.stop()
-    this.#self?.end()
-    this.#batch.clear()
-  }
-
-  // ---------------------------------------------------------------------------------- entries
-
-  #onEntry(position: number, text: string): void {
-    let entry: Entry
-    try {
-      entry = decodeEntry(text, position)
-    } catch (error) {
-      this.#fail(error as HoldfastError)
-      return
-    }
-    this.#position = position
-    const commands = this.#roll.take(entry)
-    const { living, first } = this.#roll
-    if (this.#hasJoined && !living.has(this.#self!.id)) this.#resign()
-    if (commands !== undefined) this.#take(entry, commands)
-    if (this.#state === 'off') return
-    this.#snapshots.count(position, text.length, first === this.#self?.id && this.#hasJoined)
-  }
-
-  #take(entry: Entry, commands: readonly Command[]): void {
-    const { broker } = entry
-    for (const command of commands) {
-      if (command.type === 'restart' && command.from !== undefined) this.#vigil?.gone(command.from)
-      if (this.home === '') this.#replica!.replay(command)
-      else this.#replica!.apply(command)
-    }
-    this.#compare(entry)
-    if (this.#state === 'off') return
-    if (broker === this.#self?.id) this.#onOwn(entry)
-    else if (this.#roll.living.has(broker)) this.#vigil?.heard(broker, this.#now())
-  }
-
-  /** An entry of this incarnation has come back: it is alive, as far as anybody knows. */
-  #onOwn({ n }: Entry): void {
-    const self = this.#self!
-    const now = this.#now()
-    this.#lagMs = self.returned(n) ?? this.#lagMs
-    if (!this.#hasJoined) {
-      this.#hasJoined = true
-      const others = [...this.#roll.living.keys()].filter((broker) => broker !== self.id)
-      this.#vigil = new Vigil(this.#charter.deadMs, others, now)
-    }
-    if (n === self.leaveIs) {
-      this.#onLeft()
-    } else if (this.#state === 'away') {
-      // What came back so late that it is over already is followed by something newer.
-      if (self.standing.isOver(now)) self.speak()
-      else this.#serve()
-    } else this.#watch(n, now)
-  }
-
-  #watch(n: number, now: number): void {
-    const [self, vigil] = [this.#self!, this.#vigil!]
-    const silent = vigil.returned(n, self.lastSent, now)
-    const dead = silent.map((broker) => ({ broker, last: this.#roll.living.get(broker)! }))
-    if (dead.length > 0) self.speak({ dead })
-    else if (vigil.hasSuspects) self.speak()
-  }
-
-  #compare(entry: Entry): void {
-    const digest = 'commands' in entry ? entry.notices?.digest : undefined
-    const snapshot = 'commands' in entry ? entry.notices?.snapshot : undefined
-    if (snapshot !== undefined) this.#snapshots.known(snapshot, entry.at)
-    const { count } = this.#roll
-    if (this.#agreement.isDue(count)) {
-      const value = this.#replica!.digest()
-      this.#agreement.note(count, value)
-      if (this.home !== '') this.#self!.speak({ digest: [count, value] })
-    }
-    const fault = digest === undefined ? undefined : this.#agreement.compare(digest)
-    if (fault !== undefined) this.#fail(fault)
-  }
-
-  #now(): number {
-    return this.#machine.clock.monotonic()
-  }
 }
 
-function unreachable(cause: unknown): HoldfastError {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  return new HoldfastError('UNAVAILABLE', `The log cannot be taken up (${why}).`, { cause })
+function checkRange(name: string, value: number, least: number, most: number): void {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return
+  throw new HoldfastError('INVALID_OPTION', `${name} is an integer from ${least} to ${most}.`)
 }
 
-function closed(): HoldfastError {
-  return new HoldfastError('UNAVAILABLE', 'The log was closed.')
-}
-
-function gone(position: number): HoldfastError {
-  const sentence = `The entries of the log after position ${position} are gone, and no snapshot has`
-  return new HoldfastError('UNAVAILABLE', `${sentence} them.`)
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -3,10 +3,10 @@
  * one is made from the one before it and the entries since, by nobody's table but its own, so that
  * it can be made in another thread while the broker goes on.
  */
-import { HoldfastError } from '@holdfast/shared'
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
 import type { Charter, Engine } from './engine.js'
-import { decodeEntry, formatVersion, newer } from './entry.js'
+import { decodeEntry } from './entry.js'
+import { damagedSnapshot, formatVersion, newerFormat } from './faults.js'
 import { Roll, type RollState } from './roll.js'
 
 /** Characters of a part; in bytes at most three times as many. */
@@ -35,8 +35,8 @@ export async function loadSnapshot(engine: Engine): Promise<Loaded | undefined> 
   const items: unknown[] = []
   for await (const line of linesOf(stored.parts)) items.push(parsed(line))
   const head = items.shift() as Partial<Head> | undefined
-  if (head?.v !== undefined && head.v > formatVersion) throw newer(head.v)
-  if (head?.v !== formatVersion || head.roll === undefined) throw damaged()
+  if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
+  if (head?.v !== formatVersion || head.roll === undefined) throw damagedSnapshot()
   const { position } = stored
   const roll = new Roll(head.roll)
   return { position, at: head.at ?? 0, roll, items: items as SnapshotItem[] }
@@ -100,7 +100,7 @@ function followTo(
   })
 }
 
-/** Lines of JSON, cut without regard to lines: a session with many answers is larger than a part. */
+/** Lines of JSON, cut without regard to lines: a session with many answers exceeds a part. */
 function* partsOf(head: Head, items: Iterable<SnapshotItem>): Generator<string> {
   let text = `${JSON.stringify(head)}\n`
   for (const item of items) {
@@ -123,21 +123,17 @@ async function* linesOf(parts: AsyncIterable<string>): AsyncGenerator<string> {
     begun = lines.pop()!
     yield* lines
   }
-  if (begun !== '') throw damaged()
+  if (begun !== '') throw damagedSnapshot()
 }
 
 function parsed(line: string): unknown {
   try {
     return JSON.parse(line)
   } catch (cause) {
-    throw damaged(cause)
+    throw damagedSnapshot(cause)
   }
 }
 
 function isLowSurrogate(code: number): boolean {
   return code >= 0xdc00 && code <= 0xdfff
-}
-
-function damaged(cause?: unknown): HoldfastError {
-  return new HoldfastError('UNAVAILABLE', 'The snapshot in the log is damaged.', { cause })
 }

@@ -6,19 +6,25 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { Charter, Engine } from './engine.js'
 import { makeSnapshot } from './snapshot.js'
 
-export interface SnapshotOrder {
-  /** The address of a module whose `createEngine(options)` makes an engine. */
-  readonly module: string
-  readonly options: unknown
+/** What such a thread is given. */
+export interface SnapshotOrder<Options> {
+  /** Of the engine. */
+  readonly options: Options
   readonly charter: Charter
   readonly upTo: number
   /** Wall time of the order. */
   readonly at: number
 }
 
-const { module, options, charter, upTo, at } = workerData as SnapshotOrder
-
-const { createEngine } = (await import(module)) as { createEngine(options: unknown): Engine }
-const engine = createEngine(options)
-parentPort!.postMessage(await makeSnapshot(engine, charter, upTo, at))
-await engine.close()
+/** All that such a thread does. */
+export async function runSnapshotThread<Options>(
+  createEngine: (options: Options) => Engine,
+): Promise<void> {
+  const { options, charter, upTo, at } = workerData as SnapshotOrder<Options>
+  const engine = createEngine(options)
+  try {
+    parentPort!.postMessage(await makeSnapshot(engine, charter, upTo, at))
+  } finally {
+    await engine.close()
+  }
+}

@@ -15,8 +15,6 @@ export interface SnapshotsParts {
   readonly wall: () => number
   /** One was made here, of this position. */
   readonly onMade: (position: number) => void
-  /** One could not be made, and why. */
-  readonly onTrouble: (why: string) => void
 }
 
 export class Snapshots {
@@ -24,6 +22,7 @@ export class Snapshots {
   #entries = 0
   #characters = 0
   #newest: { readonly position: number; readonly at: number } | undefined
+  #trouble: string | undefined
   /** Ends what is being made, if anything is. */
   #abandon: (() => void) | undefined
 
@@ -36,6 +35,11 @@ export class Snapshots {
     if (this.#newest === undefined) return undefined
     const { position, at } = this.#newest
     return { position, ageMs: Math.max(0, this.#parts.wall() - at) }
+  }
+
+  /** Why the last one could not be made. */
+  get trouble(): string | undefined {
+    return this.#trouble
   }
 
   /** There is one of this position, made at this wall time. */
@@ -61,7 +65,7 @@ export class Snapshots {
   }
 
   #make(upTo: number): void {
-    const { onMade, onTrouble, source } = this.#parts
+    const { onMade, source } = this.#parts
     // If it fails, it is tried again when as much has come once more.
     this.#entries = 0
     this.#characters = 0
@@ -70,12 +74,13 @@ export class Snapshots {
     made.then(
       (position) => {
         this.#abandon = undefined
+        this.#trouble = undefined
         if (position !== undefined) onMade(position)
       },
       (reason: unknown) => {
         this.#abandon = undefined
         const why = reason instanceof Error ? reason.message : String(reason)
-        onTrouble(`no snapshot could be made: ${why}`)
+        this.#trouble = `no snapshot could be made: ${why}`
       },
     )
   }
@@ -89,11 +94,9 @@ export class Snapshots {
 
   #there(upTo: number): [Promise<number | undefined>, () => void] {
     const { source, charter, wall } = this.#parts
-    const { module, options } = source.elsewhere!
-    const order: SnapshotOrder = { module: module.href, options, charter, upTo, at: wall() }
-    const worker = new Worker(new URL('./snapshotThread.js', import.meta.url), {
-      workerData: order,
-    })
+    const { thread, options } = source.elsewhere!
+    const workerData: SnapshotOrder<unknown> = { options, charter, upTo, at: wall() }
+    const worker = new Worker(thread, { workerData })
     const made = new Promise<number | undefined>((resolve, reject) => {
       worker.once('message', resolve)
       worker.once('error', reject)
