@@ -78,6 +78,8 @@ export class MemoryEngine implements Engine {
   readonly #store: MemoryStore
   #late: string | undefined
   #isClosed = false
+  readonly #onClose: (() => void)[] = []
+  readonly #resume = new Set<() => void>()
   readonly #following = new Set<{ stop(): void }>()
 
   constructor(store: MemoryStore, faults: Faults) {
@@ -136,8 +138,6 @@ export class MemoryEngine implements Engine {
     return following
   }
 
-  readonly #resume = new Set<() => void>()
-
   /** The cut is mended. */
   mend(): void {
     this.faults.isCut = false
@@ -166,16 +166,22 @@ export class MemoryEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    for (const close of this.#onClose) close()
     for (const following of [...this.#following]) following.stop()
   }
 
   /** A round trip to the store. */
   #call(): Promise<void> {
     return new Promise((resolve, reject) => {
+      const { clock } = this.#store.machine
       const fail = (): void => reject(new Error('no answer'))
+      const wait = (): void => {
+        const timer = clock.setTimer(fail, answerMs)
+        this.#onClose.push(() => clock.clearTimer(timer), fail)
+      }
       if (this.#isClosed) fail()
-      else if (this.faults.isCut) this.#store.machine.clock.setTimer(fail, answerMs)
-      else this.#later(resolve)
+      else if (this.faults.isCut) wait()
+      else this.#later(() => (this.faults.isCut ? wait() : resolve()))
     })
   }
 

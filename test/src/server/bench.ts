@@ -15,16 +15,18 @@ import { FakeMachine } from './machine.js'
 import { FakeSocket } from './socket.js'
 
 export class Bench {
-  readonly machine = new FakeMachine()
+  readonly machine: FakeMachine
   readonly broker: Broker
 
   constructor(
     options: BrokerOptions = {},
     log: Log = new MemoryLog(),
     parts: Partial<BrokerParts> = {},
+    machine = new FakeMachine(),
   ) {
+    this.machine = machine
     this.broker = new Broker({
-      settings: settingsFrom(options),
+      settings: settingsFrom({ ...options, log }),
       environment: this.machine,
       log,
       observer: options.observer ?? (options.logger && new LogLines(options.logger)),

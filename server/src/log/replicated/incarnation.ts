@@ -10,7 +10,7 @@ import { encodeEntry, encodeSpeech, type Notices } from './entry.js'
 import { heartbeatOf, Standing } from './standing.js'
 
 /** Before an entry is appended again, in ms; doubled each time. */
-const retryMs = { first: 20, most: 1_000 }
+const retryMs = { first: 20, most: 250 }
 
 export interface IncarnationParts {
   readonly id: string
@@ -161,6 +161,8 @@ export class Incarnation {
   #isIn(): void {
     this.#isAppending = false
     this.#parts.onTrouble(undefined)
+    // What took long says little about now.
+    if (this.#parts.clock.monotonic() - this.#sentAt >= this.#heartbeatMs) this.#isUrged = true
     this.#flush()
   }
 

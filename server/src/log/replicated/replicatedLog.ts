@@ -46,6 +46,7 @@ export class ReplicatedLog implements Log, Sharing {
   /** A start that is under way comes to nothing. */
   #giveUp: (error: HoldfastError) => void = () => {}
   #onLeft: () => void = () => {}
+  #closed: Promise<void> | undefined
 
   /** @throws {HoldfastError} `INVALID_OPTION` */
   constructor(source: EngineSource, options: ReplicatedOptions, machine: LogMachine) {
@@ -121,7 +122,12 @@ export class ReplicatedLog implements Log, Sharing {
     this.#part?.submit(command)
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
     this.#giveUp(logClosed())
     if (this.#part?.leave() === true) {
       const { clock } = this.#machine

@@ -1,0 +1,144 @@
+/**
+ * Several brokers, or just their logs, that share one log in memory, on one fake machine: a test
+ * lets time pass and looks what each of them has become.
+ */
+import {
+  type BrokerOptions,
+  ReplicatedLog,
+  type ReplicatedOptions,
+} from '@holdfast/server/internal'
+import { Bench } from '../server/bench.js'
+import { FakeMachine } from '../server/machine.js'
+import { Listener } from './logSuite.js'
+import { MemorySource, MemoryStore } from './memoryEngine.js'
+
+/** A replica that tells what happens to it, and when. */
+export class Diary extends Listener {
+  readonly #machine: FakeMachine
+  readonly log: ReplicatedLog
+  readonly source: MemorySource
+  /** `serve`, `resign`, `restore`, with the time. */
+  readonly events: { readonly what: string; readonly at: number }[] = []
+  digestIs = 'the same'
+
+  constructor(machine: FakeMachine, log: ReplicatedLog, source: MemorySource) {
+    super()
+    this.#machine = machine
+    this.log = log
+    this.source = source
+  }
+
+  override serve(): void {
+    this.#note('serve')
+  }
+
+  override resign(): void {
+    this.#note('resign')
+  }
+
+  override restore(items: Iterable<unknown>): void {
+    super.restore(items)
+    this.#note('restore')
+  }
+
+  override digest(): string {
+    return this.digestIs
+  }
+
+  get home(): string {
+    return this.log.home
+  }
+
+  /** What happened, without the times. */
+  get story(): string[] {
+    return this.events.map(({ what }) => what)
+  }
+
+  /** Who took over from whom, as far as this one has heard. */
+  get restarts(): [from: string, home: string][] {
+    return [...this.replayed, ...this.applied].flatMap((one): [string, string][] =>
+      one.type === 'restart' ? [[one.from ?? '', one.home]] : [],
+    )
+  }
+
+  #note(what: string): void {
+    this.events.push({ what, at: this.#machine.clock.monotonic() })
+  }
+}
+
+/** A broker with clients, in a cluster. */
+export class Member extends Bench {
+  readonly log: ReplicatedLog
+  readonly source: MemorySource
+
+  constructor(
+    options: BrokerOptions,
+    log: ReplicatedLog,
+    source: MemorySource,
+    machine: FakeMachine,
+  ) {
+    super(options, log, {}, machine)
+    this.log = log
+    this.source = source
+  }
+}
+
+export class Cluster {
+  readonly machine = new FakeMachine()
+  readonly store = new MemoryStore(this.machine)
+
+  /** A log that has not begun. */
+  newLog(options: ReplicatedOptions = {}): { log: ReplicatedLog; source: MemorySource } {
+    const source = new MemorySource(this.store)
+    return { source, log: new ReplicatedLog(source, options, this.machine) }
+  }
+
+  /** A log that serves. */
+  async join(options: ReplicatedOptions = {}): Promise<Diary> {
+    const { log, source } = this.newLog(options)
+    const diary = this.diary(log, source)
+    await this.until(log.start(diary))
+    return diary
+  }
+
+  diary(log: ReplicatedLog, source: MemorySource): Diary {
+    return new Diary(this.machine, log, source)
+  }
+
+  /** A broker that serves. */
+  async broker(options: BrokerOptions = {}, logOptions: ReplicatedOptions = {}): Promise<Member> {
+    const { log, source } = this.newLog(logOptions)
+    const member = new Member(options, log, source, this.machine)
+    await this.until(member.broker.ready!)
+    return member
+  }
+
+  /** Everything that takes no time happens. */
+  async settle(): Promise<void> {
+    for (let i = 0; i < 12; i++) {
+      this.machine.endTurn()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  /** Time passes, and everything that it brings happens in its time. */
+  async pass(ms: number, stepMs = 50): Promise<void> {
+    for (let passed = 0; passed < ms; passed += stepMs) {
+      this.machine.pass(Math.min(stepMs, ms - passed))
+      await this.settle()
+    }
+  }
+
+  /** Lets time pass until this is settled. */
+  async until<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false
+    const settled = promise.finally(() => {
+      isSettled = true
+    })
+    settled.catch(() => {})
+    await this.settle()
+    for (let i = 0; !isSettled && i < 2_000; i++) await this.pass(50)
+    if (!isSettled) throw new Error('it never comes to its end')
+    return settled
+  }
+}

@@ -1,0 +1,190 @@
+/** The parts of a replicated log that are text: entries, what waits for one, and snapshots. */
+import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
+import {
+  Batch,
+  decodeEntry,
+  encodeEntry,
+  encodeSpeech,
+  loadSnapshot,
+  machine,
+  makeSnapshot,
+  Roll,
+} from '@holdfast/server/internal'
+import { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { raise } from './logSuite.js'
+import { MemorySource, MemoryStore } from './memoryEngine.js'
+
+const base = { broker: 'a', n: 2, at: 7 }
+
+describe('entry', () => {
+  it('is the same after a trip through text', () => {
+    const commands = [raise(1), raise(2)]
+    const texts = commands.map((command) => JSON.stringify(command))
+    const notices = { dead: [{ broker: 'b', last: 3 }], digest: [1_000, 'x'], snapshot: 5 } as const
+    for (const [text, entry] of [
+      [encodeSpeech(base, texts, notices), { ...base, commands, notices }],
+      [encodeSpeech(base, [], undefined), { ...base, commands: [] }],
+      [encodeEntry({ ...base, n: 1, join: {} }), { ...base, n: 1, join: {} }],
+      [encodeEntry({ ...base, join: { replaces: 'z' } }), { ...base, join: { replaces: 'z' } }],
+      [encodeEntry({ ...base, leave: true }), { ...base, leave: true }],
+    ] as const) {
+      expect(decodeEntry(text, 5)).to.deep.equal({ v: 1, ...entry })
+    }
+  })
+
+  it('of a newer format is refused, saying so', () => {
+    expect(() => decodeEntry('{"v":2,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 2')
+  })
+
+  const strange = [
+    ...['', 'nonsense', 'null', '7', '[]', '{}', '{"v":0,"broker":"a","n":1,"at":0,"leave":true}'],
+    '{"v":1,"broker":"a","n":1,"at":0}',
+    '{"v":1,"broker":"a","n":1,"at":0,"join":null}',
+    '{"v":1,"broker":"a","n":1,"at":0,"join":"b"}',
+    '{"v":1,"broker":"a","n":1,"at":0,"commands":{}}',
+    '{"v":1,"broker":"a","n":1,"at":0,"commands":[],"leave":true}',
+    '{"v":1,"broker":"a","n":1.5,"at":0,"commands":[]}',
+    '{"v":1,"broker":7,"n":1,"at":0,"commands":[]}',
+  ]
+  for (const text of strange) {
+    it(`is not ${text === '' ? 'nothing' : text}`, () => {
+      expect(() => decodeEntry(text, 5)).to.throw(HoldfastError, 'position 5')
+    })
+  }
+})
+
+describe('batch', () => {
+  const long = (length: number): Command => ({
+    ...{ type: 'ack', session: 'x'.repeat(length), attach: 1, ids: [], at: 0 },
+  })
+
+  it('hands out what it was given, in order, as much as fits into an entry', () => {
+    const batch = new Batch()
+    const all = Array.from({ length: 4_500 }, (_, i) => raise(i))
+    for (const command of all) batch.add(command)
+    const parts = [batch.take(), batch.take(), batch.take(), batch.take()]
+    expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
+    expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(all)
+  })
+
+  it('cuts by length too, and never to nothing', () => {
+    const batch = new Batch()
+    for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(long(length))
+    const counts = [batch.take(), batch.take(), batch.take(), batch.take()]
+    expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
+  })
+
+  it('says when too much waits, by number and by length, and when it is less again', () => {
+    const batch = new Batch()
+    for (let i = 0; i < 99_999; i++) batch.add(raise(i))
+    expect(batch.load).to.equal('room')
+    batch.add(raise(0))
+    expect(batch.load).to.equal('full')
+    batch.take()
+    expect(batch.load).to.equal('room')
+    for (let i = 0; i < 102_000; i++) batch.add(raise(i))
+    expect([batch.load, batch.length]).to.deep.equal(['overfull', 200_000])
+    batch.clear()
+    expect([batch.load, batch.length]).to.deep.equal(['room', 0])
+    for (let i = 0; i < 34; i++) batch.add(long(1_000_000))
+    expect(batch.load).to.equal('full')
+    while (batch.length > 0) batch.take()
+    expect(batch.load).to.equal('room')
+  })
+})
+
+describe('snapshot of a replicated log', () => {
+  const charter = { format: 1, deadMs: 6_000, cluster: '' }
+  const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
+
+  /** A store with one broker's session, whose lock has long metadata, and its table. */
+  function filled(metadata: string): { store: MemoryStore; source: MemorySource } {
+    const store = new MemoryStore(machine)
+    const open: Command = {
+      ...{ type: 'open', attempt: 'a', session: 's', home: 'a', principal: 'p', name: 'n', at: 0 },
+      ...{ ttl: 15_000, grace: 15_000, secret: 'hash', limits },
+    }
+    const lock: Command = {
+      ...{ type: 'lock', session: 's', attach: 1, id: 1, key: 'k', mode: 'exclusive', at: 0 },
+      ...{ ttl: undefined, timeout: undefined, steal: false, metadata },
+    }
+    store.put(encodeEntry({ broker: 'a', n: 1, at: 0, join: {} }))
+    const texts = [open, lock].map((command) => JSON.stringify(command))
+    store.put(encodeSpeech({ broker: 'a', n: 2, at: 0 }, texts, undefined))
+    return { store, source: new MemorySource(store) }
+  }
+
+  it('is what the entries make of nothing, and of the snapshot before', async () => {
+    const { store, source } = filled('"m"')
+    expect(await makeSnapshot(source.create(), charter, 4, 7)).to.equal(4)
+    store.put(encodeSpeech({ broker: 'a', n: 3, at: 0 }, [JSON.stringify(raise(99))], undefined))
+    store.put('{"v":1,"broker":"stranger","n":9,"at":0,"commands":[]}')
+    expect(await makeSnapshot(source.create(), charter, 8, 8)).to.equal(8)
+    const loaded = await loadSnapshot(source.create())
+    expect(loaded?.position).to.equal(8)
+    expect(loaded?.at).to.equal(8)
+    expect(loaded?.roll.state).to.deep.equal({ count: 3, living: [['a', 3]], dead: [] })
+    const table = restore(loaded!.items)
+    expect(table.fence).to.equal(99)
+    expect([...table.sessions.values()].map(({ id, home }) => [id, home])).to.deep.equal([
+      ['s', 'a'],
+    ])
+  })
+
+  it('forgets what only older ones need', async () => {
+    const { store, source } = filled('"m"')
+    await makeSnapshot(source.create(), charter, 4, 7)
+    expect(store.compactedTo).to.equal(0)
+    store.put(encodeSpeech({ broker: 'a', n: 3, at: 0 }, [], undefined))
+    await makeSnapshot(source.create(), charter, 6, 7)
+    expect(store.compactedTo).to.equal(4)
+  })
+
+  it('is not made where a newer one is already', async () => {
+    const { source } = filled('"m"')
+    const both = [source, source].map((one) => makeSnapshot(one.create(), charter, 4, 7))
+    expect((await Promise.all(both)).sort()).to.deep.equal([4, undefined])
+    expect(await makeSnapshot(source.create(), charter, 2, 7)).to.equal(undefined)
+  })
+
+  it('is cut into parts of which none is half a character', async () => {
+    for (const before of ['', 'x']) {
+      const metadata = JSON.stringify(before + '😀'.repeat(100_000))
+      const { store, source } = filled(metadata)
+      await makeSnapshot(source.create(), charter, 4, 7)
+      const { parts } = store.snapshots[0]!
+      expect(parts.length).to.be.greaterThan(3)
+      for (const part of parts) {
+        expect(part.length).to.be.at.most(64 * 1024)
+        expect(Buffer.from(part).toString()).to.equal(part)
+      }
+      const table = restore((await loadSnapshot(source.create()))!.items)
+      const [lock] = table.keys.get('k')!.holders
+      expect(lock?.metadata).to.equal(metadata)
+    }
+  })
+
+  it('that is damaged or of a newer format is refused', async () => {
+    const good = ['{"v":1,"at":0,"roll":{"count":0,"living":[],"dead":[]}}\n']
+    const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
+    for (const [parts, words] of [
+      [['{"v":2}\n'], 'format 2'],
+      [[], 'damaged'],
+      [['{}\n'], 'damaged'],
+      [[good[0]!.slice(0, -1)], 'damaged'],
+      [[...good, '{"item":"ta'], 'damaged'],
+      [[...good, 'nonsense\n'], 'damaged'],
+    ] as const) {
+      const store = new MemoryStore(machine)
+      store.snapshots.push({ position: 2, parts: [...parts] })
+      const error = await loadSnapshot(new MemorySource(store).create()).catch((one) => one)
+      expect(error, parts.join()).to.be.instanceOf(HoldfastError)
+      expect((error as Error).message).to.contain(words)
+    }
+    const store = new MemoryStore(machine)
+    store.snapshots.push({ position: 2, parts: [...good, ...items] })
+    const loaded = await loadSnapshot(new MemorySource(store).create())
+    expect(loaded?.roll.state).to.deep.equal(new Roll().state)
+  })
+})
