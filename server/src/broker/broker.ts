@@ -22,7 +22,7 @@ import type { Socket, SocketListener } from '../connection/socket.js'
 import type { Command, LockTable, Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
 import { type Fences, highestNext } from '../fences.js'
-import type { Log, LogStatus } from '../log/log.js'
+import type { Log, LogStatus, Sharing } from '../log/log.js'
 import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeDraining } from './encode.js'
@@ -55,6 +55,7 @@ export interface BrokerParts {
 export class Broker implements ConnectionOwner {
   readonly #environment: Environment
   readonly #log: Log
+  readonly #sharing: Sharing | undefined
   readonly #fences: Fences
   readonly #replica: OwnReplica
   readonly #time: BrokerTime
@@ -79,6 +80,7 @@ export class Broker implements ConnectionOwner {
     this.#fences = fences
     this.#observer = observer
     const { sharing } = log
+    this.#sharing = sharing
     const { limits, authenticate } = settings
     const { clock, endOfTurn } = environment
     const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
@@ -132,7 +134,7 @@ export class Broker implements ConnectionOwner {
   /** Takes up the log and what is in it. */
   #start(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#replica)
-    if (this.#log.sharing !== undefined) return starting
+    if (this.#sharing !== undefined) return starting
     if (starting === undefined) this.#begin(quietStart)
     return starting?.then(() => this.#begin(quietStart))
   }
@@ -193,7 +195,7 @@ export class Broker implements ConnectionOwner {
 
   /** How the log is doing, if it is shared with other brokers. */
   get logStatus(): LogStatus | undefined {
-    return this.#log.sharing?.status
+    return this.#sharing?.status
   }
 
   stats(): LockStats {
@@ -234,6 +236,10 @@ export class Broker implements ConnectionOwner {
 
   now(): number {
     return this.#time.now()
+  }
+
+  stands(): boolean {
+    return this.#sharing === undefined || this.#sharing.stands()
   }
 
   onHello(connection: Connection, hello: Hello): void {

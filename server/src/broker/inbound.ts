@@ -72,7 +72,7 @@ export class Inbound {
   /** A message on a connection that a session is on. */
   take(connection: Connection, message: ClientMessage): void {
     const { sharing, observer } = this.#parts
-    if (sharing !== undefined && !this.#isTaken(sharing, connection, message)) return
+    if (sharing !== undefined && !this.#hasRoom(sharing, connection, message)) return
     observer?.received(message.type)
     if (connection.gate !== undefined && !this.#passes(connection, message)) return
     switch (message.type) {
@@ -119,13 +119,8 @@ export class Inbound {
     }
   }
 
-  /**
-   * Whether this broker still counts, and has room; if not, the sender has been told. Any answer
-   * tells a client that it was heard and its lease goes on, so without standing there is none.
-   */
-  #isTaken(sharing: Sharing, connection: Connection, message: ClientMessage): boolean {
-    if (!sharing.stands()) return false
-    const { load } = sharing
+  /** Whether the log has room for this; if not, its sender has been told. */
+  #hasRoom({ load }: Sharing, connection: Connection, message: ClientMessage): boolean {
     if (load === 'overfull') {
       connection.cut(closeCodes.overloaded)
       return false

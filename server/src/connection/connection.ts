@@ -24,6 +24,11 @@ import type { Socket, SocketListener } from './socket.js'
 export interface ConnectionOwner {
   /** Patient time, in ms. */
   now(): number
+  /**
+   * Whether what arrives now may be answered. Any answer, a refusal too, tells the client that it
+   * was heard and that its lease goes on.
+   */
+  stands(): boolean
   onHello(connection: Connection, hello: Hello): void
   onMessage(connection: Connection, message: ClientMessage): void
   /** There is something to flush at the end of this turn. */
@@ -33,6 +38,9 @@ export interface ConnectionOwner {
   /** The socket is closed. */
   onGone(connection: Connection): void
 }
+
+/** Acknowledgements that are kept at most after they were given. */
+const paidAtOnce = 1_024
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
@@ -46,6 +54,8 @@ export class Connection implements SocketListener {
   #pings = 0
   /** Acknowledgements that wait for the log, oldest first. */
   readonly #owed: { readonly n: number; readonly at: number }[] = []
+  /** How many of them are no longer owed. */
+  #paid = 0
   #silent = false
   #isAwaitingFlush = false
   /** What its messages have to pass, once it was let in; undefined if nothing could be refused. */
@@ -97,7 +107,7 @@ export class Connection implements SocketListener {
   }
 
   onFrame(text: string): void {
-    if (this.#state === 'closing' || this.#state === 'gone') return
+    if (this.#state === 'closing' || this.#state === 'gone' || !this.#owner.stands()) return
     this.#receivedAt = this.#owner.now()
     if (this.#state !== 'open' && isLongerThan(text, maxHelloBytes)) {
       this.cut(closeCodes.tooBig)
@@ -170,8 +180,15 @@ export class Connection implements SocketListener {
 
   /** The log has come as far as the oldest acknowledgement that is owed. */
   acknowledgeOwed(): void {
-    const owed = this.#owed.shift()
-    if (owed !== undefined && !this.#silent) this.send(encodeAck(owed.n, owed.at))
+    const owed = this.#owed[this.#paid]
+    if (owed === undefined) return
+    this.#paid++
+    // To shift each of a hundred thousand, with a log that is slow, would take for ever.
+    if (this.#paid === this.#owed.length || this.#paid === paidAtOnce) {
+      this.#owed.splice(0, this.#paid)
+      this.#paid = 0
+    }
+    if (!this.#silent) this.send(encodeAck(owed.n, owed.at))
   }
 
   /** Acknowledges nothing from now on: the end of the session has been proposed. */

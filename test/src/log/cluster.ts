@@ -7,7 +7,8 @@ import {
   ReplicatedLog,
   type ReplicatedOptions,
 } from '@holdfast/server/internal'
-import { Bench } from '../server/bench.js'
+import type { Hello } from '@holdfast/shared'
+import { Bench, type Client } from '../server/bench.js'
 import { FakeMachine } from '../server/machine.js'
 import { Listener } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
@@ -111,6 +112,37 @@ export class Cluster {
     const member = new Member(options, log, source, this.machine)
     await this.until(member.broker.ready!)
     return member
+  }
+
+  /** A client with a session at this broker. */
+  async client(at: Member, hello: Partial<Hello> = {}): Promise<Client> {
+    const socket = at.greet(hello)
+    await this.settle()
+    return at.clientOn(socket)
+  }
+
+  /** A client says this, and everything that comes of it at every broker happens. */
+  async say(client: Client, ...messages: readonly unknown[]): Promise<void> {
+    client.say(...messages)
+    await this.settle()
+  }
+
+  /** Takes a lock that is free, as request `id`; returns its fence. */
+  async take(client: Client, id: number, key: string, terms: object = {}): Promise<number> {
+    await this.say(client, { type: 'lock', id, key, ...terms })
+    const granted = client.socket.heardOf('granted').at(-1)
+    if (granted?.id !== id) throw new Error('it was not granted')
+    return granted.fence
+  }
+
+  /** Lets time pass while these clients answer every ping. */
+  async passAlive(ms: number, ...clients: readonly Client[]): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 100) {
+      await this.pass(100)
+      for (const client of clients) {
+        for (const { n } of client.socket.heardOf('ping')) client.say({ type: 'pong', n })
+      }
+    }
   }
 
   /** Everything that takes no time happens. */

@@ -1,0 +1,239 @@
+/**
+ * Brokers that share a log, seen by their clients: sessions that move between them with everything
+ * that they have, and brokers that are gone.
+ */
+import { createBroker, type Observer } from '@holdfast/server'
+import type { Effect } from '@holdfast/server/core'
+import { closeCodes, HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Cluster, type Member } from './cluster.js'
+
+function sessions({ broker }: Member): string[] {
+  return [...broker.table.sessions.keys()]
+}
+
+describe('brokers that share a log', () => {
+  it('are one: a lock taken at one keeps everybody out at the other, until it is free', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
+    const fence = await cluster.take(alice, 1, 'k')
+    await cluster.say(bob, { type: 'lock', id: 1, key: 'k', timeout: 0 })
+    expect(bob.heard()[0]).to.deep.include({ type: 'failed', code: 'LOCK_HELD' })
+    await cluster.say(bob, { type: 'lock', id: 2, key: 'k' })
+    expect(bob.heard()).to.deep.equal([])
+    await cluster.say(alice, { type: 'unlock', id: 2, fence })
+    const [granted] = bob.heard()
+    expect(granted).to.deep.include({ type: 'granted', id: 2 })
+    expect(granted).to.have.property('fence').greaterThan(fence)
+    expect(a.broker.stats()).to.deep.equal(b.broker.stats())
+    expect(a.broker.find({}, 10).held.map(({ key }) => key)).to.deep.equal(['k'])
+  })
+
+  it('tell those who watch at one what happens at the other', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
+    await cluster.say(bob, { type: 'watch', id: 1, key: 'k' })
+    await cluster.take(alice, 1, 'k')
+    expect(bob.socket.heardOf('event').map(({ event }) => event.event)).to.deep.equal(['locked'])
+  })
+
+  it('keep each deadline once, where the session is at home', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
+    await cluster.take(alice, 1, 'k', { ttl: 2_000 })
+    await cluster.say(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
+    await cluster.say(bob, { type: 'lock', id: 2, key: 'k' })
+    const before = cluster.store.entries.length
+    await cluster.passAlive(3_000, alice, bob)
+    const said = cluster.store.entries.slice(before).map(({ text }) => text)
+    const proposals = said.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
+    expect(proposals.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
+    expect(a.broker.table.heldCount).to.equal(1)
+  })
+
+  it('tell whoever observes them each thing once in all', async () => {
+    const seen: [string, string][] = []
+    const observerOf = (name: string): Observer => ({
+      did: ({ kind }: Effect) => void seen.push([name, kind]),
+      left: () => void seen.push([name, 'left']),
+      ...{ received: () => {}, flushed: () => {}, refused: () => {} },
+    })
+    const cluster = new Cluster()
+    const a = await cluster.broker({ observer: observerOf('a') })
+    const b = await cluster.broker({ observer: observerOf('b') })
+    const alice = await cluster.client(a, { grace: 'lease' })
+    const fence = await cluster.take(alice, 1, 'k')
+    await cluster.say(alice, { type: 'unlock', id: 2, fence })
+    expect(seen.filter(([name]) => name === 'a').map(([, kind]) => kind)).to.deep.equal([
+      ...['opened', 'granted', 'released', 'answer'],
+    ])
+    expect(seen.filter(([name]) => name === 'b')).to.deep.equal([])
+    await cluster.client(b, alice.resume())
+    expect(seen.slice(4)).to.have.deep.members([
+      ['a', 'left'],
+      ['b', 'resumed'],
+    ])
+  })
+
+  it('say how their log is doing', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const status = a.broker.logStatus!
+    expect(status.living).to.deep.equal([status.home, b.broker.logStatus!.home])
+    expect(status.position).to.equal(cluster.store.position)
+    expect(status.lagMs).to.be.at.least(0)
+    expect(status.standingMs).to.be.greaterThan(5_000)
+    expect(status).to.deep.include({ waiting: 0, snapshot: undefined, trouble: undefined })
+  })
+
+  it('have nothing to be quiet about', () => {
+    const { log } = new Cluster().newLog()
+    expect(() => createBroker({ log, quietStart: true })).to.throw(HoldfastError, 'quietStart')
+  })
+})
+
+describe('a session that moves to another broker', () => {
+  it('keeps its locks, fences, places and answers, and its old connection is closed', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
+    const bobs = await cluster.take(bob, 1, 'bobs')
+    const fence = await cluster.take(alice, 1, 'k', { ttl: 60_000 })
+    await cluster.say(alice, { type: 'lock', id: 2, key: 'bobs' })
+    await cluster.say(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
+    const socket = b.greet(alice.resume())
+    await cluster.settle()
+    const [welcome, ...rest] = socket.heard()
+    expect(welcome).to.deep.include({ resumed: true, session: alice.session })
+    expect(rest.map((one) => [one.type, 'id' in one && one.id])).to.deep.equal([
+      ['granted', 1],
+      ['failed', 3],
+      ['snapshot', false],
+    ])
+    const at = (welcome as { at: number }).at
+    const held = [{ id: 1, key: 'k', mode: 'exclusive', fence, ttl: 60_000, at }]
+    expect(rest.at(-1)).to.deep.include({ held, waiting: [2] })
+    expect(alice.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
+    await cluster.say(bob, { type: 'unlock', id: 2, fence: bobs })
+    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([2])
+    alice.socket.drop()
+    await cluster.settle()
+    expect(sessions(a)).to.have.members([alice.session, bob.session])
+    expect(a.broker.table.heldCount).to.equal(2)
+  })
+
+  it('has its ttl in full there, although the former broker has just proposed its end', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    await cluster.take(alice, 1, 'k', { ttl: 8_000 })
+    await cluster.passAlive(7_000, alice)
+    // From here on what a says takes its time; what b says does not.
+    a.source.faults.delayMs = 1_000
+    await cluster.pass(1_100)
+    const socket = b.greet(alice.resume())
+    await cluster.settle()
+    expect(socket.heardOf('welcome')[0]).to.deep.include({ resumed: true })
+    await cluster.pass(4_000)
+    const said = cluster.store.entries.map(({ text }) => text)
+    expect(said.findIndex((text) => text.includes('"expire"'))).to.be.greaterThan(
+      said.findIndex((text) => text.includes('"resume"')),
+    )
+    expect(b.broker.table.heldCount).to.equal(1)
+    expect(socket.heardOf('lost')).to.deep.equal([])
+    await cluster.pass(4_500)
+    expect(socket.heardOf('lost')).to.have.length(1)
+    expect(b.broker.table.heldCount).to.equal(0)
+  })
+
+  it('is no longer timed by the former one', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease', ttl: 4_000 })
+    await cluster.take(alice, 1, 'k')
+    await cluster.pass(3_000)
+    const moved = await cluster.client(b, alice.resume())
+    await cluster.passAlive(20_000, moved)
+    expect(sessions(a)).to.deep.equal([alice.session])
+    expect(a.broker.table.heldCount).to.equal(1)
+  })
+
+  it('may come back', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    let client = await cluster.client(a, { grace: 'lease', ttl: 4_000 })
+    await cluster.take(client, 1, 'k', { ttl: 30_000 })
+    for (const at of [b, a, b, a]) {
+      client = await cluster.client(at, client.resume())
+      expect(client.welcome.resumed).to.equal(true)
+      await cluster.say(client, { type: 'ack', ids: [] })
+      await cluster.passAlive(5_000, client)
+    }
+    expect(b.broker.table.heldCount).to.equal(1)
+    await cluster.passAlive(30_000, client)
+    expect(b.broker.table.heldCount).to.equal(0)
+  })
+})
+
+describe('a broker that is gone', () => {
+  it('leaves its sessions to another one, each for its whole lease', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
+    const fence = await cluster.take(alice, 1, 'k', { ttl: 40_000 })
+    await cluster.say(bob, { type: 'lock', id: 1, key: 'k' })
+    bob.heard()
+    a.source.cut()
+    // It is found dead after 6 to 9 s, and its session has 15 s from then.
+    await cluster.passAlive(20_000, bob)
+    expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
+    expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
+    const socket = b.greet(alice.resume())
+    await cluster.settle()
+    expect(socket.heardOf('snapshot')[0]?.held.map(({ key }) => key)).to.deep.equal(['k'])
+    socket.drop()
+    await cluster.passAlive(16_000, bob)
+    expect(sessions(b)).to.deep.equal([bob.session])
+    expect(b.broker.table.keys.get('k')?.holders.first?.session.id).to.equal(bob.session)
+  })
+
+  it('that says goodbye leaves them at once', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    await cluster.take(alice, 1, 'k')
+    a.broker.startDraining(0)
+    for (const connection of a.broker.connections) a.broker.dismiss(connection)
+    alice.socket.drop()
+    await cluster.until(a.broker.stop())
+    const { home } = b.broker.logStatus!
+    expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ home, suspended: true })
+    expect(b.broker.logStatus!.living).to.deep.equal([home])
+    await cluster.pass(16_000)
+    expect(sessions(b)).to.deep.equal([])
+  })
+
+  it('and comes back finds its sessions at another one, or has them again', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    await cluster.take(alice, 1, 'k')
+    // Both are cut, so that nobody could say that anybody was dead.
+    a.source.cut()
+    b.source.cut()
+    await cluster.pass(7_000)
+    expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
+    a.source.mend()
+    b.source.mend()
+    await cluster.pass(2_000)
+    const { home } = a.broker.logStatus!
+    expect(a.broker.table.sessions.get(alice.session)).to.deep.include({ home, suspended: true })
+    const back = await cluster.client(a, alice.resume())
+    expect(back.welcome.resumed).to.equal(true)
+    await cluster.passAlive(20_000, back)
+    expect(b.broker.table.heldCount).to.equal(1)
+  })
+})

@@ -1,0 +1,100 @@
+/**
+ * A broker whose log is out of reach: what it does not say any more, once it no longer counts, and
+ * what it takes until then.
+ */
+import { closeCodes } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Cluster } from './cluster.js'
+
+describe('a broker that does not count any more', () => {
+  it('closes every connection in time, and takes nobody on', async () => {
+    const cluster = new Cluster()
+    const [a] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    a.source.cut()
+    await cluster.passAlive(5_900, alice)
+    expect(a.broker.isServing).to.equal(false)
+    expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
+    expect(a.connect().closedWith?.code).to.equal(closeCodes.restart.code)
+    a.source.mend()
+    await cluster.pass(1_000)
+    expect(a.broker.isServing).to.equal(true)
+    expect(a.connect().closedWith).to.equal(undefined)
+  })
+
+  const heard: [string, object, string][] = [
+    ['a pong', { type: 'pong', n: 1 }, 'ack'],
+    ['a request for statistics', { type: 'stats', id: 1 }, 'stats'],
+    ['a query', { type: 'query', id: 1, key: 'k' }, 'found'],
+    ['a watch', { type: 'watch', id: 1, key: 'k' }, 'watching'],
+    ['a token', { type: 'auth', id: 1, token: 'x' }, 'authenticated'],
+    ['what it refuses', { type: 'lock', id: 1, key: '' }, 'failed'],
+  ]
+  for (const [what, message, answer] of heard) {
+    it(`does not say that it has heard ${what}, not even before its timers run`, async () => {
+      const cluster = new Cluster()
+      const a = await cluster.broker()
+      const alice = await cluster.client(a)
+      alice.say(message)
+      expect(alice.heard().map(({ type }) => type)).to.deep.equal([answer])
+      cluster.machine.stopFor(5_900)
+      alice.say(message)
+      expect(alice.heard()).to.deep.equal([])
+      expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
+    })
+  }
+
+  it('proposes nothing any more', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    await cluster.take(alice, 1, 'k', { ttl: 8_000 })
+    a.source.cut()
+    await cluster.pass(9_500)
+    a.source.mend()
+    await cluster.pass(3_000)
+    // By the former deadline it would have expired; by the new home's it has not.
+    expect(b.broker.table.heldCount).to.equal(1)
+    await cluster.pass(8_000)
+    expect(b.broker.table.heldCount).to.equal(0)
+  })
+})
+
+describe('a broker whose log is out of reach', () => {
+  it('grants nothing, lets requests wait, and goes on when it is back in time', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.broker()
+    const alice = await cluster.client(a)
+    a.source.cut()
+    await cluster.say(alice, { type: 'lock', id: 1, key: 'k' })
+    await cluster.passAlive(3_000, alice)
+    expect(alice.socket.heardOf('granted')).to.deep.equal([])
+    a.source.mend()
+    await cluster.pass(1_000)
+    expect(alice.socket.heardOf('granted')).to.have.length(1)
+    expect(alice.socket.closedWith).to.equal(undefined)
+  })
+
+  it('refuses what is new once too much waits, takes what frees, and then nothing', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.broker({ limits: { locksPerSession: 300_000 } })
+    const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
+    a.source.cut()
+    const ack = { type: 'ack', ids: [] }
+    for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
+    await cluster.say(bob, { type: 'lock', id: 1, key: 'k' })
+    expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
+    await cluster.say(bob, { type: 'unlock', id: 2, fence: 1 })
+    expect(bob.heard()).to.deep.equal([])
+    const carol = a.greet()
+    await cluster.settle()
+    expect(carol.closedWith?.code).to.equal(closeCodes.overloaded.code)
+    for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
+    await cluster.say(alice, ack)
+    expect(alice.socket.closedWith?.code).to.equal(closeCodes.overloaded.code)
+    a.source.mend()
+    await cluster.pass(2_000)
+    await cluster.say(bob, { type: 'lock', id: 3, key: 'k' })
+    expect(bob.socket.heardOf('granted')).to.have.length(1)
+  })
+})
