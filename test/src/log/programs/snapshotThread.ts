@@ -1,0 +1,27 @@
+/**
+ * The thread of a snapshot, with an engine in memory that is given its store as it was, and writes
+ * what it is to save into a file.
+ */
+import { writeFileSync } from 'node:fs'
+import { machine, runSnapshotThread } from '@holdfast/server/internal'
+import { MemorySource, MemoryStore } from '../memoryEngine.js'
+
+export interface ThreadOptions {
+  readonly entries: readonly { readonly position: number; readonly text: string }[]
+  readonly file: string
+  /** Instead of making one. */
+  readonly fault?: string | undefined
+}
+
+await runSnapshotThread(({ entries, file, fault }: ThreadOptions) => {
+  if (fault !== undefined) throw new Error(fault)
+  const store = new MemoryStore(machine)
+  store.entries.push(...entries)
+  const engine = new MemorySource(store).create()
+  return Object.assign(engine, {
+    saveSnapshot: async (position: number, parts: Iterable<string>) => {
+      writeFileSync(file, JSON.stringify({ position, parts: [...parts] }))
+      return true
+    },
+  })
+})

@@ -1,0 +1,162 @@
+/**
+ * Three brokers in one process that share a log, with real clients on real sockets: whoever serves a
+ * client, its session is the same, and whoever is gone takes no lock along.
+ */
+import { once } from 'node:events'
+import { fixedInterval, type Session } from '@holdfast/client'
+import { createBroker, type HoldfastBroker } from '@holdfast/server'
+import { machine, ReplicatedLog } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { next, Stage } from '../e2e/stage.js'
+import { Random, seeded } from '../support/counts.js'
+import { MemorySource, MemoryStore } from './memoryEngine.js'
+
+const reconnect = fixedInterval({ interval: 10 })
+/** Short, so that the death of a broker is found within a test. */
+const deadMs = 1_000
+
+interface Running {
+  readonly broker: HoldfastBroker
+  readonly url: string
+  readonly source: MemorySource
+}
+
+describe('brokers that share a log, on real sockets', () => {
+  const stage = Stage.forEachTest()
+
+  async function threeBrokers(): Promise<[Running, Running, Running]> {
+    const store = new MemoryStore(machine)
+    const start = async (): Promise<Running> => {
+      const source = new MemorySource(store)
+      const log = new ReplicatedLog(source, { deadMs, snapshotEntries: 50 }, machine)
+      const broker = createBroker({ log })
+      stage.onClear(() => broker.close())
+      const { url } = await broker.listen({ port: 0 })
+      return { broker, url, source }
+    }
+    return [await start(), await start(), await start()]
+  }
+
+  it('hand a lock from a client of one to a client of another', async () => {
+    const [a, b, c] = await threeBrokers()
+    const sessions: Session[] = []
+    for (const { url } of [a, b, c]) sessions.push(await stage.session(url))
+    const first = await sessions[0]!.lock('k')
+    const waiting = [sessions[1]!.lock('k'), sessions[2]!.lock('k')] as const
+    await first.unlock()
+    const winner = await Promise.race(waiting)
+    expect(winner.fence).to.be.greaterThan(first.fence)
+    await winner.unlock()
+    const [second, third] = await Promise.all(waiting)
+    expect(Math.abs(second.fence - third.fence)).to.equal(1)
+  })
+
+  it('keep a session that loses its broker: locks, fences, places', async () => {
+    const [a, b, c] = await threeBrokers()
+    const urls = [a.url, b.url, c.url]
+    const session = await stage.session(urls, { grace: 'lease', reconnect })
+    const other = await stage.session(c.url, { grace: 'lease', reconnect })
+    const lock = await session.lock('k', { ttl: 60_000 })
+    const others = await other.lock('taken')
+    const waiting = session.lock('taken')
+    await session.lock('one later')
+    const resumed = next(session, 'resumed')
+    await a.broker.close()
+    await resumed
+    expect(lock.held).to.equal(true)
+    await lock.refresh()
+    const { held } = await other.query({ key: 'k' })
+    expect(held.map(({ fence, session: id }) => [fence, id])).to.deep.equal([
+      [lock.fence, session.id],
+    ])
+    await others.unlock()
+    expect((await waiting).fence).to.be.greaterThan(others.fence)
+    await lock.unlock()
+  })
+
+  it('keep it although its broker never said goodbye', async () => {
+    const [a, b, c] = await threeBrokers()
+    const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
+    const lock = await session.lock('k')
+    const back = next(session, 'resumed')
+    // From now on a hears nothing of the log; it finds out by itself and sends everybody away.
+    a.source.cut()
+    await back
+    expect(lock.held).to.equal(true)
+    await lock.unlock()
+    const rival = await stage.session(c.url)
+    const taken = await rival.lock('k', { timeout: 0 })
+    expect(taken.fence).to.be.greaterThan(lock.fence)
+  })
+
+  it('take a broker back that was cut off, with clients of its own', async () => {
+    const [a, b, c] = await threeBrokers()
+    const session = await stage.session(a.url, { grace: 'lease', reconnect })
+    const lock = await session.lock('k')
+    const jeopardy = next(session, 'jeopardy')
+    a.source.cut()
+    await jeopardy
+    const back = next(session, 'resumed')
+    a.source.mend()
+    await back
+    expect(lock.held).to.equal(true)
+    const counts = [a, b, c].map(({ broker }) => broker.query().heldCount)
+    expect(counts[0]).to.equal(1)
+  })
+
+  it('exclude, and lose no request, while sessions move about', async () => {
+    await seeded(async (random) => {
+      const brokers = await threeBrokers()
+      const urls = brokers.map(({ url }) => url)
+      const highest = new Map<string, number>()
+      const holders = new Map<string, Session>()
+      let overlaps = 0
+      const work = Array.from({ length: 5 }, async (_, i) => {
+        const own = new Random(random.below(2 ** 31))
+        const from = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
+        for (let round = 0; round < 3; round++) {
+          // A session without a connection comes back at the first broker that takes it.
+          const session = await stage.session(from, { grace: 'lease', reconnect })
+          from.push(from.shift()!)
+          for (let j = 0; j < 8; j++) {
+            const key = `k${own.below(2)}`
+            const lock = await session.lock(key)
+            if (holders.has(key)) overlaps++
+            holders.set(key, session)
+            if (lock.fence <= (highest.get(key) ?? 0)) overlaps++
+            highest.set(key, lock.fence)
+            await session.stats()
+            holders.delete(key)
+            await lock.unlock()
+          }
+          await session.close()
+        }
+      })
+      const [first] = brokers
+      first.source.cut()
+      setImmediate(() => first.source.mend())
+      await Promise.all(work)
+      expect(overlaps).to.equal(0)
+      for (const { broker, url } of brokers) {
+        // Once this has come back, so has everything before it, here too.
+        const last = await stage.session(url)
+        await (await last.lock('last')).unlock()
+        const { heldCount, waitingCount } = broker.query()
+        expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
+      }
+    })
+  })
+
+  it('say goodbye in good order, one after the other', async () => {
+    const [a, b, c] = await threeBrokers()
+    const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
+    const lock = await session.lock('k')
+    for (const { broker } of [a, b]) {
+      const back = once(session as never, 'resumed')
+      await broker.close({ drain: 200 })
+      await back
+      expect(lock.held).to.equal(true)
+    }
+    expect(c.broker.query().heldCount).to.equal(1)
+  })
+})

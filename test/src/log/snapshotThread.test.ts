@@ -1,0 +1,65 @@
+/** A snapshot of a shared log that is made in a thread of its own. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadSnapshot, machine, ReplicatedLog } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { Listener, raise } from './logSuite.js'
+import { MemorySource, MemoryStore } from './memoryEngine.js'
+import type { ThreadOptions } from './programs/snapshotThread.js'
+
+describe('snapshot in a thread', () => {
+  let dir: string
+  let log: ReplicatedLog
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'holdfast-snapshot-'))
+  })
+  afterEach(async () => {
+    await log.close()
+    rmSync(dir, { recursive: true, force: true })
+  })
+
+  /** A log that serves and makes a snapshot each three entries, in a thread. */
+  async function start(fault?: string): Promise<{ store: MemoryStore; replica: Listener }> {
+    const store = new MemoryStore(machine)
+    const source = new MemorySource(store)
+    const file = join(dir, 'snapshot.json')
+    const options = (): ThreadOptions => ({ entries: [...store.entries], file, fault })
+    const thread = new URL('./programs/snapshotThread.js', import.meta.url)
+    Object.defineProperty(source, 'elsewhere', { get: () => ({ thread, options: options() }) })
+    log = new ReplicatedLog(source, { snapshotEntries: 3 }, machine)
+    const replica = new Listener()
+    await log.start(replica)
+    return { store, replica }
+  }
+
+  /** Goes on submitting until the log says so; each thing that is said is one entry more. */
+  async function until(isSo: () => boolean, replica: Listener): Promise<void> {
+    for (let i = 0; !isSo() && i < 20_000; i++) {
+      log.submit(raise(i))
+      await replica.hasApplied(replica.applied.length + 1)
+    }
+    expect(isSo()).to.equal(true)
+  }
+
+  it('is the state at its position, and is spoken of in the log', async () => {
+    const { replica } = await start()
+    await until(() => log.status.snapshot !== undefined, replica)
+    const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
+    expect(log.status.snapshot?.position).to.be.at.most(position)
+    const store = new MemoryStore(machine)
+    store.snapshots.push({ position, parts })
+    const loaded = await loadSnapshot(new MemorySource(store).create())
+    const [head] = loaded!.items
+    expect(loaded?.roll.first).to.equal(log.home)
+    expect(head).to.deep.include({ item: 'table' })
+    const fence = (head as { fence: number }).fence
+    expect(loaded?.roll.count).to.equal(fence + 2)
+  })
+
+  it('that fails stops nothing, and is said', async () => {
+    const { replica } = await start('out of paper')
+    await until(() => log.status.trouble?.includes('out of paper') === true, replica)
+    expect(replica.failure).to.equal(undefined)
+  })
+})
