@@ -23,9 +23,10 @@ import { clockFences, fileFences } from './fences.js'
 import { Dashboard } from './host/dashboard.js'
 import { Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
-import { createHttpServer, listen, stopListening } from './host/http.js'
+import { checkPort, createHttpServer, listen, stopListening } from './host/http.js'
 import { Traffic } from './host/traffic.js'
 import { acceptUpgrades } from './host/websocket.js'
+import type { LogStatus } from './log/log.js'
 import { MemoryLog } from './log/memory.js'
 import { Endpoints } from './observe/endpoints.js'
 import { LogLines } from './observe/logLines.js'
@@ -222,6 +223,11 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     return { held: held.map(toHeldInfo), waiting: waiting.map(toWaitingInfo), ...counts }
   }
 
+  /** How the log is doing; undefined if it is not shared with other brokers. */
+  logStatus(): LogStatus | undefined {
+    return this.#broker.logStatus
+  }
+
   /**
    * Does at once what is due, instead of when its timer fires; nobody has to call this.
    *
@@ -270,6 +276,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       bytesReceived: received,
       bytesSent: sent,
       stats: this.stats(),
+      log: this.#broker.logStatus,
     }
   }
 
@@ -283,12 +290,6 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
   const all = [observer, metrics, logger && new LogLines(logger)]
   return observersTogether(all.filter((one) => one !== undefined))
-}
-
-function checkPort(port: number): void {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw invalid('port is an integer from 0 to 65535')
-  }
 }
 
 function listeningOn(server: Server, scheme: string): Listening {

@@ -29,7 +29,7 @@ export {
   type QueryResult,
 } from './createBroker.js'
 export { type JournalOptions, journalLog } from './log/journal/journal.js'
-export type { Log, Replica } from './log/log.js'
+export type { Log, LogLoad, LogStatus, Replica, Sharing } from './log/log.js'
 export type { Logger } from './observe/logLines.js'
 export type { Metrics, Observer, RefusalCause, RefusalNotice, Vitals } from './observe/observer.js'
 export type { BrokerOptions, LeaseBounds, TlsFiles } from './options.js'

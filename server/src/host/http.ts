@@ -10,7 +10,7 @@ import {
 } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { HoldfastError } from '@holdfast/shared'
-import type { TlsFiles } from '../options.js'
+import { invalid, type TlsFiles } from '../options.js'
 
 /** Limits before the upgrade, where `ws` and the hello timeout do not reach yet. */
 const headMs = 5_000
@@ -73,4 +73,11 @@ export function stopListening(server: Server): Promise<void> {
     server.close(() => resolve())
     server.closeIdleConnections()
   })
+}
+
+/** @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be. */
+export function checkPort(port: number): void {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw invalid('port is an integer from 0 to 65535')
+  }
 }

@@ -10,6 +10,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Effect, Lock, Session } from '../core/index.js'
 import { type LoopLag, machine, watchLoop } from '../environment.js'
+import { logGauges } from './logMetrics.js'
 import { type Metrics, type Observer, refusalIn, type Vitals } from './observer.js'
 
 /** In seconds: from the fastest grant to the longest hold worth telling apart. */
@@ -74,6 +75,9 @@ class BrokerMetrics implements Metrics {
   attach(vitals: () => Vitals): void {
     this.#lag = watchLoop()
     this.#gauges(vitals)
+    const { log } = vitals()
+    if (log === undefined) return
+    logGauges(this.#gauge.bind(this), () => vitals().log ?? log)
   }
 
   close(): void {

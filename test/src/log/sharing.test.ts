@@ -1,11 +1,12 @@
 /**
- * Three brokers in one process that share a log, with real clients on real sockets: whoever serves a
- * client, its session is the same, and whoever is gone takes no lock along.
+ * Three brokers in one process that share a log, with real clients on real sockets: whoever serves
+ * a client, its session is the same, and whoever is gone takes no lock along.
  */
 import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'
-import { createBroker, type HoldfastBroker } from '@holdfast/server'
+import { createBroker, type HoldfastBroker, type Metrics } from '@holdfast/server'
 import { machine, ReplicatedLog } from '@holdfast/server/internal'
+import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { next, Stage } from '../e2e/stage.js'
 import { Random, seeded } from '../support/counts.js'
@@ -19,6 +20,7 @@ interface Running {
   readonly broker: HoldfastBroker
   readonly url: string
   readonly source: MemorySource
+  readonly metrics: Metrics
 }
 
 describe('brokers that share a log, on real sockets', () => {
@@ -29,10 +31,11 @@ describe('brokers that share a log, on real sockets', () => {
     const start = async (): Promise<Running> => {
       const source = new MemorySource(store)
       const log = new ReplicatedLog(source, { deadMs, snapshotEntries: 50 }, machine)
-      const broker = createBroker({ log })
+      const metrics = brokerMetrics()
+      const broker = createBroker({ log, metrics })
       stage.onClear(() => broker.close())
       const { url } = await broker.listen({ port: 0 })
-      return { broker, url, source }
+      return { broker, url, source, metrics }
     }
     return [await start(), await start(), await start()]
   }
@@ -145,6 +148,20 @@ describe('brokers that share a log, on real sockets', () => {
         expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
       }
     })
+  })
+
+  it('say how their log is doing, to whoever asks and in their metrics', async () => {
+    const [a, b, c] = await threeBrokers()
+    const homes = [a, b, c].map(({ broker }) => broker.logStatus()!.home)
+    expect(c.broker.logStatus()!.living).to.deep.equal(homes)
+    const text = await c.metrics.text()
+    for (const line of ['log_brokers 3', 'log_serving 1']) {
+      expect(text).to.contain(`holdfast_${line}\n`)
+    }
+    expect(text).to.match(/holdfast_log_standing_seconds 0\.\d/)
+    const alone = createBroker()
+    stage.onClear(() => alone.close())
+    expect(alone.logStatus()).to.equal(undefined)
   })
 
   it('say goodbye in good order, one after the other', async () => {
