@@ -1,0 +1,204 @@
+/**
+ * An etcd cluster of the test's own, of real members from Debian's etcd-server: in a temporary
+ * folder, on ports that were free, gone with the test and with the process that started it. Members
+ * can be killed, stopped, continued and started again.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** How soon members notice that their leader is gone: an election begins after 500 to 1,000 ms. */
+const pace = ['--heartbeat-interval', '50', '--election-timeout', '500']
+const againMs = 50
+const statusMs = 1_000
+
+export interface ClusterOptions {
+  /** Default 3. */
+  readonly members?: number | undefined
+  /** Members speak TLS to clients. The leader cannot be asked for then. */
+  readonly tls?: boolean | undefined
+  /** More flags for each member. */
+  readonly flags?: readonly string[] | undefined
+  /** Where members run that are not on this machine's loopback. */
+  readonly places?: readonly Place[] | undefined
+}
+
+export interface Place {
+  readonly host: string
+  /** What a command begins with to run there. */
+  readonly command: readonly string[]
+}
+
+const here: Place = { host: '127.0.0.1', command: [] }
+
+interface Status {
+  readonly header: { readonly member_id: string; readonly revision: string }
+  readonly leader?: string
+}
+
+export class EtcdCluster {
+  readonly members: readonly EtcdMember[]
+  readonly #folder: string
+
+  private constructor(members: readonly EtcdMember[], folder: string) {
+    this.members = members
+    this.#folder = folder
+  }
+
+  static async start(options: ClusterOptions = {}): Promise<EtcdCluster> {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-etcd-'))
+    const places = options.places ?? Array.from({ length: options.members ?? 3 }, () => here)
+    const ports = await freePorts(places.length * 2)
+    const scheme = options.tls === true ? 'https' : 'http'
+    const peers = places.map(({ host }, i) => `m${i}=http://${host}:${ports[2 * i + 1]}`)
+    const members = places.map(
+      (place, i) =>
+        new EtcdMember(place, `${scheme}://${place.host}:${ports[2 * i]}`, [
+          ...['--name', `m${i}`, '--data-dir', join(folder, `m${i}`), ...pace],
+          ...['--listen-peer-urls', peers[i]!.slice(3)],
+          ...['--initial-advertise-peer-urls', peers[i]!.slice(3)],
+          ...['--initial-cluster', peers.join(','), '--initial-cluster-token', folder],
+          ...(options.flags ?? []),
+        ]),
+    )
+    const cluster = new EtcdCluster(members, folder)
+    try {
+      await Promise.all(members.map((member) => member.start()))
+    } catch (error) {
+      await cluster.stop()
+      throw error
+    }
+    return cluster
+  }
+
+  get endpoints(): string[] {
+    return this.members.map(({ endpoint }) => endpoint)
+  }
+
+  /** As `--log` wants it. */
+  address(prefix: string): string {
+    return `etcd://${this.endpoints.map((one) => one.slice('http://'.length)).join(',')}/${prefix}`
+  }
+
+  /** The member that leads, once there is one that a majority of them knows. */
+  async leader(): Promise<EtcdMember> {
+    for (;;) {
+      const running = this.members.filter(({ isRunning }) => isRunning)
+      const all = await Promise.all(running.map((member) => member.status()))
+      const known = all.flatMap((status, i) => (status ? [{ status, member: running[i]! }] : []))
+      for (const { status, member } of known) {
+        const followers = known.filter((other) => other.status.leader === status.header.member_id)
+        if (followers.length * 2 > this.members.length) return member
+      }
+      await sleep(againMs)
+    }
+  }
+
+  async follower(): Promise<EtcdMember> {
+    const leader = await this.leader()
+    return this.members.find((member) => member !== leader && member.isRunning)!
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.kill()))
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+export class EtcdMember {
+  readonly endpoint: string
+  readonly #place: Place
+  readonly #flags: readonly string[]
+  #process: ChildProcess | undefined
+  #isStopped = false
+
+  constructor(place: Place, endpoint: string, flags: readonly string[]) {
+    this.endpoint = endpoint
+    this.#place = place
+    const urls = ['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint]
+    this.#flags = [...urls, ...flags]
+  }
+
+  /** Whether it can answer. */
+  get isRunning(): boolean {
+    return this.#process !== undefined && !this.#isStopped
+  }
+
+  /** Resolves when it serves: it is part of a cluster with a leader. */
+  async start(): Promise<void> {
+    // Killed with us, however we end.
+    const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', 'etcd']
+    const [program, ...args] = [...command, ...this.#flags] as [string, ...string[]]
+    const member = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#process = member
+    this.#isStopped = false
+    const last: string[] = []
+    for await (const line of createInterface(member.stderr)) {
+      if (line.includes('ready to serve client requests')) {
+        member.stderr.resume()
+        return
+      }
+      last.push(line)
+    }
+    if (this.#process === member) this.#process = undefined
+    throw new Error(`etcd did not start:\n${last.slice(-5).join('\n')}`)
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    const member = this.#process
+    if (member === undefined) return
+    this.#process = undefined
+    if (member.exitCode !== null || member.signalCode !== null) return
+    const gone = once(member, 'exit')
+    member.kill('SIGKILL')
+    await gone
+  }
+
+  /** SIGSTOP: its connections stay, and nobody answers on them. */
+  freeze(): void {
+    this.#process?.kill('SIGSTOP')
+    this.#isStopped = true
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT')
+    this.#isStopped = false
+  }
+
+  /** Undefined if it does not answer. */
+  async status(): Promise<Status | undefined> {
+    try {
+      return await this.ask<Status>('/v3/maintenance/status', {})
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Asks its JSON gateway. */
+  async ask<T>(path: string, body: object, headers: Record<string, string> = {}): Promise<T> {
+    const response = await fetch(`${this.endpoint}${path}`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(statusMs),
+    })
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+    return (await response.json()) as T
+  }
+}
+
+/** All of them at once, so that they are different ones. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  const listening = servers.map((server) => server.listening || once(server, 'listening'))
+  await Promise.all(listening)
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  return ports
+}
