@@ -1,0 +1,106 @@
+/**
+ * What is said to etcd and what it says, as far as a log needs it: JSON in which bytes are base64
+ * and 64-bit integers are text. Fields that are zero or false are left out.
+ */
+
+export interface Header {
+  readonly cluster_id?: string
+  readonly revision?: string
+}
+
+export interface KeyValue {
+  readonly key: string
+  readonly value?: string
+  readonly create_revision?: string
+  readonly mod_revision?: string
+}
+
+export interface Status {
+  readonly header: Header
+  readonly version: string
+  readonly dbSize?: string
+  readonly dbSizeInUse?: string
+  readonly leader?: string
+  /** Alarms, and that there is no leader. */
+  readonly errors?: readonly string[]
+}
+
+export interface WatchAnswer {
+  readonly header: Header
+  readonly created?: boolean
+  readonly canceled?: boolean
+  readonly cancel_reason?: string
+  readonly compact_revision?: string
+  readonly events?: readonly { readonly type?: 'DELETE'; readonly kv: KeyValue }[]
+}
+
+export interface RangeAnswer {
+  readonly kvs?: readonly KeyValue[]
+  readonly more?: boolean
+}
+
+export interface TxnAnswer {
+  readonly header: Header
+  readonly succeeded?: boolean
+  readonly responses?: readonly { readonly response_range?: RangeAnswer }[]
+}
+
+/** A condition, and one thing to do. */
+export type Compare = Readonly<Record<string, string>>
+export type Operation = Readonly<Record<string, object>>
+
+export interface Txn {
+  readonly compare: readonly Compare[]
+  readonly success: readonly Operation[]
+  readonly failure?: readonly Operation[]
+}
+
+export function toBase64(text: string | Buffer): string {
+  return (typeof text === 'string' ? Buffer.from(text) : text).toString('base64')
+}
+
+export function bytesFrom(base64 = ''): Buffer {
+  return Buffer.from(base64, 'base64')
+}
+
+export function textFrom(base64 = ''): string {
+  return bytesFrom(base64).toString()
+}
+
+export function numberFrom(text = '0'): number {
+  return Number(text)
+}
+
+/** All keys that begin with this. */
+export function allUnder(start: string): { readonly key: string; readonly range_end: string } {
+  const last = start.length - 1
+  const end = start.slice(0, last) + String.fromCharCode(start.charCodeAt(last) + 1)
+  return { key: toBase64(start), range_end: toBase64(end) }
+}
+
+export function put(key: string, value: string | Buffer): Operation {
+  return { request_put: { key: toBase64(key), value: toBase64(value) } }
+}
+
+export function read(key: string): Operation {
+  return { request_range: { key: toBase64(key) } }
+}
+
+export function removeAll(start: string): Operation {
+  return { request_delete_range: allUnder(start) }
+}
+
+export function remove(key: string): Operation {
+  return { request_delete_range: { key: toBase64(key) } }
+}
+
+/** The key is as it was when this was its last change; 0: it is not there. */
+export function isUnchanged(key: string, revision: number): Compare {
+  const mod_revision = String(revision)
+  return { key: toBase64(key), target: 'MOD', result: 'EQUAL', mod_revision }
+}
+
+/** No key begins with this. */
+export function isEmpty(start: string): Compare {
+  return { ...allUnder(start), target: 'CREATE', result: 'EQUAL', create_revision: '0' }
+}

@@ -1,0 +1,230 @@
+/**
+ * The engine on a real etcd of three members, all of them well: one order for everybody, nothing
+ * missing and nothing twice, one charter, snapshots that are whole, and forgetting what may go.
+ */
+import { HoldfastError } from '@holdfast/server'
+import type { EtcdEngine } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { rejection } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
+import { charter, EtcdStage, Reader } from './etcdStage.js'
+
+describe('log: the engine on etcd', function () {
+  this.timeout(60_000)
+  const stage = EtcdStage.forSuite()
+
+  async function appendAll(engine: EtcdEngine, slot: string, entries: readonly string[]) {
+    for (const entry of entries) await engine.append(slot, entry)
+  }
+
+  async function partsOf(engine: EtcdEngine): Promise<string[] | undefined> {
+    const found = await engine.snapshot()
+    if (found === undefined) return undefined
+    const parts: string[] = []
+    for await (const part of found.parts) parts.push(part)
+    return parts
+  }
+
+  it('gives everybody the same entries in the same order, each once', async () => {
+    const engines = await Promise.all([1, 2, 3].map(() => stage.opened()))
+    const readers = engines.map((engine) => {
+      const reader = new Reader()
+      engine.follow(0, reader)
+      return reader
+    })
+    const each = count(50, 500)
+    const written = engines.map((_, i) => Array.from({ length: each }, (_, n) => `${i}:${n}`))
+    await Promise.all(engines.map((engine, i) => appendAll(engine, `b${i}`, written[i]!)))
+    for (const reader of readers) await reader.entries.count(3 * each)
+    const [first, ...others] = readers.map(({ entries }) => entries.items)
+    for (const other of others) expect(other).to.deep.equal(first)
+    const positions = first!.map(([position]) => position)
+    expect(positions).to.deep.equal([...new Set(positions)].sort((a, b) => a - b))
+    for (const [i, own] of written.entries()) {
+      const texts = readers[0]!.texts.filter((text) => text.startsWith(`${i}:`))
+      expect(texts).to.deep.equal(own)
+    }
+  })
+
+  it('hands nothing over before follow has returned', async () => {
+    const engine = await stage.opened()
+    await engine.append('b', 'one')
+    const reader = new Reader()
+    const { stop } = engine.follow(0, reader)
+    expect(reader.texts).to.deep.equal([])
+    await reader.entries.count(1)
+    stop()
+    await engine.append('b', 'two')
+    const other = new Reader()
+    engine.follow(0, other)
+    await other.entries.count(2)
+    expect(reader.texts).to.deep.equal(['one'])
+  })
+
+  it('goes on after any position, with text of any kind', async () => {
+    const engine = await stage.opened()
+    const texts = ['{}', '"ключ \u{1f512}\\n"', 'x'.repeat(700_000), '']
+    await appendAll(engine, 'b', texts)
+    const all = new Reader()
+    engine.follow(0, all)
+    await all.entries.count(4)
+    expect(all.texts).to.deep.equal(texts)
+    for (const [i, [position]] of all.entries.items.entries()) {
+      const rest = new Reader()
+      engine.follow(position, rest)
+      await rest.entries.count(3 - i)
+      expect(rest.texts).to.deep.equal(texts.slice(i + 1))
+    }
+  })
+
+  it('catches up with more than a message of etcd can hold', async () => {
+    const engine = await stage.opened()
+    const entry = (i: number) => `${i}${'x'.repeat(250_000)}`
+    await appendAll(
+      engine,
+      'b',
+      Array.from({ length: 40 }, (_, i) => entry(i)),
+    )
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await reader.entries.count(40)
+    for (const [i, text] of reader.texts.entries()) expect(text === entry(i)).to.equal(true)
+  })
+
+  it('has one charter, whoever comes first', async () => {
+    const engines = Array.from({ length: 5 }, () => stage.engine())
+    const deadTimes = engines.map((_, i) => 1_500 + i)
+    const results = await Promise.allSettled(
+      engines.map((engine, i) => engine.open({ ...charter, deadMs: deadTimes[i]! })),
+    )
+    expect(results.filter(({ status }) => status === 'fulfilled')).to.have.length(1)
+    const winner = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
+    for (const result of results) {
+      if (result.status === 'fulfilled') continue
+      expect(result.reason)
+        .to.be.instanceOf(HoldfastError)
+        .that.includes({ code: 'INVALID_OPTION' })
+      expect(result.reason.message).to.match(
+        new RegExp(`has a log with a dead time of ${winner} ms, and this broker has \\d+ ms\\.$`),
+      )
+    }
+    await stage.engine().open({ ...charter, deadMs: winner })
+  })
+
+  it('refuses another cluster, another format, and keys that are not ours', async () => {
+    await stage.opened()
+    const open = (change: object) => stage.engine().open({ ...charter, ...change })
+    const cluster = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
+    expect(cluster.message).to.equal(
+      `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east".`,
+    )
+    const format = await rejection(open({ format: 2 }), 'INVALID_OPTION')
+    expect(format.message).to.include('has a log of format 1, and this version of Holdfast knows 2')
+    const beside = stage.engine({ prefix: `${stage.prefix}x` })
+    await beside.open({ ...charter, cluster: 'east' })
+    const member = await stage.cluster.leader()
+    const key = Buffer.from(`${stage.prefix}y/settings`).toString('base64')
+    await member.ask('/v3/kv/put', { key, value: '' })
+    const other = stage.engine({ prefix: `${stage.prefix}y` })
+    const { message } = await rejection(other.open(charter), 'INVALID_OPTION')
+    expect(message).to.equal(
+      `The prefix ${stage.prefix}y on etcd has keys that are not those of a log ("${stage.prefix}y/settings").`,
+    )
+  })
+
+  it('keeps the newest snapshot, whatever its size', async () => {
+    const engine = await stage.opened()
+    expect(await partsOf(engine)).to.equal(undefined)
+    expect(await engine.saveSnapshot(10, [])).to.equal(true)
+    expect(await partsOf(engine)).to.deep.equal([])
+    const parts = Array.from(
+      { length: 40 },
+      (_, i) => `${i} ключ ${'\u{1f512}x'.repeat(i * 4_000)}`,
+    )
+    expect(await engine.saveSnapshot(20, parts)).to.equal(true)
+    expect((await (await stage.opened()).snapshot())?.position).to.equal(20)
+    expect(await partsOf(engine)).to.deep.equal(parts)
+    expect(await engine.saveSnapshot(20, ['same'])).to.equal(false)
+    expect(await engine.saveSnapshot(19, ['older'])).to.equal(false)
+    expect(await partsOf(engine)).to.deep.equal(parts)
+  })
+
+  it('takes one of several snapshots of the same moment, and leaves nothing of the others', async () => {
+    const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
+    const saved = await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
+    expect(saved.filter((won) => won)).to.have.length(1)
+    expect(await partsOf(engines[0]!)).to.deep.equal([`${saved.indexOf(true)}`])
+    const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
+    expect(chunks).to.have.length(1)
+  })
+
+  it('takes the later of two snapshots that race, in either order', async () => {
+    const engines = await Promise.all([1, 2].map(() => stage.opened()))
+    const race = [engines[0]!.saveSnapshot(8, ['8']), engines[1]!.saveSnapshot(9, ['9'])]
+    expect((await Promise.all(race))[1]).to.equal(true)
+    expect(await partsOf(engines[0]!)).to.deep.equal(['9'])
+  })
+
+  it('forgets what may go, and not the snapshot before the newest', async () => {
+    const engine = await stage.opened()
+    await appendAll(engine, 'dead', ['a'])
+    await appendAll(engine, 'living', ['b', 'c', 'd'])
+    const reader = new Reader()
+    engine.follow(0, reader)
+    await reader.entries.count(4)
+    const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
+    for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
+    const before = await engine.snapshot()
+    await engine.forget(b, ['living'])
+    const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
+    expect(chunks.map((key) => Number(key.slice(7, 23)))).to.deep.equal([b, c])
+    expect((await stage.keys()).filter((key) => key.startsWith('log/'))).to.deep.equal([
+      'log/living',
+    ])
+    expect(before?.position).to.equal(c)
+    expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])
+    const since = new Reader()
+    engine.follow(b, since)
+    await since.entries.count(2)
+    expect(since.texts).to.deep.equal(['c', 'd'])
+    const late = new Reader()
+    engine.follow(0, late)
+    expect(await late.ends.count(1)).to.deep.equal(['compacted'])
+    expect(late.texts).to.deep.equal([])
+    // It is done again by the next one, or by several at once.
+    await Promise.all([engine.forget(b, ['living']), engine.forget(c, ['living'])])
+    await engine.append('living', 'e')
+    await reader.entries.count(5)
+    expect(reader.texts).to.deep.equal(['a', 'b', 'c', 'd', 'e'])
+  })
+
+  it('misses nothing while the log is forgotten behind the follower', async () => {
+    const [writer, other] = await Promise.all([stage.opened(), stage.opened()])
+    const reader = new Reader()
+    other!.follow(0, reader)
+    const total = count(100, 1_000)
+    for (let i = 0; i < total; i++) {
+      await writer!.append(`b${i % 3}`, `${i}`)
+      if (i % 10 !== 9) continue
+      await reader.entries.count(i - 4)
+      const [position] = reader.entries.items[i - 6]!
+      await writer!.forget(position, ['b0'])
+    }
+    await reader.entries.count(total)
+    expect(reader.texts).to.deep.equal(Array.from({ length: total }, (_, i) => `${i}`))
+    expect(reader.ends.items).to.deep.equal([])
+  })
+
+  it('notices a snapshot of which a part is gone', async () => {
+    const engine = await stage.opened()
+    await engine.saveSnapshot(10, ['old'])
+    const old = await engine.snapshot()
+    await engine.saveSnapshot(20, ['new'])
+    await engine.forget(20, [])
+    const reading = (async () => {
+      for await (const _ of old!.parts) throw new Error('there should be none')
+    })()
+    const { message } = await rejection(reading, 'UNAVAILABLE')
+    expect(message).to.match(/^A part of the snapshot on etcd is missing or damaged/)
+  })
+})

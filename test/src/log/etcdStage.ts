@@ -1,0 +1,92 @@
+/**
+ * What the tests of the engine on etcd share: one cluster for a suite, a prefix of its own for each
+ * test, engines that are closed after it, and a follower that remembers.
+ */
+import { type EngineOptions, EtcdEngine, machine } from '@holdfast/server/internal'
+import { Collector } from '../e2e/stage.js'
+import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
+import { needs } from '../support/needs.js'
+
+/** As `follow` wants it. */
+export class Reader {
+  readonly entries = new Collector<readonly [position: number, entry: string]>()
+  readonly ends = new Collector<string>()
+
+  entry(position: number, entry: string): void {
+    this.entries.add([position, entry])
+  }
+
+  compacted(): void {
+    this.ends.add('compacted')
+  }
+
+  failed(error: Error): void {
+    this.ends.add(error.message)
+  }
+
+  get texts(): string[] {
+    return this.entries.items.map(([, text]) => text)
+  }
+}
+
+export const charter = { format: 1, deadMs: 1_500, cluster: '' }
+
+export class EtcdStage {
+  #cluster: EtcdCluster | undefined
+  #engines: EtcdEngine[] = []
+  #count = 0
+
+  /** A stage for the tests of the suite it is called in; they need etcd. */
+  static forSuite(options: ClusterOptions = {}): EtcdStage {
+    const stage = new EtcdStage()
+    needs('etcd')
+    before('etcd', async function () {
+      this.timeout(60_000)
+      stage.#cluster = await EtcdCluster.start(options)
+    })
+    beforeEach(() => {
+      stage.#count++
+    })
+    afterEach(() => Promise.all(stage.#engines.splice(0).map((engine) => engine.close())))
+    after(() => stage.#cluster?.stop())
+    return stage
+  }
+
+  get cluster(): EtcdCluster {
+    return this.#cluster!
+  }
+
+  /** Of this test. */
+  get prefix(): string {
+    return `test${this.#count}`
+  }
+
+  engine(options: Partial<EngineOptions> = {}): EtcdEngine {
+    const { endpoints } = this.cluster
+    const address = { endpoints, prefix: this.prefix, patienceMs: 5_000 }
+    const engine = new EtcdEngine({ ...address, ...options }, machine)
+    this.#engines.push(engine)
+    return engine
+  }
+
+  async opened(options: Partial<EngineOptions> = {}): Promise<EtcdEngine> {
+    const engine = this.engine(options)
+    await engine.open(charter)
+    return engine
+  }
+
+  /** All keys under the prefix of this test, without the prefix. */
+  async keys(): Promise<string[]> {
+    const { prefix } = this
+    const base64 = (text: string) => Buffer.from(text).toString('base64')
+    const { kvs = [] } = await (await this.cluster.leader()).ask<{ kvs?: { key: string }[] }>(
+      '/v3/kv/range',
+      { key: base64(`${prefix}/`), range_end: base64(`${prefix}0`), keys_only: true },
+    )
+    return kvs.map(({ key }) =>
+      Buffer.from(key, 'base64')
+        .toString()
+        .slice(prefix.length + 1),
+    )
+  }
+}
