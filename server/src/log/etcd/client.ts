@@ -70,6 +70,10 @@ export class EtcdClient {
     return this.#callMs
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   get endpoints(): readonly string[] {
     return this.#endpoints
   }

@@ -8,8 +8,11 @@ import type { StoredSnapshot } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
 import { allUnder, bytesFrom, isUnchanged, numberFrom, put, removeAll, textFrom } from './wire.js'
 
-/** Of a chunk before it is compressed. etcd takes requests up to 1.5 MiB. */
-const chunkBytes = 1024 * 1024
+/**
+ * Characters from which on a chunk is large enough; with one more part it is below the 1.5 MiB that
+ * etcd takes, even if each character has three bytes and none can be saved.
+ */
+const chunkLength = 192 * 1024
 
 /** Which snapshot counts. */
 interface Pointer {
@@ -50,7 +53,7 @@ export class Snapshots {
     if ((before.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newName()}`
     const chunks: number[] = []
-    for (const chunk of compressed(parts)) {
+    for (const chunk of chunksOf(parts)) {
       await this.#client.put(this.#keyOf(name, chunks.length), chunk)
       chunks.push(crc32(chunk))
     }
@@ -96,16 +99,12 @@ export class Snapshots {
   }
 
   async *#parts({ name, chunks }: Pointer): AsyncGenerator<string> {
-    const text = new TextDecoder()
-    let begun = ''
     for (const [i, checksum] of chunks.entries()) {
       const key = this.#keyOf(name, i)
       const value = await this.#client.readInOrder(key)
       const chunk = bytesFrom(value?.value)
       if (value === undefined || crc32(chunk) !== checksum) throw gone(key)
-      const lines = (begun + text.decode(gunzipSync(chunk), { stream: true })).split('\n')
-      begun = lines.pop()!
-      yield* lines
+      yield* JSON.parse(gunzipSync(chunk).toString()) as string[]
     }
   }
 
@@ -114,25 +113,20 @@ export class Snapshots {
   }
 }
 
-/** Parts become lines, and lines become chunks of one size, so that no part is too large. */
-function* compressed(parts: Iterable<string>): Generator<Buffer> {
-  let waiting: Buffer[] = []
-  let size = 0
+/** Several parts in each, since every chunk is a change that all members write down. */
+function* chunksOf(parts: Iterable<string>): Generator<Buffer> {
+  let waiting: string[] = []
+  let length = 0
+  const chunk = (): Buffer => gzipSync(JSON.stringify(waiting), { level: 1 })
   for (const part of parts) {
-    if (part.includes('\n')) throw new TypeError('a part is one line')
-    const line = Buffer.from(`${part}\n`)
-    waiting.push(line)
-    size += line.length
-    if (size < chunkBytes) continue
-    const whole = Buffer.concat(waiting)
-    let from = 0
-    for (; size - from >= chunkBytes; from += chunkBytes) {
-      yield gzipSync(whole.subarray(from, from + chunkBytes), { level: 1 })
-    }
-    waiting = [whole.subarray(from)]
-    size -= from
+    waiting.push(part)
+    length += part.length
+    if (length < chunkLength) continue
+    yield chunk()
+    waiting = []
+    length = 0
   }
-  if (size > 0) yield gzipSync(Buffer.concat(waiting), { level: 1 })
+  if (waiting.length > 0) yield chunk()
 }
 
 /** Numbers as text that sorts as they do. */

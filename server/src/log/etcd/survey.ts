@@ -25,7 +25,7 @@ export async function survey(client: EtcdClient, clock: Clock, until: number): P
       refuseFull(found)
       return fit.status.header.cluster_id ?? ''
     }
-    if (clock.monotonic() + againMs > until) throw absent(answers, found)
+    if (client.isClosed || clock.monotonic() + againMs > until) throw absent(answers, found)
     await client.sleep(againMs)
   }
 }
