@@ -28,6 +28,9 @@ export {
   type Query,
   type QueryResult,
 } from './createBroker.js'
+export type { EtcdAuth } from './log/etcd/client.js'
+export { type EtcdLogOptions, etcdLog } from './log/etcd/etcdLog.js'
+export type { EtcdTls } from './log/etcd/transport.js'
 export { type JournalOptions, journalLog } from './log/journal/journal.js'
 export type { Log, LogLoad, LogStatus, Replica, Sharing } from './log/log.js'
 export type { Logger } from './observe/logLines.js'

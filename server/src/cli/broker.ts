@@ -1,18 +1,18 @@
 /**
  * A broker from settings: reads the files that they name, and refuses what contradicts itself.
  */
-import { readFileSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'
 import { isLoopback } from '../access/addresses.js'
 import { jwtTokens } from '../access/jwt.js'
 import type { Authenticate } from '../access/permissions.js'
 import { tokensFromFile } from '../access/tokens.js'
 import { createBroker, type HoldfastBroker } from '../createBroker.js'
-import { journalLog } from '../log/journal/journal.js'
 import type { Logger } from '../observe/logLines.js'
 import type { Metrics } from '../observe/observer.js'
 import type { TlsFiles } from '../options.js'
 import { complain, Exit, exits } from './exits.js'
+import { logFrom, logRules } from './log.js'
+import { read } from './read.js'
 import type { Settings } from './settings.js'
 
 export interface Made {
@@ -27,10 +27,7 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
   const { logger, flushLog } = await loggerFor(settings.logLevel)
   try {
     const broker = createBroker({
-      log:
-        settings.journal === undefined
-          ? undefined
-          : journalLog({ dir: settings.journal, durability: durabilityOf(settings) }),
+      log: logFrom(settings),
       authenticate: authenticateBy(settings, logger),
       tls: tlsFrom(settings),
       metrics: await metricsFor(settings),
@@ -60,7 +57,7 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
 }
 
 function refuseContradictions(settings: Settings): void {
-  const { host, dev, tokens, tlsCert, tlsKey, journal, durability, adminHost, adminPort } = settings
+  const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
   const jwt = jwtKeysIn(settings)
   const rules: [boolean, string][] = [
     [
@@ -77,7 +74,7 @@ function refuseContradictions(settings: Settings): void {
       `${jwtRulesIn(settings)[0]} needs a key: jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl.`,
     ],
     [(tlsCert === undefined) !== (tlsKey === undefined), 'tlsCert and tlsKey go together.'],
-    [durability !== undefined && journal === undefined, 'durability is that of a journal: set it.'],
+    ...logRules(settings),
     [adminHost !== undefined && adminPort === undefined, 'adminHost needs an adminPort.'],
   ]
   for (const [isBroken, sentence] of rules) if (isBroken) throw new Exit(exits.config, sentence)
@@ -91,10 +88,6 @@ function jwtKeysIn(settings: Settings): string[] {
 function jwtRulesIn(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
-}
-
-function durabilityOf({ durability = 'flushed' }: Settings): 'flushed' | 'relaxed' {
-  return durability as 'flushed' | 'relaxed'
 }
 
 function authenticateBy(settings: Settings, logger: Logger | undefined): Authenticate | undefined {
@@ -129,15 +122,6 @@ function setFrom(path: string): { readonly keys: readonly object[] } {
 function tlsFrom({ tlsCert, tlsKey }: Settings): TlsFiles | undefined {
   if (tlsCert === undefined || tlsKey === undefined) return undefined
   return { cert: read(tlsCert), key: read(tlsKey) }
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (cause) {
-    const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exits.config, `The file ${path} cannot be read (${code}).`)
-  }
 }
 
 async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {

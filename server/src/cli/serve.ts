@@ -36,7 +36,8 @@ wins over a variable, and a variable over the file. Times are in ms, or 10s, 2m.
 
 Examples:
   holdfast serve
-  holdfast serve --port 7000 --fence-file /var/lib/holdfast/fences
+  holdfast serve --port 7000 --journal /var/lib/holdfast/journal
+  holdfast serve --log etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/holdfast
   holdfast serve --dev --limit locksPerSession=100 --limit helloMs=2000
   holdfast token billing --file tokens && holdfast serve --tokens tokens
   holdfast serve --host 0.0.0.0 --tokens tokens --tls-cert cert.pem --tls-key key.pem
@@ -118,9 +119,11 @@ async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<strin
     return url
   } catch (error) {
     await broker.close()
-    // What cannot be listened on is a setting that cannot be.
-    if (error instanceof HoldfastError) throw new Exit(exits.config, error.message)
-    throw error
+    if (!(error instanceof HoldfastError)) throw error
+    // What cannot be listened on is a setting that cannot be; a log that is away may come back.
+    const isLog = gathered.settings.log !== undefined && error.code === 'UNAVAILABLE'
+    const isPort = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
+    throw new Exit(isLog && !isPort ? exits.unavailable : exits.config, error.message)
   } finally {
     // What was typed is known to whoever typed it.
     tell(

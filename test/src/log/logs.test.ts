@@ -2,8 +2,9 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { journalLog } from '@holdfast/server'
+import { etcdLog, journalLog } from '@holdfast/server'
 import { MemoryLog, machine, ReplicatedLog } from '@holdfast/server/internal'
+import { EtcdStage } from './etcdStage.js'
 import { logSuite } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
@@ -15,6 +16,14 @@ logSuite('journal, relaxed', () => journalLog({ dir: newDirectory(), durability:
 logSuite('replicated', () => replicated())
 logSuite('replicated, every entry twice', () => replicated({ appendsTwice: true }))
 logSuite('replicated, every answer lost', () => replicated({ losesAnswers: true }))
+
+describe('on a real etcd', function () {
+  this.timeout(60_000)
+  const etcd = EtcdStage.forSuite()
+  logSuite('etcd', () => {
+    return etcdLog({ endpoints: etcd.cluster.endpoints, prefix: etcd.prefix, deadMs: 1_500 })
+  })
+})
 
 function replicated(faults: Partial<MemorySource['faults']> = {}): ReplicatedLog {
   const source = new MemorySource(new MemoryStore(machine))

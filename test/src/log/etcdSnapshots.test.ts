@@ -1,0 +1,45 @@
+/**
+ * Snapshots of brokers that share a log on etcd: made by a thread while clients go on, taken up by
+ * a broker that comes later, and all before them forgotten.
+ */
+import { etcdLog } from '@holdfast/server'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { EtcdStage } from './etcdStage.js'
+
+describe('log: snapshots on etcd', function () {
+  this.timeout(60_000)
+  const etcd = EtcdStage.forSuite()
+  const stage = Stage.forEachTest()
+
+  async function broker() {
+    const { endpoints } = etcd.cluster
+    const log = etcdLog({ endpoints, prefix: etcd.prefix, deadMs: 1_500, snapshotEntries: 20 })
+    return { log, ...(await stage.broker({ log })) }
+  }
+
+  it('are made beside the broker, and a later one begins with the newest', async () => {
+    const first = await broker()
+    const session = await stage.session(first.url, { grace: 'lease' })
+    const kept = await session.lock('kept', { metadata: { of: 'the first' } })
+    const positions = new Set<number>()
+    // The one before the newest stays, so the third lets the first go.
+    while (positions.size < 4) {
+      await (await session.lock('busy')).unlock()
+      const { snapshot } = first.log.sharing!.status
+      if (snapshot !== undefined) positions.add(snapshot.position)
+    }
+    expect(first.log.sharing!.status.trouble).to.equal(undefined)
+    const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
+    expect(chunks.length).to.be.within(1, 3)
+
+    const second = await broker()
+    expect(second.log.sharing!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
+    const other = await stage.session(second.url)
+    const { held } = await other.query({ key: 'kept' })
+    expect(held).to.have.length(1)
+    expect(held[0]).to.deep.include({ fence: kept.fence, metadata: { of: 'the first' } })
+    await kept.unlock()
+    expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
+  })
+})
