@@ -12,6 +12,7 @@ import { Holdings } from './holdings.js'
 import type { Stamp } from './lease.js'
 import { type LeaseListener, LeaseWatch } from './leaseWatch.js'
 import { Link, type LinkListener, type LinkOptions } from './link/link.js'
+import { patienceFor } from './link/patience.js'
 import { byeText, helloText } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Reconciler } from './reconciler.js'
@@ -21,8 +22,6 @@ import type { SessionSettings, SessionState, StandingListener } from './state.js
 import type { Connection } from './transport/connection.js'
 import { Watches } from './watch.js'
 
-/** How long a try to connect may take, until the lease is known. */
-const patienceMs = 10_000
 /** How long a goodbye may take. */
 const goodbyeMs = 1_000
 
@@ -124,10 +123,8 @@ export class Standing implements LinkListener, LeaseListener {
     return helloText({ ...this.settings, resume })
   }
 
-  patience(): number {
-    // Some of the lease must be left for the next broker of the list.
-    const { ttl } = this.#terms
-    return ttl === 0 ? patienceMs : Math.min(patienceMs, Math.max(ttl / 3, 2_000))
+  patience(brokers: number): number {
+    return patienceFor(this.#terms.ttl, brokers)
   }
 
   onFrame(): void {

@@ -24,8 +24,8 @@ import { finalError, unreachable } from './closings.js'
 export interface LinkListener {
   /** Text of the hello for the next connection. */
   hello(): string
-  /** How long a try may take until its welcome, in ms. */
-  patience(): number
+  /** How long a try may take until its welcome, in ms, if there are so many brokers to try. */
+  patience(brokers: number): number
   onFrame(): void
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void
   onMessage(message: ServerMessage): void
@@ -211,7 +211,7 @@ export class Link implements ConnectionListener, PageWatcher {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
-    this.#schedule.after(this.#tryEnds, this.#listener.patience())
+    this.#schedule.after(this.#tryEnds, this.#listener.patience(this.#options.urls.length))
   }
 
   #tryFailed(closing: Closing): void {

@@ -1,8 +1,17 @@
 /** A dropped connection with a grace: taking the session up again, or not. */
-import type { Lock } from '@holdfast/client'
+import { fixedInterval, type Lock } from '@holdfast/client'
+import { connectIn } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
-import { acknowledge, comeBack, graced, takeLock, turn } from '../support/scriptedSession.js'
+import {
+  acknowledge,
+  comeBack,
+  graced,
+  stage,
+  takeLock,
+  turn,
+  welcome,
+} from '../support/scriptedSession.js'
 
 describe('resuming a session', () => {
   it('shows the newest secret, acknowledges at once, and keeps what is still held', async () => {
@@ -28,6 +37,34 @@ describe('resuming a session', () => {
   it('acknowledges even if it has nothing to say', async () => {
     const scene = await openGraced()
     expect(await resume(scene)).to.deep.equal([nothingToAck])
+  })
+
+  it('reaches the last broker of a list in time, after silence of all others', async () => {
+    const { clock, network, environment } = stage()
+    const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
+    const reconnect = fixedInterval({ interval: 0 })
+    const connecting = connectIn(urls, { ttl: 3_000, grace: 'lease', reconnect }, environment)
+    await turn()
+    network.last.accept()
+    network.last.say(welcome({ ttl: 3_000, grace: 3_000, secret: 'first' }))
+    const session = await connecting
+    const events: string[] = []
+    session.on('lost', () => events.push('lost'))
+    session.on('resumed', () => events.push('resumed'))
+    const asking = session.lock('k')
+    await turn()
+    network.last.say({ type: 'granted', id: 1, fence: 7 })
+    const lock = await asking
+    // Each is connected to at once, and says nothing: as a stopped process does.
+    for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
+      clock.advance(10)
+      await turn()
+    }
+    expect(network.last.url).to.equal(urls[2])
+    network.last.accept()
+    network.last.say(resumed, { type: 'snapshot', held: [held(1, 7)], waiting: [], more: false })
+    await turn()
+    expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
 
   it('says again what it had acknowledged on a connection that is gone', async () => {
