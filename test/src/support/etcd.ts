@@ -12,8 +12,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How soon members notice that their leader is gone: an election begins after 500 to 1,000 ms. */
-const pace = ['--heartbeat-interval', '50', '--election-timeout', '500']
+/**
+ * As a lock service wants it: a leader that is gone is noticed after 500 to 1,000 ms, and a member
+ * that comes back does not unseat the one that leads.
+ */
+const pace = ['--heartbeat-interval', '50', '--election-timeout', '500', '--pre-vote']
 const againMs = 50
 const statusMs = 1_000
 

@@ -102,6 +102,11 @@ const thisMachine: Machine = {
   succeeds: ([command, ...args]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0,
 }
 
+/** Whether this machine has it, for a test that can do without. */
+export function has(need: Need): boolean {
+  return lackOf(need, thisMachine) === undefined
+}
+
 const reasons = new WeakMap<object, string>()
 
 /** Inside a `describe`: its tests run only where all of this is there. */
