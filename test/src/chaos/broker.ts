@@ -1,0 +1,70 @@
+/**
+ * One of the brokers: the real command, in a process of its own, on a machine of its own if there
+ * are such, killed with whoever started it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Place } from '../support/etcd.js'
+
+const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+
+export class BrokerProcess {
+  readonly #place: Place
+  readonly #flags: readonly string[]
+  #process: ChildProcess | undefined
+  #port = 0
+  /** What it complained of, as far as it was not killed for it. */
+  readonly complaints: string[] = []
+
+  constructor(place: Place, flags: readonly string[]) {
+    this.#place = place
+    this.#flags = flags
+  }
+
+  get url(): string {
+    return `ws://${this.#place.host}:${this.#port}`
+  }
+
+  /** Resolves when it serves; on the port that it had before, if it had one. */
+  async start(): Promise<void> {
+    const { host, command } = this.#place
+    const serve = [process.execPath, main, 'serve', '--host', host, '--port', `${this.#port}`]
+    const whole = [...command, 'setpriv', '--pdeathsig', 'KILL', ...serve, ...this.#flags]
+    const [program, ...args] = whole as [string, ...string[]]
+    const broker = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#process = broker
+    createInterface(broker.stderr).on('line', (line) => this.complaints.push(line))
+    for await (const line of createInterface(broker.stdout)) {
+      const [, port] = /listening on ws:\/\/[\d.]+:(\d+)/.exec(line) ?? []
+      if (port === undefined) continue
+      this.#port = Number(port)
+      broker.stdout.resume()
+      return
+    }
+    throw new Error(`a broker did not start: ${this.complaints.join(' ')}`)
+  }
+
+  /** Resolves when it is gone. */
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const broker = this.#process
+    this.#process = undefined
+    if (broker === undefined || broker.exitCode !== null || broker.signalCode !== null) return
+    const gone = once(broker, 'exit')
+    broker.kill(signal)
+    await gone
+  }
+
+  freeze(): void {
+    this.#process?.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT')
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined && this.#process.exitCode === null
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * What happens to a world: each fault strikes, stays until everybody is served in spite of it, if
+ * that can be, and ends.
+ */
+import type { Random } from '../support/counts.js'
+import { deadMs, type World } from './world.js'
+
+export interface Fault {
+  readonly name: string
+  /** Where the network cannot do it. */
+  readonly isPossible?: ((world: World) => boolean) | undefined
+  strike(world: World, random: Random): Promise<Stroke>
+}
+
+/** A fault that has struck. */
+export interface Stroke {
+  /** Brokers whose own clients may lose something, by number. Default none. */
+  readonly touched?: readonly number[] | undefined
+  /** Whether clients are to be served while it lasts. Default true. */
+  readonly isServed?: boolean | undefined
+  /** At least so long, in ms; beside being served. */
+  readonly lastsMs?: number | undefined
+  end(): Promise<void>
+}
+
+/** So long that whoever is stopped or cut off is taken for dead. */
+const longMs = 2 * deadMs
+const all = [0, 1, 2]
+
+const etcdFaults = (['leader', 'follower'] as const).flatMap((who): Fault[] => [
+  {
+    name: `etcd-${who}-killed`,
+    strike: async ({ cluster }) => {
+      const member = await cluster[who]()
+      await member.kill()
+      return { end: () => member.start() }
+    },
+  },
+  {
+    name: `etcd-${who}-stopped`,
+    strike: async ({ cluster }) => {
+      const member = await cluster[who]()
+      member.freeze()
+      return { lastsMs: longMs, end: async () => member.thaw() }
+    },
+  },
+  {
+    name: `etcd-${who}-cut-off`,
+    isPossible: ({ network }) => network.reaches('member0', 'member1'),
+    strike: async ({ cluster, network }) => {
+      const member = await cluster[who]()
+      const parties = cluster.members.map((_, i) => `member${i}` as const)
+      const own = parties[cluster.members.indexOf(member)]!
+      for (const other of parties) if (other !== own) network.cut(own, other)
+      return { lastsMs: longMs, end: async () => network.mend() }
+    },
+  },
+])
+
+const brokerFaults: Fault[] = [
+  {
+    name: 'broker-killed',
+    strike: async ({ brokers }, random) => {
+      const i = random.below(brokers.length)
+      await brokers[i]!.end('SIGKILL')
+      return { touched: [i], end: () => brokers[i]!.start() }
+    },
+  },
+  {
+    name: 'broker-stopped',
+    strike: async ({ brokers }, random) => {
+      const i = random.below(brokers.length)
+      brokers[i]!.freeze()
+      return { touched: [i], lastsMs: longMs, end: async () => brokers[i]!.thaw() }
+    },
+  },
+  {
+    name: 'broker-cut-from-etcd',
+    strike: async ({ brokers, cluster, network }, random) => {
+      const i = random.below(brokers.length)
+      cluster.members.forEach((_, j) => {
+        network.cut(`broker${i}`, `member${j}`)
+      })
+      return { touched: [i], lastsMs: longMs, end: async () => network.mend() }
+    },
+  },
+  {
+    name: 'broker-cut-from-a-member',
+    strike: async ({ brokers, network }, random) => {
+      const i = random.below(brokers.length)
+      // The one that it asks first.
+      network.cut(`broker${i}`, `member${i}`)
+      return { lastsMs: longMs, end: async () => network.mend() }
+    },
+  },
+  {
+    name: 'broker-cut-from-clients',
+    strike: async ({ brokers, network }, random) => {
+      const i = random.below(brokers.length)
+      network.cut('clients', `broker${i}`)
+      return { touched: [i], lastsMs: longMs, end: async () => network.mend() }
+    },
+  },
+]
+
+const restarts: Fault[] = [
+  {
+    name: 'compaction',
+    strike: async (world) => {
+      await world.compact()
+      return { end: async () => {} }
+    },
+  },
+  {
+    // It has to begin again like a new one.
+    name: 'broker-stopped-and-log-compacted',
+    strike: async (world, random) => {
+      const i = random.below(world.brokers.length)
+      world.brokers[i]!.freeze()
+      await world.compact()
+      return { touched: [i], lastsMs: longMs, end: async () => world.brokers[i]!.thaw() }
+    },
+  },
+  {
+    name: 'brokers-restarted-in-turn',
+    strike: async ({ brokers }) => {
+      for (const broker of brokers) {
+        await broker.end('SIGTERM')
+        await broker.start()
+      }
+      return { end: async () => {} }
+    },
+  },
+  {
+    name: 'brokers-killed-at-once',
+    strike: async ({ brokers }) => {
+      await Promise.all(brokers.map((broker) => broker.end('SIGKILL')))
+      const end = async () => {
+        await Promise.all(brokers.map((broker) => broker.start()))
+      }
+      return { touched: all, isServed: false, end }
+    },
+  },
+  {
+    name: 'etcd-restarted',
+    strike: async ({ cluster }) => {
+      await Promise.all(cluster.members.map((member) => member.kill()))
+      const end = async () => {
+        await Promise.all(cluster.members.map((member) => member.start()))
+      }
+      return { touched: all, isServed: false, end }
+    },
+  },
+]
+
+export const faults: readonly Fault[] = [...etcdFaults, ...brokerFaults, ...restarts]
