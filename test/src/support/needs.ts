@@ -102,7 +102,7 @@ const thisMachine: Machine = {
   succeeds: ([command, ...args]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0,
 }
 
-/** Whether this machine has it, for a test that can do without. */
+/** Whether this machine has it, for whoever can do without. */
 export function has(need: Need): boolean {
   return lackOf(need, thisMachine) === undefined
 }

@@ -15,7 +15,9 @@ import { hasProc, type Usage, usageFromProc } from './usage.js'
 /** How long a server may take to say that it listens, in ms. */
 const startMs = 30_000
 
-const brokerCommand = fileURLToPath(new URL('../../../../server/dist/cli/main.js', import.meta.url))
+export const brokerCommand = fileURLToPath(
+  new URL('../../../../server/dist/cli/main.js', import.meta.url),
+)
 const echoCommand = fileURLToPath(new URL('./echoServer.js', import.meta.url))
 const usagePreload = new URL('./answerUsage.js', import.meta.url).href
 

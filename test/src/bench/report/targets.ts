@@ -174,6 +174,40 @@ const memory: readonly Target[] = [
   ),
 ]
 
+const logs: readonly Target[] = [
+  ...[3].flatMap((brokers) => {
+    const shape = `etcd, ${brokers} brokers`
+    const of = (system: string, figure: string) => (figures: Figures) =>
+      figures.of('logs', shape, system, figure)
+    return [
+      compared(
+        `logs ${shape}, a grant, of a bare put and watch`,
+        [1.5, 1.2],
+        'less',
+        of('a grant, alone', 'timeRatioToBareLog'),
+      ),
+      compared(
+        `logs ${shape}, a hand-off, of a bare put and watch`,
+        [2.5, 1.5],
+        'less',
+        of('a hand-off', 'timeRatioToBareLog'),
+      ),
+      compared(
+        `logs ${shape}, commands/s, of the bare log`,
+        [0.6, 0.8],
+        'more',
+        of('64×16', 'ratioToBareLog'),
+      ),
+    ]
+  }),
+  compared('logs journal, pairs/s', [20_000, undefined], 'more', (figures) =>
+    figures.of('logs', 'journal', '64×16', 'pairsKept'),
+  ),
+  compared('logs journal, a grant, of a bare commit', [2.5, 1.5], 'less', (figures) =>
+    figures.of('logs', 'journal', 'a grant, alone', 'timeRatioToBareLog'),
+  ),
+]
+
 const stampede = '1000 wait, the holder dies'
 
 const others: readonly Target[] = [
@@ -247,7 +281,7 @@ const peers: readonly Target[] = [
 /** Every target, beside what these rows say of it. */
 export function judge(rows: readonly Row[], withPeers: boolean): Verdict[] {
   const figures = new Figures(rows)
-  const targets = [...uncontended, ...handedOver, ...memory, ...others]
+  const targets = [...uncontended, ...handedOver, ...memory, ...others, ...logs]
   return [...targets, ...(withPeers ? peers : [])].map((target) => {
     const measured = target.measure(figures, byHand)
     const withClient = target.hasClient ? target.measure(figures, library) : undefined

@@ -4,6 +4,7 @@ import { peers } from '../peers/index.js'
 import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
 import { journal } from './journal.js'
+import { logs } from './logs.js'
 import { peerWorkloads } from './peers.js'
 import { startup } from './startup.js'
 import { validation } from './validation.js'
@@ -24,6 +25,7 @@ export const workloads: readonly Workload[] = [
   w6,
   journal,
   floodsWorkload,
+  logs,
   validation,
   startup,
 ]

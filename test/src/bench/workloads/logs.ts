@@ -1,0 +1,138 @@
+/**
+ * Logs: what it costs to keep locks over a restart, and to share them among brokers. A journal is
+ * measured beside bare commits of the same store, brokers on etcd beside the bare log: a put and
+ * the watch that delivers it, by the same client, and as many processes that do nothing else.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Store } from '@holdfast/server/internal'
+import { has } from '../../support/needs.js'
+import {
+  type Job,
+  type JobResult,
+  job,
+  type LoadContext,
+  type Pace,
+  param,
+  type Row,
+  type Workload,
+} from '../job.js'
+import { Exclusion } from '../load/exclusion.js'
+import { fillHeld } from '../load/fill.js'
+import {
+  BareRound,
+  compareLatency,
+  compareRates,
+  type Figures,
+  grantBy,
+  handOffBetween,
+  pairsOver,
+} from '../load/sharedLog.js'
+import type { Server } from '../processes/servers.js'
+import { BareDriver, startBrokerWith, startCluster } from '../processes/sharedServers.js'
+
+/** The load of W1's 64×16. */
+const sessions = 64
+const inFlight = 16
+
+function jobs({ scale }: Pace): readonly Job[] {
+  const etcd = has('etcd') ? [1, 2, 3, 5] : []
+  return [
+    job('logs', 'journal', 'split', { brokers: 0 }),
+    ...etcd.map((brokers) => job('logs', `etcd, ${named(brokers)}`, 'split', { brokers })),
+    ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
+      const count = Math.max(1_000, held / scale)
+      const shape = `etcd, 3 brokers, ${count.toLocaleString('en')} locks`
+      return job('logs', shape, 'split', { brokers: 3, held: count })
+    }),
+  ]
+}
+
+function named(brokers: number): string {
+  return brokers === 1 ? '1 broker' : `${brokers} brokers`
+}
+
+async function load(context: LoadContext): Promise<JobResult> {
+  const exclusion = new Exclusion()
+  const isJournal = param(context.job, 'brokers') === 0
+  const rows = isJournal ? await journal(context, exclusion) : await etcd(context, exclusion)
+  return { rows, grants: exclusion.grants, violations: exclusion.violations }
+}
+
+async function journal({ job, pace, progress }: LoadContext, exclusion: Exclusion): Promise<Row[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
+  const store = new Store(join(folder, 'bare'))
+  const broker = await startBrokerWith(['--journal', join(folder, 'journal')])
+  try {
+    let sequence = 0
+    const record = Buffer.alloc(200, 'x')
+    const commit = async (): Promise<number> => {
+      const began = performance.now()
+      await store.append(++sequence, record, true)
+      return performance.now() - began
+    }
+    const single = await compareLatency(pace, commit, await grantBy(broker))
+    progress(0.5)
+    const pairs = await pairsOver([broker], sessions, inFlight, 'pair', exclusion)
+    const { own } = await compareRates(pace, [], pairs)
+    const { commandsPerSecond, p50Us, p99Us } = own as { [name: string]: number }
+    const rate = { pairsKept: commandsPerSecond! / 2, p50Us: p50Us!, p99Us: p99Us! }
+    return [
+      row(job, 'bare commit', single.bare),
+      row(job, 'a grant, alone', single.own),
+      row(job, `${sessions}×${inFlight}`, rate),
+    ]
+  } finally {
+    await broker.stop('SIGKILL')
+    await store.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function etcd({ job, pace, progress }: LoadContext, exclusion: Exclusion): Promise<Row[]> {
+  const count = param(job, 'brokers')
+  const cluster = await startCluster()
+  const brokers: Server[] = []
+  const drivers: BareDriver[] = []
+  const round = await BareRound.open(cluster.endpoints)
+  try {
+    for (let i = 0; i < count; i++) {
+      brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
+      const each = Math.round((sessions * inFlight) / count)
+      drivers.push(await BareDriver.start(cluster.endpoints, `d${i}`, each))
+    }
+    const [first, last] = [brokers[0]!, brokers.at(-1)!]
+    const { held } = job.params
+    if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
+    const grant = await compareLatency(pace, round.once, await grantBy(last))
+    progress(0.3)
+    const handOff = await compareLatency(pace, round.once, await handOffBetween(first, last))
+    progress(0.6)
+    const pairs = await pairsOver(brokers, sessions, inFlight, 'pair', exclusion)
+    const rates = await compareRates(pace, drivers, pairs)
+    return [
+      row(job, 'bare put and watch', grant.bare),
+      row(job, 'a grant, alone', grant.own),
+      row(job, 'a hand-off', handOff.own),
+      row(job, `bare, ${sessions * inFlight} under way`, rates.bare),
+      row(job, `${sessions}×${inFlight}`, rates.own),
+    ]
+  } finally {
+    await round.close()
+    for (const driver of drivers) driver.end()
+    await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
+    await cluster.stop()
+  }
+}
+
+function row({ workload, shape, placement }: Job, system: string, figures: Figures): Row {
+  return { workload, shape, placement, system, figures }
+}
+
+export const logs: Workload = {
+  name: 'logs',
+  title: 'a journal beside bare commits, brokers on etcd beside the bare log',
+  jobs,
+  load,
+}
