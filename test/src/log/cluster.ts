@@ -69,6 +69,8 @@ export class Diary extends Listener {
 
 /** A broker with clients, in a cluster. */
 export class Member extends Bench {
+  /** Why it cannot go on, if it cannot. */
+  readonly failures: readonly Error[]
   readonly log: ReplicatedLog
   readonly source: MemorySource
 
@@ -78,7 +80,9 @@ export class Member extends Bench {
     source: MemorySource,
     machine: FakeMachine,
   ) {
-    super(options, log, {}, machine)
+    const failures: Error[] = []
+    super(options, log, { onFailure: (error) => failures.push(error) }, machine)
+    this.failures = failures
     this.log = log
     this.source = source
   }

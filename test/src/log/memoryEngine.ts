@@ -26,6 +26,8 @@ interface KeptSnapshot {
 export class MemoryStore {
   readonly machine: Pick<LogMachine, 'clock' | 'endOfTurn'>
   readonly entries: Kept[] = []
+  /** Every entry that there ever was. */
+  readonly said: string[] = []
   snapshots: KeptSnapshot[] = []
   charter: Charter | undefined
   compactedTo = 0
@@ -44,6 +46,7 @@ export class MemoryStore {
   put(text: string): void {
     this.#position += 2
     this.entries.push({ position: this.#position, text })
+    this.said.push(text)
     for (const follower of this.#followers) follower()
   }
 
@@ -108,7 +111,7 @@ export class MemoryEngine implements Engine {
     let isUnderWay = false
     const deliver = (): void => {
       isUnderWay = false
-      if (this.faults.isCut) return
+      if (this.faults.isCut || !this.#following.has(following)) return
       if (position < this.#store.compactedTo) {
         following.stop()
         follower.compacted()
@@ -126,14 +129,15 @@ export class MemoryEngine implements Engine {
       this.#later(deliver)
     }
     const unwatch = this.#store.watch(soon)
+    this.#resume.add(soon)
     const following = {
       stop: () => {
         unwatch()
+        this.#resume.delete(soon)
         this.#following.delete(following)
       },
     }
     this.#following.add(following)
-    this.#resume.add(soon)
     soon()
     return following
   }

@@ -56,7 +56,8 @@ export interface Engine {
   append(slot: string, entry: string): Promise<void>
   /**
    * Hands over every entry after this position, and goes on with those that come, until stopped.
-   * Never before it has returned. After a broken stream it goes on where it was.
+   * Never before it has returned, and nothing after `stop`. After a broken stream it goes on where
+   * it was.
    *
    * @param position 0 for the beginning of the log.
    */

@@ -1,0 +1,165 @@
+/**
+ * Brokers that share a log through everything that can go wrong between them and the log, at
+ * random: cuts, delays, lost answers, entries twice, snapshots and entries that are gone. At any
+ * time they have the same table as of the same entry, and when all is well again, all of them
+ * serve, and every session has a home that lives.
+ */
+import { Digest } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import type { Client } from '../server/bench.js'
+import { count, type Random, seeded } from '../support/counts.js'
+import { plainState } from '../table/plain.js'
+import { Cluster, type Member } from './cluster.js'
+
+const keys = ['k', 'l', 'm']
+
+/** One client, which comes back wherever it is taken on. */
+class Wanderer {
+  readonly #brokers: readonly Member[]
+  readonly #random: Random
+  client: Client | undefined
+  #id = 0
+
+  constructor(brokers: readonly Member[], random: Random) {
+    this.#brokers = brokers
+    this.#random = random
+  }
+
+  async act(cluster: Cluster): Promise<void> {
+    const { client } = this
+    if (client === undefined || client.socket.closedWith !== undefined) {
+      await this.#arrive(cluster)
+      return
+    }
+    const random = this.#random
+    for (const message of client.heard()) {
+      if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
+      if (message.type === 'granted' && random.chance(0.7)) {
+        client.say({ type: 'unlock', id: ++this.#id, fence: message.fence })
+      }
+    }
+    if (client.socket.closedWith !== undefined) return
+    const ttl = random.chance(0.3) ? { ttl: 2_000 + random.below(8_000) } : {}
+    const timeout = random.chance(0.5) ? { timeout: random.below(3_000) } : {}
+    if (random.chance(0.3)) {
+      client.say({ type: 'lock', id: ++this.#id, key: random.pick(keys), ...ttl, ...timeout })
+    }
+    if (random.chance(0.02)) client.socket.drop()
+  }
+
+  async #arrive(cluster: Cluster): Promise<void> {
+    const at = this.#random.pick(this.#brokers)
+    const former = this.client
+    if (former?.socket.closedWith !== undefined) former.socket.drop()
+    const socket = at.greet(former === undefined ? { grace: 'lease', ttl: 5_000 } : hello(former))
+    await cluster.settle()
+    if (socket.closedWith !== undefined || socket.frames.length === 0) {
+      socket.drop()
+      return
+    }
+    this.client = at.clientOn(socket)
+    if (!this.client.welcome.resumed) this.#id = 0
+    else this.client.say({ type: 'ack', ids: [] })
+  }
+}
+
+function hello(former: Client): object {
+  return former.resume({ grace: 'lease', ttl: 5_000 })
+}
+
+/** What can go wrong, each with what makes it right again. */
+function spoil(cluster: Cluster, { source }: Member, random: Random): () => void {
+  const { faults } = source
+  const all: (() => () => void)[] = [
+    () => {
+      source.cut()
+      return () => source.mend()
+    },
+    () => {
+      faults.delayMs = random.below(1_500)
+      return () => {
+        faults.delayMs = 0
+      }
+    },
+    () => {
+      faults.losesAnswers = true
+      return () => {
+        faults.losesAnswers = false
+      }
+    },
+    () => {
+      faults.appendsTwice = true
+      return () => {
+        faults.appendsTwice = false
+      }
+    },
+    () => {
+      cluster.machine.stopFor(random.below(4_000))
+      return () => {}
+    },
+  ]
+  return random.pick(all)()
+}
+
+/** Tables that have come as far are the same. */
+function expectAgreement(brokers: readonly Member[]): void {
+  const tables = new Map<number, string>()
+  for (const { broker } of brokers) {
+    const { position } = broker.logStatus!
+    const { value } = new Digest(broker.table as never)
+    expect(value).to.equal(tables.get(position) ?? value)
+    tables.set(position, value)
+  }
+}
+
+/** @returns How often somebody took over from somebody, and how many sessions there were. */
+async function storm(random: Random): Promise<{ restarts: number; opened: number }> {
+  const cluster = new Cluster()
+  const brokers: Member[] = []
+  for (let i = 0; i < 3; i++) brokers.push(await cluster.broker({}, { snapshotEntries: 40 }))
+  const wanderers = Array.from({ length: 4 }, () => new Wanderer(brokers, random))
+  const amends: (() => void)[] = []
+  for (let step = 0; step < 300; step++) {
+    if (random.chance(0.06)) amends.push(spoil(cluster, random.pick(brokers), random))
+    if (amends.length > 0 && random.chance(0.05))
+      amends.splice(random.below(amends.length), 1)[0]!()
+    for (const wanderer of wanderers) if (random.chance(0.6)) await wanderer.act(cluster)
+    await cluster.pass(random.below(400), 100)
+    expectAgreement(brokers)
+  }
+  for (const mend of amends) mend()
+  for (const { source } of brokers) source.mend()
+  await cluster.pass(20_000, 100)
+  const said = cluster.store.said.join('')
+  const [first, ...others] = brokers.map(({ broker }) => broker)
+  const { living } = first!.logStatus!
+  for (const { failures } of brokers) expect(failures).to.deep.equal([])
+  expect(living).to.have.members(brokers.map(({ broker }) => broker.logStatus!.home))
+  for (const other of others)
+    expect(plainState(other.table)).to.deep.equal(plainState(first!.table))
+  for (const { home } of first!.table.sessions.values()) expect(living).to.include(home)
+  for (const { client } of wanderers) client?.socket.drop()
+  await cluster.pass(12_000, 100)
+  expect(first!.table.sessions.size).to.equal(0)
+  expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
+  const times = (what: string): number => said.split(what).length - 1
+  return { restarts: times('"replaces"') + times('"dead"'), opened: times('"type":"open"') }
+}
+
+describe('brokers that share a log, through storms', () => {
+  const rounds = count(6, 200)
+  it(`agree at any time, and are whole again afterwards (${rounds} storms)`, function () {
+    this.timeout(count(60_000, 1_200_000))
+    return seeded(async (random) => {
+      const seen = { restarts: 0, opened: 0 }
+      for (let round = 0; round < rounds; round++) {
+        const { restarts, opened } = await storm(random)
+        seen.restarts += restarts
+        seen.opened += opened
+      }
+      // They are storms.
+      expect(seen.restarts).to.be.greaterThan(rounds)
+      expect(seen.opened).to.be.greaterThan(3 * rounds)
+    })
+  })
+})
