@@ -74,6 +74,16 @@ describe('replicated log: coming and going', () => {
     expect(cluster.machine.timers).to.equal(0)
   })
 
+  it('whoever hears of itself too late does not serve', async () => {
+    const cluster = new Cluster()
+    const { log, source } = cluster.newLog()
+    source.faults.delayMs = 3_000
+    const diary = cluster.diary(log, source)
+    const error = await cluster.until(log.start(diary).catch((one) => one))
+    expect(error.message).to.contain('could not join')
+    expect(diary.story).to.deep.equal([])
+  })
+
   it('a start can be given up', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()

@@ -60,6 +60,43 @@ describe('a broker that does not count any more', () => {
   })
 })
 
+describe('a broker that counts again', () => {
+  it('gives the sessions that it has from before their whole lease, and no more', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    await cluster.take(alice, 1, 'k', { ttl: 20_000 })
+    a.source.cut()
+    b.source.cut()
+    await cluster.pass(7_000)
+    a.source.mend()
+    b.source.mend()
+    await cluster.pass(14_000)
+    expect([...b.broker.table.sessions.keys()]).to.deep.equal([alice.session])
+    await cluster.pass(4_000)
+    expect(b.broker.table.sessions.size).to.equal(0)
+    expect(a.broker.table.heldCount).to.equal(0)
+  })
+
+  it('keeps no deadline of a session that went to another one meanwhile', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(a, { grace: 'lease' })
+    await cluster.take(alice, 1, 'k', { ttl: 60_000 })
+    await cluster.say(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
+    a.source.cut()
+    await cluster.pass(6_000)
+    const moved = await cluster.client(b, alice.resume())
+    expect(moved.welcome.resumed).to.equal(true)
+    a.source.mend()
+    const before = cluster.store.said.length
+    await cluster.passAlive(26_000, moved)
+    expect(a.broker.isServing).to.equal(true)
+    expect(cluster.store.said.slice(before).join()).not.to.match(/"(end|expire|timeout)"/)
+    expect([...a.broker.table.sessions.keys()]).to.deep.equal([alice.session])
+  })
+})
+
 describe('a broker whose log is out of reach', () => {
   it('grants nothing, lets requests wait, and goes on when it is back in time', async () => {
     const cluster = new Cluster()
