@@ -63,16 +63,23 @@ describe('log: the engine on etcd', function () {
 
   it('goes on after any position, with text of any kind', async () => {
     const engine = await stage.opened()
-    const texts = ['{}', '"ключ \u{1f512}\\n"', 'x'.repeat(700_000), '']
+    const texts = [
+      '{}',
+      '"ключ \u{1f512}\\n"',
+      'x'.repeat(700_000),
+      '',
+      '\0',
+      `\0${'ключ'.repeat(9_999)}`,
+    ]
     await appendAll(engine, 'b', texts)
     const all = new Reader()
     engine.follow(0, all)
-    await all.entries.count(4)
+    await all.entries.count(6)
     expect(all.texts).to.deep.equal(texts)
     for (const [i, [position]] of all.entries.items.entries()) {
       const rest = new Reader()
       engine.follow(position, rest)
-      await rest.entries.count(3 - i)
+      await rest.entries.count(5 - i)
       expect(rest.texts).to.deep.equal(texts.slice(i + 1))
     }
   })

@@ -14,6 +14,7 @@ import type { Charter, Engine, Follower, StoredSnapshot } from '../replicated/en
 import type { EtcdAddress } from './address.js'
 import { type ClientOptions, EtcdClient } from './client.js'
 import { anotherLog, Following } from './follow.js'
+import { packed } from './packing.js'
 import { Snapshots } from './snapshots.js'
 import { survey } from './survey.js'
 import { asHoldfast, EtcdError } from './trouble.js'
@@ -69,7 +70,8 @@ export class EtcdEngine implements Engine {
 
   async append(slot: string, entry: string): Promise<void> {
     const seen = Math.max(0, ...[...this.#followings].map(({ position }) => position))
-    const revision = await this.#told(() => this.#client.put(this.#slotKey(slot), entry))
+    const value = packed(entry)
+    const revision = await this.#told(() => this.#client.put(this.#slotKey(slot), value))
     if (revision > seen) return
     const error = anotherLog(`after revision ${seen} came ${revision}, as after a restored backup`)
     for (const following of [...this.#followings]) following.fail(error)

@@ -6,8 +6,9 @@ import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
 import type { Follower } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
+import { unpacked } from './packing.js'
 import { asHoldfast, EtcdError } from './trouble.js'
-import { allUnder, numberFrom, textFrom, type WatchAnswer } from './wire.js'
+import { allUnder, bytesFrom, numberFrom, type WatchAnswer } from './wire.js'
 
 export interface FollowingParts {
   readonly client: EtcdClient
@@ -123,7 +124,7 @@ export class Following {
       if (type === 'DELETE' || position <= this.#position) continue
       this.#refusals = 0
       this.#position = position
-      this.#parts.follower.entry(position, textFrom(kv.value))
+      this.#parts.follower.entry(position, unpacked(bytesFrom(kv.value)))
       if (this.#isOver) return
     }
   }

@@ -2,7 +2,7 @@
  * What a log on etcd could do with no broker around it: appends commands, so many under way, and
  * follows the log, as `bareLogDriver.js ENDPOINTS NAME INFLIGHT`. Batches as a broker does.
  */
-import { EtcdEngine, machine } from '@holdfast/server/internal'
+import { EtcdClient, EtcdEngine, machine } from '@holdfast/server/internal'
 
 const [endpoints = '', name = '', inFlight = ''] = process.argv.slice(2)
 const mostInEntry = 2_000
@@ -14,7 +14,9 @@ const command = JSON.stringify({
   ...{ mode: 'exclusive', at: 1_700_000_000_000 },
 })
 
-const engine = new EtcdEngine({ endpoints: endpoints.split(','), prefix: 'bare' }, machine)
+const members = { endpoints: endpoints.split(',') }
+const client = new EtcdClient(members, machine.clock)
+const engine = new EtcdEngine({ ...members, prefix: 'bare' }, machine)
 await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
 
 let waiting = 0
@@ -51,7 +53,8 @@ async function flush(): Promise<void> {
   const count = Math.min(waiting, mostInEntry)
   waiting -= count
   const commands = Array.from({ length: count }, () => command)
-  await engine.append(name, `{"broker":"${name}","commands":[${commands.join()}]}`)
+  // Its text as it is, which is what one does first.
+  await client.put(`bare/log/${name}`, `{"broker":"${name}","commands":[${commands.join()}]}`)
   isAppending = false
   void flush()
 }
