@@ -7,7 +7,6 @@ const titles: Readonly<Record<string, string>> = {
   count: 'how many',
   pairsPerSecond: 'pairs/s',
   ratioToEcho: 'of echo',
-  pairsKept: 'pairs/s, kept',
   commandsPerSecond: 'commands/s',
   ratioToBareLog: 'of bare log',
   timeRatioToBareLog: 'time, of bare log',

@@ -200,9 +200,6 @@ const logs: readonly Target[] = [
       ),
     ]
   }),
-  compared('logs journal, pairs/s', [20_000, undefined], 'more', (figures) =>
-    figures.of('logs', 'journal', '64×16', 'pairsKept'),
-  ),
   compared('logs journal, a grant, of a bare commit', [2.5, 1.5], 'less', (figures) =>
     figures.of('logs', 'journal', 'a grant, alone', 'timeRatioToBareLog'),
   ),

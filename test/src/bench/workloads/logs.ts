@@ -56,11 +56,11 @@ function named(brokers: number): string {
 async function load(context: LoadContext): Promise<JobResult> {
   const exclusion = new Exclusion()
   const isJournal = param(context.job, 'brokers') === 0
-  const rows = isJournal ? await journal(context, exclusion) : await etcd(context, exclusion)
+  const rows = isJournal ? await journal(context) : await etcd(context, exclusion)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
-async function journal({ job, pace, progress }: LoadContext, exclusion: Exclusion): Promise<Row[]> {
+async function journal({ job, pace }: LoadContext): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   const store = new Store(join(folder, 'bare'))
   const broker = await startBrokerWith(['--journal', join(folder, 'journal')])
@@ -73,16 +73,7 @@ async function journal({ job, pace, progress }: LoadContext, exclusion: Exclusio
       return performance.now() - began
     }
     const single = await compareLatency(pace, commit, await grantBy(broker))
-    progress(0.5)
-    const pairs = await pairsOver([broker], sessions, inFlight, 'pair', exclusion)
-    const { own } = await compareRates(pace, [], pairs)
-    const { commandsPerSecond, p50Us, p99Us } = own as { [name: string]: number }
-    const rate = { pairsKept: commandsPerSecond! / 2, p50Us: p50Us!, p99Us: p99Us! }
-    return [
-      row(job, 'bare commit', single.bare),
-      row(job, 'a grant, alone', single.own),
-      row(job, `${sessions}×${inFlight}`, rate),
-    ]
+    return [row(job, 'bare commit', single.bare), row(job, 'a grant, alone', single.own)]
   } finally {
     await broker.stop('SIGKILL')
     await store.close()
