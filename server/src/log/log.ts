@@ -49,7 +49,7 @@ export interface LogStatus {
   readonly waiting: number
   /** The newest snapshot that is known of, and how old it is by the calendar, in ms. */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
-  /** What went wrong last, until it goes well again. */
+  /** What went wrong last, until it goes well again; or is about to. */
   readonly trouble: string | undefined
 }
 

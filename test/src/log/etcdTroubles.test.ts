@@ -2,6 +2,7 @@
  * What an operator can get wrong about etcd, each with a sentence that says so: it is not there,
  * not whole, not etcd, full, or does not know us.
  */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -103,13 +104,24 @@ describe('log: an etcd that cannot be used', function () {
   it('is full', async () => {
     const { members, endpoints } = await cluster({
       members: 1,
-      flags: ['--quota-backend-bytes', String(1024 * 1024)],
+      flags: ['--quota-backend-bytes', String(4 * 1024 * 1024)],
     })
     const writer = engine(endpoints)
     await writer.open(charter)
+    const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
     const write = async (): Promise<never> => {
-      for (;;) await writer.append('b', 'x'.repeat(100_000))
+      for (;;) await append()
     }
+    expect(writer.warning).to.equal(undefined)
+    let { warning } = writer
+    while (warning === undefined) {
+      await append()
+      // The first look is at the start, the next ones a minute apart.
+      const late = engine(endpoints)
+      await late.open(charter)
+      warning = late.warning
+    }
+    expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
     const sentence =
       `etcd at ${endpoints[0]} has used up its quota: ` +
       'compact, defragment or raise it, then disarm its alarm.'

@@ -34,6 +34,13 @@ export interface EtcdAuth {
   readonly password: string
 }
 
+/** In bytes. */
+export interface Usage {
+  readonly endpoint: string
+  readonly used: number
+  readonly quota: number
+}
+
 /** How often a deadline may double while nobody answers: etcd may only be slow. */
 const mostDoublings = 2
 /** The first pause after every member has failed, in ms; it doubles up to a call's deadline. */
@@ -139,6 +146,16 @@ export class EtcdClient {
   /** How one member is, or all of them see it. It needs no majority to answer. */
   status(endpoint: string): Promise<Status> {
     return this.#attempt(endpoint, '/v3/maintenance/status', {})
+  }
+
+  /** What the member that is asked now has, and may have; undefined if it does not say. */
+  async usage(): Promise<Usage | undefined> {
+    const { endpoint } = this
+    const page = await this.#transport.page(endpoint, '/metrics', this.#deadlineMs)
+    const [used, quota] = ['etcd_mvcc_db_total_size_in_bytes', 'etcd_server_quota_backend_bytes']
+      .map((name) => new RegExp(`^${name} (\\S+)$`, 'm').exec(page)?.[1])
+      .map(Number) as [number, number]
+    return quota > 0 ? { endpoint, used, quota } : undefined
   }
 
   /** Watches at the member that is asked now. Returns how to leave it, and where it is. */

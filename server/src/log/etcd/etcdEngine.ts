@@ -15,6 +15,7 @@ import type { EtcdAddress } from './address.js'
 import { type ClientOptions, EtcdClient } from './client.js'
 import { anotherLog, Following } from './follow.js'
 import { packed } from './packing.js'
+import { QuotaWatch } from './quota.js'
 import { Snapshots } from './snapshots.js'
 import { survey } from './survey.js'
 import { asHoldfast, EtcdError } from './trouble.js'
@@ -43,6 +44,7 @@ export class EtcdEngine implements Engine {
   readonly #prefix: string
   readonly #patienceMs: number
   readonly #snapshots: Snapshots
+  readonly #quota: QuotaWatch
   readonly #followings = new Set<Following>()
   #cluster = ''
   #silenceMs = 2_000
@@ -52,6 +54,7 @@ export class EtcdEngine implements Engine {
   constructor(options: EngineOptions, { clock, newId }: Pick<Environment, 'clock' | 'newId'>) {
     this.#client = new EtcdClient(options, clock)
     this.#clock = clock
+    this.#quota = new QuotaWatch(this.#client, clock)
     this.#prefix = options.prefix
     this.#patienceMs = options.patienceMs ?? 10_000
     this.#snapshots = new Snapshots(this.#client, options.prefix, newId)
@@ -66,6 +69,11 @@ export class EtcdEngine implements Engine {
     const fault = differenceOf(charter, found)
     if (fault !== undefined) throw this.#invalid(fault)
     this.#beginning = revision
+    await this.#quota.look()
+  }
+
+  get warning(): string | undefined {
+    return this.#quota.warning
   }
 
   async append(slot: string, entry: string): Promise<void> {
@@ -117,6 +125,7 @@ export class EtcdEngine implements Engine {
   async close(): Promise<void> {
     for (const following of this.#followings) following.stop()
     this.#followings.clear()
+    this.#quota.stop()
     await this.#client.close()
   }
 

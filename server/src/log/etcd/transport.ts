@@ -19,6 +19,7 @@ export interface EtcdTls {
 export interface Question {
   readonly endpoint: string
   readonly path: string
+  /** Undefined: nothing is sent, a page is asked for. */
   readonly body: unknown
   readonly token: string | undefined
   /** For the answer, or for its first line. In ms. */
@@ -55,6 +56,14 @@ export class Transport {
     } catch (cause) {
       throw new EtcdError('foreign', endpoint, 'does not answer in JSON', cause)
     }
+  }
+
+  /** A page of the member's own. @throws {EtcdError} */
+  async page(endpoint: string, path: string, deadlineMs: number): Promise<string> {
+    const question = { endpoint, path, body: undefined, token: undefined, deadlineMs }
+    const { status, text } = await this.#whole(question)
+    if (status !== 200) throw answerError(endpoint, status, text)
+    return text
   }
 
   #whole(question: Question): Promise<{ readonly status: number; readonly text: string }> {
@@ -134,11 +143,11 @@ export class Transport {
 
   #open(question: Question, onResponse: (response: http.IncomingMessage) => void) {
     const { endpoint, path, body, token } = question
-    const text = JSON.stringify(body)
+    const text = body === undefined ? '' : JSON.stringify(body)
     const request = this.#request(
       new URL(path, endpoint),
       {
-        method: 'POST',
+        method: body === undefined ? 'GET' : 'POST',
         agent: this.#agent,
         headers: {
           'content-type': 'application/json',

@@ -79,6 +79,8 @@ export interface Engine {
    *   following of entries must not miss any.
    */
   forget(position: number, living: readonly string[]): Promise<void>
+  /** What an operator should see to before it becomes trouble, in a sentence. */
+  readonly warning?: string | undefined
   /** Ends all that is under way. */
   close(): Promise<void>
 }

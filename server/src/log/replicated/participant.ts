@@ -83,7 +83,7 @@ export class Participant {
       standingMs: Math.max(0, until - this.#now()),
       waiting: this.#batch.length,
       snapshot: this.#parts.snapshots.newest,
-      trouble: this.#trouble ?? this.#parts.snapshots.trouble,
+      trouble: this.#trouble ?? this.#parts.snapshots.trouble ?? this.#parts.engine.warning,
     }
   }
 
