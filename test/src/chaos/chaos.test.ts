@@ -15,6 +15,25 @@ import { World } from './world.js'
 const few = ['etcd-leader-stopped', 'broker-killed']
 const rounds = full ? 2 : 1
 
+describe('chaos: the judge', function () {
+  this.timeout(120_000)
+  needs('etcd')
+
+  it('finds out brokers that do not share a log', async () => {
+    const world = await World.start(new Random(seed), false, true)
+    try {
+      await world.servedSince(performance.now())
+      await world.servedSince(performance.now())
+      const found = await world.judge(100)
+      expect(found.filter((fault) => /both held it|same fence|against time/.test(fault))).not.to.be
+        .empty
+      expect(found.filter((fault) => fault.startsWith('broker '))).to.have.length(3)
+    } finally {
+      await world.close()
+    }
+  })
+})
+
 describe('chaos: three brokers over etcd', function () {
   this.timeout(300_000)
   needs('etcd')

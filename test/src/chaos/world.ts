@@ -42,7 +42,8 @@ export class World {
     this.workers = workers
   }
 
-  static async start(random: Random, withNamespaces: boolean): Promise<World> {
+  /** @param areApart Brokers have a log each: what the judge has to find out. */
+  static async start(random: Random, withNamespaces: boolean, areApart = false): Promise<World> {
     const names = (['member', 'broker'] as const).flatMap((kind) =>
       Array.from({ length: size }, (_, i): Party => `${kind}${i}`),
     )
@@ -58,7 +59,8 @@ export class World {
         await Promise.all(brokers.map((broker) => broker.end('SIGKILL')))
       })
       for (let i = 0; i < size; i++) {
-        const log = await logAddress(network, cluster, i)
+        const address = await logAddress(network, cluster, i)
+        const log = areApart ? `${address}${i}` : address
         const flags = [
           '--log',
           log,
@@ -129,9 +131,11 @@ export class World {
    * Holds everybody still and looks: what was shared was had by one at a time; and at each broker
    * exactly that is held which clients keep, by them, and with their fences.
    *
+   * @param settleMs How long brokers may take for the latter: a session that was lost is kept for a
+   *   lease from when its broker was found dead.
    * @returns What is wrong.
    */
-  async judge(): Promise<string[]> {
+  async judge(settleMs = neverMs / 2): Promise<string[]> {
     await within(Promise.all(this.workers.map((worker) => worker.pause())), () => 'work goes on')
     const faults: string[] = []
     for (const key of sharedKeys) {
@@ -145,8 +149,8 @@ export class World {
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
     })
     const wanted = kept.sort().join('\n')
-    for (const [i, url] of this.urls.entries()) {
-      const held = await this.#settled(url, wanted)
+    const all = await Promise.all(this.urls.map((url) => this.#settled(url, wanted, settleMs)))
+    for (const [i, held] of all.entries()) {
       if (held !== wanted) faults.push(`broker ${i} has\n${held}\nand clients keep\n${wanted}`)
     }
     for (const worker of this.workers) worker.work()
@@ -163,7 +167,7 @@ export class World {
   /** Everybody goes; nothing may be left. */
   async drain(): Promise<string[]> {
     await Promise.all(this.workers.map((worker) => worker.close()))
-    const left = await Promise.all(this.urls.map((url) => this.#settled(url, '')))
+    const left = await Promise.all(this.urls.map((url) => this.#settled(url, '', neverMs / 2)))
     return left.filter((held) => held !== '').map((held) => `left behind: ${held}`)
   }
 
@@ -176,9 +180,8 @@ export class World {
   }
 
   /** What is held at a broker, once it is what it should be, or after a while. */
-  async #settled(url: string, wanted: string): Promise<string> {
-    // Sessions that were lost are kept for a lease from when their broker was found dead.
-    const until = performance.now() + neverMs / 2
+  async #settled(url: string, wanted: string, ms: number): Promise<string> {
+    const until = performance.now() + ms
     for (;;) {
       const held = (await heldAt(url))
         .map(({ key, fence, session }) => `${key} ${fence} ${session}`)
