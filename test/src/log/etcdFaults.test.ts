@@ -10,7 +10,7 @@ import { type Filter, TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import { count, seeded } from '../support/counts.js'
 import type { EtcdMember } from '../support/etcd.js'
-import { charter, EtcdStage, Reader } from './etcdStage.js'
+import { EtcdStage, Reader } from './etcdStage.js'
 
 describe('log: the engine on an etcd in trouble', function () {
   this.timeout(120_000)
@@ -216,7 +216,6 @@ describe('log: the engine on an etcd in trouble', function () {
 
   it('saves and forgets while the leader changes', async () => {
     const engine = await etcd.opened()
-    await engine.open(charter)
     const victim = await etcd.cluster.leader()
     victim.freeze()
     const parts = Array.from({ length: 50 }, (_, i) => `${i}${'x'.repeat(50_000)}`)

@@ -85,13 +85,14 @@ export class Following {
     const request = {
       ...allUnder(start),
       start_revision: String(this.#position + 1),
-      // Or else what is larger than a message of gRPC never comes, and nothing says so.
+      // Or else a long past is one answer, and nothing of it is of use before all of it is there.
       fragment: true,
     }
     const isCurrent = (): boolean => watch === this.#watch
     const { endpoint } = client
     try {
       const opened = await client.watch(request, {
+        heard: () => isCurrent() && this.#listenAgain(),
         line: (answer) => isCurrent() && this.#answer(answer as WatchAnswer),
         broken: (error) => isCurrent() && this.#broken(error),
       })
@@ -108,7 +109,6 @@ export class Following {
   }
 
   #answer(answer: WatchAnswer): void {
-    this.#listenAgain()
     const { cluster_id } = answer.header
     if (cluster_id !== this.#parts.cluster) {
       this.fail(anotherLog(`${this.#endpoint} is a member of another etcd cluster`))

@@ -27,6 +27,8 @@ export interface Question {
 }
 
 export interface LineListener {
+  /** Something has come, a line or a part of one. */
+  heard(): void
   line(message: unknown): void
   /** It broke, or never came. Nothing follows. */
   broken(error: EtcdError): void
@@ -121,7 +123,10 @@ export class Transport {
         }
       })
       response.setEncoding('latin1')
-      response.on('data', (piece: string) => lines.add(piece))
+      response.on('data', (piece: string) => {
+        if (!isOver) listener.heard()
+        lines.add(piece)
+      })
       response.on('error', (cause) => fail(connectionError(endpoint, cause)))
       response.on('end', () => {
         const { statusCode = 0 } = response
