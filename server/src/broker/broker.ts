@@ -178,9 +178,10 @@ export class Broker implements ConnectionOwner {
     return connection
   }
 
-  /** Whether new clients are taken on: not before the log is taken up, nor while draining. */
+  /** Whether new clients are taken on: not while draining, nor while this broker does not count. */
   get isServing(): boolean {
-    return this.#isServing
+    // First, since whoever finds out that it stands no more serves no more.
+    return this.stands() && this.#isServing
   }
 
   /** The open connections, in order of arrival. */

@@ -44,6 +44,14 @@ describe('a broker that does not count any more', () => {
     })
   }
 
+  it('does not say that it is ready, not even before its timers run', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.broker()
+    expect(a.broker.isServing).to.equal(true)
+    cluster.machine.stopFor(5_900)
+    expect(a.broker.isServing).to.equal(false)
+  })
+
   it('proposes nothing any more', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
