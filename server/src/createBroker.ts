@@ -26,7 +26,7 @@ import { drain } from './host/drain.js'
 import { checkPort, createHttpServer, listen, stopListening } from './host/http.js'
 import { Traffic } from './host/traffic.js'
 import { acceptUpgrades } from './host/websocket.js'
-import type { LogStatus } from './log/log.js'
+import type { Log, LogStatus } from './log/log.js'
 import { MemoryLog } from './log/memory.js'
 import { Endpoints } from './observe/endpoints.js'
 import { LogLines } from './observe/logLines.js'
@@ -36,6 +36,7 @@ import {
   type RefusalCause,
   type Vitals,
 } from './observe/observer.js'
+import { type BrokerStatus, statusOf, vitalsOf } from './observe/status.js'
 import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
 
 /** Where a broker listens. */
@@ -82,6 +83,7 @@ export interface BrokerEvents {
 
 export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
+  readonly #log: Log
   readonly #doorkeeper: Doorkeeper
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
@@ -102,6 +104,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
     const observer = observerFrom(options)
     this.#observer = observer
+    this.#log = log
     const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
     this.#broker = new Broker({ settings, environment: machine, log, fences, observer, onFailure })
     // Whoever listens is told; whoever never does need not be told twice.
@@ -111,7 +114,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#settings = settings
     this.#endpoints = new Endpoints({
       metrics: options.metrics,
-      isReady: () => this.#closed === undefined && this.#broker.isServing,
+      status: () => this.status(),
       knowsHost: (request) => this.#doorkeeper.knowsHost(request),
     })
     observer?.attach?.(() => this.#vitals())
@@ -143,9 +146,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Serves `/healthz`, `/readyz` and `/metrics` to operators, on a port of their own, until the
-   * broker is closed, drain included. From then on the metrics are nowhere else. Nobody is asked
-   * who they are; what can be seen are numbers without names.
+   * Serves `/healthz`, `/readyz`, `/status` and `/metrics` to operators, on a port of their own,
+   * until the broker is closed, drain included. From then on the last two are nowhere else. Nobody
+   * is asked who they are; what can be seen are numbers without names.
    *
    * @param where `port` (0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot
@@ -223,6 +226,12 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     return { held: held.map(toHeldInfo), waiting: waiting.map(toWaitingInfo), ...counts }
   }
 
+  /** How this broker is doing, as `/status` and `holdfast status` tell it. */
+  status(): BrokerStatus {
+    const ready = this.#closed === undefined && this.#broker.isServing
+    return statusOf(ready, this.#log, this.#vitals())
+  }
+
   /** How the log is doing; undefined if it is not shared with other brokers. */
   logStatus(): LogStatus | undefined {
     return this.#broker.logStatus
@@ -265,19 +274,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   #vitals(): Vitals {
-    const { connections, table } = this.#broker
-    const { received, sent } = this.#traffic.bytes
-    return {
-      connections: connections.size,
-      sessions: table.sessions.size,
-      held: table.heldCount,
-      waiting: table.waitingCount,
-      keys: table.keys.size,
-      bytesReceived: received,
-      bytesSent: sent,
-      stats: this.stats(),
-      log: this.#broker.logStatus,
-    }
+    return vitalsOf(this.#broker, this.#traffic)
   }
 
   #refuseIfClosed(): void {

@@ -7,7 +7,7 @@ import { CommanderError } from 'commander'
 
 export const exits = {
   done: 0,
-  /** What was asked for is not so: no such lock. */
+  /** What was asked for is not so: no such lock, or a broker that is not ready. */
   failed: 1,
   usage: 64,
   /** No broker answers, or not what the broker shares a log by. */
@@ -25,9 +25,9 @@ export const exits = {
 
 /** For the end of `--help`. */
 export const exitHelp = `
-Exit codes: 0 done, 1 no such lock, 64 wrong usage, 69 no broker (or no etcd) answers, 74 the log or
-the fence file cannot be written, 75 the lock was not acquired, 76 the lock was lost or in danger,
-77 not allowed, 78 a setting that cannot be.`
+Exit codes: 0 done, 1 no such lock (of status: not ready), 64 wrong usage, 69 no broker (or no etcd)
+answers, 74 the log or the fence file cannot be written, 75 the lock was not acquired, 76 the lock
+was lost or in danger, 77 not allowed, 78 a setting that cannot be.`
 
 /** An end with a code and a sentence of its own. */
 export class Exit extends Error {

@@ -10,6 +10,7 @@ import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js
 import { pingCommand } from './ping.js'
 import { runCommand } from './run.js'
 import { serveCommand } from './serve.js'
+import { statusCommand } from './status.js'
 import { tokenCommand } from './token.js'
 import { topCommand } from './top.js'
 import { unlockCommand } from './unlock.js'
@@ -26,7 +27,7 @@ const program = new Command('holdfast')
 const commands = [
   ...[serveCommand(), runCommand()],
   ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
-  ...[unlockCommand(), tokenCommand(), pingCommand(), benchCommand()],
+  ...[unlockCommand(), tokenCommand(), pingCommand(), statusCommand(), benchCommand()],
 ]
 for (const command of commands) program.addCommand(command)
 for (const command of [program, ...commands]) {

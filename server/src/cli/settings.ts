@@ -82,7 +82,7 @@ export const settings = {
   metrics: { kind: 'yes', help: 'serve /metrics, to this machine or on the admin port' },
   adminPort: {
     kind: 'number',
-    help: 'serve /metrics, /healthz and /readyz on a port of their own',
+    help: 'serve /metrics, /status, /healthz and /readyz on a port of their own',
   },
   adminHost: { kind: 'text', help: 'address of the admin port' },
   logLevel: {

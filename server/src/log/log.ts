@@ -53,6 +53,19 @@ export interface LogStatus {
   readonly trouble: string | undefined
 }
 
+/** How a journal on the local disk is doing. */
+export interface JournalStatus {
+  /** The number of the newest record that was written. */
+  readonly position: number
+  /** Commands that wait to be written. */
+  readonly waiting: number
+  /**
+   * The newest snapshot, which a restart begins with, and how old it is by the calendar, in ms;
+   * undefined before the first.
+   */
+  readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
+}
+
 /** What a log has to say that several brokers share. */
 export interface Sharing {
   /** This broker's name among them, another one each time it begins to serve; '' while it does not. */
@@ -70,6 +83,8 @@ export interface Sharing {
 export interface Log {
   /** Undefined for a log that is this broker's alone. */
   readonly sharing?: Sharing | undefined
+  /** How it is doing, of a log that is a journal. */
+  readonly journal?: JournalStatus | undefined
   /**
    * Begins: first what was before, through `restore` and `replay`, then what is submitted. Called
    * once, before the first `submit`. A log that needs time for it returns a promise; a shared one,

@@ -1,22 +1,25 @@
 /**
- * What the broker says over plain HTTP: whether it lives, whether it wants more clients, and its
- * metrics. Nothing here changes anything, and nothing but the metrics gives a number away.
+ * What the broker says over plain HTTP: whether it lives, whether it wants more clients, how it is
+ * doing, and its metrics. Nothing here changes anything, and only the last two give numbers away.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isLoopback } from '../access/addresses.js'
 import type { Metrics } from './observer.js'
+import type { BrokerStatus } from './status.js'
+
+/** What is for operators alone. */
+const withNumbers = ['/metrics', '/status']
 
 export interface EndpointsParts {
   readonly metrics: Metrics | undefined
-  /** Whether new clients are served: not before the log is taken up, nor while draining. */
-  readonly isReady: () => boolean
+  readonly status: () => BrokerStatus
   /** Whether a request calls the broker by a name that is its own. */
   readonly knowsHost: (request: IncomingMessage) => boolean
 }
 
 export class Endpoints {
   readonly #parts: EndpointsParts
-  /** Once there is a listener for operators, metrics are there alone. */
+  /** Once there is a listener for operators, numbers are there alone. */
   hasAdmin = false
 
   constructor(parts: EndpointsParts) {
@@ -26,7 +29,7 @@ export class Endpoints {
   /** On the port that everybody reaches. False if the request is for something else. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
-    const isOpen = path !== '/metrics' || this.#mayScrape(request)
+    const isOpen = !withNumbers.includes(path) || this.#maySeeNumbers(request)
     return isOpen && this.#answer(path, request, response)
   }
 
@@ -37,19 +40,22 @@ export class Endpoints {
     return this.#answer(pathOf(request), request, response)
   }
 
-  #mayScrape(request: IncomingMessage): boolean {
+  #maySeeNumbers(request: IncomingMessage): boolean {
     return !this.hasAdmin && isFromHere(request) && this.#parts.knowsHost(request)
   }
 
   #answer(path: string, request: IncomingMessage, response: ServerResponse): boolean {
-    const { metrics, isReady } = this.#parts
+    const { metrics, status } = this.#parts
     if (request.method !== 'GET' && request.method !== 'HEAD') return false
     switch (path) {
       case '/healthz':
         say(response, 200, 'ok\n')
         return true
       case '/readyz':
-        say(response, isReady() ? 200 : 503, isReady() ? 'ready\n' : 'not ready\n')
+        sayReady(response, status())
+        return true
+      case '/status':
+        say(response, 200, `${JSON.stringify(status())}\n`, 'application/json; charset=utf-8')
         return true
       case '/metrics':
         if (metrics === undefined) return false
@@ -70,6 +76,10 @@ function isFromHere({ headers, socket }: IncomingMessage): boolean {
 
 function pathOf({ url = '/' }: IncomingMessage): string {
   return url.split('?', 1)[0] as string
+}
+
+function sayReady(response: ServerResponse, { ready }: BrokerStatus): void {
+  say(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n')
 }
 
 async function scrape(metrics: Metrics, response: ServerResponse): Promise<void> {

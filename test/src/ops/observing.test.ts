@@ -2,7 +2,7 @@
  * What the broker tells its operators: metrics, health, and a log in which nobody can forge a line.
  */
 import { readFileSync } from 'node:fs'
-import { type BrokerOptions, createBroker, type Vitals } from '@holdfast/server'
+import { type BrokerOptions, type BrokerStatus, createBroker, type Vitals } from '@holdfast/server'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { pino } from 'pino'
@@ -138,15 +138,18 @@ describe('endpoints', () => {
     expect(await status(`${http}/anything`)).to.equal(426)
   })
 
-  it('give the metrics to this machine alone, not to its pages and its proxies', async () => {
+  it('give numbers to this machine alone, not to its pages and its proxies', async () => {
     const { http, url } = await broker({ metrics: brokerMetrics() })
     const client = await RawClient.greeted(url)
     const text = await (await fetch(`${http}/metrics`)).text()
     expect(seriesOf(text, 'holdfast_sessions')).to.equal(1)
     expect(seriesOf(text, 'holdfast_received_bytes_total')).to.be.above(100)
     expect(seriesOf(text, 'holdfast_event_loop_lag_seconds{quantile="0.99"}')).to.be.at.least(0)
+    const told = (await (await fetch(`${http}/status`)).json()) as BrokerStatus
+    expect(told).to.deep.include({ ready: true, log: { kind: 'memory' }, sessions: 1 })
     for (const headers of [{ origin: 'http://evil.example' }, { 'x-forwarded-for': '10.0.0.1' }]) {
       expect(await status(`${http}/metrics`, headers)).to.equal(426)
+      expect(await status(`${http}/status`, headers)).to.equal(426)
     }
     client.vanish()
   })
@@ -156,12 +159,14 @@ describe('endpoints', () => {
     expect(await status(`${http}/metrics`)).to.equal(426)
   })
 
-  it('have the metrics on the port for operators, once there is one, and there alone', async () => {
+  it('have numbers on the port for operators, once there is one, and there alone', async () => {
     const { made, http } = await broker({ metrics: brokerMetrics() })
     const admin = await made.listenAdmin({ port: 0 })
-    expect(await status(`${admin.url}/metrics`)).to.equal(200)
-    expect(await status(`${http}/metrics`)).to.equal(426)
-    expect(await status(`${admin.url}/metrics`, { origin: 'http://evil.example' })).to.equal(426)
+    for (const path of ['/metrics', '/status']) {
+      expect(await status(admin.url + path)).to.equal(200)
+      expect(await status(http + path)).to.equal(426)
+      expect(await status(admin.url + path, { origin: 'http://evil.example' })).to.equal(426)
+    }
   })
 
   it('say "not ready" to operators while draining, to the last', async () => {

@@ -10,10 +10,10 @@ import { Worker } from 'node:worker_threads'
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import { machine } from '../../environment.js'
-import type { Log, Replica } from '../log.js'
+import type { JournalStatus, Log, Replica } from '../log.js'
 import { lockDirectory, type Owner, prepareDirectory } from './directory.js'
 import { damaged, encodeRecord } from './record.js'
-import { Store } from './store.js'
+import { type MadeSnapshot, Store } from './store.js'
 
 export interface JournalOptions {
   /** A directory of its own; made if it is not there. */
@@ -50,6 +50,7 @@ class JournalLog implements Log {
   /** Bytes of records that no snapshot covers. */
   #unsnapshot = 0
   #snapshotting: Worker | undefined
+  #newestSnapshot: MadeSnapshot | undefined
   #failed = false
   #onIdle: (() => void) | undefined
 
@@ -65,6 +66,19 @@ class JournalLog implements Log {
     this.#flush = durability === 'flushed'
     this.#snapshotBytes = snapshotBytes
     this.#onSnapshot = onSnapshot
+  }
+
+  get journal(): JournalStatus {
+    const newest = this.#newestSnapshot
+    const now = machine.clock.wall()
+    return {
+      position: this.#isCommitting ? this.#sequence - 1 : this.#sequence,
+      waiting: this.#waiting.length,
+      snapshot: newest && {
+        position: newest.sequence,
+        ageMs: Math.max(0, now - newest.at),
+      },
+    }
   }
 
   async start(replica: Replica): Promise<void> {
@@ -103,6 +117,7 @@ class JournalLog implements Log {
     const snapshot = store.snapshot()
     if (snapshot !== undefined) {
       replica.restore(snapshot.items)
+      this.#newestSnapshot = { sequence: snapshot.sequence, at: snapshot.at }
       this.#sequence = snapshot.sequence
       this.#checksum = snapshot.checksum
     }
@@ -149,6 +164,9 @@ class JournalLog implements Log {
     const workerData = { dir: this.#dir, upTo: this.#sequence }
     const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
     this.#snapshotting = worker
+    worker.once('message', (made: MadeSnapshot) => {
+      this.#newestSnapshot = made
+    })
     worker.once('error', (cause) => this.#fail(this.#ioError(cause)))
     worker.once('exit', (code) => {
       this.#snapshotting = undefined

@@ -2,9 +2,10 @@
  * A thread that makes a snapshot: it builds the table as of a record from the last snapshot and the
  * records since, and sets it down, while the broker goes on.
  */
-import { workerData } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { dump, LockTable, restore } from '../../core/index.js'
-import { Store } from './store.js'
+import { machine } from '../../environment.js'
+import { type MadeSnapshot, Store } from './store.js'
 
 const { dir, upTo } = workerData as { readonly dir: string; readonly upTo: number }
 
@@ -19,5 +20,7 @@ for (const record of store.recordsAfter(sequence, checksum)) {
   sequence = record.sequence
   checksum = record.checksum
 }
-await store.saveSnapshot({ sequence, checksum, items: dump(table) })
+const at = machine.clock.wall()
+await store.saveSnapshot({ sequence, checksum, at, items: dump(table) })
 await store.close()
+parentPort!.postMessage({ sequence, at } satisfies MadeSnapshot)

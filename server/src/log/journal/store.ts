@@ -26,11 +26,15 @@ interface Pointer {
   readonly sequence: number
   /** The checksum of that record. */
   readonly checksum: number
+  /** When it was made, by the calendar, in ms. */
+  readonly at: number
   readonly chunks: readonly number[]
 }
 
-export interface Snapshot {
-  readonly sequence: number
+/** Which records a snapshot replaces, and when it was made. */
+export type MadeSnapshot = Pick<Pointer, 'sequence' | 'at'>
+
+export interface Snapshot extends MadeSnapshot {
   readonly checksum: number
   readonly items: Iterable<SnapshotItem>
 }
@@ -75,8 +79,8 @@ export class Store {
   snapshot(): Snapshot | undefined {
     const head = this.#pointer()
     if (head === undefined) return undefined
-    const { sequence, checksum } = head
-    return { sequence, checksum, items: this.#items(head) }
+    const { sequence, checksum, at } = head
+    return { sequence, checksum, at, items: this.#items(head) }
   }
 
   /** The records after this one, in order, each verified as it comes. */
@@ -93,7 +97,7 @@ export class Store {
   }
 
   /** Makes these items the snapshot, and removes what it replaces. */
-  async saveSnapshot({ sequence, checksum, items }: Snapshot): Promise<void> {
+  async saveSnapshot({ sequence, checksum, at, items }: Snapshot): Promise<void> {
     const former = this.#pointer()
     const chunks: number[] = []
     for (const part of parts(items)) {
@@ -101,7 +105,7 @@ export class Store {
       await written(this.#database.put([chunk, sequence, chunks.length], bytes))
       chunks.push(crc32(bytes))
     }
-    const head: Pointer = { version: formatVersion, sequence, checksum, chunks }
+    const head: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
     await written(this.#database.put([pointer], Buffer.from(JSON.stringify(head))))
     await this.#database.flushed
     await this.#removeUpTo([record], [record, sequence + 1])

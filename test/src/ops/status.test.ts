@@ -1,0 +1,209 @@
+/**
+ * `holdfast status`, against real brokers of each kind: what it shows, for people and as JSON, and
+ * that its exit code says whether the broker is ready.
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { connect } from '@holdfast/client'
+import { type BrokerStatus, journalLog } from '@holdfast/server'
+import { expect } from 'chai'
+import { isHeard, next, Stage } from '../e2e/stage.js'
+import { EtcdStage } from '../log/etcdStage.js'
+import { Listener, raise } from '../log/logSuite.js'
+import { freePort } from '../support/freePort.js'
+import { Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+/** Starts a broker, and returns where it says that it is: first for clients, then for operators. */
+async function serve(stage: Stage, ...args: string[]) {
+  const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
+  const lines = await command.out.count(args.includes('--admin-port') ? 2 : 1)
+  const [url, admin] = lines.map((line) => /\w+:\/\/\S+/.exec(line)![0])
+  return { process: command.process, url: url!, admin }
+}
+
+const status = (stage: Stage, ...args: string[]) => Holdfast.run(stage, ['status', ...args])
+
+async function statusAsJson(stage: Stage, url: string) {
+  const { code, out, err } = await status(stage, '--json', url)
+  expect(out, err.join('\n')).to.have.length(1)
+  return { code, err, told: JSON.parse(out[0]!) as BrokerStatus }
+}
+
+describe('holdfast status', () => {
+  const stage = Stage.forEachTest()
+
+  it('says of a broker in memory that nothing is kept, and how much there is', async () => {
+    const { url } = await serve(stage)
+    const session = await stage.session(url, { name: 'secret-name' })
+    await session.lock('secret-key', { metadata: 'secret-metadata' })
+    const { code, out, err } = await status(stage, url)
+    expect([code, err]).to.deep.equal([0, []])
+    expect(out.map((line) => line.replace(/ {2,}/, '|'))).to.deep.equal([
+      `BROKER|${url.replace('ws', 'http')}`,
+      'ready|yes',
+      'log|none: locks are in memory, and go with the broker',
+      'connections|1',
+      'sessions|1',
+      'locks|1 held, 0 waiting',
+    ])
+    const { told } = await statusAsJson(stage, url)
+    expect(told).to.deep.include({ ready: true, log: { kind: 'memory' }, held: 1, keys: 1 })
+    expect(told.stats).to.include({ totalLocks: 1, activeLocks: 1 })
+    const text = JSON.stringify(told)
+    for (const word of ['secret', session.id]) expect(text).to.not.include(word)
+  })
+
+  it('finds the broker by --url and HOLDFAST_URL', async () => {
+    const { url } = await serve(stage)
+    const { code, out } = await Holdfast.run(stage, ['status'], { env: { HOLDFAST_URL: url } })
+    expect([code, out[0]]).to.deep.equal([0, `BROKER       ${url.replace('ws', 'http')}`])
+    expect((await status(stage, '--url', url)).out).to.deep.equal(out)
+  })
+
+  it('says of a journal how far it is, and how old its snapshot', async () => {
+    const dir = scratch(stage).path('journal')
+    const made = new Promise<void>((resolve) => {
+      const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
+      void log.start(new Listener())?.then(() => log.submit(raise(1)))
+    })
+    await made
+    const { url } = await serve(stage, '--journal', dir)
+    const before = (await statusAsJson(stage, url)).told
+    const session = await stage.session(url)
+    await session.lock('k')
+    const after = (await statusAsJson(stage, url)).told
+    if (before.log.kind !== 'journal' || after.log.kind !== 'journal') throw new Error('no journal')
+    expect(before.log.snapshot?.position).to.equal(1)
+    expect(before.log.snapshot?.ageMs).to.be.within(0, 600_000)
+    expect(after.log.position).to.be.above(before.log.position)
+    const { code, out } = await status(stage, url)
+    expect(code).to.equal(0)
+    expect(out[2]).to.match(/^log +a journal$/)
+    expect(out[3]).to.match(new RegExp(`^log position +${after.log.position}$`))
+    expect(out[5]).to.match(/^snapshot +at 1, \S.* old$/)
+  })
+
+  it('exits 1 while the broker drains, asked on its admin port as it tells nobody else', async () => {
+    const { process, url, admin } = await serve(stage, '--admin-port', '0')
+    const session = await stage.session(url)
+    const lock = await session.lock('k')
+    expect((await statusAsJson(stage, admin!)).code).to.equal(0)
+    const elsewhere = await status(stage, url)
+    expect([elsewhere.code, elsewhere.out]).to.deep.equal([77, []])
+    expect(elsewhere.err[0]).to.match(/^holdfast: The broker at \S+ does not tell its status here/)
+    const draining = next(session, 'draining')
+    process.kill('SIGTERM')
+    await draining
+    const { code, err, told } = await statusAsJson(stage, admin!)
+    expect([code, told.ready]).to.deep.equal([1, false])
+    expect(err).to.deep.equal([`holdfast: The broker at ${admin} is not ready.`])
+    await lock.unlock()
+  })
+
+  it('says in a sentence that nobody answers, or somebody else', async () => {
+    const answers: [number, string][] = [
+      [200, '{"ready":"yes"}'],
+      [200, '<html>'],
+      [302, ''],
+      [404, '{"ready":true,"log":{"kind":"memory"}}'],
+    ]
+    let answer = answers[0]!
+    const server = createServer((_, response) => {
+      response.writeHead(answer[0], { location: '/', connection: 'close' }).end(answer[1])
+    })
+    stage.onClear(() => server.close())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const other = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    for (answer of answers) {
+      const { code, err } = await status(stage, other)
+      expect([code, ...err], answer[1]).to.deep.equal([
+        69,
+        `holdfast: What answers at ${other} is not a broker (HTTP ${answer[0]}).`,
+      ])
+    }
+    const nobody = `http://127.0.0.1:${await freePort()}`
+    const { code, err } = await status(stage, nobody)
+    const sentence = `holdfast: The broker at ${nobody} cannot be reached (ECONNREFUSED).`
+    expect([code, ...err]).to.deep.equal([69, sentence])
+  })
+
+  it('refuses what is no address, and has examples in its help', async () => {
+    for (const wrong of ['localhost:7420', 'http://a:b@h', 'ws://h:99999']) {
+      const { code, err } = await status(stage, wrong)
+      expect(code, wrong).to.equal(64)
+      expect(err).to.deep.equal([
+        `holdfast: "${wrong}" is not where a broker is, such as ws://127.0.0.1:7420.`,
+      ])
+    }
+    const { code, out } = await status(stage, '--help')
+    expect(code).to.equal(0)
+    expect(out).to.include('Examples:').and.include('  holdfast status --json | jq .log.position')
+  })
+})
+
+describe('holdfast status: brokers that share a log', function () {
+  this.timeout(60_000)
+  const etcd = EtcdStage.forSuite({ members: 1 })
+  const stage = Stage.forEachTest()
+
+  const start = () => serve(stage, '--dead-time', '1s', '--log', etcd.cluster.address(etcd.prefix))
+
+  async function shared(url: string) {
+    const { log } = (await statusAsJson(stage, url)).told
+    if (log.kind !== 'shared') throw new Error(`it has ${log.kind}`)
+    return log
+  }
+
+  it('shows who they are, which one this is, and how the log does', async () => {
+    const [a, b] = [await start(), await start()]
+    const logs = [await shared(a.url), await shared(b.url)]
+    const homes = logs.map(({ home }) => home!)
+    for (const log of logs) {
+      expect(log.living).to.deep.equal(homes)
+      expect(log).to.include({ stands: true, waiting: 0 })
+      expect(log.standingMs).to.be.within(1, 1_000)
+      expect(log.position).to.be.above(0)
+      expect(log.lagMs).to.be.above(0)
+    }
+    const { code, out } = await status(stage, b.url)
+    expect(code).to.equal(0)
+    const text = out.map((line) => line.replace(/ {2,}/, '|'))
+    expect(text).to.include.members([
+      'ready|yes',
+      'log|shared by 2 brokers',
+      `broker|${homes[0]}`,
+      `broker|${homes[1]} (this one)`,
+      'to be written|0 commands',
+      'snapshot|none yet',
+      'trouble|none',
+    ])
+    expect(text.join('\n'))
+      .to.match(/^standing\|for \d+ms more$/m)
+      .and.to.match(/^log lag\|\d+ms$/m)
+      .and.to.match(/^log position\|\d+$/m)
+  })
+
+  it('exits 1 when the broker has lost its standing, and says what the trouble is', async () => {
+    const { url } = await start()
+    const session = await connect(url, { grace: 'lease' })
+    stage.onClear(() => session.close())
+    await isHeard(session)
+    const cutOff = next(session, 'jeopardy')
+    const [member] = etcd.cluster.members
+    stage.onClear(() => member!.start())
+    await member!.kill()
+    await cutOff
+    const { code, told, err } = await statusAsJson(stage, url)
+    expect([code, told.ready]).to.deep.equal([1, false])
+    expect(err[0]).to.match(/^holdfast: The broker at \S+ is not ready\.$/)
+    expect(told.log).to.include({ kind: 'shared', stands: false, standingMs: 0 })
+    const { out } = await status(stage, url)
+    const text = out.join('\n')
+    expect(text)
+      .to.match(/^ready +no$/m)
+      .and.to.match(/^standing +no$/m)
+    expect(text).to.match(/^trouble +etcd at http/m)
+    expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
+  })
+})
