@@ -11,6 +11,7 @@ import { gatesFor } from '../access/gate.js'
 import { limitReason } from '../access/limits.js'
 import { type Identity, identify } from '../access/permissions.js'
 import type { Connection } from '../connection/connection.js'
+import type { SessionLimits } from '../core/commands.js'
 import type { Command } from '../core/index.js'
 import type { Environment } from '../environment.js'
 import type { Sharing } from '../log/log.js'
@@ -52,6 +53,8 @@ export class Reception {
   readonly #sharing: Sharing | undefined
   readonly #observer: Observer | undefined
   readonly #gateFor: ReturnType<typeof gatesFor>
+  /** One object, since every session keeps it. */
+  readonly #limits: SessionLimits
   /** By the attempt that the table's answer will name. */
   readonly #guests = new Map<string, Guest>()
 
@@ -65,6 +68,8 @@ export class Reception {
     this.#sharing = sharing
     this.#observer = observer
     this.#gateFor = gatesFor(settings)
+    const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
+    this.#limits = { locks, answers, waitersPerKey }
   }
 
   /** A connection has said hello. */
@@ -162,7 +167,6 @@ export class Reception {
     }
     const secret = grace > 0 ? newSecret() : undefined
     this.#guests.set(session, { connection, hello, principal, secret })
-    const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = this.#settings.limits
     this.#submit({
       type: 'open',
       attempt: session,
@@ -173,7 +177,7 @@ export class Reception {
       ttl,
       grace,
       secret: secret === undefined ? undefined : hash(secret),
-      limits: { locks, answers, waitersPerKey },
+      limits: this.#limits,
       at: clock.wall(),
     })
   }

@@ -11,11 +11,13 @@ export class Traffic {
 
   follow(socket: Socket): void {
     this.#open.add(socket)
-    socket.once('close', () => {
-      this.#open.delete(socket)
-      this.#received += socket.bytesRead
-      this.#sent += socket.bytesWritten
-    })
+  }
+
+  /** It is closed. */
+  leave(socket: Socket): void {
+    this.#open.delete(socket)
+    this.#received += socket.bytesRead
+    this.#sent += socket.bytesWritten
   }
 
   get bytes(): { readonly received: number; readonly sent: number } {

@@ -3,9 +3,9 @@
  * WebSocket a {@link Socket}.
  */
 import type { IncomingMessage, Server } from 'node:http'
-import type { Duplex } from 'node:stream'
+import type { Socket as TcpSocket } from 'node:net'
 import { closeCodes, subprotocol } from '@holdfast/shared'
-import { type RawData, type WebSocket, WebSocketServer } from 'ws'
+import { type RawData, WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { Admitted, Doorkeeper } from './doorkeeper.js'
@@ -33,6 +33,7 @@ export interface UpgradeOptions {
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
   const { path, doorkeeper, isOwnPage, connect, frameBytes, traffic, refused } = options
   const sockets = new WebSocketServer({
+    WebSocket: Attended,
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
@@ -50,52 +51,74 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       return
     }
     sockets.handleUpgrade(request, raw, head, (websocket) => {
-      traffic.follow(request.socket)
-      serve(websocket, new WsSocket(websocket, request, admitted), connect)
+      const socket = new WsSocket(websocket, request, admitted, traffic)
+      serve(websocket, socket, connect)
     })
   })
 }
 
 function serve(
-  websocket: WebSocket,
+  websocket: Attended,
   socket: WsSocket,
   connect: (socket: Socket) => SocketListener,
 ): void {
-  let listener: SocketListener | undefined
-  // First of all: an error without a listener would take the whole process down. `ws` is closing
-  // the socket by then, with a code of its own.
-  websocket.on('error', () => listener?.onFault())
+  websocket.attendant = socket
+  // First of all: an error without a listener would take the whole process down.
+  websocket.on('error', onError)
+  websocket.on('close', onClose)
   if (websocket.protocol !== subprotocol) {
     websocket.close(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)
     return
   }
-  const connection = connect(socket)
-  listener = connection
-  socket.listener = connection
-  websocket.on('message', (data: RawData, isBinary: boolean) => {
-    if (isBinary) connection.onBinary()
-    else connection.onFrame((data as Buffer).toString())
-  })
-  websocket.on('close', () => connection.onClose())
+  socket.listener = connect(socket)
+  websocket.on('message', onMessage)
+}
+
+/** A WebSocket that knows whom to tell, so that all of them share the functions that tell. */
+class Attended extends WebSocket {
+  attendant: WsSocket | undefined
+}
+
+/** `ws` is closing the socket by now, with a code of its own. */
+function onError(this: WebSocket): void {
+  ;(this as Attended).attendant?.listener?.onFault()
+}
+
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  const listener = (this as Attended).attendant?.listener
+  if (isBinary) listener?.onBinary()
+  else listener?.onFrame((data as Buffer).toString())
+}
+
+function onClose(this: WebSocket): void {
+  ;(this as Attended).attendant?.onClose()
 }
 
 class WsSocket implements Socket {
   readonly #websocket: WebSocket
   /** What `websocket` writes to. */
-  readonly #raw: Duplex
+  readonly #raw: TcpSocket
+  readonly #traffic: Traffic
   readonly remoteAddress: string | undefined
   readonly origin: string | undefined
   readonly token: string | undefined
   readonly isSecure: boolean
   listener: SocketListener | undefined
 
-  constructor(websocket: WebSocket, { headers, socket }: IncomingMessage, admitted: Admitted) {
+  constructor(
+    websocket: WebSocket,
+    { headers, socket }: IncomingMessage,
+    admitted: Admitted,
+    traffic: Traffic,
+  ) {
     this.#websocket = websocket
     this.#raw = socket
     this.remoteAddress = admitted.address
     this.origin = headers.origin
     this.token = admitted.token
     this.isSecure = admitted.secure
+    this.#traffic = traffic
+    traffic.follow(socket)
   }
 
   get bufferedBytes(): number {
@@ -105,7 +128,8 @@ class WsSocket implements Socket {
   send(frame: string): void {
     const bytes = plainTextFrame(frame)
     const length = bytes?.length ?? frame.length * 3
-    const onSent = this.#websocket.bufferedAmount + length > drainBytes ? this.#onSent : undefined
+    const isFull = this.#websocket.bufferedAmount + length > drainBytes
+    const onSent = isFull ? () => this.#onSent() : undefined
     if (bytes === undefined) this.#websocket.send(frame, onSent)
     else if (this.#websocket.readyState === this.#websocket.OPEN) {
       this.#raw.write(bytes, 'latin1', onSent)
@@ -120,7 +144,12 @@ class WsSocket implements Socket {
     this.#websocket.terminate()
   }
 
-  readonly #onSent = (): void => {
+  onClose(): void {
+    this.#traffic.leave(this.#raw)
+    this.listener?.onClose()
+  }
+
+  #onSent(): void {
     if (this.#websocket.bufferedAmount <= drainBytes) this.listener?.onDrain()
   }
 }
