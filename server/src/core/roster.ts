@@ -16,6 +16,9 @@ interface Member {
 /** Fewest places of a roster that was ever used. The number of places is a power of two. */
 const leastPlaces = 4
 
+/** So many are kept once they were needed: locks that come and go would make them again and again. */
+const placesKept = 32
+
 const noPlaces: never[] = []
 
 export class Roster<T extends Member> {
@@ -51,7 +54,9 @@ export class Roster<T extends Member> {
     }
     places[gap] = undefined
     this.#size--
-    if (this.#size * 8 < places.length) this.#resize(Math.max(leastPlaces, places.length / 2))
+    if (this.#size * 8 < places.length && places.length > placesKept) {
+      this.#resize(places.length / 2)
+    }
   }
 
   /** All there are now, in order of number. */
@@ -77,7 +82,6 @@ export class Roster<T extends Member> {
 
   #resize(length: number): void {
     const members = this.#places
-    if (members.length === length) return
     this.#places = new Array<T | undefined>(length).fill(undefined)
     for (const member of members) {
       if (member !== undefined) this.#places[this.#placeOf(member.number)] = member
