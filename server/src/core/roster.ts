@@ -16,7 +16,7 @@ interface Member {
 /** Fewest places of a roster that was ever used. The number of places is a power of two. */
 const leastPlaces = 4
 
-/** So many are kept once they were needed: locks that come and go would make them again and again. */
+/** So many stay once they were needed: locks that come and go would have them made all the time. */
 const placesKept = 32
 
 const noPlaces: never[] = []
