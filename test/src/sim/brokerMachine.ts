@@ -1,22 +1,31 @@
 /**
- * The machine that brokers run on: one at a time, started, stopped short, drained, started again.
+ * A machine that brokers run on: one at a time, started, stopped short, drained, started again.
  * Everything a broker takes from its machine is the simulation's.
  */
+import type { LockTable } from '@holdfast/server/core'
 import {
   Broker,
   clockFences,
   drain,
   type Environment,
+  type Log,
   MemoryLog,
+  ReplicatedLog,
   settingsFrom,
 } from '@holdfast/server/internal'
 import { SimClock } from './clocks.js'
 import type { Judges } from './judges.js'
-import type { Network } from './network.js'
+import type { LogBook, Taker } from './logBook.js'
+import type { Network, Path } from './network.js'
+import { makeWay } from './pipe.js'
 import type { Plan } from './plan.js'
 import { SimProcess } from './process.js'
 import { Random } from './random.js'
+import type { SharedPlan } from './sharedPlan.js'
+import type { SharedStore } from './sharedStore.js'
+import { SimEngineSource } from './simEngine.js'
 import { SlowLog } from './slowLog.js'
+import { TappedLog } from './tappedLog.js'
 import type { World } from './world.js'
 
 /** Longest lease that a client may have, and so how long a quiet start lasts. */
@@ -27,6 +36,15 @@ const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
 export const tightKernelBytes = 0
 /** Calendar time at which the worlds begin. */
 export const epoch = 1_800_000_000_000
+/** Before a broker is started again that could not begin, in ms. */
+const startAgainMs = 1_000
+
+/** The log that several machines share. */
+export interface SharedLog {
+  readonly plan: SharedPlan
+  readonly store: SharedStore
+  readonly book: LogBook
+}
 
 export interface BrokerMachineParts {
   readonly world: World
@@ -34,17 +52,30 @@ export interface BrokerMachineParts {
   readonly seed: string
   readonly plan: Plan
   readonly judges: Judges
+  readonly index: number
+  /** Undefined for a broker with a log of its own. */
+  readonly log: SharedLog | undefined
 }
 
-export class BrokerMachine {
+export class BrokerMachine implements Taker {
+  readonly url: string
+  /** The way to the shared log. */
+  readonly path: Path
   readonly #parts: BrokerMachineParts
+  readonly #name: string
   #process: SimProcess | undefined
   #broker: Broker | undefined
+  #source: SimEngineSource | undefined
   #started = 0
   #isDraining = false
 
   constructor(parts: BrokerMachineParts) {
     this.#parts = parts
+    const { log, index } = parts
+    this.#name = log === undefined ? 'broker' : `b${index}.`
+    this.url = log === undefined ? 'ws://broker' : `ws://broker${index}`
+    const { latencyMs, jitterMs } = log?.plan ?? { latencyMs: 0, jitterMs: 0 }
+    this.path = { up: makeWay(latencyMs, jitterMs), down: makeWay(latencyMs, jitterMs) }
   }
 
   get process(): SimProcess | undefined {
@@ -55,45 +86,84 @@ export class BrokerMachine {
     return this.#broker
   }
 
+  /** The line to the shared log. */
+  get source(): SimEngineSource | undefined {
+    return this.#source
+  }
+
+  /** Nothing goes wrong with it, nor with its way to the log. */
+  get isSpared(): boolean {
+    const { log, index } = this.#parts
+    return log !== undefined && log.plan.spared === index
+  }
+
   get isDraining(): boolean {
     return this.#isDraining
   }
 
+  get name(): string {
+    return this.#process?.name ?? this.#name
+  }
+
+  get table(): Omit<LockTable, 'apply'> | undefined {
+    return this.#broker?.table
+  }
+
+  get home(): string {
+    return this.#broker?.logStatus?.home ?? ''
+  }
+
+  /** Whose sessions it keeps: a log of its own has no names. Undefined while it keeps none. */
+  get keeps(): string | undefined {
+    return this.#parts.log === undefined ? '' : this.#broker?.logStatus?.home
+  }
+
+  get standingMs(): number {
+    return this.#broker?.logStatus?.standingMs ?? 0
+  }
+
+  get living(): readonly string[] {
+    return this.#broker?.logStatus?.living ?? []
+  }
+
   start(): void {
-    const { world, network, seed, plan, judges } = this.#parts
+    const { world, network, seed, plan, judges, index, log } = this.#parts
     const number = this.#started++
-    const random = new Random(`${seed}/broker ${number}`)
-    const clock = new SimClock(world, random, plan.brokerRate, epoch + world.now)
-    const process = new SimProcess(`broker${number}`, world, random, clock)
+    const label = log === undefined ? `broker ${number}` : `broker ${index} ${number}`
+    const random = new Random(`${seed}/${label}`)
+    const rate = log?.plan.rates[index] ?? plan.brokerRate
+    const clock = new SimClock(world, random, rate, epoch + world.now)
+    const process = new SimProcess(`${this.#name}${number}`, world, random, clock)
     process.busyMs = plan.busyMs
     this.#process = process
-    judges.brokerStarted(process)
+    const tap = judges.brokerStarted(this, process)
     let made = 0
+    const prefix = log === undefined ? `${number}` : `${index}.${number}`
     const environment: Environment = {
       clock,
       endOfTurn: process.endOfTurn,
-      newId: () => `s${number}.${made++}`,
-      newSecret: () => `secret${number}.${made++}`,
+      newId: () => `s${prefix}.${made++}`,
+      newSecret: () => `secret${prefix}.${made++}`,
       hash: (secret) => `hash of ${secret}`,
     }
     const broker = new Broker({
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
         limits: plan.isTight ? tightLimits : {},
-        quietStart: plan.quietStart && number > 0 ? longestLeaseMs : 0,
+        quietStart: log === undefined && plan.quietStart && number > 0 ? longestLeaseMs : 0,
       }),
       environment,
-      log: plan.logMs > 0 ? new SlowLog(world, process, random, plan.logMs) : new MemoryLog(),
+      log: new TappedLog(this.#newLog(process, random, environment), tap),
       fences: clockFences(clock.wall()),
     })
     this.#broker = broker
-    network.listener = { process, accept: (socket) => broker.connect(socket) }
+    network.listeners.set(this.url, { process, accept: (socket) => broker.connect(socket) })
+    broker.ready?.catch((error: unknown) => this.#failedToStart(process, error))
   }
 
   /** As SIGKILL or a power cut: nothing more is done or said. */
   kill(): void {
     this.#process?.kill()
-    this.#parts.network.listener = undefined
     this.#gone()
   }
 
@@ -102,21 +172,50 @@ export class BrokerMachine {
     const [broker, process] = [this.#broker, this.#process]
     if (broker === undefined || process === undefined || this.#isDraining) return
     this.#isDraining = true
+    this.#parts.judges.brokerDrains(this)
     process.receive(async () => {
       await drain(broker, process.clock, ms)
       await broker.stop()
       if (process !== this.#process) return
-      this.#parts.network.listener = undefined
       process.kill()
       this.#gone()
       onDone()
     })
   }
 
+  #newLog(process: SimProcess, random: Random, environment: Environment): Log {
+    const { world, plan, log, seed } = this.#parts
+    if (log === undefined) {
+      return plan.logMs > 0 ? new SlowLog(world, process, random, plan.logMs) : new MemoryLog()
+    }
+    this.#source = new SimEngineSource({
+      world,
+      process,
+      random: new Random(`${seed}/engine of ${process.name}`),
+      store: log.store,
+      path: this.path,
+      plan: log.plan,
+      onEntry: (kept, take) => log.book.taking(this, kept, take),
+    })
+    const { deadMs, snapshotEntries } = log.plan
+    return new ReplicatedLog(this.#source, { deadMs, snapshotEntries }, environment)
+  }
+
+  /** A broker that could not begin, because the log was out of reach, is started again. */
+  #failedToStart(process: SimProcess, error: unknown): void {
+    if (process !== this.#process || this.#isDraining) return
+    this.#parts.judges.trace.add(process.name, `cannot start: ${String(error)}`)
+    this.kill()
+    this.#parts.world.in(startAgainMs, () => {
+      if (this.#process === undefined) this.start()
+    })
+  }
+
   #gone(): void {
+    this.#parts.network.listeners.delete(this.url)
     this.#broker = undefined
     this.#process = undefined
     this.#isDraining = false
-    this.#parts.judges.brokerEnded()
+    this.#parts.judges.brokerEnded(this)
   }
 }

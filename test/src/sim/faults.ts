@@ -3,18 +3,21 @@
  * failing run can be tried again without some of them and the others stay as they were.
  */
 import type { BrokerMachine } from './brokerMachine.js'
+import type { Cluster } from './cluster.js'
 import type { Judges } from './judges.js'
-import type { Connection, Cut, Network } from './network.js'
+import { duration, isLogFault, LogFaults } from './logFaults.js'
+import type { Connection, Cut, Network, Path } from './network.js'
 import { block, unblock } from './pipe.js'
 import type { FaultKind, Plan } from './plan.js'
 import { Random } from './random.js'
+import { type LogFaultKind, noLogFaults } from './sharedPlan.js'
 import type { Site } from './site.js'
 import type { World } from './world.js'
 
 export interface FaultsParts {
   readonly world: World
   readonly network: Network
-  readonly machine: BrokerMachine
+  readonly cluster: Cluster
   readonly sites: readonly Site[]
   readonly plan: Plan
   readonly seed: string
@@ -25,6 +28,8 @@ export interface FaultsParts {
 
 export class Faults {
   readonly #parts: FaultsParts
+  readonly #weights: Readonly<Record<FaultKind | LogFaultKind, number>>
+  readonly #logFaults: LogFaults
   readonly #undo = new Set<() => void>()
   /** The numbers of those that happened. */
   readonly happened: number[] = []
@@ -33,11 +38,12 @@ export class Faults {
 
   constructor(parts: FaultsParts) {
     this.#parts = parts
+    this.#weights = { ...(parts.cluster.shared?.faults ?? noLogFaults), ...parts.plan.faults }
+    this.#logFaults = new LogFaults({ ...parts, later: (ms, undo) => this.#later(ms, undo) })
   }
 
   start(): void {
-    const { plan } = this.#parts
-    if (Object.values(plan.faults).some((weight) => weight > 0)) this.#next()
+    if (Object.values(this.#weights).some((weight) => weight > 0)) this.#next()
   }
 
   /** Nothing goes wrong any more, and what is wrong is put right. */
@@ -45,9 +51,9 @@ export class Faults {
     this.#isOver = true
     for (const undo of this.#undo) undo()
     this.#undo.clear()
-    const { machine, sites } = this.#parts
+    const { cluster, sites } = this.#parts
     for (const site of sites) site.start()
-    if (machine.process === undefined) machine.start()
+    cluster.start()
   }
 
   #next(): void {
@@ -65,16 +71,20 @@ export class Faults {
   }
 
   #strike(random: Random): void {
-    const { plan, sites, judges } = this.#parts
-    const kind = random.weighted(plan.faults)
-    const site = random.pick(sites)
+    const { cluster, sites, judges } = this.#parts
+    const kind = random.weighted(this.#weights)
+    const site = random.pick(sites.filter(({ isSpared }) => !isSpared))
+    const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
+    const machine = others.length === 0 ? first : random.pick([first!, ...others])
+    if (site === undefined || machine === undefined) return
     judges.verdict.count(`fault ${kind}`)
-    judges.trace.add('fault', `${kind} ${kind.endsWith('Broker') ? '' : site.name}`)
-    this.#do(kind, site, random)
+    const isOfClient = !/Broker$|Log$/.test(kind)
+    judges.trace.add('fault', `${kind} ${isOfClient ? site.name : machine.name}`)
+    if (isLogFault(kind)) this.#logFaults.strike(kind, machine, random)
+    else this.#do(kind, site, machine, random)
   }
 
-  #do(kind: FaultKind, site: Site, random: Random): void {
-    const { machine } = this.#parts
+  #do(kind: FaultKind, site: Site, machine: BrokerMachine, random: Random): void {
     switch (kind) {
       case 'cut':
         this.#connectionOf(site)?.cut(cutBy(random, this.#connectionOf(site)))
@@ -99,7 +109,7 @@ export class Faults {
         this.#sleepClient(site, random)
         break
       case 'stopBroker':
-        this.#stopBroker(random)
+        this.#stopBroker(machine, random)
         break
       case 'jumpClient':
         site.process?.clock.jump(this.#clientJump(random))
@@ -108,11 +118,13 @@ export class Faults {
         machine.process?.clock.jump(jump(random))
         break
       case 'restartBroker':
-        this.#restartBroker(random)
+        this.#restartBroker(machine, random)
         break
-      case 'drainBroker':
-        machine.drain(random.int(1, 5_000), () => this.#startBroker(random.between(2, 3_000)))
+      case 'drainBroker': {
+        const startAgain = () => this.#startBroker(machine, random.between(2, 3_000))
+        machine.drain(random.int(1, 5_000), startAgain)
         break
+      }
       case 'killClient':
         this.#killClient(site, random)
         break
@@ -122,7 +134,8 @@ export class Faults {
     }
   }
 
-  #delay({ path }: Site, random: Random): void {
+  #delay(site: Site, random: Random): void {
+    const path = this.#pathOf(site, random)
     const way = random.pick([path.up, path.down])
     const more = random.between(50, 4_000)
     way.latency += more
@@ -133,7 +146,7 @@ export class Faults {
 
   /** One way or both; the connection may not outlive it. */
   #block(site: Site, random: Random): void {
-    const { up, down } = site.path
+    const { up, down } = this.#pathOf(site, random)
     const ways = random.pick([[up], [down], [up, down]])
     const connection = this.#connectionOf(site)
     const cut = random.chance(0.5) ? cutBy(random, connection) : undefined
@@ -156,28 +169,27 @@ export class Faults {
     this.#later(duration(random), () => process.resume())
   }
 
-  #stopBroker(random: Random): void {
-    const { process } = this.#parts.machine
+  #stopBroker({ process }: BrokerMachine, random: Random): void {
     if (process === undefined) return
     process.stop(random.pick([0, 0, random.int(1, 8)]))
     this.#later(duration(random), () => process.resume())
   }
 
-  #restartBroker(random: Random): void {
-    const { machine, network } = this.#parts
+  #restartBroker(machine: BrokerMachine, random: Random): void {
+    const { connections } = this.#parts.network
     if (machine.process === undefined) return
     machine.kill()
-    for (const connection of network.connections) {
+    for (const connection of connections) {
+      if (connection.url !== machine.url) continue
+      connections.delete(connection)
       const clientLearns = random.chance(0.85) ? random.between(0, 200) : undefined
       const cut = { ...cutBy(random, connection), clientLearns, serverLearns: undefined }
       connection.cut(cut)
     }
-    network.connections.clear()
-    this.#startBroker(random.between(2, 3_000))
+    this.#startBroker(machine, random.between(2, 3_000))
   }
 
-  #startBroker(afterMs: number): void {
-    const { machine } = this.#parts
+  #startBroker(machine: BrokerMachine, afterMs: number): void {
     this.#later(afterMs, () => {
       if (machine.process === undefined) machine.start()
     })
@@ -208,11 +220,19 @@ export class Faults {
     })
   }
 
+  /** The way to the broker that it uses, or to another one. */
+  #pathOf(site: Site, random: Random): Path {
+    const paths = [...site.paths.values()]
+    if (paths.length === 1) return paths[0]!
+    const other = random.pick(paths)
+    return random.chance(0.7) ? (this.#connectionOf(site)?.path ?? other) : other
+  }
+
   /** The newest connection that this client has. */
   #connectionOf(site: Site): Connection | undefined {
     let newest: Connection | undefined
     for (const connection of this.#parts.network.connections) {
-      if (connection.path === site.path) newest = connection
+      if (connection.path === site.paths.get(connection.url)) newest = connection
     }
     return newest
   }
@@ -224,17 +244,6 @@ export class Faults {
       if (this.#undo.delete(undo)) undo()
     })
   }
-}
-
-/** From a moment to more than the longest lease. */
-function duration(random: Random): number {
-  return random.pick([
-    random.between(0, 120),
-    random.between(0, 500),
-    random.between(200, 2_000),
-    random.between(1_000, 5_000),
-    random.between(4_000, 20_000),
-  ])
 }
 
 function jump(random: Random): number {

@@ -2,15 +2,17 @@
  * The bench: everybody who listens in on a world and judges it, joined to what they listen to. One
  * trace and one verdict come out of it.
  */
-import type { Command, Effect, LockTable } from '@holdfast/server/core'
+import type { Command, Effect, LockTable, Session } from '@holdfast/server/core'
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerMachine } from './brokerMachine.js'
+import type { Cluster } from './cluster.js'
 import { HolderJudge } from './holderJudge.js'
 import type { Connection, NetworkObserver } from './network.js'
 import type { Plan } from './plan.js'
 import type { SimProcess } from './process.js'
 import { SessionJudge } from './sessionJudge.js'
 import { TableJudge } from './tableJudge.js'
+import type { LogTap } from './tappedLog.js'
 import { Secrets } from './thief.js'
 import { Trace } from './trace.js'
 import { Verdict } from './verdict.js'
@@ -20,7 +22,15 @@ import type { World } from './world.js'
 const silenceEvery = 64
 
 /** Time for a cancel to arrive, or a late grant to come and go, where nothing goes wrong, in ms. */
-const calmMs = 1_000
+const calmMs = { alone: 1_000, shared: 3_000 }
+
+/** One process of a broker, and who judges it. */
+interface Life {
+  readonly process: SimProcess
+  readonly judge: SessionJudge
+  /** It goes away, and everybody was told. */
+  isLeaving: boolean
+}
 
 export class Judges {
   readonly trace: Trace
@@ -29,12 +39,15 @@ export class Judges {
   readonly secrets = new Secrets()
   readonly #world: World
   readonly #tables: TableJudge
-  readonly #sessions: SessionJudge
+  /** The process that runs on each machine now, or was the last there. */
+  readonly #lives = new Map<BrokerMachine, Life>()
+  /** By the name that it has, or had, in the log. */
+  readonly #homes = new Map<string, Life>()
   /** In a world without faults: metadata of the requests that came to nothing, and when. */
   readonly #givenUp = new Map<string, number>()
   readonly #isCalm: boolean
   /** Set before the world begins. */
-  machine: BrokerMachine | undefined
+  cluster: Cluster | undefined
 
   constructor(world: World, plan: Plan, lines: number) {
     this.#world = world
@@ -43,9 +56,6 @@ export class Judges {
     this.verdict = new Verdict(() => ({ time: world.now, event: world.events }))
     this.holders = new HolderJudge(this.verdict, () => world.now, plan.quietStart, plan.isBlind)
     this.#tables = new TableJudge(this.verdict)
-    // A command comes back in some turn after its time in the log, and both turns may be late.
-    const lagMs = plan.logMs === 0 ? 0 : plan.logMs + 2 * plan.busyMs
-    this.#sessions = new SessionJudge(this.verdict, lagMs)
   }
 
   /** World time. */
@@ -62,25 +72,55 @@ export class Judges {
     this.verdict.broken(rule, detail)
   }
 
-  brokerStarted(process: SimProcess): void {
+  /** Returns what listens in on the log of the process that has started. */
+  brokerStarted(machine: BrokerMachine, process: SimProcess): LogTap {
     this.trace.add(process.name, 'starts')
-    this.#tables.brokerStarted()
-    this.#sessions.brokerStarted(process)
+    if (!this.#isShared) this.#tables.brokerStarted()
+    const judge = new SessionJudge(this.verdict, {
+      process,
+      get home() {
+        return machine.keeps
+      },
+      get table() {
+        return machine.table
+      },
+    })
+    const life = { process, judge, isLeaving: false }
+    this.#lives.set(machine, life)
+    this.#homes.set('', life)
+    return {
+      proposed: (command) => judge.proposed(command, life.isLeaving),
+      served: () => {
+        this.#homes.set(machine.home, life)
+        this.verdict.count('broker serves')
+        this.trace.add(process.name, `serves as ${machine.home}`)
+        judge.served()
+      },
+      resigned: () => {
+        this.verdict.count('broker resigned')
+        this.trace.add(process.name, 'resigns')
+      },
+      failed: (error) => this.broken('a broker goes on', `${process.name}: ${error.message}`),
+    }
   }
 
-  brokerEnded(): void {
-    this.trace.add('broker', 'ends')
+  brokerDrains(machine: BrokerMachine): void {
+    this.#lives.get(machine)!.isLeaving = true
+  }
+
+  brokerEnded(machine: BrokerMachine): void {
+    this.trace.add(machine.name, 'ends')
+    if (this.#isShared) return
     this.secrets.clear()
     this.holders.brokerStopped()
   }
 
   afterEvent(): void {
     this.holders.judgeAll()
-    const broker = this.machine?.broker
-    if (broker !== undefined && this.#world.events % silenceEvery === 0) {
-      this.#sessions.judgeSilence(broker.table)
-      if (this.#isCalm) this.#judgeGivenUp(broker.table)
-    }
+    const truth = this.cluster?.truth
+    if (truth === undefined || this.#world.events % silenceEvery !== 0) return
+    for (const { judge } of this.#lives.values()) judge.judgeSilence()
+    if (this.#isCalm) this.#judgeGivenUp(truth)
   }
 
   /** A request for a lock came to nothing, its caller was told. */
@@ -93,18 +133,27 @@ export class Judges {
     for (const { holders, queue } of table.keys.values()) {
       for (const { metadata } of [...holders, ...queue]) {
         const since = this.#givenUp.get(metadata ?? '') ?? this.now
-        if (this.now - since > calmMs) this.broken('whoever gives up is out', `${metadata}`)
+        if (this.now - since > this.#calmMs) this.broken('whoever gives up is out', `${metadata}`)
       }
     }
   }
 
-  /** A table has applied a command. */
+  /** A table has applied a command: the one that is true, or a broker's, which may be the same. */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
-    this.trace.add('table', describe(command, effects))
-    this.#sessions.judge(command, effects, this.#isLeaving)
-    for (const effect of effects) this.#hear(effect, command)
-    this.#tables.judge(table, command, effects)
-    this.secrets.follow(table, command, effects, this.verdict)
+    const { book, machines } = this.cluster!
+    const machine = book === undefined ? machines[0]! : this.cluster!.machineOf(table)
+    const life = machine && this.#lives.get(machine)
+    if (life !== undefined) {
+      life.judge.judge(command, effects, life.isLeaving)
+      book?.applied(command)
+    }
+    if (book === undefined || table === book.table) {
+      this.trace.add('table', describe(command, effects))
+      for (const effect of effects) this.#hear(effect, command)
+      this.#tables.judge(table, command, effects)
+      this.secrets.follow(table, command, effects, this.verdict)
+    }
+    for (const effect of effects) if (effect.kind === 'ended') life?.judge.forget(effect.session.id)
   }
 
   get network(): NetworkObserver {
@@ -114,10 +163,10 @@ export class Judges {
         const isWelcome = direction === 'down' && frame.includes('"type":"welcome"')
         if (isWelcome) this.#welcomed(connection, frame)
       },
-      received: (connection) => this.#sessions.received(connection),
+      received: (connection) => this.#judgeOf(connection)?.received(connection),
       closed: (connection, side, code) => {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
-        if (side === 'broker') this.#sessions.closedAtServer(connection)
+        if (side === 'broker') this.#judgeOf(connection)?.closedAtServer(connection)
         else this.verdict.count(`closed with ${code}`)
         // Nobody else takes a session up, so only a connection that its client has left is
         // replaced.
@@ -128,9 +177,28 @@ export class Judges {
     }
   }
 
-  /** A broker that goes away takes its table along, like one that is stopped short. */
-  get #isLeaving(): boolean {
-    return this.machine?.isDraining === true
+  get #isShared(): boolean {
+    return this.cluster?.book !== undefined
+  }
+
+  get #calmMs(): number {
+    return this.#isShared ? calmMs.shared : calmMs.alone
+  }
+
+  /** Whoever judges the process that this connection is to, if that process still runs. */
+  #judgeOf({ broker }: Connection): SessionJudge | undefined {
+    for (const { process, judge } of this.#lives.values()) if (process === broker) return judge
+    return undefined
+  }
+
+  /**
+   * Whether a client may still believe in the locks of a session that has just ended: its
+   * connection dropped, or a broker that goes away took its table along, like one that is stopped
+   * short.
+   */
+  #mayStillBelieve(session: Session): boolean {
+    const life = this.#homes.get(session.home)
+    return life !== undefined && (life.isLeaving || life.judge.mayStillBelieve(session))
   }
 
   #hear(effect: Effect, command: Command): void {
@@ -142,14 +210,10 @@ export class Judges {
         break
       case 'released': {
         const { lock, reason } = effect
-        const mayBelieve = this.#isLeaving || this.#sessions.mayStillBelieve(lock.session.id)
-        this.holders.released(lock, reason, mayBelieve)
+        this.holders.released(lock, reason, this.#mayStillBelieve(lock.session))
         verdict.count(`released: ${reason}`)
         break
       }
-      case 'ended':
-        this.#sessions.forget(effect.session.id)
-        break
       case 'withdrawn':
         verdict.count(`withdrawn: ${effect.reason}`)
         break
@@ -170,10 +234,7 @@ export class Judges {
     const parsed: unknown = JSON.parse(frame)
     for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
       if (message.type !== 'welcome') continue
-      const { session, secret } = message
-      // A welcome may leave on a connection that was replaced in the same turn.
-      if (secret !== undefined && !this.secrets.isNewest(session, secret)) continue
-      this.#sessions.welcomed(connection, session)
+      this.#judgeOf(connection)?.welcomed(connection, message.session, message.secret)
     }
   }
 }

@@ -3,6 +3,7 @@
  *
  *   npm run sim -- --seeds 5000 --events 2000      that many worlds, from seed 1 (or --from)
  *   npm run sim -- --seconds 60                    as many as the time allows
+ *   npm run sim -- --brokers 3 --seeds 1000        with several brokers that share a log
  *   npm run sim -- --seed 17                       one, and what happened in it if it fails
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  */
@@ -14,6 +15,7 @@ import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
 const { values } = parseArgs({
   options: {
+    brokers: { type: 'string', default: '1' },
     seed: { type: 'string' },
     seeds: { type: 'string' },
     from: { type: 'string', default: '1' },
@@ -28,6 +30,7 @@ const { values } = parseArgs({
 
 const options: SimulationOptions = {
   events: Number(values.events),
+  brokers: Number(values.brokers),
   clients: numbers(values.clients),
   faults: numbers(values.faults),
   lines: Number(values.lines),
@@ -60,8 +63,9 @@ function numbers(list: string | undefined): ReadonlySet<number> | undefined {
   return new Set(list === '' ? [] : list.split(',').map(Number))
 }
 
-function again(seed: number, { events, clients, faults }: SimulationOptions): string {
+function again(seed: number, { brokers = 1, events, clients, faults }: SimulationOptions): string {
   const parts = [`--seed ${seed}`, `--events ${events}`]
+  if (brokers > 1) parts.push(`--brokers ${brokers}`)
   if (clients !== undefined) parts.push(`--clients "${[...clients]}"`)
   if (faults !== undefined) parts.push(`--faults "${[...faults]}"`)
   return parts.join(' ')

@@ -10,7 +10,7 @@ import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
 import type { World } from './world.js'
 
-/** What lies between one client's machine and the broker's. */
+/** What lies between one client's machine and a broker's. */
 export interface Path {
   readonly up: Way
   readonly down: Way
@@ -37,8 +37,8 @@ export class Network {
   readonly observer: NetworkObserver
   /** What the operating system takes off a sender's hands before `bufferedBytes` counts. */
   readonly kernelBufferBytes: number
-  /** Undefined while nobody accepts connections. */
-  listener: Listener | undefined = undefined
+  /** By URL; none where nobody accepts connections. */
+  readonly listeners = new Map<string, Listener>()
   readonly connections = new Set<Connection>()
   #made = 0
 
@@ -54,12 +54,21 @@ export class Network {
     this.observer = observer
   }
 
-  /** The `WebSocket` of a client's machine; that of `ws` can be terminated, a browser's cannot. */
-  webSocketOf(client: SimProcess, path: Path, isBrowser: boolean): WebSocketConstructor {
-    const connect = (end: ClientEnd) => new Connection(this, this.#made++, client, path, end)
+  /**
+   * The `WebSocket` of a client's machine; that of `ws` can be terminated, a browser's cannot.
+   *
+   * @param pathTo The way to a broker, by its URL.
+   */
+  webSocketOf(
+    client: SimProcess,
+    pathTo: (url: string) => Path,
+    isBrowser: boolean,
+  ): WebSocketConstructor {
+    const connect = (end: ClientEnd, url: string) =>
+      new Connection(this, { number: this.#made++, client, url, path: pathTo(url), end })
     return class extends ClientEnd {
-      constructor() {
-        super(connect)
+      constructor(url: string) {
+        super((end) => connect(end, url))
         if (!isBrowser) this.terminate = () => this.drop()
       }
     }
@@ -75,13 +84,25 @@ export interface Cut {
   readonly serverLearns: number | undefined
 }
 
+export interface ConnectionParts {
+  readonly number: number
+  readonly client: SimProcess
+  readonly url: string
+  readonly path: Path
+  readonly end: ClientEnd
+}
+
 export class Connection {
   readonly network: Network
   readonly number: number
+  /** Of the broker. */
+  readonly url: string
   readonly path: Path
   readonly clientProcess: SimProcess
   readonly client: ClientEnd
   server: ServerEnd | undefined = undefined
+  /** Where the broker's end is. */
+  broker: SimProcess | undefined = undefined
   readonly up: Pipe
   readonly down: Pipe
   /** The session that the broker welcomed on it, for the judge. */
@@ -93,9 +114,10 @@ export class Connection {
   /** Cuts the connection once this many more frames were sent. */
   framesUntilCut: { frames: number; readonly cut: Cut } | undefined = undefined
 
-  constructor(network: Network, number: number, client: SimProcess, path: Path, end: ClientEnd) {
+  constructor(network: Network, { number, client, url, path, end }: ConnectionParts) {
     this.network = network
     this.number = number
+    this.url = url
     this.clientProcess = client
     this.path = path
     this.client = end
@@ -148,11 +170,12 @@ export class Connection {
   }
 
   #accept(): void {
-    const { listener } = this.network
+    const listener = this.network.listeners.get(this.url)
     if (listener === undefined || listener.process.isDead) {
       this.down.send(0, () => this.client.refused())
       return
     }
+    this.broker = listener.process
     this.server = new ServerEnd(this, listener)
   }
 }

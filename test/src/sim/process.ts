@@ -22,8 +22,7 @@ export class SimProcess {
   #unitsUntilStop = Number.POSITIVE_INFINITY
   #stoppedAt = 0
   #stoppedFor = 0
-  /** What it had run for at each stop. */
-  readonly #stops: number[] = []
+  #stops = 0
   #turns = 0
   #turnBegan = 0
   /** How long its loop may be held up by other work, now and then, in ms. */
@@ -60,12 +59,7 @@ export class SimProcess {
 
   /** How often it was stopped. */
   get stops(): number {
-    return this.#stops.length
-  }
-
-  /** How often it was stopped in the first `ms` that it ran for. */
-  stopsIn(ms: number): number {
-    return this.#stops.filter((ranFor) => ranFor <= ms).length
+    return this.#stops
   }
 
   /** How many turns its loop has made. */
@@ -99,7 +93,7 @@ export class SimProcess {
       return
     }
     this.#unitsUntilStop = Number.POSITIVE_INFINITY
-    this.#stops.push(this.ranFor)
+    this.#stops++
     this.#isStopped = true
     this.#stoppedAt = this.#world.now
   }

@@ -1,10 +1,18 @@
 /**
- * How long sessions and locks live, judged by what really went over the network and by how long the
- * broker's process was able to run: silence is bounded, a pause of the broker ends nobody, a
- * goodbye and a drop have the effects that were agreed on, and a connection that the broker cut
- * itself leaves its session the whole lease.
+ * How long sessions and locks live, as one process of a broker sees to it: judged by what really
+ * went over the network and by how long that process was able to run, at the moment when it
+ * proposes an end. Silence is bounded, a pause of the broker ends nobody, a goodbye and a drop have
+ * the effects that were agreed on, a connection that the broker cut itself leaves its session the
+ * whole lease, and whoever takes sessions over begins every deadline anew.
  */
-import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
+import {
+  type Command,
+  type Effect,
+  Lock,
+  type LockTable,
+  type Request,
+  type Session,
+} from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { SimProcess } from './process.js'
 import type { Verdict } from './verdict.js'
@@ -21,15 +29,15 @@ const perStopMs = 400
 const patienceMs = 3_000
 
 interface SessionRecord {
-  readonly session: Session
   connection: Connection | undefined
-  /** When the network took the connection away, in time that the broker ran for. */
-  droppedAt: number | undefined
+  /** When the network took the connection away. */
+  droppedAt: Moment | undefined
   /** The broker cut the connection. */
   wasCut: boolean
-  lastReceived: Moment
-  /** What was received before that, newest first. */
-  receivedBefore: Moment[]
+  /** Undefined until its client was welcomed, or the session was taken over. */
+  lastReceived: Moment | undefined
+  /** Its end was proposed, as it is now. */
+  isOver: boolean
 }
 
 /** A point in the broker's life. */
@@ -38,40 +46,45 @@ interface Moment {
   readonly stops: number
 }
 
+/** The broker that is judged. */
+export interface Judged {
+  readonly process: SimProcess
+  /** Whose sessions it keeps; undefined while it keeps none. */
+  readonly home: string | undefined
+  readonly table: Omit<LockTable, 'apply'> | undefined
+}
+
 export class SessionJudge {
   readonly #verdict: Verdict
-  readonly #lagMs: number
-  #process: SimProcess | undefined
+  readonly #judged: Judged
+  readonly #process: SimProcess
   readonly #records = new Map<string, SessionRecord>()
   readonly #received = new WeakMap<Connection, Moment>()
-  #ttlsBegan = new Map<number, Moment>()
+  readonly #ttlsBegan = new Map<number, Moment>()
+  /** Locks whose expiry was proposed, with their generation then. */
+  readonly #expiring = new Map<number, number>()
 
-  /** @param lagMs Most that a command may be under way: its judgement is that old. */
-  constructor(verdict: Verdict, lagMs: number) {
+  constructor(verdict: Verdict, judged: Judged) {
     this.#verdict = verdict
-    this.#lagMs = lagMs
-  }
-
-  brokerStarted(process: SimProcess): void {
-    this.#process = process
-    this.#records.clear()
-    this.#ttlsBegan = new Map()
+    this.#judged = judged
+    this.#process = judged.process
   }
 
   received(connection: Connection): void {
     const now = this.#now()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
-    if (record?.connection !== connection) return
-    record.receivedBefore = [record.lastReceived, ...record.receivedBefore.slice(0, 9)]
-    record.lastReceived = now
+    if (record?.connection === connection) record.lastReceived = now
   }
 
-  /** The broker has told a client which session its connection has. */
-  welcomed(connection: Connection, id: string): void {
+  /** The broker tells a client which session its connection has. */
+  welcomed(connection: Connection, id: string, secret: string | undefined): void {
+    const session = this.#judged.table?.sessions.get(id)
+    // A welcome may leave on a connection that was replaced in the same turn.
+    const newest = session?.nextSecret ?? session?.secret
+    if (session === undefined || (secret !== undefined && newest !== `hash of ${secret}`)) return
     connection.session = id
-    const record = this.#records.get(id)
-    if (record === undefined) return
+    const record = this.#recordOf(id)
     record.connection = connection
     record.droppedAt = undefined
     record.wasCut = false
@@ -82,14 +95,24 @@ export class SessionJudge {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
     if (connection.wasClosedByServer) record.wasCut = true
-    else record.droppedAt = this.#now().ranFor
+    else record.droppedAt = { ...this.#now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
   /** Whether a client may, for up to its lease, still believe in locks of a session that ended. */
-  mayStillBelieve(id: string): boolean {
-    const record = this.#records.get(id)
-    return record?.droppedAt !== undefined && record.session.grace < record.session.ttl
+  mayStillBelieve({ id, grace, ttl }: Session): boolean {
+    return this.#records.get(id)?.droppedAt !== undefined && grace < ttl
   }
+
+  /** The broker keeps deadlines from now on: of all that are its own, in full. */
+  served(): void {
+    for (const session of this.#judged.table?.sessions.values() ?? []) {
+      if (!this.#isHere(session)) continue
+      this.#takenOver(session)
+      for (const { fence } of session.held.values()) this.#ttlsBegan.set(fence, this.#now())
+    }
+  }
+
+  // ------------------------------------------------------------------- what the table did
 
   /** @param isLeaving The broker is going away, and everybody was told. */
   judge(command: Command, effects: readonly Effect[], isLeaving: boolean): void {
@@ -97,31 +120,26 @@ export class SessionJudge {
     for (const effect of effects) {
       switch (effect.kind) {
         case 'opened':
-          this.#records.set(effect.session.id, {
-            session: effect.session,
-            connection: undefined,
-            droppedAt: undefined,
-            wasCut: false,
-            lastReceived: this.#greeted(),
-            receivedBefore: [],
-          })
-          break
         case 'resumed':
-          this.#resumed(effect.session.id)
+          this.#greeted(effect.session.id)
           break
         case 'granted':
         case 'refreshed':
           this.#ttlsBegan.set(effect.lock.fence, this.#now())
           break
+        case 'adopted':
+          if (effect.record instanceof Lock) this.#ttlsBegan.set(effect.record.fence, this.#now())
+          break
         case 'released':
-          if (effect.reason === 'expired') this.#judgeExpiry(effect.lock)
           this.#ttlsBegan.delete(effect.lock.fence)
+          this.#expiring.delete(effect.lock.fence)
           break
         case 'withdrawn':
           if (command.type === 'suspend') this.#judgeLeaving(effect.request)
           break
         case 'suspended':
-          this.#judgeSuspension(effect.session, effect.keep)
+          if (command.type === 'restart') this.#takenOver(effect.session)
+          else this.#judgeSuspension(effect.session, effect.keep)
           break
         case 'ended':
           this.#judgeEnd(effect.session, effect.reason, isLeaving)
@@ -135,56 +153,87 @@ export class SessionJudge {
     this.#records.delete(id)
   }
 
-  /** Whoever is silent for too long is gone; whoever's ttl is over has lost the lock. */
-  judgeSilence(table: Omit<LockTable, 'apply'>): void {
-    for (const session of table.sessions.values()) {
-      const record = this.#records.get(session.id)
-      if (record === undefined) continue
-      const silent = this.#since(record.lastReceived).least
-      if (silent > session.ttl + patienceMs) {
-        this.#verdict.broken('silence is bounded', `${session.id} silent for ${silent} ms`)
-      }
-      if (record.droppedAt !== undefined) {
-        const away = this.#since({ ranFor: record.droppedAt, stops: 0 }).least
-        if (away > session.grace + patienceMs) {
-          this.#verdict.broken('a grace is bounded', `${session.id} away for ${away} ms`)
-        }
-      }
-      for (const lock of session.held.values()) {
-        const began = this.#ttlsBegan.get(lock.fence)
-        if (lock.ttl === undefined || began === undefined) continue
-        const held = this.#since(began).least
-        if (held > lock.ttl + patienceMs) {
-          this.#verdict.broken('a ttl ends a lock', `fence ${lock.fence} after ${held} ms`)
-        }
-      }
+  #greeted(id: string): void {
+    const fresh = { connection: undefined, droppedAt: undefined, wasCut: false, isOver: false }
+    this.#records.set(id, { ...fresh, lastReceived: undefined })
+  }
+
+  /** Nobody kept its deadlines, so its lease begins anew. */
+  #takenOver({ id }: Session): void {
+    this.#greeted(id)
+    this.#recordOf(id).lastReceived = this.#now()
+  }
+
+  #suspended(id: string, keep: boolean): void {
+    const record = this.#recordOf(id)
+    // Gone before its welcome: nobody was told that it is there.
+    if (record.connection === undefined) record.droppedAt = this.#now()
+    this.#verdict.count(keep ? 'session cut by the broker' : 'session dropped')
+  }
+
+  /** Somebody who is away leaves a queue. */
+  #judgeLeaving({ id, session }: Request): void {
+    if (session.grace > 0) this.#verdict.broken('a grace keeps the places', `${session.id}#${id}`)
+  }
+
+  #judgeSuspension(session: Session, keep: boolean): void {
+    if (session.grace > 0 || keep) return
+    this.#verdict.broken('a drop ends a session without a grace', session.id)
+  }
+
+  #judgeEnd(session: Session, reason: string, isLeaving: boolean): void {
+    const record = this.#recordOf(session.id)
+    if (!this.#isHere(session)) return
+    this.#verdict.count(`session ended: ${reason}`)
+    const wasDropped = record.droppedAt !== undefined && session.grace === 0
+    if (reason === 'dropped' && !wasDropped && !isLeaving) {
+      this.#verdict.broken('a cut session has its lease', `${session.id} ended as dropped`)
     }
   }
 
-  /** Until it is welcomed on its new connection, if that is still there. */
-  #resumed(id: string): void {
-    const record = this.#records.get(id)
-    if (record === undefined) return
-    record.connection = undefined
-    record.droppedAt = undefined
-    record.wasCut = false
-    record.lastReceived = this.#greeted()
+  // --------------------------------------------------------------- what the broker proposes
+
+  /** @param isLeaving As for {@link judge}. */
+  proposed(command: Command, isLeaving: boolean): void {
+    const { table, home } = this.#judged
+    if (table === undefined || home === undefined) return
+    if (command.type === 'end' && command.reason === 'expired') {
+      const session = table.sessions.get(command.session)
+      if (session?.attach !== command.attach) return
+      this.#recordOf(session.id).isOver = true
+      if (this.#judgeHome(session)) this.#judgeSilent(session, isLeaving)
+    } else if (command.type === 'expire') {
+      const lock = table.sessions.get(command.session)?.held.get(command.fence)
+      if (lock?.generation !== command.generation) return
+      this.#expiring.set(lock.fence, lock.generation)
+      if (this.#judgeHome(lock.session)) this.#judgeExpiry(lock)
+    }
   }
 
-  /** The newest sign of life that whoever proposed what is applied now can have known of. */
-  #asJudged({ lastReceived, receivedBefore }: SessionRecord): Moment {
-    if (this.#lagMs === 0) return lastReceived
-    const proposed = this.#now().ranFor - this.#lagMs - roundingMs
-    const known = [lastReceived, ...receivedBefore].find(({ ranFor }) => ranFor <= proposed)
-    return known ?? lastReceived
+  /** Whose deadlines it keeps are its own sessions. */
+  #judgeHome({ id, home }: Session): boolean {
+    if (home === this.#judged.home) return true
+    const why = `${this.#judged.home} judges ${id}, which is at home with ${home}`
+    this.#verdict.broken('only the home keeps deadlines', why)
+    return false
   }
 
-  /** Whether something that contains this had arrived from the session before this turn. */
-  #hasUnread({ id }: Session, text: string): boolean {
-    if (this.#lagMs > 0) return false
-    const turnBegan = this.#process?.turnBegan ?? 0
-    const unread = this.#records.get(id)?.connection?.unread ?? []
-    return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))
+  #judgeSilent(session: Session, isLeaving: boolean): void {
+    const { lastReceived, droppedAt, wasCut } = this.#recordOf(session.id)
+    if (this.#hasUnread(session, '')) {
+      this.#verdict.broken('input comes before judgement', `${session.id} was heard`)
+    }
+    // Whoever was not welcomed does not know of it.
+    if (isLeaving || lastReceived === undefined) return
+    const silence = this.#since(lastReceived).most
+    if (silence >= session.ttl) return
+    const dropped = droppedAt && this.#since(droppedAt).most
+    if (dropped === undefined || dropped < session.grace) {
+      const why =
+        `${session.id} after ${silence} of ${session.ttl} ms, cut: ${wasCut}, ` +
+        `dropped: ${dropped} of ${session.grace} ms`
+      this.#verdict.broken('a session has its lease or its grace', why)
+    }
   }
 
   #judgeExpiry({ fence, ttl, session }: Lock): void {
@@ -200,67 +249,62 @@ export class SessionJudge {
     if (held < ttl) this.#verdict.broken('a lock lives for its ttl', `fence ${fence}: ${held} ms`)
   }
 
-  #judgeEnd(session: Session, reason: string, isLeaving: boolean): void {
-    const record = this.#records.get(session.id)
-    if (record === undefined) return
-    this.#verdict.count(`session ended: ${reason}`)
-    const { droppedAt, wasCut } = record
-    const lastReceived = this.#asJudged(record)
-    const silence = this.#since(lastReceived)
-    const wasDropped = droppedAt !== undefined && session.grace === 0
-    if (reason === 'dropped' && !wasDropped && !isLeaving) {
-      this.#verdict.broken('a cut session has its lease', `${session.id} ended as dropped`)
-    }
-    if (reason === 'expired' && this.#hasUnread(session, '')) {
-      this.#verdict.broken('input comes before judgement', `${session.id} was heard`)
-    }
-    if (reason !== 'expired' || isLeaving || silence.most >= session.ttl) return
-    const dropped =
-      droppedAt === undefined
-        ? undefined
-        : this.#since({ ranFor: droppedAt, stops: lastReceived.stops }).most
-    if (dropped === undefined || dropped < session.grace) {
-      const why =
-        `${session.id} after ${silence.most} of ${session.ttl} ms, cut: ${wasCut}, ` +
-        `dropped: ${dropped} of ${session.grace} ms`
-      this.#verdict.broken('a session has its lease or its grace', why)
+  /** Whoever is silent for too long is gone; whoever's ttl is over has lost the lock. */
+  judgeSilence(): void {
+    const { table } = this.#judged
+    for (const session of table?.sessions.values() ?? []) {
+      const record = this.#records.get(session.id)
+      if (record === undefined || record.isOver || !this.#isHere(session)) continue
+      const silent = record.lastReceived && this.#since(record.lastReceived).least
+      if (silent !== undefined && silent > session.ttl + patienceMs) {
+        this.#verdict.broken('silence is bounded', `${session.id} silent for ${silent} ms`)
+      }
+      if (record.droppedAt !== undefined) {
+        const away = this.#since(record.droppedAt).least
+        if (away > session.grace + patienceMs) {
+          this.#verdict.broken('a grace is bounded', `${session.id} away for ${away} ms`)
+        }
+      }
+      for (const lock of session.held.values()) this.#judgeTtl(lock)
     }
   }
 
-  /** Somebody who is away leaves a queue. */
-  #judgeLeaving({ id, session }: Request): void {
-    if (session.grace > 0) this.#verdict.broken('a grace keeps the places', `${session.id}#${id}`)
+  #judgeTtl({ ttl, fence, generation }: Lock): void {
+    const began = this.#ttlsBegan.get(fence)
+    if (ttl === undefined || began === undefined || this.#expiring.get(fence) === generation) return
+    const held = this.#since(began).least
+    if (held > ttl + patienceMs) {
+      this.#verdict.broken('a ttl ends a lock', `fence ${fence} after ${held} ms`)
+    }
   }
 
-  #judgeSuspension(session: Session, keep: boolean): void {
-    if (session.grace > 0 || keep) return
-    this.#verdict.broken('a drop ends a session without a grace', session.id)
+  #isHere({ home }: Session): boolean {
+    return home === this.#judged.home
   }
 
-  #suspended(id: string, keep: boolean): void {
-    const record = this.#records.get(id)
-    if (record === undefined) return
-    // Gone before its welcome: nobody was told that it is there.
-    if (record.connection === undefined) record.droppedAt = this.#now().ranFor
-    this.#verdict.count(keep ? 'session cut by the broker' : 'session dropped')
+  /** Of a session that came with a snapshot nothing is known yet. */
+  #recordOf(id: string): SessionRecord {
+    if (!this.#records.has(id)) this.#greeted(id)
+    return this.#records.get(id)!
+  }
+
+  /** Whether something that contains this had arrived from the session before this turn. */
+  #hasUnread({ id }: Session, text: string): boolean {
+    const { turnBegan } = this.#process
+    const unread = this.#records.get(id)?.connection?.unread ?? []
+    return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))
   }
 
   #now(): Moment {
-    const process = this.#process
-    return { ranFor: process?.ranFor ?? 0, stops: process?.stops ?? 0 }
-  }
-
-  /** When the hello came that is acted upon now: on its way through the log may lie a stop. */
-  #greeted(): Moment {
-    const { ranFor, stops } = this.#now()
-    return { ranFor, stops: this.#process?.stopsIn(ranFor - this.#lagMs) ?? stops }
+    const { ranFor, stops } = this.#process
+    return { ranFor, stops }
   }
 
   /** How long ago that was on the broker's clock: at least, and at most. */
   #since(then: Moment): { least: number; most: number } {
     const now = this.#now()
-    const elapsed = (now.ranFor - then.ranFor) * (this.#process?.clock.rate ?? 1)
-    const hidden = roundingMs + this.#lagMs + perStopMs * (now.stops - then.stops)
+    const elapsed = (now.ranFor - then.ranFor) * this.#process.clock.rate
+    const hidden = roundingMs + perStopMs * (now.stops - then.stops)
     return { least: elapsed, most: elapsed + hidden }
   }
 }

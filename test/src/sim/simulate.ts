@@ -3,8 +3,9 @@
  * thousand events with faults among them; then the faults end, everybody finishes and goes home,
  * and nothing may be left.
  */
-import { BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './brokerMachine.js'
+import { type BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
+import { Cluster } from './cluster.js'
 import { Faults } from './faults.js'
 import { Judges } from './judges.js'
 import { Network } from './network.js'
@@ -12,6 +13,7 @@ import { makeWay } from './pipe.js'
 import { type Plan, planFor } from './plan.js'
 import { SimProcess } from './process.js'
 import { Random } from './random.js'
+import { planShared, type SharedPlan } from './sharedPlan.js'
 import { Site } from './site.js'
 import { Stutterer } from './stutterer.js'
 import { observeTables } from './tap.js'
@@ -23,6 +25,8 @@ import { World } from './world.js'
 export interface SimulationOptions {
   /** How many events until the faults end. */
   readonly events: number
+  /** How many brokers there are; several share a log. Default 1. */
+  readonly brokers?: number | undefined
   /** Which of the seed's clients take part, by number; undefined for all. */
   readonly clients?: ReadonlySet<number> | undefined
   /** Which of the seed's faults happen, by number; undefined for all. */
@@ -66,7 +70,7 @@ class Simulation {
   readonly #plan: Plan
   readonly #world = new World()
   readonly #judges: Judges
-  readonly #machine: BrokerMachine
+  readonly #cluster: Cluster
   readonly #sites: Site[]
   readonly #faults: Faults
   /** Clients of somebody else's making. */
@@ -81,26 +85,19 @@ class Simulation {
     this.#plan = plan
     const judges = new Judges(world, plan, options.lines ?? 200)
     this.#judges = judges
-    const network = new Network(
-      world,
-      new Random(`${label}/network`),
-      judges.network,
-      plan.isTight ? tightKernelBytes : undefined,
-    )
-    const machine = new BrokerMachine({ world, network, seed: label, plan, judges })
-    judges.machine = machine
-    this.#machine = machine
-    const { clients } = options
-    this.#sites = plan.clients
-      .map((client, number) => {
-        const name = `client${number}`
-        return new Site(name, { world, network, seed: label, plan, client, judges })
-      })
-      .filter((_, number) => clients === undefined || clients.has(number))
+    const kernelBytes = plan.isTight ? tightKernelBytes : undefined
+    const luck = new Random(`${label}/network`)
+    const network = new Network(world, luck, judges.network, kernelBytes)
+    const { brokers = 1 } = options
+    const shared =
+      brokers > 1 ? planShared(new Random(`${label}/shared`), brokers, plan) : undefined
+    this.#cluster = new Cluster({ world, network, seed: label, plan, shared, judges })
+    judges.cluster = this.#cluster
+    this.#sites = this.#makeSites(network, shared)
     this.#faults = new Faults({
       world,
       network,
-      machine,
+      cluster: this.#cluster,
       sites: this.#sites,
       plan,
       seed: label,
@@ -118,6 +115,28 @@ class Simulation {
       const machine = this.#machineFor('stutterer', network)
       this.#strangers.push(new Stutterer({ ...machine, judges, keys }))
     }
+  }
+
+  /** Each knows all brokers and begins with another one; who is to be spared knows one. */
+  #makeSites(network: Network, shared: SharedPlan | undefined): Site[] {
+    const { clients } = this.#options
+    const { urls } = this.#cluster
+    return this.#plan.clients
+      .map((client, number) => {
+        const first = number % urls.length
+        const isSpared = shared?.spared === first
+        return new Site(`client${number}`, {
+          world: this.#world,
+          network,
+          seed: `seed ${this.#seed}`,
+          plan: this.#plan,
+          client,
+          judges: this.#judges,
+          urls: isSpared ? [urls[first]!] : [...urls.slice(first), ...urls.slice(0, first)],
+          isSpared,
+        })
+      })
+      .filter((_, number) => clients === undefined || clients.has(number))
   }
 
   async run(): Promise<Result> {
@@ -152,7 +171,7 @@ class Simulation {
 
   async #live(): Promise<void> {
     const world = this.#world
-    this.#machine.start()
+    this.#cluster.start()
     for (const site of this.#sites) site.start()
     this.#faults.start()
     for (const stranger of this.#strangers) stranger.start()
@@ -190,7 +209,7 @@ class Simulation {
   }
 
   #tellWhatIsLeft(): void {
-    const left = [...(this.#machine.broker?.table.keys.values() ?? [])].map(
+    const left = [...(this.#cluster.truth?.keys.values() ?? [])].map(
       ({ key, holders, queue }) =>
         `${key} ${[...holders].map((lock) => `${lock.fence} ${lock.metadata}`)} ${queue.length}`,
     )
@@ -212,22 +231,25 @@ class Simulation {
     await this.#until(forgetMs, () => this.#sessionCount === 0)
     if (this.#sessionCount > 0)
       this.#judges.broken('no session is left', `${this.#sessionCount} are`)
-    await this.#until(forgetMs, () => !this.#machine.isDraining)
-    await this.#stopBroker()
-    const left = this.#machine.process?.clock.timerCount ?? 0
-    if (left > 0) this.#judges.broken('no timer is left', `${left} at the broker`)
+    const { machines } = this.#cluster
+    await this.#until(forgetMs, () => !machines.some(({ isDraining }) => isDraining))
+    if (this.#judges.hasVerdict) return
+    for (const machine of machines) await this.#stopBroker(machine)
+    for (const { name, process } of machines) {
+      const left = process?.clock.timerCount ?? 0
+      if (left > 0) this.#judges.broken('no timer is left', `${left} at ${name}`)
+    }
   }
 
   /** What is still in its log is applied first, and that takes its time. */
-  async #stopBroker(): Promise<void> {
-    const { broker } = this.#machine
+  async #stopBroker({ broker, name }: BrokerMachine): Promise<void> {
     if (broker === undefined) return
     let isStopped = false
     broker.stop().then(() => {
       isStopped = true
     })
     await this.#until(10_000, () => isStopped)
-    if (!isStopped) this.#judges.broken('everything settles', 'the broker does not stop')
+    if (!isStopped) this.#judges.broken('everything settles', `${name} does not stop`)
   }
 
   async #until(ms: number, isDone: () => boolean): Promise<void> {
@@ -236,12 +258,12 @@ class Simulation {
   }
 
   get #sessionCount(): number {
-    return this.#machine.broker?.table.sessions.size ?? 0
+    return this.#cluster.truth?.sessions.size ?? 0
   }
 
   #isTableEmpty(): boolean {
-    const table = this.#machine.broker?.table
-    return table !== undefined && table.heldCount === 0 && table.waitingCount === 0
+    const { truth } = this.#cluster
+    return truth !== undefined && truth.heldCount === 0 && truth.waitingCount === 0
   }
 
   #machineFor(name: string, network: Network) {
@@ -249,7 +271,10 @@ class Simulation {
     const clock = new SimClock(this.#world, random, 1, epoch)
     const process = new SimProcess(name, this.#world, random, clock)
     const path = { up: makeWay(1, 1), down: makeWay(1, 1) }
-    return { process, random, WebSocket: network.webSocketOf(process, path, true) }
+    const { urls } = this.#cluster
+    const anyUrl = () => (urls.length === 1 ? urls[0]! : random.pick(urls))
+    const WebSocket = network.webSocketOf(process, () => path, true)
+    return { process, random, WebSocket, anyUrl }
   }
 }
 

@@ -22,11 +22,16 @@ export interface SiteParts {
   readonly plan: Plan
   readonly client: ClientPlan
   readonly judges: Judges
+  /** Where the brokers are, in the order in which it tries them. */
+  readonly urls: readonly string[]
+  /** Nothing goes wrong with it, nor with the broker that it uses. */
+  readonly isSpared: boolean
 }
 
 export class Site {
   readonly name: string
-  readonly path: Path
+  /** The way to each broker, by its URL. */
+  readonly paths: ReadonlyMap<string, Path>
   readonly #parts: SiteParts
   #started = 0
   #isStopping = false
@@ -37,7 +42,12 @@ export class Site {
     this.name = name
     this.#parts = parts
     const { latencyMs, jitterMs } = parts.plan
-    this.path = { up: makeWay(latencyMs, jitterMs), down: makeWay(latencyMs, jitterMs) }
+    const way = () => makeWay(latencyMs, jitterMs)
+    this.paths = new Map(parts.urls.map((url) => [url, { up: way(), down: way() }]))
+  }
+
+  get isSpared(): boolean {
+    return this.#parts.isSpared
   }
 
   get process(): SimProcess | undefined {
@@ -51,7 +61,7 @@ export class Site {
   /** Starts the program, unless it runs. */
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
-    const { world, network, seed, plan, client, judges } = this.#parts
+    const { world, network, seed, plan, client, judges, urls } = this.#parts
     const name = `${this.name}${'abcdefgh'[this.#started % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#started++}`)
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, epoch + world.now)
@@ -64,7 +74,7 @@ export class Site {
       random: () => random.next(),
       endOfTurn: client.endsTurnsEarly ? queueMicrotask : process.endOfTurn,
       newTask: process.receive,
-      WebSocket: network.webSocketOf(process, this.path, client.isBrowser),
+      WebSocket: network.webSocketOf(process, (url) => this.paths.get(url)!, client.isBrowser),
     }
     const { ttl, grace } = client
     const options = { ttl, grace, name }
@@ -74,7 +84,7 @@ export class Site {
       plan,
       client,
       judges,
-      connect: () => connectIn('ws://broker', options, environment),
+      connect: () => connectIn(urls, options, environment),
     })
     this.#process = process
     this.#program = program

@@ -14,6 +14,8 @@ export interface StuttererParts {
   readonly judges: Judges
   readonly keys: readonly string[]
   readonly WebSocket: WebSocketConstructor
+  /** Where a broker is. */
+  readonly anyUrl: () => string
 }
 
 interface Answer {
@@ -64,8 +66,8 @@ export class Stutterer {
   }
 
   #connect(): void {
-    const { WebSocket } = this.#parts
-    const socket = new WebSocket('ws://broker', 'holdfast.v1')
+    const { WebSocket, anyUrl } = this.#parts
+    const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     if (this.#isUp) this.#former = this.#socket
     this.#socket = socket
     this.#isUp = false

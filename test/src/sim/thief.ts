@@ -40,12 +40,6 @@ export class Secrets {
     }
   }
 
-  /** Whether this is the last secret that was given out for the session. */
-  isNewest(session: string, secret: string): boolean {
-    const valid = this.#valid.get(session)
-    return valid !== undefined && (valid.next ?? valid.present) === `hash of ${secret}`
-  }
-
   /** The broker is gone, and every session with it. */
   clear(): void {
     this.#valid.clear()
@@ -85,6 +79,8 @@ export interface ThiefParts {
   readonly random: Random
   readonly judges: Judges
   readonly WebSocket: WebSocketConstructor
+  /** Where a broker is. */
+  readonly anyUrl: () => string
 }
 
 /** Mean time between two tries, in ms. */
@@ -116,8 +112,8 @@ export class Thief {
   }
 
   #try(resume: { readonly session: string; readonly secret: string }): void {
-    const { WebSocket, judges } = this.#parts
-    const socket = new WebSocket('ws://broker', 'holdfast.v1')
+    const { WebSocket, judges, anyUrl } = this.#parts
+    const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', name: 'thief', resume }))
     socket.onmessage = ({ data }) => {
       socket.onmessage = null

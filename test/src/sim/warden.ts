@@ -13,6 +13,8 @@ export interface WardenParts {
   readonly random: Random
   readonly judges: Judges
   readonly WebSocket: WebSocketConstructor
+  /** Where a broker is. */
+  readonly anyUrl: () => string
 }
 
 /** Mean time between two looks, in ms. */
@@ -43,7 +45,7 @@ export class Warden {
 
   #again(): void {
     if (this.#isStopped) return
-    const table = this.#parts.judges.machine?.broker?.table
+    const table = this.#parts.judges.cluster?.truth
     if (this.#socket === undefined) this.#connect()
     else if (this.#isUp && table !== undefined) this.#look(table)
     this.start()
@@ -66,8 +68,8 @@ export class Warden {
   }
 
   #connect(): void {
-    const { WebSocket } = this.#parts
-    const socket = new WebSocket('ws://broker', 'holdfast.v1')
+    const { WebSocket, anyUrl } = this.#parts
+    const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     this.#socket = socket
     socket.onopen = () => socket.send('{"type":"hello","name":"warden"}')
     socket.onmessage = ({ data }) => {

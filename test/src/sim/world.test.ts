@@ -207,7 +207,7 @@ describe('simulation: network', () => {
       server: undefined,
       connection: () => [...network.connections].at(-1)!,
       socket: () => {
-        const WebSocket = network.webSocketOf(client, path, true)
+        const WebSocket = network.webSocketOf(client, () => path, true)
         const socket = new WebSocket('ws://broker', 'holdfast.v1')
         socket.onopen = () => seen.push('client open')
         socket.onmessage = ({ data }) => seen.push(`client got ${data}`)
@@ -215,7 +215,7 @@ describe('simulation: network', () => {
         return socket
       },
     }
-    network.listener = {
+    network.listeners.set('ws://broker', {
       process: broker,
       accept: (server) => {
         made.server = server
@@ -227,7 +227,7 @@ describe('simulation: network', () => {
           onClose: () => seen.push('broker closed'),
         }
       },
-    }
+    })
     return made
   }
 
