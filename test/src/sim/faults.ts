@@ -54,6 +54,7 @@ export class Faults {
     const { cluster, sites } = this.#parts
     for (const site of sites) site.start()
     cluster.start()
+    if (cluster.store !== undefined) cluster.store.isWell = true
   }
 
   #next(): void {

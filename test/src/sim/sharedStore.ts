@@ -22,6 +22,8 @@ export type EntryListener = (kept: Kept) => void
 export class SharedStore {
   readonly #random: Random
   readonly #listeners = new Set<EntryListener>()
+  /** What is appended is answered as it should be. */
+  isWell = false
   #entries: Kept[] = []
   #snapshots: KeptSnapshot[] = []
   #charter: string | undefined

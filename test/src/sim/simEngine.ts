@@ -26,6 +26,9 @@ const streamMs = 1_500
 /** Most that an entry may be late that comes in once more, in ms. */
 const encoreMs = 3_000
 
+/** What goes wrong with an append where all is well. */
+const nothing = { silent: 0, failing: 0, doubled: 0 }
+
 export interface SimEngineParts {
   readonly world: World
   readonly process: SimProcess
@@ -66,11 +69,12 @@ export class SimEngine implements Engine {
   }
 
   append(_slot: string, entry: string): Promise<void> {
-    const { random, plan } = this.#parts
-    const isSilent = random.chance(plan.silent)
-    const fails = random.chance(plan.failing)
+    const { random, store } = this.#parts
+    const { silent, failing, doubled } = store.isWell ? nothing : this.#parts.plan
+    const isSilent = random.chance(silent)
+    const fails = random.chance(failing)
     const isIn = !fails || random.chance(0.5)
-    const encore = random.chance(plan.doubled) ? random.between(0, encoreMs) : undefined
+    const encore = random.chance(doubled) ? random.between(0, encoreMs) : undefined
     return this.#call(
       'append',
       ({ store, world }) => {
