@@ -23,7 +23,7 @@ import { SimProcess } from './process.js'
 import { Random } from './random.js'
 import type { SharedPlan } from './sharedPlan.js'
 import type { SharedStore } from './sharedStore.js'
-import { SimEngineSource } from './simEngine.js'
+import { noTrouble, SimEngineSource } from './simEngine.js'
 import { SlowLog } from './slowLog.js'
 import { TappedLog } from './tappedLog.js'
 import type { World } from './world.js'
@@ -68,6 +68,7 @@ export class BrokerMachine implements Taker {
   #source: SimEngineSource | undefined
   #started = 0
   #isDraining = false
+  #isRetired = false
 
   constructor(parts: BrokerMachineParts) {
     this.#parts = parts
@@ -167,6 +168,11 @@ export class BrokerMachine implements Taker {
     this.#gone()
   }
 
+  /** What does not run now is not started again. */
+  retire(): void {
+    this.#isRetired = true
+  }
+
   /** In good order, within `ms`; calls back when the process has come to its end. */
   drain(ms: number, onDone: () => void): void {
     const [broker, process] = [this.#broker, this.#process]
@@ -194,7 +200,7 @@ export class BrokerMachine implements Taker {
       random: new Random(`${seed}/engine of ${process.name}`),
       store: log.store,
       path: this.path,
-      plan: log.plan,
+      luck: this.isSpared ? noTrouble : log.plan,
       onEntry: (kept, take) => log.book.taking(this, kept, take),
     })
     const { deadMs, snapshotEntries } = log.plan
@@ -207,7 +213,7 @@ export class BrokerMachine implements Taker {
     this.#parts.judges.trace.add(process.name, `cannot start: ${String(error)}`)
     this.kill()
     this.#parts.world.in(startAgainMs, () => {
-      if (this.#process === undefined) this.start()
+      if (this.#process === undefined && !this.#isRetired) this.start()
     })
   }
 

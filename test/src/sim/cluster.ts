@@ -15,7 +15,7 @@ import { SimProcess } from './process.js'
 import { Random } from './random.js'
 import type { SharedPlan } from './sharedPlan.js'
 import { SharedStore } from './sharedStore.js'
-import { SimEngine } from './simEngine.js'
+import { noTrouble, SimEngine } from './simEngine.js'
 import type { World } from './world.js'
 
 export interface ClusterParts {
@@ -82,10 +82,9 @@ export class Cluster {
     const random = new Random(`${seed}/keeper ${this.#keepers++}`)
     const clock = new SimClock(world, random, 1, epoch + world.now)
     const process = new SimProcess('keeper', world, random, clock)
-    const quiet = { ...plan, silent: 0, failing: 0, doubled: 0 }
     const path = { up: makeWay(0.1, 0), down: makeWay(0.1, 0) }
     const onEntry = (_: unknown, take: () => void) => take()
-    const engine = new SimEngine({ world, process, random, store, path, plan: quiet, onEntry })
+    const engine = new SimEngine({ world, process, random, store, path, luck: noTrouble, onEntry })
     const { deadMs } = plan
     const charter = { format: 1, deadMs, cluster: '' }
     process.receive(() => {

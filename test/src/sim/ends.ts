@@ -81,7 +81,7 @@ export class ServerEnd implements Socket {
     this.#process.receive(() => {
       this.#connection.unread.shift()
       if (this.#isTold || (this.#state === 'closed' && this.#dropsRest)) return
-      this.#connection.network.observer.received(this.#connection)
+      this.#connection.network.observer.received(this.#connection, frame)
       this.#listener?.onFrame(frame)
     })
   }

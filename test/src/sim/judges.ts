@@ -10,6 +10,7 @@ import { HolderJudge } from './holderJudge.js'
 import type { Connection, NetworkObserver } from './network.js'
 import type { Plan } from './plan.js'
 import type { SimProcess } from './process.js'
+import { PromiseJudge } from './promiseJudge.js'
 import { SessionJudge } from './sessionJudge.js'
 import { TableJudge } from './tableJudge.js'
 import type { LogTap } from './tappedLog.js'
@@ -39,6 +40,7 @@ export class Judges {
   readonly secrets = new Secrets()
   readonly #world: World
   readonly #tables: TableJudge
+  readonly #promises: PromiseJudge
   /** The process that runs on each machine now, or was the last there. */
   readonly #lives = new Map<BrokerMachine, Life>()
   /** By the name that it has, or had, in the log. */
@@ -56,6 +58,7 @@ export class Judges {
     this.verdict = new Verdict(() => ({ time: world.now, event: world.events }))
     this.holders = new HolderJudge(this.verdict, () => world.now, plan.quietStart, plan.isBlind)
     this.#tables = new TableJudge(this.verdict)
+    this.#promises = new PromiseJudge(this.verdict, () => world.now)
   }
 
   /** World time. */
@@ -96,6 +99,7 @@ export class Judges {
         this.trace.add(process.name, `serves as ${machine.home}`)
         judge.served()
       },
+      restored: () => this.verdict.count('broker takes up a snapshot'),
       resigned: () => {
         this.verdict.count('broker resigned')
         this.trace.add(process.name, 'resigns')
@@ -151,6 +155,7 @@ export class Judges {
       this.trace.add('table', describe(command, effects))
       for (const effect of effects) this.#hear(effect, command)
       this.#tables.judge(table, command, effects)
+      if (book !== undefined) this.#promises.entered(command, effects)
       this.secrets.follow(table, command, effects, this.verdict)
     }
     for (const effect of effects) if (effect.kind === 'ended') life?.judge.forget(effect.session.id)
@@ -162,8 +167,12 @@ export class Judges {
         this.trace.add(nameOf(connection), `${direction === 'up' ? '->' : '<-'} ${frame}`)
         const isWelcome = direction === 'down' && frame.includes('"type":"welcome"')
         if (isWelcome) this.#welcomed(connection, frame)
+        if (direction === 'down' && this.#isShared) this.#promises.said(connection, frame)
       },
-      received: (connection) => this.#judgeOf(connection)?.received(connection),
+      received: (connection, frame) => {
+        this.#judgeOf(connection)?.received(connection)
+        if (this.#isShared) this.#promises.received(connection, frame)
+      },
       closed: (connection, side, code) => {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
         if (side === 'broker') this.#judgeOf(connection)?.closedAtServer(connection)

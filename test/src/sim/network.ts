@@ -26,7 +26,7 @@ export interface Listener {
 export interface NetworkObserver {
   sent(connection: Connection, direction: 'up' | 'down', frame: string): void
   /** The broker is about to be given this frame. */
-  received(connection: Connection): void
+  received(connection: Connection, frame: string): void
   /** One end is about to be told that the connection is gone; with what code, if it is told. */
   closed(connection: Connection, side: 'client' | 'broker', code: number | undefined): void
 }

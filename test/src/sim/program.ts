@@ -20,8 +20,13 @@ export interface ProgramParts {
   readonly plan: Plan
   readonly client: ClientPlan
   readonly judges: Judges
+  /** Nothing goes wrong with it, nor with its broker; with other brokers it may. */
+  readonly isSpared: boolean
   connect(): Promise<Session>
 }
+
+/** What a session tells only if something is wrong with its broker or on the way. */
+const fromTheBroker: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'renewed', 'draining'])
 
 export class Program {
   readonly process: SimProcess
@@ -86,6 +91,9 @@ export class Program {
         if (event === 'resumed') this.#parts.judges.holders.resumed(this.process, session.id)
         this.#claims.count(`event ${event}`)
         this.#claims.note(event)
+        if (this.#parts.isSpared && fromTheBroker.has(event)) {
+          this.#claims.broken('who is spared notices nothing', event)
+        }
       })
     }
     this.picture = undefined

@@ -4,6 +4,7 @@
  */
 import type { Plan } from './plan.js'
 import type { Random } from './random.js'
+import type { Trouble } from './simEngine.js'
 
 /** What can go wrong only where brokers share a log. */
 export const logFaultKinds = [
@@ -25,7 +26,7 @@ export const noLogFaults: Record<LogFaultKind, number> = {
   compactLog: 0,
 }
 
-export interface SharedPlan {
+export interface SharedPlan extends Trouble {
   /** How many brokers there are. */
   readonly brokers: number
   /** Clock rates of their machines, in relation to the world's. */
@@ -37,10 +38,6 @@ export interface SharedPlan {
   /** Least time from a broker to the log, and what chance adds, in ms. */
   readonly latencyMs: number
   readonly jitterMs: number
-  /** How likely what is appended has no answer, is said to have failed, comes in twice. */
-  readonly silent: number
-  readonly failing: number
-  readonly doubled: number
   readonly faults: Readonly<Record<LogFaultKind, number>>
   /** This broker is spared, with its way to the log and whoever uses it alone. */
   readonly spared: number | undefined

@@ -16,7 +16,6 @@ import type { Path } from './network.js'
 import { Pipe } from './pipe.js'
 import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
-import type { SharedPlan } from './sharedPlan.js'
 import type { Kept, SharedStore } from './sharedStore.js'
 import type { World } from './world.js'
 
@@ -26,8 +25,14 @@ const streamMs = 1_500
 /** Most that an entry may be late that comes in once more, in ms. */
 const encoreMs = 3_000
 
-/** What goes wrong with an append where all is well. */
-const nothing = { silent: 0, failing: 0, doubled: 0 }
+/** How likely it is that an append has no answer, is said to have failed, comes in twice. */
+export interface Trouble {
+  readonly silent: number
+  readonly failing: number
+  readonly doubled: number
+}
+
+export const noTrouble: Trouble = { silent: 0, failing: 0, doubled: 0 }
 
 export interface SimEngineParts {
   readonly world: World
@@ -35,7 +40,7 @@ export interface SimEngineParts {
   readonly random: Random
   readonly store: SharedStore
   readonly path: Path
-  readonly plan: SharedPlan
+  readonly luck: Trouble
   /** An entry is about to be handed over: wraps that. */
   readonly onEntry: (kept: Kept, take: () => void) => void
 }
@@ -70,7 +75,7 @@ export class SimEngine implements Engine {
 
   append(_slot: string, entry: string): Promise<void> {
     const { random, store } = this.#parts
-    const { silent, failing, doubled } = store.isWell ? nothing : this.#parts.plan
+    const { silent, failing, doubled } = store.isWell ? noTrouble : this.#parts.luck
     const isSilent = random.chance(silent)
     const fails = random.chance(failing)
     const isIn = !fails || random.chance(0.5)

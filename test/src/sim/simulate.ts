@@ -234,6 +234,7 @@ class Simulation {
     const { machines } = this.#cluster
     await this.#until(forgetMs, () => !machines.some(({ isDraining }) => isDraining))
     if (this.#judges.hasVerdict) return
+    for (const machine of machines) machine.retire()
     for (const machine of machines) await this.#stopBroker(machine)
     for (const { name, process } of machines) {
       const left = process?.clock.timerCount ?? 0

@@ -42,7 +42,9 @@ export class Site {
     this.name = name
     this.#parts = parts
     const { latencyMs, jitterMs } = parts.plan
-    const way = () => makeWay(latencyMs, jitterMs)
+    const way = parts.isSpared
+      ? () => makeWay(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
+      : () => makeWay(latencyMs, jitterMs)
     this.paths = new Map(parts.urls.map((url) => [url, { up: way(), down: way() }]))
   }
 
@@ -84,6 +86,7 @@ export class Site {
       plan,
       client,
       judges,
+      isSpared: this.isSpared,
       connect: () => connectIn(urls, options, environment),
     })
     this.#process = process

@@ -8,6 +8,8 @@ import type { HoldfastError } from '@holdfast/shared'
 
 export interface LogTap {
   proposed(command: Command): void
+  /** The table is another one. */
+  restored(): void
   served(): void
   resigned(): void
   failed(error: HoldfastError): void
@@ -29,7 +31,10 @@ export class TappedLog implements Log {
   start(replica: Replica): undefined | Promise<void> {
     const tap = this.#tap
     return this.#log.start({
-      restore: (items) => replica.restore(items),
+      restore: (items) => {
+        replica.restore(items)
+        tap.restored()
+      },
       replay: (command) => replica.replay(command),
       apply: (command) => replica.apply(command),
       digest: () => replica.digest(),
