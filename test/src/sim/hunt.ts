@@ -4,11 +4,11 @@
  */
 import process from 'node:process'
 import { Campaign } from './campaign.js'
-import type { Catch, Hunt } from './planted.js'
+import type { Catch, HuntOrder } from './planted.js'
 
-const { seeds, from, events } = JSON.parse(process.argv[2] ?? '{}') as Hunt
+const { seeds, from, events, brokers } = JSON.parse(process.argv[2] ?? '{}') as HuntOrder
 const start = performance.now()
-const campaign = new Campaign({ events, lines: 1 })
+const campaign = new Campaign({ events, brokers, lines: 1 })
 const failed = await campaign.run({ from, seeds })
 const caught: Catch = {
   seed: failed?.seed,

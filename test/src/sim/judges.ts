@@ -153,9 +153,12 @@ export class Judges {
     }
     if (book === undefined || table === book.table) {
       this.trace.add('table', describe(command, effects))
-      for (const effect of effects) this.#hear(effect, command)
+      for (const effect of effects) {
+        book?.did(effect)
+        this.#hear(effect, command)
+      }
       this.#tables.judge(table, command, effects)
-      if (book !== undefined) this.#promises.entered(command, effects)
+      if (book !== undefined) this.#promises.entered(command)
       this.secrets.follow(table, command, effects, this.verdict)
     }
     for (const effect of effects) if (effect.kind === 'ended') life?.judge.forget(effect.session.id)
@@ -171,7 +174,8 @@ export class Judges {
       },
       received: (connection, frame) => {
         this.#judgeOf(connection)?.received(connection)
-        if (this.#isShared) this.#promises.received(connection, frame)
+        const home = this.#machineOf(connection)?.home
+        if (home !== undefined && home !== '') this.#promises.received(connection, frame, home)
       },
       closed: (connection, side, code) => {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
@@ -192,6 +196,10 @@ export class Judges {
 
   get #calmMs(): number {
     return this.#isShared ? calmMs.shared : calmMs.alone
+  }
+
+  #machineOf({ broker }: Connection): BrokerMachine | undefined {
+    return this.cluster?.machines.find(({ process }) => process === broker)
   }
 
   /** Whoever judges the process that this connection is to, if that process still runs. */

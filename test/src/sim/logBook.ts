@@ -4,7 +4,7 @@
  * held against it: the same commands at the same place, the same table, and nobody who still counts
  * by its own clock is taken for dead.
  */
-import { type Command, dump, LockTable } from '@holdfast/server/core'
+import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { Entry } from '@holdfast/server/internal'
 import type { Kept } from './sharedStore.js'
 import type { Verdict } from './verdict.js'
@@ -40,6 +40,8 @@ export class LogBook {
   readonly #living = new Map<string, number>()
   readonly #dead = new Set<string>()
   readonly #pages = new Map<number, Page>()
+  /** Who has said what is entered now. */
+  #author = ''
   /** What the broker that takes an entry now has applied so far. */
   #taken: string[] = []
 
@@ -54,7 +56,9 @@ export class LogBook {
 
   /** An entry has come in. */
   entered({ position, text }: Kept): void {
-    const commands = this.#accept(JSON.parse(text) as Entry)
+    const entry = JSON.parse(text) as Entry
+    this.#author = entry.broker
+    const commands = this.#accept(entry)
     for (const command of commands) this.table.apply(command)
     const isCompared = this.#pages.size % compareEvery === 0
     this.#pages.set(position, {
@@ -62,6 +66,25 @@ export class LogBook {
       living: this.living.join(),
       table: isCompared ? textOf(this.table) : undefined,
     })
+  }
+
+  /** The true table has done this. */
+  did(effect: Effect): void {
+    if (effect.kind === 'opened' || effect.kind === 'resumed') {
+      const { id, home } = effect.session
+      if (home === this.#author) return
+      const why = `${this.#author} ${effect.kind} ${id}, which is at home with ${home}`
+      this.#verdict.broken('a session is at home where its client is', why)
+    }
+    const session =
+      effect.kind === 'released' && effect.reason === 'expired'
+        ? effect.lock.session
+        : effect.kind === 'ended' && effect.reason === 'expired'
+          ? effect.session
+          : undefined
+    if (session === undefined || session.home === this.#author) return
+    const why = `${this.#author} judged ${session.id}, which is at home with ${session.home}`
+    this.#verdict.broken('only the home keeps deadlines', why)
   }
 
   /** A broker takes this entry. */

@@ -29,6 +29,8 @@ export interface Planted {
   readonly replace: string
   /** What is broken by it. */
   readonly why: string
+  /** How many brokers it takes. Default 1. */
+  readonly brokers?: number | undefined
 }
 
 /** The world that caught it; seed undefined if none did. */
@@ -43,6 +45,11 @@ export interface Hunt {
   readonly seeds: number
   readonly from: number
   readonly events: number
+}
+
+/** A hunt in worlds of this many brokers. */
+export interface HuntOrder extends Hunt {
+  readonly brokers: number
 }
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -71,7 +78,7 @@ export async function hunt(planted: Planted, task: Hunt): Promise<Catch> {
   try {
     const file = join(copy, planted.file)
     writeFileSync(file, applyEdit(readFileSync(file, 'utf8'), planted))
-    return await runIn(copy, task)
+    return await runIn(copy, { ...task, brokers: planted.brokers ?? 1 })
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }
@@ -103,7 +110,7 @@ function isWanted(path: string, name: string): boolean {
   return name !== 'test' || path === '' || path.startsWith('sim') || path.startsWith('table')
 }
 
-function runIn(copy: string, task: Hunt): Promise<Catch> {
+function runIn(copy: string, task: HuntOrder): Promise<Catch> {
   const child = fork(join(copy, 'test/dist/sim/hunt.js'), [JSON.stringify(task)], {
     stdio: 'inherit',
   })
