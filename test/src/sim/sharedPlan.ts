@@ -41,6 +41,8 @@ export interface SharedPlan extends Trouble {
   readonly faults: Readonly<Record<LogFaultKind, number>>
   /** This broker is spared, with its way to the log and whoever uses it alone. */
   readonly spared: number | undefined
+  /** Somebody says everything twice, beside what the seed says of one broker. */
+  readonly hasStutterer: boolean
 }
 
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
@@ -61,5 +63,6 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     doubled: rare(),
     faults,
     spared: random.chance(0.4) && !plan.isTight ? random.int(0, brokers - 1) : undefined,
+    hasStutterer: random.chance(0.3),
   }
 }

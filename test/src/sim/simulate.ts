@@ -111,9 +111,10 @@ class Simulation {
     if (plan.hasWarden) {
       this.#strangers.push(new Warden({ ...this.#machineFor('warden', network), judges }))
     }
-    if (plan.hasStutterer) {
+    if (plan.hasStutterer || shared?.hasStutterer === true) {
       const machine = this.#machineFor('stutterer', network)
-      this.#strangers.push(new Stutterer({ ...machine, judges, keys }))
+      const isCurious = shared !== undefined
+      this.#strangers.push(new Stutterer({ ...machine, judges, keys, isCurious }))
     }
   }
 

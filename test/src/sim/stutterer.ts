@@ -16,6 +16,8 @@ export interface StuttererParts {
   readonly WebSocket: WebSocketConstructor
   /** Where a broker is. */
   readonly anyUrl: () => string
+  /** Asks also for what is answered on the spot, without the log. */
+  readonly isCurious: boolean
 }
 
 interface Answer {
@@ -87,9 +89,11 @@ export class Stutterer {
   }
 
   #act(): void {
-    const { random, keys } = this.#parts
-    const what = random.weighted({ lock: 4, unlock: 4, repeat: 6, acknowledge: 1 })
-    if (what === 'lock') {
+    const { random, keys, isCurious } = this.#parts
+    const looks = isCurious ? 4 : 0
+    const what = random.weighted({ lock: 4, unlock: 4, repeat: 6, acknowledge: 1, look: looks })
+    if (what === 'look') this.#say(JSON.stringify({ type: 'stats', id: ++this.#lastId }))
+    else if (what === 'lock') {
       const timeout = random.pick([0, random.int(1, 1_000)])
       this.#ask({ type: 'lock', key: random.pick(keys), timeout, ttl: 1_500 })
     } else if (what === 'unlock' && this.#fences.length > 0) {
