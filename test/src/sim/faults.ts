@@ -79,7 +79,7 @@ export class Faults {
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (site === undefined || machine === undefined) return
     judges.verdict.count(`fault ${kind}`)
-    const isOfClient = !/Broker$|Log$/.test(kind)
+    const isOfClient = !/Broker$|Logs?$/.test(kind)
     judges.trace.add('fault', `${kind} ${isOfClient ? site.name : machine.name}`)
     if (isLogFault(kind)) this.#logFaults.strike(kind, machine, random)
     else this.#do(kind, site, machine, random)

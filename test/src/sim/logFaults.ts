@@ -34,6 +34,12 @@ export class LogFaults {
       case 'blockLog':
         this.#block([machine.path], random)
         break
+      case 'blockAllLogs': {
+        const machines = cluster.machines.filter(({ isSpared }) => !isSpared)
+        const paths = machines.map(({ path }) => path)
+        this.#block(paths, random)
+        break
+      }
       case 'isolateBroker':
         this.#block(this.#pathsOfClients(machine), random)
         break

@@ -11,6 +11,7 @@ export const logFaultKinds = [
   'blockLog',
   'delayLog',
   'breakLog',
+  'blockAllLogs',
   'isolateBroker',
   'compactLog',
 ] as const
@@ -22,6 +23,7 @@ export const noLogFaults: Record<LogFaultKind, number> = {
   blockLog: 0,
   delayLog: 0,
   breakLog: 0,
+  blockAllLogs: 0,
   isolateBroker: 0,
   compactLog: 0,
 }

@@ -1,6 +1,6 @@
 /**
- * The simulation as a test: a few worlds at a desk, six minutes of them in CI, and the proof that a
- * seed is a world that comes again.
+ * The simulation as a test: a few worlds at a desk, six minutes of them in CI, half of these with
+ * one broker and half with three, and the proof that a seed is a world that comes again.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
@@ -26,6 +26,39 @@ const interesting = [
   'refused ABORTED',
   'watch state',
   'believed after release: dropped',
+]
+
+/** The same, of what several brokers have in common. */
+const interestingTogether = [
+  'broker taken for dead',
+  'broker left',
+  'broker resigned',
+  'broker takes up a snapshot',
+  'entry come before',
+  'entry of the dead',
+  'handed over',
+  'lock lost',
+  'resume: resumed',
+  'resume: refused',
+  'released: ended',
+  'released: expired',
+  'session taken over',
+]
+
+/** One or three brokers; worlds of a length in which something happens. */
+const kinds = [
+  {
+    what: 'keeps every promise, whatever goes wrong',
+    options: { brokers: 1, events: count(400, 2_000) },
+    seeds: 80,
+    interesting,
+  },
+  {
+    what: 'keeps every promise with three brokers, whatever goes wrong',
+    options: { brokers: 3, events: count(1_500, 4_000) },
+    seeds: 40,
+    interesting: interestingTogether,
+  },
 ]
 
 /** Worlds in which a promise was broken once, as they were shrunk then. */
@@ -62,6 +95,10 @@ describe('simulation', () => {
       expect(second.hash, `seed ${seed}`).to.equal(first.hash)
       expect(second.lines).to.deep.equal(first.lines)
     }
+    const brokers = 3
+    const first = await simulate(8, { events: 1_500, brokers })
+    const second = await simulate(8, { events: 1_500, brokers })
+    expect(second.hash, 'three brokers').to.equal(first.hash)
     const [one, other] = [await simulate(3, { events: 100 }), await simulate(4, { events: 100 })]
     expect(one.hash).to.not.equal(other.hash)
   })
@@ -81,22 +118,25 @@ describe('simulation', () => {
     }
   })
 
-  it('keeps every promise, whatever goes wrong', async function () {
-    this.timeout(count(60_000, 600_000))
-    const campaign = new Campaign({ events: count(400, 2_000) })
-    const task = full ? { from: 1, seconds: 360 } : { from: 1, seeds: 80 }
-    const say = (line: string) => console.log(`      ${line}`)
-    const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
-    if (failed?.violation !== undefined) {
-      const { seed, violation, events } = failed
-      const again = `npm run sim -- --seed ${seed} --events ${count(400, 2_000)}`
-      throw new Error(
-        `"${violation.rule}" is broken: ${violation.detail}\n` +
-          `at event ${violation.event} of ${events}; again: ${again}\n${failed.lines.join('\n')}`,
-      )
-    }
-    const missing = interesting.filter((what) => !campaign.counts.has(what))
-    expect(missing, 'what never happened').to.deep.equal([])
-    if (full) for (const line of campaign.table()) say(line)
-  })
+  for (const { what, options, seeds, interesting } of kinds) {
+    it(what, async function () {
+      this.timeout(count(60_000, 600_000))
+      const campaign = new Campaign(options)
+      const task = full ? { from: 1, seconds: 180 } : { from: 1, seeds }
+      const say = (line: string) => console.log(`      ${line}`)
+      const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
+      if (failed?.violation !== undefined) {
+        const { seed, violation, events } = failed
+        const again = `npm run sim -- --brokers ${options.brokers} --seed ${seed}`
+        throw new Error(
+          `"${violation.rule}" is broken: ${violation.detail}\n` +
+            `at event ${violation.event} of ${events}; ` +
+            `again: ${again} --events ${options.events}\n${failed.lines.join('\n')}`,
+        )
+      }
+      const missing = interesting.filter((thing) => !campaign.counts.has(thing))
+      expect(missing, 'what never happened').to.deep.equal([])
+      if (full) for (const line of campaign.table()) say(line)
+    })
+  }
 })
