@@ -123,8 +123,8 @@ export class Standing implements LinkListener, LeaseListener {
     return helloText({ ...this.settings, resume })
   }
 
-  patience(brokers: number): number {
-    return patienceFor(this.#terms.ttl, brokers)
+  patience(brokers: number, rounds: number): number {
+    return patienceFor(this.#terms.ttl, brokers, rounds)
   }
 
   onFrame(): void {

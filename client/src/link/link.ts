@@ -24,8 +24,8 @@ import { finalError, unreachable } from './closings.js'
 export interface LinkListener {
   /** Text of the hello for the next connection. */
   hello(): string
-  /** How long a try may take until its welcome, in ms, if there are so many brokers to try. */
-  patience(brokers: number): number
+  /** How long a try may take until its welcome, in ms, of so many brokers, after so many rounds. */
+  patience(brokers: number, rounds: number): number
   onFrame(): void
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void
   onMessage(message: ServerMessage): void
@@ -61,6 +61,8 @@ export class Link implements ConnectionListener, PageWatcher {
   /** Place in the list of the URL that was tried last. */
   #current = 0
   #triesLeft = 0
+  /** How often all of them were tried in vain since the last welcome. */
+  #rounds = 0
   #delays: Iterator<number> | undefined
   #lastError: HoldfastError | undefined
   readonly #nextTry: Task = { run: () => this.#startRound() }
@@ -138,6 +140,7 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#schedule.cancel(this.#tryEnds)
     this.#isUp = true
     this.#wasUp = true
+    this.#rounds = 0
     this.#lastError = undefined
     this.#endDelays()
     this.#listener.onUp(this.#connection!, welcome, sentAt)
@@ -211,7 +214,7 @@ export class Link implements ConnectionListener, PageWatcher {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
-    this.#schedule.after(this.#tryEnds, this.#listener.patience(this.#options.urls.length))
+    this.#schedule.after(this.#tryEnds, this.#listener.patience(urls.length, this.#rounds))
   }
 
   #tryFailed(closing: Closing): void {
@@ -219,6 +222,7 @@ export class Link implements ConnectionListener, PageWatcher {
     const error = unreachable(urls[this.#current]!, closing, this.#environment.page?.origin)
     this.#lastError = error
     this.#current = (this.#current + 1) % urls.length
+    if (this.#triesLeft === 0) this.#rounds++
     if (this.#triesLeft > 0 && !this.#isLeft) this.#try()
     else if (this.#wasUp && !this.#isLast) this.#waitForTry()
     else if (urls.length === 1) this.#end(error)

@@ -10,10 +10,14 @@ const leastForOneMs = 2_000
 /** What a handshake over a slow network takes. */
 const leastMs = 500
 
-/** @param ttl Of the session, in ms; 0 before the first welcome. */
-export function patienceFor(ttl: number, brokers: number): number {
+/**
+ * @param ttl Of the session, in ms; 0 before the first welcome.
+ * @param rounds How often every broker of the list was tried in vain: where each needs a little
+ *   longer than this, none would ever be reached.
+ */
+export function patienceFor(ttl: number, brokers: number, rounds: number): number {
   if (ttl === 0) return mostMs
   // After silence half of the lease is gone; each broker of the list gets its share of the rest.
   const ms = brokers === 1 ? Math.max(ttl / 3, leastForOneMs) : Math.max(ttl / 2 / brokers, leastMs)
-  return Math.min(ms, mostMs)
+  return Math.min(ms * 2 ** rounds, mostMs)
 }

@@ -67,6 +67,31 @@ describe('resuming a session', () => {
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
 
+  it('reaches brokers in the end that all need longer than their share of the lease', async () => {
+    const { clock, network, environment } = stage()
+    const urls = ['ws://a.test', 'ws://b.test']
+    const reconnect = fixedInterval({ interval: 0 })
+    const connecting = connectIn(urls, { ttl: 2_000, reconnect }, environment)
+    await turn()
+    network.last.accept()
+    network.last.say(welcome({ ttl: 2_000 }))
+    const session = await connecting
+    network.last.end()
+    clock.advance(1)
+    const waits: number[] = []
+    for (let i = 0; i < 8; i++) {
+      const tried = network.last
+      let waited = 0
+      for (; network.last === tried && waited < 20_000; waited += 50) {
+        clock.advance(50)
+        await turn()
+      }
+      waits.push(waited)
+    }
+    expect(waits).to.deep.equal([500, 500, 1_000, 1_000, 2_000, 2_000, 4_000, 4_000])
+    expect(session.state).to.equal('away')
+  })
+
   it('says again what it had acknowledged on a connection that is gone', async () => {
     const scene = await openGraced()
     await takeLock(scene, { fence: 7 })
