@@ -13,18 +13,11 @@ import {
   type Request,
   type Session,
 } from '@holdfast/server/core'
+import { type Moment, Moments } from './moments.js'
 import type { Connection } from './network.js'
 import type { SimProcess } from './process.js'
 import type { Verdict } from './verdict.js'
 
-/**
- * Timers come up to 1 ms early and times on the wire are whole ms, so this much is nobody's fault.
- */
-const roundingMs = 5
-/**
- * What one stop of the broker may hide from it: most of a tick, and lateness it thinks ordinary.
- */
-const perStopMs = 400
 /** How late the broker may be with an end, beyond its own stops. */
 const patienceMs = 3_000
 
@@ -40,12 +33,6 @@ interface SessionRecord {
   isOver: boolean
 }
 
-/** A point in the broker's life. */
-interface Moment {
-  readonly ranFor: number
-  readonly stops: number
-}
-
 /** The broker that is judged. */
 export interface Judged {
   readonly process: SimProcess
@@ -57,7 +44,7 @@ export interface Judged {
 export class SessionJudge {
   readonly #verdict: Verdict
   readonly #judged: Judged
-  readonly #process: SimProcess
+  readonly #moments: Moments
   readonly #records = new Map<string, SessionRecord>()
   readonly #received = new WeakMap<Connection, Moment>()
   readonly #ttlsBegan = new Map<number, Moment>()
@@ -67,11 +54,11 @@ export class SessionJudge {
   constructor(verdict: Verdict, judged: Judged) {
     this.#verdict = verdict
     this.#judged = judged
-    this.#process = judged.process
+    this.#moments = new Moments(judged.process)
   }
 
   received(connection: Connection): void {
-    const now = this.#now()
+    const now = this.#moments.now()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection === connection) record.lastReceived = now
@@ -88,14 +75,14 @@ export class SessionJudge {
     record.connection = connection
     record.droppedAt = undefined
     record.wasCut = false
-    record.lastReceived = this.#received.get(connection) ?? this.#now()
+    record.lastReceived = this.#received.get(connection) ?? this.#moments.now()
   }
 
   closedAtServer(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
     if (connection.wasClosedByServer) record.wasCut = true
-    else record.droppedAt = { ...this.#now(), stops: record.lastReceived?.stops ?? 0 }
+    else record.droppedAt = { ...this.#moments.now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
   /** Whether a client may, for up to its lease, still believe in locks of a session that ended. */
@@ -108,7 +95,7 @@ export class SessionJudge {
     for (const session of this.#judged.table?.sessions.values() ?? []) {
       if (!this.#isHere(session)) continue
       this.#takenOver(session)
-      for (const { fence } of session.held.values()) this.#ttlsBegan.set(fence, this.#now())
+      for (const { fence } of session.held.values()) this.#ttlsBegan.set(fence, this.#moments.now())
     }
   }
 
@@ -125,10 +112,11 @@ export class SessionJudge {
           break
         case 'granted':
         case 'refreshed':
-          this.#ttlsBegan.set(effect.lock.fence, this.#now())
+          this.#ttlsBegan.set(effect.lock.fence, this.#moments.now())
           break
         case 'adopted':
-          if (effect.record instanceof Lock) this.#ttlsBegan.set(effect.record.fence, this.#now())
+          if (effect.record instanceof Lock)
+            this.#ttlsBegan.set(effect.record.fence, this.#moments.now())
           break
         case 'released':
           this.#ttlsBegan.delete(effect.lock.fence)
@@ -161,13 +149,13 @@ export class SessionJudge {
   /** Nobody kept its deadlines, so its lease begins anew. */
   #takenOver({ id }: Session): void {
     this.#greeted(id)
-    this.#recordOf(id).lastReceived = this.#now()
+    this.#recordOf(id).lastReceived = this.#moments.now()
   }
 
   #suspended(id: string, keep: boolean): void {
     const record = this.#recordOf(id)
     // Gone before its welcome: nobody was told that it is there.
-    if (record.connection === undefined) record.droppedAt = this.#now()
+    if (record.connection === undefined) record.droppedAt = this.#moments.now()
     this.#verdict.count(keep ? 'session cut by the broker' : 'session dropped')
   }
 
@@ -225,9 +213,9 @@ export class SessionJudge {
     }
     // Whoever was not welcomed does not know of it.
     if (isLeaving || lastReceived === undefined) return
-    const silence = this.#since(lastReceived).most
+    const silence = this.#moments.since(lastReceived).most
     if (silence >= session.ttl) return
-    const dropped = droppedAt && this.#since(droppedAt).most
+    const dropped = droppedAt && this.#moments.since(droppedAt).most
     if (dropped === undefined || dropped < session.grace) {
       const why =
         `${session.id} after ${silence} of ${session.ttl} ms, cut: ${wasCut}, ` +
@@ -245,7 +233,7 @@ export class SessionJudge {
       this.#verdict.broken('only a ttl expires', `fence ${fence}`)
       return
     }
-    const held = this.#since(began).most
+    const held = this.#moments.since(began).most
     if (held < ttl) this.#verdict.broken('a lock lives for its ttl', `fence ${fence}: ${held} ms`)
   }
 
@@ -255,12 +243,12 @@ export class SessionJudge {
     for (const session of table?.sessions.values() ?? []) {
       const record = this.#records.get(session.id)
       if (record === undefined || record.isOver || !this.#isHere(session)) continue
-      const silent = record.lastReceived && this.#since(record.lastReceived).least
+      const silent = record.lastReceived && this.#moments.since(record.lastReceived).least
       if (silent !== undefined && silent > session.ttl + patienceMs) {
         this.#verdict.broken('silence is bounded', `${session.id} silent for ${silent} ms`)
       }
       if (record.droppedAt !== undefined) {
-        const away = this.#since(record.droppedAt).least
+        const away = this.#moments.since(record.droppedAt).least
         if (away > session.grace + patienceMs) {
           this.#verdict.broken('a grace is bounded', `${session.id} away for ${away} ms`)
         }
@@ -272,7 +260,7 @@ export class SessionJudge {
   #judgeTtl({ ttl, fence, generation }: Lock): void {
     const began = this.#ttlsBegan.get(fence)
     if (ttl === undefined || began === undefined || this.#expiring.get(fence) === generation) return
-    const held = this.#since(began).least
+    const held = this.#moments.since(began).least
     if (held > ttl + patienceMs) {
       this.#verdict.broken('a ttl ends a lock', `fence ${fence} after ${held} ms`)
     }
@@ -290,21 +278,8 @@ export class SessionJudge {
 
   /** Whether something that contains this had arrived from the session before this turn. */
   #hasUnread({ id }: Session, text: string): boolean {
-    const { turnBegan } = this.#process
+    const { turnBegan } = this.#judged.process
     const unread = this.#records.get(id)?.connection?.unread ?? []
     return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))
-  }
-
-  #now(): Moment {
-    const { ranFor, stops } = this.#process
-    return { ranFor, stops }
-  }
-
-  /** How long ago that was on the broker's clock: at least, and at most. */
-  #since(then: Moment): { least: number; most: number } {
-    const now = this.#now()
-    const elapsed = (now.ranFor - then.ranFor) * this.#process.clock.rate
-    const hidden = roundingMs + perStopMs * (now.stops - then.stops)
-    return { least: elapsed, most: elapsed + hidden }
   }
 }
