@@ -48,8 +48,8 @@ export class SessionJudge {
   readonly #records = new Map<string, SessionRecord>()
   readonly #received = new WeakMap<Connection, Moment>()
   readonly #ttlsBegan = new Map<number, Moment>()
-  /** Locks whose expiry was proposed, with their generation then. */
-  readonly #expiring = new Map<number, number>()
+  /** Locks whose expiry was proposed since their ttl began. */
+  readonly #expiring = new Set<number>()
 
   constructor(verdict: Verdict, judged: Judged) {
     this.#verdict = verdict
@@ -95,7 +95,7 @@ export class SessionJudge {
     for (const session of this.#judged.table?.sessions.values() ?? []) {
       if (!this.#isHere(session)) continue
       this.#takenOver(session)
-      for (const { fence } of session.held.values()) this.#ttlsBegan.set(fence, this.#moments.now())
+      for (const lock of session.held.values()) this.#ttlBegins(lock)
     }
   }
 
@@ -112,13 +112,13 @@ export class SessionJudge {
           break
         case 'granted':
         case 'refreshed':
-          this.#ttlsBegan.set(effect.lock.fence, this.#moments.now())
+          this.#ttlBegins(effect.lock)
           break
         case 'adopted':
-          if (effect.record instanceof Lock)
-            this.#ttlsBegan.set(effect.record.fence, this.#moments.now())
+          if (effect.record instanceof Lock) this.#ttlBegins(effect.record)
           break
         case 'released':
+          if (effect.reason === 'expired') this.#judgeExpired(effect.lock)
           this.#ttlsBegan.delete(effect.lock.fence)
           this.#expiring.delete(effect.lock.fence)
           break
@@ -139,6 +139,17 @@ export class SessionJudge {
   /** The ended session's record is still needed for `mayStillBelieve` while its end is judged. */
   forget(id: string): void {
     this.#records.delete(id)
+  }
+
+  #ttlBegins({ fence }: Lock): void {
+    this.#ttlsBegan.set(fence, this.#moments.now())
+    this.#expiring.delete(fence)
+  }
+
+  /** What was proposed before the ttl began anew is void. */
+  #judgeExpired({ fence, session }: Lock): void {
+    if (!this.#isHere(session) || this.#expiring.has(fence)) return
+    this.#verdict.broken('a lock lives for its ttl', `fence ${fence} was refreshed meanwhile`)
   }
 
   #greeted(id: string): void {
@@ -193,7 +204,7 @@ export class SessionJudge {
     } else if (command.type === 'expire') {
       const lock = table.sessions.get(command.session)?.held.get(command.fence)
       if (lock?.generation !== command.generation) return
-      this.#expiring.set(lock.fence, lock.generation)
+      this.#expiring.add(lock.fence)
       if (this.#judgeHome(lock.session)) this.#judgeExpiry(lock)
     }
   }
@@ -257,9 +268,9 @@ export class SessionJudge {
     }
   }
 
-  #judgeTtl({ ttl, fence, generation }: Lock): void {
+  #judgeTtl({ ttl, fence }: Lock): void {
     const began = this.#ttlsBegan.get(fence)
-    if (ttl === undefined || began === undefined || this.#expiring.get(fence) === generation) return
+    if (ttl === undefined || began === undefined || this.#expiring.has(fence)) return
     const held = this.#moments.since(began).least
     if (held > ttl + patienceMs) {
       this.#verdict.broken('a ttl ends a lock', `fence ${fence} after ${held} ms`)
