@@ -231,6 +231,9 @@ export class Judges {
         verdict.count(`released: ${reason}`)
         break
       }
+      case 'suspended':
+        if (command.type === 'restart') verdict.count('session taken over')
+        break
       case 'withdrawn':
         verdict.count(`withdrawn: ${effect.reason}`)
         break
