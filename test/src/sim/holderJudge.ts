@@ -40,22 +40,36 @@ export interface Holding {
 /** Clocks run at 1 % more or less, and are read in whole ms here and there. */
 const clockRoom = 1.011
 
+export interface HolderJudgeParts {
+  readonly verdict: Verdict
+  readonly now: () => number
+  readonly quietStart: boolean
+  /** Reads what is held only right after the client has looked itself. */
+  readonly isBlind: boolean
+  /**
+   * How long a broker may go on to answer its clients without having heard what is in the log, in
+   * ms: their leases begin anew until then.
+   */
+  readonly unheardMs: number
+}
+
 export class HolderJudge {
   readonly #verdict: Verdict
   readonly #now: () => number
   readonly #quietStart: boolean
   readonly #isBlind: boolean
+  readonly #unheardMs: number
   readonly #fates = new Map<number, Fate>()
   readonly #holdings = new Map<SimProcess, Holding[]>()
   /** When each session was first taken up since its client was last told so, in world time. */
   readonly #takenUp = new Map<string, number>()
 
-  /** @param isBlind Reads what is held only right after the client has looked itself. */
-  constructor(verdict: Verdict, now: () => number, quietStart: boolean, isBlind: boolean) {
+  constructor({ verdict, now, quietStart, isBlind, unheardMs }: HolderJudgeParts) {
     this.#verdict = verdict
     this.#now = now
     this.#quietStart = quietStart
     this.#isBlind = isBlind
+    this.#unheardMs = unheardMs
   }
 
   /** A client's program has got a lock. */
@@ -195,9 +209,15 @@ export class HolderJudge {
     if (fate.excuse === undefined) {
       const why = `${describe(holding)}: ${fate.reason} at ${fate.releasedAt.toFixed(3)}`
       this.#verdict.broken('the holder knows first', why)
-    } else if (this.#now() - fate.releasedAt > fate.lease * clockRoom) {
+    } else if (this.#now() - fate.releasedAt > this.#mostFor(fate)) {
       this.#verdict.broken('an excuse lasts a lease', `${describe(holding)}: ${fate.excuse}`)
     } else this.#verdict.count(`believed after release: ${fate.excuse}`)
+  }
+
+  /** How long a former holder may go on to believe. */
+  #mostFor({ lease, excuse }: Fate): number {
+    const isUnheard = excuse === 'stolen' || excuse === 'revoked'
+    return (lease + (isUnheard ? this.#unheardMs : 0)) * clockRoom
   }
 
   #judgeLoss(holding: Holding): void {

@@ -12,6 +12,7 @@ import type { Plan } from './plan.js'
 import type { SimProcess } from './process.js'
 import { PromiseJudge } from './promiseJudge.js'
 import { SessionJudge } from './sessionJudge.js'
+import type { SharedPlan } from './sharedPlan.js'
 import { TableJudge } from './tableJudge.js'
 import type { LogTap } from './tappedLog.js'
 import { Secrets } from './thief.js'
@@ -51,14 +52,18 @@ export class Judges {
   /** Set before the world begins. */
   cluster: Cluster | undefined
 
-  constructor(world: World, plan: Plan, lines: number) {
+  constructor(world: World, plan: Plan, shared: SharedPlan | undefined, lines: number) {
     this.#world = world
     this.#isCalm = Object.values(plan.faults).every((weight) => weight === 0)
     this.trace = new Trace(world, lines)
     this.verdict = new Verdict(() => ({ time: world.now, event: world.events }))
-    this.holders = new HolderJudge(this.verdict, () => world.now, plan.quietStart, plan.isBlind)
+    const { verdict } = this
+    const { quietStart, isBlind } = plan
+    const unheardMs = shared?.deadMs ?? 0
+    const now = () => world.now
+    this.holders = new HolderJudge({ verdict, now, quietStart, isBlind, unheardMs })
     this.#tables = new TableJudge(this.verdict)
-    this.#promises = new PromiseJudge(this.verdict, () => world.now)
+    this.#promises = new PromiseJudge(this.verdict, now)
   }
 
   /** World time. */

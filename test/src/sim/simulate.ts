@@ -83,14 +83,14 @@ class Simulation {
     const world = this.#world
     const plan = planFor(new Random(`${label}/plan`))
     this.#plan = plan
-    const judges = new Judges(world, plan, options.lines ?? 200)
+    const { brokers = 1 } = options
+    const shared =
+      brokers > 1 ? planShared(new Random(`${label}/shared`), brokers, plan) : undefined
+    const judges = new Judges(world, plan, shared, options.lines ?? 200)
     this.#judges = judges
     const kernelBytes = plan.isTight ? tightKernelBytes : undefined
     const luck = new Random(`${label}/network`)
     const network = new Network(world, luck, judges.network, kernelBytes)
-    const { brokers = 1 } = options
-    const shared =
-      brokers > 1 ? planShared(new Random(`${label}/shared`), brokers, plan) : undefined
     this.#cluster = new Cluster({ world, network, seed: label, plan, shared, judges })
     judges.cluster = this.#cluster
     this.#sites = this.#makeSites(network, shared)
