@@ -152,6 +152,7 @@ describe('the dashboard in Chromium', function () {
     const { page } = visitor
     const open = page.getByRole('button', { name: 'Free by force…' })
     await open.click()
+    await page.getByRole('dialog').waitFor()
     await page.keyboard.press('Escape')
     await open.click()
     await page.getByLabel(/^Reason/).fill('why not')

@@ -53,6 +53,9 @@ export default class Reporter extends Mocha.reporters.Spec {
     this.#failed += unexplained
     leave?.(failures + unexplained)
     setTimeout(() => this.#complainOfLeak(), this.#settleMs).unref()
+    // Nothing is open any more. Left to itself Node would now tear its environment down, and has
+    // been seen to wait there for ever, busily, for a request that was already gone.
+    process.once('beforeExit', () => process.exit())
   }
 
   #listSlowest(): void {
