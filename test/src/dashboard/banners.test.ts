@@ -3,33 +3,19 @@
  * has closed for good.
  */
 import { expect } from 'chai'
-import { type Chromium, openChromium } from '../browser/chromium.js'
 import { Stage } from '../e2e/stage.js'
-import { needs } from '../support/needs.js'
-import { Visitor } from './visitor.js'
+import { Visitors } from './visitors.js'
 
 describe('the dashboard and a broker that goes', function () {
   this.timeout(600_000)
-  needs('chromium')
   const stage = Stage.forEachTest()
-  let chromium: Chromium
-
-  before(async () => {
-    chromium = await openChromium()
-  })
-  after(() => chromium?.close())
-
-  async function visit(url: string): Promise<Visitor> {
-    const visitor = await Visitor.at(chromium.context, url)
-    stage.onClear(() => visitor.page.close())
-    return visitor
-  }
+  const visitors = Visitors.forSuite(stage)
 
   it('says that the broker is going away while it drains', async () => {
     // Those who hold nothing leave one after the other, and the dashboard came last.
     const { broker, url, sessions } = await stage.meeting('ann', 'bob', 'cid', 'dan')
     await sessions[0]!.lock('k')
-    const visitor = await visit(url)
+    const visitor = await visitors.at(url)
     await visitor.isTold('Live')
     const closed = broker.close({ drain: 60_000 })
     await visitor.sees(/^The broker is going away in /)
@@ -44,7 +30,7 @@ describe('the dashboard and a broker that goes', function () {
     const limits = { sessionsPerPrincipal: 1 }
     const { url } = await stage.broker({ authenticate: () => 'ann', limits })
     const ann = await stage.session(url)
-    const visitor = await visit(url)
+    const visitor = await visitors.at(url)
     const alert = visitor.page.getByRole('alert')
     await alert.getByText(/^The broker has closed the connection: .*sessionsPerPrincipal/).waitFor()
     await ann.close()

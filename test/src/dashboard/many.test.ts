@@ -5,10 +5,9 @@
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { type Chromium, openChromium } from '../browser/chromium.js'
 import { isHeard, Stage } from '../e2e/stage.js'
-import { needs } from '../support/needs.js'
-import { Visitor } from './visitor.js'
+import type { Visitor } from './visitor.js'
+import { Visitors } from './visitors.js'
 
 const many = 10_000
 /** Rows that fit on the screen, and some beyond its edges. */
@@ -24,26 +23,13 @@ async function lockMany(session: Session): Promise<void> {
 
 describe('the dashboard with ten thousand locks', function () {
   this.timeout(600_000)
-  needs('chromium')
   const stage = Stage.forEachTest()
-  let chromium: Chromium
-
-  before(async () => {
-    chromium = await openChromium()
-  })
-  after(() => chromium?.close())
-
-  async function visit(url: string, hash?: string): Promise<Visitor> {
-    const visitor = await Visitor.at(chromium.context, url, hash)
-    stage.onClear(() => visitor.page.close())
-    await visitor.isTold('Live')
-    return visitor
-  }
+  const visitors = Visitors.forSuite(stage)
 
   it('says that it was told of a thousand, and finds the others by their beginning', async () => {
     const { url, sessions } = await stage.meeting('bulk')
     await lockMany(sessions[0]!)
-    const visitor = await visit(url, '#/locks')
+    const visitor = await visitors.live(url, '#/locks')
     await visitor.sees(/1,000 of 10,000 are known here/)
     await visitor.sees('10,000 locks held, 0 waiting')
     const search = visitor.page.getByRole('searchbox')
@@ -61,7 +47,7 @@ describe('the dashboard with ten thousand locks', function () {
   it('knows all that were taken while it looked, and draws what can be seen', async () => {
     const { url, sessions } = await stage.meeting('bulk', 'waiter')
     const [bulk, waiter] = sessions
-    const visitor = await visit(url, '#/locks')
+    const visitor = await visitors.live(url, '#/locks')
     await lockMany(bulk!)
     void waiter!.lock(keyOf(9_999)).catch(() => {})
     await isHeard(waiter!)
@@ -93,7 +79,7 @@ describe('the dashboard with ten thousand locks', function () {
     const lock = await holder!.lock('k')
     for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
     await isHeard(crowd!)
-    const visitor = await visit(url, '#/lock/k')
+    const visitor = await visitors.live(url, '#/lock/k')
     await visitor.sees('Held, 3,000 waiting')
     await visitor.sees('The first 1,000 of 3,000 waiting requests.')
     expect(await visitor.rows('Queue').count()).to.be.below(mostRows)
@@ -104,7 +90,7 @@ describe('the dashboard with ten thousand locks', function () {
 
   it('keeps still while somebody reads the events', async () => {
     const { url, sessions } = await stage.meeting('ann')
-    const visitor = await visit(url, '#/events')
+    const visitor = await visitors.live(url, '#/events')
     const { page } = visitor
     for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
     await page.locator('[role=table][aria-rowcount="11"]').waitFor()
@@ -127,7 +113,7 @@ describe('the dashboard with ten thousand locks', function () {
     })
     await sessions[1]!.lock('k')
     void sessions[0]!.lock('k').catch(() => {})
-    const visitor = await visit(url)
+    const visitor = await visitors.live(url)
     const { page } = visitor
     const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events']
     pages.push(`#/lock/${encodeURIComponent('a-key-that-is-rather-long/'.repeat(6))}`)
@@ -146,7 +132,7 @@ describe('the dashboard with ten thousand locks', function () {
 
   it('is light or dark as the system is, or as it was told, also the next time', async () => {
     const { url } = await stage.broker()
-    const visitor = await visit(url)
+    const visitor = await visitors.live(url)
     const { page } = visitor
     const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
     await page.emulateMedia({ colorScheme: 'dark' })

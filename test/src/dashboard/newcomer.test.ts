@@ -5,12 +5,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { type Chromium, openChromium } from '../browser/chromium.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { scratch } from '../ops/scratch.js'
-import { needs } from '../support/needs.js'
-import { Visitor } from './visitor.js'
+import { Visitors } from './visitors.js'
 
 const readme = new URL('../../../README.md', import.meta.url)
 
@@ -24,14 +22,8 @@ function commands(): string[][] {
 
 describe('a newcomer', function () {
   this.timeout(600_000)
-  needs('chromium')
   const stage = Stage.forEachTest()
-  let chromium: Chromium
-
-  before(async () => {
-    chromium = await openChromium()
-  })
-  after(() => chromium?.close())
+  const visitors = Visitors.forSuite(stage)
 
   it('frees a stuck job in a browser, as the README has it', async () => {
     const folder = scratch(stage)
@@ -46,7 +38,7 @@ describe('a newcomer', function () {
     const env = { HOLDFAST_TOKEN: printed, HOLDFAST_URL: url }
     const first = Holdfast.start(stage, holds!, { env })
 
-    const visitor = await Visitor.at(chromium.context, url)
+    const visitor = await visitors.at(url)
     const { page } = visitor
     expect(page.url()).to.equal(dashboard)
     await page.getByLabel('Token').fill(printed)

@@ -4,29 +4,14 @@
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
-import { type Chromium, openChromium } from '../browser/chromium.js'
 import { aborted, Collector, isHeard, next, Stage } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
-import { needs } from '../support/needs.js'
-import { Visitor } from './visitor.js'
+import { Visitors } from './visitors.js'
 
 describe('the dashboard in Chromium', function () {
   this.timeout(600_000)
-  needs('chromium')
   const stage = Stage.forEachTest()
-  let chromium: Chromium
-
-  before(async () => {
-    chromium = await openChromium()
-  })
-  after(() => chromium?.close())
-
-  async function visit(url: string, hash?: string): Promise<Visitor> {
-    const visitor = await Visitor.at(chromium.context, url, hash)
-    stage.onClear(() => visitor.page.close())
-    await visitor.isTold('Live')
-    return visitor
-  }
+  const visitors = Visitors.forSuite(stage)
 
   it('opens, and shows how much there is', async () => {
     const { url, sessions } = await stage.meeting('ann', 'bob')
@@ -34,7 +19,7 @@ describe('the dashboard in Chromium', function () {
     await ann!.lock('orders:1', { metadata: { job: 7 } })
     void bob!.lock('orders:1').catch(() => {})
     await isHeard(bob!)
-    const visitor = await visit(url)
+    const visitor = await visitors.live(url)
     const { page } = visitor
     await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
@@ -52,7 +37,7 @@ describe('the dashboard in Chromium', function () {
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
     await bob!.lock('reports')
-    const visitor = await visit(url, '#/locks')
+    const visitor = await visitors.live(url, '#/locks')
     const { page } = visitor
     await visitor.seesRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
     // A key away from the field, as a person would who has not touched it.
@@ -86,7 +71,7 @@ describe('the dashboard in Chromium', function () {
       )
       await isHeard(session)
     }
-    const visitor = await visit(url, '#/lock/k')
+    const visitor = await visitors.live(url, '#/lock/k')
     await visitor.seesRows('Queue', ['bob', 'cid', 'dan'])
     const picture = visitor.page.getByRole('region', { name: /^Who waits for whom: / })
     expect(await picture.getAttribute('aria-label')).to.include('cid waits for ann (k)')
@@ -109,7 +94,7 @@ describe('the dashboard in Chromium', function () {
     await bob!.lock('b')
     void ann!.lock('b').catch(() => {})
     void bob!.lock('a').catch(() => {})
-    const visitor = await visit(url, '#/lock/a')
+    const visitor = await visitors.live(url, '#/lock/a')
     await visitor.sees('ann → bob → ann')
     await visitor.page.getByRole('link', { name: /^bob/ }).first().click()
     await visitor.page.getByRole('heading', { name: 'bob', level: 1 }).waitFor()
@@ -127,7 +112,7 @@ describe('the dashboard in Chromium', function () {
     const lock = await ann.lock('stuck')
     const waiting = bob.lock('stuck')
     await isHeard(bob)
-    const visitor = await visit(url, '#/lock/stuck')
+    const visitor = await visitors.live(url, '#/lock/stuck')
     const { page } = visitor
     await page.getByRole('button', { name: 'Free by force…' }).click()
     const dialog = page.getByRole('dialog', { name: 'Free this lock by force?' })
@@ -148,7 +133,7 @@ describe('the dashboard in Chromium', function () {
   it('changes its mind, and says when there is nothing left to free', async () => {
     const { url, sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
-    const visitor = await visit(url, '#/lock/k')
+    const visitor = await visitors.live(url, '#/lock/k')
     const { page } = visitor
     const open = page.getByRole('button', { name: 'Free by force…' })
     await open.click()
@@ -170,8 +155,7 @@ describe('the dashboard in Chromium', function () {
     const { url } = await stage.broker({ authenticate })
     const ann = await stage.session(url, { token: 'sesame' })
     await ann.lock('k')
-    const visitor = await Visitor.at(chromium.context, url, '#/lock/k')
-    stage.onClear(() => visitor.page.close())
+    const visitor = await visitors.at(url, '#/lock/k')
     const { page } = visitor
     await visitor.isTold('Token needed')
     await page.getByLabel('Token').fill('wrong')
@@ -204,8 +188,7 @@ describe('the dashboard in Chromium', function () {
           ? { principal: 'ann', expiresAt: Date.now() + 25_000 }
           : undefined
     const { url } = await stage.broker({ authenticate })
-    const visitor = await Visitor.at(chromium.context, url)
-    stage.onClear(() => visitor.page.close())
+    const visitor = await visitors.at(url)
     const { page } = visitor
     await page.getByLabel('Token').fill('short')
     await page.getByLabel('Token').press('Enter')
@@ -227,7 +210,7 @@ describe('the dashboard in Chromium', function () {
     await ann.lock('before')
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
-    const visitor = await visit(proxy.url, '#/locks')
+    const visitor = await visitors.live(proxy.url, '#/locks')
     await visitor.seesRows('Locks', ['before'])
     await visitor.page.evaluate(() => {
       document.body.dataset['mark'] = 'the same page'
@@ -249,7 +232,7 @@ describe('the dashboard in Chromium', function () {
     const ann = await stage.session(url, { name: 'ann' })
     const lost = next(ann, 'lost')
     await ann.lock('old')
-    const visitor = await visit(url, '#/locks')
+    const visitor = await visitors.live(url, '#/locks')
     await visitor.seesRows('Locks', ['old'])
     await broker.close()
     await lost
@@ -265,7 +248,7 @@ describe('the dashboard in Chromium', function () {
 
   it('measures hand-offs when it is asked to, with a lock that is gone afterwards', async () => {
     const { broker, url } = await stage.broker()
-    const visitor = await visit(url)
+    const visitor = await visitors.live(url)
     const { page } = visitor
     expect(broker.stats().totalLocks).to.equal(0)
     await page.getByRole('switch', { name: 'Measure hand-offs' }).check()

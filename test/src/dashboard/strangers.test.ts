@@ -5,20 +5,13 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
-import { type Chromium, openChromium } from '../browser/chromium.js'
 import { Stage } from '../e2e/stage.js'
-import { needs } from '../support/needs.js'
+import { Visitors } from './visitors.js'
 
 describe('the dashboard and the pages of others', function () {
   this.timeout(600_000)
-  needs('chromium')
   const stage = Stage.forEachTest()
-  let chromium: Chromium
-
-  before(async () => {
-    chromium = await openChromium()
-  })
-  after(() => chromium?.close())
+  const visitors = Visitors.forSuite(stage)
 
   it('cannot be used by a page of another origin', async () => {
     const { port } = await stage.broker()
@@ -28,7 +21,7 @@ describe('the dashboard and the pages of others', function () {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     stage.onClear(() => server.close())
     stage.onClear(() => server.closeAllConnections())
-    const page = await chromium.context.newPage()
+    const page = await visitors.context.newPage()
     stage.onClear(() => page.close())
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
     const outcome = await page.evaluate(async (at) => {

@@ -3,19 +3,11 @@
  * things twice, keeps speaking on connections that it has replaced, and asks again after a resume
  * without a look at the snapshot. A request must run once all the same, and be answered as it was.
  */
-import type { WebSocketConstructor, WebSocketLike } from '@holdfast/client/internal'
-import type { Judges } from './judges.js'
-import type { SimProcess } from './process.js'
-import type { Random } from './random.js'
+import type { WebSocketLike } from '@holdfast/client/internal'
+import type { StrangerParts } from './stranger.js'
 
-export interface StuttererParts {
-  readonly process: SimProcess
-  readonly random: Random
-  readonly judges: Judges
+export interface StuttererParts extends StrangerParts {
   readonly keys: readonly string[]
-  readonly WebSocket: WebSocketConstructor
-  /** Where a broker is. */
-  readonly anyUrl: () => string
   /** Asks also for what is answered on the spot, without the log. */
   readonly isCurious: boolean
 }

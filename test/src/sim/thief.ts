@@ -2,11 +2,9 @@
  * Somebody who has read former resume secrets and tries them: each is void once its owner has been
  * heard with a newer one. Speaks the protocol by hand.
  */
-import type { WebSocketConstructor } from '@holdfast/client/internal'
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
-import type { Judges } from './judges.js'
-import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
+import type { StrangerParts } from './stranger.js'
 import type { Verdict } from './verdict.js'
 
 interface Valid {
@@ -74,23 +72,14 @@ export class Secrets {
 /** What a client says that has read its welcome. */
 const speaks: ReadonlySet<string> = new Set(['lock', 'unlock', 'refresh', 'cancel', 'ack'])
 
-export interface ThiefParts {
-  readonly process: SimProcess
-  readonly random: Random
-  readonly judges: Judges
-  readonly WebSocket: WebSocketConstructor
-  /** Where a broker is. */
-  readonly anyUrl: () => string
-}
-
 /** Mean time between two tries, in ms. */
 const pauseMs = 2_000
 
 export class Thief {
-  readonly #parts: ThiefParts
+  readonly #parts: StrangerParts
   #isStopped = false
 
-  constructor(parts: ThiefParts) {
+  constructor(parts: StrangerParts) {
     this.#parts = parts
   }
 

@@ -2,20 +2,9 @@
  * Somebody with the right to revoke locks, who uses it most of all on those whose holders are away
  * and cannot be told: only the next resume tells them. Speaks the protocol by hand.
  */
-import type { WebSocketConstructor, WebSocketLike } from '@holdfast/client/internal'
+import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Lock, LockTable } from '@holdfast/server/core'
-import type { Judges } from './judges.js'
-import type { SimProcess } from './process.js'
-import type { Random } from './random.js'
-
-export interface WardenParts {
-  readonly process: SimProcess
-  readonly random: Random
-  readonly judges: Judges
-  readonly WebSocket: WebSocketConstructor
-  /** Where a broker is. */
-  readonly anyUrl: () => string
-}
+import type { StrangerParts } from './stranger.js'
 
 /** Mean time between two looks, in ms. */
 const pauseMs = 200
@@ -23,13 +12,13 @@ const pauseMs = 200
 const harshness = 0.03
 
 export class Warden {
-  readonly #parts: WardenParts
+  readonly #parts: StrangerParts
   #socket: WebSocketLike | undefined
   #isUp = false
   #lastId = 0
   #isStopped = false
 
-  constructor(parts: WardenParts) {
+  constructor(parts: StrangerParts) {
     this.#parts = parts
   }
 
