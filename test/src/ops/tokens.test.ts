@@ -107,10 +107,15 @@ describe('tokens in a file', () => {
 describe('JSON Web Tokens', () => {
   const stage = Stage.forEachTest()
   const secret = 'a secret of thirty-two bytes, or more'
-  const now = Math.floor(Date.now() / 1_000)
-  const good: JWTPayload = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
+  let now: number
+  let good: JWTPayload
   const sign = (payload: JWTPayload, alg = 'HS256', key: string = secret) =>
     new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
+
+  before(() => {
+    now = Math.floor(Date.now() / 1_000)
+    good = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
+  })
 
   it('let in the subject, until they end, with the grants of their claim', async () => {
     const grants = [{ keys: ['orders:*'], allow: ['lock'] }]
