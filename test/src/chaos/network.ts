@@ -3,10 +3,10 @@
  * each other without being told: what they send gets lost. Each is a machine of its own where this
  * one has network namespaces; where it has not, proxies stand between those that can have one.
  */
-import { execFileSync } from 'node:child_process'
 import { TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import type { Place } from '../support/etcd.js'
+import { freeNet, ip, nobody } from '../support/network.js'
 
 /** Somebody on the network. */
 export type Party = 'clients' | `broker${number}` | `member${number}`
@@ -23,9 +23,6 @@ export interface Network {
   close(): Promise<void>
 }
 
-/** Where what is lost is sent to. */
-const nobody = '02:00:00:00:00:99'
-
 let made = 0
 
 /** Namespaces on a bridge. Needs root. */
@@ -33,12 +30,11 @@ export class Namespaces implements Network {
   readonly #parties: readonly Party[]
   readonly #bridge: string
   readonly #names: ReadonlyMap<Party, string>
-  readonly #net: number
+  readonly #net = freeNet()
   #cuts: (readonly [Party, Party])[] = []
 
   constructor(parties: readonly Party[]) {
     const id = `${process.pid % 100_000}${made++}`
-    this.#net = 64 + (Number(id) % 128)
     this.#parties = ['clients', ...parties]
     this.#bridge = `hfb${id}`
     this.#names = new Map(parties.map((party, i) => [party, `hfc${id}n${i}`]))
@@ -105,7 +101,7 @@ export class Namespaces implements Network {
   }
 
   #hostOf(party: Party): string {
-    return `198.18.${this.#net}.${this.#parties.indexOf(party) + 1}`
+    return `${this.#net}.${this.#parties.indexOf(party) + 1}`
   }
 
   #macOf(party: Party): string {
@@ -150,8 +146,4 @@ export class Proxies implements Network {
   async close(): Promise<void> {
     await Promise.all(this.#proxies.map((proxy) => proxy.close()))
   }
-}
-
-function ip(...args: readonly string[]): void {
-  execFileSync('ip', args, { stdio: 'pipe' })
 }

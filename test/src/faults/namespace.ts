@@ -2,10 +2,7 @@
  * Another machine, as far as the network goes: a Linux network namespace with a link to ours, on
  * which packets can be lost one way or both without either end being told.
  */
-import { execFileSync } from 'node:child_process'
-
-/** Where a link leads that leads nowhere. */
-const nobody = '02:00:00:00:00:99'
+import { freeNet, ip, nobody } from '../support/network.js'
 
 let made = 0
 
@@ -21,12 +18,12 @@ export class Namespace {
 
   constructor() {
     const id = `${process.pid % 100_000}${made++}`
-    const net = 64 + (made % 128)
+    const net = freeNet()
     this.name = `holdfast${id}`
     this.#link = `hf${id}a`
     this.#farLink = `hf${id}b`
-    this.here = `198.18.${net}.1`
-    this.there = `198.18.${net}.2`
+    this.here = `${net}.1`
+    this.there = `${net}.2`
     this.#mac = '02:00:00:00:00:01'
     this.#farMac = '02:00:00:00:00:02'
     ip('netns', 'add', this.name)
@@ -77,8 +74,4 @@ export class Namespace {
   #far(...args: readonly string[]): void {
     ip('-n', this.name, ...args)
   }
-}
-
-function ip(...args: readonly string[]): void {
-  execFileSync('ip', args, { stdio: 'pipe' })
 }
