@@ -5,6 +5,7 @@
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
+import { abreast } from '../faults/abreast.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -70,8 +71,8 @@ describe('holdfast serve --log: on etcd', function () {
     return /ws:\S+/.exec(line!)![0]
   }
 
-  async function refused(args: readonly string[]) {
-    const { code, err, out } = await Holdfast.run(stage, args)
+  async function refused(args: readonly string[], on = stage) {
+    const { code, err, out } = await Holdfast.run(on, args)
     expect(out).to.deep.equal([])
     expect(err).to.have.length(1)
     return { code, sentence: err[0] }
@@ -102,12 +103,7 @@ describe('holdfast serve --log: on etcd', function () {
     )
   })
 
-  it('an etcd that is not there is exit code 69, a port in use is 78', async () => {
-    const away = await refused(['serve', '--port', '0', '--log', nowhere])
-    expect(away).to.deep.equal({
-      code: 69,
-      sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED).',
-    })
+  it('a port in use is exit code 78', async () => {
     const { port } = new URL(await start())
     const taken = await refused([...serveArgs(), '--port', port])
     expect(taken.code).to.equal(78)
@@ -122,4 +118,17 @@ describe('holdfast serve --log: on etcd', function () {
     expect(code).to.equal(78)
     expect(sentence).to.match(/has keys that are not those of a log \("test\d+\/registry"\)\.$/)
   })
+
+  abreast(1, [
+    [
+      'an etcd that is not there is waited for, and then exit code 69',
+      async (own) => {
+        const away = await refused(['serve', '--port', '0', '--log', nowhere], own)
+        expect(away).to.deep.equal({
+          code: 69,
+          sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED).',
+        })
+      },
+    ],
+  ])
 })
