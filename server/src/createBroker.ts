@@ -25,6 +25,7 @@ import { Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
 import { checkPort, createHttpServer, listen, stopListening } from './host/http.js'
 import { Traffic } from './host/traffic.js'
+import { WaitingRoom } from './host/waitingRoom.js'
 import { acceptUpgrades } from './host/websocket.js'
 import type { Log, LogStatus } from './log/log.js'
 import { MemoryLog } from './log/memory.js'
@@ -85,6 +86,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
   readonly #log: Log
   readonly #doorkeeper: Doorkeeper
+  readonly #waitingRoom = new WaitingRoom(machine.clock)
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
   readonly #endpoints: Endpoints
@@ -175,8 +177,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Serves the upgrades of somebody else's HTTP server, which stays theirs to close.
    *
    * @param path Only this path, such as `/locks`. The upgrades of all others are left to whoever
-   *   else
-   *   listens for them, and are answered with 404 if nobody does.
+   *   else listens for them, and are answered with 404 if nobody does.
    * @throws {HoldfastError} `INVALID_OPTION` for a path that is none, or that has a broker already.
    */
   attach(server: Server, { path }: { readonly path?: string | undefined } = {}): void {
@@ -193,6 +194,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const options = {
       path,
       doorkeeper: this.#doorkeeper,
+      waitingRoom: this.#waitingRoom,
       isOwnPage,
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
@@ -265,6 +267,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const stopped = this.#servers.map(stopListening)
     await drain(this.#broker, machine.clock, drainMs)
     for (const detach of this.#detach) detach()
+    this.#waitingRoom.close()
     await this.#broker.stop()
     // To the last, whoever asks is told that this broker is not ready.
     stopped.push(...this.#adminServers.map(stopListening))

@@ -31,6 +31,8 @@ export interface Refusal {
 /** The same, as the broker counts it too. */
 export interface CountedRefusal extends Refusal {
   readonly cause: RefusalCause
+  /** It is for coming too often, not for good. */
+  readonly isForNow?: true | undefined
 }
 
 /** An upgrade that may go on. */
@@ -160,10 +162,12 @@ export class Doorkeeper {
       address !== undefined &&
       this.#upgradesByAddress?.take(addressGroup(address), now) === false
     ) {
-      return { status: '429 Too Many Requests', reason, cause: 'connectionsPerSecondPerAddress' }
+      const cause = 'connectionsPerSecondPerAddress'
+      return { status: '429 Too Many Requests', reason, cause, isForNow: true }
     }
     if (this.#upgrades?.take(now) === false) {
-      return { status: '503 Service Unavailable', reason, cause: 'connectionsPerSecond' }
+      const cause = 'connectionsPerSecond'
+      return { status: '503 Service Unavailable', reason, cause, isForNow: true }
     }
     return undefined
   }

@@ -12,6 +12,7 @@ import type { Admitted, Doorkeeper } from './doorkeeper.js'
 import { plainTextFrame } from './textFrame.js'
 import type { Traffic } from './traffic.js'
 import { refuse, routeUpgrades } from './upgrades.js'
+import type { WaitingRoom } from './waitingRoom.js'
 
 /** Bytes in a socket above which its emptying is worth a call. */
 const drainBytes = 32 * 1024
@@ -20,6 +21,7 @@ export interface UpgradeOptions {
   /** Only upgrades of this path are ours; undefined for all that are nobody else's. */
   readonly path: string | undefined
   readonly doorkeeper: Doorkeeper
+  readonly waitingRoom: WaitingRoom
   /** Whether a request is from a page that the broker serves itself. */
   readonly isOwnPage: (request: IncomingMessage) => boolean
   readonly connect: (socket: Socket) => SocketListener
@@ -31,7 +33,8 @@ export interface UpgradeOptions {
 
 /** Serves WebSockets on an HTTP server; returns how to stop that. */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
-  const { path, doorkeeper, isOwnPage, connect, frameBytes, traffic, refused } = options
+  const { path, doorkeeper, waitingRoom, isOwnPage, connect, frameBytes, traffic, refused } =
+    options
   const sockets = new WebSocketServer({
     WebSocket: Attended,
     noServer: true,
@@ -47,7 +50,8 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     const admitted = doorkeeper.admit(request, isOwnPage(request))
     if ('status' in admitted) {
       refused(admitted.cause, request)
-      refuse(raw, admitted)
+      if (admitted.isForNow) waitingRoom.keep(raw, admitted)
+      else refuse(raw, admitted)
       return
     }
     sockets.handleUpgrade(request, raw, head, (websocket) => {
