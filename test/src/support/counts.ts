@@ -63,12 +63,16 @@ export class Random {
   }
 }
 
-/** Runs a test that draws from the seed, and names the seed if it fails. */
+/** Runs a test that draws from the seed, and names the seed if it fails, at once or later. */
 export function seeded<T>(test: (random: Random, seed: number) => T, from: number = seed): T {
-  try {
-    return test(new Random(from), from)
-  } catch (error) {
+  const fail = (error: unknown): never => {
     if (error instanceof Error) error.message = `HOLDFAST_SEED=${from}\n${error.message}`
     throw error
+  }
+  try {
+    const outcome = test(new Random(from), from)
+    return outcome instanceof Promise ? (outcome.catch(fail) as T) : outcome
+  } catch (error) {
+    return fail(error)
   }
 }
