@@ -40,6 +40,8 @@ export class Standing implements LinkListener, LeaseListener {
   #terms: Pick<Welcome, 'session' | 'ttl' | 'grace'> = { session: '', ttl: 0, grace: 0 }
   /** For the next resume; undefined if this session cannot be taken up. */
   #secret: string | undefined
+  /** How often it has asked to resume: of two hellos, the broker tells by it which is the later. */
+  #tries = 0
   readonly lease: LeaseWatch
   /** While the session is being taken up. */
   #reconciler: Reconciler | undefined
@@ -119,7 +121,8 @@ export class Standing implements LinkListener, LeaseListener {
 
   hello(): string {
     const secret = this.#secret
-    const resume = secret === undefined ? undefined : { session: this.#terms.session, secret }
+    const { session } = this.#terms
+    const resume = secret === undefined ? undefined : { session, secret, try: ++this.#tries }
     return helloText({ ...this.settings, resume })
   }
 

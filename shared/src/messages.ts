@@ -25,7 +25,19 @@ export interface Hello {
   /** Wanted grace; `'lease'` for all of the lease. Default 0. */
   readonly grace?: number | 'lease' | undefined
   /** If the broker cannot take this session up, it opens a new one and says so. */
-  readonly resume?: { readonly session: string; readonly secret: string } | undefined
+  readonly resume?: Resume | undefined
+}
+
+/** Which session to take up, and the proof that it is the client's own. */
+export interface Resume {
+  readonly session: string
+  /** Of the newest `welcome`. */
+  readonly secret: string
+  /**
+   * Higher with every hello that shows this secret, so that one which travelled slowly does not
+   * replace the connection of one that was sent later. Without it whichever is judged later stands.
+   */
+  readonly try?: number | undefined
 }
 
 /** Ask for a lock. Answer: `granted` or `failed`, whenever that is known. */

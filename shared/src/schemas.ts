@@ -95,7 +95,9 @@ const HelloSchema: Describe<Hello> = object({
   name: optional(size(wellFormed, 1, maxNameLength)),
   ttl: optional(Ttl),
   grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
-  resume: optional(object({ session: size(string(), 1, 64), secret: size(string(), 1, 64) })),
+  resume: optional(
+    object({ session: size(string(), 1, 64), secret: size(string(), 1, 64), try: optional(Id) }),
+  ),
 })
 
 const LockSchema: Describe<LockRequest> = refine(

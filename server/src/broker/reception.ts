@@ -150,6 +150,7 @@ export class Reception {
       home: this.#home.name,
       principal,
       proof: hash(hello.resume.secret),
+      try: hello.resume.try,
       secret: hash(secret),
       at: clock.wall(),
     })

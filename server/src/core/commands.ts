@@ -88,6 +88,8 @@ export interface ResumeSession extends Base {
   readonly principal: string
   /** Hash of the secret that the client presented. */
   readonly proof: string
+  /** Rises with every hello that presents this secret; undefined if its client does not say. */
+  readonly try: number | undefined
   /** Hash of the secret for next time. */
   readonly secret: string
 }

@@ -27,6 +27,8 @@ export class Session {
   secret: string | undefined
   /** Hash of a newer secret that was sent and not yet proved received. */
   nextSecret: string | undefined
+  /** The try that `secret` let in last; undefined if there was none, or it had no number. */
+  lastTry: number | undefined
   /** The highest request id seen. */
   lastId = 0
   readonly held = new Roster<Lock>()

@@ -25,6 +25,7 @@ export type SnapshotItem =
       readonly attach: number
       readonly suspended: boolean
       readonly nextSecret: string | undefined
+      readonly lastTry: number | undefined
       readonly lastId: number
       readonly answers: readonly (readonly [number, PlainAnswer])[]
     }
@@ -100,12 +101,12 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
 
 function sessionItem(session: Session): SnapshotItem {
   const { id, principal, name, ttl, grace, secret, limits, home } = session
-  const { attach, suspended, nextSecret, lastId } = session
+  const { attach, suspended, nextSecret, lastTry, lastId } = session
   const open = { session: id, principal, name, ttl, grace, secret, limits, home }
   const answers = [...(session.answers ?? [])].map(
     ([request, answer]) => [request, plainAnswer(answer)] as const,
   )
-  return { item: 'session', open, attach, suspended, nextSecret, lastId, answers }
+  return { item: 'session', open, attach, suspended, nextSecret, lastTry, lastId, answers }
 }
 
 function plainAnswer(answer: Answer): PlainAnswer {
@@ -117,6 +118,7 @@ function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Sessi
   session.attach = item.attach
   session.suspended = item.suspended
   session.nextSecret = item.nextSecret
+  session.lastTry = item.lastTry
   session.lastId = item.lastId
   return session
 }

@@ -147,20 +147,21 @@ export class LockTable {
   }
 
   #resume(command: Commands.ResumeSession): void {
-    const { session: id, home, attempt, principal, proof, secret } = command
+    const { session: id, home, attempt, principal, secret } = command
     const session = this.#sessions.get(id)
+    const proven = session && provenBy(session, command)
     if (
-      session === undefined ||
-      session.answers === undefined ||
-      !proves(session, proof, principal)
+      session?.answers === undefined ||
+      proven === undefined ||
+      session.principal !== principal ||
+      (proven === 'secret' && isOvertaken(session, command))
     ) {
       this.#effects.push({ kind: 'refused', attempt })
       return
     }
     // The newer secret has arrived, since it was presented; the older one stays good until then.
-    if (session.nextSecret !== undefined && sameText(session.nextSecret, proof)) {
-      session.secret = session.nextSecret
-    }
+    session.secret = session[proven]
+    session.lastTry = command.try
     session.nextSecret = secret
     session.attach++
     session.suspended = false
@@ -254,6 +255,7 @@ export class LockTable {
       // Whoever speaks on this connection has read its welcome, and the new secret in it.
       session.secret = session.nextSecret
       session.nextSecret = undefined
+      session.lastTry = undefined
     }
     return session
   }
@@ -490,13 +492,23 @@ function holdersOf(entry: Entry): StoredHolder[] {
   return holders
 }
 
+/** Which of the session's secrets a resume shows. */
+function provenBy(
+  { secret, nextSecret }: Session,
+  { proof }: Commands.ResumeSession,
+): 'secret' | 'nextSecret' | undefined {
+  const present = secret !== undefined && sameText(secret, proof)
+  const next = nextSecret !== undefined && sameText(nextSecret, proof)
+  if (next) return 'nextSecret'
+  return present ? 'secret' : undefined
+}
+
 /**
- * Whether a resume shows the session's secret, the present one or the next, and is by its owner.
+ * Whether the client said this hello before one that was let in with the same secret. It has given
+ * up the connection of this one, and may not have spoken on that of the other yet.
  */
-function proves(session: Session, proof: string, principal: string): boolean {
-  const present = session.secret !== undefined && sameText(session.secret, proof)
-  const next = session.nextSecret !== undefined && sameText(session.nextSecret, proof)
-  return (present || next) && session.principal === principal
+function isOvertaken({ lastTry }: Session, { try: number }: Commands.ResumeSession): boolean {
+  return lastTry !== undefined && number !== undefined && number <= lastTry
 }
 
 /** Compares hashes without telling, by the time it takes, how much of them is right. */

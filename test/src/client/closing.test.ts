@@ -70,7 +70,7 @@ describe('closing a session', () => {
     expect(network.sockets.length).to.equal(2)
     network.last.accept()
     expect(network.last.take()[0]).to.deep.include({
-      resume: { session: 's1', secret: 'first' },
+      resume: { session: 's1', secret: 'first', try: 1 },
     })
     network.last.say(graced({ resumed: true, secret: 'second' }), { type: 'snapshot' })
     await turn()

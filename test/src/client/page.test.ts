@@ -85,7 +85,10 @@ describe('a session in a page', () => {
     page.wake()
     network.last.accept()
     const [hello] = network.last.take()
-    expect(hello).to.deep.equal({ type: 'hello', resume: { session: 's1', secret: 'first' } })
+    expect(hello).to.deep.equal({
+      type: 'hello',
+      resume: { session: 's1', secret: 'first', try: 1 },
+    })
     expect(events).to.deep.equal(['jeopardy'])
   })
 

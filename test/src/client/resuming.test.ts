@@ -1,6 +1,7 @@
 /** A dropped connection with a grace: taking the session up again, or not. */
 import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
+import type { Hello } from '@holdfast/shared'
 import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {
@@ -22,7 +23,7 @@ describe('resuming a session', () => {
     scene.clock.advance(50)
     scene.socket.accept()
     expect(scene.socket.take()).to.deep.equal([
-      { type: 'hello', grace: 'lease', resume: { session: 's1', secret: 'first' } },
+      { type: 'hello', grace: 'lease', resume: { session: 's1', secret: 'first', try: 1 } },
     ])
     scene.socket.say(resumed)
     await turn()
@@ -31,7 +32,22 @@ describe('resuming a session', () => {
     scene.socket.say(snapshot([held(1, 7)]))
     expect([scene.session.state, lock.held]).to.deep.equal(['connected', true])
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
-    expect(await comeBack(scene)).to.deep.include({ resume: { session: 's1', secret: 'second' } })
+    expect(await comeBack(scene)).to.deep.include({
+      resume: { session: 's1', secret: 'second', try: 2 },
+    })
+  })
+
+  it('counts its tries, so that one which arrives late is known to be old', async () => {
+    const { clock, socket, network } = await openGraced()
+    socket.end()
+    const tries: unknown[] = []
+    for (let i = 0; i < 3; i++) {
+      clock.advance(1_000)
+      network.last.accept()
+      tries.push((network.last.take()[0] as Hello).resume?.try)
+      network.last.end()
+    }
+    expect(tries).to.deep.equal([1, 2, 3])
   })
 
   it('acknowledges even if it has nothing to say', async () => {
@@ -198,7 +214,9 @@ describe('resuming a session', () => {
     expect(scene.socket.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'w' }])
     scene.socket.say({ type: 'granted', id: 2, fence: 20 })
     expect((await waiting).fence).to.equal(20)
-    expect(await comeBack(scene)).to.deep.include({ resume: { session: 's2', secret: 'new' } })
+    expect(await comeBack(scene)).to.deep.include({
+      resume: { session: 's2', secret: 'new', try: 2 },
+    })
   })
 
   it('does not ask for a session that the broker has ended', async () => {

@@ -149,6 +149,24 @@ describe('a session that moves to another broker', () => {
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
+  it('stays there when a hello that its client gave up comes in late at another', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const alice = await cluster.client(b, { grace: 'lease' })
+    const fence = await cluster.take(alice, 1, 'k')
+    alice.socket.drop()
+    a.source.faults.delayMs = 150
+    const given = a.greet(alice.resume({}, 1))
+    await cluster.settle()
+    const socket = b.greet(alice.resume({}, 2))
+    await cluster.pass(600)
+    expect(socket.closedWith).to.equal(undefined)
+    expect(given.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
+    const moved = b.clientOn(socket)
+    await cluster.say(moved, { type: 'unlock', id: 2, fence })
+    expect(socket.heardOf('unlocked')).to.have.length(1)
+  })
+
   it('is no longer timed by the former one', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]

@@ -38,7 +38,8 @@ describe('digest', () => {
     const none = { ttl: undefined, timeout: undefined, metadata: undefined }
     const terms = { ...none, steal: false }
     const kept = { ttl: 15_000, grace: 15_000, secret: 'hash', limits }
-    const resume = { type: 'resume', attempt: 'b', principal: 'p', proof: 'hash' } as const
+    const shown = { principal: 'p', proof: 'hash', try: 1 }
+    const resume = { type: 'resume', attempt: 'b', ...shown } as const
     const lock = { type: 'lock', session: 's', attach: 1, mode: 'exclusive', at: 0 } as const
     const note = (): void => {
       const { value } = new Digest(table)

@@ -121,7 +121,7 @@ export function goodMessage(random: Random): ClientMessage {
       ...maybe({ name: 'a worker' }),
       ...maybe({ ttl: ms() }),
       ...maybe({ grace: random.pick([0, 5_000, 'lease']) }),
-      ...maybe({ resume: { session: 's', secret: 't' } }),
+      ...maybe({ resume: { session: 's', secret: 't', ...maybe({ try: id }) } }),
     }),
     () => ({ type: 'bye' }),
   ]

@@ -97,8 +97,8 @@ export class Client {
   }
 
   /** What it says to be taken up again. */
-  resume(hello: Partial<Hello> = {}): Partial<Hello> {
-    return { ...hello, resume: { session: this.session, secret: this.secret! } }
+  resume(hello: Partial<Hello> = {}, nth?: number): Partial<Hello> {
+    return { ...hello, resume: { session: this.session, secret: this.secret!, try: nth } }
   }
 
   say(...messages: readonly unknown[]): void {

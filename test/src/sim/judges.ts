@@ -189,7 +189,7 @@ export class Judges {
         // Nobody else takes a session up, so only a connection that its client has left is
         // replaced.
         if (code === closeCodes.replaced.code && connection.isNewest) {
-          this.verdict.count('replaced by its own past')
+          this.broken('nobody is replaced by its own past', nameOf(connection))
         }
       },
     }

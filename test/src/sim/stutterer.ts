@@ -29,6 +29,7 @@ export class Stutterer {
   #former: WebSocketLike | undefined
   #isUp = false
   #session: { readonly session: string; readonly secret: string } | undefined
+  #tries = 0
   #lastId = 0
   /** Text of the requests that have not been acknowledged, by id. */
   readonly #said = new Map<number, string>()
@@ -65,8 +66,10 @@ export class Stutterer {
     if (this.#isUp) this.#former = this.#socket
     this.#socket = socket
     this.#isUp = false
-    const hello = { type: 'hello', name: 'stutterer', ttl: 2_000, grace: 'lease' }
-    socket.onopen = () => socket.send(JSON.stringify({ ...hello, resume: this.#session }))
+    const terms = { type: 'hello', name: 'stutterer', ttl: 2_000, grace: 'lease' }
+    const resume = this.#session && { ...this.#session, try: ++this.#tries }
+    const hello = JSON.stringify({ ...terms, resume })
+    socket.onopen = () => socket.send(hello)
     socket.onmessage = ({ data }) => {
       const parsed = JSON.parse(String(data))
       for (const message of Array.isArray(parsed) ? parsed : [parsed]) {

@@ -7,11 +7,15 @@ import type { Random } from './random.js'
 import type { StrangerParts } from './stranger.js'
 import type { Verdict } from './verdict.js'
 
+type ResumeSession = Extract<Command, { type: 'resume' }>
+
 interface Valid {
   /** What its client is known to have. */
   present: string
   /** What was sent to it and not yet proved received. */
   next: string | undefined
+  /** The newest try by which it was let in with `present`. */
+  newestTry: number
 }
 
 /** Which secrets open a session, and which did once. Reads secrets off their hashes: it may. */
@@ -22,13 +26,14 @@ export class Secrets {
   /** A table has applied a command. */
   follow(table: LockTable, command: Command, effects: readonly Effect[], verdict: Verdict): void {
     if (command.type === 'open' && command.secret !== undefined) {
-      this.#valid.set(command.session, { present: command.secret, next: undefined })
+      this.#valid.set(command.session, { present: command.secret, next: undefined, newestTry: 0 })
     } else if (command.type === 'resume') {
-      const { session, proof, secret } = command
+      const { session, proof, try: number = Infinity } = command
       const valid = this.#valid.get(session)
-      const isValid = proof === valid?.present || proof === valid?.next
+      const isInTime = valid !== undefined && number > valid.newestTry
+      const isValid = proof === valid?.next || (proof === valid?.present && isInTime)
       const isResumed = effects.some(({ kind }) => kind === 'resumed')
-      if (isResumed) this.#resumed(session, proof, secret)
+      if (isResumed) this.#resumed(command)
       else if (isValid && table.sessions.has(session)) {
         verdict.broken('a valid secret opens its session', session)
       }
@@ -48,12 +53,13 @@ export class Secrets {
     return this.#void.length === 0 ? undefined : random.pick(this.#void)
   }
 
-  #resumed(session: string, proof: string, secret: string): void {
+  #resumed({ session, proof, secret, try: number }: ResumeSession): void {
     const valid = this.#valid.get(session)
     if (valid === undefined) return
     if (proof === valid.next) this.#heard(session)
     else if (valid.next !== undefined) this.#end(session, valid.next)
     valid.next = secret
+    valid.newestTry = number ?? 0
   }
 
   #heard(session: string): void {
@@ -62,6 +68,7 @@ export class Secrets {
     this.#end(session, valid.present)
     valid.present = valid.next
     valid.next = undefined
+    valid.newestTry = 0
   }
 
   #end(session: string, hash: string): void {

@@ -33,6 +33,12 @@ interface OpenOptions {
   readonly limits?: Partial<SessionLimits>
 }
 
+interface ResumeOptions {
+  readonly principal?: string
+  readonly home?: string
+  readonly try?: number
+}
+
 export class Bench {
   readonly table = new LockTable()
   readonly #invariants: Invariants | undefined
@@ -117,7 +123,7 @@ export class Bench {
     session: string,
     proof: string,
     secret: string,
-    { principal = 'anyone', home = '' }: { principal?: string; home?: string } = {},
+    { principal = 'anyone', home = '', try: number }: ResumeOptions = {},
   ): string[] {
     const attempt = `resume ${session}`
     return this.apply({
@@ -128,6 +134,7 @@ export class Bench {
       home,
       principal,
       proof,
+      try: number,
       secret,
     })
   }

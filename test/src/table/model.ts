@@ -8,7 +8,7 @@
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
-import { type ModelSession, ModelState, remove } from './modelState.js'
+import { letsIn, type ModelSession, ModelState, remove } from './modelState.js'
 import type { PlainAnswer, PlainEffect, PlainLock, PlainRequest, PlainState } from './plain.js'
 
 type Of<T extends Command['type']> = Extract<Command, { type: T }>
@@ -105,21 +105,19 @@ export class Model {
       home: command.home,
       secret: command.secret,
       ...{ attach: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
+      shown: undefined,
     })
     this.#effects.push({ kind: 'opened', session: command.session, attempt: command.attempt })
   }
 
-  #resume({ session: id, home, attempt, principal, proof, secret }: Of<'resume'>): void {
+  #resume(command: Of<'resume'>): void {
+    const { session: id, home, attempt, proof, secret } = command
     const session = this.#is.session(id)
-    if (
-      session === undefined ||
-      session.grace === 0 ||
-      session.principal !== principal ||
-      (proof !== session.secret && proof !== session.nextSecret)
-    ) {
+    if (session === undefined || !letsIn(session, command)) {
       this.#effects.push({ kind: 'refused', attempt })
       return
     }
+    session.shown = command
     session.secret = proof
     session.nextSecret = secret
     session.attach += 1

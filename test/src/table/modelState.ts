@@ -1,18 +1,32 @@
 /**
  * All that the model of the lock table remembers: flat lists, searched from end to end.
  */
-import type { SessionLimits } from '@holdfast/server/core'
+import type { Command, SessionLimits } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import type { PlainAnswer, PlainLock, PlainRequest, PlainSession, PlainState } from './plain.js'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
-export interface ModelSession extends Omit<Mutable<PlainSession>, 'held' | 'waiting' | 'answers'> {
+type Resume = Extract<Command, { type: 'resume' }>
+type Derived = 'held' | 'waiting' | 'answers' | 'lastTry'
+
+export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   readonly name: string | undefined
   readonly limits: SessionLimits
+  /** What it was taken up with last. */
+  shown: Resume | undefined
   /** In order of answering; stays empty for a session that cannot come back. */
   answers: [number, PlainAnswer][]
+}
+
+/** Whether this is its client, by the order in which that has asked. */
+export function letsIn(session: ModelSession, { principal, proof, try: number }: Resume): boolean {
+  const { shown, secret, nextSecret } = session
+  const before = shown?.proof === proof ? shown.try : undefined
+  const isLate = before !== undefined && number !== undefined && before >= number
+  const isKnown = proof === secret || proof === nextSecret
+  return session.grace > 0 && session.principal === principal && isKnown && !isLate
 }
 
 export class ModelState {
@@ -68,8 +82,9 @@ export class ModelState {
       heldCount: this.locks.length,
       waitingCount: this.waits.length,
       quiet: this.quiet,
-      sessions: this.sessions.map(({ name: _, limits: __, answers, ...session }) => ({
+      sessions: this.sessions.map(({ name: _, limits: __, shown, answers, ...session }) => ({
         ...session,
+        lastTry: shown?.proof === session.secret ? shown?.try : undefined,
         held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
         waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
         answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,

@@ -51,6 +51,7 @@ export interface PlainSession {
   readonly suspended: boolean
   readonly secret: string | undefined
   readonly nextSecret: string | undefined
+  readonly lastTry: number | undefined
   readonly lastId: number
   /** Fences, in order of grant. */
   readonly held: readonly number[]
@@ -196,7 +197,8 @@ export function plainEffect(effect: Effect): PlainEffect {
 }
 
 function plainSession(session: Session): PlainSession {
-  const { id, principal, grace, home, attach, suspended, secret, nextSecret, lastId } = session
+  const { id, principal, grace, home, attach, suspended, lastId } = session
+  const { secret, nextSecret, lastTry } = session
   return {
     id,
     principal,
@@ -206,6 +208,7 @@ function plainSession(session: Session): PlainSession {
     suspended,
     secret,
     nextSecret,
+    lastTry,
     lastId,
     held: session.held.values().map(({ fence }) => fence),
     waiting: session.waiting.values().map(({ id }) => id),

@@ -214,6 +214,33 @@ describe('table: resume secrets', () => {
     expect(bench.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
   })
 
+  it('open nothing by a try that is older than one which they did open it by', () => {
+    const bench = graced()
+    expect(bench.resume('a', 's1', 's2', { try: 2 })[0]).to.match(/^resumed a @2/)
+    const before = bench.state()
+    for (const number of [1, 2]) {
+      expect(bench.resume('a', 's1', 'late', { try: number })).to.deep.equal(['refused resume a'])
+    }
+    expect(bench.state()).to.equal(before)
+    expect(bench.resume('a', 's1', 's3', { try: 3 })[0]).to.match(/^resumed a @3/)
+  })
+
+  it('have tries of their own each', () => {
+    const bench = graced()
+    bench.resume('a', 's1', 's2', { try: 7 })
+    expect(bench.resume('a', 's2', 's3', { try: 1 })[0]).to.match(/^resumed a @3/)
+    bench.ack('a', [])
+    expect(bench.resume('a', 's3', 's4', { try: 1 })[0]).to.match(/^resumed a @4/)
+    expect(bench.resume('a', 's3', 's5', { try: 1 })).to.deep.equal(['refused resume a'])
+  })
+
+  it('let in whoever does not number its tries', () => {
+    const bench = graced()
+    bench.resume('a', 's1', 's2', { try: 2 })
+    expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
+    expect(bench.resume('a', 's1', 's4', { try: 1 })[0]).to.match(/^resumed a @4/)
+  })
+
   it('one that was sent in a welcome which was overtaken is void', () => {
     const bench = graced()
     bench.resume('a', 's1', 's2')

@@ -147,7 +147,8 @@ const comings: World = {
         { type: 'end', ...former, reason: 'expired' },
       ]
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
-        if (proof !== undefined) moves.push({ ...resume, proof, secret })
+        if (proof === undefined) continue
+        for (const nth of [undefined, 1, 2]) moves.push({ ...resume, proof, try: nth, secret })
       }
       for (const fence of some(held[0], state.fence + 1)) {
         moves.push({ type: 'unlock', ...spoken, id: lastId + 1, fence })
@@ -183,8 +184,8 @@ const homes: World = {
       for (const proof of new Set([session.nextSecret, session.secret])) {
         const resume = { session: id, attempt: 'try', principal: 'p', secret: `${id}${attach + 1}` }
         if (proof === undefined) continue
-        moves.push({ type: 'resume', at: 0, home: 'one', proof, ...resume })
-        moves.push({ type: 'resume', at: 0, home: 'two', proof, ...resume })
+        moves.push({ type: 'resume', at: 0, home: 'one', proof, try: 1, ...resume })
+        moves.push({ type: 'resume', at: 0, home: 'two', proof, try: 2, ...resume })
       }
       // What was proposed before the deadline moved, and after.
       for (const fence of some(held[0])) {

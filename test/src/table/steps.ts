@@ -159,6 +159,7 @@ export class Director {
       home: pick % 3 === 0 ? homes[(pick >> 4) % homes.length]! : session.home,
       principal: `client ${seat}`,
       proof,
+      try: pick % 5 === 0 ? undefined : (pick >> 3) % 4 || 1,
       secret: `${session.id} ${session.attach + 1} ${this.#at}`,
     }
   }

@@ -147,6 +147,20 @@ function secrets(stage: Stage): void {
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
+  it('are refused to a try that is older than the one that they let in', async () => {
+    const first = await stage.open({ grace: 'lease' })
+    const { session, secret } = first.welcome
+    const resumeBy = (nth: number) =>
+      stage.open({ grace: 'lease', resume: { session, secret: secret!, try: nth } })
+    const second = await resumeBy(2)
+    expect(second.welcome).to.include({ resumed: true, session })
+    const late = await resumeBy(1)
+    expect(late.welcome).to.include({ resumed: false })
+    second.drop()
+    await second.closed
+    expect((await resumeBy(3)).welcome).to.include({ resumed: true, session })
+  })
+
   it('that are the newest are good at once', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await comeBack(stage, first)
