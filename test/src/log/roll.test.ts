@@ -120,6 +120,16 @@ describe('roll: who takes over', () => {
     expect([...roll.living.keys()]).to.deep.equal(['b', 'a2', 'c2', 'd'])
   })
 
+  it('nobody from an incarnation that was replaced before its own join came in', () => {
+    const roll = rollOf('a', 'b')
+    // b2 was given up before anybody had heard of it; what it wanted to take over, it does not.
+    expect(roll.take(join('b3', 'b2'))).to.deep.equal([])
+    expect(roll.take(join('b2', 'b'))).to.equal(undefined)
+    expect(roll.take(speech('b2', 2))).to.equal(undefined)
+    expect([...roll.living.keys()]).to.deep.equal(['a', 'b', 'b3'])
+    expect(new Roll(roll.state).take(join('b2', 'b'))).to.equal(undefined)
+  })
+
   it('the one that has been here longest, from whoever says goodbye', () => {
     const roll = rollOf('a', 'b', 'c')
     expect(roll.take(leave('b', 2))).to.deep.equal([restart('b', 'a')])

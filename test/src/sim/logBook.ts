@@ -123,7 +123,10 @@ export class LogBook {
       if (n !== 1 || this.#living.has(broker) || this.#dead.has(broker)) return this.#ignore(entry)
       this.#living.set(broker, 1)
       this.#verdict.count('broker joined')
-      return this.#bury(replaces, broker, at)
+      const restarts = this.#bury(replaces, broker, at)
+      // Whoever was given up before it was heard of does not come to life by being late.
+      if (replaces !== undefined && replaces !== broker) this.#dead.add(replaces)
+      return restarts
     }
     if (this.#living.get(broker) !== n - 1) return this.#ignore(entry)
     this.#living.set(broker, n)

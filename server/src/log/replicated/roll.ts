@@ -62,8 +62,11 @@ export class Roll {
   #join({ broker, n, at, join: { replaces } }: JoinEntry): readonly Command[] | undefined {
     if (n !== 1 || this.#living.has(broker) || this.#dead.has(broker)) return undefined
     this.#living.set(broker, n)
-    if (replaces === undefined || replaces === broker || !this.#living.has(replaces)) return []
-    return [this.#bury(replaces, broker, at)]
+    if (replaces === undefined || replaces === broker) return []
+    if (this.#living.has(replaces)) return [this.#bury(replaces, broker, at)]
+    // What it appended may still come in, its join before all.
+    this.#addDead(replaces)
+    return []
   }
 
   #hear(entry: LeaveEntry | SpeechEntry): readonly Command[] | undefined {
@@ -90,11 +93,14 @@ export class Roll {
 
   #bury(broker: string, home: string, at: number): Command {
     this.#living.delete(broker)
-    this.#dead.add(broker)
-    if (this.#dead.size > deadNamed) {
-      const [oldest] = this.#dead
-      this.#dead.delete(oldest!)
-    }
+    this.#addDead(broker)
     return { type: 'restart', from: broker, home, at }
+  }
+
+  #addDead(broker: string): void {
+    this.#dead.add(broker)
+    if (this.#dead.size <= deadNamed) return
+    const [oldest] = this.#dead
+    this.#dead.delete(oldest!)
   }
 }
