@@ -7,6 +7,7 @@ import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fixedInterval, type Session } from '@holdfast/client'
+import { createBroker, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { Served } from '../e2e/remote.js'
 import { next, Stage } from '../e2e/stage.js'
@@ -23,7 +24,8 @@ describe('journal: on a full disk', () => {
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
     mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
     stage.onClear(() => {
-      execFileSync('umount', [disk])
+      // LMDB keeps the file of a journal that failed open for as long as its process lives.
+      execFileSync('umount', ['--lazy', disk])
       rmdirSync(disk)
     })
     return disk
@@ -71,5 +73,28 @@ describe('journal: on a full disk', () => {
     // One more than that was asked for when the disk was full.
     const last = await session.lock('after', { timeout: 0 })
     expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
+  })
+
+  it('leaves a program that embeds it nothing to wait for', async () => {
+    const disk = smallDisk()
+    const log = journalLog({ dir: join(disk, 'journal') })
+    const broker = createBroker({ log })
+    const { url } = await broker.listen({ port: 0 })
+    const failed = new Promise<Error>((resolve) => {
+      broker.once('failed', resolve)
+    })
+    const session = await stage.session(url)
+    const lost = next(session, 'lost')
+    const asked: Promise<unknown>[] = []
+    for (let i = 0; i < 500; i++) {
+      asked.push(session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) }))
+    }
+    const answers = Promise.allSettled(asked)
+    expect((await failed).message).to.contain('cannot be written')
+    await lost
+    await broker.close()
+    await session.close()
+    const outcomes = new Set((await answers).map(({ status }) => status))
+    expect([...outcomes]).to.include('rejected')
   })
 })

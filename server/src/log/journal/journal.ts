@@ -108,7 +108,9 @@ class JournalLog implements Log {
       })
     }
     await this.#snapshotting?.terminate()
-    await this.#store?.close()
+    const closed = this.#store?.close()
+    // LMDB waits for ever for a flush that has failed; its file is closed when the process ends.
+    if (!this.#failed) await closed
     this.#owner?.close()
   }
 
