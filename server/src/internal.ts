@@ -38,7 +38,7 @@ export {
   encodeEntry,
   encodeSpeech,
 } from './log/replicated/entry.js'
-export type { LogMachine } from './log/replicated/participant.js'
+export type { LogMachine } from './log/replicated/machine.js'
 export { ReplicatedLog, type ReplicatedOptions } from './log/replicated/replicatedLog.js'
 export { Roll } from './log/replicated/roll.js'
 export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'

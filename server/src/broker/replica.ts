@@ -7,6 +7,7 @@ import type { HoldfastError } from '@holdfast/shared'
 import type { Census } from '../access/census.js'
 import {
   type Command,
+  dump,
   type Effect,
   LockTable,
   restore,
@@ -103,6 +104,10 @@ export class OwnReplica implements Replica {
 
   digest(): string {
     return this.#digest?.value ?? ''
+  }
+
+  dump(): Iterable<SnapshotItem> {
+    return dump(this.#table)
   }
 
   /** Nothing is applied for which there may be no fence: that is as if the log could not go on. */

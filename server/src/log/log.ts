@@ -28,6 +28,8 @@ export interface Replica {
   resign(): void
   /** Of a shared log: what the table comes to, the same for the same table. */
   digest(): string
+  /** Of a shared log: the whole table; to be taken up before anything else is applied. */
+  dump(): Iterable<SnapshotItem>
 }
 
 /** `full`: nothing new can be begun; `overfull`: nothing can be taken at all. */

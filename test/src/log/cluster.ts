@@ -2,6 +2,7 @@
  * Several brokers, or just their logs, that share one log in memory, on one fake machine: a test
  * lets time pass and looks what each of them has become.
  */
+import type { SnapshotItem } from '@holdfast/server/core'
 import {
   type BrokerOptions,
   ReplicatedLog,
@@ -37,7 +38,7 @@ export class Diary extends Listener {
     this.#note('resign')
   }
 
-  override restore(items: Iterable<unknown>): void {
+  override restore(items: Iterable<SnapshotItem>): void {
     super.restore(items)
     this.#note('restore')
   }

@@ -12,9 +12,9 @@ describe('log: snapshots on etcd', function () {
   const etcd = EtcdStage.forSuite()
   const stage = Stage.forEachTest()
 
-  async function broker() {
+  async function broker({ snapshotEntries = 20 } = {}) {
     const { endpoints } = etcd.cluster
-    const log = etcdLog({ endpoints, prefix: etcd.prefix, deadMs: 1_500, snapshotEntries: 20 })
+    const log = etcdLog({ endpoints, prefix: etcd.prefix, deadMs: 1_500, snapshotEntries })
     return { log, ...(await stage.broker({ log })) }
   }
 
@@ -41,5 +41,19 @@ describe('log: snapshots on etcd', function () {
     expect(held[0]).to.deep.include({ fence: kept.fence, metadata: { of: 'the first' } })
     await kept.unlock()
     expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
+  })
+
+  it('are made for a newcomer, if etcd has forgotten what it would need', async () => {
+    const first = await broker({ snapshotEntries: 100_000 })
+    const session = await stage.session(first.url, { grace: 'lease' })
+    const kept = await session.lock('kept')
+    // As an etcd does that was told to forget by itself.
+    const leader = await etcd.cluster.leader()
+    const { header } = (await leader.status())!
+    await leader.ask('/v3/kv/compaction', { revision: header.revision })
+    const second = await broker()
+    const { held } = await (await stage.session(second.url)).query({ key: 'kept' })
+    expect(held.map(({ fence }) => fence)).to.deep.equal([kept.fence])
+    expect(kept.held).to.equal(true)
   })
 })

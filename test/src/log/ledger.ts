@@ -66,6 +66,7 @@ export async function tableIn(dir: string): Promise<LockTable> {
     serve: () => {},
     resign: () => {},
     digest: () => '',
+    dump: () => [],
   })
   await log.close()
   return table

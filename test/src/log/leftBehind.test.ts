@@ -3,7 +3,7 @@
  * was left so far behind that it needs one.
  */
 import { expect } from 'chai'
-import { Cluster } from './cluster.js'
+import { Cluster, type Diary } from './cluster.js'
 import { raise } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
@@ -107,19 +107,84 @@ describe('replicated log: snapshots', () => {
     expect(b.story).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
-  it('where there is none, and the entries are gone, nothing is guessed', async () => {
-    const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
-    b.source.cut()
-    a.log.submit(raise(1))
-    await cluster.settle()
-    cluster.store.compact(cluster.store.position)
-    b.source.mend()
-    await cluster.pass(1_000)
-    expect(b.failure?.message).to.contain('are gone, and no snapshot has them')
-    expect(b.story).to.deep.equal(['serve', 'resign'])
-    const { log, source } = cluster.newLog()
-    const error = await cluster.until(log.start(cluster.diary(log, source)).catch((one) => one))
-    expect(error.message).to.contain('are gone')
+  describe('where something else than the brokers has made the log forget', () => {
+    /** Fifty-odd locks, some snapshots or none, and nothing left that could be followed. */
+    async function forgotten(cluster: Cluster, a: Diary): Promise<void> {
+      for (let i = 0; i < 50; i++) {
+        a.log.submit(raise(i))
+        await cluster.settle()
+      }
+      cluster.store.compact(cluster.store.position)
+    }
+
+    for (const [what, terms] of [
+      ['no snapshot', {}],
+      ['a snapshot that is too old', options],
+    ] as const) {
+      it(`a newcomer that finds ${what} has one made by those that live`, async () => {
+        const cluster = new Cluster()
+        const a = await cluster.join(terms)
+        await forgotten(cluster, a)
+        const b = await cluster.join(terms)
+        expect(b.story.at(-1)).to.equal('serve')
+        expect(b.story).to.include('restore')
+        expect([...b.dump()]).to.deep.equal([...a.dump()])
+        expect(b.log.status.living).to.deep.equal([a.home, b.home])
+        expect(b.log.status.trouble).to.equal(undefined)
+        expect(a.log.status.snapshot?.position).to.be.at.least(cluster.store.compactedTo)
+        await cluster.pass(20_000)
+        expect(a.story).to.deep.equal(['serve'])
+      })
+    }
+
+    it('whoever was left behind has one made as well, once for all', async () => {
+      const cluster = new Cluster()
+      const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+      b.source.cut()
+      c.source.cut()
+      await forgotten(cluster, a)
+      b.source.mend()
+      c.source.mend()
+      await cluster.pass(5_000)
+      for (const one of [b, c]) {
+        expect(one.story).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
+      }
+      expect(cluster.store.snapshots.length).to.equal(1)
+    })
+
+    it('one is made by the next, if the one that should is gone', async () => {
+      const cluster = new Cluster()
+      const [a, b] = [await cluster.join(), await cluster.join()]
+      await forgotten(cluster, a)
+      a.source.cut()
+      const c = await cluster.join()
+      expect(c.story).to.deep.equal(['restore', 'serve'])
+      expect(c.log.status.living).to.deep.equal([b.home, c.home])
+    })
+
+    it('the next one is made although the log has not what it takes, and those after it are', async () => {
+      const cluster = new Cluster()
+      const a = await cluster.join({ snapshotEntries: 70 })
+      await forgotten(cluster, a)
+      for (let i = 50; i < 250; i++) {
+        a.log.submit(raise(i))
+        await cluster.settle()
+      }
+      expect(cluster.store.snapshots.length).to.equal(2)
+      expect(a.log.status.trouble).to.equal(undefined)
+      expect(cluster.store.compactedTo).to.equal(cluster.store.snapshots[0]!.position)
+      const b = await cluster.join()
+      expect([...b.dump()]).to.deep.equal([...a.dump()])
+    })
+
+    it('and nobody lives, nothing is guessed', async () => {
+      const cluster = new Cluster()
+      const a = await cluster.join()
+      await forgotten(cluster, a)
+      a.source.cut()
+      const { log, source } = cluster.newLog()
+      const error = await cluster.until(log.start(cluster.diary(log, source)).catch((one) => one))
+      expect(error.message).to.match(/are gone, no snapshot has them, and no broker that lives/)
+    })
   })
 })

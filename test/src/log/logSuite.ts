@@ -2,34 +2,39 @@
  * What every log must promise, as one suite: order, exactly once, no re-entrance, and an end at
  * which everything submitted has come back.
  */
-import type { Command } from '@holdfast/server/core'
+import { type Command, dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import type { Log, Replica } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A replica that only listens. */
+/** A replica that only listens, and has a table for whoever asks for it. */
 export class Listener implements Replica {
   readonly restored: unknown[] = []
   readonly replayed: Command[] = []
   readonly applied: Command[] = []
   failure: Error | undefined
+  #table = new LockTable()
   #depth = 0
   /** The deepest that `apply` was ever nested. */
   deepest = 0
   onApply: (command: Command) => void = () => {}
   #waiters: { count: number; resolve: () => void }[] = []
 
-  restore(items: Iterable<unknown>): void {
-    this.restored.push(...items)
+  restore(items: Iterable<SnapshotItem>): void {
+    const all = [...items]
+    this.restored.push(...all)
+    this.#table = restore(all)
   }
 
   replay(command: Command): void {
     this.replayed.push(command)
+    this.#table.apply(command)
   }
 
   apply(command: Command): void {
     this.#depth++
     this.deepest = Math.max(this.deepest, this.#depth)
     this.applied.push(command)
+    this.#table.apply(command)
     this.onApply(command)
     this.#depth--
     const done = this.#waiters.filter(({ count }) => this.applied.length >= count)
@@ -47,6 +52,10 @@ export class Listener implements Replica {
 
   digest(): string {
     return ''
+  }
+
+  dump(): Iterable<SnapshotItem> {
+    return dump(this.#table)
   }
 
   /** Resolves when this many commands were applied. */

@@ -38,6 +38,7 @@ export class TappedLog implements Log {
       replay: (command) => replica.replay(command),
       apply: (command) => replica.apply(command),
       digest: () => replica.digest(),
+      dump: () => replica.dump(),
       fail: (error) => {
         tap.failed(error)
         replica.fail(error)

@@ -40,6 +40,8 @@ export interface Notices {
   readonly digest?: readonly [count: number, value: string] | undefined
   /** A snapshot of this position has been made. */
   readonly snapshot?: number | undefined
+  /** A snapshot that is newer than this position is needed: entries after it are gone. */
+  readonly wanted?: number | undefined
 }
 
 export interface Obituary {
@@ -49,6 +51,10 @@ export interface Obituary {
 }
 
 export type Entry = JoinEntry | LeaveEntry | SpeechEntry
+
+export function noticesIn(entry: Entry): Notices {
+  return ('commands' in entry && entry.notices) || {}
+}
 
 /** A speech, of commands that are JSON texts already. */
 export function encodeSpeech(

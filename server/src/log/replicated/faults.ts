@@ -21,9 +21,10 @@ export function damagedSnapshot(cause?: unknown): HoldfastError {
   return fault('The snapshot in the log is damaged.', cause)
 }
 
-export function entriesGone(position: number): HoldfastError {
+export function nobodyHas(position: number): HoldfastError {
   return fault(
-    `The entries of the log after position ${position} are gone, and no snapshot has them.`,
+    `The entries of the log after position ${position} are gone, no snapshot has them, and no ` +
+      'broker that lives has made one: something else than the brokers has compacted the log.',
   )
 }
 
@@ -42,6 +43,9 @@ export function unusable(why: string, cause?: unknown): HoldfastError {
   return fault(`The log cannot be used (${why}).`, cause)
 }
 
-function fault(sentence: string, cause?: unknown): HoldfastError {
-  return new HoldfastError('UNAVAILABLE', sentence, { cause })
+/** Told from what is wrong for a while. */
+export class Fault extends HoldfastError {}
+
+function fault(sentence: string, cause?: unknown): Fault {
+  return new Fault('UNAVAILABLE', sentence, { cause })
 }

@@ -6,26 +6,21 @@
  * to the others, and comes back as a new incarnation. So it never grants, or acknowledges, what the
  * others may by then have given to somebody else.
  */
-import { HoldfastError, type Timer } from '@holdfast/shared'
+import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
-import type { Environment } from '../../environment.js'
 import type { LogLoad, LogStatus, Replica } from '../log.js'
 import { Agreement } from './agreement.js'
 import { Batch } from './batch.js'
+import { Beginning } from './beginning.js'
 import type { Charter, Engine } from './engine.js'
-import { decodeEntry, type Entry } from './entry.js'
-import { entriesGone, logClosed } from './faults.js'
+import { decodeEntry, type Entry, noticesIn } from './entry.js'
+import { logClosed } from './faults.js'
 import { Incarnation } from './incarnation.js'
+import type { LogMachine } from './machine.js'
 import { Roll } from './roll.js'
-import { loadSnapshot } from './snapshot.js'
+import { type Loaded, loadSnapshot, type Made, saveState } from './snapshot.js'
 import type { Snapshots } from './snapshots.js'
 import { Vigil } from './standing.js'
-
-/** What a log takes from the machine that it runs on. */
-export type LogMachine = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
-
-/** Between two tries to load a snapshot, in ms. */
-const reloadMs = 1_000
 
 /** `away`: not one of those that serve, but about to be; `off`: for good. */
 type State = 'new' | 'away' | 'serving' | 'leaving' | 'off'
@@ -57,7 +52,7 @@ export class Participant {
   #hasJoined = false
   #vigil: Vigil | undefined
   #lagMs: number | undefined
-  #again: Timer | undefined
+  #beginning: Beginning | undefined
   #trouble: string | undefined
 
   constructor(parts: ParticipantParts) {
@@ -89,7 +84,7 @@ export class Participant {
 
   /** Takes up what there is and joins; whoever waits for it hears of `onServing`. */
   async begin(): Promise<void> {
-    await this.#load()
+    this.#takeUp(await loadSnapshot(this.#parts.engine))
     this.#join(undefined)
   }
 
@@ -123,7 +118,7 @@ export class Participant {
   /** Takes and says nothing any more. */
   end(): void {
     this.#state = 'off'
-    this.#parts.machine.clock.clearTimer(this.#again)
+    this.#beginning?.stop()
     this.#following?.stop()
     this.#self?.end()
     this.#batch.clear()
@@ -131,12 +126,10 @@ export class Participant {
 
   // --------------------------------------------------------------------------- coming and going
 
-  /** Takes up the newest snapshot and follows the log from there. */
-  async #load(): Promise<void> {
-    const loaded = await loadSnapshot(this.#parts.engine)
+  /** Takes up a snapshot, if there is one, and follows the log from there. */
+  #takeUp(loaded: Loaded | undefined): void {
     if (this.#state === 'off') throw logClosed()
     if (loaded !== undefined) {
-      if (loaded.position < this.#position) throw entriesGone(this.#position)
       this.#position = loaded.position
       this.#roll = loaded.roll
       this.#agreement = new Agreement()
@@ -162,9 +155,7 @@ export class Participant {
       onLapse: () => {
         if (this.home !== '') this.#resign()
       },
-      onTrouble: (why) => {
-        this.#trouble = why
-      },
+      onTrouble: this.#onTrouble,
     })
     this.#self.join(replaces)
   }
@@ -195,22 +186,20 @@ export class Participant {
   /** This broker was left behind so far that the rest is gone: it begins again like a new one. */
   #onCompacted(): void {
     this.#following?.stop()
-    if (this.#stepDown()) this.#reload()
+    if (!this.#stepDown()) return
+    const { engine, machine, charter } = this.#parts
+    this.#beginning = new Beginning({ engine, machine, charter, onTrouble: this.#onTrouble })
+    this.#beginning
+      .after(this.#position)
+      .then((loaded) => {
+        this.#takeUp(loaded)
+        this.#join(this.#self!.id)
+      })
+      .catch((error: HoldfastError) => this.#fail(error))
   }
 
-  #reload(): void {
-    const after = this.#position
-    this.#load().then(
-      () => {
-        if (this.#position > after) this.#join(this.#self!.id)
-        else this.#fail(entriesGone(after))
-      },
-      (error) => {
-        if (this.#state === 'off') return
-        if (error instanceof HoldfastError) this.#fail(error)
-        else this.#again = this.#parts.machine.clock.setTimer(() => this.#reload(), reloadMs)
-      },
-    )
+  readonly #onTrouble = (why: string | undefined): void => {
+    this.#trouble = why
   }
 
   #fail(error: HoldfastError): void {
@@ -236,8 +225,19 @@ export class Participant {
     // Another one took this one for dead, or it has just said goodbye.
     if (this.#hasJoined && !living.has(this.#self!.id)) this.#resign()
     if (commands !== undefined) this.#take(entry, commands)
-    const isOurTurn = this.home !== '' && this.home === first
-    this.#parts.snapshots.count(position, text.length, isOurTurn)
+    const { snapshots } = this.#parts
+    const saveOwn = this.#self?.id === first ? this.#saveOwn : undefined
+    snapshots.count(position, text.length, saveOwn)
+    const { wanted } = noticesIn(entry)
+    if (wanted !== undefined) snapshots.wanted(wanted, saveOwn)
+  }
+
+  readonly #saveOwn = async (): Promise<Made> => {
+    // While it does not serve, or if it has failed, its table is not to be relied on.
+    if (this.#state !== 'serving') return undefined
+    const { engine, machine, replica } = this.#parts
+    const state = { position: this.#position, at: machine.clock.wall(), roll: this.#roll }
+    return saveState(engine, state, replica.dump())
   }
 
   #take(entry: Entry, commands: readonly Command[]): void {
@@ -281,7 +281,7 @@ export class Participant {
 
   /** Looks whether all tables are the same, as far as anybody says; if not, this is the end. */
   #compare(entry: Entry): boolean {
-    const { digest, snapshot } = ('commands' in entry && entry.notices) || {}
+    const { digest, snapshot } = noticesIn(entry)
     if (snapshot !== undefined) this.#parts.snapshots.known(snapshot, entry.at)
     const { count } = this.#roll
     if (this.#agreement.isDue(count)) {

@@ -9,7 +9,8 @@ import type { Command } from '../../core/index.js'
 import type { Log, LogLoad, LogStatus, Replica, Sharing } from '../log.js'
 import type { Charter, Engine, EngineSource } from './engine.js'
 import { formatVersion, logClosed, unusable } from './faults.js'
-import { type LogMachine, Participant } from './participant.js'
+import type { LogMachine } from './machine.js'
+import { Participant } from './participant.js'
 import { Snapshots } from './snapshots.js'
 
 export interface ReplicatedOptions {

@@ -29,7 +29,7 @@ export interface Loaded {
 }
 
 /** The newest snapshot; undefined if there is none. @throws {HoldfastError} if it is damaged. */
-export async function loadSnapshot(engine: Engine): Promise<Loaded | undefined> {
+export async function loadSnapshot(engine: Pick<Engine, 'snapshot'>): Promise<Loaded | undefined> {
   const stored = await engine.snapshot()
   if (stored === undefined) return undefined
   const items: unknown[] = []
@@ -42,27 +42,30 @@ export async function loadSnapshot(engine: Engine): Promise<Loaded | undefined> 
   return { position, at: head.at ?? 0, roll, items: items as SnapshotItem[] }
 }
 
-/**
- * Makes a snapshot of everything up to a position, and forgets what nobody needs any more.
- *
- * @returns Its position; undefined if somebody else was faster.
- */
+/** Its position; `gone`: entries that it takes are, and undefined: somebody else was faster. */
+export type Made = number | 'gone' | undefined
+
+/** Makes a snapshot of everything up to a position, and forgets what nobody needs any more. */
 export async function makeSnapshot(
   engine: Engine,
   charter: Charter,
   upTo: number,
   at: number,
-): Promise<number | undefined> {
+): Promise<Made> {
   await engine.open(charter)
   const former = await loadSnapshot(engine)
   const table = former === undefined ? new LockTable() : restore(former.items)
   const roll = former?.roll ?? new Roll()
   let position = former?.position ?? 0
   if (position >= upTo) return undefined
-  await followTo(engine, position, upTo, (next, text) => {
+  const isWhole = await followTo(engine, position, upTo, (next, text) => {
     position = next
     for (const command of roll.take(decodeEntry(text, next)) ?? []) table.apply(command)
   })
+  if (!isWhole) {
+    const newest = await engine.snapshot()
+    return newest?.position === former?.position ? 'gone' : undefined
+  }
   const head: Head = { v: formatVersion, at, roll: roll.state }
   if (!(await engine.saveSnapshot(position, partsOf(head, dump(table))))) return undefined
   // Whoever is loading the former one at this moment goes on from there.
@@ -70,13 +73,27 @@ export async function makeSnapshot(
   return position
 }
 
-/** Resolves when everything up to this position was taken. */
+/**
+ * Makes a snapshot of the state that this broker itself has at this moment, in one go: the loop
+ * stands still while it is set down, and what is wrong with the state would be in it.
+ */
+export async function saveState(
+  engine: Engine,
+  state: { readonly position: number; readonly at: number; readonly roll: Roll },
+  items: Iterable<SnapshotItem>,
+): Promise<Made> {
+  const { position, at, roll } = state
+  const parts = [...partsOf({ v: formatVersion, at, roll: roll.state }, items)]
+  return (await engine.saveSnapshot(position, parts)) ? position : undefined
+}
+
+/** Resolves when everything up to this position was taken; false if not all of it is there. */
 function followTo(
   engine: Engine,
   from: number,
   upTo: number,
   take: (position: number, text: string) => void,
-): Promise<void> {
+): Promise<boolean> {
   return new Promise((resolve, reject) => {
     let isOver = false
     const over = (finish: () => void): void => {
@@ -89,12 +106,12 @@ function followTo(
         if (isOver) return
         try {
           take(position, text)
-          if (position >= upTo) over(resolve)
+          if (position >= upTo) over(() => resolve(true))
         } catch (error) {
           over(() => reject(error))
         }
       },
-      compacted: () => over(() => reject(new Error('another snapshot was made meanwhile'))),
+      compacted: () => over(() => resolve(false)),
       failed: (error) => over(() => reject(error)),
     })
   })

@@ -1,10 +1,13 @@
 /**
  * Whose turn it is to make a snapshot, and when: the broker that has been here longest, once enough
  * has come since the last one. Should two do it at once, the engine keeps one of them.
+ *
+ * They are made from the log, by nobody's table; but from the broker's own one where the log does
+ * not have what that takes any more, since somebody else than the brokers has made it forget.
  */
 import { Worker } from 'node:worker_threads'
 import type { Charter, EngineSource } from './engine.js'
-import { makeSnapshot } from './snapshot.js'
+import { type Made, makeSnapshot } from './snapshot.js'
 import type { SnapshotOrder } from './snapshotThread.js'
 
 export interface SnapshotsParts {
@@ -16,6 +19,9 @@ export interface SnapshotsParts {
   /** One was made here, of this position. */
   readonly onMade: (position: number) => void
 }
+
+/** Saves the broker's own state of this moment. */
+export type SaveOwn = () => Promise<Made>
 
 export class Snapshots {
   readonly #parts: SnapshotsParts
@@ -50,13 +56,19 @@ export class Snapshots {
     this.#characters = 0
   }
 
-  /** An entry was taken. @param isOurTurn Whether this broker makes the snapshots. */
-  count(position: number, characters: number, isOurTurn: boolean): void {
-    const { every } = this.#parts
+  /** An entry was taken. @param saveOwn If it is this broker that makes the snapshots. */
+  count(position: number, characters: number, saveOwn: SaveOwn | undefined): void {
     this.#entries++
     this.#characters += characters
+    const { every } = this.#parts
     if (this.#entries < every.entries && this.#characters < every.characters) return
-    if (isOurTurn && this.#abandon === undefined) this.#make(position)
+    if (saveOwn !== undefined && this.#abandon === undefined) this.#make(position, saveOwn)
+  }
+
+  /** Somebody needs one that is newer than this, which it cannot make itself. */
+  wanted(position: number, saveOwn: SaveOwn | undefined): void {
+    if (saveOwn === undefined || this.#abandon !== undefined) return
+    if ((this.#newest?.position ?? -1) <= position) this.#make(undefined, saveOwn)
   }
 
   /** Abandons what is under way. */
@@ -64,40 +76,49 @@ export class Snapshots {
     this.#abandon?.()
   }
 
-  #make(upTo: number): void {
-    const { onMade, source } = this.#parts
+  /** @param upTo From the log, up to there; undefined: from what this broker has. */
+  #make(upTo: number | undefined, saveOwn: SaveOwn): void {
+    const { onMade, wall } = this.#parts
     // If it fails, it is tried again when as much has come once more.
     this.#entries = 0
     this.#characters = 0
-    const [made, abandon] = source.elsewhere === undefined ? this.#here(upTo) : this.#there(upTo)
+    const [made, abandon] = upTo === undefined ? [saveOwn(), () => {}] : this.#fromLog(upTo)
     this.#abandon = abandon
-    made.then(
-      (position) => {
-        this.#abandon = undefined
-        this.#trouble = undefined
-        if (position !== undefined) onMade(position)
-      },
-      (reason: unknown) => {
-        this.#abandon = undefined
-        const why = reason instanceof Error ? reason.message : String(reason)
-        this.#trouble = `no snapshot could be made: ${why}`
-      },
-    )
+    made
+      .then((one) => (one === 'gone' ? saveOwn() : one))
+      .then(
+        (one) => {
+          this.#abandon = undefined
+          this.#trouble = undefined
+          if (typeof one !== 'number') return
+          this.known(one, wall())
+          onMade(one)
+        },
+        (reason: unknown) => {
+          this.#abandon = undefined
+          const why = reason instanceof Error ? reason.message : String(reason)
+          this.#trouble = `no snapshot could be made: ${why}`
+        },
+      )
   }
 
-  #here(upTo: number): [Promise<number | undefined>, () => void] {
+  #fromLog(upTo: number): [Promise<Made>, () => void] {
+    return this.#parts.source.elsewhere === undefined ? this.#here(upTo) : this.#there(upTo)
+  }
+
+  #here(upTo: number): [Promise<Made>, () => void] {
     const { source, charter, wall } = this.#parts
     const engine = source.create()
     const made = makeSnapshot(engine, charter, upTo, wall()).finally(() => engine.close())
     return [made, () => void engine.close()]
   }
 
-  #there(upTo: number): [Promise<number | undefined>, () => void] {
+  #there(upTo: number): [Promise<Made>, () => void] {
     const { source, charter, wall } = this.#parts
     const { thread, options } = source.elsewhere!
     const workerData: SnapshotOrder<unknown> = { options, charter, upTo, at: wall() }
     const worker = new Worker(thread, { workerData })
-    const made = new Promise<number | undefined>((resolve, reject) => {
+    const made = new Promise<Made>((resolve, reject) => {
       worker.once('message', resolve)
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('it was abandoned')))

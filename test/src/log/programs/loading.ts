@@ -21,6 +21,7 @@ try {
     serve: () => {},
     resign: () => {},
     digest: () => '',
+    dump: () => [],
   })
   await log.close()
   process.stdout.write(found.digest('hex'))
