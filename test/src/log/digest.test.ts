@@ -68,18 +68,82 @@ describe('agreement', () => {
     ])
   })
 
-  it('is with the first who says it; whoever differs is at fault', () => {
+  /** Each broker with a table of its own, and what each says, in this order; then who is left. */
+  function verdicts(said: readonly [string, string][], voters = 'abc', left = voters) {
+    const living = new Map([...left].map((voter) => [voter, 1]))
+    return Object.fromEntries(
+      [...new Set(said.map(([, value]) => value))].map((own) => {
+        const agreement = new Agreement()
+        agreement.begin(1_000, own, voters)
+        const found = said.map(([voter, value]) => {
+          agreement.hear(voter, [1_000, value])
+          return agreement.verdict(living)?.message
+        })
+        return [own, found.find((one) => one !== undefined)]
+      }),
+    )
+  }
+
+  const odd = /^This broker's table is not that of the others after 1000 entries/
+  const tie = /^The brokers' tables differ after 1000 entries of the log, and no majority/
+
+  it('is with most of them, whoever speaks first', () => {
+    const orders: [string, string][][] = [
+      [...'abc'].map((voter) => [voter, voter === 'a' ? 'y' : 'x']),
+      [...'abc'].map((voter) => [voter, voter === 'b' ? 'y' : 'x']),
+      [...'abc'].map((voter) => [voter, voter === 'c' ? 'y' : 'x']),
+    ]
+    for (const said of orders) {
+      const { x, y } = verdicts(said)
+      expect(x).to.equal(undefined)
+      expect(y).to.match(odd)
+    }
+  })
+
+  it('is with nobody where no most of them say the same: then all stop', () => {
+    for (const voters of ['ab', 'abcd']) {
+      const said = [...voters].map((voter, i): [string, string] => [voter, 'xy'[i % 2]!])
+      const { x, y } = verdicts(said, voters)
+      expect(x).to.match(tie)
+      expect(y).to.match(tie)
+    }
+    const { x, y, z } = verdicts([...'abc'].map((voter, i) => [voter, 'xyz'[i]!]))
+    for (const one of [x, y, z]) expect(one).to.match(tie)
+  })
+
+  it('is between those that are left', () => {
+    const said: [string, string][] = [
+      ['a', 'x'],
+      ['b', 'y'],
+    ]
+    expect(verdicts(said, 'abc')).to.deep.equal({ x: undefined, y: undefined })
+    expect(verdicts(said, 'abc', 'ab')['x']).to.match(tie)
+    expect(verdicts(said, 'abc', 'a')).to.deep.include({ x: undefined })
+    expect(verdicts(said, 'abc', 'a')['y']).to.match(odd)
+    expect(verdicts(said, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
+  })
+
+  it('takes one vote of each who was there, and about this table', () => {
     const agreement = new Agreement()
-    agreement.note(1_000, 'x')
-    expect(agreement.compare([1_000, 'x'])).to.equal(undefined)
-    // Somebody else differs: that is for them to find out.
-    expect(agreement.compare([1_000, 'y'])).to.equal(undefined)
-    agreement.note(2_000, 'x')
-    expect(agreement.compare([2_000, 'y'])?.message).to.contain('after 2000 entries')
+    agreement.begin(2_000, 'x', 'abc')
+    const living = new Map([...'abcd'].map((voter) => [voter, 1]))
+    const votes: [string, [number, string]][] = [
+      ['a', [2_000, 'y']],
+      ['a', [2_000, 'y']],
+      ['b', [1_000, 'y']],
+      ['d', [2_000, 'y']],
+      ['b', [2_000, 'x']],
+      ['c', [2_000, 'x']],
+    ]
+    for (const [voter, vote] of votes) {
+      agreement.hear(voter, vote)
+      expect(agreement.verdict(living), voter).to.equal(undefined)
+    }
   })
 
   it('is not to be had for what was before this broker came', () => {
     const agreement = new Agreement()
-    expect(agreement.compare([1_000, 'y'])).to.equal(undefined)
+    agreement.hear('a', [1_000, 'y'])
+    expect(agreement.verdict(new Map([['a', 1]]))).to.equal(undefined)
   })
 })

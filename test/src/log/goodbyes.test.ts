@@ -5,7 +5,7 @@
 import { machine, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Cluster } from './cluster.js'
+import { Cluster, type Diary } from './cluster.js'
 import { raise } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
@@ -138,19 +138,36 @@ describe('replicated log: what cannot go on', () => {
     })
   }
 
-  it('a broker whose table differs stops, and the others go on', async () => {
-    const cluster = new Cluster()
-    const [a, b] = [await cluster.join(), await cluster.join()]
+  /** Until the tables are compared, all entries are those of the one that differs. */
+  async function compared(cluster: Cluster, all: readonly Diary[]): Promise<void> {
+    const [odd] = all
     await cluster.pass(1_000)
-    b.digestIs = 'another'
-    for (let i = 0; i < 1_100 && b.failure === undefined; i++) {
-      a.log.submit(raise(i))
+    odd!.digestIs = 'another'
+    for (let i = 0; i < 1_100 && odd!.failure === undefined; i++) {
+      odd!.log.submit(raise(i))
       await cluster.settle()
     }
-    // Whoever spoke first is right, and that is a, in the middle of its work.
-    expect(b.failure?.message).to.contain('not that of the others after 1000 entries')
-    expect(a.failure).to.equal(undefined)
+  }
+
+  it('a broker whose table differs stops, and the others go on, although it spoke first', async () => {
+    const cluster = new Cluster()
+    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+    await compared(cluster, [a, b, c])
+    expect(a.failure?.message).to.contain('not that of the others after 1000 entries')
     await cluster.pass(9_000)
-    expect(a.log.status.living).to.deep.equal([a.home])
+    for (const { failure, story } of [b, c]) {
+      expect(failure).to.equal(undefined)
+      expect(story).to.deep.equal(['serve'])
+    }
+    expect(b.log.status.living).to.deep.equal([b.home, c.home])
+  })
+
+  it('two brokers whose tables differ both stop, since nobody can tell who is right', async () => {
+    const cluster = new Cluster()
+    const all = [await cluster.join(), await cluster.join()]
+    await compared(cluster, all)
+    for (const { failure } of all) {
+      expect(failure?.message).to.contain('differ after 1000 entries of the log, and no majority')
+    }
   })
 })

@@ -1,40 +1,66 @@
 /**
  * Whether this broker's table is the others': now and then each says in the log what its table came
- * to at the same place, and the first to say so is right. A broker that finds itself different can
- * trust nothing that it has.
+ * to at the same place, and what most of them say is right. Whoever has something else can trust
+ * nothing that it has, and stops.
+ *
+ * Where no most of them say the same, as with two that differ, nobody can tell who is right, and to
+ * go on with two tables is worse than to stop: all of them do. What they take up from the log, when
+ * they start again, is the same.
  */
 import type { HoldfastError } from '@holdfast/shared'
-import { tablesDiffer } from './faults.js'
+import { nobodyCanTell, tablesDiffer } from './faults.js'
 
 /** How many entries lie between two comparisons. */
 const everyEntries = 1_000
 
+/** One comparison, until it is settled or the next one begins. */
+interface Ballot {
+  readonly count: number
+  /** What this broker's table came to. */
+  readonly own: string
+  /** Who lived at that place, and so has a table to speak of. */
+  readonly voters: readonly string[]
+  /** What they have said. */
+  readonly said: Map<string, string>
+}
+
 export class Agreement {
-  /** What this broker's table came to, by the count of entries. */
-  readonly #own = new Map<number, string>()
-  /** The newest count for which somebody has said it. */
-  #settled = 0
+  #ballot: Ballot | undefined
 
   /** Whether the table is to be looked at after this many entries. */
   isDue(count: number): boolean {
     return count % everyEntries === 0
   }
 
-  note(count: number, value: string): void {
-    this.#own.set(count, value)
+  /** This broker has looked at its own, after this many entries. */
+  begin(count: number, own: string, living: Iterable<string>): void {
+    this.#ballot = { count, own, voters: [...living], said: new Map() }
+  }
+
+  /** Somebody, who may be this broker, says it. */
+  hear(broker: string, [count, value]: readonly [number, string]): void {
+    const { said } = this.#ballot?.count === count ? this.#ballot : {}
+    if (said?.has(broker) === false) said.set(broker, value)
   }
 
   /**
-   * Somebody, who may be this broker, says it.
+   * Settles it, as soon as that can be done; all brokers can at the same entry.
    *
-   * @returns What is wrong, if anything is.
+   * @returns Why this broker has to stop, if it has to.
    */
-  compare([count, value]: readonly [number, string]): HoldfastError | undefined {
-    if (count <= this.#settled) return undefined
-    this.#settled = count
-    const own = this.#own.get(count)
-    for (const noted of this.#own.keys()) if (noted <= count) this.#own.delete(noted)
-    if (own === undefined || own === value) return undefined
-    return tablesDiffer(count)
+  verdict(living: ReadonlyMap<string, unknown>): HoldfastError | undefined {
+    if (this.#ballot === undefined) return undefined
+    const { count, own, voters, said } = this.#ballot
+    const here = voters.filter((voter) => living.has(voter))
+    const values = here.map((voter) => said.get(voter)).filter((value) => value !== undefined)
+    const right = values.find((value) => 2 * timesIn(values, value) > here.length)
+    if (right === undefined && values.length < here.length) return undefined
+    this.#ballot = undefined
+    if (right === own || here.length === 0) return undefined
+    return right === undefined ? nobodyCanTell(count) : tablesDiffer(count)
   }
+}
+
+function timesIn(values: readonly string[], value: string): number {
+  return values.filter((other) => other === value).length
 }

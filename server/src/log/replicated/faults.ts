@@ -35,6 +35,13 @@ export function tablesDiffer(count: number): HoldfastError {
   )
 }
 
+export function nobodyCanTell(count: number): HoldfastError {
+  return fault(
+    `The brokers' tables differ after ${count} entries of the log, and no majority has the same; ` +
+      'all of them have stopped, and can be started again.',
+  )
+}
+
 export function logClosed(): HoldfastError {
   return fault('The log was closed.')
 }

@@ -96,10 +96,8 @@ export class Participant {
 
   /** Whether it still counts; if not, it has resigned before this returns. */
   stands(): boolean {
-    if (this.home === '') return false
-    if (!this.#self!.standing.isOver(this.#now())) return true
-    this.#resign()
-    return false
+    if (this.home !== '' && this.#self!.standing.isOver(this.#now())) this.#resign()
+    return this.home !== ''
   }
 
   /** Says goodbye after everything that was submitted; false if there is nobody to say it. */
@@ -283,13 +281,14 @@ export class Participant {
   #compare(entry: Entry): boolean {
     const { digest, snapshot } = noticesIn(entry)
     if (snapshot !== undefined) this.#parts.snapshots.known(snapshot, entry.at)
-    const { count } = this.#roll
+    const { count, living } = this.#roll
     if (this.#agreement.isDue(count)) {
       const value = this.#parts.replica.digest()
-      this.#agreement.note(count, value)
+      this.#agreement.begin(count, value, living.keys())
       if (this.home !== '') this.#self!.speak({ digest: [count, value] })
     }
-    const fault = digest && this.#agreement.compare(digest)
+    if (digest !== undefined) this.#agreement.hear(entry.broker, digest)
+    const fault = this.#agreement.verdict(living)
     if (fault !== undefined) this.#fail(fault)
     return fault === undefined
   }
