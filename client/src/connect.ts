@@ -1,6 +1,5 @@
 /** From a URL to a session. */
 import { onAbort, refuseAborted } from './abort.js'
-import { callSafely } from './callSafely.js'
 import { check } from './checks.js'
 import { type Environment, machine } from './environment.js'
 import { type ConnectOptions, checkConnect } from './options.js'
@@ -52,7 +51,7 @@ export async function connectIn(
           stopListening()
           reject(details[0])
         }
-        callSafely(() => session.emit(event, ...details))
+        session.emit(event, ...details)
       },
     })
     const newTask = environment.newTask ?? environment.endOfTurn

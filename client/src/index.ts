@@ -12,6 +12,7 @@ export {
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
+export type { Emitter } from './emitter.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type { AutoRefreshOptions, Lock } from './lock.js'
 export type { LockRequestOptions } from './locks/arguments.js'

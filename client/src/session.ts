@@ -1,8 +1,8 @@
 /** A session: the client's face, and nothing but its face. */
 import { HoldfastError, type LockStats } from '@holdfast/shared'
-import { EventEmitter } from 'eventemitter3'
 import { onAbort, refuseAborted } from './abort.js'
 import { asyncDispose } from './disposal.js'
+import { Emitter } from './emitter.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import { LockManager, type LockManagerHost } from './locks/lockManager.js'
@@ -40,7 +40,7 @@ export interface Surroundings {
   readonly tracer: Tracer | undefined
 }
 
-export class Session extends EventEmitter<SessionEvents> {
+export class Session extends Emitter<SessionEvents> {
   readonly #standing: Standing
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined

@@ -1,5 +1,4 @@
 /** What a session is told to be, the states it can be in, and who hears of their changes. */
-import type { EventEmitter } from 'eventemitter3'
 import type { SessionEvents } from './sessionEvents.js'
 
 /**
@@ -25,8 +24,5 @@ export interface StandingListener {
   /** There is a first session. */
   onOpen(): void
   /** Something that the session's own listeners are to hear. */
-  tell<E extends keyof SessionEvents>(
-    event: E,
-    ...details: EventEmitter.EventArgs<SessionEvents, E>
-  ): void
+  tell<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
 }

@@ -1,8 +1,8 @@
 /**
  * The property names that mean something outside of the client's one file, and so must not be
- * shortened in it: those of its public door, of the protocol, of the platform and of the emitter.
- * Taken from what the compiler knows of them, so that there is no list to keep. Every word of the
- * types counts as a name, which keeps a few too many.
+ * shortened in it: those of its public door, of the protocol and of the platform. Taken from what
+ * the compiler knows of them, so that there is no list to keep. That is more than is needed: the
+ * platform has many things that the client never touches.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,20 +13,35 @@ const platform = /^lib\.(dom|webworker|es\d+|esnext|decorators)(\.\w+)*\.d\.ts$/
 const compiler = `node_modules/@typescript/typescript-${process.platform}-${process.arch}/lib`
 
 export function keptNames(root) {
-  const door = readFileSync(join(root, 'client/dist/index.d.ts'), 'utf8')
-  const opened = [...door.matchAll(/from '\.\/(.+)\.js'/g)].map(([, file]) => file)
+  const read = (file) => withoutComments(readFileSync(join(root, file), 'utf8'))
+  const door = read('client/dist/index.d.ts')
+  const promised = [...door.matchAll(/\{(.+)\} from '\.\/(.+)\.js'/g)].flatMap(([, names, file]) =>
+    declarationsOf(read(`client/dist/${file}.d.ts`), new Set(names.match(/\w+/g))),
+  )
   const libraries = readdirSync(join(root, compiler)).filter((file) => platform.test(file))
-  const files = [
-    'client/dist/index.d.ts',
-    ...opened.map((file) => `client/dist/${file}.d.ts`),
-    'shared/dist/messages.d.ts',
-    'shared/dist/errors.d.ts',
-    'node_modules/eventemitter3/index.d.ts',
-    ...libraries.map((file) => `${compiler}/${file}`),
+  const types = [
+    ...promised,
+    read('shared/dist/messages.d.ts'),
+    read('shared/dist/errors.d.ts'),
+    ...libraries.map((file) => read(`${compiler}/${file}`)),
   ]
-  return new Set(files.flatMap((file) => wordsOf(readFileSync(join(root, file), 'utf8'))))
+  return new Set(types.flatMap(namesIn))
 }
 
-function wordsOf(types) {
-  return types.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '').match(/[A-Za-z_$][\w$]*/g) ?? []
+function withoutComments(text) {
+  return text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
+}
+
+/** Those of the declarations in a file that have one of these names. */
+function declarationsOf(types, names) {
+  return types.split(/^(?=export )/m).filter((declaration) => {
+    const [, name] = declaration.match(/^export (?:declare )?\w+ (\w+)/) ?? []
+    return names.has(name)
+  })
+}
+
+/** The names of members and variables, and words in quotes, by which members may be looked up. */
+function namesIn(types) {
+  const names = types.matchAll(/^\s*(?:[a-z]+ )*"?([\w$]+)"?\??[:(<]|['"](\w+)['"]/gm)
+  return [...names].map(([, declared, quoted]) => declared ?? quoted)
 }

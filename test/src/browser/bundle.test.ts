@@ -26,7 +26,7 @@ const bundle = join(root, 'client/dist/bundle/holdfast.js')
  * In bytes, minified and gzipped. Not the goal, which is 12,000, but what it must not grow beyond:
  * whoever makes it smaller brings this down.
  */
-const maxBytes = 14_950
+const maxBytes = 13_900
 
 /** What somebody may write: `at` is where the client comes from. */
 function program(at: string): string {
@@ -72,13 +72,12 @@ async function membersBy(open: typeof connect, url: string): Promise<string[][]>
   return [...things.map(membersOf), ...given]
 }
 
-/** Without what begins with an underscore: that is the emitter's own. */
 function membersOf(thing: unknown): string[] {
   const members = new Set<string>()
   for (let at = thing; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
     for (const member of Reflect.ownKeys(at as object)) members.add(String(member))
   }
-  return [...members].filter((member) => !member.startsWith('_')).sort()
+  return [...members].sort()
 }
 
 describe('the client in one file', () => {

@@ -207,19 +207,24 @@ describe('closing a session', () => {
     const asking = scene.session.lock('a')
     await turn()
     const mine = new Error('mine')
+    let others = 0
     scene.session.on('draining', () => {
       throw mine
     })
+    scene.session.on('draining', () => {
+      others++
+    })
     const reported = new Promise((resolve) => {
-      const others = process.listeners('unhandledRejection')
+      const former = process.listeners('unhandledRejection')
       process.removeAllListeners('unhandledRejection')
       process.once('unhandledRejection', (error) => {
-        for (const other of others) process.on('unhandledRejection', other)
+        for (const listener of former) process.on('unhandledRejection', listener)
         resolve(error)
       })
     })
     scene.socket.say({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
     expect(await reported).to.equal(mine)
     expect((await asking).held).to.equal(true)
+    expect(others).to.equal(1)
   })
 })

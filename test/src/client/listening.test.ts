@@ -1,0 +1,38 @@
+/** Who listens to a session, and who no longer does. */
+import { expect } from 'chai'
+import { openScene } from '../support/scriptedSession.js'
+
+describe('listening to a session', () => {
+  it('tells all in the order of their coming, each with the details', async () => {
+    const { session, socket } = await openScene()
+    const heard: string[] = []
+    session
+      .on('draining', ({ within }) => heard.push(`first ${within}`))
+      .on('draining', ({ within }) => heard.push(`second ${within}`))
+      .on('expiring', () => heard.push('not this'))
+    socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
+    expect(heard).to.deep.equal(['first 1', 'second 1', 'first 2', 'second 2'])
+  })
+
+  it('tells once, if asked to', async () => {
+    const { session, socket } = await openScene()
+    const heard: number[] = []
+    session.once('draining', ({ within }) => heard.push(within))
+    socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
+    expect(heard).to.deep.equal([1])
+  })
+
+  it('does not tell who has left, and an event tells those who listened when it came', async () => {
+    const { session, socket } = await openScene()
+    const heard: string[] = []
+    const left = () => heard.push('left')
+    const last = () => heard.push('last')
+    session.on('draining', left).once('draining', left).off('draining', left)
+    session.on('draining', () => session.off('draining', last).on('draining', left))
+    session.on('draining', last)
+    socket.say({ type: 'draining', within: 1 })
+    expect(heard).to.deep.equal(['last'])
+    socket.say({ type: 'draining', within: 2 })
+    expect(heard).to.deep.equal(['last', 'left'])
+  })
+})
