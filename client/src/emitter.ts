@@ -12,7 +12,7 @@ interface Entry<E> {
 
 /** Tells listeners of events; `E` has a function for each, which takes what they are told. */
 export class Emitter<E extends Listeners<E>> {
-  /** In the order of their coming. Replaced rather than changed: it may be gone through just now. */
+  /** In the order of their coming. Replaced and never changed: it may be gone through just now. */
   #entries: readonly Entry<E>[] = []
 
   /** Calls the listener at each such event. */

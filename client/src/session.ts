@@ -6,8 +6,9 @@ import { Emitter } from './emitter.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import { LockManager, type LockManagerHost } from './locks/lockManager.js'
-import type { LockTerms, Selection } from './messages.js'
+import type { Selection } from './messages.js'
 import {
+  type CheckedLock,
   checkLock,
   checkQuery,
   checkRevoke,
@@ -58,11 +59,9 @@ export class Session extends Emitter<SessionEvents> {
     this.locks = new LockManager({
       standing,
       newTask: surroundings.newTask,
-      ask: (terms, timeout, signal) => this.#ask(terms, timeout, signal),
+      ask: (wanted) => this.#ask(wanted),
     })
-    this.#singleflight = new Singleflight(standing.schedule, (terms, signal) =>
-      this.#ask(terms, undefined, signal),
-    )
+    this.#singleflight = new Singleflight(standing.schedule, (wanted) => this.#ask(wanted))
   }
 
   /** Id of the session at the broker. A `renewed` session has a new one. */
@@ -102,8 +101,7 @@ export class Session extends Emitter<SessionEvents> {
    * `SESSION_CLOSED`, or the error that ended the session.
    */
   async lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    const { terms, timeout, signal } = checkLock(key, options)
-    return new Lock(await this.#ask(terms, timeout, signal))
+    return new Lock(await this.#ask(checkLock(key, options)))
   }
 
   /**
@@ -111,8 +109,7 @@ export class Session extends Emitter<SessionEvents> {
    * `holders`; with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
-    const { terms, signal } = checkLock(key, { ...options, timeout: 0 })
-    return new Lock(await this.#ask(terms, 0, signal))
+    return this.lock(key, { ...options, timeout: 0 })
   }
 
   /**
@@ -124,8 +121,7 @@ export class Session extends Emitter<SessionEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockOptions = {},
   ): Promise<T> {
-    const { terms, timeout, signal } = checkLock(key, options)
-    const grant = await this.#ask(terms, timeout, signal)
+    const grant = await this.#ask(checkLock(key, options))
     const { trace } = grant
     const lock = new Lock(grant)
     let result: T
@@ -224,16 +220,13 @@ export class Session extends Emitter<SessionEvents> {
     return this.close()
   }
 
-  async #ask(
-    terms: LockTerms,
-    timeout: number | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Grant> {
-    const trace = this.#tracer?.request(terms.key, terms.mode)
-    if (trace === undefined) return this.#askUntraced(terms, timeout, signal)
+  async #ask(wanted: CheckedLock): Promise<Grant> {
+    const { key, mode, metadata } = wanted.terms
+    const trace = this.#tracer?.request(key, mode)
+    if (trace === undefined) return this.#askUntraced(wanted)
     try {
-      const metadata = carry(terms.metadata, trace.carrier)
-      const grant = await this.#askUntraced({ ...terms, metadata }, timeout, signal)
+      const terms = { ...wanted.terms, metadata: carry(metadata, trace.carrier) }
+      const grant = await this.#askUntraced({ ...wanted, terms })
       const hold = trace.granted(grant.fence)
       // It may be lost already, while its caller was about to hear of it.
       if (grant.lost === undefined) grant.trace = hold
@@ -245,23 +238,18 @@ export class Session extends Emitter<SessionEvents> {
     }
   }
 
-  async #askUntraced(
-    terms: LockTerms,
-    timeout: number | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Grant> {
+  async #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<Grant> {
     refuseAborted(signal)
     const { outbox, schedule } = this.#standing
-    const give = (error: HoldfastError) => {
+    const giveUp = (error: HoldfastError) => {
       if (outbox.get(request.id) !== request) return
       outbox.abandon(request)
       request.reject(error)
     }
     const request = new LockRequest(terms, timeout, schedule.now().monotonic, () =>
-      give(timeoutError(timeout)),
+      giveUp(timeoutError(timeout)),
     )
-    if (signal === undefined) return this.#standing.ask(request)
-    const stopListening = onAbort(signal, give)
+    const stopListening = onAbort(signal, giveUp)
     try {
       return await this.#standing.ask(request)
     } finally {

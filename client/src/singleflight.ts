@@ -15,7 +15,7 @@ import type { CheckedLock } from './options.js'
 import type { Schedule, Task } from './schedule.js'
 
 /** Asks for a lock without a timeout. */
-export type AskForLock = (terms: LockTerms, signal: AbortSignal) => Promise<Grant>
+export type AskForLock = (wanted: CheckedLock) => Promise<Grant>
 
 /** One request and those who wait for it, each by its timeout. */
 interface Flight {
@@ -67,7 +67,7 @@ export class Singleflight {
 
   #begin(name: string, terms: LockTerms): Flight {
     const controller = new AbortController()
-    const grant = this.#ask(terms, controller.signal)
+    const grant = this.#ask({ terms, timeout: undefined, signal: controller.signal })
     const flight: Flight = { grant, controller, callers: new Set() }
     this.#flights.set(name, flight)
     const close = () => this.#close(name, flight)

@@ -29,15 +29,10 @@ export function isPrefix(value: unknown): value is string {
 export function utf8Length(text: string): number {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i)
-    if (unit < 0x80) continue
-    if (unit < 0x800) bytes += 1
-    else {
-      bytes += 2
-      const next = unit >= 0xd800 && unit < 0xdc00 ? text.charCodeAt(i + 1) : 0
-      // A pair is two units and four bytes: the second unit adds nothing more.
-      if (next >= 0xdc00 && next < 0xe000) i++
-    }
+    const point = text.codePointAt(i)!
+    if (point >= 0x80) bytes += point < 0x800 ? 1 : 2
+    // A pair is two units and four bytes: the second unit adds nothing more.
+    if (point > 0xffff) i++
   }
   return bytes
 }

@@ -4,8 +4,7 @@
  * by the rules of `request()` in their order. Which of two mistakes is reported depends on it.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
-import type { LockTerms } from '../messages.js'
-import { checkLock } from '../options.js'
+import { type CheckedLock, checkLock } from '../options.js'
 import type { LockCallback } from './lockManager.js'
 import { keyForName } from './names.js'
 
@@ -54,7 +53,7 @@ export function convert(args: readonly unknown[]): Arguments {
  *
  * @throws TypeError, a DOMException, or the reason of an aborted signal.
  */
-export function check(args: Arguments): LockTerms {
+export function check(args: Arguments): CheckedLock {
   const { name, mode, ifAvailable, steal, signal, ttl, metadata } = args
   if (name.startsWith('-')) throw unsupported('a name must not begin with "-"')
   if (steal && mode !== 'exclusive') throw unsupported('steal needs the mode "exclusive"')
@@ -64,15 +63,9 @@ export function check(args: Arguments): LockTerms {
   if (signal?.aborted) throw signal.reason
   const key = keyForName(name)
   if (key === undefined) throw unsupported('the name is longer than a key may be')
-  return termsOf(key, { mode, steal, ttl, metadata })
-}
-
-function termsOf(
-  key: string,
-  options: Pick<Arguments, 'mode' | 'steal' | 'ttl' | 'metadata'>,
-): LockTerms {
+  const timeout = ifAvailable ? 0 : undefined
   try {
-    return checkLock(key, options, true).terms
+    return { ...checkLock(key, { mode, steal, ttl, metadata, signal }, true), timeout }
   } catch (cause) {
     if (!(cause instanceof HoldfastError)) throw cause
     throw new TypeError(cause.message, { cause })

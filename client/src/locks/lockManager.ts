@@ -9,7 +9,7 @@ import { HoldfastError, type LockMode } from '@holdfast/shared'
 import type { Grant } from '../grant.js'
 import { likelyReason } from '../holdings.js'
 import { Lock } from '../lock.js'
-import type { LockTerms } from '../messages.js'
+import type { CheckedLock } from '../options.js'
 import { queryQuestion } from '../questions.js'
 import type { Standing } from '../standing.js'
 import { type Arguments, check, convert, type LockRequestOptions } from './arguments.js'
@@ -20,7 +20,7 @@ import { nameForKey } from './names.js'
 export interface LockManagerHost {
   readonly standing: Pick<Standing, 'state' | 'closedError' | 'ask'>
   readonly newTask: (callback: () => void) => void
-  ask(terms: LockTerms, timeout?: number, signal?: AbortSignal): Promise<Grant>
+  ask(wanted: CheckedLock): Promise<Grant>
 }
 
 /** Is given `null` if the lock was asked for with `ifAvailable` and is not. */
@@ -78,7 +78,7 @@ export class LockManager {
   async request(...args: readonly unknown[]): Promise<unknown> {
     const asked = convert(args)
     this.#refuseIfClosed()
-    const lock = await this.#take(check(asked), asked)
+    const lock = await this.#take(check(asked))
     // As in a browser, no callback runs before what went before has had all its consequences.
     await new Promise<void>(this.#host.newTask)
     return lock === null ? asked.callback(null) : hold(lock, asked)
@@ -101,13 +101,13 @@ export class LockManager {
     }
   }
 
-  async #take(terms: LockTerms, { ifAvailable, signal }: Arguments): Promise<Lock | null> {
+  async #take(wanted: CheckedLock): Promise<Lock | null> {
     try {
-      return new Lock(await this.#host.ask(terms, ifAvailable ? 0 : undefined, signal))
+      return new Lock(await this.#host.ask(wanted))
     } catch (error) {
       const { code } = error as HoldfastError
       if (code === 'LOCK_HELD') return null
-      if (code === 'ABORTED' && signal?.aborted) throw signal.reason
+      if (code === 'ABORTED' && wanted.signal?.aborted) throw wanted.signal.reason
       throw code === 'LOCK_LOST' ? abortError(error as HoldfastError) : this.#ended(error)
     }
   }

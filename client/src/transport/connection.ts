@@ -5,7 +5,6 @@
  * lease is counted from. It has no timers and never comes back: whoever made it decides about both.
  */
 import {
-  joinFrames,
   maxFrameBytes,
   parseFrame,
   type ServerMessage,
@@ -45,8 +44,8 @@ export interface Sendable {
   onSent?(): void
 }
 
-/** Half of what the broker accepts: our estimate of a frame's length need not be exact. */
-const maxBytesPerFrame = maxFrameBytes / 2
+/** Most UTF-16 units of a frame, each of which is at most 3 bytes: the broker accepts so many. */
+const maxUnits = Math.floor(maxFrameBytes / 3)
 
 export class Connection {
   readonly #environment: Environment
@@ -106,7 +105,19 @@ export class Connection {
     this.#stamped = []
     const at = this.#stamp(this.#count - texts.length + 1)
     for (const message of stamped) message.sentAt = at
-    for (const frame of joinFrames(texts, maxBytesPerFrame)) this.#write(frame)
+    let frame: string[] = []
+    let units = 0
+    for (const text of texts) {
+      units += text.length + 1
+      // No message is too long by itself.
+      if (units > maxUnits) {
+        this.#write(frame)
+        frame = []
+        units = text.length + 1
+      }
+      frame.push(text)
+    }
+    this.#write(frame)
     for (const message of stamped) message.onSent?.()
   }
 
@@ -153,7 +164,7 @@ export class Connection {
     this.#state = 'greeting'
     this.#count = 1
     this.#stamp(1)
-    this.#write(this.#hello)
+    this.#write([this.#hello])
   }
 
   #onFrame(data: unknown): void {
@@ -185,9 +196,9 @@ export class Connection {
     return at
   }
 
-  #write(frame: string): void {
+  #write(texts: readonly string[]): void {
     try {
-      this.#socket.send(frame)
+      this.#socket.send(texts.length === 1 ? texts[0]! : `[${texts.join()}]`)
     } catch (error) {
       // The close event is on its way, and is what counts.
       this.#cause ??= error
