@@ -53,8 +53,11 @@ export interface Result {
 
 /** Time for everything to settle once nothing goes wrong any more, in ms. */
 const settleMs = 180_000
-/** Time for what nobody wants any more to be gone from the table, in ms. */
-const forgetMs = longestLeaseMs * 1.05 + 5_000
+/**
+ * Time for what nobody wants any more to be gone from the table, in ms: a lease, which may begin
+ * when a broker that the faults have left far behind is back.
+ */
+const forgetMs = longestLeaseMs * 1.05 + 10_000
 
 /** Time for watchers to hear of what is over, in ms. */
 const pictureMs = longestLeaseMs * 2
