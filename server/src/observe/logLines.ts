@@ -1,11 +1,13 @@
 /**
- * The broker's log: one line for each session that ended, each refusal and each revocation, to
- * whatever logger its operator uses. What strangers chose (keys, names, reasons) is made visible
- * and cut short before it gets there; tokens and secrets never do.
+ * The broker's log: one line for each session that ended, each refusal and each revocation, and for
+ * trouble with a shared log, to whatever logger its operator uses. What strangers chose (keys,
+ * names, reasons) is made visible and cut short before it gets there; tokens and secrets never do.
  */
+import type { Clock } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
 import { machine } from '../environment.js'
-import { type Observer, type RefusalNotice, refusalIn } from './observer.js'
+import { LogTrouble } from './logTrouble.js'
+import { type Observer, type RefusalNotice, refusalIn, type Vitals } from './observer.js'
 
 /** What the broker needs of a logger; those of pino, bunyan and winston have it. */
 export interface Logger {
@@ -34,11 +36,23 @@ function hex(char: string): string {
 
 export class LogLines implements Observer {
   readonly #logger: Logger
+  readonly #clock: Clock
+  #trouble: LogTrouble | undefined
   /** When sessions were opened, by the monotonic clock. */
   readonly #openedAt = new Map<string, number>()
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, clock = machine.clock) {
     this.#logger = logger
+    this.#clock = clock
+  }
+
+  attach(vitals: () => Vitals): void {
+    if (vitals().log === undefined) return
+    this.#trouble = new LogTrouble(this.#logger, this.#clock, () => vitals().log)
+  }
+
+  close(): void {
+    this.#trouble?.stop()
   }
 
   received(): void {}
@@ -47,7 +61,7 @@ export class LogLines implements Observer {
   did(effect: Effect): void {
     switch (effect.kind) {
       case 'opened':
-        this.#openedAt.set(effect.session.id, machine.clock.monotonic())
+        this.#openedAt.set(effect.session.id, this.#clock.monotonic())
         this.#logger.debug(about(effect.session), 'session opened')
         break
       case 'resumed':
@@ -83,7 +97,7 @@ export class LogLines implements Observer {
   #onEnded(session: Session, reason: EndReason): void {
     const openedAt = this.#openedAt.get(session.id)
     this.#openedAt.delete(session.id)
-    const lasted = openedAt === undefined ? undefined : machine.clock.monotonic() - openedAt
+    const lasted = openedAt === undefined ? undefined : this.#clock.monotonic() - openedAt
     const ms = lasted === undefined ? {} : { lastedMs: Math.round(lasted) }
     const fields = { ...about(session), reason, requests: session.lastId, ...ms }
     this.#logger.info(fields, 'session ended')

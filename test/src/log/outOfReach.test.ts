@@ -2,6 +2,8 @@
  * A broker whose log is out of reach: what it does not say any more, once it no longer counts, and
  * what it takes until then.
  */
+import type { Vitals } from '@holdfast/server'
+import { LogLines } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
@@ -141,5 +143,59 @@ describe('a broker whose log is out of reach', () => {
     await cluster.pass(2_000)
     await cluster.say(bob, { type: 'lock', id: 3, key: 'k' })
     expect(bob.socket.heardOf('granted')).to.have.length(1)
+  })
+})
+
+describe('the log of a broker whose shared log is in trouble', () => {
+  /** A broker of two, and what its operator reads. */
+  async function watched() {
+    const cluster = new Cluster()
+    const [member] = [await cluster.broker(), await cluster.broker()]
+    const lines: [string, object][] = []
+    const ignore = (): void => {}
+    const warn = (fields: object, message: string) => void lines.push([message, fields])
+    const logger = { debug: ignore, info: ignore, error: ignore, warn }
+    const logLines = new LogLines(logger, cluster.machine.clock)
+    const { broker } = member
+    logLines.attach(() => ({ log: broker.logStatus }) as Vitals)
+    const read = () => lines.splice(0)
+    return { cluster, member, read, close: () => logLines.close() }
+  }
+
+  it('has a line when it begins, when its clients are sent away, and when it is over', async () => {
+    const { cluster, member, read, close } = await watched()
+    await cluster.pass(20_000)
+    expect(read()).to.deep.equal([])
+    member.source.cut()
+    await cluster.pass(4_000)
+    const trouble = 'no answer'
+    expect(read()).to.deep.equal([['the log is in trouble', { trouble, serves: true }]])
+    await cluster.pass(30_000)
+    expect(read()).to.deep.equal([['the log is in trouble', { trouble, serves: false }]])
+    member.source.mend()
+    await cluster.pass(4_000)
+    const [[message, { lastedMs }]] = read() as [[string, { lastedMs: number }]]
+    expect(message).to.equal('the log is well again')
+    expect(lastedMs).to.be.within(30_000, 36_000)
+    const { timers } = cluster.machine
+    close()
+    expect(cluster.machine.timers).to.equal(timers - 1)
+  })
+
+  it('has none for what is over within a moment, nor for a start', async () => {
+    const { cluster, member, read } = await watched()
+    member.source.cut()
+    await cluster.pass(900)
+    member.source.mend()
+    await cluster.pass(10_000)
+    expect(read()).to.deep.equal([])
+  })
+
+  it('says so where nothing else is known to be wrong', async () => {
+    const { cluster, member, read } = await watched()
+    member.source.faults.delayMs = 60_000
+    await cluster.pass(12_000)
+    const [[, { trouble }]] = read() as [[string, { trouble: string }]]
+    expect(trouble).to.match(/^this broker does not count/)
   })
 })

@@ -19,7 +19,7 @@ async function serve(stage: Stage, ...args: string[]) {
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
   const lines = await command.out.count(args.includes('--admin-port') ? 2 : 1)
   const [url, admin] = lines.map((line) => /\w+:\/\/\S+/.exec(line)![0])
-  return { process: command.process, url: url!, admin }
+  return { process: command.process, url: url!, admin, said: command.err }
 }
 
 const status = (stage: Stage, ...args: string[]) => Holdfast.run(stage, ['status', ...args])
@@ -185,13 +185,14 @@ describe('holdfast status: brokers that share a log', function () {
   })
 
   it('exits 1 when the broker has lost its standing, and says what the trouble is', async () => {
-    const { url } = await start()
+    const { url, said } = await start()
     const session = await connect(url, { grace: 'lease' })
     stage.onClear(() => session.close())
     await isHeard(session)
     const cutOff = next(session, 'jeopardy')
     const [member] = etcd.cluster.members
-    stage.onClear(() => member!.start())
+    let isBack = false
+    stage.onClear(() => (isBack ? undefined : member!.start()))
     await member!.kill()
     await cutOff
     const { code, told, err } = await statusAsJson(stage, url)
@@ -205,5 +206,12 @@ describe('holdfast status: brokers that share a log', function () {
       .and.to.match(/^standing +no$/m)
     expect(text).to.match(/^trouble +etcd at http/m)
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
+    const hasSaid = (what: string) =>
+      said.until((lines) => lines.some((line) => line.includes(what)))
+    await hasSaid('"serves":false,"msg":"the log is in trouble"')
+    isBack = true
+    await member!.start()
+    await hasSaid('"msg":"the log is well again"')
+    expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(200)
   })
 })
