@@ -252,7 +252,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Stops: takes no new connection, tells every client, and closes with 1012. Resolves when no
    * handle is left open.
    *
-   * @param drain How long whoever holds locks may take to finish, in ms. Default 0.
+   * @param drain How long whoever holds locks may take to finish, in ms. Default 0. Sessions with a
+   *   grace are not waited for where another broker shares the log: they go on there.
    * @throws {HoldfastError} `INVALID_TIMEOUT`
    */
   async close({ drain: drainMs = 0 } = {}): Promise<void> {
@@ -265,7 +266,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   async #close(drainMs: number): Promise<void> {
     const stopped = this.#servers.map(stopListening)
-    await drain(this.#broker, machine.clock, drainMs)
+    await drain(this.#broker, machine.clock, drainMs, this.#log.sharing)
     for (const detach of this.#detach) detach()
     this.#waitingRoom.close()
     await this.#broker.stop()

@@ -214,7 +214,7 @@ export class Broker implements ConnectionOwner {
     return this.#statistics.expired - before
   }
 
-  /** From now on: no new connections, no new requests for locks; everybody is told. */
+  /** From now on: no new connections, no new requests of who cannot move; all are told. */
   startDraining(withinMs: number): void {
     this.#isServing = false
     this.#isDraining = true

@@ -20,12 +20,13 @@ import {
 import type { Denial } from '../access/gate.js'
 import { limitReason, limitSentence } from '../access/limits.js'
 import type { Connection } from '../connection/connection.js'
-import type { Command } from '../core/index.js'
+import type { Command, Session } from '../core/index.js'
 import type { Sharing } from '../log/log.js'
 import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
 import type { Scope } from './inspect.js'
+import { canMove } from './moving.js'
 import { type Findings, foundParts, watchingParts } from './parts.js'
 import type { Watchers } from './watchers.js'
 
@@ -64,9 +65,14 @@ export class Inbound {
     this.#parts = parts
   }
 
-  /** From now on nobody is given a place in a queue. */
+  /** From now on nobody is given a place in a queue who would lose it. */
   startDraining(): void {
     this.#draining = true
+  }
+
+  /** What is asked here for the first time, of somebody who cannot wait for it elsewhere. */
+  #isTooLate(session: Session, { id }: LockRequest): boolean {
+    return id > session.lastId && !canMove(session, this.#parts.sharing)
   }
 
   /** A message on a connection that a session is on. */
@@ -78,7 +84,7 @@ export class Inbound {
     switch (message.type) {
       case 'lock':
         // What was asked before has its answer, which is no other now.
-        if (this.#draining && message.id > connection.session!.lastId) {
+        if (this.#draining && this.#isTooLate(connection.session!, message)) {
           connection.send(encodeFailed(message.id, 'UNAVAILABLE', 'the broker is going away'))
           return
         }

@@ -65,6 +65,7 @@ export class BrokerMachine implements Taker {
   readonly #name: string
   #process: SimProcess | undefined
   #broker: Broker | undefined
+  #log: Log | undefined
   #source: SimEngineSource | undefined
   #started = 0
   #isDraining = false
@@ -147,6 +148,7 @@ export class BrokerMachine implements Taker {
       newSecret: () => `secret${prefix}.${made++}`,
       hash: (secret) => `hash of ${secret}`,
     }
+    this.#log = new TappedLog(this.#newLog(process, random, environment), tap)
     const broker = new Broker({
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
@@ -154,7 +156,7 @@ export class BrokerMachine implements Taker {
         quietStart: log === undefined && plan.quietStart && number > 0 ? longestLeaseMs : 0,
       }),
       environment,
-      log: new TappedLog(this.#newLog(process, random, environment), tap),
+      log: this.#log,
       fences: clockFences(clock.wall()),
     })
     this.#broker = broker
@@ -175,12 +177,12 @@ export class BrokerMachine implements Taker {
 
   /** In good order, within `ms`; calls back when the process has come to its end. */
   drain(ms: number, onDone: () => void): void {
-    const [broker, process] = [this.#broker, this.#process]
+    const [broker, process, sharing] = [this.#broker, this.#process, this.#log?.sharing]
     if (broker === undefined || process === undefined || this.#isDraining) return
     this.#isDraining = true
     this.#parts.judges.brokerDrains(this)
     process.receive(async () => {
-      await drain(broker, process.clock, ms)
+      await drain(broker, process.clock, ms, sharing)
       await broker.stop()
       if (process !== this.#process) return
       process.kill()
