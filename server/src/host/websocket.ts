@@ -9,6 +9,7 @@ import { type RawData, WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { Admitted, Doorkeeper } from './doorkeeper.js'
+import { FrameReader } from './frameReader.js'
 import { plainTextFrame } from './textFrame.js'
 import type { Traffic } from './traffic.js'
 import { refuse, routeUpgrades } from './upgrades.js'
@@ -57,6 +58,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     sockets.handleUpgrade(request, raw, head, (websocket) => {
       const socket = new WsSocket(websocket, request, admitted, traffic)
       serve(websocket, socket, connect)
+      FrameReader.attach(request.socket, socket, frameBytes)
     })
   })
 }
@@ -89,9 +91,9 @@ function onError(this: WebSocket): void {
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  const listener = (this as Attended).attendant?.listener
-  if (isBinary) listener?.onBinary()
-  else listener?.onFrame((data as Buffer).toString())
+  const { attendant } = this as Attended
+  if (isBinary) attendant?.listener?.onBinary()
+  else attendant?.onFrame((data as Buffer).toString())
 }
 
 function onClose(this: WebSocket): void {
@@ -146,6 +148,10 @@ class WsSocket implements Socket {
 
   terminate(): void {
     this.#websocket.terminate()
+  }
+
+  onFrame(text: string): void {
+    this.listener?.onFrame(text)
   }
 
   onClose(): void {
