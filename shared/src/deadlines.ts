@@ -19,6 +19,11 @@ export class Deadlines<S> {
   readonly #heap: Deadline<S>[] = []
   readonly #bySubject = new Map<S, Deadline<S>>()
   #order = 0
+  /**
+   * What was taken last, kept with its place in the map in case it is set again: ten thousand pings
+   * every few seconds would each leave a deadline and a place behind.
+   */
+  #taken: Deadline<S> | undefined
 
   /** How many deadlines are set. */
   get size(): number {
@@ -32,23 +37,27 @@ export class Deadlines<S> {
 
   /** When this subject is due; undefined if it has no deadline. */
   dueAt(subject: S): number | undefined {
-    return this.#bySubject.get(subject)?.at
+    const deadline = this.#bySubject.get(subject)
+    return deadline === this.#taken ? undefined : deadline?.at
   }
 
   /** Sets the subject's deadline, in place of the one it may have. */
   set(subject: S, at: number): void {
-    let deadline = this.#bySubject.get(subject)
+    const order = this.#order++
+    const deadline = this.#bySubject.get(subject)
     if (deadline === undefined) {
-      deadline = { at, order: this.#order++, place: this.#heap.length, subject }
-      this.#bySubject.set(subject, deadline)
-      this.#heap.push(deadline)
-      this.#rise(deadline)
+      const added = { at, order, place: this.#heap.length, subject }
+      this.#bySubject.set(subject, added)
+      this.#add(added)
       return
     }
     const later = at >= deadline.at
     deadline.at = at
-    deadline.order = this.#order++
-    if (later) this.#sink(deadline)
+    deadline.order = order
+    if (deadline === this.#taken) {
+      this.#taken = undefined
+      this.#add(deadline)
+    } else if (later) this.#sink(deadline)
     else this.#rise(deadline)
   }
 
@@ -57,21 +66,35 @@ export class Deadlines<S> {
     const deadline = this.#bySubject.get(subject)
     if (deadline === undefined) return false
     this.#bySubject.delete(subject)
-    const last = this.#heap.pop()!
-    if (last !== deadline) {
-      this.#put(last, deadline.place)
-      this.#rise(last)
-      this.#sink(last)
+    if (deadline !== this.#taken) {
+      this.#pull(deadline)
+      return true
     }
-    return true
+    this.#taken = undefined
+    return false
   }
 
   /** Takes out the earliest subject that is due at `now`; undefined if none is. */
   takeDue(now: number): S | undefined {
+    if (this.#taken !== undefined) this.delete(this.#taken.subject)
     const first = this.#heap[0]
     if (first === undefined || first.at > now) return undefined
-    this.delete(first.subject)
+    this.#pull(first)
+    this.#taken = first
     return first.subject
+  }
+
+  #add(deadline: Deadline<S>): void {
+    this.#put(deadline, this.#heap.length)
+    this.#rise(deadline)
+  }
+
+  #pull(deadline: Deadline<S>): void {
+    const last = this.#heap.pop()!
+    if (last === deadline) return
+    this.#put(last, deadline.place)
+    this.#rise(last)
+    this.#sink(last)
   }
 
   #put(deadline: Deadline<S>, place: number): void {
