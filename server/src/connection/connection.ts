@@ -42,6 +42,14 @@ export interface ConnectionOwner {
 /** Acknowledgements that are kept at most after they were given. */
 const paidAtOnce = 1_024
 
+interface Owed {
+  readonly n: number
+  readonly at: number
+}
+
+/** What a connection owes that never owed anything: those without a grace never do. Stays empty. */
+const nothing: never[] = []
+
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
 export class Connection implements SocketListener {
@@ -53,7 +61,7 @@ export class Connection implements SocketListener {
   #receivedAt: number
   #pings = 0
   /** Acknowledgements that wait for the log, oldest first. */
-  readonly #owed: { readonly n: number; readonly at: number }[] = []
+  #owed: Owed[] = nothing
   /** How many of them are no longer owed. */
   #paid = 0
   #silent = false
@@ -175,7 +183,9 @@ export class Connection implements SocketListener {
 
   /** What has arrived up to now is acknowledged when the log has come as far. */
   oweAcknowledgement(): void {
-    this.#owed.push({ n: this.#received, at: this.#receivedAt })
+    const owed = { n: this.#received, at: this.#receivedAt }
+    if (this.#owed === nothing) this.#owed = [owed]
+    else this.#owed.push(owed)
   }
 
   /** The log has come as far as the oldest acknowledgement that is owed. */

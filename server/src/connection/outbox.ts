@@ -15,9 +15,12 @@ const roomBytes = 64 * 1024
 
 type Item = string | Iterator<string>
 
+/** What a connection with nothing to say has in common with all others of them. Stays empty. */
+const nothing: never[] = []
+
 export class Outbox {
   readonly #socket: Socket
-  #items: Item[] = []
+  #items: Item[] = nothing
   #streams = 0
   /** Length of the single messages that wait; a character is at least a byte. */
   #waitingChars = 0
@@ -38,17 +41,17 @@ export class Outbox {
   }
 
   add(message: string): void {
-    this.#items.push(message)
+    this.#queue(message)
     this.#waitingChars += message.length
   }
 
   addStream(messages: Iterator<string>): void {
-    this.#items.push(messages)
+    this.#queue(messages)
     this.#streams++
   }
 
   clear(): void {
-    this.#items = []
+    this.#items = nothing
     this.#streams = 0
     this.#waitingChars = 0
   }
@@ -64,6 +67,11 @@ export class Outbox {
   flushMessages(): void {
     if (this.#streams > 0) this.#flushWithStreams()
     else this.#writeAll()
+  }
+
+  #queue(item: Item): void {
+    if (this.#items === nothing) this.#items = [item]
+    else this.#items.push(item)
   }
 
   #writeAll(): void {
