@@ -10,6 +10,10 @@ import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
 import { Roster } from './roster.js'
 
+/** What all sessions hold and wait for that never did, which are most of an idle crowd. Stay empty. */
+const noLocks = new Roster<Lock>()
+const noRequests = new Roster<Request>()
+
 /** One client's standing with the broker. */
 export class Session {
   readonly id: string
@@ -31,8 +35,8 @@ export class Session {
   lastTry: number | undefined
   /** The highest request id seen. */
   lastId = 0
-  readonly held = new Roster<Lock>()
-  readonly waiting = new Roster<Request>()
+  #held = noLocks
+  #waiting = noRequests
   /** By request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
 
@@ -46,6 +50,24 @@ export class Session {
     this.limits = open.limits
     this.home = open.home
     this.answers = open.grace > 0 ? new Map() : undefined
+  }
+
+  get held(): Roster<Lock> {
+    return this.#held
+  }
+
+  get waiting(): Roster<Request> {
+    return this.#waiting
+  }
+
+  hold(lock: Lock): void {
+    if (this.#held === noLocks) this.#held = new Roster()
+    this.#held.add(lock)
+  }
+
+  waitFor(request: Request): void {
+    if (this.#waiting === noRequests) this.#waiting = new Roster()
+    this.#waiting.add(request)
   }
 }
 

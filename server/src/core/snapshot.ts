@@ -81,14 +81,14 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         const lock = new Lock(keys.take(item.key), session, item, item.fence, item.since)
         lock.generation = item.generation
         lock.entry.holders.append(lock)
-        session.held.add(lock)
+        session.hold(lock)
         break
       }
       case 'request': {
         const session = known(sessions, item.session)
         const request = new Request(keys.take(item.key), session, item)
         request.entry.enqueue(request)
-        session.waiting.add(request)
+        session.waitFor(request)
         break
       }
     }

@@ -295,7 +295,7 @@ export class LockTable {
       session.lastId = id
       const request = new Request(entry, session, command)
       entry.enqueue(request)
-      session.waiting.add(request)
+      session.waitFor(request)
       this.#waiting++
       this.#effects.push({ kind: 'queued', request })
     }
@@ -432,7 +432,7 @@ export class LockTable {
   #grant(entry: Entry, session: Session, terms: Terms, at: number, request: Request | undefined) {
     const lock = new Lock(entry, session, terms, ++this.#fence, at)
     entry.holders.append(lock)
-    session.held.add(lock)
+    session.hold(lock)
     session.answers?.set(lock.id, { kind: 'granted', lock })
     this.#held++
     this.#effects.push({ kind: 'granted', lock, request })
