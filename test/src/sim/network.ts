@@ -40,6 +40,8 @@ export class Network {
   /** By URL; none where nobody accepts connections. */
   readonly listeners = new Map<string, Listener>()
   readonly connections = new Set<Connection>()
+  /** The one that each client made last, gone or not. */
+  readonly newest = new WeakMap<SimProcess, Connection>()
   #made = 0
 
   constructor(
@@ -125,15 +127,13 @@ export class Connection {
     this.up = new Pipe(world, random, path.up)
     this.down = new Pipe(world, random, path.down)
     network.connections.add(this)
+    network.newest.set(client, this)
     this.up.send(0, () => this.#accept())
   }
 
   /** Whether the client has made no other since. */
   get isNewest(): boolean {
-    for (const { clientProcess, number } of this.network.connections) {
-      if (clientProcess === this.clientProcess && number > this.number) return false
-    }
-    return true
+    return this.network.newest.get(this.clientProcess) === this
   }
 
   sendUp(frame: string): void {
