@@ -12,7 +12,7 @@ export const exits = {
   usage: 64,
   /** No broker answers, or not what the broker shares a log by. */
   unavailable: 69,
-  /** The broker's log or its fence file cannot be written. */
+  /** The broker's log or its fence file cannot be written, or is damaged. */
   io: 74,
   /** The lock was not to be had, in time or at all. */
   notAcquired: 75,
@@ -26,7 +26,7 @@ export const exits = {
 /** For the end of `--help`. */
 export const exitHelp = `
 Exit codes: 0 done, 1 no such lock (of status: not ready), 64 wrong usage, 69 no broker (or no etcd)
-answers, 74 the log or the fence file cannot be written, 75 the lock was not acquired, 76 the lock
+answers, 74 the log or the fence file cannot be used, 75 the lock was not acquired, 76 the lock
 was lost or in danger, 77 not allowed, 78 a setting that cannot be.`
 
 /** An end with a code and a sentence of its own. */

@@ -120,10 +120,7 @@ async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<strin
   } catch (error) {
     await broker.close()
     if (!(error instanceof HoldfastError)) throw error
-    // What cannot be listened on is a setting that cannot be; a log that is away may come back.
-    const isLog = gathered.settings.log !== undefined && error.code === 'UNAVAILABLE'
-    const isPort = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
-    throw new Exit(isLog && !isPort ? exits.unavailable : exits.config, error.message)
+    throw new Exit(exitFor(error, gathered), error.message)
   } finally {
     // What was typed is known to whoever typed it.
     tell(
@@ -131,6 +128,13 @@ async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<strin
       settingNames.filter((name) => isFromElsewhere(gathered, name)),
     )
   }
+}
+
+/** What cannot be listened on is a setting that cannot be; a log that is away may come back. */
+function exitFor(error: HoldfastError, { settings: { log, journal } }: Gathered): number {
+  const isPort = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
+  if (isPort || error.code !== 'UNAVAILABLE') return exits.config
+  return log !== undefined ? exits.unavailable : journal !== undefined ? exits.io : exits.config
 }
 
 /** Where a person can look, if anybody is shown anything there. */

@@ -9,9 +9,22 @@ import { type JournalOptions, journalLog } from '@holdfast/server'
 import type { Command } from '@holdfast/server/core'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { Holdfast } from '../ops/command.js'
 import { Listener, raise } from './logSuite.js'
 
+/** Where LMDB says how long this value and its key are. */
+function headOf(bytes: Buffer, valueAt: number, length: number): number {
+  const keyLengthAt = 6
+  for (let head = valueAt - 8; head > valueAt - 64; head--) {
+    const isHead = bytes.readUInt32LE(head) === length
+    if (isHead && bytes.readUInt16LE(head + keyLengthAt) === valueAt - 8 - head) return head
+  }
+  throw new Error('LMDB keeps it otherwise')
+}
+
 describe('journal', () => {
+  const stage = Stage.forEachTest()
   let dir: string
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
@@ -146,6 +159,23 @@ describe('journal', () => {
     }
     writeFileSync(dataFile(), whole)
     expect((await session([])).replayed.length).to.equal(3)
+  })
+
+  it('refuses pages that end whoever reads them, and lives', async () => {
+    await session([raise(1), raise(2), raise(3)])
+    const bytes = readFileSync(dataFile())
+    const text = JSON.stringify([raise(2)])
+    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
+      const head = headOf(bytes, at - 16, 16 + text.length)
+      // The upper half of a length: a gibibyte that is nowhere.
+      bytes.writeUInt16LE(0x4000, head + 2)
+    }
+    writeFileSync(dataFile(), bytes)
+    const args = ['serve', '--port', '0', '--journal', dir]
+    const { code, signal, err } = await Holdfast.run(stage, args)
+    expect({ code, signal }).to.deep.equal({ code: 74, signal: null })
+    expect(err).to.have.length(1)
+    expect(err[0]).to.match(/^holdfast: The journal is damaged: reading it ends with \w+\. Restore/)
   })
 
   it('refuses a record of a newer version, and says which', async () => {

@@ -20,10 +20,11 @@ const magic = 0xbeefc0de
 /**
  * Makes the directory if need be, and refuses what is not a journal.
  *
+ * @returns Whether there is one already.
  * @throws {HoldfastError} `INVALID_OPTION` for something else than a journal, `UNAVAILABLE` for a
  *   damaged one.
  */
-export function prepareDirectory(path: string): void {
+export function prepareDirectory(path: string): boolean {
   let names: string[]
   try {
     mkdirSync(path, { recursive: true })
@@ -31,9 +32,12 @@ export function prepareDirectory(path: string): void {
   } catch (cause) {
     throw unusable(path, 'cannot be used as a directory', cause)
   }
-  if (names.includes(dataFile)) checkSize(join(path, dataFile))
-  else if (names.some((name) => name !== ownerFile))
-    throw unusable(path, 'has other things in it and is not a journal')
+  if (names.includes(dataFile)) {
+    checkSize(join(path, dataFile))
+    return true
+  }
+  if (names.every((name) => name === ownerFile)) return false
+  throw unusable(path, 'has other things in it and is not a journal')
 }
 
 /**

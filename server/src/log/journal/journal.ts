@@ -12,6 +12,7 @@ import type { Command } from '../../core/index.js'
 import { machine } from '../../environment.js'
 import type { JournalStatus, Log, Replica } from '../log.js'
 import { lockDirectory, type Owner, prepareDirectory } from './directory.js'
+import { probe } from './probe.js'
 import { damaged, encodeRecord } from './record.js'
 import { type MadeSnapshot, Store } from './store.js'
 
@@ -83,9 +84,10 @@ class JournalLog implements Log {
 
   async start(replica: Replica): Promise<void> {
     this.#replica = replica
-    prepareDirectory(this.#dir)
+    const isThere = prepareDirectory(this.#dir)
     this.#owner = await lockDirectory(this.#dir)
     try {
+      if (isThere) await probe(this.#dir)
       this.#store = new Store(this.#dir)
       this.#load(this.#store, replica)
     } catch (error) {

@@ -75,6 +75,19 @@ export class Store {
     if (count !== entryCount) throw damaged(`it has ${count} entries instead of ${entryCount}`)
   }
 
+  /**
+   * Has LMDB look at every entry that there is, whatever it says, and write: an entry where the
+   * next record will be, which is gone again in the same commit.
+   */
+  rehearse(): void {
+    for (const { value } of this.#database.getRange()) value.length
+    const key = [record, Number.MAX_SAFE_INTEGER]
+    this.#database.transactionSync(() => {
+      void this.#database.put(key, Buffer.alloc(1))
+      void this.#database.remove(key)
+    })
+  }
+
   /** The newest snapshot; undefined if there is none. */
   snapshot(): Snapshot | undefined {
     const head = this.#pointer()
