@@ -7,56 +7,42 @@ import type { Grant } from './grant.js'
 import type { AutoRefreshOptions } from './lock.js'
 import type { Task } from './schedule.js'
 
-export class AutoRefresh implements Task {
-  /** Resolves when it was ended without an error. */
-  readonly promise: Promise<void>
-  readonly #grant: Grant
-  readonly #options: AutoRefreshOptions
-  #resolve!: () => void
-  #reject!: (error: unknown) => void
-  #isRefreshing = false
-  #ended = false
-  #begunAt: number
-
-  constructor(grant: Grant, options: AutoRefreshOptions) {
-    this.#grant = grant
-    this.#options = options
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
-    this.#begunAt = grant.schedule.now().monotonic
-    this.#sleep()
-  }
-
-  /** The lock was unlocked, or lost for this reason. */
-  end(error: unknown): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#grant.schedule.cancel(this)
-    if (error === undefined) this.#resolve()
-    else this.#reject(error)
-  }
-
-  run(): void {
-    if (this.#isRefreshing) {
-      this.end(new HoldfastError('LOCK_TIMEOUT'))
-      return
+/**
+ * Goes on until a refresh fails or the end comes, for which `onEnd` is given what to call: without
+ * an error if the lock was unlocked, or why it was lost.
+ */
+export function refreshAgainAndAgain(
+  grant: Grant,
+  { interval, timeout }: AutoRefreshOptions,
+  onEnd: (end: (error: unknown) => void) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const { schedule } = grant
+    let begunAt = schedule.now().monotonic
+    let isRefreshing = false
+    let ended = false
+    const end = (error: unknown) => {
+      ended = true
+      schedule.cancel(task)
+      if (error === undefined) resolve()
+      else reject(error)
     }
-    const { schedule } = this.#grant
-    this.#begunAt = schedule.now().monotonic
-    this.#isRefreshing = true
-    schedule.after(this, this.#options.timeout)
-    this.#grant.refresh(undefined).promise.then(
-      () => {
-        this.#isRefreshing = false
-        if (!this.#ended) this.#sleep()
-      },
-      (error) => this.end(error),
-    )
-  }
-
-  #sleep(): void {
-    this.#grant.schedule.at(this, this.#begunAt + this.#options.interval)
-  }
+    const sleep = () => {
+      isRefreshing = false
+      if (!ended) schedule.at(task, begunAt + interval)
+    }
+    const run = () => {
+      if (isRefreshing) {
+        end(new HoldfastError('LOCK_TIMEOUT'))
+        return
+      }
+      begunAt = schedule.now().monotonic
+      isRefreshing = true
+      schedule.after(task, timeout)
+      grant.refresh(undefined).promise.then(sleep, end)
+    }
+    const task: Task = { run }
+    onEnd(end)
+    sleep()
+  })
 }

@@ -1,7 +1,7 @@
 /** A lock in a caller's hands. */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
-import { AutoRefresh } from './autoRefresh.js'
+import { refreshAgainAndAgain } from './autoRefresh.js'
 import { asyncDispose } from './disposal.js'
 import type { Grant, Member } from './grant.js'
 import { checkAutoRefresh, checkSignal, checkTtl } from './options.js'
@@ -120,14 +120,9 @@ export class Lock {
       if (this.#loss !== undefined) throw this.#notHeld()
       return
     }
-    const refreshing = new AutoRefresh(this.#grant, options)
-    const onEnd = () => refreshing.end(this.#lost)
-    this.#onEnd.add(onEnd)
-    try {
-      await refreshing.promise
-    } finally {
-      this.#onEnd.delete(onEnd)
-    }
+    return refreshAgainAndAgain(this.#grant, options, (end) => {
+      this.#onEnd.add(() => end(this.#lost))
+    })
   }
 
   /**

@@ -1,9 +1,9 @@
 /**
- * What the client sends, as text. Written by template rather than by `JSON.stringify` of an object:
- * the fields are few, checked, and known, and a lock is asked for a hundred thousand times a
- * second.
+ * What the client sends, as text. What is sent for each lock is written by template rather than by
+ * `JSON.stringify` of an object: the fields are few, checked, and known, and a lock is asked for a
+ * hundred thousand times a second.
  */
-import type { Hello, LockMode } from '@holdfast/shared'
+import type { ClientMessage, LockMode } from '@holdfast/shared'
 
 /** What a lock request asks for, checked; metadata is JSON text. */
 export interface LockTerms {
@@ -20,8 +20,12 @@ export interface Selection {
   readonly prefix?: string | undefined
 }
 
-export function helloText(hello: Omit<Hello, 'type'>): string {
-  return JSON.stringify({ type: 'hello', ...hello })
+/** A message with these fields; one that is undefined is left out. */
+export function messageText<T extends ClientMessage['type']>(
+  type: T,
+  fields: Omit<Extract<ClientMessage, { type: T }>, 'type'>,
+): string {
+  return JSON.stringify({ type, ...fields })
 }
 
 export function lockText(id: number, terms: LockTerms, timeout: number | undefined): string {
@@ -38,45 +42,4 @@ export function unlockText(id: number, fence: number): string {
   return `{"type":"unlock","id":${id},"fence":${fence}}`
 }
 
-export function refreshText(id: number, fence: number, ttl: number | undefined): string {
-  const wanted = ttl === undefined ? '' : `,"ttl":${ttl}`
-  return `{"type":"refresh","id":${id},"fence":${fence}${wanted}}`
-}
-
-export function revokeText(id: number, key: string, fence: number, reason: string): string {
-  return JSON.stringify({ type: 'revoke', id, key, fence, reason })
-}
-
-export function authText(id: number, token: string): string {
-  return JSON.stringify({ type: 'auth', id, token })
-}
-
-export function cancelText(request: number): string {
-  return `{"type":"cancel","request":${request}}`
-}
-
-export function queryText(id: number, selection: Selection, limit: number | undefined): string {
-  return JSON.stringify({ type: 'query', id, ...selection, limit })
-}
-
-export function watchText(id: number, selection: Selection): string {
-  return JSON.stringify({ type: 'watch', id, ...selection })
-}
-
-export function unwatchText(watch: number): string {
-  return `{"type":"unwatch","watch":${watch}}`
-}
-
-export function statsText(id: number): string {
-  return `{"type":"stats","id":${id}}`
-}
-
-export function pongText(n: number): string {
-  return `{"type":"pong","n":${n}}`
-}
-
-export function ackText(ids: readonly number[]): string {
-  return `{"type":"ack","ids":[${ids.join(',')}]}`
-}
-
-export const byeText = '{"type":"bye"}'
+export const byeText = messageText('bye', {})

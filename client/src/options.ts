@@ -18,7 +18,7 @@ import {
 import { check, checkText, isMs, isObject } from './checks.js'
 import type { WebSocketConstructor } from './environment.js'
 import { isReserved, whatIsReserved } from './locks/names.js'
-import { helloText, type LockTerms, type Selection } from './messages.js'
+import { type LockTerms, messageText, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
 import type { Tracer } from './tracing.js'
@@ -132,7 +132,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
-    utf8Length(helloText(settings)) <= maxHelloBytes - 256,
+    utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,
     'token and name are too long together',
   )
   const urls = checkUrls(url)

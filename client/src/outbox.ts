@@ -5,9 +5,9 @@
  * connection requests only gather here; on a new one they go out again in that order.
  */
 import type { HoldfastError } from '@holdfast/shared'
-import { ackText, cancelText, pongText } from './messages.js'
+import { messageText } from './messages.js'
 import { Pacing } from './pacing.js'
-import { type AnyRequest, endWithSession, LockRequest } from './requests.js'
+import { type AnyRequest, LockRequest } from './requests.js'
 import type { Schedule } from './schedule.js'
 import type { Connection } from './transport/connection.js'
 
@@ -82,7 +82,7 @@ export class Outbox {
   }
 
   sendCancel(request: LockRequest): void {
-    this.#connection?.send(cancelText(request.id))
+    this.#connection?.send(messageText('cancel', { request: request.id }))
   }
 
   // --------------------------------------------------------------------------- connections
@@ -126,7 +126,7 @@ export class Outbox {
         request.sentOn = undefined
         request.sentAt = undefined
         if (!request.wanted) this.remove(request)
-      } else if (endWithSession(request, sentence)) {
+      } else if (request.endWithSession(sentence)) {
         this.remove(request)
       }
     }
@@ -137,7 +137,7 @@ export class Outbox {
     const requests = [...this.#pending.values()]
     for (const request of requests) this.remove(request)
     for (const request of requests) {
-      if (!endWithSession(request, error.message)) request.reject(error)
+      if (!request.endWithSession(error.message)) request.reject(error)
     }
   }
 
@@ -160,14 +160,14 @@ export class Outbox {
 
   /** The broker wants a sign of life, and hears what else there is to say. */
   pong(n: number, connection: Connection): void {
-    connection.send(pongText(n))
+    connection.send(messageText('pong', { n }))
     if (this.#pacing.hasToSay) this.#acknowledge(connection)
   }
 
   #acknowledge(connection: Connection): void {
     do {
       const ids = this.#pacing.take()
-      this.#pacing.onSaid(ids, connection.send(ackText(ids)))
+      this.#pacing.onSaid(ids, connection.send(messageText('ack', { ids })))
     } while (this.#pacing.hasToSay)
   }
 

@@ -64,7 +64,7 @@ export class Pacing {
   }
 
   /** The ids for one acknowledgement, as many as it may carry. */
-  take(): readonly number[] {
+  take(): number[] {
     const ids = [...this.#toSay].slice(0, maxUnacknowledged)
     for (const id of ids) this.#toSay.delete(id)
     return ids

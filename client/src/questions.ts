@@ -7,7 +7,7 @@ import type {
   Stats,
   WaitingInfo,
 } from '@holdfast/shared'
-import { authText, queryText, revokeText, type Selection, statsText } from './messages.js'
+import { messageText, type Selection } from './messages.js'
 import { Request } from './requests.js'
 
 /** What `session.query` resolves with. */
@@ -30,7 +30,7 @@ export class Question<T> extends Request<T> {
     answer: ServerMessage['type'],
     stored: boolean,
     write: (id: number) => string,
-    read: (answer: ServerMessage) => T,
+    read: (answer: ServerMessage) => T = () => undefined as T,
   ) {
     super()
     this.answer = answer
@@ -57,16 +57,21 @@ export class Question<T> extends Request<T> {
  * asked twice it does nothing the second time.
  */
 export function revocation(key: string, fence: number, reason: string): Question<void> {
-  return new Question('revoked', true, (id) => revokeText(id, key, fence, reason), nothing)
+  return new Question('revoked', true, (id) => messageText('revoke', { id, key, fence, reason }))
 }
 
 /** Shows a new token. */
 export function authentication(token: string): Question<void> {
-  return new Question('authenticated', false, (id) => authText(id, token), nothing)
+  return new Question('authenticated', false, (id) => messageText('auth', { id, token }))
 }
 
 export function statsQuestion(): Question<LockStats> {
-  return new Question('stats', false, statsText, (answer) => (answer as Stats).stats)
+  return new Question(
+    'stats',
+    false,
+    (id) => messageText('stats', { id }),
+    (answer) => (answer as Stats).stats,
+  )
 }
 
 export function queryQuestion(
@@ -79,7 +84,7 @@ export function queryQuestion(
     // Asked again after a drop, it begins again.
     held = []
     waiting = []
-    return queryText(id, selection, limit)
+    return messageText('query', { id, ...selection, limit })
   }
   return new Question<QueryResult>('found', false, write, (answer) => {
     const part = answer as Found
@@ -88,5 +93,3 @@ export function queryQuestion(
     return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
   })
 }
-
-function nothing(): void {}

@@ -6,7 +6,7 @@
 import { type Granted, HoldfastError, type LockStats, type ServerMessage } from '@holdfast/shared'
 import type { Grant } from './grant.js'
 import type { Stamp } from './lease.js'
-import { type LockTerms, lockText, refreshText, unlockText } from './messages.js'
+import { type LockTerms, lockText, messageText, unlockText } from './messages.js'
 import type { QueryResult, Question } from './questions.js'
 import type { Task } from './schedule.js'
 import type { Connection, Sendable } from './transport/connection.js'
@@ -38,6 +38,11 @@ export abstract class Request<T> implements Sendable {
 
   /** The message, as it is to be sent at this instant of the monotonic clock. */
   abstract text(now: number): string
+
+  /** Settles what cannot outlive its session; false for what can. */
+  endWithSession(_sentence: string): boolean {
+    return false
+  }
 }
 
 export type AnyRequest =
@@ -113,6 +118,11 @@ export class UnlockRequest extends Request<void> {
     this.resolve()
     return true
   }
+
+  /** The lock is released, if not by the unlock. */
+  override endWithSession(): boolean {
+    return this.take()
+  }
 }
 
 export class RefreshRequest extends Request<void> implements Refreshing {
@@ -130,7 +140,8 @@ export class RefreshRequest extends Request<void> implements Refreshing {
   }
 
   text(): string {
-    return refreshText(this.id, this.grant.fence, this.ttl)
+    const { id, grant, ttl } = this
+    return messageText('refresh', { id, fence: grant.fence, ttl })
   }
 
   onSent(): void {
@@ -143,18 +154,9 @@ export class RefreshRequest extends Request<void> implements Refreshing {
     this.resolve()
     return true
   }
-}
 
-/** Settles what cannot outlive its session; false for what can. */
-export function endWithSession(request: AnyRequest, sentence: string): boolean {
-  if (request instanceof UnlockRequest) {
-    // The lock is released, if not by the unlock.
-    request.resolve()
+  override endWithSession(sentence: string): boolean {
+    this.reject(new HoldfastError('LOCK_NOT_HELD', sentence))
     return true
   }
-  if (request instanceof RefreshRequest) {
-    request.reject(new HoldfastError('LOCK_NOT_HELD', sentence))
-    return true
-  }
-  return false
 }

@@ -13,7 +13,7 @@ import type { Stamp } from './lease.js'
 import { type LeaseListener, LeaseWatch } from './leaseWatch.js'
 import { Link, type LinkListener, type LinkOptions } from './link/link.js'
 import { patienceFor } from './link/patience.js'
-import { byeText, helloText } from './messages.js'
+import { byeText, messageText } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Reconciler } from './reconciler.js'
 import type { AnyRequest, Request } from './requests.js'
@@ -123,7 +123,7 @@ export class Standing implements LinkListener, LeaseListener {
     const secret = this.#secret
     const { session } = this.#terms
     const resume = secret === undefined ? undefined : { session, secret, try: ++this.#tries }
-    return helloText({ ...this.settings, resume })
+    return messageText('hello', { ...this.settings, resume })
   }
 
   patience(brokers: number, rounds: number): number {

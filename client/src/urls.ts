@@ -26,7 +26,7 @@ function isOpen({ protocol, hostname }: URL): boolean {
 }
 
 function checkUrl(url: unknown): string {
-  const advice = 'a URL is like ws://127.0.0.1:7420, has ws: or wss:, and no fragment (#)'
+  const advice = 'a URL begins with ws:// or wss:// and has no fragment (#)'
   const text = url instanceof URL ? url.href : url
   check(typeof text === 'string', advice)
   check(/^wss?:$/.test(protocolOf(text)) && !text.includes('#'), `${advice}: not ${text}`)

@@ -13,7 +13,7 @@ import type {
 import { callSafely } from './callSafely.js'
 import { dispose } from './disposal.js'
 import { errorOf } from './errorOf.js'
-import { type Selection, unwatchText, watchText } from './messages.js'
+import { messageText, type Selection } from './messages.js'
 import type { Outbox } from './outbox.js'
 import type { Connection } from './transport/connection.js'
 
@@ -73,7 +73,8 @@ export class Watches {
     if (this.#connection !== undefined) this.#ask(entry, this.#connection)
     const close = () => {
       this.#entries.delete(entry)
-      if (this.#byId.delete(entry.id)) this.#connection?.send(unwatchText(entry.id))
+      if (this.#byId.delete(entry.id))
+        this.#connection?.send(messageText('unwatch', { watch: entry.id }))
     }
     return { close, [dispose]: close }
   }
@@ -123,7 +124,7 @@ export class Watches {
     entry.id = this.#outbox.newId()
     entry.held = []
     this.#byId.set(entry.id, entry)
-    connection.send(watchText(entry.id, entry.selection))
+    connection.send(messageText('watch', { id: entry.id, ...entry.selection }))
   }
 
   #deliver(entry: Entry | undefined, event: WatchEvent): void {

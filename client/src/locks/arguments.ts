@@ -57,7 +57,7 @@ export function check(args: Arguments): CheckedLock {
   const { name, mode, ifAvailable, steal, signal, ttl, metadata } = args
   if (name.startsWith('-')) throw unsupported('a name must not begin with "-"')
   if (steal && mode !== 'exclusive') throw unsupported('steal needs the mode "exclusive"')
-  if (Number(steal) + Number(ifAvailable) + Number(signal !== undefined) > 1) {
+  if ([steal, ifAvailable, signal].filter(Boolean).length > 1) {
     throw unsupported('steal, ifAvailable and signal exclude each other')
   }
   if (signal?.aborted) throw signal.reason
@@ -73,10 +73,8 @@ export function check(args: Arguments): CheckedLock {
 }
 
 function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> {
-  if (options !== undefined && options !== null && !isObject(options)) {
-    throw new TypeError('the options are not an object')
-  }
   const given = (options ?? {}) as { readonly [member: string]: unknown }
+  if (Object(given) !== given) throw new TypeError('the options are not an object')
   const ifAvailable = Boolean(given['ifAvailable'])
   const metadata = given['metadata']
   const mode = modeFrom(given['mode'])
@@ -97,15 +95,11 @@ function signalFrom(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined
   try {
     // The getter knows its own kind, also that of another frame, which `instanceof` does not.
-    Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!.call(value)
+    Reflect.get(AbortSignal.prototype, 'aborted', value)
   } catch (cause) {
     throw new TypeError('the signal is not an AbortSignal', { cause })
   }
   return value as AbortSignal
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' || typeof value === 'function'
 }
 
 function unsupported(sentence: string): DOMException {

@@ -167,5 +167,5 @@ function abortError(cause: HoldfastError): DOMException {
 
 /** The constructor of a `DOMException` takes none. */
 function withCause(error: DOMException, cause: HoldfastError): DOMException {
-  return Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true })
+  return Object.assign(error, { cause })
 }
