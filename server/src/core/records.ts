@@ -10,7 +10,7 @@ import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
 import { Roster } from './roster.js'
 
-/** What all sessions hold and wait for that never did, which are most of an idle crowd. Stay empty. */
+/** What all sessions have that never held or waited, most of an idle crowd. Stay empty. */
 const noLocks = new Roster<Lock>()
 const noRequests = new Roster<Request>()
 
