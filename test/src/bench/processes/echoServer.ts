@@ -5,6 +5,7 @@
  * - `/echo`: every message back to its sender. Two of these are a pair.
  * - `/chain`: what a hand-over costs with no lock logic at all. Whoever says `lock` stands in line;
  *   when one says `unlock` or goes away, a ready-made grant is pushed to the next.
+ * - `/ring`: whatever one says, a ready-made grant is pushed to the one that connected after it.
  * - `/yes`: grants everything to everybody at once. The exclusion check has to catch it.
  */
 import { createServer } from 'node:http'
@@ -51,6 +52,16 @@ function chain(socket: WebSocket): void {
   })
 }
 
+const ring: WebSocket[] = []
+
+function passOn(socket: WebSocket): void {
+  const next = ring.push(socket)
+  socket.on('message', () => {
+    ;(ring[next] ?? ring[0])?.send(grantOfFirst)
+    socket.send(unlockOfSecond)
+  })
+}
+
 function sayYes(socket: WebSocket): void {
   let fence = 0
   socket.on('message', (data: Buffer) => {
@@ -70,6 +81,7 @@ function sayYes(socket: WebSocket): void {
 const behaviours: Readonly<Record<string, (socket: WebSocket) => void>> = {
   '/echo': echo,
   '/chain': chain,
+  '/ring': passOn,
   '/yes': sayYes,
 }
 

@@ -7,6 +7,7 @@ const titles: Readonly<Record<string, string>> = {
   count: 'how many',
   pairsPerSecond: 'pairs/s',
   ratioToEcho: 'of echo',
+  ratioToRing: 'of bare ring',
   commandsPerSecond: 'commands/s',
   ratioToBareLog: 'of bare log',
   timeRatioToBareLog: 'time, of bare log',

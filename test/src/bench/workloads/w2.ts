@@ -10,6 +10,7 @@ import { Exclusion } from '../load/exclusion.js'
 import type { Handoff } from '../load/handoff.js'
 import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawHandoff } from '../load/rawHandoff.js'
+import { RingHandoff } from '../load/ringHandoff.js'
 
 function jobs(): readonly Job[] {
   return [2, 100, 1_000].map((clients) => job('W2', `K=${clients}`, 'shared', { clients }))
@@ -19,7 +20,8 @@ async function load(context: LoadContext): Promise<JobResult> {
   const { server, echo, drivers } = context
   const clients = param(context.job, 'clients')
   const exclusion = new Exclusion()
-  const handoffs: Handoff[] = []
+  const ring = await RingHandoff.open(echo, clients, exclusion)
+  const handoffs: Handoff[] = [ring]
   if (drivers.includes('raw')) {
     const sessions = await RawHandoff.openSessions(server, clients)
     handoffs.push(new RawHandoff(server, 'together', sessions, exclusion))
@@ -31,9 +33,12 @@ async function load(context: LoadContext): Promise<JobResult> {
     handoffs.push(new ClientHandoff(about, sessions, exclusion))
   }
   const standings = await contest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
+  const figuresOf = ({ system }: Handoff): Record<string, number> =>
+    standings.find((standing) => standing.system === system)!.figures
   for (const handoff of handoffs) {
-    const standing = standings.find(({ system }) => system === handoff.system)
-    if (standing !== undefined) standing.figures['unfairness'] = handoff.unfairness
+    const figures = figuresOf(handoff)
+    figures['unfairness'] = handoff.unfairness
+    figures['ratioToRing'] = figures['pairsPerSecond']! / figuresOf(ring)['pairsPerSecond']!
   }
   const { grants, violations } = exclusion
   return { rows: rowsOf(context.job, standings), grants, violations }
