@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { type JournalOptions, journalLog } from '@holdfast/server'
 import type { Command } from '@holdfast/server/core'
+import { crashIn } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -176,6 +177,16 @@ describe('journal', () => {
     expect({ code, signal }).to.deep.equal({ code: 74, signal: null })
     expect(err).to.have.length(1)
     expect(err[0]).to.match(/^holdfast: The journal is damaged: reading it ends with \w+\. Restore/)
+  })
+
+  it('takes only a crash of the reader for damage, not that somebody ended it', () => {
+    expect(crashIn(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
+    expect(crashIn(0xc0000005, null)).to.equal('ends with code 0xc0000005')
+    expect(crashIn(0xc0000005 | 0, null)).to.equal('ends with code 0xc0000005')
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL']) {
+      expect(crashIn(null, signal), signal).to.equal(undefined)
+    }
+    for (const code of [0, 1]) expect(crashIn(code, null)).to.equal(undefined)
   })
 
   it('refuses a record of a newer version, and says which', async () => {

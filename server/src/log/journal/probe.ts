@@ -11,36 +11,39 @@ const program = fileURLToPath(new URL('./probing.js', import.meta.url))
 
 /** How long it may read, in ms: pages that point at each other in a circle have no end. */
 const mostMs = 120_000
+/** What ends a process for its own faults; others come from elsewhere, as at Ctrl-C. */
+const crashes: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP']
+/** Windows has codes for these, from here on. */
+const firstCrashCode = 0xc0000000
 
 /**
- * Resolves when all of it could be read; what it says is not judged.
+ * Resolves when all of it could be read, and a commit made; or nobody else can be asked to. What
+ * it says is not judged.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if whoever read it died of it.
+ * @throws {HoldfastError} `UNAVAILABLE` if whoever did that died of it, or came to no end.
  */
 export async function probe(path: string): Promise<void> {
-  const signal = await ending(path)
-  if (signal !== undefined) throw damaged(`reading it ends with ${signal}`)
+  const fault = await faultOf(path)
+  if (fault !== undefined) throw damaged(`reading it ${fault}`)
 }
 
-/** The signal that has ended the reader; undefined if none has, or there could be none. */
-function ending(path: string): Promise<string | undefined> {
+function faultOf(path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     // What holds for how this process was started does not hold for a program of ours.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
-    const reader = spawn(process.execPath, [program, path], {
-      env,
-      stdio: 'ignore',
-      timeout: mostMs,
-      killSignal: 'SIGKILL',
-      windowsHide: true,
-    })
-    // Where nobody else can look, the broker finds out by itself.
+    const options = { env, stdio: 'ignore', windowsHide: true } as const
+    const limits = { timeout: mostMs, killSignal: 'SIGKILL' } as const
+    const reader = spawn(process.execPath, [program, path], { ...options, ...limits })
     reader.once('error', () => resolve(undefined))
-    reader.once('exit', (code, signal) => resolve(signal ?? crashIn(code ?? 0)))
+    reader.once('exit', (code, signal) => {
+      resolve(reader.killed ? 'comes to no end' : crashIn(code, signal))
+    })
   })
 }
 
-/** Windows has codes for what are signals elsewhere: from 0xC0000000 on. */
-function crashIn(code: number): string | undefined {
-  return code >>> 0 >= 0xc0000000 ? `code 0x${(code >>> 0).toString(16)}` : undefined
+/** How a process died of what it did; undefined if it did not. */
+export function crashIn(code: number | null, signal: string | null): string | undefined {
+  if (signal !== null) return crashes.includes(signal) ? `ends with ${signal}` : undefined
+  const unsigned = (code ?? 0) >>> 0
+  return unsigned >= firstCrashCode ? `ends with code 0x${unsigned.toString(16)}` : undefined
 }
