@@ -32,8 +32,9 @@ export class BareRound {
     this.#engine = engine
   }
 
-  static async open(endpoints: readonly string[]): Promise<BareRound> {
-    const engine = new EtcdEngine({ endpoints, prefix: 'round' }, machine)
+  /** @param prefix Where it puts; whoever follows that sees it too. */
+  static async open(endpoints: readonly string[], prefix: string): Promise<BareRound> {
+    const engine = new EtcdEngine({ endpoints, prefix }, machine)
     await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
     const round = new BareRound(engine)
     engine.follow(0, {
@@ -45,7 +46,7 @@ export class BareRound {
   }
 
   readonly once = async (): Promise<number> => {
-    const entry = `${this.#count++} ${'x'.repeat(200)}`
+    const entry = JSON.stringify({ broker: 'round', n: this.#count++, rest: 'x'.repeat(160) })
     const began = performance.now()
     const seen = new Promise<void>((resolve) => {
       this.#onSeen = (other) => {

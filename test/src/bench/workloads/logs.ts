@@ -86,16 +86,23 @@ async function etcd({ job, pace, progress }: LoadContext, exclusion: Exclusion):
   const cluster = await startCluster()
   const brokers: Server[] = []
   const drivers: BareDriver[] = []
-  const round = await BareRound.open(cluster.endpoints)
+  const round = await BareRound.open(cluster.endpoints, 'round')
+  const shared = await BareRound.open(cluster.endpoints, 'bare')
+  const addDriver = async (): Promise<void> => {
+    const each = Math.round((sessions * inFlight) / count)
+    drivers.push(await BareDriver.start(cluster.endpoints, `d${drivers.length}`, each))
+  }
   try {
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
-      const each = Math.round((sessions * inFlight) / count)
-      drivers.push(await BareDriver.start(cluster.endpoints, `d${i}`, each))
+      if (i > 0) await addDriver()
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const { held } = job.params
     if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
+    const seenByAll = await compareLatency(pace, round.once, shared.once)
+    await addDriver()
+    progress(0.1)
     const grant = await compareLatency(pace, round.once, await grantBy(last))
     progress(0.3)
     const handOff = await compareLatency(pace, round.once, await handOffBetween(first, last))
@@ -104,13 +111,14 @@ async function etcd({ job, pace, progress }: LoadContext, exclusion: Exclusion):
     const rates = await compareRates(pace, drivers, pairs)
     return [
       row(job, 'bare put and watch', grant.bare),
+      row(job, 'bare, watched by all', seenByAll.own),
       row(job, 'a grant, alone', grant.own),
       row(job, 'a hand-off', handOff.own),
       row(job, `bare, ${sessions * inFlight} under way`, rates.bare),
       row(job, `${sessions}×${inFlight}`, rates.own),
     ]
   } finally {
-    await round.close()
+    await Promise.all([round.close(), shared.close()])
     for (const driver of drivers) driver.end()
     await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
     await cluster.stop()
