@@ -16,7 +16,7 @@ export type BrokerUrl = string | URL
  * Rejects with `UNAVAILABLE` if no broker answers within 10 s each (`cause` says why),
  * `UNAUTHORIZED`, `FORBIDDEN`, `QUOTA_EXCEEDED`, `ABORTED`, `INVALID_OPTION`, `INVALID_TTL`.
  */
-export async function connect(
+export function connect(
   url: BrokerUrl | readonly BrokerUrl[],
   options: ConnectOptions = {},
 ): Promise<Session> {

@@ -6,7 +6,7 @@
  *     const session = await connect(url, { tracer: openTelemetry() })
  */
 
-import type { HoldfastError } from '@holdfast/shared'
+import { type HoldfastError, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import {
   context,
   propagation,
@@ -28,14 +28,14 @@ import type { HoldTrace, Tracer } from './tracing.js'
  */
 export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/client')): Tracer {
   return {
-    request: (key, mode) => {
+    request: (key, mode, metadata) => {
       const parent = context.active()
       const attributes = { 'holdfast.key': key, 'holdfast.mode': mode }
       const wait = tracer.startSpan('holdfast.wait', { kind: SpanKind.CLIENT, attributes }, parent)
       const carrier: Record<string, string> = {}
       propagation.inject(trace.setSpan(parent, wait), carrier)
       return {
-        carrier,
+        metadata: carry(metadata, carrier),
         failed: (error) => end(wait, error),
         granted: (fence) => {
           wait.setAttribute('holdfast.fence', fence)
@@ -63,4 +63,21 @@ function end(span: Span, error: HoldfastError | undefined): void {
     span.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
   }
   span.end()
+}
+
+/**
+ * Metadata with the carrier in it: as fields of an object, or instead of nothing. Metadata of other
+ * kinds, and such that would become too long, stay as they are.
+ *
+ * @param metadata JSON text.
+ */
+function carry(
+  metadata: string | undefined,
+  carrier: Readonly<Record<string, string>>,
+): string | undefined {
+  if (Object.keys(carrier).length === 0) return metadata
+  const own: unknown = metadata === undefined ? {} : JSON.parse(metadata)
+  if (typeof own !== 'object' || own === null || Array.isArray(own)) return metadata
+  const text = JSON.stringify({ ...carrier, ...own })
+  return utf8Length(text) <= maxMetadataBytes ? text : metadata
 }

@@ -32,7 +32,7 @@ import type { SessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
 import type { SessionState } from './state.js'
-import { carry, type Tracer } from './tracing.js'
+import type { Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** What a session is given of where it runs. */
@@ -222,10 +222,10 @@ export class Session extends Emitter<SessionEvents> {
 
   async #ask(wanted: CheckedLock): Promise<Grant> {
     const { key, mode, metadata } = wanted.terms
-    const trace = this.#tracer?.request(key, mode)
+    const trace = this.#tracer?.request(key, mode, metadata)
     if (trace === undefined) return this.#askUntraced(wanted)
     try {
-      const terms = { ...wanted.terms, metadata: carry(metadata, trace.carrier) }
+      const terms = { ...wanted.terms, metadata: trace.metadata }
       const grant = await this.#askUntraced({ ...wanted, terms })
       const hold = trace.granted(grant.fence)
       // It may be lost already, while its caller was about to hear of it.

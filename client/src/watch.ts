@@ -50,7 +50,7 @@ interface Entry {
   readonly callback: (event: WatchEvent) => void
   /** Under which it was asked on the present connection. */
   id: number
-  /** The parts of the state that have come. */
+  /** The parts of the state that have come on it. */
   held: HeldInfo[]
   hadState: boolean
 }
@@ -58,9 +58,8 @@ interface Entry {
 /** All watches of a session. */
 export class Watches {
   readonly #outbox: Outbox
-  readonly #entries = new Set<Entry>()
-  /** Those that were asked on the present connection. */
-  readonly #byId = new Map<number, Entry>()
+  /** By the ids under which they were asked last. */
+  readonly #entries = new Map<number, Entry>()
   #connection: Connection | undefined
 
   constructor(outbox: Outbox) {
@@ -69,11 +68,9 @@ export class Watches {
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
     const entry: Entry = { selection, callback, id: 0, held: [], hadState: false }
-    this.#entries.add(entry)
-    if (this.#connection !== undefined) this.#ask(entry, this.#connection)
+    this.#ask(entry)
     const close = () => {
-      this.#entries.delete(entry)
-      if (this.#byId.delete(entry.id))
+      if (this.#entries.delete(entry.id))
         this.#connection?.send(messageText('unwatch', { watch: entry.id }))
     }
     return { close, [dispose]: close }
@@ -81,22 +78,22 @@ export class Watches {
 
   goUp(connection: Connection): void {
     this.#connection = connection
-    for (const entry of this.#entries) this.#ask(entry, connection)
+    const entries = [...this.#entries.values()]
+    this.#entries.clear()
+    for (const entry of entries) this.#ask(entry)
   }
 
   goDown(): void {
     this.#connection = undefined
-    this.#byId.clear()
   }
 
   /** The session is over. */
   clear(): void {
-    this.goDown()
     this.#entries.clear()
   }
 
   onPart({ id, held, heldCount, more }: Watching): void {
-    const entry = this.#byId.get(id)
+    const entry = this.#entries.get(id)
     if (entry === undefined) return
     entry.held.push(...held)
     if (more) return
@@ -107,24 +104,23 @@ export class Watches {
   }
 
   onEvent({ watch, event }: WatchMessage): void {
-    this.#deliver(this.#byId.get(watch), event)
+    this.#deliver(this.#entries.get(watch), event)
   }
 
   /** False if it is not a watch that failed. */
   onFailed(failed: Failed): boolean {
-    const entry = this.#byId.get(failed.id)
-    if (entry === undefined) return false
-    this.#byId.delete(failed.id)
+    const entry = this.#entries.get(failed.id)
+    if (!this.#entries.delete(failed.id)) return false
     this.#deliver(entry, { event: 'refused', error: errorOf(failed) })
-    this.#entries.delete(entry)
     return true
   }
 
-  #ask(entry: Entry, connection: Connection): void {
+  /** Now or, if there is no connection, under another id on the next. */
+  #ask(entry: Entry): void {
     entry.id = this.#outbox.newId()
     entry.held = []
-    this.#byId.set(entry.id, entry)
-    connection.send(messageText('watch', { id: entry.id, ...entry.selection }))
+    this.#entries.set(entry.id, entry)
+    this.#connection?.send(messageText('watch', { id: entry.id, ...entry.selection }))
   }
 
   #deliver(entry: Entry | undefined, event: WatchEvent): void {

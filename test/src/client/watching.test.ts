@@ -43,6 +43,22 @@ describe('watching', () => {
     ])
   })
 
+  it('can begin and end while there is no connection', async () => {
+    const scene = await openScene()
+    const ended = scene.session.watch('ended', () => {})
+    await turn()
+    const came = comeBack(scene)
+    ended.close()
+    scene.session.watch('begun', () => {})
+    scene.session.watch('both', () => {}).close()
+    await came
+    scene.socket.say(welcome({ session: 's2' }))
+    await turn()
+    const [asked, ...others] = scene.socket.take()
+    expect(asked).to.deep.include({ type: 'watch', key: 'begun' })
+    expect(others).to.deep.equal([])
+  })
+
   it('is silent once it is closed', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
