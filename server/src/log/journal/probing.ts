@@ -1,6 +1,6 @@
 /**
  * The process that looks at a journal before a broker does: reads all of it, writes nothing of
- * note, and says nothing. Whatever is wrong with what it reads, the broker finds and says it better.
+ * note, and says nothing. Whatever is wrong with what it reads, the broker finds and says better.
  *
  *   node probing.js DIRECTORY
  */
