@@ -205,6 +205,20 @@ describe('log: the engine on etcd', function () {
     expect(reader.texts).to.deep.equal(['a', 'b', 'c', 'd', 'e'])
   })
 
+  it('knows from where on the log can still be followed', async () => {
+    const engine = await stage.opened()
+    const reader = new Reader()
+    engine.follow(0, reader)
+    for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
+    const entries = await reader.entries.count(3)
+    const [a, b, c] = entries.map(([position]) => position) as [number, number, number]
+    const reach = () => Promise.all([0, a, b, c].map((position) => engine.reaches(position)))
+    expect(await reach()).to.deep.equal([true, true, true, true])
+    await engine.forget(c, ['slot'])
+    // As a follower would find: what is next after b is c.
+    expect(await reach()).to.deep.equal([false, false, true, true])
+  })
+
   it('misses nothing while the log is forgotten behind the follower', async () => {
     const [writer, other] = await Promise.all([stage.opened(), stage.opened()])
     const reader = new Reader()

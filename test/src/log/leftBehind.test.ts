@@ -177,6 +177,22 @@ describe('replicated log: snapshots', () => {
       expect([...b.dump()]).to.deep.equal([...a.dump()])
     })
 
+    it('it is noticed within a minute or two, and told, and a snapshot is there', async () => {
+      const cluster = new Cluster()
+      const [a, b] = [await cluster.join(), await cluster.join()]
+      await forgotten(cluster, a)
+      await cluster.pass(65_000)
+      expect(cluster.store.snapshots.length).to.equal(1)
+      expect(a.log.status.trouble).to.contain('something else than the brokers has compacted')
+      await cluster.pass(65_000)
+      expect(cluster.store.snapshots.length).to.equal(1)
+      expect(a.log.status.trouble).to.equal(undefined)
+      // So even if all of them go at once, nothing is lost.
+      for (const { source } of [a, b]) source.cut()
+      const c = await cluster.join()
+      expect([...c.dump()]).to.deep.equal([...a.dump()])
+    })
+
     it('and nobody lives, nothing is guessed', async () => {
       const cluster = new Cluster()
       const a = await cluster.join()

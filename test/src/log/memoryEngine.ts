@@ -168,6 +168,11 @@ export class MemoryEngine implements Engine {
     this.#store.compact(position)
   }
 
+  async reaches(position: number): Promise<boolean> {
+    await this.#call()
+    return position >= this.#store.compactedTo
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     for (const close of this.#onClose) close()

@@ -122,6 +122,10 @@ export class SimEngine implements Engine {
     return this.#call('forget', ({ store }) => store.forget(position))
   }
 
+  reaches(position: number): Promise<boolean> {
+    return this.#call('reaches', ({ store }) => position >= store.compactedTo)
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     for (const stream of [...this.#streams]) stream.stop()

@@ -29,6 +29,7 @@ import {
   remove,
   type TxnAnswer,
   textFrom,
+  toBase64,
 } from './wire.js'
 
 export interface EngineOptions extends ClientOptions, EtcdAddress {
@@ -119,6 +120,20 @@ export class EtcdEngine implements Engine {
       await this.#snapshots.forgetBefore(position)
       await this.#removeSlots(living)
       if (position > 0) await this.#client.compact(position)
+    })
+  }
+
+  reaches(position: number): Promise<boolean> {
+    const revision = String(Math.max(position, this.#beginning) + 1)
+    return this.#told(async () => {
+      try {
+        await this.#client.range({ key: toBase64(`${this.#prefix}/charter`), revision })
+        return true
+      } catch (error) {
+        if (!(error instanceof EtcdError && error.trouble === 'compacted')) throw error
+        // The same code is for what has not been yet.
+        return !error.message.includes('compacted')
+      }
     })
   }
 

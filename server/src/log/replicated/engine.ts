@@ -79,6 +79,13 @@ export interface Engine {
    *   following of entries must not miss any.
    */
   forget(position: number, living: readonly string[]): Promise<void>
+  /**
+   * Whether every entry after this position can still be followed: somebody else may have had the
+   * log forget.
+   *
+   * @param position 0 for the beginning of the log.
+   */
+  reaches(position: number): Promise<boolean>
   /** What an operator should see to before it becomes trouble, in a sentence. */
   readonly warning?: string | undefined
   /** Ends all that is under way. */

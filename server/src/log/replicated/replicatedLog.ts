@@ -65,6 +65,8 @@ export class ReplicatedLog implements Log, Sharing {
       charter: this.#charter,
       every: { entries, characters },
       wall: () => machine.clock.wall(),
+      monotonic: () => machine.clock.monotonic(),
+      reaches: (position) => this.#engine!.reaches(position),
       onMade: (position) => this.#part?.announce(position),
     })
   }

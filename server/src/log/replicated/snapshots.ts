@@ -16,6 +16,9 @@ export interface SnapshotsParts {
   /** How much comes between two snapshots, in entries and in characters. */
   readonly every: { readonly entries: number; readonly characters: number }
   readonly wall: () => number
+  readonly monotonic: () => number
+  /** Whether all entries after this position can still be had. */
+  readonly reaches: (position: number) => Promise<boolean>
   /** One was made here, of this position. */
   readonly onMade: (position: number) => void
 }
@@ -23,12 +26,19 @@ export interface SnapshotsParts {
 /** Saves the broker's own state of this moment. */
 export type SaveOwn = () => Promise<Made>
 
+/** Between two looks whether the entries after the newest one are still there, in ms. */
+const lookMs = 60_000
+const forgetful = 'something else than the brokers has compacted the log'
+
 export class Snapshots {
   readonly #parts: SnapshotsParts
   #entries = 0
   #characters = 0
   #newest: { readonly position: number; readonly at: number } | undefined
   #trouble: string | undefined
+  /** When was looked, by the monotonic clock. */
+  #lookedAt: number | undefined
+  #isCompacted = false
   /** Ends what is being made, if anything is. */
   #abandon: (() => void) | undefined
 
@@ -43,9 +53,9 @@ export class Snapshots {
     return { position, ageMs: Math.max(0, this.#parts.wall() - at) }
   }
 
-  /** Why the last one could not be made. */
+  /** Why the last one could not be made, or had to be before its time. */
   get trouble(): string | undefined {
-    return this.#trouble
+    return this.#trouble ?? (this.#isCompacted ? forgetful : undefined)
   }
 
   /** There is one of this position, made at this wall time. */
@@ -60,9 +70,11 @@ export class Snapshots {
   count(position: number, characters: number, saveOwn: SaveOwn | undefined): void {
     this.#entries++
     this.#characters += characters
+    if (saveOwn === undefined || this.#abandon !== undefined) return
     const { every } = this.#parts
-    if (this.#entries < every.entries && this.#characters < every.characters) return
-    if (saveOwn !== undefined && this.#abandon === undefined) this.#make(position, saveOwn)
+    const isDue = this.#entries >= every.entries || this.#characters >= every.characters
+    if (isDue) this.#make(position, saveOwn)
+    else this.#look(saveOwn)
   }
 
   /** Somebody needs one that is newer than this, which it cannot make itself. */
@@ -74,6 +86,24 @@ export class Snapshots {
   /** Abandons what is under way. */
   stop(): void {
     this.#abandon?.()
+  }
+
+  /** If what a newcomer needs is gone, there is a new snapshot before anybody comes. */
+  #look(saveOwn: SaveOwn): void {
+    const now = this.#parts.monotonic()
+    this.#lookedAt ??= now
+    if (now - this.#lookedAt < lookMs) return
+    this.#lookedAt = now
+    const position = this.#newest?.position ?? 0
+    this.#parts.reaches(position).then(
+      (isWhole) => {
+        this.#isCompacted = !isWhole
+        if (!isWhole) this.wanted(position, saveOwn)
+      },
+      () => {
+        // A log that does not answer is noticed elsewhere.
+      },
+    )
   }
 
   /** @param upTo From the log, up to there; undefined: from what this broker has. */
