@@ -170,7 +170,7 @@ export class Session extends Emitter<SessionEvents> {
   ): Watch {
     const selection: Selection = checkSelection(typeof what === 'string' ? { key: what } : what)
     if (typeof callback !== 'function') {
-      throw new HoldfastError('INVALID_OPTION', 'watch needs a function to call')
+      throw new HoldfastError('INVALID_OPTION', 'callback has to be a function')
     }
     if (this.state === 'closed') throw this.#standing.closedError()
     return this.#standing.watches.add(selection, callback)

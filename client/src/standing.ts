@@ -203,7 +203,7 @@ export class Standing implements LinkListener, LeaseListener {
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
       this.lease.stop()
-      this.#leaveSession('the connection to the broker dropped, and the session with it')
+      this.#leaveSession('the connection dropped, and the session with it')
       return
     }
     this.lease.leaveFor(this.#terms.grace)
@@ -225,13 +225,14 @@ export class Standing implements LinkListener, LeaseListener {
 
   /** The broker may have given our locks to others. It is told so at the next contact. */
   onLeaseOver(): void {
-    this.holdings.loseAll('nothing was heard from the broker until the lease was over')
+    const sentence = 'the lease is over, and nothing was heard from the broker'
+    this.holdings.loseAll(sentence)
     const isUp = this.#connection !== undefined && this.#reconciler === undefined
-    if (isUp) this.#link.drop('the lease is over')
+    if (isUp) this.#link.drop(sentence)
   }
 
   onSilence(): void {
-    this.#link.drop('for half a lease the broker did not hear us')
+    this.#link.drop('nothing was heard from the broker for half a lease')
   }
 
   // ---------------------------------------------------------------------------- transitions

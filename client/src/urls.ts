@@ -16,7 +16,7 @@ export function checkSecrecy(urls: readonly string[]): void {
   const open = urls.find((url) => isOpen(new URL(url)))
   check(
     open === undefined,
-    `anybody could read the token on its way to ${open}: use wss://, or set allowInsecure`,
+    `the token could be read on its way to ${open}: use wss:// or allowInsecure`,
   )
 }
 

@@ -44,7 +44,7 @@ export function convert(args: readonly unknown[]): Arguments {
   const name = `${args[0] as string}`
   const [options, callback] = args.length === 2 ? [undefined, args[1]] : [args[1], args[2]]
   const members = convertOptions(options)
-  if (typeof callback !== 'function') throw new TypeError('the callback is not a function')
+  if (typeof callback !== 'function') throw new TypeError('callback has to be a function')
   return { name, callback: callback as LockCallback<unknown>, ...members }
 }
 
@@ -74,7 +74,7 @@ export function check(args: Arguments): CheckedLock {
 
 function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> {
   const given = (options ?? {}) as { readonly [member: string]: unknown }
-  if (Object(given) !== given) throw new TypeError('the options are not an object')
+  if (Object(given) !== given) throw new TypeError('the options have to be an object')
   const ifAvailable = Boolean(given['ifAvailable'])
   const metadata = given['metadata']
   const mode = modeFrom(given['mode'])
@@ -88,7 +88,7 @@ function modeFrom(value: unknown): LockMode {
   if (value === undefined) return 'exclusive'
   const mode = `${value as string}`
   if (mode === 'exclusive' || mode === 'shared') return mode
-  throw new TypeError('the mode is neither "exclusive" nor "shared"')
+  throw new TypeError("mode has to be 'exclusive' or 'shared'")
 }
 
 function signalFrom(value: unknown): AbortSignal | undefined {
@@ -97,7 +97,7 @@ function signalFrom(value: unknown): AbortSignal | undefined {
     // The getter knows its own kind, also that of another frame, which `instanceof` does not.
     Reflect.get(AbortSignal.prototype, 'aborted', value)
   } catch (cause) {
-    throw new TypeError('the signal is not an AbortSignal', { cause })
+    throw new TypeError('signal has to be an AbortSignal', { cause })
   }
   return value as AbortSignal
 }
