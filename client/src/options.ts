@@ -126,7 +126,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   checkSignal(signal)
   check(
     !reconnect || typeof (reconnect as Partial<RetryStrategy>)[Symbol.iterator] === 'function',
-    'reconnect has to be false or iterable',
+    'reconnect has to be false or an iterable of delays in ms',
   )
   checkBoolean('allowInsecure', allowInsecure)
   const settings = { token, name, ttl, grace }

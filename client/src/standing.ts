@@ -232,7 +232,7 @@ export class Standing implements LinkListener, LeaseListener {
   }
 
   onSilence(): void {
-    this.#link.drop('nothing was heard from the broker for half a lease')
+    this.#link.drop('for half a lease the broker did not hear us')
   }
 
   // ---------------------------------------------------------------------------- transitions
