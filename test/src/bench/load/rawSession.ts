@@ -2,6 +2,7 @@
  * A session of the broker with frames by hand: messages by template, one frame for each turn, and a
  * callback for each answer. As little as a correct client can do.
  */
+import { Roster } from '@holdfast/server/core'
 import { subprotocol } from '@holdfast/shared'
 import { openWire, type Wire } from './wire.js'
 
@@ -19,8 +20,9 @@ export type OnAnswer = (answer: RawAnswer) => void
 
 export class RawSession {
   readonly #wire: Wire
-  readonly #pending = new Map<number, OnAnswer>()
-  #out: string[] = []
+  /** By id. A thousand small `Map`s that are always changing would leave garbage that gets old. */
+  readonly #pending = new Roster<{ readonly number: number; readonly onAnswer: OnAnswer }>()
+  #out: string[] | undefined
   #inTurn = false
   #id = 0
   #onWelcome: (() => void) | undefined
@@ -103,19 +105,24 @@ export class RawSession {
 
   #ask(onAnswer: OnAnswer): number {
     const id = ++this.#id
-    this.#pending.set(id, onAnswer)
+    this.#pending.add({ number: id, onAnswer })
     return id
   }
 
   /** What is said while a frame is handled leaves at the end of it; anything else in a moment. */
   #say(message: string): void {
-    if (this.#out.push(message) === 1 && !this.#inTurn) queueMicrotask(() => this.#flush())
+    if (this.#out !== undefined) this.#out.push(message)
+    else {
+      // Made anew each time: an array that got old would pass its age on to what it is given.
+      this.#out = [message]
+      if (!this.#inTurn) queueMicrotask(() => this.#flush())
+    }
   }
 
   #flush(): void {
     const messages = this.#out
-    if (messages.length === 0) return
-    this.#out = []
+    if (messages === undefined) return
+    this.#out = undefined
     if (messages.length === 1) this.#wire.send(messages[0]!)
     else for (const frame of framesOf(messages)) this.#wire.send(frame)
   }
@@ -155,9 +162,10 @@ export class RawSession {
   }
 
   #onAnswer(answer: RawAnswer): void {
-    const onAnswer = this.#pending.get(answer.id)
-    this.#pending.delete(answer.id)
-    onAnswer?.(answer)
+    const asked = this.#pending.get(answer.id)
+    if (asked === undefined) return
+    this.#pending.remove(asked)
+    asked.onAnswer(answer)
   }
 }
 
