@@ -120,9 +120,12 @@ export class Lock {
       if (this.#loss !== undefined) throw this.#notHeld()
       return
     }
-    return refreshAgainAndAgain(this.#grant, options, (end) => {
-      this.#onEnd.add(() => end(this.#lost))
+    let onEnd: () => void
+    const running = refreshAgainAndAgain(this.#grant, options, (end) => {
+      onEnd = () => end(this.#lost)
+      this.#onEnd.add(onEnd)
     })
+    return running.finally(() => this.#onEnd.delete(onEnd))
   }
 
   /**
