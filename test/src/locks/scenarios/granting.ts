@@ -62,6 +62,7 @@ const fairness: Scenario = {
   async run(script) {
     const shared = { mode: 'shared' } as const
     const a = script.ask('a', 'x', shared)
+    await script.calm()
     const b = script.ask('b', 'x', {}, script.far)
     await script.calm()
     const c = script.ask('c', 'x', shared)
