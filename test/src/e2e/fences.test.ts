@@ -16,18 +16,26 @@ import { aborted, Stage } from './stage.js'
 /** Fences that a broker reserves at a time. */
 const block = 2 ** 20
 
-/** Uses up fences until the connection ends. */
+/** Uses up fences until the connection ends. Who asked on without reading would be cut. */
 async function spend(url: string): Promise<void> {
   const { socket } = await RawClient.greeted(url)
-  socket.removeAllListeners('message')
   const closed = once(socket, 'close')
-  for (let id = 1; socket.readyState === WebSocket.OPEN; ) {
-    const steals: string[] = []
-    for (; steals.length < 1_000; id++) {
-      steals.push(`{"type":"lock","id":${id},"key":"spent","steal":true}`)
-    }
-    const sent = new Promise((resolve) => socket.send(`[${steals}]`, resolve))
-    await Promise.race([sent, closed])
+  let last = 0
+  let onAnswer = (): void => {}
+  socket.removeAllListeners('message')
+  socket.on('message', (data) => {
+    if (String(data).includes(`"id":${last},`)) onAnswer()
+  })
+  while (socket.readyState === WebSocket.OPEN) {
+    const steals = Array.from(
+      { length: 1_000 },
+      () => `{"type":"lock","id":${++last},"key":"spent","steal":true}`,
+    )
+    const answered = new Promise<void>((resolve) => {
+      onAnswer = resolve
+    })
+    socket.send(`[${steals}]`)
+    await Promise.race([answered, closed])
   }
 }
 

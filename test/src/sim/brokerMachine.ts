@@ -170,9 +170,14 @@ export class BrokerMachine implements Taker {
     this.#gone()
   }
 
-  /** What does not run now is not started again. */
+  /** What does not run now is not started again, whoever was going to. */
   retire(): void {
     this.#isRetired = true
+  }
+
+  /** After it has ended. */
+  startAgain(): void {
+    if (this.#process === undefined && !this.#isRetired) this.start()
   }
 
   /** In good order, within `ms`; calls back when the process has come to its end. */
@@ -214,9 +219,7 @@ export class BrokerMachine implements Taker {
     if (process !== this.#process || this.#isDraining) return
     this.#parts.judges.trace.add(process.name, `cannot start: ${String(error)}`)
     this.kill()
-    this.#parts.world.in(startAgainMs, () => {
-      if (this.#process === undefined && !this.#isRetired) this.start()
-    })
+    this.#parts.world.in(startAgainMs, () => this.startAgain())
   }
 
   #gone(): void {

@@ -191,9 +191,7 @@ export class Faults {
   }
 
   #startBroker(machine: BrokerMachine, afterMs: number): void {
-    this.#later(afterMs, () => {
-      if (machine.process === undefined) machine.start()
-    })
+    this.#later(afterMs, () => machine.startAgain())
   }
 
   #killClient(site: Site, random: Random): void {
