@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import { damaged } from './record.js'
 
-const dataFile = 'data.mdb'
+export const dataFile = 'data.mdb'
 const ownerFile = 'owner'
 
 /**

@@ -4,13 +4,20 @@
  * better that is not the broker.
  */
 import { spawn } from 'node:child_process'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { dataFile } from './directory.js'
 import { damaged } from './record.js'
 
 const program = fileURLToPath(new URL('./probing.js', import.meta.url))
 
-/** How long it may read, in ms: pages that point at each other in a circle have no end. */
-const mostMs = 120_000
+/**
+ * How long it may read: so many ms, and one for so many bytes, which is a slow disk. Pages that
+ * point at each other in a circle have no end.
+ */
+const leastMs = 10_000
+const bytesPerMs = 20_000
 /** What ends a process for its own faults; others come from elsewhere, as at Ctrl-C. */
 const crashes: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP']
 /** Windows has codes for these, from here on. */
@@ -32,7 +39,8 @@ function faultOf(path: string): Promise<string | undefined> {
     // What holds for how this process was started does not hold for a program of ours.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
-    const limits = { timeout: mostMs, killSignal: 'SIGKILL' } as const
+    const timeout = leastMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
+    const limits = { timeout, killSignal: 'SIGKILL' } as const
     const reader = spawn(process.execPath, [program, path], { ...options, ...limits })
     reader.once('error', () => resolve(undefined))
     reader.once('exit', (code, signal) => {
