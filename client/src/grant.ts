@@ -46,6 +46,10 @@ export class Grant implements Task {
     return this.#owner.schedule
   }
 
+  get number(): number {
+    return this.fence
+  }
+
   /** Why it was lost; undefined while it may be believed in. */
   get lost(): HoldfastError | undefined {
     return this.#lost

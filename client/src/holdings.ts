@@ -2,6 +2,7 @@
  * The locks that a session believes to hold, and how it stops believing.
  */
 import { type HeldItem, HoldfastError, type LossReason, type LostReason } from '@holdfast/shared'
+import { Roster } from '@holdfast/shared/roster'
 import { Grant, type GrantOwner } from './grant.js'
 import { type Bound, boundByExchange, boundFrom, type Exchange, later } from './lease.js'
 import type { Outbox } from './outbox.js'
@@ -19,7 +20,7 @@ export class Holdings implements GrantOwner {
   readonly #outbox: Outbox
   readonly #onLost: (grant: Grant, reason: LostReason) => void
   /** By fence. */
-  readonly #grants = new Map<number, Grant>()
+  readonly #grants = new Roster<Grant>()
   /**
    * The newest known, for ttls. Of the present connection: the broker's times mean nothing beside
    * others.
@@ -36,7 +37,7 @@ export class Holdings implements GrantOwner {
     this.#onLost = onLost
   }
 
-  get grants(): ReadonlyMap<number, Grant> {
+  get grants(): Pick<Roster<Grant>, 'get' | 'values'> {
     return this.#grants
   }
 
@@ -44,7 +45,7 @@ export class Holdings implements GrantOwner {
   hold(request: LockRequest, fence: number, at: number | undefined): Grant {
     const { key, mode, ttl } = request.terms
     const grant = new Grant(this, key, mode, fence)
-    this.#grants.set(fence, grant)
+    this.#grants.add(grant)
     if (ttl !== undefined) {
       grant.ttl.confirm(ttl, this.#boundOf(request, ttl, at))
       grant.onBoundChanged()
@@ -60,7 +61,7 @@ export class Holdings implements GrantOwner {
   }
 
   unlock(grant: Grant): Promise<void> {
-    this.#grants.delete(grant.fence)
+    this.#grants.remove(grant)
     this.schedule.cancel(grant)
     return this.unlockFence(grant.fence)
   }
@@ -92,7 +93,7 @@ export class Holdings implements GrantOwner {
 
   lose(grant: Grant, reason: LossReason): void {
     if (!this.#has(grant)) return
-    this.#grants.delete(grant.fence)
+    this.#grants.remove(grant)
     grant.lose(
       new HoldfastError('LOCK_LOST', `the lock was lost: ${sentences[reason]}`, { reason }),
     )
@@ -102,9 +103,8 @@ export class Holdings implements GrantOwner {
 
   /** Everything goes with the session. All of it is gone before anybody is told of any. */
   loseAll(sentence: string, cause?: HoldfastError): void {
-    if (this.#grants.size === 0) return
-    const grants = [...this.#grants.values()]
-    this.#grants.clear()
+    const grants = this.#grants.values()
+    for (const grant of grants) this.#grants.remove(grant)
     const options = { reason: 'session', ...(cause && { cause }) } as const
     for (const grant of grants) grant.lose(new HoldfastError('LOCK_LOST', sentence, options))
     for (const grant of grants) grant.tell()

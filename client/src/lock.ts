@@ -22,7 +22,7 @@ export class Lock {
   #lost: HoldfastError | undefined
   #unlocked: Promise<void> | undefined
   /** Called once, when it is unlocked or lost. */
-  readonly #onEnd = new Set<() => void>()
+  #onEnd: (() => void)[] = []
 
   /** Locks come from a session. */
   constructor(grant: Grant) {
@@ -92,10 +92,10 @@ export class Lock {
       const stopListening = onAbort(signal, reject)
       const settle = () => {
         stopListening()
-        this.#onEnd.delete(onEnd)
+        this.#forget(onEnd)
         request.promise.then(resolve, reject)
       }
-      this.#onEnd.add(onEnd)
+      this.#onEnd.push(onEnd)
       request.promise.then(settle, settle)
     })
   }
@@ -123,9 +123,9 @@ export class Lock {
     let onEnd: () => void
     const running = refreshAgainAndAgain(this.#grant, options, (end) => {
       onEnd = () => end(this.#lost)
-      this.#onEnd.add(onEnd)
+      this.#onEnd.push(onEnd)
     })
-    return running.finally(() => this.#onEnd.delete(onEnd))
+    return running.finally(() => this.#forget(onEnd))
   }
 
   /**
@@ -173,9 +173,11 @@ export class Lock {
   }
 
   #end(): void {
-    const listeners = [...this.#onEnd]
-    this.#onEnd.clear()
-    for (const listener of listeners) listener()
+    for (const listener of this.#onEnd.splice(0)) listener()
+  }
+
+  #forget(listener: () => void): void {
+    this.#onEnd = this.#onEnd.filter((other) => other !== listener)
   }
 
   #notHeld(): HoldfastError {

@@ -1,10 +1,11 @@
 /**
  * The requests of a session that have no answer yet: their ids, and when each may go out.
  *
- * The map is kept in the order of the ids, which is the order of asking. While there is no
+ * The order of the ids is the order of asking. While there is no
  * connection requests only gather here; on a new one they go out again in that order.
  */
 import type { HoldfastError } from '@holdfast/shared'
+import { Roster } from '@holdfast/shared/roster'
 import { messageText } from './messages.js'
 import { Pacing } from './pacing.js'
 import { type AnyRequest, LockRequest } from './requests.js'
@@ -19,7 +20,7 @@ const verdictMs = 250
 
 export class Outbox {
   readonly #schedule: Schedule
-  readonly #pending = new Map<number, AnyRequest>()
+  readonly #pending = new Roster<AnyRequest>()
   readonly #pacing = new Pacing()
   #nextId = 1
   /** Undefined while there is none, or none that requests may go out on. */
@@ -31,7 +32,7 @@ export class Outbox {
     this.#schedule = schedule
   }
 
-  get pending(): Iterable<AnyRequest> {
+  get pending(): readonly AnyRequest[] {
     return this.#pending.values()
   }
 
@@ -52,14 +53,14 @@ export class Outbox {
   /** Adds a request under a new id, and sends it as soon as may be. */
   add(request: AnyRequest): void {
     request.id = this.#nextId++
-    this.#pending.set(request.id, request)
+    this.#pending.add(request)
     if (request instanceof LockRequest) this.#scheduleTimeout(request)
     if (this.#connection !== undefined) this.#dispatch(request)
   }
 
   /** Forgets a request: it was answered, or needs no answer. */
   remove(request: AnyRequest): void {
-    this.#pending.delete(request.id)
+    this.#pending.remove(request)
     if (request instanceof LockRequest) this.#schedule.cancel(request)
   }
 
@@ -96,7 +97,7 @@ export class Outbox {
   /** Requests may go out on this connection. Those that it does not have go first, in order. */
   open(connection: Connection, has: (request: AnyRequest) => boolean): void {
     this.#connection = connection
-    const requests = [...this.#pending.values()]
+    const requests = this.#pending.values()
     for (const request of requests) {
       if (request instanceof LockRequest) this.#scheduleTimeout(request)
       if (request.stored && !has(request)) this.#dispatch(request)
@@ -120,7 +121,7 @@ export class Outbox {
 
   /** The session is over: what cannot outlive it is settled, the rest is asked in the next. */
   leaveSession(sentence: string): void {
-    for (const request of [...this.#pending.values()]) {
+    for (const request of this.#pending.values()) {
       if (request instanceof LockRequest) {
         request.granted = undefined
         request.sentOn = undefined
@@ -134,7 +135,7 @@ export class Outbox {
 
   /** Nothing more will be answered. */
   end(error: HoldfastError): void {
-    const requests = [...this.#pending.values()]
+    const requests = this.#pending.values()
     for (const request of requests) this.remove(request)
     for (const request of requests) {
       if (!request.endWithSession(error.message)) request.reject(error)

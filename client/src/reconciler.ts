@@ -41,7 +41,7 @@ export class Reconciler {
    * waiting. What is in no list of the broker's is asked again.
    */
   settle(): ReadonlySet<number> {
-    const requests = [...this.#outbox.pending]
+    const requests = this.#outbox.pending
     for (const request of requests) {
       if (!(request instanceof LockRequest) || request.granted === undefined) continue
       // Granted since the snapshot listed it.
@@ -52,7 +52,7 @@ export class Reconciler {
     for (const item of this.#held.values()) {
       if (!this.lost.has(item.fence)) surplus.set(item.fence, item)
     }
-    const gone = [...this.#holdings.grants.values()].filter((grant) => {
+    const gone = this.#holdings.grants.values().filter((grant) => {
       const item = surplus.get(grant.fence)
       if (item !== undefined) this.#holdings.confirm(grant, item)
       return !surplus.delete(grant.fence)

@@ -39,6 +39,10 @@ export abstract class Request<T> implements Sendable {
   /** The message, as it is to be sent at this instant of the monotonic clock. */
   abstract text(now: number): string
 
+  get number(): number {
+    return this.id
+  }
+
   /** Settles what cannot outlive its session; false for what can. */
   endWithSession(_sentence: string): boolean {
     return false

@@ -2,28 +2,32 @@
  * What is due when: one ordered structure for every deadline of a kind, so that a million deadlines
  * cost one timer and none of them costs anything until it comes.
  *
- * A binary heap, with each subject's place in it beside, so that a deadline is moved or removed in
- * O(log n) and nothing stale is left behind. Deadlines that are equal fall due in the order they
- * were set.
+ * A binary heap; each subject knows its own deadline, and that its place in the heap, so that it is
+ * moved or removed in O(log n) and nothing stale is left behind. Deadlines that are equal fall due
+ * in the order they were set.
  */
 
 interface Deadline<S> {
   at: number
   /** Breaks ties by age, which keeps a replay in step with its original. */
   order: number
+  /** In the heap; -1 while it is not set. */
   place: number
   readonly subject: S
 }
 
-export class Deadlines<S> {
+interface Subject<S> {
+  [slot: symbol]: Deadline<S> | undefined
+}
+
+export class Deadlines<S extends object> {
   readonly #heap: Deadline<S>[] = []
-  readonly #bySubject = new Map<S, Deadline<S>>()
-  #order = 0
   /**
-   * What was taken last, kept with its place in the map in case it is set again: ten thousand pings
-   * every few seconds would each leave a deadline and a place behind.
+   * Where a subject has its deadline, which it keeps when that is over, for the next time. A `Map`
+   * of subjects that come and go by the thousand a second would leave garbage that gets old.
    */
-  #taken: Deadline<S> | undefined
+  readonly #slot = Symbol('deadline')
+  #order = 0
 
   /** How many deadlines are set. */
   get size(): number {
@@ -37,62 +41,56 @@ export class Deadlines<S> {
 
   /** When this subject is due; undefined if it has no deadline. */
   dueAt(subject: S): number | undefined {
-    const deadline = this.#bySubject.get(subject)
-    return deadline === this.#taken ? undefined : deadline?.at
+    const deadline = this.#of(subject)
+    return isSet(deadline) ? deadline.at : undefined
   }
 
   /** Sets the subject's deadline, in place of the one it may have. */
   set(subject: S, at: number): void {
     const order = this.#order++
-    const deadline = this.#bySubject.get(subject)
-    if (deadline === undefined) {
-      const added = { at, order, place: this.#heap.length, subject }
-      this.#bySubject.set(subject, added)
-      this.#add(added)
-      return
-    }
+    const deadline = this.#of(subject) ?? this.#give(subject)
     const later = at >= deadline.at
     deadline.at = at
     deadline.order = order
-    if (deadline === this.#taken) {
-      this.#taken = undefined
-      this.#add(deadline)
+    if (!isSet(deadline)) {
+      this.#put(deadline, this.#heap.length)
+      this.#rise(deadline)
     } else if (later) this.#sink(deadline)
     else this.#rise(deadline)
   }
 
   /** Forgets the subject's deadline; false if it had none. */
   delete(subject: S): boolean {
-    const deadline = this.#bySubject.get(subject)
-    if (deadline === undefined) return false
-    this.#bySubject.delete(subject)
-    if (deadline !== this.#taken) {
-      this.#pull(deadline)
-      return true
-    }
-    this.#taken = undefined
-    return false
+    const deadline = this.#of(subject)
+    if (!isSet(deadline)) return false
+    this.#pull(deadline)
+    return true
   }
 
   /** Takes out the earliest subject that is due at `now`; undefined if none is. */
   takeDue(now: number): S | undefined {
-    if (this.#taken !== undefined) this.delete(this.#taken.subject)
     const first = this.#heap[0]
     if (first === undefined || first.at > now) return undefined
     this.#pull(first)
-    this.#taken = first
     return first.subject
   }
 
-  #add(deadline: Deadline<S>): void {
-    this.#put(deadline, this.#heap.length)
-    this.#rise(deadline)
+  #of(subject: S): Deadline<S> | undefined {
+    return (subject as Subject<S>)[this.#slot]
+  }
+
+  #give(subject: S): Deadline<S> {
+    const deadline = { at: 0, order: 0, place: -1, subject }
+    ;(subject as Subject<S>)[this.#slot] = deadline
+    return deadline
   }
 
   #pull(deadline: Deadline<S>): void {
+    const { place } = deadline
+    deadline.place = -1
     const last = this.#heap.pop()!
     if (last === deadline) return
-    this.#put(last, deadline.place)
+    this.#put(last, place)
     this.#rise(last)
     this.#sink(last)
   }
@@ -125,6 +123,10 @@ export class Deadlines<S> {
       this.#put(deadline, childPlace)
     }
   }
+}
+
+function isSet<S>(deadline: Deadline<S> | undefined): deadline is Deadline<S> {
+  return deadline !== undefined && deadline.place >= 0
 }
 
 function isBefore<S>(a: Deadline<S>, b: Deadline<S>): boolean {

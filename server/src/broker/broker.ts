@@ -28,7 +28,7 @@ import type { BrokerSettings } from '../options.js'
 import { encodeDraining } from './encode.js'
 import { Inbound } from './inbound.js'
 import { find, type Scope } from './inspect.js'
-import { Judge } from './judge.js'
+import { Judge, QuietTime } from './judge.js'
 import { type BrokerTime, type Home, Outbound } from './outbound.js'
 import type { Findings } from './parts.js'
 import { Reception } from './reception.js'
@@ -148,7 +148,8 @@ export class Broker implements ConnectionOwner {
     this.#serve()
     if (quietStart > 0) {
       this.#log.submit({ type: 'quiet', quiet: true, at })
-      this.#time.promise('quietOver', quietStart)
+      const quiet = new QuietTime(quietStart)
+      this.#time.promise(quiet, quiet.ms)
     }
   }
 

@@ -11,6 +11,15 @@ import type { RefusalCause } from '../observe/observer.js'
 import type { BrokerTime } from './outbound.js'
 import type { Writer } from './writer.js'
 
+/** The time after a start in which nobody is granted anything: a claim for the timekeeper. */
+export class QuietTime {
+  readonly ms: number
+
+  constructor(ms: number) {
+    this.ms = ms
+  }
+}
+
 export interface JudgeParts {
   readonly time: BrokerTime
   readonly passes: Passes
@@ -42,9 +51,9 @@ export class Judge {
   }
 
   /** The broker must do what it promised. */
-  onDue(claim: Request | Connection | Pass | 'quietOver'): void {
+  onDue(claim: Request | Connection | Pass | QuietTime): void {
     const { submit, wall, passes, time } = this.#parts
-    if (claim === 'quietOver') submit({ type: 'quiet', quiet: false, at: wall() })
+    if (claim instanceof QuietTime) submit({ type: 'quiet', quiet: false, at: wall() })
     else if (claim instanceof Request) {
       submit({ type: 'timeout', session: claim.session.id, request: claim.id, at: wall() })
     } else if (claim instanceof Pass) passes.due(claim)

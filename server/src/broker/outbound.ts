@@ -16,6 +16,7 @@ import {
   type Session,
 } from '../core/index.js'
 import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome } from './encode.js'
+import type { QuietTime } from './judge.js'
 import { messageFrames, snapshotParts } from './parts.js'
 import type { Admission, Reception } from './reception.js'
 import type { Timekeeper } from './timekeeper.js'
@@ -23,7 +24,7 @@ import type { Timekeeper } from './timekeeper.js'
 /** Whom the broker waits for, and what it has to do itself. */
 export type BrokerTime = Timekeeper<
   Lock | Session | Connection,
-  Request | Connection | Pass | 'quietOver'
+  Request | Connection | Pass | QuietTime
 >
 
 export interface OutboundParts {

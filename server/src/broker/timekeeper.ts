@@ -20,7 +20,7 @@ const tickMs = 250
 /** Lateness that is ordinary, in ms: timers are never exact, and a lease has room for this. */
 const ordinaryLatenessMs = 100
 
-export interface TimekeeperOptions<Debtor, Claim> {
+export interface TimekeeperOptions<Debtor extends object, Claim extends object> {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
   /** A client's deadline has passed. */
@@ -29,7 +29,7 @@ export interface TimekeeperOptions<Debtor, Claim> {
   readonly onDue: (claim: Claim) => void
 }
 
-export class Timekeeper<Debtor, Claim> {
+export class Timekeeper<Debtor extends object, Claim extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
   readonly #onOverdue: (debtor: Debtor) => void

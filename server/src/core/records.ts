@@ -6,9 +6,9 @@
  * Everybody outside `core` only reads these.
  */
 import type { LockMode } from '@holdfast/shared'
+import { Roster } from '@holdfast/shared/roster'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
-import { Roster } from './roster.js'
 
 /** What all sessions have that never held or waited, most of an idle crowd. Stay empty. */
 const noLocks = new Roster<Lock>()

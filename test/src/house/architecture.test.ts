@@ -77,7 +77,7 @@ function threadsOf(folder: string): string[] {
 }
 
 describe('the walls', () => {
-  it('the table imports nothing but types, and knows no clock, chance, timer or later', () => {
+  it('the table imports nothing but types and a roster, and knows no clock, chance, timer or later', () => {
     holds(pureCore, products)
     catches(
       pureCore,
@@ -107,6 +107,7 @@ describe('the walls', () => {
       [
         `import type { Mode } from '@holdfast/shared'`,
         `import { Lock } from './records.js'`,
+        `import { Roster } from '@holdfast/shared/roster'`,
         `const most = Math.max(1, 2)`,
         `const since = request.process.Date // Date.now()`,
         `const words = { Date: 'setTimeout' }`,
@@ -159,7 +160,11 @@ describe('the walls', () => {
         `import { validate } from '@holdfast/shared/validate'`,
         `import type { Lock } from '@holdfast/server/core'`,
       ],
-      [`import { HoldfastError } from '@holdfast/shared'`, `import { a } from './b.js'`],
+      [
+        `import { HoldfastError } from '@holdfast/shared'`,
+        `import { Roster } from '@holdfast/shared/roster'`,
+        `import { a } from './b.js'`,
+      ],
     )
     const client = [`import { connect } from '@holdfast/client'`]
     catches(meetInShared, 'server/src/broker/planted.ts', client, [

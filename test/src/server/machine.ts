@@ -26,7 +26,7 @@ export class FakeMachine implements Environment {
     wall: () => this.#wall,
     setTimer: (callback, ms) => this.#setTimer(callback, ms),
     clearTimer: (timer) => {
-      this.#timers.delete(timer as { callback: () => void })
+      if (timer !== undefined) this.#timers.delete(timer as { callback: () => void })
     },
   }
 

@@ -6,16 +6,39 @@ import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeMachine } from './machine.js'
 
-/** A timekeeper that writes down what happens; names that begin with `again` are set anew once. */
+interface Named {
+  readonly name: string
+}
+
+/** A timekeeper that writes down what happens; whom and what it is about is told by name. */
 function bench() {
   const machine = new FakeMachine()
   const events: string[] = []
-  const time: Timekeeper<string, string> = new Timekeeper<string, string>({
+  const keeper = new Timekeeper<Named, Named>({
     clock: machine.clock,
     endOfTurn: machine.endOfTurn,
-    onOverdue: (debtor) => events.push(`overdue ${debtor}`),
-    onDue: (claim) => events.push(`due ${claim}`),
+    onOverdue: ({ name }) => events.push(`overdue ${name}`),
+    onDue: ({ name }) => events.push(`due ${name}`),
   })
+  const known = new Map<string, Named>()
+  const of = (name: string): Named => {
+    const named = known.get(name) ?? { name }
+    known.set(name, named)
+    return named
+  }
+  const time = {
+    now: () => keeper.now(),
+    expect: (name: string, at: number) => keeper.expect(of(name), at),
+    forgive: (name: string) => keeper.forgive(of(name)),
+    expectedAt: (name: string) => keeper.expectedAt(of(name)),
+    promise: (name: string, ms: number) => keeper.promise(of(name), ms),
+    cancel: (name: string) => keeper.cancel(of(name)),
+    run: () => keeper.run(),
+    stop: () => keeper.stop(),
+    get forgivenMs() {
+      return keeper.forgivenMs
+    },
+  }
   /** A client's deadline in this many ms from now. */
   const expectIn = (debtor: string, ms: number): void => time.expect(debtor, time.now() + ms)
   return { machine, events, time, expectIn }

@@ -39,7 +39,12 @@ class NaiveDeadlines {
   }
 }
 
-const subject = fc.nat(30)
+interface Subject {
+  readonly name: number
+}
+
+const subjects: readonly Subject[] = Array.from({ length: 31 }, (_, name) => ({ name }))
+const subject = fc.nat(subjects.length - 1)
 const at = fc.nat(40)
 const operation = fc.oneof(
   { arbitrary: fc.record({ do: fc.constant('set' as const), subject, at }), weight: 5 },
@@ -48,57 +53,76 @@ const operation = fc.oneof(
 )
 
 describe('shared: deadlines', () => {
+  it('of one structure are nothing to another', () => {
+    const [some, others] = [new Deadlines<Subject>(), new Deadlines<Subject>()]
+    const [a] = subjects as [Subject]
+    some.set(a, 10)
+    expect(others.dueAt(a)).to.equal(undefined)
+    expect(others.delete(a)).to.equal(false)
+    others.set(a, 20)
+    expect(some.takeDue(15)).to.equal(a)
+    expect(others.takeDue(15)).to.equal(undefined)
+    expect(others.dueAt(a)).to.equal(20)
+  })
+
   it('do what a list does, in the same order, whatever is asked of them', () => {
     const operations = fc.array(operation, { maxLength: 300, size: 'max' })
     const property = fc.property(operations, (list) => {
-      const deadlines = new Deadlines<number>()
+      const deadlines = new Deadlines<Subject>()
       const naive = new NaiveDeadlines()
       for (const one of list) {
         if (one.do === 'set') {
-          deadlines.set(one.subject, one.at)
+          deadlines.set(subjects[one.subject]!, one.at)
           naive.set(one.subject, one.at)
         } else if (one.do === 'delete') {
-          expect(deadlines.delete(one.subject)).to.equal(naive.delete(one.subject))
+          expect(deadlines.delete(subjects[one.subject]!)).to.equal(naive.delete(one.subject))
         } else {
-          expect(deadlines.takeDue(one.at)).to.equal(naive.takeDue(one.at))
+          expect(deadlines.takeDue(one.at)?.name).to.equal(naive.takeDue(one.at))
         }
         expect(deadlines.size).to.equal(naive.size)
         expect(deadlines.next).to.equal(naive.next)
-        for (let i = 0; i <= 30; i++) expect(deadlines.dueAt(i)).to.equal(naive.dueAt(i))
+        for (const each of subjects) {
+          expect(deadlines.dueAt(each)).to.equal(naive.dueAt(each.name))
+        }
       }
       const end = Number.POSITIVE_INFINITY
       for (let left = naive.size; left >= 0; left--) {
-        expect(deadlines.takeDue(end)).to.equal(naive.takeDue(end))
+        expect(deadlines.takeDue(end)?.name).to.equal(naive.takeDue(end))
       }
     })
     fc.assert(property, runs(60, 300))
   })
 
   it('of the same time fall due in the order in which they were last set', () => {
-    const deadlines = new Deadlines<string>()
-    for (const name of ['a', 'b', 'c', 'd']) deadlines.set(name, 10)
-    deadlines.set('a', 20)
-    deadlines.set('a', 10)
-    const due: (string | undefined)[] = []
+    const deadlines = new Deadlines<Subject>()
+    const [a, b, c, d] = subjects as [Subject, Subject, Subject, Subject]
+    for (const each of [a, b, c, d]) deadlines.set(each, 10)
+    deadlines.set(a, 20)
+    deadlines.set(a, 10)
+    const due: (Subject | undefined)[] = []
     for (let i = 0; i < 5; i++) due.push(deadlines.takeDue(10))
-    expect(due).to.deep.equal(['b', 'c', 'd', 'a', undefined])
+    expect(due).to.have.ordered.members([b, c, d, a, undefined])
   })
 
   it('are due at their time and not before', () => {
-    const deadlines = new Deadlines<string>()
+    const deadlines = new Deadlines<Subject>()
+    const [a] = subjects as [Subject]
     expect(deadlines.next).to.equal(Number.POSITIVE_INFINITY)
-    deadlines.set('a', 10)
+    deadlines.set(a, 10)
     expect(deadlines.takeDue(9.999)).to.equal(undefined)
-    expect(deadlines.takeDue(10)).to.equal('a')
+    expect(deadlines.takeDue(10)).to.equal(a)
     expect(deadlines.takeDue(10)).to.equal(undefined)
   })
 
   it('come out sorted when there are many, and leave nothing behind', () => {
-    const deadlines = new Deadlines<number>()
+    const deadlines = new Deadlines<Subject>()
     const many = 20_000
+    const crowd = Array.from({ length: many }, (_, name): Subject => ({ name }))
     // 7,919 is prime to the number: all the times there are, in no order.
-    for (let i = 0; i < many; i++) deadlines.set(i, (i * 7_919) % many)
-    for (let i = 0; i < many; i += 2) expect(deadlines.delete((i * 7_919) % many)).to.equal(true)
+    for (const each of crowd) deadlines.set(each, (each.name * 7_919) % many)
+    for (let i = 0; i < many; i += 2) {
+      expect(deadlines.delete(crowd[(i * 7_919) % many]!)).to.equal(true)
+    }
     let last = -1
     let taken = 0
     for (;;) {

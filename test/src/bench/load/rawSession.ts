@@ -2,8 +2,8 @@
  * A session of the broker with frames by hand: messages by template, one frame for each turn, and a
  * callback for each answer. As little as a correct client can do.
  */
-import { Roster } from '@holdfast/server/core'
 import { subprotocol } from '@holdfast/shared'
+import { Roster } from '@holdfast/shared/roster'
 import { openWire, type Wire } from './wire.js'
 
 /** What the generator reads of an answer. */

@@ -1,6 +1,6 @@
 /**
- * What a session holds or waits for, by number: locks by fence, requests by id. A hash table whose
- * slots are the members themselves.
+ * What a session holds or waits for, by number: locks by fence, requests by id; at the broker and
+ * at the client. A hash table whose slots are the members themselves.
  *
  * A `Map` keeps the place of what was deleted until it is made anew, and each one that is made anew
  * hangs on the one before: with locks that come and go by the thousand a second, that is garbage

@@ -2,7 +2,7 @@
  * A roster is a `Map` by number, whatever comes and goes: the same that is found, counted and
  * listed, with numbers that meet in the same place as well as with those that do not.
  */
-import { Roster } from '@holdfast/server/core'
+import { Roster } from '@holdfast/shared/roster'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
@@ -13,7 +13,7 @@ const step = fc.oneof(
   fc.record({ gone: fc.nat() }),
 )
 
-describe('table: a roster', () => {
+describe('shared: a roster', () => {
   it('does what a Map does', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
     const property = fc.property(fc.constantFrom(0, Date.now() * 1_024), steps, (start, all) => {
