@@ -150,6 +150,9 @@ export class Broker implements ConnectionOwner {
       this.#log.submit({ type: 'quiet', quiet: true, at })
       const quiet = new QuietTime(quietStart)
       this.#time.promise(quiet, quiet.ms)
+    } else if (this.table.quiet) {
+      // A broker that did not live to end what it had begun.
+      this.#log.submit({ type: 'quiet', quiet: false, at })
     }
   }
 

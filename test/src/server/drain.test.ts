@@ -2,7 +2,7 @@
  * Going away in good order: everybody is told, nobody new is served, whoever holds gets the time,
  * whoever is idle leaves spread over it, and at its end nothing is left.
  */
-import { drain } from '@holdfast/server/internal'
+import { drain, MemoryLog, type Replica } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench, type Client } from './bench.js'
@@ -144,5 +144,23 @@ describe('quiet start', () => {
     bench.machine.pass(299_000)
     client.lock('l')
     expect(client.socket.heardOf('granted')).to.deep.equal([])
+  })
+
+  it('is over where a broker was killed in it, and the next one was not told to be quiet', () => {
+    class Kept extends MemoryLog {
+      override start(replica: Replica): undefined {
+        replica.replay({ type: 'quiet', quiet: true, at: 0 })
+        super.start(replica)
+      }
+    }
+    const client = new Bench({}, new Kept()).join()
+    client.take('k')
+    const bench = new Bench({ quietStart: 5_000 }, new Kept())
+    const other = bench.join()
+    other.lock('k')
+    bench.machine.pass(4_999)
+    expect(other.socket.heardOf('granted')).to.deep.equal([])
+    bench.machine.pass(1)
+    expect(other.socket.heardOf('granted')).to.have.length(1)
   })
 })
