@@ -51,6 +51,22 @@ describe('replicated log: one order', () => {
   })
 })
 
+describe('replicated log: what nobody can go on after', () => {
+  it('is told although it came right behind the entry that lets a broker serve', async () => {
+    const cluster = new Cluster()
+    const { log, source } = cluster.newLog()
+    const diary = cluster.diary(log, source)
+    const unwatch = cluster.store.watch(() => {
+      unwatch()
+      cluster.store.put('{"v":2}')
+    })
+    await cluster.until(log.start(diary))
+    expect(diary.story).to.deep.equal(['serve'])
+    expect(diary.failure?.message).to.contain('The log has format 2')
+    expect(log.stands()).to.equal(false)
+  })
+})
+
 describe('replicated log: standing', () => {
   it('goes on with nothing to say but that one is there', async () => {
     const cluster = new Cluster()

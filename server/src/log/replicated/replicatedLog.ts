@@ -97,7 +97,12 @@ export class ReplicatedLog implements Log, Sharing {
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
       this.#giveUp = reject
-      this.#part = this.#participant(replica, resolve, (error) => {
+      // Not later: the very next entry may be one that it cannot go on after.
+      const onServing = (): void => {
+        isStarting = false
+        resolve()
+      }
+      this.#part = this.#participant(replica, onServing, (error) => {
         this.#snapshots.stop()
         this.#onLeft()
         if (isStarting) reject(error)
@@ -112,7 +117,6 @@ export class ReplicatedLog implements Log, Sharing {
       // A start that is given up does not wait for an engine that has no answer.
       await Promise.race([this.#begin(this.#engine, this.#part!), joined])
       await joined
-      isStarting = false
     } catch (error) {
       await this.#stop()
       throw error instanceof HoldfastError ? error : unusable(messageOf(error), error)
