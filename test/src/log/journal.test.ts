@@ -110,6 +110,21 @@ describe('journal', () => {
     expect((await session([])).restored).to.deep.equal(restored)
   })
 
+  it('keeps itself short although it is closed before a snapshot is due, again and again', async () => {
+    const letters = Array.from({ length: 5 }, (_, i) => raise(i))
+    for (let life = 0; life < 2; life++) await session(letters, { snapshotBytes: 500 })
+    let made: () => void = () => {}
+    const snapshot = new Promise<void>((resolve) => {
+      made = resolve
+    })
+    const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => made() })
+    await log.start(new Listener())
+    log.submit(raise(9))
+    await snapshot
+    await log.close()
+    expect((await session([])).replayed.length).to.be.at.most(1)
+  })
+
   it('is one process at a time', async () => {
     const log = journalLog({ dir })
     await log.start(new Listener())

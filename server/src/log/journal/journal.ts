@@ -125,13 +125,12 @@ class JournalLog implements Log {
       this.#sequence = snapshot.sequence
       this.#checksum = snapshot.checksum
     }
-    for (const { sequence, checksum, commands } of store.recordsAfter(
-      this.#sequence,
-      this.#checksum,
-    )) {
+    const records = store.recordsAfter(this.#sequence, this.#checksum)
+    for (const { sequence, size, checksum, commands } of records) {
       for (const command of commands) replica.replay(command)
       this.#sequence = sequence
       this.#checksum = checksum
+      this.#unsnapshot += size
     }
   }
 

@@ -21,6 +21,8 @@ const headBytes = 16
 
 export interface JournalRecord {
   readonly sequence: number
+  /** Its length in bytes. */
+  readonly size: number
   readonly checksum: number
   readonly commands: readonly Command[]
 }
@@ -62,7 +64,7 @@ export function decodeRecord(bytes: Buffer, sequence: number, before: number): J
     throw damaged(`record ${sequence} does not follow the one before it`)
   }
   const commands = JSON.parse(bytes.toString('utf8', headBytes)) as Command[]
-  return { sequence, checksum: bytes.readUInt32LE(0), commands }
+  return { sequence, size: bytes.length, checksum: bytes.readUInt32LE(0), commands }
 }
 
 export function damaged(what: string): HoldfastError {
