@@ -3,7 +3,7 @@
  * room, the next one has everything that anybody was told.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmdirSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fixedInterval, type Session } from '@holdfast/client'
@@ -29,6 +29,20 @@ describe('journal: on a full disk', () => {
       rmdirSync(disk)
     })
     return disk
+  }
+
+  /** A broker in this process, and a client that can ask for more than there is room for. */
+  async function embedded(dir: string) {
+    const broker = createBroker({ log: journalLog({ dir }) })
+    const { url } = await broker.listen({ port: 0 })
+    const failed = new Promise<Error>((resolve) => {
+      broker.once('failed', resolve)
+    })
+    const session = await stage.session(url)
+    const metadata = 'x'.repeat(4_000)
+    const keys = Array.from({ length: 500 }, (_, i) => `key ${i}`)
+    const ask = () => Promise.allSettled(keys.map((key) => session.lock(key, { metadata })))
+    return { broker, failed, session, ask }
   }
 
   /** Takes locks that need much room until there is an end to it; returns their fences. */
@@ -76,25 +90,26 @@ describe('journal: on a full disk', () => {
   })
 
   it('leaves a program that embeds it nothing to wait for', async () => {
-    const disk = smallDisk()
-    const log = journalLog({ dir: join(disk, 'journal') })
-    const broker = createBroker({ log })
-    const { url } = await broker.listen({ port: 0 })
-    const failed = new Promise<Error>((resolve) => {
-      broker.once('failed', resolve)
-    })
-    const session = await stage.session(url)
+    const { broker, failed, session, ask } = await embedded(join(smallDisk(), 'journal'))
     const lost = next(session, 'lost')
-    const asked: Promise<unknown>[] = []
-    for (let i = 0; i < 500; i++) {
-      asked.push(session.lock(`key ${i}`, { metadata: 'x'.repeat(4_000) }))
-    }
-    const answers = Promise.allSettled(asked)
+    const answers = ask()
     expect((await failed).message).to.contain('cannot be written')
     await lost
     await broker.close()
     await session.close()
     const outcomes = new Set((await answers).map(({ status }) => status))
     expect([...outcomes]).to.include('rejected')
+  })
+
+  it('says so although what took the room has taken the directory too', async () => {
+    const dir = join(smallDisk(), 'journal')
+    const { broker, failed, session, ask } = await embedded(dir)
+    renameSync(dir, `${dir}.old`)
+    const answers = ask()
+    const { message } = await failed
+    expect(message).to.match(/cannot be written \(.*; how much is free there is not known: ENOENT/)
+    await broker.close()
+    await session.close()
+    await answers
   })
 })

@@ -187,11 +187,20 @@ class JournalLog implements Log {
 
   /** LMDB calls a full disk an input/output error; so the sentence says what is free. */
   #ioError(cause: unknown): HoldfastError {
-    const { bavail, bsize } = statfsSync(this.#dir)
     const sentence =
-      `The journal in ${this.#dir} cannot be written (${reasonOf(cause)}; ${bavail * bsize} bytes ` +
-      'are free there): the broker has stopped granting.'
+      `The journal in ${this.#dir} cannot be written (${reasonOf(cause)}; ${roomIn(this.#dir)}): ` +
+      'the broker has stopped granting.'
     return new HoldfastError('UNAVAILABLE', sentence, { cause })
+  }
+}
+
+function roomIn(dir: string): string {
+  try {
+    const { bavail, bsize } = statfsSync(dir)
+    return `${bavail * bsize} bytes are free there`
+  } catch (error) {
+    // What takes a write away may take the directory with it.
+    return `how much is free there is not known: ${reasonOf(error)}`
   }
 }
 
