@@ -101,7 +101,8 @@ async function lock(path: string): Promise<Owner> {
 
 async function listen(address: string): Promise<Owner> {
   const server = createServer((socket) => socket.destroy())
-  server.listen(address)
+  // Or the workers of a cluster would share the socket, and all of them have the directory.
+  server.listen({ path: address, exclusive: true })
   await once(server, 'listening')
   return server.unref()
 }
