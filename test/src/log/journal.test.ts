@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { type JournalOptions, journalLog } from '@holdfast/server'
+import { createBroker, type JournalOptions, journalLog } from '@holdfast/server'
 import type { Command } from '@holdfast/server/core'
 import { crashIn } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -123,6 +123,18 @@ describe('journal', () => {
     await snapshot
     await log.close()
     expect((await session([])).replayed.length).to.be.at.most(1)
+  })
+
+  it('is free once it is closed, also before it has begun', async () => {
+    await session([raise(1)])
+    const broker = createBroker({ log: journalLog({ dir }) })
+    await broker.close()
+    // Nothing of it has come into the journal.
+    expect((await session([raise(2)])).replayed).to.deep.equal([raise(1)])
+    const other = createBroker({ log: journalLog({ dir }) })
+    await other.listen({ port: 0 })
+    await other.close()
+    expect((await session([])).replayed.slice(0, 2)).to.deep.equal([raise(1), raise(2)])
   })
 
   it('is one process at a time', async () => {

@@ -54,6 +54,8 @@ class JournalLog implements Log {
   #newestSnapshot: MadeSnapshot | undefined
   #failed = false
   #onIdle: (() => void) | undefined
+  #starting: Promise<void> | undefined
+  readonly #closing = new AbortController()
 
   constructor(options: JournalOptions) {
     const { dir, durability = 'flushed', snapshotBytes = 64 * 1024 * 1024, onSnapshot } = options
@@ -82,12 +84,19 @@ class JournalLog implements Log {
     }
   }
 
-  async start(replica: Replica): Promise<void> {
+  start(replica: Replica): Promise<void> {
     this.#replica = replica
+    this.#starting = this.#start(replica)
+    return this.#starting
+  }
+
+  async #start(replica: Replica): Promise<void> {
+    const { signal } = this.#closing
     const isThere = prepareDirectory(this.#dir)
     this.#owner = await lockDirectory(this.#dir)
     try {
-      if (isThere) await probe(this.#dir)
+      if (isThere) await probe(this.#dir, signal)
+      if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')
       this.#store = new Store(this.#dir)
       this.#load(this.#store, replica)
     } catch (error) {
@@ -104,6 +113,9 @@ class JournalLog implements Log {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort()
+    // Or it would take the directory when it is thought to be free, and write there.
+    await this.#starting?.catch(() => {})
     if (!this.#failed && (this.#isCommitting || this.#waiting.length > 0)) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve

@@ -27,24 +27,29 @@ const firstCrashCode = 0xc0000000
  * Resolves when all of it could be read, and a commit made; or nobody else can be asked to. What
  * it says is not judged.
  *
+ * @param signal Nobody wants to know any more.
  * @throws {HoldfastError} `UNAVAILABLE` if whoever did that died of it, or came to no end.
  */
-export async function probe(path: string): Promise<void> {
-  const fault = await faultOf(path)
+export async function probe(path: string, signal: AbortSignal): Promise<void> {
+  const fault = await faultOf(path, signal)
   if (fault !== undefined) throw damaged(`reading it ${fault}`)
 }
 
-function faultOf(path: string): Promise<string | undefined> {
+function faultOf(path: string, signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve) => {
     // What holds for how this process was started does not hold for a program of ours.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
     const timeout = leastMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
-    const limits = { timeout, killSignal: 'SIGKILL' } as const
+    const limits = { timeout, signal, killSignal: 'SIGKILL' } as const
     const reader = spawn(process.execPath, [program, path], { ...options, ...limits })
-    reader.once('error', () => resolve(undefined))
-    reader.once('exit', (code, signal) => {
-      resolve(reader.killed ? 'comes to no end' : crashIn(code, signal))
+    reader.once('error', () => {
+      // Unless it is there, and is ended: not before it has gone is the journal free again.
+      if (reader.pid === undefined) resolve(undefined)
+    })
+    reader.once('exit', (code, signalCode) => {
+      if (signal.aborted) resolve(undefined)
+      else resolve(reader.killed ? 'comes to no end' : crashIn(code, signalCode))
     })
   })
 }
