@@ -1,13 +1,20 @@
 /**
- * A journal is one process at a time, whatever kind of other process it is that comes.
+ * A journal is one process at a time, whatever kind of other process it is that comes: a worker of
+ * the same cluster, and one in another container, which shares the kernel and the disk but neither
+ * the network nor the numbers of processes.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
+import { Stage } from '../e2e/stage.js'
+import { Holdfast } from '../ops/command.js'
+import { needs } from '../support/needs.js'
+import { Listener, raise } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/clustered.js', import.meta.url))
 
@@ -24,5 +31,32 @@ describe('journal: one process at a time', () => {
     cluster.on('message', (outcome: string) => outcomes.push(outcome))
     await exitOf(cluster)
     expect(outcomes.sort()).to.deep.equal(['UNAVAILABLE', 'started'])
+  })
+
+  describe('of several containers', () => {
+    needs('namespaces')
+    const stage = Stage.forEachTest()
+
+    it('and the second one leaves everything as it was', async () => {
+      const log = journalLog({ dir })
+      const replica = new Listener()
+      await log.start(replica)
+      log.submit(raise(1))
+      await replica.hasApplied(1)
+      const inside = ['unshare', '--net', '--pid', '--fork']
+      const args = ['serve', '--port', '0', '--journal', dir]
+      const { code, err } = await Holdfast.run(stage, args, { inside })
+      expect({ code, err }).to.deep.equal({
+        code: 74,
+        err: [`holdfast: The journal directory ${dir} is in use by another process.`],
+      })
+      log.submit(raise(2))
+      await log.close()
+      const next = journalLog({ dir })
+      const listener = new Listener()
+      await next.start(listener)
+      await next.close()
+      expect(listener.replayed).to.deep.equal([raise(1), raise(2)])
+    })
   })
 })

@@ -20,6 +20,8 @@ export interface Around {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** What it reads. */
   readonly input?: string | undefined
+  /** A command to run it with, such as one that enters another network namespace. */
+  readonly inside?: readonly string[] | undefined
 }
 
 export class Holdfast {
@@ -28,9 +30,10 @@ export class Holdfast {
   readonly err = new Collector<string>()
   readonly #ended: Promise<unknown>
 
-  private constructor(args: readonly string[], { env = {}, input }: Around) {
+  private constructor(args: readonly string[], { env = {}, input, inside = [] }: Around) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
-    this.process = spawn(process.execPath, [main, ...args], {
+    const [program, ...rest] = [...inside, process.execPath, main, ...args]
+    this.process = spawn(program!, rest, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
     })

@@ -82,8 +82,12 @@ export async function lockDirectory(path: string): Promise<Owner> {
   try {
     return await lock(path)
   } catch (cause) {
-    throw unusable(path, 'is in use by another process', cause, 'UNAVAILABLE')
+    throw inUse(path, cause)
   }
+}
+
+export function inUse(path: string, cause?: unknown): HoldfastError {
+  return unusable(path, 'is in use by another process', cause, 'UNAVAILABLE')
 }
 
 async function lock(path: string): Promise<Owner> {

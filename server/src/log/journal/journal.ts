@@ -31,6 +31,9 @@ export interface JournalOptions {
   readonly onSnapshot?: (() => void) | undefined
 }
 
+/** Directories of journals that failed in this process, which has their files open to its end. */
+const neverClosed = new Set<string>()
+
 /** Makes the log for `createBroker({ log })`. */
 export function journalLog(options: JournalOptions): Log {
   return new JournalLog(options)
@@ -95,7 +98,7 @@ class JournalLog implements Log {
     const isThere = prepareDirectory(this.#dir)
     this.#owner = await lockDirectory(this.#dir)
     try {
-      if (isThere) await probe(this.#dir, signal)
+      if (isThere) await probe(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')
       this.#store = new Store(this.#dir)
       this.#load(this.#store, replica)
@@ -124,7 +127,8 @@ class JournalLog implements Log {
     await this.#snapshotting?.terminate()
     const closed = this.#store?.close()
     // LMDB waits for ever for a flush that has failed; its file is closed when the process ends.
-    if (!this.#failed) await closed
+    if (this.#failed) neverClosed.add(this.#dir)
+    else await closed
     this.#owner?.close()
   }
 

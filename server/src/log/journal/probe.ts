@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { dataFile } from './directory.js'
+import { dataFile, inUse } from './directory.js'
 import { damaged } from './record.js'
 
 const program = fileURLToPath(new URL('./probing.js', import.meta.url))
@@ -20,35 +20,46 @@ const leastMs = 10_000
 const bytesPerMs = 20_000
 /** What ends a process for its own faults; others come from elsewhere, as at Ctrl-C. */
 const crashes: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP']
-/** Windows has codes for these, from here on. */
+/** What it ends with if another process has the journal. */
+export const inUseCode = 100
+/** Windows has codes for crashes, from here on. */
 const firstCrashCode = 0xc0000000
 
+export interface ProbeTerms {
+  /** Whether this process itself has the journal's file open. */
+  readonly isOurs: boolean
+  /** Nobody wants to know any more. */
+  readonly signal: AbortSignal
+}
+
 /**
- * Resolves when all of it could be read, and a commit made; or nobody else can be asked to. What
- * it says is not judged.
+ * Resolves when all of it could be read, and a commit made; or nobody else can be asked to.
  *
- * @param signal Nobody wants to know any more.
- * @throws {HoldfastError} `UNAVAILABLE` if whoever did that died of it, or came to no end.
+ * @throws {HoldfastError} `UNAVAILABLE` if whoever did that died of it, came to no end, or found
+ *   that another process is at it.
  */
-export async function probe(path: string, signal: AbortSignal): Promise<void> {
-  const fault = await faultOf(path, signal)
+export async function probe(path: string, terms: ProbeTerms): Promise<void> {
+  const fault = await faultOf(path, terms)
+  if (fault === inUseCode) throw inUse(path)
   if (fault !== undefined) throw damaged(`reading it ${fault}`)
 }
 
-function faultOf(path: string, signal: AbortSignal): Promise<string | undefined> {
-  return new Promise((resolve) => {
+function faultOf(path: string, { isOurs, signal }: ProbeTerms) {
+  return new Promise<string | typeof inUseCode | undefined>((resolve) => {
     // What holds for how this process was started does not hold for a program of ours.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
     const timeout = leastMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
     const limits = { timeout, signal, killSignal: 'SIGKILL' } as const
-    const reader = spawn(process.execPath, [program, path], { ...options, ...limits })
+    const args = [program, path, ...(isOurs ? [String(process.pid)] : [])]
+    const reader = spawn(process.execPath, args, { ...options, ...limits })
     reader.once('error', () => {
       // Unless it is there, and is ended: not before it has gone is the journal free again.
       if (reader.pid === undefined) resolve(undefined)
     })
     reader.once('exit', (code, signalCode) => {
-      if (signal.aborted) resolve(undefined)
+      if (code === inUseCode) resolve(code)
+      else if (signal.aborted) resolve(undefined)
       else resolve(reader.killed ? 'comes to no end' : crashIn(code, signalCode))
     })
   })

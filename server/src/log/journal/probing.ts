@@ -1,11 +1,17 @@
 /**
  * The process that looks at a journal before a broker does: reads all of it, writes nothing of
- * note, and says nothing. Whatever is wrong with what it reads, the broker finds and says better.
+ * note, and says nothing, unless somebody else is at it. Whatever is wrong with what it reads, the
+ * broker finds and says better.
  *
- *   node probing.js DIRECTORY
+ *   node probing.js DIRECTORY [A PROCESS THAT MAY BE AT IT]
  */
+import { inUseCode } from './probe.js'
 import { Store } from './store.js'
 
-new Store(process.argv[2]!).rehearse()
+const [, , path, except] = process.argv
+const store = new Store(path!)
+// Before anything is read or written: the other one is to notice nothing.
+if (store.readers().some((pid) => pid !== Number(except))) process.exit(inUseCode)
+store.rehearse()
 // Without closing it: what is on the disk is as good as before.
 process.exit(0)

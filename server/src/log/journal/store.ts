@@ -76,6 +76,15 @@ export class Store {
   }
 
   /**
+   * The processes, this one too, that have read here and go on. LMDB sees them wherever they are on
+   * the same kernel, and no longer once they have ended; it knows each by its number in its own
+   * container.
+   */
+  readers(): number[] {
+    return [...this.#database.readerList().matchAll(/^ *(\d+) /gm)].map(([, pid]) => Number(pid))
+  }
+
+  /**
    * Has LMDB look at every entry that there is, whatever it says, and write: an entry where the
    * next record will be, which is gone again in the same commit.
    */
