@@ -3,7 +3,14 @@
  * room, the next one has everything that anybody was told.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, renameSync, rmdirSync } from 'node:fs'
+import {
+  mkdtempSync,
+  renameSync,
+  rmdirSync,
+  statfsSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fixedInterval, type Session } from '@holdfast/client'
@@ -11,6 +18,7 @@ import { createBroker, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { Served } from '../e2e/remote.js'
 import { next, Stage } from '../e2e/stage.js'
+import { Holdfast } from '../ops/command.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
 
@@ -87,6 +95,25 @@ describe('journal: on a full disk', () => {
     // One more than that was asked for when the disk was full.
     const last = await session.lock('after', { timeout: 0 })
     expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
+  })
+
+  it('says so at the first start as well, and begins once there is room', async () => {
+    const disk = smallDisk()
+    const ballast = join(disk, 'ballast')
+    const size = statfsSync(disk).bavail * statfsSync(disk).bsize
+    writeFileSync(ballast, Buffer.alloc(size))
+    const journal = join(disk, 'journal')
+    const args = ['serve', '--port', '0', '--journal', journal]
+    const { code, err } = await Holdfast.run(stage, args)
+    expect({ code, err }).to.deep.equal({
+      code: 74,
+      err: [
+        `holdfast: The journal directory ${journal} has no room for a journal: ` +
+          '0 bytes are free there.',
+      ],
+    })
+    truncateSync(ballast, 0)
+    await stage.broker({ log: journalLog({ dir: journal }) })
   })
 
   it('leaves a program that embeds it nothing to wait for', async () => {

@@ -2,7 +2,16 @@
  * The directory of a journal: is it one, is it whole, and is it ours alone?
  */
 import { once } from 'node:events'
-import { closeSync, constants, mkdirSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statfsSync,
+  statSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
@@ -16,13 +25,15 @@ const ownerFile = 'owner'
  */
 const meta = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 const magic = 0xbeefc0de
+/** What a new journal needs at least, in bytes. */
+const leastRoom = 64 * 1024
 
 /**
  * Makes the directory if need be, and refuses what is not a journal.
  *
  * @returns Whether there is one already.
  * @throws {HoldfastError} `INVALID_OPTION` for something else than a journal, `UNAVAILABLE` for a
- *   damaged one.
+ *   damaged one, and where there is no room for a new one.
  */
 export function prepareDirectory(path: string): boolean {
   let names: string[]
@@ -36,8 +47,23 @@ export function prepareDirectory(path: string): boolean {
     checkSize(join(path, dataFile))
     return true
   }
-  if (names.every((name) => name === ownerFile)) return false
-  throw unusable(path, 'has other things in it and is not a journal')
+  if (names.some((name) => name !== ownerFile)) {
+    throw unusable(path, 'has other things in it and is not a journal')
+  }
+  checkRoom(path)
+  return false
+}
+
+/**
+ * LMDB writes its first pages to memory that stands for the file, which kills the process if the
+ * disk is full, and leaves something that is no journal.
+ */
+function checkRoom(path: string): void {
+  const { blocks, bavail, bsize } = statfsSync(path)
+  const free = bavail * bsize
+  if (blocks === 0 || free >= leastRoom) return
+  const why = `has no room for a journal: ${free} bytes are free there`
+  throw unusable(path, why, undefined, 'UNAVAILABLE')
 }
 
 /**
