@@ -1,18 +1,23 @@
 /**
  * The journal on a real disk: what it takes up again, what it refuses, and that it never guesses.
  */
+import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { createBroker, type JournalOptions, journalLog } from '@holdfast/server'
 import type { Command } from '@holdfast/server/core'
 import { crashIn } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
+import { exitOf } from '../e2e/remote.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { Listener, raise } from './logSuite.js'
+
+const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
 /** Where LMDB says how long this value and its key are. */
 function headOf(bytes: Buffer, valueAt: number, length: number): number {
@@ -230,6 +235,19 @@ describe('journal', () => {
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.match(/^The journal has format 9, and .* knows up to 1\.$/)
   })
+
+  for (const [durability, noSync] of [
+    ['flushed', false],
+    ['relaxed', true],
+  ] as const) {
+    it(`has LMDB ${noSync ? 'not wait for the disk' : 'wait for the disk'} if ${durability}`, async () => {
+      const child = fork(program, [dir, durability])
+      const said: unknown[] = []
+      child.on('message', (message) => said.push(message))
+      expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
+      expect(said).to.deep.equal([noSync])
+    })
+  }
 
   it('refuses an option that cannot be', () => {
     const durability = 'hopeful' as 'flushed'

@@ -22,7 +22,8 @@ export interface JournalOptions {
   /**
    * When a command counts. `'flushed'` (the default): when the operating system has put it on the
    * disk, so that it outlives a power failure. `'relaxed'`: when it is handed to the operating
-   * system, so that it outlives the process only.
+   * system, so that it outlives the process only: after a power failure the journal may be damaged,
+   * and is then refused.
    */
   readonly durability?: 'flushed' | 'relaxed' | undefined
   /** Bytes of records after which a snapshot is made. Default 67,108,864 (64 MiB). */
@@ -41,7 +42,7 @@ export function journalLog(options: JournalOptions): Log {
 
 class JournalLog implements Log {
   readonly #dir: string
-  readonly #flush: boolean
+  readonly #isFlushed: boolean
   readonly #snapshotBytes: number
   readonly #onSnapshot: (() => void) | undefined
   #replica: Replica | undefined
@@ -69,7 +70,7 @@ class JournalLog implements Log {
       throw new HoldfastError('INVALID_OPTION', 'snapshotBytes is a positive integer.')
     }
     this.#dir = dir
-    this.#flush = durability === 'flushed'
+    this.#isFlushed = durability === 'flushed'
     this.#snapshotBytes = snapshotBytes
     this.#onSnapshot = onSnapshot
   }
@@ -100,7 +101,7 @@ class JournalLog implements Log {
     try {
       if (isThere) await probe(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')
-      this.#store = new Store(this.#dir)
+      this.#store = new Store(this.#dir, this.#isFlushed)
       this.#load(this.#store, replica)
     } catch (error) {
       this.#owner.close()
@@ -159,7 +160,7 @@ class JournalLog implements Log {
     this.#sequence++
     this.#checksum = checksum
     this.#unsnapshot += bytes.length
-    this.#store!.append(this.#sequence, bytes, this.#flush).then(
+    this.#store!.append(this.#sequence, bytes).then(
       () => this.#handBack(commands),
       (cause) => this.#fail(this.#ioError(cause)),
     )
@@ -180,7 +181,7 @@ class JournalLog implements Log {
   #snapshot(): void {
     if (this.#snapshotting !== undefined) return
     this.#unsnapshot = 0
-    const workerData = { dir: this.#dir, upTo: this.#sequence }
+    const workerData = { dir: this.#dir, isFlushed: this.#isFlushed, upTo: this.#sequence }
     const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
     this.#snapshotting = worker
     worker.once('message', (made: MadeSnapshot) => {

@@ -7,9 +7,15 @@ import { dump, LockTable, restore } from '../../core/index.js'
 import { machine } from '../../environment.js'
 import { type MadeSnapshot, Store } from './store.js'
 
-const { dir, upTo } = workerData as { readonly dir: string; readonly upTo: number }
+interface Order {
+  readonly dir: string
+  readonly isFlushed: boolean
+  readonly upTo: number
+}
 
-const store = new Store(dir)
+const { dir, isFlushed, upTo } = workerData as Order
+
+const store = new Store(dir, isFlushed)
 const former = store.snapshot()
 const table = former === undefined ? new LockTable() : restore(former.items)
 let sequence = former?.sequence ?? 0

@@ -42,7 +42,11 @@ export interface Snapshot extends MadeSnapshot {
 export class Store {
   readonly #database: RootDatabase<Buffer, number[]>
 
-  constructor(path: string) {
+  /**
+   * @param isFlushed Whether what is written is put on the disk before it counts. All who have the
+   *   same one open in this process say the same.
+   */
+  constructor(path: string, isFlushed = true) {
     // Without `noSubdir` a directory with a dot in its name is taken for a file.
     const noSubdir = false
     this.#database = open<Buffer, number[]>({
@@ -50,13 +54,15 @@ export class Store {
       noSubdir,
       encoding: 'binary',
       eventTurnBatching: false,
+      // No write resolves before its flush otherwise, whether or not that is waited for.
+      noSync: !isFlushed,
     })
   }
 
-  /** Resolves when the record is written; and on the disk, if `flush` asks for it. */
-  async append(sequence: number, bytes: Buffer, flush: boolean): Promise<void> {
+  /** Resolves when the record is written, and on the disk if it is to be. */
+  async append(sequence: number, bytes: Buffer): Promise<void> {
     await written(this.#database.put([record, sequence], bytes))
-    if (flush) await this.#database.flushed
+    await this.#database.flushed
   }
 
   /**

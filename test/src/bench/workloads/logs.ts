@@ -69,7 +69,7 @@ async function journal({ job, pace }: LoadContext): Promise<Row[]> {
     const record = Buffer.alloc(200, 'x')
     const commit = async (): Promise<number> => {
       const began = performance.now()
-      await store.append(++sequence, record, true)
+      await store.append(++sequence, record)
       return performance.now() - began
     }
     const single = await compareLatency(pace, commit, await grantBy(broker))
