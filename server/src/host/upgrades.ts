@@ -63,10 +63,11 @@ function listenOn(server: Server): Routes {
   return routes
 }
 
-/** Answers an upgrade with a plain HTTP refusal. */
+/** Answers an upgrade with a plain HTTP refusal, and then it is gone, even if its peer stays. */
 export function refuse(raw: Duplex, { status, reason }: Refusal): void {
   const body = `${reason}\n`
   raw.on('error', () => raw.destroy())
+  raw.once('finish', () => raw.destroy())
   raw.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'
 import { closeCodes, subprotocol } from '@holdfast/shared'
-import { type RawData, WebSocket, WebSocketServer } from 'ws'
+import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { Admitted, Doorkeeper } from './doorkeeper.js'
@@ -17,6 +17,8 @@ import type { WaitingRoom } from './waitingRoom.js'
 
 /** Bytes in a socket above which its emptying is worth a call. */
 const drainBytes = 32 * 1024
+/** How long a closing handshake may take, in ms: as long as the broker gives its connections. */
+const closeTimeout = 1_000
 
 export interface UpgradeOptions {
   /** Only upgrades of this path are ours; undefined for all that are nobody else's. */
@@ -36,7 +38,7 @@ export interface UpgradeOptions {
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
   const { path, doorkeeper, waitingRoom, isOwnPage, connect, frameBytes, traffic, refused } =
     options
-  const sockets = new WebSocketServer({
+  const given: ServerOptions<typeof Attended> & { readonly closeTimeout: number } = {
     WebSocket: Attended,
     noServer: true,
     clientTracking: false,
@@ -45,8 +47,11 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     // Nobody has a reason to send 64 KiB in more pieces than these.
     maxFragments: 16,
     maxBufferedChunks: 4096,
+    // Of who offers no subprotocol nobody else knows.
+    closeTimeout,
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
-  })
+  }
+  const sockets = new WebSocketServer(given)
   return routeUpgrades(server, path, (request, raw, head) => {
     const admitted = doorkeeper.admit(request, isOwnPage(request))
     if ('status' in admitted) {

@@ -22,9 +22,13 @@ export function upgradeHead(target: string, lines: Record<string, string> = {}):
   return `GET ${target} HTTP/1.1\r\n${text.join('')}\r\n`
 }
 
-/** A TCP connection that is open. */
-export async function dial(port: number): Promise<Socket> {
-  const socket = connectTcp({ port, host: '127.0.0.1' })
+/**
+ * A TCP connection that is open.
+ *
+ * @param allowHalfOpen It stays open on this side when the other side has ended. Default false.
+ */
+export async function dial(port: number, allowHalfOpen = false): Promise<Socket> {
+  const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen })
   await once(socket, 'connect')
   return socket
 }

@@ -50,6 +50,23 @@ describe('upgrade: on a port of its own', () => {
     })
   })
 
+  it('closes although somebody whom it turned away does not', async () => {
+    const other = createBroker()
+    const { port } = await other.listen({ port: 0 })
+    const refused = await dial(port, true)
+    const origin = 'https://evil.example'
+    expect(await headOf(refused, upgradeHead('/', { origin }))).to.match(/^HTTP\/1\.1 403 /)
+    const stray = await dial(port, true)
+    const offer = { 'sec-websocket-protocol': 'another' }
+    expect(await headOf(stray, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
+    try {
+      await other.close()
+    } finally {
+      refused.destroy()
+      stray.destroy()
+    }
+  })
+
   it('refuses what is not a proper upgrade', async () => {
     const broken: Record<string, string>[] = [
       { 'sec-websocket-version': '7' },
@@ -121,6 +138,17 @@ describe('upgrade: beside a user’s own server', () => {
   it('answers 404 to an upgrade of a path that is nobody’s', async () => {
     expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     expect(await statusOf(port, upgradeHead('/locks/'))).to.match(/^HTTP\/1\.1 404 /)
+  })
+
+  it('lets go of whom it refuses, although they keep their end open', async () => {
+    const socket = await dial(port, true)
+    expect(await headOf(socket, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
+    try {
+      server.close()
+      await once(server, 'close')
+    } finally {
+      socket.destroy()
+    }
   })
 
   it('serves on whatever target is asked for', async () => {
