@@ -3,7 +3,6 @@
  * both, and as many in one process as one likes.
  */
 import type { IncomingMessage, Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import {
   defaultPort,
   type HeldInfo,
@@ -23,7 +22,14 @@ import { clockFences, fileFences } from './fences.js'
 import { Dashboard } from './host/dashboard.js'
 import { Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
-import { checkPort, createHttpServer, listen, stopListening } from './host/http.js'
+import {
+  checkPort,
+  createHttpServer,
+  cutAll,
+  type Listening,
+  listen,
+  stopListening,
+} from './host/http.js'
 import { Traffic } from './host/traffic.js'
 import { WaitingRoom } from './host/waitingRoom.js'
 import { acceptUpgrades } from './host/websocket.js'
@@ -39,14 +45,6 @@ import {
 } from './observe/observer.js'
 import { type BrokerStatus, statusOf, vitalsOf } from './observe/status.js'
 import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
-
-/** Where a broker listens. */
-export interface Listening {
-  readonly port: number
-  readonly host: string
-  /** For `connect`. */
-  readonly url: string
-}
 
 /** What `query` looks for: one key, or all keys with a prefix, or everything. */
 export interface Query {
@@ -128,7 +126,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * @param where `port` (default 7420; 0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback when nothing says who may
    *   come in or nothing keeps their tokens secret, and for a certificate or key that is none;
-   *   `UNAVAILABLE` if the port cannot be had or the log cannot be taken up.
+   *   `UNAVAILABLE` if the port cannot be had, the log cannot be taken up, or the broker is closed
+   *   before it listens.
    */
   async listen({ port = defaultPort, host = '127.0.0.1' } = {}): Promise<Listening> {
     this.#refuseIfClosed()
@@ -141,10 +140,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       (request, response) =>
         this.#endpoints.answer(request, response) || this.#dashboard.answer(request, response),
     )
-    await listen(server, port, host)
-    this.#servers.push(server)
+    const listening = await listen(server, { port, host }, tls === undefined ? 'ws' : 'wss')
+    await this.#keep(server, this.#servers)
     this.#accept(server, undefined, (request) => this.#dashboard.isOwnPage(request))
-    return listeningOn(server, tls === undefined ? 'ws' : 'wss')
+    return listening
   }
 
   /**
@@ -154,7 +153,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *
    * @param where `port` (0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot
-   *   be had.
+   *   be had, or the broker is closed before it listens.
    */
   async listenAdmin({
     port,
@@ -167,10 +166,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     checkPort(port)
     const answers = this.#endpoints.answerAdmin.bind(this.#endpoints)
     const server = createHttpServer(undefined, answers)
-    await listen(server, port, host)
-    this.#adminServers.push(server)
+    const listening = await listen(server, { port, host }, 'http')
+    await this.#keep(server, this.#adminServers)
     this.#endpoints.hasAdmin = true
-    return listeningOn(server, 'http')
+    return listening
   }
 
   /**
@@ -272,9 +271,16 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     await this.#broker.stop()
     // To the last, whoever asks is told that this broker is not ready.
     stopped.push(...this.#adminServers.map(stopListening))
-    for (const server of [...this.#servers, ...this.#adminServers]) server.closeAllConnections()
+    for (const server of [...this.#servers, ...this.#adminServers]) cutAll(server)
     await Promise.all(stopped)
     this.#observer?.close?.()
+  }
+
+  /** A server that listens by now is closed with the broker; if that is closed by now, at once. */
+  async #keep(server: Server, servers: Server[]): Promise<void> {
+    if (this.#closed !== undefined) await stopListening(server)
+    this.#refuseIfClosed()
+    servers.push(server)
   }
 
   #vitals(): Vitals {
@@ -291,10 +297,4 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
   const all = [observer, metrics, logger && new LogLines(logger)]
   return observersTogether(all.filter((one) => one !== undefined))
-}
-
-function listeningOn(server: Server, scheme: string): Listening {
-  const { address, family, port } = server.address() as AddressInfo
-  const name = family === 'IPv6' ? `[${address}]` : address
-  return { port, host: address, url: `${scheme}://${name}:${port}` }
 }

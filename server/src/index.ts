@@ -24,10 +24,10 @@ export {
   type BrokerEvents,
   createBroker,
   type HoldfastBroker,
-  type Listening,
   type Query,
   type QueryResult,
 } from './createBroker.js'
+export type { Listening } from './host/http.js'
 export type { EtcdAuth } from './log/etcd/client.js'
 export { type EtcdLogOptions, etcdLog } from './log/etcd/etcdLog.js'
 export type { EtcdTls } from './log/etcd/transport.js'

@@ -9,12 +9,25 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { HoldfastError } from '@holdfast/shared'
 import { invalid, type TlsFiles } from '../options.js'
+
+/** Where a broker listens. */
+export interface Listening {
+  readonly port: number
+  readonly host: string
+  /** For `connect`. */
+  readonly url: string
+}
 
 /** Limits before the upgrade, where `ws` and the hello timeout do not reach yet. */
 const headMs = 5_000
 const headBytes = 8 * 1024
+
+/** What is connected by TLS: until its handshake is done it is in no list of Node's. */
+const socketsOf = new WeakMap<Server, Set<Duplex>>()
 
 /**
  * @param answers Answers a request, or leaves it to be told that this is a broker.
@@ -42,7 +55,15 @@ export function createHttpServer(
   }
   if (tls === undefined) return createServer(options, answer)
   try {
-    return createTlsServer({ ...options, ...tls, minVersion: 'TLSv1.2' }, answer)
+    const secure = { ...tls, minVersion: 'TLSv1.2', handshakeTimeout: headMs } as const
+    const server = createTlsServer({ ...options, ...secure }, answer)
+    const sockets = new Set<Duplex>()
+    socketsOf.set(server, sockets)
+    server.on('connection', (socket) => {
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
+    })
+    return server
   } catch (cause) {
     throw new HoldfastError(
       'INVALID_OPTION',
@@ -53,8 +74,12 @@ export function createHttpServer(
 }
 
 /** Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot. */
-export function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
+export async function listen(
+  server: Server,
+  { port, host }: { readonly port: number; readonly host: string },
+  scheme: string,
+): Promise<Listening> {
+  await new Promise<void>((resolve, reject) => {
     const fail = (cause: Error): void => {
       const message = `Cannot listen on ${host}:${port}; is something else using the port?`
       reject(new HoldfastError('UNAVAILABLE', message, { cause }))
@@ -65,6 +90,9 @@ export function listen(server: Server, port: number, host: string): Promise<void
       resolve()
     })
   })
+  const { address, family, port: listening } = server.address() as AddressInfo
+  const name = family === 'IPv6' ? `[${address}]` : address
+  return { port: listening, host: address, url: `${scheme}://${name}:${listening}` }
 }
 
 /** Resolves once the server has let go of its port. */
@@ -73,6 +101,12 @@ export function stopListening(server: Server): Promise<void> {
     server.close(() => resolve())
     server.closeIdleConnections()
   })
+}
+
+/** Cuts whatever is connected still. */
+export function cutAll(server: Server): void {
+  server.closeAllConnections()
+  for (const socket of socketsOf.get(server) ?? []) socket.destroy()
 }
 
 /** @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be. */

@@ -3,7 +3,9 @@
  * time, and leaves nothing behind; alone, beside others, or as a command.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
+import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
+import { freePort } from '../support/freePort.js'
 import { RawClient } from './raw.js'
 import { Collector, isHeard, next, rejection, Stage } from './stage.js'
 
@@ -73,6 +75,17 @@ describe('e2e: broker.close', () => {
     const { broker } = await stage.broker()
     await Promise.all([broker.close(), broker.close({ drain: 10 })])
     await broker.close()
+  })
+
+  it('ends a listen that is under way, which says so', async () => {
+    const port = await freePort()
+    const broker = createBroker()
+    const refused = [broker.listen({ port }), broker.listenAdmin({ port: 0 })].map((listening) =>
+      rejection(listening, 'UNAVAILABLE'),
+    )
+    await broker.close()
+    await Promise.all(refused)
+    expect((await stage.broker({}, port)).port).to.equal(port)
   })
 
   it('frees the port', async () => {

@@ -8,6 +8,7 @@ import { type Credentials, createBroker, HoldfastError } from '@holdfast/server'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
+import { dial } from '../e2e/raw.js'
 import { next, rejection, Stage } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
@@ -30,6 +31,17 @@ describe('TLS of the broker’s own', () => {
     const { cert, key } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key } })
     await rejection(stage.session(url), 'UNAVAILABLE')
+  })
+
+  it('is no reason to stay when somebody has not finished a handshake', async () => {
+    const { cert, key, WebSocket } = certificate(scratch(stage))
+    const { broker, url, port } = await stage.broker({ tls: { cert, key } })
+    const silent = await dial(port)
+    silent.on('error', () => {})
+    stage.onClear(() => silent.destroy())
+    // Whoever came before this one is here by now.
+    await stage.session(url, { WebSocket })
+    await broker.close()
   })
 
   it('says so in a sentence when certificate and key are none', async () => {
