@@ -20,7 +20,7 @@ import { toHeldInfo, toWaitingInfo } from './broker/inspect.js'
 import { machine } from './environment.js'
 import { clockFences, fileFences } from './fences.js'
 import { Dashboard } from './host/dashboard.js'
-import { Doorkeeper } from './host/doorkeeper.js'
+import { type CountedRefusal, Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
 import {
   checkPort,
@@ -37,12 +37,7 @@ import type { Log, LogStatus } from './log/log.js'
 import { MemoryLog } from './log/memory.js'
 import { Endpoints } from './observe/endpoints.js'
 import { LogLines } from './observe/logLines.js'
-import {
-  type Observer,
-  observersTogether,
-  type RefusalCause,
-  type Vitals,
-} from './observe/observer.js'
+import { type Observer, observersTogether, type Vitals } from './observe/observer.js'
 import { type BrokerStatus, statusOf, vitalsOf } from './observe/status.js'
 import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
 
@@ -198,9 +193,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
       traffic: this.#traffic,
-      refused: (cause: RefusalCause, { headers, socket }: IncomingMessage) => {
-        const { remoteAddress } = socket
-        this.#observer?.refused({ cause, remoteAddress, origin: headers.origin })
+      refused: ({ cause, address }: CountedRefusal, { headers }: IncomingMessage) => {
+        this.#observer?.refused({ cause, remoteAddress: address, origin: headers.origin })
       },
     }
     this.#detach.push(acceptUpgrades(server, options))

@@ -29,11 +29,14 @@ export interface Refusal {
 }
 
 /** The same, as the broker counts it too. */
-export interface CountedRefusal extends Refusal {
+interface Verdict extends Refusal {
   readonly cause: RefusalCause
   /** It is for coming too often, not for good. */
   readonly isForNow?: true | undefined
 }
+
+/** The same, and of whom. */
+export interface CountedRefusal extends Verdict, Caller {}
 
 /** An upgrade that may go on. */
 export interface Admitted extends Caller {
@@ -92,11 +95,11 @@ export class Doorkeeper {
   admit(request: IncomingMessage, isOwnPage = false): Admitted | CountedRefusal {
     const caller = callerOf(request, this.#settings.trustedProxies)
     const refusal = this.#refusal(request, caller, isOwnPage)
-    if (refusal !== undefined) return refusal
+    if (refusal !== undefined) return { ...caller, ...refusal }
     const token = tokenOf(request)
     if (token === malformed) {
       const reason = `A token is 1 to ${maxTokenLength} characters, base64url in a subprotocol.`
-      return { status: '400 Bad Request', reason, cause: 'token' }
+      return { ...caller, status: '400 Bad Request', reason, cause: 'token' }
     }
     return { ...caller, token }
   }
@@ -132,11 +135,7 @@ export class Doorkeeper {
     return forwardedProto(request, this.#settings.trustedProxies)
   }
 
-  #refusal(
-    request: IncomingMessage,
-    caller: Caller,
-    isOwnPage: boolean,
-  ): CountedRefusal | undefined {
+  #refusal(request: IncomingMessage, caller: Caller, isOwnPage: boolean): Verdict | undefined {
     const { origin } = request.headers
     if (!this.knowsHost(request)) {
       const reason = 'This broker has another name; the option `hosts` of the broker adds one.'
@@ -154,7 +153,7 @@ export class Doorkeeper {
     return this.#tooOften(caller)
   }
 
-  #tooOften({ address }: Caller): CountedRefusal | undefined {
+  #tooOften({ address }: Caller): Verdict | undefined {
     const now = this.#clock.monotonic()
     const reason = 'Too many connections in a second; come back later.'
     // The address first: one that is over its share should not use up everybody's.

@@ -7,8 +7,7 @@ import type { Socket as TcpSocket } from 'node:net'
 import { closeCodes, subprotocol } from '@holdfast/shared'
 import { type RawData, type ServerOptions, WebSocket, WebSocketServer } from 'ws'
 import type { Socket, SocketListener } from '../connection/socket.js'
-import type { RefusalCause } from '../observe/observer.js'
-import type { Admitted, Doorkeeper } from './doorkeeper.js'
+import type { Admitted, CountedRefusal, Doorkeeper } from './doorkeeper.js'
 import { FrameReader } from './frameReader.js'
 import { plainTextFrame } from './textFrame.js'
 import type { Traffic } from './traffic.js'
@@ -31,7 +30,7 @@ export interface UpgradeOptions {
   /** Longest frame of a client, in bytes. */
   readonly frameBytes: number
   readonly traffic: Traffic
-  readonly refused: (cause: RefusalCause, request: IncomingMessage) => void
+  readonly refused: (refusal: CountedRefusal, request: IncomingMessage) => void
 }
 
 /** Serves WebSockets on an HTTP server; returns how to stop that. */
@@ -55,7 +54,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
   return routeUpgrades(server, path, (request, raw, head) => {
     const admitted = doorkeeper.admit(request, isOwnPage(request))
     if ('status' in admitted) {
-      refused(admitted.cause, request)
+      refused(admitted, request)
       if (admitted.isForNow) waitingRoom.keep(raw, admitted)
       else refuse(raw, admitted)
       return

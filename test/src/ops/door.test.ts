@@ -163,6 +163,14 @@ describe('the door', () => {
     expect(careful.seen[0]?.remoteAddress).to.equal('127.0.0.1')
   })
 
+  it('says whom it refused, and not whose proxy brought them', async () => {
+    const { port, notices } = await broker({ trustedProxies: ['127.0.0.1'] })
+    const forwarded = { origin: 'https://evil.example', 'x-forwarded-for': '203.0.113.9' }
+    expect(await statusOf(port, upgradeHead('/', forwarded))).to.match(/ 403 /)
+    const { origin } = forwarded
+    expect(notices.all).to.deep.equal([{ cause: 'origin', remoteAddress: '203.0.113.9', origin }])
+  })
+
   it('bounds the upgrades in a second, of an address and of all', () => {
     const { clock, pass } = pausedClock()
     const settings = settingsFrom({
