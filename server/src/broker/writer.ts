@@ -36,19 +36,18 @@ export class Writer {
     const connections = this.#unflushed
     this.#unflushed = []
     for (const connection of connections) {
+      // Before more is written: of a long answer there is always more than may be left unread.
+      if (connection.isSlow && this.#keepsUp(connection)) this.#letOff(connection)
       connection.flush()
-      this.#judge(connection)
+      if (connection.state === 'open') this.#judge(connection)
     }
     this.#parts.flushed?.()
   }
 
   #judge(connection: Connection): void {
-    const { limits, expect, forgive } = this.#parts
-    const backlog = connection.backlogBytes
-    if (backlog <= limits.slowBytes) {
-      if (connection.isSlow) forgive(connection)
-      connection.isSlow = false
-    } else if (backlog > limits.backlogBytes) this.#cut(connection, 'backlogBytes')
+    const { limits, expect } = this.#parts
+    if (this.#keepsUp(connection)) this.#letOff(connection)
+    else if (connection.backlogBytes > limits.backlogBytes) this.#cut(connection, 'backlogBytes')
     else if (!connection.isSlow) {
       connection.isSlow = true
       expect(connection, limits.slowMs)
@@ -57,8 +56,17 @@ export class Writer {
 
   /** It has had its time. */
   cutIfSlow(connection: Connection): void {
-    if (connection.backlogBytes > this.#parts.limits.slowBytes) this.#cut(connection, 'slowBytes')
-    else connection.isSlow = false
+    if (this.#keepsUp(connection)) connection.isSlow = false
+    else this.#cut(connection, 'slowBytes')
+  }
+
+  #keepsUp({ backlogBytes }: Connection): boolean {
+    return backlogBytes <= this.#parts.limits.slowBytes
+  }
+
+  #letOff(connection: Connection): void {
+    if (connection.isSlow) this.#parts.forgive(connection)
+    connection.isSlow = false
   }
 
   #cut(connection: Connection, limit: LimitName): void {

@@ -3,6 +3,7 @@
  * five seconds with more than 256 KiB unread, and no time at all beyond 1 MiB.
  */
 import { expect } from 'chai'
+import { Notices } from '../ops/notices.js'
 import { Bench, type Client, passAlive } from './bench.js'
 
 const kib = 1024
@@ -70,6 +71,17 @@ describe('slow readers', () => {
     expect(sloth.socket.closedWith).to.equal(undefined)
   })
 
+  it('are not counted once they are gone', () => {
+    const notices = new Notices()
+    const made = scene({ observer: notices })
+    const { bench: b, sloth, busy } = made
+    sloth.socket.bufferedBytes = 257 * kib
+    busy.socket.say({ type: 'lock', id: 1, key: 'k' })
+    sloth.socket.drop()
+    b.machine.pass(6_000)
+    expect(notices.causes).to.deep.equal([])
+  })
+
   it('are cut at once beyond 1 MiB', () => {
     const made = scene()
     const { sloth } = made
@@ -124,6 +136,24 @@ describe('slow readers', () => {
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
     expect(parts.filter(({ more }) => !more)).to.deep.equal([parts.at(-1)])
     expect(reads).to.be.above(40)
+  })
+
+  it('are not cut while they read, where they may leave as much as is sent at once', () => {
+    // As in the public profile.
+    const b = new Bench({ limits: { slowBytes: 64 * kib } })
+    const holder = b.join({ ttl: 60_000 })
+    for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(1_000) })
+    const reader = b.join({ ttl: 60_000 })
+    reader.socket.isReading = false
+    reader.say({ type: 'query', id: 1 })
+    while (reader.socket.bufferedBytes > 0) {
+      b.machine.pass(1_000)
+      reader.socket.read()
+      b.machine.endTurn()
+    }
+    expect(reader.socket.closedWith).to.equal(undefined)
+    const parts = reader.socket.heardOf('found')
+    expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
   })
 
   it('are not cut for the answers that a resume repeats, however many and long', () => {
