@@ -68,7 +68,10 @@ export interface BrokerLimits {
   readonly slowBytes: number
   /** How long it may leave more than `slowBytes` unread, in ms; then 4308. Default 5,000. */
   readonly slowMs: number
-  /** Unread output at which a connection is cut at once. Default 1,048,576; public 262,144. */
+  /**
+   * Unread output at which a connection is cut at once; what unread long answers are made of may be
+   * 16 times as much. Default 1,048,576; public 262,144.
+   */
   readonly backlogBytes: number
 }
 

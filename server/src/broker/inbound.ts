@@ -27,7 +27,7 @@ import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
 import type { Scope } from './inspect.js'
 import { canMove } from './moving.js'
-import { type Findings, foundParts, watchingParts } from './parts.js'
+import { type Findings, foundParts, watchingParts, weightOf } from './parts.js'
 import type { Watchers } from './watchers.js'
 
 /** What a message may be answered from without going through the log. */
@@ -110,7 +110,8 @@ export class Inbound {
       case 'query': {
         const { id, key, prefix, limit } = message
         const scope = { key, prefix, sees: seesOf(connection, 'query') }
-        connection.stream(foundParts(id, this.#view.find(scope, limit ?? maxQueryItems)))
+        const findings = this.#view.find(scope, limit ?? maxQueryItems)
+        connection.stream(foundParts(id, findings), weightOf(findings))
         break
       }
       case 'auth':
@@ -146,7 +147,8 @@ export class Inbound {
     }
     const scope = { key, prefix, sees: seesOf(connection, 'watch') }
     // The state first: what happens from here on is said after it, however long it takes to send.
-    connection.stream(watchingParts(id, this.#view.find(scope, maxQueryItems)))
+    const findings = this.#view.find(scope, maxQueryItems)
+    connection.stream(watchingParts(id, findings), weightOf(findings))
     this.#watchers.add(connection, id, scope)
   }
 

@@ -48,6 +48,11 @@ export interface Findings {
   readonly waitingCount: number
 }
 
+/** Bytes that findings keep until they are said: a place for each, and what goes with any. */
+export function weightOf({ held, waiting }: Findings): number {
+  return 256 + 8 * (held.length + waiting.length)
+}
+
 export function* foundParts(id: number, findings: Findings): Generator<string> {
   const { held, waiting, heldCount, waitingCount } = findings
   const counts = `"heldCount":${heldCount},"waitingCount":${waitingCount}`

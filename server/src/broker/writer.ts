@@ -7,6 +7,12 @@ import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../access/limits.js'
 import type { Connection } from '../connection/connection.js'
 
+/**
+ * Long answers are made as they are read, but what they are made of has to be kept: so many times
+ * as much as may wait as text, which is enough for a session that watches all it may.
+ */
+const keptForBacklog = 16
+
 export interface WriterParts {
   readonly limits: BrokerLimits
   readonly endOfTurn: (callback: () => void) => void
@@ -46,8 +52,10 @@ export class Writer {
 
   #judge(connection: Connection): void {
     const { limits, expect } = this.#parts
-    if (this.#keepsUp(connection)) this.#letOff(connection)
-    else if (connection.backlogBytes > limits.backlogBytes) this.#cut(connection, 'backlogBytes')
+    const most = limits.backlogBytes
+    if (connection.keptBytes > most * keptForBacklog) this.#cut(connection, 'backlogBytes')
+    else if (this.#keepsUp(connection)) this.#letOff(connection)
+    else if (connection.backlogBytes > most) this.#cut(connection, 'backlogBytes')
     else if (!connection.isSlow) {
       connection.isSlow = true
       expect(connection, limits.slowMs)

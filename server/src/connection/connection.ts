@@ -114,6 +114,11 @@ export class Connection implements SocketListener {
     return this.#outbox.backlogBytes
   }
 
+  /** Bytes that long answers keep here until the client has read what was said before them. */
+  get keptBytes(): number {
+    return this.#outbox.keptBytes
+  }
+
   onFrame(text: string): void {
     if (this.#state === 'closing' || this.#state === 'gone' || !this.#owner.stands()) return
     this.#receivedAt = this.#owner.now()
@@ -169,10 +174,14 @@ export class Connection implements SocketListener {
     this.#requestFlush()
   }
 
-  /** Queues messages that are made only when there is room for them; what follows them waits. */
-  stream(messages: Iterator<string>): void {
+  /**
+   * Queues messages that are made only when there is room for them; what follows them waits.
+   *
+   * @param weight Bytes that they keep until then, if a client may ask for as many as it likes.
+   */
+  stream(messages: Iterator<string>, weight = 0): void {
     if (this.#state !== 'open') return
-    this.#outbox.addStream(messages)
+    this.#outbox.addStream(messages, weight)
     this.#requestFlush()
   }
 

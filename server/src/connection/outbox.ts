@@ -13,7 +13,13 @@ import type { Socket } from './socket.js'
 /** Bytes in the socket beyond which everything waits. */
 const roomBytes = 64 * 1024
 
-type Item = string | Iterator<string>
+interface Stream {
+  readonly messages: Iterator<string>
+  /** Bytes that it keeps until it is through. */
+  readonly weight: number
+}
+
+type Item = string | Stream
 
 /** What a connection with nothing to say has in common with all others of them. Stays empty. */
 const nothing: never[] = []
@@ -24,6 +30,7 @@ export class Outbox {
   #streams = 0
   /** Length of the single messages that wait; a character is at least a byte. */
   #waitingChars = 0
+  #keptBytes = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -40,20 +47,28 @@ export class Outbox {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
+  /** Bytes that streams keep until they are through, by their weight. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
   add(message: string): void {
     this.#queue(message)
     this.#waitingChars += message.length
   }
 
-  addStream(messages: Iterator<string>): void {
-    this.#queue(messages)
+  /** @param weight Bytes that it keeps until it is through, if there can be many like it. */
+  addStream(messages: Iterator<string>, weight = 0): void {
+    this.#queue({ messages, weight })
     this.#streams++
+    this.#keptBytes += weight
   }
 
   clear(): void {
     this.#items = nothing
     this.#streams = 0
     this.#waitingChars = 0
+    this.#keptBytes = 0
   }
 
   /** Writes what one turn said, or goes on with what waits while there is room. */
@@ -94,8 +109,9 @@ export class Outbox {
       } else {
         if (batch.length > 0) this.#write(batch)
         batch = []
-        if (!this.#drain(item)) break
+        if (!this.#drain(item.messages)) break
         this.#streams--
+        this.#keptBytes -= item.weight
       }
       done++
     }

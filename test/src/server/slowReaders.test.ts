@@ -156,6 +156,20 @@ describe('slow readers', () => {
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
   })
 
+  it('are cut when they ask to be shown more and more, and read nothing', () => {
+    const b = new Bench({ limits: { backlogBytes: 128 * kib } })
+    const holder = b.join()
+    for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`)
+    const sloth = b.join()
+    sloth.socket.isReading = false
+    let asked = 0
+    while (sloth.socket.closedWith === undefined && asked < 1_000) {
+      sloth.say({ type: asked % 2 === 0 ? 'query' : 'watch', id: ++asked })
+    }
+    expect(sloth.socket.closedWith?.code).to.equal(4308)
+    expect(asked, 'many may wait').to.be.above(200)
+  })
+
   it('are not cut for the answers that a resume repeats, however many and long', () => {
     const b = new Bench()
     const crowd = Array.from({ length: 16 }, () => b.join({ ttl: 60_000 }))
