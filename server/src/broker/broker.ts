@@ -17,7 +17,7 @@ import {
 import { Arrivals } from '../access/arrivals.js'
 import { Census } from '../access/census.js'
 import { Passes } from '../access/passes.js'
-import { Connection, type ConnectionOwner } from '../connection/connection.js'
+import { Connection, type ConnectionOwner, type NamedRefusal } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { Command, LockTable, Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
@@ -251,7 +251,7 @@ export class Broker implements ConnectionOwner {
     this.#reception.receive(connection, hello)
   }
 
-  onMessage(connection: Connection, message: ClientMessage): void {
+  onMessage(connection: Connection, message: ClientMessage | NamedRefusal): void {
     this.#inbound.take(connection, message)
   }
 

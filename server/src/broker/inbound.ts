@@ -19,7 +19,7 @@ import {
 } from '@holdfast/shared'
 import type { Denial } from '../access/gate.js'
 import { limitReason, limitSentence } from '../access/limits.js'
-import type { Connection } from '../connection/connection.js'
+import type { Connection, NamedRefusal } from '../connection/connection.js'
 import type { Command, Session } from '../core/index.js'
 import type { Sharing } from '../log/log.js'
 import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.js'
@@ -75,13 +75,16 @@ export class Inbound {
     return id > session.lastId && !canMove(session, this.#parts.sharing)
   }
 
-  /** A message on a connection that a session is on. */
-  take(connection: Connection, message: ClientMessage): void {
+  /** A message on a connection that a session is on, or why it is none. */
+  take(connection: Connection, message: ClientMessage | NamedRefusal): void {
     const { sharing, observer } = this.#parts
     if (sharing !== undefined && !this.#hasRoom(sharing, connection, message)) return
-    observer?.received(message.type)
+    if (message.type !== 'refusal') observer?.received(message.type)
     if (connection.gate !== undefined && !this.#passes(connection, message)) return
     switch (message.type) {
+      case 'refusal':
+        connection.send(encodeFailed(message.id, message.code, message.message))
+        break
       case 'lock':
         // What was asked before has its answer, which is no other now.
         if (this.#draining && this.#isTooLate(connection.session!, message)) {
@@ -127,7 +130,11 @@ export class Inbound {
   }
 
   /** Whether the log has room for this; if not, its sender has been told. */
-  #hasRoom({ load }: Sharing, connection: Connection, message: ClientMessage): boolean {
+  #hasRoom(
+    { load }: Sharing,
+    connection: Connection,
+    message: ClientMessage | NamedRefusal,
+  ): boolean {
     if (load === 'overfull') {
       connection.cut(closeCodes.overloaded)
       return false
@@ -153,7 +160,7 @@ export class Inbound {
   }
 
   /** Whether this message may come in; if not, its sender has been told. */
-  #passes(connection: Connection, message: ClientMessage): boolean {
+  #passes(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
     const gate = connection.gate!
     if (!gate.spend(connection.receivedAt)) {
       const most = this.#parts.limits.messagesPerSecond
@@ -161,7 +168,7 @@ export class Inbound {
       connection.cut({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
       return false
     }
-    const denial = gate.judge(message)
+    const denial = message.type === 'refusal' ? undefined : gate.judge(message)
     if (denial === undefined) return true
     const { id, key } = message as { readonly id: number; readonly key?: string | undefined }
     connection.send(encodeFailed(id, denial.code, denial.message))

@@ -13,12 +13,15 @@ import {
   parseFrame,
   utf8Length,
 } from '@holdfast/shared'
-import { validate } from '@holdfast/shared/validate'
+import { type Refusal, validate } from '@holdfast/shared/validate'
 import type { Gate } from '../access/gate.js'
-import { encodeAck, encodeFailed, encodePing } from '../broker/encode.js'
+import { encodeAck, encodePing } from '../broker/encode.js'
 import type { Session } from '../core/index.js'
 import { Outbox } from './outbox.js'
 import type { Socket, SocketListener } from './socket.js'
+
+/** Something with an id that is no message: the client is told why. */
+export type NamedRefusal = Refusal & { readonly id: number }
 
 /** Whom a connection belongs to. */
 export interface ConnectionOwner {
@@ -30,7 +33,7 @@ export interface ConnectionOwner {
    */
   stands(): boolean
   onHello(connection: Connection, hello: Hello): void
-  onMessage(connection: Connection, message: ClientMessage): void
+  onMessage(connection: Connection, message: ClientMessage | NamedRefusal): void
   /** There is something to flush at the end of this turn. */
   onOutput(connection: Connection): void
   /** The broker cut this connection: its client may not know yet. Before any `onGone`. */
@@ -265,10 +268,7 @@ export class Connection implements SocketListener {
 
   #take(element: unknown): void {
     const message = validate(element)
-    if (message.type === 'refusal') {
-      if (message.id === undefined || this.#state !== 'open') this.cut(closeCodes.badMessage)
-      else this.send(encodeFailed(message.id, message.code, message.message))
-    } else if (this.#state === 'open' && message.type !== 'hello') {
+    if (this.#state === 'open' && isForOwner(message)) {
       this.#owner.onMessage(this, message)
     } else if (this.#state === 'fresh' && message.type === 'hello') {
       this.#state = 'opening'
@@ -277,6 +277,13 @@ export class Connection implements SocketListener {
       this.cut(closeCodes.badMessage)
     }
   }
+}
+
+/** Whether this is more than a reason to close. */
+function isForOwner(
+  message: ClientMessage | Refusal,
+): message is Exclude<ClientMessage, Hello> | NamedRefusal {
+  return message.type === 'refusal' ? message.id !== undefined : message.type !== 'hello'
 }
 
 function isLongerThan(text: string, bytes: number): boolean {

@@ -145,6 +145,16 @@ describe('limits: of sessions', () => {
     expect(notices.all[0]).to.include({ session: client.session, principal: 'anyone' })
   })
 
+  it('messagesPerSecond, of what is no message too', () => {
+    const { bench, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
+    const client = bench.join()
+    client.say(...many(1, 3, 'lock'))
+    expect(failures(client.heard())).to.have.length(3)
+    client.say(...many(4, 2, 'nonsense'))
+    expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
+    expect(notices.causes).to.deep.equal(['messagesPerSecond'])
+  })
+
   it('a session that is cut for its messages keeps its locks for its lease', () => {
     const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
     const client = bench.join({ ttl: 2_000 })
