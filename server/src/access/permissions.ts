@@ -49,7 +49,8 @@ export interface Identity {
 }
 
 /**
- * Decides who may come in: who it is, or undefined to refuse. Throwing refuses too; throwing a
+ * Decides who may come in: who it is, or undefined to refuse. Throwing refuses too, and so does an
+ * identity without a principal or with an `expiresAt` that is no number; throwing a
  * `HoldfastError` with the code `UNAVAILABLE` says "not now" and lets the client come back.
  */
 export type Authenticate = (
@@ -100,5 +101,8 @@ export async function identify(
 }
 
 function isIdentity(value: Identity | undefined | null): value is Identity {
-  return typeof value?.principal === 'string' && value.principal !== ''
+  if (typeof value?.principal !== 'string' || value.principal === '') return false
+  // What is no number would be due for ever, or never.
+  const { expiresAt = Number.POSITIVE_INFINITY } = value
+  return typeof expiresAt === 'number' && !Number.isNaN(expiresAt)
 }

@@ -67,6 +67,25 @@ describe('tokens that end', () => {
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
+  it('at no time that there is let nobody in', async () => {
+    for (const expiresAt of [Number.NaN, '2030-01-01', null]) {
+      const authenticate = () => ({ principal: 'ann', expiresAt: expiresAt as number })
+      const b = new Bench({ authenticate })
+      const socket = b.greet({ token: 't' })
+      await b.settle()
+      expect(socket.closedWith).to.include({ code: 4401 })
+    }
+  })
+
+  it('never are good for ever', async () => {
+    const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
+    const b = new Bench({ authenticate })
+    const client = await join(b, 't')
+    const [heard] = passAlive(b, 10_000, client)
+    expect(answersOf(heard!)).to.not.include('expiring')
+    expect(client.socket.closedWith).to.equal(undefined)
+  })
+
   it('leave their session its locks for its lease, like every cut', async () => {
     const b = bench()
     const client = await join(b, '3000')
