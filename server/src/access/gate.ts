@@ -56,8 +56,9 @@ export class Gate {
     const { authenticate, authorize } = this.#settings
     const { principal, may } = this.#identity
     try {
-      if (may !== undefined && !may(operation, key)) return false
-      if (authorize !== undefined) return authorize(principal, operation, key)
+      // Exactly true: a promise would be a yes, whatever it comes to.
+      if (may !== undefined && may(operation, key) !== true) return false
+      if (authorize !== undefined) return authorize(principal, operation, key) === true
     } catch {
       return false
     }

@@ -22,7 +22,7 @@ export type Operation = (typeof operations)[number]
 
 /**
  * Decides what somebody may do. Asked for every request, so it should be quick; it may change its
- * mind at any time. Throwing is a no.
+ * mind at any time. Throwing is a no, and so is whatever is not `true`, such as a promise.
  *
  * @param key Empty for `stats`.
  */

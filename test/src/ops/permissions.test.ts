@@ -72,6 +72,15 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
   })
 
+  it('are not given by a promise, which is no answer yet', async () => {
+    const promises = (async () => true) as unknown as () => boolean
+    for (const bench of [benchWith({ authorize: promises }), benchWith({}, promises)]) {
+      const client = await join(bench, 'ann')
+      client.lock('k')
+      expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+    }
+  })
+
   it('are everything but revoke where nobody says what the known may do', async () => {
     const client = await join(benchWith(), 'ann')
     client.lock('k')
