@@ -5,10 +5,14 @@
 import { type AuthRequest, type Clock, closeCodes } from '@holdfast/shared'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../broker/encode.js'
 import type { Connection } from '../connection/connection.js'
-import { type Authenticate, type Identity, identify } from './permissions.js'
+import type { BrokerSettings } from '../options.js'
+import { type Identity, identify } from './permissions.js'
 
 /** How long before the end of its token a client is told, in ms. */
 export const warningMs = 30_000
+
+/** What is said to whoever shows a token that others on the network can read. */
+export const tokenInTheOpen = 'a token over plain ws:// is refused; use wss://'
 
 /** One connection's time: a claim for the timekeeper. */
 export class Pass {
@@ -24,7 +28,7 @@ export class Pass {
 }
 
 export interface PassesParts {
-  readonly authenticate: Authenticate | undefined
+  readonly settings: Pick<BrokerSettings, 'authenticate' | 'allowInsecure'>
   readonly clock: Clock
   /** Calls `due` with the pass in this many ms, unless that is cancelled. */
   readonly time: { promise(pass: Pass, ms: number): void; cancel(pass: Pass): void }
@@ -72,9 +76,13 @@ export class Passes {
 
   /** A client shows a new token. */
   renew(connection: Connection, { id, token }: AuthRequest): void {
-    const { authenticate } = this.#parts
+    const { authenticate, allowInsecure } = this.#parts.settings
     if (authenticate === undefined || connection.gate === undefined) {
       connection.send(encodeAuthenticated(id))
+      return
+    }
+    if (!connection.isSecure && !allowInsecure) {
+      connection.send(encodeFailed(id, 'UNAUTHORIZED', tokenInTheOpen))
       return
     }
     if (this.#asking.has(connection)) {

@@ -81,7 +81,7 @@ export class Broker implements ConnectionOwner {
     this.#observer = observer
     const { sharing } = log
     this.#sharing = sharing
-    const { limits, authenticate } = settings
+    const { limits } = settings
     const { clock, endOfTurn } = environment
     const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
     const home: Home = { name: '' }
@@ -103,7 +103,7 @@ export class Broker implements ConnectionOwner {
     const shared = { home, sharing, observer }
     const reception = new Reception({ settings, environment, submit, census, ...shared })
     this.#reception = reception
-    const passes = new Passes({ authenticate, clock, time })
+    const passes = new Passes({ settings, clock, time })
     this.#arrivals = new Arrivals({ limits, passes, expect, close, refused })
     const flushed = observer && (() => observer.flushed())
     this.#writer = new Writer({ limits, endOfTurn, expect, forgive, refused, flushed })

@@ -9,6 +9,7 @@ import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
 import type { Census } from '../access/census.js'
 import { gatesFor } from '../access/gate.js'
 import { limitReason } from '../access/limits.js'
+import { tokenInTheOpen } from '../access/passes.js'
 import { type Identity, identify } from '../access/permissions.js'
 import type { Connection } from '../connection/connection.js'
 import type { SessionLimits } from '../core/commands.js'
@@ -82,8 +83,8 @@ export class Reception {
     const { origin, remoteAddress } = connection
     const token = hello.token ?? connection.token
     if (token !== undefined && !connection.isSecure && !allowInsecure) {
-      const reason = 'a token over plain ws:// is refused; use wss://'
-      this.#turnAway(connection, 'insecure', { ...closeCodes.forbidden, reason })
+      const row = { ...closeCodes.forbidden, reason: tokenInTheOpen }
+      this.#turnAway(connection, 'insecure', row)
       return
     }
     identify(authenticate, { token, origin, remoteAddress }).then(

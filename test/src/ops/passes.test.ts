@@ -67,6 +67,18 @@ describe('tokens that end', () => {
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
+  it('are not shown in the open', async () => {
+    const b = new Bench({ authenticate: ({ token = 'ann' }) => token })
+    const socket = b.connect()
+    Object.assign(socket, { isSecure: false })
+    b.say(socket, { type: 'hello' })
+    await b.settle()
+    expect(socket.heardOf('welcome')).to.have.length(1)
+    b.say(socket, { type: 'auth', id: 7, token: 'ann' })
+    await b.settle()
+    expect(answersOf(socket.heard())).to.deep.equal(['failed UNAUTHORIZED'])
+  })
+
   it('at no time that there is let nobody in', async () => {
     for (const expiresAt of [Number.NaN, '2030-01-01', null]) {
       const authenticate = () => ({ principal: 'ann', expiresAt: expiresAt as number })
