@@ -146,7 +146,8 @@ export class Inbound {
 
   #watch(connection: Connection, { id, key, prefix }: WatchRequest): void {
     const most = this.#parts.limits.watchesPerSession
-    if (this.#watchers.countOf(connection) >= most) {
+    const isOneMore = !this.#watchers.has(connection, id)
+    if (isOneMore && this.#watchers.countOf(connection) >= most) {
       const sentence = limitSentence('watchesPerSession', most)
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', sentence))
       this.#report(connection, { cause: 'watchesPerSession', operation: 'watch', key })

@@ -34,6 +34,11 @@ export class Watchers {
     return this.#byAudience.get(audience)?.size ?? 0
   }
 
+  /** Whether one of them has this id. */
+  has(audience: Audience, id: number): boolean {
+    return this.#byAudience.get(audience)?.has(id) === true
+  }
+
   add(audience: Audience, id: number, scope: Scope): void {
     this.remove(audience, id)
     const watch = { audience, id, scope }

@@ -216,6 +216,15 @@ describe('limits: of requests', () => {
     })
   }
 
+  it('watchesPerSession does not count a watch that takes the place of another', () => {
+    const { bench } = under({ watchesPerSession: 1 })
+    const client = bench.join()
+    client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
+    expect(client.heard().map(({ type }) => type)).to.deep.equal(['watching', 'watching'])
+    bench.join().take('b')
+    expect(client.socket.heardOf('event')).to.have.length(1)
+  })
+
   it('that fit exactly are granted', () => {
     const { bench } = under({ keyBytes: 9, metadataBytes: 11 })
     bench.join().take('€€€', { metadata: '€€€' })
