@@ -7,6 +7,7 @@
  *
  * Operations are separated by commas, `all` or `everyday` (all but `steal` and `revoke`, the
  * default); keys by spaces, each a key or the beginning of keys with a `*` after it (default `*`).
+ * Of a key with a space in it, only the beginning before that can stand here.
  * What a thief reads in the file opens nothing, as long as the tokens were long and random.
  */
 import { readFileSync, statSync } from 'node:fs'
@@ -55,15 +56,33 @@ export function tokensFromFile(
   }
 }
 
-/** What to put into the file for a token. */
+/**
+ * What to put into the file for a token.
+ *
+ * @param principal Whose it is; without blanks, as the keys.
+ * @param allow At least one operation. Default {@link everyday}.
+ * @param keys At least one key, or beginning of keys with a `*` after it. Default all.
+ * @throws {HoldfastError} `INVALID_OPTION` for what would be read as something else.
+ */
 export function tokenLine(
   token: string,
   principal: string,
   allow: readonly Operation[] = everyday,
   keys: readonly string[] = ['*'],
 ): string {
+  if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {
+    throw new HoldfastError(
+      'INVALID_OPTION',
+      'A line for the token file has a principal, an operation and a key, with no blanks in them.',
+    )
+  }
   const hash = Buffer.from(machine.hash(token), 'base64url').toString('hex')
   return `${hash} ${principal} ${allow.join()} ${keys.join(' ')}\n`
+}
+
+/** Whether this is one still when it stands between blanks; a second one may allow everything. */
+export function isOneWord(text: string): boolean {
+  return /^\S+$/.test(text)
 }
 
 /** Changes whenever the file does. */

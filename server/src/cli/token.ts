@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { appendFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { everyday, isOperation, type Operation, operations } from '../access/permissions.js'
-import { tokenLine } from '../access/tokens.js'
+import { isOneWord, tokenLine } from '../access/tokens.js'
 import { Exit, exitHelp, exits } from './exits.js'
 import { collect } from './parse.js'
 import { print, printJson } from './print.js'
@@ -30,8 +30,8 @@ export function tokenCommand(): Command {
     )
     .option(
       '--key <pattern>',
-      'on which keys: a key, or a beginning and * (repeatable; default all)',
-      collect,
+      'on which keys: a key, or a beginning and *, without spaces (repeatable; default all)',
+      pattern,
     )
     .option('--file <file>', 'add the line to this file, which is made if need be')
     .option('--json', 'print JSON')
@@ -71,6 +71,11 @@ function append(file: string, line: string): void {
 function principal(text: string): string {
   if (/^[^\s#][^\s]*$/.test(text)) return text
   throw new InvalidArgumentError('It has no spaces, and does not begin with #.')
+}
+
+function pattern(text: string, former?: readonly string[]): string[] {
+  if (isOneWord(text)) return collect(text, former)
+  throw new InvalidArgumentError('It is one word: in the file, a space begins the next key.')
 }
 
 function operationsFrom(text: string): readonly Operation[] {

@@ -171,6 +171,11 @@ describe('holdfast', () => {
     expect(out[1]).to.match(/^ms +p50 +p95 +p99 +p99\.9 +max$/)
   })
 
+  it('token refuses a key that would be two in the file', async () => {
+    const { code, out } = await Holdfast.run(stage, ['token', 'ann', '--key', 'orders: *'])
+    expect([code, out]).to.deep.equal([64, []])
+  })
+
   it('token makes a token that serve --tokens takes, and keeps only its hash', async () => {
     const files = scratch(stage)
     const file = files.path('tokens')

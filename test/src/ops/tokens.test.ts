@@ -96,6 +96,22 @@ describe('tokens in a file', () => {
     })
   }
 
+  const mistaken: [string, Parameters<typeof tokenLine>][] = [
+    ['a key with a blank, whose rest would be a key', ['t', 'ann', ['lock'], ['orders: *']]],
+    ['an empty key, which would be every key', ['t', 'ann', ['lock'], ['']]],
+    ['no keys, which would be every key', ['t', 'ann', ['lock'], []]],
+    ['no operations, which would be those of the next word', ['t', 'ann', [], ['all']]],
+    ['a principal with a blank', ['t', 'ann all']],
+    ['a principal with a line of its own', ['t', `ann\n${'0'.repeat(64)} eve all`]],
+  ]
+  for (const [what, args] of mistaken) {
+    it(`have no line for ${what}`, () => {
+      expect(() => tokenLine(...args))
+        .to.throw(HoldfastError)
+        .that.includes({ code: 'INVALID_OPTION' })
+    })
+  }
+
   it('that are not there are refused', () => {
     expect(() => tokensFromFile(scratch(stage).path('none'))).to.throw(
       HoldfastError,
