@@ -148,14 +148,19 @@ function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose
     return () => bytes
   }
   if (jwks !== undefined) {
-    if (!Array.isArray(jwks.keys)) throw invalid('jwt.jwks is a set of keys, { keys: [...] }')
-    return ({ createLocalJWKSet }) => createLocalJWKSet(jwks as JSONWebKeySet)
+    if (!isKeySet(jwks)) throw invalid('jwt.jwks is a set of keys, { keys: [...] }')
+    return ({ createLocalJWKSet }) => createLocalJWKSet(jwks)
   }
   if (jwksUrl !== undefined) {
     const url = safeUrl(jwksUrl)
     return ({ createRemoteJWKSet }) => createRemoteJWKSet(url)
   }
   return onePublicKey(publicKey!, algorithms)
+}
+
+function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKeySet {
+  const isKey = (key: unknown) => typeof key === 'object' && key !== null && !Array.isArray(key)
+  return Array.isArray(value?.keys) && value.keys.every(isKey)
 }
 
 function onePublicKey(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {

@@ -249,6 +249,8 @@ describe('JSON Web Tokens', () => {
     [{ secret, algorithms: ['none'] }, /algorithms/],
     [{ jwks: { keys: [] }, algorithms: ['HS256'] }, /algorithms/],
     [{ jwks: {} as { keys: [] } }, /set of keys/],
+    [{ jwks: { keys: ['x'] as unknown as object[] } }, /set of keys/],
+    [{ jwks: null as unknown as { keys: [] } }, /set of keys/],
     [{ publicKey: 'x', algorithms: ['RS256'] }, /PEM/],
     [{ publicKey: '-----BEGIN PUBLIC KEY-----' }, /exactly one/],
     [{ jwksUrl: 'http://keys.example/jwks' }, /https/],
