@@ -49,7 +49,7 @@ interface Samples {
 
 async function bench(flags: BenchFlags): Promise<void> {
   const count = Math.max(1, flags.sessions)
-  const sessions = await Promise.all(Array.from({ length: count }, () => connectTo(flags)))
+  const sessions = await openAll(count, flags)
   const samples: Samples = { locks: [], unlocks: [] }
   const began = performance.now()
   const endsAt = began + flags.time
@@ -63,6 +63,16 @@ async function bench(flags: BenchFlags): Promise<void> {
     await Promise.all(sessions.map((session) => session.close()))
   }
   report(flags, count, samples, performance.now() - began)
+}
+
+/** All of them or none: one that stays open would keep this process from its end. */
+async function openAll(count: number, flags: BenchFlags): Promise<Session[]> {
+  const tries = await Promise.allSettled(Array.from({ length: count }, () => connectTo(flags)))
+  const sessions = tries.flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
+  const failed = tries.find((one) => one.status === 'rejected')
+  if (failed === undefined) return sessions
+  await Promise.all(sessions.map((session) => session.close()))
+  throw failed.reason
 }
 
 async function load(session: Session, key: string, endsAt: number, samples: Samples) {

@@ -176,6 +176,13 @@ describe('holdfast', () => {
     expect([code, out]).to.deep.equal([64, []])
   })
 
+  it('bench ends with 69 when not all of its sessions are let in', async () => {
+    const { url } = await stage.broker({ limits: { sessionsPerAddress: 2 } })
+    const { code, err } = await Holdfast.run(stage, ['bench', '--sessions', '3', url])
+    expect(code).to.equal(69)
+    expect(err).to.have.length(1)
+  })
+
   it('token makes a token that serve --tokens takes, and keeps only its hash', async () => {
     const files = scratch(stage)
     const file = files.path('tokens')
