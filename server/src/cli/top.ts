@@ -44,7 +44,11 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   stopped.catch(() => {})
   let former: Look | undefined
   for (let n = 0; n < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; n++) {
-    const [stats, found] = await Promise.all([session.stats(), session.query({ prefix })])
+    const asked = Promise.all([session.stats(), session.query({ prefix })])
+    // A broker that is away answers when it is back, and nobody has to wait for that.
+    const answer = await Promise.race([asked, stopped])
+    if (answer === undefined) return
+    const [stats, found] = answer
     const look = { at: performance.now(), stats, found }
     show(look, former, flags)
     former = look

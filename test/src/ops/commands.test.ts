@@ -2,8 +2,11 @@
  * The commands that look at a broker and look after it, against a real one: what they print, for
  * people and as JSON, and their exit codes.
  */
+import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { isHeard, type Meeting, Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -133,6 +136,22 @@ describe('holdfast', () => {
     const [first, second] = looks.map((line) => JSON.parse(line))
     expect(first.keys[0]).to.include({ key: 'orders:1', waiting: 1 })
     expect(second.rates).to.include({ granted: 0 })
+  })
+
+  it('top ends with Ctrl-C, also while the broker does not answer', async () => {
+    const mute = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    stage.onClear(() => mute.close())
+    await once(mute, 'listening')
+    const { port } = mute.address() as AddressInfo
+    const top = Holdfast.start(stage, ['top', '--url', `ws://127.0.0.1:${port}`])
+    const [socket] = (await once(mute, 'connection')) as [WebSocket]
+    const welcome = { type: 'welcome', session: 's', resumed: false, ttl: 15_000, grace: 0, at: 1 }
+    await once(socket, 'message')
+    socket.send(JSON.stringify(welcome))
+    await once(socket, 'message')
+    socket.once('message', () => socket.close(1000))
+    top.process.kill('SIGINT')
+    expect((await top.ended()).code).to.equal(0)
   })
 
   it('stats are those of the broker', async () => {
