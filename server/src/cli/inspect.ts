@@ -40,6 +40,9 @@ function list({ held, waiting, heldCount, waitingCount }: QueryResult, flags: Br
     print(line)
   const more = heldCount - held.length
   if (more > 0) print(`... and ${more} more; ${waitingCount} wait in all`)
+  if (waitingCount > waiting.length) {
+    print(`... of the ${waitingCount} who wait, ${waiting.length} are counted here`)
+  }
 }
 
 export function showCommand(): Command {
@@ -54,14 +57,17 @@ export function showCommand(): Command {
     )
 }
 
-function show(key: string, { held, waiting }: QueryResult, flags: BrokerFlags): void {
+function show(key: string, found: QueryResult, flags: BrokerFlags): void {
+  const { held, waiting, heldCount, waitingCount } = found
   if (flags.json) {
     printJson({ key, held, waiting })
     return
   }
   if (held.length === 0) print(`${visible(key)} is free`)
   for (const lock of held) print(holderLine(lock))
+  if (heldCount > held.length) print(`... and ${heldCount - held.length} more hold it`)
   for (const [place, request] of waiting.entries()) print(waiterLine(place + 1, request))
+  if (waitingCount > waiting.length) print(`... and ${waitingCount - waiting.length} more wait`)
 }
 
 function holderLine(lock: HeldInfo): string {

@@ -7,6 +7,7 @@ import { readFileSync, statSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { RawClient } from '../e2e/raw.js'
 import { isHeard, type Meeting, Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -51,6 +52,19 @@ describe('holdfast', () => {
     )
     expect(json.held[0]).to.include({ fence })
     expect(json.waiting[0]).to.include({ name: 'bob' })
+  })
+
+  it('ls and show say how many they leave out', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    await sessions[0]!.lock('k')
+    const crowd = await RawClient.greeted(url)
+    stage.onClear(() => crowd.vanish())
+    crowd.say(...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })))
+    crowd.say({ type: 'stats', id: 2_000 })
+    await crowd.hear('stats')
+    const counted = '... of the 1003 who wait, 1000 are counted here'
+    expect((await run(url, 'ls')).out.at(-1)).to.equal(counted)
+    expect((await run(url, 'show', 'k')).out.at(-1)).to.equal('... and 3 more wait')
   })
 
   it('shows names that would move the cursor as what they are', async () => {
