@@ -9,7 +9,8 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
 /** A duration in ms: a whole number of ms, or a number with a unit, such as `10s` or `1.5m`. */
 export function duration(text: string): number {
   const [, number, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
-  const ms = Number(number) * (unitMs[unit ?? 'ms'] as number)
+  // By whole thousandths: 2.01 times 1,000 is not 2,010.
+  const ms = (Math.round(Number(number) * 1_000) * (unitMs[unit ?? 'ms'] as number)) / 1_000
   if (number === undefined || !Number.isInteger(ms) || ms > 2 ** 31 - 1) {
     throw new InvalidArgumentError('It must be a time, such as 500 (ms), 500ms, 10s or 2m.')
   }

@@ -25,7 +25,8 @@ describe('holdfast serve: settings', () => {
         profile: 'public',
       }),
     )
-    const { code, out } = await check(['--port', '3', '--limit', 'helloMs=300'], {
+    const flags = ['--port', '3', '--limit', 'helloMs=300', '--quiet-start', '2.01s']
+    const { code, out } = await check(flags, {
       HOLDFAST_CONFIG: file,
       HOLDFAST_PORT: '2',
       HOLDFAST_HOST: '127.0.0.1',
@@ -36,6 +37,7 @@ describe('holdfast serve: settings', () => {
     const limits = { helloMs: 300, locksPerSession: 5, messagesPerSecond: 'off' }
     for (const line of [
       'holdfast uses port 3 from a flag',
+      'holdfast uses quietStart 2010 from a flag',
       'holdfast uses host 127.0.0.1 from HOLDFAST_HOST',
       `holdfast uses drain 5000 from ${file}`,
       `holdfast uses limits ${JSON.stringify(limits)} from a flag`,
