@@ -144,10 +144,13 @@ function time(): string {
   return new Date().toISOString()
 }
 
-/** The lock of a key that has this fence is not there; what is there instead. */
-export function notThere(key: string, { held }: QueryResult): Exit {
-  const there = held.map(({ fence }) => fence)
-  const what =
-    there.length === 0 ? 'it is free' : `it is held with fence ${there.join(' and ')} now`
-  return new Exit(exits.failed, `${visible(key)} is not held with that fence; ${what}`)
+/** The lock of a key that has this fence is not there; what is there instead, if that is known. */
+export function notThere(key: string, found: QueryResult | undefined): Exit {
+  const what = found === undefined ? '' : `; ${heldNow(found)}`
+  return new Exit(exits.failed, `${visible(key)} is not held with that fence${what}`)
+}
+
+function heldNow({ held }: QueryResult): string {
+  if (held.length === 0) return 'it is free'
+  return `it is held with fence ${held.map(({ fence }) => fence).join(' and ')} now`
 }

@@ -38,7 +38,8 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
       await session.revoke(key, { fence, reason })
     } catch (error) {
       if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
-      throw notThere(key, await session.query({ key }))
+      // Who may revoke need not be one who may look.
+      throw notThere(key, await session.query({ key }).catch(() => undefined))
     }
   })
   if (flags.json) printJson({ key, fence, revoked: true })

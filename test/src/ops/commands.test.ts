@@ -134,6 +134,12 @@ describe('holdfast', () => {
     ])
   })
 
+  it('unlock exits 1 for a lock that is not there, also where it may not look', async () => {
+    const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
+    const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
+    expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with that fence'])
+  })
+
   it('watch says so when it may not', async () => {
     const { url } = await stage.broker({ limits: { watchesPerSession: 1 }, authorize: () => false })
     const { code } = await run(url, 'stats')
