@@ -16,8 +16,13 @@ export interface BrokerFlags {
   readonly json?: boolean | undefined
 }
 
-/** A command that talks to a broker; `examples` are shown in its help. */
+/** A command that talks to a broker and prints what it says; `examples` are shown in its help. */
 export function brokerCommand(usage: string, description: string, examples: string): Command {
+  return quietCommand(usage, description, examples).option('--json', 'print JSON, one value a line')
+}
+
+/** A command that talks to a broker and has nothing to print. */
+export function quietCommand(usage: string, description: string, examples: string): Command {
   return new Command(usage)
     .description(description)
     .option(
@@ -27,7 +32,6 @@ export function brokerCommand(usage: string, description: string, examples: stri
     )
     .option('--token-file <file>', 'a file with the token to show (or HOLDFAST_TOKEN)')
     .option('--allow-insecure', 'show the token over plain ws:// beyond this machine')
-    .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `\nExamples:\n${examples.trim().replace(/^/gm, '  ')}\n${exitHelp}`)
 }
 

@@ -11,7 +11,7 @@ import type { Lock, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
 import { type Command, Option } from 'commander'
 import { Child, exitOfSignal } from './child.js'
-import { type BrokerFlags, brokerCommand, connectTo } from './connecting.js'
+import { type BrokerFlags, connectTo, quietCommand } from './connecting.js'
 import { complain, Exit, exits } from './exits.js'
 import { Guard } from './guard.js'
 import { duration } from './parse.js'
@@ -33,7 +33,7 @@ interface RunFlags extends BrokerFlags {
 }
 
 export function runCommand(): Command {
-  return brokerCommand(
+  return quietCommand(
     'run',
     'run a command under a lock',
     `holdfast run nightly-report -- ./report.sh
