@@ -125,6 +125,7 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
   const limits = limitsOf(options)
   const lease = { ...leaseMs, ...definedIn(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
+    if (!Object.hasOwn(leaseMs, name)) throw invalid(`lease.${name} does not exist`)
     if (!Number.isSafeInteger(value) || value < 1 || value > maxMs) {
       throw invalid(`lease.${name} is an integer from 1 to ${maxMs} ms`)
     }
