@@ -37,7 +37,14 @@ export class Endpoints {
   answerAdmin(request: IncomingMessage, response: ServerResponse): boolean {
     // A page has no business here, wherever it is from.
     if (request.headers.origin !== undefined) return false
-    return this.#answer(pathOf(request), request, response)
+    const path = pathOf(request)
+    if (withNumbers.includes(path) && this.#isMisled(request)) return false
+    return this.#answer(path, request, response)
+  }
+
+  /** Called by a name that leads to this machine and is not its own, as that of a page may. */
+  #isMisled(request: IncomingMessage): boolean {
+    return isLoopback(request.socket.localAddress ?? '') && !this.#parts.knowsHost(request)
   }
 
   #maySeeNumbers(request: IncomingMessage): boolean {

@@ -6,7 +6,7 @@ import { type BrokerOptions, type BrokerStatus, createBroker, type Vitals } from
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { pino } from 'pino'
-import { RawClient } from '../e2e/raw.js'
+import { RawClient, statusOf } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { Bench, passAlive } from '../server/bench.js'
 
@@ -166,6 +166,8 @@ describe('endpoints', () => {
       expect(await status(admin.url + path)).to.equal(200)
       expect(await status(http + path)).to.equal(426)
       expect(await status(admin.url + path, { origin: 'http://evil.example' })).to.equal(426)
+      const rebound = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
+      expect(await statusOf(admin.port, rebound)).to.match(/ 426 /)
     }
   })
 
