@@ -73,6 +73,14 @@ export function createHttpServer(
   }
 }
 
+/** What keeps a server from listening, by the code of the system. */
+const whyNot: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'something else is using the port',
+  EACCES: 'this user may not use the port',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'there is no such host',
+}
+
 /** Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot. */
 export async function listen(
   server: Server,
@@ -80,9 +88,11 @@ export async function listen(
   scheme: string,
 ): Promise<Listening> {
   await new Promise<void>((resolve, reject) => {
-    const fail = (cause: Error): void => {
-      const message = `Cannot listen on ${host}:${port}; is something else using the port?`
-      reject(new HoldfastError('UNAVAILABLE', message, { cause }))
+    const fail = (cause: NodeJS.ErrnoException): void => {
+      const why = whyNot[cause.code ?? ''] ?? cause.message
+      reject(
+        new HoldfastError('UNAVAILABLE', `Cannot listen on ${host}:${port}: ${why}.`, { cause }),
+      )
     }
     server.once('error', fail)
     server.listen({ port, host }, () => {

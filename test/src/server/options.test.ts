@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import { createBroker, HoldfastError } from '@holdfast/server'
 import { type BrokerOptions, Doorkeeper, machine, settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
 
 /** The code and the sentence of what this throws. */
 function refusalOf(act: () => unknown): string {
@@ -121,6 +122,23 @@ describe('options: of a broker that runs', () => {
     expect(await codeOf(broker.close({ drain: -1 }))).to.equal('INVALID_TIMEOUT')
     expect(await codeOf(broker.close({ drain: 2 ** 31 }))).to.equal('INVALID_TIMEOUT')
     await broker.close()
+  })
+})
+
+describe('options: where a broker cannot listen', () => {
+  const stage = Stage.forEachTest()
+
+  it('are told apart', async () => {
+    const { port } = await stage.broker()
+    const [authenticate, allowInsecure] = [() => 'ann', true]
+    const { broker } = await stage.broker({ authenticate, allowInsecure })
+    const taken = await rejection(broker.listen({ port }), 'UNAVAILABLE')
+    expect(taken.message).to.equal(
+      `Cannot listen on 127.0.0.1:${port}: something else is using the port.`,
+    )
+    // An address that is for examples, and so nobody's.
+    const away = await rejection(broker.listen({ port: 0, host: '192.0.2.1' }), 'UNAVAILABLE')
+    expect(away.message).to.equal('Cannot listen on 192.0.2.1:0: this machine has no such address.')
   })
 })
 
