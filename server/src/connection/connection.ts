@@ -248,11 +248,13 @@ export class Connection implements SocketListener {
   cutUnread(row: CloseCode): void {
     this.#outbox.clear()
     this.cut(row)
-    this.terminate()
+    this.#socket.terminate()
   }
 
-  /** Drops the socket without waiting for anybody. */
+  /** Drops the socket without waiting for anybody: its client may not know that it is closed. */
   terminate(): void {
+    if (this.#state === 'gone') return
+    this.#owner.onCut(this)
     this.#socket.terminate()
   }
 

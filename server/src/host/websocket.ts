@@ -16,8 +16,8 @@ import type { WaitingRoom } from './waitingRoom.js'
 
 /** Bytes in a socket above which its emptying is worth a call. */
 const drainBytes = 32 * 1024
-/** How long a closing handshake may take, in ms: as long as the broker gives its connections. */
-const closeTimeout = 1_000
+/** How long a closing handshake may take, in ms: longer than the broker gives its connections. */
+const closeTimeout = 1_500
 
 export interface UpgradeOptions {
   /** Only upgrades of this path are ours; undefined for all that are nobody else's. */

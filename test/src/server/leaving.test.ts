@@ -48,6 +48,36 @@ describe('leaving: goodbye', () => {
   })
 })
 
+describe('leaving: a connection that the broker closes because it goes away', () => {
+  const dismissed = () => {
+    const made = pair()
+    const [connection] = made.bench.broker.connections
+    made.bench.broker.startDraining(0)
+    made.bench.broker.dismiss(connection!)
+    made.bench.machine.endTurn()
+    return made
+  }
+
+  it('releases as soon as its client has closed it too', () => {
+    const { bench, holder, next } = dismissed()
+    bench.machine.pass(999)
+    holder.socket.drop()
+    bench.machine.endTurn()
+    expect(isGranted(next)).to.equal(true)
+  })
+
+  it('keeps its locks for the lease if its client does not answer, and so may not know', () => {
+    const { bench, holder, next } = dismissed()
+    bench.machine.pass(1_000)
+    expect(holder.socket.terminated).to.equal(true)
+    holder.socket.drop()
+    bench.machine.pass(13_999)
+    expect(isGranted(next)).to.equal(false)
+    bench.machine.pass(1)
+    expect(isGranted(next)).to.equal(true)
+  })
+})
+
 describe('leaving: a connection that drops', () => {
   it('releases in the same turn without a grace', () => {
     const { bench, holder, next } = pair()
