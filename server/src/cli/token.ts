@@ -3,7 +3,7 @@
  * is its hash.
  */
 import { randomBytes } from 'node:crypto'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, statSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { everyday, isOperation, type Operation, operations } from '../access/permissions.js'
 import { isOneWord, tokenLine } from '../access/tokens.js'
@@ -61,11 +61,18 @@ function make(whose: string, { allow, key, file, json }: TokenFlags): void {
 
 function append(file: string, line: string): void {
   try {
-    appendFileSync(file, line, { mode: 0o600 })
+    // Or the line before would have all keys of this one as well.
+    appendFileSync(file, hasOpenEnd(file) ? `\n${line}` : line, { mode: 0o600 })
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
     throw new Exit(exits.config, `The file ${file} cannot be written (${code}).`)
   }
+}
+
+/** Whether the last line has no end, as some editors leave it. */
+function hasOpenEnd(file: string): boolean {
+  const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() === true
+  return isFile && /[^\n]$/.test(readFileSync(file, 'utf8'))
 }
 
 function principal(text: string): string {

@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { RawClient } from '../e2e/raw.js'
@@ -220,6 +221,15 @@ describe('holdfast', () => {
     const { code, err } = await Holdfast.run(stage, ['bench', '--sessions', '3', url])
     expect(code).to.equal(69)
     expect(err).to.have.length(1)
+  })
+
+  it('token begins a line of its own, also after one that has no end', async () => {
+    const line = tokenLine('t', 'ann', ['lock'], ['orders:*'])
+    const file = scratch(stage).write('tokens', line.trimEnd())
+    expect((await Holdfast.run(stage, ['token', 'bob', '--file', file])).code).to.equal(0)
+    const lines = readFileSync(file, 'utf8').split('\n')
+    expect(lines[0]).to.equal(line.trimEnd())
+    expect(lines[1]).to.match(/^[0-9a-f]{64} bob /)
   })
 
   it('token makes a token that serve --tokens takes, and keeps only its hash', async () => {
