@@ -22,6 +22,8 @@ import { Signals } from './signals.js'
 const quietMs = 1_000
 /** What is kept back of the time to stop a command, for the machine to do it, in ms. */
 const reserveMs = 300
+/** Of the names of a command and a machine, so many characters are shown to others. */
+const shownChars = 64
 
 interface RunFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
@@ -72,7 +74,7 @@ one than the highest it has seen.`
 
 async function run(key: string, command: readonly string[], flags: RunFlags): Promise<void> {
   const session = await connectTo(flags, {
-    name: `${basename(command[0] as string)} on ${hostname()}`,
+    name: `${commandName(command)} on ${short(hostname())}`,
     ttl: flags.ttl,
     grace: flags.grace ?? 'lease',
     reconnect: undefined,
@@ -92,6 +94,15 @@ async function run(key: string, command: readonly string[], flags: RunFlags): Pr
   }
 }
 
+/** A whole command line given as one word is no name, and too long for one. */
+function commandName([command = '']: readonly string[]): string {
+  return short(basename(command))
+}
+
+function short(text: string): string {
+  return [...text].slice(0, shownChars).join('')
+}
+
 function killAfterFor({ killAfter, ttl, grace }: RunFlags, session: Session): number {
   // A lease is renewed every third of it, so this much is always left to those who are heard.
   const always = Math.min(session.ttl, session.grace) / 2
@@ -109,12 +120,12 @@ function killAfterFor({ killAfter, ttl, grace }: RunFlags, session: Session): nu
 async function acquire(
   session: Session,
   key: string,
-  [command = '']: readonly string[],
+  command: readonly string[],
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Lock> {
   const talk = setTimeout(() => complain(`waiting for ${visible(key)}`), quietMs)
-  const metadata = { command: basename(command), host: hostname(), pid: process.pid }
+  const metadata = { command: commandName(command), host: short(hostname()), pid: process.pid }
   const mode = flags.shared ? 'shared' : 'exclusive'
   const timeout = flags.try ? 0 : flags.timeout
   try {
