@@ -79,10 +79,10 @@ export class Outbox {
     request.wanted = false
     this.#schedule.cancel(request)
     if (request.sentOn === undefined) this.remove(request)
-    else if (this.#connection !== undefined) this.sendCancel(request)
+    else this.#sendCancel(request)
   }
 
-  sendCancel(request: LockRequest): void {
+  #sendCancel(request: LockRequest): void {
     this.#connection?.send(messageText('cancel', { request: request.id }))
   }
 
@@ -94,12 +94,18 @@ export class Outbox {
     if (sameSession) this.#acknowledge(connection)
   }
 
-  /** Requests may go out on this connection. Those that it does not have go first, in order. */
+  /**
+   * Requests may go out on this connection. Those that the broker does not have go first, in order;
+   * what it has and nobody here wants leaves.
+   */
   open(connection: Connection, has: (request: AnyRequest) => boolean): void {
     this.#connection = connection
     const requests = this.#pending.values()
     for (const request of requests) {
-      if (request instanceof LockRequest) this.#scheduleTimeout(request)
+      if (request instanceof LockRequest) {
+        this.#scheduleTimeout(request)
+        if (has(request) && !request.wanted) this.#sendCancel(request)
+      }
       if (request.stored && !has(request)) this.#dispatch(request)
     }
     for (const request of requests) {

@@ -21,8 +21,6 @@ export class Reconciler {
   /** What the broker says, by the ids of the requests. */
   readonly #held = new Map<number, Item>()
   readonly #waiting = new Set<number>()
-  /** Wait there, and are not wanted here. */
-  readonly #unwanted: LockRequest[] = []
 
   constructor(outbox: Outbox, holdings: Holdings) {
     this.#outbox = outbox
@@ -68,18 +66,10 @@ export class Reconciler {
     return this.#waiting
   }
 
-  /** Once requests may go out: what waits at the broker and is not wanted here leaves. */
-  cancelUnwanted(): void {
-    for (const request of this.#unwanted) this.#outbox.sendCancel(request)
-  }
-
   /** One request for a lock that has no settled answer. */
   #judge(request: LockRequest, surplus: Map<number, Item>): void {
     const { id, granted, wanted } = request
-    if (this.#waiting.has(id)) {
-      if (!wanted) this.#unwanted.push(request)
-      return
-    }
+    if (this.#waiting.has(id)) return
     const held = this.#held.get(id)
     if (wanted && held === undefined && granted === undefined) return
     this.#outbox.remove(request)

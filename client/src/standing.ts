@@ -250,7 +250,6 @@ export class Standing implements LinkListener, LeaseListener {
     if (this.#connection !== connection || this.#state === 'closed') return
     this.lease.settle()
     this.#goUp(connection, (request) => waiting.has(request.id))
-    reconciler.cancelUnwanted()
     this.#listener.tell('resumed')
   }
 

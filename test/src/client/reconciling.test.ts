@@ -106,8 +106,21 @@ describe('reconciling after a resume', () => {
     // The answer 2 is acknowledged later; 3 never arrived, and is forgotten.
     expect(scene.socket.take()).to.deep.equal([
       nothingToAck,
-      { type: 'unlock', id: 4, fence: 7 },
       { type: 'cancel', request: 1 },
+      { type: 'unlock', id: 4, fence: 7 },
+    ])
+  })
+
+  it('cancels what nobody wants any more because of a loss that the snapshot tells', async () => {
+    const scene = await openGraced()
+    const { signal } = await takeLock(scene, { fence: 7 })
+    const asking = codeOf(scene.session.lock('l', { signal }))
+    await turn()
+    const sent = await resume(scene, snapshot([], [2]))
+    expect(await asking).to.equal('ABORTED')
+    expect(sent).to.deep.equal([
+      { type: 'ack', ids: [1] },
+      { type: 'cancel', request: 2 },
     ])
   })
 
