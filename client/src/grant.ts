@@ -105,6 +105,8 @@ export class Grant implements Task {
   onRefreshed(refresh: Refreshing): void {
     this.ttl.succeed(refresh)
     this.onBoundChanged()
+    // Given up here, it has begun another ttl there, and nobody else could give it back.
+    if (this.#lost !== undefined) void this.#owner.unlock(this)
   }
 
   onBoundChanged(): void {

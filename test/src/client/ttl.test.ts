@@ -57,6 +57,21 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(false)
   })
 
+  it('is given back if a refresh succeeded of which we heard too late', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    scene.clock.advance(900)
+    const refreshing = codeOf(lock.refresh())
+    await turn()
+    scene.clock.advance(100)
+    expect(await refreshing).to.equal('LOCK_NOT_HELD')
+    scene.socket.take()
+    scene.socket.say({ type: 'refreshed', id: 2 })
+    await turn()
+    expect(lock.held).to.equal(false)
+    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
+  })
+
   it('is lost when the broker says that a refresh came too late', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
