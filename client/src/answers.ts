@@ -48,7 +48,7 @@ export class Answers {
       case 'lost': {
         reconciler?.lost.add(message.fence)
         const grant = this.#holdings.grants.get(message.fence)
-        if (grant !== undefined) this.#holdings.lose(grant, message.reason)
+        if (grant !== undefined) this.#holdings.lose([grant], message.reason)
         return undefined
       }
       case 'watching':

@@ -1,7 +1,7 @@
 /**
  * The locks that a session believes to hold, and how it stops believing.
  */
-import { type HeldItem, HoldfastError, type LossReason, type LostReason } from '@holdfast/shared'
+import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
 import { Roster } from '@holdfast/shared/roster'
 import { Grant, type GrantOwner } from './grant.js'
 import { type Bound, boundByExchange, boundFrom, type Exchange, later } from './lease.js'
@@ -18,7 +18,7 @@ const sentences: Record<LossReason, string> = {
 export class Holdings implements GrantOwner {
   readonly schedule: Schedule
   readonly #outbox: Outbox
-  readonly #onLost: (grant: Grant, reason: LostReason) => void
+  readonly #onLost: (grant: Grant) => void
   /** By fence. */
   readonly #grants = new Roster<Grant>()
   /**
@@ -27,11 +27,7 @@ export class Holdings implements GrantOwner {
    */
   exchange: Exchange | undefined
 
-  constructor(
-    schedule: Schedule,
-    outbox: Outbox,
-    onLost: (grant: Grant, reason: LostReason) => void,
-  ) {
+  constructor(schedule: Schedule, outbox: Outbox, onLost: (grant: Grant) => void) {
     this.schedule = schedule
     this.#outbox = outbox
     this.#onLost = onLost
@@ -84,35 +80,37 @@ export class Holdings implements GrantOwner {
     const { grant } = request
     grant.ttl.abandon(request)
     grant.onBoundChanged()
-    if (error.code === 'LOCK_NOT_HELD') this.lose(grant, likelyReason(grant.ttl.ttl))
+    if (error.code === 'LOCK_NOT_HELD') this.lose([grant])
   }
 
   expire(grant: Grant): void {
-    this.lose(grant, 'expired')
+    this.lose([grant], 'expired')
   }
 
-  lose(grant: Grant, reason: LossReason): void {
-    if (!this.#has(grant)) return
-    this.#grants.remove(grant)
-    grant.lose(
-      new HoldfastError('LOCK_LOST', `the lock was lost: ${sentences[reason]}`, { reason }),
-    )
-    grant.tell()
-    this.#onLost(grant, reason)
+  /** Without a reason they are gone at the broker, and we were not told why. */
+  lose(grants: readonly Grant[], told?: LossReason): void {
+    this.#lose(grants, ({ ttl }) => {
+      const reason = told ?? likelyReason(ttl.ttl)
+      const sentence = `the lock was lost: ${sentences[reason]}`
+      return new HoldfastError('LOCK_LOST', sentence, { reason })
+    })
   }
 
-  /** Everything goes with the session. All of it is gone before anybody is told of any. */
+  /** Everything goes with the session. */
   loseAll(sentence: string, cause?: HoldfastError): void {
-    const grants = this.#grants.values()
-    for (const grant of grants) this.#grants.remove(grant)
     const options = { reason: 'session', ...(cause && { cause }) } as const
-    for (const grant of grants) grant.lose(new HoldfastError('LOCK_LOST', sentence, options))
-    for (const grant of grants) grant.tell()
-    for (const grant of grants) this.#onLost(grant, 'session')
+    this.#lose(this.#grants.values(), () => new HoldfastError('LOCK_LOST', sentence, options))
   }
 
-  #has(grant: Grant): boolean {
-    return this.#grants.get(grant.fence) === grant
+  /** All of it is gone before anybody is told of any. */
+  #lose(grants: readonly Grant[], errorFor: (grant: Grant) => HoldfastError): void {
+    const lost = grants.filter((grant) => this.#grants.get(grant.fence) === grant)
+    for (const grant of lost) {
+      this.#grants.remove(grant)
+      grant.lose(errorFor(grant))
+    }
+    for (const grant of lost) grant.tell()
+    for (const grant of lost) this.#onLost(grant)
   }
 
   /** Two bounds are right: the ttl began after the request was sent, and it began at `at`. */

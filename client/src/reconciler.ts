@@ -62,7 +62,7 @@ export class Reconciler {
     for (const fence of surplus.keys()) {
       this.#holdings.unlockFence(fence)
     }
-    for (const grant of gone) this.#holdings.lose(grant, likelyReason(grant.ttl.ttl))
+    this.#holdings.lose(gone)
     return this.#waiting
   }
 

@@ -60,8 +60,8 @@ export class Standing implements LinkListener, LeaseListener {
     this.#listener = listener
     this.schedule = new Schedule(environment.clock)
     this.outbox = new Outbox(this.schedule)
-    this.holdings = new Holdings(this.schedule, this.outbox, ({ key, fence }, reason) =>
-      listener.tell('lost', { key, fence, reason }),
+    this.holdings = new Holdings(this.schedule, this.outbox, ({ key, fence, lost }) =>
+      listener.tell('lost', { key, fence, reason: lost!.reason! }),
     )
     this.watches = new Watches(this.outbox)
     this.#answers = new Answers(this.outbox, this.holdings, this.watches)

@@ -13,6 +13,17 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
   })
 
+  it('knows of all losses before it tells of any', async () => {
+    const scene = await openGraced()
+    const [a, b] = [await takeLock(scene), await takeLock(scene, { key: 'l' })]
+    let other: boolean | undefined
+    a.signal.addEventListener('abort', () => {
+      other = b.held
+    })
+    await resume(scene, snapshot())
+    expect(other).to.equal(false)
+  })
+
   it('delivers a grant that fell due while it was away', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')
