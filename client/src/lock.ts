@@ -18,7 +18,7 @@ export class Lock {
   readonly #grant: Grant
   readonly #member: Member = (error) => this.#onLost(error)
   #controller: AbortController | undefined
-  /** Set when this handle was told. */
+  /** Set when this handle was told, or was made too late for that. */
   #lost: HoldfastError | undefined
   #unlocked: Promise<void> | undefined
   /** Called once, when it is unlocked or lost. */
@@ -27,7 +27,8 @@ export class Lock {
   /** Locks come from a session. */
   constructor(grant: Grant) {
     this.#grant = grant
-    if (grant.lost === undefined) grant.join(this.#member)
+    this.#lost = grant.lost
+    if (this.#lost === undefined) grant.join(this.#member)
   }
 
   get key(): string {

@@ -139,6 +139,21 @@ describe('holding a lock', () => {
     expect(await codeOf(lock.refresh())).to.equal('LOCK_NOT_HELD')
   })
 
+  it('says how it was lost even if that was before its caller had it', async () => {
+    const scene = await openScene()
+    const asking = [scene.session.lock('k'), scene.session.withLock('l', () => {})] as const
+    const outcome = asking[1].catch((error: HoldfastError) => error)
+    await turn()
+    const lost = { type: 'lost', reason: 'stolen' }
+    scene.socket.say({ type: 'granted', id: 1, fence: 7 }, { ...lost, fence: 7 })
+    scene.socket.say({ type: 'granted', id: 2, fence: 8 }, { ...lost, fence: 8 })
+    const lock = await asking[0]
+    expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
+    expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
+    expect(lock.signal.aborted).to.equal(true)
+    expect(await outcome).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
+  })
+
   it('is unlocked, and not lost, when an expiry crosses the unlock', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
