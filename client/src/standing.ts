@@ -105,7 +105,6 @@ export class Standing implements LinkListener, LeaseListener {
     this.#goodbye = new Promise((resolve) => {
       this.#onGone = resolve
     })
-    this.lease.stop()
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
     if (this.#connection === undefined && this.#secret === undefined) {
       this.#finish()
@@ -264,6 +263,7 @@ export class Standing implements LinkListener, LeaseListener {
   /** Nothing more will be answered. */
   #endAll(error: HoldfastError): void {
     this.#state = 'closed'
+    this.lease.stop()
     this.outbox.end(error)
     this.watches.clear()
     this.holdings.loseAll(error.message, error)

@@ -161,6 +161,13 @@ describe('reconnecting', () => {
     }
   })
 
+  it('has no lease to rely on after its end', async () => {
+    const scene = await openScene()
+    expect(scene.session.leaseLeft).to.be.above(0)
+    scene.socket.end(4401)
+    expect(scene.session.leaseLeft).to.equal(0)
+  })
+
   it('comes back after the codes that are not final', async () => {
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
       const scene = await openScene()
