@@ -226,8 +226,8 @@ export class Standing implements LinkListener, LeaseListener {
   onLeaseOver(): void {
     const sentence = 'the lease is over, and nothing was heard from the broker'
     this.holdings.loseAll(sentence)
-    const isUp = this.#connection !== undefined && this.#reconciler === undefined
-    if (isUp) this.#link.drop(sentence)
+    // Whoever was told of a loss may have closed the session.
+    if (this.#state === 'connected') this.#link.drop(sentence)
   }
 
   onSilence(): void {

@@ -135,6 +135,20 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
+  it('says goodbye if it is closed by whoever hears that the lease is over', async () => {
+    const scene = await openScene({}, graced())
+    scene.session.on('lost', () => void scene.session.close())
+    const lock = await takeLock(scene)
+    scene.socket.take()
+    // The calendar was set: to the broker, nothing is over.
+    scene.clock.moveWall(3_600_000)
+    expect(lock.held).to.equal(false)
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([{ type: 'bye' }])
+    scene.socket.end(1000)
+    expect(scene.events).to.deep.equal(['lost session', 'closed'])
+  })
+
   it('comes back once for a goodbye, whoever of those who are told of the drop asks for it', async () => {
     const scene = await openScene({ reconnect: [0] }, graced({ grace: 1_000 }))
     const closings: Promise<void>[] = []
