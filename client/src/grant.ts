@@ -5,6 +5,7 @@
  * have one each, and the last of them to leave gives the lock back.
  */
 import type { HoldfastError, LockMode } from '@holdfast/shared'
+import { callSafely } from './callSafely.js'
 import type { RefreshRequest } from './requests.js'
 import type { Schedule, Task } from './schedule.js'
 import type { HoldTrace } from './tracing.js'
@@ -69,9 +70,7 @@ export class Grant implements Task {
     const place = this.#members.indexOf(member)
     if (place >= 0) this.#members.splice(place, 1)
     if (this.#members.length > 0) return Promise.resolve()
-    this.#isOver = true
-    this.trace?.ended(undefined)
-    this.trace = undefined
+    this.#end(undefined)
     return this.#owner.unlock(this)
   }
 
@@ -82,9 +81,7 @@ export class Grant implements Task {
   /** Marks it lost; `tell` follows, once everything that is lost with it is marked too. */
   lose(error: HoldfastError): void {
     this.#lost ??= error
-    this.#isOver = true
-    this.trace?.ended(error)
-    this.trace = undefined
+    this.#end(error)
     this.#owner.schedule.cancel(this)
   }
 
@@ -114,5 +111,12 @@ export class Grant implements Task {
     const { bound } = this.ttl
     if (bound === undefined) this.#owner.schedule.cancel(this)
     else this.#owner.schedule.by(this, bound)
+  }
+
+  #end(lost: HoldfastError | undefined): void {
+    this.#isOver = true
+    const { trace } = this
+    this.trace = undefined
+    if (trace !== undefined) callSafely(() => trace.ended(lost))
   }
 }

@@ -1,6 +1,7 @@
 /** A session: the client's face, and nothing but its face. */
 import { HoldfastError, type LockStats } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
+import { callSafely } from './callSafely.js'
 import { asyncDispose } from './disposal.js'
 import { Emitter } from './emitter.js'
 import type { Grant } from './grant.js'
@@ -227,13 +228,15 @@ export class Session extends Emitter<SessionEvents> {
     try {
       const terms = { ...wanted.terms, metadata: trace.metadata }
       const grant = await this.#askUntraced({ ...wanted, terms })
-      const hold = trace.granted(grant.fence)
-      // It may be lost already, while its caller was about to hear of it.
-      if (grant.lost === undefined) grant.trace = hold
-      else hold.ended(grant.lost)
+      callSafely(() => {
+        const hold = trace.granted(grant.fence)
+        // It may be lost already, while its caller was about to hear of it.
+        if (grant.lost === undefined) grant.trace = hold
+        else hold.ended(grant.lost)
+      })
       return grant
     } catch (error) {
-      trace.failed(error as HoldfastError)
+      callSafely(() => trace.failed(error as HoldfastError))
       throw error
     }
   }

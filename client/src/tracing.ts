@@ -6,7 +6,9 @@ import type { HoldfastError, LockMode } from '@holdfast/shared'
 
 export interface Tracer {
   /**
-   * A lock is being asked for. Called in the caller's own context.
+   * A lock is being asked for. Called in the caller's own context, and what it throws is the
+   * caller's; what the others throw is reported where the platform reports errors that nobody
+   * handles.
    *
    * @param metadata What will be attached to the lock, as JSON text.
    */

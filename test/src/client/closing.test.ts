@@ -1,6 +1,14 @@
 /** Saying goodbye, and what is left afterwards: nothing. */
 import { expect } from 'chai'
-import { codeOf, graced, openScene, stateOf, takeLock, turn } from '../support/scriptedSession.js'
+import {
+  codeOf,
+  graced,
+  openScene,
+  reportedBy,
+  stateOf,
+  takeLock,
+  turn,
+} from '../support/scriptedSession.js'
 
 describe('closing a session', () => {
   it('says goodbye after everything else, and is done when the broker closes', async () => {
@@ -228,16 +236,10 @@ describe('closing a session', () => {
     scene.session.on('draining', () => {
       others++
     })
-    const reported = new Promise((resolve) => {
-      const former = process.listeners('unhandledRejection')
-      process.removeAllListeners('unhandledRejection')
-      process.once('unhandledRejection', (error) => {
-        for (const listener of former) process.on('unhandledRejection', listener)
-        resolve(error)
-      })
+    const reported = await reportedBy(() => {
+      scene.socket.say({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
     })
-    scene.socket.say({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
-    expect(await reported).to.equal(mine)
+    expect(reported).to.deep.equal([mine])
     expect((await asking).held).to.equal(true)
     expect(others).to.equal(1)
   })

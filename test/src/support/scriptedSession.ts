@@ -12,6 +12,22 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
+/** What is thrown and handled by nobody while this runs, in place of the end of the process. */
+export async function reportedBy(act: () => unknown): Promise<unknown[]> {
+  const former = process.listeners('unhandledRejection')
+  const reported: unknown[] = []
+  process.removeAllListeners('unhandledRejection')
+  process.on('unhandledRejection', (error) => reported.push(error))
+  try {
+    await act()
+    await turn()
+  } finally {
+    process.removeAllListeners('unhandledRejection')
+    for (const listener of former) process.on('unhandledRejection', listener)
+  }
+  return reported
+}
+
 export function welcome(fields: Partial<Welcome> = {}): Welcome {
   return {
     type: 'welcome',
