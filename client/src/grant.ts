@@ -58,7 +58,7 @@ export class Grant implements Task {
 
   /** Finds out about losses that are due, whether or not their timer has come. */
   look(): void {
-    this.#owner.schedule.look()
+    this.schedule.look()
   }
 
   join(member: Member): void {
@@ -82,11 +82,10 @@ export class Grant implements Task {
   lose(error: HoldfastError): void {
     this.#lost ??= error
     this.#end(error)
-    this.#owner.schedule.cancel(this)
   }
 
   tell(): void {
-    for (const member of this.#members.splice(0)) member(this.#lost!)
+    for (const member of this.#members) member(this.#lost!)
   }
 
   /** The bound of the ttl has passed. */
@@ -109,12 +108,13 @@ export class Grant implements Task {
   onBoundChanged(): void {
     if (this.#isOver) return
     const { bound } = this.ttl
-    if (bound === undefined) this.#owner.schedule.cancel(this)
-    else this.#owner.schedule.by(this, bound)
+    if (bound === undefined) this.schedule.cancel(this)
+    else this.schedule.by(this, bound)
   }
 
   #end(lost: HoldfastError | undefined): void {
     this.#isOver = true
+    this.schedule.cancel(this)
     const { trace } = this
     this.trace = undefined
     if (trace !== undefined) callSafely(() => trace.ended(lost))

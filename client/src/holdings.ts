@@ -58,7 +58,6 @@ export class Holdings implements GrantOwner {
 
   unlock(grant: Grant): Promise<void> {
     this.#grants.remove(grant)
-    this.schedule.cancel(grant)
     return this.unlockFence(grant.fence)
   }
 

@@ -98,15 +98,16 @@ export class Outbox {
    * Requests may go out on this connection. Those that the broker does not have go first, in order;
    * what it has and nobody here wants leaves.
    */
-  open(connection: Connection, has: (request: AnyRequest) => boolean): void {
+  open(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#connection = connection
     const requests = this.#pending.values()
     for (const request of requests) {
+      const waits = waiting?.has(request.id)
       if (request instanceof LockRequest) {
         this.#scheduleTimeout(request)
-        if (has(request) && !request.wanted) this.#sendCancel(request)
+        if (waits && !request.wanted) this.#sendCancel(request)
       }
-      if (request.stored && !has(request)) this.#dispatch(request)
+      if (request.stored && !waits) this.#dispatch(request)
     }
     for (const request of requests) {
       if (request.stored) continue

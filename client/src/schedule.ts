@@ -50,11 +50,11 @@ export class Schedule {
     this.#arm()
   }
 
-  /** Forgets the task; false if it was not due at all. */
-  cancel(task: Task): boolean {
-    const wasBound = this.#byMonotonic.delete(task)
+  /** Forgets the task. */
+  cancel(task: Task): void {
+    this.#plain.delete(task)
+    this.#byMonotonic.delete(task)
     this.#byWall.delete(task)
-    return this.#plain.delete(task) || wasBound
   }
 
   /** Runs every task whose bound has passed. */
@@ -64,8 +64,7 @@ export class Schedule {
     for (;;) {
       const task = this.#byMonotonic.takeDue(monotonic) ?? this.#byWall.takeDue(wall)
       if (task === undefined) return
-      this.#byMonotonic.delete(task)
-      this.#byWall.delete(task)
+      this.cancel(task)
       task.run()
     }
   }

@@ -151,7 +151,7 @@ export class Standing implements LinkListener, LeaseListener {
     if (resumed) this.lease.resume(sentAt)
     else this.lease.start(welcome.ttl, sentAt, this.#secret !== undefined)
     if (resumed) return
-    this.#goUp(connection, () => false)
+    this.#goUp(connection)
     if (isFirst) this.#listener.onOpen()
     else this.#listener.tell('renewed')
   }
@@ -236,9 +236,9 @@ export class Standing implements LinkListener, LeaseListener {
 
   // ---------------------------------------------------------------------------- transitions
 
-  #goUp(connection: Connection, has: (request: AnyRequest) => boolean): void {
+  #goUp(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#state = 'connected'
-    this.outbox.open(connection, has)
+    this.outbox.open(connection, waiting)
     this.watches.goUp(connection)
   }
 
@@ -248,7 +248,7 @@ export class Standing implements LinkListener, LeaseListener {
     // Whoever was told of a loss may have closed the session.
     if (this.#connection !== connection || this.#state === 'closed') return
     this.lease.settle()
-    this.#goUp(connection, (request) => waiting.has(request.id))
+    this.#goUp(connection, waiting)
     this.#listener.tell('resumed')
   }
 
