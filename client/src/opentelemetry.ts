@@ -8,6 +8,7 @@
 
 import { type HoldfastError, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import {
+  type Context,
   context,
   propagation,
   type Span,
@@ -42,15 +43,15 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
           wait.end()
           const held = { ...attributes, 'holdfast.fence': fence }
           const hold = tracer.startSpan('holdfast.hold', { attributes: held }, parent)
-          return holdTrace(hold)
+          return holdTrace(hold, trace.setSpan(parent, hold))
         },
       }
     },
   }
 }
 
-function holdTrace(hold: Span): HoldTrace {
-  const inside = trace.setSpan(context.active(), hold)
+/** @param inside Of the caller; what is active by now may be nothing, as in browsers. */
+function holdTrace(hold: Span, inside: Context): HoldTrace {
   return {
     run: (callback) => context.with(inside, callback),
     ended: (lost) => end(hold, lost),

@@ -3,7 +3,15 @@
  * one.
  */
 import { openTelemetry } from '@holdfast/client/opentelemetry'
-import { context, propagation, SpanStatusCode, trace } from '@opentelemetry/api'
+import {
+  type Context,
+  type ContextManager,
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import {
@@ -14,6 +22,42 @@ import {
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
+
+/** As in a browser: what is active is so until something is awaited. */
+class SynchronousContexts implements ContextManager {
+  #active: Context = ROOT_CONTEXT
+
+  active(): Context {
+    return this.#active
+  }
+
+  with<A extends unknown[], F extends (...args: A) => ReturnType<F>>(
+    inside: Context,
+    callback: F,
+    thisArg?: ThisParameterType<F>,
+    ...args: A
+  ): ReturnType<F> {
+    const former = this.#active
+    this.#active = inside
+    try {
+      return callback.call(thisArg, ...args)
+    } finally {
+      this.#active = former
+    }
+  }
+
+  bind<T>(_context: Context, target: T): T {
+    return target
+  }
+
+  enable(): this {
+    return this
+  }
+
+  disable(): this {
+    return this
+  }
+}
 
 describe('tracing', () => {
   const stage = Stage.forEachTest()
@@ -88,6 +132,19 @@ describe('tracing', () => {
     const [work] = spans('work')
     const [hold] = spans('holdfast.hold')
     expect(work!.parentSpanContext?.spanId).to.equal(hold!.spanContext().spanId)
+  })
+
+  it('keeps what else is in the context of the caller, though it waits in between', async () => {
+    const { session } = await traced()
+    context.disable()
+    context.setGlobalContextManager(new SynchronousContexts())
+    const baggage = propagation.createBaggage({ tenant: { value: 'ann' } })
+    const tenant = await context.with(propagation.setBaggage(context.active(), baggage), () =>
+      session.withLock('k', () => propagation.getActiveBaggage()?.getEntry('tenant')?.value),
+    )
+    context.disable()
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+    expect(tenant).to.equal('ann')
   })
 
   it('carries the context of the wait in the metadata, beside the caller’s own', async () => {
