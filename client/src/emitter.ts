@@ -12,8 +12,8 @@ interface Entry<E> {
 
 /** Tells listeners of events; `E` has a function for each, which takes what they are told. */
 export class Emitter<E extends Listeners<E>> {
-  /** In the order of their coming. Replaced and never changed: it may be gone through just now. */
-  #entries: readonly Entry<E>[] = []
+  /** In the order of their coming. */
+  readonly #entries = new Set<Entry<E>>()
 
   /** Calls the listener at each such event. */
   on<K extends keyof E>(event: K, listener: E[K]): this {
@@ -27,23 +27,24 @@ export class Emitter<E extends Listeners<E>> {
 
   /** Calls the listener no more. */
   off<K extends keyof E>(event: K, listener: E[K]): this {
-    this.#entries = this.#entries.filter(
-      (entry) => entry.event !== event || entry.listener !== listener,
-    )
+    for (const entry of this.#entries) {
+      if (entry.event === event && entry.listener === listener) this.#entries.delete(entry)
+    }
     return this
   }
 
   /** Tells all who listen; what one of them throws is reported, and the others are told. */
   emit<K extends keyof E>(event: K, ...details: Parameters<E[K]>): void {
-    for (const { event: wanted, listener, once } of this.#entries) {
-      if (wanted !== event) continue
-      if (once) this.off(event, listener as E[K])
-      callSafely(() => (listener as E[K])(...details))
+    for (const entry of [...this.#entries]) {
+      if (entry.event !== event) continue
+      // Somebody who was told before it may have brought about another event, and that was its.
+      if (entry.once && !this.#entries.delete(entry)) continue
+      callSafely(() => (entry.listener as E[K])(...details))
     }
   }
 
   #add(entry: Entry<E>): this {
-    this.#entries = [...this.#entries, entry]
+    this.#entries.add(entry)
     return this
   }
 }

@@ -1,6 +1,6 @@
 /** Who listens to a session, and who no longer does. */
 import { expect } from 'chai'
-import { openScene } from '../support/scriptedSession.js'
+import { openScene, takeLock } from '../support/scriptedSession.js'
 
 describe('listening to a session', () => {
   it('tells all in the order of their coming, each with the details', async () => {
@@ -20,6 +20,26 @@ describe('listening to a session', () => {
     session.once('draining', ({ within }) => heard.push(within))
     socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
     expect(heard).to.deep.equal([1])
+  })
+
+  it('tells once, even if whoever was told before it brought about another event', async () => {
+    const scene = await openScene()
+    const { session, socket } = scene
+    for (const key of ['a', 'b']) await takeLock(scene, { key })
+    const heard: string[] = []
+    session.on('lost', () => void session.close())
+    session.once('lost', ({ key }) => heard.push(key))
+    socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    expect(heard).to.deep.equal(['b'])
+  })
+
+  it('goes on telling who listens always and once', async () => {
+    const { session, socket } = await openScene()
+    const heard: number[] = []
+    const listen = ({ within }: { within: number }) => heard.push(within)
+    session.on('draining', listen).once('draining', listen)
+    socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
+    expect(heard).to.deep.equal([1, 1, 2])
   })
 
   it('does not tell who has left, and an event tells those who listened when it came', async () => {
