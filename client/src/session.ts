@@ -193,12 +193,21 @@ export class Session extends Emitter<SessionEvents> {
   /**
    * Shows a new token of the same principal, before the present one ends; also what later
    * connections will show. Rejects with `UNAUTHORIZED` (the former token still counts while it
-   * lasts), `UNAVAILABLE`, `QUOTA_EXCEEDED` (one at a time), `INVALID_OPTION`, `SESSION_CLOSED`.
+   * lasts, here too), `UNAVAILABLE`, `QUOTA_EXCEEDED` (one at a time), `INVALID_OPTION`,
+   * `SESSION_CLOSED`.
    */
   async authenticate(token: string): Promise<void> {
+    const { settings } = this.#standing
+    const former = settings.token
     checkToken(token)
-    this.#standing.settings.token = token
-    return this.#standing.ask(authentication(token))
+    settings.token = token
+    try {
+      await this.#standing.ask(authentication(token))
+    } catch (error) {
+      const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
+      if (isRefused && settings.token === token) settings.token = former
+      throw error
+    }
   }
 
   /** The counters of the whole broker. Rejects with `SESSION_CLOSED`. */

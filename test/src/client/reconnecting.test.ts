@@ -198,6 +198,23 @@ describe('reconnecting', () => {
     expect(session.state).to.equal('connected')
   })
 
+  it('shows the newest token that was not refused', async () => {
+    const scene = await openScene({ token: 'first', allowInsecure: true })
+    const shown: unknown[] = []
+    for (const token of ['second', 'refused']) {
+      const outcome = codeOf(scene.session.authenticate(token))
+      await turn()
+      const { id } = scene.socket.sent.at(-1) as { id: number }
+      if (token === 'second') scene.socket.say({ type: 'authenticated', id })
+      else scene.socket.say({ type: 'failed', id, code: 'UNAUTHORIZED', message: '' })
+      expect(await outcome).to.equal(token === 'second' ? 'none' : 'UNAUTHORIZED')
+      shown.push(await comeBack(scene))
+      scene.socket.say(renewed)
+    }
+    const hello = { type: 'hello', token: 'second' }
+    expect(shown).to.deep.equal([hello, hello])
+  })
+
   it('tells of a broker that drains', async () => {
     const scene = await openScene()
     let within: number | undefined
