@@ -76,7 +76,7 @@ export class Lock {
    * verifies that the lock is held.
    *
    * Rejects with `LOCK_NOT_HELD` (`cause` says why, if it was lost), `ABORTED`, `INVALID_TTL`,
-   * `SESSION_CLOSED`.
+   * `INVALID_OPTION`.
    */
   async refresh(ttl?: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     checkTtl(ttl)

@@ -66,7 +66,7 @@ export interface TryLockOptions {
   readonly signal?: AbortSignal | undefined
   /** `'shared'` locks can be held together. Default `'exclusive'`. */
   readonly mode?: LockMode | undefined
-  /** Any JSON value, at most 4 KiB as text; shown to others. */
+  /** Any JSON value, at most 4 KiB as text and 64 levels deep; shown to others. */
   readonly metadata?: unknown
 }
 

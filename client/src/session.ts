@@ -97,9 +97,10 @@ export class Session extends Emitter<SessionEvents> {
    * Waits for a lock and takes it. First come, first served.
    *
    * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
-   * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `QUOTA_EXCEEDED`,
-   * `UNAVAILABLE`, `LOCK_LOST` (granted and lost again while the connection was gone),
-   * `SESSION_CLOSED`, or the error that ended the session.
+   * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
+   * `QUOTA_EXCEEDED`, `UNAVAILABLE`, `BAD_MESSAGE` (metadata nested too deep), `LOCK_LOST` (granted
+   * and lost again while the connection was gone), `SESSION_CLOSED`, or the error that ended the
+   * session, as everything does that waits for an answer then.
    */
   async lock(key: string, options: LockOptions = {}): Promise<Lock> {
     return new Lock(await this.#ask(checkLock(key, options)))
@@ -153,7 +154,8 @@ export class Session extends Emitter<SessionEvents> {
 
   /**
    * Who holds and who waits, for a key, a prefix, or all. May lag a little behind.
-   * Rejects with `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
+   * Rejects with `INVALID_KEY`, `INVALID_OPTION`, `FORBIDDEN` (of a key; otherwise it is left out),
+   * `SESSION_CLOSED`.
    */
   async query(options: QueryOptions = {}): Promise<QueryResult> {
     const { limit, ...selection } = checkQuery(options)
@@ -182,8 +184,9 @@ export class Session extends Emitter<SessionEvents> {
    * on record. Needs the permission `revoke`. Its holder is told `revoked`, and is safe to be
    * overtaken only where its fence is checked.
    *
-   * Rejects with `LOCK_NOT_HELD` (the key is free, or held with another fence: nothing was done),
-   * `FORBIDDEN`, `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
+   * Rejects with `LOCK_NOT_HELD` (the key is free, or held with another fence: nothing was done; if
+   * the connection dropped meanwhile, it may have been done and asked again), `FORBIDDEN`,
+   * `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
    */
   async revoke(key: string, options: RevokeOptions): Promise<void> {
     const { fence, reason } = checkRevoke(key, options)
@@ -210,7 +213,7 @@ export class Session extends Emitter<SessionEvents> {
     }
   }
 
-  /** The counters of the whole broker. Rejects with `SESSION_CLOSED`. */
+  /** The counters of the whole broker. Rejects with `FORBIDDEN`, `SESSION_CLOSED`. */
   async stats(): Promise<LockStats> {
     return this.#standing.ask(statsQuestion())
   }

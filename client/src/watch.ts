@@ -28,7 +28,7 @@ export interface StateEvent {
   readonly resync: boolean
 }
 
-/** The broker refuses to watch (`QUOTA_EXCEEDED`); nothing follows. */
+/** The broker refuses to watch (`QUOTA_EXCEEDED`, `FORBIDDEN`); nothing follows. */
 export interface RefusedEvent {
   readonly event: 'refused'
   readonly error: HoldfastError

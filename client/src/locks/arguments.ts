@@ -20,7 +20,7 @@ export interface LockRequestOptions {
   readonly signal?: AbortSignal | undefined
   /** The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: it does not. */
   readonly ttl?: number | undefined
-  /** Any JSON value, at most 4 KiB as text; shown to others. */
+  /** Any JSON value, at most 4 KiB as text and 64 levels deep; shown to others. */
   readonly metadata?: unknown
 }
 
