@@ -63,7 +63,7 @@ describe('the demo in a browser', function () {
   it('tells whoever is robbed by whom, and keeps what they had typed', async () => {
     await press(ada, 'Edit')
     await ada.fill('textarea', 'Half a sent')
-    await see(grace, 'Ada is editing')
+    await press(grace, 'Edit when free')
     await press(grace, 'Take over')
     await see(grace, 'You are editing')
     await see(ada, 'Grace took this document over.')
@@ -73,6 +73,8 @@ describe('the demo in a browser', function () {
     await see(ada, /last saved by Grace/)
     await press(ada, 'All right')
     await gone(ada, 'Half a sent')
+    // Who has taken over waits no longer.
+    await ada.getByRole('button', { name: 'Edit', exact: true }).waitFor()
   })
 
   it('lets nobody write who lost the lock, whatever they try', async () => {
@@ -85,6 +87,9 @@ describe('the demo in a browser', function () {
     expect(await write(20)).to.equal(200)
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
+    // The path is no URL.
+    await fetch(`${demo.url}/`).catch(() => {})
+    expect(await write(20)).to.equal(200)
   })
 
   it('fits a phone', async () => {

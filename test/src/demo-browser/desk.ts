@@ -86,6 +86,7 @@ export class Desk {
 
   /** Edits now, whoever does. */
   takeOver(): Promise<void> {
+    this.stopWaiting()
     return this.#request({ steal: true })
   }
 

@@ -27,8 +27,8 @@ export interface Demo {
 export async function serveDemo(port: number): Promise<Demo> {
   const documents = new Documents()
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://any')
     const answer = async () => {
+      const { pathname } = new URL(request.url ?? '/', 'http://any')
       if (await documents.answer(pathname, request, response)) return
       const file = files[pathname]
       if (file === undefined) {
