@@ -103,7 +103,8 @@ export class Lock {
 
   /**
    * Refreshes the lock every `interval` ms until it is unlocked, and resolves then. Each refresh
-   * may take `timeout` ms. Both together must be below the lock's ttl.
+   * may take `timeout` ms. Both together must be below the lock's ttl. In a hidden tab, where
+   * timers hardly run, a refresh may be late by up to a third of the session's lease.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
    * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL`, `INVALID_TIMEOUT`. It need not be

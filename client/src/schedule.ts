@@ -75,7 +75,8 @@ export class Schedule {
     this.#disarm()
   }
 
-  #run(): void {
+  /** Runs everything that is due, whether or not the timer has come. */
+  run(): void {
     this.#disarm()
     this.look()
     const now = this.#clock.monotonic()
@@ -93,7 +94,7 @@ export class Schedule {
     this.#disarm()
     this.#armedFor = due
     const ms = Math.ceil(due - this.#clock.monotonic())
-    this.#timer = this.#clock.setTimer(() => this.#run(), Math.min(Math.max(ms, 0), maxMs))
+    this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxMs))
   }
 
   #disarm(): void {

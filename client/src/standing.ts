@@ -162,6 +162,8 @@ export class Standing implements LinkListener, LeaseListener {
     switch (message.type) {
       case 'ping':
         this.outbox.pong(message.n, connection)
+        // Our timers may be a minute late, in a hidden tab; what the broker says is not.
+        this.schedule.run()
         break
       case 'ack': {
         const sent = connection.arrived(message.n)

@@ -97,7 +97,7 @@ describe('the life of a tab', function () {
   })
 
   it('keeps its locks while it is hidden and its timers hardly run', async () => {
-    await tab.call(life, 'hold', site.url, 'hidden')
+    await tab.call(life, 'hold', site.url, 'hidden', {}, 1_400)
     const other = await browser.open(`${site.origin}/other.html`)
     // Four pings are more than a lease, ten more than three.
     expect(await tab.call(life, 'heldAfterPings', count(4, 10))).to.equal(true)

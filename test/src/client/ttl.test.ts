@@ -104,6 +104,20 @@ describe('holding a lock with a ttl', () => {
     expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 9, fence: 1 }])
   })
 
+  it('refreshes when the broker is heard, where no timer fires', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene, { ttl: 6_000, at: 50_000 })
+    void lock.autoRefresh({ interval: 2_000, timeout: 3_000 })
+    scene.socket.take()
+    scene.clock.stop(3_000)
+    scene.socket.say({ type: 'ping', n: 1 })
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([
+      { type: 'pong', n: 1 },
+      { type: 'refresh', id: 2, fence: 1 },
+    ])
+  })
+
   it('stops refreshing at the first refresh that is not answered in time', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })

@@ -20,11 +20,17 @@ function note(what: string): void {
   story.push({ what, at: Date.now(), held: lock?.held ?? false })
 }
 
-/** Opens a session and takes a lock. */
-export async function hold(url: string, key: string, options: ConnectOptions = {}): Promise<void> {
+/** Opens a session and takes a lock; one with a ttl refreshes itself. */
+export async function hold(
+  url: string,
+  key: string,
+  options: ConnectOptions = {},
+  ttl?: number,
+): Promise<void> {
   session = await connect(url, { WebSocket: WatchedWebSocket, ...options })
-  const held = await session.lock(key)
+  const held = await session.lock(key, { ttl })
   lock = held
+  if (ttl !== undefined) void held.autoRefresh({ interval: ttl / 4, timeout: ttl / 4 })
   note('locked')
   held.signal.addEventListener('abort', () => note(`aborted: ${held.lost?.reason}`))
   for (const event of ['jeopardy', 'resumed', 'renewed', 'lost', 'closed'] as const) {
