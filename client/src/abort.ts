@@ -1,7 +1,7 @@
 /** The caller's signal: what its abort is to us, and how to hear of it. */
 import { HoldfastError } from '@holdfast/shared'
 
-export function abortedError({ reason }: AbortSignal): HoldfastError {
+function abortedError({ reason }: AbortSignal): HoldfastError {
   return new HoldfastError('ABORTED', undefined, { cause: reason })
 }
 

@@ -6,7 +6,7 @@ export function isMs(value: unknown, least: number): value is number {
 }
 
 /** Whether it is a well-formed string of 1 to so many characters. */
-export function isText(value: unknown, longest: number): value is string {
+function isText(value: unknown, longest: number): value is string {
   return (
     typeof value === 'string' &&
     value.length >= 1 &&

@@ -46,10 +46,6 @@ export function boundByExchange({ sent, received }: Exchange, at: number, ttl: n
   return shift(sent, (at - received + ttl) * slowest - margin(ttl))
 }
 
-export function hasPassed(bound: Bound, now: Stamp): boolean {
-  return now.monotonic >= bound.monotonic || now.wall >= bound.wall
-}
-
 /** A bound that holds if both do not. */
 export function earlier(a: Bound, b: Bound): Bound {
   return {

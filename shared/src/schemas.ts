@@ -63,17 +63,17 @@ function checked<T>(name: string, isOne: (value: unknown) => boolean): Struct<T,
 const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
 
 /** Request ids count up from 1. */
-export const Id = min(safeInteger, 1)
+const Id = min(safeInteger, 1)
 /** Fences are positive and below 2^53. */
-export const Fence = min(safeInteger, 1)
-export const Key = checked<string>('key', isKey)
-export const Prefix = checked<string>('prefix', isPrefix)
+const Fence = min(safeInteger, 1)
+const Key = checked<string>('key', isKey)
+const Prefix = checked<string>('prefix', isPrefix)
 /** Milliseconds that must pass. */
-export const Ttl = max(min(safeInteger, 1), maxMs)
+const Ttl = max(min(safeInteger, 1), maxMs)
 /** Milliseconds that may pass; 0 is "do not wait". */
-export const Timeout = max(min(safeInteger, 0), maxMs)
+const Timeout = max(min(safeInteger, 0), maxMs)
 /** Any JSON value of bounded size and depth. */
-export const Metadata = checked<unknown>('metadata', isMetadata)
+const Metadata = checked<unknown>('metadata', isMetadata)
 
 /** Whether a value parsed from JSON is small and flat enough to be kept with a lock. */
 export function isMetadata(value: unknown): boolean {

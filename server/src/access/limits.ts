@@ -117,9 +117,6 @@ export const limits = {
 /** The names of all limits. */
 export const limitNames = Object.keys(limits) as LimitName[]
 
-/** What the limits are when nothing is said. */
-export const defaultLimits: BrokerLimits = defaultsOf('private')
-
 /** The limits of a profile. */
 export function defaultsOf(profile: Profile): BrokerLimits {
   const entries = limitNames.map((name) => [name, limits[name][profile]])

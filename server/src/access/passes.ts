@@ -9,7 +9,7 @@ import type { BrokerSettings } from '../options.js'
 import { type Identity, identify } from './permissions.js'
 
 /** How long before the end of its token a client is told, in ms. */
-export const warningMs = 30_000
+const warningMs = 30_000
 
 /** What is said to whoever shows a token that others on the network can read. */
 export const tokenInTheOpen = 'a token over plain ws:// is refused; use wss://'

@@ -43,7 +43,7 @@ export function encodeGranted(id: number, fence: number, at: number | undefined)
     : `{"type":"granted","id":${id},"fence":${fence},"at":${floor(at)}}`
 }
 
-export function encodeUnlocked(id: number): string {
+function encodeUnlocked(id: number): string {
   return `{"type":"unlocked","id":${id}}`
 }
 

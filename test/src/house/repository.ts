@@ -1,6 +1,6 @@
 /** The files of this repository, as the tests of the house read them. */
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, relative, sep } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** Where the repository is, with a slash at the end. */
@@ -49,9 +49,4 @@ export interface Manifest {
 
 export function manifest(folder: string): Manifest {
   return JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text)
-}
-
-/** An absolute path as the repository writes it. */
-export function fromRoot(absolute: string): string {
-  return relative(root, absolute).split(sep).join('/')
 }

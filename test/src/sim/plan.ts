@@ -5,7 +5,7 @@
  */
 import type { Random } from './random.js'
 
-export const faultKinds = [
+const faultKinds = [
   'cut',
   'cutAtFrame',
   'delay',

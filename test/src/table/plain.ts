@@ -118,12 +118,12 @@ interface RequestLike extends Omit<PlainRequest, 'session'> {
   readonly session: { readonly id: string }
 }
 
-export function plainLock(lock: LockLike): PlainLock {
+function plainLock(lock: LockLike): PlainLock {
   const { id, key, mode, fence, ttl, generation, metadata, since } = lock
   return { session: lock.session.id, id, key, mode, fence, ttl, generation, metadata, since }
 }
 
-export function plainRequest(request: RequestLike): PlainRequest {
+function plainRequest(request: RequestLike): PlainRequest {
   const { id, key, mode, ttl, timeout, metadata, since } = request
   return { session: request.session.id, id, key, mode, ttl, timeout, metadata, since }
 }

@@ -4,7 +4,7 @@
  */
 import { useEffect, useState } from 'preact/hooks'
 
-export const pageNames = ['overview', 'locks', 'lock', 'sessions', 'session', 'events'] as const
+const pageNames = ['overview', 'locks', 'lock', 'sessions', 'session', 'events'] as const
 
 export type PageName = (typeof pageNames)[number]
 
@@ -20,7 +20,7 @@ export function addressOf(page: PageName, argument = ''): string {
   return `#/${page}${whole === '' ? '' : `/${encodeURIComponent(whole)}`}`
 }
 
-export function routeOf(hash: string): Route {
+function routeOf(hash: string): Route {
   const [, name = '', argument = ''] = /^#\/(\w+)(?:\/(.*))?$/.exec(hash) ?? []
   const page = pageNames.find((each) => each === name) ?? 'overview'
   try {
