@@ -8,6 +8,7 @@
 import { HoldfastError } from '@holdfast/shared'
 import type * as JoseModule from 'jose'
 import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
+import { invalid } from '../options.js'
 import { isLoopback } from './addresses.js'
 import {
   type Authenticate,
@@ -187,8 +188,4 @@ function safeUrl(text: string): URL {
 /** Without the brackets of an IPv6 address. */
 function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, '')
-}
-
-function invalid(rule: string): HoldfastError {
-  return new HoldfastError('INVALID_OPTION', `${rule}.`)
 }

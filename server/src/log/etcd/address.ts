@@ -2,7 +2,7 @@
  * Where a log on etcd is: `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`, or the same in pieces; and
  * what about it cannot be, in one sentence.
  */
-import { HoldfastError } from '@holdfast/shared'
+import { invalid } from '../../options.js'
 
 export interface EtcdAddress {
   /** Of etcd's members, as etcd itself writes them: `http://10.0.0.1:2379`. */
@@ -83,8 +83,4 @@ function prefixFrom(text: string): string {
 
 function schemeOf(endpoint: string): string {
   return endpoint.slice(0, endpoint.indexOf(':'))
-}
-
-function invalid(rule: string): HoldfastError {
-  return new HoldfastError('INVALID_OPTION', `${rule}.`)
 }
