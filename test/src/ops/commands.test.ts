@@ -141,10 +141,21 @@ describe('holdfast', () => {
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with that fence'])
   })
 
-  it('watch says so when it may not', async () => {
-    const { url } = await stage.broker({ limits: { watchesPerSession: 1 }, authorize: () => false })
-    const { code } = await run(url, 'stats')
-    expect(code).to.equal(77)
+  it('watch prints nothing of what it may not see', async () => {
+    const { url } = await stage.broker({
+      authorize: (_, operation, key) => operation !== 'watch' || !key.startsWith('secret'),
+    })
+    const session = await stage.session(url)
+    for (const key of ['secret:1', 'open:1']) await session.lock(key)
+    const watch = Holdfast.start(stage, ['watch', '--url', url])
+    await watch.out.count(2)
+    for (const key of ['secret:2', 'open:2']) await session.lock(key)
+    await watch.out.count(3)
+    watch.process.kill('SIGINT')
+    const { code, out } = await watch.ended()
+    expect(code).to.equal(0)
+    const said = out.map((line) => line.split(' ').slice(1, 3).join(' '))
+    expect(said).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
   it('top shows the busiest first, as often as it is asked to', async () => {
@@ -274,7 +285,8 @@ describe('holdfast', () => {
       expect(text).to.include('Examples:').and.to.include(`holdfast ${command}`)
       expect(text).to.include('Exit codes: 0 done')
       // What prints nothing has no flag for how.
-      expect(text.includes('--json')).to.equal(command !== 'serve' && command !== 'run')
+      const prints = command !== 'serve' && command !== 'run'
+      expect(text.includes('--json'), 'prints JSON').to.equal(prints)
     })
   }
 
