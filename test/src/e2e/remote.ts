@@ -48,6 +48,10 @@ export function pathOf(program: string): string {
 /** Resolves when the process has ended and all that it said was heard. */
 export async function exitOf(child: ChildProcess): Promise<Exit> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  // What it said last may still be in the pipes.
+  for (const pipe of [child.stdout, child.stderr]) {
+    if (pipe !== null && !pipe.closed) await once(pipe, 'close')
+  }
   return { code: child.exitCode, signal: child.signalCode }
 }
 

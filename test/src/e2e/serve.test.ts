@@ -1,7 +1,6 @@
 /** `holdfast serve`: where it listens, what its flags do, how it stops, and its exit codes. */
-import { once } from 'node:events'
 import { expect } from 'chai'
-import { RawClient, statusOf, upgradeHead } from './raw.js'
+import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
 import { Served } from './remote.js'
 import { aborted, next, rejection, Stage } from './stage.js'
 
@@ -151,14 +150,19 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('complains of a client that goes in the middle of a frame to nobody', async () => {
-    const served = await Served.start(stage)
-    const client = await RawClient.greeted(served.url)
-    client.socket.on('error', () => {})
-    client.say({ type: 'lock', id: 1, key: 'k' })
-    client.vanish()
-    await once(client.socket, 'close')
+    const served = await Served.start(stage, '--drain', '0')
+    const status = async () => (await fetch(`http://127.0.0.1:${served.port}/status`)).json()
+    const socket = await dial(Number(served.port))
+    expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
+    // Text, in one piece and masked, of 5 bytes: two of the mask are all that follows.
+    socket.write(Buffer.of(0x81, 0x85, 1, 2))
+    expect(await status()).to.include({ connections: 1 })
+    socket.resetAndDestroy()
     const session = await stage.session(served.url)
     expect((await session.lock('k')).held).to.equal(true)
+    while (((await status()) as { connections: number }).connections > 1) await session.stats()
+    served.kill('SIGTERM')
+    expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
     expect(served.complaints.items).to.deep.equal([])
   })
 })

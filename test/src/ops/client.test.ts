@@ -6,6 +6,7 @@ import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'
 import { expect } from 'chai'
 import { aborted, next, rejection, Stage } from '../e2e/stage.js'
+import { TcpProxy } from '../faults/proxy.js'
 
 describe('session.revoke', () => {
   const stage = Stage.forEachTest()
@@ -64,20 +65,24 @@ describe('session.authenticate', () => {
 
   it('answers the warning that a token ends, and is shown at every later hello', async () => {
     const seen: (string | undefined)[] = []
-    const { url, broker } = await stage.broker({
+    const { port } = await stage.broker({
       authenticate: (credentials) => {
         seen.push(credentials.token)
         return authenticate(credentials)
       },
     })
-    const session = await stage.session(url, { token: 'short', grace: 'lease' })
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const session = await stage.session(proxy.url, { token: 'short', grace: 'lease' })
     const { within } = (await next(session, 'expiring')) as { within: number }
     expect(within).to.be.within(1, 20_000)
     await session.authenticate('long')
     const lock = await session.lock('k')
-    broker.query()
+    const resumed = next(session, 'resumed')
+    proxy.cut()
+    await resumed
     expect(lock.held).to.equal(true)
-    expect(seen).to.deep.equal(['short', 'long'])
+    expect(seen).to.deep.equal(['short', 'long', 'long'])
   })
 
   it('rejects with UNAUTHORIZED what the broker does not take', async () => {

@@ -2,7 +2,7 @@
  * `npm run planted`: hunts every planted bug, or those that are named, and prints the seed that
  * caught each.
  *
- *   npm run planted -- --seeds 1000 --events 2000 grant-before-deadline
+ *   npm run planted -- --seeds 1000 --events 2000 grant-before-the-deadline
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'

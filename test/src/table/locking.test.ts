@@ -2,6 +2,7 @@
  * Getting and giving back a lock, in a world without hurry: who is granted, who queues, who is
  * refused, and that an idle key leaves nothing behind.
  */
+import { maxHoldersNamed } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench } from './bench.js'
 import { plainEffect } from './plain.js'
@@ -197,7 +198,7 @@ describe('table: timeout 0', () => {
     const bench = Bench.with('a', 'b')
     for (let i = 0; i < 20; i++) bench.lock('a', 'k', { mode: 'shared' })
     const [answer] = bench.lock('b', 'k', { timeout: 0 })
-    const named = Array.from({ length: 16 }, (_, i) => `a f${i + 1}`).join(', ')
+    const named = Array.from({ length: maxHoldersNamed }, (_, i) => `a f${i + 1}`).join(', ')
     expect(answer).to.equal(`answer b#1 LOCK_HELD by ${named}`)
   })
 })
