@@ -94,7 +94,7 @@ export interface RevokeOptions {
 export interface QueryOptions {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
-  /** Most items of the answer, 1 to 1,000. Default 1,000. */
+  /** Most locks, and most waiting requests, to be told of: 1 to 1,000. Default 1,000. */
   readonly limit?: number | undefined
 }
 

@@ -12,7 +12,7 @@ import { Request } from './requests.js'
 
 /** What `session.query` resolves with. */
 export interface QueryResult {
-  /** At most as many as the limit, with those that wait together. */
+  /** At most as many as the limit; so are those that wait. */
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
   /** How many locks matched, within the limit or not. */

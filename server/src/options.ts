@@ -51,8 +51,8 @@ export interface BrokerOptions {
   /** Numbers for Prometheus: `brokerMetrics()` of `@holdfast/server/metrics`. Default none. */
   readonly metrics?: Metrics | undefined
   /**
-   * Where lines about sessions (`debug`, `info`), refusals (`info`) and revocations (`warn`) go:
-   * pino, or anything like it. Default nowhere.
+   * Where lines about sessions (`debug`, `info`), refusals (`info`), revocations and trouble with a
+   * shared log (both `warn`) go: pino, or anything like it. Default nowhere.
    */
   readonly logger?: Logger | undefined
   /** Whoever else wants to know what happens. */

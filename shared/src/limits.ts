@@ -1,6 +1,6 @@
 /**
- * The numbers of the protocol: what a message may contain at most, and the ranges of its times.
- * Limits that an operator may change are options of the broker, not here.
+ * The numbers of the protocol: what a message may contain at most, the ranges of its times, and how
+ * much a broker takes of one client or for one key unless its operator has chosen otherwise.
  */
 
 /** WebSocket subprotocol that both sides must agree on. */
@@ -39,9 +39,9 @@ export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 export const maxLocksPerSession = 10_000
 /** Most answers that a broker keeps for a session that has not acknowledged them. */
 export const maxUnacknowledged = 1_024
-/** Most sessions that may wait for one key. */
+/** Most requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
-/** Most items that one query returns. */
+/** Most locks, and most waiting requests, that one query returns. */
 export const maxQueryItems = 1_000
 /** Most holders that a LOCK_HELD answer names. */
 export const maxHoldersNamed = 16

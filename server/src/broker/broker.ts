@@ -3,8 +3,8 @@
  *
  *   socket -> connection -> inbound -> log -> table -> outbound -> connection -> socket
  *
- * This file joins the pieces, keeps the connections, and judges what is overdue. It knows no `ws`,
- * no HTTP and no real clock.
+ * This file joins the pieces and keeps the connections. It knows no `ws`, no HTTP and no real
+ * clock.
  */
 import {
   type ClientMessage,
