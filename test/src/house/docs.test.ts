@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { settingsFrom } from '@holdfast/server/internal'
 import { errorCodes } from '@holdfast/shared'
 import { assert } from 'chai'
-import { anchors, firstExample, localLinks, namedScripts } from './docs.js'
+import { anchors, firstExample, localLinks, namedImports, namedScripts } from './docs.js'
 import { filesUnder, manifest, packages, read, root } from './repository.js'
 
 const pages = filesUnder('', '.md')
@@ -34,6 +34,12 @@ describe('the pages', () => {
 
     it(`${each.path}: the scripts that it names exist`, () => {
       assert.includeMembers(scripts, namedScripts(each))
+    })
+
+    it(`${each.path}: what its examples import of ours is there`, async () => {
+      for (const { from, names } of namedImports(each)) {
+        assert.includeMembers(Object.keys(await import(from)), names, from)
+      }
     })
   }
 
@@ -69,6 +75,12 @@ describe('the pages', () => {
       '5-time-what',
     ])
     assert.deepEqual(namedScripts(page('`npm run test:ci`, or npm start')), ['test:ci', 'start'])
+    assert.deepEqual(
+      namedImports(
+        page("`import { a } from '@holdfast/a'`\n```js\nimport { b, c } from '@holdfast/d/e'\n```"),
+      ),
+      [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
+    )
     assert.isUndefined(firstExample(page('```js\nf()\n```')))
     const marked = page('```sh\nx\n```\n<!-- first example -->\n\n```js\nf()\n\ng()\n```\n')
     assert.deepEqual(firstExample(marked), { language: 'js', code: 'f()\n\ng()' })

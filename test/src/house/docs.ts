@@ -32,6 +32,17 @@ export function namedScripts(page: SourceFile): string[] {
   return [...run, ...short]
 }
 
+/** What the examples of a page import of ours: from where, and by which names. */
+export function namedImports(page: SourceFile): { from: string; names: string[] }[] {
+  const blocks = page.text.match(/^```.*?^```/gms)?.join('\n') ?? ''
+  return [...blocks.matchAll(/\bimport \{([^}]+)\} from '(@holdfast\/[\w/]+)'/g)].map(
+    ([, names, from]) => ({
+      from: from as string,
+      names: (names as string).split(',').map((name) => name.trim()),
+    }),
+  )
+}
+
 /** The code after the mark `<!-- first example -->`; undefined if the page has none. */
 export function firstExample(page: SourceFile): { language: string; code: string } | undefined {
   const [, language, code] =
