@@ -98,6 +98,22 @@ describe('tokens that end', () => {
     expect(client.socket.closedWith).to.equal(undefined)
   })
 
+  it('are forgotten with their connection', async () => {
+    const b = bench()
+    const client = await join(b, '60000')
+    client.socket.drop()
+    // Past the warning that it would have had.
+    b.machine.pass(40_000)
+    expect(b.machine.timers).to.equal(0)
+  })
+
+  it('are not looked at where nobody is asked who they are', () => {
+    const b = new Bench({ limits: { messagesPerSecond: 10 } })
+    const client = b.join()
+    client.say({ type: 'auth', id: 7, token: 'whatever' })
+    expect(client.heard()).to.deep.equal([{ type: 'authenticated', id: 7 }])
+  })
+
   it('leave their session its locks for its lease, like every cut', async () => {
     const b = bench()
     const client = await join(b, '3000')

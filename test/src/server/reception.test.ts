@@ -3,7 +3,7 @@
  * its time.
  */
 import type { Authenticate } from '@holdfast/server'
-import { closeCodes } from '@holdfast/shared'
+import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench } from './bench.js'
 import { slowLog } from './logs.js'
@@ -36,6 +36,10 @@ describe('reception: who is it', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('the directory is down'))],
+    [
+      'is an error of ours, but not "not now"',
+      () => Promise.reject(new HoldfastError('FORBIDDEN')),
+    ],
     ['names nobody', () => ''],
     ['answers what it must not', () => ({}) as string],
   ]
