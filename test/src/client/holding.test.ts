@@ -119,6 +119,18 @@ describe('holding a lock', () => {
     expect(other).to.equal(false)
   })
 
+  it('says for how long that is, if nothing more is heard', async () => {
+    const { session, clock, socket } = await openScene()
+    expect(session.leaseLeft).to.equal(leaseMs)
+    clock.advance(1_000)
+    clock.moveWall(500)
+    expect(session.leaseLeft).to.equal(leaseMs - 1_500)
+    clock.moveWall(-9_000)
+    expect(session.leaseLeft).to.equal(leaseMs - 1_000)
+    socket.end()
+    expect(session.leaseLeft).to.equal(0)
+  })
+
   it('loses everything when the socket drops without a grace, in the same turn', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
@@ -203,6 +215,7 @@ describe('holding a lock with a grace', () => {
     const scene = await openScene({ reconnect: [100_000] }, graced({ grace: 1_000 }))
     const lock = await takeLock(scene)
     scene.socket.end()
+    expect(scene.session.leaseLeft).to.equal(939)
     scene.clock.advance(938)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)

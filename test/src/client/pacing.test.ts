@@ -2,7 +2,8 @@
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { codeOf, graced, openScene, turn } from '../support/scriptedSession.js'
+import { nothingToAck, openGraced, resume, snapshot } from '../support/resuming.js'
+import { codeOf, graced, openScene, takeLock, turn } from '../support/scriptedSession.js'
 
 function ask(session: Session, count: number): Promise<unknown>[] {
   return Array.from({ length: count }, (_, i) => session.lock(`k${i}`))
@@ -102,11 +103,9 @@ describe('pacing', () => {
   })
 
   it('asks again under a new id when the broker could not store one more answer', async () => {
-    const { session, socket } = await openScene({}, graced())
-    const [asking] = ask(session, 1)
-    await turn()
-    socket.say({ type: 'granted', id: 1, fence: 9 })
-    const lock = (await asking) as Awaited<ReturnType<Session['lock']>>
+    const scene = await openGraced()
+    const { socket } = scene
+    const lock = await takeLock(scene, { fence: 9 })
     const unlocking = lock.unlock()
     await turn()
     socket.take()
@@ -118,5 +117,23 @@ describe('pacing', () => {
     ])
     socket.say({ type: 'unlocked', id: 3 })
     await unlocking
+  })
+
+  it('begins with a whole window on a new connection', async () => {
+    const scene = await openGraced()
+    ask(scene.session, 512)
+    await turn()
+    const said = (await resume(scene, snapshot())) as ClientMessage[]
+    expect(idsOf(said, 'lock').length).to.equal(512)
+  })
+
+  it('does not say again what the broker is known to have heard', async () => {
+    const scene = await openGraced()
+    await takeLock(scene)
+    scene.socket.say({ type: 'ping', n: 1 })
+    await turn()
+    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'ack', ids: [1] })
+    scene.socket.say({ type: 'ack', n: scene.socket.sent.length, at: 50_001 })
+    expect(await resume(scene)).to.deep.equal([nothingToAck])
   })
 })

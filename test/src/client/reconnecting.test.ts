@@ -67,10 +67,13 @@ describe('reconnecting', () => {
     const lock = await asking
     const refreshing = codeOf(lock.refresh())
     const unlocking = lock.unlock()
-    scene.socket.end()
+    await comeBack(scene)
     await unlocking
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
-    expect(scene.events).to.deep.equal([])
+    scene.socket.say(renewed)
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.events).to.deep.equal(['renewed'])
   })
 
   it('keeps timeouts exactly while it is away', async () => {

@@ -188,6 +188,27 @@ describe('resuming a session', () => {
     expect(((await asking[0]) as Lock).fence).to.equal(70)
   })
 
+  it('asks nothing again that was answered', async () => {
+    const scene = await openGraced()
+    const { session, socket } = scene
+    const lock = await takeLock(scene)
+    const answered = [
+      lock.refresh(),
+      session.stats(),
+      session.revoke('x', { fence: 9, reason: 'r' }),
+    ]
+    await turn()
+    socket.say(
+      { type: 'refreshed', id: 2 },
+      { type: 'stats', id: 3, stats: {} },
+      { type: 'revoked', id: 4 },
+    )
+    await Promise.all(answered)
+    await resume(scene, snapshot([held(1, 1)]))
+    expect(scene.socket.sent.map(({ type }) => type)).to.deep.equal(['hello', 'ack'])
+    expect(lock.held).to.equal(true)
+  })
+
   it('starts again when it is cut off in the middle of a resume', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')

@@ -1,7 +1,64 @@
-/** A tracer is somebody else's, and what it throws is no reason to keep or to forget a lock. */
+/**
+ * The seam for tracing: what a tracer is told of each wait and hold, and that it is told once. It is
+ * somebody else's, and what it throws is no reason to keep or to forget a lock.
+ */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import { codeOf, openScene, reportedBy, takeLock, turn } from '../support/scriptedSession.js'
+
+function noting(): { readonly told: string[]; readonly tracer: Tracer } {
+  const told: string[] = []
+  const tracer: Tracer = {
+    request: (key, mode, metadata) => {
+      told.push(`asks ${key} ${mode} ${metadata}`)
+      return {
+        metadata: '{"traced":true}',
+        granted: (fence) => {
+          told.push(`granted ${fence}`)
+          return {
+            run: (callback) => callback(),
+            ended: (lost) => told.push(`ended ${lost?.reason}`),
+          }
+        },
+        failed: ({ code }) => told.push(`failed ${code}`),
+      }
+    },
+  }
+  return { told, tracer }
+}
+
+describe('tracing a session', () => {
+  it('tells of the request, the grant and the end, once each', async () => {
+    const { told, tracer } = noting()
+    const scene = await openScene({ tracer })
+    const lock = await takeLock(scene, { metadata: 7 })
+    expect(scene.socket.sent.at(-1)).to.deep.include({ metadata: { traced: true } })
+    void lock.unlock()
+    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    void scene.session.close()
+    expect(told).to.deep.equal(['asks k exclusive 7', 'granted 1', 'ended undefined'])
+  })
+
+  it('tells of a loss with its reason, once', async () => {
+    const { told, tracer } = noting()
+    const scene = await openScene({ tracer })
+    const lock = await takeLock(scene)
+    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    await codeOf(lock.unlock())
+    void scene.session.close()
+    expect(told.slice(1)).to.deep.equal(['granted 1', 'ended stolen'])
+  })
+
+  it('tells of a request that comes to nothing', async () => {
+    const { told, tracer } = noting()
+    const { session, socket } = await openScene({ tracer })
+    const asking = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
+    await turn()
+    socket.say({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
+    await asking
+    expect(told).to.deep.equal(['asks k shared undefined', 'failed LOCK_TIMEOUT'])
+  })
+})
 
 function fail(): never {
   throw new Error('mine')

@@ -72,6 +72,27 @@ describe('holding a lock with a ttl', () => {
     expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
   })
 
+  it('may be as short as a refresh wants it, answered or not, and as long again if that is refused', async () => {
+    const scene = await openScene()
+    const [lock, other] = [
+      await takeLock(scene, { ttl: 5_000, at: 50_000 }),
+      await takeLock(scene, { ttl: 5_000, at: 50_000 }),
+    ]
+    const refused = codeOf(lock.refresh(1_000))
+    void other.refresh(1_000).catch(() => {})
+    await turn()
+    scene.socket.say({ type: 'failed', id: 3, code: 'QUOTA_EXCEEDED', message: '' })
+    expect(await refused).to.equal('QUOTA_EXCEEDED')
+    scene.clock.advance(938)
+    expect([lock.held, other.held]).to.deep.equal([true, true])
+    scene.clock.advance(1)
+    expect([lock.held, other.held]).to.deep.equal([true, false])
+    scene.clock.advance(4_849 - 939 - 1)
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(1)
+    expect(lock.held).to.equal(false)
+  })
+
   it('is lost when the broker says that a refresh came too late', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
