@@ -266,4 +266,14 @@ describe('holding a lock with a grace', () => {
     scene.clock.advance(4_000)
     expect([lock.held, scene.socket.dropped]).to.deep.equal([true, false])
   })
+
+  it('takes it for silence after all when nothing was waiting', async () => {
+    const scene = await openScene({}, graced())
+    const lock = await takeLock(scene)
+    scene.clock.stop(8_000)
+    scene.clock.advance(999)
+    expect(scene.socket.dropped).to.equal(false)
+    scene.clock.advance(1)
+    expect([lock.held, scene.socket.dropped]).to.deep.equal([true, true])
+  })
 })

@@ -1,4 +1,5 @@
 /** Asking for locks and giving them back: what is sent, and what comes of the answers. */
+import { getEventListeners } from 'node:events'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
@@ -148,6 +149,25 @@ describe('locking', () => {
     expect(await codeOf(session.lock('a', { signal: AbortSignal.abort() }))).to.equal('ABORTED')
     await turn()
     expect(socket.take()).to.deep.equal([])
+  })
+
+  it('listens to a signal no longer than it has to', async () => {
+    const { session, socket } = await openScene()
+    const { signal } = new AbortController()
+    const asking = session.lock('a', { signal })
+    const failing = codeOf(session.lock('b', { signal, timeout: 5 }))
+    const shared = session.singleflightLock('c', { signal })
+    await turn()
+    expect(getEventListeners(signal, 'abort')).to.have.length(3)
+    socket.say({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
+    socket.say({ type: 'granted', id: 3, fence: 3 })
+    const lock = await asking
+    await Promise.all([failing, shared])
+    const refreshing = lock.refresh(undefined, { signal })
+    await turn()
+    socket.say({ type: 'refreshed', id: 4 })
+    await refreshing
+    expect(getEventListeners(signal, 'abort')).to.have.length(0)
   })
 
   it('waits for the verdict of the broker a little longer than its own timeout', async () => {

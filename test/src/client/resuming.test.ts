@@ -188,6 +188,32 @@ describe('resuming a session', () => {
     expect(((await asking[0]) as Lock).fence).to.equal(70)
   })
 
+  it('has a whole lease again from its hello, and goes on with each that is heard', async () => {
+    const scene = await openGraced()
+    const { session, clock } = scene
+    const lock = await takeLock(scene, { fence: 7 })
+    clock.advance(3_000)
+    await resume(scene, snapshot([held(1, 7)]))
+    expect(session.leaseLeft).to.equal(9_699)
+    for (let n = 1; n <= 5; n++) {
+      clock.advance(3_000)
+      scene.socket.say({ type: 'ping', n })
+      await turn()
+      acknowledge(scene)
+      expect(session.leaseLeft).to.equal(9_699)
+    }
+    expect(lock.held).to.equal(true)
+  })
+
+  it('has a whole lease of the next session, too, after a resume that came to nothing', async () => {
+    const scene = await openGraced()
+    await resume(scene)
+    await comeBack(scene)
+    scene.socket.say(graced({ session: 's2', secret: 'third' }))
+    await turn()
+    expect(scene.session.leaseLeft).to.equal(9_699)
+  })
+
   it('asks nothing again that was answered', async () => {
     const scene = await openGraced()
     const { session, socket } = scene

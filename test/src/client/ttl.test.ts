@@ -160,6 +160,30 @@ describe('holding a lock with a ttl', () => {
     expect(scene.events).to.deep.equal([])
   })
 
+  it('asks for no other refresh when it is unlocked while one is on its way', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const running = lock.autoRefresh({ interval: 300, timeout: 400 })
+    scene.clock.advance(300)
+    void lock.unlock()
+    await running
+    scene.socket.say({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
+    await turn()
+    scene.socket.take()
+    scene.clock.advance(1_000)
+    await turn()
+    expect(scene.socket.take()).to.deep.equal([])
+  })
+
+  it('does not wait for the answer to a refresh of what is known to be lost', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene)
+    const refreshing = codeOf(lock.refresh())
+    await turn()
+    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    expect(await refreshing).to.equal('LOCK_NOT_HELD')
+  })
+
   it('stops refreshing when the lock is lost', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })

@@ -181,13 +181,14 @@ describe('the door', () => {
     const keeper = new Doorkeeper(settings, clock)
     const from = (address: string) => {
       const answer = keeper.admit(requestFrom(address))
-      return 'status' in answer ? `${answer.status.slice(0, 3)} ${answer.cause}` : 'in'
+      if (!('status' in answer)) return 'in'
+      return `${answer.status.slice(0, 3)} ${answer.cause}, for ${answer.isForNow ? 'now' : 'good'}`
     }
     expect(from('203.0.113.1')).to.equal('in')
-    expect(from('203.0.113.1')).to.equal('429 connectionsPerSecondPerAddress')
+    expect(from('203.0.113.1')).to.equal('429 connectionsPerSecondPerAddress, for now')
     expect(from('203.0.113.2')).to.equal('in')
     expect(from('203.0.113.3')).to.equal('in')
-    expect(from('203.0.113.4')).to.equal('503 connectionsPerSecond')
+    expect(from('203.0.113.4')).to.equal('503 connectionsPerSecond, for now')
     pass(1_000)
     expect(from('203.0.113.1')).to.equal('in')
   })
