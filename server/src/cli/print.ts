@@ -20,7 +20,7 @@ export function visible(text: string): string {
   )
 }
 
-/** Columns under their names, as wide as what is in them; those of numbers end together. */
+/** Columns under their names, as wide as what is in them. */
 export function table(names: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const all = [names, ...rows]
   const widths = names.map((_, i) => Math.max(...all.map((row) => [...(row[i] ?? '')].length)))

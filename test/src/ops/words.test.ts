@@ -1,0 +1,55 @@
+/** How the command reads what is typed, and writes what it found: times, names, columns. */
+import { duration, nearest, span, table } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+describe('holdfast: words', () => {
+  it('reads times', () => {
+    const times = ['0', '500', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
+    expect(times.map(duration)).to.deep.equal([0, 500, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
+    expect(duration('2147483647')).to.equal(2 ** 31 - 1)
+    for (const text of [
+      '',
+      ' 5',
+      '5 s',
+      '-1',
+      '1e3',
+      '.5s',
+      '0.5',
+      '0.0001s',
+      '5d',
+      '2147483648',
+    ]) {
+      expect(() => duration(text), text).to.throw(/It must be a time/)
+    }
+  })
+
+  it('writes times in their two largest units', () => {
+    const seconds = [1, 59.9, 60, 192, 3_599, 3_600, 3_605, 3_660, 86_399, 86_400, 90_061]
+    expect([0, 0.4, 999].map(span)).to.deep.equal(['0ms', '0ms', '999ms'])
+    expect(seconds.map((one) => span(one * 1_000))).to.deep.equal([
+      ...['1s', '59s', '1m', '3m 12s', '59m 59s'],
+      ...['1h', '1h', '1h 1m', '23h 59m', '1d', '1d 1h'],
+    ])
+  })
+
+  it('finds the name that was meant, if one is near', () => {
+    const names = ['port', 'host', 'fenceFile', 'locksPerSession']
+    const meant = ['prot', 'HOST', 'fencefle', 'lockPerSessions', 'drain', 'zzz']
+    expect(meant.map((name) => nearest(name, names))).to.deep.equal([
+      ...['port', 'host', 'fenceFile', 'locksPerSession', undefined, undefined],
+    ])
+    expect(nearest('port', [])).to.equal(undefined)
+  })
+
+  it('puts columns under their names, as wide as the widest', () => {
+    const rows = [
+      ['orders:42', '', '1'],
+      ['é😀', 'ann', '10'],
+    ]
+    expect(table(['KEY', 'WHO', 'N'], rows)).to.deep.equal([
+      'KEY        WHO  N',
+      'orders:42       1',
+      'é😀         ann  10',
+    ])
+  })
+})
