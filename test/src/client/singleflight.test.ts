@@ -74,6 +74,14 @@ describe('singleflight', () => {
     expect(socket.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'k' }])
   })
 
+  it('does not wait, nor ask, with a signal that is aborted already', async () => {
+    const { session, socket } = await openScene()
+    const signal = AbortSignal.abort()
+    expect(await codeOf(session.singleflightLock('k', { signal }))).to.equal('ABORTED')
+    await turn()
+    expect(socket.take()).to.deep.equal([])
+  })
+
   it('unlocks a grant that crossed the leaving of the last caller', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
