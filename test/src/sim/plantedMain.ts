@@ -22,9 +22,17 @@ const task = {
   from: Number(values.from),
   events: Number(values.events),
 }
+const all = readPlanted()
+const wanted =
+  positionals.length === 0
+    ? all
+    : all.filter((planted) => positionals.some((name) => planted.name.includes(name)))
+if (wanted.length === 0) {
+  console.error(`there is no ${positionals.join(' ')}; there are ${all.map(({ name }) => name)}`)
+  process.exit(64)
+}
 let missed = 0
-for (const planted of readPlanted()) {
-  if (positionals.length > 0 && !positionals.some((name) => planted.name.includes(name))) continue
+for (const planted of wanted) {
   const { seed, rule, seconds } = await hunt(planted, task)
   const time = `${seconds.toFixed(1)} s`.padStart(8)
   if (seed === undefined) missed++
