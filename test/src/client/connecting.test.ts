@@ -1,4 +1,5 @@
 /** From a URL to a session: hello and welcome, lists of brokers, and who is not a broker. */
+import { getEventListeners } from 'node:events'
 import { connect, fixedInterval } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
@@ -24,7 +25,8 @@ describe('connecting', () => {
 
   it('tries each broker of a list once, and then is UNAVAILABLE with a cause', async () => {
     const { environment, network } = stage()
-    const connecting = connectIn(['ws://a.test', 'ws://b.test'], {}, environment)
+    const { signal } = new AbortController()
+    const connecting = connectIn(['ws://a.test', 'ws://b.test'], { signal }, environment)
     const caught = connecting.catch((error: HoldfastError) => error)
     await turn()
     network.last.fail(new Error('refused'))
@@ -38,6 +40,7 @@ describe('connecting', () => {
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('ws://b.test').and.contain('refused too')
     expect(error.cause).to.be.an('error')
+    expect(getEventListeners(signal, 'abort')).to.have.length(0)
     expect(network.sockets.length).to.equal(2)
   })
 
