@@ -31,8 +31,9 @@ export function serveCommand(): Command {
     .addHelpText(
       'after',
       `
-Every flag is also a variable (HOLDFAST_FENCE_FILE) and a key of the config file (fenceFile); a flag
-wins over a variable, and a variable over the file. Times are in ms, or 10s, 2m.
+Every flag is also a variable (HOLDFAST_FENCE_FILE) and a key of the config file (fenceFile); those
+that are repeatable are origins, hosts, trustedProxies, jwtAlgorithms and limits there. A flag wins
+over a variable, and a variable over the file. Times are in ms, or 10s, 2m.
 
 Examples:
   holdfast serve
