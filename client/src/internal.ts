@@ -10,5 +10,6 @@ export {
   type WebSocketLike,
 } from './environment.js'
 export * from './lease.js'
+export { patienceFor } from './link/patience.js'
 export type { Page, PageWatcher } from './page.js'
 export { TtlBound } from './ttl.js'

@@ -1,6 +1,6 @@
 /** A dropped connection without a grace: a new session, what is asked again in it, and when not. */
 import { fixedInterval } from '@holdfast/client'
-import { connectIn } from '@holdfast/client/internal'
+import { connectIn, patienceFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import {
   codeOf,
@@ -121,6 +121,33 @@ describe('reconnecting', () => {
       scene.socket.say(renewed)
     }
     expect(scene.events).to.deep.equal(['renewed', 'renewed'])
+  })
+
+  it('gives its only broker two seconds for a welcome, however short the lease', async () => {
+    const scene = await openScene({}, welcome({ ttl: 2_000 }))
+    scene.socket.end()
+    scene.clock.advance(50)
+    const { socket } = scene
+    scene.clock.advance(1_999)
+    expect(socket.dropped).to.equal(false)
+    scene.clock.advance(1)
+    expect(socket.dropped).to.equal(true)
+  })
+
+  it('has for each try what the lease leaves for it, and more for each round in vain', () => {
+    const tries: [ttl: number, brokers: number, rounds: number, ms: number][] = [
+      [0, 1, 0, 10_000],
+      [15_000, 1, 0, 5_000],
+      [3_000, 1, 0, 2_000],
+      [300_000, 1, 0, 10_000],
+      [15_000, 3, 0, 2_500],
+      [2_000, 3, 0, 500],
+      [15_000, 3, 1, 5_000],
+      [15_000, 3, 9, 10_000],
+    ]
+    for (const [ttl, brokers, rounds, ms] of tries) {
+      expect(patienceFor(ttl, brokers, rounds), `${ttl} ${brokers} ${rounds}`).to.equal(ms)
+    }
   })
 
   it('closes the session when the strategy is at its end', async () => {
