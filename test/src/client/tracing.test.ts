@@ -1,6 +1,6 @@
 /**
- * The seam for tracing: what a tracer is told of each wait and hold, and that it is told once. It is
- * somebody else's, and what it throws is no reason to keep or to forget a lock.
+ * The seam for tracing: what a tracer is told of each wait and hold, and that it is told once. It
+ * is somebody else's, and what it throws is no reason to keep or to forget a lock.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'

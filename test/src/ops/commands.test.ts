@@ -3,15 +3,12 @@
  * people and as JSON, and their exit codes.
  */
 import { once } from 'node:events'
-import { readFileSync, statSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { RawClient } from '../e2e/raw.js'
 import { isHeard, type Meeting, Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
-import { scratch } from './scratch.js'
 
 describe('holdfast', () => {
   const stage = Stage.forEachTest()
@@ -222,47 +219,11 @@ describe('holdfast', () => {
     expect(out[1]).to.match(/^ms +p50 +p95 +p99 +p99\.9 +max$/)
   })
 
-  it('token refuses a key that would be two in the file', async () => {
-    const { code, out } = await Holdfast.run(stage, ['token', 'ann', '--key', 'orders: *'])
-    expect([code, out]).to.deep.equal([64, []])
-  })
-
   it('bench ends with 69 when not all of its sessions are let in', async () => {
     const { url } = await stage.broker({ limits: { sessionsPerAddress: 2 } })
     const { code, err } = await Holdfast.run(stage, ['bench', '--sessions', '3', url])
     expect(code).to.equal(69)
     expect(err).to.have.length(1)
-  })
-
-  it('token begins a line of its own, also after one that has no end', async () => {
-    const line = tokenLine('t', 'ann', ['lock'], ['orders:*'])
-    const file = scratch(stage).write('tokens', line.trimEnd())
-    expect((await Holdfast.run(stage, ['token', 'bob', '--file', file])).code).to.equal(0)
-    const lines = readFileSync(file, 'utf8').split('\n')
-    expect(lines[0]).to.equal(line.trimEnd())
-    expect(lines[1]).to.match(/^[0-9a-f]{64} bob /)
-  })
-
-  it('token makes a token that serve --tokens takes, and keeps only its hash', async () => {
-    const files = scratch(stage)
-    const file = files.path('tokens')
-    const args = ['token', 'billing', '--allow', 'lock', '--key', 'orders:*', '--file', file]
-    const { code, out } = await Holdfast.run(stage, args)
-    expect(code).to.equal(0)
-    const token = out[0]!
-    expect(readFileSync(file, 'utf8')).to.match(/^[0-9a-f]{64} billing lock orders:\*\n$/)
-    expect(statSync(file).mode & 0o777).to.equal(0o600)
-    const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', file])
-    const [line] = await serve.out.count(1)
-    const url = line!.split(' ').at(-1)!
-    const around = { env: { HOLDFAST_URL: url, HOLDFAST_TOKEN: token } }
-    expect((await Holdfast.run(stage, ['run', 'orders:1', '--', 'true'], around)).code).to.equal(0)
-    expect((await Holdfast.run(stage, ['run', 'other', '--', 'true'], around)).code).to.equal(77)
-    const fromFile = ['ping', '--url', url, '--count', '1', '--token-file']
-    const right = await Holdfast.run(stage, [...fromFile, files.write('token', `${token}\n`)])
-    expect(right.code).to.equal(0)
-    const wrong = await Holdfast.run(stage, [...fromFile, files.write('wrong', 'wrong')])
-    expect(wrong.code).to.equal(77)
   })
 
   for (const command of [
