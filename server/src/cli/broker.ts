@@ -27,7 +27,7 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
   const { logger, flushLog } = await loggerFor(settings.logLevel)
   try {
     const broker = createBroker({
-      log: logFrom(settings),
+      log: await logFrom(settings),
       authenticate: authenticateBy(settings, logger),
       tls: tlsFrom(settings),
       metrics: await metricsFor(settings),

@@ -3,7 +3,7 @@
  * is printed.
  */
 import { readFileSync } from 'node:fs'
-import { type ConnectOptions, connect, type Session } from '@holdfast/client'
+import type { ConnectOptions, Session } from '@holdfast/client'
 import { defaultPort } from '@holdfast/shared'
 import { Command } from 'commander'
 import { Exit, exitHelp, exits } from './exits.js'
@@ -59,6 +59,8 @@ export async function connectTo(
   flags: BrokerFlags,
   options: ConnectOptions = {},
 ): Promise<Session> {
+  // Loaded here, so that a broker need not wait for what it does not use.
+  const { connect } = await import('@holdfast/client')
   const session = await connect(urlsFrom(flags), {
     name: `holdfast ${process.argv[2] ?? ''}`.trim(),
     reconnect: false,
