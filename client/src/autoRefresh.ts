@@ -18,7 +18,7 @@ export function refreshAgainAndAgain(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const { schedule } = grant
-    let begunAt = schedule.now().monotonic
+    let begunAt = schedule.monotonic()
     let isRefreshing = false
     let ended = false
     const end = (error: unknown) => {
@@ -36,7 +36,7 @@ export function refreshAgainAndAgain(
         end(new HoldfastError('LOCK_TIMEOUT'))
         return
       }
-      begunAt = schedule.now().monotonic
+      begunAt = schedule.monotonic()
       isRefreshing = true
       schedule.after(task, timeout)
       grant.refresh(undefined).promise.then(sleep, end)

@@ -66,10 +66,10 @@ export class LeaseWatch {
 
   /** Something sent at this time has arrived: the lease counts from there. */
   extend(sent: Stamp): void {
-    if (sent !== this.#arrived) {
-      this.#arrived = sent
-      this.#knownAt = this.#schedule.now().monotonic
-    }
+    // All that was sent in one write has one stamp, and each answer tells of it again.
+    if (sent === this.#arrived) return
+    this.#arrived = sent
+    this.#knownAt = this.#schedule.monotonic()
     if (this.#isSettled) this.#set(boundFrom(sent, this.#ttl))
   }
 
@@ -98,14 +98,14 @@ export class LeaseWatch {
   }
 
   #onSilence(): void {
-    const { monotonic } = this.#schedule.now()
-    const silentMs = monotonic - this.#knownAt
+    const now = this.#schedule.monotonic()
+    const silentMs = now - this.#knownAt
     if (silentMs < this.#ttl / 2) {
       this.#listen()
     } else if (silentMs > this.#ttl * 0.6 && !this.#isUnsure) {
       // It was us who did not run: frames may be waiting to be read, and our answer be heard.
       this.#isUnsure = true
-      this.#schedule.at(this.#silence, monotonic + this.#ttl / 10)
+      this.#schedule.at(this.#silence, now + this.#ttl / 10)
     } else {
       this.#listener.onSilence()
     }

@@ -139,10 +139,7 @@ export class Lock {
    * awaited: a rejection that nobody handles is not reported.
    */
   unlock(): Promise<void> {
-    if (this.#unlocked === undefined) {
-      this.#unlocked = this.#unlock()
-      this.#unlocked.catch(() => {})
-    }
+    this.#unlocked ??= this.#unlock()
     return this.#unlocked
   }
 
@@ -157,7 +154,11 @@ export class Lock {
 
   #unlock(): Promise<void> {
     this.#grant.look()
-    if (this.#loss !== undefined) return Promise.reject(this.#notHeld())
+    if (this.#loss !== undefined) {
+      const refused = Promise.reject(this.#notHeld())
+      refused.catch(() => {})
+      return refused
+    }
     const left = this.#grant.leave(this.#member)
     this.#end()
     return left

@@ -61,7 +61,8 @@ export class Outbox {
   /** Forgets a request: it was answered, or needs no answer. */
   remove(request: AnyRequest): void {
     this.#pending.remove(request)
-    if (request instanceof LockRequest) this.#schedule.cancel(request)
+    const hasTimeout = request instanceof LockRequest && request.timeout !== undefined
+    if (hasTimeout) this.#schedule.cancel(request)
   }
 
   /** The broker did nothing about a request, for a reason that may be gone: once more, anew. */
@@ -191,7 +192,7 @@ export class Outbox {
       return
     }
     request.isRepeat = request.sentOn !== undefined
-    const number = connection.send(request.text(this.#schedule.now().monotonic), request)
+    const number = connection.send(request.text(this.#schedule), request)
     if (!request.stored) return
     this.#pacing.onSent(number)
     // The broker answers an acknowledgement at once, which opens the window again.

@@ -8,7 +8,7 @@ import type { Grant } from './grant.js'
 import type { Stamp } from './lease.js'
 import { type LockTerms, lockText, messageText, unlockText } from './messages.js'
 import type { QueryResult, Question } from './questions.js'
-import type { Task } from './schedule.js'
+import type { Schedule, Task } from './schedule.js'
 import type { Connection, Sendable } from './transport/connection.js'
 import type { Refreshing } from './ttl.js'
 
@@ -36,8 +36,8 @@ export abstract class Request<T> implements Sendable {
     })
   }
 
-  /** The message, as it is to be sent at this instant of the monotonic clock. */
-  abstract text(now: number): string
+  /** The message, as it is to be sent now. */
+  abstract text(schedule: Schedule): string
 
   get number(): number {
     return this.id
@@ -64,7 +64,7 @@ export class LockRequest extends Request<Grant> implements Task {
   readonly terms: LockTerms
   /** In ms; undefined waits for ever. */
   readonly timeout: number | undefined
-  /** When the timeout is over, by the monotonic clock. */
+  /** When the timeout is over, by the monotonic clock; Infinity without one. */
   readonly dueAt: number
   /**
    * False once its caller was told that it came to nothing: a grant that still comes is unlocked.
@@ -79,20 +79,20 @@ export class LockRequest extends Request<Grant> implements Task {
   constructor(
     terms: LockTerms,
     timeout: number | undefined,
-    now: number,
+    dueAt: number,
     onTimeout: (request: LockRequest) => void,
   ) {
     super()
     this.terms = terms
     this.timeout = timeout
-    this.dueAt = timeout === undefined ? Infinity : now + timeout
+    this.dueAt = dueAt
     this.#onTimeout = onTimeout
   }
 
-  text(now: number): string {
+  text(schedule: Schedule): string {
     const { timeout } = this
     if (timeout === undefined || timeout === 0) return lockText(this.id, this.terms, timeout)
-    const left = Math.ceil(this.dueAt - now)
+    const left = Math.ceil(this.dueAt - schedule.monotonic())
     return lockText(this.id, this.terms, Math.min(Math.max(left, 1), timeout))
   }
 

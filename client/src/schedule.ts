@@ -30,6 +30,10 @@ export class Schedule {
     return stampNow(this.#clock)
   }
 
+  monotonic(): number {
+    return this.#clock.monotonic()
+  }
+
   /** Runs the task at an instant of the monotonic clock, in place of the one it may have had. */
   at(task: Task, due: number): void {
     if (this.#stopped) return

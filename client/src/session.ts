@@ -33,7 +33,7 @@ import type { SessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
 import type { SessionState } from './state.js'
-import type { Tracer } from './tracing.js'
+import type { RequestTrace, Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** What a session is given of where it runs. */
@@ -233,10 +233,13 @@ export class Session extends Emitter<SessionEvents> {
     return this.close()
   }
 
-  async #ask(wanted: CheckedLock): Promise<Grant> {
+  #ask(wanted: CheckedLock): Promise<Grant> {
     const { key, mode, metadata } = wanted.terms
     const trace = this.#tracer?.request(key, mode, metadata)
-    if (trace === undefined) return this.#askUntraced(wanted)
+    return trace === undefined ? this.#askUntraced(wanted) : this.#askTraced(wanted, trace)
+  }
+
+  async #askTraced(wanted: CheckedLock, trace: RequestTrace): Promise<Grant> {
     try {
       const terms = { ...wanted.terms, metadata: trace.metadata }
       const grant = await this.#askUntraced({ ...wanted, terms })
@@ -253,7 +256,11 @@ export class Session extends Emitter<SessionEvents> {
     }
   }
 
-  async #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<Grant> {
+  /**
+   * Not async, as little as `#ask`: each promise between is paid for with every lock. And what is
+   * granted together begins in the order of the queue, so there are as many for everyone.
+   */
+  #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<Grant> {
     refuseAborted(signal)
     const { outbox, schedule } = this.#standing
     const giveUp = (error: HoldfastError) => {
@@ -261,15 +268,14 @@ export class Session extends Emitter<SessionEvents> {
       outbox.abandon(request)
       request.reject(error)
     }
-    const request = new LockRequest(terms, timeout, schedule.now().monotonic, () =>
-      giveUp(timeoutError(timeout)),
-    )
-    const stopListening = onAbort(signal, giveUp)
-    try {
-      return await this.#standing.ask(request)
-    } finally {
-      stopListening()
+    const dueAt = timeout === undefined ? Infinity : schedule.monotonic() + timeout
+    const request = new LockRequest(terms, timeout, dueAt, () => giveUp(timeoutError(timeout)))
+    const answer = this.#standing.ask(request)
+    if (signal !== undefined) {
+      const stopListening = onAbort(signal, giveUp)
+      answer.then(stopListening, stopListening)
     }
+    return answer
   }
 }
 

@@ -261,6 +261,28 @@ const tasks: Scenario = {
   ],
 }
 
+const order: Scenario = {
+  title:
+    'shared requests that are granted together begin in the order of asking, however asked for',
+  async run(script) {
+    const gate = script.ask('gate', 'x')
+    await script.calm()
+    const both = [
+      script.ask('first', 'x', { mode: 'shared', abortable: true }),
+      script.ask('second', 'x', { mode: 'shared' }),
+    ]
+    await script.calm()
+    gate.release()
+    await script.calm()
+    for (const { release } of both) release()
+    await script.calm()
+  },
+  log: [
+    ...['gate: granted', 'gate: done undefined', 'first: granted', 'second: granted'],
+    ...['first: done undefined', 'second: done undefined'],
+  ],
+}
+
 export const grantingScenarios: readonly Scenario[] = [
   fifo,
   shared,
@@ -270,4 +292,5 @@ export const grantingScenarios: readonly Scenario[] = [
   outcomes,
   given,
   tasks,
+  order,
 ]
