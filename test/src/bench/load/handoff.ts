@@ -1,6 +1,6 @@
 /**
  * What all loads of W2 share: one hot key, clients that queue for it again and again, and the
- * account of each hand-over. While the yardstick has its turn, whoever was granted last keeps the
+ * account of each hand-off. While the yardstick has its turn, whoever was granted last keeps the
  * lock.
  */
 import type { Contestant } from './contest.js'

@@ -1,7 +1,7 @@
 /**
- * The yardstick of a hand-over: the same number of connections in a ring over a bare `ws` server
+ * The yardstick of a hand-off: the same number of connections in a ring over a bare `ws` server
  * that knows no locks. Whoever is granted says so; the next one is granted, and it is confirmed.
- * What a hand-over costs beyond this is the broker's; what this loses with the number of
+ * What a hand-off costs beyond this is the broker's; what this loses with the number of
  * connections is lost to sockets that have gone cold.
  */
 import { subprotocol } from '@holdfast/shared'

@@ -3,7 +3,7 @@
  * first, one `send` for each message. What it does depends on the path:
  *
  * - `/echo`: every message back to its sender. Two of these are a pair.
- * - `/chain`: what a hand-over costs with no lock logic at all. Whoever says `lock` stands in line;
+ * - `/chain`: what a hand-off costs with no lock logic at all. Whoever says `lock` stands in line;
  *   when one says `unlock` or goes away, a ready-made grant is pushed to the next.
  * - `/ring`: whatever one says, a ready-made grant is pushed to the one that connected after it.
  * - `/yes`: grants everything to everybody at once. The exclusion check has to catch it.

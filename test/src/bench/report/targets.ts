@@ -124,7 +124,7 @@ const uncontended: readonly Target[] = [
 
 const handedOver: readonly Target[] = [
   ...['K=2', 'K=100', 'K=1000'].map((shape) =>
-    simple(`W2 ${shape}, hand-overs/s, of echo pairs`, [0.72, 0.85], 'more', [
+    simple(`W2 ${shape}, hand-offs/s, of echo pairs`, [0.72, 0.85], 'more', [
       'W2',
       shape,
       'ratioToEcho',
@@ -141,8 +141,8 @@ const handedOver: readonly Target[] = [
       ),
     true,
   ),
-  simple('W2 K=100, packets a hand-over', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
-  simple('W2 K=100, bytes a hand-over', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
+  simple('W2 K=100, packets a hand-off', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
+  simple('W2 K=100, bytes a hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
   simple('W2 K=100, grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
 ]
 
