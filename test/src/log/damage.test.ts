@@ -61,7 +61,7 @@ describe('journal: damaged at random', () => {
     expect(right.out).to.match(/^[0-9a-f]{64}$/)
     const random = new Random()
     let refused = 0
-    for (let i = 0; i < count(12, 100); i++) {
+    for (let i = 0; i < count(6, 100); i++) {
       const page = random.below(whole.length / pageBytes) * pageBytes
       const at = page + random.below(i % 2 === 0 ? pageBytes : headBytes)
       const bytes = Buffer.from(whole)

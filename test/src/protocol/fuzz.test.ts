@@ -139,7 +139,7 @@ function heapAfterCollection(): number {
 }
 
 describe('protocol: strangers', () => {
-  const frames = count(20_000, 1_000_000)
+  const frames = count(10_000, 1_000_000)
   it(`${frames} of their frames change nothing, reach nobody and leave nothing`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {

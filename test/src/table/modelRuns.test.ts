@@ -12,7 +12,7 @@ import { Director, type Step, step } from './steps.js'
 import { Twin } from './twin.js'
 
 const length = 200
-const parameters = runs(200, 2_000)
+const parameters = runs(100, 2_000)
 
 interface History {
   readonly commands: Command[]
