@@ -68,7 +68,7 @@ describe('session.locks beside navigator.locks', function () {
   }
 
   it('random plans go the same way', async () => {
-    const wanted = count(10, 500)
+    const wanted = count(20, 500)
     const random = new Random(seed)
     for (let done = 0; done < wanted; done += 20) {
       const plans = Array.from({ length: 20 }, () => drawPlan(random, 12))
