@@ -76,7 +76,7 @@ function hasOpenEnd(file: string): boolean {
 }
 
 function principal(text: string): string {
-  if (/^[^\s#][^\s]*$/.test(text)) return text
+  if (isOneWord(text) && !text.startsWith('#')) return text
   throw new InvalidArgumentError('It has no spaces, and does not begin with #.')
 }
 

@@ -47,4 +47,11 @@ describe('holdfast token', () => {
     const { code, out } = await Holdfast.run(stage, ['token', 'ann', '--key', 'orders: *'])
     expect([code, out]).to.deep.equal([64, []])
   })
+
+  it('refuses a name that would be two words, or a comment, in the file', async () => {
+    for (const name of ['ann bob', '#ann', '']) {
+      const { code, out } = await Holdfast.run(stage, ['token', name])
+      expect([code, out], name).to.deep.equal([64, []])
+    }
+  })
 })
