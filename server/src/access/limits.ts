@@ -48,6 +48,12 @@ export interface BrokerLimits {
   readonly messagesPerSecond: number
   /** Messages that may come at once before the average counts. Default 200. */
   readonly messageBurst: number
+  /**
+   * Work that one connection may cause in a second, in units of about a microsecond of the broker's
+   * time (see `costs.ts`). What exceeds it waits, and holds back only this connection. At least
+   * 1,000. Default 1,000,000; public 50,000.
+   */
+  readonly workPerSecond: number
   /** Longest frame of a client, in bytes; then 1009. Default and most 65,536; public 16,384. */
   readonly frameBytes: number
   /** Longest key that may be locked, in bytes of UTF-8. Default and most 512; public 256. */
@@ -63,14 +69,18 @@ export interface BrokerLimits {
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
-   * Output that a client may leave unread for `slowMs`, in bytes. Default 262,144; public 65,536.
+   * Output that a client may leave unread for as long as it likes, in bytes. Default 262,144;
+   * public 65,536.
    */
   readonly slowBytes: number
-  /** How long it may leave more than `slowBytes` unread, in ms; then 4308. Default 5,000. */
+  /**
+   * How long it may leave more than `slowBytes` unread, or read nothing while a long answer or its
+   * next messages wait for that, in ms; then 4308. Default 5,000.
+   */
   readonly slowMs: number
   /**
-   * Unread output at which a connection is cut at once; what unread long answers are made of may be
-   * 16 times as much. Default 1,048,576; public 262,144.
+   * Unread output at which a connection is cut at once, in bytes. Default 1,048,576;
+   * public 262,144.
    */
   readonly backlogBytes: number
 }
@@ -86,6 +96,8 @@ interface Limit {
   readonly public: number
   /** Beyond this the protocol does not go. */
   readonly most?: number | undefined
+  /** Below this nothing works. */
+  readonly least?: number | undefined
   /** May be off. */
   readonly optional?: true | undefined
 }
@@ -102,6 +114,7 @@ export const limits = {
   sessionsPerAddress: { private: off, public: 100, optional: true },
   messagesPerSecond: { private: off, public: 50, optional: true },
   messageBurst: { private: 200, public: 200 },
+  workPerSecond: { private: 1_000_000, public: 50_000, least: 1_000, optional: true },
   frameBytes: { private: maxFrameBytes, public: 16 * 1024, most: maxFrameBytes },
   keyBytes: { private: maxKeyBytes, public: 256, most: maxKeyBytes },
   metadataBytes: { private: maxMetadataBytes, public: 1024, most: maxMetadataBytes },
@@ -125,8 +138,9 @@ export function defaultsOf(profile: Profile): BrokerLimits {
 
 /** Why a value cannot be that limit, as "limits.name is ..."; undefined if it can. */
 export function limitFault(name: LimitName, value: unknown): string | undefined {
-  const { most, optional }: Limit = limits[name]
+  const { most, least, optional }: Limit = limits[name]
   if (optional && value === off) return undefined
+  if (least !== undefined && (value as number) < least) return `limits.${name} is at least ${least}`
   if (Number.isSafeInteger(value) && (value as number) >= 1) {
     if (most === undefined || (value as number) <= most) return undefined
     return `limits.${name} is at most ${most}`

@@ -19,6 +19,7 @@ import { Census } from '../access/census.js'
 import { Passes } from '../access/passes.js'
 import { Connection, type ConnectionOwner, type NamedRefusal } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
+import { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, LockTable, Session } from '../core/index.js'
 import type { Environment } from '../environment.js'
 import { type Fences, highestNext } from '../fences.js'
@@ -27,10 +28,9 @@ import type { Observer, RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeDraining } from './encode.js'
 import { Inbound } from './inbound.js'
-import { find, type Scope } from './inspect.js'
+import { type Findings, find, type Scope, Search } from './inspect.js'
 import { Judge, QuietTime } from './judge.js'
 import { type BrokerTime, type Home, Outbound } from './outbound.js'
-import type { Findings } from './parts.js'
 import { Reception } from './reception.js'
 import { OwnReplica } from './replica.js'
 import { Statistics } from './statistics.js'
@@ -40,6 +40,9 @@ import { Writer } from './writer.js'
 
 /** How long a closing handshake may take before the socket is dropped, in ms. */
 const closingMs = 1_000
+
+/** Locks and requests of a session up to which its end is no work worth a turn of its own. */
+const suspendedAtOnce = 100
 
 export interface BrokerParts {
   readonly settings: BrokerSettings
@@ -68,6 +71,8 @@ export class Broker implements ConnectionOwner {
   readonly #writer: Writer
   readonly #connections = new Set<Connection>()
   readonly #attached = new Map<Session, Connection>()
+  readonly scheduler: WorkScheduler
+  readonly workPerSecond: number
   #isServing = false
   #isDraining = false
 
@@ -83,6 +88,9 @@ export class Broker implements ConnectionOwner {
     this.#sharing = sharing
     const { limits } = settings
     const { clock, endOfTurn } = environment
+    this.workPerSecond = limits.workPerSecond
+    const scheduler = new WorkScheduler({ clock, endOfTurn })
+    this.scheduler = scheduler
     const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
     const home: Home = { name: '' }
     const census = new Census(limits)
@@ -106,7 +114,7 @@ export class Broker implements ConnectionOwner {
     const passes = new Passes({ settings, clock, time })
     this.#arrivals = new Arrivals({ limits, passes, expect, close, refused })
     const flushed = observer && (() => observer.flushed())
-    this.#writer = new Writer({ limits, endOfTurn, expect, forgive, refused, flushed })
+    this.#writer = new Writer({ limits, scheduler, endOfTurn, expect, forgive, refused, flushed })
     const writer = this.#writer
     const judge = new Judge({ time, passes, writer, attached, submit, wall, refused })
     const renew = passes.renew.bind(passes)
@@ -211,6 +219,10 @@ export class Broker implements ConnectionOwner {
     return find(this.table, scope, limit)
   }
 
+  search(scope: Scope): Search {
+    return new Search(this.table, scope)
+  }
+
   /** Does at once what is due; returns how many locks that let expire. */
   cleanExpiredLocks(): number {
     const before = this.#statistics.expired
@@ -234,6 +246,7 @@ export class Broker implements ConnectionOwner {
   /** When everything is closed: leaves no timer behind. */
   async stop(): Promise<void> {
     this.#time.stop()
+    this.scheduler.stop()
     await this.#log.close()
   }
 
@@ -241,6 +254,10 @@ export class Broker implements ConnectionOwner {
 
   now(): number {
     return this.#time.now()
+  }
+
+  get effects(): number {
+    return this.#replica.effects
   }
 
   stands(): boolean {
@@ -275,8 +292,16 @@ export class Broker implements ConnectionOwner {
     this.#forget(connection)
     const { session, attach } = connection
     if (session === undefined || this.#attached.get(session) !== connection) return
-    const at = this.#environment.clock.wall()
-    this.#log.submit({ type: 'suspend', session: session.id, attach, keep, at })
+    const suspend = (): number => {
+      if (this.#attached.get(session) !== connection) return 0
+      const before = this.effects
+      const at = this.#environment.clock.wall()
+      this.#log.submit({ type: 'suspend', session: session.id, attach, keep, at })
+      return this.effects - before
+    }
+    // Where that may release thousands of locks, the other clients have their turn in between.
+    if (session.held.size + session.waiting.size < suspendedAtOnce) suspend()
+    else this.scheduler.add({ work: suspend })
   }
 
   #close(connection: Connection, row: CloseCode): void {

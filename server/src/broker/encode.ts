@@ -12,8 +12,9 @@ import {
 } from '@holdfast/shared'
 import { limitSentence } from '../access/limits.js'
 import type { SessionLimits } from '../core/commands.js'
-import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
+import type { Answer, Lock, Session, StoredHolder } from '../core/index.js'
 import { limitNameOf } from '../observe/observer.js'
+import type { Waiter } from './inspect.js'
 
 /** Most bytes of holders in one LOCK_HELD answer. */
 const maxHolderBytes = 16 * 1024
@@ -135,7 +136,7 @@ export function encodeLockEvent(
   return `{"event":"${event}",${heldFields(lock)}}`
 }
 
-export function encodeWaitingInfo({ key, mode, session, since }: Request): string {
+export function encodeWaitingInfo(key: string, { mode, session, since }: Waiter): string {
   return JSON.stringify({ key, mode, session: session.id, name: session.name, since })
 }
 
@@ -149,13 +150,15 @@ function keyAndMode(key: string, mode: LockMode): string {
 }
 
 function encodeHolders(holders: readonly StoredHolder[]): string {
-  let text = ''
+  const texts: string[] = []
+  let bytes = 0
   for (const holder of holders) {
-    const next = `{${holderFields(holder)}}`
-    if (text !== '' && utf8Length(text) + utf8Length(next) > maxHolderBytes) break
-    text += text === '' ? next : `,${next}`
+    const text = `{${holderFields(holder)}}`
+    bytes += utf8Length(text)
+    if (texts.length > 0 && bytes > maxHolderBytes) break
+    texts.push(text)
   }
-  return text
+  return texts.join(',')
 }
 
 /** The metadata is JSON text already and goes in as it is. */

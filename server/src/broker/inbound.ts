@@ -17,23 +17,26 @@ import {
   type UnlockRequest,
   type WatchRequest,
 } from '@holdfast/shared'
+import { costs } from '../access/costs.js'
 import type { Denial } from '../access/gate.js'
 import { limitReason, limitSentence } from '../access/limits.js'
 import type { Connection, NamedRefusal } from '../connection/connection.js'
+import type { PacedMessages } from '../connection/outbox.js'
 import type { Command, Session } from '../core/index.js'
 import type { Sharing } from '../log/log.js'
 import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
-import type { Scope } from './inspect.js'
+import type { Scope, Search } from './inspect.js'
 import { canMove } from './moving.js'
-import { type Findings, foundParts, watchingParts, weightOf } from './parts.js'
+import { foundParts, type PacedParts, watchingParts } from './parts.js'
 import type { Watchers } from './watchers.js'
 
 /** What a message may be answered from without going through the log. */
 export interface View {
   stats(): LockStats
-  find(scope: Scope, limit: number): Findings
+  /** Begins to look; nothing has been looked at yet. */
+  search(scope: Scope): Search
 }
 
 export interface InboundParts {
@@ -113,11 +116,12 @@ export class Inbound {
       case 'query': {
         const { id, key, prefix, limit } = message
         const scope = { key, prefix, sees: seesOf(connection, 'query') }
-        const findings = this.#view.find(scope, limit ?? maxQueryItems)
-        connection.stream(foundParts(id, findings), weightOf(findings))
+        const search = this.#view.search(scope)
+        connection.stream(ended(search, foundParts(id, search, limit ?? maxQueryItems)), true)
         break
       }
       case 'auth':
+        connection.charge(costs.auth)
         this.#parts.renew(connection, message)
         break
       case 'watch':
@@ -155,15 +159,15 @@ export class Inbound {
     }
     const scope = { key, prefix, sees: seesOf(connection, 'watch') }
     // The state first: what happens from here on is said after it, however long it takes to send.
-    const findings = this.#view.find(scope, maxQueryItems)
-    connection.stream(watchingParts(id, findings), weightOf(findings))
-    this.#watchers.add(connection, id, scope)
+    const search = this.#view.search(scope)
+    connection.stream(ended(search, watchingParts(id, search, maxQueryItems)), true)
+    this.#watchers.add(connection, id, scope, search)
   }
 
   /** Whether this message may come in; if not, its sender has been told. */
   #passes(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
     const gate = connection.gate!
-    if (!gate.spend(connection.receivedAt)) {
+    if (!gate.spend(connection.handledAt)) {
       const most = this.#parts.limits.messagesPerSecond
       this.#report(connection, { cause: 'messagesPerSecond' })
       connection.cut({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
@@ -242,6 +246,17 @@ function seesOf(
 ): ((key: string) => boolean) | undefined {
   const { gate } = connection
   return gate === undefined ? undefined : (key) => gate.may(operation, key)
+}
+
+/** An answer that gives up its search when its connection does not want it any more. */
+function ended(search: Search, parts: PacedParts): PacedMessages {
+  return {
+    next: () => parts.next(),
+    return: () => {
+      search.end()
+      return { done: true, value: undefined }
+    },
+  }
 }
 
 function causeOf({ limit }: Denial): RefusalCause {

@@ -1,10 +1,11 @@
 /**
- * Looking at the table: what a query finds. A key is a look-up; a prefix is a walk over all keys in
- * use, which is why the answer is bounded and nothing on the hot path comes here.
+ * Looking at the table: what a query finds and what a watch begins with. A key is a look-up; a
+ * prefix is a walk over all keys in use. A client's walk is paced: it pauses when its connection
+ * has used up its share of a turn, and while the client does not read.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
-import type { Entry, Lock, LockTable, Request } from '../core/index.js'
-import type { Findings } from './parts.js'
+import { costOfKeys, keysFor } from '../access/costs.js'
+import type { Entry, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
 
 export interface Scope {
   /** Exactly this key. */
@@ -15,13 +16,32 @@ export interface Scope {
   readonly sees?: ((key: string) => boolean) | undefined
 }
 
-/** @param limit Most locks and most requests to return; the counts are of all. */
-export function find(table: Pick<LockTable, 'keys'>, scope: Scope, limit: number): Findings {
+/** What callers in the same process are shown. */
+export interface Findings {
+  readonly held: readonly Lock[]
+  readonly waiting: readonly Request[]
+  readonly heldCount: number
+  readonly waitingCount: number
+}
+
+/** What is said of a waiting request; kept instead of the request, whose metadata can be large. */
+export type Waiter = Pick<Request, 'mode' | 'session' | 'since'>
+
+type Table = Pick<LockTable, 'keys' | 'fence'>
+
+/**
+ * Looks at everything at once.
+ *
+ * @param limit Most locks and most requests; the counts are of all.
+ */
+export function find(table: Table, scope: Scope, limit: number): Findings {
   const held: Lock[] = []
   const waiting: Request[] = []
   let heldCount = 0
   let waitingCount = 0
-  for (const entry of entriesIn(table, scope)) {
+  const search = new Search(table, scope)
+  for (let entry = search.next(); entry !== undefined; entry = search.next()) {
+    if (entry === 'elsewhere') continue
     heldCount += entry.holders.length
     waitingCount += entry.queue.length
     takeUpTo(limit, entry.holders, held)
@@ -30,19 +50,110 @@ export function find(table: Pick<LockTable, 'keys'>, scope: Scope, limit: number
   return { held, waiting, heldCount, waitingCount }
 }
 
-function* entriesIn(
-  table: Pick<LockTable, 'keys'>,
-  { key, prefix, sees }: Scope,
-): Generator<Entry> {
-  if (key !== undefined) {
-    const entry = table.keys.get(key)
-    if (entry !== undefined) yield entry
-    return
+/** Units between two looks at what a walk has used. */
+const stepUnits = 8
+
+/** A search through the table that may pause between two keys. */
+export class Search {
+  readonly #scope: Scope
+  readonly #table: Table
+  /** The last fence before the search began. */
+  readonly #fence: number
+  readonly #walk: KeyWalk | undefined
+  #isOver = false
+  /** The key whose locks are being listed, and the fence of the last one. */
+  #entry: Entry | undefined
+  #listed = 0
+  /** How many keys it may visit before it should look whether it is another's turn. */
+  readonly stepKeys: number
+  /** What that costs. */
+  readonly stepCost: number
+
+  constructor(table: Table, scope: Scope) {
+    this.#table = table
+    this.#scope = scope
+    this.#fence = table.fence
+    const isJudged = scope.sees !== undefined
+    this.stepKeys = keysFor(stepUnits, isJudged)
+    this.stepCost = costOfKeys(this.stepKeys, isJudged)
+    if (scope.key === undefined) this.#walk = table.keys.walk()
   }
-  for (const entry of table.keys.values()) {
-    if (prefix !== undefined && !entry.key.startsWith(prefix)) continue
-    if (sees === undefined || sees(entry.key)) yield entry
+
+  /** The next key; `'elsewhere'` if it is none of those looked for; undefined at the end. */
+  next(): Entry | 'elsewhere' | undefined {
+    const { key, prefix, sees } = this.#scope
+    if (key !== undefined) {
+      if (this.#isOver) return undefined
+      this.#isOver = true
+      return this.#table.keys.get(key)
+    }
+    const entry = this.#walk?.next()
+    if (entry === undefined) return undefined
+    if (prefix !== undefined && !entry.key.startsWith(prefix)) return 'elsewhere'
+    return sees === undefined || sees(entry.key) ? entry : 'elsewhere'
   }
+
+  /**
+   * The locks of a key that are older than the search, at most so many, in the order of their
+   * fences. Others may come and go between two of them.
+   */
+  *locksOf(entry: Entry, most: number): Generator<Lock> {
+    this.#entry = entry
+    this.#listed = 0
+    let left = most
+    for (let lock = entry.holders.first; lock !== undefined && left > 0; left--) {
+      if (lock.fence > this.#fence) break
+      this.#listed = lock.fence
+      yield lock
+      // A lock that was released meanwhile leads nowhere.
+      const isThere = lock.next !== undefined || entry.holders.last === lock
+      lock = isThere ? lock.next : firstAfter(entry, this.#listed)
+    }
+  }
+
+  /** How many locks of the key {@link locksOf} has not listed; ends its list. */
+  unlistedOf(entry: Entry): number {
+    let count = entry.holders.length
+    for (let lock = entry.holders.first; lock !== undefined; lock = lock.next) {
+      if (lock.fence > this.#listed) break
+      count--
+    }
+    for (let lock = entry.holders.last; lock !== undefined; lock = lock.previous) {
+      if (lock.fence <= this.#fence) break
+      count--
+    }
+    this.#entry = undefined
+    return Math.max(0, count)
+  }
+
+  /** Whether a lock that is released now is one that the search would still have come to. */
+  isToCome({ fence, entry }: Lock): boolean {
+    if (fence > this.#fence) return false
+    if (entry === this.#entry) return fence > this.#listed
+    return this.#walk === undefined ? !this.#isOver : this.#walk.isToCome(entry)
+  }
+
+  /** Gives up the rest. Every search must be ended or come to its end. */
+  end(): void {
+    this.#isOver = true
+    this.#walk?.end()
+  }
+}
+
+function firstAfter(entry: Entry, fence: number): Lock | undefined {
+  let lock = entry.holders.first
+  while (lock !== undefined && lock.fence <= fence) lock = lock.next
+  return lock
+}
+
+/** At most so many of the requests that wait for a key now. */
+export function waitersOf(entry: Entry, most: number): Waiter[] {
+  const waiters: Waiter[] = []
+  if (most <= 0) return waiters
+  for (const { mode, session, since } of entry.queue) {
+    if (waiters.push({ mode, session, since }) >= most) break
+  }
+  return waiters
 }
 
 function takeUpTo<T>(limit: number, from: Iterable<T>, to: T[]): void {

@@ -72,6 +72,11 @@ export class Judge {
     const { submit, wall, attached, time } = this.#parts
     const connection = attached.get(session)
     if (connection !== undefined) {
+      if (connection.isPaused) {
+        // The broker does not read its socket, so a silence is not the client's.
+        time.expect(session, time.now() + session.ttl / 3)
+        return
+      }
       const endsAt = connection.receivedAt + session.ttl
       if (endsAt > time.now()) {
         time.expect(session, endsAt)

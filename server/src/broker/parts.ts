@@ -1,11 +1,12 @@
 /**
  * Long answers in parts: a snapshot, a query's findings, the state a watch begins with. Each part
  * is encoded only when the connection has room for it, so that a hundred thousand locks are never
- * text in memory all at once.
+ * text in memory all at once. What a query finds is looked for no faster than it is read either.
  */
 import { joinFrames, utf8Length } from '@holdfast/shared'
-import type { Lock, Request } from '../core/index.js'
+import type { Entry, Lock } from '../core/index.js'
 import { encodeHeldInfo, encodeHeldItem, encodeWaitingInfo } from './encode.js'
+import { type Search, waitersOf } from './inspect.js'
 
 /** Bytes at which a part is full. */
 const partBytes = 16 * 1024
@@ -16,10 +17,22 @@ export function* snapshotParts(
   waiting: readonly number[],
   ttlBeganAt: (lock: Lock) => number | undefined,
 ): Generator<string> {
-  const encodeHeld = (lock: Lock): string => encodeHeldItem(lock, ttlBeganAt(lock))
-  for (const part of parts(held, encodeHeld, waiting, String)) {
-    yield `{"type":"snapshot","held":[${part.held}],"waiting":[${part.waiting}],"more":${part.more}}`
+  const part = new Part()
+  const text = (more: boolean): string => {
+    const lists = part.take()
+    return `{"type":"snapshot","held":[${lists.held}],"waiting":[${lists.waiting}],"more":${more}}`
   }
+  for (const lock of held) {
+    const item = encodeHeldItem(lock, ttlBeganAt(lock))
+    if (!part.fits(item)) yield text(true)
+    part.add('held', item)
+  }
+  for (const id of waiting) {
+    const item = String(id)
+    if (!part.fits(item)) yield text(true)
+    part.add('waiting', item)
+  }
+  yield text(false)
 }
 
 /** Messages as frames; each is encoded only when its frame has room. */
@@ -41,60 +54,108 @@ export function* messageFrames<T>(
   if (messages.length > 0) yield* joinFrames(messages)
 }
 
-export interface Findings {
-  readonly held: readonly Lock[]
-  readonly waiting: readonly Request[]
-  readonly heldCount: number
-  readonly waitingCount: number
-}
+/**
+ * Texts of a long answer, or a number: so many units were used since the last one, with nothing to
+ * say yet.
+ */
+export type PacedParts = Generator<string | number>
 
-/** Bytes that findings keep until they are said: a place for each, and what goes with any. */
-export function weightOf({ held, waiting }: Findings): number {
-  return 256 + 8 * (held.length + waiting.length)
-}
-
-export function* foundParts(id: number, findings: Findings): Generator<string> {
-  const { held, waiting, heldCount, waitingCount } = findings
-  const counts = `"heldCount":${heldCount},"waitingCount":${waitingCount}`
-  for (const part of parts(held, encodeHeldInfo, waiting, encodeWaitingInfo)) {
-    const lists = `"held":[${part.held}],"waiting":[${part.waiting}]`
-    yield `{"type":"found","id":${id},${lists},${counts},"more":${part.more}}`
+/** A query's answer. @param limit Most locks and most requests; the counts are of all. */
+export function* foundParts(id: number, search: Search, limit: number): PacedParts {
+  const part = new Part()
+  const counts = { held: 0, waiting: 0 }
+  const text = (more: boolean): string => {
+    const numbers = `"heldCount":${counts.held},"waitingCount":${counts.waiting}`
+    const { held, waiting } = part.take()
+    const lists = `"held":[${held}],"waiting":[${waiting}]`
+    return `{"type":"found","id":${id},${lists},${numbers},"more":${more}}`
   }
-}
-
-export function* watchingParts(id: number, { held, heldCount }: Findings): Generator<string> {
-  for (const part of parts(held, encodeHeldInfo, [], String)) {
-    const list = `"held":[${part.held}],"heldCount":${heldCount}`
-    yield `{"type":"watching","id":${id},${list},"more":${part.more}}`
-  }
-}
-
-/** Two lists of items as JSON elements, cut into parts; there is always a last part, if empty. */
-interface Part {
-  readonly held: string
-  readonly waiting: string
-  readonly more: boolean
-}
-
-function* parts<H, W>(
-  held: Iterable<H>,
-  encodeHeld: (item: H) => string,
-  waiting: Iterable<W>,
-  encodeWaiting: (item: W) => string,
-): Generator<Part> {
-  let part: { held: string[]; waiting: string[] } = { held: [], waiting: [] }
-  let bytes = 0
-  function* add(text: string, list: 'held' | 'waiting'): Generator<Part> {
-    const length = utf8Length(text) + 1
-    if (bytes > 0 && bytes + length > partBytes) {
-      yield { held: part.held.join(), waiting: part.waiting.join(), more: true }
-      part = { held: [], waiting: [] }
-      bytes = 0
+  const left = { held: limit, waiting: limit }
+  for (const entry of keysOf(search)) {
+    if (typeof entry === 'number') {
+      yield entry
+      continue
     }
-    part[list].push(text)
-    bytes += length
+    counts.waiting += entry.queue.length
+    const waiters = waitersOf(entry, left.waiting)
+    left.waiting -= waiters.length
+    for (const lock of search.locksOf(entry, left.held)) {
+      left.held--
+      counts.held++
+      const item = encodeHeldInfo(lock)
+      if (!part.fits(item)) yield text(true)
+      part.add('held', item)
+    }
+    counts.held += search.unlistedOf(entry)
+    for (const waiter of waiters) {
+      const item = encodeWaitingInfo(entry.key, waiter)
+      if (!part.fits(item)) yield text(true)
+      part.add('waiting', item)
+    }
   }
-  for (const item of held) yield* add(encodeHeld(item), 'held')
-  for (const item of waiting) yield* add(encodeWaiting(item), 'waiting')
-  yield { held: part.held.join(), waiting: part.waiting.join(), more: false }
+  yield text(false)
+}
+
+/** What is held when a watch begins. @param limit Most locks; the count is of all. */
+export function* watchingParts(id: number, search: Search, limit: number): PacedParts {
+  const part = new Part()
+  let count = 0
+  const text = (more: boolean): string =>
+    `{"type":"watching","id":${id},"held":[${part.take().held}],"heldCount":${count},"more":${more}}`
+  let left = limit
+  for (const entry of keysOf(search)) {
+    if (typeof entry === 'number') {
+      yield entry
+      continue
+    }
+    for (const lock of search.locksOf(entry, left)) {
+      left--
+      count++
+      const item = encodeHeldInfo(lock)
+      if (!part.fits(item)) yield text(true)
+      part.add('held', item)
+    }
+    count += search.unlistedOf(entry)
+  }
+  yield text(false)
+}
+
+/** The keys that a search finds, and from time to time what that has cost. */
+function* keysOf(search: Search): Generator<Entry | number> {
+  try {
+    let visited = 0
+    for (let entry = search.next(); entry !== undefined; entry = search.next()) {
+      if (entry !== 'elsewhere') yield entry
+      if (++visited % search.stepKeys === 0) yield search.stepCost
+    }
+  } finally {
+    search.end()
+  }
+}
+
+/** Two lists of items as JSON elements, gathered until they fill a message. */
+class Part {
+  #held: string[] = []
+  #waiting: string[] = []
+  #bytes = 0
+
+  /** Whether there is room for an item; there always is for the first. */
+  fits(item: string): boolean {
+    return this.#bytes === 0 || this.#bytes + utf8Length(item) < partBytes
+  }
+
+  add(list: 'held' | 'waiting', item: string): void {
+    if (list === 'held') this.#held.push(item)
+    else this.#waiting.push(item)
+    this.#bytes += utf8Length(item) + 1
+  }
+
+  /** The two lists, which are empty from then on. */
+  take(): { readonly held: string; readonly waiting: string } {
+    const lists = { held: this.#held.join(), waiting: this.#waiting.join() }
+    this.#held = []
+    this.#waiting = []
+    this.#bytes = 0
+    return lists
+  }
 }

@@ -45,6 +45,7 @@ export class OwnReplica implements Replica {
   /** Of a shared log only. */
   #digest: Digest | undefined
   #hasFailed = false
+  #effects = 0
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts
@@ -54,6 +55,11 @@ export class OwnReplica implements Replica {
   /** To be looked at, and not touched. */
   get table(): Omit<LockTable, 'apply'> {
     return this.#table
+  }
+
+  /** How many effects were handled so far. */
+  get effects(): number {
+    return this.#effects
   }
 
   restore(items: Iterable<SnapshotItem>): void {
@@ -68,7 +74,9 @@ export class OwnReplica implements Replica {
   apply(command: Command): void {
     if (!this.#hasFences()) return
     const { statistics, census, outbound, observer, watchers } = this.#parts
-    for (const effect of this.#table.apply(command)) {
+    const effects = this.#table.apply(command)
+    this.#effects += effects.length
+    for (const effect of effects) {
       this.#digest?.take(effect)
       statistics.count(effect)
       census.take(effect)

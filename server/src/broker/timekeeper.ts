@@ -17,6 +17,8 @@ import { type Clock, Deadlines, type Timer } from '@holdfast/shared'
 
 /** How often the broker looks whether it was stopped, in ms. */
 const tickMs = 250
+/** How many deadlines are handled in one turn before the input that has arrived has its turn. */
+const mostInOneTurn = 500
 /** Lateness that is ordinary, in ms: timers are never exact, and a lease has room for this. */
 const ordinaryLatenessMs = 100
 
@@ -88,17 +90,28 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
     this.#owing.delete(claim)
   }
 
-  /** Does at once what is due now. */
-  run(): void {
+  /**
+   * Does at once what is due now.
+   *
+   * @param most How much of it; all by default.
+   * @returns Whether that was all.
+   */
+  run(most = Number.POSITIVE_INFINITY): boolean {
     // Each round ends with what was due when it began, so that what is set again waits its turn.
     const real = this.#realNow()
-    for (let claim = this.#owing.takeDue(real); claim; claim = this.#owing.takeDue(real)) {
+    let left = most
+    for (; left > 0; left--) {
+      const claim = this.#owing.takeDue(real)
+      if (claim === undefined) break
       this.#onDue(claim)
     }
     const patient = real - this.#behindMs
-    for (let debtor = this.#owed.takeDue(patient); debtor; debtor = this.#owed.takeDue(patient)) {
+    for (; left > 0; left--) {
+      const debtor = this.#owed.takeDue(patient)
+      if (debtor === undefined) break
       this.#onOverdue(debtor)
     }
+    return left > 0
   }
 
   /** No timer is left behind. */
@@ -139,7 +152,12 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
 
   readonly #judge = (): void => {
     if (this.#stopped) return
-    this.run()
+    if (!this.run(mostInOneTurn)) {
+      // A client may have given thousands of locks one deadline: others have their turn in between.
+      this.#wakeAt = this.#realNow()
+      this.#endOfTurn(this.#judge)
+      return
+    }
     this.#judging = false
     this.#wakeAt = Number.POSITIVE_INFINITY
     // Without this tick a stop between two far deadlines would pass unseen.

@@ -3,7 +3,7 @@
  */
 import type { Effect, Lock } from '../core/index.js'
 import { encodeLockEvent } from './encode.js'
-import type { Scope } from './inspect.js'
+import type { Scope, Search } from './inspect.js'
 
 /** Whoever can be sent a message. */
 export interface Audience {
@@ -14,6 +14,8 @@ interface Watch {
   readonly audience: Audience
   readonly id: number
   readonly scope: Scope
+  /** What gathers the state that the watch begins with. */
+  readonly search: Pick<Search, 'isToCome'> | undefined
 }
 
 const eventForReason = {
@@ -39,9 +41,9 @@ export class Watchers {
     return this.#byAudience.get(audience)?.has(id) === true
   }
 
-  add(audience: Audience, id: number, scope: Scope): void {
+  add(audience: Audience, id: number, scope: Scope, search?: Pick<Search, 'isToCome'>): void {
     this.remove(audience, id)
-    const watch = { audience, id, scope }
+    const watch = { audience, id, scope, search }
     const own = this.#byAudience.get(audience) ?? new Map<number, Watch>()
     this.#byAudience.set(audience, own.set(id, watch))
     if (scope.key === undefined) {
@@ -80,6 +82,8 @@ export class Watchers {
     let text: string | undefined
     for (const watch of this.#interestedIn(lock.key)) {
       if (watch.scope.sees?.(lock.key) === false) continue
+      // The state will not have this lock, so its end is none that the watch should hear of.
+      if (event !== 'locked' && watch.search?.isToCome(lock)) continue
       text ??= encodeLockEvent(event, lock)
       watch.audience.send(`{"type":"event","watch":${watch.id},"event":${text}}`)
     }

@@ -1,20 +1,17 @@
 /**
- * Writes what each turn had to say, at its end, and looks whether the clients read it. Whoever
- * leaves too much unread for too long, or far too much at all, is cut: its unread output is the
- * broker's memory.
+ * Writes what each turn had to say, at its end, and looks whether the clients read it. A client
+ * that leaves too much unread for too long, or far too much at all, is cut: its unread output is
+ * the broker's memory.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../access/limits.js'
 import type { Connection } from '../connection/connection.js'
-
-/**
- * Long answers are made as they are read, but what they are made of has to be kept: so many times
- * as much as may wait as text, which is enough for a session that watches all it may.
- */
-const keptForBacklog = 16
+import type { WorkScheduler } from '../connection/workScheduler.js'
 
 export interface WriterParts {
   readonly limits: BrokerLimits
+  /** Is told when a turn is over. */
+  readonly scheduler: WorkScheduler
   readonly endOfTurn: (callback: () => void) => void
   /** In ms from now, unless forgiven, `cutIfSlow` is called. */
   readonly expect: (connection: Connection, ms: number) => void
@@ -39,6 +36,7 @@ export class Writer {
   }
 
   readonly #flush = (): void => {
+    this.#parts.scheduler.nextTurn()
     const connections = this.#unflushed
     this.#unflushed = []
     for (const connection of connections) {
@@ -53,8 +51,7 @@ export class Writer {
   #judge(connection: Connection): void {
     const { limits, expect } = this.#parts
     const most = limits.backlogBytes
-    if (connection.keptBytes > most * keptForBacklog) this.#cut(connection, 'backlogBytes')
-    else if (this.#keepsUp(connection)) this.#letOff(connection)
+    if (this.#keepsUp(connection)) this.#letOff(connection)
     else if (connection.backlogBytes > most) this.#cut(connection, 'backlogBytes')
     else if (!connection.isSlow) {
       connection.isSlow = true
@@ -68,8 +65,8 @@ export class Writer {
     else this.#cut(connection, 'slowBytes')
   }
 
-  #keepsUp({ backlogBytes }: Connection): boolean {
-    return backlogBytes <= this.#parts.limits.slowBytes
+  #keepsUp({ backlogBytes, isHeldUp }: Connection): boolean {
+    return backlogBytes <= this.#parts.limits.slowBytes && !isHeldUp
   }
 
   #letOff(connection: Connection): void {

@@ -1,6 +1,10 @@
 /**
  * One connection: hello first, then messages; frames in, frames out, and the limits between.
  *
+ * It charges each message for the work that it caused. Once a connection has used up its share of a
+ * turn or of a second, or its client leaves too much unread, it is paused: its socket is not read,
+ * and what was received waits in order until the other connections had their turn.
+ *
  * It knows what is a message and what is not, counts what arrives, and gathers what one turn of the
  * event loop has to say into as few frames as possible. What the messages mean is the broker's.
  */
@@ -14,17 +18,28 @@ import {
   utf8Length,
 } from '@holdfast/shared'
 import { type Refusal, validate } from '@holdfast/shared/validate'
+import { costOfBytes, costs } from '../access/costs.js'
 import type { Gate } from '../access/gate.js'
+import { WorkRate } from '../access/rates.js'
 import { encodeAck, encodePing } from '../broker/encode.js'
 import type { Session } from '../core/index.js'
-import { Outbox } from './outbox.js'
+import { DeferredAcks } from './deferredAcks.js'
+import { InputQueue } from './inputQueue.js'
+import { Outbox, type PacedMessages } from './outbox.js'
 import type { Socket, SocketListener } from './socket.js'
+import type { PacedWork, WorkScheduler } from './workScheduler.js'
 
 /** Something with an id that is no message: the client is told why. */
 export type NamedRefusal = Refusal & { readonly id: number }
 
 /** Whom a connection belongs to. */
 export interface ConnectionOwner {
+  /** Shares the broker's time between connections. */
+  readonly scheduler: WorkScheduler
+  /** How many effects of the lock table this broker has handled so far. */
+  readonly effects: number
+  /** Work that one connection may cause in a second, in units; `Infinity` for any. */
+  readonly workPerSecond: number
   /** Patient time, in ms. */
   now(): number
   /**
@@ -42,31 +57,31 @@ export interface ConnectionOwner {
   onGone(connection: Connection): void
 }
 
-/** Acknowledgements that are kept at most after they were given. */
-const paidAtOnce = 1_024
-
-interface Owed {
-  readonly n: number
-  readonly at: number
-}
-
-/** What a connection owes that never owed anything: those without a grace never do. Stays empty. */
-const nothing: never[] = []
+/** Stands for a frame that is none, behind frames that wait. */
+const notAFrame = ''
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
-export class Connection implements SocketListener {
+export class Connection implements SocketListener, PacedWork {
   readonly #socket: Socket
   readonly #owner: ConnectionOwner
   readonly #outbox: Outbox
   #state: State = 'fresh'
   #received = 0
   #receivedAt: number
+  /** When the message that is being handled arrived. */
+  #handledAt: number
+  /** What has arrived and waits, while the connection is paused. */
+  #input: InputQueue | undefined = undefined
+  /** The socket has closed while input was still waiting. */
+  #isClosed = false
+  /** What may still be used in the turn with the number `#turn`, in units of work. */
+  #allowance = 0
+  #turn = -1
+  #rate: WorkRate | undefined = undefined
   #pings = 0
-  /** Acknowledgements that wait for the log, oldest first. */
-  #owed: Owed[] = nothing
-  /** How many of them are no longer owed. */
-  #paid = 0
+  /** Undefined for those that never wait: sessions without a grace acknowledge nothing. */
+  #deferredAcks: DeferredAcks | undefined = undefined
   #silent = false
   #isAwaitingFlush = false
   /** What its messages have to pass, once it was let in; undefined if nothing could be refused. */
@@ -83,6 +98,7 @@ export class Connection implements SocketListener {
     this.#owner = owner
     this.#outbox = new Outbox(socket)
     this.#receivedAt = owner.now()
+    this.#handledAt = this.#receivedAt
   }
 
   get state(): State {
@@ -112,41 +128,64 @@ export class Connection implements SocketListener {
     return this.#receivedAt
   }
 
+  /** When the message that is being handled arrived, in patient time. */
+  get handledAt(): number {
+    return this.#handledAt
+  }
+
+  /** Whether messages wait that have arrived, and its socket is not read meanwhile. */
+  get isPaused(): boolean {
+    return this.#input !== undefined
+  }
+
   /** Bytes that wait to be read by the client, here and in the socket. */
   get backlogBytes(): number {
     return this.#outbox.backlogBytes
   }
 
-  /** Bytes that long answers keep here until the client has read what was said before them. */
-  get keptBytes(): number {
-    return this.#outbox.keptBytes
+  /** Bytes that have arrived and wait to be handled. */
+  get inputBytes(): number {
+    return this.#input?.bytes ?? 0
+  }
+
+  /** Whether a long answer, or what the client said next, waits until the client reads. */
+  get isHeldUp(): boolean {
+    return this.#outbox.isBlocked && (this.#outbox.hasStream || this.#input !== undefined)
   }
 
   onFrame(text: string): void {
-    if (this.#state === 'closing' || this.#state === 'gone' || !this.#owner.stands()) return
-    this.#receivedAt = this.#owner.now()
+    if (!this.#isReading() || !this.#owner.stands()) return
+    const at = this.#owner.now()
+    this.#receivedAt = at
+    if (this.#input !== undefined) {
+      this.#input.addFrame(text, at)
+      return
+    }
     if (this.#state !== 'open' && isLongerThan(text, maxHelloBytes)) {
       this.cut(closeCodes.tooBig)
       return
     }
-    const elements = parseFrame(text)
-    if (elements === undefined) {
-      this.cut(closeCodes.badMessage)
+    this.#beginTurn()
+    if (this.#mustWait()) {
+      this.#pause().addFrame(text, at)
       return
     }
-    for (const element of elements) {
-      this.#received++
-      this.#take(element)
-      if (!this.#isReading()) return
-    }
+    this.#handleFrame(text, at)
   }
 
   onBinary(): void {
-    if (this.#isReading()) this.cut(closeCodes.badMessage)
+    if (!this.#isReading()) return
+    // Behind what has arrived before it.
+    if (this.#input !== undefined) this.#input.addFrame(notAFrame, this.#owner.now())
+    else this.cut(closeCodes.badMessage)
   }
 
   onFault(): void {
     if (!this.#isReading()) return
+    if (this.#input !== undefined) {
+      this.#input.addFrame(notAFrame, this.#owner.now())
+      return
+    }
     this.#state = 'closing'
     this.#outbox.clear()
     this.#owner.onCut(this)
@@ -158,9 +197,11 @@ export class Connection implements SocketListener {
 
   onClose(): void {
     if (this.#state === 'gone') return
-    this.#state = 'gone'
     this.#outbox.clear()
-    this.#owner.onGone(this)
+    this.#isClosed = true
+    // What had arrived before the end is handled first, a goodbye for instance.
+    if (this.#input !== undefined && this.#isReading()) this.#owner.scheduler.add(this)
+    else this.#end()
   }
 
   /** The hello was accepted; from here on `session` speaks here. */
@@ -172,7 +213,7 @@ export class Connection implements SocketListener {
 
   /** Queues an encoded message for the end of this turn. */
   send(message: string): void {
-    if (this.#state !== 'open') return
+    if (this.#state !== 'open' || this.#isClosed) return
     this.#outbox.add(message)
     this.#requestFlush()
   }
@@ -180,37 +221,51 @@ export class Connection implements SocketListener {
   /**
    * Queues messages that are made only when there is room for them; what follows them waits.
    *
-   * @param weight Bytes that they keep until then, if a client may ask for as many as it likes.
+   * @param holdsInput Whether what the client says next waits until they are through.
    */
-  stream(messages: Iterator<string>, weight = 0): void {
-    if (this.#state !== 'open') return
-    this.#outbox.addStream(messages, weight)
+  stream(messages: PacedMessages, holdsInput = false): void {
+    if (this.#state !== 'open' || this.#isClosed) {
+      messages.return?.()
+      return
+    }
+    this.#outbox.addStream(messages, holdsInput)
     this.#requestFlush()
   }
 
-  /** Tells the client what has arrived: a promise that its lease runs from then. */
-  acknowledge(): void {
-    if (!this.#silent) this.send(encodeAck(this.#received, this.#receivedAt))
+  /** Charges this connection for work beyond that of an ordinary message, in units. */
+  charge(units: number): void {
+    this.#allowance -= units
   }
 
-  /** What has arrived up to now is acknowledged when the log has come as far. */
+  /** Goes on with what waits, for about so many units; returns how many it used. */
+  work(units: number): number {
+    if (this.#isClosed && !this.#isReading()) this.#end()
+    if (!this.#isReading()) return 0
+    this.#turn = this.#owner.scheduler.turn
+    this.#allowance = units
+    if (this.#outbox.hasStream) this.#allowance -= this.#outbox.flush(units)
+    this.#handleInput()
+    const used = units - this.#allowance
+    this.#spendRate(used)
+    this.#goOn()
+    return used
+  }
+
+  /** Tells the client what was handled: a promise that its lease runs from its arrival. */
+  acknowledge(): void {
+    if (!this.#silent) this.send(encodeAck(this.#received, this.#handledAt))
+  }
+
+  /** What was handled up to now is acknowledged when the log has come as far. */
   oweAcknowledgement(): void {
-    const owed = { n: this.#received, at: this.#receivedAt }
-    if (this.#owed === nothing) this.#owed = [owed]
-    else this.#owed.push(owed)
+    this.#deferredAcks ??= new DeferredAcks()
+    this.#deferredAcks.add(this.#received, this.#handledAt)
   }
 
   /** The log has come as far as the oldest acknowledgement that is owed. */
   acknowledgeOwed(): void {
-    const owed = this.#owed[this.#paid]
-    if (owed === undefined) return
-    this.#paid++
-    // To shift each of a hundred thousand, with a log that is slow, would take for ever.
-    if (this.#paid === this.#owed.length || this.#paid === paidAtOnce) {
-      this.#owed.splice(0, this.#paid)
-      this.#paid = 0
-    }
-    if (!this.#silent) this.send(encodeAck(owed.n, owed.at))
+    const ack = this.#deferredAcks?.take()
+    if (ack !== undefined && !this.#silent) this.send(encodeAck(ack.n, ack.at))
   }
 
   /** Acknowledges nothing from now on: the end of the session has been proposed. */
@@ -225,15 +280,25 @@ export class Connection implements SocketListener {
   /** Writes what this turn has gathered, as far as the client keeps up. */
   flush(): void {
     this.#isAwaitingFlush = false
-    if (this.#state === 'open') this.#outbox.flush()
+    if (this.#state !== 'open') return
+    if (!this.#outbox.hasStream) this.#outbox.flush(0)
+    else {
+      this.#beginTurn()
+      const used = this.#outbox.flush(Math.max(0, this.#allowance))
+      this.#allowance -= used
+      this.#owner.scheduler.spend(used)
+      this.#spendRate(used)
+    }
+    if (this.#input !== undefined || this.#outbox.hasStream) this.#goOn()
   }
 
   /** Closes politely, after everything that was said. */
   close(row: CloseCode): void {
     if (!this.#isReading()) return
-    this.#outbox.flushMessages()
+    if (!this.#isClosed) this.#outbox.flushMessages()
     this.#state = 'closing'
     this.#outbox.clear()
+    this.#dropInput()
     this.#socket.close(row.code, row.reason)
   }
 
@@ -256,10 +321,11 @@ export class Connection implements SocketListener {
     if (this.#state === 'gone') return
     this.#owner.onCut(this)
     this.#socket.terminate()
+    if (this.#isClosed) this.#owner.scheduler.add(this)
   }
 
   #requestFlush(): void {
-    if (this.#isAwaitingFlush || this.#state !== 'open') return
+    if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isClosed) return
     this.#isAwaitingFlush = true
     this.#owner.onOutput(this)
   }
@@ -268,12 +334,139 @@ export class Connection implements SocketListener {
     return this.#state !== 'closing' && this.#state !== 'gone'
   }
 
+  /** Looks up what may be used of this turn, once a turn. */
+  #beginTurn(): void {
+    const { scheduler } = this.#owner
+    if (this.#turn === scheduler.turn) return
+    this.#turn = scheduler.turn
+    this.#allowance = this.#rateWaitMs() > 0 ? 0 : scheduler.allowance
+  }
+
+  /** Whether what comes next has to wait. */
+  #mustWait(): boolean {
+    return this.#allowance <= 0 || this.#outbox.isFull
+  }
+
+  #handleFrame(text: string, at: number): void {
+    const elements = parseFrame(text)
+    if (elements === undefined) {
+      this.cut(closeCodes.badMessage)
+      return
+    }
+    const before = this.#allowance
+    this.#allowance -= costOfBytes(text.length)
+    this.#handledAt = at
+    for (let i = 0; i < elements.length; i++) {
+      if (i > 0 && this.#mustWait()) {
+        this.#pause().addRest(text, at, elements, i)
+        break
+      }
+      this.#handle(elements[i])
+      if (!this.#isReading()) return
+    }
+    const used = before - this.#allowance
+    this.#owner.scheduler.spend(used)
+    // Not for the pong of an idle session, which should cost no memory.
+    if (used > costs.message + 1 || this.#rate !== undefined) this.#spendRate(used)
+  }
+
+  #handleInput(): void {
+    const input = this.#input
+    while (input !== undefined && !this.#mustWait()) {
+      if (!this.#owner.stands()) return
+      const next = input.take()
+      if (next === 'malformed') {
+        this.cut(closeCodes.badMessage)
+        return
+      }
+      if (next === undefined) {
+        this.#resumeReading()
+        return
+      }
+      this.#allowance -= costOfBytes(next.parsedChars)
+      this.#handledAt = next.at
+      this.#handle(next.element)
+      if (!this.#isReading()) return
+    }
+  }
+
+  /** Handles one message and charges what it caused: effects of the table, and text to be sent. */
+  #handle(element: unknown): void {
+    const { effects } = this.#owner
+    const chars = this.#outbox.waitingChars
+    this.#received++
+    this.#take(element)
+    const sent = Math.max(0, this.#outbox.waitingChars - chars)
+    this.#allowance -=
+      costs.message + (this.#owner.effects - effects) * costs.effect + costOfBytes(sent)
+  }
+
+  #spendRate(units: number): void {
+    const { workPerSecond } = this.#owner
+    if (workPerSecond === Number.POSITIVE_INFINITY) return
+    const now = this.#owner.now()
+    this.#rate ??= new WorkRate(workPerSecond, now)
+    this.#rate.spend(units, now)
+    if (this.#rate.waitMs(now) > 0) this.#allowance = Math.min(this.#allowance, 0)
+  }
+
+  /** In how many ms the work of a second allows more; 0 for now. */
+  #rateWaitMs(): number {
+    return this.#rate === undefined ? 0 : this.#rate.waitMs(this.#owner.now())
+  }
+
+  #pause(): InputQueue {
+    const input = new InputQueue()
+    this.#input = input
+    this.#socket.pause()
+    this.#goOn()
+    // Whether the client reads what it waits for is looked at when output is flushed.
+    if (this.#outbox.isFull) this.#requestFlush()
+    return input
+  }
+
+  #resumeReading(): void {
+    this.#input = undefined
+    if (this.#isClosed) this.#end()
+    else this.#socket.resume()
+  }
+
+  #dropInput(): void {
+    this.#owner.scheduler.remove(this)
+    if (this.#isClosed) this.#owner.scheduler.add(this)
+    if (this.#input === undefined) return
+    this.#input = undefined
+    // The closing handshake of the client has to be read.
+    this.#socket.resume()
+  }
+
+  /** Asks for a turn if there is work that does not wait for the client. */
+  #goOn(): void {
+    const hasOutput = this.#outbox.hasStream && !this.#outbox.isBlocked
+    const hasInput = this.#input !== undefined && !this.#outbox.isFull
+    if (!this.#isReading() || !(hasOutput || hasInput)) return
+    const { scheduler } = this.#owner
+    const waitMs = this.#rateWaitMs()
+    if (waitMs > 0) scheduler.addLater(this, waitMs)
+    else scheduler.add(this)
+  }
+
+  #end(): void {
+    if (this.#state === 'gone') return
+    this.#state = 'gone'
+    this.#input = undefined
+    this.#owner.scheduler.remove(this)
+    this.#outbox.clear()
+    this.#owner.onGone(this)
+  }
+
   #take(element: unknown): void {
     const message = validate(element)
     if (this.#state === 'open' && isForOwner(message)) {
       this.#owner.onMessage(this, message)
     } else if (this.#state === 'fresh' && message.type === 'hello') {
       this.#state = 'opening'
+      this.#allowance -= costs.hello
       this.#owner.onHello(this, message)
     } else {
       this.cut(closeCodes.badMessage)

@@ -8,15 +8,21 @@
  * a stream waits behind it.
  */
 import { joinFrames } from '@holdfast/shared'
+import { costOfBytes, turnBudget } from '../access/costs.js'
 import type { Socket } from './socket.js'
 
 /** Bytes in the socket beyond which everything waits. */
 const roomBytes = 64 * 1024
+/** Characters of waiting messages beyond which the client's next messages wait too. */
+const fullChars = 64 * 1024
+
+/** Messages, or numbers: so many units of work were done since the last one. */
+export type PacedMessages = Iterator<string | number>
 
 interface Stream {
-  readonly messages: Iterator<string>
-  /** Bytes that it keeps until it is through. */
-  readonly weight: number
+  readonly messages: PacedMessages
+  /** Whether what the client says next waits until the stream has come to its end. */
+  readonly holdsInput: boolean
 }
 
 type Item = string | Stream
@@ -28,9 +34,9 @@ export class Outbox {
   readonly #socket: Socket
   #items: Item[] = nothing
   #streams = 0
+  #holding = 0
   /** Length of the single messages that wait; a character is at least a byte. */
   #waitingChars = 0
-  #keptBytes = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -40,6 +46,26 @@ export class Outbox {
     return this.#items.length > 0
   }
 
+  /** Whether a stream has not come to its end. */
+  get hasStream(): boolean {
+    return this.#streams > 0
+  }
+
+  /** Whether the client has to read before more can be written. */
+  get isBlocked(): boolean {
+    return this.#socket.bufferedBytes > roomBytes
+  }
+
+  /** Whether so much waits to be said that no more should be asked. */
+  get isFull(): boolean {
+    return this.#holding > 0 || this.#waitingChars > fullChars
+  }
+
+  /** Length of the messages that wait, in characters. */
+  get waitingChars(): number {
+    return this.#waitingChars
+  }
+
   /**
    * Bytes that wait for the client, here and in the socket; streams do not count, they can wait.
    */
@@ -47,40 +73,47 @@ export class Outbox {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
-  /** Bytes that streams keep until they are through, by their weight. */
-  get keptBytes(): number {
-    return this.#keptBytes
-  }
-
   add(message: string): void {
     this.#queue(message)
     this.#waitingChars += message.length
   }
 
-  /** @param weight Bytes that it keeps until it is through, if there can be many like it. */
-  addStream(messages: Iterator<string>, weight = 0): void {
-    this.#queue({ messages, weight })
+  /** @param holdsInput Whether the client's next messages wait until the stream is through. */
+  addStream(messages: PacedMessages, holdsInput = false): void {
+    this.#queue({ messages, holdsInput })
     this.#streams++
-    this.#keptBytes += weight
+    if (holdsInput) this.#holding++
   }
 
+  /** Forgets everything that waits, and ends the streams. */
   clear(): void {
+    const items = this.#items
+    const hadStreams = this.#streams > 0
     this.#items = nothing
     this.#streams = 0
+    this.#holding = 0
     this.#waitingChars = 0
-    this.#keptBytes = 0
+    if (!hadStreams) return
+    for (const item of items) if (typeof item !== 'string') item.messages.return?.()
   }
 
-  /** Writes what one turn said, or goes on with what waits while there is room. */
-  flush(): void {
-    if (this.#items.length === 0 || this.#socket.bufferedBytes > roomBytes) return
-    if (this.#streams > 0) this.#flushWithStreams()
-    else this.#writeAll()
+  /**
+   * Writes what one turn said, or goes on with what waits while there is room.
+   *
+   * @param units What streams may use for it, in units of work; once it is used up, they wait. Any
+   *   number by default.
+   * @returns How many units they used.
+   */
+  flush(units = Number.POSITIVE_INFINITY): number {
+    if (this.#items.length === 0 || this.isBlocked) return 0
+    if (this.#streams > 0) return this.#flushWithStreams(units)
+    this.#writeAll()
+    return 0
   }
 
   /** The last words: everything but streams, whether or not there is room. */
   flushMessages(): void {
-    if (this.#streams > 0) this.#flushWithStreams()
+    if (this.#streams > 0) this.#flushWithStreams(turnBudget.least)
     else this.#writeAll()
   }
 
@@ -91,7 +124,8 @@ export class Outbox {
 
   #writeAll(): void {
     const messages = this.#items as string[]
-    this.clear()
+    this.#items = nothing
+    this.#waitingChars = 0
     this.#write(messages)
   }
 
@@ -99,9 +133,10 @@ export class Outbox {
     for (const frame of joinFrames(messages)) this.#socket.send(frame)
   }
 
-  #flushWithStreams(): void {
+  #flushWithStreams(units: number): number {
     let batch: string[] = []
     let done = 0
+    let used = 0
     for (const item of this.#items) {
       if (typeof item === 'string') {
         batch.push(item)
@@ -109,23 +144,31 @@ export class Outbox {
       } else {
         if (batch.length > 0) this.#write(batch)
         batch = []
-        if (!this.#drain(item.messages)) break
+        const progress = this.#drain(item.messages, units - used)
+        used += progress.used
+        if (!progress.isDone) break
         this.#streams--
-        this.#keptBytes -= item.weight
+        if (item.holdsInput) this.#holding--
       }
       done++
     }
     this.#items.splice(0, done)
     if (batch.length > 0) this.#write(batch)
+    return used
   }
 
-  /** True if the stream is at its end, false if it must wait for room. */
-  #drain(messages: Iterator<string>): boolean {
-    while (this.#socket.bufferedBytes <= roomBytes) {
+  /** Goes on with a stream until it is at its end, has used so many units or must wait for room. */
+  #drain(messages: PacedMessages, units: number): { isDone: boolean; used: number } {
+    let used = 0
+    while (used < units && !this.isBlocked) {
       const next = messages.next()
-      if (next.done === true) return true
-      this.#socket.send(next.value)
+      if (next.done === true) return { isDone: true, used }
+      if (typeof next.value === 'number') used += next.value
+      else {
+        this.#socket.send(next.value)
+        used += costOfBytes(next.value.length)
+      }
     }
-    return false
+    return { isDone: false, used }
   }
 }

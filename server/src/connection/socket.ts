@@ -16,6 +16,13 @@ export interface Socket {
   /** Bytes given to `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number
   send(frame: string): void
+  /**
+   * Stops reading from the network. Frames that were read before it may still arrive. While it
+   * lasts, `onClose` may be late, since the end of the stream is not read either.
+   */
+  pause(): void
+  /** Reads on after {@link pause}. */
+  resume(): void
   /** Starts a closing handshake; what was sent before it is still delivered. */
   close(code: number, reason: string): void
   /** Drops the connection now, without a handshake. */

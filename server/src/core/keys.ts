@@ -19,10 +19,12 @@ export class Keys {
   readonly #entries = new Map<string, Entry>()
   readonly #inUse = new Chain<Entry>()
   readonly #idle = new Chain<Entry>()
+  #bookmarks = 0
+  #lastOrder = 0
 
   /** How many keys are in use. */
   get size(): number {
-    return this.#inUse.length
+    return this.#inUse.length - this.#bookmarks
   }
 
   /** The entry of a key that is in use. */
@@ -37,10 +39,10 @@ export class Keys {
     if (entry === undefined) {
       entry = new Entry(key)
       this.#entries.set(key, entry)
-      this.#inUse.append(entry)
+      this.#use(entry)
     } else if (entry.isIdle) {
       this.#idle.remove(entry)
-      this.#inUse.append(entry)
+      this.#use(entry)
     }
     return entry
   }
@@ -57,7 +59,71 @@ export class Keys {
   }
 
   /** The entries of all keys in use, as they came into use. */
-  values(): IterableIterator<Entry> {
-    return this.#inUse[Symbol.iterator]()
+  *values(): IterableIterator<Entry> {
+    for (let entry = this.#inUse.first; entry !== undefined; entry = entry.next) {
+      if (entry.order > 0) yield entry
+    }
+  }
+
+  /** A walk over the keys that are in use now, which may pause while others come and go. */
+  walk(): KeyWalk {
+    this.#bookmarks++
+    return new KeyWalk(this.#inUse, this.#lastOrder, () => this.#bookmarks--)
+  }
+
+  #use(entry: Entry): void {
+    entry.order = ++this.#lastOrder
+    this.#inUse.append(entry)
+  }
+}
+
+/**
+ * Visits the keys that were in use when the walk began, in the order in which they came into use. A
+ * bookmark in the chain itself keeps the place, so a key that leaves moves no walk, and a paused
+ * walk costs the others nothing. A key that left and came back meanwhile is not visited.
+ */
+export class KeyWalk {
+  readonly #chain: Chain<Entry>
+  /** The order of the last key to visit. */
+  readonly #end: number
+  readonly #onEnd: () => void
+  readonly #bookmark = new Entry('')
+  /** The order of the key that was visited last. */
+  #reached = 0
+  #isOver = false
+
+  constructor(chain: Chain<Entry>, end: number, onEnd: () => void) {
+    this.#chain = chain
+    this.#end = end
+    this.#onEnd = onEnd
+    chain.insertAfter(this.#bookmark, undefined)
+  }
+
+  /** The next entry; undefined once all were visited, which ends the walk. */
+  next(): Entry | undefined {
+    if (this.#isOver) return undefined
+    let entry = this.#bookmark.next
+    while (entry?.order === 0) entry = entry.next
+    if (entry === undefined || entry.order > this.#end) {
+      this.end()
+      return undefined
+    }
+    this.#chain.remove(this.#bookmark)
+    this.#chain.insertAfter(this.#bookmark, entry)
+    this.#reached = entry.order
+    return entry
+  }
+
+  /** Whether this entry is still to be visited. */
+  isToCome({ order }: Entry): boolean {
+    return !this.#isOver && order > this.#reached && order <= this.#end
+  }
+
+  /** Gives up the rest of the walk. Every walk has to be ended, or its bookmark stays. */
+  end(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#chain.remove(this.#bookmark)
+    this.#onEnd()
   }
 }

@@ -175,6 +175,18 @@ export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
     this.length++
   }
 
+  /** Puts a member right behind another one, or first. */
+  insertAfter(member: T, before: T | undefined): void {
+    const next = before === undefined ? this.first : before.next
+    member.previous = before
+    member.next = next
+    if (before === undefined) this.first = member
+    else before.next = member
+    if (next === undefined) this.last = member
+    else next.previous = member
+    this.length++
+  }
+
   remove(member: T): void {
     if (member.previous === undefined) this.first = member.next
     else member.previous.next = member.next
@@ -199,6 +211,8 @@ const nobody = new Chain<Request>()
  */
 export class Entry extends Chain<Lock> {
   readonly key: string
+  /** Its place among the keys in use: rises with each key that comes into use. 0 for a bookmark. */
+  order = 0
   #queue = nobody
   previous: Entry | undefined = undefined
   next: Entry | undefined = undefined

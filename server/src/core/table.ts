@@ -62,7 +62,7 @@ export class LockTable {
   }
 
   /** The keys in use, each with its holders and its queue. */
-  get keys(): Pick<Keys, 'size' | 'get' | 'values'> {
+  get keys(): Pick<Keys, 'size' | 'get' | 'values' | 'walk'> {
     return this.#keys
   }
 

@@ -146,6 +146,14 @@ class WsSocket implements Socket {
     }
   }
 
+  pause(): void {
+    this.#websocket.pause()
+  }
+
+  resume(): void {
+    this.#websocket.resume()
+  }
+
   close(code: number, reason: string): void {
     this.#websocket.close(code, reason)
   }

@@ -24,6 +24,10 @@ export class StandInSocket implements Socket {
     this.frames.push(frame)
   }
 
+  pause(): void {}
+
+  resume(): void {}
+
   close(code: number): void {
     this.closed ??= code
   }

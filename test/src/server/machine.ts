@@ -72,14 +72,19 @@ export class FakeMachine implements Environment {
     for (let due = this.#timers.takeDue(now); due; due = this.#timers.takeDue(now)) due.callback()
   }
 
-  /** Last step of a turn. */
+  /** Last step of a turn, and of all that follow until nothing is left to do. */
   endTurn(): void {
-    for (let rounds = 0; this.#atEndOfTurn.length > 0; rounds++) {
+    for (let rounds = 0; this.endOneTurn(); rounds++) {
       if (rounds > maxTurns) throw new Error('the turn never ends')
-      const callbacks = this.#atEndOfTurn
-      this.#atEndOfTurn = []
-      for (const callback of callbacks) callback()
     }
+  }
+
+  /** Last step of this turn only; false if there was nothing to do. */
+  endOneTurn(): boolean {
+    const callbacks = this.#atEndOfTurn
+    this.#atEndOfTurn = []
+    for (const callback of callbacks) callback()
+    return callbacks.length > 0
   }
 
   #setTimer(callback: () => void, ms: number): Timer {

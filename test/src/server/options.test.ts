@@ -44,6 +44,7 @@ describe('options', () => {
         sessionsPerAddress: Number.POSITIVE_INFINITY,
         messagesPerSecond: Number.POSITIVE_INFINITY,
         messageBurst: 200,
+        workPerSecond: 1_000_000,
         frameBytes: 65_536,
         keyBytes: 512,
         metadataBytes: 4_096,

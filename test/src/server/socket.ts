@@ -18,6 +18,9 @@ export class FakeSocket implements Socket {
   isReading = true
   bufferedBytes = 0
   #listener: SocketListener | undefined
+  /** Whether the broker does not read; what the peer sends meanwhile waits in the network. */
+  isPaused = false
+  #unread: ((listener: SocketListener) => void)[] = []
   #heard = 0
 
   set listener(listener: SocketListener) {
@@ -30,6 +33,15 @@ export class FakeSocket implements Socket {
     if (this.closedWith !== undefined || this.terminated) throw new Error('sent after the close')
     this.frames.push(frame)
     if (!this.isReading) this.bufferedBytes += Buffer.byteLength(frame)
+  }
+
+  pause(): void {
+    this.isPaused = true
+  }
+
+  resume(): void {
+    this.isPaused = false
+    while (!this.isPaused && this.#unread.length > 0) this.#unread.shift()!(this.#listener!)
   }
 
   close(code: number, reason: string): void {
@@ -45,17 +57,24 @@ export class FakeSocket implements Socket {
   /** The peer sends a frame: of these messages, or exactly this text. */
   say(...messages: readonly unknown[]): void {
     const [only] = messages
-    if (messages.length === 1 && typeof only === 'string') this.#listener!.onFrame(only)
-    else this.#listener!.onFrame(JSON.stringify(messages.length === 1 ? only : messages))
+    const isText = messages.length === 1 && typeof only === 'string'
+    const frame = isText ? only : JSON.stringify(messages.length === 1 ? only : messages)
+    this.#arrive((listener) => listener.onFrame(frame))
+  }
+
+  /** The broker reads it, now or once it reads on. */
+  #arrive(input: (listener: SocketListener) => void): void {
+    if (this.isPaused) this.#unread.push(input)
+    else input(this.#listener!)
   }
 
   sayBinary(): void {
-    this.#listener!.onBinary()
+    this.#arrive((listener) => listener.onBinary())
   }
 
   /** The peer sends what is no WebSocket message. */
   sayNonsense(): void {
-    this.#listener!.onFault()
+    this.#arrive((listener) => listener.onFault())
   }
 
   /** The peer reads some of what has piled up; all of it by default. */
@@ -66,7 +85,7 @@ export class FakeSocket implements Socket {
 
   /** The connection is gone, by whoever's doing. */
   drop(): void {
-    this.#listener!.onClose()
+    this.#arrive((listener) => listener.onClose())
   }
 
   /** What was sent since the last call, message by message. */

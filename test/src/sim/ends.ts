@@ -25,6 +25,9 @@ export class ServerEnd implements Socket {
   #isTold = false
   #dropsRest = false
   #isBehind = false
+  #isPaused = false
+  /** What has arrived while the broker did not read. */
+  #unread: (() => void)[] = []
 
   constructor(connection: Connection, listener: Listener) {
     this.#connection = connection
@@ -55,6 +58,23 @@ export class ServerEnd implements Socket {
     })
   }
 
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    const unread = this.#unread
+    this.#unread = []
+    for (const input of unread) this.#process.receive(() => this.#read(input))
+  }
+
+  /** Handles input now, or once the broker reads on. */
+  #read(input: () => void): void {
+    if (this.#isPaused) this.#unread.push(input)
+    else input()
+  }
+
   close(code: number, reason: string): void {
     if (this.#state !== 'open') return
     this.#state = 'closing'
@@ -78,12 +98,13 @@ export class ServerEnd implements Socket {
 
   frameArrived(frame: string): void {
     this.#connection.unread.push({ at: this.#connection.network.world.now, frame })
-    this.#process.receive(() => {
+    const read = (): void => {
       this.#connection.unread.shift()
       if (this.#isTold || (this.#state === 'closed' && this.#dropsRest)) return
       this.#connection.network.observer.received(this.#connection, frame)
       this.#listener?.onFrame(frame)
-    })
+    }
+    this.#process.receive(() => this.#read(read))
   }
 
   /** The client's close, or its echo of ours. */
@@ -93,22 +114,24 @@ export class ServerEnd implements Socket {
       const { client, down } = this.#connection
       down.send(0, () => client.closeArrived(code, ''))
     }
-    this.#gone()
+    // Behind the frames that came before it, which a paused broker has not read.
+    this.#gone((told) => this.#read(told))
   }
 
   reset(): void {
     if (this.#state !== 'closed') this.#gone()
   }
 
-  #gone(): void {
+  #gone(read = (told: () => void): void => told()): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#process.receive(() => {
+    const told = (): void => {
       this.#isTold = true
       this.#connection.network.connections.delete(this.#connection)
       this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
       this.#listener?.onClose()
-    })
+    }
+    this.#process.receive(() => read(told))
   }
 }
 

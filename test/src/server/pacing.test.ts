@@ -1,0 +1,220 @@
+/**
+ * The work that one client causes is charged to that client: it waits its turn behind the others,
+ * and nothing that it said is lost or changes its place.
+ */
+import { expect } from 'chai'
+import { Bench, type Client } from './bench.js'
+
+/** A table in which one client holds this many locks. */
+function crowded(locks: number, options = {}): { bench: Bench; busy: Client; other: Client } {
+  const bench = new Bench(options)
+  const holder = bench.join({ ttl: 60_000 })
+  for (let i = 0; i < locks; i += 500) {
+    const requests = Array.from({ length: 500 }, (_, j) => ({
+      type: 'lock',
+      id: i + j + 1,
+      key: `held/${i + j}`,
+    }))
+    holder.say(...requests)
+  }
+  bench.machine.pass(5_000)
+  holder.heard()
+  return { bench, busy: bench.join({ ttl: 60_000 }), other: bench.join({ ttl: 60_000 }) }
+}
+
+/** How many turns pass until the client has heard an answer with this id. */
+function turnsUntil({ machine }: Bench, client: Client, id: number): number {
+  for (let turns = 1; turns < 10_000; turns++) {
+    machine.endOneTurn()
+    const heard = client.heard()
+    if (heard.some((message) => 'id' in message && message.id === id)) return turns
+  }
+  throw new Error('never answered')
+}
+
+const queries = (count: number, terms = {}): object[] =>
+  Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...terms }))
+
+/** Frames that ask for much work each. */
+const dear: Record<string, object[]> = {
+  'queries of everything': queries(300),
+  'queries that find nothing': queries(300, { prefix: 'nothing/' }),
+  watches: Array.from({ length: 300 }, (_, i) => ({ type: 'watch', id: i + 1, prefix: 'held/' })),
+  'requests for locks': Array.from({ length: 1_500 }, (_, i) => ({
+    type: 'lock',
+    id: i + 1,
+    key: `more/${i}`,
+  })),
+  'requests that are refused': Array.from({ length: 1_500 }, (_, i) => ({
+    type: 'lock',
+    id: i + 1,
+    key: 'held/1',
+    timeout: 0,
+  })),
+  refusals: Array.from({ length: 1_500 }, (_, i) => ({ type: 'lock', id: i + 1, key: 7 })),
+}
+
+describe('pacing', function () {
+  this.timeout(60_000)
+
+  for (const [what, messages] of Object.entries(dear)) {
+    it(`lets others have their turn beside a frame of ${what}`, () => {
+      const { bench, busy, other } = crowded(5_000)
+      busy.socket.say(...messages)
+      other.socket.say({ type: 'lock', id: 1, key: 'free' })
+      expect(turnsUntil(bench, other, 1)).to.be.below(5)
+      bench.machine.endTurn()
+    })
+
+    it(`answers each of a frame of ${what}, in order, and a frame behind it`, () => {
+      const { bench, busy } = crowded(5_000)
+      busy.socket.say(...messages)
+      busy.socket.say({ type: 'stats', id: 5_000 })
+      bench.machine.endTurn()
+      const answered = busy.heard().flatMap((message) => {
+        const more = 'more' in message && message.more
+        return 'id' in message && !more ? [message.id] : []
+      })
+      const asked = messages.map((message) => (message as { id: number }).id)
+      expect(answered).to.deep.equal([...asked, 5_000])
+      expect(busy.socket.isPaused).to.equal(false)
+    })
+  }
+
+  it('gives each paused connection its turn', () => {
+    const { bench, busy, other } = crowded(5_000)
+    const third = bench.join({ ttl: 60_000 })
+    for (const client of [busy, other, third]) client.socket.say(...queries(200))
+    const answered = (client: Client): number => client.socket.heardOf('found').length
+    const counts = [0, 0, 0]
+    for (let turns = 0; turns < 100; turns++) {
+      bench.machine.endOneTurn()
+      ;[busy, other, third].forEach((client, i) => {
+        counts[i]! += answered(client)
+      })
+    }
+    expect(Math.min(...counts)).to.be.above(0)
+    expect(Math.max(...counts) - Math.min(...counts)).to.be.below(20)
+    bench.machine.endTurn()
+  })
+
+  it('does not read the socket of a paused connection', () => {
+    const { bench, busy } = crowded(5_000)
+    busy.socket.say(...queries(100))
+    expect(busy.socket.isPaused).to.equal(true)
+    bench.machine.endTurn()
+    expect(busy.socket.isPaused).to.equal(false)
+    expect(busy.socket.heardOf('found')).to.have.length(100)
+  })
+
+  it('acknowledges only what was handled, by the time at which it arrived', () => {
+    const { bench, busy } = crowded(5_000)
+    busy.heard()
+    const sentAt = bench.machine.clock.monotonic()
+    busy.socket.say(...queries(300), { type: 'pong', n: 1 })
+    bench.machine.endOneTurn()
+    bench.machine.stopFor(50)
+    expect(busy.socket.heardOf('ack')).to.deep.equal([])
+    bench.machine.endTurn()
+    // The hello, 300 queries and the pong.
+    expect(busy.socket.heardOf('ack')).to.deep.equal([{ type: 'ack', n: 302, at: sentAt }])
+  })
+
+  it('does not end a session for a silence while its socket is not read', () => {
+    const limits = { workPerSecond: 10_000 }
+    const { bench } = crowded(5_000, { limits })
+    const slow = bench.join({ ttl: 2_000 })
+    slow.socket.say(...queries(500))
+    bench.machine.pass(5_000)
+    expect(slow.socket.isPaused).to.equal(true)
+    expect(slow.socket.closedWith).to.equal(undefined)
+    bench.machine.pass(10_000)
+    expect(slow.socket.heardOf('found')).to.have.length(500)
+    expect(slow.socket.closedWith?.code, 'which says nothing for its lease').to.equal(4410)
+  })
+
+  it('spreads what exceeds the work of a second over the seconds that follow', () => {
+    const limits = { workPerSecond: 10_000 }
+    const { bench } = crowded(5_000, { limits })
+    const slow = bench.join({ ttl: 60_000 })
+    // Some 160 units each.
+    slow.socket.say(...queries(300))
+    bench.machine.pass(1)
+    expect(slow.socket.heardOf('found').length).to.be.within(50, 70)
+    bench.machine.pass(1_000)
+    expect(slow.socket.heardOf('found').length).to.be.within(50, 70)
+    bench.machine.pass(10_000)
+    expect(slow.socket.isPaused).to.equal(false)
+  })
+
+  it('handles what had arrived before the connection closed, a goodbye for instance', () => {
+    const { bench } = crowded(5_000)
+    const leaving = bench.join({ ttl: 60_000, grace: 'lease' })
+    leaving.take('left')
+    leaving.socket.say(...queries(100), { type: 'bye' })
+    leaving.socket.drop()
+    leaving.socket.resume()
+    expect(bench.broker.table.sessions.has(leaving.session)).to.equal(true)
+    bench.machine.endTurn()
+    expect(bench.broker.table.sessions.has(leaving.session)).to.equal(false)
+    expect(bench.broker.connections.size).to.equal(2 + 1)
+  })
+
+  it('closes for a frame that is none only when what came before it was handled', () => {
+    const { bench, busy } = crowded(5_000)
+    busy.socket.say(...queries(100))
+    busy.socket.resume()
+    busy.socket.say('{"type":')
+    bench.machine.endTurn()
+    expect(busy.socket.heardOf('found')).to.have.length(100)
+    expect(busy.socket.closedWith?.code).to.equal(4400)
+  })
+
+  it('gives up what waits of a connection that the broker closes', () => {
+    const { bench, busy } = crowded(5_000)
+    busy.socket.say(...queries(100))
+    busy.socket.isReading = false
+    for (const connection of [...bench.broker.connections]) bench.broker.dismiss(connection)
+    expect(busy.socket.isPaused, 'its closing handshake is read').to.equal(false)
+    bench.machine.endTurn()
+    expect(busy.socket.heardOf('found').length).to.be.below(100)
+  })
+
+  it('lets others have their turn while a session with many locks ends', () => {
+    const bench = new Bench()
+    const crowd = Array.from({ length: 20 }, () => bench.join({ ttl: 60_000 }))
+    for (const [n, client] of crowd.entries()) {
+      client.say(
+        ...Array.from({ length: 1_000 }, (_, i) => ({ type: 'lock', id: i + 1, key: `${n}/${i}` })),
+      )
+    }
+    const other = bench.join({ ttl: 60_000 })
+    for (const client of crowd) client.socket.drop()
+    other.socket.say({ type: 'lock', id: 1, key: 'free' })
+    expect(turnsUntil(bench, other, 1)).to.be.below(5)
+    expect(bench.broker.table.heldCount).to.be.above(10_000)
+    bench.machine.endTurn()
+    expect(bench.broker.table.heldCount).to.equal(1)
+  })
+
+  it('lets others have their turn while thousands of locks expire together', () => {
+    const bench = new Bench()
+    const holder = bench.join({ ttl: 60_000 })
+    holder.say(
+      ...Array.from({ length: 3_000 }, (_, i) => ({
+        type: 'lock',
+        id: i + 1,
+        key: `${i}`,
+        ttl: 500,
+      })),
+    )
+    const other = bench.join({ ttl: 60_000 })
+    bench.machine.stopFor(600)
+    bench.machine.fireTimers()
+    other.socket.say({ type: 'lock', id: 1, key: 'free' })
+    expect(turnsUntil(bench, other, 1)).to.be.below(5)
+    expect(bench.broker.table.heldCount).to.be.above(1_000)
+    bench.machine.pass(1_000)
+    expect(bench.broker.table.heldCount).to.equal(1)
+  })
+})

@@ -1,0 +1,132 @@
+/**
+ * A walk over the keys in use that pauses while keys come and go: it visits every key that is in
+ * use from its beginning to its visit, and none twice.
+ */
+import { type Entry, Keys } from '@holdfast/server/core'
+import { expect } from 'chai'
+import fc from 'fast-check'
+
+/** Keys of which a test says when they come into use and leave. */
+class World {
+  readonly keys = new Keys()
+  readonly inUse = new Map<string, Entry>()
+  readonly #lock = {} as never
+
+  take(key: string): void {
+    if (this.inUse.has(key)) return
+    const entry = this.keys.take(key)
+    // What is in use has a holder.
+    entry.first = this.#lock
+    this.inUse.set(key, entry)
+  }
+
+  leave(key: string): void {
+    const entry = this.inUse.get(key)
+    if (entry === undefined) return
+    entry.first = undefined
+    this.inUse.delete(key)
+    this.keys.leave(entry)
+  }
+}
+
+function names(entries: Iterable<Entry>): string[] {
+  return [...entries].map(({ key }) => key)
+}
+
+describe('table: a walk over the keys', () => {
+  it('visits all keys in use in the order in which they came into use', () => {
+    const world = new World()
+    for (const key of ['b', 'a', 'c']) world.take(key)
+    const walk = world.keys.walk()
+    expect([walk.next(), walk.next(), walk.next()].map((entry) => entry?.key)).to.deep.equal([
+      'b',
+      'a',
+      'c',
+    ])
+    expect(walk.next()).to.equal(undefined)
+  })
+
+  it('is in no list and no count of keys, and is gone at its end', () => {
+    const world = new World()
+    for (const key of ['a', 'b']) world.take(key)
+    const walks = [world.keys.walk(), world.keys.walk()]
+    walks[0]!.next()
+    expect(world.keys.size).to.equal(2)
+    expect(names(world.keys.values())).to.deep.equal(['a', 'b'])
+    for (const walk of walks) walk.end()
+    walks[0]!.end()
+    expect(world.keys.size).to.equal(2)
+    world.leave('a')
+    world.leave('b')
+    expect(names(world.keys.values())).to.deep.equal([])
+  })
+
+  it('finds what it must, whatever happens between its steps', () => {
+    const action = fc.record({
+      act: fc.constantFrom('take', 'leave', 'begin', 'step', 'step', 'step', 'end'),
+      key: fc.constantFrom(...'abcdefgh'),
+      walk: fc.nat(2),
+    })
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
+        const world = new World()
+        const walks: (Walk | undefined)[] = []
+        for (const { act, key, walk: n } of actions) {
+          const walk = walks[n]
+          if (act === 'take') world.take(key)
+          else if (act === 'leave') {
+            world.leave(key)
+            for (const other of walks) other?.left(key)
+          } else if (act === 'begin') {
+            walk?.end()
+            walks[n] = new Walk(world)
+          } else if (act === 'step') walk?.step()
+          else walk?.end()
+          expect(names(world.keys.values())).to.have.members([...world.inUse.keys()])
+          expect(world.keys.size).to.equal(world.inUse.size)
+        }
+        for (const walk of walks) walk?.finish()
+      }),
+    )
+  })
+})
+
+/** A walk, and which keys it has to visit still. */
+class Walk {
+  readonly walk
+  readonly #toCome: Set<string>
+  readonly #world: World
+  #isOver = false
+
+  constructor(world: World) {
+    this.#world = world
+    this.walk = world.keys.walk()
+    this.#toCome = new Set(world.inUse.keys())
+  }
+
+  left(key: string): void {
+    this.#toCome.delete(key)
+  }
+
+  /** The rest is given up. */
+  end(): void {
+    this.walk.end()
+    this.#isOver = true
+    this.#toCome.clear()
+  }
+
+  step(): Entry | undefined {
+    for (const [key, entry] of this.#world.inUse) {
+      if (!this.#isOver) expect(this.walk.isToCome(entry), key).to.equal(this.#toCome.has(key))
+    }
+    const entry = this.walk.next()
+    if (entry === undefined) this.#isOver = true
+    else expect(this.#toCome.delete(entry.key), `${entry.key} is one to visit`).to.equal(true)
+    return entry
+  }
+
+  finish(): void {
+    while (this.step() !== undefined);
+    expect([...this.#toCome]).to.deep.equal([])
+  }
+}
