@@ -3,6 +3,7 @@
  * an echo server and a load generator, each a process of its own, and comes to an end with rows.
  */
 
+import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'
 
 /** Where server and generator run: on a core each, or both on one. */
@@ -42,8 +43,21 @@ export interface Job {
   readonly limits: Readonly<Record<string, number>>
   /** With a journal in a directory for temporary files; without, the broker keeps nothing. */
   readonly journal?: 'flushed' | 'relaxed' | undefined
+  /** The profile of the broker; without it, its default. */
+  readonly profile?: Profile | undefined
+  /** Whom the broker knows by a token of theirs, see `tokenOf`; without it, it asks for none. */
+  readonly principals?: readonly string[] | undefined
+  /** Size of the broker's heap, in MiB; without it, what Node takes. */
+  readonly heapMiB?: number | undefined
+  /** Whether the broker keeps account of how long its event loop stands still. */
+  readonly watchesLoop?: boolean | undefined
   /** Whatever else the workload wants to know; its own business. */
   readonly params: Readonly<Record<string, number>>
+}
+
+/** The token by which the broker of a job knows a principal. */
+export function tokenOf(principal: string): string {
+  return `the token of ${principal}, long enough`
 }
 
 /** What a workload has told its own load. */

@@ -26,6 +26,7 @@ import { peerWorkloads } from './workloads/peers.js'
 interface Flags {
   readonly quick?: boolean
   readonly only?: readonly Workload[]
+  readonly shapes?: readonly string[]
   readonly driver?: DriverName
   readonly json?: string
   readonly profile?: string
@@ -33,8 +34,8 @@ interface Flags {
 }
 
 const names = workloads.map(({ name }) => name)
-/** Brokers on etcd take as long as everything else together. */
-const usual = workloads.filter(({ name }) => name !== 'logs')
+/** Brokers on etcd take as long as everything else together, and hostile clients half as long. */
+const usual = workloads.filter(({ name }) => name !== 'logs' && name !== 'neighbours')
 
 function workloadsNamed(list: string): Workload[] {
   return list.split(',').map((name) => {
@@ -68,8 +69,13 @@ const program = new Command('npm run bench --')
   .option('--quick', 'a look of about a minute; sizes and slices are smaller')
   .option(
     '--only <names>',
-    `of: ${names.join(', ')}; several with commas; default all but logs`,
+    `of: ${names.join(', ')}; several with commas; default all but logs and neighbours`,
     workloadsNamed,
+  )
+  .option(
+    '--shapes <texts>',
+    'only those whose shape has one of these in it; several with commas',
+    (list: string) => list.split(','),
   )
   .addOption(
     new Option('--driver <which>', 'frames by hand, or the client library; default both').choices([
@@ -90,6 +96,7 @@ await program.parseAsync()
 async function bench({
   quick,
   only = usual,
+  shapes,
   driver,
   json,
   profile,
@@ -107,7 +114,7 @@ async function bench({
   const others = wanted === undefined ? [] : availablePeers(wanted === true ? peers : wanted, say)
   const { rows, grants, violations } = await runAll(
     [...only, ...others],
-    { pace, drivers, profiles: profile },
+    { pace, drivers, profiles: profile, shapes },
     say,
   )
   const verdicts = judge(rows, wanted !== undefined)
@@ -134,11 +141,13 @@ async function bench({
 
 async function runAll(
   chosen: readonly Workload[],
-  options: Omit<RunOptions, 'onProgress'>,
+  options: Omit<RunOptions, 'onProgress'> & { readonly shapes: readonly string[] | undefined },
   say: (text: string) => void,
 ): Promise<{ rows: Row[]; grants: number; violations: number }> {
+  const isWanted = ({ shape }: Job): boolean =>
+    options.shapes === undefined || options.shapes.some((text) => shape.includes(text))
   const jobsOf = new Map<Workload, readonly Job[]>(
-    chosen.map((each) => [each, each.jobs(options.pace)]),
+    chosen.map((each) => [each, each.jobs(options.pace).filter(isWanted)]),
   )
   const progress = showProgress([...jobsOf.values()].flat().length)
   const all = { rows: [] as Row[], grants: 0, violations: 0 }

@@ -33,6 +33,11 @@ export class Latencies {
     return this.#histogram.maxValue / perUs
   }
 
+  /** Adds what another one has. */
+  add(other: Latencies): void {
+    this.#histogram.add(other.#histogram)
+  }
+
   reset(): void {
     this.#histogram.reset()
   }

@@ -39,10 +39,15 @@ export class RawSession {
     })
   }
 
-  /** Opens a session on the defaults of the broker, as a user would. */
-  static async open(url: string): Promise<RawSession> {
-    const session = new RawSession(await openWire(url, subprotocol))
-    await session.#hello()
+  /**
+   * Opens a session on the defaults of the broker, as a user would.
+   *
+   * @param fields Further fields of its hello, as they stand in the message, such as `,"ttl":5000`.
+   * @param localAddress The address that it comes from.
+   */
+  static async open(url: string, fields = '', localAddress?: string): Promise<RawSession> {
+    const session = new RawSession(await openWire(url, subprotocol, localAddress))
+    await session.#hello(fields)
     return session
   }
 
@@ -95,11 +100,11 @@ export class RawSession {
     this.#wire.destroy()
   }
 
-  #hello(): Promise<void> {
+  #hello(fields: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onWelcome = resolve
       this.onClose = () => reject(new Error('the broker did not let the generator in'))
-      this.#say('{"type":"hello","name":"bench"}')
+      this.#say(`{"type":"hello","name":"bench"${fields}}`)
     })
   }
 
@@ -169,12 +174,21 @@ export class RawSession {
   }
 }
 
-/** Frames that are well below what the broker takes. */
+/** Frames that are below what the broker takes, of strangers too. */
 function framesOf(messages: readonly string[]): string[] {
-  const perFrame = 256
+  const most = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
-  for (let i = 0; i < messages.length; i += perFrame) {
-    frames.push(`[${messages.slice(i, i + perFrame).join(',')}]`)
+  let frame: string[] = []
+  let bytes = 1
+  for (const message of messages) {
+    if (frame.length === most.messages || bytes + message.length > most.bytes) {
+      if (frame.length > 0) frames.push(`[${frame.join(',')}]`)
+      frame = []
+      bytes = 1
+    }
+    frame.push(message)
+    bytes += message.length + 1
   }
+  frames.push(`[${frame.join(',')}]`)
   return frames
 }

@@ -17,7 +17,7 @@ export interface WireListener {
   onClose(): void
 }
 
-const opcodes = { text: 0x1, close: 0x8, ping: 0x9 } as const
+const opcodes = { continuation: 0x0, text: 0x1, close: 0x8, ping: 0x9 } as const
 
 export class Wire {
   readonly #socket: Socket
@@ -39,25 +39,89 @@ export class Wire {
 
   /** @param text ASCII. */
   send(text: string): void {
+    this.#socket.write(this.#frame(opcodes.text, true, text))
+  }
+
+  /**
+   * Sends a message in fragments of one character each.
+   *
+   * @param text ASCII.
+   */
+  sendInFragments(text: string): void {
+    const last = text.length - 1
+    const parts = Array.from(text, (character, i) =>
+      this.#frame(i === 0 ? opcodes.text : opcodes.continuation, i === last, character),
+    )
+    this.#socket.write(Buffer.concat(parts))
+  }
+
+  /** Sends `count` single frames at once. */
+  sendSingly(text: string, count: number): void {
+    const frame = this.#frame(opcodes.text, true, text)
+    this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
+  }
+
+  /** Sends `count` pings of the WebSocket protocol, with as much in them as they can have. */
+  sendPings(count: number): void {
+    const frame = this.#frame(opcodes.ping, true, 'x'.repeat(125))
+    this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
+  }
+
+  /** Whether what was sent waits in this process because the peer does not read. */
+  get isFull(): boolean {
+    return this.#socket.writableNeedDrain
+  }
+
+  /** Resolves when what was sent has left this process, or the connection is gone. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done)
+        this.#socket.off('close', done)
+        resolve()
+      }
+      this.#socket.on('drain', done)
+      this.#socket.on('close', done)
+    })
+  }
+
+  /** Reads nothing more until `resume`. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Reads on, and looks at nothing that it reads. */
+  discard(): void {
+    this.#socket.removeAllListeners('data')
+    this.#socket.on('data', () => {})
+  }
+
+  /** Reads one byte now, and nothing else from here on. */
+  readByte(): void {
+    this.#socket.removeAllListeners('data')
+    this.#socket.pause()
+    this.#socket.read(1)
+  }
+
+  #frame(opcode: number, isLast: boolean, text: string): Buffer {
     const length = text.length
     const start = length < 126 ? 6 : 8
     const frame = Buffer.allocUnsafe(start + length)
-    frame[0] = 0x80 | opcodes.text
+    frame[0] = (isLast ? 0x80 : 0) | opcode
     if (length < 126) frame[1] = 0x80 | length
     else if (length < 65_536) {
       frame[1] = 0x80 | 126
       frame.writeUInt16BE(length, 2)
-    } else throw new RangeError('a frame of the generator is at most 64 KiB')
+    } else throw new RangeError('a frame of the generator is below 64 KiB')
     const mask = this.#mask
     for (let i = 0; i < 4; i++) frame[start - 4 + i] = mask[i]!
     frame.write(text, start, length, 'latin1')
     for (let i = 0; i < length; i++) frame[start + i]! ^= mask[i & 3]!
-    this.#socket.write(frame)
-  }
-
-  /** Reads nothing more. */
-  pause(): void {
-    this.#socket.pause()
+    return frame
   }
 
   /** Drops the connection as a crash would. */
@@ -109,8 +173,12 @@ function readFrame(data: Buffer, at: number): Frame | undefined {
   return data.length < end ? undefined : { opcode: data[at]! & 0x0f, start, end }
 }
 
-/** Opens a WebSocket; rejects if the server does not agree. */
-export function openWire(url: string, subprotocol: string): Promise<Wire> {
+/**
+ * Opens a WebSocket; rejects if the server does not agree.
+ *
+ * @param localAddress The address that it comes from; left out, the system chooses.
+ */
+export function openWire(url: string, subprotocol: string, localAddress?: string): Promise<Wire> {
   const { hostname, port, pathname } = new URL(url)
   const request = [
     `GET ${pathname} HTTP/1.1`,
@@ -123,7 +191,8 @@ export function openWire(url: string, subprotocol: string): Promise<Wire> {
     '\r\n',
   ]
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ host: hostname, port: Number(port), noDelay: true })
+    const place = { host: hostname, port: Number(port), noDelay: true }
+    const socket = createConnection(localAddress === undefined ? place : { ...place, localAddress })
     socket.once('error', reject)
     socket.once('close', () => reject(new Error('no upgrade: closed')))
     socket.once('connect', () => socket.write(request.join('\r\n')))

@@ -3,13 +3,14 @@
  * machine can do that.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Endpoint, Job, Placement } from '../job.js'
+import { type Endpoint, type Job, type Placement, tokenOf } from '../job.js'
 import { hasProc, type Usage, usageFromProc } from './usage.js'
 
 /** How long a server may take to say that it listens, in ms. */
@@ -20,6 +21,7 @@ export const brokerCommand = fileURLToPath(
 )
 const echoCommand = fileURLToPath(new URL('./echoServer.js', import.meta.url))
 const usagePreload = new URL('./answerUsage.js', import.meta.url).href
+const loopPreload = new URL('./watchLoop.js', import.meta.url).href
 
 const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
@@ -72,22 +74,46 @@ export class Server implements Endpoint {
   }
 }
 
+type BrokerJob = Pick<
+  Job,
+  'limits' | 'journal' | 'profile' | 'principals' | 'heapMiB' | 'watchesLoop'
+>
+
 /** A broker as `holdfast serve` runs it, with some limits raised by name, and what it keeps. */
 export function startBroker(
-  { limits, journal }: Pick<Job, 'limits' | 'journal'>,
+  { limits, journal, profile, principals, heapMiB, watchesLoop }: BrokerJob,
   nodeFlags: readonly string[] = [],
 ): Promise<Server> {
   const raised = Object.entries(limits).flatMap(([name, value]) => ['--limit', `${name}=${value}`])
   const kept = journal === undefined ? [] : journalFlags(journal)
-  const serve = ['serve', '--port', '0', '--drain', '0', ...raised, ...kept]
-  return startNode([...nodeFlags, brokerCommand, ...serve])
+  const known = principals === undefined ? [] : tokenFlags(principals)
+  const profiled = profile === undefined ? [] : ['--profile', profile]
+  const serve = ['serve', '--port', '0', '--drain', '0', ...profiled, ...raised, ...kept, ...known]
+  const heap = heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]
+  const watch = watchesLoop === true ? ['--import', loopPreload] : []
+  return startNode([...nodeFlags, ...heap, ...watch, brokerCommand, ...serve])
 }
 
 /** A directory of its own, gone with this process. */
-function journalFlags(durability: 'flushed' | 'relaxed'): string[] {
+function ownDirectory(): string {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
-  return ['--journal', dir, '--durability', durability]
+  return dir
+}
+
+function journalFlags(durability: 'flushed' | 'relaxed'): string[] {
+  return ['--journal', ownDirectory(), '--durability', durability]
+}
+
+/** A file of tokens: everybody in it may do everything. */
+function tokenFlags(principals: readonly string[]): string[] {
+  const file = join(ownDirectory(), 'tokens')
+  const lines = principals.map((principal) => {
+    const hash = createHash('sha256').update(tokenOf(principal)).digest('hex')
+    return `${hash} ${principal} all\n`
+  })
+  writeFileSync(file, lines.join(''), { mode: 0o600 })
+  return ['--tokens', file]
 }
 
 export function startEcho(): Promise<Server> {

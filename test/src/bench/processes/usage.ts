@@ -59,6 +59,14 @@ export function ownCpuUs(): number {
   return user + system
 }
 
+/** The most memory that a process had resident so far, in bytes; undefined without `/proc`. */
+export function peakBytes(pid: number): number | undefined {
+  if (!existsSync(`/proc/${pid}/status`)) return undefined
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kilobytes = /^VmHWM:\s+(\d+)/m.exec(text)?.[1]
+  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
+}
+
 function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return Number(kilobytes ?? 0) * 1024

@@ -5,6 +5,7 @@ import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
 import { journal } from './journal.js'
 import { logs } from './logs.js'
+import { neighbours } from './neighbours.js'
 import { peerWorkloads } from './peers.js'
 import { startup } from './startup.js'
 import { validation } from './validation.js'
@@ -25,6 +26,7 @@ export const workloads: readonly Workload[] = [
   w6,
   journal,
   floodsWorkload,
+  neighbours,
   logs,
   validation,
   startup,
