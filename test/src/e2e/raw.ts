@@ -101,6 +101,16 @@ export class RawClient {
     this.socket.send(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
+  /** The next message, whatever it is. */
+  async next(): Promise<ServerMessage> {
+    for (;;) {
+      const next = this.#heard.shift()
+      if (next !== undefined) return next
+      if (this.#closed !== undefined) throw new Error(`closed with ${this.#closed.code}`)
+      await this.#news()
+    }
+  }
+
   /** The next message of this type, dropping what comes before it. */
   async hear<T extends ServerMessage['type']>(
     type: T,

@@ -147,9 +147,9 @@ export class Served {
   readonly lines = new Collector<string>()
   readonly complaints = new Collector<string>()
 
-  private constructor(flags: readonly string[]) {
+  private constructor(flags: readonly string[], nodeFlags: readonly string[] = []) {
     const command = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
-    this.process = spawn(process.execPath, [command, ...flags], {
+    this.process = spawn(process.execPath, [...nodeFlags, command, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     createInterface(this.process.stdout!).on('line', this.lines.add)
@@ -167,6 +167,19 @@ export class Served {
   static async start(stage: Stage, ...flags: readonly string[]): Promise<Served> {
     const port = flags.includes('--port') ? [] : ['--port', '0']
     const served = Served.run(stage, 'serve', ...port, ...flags)
+    await served.lines.count(1)
+    return served
+  }
+
+  /** A broker that listens, with a heap of at most so many MiB. */
+  static async startSmall(
+    stage: Stage,
+    heapMiB: number,
+    ...flags: readonly string[]
+  ): Promise<Served> {
+    const heap = [`--max-old-space-size=${heapMiB}`]
+    const served = new Served(['serve', '--port', '0', ...flags], heap)
+    endWith(stage, served.process)
     await served.lines.count(1)
     return served
   }

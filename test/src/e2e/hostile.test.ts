@@ -1,0 +1,139 @@
+/**
+ * Hostile clients over real sockets, within the default limits: the bystander keeps its session and
+ * its lock, and its requests are granted while the hostile ones are worked on.
+ */
+import { expect } from 'chai'
+import { count } from '../support/counts.js'
+import { describeHolders, framesOf, hostile, neighbourhood } from './neighbours.js'
+import type { RawClient } from './raw.js'
+import { Stage } from './stage.js'
+
+/** A frame of so many queries that visit the whole table was many seconds of work. */
+const tableLocks = count(40_000, 100_000)
+/** A frame of 64 KiB, with a little room left. */
+const frameBytes = 65_000
+const pairs = 20
+
+describe('e2e: a hostile client does not hurt a bystander', function () {
+  this.timeout(count(60_000, 300_000))
+  const stage = Stage.forEachTest()
+
+  const expensive: readonly (readonly [what: string, message: object])[] = [
+    ['queries for one lock', { type: 'query', id: 1, limit: 1 }],
+    ['queries that find nothing', { type: 'query', id: 1, prefix: 'none:' }],
+  ]
+  for (const [what, message] of expensive) {
+    it(`with one frame of ${what}`, async () => {
+      const { url, bystander } = await neighbourhood(stage, tableLocks)
+      const client = await hostile(stage, url)
+      const perFrame = Math.floor(frameBytes / (JSON.stringify(message).length + 1))
+      client.say(...Array.from({ length: perFrame }, () => message))
+      await client.hear('found')
+      await bystander.takeAndGiveBack(pairs)
+      await bystander.expectUnharmed()
+    })
+  }
+
+  it('with pipelined queries that read everything', async () => {
+    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const clients: RawClient[] = []
+    for (let i = 0; i < 10; i++) clients.push(await hostile(stage, url))
+    for (const client of clients) {
+      client.say(...Array.from({ length: 1_000 }, () => ({ type: 'query', id: 1 })))
+      await client.hear('found')
+    }
+    await bystander.takeAndGiveBack(pairs)
+    await bystander.expectUnharmed()
+  })
+
+  it('with watches that are begun and ended again and again', async () => {
+    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const client = await hostile(stage, url)
+    const both = [
+      { type: 'watch', id: 1, prefix: 'none:' },
+      { type: 'unwatch', watch: 1 },
+    ]
+    const turns = Array.from({ length: 6_000 }, (_, i) => both[i % 2]!)
+    for (const frame of framesOf(turns, 1_000)) client.say(...frame)
+    await client.hear('watching')
+    await bystander.takeAndGiveBack(pairs)
+    await bystander.expectUnharmed()
+  })
+
+  it('with frames of tries for a key whose 16 holders have large metadata', async () => {
+    const { url, bystander } = await neighbourhood(stage, 0)
+    await describeHolders(stage, url, 'described')
+    for (let i = 0; i < 4; i++) {
+      const client = await hostile(stage, url)
+      const tries = Array.from({ length: 4_000 }, (_, j) => ({
+        ...{ type: 'lock', id: j + 1, key: 'described', timeout: 0 },
+      }))
+      for (const frame of framesOf(tries, 1_000)) client.say(...frame)
+      await client.hear('failed')
+    }
+    await bystander.takeAndGiveBack(pairs)
+    await bystander.expectUnharmed()
+  })
+
+  it('with a thousand identical watches and their churn', async () => {
+    const { url, bystander } = await neighbourhood(stage, 0)
+    const client = await hostile(stage, url)
+    const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
+    for (const frame of framesOf(ids)) {
+      client.say(...frame.map((id) => ({ type: 'watch', id })))
+      for (const _ of frame) await client.hear('watching')
+    }
+    const steals = Array.from({ length: 200 }, (_, i) => ({
+      ...{ type: 'lock', id: i + 1, key: 'churn', steal: true },
+    }))
+    client.say(...steals)
+    await client.hear('granted')
+    await bystander.takeAndGiveBack(pairs)
+    await bystander.expectUnharmed()
+  })
+
+  it('with revocations, tries and steals of a key with very many shared holders', async () => {
+    const { url, bystander } = await neighbourhood(stage, 0)
+    const client = await hostile(stage, url)
+    const shares = Array.from({ length: 9_000 }, (_, i) => i + 1)
+    let fence = 0
+    for (const frame of framesOf(shares)) {
+      client.say(...frame.map((id) => ({ type: 'lock', id, key: 'crowd', mode: 'shared' })))
+      for (const _ of frame) fence = (await client.hear('granted')).fence
+      client.say({ type: 'ack', ids: frame })
+    }
+    const other = await hostile(stage, url)
+    const attacks = Array.from({ length: 1_000 }, (_, i) => {
+      const id = i + 1
+      return i % 2 === 0
+        ? { type: 'revoke', id, key: 'crowd', fence: fence - i, reason: 'hostile' }
+        : { type: 'lock', id, key: 'crowd', timeout: 0 }
+    })
+    for (const frame of framesOf(attacks)) other.say(...frame)
+    await other.hear('revoked')
+    other.say({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
+    await bystander.takeAndGiveBack(pairs)
+    await bystander.expectUnharmed()
+    expect((await client.hear('lost')).fence).to.be.above(0)
+  })
+
+  it('with a queue of ten thousand that is built up and cancelled', async () => {
+    const { url, bystander } = await neighbourhood(stage, 0)
+    const holder = await hostile(stage, url)
+    holder.say({ type: 'lock', id: 1, key: 'queue' })
+    await holder.hear('granted')
+    const client = await hostile(stage, url)
+    const ids = Array.from({ length: 9_999 }, (_, i) => i + 1)
+    for (const frame of framesOf(ids)) {
+      client.say(...frame.map((id) => ({ type: 'lock', id, key: 'queue' })))
+    }
+    for (const frame of framesOf(ids.slice().reverse())) {
+      client.say(...frame.map((request) => ({ type: 'cancel', request })))
+    }
+    await bystander.takeAndGiveBack(pairs)
+    for (const id of ids.slice().reverse()) {
+      expect(await client.hear('failed')).to.include({ id, code: 'ABORTED' })
+    }
+    await bystander.expectUnharmed()
+  })
+})

@@ -1,0 +1,133 @@
+/**
+ * Clients that let the broker keep things for them: a broker with a small heap survives them, and
+ * serves the bystander.
+ */
+import { readFileSync } from 'node:fs'
+import { expect } from 'chai'
+import { count } from '../support/counts.js'
+import { Bystander, framesOf, hostile } from './neighbours.js'
+import { Served } from './remote.js'
+import { Stage } from './stage.js'
+
+/** The heap of the broker, and what it may use in all: code, buffers and the young generation. */
+const heapMiB = count(64, 512)
+const mostMiB = heapMiB + 192
+/** What the attacks come to if nothing bounds them, in MiB: twice the heap. */
+const attackMiB = 2 * heapMiB
+
+function peakMiB(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024
+}
+
+describe('e2e: a client cannot fill the memory of the broker', function () {
+  this.timeout(count(60_000, 300_000))
+  const stage = Stage.forEachTest()
+
+  async function small(): Promise<{ served: Served; bystander: Bystander }> {
+    const served = await Served.startSmall(stage, heapMiB)
+    return { served, bystander: await Bystander.start(stage, served.url) }
+  }
+
+  async function expectAlive(served: Served, bystander: Bystander): Promise<void> {
+    await bystander.takeAndGiveBack(10)
+    await bystander.expectUnharmed()
+    expect(served.process.exitCode).to.equal(null)
+    if (process.platform === 'linux') {
+      expect(peakMiB(served.process.pid!)).to.be.below(mostMiB)
+    }
+  }
+
+  it('with answers of queries that it does not read, while others change what they hold', async () => {
+    const { served, bystander } = await small()
+    const busy = await hostile(stage, served.url)
+    const metadata = 'm'.repeat(4_094)
+    const held = 500
+    const sloth = await hostile(stage, served.url)
+    sloth.socket.pause()
+    const ended = sloth.closed()
+    let isCut = false
+    void ended.then(() => {
+      isCut = true
+    })
+    let fences: number[] = []
+    let id = 0
+    // One answer keeps as much as was held when it was asked for.
+    const rounds = (attackMiB * 2 ** 20) / (held * metadata.length)
+    for (let round = 0; round < rounds && !isCut; round++) {
+      for (const frame of framesOf(fences)) {
+        busy.say(...frame.map((fence) => ({ type: 'unlock', id: ++id, fence })))
+      }
+      fences = []
+      const ids = Array.from({ length: held }, () => ++id)
+      for (const frame of framesOf(ids, 12)) {
+        busy.say(...frame.map((one) => ({ type: 'lock', id: one, key: `k${one}`, metadata })))
+      }
+      for (const _ of ids) fences.push((await busy.hear('granted')).fence)
+      sloth.say({ type: 'query', id: 1 })
+      await bystander.takeAndGiveBack(1)
+    }
+    await expectAlive(served, bystander)
+  })
+
+  it('with refusals that it never acknowledges, of holders that change', async () => {
+    const { served, bystander } = await small()
+    const holder = await hostile(stage, served.url)
+    const metadata = 'm'.repeat(4_000)
+    const [answers, holders] = [1_000, 16]
+    // Each answer keeps what its holders had at that time, which nobody else has any more.
+    const sessions = Math.ceil((attackMiB * 1_024) / (answers * holders * 4))
+    let [id, fences]: [number, number[]] = [0, []]
+    for (let i = 0; i < sessions; i++) {
+      const client = await hostile(stage, served.url, { grace: 'lease' })
+      for (let round = 1; round <= answers; round++) {
+        if (fences.length > 0) {
+          holder.say(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
+        }
+        fences = []
+        for (const half of framesOf(Array.from({ length: holders }), holders / 2)) {
+          const lock = { type: 'lock', key: 'described', mode: 'shared', metadata }
+          holder.say(...half.map(() => ({ ...lock, id: ++id })))
+          for (const _ of half) fences.push((await holder.hear('granted')).fence)
+        }
+        client.say({ type: 'lock', id: round, key: 'described', timeout: 0 })
+        const { code } = await client.hear('failed')
+        if (code === 'QUOTA_EXCEEDED') break
+      }
+      client.vanish()
+      await bystander.takeAndGiveBack(1)
+    }
+    await expectAlive(served, bystander)
+  })
+
+  it('with pings of the WebSocket protocol whose pongs it does not read', async () => {
+    const { served, bystander } = await small()
+    const client = await hostile(stage, served.url)
+    client.socket.pause()
+    let isCut = false
+    client.socket.once('close', () => {
+      isCut = true
+    })
+    const payload = 'p'.repeat(125)
+    const pings = (attackMiB * 2 ** 20) / 2 / 1_000
+    for (let sent = 0; sent < pings && !isCut; sent += 2_000) {
+      for (let i = 0; i < 2_000; i++) client.socket.ping(payload)
+      await bystander.takeAndGiveBack(1)
+    }
+    await expectAlive(served, bystander)
+  })
+
+  it('with events that it does not read, from churn of its own', async () => {
+    const { served, bystander } = await small()
+    const client = await hostile(stage, served.url)
+    client.say(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
+    for (let i = 0; i < 1_000; i++) await client.hear('watching')
+    client.socket.pause()
+    const metadata = 'm'.repeat(4_094)
+    for (let i = 0; i < 50; i++) {
+      client.say({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
+      await bystander.takeAndGiveBack(1)
+    }
+    await expectAlive(served, bystander)
+  })
+})

@@ -1,0 +1,112 @@
+/**
+ * A neighbourhood for tests of hostile clients: a broker in a process of its own, a table that is
+ * filled, and a bystander whose lock, session and grants must survive whatever the others send.
+ */
+import type { Lock, Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { RawClient } from './raw.js'
+import { Served } from './remote.js'
+import type { Stage } from './stage.js'
+
+/** The shortest lease there is, in ms. */
+const bystanderLeaseMs = 2_000
+/** As many locks as one session may hold by default. */
+const perSession = 10_000
+/** Messages of one frame, far below 64 KiB. */
+const perFrame = 500
+
+/** Messages as frames. */
+export function* framesOf<T>(messages: readonly T[], each = perFrame): Generator<readonly T[]> {
+  for (let i = 0; i < messages.length; i += each) yield messages.slice(i, i + each)
+}
+
+/** Holds so many locks, each on a key of its own. */
+export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
+  for (let done = 0; done < count; done += perSession) {
+    const filler = await RawClient.greeted(url, { ttl: 300_000 })
+    stage.onClear(() => filler.vanish())
+    const ids = Array.from({ length: Math.min(perSession, count - done) }, (_, i) => i + 1)
+    for (const frame of framesOf(ids)) {
+      filler.say(...frame.map((id) => ({ type: 'lock', id, key: `table:${done + id}` })))
+      for (const _ of frame) await filler.hear('granted')
+    }
+  }
+}
+
+/** A client that does nothing wrong: it holds one lock for the whole test, and takes others. */
+export class Bystander {
+  readonly session: Session
+  readonly #lock: Lock
+  readonly #losses: string[] = []
+
+  private constructor(session: Session, lock: Lock) {
+    this.session = session
+    this.#lock = lock
+    for (const event of ['lost', 'renewed', 'closed'] as const) {
+      session.on(event, () => this.#losses.push(event))
+    }
+  }
+
+  static async start(stage: Stage, url: string, options: object = {}): Promise<Bystander> {
+    const session = await stage.session(url, {
+      ttl: bystanderLeaseMs,
+      name: 'bystander',
+      ...options,
+    })
+    return new Bystander(session, await session.lock('the bystander keeps this'))
+  }
+
+  /** Takes and gives back `count` locks, one after the other. */
+  async takeAndGiveBack(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const lock = await this.session.lock(`free:${i}`)
+      await lock.unlock()
+    }
+  }
+
+  /** It has lost nothing, and it can still ask. */
+  async expectUnharmed(): Promise<void> {
+    expect(this.#losses, 'what the bystander lost').to.deep.equal([])
+    expect(this.#lock.held, 'the lock of the bystander').to.equal(true)
+    await this.#lock.refresh()
+    expect(this.#losses).to.deep.equal([])
+  }
+}
+
+export interface Neighbourhood {
+  readonly served: Served
+  readonly url: string
+  readonly bystander: Bystander
+}
+
+/**
+ * @param locks How many locks there are beside those of the bystander.
+ * @param flags Of `holdfast serve`.
+ */
+export async function neighbourhood(
+  stage: Stage,
+  locks: number,
+  ...flags: readonly string[]
+): Promise<Neighbourhood> {
+  const served = await Served.start(stage, ...flags)
+  const { url } = served
+  await fillTable(stage, url, locks)
+  return { served, url, bystander: await Bystander.start(stage, url) }
+}
+
+/** A hostile client, with a lease that needs no pongs. */
+export async function hostile(stage: Stage, url: string, hello: object = {}): Promise<RawClient> {
+  const client = await RawClient.greeted(url, { name: 'hostile', ttl: 300_000, ...hello })
+  stage.onClear(() => client.vanish())
+  return client
+}
+
+/** Shared holders of one key, as many as an answer names, with as much metadata as there may be. */
+export async function describeHolders(stage: Stage, url: string, key: string): Promise<void> {
+  const metadata = 'm'.repeat(4_094)
+  for (let i = 0; i < 16; i++) {
+    const holder = await hostile(stage, url)
+    holder.say({ type: 'lock', id: 1, key, mode: 'shared', metadata })
+    await holder.hear('granted')
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * What a connection may rely on whose messages are more work than the broker does in one turn: they
+ * are handled in order, none is lost, and only what was handled is acknowledged.
+ */
+import type { ServerMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { count } from '../support/counts.js'
+import { framesOf, hostile, neighbourhood } from './neighbours.js'
+import type { RawClient } from './raw.js'
+import { Stage } from './stage.js'
+
+const tableLocks = count(4_000, 50_000)
+
+/** Hears everything, until a message of this type. */
+async function hearAll(client: RawClient, last: (message: ServerMessage) => boolean) {
+  const heard: ServerMessage[] = []
+  for (;;) {
+    const message = await client.next()
+    heard.push(message)
+    if (last(message)) return heard
+  }
+}
+
+/** What each request of a mixture is. */
+function mixture(length: number): object[] {
+  return Array.from({ length }, (_, i) => {
+    const id = i + 1
+    switch (i % 5) {
+      case 0:
+        return { type: 'query', id, limit: 1 }
+      case 1:
+        return { type: 'lock', id, key: `mine:${id}` }
+      case 2:
+        return { type: 'stats', id }
+      case 3:
+        return { type: 'unlock', id, fence: 1 }
+      default:
+        return { type: 'query', id, prefix: 'none:' }
+    }
+  })
+}
+
+const answers: Readonly<Record<string, string>> = {
+  query: 'found',
+  lock: 'granted',
+  stats: 'stats',
+  unlock: 'failed',
+}
+
+describe('e2e: a paused connection', function () {
+  this.timeout(60_000)
+  const stage = Stage.forEachTest()
+
+  it('is answered in order, and every message is handled once', async () => {
+    const { url } = await neighbourhood(stage, tableLocks)
+    const client = await hostile(stage, url)
+    const messages = mixture(count(1_000, 3_000)) as { type: string; id: number }[]
+    for (const frame of framesOf(messages)) client.say(...frame)
+    const isLast = (message: ServerMessage) => 'id' in message && message.id === messages.length
+    const heard = (await hearAll(client, isLast)).filter((message) => 'id' in message)
+    const said = heard.map((message) => `${message.type} ${'id' in message ? message.id : ''}`)
+    expect(said).to.deep.equal(messages.map(({ type, id }) => `${answers[type]} ${id}`))
+  })
+
+  it('keeps its order when frames come while it is paused', async () => {
+    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const client = await hostile(stage, url)
+    const queries = Array.from({ length: 400 }, (_, i) => ({ type: 'query', id: i + 1, limit: 1 }))
+    client.say(...queries)
+    await client.hear('found')
+    for (let i = 0; i < 50; i++) {
+      client.say({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
+      if (i % 10 === 0) await bystander.takeAndGiveBack(1)
+    }
+    const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === 1_049
+    const heard = await hearAll(client, isLast)
+    const ids = heard.flatMap((message) => ('id' in message ? [message.id] : []))
+    expect(ids).to.deep.equal([...ids].sort((a, b) => a - b))
+    expect(ids).to.have.length(queries.length - 1 + 50)
+    const fences = heard.flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
+    expect(fences).to.deep.equal([...fences].sort((a, b) => a - b))
+  })
+
+  it('is acknowledged only what was handled, and what was answered before', async () => {
+    const { url } = await neighbourhood(stage, tableLocks)
+    const client = await hostile(stage, url)
+    // The hello is the first message of a connection; each of these is the next.
+    const messages = Array.from({ length: 1_200 }, (_, i) => {
+      const id = i + 2
+      if (i % 6 === 5) return { type: 'ack', ids: [] }
+      if (i % 6 === 4) return { type: 'pong', n: 1 }
+      return { type: 'query', id, limit: 1 }
+    })
+    for (const frame of framesOf(messages, 600)) client.say(...frame)
+    const whole = messages.length + 1
+    const heard = await hearAll(client, (message) => message.type === 'ack' && message.n === whole)
+    let answered = 1
+    for (const message of heard) {
+      if (message.type === 'found') answered = message.id
+      else if (message.type === 'ack') {
+        // Between the query that was answered last and the next one there are two messages.
+        expect(message.n, `acknowledged after the answer to ${answered}`).to.be.at.most(
+          answered + 2,
+        )
+        expect(message.n).to.be.at.least(answered)
+      }
+    }
+  })
+
+  it('keeps its session while its messages wait, as long as its lease goes on', async () => {
+    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const client = await hostile(stage, url, { ttl: 2_000 })
+    client.say({ type: 'lock', id: 1, key: 'mine' })
+    const { fence } = await client.hear('granted')
+    const queries = Array.from({ length: 1_700 }, (_, i) => ({
+      type: 'query',
+      id: i + 2,
+      limit: 1,
+    }))
+    client.say(...queries)
+    const answering = hearAll(client, (message) => {
+      if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
+      return message.type === 'found' && message.id === 1_701
+    })
+    await bystander.takeAndGiveBack(5)
+    const heard = await answering
+    expect(heard.map(({ type }) => type)).not.to.include('lost')
+    client.say({ type: 'unlock', id: 2_000, fence })
+    await client.hear('unlocked')
+  })
+
+  it('that drops while it is paused leaves nothing behind', async () => {
+    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const client = await hostile(stage, url)
+    client.say({ type: 'lock', id: 1, key: 'mine' })
+    await client.hear('granted')
+    const wanted = bystander.session.lock('mine')
+    client.say(...Array.from({ length: 1_700 }, (_, i) => ({ type: 'query', id: i + 2, limit: 1 })))
+    await client.hear('found')
+    client.vanish()
+    await (await wanted).unlock()
+    await bystander.expectUnharmed()
+  })
+})
