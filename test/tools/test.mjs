@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import process from 'node:process'
 import { pathToFileURL } from 'node:url'
+import { runInLanes } from './lanes.mjs'
 import { root, run, setUp } from './setup.mjs'
 
 const args = process.argv.slice(2)
@@ -20,13 +21,13 @@ const toBuilt = (file) => file.replace('test/src/', 'test/dist/').replace(/\.ts$
 const named = args.filter(isTest).map(toBuilt)
 const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
 process.chdir(root)
-process.argv.splice(
-  1,
-  Number.POSITIVE_INFINITY,
-  mocha,
-  '--forbid-only',
-  ...(full ? ['--timeout', '600000'] : []),
-  ...args.filter((argument) => argument !== '--full' && !isTest(argument)),
-  ...(named.length > 0 ? named : ['test/dist/**/*.test.js']),
-)
-await import(pathToFileURL(mocha).href)
+const ownOptions = ['--forbid-only', ...(full ? ['--timeout', '600000'] : [])]
+const others = args.filter((argument) => argument !== '--full' && !isTest(argument))
+if (named.length === 0 && others.length === 0) {
+  process.exitCode = await runInLanes(mocha, ownOptions, 'test/dist')
+} else {
+  const options = [...ownOptions, ...others]
+  const files = named.length > 0 ? named : ['test/dist/**/*.test.js']
+  process.argv.splice(1, Number.POSITIVE_INFINITY, mocha, ...options, ...files)
+  await import(pathToFileURL(mocha).href)
+}

@@ -3,7 +3,7 @@
  * and its exit code and last lines are what CI and a person go by.
  */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -98,5 +98,62 @@ describe('a run of the tests', () => {
       it('b', () => new Promise((resolve) => setImmediate(resolve)))`)
     assert.notEqual(code, 0)
     assert.match(lines.at(-1) ?? '', /, 1 failed, /)
+  })
+
+  describe('in two lanes', () => {
+    /** The run of planted tests in a folder that computes and in one that waits. */
+    async function lanesOf(computing: string, waiting: string): Promise<Run> {
+      const dist = await mkdtemp(join(folder, 'dist-'))
+      for (const [name, source] of Object.entries({ table: computing, e2e: waiting })) {
+        await mkdir(join(dist, name))
+        await writeFile(join(dist, name, 'planted.test.js'), source)
+      }
+      await writeFile(join(dist, 'package.json'), '{"type":"module"}')
+      const lanes = pathToFileURL(join(root, 'test/tools/lanes.mjs')).href
+      const options = ['--no-config', '--no-package', '--reporter', reporter]
+      const script = `import { runInLanes } from ${JSON.stringify(lanes)}
+        const args = ${JSON.stringify([mocha, options, dist])}
+        process.exitCode = await runInLanes(...args)`
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      })
+      let output = ''
+      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+        output += chunk
+      })
+      const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+      return { code, lines: output.trimEnd().split('\n') }
+    }
+
+    it('ends with the sum of the counts', async () => {
+      const { code, lines } = await lanesOf(
+        `it('a', () => {})`,
+        `it('b', () => {}); it('c', () => {})`,
+      )
+      assert.equal(lines.at(-1), '3 passed, 0 failed, 0 skipped')
+      assert.equal(lines.filter((line) => / passed, /.test(line)).length, 1)
+      assert.equal(code, 0)
+    })
+
+    it('fails if a test of either lane fails', async () => {
+      const bad = `it('a', () => { throw Error('no') })`
+      for (const [computing, waiting] of [
+        [bad, `it('b', () => {})`],
+        [`it('b', () => {})`, bad],
+      ]) {
+        const { code, lines } = await lanesOf(computing!, waiting!)
+        assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+        assert.equal(code, 1)
+      }
+    })
+
+    it('fails if a lane ends without its counts', async () => {
+      const { code, lines } = await lanesOf(
+        `it('a', () => process.kill(process.pid, 'SIGKILL'))`,
+        `it('b', () => {})`,
+      )
+      assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
+      assert.equal(code, 1)
+    })
   })
 })

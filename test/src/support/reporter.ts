@@ -7,6 +7,7 @@
  * a rejection that nobody handles, a handle that keeps the process alive after the last test, and
  * an exit in the middle of the run.
  */
+import { writeFileSync } from 'node:fs'
 import Mocha from 'mocha'
 import { reasonOf } from './needs.js'
 
@@ -23,11 +24,14 @@ export default class Reporter extends Mocha.reporters.Spec {
   #failed = 0
   readonly #skipped: Mocha.Test[] = []
   readonly #settleMs: number
+  /** Where the counts go in place of the last line, if others are added to them. */
+  readonly #countsFile: string | undefined
   #ended = false
 
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options)
     this.#settleMs = Number(options.reporterOptions?.['settleMs'] ?? defaultSettleMs)
+    this.#countsFile = options.reporterOptions?.['countsFile']
     runner.on('pass', (test: Mocha.Test) => {
       this.#passed++
       if ((test.duration ?? 0) >= slowMs) this.#slow.push(test)
@@ -94,7 +98,18 @@ export default class Reporter extends Mocha.reporters.Spec {
       this.#failed++
       process.exitCode = 1
     }
-    const skipped = this.#skipped.length
-    process.stdout.write(`${this.#passed} passed, ${this.#failed} failed, ${skipped} skipped\n`)
+    const counts = { passed: this.#passed, failed: this.#failed, skipped: this.#skipped.length }
+    if (this.#countsFile !== undefined) writeFileSync(this.#countsFile, JSON.stringify(counts))
+    else process.stdout.write(`${lineOf(counts)}\n`)
   }
+}
+
+interface Counts {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+}
+
+function lineOf({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`
 }

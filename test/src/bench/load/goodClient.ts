@@ -1,7 +1,7 @@
 /**
  * A client that does nothing wrong, beside others that do: it keeps a lock and takes and gives back
- * another one at a steady rate, whether or not it was answered. It loses its session when the broker
- * says so, and also when its own clock does, as PROTOCOL.md tells a client to count.
+ * another one at a steady rate, whether or not it was answered. It loses its session when the
+ * broker says so, and also when its own clock does, as PROTOCOL.md tells a client to count.
  */
 import { Latencies } from './latencies.js'
 import type { RawSession } from './rawSession.js'
