@@ -13,6 +13,8 @@ export const costs = {
   message: 2,
   /** One effect of the lock table: a grant, a release, a request that was queued, an answer. */
   effect: 1,
+  /** Explaining what is wrong with a message. */
+  refusal: 50,
   /** Asking for a session: identifiers, hashes and its records. */
   hello: 50,
   /** Checking a new token, which may be a signature. */
@@ -20,7 +22,7 @@ export const costs = {
 } as const
 
 /** Keys that a walk over the table visits for one unit. */
-const keysPerUnit = 32
+const keysPerUnit = 16
 /** The same where a permission is asked for each key. */
 const judgedKeysPerUnit = 2
 /** Bytes of a frame or an answer that are read or written for one unit. */
@@ -51,13 +53,13 @@ export function costOfBytes(bytes: number): number {
  */
 export const turnBudget = {
   /** By all connections together, as their frames arrive. */
-  all: 8_000,
+  all: 6_000,
   /** By one connection, while the others have left enough. */
-  connection: 4_000,
+  connection: 2_000,
   /** By one connection in any case, so that a client that asks for little never waits. */
   least: 64,
   /** By one connection that was paused, before the next paused one has its turn. */
-  slice: 1_000,
+  slice: 500,
   /** By all paused connections together in any case. */
   leastPaused: 1_000,
 } as const

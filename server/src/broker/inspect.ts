@@ -113,17 +113,23 @@ export class Search {
 
   /** How many locks of the key {@link locksOf} has not listed; ends its list. */
   unlistedOf(entry: Entry): number {
-    let count = entry.holders.length
+    let count = this.countOf(entry)
     for (let lock = entry.holders.first; lock !== undefined; lock = lock.next) {
       if (lock.fence > this.#listed) break
       count--
     }
-    for (let lock = entry.holders.last; lock !== undefined; lock = lock.previous) {
+    this.#entry = undefined
+    return Math.max(0, count)
+  }
+
+  /** How many locks of a key are older than the search. */
+  countOf({ holders }: Entry): number {
+    let count = holders.length
+    for (let lock = holders.last; lock !== undefined; lock = lock.previous) {
       if (lock.fence <= this.#fence) break
       count--
     }
-    this.#entry = undefined
-    return Math.max(0, count)
+    return count
   }
 
   /** Whether a lock that is released now is one that the search would still have come to. */

@@ -77,6 +77,10 @@ export function* foundParts(id: number, search: Search, limit: number): PacedPar
       continue
     }
     counts.waiting += entry.queue.length
+    if (left.held <= 0 && (left.waiting <= 0 || entry.queue.length === 0)) {
+      counts.held += search.countOf(entry)
+      continue
+    }
     const waiters = waitersOf(entry, left.waiting)
     left.waiting -= waiters.length
     for (const lock of search.locksOf(entry, left.held)) {
@@ -106,6 +110,10 @@ export function* watchingParts(id: number, search: Search, limit: number): Paced
   for (const entry of keysOf(search)) {
     if (typeof entry === 'number') {
       yield entry
+      continue
+    }
+    if (left <= 0) {
+      count += search.countOf(entry)
       continue
     }
     for (const lock of search.locksOf(entry, left)) {

@@ -166,7 +166,8 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#beginTurn()
-    if (this.#mustWait()) {
+    // A long frame is work before the first of its messages is known.
+    if (this.#mustWait() || costOfBytes(text.length) > this.#allowance) {
       this.#pause().addFrame(text, at)
       return
     }
@@ -462,6 +463,7 @@ export class Connection implements SocketListener, PacedWork {
 
   #take(element: unknown): void {
     const message = validate(element)
+    if (message.type === 'refusal') this.#allowance -= costs.refusal
     if (this.#state === 'open' && isForOwner(message)) {
       this.#owner.onMessage(this, message)
     } else if (this.#state === 'fresh' && message.type === 'hello') {
