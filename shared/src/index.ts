@@ -18,4 +18,5 @@ export {
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
 export type * from './messages.js'
+export { nearest, type OptionNames, refuseUnknownOptions } from './strictOptions.js'
 export type { Clock, Timer } from './time.js'

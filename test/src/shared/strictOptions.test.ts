@@ -1,0 +1,84 @@
+/** Options that do not exist are refused, and the message says which name was probably meant. */
+import { HoldfastError, nearest, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+
+interface Options {
+  readonly timeout?: number
+  readonly signal?: AbortSignal
+  readonly metadata?: unknown
+}
+
+const known: OptionNames<Options> = { timeout: 1, signal: 1, metadata: 1 }
+
+function messageFor(given: unknown): string | undefined {
+  try {
+    refuseUnknownOptions('lock', given, known)
+    return undefined
+  } catch (error) {
+    expect(error).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
+    return (error as HoldfastError).message
+  }
+}
+
+describe('shared: strict options', () => {
+  it('accepts every known option, and none', () => {
+    for (const given of [undefined, {}, { timeout: 5 }, { timeout: undefined, metadata: null }]) {
+      expect(messageFor(given), JSON.stringify(given)).to.equal(undefined)
+    }
+    expect(messageFor(Object.create(null))).to.equal(undefined)
+  })
+
+  it('names the option that was probably meant', () => {
+    const meant = 'lock has no option "timout": did you mean "timeout"?'
+    expect(messageFor({ timout: 5 })).to.equal(meant)
+    expect(messageFor({ timout: undefined }), 'also without a value').to.equal(meant)
+    expect(messageFor({ Timeout: 5 })).to.include('did you mean "timeout"?')
+    expect(messageFor({ timeoutMs: 5 })).to.include('did you mean "timeout"?')
+    expect(messageFor({ metdata: 5 })).to.include('did you mean "metadata"?')
+  })
+
+  it('lists what exists where nothing is near', () => {
+    expect(messageFor({ priority: 1 })).to.equal(
+      'lock has no option "priority": it has timeout, signal, metadata',
+    )
+  })
+
+  it('is not deceived by names that every object has', () => {
+    for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+      const given = JSON.parse(`{ ${JSON.stringify(name)}: 1 }`)
+      expect(messageFor(given), name).to.include(`"${name}"`)
+    }
+  })
+
+  it('shows a hostile name short and escaped', () => {
+    const message = messageFor({ ['\u001b[2J\n'.repeat(1_000)]: 1 })
+    expect(message).to.have.length.below(600)
+    expect(message).to.not.match(/\p{Cc}/u)
+  })
+
+  it('refuses what is no set of options', () => {
+    expect(messageFor(null)).to.equal('lock takes an object with options, not null')
+    expect(messageFor(5_000)).to.equal('lock takes an object with options, not a number')
+    expect(messageFor('fast')).to.equal('lock takes an object with options, not a string')
+    expect(messageFor([])).to.equal('lock takes an object with options, not an array')
+  })
+
+  it('finds any name that was mistyped once', () => {
+    const names = ['timeout', 'signal', 'metadata']
+    const mistyped = fc.record({
+      name: fc.constantFrom(...names),
+      place: fc.nat(6),
+      letter: fc.constantFrom('x', 'Q', '-', ''),
+      deleted: fc.nat(1),
+    })
+    fc.assert(
+      fc.property(mistyped, ({ name, place, letter, deleted }) => {
+        const at = place % name.length
+        const typed = name.slice(0, at) + letter + name.slice(at + deleted)
+        expect(nearest(typed, names)).to.equal(name)
+      }),
+    )
+    expect(nearest('port', names)).to.equal(undefined)
+  })
+})
