@@ -82,7 +82,9 @@ export function addressGroup(address: string): string {
     while (groups.length + after.length < 8) groups.push('0')
     groups.push(...after)
   }
-  return `${groups.slice(0, 4).join(':')}::/64`
+  // However it is spelt: 0db8 is db8, and DB8 too.
+  const spelt = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
+  return `${spelt.join(':')}::/64`
 }
 
 /** Without the prefix that says "IPv4, in IPv6". */

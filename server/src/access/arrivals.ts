@@ -5,8 +5,8 @@
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import type { Connection } from '../connection/connection.js'
 import type { RefusalCause } from '../observe/observer.js'
-import { Newcomers } from './census.js'
-import { type BrokerLimits, limitReason } from './limits.js'
+import { type BrokerLimits, type LimitName, limitReason } from './limits.js'
+import { Newcomers } from './newcomers.js'
 import type { Passes } from './passes.js'
 
 export interface ArrivalsParts {
@@ -20,7 +20,7 @@ export interface ArrivalsParts {
 
 export class Arrivals {
   readonly #parts: ArrivalsParts
-  readonly #newcomers: Newcomers
+  readonly #newcomers: Newcomers<Connection>
 
   constructor(parts: ArrivalsParts) {
     this.#parts = parts
@@ -29,14 +29,15 @@ export class Arrivals {
 
   /** @param open How many connections are open with this one. */
   takeOn(connection: Connection, open: number): void {
-    const { limits, expect, close, refused } = this.#parts
-    const limit = open > limits.connections ? 'connections' : this.#newcomers.enter(connection)
-    if (limit === undefined) {
-      expect(connection, limits.helloMs)
+    const { limits, expect } = this.#parts
+    if (open > limits.connections) {
+      this.#turnAway(connection, 'connections')
       return
     }
-    refused(connection, limit)
-    close(connection, { ...closeCodes.overloaded, reason: limitReason(limit, limits[limit]) })
+    const { refused, displaced } = this.#newcomers.enter(connection)
+    if (displaced !== undefined) this.#turnAway(displaced, 'newcomers')
+    if (refused === undefined) expect(connection, limits.helloMs)
+    else this.#turnAway(connection, refused)
   }
 
   /** A session is on the connection now. */
@@ -49,5 +50,11 @@ export class Arrivals {
   forget(connection: Connection): void {
     this.#newcomers.leave(connection)
     this.#parts.passes.end(connection)
+  }
+
+  #turnAway(connection: Connection, limit: LimitName): void {
+    const { limits, close, refused } = this.#parts
+    refused(connection, limit)
+    close(connection, { ...closeCodes.overloaded, reason: limitReason(limit, limits[limit]) })
   }
 }

@@ -1,50 +1,10 @@
 /**
- * How many there are of what: connections that are not let in yet, and sessions, in all and of each
- * address and principal.
+ * How many sessions there are, in all and of each address and principal.
  */
 import type { Effect, Session } from '../core/index.js'
 import { addressGroup } from './addresses.js'
 import { type BrokerLimits, type LimitName, off } from './limits.js'
 import { Counts } from './rates.js'
-
-/** Whatever has come and not yet been let in. */
-interface Newcomer {
-  readonly remoteAddress: string | undefined
-}
-
-/** Connections between their upgrade and their welcome. */
-export class Newcomers {
-  readonly #limits: BrokerLimits
-  readonly #addresses = new Counts()
-  readonly #all = new Set<Newcomer>()
-
-  constructor(limits: BrokerLimits) {
-    this.#limits = limits
-  }
-
-  /** One more has come: which limit that is beyond, if any. */
-  enter(newcomer: Newcomer): LimitName | undefined {
-    const { newcomers, newcomersPerAddress } = this.#limits
-    const { remoteAddress } = newcomer
-    if (this.#all.size >= newcomers) return 'newcomers'
-    if (remoteAddress !== undefined && newcomersPerAddress !== off) {
-      const group = addressGroup(remoteAddress)
-      if (this.#addresses.of(group) >= newcomersPerAddress) return 'newcomersPerAddress'
-      this.#addresses.add(group)
-    }
-    this.#all.add(newcomer)
-    return undefined
-  }
-
-  /** It was let in, or it is gone; more than once does no harm. */
-  leave(newcomer: Newcomer): void {
-    const { remoteAddress } = newcomer
-    if (!this.#all.delete(newcomer)) return
-    if (remoteAddress !== undefined && this.#limits.newcomersPerAddress !== off) {
-      this.#addresses.remove(addressGroup(remoteAddress))
-    }
-  }
-}
 
 interface Entry {
   readonly principal: string
@@ -58,8 +18,12 @@ export class Census {
   readonly #addresses = new Counts()
   readonly #entries = new Map<string, Entry>()
 
-  constructor(limits: BrokerLimits) {
-    this.#limits = limits
+  /**
+   * @param isAnonymous The broker does not authenticate, so that all clients have one principal.
+   *   Then sessions are counted by address only, or one client could use up the room of all.
+   */
+  constructor(limits: BrokerLimits, isAnonymous: boolean) {
+    this.#limits = isAnonymous ? { ...limits, sessionsPerPrincipal: off } : limits
   }
 
   /** A session is about to be opened: which limit that is beyond, if any. */

@@ -25,7 +25,8 @@ export interface BrokerLimits {
   /** Open connections. More are closed with 1013. Default 65,536. */
   readonly connections: number
   /**
-   * Open connections that were not let in yet. More are closed with 1013. Default the greater of
+   * Open connections that were not let in yet. More are closed with 1013: the newest, or the oldest
+   * of the address that has most, if the newest is from one that has fewer. Default the greater of
    * 1,000 and a tenth of `connections`; public 200.
    */
   readonly newcomers: number
@@ -40,7 +41,10 @@ export interface BrokerLimits {
   readonly connectionsPerSecondPerAddress: number
   /** Time for a connection to say hello and be let in, in ms. Default 5,000; public 3,000. */
   readonly helloMs: number
-  /** Sessions of one principal. More are closed with 4429. Default off; public 20. */
+  /**
+   * Sessions of one principal. More are closed with 4429. Without `authenticate` no client has a
+   * principal of its own, and this does not count. Default off; public 20.
+   */
   readonly sessionsPerPrincipal: number
   /** Sessions opened from one address. More are closed with 4429. Default off; public 100. */
   readonly sessionsPerAddress: number

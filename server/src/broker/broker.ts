@@ -93,7 +93,7 @@ export class Broker implements ConnectionOwner {
     this.scheduler = scheduler
     const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
     const home: Home = { name: '' }
-    const census = new Census(limits)
+    const census = new Census(limits, settings.authenticate === undefined)
     const submit = (command: Command): void => log.submit(command)
     const wall = (): number => clock.wall()
     const refused = this.#report.bind(this)

@@ -8,6 +8,7 @@ import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench } from '../server/bench.js'
 import type { FakeSocket } from '../server/socket.js'
+import { benchWith, join } from './known.js'
 import { Notices } from './notices.js'
 
 interface Limited {
@@ -69,6 +70,48 @@ describe('limits: of connections', () => {
     expect(notices.causes).to.deep.equal(Array(3).fill('newcomersPerAddress'))
   })
 
+  it('newcomers, whose room addresses share fairly', () => {
+    const { bench, notices } = under({ newcomers: 6 })
+    const from = (remoteAddress: string) => bench.connect({ remoteAddress })
+    const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
+    const fresh = from('203.0.113.1')
+    expect([fresh, ...crowd].map(closeOf)).to.deep.equal([
+      '0 open',
+      '1013 quota exceeded: newcomers 6',
+      ...Array(5).fill('0 open'),
+    ])
+    expect(closeOf(from('10.0.0.1')), 'an address that has most').to.match(/^1013/)
+    expect(closeOf(from('10.0.0.2')), 'one that has fewer').to.equal('0 open')
+    expect(closeOf(crowd[1]!)).to.match(/^1013/)
+    expect(notices.causes).to.deep.equal(Array(3).fill('newcomers'))
+    bench.say(fresh, { type: 'hello' })
+    expect(fresh.heardOf('welcome')).to.have.length(1)
+  })
+
+  it('newcomers, where an IPv6 network is one address', () => {
+    const { bench } = under({ newcomers: 20 })
+    const crowd = Array.from({ length: 20 }, (_, i) =>
+      bench.connect({ remoteAddress: `2001:db8::${i}` }),
+    )
+    expect(closeOf(bench.connect({ remoteAddress: '2001:0DB8:0::ff' }))).to.match(/^1013/)
+    expect(closeOf(bench.connect({ remoteAddress: '2001:db8:0:1::1' }))).to.equal('0 open')
+    expect(closeOf(crowd[0]!)).to.match(/^1013/)
+  })
+
+  it('newcomers, of which ten addresses that only connect keep no client out', () => {
+    const { bench } = under({}, { profile: 'public' })
+    const flood = () => {
+      for (let i = 0; i < 10; i++) bench.connect({ remoteAddress: `10.0.0.${i}` })
+    }
+    for (let round = 0; round < 20; round++) flood()
+    for (let i = 0; i < 60; i++) {
+      flood()
+      const socket = bench.connect({ remoteAddress: `203.0.113.${i}` })
+      bench.say(socket, { type: 'hello' })
+      expect(socket.heardOf('welcome'), `client ${i}: ${closeOf(socket)}`).to.have.length(1)
+    }
+  })
+
   it('helloMs', () => {
     const { bench, notices } = under({ helloMs: 300 })
     const socket = bench.connect()
@@ -111,14 +154,26 @@ describe('limits: of sessions', () => {
     expect(notices.causes).to.deep.equal(['sessionsPerPrincipal'])
   })
 
-  it('sessionsPerPrincipal does not count a session that is taken up again', () => {
-    const { bench } = under({ sessionsPerPrincipal: 1 })
-    const first = bench.join({ grace: 1_000 })
+  it('sessionsPerPrincipal does not count a session that is taken up again', async () => {
+    const bench = benchWith({ limits: { sessionsPerPrincipal: 1 } })
+    const first = await join(bench, 'ann', { grace: 1_000 })
     first.socket.drop()
-    const socket = bench.connect()
     const resume = { session: first.session, secret: first.secret! }
-    bench.say(socket, { type: 'hello', resume })
+    const socket = bench.greet({ token: 'ann', resume })
+    await bench.settle()
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
+  })
+
+  it('sessionsPerPrincipal does not count clients whom nobody identifies', () => {
+    const { bench } = under({}, { profile: 'public' })
+    const from = (remoteAddress: string) => {
+      const socket = bench.connect({ remoteAddress })
+      bench.say(socket, { type: 'hello' })
+      return socket
+    }
+    const stranger = Array.from({ length: 101 }, () => from('10.0.0.1'))
+    expect(closeOf(stranger.at(-1)!)).to.equal('4429 quota exceeded: sessionsPerAddress 100')
+    for (let i = 0; i < 30; i++) expect(closeOf(from(`203.0.113.${i}`))).to.equal('0 open')
   })
 
   it('sessionsPerAddress, which make room when they end', () => {
