@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { gzipSync } from 'node:zlib'
+import { isFromThisMachine } from '../access/local.js'
 import { machine } from '../environment.js'
 import type { Doorkeeper } from './doorkeeper.js'
 
@@ -66,7 +67,7 @@ export class Dashboard {
   /** Whether whoever asks gets the page; then a WebSocket of that page may connect too. */
   serves(request: IncomingMessage): boolean {
     if (this.#option === false || !this.#doorkeeper.isCalledByName(request)) return false
-    return this.#option === true || this.#doorkeeper.isLocal(request)
+    return this.#option === true || isFromThisMachine(request)
   }
 
   /** Whether a request is from the page that this broker serves. */

@@ -18,6 +18,7 @@ import {
   isLoopback,
 } from '../access/addresses.js'
 import { off } from '../access/limits.js'
+import { isFromThisMachine } from '../access/local.js'
 import { Bucket, Buckets } from '../access/rates.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
@@ -124,12 +125,6 @@ export class Doorkeeper {
     return this.#settings.hosts.has(name) || isLoopback(name) || isIP(name) !== 0
   }
 
-  /** Whether a request comes from this machine, and not through a proxy on it. */
-  isLocal({ headers, socket }: IncomingMessage): boolean {
-    const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined
-    return isLoopback(socket.localAddress ?? '') && !isForwarded
-  }
-
   /** `https` or whatever a trusted proxy says a request came to it by; undefined without one. */
   forwardedScheme(request: IncomingMessage): string | undefined {
     return forwardedProto(request, this.#settings.trustedProxies)
@@ -146,8 +141,10 @@ export class Doorkeeper {
       return { status: '403 Forbidden', reason, cause: 'origin' }
     }
     const { authenticate, allowUnauthenticated } = this.#settings
-    if (authenticate === undefined && !allowUnauthenticated && !this.isLocal(request)) {
-      const reason = 'This broker does not authenticate, so it serves its own machine only.'
+    if (authenticate === undefined && !allowUnauthenticated && !isFromThisMachine(request)) {
+      const reason =
+        'This broker does not authenticate clients, so it serves programs on its own machine only, ' +
+        'and nothing that comes through a proxy; set `authenticate` or `allowUnauthenticated`.'
       return { status: '403 Forbidden', reason, cause: 'stranger' }
     }
     return this.#tooOften(caller)

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isLoopback } from '../access/addresses.js'
+import { isFromThisMachine } from '../access/local.js'
 import type { Metrics } from './observer.js'
 import type { BrokerStatus } from './status.js'
 
@@ -74,11 +75,9 @@ export class Endpoints {
   }
 }
 
-/** Asked by this machine itself, not by a page and not through a proxy. */
-function isFromHere({ headers, socket }: IncomingMessage): boolean {
-  const { origin, forwarded, 'x-forwarded-for': forwardedFor } = headers
-  if (origin !== undefined || forwarded !== undefined || forwardedFor !== undefined) return false
-  return isLoopback(socket.remoteAddress ?? '') && isLoopback(socket.localAddress ?? '')
+/** Asked by a program on this machine, not by a page. */
+function isFromHere(request: IncomingMessage): boolean {
+  return request.headers.origin === undefined && isFromThisMachine(request)
 }
 
 function pathOf({ url = '/' }: IncomingMessage): string {

@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
 import { Doorkeeper, settingsFrom } from '@holdfast/server/internal'
+import { brokerMetrics } from '@holdfast/server/metrics'
 import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { dial, headOf, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
@@ -74,10 +75,47 @@ describe('the door', () => {
   })
 
   it('stays shut to strangers whom a proxy of this machine brings, if nobody is asked', async () => {
-    const { port, notices } = await broker()
-    const forwarded = upgradeHead('/', { 'x-forwarded-for': '203.0.113.9' })
-    expect(await statusOf(port, forwarded)).to.match(/ 403 /)
-    expect(notices.causes).to.deep.equal(['stranger'])
+    const { port, notices } = await broker({ metrics: brokerMetrics() })
+    const outcomes = async (headers: Record<string, string>) => {
+      const get = (path: string) =>
+        statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
+      const upgrade = await statusOf(port, upgradeHead('/', headers))
+      const pages = ['/metrics', '/status', '/dashboard/'].map(get)
+      return [upgrade, ...(await Promise.all(pages))].map((line) => line.split(' ')[1])
+    }
+    expect(await outcomes({})).to.deep.equal(['101', '200', '200', '200'])
+    for (const line of signsOfProxies) {
+      const [name, value] = line.split(': ') as [string, string]
+      const refused = ['403', '426', '426', '426']
+      expect(await outcomes({ [name]: value }), line).to.deep.equal(refused)
+    }
+    expect(new Set(notices.causes)).to.deep.equal(new Set(['stranger']))
+  })
+
+  it('stays open to programs of this machine, whatever else they say', async () => {
+    const { port } = await broker()
+    const said: Record<string, string>[] = [
+      { 'user-agent': 'Mozilla/5.0', 'accept-language': 'de', 'sec-fetch-site': 'same-origin' },
+      { 'x-request-id': '1', traceparent: '00-0-0-01', cookie: 'a=b', 'x-transport': 'ws' },
+      { pragma: 'no-cache', 'sec-ch-ua': '"Chromium"', dnt: '1', priority: 'u=1', te: 'trailers' },
+    ]
+    for (const headers of said)
+      expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
+  })
+
+  it('takes nothing for this machine whose other end is elsewhere', () => {
+    const keeper = new Doorkeeper(settingsFrom({}), new FakeMachine().clock)
+    const causeOf = (localAddress: string, remoteAddress: string) => {
+      const socket = { localAddress, remoteAddress }
+      const answer = keeper.admit({ headers: { host: 'localhost' }, socket } as IncomingMessage)
+      return 'status' in answer ? answer.cause : 'in'
+    }
+    expect(causeOf('127.0.0.1', '127.0.0.1')).to.equal('in')
+    expect(causeOf('::1', '::1')).to.equal('in')
+    expect(causeOf('::ffff:127.0.0.1', '::ffff:127.0.0.2')).to.equal('in')
+    expect(causeOf('127.0.0.1', '10.0.0.9')).to.equal('stranger')
+    expect(causeOf('::1', '2001:db8::1')).to.equal('stranger')
+    expect(causeOf('127.0.0.1', '')).to.equal('stranger')
   })
 
   it('takes a token from the Authorization header', async () => {
@@ -210,6 +248,51 @@ describe('the door', () => {
     expect(await (await hello(url)).closed()).to.include({ code: 1013 })
   })
 })
+
+/** What proxies, tunnels and CDNs add to a request, one of each kind. */
+const signsOfProxies = `\
+Via: 1.1 proxy
+Forwarded: for=203.0.113.9
+X-Forwarded-For: 203.0.113.9
+X-Forwarded-Proto: https
+X-Forwarded-Host: locks.example
+X-Forwarded-Port: 443
+X-Forwarded-Server: front
+X-Forwarded: 203.0.113.9
+Forwarded-For: 203.0.113.9
+X-Original-Forwarded-For: 203.0.113.9
+X-Original-URL: /
+X-Real-IP: 203.0.113.9
+X-Client-IP: 203.0.113.9
+Client-IP: 203.0.113.9
+True-Client-IP: 203.0.113.9
+X-Cluster-Client-IP: 203.0.113.9
+X-Remote-Addr: 203.0.113.9
+X-Originating-IP: 203.0.113.9
+X-ProxyUser-Ip: 203.0.113.9
+WL-Proxy-Client-IP: 203.0.113.9
+CF-Connecting-IP: 203.0.113.9
+CF-Connecting-IPv6: 2001:db8::1
+CF-Ray: 230b030023ae2822-SJC
+CDN-Loop: cloudflare
+Fly-Client-IP: 203.0.113.9
+Fastly-Client-IP: 203.0.113.9
+X-Azure-ClientIP: 203.0.113.9
+X-Appengine-User-IP: 203.0.113.9
+X-Nf-Client-Connection-Ip: 203.0.113.9
+DO-Connecting-IP: 203.0.113.9
+X-Envoy-External-Address: 203.0.113.9
+X-Amzn-Trace-Id: Root=1-67891233
+X-Amz-Cf-Id: abc
+X-Cloud-Trace-Context: 1/1
+X-Vercel-Id: fra1
+Tailscale-User-Login: ann@example.com
+X-ARR-LOG-ID: 1
+X-Scheme: https
+X-SSL-Client-Verify: SUCCESS
+Front-End-Https: on
+Max-Forwards: 9
+Proxy-Connection: keep-alive`.split('\n')
 
 function pausedClock() {
   const machine = new FakeMachine()
