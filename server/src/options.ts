@@ -12,6 +12,7 @@ import {
   limitsFrom,
   type Profile,
 } from './access/limits.js'
+import { hostFault, originFault } from './access/names.js'
 import type { Authenticate, Authorize } from './access/permissions.js'
 import type { Log } from './log/log.js'
 import type { Logger } from './observe/logLines.js'
@@ -42,8 +43,9 @@ export interface BrokerOptions {
    */
   readonly allowInsecure?: boolean | undefined
   /**
-   * Host names by which the broker may be called, without port, beside its loopback names. Default:
-   * on loopback only those; elsewhere any, until some are given.
+   * Host names by which the broker may be called, beside its loopback names. Default: on loopback
+   * only those; elsewhere any, until some are given. A name that can never match is refused, such
+   * as one with a scheme, a port, a path, brackets or a `*`.
    */
   readonly hosts?: readonly string[] | undefined
   /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
@@ -62,7 +64,11 @@ export interface BrokerOptions {
    * such as `10.0.0.0/8`. Default none.
    */
   readonly trustedProxies?: readonly string[] | undefined
-  /** Web origins whose pages may connect, exactly as browsers send them. Default none. */
+  /**
+   * Web origins whose pages may connect, exactly as browsers send them: `https://app.example`, with
+   * a port only if it is not the default. One that can never match is refused, such as one without
+   * a scheme, with a slash at the end or with a `*`. Default none.
+   */
   readonly origins?: readonly string[] | undefined
   /** Lets pages from loopback origins connect as well, for development. Default false. */
   readonly dev?: boolean | undefined
@@ -142,10 +148,10 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
     authorize: options.authorize,
     allowUnauthenticated: options.allowUnauthenticated ?? false,
     allowInsecure: options.allowInsecure ?? false,
-    hosts: new Set((options.hosts ?? []).map((host) => host.toLowerCase())),
+    hosts: new Set(checked(options.hosts, hostFault).map((host) => host.toLowerCase())),
     trustedProxies: proxiesFrom(options.trustedProxies ?? []),
     tls: options.tls,
-    origins: new Set(options.origins ?? []),
+    origins: new Set(checked(options.origins, originFault)),
     dev: options.dev ?? false,
     dashboard: options.dashboard,
     lease,
@@ -163,6 +169,17 @@ function limitsOf({ profile = 'private', limits: set }: BrokerOptions): BrokerLi
     if (fault !== undefined) throw invalid(fault)
   }
   return limitsFrom(profile, given)
+}
+
+function checked(
+  names: readonly string[] = [],
+  faultOf: (name: unknown) => string | undefined,
+): readonly string[] {
+  for (const name of names) {
+    const fault = faultOf(name)
+    if (fault !== undefined) throw invalid(fault)
+  }
+  return names
 }
 
 function proxiesFrom(proxies: readonly string[]): BlockList | undefined {

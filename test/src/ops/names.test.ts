@@ -1,0 +1,80 @@
+/** Origins and host names that could never match are refused, with the form that does. */
+import { HoldfastError } from '@holdfast/server'
+import { settingsFrom } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+const examples = {
+  origins: 'https://app.example',
+  hosts: 'locks.example',
+}
+
+describe('names of the door', () => {
+  const rows: [keyof typeof examples, string, string?][] = [
+    ['origins', '*'],
+    ['origins', 'https://*.example.com'],
+    ['origins', ''],
+    ['origins', 'https://'],
+    ['origins', 'https://a b.example', examples.origins],
+    ['origins', 'foo', 'https://foo'],
+    ['origins', 'app.example', 'https://app.example'],
+    ['origins', '//app.example', 'https://app.example'],
+    ['origins', 'localhost:3000', 'http://localhost:3000'],
+    ['origins', '127.0.0.1:3000', 'http://127.0.0.1:3000'],
+    ['origins', 'https://app.example/', 'https://app.example'],
+    ['origins', 'https://app.example/shop?a=b#c', 'https://app.example'],
+    ['origins', 'https://App.Example', 'https://app.example'],
+    ['origins', 'HTTPS://app.example', 'https://app.example'],
+    ['origins', 'https://app.example:443', 'https://app.example'],
+    ['origins', 'http://app.example:80', 'http://app.example'],
+    ['origins', 'http://app.example:08080', 'http://app.example:8080'],
+    ['origins', 'https://ann:s3cret@app.example', 'https://app.example'],
+    ['origins', ' https://app.example', 'https://app.example'],
+    ['origins', 'https://app.example\n', 'https://app.example'],
+    ['origins', 'wss://app.example', 'https://app.example'],
+    ['origins', 'ws://app.example:8080', 'http://app.example:8080'],
+    ['origins', 'https://b\u00fccher.example', 'https://xn--bcher-kva.example'],
+    ['origins', 'http://[0:0:0:0:0:0:0:1]:3000', 'http://[::1]:3000'],
+    ['origins', 'chrome-extension://abcdef/', 'chrome-extension://abcdef'],
+    ['origins', 'NULL', 'https://null'],
+    ['hosts', '*'],
+    ['hosts', '*.example'],
+    ['hosts', ''],
+    ['hosts', 'locks example', examples.hosts],
+    ['hosts', 'locks.example:7420', 'locks.example'],
+    ['hosts', 'wss://locks.example', 'locks.example'],
+    ['hosts', 'https://locks.example/path', 'locks.example'],
+    ['hosts', 'locks.example/', 'locks.example'],
+    ['hosts', 'ann@locks.example', 'locks.example'],
+    ['hosts', '[2001:db8::1]', '2001:db8::1'],
+    ['hosts', '2001:0db8::1', '2001:db8::1'],
+    ['hosts', 'b\u00fccher.example', 'xn--bcher-kva.example'],
+  ]
+  for (const [option, name, right] of rows) {
+    it(`refuses ${JSON.stringify(name)} of ${option}, which can never match`, () => {
+      const refused = () => settingsFrom({ [option]: [examples[option], name] })
+      const shown = JSON.stringify(name.replace(/[^/]*@/, '***@'))
+      expect(refused).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
+      expect(refused).to.throw(right === undefined ? 'can never match' : `such as "${right}"`)
+      // What is advised is accepted.
+      if (right !== undefined) settingsFrom({ [option]: [right] })
+    })
+  }
+
+  it('accepts whatever browsers send', () => {
+    const origins = [
+      'https://app.example',
+      'http://localhost:3000',
+      'http://[::1]:3000',
+      'https://xn--bcher-kva.example',
+      'https://app.example.',
+      'chrome-extension://abcdefghijklmnop',
+      'app://localhost',
+      'file://',
+      'null',
+    ]
+    expect([...settingsFrom({ origins }).origins]).to.deep.equal(origins)
+    const hosts = ['Locks.example', 'my_service', 'locks', '10.0.0.5', '2001:db8::1']
+    const lower = hosts.map((name) => name.toLowerCase())
+    expect([...settingsFrom({ hosts }).hosts]).to.deep.equal(lower)
+  })
+})
