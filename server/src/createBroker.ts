@@ -12,6 +12,7 @@ import {
   type LockStats,
   maxMs,
   maxQueryItems,
+  refuseUnknownOptions,
   type WaitingInfo,
 } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
@@ -23,10 +24,12 @@ import { Dashboard } from './host/dashboard.js'
 import { type CountedRefusal, Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
 import {
-  checkPort,
+  checkListenOptions,
+  checkServer,
   createHttpServer,
   cutAll,
   type Listening,
+  type ListenOptions,
   listen,
   stopListening,
 } from './host/http.js'
@@ -60,8 +63,8 @@ export interface QueryResult {
 /**
  * Makes a broker; it serves nobody until `listen` or `attach`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be; `UNAVAILABLE` if the fence
- *   file cannot be used.
+ * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be, or that does not exist,
+ *   with the nearest one that does; `UNAVAILABLE` if the fence file cannot be used.
  */
 export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
   return new HoldfastBroker(options)
@@ -124,11 +127,13 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *   `UNAVAILABLE` if the port cannot be had, the log cannot be taken up, or the broker is closed
    *   before it listens.
    */
-  async listen({ port = defaultPort, host = '127.0.0.1' } = {}): Promise<Listening> {
+  async listen(where: ListenOptions = {}): Promise<Listening> {
+    refuseUnknownOptions('listen', where, { port: 1, host: 1 })
+    const { port = defaultPort, host = '127.0.0.1' } = where
     this.#refuseIfClosed()
+    checkListenOptions(port, host)
     const { tls } = this.#settings
     this.#doorkeeper.checkHost(host, tls !== undefined)
-    checkPort(port)
     await this.#broker.ready
     const server = createHttpServer(
       tls,
@@ -151,15 +156,11 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot
    *   be had, or the broker is closed before it listens.
    */
-  async listenAdmin({
-    port,
-    host = '127.0.0.1',
-  }: {
-    readonly port: number
-    readonly host?: string | undefined
-  }): Promise<Listening> {
+  async listenAdmin(where: ListenOptions & { readonly port: number }): Promise<Listening> {
+    refuseUnknownOptions('listenAdmin', where, { port: 1, host: 1 })
+    const { port, host = '127.0.0.1' } = where ?? {}
     this.#refuseIfClosed()
-    checkPort(port)
+    checkListenOptions(port, host)
     const answers = this.#endpoints.answerAdmin.bind(this.#endpoints)
     const server = createHttpServer(undefined, answers)
     const listening = await listen(server, { port, host }, 'http')
@@ -171,14 +172,17 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   /**
    * Serves the upgrades of somebody else's HTTP server, which stays theirs to close.
    *
-   * @param path Only this path, such as `/locks`. The upgrades of all others are left to whoever
-   *   else listens for them, and are answered with 404 if nobody does.
-   * @throws {HoldfastError} `INVALID_OPTION` for a path that is none, or that has a broker already.
+   * @param options `path`: only this path, such as `/locks`. The upgrades of all others are left to
+   *   whoever else listens for them, and are answered with 404 if nobody does.
+   * @throws {HoldfastError} `INVALID_OPTION` for a path that is none, or that has a broker already,
+   *   and for what is no server.
    */
-  attach(server: Server, { path }: { readonly path?: string | undefined } = {}): void {
+  attach(server: Server, options: { readonly path?: string | undefined } = {}): void {
+    refuseUnknownOptions('attach', options, { path: 1 })
     this.#refuseIfClosed()
+    checkServer(server)
     // What else that server serves is no page of ours.
-    this.#accept(server, path, () => false)
+    this.#accept(server, options.path, () => false)
   }
 
   #accept(
@@ -211,7 +215,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *
    * @throws {HoldfastError} `INVALID_KEY`, or `INVALID_OPTION` for a limit that cannot be.
    */
-  query({ key, prefix, limit = maxQueryItems }: Query = {}): QueryResult {
+  query(query: Query = {}): QueryResult {
+    refuseUnknownOptions('query', query, { key: 1, prefix: 1, limit: 1 })
+    const { key, prefix, limit = maxQueryItems } = query
     if (key !== undefined && !isKey(key)) throw new HoldfastError('INVALID_KEY')
     if (prefix !== undefined && !isPrefix(prefix)) throw new HoldfastError('INVALID_KEY')
     if (key !== undefined && prefix !== undefined) throw invalid('give a key or a prefix, not both')
@@ -246,11 +252,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Stops: takes no new connection, tells every client, and closes with 1012. Resolves when no
    * handle is left open.
    *
-   * @param drain How long whoever holds locks may take to finish, in ms. Default 0. Sessions with a
-   *   grace are not waited for where another broker shares the log: they go on there.
-   * @throws {HoldfastError} `INVALID_TIMEOUT`
+   * @param options `drain`: how long whoever holds locks may take to finish, in ms. Default 0.
+   *   Sessions with a grace are not waited for where another broker shares the log: they go on
+   *   there.
+   * @throws {HoldfastError} `INVALID_TIMEOUT`; `INVALID_OPTION` for an option that does not exist.
    */
-  async close({ drain: drainMs = 0 } = {}): Promise<void> {
+  async close(options: { readonly drain?: number | undefined } = {}): Promise<void> {
+    refuseUnknownOptions('close', options, { drain: 1 })
+    const { drain: drainMs = 0 } = options
     if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > maxMs) {
       throw new HoldfastError('INVALID_TIMEOUT')
     }

@@ -27,7 +27,7 @@ export {
   type Query,
   type QueryResult,
 } from './createBroker.js'
-export type { Listening } from './host/http.js'
+export type { Listening, ListenOptions } from './host/http.js'
 export type { EtcdAuth } from './log/etcd/client.js'
 export { type EtcdLogOptions, etcdLog } from './log/etcd/etcdLog.js'
 export type { EtcdTls } from './log/etcd/transport.js'

@@ -8,7 +8,6 @@ import {
   type BrokerLimits,
   type LimitName,
   limitFault,
-  limitNames,
   limitsFrom,
   type Profile,
 } from './access/limits.js'
@@ -17,6 +16,7 @@ import type { Authenticate, Authorize } from './access/permissions.js'
 import type { Log } from './log/log.js'
 import type { Logger } from './observe/logLines.js'
 import type { Metrics, Observer } from './observe/observer.js'
+import { checkBrokerOptions } from './optionKinds.js'
 
 /** Bounds and default of the session lease, in ms. */
 export interface LeaseBounds {
@@ -126,12 +126,15 @@ export interface BrokerSettings {
   readonly quietStart: number
 }
 
-/** @throws {HoldfastError} `INVALID_OPTION`, saying which option and what it may be. */
+/**
+ * @throws {HoldfastError} `INVALID_OPTION`, saying which option and what it may be; for a name that
+ *   does not exist, the nearest one that does.
+ */
 export function settingsFrom(options: BrokerOptions): BrokerSettings {
+  checkBrokerOptions(options)
   const limits = limitsOf(options)
   const lease = { ...leaseMs, ...definedIn(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
-    if (!Object.hasOwn(leaseMs, name)) throw invalid(`lease.${name} does not exist`)
     if (!Number.isSafeInteger(value) || value < 1 || value > maxMs) {
       throw invalid(`lease.${name} is an integer from 1 to ${maxMs} ms`)
     }
@@ -164,7 +167,6 @@ function limitsOf({ profile = 'private', limits: set }: BrokerOptions): BrokerLi
   if (profile !== 'private' && profile !== 'public') throw invalid('profile is private or public')
   const given = definedIn(set)
   for (const [name, value] of Object.entries(given)) {
-    if (!limitNames.includes(name as LimitName)) throw invalid(`limits.${name} does not exist`)
     const fault = limitFault(name as LimitName, value)
     if (fault !== undefined) throw invalid(fault)
   }

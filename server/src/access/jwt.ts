@@ -5,7 +5,7 @@
  *     { "sub": "billing", "aud": "holdfast", "exp": 1767225600,
  *       "holdfast": [{ "keys": ["orders:*"], "allow": ["lock", "query"] }] }
  */
-import { HoldfastError } from '@holdfast/shared'
+import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import type * as JoseModule from 'jose'
 import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import { invalid } from '../options.js'
@@ -54,13 +54,28 @@ export interface JwtOptions {
   readonly clockTolerance?: number | undefined
 }
 
+const known: OptionNames<JwtOptions> = {
+  secret: 1,
+  publicKey: 1,
+  jwks: 1,
+  jwksUrl: 1,
+  algorithms: 1,
+  audience: 1,
+  issuer: 1,
+  principal: 1,
+  claim: 1,
+  grants: 1,
+  clockTolerance: 1,
+}
+
 /**
  * Lets in whoever shows a good token, for as long as it is good. A token must have an `exp`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for options that contradict each other. At an
- *   `authenticate`: `UNAVAILABLE` if the set of keys cannot be had just now.
+ * @throws {HoldfastError} `INVALID_OPTION` for options that contradict each other or do not exist.
+ *   At an `authenticate`: `UNAVAILABLE` if the set of keys cannot be had just now.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
+  refuseUnknownOptions('jwtTokens', options ?? null, known)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
   const keyFrom = keyFor(options, algorithms)

@@ -14,6 +14,14 @@ import type { Duplex } from 'node:stream'
 import { HoldfastError } from '@holdfast/shared'
 import { invalid, type TlsFiles } from '../options.js'
 
+/** Where to listen. */
+export interface ListenOptions {
+  /** 0 for any that is free. Default 7420. */
+  readonly port?: number | undefined
+  /** An address of this machine, or a name of one. Default 127.0.0.1. */
+  readonly host?: string | undefined
+}
+
 /** Where a broker listens. */
 export interface Listening {
   readonly port: number
@@ -84,7 +92,7 @@ const whyNot: Readonly<Record<string, string>> = {
 /** Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot. */
 export async function listen(
   server: Server,
-  { port, host }: { readonly port: number; readonly host: string },
+  { port, host }: Required<ListenOptions>,
   scheme: string,
 ): Promise<Listening> {
   await new Promise<void>((resolve, reject) => {
@@ -119,9 +127,16 @@ export function cutAll(server: Server): void {
   for (const socket of socketsOf.get(server) ?? []) socket.destroy()
 }
 
-/** @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be. */
-export function checkPort(port: number): void {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+/** @throws {HoldfastError} `INVALID_OPTION` for a port or host that cannot be. */
+export function checkListenOptions(port: unknown, host: unknown): void {
+  if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) {
     throw invalid('port is an integer from 0 to 65535')
   }
+  if (typeof host !== 'string' || host === '') throw invalid('host is an address or a host name')
+}
+
+/** @throws {HoldfastError} `INVALID_OPTION` for what has no upgrades. */
+export function checkServer(server: unknown): void {
+  const isServer = typeof server === 'object' && server !== null && 'listen' in server
+  if (!isServer) throw invalid('attach takes a server of node:http or node:https')
 }

@@ -312,7 +312,7 @@ describe('limits: as options', () => {
   const refused: [BrokerOptions, RegExp][] = [
     [{ limits: { keyBytes: 513 } }, /limits\.keyBytes is at most 512/],
     [{ limits: { connections: Number.POSITIVE_INFINITY } }, /limits\.connections is a positive/],
-    [{ limits: { locks: 3 } as object }, /limits\.locks does not exist/],
+    [{ limits: { locks: 3 } as object }, /limits has no option "locks"/],
     [{ profile: 'secret' as 'public' }, /profile is private or public/],
     [{ trustedProxies: ['10.0.0.0/33'] }, /trustedProxies .*10\.0\.0\.0\/33/],
     [{ trustedProxies: ['proxy.example'] }, /trustedProxies .*proxy\.example/],

@@ -86,7 +86,10 @@ describe('options', () => {
     [{ lease: { min: 0 } }, /lease\.min is an integer from 1 to 2147483647 ms/],
     [{ lease: { max: 2 ** 31 } }, /lease\.max/],
     [{ lease: { min: 20_000 } }, /in rising order/],
-    [{ lease: { defualt: 20_000 } as object }, /lease\.defualt does not exist/],
+    [
+      { lease: { defualt: 20_000 } as object },
+      /lease has no option "defualt": did you mean "default"\?/,
+    ],
     [{ lease: { max: 10_000 } }, /in rising order/],
     [{ quietStart: -1 }, /quietStart is true, or an integer/],
     [{ quietStart: 2.5 }, /quietStart/],

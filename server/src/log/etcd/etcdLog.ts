@@ -1,6 +1,7 @@
 /**
  * A log that several brokers share, kept by etcd: as other programs embed it.
  */
+import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { machine } from '../../environment.js'
 import type { Log } from '../log.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
@@ -42,14 +43,28 @@ export interface EtcdLogOptions {
   readonly snapshotCharacters?: number | undefined
 }
 
+const known: OptionNames<EtcdLogOptions> = {
+  endpoints: 1,
+  prefix: 1,
+  tls: 1,
+  auth: 1,
+  deadMs: 1,
+  cluster: 1,
+  snapshotEntries: 1,
+  snapshotCharacters: 1,
+}
+
 /**
  * Makes the log for `createBroker({ log })`, for one broker. Whether etcd can be used shows when
  * the broker starts: `listen` then rejects with `UNAVAILABLE`, or with `INVALID_OPTION` if waiting
  * would not help.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be.
+ * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be, or that does not exist.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
+  refuseUnknownOptions('etcdLog', options ?? null, known)
+  refuseUnknownOptions('tls of etcdLog', options.tls, { ca: 1, cert: 1, key: 1 })
+  refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1 })
   const { tls, auth, ...settings } = options
   const engine: EngineOptions = { ...checkAddress(options), tls, auth }
   const thread = new URL('./snapshotThread.js', import.meta.url)

@@ -7,7 +7,7 @@
  */
 import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { HoldfastError } from '@holdfast/shared'
+import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import { machine } from '../../environment.js'
 import type { JournalStatus, Log, Replica } from '../log.js'
@@ -35,8 +35,20 @@ export interface JournalOptions {
 /** Directories of journals that failed in this process, which has their files open to its end. */
 const neverClosed = new Set<string>()
 
-/** Makes the log for `createBroker({ log })`. */
+const known: OptionNames<JournalOptions> = {
+  dir: 1,
+  durability: 1,
+  snapshotBytes: 1,
+  onSnapshot: 1,
+}
+
+/**
+ * Makes the log for `createBroker({ log })`.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be, or that does not exist.
+ */
 export function journalLog(options: JournalOptions): Log {
+  refuseUnknownOptions('journalLog', options ?? null, known)
   return new JournalLog(options)
 }
 
@@ -63,6 +75,9 @@ class JournalLog implements Log {
 
   constructor(options: JournalOptions) {
     const { dir, durability = 'flushed', snapshotBytes = 64 * 1024 * 1024, onSnapshot } = options
+    if (typeof dir !== 'string' || dir === '') {
+      throw new HoldfastError('INVALID_OPTION', 'dir must be the path of a directory')
+    }
     if (durability !== 'flushed' && durability !== 'relaxed') {
       throw new HoldfastError('INVALID_OPTION', 'durability is "flushed" or "relaxed".')
     }

@@ -1,0 +1,149 @@
+/**
+ * Options that do not exist, or that are of another kind, are refused by every public function of
+ * the server: in plain JavaScript nothing else finds them.
+ */
+import { createServer } from 'node:http'
+import { createBroker, etcdLog, HoldfastError, journalLog, jwtTokens } from '@holdfast/server'
+import { expect } from 'chai'
+
+/** What is thrown, or rejected with: the code and the message. */
+async function refusalOf(act: () => unknown): Promise<string> {
+  try {
+    await act()
+  } catch (error) {
+    if (error instanceof HoldfastError) return `${error.code} ${error.message}`
+    throw error
+  }
+  return 'nothing'
+}
+
+/** Functions with options, each with those it has. */
+const broker = createBroker()
+const server = createServer()
+const functions: Record<string, [(options: never) => unknown, readonly string[]]> = {
+  createBroker: [
+    createBroker,
+    [
+      ...['log', 'authenticate', 'authorize', 'allowUnauthenticated', 'allowInsecure', 'hosts'],
+      ...['tls', 'metrics', 'logger', 'observer', 'trustedProxies', 'origins', 'dev', 'dashboard'],
+      ...['lease', 'profile', 'limits', 'quietStart', 'fenceFile'],
+    ],
+  ],
+  lease: [(lease) => createBroker({ lease }), ['min', 'max', 'default']],
+  tls: [(tls) => createBroker({ tls }), ['cert', 'key', 'passphrase']],
+  limits: [(limits) => createBroker({ limits }), ['helloMs', 'sessionsPerPrincipal', 'slowBytes']],
+  journalLog: [journalLog, ['dir', 'durability', 'snapshotBytes', 'onSnapshot']],
+  etcdLog: [
+    etcdLog,
+    [
+      ...['endpoints', 'prefix', 'tls', 'auth', 'deadMs', 'cluster'],
+      ...['snapshotEntries', 'snapshotCharacters'],
+    ],
+  ],
+  'tls of etcdLog': [
+    (tls) => etcdLog({ endpoints: ['http://127.0.0.1:1'], prefix: 'p', tls }),
+    ['ca', 'cert', 'key'],
+  ],
+  'auth of etcdLog': [
+    (auth) => etcdLog({ endpoints: ['http://127.0.0.1:1'], prefix: 'p', auth }),
+    ['user', 'password'],
+  ],
+  jwtTokens: [
+    jwtTokens,
+    [
+      ...['secret', 'publicKey', 'jwks', 'jwksUrl', 'algorithms', 'audience', 'issuer'],
+      ...['principal', 'claim', 'grants', 'clockTolerance'],
+    ],
+  ],
+  listen: [(options) => broker.listen(options), ['port', 'host']],
+  listenAdmin: [(options) => broker.listenAdmin(options), ['port', 'host']],
+  attach: [(options) => broker.attach(server, options), ['path']],
+  query: [(options) => broker.query(options), ['key', 'prefix', 'limit']],
+  close: [(options) => broker.close(options), ['drain']],
+}
+
+describe('strict options', () => {
+  for (const [name, [call, options]] of Object.entries(functions)) {
+    it(`refuses misspelt options of ${name}, and names the right one`, async () => {
+      for (const option of options) {
+        // One letter too many: the nearest name is the right one, however short it is.
+        const refusal = await refusalOf(() => call({ [`${option}x`]: undefined } as never))
+        const expected = `${name} has no option "${option}x": did you mean "${option}"?`
+        expect(refusal).to.equal(`INVALID_OPTION ${expected}`)
+      }
+    })
+
+    it(`refuses anything but an object for ${name}`, async () => {
+      for (const value of [null, 7420, '7420', []]) {
+        const refusal = await refusalOf(() => call(value as never))
+        expect(refusal).to.match(/^INVALID_OPTION .* (takes|must be) an object with options, not /)
+      }
+    })
+  }
+
+  const misspelt: [object, string][] = [
+    [{ orgins: [] }, 'origins'],
+    [{ fencefile: 'fences' }, 'fenceFile'],
+    [{ authentcate: () => undefined }, 'authenticate'],
+    [{ Authenticate: () => undefined }, 'authenticate'],
+    [{ authenticated: () => undefined }, 'authenticate'],
+    [{ authorise: () => true }, 'authorize'],
+    [{ trustedProxy: ['10.0.0.1'] }, 'trustedProxies'],
+    [{ allowUnauthenticate: true }, 'allowUnauthenticated'],
+    [{ limit: {} }, 'limits'],
+    [{ leases: {} }, 'lease'],
+    [{ dashbord: false }, 'dashboard'],
+  ]
+  for (const [options, right] of misspelt) {
+    it(`refuses ${Object.keys(options)[0]}, and names ${right}`, async () => {
+      const refusal = await refusalOf(() => createBroker(options))
+      expect(refusal).to.include(`did you mean "${right}"?`)
+    })
+  }
+
+  it('lists the options where none is near', async () => {
+    const refusal = await refusalOf(() => createBroker({ verbosity: 3 } as object))
+    expect(refusal).to.match(/^INVALID_OPTION createBroker has no option "verbosity": it has log, /)
+  })
+
+  const ofAnotherKind: [object, string][] = [
+    [{ lease: 5 }, 'lease must be an object with options, not 5'],
+    [{ authenticate: 'secret' }, 'authenticate must be a function, not "secret"'],
+    [{ authenticate: null }, 'authenticate must be a function, not null'],
+    [{ authorize: {} }, 'authorize must be a function, not a value of type object'],
+    [{ allowUnauthenticated: 'false' }, 'allowUnauthenticated must be true or false, not "false"'],
+    [{ allowInsecure: 0 }, 'allowInsecure must be true or false, not 0'],
+    [{ dashboard: 'none' }, 'dashboard must be true or false, not "none"'],
+    [{ origins: 'https://a.example' }, 'origins must be a list of texts, not "https://a.example"'],
+    [{ hosts: [5] }, 'hosts must be a list of texts, not an array'],
+    [{ trustedProxies: '10.0.0.1' }, 'trustedProxies must be a list of texts, not "10.0.0.1"'],
+    [{ fenceFile: '' }, 'fenceFile must be a text that is not empty, not ""'],
+    [{ log: './journal' }, 'log must be a log, such as journalLog() makes, not "./journal"'],
+    [
+      { log: journalLog },
+      'log must be a log, such as journalLog() makes, not a value of type function',
+    ],
+    [{ metrics: true }, 'metrics must be brokerMetrics(), not true'],
+    [{ logger: true }, 'logger must be a logger, such as pino() makes, not true'],
+    [{ quietStart: '5s' }, 'quietStart must be true, or an integer of ms, not "5s"'],
+  ]
+  for (const [options, message] of ofAnotherKind) {
+    it(`refuses ${JSON.stringify(options)}`, async () => {
+      expect(await refusalOf(() => createBroker(options))).to.equal(`INVALID_OPTION ${message}`)
+    })
+  }
+
+  it('refuses a port, a host and a server of another kind', async () => {
+    const refused = async (act: () => unknown) => (await refusalOf(act)).split('.')[0]
+    const listen = (where: object) => refused(() => broker.listen(where))
+    expect(await listen({ port: '7420' })).to.match(/^INVALID_OPTION port is an integer/)
+    expect(await listen({ host: '' })).to.match(/^INVALID_OPTION host is an address/)
+    expect(await listen({ host: null })).to.match(/^INVALID_OPTION host is an address/)
+    const attach = (value: unknown) => refused(() => broker.attach(value as never))
+    for (const value of [undefined, null, 7420, {}, () => {}]) {
+      expect(await attach(value)).to.equal(
+        'INVALID_OPTION attach takes a server of node:http or node:https',
+      )
+    }
+  })
+})
