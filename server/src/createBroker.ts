@@ -19,7 +19,7 @@ import { EventEmitter } from 'eventemitter3'
 import { Broker } from './broker/broker.js'
 import { toHeldInfo, toWaitingInfo } from './broker/inspect.js'
 import { machine } from './environment.js'
-import { clockFences, fileFences } from './fences.js'
+import { clockFences, fileFences, ownFenceFile } from './fences.js'
 import { Dashboard } from './host/dashboard.js'
 import { type CountedRefusal, Doorkeeper } from './host/doorkeeper.js'
 import { drain } from './host/drain.js'
@@ -43,6 +43,7 @@ import { LogLines } from './observe/logLines.js'
 import { type Observer, observersTogether, type Vitals } from './observe/observer.js'
 import { type BrokerStatus, statusOf, vitalsOf } from './observe/status.js'
 import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
+import type { Owner } from './ownership.js'
 
 /** What `query` looks for: one key, or all keys with a prefix, or everything. */
 export interface Query {
@@ -91,6 +92,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
   readonly #detach: (() => void)[] = []
+  /** Other brokers are kept out of the fence file with it. */
+  readonly #fenceFile: Owner | undefined
   #closed: Promise<void> | undefined
 
   /** Use {@link createBroker}. */
@@ -99,12 +102,19 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const settings = settingsFrom(options)
     const now = machine.clock.wall()
     const { fenceFile, log = new MemoryLog() } = options
-    const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
+    this.#fenceFile = fenceFile === undefined ? undefined : ownFenceFile(fenceFile)
     const observer = observerFrom(options)
     this.#observer = observer
     this.#log = log
     const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
-    this.#broker = new Broker({ settings, environment: machine, log, fences, observer, onFailure })
+    try {
+      const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
+      const parts = { settings, environment: machine, log, fences, observer, onFailure }
+      this.#broker = new Broker(parts)
+    } catch (error) {
+      this.#fenceFile?.close()
+      throw error
+    }
     // Whoever listens is told; whoever never does need not be told twice.
     this.#broker.ready?.catch(() => {})
     this.#doorkeeper = new Doorkeeper(settings, machine.clock)
@@ -273,6 +283,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     for (const detach of this.#detach) detach()
     this.#waitingRoom.close()
     await this.#broker.stop()
+    this.#fenceFile?.close()
     // To the last, whoever asks is told that this broker is not ready.
     stopped.push(...this.#adminServers.map(stopListening))
     for (const server of [...this.#servers, ...this.#adminServers]) cutAll(server)

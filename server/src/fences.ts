@@ -6,10 +6,13 @@
  * more than the downtime. With a fence file, blocks of 2^20 are written to disk before the first
  * fence of a block is used, so no clock matters.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { mkdirSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import type { LockTable } from './core/index.js'
+import { machine } from './environment.js'
+import { claim, claimAcrossContainers, type Owner } from './ownership.js'
+import { readPrivate, removeLeftovers, replacePrivate } from './privateFiles.js'
 
 /** What a table knows of its fences. */
 type Fenced = Pick<LockTable, 'fence' | 'waitingCount'>
@@ -34,6 +37,42 @@ export function clockFences(wallMs: number): Fences {
 }
 
 /**
+ * Makes a fence file, which may not be there yet, this broker's own until the returned owner is
+ * closed or the process ends: two brokers would give out the same fences. Makes its folder if need
+ * be. Keeps out other brokers of this process, other processes, workers of a cluster, and other
+ * containers on the same kernel.
+ *
+ * @throws {HoldfastError} `UNAVAILABLE` if another broker has it, or the folder cannot be used.
+ */
+export function ownFenceFile(path: string): Owner {
+  const folder = dirname(resolve(path))
+  const name = basename(path)
+  const owners: Owner[] = []
+  const close = (): void => {
+    for (const owner of owners.splice(0)) owner.close()
+  }
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const { dev, ino } = statSync(folder)
+    // However long the name of the file is, this is short enough for a socket.
+    const id = `holdfast-fences-${dev}-${ino}-${machine.hash(name)}`
+    const claims = [
+      () => claim(id, join(folder, `${name}.lock`)),
+      () => claimAcrossContainers(folder, name),
+    ]
+    for (const take of claims) {
+      const owner = take()
+      if (owner === undefined) throw inUse(path)
+      owners.push(owner)
+    }
+    return { close }
+  } catch (cause) {
+    close()
+    throw cause instanceof HoldfastError ? cause : unusable(path, 'cannot be made', cause)
+  }
+}
+
+/**
  * Fences that are reserved in a file.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if the file cannot be read or written, or is not a fence
@@ -42,9 +81,12 @@ export function clockFences(wallMs: number): Fences {
 export function fileFences(path: string, wallMs: number): Fences {
   // Whatever was reserved may have been used; a clock that is ahead of it costs nothing.
   const start = Math.max(readReserved(path), Math.floor(wallMs) * 1024)
+  writing(path, () => removeLeftovers(path))
   let reserved = start
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
+    // What cannot be kept out, such as a broker on another machine, must not share these either.
+    if (readReserved(path) > reserved) throw inUse(path)
     writeReserved(path, upTo + blockSize)
     reserved = upTo + blockSize
   }
@@ -58,13 +100,15 @@ export function highestNext({ fence, waitingCount }: Fenced): number {
 }
 
 function readReserved(path: string): number {
-  let text: string
+  let text: string | undefined
   try {
-    text = readFileSync(path, 'utf8')
+    text = readPrivate(path)
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return 0
-    throw unusable(path, 'cannot be read', cause)
+    const isLink = (cause as NodeJS.ErrnoException).code === 'ELOOP'
+    const why = isLink ? 'is a link; give the path of the file itself' : 'cannot be read'
+    throw unusable(path, why, cause)
   }
+  if (text === undefined) return 0
   const reserved = /^holdfast fences (\d{1,16})\n$/.exec(text)?.[1]
   if (reserved === undefined || !Number.isSafeInteger(Number(reserved))) {
     throw unusable(path, 'is not a fence file; refusing to guess', undefined)
@@ -72,21 +116,22 @@ function readReserved(path: string): number {
   return Number(reserved)
 }
 
-/** Written beside, flushed, then moved into place: a crash leaves the old number or the new one. */
 function writeReserved(path: string, reserved: number): void {
+  writing(path, () => {
+    replacePrivate(path, `holdfast fences ${reserved}\n`)
+  })
+}
+
+function writing(path: string, act: () => void): void {
   try {
-    const beside = `${path}.new`
-    const file = openSync(beside, 'w')
-    writeSync(file, `holdfast fences ${reserved}\n`)
-    fsyncSync(file)
-    closeSync(file)
-    renameSync(beside, path)
-    const folder = openSync(dirname(path), 'r')
-    fsyncSync(folder)
-    closeSync(folder)
+    act()
   } catch (cause) {
     throw unusable(path, 'cannot be written', cause)
   }
+}
+
+function inUse(path: string): HoldfastError {
+  return unusable(path, 'is in use by another broker', undefined)
 }
 
 function unusable(path: string, why: string, cause: unknown): HoldfastError {

@@ -94,7 +94,9 @@ export interface BrokerOptions {
   /**
    * A file in which blocks of fences are reserved before use, so that fences rise over restarts
    * whatever the clock does. Without it they rise as long as the wall clock is not set back by more
-   * than the broker was down.
+   * than the broker was down. The folder is made if need be. The file is for one broker: another
+   * one that wants it is refused with `UNAVAILABLE`, also from another process or container of this
+   * machine. So is a link in its place.
    */
   readonly fenceFile?: string | undefined
 }

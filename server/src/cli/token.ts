@@ -3,10 +3,11 @@
  * is its hash.
  */
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { everyday, isOperation, type Operation, operations } from '../access/permissions.js'
 import { isOneWord, tokenLine } from '../access/tokens.js'
+import { appendPrivate } from '../privateFiles.js'
 import { Exit, exitHelp, exits } from './exits.js'
 import { collect } from './parse.js'
 import { print, printJson } from './print.js'
@@ -62,9 +63,12 @@ function make(whose: string, { allow, key, file, json }: TokenFlags): void {
 function append(file: string, line: string): void {
   try {
     // Or the line before would have all keys of this one as well.
-    appendFileSync(file, hasOpenEnd(file) ? `\n${line}` : line, { mode: 0o600 })
+    appendPrivate(file, hasOpenEnd(file) ? `\n${line}` : line)
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    if (code === 'ELOOP') {
+      throw new Exit(exits.config, `The file ${file} is a link; give the path of the file itself`)
+    }
     throw new Exit(exits.config, `The file ${file} cannot be written (${code}).`)
   }
 }

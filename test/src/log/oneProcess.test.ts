@@ -26,7 +26,7 @@ describe('journal: one process at a time', () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
   it('of the workers of a cluster, which share what they listen on', async () => {
-    const cluster = fork(program, [dir])
+    const cluster = fork(program, ['journal', dir])
     const outcomes: string[] = []
     cluster.on('message', (outcome: string) => outcomes.push(outcome))
     await exitOf(cluster)

@@ -2,7 +2,7 @@
  * `holdfast token`: the token it makes is one that a broker takes, and the file it writes stays one
  * that can be read.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -41,6 +41,20 @@ describe('holdfast token', () => {
     const lines = readFileSync(file, 'utf8').split('\n')
     expect(lines[0]).to.equal(line.trimEnd())
     expect(lines[1]).to.match(/^[0-9a-f]{64} bob /)
+  })
+
+  it('refuses a link, and leaves what it leads to as it was', async () => {
+    const files = scratch(stage)
+    const victim = files.write('victim', 'mine\n')
+    for (const target of [victim, files.path('not-there')]) {
+      const file = `${target}.link`
+      symlinkSync(target, file)
+      const { code, err } = await Holdfast.run(stage, ['token', 'ann', '--file', file])
+      const message = `holdfast: The file ${file} is a link; give the path of the file itself`
+      expect([code, err[0]]).to.deep.equal([78, message])
+    }
+    expect(readFileSync(victim, 'utf8')).to.equal('mine\n')
+    expect(existsSync(files.path('not-there'))).to.equal(false)
   })
 
   it('refuses a key that would be two in the file', async () => {

@@ -2,23 +2,36 @@
  * Fences rise over restarts: by the clock when there is nothing on disk, by what was reserved when
  * there is a file, whatever the clock does.
  */
+import { execFileSync, fork } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createBroker } from '@holdfast/server'
 import { clockFences, fileFences } from '@holdfast/server/internal'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
+import { exitOf } from '../e2e/remote.js'
+import { Stage } from '../e2e/stage.js'
+import { Holdfast } from '../ops/command.js'
+import { needs } from '../support/needs.js'
 import { Bench } from './bench.js'
 import { slowLog } from './logs.js'
 
+const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 const block = 2 ** 20
 const now = 1_700_000_000_000
 
@@ -128,13 +141,134 @@ describe('fences: in a file', () => {
   it('are not given out when the disk fails, nor after that', () => {
     const fences = fileFences(path, now)
     const reserved = reservedIn(path)
-    // Nothing can be made beside the file any more, even by root.
-    symlinkSync(join(folder, 'missing', 'x'), `${path}.new`)
+    // Nothing can be made in the folder any more, even by root.
+    renameSync(folder, `${folder}.away`)
     expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
     expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
-    rmSync(`${path}.new`)
+    renameSync(`${folder}.away`, folder)
     fences.reserve(reserved + 1)
     expect(reservedIn(path)).to.be.above(reserved)
+  })
+})
+
+describe('fences: a file that is for one broker', () => {
+  let folder: string
+  let path: string
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
+    path = join(folder, 'a', 'b', 'fences')
+  })
+
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  function broker(fenceFile = path) {
+    return createBroker({ fenceFile })
+  }
+
+  it('is made with its folder, for its owner only', async () => {
+    const made = broker()
+    expect(statSync(path).mode & 0o777).to.equal(0o600)
+    expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
+    await made.close()
+    expect(readdirSync(dirname(path)), 'nothing else is left').to.deep.equal(['fences'])
+  })
+
+  it('refuses a second broker until the first is closed', async () => {
+    const first = broker()
+    const inUse = `The fence file ${path} is in use by another broker.`
+    expectUnavailable(() => broker(), new RegExp(inUse))
+    expectUnavailable(() => broker(join(folder, 'a', '..', 'a', 'b', 'fences')), /is in use/)
+    symlinkSync(join(folder, 'a'), join(folder, 'link'))
+    expectUnavailable(() => broker(join(folder, 'link', 'b', 'fences')), /is in use/)
+    const other = broker(join(folder, 'a', 'b', 'others'))
+    await first.close()
+    const second = broker()
+    await Promise.all([second.close(), other.close()])
+  })
+
+  it('is free again when the broker could not begin', async () => {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, 'nonsense')
+    expectUnavailable(() => broker(), /is not a fence file/)
+    rmSync(path)
+    await broker().close()
+  })
+
+  it('is free again after a crash in this container, and in another one', async () => {
+    mkdirSync(dirname(path), { recursive: true })
+    const network = statSync('/proc/self/ns/net', { throwIfNoEntry: false })?.ino ?? 0
+    for (const number of [network, network + 1]) {
+      const server = createServer().listen(`${path}.${number}.lock`)
+      await once(server, 'listening')
+      // As a crash does, which leaves the file of the socket behind.
+      renameSync(`${path}.${number}.lock`, `${path}.left`)
+      server.close()
+      await once(server, 'close')
+      renameSync(`${path}.left`, `${path}.${number}.lock`)
+    }
+    const made = broker()
+    expect(
+      readdirSync(dirname(path)).filter((name) => name.endsWith(`${network + 1}.lock`)),
+    ).to.deep.equal([])
+    await made.close()
+  })
+
+  it('stops a broker that finds that another one has written to it', () => {
+    mkdirSync(dirname(path), { recursive: true })
+    const fences = fileFences(path, now)
+    const reserved = reservedIn(path)
+    writeFileSync(path, `holdfast fences ${reserved + block}\n`)
+    expectUnavailable(() => fences.reserve(reserved + 1), /is in use by another broker/)
+    expect(reservedIn(path)).to.equal(reserved + block)
+  })
+
+  it('refuses a link in its place, and follows none beside it', () => {
+    mkdirSync(dirname(path), { recursive: true })
+    const victim = join(folder, 'victim')
+    writeFileSync(victim, 'holdfast fences 5\n')
+    for (const name of [`${path}.new`, `${path}.tmp`, `${path}.lock`]) symlinkSync(victim, name)
+    fileFences(path, now)
+    rmSync(path)
+    symlinkSync(victim, path)
+    expectUnavailable(() => fileFences(path, now), /is a link; give the path of the file itself/)
+    rmSync(path)
+    symlinkSync(join(folder, 'not-there'), path)
+    expectUnavailable(() => broker(), /is a link/)
+    expect(readFileSync(victim, 'utf8')).to.equal('holdfast fences 5\n')
+    expect(existsSync(join(folder, 'not-there'))).to.equal(false)
+  })
+
+  it('refuses a pipe instead of waiting for it', function () {
+    if (process.platform === 'win32') this.skip()
+    mkdirSync(dirname(path), { recursive: true })
+    execFileSync('mkfifo', [path])
+    expectUnavailable(() => broker(), /cannot be read/)
+  })
+
+  it('refuses the second worker of a cluster', async () => {
+    const cluster = fork(clustered, ['fenceFile', path])
+    const outcomes: string[] = []
+    cluster.on('message', (outcome: string) => outcomes.push(outcome))
+    await exitOf(cluster)
+    expect(outcomes.sort()).to.deep.equal(['UNAVAILABLE', 'started'])
+  })
+
+  describe('in several containers', () => {
+    needs('namespaces')
+    const stage = Stage.forEachTest()
+
+    it('refuses the second one', async () => {
+      const first = broker()
+      const inside = ['unshare', '--net', '--pid', '--fork']
+      const args = ['serve', '--port', '0', '--fence-file', path]
+      const { code, err } = await Holdfast.run(stage, args, { inside })
+      expect({ code, err }).to.deep.equal({
+        code: 78,
+        err: [`holdfast: The fence file ${path} is in use by another broker.`],
+      })
+      await first.close()
+    })
   })
 })
 

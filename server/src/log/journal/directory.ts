@@ -1,10 +1,8 @@
 /**
  * The directory of a journal: is it one, is it whole, and is it ours alone?
  */
-import { once } from 'node:events'
 import {
   closeSync,
-  constants,
   mkdirSync,
   openSync,
   readdirSync,
@@ -12,9 +10,9 @@ import {
   statfsSync,
   statSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
+import { claim, type Owner } from '../../ownership.js'
 import { damaged } from './record.js'
 
 export const dataFile = 'data.mdb'
@@ -93,48 +91,26 @@ function checkSize(path: string): void {
   if (newest === undefined || BigInt(size) < newest.bytes) throw damaged(`${path} was cut short`)
 }
 
-/** Whoever has a directory to itself. */
-export interface Owner {
-  close(): void
-}
-
 /**
  * Makes the directory this process's own until the returned owner is closed or the process ends,
- * however it ends: the lock is something that the kernel takes back.
+ * however it ends. Processes in other containers are found by `probe`.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another process has it.
  */
-export async function lockDirectory(path: string): Promise<Owner> {
+export function lockDirectory(path: string): Owner {
+  let owner: Owner | undefined
   try {
-    return await lock(path)
+    const { dev, ino } = statSync(path)
+    owner = claim(`holdfast-journal-${dev}-${ino}`, join(path, ownerFile))
   } catch (cause) {
-    throw inUse(path, cause)
+    throw unusable(path, 'cannot be locked', cause, 'UNAVAILABLE')
   }
+  if (owner === undefined) throw inUse(path)
+  return owner
 }
 
-export function inUse(path: string, cause?: unknown): HoldfastError {
-  return unusable(path, 'is in use by another process', cause, 'UNAVAILABLE')
-}
-
-async function lock(path: string): Promise<Owner> {
-  const { dev, ino } = statSync(path)
-  const name = `holdfast-journal-${dev}-${ino}`
-  // Names of sockets that are in no file system, so no crash leaves one behind.
-  if (process.platform === 'linux') return listen(`\0${name}`)
-  if (process.platform === 'win32') return listen(`\\\\.\\pipe\\${name}`)
-  // Darwin and the BSDs lock what they open; Node has no name for that flag.
-  const exclusively = 0x20
-  const { O_RDWR, O_CREAT, O_NONBLOCK } = constants
-  const file = openSync(join(path, ownerFile), O_RDWR | O_CREAT | O_NONBLOCK | exclusively)
-  return { close: () => closeSync(file) }
-}
-
-async function listen(address: string): Promise<Owner> {
-  const server = createServer((socket) => socket.destroy())
-  // Or the workers of a cluster would share the socket, and all of them have the directory.
-  server.listen({ path: address, exclusive: true })
-  await once(server, 'listening')
-  return server.unref()
+export function inUse(path: string): HoldfastError {
+  return unusable(path, 'is in use by another process', undefined, 'UNAVAILABLE')
 }
 
 function unusable(

@@ -10,8 +10,9 @@ import { Worker } from 'node:worker_threads'
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import { machine } from '../../environment.js'
+import type { Owner } from '../../ownership.js'
 import type { JournalStatus, Log, Replica } from '../log.js'
-import { lockDirectory, type Owner, prepareDirectory } from './directory.js'
+import { lockDirectory, prepareDirectory } from './directory.js'
 import { probe } from './probe.js'
 import { damaged, encodeRecord } from './record.js'
 import { type MadeSnapshot, Store } from './store.js'
@@ -112,7 +113,7 @@ class JournalLog implements Log {
   async #start(replica: Replica): Promise<void> {
     const { signal } = this.#closing
     const isThere = prepareDirectory(this.#dir)
-    this.#owner = await lockDirectory(this.#dir)
+    this.#owner = lockDirectory(this.#dir)
     try {
       if (isThere) await probe(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')

@@ -1,13 +1,23 @@
 /**
- * Two workers of a cluster that want the same journal. Not a test: a test starts it, and is sent
- * what becomes of each.
+ * Two workers of a cluster that want the same thing, which only one of them may have. Not a test: a
+ * test starts it, and is sent what becomes of each.
+ *
+ *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach PORT
  */
 import cluster, { type Worker } from 'node:cluster'
-import { journalLog } from '@holdfast/server'
+import { createServer } from 'node:http'
+import { createBroker, journalLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
 import { Listener } from '../logSuite.js'
 
-const dir = process.argv[2]!
+const [, , what, where = ''] = process.argv
+
+const attempts: Readonly<Record<string, () => unknown>> = {
+  journal: () => journalLog({ dir: where }).start(new Listener()),
+  fenceFile: () => createBroker({ fenceFile: where }),
+  port: () => createBroker().listen({ port: Number(where) }),
+  attach: () => createBroker().attach(createServer()),
+}
 
 if (cluster.isPrimary) {
   const workers = new Set<Worker>()
@@ -22,10 +32,10 @@ if (cluster.isPrimary) {
     })
   }
 } else {
-  journalLog({ dir })
-    .start(new Listener())!
-    .then(
-      () => process.send!('started'),
-      ({ code }: HoldfastError) => process.send!(code),
-    )
+  try {
+    await attempts[what!]!()
+    process.send!('started')
+  } catch (error) {
+    process.send!((error as HoldfastError).code)
+  }
 }
