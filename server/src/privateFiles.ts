@@ -3,6 +3,7 @@
  * not followed, because another user who may write to the folder could have it lead anywhere.
  */
 import {
+  chmodSync,
   closeSync,
   constants,
   fstatSync,
@@ -12,6 +13,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -85,6 +87,23 @@ export function appendPrivate(path: string, text: string): void {
     writeFileSync(file, text)
   } finally {
     closeSync(file)
+  }
+}
+
+/**
+ * Takes away from other users what they may do with a file or folder.
+ *
+ * @returns Why that cannot be, such as `EPERM` for what belongs to another user; undefined if it is
+ *   done, also on Windows, where a folder has the rights of the one above it.
+ */
+export function restrictToOwner(path: string): string | undefined {
+  const { mode } = statSync(path)
+  if (process.platform === 'win32' || (mode & 0o077) === 0) return undefined
+  try {
+    chmodSync(path, mode & 0o700)
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error)
   }
 }
 

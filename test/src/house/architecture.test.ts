@@ -46,7 +46,10 @@ const written = filesUnder(
 )
 
 const dependencies = Object.fromEntries(
-  packages.map((folder) => [folder, Object.keys(manifest(folder).dependencies ?? {})]),
+  packages.map((folder) => {
+    const { dependencies = {}, optionalDependencies = {} } = manifest(folder)
+    return [folder, Object.keys({ ...dependencies, ...optionalDependencies })]
+  }),
 )
 
 const bundled = Object.keys(manifest('server').devDependencies ?? {})

@@ -3,6 +3,7 @@
  */
 import {
   closeSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -13,10 +14,12 @@ import {
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
 import { claim, type Owner } from '../../ownership.js'
+import { restrictToOwner } from '../../privateFiles.js'
 import { damaged } from './record.js'
 
 export const dataFile = 'data.mdb'
 const ownerFile = 'owner'
+const ourFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
  * Where LMDB keeps what we look at, in a meta page; there are two of them, the newer one counts.
@@ -36,12 +39,17 @@ const leastRoom = 64 * 1024
 export function prepareDirectory(path: string): boolean {
   let names: string[]
   try {
-    mkdirSync(path, { recursive: true })
+    mkdirSync(path, { recursive: true, mode: 0o700 })
     names = readdirSync(path)
   } catch (cause) {
     throw unusable(path, 'cannot be used as a directory', cause)
   }
+  const files = names.filter((name) => ourFiles.includes(name)).map((name) => join(path, name))
+  if (!files.every((file) => lstatSync(file).isFile())) {
+    throw unusable(path, 'has a link or something else in the place of its files')
+  }
   if (names.includes(dataFile)) {
+    for (const one of [path, ...files]) closeToOthers(one)
     checkSize(join(path, dataFile))
     return true
   }
@@ -49,7 +57,19 @@ export function prepareDirectory(path: string): boolean {
     throw unusable(path, 'has other things in it and is not a journal')
   }
   checkRoom(path)
+  for (const one of [path, ...files]) closeToOthers(one)
   return false
+}
+
+/** What is in a journal are names and metadata of locks, and hashes of secrets. */
+function closeToOthers(path: string): void {
+  const fault = restrictToOwner(path)
+  if (fault === undefined) return
+  process.emitWarning(
+    `The journal's ${path} is open to other users, and cannot be closed to them (${fault}): ` +
+      'use a directory below one of your own, which is made for this user alone',
+    { code: 'HOLDFAST_JOURNAL_OPEN' },
+  )
 }
 
 /**

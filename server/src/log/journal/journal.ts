@@ -15,10 +15,13 @@ import type { JournalStatus, Log, Replica } from '../log.js'
 import { lockDirectory, prepareDirectory } from './directory.js'
 import { probe } from './probe.js'
 import { damaged, encodeRecord } from './record.js'
-import { type MadeSnapshot, Store } from './store.js'
+import { loadLmdb, type MadeSnapshot, Store } from './store.js'
 
 export interface JournalOptions {
-  /** A directory of its own; made if it is not there. */
+  /**
+   * A directory of its own; made if it is not there. It and its files are for this user alone; one
+   * that is open to others is closed to them, and where that cannot be, a warning is emitted.
+   */
   readonly dir: string
   /**
    * When a command counts. `'flushed'` (the default): when the operating system has put it on the
@@ -112,12 +115,14 @@ class JournalLog implements Log {
 
   async #start(replica: Replica): Promise<void> {
     const { signal } = this.#closing
+    // First, so that nothing is made for a journal that cannot be.
+    await loadLmdb()
     const isThere = prepareDirectory(this.#dir)
     this.#owner = lockDirectory(this.#dir)
     try {
       if (isThere) await probe(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')
-      this.#store = new Store(this.#dir, this.#isFlushed)
+      this.#store = await Store.open(this.#dir, this.#isFlushed)
       this.#load(this.#store, replica)
     } catch (error) {
       this.#owner.close()

@@ -9,7 +9,7 @@ import { inUseCode } from './probe.js'
 import { Store } from './store.js'
 
 const [, , path, except] = process.argv
-const store = new Store(path!)
+const store = await Store.open(path!)
 // Before anything is read or written: the other one is to notice nothing.
 if (store.readers().some((pid) => pid !== Number(except))) process.exit(inUseCode)
 store.rehearse()

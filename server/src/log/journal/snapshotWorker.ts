@@ -15,7 +15,7 @@ interface Order {
 
 const { dir, isFlushed, upTo } = workerData as Order
 
-const store = new Store(dir, isFlushed)
+const store = await Store.open(dir, isFlushed)
 const former = store.snapshot()
 const table = former === undefined ? new LockTable() : restore(former.items)
 let sequence = former?.sequence ?? 0

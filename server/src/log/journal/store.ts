@@ -6,7 +6,9 @@
  * that.
  */
 import { crc32 } from 'node:zlib'
-import { open, type RootDatabase } from 'lmdb'
+import { HoldfastError } from '@holdfast/shared'
+import type * as Lmdb from 'lmdb'
+import type { RootDatabase } from 'lmdb'
 import type { SnapshotItem } from '../../core/index.js'
 import { machine } from '../../environment.js'
 import { damaged, decodeRecord, formatVersion, type JournalRecord, newer } from './record.js'
@@ -39,24 +41,59 @@ export interface Snapshot extends MadeSnapshot {
   readonly items: Iterable<SnapshotItem>
 }
 
+/** What LMDB takes and its declarations do not have. */
+interface OpenOptions extends Lmdb.RootDatabaseOptionsWithPath {
+  /** Of the files that it makes. */
+  readonly permissionsMode: number
+}
+
+/**
+ * Loads LMDB, which is machine code and not there for every platform. Only a broker with a journal
+ * needs it, so nothing loads it before.
+ *
+ * @throws {HoldfastError} `UNAVAILABLE` if it cannot be loaded, with what to do.
+ */
+export async function loadLmdb(): Promise<typeof Lmdb> {
+  try {
+    return await import('lmdb')
+  } catch (cause) {
+    const [why] = String((cause as Error | undefined)?.message ?? cause).split('\n')
+    const { platform, arch, version } = process
+    throw new HoldfastError(
+      'UNAVAILABLE',
+      `A journal needs the package lmdb, which cannot be loaded on ${platform}-${arch} with Node ` +
+        `${version} (${why}): install lmdb where it has a binary for this platform or a C++ ` +
+        'compiler to build one, or start the broker without a journal',
+      { cause },
+    )
+  }
+}
+
 export class Store {
   readonly #database: RootDatabase<Buffer, number[]>
+
+  private constructor(database: RootDatabase<Buffer, number[]>) {
+    this.#database = database
+  }
 
   /**
    * @param isFlushed Whether what is written is put on the disk before it counts. All who have the
    *   same one open in this process say the same.
+   * @throws {HoldfastError} `UNAVAILABLE` if LMDB cannot be loaded.
    */
-  constructor(path: string, isFlushed = true) {
-    // Without `noSubdir` a directory with a dot in its name is taken for a file.
-    const noSubdir = false
-    this.#database = open<Buffer, number[]>({
+  static async open(path: string, isFlushed = true): Promise<Store> {
+    const { open } = await loadLmdb()
+    const options: OpenOptions = {
       path,
-      noSubdir,
+      // Without it a directory with a dot in its name is taken for a file.
+      noSubdir: false,
       encoding: 'binary',
       eventTurnBatching: false,
       // No write resolves before its flush otherwise, whether or not that is waited for.
       noSync: !isFlushed,
-    })
+      permissionsMode: 0o600,
+    }
+    return new Store(open<Buffer, number[]>(options))
   }
 
   /** Resolves when the record is written, and on the disk if it is to be. */

@@ -62,7 +62,7 @@ async function load(context: LoadContext): Promise<JobResult> {
 
 async function journal({ job, pace }: LoadContext): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
-  const store = new Store(join(folder, 'bare'))
+  const store = await Store.open(join(folder, 'bare'))
   const broker = await startBrokerWith(['--journal', join(folder, 'journal')])
   try {
     let sequence = 0

@@ -1,0 +1,110 @@
+/**
+ * The files of a journal on the disk, which are for one user alone, and a platform without the
+ * library that writes them.
+ */
+import { fork } from 'node:child_process'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { journalLog } from '@holdfast/server'
+import { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { exitOf } from '../e2e/remote.js'
+import { Listener, raise } from './logSuite.js'
+
+const withoutLmdb = fileURLToPath(new URL('./programs/withoutLmdb.js', import.meta.url))
+
+describe('journal: its files', () => {
+  let folder: string
+  let dir: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-journal-'))
+    dir = join(folder, 'a', 'journal')
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+  /** Opens the journal, makes a snapshot, and closes it. */
+  async function session(): Promise<void> {
+    const made = new Promise<void>((resolve) => {
+      const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
+      const replica = new Listener()
+      void log.start(replica)?.then(() => log.submit(raise(1)), resolve)
+    })
+    const error: unknown = await made
+    if (error instanceof Error) throw error
+  }
+
+  function modes(): Record<string, string> {
+    const paths = [dir, ...readdirSync(dir).map((name) => join(dir, name))]
+    return Object.fromEntries(
+      paths.map((path) => [path.slice(dir.length), (statSync(path).mode & 0o777).toString(8)]),
+    )
+  }
+
+  it('are for their owner only, whatever the process lets others do', async () => {
+    const former = process.umask(0)
+    try {
+      await session()
+    } finally {
+      process.umask(former)
+    }
+    expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
+    expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
+  })
+
+  it('are closed to others when they are from an earlier version', async () => {
+    await session()
+    chmodSync(dir, 0o777)
+    for (const name of readdirSync(dir)) chmodSync(join(dir, name), 0o664)
+    await session()
+    expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
+  })
+
+  it('are closed to others in an empty directory that was there', async () => {
+    mkdirSync(dir, { recursive: true })
+    chmodSync(dir, 0o755)
+    await session()
+    expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
+  })
+
+  it('are refused where one of them is a link', async () => {
+    const victim = join(folder, 'victim')
+    writeFileSync(victim, 'mine')
+    for (const name of ['data.mdb', 'lock.mdb', 'owner']) {
+      mkdirSync(dir, { recursive: true })
+      symlinkSync(victim, join(dir, name))
+      const error = await session().catch((reason: unknown) => reason)
+      expect(error, name).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
+      expect((error as Error).message).to.include('has a link')
+      rmSync(dir, { recursive: true })
+    }
+    expect(readFileSync(victim, 'utf8')).to.equal('mine')
+  })
+
+  it('are not missed without LMDB by a broker in memory, and are by one with a journal', async () => {
+    const child = fork(withoutLmdb, [dir])
+    const said: string[] = []
+    child.on('message', (line: string) => said.push(line))
+    expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
+    expect(said[0]).to.equal('listening')
+    const { arch, platform, version } = process
+    expect(said[1]).to.equal(
+      'UNAVAILABLE A journal needs the package lmdb, which cannot be loaded on ' +
+        `${platform}-${arch} with Node ${version} (No native build was found for ` +
+        'platform=plan9): install lmdb where it has a binary for this platform or a C++ ' +
+        'compiler to build one, or start the broker without a journal',
+    )
+    expect(readdirSync(folder), 'nothing was made').to.deep.equal([])
+  })
+})

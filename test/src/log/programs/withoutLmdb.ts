@@ -1,0 +1,30 @@
+/**
+ * A platform for which there is no LMDB: a broker that keeps its log in memory does not miss it,
+ * one with a journal does. Not a test: a test starts it, and is sent what becomes of each.
+ *
+ *   withoutLmdb.js DIRECTORY
+ */
+import { register } from 'node:module'
+import type { HoldfastError } from '@holdfast/shared'
+
+const missing = 'No native build was found for platform=plan9\n    loaded from: /'
+const hooks = `
+export async function resolve(specifier, context, next) {
+  if (specifier === 'lmdb') throw new Error(${JSON.stringify(missing)})
+  return next(specifier, context)
+}`
+register(`data:text/javascript,${encodeURIComponent(hooks)}`)
+
+const { createBroker, journalLog } = await import('@holdfast/server')
+const inMemory = createBroker()
+await inMemory.listen({ port: 0 })
+await inMemory.close()
+process.send!('listening')
+const broker = createBroker({ log: journalLog({ dir: process.argv[2]! }) })
+const { code, message } = await broker.listen({ port: 0 }).then(
+  () => new Error('it listens') as HoldfastError,
+  (error: HoldfastError) => error,
+)
+process.send!(`${code} ${message}`)
+await broker.close()
+process.disconnect()
