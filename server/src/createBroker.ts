@@ -129,7 +129,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Listens on a port of its own.
+   * Listens on a port of its own. The workers of a `node:cluster` do not share it, unless the log
+   * is shared by their brokers: they would grant the same locks.
    *
    * @param where `port` (default 7420; 0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback when nothing says who may
@@ -150,7 +151,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       (request, response) =>
         this.#endpoints.answer(request, response) || this.#dashboard.answer(request, response),
     )
-    const listening = await listen(server, { port, host }, tls === undefined ? 'ws' : 'wss')
+    const isShared = this.#log.sharing !== undefined
+    const address = { port, host, isShared }
+    const listening = await listen(server, address, tls === undefined ? 'ws' : 'wss')
     await this.#keep(server, this.#servers)
     this.#accept(server, undefined, (request) => this.#dashboard.isOwnPage(request))
     return listening
@@ -173,7 +176,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     checkListenOptions(port, host)
     const answers = this.#endpoints.answerAdmin.bind(this.#endpoints)
     const server = createHttpServer(undefined, answers)
-    const listening = await listen(server, { port, host }, 'http')
+    const listening = await listen(server, { port, host, isShared: false }, 'http')
     await this.#keep(server, this.#adminServers)
     this.#endpoints.hasAdmin = true
     return listening
@@ -185,12 +188,13 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * @param options `path`: only this path, such as `/locks`. The upgrades of all others are left to
    *   whoever else listens for them, and are answered with 404 if nobody does.
    * @throws {HoldfastError} `INVALID_OPTION` for a path that is none, or that has a broker already,
-   *   and for what is no server.
+   *   and for what is no server; in a worker of `node:cluster`, such as those of PM2, also for a
+   *   log in memory, because each worker would grant the same locks.
    */
   attach(server: Server, options: { readonly path?: string | undefined } = {}): void {
     refuseUnknownOptions('attach', options, { path: 1 })
     this.#refuseIfClosed()
-    checkServer(server)
+    checkServer(server, this.#log)
     // What else that server serves is no page of ours.
     this.#accept(server, options.path, () => false)
   }

@@ -1,6 +1,7 @@
 /**
  * The broker's own HTTP server: there for the upgrade, and to say so to whoever asks otherwise.
  */
+import cluster from 'node:cluster'
 import {
   createServer,
   type IncomingMessage,
@@ -12,6 +13,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HoldfastError } from '@holdfast/shared'
+import type { Log } from '../log/log.js'
 import { invalid, type TlsFiles } from '../options.js'
 
 /** Where to listen. */
@@ -81,6 +83,11 @@ export function createHttpServer(
   }
 }
 
+/** How brokers in several workers can go together; the end of two sentences. */
+const forWorkers =
+  'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
+const workerHasIt = `something else is using the port, perhaps another worker: ${forWorkers}`
+
 /** What keeps a server from listening, by the code of the system. */
 const whyNot: Readonly<Record<string, string>> = {
   EADDRINUSE: 'something else is using the port',
@@ -89,21 +96,27 @@ const whyNot: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no such host',
 }
 
-/** Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot. */
+/**
+ * Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot.
+ *
+ * @param isShared Whether the workers of a `node:cluster` may share the port. Brokers that know
+ *   nothing of each other must not: each would grant the same locks.
+ */
 export async function listen(
   server: Server,
-  { port, host }: Required<ListenOptions>,
+  { port, host, isShared }: Required<ListenOptions> & { readonly isShared: boolean },
   scheme: string,
 ): Promise<Listening> {
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: NodeJS.ErrnoException): void => {
-      const why = whyNot[cause.code ?? ''] ?? cause.message
+      const inCluster = cluster.isWorker && cause.code === 'EADDRINUSE'
+      const why = inCluster ? workerHasIt : (whyNot[cause.code ?? ''] ?? cause.message)
       reject(
         new HoldfastError('UNAVAILABLE', `Cannot listen on ${host}:${port}: ${why}.`, { cause }),
       )
     }
     server.once('error', fail)
-    server.listen({ port, host }, () => {
+    server.listen({ port, host, exclusive: !isShared }, () => {
       server.off('error', fail)
       resolve()
     })
@@ -135,8 +148,20 @@ export function checkListenOptions(port: unknown, host: unknown): void {
   if (typeof host !== 'string' || host === '') throw invalid('host is an address or a host name')
 }
 
-/** @throws {HoldfastError} `INVALID_OPTION` for what has no upgrades. */
-export function checkServer(server: unknown): void {
+/**
+ * The workers of a `node:cluster`, such as those of PM2, share the ports of their servers, so a
+ * client may come to any of them. With a log in memory each would grant the same locks.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` for what has no upgrades, and in a worker with such a
+ *   log.
+ */
+export function checkServer(server: unknown, log: Log): void {
   const isServer = typeof server === 'object' && server !== null && 'listen' in server
   if (!isServer) throw invalid('attach takes a server of node:http or node:https')
+  // A journal lets one of them begin, and no other.
+  if (!cluster.isWorker || log.sharing !== undefined || log.journal !== undefined) return
+  throw invalid(
+    'attach in a worker of node:cluster needs a log that outlives it, because every worker with ' +
+      `a log in memory would grant the same locks: ${forWorkers}`,
+  )
 }

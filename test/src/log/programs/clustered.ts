@@ -36,6 +36,7 @@ if (cluster.isPrimary) {
     await attempts[what!]!()
     process.send!('started')
   } catch (error) {
-    process.send!((error as HoldfastError).code)
+    const { code, message } = error as HoldfastError
+    process.send!(`${code} ${message}`)
   }
 }

@@ -1,0 +1,42 @@
+/**
+ * Brokers in the workers of a cluster, which share the ports of their servers: only one of them may
+ * serve, or two clients would hold one lock.
+ */
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { freePort } from '../support/freePort.js'
+import { exitOf } from './remote.js'
+
+const program = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
+
+/** What becomes of two workers that try this. */
+async function outcomesOf(...args: readonly string[]): Promise<string[]> {
+  const cluster = fork(program, args)
+  const outcomes: string[] = []
+  cluster.on('message', (outcome: string) => outcomes.push(outcome))
+  await exitOf(cluster)
+  return outcomes.sort()
+}
+
+const remedy =
+  'run the broker in one process, or give the brokers of all workers a shared log (etcdLog).'
+
+describe('e2e: workers of a cluster', () => {
+  it('do not share a port: the second one is refused', async () => {
+    const port = await freePort()
+    const why = 'something else is using the port, perhaps another worker'
+    expect(await outcomesOf('port', String(port))).to.deep.equal([
+      `UNAVAILABLE Cannot listen on 127.0.0.1:${port}: ${why}: ${remedy}`,
+      'started',
+    ])
+  })
+
+  it('do not attach brokers that keep their locks in memory', async () => {
+    const why = 'every worker with a log in memory would grant the same locks'
+    const refused =
+      'INVALID_OPTION attach in a worker of node:cluster needs a log that outlives it, because ' +
+      `${why}: ${remedy}`
+    expect(await outcomesOf('attach', '')).to.deep.equal([refused, refused])
+  })
+})
