@@ -17,7 +17,7 @@ import {
   forwardedProto,
   isLoopback,
 } from '../access/addresses.js'
-import { off } from '../access/limits.js'
+import { limitSentence, off } from '../access/limits.js'
 import { isFromThisMachine } from '../access/local.js'
 import { Bucket, Buckets } from '../access/rates.js'
 import type { RefusalCause } from '../observe/observer.js'
@@ -27,13 +27,13 @@ import type { BrokerSettings } from '../options.js'
 export interface Refusal {
   readonly status: string
   readonly reason: string
+  /** It is for coming too often, not for good. */
+  readonly isForNow?: true | undefined
 }
 
 /** The same, as the broker counts it too. */
 interface Verdict extends Refusal {
   readonly cause: RefusalCause
-  /** It is for coming too often, not for good. */
-  readonly isForNow?: true | undefined
 }
 
 /** The same, and of whom. */
@@ -99,7 +99,7 @@ export class Doorkeeper {
     if (refusal !== undefined) return { ...caller, ...refusal }
     const token = tokenOf(request)
     if (token === malformed) {
-      const reason = `A token is 1 to ${maxTokenLength} characters, base64url in a subprotocol.`
+      const reason = `A token has 1 to ${maxTokenLength} characters, base64url in a subprotocol`
       return { ...caller, status: '400 Bad Request', reason, cause: 'token' }
     }
     return { ...caller, token }
@@ -133,18 +133,19 @@ export class Doorkeeper {
   #refusal(request: IncomingMessage, caller: Caller, isOwnPage: boolean): Verdict | undefined {
     const { origin } = request.headers
     if (!this.knowsHost(request)) {
-      const reason = 'This broker has another name; the option `hosts` of the broker adds one.'
+      const reason =
+        'Host header not allowed: connect to a name of the broker, or add this one to its `hosts`'
       return { status: '403 Forbidden', reason, cause: 'host' }
     }
     if (origin !== undefined && !isOwnPage && !this.#isAllowed(origin)) {
-      const reason = 'This origin may not connect; the option `origins` of the broker allows it.'
+      const reason = 'Origin not allowed: add the origin of the page to `origins` of the broker'
       return { status: '403 Forbidden', reason, cause: 'origin' }
     }
     const { authenticate, allowUnauthenticated } = this.#settings
     if (authenticate === undefined && !allowUnauthenticated && !isFromThisMachine(request)) {
       const reason =
-        'This broker does not authenticate clients, so it serves programs on its own machine only, ' +
-        'and nothing that comes through a proxy; set `authenticate` or `allowUnauthenticated`.'
+        'This broker does not authenticate clients, so it serves programs on its own machine ' +
+        'only, and nothing that comes through a proxy: set `authenticate` or `allowUnauthenticated`'
       return { status: '403 Forbidden', reason, cause: 'stranger' }
     }
     return this.#tooOften(caller)
@@ -152,17 +153,21 @@ export class Doorkeeper {
 
   #tooOften({ address }: Caller): Verdict | undefined {
     const now = this.#clock.monotonic()
-    const reason = 'Too many connections in a second; come back later.'
+    const { connectionsPerSecond: all, connectionsPerSecondPerAddress: each } =
+      this.#settings.limits
     // The address first: one that is over its share should not use up everybody's.
     if (
       address !== undefined &&
       this.#upgradesByAddress?.take(addressGroup(address), now) === false
     ) {
       const cause = 'connectionsPerSecondPerAddress'
+      const limit = limitSentence(cause, each)
+      const reason = `Too many connections from this address in a second: ${limit}`
       return { status: '429 Too Many Requests', reason, cause, isForNow: true }
     }
     if (this.#upgrades?.take(now) === false) {
       const cause = 'connectionsPerSecond'
+      const reason = `Too many connections in a second: ${limitSentence(cause, all)}`
       return { status: '503 Service Unavailable', reason, cause, isForNow: true }
     }
     return undefined

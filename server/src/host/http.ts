@@ -15,6 +15,8 @@ import type { Duplex } from 'node:stream'
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
 import { invalid, type TlsFiles } from '../options.js'
+import type { Refusal } from './doorkeeper.js'
+import { refuse } from './upgrades.js'
 
 /** Where to listen. */
 export interface ListenOptions {
@@ -34,7 +36,8 @@ export interface Listening {
 
 /** Limits before the upgrade, where `ws` and the hello timeout do not reach yet. */
 const headMs = 5_000
-const headBytes = 8 * 1024
+/** As Node's own: a browser sends the cookies of everything that is served on the same host. */
+const headBytes = 16 * 1024
 
 /** What is connected by TLS: until its handshake is done it is in no list of Node's. */
 const socketsOf = new WeakMap<Server, Set<Duplex>>()
@@ -63,7 +66,7 @@ export function createHttpServer(
     })
     response.end(body)
   }
-  if (tls === undefined) return createServer(options, answer)
+  if (tls === undefined) return refusing(createServer(options, answer))
   try {
     const secure = { ...tls, minVersion: 'TLSv1.2', handshakeTimeout: headMs } as const
     const server = createTlsServer({ ...options, ...secure }, answer)
@@ -73,7 +76,7 @@ export function createHttpServer(
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
     })
-    return server
+    return refusing(server)
   } catch (cause) {
     throw new HoldfastError(
       'INVALID_OPTION',
@@ -81,6 +84,27 @@ export function createHttpServer(
       { cause },
     )
   }
+}
+
+/** What a request is told that cannot be read, by the code of Node's parser. */
+const unreadable: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: '431 Request Header Fields Too Large',
+    reason: `The headers have more than ${headBytes} bytes: send fewer cookies, or a shorter token`,
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: '408 Request Timeout',
+    reason: `The request did not arrive within ${headMs} ms`,
+  },
+}
+const notHttp: Refusal = { status: '400 Bad Request', reason: 'The request is not proper HTTP' }
+
+/** Has a server say why it refuses what it cannot read; Node sends a status and no word. */
+function refusing(server: Server): Server {
+  return server.on('clientError', (error: NodeJS.ErrnoException, raw: Duplex) => {
+    if (error.code === 'ECONNRESET' || !raw.writable) raw.destroy()
+    else refuse(raw, unreadable[error.code ?? ''] ?? notHttp)
+  })
 }
 
 /** How brokers in several workers can go together; the end of two sentences. */

@@ -54,7 +54,7 @@ function listenOn(server: Server): Routes {
     if (handler !== undefined) handler(request, raw, head)
     // Whoever else listens may want it; if nobody does, it would stay open for ever.
     else if (server.listenerCount('upgrade') === 1) {
-      refuse(raw, { status: '404 Not Found', reason: 'No broker is attached to this path.' })
+      refuse(raw, { status: '404 Not Found', reason: 'No broker is attached to this path' })
     }
   }
   const routes = { handlers, onUpgrade }
@@ -63,13 +63,17 @@ function listenOn(server: Server): Routes {
   return routes
 }
 
-/** Answers an upgrade with a plain HTTP refusal, and then it is gone, even if its peer stays. */
-export function refuse(raw: Duplex, { status, reason }: Refusal): void {
+/**
+ * Answers an upgrade with a plain HTTP refusal, and then it is gone, even if its peer stays. The
+ * body says why in a sentence, which clients in Node show; browsers keep it from their pages.
+ */
+export function refuse(raw: Duplex, { status, reason, isForNow }: Refusal): void {
+  const retry = isForNow ? 'Retry-After: 1\r\n' : ''
   const body = `${reason}\n`
   raw.on('error', () => raw.destroy())
   raw.once('finish', () => raw.destroy())
   raw.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `${retry}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }

@@ -9,6 +9,16 @@ import { createBroker, type HoldfastBroker, HoldfastError } from '@holdfast/serv
 import { expect } from 'chai'
 import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
 
+/** The status line and the body of the answer to these bytes. */
+async function answerTo(port: number, bytes: string): Promise<string[]> {
+  const socket = await dial(port)
+  socket.write(bytes)
+  let answer = ''
+  for await (const chunk of socket) answer += String(chunk)
+  const [head = '', body = ''] = answer.split('\r\n\r\n')
+  return [head.split('\r\n')[0]!, body.trimEnd()]
+}
+
 describe('upgrade: on a port of its own', () => {
   let broker: HoldfastBroker
   let port: number
@@ -75,6 +85,65 @@ describe('upgrade: on a port of its own', () => {
     ]
     for (const lines of broken) {
       expect(await statusOf(port, upgradeHead('/', lines))).to.match(/^HTTP\/1\.1 4\d\d /)
+    }
+  })
+
+  it('takes headers as large as Node does, and says 431 and why beyond that', async () => {
+    const withCookie = (bytes: number) => upgradeHead('/', { cookie: 'x'.repeat(bytes) })
+    expect(await statusOf(port, withCookie(15_000))).to.match(/^HTTP\/1\.1 101 /)
+    expect(await answerTo(port, withCookie(17_000))).to.deep.equal([
+      'HTTP/1.1 431 Request Header Fields Too Large',
+      'The headers have more than 16384 bytes: send fewer cookies, or a shorter token',
+    ])
+  })
+
+  it('says in a sentence what is wrong with each upgrade that it refuses', async () => {
+    const limits = { connectionsPerSecondPerAddress: 1, connectionsPerSecond: 2 }
+    const options = { allowUnauthenticated: true, trustedProxies: ['127.0.0.1'], limits }
+    const other = createBroker(options)
+    const strict = createBroker()
+    const [{ port: at }, { port: alone }] = [
+      await other.listen({ port: 0 }),
+      await strict.listen({ port: 0 }),
+    ]
+    const from = (address: string) => upgradeHead('/', { 'x-forwarded-for': address })
+    expect(await statusOf(at, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
+    const rows: [number, string, string, RegExp][] = [
+      [
+        alone,
+        upgradeHead('/', { host: 'evil.example' }),
+        '403',
+        /^Host header not allowed: .*`hosts`/,
+      ],
+      [
+        alone,
+        upgradeHead('/', { origin: 'https://evil.example' }),
+        '403',
+        /^Origin not allowed: .*`origins`/,
+      ],
+      [alone, from('203.0.113.1'), '403', /does not authenticate clients.*`authenticate`/],
+      [
+        alone,
+        upgradeHead('/', { authorization: `Bearer ${'x'.repeat(3_073)}` }),
+        '400',
+        /^A token has 1 to/,
+      ],
+      [alone, 'GET / HTTP/9.9 nonsense\r\n\r\n', '400', /^The request is not proper HTTP$/],
+      [
+        at,
+        from('203.0.113.1'),
+        '429',
+        /from this address .* limit of 1 is reached \(connectionsPerSecondPerAddress\)$/,
+      ],
+    ]
+    try {
+      for (const [where, bytes, status, sentence] of rows) {
+        const [line, body] = await answerTo(where, bytes)
+        expect(line, bytes).to.include(` ${status} `)
+        expect(body).to.match(sentence)
+      }
+    } finally {
+      await Promise.all([other.close(), strict.close()])
     }
   })
 

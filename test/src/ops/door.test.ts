@@ -217,9 +217,11 @@ describe('the door', () => {
       allowUnauthenticated: true,
     })
     const keeper = new Doorkeeper(settings, clock)
+    const reasons = new Set<string>()
     const from = (address: string) => {
       const answer = keeper.admit(requestFrom(address))
       if (!('status' in answer)) return 'in'
+      reasons.add(answer.reason)
       return `${answer.status.slice(0, 3)} ${answer.cause}, for ${answer.isForNow ? 'now' : 'good'}`
     }
     expect(from('203.0.113.1')).to.equal('in')
@@ -227,6 +229,11 @@ describe('the door', () => {
     expect(from('203.0.113.2')).to.equal('in')
     expect(from('203.0.113.3')).to.equal('in')
     expect(from('203.0.113.4')).to.equal('503 connectionsPerSecond, for now')
+    expect([...reasons]).to.deep.equal([
+      'Too many connections from this address in a second: the limit of 1 is reached ' +
+        '(connectionsPerSecondPerAddress)',
+      'Too many connections in a second: the limit of 3 is reached (connectionsPerSecond)',
+    ])
     pass(1_000)
     expect(from('203.0.113.1')).to.equal('in')
   })
