@@ -3,11 +3,12 @@
  * with a machine of the caller's making. Not covered by any promise of stability.
  */
 
+export { nearest } from '@holdfast/shared'
 export { defaultsOf, limits } from './access/limits.js'
 export { mayFrom } from './access/permissions.js'
 export { Broker, type BrokerParts } from './broker/broker.js'
 export { Timekeeper } from './broker/timekeeper.js'
-export { duration, nearest } from './cli/parse.js'
+export { duration } from './cli/parse.js'
 export { span, table } from './cli/print.js'
 export { Connection } from './connection/connection.js'
 export { Outbox } from './connection/outbox.js'

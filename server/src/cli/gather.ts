@@ -4,9 +4,10 @@
  * that does.
  */
 import { readFileSync } from 'node:fs'
+import { nearest } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../access/limits.js'
 import { Exit, exits } from './exits.js'
-import { duration, nearest } from './parse.js'
+import { duration } from './parse.js'
 import {
   defaults,
   type Setting,
@@ -52,9 +53,9 @@ const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'KEY', 'FENCE'].map((name) => 
 
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   const variables = settingNames.map(variableOf)
-  for (const name of Object.keys(env)) {
+  for (const [name, value = ''] of Object.entries(env)) {
     if (!name.startsWith('HOLDFAST_') || variables.includes(name)) continue
-    if (otherVariables.includes(name)) continue
+    if (otherVariables.includes(name) || isServiceLink(name, value)) continue
     // What is far from all of ours is somebody else's, such as an orchestrator's.
     const meant = nearest(
       name.slice(9),
@@ -64,12 +65,24 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   }
   const found: Record<string, unknown> = {}
   for (const name of settingNames) {
-    const text = env[variableOf(name)]
-    // Kubernetes sets HOLDFAST_PORT=tcp://… for a service of the name holdfast.
-    if (text === undefined || text === '' || text.startsWith('tcp://')) continue
+    const variable = variableOf(name)
+    const text = env[variable]
+    if (text === undefined || text === '' || isServiceLink(variable, text)) continue
     found[name] = checked(name, fromText(settings[name], text), variableOf(name))
   }
   return found
+}
+
+/**
+ * Whether Kubernetes, or a link of Docker, has set a variable for a Service: of `holdfast-0` comes
+ * `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`, `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST`
+ * and so on. Of `holdfast` and `holdfast-admin` come names that are settings as well; what is set
+ * says which of the two it is.
+ */
+function isServiceLink(name: string, value: string): boolean {
+  if (/_SERVICE_(HOST|PORT(_\w+)?)$/.test(name)) return true
+  if (/_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(name)) return true
+  return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value)
 }
 
 /** Variables are text; numbers and yes or no are spelt out in it. */

@@ -63,13 +63,26 @@ describe('holdfast serve: settings', () => {
     expect((await serve.ended()).code).to.equal(0)
   })
 
-  it('ignores what an orchestrator sets for a service of the same name', async () => {
-    const { code } = await check([], {
-      HOLDFAST_PORT: 'tcp://10.0.0.1:7420',
-      HOLDFAST_SERVICE_HOST: '10.0.0.1',
-      HOLDFAST_PORT_7420_TCP_ADDR: '10.0.0.1',
-    })
+  it('ignores what Kubernetes sets for a Service, whatever its name', async () => {
+    const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
+    const { code, out } = await check([], Object.assign({}, ...services.map(linksOf)))
     expect(code).to.equal(0)
+    expect(out).to.include('holdfast uses port 7420 from default')
+    expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
+  })
+
+  it('takes a port for a port beside such links, and finds a name that was mistyped', async () => {
+    const links = linksOf('_0')
+    const { out } = await check([], {
+      ...links,
+      HOLDFAST_PORT: '7000',
+      HOLDFAST_ADMIN_PORT: '7001',
+    })
+    expect(out).to.include('holdfast uses port 7000 from HOLDFAST_PORT')
+    expect(out).to.include('holdfast uses adminPort 7001 from HOLDFAST_ADMIN_PORT')
+    const mistyped = await check([], { ...links, HOLDFAST_PROT: '7000' })
+    expect(mistyped.code).to.equal(78)
+    expect(mistyped.err[0]).to.include('did you mean HOLDFAST_PORT?')
   })
 
   it('give metrics and health on a port for operators', async () => {
@@ -200,4 +213,20 @@ describe('holdfast serve: settings', () => {
 
 function tls(file: string): string[] {
   return ['--tls-cert', file, '--tls-key', file]
+}
+
+/** The variables that Kubernetes sets for the Service `holdfast…` with a named port. */
+function linksOf(name: string): Record<string, string> {
+  const prefix = `HOLDFAST${name}`
+  return {
+    [`${prefix}_SERVICE_HOST`]: '10.0.0.1',
+    [`${prefix}_SERVICE_PORT`]: '7420',
+    [`${prefix}_SERVICE_PORT_WS`]: '7420',
+    [`${prefix}_PORT`]: 'tcp://10.0.0.1:7420',
+    [`${prefix}_PORT_7420_TCP`]: 'tcp://10.0.0.1:7420',
+    [`${prefix}_PORT_7420_TCP_PROTO`]: 'tcp',
+    [`${prefix}_PORT_7420_TCP_PORT`]: '7420',
+    [`${prefix}_PORT_7420_TCP_ADDR`]: '10.0.0.1',
+    [`${prefix}_PORT_7420_UDP`]: 'udp://10.0.0.1:7420',
+  }
 }
