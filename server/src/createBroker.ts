@@ -163,7 +163,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Serves `/healthz`, `/readyz`, `/status` and `/metrics` to operators, on a port of their own,
    * until the broker is closed, drain included. From then on the last two are nowhere else. Nobody
    * is asked who they are; what can be seen are numbers without names. On loopback the last two are
-   * for who calls this machine by a name of its own, or by one of `hosts`.
+   * for who calls this machine by a name of its own, or by one of `hosts`. The workers of a
+   * `node:cluster` never share the port, because each has numbers of its own.
    *
    * @param where `port` (0 for any that is free) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot

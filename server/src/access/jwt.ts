@@ -76,6 +76,7 @@ const known: OptionNames<JwtOptions> = {
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
   refuseUnknownOptions('jwtTokens', options ?? null, known)
+  checkGrants(options.grants)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
   const keyFrom = keyFor(options, algorithms)
@@ -128,6 +129,15 @@ function identityFrom(
   const given = payload[claim] === undefined ? (grants ?? []) : grantsFrom(payload[claim])
   if (given === undefined) return undefined
   return { principal, expiresAt: payload.exp! * 1_000 + clockTolerance, may: mayFrom(given) }
+}
+
+/** A misspelt `allow` would grant what is allowed where nothing is said. */
+function checkGrants(grants: readonly Grant[] | undefined): void {
+  if (grants === undefined) return
+  if (grantsFrom(grants) === undefined) {
+    throw invalid('jwt.grants are a list such as [{ keys: ["orders:*"], allow: ["lock"] }]')
+  }
+  for (const grant of grants) refuseUnknownOptions('jwt.grants', grant, { keys: 1, allow: 1 })
 }
 
 /** Undefined for what is no list of grants: a token that says something else says nothing. */

@@ -133,6 +133,18 @@ describe('strict options', () => {
     })
   }
 
+  it('refuses grants that would allow more than they say', async () => {
+    const refused = (...grants: object[]) =>
+      refusalOf(() => jwtTokens({ secret: 'x'.repeat(32), grants: grants as never }))
+    expect(await refused({ keys: ['a'], alow: ['query'] })).to.equal(
+      'INVALID_OPTION jwt.grants has no option "alow": did you mean "allow"?',
+    )
+    for (const wrong of [{ key: ['a'] }, { keys: 'a' }, { keys: ['a'], allow: ['read'] }]) {
+      expect(await refused(wrong)).to.match(/^INVALID_OPTION jwt\.grants are a list such as/)
+    }
+    expect(await refused({ keys: ['a'], allow: ['query'] })).to.equal('nothing')
+  })
+
   it('refuses a port, a host and a server of another kind', async () => {
     const refused = async (act: () => unknown) => (await refusalOf(act)).split('.')[0]
     const listen = (where: object) => refused(() => broker.listen(where))
