@@ -21,23 +21,26 @@ export interface ArrivalsParts {
 export class Arrivals {
   readonly #parts: ArrivalsParts
   readonly #newcomers: Newcomers<Connection>
+  /** Without those that are being closed, or a flood of those would keep clients out. */
+  readonly #open = new Set<Connection>()
 
   constructor(parts: ArrivalsParts) {
     this.#parts = parts
     this.#newcomers = new Newcomers(parts.limits)
   }
 
-  /** @param open How many connections are open with this one. */
-  takeOn(connection: Connection, open: number): void {
+  /** A connection has come: takes it on, or turns it away, or another one in its place. */
+  takeOn(connection: Connection): void {
     const { limits, expect } = this.#parts
-    if (open > limits.connections) {
-      this.#turnAway(connection, 'connections')
+    const isFull = this.#open.size >= limits.connections
+    const { refused, displaced } = this.#newcomers.enter(connection, isFull)
+    if (refused !== undefined) {
+      this.#turnAway(connection, refused)
       return
     }
-    const { refused, displaced } = this.#newcomers.enter(connection)
-    if (displaced !== undefined) this.#turnAway(displaced, 'newcomers')
-    if (refused === undefined) expect(connection, limits.helloMs)
-    else this.#turnAway(connection, refused)
+    if (displaced !== undefined) this.#turnAway(displaced, isFull ? 'connections' : 'newcomers')
+    this.#open.add(connection)
+    expect(connection, limits.helloMs)
   }
 
   /** A session is on the connection now. */
@@ -48,6 +51,7 @@ export class Arrivals {
 
   /** It is gone or going; more than once does no harm. */
   forget(connection: Connection): void {
+    this.#open.delete(connection)
     this.#newcomers.leave(connection)
     this.#parts.passes.end(connection)
   }

@@ -41,16 +41,20 @@ export class Newcomers<N extends Newcomer> {
     this.#limits = limits
   }
 
-  /** One more has come. The caller closes what is refused, and what is displaced. */
-  enter(newcomer: N): Entrance<N> {
+  /**
+   * One more has come. The caller closes what is refused, and what is displaced.
+   *
+   * @param isFull No connection can be had, however few of them are newcomers.
+   */
+  enter(newcomer: N, isFull: boolean): Entrance<N> {
     const { newcomers, newcomersPerAddress } = this.#limits
     const address = addressOf(newcomer)
     const own = this.#byAddress.get(address)?.size ?? 0
     const mayBeFull = newcomersPerAddress !== off && address !== unixSockets
     if (mayBeFull && own >= newcomersPerAddress) return { refused: 'newcomersPerAddress' }
     let displaced: N | undefined
-    if (this.#count >= newcomers) {
-      if (own >= this.#most) return { refused: 'newcomers' }
+    if (isFull || this.#count >= newcomers) {
+      if (own >= this.#most) return { refused: isFull ? 'connections' : 'newcomers' }
       displaced = this.#oldestOfMost()
       this.leave(displaced)
     }

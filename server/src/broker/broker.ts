@@ -186,7 +186,7 @@ export class Broker implements ConnectionOwner {
     const connection = new Connection(socket, this)
     this.#connections.add(connection)
     if (!this.#isServing) this.#close(connection, closeCodes.restart)
-    else this.#arrivals.takeOn(connection, this.#connections.size)
+    else this.#arrivals.takeOn(connection)
     return connection
   }
 

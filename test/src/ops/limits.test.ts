@@ -38,6 +38,26 @@ describe('limits: of connections', () => {
     expect(notices.causes).to.deep.equal(['connections'])
   })
 
+  it('connections, whose room newcomers do not use up, nor those that are being closed', () => {
+    const { bench, notices } = under({ connections: 3 })
+    const session = bench.join()
+    const from = (remoteAddress: string) => bench.connect({ remoteAddress })
+    const crowd = ['10.0.0.1', '10.0.0.1'].map(from)
+    expect(closeOf(from('10.0.0.1'))).to.equal('1013 quota exceeded: connections 3')
+    const fresh = from('203.0.113.1')
+    expect(closeOf(crowd[0]!)).to.equal('1013 quota exceeded: connections 3')
+    bench.say(fresh, { type: 'hello' })
+    expect(fresh.heardOf('welcome')).to.have.length(1)
+    crowd[1]!.drop()
+    // Two are being closed, whose sockets are still there.
+    expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
+      '1013 quota exceeded: connections 3',
+      '0 open',
+      '0 open',
+    ])
+    expect(notices.causes).to.deep.equal(['connections', 'connections'])
+  })
+
   it('newcomers, until they are let in', () => {
     const { bench, notices } = under({ newcomers: 2 })
     const first = bench.connect()
