@@ -34,7 +34,8 @@ export interface BrokerLimits {
   readonly newcomersPerAddress: number
   /**
    * Upgrades taken on in a second, with a burst of as many. More are answered 503 before the
-   * upgrade. Default off; public 500.
+   * upgrade, but for the first in a second of an address, which goes before the second of another.
+   * Default off; public 500.
    */
   readonly connectionsPerSecond: number
   /** The same from one address; more are answered 429. Default off; public 20. */

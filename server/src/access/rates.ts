@@ -26,6 +26,11 @@ export class Bucket {
     return true
   }
 
+  /** One more that must not wait: those after it wait for it. */
+  overdraw(): void {
+    this.#tokens--
+  }
+
   /** Whether a new bucket would be the same. */
   isFull(now: number): boolean {
     this.#fill(now)

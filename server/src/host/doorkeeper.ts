@@ -10,16 +10,10 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { type Clock, HoldfastError, maxTokenLength, subprotocol } from '@holdfast/shared'
-import {
-  addressGroup,
-  type Caller,
-  callerOf,
-  forwardedProto,
-  isLoopback,
-} from '../access/addresses.js'
-import { limitSentence, off } from '../access/limits.js'
+import { type Caller, callerOf, forwardedProto, isLoopback } from '../access/addresses.js'
+import { limitSentence } from '../access/limits.js'
 import { isFromThisMachine } from '../access/local.js'
-import { Bucket, Buckets } from '../access/rates.js'
+import { UpgradeRates } from '../access/upgradeRates.js'
 import type { RefusalCause } from '../observe/observer.js'
 import type { BrokerSettings } from '../options.js'
 
@@ -52,15 +46,12 @@ const malformed = Symbol('malformed')
 export class Doorkeeper {
   readonly #settings: BrokerSettings
   readonly #clock: Clock
-  readonly #upgrades: Bucket | undefined
-  readonly #upgradesByAddress: Buckets | undefined
+  readonly #rates: UpgradeRates
 
   constructor(settings: BrokerSettings, clock: Clock) {
-    const { connectionsPerSecond: all, connectionsPerSecondPerAddress: each } = settings.limits
     this.#settings = settings
     this.#clock = clock
-    this.#upgrades = all === off ? undefined : new Bucket(all, all, clock.monotonic())
-    this.#upgradesByAddress = each === off ? undefined : new Buckets(each)
+    this.#rates = new UpgradeRates(settings.limits, clock.monotonic())
   }
 
   /**
@@ -152,25 +143,14 @@ export class Doorkeeper {
   }
 
   #tooOften({ address }: Caller): Verdict | undefined {
-    const now = this.#clock.monotonic()
-    const { connectionsPerSecond: all, connectionsPerSecondPerAddress: each } =
-      this.#settings.limits
-    // The address first: one that is over its share should not use up everybody's.
-    if (
-      address !== undefined &&
-      this.#upgradesByAddress?.take(addressGroup(address), now) === false
-    ) {
-      const cause = 'connectionsPerSecondPerAddress'
-      const limit = limitSentence(cause, each)
-      const reason = `Too many connections from this address in a second: ${limit}`
-      return { status: '429 Too Many Requests', reason, cause, isForNow: true }
-    }
-    if (this.#upgrades?.take(now) === false) {
-      const cause = 'connectionsPerSecond'
-      const reason = `Too many connections in a second: ${limitSentence(cause, all)}`
-      return { status: '503 Service Unavailable', reason, cause, isForNow: true }
-    }
-    return undefined
+    const cause = this.#rates.take(address, this.#clock.monotonic())
+    if (cause === undefined) return undefined
+    const ofOne = cause === 'connectionsPerSecondPerAddress'
+    const status = ofOne ? '429 Too Many Requests' : '503 Service Unavailable'
+    const limit = limitSentence(cause, this.#settings.limits[cause])
+    const from = ofOne ? ' from this address' : ''
+    const reason = `Too many connections${from} in a second: ${limit}`
+    return { status, reason, cause, isForNow: true }
   }
 
   #isAllowed(origin: string): boolean {

@@ -238,6 +238,38 @@ describe('the door', () => {
     expect(from('203.0.113.1')).to.equal('in')
   })
 
+  it('shares the upgrades in a second between addresses', () => {
+    const { clock, pass } = pausedClock()
+    const settings = settingsFrom({
+      limits: { connectionsPerSecond: 50, connectionsPerSecondPerAddress: 10 },
+      trustedProxies: ['127.0.0.1'],
+      allowUnauthenticated: true,
+    })
+    const keeper = new Doorkeeper(settings, clock)
+    const isIn = (address: string) => !('status' in keeper.admit(requestFrom(address)))
+    const crowd = Array.from({ length: 10 }, (_, i) => `10.0.0.${i}`)
+    let many = 0
+    for (let round = 0; round < 10; round++) many += crowd.filter(isIn).length
+    expect(many, 'as many as may come at once').to.equal(50)
+    const clients = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
+    const first = clients.filter(isIn)
+    expect(first, 'in the place of all that came again').to.deep.equal(clients.slice(0, 40))
+    pass(500)
+    expect(crowd.filter(isIn), 'who came again pay for it').to.deep.equal([])
+    let served = 0
+    for (let second = 0; second < 20; second++) {
+      for (let tenth = 0; tenth < 10; tenth++) {
+        for (const address of crowd) if (isIn(address)) served++
+        if (isIn(`198.51.${second}.${tenth}`)) served += 1_000
+        pass(100)
+      }
+    }
+    expect(Math.floor(served / 1_000), 'clients, all but those of the first debts').to.be.at.least(
+      190,
+    )
+    expect(served % 1_000, 'the crowd gets the rest').to.be.within(700, 810)
+  })
+
   it('bounds a frame with 1009, at frameBytes', async () => {
     const { url } = await broker({ limits: { frameBytes: 1_024 } })
     const client = await RawClient.greeted(url)
