@@ -94,6 +94,15 @@ export function fileFences(path: string, wallMs: number): Fences {
   return { start, reserve }
 }
 
+/**
+ * Looks at a fence file that another broker may be using, and leaves it as it is.
+ *
+ * @throws {HoldfastError} `UNAVAILABLE` if it cannot be read, or is not a fence file.
+ */
+export function checkFenceFile(path: string): void {
+  readReserved(path)
+}
+
 /** One command can grant to everyone who waits, and to the one who asks. */
 export function highestNext({ fence, waitingCount }: Fenced): number {
   return fence + waitingCount + 1

@@ -7,6 +7,7 @@ import { jwtTokens } from '../access/jwt.js'
 import type { Authenticate } from '../access/permissions.js'
 import { tokensFromFile } from '../access/tokens.js'
 import { createBroker, type HoldfastBroker } from '../createBroker.js'
+import { checkFenceFile } from '../fences.js'
 import type { Logger } from '../observe/logLines.js'
 import type { Metrics } from '../observe/observer.js'
 import type { TlsFiles } from '../options.js'
@@ -54,6 +55,20 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
     if (error instanceof HoldfastError) throw new Exit(exits.config, error.message)
     throw error
   }
+}
+
+/**
+ * The same, for a look at settings that a broker may be using at the moment: its fence file is read
+ * and left to it.
+ */
+export async function checkSettings({ fenceFile, ...settings }: Settings): Promise<void> {
+  try {
+    if (fenceFile !== undefined) checkFenceFile(fenceFile)
+  } catch (error) {
+    throw new Exit(exits.config, (error as HoldfastError).message)
+  }
+  const { broker } = await brokerFrom(settings)
+  await broker.close()
 }
 
 function refuseContradictions(settings: Settings): void {

@@ -83,13 +83,13 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const file = (config as string | undefined) ?? process.env['HOLDFAST_CONFIG']
   const gathered = gather(flags, process.env, file === '' ? undefined : file)
   // Loaded here, so that the other commands need not wait for what they do not use.
-  const { brokerFrom } = await import('./broker.js')
-  const { broker, flushLog } = await brokerFrom(gathered.settings)
+  const { brokerFrom, checkSettings } = await import('./broker.js')
   if (check === true) {
+    await checkSettings(gathered.settings)
     tell(gathered, settingNames)
-    await broker.close()
     return
   }
+  const { broker, flushLog } = await brokerFrom(gathered.settings)
   // Whoever read our output may go; that is no reason for a broker to go.
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})

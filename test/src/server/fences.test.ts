@@ -152,6 +152,7 @@ describe('fences: in a file', () => {
 })
 
 describe('fences: a file that is for one broker', () => {
+  const stage = Stage.forEachTest()
   let folder: string
   let path: string
 
@@ -185,6 +186,21 @@ describe('fences: a file that is for one broker', () => {
     await first.close()
     const second = broker()
     await Promise.all([second.close(), other.close()])
+  })
+
+  it('is no obstacle to a look at the settings, which leaves it as it is', async () => {
+    const first = broker()
+    const before = readFileSync(path, 'utf8')
+    const args = ['serve', '--check', '--fence-file', path]
+    const { code, out } = await Holdfast.run(stage, args)
+    expect(code).to.equal(0)
+    expect(out).to.include(`holdfast uses fenceFile ${path} from a flag`)
+    expect(readFileSync(path, 'utf8')).to.equal(before)
+    await first.close()
+    writeFileSync(path, 'nonsense')
+    const refused = await Holdfast.run(stage, args)
+    const message = `holdfast: The fence file ${path} is not a fence file; refusing to guess.`
+    expect([refused.code, refused.err, refused.out]).to.deep.equal([78, [message], []])
   })
 
   it('is free again when the broker could not begin', async () => {
@@ -259,7 +275,6 @@ describe('fences: a file that is for one broker', () => {
 
   describe('in several containers', () => {
     needs('namespaces')
-    const stage = Stage.forEachTest()
 
     it('refuses the second one', async () => {
       const first = broker()
