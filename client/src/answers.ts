@@ -7,6 +7,7 @@ import type { Outbox } from './outbox.js'
 import type { Reconciler } from './reconciler.js'
 import { type AnyRequest, LockRequest, RefreshRequest } from './requests.js'
 import type { Connection } from './transport/connection.js'
+import { Violation } from './transport/violation.js'
 import type { Watches } from './watch.js'
 
 /**
@@ -15,13 +16,16 @@ import type { Watches } from './watch.js'
  */
 const manyAnswers = 512
 
-/** Answers that the broker stores until it has our word of them. */
-const stored: ReadonlySet<string> = new Set([
-  'granted',
-  'unlocked',
-  'refreshed',
-  'revoked',
-  'failed',
+/** The answers to requests, and whether the broker stores them until it has our word of them. */
+const answers: ReadonlyMap<string, boolean> = new Map([
+  ['granted', true],
+  ['unlocked', true],
+  ['refreshed', true],
+  ['revoked', true],
+  ['failed', true],
+  ['authenticated', false],
+  ['found', false],
+  ['stats', false],
 ])
 
 export class Answers {
@@ -38,6 +42,8 @@ export class Answers {
   /**
    * Takes a message; a type that is not known is ignored. When something that is hereby known to
    * have arrived was sent, if that is news.
+   *
+   * @throws Violation for a message that cannot be right.
    */
   take(
     message: ServerMessage,
@@ -58,7 +64,9 @@ export class Answers {
         this.#watches.onEvent(message)
         return undefined
       default:
-        return this.#settle(message as Answer, connection, reconciler)
+        return answers.has(message.type)
+          ? this.#settle(message as Answer, connection, reconciler)
+          : undefined
     }
   }
 
@@ -71,10 +79,10 @@ export class Answers {
     if (request === undefined) {
       if (message.type === 'failed' && this.#watches.onFailed(message)) return undefined
       // An answer that came before, and comes again because our word of it was lost.
-      if (stored.has(message.type)) this.#outbox.onAnswer(message.id, connection)
+      if (answers.get(message.type)) this.#outbox.onAnswer(message.id, connection)
       return undefined
     }
-    if (message.type !== 'failed' && message.type !== request.answer) return undefined
+    this.#checkAnswer(request, message)
     if (request.stored) this.#outbox.onAnswer(message.id, connection)
     const arrived =
       request.sentOn === connection ? connection.arrived(request.messageNumber) : undefined
@@ -84,6 +92,21 @@ export class Answers {
       else this.#onGranted(request, message as Granted)
     } else if (request.take(message)) this.#outbox.remove(request)
     return arrived
+  }
+
+  /** What a broker cannot mean would leave a request waiting, or a lock without an end. */
+  #checkAnswer(request: AnyRequest, message: Answer): void {
+    const { type, id } = message
+    if (type === 'failed') return
+    if (type !== request.answer) {
+      throw new Violation(`${type} cannot answer request ${id}, which waits for ${request.answer}`)
+    }
+    if (request.sentAt === undefined) {
+      throw new Violation(`${type} answers request ${id}, which was not sent`)
+    }
+    if (type === 'granted' && this.#holdings.grants.get(message.fence) !== undefined) {
+      throw new Violation(`granted.fence ${message.fence} is that of a lock which is held already`)
+    }
   }
 
   #onGranted(request: LockRequest, { fence, at }: Granted): void {

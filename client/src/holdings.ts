@@ -4,7 +4,15 @@
 import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
 import { Roster } from '@holdfast/shared/roster'
 import { Grant, type GrantOwner } from './grant.js'
-import { type Bound, boundByExchange, boundFrom, type Exchange, later } from './lease.js'
+import {
+  type Bound,
+  boundByExchange,
+  boundFrom,
+  type Exchange,
+  earlier,
+  isPossible,
+  later,
+} from './lease.js'
 import type { Outbox } from './outbox.js'
 import { type LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
 import type { Schedule } from './schedule.js'
@@ -51,8 +59,10 @@ export class Holdings implements GrantOwner {
 
   /** The broker says again that this lock is held. */
   confirm(grant: Grant, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
-    if (ttl === undefined || at === undefined || this.exchange === undefined) return
-    grant.ttl.confirmAgain(ttl, boundByExchange(this.exchange, at, ttl))
+    if (ttl === undefined) return
+    const bound = this.#boundByClock(ttl, at)
+    if (bound === undefined) return
+    grant.ttl.confirmAgain(ttl, bound)
     grant.onBoundChanged()
   }
 
@@ -115,9 +125,21 @@ export class Holdings implements GrantOwner {
   /** Two bounds are right: the ttl began after the request was sent, and it began at `at`. */
   #boundOf(request: LockRequest, ttl: number, at: number | undefined): Bound | undefined {
     const bySending = request.sentAt && boundFrom(request.sentAt, ttl)
-    if (at === undefined || this.exchange === undefined) return bySending
-    const byExchange = boundByExchange(this.exchange, at, ttl)
-    return bySending === undefined ? byExchange : later(bySending, byExchange)
+    const byClock = this.#boundByClock(ttl, at)
+    if (bySending === undefined || byClock === undefined) return bySending ?? byClock
+    return later(bySending, byClock)
+  }
+
+  /**
+   * By the broker's clock, as far as that can be true: a time that has not come yet proves nothing,
+   * and a ttl that has begun does not last longer than one that begins now.
+   */
+  #boundByClock(ttl: number, at: number | undefined): Bound | undefined {
+    const { exchange } = this
+    if (at === undefined || exchange === undefined) return undefined
+    const now = this.schedule.now()
+    if (!isPossible(exchange, at, now)) return undefined
+    return earlier(boundByExchange(exchange, at, ttl), boundFrom(now, ttl))
   }
 }
 

@@ -46,6 +46,16 @@ export function boundByExchange({ sent, received }: Exchange, at: number, ttl: n
   return shift(sent, (at - received + ttl) * slowest - margin(ttl))
 }
 
+/**
+ * Whether a broker that received the exchange's message when it says can have read `at` on its
+ * clock by now. Which of our clocks is right is not known: the monotonic one may have stood still.
+ */
+export function isPossible({ sent, received }: Exchange, at: number, now: Stamp): boolean {
+  const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
+  // Both of the broker's times are rounded down.
+  return at - received <= passed / slowest + 1
+}
+
 /** A bound that holds if both do not. */
 export function earlier(a: Bound, b: Bound): Bound {
   return {

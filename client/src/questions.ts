@@ -1,14 +1,16 @@
 /** What a session may ask that is not about locks of its own. */
-import type {
-  Found,
-  HeldInfo,
-  LockStats,
-  ServerMessage,
-  Stats,
-  WaitingInfo,
+import {
+  type Found,
+  type HeldInfo,
+  type LockStats,
+  maxQueryItems,
+  type ServerMessage,
+  type Stats,
+  type WaitingInfo,
 } from '@holdfast/shared'
 import { messageText, type Selection } from './messages.js'
 import { Request } from './requests.js'
+import { Violation } from './transport/violation.js'
 
 /** What `session.query` resolves with. */
 export interface QueryResult {
@@ -88,6 +90,8 @@ export function queryQuestion(
   }
   return new Question<QueryResult>('found', false, write, (answer) => {
     const part = answer as Found
+    const most = Math.max(held.length + part.held.length, waiting.length + part.waiting.length)
+    if (most > maxQueryItems) throw new Violation(`found lists more than ${maxQueryItems} items`)
     held.push(...part.held)
     waiting.push(...part.waiting)
     return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }

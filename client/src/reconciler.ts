@@ -9,6 +9,7 @@ import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
 import { type Holdings, likelyReason } from './holdings.js'
 import type { Outbox } from './outbox.js'
 import { LockRequest, UnlockRequest } from './requests.js'
+import { Violation } from './transport/violation.js'
 
 /** What is held there; a grant that was just made tells no ttl. */
 type Item = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
@@ -27,8 +28,18 @@ export class Reconciler {
     this.#holdings = holdings
   }
 
-  /** Takes a part of the snapshot; true if it was the last. */
+  /**
+   * Takes a part of the snapshot; true if it was the last.
+   *
+   * @throws Violation if it lists a request that was not sent.
+   */
   add({ held, waiting, more }: Snapshot): boolean {
+    for (const id of [...held.map((item) => item.id), ...waiting]) {
+      const request = this.#outbox.get(id)
+      if (request !== undefined && request.sentAt === undefined) {
+        throw new Violation(`snapshot lists request ${id}, which was not sent`)
+      }
+    }
     for (const item of held) this.#held.set(item.id, item)
     for (const id of waiting) this.#waiting.add(id)
     return !more

@@ -9,8 +9,11 @@ export interface LostLock {
 }
 
 export interface SessionEvents {
-  /** The connection is gone, and within the grace the locks may still be ours. */
-  jeopardy: () => void
+  /**
+   * The connection is gone, and within the grace the locks may still be ours. The error is
+   * `UNAVAILABLE` and says why.
+   */
+  jeopardy: (error: HoldfastError) => void
   /** The session was taken up again: what is still held is held. */
   resumed: () => void
   /** A new session was opened in place of the old one, whose locks are lost. */

@@ -139,7 +139,8 @@ export class Standing implements LinkListener, LeaseListener {
       return
     }
     const isFirst = this.#state === 'connecting'
-    const resumed = welcome.resumed && this.#secret !== undefined
+    const isOurs = this.#secret !== undefined && welcome.session === this.#terms.session
+    const resumed = welcome.resumed && isOurs
     this.#connection = connection
     this.#terms = welcome
     this.#secret = welcome.grace > 0 ? welcome.secret : undefined
@@ -187,7 +188,7 @@ export class Standing implements LinkListener, LeaseListener {
     }
   }
 
-  onDown(code: number): void {
+  onDown(code: number, error: HoldfastError): void {
     if (this.#goodbye !== undefined) {
       this.#finish()
       return
@@ -204,11 +205,11 @@ export class Standing implements LinkListener, LeaseListener {
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
       this.lease.stop()
-      this.#leaveSession('the connection dropped, and the session with it')
+      this.#leaveSession('the connection dropped, and the session with it', error)
       return
     }
     this.lease.leaveFor(this.#terms.grace)
-    if (wasConnected) this.#listener.tell('jeopardy')
+    if (wasConnected) this.#listener.tell('jeopardy', error)
   }
 
   onEnd(error: HoldfastError): void {
@@ -257,9 +258,9 @@ export class Standing implements LinkListener, LeaseListener {
   /**
    * The broker's session is over: its locks are lost, and what still waits is asked in the next.
    */
-  #leaveSession(sentence: string): void {
+  #leaveSession(sentence: string, cause?: HoldfastError): void {
     this.outbox.leaveSession(sentence)
-    this.holdings.loseAll(sentence)
+    this.holdings.loseAll(sentence, cause)
   }
 
   /** Nothing more will be answered. */

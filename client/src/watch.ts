@@ -2,13 +2,14 @@
  * Watching keys: the state first, then what happens; and the state again after each reconnect,
  * because nobody can say what happened in between.
  */
-import type {
-  Failed,
-  HeldInfo,
-  HoldfastError,
-  LockEvent,
-  Watching,
-  WatchEvent as WatchMessage,
+import {
+  type Failed,
+  type HeldInfo,
+  type HoldfastError,
+  type LockEvent,
+  maxQueryItems,
+  type Watching,
+  type WatchEvent as WatchMessage,
 } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
 import { dispose } from './disposal.js'
@@ -16,6 +17,7 @@ import { errorOf } from './errorOf.js'
 import { messageText, type Selection } from './messages.js'
 import type { Outbox } from './outbox.js'
 import type { Connection } from './transport/connection.js'
+import { Violation } from './transport/violation.js'
 
 /** All that is held at one moment: the first event of a watch, and the first after a reconnect. */
 export interface StateEvent {
@@ -92,9 +94,13 @@ export class Watches {
     this.#entries.clear()
   }
 
+  /** @throws Violation if the parts list more locks than a broker may list. */
   onPart({ id, held, heldCount, more }: Watching): void {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
+    if (entry.held.length + held.length > maxQueryItems) {
+      throw new Violation(`watching lists more than ${maxQueryItems} locks`)
+    }
     entry.held.push(...held)
     if (more) return
     const state = { event: 'state', held: entry.held, heldCount, resync: entry.hadState } as const

@@ -3,6 +3,7 @@
  * browser bundle carries only this; the broker's checks are in `@holdfast/shared/validate`, and
  * what the table may depend on is in `@holdfast/shared/roster`.
  */
+export { faultOf } from './brokerMessages.js'
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
 export { joinFrames, parseFrame } from './codec.js'
 export { Deadlines } from './deadlines.js'

@@ -22,6 +22,8 @@ export const maxKeyBytes = 512
 export const maxNameLength = 256
 /** Longest token, in characters. */
 export const maxTokenLength = 3072
+/** Longest session id and longest resume secret, in characters. */
+export const maxSecretLength = 64
 /** Longest reason of a revocation, in characters. */
 export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */

@@ -30,6 +30,7 @@ import {
   maxNameLength,
   maxQueryItems,
   maxReasonLength,
+  maxSecretLength,
   maxTokenLength,
   maxUnacknowledged,
 } from './limits.js'
@@ -60,18 +61,18 @@ function checked<T>(name: string, isOne: (value: unknown) => boolean): Struct<T,
   return define<T>(name, (value) => isOne(value) || `not a ${name}`)
 }
 
-const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
+export const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
 
 /** Request ids count up from 1. */
-const Id = min(safeInteger, 1)
+export const Id = min(safeInteger, 1)
 /** Fences are positive and below 2^53. */
-const Fence = min(safeInteger, 1)
-const Key = checked<string>('key', isKey)
+export const Fence = min(safeInteger, 1)
+export const Key = checked<string>('key', isKey)
 const Prefix = checked<string>('prefix', isPrefix)
 /** Milliseconds that must pass. */
-const Ttl = max(min(safeInteger, 1), maxMs)
+export const Ttl = max(min(safeInteger, 1), maxMs)
 /** Milliseconds that may pass; 0 is "do not wait". */
-const Timeout = max(min(safeInteger, 0), maxMs)
+export const Timeout = max(min(safeInteger, 0), maxMs)
 /** Any JSON value of bounded size and depth. */
 const Metadata = checked<unknown>('metadata', isMetadata)
 
@@ -88,6 +89,8 @@ const wellFormed = checked<string>(
 )
 
 const Token = size(string(), 1, maxTokenLength)
+/** A session id or a resume secret. */
+export const ShortText = size(string(), 1, maxSecretLength)
 
 const HelloSchema: Describe<Hello> = object({
   type: literal('hello'),
@@ -95,9 +98,7 @@ const HelloSchema: Describe<Hello> = object({
   name: optional(size(wellFormed, 1, maxNameLength)),
   ttl: optional(Ttl),
   grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
-  resume: optional(
-    object({ session: size(string(), 1, 64), secret: size(string(), 1, 64), try: optional(Id) }),
-  ),
+  resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
 })
 
 const LockSchema: Describe<LockRequest> = refine(

@@ -35,6 +35,16 @@ function errorFor(code: number): ErrorCode {
   }
 }
 
+/** Why a connection that was up is gone. */
+export function dropped(url: string, closing: Closing, consequence = ''): HoldfastError {
+  const sentence = `the connection to ${url} dropped (${detailOf(closing)})${consequence}`
+  return new HoldfastError('UNAVAILABLE', sentence, { cause: closing.cause ?? closing })
+}
+
+function detailOf({ code, reason, cause }: Closing): string {
+  return cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
+}
+
 /**
  * Why a try to connect came to nothing, with the advice that fits.
  *
@@ -49,7 +59,7 @@ export function unreachable(
     const sentence = `the browser does not let pages of ${origin} connect to ${url}: use wss://`
     return new HoldfastError('INVALID_OPTION', sentence, { cause })
   }
-  const detail = cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
+  const detail = detailOf({ code, reason, cause })
   let advice = 'check that one is running there'
   // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
   if (origin !== undefined && code === 1006 && cause === undefined) {

@@ -19,7 +19,14 @@ import type { PageWatcher } from '../page.js'
 import type { RetryStrategy } from '../retry/strategies.js'
 import type { Schedule, Task } from '../schedule.js'
 import { type Closing, Connection, type ConnectionListener } from '../transport/connection.js'
-import { finalError, unreachable } from './closings.js'
+import { dropped, finalError, unreachable } from './closings.js'
+
+/**
+ * So many connections in a row may fail by a fault, each within so many ms of its welcome. More
+ * would only repeat the fault, while callers wait for answers without a word.
+ */
+const maxFaults = 3
+const faultyMs = 60_000
 
 export interface LinkListener {
   /** Text of the hello for the next connection. */
@@ -29,8 +36,8 @@ export interface LinkListener {
   onFrame(): void
   onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void
   onMessage(message: ServerMessage): void
-  /** The connection is gone; the link is about to make another. */
-  onDown(code: number): void
+  /** The connection is gone, for this reason; the link is about to make another. */
+  onDown(code: number, error: HoldfastError): void
   /** There is no connection and there will be none. */
   onEnd(error: HoldfastError): void
 }
@@ -63,6 +70,10 @@ export class Link implements ConnectionListener, PageWatcher {
   #triesLeft = 0
   /** How often all of them were tried in vain since the last welcome. */
   #rounds = 0
+  /** When the newest welcome came, by the monotonic clock. */
+  #upAt = 0
+  /** How many connections in a row have failed by a fault. */
+  #faults = 0
   #delays: Iterator<number> | undefined
   #lastError: HoldfastError | undefined
   readonly #nextTry: Task = { run: () => this.#startRound() }
@@ -140,6 +151,7 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#schedule.cancel(this.#tryEnds)
     this.#isUp = true
     this.#wasUp = true
+    this.#upAt = this.#schedule.monotonic()
     this.#rounds = 0
     this.#lastError = undefined
     this.#endDelays()
@@ -164,14 +176,28 @@ export class Link implements ConnectionListener, PageWatcher {
   // ---------------------------------------------------------------------------------- tries
 
   #comeBack(closing: Closing): void {
-    if (this.#options.strategy === false) {
-      const sentence = 'the connection dropped, and reconnecting is switched off'
-      this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: closing.cause ?? closing }))
+    const { urls, strategy } = this.#options
+    const url = urls[this.#current]!
+    this.#countFault(closing)
+    if (strategy === false) {
+      this.#end(dropped(url, closing, ', and reconnecting is switched off'))
       return
     }
-    this.#listener.onDown(closing.code)
+    if (this.#faults >= maxFaults) {
+      const consequence = `, as did the ${maxFaults - 1} before it in the same way`
+      this.#end(dropped(url, closing, consequence))
+      return
+    }
+    // Another broker may do better.
+    if (closing.isFault) this.#current = (this.#current + 1) % urls.length
+    this.#listener.onDown(closing.code, dropped(url, closing))
     // Whoever was told may have asked for no more tries, or for one at once.
     if (!this.#closed && this.#connection === undefined) this.#waitForTry()
+  }
+
+  #countFault({ isFault }: Closing): void {
+    if (!isFault || this.#schedule.monotonic() - this.#upAt > faultyMs) this.#faults = 0
+    if (isFault) this.#faults++
   }
 
   #waitForTry(): void {

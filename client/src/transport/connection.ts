@@ -5,15 +5,16 @@
  * lease is counted from. It has no timers and never comes back: whoever made it decides about both.
  */
 import {
+  faultOf,
   maxFrameBytes,
   parseFrame,
   type ServerMessage,
   subprotocol,
   type Welcome,
 } from '@holdfast/shared'
-import { isObject } from '../checks.js'
 import type { Environment, WebSocketConstructor, WebSocketLike } from '../environment.js'
 import { type Stamp, stampNow } from '../lease.js'
+import { Violation } from './violation.js'
 
 /** How a connection ended. */
 export interface Closing {
@@ -22,6 +23,11 @@ export interface Closing {
   readonly reason: string
   /** What the platform said about it, if anything. */
   readonly cause?: unknown
+  /**
+   * The broker sent an invalid message, or the WebSocket threw: the next connection may well fail
+   * in the same way.
+   */
+  readonly isFault?: boolean
 }
 
 export interface ConnectionListener {
@@ -152,8 +158,17 @@ export class Connection {
 
   /** Ends the connection at once, as if it had dropped by itself. */
   fail(sentence: string, code = 1006): void {
+    this.#fail({ code, reason: '', cause: new Error(sentence) })
+  }
+
+  #fail(closing: Closing): void {
+    if (this.#state === 'closed') return
     this.drop()
-    this.#listener.onClose({ code, reason: '', cause: new Error(sentence) })
+    this.#listener.onClose(closing)
+  }
+
+  #failByFault(cause: unknown): void {
+    this.#fail({ code: 1006, reason: '', cause, isFault: true })
   }
 
   #greet(): void {
@@ -169,23 +184,36 @@ export class Connection {
 
   #onFrame(data: unknown): void {
     const messages = typeof data === 'string' ? parseFrame(data) : undefined
-    if (!messages?.every(isObject)) {
-      this.fail('the server sent a frame that is not in the protocol')
+    if (messages === undefined) {
+      this.#failByFault(new Error('the broker sent a frame that is not JSON messages as text'))
       return
     }
     this.#listener.onFrame()
-    for (const message of messages) {
+    for (let i = 0; i < messages.length; i++) {
       if (this.#state === 'closed') return
-      if (this.#state === 'up') this.#listener.onMessage(message as ServerMessage)
-      else this.#welcome(message as Partial<Welcome>)
+      const fault = faultOf(messages[i]) ?? this.#handle(messages[i] as ServerMessage)
+      if (fault !== undefined) {
+        const place = messages.length > 1 ? ` (message ${i + 1} of ${messages.length})` : ''
+        this.#failByFault(new Error(`the broker sent an invalid message: ${fault}${place}`))
+        return
+      }
     }
   }
 
-  #welcome(message: Partial<Welcome>): void {
-    if (!isWelcome(message)) {
-      this.fail('the server did not answer hello with welcome')
-      return
+  /** What is wrong with the message, if something is that only its handler can know. */
+  #handle(message: ServerMessage): string | undefined {
+    try {
+      if (this.#state === 'up') this.#listener.onMessage(message)
+      else this.#welcome(message)
+      return undefined
+    } catch (error) {
+      if (error instanceof Violation) return error.message
+      throw error
     }
+  }
+
+  #welcome(message: ServerMessage): void {
+    if (message.type !== 'welcome') throw new Violation('welcome has to answer hello')
     this.#state = 'up'
     this.#listener.onWelcome(message, this.#writes[0]!.at)
   }
@@ -210,16 +238,4 @@ export class Connection {
     this.#socket.onmessage = null
     this.#listener.onClose(closing)
   }
-}
-
-function isWelcome(message: Partial<Welcome>): message is Welcome {
-  const { type, session, resumed, secret, ttl, grace, at } = message
-  return (
-    type === 'welcome' &&
-    typeof session === 'string' &&
-    typeof resumed === 'boolean' &&
-    (secret === undefined || typeof secret === 'string') &&
-    [ttl, grace, at].every(Number.isFinite) &&
-    ttl! > 0
-  )
 }

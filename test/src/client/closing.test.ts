@@ -1,5 +1,6 @@
 /** Saying goodbye, and what is left afterwards: nothing. */
 import { expect } from 'chai'
+import { snapshot } from '../support/resuming.js'
 import {
   codeOf,
   graced,
@@ -80,7 +81,7 @@ describe('closing a session', () => {
     expect(network.last.take()[0]).to.deep.include({
       resume: { session: 's1', secret: 'first', try: 1 },
     })
-    network.last.say(graced({ resumed: true, secret: 'second' }), { type: 'snapshot' })
+    network.last.say(graced({ resumed: true, secret: 'second' }), snapshot())
     await turn()
     expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
     expect(await stateOf(closing)).to.equal('pending')

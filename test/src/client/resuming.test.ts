@@ -3,6 +3,7 @@ import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { Hello } from '@holdfast/shared'
 import { expect } from 'chai'
+import { noStats } from '../protocol/brokerMessages.js'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {
   acknowledge,
@@ -226,7 +227,7 @@ describe('resuming a session', () => {
     await turn()
     socket.say(
       { type: 'refreshed', id: 2 },
-      { type: 'stats', id: 3, stats: {} },
+      { type: 'stats', id: 3, stats: noStats },
       { type: 'revoked', id: 4 },
     )
     await Promise.all(answered)

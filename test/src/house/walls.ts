@@ -144,7 +144,7 @@ export const oneSocketLibrary: Wall = (files) => {
 
 /** What every browser loads of `shared` is light: superstruct stays with the broker's checks. */
 export const lightShared: Wall = (files) => {
-  const checks = ['shared/src/schemas.ts', 'shared/src/validate.ts']
+  const checks = ['schemas', 'brokerSchemas', 'validate'].map((name) => `shared/src/${name}.ts`)
   return within(files, 'shared/src/').flatMap((file) => [
     ...namesOf(file, nodeOnly),
     ...importsOf(file, ({ specifier }) => isNode(specifier)),

@@ -23,6 +23,7 @@ import {
   maxWatches,
   subprotocol,
 } from '@holdfast/shared'
+import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
 import { schemas } from '@holdfast/shared/schemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
@@ -70,7 +71,8 @@ describe('PROTOCOL.md: messages', () => {
     expect(sorted(clientMessages.keys())).to.deep.equal(sorted(declared.client.keys()))
   })
 
-  it('from the broker are those of the types', () => {
+  it('from the broker are those of the schemas and of the types', () => {
+    expect(sorted(serverMessages.keys())).to.deep.equal(sorted(Object.keys(brokerSchemas)))
     expect(sorted(serverMessages.keys())).to.deep.equal(sorted(declared.server.keys()))
   })
 
@@ -78,6 +80,13 @@ describe('PROTOCOL.md: messages', () => {
     it(`${type} has the fields that its schema has`, () => {
       const fields = fieldsOf(schema as unknown as Struct<never, unknown>)
       expect(clientMessages.get(type)).to.deep.equal(fields)
+    })
+  }
+
+  for (const [type, schema] of Object.entries(brokerSchemas)) {
+    it(`${type} from the broker has the fields that its schema has`, () => {
+      const fields = Object.keys(schema.schema).filter((field) => field !== 'type')
+      expect(sorted(Object.keys(serverMessages.get(type)!))).to.deep.equal(sorted(fields))
     })
   }
 

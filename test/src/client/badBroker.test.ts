@@ -1,0 +1,326 @@
+/**
+ * A broker that is broken, hostile or no broker at all: it cannot end the process, cannot make a
+ * lock believed for longer than it lasts, and the error says what it sent.
+ */
+import type { Lock } from '@holdfast/client'
+import { connectIn } from '@holdfast/client/internal'
+import { faultOf, type HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { goodBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
+import { garble, mutate } from '../protocol/strangers.js'
+import { count, type Random, seeded } from '../support/counts.js'
+import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
+import {
+  codeOf,
+  comeBack,
+  graced,
+  openScene,
+  reportedBy,
+  type Scene,
+  stage,
+  stateOf,
+  takeLock,
+  turn,
+  url,
+  welcome,
+} from '../support/scriptedSession.js'
+
+/** Longer than any lease or ttl of these tests. */
+const longMs = 400_000
+
+/**
+ * A session of which everything is under way that a broker may answer: ids 1 to 8 are a lock that
+ * is held (fence 1), a waiting lock with a ttl, a refresh, a query, a watch, statistics, a
+ * revocation and a token.
+ */
+async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; errors: unknown[] }> {
+  const scene = await openScene(options, graced())
+  const { session } = scene
+  const errors: unknown[] = []
+  const lock = await takeLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
+  const asked: Promise<unknown>[] = [
+    session.lock('w', { ttl: 5_000 }),
+    lock.refresh(),
+    session.query(),
+  ]
+  session.watch('k', () => {})
+  asked.push(
+    session.stats(),
+    session.revoke('x', { fence: 9, reason: 'r' }),
+    session.authenticate('t'),
+  )
+  for (const promise of asked) promise.catch((error) => errors.push(error))
+  session.on('closed', (error) => errors.push(error))
+  await turn()
+  return Object.assign(scene, { lock, errors })
+}
+
+/** All messages of the chain of causes. */
+function wordsOf(error: unknown): string {
+  const words: string[] = []
+  for (let at = error; at instanceof Error; at = at.cause) words.push(at.message)
+  return words.join(' <- ')
+}
+
+/** What the session says of a frame whose text is this: the reason of its end, if it ended. */
+async function verdictOn(text: string): Promise<string> {
+  const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
+  const reported = await reportedBy(() => socket.sayText(text))
+  if (reported.length > 0) throw new Error(`${text.slice(0, 300)}: ${reported.join()}`)
+  const isFailed = session.state === 'closed'
+  if (isFailed !== socket.dropped) throw new Error(`half failed by ${text.slice(0, 300)}`)
+  const reason = isFailed ? wordsOf(errors.at(-1)) : 'handled'
+  clock.stop(longMs)
+  if (lock.held) throw new Error(`believed for too long after ${text.slice(0, 300)}`)
+  await session.close().catch(() => {})
+  return reason
+}
+
+describe('a broker that sends invalid messages', () => {
+  it('fails the connection, which names the message, the field and its place in the frame', async () => {
+    const cases: [Record<string, unknown>, string][] = [
+      [
+        { type: 'found', id: 4, heldCount: 0, waitingCount: 0, more: false },
+        'found.held is missing',
+      ],
+      [{ type: 'watching', id: 5, heldCount: 0, more: false }, 'watching.held is missing'],
+      [{ type: 'snapshot', more: false }, 'snapshot.held is missing'],
+      [{ type: 'granted', id: 2 }, 'granted.fence is missing'],
+      [{ type: 'granted', id: 2, fence: '5' }, 'granted.fence cannot be this string'],
+      [{ type: 'granted', id: 2, fence: -5 }, 'granted.fence cannot be -5'],
+      [{ type: 'granted', id: 2, fence: 2 ** 53 }, 'granted.fence cannot be 9007199254740992'],
+      [{ type: 'granted', id: 2, fence: 5, at: '5' }, 'granted.at cannot be this string'],
+      [{ type: 'ack', n: 1, at: 1e300 }, 'ack.at cannot be 1e+300'],
+    ]
+    for (const [message, fault] of cases) {
+      const scene = await busyScene({ reconnect: false })
+      scene.socket.say({ type: 'ping', n: 1 }, message, { type: 'ping', n: 2 })
+      await turn()
+      const error = scene.errors[0] as HoldfastError
+      const { code, message: sentence } = error
+      expect(code, fault).to.equal('UNAVAILABLE')
+      expect(sentence).to.contain(url).and.contain(`invalid message: ${fault} (message 2 of 3)`)
+      expect((error.cause as Error).message).to.contain(fault)
+      expect([scene.session.state, scene.socket.dropped]).to.deep.equal(['closed', true])
+    }
+  })
+
+  it('handles the valid messages before the invalid one', async () => {
+    const scene = await openScene({ reconnect: false })
+    const asked = [scene.session.lock('a'), scene.session.lock('b')] as const
+    const second = codeOf(asked[1])
+    await turn()
+    scene.socket.say({ type: 'granted', id: 1, fence: 7 }, { type: 'granted', id: 2 })
+    const lock = await asked[0]
+    expect([lock.fence, lock.held]).to.deep.equal([7, false])
+    expect(wordsOf(lock.lost)).to.contain('granted.fence is missing')
+    expect(await second).to.equal('UNAVAILABLE')
+  })
+
+  it('does no harm with any field of any message left out or wrong', async () => {
+    const values = [null, true, -1, 0, 1, 2.5, 1e300, 2 ** 53, 'x', '', '__proto__', [], [{}], {}]
+    let failed = 0
+    for (const good of goodBrokerMessages) {
+      for (const { change, value } of variantsOf(good, values)) {
+        const verdict = await verdictOn(JSON.stringify(value))
+        const fault = faultOf(JSON.parse(JSON.stringify(value)))
+        if (fault === undefined) continue
+        failed++
+        expect(verdict, good.type + change).to.contain(`invalid message: ${fault}`)
+      }
+    }
+    expect(failed).to.be.greaterThan(500)
+  }).timeout(60_000)
+
+  it('does no harm with random JSON and garbled frames', async () => {
+    await seeded(async (random) => {
+      for (let i = count(300, 20_000); i > 0; i--) await verdictOn(randomFrame(random))
+    })
+  }).timeout(600_000)
+
+  it('fails a connection that is not up yet', async () => {
+    for (const fields of [
+      { ttl: '5' },
+      { ttl: 0 },
+      { grace: -1 },
+      { at: 1e300 },
+      { session: '' },
+    ]) {
+      const set = stage()
+      const connecting = connectIn(url, {}, set.environment).catch((error) => error)
+      await turn()
+      set.network.last.accept()
+      set.network.last.say({ ...welcome(), ...fields })
+      const error = (await connecting) as HoldfastError
+      expect(error.code).to.equal('UNAVAILABLE')
+      expect(error.message).to.contain(`welcome.${Object.keys(fields)[0]} cannot be`)
+    }
+  })
+})
+
+function randomFrame(random: Random): string {
+  const messages = Array.from({ length: 1 + random.below(3) }, () => {
+    const good = random.pick(goodBrokerMessages)
+    return random.chance(0.5) ? mutate(good, random) : good
+  })
+  try {
+    const text = JSON.stringify(messages)
+    return random.chance(0.3) ? garble(text, random) : text
+  } catch {
+    return 'too deep to be printed'
+  }
+}
+
+describe('a session whose broker sends invalid messages', () => {
+  const bad = { type: 'granted', id: 1 }
+
+  it('comes back, and gives up after three such connections in a row', async () => {
+    const scene = await openScene({ reconnect: [0, 0, 0, 0, 0] })
+    const { session, network, clock } = scene
+    const asking = session.lock('k').catch((error) => error)
+    await turn()
+    for (let i = 1; i <= 3; i++) {
+      expect([network.sockets.length, session.state]).to.deep.equal([i, 'connected'])
+      network.last.say(bad)
+      if (i === 3) break
+      clock.advance(0)
+      network.last.accept()
+      network.last.say(welcome({ session: `s${i + 1}` }))
+      await turn()
+    }
+    const error = (await asking) as HoldfastError
+    expect(error.code).to.equal('UNAVAILABLE')
+    expect(error.message).to.contain('granted.fence is missing').and.contain('2 before it')
+    expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
+  })
+
+  it('goes on when the next connection is well, and counts such ones anew after a minute', async () => {
+    const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ ttl: 300_000 }))
+    const { session, network, clock } = scene
+    for (let i = 0; i < 5; i++) {
+      if (i % 2 === 0) clock.advance(60_001)
+      network.last.say(bad)
+      clock.advance(0)
+      network.last.accept()
+      network.last.say(welcome({ ttl: 300_000 }))
+      await turn()
+    }
+    expect(session.state).to.equal('connected')
+  })
+
+  it('is told by jeopardy and by lost locks why the connection failed', async () => {
+    const kept = await openGraced()
+    const errors: HoldfastError[] = []
+    kept.session.on('jeopardy', (error) => errors.push(error))
+    kept.socket.say(bad)
+    expect(wordsOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
+
+    const scene = await openScene()
+    const lock = await takeLock(scene)
+    scene.socket.say({ type: 'granted', id: 9 })
+    expect([lock.lost?.code, lock.lost?.reason]).to.deep.equal(['LOCK_LOST', 'session'])
+    expect(wordsOf(lock.lost)).to.contain('granted.fence is missing')
+  })
+
+  it('tries another broker of its list', async () => {
+    const set = stage()
+    const urls = ['ws://a.test', 'ws://b.test']
+    const connecting = connectIn(urls, { reconnect: [0] }, set.environment)
+    await turn()
+    set.network.last.accept()
+    set.network.last.say(welcome())
+    await connecting
+    set.network.last.say(bad)
+    set.clock.advance(0)
+    expect(set.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
+  })
+})
+
+describe('a broker that says what cannot be', () => {
+  /** The reason for which the session ended by these messages. */
+  async function reasonFor(...messages: Record<string, unknown>[]): Promise<string> {
+    const scene = await busyScene({ reconnect: false })
+    scene.socket.say(...messages)
+    await turn()
+    return wordsOf(scene.errors.at(-1))
+  }
+
+  it('cannot answer a request with the answer to another', async () => {
+    expect(await reasonFor({ type: 'unlocked', id: 2 })).to.contain(
+      'unlocked cannot answer request 2',
+    )
+    expect(await reasonFor({ type: 'granted', id: 3, fence: 5 })).to.contain('request 3')
+  })
+
+  it('cannot grant one fence twice', async () => {
+    expect(await reasonFor({ type: 'granted', id: 2, fence: 1 })).to.contain('held already')
+  })
+
+  it('cannot answer what was not sent, live or in a snapshot', async () => {
+    const scene = await openScene({ reconnect: false })
+    const asking = codeOf(scene.session.lock('k', { ttl: 1_000 }))
+    scene.socket.say({ type: 'granted', id: 1, fence: 5 })
+    expect(await asking).to.equal('UNAVAILABLE')
+
+    const kept = await openGraced()
+    await comeBack(kept)
+    const later = kept.session.lock('k', { ttl: 1_000 })
+    kept.socket.say(resumed, snapshot([held(1, 5)]))
+    expect(kept.session.state).to.equal('away')
+    expect(await stateOf(later)).to.equal('pending')
+  })
+
+  it('cannot list more than a query or a watch may', async () => {
+    const info = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
+    const part = { held: Array(600).fill(info), heldCount: 600, more: true }
+    const found = { type: 'found', id: 4, ...part, waiting: [], waitingCount: 0 }
+    expect(await reasonFor(found, found)).to.contain('found lists more than 1000')
+    const watching = { type: 'watching', id: 5, ...part }
+    expect(await reasonFor(watching, watching)).to.contain('watching lists more than 1000')
+  })
+
+  it('cannot prolong a ttl by times that its clock cannot have shown', async () => {
+    const ttl = 5_000
+    const times = [
+      [50_000, 50_000 + longMs],
+      [50_000, Number.MAX_SAFE_INTEGER],
+      [50_000 - longMs, 50_000],
+      [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+      [50_000, -longMs],
+    ] as const
+    for (const [acknowledged, at] of times) {
+      const scene = await openScene({}, welcome({ ttl: longMs * 2 }))
+      scene.socket.say({ type: 'ack', n: 1, at: acknowledged })
+      const lock = await takeLock(scene, { ttl, at })
+      const refreshed = lock.refresh()
+      await turn()
+      scene.socket.say({ type: 'ack', n: 3, at }, { type: 'refreshed', id: 2 })
+      await refreshed
+      expect(lock.held).to.equal(true)
+      scene.clock.stop(ttl)
+      expect(lock.held, `${acknowledged} ${at}`).to.equal(false)
+    }
+  })
+
+  it('cannot prolong a ttl by what a snapshot says', async () => {
+    for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
+      const scene = await openScene({ grace: 'lease' }, graced({ ttl: longMs, grace: longMs }))
+      const lock = await takeLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
+      scene.clock.advance(1_000)
+      await resume(scene, snapshot([{ ...held(1, 1), ttl: 5_000, at }]))
+      expect(lock.held).to.equal(true)
+      scene.clock.stop(4_000)
+      expect(lock.held, String(at)).to.equal(false)
+    }
+  })
+
+  it('cannot take a session up under another id', async () => {
+    const scene = await openGraced()
+    const lock = await takeLock(scene)
+    scene.socket.end()
+    scene.clock.advance(50)
+    scene.socket.accept()
+    scene.socket.say(graced({ session: 'another', resumed: true }))
+    expect([lock.held, lock.lost?.reason]).to.deep.equal([false, 'session'])
+  })
+})

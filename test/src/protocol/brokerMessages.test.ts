@@ -1,0 +1,100 @@
+/**
+ * Checks that the client's hand-written check of a broker's messages gives the verdict of the
+ * schemas, names the field that is wrong, and never throws.
+ */
+import { faultOf } from '@holdfast/shared'
+import { findFault, isCertainlyFine } from '@holdfast/shared/brokerMessages'
+import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
+import { expect } from 'chai'
+import type { Struct } from 'superstruct'
+import { count, seeded } from '../support/counts.js'
+import { goodBrokerMessages, variantsOf } from './brokerMessages.js'
+import { forged, hostileValues, hugeValues, mutate } from './strangers.js'
+
+/** The schema's verdict; a type without a schema is accepted, because a client ignores it. */
+function isAcceptedBySchema(value: unknown): boolean {
+  const isMessage = typeof value === 'object' && value !== null && !Array.isArray(value)
+  if (!isMessage || !Object.hasOwn(value, 'type')) return false
+  const { type } = value as { type: unknown }
+  if (typeof type !== 'string') return false
+  if (!Object.hasOwn(brokerSchemas, type)) return true
+  const schema = brokerSchemas[type as keyof typeof brokerSchemas] as unknown as Struct<never>
+  try {
+    return schema.is(value)
+  } catch {
+    // superstruct prints some values into its explanation, and throws where they cannot be printed.
+    return false
+  }
+}
+
+/** The sentence is made only where it is needed: some values are too deep to be printed. */
+function checkAgreement(value: unknown, change: string): void {
+  const fault = faultOf(value)
+  if ((fault === undefined) !== isAcceptedBySchema(value)) {
+    throw new Error(`${change}: the check says ${fault ?? 'valid'}, the schema does not`)
+  }
+  if (isCertainlyFine(value) && findFault(value) !== undefined) {
+    throw new Error(`${change}: the fast check accepts it, and the table does not`)
+  }
+  if (fault === undefined) return
+  if (fault.length > 120 || fault.includes(forged.trim())) throw new Error(`${change}: ${fault}`)
+}
+
+describe('messages from a broker', () => {
+  it('are accepted when they are good, with and without the fields that may be left out', () => {
+    const types = goodBrokerMessages.map(({ type }) => type)
+    expect(types).to.have.members(Object.keys(brokerSchemas))
+    for (const message of goodBrokerMessages) {
+      expect(faultOf(message), message.type).to.equal(undefined)
+      expect(faultOf({ ...message, later: 1 }), message.type).to.equal(undefined)
+      checkAgreement(message, message.type)
+    }
+  })
+
+  it('get the verdict of the schema with every field left out or wrong, at every depth', () => {
+    for (const message of goodBrokerMessages) {
+      for (const { change, value } of variantsOf(message)) {
+        checkAgreement(value, message.type + change)
+      }
+    }
+  })
+
+  it('get the verdict of the schema after random changes', () => {
+    seeded((random) => {
+      for (let i = count(5_000, 200_000); i > 0; i--) {
+        checkAgreement(mutate(random.pick(goodBrokerMessages), random), `change ${i}`)
+      }
+    })
+  })
+
+  it('get the verdict of the schema when they are no objects, or have no type', () => {
+    for (const value of [...hostileValues, ...hugeValues, undefined]) {
+      checkAgreement(value, 'a bare value')
+      checkAgreement({ type: value }, 'a type')
+    }
+  })
+
+  it('of a type that is not known are ignored, whatever their name', () => {
+    for (const type of ['later', 'constructor', '__proto__', 'toString', '']) {
+      expect(faultOf(JSON.parse(`{"type":${JSON.stringify(type)}}`)), type).to.equal(undefined)
+    }
+  })
+
+  it('that are wrong name the field and its value, but no string of the broker', () => {
+    const found = goodBrokerMessages.find(({ type }) => type === 'found')!
+    const cases: [unknown, string][] = [
+      [{ type: 'granted', id: 1 }, 'granted.fence is missing'],
+      [{ type: 'granted', id: 1, fence: -1 }, 'granted.fence cannot be -1'],
+      [{ type: 'granted', id: 1, fence: '7' }, 'granted.fence cannot be this string'],
+      [{ type: 'granted', id: 1, fence: 2, at: 1e300 }, 'granted.at cannot be 1e+300'],
+      [{ ...found, held: undefined }, 'found.held is missing'],
+      [{ ...found, held: [{ key: 'k' }] }, 'found.held[0].mode is missing'],
+      [{ ...found, waiting: {} }, 'found.waiting cannot be this object'],
+      [{ type: 'lost', fence: 1, reason: forged }, 'lost.reason cannot be this string'],
+      [null, 'it cannot be null'],
+      [[], 'it cannot be this array'],
+      [{ type: 7 }, 'its type cannot be 7'],
+    ]
+    for (const [value, fault] of cases) expect(faultOf(value)).to.equal(fault)
+  })
+})

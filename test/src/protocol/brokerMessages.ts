@@ -1,0 +1,93 @@
+/**
+ * One good message of each type that a broker sends, with all of its fields, and every way to spoil
+ * one of them: the field is left out, or has each of a list of wrong values, at every depth.
+ */
+import type { ServerMessage } from '@holdfast/shared'
+import { hostileValues, hugeValues } from './strangers.js'
+
+const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
+const heldInfo = { key: 'k', mode: 'exclusive', ...holder } as const
+const waitingInfo = { key: 'k', mode: 'shared', session: 's', name: 'n', since: 4 } as const
+
+export const noStats = {
+  totalLocks: 0,
+  activeLocks: 0,
+  failedLocks: 0,
+  expiredLocks: 0,
+  refreshCount: 0,
+  unlockCount: 0,
+  successRate: 0,
+} as const
+
+export const goodBrokerMessages: readonly ServerMessage[] = [
+  { type: 'welcome', session: 's', resumed: false, secret: 't', ttl: 10_000, grace: 1, at: 5 },
+  {
+    type: 'snapshot',
+    held: [{ id: 1, key: 'k', mode: 'exclusive', fence: 3, ttl: 1_000, at: 5 }],
+    waiting: [2],
+    more: false,
+  },
+  { type: 'granted', id: 1, fence: 3, at: 5 },
+  { type: 'unlocked', id: 1 },
+  { type: 'refreshed', id: 1 },
+  { type: 'revoked', id: 1 },
+  { type: 'authenticated', id: 1 },
+  { type: 'expiring', within: 30_000 },
+  { type: 'failed', id: 1, code: 'LOCK_HELD', message: 'm', holders: [holder] },
+  { type: 'lost', fence: 3, reason: 'stolen' },
+  { type: 'ping', n: 1 },
+  { type: 'ack', n: 1, at: 5 },
+  {
+    type: 'found',
+    id: 1,
+    held: [heldInfo],
+    waiting: [waitingInfo],
+    heldCount: 1,
+    waitingCount: 1,
+    more: false,
+  },
+  { type: 'watching', id: 1, held: [heldInfo], heldCount: 1, more: false },
+  { type: 'event', watch: 1, event: { event: 'locked', ...heldInfo } },
+  { type: 'stats', id: 1, stats: { ...noStats, successRate: 0.5 } },
+  { type: 'draining', within: 1_000 },
+]
+
+/** What every field is tried with, besides being left out. */
+export const wrongValues: readonly unknown[] = [...hostileValues, ...hugeValues.slice(0, 3)]
+
+/** A message with one change, which `change` names. */
+export interface Variant {
+  readonly change: string
+  readonly value: unknown
+}
+
+/** All variants of a message in which one field, however deep, is left out or replaced. */
+export function* variantsOf(
+  value: unknown,
+  values: readonly unknown[] = wrongValues,
+  path = '',
+): Generator<Variant> {
+  if (typeof value !== 'object' || value === null) return
+  for (const field of Object.keys(value)) {
+    const at = `${path}.${field}`
+    if (!Array.isArray(value)) yield { change: `${at} is left out`, value: without(value, field) }
+    for (const [i, wrong] of values.entries()) {
+      yield { change: `${at} is wrong value ${i}`, value: put(value, field, wrong) }
+    }
+    const inner = (value as Record<string, unknown>)[field]
+    for (const { change, value: within } of variantsOf(inner, values, at)) {
+      yield { change, value: put(value, field, within) }
+    }
+  }
+}
+
+function without(value: object, field: string): object {
+  const copy = { ...value } as Record<string, unknown>
+  delete copy[field]
+  return copy
+}
+
+function put(value: object, field: string, to: unknown): object {
+  if (Array.isArray(value)) return value.map((item, i) => (i === Number(field) ? to : item))
+  return { ...value, [field]: to }
+}
