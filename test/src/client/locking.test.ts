@@ -158,7 +158,7 @@ describe('locking', () => {
     const failing = codeOf(session.lock('b', { signal, timeout: 5 }))
     const shared = session.singleflightLock('c', { signal })
     await turn()
-    expect(getEventListeners(signal, 'abort')).to.have.length(3)
+    expect(getEventListeners(signal, 'abort')).to.have.length(1)
     socket.say({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
     socket.say({ type: 'granted', id: 3, fence: 3 })
     const lock = await asking
