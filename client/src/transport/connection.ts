@@ -24,8 +24,8 @@ export interface Closing {
   /** What the platform said about it, if anything. */
   readonly cause?: unknown
   /**
-   * The broker sent an invalid message, or the WebSocket threw: the next connection may well fail
-   * in the same way.
+   * The broker sent an invalid message, or the WebSocket threw from `send`: the next connection may
+   * well fail in the same way.
    */
   readonly isFault?: boolean
 }
@@ -110,6 +110,7 @@ export class Connection {
     this.#texts = []
     this.#stamped = []
     const at = this.#stamp(this.#count - texts.length + 1)
+    // Before they are written: of what a failing socket took of them, nothing is known.
     for (const message of stamped) message.sentAt = at
     let frame: string[] = []
     let units = 0
@@ -117,13 +118,13 @@ export class Connection {
       units += text.length + 1
       // No message is too long by itself.
       if (units > maxUnits) {
-        this.#write(frame)
+        if (!this.#write(frame)) return
         frame = []
         units = text.length + 1
       }
       frame.push(text)
     }
-    this.#write(frame)
+    if (!this.#write(frame)) return
     for (const message of stamped) message.onSent?.()
   }
 
@@ -224,12 +225,17 @@ export class Connection {
     return at
   }
 
-  #write(texts: readonly string[]): void {
+  /**
+   * False if the socket threw, which fails the connection: the messages of this frame are lost, and
+   * a request that is lost on a connection which goes on would wait for its answer for ever.
+   */
+  #write(texts: readonly string[]): boolean {
     try {
       this.#socket.send(texts.length === 1 ? texts[0]! : `[${texts.join()}]`)
+      return true
     } catch (error) {
-      // The close event is on its way, and is what counts.
-      this.#cause ??= error
+      this.#failByFault(error)
+      return false
     }
   }
 

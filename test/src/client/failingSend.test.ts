@@ -1,0 +1,105 @@
+/**
+ * A WebSocket that throws from `send` although it is open, as `ws` does where a bundler has replaced
+ * the native addon that it may use. What was to be sent is lost, so the connection has to fail.
+ */
+import { connectIn, type WebSocketConstructor } from '@holdfast/client/internal'
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js'
+import { ScriptedSocket } from '../support/scriptedSocket.js'
+
+const failure = new TypeError('bufferUtil.mask is not a function')
+
+/** A stage whose sockets throw for text that is longer than this. */
+function failingStage(mostUnits: number) {
+  const set = stage()
+  const sockets: ScriptedSocket[] = []
+  const WebSocket: WebSocketConstructor = class extends ScriptedSocket {
+    constructor(url: string, protocols?: string | string[]) {
+      super(url, protocols)
+      sockets.push(this)
+    }
+
+    override send(data: string): void {
+      if (data.length > mostUnits) throw failure
+      super.send(data)
+    }
+  }
+  return { ...set, environment: { ...set.environment, WebSocket }, sockets }
+}
+
+describe('a WebSocket that throws from send', () => {
+  it('fails the connection when it throws at hello', async () => {
+    const { environment, sockets, clock } = failingStage(0)
+    const connecting = connectIn(url, {}, environment).catch((error) => error)
+    await turn()
+    sockets[0]!.accept()
+    const error = (await connecting) as HoldfastError
+    expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
+    expect(error.message).to.contain(failure.message)
+    expect([sockets[0]!.dropped, clock.timers]).to.deep.equal([true, 0])
+  })
+
+  it('fails the connection when it throws at a request, with that error as the cause', async () => {
+    const { environment, sockets } = failingStage(50)
+    const connecting = connectIn(url, { reconnect: false }, environment)
+    await turn()
+    sockets[0]!.accept()
+    sockets[0]!.say(welcome())
+    const session = await connecting
+    const asking = session.lock('x'.repeat(50)).catch((error) => error)
+    await turn()
+    const error = (await asking) as HoldfastError
+    expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
+    expect([session.state, sockets[0]!.dropped]).to.deep.equal(['closed', true])
+  })
+
+  it('comes back and asks again, and gives up when it throws each time', async () => {
+    const { environment, sockets, clock } = failingStage(200)
+    const connecting = connectIn(url, { reconnect: [0, 0, 0, 0], grace: 'lease' }, environment)
+    await turn()
+    sockets[0]!.accept()
+    sockets[0]!.say(graced())
+    const session = await connecting
+    const short = session.lock('short').catch((error) => error)
+    const long = session.lock('x'.repeat(200)).catch((error) => error)
+    await turn()
+    for (let i = 1; i < 3; i++) {
+      clock.advance(0)
+      sockets[i]!.accept()
+      sockets[i]!.say(graced({ resumed: true }), {
+        type: 'snapshot',
+        held: [],
+        waiting: [],
+        more: false,
+      })
+      await turn()
+    }
+    for (const asking of [short, long]) {
+      const error = (await asking) as HoldfastError
+      expect([error.code, error.cause]).to.deep.equal(['UNAVAILABLE', failure])
+    }
+    expect([session.state, sockets.length, clock.timers]).to.deep.equal(['closed', 3, 0])
+  })
+
+  it('ends a page that is left only once', async () => {
+    const { environment, sockets } = failingStage(50)
+    let leave = () => {}
+    const page = {
+      origin: 'http://page.test',
+      watch: (watcher: { onLeave(): void }) => {
+        leave = () => watcher.onLeave()
+        return () => {}
+      },
+    }
+    const connecting = connectIn(url, {}, { ...environment, page })
+    await turn()
+    sockets[0]!.accept()
+    sockets[0]!.say(welcome())
+    const session = await connecting
+    session.watch('x'.repeat(50), () => {})
+    leave()
+    await turn()
+    expect([session.state, sockets.length]).to.deep.equal(['away', 1])
+  })
+})
