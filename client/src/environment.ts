@@ -45,25 +45,40 @@ export interface WebSocketConstructor {
   new (url: string, protocols?: string | string[]): WebSocketLike
 }
 
+/*
+ * Taken when this module loads, so that a test's fake timers, which replace the functions of the
+ * platform, stop neither the client nor its view of time: a lock would otherwise be believed for as
+ * long as the fake clock stands, and a queue of microtasks that nobody runs would end all sending.
+ * Bound, since a browser minds what they are called on.
+ */
+const monotonic = performance.now.bind(performance)
+const wall = Date.now.bind(Date)
+const setTimer = setTimeout.bind(globalThis)
+const clearTimer = clearTimeout.bind(globalThis)
+const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
+const settled = Promise.resolve()
+
 /** The real machine. */
 export const machine: Environment = {
   clock: {
-    monotonic: () => performance.now(),
-    wall: () => Date.now(),
-    setTimer: (callback, ms) => setTimeout(callback, ms),
-    clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+    monotonic: () => monotonic(),
+    wall: () => wall(),
+    setTimer: (callback, ms) => setTimer(callback, ms),
+    clearTimer: (timer) => clearTimer(timer as ReturnType<typeof setTimeout>),
   },
   random: Math.random,
-  // Not the function itself: a browser minds what it is called on.
-  endOfTurn: (callback) => queueMicrotask(callback),
-  newTask: (callback) => {
-    const { port1, port2 } = new MessageChannel()
-    port1.onmessage = () => {
-      port1.close()
-      callback()
-    }
-    port2.postMessage(undefined)
-  },
+  // Not by `queueMicrotask`: a test may have replaced it before this module was loaded.
+  endOfTurn: (callback) => void settled.then(callback),
+  newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,
   page,
+}
+
+function runInTask(Channel: typeof MessageChannel, callback: () => void): void {
+  const { port1, port2 } = new Channel()
+  port1.onmessage = () => {
+    port1.close()
+    callback()
+  }
+  port2.postMessage(undefined)
 }

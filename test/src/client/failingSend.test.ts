@@ -1,6 +1,6 @@
 /**
- * A WebSocket that throws from `send` although it is open, as `ws` does where a bundler has replaced
- * the native addon that it may use. What was to be sent is lost, so the connection has to fail.
+ * A WebSocket that throws from `send` although it is open, as `ws` does where a bundler has
+ * replaced the native addon that it may use. What was to be sent is lost, so the connection fails.
  */
 import { connectIn, type WebSocketConstructor } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'

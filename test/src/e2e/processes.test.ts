@@ -85,3 +85,20 @@ describe('e2e: processes that are done', () => {
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   })
 })
+
+describe('e2e: a client under fake timers', () => {
+  const stage = Stage.forEachTest()
+
+  it('works on the real ones, although every function of the platform is replaced', async () => {
+    const { url } = await stage.broker()
+    const program = spawn(process.execPath, [pathOf('fakeTimers'), url], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    stage.onClear(() => program.kill('SIGKILL'))
+    const lines = new Collector<string>()
+    createInterface(program.stdout).on('line', lines.add)
+    await once(program.stdout, 'close')
+    expect(lines.items).to.deep.equal(['{"held":true,"lost":"expired"}'])
+    expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
+  })
+})
