@@ -207,6 +207,10 @@ function safeUrl(text: string): URL {
   const isSafe =
     url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(hostOf(url)))
   if (url === undefined || !isSafe) throw invalid('jwt.jwksUrl is https, or http on loopback')
+  // `fetch` refuses such a URL, with an error that shows it.
+  if (url.username + url.password !== '') {
+    throw invalid('jwt.jwksUrl cannot have a user name or a password')
+  }
   return url
 }
 

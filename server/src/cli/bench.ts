@@ -2,8 +2,10 @@
  * `holdfast bench`: a quick, honest load. Each session takes and gives back a lock, over and over,
  * one at a time; what is measured is what a caller waits, and every one of them is counted.
  */
+
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
+import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
 import { duration, integer } from './parse.js'
@@ -92,7 +94,7 @@ function report(flags: BenchFlags, sessions: number, { locks, unlocks }: Samples
   if (flags.json) {
     const contended = flags.contended === true
     printJson({
-      url: urlsFrom(flags)[0],
+      url: redactUrl(urlsFrom(flags)[0]!),
       sessions,
       contended,
       ms,

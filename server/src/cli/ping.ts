@@ -1,6 +1,7 @@
 /**
  * `holdfast ping`: does a broker answer, and how fast. Needs no permission but to come in.
  */
+import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
 import { integer } from './parse.js'
@@ -22,7 +23,7 @@ holdfast ping --url wss://locks.example --count 10`,
 }
 
 async function ping(flags: PingFlags): Promise<void> {
-  const [url] = urlsFrom(flags)
+  const url = redactUrl(urlsFrom(flags)[0]!)
   const times: number[] = []
   for (let n = 1; n <= Math.max(1, flags.count); n++) {
     const began = performance.now()

@@ -2,7 +2,7 @@
  * `holdfast serve`: a broker in a process of its own.
  */
 
-import { HoldfastError } from '@holdfast/shared'
+import { HoldfastError, redactUrls } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { isLoopback } from '../access/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
@@ -155,7 +155,9 @@ function tell({ settings: used, sources }: Gathered, names: readonly SettingName
     const value = used[name]
     if (value === undefined) continue
     const text = typeof value === 'object' ? JSON.stringify(value, spellOff) : String(value)
-    process.stdout.write(`holdfast uses ${name} ${text} from ${sources.get(name) ?? 'default'}\n`)
+    process.stdout.write(
+      `holdfast uses ${name} ${redactUrls(text)} from ${sources.get(name) ?? 'default'}\n`,
+    )
   }
 }
 

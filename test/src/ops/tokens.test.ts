@@ -254,6 +254,7 @@ describe('JSON Web Tokens', () => {
     [{ publicKey: 'x', algorithms: ['RS256'] }, /PEM/],
     [{ publicKey: '-----BEGIN PUBLIC KEY-----' }, /exactly one/],
     [{ jwksUrl: 'http://keys.example/jwks' }, /https/],
+    [{ jwksUrl: 'https://user:secret@keys.example' }, /^(?!.*secret).*user name/],
   ]
   for (const [options, sentence] of contradictions) {
     it(`cannot be set up with ${JSON.stringify(options).slice(0, 60)}`, () => {

@@ -2,6 +2,7 @@
  * Where a log on etcd is: `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`, or the same in pieces; and
  * what about it cannot be, in one sentence.
  */
+import { redactUrl } from '@holdfast/shared'
 import { invalid } from '../../options.js'
 
 export interface EtcdAddress {
@@ -63,7 +64,8 @@ function endpointFrom(text: string): string {
   }
   const isBare = url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''
   if (url === undefined || !/^https?:$/.test(url.protocol) || !isBare || url.username !== '') {
-    throw invalid(`"${text}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`)
+    const shown = redactUrl(text)
+    throw invalid(`"${shown}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`)
   }
   // A port that is the scheme's own is not in `port`, although it was meant.
   const isSpeltOut = /:\d+\/?$/.test(text)
