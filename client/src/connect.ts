@@ -29,9 +29,13 @@ export async function connectIn(
   options: ConnectOptions,
   environment: Environment,
 ): Promise<Session> {
-  const { urls, settings, signal, reconnect, WebSocket } = checkConnect(url, options)
+  const { urls, settings, signal, reconnect, WebSocket, platform, unref } = checkConnect(
+    url,
+    options,
+  )
   refuseAborted(signal)
-  const WebSocketClass = WebSocket ?? environment.WebSocket
+  const own = WebSocket ?? (platform && environment.webSocketFor?.(platform))
+  const WebSocketClass = own ?? environment.WebSocket
   check(typeof WebSocketClass === 'function', 'WebSocket has to be a class')
   const strategy =
     reconnect ??
@@ -44,6 +48,7 @@ export async function connectIn(
     const standing = new Standing(environment, link, settings, {
       onOpen: () => {
         stopListening()
+        if (unref) session.unref()
         resolve(session)
       },
       tell: (event, ...details) => {

@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '@holdfast/shared'
-import { PlatformWebSocket } from '#websocket'
+import { PlatformWebSocket, platformWebSocket } from '#websocket'
 import { type Page, page } from './page.js'
 
 export interface Environment {
@@ -21,8 +21,21 @@ export interface Environment {
    */
   readonly newTask?: ((callback: () => void) => void) | undefined
   readonly WebSocket: WebSocketConstructor
+  /**
+   * Makes a WebSocket that connects in another way than by default.
+   * @throws HoldfastError `INVALID_OPTION` where the platform cannot do that.
+   */
+  readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
   /** The page that this runs in, if it is one. */
   readonly page?: Page | undefined
+}
+
+/** How the platform's own WebSocket is to connect, where it can be told. */
+export interface PlatformOptions {
+  /** Certificates of authorities in PEM form, in place of those that the platform trusts. */
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined
+  /** URL of an HTTP proxy; false for none, whatever the environment says. */
+  readonly proxy?: string | false | undefined
 }
 
 /** Written as a method, so that a class whose events have more to them than this fits as well. */
@@ -39,6 +52,12 @@ export interface WebSocketLike {
   close(code?: number, reason?: string): void
   /** Drops the connection without a closing handshake, where the platform can (`ws` can). */
   terminate?(): void
+  /** Lets the process end although the connection is up, where the platform can. */
+  unref?(): void
+  /** The opposite of `unref`. */
+  ref?(): void
+  /** URL of the proxy by which it connects, without secrets. */
+  readonly via?: string | undefined
 }
 
 export interface WebSocketConstructor {
@@ -71,6 +90,7 @@ export const machine: Environment = {
   endOfTurn: (callback) => void settled.then(callback),
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,
+  webSocketFor: platformWebSocket,
   page,
 }
 

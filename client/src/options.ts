@@ -16,13 +16,13 @@ import {
   utf8Length,
 } from '@holdfast/shared'
 import { check, checkText, isMs, isObject } from './checks.js'
-import type { WebSocketConstructor } from './environment.js'
+import type { PlatformOptions, WebSocketConstructor } from './environment.js'
 import { isReserved, whatIsReserved } from './locks/names.js'
 import { type LockTerms, messageText, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
 import type { Tracer } from './tracing.js'
-import { checkSecrecy, checkUrls } from './urls.js'
+import { checkProxy, checkSecrecy, checkUrls } from './urls.js'
 
 /** How to connect. */
 export interface ConnectOptions {
@@ -54,6 +54,23 @@ export interface ConnectOptions {
   readonly allowInsecure?: boolean | undefined
   /** Told of every wait and hold, such as `openTelemetry()` of `@holdfast/client/opentelemetry`. */
   readonly tracer?: Tracer | undefined
+  /**
+   * Certificates of your own authority, in PEM form, to check the broker's by in place of those
+   * that Node trusts. In Node only, and not beside `WebSocket`.
+   */
+  readonly ca?: PlatformOptions['ca']
+  /**
+   * URL of an HTTP proxy to connect through, loopback addresses included; false: through none.
+   * Default: the environment's `HTTPS_PROXY` for `wss://`, `HTTP_PROXY` for `ws://`, or `ALL_PROXY`,
+   * unless `NO_PROXY` names the broker; never for loopback addresses. In Node only, and not beside
+   * `WebSocket`.
+   */
+  readonly proxy?: PlatformOptions['proxy']
+  /**
+   * The session does not keep the process alive, as after `session.unref()`. Default false. Without
+   * effect in a browser.
+   */
+  readonly unref?: boolean | undefined
   /** A class to use in place of the platform's `WebSocket`. */
   readonly WebSocket?: WebSocketConstructor | undefined
 }
@@ -110,12 +127,16 @@ export interface CheckedConnect {
   readonly signal: AbortSignal | undefined
   readonly reconnect: RetryStrategy | false | undefined
   readonly WebSocket: WebSocketConstructor | undefined
+  /** Undefined if the platform's WebSocket is to connect as it does by default. */
+  readonly platform: PlatformOptions | undefined
+  readonly unref: boolean
 }
 
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
   checkObject(options)
   const { token, name, ttl, grace, signal, reconnect, WebSocket, allowInsecure } = options
+  const { ca, proxy, unref = false } = options
   if (token !== undefined) checkToken(token)
   if (name !== undefined) checkText('name', name, maxNameLength)
   checkTtl(ttl)
@@ -129,6 +150,10 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
     'reconnect has to be false or an iterable of delays in ms',
   )
   checkBoolean('allowInsecure', allowInsecure)
+  checkBoolean('unref', unref)
+  checkProxy(proxy)
+  const isDefault = ca === undefined && proxy === undefined
+  check(isDefault || WebSocket === undefined, 'give ca and proxy to your own WebSocket class')
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
@@ -137,7 +162,8 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   const urls = checkUrls(url)
   if (token !== undefined && !allowInsecure) checkSecrecy(urls)
-  return { urls, settings, signal, reconnect, WebSocket }
+  const platform = isDefault ? undefined : { ca, proxy }
+  return { urls, settings, signal, reconnect, WebSocket, platform, unref }
 }
 
 /** @throws HoldfastError with the code that fits */

@@ -21,6 +21,7 @@ export class Schedule {
   /** When the timer will fire, by the monotonic clock; Infinity if it is not set. */
   #armedFor = Infinity
   #stopped = false
+  #isRef = true
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -73,6 +74,12 @@ export class Schedule {
     }
   }
 
+  /** Whether the timer keeps the process alive, where the platform lets us choose. */
+  keepAlive(isRef: boolean): void {
+    this.#isRef = isRef
+    if (this.#armedFor < Infinity) this.#applyRef()
+  }
+
   /** Forgets everything, for good. */
   stop(): void {
     this.#stopped = true
@@ -99,6 +106,14 @@ export class Schedule {
     this.#armedFor = due
     const ms = Math.ceil(due - this.#clock.monotonic())
     this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxMs))
+    if (!this.#isRef) this.#applyRef()
+  }
+
+  /** A timer of Node's can be told; others are numbers. */
+  #applyRef(): void {
+    const timer = this.#timer as { ref?(): void; unref?(): void }
+    if (this.#isRef) timer.ref?.()
+    else timer.unref?.()
   }
 
   #disarm(): void {

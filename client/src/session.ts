@@ -228,6 +228,23 @@ export class Session extends Emitter<SessionEvents> {
     return this.#standing.close()
   }
 
+  /**
+   * Lets the process end although this session is open, in Node: neither its connection nor its
+   * timers keep the process alive, and what waits for an answer then never has one. The locks of a
+   * session whose process has ended are free at once, or after its grace. Without effect in a
+   * browser and after `close`.
+   */
+  unref(): this {
+    this.#standing.keepAlive(false)
+    return this
+  }
+
+  /** Keeps the process alive again, as a session does by default. */
+  ref(): this {
+    this.#standing.keepAlive(true)
+    return this
+  }
+
   /** The same as `close`. */
   [asyncDispose](): Promise<void> {
     return this.close()

@@ -88,6 +88,13 @@ export class Standing implements LinkListener, LeaseListener {
     return request.promise
   }
 
+  /** Whether the connection and the timers keep the process alive; at first they do. */
+  keepAlive(isRef: boolean): void {
+    if (this.#state === 'closed') return
+    this.schedule.keepAlive(isRef)
+    this.#link.keepAlive(isRef)
+  }
+
   /** For whoever comes after the end. */
   closedError(): HoldfastError {
     const error = this.#error
@@ -102,6 +109,8 @@ export class Standing implements LinkListener, LeaseListener {
    */
   close(): Promise<void> {
     if (this.#state === 'closed') return this.#goodbye ?? Promise.resolve()
+    // A goodbye is worth the second that it may take.
+    this.keepAlive(true)
     this.#goodbye = new Promise((resolve) => {
       this.#onGone = resolve
     })

@@ -1,4 +1,5 @@
 /** Where a session may connect to, and whether it may show a token there. */
+import { redactUrl } from '@holdfast/shared'
 import { check } from './checks.js'
 
 /** @throws HoldfastError `INVALID_OPTION` */
@@ -14,23 +15,37 @@ export function checkUrls(value: unknown): readonly string[] {
  */
 export function checkSecrecy(urls: readonly string[]): void {
   const open = urls.find((url) => isOpen(new URL(url)))
+  const shown = redactUrl(open ?? '')
   check(
     open === undefined,
-    `the token could be read on its way to ${open}: use wss:// or allowInsecure`,
+    `the token could be read on its way to ${shown}: use wss:// or allowInsecure`,
   )
 }
 
 function isOpen({ protocol, hostname }: URL): boolean {
-  const isLocal = /^(127\.[\d.]+|\[::1\]|(.*\.)?localhost)$/.test(hostname)
-  return protocol === 'ws:' && !isLocal
+  return protocol === 'ws:' && !isLoopback(hostname)
+}
+
+/** Whether a URL's host name is this machine's own. */
+export function isLoopback(hostname: string): boolean {
+  return /^(127\.[\d.]+|\[::1\]|(.*\.)?localhost)$/.test(hostname)
 }
 
 function checkUrl(url: unknown): string {
   const advice = 'a URL begins with ws:// or wss:// and has no fragment (#)'
   const text = url instanceof URL ? url.href : url
   check(typeof text === 'string', advice)
-  check(/^wss?:$/.test(protocolOf(text)) && !text.includes('#'), `${advice}: not ${text}`)
+  const isUsable = /^wss?:$/.test(protocolOf(text)) && !text.includes('#')
+  check(isUsable, `${advice}: not ${redactUrl(text)}`)
   return text
+}
+
+/** @throws HoldfastError `INVALID_OPTION` */
+export function checkProxy(proxy: unknown): void {
+  if (proxy === undefined || proxy === false) return
+  check(typeof proxy === 'string', 'proxy has to be a URL as a string, or false')
+  const isUsable = /^https?:$/.test(protocolOf(proxy))
+  check(isUsable, `proxy has to begin with http:// or https://: not ${redactUrl(proxy)}`)
 }
 
 /** Empty if it is no URL. */

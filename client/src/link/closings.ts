@@ -5,16 +5,36 @@ import {
   errorCodes,
   HoldfastError,
   isFinalClose,
+  redactUrl,
+  redactUrls,
 } from '@holdfast/shared'
 import type { Closing } from '../transport/connection.js'
 
 /**
- * The error of a close code after which a client stays away; undefined: come back with back-off.
+ * The error of a close code, or of the HTTP status of a refused upgrade, after which a client stays
+ * away; undefined: come back with back-off.
  */
-export function finalError({ code, reason }: Closing): HoldfastError | undefined {
+export function finalError(url: string, closing: Closing): HoldfastError | undefined {
+  const { code, reason, cause } = closing
+  const status = statusOf(cause)
+  if (status === 401 || status === 403) {
+    return new HoldfastError(status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN', refused(url, closing), {
+      cause,
+    })
+  }
   if (!isFinalClose(code)) return undefined
   const error = errorFor(code)
   return new HoldfastError(error, `${errorCodes[error]} (closed with ${code} ${reason})`)
+}
+
+/** The HTTP status with which the broker refused the upgrade, where the platform tells it. */
+function statusOf(cause: unknown): number | undefined {
+  const { status } = (cause ?? {}) as { readonly status?: unknown }
+  return typeof status === 'number' ? status : undefined
+}
+
+function refused(url: string, closing: Closing): string {
+  return `no connection to ${redactUrl(url)}: ${detailOf(closing)}`
 }
 
 function errorFor(code: number): ErrorCode {
@@ -37,12 +57,13 @@ function errorFor(code: number): ErrorCode {
 
 /** Why a connection that was up is gone. */
 export function dropped(url: string, closing: Closing, consequence = ''): HoldfastError {
-  const sentence = `the connection to ${url} dropped (${detailOf(closing)})${consequence}`
+  const sentence = `the connection to ${redactUrl(url)} dropped (${detailOf(closing)})${consequence}`
   return new HoldfastError('UNAVAILABLE', sentence, { cause: closing.cause ?? closing })
 }
 
-function detailOf({ code, reason, cause }: Closing): string {
-  return cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
+function detailOf({ code, reason, cause, via }: Closing): string {
+  const detail = cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
+  return redactUrls(via === undefined ? detail : `${detail}, through the proxy ${via}`)
 }
 
 /**
@@ -50,24 +71,35 @@ function detailOf({ code, reason, cause }: Closing): string {
  *
  * @param origin Of the page that this runs in, if it does.
  */
-export function unreachable(
-  url: string,
-  { code, reason, cause }: Closing,
-  origin?: string,
-): HoldfastError {
+export function unreachable(url: string, closing: Closing, origin?: string): HoldfastError {
+  const { code, reason, cause } = closing
+  const shown = redactUrl(url)
   if (origin !== undefined && (cause as Error | undefined)?.name === 'SecurityError') {
-    const sentence = `the browser does not let pages of ${origin} connect to ${url}: use wss://`
+    const sentence = `the browser does not let pages of ${origin} connect to ${shown}: use wss://`
     return new HoldfastError('INVALID_OPTION', sentence, { cause })
   }
-  const detail = detailOf({ code, reason, cause })
-  let advice = 'check that one is running there'
-  // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
-  if (origin !== undefined && code === 1006 && cause === undefined) {
-    advice += ` and that its option origins (--origin) lets pages of ${origin} in`
+  // What refused it has said why, and what to do.
+  if (statusOf(cause) !== undefined) {
+    return new HoldfastError('UNAVAILABLE', refused(url, closing), { cause })
   }
   return new HoldfastError(
     'UNAVAILABLE',
-    `no Holdfast broker answered at ${url} (${detail}): ${advice}`,
+    `no Holdfast broker answered at ${shown} (${detailOf(closing)}): ${adviceFor(closing, origin)}`,
     { cause: cause ?? { code, reason } },
   )
+}
+
+/** What OpenSSL calls a certificate that no trusted authority has signed. */
+const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
+
+function adviceFor({ code, cause }: Closing, origin: string | undefined): string {
+  const { code: name } = (cause ?? {}) as { readonly code?: unknown }
+  if (typeof name === 'string' && untrusted.test(name)) {
+    return 'give the certificate of its authority by the option ca (--ca)'
+  }
+  const advice = 'check that one is running there'
+  // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
+  return origin !== undefined && code === 1006 && cause === undefined
+    ? `${advice} and that its option origins (--origin) lets pages of ${origin} in`
+    : advice
 }

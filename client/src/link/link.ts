@@ -60,6 +60,7 @@ export class Link implements ConnectionListener, PageWatcher {
   /** Whether a connection ever was. */
   #wasUp = false
   #closed = false
+  #isRef = true
   /** The page was left; no connection before it is seen again. */
   #isLeft = false
   /** The round of tries that is under way is the last. */
@@ -100,6 +101,12 @@ export class Link implements ConnectionListener, PageWatcher {
   /** Gives the connection up, as if it had dropped, and makes another. */
   drop(reason: string): void {
     this.#connection?.fail(reason)
+  }
+
+  /** Whether its connections keep the process alive. */
+  keepAlive(isRef: boolean): void {
+    this.#isRef = isRef
+    this.#connection?.keepAlive(isRef)
   }
 
   /** While there is no connection: tries to make one now, and if that fails never again. */
@@ -167,7 +174,7 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#isUp = false
     this.#connection = undefined
     this.#schedule.cancel(this.#tryEnds)
-    const final = finalError(closing)
+    const final = finalError(this.#options.urls[this.#current]!, closing)
     if (final !== undefined) this.#end(final)
     else if (wasUp) this.#comeBack(closing)
     else this.#tryFailed(closing)
@@ -236,6 +243,7 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#triesLeft--
     try {
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
+      if (!this.#isRef) this.#connection.keepAlive(false)
     } catch (cause) {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return

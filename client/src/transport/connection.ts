@@ -28,6 +28,8 @@ export interface Closing {
    * well fail in the same way.
    */
   readonly isFault?: boolean
+  /** URL of the proxy that was on the way, if one was. */
+  readonly via?: string | undefined
 }
 
 export interface ConnectionListener {
@@ -84,7 +86,8 @@ export class Connection {
     socket.onmessage = (event) => this.#onFrame(event.data)
     socket.onerror = (event) => {
       const { error, message } = event as { error?: unknown; message?: unknown }
-      this.#cause = error ?? (typeof message === 'string' ? new Error(message) : undefined)
+      // The first says why; ending the connection then has an error of its own.
+      this.#cause ??= error ?? (typeof message === 'string' ? new Error(message) : undefined)
     }
     socket.onclose = ({ code, reason }) => this.#end({ code, reason, cause: this.#cause })
   }
@@ -140,6 +143,12 @@ export class Connection {
     return newest !== undefined && newest.first <= n ? newest.at : undefined
   }
 
+  /** Whether the connection keeps the process alive, where the platform lets us choose. */
+  keepAlive(isRef: boolean): void {
+    if (isRef) this.#socket.ref?.()
+    else this.#socket.unref?.()
+  }
+
   /** Ends the connection at once; the listener hears no more of it. */
   drop(): void {
     this.#state = 'closed'
@@ -165,7 +174,7 @@ export class Connection {
   #fail(closing: Closing): void {
     if (this.#state === 'closed') return
     this.drop()
-    this.#listener.onClose(closing)
+    this.#listener.onClose({ ...closing, via: this.#socket.via })
   }
 
   #failByFault(cause: unknown): void {
@@ -242,6 +251,6 @@ export class Connection {
   #end(closing: Closing): void {
     this.#state = 'closed'
     this.#socket.onmessage = null
-    this.#listener.onClose(closing)
+    this.#listener.onClose({ ...closing, via: this.#socket.via })
   }
 }

@@ -12,6 +12,7 @@ import { collect } from './parse.js'
 export interface BrokerFlags {
   readonly url?: readonly string[] | undefined
   readonly tokenFile?: string | undefined
+  readonly ca?: string | undefined
   readonly allowInsecure?: boolean | undefined
   readonly json?: boolean | undefined
 }
@@ -31,9 +32,12 @@ export function quietCommand(usage: string, description: string, examples: strin
       collect,
     )
     .option('--token-file <file>', 'a file with the token to show (or HOLDFAST_TOKEN)')
+    .option('--ca <file>', caHelp)
     .option('--allow-insecure', 'show the token over plain ws:// beyond this machine')
     .addHelpText('after', `\nExamples:\n${examples.trim().replace(/^/gm, '  ')}\n${exitHelp}`)
 }
+
+export const caHelp = 'a file with the certificates of your own authority (or HOLDFAST_CA)'
 
 export const defaultUrl = `ws://127.0.0.1:${defaultPort}`
 
@@ -42,6 +46,18 @@ export function urlsFrom({ url }: BrokerFlags): readonly string[] {
   const { HOLDFAST_URL = '' } = process.env
   const named = HOLDFAST_URL.split(',').filter((one) => one !== '')
   return url ?? (named.length > 0 ? named : [defaultUrl])
+}
+
+/** Certificates to check the broker's by; undefined for those that Node trusts. */
+export function caFrom({ ca }: BrokerFlags): string | undefined {
+  const file = ca ?? (process.env['HOLDFAST_CA'] || undefined)
+  if (file === undefined) return undefined
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Exit(exits.config, `The file of certificates ${file} cannot be read (${code}).`)
+  }
 }
 
 /** Never from a flag: others on the machine can read those. */
@@ -66,6 +82,7 @@ export async function connectTo(
     reconnect: false,
     token: tokenFrom(flags),
     allowInsecure: flags.allowInsecure,
+    ca: caFrom(flags),
     ...options,
   })
   session.on('expiring', () => {

@@ -49,7 +49,9 @@ export function gather(
 }
 
 /** Variables that are not settings of a broker. */
-const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'KEY', 'FENCE'].map((name) => `HOLDFAST_${name}`)
+const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
+  (name) => `HOLDFAST_${name}`,
+)
 
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   const variables = settingNames.map(variableOf)

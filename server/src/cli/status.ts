@@ -2,9 +2,12 @@
  * `holdfast status`: how a broker and its log are doing. Asks over plain HTTP, where the broker
  * tells operators alone; so it needs no token, and is told nothing from elsewhere.
  */
+import http from 'node:http'
+import https from 'node:https'
+import { redactUrl } from '@holdfast/shared'
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../observe/status.js'
-import { type BrokerFlags, urlsFrom } from './connecting.js'
+import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitHelp, exits } from './exits.js'
 import { collect } from './parse.js'
 import { print, printJson, span, table, visible } from './print.js'
@@ -31,16 +34,18 @@ export function statusCommand(): Command {
     .description('show whether a broker is ready, and how it and its log are doing')
     .argument('[url]', 'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)')
     .option('-u, --url <url>', 'the same, as the other commands want it', collect)
+    .option('--ca <file>', caHelp)
     .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `${examples}${notes}${exitHelp}`)
     .action((url: string | undefined, flags: BrokerFlags) => {
       const [first] = urlsFrom(flags)
-      return status(addressOf(url ?? (first as string)), flags.json === true)
+      const address = addressOf(url ?? (first as string))
+      return status(address, caFrom(flags), flags.json === true)
     })
 }
 
-async function status(address: URL, asJson: boolean): Promise<void> {
-  const told = await ask(address)
+async function status(address: URL, ca: string | undefined, asJson: boolean): Promise<void> {
+  const told = await ask(address, ca)
   if (asJson) printJson(told)
   else for (const line of linesOf(address, told)) print(line)
   if (!told.ready) throw new Exit(exits.failed, `The broker at ${address.origin} is not ready.`)
@@ -52,41 +57,60 @@ function addressOf(text: string): URL {
   const isAddress = /^https?:\/\//i.test(http) && URL.canParse(http)
   // What is between a scheme and an @ is a secret, and has no place on a command line.
   if (isAddress && new URL(http).username === '') return new URL('/status', http)
-  const sentence = `"${visible(text)}" is not where a broker is, such as ws://127.0.0.1:7420.`
+  const sentence = `"${visible(redactUrl(text))}" is not where a broker is, such as ws://127.0.0.1:7420.`
   throw new Exit(exits.usage, sentence)
 }
 
-async function ask(address: URL): Promise<BrokerStatus> {
+async function ask(address: URL, ca: string | undefined): Promise<BrokerStatus> {
   const { origin } = address
-  let response: Response
-  let body: string
+  let answer: Answer
   try {
-    const signal = AbortSignal.timeout(answerMs)
-    response = await fetch(address, { signal, redirect: 'manual' })
-    body = await response.text()
+    answer = await get(address, ca)
   } catch (error) {
     throw new Exit(exits.unavailable, `The broker at ${origin} ${failureOf(error as Error)}.`)
   }
   // What a broker says to whatever it does not answer.
-  if (response.status === 426) {
+  if (answer.status === 426) {
     throw new Exit(
       exits.forbidden,
       `The broker at ${origin} does not tell its status here: ask from its own machine by a ` +
         'loopback address, or on its admin port if it has one.',
     )
   }
-  const told = response.status === 200 ? statusIn(body) : undefined
+  const told = answer.status === 200 ? statusIn(answer.body) : undefined
   if (told !== undefined) return told
   throw new Exit(
     exits.unavailable,
-    `What answers at ${origin} is not a broker (HTTP ${response.status}).`,
+    `What answers at ${origin} is not a broker (HTTP ${answer.status}).`,
   )
 }
 
-function failureOf({ name, message, cause }: Error): string {
+interface Answer {
+  readonly status: number | undefined
+  readonly body: string
+}
+
+/** Not by `fetch`, which takes no certificates. */
+async function get(address: URL, ca: string | undefined): Promise<Answer> {
+  const signal = AbortSignal.timeout(answerMs)
+  const options = { signal, agent: false, ...(ca === undefined ? {} : { ca }) }
+  const request = address.protocol === 'https:' ? https.get : http.get
+  try {
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+      request(address, options, resolve).on('error', reject)
+    })
+    response.setEncoding('utf8')
+    let body = ''
+    for await (const part of response) body += part as string
+    return { status: response.statusCode, body }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  }
+}
+
+function failureOf({ name, message, code }: NodeJS.ErrnoException): string {
   if (name === 'TimeoutError') return `did not answer within ${answerMs / 1_000} s`
-  const { code, message: why } = (cause ?? {}) as NodeJS.ErrnoException
-  return `cannot be reached (${visible(code ?? why ?? message)})`
+  return `cannot be reached (${visible(code ?? message)})`
 }
 
 /** Undefined if somebody else has said this. */

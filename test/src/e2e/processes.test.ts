@@ -102,3 +102,46 @@ describe('e2e: a client under fake timers', () => {
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   })
 })
+
+describe('e2e: a session that is never closed', () => {
+  const stage = Stage.forEachTest()
+
+  async function start(how: string) {
+    const running = await stage.broker()
+    const holder = await stage.session(running.url)
+    const lock = await holder.lock('waited for')
+    const program = spawn(process.execPath, [pathOf('forgotten'), how, running.url], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    stage.onClear(() => program.kill('SIGKILL'))
+    const lines = new Collector<string>()
+    createInterface(program.stdout).on('line', lines.add)
+    await lines.until((items) => items.includes('connected'))
+    return { ...running, lock, program, lines }
+  }
+
+  for (const how of ['option', 'call', 'close']) {
+    it(`does not keep its process alive after unref (${how})`, async () => {
+      const { program } = await start(how)
+      program.stdin.end()
+      expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
+    })
+  }
+
+  it('does not keep its process alive while it is away, either', async () => {
+    const { program, broker, lines } = await start('option')
+    await broker.close()
+    await lines.until((items) => items.includes('jeopardy'))
+    program.stdin.end()
+    expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
+  })
+
+  it('keeps it alive again after ref', async () => {
+    const { program, lock, lines } = await start('ref')
+    program.stdin.end()
+    await lines.until((items) => items.includes('done'))
+    await lock.unlock()
+    await lines.until((items) => items.includes('granted'))
+    expect(program.exitCode).to.equal(null)
+  })
+})

@@ -1,0 +1,52 @@
+/** An HTTP proxy that makes tunnels by CONNECT, and remembers what it was asked for. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import type { Stage } from './stage.js'
+
+export interface ConnectProxy {
+  readonly url: string
+  /** "host:port" of each tunnel that it was asked for, in order. */
+  readonly asked: readonly string[]
+  /** What it was shown of user name and password, for each. */
+  readonly shown: readonly (string | undefined)[]
+}
+
+/** `answer` refuses all tunnels, in place of making them; `silent` never answers. */
+export async function connectProxy(
+  stage: Stage,
+  { answer, silent = false }: { answer?: string; silent?: boolean } = {},
+): Promise<ConnectProxy> {
+  const asked: string[] = []
+  const shown: (string | undefined)[] = []
+  const sockets = new Set<Socket>()
+  const keep = (socket: Socket) => {
+    sockets.add(socket.on('error', () => socket.destroy()))
+    socket.on('close', () => sockets.delete(socket))
+  }
+  const server = createServer().on('connection', keep)
+  server.on('connect', (request, socket: Socket) => {
+    asked.push(request.url!)
+    shown.push(request.headers['proxy-authorization'])
+    if (silent) return
+    if (answer !== undefined) {
+      socket.end(answer)
+      return
+    }
+    const { hostname, port } = new URL(`http://${request.url}`)
+    const target = connect(Number(port), hostname, () => {
+      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+      target.pipe(socket).pipe(target)
+    })
+    keep(target)
+    socket.on('close', () => target.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  stage.onClear(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, asked, shown }
+}

@@ -1,0 +1,116 @@
+/**
+ * An upgrade that is refused: the error has the status, what the server says and what to do, and
+ * only a refusal that would be repeated is final.
+ */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fixedInterval } from '@holdfast/client'
+import { expect } from 'chai'
+import { next, rejection, Stage } from './stage.js'
+
+describe('e2e: a refused upgrade', () => {
+  const stage = Stage.forEachTest()
+
+  /** A server that refuses every upgrade with this text; its URL as a broker. */
+  async function refusing(answer: string): Promise<string> {
+    const server = await serving(stage, 0)
+    server.on('upgrade', (_, socket) => {
+      socket.on('error', () => {})
+      socket.end(answer)
+    })
+    return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  const plain = (status: string, body: string, kind = 'text/plain; charset=utf-8') =>
+    `HTTP/1.1 ${status}\r\nContent-Type: ${kind}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+
+  const cases: [
+    status: string,
+    code: 'UNAUTHORIZED' | 'FORBIDDEN' | 'UNAVAILABLE',
+    says: string,
+  ][] = [
+    ['400 Bad Request', 'UNAVAILABLE', 'check that the URL'],
+    ['401 Unauthorized', 'UNAUTHORIZED', 'give a token'],
+    ['403 Forbidden', 'FORBIDDEN', 'origins'],
+    ['404 Not Found', 'UNAVAILABLE', 'path of the URL'],
+    ['418 I am a teapot', 'UNAVAILABLE', 'check that the URL'],
+    ['426 Upgrade Required', 'UNAVAILABLE', 'pass on the upgrade'],
+    ['429 Too Many Requests', 'UNAVAILABLE', 'again later'],
+    ['431 Request Header Fields Too Large', 'UNAVAILABLE', 'headers are too large'],
+    ['502 Bad Gateway', 'UNAVAILABLE', 'does not reach the broker'],
+    ['503 Service Unavailable', 'UNAVAILABLE', 'again later'],
+  ]
+  for (const [status, code, says] of cases) {
+    it(`with ${status} is ${code}, with the reason and what to do`, async () => {
+      const url = await refusing(plain(status, 'This is why.\n'))
+      const error = await rejection(stage.session(`${url}/?token=secret`), code)
+      expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(says)
+      expect(error.message).to.contain(url).and.not.contain('secret')
+      expect(error.cause).to.have.property('status', Number(status.slice(0, 3)))
+    })
+  }
+
+  it('shows no page, nothing that moves a cursor, and not more than a line', async () => {
+    const sequence = '\u001b[2J\u009b1m'
+    const bodies = [
+      plain('503 Busy', '<html>page</html>', 'text/html'),
+      plain(`503 ${'x'.repeat(500)}`, `a${sequence}\r\nb${'c'.repeat(5_000)}`),
+      'HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 99\r\n\r\ncut',
+    ]
+    for (const answer of bodies) {
+      const error = await rejection(stage.session(await refusing(answer)), 'UNAVAILABLE')
+      expect(error.message)
+        .to.contain('HTTP 503')
+        .and.not.match(/\p{Cc}|<html>/u)
+      expect(error.message.length).to.be.lessThan(650)
+    }
+  })
+
+  it('with a redirect names where it leads, without secrets', async () => {
+    const url = await refusing(
+      'HTTP/1.1 301 Moved\r\nLocation: wss://user:secret@locks.test/?secret\r\nContent-Length: 0\r\n\r\n',
+    )
+    const error = await rejection(stage.session(url), 'UNAVAILABLE')
+    expect(error.message).to.contain('connect to wss://***@locks.test/?***')
+  })
+
+  it('is final with 401 when a session comes back, and tried again with 503', async () => {
+    for (const [status, code] of [
+      ['401 Unauthorized', 'UNAUTHORIZED'],
+      ['503 Service Unavailable', undefined],
+    ] as const) {
+      const { broker, url, port } = await stage.broker()
+      const reconnect = fixedInterval({ interval: 1 })
+      const session = await stage.session(url, { reconnect })
+      const isClosed = next(session, 'closed')
+      await broker.close()
+      const server = await serving(stage, port)
+      let refusals = 0
+      const refused = new Promise<void>((resolve) => {
+        server.on('upgrade', (_, socket) => {
+          socket.on('error', () => {})
+          socket.end(plain(status, ''))
+          if (++refusals === 3) resolve()
+        })
+      })
+      if (code === undefined) {
+        await refused
+        expect(session.state).to.equal('away')
+      } else {
+        const error = await isClosed
+        expect([error?.code, refusals]).to.deep.equal([code, 1])
+      }
+    }
+  })
+})
+
+async function serving(stage: Stage, port: number): Promise<Server> {
+  const server = createServer().listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  stage.onClear(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return server
+}

@@ -1,0 +1,81 @@
+/** A broker whose certificate is of one's own authority: `ca`, and `--ca` of each command. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { certificate } from './certificate.js'
+import { Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+describe('certificates of one’s own authority', () => {
+  needs('openssl')
+  const stage = Stage.forEachTest()
+
+  async function secured() {
+    const files = scratch(stage)
+    const { cert, key, certPath } = certificate(files)
+    const { url } = await stage.broker({ tls: { cert, key } })
+    return { files, cert, key, certPath, url }
+  }
+
+  it('are what a broker is checked by, as text, bytes or a list', async () => {
+    const { cert, certPath, url } = await secured()
+    for (const ca of [
+      cert,
+      readFileSync(certPath),
+      [cert],
+      [cert, new Uint8Array(Buffer.from(cert))],
+    ]) {
+      const session = await stage.session(url, { ca })
+      expect((await session.lock('k')).held).to.equal(true)
+      await session.close()
+    }
+  })
+
+  it('are asked for when the broker has one that is not trusted', async () => {
+    const { url } = await secured()
+    const other = certificate(scratch(stage))
+    for (const options of [{}, { ca: other.cert }]) {
+      const error = await rejection(stage.session(url, options), 'UNAVAILABLE')
+      expect(error.message).to.match(/self-signed certificate|unable to verify|issuer/)
+      expect(error.message).to.contain('option ca')
+    }
+  })
+
+  it('are refused when they are none, or beside a WebSocket class of one’s own', async () => {
+    const { cert, key, url } = await secured()
+    const broken = cert.replace(/\n[^\n]{20}/, '\n?')
+    for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
+      const error = await rejection(stage.session(url, { ca }), 'INVALID_OPTION')
+      expect(error.message).to.contain('ca ').and.not.contain('PRIVATE')
+    }
+    const { WebSocket } = certificate(scratch(stage))
+    const error = await rejection(stage.session(url, { ca: cert, WebSocket }), 'INVALID_OPTION')
+    expect(error.message).to.contain('your own WebSocket class')
+  })
+
+  it('are given to every command by --ca or HOLDFAST_CA', async () => {
+    const { certPath, url } = await secured()
+    for (const command of [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]) {
+      const args = [...command, '--url', url]
+      const told = await Holdfast.run(stage, [...args, '--ca', certPath])
+      expect([told.code, told.err], command[0]).to.deep.equal([0, []])
+    }
+    const env = { HOLDFAST_CA: certPath, HOLDFAST_URL: url }
+    expect((await Holdfast.run(stage, ['run', 'k', '--', 'true'], { env })).code).to.equal(0)
+    const without = await Holdfast.run(stage, ['ping', '--url', url])
+    expect(without.code).to.not.equal(0)
+    expect(without.err.join()).to.contain('--ca')
+  })
+
+  it('are named when their file cannot be read, or is not one', async () => {
+    const { files, url } = await secured()
+    const missing = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('no.pem')])
+    expect(missing.code).to.equal(78)
+    expect(missing.err.join()).to.contain('no.pem cannot be read (ENOENT)')
+    writeFileSync(files.path('not.pem'), 'not a certificate')
+    const wrong = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('not.pem')])
+    expect(wrong.code).to.not.equal(0)
+    expect(wrong.err.join()).to.contain('certificates in PEM form')
+  })
+})

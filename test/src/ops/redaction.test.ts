@@ -1,0 +1,94 @@
+/** No error, no line of output and no log line shows the secrets of a URL. */
+import { connect } from '@holdfast/client'
+import { etcdLog } from '@holdfast/server'
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { freePort } from '../support/freePort.js'
+import { Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+/** All that an error tells: its message and those of its causes. */
+function wordsOf(error: unknown): string {
+  const words: string[] = []
+  for (let at = error; at instanceof Error; at = at.cause) words.push(at.message, String(at.stack))
+  return words.join('\n')
+}
+
+describe('the secrets of a URL', () => {
+  const stage = Stage.forEachTest()
+
+  it('are in no error of connect', async () => {
+    const port = await freePort()
+    const urls = [
+      `ws://user:secret@127.0.0.1:${port}/?token=secret`,
+      'http://user:secret@host/?secret',
+      'ws://user:secret@host/#secret',
+      'ws://user:secret@host:99999',
+      'user:secret@host',
+      'ws://ho st/?secret',
+    ]
+    const attempts: [string | string[], object][] = [
+      ...urls.map((url): [string, object] => [url, {}]),
+      [[urls[0]!, urls[0]!], {}],
+      ['ws://user:secret@host/?secret', { token: 't' }],
+    ]
+    for (const [url, options] of attempts) {
+      const error = (await connect(url, options).catch((error) => error)) as HoldfastError
+      expect(error.code).to.be.oneOf(['UNAVAILABLE', 'INVALID_OPTION'])
+      expect(wordsOf(error), String(url)).to.contain('***').and.not.contain('secret')
+    }
+  })
+
+  it('are in no error of a WebSocket class that shows its URL', async () => {
+    class Talkative {
+      constructor(url: string) {
+        throw new SyntaxError(`cannot use ${url}`)
+      }
+    }
+    const options = { WebSocket: Talkative as never }
+    const error = (await connect('ws://user:secret@host', options).catch((e) => e)) as HoldfastError
+    expect(error.message).to.contain('cannot use ws://***@host').and.not.contain('secret')
+  })
+
+  it('are in no output of the commands', async () => {
+    const { url } = await stage.broker()
+    const secretive = `${url.replace('//', '//user:secret@')}/?token=secret`
+    const gone = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
+    const args = [
+      ['ping', '-n', '1', '--url', secretive],
+      ['ping', '-n', '1', '--json', '--url', secretive],
+      ['ping', '-n', '1', '--url', gone],
+      ['ls', '--url', gone],
+      ['status', secretive],
+      ['bench', '--time', '10ms', '--sessions', '1', '--json', secretive],
+    ]
+    for (const one of args) {
+      const { out, err } = await Holdfast.run(stage, one)
+      const shown = [...out, ...err].join('\n')
+      expect(shown, one.join(' ')).to.contain('***').and.not.contain('secret')
+    }
+  })
+
+  it('are not in what a broker says of its settings', async () => {
+    const config = scratch(stage).write(
+      'holdfast.json',
+      JSON.stringify({ jwtJwksUrl: 'https://keys.test/?secret', port: 0 }),
+    )
+    const { out } = await Holdfast.run(stage, ['serve', '--config', config, '--check'])
+    expect(out.join('\n')).to.contain('https://keys.test/?***').and.not.contain('secret')
+  })
+
+  it('are in no error of an address of etcd', () => {
+    for (const endpoint of [
+      'http://user:secret@etcd.test',
+      'http://etcd.test/?secret',
+      'secret@x',
+    ]) {
+      expect(() => etcdLog({ endpoints: [endpoint], prefix: 'p' }))
+        .to.throw(/\*\*\*/)
+        .with.property('message')
+        .that.does.not.contain('secret')
+    }
+  })
+})
