@@ -43,7 +43,7 @@ export interface Watch {
   /** No event comes after this. May be called again. */
   close(): void
   /** The same as `close`. */
-  [Symbol.dispose](): void
+  [dispose](): void
 }
 
 /** A watch, as the session keeps it. */

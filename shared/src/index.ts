@@ -18,7 +18,7 @@ export {
 } from './errors.js'
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
-export type * from './messages.js'
+export * from './messages.js'
 export { nearest, type OptionNames, refuseUnknownOptions } from './strictOptions.js'
 export type { Clock, Timer } from './time.js'
 export { redactUrl, redactUrls } from './urls.js'

@@ -145,7 +145,10 @@ describe('the walls', () => {
       `const bytes = Buffer.from('x')`,
       `const g = global`,
     ]
-    catches(browserSafe, 'client/src/session/planted.ts', bad, [`import { X } from '#websocket'`])
+    catches(browserSafe, 'client/src/session/planted.ts', bad, [
+      `import { X } from '#websocket'`,
+      `declare global { interface X {} }`,
+    ])
     catches(browserSafe, 'client/src/websocket/node.ts', [], bad)
   })
 

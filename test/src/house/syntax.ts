@@ -135,6 +135,8 @@ class Reader {
 /** Whether an identifier in this place only names a member of something. */
 function isMember(parent: Node | undefined, field: string): boolean {
   if (field === 'property' || field === 'key') return parent?.['computed'] !== true
+  // The word of `declare global`, which is no variable.
+  if (parent?.type === 'TSModuleDeclaration' && field === 'id') return true
   return parent?.type === 'PrivateName' || (parent?.type === 'TSQualifiedName' && field === 'right')
 }
 
