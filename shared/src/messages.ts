@@ -118,7 +118,7 @@ export interface RevokeRequest {
   readonly key: string
   /** The fence the lock has now; with any other, nothing is revoked. */
   readonly fence: number
-  /** For the record: 1 to 256 characters. */
+  /** For the record and for the holder: 1 to 256 characters. */
   readonly reason: string
 }
 
@@ -254,7 +254,7 @@ export interface Failed {
   readonly code: ErrorCode
   /** One sentence for people. */
   readonly message: string
-  /** With `LOCK_HELD`. */
+  /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`: who holds the key. */
   readonly holders?: readonly Holder[] | undefined
 }
 
@@ -263,6 +263,8 @@ export interface Lost {
   readonly type: 'lost'
   readonly fence: number
   readonly reason: LossReason
+  /** With `revoked`: the reason that the operator gave, 1 to 256 characters. */
+  readonly note?: string | undefined
 }
 
 /** Prove that JavaScript runs: answer with `pong`. */

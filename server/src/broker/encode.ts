@@ -8,16 +8,12 @@ import {
   type LockMode,
   type LockStats,
   type LossReason,
-  utf8Length,
 } from '@holdfast/shared'
 import { limitSentence } from '../access/limits.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Answer, Lock, Session, StoredHolder } from '../core/index.js'
 import { limitNameOf } from '../observe/observer.js'
 import type { Waiter } from './inspect.js'
-
-/** Most bytes of holders in one LOCK_HELD answer. */
-const maxHolderBytes = 16 * 1024
 
 export function encodeWelcome(
   session: Session,
@@ -90,8 +86,10 @@ function sentenceFor(
   return limitSentence(limitNameOf(limit), limits[limit])
 }
 
-export function encodeLost(fence: number, reason: LossReason): string {
-  return `{"type":"lost","fence":${fence},"reason":"${reason}"}`
+/** @param note What the operator who revoked the lock gave as the reason. */
+export function encodeLost(fence: number, reason: LossReason, note?: string): string {
+  const noted = note === undefined ? '' : `,"note":${JSON.stringify(note)}`
+  return `{"type":"lost","fence":${fence},"reason":"${reason}"${noted}}`
 }
 
 export function encodePing(n: number): string {
@@ -149,16 +147,9 @@ function keyAndMode(key: string, mode: LockMode): string {
   return `"key":${JSON.stringify(key)},"mode":"${mode}"`
 }
 
+/** How many there may be, and how long, the table has seen to. */
 function encodeHolders(holders: readonly StoredHolder[]): string {
-  const texts: string[] = []
-  let bytes = 0
-  for (const holder of holders) {
-    const text = `{${holderFields(holder)}}`
-    bytes += utf8Length(text)
-    if (texts.length > 0 && bytes > maxHolderBytes) break
-    texts.push(text)
-  }
-  return texts.join(',')
+  return holders.map((holder) => `{${holderFields(holder)}}`).join(',')
 }
 
 /** The metadata is JSON text already and goes in as it is. */

@@ -69,6 +69,12 @@ export class Outbound {
       case 'granted':
         this.#onGranted(effect.lock, effect.request)
         break
+      case 'revoked':
+        // Here rather than at its release, which does not know what the operator said.
+        attached
+          .get(effect.lock.session)
+          ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
+        break
       case 'released':
         this.#onReleased(effect.lock, effect.reason)
         break
@@ -159,7 +165,7 @@ export class Outbound {
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#parts.time.forgive(lock)
-    if (reason === 'expired' || reason === 'stolen' || reason === 'revoked') {
+    if (reason === 'expired' || reason === 'stolen') {
       this.#parts.attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
     }
   }

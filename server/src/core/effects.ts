@@ -15,7 +15,10 @@ export type Answer =
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
+      /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`. */
       readonly holders?: readonly StoredHolder[] | undefined
+      /** At least as many bytes as `holders` take as JSON; 0 without it. */
+      readonly holderBytes?: number | undefined
       /** With `QUOTA_EXCEEDED`: what there is too much of. */
       readonly limit?: keyof SessionLimits | undefined
     }

@@ -39,6 +39,8 @@ export class Session {
   #waiting = noRequests
   /** By request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
+  /** Bytes that the holders in these answers take. */
+  storedHolderBytes = 0
 
   constructor(open: Omit<OpenSession, 'type' | 'attempt' | 'at'>) {
     this.id = open.session
@@ -69,6 +71,26 @@ export class Session {
     if (this.#waiting === noRequests) this.#waiting = new Roster()
     this.#waiting.add(request)
   }
+
+  /** Keeps an answer until its client acknowledges it, if this session can resume. */
+  storeAnswer(id: number, answer: Answer): void {
+    if (this.answers === undefined) return
+    this.answers.set(id, answer)
+    this.storedHolderBytes += holderBytesOf(answer)
+  }
+
+  /** The client has these answers. */
+  forgetAnswers(ids: readonly number[]): void {
+    for (const id of ids) {
+      // Few sessions have such answers, and all sessions acknowledge.
+      if (this.storedHolderBytes > 0) this.storedHolderBytes -= holderBytesOf(this.answers?.get(id))
+      this.answers?.delete(id)
+    }
+  }
+}
+
+function holderBytesOf(answer: Answer | undefined): number {
+  return answer?.kind === 'failed' ? (answer.holderBytes ?? 0) : 0
 }
 
 /** What was asked for: a command that wants a lock, or the request it became. */

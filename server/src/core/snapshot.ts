@@ -88,7 +88,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
     }
   }
   for (const [session, id, answer] of answers) {
-    session.answers?.set(id, restoreAnswer(session, id, answer))
+    session.storeAnswer(id, restoreAnswer(session, id, answer))
   }
   return new LockTable({ sessions, keys, fence: head.fence, quiet: head.quiet })
 }

@@ -16,7 +16,8 @@
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
-import type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
+import type { Answer, Effect, ReleaseReason, WithdrawReason } from './effects.js'
+import { nameHolders } from './holders.js'
 import { Keys } from './keys.js'
 import { type Entry, Lock, Request, Session, type Terms } from './records.js'
 
@@ -33,8 +34,6 @@ export interface TableState {
 
 const unlocked: Answer = { kind: 'unlocked' }
 const revoked: Answer = { kind: 'revoked' }
-/** How many holders a LOCK_HELD answer names. */
-const holdersNamed = 16
 
 export class LockTable {
   readonly #sessions: Map<string, Session>
@@ -285,8 +284,8 @@ export class LockTable {
       this.#grant(entry, session, command, at, undefined)
     } else if (command.timeout === 0) {
       session.lastId = id
-      const holders = holdersOf(entry)
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', holders })
+      const named = nameHolders(entry, true, session.storedHolderBytes)
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...named })
       this.#forgetIfIdle(entry)
     } else if (entry.queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
@@ -311,8 +310,11 @@ export class LockTable {
   #timeOut(command: Commands.TimeOutRequest): void {
     const request = this.#sessions.get(command.session)?.waiting.get(command.request)
     if (request === undefined) return
+    const { entry, session, id } = request
+    // Those that it waited for: to withdraw it may let in others, such as shared ones behind it.
+    const named = nameHolders(entry, false, session.storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
-    this.#answer(request.session, request.id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
+    this.#answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...named })
   }
 
   // ----------------------------------------------------------------------------------- locks
@@ -443,7 +445,7 @@ export class LockTable {
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
     const session = this.#speaker(command)
     if (session === undefined) return
-    for (const id of command.ids) session.answers?.delete(id)
+    session.forgetAnswers(command.ids)
     this.#effects.push({ kind: 'acknowledged', session })
   }
 
@@ -466,7 +468,7 @@ export class LockTable {
   }
 
   #answer(session: Session, id: number, answer: Answer): void {
-    session.answers?.set(id, answer)
+    session.storeAnswer(id, answer)
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: false })
   }
 
@@ -481,15 +483,6 @@ export class LockTable {
       limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
-}
-
-function holdersOf(entry: Entry): StoredHolder[] {
-  const holders: StoredHolder[] = []
-  for (const { session, metadata, fence, since } of entry.holders) {
-    if (holders.length === holdersNamed) break
-    holders.push({ session: session.id, name: session.name, metadata, fence, since })
-  }
-  return holders
 }
 
 /** Which of the session's secrets a resume shows. */

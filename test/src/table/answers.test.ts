@@ -66,7 +66,7 @@ describe('table: a request id that comes again', () => {
     bench.timeout('a', 1)
     bench.cancel('a', 2)
     bench.unlock('b', 1)
-    expect(bench.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 LOCK_TIMEOUT'])
+    expect(bench.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 LOCK_TIMEOUT by b f1'])
     expect(bench.lock('a', 'k', { id: 2 })).to.deep.equal(['repeat a#2 ABORTED'])
     expect(bench.lock('a', 'k', { id: 3 })).to.deep.equal(['repeat a#3 granted f2'])
   })
@@ -203,7 +203,7 @@ describe('table: quotas', () => {
     expect(bench.unlock('b', 1)).to.include('granted a#2 k f2')
     bench.suspend('a')
     expect(bench.resume('a', 'a-1', 'a-2')).to.deep.equal([
-      'resumed a @2; #1 LOCK_TIMEOUT; #2 granted f2',
+      'resumed a @2; #1 LOCK_TIMEOUT by b f1; #2 granted f2',
     ])
   })
 

@@ -8,7 +8,7 @@
  *   effects, they break no rule (nobody is granted past a queue or beside an incompatible lock,
  *   fences rise) and end in the state that the table is in.
  */
-import type { Chain, Command, Effect, Entry, LockTable } from '@holdfast/server/core'
+import type { Chain, Command, Effect, Entry, LockTable, Session } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 
 function ensure(condition: boolean, sentence: string): asserts condition {
@@ -149,9 +149,19 @@ export function checkRecords(table: LockTable): void {
       ensure(found === lock && lock.session === session, `fence ${fence} is misfiled`)
     }
     if (session.grace === 0) ensure(session.answers === undefined, 'an answer nobody can ask for')
+    checkHolderBytes(session)
   }
   ensure(held === 0, 'a session holds a lock that no entry knows, or the reverse')
   ensure(waiting === 0, 'a session waits where no entry knows, or the reverse')
+}
+
+/** What is counted of the stored answers is what they are. */
+function checkHolderBytes({ id, answers, storedHolderBytes }: Session): void {
+  let bytes = 0
+  for (const answer of answers?.values() ?? []) {
+    if (answer.kind === 'failed') bytes += answer.holderBytes ?? 0
+  }
+  ensure(bytes === storedHolderBytes, `${id} stores ${bytes}, counted ${storedHolderBytes}`)
 }
 
 function checkEntry(table: LockTable, entry: Entry): void {

@@ -27,7 +27,7 @@ describe('table: cancel and timeout', () => {
     bench.lock('b', 'k', { timeout: 50 })
     expect(bench.timeout('b', 1)).to.deep.equal([
       'withdrawn b#1 k timeout',
-      'answer b#1 LOCK_TIMEOUT',
+      'answer b#1 LOCK_TIMEOUT by a f1',
     ])
     expectNothing(bench, () => bench.timeout('b', 1))
     expectNothing(bench, () => bench.cancel('b', 1))

@@ -130,7 +130,7 @@ describe('table: first come, first served', () => {
     for (const session of ['a', 'b', 'c', 'd']) bench.lock(session, 'k')
     expect(bench.timeout('c', 1)).to.deep.equal([
       'withdrawn c#1 k timeout',
-      'answer c#1 LOCK_TIMEOUT',
+      'answer c#1 LOCK_TIMEOUT by a f1',
     ])
     expect(bench.unlock('a', 1)).to.include('granted b#1 k f2')
     expect(bench.unlock('b', 2)).to.include('granted d#1 k f3')

@@ -192,14 +192,7 @@ export class Model {
       this.#grant(request, false, at)
     } else if (timeout === 0) {
       session.lastId = id
-      const named = holders.slice(0, 16).map((lock) => ({
-        session: lock.session,
-        name: this.#is.session(lock.session)?.name,
-        metadata: lock.metadata,
-        fence: lock.fence,
-        since: lock.since,
-      }))
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', holders: named })
+      this.#answer(session, id, this.#is.blame(session, key, 'LOCK_HELD'))
     } else if (queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else {
@@ -213,10 +206,15 @@ export class Model {
   #giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const wait = this.#is.waits.find((one) => one.session === id && one.id === request)
     if (wait === undefined) return
+    const session = this.#is.session(id)!
+    const isTimeout = code === 'LOCK_TIMEOUT'
+    const answer = isTimeout
+      ? this.#is.blame(session, wait.key, code)
+      : ({ kind: 'failed', code } as const)
     remove(this.#is.waits, (one) => one === wait)
     this.#effects.push({ kind: 'withdrawn', request: wait, reason })
     this.#serve(wait.key, at)
-    this.#answer(this.#is.session(id)!, request, { kind: 'failed', code })
+    this.#answer(session, request, answer)
   }
 
   // ----------------------------------------------------------------------------------- locks

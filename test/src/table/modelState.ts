@@ -1,7 +1,7 @@
 /**
  * All that the model of the lock table remembers: flat lists, searched from end to end.
  */
-import type { Command, SessionLimits } from '@holdfast/server/core'
+import type { Command, SessionLimits, StoredHolder } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import type { PlainAnswer, PlainLock, PlainRequest, PlainSession, PlainState } from './plain.js'
 
@@ -59,6 +59,26 @@ export class ModelState {
     return this.locks.find((lock) => lock.key === key && lock.fence === fence)
   }
 
+  /**
+   * A failure with those who hold the key: the oldest, as many as fit, and one in any case. What
+   * fits is 16, 16 KiB, and 256 KiB for all that the session has not acknowledged.
+   */
+  blame(asks: ModelSession, key: string, code: 'LOCK_HELD' | 'LOCK_TIMEOUT'): PlainAnswer {
+    const kept = asks.answers.flatMap(([, answer]) => ('holders' in answer ? answer.holders : []))
+    const room = Math.min(16 * 1024, 256 * 1024 - sum(kept.map(sizeOf)))
+    const [first, ...others] = this.locks
+      .filter((lock) => lock.key === key)
+      .map(({ session, metadata, fence, since }) => {
+        const { name } = this.session(session)!
+        return { session, name, metadata, fence, since }
+      })
+      .map((one) => (code === 'LOCK_HELD' ? one : { ...one, metadata: undefined }))
+    const all = first === undefined ? [] : [first, ...others].slice(0, 16)
+    const fitting = all.filter((_, i) => sum(all.slice(0, i + 1).map(sizeOf)) <= room)
+    const least = first === undefined ? [] : [{ ...first, metadata: undefined }]
+    return { kind: 'failed', code, holders: fitting.length === 0 ? least : fitting }
+  }
+
   load(session: string): number {
     const mine = (one: { session: string }) => one.session === session
     return this.locks.filter(mine).length + this.waits.filter(mine).length
@@ -102,4 +122,16 @@ export class ModelState {
 export function remove<T>(list: T[], which: (item: T) => boolean): void {
   const index = list.findIndex(which)
   if (index !== -1) list.splice(index, 1)
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
+}
+
+/** What a holder weighs: 100, and what is written of it, a character beyond ASCII as three. */
+function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata'>): number {
+  const { session, name, metadata } = holder
+  const texts = [name === undefined ? '' : JSON.stringify(name), metadata ?? '']
+  const sizes = texts.map((text) => text.length * (/[^\x20-\x7e]/.test(text) ? 3 : 1))
+  return 100 + session.length + sum(sizes)
 }

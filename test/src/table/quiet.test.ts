@@ -57,7 +57,7 @@ describe('table: quiet', () => {
     bench.lock('b', 'k')
     bench.lock('c', 'l')
     expect(bench.cancel('a', 1)).to.deep.equal(['withdrawn a#1 k aborted', 'answer a#1 ABORTED'])
-    expect(bench.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT')
+    expect(bench.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by ')
     expect(bench.end('c')).to.include('withdrawn c#1 l ended')
     expect(bench.table.keys.size).to.equal(0)
     expect(bench.quiet(false)).to.deep.equal([])

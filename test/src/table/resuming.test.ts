@@ -105,7 +105,7 @@ describe('table: a dropped connection', () => {
     expect(bench.expire('a', 1)).to.deep.equal(['released a k f1 expired'])
     expect(bench.timeout('a', 2)).to.deep.equal([
       'withdrawn a#2 l timeout',
-      'answer a#2 LOCK_TIMEOUT',
+      'answer a#2 LOCK_TIMEOUT by b f2',
     ])
     expect(bench.end('a')).to.deep.equal(['ended a goodbye'])
   })

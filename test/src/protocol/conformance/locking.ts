@@ -1,4 +1,5 @@
 /** PROTOCOL.md §6 over a socket: who is granted what, in which order, and how a lock ends. */
+import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
 import { look, type Stage } from './stage.js'
 
@@ -145,9 +146,12 @@ function timeouts(stage: Stage): void {
   it('is LOCK_TIMEOUT once, and no grant follows', async () => {
     const [holder, other] = await stage.cast(2)
     const key = stage.key()
-    const fence = await holder!.take(key)
+    const fence = await holder!.take(key, { metadata: 'large' })
     const failed = await other!.answer('failed', other!.lock(key, { timeout: 20 }))
     expect(failed).to.include({ code: 'LOCK_TIMEOUT' })
+    const [{ since, ...named }] = failed.holders as [Holder]
+    expect(named, 'without metadata').to.deep.equal({ session: holder!.welcome.session, fence })
+    expect(since).to.be.a('number')
     await holder!.release(fence)
     expect(await other!.settle()).to.deep.equal([])
     expect(await look(holder!, { key })).to.include({ heldCount: 0, waitingCount: 0 })
@@ -274,7 +278,11 @@ function revokes(stage: Stage): void {
     await other!.settle()
     const answer = await other!.hearAnswer(id)
     if (answer.type === 'revoked') {
-      expect(await holder!.hear('lost')).to.include({ fence, reason: 'revoked' })
+      expect(await holder!.hear('lost')).to.include({
+        fence,
+        reason: 'revoked',
+        note: 'conformance',
+      })
     } else {
       expect(answer).to.include({ type: 'failed', code: 'FORBIDDEN' })
       await holder!.release(fence)

@@ -1,0 +1,156 @@
+/**
+ * Whom an answer names: the holders that were in the way, no more of them than fit, and no more for
+ * a session that acknowledges nothing than a few hundred kilobytes.
+ */
+import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
+import { expect } from 'chai'
+import { Bench } from './bench.js'
+import { plainEffect, plainState } from './plain.js'
+import { isSame, Twin } from './twin.js'
+
+const large = JSON.stringify('x'.repeat(4_094))
+
+/** Holders of the answer to a request of `b`, which is stored. */
+function named(bench: Bench, id: number) {
+  const answer = bench.table.sessions.get('b')!.answers!.get(id) as Extract<
+    Answer,
+    { kind: 'failed' }
+  >
+  return answer.holders!
+}
+
+/** `b`, whose answers are stored, and so many sessions that share `k`, with much to say of it. */
+function shared(holders: number, metadata = large): Bench {
+  const bench = new Bench()
+  bench.open('b', { grace: 5_000 })
+  for (let i = 1; i <= holders; i++) {
+    bench.open(`a${i}`, { name: `name ${i}` })
+    bench.lock(`a${i}`, 'k', { mode: 'shared', metadata })
+  }
+  return bench
+}
+
+describe('table: whom LOCK_TIMEOUT names', () => {
+  it('names, fences and since of those who hold, without their metadata', () => {
+    const bench = shared(2)
+    bench.lock('b', 'k', { timeout: 50 })
+    expect(bench.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by a1 f1, a2 f2')
+    const [first] = named(bench, 1)
+    expect(first).to.deep.equal({
+      session: 'a1',
+      name: 'name 1',
+      metadata: undefined,
+      fence: 1,
+      since: 1_002,
+    })
+  })
+
+  it('not those whom its own withdrawal lets in', () => {
+    const bench = Bench.with('a', 'b', 'c')
+    bench.lock('a', 'k', { mode: 'shared' })
+    bench.lock('b', 'k', { timeout: 50 })
+    bench.lock('c', 'k', { mode: 'shared' })
+    expect(bench.timeout('b', 1)).to.deep.equal([
+      'withdrawn b#1 k timeout',
+      'granted c#1 k f2',
+      'answer b#1 LOCK_TIMEOUT by a f1',
+    ])
+  })
+
+  it('the own session, if that holds the key', () => {
+    const bench = Bench.with('a')
+    bench.lock('a', 'k')
+    bench.lock('a', 'k', { timeout: 50 })
+    expect(bench.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
+  })
+
+  it('nobody where nobody holds, as in a quiet time', () => {
+    const bench = Bench.with('a')
+    bench.quiet(true)
+    bench.lock('a', 'k', { timeout: 50 })
+    expect(bench.timeout('a', 1)).to.include('answer a#1 LOCK_TIMEOUT by ')
+  })
+
+  it('at most 16', () => {
+    const bench = shared(20)
+    bench.lock('b', 'k', { timeout: 50 })
+    bench.timeout('b', 1)
+    expect(named(bench, 1)).to.have.length(16)
+  })
+})
+
+describe('table: how much of the holders is stored', () => {
+  it('at most 16 KiB in one answer, in whole holders', () => {
+    const bench = shared(16)
+    bench.lock('b', 'k', { timeout: 0 })
+    expect(named(bench, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
+    expect(JSON.stringify(named(bench, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
+  })
+
+  it('at most 256 KiB for a session, and then one holder without metadata', () => {
+    const bench = shared(16)
+    for (let i = 0; i < 1_024; i++) bench.lock('b', 'k', { timeout: 0 })
+    const [first, last] = [named(bench, 1), named(bench, 1_024)]
+    expect([first.length, first[0]!.metadata]).to.deep.equal([3, large])
+    expect(last).to.deep.equal([{ ...first[0], metadata: undefined }])
+    const stored = JSON.stringify([...bench.table.sessions.get('b')!.answers!.values()])
+    expect(stored.length).to.be.below(512 * 1024)
+  })
+
+  it('acknowledging makes room again', () => {
+    const bench = shared(16)
+    for (let i = 0; i < 100; i++) bench.lock('b', 'k', { timeout: 0 })
+    expect(named(bench, 100)).to.have.length(1)
+    bench.ack('b', [1, 2, 2])
+    bench.lock('b', 'k', { timeout: 0 })
+    expect(named(bench, 101)).to.have.length(3)
+    bench.ack(
+      'b',
+      Array.from({ length: 101 }, (_, i) => i + 1),
+    )
+    expect(bench.table.sessions.get('b')!.storedHolderBytes).to.equal(0)
+  })
+
+  it('counts characters beyond ASCII as the most bytes that they can be', () => {
+    const bench = shared(4, JSON.stringify('é'.repeat(2_047)))
+    bench.lock('b', 'k', { timeout: 0 })
+    expect(named(bench, 1)).to.have.length(2)
+  })
+
+  it('is unlimited for a session whose answers are not stored', () => {
+    const bench = shared(3)
+    bench.open('c')
+    let answer: string | undefined
+    for (let i = 0; i < 100; i++) [answer] = bench.lock('c', 'k', { timeout: 0 })
+    expect(answer).to.equal('answer c#100 LOCK_HELD by a1 f1, a2 f2, a3 f3')
+  })
+
+  it('is the same in the model, and after a snapshot', () => {
+    const twin = new Twin()
+    const bench = new Bench(false)
+    const apply = bench.apply.bind(bench)
+    // Whatever the bench is asked to do, the twin does too.
+    bench.apply = (command: Command) => {
+      twin.step(command)
+      return apply(command)
+    }
+    bench.open('b', { grace: 5_000 })
+    for (let i = 1; i <= 6; i++) {
+      bench.open(`a${i}`, i % 2 === 0 ? { name: `näme ${i}` } : {})
+      bench.lock(`a${i}`, 'k', { mode: 'shared', ...(i === 3 ? {} : { metadata: large }) })
+    }
+    for (let i = 0; i < 20; i++) bench.lock('b', 'k', { timeout: 0 })
+    bench.lock('b', 'k', { timeout: 9 })
+    bench.timeout('b', 21)
+    bench.ack('b', [3])
+    bench.lock('b', 'k', { timeout: 0 })
+    const items = JSON.parse(JSON.stringify([...dump(bench.table)])) as SnapshotItem[]
+    const copy = restore(items)
+    expect(isSame(plainState(copy), plainState(bench.table))).to.equal(true)
+    const command = { type: 'lock', at: 9, session: 'b', attach: 1, id: 23, key: 'k' } as const
+    const terms = { mode: 'shared', ttl: undefined, timeout: 0, steal: false } as const
+    const again: Command = { ...command, ...terms, mode: 'exclusive', metadata: undefined }
+    const [one, other] = [copy.apply(again), bench.table.apply(again)]
+    expect(isSame(one.map(plainEffect), other.map(plainEffect))).to.equal(true)
+  })
+})
