@@ -7,6 +7,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
+import { about } from './errorOf.js'
 
 /** Those that wait for one signal's abort, in the order of their coming. */
 interface Audience {
@@ -21,8 +22,8 @@ function abortedError({ reason }: AbortSignal): HoldfastError {
 }
 
 /** @throws HoldfastError `ABORTED` */
-export function refuseAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortedError(signal)
+export function refuseAborted(signal: AbortSignal | undefined, key?: string): void {
+  if (signal?.aborted) throw about(key, abortedError(signal))
 }
 
 /**

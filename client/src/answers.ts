@@ -1,6 +1,6 @@
 /** What the broker says about requests, locks and watches, brought to whom it concerns. */
-import type { Failed, Granted, ServerMessage } from '@holdfast/shared'
-import { errorOf } from './errorOf.js'
+import { type Failed, type Granted, maxReasonLength, type ServerMessage } from '@holdfast/shared'
+import { about, errorOf } from './errorOf.js'
 import type { Holdings } from './holdings.js'
 import type { Stamp } from './lease.js'
 import type { Outbox } from './outbox.js'
@@ -32,11 +32,14 @@ export class Answers {
   readonly #outbox: Outbox
   readonly #holdings: Holdings
   readonly #watches: Watches
+  readonly #session: () => string
 
-  constructor(outbox: Outbox, holdings: Holdings, watches: Watches) {
+  /** @param session The id of the present session. */
+  constructor(outbox: Outbox, holdings: Holdings, watches: Watches, session: () => string) {
     this.#outbox = outbox
     this.#holdings = holdings
     this.#watches = watches
+    this.#session = session
   }
 
   /**
@@ -52,9 +55,10 @@ export class Answers {
   ): Stamp | undefined {
     switch (message.type) {
       case 'lost': {
-        reconciler?.lost.add(message.fence)
-        const grant = this.#holdings.grants.get(message.fence)
-        if (grant !== undefined) this.#holdings.lose([grant], message.reason)
+        const { fence, reason, note } = message
+        reconciler?.lost.add(fence)
+        const grant = this.#holdings.grants.get(fence)
+        if (grant !== undefined) this.#holdings.lose([grant], reason, textOf(note))
         return undefined
       }
       case 'watching':
@@ -121,9 +125,9 @@ export class Answers {
       return
     }
     this.#outbox.remove(request)
-    const error = errorOf(failed)
+    const error = about(request.key, errorOf(failed, this.#session()))
     if (request instanceof RefreshRequest) this.#holdings.onRefreshFailed(request, error)
-    request.reject(error)
+    request.fail(error)
   }
 
   /**
@@ -136,6 +140,11 @@ export class Answers {
     const enough = request instanceof LockRequest ? manyAnswers : 1
     return code === 'QUOTA_EXCEEDED' && this.#outbox.unconfirmedAnswers > enough
   }
+}
+
+/** A note is for people: what is no text is none, and what is too long is cut. */
+function textOf(note: unknown): string | undefined {
+  return typeof note === 'string' && note !== '' ? note.slice(0, maxReasonLength) : undefined
 }
 
 type Answer = Extract<ServerMessage, { id: number }>

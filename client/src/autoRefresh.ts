@@ -33,7 +33,7 @@ export function refreshAgainAndAgain(
     }
     const run = () => {
       if (isRefreshing) {
-        end(new HoldfastError('LOCK_TIMEOUT'))
+        end(new HoldfastError('LOCK_TIMEOUT', undefined, { key: grant.key }))
         return
       }
       begunAt = schedule.monotonic()

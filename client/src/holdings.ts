@@ -19,8 +19,8 @@ import type { Schedule } from './schedule.js'
 
 const sentences: Record<LossReason, string> = {
   expired: 'its ttl ran out',
-  stolen: 'somebody stole it',
-  revoked: 'somebody revoked it',
+  stolen: 'another request stole it',
+  revoked: 'an operator revoked it',
 }
 
 export class Holdings implements GrantOwner {
@@ -68,12 +68,12 @@ export class Holdings implements GrantOwner {
 
   unlock(grant: Grant): Promise<void> {
     this.#grants.remove(grant)
-    return this.unlockFence(grant.fence)
+    return this.unlockFence(grant.fence, grant.key)
   }
 
   /** Gives back what nobody here wants. */
-  unlockFence(fence: number): Promise<void> {
-    const request = new UnlockRequest(fence)
+  unlockFence(fence: number, key?: string): Promise<void> {
+    const request = new UnlockRequest(fence, key)
     this.#outbox.add(request)
     return request.promise
   }
@@ -96,19 +96,27 @@ export class Holdings implements GrantOwner {
     this.lose([grant], 'expired')
   }
 
-  /** Without a reason they are gone at the broker, and we were not told why. */
-  lose(grants: readonly Grant[], told?: LossReason): void {
-    this.#lose(grants, ({ ttl }) => {
+  /**
+   * Without a reason they are gone at the broker, and we were not told why.
+   *
+   * @param note What the operator gave as the reason of a revocation.
+   */
+  lose(grants: readonly Grant[], told?: LossReason, note?: string): void {
+    this.#lose(grants, ({ key, ttl }) => {
       const reason = told ?? likelyReason(ttl.ttl)
       const sentence = `the lock was lost: ${sentences[reason]}`
-      return new HoldfastError('LOCK_LOST', sentence, { reason })
+      const message = note === undefined ? sentence : `${sentence}: ${note}`
+      return new HoldfastError('LOCK_LOST', message, { key, reason, note })
     })
   }
 
   /** Everything goes with the session. */
   loseAll(sentence: string, cause?: HoldfastError): void {
     const options = { reason: 'session', ...(cause && { cause }) } as const
-    this.#lose(this.#grants.values(), () => new HoldfastError('LOCK_LOST', sentence, options))
+    this.#lose(
+      this.#grants.values(),
+      ({ key }) => new HoldfastError('LOCK_LOST', sentence, { ...options, key }),
+    )
   }
 
   /** All of it is gone before anybody is told of any. */

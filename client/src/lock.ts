@@ -3,6 +3,7 @@ import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
 import { refreshAgainAndAgain } from './autoRefresh.js'
 import { asyncDispose } from './disposal.js'
+import { about } from './errorOf.js'
 import type { Grant, Member } from './grant.js'
 import { checkAutoRefresh, checkSignal, checkTtl } from './options.js'
 
@@ -83,14 +84,14 @@ export class Lock {
     const { signal } = options
     checkSignal(signal)
     if (!this.held) throw this.#notHeld()
-    refuseAborted(signal)
+    refuseAborted(signal, this.key)
     const request = this.#grant.refresh(ttl)
     await new Promise<void>((resolve, reject) => {
       const onEnd = () => {
         // The answer to a refresh comes before that to a later unlock; a loss is the end of both.
         if (this.#loss !== undefined) reject(this.#notHeld())
       }
-      const stopListening = onAbort(signal, reject)
+      const stopListening = onAbort(signal, (error) => reject(about(this.key, error)))
       const settle = () => {
         stopListening()
         this.#forget(onEnd)
@@ -185,6 +186,10 @@ export class Lock {
 
   #notHeld(): HoldfastError {
     const loss = this.#loss
-    return new HoldfastError('LOCK_NOT_HELD', loss?.message, loss && { cause: loss })
+    const details = { key: this.key, reason: loss?.reason, note: loss?.note }
+    return new HoldfastError('LOCK_NOT_HELD', loss?.message, {
+      ...(loss && { cause: loss }),
+      ...details,
+    })
   }
 }

@@ -103,7 +103,7 @@ export interface LockOptions extends TryLockOptions {
 export interface RevokeOptions {
   /** The fence that the lock has, as `query` shows it. */
   readonly fence: number
-  /** For the record: 1 to 256 characters. */
+  /** For the record, and shown to the holder: 1 to 256 characters. */
   readonly reason: string
 }
 

@@ -146,7 +146,7 @@ export class Outbox {
     const requests = this.#pending.values()
     for (const request of requests) this.remove(request)
     for (const request of requests) {
-      if (!request.endWithSession(error.message)) request.reject(error)
+      if (!request.endWithSession(error.message)) request.fail(error)
     }
   }
 

@@ -25,6 +25,7 @@ export interface QueryResult {
 export class Question<T> extends Request<T> {
   readonly answer: ServerMessage['type']
   readonly stored: boolean
+  readonly key: string | undefined
   readonly #write: (id: number) => string
   readonly #read: (answer: ServerMessage) => T
 
@@ -33,12 +34,14 @@ export class Question<T> extends Request<T> {
     stored: boolean,
     write: (id: number) => string,
     read: (answer: ServerMessage) => T = () => undefined as T,
+    key?: string | undefined,
   ) {
     super()
     this.answer = answer
     this.stored = stored
     this.#write = write
     this.#read = read
+    this.key = key
   }
 
   text(): string {
@@ -59,7 +62,8 @@ export class Question<T> extends Request<T> {
  * asked twice it does nothing the second time.
  */
 export function revocation(key: string, fence: number, reason: string): Question<void> {
-  return new Question('revoked', true, (id) => messageText('revoke', { id, key, fence, reason }))
+  const write = (id: number) => messageText('revoke', { id, key, fence, reason })
+  return new Question<void>('revoked', true, write, undefined, key)
 }
 
 /** Shows a new token. */
@@ -88,12 +92,13 @@ export function queryQuestion(
     waiting = []
     return messageText('query', { id, ...selection, limit })
   }
-  return new Question<QueryResult>('found', false, write, (answer) => {
+  const read = (answer: ServerMessage) => {
     const part = answer as Found
     const most = Math.max(held.length + part.held.length, waiting.length + part.waiting.length)
     if (most > maxQueryItems) throw new Violation(`found lists more than ${maxQueryItems} items`)
     held.push(...part.held)
     waiting.push(...part.waiting)
     return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
-  })
+  }
+  return new Question<QueryResult>('found', false, write, read, selection.key)
 }

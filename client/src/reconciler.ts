@@ -91,6 +91,6 @@ export class Reconciler {
     }
     const reason = likelyReason(request.terms.ttl)
     const sentence = 'the lock was granted and lost while the connection was gone'
-    request.reject(new HoldfastError('LOCK_LOST', sentence, { reason }))
+    request.fail(new HoldfastError('LOCK_LOST', sentence, { reason }))
   }
 }

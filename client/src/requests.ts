@@ -4,6 +4,7 @@
  * and downs.
  */
 import { type Granted, HoldfastError, type LockStats, type ServerMessage } from '@holdfast/shared'
+import { about } from './errorOf.js'
 import type { Grant } from './grant.js'
 import type { Stamp } from './lease.js'
 import { type LockTerms, lockText, messageText, unlockText } from './messages.js'
@@ -34,6 +35,14 @@ export abstract class Request<T> implements Sendable {
       this.resolve = resolve
       this.reject = reject
     })
+  }
+
+  /** The key that it is about, for its errors; undefined if it is about none. */
+  abstract readonly key: string | undefined
+
+  /** Rejects the promise with this error, which then names the key. */
+  fail(error: HoldfastError): void {
+    this.reject(about(this.key, error))
   }
 
   /** The message, as it is to be sent now. */
@@ -89,6 +98,10 @@ export class LockRequest extends Request<Grant> implements Task {
     this.#onTimeout = onTimeout
   }
 
+  get key(): string {
+    return this.terms.key
+  }
+
   text(schedule: Schedule): string {
     const { timeout } = this
     if (timeout === undefined || timeout === 0) return lockText(this.id, this.terms, timeout)
@@ -105,10 +118,12 @@ export class UnlockRequest extends Request<void> {
   readonly stored = true
   readonly answer = 'unlocked'
   readonly fence: number
+  readonly key: string | undefined
 
-  constructor(fence: number) {
+  constructor(fence: number, key: string | undefined) {
     super()
     this.fence = fence
+    this.key = key
     // An unlock is often not awaited, and never awaited when it is ours alone.
     this.promise.catch(() => {})
   }
@@ -143,6 +158,10 @@ export class RefreshRequest extends Request<void> implements Refreshing {
     this.promise.catch(() => {})
   }
 
+  get key(): string {
+    return this.grant.key
+  }
+
   text(): string {
     const { id, grant, ttl } = this
     return messageText('refresh', { id, fence: grant.fence, ttl })
@@ -160,7 +179,7 @@ export class RefreshRequest extends Request<void> implements Refreshing {
   }
 
   override endWithSession(sentence: string): boolean {
-    this.reject(new HoldfastError('LOCK_NOT_HELD', sentence))
+    this.fail(new HoldfastError('LOCK_NOT_HELD', sentence))
     return true
   }
 }

@@ -181,8 +181,8 @@ export class Session extends Emitter<SessionEvents> {
 
   /**
    * Ends the lock of a key that has this fence, whoever holds it, for a reason that the broker puts
-   * on record. Needs the permission `revoke`. Its holder is told `revoked`, and is safe to be
-   * overtaken only where its fence is checked.
+   * on record. Needs the permission `revoke`. Its holder is told `revoked` and the reason, and is
+   * safe to be overtaken only where its fence is checked.
    *
    * Rejects with `LOCK_NOT_HELD` (the key is free, or held with another fence: nothing was done; if
    * the connection dropped meanwhile, it may have been done and asked again), `FORBIDDEN`,
@@ -278,12 +278,12 @@ export class Session extends Emitter<SessionEvents> {
    * granted together begins in the order of the queue, so there are as many for everyone.
    */
   #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<Grant> {
-    refuseAborted(signal)
+    refuseAborted(signal, terms.key)
     const { outbox, schedule } = this.#standing
     const giveUp = (error: HoldfastError) => {
       if (outbox.get(request.id) !== request) return
       outbox.abandon(request)
-      request.reject(error)
+      request.fail(error)
     }
     const dueAt = timeout === undefined ? Infinity : schedule.monotonic() + timeout
     const request = new LockRequest(terms, timeout, dueAt, () => giveUp(timeoutError(timeout)))
@@ -300,7 +300,7 @@ export class Session extends Emitter<SessionEvents> {
 function lossOf(lock: Lock, error: unknown): unknown {
   const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
   if (!isGone) return error
-  return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error })
+  return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key: lock.key })
 }
 
 /** Whoever does not wait is not kept waiting for a broker that cannot be asked. */

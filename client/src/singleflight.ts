@@ -8,6 +8,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
+import { about } from './errorOf.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import type { LockTerms } from './messages.js'
@@ -35,7 +36,8 @@ export class Singleflight {
   }
 
   async lock({ terms, timeout, signal }: CheckedLock): Promise<Lock> {
-    refuseAborted(signal)
+    const { key } = terms
+    refuseAborted(signal, key)
     // A key has no control characters, so this cannot be read in two ways.
     const name = `${terms.mode}\n${terms.ttl}\n${terms.key}`
     const flight = this.#flights.get(name) ?? this.#begin(name, terms)
@@ -51,7 +53,7 @@ export class Singleflight {
           this.#close(name, flight)
           flight.controller.abort()
         }
-        reject(error)
+        reject(about(key, error))
       }
       const caller: Task = { run: () => leave(new HoldfastError('LOCK_TIMEOUT')) }
       const stopListening = onAbort(signal, leave)

@@ -5,9 +5,16 @@
  * It outlives the broker's sessions. Where one cannot be taken up again its locks are lost, and
  * what still waits is asked again in a new one; nothing is ever locked again by itself.
  */
-import { closeCodes, HoldfastError, type ServerMessage, type Welcome } from '@holdfast/shared'
+import {
+  closeCodes,
+  HoldfastError,
+  type LostReason,
+  type ServerMessage,
+  type Welcome,
+} from '@holdfast/shared'
 import { Answers } from './answers.js'
 import type { Environment } from './environment.js'
+import { about } from './errorOf.js'
 import { Holdings } from './holdings.js'
 import type { Stamp } from './lease.js'
 import { type LeaseListener, LeaseWatch } from './leaseWatch.js'
@@ -61,10 +68,10 @@ export class Standing implements LinkListener, LeaseListener {
     this.schedule = new Schedule(environment.clock)
     this.outbox = new Outbox(this.schedule)
     this.holdings = new Holdings(this.schedule, this.outbox, ({ key, fence, lost }) =>
-      listener.tell('lost', { key, fence, reason: lost!.reason! }),
+      listener.tell('lost', { key, fence, reason: lost!.reason as LostReason }),
     )
     this.watches = new Watches(this.outbox)
-    this.#answers = new Answers(this.outbox, this.holdings, this.watches)
+    this.#answers = new Answers(this.outbox, this.holdings, this.watches, () => this.#terms.session)
     this.lease = new LeaseWatch(this.schedule, this)
     this.#link = new Link(environment, this.schedule, link, this)
   }
@@ -83,7 +90,7 @@ export class Standing implements LinkListener, LeaseListener {
 
   /** Asks; the promise is that of the request. */
   ask<T>(request: AnyRequest & Request<T>): Promise<T> {
-    if (this.#state === 'closed') return Promise.reject(this.closedError())
+    if (this.#state === 'closed') return Promise.reject(about(request.key, this.closedError()))
     this.outbox.add(request)
     return request.promise
   }
@@ -100,7 +107,7 @@ export class Standing implements LinkListener, LeaseListener {
     const error = this.#error
     return error === undefined
       ? new HoldfastError('SESSION_CLOSED')
-      : new HoldfastError('SESSION_CLOSED', error.message, { cause: error })
+      : new HoldfastError('SESSION_CLOSED', error.message, { cause: error, reason: error.reason })
   }
 
   /**

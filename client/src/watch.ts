@@ -13,7 +13,7 @@ import {
 } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
 import { dispose } from './disposal.js'
-import { errorOf } from './errorOf.js'
+import { about, errorOf } from './errorOf.js'
 import { messageText, type Selection } from './messages.js'
 import type { Outbox } from './outbox.js'
 import type { Connection } from './transport/connection.js'
@@ -117,7 +117,10 @@ export class Watches {
   onFailed(failed: Failed): boolean {
     const entry = this.#entries.get(failed.id)
     if (!this.#entries.delete(failed.id)) return false
-    this.#deliver(entry, { event: 'refused', error: errorOf(failed) })
+    this.#deliver(entry, {
+      event: 'refused',
+      error: about(entry?.selection.key, errorOf(failed, '')),
+    })
     return true
   }
 

@@ -53,28 +53,96 @@ export interface Holder {
 export interface HoldfastErrorOptions {
   /** What led to this error: another error, or the reason of an `AbortSignal`. */
   readonly cause?: unknown
-  /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
+  /** The key that the failed call was about. */
+  readonly key?: string | undefined
+  /** With `LOCK_HELD` and `LOCK_TIMEOUT`: who holds the key (the first 16 at most). */
   readonly holders?: readonly Holder[] | undefined
-  /** With `LOCK_LOST`: why, if that is known. */
-  readonly reason?: LostReason | undefined
+  /** Whether one of the holders is the session that asked. */
+  readonly heldByThisSession?: boolean | undefined
+  /** Why a lock was lost, or the reason with which a broker closed the connection. */
+  readonly reason?: string | undefined
+  /** What an operator gave as the reason of a revocation. */
+  readonly note?: string | undefined
 }
+
+/** Codes after which the same call may succeed later, without a change by its caller. */
+const retryableCodes: ReadonlySet<ErrorCode> = new Set([
+  'LOCK_HELD',
+  'LOCK_TIMEOUT',
+  'QUOTA_EXCEEDED',
+  'UNAVAILABLE',
+])
+
+/**
+ * Shared by every copy of this class in a process: a program may load the package as an ES module
+ * and as CommonJS, and an error of one copy reaches code that imported the other.
+ */
+const brand = Symbol.for('holdfast.HoldfastError')
 
 /** Every error that Holdfast throws, rejects with or aborts a signal with. */
 export class HoldfastError extends Error {
+  static {
+    // Not a declared member: its type would make the classes of two copies different types.
+    Object.defineProperty(HoldfastError.prototype, brand, { value: true })
+  }
+
+  /**
+   * `instanceof` is true for the errors of every copy of this class, such as those of the CommonJS
+   * and of the ES form of the package. A subclass has only its own instances.
+   */
+  static override readonly [Symbol.hasInstance] = isInstance
+
   override readonly name = 'HoldfastError'
   /** Stable, documented, meant for branching. */
   readonly code: ErrorCode
-  /** With `LOCK_HELD`: who holds the key now (the first 16 at most). */
+  /**
+   * The key that the failed call was about. Absent if the call was about no key, or the key itself
+   * is wrong.
+   */
+  declare readonly key?: string
+  /**
+   * With `LOCK_HELD` and `LOCK_TIMEOUT`: who holds the key, the oldest first, at most 16; without
+   * metadata with `LOCK_TIMEOUT`. Absent if the broker was not asked or did not answer in time.
+   */
   declare readonly holders?: readonly Holder[]
-  /** With `LOCK_LOST`: why, if that is known. */
-  declare readonly reason?: LostReason
+  /**
+   * With `holders`: whether one of them is the session that asked. Locks are not re-entrant, so such
+   * a call waits for its own session to unlock.
+   */
+  declare readonly heldByThisSession?: boolean
+  /**
+   * With `LOCK_LOST`, and with `LOCK_NOT_HELD` of a lock that was lost: why, one of `LostReason`, if
+   * that is known. With the error of a session that the broker closed: the reason that it gave.
+   */
+  declare readonly reason?: LostReason | (string & {})
+  /** With the reason `'revoked'`: what the operator gave as the reason, 1 to 256 characters. */
+  declare readonly note?: string
 
   constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {
     super(message, options)
     this.code = code
-    if (options?.holders !== undefined) this.holders = options.holders
-    if (options?.reason !== undefined) this.reason = options.reason
+    if (options === undefined) return
+    const { key, holders, heldByThisSession, reason, note } = options
+    if (key !== undefined) this.key = key
+    if (holders !== undefined) this.holders = holders
+    if (heldByThisSession !== undefined) this.heldByThisSession = heldByThisSession
+    if (reason !== undefined) this.reason = reason
+    if (note !== undefined) this.note = note
   }
+
+  /**
+   * Whether the same call may succeed later without a change by its caller: `LOCK_HELD`,
+   * `LOCK_TIMEOUT`, `QUOTA_EXCEEDED` and `UNAVAILABLE`. Not `LOCK_LOST`, because only the caller
+   * knows whether the work that the lock protected may be done twice.
+   */
+  get retryable(): boolean {
+    return retryableCodes.has(this.code)
+  }
+}
+
+function isInstance(this: unknown, value: unknown): boolean {
+  if (this === HoldfastError) return typeof value === 'object' && value !== null && brand in value
+  return Function.prototype[Symbol.hasInstance].call(this as () => void, value)
 }
 
 /** Whether a string received from a peer is one of our codes. */

@@ -24,7 +24,8 @@ export function finalError(url: string, closing: Closing): HoldfastError | undef
   }
   if (!isFinalClose(code)) return undefined
   const error = errorFor(code)
-  return new HoldfastError(error, `${errorCodes[error]} (closed with ${code} ${reason})`)
+  const sentence = `${errorCodes[error]} (closed with ${code} ${reason})`
+  return new HoldfastError(error, sentence, reason === '' ? undefined : { reason })
 }
 
 /** The HTTP status with which the broker refused the upgrade, where the platform tells it. */

@@ -152,7 +152,9 @@ async function hold(lock: Lock, asked: Arguments): Promise<unknown> {
     await lock.unlock()
   } catch (cause) {
     const reason = likelyReason(asked.ttl)
-    throw abortError(lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause, reason }))
+    throw abortError(
+      lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause, reason, key: lock.key }),
+    )
   }
   return result
 }

@@ -9,6 +9,7 @@ import {
   connect,
   exponentialBackoff,
   fixedInterval,
+  type Holder,
   HoldfastError,
   type LockOptions,
   linearBackoff,
@@ -262,5 +263,30 @@ describe('e2e: errors of a session that is over', () => {
     const error = await rejection(second.listen({ port }), 'UNAVAILABLE')
     expect(error.message).to.include(String(port))
     expect(error.cause).to.include({ code: 'EADDRINUSE' })
+  })
+})
+
+describe('e2e: what errors tell', () => {
+  const stage = Stage.forEachTest()
+
+  it('LOCK_TIMEOUT names the holders, without metadata', async () => {
+    const { sessions } = await stage.meeting('ann', 'ben')
+    const [ann, ben] = sessions
+    const { fence } = await ann!.lock('k', { metadata: { job: 7 } })
+    const error = await rejection(ben!.lock('k', { timeout: 1 }), 'LOCK_TIMEOUT')
+    const [{ since, ...holder }] = error.holders as [Holder]
+    expect(holder).to.deep.equal({ session: ann!.id, name: 'ann', fence })
+    expect(since).to.be.a('number')
+    expect(error).to.include({ key: 'k', heldByThisSession: false, retryable: true })
+  })
+
+  it('LOCK_TIMEOUT names the own session, where that holds the key', async () => {
+    const { sessions } = await stage.meeting('ann')
+    const [ann] = sessions
+    await ann!.lock('k')
+    const error = await rejection(ann!.lock('k', { timeout: 1 }), 'LOCK_TIMEOUT')
+    expect(error.holders![0]).to.include({ session: ann!.id, name: 'ann' })
+    expect(error).to.include({ heldByThisSession: true })
+    expect(error.message).to.include('locks are not re-entrant')
   })
 })

@@ -33,6 +33,65 @@ describe('shared: HoldfastError', () => {
     const holders = [{ session: 's', fence: 1, since: 2 }]
     expect(new HoldfastError('LOCK_HELD', undefined, { holders }).holders).to.equal(holders)
   })
+
+  it('has every detail that it was given, and no property for those that it was not', () => {
+    const details = {
+      key: 'k',
+      holders: [],
+      heldByThisSession: false,
+      reason: 'revoked',
+      note: 'stuck',
+    }
+    expect(new HoldfastError('LOCK_LOST', 'gone', details)).to.include(details)
+    const bare = new HoldfastError('LOCK_LOST', 'gone', { key: undefined, note: undefined })
+    for (const detail of Object.keys(details)) {
+      expect(Object.hasOwn(bare, detail), detail).to.equal(false)
+    }
+  })
+
+  it('is retryable where the same call may succeed later', () => {
+    const codes = Object.keys(errorCodes) as ErrorCode[]
+    expect(codes.filter((code) => new HoldfastError(code).retryable)).to.have.members([
+      'LOCK_HELD',
+      'LOCK_TIMEOUT',
+      'QUOTA_EXCEEDED',
+      'UNAVAILABLE',
+    ])
+  })
+})
+
+describe('shared: HoldfastError of another copy', () => {
+  /** The module once more, as a bundler or a CommonJS build makes a second copy of it. */
+  async function otherCopy(): Promise<typeof HoldfastError> {
+    const path = new URL('../../../shared/dist/errors.js?copy', import.meta.url)
+    const module = (await import(path.href)) as { HoldfastError: typeof HoldfastError }
+    return module.HoldfastError
+  }
+
+  it('is an instance of each, and each reads its code', async () => {
+    const Other = await otherCopy()
+    expect(Other).to.not.equal(HoldfastError)
+    const error: unknown = new Other('LOCK_HELD', undefined, { key: 'k' })
+    expect(error instanceof HoldfastError).to.equal(true)
+    expect(new HoldfastError('ABORTED') instanceof Other).to.equal(true)
+    expect((error as HoldfastError).retryable).to.equal(true)
+  })
+
+  it('is not confused with anything else', async () => {
+    const Other = await otherCopy()
+    const others = [new Error('no'), { code: 'LOCK_HELD' }, null, undefined, 'LOCK_HELD', () => {}]
+    for (const other of others) {
+      expect((other as unknown) instanceof HoldfastError, String(other)).to.equal(false)
+      expect((other as unknown) instanceof Other, String(other)).to.equal(false)
+    }
+  })
+
+  it('is no instance of a subclass, which has only its own', () => {
+    class OwnError extends HoldfastError {}
+    expect(new HoldfastError('ABORTED') instanceof OwnError).to.equal(false)
+    expect(new OwnError('ABORTED') instanceof OwnError).to.equal(true)
+    expect(new OwnError('ABORTED') instanceof HoldfastError).to.equal(true)
+  })
 })
 
 describe('shared: isErrorCode', () => {

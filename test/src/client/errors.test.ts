@@ -1,0 +1,164 @@
+/** What an error tells its handler besides the code: the key, the holders, and why. */
+import type { HoldfastError } from '@holdfast/shared'
+import { expect } from 'chai'
+import { comeBack, graced, openScene, takeLock, turn } from '../support/scriptedSession.js'
+
+const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
+
+async function errorOf(promise: Promise<unknown>): Promise<HoldfastError> {
+  return promise.then(
+    () => expect.fail('it did not reject'),
+    (error) => error,
+  )
+}
+
+describe('errors: the key', () => {
+  it('is that of the request which the broker refuses', async () => {
+    const { session, socket } = await openScene()
+    for (const code of ['LOCK_TIMEOUT', 'FORBIDDEN', 'QUOTA_EXCEEDED', 'UNAVAILABLE']) {
+      const refused = errorOf(session.lock(`k ${code}`))
+      await turn()
+      const { id } = socket.sent.at(-1) as { id: number }
+      socket.say(failed(id, code))
+      expect(await refused).to.include({ code, key: `k ${code}` })
+    }
+  })
+
+  it('is that of whatever else was asked about a key', async () => {
+    const { session, socket } = await openScene()
+    const asks = [session.revoke('a', { fence: 1, reason: 'r' }), session.query({ key: 'b' })]
+    const errors = asks.map(errorOf)
+    const refusal = new Promise<HoldfastError>((resolve) => {
+      session.watch('c', (event) => event.event === 'refused' && resolve(event.error))
+    })
+    await turn()
+    socket.say(failed(1, 'LOCK_NOT_HELD'), failed(2, 'FORBIDDEN'), failed(3, 'FORBIDDEN'))
+    const keys = (await Promise.all([...errors, refusal])).map(({ key }) => key)
+    expect(keys).to.deep.equal(['a', 'b', 'c'])
+  })
+
+  it('is absent where a call is about no key', async () => {
+    const { session, socket } = await openScene()
+    const error = errorOf(session.query({ prefix: 'a' }))
+    await turn()
+    socket.say(failed(1, 'FORBIDDEN'))
+    expect(Object.hasOwn(await error, 'key')).to.equal(false)
+  })
+
+  it('is that of an aborted request, however it is asked', async () => {
+    const { session } = await openScene()
+    const controller = new AbortController()
+    const { signal } = controller
+    const waiting = [session.lock('k', { signal }), session.singleflightLock('k', { signal })]
+    const errors = waiting.map(errorOf)
+    const reason = new Error('enough')
+    controller.abort(reason)
+    for (const late of [session.lock('k', { signal }), session.singleflightLock('k', { signal })]) {
+      errors.push(errorOf(late))
+    }
+    for (const error of await Promise.all(errors)) {
+      expect(error).to.include({ code: 'ABORTED', key: 'k', cause: reason })
+    }
+  })
+
+  it('is that of the request in the timeout of the client itself', async () => {
+    const { session, clock, socket } = await openScene()
+    const alone = errorOf(session.lock('a', { timeout: 10 }))
+    const together = errorOf(session.singleflightLock('b', { timeout: 10 }))
+    await turn()
+    expect(socket.sent).to.have.length(3)
+    clock.advance(300)
+    expect(await alone).to.include({ code: 'LOCK_TIMEOUT', key: 'a' })
+    expect(await together).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })
+  })
+
+  it('is that of each request that ends with the session, and of the locks that are lost', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene)
+    const errors = ['a', 'b'].map((key) => errorOf(scene.session.lock(key)))
+    void scene.session.close()
+    errors.push(errorOf(scene.session.lock('c')))
+    const told = (await Promise.all(errors)).map(({ code, key }) => `${code} ${key}`)
+    expect(told).to.deep.equal(['SESSION_CLOSED a', 'SESSION_CLOSED b', 'SESSION_CLOSED c'])
+    expect(lock.lost).to.include({ code: 'LOCK_LOST', key: 'k', reason: 'session' })
+    expect(await errorOf(lock.unlock())).to.include({ code: 'LOCK_NOT_HELD', key: 'k' })
+    expect(await errorOf(lock.refresh())).to.include({ key: 'k', reason: 'session' })
+  })
+})
+
+describe('errors: the holders', () => {
+  it('come with LOCK_TIMEOUT as with LOCK_HELD, and say if one is the own session', async () => {
+    const { session, socket } = await openScene()
+    const other = { session: 'other', name: 'n', fence: 3, since: 4 }
+    const own = { session: session.id, fence: 5, since: 6 }
+    for (const code of ['LOCK_TIMEOUT', 'LOCK_HELD']) {
+      for (const holders of [[other], [other, own]]) {
+        const asking = errorOf(session.lock('k'))
+        await turn()
+        const { id } = socket.sent.at(-1) as { id: number }
+        socket.say({ ...failed(id, code), holders })
+        const error = await asking
+        expect(error.holders).to.deep.equal(holders)
+        const isOwn = holders.includes(own as never)
+        expect(error).to.include({ code, key: 'k', heldByThisSession: isOwn })
+        expect(error.message.includes('not re-entrant')).to.equal(isOwn)
+      }
+    }
+  })
+})
+
+describe('errors: why', () => {
+  it('a revoked holder reads the operator’s reason, in every place that tells of the loss', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene)
+    const { fence } = lock
+    scene.socket.say({ type: 'lost', fence, reason: 'revoked', note: 'the job hangs since noon' })
+    const message = 'the lock was lost: an operator revoked it: the job hangs since noon'
+    const note = 'the job hangs since noon'
+    expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note, key: 'k', message })
+    expect(lock.signal.reason).to.equal(lock.lost)
+    const refused = await errorOf(lock.unlock())
+    expect(refused).to.include({ code: 'LOCK_NOT_HELD', reason: 'revoked', note, message })
+  })
+
+  it('an older broker gives no reason, and an odd one none that counts', async () => {
+    for (const note of [undefined, '', 7, { text: 'no' }]) {
+      const scene = await openScene()
+      const lock = await takeLock(scene)
+      scene.socket.say({ type: 'lost', fence: lock.fence, reason: 'revoked', note })
+      expect(Object.hasOwn(lock.lost!, 'note')).to.equal(false)
+      expect(lock.lost!.message).to.equal('the lock was lost: an operator revoked it')
+    }
+    const scene = await openScene()
+    const lock = await takeLock(scene)
+    scene.socket.say({ type: 'lost', fence: lock.fence, reason: 'revoked', note: 'x'.repeat(999) })
+    expect(lock.lost!.note).to.have.length(256)
+  })
+
+  it('a session that its broker closed has the reason of that', async () => {
+    const scene = await openScene()
+    const waiting = errorOf(scene.session.lock('k'))
+    const closed = new Promise<HoldfastError | undefined>((resolve) => {
+      scene.session.on('closed', resolve)
+    })
+    scene.socket.end(4403, 'forbidden: not from here')
+    expect(await closed).to.include({ code: 'FORBIDDEN', reason: 'forbidden: not from here' })
+    expect(await waiting).to.include({ key: 'k', reason: 'forbidden: not from here' })
+    const late = await errorOf(scene.session.lock('l'))
+    expect(late).to.include({ code: 'SESSION_CLOSED', reason: 'forbidden: not from here' })
+  })
+
+  it('a grant that was lost while the connection was gone names its key', async () => {
+    const scene = await openScene({ grace: 'lease' }, graced())
+    const asking = errorOf(scene.session.lock('k'))
+    await turn()
+    await comeBack(scene)
+    scene.socket.say(graced({ resumed: true, secret: 'second' }))
+    scene.socket.say(
+      { type: 'granted', id: 1, fence: 9 },
+      { type: 'lost', fence: 9, reason: 'stolen' },
+    )
+    scene.socket.say({ type: 'snapshot', held: [], waiting: [], more: false })
+    expect(await asking).to.include({ code: 'LOCK_LOST', key: 'k' })
+  })
+})
