@@ -4,7 +4,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Grant } from './grant.js'
-import type { AutoRefreshOptions } from './lock.js'
+import type { AutoRefreshOptions } from './options.js'
 import type { Task } from './schedule.js'
 
 /**

@@ -31,3 +31,7 @@ export function check(
 export function checkText(name: string, value: unknown, longest: number): void {
   check(isText(value, longest), `${name} has to be a string of 1 to ${longest} characters`)
 }
+
+export function checkFunction(name: string, value: unknown): void {
+  check(typeof value === 'function', `${name} must be a function`)
+}

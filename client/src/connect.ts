@@ -36,7 +36,10 @@ export async function connectIn(
   refuseAborted(signal)
   const own = WebSocket ?? (platform && environment.webSocketFor?.(platform))
   const WebSocketClass = own ?? environment.WebSocket
-  check(typeof WebSocketClass === 'function', 'WebSocket has to be a class')
+  check(
+    typeof WebSocketClass === 'function',
+    'this platform has no WebSocket: give connect a class',
+  )
   const strategy =
     reconnect ??
     exponentialBackoff(

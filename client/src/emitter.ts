@@ -1,5 +1,7 @@
 /** Who listens to what, and telling them. */
+import { HoldfastError, nearest } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
+import { checkFunction } from './checks.js'
 
 /** Of each event, what its listeners are told. */
 type Listeners<E> = { readonly [K in keyof E]: (...details: never[]) => void }
@@ -14,19 +16,35 @@ interface Entry<E> {
 export class Emitter<E extends Listeners<E>> {
   /** In the order of their coming. */
   readonly #entries = new Set<Entry<E>>()
+  readonly #events: Readonly<Record<keyof E, 1>>
 
-  /** Calls the listener at each such event. */
+  /** @param events All that there are. */
+  constructor(events: Readonly<Record<keyof E, 1>>) {
+    this.#events = events
+  }
+
+  /**
+   * Calls the listener at each such event.
+   * @throws HoldfastError `INVALID_OPTION` for an event that there is not
+   */
   on<K extends keyof E>(event: K, listener: E[K]): this {
     return this.#add({ event, listener, once: false })
   }
 
-  /** Calls the listener at the next such event. */
+  /**
+   * Calls the listener at the next such event.
+   * @throws HoldfastError `INVALID_OPTION` for an event that there is not
+   */
   once<K extends keyof E>(event: K, listener: E[K]): this {
     return this.#add({ event, listener, once: true })
   }
 
-  /** Calls the listener no more. */
+  /**
+   * Calls the listener no more.
+   * @throws HoldfastError `INVALID_OPTION` for an event that there is not
+   */
   off<K extends keyof E>(event: K, listener: E[K]): this {
+    this.#check(event)
     for (const entry of this.#entries) {
       if (entry.event === event && entry.listener === listener) this.#entries.delete(entry)
     }
@@ -44,7 +62,22 @@ export class Emitter<E extends Listeners<E>> {
   }
 
   #add(entry: Entry<E>): this {
+    this.#check(entry.event)
+    checkFunction('the listener', entry.listener)
     this.#entries.add(entry)
     return this
+  }
+
+  /**
+   * A listener of a misspelt event would never be called. One of `error` never is either, but
+   * Node's `events.once` adds it to every emitter.
+   */
+  #check(event: keyof E): void {
+    if (Object.hasOwn(this.#events, event) || event === 'error') return
+    const names = Object.keys(this.#events)
+    const meant = nearest(String(event), names)
+    const hint = meant === undefined ? `there are ${names.join(', ')}` : `did you mean "${meant}"?`
+    const shown = JSON.stringify(String(event).slice(0, 60))
+    throw new HoldfastError('INVALID_OPTION', `there is no event ${shown}: ${hint}`)
   }
 }

@@ -76,6 +76,8 @@ const setTimer = setTimeout.bind(globalThis)
 const clearTimer = clearTimeout.bind(globalThis)
 const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
 const settled = Promise.resolve()
+/** Apart from `machine`, so that a page which imports only a strategy does not load the rest. */
+export const random: () => number = Math.random
 
 /** The real machine. */
 export const machine: Environment = {
@@ -85,7 +87,7 @@ export const machine: Environment = {
     setTimer: (callback, ms) => setTimer(callback, ms),
     clearTimer: (timer) => clearTimer(timer as ReturnType<typeof setTimeout>),
   },
-  random: Math.random,
+  random,
   // Not by `queueMicrotask`: a test may have replaced it before this module was loaded.
   endOfTurn: (callback) => void settled.then(callback),
   newTask: Channel && ((callback) => runInTask(Channel, callback)),

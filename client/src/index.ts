@@ -14,7 +14,7 @@ export {
 export { type BrokerUrl, connect } from './connect.js'
 export type { Emitter } from './emitter.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
-export type { AutoRefreshOptions, Lock } from './lock.js'
+export type { Lock } from './lock.js'
 export type { LockRequestOptions } from './locks/arguments.js'
 export type { HeldLock } from './locks/heldLock.js'
 export type {
@@ -25,10 +25,13 @@ export type {
 } from './locks/lockManager.js'
 export { keyForName, nameForKey } from './locks/names.js'
 export type {
+  AutoRefreshOptions,
   ConnectOptions,
   LockOptions,
   QueryOptions,
+  RefreshOptions,
   RevokeOptions,
+  SingleflightOptions,
   TryLockOptions,
 } from './options.js'
 export type { QueryResult } from './questions.js'

@@ -5,15 +5,12 @@ import { refreshAgainAndAgain } from './autoRefresh.js'
 import { asyncDispose } from './disposal.js'
 import { about } from './errorOf.js'
 import type { Grant, Member } from './grant.js'
-import { checkAutoRefresh, checkSignal, checkTtl } from './options.js'
-
-/** How to keep a lock with a ttl alive. */
-export interface AutoRefreshOptions {
-  /** From one refresh to the next, in ms, 1 to 2^31 - 1. */
-  readonly interval: number
-  /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
-  readonly timeout: number
-}
+import {
+  type AutoRefreshOptions,
+  checkAutoRefresh,
+  checkRefresh,
+  type RefreshOptions,
+} from './options.js'
 
 export class Lock {
   readonly #grant: Grant
@@ -79,10 +76,9 @@ export class Lock {
    * Rejects with `LOCK_NOT_HELD` (`cause` says why, if it was lost), `ABORTED`, `INVALID_TTL`,
    * `INVALID_OPTION`.
    */
-  async refresh(ttl?: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    checkTtl(ttl)
+  async refresh(ttl?: number, options: RefreshOptions = {}): Promise<void> {
+    checkRefresh(ttl, options)
     const { signal } = options
-    checkSignal(signal)
     if (!this.held) throw this.#notHeld()
     refuseAborted(signal, this.key)
     const request = this.#grant.refresh(ttl)
@@ -104,27 +100,29 @@ export class Lock {
 
   /**
    * Refreshes the lock every `interval` ms until it is unlocked, and resolves then. Each refresh
-   * may take `timeout` ms. Both together must be below the lock's ttl. In a hidden tab, where
-   * timers hardly run, a refresh may be late by up to a third of the session's lease.
+   * may take `timeout` ms. Both together must be below the lock's ttl. Without options each is a
+   * third of the ttl that the lock has now. In a hidden tab, where timers hardly run, a refresh may
+   * be late by up to a third of the session's lease.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
-   * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL`, `INVALID_TIMEOUT`. It need not be
-   * awaited: a rejection that nobody handles is not reported, and `signal` tells of the loss.
+   * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also without options for a lock
+   * without a ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. It need not be awaited: a rejection
+   * that nobody handles is not reported, and `signal` tells of the loss.
    */
-  autoRefresh(options: AutoRefreshOptions): Promise<void> {
+  autoRefresh(options?: AutoRefreshOptions): Promise<void> {
     const running = this.#autoRefresh(options)
     running.catch(() => {})
     return running
   }
 
-  async #autoRefresh(options: AutoRefreshOptions): Promise<void> {
-    checkAutoRefresh(options, this.#grant.ttl.ttl)
+  async #autoRefresh(options: AutoRefreshOptions | undefined): Promise<void> {
+    const pace = checkAutoRefresh(options, this.#grant.ttl.ttl)
     if (!this.held) {
       if (this.#loss !== undefined) throw this.#notHeld()
       return
     }
     let onEnd: () => void
-    const running = refreshAgainAndAgain(this.#grant, options, (end) => {
+    const running = refreshAgainAndAgain(this.#grant, pace, (end) => {
       onEnd = () => end(this.#lost)
       this.#onEnd.push(onEnd)
     })

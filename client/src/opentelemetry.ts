@@ -17,6 +17,7 @@ import {
   type Tracer as SpanTracer,
   trace,
 } from '@opentelemetry/api'
+import { check, isObject } from './checks.js'
 import type { HoldTrace, Tracer } from './tracing.js'
 
 /**
@@ -26,8 +27,13 @@ import type { HoldTrace, Tracer } from './tracing.js'
  * where whoever queries can find it. What `withLock` calls runs in the context of the hold.
  *
  * @param tracer Default: the global one, by the name `@holdfast/client`.
+ * @throws HoldfastError `INVALID_OPTION` if it is none.
  */
 export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/client')): Tracer {
+  check(
+    isObject(tracer) && typeof tracer.startSpan === 'function',
+    'openTelemetry takes a tracer, as trace.getTracer() of @opentelemetry/api gives it',
+  )
   return {
     request: (key, mode, metadata) => {
       const parent = context.active()

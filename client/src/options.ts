@@ -13,6 +13,8 @@ import {
   maxQueryItems,
   maxReasonLength,
   maxTokenLength,
+  type OptionNames,
+  refuseUnknownOptions,
   utf8Length,
 } from '@holdfast/shared'
 import { check, checkText, isMs, isObject } from './checks.js'
@@ -71,6 +73,11 @@ export interface ConnectOptions {
    * effect in a browser.
    */
   readonly unref?: boolean | undefined
+  /**
+   * Warn once for a key that a session waits for while it holds that key itself, by
+   * `process.emitWarning` in Node and `console.warn` elsewhere. Default true.
+   */
+  readonly warnings?: boolean | undefined
   /** A class to use in place of the platform's `WebSocket`. */
   readonly WebSocket?: WebSocketConstructor | undefined
 }
@@ -97,6 +104,23 @@ export interface LockOptions extends TryLockOptions {
    * combined with `timeout`. Default false.
    */
   readonly steal?: boolean | undefined
+}
+
+/** Like `LockOptions`, of a lock that callers share. */
+export type SingleflightOptions = Omit<LockOptions, 'steal'>
+
+/** How to refresh a lock once. */
+export interface RefreshOptions {
+  /** Gives up waiting for the answer, with `ABORTED`; the refresh may have been done. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** How to keep a lock with a ttl alive. */
+export interface AutoRefreshOptions {
+  /** From one refresh to the next, in ms, 1 to 2^31 - 1. */
+  readonly interval: number
+  /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
+  readonly timeout: number
 }
 
 /** Which lock to end, and why. */
@@ -126,17 +150,47 @@ export interface CheckedConnect {
   readonly settings: SessionSettings
   readonly signal: AbortSignal | undefined
   readonly reconnect: RetryStrategy | false | undefined
+  readonly warnings: boolean
   readonly WebSocket: WebSocketConstructor | undefined
   /** Undefined if the platform's WebSocket is to connect as it does by default. */
   readonly platform: PlatformOptions | undefined
   readonly unref: boolean
 }
 
+const connectOptions: OptionNames<ConnectOptions> = {
+  token: 1,
+  name: 1,
+  ttl: 1,
+  grace: 1,
+  signal: 1,
+  reconnect: 1,
+  allowInsecure: 1,
+  tracer: 1,
+  warnings: 1,
+  ca: 1,
+  proxy: 1,
+  unref: 1,
+  WebSocket: 1,
+}
+export const tryLockOptions: OptionNames<TryLockOptions> = {
+  ttl: 1,
+  signal: 1,
+  mode: 1,
+  metadata: 1,
+}
+const singleflightOptions: OptionNames<SingleflightOptions> = { ...tryLockOptions, timeout: 1 }
+const lockOptions: OptionNames<LockOptions> = { ...singleflightOptions, steal: 1 }
+const revokeOptions: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
+const selectionOptions: OptionNames<Selection> = { key: 1, prefix: 1 }
+const queryOptions: OptionNames<QueryOptions> = { ...selectionOptions, limit: 1 }
+const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
+const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
+
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
-  checkObject(options)
-  const { token, name, ttl, grace, signal, reconnect, WebSocket, allowInsecure } = options
-  const { ca, proxy, unref = false } = options
+  refuseUnknownOptions('connect', options, connectOptions)
+  const { token, name, ttl, grace, signal, reconnect, WebSocket } = options
+  const { allowInsecure, tracer, warnings = true, ca, proxy, unref = false } = options
   if (token !== undefined) checkToken(token)
   if (name !== undefined) checkText('name', name, maxNameLength)
   checkTtl(ttl)
@@ -146,7 +200,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   checkSignal(signal)
   check(
-    !reconnect || typeof (reconnect as Partial<RetryStrategy>)[Symbol.iterator] === 'function',
+    reconnect === undefined || reconnect === false || isStrategy(reconnect),
     'reconnect has to be false or an iterable of delays in ms',
   )
   checkBoolean('allowInsecure', allowInsecure)
@@ -154,6 +208,12 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   checkProxy(proxy)
   const isDefault = ca === undefined && proxy === undefined
   check(isDefault || WebSocket === undefined, 'give ca and proxy to your own WebSocket class')
+  checkBoolean('warnings', warnings)
+  check(
+    tracer === undefined || (isObject(tracer) && typeof tracer.request === 'function'),
+    'tracer must be an object with a function request, such as openTelemetry()',
+  )
+  check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
   const settings = { token, name, ttl, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
@@ -163,14 +223,26 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   const urls = checkUrls(url)
   if (token !== undefined && !allowInsecure) checkSecrecy(urls)
   const platform = isDefault ? undefined : { ca, proxy }
-  return { urls, settings, signal, reconnect, WebSocket, platform, unref }
+  return { urls, settings, signal, reconnect, warnings, WebSocket, platform, unref }
 }
 
-/** @throws HoldfastError with the code that fits */
-export function checkLock(key: unknown, options: LockOptions, isOfName = false): CheckedLock {
+function isStrategy(value: unknown): value is RetryStrategy {
+  return isObject(value) && typeof (value as RetryStrategy)[Symbol.iterator] === 'function'
+}
+
+/**
+ * @param what The function that was called.
+ * @throws HoldfastError with the code that fits
+ */
+export function checkLock(
+  key: unknown,
+  options: LockOptions,
+  what = 'lock',
+  isOfName = false,
+): CheckedLock {
   checkKey(key)
   check(isOfName || !isReserved(key), whatIsReserved, 'INVALID_KEY')
-  checkObject(options)
+  refuseUnknownOptions(what, options, lockOptions)
   const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
   checkTtl(ttl)
   checkTimeout(timeout)
@@ -185,10 +257,19 @@ export function checkLock(key: unknown, options: LockOptions, isOfName = false):
   return { terms, timeout, signal }
 }
 
+/** @throws HoldfastError with the code that fits */
+export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
+  refuseUnknownOptions('singleflightLock', options, singleflightOptions)
+  const checked = checkLock(key, options)
+  checkTimeout(checked.timeout, 1)
+  return checked
+}
+
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions {
   checkKey(key)
-  checkObject(options)
+  check(options !== undefined, 'revoke needs the options fence and reason')
+  refuseUnknownOptions('revoke', options, revokeOptions)
   const { fence, reason } = options
   check(Number.isSafeInteger(fence) && fence >= 1, 'fence has to be that of a lock')
   checkText('reason', reason, maxReasonLength)
@@ -202,8 +283,9 @@ export function checkToken(token: unknown): void {
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
 export function checkQuery(options: QueryOptions): Selection & { limit: number | undefined } {
-  const selection = checkSelection(options)
-  const { limit } = options
+  refuseUnknownOptions('query', options, queryOptions)
+  const { key, prefix, limit } = options
+  const selection = checkSelection('query', { key, prefix })
   check(
     limit === undefined || (isMs(limit, 1) && limit <= maxQueryItems),
     `limit has to be an integer from 1 to ${maxQueryItems}`,
@@ -212,8 +294,9 @@ export function checkQuery(options: QueryOptions): Selection & { limit: number |
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
-export function checkSelection(selection: Selection): Selection {
-  checkObject(selection)
+export function checkSelection(what: string, selection: Selection): Selection {
+  check(selection !== undefined, `${what} needs a key or an object with options`)
+  refuseUnknownOptions(what, selection, selectionOptions)
   const { key, prefix } = selection
   if (key !== undefined) checkKey(key)
   check(prefix === undefined || isPrefix(prefix), 'prefix cannot begin any key', 'INVALID_KEY')
@@ -229,17 +312,33 @@ export function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
   check(timeout === undefined || isMs(timeout, least), undefined, 'INVALID_TIMEOUT')
 }
 
-/** @throws HoldfastError `INVALID_INTERVAL` or `INVALID_TIMEOUT` */
+/** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
+export function checkRefresh(ttl: unknown, options: RefreshOptions): void {
+  checkTtl(ttl)
+  refuseUnknownOptions('refresh', options, refreshOptions)
+  checkSignal(options.signal)
+}
+
+/**
+ * What to refresh by: without options interval and timeout are a third of the ttl each.
+ *
+ * @throws HoldfastError `INVALID_INTERVAL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
+ */
 export function checkAutoRefresh(
-  options: { readonly interval: number; readonly timeout: number },
+  options: AutoRefreshOptions | undefined,
   ttl: number | undefined,
-): void {
-  checkObject(options)
-  const { interval, timeout } = options
+): AutoRefreshOptions {
+  refuseUnknownOptions('autoRefresh', options, autoRefreshOptions)
+  check(options !== undefined || ttl !== undefined, withoutTtl, 'INVALID_INTERVAL')
+  const third = Math.max(Math.floor((ttl ?? 0) / 3), 1)
+  const { interval, timeout } = options ?? { interval: third, timeout: third }
   check(isMs(interval, 1), undefined, 'INVALID_INTERVAL')
   check(isMs(timeout, 1), undefined, 'INVALID_TIMEOUT')
   check(ttl === undefined || interval + timeout < ttl, undefined, 'INVALID_INTERVAL')
+  return { interval, timeout }
 }
+
+const withoutTtl = 'the lock has no ttl: give autoRefresh an interval and a timeout'
 
 export function checkSignal(signal: unknown): void {
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
@@ -249,10 +348,6 @@ export function checkSignal(signal: unknown): void {
 
 function checkKey(key: unknown): asserts key is string {
   check(isKey(key), undefined, 'INVALID_KEY')
-}
-
-function checkObject(options: unknown): void {
-  check(isObject(options), 'the options have to be an object')
 }
 
 function checkBoolean(name: string, value: unknown): void {

@@ -1,25 +1,27 @@
 /** A session: the client's face, and nothing but its face. */
-import { HoldfastError, type LockStats } from '@holdfast/shared'
+import { HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
 import { callSafely } from './callSafely.js'
+import { checkFunction } from './checks.js'
 import { asyncDispose } from './disposal.js'
 import { Emitter } from './emitter.js'
 import type { Grant } from './grant.js'
 import { Lock } from './lock.js'
 import { LockManager, type LockManagerHost } from './locks/lockManager.js'
-import type { Selection } from './messages.js'
 import {
   type CheckedLock,
   checkLock,
   checkQuery,
   checkRevoke,
   checkSelection,
-  checkTimeout,
+  checkSingleflight,
   checkToken,
   type LockOptions,
   type QueryOptions,
   type RevokeOptions,
+  type SingleflightOptions,
   type TryLockOptions,
+  tryLockOptions,
 } from './options.js'
 import {
   authentication,
@@ -29,7 +31,7 @@ import {
   statsQuestion,
 } from './questions.js'
 import { LockRequest } from './requests.js'
-import type { SessionEvents } from './sessionEvents.js'
+import { type SessionEvents, sessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
 import type { SessionState } from './state.js'
@@ -53,7 +55,7 @@ export class Session extends Emitter<SessionEvents> {
 
   /** Sessions come from `connect`. */
   constructor(standing: Standing, name: string | undefined, surroundings: Surroundings) {
-    super()
+    super(sessionEvents)
     this.#standing = standing
     this.name = name
     this.#tracer = surroundings.tracer
@@ -111,6 +113,7 @@ export class Session extends Emitter<SessionEvents> {
    * `holders`; with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
+    refuseUnknownOptions('tryLock', options, tryLockOptions)
     return this.lock(key, { ...options, timeout: 0 })
   }
 
@@ -123,7 +126,9 @@ export class Session extends Emitter<SessionEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockOptions = {},
   ): Promise<T> {
-    const grant = await this.#ask(checkLock(key, options))
+    const checked = checkLock(key, options, 'withLock')
+    checkFunction('callback', callback)
+    const grant = await this.#ask(checked)
     const { trace } = grant
     const lock = new Lock(grant)
     let result: T
@@ -146,10 +151,8 @@ export class Session extends Emitter<SessionEvents> {
    * settled share it and its lock. Each has its own handle, `timeout` (from 1) and `signal`; the
    * lock is freed when the last of them unlocks.
    */
-  async singleflightLock(key: string, options: Omit<LockOptions, 'steal'> = {}): Promise<Lock> {
-    const checked = checkLock(key, { ...options, steal: false })
-    checkTimeout(checked.timeout, 1)
-    return this.#singleflight.lock(checked)
+  async singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
+    return this.#singleflight.lock(checkSingleflight(key, options))
   }
 
   /**
@@ -171,10 +174,8 @@ export class Session extends Emitter<SessionEvents> {
     what: string | Pick<QueryOptions, 'key' | 'prefix'>,
     callback: (event: WatchEvent) => void,
   ): Watch {
-    const selection: Selection = checkSelection(typeof what === 'string' ? { key: what } : what)
-    if (typeof callback !== 'function') {
-      throw new HoldfastError('INVALID_OPTION', 'callback has to be a function')
-    }
+    const selection = checkSelection('watch', typeof what === 'string' ? { key: what } : what)
+    checkFunction('callback', callback)
     if (this.state === 'closed') throw this.#standing.closedError()
     return this.#standing.watches.add(selection, callback)
   }

@@ -26,3 +26,14 @@ export interface SessionEvents {
   /** For good; the error is undefined after `close()`. */
   closed: (error: HoldfastError | undefined) => void
 }
+
+/** All of them. */
+export const sessionEvents: Readonly<Record<keyof SessionEvents, 1>> = {
+  jeopardy: 1,
+  resumed: 1,
+  renewed: 1,
+  lost: 1,
+  draining: 1,
+  expiring: 1,
+  closed: 1,
+}

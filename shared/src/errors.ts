@@ -106,13 +106,13 @@ export class HoldfastError extends Error {
    */
   declare readonly holders?: readonly Holder[]
   /**
-   * With `holders`: whether one of them is the session that asked. Locks are not re-entrant, so such
-   * a call waits for its own session to unlock.
+   * With `holders`: whether one of them is the session that asked. Locks are not re-entrant, so
+   * such a call waits for its own session to unlock.
    */
   declare readonly heldByThisSession?: boolean
   /**
-   * With `LOCK_LOST`, and with `LOCK_NOT_HELD` of a lock that was lost: why, one of `LostReason`, if
-   * that is known. With the error of a session that the broker closed: the reason that it gave.
+   * With `LOCK_LOST`, and with `LOCK_NOT_HELD` of a lock that was lost: why, one of `LostReason`,
+   * if that is known. With the error of a session that the broker closed: the reason that it gave.
    */
   declare readonly reason?: LostReason | (string & {})
   /** With the reason `'revoked'`: what the operator gave as the reason, 1 to 256 characters. */
@@ -142,7 +142,7 @@ export class HoldfastError extends Error {
 
 function isInstance(this: unknown, value: unknown): boolean {
   if (this === HoldfastError) return typeof value === 'object' && value !== null && brand in value
-  return Function.prototype[Symbol.hasInstance].call(this as () => void, value)
+  return Error[Symbol.hasInstance].call(this as () => void, value)
 }
 
 /** Whether a string received from a peer is one of our codes. */

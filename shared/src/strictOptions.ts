@@ -41,18 +41,30 @@ export function refuseUnknownOptions(
   }
 }
 
-/** The name that was probably meant, in whatever case; undefined if none is near. */
+/**
+ * The name that was probably meant, in whatever case; undefined if none is near. Of two that are as
+ * near, the one that begins like what was typed: `trace` is `tracer` rather than `grace`.
+ */
 export function nearest(name: string, names: readonly string[]): string | undefined {
+  const typed = name.toLowerCase()
   let best: string | undefined
   let least = Math.max(2, name.length / 3)
   for (const candidate of names) {
-    const distance = distanceOf(name.toLowerCase(), candidate.toLowerCase())
+    const other = candidate.toLowerCase()
+    const distance = distanceOf(typed, other) - commonStart(typed, other) / 1_000
     if (distance < least || (best === undefined && distance === least)) {
       best = candidate
       least = distance
     }
   }
   return best
+}
+
+/** How many letters two words have in common at their beginning. */
+function commonStart(a: string, b: string): number {
+  let length = 0
+  while (length < a.length && a[length] === b[length]) length++
+  return length
 }
 
 /** How many letters have to be typed, deleted, changed or swapped to make one of the other. */

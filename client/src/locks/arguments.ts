@@ -8,7 +8,10 @@ import { type CheckedLock, checkLock } from '../options.js'
 import type { LockCallback } from './lockManager.js'
 import { keyForName } from './names.js'
 
-/** How to ask. `ttl` and `metadata` are not in the specification. */
+/**
+ * How to ask. `ttl` and `metadata` are not in the specification. Other members are ignored, as Web
+ * IDL has it for every dictionary: code that was written for `navigator.locks` may rely on that.
+ */
 export interface LockRequestOptions {
   /** `'shared'` locks can be held together. Default `'exclusive'`. */
   readonly mode?: LockMode | undefined
@@ -65,7 +68,7 @@ export function check(args: Arguments): CheckedLock {
   if (key === undefined) throw unsupported('the name is longer than a key may be')
   const timeout = ifAvailable ? 0 : undefined
   try {
-    return { ...checkLock(key, { mode, steal, ttl, metadata, signal }, true), timeout }
+    return { ...checkLock(key, { mode, steal, ttl, metadata, signal }, 'request', true), timeout }
   } catch (cause) {
     if (!(cause instanceof HoldfastError)) throw cause
     throw new TypeError(cause.message, { cause })

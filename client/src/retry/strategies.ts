@@ -4,9 +4,9 @@
  *
  * Nothing else in Holdfast retries: a lock is waited for at the broker.
  */
-import { maxMs } from '@holdfast/shared'
-import { check } from '../checks.js'
-import { machine } from '../environment.js'
+import { maxMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { check, checkFunction } from '../checks.js'
+import { random as chance } from '../environment.js'
 
 /**
  * The delays before one try after another, in ms. May be endless; iterated anew for each outage.
@@ -25,6 +25,15 @@ export interface RetryLimits {
    */
   readonly jitter?: 'full' | 'none' | undefined
 }
+
+const limits: OptionNames<RetryLimits> = { maxRetries: 1, max: 1, jitter: 1 }
+const fixedOptions: OptionNames<FixedIntervalOptions> = { interval: 1, ...limits }
+const exponentialOptions: OptionNames<ExponentialBackoffOptions> = {
+  initial: 1,
+  multiplier: 1,
+  ...limits,
+}
+const linearOptions: OptionNames<LinearBackoffOptions> = { initial: 1, increment: 1, ...limits }
 
 export interface FixedIntervalOptions extends RetryLimits {
   /** Each delay, in ms. */
@@ -50,6 +59,7 @@ export interface LinearBackoffOptions extends RetryLimits {
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function fixedInterval(options: FixedIntervalOptions, random?: () => number): RetryStrategy {
+  refuseUnknownOptions('fixedInterval', options, fixedOptions)
   const interval = checkDelay(options?.interval, 'interval')
   return delays(options, random, interval, (delay) => delay)
 }
@@ -62,6 +72,7 @@ export function exponentialBackoff(
   options: ExponentialBackoffOptions,
   random?: () => number,
 ): RetryStrategy {
+  refuseUnknownOptions('exponentialBackoff', options, exponentialOptions)
   const initial = checkDelay(options?.initial, 'initial')
   const { multiplier = 2 } = options
   check(
@@ -76,6 +87,7 @@ export function exponentialBackoff(
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function linearBackoff(options: LinearBackoffOptions, random?: () => number): RetryStrategy {
+  refuseUnknownOptions('linearBackoff', options, linearOptions)
   const initial = checkDelay(options?.initial, 'initial')
   const increment = checkDelay(options.increment, 'increment')
   return delays(options, random, initial, (delay) => delay + increment)
@@ -83,7 +95,7 @@ export function linearBackoff(options: LinearBackoffOptions, random?: () => numb
 
 function delays(
   { maxRetries = Infinity, max = maxMs, jitter = 'none' }: RetryLimits,
-  random: () => number = machine.random,
+  random: () => number = chance,
   first: number,
   next: (delay: number) => number,
 ): RetryStrategy {
@@ -92,6 +104,7 @@ function delays(
     'maxRetries has to be an integer from 0',
   )
   checkDelay(max, 'max')
+  checkFunction('random', random)
   check(jitter === 'full' || jitter === 'none', "jitter has to be 'full' or 'none'")
   return {
     *[Symbol.iterator]() {

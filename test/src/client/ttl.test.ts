@@ -207,6 +207,36 @@ describe('holding a lock with a ttl', () => {
     expect(await codeFor(400, 500)).to.equal('none')
   })
 
+  it('refreshes every third of the ttl when it is told nothing', async () => {
+    const scene = await openScene()
+    const lock = await takeLock(scene, { ttl: 900, at: 50_000 })
+    const running = lock.autoRefresh()
+    scene.clock.advance(299)
+    await turn()
+    expect(scene.socket.sent).to.have.length(2)
+    scene.clock.advance(1)
+    await turn()
+    expect(scene.socket.sent.at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
+    scene.clock.advance(300)
+    expect(await stateOf(running)).to.equal('LOCK_TIMEOUT')
+  })
+
+  it('refreshes every third also of the shortest ttl that has one', async () => {
+    const lock = await takeLock(await openScene(), { ttl: 3, at: 50_000 })
+    expect(await stateOf(lock.autoRefresh())).to.equal('pending')
+    void lock.unlock()
+  })
+
+  it('without a ttl has to be told what to refresh by', async () => {
+    const lock = await takeLock(await openScene())
+    const error: Error = await lock.autoRefresh().then(
+      () => expect.fail('it did not reject'),
+      (error) => error,
+    )
+    expect(error.message).to.include('the lock has no ttl')
+    expect(error).to.include({ code: 'INVALID_INTERVAL' })
+  })
+
   it('only verifies without a ttl', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)

@@ -80,5 +80,6 @@ describe('shared: strict options', () => {
       }),
     )
     expect(nearest('port', names)).to.equal(undefined)
+    expect(nearest('trace', ['grace', 'tracer', 'brace'])).to.equal('tracer')
   })
 })

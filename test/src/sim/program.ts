@@ -190,12 +190,12 @@ export class Program {
     return want
   }
 
-  async #request(key: string, want: Want, ask: (want: Want) => Promise<Lock>): Promise<void> {
+  async #request(key: string, want: Want, ask: (options: Options) => Promise<Lock>): Promise<void> {
     const start = this.#claims.start()
     let isSettled = false
     let lock: Lock
     try {
-      const task = this.#claims.attempt(`${want.metadata.op} ${key}`, ask(want))
+      const task = this.#claims.attempt(`${want.metadata.op} ${key}`, ask(optionsOf(want)))
       this.#claims.watchAbort(want, () => isSettled)
       lock = await task
     } catch (error) {
@@ -228,7 +228,7 @@ export class Program {
           await this.#hold(lock, want)
           got.isReturned = true
         },
-        want,
+        optionsOf(want),
       )
       await this.#claims.attempt(`${want.metadata.op} ${key}`, task)
       if (got?.wasLost === true) this.#claims.broken('withLock tells a loss', want.metadata.op)
@@ -332,4 +332,11 @@ export class Program {
     if (factor === 'none') return 0
     return factor === 'some' ? random.between(0, 2 * ms) : random.between(ms, 6 * ms)
   }
+}
+
+type Options = Omit<Want, 'abortTimer'>
+
+/** What the client is asked with: it refuses what is no option of its own. */
+function optionsOf({ abortTimer: _, ...options }: Want): Options {
+  return options
 }

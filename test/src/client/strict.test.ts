@@ -1,0 +1,246 @@
+/**
+ * No option is ignored: of each function that takes options, every option misspelt in every way
+ * that fingers know is refused with the right name, and so is a value of the wrong type.
+ */
+import { once } from 'node:events'
+import {
+  exponentialBackoff,
+  fixedInterval,
+  HoldfastError,
+  type Lock,
+  linearBackoff,
+  type Session,
+} from '@holdfast/client'
+import { connectIn } from '@holdfast/client/internal'
+import { openTelemetry } from '@holdfast/client/opentelemetry'
+import { expect } from 'chai'
+import { openScene, stage, takeLock, url } from '../support/scriptedSession.js'
+
+type Options = Record<string, unknown>
+
+interface Call {
+  readonly name: string
+  /** Each option with a value that it may have. */
+  readonly options: Options
+  /** Makes the call with these options in place of all others. */
+  readonly call: (options: never, on: { session: Session; lock: Lock }) => unknown
+}
+
+const { signal } = new AbortController()
+const tryLock = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 } }
+const lock = { ...tryLock, timeout: 5_000, steal: false }
+const limits = { maxRetries: 1, max: 5, jitter: 'full' }
+
+const calls: readonly Call[] = [
+  {
+    name: 'connect',
+    options: {
+      token: 't',
+      name: 'n',
+      ttl: 5_000,
+      grace: 'lease',
+      signal,
+      reconnect: false,
+      allowInsecure: true,
+      tracer: openTelemetry(),
+      warnings: false,
+      WebSocket: class {},
+    },
+    call: (options) => connectIn(url, options, stage().environment),
+  },
+  { name: 'lock', options: lock, call: (options, { session }) => session.lock('k', options) },
+  {
+    name: 'tryLock',
+    options: tryLock,
+    call: (options, { session }) => session.tryLock('k', options),
+  },
+  {
+    name: 'withLock',
+    options: lock,
+    call: (options, { session }) => session.withLock('k', () => {}, options),
+  },
+  {
+    name: 'singleflightLock',
+    options: { ...tryLock, timeout: 5_000 },
+    call: (options, { session }) => session.singleflightLock('k', options),
+  },
+  {
+    name: 'query',
+    options: { key: 'k', prefix: 'k', limit: 5 },
+    call: (options, { session }) => session.query(options),
+  },
+  {
+    name: 'watch',
+    options: { key: 'k', prefix: 'k' },
+    call: (options, { session }) => session.watch(options, () => {}),
+  },
+  {
+    name: 'revoke',
+    options: { fence: 1, reason: 'stuck' },
+    call: (options, { session }) => session.revoke('k', options),
+  },
+  { name: 'refresh', options: { signal }, call: (options, { lock }) => lock.refresh(5, options) },
+  {
+    name: 'autoRefresh',
+    options: { interval: 5, timeout: 5 },
+    call: (options, { lock }) => lock.autoRefresh(options),
+  },
+  {
+    name: 'fixedInterval',
+    options: { interval: 5, ...limits },
+    call: (options) => fixedInterval(options),
+  },
+  {
+    name: 'exponentialBackoff',
+    options: { initial: 5, multiplier: 2, ...limits },
+    call: (options) => exponentialBackoff(options),
+  },
+  {
+    name: 'linearBackoff',
+    options: { initial: 5, increment: 5, ...limits },
+    call: (options) => linearBackoff(options),
+  },
+]
+
+/** Whatever JSON has, and what it has not. */
+const values = [null, true, 7, -1, 1.5, 'x', '', [], [1], {}, () => {}, Symbol('s'), 7n]
+/** Which of these an option may have, beside values like its example. */
+const allowed: Record<string, (value: unknown) => boolean> = {
+  name: (value) => value === 'x',
+  token: (value) => value === 'x',
+  key: (value) => value === 'x',
+  prefix: (value) => value === 'x' || value === '',
+  reason: (value) => value === 'x',
+  grace: (value) => value === 7,
+  reconnect: Array.isArray,
+  allowInsecure: (value) => value === true,
+  warnings: (value) => value === true,
+  steal: (value) => value === true,
+  WebSocket: (value) => typeof value === 'function',
+  metadata: (value) => !['function', 'symbol', 'bigint'].includes(typeof value),
+  multiplier: (value) => value === 7 || value === 1.5,
+  initial: (value) => value === 7 || value === 1.5,
+  increment: (value) => value === 7 || value === 1.5,
+  max: (value) => value === 7 || value === 1.5,
+  'fixedInterval.interval': (value) => value === 7 || value === 1.5,
+}
+const isInteger = (value: unknown) => value === 7
+
+/** What fingers make of a name: a letter dropped, two swapped, another case, one more. */
+function misspellings(name: string): string[] {
+  const all = new Set([name.toUpperCase(), `${name}s`, `${name[0]!.toUpperCase()}${name.slice(1)}`])
+  for (let i = 0; i < name.length; i++) {
+    all.add(name.slice(0, i) + name.slice(i + 1))
+    all.add(name.slice(0, i) + name[i]! + name.slice(i))
+    const [a = '', b = ''] = name.slice(i)
+    all.add(name.slice(0, i) + b + a + name.slice(i + 2))
+  }
+  all.delete(name)
+  return [...all].filter((word) => word !== '')
+}
+
+async function refusalOf(act: () => unknown): Promise<HoldfastError | undefined> {
+  try {
+    await Promise.race([act(), new Promise((resolve) => setImmediate(resolve))])
+    return undefined
+  } catch (error) {
+    expect(error).to.be.instanceOf(HoldfastError)
+    return error as HoldfastError
+  }
+}
+
+async function scene(): Promise<{ session: Session; lock: Lock }> {
+  const opened = await openScene()
+  return { session: opened.session, lock: await takeLock(opened, { ttl: 9_000, at: 50_000 }) }
+}
+
+describe('strict options', () => {
+  for (const { name, options, call } of calls) {
+    it(`${name} refuses each misspelt option with the right name`, async () => {
+      const on = await scene()
+      for (const right of Object.keys(options)) {
+        for (const wrong of misspellings(right)) {
+          if (wrong in options) continue
+          const { [right]: value, ...others } = options
+          const error = await refusalOf(() => call({ ...others, [wrong]: value } as never, on))
+          const told = `${error?.code} ${error?.message}`
+          expect(told, wrong).to.include(`INVALID_OPTION ${name} has no option "${wrong}"`)
+          expect(told, wrong).to.include(`did you mean "${right}"?`)
+        }
+      }
+    })
+
+    it(`${name} refuses values of the wrong type`, async () => {
+      const on = await scene()
+      for (const option of Object.keys(options)) {
+        const isGood = allowed[`${name}.${option}`] ?? allowed[option] ?? isInteger
+        for (const value of values) {
+          if (isGood(value)) continue
+          const one = option === 'key' || option === 'prefix'
+          const error = await refusalOf(() =>
+            call((one ? { [option]: value } : { ...options, [option]: value }) as never, on),
+          )
+          expect(error?.code, `${option}: ${String(value)}`).to.match(/^INVALID_/)
+        }
+      }
+    })
+
+    it(`${name} refuses what is no set of options`, async () => {
+      const on = await scene()
+      for (const given of [null, 7, true, [], () => {}]) {
+        const error = await refusalOf(() => call(given as never, on))
+        expect(error?.code, String(given)).to.equal('INVALID_OPTION')
+      }
+    })
+  }
+
+  it('withLock and watch refuse a callback that is none, before anything is asked', async () => {
+    const { session, socket } = await openScene()
+    const swapped = session.withLock('k', {} as never, (() => {}) as never)
+    expect((await refusalOf(() => swapped))?.code).to.equal('INVALID_OPTION')
+    const none = session.withLock('k', undefined as never)
+    expect((await refusalOf(() => none))?.message).to.equal('callback must be a function')
+    expect((await refusalOf(() => session.watch('k', 7 as never)))?.code).to.equal('INVALID_OPTION')
+    expect(socket.sent).to.have.length(1)
+  })
+
+  it('a strategy refuses a random that is none, and openTelemetry a tracer that is none', async () => {
+    for (const act of [
+      () => fixedInterval({ interval: 5 }, 0.5 as never),
+      () => openTelemetry({} as never),
+      () => openTelemetry(null as never),
+    ]) {
+      expect((await refusalOf(act))?.code).to.equal('INVALID_OPTION')
+    }
+  })
+
+  it('session.locks.request ignores what it does not know, as the specification has it', async () => {
+    const { session, socket } = await openScene()
+    void session.locks.request('k', { ifavailable: true } as never, () => {}).catch(() => {})
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(socket.sent.at(-1)).to.deep.equal({ type: 'lock', id: 1, key: 'k' })
+  })
+
+  it('a misspelt event is refused with the right name, and a listener that is none', async () => {
+    const { session, socket } = await openScene()
+    for (const method of ['on', 'once', 'off'] as const) {
+      for (const [wrong, right] of [
+        ['lsot', 'lost'],
+        ['Closed', 'closed'],
+        ['jeopary', 'jeopardy'],
+      ]) {
+        const error = await refusalOf(() => session[method](wrong as never, (() => {}) as never))
+        expect(error?.message).to.equal(`there is no event "${wrong}": did you mean "${right}"?`)
+      }
+      const foreign = await refusalOf(() =>
+        session[method]('toString' as never, (() => {}) as never),
+      )
+      expect(foreign?.message).to.include('there is no event "toString": there are jeopardy,')
+    }
+    const closed = once(session as never, 'closed')
+    void session.close()
+    socket.end(1000)
+    await closed
+    expect((await refusalOf(() => session.on('lost', 7 as never)))?.code).to.equal('INVALID_OPTION')
+  })
+})
