@@ -29,10 +29,8 @@ export async function connectIn(
   options: ConnectOptions,
   environment: Environment,
 ): Promise<Session> {
-  const { urls, settings, signal, reconnect, WebSocket, platform, unref } = checkConnect(
-    url,
-    options,
-  )
+  const checked = checkConnect(url, options)
+  const { urls, settings, signal, reconnect, warnings, WebSocket, platform, unref } = checked
   refuseAborted(signal)
   const own = WebSocket ?? (platform && environment.webSocketFor?.(platform))
   const WebSocketClass = own ?? environment.WebSocket
@@ -63,7 +61,8 @@ export async function connectIn(
       },
     })
     const newTask = environment.newTask ?? environment.endOfTurn
-    const session = new Session(standing, settings.name, { newTask, tracer: options.tracer })
+    const warn = warnings ? environment.warn : undefined
+    const session = new Session(standing, settings.name, { newTask, tracer: options.tracer, warn })
     const stopListening = onAbort(signal, (error) => {
       reject(error)
       void standing.close()

@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '@holdfast/shared'
-import { PlatformWebSocket, platformWebSocket } from '#websocket'
+import { PlatformWebSocket, platformWebSocket, warn } from '#websocket'
 import { type Page, page } from './page.js'
 
 export interface Environment {
@@ -26,6 +26,8 @@ export interface Environment {
    * @throws HoldfastError `INVALID_OPTION` where the platform cannot do that.
    */
   readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
+  /** Warns people of something odd in their program; without it nobody is warned. */
+  readonly warn?: ((message: string, code: string) => void) | undefined
   /** The page that this runs in, if it is one. */
   readonly page?: Page | undefined
 }
@@ -93,6 +95,7 @@ export const machine: Environment = {
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,
   webSocketFor: platformWebSocket,
+  warn,
   page,
 }
 

@@ -31,6 +31,7 @@ import {
   statsQuestion,
 } from './questions.js'
 import { LockRequest } from './requests.js'
+import { SelfWaits, type Warn } from './selfWaits.js'
 import { type SessionEvents, sessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
 import type { Standing } from './standing.js'
@@ -42,12 +43,15 @@ import type { Watch, WatchEvent } from './watch.js'
 export interface Surroundings {
   readonly newTask: LockManagerHost['newTask']
   readonly tracer: Tracer | undefined
+  /** Undefined if nobody wants to be warned. */
+  readonly warn: Warn | undefined
 }
 
 export class Session extends Emitter<SessionEvents> {
   readonly #standing: Standing
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
+  readonly #selfWaits: SelfWaits | undefined
   /** The name that was given to `connect`. */
   readonly name: string | undefined
   /** The same locks in the shape of `navigator.locks`. */
@@ -58,7 +62,9 @@ export class Session extends Emitter<SessionEvents> {
     super(sessionEvents)
     this.#standing = standing
     this.name = name
-    this.#tracer = surroundings.tracer
+    const { tracer, warn } = surroundings
+    this.#tracer = tracer
+    this.#selfWaits = warn && new SelfWaits(standing, warn)
     this.locks = new LockManager({
       standing,
       newTask: surroundings.newTask,
@@ -96,7 +102,10 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * Waits for a lock and takes it. First come, first served.
+   * Waits for a lock and takes it. First come, first served. Not re-entrant: a task that asks for a
+   * lock which its own session holds waits until the session unlocks it, for ever if the task
+   * itself would have to. After 5 s of that the process is warned once for each key (see `warnings`
+   * of `connect`).
    *
    * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
    * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
@@ -147,9 +156,17 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * Like `lock`, but callers who ask for the same key, mode and ttl while the request is not
-   * settled share it and its lock. Each has its own handle, `timeout` (from 1) and `signal`; the
-   * lock is freed when the last of them unlocks.
+   * Like `lock`, but callers of this session who ask for the same key, mode and ttl before the
+   * request is settled share that one request and its lock: its fence, its ttl and its loss. Each
+   * has its own handle, `timeout` (ms, from 1) and `signal`; the last `unlock` frees the lock, and
+   * the last to give up cancels the request. The metadata is that of the first caller.
+   *
+   * It does not exclude its callers from each other: all of them hold the lock at the same time,
+   * so five callers who compute something under it compute it five times. Nor does it share a
+   * result, unlike Go's `singleflight.Do`. It excludes other sessions, and callers who come after
+   * the grant.
+   *
+   * Rejects like `lock`; its `LOCK_TIMEOUT` names no holders, because the client keeps the timeout.
    */
   async singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
     return this.#singleflight.lock(checkSingleflight(key, options))
@@ -289,6 +306,7 @@ export class Session extends Emitter<SessionEvents> {
     const dueAt = timeout === undefined ? Infinity : schedule.monotonic() + timeout
     const request = new LockRequest(terms, timeout, dueAt, () => giveUp(timeoutError(timeout)))
     const answer = this.#standing.ask(request)
+    this.#selfWaits?.onAsk()
     if (signal !== undefined) {
       const stopListening = onAbort(signal, giveUp)
       answer.then(stopListening, stopListening)

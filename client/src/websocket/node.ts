@@ -1,9 +1,9 @@
 /**
  * The WebSocket of Node: `ws`, because Node 20 has none of its own. The only file of the client
- * that imports something of Node; package.json's `imports` chooses between it and its neighbour.
+ * that uses something of Node; package.json's `imports` chooses between it and its neighbour.
  *
  * What `ws` does not do by itself is done here: certificates of one's own authority, proxies, the
- * reason of a refused upgrade, and connections that do not keep the process alive.
+ * reason of a refused upgrade, connections that do not keep the process alive, and warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
@@ -162,3 +162,7 @@ function textOf(certificates: unknown): string {
 }
 
 export const PlatformWebSocket: WebSocketConstructor = platformWebSocket({})
+
+export function warn(message: string, code: string): void {
+  process.emitWarning(message, { type: 'HoldfastWarning', code })
+}

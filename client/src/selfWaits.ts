@@ -1,0 +1,82 @@
+/**
+ * Makes visible that a session waits for a lock which it holds itself. Locks are not re-entrant, so
+ * a task that asks for what it already holds waits for ever, and nothing else would say so. The
+ * request must keep waiting, because two tasks of one process may share a session and the broker
+ * cannot tell one from the other. So the session warns once for each key, and nothing fails.
+ */
+import type { Grant } from './grant.js'
+import { LockRequest } from './requests.js'
+import type { Task } from './schedule.js'
+import type { Standing } from './standing.js'
+
+/** How long a request waits before it is looked at, and looked at again, in ms. */
+const patienceMs = 5_000
+/** Most keys that one session warns of: beyond it, one more warning tells nothing new. */
+const mostWarnings = 100
+/** A look at so many requests and locks may cost a look that is 1 ms later. */
+const looksPerMs = 10
+
+/** Tells people something that they should know about their program. */
+export type Warn = (message: string, code: string) => void
+
+export class SelfWaits implements Task {
+  readonly #standing: Standing
+  readonly #warn: Warn
+  readonly #warned = new Set<string>()
+  #isArmed = false
+
+  constructor(standing: Standing, warn: Warn) {
+    this.#standing = standing
+    this.#warn = warn
+  }
+
+  /** A lock is being asked for. Usually costs nothing: one timer serves all requests. */
+  onAsk(): void {
+    if (this.#isArmed) return
+    this.#isArmed = true
+    this.#standing.schedule.after(this, patienceMs)
+  }
+
+  /** Looks at all that have waited long enough, and comes back for those that have not. */
+  run(): void {
+    const { schedule, outbox, holdings } = this.#standing
+    const now = schedule.monotonic()
+    const pending = outbox.pending
+    const grants = holdings.grants.values()
+    const old: LockRequest[] = []
+    let next = Infinity
+    for (const request of pending) {
+      if (!(request instanceof LockRequest && request.wanted)) continue
+      // What was not sent waits for a connection, and for nobody's lock.
+      const dueAt = (request.sentAt?.monotonic ?? now) + patienceMs
+      if (dueAt <= now) old.push(request)
+      next = Math.min(next, dueAt <= now ? now + patienceMs : dueAt)
+    }
+    this.#isArmed = next < Infinity
+    const effort = (pending.length + grants.length) / looksPerMs
+    if (this.#isArmed) schedule.at(this, Math.max(next, now + effort))
+    if (old.length > 0) this.#compare(old, grants)
+  }
+
+  #compare(requests: readonly LockRequest[], grants: readonly Grant[]): void {
+    // The locks that a session has on one key are one exclusive lock, or all shared.
+    const own = new Map(grants.map((grant) => [grant.key, grant]))
+    for (const { terms } of requests) {
+      const grant = own.get(terms.key)
+      if (grant === undefined || (grant.mode === 'shared' && terms.mode === 'shared')) continue
+      if (this.#warned.has(terms.key) || this.#warned.size >= mostWarnings) continue
+      this.#warned.add(terms.key)
+      this.#warn(this.#messageFor(grant), 'HOLDFAST_SELF_WAIT')
+    }
+  }
+
+  #messageFor({ key, fence }: Grant): string {
+    const { settings, terms } = this.#standing
+    const session = settings.name === undefined ? terms.session : JSON.stringify(settings.name)
+    return (
+      `session ${session} has waited ${patienceMs / 1_000} s for the lock ${JSON.stringify(key)}, ` +
+      `which it holds itself (fence ${fence}). Locks are not re-entrant: a task that asks for a ` +
+      'lock which it already holds waits for ever. The option warnings of connect turns this off'
+    )
+  }
+}

@@ -1,0 +1,174 @@
+/** A session that waits for what it holds itself: it keeps waiting, and one warning says so. */
+import type { ConnectOptions } from '@holdfast/client'
+import { connectIn, machine } from '@holdfast/client/internal'
+import type { Welcome } from '@holdfast/shared'
+import { expect } from 'chai'
+import { graced, stage, stateOf, turn, url, welcome } from '../support/scriptedSession.js'
+
+interface Warning {
+  readonly message: string
+  readonly code: string
+}
+
+/** A session on a fake clock that tells its warnings, and grants what the test names. */
+async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
+  const warnings: Warning[] = []
+  const { clock, network, environment } = stage()
+  const warn = (message: string, code: string) => void warnings.push({ message, code })
+  const connecting = connectIn(url, options, { ...environment, warn })
+  await turn()
+  network.last.accept()
+  network.last.take()
+  network.last.say(first)
+  const session = await connecting
+  /** Keeps the session alive, as a broker does. */
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 1_000) {
+      await turn()
+      clock.advance(Math.min(1_000, ms - passed))
+      network.last.say({ type: 'ping', n: passed })
+      await turn()
+      network.last.say({ type: 'ack', n: network.last.sent.length, at: 50_000 })
+    }
+  }
+  const hold = async (key: string, mode: 'exclusive' | 'shared' = 'exclusive') => {
+    const asking = session.lock(key, { mode })
+    await turn()
+    const { id } = network.last.take().at(-1) as { id: number }
+    network.last.say({ type: 'granted', id, fence: id })
+    return asking
+  }
+  return { session, warnings, pass, hold, network, clock }
+}
+
+describe('waiting for what the own session holds', () => {
+  it('warns once after 5 s, and keeps waiting', async () => {
+    const { session, warnings, pass, hold } = await scene({ name: 'billing-3' })
+    await hold('k')
+    const asking = session.lock('k')
+    await pass(4_999)
+    expect(warnings).to.deep.equal([])
+    await pass(1)
+    expect(warnings).to.have.length(1)
+    const [{ message, code }] = warnings as [Warning]
+    expect(code).to.equal('HOLDFAST_SELF_WAIT')
+    expect(message).to.include('session "billing-3" has waited 5 s for the lock "k"')
+    expect(message).to.include('(fence 1)').and.include('not re-entrant').and.include('warnings')
+    await pass(60_000)
+    expect(warnings).to.have.length(1)
+    expect(await stateOf(asking)).to.equal('pending')
+  })
+
+  it('counts from when the request was sent, whatever was asked before', async () => {
+    const { session, warnings, pass, hold } = await scene()
+    await hold('k')
+    await pass(3_000)
+    void session.lock('k').catch(() => {})
+    await turn()
+    await pass(4_999)
+    expect(warnings).to.have.length(0)
+    await pass(1)
+    expect(warnings).to.have.length(1)
+  })
+
+  it('warns once for each key, however many wait', async () => {
+    const { session, warnings, pass, hold } = await scene()
+    for (const key of ['a', 'b']) {
+      await hold(key)
+      for (let i = 0; i < 3; i++) void session.lock(key).catch(() => {})
+      void session.singleflightLock(key).catch(() => {})
+      void session.locks.request(key, () => {}).catch(() => {})
+    }
+    await pass(30_000)
+    const keys = warnings.map(({ message }) => /the lock "(.)"/.exec(message)?.[1])
+    expect(keys).to.deep.equal(['a', 'b'])
+  })
+
+  it('warns also when the session came to hold it while the other waited', async () => {
+    const { session, warnings, pass, network } = await scene()
+    void session.lock('k').catch(() => {})
+    void session.lock('k').catch(() => {})
+    await turn()
+    await pass(7_000)
+    expect(warnings).to.have.length(0)
+    network.last.say({ type: 'granted', id: 1, fence: 9 })
+    await pass(5_000)
+    expect(warnings).to.have.length(1)
+  })
+
+  it('warns of an exclusive request beside a shared lock, not of a shared one', async () => {
+    const { session, warnings, pass, hold } = await scene()
+    await hold('k', 'shared')
+    void session.lock('k', { mode: 'shared' }).catch(() => {})
+    await pass(11_000)
+    expect(warnings).to.have.length(0)
+    void session.lock('k').catch(() => {})
+    await pass(11_000)
+    expect(warnings).to.have.length(1)
+  })
+
+  it('does not warn of what another session holds, or what was unlocked in time', async () => {
+    const { session, warnings, pass, hold, network } = await scene()
+    const lock = await hold('k')
+    void session.lock('k').catch(() => {})
+    void session.lock('other').catch(() => {})
+    await pass(4_000)
+    void lock.unlock()
+    network.last.say({ type: 'granted', id: 2, fence: 2 })
+    await pass(30_000)
+    expect(warnings).to.deep.equal([])
+  })
+
+  it('does not warn of what was given up', async () => {
+    const { session, warnings, pass, hold } = await scene()
+    await hold('k')
+    const controller = new AbortController()
+    void session.lock('k', { signal: controller.signal }).catch(() => {})
+    await pass(1_000)
+    controller.abort()
+    await pass(30_000)
+    expect(warnings).to.deep.equal([])
+  })
+
+  it('does not warn while there is no connection', async () => {
+    const { session, warnings, hold, network, clock } = await scene(
+      { grace: 'lease', reconnect: [60_000] },
+      graced(),
+    )
+    await hold('k')
+    network.last.end()
+    void session.lock('k').catch(() => {})
+    clock.advance(6_000)
+    expect(warnings).to.deep.equal([])
+  })
+
+  it('is turned off by an option, and then costs no timer', async () => {
+    const { session, warnings, pass, hold, clock } = await scene({ warnings: false })
+    await hold('k')
+    const timers = clock.timers
+    void session.lock('k').catch(() => {})
+    expect(clock.timers).to.equal(timers)
+    await pass(30_000)
+    expect(warnings).to.deep.equal([])
+  })
+
+  it('leaves no timer when the session is closed', async () => {
+    const { session, hold, network, clock } = await scene()
+    await hold('k')
+    void session.lock('k').catch(() => {})
+    const closing = session.close()
+    network.last.end(1000)
+    await closing
+    expect(clock.timers).to.equal(0)
+  })
+
+  it('is a warning of Node', async () => {
+    const told = new Promise<Error>((resolve) => process.once('warning', resolve))
+    machine.warn!('what is odd', 'HOLDFAST_SELF_WAIT')
+    expect(await told).to.include({
+      name: 'HoldfastWarning',
+      code: 'HOLDFAST_SELF_WAIT',
+      message: 'what is odd',
+    })
+  })
+})
