@@ -1,7 +1,7 @@
 /**
  * Callers who want the same lock at the same time share one request and its lock. Each has its own
  * handle, timeout and signal; the last to leave the request cancels it, the last to unlock frees
- * it.
+ * it. They do not exclude each other, and share no result.
  *
  * Only a request that is not settled is shared: whoever comes after the grant asks anew, and waits
  * its turn behind those who waited already.

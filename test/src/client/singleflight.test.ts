@@ -25,6 +25,27 @@ describe('singleflight', () => {
     await last
   })
 
+  it('does not exclude its callers from each other: all hold the lock at once', async () => {
+    const { session, socket } = await openScene()
+    let running = 0
+    let most = 0
+    const work = async () => {
+      const lock = await session.singleflightLock('k')
+      most = Math.max(most, ++running)
+      await turn()
+      running--
+      await lock.unlock()
+    }
+    const working = Promise.all([work(), work(), work(), work(), work()])
+    await turn()
+    socket.say({ type: 'granted', id: 1, fence: 5 })
+    await turn()
+    await turn()
+    socket.say({ type: 'unlocked', id: 2 })
+    await working
+    expect(most).to.equal(5)
+  })
+
   it('does not free it under the others when the first unlocks as soon as it can', async () => {
     const { session, socket } = await openScene()
     const first = session.singleflightLock('k').then((lock) => lock.unlock())

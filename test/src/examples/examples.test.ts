@@ -1,6 +1,7 @@
 /** The examples run as they are, each in a process of its own, and say what they promise. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
@@ -61,5 +62,47 @@ describe('examples', () => {
       'locks: 2 active: 0 failed: 0',
       'success rate: 1',
     ])
+  })
+})
+
+describe('the README of the client', () => {
+  /** The code blocks of a section, as a module of this repository's root. */
+  async function outputOfSection(heading: string, before = '', after = ''): Promise<string> {
+    const root = new URL('../../../', import.meta.url)
+    const page = await readFile(new URL('client/README.md', root), 'utf8')
+    const section = page.split(/^(?=###? )/m).find((part) => part.startsWith(`${heading}\n`))
+    const [, code] = /^```js\n(.*?)^```/ms.exec(section ?? '') ?? []
+    const args = ['--input-type=module', '-e', `${before}${code}${after}`]
+    const child = spawn(process.execPath, args, {
+      cwd: fileURLToPath(root),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let output = ''
+    child.stdout.on('data', (chunk) => {
+      output += chunk
+    })
+    const [exit] = await once(child, 'close')
+    expect(exit, output).to.equal(0)
+    return output
+  }
+
+  it('has tests that pass, in its section about testing', async () => {
+    expect(await outputOfSection('## Testing')).to.match(/\bpass 2$/m)
+  })
+
+  it('computes once for many callers, as it says', async () => {
+    const before = `
+      let made = 0
+      const makeReport = async (fence) => { made++; return fence }
+      const session = { withLock: async (key, callback) => callback({ fence: 7 }) }
+    `
+    const after = `
+      const reports = await Promise.all([1, 2, 3, 4, 5].map(getReport))
+      console.log(String(reports), made)
+      await getReport()
+      console.log(made)
+    `
+    const output = await outputOfSection('### One request for many callers', before, after)
+    expect(output).to.equal('7,7,7,7,7 1\n2\n')
   })
 })

@@ -1,7 +1,8 @@
 /**
  * Singleflight: callers in one process who want the same lock at the same time share one request
  * and its lock. Ten handlers that need the same report cost the broker one message, and the lock is
- * free when the last of them is done.
+ * free when the last of them is done. They hold the lock together and do not exclude each other: it
+ * is the shared promise that makes one report of ten calls.
  *
  * Run it with `node test/dist/examples/singleflight.js` after `npm run build`.
  */
