@@ -203,6 +203,9 @@ export class Outbound {
     const resumed = answers !== undefined
     connection.send(encodeWelcome(session, resumed, secret, connection.receivedAt))
     if (!resumed) return
+    for (const { fence, note } of session.revocations) {
+      connection.send(encodeLost(fence, 'revoked', note))
+    }
     // Paced like the snapshot: a thousand answers can be more than a connection may leave unread,
     // and who is cut for that comes back for the same.
     const encode = ([id, answer]: readonly [number, Answer]): string =>

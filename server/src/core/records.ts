@@ -14,6 +14,16 @@ import type { Answer } from './effects.js'
 const noLocks = new Roster<Lock>()
 const noRequests = new Roster<Request>()
 
+/** A lock that an operator has ended, and why. */
+export interface Revocation {
+  readonly fence: number
+  readonly note: string
+}
+
+const noRevocations: readonly Revocation[] = []
+/** How many revocations a session is told again. */
+const maxRevocations = 16
+
 /** One client's standing with the broker. */
 export class Session {
   readonly id: string
@@ -41,6 +51,11 @@ export class Session {
   readonly answers: Map<number, Answer> | undefined
   /** Bytes that the holders in these answers take. */
   storedHolderBytes = 0
+  /**
+   * The newest revocations of locks of a session that can resume, oldest first. Its client may have
+   * been away, as the clients of locks that operators end often are, and is told again.
+   */
+  revocations = noRevocations
 
   constructor(open: Omit<OpenSession, 'type' | 'attempt' | 'at'>) {
     this.id = open.session
@@ -70,6 +85,12 @@ export class Session {
   waitFor(request: Request): void {
     if (this.#waiting === noRequests) this.#waiting = new Roster()
     this.#waiting.add(request)
+  }
+
+  /** One of its locks is revoked. */
+  onRevoked(fence: number, note: string): void {
+    if (this.answers === undefined) return
+    this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
   }
 
   /** Keeps an answer until its client acknowledges it, if this session can resume. */

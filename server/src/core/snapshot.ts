@@ -9,7 +9,7 @@ import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock } from './commands.js'
 import type { Answer } from './effects.js'
 import { Keys } from './keys.js'
-import { Entry, Lock, Request, Session, type Terms } from './records.js'
+import { Entry, Lock, Request, type Revocation, Session, type Terms } from './records.js'
 import { LockTable } from './table.js'
 
 /** An answer without references: of a lock, the fence is all that is told again. */
@@ -28,6 +28,8 @@ export type SnapshotItem =
       readonly lastTry: number | undefined
       readonly lastId: number
       readonly answers: readonly (readonly [number, PlainAnswer])[]
+      /** Missing in snapshots from before there were any. */
+      readonly revocations?: readonly Revocation[] | undefined
     }
   | {
       readonly item: 'lock'
@@ -131,7 +133,9 @@ function sessionItem(session: Session): SnapshotItem {
   const answers = [...(session.answers ?? [])].map(
     ([request, answer]) => [request, plainAnswer(answer)] as const,
   )
-  return { item: 'session', open, attach, suspended, nextSecret, lastTry, lastId, answers }
+  const { revocations } = session
+  const now = { attach, suspended, nextSecret, lastTry, lastId, answers, revocations }
+  return { item: 'session', open, ...now }
 }
 
 function plainAnswer(answer: Answer): PlainAnswer {
@@ -145,6 +149,7 @@ function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Sessi
   session.nextSecret = item.nextSecret
   session.lastTry = item.lastTry
   session.lastId = item.lastId
+  session.revocations = item.revocations ?? []
   return session
 }
 

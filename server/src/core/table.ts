@@ -362,6 +362,7 @@ export class LockTable {
       return
     }
     this.#effects.push({ kind: 'revoked', lock, by: session, note: command.note })
+    lock.session.onRevoked(lock.fence, command.note)
     this.#release(lock, 'revoked', command.at)
     this.#answer(session, command.id, revoked)
   }

@@ -27,6 +27,24 @@ describe('session.revoke', () => {
     await rejection(lock.unlock(), 'LOCK_NOT_HELD')
   })
 
+  it('tells a holder that was away why, when it is back', async () => {
+    const { url, port } = await stage.broker()
+    const proxy = await TcpProxy.to(port)
+    stage.onClear(() => proxy.close())
+    const ann = await stage.session(proxy.url, { grace: 'lease' })
+    const ops = await stage.session(url)
+    const lock = await ann.lock('k')
+    const isAway = next(ann, 'jeopardy')
+    proxy.shut(true)
+    proxy.cut()
+    await isAway
+    await ops.revoke('k', { fence: lock.fence, reason: 'ann hangs' })
+    const resumed = next(ann, 'resumed')
+    proxy.shut(false)
+    await resumed
+    expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'ann hangs' })
+  })
+
   it('needs the fence that the lock has now', async () => {
     const { sessions } = await stage.meeting('ann', 'ops')
     const [ann, ops] = sessions

@@ -106,6 +106,7 @@ export class Model {
       secret: command.secret,
       ...{ attach: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
       shown: undefined,
+      revoked: [],
     })
     this.#effects.push({ kind: 'opened', session: command.session, attempt: command.attempt })
   }
@@ -228,7 +229,10 @@ export class Model {
     } else if (command.type !== 'refresh') {
       const [by, kind] = [session.id, command.type === 'revoke' ? 'revoked' : 'unlocked'] as const
       const note = command.type === 'revoke' ? command.note : ''
-      if (kind === 'revoked') this.#effects.push({ kind, lock: { ...lock }, by, note })
+      if (kind === 'revoked') {
+        this.#effects.push({ kind, lock: { ...lock }, by, note })
+        this.#is.session(lock.session)!.revoked.push({ fence: lock.fence, note })
+      }
       this.#release([lock], kind)
       this.#serve(lock.key, command.at)
       this.#answer(session, command.id, { kind })

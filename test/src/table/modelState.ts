@@ -9,13 +9,15 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
 type Resume = Extract<Command, { type: 'resume' }>
-type Derived = 'held' | 'waiting' | 'answers' | 'lastTry'
+type Derived = 'held' | 'waiting' | 'answers' | 'lastTry' | 'revocations'
 
 export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   readonly name: string | undefined
   readonly limits: SessionLimits
   /** What it was taken up with last. */
   shown: Resume | undefined
+  /** Every lock of it that an operator has ended. */
+  readonly revoked: { fence: number; note: string }[]
   /** In order of answering; stays empty for a session that cannot come back. */
   answers: [number, PlainAnswer][]
 }
@@ -102,13 +104,16 @@ export class ModelState {
       heldCount: this.locks.length,
       waitingCount: this.waits.length,
       quiet: this.quiet,
-      sessions: this.sessions.map(({ name: _, limits: __, shown, answers, ...session }) => ({
-        ...session,
-        lastTry: shown?.proof === session.secret ? shown?.try : undefined,
-        held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
-        waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
-        answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
-      })),
+      sessions: this.sessions.map(
+        ({ name: _, limits: __, shown, revoked, answers, ...session }) => ({
+          ...session,
+          lastTry: shown?.proof === session.secret ? shown?.try : undefined,
+          held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
+          waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
+          revocations: session.grace > 0 ? revoked.slice(-16) : [],
+          answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
+        }),
+      ),
       keys: [...this.inUse].sort().map((key) => ({
         key,
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),

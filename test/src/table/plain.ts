@@ -57,6 +57,8 @@ export interface PlainSession {
   readonly held: readonly number[]
   /** Request ids, in order of asking. */
   readonly waiting: readonly number[]
+  /** The newest, oldest first. */
+  readonly revocations: readonly { readonly fence: number; readonly note: string }[]
   readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined
 }
 
@@ -212,6 +214,7 @@ function plainSession(session: Session): PlainSession {
     lastId,
     held: session.held.values().map(({ fence }) => fence),
     waiting: session.waiting.values().map(({ id }) => id),
+    revocations: session.revocations,
     answers: session.answers && plainAnswers(session.answers),
   }
 }

@@ -44,7 +44,24 @@ describe('table: revoke', () => {
     bench.suspend('a')
     expect(bench.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
     bench.resume('a', 'a-1', 'a-2')
-    expect(bench.table.sessions.get('a')!.held.size).to.equal(0)
+    const { held, revocations } = bench.table.sessions.get('a')!
+    expect(held.size).to.equal(0)
+    expect(revocations).to.deep.equal([{ fence: 1, note: 'stuck' }])
+  })
+
+  it('remembers the newest 16 for a session that can come back, and none for another', () => {
+    const bench = new Bench()
+    bench.open('a', { grace: 1_000 })
+    bench.open('b')
+    bench.open('op')
+    for (let fence = 1; fence <= 40; fence++) {
+      bench.lock(fence % 2 === 0 ? 'a' : 'b', 'k')
+      bench.revoke('op', 'k', fence)
+    }
+    const fencesOf = (session: string) =>
+      bench.table.sessions.get(session)!.revocations.map(({ fence }) => fence)
+    expect(fencesOf('a')).to.deep.equal(Array.from({ length: 16 }, (_, i) => 10 + 2 * i))
+    expect(fencesOf('b')).to.deep.equal([])
   })
 
   it('runs once: asked again, it is answered as it was and revokes nothing', () => {
