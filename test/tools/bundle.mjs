@@ -1,47 +1,122 @@
 /**
- * Makes the one file of the client that a page can load as it is, and prints its size. Run after
- * the compiler by whatever builds the client: `npm run bundle`, which does nothing else, or more.
+ * Makes the files of the client that need a bundler, and prints the size of the first. Run after
+ * the compiler by every build of the client, and by `npm run bundle`.
  *
- * esbuild joins the modules and shortens the names of variables and private members; terser writes
- * the same in fewer bytes. Neither renames a property, because a renamed property that something
- * outside of the file reads breaks without an error.
+ * - `holdfast.js` and `.cjs`: the whole client in one file, for a page without a bundler. esbuild
+ *   joins the modules and shortens the names of variables and private members; terser writes the
+ *   same in fewer bytes. Neither renames a property, because a renamed property that something
+ *   outside of the file reads breaks without an error.
+ * - `websocket.js` and `.cjs`: the WebSocket for bundles, which other bundlers put into their own
+ *   output. Bundlers break `ws`: an ES module has no `require` for the modules of Node, and a stub
+ *   in place of the optional `bufferutil` makes every `send` throw. This copy asks Node for its
+ *   modules when it runs, and has no optional parts. It chooses between `ws` and the WebSocket of a
+ *   browser when it runs, because a bundler may not have been told where its output will run.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { isBuiltin } from 'node:module'
+import { basename, dirname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { build } from 'esbuild'
+import { build, transform } from 'esbuild'
 import { minify } from 'terser'
+import { licencesOf } from './licences.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const outfile = join(root, 'client/dist/bundle/holdfast.js')
-const { name, version } = JSON.parse(readFileSync(join(root, 'client/package.json'), 'utf8'))
+const built = join(root, 'client/dist')
 
-const { outputFiles } = await build({
-  entryPoints: [join(root, 'client/dist/index.js')],
-  bundle: true,
-  format: 'esm',
-  platform: 'browser',
-  target: 'es2022',
-  minify: true,
-  write: false,
-  logLevel: 'warning',
-})
-const { code } = await minify(outputFiles[0].text, {
-  module: true,
-  ecma: 2020,
-  compress: {
-    passes: 3,
-    keep_fargs: false,
-    unsafe_arrows: true,
-    // These two make it smaller, but not once it is compressed.
-    inline: 1,
-    lhs_constants: false,
+async function bundleClient(outfile) {
+  const { name, version } = manifestIn(join(root, 'client'))
+  const { outputFiles } = await build({
+    entryPoints: [join(built, 'index.js')],
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    minify: true,
+    write: false,
+    logLevel: 'warning',
+  })
+  const { code } = await minify(outputFiles[0].text, {
+    module: true,
+    ecma: 2020,
+    compress: {
+      passes: 3,
+      keep_fargs: false,
+      unsafe_arrows: true,
+      // These two make it smaller, but not once it is compressed.
+      inline: 1,
+      lhs_constants: false,
+    },
+  })
+  const text = `/*! ${name} ${version}, MIT licence */\n${code}\n`
+  write(outfile, text)
+  const { code: commonJs } = await transform(text, {
+    format: 'cjs',
+    target: 'es2022',
+    minify: true,
+  })
+  write(outfile.replace(/js$/, 'cjs'), commonJs)
+  const sizes = `${Buffer.byteLength(text)} bytes, ${gzipSync(text, { level: 9 }).length} gzipped`
+  process.stderr.write(`holdfast: ${relative(root, outfile)}: ${sizes}\n`)
+}
+
+async function bundleWebSocket(format, outfile) {
+  const contents = `
+    import { PlatformWebSocket as own } from './browser.js'
+    const isNode = typeof globalThis.process?.getBuiltinModule === 'function'
+    export const PlatformWebSocket = isNode ? require('./node.js').PlatformWebSocket : own`
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root,
+    metafile: true,
+    stdin: { contents, resolveDir: join(built, 'websocket') },
+    bundle: true,
+    format,
+    platform: 'neutral',
+    conditions: ['node'],
+    mainFields: ['main'],
+    target: 'es2022',
+    minify: true,
+    write: false,
+    logLevel: 'warning',
+    plugins: [askedOfNode],
+  })
+  const licences = licencesOf(Object.keys(metafile.inputs), root)
+  write(outfile, `/*! Contains:\n\n${licences}\n*/\n${outputFiles[0].text}`)
+}
+
+const askedOfNode = {
+  name: 'asked-of-node',
+  setup({ onResolve, onLoad }) {
+    const optional = ['bufferutil', 'utf-8-validate']
+    onResolve({ filter: /^[a-z0-9_:/-]+$/ }, ({ path }) => {
+      if (isBuiltin(path)) return { path: path.replace(/^node:/, ''), namespace: 'of-node' }
+      return optional.includes(path) ? { path, namespace: 'optional' } : undefined
+    })
+    // What the client does not use of `ws`, such as its server, is left out.
+    onResolve({ filter: /^\.\/lib\// }, ({ path, importer }) =>
+      basename(importer) === 'wrapper.mjs'
+        ? { path: join(dirname(importer), path), sideEffects: false }
+        : undefined,
+    )
+    onLoad({ filter: /.*/, namespace: 'of-node' }, ({ path }) => ({
+      contents: `module.exports = globalThis.process.getBuiltinModule('node:${path}')`,
+    }))
+    onLoad({ filter: /.*/, namespace: 'optional' }, ({ path }) => ({
+      contents: `throw new Error('${path} is left out')`,
+    }))
   },
-})
-const text = `/*! ${name} ${version}, MIT licence */\n${code}\n`
-mkdirSync(dirname(outfile), { recursive: true })
-writeFileSync(outfile, text)
-const sizes = `${Buffer.byteLength(text)} bytes, ${gzipSync(text, { level: 9 }).length} gzipped`
-process.stderr.write(`holdfast: ${relative(root, outfile)}: ${sizes}\n`)
+}
+
+function manifestIn(folder) {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+}
+
+function write(file, text) {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, text)
+}
+
+await bundleClient(join(built, 'bundle/holdfast.js'))
+await bundleWebSocket('esm', join(built, 'bundle/websocket.js'))
+await bundleWebSocket('cjs', join(built, 'bundle/websocket.cjs'))

@@ -7,6 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { licencesOf } from './licences.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const sources = join(root, 'server/src/dashboard')
@@ -33,29 +34,10 @@ const { outputFiles, metafile } = await build({
 mkdirSync(page, { recursive: true })
 for (const { path, contents } of outputFiles) put(path, contents)
 for (const name of ['index.html', 'icon.svg']) copyFileSync(join(sources, name), join(page, name))
-put(join(page, 'licences.txt'), Buffer.from(licences(Object.keys(metafile.inputs))))
+put(join(page, 'licences.txt'), Buffer.from(licencesOf(Object.keys(metafile.inputs), root)))
 
 /** A broker that is running may be reading: what has not changed is not written. */
 function put(path, contents) {
   if (existsSync(path) && readFileSync(path).equals(contents)) return
   writeFileSync(path, contents)
-}
-
-function licences(inputs) {
-  const packages = new Set(
-    inputs.map((path) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter(Boolean),
-  )
-  return [...packages]
-    .sort()
-    .map((folder) => {
-      const { name, version } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'))
-      return `${name} ${version}\n\n${licenceOf(join(root, folder))}`
-    })
-    .join(`\n${'-'.repeat(80)}\n\n`)
-}
-
-function licenceOf(folder) {
-  const file = ['LICENSE', 'LICENSE.md', 'LICENCE'].find((name) => existsSync(join(folder, name)))
-  if (file === undefined) throw new Error(`${folder} has no licence to ship`)
-  return readFileSync(join(folder, file), 'utf8').trim()
 }

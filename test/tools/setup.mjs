@@ -31,7 +31,9 @@ export async function build(project) {
   // What a registry would do at installation, for `npx holdfast` in a clone.
   const command = join(root, 'server/dist/cli/main.js')
   if (existsSync(command)) chmodSync(command, 0o755)
-  if (project === 'client' || project === 'test') await run(join(root, 'test/tools/bundle.mjs'))
+  const made = projects.slice(0, projects.indexOf(project) + 1).filter((each) => each !== 'test')
+  await run(join(root, 'test/tools/commonjs.mjs'), ...made)
+  if (made.includes('client')) await run(join(root, 'test/tools/bundle.mjs'))
   if (project === 'server' || project === 'test') await run(join(root, 'test/tools/dashboard.mjs'))
 }
 
@@ -52,7 +54,7 @@ export function removeStale(project) {
     if (!entry.isFile() || entry.name === '.tsbuildinfo') continue
     const folder = entry.parentPath ?? entry.path
     if (bundled.includes(folder)) continue
-    const source = entry.name.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts')
+    const source = entry.name.replace(/(\.d\.c?ts|\.c?js)(\.map)?$/, '.ts')
     const path = join(project, 'src', folder.slice(dist.length), source)
     if (existsSync(path) || existsSync(`${path}x`)) continue
     rmSync(join(folder, entry.name))

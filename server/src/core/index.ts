@@ -1,5 +1,5 @@
 /** The pure part of the broker: commands in, effects out. */
-export type * from './commands.js'
+export * from './commands.js'
 export type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
 export { Keys, type KeyWalk } from './keys.js'
 export { Chain, Entry, Lock, Request, Session } from './records.js'

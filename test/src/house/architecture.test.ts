@@ -7,6 +7,7 @@ import { homeless, opensWithComment, shortFiles, shortFunctions, shortLines } fr
 import { noCircles, reached } from './graph.js'
 import { catches, file, holds } from './planting.js'
 import {
+  filesOf,
   filesUnder,
   type Manifest,
   manifest,
@@ -60,8 +61,7 @@ const pageEntries: Readonly<Record<string, string>> = { server: 'server/src/dash
 /** The source files that a package's manifest opens to the outside. */
 function entriesOf(folder: string): string[] {
   const { exports = {}, imports = {}, bin = {} }: Manifest = manifest(folder)
-  return [...Object.values(exports), ...Object.values(imports), ...Object.values(bin)]
-    .flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))
+  return filesOf({ exports, imports, bin })
     .filter((target) => target.endsWith('.js'))
     .map((target) => target.replace(/^\.\/dist/, `${folder}/src`).replace(/\.js$/, '.ts'))
     .concat(pageEntries[folder] ?? [])

@@ -1,6 +1,6 @@
 /** What the package.json files and the lock file have to agree on. */
 import { assert } from 'chai'
-import { type Manifest, manifest, packages, read } from './repository.js'
+import { type Manifest, manifest, packages, read, type Target } from './repository.js'
 
 interface Locked extends Manifest {
   readonly link?: boolean
@@ -35,11 +35,36 @@ describe('the manifests', () => {
     }
   })
 
-  it('name types first, or TypeScript does not look', () => {
+  it('name types first under each condition, or TypeScript does not look', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
-        if (typeof target !== 'string') assert.equal(Object.keys(target)[0], 'types', name)
+        for (const files of conditionsOf(target)) {
+          assert.equal(Object.keys(files)[0], 'types', `${folder} ${name}`)
+        }
       }
+    }
+  })
+
+  it('have types for each form: .d.cts for require(), .d.ts for import', () => {
+    for (const folder of packages) {
+      for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
+        for (const { types, default: file } of conditionsOf(target)) {
+          const module = /\.(c?)js$/.exec(String(file))
+          assert.match(String(types), new RegExp(`\\.d\\.${module?.[1]}ts$`), `${folder} ${name}`)
+        }
+      }
+    }
+  })
+
+  it('lead tools that do not read exports to the CommonJS form', () => {
+    for (const folder of packages) {
+      const { main, types, typesVersions, exports = {} } = manifest(folder)
+      assert.deepInclude(exports['.'] as object, { require: { types, default: main } })
+      const entries = Object.keys(exports).filter((name) => !['.', './package.json'].includes(name))
+      assert.sameMembers(
+        Object.keys(typesVersions?.['*'] ?? {}),
+        entries.map((name) => name.replace('./', '')),
+      )
     }
   })
 
@@ -63,4 +88,11 @@ describe('the manifests', () => {
 
 interface Resolved extends Locked {
   readonly resolved?: string
+}
+
+/** The innermost conditions of an entry, which name a file and its types. */
+function conditionsOf(target: Target): { readonly [condition: string]: Target }[] {
+  if (typeof target === 'string') return []
+  const inner = Object.values(target).flatMap(conditionsOf)
+  return inner.length > 0 ? inner : [target]
 }

@@ -6,6 +6,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -13,13 +14,16 @@ import { assert } from 'chai'
 import { full } from '../support/counts.js'
 import { firstExample } from './docs.js'
 import { runNpm } from './npm.js'
-import { filesUnder, manifest, packages, read, root } from './repository.js'
+import { filesOf, filesUnder, manifest, packages, read, root } from './repository.js'
 import { contents, installIn, type Packed, packCopy } from './tarballs.js'
+
+const require = createRequire(import.meta.url)
 
 const folderOf = (name: string): string => name.replace('@holdfast/', '')
 
 /** What may be in a tarball, beside what is named by itself. */
-const allowed = /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.(js|d\.ts)(\.map)?)$/
+const allowed =
+  /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.((js|d\.ts)(\.map)?|cjs|d\.cts))$/
 
 /** What a browser loads of the dashboard; its sources and its modules stay here. */
 const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
@@ -34,10 +38,8 @@ function checkFiles({ name, files }: Packed): void {
   const odd = paths.filter((path) => !allowed.test(path) && !others.includes(path))
   assert.isEmpty(odd, `${name} ships what it should not`)
   assert.include(paths, 'README.md', name)
-  const { exports = {}, imports = {}, bin = {} } = manifest(folder)
-  const named = [...Object.values(exports), ...Object.values(imports), bin].flatMap((target) =>
-    typeof target === 'string' ? [target] : Object.values(target),
-  )
+  const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
+  const named = filesOf({ main, types, exports, imports, bin })
   for (const target of named) assert.include(paths, target.replace('./', ''), name)
   if (folder === 'server') assert.includeMembers(paths, page)
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
@@ -66,6 +68,12 @@ describe('the packages', () => {
       it(`open at ${entry.replace('.', name)}`, async () => {
         const names = Object.keys(await import(entry.replace('.', name)))
         assert.isNotEmpty(names)
+      })
+
+      it(`give require() the same names at ${entry.replace('.', name)}`, async () => {
+        const names = Object.keys(await import(entry.replace('.', name)))
+        const required = Object.keys(require(entry.replace('.', name)))
+        assert.sameMembers(required, names)
       })
     }
   }

@@ -32,6 +32,14 @@ export function read(path: string): SourceFile {
   return { path, text: readFileSync(join(root, path), 'utf8') }
 }
 
+/** Where an entry of a package leads: to a file, or to one for each condition. */
+export type Target = string | { readonly [condition: string]: Target }
+
+/** The files that an entry leads to, under all conditions. */
+export function filesOf(target: Target): string[] {
+  return typeof target === 'string' ? [target] : Object.values(target).flatMap(filesOf)
+}
+
 /** A package.json, as far as the tests look at it. */
 export interface Manifest {
   readonly name: string
@@ -39,8 +47,11 @@ export interface Manifest {
   readonly scripts?: Readonly<Record<string, string>>
   readonly engines?: Readonly<Record<string, string>>
   readonly license?: string
-  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
-  readonly imports?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  readonly exports?: Readonly<Record<string, Target>>
+  readonly imports?: Readonly<Record<string, Target>>
+  readonly main?: string
+  readonly types?: string
+  readonly typesVersions?: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>
   readonly bin?: Readonly<Record<string, string>>
   readonly dependencies?: Readonly<Record<string, string>>
   readonly devDependencies?: Readonly<Record<string, string>>

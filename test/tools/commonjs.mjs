@@ -1,0 +1,115 @@
+/**
+ * Makes the CommonJS form of the packages, for `require()`, jest and compilers that know no ES
+ * modules: beside each `x.js` and `x.d.ts` that an entry leads to, an `x.cjs` and an `x.d.cts`.
+ * Each module is a file of its own, so that all entries of a package share their modules. Run by
+ * every build, with the folders of the packages: `node test/tools/commonjs.mjs shared client`.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { licencesOf } from './licences.mjs'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** These exist as ES modules only and are copied into the file that imports them. */
+const inlined = new Set(['nanoid', 'jose'])
+
+async function makeCommonJs(folder) {
+  const { exports, imports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  const targets = [exports, imports].flatMap(targetsOf)
+  const withEnding = (ending) =>
+    targets.filter((target) => target.endsWith(ending) && !target.startsWith('./dist/bundle/'))
+  await writeModules(folder, withEnding('.cjs'))
+  writeDeclarations(folder, withEnding('.d.cts'))
+}
+
+/** The files that the conditions of `exports` or `imports` lead to. */
+function targetsOf(value) {
+  return typeof value === 'string' ? [value] : Object.values(value).flatMap(targetsOf)
+}
+
+async function writeModules(folder, targets) {
+  const common = {
+    absWorkingDir: folder,
+    outdir: 'dist',
+    outbase: 'dist',
+    bundle: true,
+    platform: 'node',
+    target: 'node20.19',
+    logLevel: 'warning',
+  }
+  const entryPoints = targets.map((target) => target.replace(/\.cjs$/, '.js'))
+  const { metafile } = await build({
+    ...common,
+    entryPoints,
+    format: 'esm',
+    packages: 'external',
+    external: ['#*'],
+    metafile: true,
+    write: false,
+  })
+  const { outputFiles, metafile: made } = await build({
+    ...common,
+    entryPoints: Object.keys(metafile.inputs),
+    metafile: true,
+    write: false,
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    // jest cannot `import()` unless Node has been given a flag.
+    supported: { 'dynamic-import': false },
+    plugins: [oneFileEach],
+  })
+  for (const { path, text } of outputFiles) {
+    const { inputs } = made.outputs[relative(folder, path)]
+    const licences = licencesOf(Object.keys(inputs), folder)
+    const notice = licences === '' ? '' : `/*! Contains:\n\n${licences}\n*/\n`
+    writeIfChanged(path, `${notice}${text}`)
+  }
+}
+
+/**
+ * Leaves every import to the file or package that is imported, but for the inlined packages.
+ * `import.meta.url` becomes the URL of the CommonJS file, so that a thread is started from the ES
+ * module beside it.
+ */
+const oneFileEach = {
+  name: 'one-file-each',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /.*/ }, ({ kind, path, importer }) => {
+      if (kind === 'entry-point' || importer.includes('/node_modules/')) return undefined
+      if (path.startsWith('.')) return { path: path.replace(/\.js$/, '.cjs'), external: true }
+      return inlined.has(path) ? undefined : { path, external: true }
+    })
+    onLoad({ filter: /\/dist\/.*\.js$/ }, ({ path }) => {
+      if (path.includes('/node_modules/')) return undefined
+      const url = `require('node:url').pathToFileURL(__filename).href`
+      return { contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', url) }
+    })
+  },
+}
+
+/** The compiler's declarations, whose imports name the CommonJS files. */
+function writeDeclarations(folder, targets) {
+  const next = targets.map((target) => join(folder, target.replace(/\.d\.cts$/, '.d.ts')))
+  const seen = new Set()
+  for (let path = next.pop(); path !== undefined; path = next.pop()) {
+    if (seen.has(path)) continue
+    seen.add(path)
+    const text = readFileSync(path, 'utf8').replace(
+      /(\bfrom |\bimport\(|^import )(['"])(\.[^'"]+)\.js\2/gm,
+      (_, before, quote, target) => {
+        next.push(join(path, '..', `${target}.d.ts`))
+        return `${before}${quote}${target}.cjs${quote}`
+      },
+    )
+    writeIfChanged(path.replace(/\.d\.ts$/, '.d.cts'), text)
+  }
+}
+
+function writeIfChanged(path, text) {
+  if (!existsSync(path) || readFileSync(path, 'utf8') !== text) writeFileSync(path, text)
+}
+
+for (const name of process.argv.slice(2)) await makeCommonJs(join(root, name))
