@@ -4,8 +4,8 @@
  * Each module is a file of its own, so that all entries of a package share their modules. Run by
  * every build, with the folders of the packages: `node test/tools/commonjs.mjs shared client`.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -15,6 +15,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** These exist as ES modules only and are copied into the file that imports them. */
 const inlined = new Set(['nanoid', 'jose'])
+
+/** Their declarations say that they are ES modules, which is half of the truth: they are copied. */
+const copied = new Set(['superstruct'])
 
 async function makeCommonJs(folder) {
   const { exports, imports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
@@ -63,9 +66,7 @@ async function writeModules(folder, targets) {
   })
   for (const { path, text } of outputFiles) {
     const { inputs } = made.outputs[relative(folder, path)]
-    const licences = licencesOf(Object.keys(inputs), folder)
-    const notice = licences === '' ? '' : `/*! Contains:\n\n${licences}\n*/\n`
-    writeIfChanged(path, `${notice}${text}`)
+    writeIfChanged(path, `${noticeOf(Object.keys(inputs), folder)}${text}`)
   }
 }
 
@@ -97,19 +98,45 @@ function writeDeclarations(folder, targets) {
   for (let path = next.pop(); path !== undefined; path = next.pop()) {
     if (seen.has(path)) continue
     seen.add(path)
+    const target = placeOf(path, folder)
     const text = readFileSync(path, 'utf8').replace(
-      /(\bfrom |\bimport\(|^import )(['"])(\.[^'"]+)\.js\2/gm,
-      (_, before, quote, target) => {
-        next.push(join(path, '..', `${target}.d.ts`))
-        return `${before}${quote}${target}.cjs${quote}`
+      /(\bfrom |\bimport\(|^import )(['"])([^'"]+)\2/gm,
+      (all, before, quote, specifier) => {
+        const source = declarationOf(specifier, path)
+        if (source === undefined) return all
+        next.push(source)
+        const to = relative(dirname(target), placeOf(source, folder)).replace('.d.cts', '.cjs')
+        return `${before}${quote}${to.startsWith('.') ? to : `./${to}`}${quote}`
       },
     )
-    writeIfChanged(path.replace(/\.d\.ts$/, '.d.cts'), text)
+    writeIfChanged(target, `${noticeOf([path], folder)}${text}`)
   }
 }
 
+/** The declarations that an import leads to, if they are repeated here. */
+function declarationOf(specifier, importer) {
+  if (specifier.startsWith('.')) return join(importer, '..', specifier.replace(/\.js$/, '.d.ts'))
+  return copied.has(specifier)
+    ? join(root, 'node_modules', specifier, 'dist/index.d.ts')
+    : undefined
+}
+
+/** Where a declaration is repeated: beside it, or in a folder of its package's name. */
+function placeOf(path, folder) {
+  const [, name, rest] = /node_modules\/([^/]+)\/dist\/(.+)$/.exec(path) ?? []
+  const place = name === undefined ? path : join(folder, 'dist', name, rest)
+  return place.replace(/\.d\.ts$/, '.d.cts')
+}
+
+function noticeOf(inputs, folder) {
+  const licences = licencesOf(inputs, folder)
+  return licences === '' ? '' : `/*! Contains:\n\n${licences}\n*/\n`
+}
+
 function writeIfChanged(path, text) {
-  if (!existsSync(path) || readFileSync(path, 'utf8') !== text) writeFileSync(path, text)
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text)
 }
 
 for (const name of process.argv.slice(2)) await makeCommonJs(join(root, name))

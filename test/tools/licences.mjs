@@ -26,7 +26,7 @@ export function licencesOf(inputs, folder) {
 }
 
 function licenceIn(folder) {
-  const names = ['LICENSE', 'LICENSE.md', 'LICENCE']
+  const names = ['LICENSE', 'LICENSE.md', 'LICENCE', 'License.md']
   const file = names.find((name) => existsSync(join(folder, name)))
   if (file === undefined) throw new Error(`${folder} has no licence to ship`)
   return readFileSync(join(folder, file), 'utf8').trim()

@@ -5,15 +5,15 @@
  */
 import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 export const projects = ['shared', 'client', 'server', 'test']
 
-/** Hold what is bundled for browsers, in files that no source is called like. */
-const bundled = [join(root, 'client/dist/bundle'), join(root, 'server/dist/dashboard/page')]
+/** In `dist`, hold what is bundled or copied, in files that no source is called like. */
+const bundled = /^(bundle|dashboard\/page|superstruct)(\/|$)/
 
 const windows = process.platform === 'win32'
 
@@ -53,7 +53,7 @@ export function removeStale(project) {
   for (const entry of readdirSync(dist, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || entry.name === '.tsbuildinfo') continue
     const folder = entry.parentPath ?? entry.path
-    if (bundled.includes(folder)) continue
+    if (bundled.test(relative(dist, folder).replaceAll('\\', '/'))) continue
     const source = entry.name.replace(/(\.d\.c?ts|\.c?js)(\.map)?$/, '.ts')
     const path = join(project, 'src', folder.slice(dist.length), source)
     if (existsSync(path) || existsSync(`${path}x`)) continue

@@ -1,21 +1,21 @@
 /**
  * The packages as somebody gets them. With small counts: what would be in the tarballs, and that
  * their entries open. With full counts: packed, installed in an empty folder and used there, by the
- * compiler, by the README's first example, and on the command line.
+ * README's first example and on the command line. What compilers, bundlers and test runners make of
+ * the packages is in `src/consumers`.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
 import { full } from '../support/counts.js'
 import { firstExample } from './docs.js'
 import { runNpm } from './npm.js'
-import { filesOf, filesUnder, manifest, packages, read, root } from './repository.js'
-import { contents, installIn, type Packed, packCopy } from './tarballs.js'
+import { filesOf, filesUnder, manifest, packages, read } from './repository.js'
+import { contents, installIn, type Packed, packOnce } from './tarballs.js'
 
 const require = createRequire(import.meta.url)
 
@@ -79,57 +79,18 @@ describe('the packages', () => {
   }
 })
 
-/** What somebody may write who has the packages; it only has to compile. */
-const consumer = `
-import { connect, exponentialBackoff, HoldfastError } from '@holdfast/client'
-import type { Lock, Session } from '@holdfast/client'
-import { createBroker, type BrokerOptions, type HoldfastBroker } from '@holdfast/server'
-import type { LockTable } from '@holdfast/server/core'
-import { closeCodes, type ErrorCode } from '@holdfast/shared'
-import { schemas } from '@holdfast/shared/schemas'
-import { validate } from '@holdfast/shared/validate'
-
-const options: BrokerOptions = { limits: { locksPerSession: 10 } }
-const broker: HoldfastBroker = createBroker(options)
-const { url }: { url: string } = await broker.listen({ port: 0 })
-const reconnect = exponentialBackoff({ initial: 100, multiplier: 2, max: 5_000, jitter: 'full' })
-const session: Session = await connect(url, { name: 'me', reconnect })
-const lock: Lock = await session.lock('orders:42', { timeout: 1_000, mode: 'shared' })
-const known: [string, number, boolean] = [lock.key, lock.fence, lock.held]
-lock.signal.addEventListener('abort', () => {})
-const result: number = await session.withLock('a', async (held) => held.fence)
-try {
-  await session.tryLock('orders:42')
-} catch (error) {
-  if (error instanceof HoldfastError) {
-    const code: ErrorCode = error.code
-    console.log(code, error.holders?.[0]?.fence)
-  }
-}
-// @ts-expect-error A key is a string.
-await session.lock(42)
-// @ts-expect-error A misspelt option.
-await session.lock('a', { timeuot: 1 })
-await session.close()
-await broker.close()
-export { closeCodes, known, type LockTable, result, schemas, validate }
-`
-
 if (full) {
   describe('the packages, installed from their tarballs', function () {
     this.timeout(300_000)
-    let folder: string
     let empty: string
     let packed: readonly Packed[]
 
     before(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'holdfast-packaging-'))
-      empty = join(folder, 'empty')
-      packed = await packCopy(folder)
-      await installIn(empty, packed, folder, '@types/node@20')
+      const tarballs = await packOnce()
+      packed = tarballs.packed
+      empty = join(tarballs.folder, 'empty')
+      await installIn(empty, tarballs)
     })
-
-    after(() => rm(folder, { recursive: true, force: true }))
 
     it('ship a fresh build with the licence, nothing stale', () => {
       for (const each of packed) {
@@ -139,27 +100,6 @@ if (full) {
         assert.notInclude(paths, 'dist/leftover.js', each.name)
       }
     })
-
-    const resolutions = [
-      ['--module', 'nodenext'],
-      ['--module', 'preserve', '--moduleResolution', 'bundler'],
-    ]
-    for (const resolution of resolutions) {
-      it(`have types that resolve with ${resolution.join(' ')}`, async () => {
-        await writeFile(join(empty, 'consumer.ts'), consumer)
-        const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
-        const target = ['--target', 'es2022', '--lib', 'es2022,dom,esnext.disposable']
-        const options = [...strict, ...target, '--types', 'node', ...resolution]
-        const tsc = join(root, 'node_modules/typescript/bin/tsc')
-        const { status, stdout } = spawnSync(
-          process.execPath,
-          [tsc, '--noEmit', ...options, 'consumer.ts'],
-          { cwd: empty, encoding: 'utf8' },
-        )
-        assert.equal(stdout, '')
-        assert.equal(status, 0)
-      })
-    }
 
     it('have a command that says its version', () => {
       const said = runNpm(empty, 'exec', '--no', '--', 'holdfast', '--version')

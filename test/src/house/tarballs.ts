@@ -2,7 +2,8 @@
  * Packs the three packages as a release would and installs the tarballs in an empty folder. On a
  * copy of the sources: packing builds from nothing, and the build that is here is in use.
  */
-import { cp, mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { runNpm } from './npm.js'
 import { packages, root } from './repository.js'
@@ -19,27 +20,47 @@ export function contents(): Packed[] {
   return pack(root, '--dry-run', '--ignore-scripts')
 }
 
-/** Packs into `folder`, from a copy with leftovers of an older build in it. */
-export async function packCopy(folder: string): Promise<Packed[]> {
+/** The tarballs that one run of the tests makes. */
+export interface Tarballs {
+  /** Where they are. */
+  readonly folder: string
+  readonly packed: readonly Packed[]
+}
+
+let tarballs: Promise<Tarballs> | undefined
+
+/** Packs once for all tests of a run, from a copy with leftovers of an older build in it. */
+export function packOnce(): Promise<Tarballs> {
+  tarballs ??= packCopy()
+  return tarballs
+}
+
+after(async () => {
+  const { folder } = (await tarballs?.catch(() => undefined)) ?? {}
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+})
+
+async function packCopy(): Promise<Tarballs> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-packaging-'))
   const copy = join(folder, 'copy')
   await copySources(copy)
+  await linkInstalled(copy)
   for (const each of packages) {
     await mkdir(join(copy, each, 'dist'), { recursive: true })
     await writeFile(join(copy, each, 'dist/leftover.js'), 'export {}\n')
   }
-  return pack(copy, '--pack-destination', folder)
+  return { folder, packed: pack(copy, '--pack-destination', folder) }
 }
 
-/** Makes an empty folder into one where the tarballs, and `more`, are installed. */
+/** Makes a new folder into a project where the tarballs, and `more`, are installed. */
 export async function installIn(
   folder: string,
-  packed: readonly Packed[],
-  tarballs: string,
+  { folder: from, packed }: Tarballs,
   ...more: readonly string[]
 ): Promise<void> {
-  await mkdir(folder)
+  await mkdir(folder, { recursive: true })
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
-  const files = packed.map(({ filename }) => join(tarballs, basename(filename)))
+  const files = packed.map(({ filename }) => join(from, basename(filename)))
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
   runNpm(folder, 'install', ...quiet, ...files, ...more)
 }
@@ -54,9 +75,13 @@ function pack(folder: string, ...options: readonly string[]): Packed[] {
   return Object.values(packed)
 }
 
-async function copySources(copy: string): Promise<void> {
-  const left = new Set(['node_modules', 'dist', '.git', '.cache'])
+/** Copies what a clone has. */
+export async function copySources(copy: string): Promise<void> {
+  const left = new Set(['node_modules', 'dist', 'dist-packages', '.git', '.cache'])
   await cp(root, copy, { recursive: true, filter: (path) => !left.has(basename(path)) })
+}
+
+async function linkInstalled(copy: string): Promise<void> {
   // What is installed is linked, but for the links to the packages themselves, which are relative.
   const installed = join(root, 'node_modules')
   await mkdir(join(copy, 'node_modules'))

@@ -1,0 +1,76 @@
+/**
+ * The compilers that the types have to please, and how each resolves modules. All of them check the
+ * declarations of the packages too (`skipLibCheck: false`), without the types of `Symbol.dispose`.
+ */
+import { cp, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { root } from '../house/repository.js'
+import { type Outcome, type Project, run } from './stage.js'
+
+type Resolution = keyof typeof options
+
+const options = {
+  node10: { module: 'commonjs', moduleResolution: 'node' },
+  node16: { module: 'node16', moduleResolution: 'node16' },
+  nodenext: { module: 'nodenext', moduleResolution: 'nodenext' },
+  bundler: { module: 'esnext', moduleResolution: 'bundler' },
+} as const
+
+/** `current` is the compiler of this repository. */
+export const compilers: readonly {
+  readonly version: string
+  readonly resolutions: readonly Resolution[]
+}[] = [
+  { version: '4.9', resolutions: ['node10', 'node16'] },
+  { version: '5.0', resolutions: ['node10', 'node16', 'bundler'] },
+  { version: '5.4', resolutions: ['node10', 'node16', 'bundler'] },
+  { version: '5.9', resolutions: ['node10', 'node16', 'nodenext', 'bundler'] },
+  { version: 'current', resolutions: ['nodenext', 'bundler'] },
+]
+
+/**
+ * Compiles the programs in `types`: that of the client without the types of Node, that of the
+ * broker with them. Where a file's name decides, both kinds of module are compiled.
+ */
+export async function compile(
+  project: Project,
+  version: string,
+  resolution: Resolution,
+): Promise<Outcome> {
+  const programs = ['client', 'server', ...(version === 'current' ? ['disposal'] : [])]
+  let last: Outcome = { code: 0, output: '' }
+  for (const program of programs) {
+    const config = await configure(project, program, resolution)
+    const tsc =
+      version === 'current'
+        ? join(root, 'node_modules/typescript/bin/tsc')
+        : join(project.folder, '../node_modules', `typescript-${version}`, 'bin/tsc')
+    last = await run(process.execPath, [tsc, '-p', config], project.folder)
+    if (last.code !== 0) return last
+  }
+  return last
+}
+
+async function configure(
+  project: Project,
+  program: string,
+  resolution: Resolution,
+): Promise<string> {
+  const folder = join(project.folder, 'types')
+  // In `node16` and `nodenext` the name of a file says what kind of module it is.
+  const endings = resolution.startsWith('node') && resolution !== 'node10' ? ['cts', 'mts'] : ['ts']
+  const files = endings.map((ending) => `${program}.${ending}`)
+  for (const file of files) {
+    if (!file.endsWith('.ts')) await cp(join(folder, `${program}.ts`), join(folder, file))
+  }
+  const lib = ['es2022', 'dom', ...(program === 'disposal' ? ['esnext.disposable'] : [])]
+  const compilerOptions = {
+    ...options[resolution],
+    ...{ noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false },
+    ...{ noUncheckedIndexedAccess: true, target: 'es2022', lib },
+    types: program === 'server' ? ['node'] : [],
+  }
+  const config = join(folder, 'tsconfig.json')
+  await writeFile(config, JSON.stringify({ compilerOptions, files }))
+  return config
+}

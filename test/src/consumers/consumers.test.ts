@@ -1,0 +1,155 @@
+/**
+ * The packages in the hands of their users: each runtime, bundler and test runner loads them and
+ * takes a lock at a real broker, each compiler accepts their types. Runs with full counts.
+ */
+import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createBroker, type HoldfastBroker } from '@holdfast/server'
+import { assert } from 'chai'
+import { full } from '../support/counts.js'
+import { skip } from '../support/needs.js'
+import { compile, compilers } from './compilers.js'
+import { installTools, type Outcome, openProject, type Project } from './stage.js'
+
+describe('the packages in the hands of their users', function () {
+  this.timeout(600_000)
+  if (!full) {
+    it('load and take locks', function () {
+      skip(this, 'installs bundlers and compilers: npm run test:ci does')
+    })
+    return
+  }
+  let project: Project
+  let broker: HoldfastBroker
+  let url: string
+
+  before(async function () {
+    const lack = await installTools()
+    if (lack !== undefined && process.env['CI'] !== 'true') skip(this, lack)
+    if (lack !== undefined) throw new Error(lack)
+    project = await openProject()
+    broker = createBroker()
+    url = (await broker.listen({ port: 0, host: '127.0.0.1' })).url
+  })
+
+  after(async () => {
+    await broker?.close()
+    await project?.remove()
+  })
+
+  /** Fails unless the program ended well, said this and was granted a lock by the broker. */
+  async function locks(running: Promise<Outcome>, grants = 1): Promise<void> {
+    const before = broker.stats()
+    const { code, output } = await running
+    const { totalLocks, failedLocks, activeLocks } = broker.stats()
+    assert.equal(code, 0, output)
+    assert.match(output, /held and unlocked\s*$/)
+    assert.equal(totalLocks - before.totalLocks, grants, output)
+    assert.deepEqual([failedLocks, activeLocks], [0, 0])
+  }
+
+  function endsWell({ code, output }: Outcome): void {
+    assert.equal(code, 0, output)
+  }
+
+  describe('runtimes', () => {
+    for (const program of ['lock.mjs', 'lock.cjs']) {
+      it(`Node runs ${program}`, () => locks(project.node(`programs/${program}`, url)))
+
+      it(`Bun runs ${program}`, async function () {
+        if ((await project.tool('bun', '--version').catch(() => undefined))?.code !== 0) {
+          skip(this, 'the npm package of Bun has no program for this machine')
+        }
+        await locks(project.tool('bun', `programs/${program}`, url))
+      })
+
+      it(`Deno runs ${program}`, async function () {
+        if ((await project.tool('deno', '--version').catch(() => undefined))?.code !== 0) {
+          skip(this, 'the npm package of Deno has no program for this machine')
+        }
+        await locks(project.tool('deno', 'run', '-A', `programs/${program}`, url))
+      })
+    }
+
+    it('a broker from require() keeps a journal and its snapshots', async () => {
+      const dir = await mkdtemp(join(project.out, 'journal-'))
+      const { code, output } = await project.node('programs/journal.cjs', dir)
+      assert.equal(output, 'held, unlocked and set down\n')
+      assert.equal(code, 0)
+    })
+
+    it('the errors of both forms are recognised by both', async () => {
+      const { code, output } = await project.node('programs/both.mjs')
+      assert.equal(output, 'recognised\n')
+      assert.equal(code, 0)
+    })
+
+    it('a broker in memory needs no lmdb', async () => {
+      const [there, away] = ['lmdb', 'lmdb-away'].map((name) =>
+        join(project.folder, 'node_modules', name),
+      ) as [string, string]
+      await rename(there, away)
+      try {
+        const { code, output } = await project.node('programs/memory.mjs')
+        assert.equal(output, 'held and unlocked\n')
+        assert.equal(code, 0)
+      } finally {
+        await rename(away, there)
+      }
+    })
+  })
+
+  describe('bundlers', () => {
+    for (const bundler of ['esbuild', 'webpack', 'rollup', 'vite']) {
+      it(`what ${bundler} makes runs by itself in Node`, async () => {
+        const out = await mkdtemp(join(project.out, `${bundler}-`))
+        endsWell(await project.node(`bundlers/${bundler}.mjs`, out))
+        const bundles = (await readdir(out)).filter((name) => /\.[cm]js$/.test(name))
+        assert.isNotEmpty(bundles)
+        for (const bundle of bundles) await locks(project.node(join(out, bundle), url))
+        if (bundler !== 'vite') return
+        const page = await readFile(join(out, 'browser/vite.js'), 'utf8')
+        assert.notInclude(page, 'getBuiltinModule', 'a page gets nothing of Node')
+      })
+    }
+  })
+
+  describe('test runners', () => {
+    it('jest in its default mode takes a lock', async () => {
+      endsWell(await project.tool('jest', '--rootDir', 'jest'))
+    })
+
+    it('vitest takes a lock', async () => {
+      endsWell(await project.tool('vitest', 'run', '--root', 'vitest'))
+    })
+
+    it('vitest takes a lock with the packages among its own modules', async () => {
+      const inlined = ['--config', 'inlined.config.mjs']
+      endsWell(await project.tool('vitest', 'run', '--root', 'vitest', ...inlined))
+    })
+  })
+
+  describe('types', () => {
+    for (const { version, resolutions } of compilers) {
+      for (const resolution of resolutions) {
+        it(`compile with TypeScript ${version}, ${resolution}`, async () => {
+          const { code, output } = await compile(project, version, resolution)
+          assert.equal(output, '')
+          assert.equal(code, 0)
+        })
+      }
+    }
+  })
+
+  describe('checkers of packages', () => {
+    for (const name of ['shared', 'client', 'server']) {
+      it(`publint and attw find nothing in ${name}`, async () => {
+        const { folder, packed } = project.tarballs
+        const filename = packed.find((each) => each.name === `@holdfast/${name}`)?.filename ?? ''
+        const tarball = join(folder, filename)
+        endsWell(await project.tool('publint', 'run', '--strict', tarball))
+        endsWell(await project.tool('attw', tarball))
+      })
+    }
+  })
+})

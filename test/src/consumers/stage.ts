@@ -1,0 +1,89 @@
+/**
+ * A project of a user: the packages installed from their tarballs, the programs of
+ * `test/consumers`, and the bundlers, compilers and test runners of its lock file above it. The
+ * tools are installed once in a clone, by `npm ci`.
+ */
+import { spawn } from 'node:child_process'
+import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { npm } from '../house/npm.js'
+import { root } from '../house/repository.js'
+import { installIn, packOnce, type Tarballs } from '../house/tarballs.js'
+
+const sources = join(root, 'test/consumers')
+
+/** How a program ended, and what it printed on both streams. */
+export interface Outcome {
+  readonly code: number | null
+  readonly output: string
+}
+
+export interface Project {
+  /** Where the programs are and the packages are installed. */
+  readonly folder: string
+  /** An empty folder from which no package can be reached. */
+  readonly out: string
+  readonly tarballs: Tarballs
+  /** Runs a command of a tool in the project, or in another folder. */
+  tool(name: string, ...args: readonly string[]): Promise<Outcome>
+  /** Runs a program with this Node in the project. */
+  node(...args: readonly string[]): Promise<Outcome>
+  remove(): Promise<void>
+}
+
+/** Resolves with why the tools cannot be had; undefined if they are there. */
+export async function installTools(): Promise<string | undefined> {
+  const setUp = await import(pathToFileURL(join(root, 'test/tools/setup.mjs')).href)
+  if (setUp.isInstalled(sources)) return undefined
+  const { command, args, env } = npm('ci', '--no-audit', '--no-fund', '--loglevel=error')
+  const { code, output } = await run(command, args, sources, env)
+  if (code === 0) return undefined
+  const [first] = output.match(/^npm error (?!code).+/m) ?? [output.trim()]
+  return `npm ci in test/consumers failed: ${first}`
+}
+
+/** Makes the project in a folder of its own. */
+export async function openProject(): Promise<Project> {
+  const tarballs = await packOnce()
+  const above = await mkdtemp(join(tmpdir(), 'holdfast-consumers-'))
+  const folder = join(above, 'project')
+  const out = await mkdtemp(join(tmpdir(), 'holdfast-bundles-'))
+  await symlink(join(sources, 'node_modules'), join(above, 'node_modules'))
+  await mkdir(folder)
+  for (const name of ['programs', 'bundlers', 'jest', 'vitest', 'types']) {
+    await cp(join(sources, name), join(folder, name), { recursive: true })
+  }
+  await installIn(folder, tarballs, '@types/node@20')
+  return {
+    folder,
+    out,
+    tarballs,
+    tool: (name, ...args) => run(join(sources, 'node_modules/.bin', name), args, folder),
+    node: (...args) => run(process.execPath, args, folder),
+    remove: async () => {
+      for (const each of [above, out]) await rm(each, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Runs a command to its end. */
+export function run(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (chunk: string) => {
+        output += chunk
+      })
+    }
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, output }))
+  })
+}
