@@ -10,7 +10,9 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
-export const projects = ['shared', 'client', 'server', 'test']
+/** What is published, in the order in which they need each other. */
+export const packages = ['shared', 'client', 'server']
+export const projects = [...packages, 'test']
 
 /** In `dist`, hold what is bundled or copied, in files that no source is called like. */
 const bundled = /^(bundle|dashboard\/page|superstruct)(\/|$)/
@@ -28,13 +30,24 @@ export async function setUp(project) {
 export async function build(project) {
   for (const each of projects) removeStale(join(root, each))
   await run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
-  // What a registry would do at installation, for `npx holdfast` in a clone.
-  const command = join(root, 'server/dist/cli/main.js')
-  if (existsSync(command)) chmodSync(command, 0o755)
-  const made = projects.slice(0, projects.indexOf(project) + 1).filter((each) => each !== 'test')
+  await makeCommand()
+  const made = packages.slice(0, projects.indexOf(project) + 1)
   await run(join(root, 'test/tools/commonjs.mjs'), ...made)
   if (made.includes('client')) await run(join(root, 'test/tools/bundle.mjs'))
   if (project === 'server' || project === 'test') await run(join(root, 'test/tools/dashboard.mjs'))
+}
+
+/**
+ * Makes `npx holdfast` work in the clone. When npm installs the packages of a clone, the command is
+ * not built yet, and npm leaves it out.
+ */
+async function makeCommand() {
+  const command = join(root, 'server/dist/cli/main.js')
+  if (!existsSync(command)) return
+  chmodSync(command, 0o755)
+  if (existsSync(join(root, 'node_modules/.bin', windows ? 'holdfast.cmd' : 'holdfast'))) return
+  const code = await runNpm('rebuild', '--ignore-scripts', '--loglevel=error', '@holdfast/server')
+  if (code !== 0) process.exit(code)
 }
 
 /** Runs a Node script to its end with our terminal; leaves with its exit code if it fails. */
@@ -85,14 +98,18 @@ function packagesOf(lockFile) {
 
 async function install() {
   process.stderr.write('holdfast: installing what package-lock.json names\n')
-  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']
-  const npm = process.env.npm_execpath
-  const code = npm
-    ? await exitOf(process.execPath, [npm, ...args], { env: environmentForNpm() })
-    : await exitOf('npm', args, { env: environmentForNpm(), shell: windows })
+  const code = await runNpm('ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error')
   if (code === 0) return
   process.stderr.write('holdfast: npm could not install the packages; its message is above\n')
   process.exit(code)
+}
+
+/** Runs npm in the clone, with its output on stderr; resolves with its exit code. */
+export function runNpm(...args) {
+  const npm = process.env.npm_execpath
+  return npm
+    ? exitOf(process.execPath, [npm, ...args], { env: environmentForNpm() })
+    : exitOf('npm', args, { env: environmentForNpm(), shell: windows })
 }
 
 /** Without what an outer npm was told: `npm pack --dry-run -w client` must not install that way. */

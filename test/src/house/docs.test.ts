@@ -6,7 +6,14 @@ import { join } from 'node:path'
 import { settingsFrom } from '@holdfast/server/internal'
 import { errorCodes } from '@holdfast/shared'
 import { assert } from 'chai'
-import { anchors, firstExample, localLinks, namedImports, namedScripts } from './docs.js'
+import {
+  anchors,
+  firstCommands,
+  firstExample,
+  localLinks,
+  namedImports,
+  namedScripts,
+} from './docs.js'
 import { filesUnder, manifest, packages, read, root } from './repository.js'
 
 const pages = filesUnder('', '.md')
@@ -51,6 +58,20 @@ describe('the pages', () => {
     }
   })
 
+  it('begin with the same commands, in a clone', () => {
+    const [first, ...others] = ['README.md', 'client/README.md', 'server/README.md'].map((path) =>
+      firstCommands(read(path)),
+    )
+    assert.deepEqual(first?.[0]?.slice(1), ['cd holdfast', 'npm start'])
+    for (const other of others) assert.deepEqual(other, first)
+  })
+
+  it('of what is not published, install nothing from a registry', () => {
+    for (const { path, text } of pages) {
+      assert.notMatch(text, /^\s*(npm (i|install|add)|npx -p) .*@holdfast\//m, path)
+    }
+  })
+
   it('list every limit of the broker with its default', () => {
     const rows = cellsOf(read('server/README.md').text, /^`\w+`$/)
     for (const [name, value] of Object.entries(settingsFrom({}).limits)) {
@@ -81,6 +102,9 @@ describe('the pages', () => {
       ),
       [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
     )
+    assert.isUndefined(firstCommands(page('```sh\na\n```')))
+    const commands = page('<!-- first commands -->\n```sh\na # b\n\nc "#d"\ne    # f\n```\n')
+    assert.deepEqual(firstCommands(commands), [['a'], ['c "#d"', 'e']])
     assert.isUndefined(firstExample(page('```js\nf()\n```')))
     const marked = page('```sh\nx\n```\n<!-- first example -->\n\n```js\nf()\n\ng()\n```\n')
     assert.deepEqual(firstExample(marked), { language: 'js', code: 'f()\n\ng()' })

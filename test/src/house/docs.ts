@@ -50,6 +50,16 @@ export function firstExample(page: SourceFile): { language: string; code: string
   return language === undefined || code === undefined ? undefined : { language, code }
 }
 
+/**
+ * The commands after the mark `<!-- first commands -->`, without their comments: a list for each
+ * terminal. Undefined if the page has none.
+ */
+export function firstCommands(page: SourceFile): string[][] | undefined {
+  const [, block] = /<!-- first commands -->\s*```sh\n(.*?)\n```/s.exec(page.text) ?? []
+  const commands = (lines: string) => lines.split('\n').map((line) => line.replace(/\s+#.*/, ''))
+  return block?.split('\n\n').map(commands)
+}
+
 function withoutBlocks(text: string): string {
   return text.replace(/^```.*?^```/gms, '')
 }

@@ -1,20 +1,18 @@
 /**
  * The packages as somebody gets them. With small counts: what would be in the tarballs, and that
- * their entries open. With full counts: packed, installed in an empty folder and used there, by the
- * README's first example and on the command line. What compilers, bundlers and test runners make of
+ * their entries open. With full counts: packed, installed in an empty folder and used there, on the
+ * command line. What compilers, bundlers and test runners make of
  * the packages is in `src/consumers`.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
 import { full } from '../support/counts.js'
-import { firstExample } from './docs.js'
 import { runNpm } from './npm.js'
-import { filesOf, filesUnder, manifest, packages, read } from './repository.js'
+import { filesOf, filesUnder, manifest, packages } from './repository.js'
 import { contents, installIn, type Packed, packOnce } from './tarballs.js'
 
 const require = createRequire(import.meta.url)
@@ -116,23 +114,6 @@ if (full) {
       served.kill('SIGTERM')
       const [code] = await ended
       assert.equal(code, 0)
-    })
-
-    it("run the README's first example", async () => {
-      const example = firstExample(read('README.md'))
-      if (example === undefined) throw new Error('README.md has no <!-- first example --> ```js')
-      assert.equal(example.language, 'js')
-      await writeFile(join(empty, 'example.js'), example.code)
-      const child = spawn(process.execPath, ['example.js'], { cwd: empty })
-      let said = ''
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.setEncoding('utf8').on('data', (chunk: string) => {
-          said += chunk
-        })
-      }
-      const [code] = await once(child, 'close')
-      assert.equal(code, 0, said)
-      assert.match(said, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)
     })
   })
 }

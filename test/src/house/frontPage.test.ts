@@ -1,0 +1,98 @@
+/**
+ * The front page, followed to the letter from a fresh clone: a broker, a lock in a second terminal,
+ * tarballs, and a project that installs them and takes a lock. Runs with full counts.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { assert } from 'chai'
+import { full } from '../support/counts.js'
+import { freePort } from '../support/freePort.js'
+import { skip } from '../support/needs.js'
+import { firstCommands, firstExample } from './docs.js'
+import { npm } from './npm.js'
+import { read } from './repository.js'
+import { copySources } from './tarballs.js'
+
+describe('the front page', function () {
+  this.timeout(600_000)
+  if (!full) {
+    it('leads to a lock', function () {
+      skip(this, 'installs a fresh clone: npm run test:ci does')
+    })
+    return
+  }
+
+  const page = read('README.md')
+  let folder: string
+  let env: NodeJS.ProcessEnv
+  let serving: ChildProcess | undefined
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'holdfast-front-page-'))
+    const port = await freePort()
+    // What the clone's own installation has left in npm's cache is enough.
+    const offline = { npm_config_prefer_offline: 'true' }
+    // The port of the page may be in use here.
+    const broker = { HOLDFAST_PORT: String(port), HOLDFAST_URL: `ws://127.0.0.1:${port}` }
+    env = { ...npm().env, ...offline, ...broker }
+  })
+
+  after(async () => {
+    if (serving?.exitCode === null && serving.pid !== undefined) {
+      const ended = once(serving, 'close')
+      process.kill(-serving.pid, 'SIGTERM')
+      await ended
+    }
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  /** Runs commands in a shell, like a person in a terminal of their own. */
+  function terminal(commands: readonly string[], cwd = folder): ChildProcess {
+    const line = commands.join(' && ')
+    const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe']
+    return spawn('sh', ['-c', line], { cwd, env, stdio, detached: true })
+  }
+
+  /** What commands print on stdout, once they have ended well. */
+  async function outputOf(commands: readonly string[], cwd = folder): Promise<string> {
+    const child = terminal(commands, cwd)
+    const printed = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name]?.setEncoding('utf8').on('data', (chunk: string) => {
+        printed[name] += chunk
+      })
+    }
+    const [code] = await once(child, 'close')
+    assert.equal(code, 0, `${commands.join(' && ')}\n${printed.stdout}\n${printed.stderr}`)
+    return printed.stdout
+  }
+
+  it('starts a broker in a fresh clone, and takes a lock in a second terminal', async () => {
+    const [[clone = '', ...start] = [], second = []] = firstCommands(page) ?? []
+    assert.match(clone, /^git clone \S+ holdfast$/)
+    await copySources(join(folder, 'holdfast'))
+    serving = terminal(start)
+    serving.stderr?.resume()
+    for await (const line of createInterface(serving.stdout!)) {
+      if (line.includes('listening on')) break
+    }
+    serving.stdout?.resume()
+    assert.equal(await outputOf(second), 'I hold the lock\n')
+  })
+
+  it('makes tarballs, which a project installs and takes a lock with', async () => {
+    const packed = await outputOf(['npm run pack'], join(folder, 'holdfast'))
+    const install = packed.trim().split('\n').at(-1) ?? ''
+    assert.match(install, /^npm install "/)
+    const project = join(folder, 'project')
+    await mkdir(project)
+    await outputOf([install], project)
+    await writeFile(join(project, 'first.mjs'), firstExample(page)?.code ?? '')
+    const said = await outputOf(['node first.mjs'], project)
+    assert.match(said, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)
+  })
+})
