@@ -14,7 +14,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
-import { basename, dirname, join, relative } from 'node:path'
+import { basename, dirname, extname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
@@ -62,10 +62,12 @@ async function bundleClient(outfile) {
 }
 
 async function bundleWebSocket(format, outfile) {
+  // Both files export the same names; that of Node is loaded only where there is a Node.
+  const names = Object.keys(await import(join(built, 'websocket/browser.js'))).join(', ')
   const contents = `
-    import { PlatformWebSocket as own } from './browser.js'
+    import * as own from './browser.js'
     const isNode = typeof globalThis.process?.getBuiltinModule === 'function'
-    export const PlatformWebSocket = isNode ? require('./node.js').PlatformWebSocket : own`
+    export const { ${names} } = isNode ? require('./node.js') : own`
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     metafile: true,
@@ -79,16 +81,35 @@ async function bundleWebSocket(format, outfile) {
     minify: true,
     write: false,
     logLevel: 'warning',
-    plugins: [askedOfNode],
+    plugins: [ownModules(extname(outfile)), askedOfNode],
   })
   const licences = licencesOf(Object.keys(metafile.inputs), root)
   write(outfile, `/*! Contains:\n\n${licences}\n*/\n${outputFiles[0].text}`)
 }
 
+/** Leaves our other modules outside, so that there is one copy of their classes. */
+function ownModules(extension) {
+  const folder = join(built, 'websocket')
+  const inside = ['./browser.js', './node.js']
+  return {
+    name: 'own-modules',
+    setup({ onResolve }) {
+      onResolve({ filter: /^(\.|@holdfast\/)/ }, ({ path, resolveDir }) => {
+        if (path.startsWith('@holdfast/')) return { path, external: true }
+        if (resolveDir !== folder || inside.includes(path)) return undefined
+        const target = relative(join(built, 'bundle'), join(folder, path)).replaceAll('\\', '/')
+        return { path: target.replace(/\.js$/, extension), external: true }
+      })
+    },
+  }
+}
+
+/** Never loaded, even where they are installed: a bundler may put a stub in their place. */
+const optional = ['bufferutil', 'utf-8-validate', 'supports-color']
+
 const askedOfNode = {
   name: 'asked-of-node',
   setup({ onResolve, onLoad }) {
-    const optional = ['bufferutil', 'utf-8-validate']
     onResolve({ filter: /^[a-z0-9_:/-]+$/ }, ({ path }) => {
       if (isBuiltin(path)) return { path: path.replace(/^node:/, ''), namespace: 'of-node' }
       return optional.includes(path) ? { path, namespace: 'optional' } : undefined

@@ -5,6 +5,7 @@
  * every build, with the folders of the packages: `node test/tools/commonjs.mjs shared client`.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire, isBuiltin } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -12,9 +13,6 @@ import { build } from 'esbuild'
 import { licencesOf } from './licences.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-
-/** These exist as ES modules only and are copied into the file that imports them. */
-const inlined = new Set(['nanoid', 'jose'])
 
 /** Their declarations say that they are ES modules, which is half of the truth: they are copied. */
 const copied = new Set(['superstruct'])
@@ -71,7 +69,8 @@ async function writeModules(folder, targets) {
 }
 
 /**
- * Leaves every import to the file or package that is imported, but for the inlined packages.
+ * Leaves every import to the file or package that is imported. Packages that exist as ES modules
+ * only are copied into the file that imports them, because jest cannot `require()` an ES module.
  * `import.meta.url` becomes the URL of the CommonJS file, so that a thread is started from the ES
  * module beside it.
  */
@@ -81,7 +80,7 @@ const oneFileEach = {
     onResolve({ filter: /.*/ }, ({ kind, path, importer }) => {
       if (kind === 'entry-point' || importer.includes('/node_modules/')) return undefined
       if (path.startsWith('.')) return { path: path.replace(/\.js$/, '.cjs'), external: true }
-      return inlined.has(path) ? undefined : { path, external: true }
+      return isModuleOnly(path, importer) ? undefined : { path, external: true }
     })
     onLoad({ filter: /\/dist\/.*\.js$/ }, ({ path }) => {
       if (path.includes('/node_modules/')) return undefined
@@ -89,6 +88,17 @@ const oneFileEach = {
       return { contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', url) }
     })
   },
+}
+
+/** Whether `require()` of a package leads to an ES module. */
+function isModuleOnly(specifier, importer) {
+  if (/^(#|@holdfast\/)/.test(specifier) || isBuiltin(specifier)) return false
+  const file = createRequire(importer).resolve(specifier)
+  if (/\.[cm]js$/.test(file)) return file.endsWith('.mjs')
+  for (let folder = dirname(file); ; folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json')
+    if (existsSync(manifest)) return JSON.parse(readFileSync(manifest, 'utf8')).type === 'module'
+  }
 }
 
 /** The compiler's declarations, whose imports name the CommonJS files. */
