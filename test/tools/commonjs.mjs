@@ -14,6 +14,9 @@ import { licencesOf } from './licences.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
+/** What copied libraries use where it is installed, and do without elsewhere. */
+const optional = new Set(['supports-color'])
+
 /** Their declarations say that they are ES modules, which is half of the truth: they are copied. */
 const copied = new Set(['superstruct'])
 
@@ -78,7 +81,9 @@ const oneFileEach = {
   name: 'one-file-each',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /.*/ }, ({ kind, path, importer }) => {
-      if (kind === 'entry-point' || importer.includes('/node_modules/')) return undefined
+      if (kind === 'entry-point') return undefined
+      if (optional.has(path)) return { path, external: true }
+      if (importer.includes('/node_modules/')) return undefined
       if (path.startsWith('.')) return { path: path.replace(/\.js$/, '.cjs'), external: true }
       return isModuleOnly(path, importer) ? undefined : { path, external: true }
     })

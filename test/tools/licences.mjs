@@ -2,7 +2,7 @@
  * The licences of the libraries that a bundle contains: the licences of most demand that their text
  * goes with every copy.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 /**
@@ -26,8 +26,7 @@ export function licencesOf(inputs, folder) {
 }
 
 function licenceIn(folder) {
-  const names = ['LICENSE', 'LICENSE.md', 'LICENCE', 'License.md']
-  const file = names.find((name) => existsSync(join(folder, name)))
+  const file = readdirSync(folder).find((name) => /^licen[cs]e(\.\w+)?$/i.test(name))
   if (file === undefined) throw new Error(`${folder} has no licence to ship`)
   return readFileSync(join(folder, file), 'utf8').trim()
 }
