@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build, transform } from 'esbuild'
 import { minify } from 'terser'
-import { licencesOf } from './licences.mjs'
+import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const built = join(root, 'client/dist')
@@ -104,17 +104,15 @@ function ownModules(extension) {
   }
 }
 
-/** Never loaded, even where they are installed: a bundler may put a stub in their place. */
-const optional = ['bufferutil', 'utf-8-validate', 'supports-color']
-
 const askedOfNode = {
   name: 'asked-of-node',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^[a-z0-9_:/-]+$/ }, ({ path }) => {
       if (isBuiltin(path)) return { path: path.replace(/^node:/, ''), namespace: 'of-node' }
-      return optional.includes(path) ? { path, namespace: 'optional' } : undefined
+      return optionalPackages.includes(path) ? { path, namespace: 'optional' } : undefined
     })
-    // What the client does not use of `ws`, such as its server, is left out.
+    // The optional packages fail to load even where they are installed, since a bundler may put a
+    // stub in their place. What the client does not use of `ws`, such as its server, is left out.
     onResolve({ filter: /^\.\/lib\// }, ({ path, importer }) =>
       basename(importer) === 'wrapper.mjs'
         ? { path: join(dirname(importer), path), sideEffects: false }

@@ -10,12 +10,9 @@ import { dirname, join, relative } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { licencesOf } from './licences.mjs'
+import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-
-/** What copied libraries use where it is installed, and do without elsewhere. */
-const optional = new Set(['supports-color'])
 
 /** Their declarations say that they are ES modules, which is half of the truth: they are copied. */
 const copied = new Set(['superstruct'])
@@ -82,7 +79,7 @@ const oneFileEach = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /.*/ }, ({ kind, path, importer }) => {
       if (kind === 'entry-point') return undefined
-      if (optional.has(path)) return { path, external: true }
+      if (optionalPackages.includes(path)) return { path, external: true }
       if (importer.includes('/node_modules/')) return undefined
       if (path.startsWith('.')) return { path: path.replace(/\.js$/, '.cjs'), external: true }
       return isModuleOnly(path, importer) ? undefined : { path, external: true }

@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { licencesOf } from './licences.mjs'
+import { licencesOf } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const sources = join(root, 'server/src/dashboard')
