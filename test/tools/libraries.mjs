@@ -1,6 +1,6 @@
 /**
- * What there is to know of the libraries that a bundle contains: their licences, since those of most
- * demand that their text goes with every copy, and the parts that they do without.
+ * What there is to know of the libraries that a bundle contains: their licences, since those of
+ * most demand that their text goes with every copy, and the parts that they do without.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
