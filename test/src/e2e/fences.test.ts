@@ -3,7 +3,7 @@
  * that is gone. It was promised that no fence is used before it is on the disk.
  */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -57,8 +57,8 @@ describe('e2e: a fence file that fails', function () {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   it('is refused at the start, in a sentence', async () => {
-    // Nothing can be made beside the file, even by root.
-    symlinkSync(join(folder, 'missing', 'x'), `${path}.new`)
+    // Nothing can be made beside a file whose name is as long as this, even by root.
+    path = join(folder, 'f'.repeat(235))
     const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', path)
     expect((await served.exit()).code).to.equal(78)
     expect(served.complaints.items).to.deep.equal([complaint(path)])
@@ -70,12 +70,12 @@ describe('e2e: a fence file that fails', function () {
       const served = await Served.start(stage, '--fence-file', path)
       const session = await stage.session(served.url, { reconnect: false })
       const lock = await session.lock('held')
-      symlinkSync(join(folder, 'missing', 'x'), `${path}.new`)
+      renameSync(folder, `${folder}.away`)
       await spend(served.url)
       await aborted(lock.signal)
       expect((await served.exit()).code).to.equal(74)
       expect(served.complaints.items).to.deep.equal([complaint(path)])
-      rmSync(`${path}.new`)
+      renameSync(`${folder}.away`, folder)
       const next = await Served.start(stage, '--fence-file', path)
       const after = await stage.session(next.url)
       expect((await after.lock('held')).fence).to.be.above(lock.fence + block)
