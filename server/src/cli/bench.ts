@@ -5,11 +5,12 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
-import { redactUrl } from '@holdfast/shared'
+import { maxMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
-import { duration, integer } from './parse.js'
-import { print, printJson, table } from './print.js'
+import { writeError } from './output.js'
+import { durationIn, integerIn } from './parse.js'
+import { print, printJson, rounded, table } from './print.js'
 
 interface BenchFlags extends BrokerFlags {
   readonly sessions: number
@@ -30,8 +31,8 @@ holdfast bench --sessions 50 --time 10s
 holdfast bench --contended --json`,
   )
     .argument('[url]', 'the broker to load; yours, since this takes what it can get')
-    .option('--sessions <n>', 'how many sessions at once', integer, 16)
-    .option('--time <time>', 'for how long', duration, 5_000)
+    .option('--sessions <n>', 'how many sessions at once', integerIn(1, 10_000), 16)
+    .option('--time <time>', 'for how long', durationIn(1, maxMs), 5_000)
     .option('--contended', 'all for one key, which is handed on, instead of a key each')
     .addHelpText(
       'after',
@@ -50,7 +51,7 @@ interface Samples {
 }
 
 async function bench(flags: BenchFlags): Promise<void> {
-  const count = Math.max(1, flags.sessions)
+  const count = flags.sessions
   const sessions = await openAll(count, flags)
   const samples: Samples = { locks: [], unlocks: [] }
   const began = performance.now()
@@ -97,7 +98,7 @@ function report(flags: BenchFlags, sessions: number, { locks, unlocks }: Samples
       url: redactUrl(urlsFrom(flags)[0]!),
       sessions,
       contended,
-      ms,
+      ms: rounded(ms),
       cycles: locks.length,
       perSecond,
       lock,
@@ -120,7 +121,7 @@ function percentiles(samples: number[]): Record<string, number> {
   const sorted = Float64Array.from(samples).sort()
   const at = (share: number) => {
     const place = Math.min(sorted.length - 1, Math.floor(share * sorted.length))
-    return Math.round((sorted[place] ?? 0) * 100) / 100
+    return rounded(sorted[place] ?? 0)
   }
   return { p50: at(0.5), p95: at(0.95), p99: at(0.99), 'p99.9': at(0.999), max: at(1) }
 }
@@ -132,14 +133,14 @@ function progress(began: number, endsAt: number): { end(): void } {
     const share = Math.min(1, (performance.now() - began) / (endsAt - began))
     const full = Math.round(share * barWidth)
     const bar = '█'.repeat(full) + '░'.repeat(barWidth - full)
-    process.stderr.write(`\r${bar} ${Math.round(share * 100)} %`)
+    writeError(`\r${bar} ${Math.round(share * 100)} %`)
   }
   const timer = setInterval(draw, stepMs)
   draw()
   return {
     end: () => {
       clearInterval(timer)
-      process.stderr.write('\r\u001b[K')
+      writeError('\r\u001b[K')
     },
   }
 }

@@ -13,6 +13,7 @@ import type { Metrics } from '../observe/observer.js'
 import type { TlsFiles } from '../options.js'
 import { complain, Exit, exits } from './exits.js'
 import { logFrom, logRules } from './log.js'
+import { plainJson } from './print.js'
 import { read } from './read.js'
 import type { Settings } from './settings.js'
 
@@ -151,7 +152,8 @@ async function loggerFor(level: string) {
   // Not in step with us: whoever does not read our errors does not stop the broker.
   const out = pino.destination({ dest: 2, sync: false })
   out.on('error', () => {})
-  const logger = pino({ level, base: null }, out)
+  // JSON escapes some controls only, and an operator reads this in a terminal.
+  const logger = pino({ level, base: null }, { write: (line) => out.write(escaped(line)) })
   const flushLog = () => {
     try {
       out.flushSync()
@@ -160,4 +162,9 @@ async function loggerFor(level: string) {
     }
   }
   return { logger, flushLog }
+}
+
+/** A line of the log, whose end stays what it is. */
+function escaped(line: string): string {
+  return `${plainJson(line.trimEnd())}\n`
 }

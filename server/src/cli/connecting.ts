@@ -7,6 +7,7 @@ import type { ConnectOptions, Session } from '@holdfast/client'
 import { defaultPort } from '@holdfast/shared'
 import { Command } from 'commander'
 import { Exit, exitHelp, exits } from './exits.js'
+import { onOutputFailure } from './output.js'
 import { collect } from './parse.js'
 
 export interface BrokerFlags {
@@ -17,6 +18,11 @@ export interface BrokerFlags {
   readonly json?: boolean | undefined
 }
 
+/** The heading over the options by which a command finds its broker. */
+export const brokerGroup = 'Broker:'
+/** The heading over a command's own options, as commander has it. */
+const ownGroup = 'Options:'
+
 /** A command that talks to a broker and prints what it says; `examples` are shown in its help. */
 export function brokerCommand(usage: string, description: string, examples: string): Command {
   return quietCommand(usage, description, examples).option('--json', 'print JSON, one value a line')
@@ -26,6 +32,7 @@ export function brokerCommand(usage: string, description: string, examples: stri
 export function quietCommand(usage: string, description: string, examples: string): Command {
   return new Command(usage)
     .description(description)
+    .optionsGroup(brokerGroup)
     .option(
       '-u, --url <url>',
       `a broker, wss:// beyond this machine (repeatable; HOLDFAST_URL; default ${defaultUrl})`,
@@ -34,6 +41,7 @@ export function quietCommand(usage: string, description: string, examples: strin
     .option('--token-file <file>', 'a file with the token to show (or HOLDFAST_TOKEN)')
     .option('--ca <file>', caHelp)
     .option('--allow-insecure', 'show the token over plain ws:// beyond this machine')
+    .optionsGroup(ownGroup)
     .addHelpText('after', `\nExamples:\n${examples.trim().replace(/^/gm, '  ')}\n${exitHelp}`)
 }
 
@@ -112,7 +120,7 @@ export function stopOf(session: Session): Promise<void> {
   return new Promise((resolve, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
     session.once('closed', (error) => (error === undefined ? resolve() : reject(error)))
-    // Whoever read our output has seen enough.
-    process.stdout.once('error', () => resolve())
+    // The reader of our output is gone, or the disk is full.
+    onOutputFailure(() => resolve())
   })
 }

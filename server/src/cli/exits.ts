@@ -4,6 +4,8 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import { CommanderError } from 'commander'
+import { onOutputFailure, writeError } from './output.js'
+import { visible, visibleLines } from './print.js'
 
 export const exits = {
   done: 0,
@@ -12,7 +14,9 @@ export const exits = {
   usage: 64,
   /** No broker answers, or not what the broker shares a log by. */
   unavailable: 69,
-  /** The broker's log or its fence file cannot be written, or is damaged. */
+  /** A fault of this program, not of its user. */
+  internal: 70,
+  /** The broker's log, its fence file or the output cannot be written, or the log is damaged. */
   io: 74,
   /** The lock was not to be had, in time or at all. */
   notAcquired: 75,
@@ -26,8 +30,9 @@ export const exits = {
 /** For the end of `--help`. */
 export const exitHelp = `
 Exit codes: 0 done, 1 no such lock (of status: not ready), 64 wrong usage, 69 no broker (or no etcd)
-answers, 74 the log or the fence file cannot be used, 75 the lock was not acquired, 76 the lock
-was lost or in danger, 77 not allowed, 78 a setting that cannot be.`
+answers, 70 a fault of holdfast itself, 74 the log, the fence file or the output cannot be written,
+75 the lock was not acquired, 76 the lock was lost or in danger, 77 not allowed, 78 a setting that
+cannot be.`
 
 /** An end with a code and a sentence of its own. */
 export class Exit extends Error {
@@ -54,7 +59,7 @@ const byCode: Partial<Record<HoldfastError['code'], number>> = {
   INVALID_TIMEOUT: exits.usage,
 }
 
-/** Says what is wrong, and returns the exit code; whatever is not an error of ours is thrown on. */
+/** Says what is wrong, and returns the exit code. */
 export function reportError(error: unknown): number {
   // Commander has already printed its own.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exits.done : exits.usage
@@ -66,9 +71,43 @@ export function reportError(error: unknown): number {
     complain(error.message)
     return byCode[error.code] ?? exits.config
   }
-  throw error
+  return reportFault(error)
 }
 
+/** Prints the stack of an error that nobody expected. It can hold what a broker sent. */
+function reportFault(error: unknown): number {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  writeError(`holdfast: unexpected error, please report it\n${visibleLines(text)}\n`)
+  return exits.internal
+}
+
+/** Prints one sentence on standard error, with every control character in it spelt out. */
 export function complain(sentence: string): void {
-  process.stderr.write(`holdfast: ${sentence}\n`)
+  writeError(`holdfast: ${visible(sentence)}\n`)
+}
+
+/**
+ * Watches what happens outside of a command's own code: output that cannot be written ends in
+ * {@link exits.io}, and errors and warnings that Node would print raw are made visible.
+ */
+export function watchProcess(): void {
+  let outputFailed = false
+  process.stdout.on('error', () => {})
+  onOutputFailure(({ code, message }) => {
+    // The reader has seen enough, as `head` has.
+    if (code === 'EPIPE') return
+    outputFailed = true
+    complain(
+      `standard output cannot be written (${code ?? message}): what was printed is not whole`,
+    )
+  })
+  process.stderr.on('error', () => {})
+  process.on('exit', (code) => {
+    if (outputFailed && code === exits.done) process.exitCode = exits.io
+  })
+  process.on('uncaughtException', (error) => process.exit(reportFault(error)))
+  // Node prints warnings raw, unless it was told to print none.
+  if (process.listenerCount('warning') === 0) return
+  process.removeAllListeners('warning')
+  process.on('warning', ({ name, message }) => complain(`${name}: ${message}`))
 }

@@ -4,10 +4,10 @@
  * that does.
  */
 import { readFileSync } from 'node:fs'
-import { nearest } from '@holdfast/shared'
+import { maxMs, nearest } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../access/limits.js'
 import { Exit, exits } from './exits.js'
-import { duration } from './parse.js'
+import { durationIn, integerIn } from './parse.js'
 import {
   defaults,
   type Setting,
@@ -132,17 +132,19 @@ function unknown(name: string, names: readonly string[], where: string): string 
 
 /** The value if it is one; else a sentence. */
 function checked(name: SettingName, value: unknown, where: string): unknown {
-  const { kind, choices }: Setting = settings[name]
+  const { kind, choices, range = [0, maxMs] }: Setting = settings[name]
   switch (kind) {
     case 'number':
-      if (Number.isSafeInteger(value) && (value as number) >= 0) return value
-      throw bad(`${where} has to be a whole number.`)
-    case 'ms':
+    case 'ms': {
+      const parse = kind === 'number' ? integerIn : durationIn
+      const isNumber = typeof value === 'number' || (kind === 'ms' && typeof value === 'string')
       try {
-        return duration(String(value))
-      } catch {
-        throw bad(`${where} has to be a time, such as 500 (ms), "10s" or "2m".`)
+        return parse(...range)(isNumber ? String(value) : '')
+      } catch (error) {
+        const given = JSON.stringify(value)?.slice(0, 64)
+        throw bad(`${where} is ${given}. ${(error as Error).message}`)
       }
+    }
     case 'yes':
       if (typeof value === 'boolean') return value
       throw bad(`${where} has to be true or false.`)

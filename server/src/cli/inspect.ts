@@ -5,7 +5,7 @@ import type { HeldInfo, LockStats, QueryResult, WaitingInfo, WatchEvent } from '
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
 import { Exit, exits } from './exits.js'
-import { ago, metadataOf, print, printJson, table, visible, whoIs } from './print.js'
+import { ago, metadataOf, print, printJson, rounded, table, visible, whoIs } from './print.js'
 
 export function lsCommand(): Command {
   return brokerCommand(
@@ -95,7 +95,7 @@ function showStats(stats: LockStats, flags: BrokerFlags): void {
 }
 
 function pair([name, value]: [string, unknown]): [string, string] {
-  return [name, String(value)]
+  return [name, typeof value === 'number' ? String(rounded(value)) : String(value)]
 }
 
 export function watchCommand(): Command {

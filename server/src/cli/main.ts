@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { benchCommand } from './bench.js'
-import { exitHelp, reportError } from './exits.js'
+import { exitHelp, reportError, watchProcess } from './exits.js'
 import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
 import { pingCommand } from './ping.js'
 import { runCommand } from './run.js'
@@ -34,8 +34,7 @@ for (const command of [program, ...commands]) {
   command.exitOverride().showHelpAfterError('(try --help)')
 }
 
-// Whoever read our output may go at any time, as `head` does.
-process.stdout.on('error', () => {})
+watchProcess()
 
 try {
   await program.parseAsync()

@@ -4,8 +4,8 @@
 import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
-import { integer } from './parse.js'
-import { print, printJson } from './print.js'
+import { integerIn } from './parse.js'
+import { print, printJson, rounded } from './print.js'
 
 interface PingFlags extends BrokerFlags {
   readonly count: number
@@ -18,30 +18,26 @@ export function pingCommand(): Command {
     `holdfast ping
 holdfast ping --url wss://locks.example --count 10`,
   )
-    .option('-n, --count <n>', 'how many', integer, 4)
+    .option('-n, --count <n>', 'how many', integerIn(1, 1_000_000), 4)
     .action((flags: PingFlags) => ping(flags))
 }
 
 async function ping(flags: PingFlags): Promise<void> {
   const url = redactUrl(urlsFrom(flags)[0]!)
   const times: number[] = []
-  for (let n = 1; n <= Math.max(1, flags.count); n++) {
+  for (let n = 1; n <= flags.count; n++) {
     const began = performance.now()
     const session = await connectTo(flags)
     const ms = performance.now() - began
     const { ttl } = session
     await session.close()
     times.push(ms)
-    if (flags.json) printJson({ url, n, ms: round(ms), lease: ttl })
-    else print(`welcome from ${url}: ${round(ms)} ms, lease ${ttl} ms`)
+    if (flags.json) printJson({ url, n, ms: rounded(ms), lease: ttl })
+    else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${ttl} ms`)
   }
   if (flags.json) return
   const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length
   print(
-    `least ${round(Math.min(...times))}, mean ${round(mean)}, most ${round(Math.max(...times))} ms`,
+    `least ${rounded(Math.min(...times))}, mean ${rounded(mean)}, most ${rounded(Math.max(...times))} ms`,
   )
-}
-
-function round(ms: number): number {
-  return Math.round(ms * 100) / 100
 }

@@ -1,35 +1,71 @@
 /**
- * How things are shown in a terminal. What others chose (keys, names, metadata) is made visible
- * first: a key must not be able to move the cursor.
+ * How things are shown in a terminal. What a broker or another client chose (keys, names, metadata,
+ * reasons) is made visible first: a key must not be able to move the cursor.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
+import stringWidth from 'string-width'
+import { writeOut } from './output.js'
 
+/** Characters that a terminal obeys or hides: controls, bidi marks, separators, unassigned ones. */
+const unseen = /[\p{C}\p{Zl}\p{Zp}]/gu
+
+/** Prints one line. Every line goes through {@link visible} here, so no caller can forget it. */
 export function print(line: string): void {
-  process.stdout.write(`${line}\n`)
+  writeOut(`${visible(line)}\n`)
 }
 
+/** Prints one value as one line of JSON, which a terminal can show as it stands. */
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value))
+  writeOut(jsonLine(value))
 }
 
-/** A text whose every character prints; the rest is spelt out. */
+export function jsonLine(value: unknown): string {
+  return `${plainJson(JSON.stringify(value))}\n`
+}
+
+/** A text whose every character prints: the others are spelt out, such as `\u{1b}`. */
 export function visible(text: string): string {
-  return text.replace(
-    /[\p{C}\p{Zl}\p{Zp}]/gu,
-    (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`,
+  return text.replace(unseen, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+}
+
+/** As {@link visible}, for a text of several lines. */
+export function visibleLines(text: string): string {
+  return text.split('\n').map(visible).join('\n')
+}
+
+/**
+ * The same JSON with every character escaped that {@link visible} would spell out. `JSON.stringify`
+ * leaves DEL, C1 controls and bidi marks as they are.
+ */
+export function plainJson(json: string): string {
+  return json.replace(unseen, (char) =>
+    char
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
   )
 }
 
-/** Columns under their names, as wide as what is in them. */
+/**
+ * Columns under their names, as wide as what is in them. Widths are those of a terminal: an East
+ * Asian character or an emoji takes two cells, a combining mark none.
+ */
 export function table(names: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const all = [names, ...rows]
-  const widths = names.map((_, i) => Math.max(...all.map((row) => [...(row[i] ?? '')].length)))
+  const all = [names, ...rows].map((row) => row.map(visible))
+  const widths = names.map((_, i) =>
+    all.reduce((most, row) => Math.max(most, stringWidth(row[i] ?? '')), 0),
+  )
   return all.map((row) =>
     row
-      .map((cell, i) => cell + ' '.repeat((widths[i] as number) - [...cell].length))
+      .map((cell, i) => cell + ' '.repeat(Math.max(0, (widths[i] ?? 0) - stringWidth(cell))))
       .join('  ')
       .trimEnd(),
   )
+}
+
+/** A figure for people, to a hundredth; scripts that need more can measure themselves. */
+export function rounded(figure: number): number {
+  return Math.round(figure * 100) / 100
 }
 
 /** For how long, in the two largest units: `3m 12s`. */

@@ -8,7 +8,8 @@ import { isLoopback } from '../access/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
 import { complain, Exit, exitHelp, exits } from './exits.js'
 import { type Gathered, gather, limitsOf } from './gather.js'
-import { collect, duration, integer } from './parse.js'
+import { collect, duration, durationIn, integer, integerIn } from './parse.js'
+import { print } from './print.js'
 import {
   defaults,
   flagOf,
@@ -49,23 +50,23 @@ ${exitHelp}`,
 }
 
 function optionFor(name: SettingName): Option {
-  const { kind, help, short, choices }: Setting = settings[name]
+  const { kind, help, short, choices, value, range, group }: Setting = settings[name]
   const flag = `${short === undefined ? '' : `${short}, `}--${flagOf(name)}`
   const placeholders = { text: 'text', number: 'n', ms: 'time', list: 'text', limits: 'name=n' }
   const option = new Option(
-    kind === 'yes' ? flag : `${flag} <${placeholders[kind]}>`,
+    kind === 'yes' ? flag : `${flag} <${value ?? placeholders[kind]}>`,
     kind === 'list' || kind === 'limits' ? `${help} (repeatable)` : help,
   )
   const standard = defaults[name as keyof typeof defaults]
   if (standard !== undefined) option.description += ` (default ${standard})`
   if (choices !== undefined) option.choices(choices)
-  if (kind === 'number') option.argParser(integer)
-  if (kind === 'ms') option.argParser(duration)
+  if (kind === 'number') option.argParser(range === undefined ? integer : integerIn(...range))
+  if (kind === 'ms') option.argParser(range === undefined ? duration : durationIn(...range))
   if (kind === 'list') option.argParser(collect)
   if (kind === 'limits') option.argParser(oneLimit)
   // Flags are gathered by the names of the settings.
   option.attributeName = () => name
-  return option
+  return option.helpGroup(`${group}:`)
 }
 
 function oneLimit(text: string, former: object = {}): object {
@@ -90,9 +91,6 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
     return
   }
   const { broker, flushLog } = await brokerFrom(gathered.settings)
-  // Whoever read our output may go; that is no reason for a broker to go.
-  process.stdout.on('error', () => {})
-  process.stderr.on('error', () => {})
   // Listened for from here on: whoever reads that we serve may tell us to stop at once.
   const stopped = nextSignal()
   broker.once('failed', ({ message }) => {
@@ -101,10 +99,10 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   })
   const url = await listen(broker, gathered)
   const page = dashboardAt(url, gathered)
-  if (page !== undefined) process.stdout.write(`holdfast shows its locks on ${page}\n`)
+  if (page !== undefined) print(`holdfast shows its locks on ${page}`)
   const signal = await stopped
   const { drain } = gathered.settings
-  process.stdout.write(`holdfast got ${signal} and is draining for at most ${drain} ms\n`)
+  print(`holdfast got ${signal} and is draining for at most ${drain} ms`)
   await broker.close({ drain })
   flushLog()
 }
@@ -113,10 +111,10 @@ async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<strin
   const { port, host, adminPort, adminHost } = gathered.settings
   try {
     const { url } = await broker.listen({ port, host })
-    process.stdout.write(`holdfast is listening on ${url}\n`)
+    print(`holdfast is listening on ${url}`)
     if (adminPort === undefined) return url
     const admin = await broker.listenAdmin({ port: adminPort, host: adminHost })
-    process.stdout.write(`holdfast tells operators on ${admin.url}\n`)
+    print(`holdfast tells operators on ${admin.url}`)
     return url
   } catch (error) {
     await broker.close()
@@ -155,9 +153,7 @@ function tell({ settings: used, sources }: Gathered, names: readonly SettingName
     const value = used[name]
     if (value === undefined) continue
     const text = typeof value === 'object' ? JSON.stringify(value, spellOff) : String(value)
-    process.stdout.write(
-      `holdfast uses ${name} ${redactUrls(text)} from ${sources.get(name) ?? 'default'}\n`,
-    )
+    print(`holdfast uses ${name} ${redactUrls(text)} from ${sources.get(name) ?? 'default'}`)
   }
 }
 

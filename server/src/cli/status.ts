@@ -10,7 +10,7 @@ import type { BrokerStatus, LogReport } from '../observe/status.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitHelp, exits } from './exits.js'
 import { collect } from './parse.js'
-import { print, printJson, span, table, visible } from './print.js'
+import { print, printJson, rounded, span, table, visible } from './print.js'
 
 /** How long a broker may take to answer, in ms. */
 const answerMs = 5_000
@@ -46,9 +46,14 @@ export function statusCommand(): Command {
 
 async function status(address: URL, ca: string | undefined, asJson: boolean): Promise<void> {
   const told = await ask(address, ca)
-  if (asJson) printJson(told)
+  if (asJson) printJson(JSON.parse(JSON.stringify(told), roundFigures))
   else for (const line of linesOf(address, told)) print(line)
   if (!told.ready) throw new Exit(exits.failed, `The broker at ${address.origin} is not ready.`)
+}
+
+/** The status holds no numbers of a client's, so all of them may be rounded. */
+function roundFigures(_: string, value: unknown): unknown {
+  return typeof value === 'number' ? rounded(value) : value
 }
 
 /** Where a broker that is given by its WebSocket tells its status. */
@@ -118,6 +123,8 @@ function statusIn(body: string): BrokerStatus | undefined {
   try {
     const told = JSON.parse(body) as BrokerStatus
     const isOurs = typeof told.ready === 'boolean' && logKinds.includes(told.log.kind)
+    // What lacks a part of a status cannot be shown as one.
+    if (isOurs) linesOf(new URL('http://127.0.0.1'), told)
     return isOurs ? told : undefined
   } catch {
     return undefined

@@ -3,14 +3,14 @@
  * is its hash.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { everyday, isOperation, type Operation, operations } from '../access/permissions.js'
 import { isOneWord, tokenLine } from '../access/tokens.js'
-import { appendPrivate } from '../privateFiles.js'
 import { Exit, exitHelp, exits } from './exits.js'
+import { deliver } from './output.js'
 import { collect } from './parse.js'
-import { print, printJson } from './print.js'
+import { jsonLine, visible } from './print.js'
+import { prepareWith } from './tokenFile.js'
 
 interface TokenFlags {
   readonly allow: readonly Operation[]
@@ -48,35 +48,28 @@ ${exitHelp}`,
     .action((whose: string, flags: TokenFlags) => make(whose, flags))
 }
 
-function make(whose: string, { allow, key, file, json }: TokenFlags): void {
+/**
+ * The token is printed before its line is in the file: a line whose token nobody has read is of no
+ * use. The new file is written before that, so that a token is not printed in vain either.
+ */
+async function make(whose: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(32).toString('base64url')
   const line = tokenLine(token, whose, allow, key)
-  if (file !== undefined) append(file, line)
-  if (json) {
-    printJson({ principal: whose, token, line: line.trimEnd() })
-    return
-  }
-  print(token)
-  if (file === undefined) process.stderr.write(`for the file of tokens:\n${line}`)
-}
-
-function append(file: string, line: string): void {
+  const prepared = file === undefined ? undefined : await prepareWith(file, line)
+  const text = json
+    ? jsonLine({ principal: whose, token, line: line.trimEnd() })
+    : `${visible(token)}\n`
   try {
-    // Or the line before would have all keys of this one as well.
-    appendPrivate(file, hasOpenEnd(file) ? `\n${line}` : line)
-  } catch (cause) {
-    const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    if (code === 'ELOOP') {
-      throw new Exit(exits.config, `The file ${file} is a link; give the path of the file itself`)
+    await deliver(process.stdout, text)
+    if (file === undefined && !json) {
+      await deliver(process.stderr, `for the file of tokens:\n${visible(line.trimEnd())}\n`)
     }
-    throw new Exit(exits.config, `The file ${file} cannot be written (${code}).`)
+  } catch (cause) {
+    prepared?.discard()
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Exit(exits.io, `The token cannot be printed (${code}); no file has been changed`)
   }
-}
-
-/** Whether the last line has no end, as some editors leave it. */
-function hasOpenEnd(file: string): boolean {
-  const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() === true
-  return isFile && /[^\n]$/.test(readFileSync(file, 'utf8'))
+  prepared?.commit()
 }
 
 function principal(text: string): string {

@@ -2,9 +2,11 @@
  * `holdfast top`: the keys that most wait for, and the rates of the broker, again and again.
  */
 import type { LockStats, QueryResult, Session } from '@holdfast/client'
+import { maxMs } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
-import { duration, integer } from './parse.js'
+import { writeOut } from './output.js'
+import { durationIn, integerIn } from './parse.js'
 import { ago, print, printJson, table, visible, whoIs } from './print.js'
 
 interface TopFlags extends BrokerFlags {
@@ -28,8 +30,8 @@ holdfast top orders: --interval 5s
 holdfast top --json --count 1`,
   )
     .argument('[prefix]', 'only keys that begin so', '')
-    .option('-i, --interval <time>', 'from one look to the next', duration, 1_000)
-    .option('-n, --count <n>', 'how many looks; default: until Ctrl-C', integer)
+    .option('-i, --interval <time>', 'from one look to the next', durationIn(100, maxMs), 1_000)
+    .option('-n, --count <n>', 'how many looks; default: until Ctrl-C', integerIn(1, 1_000_000))
     .action((prefix: string, flags: TopFlags) =>
       withSession(flags, (session) => top(session, prefix, flags), { reconnect: undefined }),
     )
@@ -53,7 +55,7 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
     show(look, former, flags)
     former = look
     if (n + 1 === flags.count) return
-    await Promise.race([stopped, pause(Math.max(100, flags.interval))])
+    await Promise.race([stopped, pause(flags.interval)])
   }
   await stopped
 }
@@ -67,7 +69,7 @@ function show(look: Look, former: Look | undefined, flags: TopFlags): void {
   }
   const rows = process.stdout.rows ?? 40
   // Only a terminal is cleared; a file gets one picture after the other.
-  if (process.stdout.isTTY) process.stdout.write('\u001b[H\u001b[2J')
+  if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
   const { heldCount, waitingCount } = look.found
   print(`${heldCount} held, ${waitingCount} waiting; in a second: ${rateText(rates)}`)
   print('')

@@ -5,7 +5,7 @@ import { HoldfastError } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, withSession } from './connecting.js'
 import { notThere } from './inspect.js'
-import { integer } from './parse.js'
+import { integerIn } from './parse.js'
 import { print, printJson, visible } from './print.js'
 
 interface UnlockFlags extends BrokerFlags {
@@ -21,7 +21,11 @@ export function unlockCommand(): Command {
 holdfast unlock orders:42 --fence 1767225600123 --reason "worker 7 hangs since noon"`,
   )
     .argument('<key>')
-    .requiredOption('--fence <n>', 'the fence that the lock has now', integer)
+    .requiredOption(
+      '--fence <n>',
+      'the fence that the lock has now',
+      integerIn(1, Number.MAX_SAFE_INTEGER),
+    )
     .requiredOption('--reason <text>', 'why, for the log of the broker')
     .addHelpText(
       'after',

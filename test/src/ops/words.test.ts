@@ -1,5 +1,5 @@
 /** How the command reads what is typed, and writes what it found: times, names, columns. */
-import { duration, nearest, span, table } from '@holdfast/server/internal'
+import { duration, durationIn, integerIn, nearest, span, table } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 describe('holdfast: words', () => {
@@ -49,7 +49,31 @@ describe('holdfast: words', () => {
     expect(table(['KEY', 'WHO', 'N'], rows)).to.deep.equal([
       'KEY        WHO  N',
       'orders:42       1',
-      'é😀         ann  10',
+      'é😀        ann  10',
     ])
+  })
+
+  it('aligns wide characters and combining marks as a terminal shows them', () => {
+    const keys = ['日本語', 'ｱｲｳ', 'e\u0301te\u0301', '🔒🔒', '👍🏽', '한국', 'Ａ', 'plain']
+    const lines = table(
+      ['KEY', 'N'],
+      keys.map((key) => [key, '|']),
+    ).slice(1)
+    const cells = [6, 3, 3, 4, 2, 4, 2, 5]
+    for (const [i, line] of lines.entries()) {
+      const gap = /( +)\|$/.exec(line)![1]!.length
+      expect(cells[i]! + gap, keys[i]).to.equal(8)
+    }
+  })
+
+  it('says the range of a number or a time that is out of it', () => {
+    expect(() => durationIn(1_000, 60_000)('500')).to.throw('a time from 1s to 1m')
+    expect(() => durationIn(100, 2 ** 31 - 1)('99')).to.throw('from 100ms to 2147483647ms')
+    expect(durationIn(1_000, 60_000)('1m')).to.equal(60_000)
+    for (const text of ['-1', '65536', '1.5', '', '0x1', '1e3', ' 1']) {
+      expect(() => integerIn(0, 65_535)(text), text).to.throw('a whole number from 0 to 65535')
+    }
+    expect(() => integerIn(1, Number.MAX_SAFE_INTEGER)('0')).to.throw('at least 1')
+    expect(() => integerIn(1, Number.MAX_SAFE_INTEGER)('9007199254740993')).to.throw('whole')
   })
 })

@@ -1,0 +1,175 @@
+/**
+ * Output that cannot be written: a command that could not print what was asked for ends with 74 and
+ * a sentence, and `token` leaves its file as it was.
+ */
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { needs, skip } from '../support/needs.js'
+import { type Ended, Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+/** A device that takes nothing: every write fails with ENOSPC. */
+const full = '/dev/full'
+
+/** Runs a command whose reader is gone already, and says its exit code. */
+const unread = [
+  ...['sh', '-c'],
+  `{ trap '' PIPE; while echo x 2>/dev/null; do :; done; "$@"; echo "code $?" >&2; } | true`,
+  'sh',
+]
+
+describe('holdfast: output that cannot be written', () => {
+  const stage = Stage.forEachTest()
+
+  before(function () {
+    if (!existsSync(full)) skip(this, `needs ${full}`)
+  })
+
+  /** Runs the command with its standard output, or another of its files, led there. */
+  function into(path: string, args: readonly string[], file = 1): Promise<Ended> {
+    const inside = ['sh', '-c', `path=$1; shift; exec "$@" ${file}>"$path"`, 'sh', path]
+    return Holdfast.run(stage, args, { inside })
+  }
+
+  it('exits 74 with a sentence, whichever command prints', async function () {
+    this.timeout(60_000)
+    const { url, sessions } = await stage.meeting('ann')
+    const { fence } = await sessions[0]!.lock('k')
+    const at = ['--url', url]
+    const commands = [
+      ...[['--help'], ['serve', '--check']],
+      ...[
+        ...[['ls'], ['ls', '--json'], ['show', 'k'], ['stats'], ['watch'], ['status'], ['top']],
+        ...[
+          ['ping', '--count', '1'],
+          ['bench', '--sessions', '1', '--time', '10ms'],
+        ],
+      ].map((one) => [...one, ...at]),
+    ]
+    const runs = await Promise.all(commands.map((args) => into(full, args)))
+    for (const [i, { code, err }] of runs.entries()) {
+      const name = commands[i]!.join(' ')
+      expect(code, name).to.equal(74)
+      expect(err, name).to.have.length(1)
+      expect(err[0], name).to.match(/^holdfast: standard output cannot be written \(ENOSPC\)/)
+    }
+    const unlock = ['unlock', 'k', '--fence', String(fence), '--reason', 'stuck', ...at]
+    expect((await into(full, unlock)).code, 'unlock').to.equal(74)
+  })
+
+  it('exits 74 when serve could not say where it listens, and serves until it is stopped', async () => {
+    const inside = ['sh', '-c', `exec "$@" >${full}`, 'sh']
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside })
+    expect((await serve.err.count(1))[0]).to.include('ENOSPC')
+    serve.process.kill('SIGTERM')
+    expect((await serve.ended()).code).to.equal(74)
+  })
+
+  it('ends without a word and with its own code when the reader has gone', async () => {
+    const { url } = await stage.broker()
+    for (const args of [['ls'], ['--help'], ['stats']]) {
+      const { err } = await Holdfast.run(stage, args, {
+        inside: unread,
+        env: { HOLDFAST_URL: url },
+      })
+      expect(err, args[0]).to.deep.equal(['code 0'])
+    }
+  })
+
+  it('does not mind that messages cannot be written', async () => {
+    const { url } = await stage.broker()
+    expect((await into(full, ['ls', '--url', url], 2)).code).to.equal(0)
+    expect((await into(full, ['ls', '--url', 'ws://127.0.0.1:1'], 2)).code).to.equal(69)
+  })
+
+  describe('on a disk with a little room', () => {
+    needs('mounts')
+
+    it('exits 74 when only the beginning of a line could be written', async () => {
+      const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk])
+      stage.onClear(() => {
+        execFileSync('umount', [disk])
+        rmdirSync(disk)
+      })
+      const { url, sessions } = await stage.meeting('ann')
+      await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
+      const { code, err } = await into(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
+      expect(code).to.equal(74)
+      expect(err[0]).to.include('ENOSPC')
+    })
+  })
+
+  it('token adds no line for a token that could not be printed', async () => {
+    const files = scratch(stage)
+    const former = `${'0'.repeat(64)} ann lock\n`
+    const file = files.write('tokens', former)
+    for (const more of [[], ['--json']]) {
+      const { code, err } = await into(full, ['token', 'bob', '--file', file, ...more])
+      expect([code, err.length]).to.deep.equal([74, 1])
+      expect(err[0]).to.match(/token cannot be printed \(ENOSPC\)/)
+    }
+    const piped = await Holdfast.run(stage, ['token', 'bob', '--file', file], { inside: unread })
+    expect(piped.err.at(-1)).to.equal('code 74')
+    expect(readFileSync(file, 'utf8')).to.equal(former)
+    expect(existsSync(`${file}.new`)).to.equal(false)
+    // Its line goes to standard error when there is no file, and is as little use when it is lost.
+    expect((await into(full, ['token', 'bob'], 2)).code).to.equal(74)
+  })
+
+  it('token prints no token that it could not write down', async () => {
+    const files = scratch(stage)
+    mkdirSync(files.path('folder'))
+    symlinkSync(files.write('real', ''), files.path('link'))
+    symlinkSync(files.path('nowhere'), files.path('dangling'))
+    execFileSync('mkfifo', [files.path('pipe')])
+    for (const name of ['folder', 'link', 'dangling', 'pipe', 'missing/tokens']) {
+      const { code, out, err } = await Holdfast.run(stage, [
+        'token',
+        'bob',
+        '--file',
+        files.path(name),
+      ])
+      expect([code, out, err.length], name).to.deep.equal([78, [], 1])
+    }
+    expect(readFileSync(files.path('real'), 'utf8')).to.equal('')
+    expect(existsSync(files.path('nowhere'))).to.equal(false)
+  })
+
+  it('token leaves a file that only its owner may read, and its group if that could before', async () => {
+    const files = scratch(stage)
+    for (const [before, after] of [
+      [0o644, 0o600],
+      [0o666, 0o600],
+      [0o640, 0o640],
+      [0o600, 0o600],
+    ] as const) {
+      const file = files.write(`tokens-${before}`, '')
+      chmodSync(file, before)
+      await Holdfast.run(stage, ['token', 'bob', '--file', file])
+      expect(statSync(file).mode & 0o777, before.toString(8)).to.equal(after)
+    }
+  })
+
+  it('token loses no line when several add to one file', async () => {
+    const file = scratch(stage).path('tokens')
+    const names = ['ann', 'bob', 'cyd', 'dan', 'eve']
+    const runs = names.map((name) => Holdfast.run(stage, ['token', name, '--file', file]))
+    for (const { code } of await Promise.all(runs)) expect(code).to.equal(0)
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+    expect(lines.map((line) => line.split(' ')[1])).to.have.members(names)
+  })
+})

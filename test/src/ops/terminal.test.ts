@@ -1,0 +1,218 @@
+/**
+ * What a broker or another client chose never reaches a terminal as it is: every field that a
+ * command prints is filled with characters that move cursors, hide text or end lines.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { Stage } from '../e2e/stage.js'
+import { full } from '../support/counts.js'
+
+const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+
+const range = (first: number, last: number): string =>
+  Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)).join('')
+
+/** C0, DEL, C1, bidi marks, line separators, invisible ones; and sequences that a terminal obeys. */
+const hostile = [
+  range(0x00, 0x1f) + range(0x7f, 0x9f),
+  '\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff',
+  '\u2028\u2029\u{e0041}',
+  '\u001b[2J\u001b]0;title\u0007\u009b31m\r\nholdfast: all is well',
+].join('x')
+
+/** What a key may have: no C0 controls and no DEL. */
+const hostileKey = [...hostile].filter((char) => !/[\p{Cc}\p{Cs}]/u.test(char)).join('')
+
+/** Characters that no line may have; a command's own line ends are taken off before. */
+const unseen = /[\p{C}\p{Zl}\p{Zp}]/u
+
+interface Said {
+  readonly out: string
+  readonly err: string
+}
+
+describe('holdfast: on a terminal', () => {
+  const stage = Stage.forEachTest()
+
+  /** All that a command says, as it is; it ends by itself, or once it has said enough. */
+  async function said(args: readonly string[], enough?: (out: string) => boolean): Promise<Said> {
+    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    stage.onClear(() => child.kill('SIGKILL'))
+    let [out, err] = ['', '']
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text
+      if (enough?.(out)) child.kill('SIGINT')
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text
+    })
+    await once(child, 'close')
+    return { out, err }
+  }
+
+  function expectVisible({ out, err }: Said, what: string): void {
+    for (const line of [...out.split('\n'), ...err.split('\n')]) {
+      expect(unseen.exec(line)?.[0].codePointAt(0)?.toString(16), `${what}: ${line}`).to.equal(
+        undefined,
+      )
+    }
+  }
+
+  it('shows what clients chose as what it is, and keeps JSON the same value', async () => {
+    const name = hostile.slice(0, 256)
+    const { url } = await stage.broker()
+    const key = `k${hostileKey}`
+    const metadata = { [hostile]: hostile }
+    const [ann, bob] = [await stage.session(url, { name }), await stage.session(url, { name })]
+    const { fence } = await ann.lock(key, { metadata })
+    bob.lock(key).catch(() => {})
+    await bob.stats()
+    const at = ['--url', url]
+    const commands = [['ls'], ['show', key], ['top', '--count', '1'], ['watch']]
+    const runs = commands.flatMap((args) => [args, [...args, '--json']])
+    await Promise.all(
+      runs.map(async (args) => {
+        const one = await said([...args, ...at], (out) => args[0] === 'watch' && out.endsWith('\n'))
+        expectVisible(one, args.join(' '))
+        if (args.at(-1) !== '--json') expect(one.out, args[0]).to.include('u{202e}')
+        else expect(JSON.stringify(JSON.parse(one.out)), args[0]).to.include(JSON.stringify(key))
+      }),
+    )
+    const shown = JSON.parse((await said(['show', key, '--json', ...at])).out)
+    expect(shown.held[0]).to.deep.include({ key, name, metadata })
+    const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...at, '--fence']
+    expectVisible(await said([...unlock, String(fence + 1_000)]), 'unlock of another')
+    expectVisible(await said([...unlock, String(fence)]), 'unlock')
+    expectVisible(await said(['run', key, ...at, '--try', '--', 'true']), 'run')
+  })
+
+  /** A broker that answers each message as `answer` says; it closes when that returns nothing. */
+  async function fake(answer: (message: { type: string; id: number }) => object | undefined) {
+    const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    stage.onClear(() => {
+      for (const client of sockets.clients) client.terminate()
+      sockets.close()
+    })
+    sockets.on('connection', (socket: WebSocket) => {
+      socket.on('message', (data) => {
+        const parsed = JSON.parse(String(data)) as { type: string; id: number }
+        for (const message of [parsed].flat()) {
+          const reply = answer(message)
+          if (reply === undefined) socket.close(4401, hostile.slice(0, 60))
+          else socket.send(JSON.stringify(reply))
+        }
+      })
+    })
+    await once(sockets, 'listening')
+    return `ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`
+  }
+
+  const welcome = { type: 'welcome', session: 's', resumed: false, ttl: 15_000, grace: 0, at: 1 }
+
+  it('shows what a broker says of an end or a failure as what it is', async () => {
+    const refused = await fake(() => undefined)
+    const failing = await fake(({ type, id }) =>
+      type === 'hello'
+        ? welcome
+        : type === 'bye'
+          ? undefined
+          : { type: 'failed', id, code: 'FORBIDDEN', message: hostile },
+    )
+    const closing = await fake(({ type }) => (type === 'hello' ? welcome : undefined))
+    const commands = [
+      ...[['ls'], ['show', 'k'], ['stats'], ['watch'], ['top', '--count', '1'], ['bench']],
+      ...[['ping'], ['run', 'k', '--', 'true']],
+      ['unlock', 'k', '--fence', '1', '--reason', 'r'],
+    ]
+    for (const [turn, [what, url]] of Object.entries({ refused, failing, closing }).entries()) {
+      await Promise.all(
+        commands.map(async ([command, ...args], i) => {
+          // With small counts each command meets one of the three; a ping is over before the others.
+          if (what !== 'refused' && command === 'ping') return
+          if (!full && command !== 'ping' && i % 3 !== turn) return
+          const one = await said([command!, '--url', url, ...args])
+          expectVisible(one, `${command}, ${what}`)
+          expect(one.err, `${command}, ${what}`).to.include('holdfast: ')
+        }),
+      )
+    }
+  })
+
+  it('shows the fields of an answer as what they are, whatever type they have', async () => {
+    const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
+    const odd = await fake(({ type, id }) => {
+      if (type === 'hello') return { ...welcome, ttl: 15_000, session: hostile }
+      if (type === 'bye') return undefined
+      const counts = { heldCount: hostile, waitingCount: hostile, more: false }
+      if (type === 'stats') return { type, id, stats: { [hostile]: hostile, totalLocks: hostile } }
+      if (type === 'watch') return { type: 'watching', id, held: [held], ...counts }
+      return { type: 'found', id, held: [held], waiting: [held], ...counts }
+    })
+    const commands = [['ls'], ['show', 'k'], ['stats'], ['top', '--count', '1'], ['watch']]
+    await Promise.all(
+      commands
+        .flatMap((args) => [args, [...args, '--json']])
+        .map(async (args) => {
+          const one = await said([...args, '--url', odd], () => args[0] === 'watch')
+          expectVisible(one, args.join(' '))
+        }),
+    )
+  })
+
+  it('shows a status as what it is', async () => {
+    const log = { kind: 'shared', living: [hostile], home: hostile, stands: true, trouble: hostile }
+    const odd = {
+      position: hostile,
+      waiting: hostile,
+      standingMs: 1,
+      snapshot: { position: hostile },
+    }
+    const bodies = [
+      { ready: false, log: { ...log, ...odd }, connections: hostile, held: hostile, [hostile]: 1 },
+      { ready: true, log: { kind: 'journal', position: hostile, snapshot: { ageMs: hostile } } },
+      { ready: true, log: { kind: 'shared' } },
+      hostile,
+    ]
+    let next = 0
+    const server = createServer((_, response) => {
+      response.end(JSON.stringify(bodies[(next++ >> 1) % bodies.length]))
+    })
+    stage.onClear(() => server.close())
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    for (const body of bodies) {
+      for (const more of [[], ['--json']]) {
+        expectVisible(await said(['status', url, ...more]), JSON.stringify(body).slice(0, 20))
+      }
+    }
+  })
+
+  it('serve logs what clients chose as what it is', async () => {
+    const serve = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'debug'])
+    stage.onClear(() => serve.kill('SIGKILL'))
+    let err = ''
+    serve.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text
+    })
+    const [first] = (await once(serve.stdout.setEncoding('utf8'), 'data')) as [string]
+    const url = /ws:\S+/.exec(first)![0]
+    const session = await stage.session(url, { name: hostile.slice(0, 256) })
+    const lock = await session.lock(`k${hostileKey}`)
+    await session.revoke(lock.key, { fence: lock.fence, reason: hostile.slice(1, 250) })
+    await session.close()
+    serve.kill('SIGTERM')
+    await once(serve, 'close')
+    expect(
+      err
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line).msg),
+    ).to.include('lock revoked')
+    expectVisible({ out: '', err }, 'serve')
+  })
+})
