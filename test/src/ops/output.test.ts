@@ -50,7 +50,7 @@ describe('holdfast: output that cannot be written', () => {
     const { fence } = await sessions[0]!.lock('k')
     const at = ['--url', url]
     const commands = [
-      ...[['--help'], ['serve', '--check']],
+      ...[['--help'], ['completion', 'bash'], ['serve', '--check']],
       ...[
         ...[['ls'], ['ls', '--json'], ['show', 'k'], ['stats'], ['watch'], ['status'], ['top']],
         ...[

@@ -48,6 +48,15 @@ const requirements = {
   nginx: { commands: ['nginx'], package: 'nginx-light' },
   openssl: { commands: ['openssl'], package: 'openssl' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
+  /** A terminal for a program under test, by the command of util-linux. */
+  terminal: {
+    commands: ['script'],
+    package: 'bsdutils',
+    trial: ['script', '-qec', 'true', '/dev/null'],
+  },
+  zsh: { commands: ['zsh'], package: 'zsh' },
+  fish: { commands: ['fish'], package: 'fish' },
+  man: { commands: ['man'], package: 'man-db' },
 } as const satisfies Record<string, Requirement>
 
 export type Need = keyof typeof requirements

@@ -1,0 +1,164 @@
+/**
+ * The completion script for bash 3.2 and newer. It needs no other package; where bash-completion is
+ * loaded, the command line of another program is completed by that program's own script.
+ */
+import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
+
+/** Stands for "a file" in the list of what can be typed. */
+const files = '<file>'
+
+export function bashScript({ name, flags, commands }: ProgramModel): string {
+  const all = [{ name: '', flags }, ...commands]
+  const pairs = all.flatMap((command) => command.flags.map((flag) => [command.name, flag] as const))
+  const taking = pairs.filter(([, { value }]) => value !== undefined)
+  return `# bash completion for ${name}. To load it: source <(${name} completion bash)
+_${name}_flags() {
+  case $1 in
+${all.map((one) => `    ${quoted(one.name)}) list=${quoted(allNames(one.flags))} ;;`).join('\n')}
+  esac
+}
+
+# Whether the flag $2 of the command $1 takes a value.
+_${name}_takes() {
+  case "$1 $2" in
+${taking.map(([command, flag]) => `    ${cases(command, flag)}) return 0 ;;`).join('\n')}
+  esac
+  return 1
+}
+
+# What can stand after the flag $2 of the command $1.
+_${name}_values() {
+  case "$1 $2" in
+${taking.flatMap(valueLine).join('\n')}
+  esac
+}
+
+# What can stand as the argument $2 of the command $1, counted from 0.
+_${name}_args() {
+  case "$1 $2" in
+${commands.flatMap(argLines).join('\n')}
+  esac
+}
+
+# How many arguments of the command $1 stand before the command line of another program.
+_${name}_wraps() {
+  case $1 in
+${commands.flatMap(wrapLine).join('\n')}
+  esac
+}
+
+${walk.replaceAll('NAME', name).replaceAll('COMMANDS', commands.map((one) => one.name).join(' '))}
+complete -F _${name} ${name}
+`
+}
+
+function allNames(flags: readonly FlagModel[]): string {
+  return flags.flatMap(({ names }) => names).join(' ')
+}
+
+function cases(command: string, { names }: FlagModel): string {
+  return names.map((name) => quoted(`${command} ${name}`)).join(' | ')
+}
+
+function valueLine([command, flag]: readonly [string, FlagModel]): string[] {
+  const { choices = [], isFile = false } = flag.value ?? {}
+  if (choices.length === 0 && !isFile) return []
+  return [`    ${cases(command, flag)}) list=${quoted(isFile ? files : choices.join(' '))} ;;`]
+}
+
+function argLines({ name, args }: CommandModel): string[] {
+  return args.flatMap(({ choices, isFile }, i) => {
+    if (choices.length === 0 && !isFile) return []
+    return [`    ${quoted(`${name} ${i}`)}) list=${quoted(isFile ? files : choices.join(' '))} ;;`]
+  })
+}
+
+function wrapLine({ name, wrapsAfter }: CommandModel): string[] {
+  return wrapsAfter === undefined ? [] : [`    ${quoted(name)}) wraps=${wrapsAfter} ;;`]
+}
+
+const walk = `_NAME() {
+  local IFS=$' \\t\\n' rest=\${COMP_LINE:0:COMP_POINT} word i last
+  local -a words=() starts=()
+  # Bash splits words at ":" and "=", which keys contain. These are put together again.
+  for ((i = 0; i <= COMP_CWORD; i++)); do
+    if ((i == 0)) || [[ $rest == [[:blank:]]* ]]; then
+      while [[ $rest == [[:blank:]]* ]]; do rest=\${rest#?}; done
+      words+=("")
+      starts+=("$i")
+    fi
+    word=\${COMP_WORDS[i]}
+    ((i < COMP_CWORD)) || word=$rest
+    last=$((\${#words[@]} - 1))
+    words[last]+=$word
+    rest=\${rest#"$word"}
+  done
+
+  local command= flag= list= wraps= ended= count=0 cur=\${words[last]}
+  for ((i = 1; i < last; i++)); do
+    word=\${words[i]}
+    if [[ -n $flag ]]; then
+      flag=
+    elif [[ -z $ended && $word == -- ]]; then
+      ended=1
+    elif [[ -z $ended && $word == -* ]]; then
+      if _NAME_takes "$command" "$word"; then flag=$word; fi
+    elif [[ -z $command ]]; then
+      command=$word
+      _NAME_wraps "$command"
+    else
+      count=$((count + 1))
+      if [[ $count == "$wraps" ]]; then
+        i=$((i + 1))
+        if ((i < last)) && [[ \${words[i]} == -- ]]; then i=$((i + 1)); fi
+        _NAME_wrapped "$i"
+        return
+      fi
+    fi
+  done
+
+  COMPREPLY=()
+  if [[ -n $flag ]]; then
+    _NAME_values "$command" "$flag"
+    _NAME_reply "$list" "$cur"
+  elif [[ -z $ended && $cur == --*=* ]]; then
+    _NAME_values "$command" "\${cur%%=*}"
+    _NAME_reply "$list" "\${cur#*=}"
+    # Readline replaces only what stands after the "=", if it splits there.
+    if [[ $COMP_WORDBREAKS != *=* ]]; then
+      COMPREPLY=("\${COMPREPLY[@]/#/\${cur%%=*}=}")
+    fi
+  elif [[ -z $ended && $cur == -* ]]; then
+    _NAME_flags "$command"
+    _NAME_reply "$list" "$cur"
+  elif [[ -z $command ]]; then
+    _NAME_reply 'COMMANDS' "$cur"
+  else
+    _NAME_args "$command" "$count"
+    _NAME_reply "$list" "$cur"
+  fi
+}
+
+_NAME_reply() {
+  if [[ $1 == '${files}' ]]; then
+    local IFS=$'\\n'
+    COMPREPLY=($(compgen -f -- "$2"))
+    compopt -o filenames 2>/dev/null
+  else
+    COMPREPLY=($(compgen -W "$1" -- "$2"))
+  fi
+}
+
+# Completes the command line of another program, which begins with the word $1.
+_NAME_wrapped() {
+  if declare -F _comp_command_offset >/dev/null; then
+    _comp_command_offset "\${starts[$1]}"
+  elif declare -F _command_offset >/dev/null; then
+    _command_offset "\${starts[$1]}"
+  else
+    local IFS=$'\\n'
+    if (($1 == last)); then COMPREPLY=($(compgen -c -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi
+    compopt -o filenames 2>/dev/null
+  fi
+}
+`

@@ -1,0 +1,111 @@
+/**
+ * The completion script for fish 3 and newer.
+ */
+import type { CommandModel, FlagModel, ProgramModel } from './model.js'
+
+export function fishScript({ name, flags, commands }: ProgramModel): string {
+  const taking = commands.flatMap((command) =>
+    command.flags
+      .filter(({ value }) => value !== undefined)
+      .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
+  )
+  const wraps = commands.filter(({ wrapsAfter }) => wrapsAfter !== undefined)
+  const at = (command: string) => fishQuoted(`__${name}_at ${command}`)
+  return `# fish completion for ${name}. To load it: ${name} completion fish | source
+${walk.replaceAll('NAME', name).replaceAll('TAKING', taking.join(' '))}
+function __${name}_wraps
+    switch "$argv[1]"
+${wraps.map((one) => `        case ${one.name}\n            echo ${one.wrapsAfter}`).join('\n')}
+    end
+end
+
+complete -c ${name} -f
+complete -c ${name} -n ${fishQuoted(`__${name}_wrapped`)} -xa ${fishQuoted(`(__${name}_complete_wrapped)`)}
+${flags.map((flag) => `complete -c ${name} -n ${at("''")} ${flagArgs(flag)}`).join('\n')}
+${commands.map((one) => `complete -c ${name} -n ${at("''")} -xa ${one.name} -d ${fishQuoted(one.description)}`).join('\n')}
+${commands.flatMap((one) => linesOf(name, one, at(one.name))).join('\n')}
+`
+}
+
+function linesOf(name: string, { flags, args }: CommandModel, at: string): string[] {
+  const words = args.flatMap(({ choices }) => choices)
+  return [
+    ...flags.map((flag) => `complete -c ${name} -n ${at} ${flagArgs(flag)}`),
+    ...(words.length === 0
+      ? []
+      : [`complete -c ${name} -n ${at} -xa ${fishQuoted(words.join(' '))}`]),
+  ]
+}
+
+function flagArgs({ names, description, value }: FlagModel): string {
+  const flags = names.map((flag) =>
+    flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`,
+  )
+  const after =
+    value === undefined
+      ? []
+      : value.isFile
+        ? ['-r', '-F']
+        : ['-x', ...(value.choices.length > 0 ? [`-a ${fishQuoted(value.choices.join(' '))}`] : [])]
+  return [...flags, ...after, `-d ${fishQuoted(description)}`].join(' ')
+}
+
+function fishQuoted(text: string): string {
+  return `'${text.replace(/['\\]/g, '\\$&')}'`
+}
+
+const walk = `
+# Prints the command, then the words of the command line of another program, if that has begun.
+# Returns 0 if it has.
+function __NAME_split
+    set -l words (commandline -opc)
+    set -l command ''
+    set -l wraps ''
+    set -l count 0
+    set -l skip 0
+    set -e words[1]
+    while test (count $words) -gt 0
+        set -l word $words[1]
+        set -e words[1]
+        if test $skip = 1
+            set skip 0
+        else if string match -q -- '-*' $word
+            if contains -- "$command $word" TAKING
+                set skip 1
+            end
+        else if test -z "$command"
+            set command $word
+            set wraps (__NAME_wraps $command)
+        else
+            set count (math $count + 1)
+            if test "$count" = "$wraps"
+                if test "$words[1]" = --
+                    set -e words[1]
+                end
+                echo $command
+                string join \\n -- $words
+                return 0
+            end
+        end
+    end
+    echo "$command"
+    return 1
+end
+
+function __NAME_at
+    set -l split (__NAME_split)
+    and return 1
+    test "$split[1]" = "$argv[1]"
+end
+
+function __NAME_wrapped
+    __NAME_split >/dev/null
+end
+
+function __NAME_complete_wrapped
+    set -l words (__NAME_split)
+    set -e words[1]
+    set -l line (string escape -- $words) (commandline -ct)
+    complete -C "$line"
+end
+`

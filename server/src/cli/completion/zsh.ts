@@ -1,0 +1,82 @@
+/**
+ * The completion script for zsh, on its own `_arguments`. It can be sourced after `compinit`, or be
+ * put as `_holdfast` into a folder of `$fpath`.
+ */
+import {
+  type CommandModel,
+  type FlagModel,
+  type ProgramModel,
+  quoted,
+  type ValueModel,
+} from './model.js'
+
+export function zshScript({ name, flags, commands }: ProgramModel): string {
+  return `#compdef ${name}
+# zsh completion for ${name}. To load it: source <(${name} completion zsh)
+_${name}_commands() {
+  local -a commands=(
+${commands.map((one) => `    ${quoted(`${one.name}:${plain(one.description)}`)}`).join('\n')}
+  )
+  _describe -t commands command commands
+}
+
+_${name}() {
+  local curcontext=$curcontext state line
+  typeset -A opt_args
+  _arguments -C -S \\
+${flagLines(flags, '    ')} \\
+    ${quoted(`1:command:_${name}_commands`)} \\
+    '*::argument:->rest' && return
+  [[ $state == rest ]] || return 1
+  curcontext=\${curcontext%:*}-$words[1]:
+  case $words[1] in
+${commands.map(commandCase).join('\n')}
+  esac
+}
+
+if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${name}; fi
+`
+}
+
+function commandCase({ name, flags, args, wrapsAfter }: CommandModel): string {
+  const places = args.map((arg, i) => {
+    if (wrapsAfter === undefined) return quoted(`${i + 1}:${arg.name}:${action(arg)}`)
+    // What stands after the first argument is no flag of ours.
+    return i === wrapsAfter
+      ? quoted('(-)*:::command:_normal')
+      : quoted(`(-)${i + 1}:${arg.name}:${action(arg)}`)
+  })
+  const lines = [flagLines(flags, '        '), ...places.map((place) => `        ${place}`)]
+  return `    ${name})
+      _arguments -S \\
+${lines.filter((line) => line !== '').join(' \\\n')}
+      ;;`
+}
+
+function flagLines(flags: readonly FlagModel[], indent: string): string {
+  return flags
+    .flatMap(({ names, description, value }) =>
+      names.map((flag) => {
+        const equals = value === undefined ? '' : flag.startsWith('--') ? '=' : '+'
+        const after = value === undefined ? '' : `:${value.name}:${action(value)}`
+        return `${indent}${quoted(`*${flag}${equals}[${bracketed(description)}]${after}`)}`
+      }),
+    )
+    .join(' \\\n')
+}
+
+function action({ choices, isFile }: ValueModel): string {
+  if (isFile) return '_files'
+  // An empty list: with a mere message, zsh would no longer be sure of a flag that fits.
+  return `(${choices.join(' ')})`
+}
+
+/** What `_arguments` reads as a description. */
+function bracketed(text: string): string {
+  return text.replace(/[[\]\\:]/g, '\\$&')
+}
+
+/** What `_describe` reads as a description. */
+function plain(text: string): string {
+  return text.replaceAll('\\', '\\\\')
+}

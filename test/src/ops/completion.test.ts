@@ -1,0 +1,160 @@
+/**
+ * `holdfast completion`: real shells complete the command line with the scripts that it prints.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { Holdfast } from './command.js'
+import { type Scratch, scratch } from './scratch.js'
+
+/** What is typed, with a Tab for each `\t`, and the words that the command gets from it. */
+const typed: readonly (readonly [string, readonly string[]])[] = [
+  ['ser\t', ['serve']],
+  ['serve --fence-f\t x', ['serve', '--fence-file', 'x']],
+  ['serve --durability fl\t', ['serve', '--durability', 'flushed']],
+  ['serve --durability=rel\t', ['serve', '--durability=relaxed']],
+  ['serve --log-level si\t --metr\t', ['serve', '--log-level', 'silent', '--metrics']],
+  ['serve --journal fold\t', ['serve', '--journal', 'folder/']],
+  ['ls --js\t', ['ls', '--json']],
+  ['completion fi\t', ['completion', 'fish']],
+  ['help unl\t', ['help', 'unlock']],
+  ['run orders:42 uniq-comm\t', ['run', 'orders:42', 'uniq-command']],
+  ['run --shared k -- uniq-comm\t', ['run', '--shared', 'k', '--', 'uniq-command']],
+  [
+    'run --timeout 5s k uniq-command note\t',
+    ['run', '--timeout', '5s', 'k', 'uniq-command', 'notes.txt'],
+  ],
+  ['run k uniq-command --shar\t', ['run', 'k', 'uniq-command', '--shar']],
+]
+
+describe('holdfast completion', () => {
+  const stage = Stage.forEachTest()
+
+  /** A folder with something to complete in it, and the script of this shell. */
+  async function prepared(shell: string): Promise<Scratch & { readonly folder: string }> {
+    const files = scratch(stage)
+    const { code, out } = await Holdfast.run(stage, ['completion', shell])
+    expect(code).to.equal(0)
+    files.write(`script.${shell}`, `${out.join('\n')}\n`)
+    files.write('notes.txt', '')
+    files.write('uniq-command', '#!/bin/sh\n')
+    chmodSync(files.path('uniq-command'), 0o755)
+    mkdirSync(files.path('folder'))
+    return { ...files, folder: files.path('') }
+  }
+
+  /** Types into an interactive shell on a terminal; the words that each line gave the command. */
+  async function type(shell: string, start: readonly string[], rest: string) {
+    const files = await prepared(shell)
+    const before = [
+      `PATH=$PWD:$PATH`,
+      ...start,
+      `holdfast() { printf '<%s>' "$@" >>words; printf '\\n' >>words; }`,
+      rest.replace('SCRIPT', files.path(`script.${shell}`)),
+    ]
+    files.write('rc', `${before.join('\n')}\n`)
+    const command = shell === 'bash' ? 'bash --norc --noprofile -i' : 'zsh -f -i'
+    const terminal = spawn('script', ['-qec', command, '/dev/null'], {
+      cwd: files.folder,
+      env: { ...process.env, TERM: 'dumb', PS1: '', INPUTRC: '/dev/null' },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    stage.onClear(() => terminal.kill('SIGKILL'))
+    let shown = ''
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+    })
+    const hear = async (text: string) => {
+      while (!shown.includes(text)) await once(terminal.stdout, 'data')
+    }
+    terminal.stdin.write(`. ./rc; echo rea''dy\n`)
+    await hear('ready')
+    for (const [i, [line]] of typed.entries()) {
+      terminal.stdin.write(`holdfast ${line}\n echo do''ne-${i}-\n`)
+      await hear(`done-${i}-`)
+    }
+    terminal.stdin.write('exit\n')
+    await once(terminal, 'close')
+    return readFileSync(files.path('words'), 'utf8').trimEnd().split('\n')
+  }
+
+  const expected = typed.map(([, words]) => words.map((word) => `<${word}>`).join(''))
+
+  describe('bash', () => {
+    needs('terminal')
+
+    it('completes commands, flags, values, files and the command of run', async () => {
+      expect(await type('bash', [], '. SCRIPT')).to.deep.equal(expected)
+    })
+
+    it('is read by bash 3.2 as well: it uses nothing newer', async () => {
+      const { out } = await Holdfast.run(stage, ['completion', 'bash'])
+      expect(out.join('\n')).not.to.match(/mapfile|readarray|declare -A|\$\{\w+,,|\[-1\]/)
+    })
+  })
+
+  describe('zsh', () => {
+    needs('terminal', 'zsh')
+
+    it('completes commands, flags, values, files and the command of run', async () => {
+      const start = [
+        ...['autoload -Uz compinit', 'compinit -u -d ./dump'],
+        'setopt no_auto_remove_slash',
+      ]
+      expect(await type('zsh', start, '. SCRIPT')).to.deep.equal(expected)
+    })
+  })
+
+  describe('fish', () => {
+    needs('fish')
+
+    it('completes commands, flags, values, files and the command of run', async () => {
+      const files = await prepared('fish')
+      const lines = typed.map(([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`)
+      const asked = lines.map((line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`)
+      const program = `set -x PATH $PWD $PATH; source script.fish; ${asked.join('; ')}`
+      const fish = spawn('fish', ['--no-config', '-c', program], { cwd: files.folder })
+      stage.onClear(() => fish.kill('SIGKILL'))
+      let out = ''
+      fish.stdout.setEncoding('utf8').on('data', (text: string) => {
+        out += text
+      })
+      await once(fish, 'close')
+      const answers = out.split('---\n').map((answer) =>
+        answer
+          .trimEnd()
+          .split('\n')
+          .map((one) => one.split('\t')[0]),
+      )
+      for (const [i, [line, words]] of typed.entries()) {
+        const wanted = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
+        if (wanted === undefined) expect(answers[i], line).to.deep.equal([''])
+        else
+          expect(
+            answers[i]?.map((one) => one?.replace(/^--[\w-]+=/, '')),
+            line,
+          ).to.include(wanted.replace(/^--[\w-]+=/, ''))
+      }
+    })
+  })
+
+  it('knows every command and every flag in every shell', async () => {
+    const { out } = await Holdfast.run(stage, ['serve', '--help'])
+    const flags = out.flatMap((line) => /^ {2}(?:-\w, )?(--[\w-]+)/.exec(line)?.[1] ?? [])
+    expect(flags).to.have.length.above(40)
+    for (const shell of ['bash', 'zsh', 'fish']) {
+      const script = (await Holdfast.run(stage, ['completion', shell])).out.join('\n')
+      for (const flag of flags) {
+        const known = script.includes(flag) || script.includes(`-l ${flag.slice(2)}`)
+        expect(known, `${flag} in ${shell}`).to.equal(true)
+      }
+    }
+    const other = await Holdfast.run(stage, ['completion', 'tcsh'])
+    expect([other.code, other.err.join()]).to.satisfy(
+      ([code, text]: [number, string]) => code === 64 && text.includes('bash, zsh, fish'),
+    )
+  })
+})
