@@ -137,6 +137,15 @@ export interface QueryOptions {
   readonly prefix?: string | undefined
   /** Most locks, and most waiting requests, to be told of: 1 to 1,000. Default 1,000. */
   readonly limit?: number | undefined
+  /**
+   * Asks for one page, in the order of keys (as JavaScript compares strings): the first keys after
+   * this one, each with all its locks and its whole queue; `''` for the first page. A key that alone
+   * has more than `limit` of either is cut, and alone on its page. The counts are then of all from
+   * there on. A lock that is held from the first page to the last is on exactly one of them.
+   */
+  readonly after?: string | undefined
+  /** With `after`: begin with the locks of that key itself whose fence is higher than this. */
+  readonly afterFence?: number | undefined
 }
 
 export interface CheckedLock {
@@ -182,7 +191,12 @@ const singleflightOptions: OptionNames<SingleflightOptions> = { ...tryLockOption
 const lockOptions: OptionNames<LockOptions> = { ...singleflightOptions, steal: 1 }
 const revokeOptions: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
 const selectionOptions: OptionNames<Selection> = { key: 1, prefix: 1 }
-const queryOptions: OptionNames<QueryOptions> = { ...selectionOptions, limit: 1 }
+const queryOptions: OptionNames<QueryOptions> = {
+  ...selectionOptions,
+  limit: 1,
+  after: 1,
+  afterFence: 1,
+}
 const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
 const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
 
@@ -282,15 +296,21 @@ export function checkToken(token: unknown): void {
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
-export function checkQuery(options: QueryOptions): Selection & { limit: number | undefined } {
+export function checkQuery(options: QueryOptions): QueryOptions {
   refuseUnknownOptions('query', options, queryOptions)
-  const { key, prefix, limit } = options
+  const { key, prefix, limit, after, afterFence } = options
   const selection = checkSelection('query', { key, prefix })
   check(
     limit === undefined || (isMs(limit, 1) && limit <= maxQueryItems),
     `limit has to be an integer from 1 to ${maxQueryItems}`,
   )
-  return { ...selection, limit }
+  check(after === undefined || isPrefix(after), 'after must be a key, or empty', 'INVALID_KEY')
+  check(
+    afterFence === undefined || (Number.isSafeInteger(afterFence) && afterFence >= 1),
+    'afterFence must be the fence of a lock',
+  )
+  check(afterFence === undefined || after !== undefined, 'afterFence goes with after')
+  return { ...selection, limit, after, afterFence }
 }
 
 /** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */

@@ -8,7 +8,8 @@ import {
   type Stats,
   type WaitingInfo,
 } from '@holdfast/shared'
-import { messageText, type Selection } from './messages.js'
+import { messageText } from './messages.js'
+import type { QueryOptions } from './options.js'
 import { Request } from './requests.js'
 import { Violation } from './transport/violation.js'
 
@@ -80,17 +81,14 @@ export function statsQuestion(): Question<LockStats> {
   )
 }
 
-export function queryQuestion(
-  selection: Selection,
-  limit?: number | undefined,
-): Question<QueryResult> {
+export function queryQuestion(options: QueryOptions): Question<QueryResult> {
   let held: HeldInfo[]
   let waiting: WaitingInfo[]
   const write = (id: number) => {
     // Asked again after a drop, it begins again.
     held = []
     waiting = []
-    return messageText('query', { id, ...selection, limit })
+    return messageText('query', { id, ...options })
   }
   const read = (answer: ServerMessage) => {
     const part = answer as Found

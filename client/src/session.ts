@@ -178,8 +178,7 @@ export class Session extends Emitter<SessionEvents> {
    * `SESSION_CLOSED`.
    */
   async query(options: QueryOptions = {}): Promise<QueryResult> {
-    const { limit, ...selection } = checkQuery(options)
-    return this.#standing.ask(queryQuestion(selection, limit))
+    return this.#standing.ask(queryQuestion(checkQuery(options)))
   }
 
   /**

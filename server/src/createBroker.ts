@@ -51,6 +51,15 @@ export interface Query {
   readonly prefix?: string | undefined
   /** Most locks and most requests to return, 1 to 1,000. Default 1,000. */
   readonly limit?: number | undefined
+  /**
+   * Asks for one page, in the order of keys (as JavaScript compares strings): the first keys after
+   * this one, each with all its locks and its whole queue; `''` for the first page. A key that alone
+   * has more than `limit` of either is cut, and alone on its page. The counts are then of all from
+   * there on.
+   */
+  readonly after?: string | undefined
+  /** With `after`: begin with the locks of that key itself whose fence is higher than this. */
+  readonly afterFence?: number | undefined
 }
 
 /** Who holds and who waits. The counts are of all that matched, within the limit or not. */
@@ -231,15 +240,20 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * @throws {HoldfastError} `INVALID_KEY`, or `INVALID_OPTION` for a limit that cannot be.
    */
   query(query: Query = {}): QueryResult {
-    refuseUnknownOptions('query', query, { key: 1, prefix: 1, limit: 1 })
-    const { key, prefix, limit = maxQueryItems } = query
+    refuseUnknownOptions('query', query, { key: 1, prefix: 1, limit: 1, after: 1, afterFence: 1 })
+    const { key, prefix, limit = maxQueryItems, after, afterFence } = query
     if (key !== undefined && !isKey(key)) throw new HoldfastError('INVALID_KEY')
     if (prefix !== undefined && !isPrefix(prefix)) throw new HoldfastError('INVALID_KEY')
     if (key !== undefined && prefix !== undefined) throw invalid('give a key or a prefix, not both')
     if (!Number.isInteger(limit) || limit < 1 || limit > maxQueryItems) {
       throw invalid(`limit is an integer from 1 to ${maxQueryItems}`)
     }
-    const { held, waiting, ...counts } = this.#broker.find({ key, prefix }, limit)
+    if (after !== undefined && !isPrefix(after)) throw new HoldfastError('INVALID_KEY')
+    if (afterFence !== undefined && (after === undefined || !Number.isSafeInteger(afterFence))) {
+      throw invalid('afterFence is the fence of a lock, and goes with after')
+    }
+    const page = after === undefined ? undefined : { after, afterFence }
+    const { held, waiting, ...counts } = this.#broker.find({ key, prefix, page }, limit)
     return { held: held.map(toHeldInfo), waiting: waiting.map(toWaitingInfo), ...counts }
   }
 

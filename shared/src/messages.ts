@@ -89,6 +89,10 @@ export interface QueryRequest {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
   readonly limit?: number | undefined
+  /** Answer with a page in the order of keys (UTF-16 code units): of those after this key. */
+  readonly after?: string | undefined
+  /** Begin with the locks of the key `after` itself whose fence is higher than this. */
+  readonly afterFence?: number | undefined
 }
 
 /** Be told what happens to a key or prefix. Answer: `watching`, then `event` for ever. */

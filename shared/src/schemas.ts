@@ -137,6 +137,9 @@ const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request
 const keyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.key === undefined || message.prefix === undefined || 'give a key or a prefix, not both'
 
+const pageStart = (message: { after?: unknown; afterFence?: unknown }) =>
+  message.afterFence === undefined || message.after !== undefined || 'afterFence goes with after'
+
 const QuerySchema: Describe<QueryRequest> = refine(
   object({
     type: literal('query'),
@@ -144,9 +147,14 @@ const QuerySchema: Describe<QueryRequest> = refine(
     key: optional(Key),
     prefix: optional(Prefix),
     limit: optional(max(min(safeInteger, 1), maxQueryItems)),
+    after: optional(Prefix),
+    afterFence: optional(Fence),
   }),
   'query',
-  keyOrPrefix,
+  (message) => {
+    const first = keyOrPrefix(message)
+    return first === true ? pageStart(message) : first
+  },
 )
 
 const WatchSchema: Describe<WatchRequest> = refine(

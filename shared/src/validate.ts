@@ -83,6 +83,7 @@ function codeFor(failure: StructError): ErrorCode {
   switch (failure.path[0]) {
     case 'key':
     case 'prefix':
+    case 'after':
       return 'INVALID_KEY'
     case 'ttl':
       return 'INVALID_TTL'

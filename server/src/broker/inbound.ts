@@ -29,7 +29,8 @@ import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
 import type { Scope, Search } from './inspect.js'
 import { canMove } from './moving.js'
-import { foundParts, type PacedParts, watchingParts } from './parts.js'
+import { PageChoice } from './page.js'
+import { foundParts, type PacedParts, pageParts, watchingParts } from './parts.js'
 import type { Watchers } from './watchers.js'
 
 /** What a message may be answered from without going through the log. */
@@ -114,10 +115,13 @@ export class Inbound {
         connection.send(encodeStats(message.id, this.#view.stats()))
         break
       case 'query': {
-        const { id, key, prefix, limit } = message
-        const scope = { key, prefix, sees: seesOf(connection, 'query') }
-        const search = this.#view.search(scope)
-        connection.stream(ended(search, foundParts(id, search, limit ?? maxQueryItems)), true)
+        const { id, key, prefix, limit = maxQueryItems, after, afterFence } = message
+        const search = this.#view.search({ key, prefix, sees: seesOf(connection, 'query') })
+        const parts =
+          after === undefined
+            ? foundParts(id, search, limit)
+            : pageParts(id, search, new PageChoice({ after, afterFence }, limit))
+        connection.stream(ended(search, parts), true)
         break
       }
       case 'auth':

@@ -6,12 +6,15 @@
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../access/costs.js'
 import type { Entry, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
+import { PageChoice, type PageStart } from './page.js'
 
 export interface Scope {
   /** Exactly this key. */
   readonly key?: string | undefined
   /** Every key that begins so; with neither, every key. */
   readonly prefix?: string | undefined
+  /** Answer with one page, in the order of keys, of what begins here; see `page.ts`. */
+  readonly page?: PageStart | undefined
   /** Which keys may be seen; without it, all. */
   readonly sees?: ((key: string) => boolean) | undefined
 }
@@ -35,6 +38,7 @@ type Table = Pick<LockTable, 'keys' | 'fence'>
  * @param limit Most locks and most requests; the counts are of all.
  */
 export function find(table: Table, scope: Scope, limit: number): Findings {
+  if (scope.page !== undefined) return findPage(table, scope, scope.page, limit)
   const held: Lock[] = []
   const waiting: Request[] = []
   let heldCount = 0
@@ -50,6 +54,24 @@ export function find(table: Table, scope: Scope, limit: number): Findings {
   return { held, waiting, heldCount, waitingCount }
 }
 
+function findPage(table: Table, scope: Scope, start: PageStart, limit: number): Findings {
+  const choice = new PageChoice(start, limit)
+  const search = new Search(table, scope)
+  for (let entry = search.next(); entry !== undefined; entry = search.next()) {
+    if (entry !== 'elsewhere') choice.offer(entry)
+  }
+  const { keys, ...counts } = choice.page((key) => search.entryOf(key))
+  const held: Lock[] = []
+  const waiting: Request[] = []
+  for (const one of keys) {
+    const entry = search.entryOf(one.key)
+    if (entry === undefined) continue
+    for (const lock of search.locksOf(entry, one.held, one.afterFence)) held.push(lock)
+    if (one.waiting > 0) takeUpTo(waiting.length + one.waiting, entry.queue, waiting)
+  }
+  return { held, waiting, ...counts }
+}
+
 /** Units between two looks at what a walk has used. */
 const stepUnits = 8
 
@@ -57,8 +79,8 @@ const stepUnits = 8
 export class Search {
   readonly #scope: Scope
   readonly #table: Table
-  /** The last fence before the search began. */
-  readonly #fence: number
+  /** The last fence before the search began, or before its {@link lookAgain}. */
+  #fence: number
   readonly #walk: KeyWalk | undefined
   #isOver = false
   /** The key whose locks are being listed, and the fence of the last one. */
@@ -96,12 +118,14 @@ export class Search {
   /**
    * The locks of a key that are older than the search, at most so many, in the order of their
    * fences. Others may come and go between two of them.
+   *
+   * @param after Only those with a higher fence. Default all.
    */
-  *locksOf(entry: Entry, most: number): Generator<Lock> {
+  *locksOf(entry: Entry, most: number, after = 0): Generator<Lock> {
     this.#entry = entry
-    this.#listed = 0
+    this.#listed = after
     let left = most
-    for (let lock = entry.holders.first; lock !== undefined && left > 0; left--) {
+    for (let lock = firstAfter(entry, after); lock !== undefined && left > 0; left--) {
       if (lock.fence > this.#fence) break
       this.#listed = lock.fence
       yield lock
@@ -109,6 +133,16 @@ export class Search {
       const isThere = lock.next !== undefined || entry.holders.last === lock
       lock = isThere ? lock.next : firstAfter(entry, this.#listed)
     }
+  }
+
+  /** From here on, {@link locksOf} lists the locks that there are now. */
+  lookAgain(): void {
+    this.#fence = this.#table.fence
+  }
+
+  /** What the table has under a key now. */
+  entryOf(key: string): Entry | undefined {
+    return this.#table.keys.get(key)
   }
 
   /** How many locks of the key {@link locksOf} has not listed; ends its list. */

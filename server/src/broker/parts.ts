@@ -7,6 +7,7 @@ import { joinFrames, utf8Length } from '@holdfast/shared'
 import type { Entry, Lock } from '../core/index.js'
 import { encodeHeldInfo, encodeHeldItem, encodeWaitingInfo } from './encode.js'
 import { type Search, waitersOf } from './inspect.js'
+import type { PageChoice } from './page.js'
 
 /** Bytes at which a part is full. */
 const partBytes = 16 * 1024
@@ -93,6 +94,43 @@ export function* foundParts(id: number, search: Search, limit: number): PacedPar
     counts.held += search.unlistedOf(entry)
     for (const waiter of waiters) {
       const item = encodeWaitingInfo(entry.key, waiter)
+      if (!part.fits(item)) yield text(true)
+      part.add('waiting', item)
+    }
+  }
+  yield text(false)
+}
+
+/**
+ * The answer to a query for one page. What is told is looked up when there is room for it, so that
+ * a client that does not read keeps nothing alive but keys.
+ */
+export function* pageParts(id: number, search: Search, choice: PageChoice): PacedParts {
+  for (const entry of keysOf(search)) {
+    if (typeof entry === 'number') yield entry
+    else choice.offer(entry)
+  }
+  // In the same turn as the first of them is told: a page that has keys is never empty.
+  search.lookAgain()
+  const { keys, heldCount, waitingCount } = choice.page((key) => search.entryOf(key))
+  const part = new Part()
+  const text = (more: boolean): string => {
+    const numbers = `"heldCount":${heldCount},"waitingCount":${waitingCount}`
+    const { held, waiting } = part.take()
+    const lists = `"held":[${held}],"waiting":[${waiting}]`
+    return `{"type":"found","id":${id},${lists},${numbers},"more":${more}}`
+  }
+  for (const { key, afterFence, held, waiting } of keys) {
+    const entry = search.entryOf(key)
+    if (entry === undefined) continue
+    const waiters = waitersOf(entry, waiting)
+    for (const lock of search.locksOf(entry, held, afterFence)) {
+      const item = encodeHeldInfo(lock)
+      if (!part.fits(item)) yield text(true)
+      part.add('held', item)
+    }
+    for (const waiter of waiters) {
+      const item = encodeWaitingInfo(key, waiter)
       if (!part.fits(item)) yield text(true)
       part.add('waiting', item)
     }

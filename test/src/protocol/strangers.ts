@@ -109,7 +109,14 @@ export function goodMessage(random: Random): ClientMessage {
     () => ({ type: 'revoke', id, key: random.pick(keys), fence: id, reason: 'stuck' }),
     () => ({ type: 'auth', id, token: 'secret' }),
     () => ({ type: 'cancel', request: id }),
-    () => ({ type: 'query', id, ...scope(), ...maybe({ limit: 1 + random.below(1_000) }) }),
+    () => ({
+      ...{ type: 'query', id, ...scope() },
+      ...maybe({ limit: 1 + random.below(1_000) }),
+      ...maybe({
+        after: random.pick(['', ...keys]),
+        ...maybe({ afterFence: 1 + random.below(9) }),
+      }),
+    }),
     () => ({ type: 'watch', id, ...scope() }),
     () => ({ type: 'unwatch', watch: id }),
     () => ({ type: 'stats', id }),

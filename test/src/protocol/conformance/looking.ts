@@ -57,6 +57,35 @@ function queries(stage: Stage): void {
     expect(seen).to.include({ heldCount: 5, waitingCount: 0 })
   })
 
+  it('pages through keys in their order, each whole, and through the holders of one by fence', async () => {
+    const [peer, other] = await stage.cast(2)
+    const prefix = stage.key('paged')
+    for (const name of ['c', 'a', 'é', 'b']) await peer!.take(`${prefix}:${name}`)
+    const [ann, bob, cyd] = await stage.cast(3)
+    const shared = `${prefix}:d`
+    const fences: number[] = []
+    for (const one of [ann, bob, cyd]) fences.push(await one!.take(shared, { mode: 'shared' }))
+    other!.lock(shared)
+    await other!.settle()
+    const page = (after: string, more = {}) => look(peer!, { prefix, after, limit: 2, ...more })
+    const names = ({ held }: { held: readonly { key: string }[] }) =>
+      held.map(({ key }) => key.slice(prefix.length + 1))
+    const first = await page('')
+    expect(names(first)).to.deep.equal(['a', 'b'])
+    expect(first).to.include({ heldCount: 7, waitingCount: 1 })
+    const second = await page(`${prefix}:b`)
+    expect([names(second), second.waiting]).to.deep.equal([['c'], []])
+    const third = await page(`${prefix}:c`)
+    expect([names(third), third.waiting.length]).to.deep.equal([['d', 'd'], 1])
+    expect(third.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(0, 2))
+    const rest = await page(shared, { afterFence: fences[1] })
+    expect([names(rest), rest.waiting]).to.deep.equal([['d', 'é'], []])
+    expect(rest).to.include({ heldCount: 2, waitingCount: 0 })
+    expect(await page(`${prefix}:é`)).to.include({ heldCount: 0, waitingCount: 0 })
+    const within = await look(peer!, { key: shared, after: shared, afterFence: fences[0]! })
+    expect(within.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
+  })
+
   it('that finds much comes in parts, of which none is a big frame', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')

@@ -65,7 +65,7 @@ export class Stage {
 /** Who holds and who waits for a key or a prefix, as this peer is told. */
 export async function look(
   peer: Peer,
-  scope: { key?: string; prefix?: string; limit?: number },
+  scope: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
 ): Promise<Seen> {
   const parts = await peer.answers('found', peer.ask({ type: 'query', ...scope }))
   const { heldCount, waitingCount } = parts[0]!
