@@ -1,68 +1,109 @@
 /**
  * `holdfast ls`, `show`, `stats` and `watch`: who holds what, who waits, and what happens.
  */
-import type { HeldInfo, LockStats, QueryResult, WaitingInfo, WatchEvent } from '@holdfast/client'
+import type {
+  HeldInfo,
+  LockStats,
+  QueryResult,
+  Session,
+  WaitingInfo,
+  WatchEvent,
+} from '@holdfast/client'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
 import { Exit, exits } from './exits.js'
+import {
+  type ListedLock,
+  type ListFlags,
+  listLocks,
+  pageSize,
+  reportCut,
+  withListFlags,
+} from './listing.js'
 import { ago, metadataOf, print, printJson, rounded, table, visible, whoIs } from './print.js'
 
 export function lsCommand(): Command {
-  return brokerCommand(
+  const command = brokerCommand(
     'ls',
     'list who holds which keys, and how many wait',
     `holdfast ls
 holdfast ls orders:
-holdfast ls --json orders: | jq .key`,
-  )
-    .argument('[prefix]', 'only keys that begin so')
-    .action((prefix: string | undefined, flags: BrokerFlags) =>
-      withSession(flags, async (session) => list(await session.query({ prefix }), flags)),
+holdfast ls --all --json orders: | jq .key`,
+  ).argument('[prefix]', 'only keys that begin so')
+  return withListFlags(command, 'locks', true)
+    .addHelpText(
+      'after',
+      `
+The locks are in the order of their keys. A lock that is held for as long as the listing takes is
+listed once; one that is taken or released meanwhile is listed or not.`,
+    )
+    .action((prefix: string | undefined, flags: BrokerFlags & ListFlags) =>
+      withSession(flags, (session) => list(session, prefix, flags)),
     )
 }
 
-function list({ held, waiting, heldCount, waitingCount }: QueryResult, flags: BrokerFlags): void {
-  const queues = new Map<string, number>()
-  for (const { key } of waiting) queues.set(key, (queues.get(key) ?? 0) + 1)
-  if (flags.json) {
-    for (const lock of held) printJson({ ...lock, waiting: queues.get(lock.key) ?? 0 })
-    return
-  }
-  const rows = held.map((lock) => [
-    visible(lock.key),
+async function list(
+  session: Session,
+  prefix: string | undefined,
+  flags: BrokerFlags & ListFlags,
+): Promise<void> {
+  const most = flags.limit ?? (flags.all ? Number.POSITIVE_INFINITY : pageSize)
+  const { locks, heldCount } = await listLocks(session, prefix, most)
+  if (flags.json) for (const lock of locks) printJson(lock)
+  else printLocks(locks)
+  const left = heldCount - locks.length
+  if (left <= 0) return
+  if (!flags.json) print(`... and ${left} more`)
+  reportCut(
+    `${locks.length} of ${heldCount} locks are listed: use --all, or --limit for a part`,
+    flags,
+  )
+}
+
+function printLocks(locks: readonly ListedLock[]): void {
+  const rows = locks.map((lock) => [
+    lock.key,
     lock.mode,
     whoIs(lock),
     ago(lock.since),
     String(lock.fence),
-    String(queues.get(lock.key) ?? 0),
+    String(lock.waiting),
   ])
   for (const line of table(['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'FENCE', 'WAITING'], rows))
     print(line)
-  const more = heldCount - held.length
-  if (more > 0) print(`... and ${more} more; ${waitingCount} wait in all`)
-  if (waitingCount > waiting.length) {
-    print(`... of the ${waitingCount} who wait, ${waiting.length} are counted here`)
-  }
 }
 
 export function showCommand(): Command {
-  return brokerCommand(
+  const command = brokerCommand(
     'show',
     'show a key: its holders, its queue, and the fence that unlock needs',
     'holdfast show orders:42',
+  ).argument('<key>')
+  return withListFlags(command, 'holders and waiting requests', false).action(
+    (key: string, flags: BrokerFlags & ListFlags) =>
+      withSession(flags, async (session) =>
+        show(key, await session.query({ key, limit: flags.limit ?? pageSize }), flags),
+      ),
   )
-    .argument('<key>')
-    .action((key: string, flags: BrokerFlags) =>
-      withSession(flags, async (session) => show(key, await session.query({ key }), flags)),
-    )
 }
 
-function show(key: string, found: QueryResult, flags: BrokerFlags): void {
-  const { held, waiting, heldCount, waitingCount } = found
+function show(key: string, found: QueryResult, flags: BrokerFlags & ListFlags): void {
   if (flags.json) {
-    printJson({ key, held, waiting })
-    return
+    const { held, waiting, heldCount, waitingCount } = found
+    printJson({ key, held, waiting, heldCount, waitingCount })
+  } else printKey(key, found)
+  const [listed, all] = [found.held.length + found.waiting.length, countOf(found)]
+  if (listed < all) {
+    const sentence = `${listed} of ${all} holders and waiting requests are shown`
+    reportCut(`${sentence}: that is as many as a broker tells; --limit asks for a part`, flags)
   }
+}
+
+function countOf({ heldCount, waitingCount }: QueryResult): number {
+  return heldCount + waitingCount
+}
+
+function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
   if (held.length === 0) print(`${visible(key)} is free`)
   for (const lock of held) print(holderLine(lock))
   if (heldCount > held.length) print(`... and ${heldCount - held.length} more hold it`)
@@ -133,6 +174,8 @@ function tell(event: Exclude<WatchEvent, { event: 'refused' }>, flags: BrokerFla
     const again = event.resync ? ' (again, after a reconnect)' : ''
     print(`${time()} ${event.heldCount} held${again}`)
     for (const lock of event.held) print(`${time()} held ${lineOf(lock)}`)
+    const left = event.heldCount - event.held.length
+    if (left > 0) print(`${time()} ... and ${left} more held, which ls --all lists`)
   } else print(`${time()} ${event.event} ${lineOf(event)}`)
 }
 

@@ -5,11 +5,13 @@ import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { maxMs } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
+import { pageSize, pagesOf, reportCut } from './listing.js'
 import { writeOut } from './output.js'
 import { durationIn, integerIn } from './parse.js'
 import { ago, print, printJson, table, visible, whoIs } from './print.js'
 
 interface TopFlags extends BrokerFlags {
+  readonly all?: boolean | undefined
   readonly interval: number
   readonly count?: number | undefined
 }
@@ -32,6 +34,7 @@ holdfast top --json --count 1`,
     .argument('[prefix]', 'only keys that begin so', '')
     .option('-i, --interval <time>', 'from one look to the next', durationIn(100, maxMs), 1_000)
     .option('-n, --count <n>', 'how many looks; default: until Ctrl-C', integerIn(1, 1_000_000))
+    .option('--all', `look at all locks, not at the first ${pageSize} and as many that wait`)
     .action((prefix: string, flags: TopFlags) =>
       withSession(flags, (session) => top(session, prefix, flags), { reconnect: undefined }),
     )
@@ -45,8 +48,10 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   // Whoever waits for the end below is told; until then it is nobody's rejection.
   stopped.catch(() => {})
   let former: Look | undefined
+  let isCut = false
   for (let n = 0; n < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; n++) {
-    const asked = Promise.all([session.stats(), session.query({ prefix })])
+    const looked = flags.all ? everything(session, prefix) : session.query({ prefix })
+    const asked = Promise.all([session.stats(), looked])
     // A broker that is away answers when it is back, and nobody has to wait for that.
     const answer = await Promise.race([asked, stopped])
     if (answer === undefined) return
@@ -54,17 +59,39 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
     const look = { at: performance.now(), stats, found }
     show(look, former, flags)
     former = look
-    if (n + 1 === flags.count) return
+    isCut = leftOut(found) > 0
+    if (n + 1 === flags.count) {
+      if (isCut) reportCut('not all locks and waiting requests were looked at: use --all', {})
+      return
+    }
     await Promise.race([stopped, pause(flags.interval)])
   }
   await stopped
+}
+
+/** All pages as one answer, in which a list and its count always agree. */
+async function everything(session: Session, prefix: string): Promise<QueryResult> {
+  const held: QueryResult['held'][number][] = []
+  const waiting: QueryResult['waiting'][number][] = []
+  for await (const page of pagesOf(session, prefix)) {
+    for (const lock of page.held) held.push(lock)
+    for (const request of page.waiting) waiting.push(request)
+  }
+  return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
+}
+
+/** How many locks and waiting requests the broker has that it did not tell. */
+function leftOut({ held, waiting, heldCount, waitingCount }: QueryResult): number {
+  return heldCount - held.length + waitingCount - waiting.length
 }
 
 function show(look: Look, former: Look | undefined, flags: TopFlags): void {
   const rates = ratesOf(look, former)
   const keys = busiest(look.found)
   if (flags.json) {
-    printJson({ stats: look.stats, rates, keys })
+    const { heldCount, waitingCount } = look.found
+    const isWhole = leftOut(look.found) === 0
+    printJson({ stats: look.stats, rates, heldCount, waitingCount, isWhole, keys })
     return
   }
   const rows = process.stdout.rows ?? 40
@@ -72,7 +99,8 @@ function show(look: Look, former: Look | undefined, flags: TopFlags): void {
   if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
   const { heldCount, waitingCount } = look.found
   print(`${heldCount} held, ${waitingCount} waiting; in a second: ${rateText(rates)}`)
-  print('')
+  const left = leftOut(look.found)
+  print(left > 0 ? `${left} of them are not looked at: --all does` : '')
   const lines = table(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     keys

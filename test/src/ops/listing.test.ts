@@ -1,0 +1,128 @@
+/**
+ * Listings of more than one query can tell: cut and said so with exit code 1, cut as asked for, or
+ * whole, page by page.
+ */
+import type { Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { RawClient } from '../e2e/raw.js'
+import { Stage } from '../e2e/stage.js'
+import { Holdfast } from './command.js'
+
+const many = 2_345
+
+describe('holdfast: long listings', () => {
+  const stage = Stage.forEachTest()
+  const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
+  const keyOf = (i: number) => `key:${String(i).padStart(5, '0')}`
+
+  /** A broker with so many locks, taken in no order. */
+  async function crowded(): Promise<{ url: string; ann: Session }> {
+    const { url, sessions } = await stage.meeting('ann')
+    const ann = sessions[0]!
+    const keys = Array.from({ length: many }, (_, i) => keyOf((i * 997) % many))
+    await Promise.all(keys.map((key) => ann.lock(key)))
+    return { url, ann }
+  }
+
+  it('ls --all lists every lock once, in order, also as JSON', async () => {
+    const { url } = await crowded()
+    const { code, out, err } = await run(url, 'ls', '--all', '--json', 'key:')
+    expect([code, err]).to.deep.equal([0, []])
+    const keys = out.map((line) => JSON.parse(line).key)
+    expect(keys).to.deep.equal(Array.from({ length: many }, (_, i) => keyOf(i)))
+    expect((await run(url, 'ls', '--all')).out).to.have.length(many + 1)
+  })
+
+  it('ls without --all says that it is cut, and exits 1; not if that was asked for', async () => {
+    const { url } = await crowded()
+    for (const more of [[], ['--json']]) {
+      const { code, out, err } = await run(url, 'ls', ...more)
+      expect(code).to.equal(1)
+      expect(out.filter((line) => line.includes('key:'))).to.have.length(1_000)
+      expect(err).to.deep.equal([
+        `holdfast: 1000 of ${many} locks are listed: use --all, or --limit for a part`,
+      ])
+    }
+    const some = await run(url, 'ls', '--json', '--limit', '1500')
+    expect([some.code, some.out.length, some.err]).to.deep.equal([0, 1_500, []])
+    const few = await run(url, 'ls', '--limit', '2')
+    expect([few.code, few.out.length, few.out.at(-1)]).to.deep.equal([
+      0,
+      4,
+      `... and ${many - 2} more`,
+    ])
+    expect((await run(url, 'ls', '--json', 'key:00')).code).to.equal(0)
+  })
+
+  it('ls --all lists the holders of one key, however many, and counts its queue', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    await sessions[0]!.lock('a')
+    await sessions[0]!.lock('z')
+    const crowd = await RawClient.greeted(url)
+    stage.onClear(() => crowd.vanish())
+    const count = 2_100
+    const lock = (id: number, mode: string) => ({ type: 'lock', id, key: 'k', mode })
+    const all = Array.from({ length: count }, (_, i) => lock(i + 1, 'shared'))
+    crowd.say(...all.slice(0, 1_000))
+    crowd.say({ type: 'ack', ids: all.slice(0, 1_000).map(({ id }) => id) })
+    crowd.say(...all.slice(1_000, 2_000))
+    crowd.say({ type: 'ack', ids: all.slice(1_000, 2_000).map(({ id }) => id) })
+    crowd.say(...all.slice(2_000))
+    for (let i = 0; i < 1_020; i++) crowd.say(lock(count + 1 + i, 'exclusive'))
+    crowd.say({ type: 'stats', id: 9_000 })
+    await crowd.hear('stats')
+    const { out, code } = await run(url, 'ls', '--all', '--json')
+    const locks = out.map((line) => JSON.parse(line))
+    expect([code, locks[0].key, locks.at(-1).key]).to.deep.equal([0, 'a', 'z'])
+    const held = locks.filter(({ key }) => key === 'k')
+    expect(new Set(held.map(({ fence }) => fence)).size).to.equal(held.length)
+    expect(held.every(({ waiting }) => waiting === held[0].waiting)).to.equal(true)
+    const counts = await sessions[0]!.query({ key: 'k', limit: 1 })
+    expect([held.length, held[0].waiting]).to.deep.equal([counts.heldCount, counts.waitingCount])
+    expect(held.length).to.be.above(2_000)
+  })
+
+  it('top says when it did not look at everything, and does with --all', async () => {
+    const { url, ann } = await crowded()
+    const bob = await stage.session(url)
+    // What was taken last is not among what a query tells.
+    const last = keyOf(((many - 1) * 997) % many)
+    bob.lock(last).catch(() => {})
+    await bob.stats()
+    expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === last)).to.equal(false)
+    const part = await run(url, 'top', '--count', '1', '--json')
+    expect([part.code, part.err.length, JSON.parse(part.out[0]!).isWhole]).to.deep.equal([
+      1,
+      1,
+      false,
+    ])
+    const whole = await run(url, 'top', '--count', '1', '--json', '--all')
+    expect([whole.code, whole.err]).to.deep.equal([0, []])
+    const [busiest, ...others] = JSON.parse(whole.out[0]!).keys
+    expect(busiest).to.include({ key: last, waiting: 1 })
+    expect(others).to.have.length(many - 1)
+  })
+
+  it('pages see each lock once that is held throughout, whatever changes meanwhile', async () => {
+    const { url, sessions, broker } = await stage.meeting('ann')
+    const ann = sessions[0]!
+    const bob = await stage.session(url)
+    const steady = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))
+    for (const key of steady) await ann.lock(key)
+    const seen: string[] = []
+    let after = ''
+    for (let i = 0; ; i++) {
+      const { held } = await ann.query({ after, limit: 3 })
+      if (held.length === 0) break
+      seen.push(...held.map(({ key }) => key))
+      after = held.at(-1)!.key
+      // Before and behind the place, keys come and go.
+      const near = await bob.lock(keyOf(2 * i + 1))
+      await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
+      if (i % 2 === 0) await near.unlock()
+    }
+    expect(seen.filter((key) => steady.includes(key))).to.deep.equal(steady)
+    expect(new Set(seen).size).to.equal(seen.length)
+    expect(broker.query({ after: keyOf(77), limit: 1 }).held[0]?.key).to.equal(keyOf(78))
+  })
+})
