@@ -7,9 +7,10 @@ import { readFileSync } from 'node:fs'
 import { maxMs, nearest } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../access/limits.js'
 import { Exit, exits } from './exits.js'
-import { durationIn, integerIn } from './parse.js'
+import { duration } from './parse.js'
 import {
   defaults,
+  flagOf,
   type Setting,
   type SettingName,
   type Settings,
@@ -44,6 +45,9 @@ export function gather(
   }
   if (file !== undefined) take(fromFile(file), () => file)
   take(fromEnvironment(env), variableOf)
+  for (const name of ['port', 'adminPort'] as const) {
+    if (flags[name] !== undefined) checked(name, flags[name], `--${flagOf(name)}`)
+  }
   take(flags, () => 'a flag')
   return { settings: values as Settings, sources }
 }
@@ -94,7 +98,7 @@ function fromText({ kind }: Setting, text: string): unknown {
     const pairs = text.split(',').map((item) => item.trim().split('='))
     return Object.fromEntries(pairs.map(([name, value]) => [name, numberFrom(value ?? '')]))
   }
-  if (kind === 'number' && /^\d+$/.test(text)) return Number(text)
+  if (kind === 'port' && /^\d+$/.test(text)) return Number(text)
   if (kind === 'yes')
     return { true: true, '1': true, yes: true, false: false, '0': false, no: false }[text] ?? text
   return text
@@ -132,19 +136,20 @@ function unknown(name: string, names: readonly string[], where: string): string 
 
 /** The value if it is one; else a sentence. */
 function checked(name: SettingName, value: unknown, where: string): unknown {
-  const { kind, choices, range = [0, maxMs] }: Setting = settings[name]
+  const { kind, choices }: Setting = settings[name]
   switch (kind) {
-    case 'number':
-    case 'ms': {
-      const parse = kind === 'number' ? integerIn : durationIn
-      const isNumber = typeof value === 'number' || (kind === 'ms' && typeof value === 'string')
-      try {
-        return parse(...range)(isNumber ? String(value) : '')
-      } catch (error) {
-        const given = JSON.stringify(value)?.slice(0, 64)
-        throw bad(`${where} is ${given}. ${(error as Error).message}`)
+    case 'port':
+      if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65_535) {
+        return value
       }
-    }
+      throw bad(`${where} has to be a whole number from 0 to 65535, not ${brief(value)}.`)
+    case 'ms':
+      try {
+        return duration(String(value))
+      } catch {
+        const range = `from 0 to ${maxMs}, such as 500 (ms), "10s" or "2m"`
+        throw bad(`${where} has to be a time ${range}, not ${brief(value)}.`)
+      }
     case 'yes':
       if (typeof value === 'boolean') return value
       throw bad(`${where} has to be true or false.`)
@@ -174,6 +179,11 @@ export function limitsOf(value: unknown, where: string): Partial<BrokerLimits> {
     limits[name] = number as number
   }
   return limits
+}
+
+/** A value as its setting had it; no secret is in one. */
+function brief(value: unknown): string {
+  return String(JSON.stringify(value)).slice(0, 64)
 }
 
 function bad(sentence: string): Exit {

@@ -60,7 +60,8 @@ function setUp(command: Command): void {
       writeOut,
       writeErr: writeError,
       // What was typed can come from anywhere, such as a file name.
-      outputError: (text) => writeError(visibleLines(`${text.trimEnd()}${hint(command, text)}\n`)),
+      outputError: (text, write) =>
+        write(visibleLines(`${text.trimEnd()}${hint(command, text)}\n`)),
     })
     .configureHelp({ groupItems: ownFirst })
 }

@@ -8,7 +8,7 @@ import { isLoopback } from '../access/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
 import { complain, Exit, exitHelp, exits } from './exits.js'
 import { type Gathered, gather, limitsOf } from './gather.js'
-import { collect, duration, durationIn, integer, integerIn } from './parse.js'
+import { collect, duration, integer } from './parse.js'
 import { print } from './print.js'
 import {
   defaults,
@@ -50,9 +50,9 @@ ${exitHelp}`,
 }
 
 function optionFor(name: SettingName): Option {
-  const { kind, help, short, choices, value, range, group }: Setting = settings[name]
+  const { kind, help, short, choices, value, group }: Setting = settings[name]
   const flag = `${short === undefined ? '' : `${short}, `}--${flagOf(name)}`
-  const placeholders = { text: 'text', number: 'n', ms: 'time', list: 'text', limits: 'name=n' }
+  const placeholders = { text: 'text', port: 'n', ms: 'time', list: 'text', limits: 'name=n' }
   const option = new Option(
     kind === 'yes' ? flag : `${flag} <${value ?? placeholders[kind]}>`,
     kind === 'list' || kind === 'limits' ? `${help} (repeatable)` : help,
@@ -60,8 +60,8 @@ function optionFor(name: SettingName): Option {
   const standard = defaults[name as keyof typeof defaults]
   if (standard !== undefined) option.description += ` (default ${standard})`
   if (choices !== undefined) option.choices(choices)
-  if (kind === 'number') option.argParser(range === undefined ? integer : integerIn(...range))
-  if (kind === 'ms') option.argParser(range === undefined ? duration : durationIn(...range))
+  if (kind === 'port') option.argParser(integer)
+  if (kind === 'ms') option.argParser(duration)
   if (kind === 'list') option.argParser(collect)
   if (kind === 'limits') option.argParser(oneLimit)
   // Flags are gathered by the names of the settings.

@@ -2,10 +2,10 @@
  * The settings of `holdfast serve`: one table of what there is, from which come the flags, the
  * `HOLDFAST_*` variables and the keys of the config file.
  */
-import { defaultPort, maxMs } from '@holdfast/shared'
+import { defaultPort } from '@holdfast/shared'
 import { type BrokerLimits, limitNames } from '../access/limits.js'
 
-type Kind = 'text' | 'number' | 'ms' | 'yes' | 'list' | 'limits'
+type Kind = 'text' | 'port' | 'ms' | 'yes' | 'list' | 'limits'
 
 export interface Setting {
   readonly kind: Kind
@@ -14,24 +14,17 @@ export interface Setting {
   readonly help: string
   /** What stands for the value in the help; a `file` or `folder` is completed as one. */
   readonly value?: string | undefined
-  /** Least and greatest number or time in ms. Default all that the kind allows. */
-  readonly range?: readonly [least: number, most: number] | undefined
   /** Where the flag is not the name. */
   readonly flag?: string | undefined
   readonly short?: string | undefined
   readonly choices?: readonly string[] | undefined
 }
 
-const portRange = [0, 65_535] as const
-const msRange = [0, maxMs] as const
-const leaseRange = [1, maxMs] as const
-
 /** Every setting, by its key in a config file, in the order and the groups of the help. */
 export const settings = {
   port: {
     group: 'Listening',
-    range: portRange,
-    kind: 'number',
+    kind: 'port',
     short: '-p',
     help: 'port to listen on; 0 for any that is free',
   },
@@ -44,7 +37,6 @@ export const settings = {
   },
   drain: {
     group: 'Listening',
-    range: msRange,
     kind: 'ms',
     help: 'time for holders to finish when stopping',
   },
@@ -69,7 +61,6 @@ export const settings = {
   },
   quietStart: {
     group: 'Keeping locks over a restart',
-    range: msRange,
     kind: 'ms',
     help: 'grant nothing at first, until leases from before are over',
   },
@@ -81,7 +72,6 @@ export const settings = {
   },
   deadTime: {
     group: 'Sharing a log with other brokers',
-    range: [1_000, 60_000],
     kind: 'ms',
     help: 'silence after which a broker that shares the log is taken for dead',
   },
@@ -214,19 +204,16 @@ export const settings = {
   },
   leaseMin: {
     group: 'Leases and limits',
-    range: leaseRange,
     kind: 'ms',
     help: 'the shortest lease of a session',
   },
   leaseMax: {
     group: 'Leases and limits',
-    range: leaseRange,
     kind: 'ms',
     help: 'the longest lease of a session',
   },
   leaseDefault: {
     group: 'Leases and limits',
-    range: leaseRange,
     kind: 'ms',
     help: 'the lease of a session that does not ask for one',
   },
@@ -257,8 +244,7 @@ export const settings = {
   },
   adminPort: {
     group: 'Seeing what it does',
-    range: portRange,
-    kind: 'number',
+    kind: 'port',
     help: 'serve /metrics, /status, /healthz and /readyz on a port of their own',
   },
   adminHost: {
@@ -281,7 +267,7 @@ export const settingNames = Object.keys(settings) as SettingName[]
 
 interface Types {
   text: string
-  number: number
+  port: number
   ms: number
   yes: boolean
   list: readonly string[]
