@@ -14,8 +14,8 @@ export const root = fileURLToPath(new URL('../../', import.meta.url))
 export const packages = ['shared', 'client', 'server']
 export const projects = [...packages, 'test']
 
-/** In `dist`, hold what is bundled or copied, in files that no source is called like. */
-const bundled = /^(bundle|dashboard\/page|superstruct)(\/|$)/
+/** In `dist`, hold what other tools than the compiler make, in files that no source is called like. */
+const bundled = /^(bundle|dashboard\/page|man|superstruct)(\/|$)/
 
 const windows = process.platform === 'win32'
 
@@ -34,7 +34,10 @@ export async function build(project) {
   const made = packages.slice(0, projects.indexOf(project) + 1)
   await run(join(root, 'test/tools/commonjs.mjs'), ...made)
   if (made.includes('client')) await run(join(root, 'test/tools/bundle.mjs'))
-  if (project === 'server' || project === 'test') await run(join(root, 'test/tools/dashboard.mjs'))
+  if (project === 'server' || project === 'test') {
+    await run(join(root, 'test/tools/dashboard.mjs'))
+    await run(join(root, 'test/tools/manual.mjs'))
+  }
 }
 
 /**

@@ -78,7 +78,7 @@ export function showCommand(): Command {
     'show',
     'show a key: its holders, its queue, and the fence that unlock needs',
     'holdfast show orders:42',
-  ).argument('<key>')
+  ).argument('<key>', 'which key')
   return withListFlags(command, 'holders and waiting requests', false).action(
     (key: string, flags: BrokerFlags & ListFlags) =>
       withSession(flags, async (session) =>

@@ -20,7 +20,7 @@ export function unlockCommand(): Command {
     `holdfast show orders:42          # says the fence
 holdfast unlock orders:42 --fence 1767225600123 --reason "worker 7 hangs since noon"`,
   )
-    .argument('<key>')
+    .argument('<key>', 'the key of the lock')
     .requiredOption(
       '--fence <n>',
       'the fence that the lock has now',

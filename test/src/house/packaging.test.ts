@@ -28,7 +28,10 @@ const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map
   (name) => `dist/dashboard/page/${name}`,
 )
 
-const others = ['PROTOCOL.md', 'grafana/holdfast.json', ...page]
+/** Made from the help of the command. */
+const manual = 'dist/man/holdfast.1'
+
+const others = ['PROTOCOL.md', 'grafana/holdfast.json', manual, ...page]
 
 function checkFiles({ name, files }: Packed): void {
   const folder = folderOf(name)
@@ -39,7 +42,7 @@ function checkFiles({ name, files }: Packed): void {
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
   const named = filesOf({ main, types, exports, imports, bin })
   for (const target of named) assert.include(paths, target.replace('./', ''), name)
-  if (folder === 'server') assert.includeMembers(paths, page)
+  if (folder === 'server') assert.includeMembers(paths, [...page, manual])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {

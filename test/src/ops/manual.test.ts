@@ -1,0 +1,47 @@
+/** The manual page: it has what the help has, and man shows it without a complaint. */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { needs } from '../support/needs.js'
+
+const server = import.meta.resolve('@holdfast/server')
+const page = fileURLToPath(new URL('./man/holdfast.1', server))
+const program = new URL('./cli/program.js', server).href
+
+interface Command {
+  readonly commands: readonly Command[]
+  readonly options: readonly { readonly flags: string }[]
+  name(): string
+}
+
+describe('holdfast(1)', () => {
+  needs('man')
+
+  it('has every command and every flag, and is shown without a warning', async () => {
+    expect(existsSync(page), 'run npm run build').to.equal(true)
+    const shown = spawnSync('man', ['--warnings', '-l', page], {
+      env: { ...process.env, MANWIDTH: '100', LC_ALL: 'C.UTF-8', MAN_KEEP_FORMATTING: '' },
+      encoding: 'utf8',
+    })
+    expect([shown.status, shown.stderr]).to.deep.equal([0, ''])
+    const text = shown.stdout
+    const { createProgram } = (await import(program)) as { createProgram: () => Command }
+    const { commands } = createProgram()
+    expect(commands).to.have.length.above(12)
+    for (const command of commands) {
+      expect(text).to.include(`holdfast ${command.name()} `)
+      for (const { flags } of command.options) expect(text, command.name()).to.include(flags)
+    }
+    for (const example of [
+      `holdfast token billing --allow lock,query --key 'orders:*' --key report --file tokens`,
+      'source <(holdfast completion bash)',
+    ]) {
+      expect(text).to.include(example)
+    }
+    for (const heading of ['NAME', 'SYNOPSIS', 'OPTIONS', 'COMMANDS', 'EXIT STATUS']) {
+      expect(text).to.match(new RegExp(`^${heading}$`, 'm'))
+    }
+    expect(text.match(/no broker \(or no etcd\)/g)).to.have.length(1)
+  })
+})

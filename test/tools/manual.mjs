@@ -1,0 +1,138 @@
+/**
+ * Writes the manual page `holdfast.1` from the help of the command line, in the macros of man(7).
+ * It is built and packed, not committed: so it has every flag that the command has.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { root } from './setup.mjs'
+
+const page = join(root, 'server/dist/man/holdfast.1')
+const built = (name) => import(pathToFileURL(join(root, 'server/dist/cli', name)).href)
+
+const { createProgram } = await built('program.js')
+const { exitHelp } = await built('exits.js')
+
+const program = createProgram()
+const help = program.createHelp()
+const commands = help.visibleCommands(program)
+
+const lines = [
+  `.TH HOLDFAST 1 "" "holdfast ${program.version()}" "User Commands"`,
+  '.nh',
+  '.ad l',
+  '.SH NAME',
+  `${text(program.name())} \\- ${text(inner(program.description()))}`,
+  '.SH SYNOPSIS',
+  ...commands.flatMap((command) => [bold(usageOf(command)), '.br']),
+  '.SH OPTIONS',
+  ...options(program),
+  '.SH COMMANDS',
+  ...commands.flatMap((command) => [
+    `.SS "${text(usageOf(command)).replaceAll('"', '\\(dq')}"`,
+    text(sentence(command.description())),
+    ...args(command),
+    ...options(command),
+    ...prose(afterHelp(command).replace(exitHelp.trim(), '')),
+  ]),
+  '.SH EXIT STATUS',
+  ...prose(exitHelp.trim().replace('Exit codes: ', '')),
+]
+
+const written = `${lines.join('\n')}\n`
+mkdirSync(dirname(page), { recursive: true })
+if (!existsSync(page) || readFileSync(page, 'utf8') !== written) writeFileSync(page, written)
+
+function usageOf(command) {
+  return `${program.name()} ${command.name()} ${command.usage()}`.trim()
+}
+
+function args(command) {
+  return help
+    .visibleArguments(command)
+    .filter((argument) => help.argumentDescription(argument) !== '')
+    .flatMap((argument) => ['.TP', bold(argument.name()), text(help.argumentDescription(argument))])
+}
+
+/** Options under their headings; the heading "Options" says nothing here. */
+function options(command) {
+  const groups = help.groupItems(
+    [...command.options],
+    help.visibleOptions(command),
+    (option) => option.helpGroupHeading ?? 'Options:',
+  )
+  return [...groups].flatMap(([heading, items]) => [
+    ...(heading === 'Options:' ? [] : ['.PP', `.I ${text(heading)}`]),
+    ...items.flatMap((option) => [
+      '.TP',
+      bold(help.optionTerm(option)),
+      text(help.optionDescription(option)),
+    ]),
+  ])
+}
+
+/** What a command's help says after its options. */
+function afterHelp(command) {
+  let whole = ''
+  command.configureOutput({
+    writeOut: (part) => {
+      whole += part
+    },
+  })
+  command.outputHelp()
+  return whole.slice(command.helpInformation().length)
+}
+
+/** Paragraphs; indented lines stay as they are. */
+function prose(help) {
+  const blocks = help
+    .split(/\n\s*\n/)
+    .map((block) => block.split('\n').filter((line) => line !== ''))
+  return blocks.flatMap((block) => {
+    const out = []
+    let isVerbatim = false
+    for (const [i, line] of block.entries()) {
+      const isIndented = line.startsWith('  ')
+      if (isIndented && !isVerbatim) out.push('.RS', '.nf')
+      if (!isIndented && isVerbatim) out.push('.fi', '.RE')
+      if (!isIndented && (i === 0 || isVerbatim)) out.push('.PP')
+      isVerbatim = isIndented
+      out.push(text(isIndented ? line.slice(2) : line))
+    }
+    return isVerbatim ? [...out, '.fi', '.RE'] : out
+  })
+}
+
+/** A line of its own in bold; not as the argument of a macro, which would need other quoting. */
+function bold(line) {
+  return `\\fB${text(line)}\\fR`
+}
+
+/** Text that roff prints as it is. */
+function text(line) {
+  const special = {
+    '\\': '\\e',
+    '-': '\\-',
+    "'": '\\(aq',
+    '`': '\\(ga',
+    '^': '\\(ha',
+    '~': '\\(ti',
+  }
+  return line
+    .replace(/[\\\-'`^~]/g, (char) => special[char])
+    .replace(/[^\x20-\x7e]/gu, (char) => `\\[u${hex(char)}]`)
+    .replace(/^\./, '\\&.')
+}
+
+function hex(char) {
+  return char.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')
+}
+
+function sentence(description) {
+  return `${description.charAt(0).toUpperCase()}${description.slice(1)}.`
+}
+
+/** A description as NAME has it: without a full stop, and small. */
+function inner(description) {
+  return `${description.charAt(0).toLowerCase()}${description.slice(1).replace(/\.$/, '')}`
+}
