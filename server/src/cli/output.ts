@@ -20,7 +20,7 @@ export function deliver(stream: Stdio, text: string): Promise<void> {
   })
 }
 
-/** Writes to standard error; an error of that is nobody's to read. */
+/** Writes to standard error. An error there is ignored, because there is no place to report it. */
 export function writeError(text: string): void {
   process.stderr.write(text)
 }
@@ -37,9 +37,20 @@ type Stdio = NodeJS.WriteStream & { readonly fd: number }
  * much of a text was written, and a nearly full disk takes a part without an error.
  */
 function isDirect(stream: Stdio): boolean {
+  let known = direct.get(stream)
+  if (known === undefined) {
+    known = isFileOrDevice(stream)
+    direct.set(stream, known)
+  }
+  return known
+}
+
+const direct = new WeakMap<Stdio, boolean>()
+
+function isFileOrDevice({ fd, isTTY }: Stdio): boolean {
   try {
-    const stat = fstatSync(stream.fd)
-    return stat.isFile() || (stat.isCharacterDevice() && !stream.isTTY)
+    const stat = fstatSync(fd)
+    return stat.isFile() || (stat.isCharacterDevice() && !isTTY)
   } catch {
     return false
   }

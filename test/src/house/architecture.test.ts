@@ -21,6 +21,7 @@ import {
   lightShared,
   meetInShared,
   oneClock,
+  oneOutput,
   oneSocketLibrary,
   pureCore,
 } from './walls.js'
@@ -175,6 +176,16 @@ describe('the walls', () => {
     ])
     catches(meetInShared, 'server/src/cli/run.ts', [], client)
     catches(meetInShared, 'shared/src/planted.ts', client, [])
+  })
+
+  it('the command line prints from one file', () => {
+    holds(oneOutput, products)
+    catches(
+      oneOutput,
+      'server/src/cli/planted.ts',
+      [`console.log(key)`, `process.stdout.write(key)`, `process.stderr.write(key)`],
+      [`process.stdout.on('error', () => {})`, `print(key)`],
+    )
   })
 
   it('one file of the server imports ws', () => {

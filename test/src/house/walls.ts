@@ -67,6 +67,18 @@ export const pureCore: Wall = (files) => {
   ])
 }
 
+/** Writing past the one place that spells out control characters and notices a full disk. */
+export const oneOutput: Wall = (files) =>
+  within(files, 'server/src/cli/')
+    .filter(({ path }) => path !== 'server/src/cli/output.ts')
+    .flatMap((file) =>
+      file.text
+        .split('\n')
+        .flatMap((line, i) =>
+          /\bconsole\.|\bstd(out|err)\.write\(/.test(line) ? breach(file, i + 1, 'prints') : [],
+        ),
+    )
+
 /** Where a thread is started, and what runs in it: it works beside the broker, not in its time. */
 const threads = ['server/src/log/journal/', 'server/src/log/replicated/']
 

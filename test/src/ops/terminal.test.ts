@@ -17,7 +17,7 @@ const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfa
 const range = (first: number, last: number): string =>
   Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)).join('')
 
-/** C0, DEL, C1, bidi marks, line separators, invisible ones; and sequences that a terminal obeys. */
+/** C0, DEL, C1, bidi marks, line separators, invisible ones; and what a terminal obeys. */
 const hostile = [
   range(0x00, 0x1f) + range(0x7f, 0x9f),
   '\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff',
@@ -132,7 +132,7 @@ describe('holdfast: on a terminal', () => {
     for (const [turn, [what, url]] of Object.entries({ refused, failing, closing }).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
-          // With small counts each command meets one of the three; a ping is over before the others.
+          // With small counts each command meets one of the three. A ping ends before the others.
           if (what !== 'refused' && command === 'ping') return
           if (!full && command !== 'ping' && i % 3 !== turn) return
           const one = await said([command!, '--url', url, ...args])

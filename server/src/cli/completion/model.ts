@@ -12,7 +12,7 @@ export interface FlagModel {
   readonly value: ValueModel | undefined
 }
 
-/** What can be typed in a place: one of some words, a file, or something that no shell can guess. */
+/** What can be typed in a place: one of some words, a file, or what no shell can guess. */
 export interface ValueModel {
   readonly name: string
   readonly choices: readonly string[]
