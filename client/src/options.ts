@@ -141,7 +141,7 @@ export interface QueryOptions {
    * Asks for one page, in the order of keys (as JavaScript compares strings): the first keys after
    * this one, each with all its locks and its whole queue; `''` for the first page. A key that
    * alone has more than `limit` of either is cut, and alone on its page. The counts are then of
-   * all from there on. A lock that is held from the first page to the last is on exactly one of them.
+   * all from there on. A lock that is held from the first page to the last is on just one of them.
    */
   readonly after?: string | undefined
   /** With `after`: begin with the locks of that key itself whose fence is higher than this. */
