@@ -6,6 +6,7 @@ import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { RawClient } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
+import { full } from '../support/counts.js'
 import { Holdfast } from './command.js'
 
 const many = 2_345
@@ -102,6 +103,34 @@ describe('holdfast: long listings', () => {
     expect(busiest).to.include({ key: last, waiting: 1 })
     expect(others).to.have.length(many - 1)
   })
+
+  // Below some 8,000 keys that must be judged, a walk has no reason to pause.
+  if (full) {
+    it('pages see each lock once while the walk pauses and locks come and go', async () => {
+      const { url } = await stage.broker({ authorize: () => true })
+      const [ann, bob] = [await stage.session(url), await stage.session(url)]
+      const steady = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))
+      await Promise.all(steady.map((key) => ann.lock(key)))
+      let isOver = false
+      const churn = Array.from({ length: 20 }, async (_, i) => {
+        for (let n = i; !isOver; n += 20) {
+          const lock = await bob.lock(keyOf(2 * ((n * 997) % 9_000) + 1))
+          await lock.unlock()
+        }
+      })
+      const seen: string[] = []
+      for (let after = ''; ; after = seen.at(-1)!) {
+        const { held } = await ann.query({ after })
+        if (held.length === 0) break
+        seen.push(...held.map(({ key }) => key))
+      }
+      isOver = true
+      await Promise.all(churn)
+      const own = seen.filter((key) => Number(key.slice(4)) % 2 === 0)
+      expect(own.length).to.equal(steady.length)
+      expect(own).to.deep.equal(steady)
+    })
+  }
 
   it('pages see each lock once that is held throughout, whatever changes meanwhile', async () => {
     const { url, sessions, broker } = await stage.meeting('ann')
