@@ -25,6 +25,8 @@ export const costs = {
 const keysPerUnit = 16
 /** The same where a permission is asked for each key. */
 const judgedKeysPerUnit = 2
+/** Keys of a page that are put in order for one unit. */
+const sortedKeysPerUnit = 2
 /** Bytes of a frame or an answer that are read or written for one unit. */
 const bytesPerUnit = 128
 
@@ -35,6 +37,11 @@ const bytesPerUnit = 128
  */
 export function costOfKeys(keys: number, isJudged: boolean): number {
   return keys / (isJudged ? judgedKeysPerUnit : keysPerUnit)
+}
+
+/** What it costs to put so many keys in order and to look them up. */
+export function costOfSort(keys: number): number {
+  return keys / sortedKeysPerUnit
 }
 
 /** How many keys a walk may visit for so many units; at least one. */

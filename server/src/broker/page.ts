@@ -2,6 +2,7 @@
  * One page of a query that goes on where the page before it ended. The table has no order, so a
  * page is chosen by looking at every key: the lowest keys after the last one that was told.
  */
+import { costOfSort } from '../access/costs.js'
 import type { Entry } from '../core/index.js'
 
 /** Where a page begins. */
@@ -41,20 +42,31 @@ export class PageChoice {
     this.#limit = limit
   }
 
-  /** Looks at one key of the table; each is offered once. */
-  offer(entry: Entry): void {
+  /** Units that putting all kept keys in order costs, which {@link page} does as well. */
+  get sortCost(): number {
+    return costOfSort(this.#lowest.length)
+  }
+
+  /**
+   * Looks at one key of the table; each is offered once.
+   *
+   * @returns The units that this has cost beside the visit; nearly always 0.
+   */
+  offer(entry: Entry): number {
     const { key } = entry
     const { after, afterFence } = this.#start
-    if (entry.isIdle || key < after || (key === after && afterFence === undefined)) return
+    if (entry.isIdle || key < after || (key === after && afterFence === undefined)) return 0
     this.#seen++
     const { held, waiting } = this.#sizeOf(entry)
     this.#held += held
     this.#waiting += waiting
-    if (this.#bound !== undefined && key >= this.#bound) return
+    if (this.#bound !== undefined && key >= this.#bound) return 0
     this.#lowest.push(key)
-    if (this.#lowest.length < 2 * this.#limit) return
+    if (this.#lowest.length < 2 * this.#limit) return 0
+    const cost = this.sortCost
     this.#sort()
     this.#bound = this.#lowest.at(-1)
+    return cost
   }
 
   /** The page, once every key was offered. The counts are of everything after its start. */
@@ -81,13 +93,12 @@ export class PageChoice {
       total.waiting += told.waiting
       if (!fits) break
     }
-    // What came and went since a key was offered must not make the last page of another one.
-    const least = isWhole ? 0 : total.held + 1
-    return {
-      keys,
-      heldCount: isWhole ? total.held : Math.max(this.#held, least),
-      waitingCount: isWhole ? total.waiting : Math.max(this.#waiting, total.waiting),
-    }
+    if (isWhole) return { keys, heldCount: total.held, waitingCount: total.waiting }
+    const heldCount = Math.max(this.#held, total.held)
+    const waitingCount = Math.max(this.#waiting, total.waiting)
+    // Keys came and went since they were offered; that must not make this look like the last page.
+    const looksWhole = heldCount === total.held && waitingCount === total.waiting
+    return { keys, heldCount: looksWhole ? heldCount + 1 : heldCount, waitingCount }
   }
 
   #sizeOf(entry: Entry): { readonly held: number; readonly waiting: number } {

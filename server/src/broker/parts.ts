@@ -107,9 +107,10 @@ export function* foundParts(id: number, search: Search, limit: number): PacedPar
  */
 export function* pageParts(id: number, search: Search, choice: PageChoice): PacedParts {
   for (const entry of keysOf(search)) {
-    if (typeof entry === 'number') yield entry
-    else choice.offer(entry)
+    const cost = typeof entry === 'number' ? entry : choice.offer(entry)
+    if (cost > 0) yield cost
   }
+  yield choice.sortCost
   // In the same turn as the first of them is told: a page that has keys is never empty.
   search.lookAgain()
   const { keys, heldCount, waitingCount } = choice.page((key) => search.entryOf(key))

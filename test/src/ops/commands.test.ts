@@ -215,6 +215,9 @@ describe('holdfast', () => {
       expect(result.lock.p50).to.be.at.most(result.lock.p99)
       expect(result.lock.p99).to.be.at.most(result.lock.max)
       expect(result).to.include({ sessions: 3, contended: more.length > 0 })
+      for (const figure of [result.ms, result.perSecond, ...Object.values(result.lock)]) {
+        expect(String(figure)).to.match(/^\d+(\.\d\d?)?$/)
+      }
     }
     expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
     const { out } = await Holdfast.run(stage, ['bench', '--sessions', '1', '--time', '50', url])
