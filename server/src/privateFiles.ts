@@ -20,7 +20,7 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { machine } from './environment.js'
 
-const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
+const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 /** Windows has neither. */
 const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>
 const ownerOnly = 0o600
@@ -77,16 +77,6 @@ export function removeLeftovers(path: string): void {
     }
     // Removes a link rather than what it leads to.
     unlinkSync(join(dirname(path), other))
-  }
-}
-
-/** Adds to a file, which is made if it is not there. */
-export function appendPrivate(path: string, text: string): void {
-  const file = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, ownerOnly)
-  try {
-    writeFileSync(file, text)
-  } finally {
-    closeSync(file)
   }
 }
 

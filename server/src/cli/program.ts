@@ -3,6 +3,7 @@
  * scripts and the manual page are generated from.
  */
 import { readFileSync } from 'node:fs'
+import { nearest } from '@holdfast/shared'
 import { Command, type Help, type Option } from 'commander'
 import { benchCommand } from './bench.js'
 import { completionCommand } from './completion.js'
@@ -10,7 +11,6 @@ import { brokerGroup } from './connecting.js'
 import { exitHelp } from './exits.js'
 import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
 import { writeError, writeOut } from './output.js'
-import { nearest } from './parse.js'
 import { pingCommand } from './ping.js'
 import { visibleLines } from './print.js'
 import { runCommand } from './run.js'

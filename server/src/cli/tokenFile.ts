@@ -132,7 +132,7 @@ function asExit(file: string, error: unknown): Exit {
   if (error instanceof Exit) return error
   const { code = 'unknown' } = error as NodeJS.ErrnoException
   if (code === 'ELOOP') {
-    return new Exit(exits.config, `The file ${file} is a symbolic link: name the file it leads to`)
+    return new Exit(exits.config, `The file ${file} is a link; give the path of the file itself`)
   }
   return new Exit(exits.config, `The file ${file} cannot be written (${code})`)
 }
