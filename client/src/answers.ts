@@ -58,7 +58,8 @@ export class Answers {
         const { fence, reason, note } = message
         reconciler?.lost.add(fence)
         const grant = this.#holdings.grants.get(fence)
-        if (grant !== undefined) this.#holdings.lose([grant], reason, textOf(note))
+        if (grant !== undefined)
+          this.#holdings.lose([grant], reason, note?.slice(0, maxReasonLength) || undefined)
         return undefined
       }
       case 'watching':
@@ -140,11 +141,6 @@ export class Answers {
     const enough = request instanceof LockRequest ? manyAnswers : 1
     return code === 'QUOTA_EXCEEDED' && this.#outbox.unconfirmedAnswers > enough
   }
-}
-
-/** A note is for people: what is no text is none, and what is too long is cut. */
-function textOf(note: unknown): string | undefined {
-  return typeof note === 'string' && note !== '' ? note.slice(0, maxReasonLength) : undefined
 }
 
 type Answer = Extract<ServerMessage, { id: number }>

@@ -98,5 +98,5 @@ export function queryQuestion(options: QueryOptions): Question<QueryResult> {
     waiting.push(...part.waiting)
     return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
   }
-  return new Question<QueryResult>('found', false, write, read, selection.key)
+  return new Question<QueryResult>('found', false, write, read, options.key)
 }

@@ -108,7 +108,11 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
   authenticated: record(onlyId),
   expiring: record({ within }),
   failed: record({ id, code: text, message: text, holders: optional(list(record(holder))) }),
-  lost: record({ fence: id, reason: oneOf('expired', 'stolen', 'revoked') }),
+  lost: record({
+    fence: id,
+    reason: oneOf('expired', 'stolen', 'revoked'),
+    note: optional(text),
+  }),
   ping: record({ n: amount }),
   ack: record({ n: id, at: instant }),
   found: record({

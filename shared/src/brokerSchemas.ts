@@ -106,6 +106,7 @@ export const brokerSchemas = {
     type: literal('lost'),
     fence: Fence,
     reason: enums(['expired', 'stolen', 'revoked']),
+    note: optional(string()),
   }),
   ping: type({ type: literal('ping'), n: Amount }),
   ack: type({ type: literal('ack'), n: Id, at: safeInteger }),

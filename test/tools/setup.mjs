@@ -14,7 +14,7 @@ export const root = fileURLToPath(new URL('../../', import.meta.url))
 export const packages = ['shared', 'client', 'server']
 export const projects = [...packages, 'test']
 
-/** In `dist`, hold what other tools than the compiler make, in files that no source is called like. */
+/** In `dist`, hold what other tools than the compiler make, in files named like no source. */
 const bundled = /^(bundle|dashboard\/page|man|superstruct)(\/|$)/
 
 const windows = process.platform === 'win32'

@@ -129,6 +129,8 @@ describe('a broker whose log is out of reach', () => {
     a.source.cut()
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
+    // All of it was handled, which is paced.
+    await cluster.settle()
     await cluster.say(bob, { type: 'lock', id: 1, key: 'k' })
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
     await cluster.say(bob, { type: 'unlock', id: 2, fence: 1 })
