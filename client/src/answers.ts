@@ -110,7 +110,7 @@ export class Answers {
       throw new Violation(`${type} answers request ${id}, which was not sent`)
     }
     if (type === 'granted' && this.#holdings.grants.get(message.fence) !== undefined) {
-      throw new Violation(`granted.fence ${message.fence} is that of a lock which is held already`)
+      throw new Violation(`granted.fence ${message.fence} is held already`)
     }
   }
 

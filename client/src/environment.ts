@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '@holdfast/shared'
-import { PlatformWebSocket, platformWebSocket, warn } from '#websocket'
+import { adviceOn, PlatformWebSocket, platformWebSocket, warn } from '#websocket'
 import { type Page, page } from './page.js'
 
 export interface Environment {
@@ -28,6 +28,8 @@ export interface Environment {
   readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
   /** Warns people of something odd in their program; without it nobody is warned. */
   readonly warn?: ((message: string, code: string) => void) | undefined
+  /** What to do about an error of the platform's WebSocket, where it is known. */
+  readonly adviceOn?: ((error: unknown) => string | undefined) | undefined
   /** The page that this runs in, if it is one. */
   readonly page?: Page | undefined
 }
@@ -95,6 +97,7 @@ export const machine: Environment = {
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,
   webSocketFor: platformWebSocket,
+  adviceOn,
   warn,
   page,
 }

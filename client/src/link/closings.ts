@@ -8,7 +8,10 @@ import {
   redactUrl,
   redactUrls,
 } from '@holdfast/shared'
+import type { Environment } from '../environment.js'
 import type { Closing } from '../transport/connection.js'
+
+type Where = Pick<Environment, 'adviceOn' | 'page'>
 
 /**
  * The error of a close code, or of the HTTP status of a refused upgrade, after which a client stays
@@ -18,9 +21,7 @@ export function finalError(url: string, closing: Closing): HoldfastError | undef
   const { code, reason, cause } = closing
   const status = statusOf(cause)
   if (status === 401 || status === 403) {
-    return new HoldfastError(status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN', refused(url, closing), {
-      cause,
-    })
+    return refused(url, closing, status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN')
   }
   if (!isFinalClose(code)) return undefined
   const error = errorFor(code)
@@ -34,8 +35,9 @@ function statusOf(cause: unknown): number | undefined {
   return typeof status === 'number' ? status : undefined
 }
 
-function refused(url: string, closing: Closing): string {
-  return `no connection to ${redactUrl(url)}: ${detailOf(closing)}`
+function refused(url: string, closing: Closing, code: ErrorCode): HoldfastError {
+  const sentence = `no connection to ${redactUrl(url)}: ${detailOf(closing)}`
+  return new HoldfastError(code, sentence, { cause: closing.cause })
 }
 
 function errorFor(code: number): ErrorCode {
@@ -70,37 +72,29 @@ function detailOf({ code, reason, cause, via }: Closing): string {
 /**
  * Why a try to connect came to nothing, with the advice that fits.
  *
- * @param origin Of the page that this runs in, if it does.
+ * @param where What is known of the page or process that this runs in.
  */
-export function unreachable(url: string, closing: Closing, origin?: string): HoldfastError {
+export function unreachable(url: string, closing: Closing, where: Where): HoldfastError {
   const { code, reason, cause } = closing
+  const origin = where.page?.origin
   const shown = redactUrl(url)
   if (origin !== undefined && (cause as Error | undefined)?.name === 'SecurityError') {
     const sentence = `the browser does not let pages of ${origin} connect to ${shown}: use wss://`
     return new HoldfastError('INVALID_OPTION', sentence, { cause })
   }
   // What refused it has said why, and what to do.
-  if (statusOf(cause) !== undefined) {
-    return new HoldfastError('UNAVAILABLE', refused(url, closing), { cause })
-  }
+  if (statusOf(cause) !== undefined) return refused(url, closing, 'UNAVAILABLE')
   return new HoldfastError(
     'UNAVAILABLE',
-    `no Holdfast broker answered at ${shown} (${detailOf(closing)}): ${adviceFor(closing, origin)}`,
+    `no Holdfast broker answered at ${shown} (${detailOf(closing)}): ${adviceFor(closing, where)}`,
     { cause: cause ?? { code, reason } },
   )
 }
 
-/** What OpenSSL calls a certificate that no trusted authority has signed. */
-const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
-
-function adviceFor({ code, cause }: Closing, origin: string | undefined): string {
-  const { code: name } = (cause ?? {}) as { readonly code?: unknown }
-  if (typeof name === 'string' && untrusted.test(name)) {
-    return 'give the certificate of its authority by the option ca (--ca)'
-  }
-  const advice = 'check that one is running there'
+function adviceFor({ code, cause }: Closing, { adviceOn, page }: Where): string {
+  const advice = adviceOn?.(cause) ?? 'check that one is running there'
   // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
-  return origin !== undefined && code === 1006 && cause === undefined
-    ? `${advice} and that its option origins (--origin) lets pages of ${origin} in`
+  return page !== undefined && code === 1006 && cause === undefined
+    ? `${advice} and that its option origins (--origin) lets pages of ${page.origin} in`
     : advice
 }

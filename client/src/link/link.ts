@@ -191,7 +191,7 @@ export class Link implements ConnectionListener, PageWatcher {
       return
     }
     if (this.#faults >= maxFaults) {
-      const consequence = `, as did the ${maxFaults - 1} before it in the same way`
+      const consequence = `, as did the ${maxFaults - 1} before it`
       this.#end(dropped(url, closing, consequence))
       return
     }
@@ -253,7 +253,7 @@ export class Link implements ConnectionListener, PageWatcher {
 
   #tryFailed(closing: Closing): void {
     const { urls } = this.#options
-    const error = unreachable(urls[this.#current]!, closing, this.#environment.page?.origin)
+    const error = unreachable(urls[this.#current]!, closing, this.#environment)
     this.#lastError = error
     this.#current = (this.#current + 1) % urls.length
     if (this.#triesLeft === 0) this.#rounds++

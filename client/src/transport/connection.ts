@@ -195,7 +195,7 @@ export class Connection {
   #onFrame(data: unknown): void {
     const messages = typeof data === 'string' ? parseFrame(data) : undefined
     if (messages === undefined) {
-      this.#failByFault(new Error('the broker sent a frame that is not JSON messages as text'))
+      this.#failByFault(new Error('the broker sent a frame that is not JSON'))
       return
     }
     this.#listener.onFrame()

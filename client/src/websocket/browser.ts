@@ -5,11 +5,13 @@ import type { PlatformOptions, WebSocketConstructor } from '../environment.js'
 export const PlatformWebSocket: WebSocketConstructor = globalThis.WebSocket
 
 /** @throws HoldfastError `INVALID_OPTION`, because pages cannot choose how they connect. */
-export function platformWebSocket({ ca }: PlatformOptions): WebSocketConstructor {
-  const name = ca === undefined ? 'proxy' : 'ca'
-  throw new HoldfastError('INVALID_OPTION', `${name} works in Node only: the browser decides here`)
+export function platformWebSocket(_: PlatformOptions): WebSocketConstructor {
+  throw new HoldfastError('INVALID_OPTION', 'ca and proxy work in Node only')
 }
 
 export function warn(message: string, code: string): void {
   console.warn(`Holdfast: ${message} (${code})`)
 }
+
+/** A page is not told what went wrong. */
+export const adviceOn = undefined

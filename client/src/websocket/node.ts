@@ -58,6 +58,7 @@ type WsConstructor = new (
 /** A class of WebSockets that connect in this way. @throws HoldfastError `INVALID_OPTION` */
 export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketConstructor {
   if (ca !== undefined) checkCertificates(ca)
+  if (proxy !== undefined && proxy !== false) checkProxy(proxy)
   return class NodeWebSocket extends (Ws as WsConstructor) {
     override readonly via: string | undefined
     #socket: Socket | undefined
@@ -137,8 +138,19 @@ function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefi
   // A `ws:` request is an HTTP request until it is upgraded.
   const found = proxy ?? getProxyForUrl(url.replace(/^ws/i, 'http'))
   if (found === '') return undefined
-  if (/^https?:\/\//i.test(found) && URL.canParse(found)) return found
+  if (isHttp(found)) return found
   throw new Error(`the proxy ${redactUrl(found)} is not an http:// or https:// URL`)
+}
+
+function isHttp(url: string): boolean {
+  return /^https?:\/\//i.test(url) && URL.canParse(url)
+}
+
+function checkProxy(proxy: unknown): void {
+  if (typeof proxy === 'string' && isHttp(proxy)) return
+  const shown = typeof proxy === 'string' ? `: not ${redactUrl(proxy)}` : ''
+  const sentence = `proxy has to be an http:// or https:// URL as a string, or false${shown}`
+  throw new HoldfastError('INVALID_OPTION', sentence)
 }
 
 const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
@@ -165,4 +177,15 @@ export const PlatformWebSocket: WebSocketConstructor = platformWebSocket({})
 
 export function warn(message: string, code: string): void {
   process.emitWarning(message, { type: 'HoldfastWarning', code })
+}
+
+/** What OpenSSL calls a certificate that no trusted authority has signed. */
+const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
+
+/** What to do about an error of a connection; undefined if nothing is known to help. */
+export function adviceOn(error: unknown): string | undefined {
+  const { code } = (error ?? {}) as { readonly code?: unknown }
+  return typeof code === 'string' && untrusted.test(code)
+    ? 'give the certificate of its authority by the option ca (--ca)'
+    : undefined
 }

@@ -8,7 +8,7 @@ import { faultOf, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { goodBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/strangers.js'
-import { count, type Random, seeded } from '../support/counts.js'
+import { count, full, type Random, seeded } from '../support/counts.js'
 import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {
   codeOf,
@@ -118,7 +118,8 @@ describe('a broker that sends invalid messages', () => {
   })
 
   it('does no harm with any field of any message left out or wrong', async () => {
-    const values = [null, true, -1, 0, 1, 2.5, 1e300, 2 ** 53, 'x', '', '__proto__', [], [{}], {}]
+    const few = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
+    const values = full ? [...few, true, 1, 2.5, '', '__proto__', [], {}] : few
     let failed = 0
     for (const good of goodBrokerMessages) {
       for (const { change, value } of variantsOf(good, values)) {
@@ -129,7 +130,7 @@ describe('a broker that sends invalid messages', () => {
         expect(verdict, good.type + change).to.contain(`invalid message: ${fault}`)
       }
     }
-    expect(failed).to.be.greaterThan(500)
+    expect(failed).to.be.greaterThan(300)
   }).timeout(60_000)
 
   it('does no harm with random JSON and garbled frames', async () => {

@@ -56,11 +56,12 @@ describe('certificates of one’s own authority', () => {
 
   it('are given to every command by --ca or HOLDFAST_CA', async () => {
     const { certPath, url } = await secured()
-    for (const command of [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]) {
-      const args = [...command, '--url', url]
-      const told = await Holdfast.run(stage, [...args, '--ca', certPath])
+    const commands = [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]
+    const all = commands.map(async (command) => {
+      const told = await Holdfast.run(stage, [...command, '--url', url, '--ca', certPath])
       expect([told.code, told.err], command[0]).to.deep.equal([0, []])
-    }
+    })
+    await Promise.all(all)
     const env = { HOLDFAST_CA: certPath, HOLDFAST_URL: url }
     expect((await Holdfast.run(stage, ['run', 'k', '--', 'true'], { env })).code).to.equal(0)
     const without = await Holdfast.run(stage, ['ping', '--url', url])
