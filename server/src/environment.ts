@@ -19,13 +19,22 @@ export interface Environment {
   readonly hash: (secret: string) => string
 }
 
+/*
+ * Taken when this module loads, as the client does it: a test with an embedded broker may replace
+ * the functions of the platform by fake ones, and a broker whose clock stands still answers nobody.
+ */
+const monotonic = performance.now.bind(performance)
+const wall = Date.now.bind(Date)
+const setTimer = setTimeout
+const clearTimer = clearTimeout
+
 /** The real machine. */
 export const machine: Environment = {
   clock: {
-    monotonic: () => performance.now(),
-    wall: () => Date.now(),
-    setTimer: (callback, ms) => setTimeout(callback, ms),
-    clearTimer: (timer) => clearTimeout(timer as NodeJS.Timeout),
+    monotonic: () => monotonic(),
+    wall: () => wall(),
+    setTimer: (callback, ms) => setTimer(callback, ms),
+    clearTimer: (timer) => clearTimer(timer as NodeJS.Timeout),
   },
   endOfTurn: setImmediate,
   newId: () => nanoid(),

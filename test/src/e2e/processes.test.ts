@@ -89,9 +89,8 @@ describe('e2e: processes that are done', () => {
 describe('e2e: a client under fake timers', () => {
   const stage = Stage.forEachTest()
 
-  it('works on the real ones, although every function of the platform is replaced', async () => {
-    const { url } = await stage.broker()
-    const program = spawn(process.execPath, [pathOf('fakeTimers'), url], {
+  async function locksAt(...url: string[]): Promise<void> {
+    const program = spawn(process.execPath, [pathOf('fakeTimers'), ...url], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     stage.onClear(() => program.kill('SIGKILL'))
@@ -100,7 +99,14 @@ describe('e2e: a client under fake timers', () => {
     await once(program.stdout, 'close')
     expect(lines.items).to.deep.equal(['{"held":true,"lost":"expired"}'])
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
+  }
+
+  it('works on the real ones, although every function of the platform is replaced', async () => {
+    const { url } = await stage.broker()
+    await locksAt(url)
   })
+
+  it('works with a broker in its own process', () => locksAt())
 })
 
 describe('e2e: a session that is never closed', () => {
