@@ -46,6 +46,14 @@ export class Figures {
         (placement === undefined || row.placement === placement),
     )?.figures[figure]
   }
+
+  /** The greatest of the shapes that begin so; undefined if none was run. */
+  most(workload: string, beginning: string, figure: string): number | undefined {
+    const found = this.#rows.flatMap((row) =>
+      row.workload === workload && row.shape.startsWith(beginning) ? [row.figures[figure]!] : [],
+    )
+    return found.length === 0 ? undefined : Math.max(...found)
+  }
 }
 
 const byHand = 'holdfast, by hand'
@@ -244,6 +252,33 @@ const others: readonly Target[] = [
   ),
 ]
 
+/** Beside whatever kind of hostile clients is the worst. */
+const neighbours: readonly Target[] = (
+  [
+    ['private', 100],
+    ['public', 50],
+  ] as const
+).flatMap(([profile, mostMs]) => {
+  const worst = (figure: string, scale: number) => (figures: Figures) => {
+    const most = figures.most('neighbours', `${profile}: `, figure)
+    return most === undefined ? undefined : most / scale
+  }
+  return [
+    compared(
+      `neighbours ${profile}: clients that lost something, of ten`,
+      [0, undefined],
+      'less',
+      worst('lostSessions', 1),
+    ),
+    compared(
+      `neighbours ${profile}: p99 of a good client, ms`,
+      [mostMs, undefined],
+      'less',
+      worst('p99Us', 1_000),
+    ),
+  ]
+})
+
 /** Against a peer, measured with the same steps: each is awaited before the next. */
 function against(
   [workload, shape]: readonly [string, string],
@@ -278,7 +313,7 @@ const peers: readonly Target[] = [
 /** Every target, beside what these rows say of it. */
 export function judge(rows: readonly Row[], withPeers: boolean): Verdict[] {
   const figures = new Figures(rows)
-  const targets = [...uncontended, ...handedOver, ...memory, ...others, ...logs]
+  const targets = [...uncontended, ...handedOver, ...memory, ...others, ...neighbours, ...logs]
   return [...targets, ...(withPeers ? peers : [])].map((target) => {
     const measured = target.measure(figures, byHand)
     const withClient = target.hasClient ? target.measure(figures, library) : undefined
