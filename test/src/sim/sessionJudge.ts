@@ -58,6 +58,8 @@ export class SessionJudge {
   }
 
   received(connection: Connection): void {
+    // What is read on a connection that the broker has closed, to its end, is no sign of life.
+    if (connection.wasClosedByServer) return
     const now = this.#moments.now()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
@@ -287,10 +289,14 @@ export class SessionJudge {
     return this.#records.get(id)!
   }
 
-  /** Whether something that contains this had arrived from the session before this turn. */
+  /**
+   * Whether something that contains this had arrived from the session before this turn. Of a
+   * connection that the broker has cut, nothing counts any more: it may have been paused for long.
+   */
   #hasUnread({ id }: Session, text: string): boolean {
     const { turnBegan } = this.#judged.process
-    const unread = this.#records.get(id)?.connection?.unread ?? []
+    const { unread = [], wasClosedByServer } = this.#records.get(id)?.connection ?? {}
+    if (wasClosedByServer === true) return false
     return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))
   }
 }

@@ -7,9 +7,10 @@ import { type BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './b
 import { SimClock } from './clocks.js'
 import { Cluster } from './cluster.js'
 import { Faults } from './faults.js'
+import { Hostile, hostileKinds } from './hostile.js'
 import { Judges } from './judges.js'
 import { Network } from './network.js'
-import { makeWay } from './pipe.js'
+import { block, makeWay, unblock } from './pipe.js'
 import { type Plan, planFor } from './plan.js'
 import { SimProcess } from './process.js'
 import { Random } from './random.js'
@@ -59,6 +60,11 @@ const settleMs = 180_000
  */
 const forgetMs = longestLeaseMs * 1.05 + 10_000
 
+/** How likely a world has hostile clients. */
+const hostileChance = 0.2
+/** Beyond this a broker that answers one query a turn is slow, in ms. */
+const slowTurnMs = 10
+
 /** Time for watchers to hear of what is over, in ms. */
 const pictureMs = longestLeaseMs * 2
 
@@ -77,7 +83,7 @@ class Simulation {
   readonly #sites: Site[]
   readonly #faults: Faults
   /** Clients of somebody else's making. */
-  readonly #strangers: (Thief | Stutterer | Warden)[] = []
+  readonly #strangers: (Thief | Stutterer | Warden | Hostile)[] = []
 
   constructor(seed: number, options: SimulationOptions) {
     this.#seed = seed
@@ -118,6 +124,25 @@ class Simulation {
       const machine = this.#machineFor('stutterer', network)
       const isCurious = shared !== undefined
       this.#strangers.push(new Stutterer({ ...machine, judges, keys, isCurious }))
+    }
+    this.#addHostile(network)
+  }
+
+  /** In every fifth world, by luck of their own, so that the others are as they were. */
+  #addHostile(network: Network): void {
+    const random = new Random(`seed ${this.#seed}/hostile`)
+    if (!random.chance(hostileChance)) return
+    const judges = this.#judges
+    const { keys, hasWarden, isTight, busyMs } = this.#plan
+    const isSlow = isTight || busyMs > slowTurnMs
+    for (let count = random.int(1, 3); count > 0; count--) {
+      const kind = random.pick(hostileKinds)
+      const name = `hostile ${kind} ${count}`
+      const { path, ...machine } = this.#machineFor(name, network)
+      const setHearing = (hears: boolean) => (hears ? unblock : block)(path.down)
+      this.#strangers.push(
+        new Hostile({ ...machine, judges, keys, kind, name, hasWarden, isSlow, setHearing }),
+      )
     }
   }
 
@@ -279,7 +304,7 @@ class Simulation {
     const { urls } = this.#cluster
     const anyUrl = () => (urls.length === 1 ? urls[0]! : random.pick(urls))
     const WebSocket = network.webSocketOf(process, () => path, true)
-    return { process, random, WebSocket, anyUrl }
+    return { process, random, WebSocket, anyUrl, path }
   }
 }
 
