@@ -1,0 +1,222 @@
+/**
+ * Sequences and amounts, mutated: hostile clients who send all that the limits allow, in any order,
+ * read or do not read, acknowledge or do not, go and come back, on a table that is full. Whatever
+ * they do, a turn of the broker is bounded, a bystander is answered within a few turns, what a
+ * connection asks is answered in order, and nothing stays behind.
+ */
+import type { ServerMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Bench, type Client } from '../server/bench.js'
+import type { FakeSocket } from '../server/socket.js'
+import { count, type Random, seeded } from '../support/counts.js'
+import { deepFrame, type Surroundings } from './amounts.js'
+import { WorkMeter } from './workMeter.js'
+
+const sequences = count(60, 3_000)
+const heldLocks = count(800, 5_000)
+const crowdSize = count(300, 1_000)
+/** Turns after which a hostile client goes, whether or not all that it asked was answered. */
+const patience = count(200, 2_000)
+/** Hostile clients at a time. */
+const gangSize = 5
+const leaseMs = 60_000
+/** Of hostile clients: one that was cut keeps its locks for so long. */
+const hostileLeaseMs = 10_000
+/** Turns within which a bystander must have its answer. */
+const fewTurns = 8
+/** Most that may be done in a turn, in units of about a microsecond. */
+const mostWork = 30_000
+
+/** Everything but the hostile clients. */
+class Scene {
+  readonly meter = new WorkMeter()
+  readonly bench: Bench
+  readonly surroundings: Surroundings
+  readonly #bystander: Client
+  readonly #others: Client[] = []
+
+  constructor() {
+    this.bench = new Bench({ observer: this.meter })
+    const holder = this.#join()
+    const inFrames = (messages: readonly object[]): void => {
+      for (let i = 0; i < messages.length; i += 500) holder.say(...messages.slice(i, i + 500))
+    }
+    let id = 0
+    inFrames(
+      Array.from({ length: heldLocks }, () => ({ type: 'lock', id: ++id, key: `table:${id}` })),
+    )
+    holder.heard()
+    const shared = { type: 'lock', key: 'crowd', mode: 'shared' }
+    inFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
+    const fences = holder.heard().flatMap((one) => (one.type === 'granted' ? [one.fence] : []))
+    for (let i = 0; i < 16; i++) {
+      this.#join().take('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
+    }
+    this.#join().take('queued')
+    const waiting = this.#join()
+    for (let i = 0; i < 300; i++) waiting.lock('queued')
+    this.#bystander = this.bench.join({ ttl: leaseMs, name: 'other' })
+    const crowd = { key: 'crowd', fences }
+    this.surroundings = { prefix: 'table:', crowd, described: 'described', queued: 'queued' }
+    this.meter.watchWalks(this.bench.broker)
+    this.meter.take()
+  }
+
+  /** Lets a turn end, and judges what was done in it. */
+  endOneTurn(): boolean {
+    const hasMore = this.bench.machine.endOneTurn()
+    const work = this.meter.take()
+    expect(work, 'the work of one turn').to.be.below(mostWork)
+    for (const other of this.#others) other.heard()
+    return hasMore
+  }
+
+  /** Somebody else’s lock and unlock are answered within a few turns. */
+  judgeFairness(): void {
+    const { socket } = this.#bystander
+    const ask = (message: object, type: 'granted' | 'unlocked'): ServerMessage => {
+      const id = ++this.#asked
+      socket.say({ ...message, id })
+      for (let turns = 1; turns <= fewTurns; turns++) {
+        this.endOneTurn()
+        const answer = socket.heard().find((one) => 'id' in one && one.id === id)
+        if (answer === undefined) continue
+        expect(answer.type).to.equal(type)
+        return answer
+      }
+      throw new Error(`a bystander was not answered within ${fewTurns} turns`)
+    }
+    const granted = ask({ type: 'lock', key: `bystander ${this.#asked}` }, 'granted')
+    ask({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
+  }
+  #asked = 0
+
+  /** Time passes, in as many turns as it takes. */
+  pass(ms: number): void {
+    this.bench.machine.pass(ms)
+    this.meter.take()
+  }
+
+  /** All hostile clients are gone: of theirs nothing is left, and everybody else is there. */
+  judgeRest(): void {
+    const { bench } = this
+    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) bench.machine.pass(1_000)
+    for (const other of [...this.#others, this.#bystander]) {
+      other.say({ type: 'pong', n: 1 })
+      other.heard()
+    }
+    const names = new Set([...bench.broker.table.sessions.values()].map(({ name }) => name))
+    expect([...names]).to.deep.equal(['other'])
+    for (const { key } of bench.broker.table.keys.values()) {
+      expect(key).to.match(/^(table:\d+|crowd|described|queued)$/)
+    }
+    this.meter.take()
+  }
+
+  #join(): Client {
+    const client = this.bench.join({ ttl: leaseMs, name: 'other' })
+    this.#others.push(client)
+    return client
+  }
+}
+
+/** One hostile client, on one connection after the other. */
+class Hostile {
+  readonly #scene: Scene
+  readonly #random: Random
+  #socket: FakeSocket
+  #id = 0
+  /** Ids of the marks that were set and not answered on this connection, in order. */
+  #marks: number[] = []
+
+  constructor(scene: Scene, random: Random) {
+    this.#scene = scene
+    this.#random = random
+    this.#socket = this.#enter()
+  }
+
+  get #isCut(): boolean {
+    const { closedWith, terminated } = this.#socket
+    return closedWith !== undefined || terminated
+  }
+
+  /** One thing of those that it may do. */
+  act(): void {
+    const random = this.#random
+    const socket = this.#socket
+    if (this.#isCut || random.chance(0.03)) {
+      socket.drop()
+      this.#socket = this.#enter()
+      return
+    }
+    if (random.chance(0.1)) socket.isReading = random.chance(0.6)
+    else this.#send(deepFrame(random, this.#scene.surroundings, () => ++this.#id))
+    if (socket.isReading && socket.bufferedBytes > 0) {
+      socket.read(random.chance(0.5) ? socket.bufferedBytes : 1)
+    }
+  }
+
+  /** What it hears is in order: every mark once, before the next. */
+  hear(): void {
+    for (const message of this.#socket.heard()) {
+      if (message.type !== 'stats' || message.id < marksFrom) continue
+      expect(message.id, 'the answer to a mark').to.equal(this.#marks.shift())
+    }
+  }
+
+  /** Reads all that there is until all is answered, and then goes. */
+  leave(): void {
+    const socket = this.#socket
+    socket.isReading = true
+    for (let i = 0; i < patience && this.#marks.length > 0 && !this.#isCut; i++) {
+      if (socket.bufferedBytes > 0) socket.read()
+      if (!this.#scene.endOneTurn()) this.#scene.pass(10)
+      this.hear()
+    }
+    socket.drop()
+    this.#scene.endOneTurn()
+  }
+
+  #send(messages: readonly unknown[]): void {
+    const mark = marksFrom + ++this.#id
+    this.#marks.push(mark)
+    this.#socket.say(...messages, { type: 'stats', id: mark })
+  }
+
+  #enter(): FakeSocket {
+    this.#marks = []
+    this.#id = 0
+    const { bench, meter } = this.#scene
+    const socket = bench.connect()
+    meter.watchOutput(socket)
+    socket.say({ type: 'hello', name: 'hostile', ttl: hostileLeaseMs })
+    return socket
+  }
+}
+
+/** Ids of marks are above those of everything else. */
+const marksFrom = 2 ** 40
+
+describe('protocol: strangers in amounts', () => {
+  it(`${sequences} sequences leave turns short, bystanders served and nothing behind`, function () {
+    this.timeout(count(60_000, 1_200_000))
+    seeded((random) => {
+      let scene = new Scene()
+      for (let i = 1; i <= sequences; i++) {
+        const gang = Array.from({ length: 1 + random.below(gangSize) }, () => {
+          return new Hostile(scene, random)
+        })
+        for (let step = 0; step < 6; step++) {
+          for (const one of gang) one.act()
+          scene.judgeFairness()
+          for (const one of gang) one.hear()
+          if (random.chance(0.3)) scene.pass(random.pick([1, 20, 100]))
+        }
+        for (const one of gang) one.leave()
+        scene.judgeRest()
+        // Strangers revoke what there is; after a while it is set up anew.
+        if (i % 100 === 0) scene = new Scene()
+      }
+    })
+  })
+})

@@ -1,0 +1,60 @@
+/**
+ * What a broker has done, as a test can see it from around it: messages that it took, effects of
+ * its table, keys that it visited, bytes that it wrote. In a unit of its own, so that it does not
+ * believe what the broker charges.
+ */
+import type { Broker, Observer } from '@holdfast/server/internal'
+import type { FakeSocket } from '../server/socket.js'
+
+/** About a microsecond each, as the broker's README has it. */
+const units = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128 }
+
+export class WorkMeter implements Observer {
+  messages = 0
+  effects = 0
+  keys = 0
+  bytes = 0
+
+  received(): void {
+    this.messages++
+  }
+
+  did(): void {
+    this.effects++
+  }
+
+  flushed(): void {}
+  refused(): void {}
+
+  /** Counts the bytes that are written to this socket. */
+  watchOutput(socket: FakeSocket): void {
+    const send = socket.send.bind(socket)
+    socket.send = (frame) => {
+      this.bytes += frame.length
+      send(frame)
+    }
+  }
+
+  /** Counts the keys that walks over this broker's table visit. */
+  watchWalks({ table }: Broker): void {
+    const { keys } = table
+    const walk = keys.walk.bind(keys)
+    keys.walk = () => {
+      const made = walk()
+      const next = made.next.bind(made)
+      made.next = () => {
+        this.keys++
+        return next()
+      }
+      return made
+    }
+  }
+
+  /** What was done since the last call. */
+  take(): number {
+    const { message, effect, key, byte } = units
+    const { messages, effects, keys, bytes } = this
+    this.messages = this.effects = this.keys = this.bytes = 0
+    return messages * message + effects * effect + keys * key + bytes * byte
+  }
+}
