@@ -12,8 +12,8 @@ import { Stage } from './stage.js'
 /** The heap of the broker, and what it may use in all: code, buffers and the young generation. */
 const heapMiB = count(64, 512)
 const mostMiB = heapMiB + 192
-/** What the attacks come to if nothing bounds them, in MiB: twice the heap. */
-const attackMiB = 2 * heapMiB
+/** What the attacks come to if nothing bounds them, in MiB: more than the heap. */
+const attackMiB = 1.25 * heapMiB
 
 function peakMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
