@@ -4,8 +4,11 @@
  */
 import { reportError, watchProcess } from './exits.js'
 import { createProgram } from './program.js'
+import { ignoreAgain } from './run/launcher.js'
 
 watchProcess()
+
+ignoreAgain()
 
 try {
   await createProgram().parseAsync()

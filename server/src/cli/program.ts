@@ -13,7 +13,8 @@ import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js
 import { writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
 import { visibleLines } from './print.js'
-import { runCommand } from './run.js'
+import { holdCommand } from './run/hold.js'
+import { runCommand } from './run/run.js'
 import { serveCommand } from './serve.js'
 import { statusCommand } from './status.js'
 import { tokenCommand } from './token.js'
@@ -22,7 +23,7 @@ import { unlockCommand } from './unlock.js'
 
 /** What the commands are for, as headings of the help. */
 const groups = (): Readonly<Record<string, readonly Command[]>> => ({
-  'Locks:': [runCommand(), unlockCommand()],
+  'Locks:': [runCommand(), holdCommand(), unlockCommand()],
   'Looking at a broker:': [
     ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
     ...[statusCommand(), pingCommand(), benchCommand()],
@@ -38,6 +39,8 @@ export function createProgram(): Command {
     .description('A lock broker: sessions own locks, and whoever waits is pushed the grant.')
     .version(version)
     .addHelpText('after', exitHelp)
+    // What follows a command's name is for that command to read.
+    .enablePositionalOptions()
   for (const [heading, commands] of Object.entries(groups())) {
     for (const command of commands) program.addCommand(command.helpGroup(heading))
   }

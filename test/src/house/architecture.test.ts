@@ -12,6 +12,7 @@ import {
   type Manifest,
   manifest,
   packages,
+  read,
   root,
   type SourceFile,
 } from './repository.js'
@@ -62,10 +63,17 @@ const pageEntries: Readonly<Record<string, string>> = { server: 'server/src/dash
 /** The source files that a package's manifest opens to the outside. */
 function entriesOf(folder: string): string[] {
   const { exports = {}, imports = {}, bin = {} }: Manifest = manifest(folder)
-  return filesOf({ exports, imports, bin })
+  const started = Object.values(bin).map((launcher) => startedBy(folder, launcher))
+  return [...filesOf({ exports, imports }), ...started]
     .filter((target) => target.endsWith('.js'))
     .map((target) => target.replace(/^\.\/dist/, `${folder}/src`).replace(/\.js$/, '.ts'))
     .concat(pageEntries[folder] ?? [])
+}
+
+/** What a shell script that starts Node names as its script. */
+function startedBy(folder: string, launcher: string): string {
+  const script = /\/\.\.(\/dist\/[\w/]+\.js)"/.exec(read(`${folder}/${launcher}`).text)?.[1]
+  return `.${script}`
 }
 
 /** The source files that are started as threads, by the URL that a source file names. */

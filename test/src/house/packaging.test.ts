@@ -31,7 +31,7 @@ const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map
 /** Made from the help of the command. */
 const manual = 'dist/man/holdfast.1'
 
-const others = ['PROTOCOL.md', 'grafana/holdfast.json', manual, ...page]
+const others = ['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual, ...page]
 
 function checkFiles({ name, files }: Packed): void {
   const folder = folderOf(name)

@@ -7,6 +7,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
 
+/** The launcher that npm links to; `main` is what it starts. */
+export const launcher = fileURLToPath(
+  new URL('../bin/holdfast', import.meta.resolve('@holdfast/server')),
+)
 const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
 export interface Ended {
@@ -22,6 +26,12 @@ export interface Around {
   readonly input?: string | undefined
   /** A command to run it with, such as one that enters another network namespace. */
   readonly inside?: readonly string[] | undefined
+  /** Started by the shell script that npm links to, and not by Node at once. */
+  readonly launched?: boolean | undefined
+  /** Standard input: a pipe if it is not `ignore`, which is /dev/null. */
+  readonly stdin?: 'pipe' | 'ignore' | undefined
+  /** Keeps standard input open after `input`. */
+  readonly open?: boolean | undefined
 }
 
 export class Holdfast {
@@ -30,17 +40,20 @@ export class Holdfast {
   readonly err = new Collector<string>()
   readonly #ended: Promise<unknown>
 
-  private constructor(args: readonly string[], { env = {}, input, inside = [] }: Around) {
+  private constructor(args: readonly string[], around: Around) {
+    const { env = {}, input, inside = [], stdin = 'pipe' } = around
+    const ours = around.launched ? [launcher] : [process.execPath, main]
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
-    const [program, ...rest] = [...inside, process.execPath, main, ...args]
+    const [program, ...rest] = [...inside, ...ours, ...args]
     this.process = spawn(program!, rest, {
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
     })
     createInterface(this.process.stdout!).on('line', this.out.add)
     createInterface(this.process.stderr!).on('line', this.err.add)
-    this.process.stdin!.on('error', () => {})
-    this.process.stdin!.end(input ?? '')
+    this.process.stdin?.on('error', () => {})
+    if (around.open) this.process.stdin?.write(input ?? '')
+    else this.process.stdin?.end(input ?? '')
     // Not before its output was read to the end.
     this.#ended = once(this.process, 'close')
   }

@@ -3,23 +3,13 @@
  * can be cut. The promise: after silence, the command is dead before anybody else is granted the
  * lock.
  */
-import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { isHeard, Stage } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { type Around, Holdfast } from './command.js'
+import { isAlive } from './processes.js'
 import { scratch } from './scratch.js'
-
-/** Whether a process runs: one that is dead and not yet collected does not. */
-function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
-  } catch {
-    return false
-  }
-}
 
 describe('holdfast run', () => {
   const stage = Stage.forEachTest()
@@ -58,21 +48,8 @@ describe('holdfast run', () => {
     // As long as a file's name may be, which is too long for that of a session.
     const { code, err } = await run(url, ['k', '--', 'x'.repeat(255)])
     expect(code).to.equal(127)
-    expect(err[0]).to.match(/^holdfast: .*ENOENT/)
+    expect(err[0]).to.match(/^holdfast: cannot run "x+…": there is no such command \(ENOENT\)$/)
     expect(broker.query().heldCount).to.equal(0)
-  })
-
-  it('waits its turn, or not', async () => {
-    const { url, sessions } = await stage.meeting('ann')
-    const lock = await sessions[0]!.lock('k')
-    const tried = await run(url, ['--try', 'k', '--', 'echo', 'never'])
-    expect(tried).to.deep.include({ code: 75, out: [], err: ['holdfast: k is held by ann'] })
-    const timed = await run(url, ['k', '--timeout', '50ms', '--', 'echo', 'never'])
-    expect(timed).to.deep.include({ code: 75, out: [] })
-    const waits = start(url, ['k', '--', 'echo', 'at last'])
-    expect(await waits.err.count(1)).to.deep.equal(['holdfast: waiting for k'])
-    await lock.unlock()
-    expect(await waits.ended()).to.deep.include({ code: 0, out: ['at last'] })
   })
 
   it('shares with those who share', async () => {

@@ -47,6 +47,13 @@ const requirements = {
   redis: { commands: ['redis-server'], package: 'redis-server' },
   nginx: { commands: ['nginx'], package: 'nginx-light' },
   openssl: { commands: ['openssl'], package: 'openssl' },
+  /** Pseudo-terminals, by the script(1) of util-linux; that of BSD has other options. */
+  script: {
+    commands: ['script'],
+    package: 'bsdutils',
+    trial: ['script', '-qefc', 'tty', '/dev/null'],
+  },
+  setpriv: { commands: ['setpriv'], package: 'util-linux' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
   /** A terminal for a program under test, by the command of util-linux. */
   terminal: {

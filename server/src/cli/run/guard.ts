@@ -3,13 +3,15 @@
  * when what is left is only what it takes to stop the command, it is stopped.
  */
 import type { Lock, Session } from '@holdfast/client'
-import type { Child } from './child.js'
-import { complain } from './exits.js'
+import { complain } from '../exits.js'
 
 export interface GuardParts {
   readonly session: Session
   readonly lock: Lock
-  readonly child: Child
+  /** What is stopped: a command, or for `hold` this process itself. */
+  readonly child: { signal(signal: NodeJS.Signals): void }
+  /** What is done about it, for the message: "stopping the command". */
+  readonly what: string
   /** From SIGTERM to SIGKILL, in ms. */
   readonly killAfterMs: number
   /** What SIGKILL itself may take, in ms. */
@@ -58,9 +60,9 @@ export class Guard {
   /** Once begun, it is gone through with: nobody survives half a SIGTERM. */
   #stop(why: string): void {
     if (this.#danger !== undefined) return
-    const { child, session, killAfterMs, reserveMs } = this.#parts
+    const { child, session, killAfterMs, reserveMs, what } = this.#parts
     this.#danger = why
-    complain(`${why}: stopping the command`)
+    complain(`${why}: ${what}`)
     child.signal('SIGTERM')
     const left = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
     this.#timer = setTimeout(() => child.signal('SIGKILL'), left)
@@ -68,7 +70,7 @@ export class Guard {
 
   /** Somebody else may hold it already, or this process was stopped: there is no time to ask. */
   #onLost(): void {
-    const { lock, child, killAfterMs } = this.#parts
+    const { lock, child, killAfterMs, what } = this.#parts
     const why = lock.lost?.message ?? 'the lock is gone'
     if (this.#danger !== undefined) {
       child.signal('SIGKILL')
@@ -76,7 +78,7 @@ export class Guard {
     }
     this.#danger = why
     clearTimeout(this.#timer)
-    complain(`${why}: stopping the command`)
+    complain(`${why}: ${what}`)
     if (wasTaken(lock)) {
       // Revoked or stolen: others hold it now, and a clean end is worth more than a quick one.
       child.signal('SIGTERM')

@@ -1,0 +1,76 @@
+/** `holdfast hold`: a lock without a command. */
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { type Around, Holdfast } from './command.js'
+
+describe('holdfast hold', () => {
+  const stage = Stage.forEachTest()
+  const start = (url: string, args: string[], around?: Around) =>
+    Holdfast.start(stage, ['hold', '--url', url, ...args], around)
+
+  it('holds the lock until standard input is closed', async () => {
+    const { url, broker } = await stage.broker()
+    const command = start(url, ['--name', 'deployer', 'k'], { open: true })
+    const [line] = await command.out.count(1)
+    const [lock] = broker.query().held
+    expect(line).to.equal(`held k fence ${lock?.fence}`)
+    expect(lock).to.include({ key: 'k', name: 'deployer' })
+    command.process.stdin!.end()
+    expect(await command.ended()).to.deep.include({ code: 0, err: [] })
+    expect(broker.stats().unlockCount).to.equal(1)
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    it(`holds it until ${signal}, with /dev/null as standard input`, async () => {
+      const { url, broker } = await stage.broker()
+      const command = start(url, ['--json', 'k'], { stdin: 'ignore' })
+      const [line] = await command.out.count(1)
+      const fence = broker.query().held[0]?.fence
+      expect(JSON.parse(line!)).to.deep.equal({ key: 'k', fence, held: true })
+      command.process.kill('SIGWINCH')
+      command.process.kill(signal)
+      expect(await command.ended()).to.deep.include({ code: 0, signal: null, err: [] })
+      expect(broker.stats().unlockCount).to.equal(1)
+    })
+  }
+
+  it('ends with 76 and says why when the lock is revoked', async () => {
+    const { url, sessions } = await stage.meeting('ops')
+    const command = start(url, ['k'], { open: true })
+    const fence = Number((await command.out.count(1))[0]!.split(' ').at(-1))
+    await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
+    const { code, err } = await command.ended()
+    expect(code).to.equal(76)
+    expect(err[0]).to.match(/revoked/)
+  })
+
+  it('ends with 76 before the lease is over when the broker falls silent', async () => {
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'])
+    const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
+    const command = start(url, ['--ttl', '2s', 'k'], { open: true })
+    await command.out.count(1)
+    serve.process.kill('SIGSTOP')
+    const { code, err } = await command.ended()
+    expect(code).to.equal(76)
+    expect(err[0]).to.match(/the lease is nearly over: ending/)
+  })
+
+  it('waits, tries and gives up as run does', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
+    const waits = start(url, ['k'], { open: true })
+    expect((await waits.err.count(1))[0]).to.match(/^holdfast: waiting for k, held by ann since/)
+    waits.process.kill('SIGTERM')
+    expect((await waits.ended()).code, 'it was never held').to.equal(143)
+    await lock.unlock()
+  })
+
+  it('refuses a command', async () => {
+    const { url, broker } = await stage.broker()
+    const { code, err } = await start(url, ['k', 'echo', 'x']).ended()
+    expect(code).to.equal(64)
+    expect(err[0]).to.match(/too many arguments/)
+    expect(broker.stats().totalLocks).to.equal(0)
+  })
+})

@@ -1,0 +1,43 @@
+/** Looks at the processes that a test has started, by way of /proc. */
+import { readdirSync, readFileSync } from 'node:fs'
+
+/** The state of a process as ps(1) shows it: Z for one that is dead and not yet collected. */
+export function stateOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2)[0]
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether a process runs: one that is dead and not yet collected does not. */
+export function isAlive(pid: number): boolean {
+  return !['Z', 'X', undefined].includes(stateOf(pid))
+}
+
+/** The living processes that have this among their arguments. */
+export function withArgument(argument: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => argumentsOf(pid).includes(argument) && isAlive(pid))
+}
+
+function argumentsOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  } catch {
+    return []
+  }
+}
+
+/** The id of a process's parent. */
+export function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  } catch {
+    return undefined
+  }
+}

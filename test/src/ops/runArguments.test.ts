@@ -1,0 +1,129 @@
+/**
+ * Which words of `holdfast run` are ours and which are the command's: as with flock(1), options
+ * stand before the key, and all that follows the key belongs to the command.
+ */
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
+import { Holdfast } from './command.js'
+
+/** Every option of `run` in every way to write it. */
+const spellings: readonly (readonly string[])[] = [
+  ...['-s', '--shared', '-t', '--try', '-q', '--quiet', '-h', '--help', '--leader-only'].map(only),
+  ...['--pass-token', '--allow-insecure', '--version', '-V', '-st', '-qts', '-c', '--'].map(only),
+  ...['--timeout', '--ttl', '--grace', '--kill-after', '--min-hold'].flatMap((name) => [
+    [name, '5s'],
+    [`${name}=5s`],
+  ]),
+  ...['--name', '--url', '-u', '--token-file', '--command', '-c'].flatMap((name) => [
+    [name, 'x'],
+    [`${name}=x`],
+  ]),
+  ...[['-E', '3'], ['-E3'], ['-sE3'], ['--conflict-exit-code=3'], ['--conflict-exit-code', '3']],
+  ...[['-uws://127.0.0.1:1'], ['--no-such-option'], ['-'], ['', ' ', "a'b"]],
+]
+
+function only(word: string): string[] {
+  return [word]
+}
+
+/** Prints what it was given, a JSON array a line. */
+const printer = [
+  process.execPath,
+  '-e',
+  'console.log(JSON.stringify(process.argv.slice(1)))',
+  // Node's own, to end the options of Node.
+  '--',
+]
+
+describe("holdfast run, its words and the command's", () => {
+  const stage = Stage.forEachTest()
+
+  it('hands everything after the key to the command, one by one, whatever it looks like', async () => {
+    const { url } = await stage.broker()
+    const some = spellings.filter((_, i) => i % count(8, 1) === 0)
+    const variants = some.flatMap((words) => [
+      { words, args: ['k', ...printer, ...words, 'last'] },
+      { words, args: ['k', '--', ...printer, ...words, 'last'] },
+    ])
+    for (const batch of inBatches(variants, 4)) {
+      const ended = await Promise.all(
+        batch.map(({ args: [key, ...rest] }, i) =>
+          Holdfast.run(stage, ['run', '--url', url, `${key}${i}`, ...rest]),
+        ),
+      )
+      ended.forEach(({ code, out, err }, i) => {
+        const { words, args } = batch[i]!
+        expect({ code, out, err }, args.join(' ')).to.deep.equal({
+          code: 0,
+          out: [JSON.stringify([...words, 'last'])],
+          err: [],
+        })
+      })
+    }
+  }).timeout(120_000)
+
+  it('hands all of them over at once, too', async () => {
+    const { url } = await stage.broker()
+    const words = spellings.flat()
+    const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])
+    expect(out).to.deep.equal([JSON.stringify(words)])
+  })
+
+  const forms: readonly (readonly [string, readonly string[]])[] = [
+    ['a key and a command', ['k', 'printf', '%s', 'ok']],
+    ['-- between them', ['k', '--', 'printf', '%s', 'ok']],
+    ['-- before the key', ['--', 'k', 'printf', '%s', 'ok']],
+    ['-- before and after the key', ['--', 'k', '--', 'printf', '%s', 'ok']],
+    ['a key that looks like an option', ['--', '-t', 'printf', '%s', 'ok']],
+    ['-c and a line', ['k', '-c', 'printf %s ok; exit 0']],
+    ['--command and a line', ['k', '--command', 'printf ok && true']],
+    ['options before the key', ['-sq', '--timeout=30s', '-E', '9', 'k', 'printf', '%s', 'ok']],
+  ]
+  for (const [what, args] of forms) {
+    it(`takes ${what}`, async () => {
+      const { url } = await stage.broker()
+      const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
+      expect(ended).to.deep.include({ code: 0, out: ['ok'], err: [] })
+    })
+  }
+
+  it('runs -c LINE with the shell in SHELL, as flock does', async () => {
+    const { url } = await stage.broker()
+    const env = { SHELL: '/bin/echo' }
+    const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c', 'a b'], { env })
+    expect(out).to.deep.equal(['-c a b'])
+  })
+
+  const refused: readonly (readonly [readonly string[], RegExp])[] = [
+    [['k'], /No command is given after the key.*holdfast hold KEY/],
+    [['k', '--'], /No command is given after the key/],
+    [['k', '-c'], /-c takes one argument, a line for the shell/],
+    [['k', '-c', 'echo', 'x'], /-c takes one argument.*there are 2/],
+    [['-E', '256', 'k', 'true'], /exit code: 0 to 255/],
+    [['--min-hold', 'long', 'k', 'true'], /It must be a time/],
+    [[], /missing required argument 'key'/],
+  ]
+  for (const [args, message] of refused) {
+    it(`refuses "${args.join(' ')}" with a sentence`, async () => {
+      const { code, out, err } = await Holdfast.run(stage, ['run', ...args])
+      expect({ code, out }).to.deep.equal({ code: 64, out: [] })
+      expect(err.join('\n')).to.match(message)
+    })
+  }
+
+  it('takes an option after the key for the command, and says where options stand', async () => {
+    const { url, broker } = await stage.broker()
+    const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
+    const { code, out, err } = await Holdfast.run(stage, args)
+    expect({ code, out }).to.deep.equal({ code: 127, out: [] })
+    expect(err[0]).to.match(/cannot run "--timeout".*options of holdfast run stand before the key/i)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+})
+
+function inBatches<T>(all: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
+    all.slice(i * size, (i + 1) * size),
+  )
+}

@@ -1,0 +1,142 @@
+/**
+ * `holdfast run` and the process group of its command: the lock is kept until the group is empty.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { type Around, Holdfast } from './command.js'
+import { isAlive, stateOf } from './processes.js'
+import { scratch } from './scratch.js'
+
+describe('holdfast run, the process group', () => {
+  const stage = Stage.forEachTest()
+  const start = (url: string, args: string[], around?: Around) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+
+  it('keeps the lock while a background process of the command lives, and says so once', async () => {
+    const { url, broker } = await stage.broker()
+    const fifo = makeFifo()
+    const line = `(cat ${fifo}; echo late) & (cat ${fifo}) >/dev/null & echo early; exit 5`
+    const command = start(url, ['k', '-c', line])
+    const said = 'holdfast: the command has ended; k is kept for'
+    expect((await command.err.count(1))[0]).to.match(new RegExp(`^${said} \\d process(es)? of its`))
+    expect(broker.query().heldCount).to.equal(1)
+    await writeFile(fifo, 'on\n')
+    const { code, out, err } = await command.ended()
+    expect([code, out.at(-1), err.length]).to.deep.equal([5, 'late', 1])
+    expect(broker.stats().unlockCount).to.equal(1)
+  })
+
+  it('passes signals to the group while it waits for it', async () => {
+    const { url, broker } = await stage.broker()
+    const line = "(trap 'echo got it; exit' USR1; echo up; while :; do sleep 0.05; done) & exit 3"
+    const command = start(url, ['k', '-c', line])
+    await command.err.count(1)
+    await command.out.count(1)
+    command.process.kill('SIGUSR1')
+    expect(await command.ended()).to.deep.include({ code: 3, out: ['up', 'got it'] })
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('stops the group too when the lock is revoked after the command has ended', async () => {
+    const { url, sessions } = await stage.meeting('ops')
+    const command = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
+    await command.err.count(1)
+    const [fence, pid] = command.out.items[0]!.split(' ').map(Number)
+    await sessions[0]!.revoke('k', { fence: fence as number, reason: 'stuck' })
+    expect((await command.ended()).code).to.equal(76)
+    expect(isAlive(pid as number)).to.equal(false)
+  })
+
+  it('does not wait for the group with --leader-only, and leaves it alone', async () => {
+    const { url, broker } = await stage.broker()
+    const line = 'sleep 600 >/dev/null 2>&1 & echo $!'
+    const { code, out, err } = await start(url, ['--leader-only', 'k', '-c', line]).ended()
+    const pid = Number(out[0])
+    stage.onClear(() => process.kill(pid, 'SIGKILL'))
+    expect({ code, err }).to.deep.equal({ code: 0, err: [] })
+    expect(isAlive(pid)).to.equal(true)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('does not wait for what has left the group, nor for a zombie', async () => {
+    const { url, broker } = await stage.broker()
+    const pids = scratch(stage).path('pids')
+    // The parent leaves the group and never collects its child, which stays a zombie in the group.
+    const parent = `exec setsid sh -c "echo \\$\\$ >> ${pids}; exec sleep 600"`
+    const line = `(sleep 0 & echo $! >> ${pids}; ${parent}) >/dev/null 2>&1 & while [ "$(wc -l < ${pids})" != 2 ]; do :; done; cat ${pids}`
+    const { code, out, err } = await start(url, ['k', '-c', `: > ${pids}; ${line}`]).ended()
+    const [zombie, escaped] = out.map(Number) as [number, number]
+    stage.onClear(() => process.kill(escaped, 'SIGKILL'))
+    expect({ code, err: err.filter((line) => !line.includes('is kept')) }).to.deep.equal({
+      code: 0,
+      err: [],
+    })
+    expect([stateOf(zombie), isAlive(escaped)]).to.deep.equal(['Z', true])
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('keeps the lock for --min-hold, however short the command is', async () => {
+    const { url, broker, sessions } = await stage.meeting('ann')
+    const command = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
+    await command.out.count(1)
+    const next = sessions[0]!.lock('k')
+    // Its own output is ours, and closed by nobody else; so look for the end of its group.
+    await untilNoChild(command.process.pid as number)
+    expect(broker.query().held[0]?.key).to.equal('k')
+    command.process.kill('SIGTERM')
+    expect((await command.ended()).code, 'a signal ends it').to.equal(4)
+    await next
+  })
+
+  it('gives the lock on after --min-hold', async () => {
+    const { url, broker } = await stage.broker()
+    const { code } = await start(url, ['--min-hold', '200ms', 'k', 'true']).ended()
+    expect([code, broker.query().heldCount]).to.deep.equal([0, 0])
+  })
+
+  function makeFifo(): string {
+    const path = scratch(stage).path('fifo')
+    spawnSync('mkfifo', [path])
+    return path
+  }
+})
+
+describe('holdfast run, a command that runs as another user', () => {
+  needs('root', 'setpriv')
+  const stage = Stage.forEachTest()
+
+  it('keeps the lock until the command has ended by itself, when it may not be signalled', async () => {
+    const { url, broker } = await stage.broker()
+    const fifo = scratch(stage).path('fifo')
+    spawnSync('mkfifo', [fifo])
+    chmodSync(dirname(fifo), 0o755)
+    chmodSync(fifo, 0o666)
+    const args = ['run', '--url', url, 'k', 'setpriv', '--reuid=65534', '--clear-groups']
+    const line = `echo up; cat ${fifo}; echo done`
+    // Root without the right to signal others, as everybody else is.
+    const inside = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
+    const command = Holdfast.start(stage, [...args, 'sh', '-c', line], { inside })
+    await command.out.count(1)
+    command.process.kill('SIGTERM')
+    command.process.kill('SIGTERM')
+    const [said] = await command.err.count(1)
+    expect(said).to.match(/^holdfast: SIGTERM cannot be sent.*another user \(EPERM\).*lock is kept/)
+    expect(broker.query().heldCount).to.equal(1)
+    await writeFile(fifo, 'on\n')
+    expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
+    expect(broker.query().heldCount).to.equal(0)
+  })
+})
+
+/** Resolves when this process has no child. */
+async function untilNoChild(pid: number): Promise<void> {
+  const { readFile } = await import('node:fs/promises')
+  while ((await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim() !== '') {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}

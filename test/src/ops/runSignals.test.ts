@@ -1,0 +1,162 @@
+/**
+ * `holdfast run` and signals: which it passes on, which it was told to ignore, and commands that
+ * cannot be started at all.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
+import { open, writeFile } from 'node:fs/promises'
+import { constants } from 'node:os'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { type Around, Holdfast } from './command.js'
+import { scratch } from './scratch.js'
+
+/** All that Node can catch, but those of the terminal and those about a process's own doings. */
+const passed = [
+  ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],
+  ...['XCPU', 'VTALRM', 'PROF', 'WINCH', 'IO', 'PWR', 'SYS'],
+].map((name) => constants.signals[`SIG${name}` as NodeJS.Signals])
+
+describe('holdfast run, signals', () => {
+  const stage = Stage.forEachTest()
+  const start = (url: string, args: string[], around?: Around) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+
+  it('passes on every signal that it can catch', async () => {
+    const { url } = await stage.broker()
+    const traps = passed.map((number) => `trap 'echo ${number}' ${number}`).join('; ')
+    const idle = `(trap '' ${passed.join(' ')}; exec sleep 600) & while :; do wait $!; done`
+    const command = start(url, ['k', '-c', `${traps}; echo up; ${idle}`])
+    await command.out.count(1)
+    for (const [i, number] of passed.entries()) {
+      process.kill(command.process.pid as number, number)
+      expect((await command.out.count(i + 2))[i + 1]).to.equal(String(number))
+    }
+    expect(command.err.items).to.deep.equal([])
+    command.process.kill('SIGKILL')
+    await command.ended()
+  })
+
+  it('goes on under nohup, and so does its command', async () => {
+    const { url } = await stage.broker()
+    const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
+    const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
+    const command = start(url, args, { inside, launched: true, open: true })
+    const [line] = await command.out.count(1)
+    expect(line).to.match(/^SigIgn:\s0+3$/)
+    // Signals arrive in the order of their numbers: after the third, the others have been.
+    for (const signal of ['SIGHUP', 'SIGINT', 'SIGWINCH'] as const) command.process.kill(signal)
+    command.process.stdin!.end('on\n')
+    expect(await command.ended()).to.deep.include({ code: 0, signal: null })
+  })
+
+  it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    const command = start(url, ['k', 'echo', 'up'], { inside: ['nohup'], launched: true })
+    await command.err.until((lines) => lines.some((line) => line.includes('waiting for k')))
+    command.process.kill('SIGHUP')
+    await lock.unlock()
+    expect(await command.ended()).to.deep.include({ code: 0, out: ['up'] })
+  })
+
+  it('ignores nothing that it was not told to', async () => {
+    const { url } = await stage.broker()
+    const args = ['k', 'grep', 'SigIgn', '/proc/self/status']
+    const { out } = await start(url, args, { launched: true }).ended()
+    expect(out[0]).to.match(/^SigIgn:\s0+$/)
+  })
+
+  it('hands on the environment as it is, but the token', async () => {
+    const { url } = await stage.broker()
+    const env = {
+      HOLDFAST_TOKEN: 'secret',
+      'spring.profile': "it's\nodd",
+      'a-b': '',
+      name: 'mine',
+      value: 'mine too',
+    }
+    for (const launched of [true, false]) {
+      const args = ['k', process.execPath, '-p', 'JSON.stringify(process.env)']
+      const { out } = await start(url, args, { env, launched }).ended()
+      const { HOLDFAST_TOKEN: _, ...rest } = env
+      const seen = JSON.parse(out[0]!)
+      expect(seen).to.include(rest)
+      expect(seen).to.include({ HOLDFAST_KEY: 'k' })
+      expect(Object.keys(seen).filter((name) => /token|^_holdfast/i.test(name))).to.deep.equal([])
+    }
+  })
+
+  it('hands over the token with --pass-token', async () => {
+    const { url } = await stage.broker()
+    const env = { HOLDFAST_TOKEN: 'secret' }
+    const { out } = await start(url, ['--pass-token', 'k', '-c', 'echo $HOLDFAST_TOKEN'], {
+      env,
+    }).ended()
+    expect(out).to.deep.equal(['secret'])
+  })
+})
+
+describe('holdfast run, a command that cannot be started', () => {
+  const stage = Stage.forEachTest()
+
+  async function tried(command: readonly string[], env?: Record<string, string>) {
+    const { url, broker } = await stage.broker()
+    const args = ['run', '--url', url, 'k', ...command]
+    const { code, out, err } = await Holdfast.run(stage, args, { env })
+    expect(out).to.deep.equal([])
+    expect(err.join('\n'), 'a sentence, and no stack').to.not.match(/\n\s+at /)
+    expect(err).to.have.length(1)
+    expect(broker.query().heldCount).to.equal(0)
+    return { code, said: err[0] }
+  }
+
+  const file = (name: string, mode = 0o755, text = '#!/bin/sh\n') => {
+    const path = scratch(stage).write(name, text)
+    chmodSync(path, mode)
+    return path
+  }
+
+  const cases: readonly (readonly [string, () => readonly string[], number, RegExp])[] = [
+    ['is empty', () => [''], 127, /cannot run "": there is no such command \(ENOENT\)/],
+    ['is not there', () => ['/no/such'], 127, /cannot run "\/no\/such".*ENOENT/],
+    ['has a name that is too long', () => ['x'.repeat(5_000)], 126, /ENAMETOOLONG/],
+    ['has a path that is too long', () => ['/x'.repeat(5_000)], 126, /ENAMETOOLONG/],
+    ['is under a file', () => [`${file('f')}/x`], 126, /ENOTDIR/],
+    ['is not executable', () => [file('f', 0o644)], 126, /EACCES/],
+    ['is a directory', () => ['/'], 126, /EACCES/],
+    ['is a link to itself', () => [loop()], 126, /ELOOP/],
+    ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /holdfast.*f: not found/],
+  ]
+  for (const [what, command, code, message] of cases) {
+    it(`says so in a sentence when it ${what}`, async () => {
+      const ended = await tried(command())
+      expect(ended.code).to.equal(code)
+      expect(ended.said).to.match(message)
+    })
+  }
+
+  it('says so in a sentence when it is being written', async () => {
+    const path = scratch(stage).path('busy')
+    spawnSync('cp', ['/bin/true', path])
+    const writing = await open(path, 'r+')
+    stage.onClear(() => writing.close())
+    const { code, said } = await tried([path])
+    expect(code).to.equal(126)
+    expect(said).to.match(/Text file busy/)
+  })
+
+  it('says so in a sentence when it is not on the PATH, or only as another file', async () => {
+    const folder = scratch(stage).path('bin')
+    mkdirSync(folder)
+    await writeFile(`${folder}/tool`, '')
+    expect((await tried(['tool'], { PATH: '/nowhere' })).code).to.equal(127)
+    expect((await tried(['tool'], { PATH: folder })).code).to.equal(126)
+  })
+
+  function loop(): string {
+    const path = scratch(stage).path('loop')
+    symlinkSync(path, path)
+    return path
+  }
+})

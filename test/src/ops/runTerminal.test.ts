@@ -1,0 +1,143 @@
+/**
+ * `holdfast run` at a terminal: the command has it, with all that a user expects of it. The
+ * commands wait in builtins of the shell: a key that arrives in the middle of its vfork(2) can be
+ * lost.
+ */
+import { spawnSync } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { isAlive } from './processes.js'
+import { scratch } from './scratch.js'
+import { holdfast, keys, Terminal } from './terminal.js'
+
+describe('holdfast run, at a terminal', () => {
+  needs('script')
+  const stage = Stage.forEachTest()
+
+  async function at(line: string) {
+    const running = await stage.broker()
+    const env = { HOLDFAST_URL: running.url, PS1: '[ready] ', ENV: '' }
+    return { ...running, terminal: Terminal.start(stage, line, env) }
+  }
+
+  /** An interactive shell with job control, and a line typed into it. */
+  async function shellWith(line: string) {
+    const { terminal, ...running } = await at('exec sh -i')
+    await terminal.until(/\[ready\] /)
+    terminal.type(`${line}\n`)
+    return { terminal, ...running }
+  }
+
+  it('gives the command the terminal: /dev/tty, and a group of its own in the foreground', async () => {
+    const line = 'tty </dev/tty; echo typed: $(head -n1 </dev/tty); ps -o pid=,pgid=,tpgid= -p $$'
+    const { terminal } = await at(`exec ${holdfast} run k sh -c '${line}'`)
+    await terminal.until(/\/dev\/tty/)
+    terminal.type('hello\n')
+    const said = await terminal.until(/typed: hello\s+\d+ +\d+ +\d+\s/)
+    const [pid, group, foreground] = said.trim().split(/\s+/).slice(-3)
+    expect([group, foreground]).to.deep.equal([pid, pid])
+    expect(await terminal.ended()).to.equal(0)
+  })
+
+  it('lets an interactive shell have job control', async () => {
+    const { terminal } = await at(`exec ${holdfast} run k sh -i`)
+    await terminal.until(/\[ready\] /)
+    terminal.type('sh -c \'echo u""p; exec sleep 600\'\n')
+    await terminal.until(/up\s/)
+    terminal.type(keys.suspend)
+    await terminal.until(/Stopped/)
+    terminal.type('kill %1; exit 5\n')
+    await terminal.until(/exit 5/)
+    expect(terminal.screen).to.not.match(/job control turned off|can't access tty/)
+    // Told once that there are stopped jobs, it wants to hear it again.
+    terminal.type('exit 5\n')
+    expect(await terminal.ended()).to.equal(5)
+  })
+
+  it('is the exit code of the command, and returns the terminal', async () => {
+    const { terminal, broker } = await shellWith(`${holdfast} run k sh -c 'exit 7'; echo =$?=`)
+    await terminal.until(/=7=\s/)
+    await terminal.until(/\[ready\] /)
+    terminal.type('echo st""ill here\n')
+    await terminal.until(/still here/)
+    expect(broker.stats().unlockCount).to.equal(1)
+  })
+
+  it('lets Ctrl-C end the command, and the script around it', async () => {
+    const script = `for i in 1 2; do ${holdfast} run k sh -c "echo u\\"\\"p; read x"; done; echo ne""ver`
+    const { terminal, broker } = await shellWith(`sh -c '${script}'`)
+    await terminal.until(/up\s/)
+    terminal.type(keys.interrupt)
+    await terminal.until(/\[ready\] /)
+    terminal.type('echo =$?=\n')
+    await terminal.until(/=130=\s/)
+    expect(terminal.screen).to.not.include('never')
+    expect(broker.query().heldCount).to.equal(0)
+    expect(broker.stats().unlockCount).to.equal(1)
+  })
+
+  it('leaves Ctrl-C to a command that minds it itself', async () => {
+    const script = 'trap "echo ca""ught; exit 9" INT; echo u""p; while :; do sleep 0.05; done'
+    const { terminal } = await shellWith(`${holdfast} run k sh -c '${script}'; echo =$?=`)
+    await terminal.until(/up\s/)
+    terminal.type(keys.interrupt)
+    await terminal.until(/caught\s+=9=\s/)
+  })
+
+  it('stops with Ctrl-Z and goes on with fg, in the foreground again', async () => {
+    const script = 'echo u""p $$; read x; echo got $x; exit 3'
+    const { terminal, broker } = await shellWith(`${holdfast} run k sh -c '${script}'; echo =$?=`)
+    const pid = Number(/up (\d+)\s/.exec(await terminal.until(/up \d+\s/))?.[1])
+    terminal.type(keys.suspend)
+    await terminal.until(/Stopped/)
+    await terminal.until(/\[ready\] /)
+    expect([isAlive(pid), broker.query().heldCount]).to.deep.equal([true, 1])
+    terminal.type('fg; echo =$?=\n')
+    await terminal.until(/echo =\$\?=\s/)
+    terminal.type('hello\n')
+    await terminal.until(/got hello\s+=3=\s/)
+  })
+
+  it('goes on in the background with bg, and takes the terminal again with fg', async () => {
+    const fifo = scratch(stage).path('fifo')
+    spawnSync('mkfifo', [fifo])
+    const script = `echo u""p; read x <${fifo}; echo bu""sy; read x; echo got $x; exit 4`
+    const { terminal } = await shellWith(`${holdfast} run k sh -c '${script}'`)
+    await terminal.until(/up\s/)
+    terminal.type(keys.suspend)
+    await terminal.until(/Stopped/)
+    terminal.type('bg\n')
+    await writeFile(fifo, 'on\n')
+    await terminal.until(/busy\s/)
+    terminal.type('fg; echo =$?=\n')
+    await terminal.until(/echo =\$\?=\s/)
+    terminal.type('hello\n')
+    await terminal.until(/got hello\s+=4=\s/)
+  })
+
+  it('leaves the terminal to the others of a pipeline', async () => {
+    const script = '(tty </dev/tty) 2>/dev/null || echo no""ne; cat'
+    const { terminal } = await shellWith(`cat | ${holdfast} run k sh -c '${script}'; echo =$?=`)
+    await terminal.until(/none\s/)
+    terminal.type(`hello\n${keys.endOfFile}`)
+    await terminal.until(/hello\s+hello\s+=0=\s/)
+  })
+
+  it('takes the command with it when it is killed, and returns the terminal', async () => {
+    const script = 'trap "" HUP TERM INT; echo u""p $PPID $$; while :; do sleep 0.05; done'
+    const { terminal, broker, url } = await shellWith(
+      `${holdfast} run --ttl 2s k sh -c '${script}'; echo =$?=`,
+    )
+    const [, , pid] = /up (\d+) (\d+)\s/.exec(await terminal.until(/up \d+ \d+\s/))!.map(Number)
+    const [lock] = broker.query().held
+    process.kill((lock!.metadata as { pid: number }).pid, 'SIGKILL')
+    await terminal.until(/=137=\s/)
+    const session = await stage.session(url)
+    await session.lock('k')
+    expect(isAlive(pid!)).to.equal(false)
+    terminal.type('echo st""ill here\n')
+    await terminal.until(/still here/)
+  })
+})

@@ -1,0 +1,145 @@
+/**
+ * `holdfast run` before it has the lock: what it says while it waits, how long it does, and how it
+ * ends without the lock.
+ */
+import { createServer, type Socket } from 'node:net'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { type Around, Holdfast } from './command.js'
+
+const clock = '\\d\\d:\\d\\d'
+
+describe('holdfast run, waiting', () => {
+  const stage = Stage.forEachTest()
+  const run = (url: string, args: string[], around?: Around) =>
+    Holdfast.run(stage, ['run', '--url', url, ...args], around)
+  const start = (url: string, args: string[], around?: Around) =>
+    Holdfast.start(stage, ['run', '--url', url, ...args], around)
+
+  it('names the key and its holder while it waits, and runs at its turn', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    const lock = await sessions[0]!.lock('k')
+    const waits = start(url, ['k', 'echo', 'at last'])
+    const [said] = await waits.err.count(1)
+    expect(said).to.match(new RegExp(`^holdfast: waiting for k, held by ann since ${clock}$`))
+    await lock.unlock()
+    expect(await waits.ended()).to.deep.include({ code: 0, out: ['at last'] })
+  })
+
+  it('names at most three holders', async () => {
+    const { url, sessions } = await stage.meeting('a', 'b', 'c', 'd')
+    for (const session of sessions) await session.lock('k', { mode: 'shared' })
+    const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
+    expect(code).to.equal(75)
+    if (err[0]!.includes('no broker answered')) return
+    expect(err[0]).to.match(
+      /it is held by . since [\d:]+, . since [\d:]+, . since [\d:]+ and 1 more/,
+    )
+  })
+
+  it('does not wait with --try, and names the holder', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    await sessions[0]!.lock('k')
+    const { code, out, err } = await run(url, ['--try', 'k', 'echo', 'never'])
+    expect({ code, out }).to.deep.equal({ code: 75, out: [] })
+    expect(err[0]).to.match(new RegExp(`^holdfast: k is held by ann( since ${clock})?$`))
+  })
+
+  it('says after --timeout which key it was and who holds it', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    await sessions[0]!.lock('k')
+    const { code, out, err } = await run(url, ['--timeout', '3s', 'k', 'echo', 'never'])
+    expect({ code, out }).to.deep.equal({ code: 75, out: [] })
+    const held = `it is held by ann since ${clock}`
+    expect(err.at(-1)).to.match(new RegExp(`^holdfast: k was not acquired within 3s: ${held}$`))
+  })
+
+  it('ends with the code of -E when the lock is held, and says nothing with --quiet', async () => {
+    const { url, sessions } = await stage.meeting('ann')
+    await sessions[0]!.lock('k')
+    const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])
+    expect(quiet).to.deep.include({ code: 3, out: [], err: [] })
+    const zero = await run(url, ['--conflict-exit-code=0', '--timeout', '3s', '-q', 'k', 'true'])
+    expect(zero).to.deep.include({ code: 0, err: [] })
+  })
+
+  it('is known to others by --name', async () => {
+    const { url, broker } = await stage.broker()
+    const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], { open: true })
+    await command.out.count(1)
+    expect(broker.query().held[0]?.name).to.equal('billing-3')
+    command.process.stdin!.end()
+    expect((await command.ended()).code).to.equal(0)
+  })
+
+  it('waits without naming anyone when it may not ask', async () => {
+    const { url, broker } = await stage.broker({
+      authenticate: ({ token }) => ({
+        principal: token ?? 'anonymous',
+        may: (operation) => operation === 'lock',
+      }),
+    })
+    const env = { HOLDFAST_TOKEN: 'worker' }
+    const first = start(url, ['k', '-c', 'echo up; cat'], { env, open: true })
+    await first.out.count(1)
+    const second = start(url, ['k', 'true'], { env })
+    expect(await second.err.count(1)).to.deep.equal(['holdfast: waiting for k'])
+    first.process.stdin!.end()
+    expect((await second.ended()).code).to.equal(0)
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('does not wait longer than --timeout for a broker that says nothing', async () => {
+    const url = await silentBroker()
+    const { code, err } = await run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true'])
+    expect(code, 'not the code of -E: nobody may be doing the work').to.equal(75)
+    expect(err[0]).to.match(/^holdfast: no broker answered within 300ms \(--timeout\) at ws:/)
+  })
+
+  it('does not wait with --try for a broker that says nothing', async () => {
+    const { code, err } = await run(await silentBroker(), ['--try', 'k', 'true'])
+    expect(code).to.equal(69)
+    expect(err[0]).to.match(/^holdfast: no broker answered within 2s \(with --try\) at ws:/)
+  })
+
+  it('ends at a signal while it connects', async () => {
+    const connected = { wake: () => {} }
+    const arrived = new Promise<void>((resolve) => {
+      connected.wake = resolve
+    })
+    const command = start(await silentBroker(connected), ['k', 'true'])
+    await arrived
+    command.process.kill('SIGTERM')
+    expect(await command.ended()).to.deep.include({ code: 143, out: [], err: [] })
+  })
+
+  for (const signal of ['SIGUSR1', 'SIGALRM', 'SIGIO'] as const) {
+    it(`leaves the queue at ${signal}, and opens no debugger`, async () => {
+      const { url, sessions, broker } = await stage.meeting('ann')
+      await sessions[0]!.lock('k')
+      const waits = start(url, ['k', 'echo', 'never'])
+      await waits.err.count(1)
+      waits.process.kill('SIGWINCH')
+      waits.process.kill(signal)
+      const { code, err } = await waits.ended()
+      expect(code).to.be.greaterThan(128)
+      expect(err).to.have.length(1)
+      expect(broker.query().waitingCount).to.equal(0)
+    })
+  }
+
+  /** Takes connections and says nothing on them. */
+  async function silentBroker(connected: { wake(): void } = { wake: () => {} }): Promise<string> {
+    const sockets: Socket[] = []
+    const server = createServer((socket) => {
+      sockets.push(socket.on('error', () => {}))
+      connected.wake()
+    })
+    stage.onClear(() => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return `ws://127.0.0.1:${(server.address() as { port: number }).port}`
+  }
+})

@@ -1,0 +1,79 @@
+/**
+ * A terminal to run commands in: a real pseudo-terminal, by way of script(1), to which a test types
+ * and whose screen it reads.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Stage } from '../e2e/stage.js'
+
+const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+/** How to start the `holdfast` command in a shell. */
+export const holdfast = `'${process.execPath}' '${main}'`
+
+export const keys = { interrupt: '\x03', suspend: '\x1a', endOfFile: '\x04' }
+
+export class Terminal {
+  readonly #process: ChildProcess
+  readonly #ended: Promise<unknown>
+  #screen = ''
+  /** What of the screen was not asked for yet. */
+  #unread = 0
+  #wake: () => void = () => {}
+
+  private constructor(line: string, env: Readonly<Record<string, string>>) {
+    this.#process = spawn('script', ['-qefc', line, '/dev/null'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, SHELL: '/bin/sh', ...env },
+      // Away from the terminal of whoever runs the tests.
+      detached: true,
+    })
+    this.#process.stdin!.on('error', () => {})
+    this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.#screen += text
+      this.#wake()
+    })
+    this.#ended = once(this.#process, 'close').then(() => this.#wake())
+  }
+
+  /** Runs a line of shell in a terminal; it ends with the test at the latest. */
+  static start(stage: Stage, line: string, env: Readonly<Record<string, string>> = {}): Terminal {
+    const terminal = new Terminal(line, env)
+    stage.onClear(async () => {
+      terminal.#process.kill('SIGKILL')
+      await terminal.#ended
+    })
+    return terminal
+  }
+
+  type(text: string): void {
+    this.#process.stdin!.write(text)
+  }
+
+  /** Resolves with what was printed since the last call, up to the first match and with it. */
+  async until(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const rest = this.#screen.slice(this.#unread)
+      const found = pattern.exec(rest)
+      if (found !== null) {
+        const end = found.index + found[0].length
+        this.#unread += end
+        return rest.slice(0, end)
+      }
+      if (this.#process.exitCode !== null) throw new Error(`the terminal ended with: ${rest}`)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  /** Resolves with the exit code, 128 + n for signal n. */
+  async ended(): Promise<number | null> {
+    await this.#ended
+    return this.#process.exitCode
+  }
+
+  get screen(): string {
+    return this.#screen
+  }
+}
