@@ -9,6 +9,7 @@ import { Command } from 'commander'
 import { Exit, exitHelp, exits } from './exits.js'
 import { onOutputFailure } from './output.js'
 import { collect } from './parse.js'
+import { heeded } from './run/launcher.js'
 
 export interface BrokerFlags {
   readonly url?: readonly string[] | undefined
@@ -118,7 +119,7 @@ export async function withSession<T>(
 /** Resolves with the first signal to stop, or when the session ends by itself. */
 export function stopOf(session: Session): Promise<void> {
   return new Promise((resolve, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+    for (const signal of heeded(['SIGINT', 'SIGTERM'])) process.once(signal, () => resolve())
     session.once('closed', (error) => (error === undefined ? resolve() : reject(error)))
     // The reader of our output is gone, or the disk is full.
     onOutputFailure(() => resolve())

@@ -10,6 +10,7 @@ import { complain, Exit, exitHelp, exits } from './exits.js'
 import { type Gathered, gather, limitsOf } from './gather.js'
 import { collect, duration, integer } from './parse.js'
 import { print } from './print.js'
+import { heeded } from './run/launcher.js'
 import {
   defaults,
   flagOf,
@@ -175,6 +176,6 @@ function nextSignal(): Promise<NodeJS.Signals> {
       firstAt ??= now
       resolve(signal)
     }
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+    for (const signal of heeded(['SIGTERM', 'SIGINT'])) process.on(signal, stop)
   })
 }

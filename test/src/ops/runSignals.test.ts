@@ -60,6 +60,17 @@ describe('holdfast run, signals', () => {
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'] })
   })
 
+  it('leaves a broker running under nohup', async () => {
+    const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
+    const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside, launched: true })
+    const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
+    serve.process.kill('SIGHUP')
+    serve.process.kill('SIGINT')
+    expect((await start(url, ['k', 'true']).ended()).code).to.equal(0)
+    serve.process.kill('SIGTERM')
+    expect(await serve.ended()).to.deep.include({ code: 0, signal: null })
+  })
+
   it('ignores nothing that it was not told to', async () => {
     const { url } = await stage.broker()
     const args = ['k', 'grep', 'SigIgn', '/proc/self/status']

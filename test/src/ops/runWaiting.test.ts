@@ -37,13 +37,15 @@ describe('holdfast run, waiting', () => {
     )
   })
 
-  it('does not wait with --try, and names the holder', async () => {
-    const { url, sessions } = await stage.meeting('ann')
-    await sessions[0]!.lock('k')
-    const { code, out, err } = await run(url, ['--try', 'k', 'echo', 'never'])
-    expect({ code, out }).to.deep.equal({ code: 75, out: [] })
-    expect(err[0]).to.match(new RegExp(`^holdfast: k is held by ann( since ${clock})?$`))
-  })
+  for (const option of ['--try', '--timeout=0']) {
+    it(`does not wait with ${option}, and names the holder`, async () => {
+      const { url, sessions } = await stage.meeting('ann')
+      await sessions[0]!.lock('k')
+      const { code, out, err } = await run(url, [option, 'k', 'echo', 'never'])
+      expect({ code, out }).to.deep.equal({ code: 75, out: [] })
+      expect(err[0]).to.match(new RegExp(`^holdfast: k is held by ann( since ${clock})?$`))
+    })
+  }
 
   it('says after --timeout which key it was and who holds it', async () => {
     const { url, sessions } = await stage.meeting('ann')

@@ -44,7 +44,7 @@ export interface Wanted {
 export async function open(wanted: Wanted, deadline: Deadline): Promise<Session> {
   const { flags, name, signal } = wanted
   const giveUp = new AbortController()
-  const ms = flags.try ? tryConnectMs : deadline.left
+  const ms = isTry(flags) ? tryConnectMs : deadline.left
   const timer = ms === undefined ? undefined : setTimeout(() => giveUp.abort(), ms)
   try {
     return await connectTo(flags, {
@@ -58,10 +58,11 @@ export async function open(wanted: Wanted, deadline: Deadline): Promise<Session>
     if (!(error instanceof HoldfastError && error.code === 'ABORTED')) throw error
     if (signal.aborted) throw endedBy(signal)
     const urls = urlsFrom(flags).join(', ')
-    const within = `within ${span(flags.timeout ?? tryConnectMs)} (${flags.try ? 'with --try' : '--timeout'})`
+    const option = isTry(flags) ? 'with --try' : '--timeout'
+    const within = `within ${span(flags.timeout || tryConnectMs)} (${option})`
     // Not what -E says: that a broker is out of reach is no sign that another does the work.
     throw new Exit(
-      flags.try ? exits.unavailable : exits.notAcquired,
+      isTry(flags) ? exits.unavailable : exits.notAcquired,
       `no broker answered ${within} at ${visible(urls)}`,
     )
   } finally {
@@ -83,7 +84,7 @@ export async function acquire(wanted: Wanted, session: Session, deadline: Deadli
   }, quietMs)
   if (flags.quiet) clearTimeout(talk)
   const mode = flags.shared ? 'shared' : 'exclusive'
-  const timeout = flags.try ? 0 : deadline.left
+  const timeout = isTry(flags) ? 0 : deadline.left
   try {
     return await session.lock(key, { mode, timeout, metadata, signal })
   } catch (error) {
@@ -142,6 +143,11 @@ export function timeOfDay(at: number, now = Date.now()): string {
   const time = `${two(date.getHours())}:${two(date.getMinutes())}`
   if (date.toDateString() === new Date(now).toDateString()) return time
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${time}`
+}
+
+/** A timeout of 0 is the same as `--try`. */
+function isTry(flags: HoldingFlags): boolean {
+  return flags.try === true || flags.timeout === 0
 }
 
 function endedBy(signal: AbortSignal): Exit {

@@ -25,11 +25,6 @@ export function signalGroup(group: number, signal: NodeJS.Signals | 0): Sent {
   }
 }
 
-/** How many processes of the group are alive; zombies are not. */
-export function membersOf(group: number): number {
-  return processes().filter((one) => one.group === group && !isDead(one)).length
-}
-
 /**
  * Resolves when no process of the group is alive. `onWait` is called once, with how many there are,
  * if that takes more than 200 ms.
@@ -54,10 +49,12 @@ export function groupEnd(group: number, onWait: (members: number) => void): Prom
   })
 }
 
+/** How many processes of the group are alive, zombies are not; `gone` if not even zombies are left. */
 function livingIn(group: number): number | 'gone' {
   const sent = signalGroup(group, 0)
   if (sent === 'gone') return 'gone'
-  const members = membersOf(group)
-  // Some systems hide the processes of other users: they are alive although no list has them.
-  return sent === 'forbidden' ? Math.max(1, members) : members
+  const all = processes()
+  const members = all.filter((one) => one.group === group && !isDead(one)).length
+  // Some systems hide the processes of other users, or all: what a list does not have is alive then.
+  return sent === 'forbidden' || all.length === 0 ? Math.max(1, members) : members
 }

@@ -4,13 +4,14 @@
  */
 import type { Lock, Session } from '@holdfast/client'
 import { complain } from '../exits.js'
+import { visible } from '../print.js'
 
 export interface GuardParts {
   readonly session: Session
   readonly lock: Lock
   /** What is stopped: a command, or for `hold` this process itself. */
   readonly child: { signal(signal: NodeJS.Signals): void }
-  /** What is done about it, for the message: "stopping the command". */
+  /** What is done about a danger, for the message: "stopping the command". */
   readonly what: string
   /** From SIGTERM to SIGKILL, in ms. */
   readonly killAfterMs: number
@@ -62,7 +63,7 @@ export class Guard {
     if (this.#danger !== undefined) return
     const { child, session, killAfterMs, reserveMs, what } = this.#parts
     this.#danger = why
-    complain(`${why}: ${what}`)
+    complain(`${visible(why)}: ${what}`)
     child.signal('SIGTERM')
     const left = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
     this.#timer = setTimeout(() => child.signal('SIGKILL'), left)
@@ -78,7 +79,7 @@ export class Guard {
     }
     this.#danger = why
     clearTimeout(this.#timer)
-    complain(`${why}: ${what}`)
+    complain(`${visible(why)}: ${what}`)
     if (wasTaken(lock)) {
       // Revoked or stolen: others hold it now, and a clean end is worth more than a quick one.
       child.signal('SIGTERM')

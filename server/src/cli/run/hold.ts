@@ -1,9 +1,10 @@
 /**
- * `holdfast hold KEY`: a lock without a command, for a script that does its work meanwhile. The lock
- * is held until standard input is at its end or a signal arrives.
+ * `holdfast hold KEY`: a lock without a command, for a script that does its work meanwhile. The
+ * lock is held until standard input is at its end or a signal arrives.
  */
 import { fstatSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { isatty } from 'node:tty'
 import type { Command } from 'commander'
 import { brokerCommand } from '../connecting.js'
 import { Exit, exits } from '../exits.js'
@@ -12,6 +13,7 @@ import { print, printJson, visible } from '../print.js'
 import { acquire, Deadline, open } from './acquire.js'
 import { Guard } from './guard.js'
 import { addHoldingOptions, type HoldingFlags, killAfterFor, reserveMs, short } from './options.js'
+import { isInForeground } from './processes.js'
 import { Signals } from './signals.js'
 
 export function holdCommand(): Command {
@@ -79,9 +81,12 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
   }
 }
 
-/** Calls back at the end of standard input; never for /dev/null, which is always at its end. */
+/**
+ * Calls back at the end of standard input. Never for /dev/null, which is always at its end, nor for
+ * a terminal whose background this is, since reading from that would stop us.
+ */
 function onInputEnd(onEnd: () => void): void {
-  if (isNull()) return
+  if (isNull() || (isatty(0) && process.platform !== 'win32' && !isInForeground())) return
   process.stdin.on('end', onEnd).on('error', onEnd).resume()
 }
 

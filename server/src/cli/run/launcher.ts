@@ -30,14 +30,19 @@ export const ignoredNames: ReadonlySet<string> = new Set(
     .map(([name]) => name),
 )
 
+/** These signals without those that this process was told to ignore. */
+export function heeded<S extends NodeJS.Signals>(signals: readonly S[]): S[] {
+  return signals.filter((signal) => !ignoredNames.has(signal))
+}
+
 /** Ignores them again, as far as Node can. */
 export function ignoreAgain(): void {
   for (const name of ignoredNames) process.on(name as NodeJS.Signals, () => {})
 }
 
 /**
- * From the mask of `SigIgn` in /proc/self/status, or from what the shell's `trap` prints where there
- * is no /proc: lines such as `trap -- '' SIGHUP`.
+ * From the mask of `SigIgn` in /proc/self/status, or from what `trap` of the shell prints where
+ * there is no /proc: lines such as `trap -- '' SIGHUP`.
  */
 export function numbersFrom(text: string): number[] {
   if (/^[0-9a-f]+$/i.test(text)) {

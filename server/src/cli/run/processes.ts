@@ -22,13 +22,23 @@ export function processOf(pid: number): ProcessInfo | undefined {
   return fromPs(['-p', String(pid)])[0]
 }
 
-/** All processes that this user may see. */
+/** All processes that this user may see; none if the system does not say. */
 export function processes(): ProcessInfo[] {
   if (process.platform !== 'linux') return fromPs(['-A'])
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(fromProc)
-    .filter((one) => one !== undefined)
+  try {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(fromProc)
+      .filter((one) => one !== undefined)
+  } catch {
+    return []
+  }
+}
+
+/** Whether this process is in the foreground of its terminal. */
+export function isInForeground(): boolean {
+  const self = processOf(process.pid)
+  return self?.foreground !== undefined && self.foreground === self.group
 }
 
 /** A dead process that its parent has not collected yet, or that vanished. */

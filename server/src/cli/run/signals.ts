@@ -5,12 +5,12 @@
  * SIGKILL: they end this process, and the watchdog ends the command.
  */
 import { constants } from 'node:os'
-import { ignoredNames } from './launcher.js'
+import { heeded } from './launcher.js'
 
 /**
  * Not to be passed on. SIGKILL and SIGSTOP cannot be caught; SIGTSTP, SIGTTIN and SIGTTOU are the
- * terminal's, see `Child`; SIGCHLD, SIGPIPE and SIGXFSZ are about this process's own doings; after a
- * fault of the machine no JavaScript may run.
+ * terminal's, see `Child`; SIGCHLD, SIGPIPE and SIGXFSZ are about what this process itself does;
+ * after a fault of the machine no JavaScript may run.
  */
 const ours = new Set([
   ...['SIGKILL', 'SIGSTOP', 'SIGTSTP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD', 'SIGPIPE', 'SIGXFSZ'],
@@ -21,9 +21,9 @@ const ours = new Set([
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /** One name for each: SIGIO and SIGPOLL are the same. */
-const passed = [
+const passed = heeded([
   ...new Map(Object.entries(constants.signals).map(([name, number]) => [number, name])).values(),
-].filter((name) => !ours.has(name) && !ignoredNames.has(name)) as NodeJS.Signals[]
+] as NodeJS.Signals[]).filter((name) => !ours.has(name))
 
 export class Signals {
   #handler: (signal: NodeJS.Signals) => void

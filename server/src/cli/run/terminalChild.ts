@@ -11,7 +11,7 @@ import { isatty } from 'node:tty'
 import { Child, type ChildParts, DetachedChild, exitOf, exitOfSignal, launch } from './child.js'
 import { launchScript, shell, shellName } from './launch.js'
 import { ignoredNames } from './launcher.js'
-import { isDead, isStopped, processes, processOf } from './processes.js'
+import { isDead, isInForeground, isStopped, processes, processOf } from './processes.js'
 
 /** How often a command in the background is looked at, in ms. */
 const backgroundMs = 200
@@ -49,8 +49,7 @@ export async function startChild(parts: ChildParts): Promise<Child> {
  */
 export function hasTerminalToGive(): boolean {
   if (process.platform === 'win32' || !isatty(0)) return false
-  const self = processOf(process.pid)
-  if (self?.foreground === undefined || self.foreground !== self.group) return false
+  if (!isInForeground()) return false
   const all = new Map(processes().map((one) => [one.pid, one]))
   const family = new Set<number>()
   for (let one = all.get(process.pid); one !== undefined; one = all.get(one.parent)) {
@@ -58,7 +57,7 @@ export function hasTerminalToGive(): boolean {
     family.add(one.pid)
   }
   return ![...all.values()].some(
-    (one) => one.group === self.group && !family.has(one.pid) && !isDead(one),
+    (one) => one.group === all.get(process.pid)?.group && !family.has(one.pid) && !isDead(one),
   )
 }
 
@@ -143,13 +142,13 @@ export class TerminalChild extends Child {
       this.#orders.write(`wait ${this.group}\n`)
       return
     }
-    // Our job stops with the command, and goes on by `fg` or `bg` of the user's shell. A job without
-    // a shell that looks after it is not stopped by this signal, and the command goes on at once.
-    const isWanted = wasInForeground || !this.#isInForeground()
+    // Our job stops with the command, and goes on by `fg` or `bg` of the user's shell. A job
+    // without a shell that looks after it is not stopped by this signal: the command goes on.
+    const isWanted = wasInForeground || !this.#isOurs()
     if (isStopped(leader) && isWanted && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
     // That can have taken hours; if the lock is gone, the guard ends the command as it is.
     if (this.#mayContinue()) {
-      if (this.#isInForeground()) {
+      if (this.#isOurs()) {
         this.#orders.write('fg\n')
         return
       }
@@ -158,7 +157,8 @@ export class TerminalChild extends Child {
     this.#tendLater()
   }
 
-  #isInForeground(): boolean {
+  /** Whether the terminal is with this job: with us, the command, or the shell between. */
+  #isOurs(): boolean {
     const self = processOf(process.pid)
     const job = this.#job.pid as number
     return self !== undefined && [self.group, job, this.group].includes(self.foreground ?? -1)
