@@ -49,12 +49,12 @@ export function groupEnd(group: number, onWait: (members: number) => void): Prom
   })
 }
 
-/** How many processes of the group are alive, zombies are not; `gone` if not even zombies are left. */
+/** How many processes of the group are alive; `gone` if not even zombies are left of it. */
 function livingIn(group: number): number | 'gone' {
   const sent = signalGroup(group, 0)
   if (sent === 'gone') return 'gone'
   const all = processes()
   const members = all.filter((one) => one.group === group && !isDead(one)).length
-  // Some systems hide the processes of other users, or all: what a list does not have is alive then.
+  // Some systems hide the processes of other users, or all: what no list has is alive then.
   return sent === 'forbidden' || all.length === 0 ? Math.max(1, members) : members
 }
