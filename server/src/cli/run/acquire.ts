@@ -14,7 +14,7 @@ import type { HoldingFlags } from './options.js'
 const quietMs = 1_000
 /** What `--try` gives the connection, in ms: one handshake over a slow network. */
 const tryConnectMs = 2_000
-/** How long the question who holds the lock may delay the end, in ms. */
+/** How long an answer of the broker may delay the end, in ms. */
 const askMs = 1_000
 const shownHolders = 3
 
@@ -152,6 +152,20 @@ function isTry(flags: HoldingFlags): boolean {
 
 function endedBy(signal: AbortSignal): Exit {
   return new Exit(exitOfSignal(signal.reason as NodeJS.Signals), '')
+}
+
+/**
+ * Gives the lock back before the session is closed, so that the broker counts it as unlocked. A
+ * broker that cannot be reached frees it itself; there is no use in waiting for that.
+ */
+export async function release(lock: Lock): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, askMs)
+  })
+  // A lock that went at the very end was held while it was needed, or the guard would know.
+  await Promise.race([lock.unlock().catch(() => {}), late])
+  clearTimeout(timer)
 }
 
 /** What is left of --timeout, from the start of the command on. */

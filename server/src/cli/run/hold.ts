@@ -10,7 +10,7 @@ import { brokerCommand } from '../connecting.js'
 import { Exit, exits } from '../exits.js'
 import { onOutputFailure } from '../output.js'
 import { print, printJson, visible } from '../print.js'
-import { acquire, Deadline, open } from './acquire.js'
+import { acquire, Deadline, open, release } from './acquire.js'
 import { Guard } from './guard.js'
 import { addHoldingOptions, type HoldingFlags, killAfterFor, reserveMs, short } from './options.js'
 import { isInForeground } from './processes.js'
@@ -71,7 +71,7 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       }
       guard.end()
       if (guard.danger !== undefined) throw new Exit(exits.lost, '')
-      await lock.unlock().catch(() => {})
+      await release(lock)
     } finally {
       await session.close()
     }

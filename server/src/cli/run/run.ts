@@ -13,7 +13,7 @@ import { quietCommand } from '../connecting.js'
 import { complain, Exit, exits } from '../exits.js'
 import { duration } from '../parse.js'
 import { visible } from '../print.js'
-import { acquire, Deadline, open } from './acquire.js'
+import { acquire, Deadline, open, release } from './acquire.js'
 import type { Child } from './child.js'
 import { groupEnd } from './group.js'
 import { Guard } from './guard.js'
@@ -144,8 +144,7 @@ class Run {
       }
       watchdog.end()
       await this.#minimum()
-      // A lock that went at the very end was held while the command ran, or the guard would know.
-      await lock.unlock().catch(() => {})
+      await release(lock)
       return child.wasInterrupted
     } finally {
       watchdog.end()

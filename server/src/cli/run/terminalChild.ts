@@ -18,12 +18,13 @@ const backgroundMs = 200
 
 /**
  * Job control for one command. Descriptor 5 keeps standard error for it, away from what the shell
- * says of its jobs.
+ * says of its jobs. Bash needs its own standard error, since it gives the terminal away by that.
  */
 function jobScript(script: string): string {
   return `
 set -m
-exec 5>&2 2>/dev/null
+exec 5>&2
+[ -n "\${BASH_VERSION-}" ] || exec 2>/dev/null
 ${shell} -c '${script.replaceAll("'", "'\\''")}' ${shellName} "$@" 2>&5 5>&-
 _holdfast_status=$?
 echo "back $_holdfast_status" >&4
