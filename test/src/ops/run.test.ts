@@ -163,7 +163,7 @@ describe('holdfast run', () => {
     await ops!.revoke('k', { fence: Number(fence), reason: 'stuck' })
     const { code, out, err } = await command.ended()
     expect([code, out[1]]).to.deep.equal([76, 'clean'])
-    expect(err[0]).to.match(/revoked/)
+    expect(err[0]).to.match(/revoked it: stuck: stopping the command$/)
   })
 
   it('leaves nothing behind of a command that ends at SIGTERM while what it started does not', async () => {

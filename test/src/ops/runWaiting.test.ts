@@ -92,10 +92,11 @@ describe('holdfast run, waiting', () => {
   })
 
   it('does not wait longer than --timeout for a broker that says nothing', async () => {
-    const url = await silentBroker()
+    const url = `${await silentBroker()}/?key=secret`
     const { code, err } = await run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true'])
     expect(code, 'not the code of -E: nobody may be doing the work').to.equal(75)
     expect(err[0]).to.match(/^holdfast: no broker answered within 300ms \(--timeout\) at ws:/)
+    expect(err[0]).to.not.include('secret')
   })
 
   it('does not wait with --try for a broker that says nothing', async () => {

@@ -3,7 +3,7 @@
  * is waited for, and naming the holders.
  */
 import type { Lock, Session } from '@holdfast/client'
-import { HoldfastError } from '@holdfast/shared'
+import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { connectTo, urlsFrom } from '../connecting.js'
 import { complain, Exit, exits } from '../exits.js'
 import { span, visible, whoIs } from '../print.js'
@@ -57,7 +57,7 @@ export async function open(wanted: Wanted, deadline: Deadline): Promise<Session>
   } catch (error) {
     if (!(error instanceof HoldfastError && error.code === 'ABORTED')) throw error
     if (signal.aborted) throw endedBy(signal)
-    const urls = urlsFrom(flags).join(', ')
+    const urls = urlsFrom(flags).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
     const within = `within ${span(flags.timeout || tryConnectMs)} (${option})`
     // Not what -E says: that a broker is out of reach is no sign that another does the work.
