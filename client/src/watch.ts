@@ -110,7 +110,8 @@ export class Watches {
   }
 
   onEvent({ watch, event }: WatchMessage): void {
-    this.#deliver(this.#entries.get(watch), event)
+    const ids = typeof watch === 'number' ? [watch] : watch
+    for (const id of ids) this.#deliver(this.#entries.get(id), event)
   }
 
   /** False if it is not a watch that failed. */

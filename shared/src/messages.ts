@@ -330,7 +330,8 @@ export type LockEvent = HeldInfo & {
 
 export interface WatchEvent {
   readonly type: 'event'
-  readonly watch: number
+  /** The id of the watch that is told, or the ids of all of them if several match. */
+  readonly watch: number | readonly number[]
   readonly event: LockEvent
 }
 

@@ -35,7 +35,7 @@ import { Reception } from './reception.js'
 import { OwnReplica } from './replica.js'
 import { Statistics } from './statistics.js'
 import { Timekeeper } from './timekeeper.js'
-import { Watchers } from './watchers.js'
+import { WatchRegistry } from './watchRegistry.js'
 import { Writer } from './writer.js'
 
 /** How long a closing handshake may take before the socket is dropped, in ms. */
@@ -65,7 +65,7 @@ export class Broker implements ConnectionOwner {
   readonly #reception: Reception
   readonly #inbound: Inbound
   readonly #statistics = new Statistics()
-  readonly #watchers = new Watchers()
+  readonly #watchers = new WatchRegistry()
   readonly #observer: Observer | undefined
   readonly #arrivals: Arrivals
   readonly #writer: Writer

@@ -31,7 +31,7 @@ import type { Scope, Search } from './inspect.js'
 import { canMove } from './moving.js'
 import { PageChoice } from './page.js'
 import { foundParts, type PacedParts, pageParts, watchingParts } from './parts.js'
-import type { Watchers } from './watchers.js'
+import type { WatchRegistry } from './watchRegistry.js'
 
 /** What a message may be answered from without going through the log. */
 export interface View {
@@ -44,7 +44,7 @@ export interface InboundParts {
   readonly submit: (command: Command) => void
   readonly wall: () => number
   readonly view: View
-  readonly watchers: Watchers
+  readonly watchers: WatchRegistry
   readonly limits: BrokerSettings['limits']
   /** If the log is shared. */
   readonly sharing: Sharing | undefined
@@ -57,7 +57,7 @@ export class Inbound {
   readonly #submit: (command: Command) => void
   readonly #wall: () => number
   readonly #view: View
-  readonly #watchers: Watchers
+  readonly #watchers: WatchRegistry
   readonly #parts: InboundParts
   #draining = false
 

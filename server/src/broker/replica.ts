@@ -20,7 +20,7 @@ import { Digest } from '../log/replicated/digest.js'
 import type { Observer } from '../observe/observer.js'
 import type { Home, Outbound } from './outbound.js'
 import type { Statistics } from './statistics.js'
-import type { Watchers } from './watchers.js'
+import type { WatchRegistry } from './watchRegistry.js'
 
 export interface ReplicaParts {
   readonly fences: Fences
@@ -28,7 +28,7 @@ export interface ReplicaParts {
   readonly census: Census
   readonly outbound: Outbound
   readonly observer: Observer | undefined
-  readonly watchers: Watchers
+  readonly watchers: WatchRegistry
   readonly home: Home
   /** If the log is shared. */
   readonly sharing: Sharing | undefined

@@ -25,7 +25,7 @@ import { encodeAck, encodePing } from '../broker/encode.js'
 import type { Session } from '../core/index.js'
 import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue } from './inputQueue.js'
-import { Outbox, type PacedMessages } from './outbox.js'
+import { type Deferred, Outbox, type PacedMessages } from './outbox.js'
 import type { Socket, SocketListener } from './socket.js'
 import type { PacedWork, WorkScheduler } from './workScheduler.js'
 
@@ -219,6 +219,13 @@ export class Connection implements SocketListener, PacedWork {
     this.#requestFlush()
   }
 
+  /** Queues a message that is made when it is written. */
+  defer(message: Deferred): void {
+    if (this.#state !== 'open' || this.#isClosed) return
+    this.#outbox.defer(message)
+    this.#requestFlush()
+  }
+
   /**
    * Queues messages that are made only when there is room for them; what follows them waits.
    *
@@ -244,7 +251,7 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#isReading()) return 0
     this.#turn = this.#owner.scheduler.turn
     this.#allowance = units
-    if (this.#outbox.hasStream) this.#allowance -= this.#outbox.flush(units)
+    if (this.#outbox.hasUnmade) this.#allowance -= this.#outbox.flush(units)
     this.#handleInput()
     const used = units - this.#allowance
     this.#spendRate(used)
@@ -282,7 +289,7 @@ export class Connection implements SocketListener, PacedWork {
   flush(): void {
     this.#isAwaitingFlush = false
     if (this.#state !== 'open') return
-    if (!this.#outbox.hasStream) this.#outbox.flush(0)
+    if (!this.#outbox.hasUnmade) this.#outbox.flush(0)
     else {
       this.#beginTurn()
       const used = this.#outbox.flush(Math.max(0, this.#allowance))
@@ -290,7 +297,7 @@ export class Connection implements SocketListener, PacedWork {
       this.#owner.scheduler.spend(used)
       this.#spendRate(used)
     }
-    if (this.#input !== undefined || this.#outbox.hasStream) this.#goOn()
+    if (this.#input !== undefined || this.#outbox.hasUnmade) this.#goOn()
   }
 
   /** Closes politely, after everything that was said. */
@@ -443,7 +450,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Asks for a turn if there is work that does not wait for the client. */
   #goOn(): void {
-    const hasOutput = this.#outbox.hasStream && !this.#outbox.isBlocked
+    const hasOutput = this.#outbox.hasUnmade && !this.#outbox.isBlocked
     const hasInput = this.#input !== undefined && !this.#outbox.isFull
     if (!this.#isReading() || !(hasOutput || hasInput)) return
     const { scheduler } = this.#owner

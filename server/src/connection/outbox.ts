@@ -3,9 +3,9 @@
  * back while the client does not keep up.
  *
  * What is in a socket is a copy of its own for each connection, so it is filled only so far. What
- * waits here is cheap: an event is one text for all who watch, and of a stream (a snapshot, what a
- * query found) nothing is made before there is room for it. Order is kept: whatever was said after
- * a stream waits behind it.
+ * waits here is cheap: an event is one text for all who watch, which becomes a message of this
+ * connection when it is written, and of a stream (a snapshot, what a query found) nothing is made
+ * before there is room for it. Order is kept: whatever was said after a stream waits behind it.
  */
 import { joinFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../access/costs.js'
@@ -16,6 +16,14 @@ const roomBytes = 64 * 1024
 /** Characters of waiting messages beyond which the client's next messages wait too. */
 const fullChars = 64 * 1024
 
+/** A message that is made when it is written. */
+export interface Deferred {
+  /** Characters that it counts for until then; a character is at least a byte. */
+  readonly chars: number
+  /** Undefined if there is nothing to say any more. */
+  encode(): string | undefined
+}
+
 /** Messages, or numbers: so many units of work were done since the last one. */
 export type PacedMessages = Iterator<string | number>
 
@@ -25,7 +33,7 @@ interface Stream {
   readonly holdsInput: boolean
 }
 
-type Item = string | Stream
+type Item = string | Deferred | Stream
 
 /** What a connection with nothing to say has in common with all others of them. Stays empty. */
 const nothing: never[] = []
@@ -34,6 +42,7 @@ export class Outbox {
   readonly #socket: Socket
   #items: Item[] = nothing
   #streams = 0
+  #deferred = 0
   #holding = 0
   /** Length of the single messages that wait; a character is at least a byte. */
   #waitingChars = 0
@@ -49,6 +58,11 @@ export class Outbox {
   /** Whether a stream has not come to its end. */
   get hasStream(): boolean {
     return this.#streams > 0
+  }
+
+  /** Whether something that waits is not text yet. */
+  get hasUnmade(): boolean {
+    return this.#streams + this.#deferred > 0
   }
 
   /** Whether the client has to read before more can be written. */
@@ -78,6 +92,13 @@ export class Outbox {
     this.#waitingChars += message.length
   }
 
+  /** Queues a message that is made when it is written. */
+  defer(message: Deferred): void {
+    this.#queue(message)
+    this.#deferred++
+    this.#waitingChars += message.chars
+  }
+
   /** @param holdsInput Whether the client's next messages wait until the stream is through. */
   addStream(messages: PacedMessages, holdsInput = false): void {
     this.#queue({ messages, holdsInput })
@@ -91,29 +112,30 @@ export class Outbox {
     const hadStreams = this.#streams > 0
     this.#items = nothing
     this.#streams = 0
+    this.#deferred = 0
     this.#holding = 0
     this.#waitingChars = 0
     if (!hadStreams) return
-    for (const item of items) if (typeof item !== 'string') item.messages.return?.()
+    for (const item of items) if (isStream(item)) item.messages.return?.()
   }
 
   /**
    * Writes what one turn said, or goes on with what waits while there is room.
    *
-   * @param units What streams may use for it, in units of work; once it is used up, they wait. Any
-   *   number by default.
+   * @param units What streams and deferred messages may use for it, in units of work; once it is
+   *   used up, they wait. Any number by default.
    * @returns How many units they used.
    */
   flush(units = Number.POSITIVE_INFINITY): number {
     if (this.#items.length === 0 || this.isBlocked) return 0
-    if (this.#streams > 0) return this.#flushWithStreams(units)
+    if (this.hasUnmade) return this.#flushInOrder(units)
     this.#writeAll()
     return 0
   }
 
-  /** The last words: everything but streams, whether or not there is room. */
+  /** The last words: everything that is text, whether or not there is room. */
   flushMessages(): void {
-    if (this.#streams > 0) this.#flushWithStreams(turnBudget.least)
+    if (this.hasUnmade) this.#flushInOrder(turnBudget.least, true)
     else this.#writeAll()
   }
 
@@ -133,28 +155,40 @@ export class Outbox {
     for (const frame of joinFrames(messages)) this.#socket.send(frame)
   }
 
-  #flushWithStreams(units: number): number {
-    let batch: string[] = []
+  /** @param isLast Text that waits behind a deferred message is written in any case. */
+  #flushInOrder(units: number, isLast = false): number {
+    const batch = new Batch((messages) => this.#write(messages))
     let done = 0
     let used = 0
     for (const item of this.#items) {
       if (typeof item === 'string') {
-        batch.push(item)
+        batch.add(item)
         this.#waitingChars -= item.length
-      } else {
-        if (batch.length > 0) this.#write(batch)
-        batch = []
+      } else if (isStream(item)) {
+        batch.write()
         const progress = this.#drain(item.messages, units - used)
         used += progress.used
         if (!progress.isDone) break
         this.#streams--
         if (item.holdsInput) this.#holding--
+      } else {
+        if (used < units && this.#hasRoom(batch)) {
+          const text = item.encode()
+          if (text !== undefined) batch.add(text)
+          used += costOfBytes(text?.length ?? 1)
+        } else if (!isLast) break
+        this.#waitingChars -= item.chars
+        this.#deferred--
       }
       done++
     }
     this.#items.splice(0, done)
-    if (batch.length > 0) this.#write(batch)
+    batch.write()
     return used
+  }
+
+  #hasRoom(batch: Batch): boolean {
+    return this.#socket.bufferedBytes + batch.chars <= roomBytes
   }
 
   /** Goes on with a stream until it is at its end, has used so many units or must wait for room. */
@@ -170,5 +204,31 @@ export class Outbox {
       }
     }
     return { isDone: false, used }
+  }
+}
+
+function isStream(item: Item): item is Stream {
+  return typeof item !== 'string' && 'messages' in item
+}
+
+/** Messages that are written together. */
+class Batch {
+  readonly #onWrite: (messages: readonly string[]) => void
+  #messages: string[] = []
+  chars = 0
+
+  constructor(onWrite: (messages: readonly string[]) => void) {
+    this.#onWrite = onWrite
+  }
+
+  add(message: string): void {
+    this.#messages.push(message)
+    this.chars += message.length
+  }
+
+  write(): void {
+    if (this.#messages.length > 0) this.#onWrite(this.#messages)
+    this.#messages = []
+    this.chars = 0
   }
 }

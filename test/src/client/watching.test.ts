@@ -26,6 +26,16 @@ describe('watching', () => {
     ])
   })
 
+  it('passes an event to all watches that it names', async () => {
+    const { session, socket } = await openScene()
+    const told: string[] = []
+    for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => told.push(name + event))
+    await turn()
+    const event = { event: 'unlocked', ...info }
+    socket.say({ type: 'event', watch: [1, 3, 9], event })
+    expect(told).to.deep.equal(['aunlocked', 'cunlocked'])
+  })
+
   it('asks anew after a reconnect, and marks the state', async () => {
     const scene = await openScene()
     const events: WatchEvent[] = []

@@ -3,14 +3,16 @@
  */
 import type { WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
 import { Bench, type Client } from './bench.js'
 
-/** The events a client has heard since it was last asked, as `watch: what key`. */
+/** The events a client has heard since it was last asked, as `watch: what key`, for each watch. */
 function events(client: Client): string[] {
   return client
     .heard()
     .filter((message): message is WatchEvent => message.type === 'event')
-    .map(({ watch, event }) => `${watch}: ${event.event} ${event.key}`)
+    .flatMap(({ watch, event }) => [watch].flat().map((id) => `${id}: ${event.event} ${event.key}`))
 }
 
 function bench(): { bench: Bench; watcher: Client; busy: Client } {
@@ -167,6 +169,135 @@ describe('watch', () => {
     expect(parts).to.have.length(heard.length)
     expect(parts.flatMap(({ held }) => held)).to.have.length(100)
     expect(parts.map(({ more }) => more)).to.deep.equal(parts.map((_, i) => i < parts.length - 1))
+  })
+})
+
+describe('watches of one connection that match the same event', () => {
+  it('are told with one message, however many there are', () => {
+    const { watcher, busy } = bench()
+    const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
+    watcher.say(...ids.map((id) => ({ type: 'watch', id, prefix: '' })))
+    watcher.heard()
+    busy.unlock(busy.take('k'))
+    const heard = watcher.heard()
+    expect(heard.map((message) => message.type)).to.deep.equal(['event', 'event'])
+    for (const message of heard) expect(message).to.deep.include({ watch: ids })
+  })
+
+  it('are told with one message where they are nested', () => {
+    const { watcher, busy } = bench()
+    watcher.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2, prefix: 'a' })
+    watcher.say({ type: 'watch', id: 3, key: 'ab' }, { type: 'watch', id: 4, prefix: 'abc' })
+    watcher.heard()
+    busy.take('ab')
+    expect(watcher.heard().map((message) => 'watch' in message && message.watch)).to.deep.equal([
+      [1, 2, 3],
+    ])
+  })
+
+  it('are not told of what happened before they began, although it was not sent yet', () => {
+    const { bench: b, watcher, busy } = bench()
+    watcher.say({ type: 'watch', id: 1 })
+    watcher.heard()
+    busy.socket.say({ type: 'lock', id: 1, key: 'k' })
+    watcher.socket.say({ type: 'watch', id: 2, prefix: 'k' })
+    busy.socket.say({ type: 'lock', id: 2, key: 'k2' })
+    b.machine.endTurn()
+    expect(events(watcher).sort()).to.deep.equal(['1: locked k', '1: locked k2', '2: locked k2'])
+  })
+
+  it('go on when a wider watch ends, and are told once while there is one', () => {
+    const { watcher, busy } = bench()
+    watcher.say(
+      { type: 'watch', id: 1, key: 'a' },
+      { type: 'watch', id: 2, prefix: 'ab' },
+      { type: 'watch', id: 3, prefix: 'abc' },
+      { type: 'watch', id: 4, key: 'abcd' },
+      { type: 'watch', id: 5, prefix: 'a' },
+      { type: 'unwatch', watch: 5 },
+    )
+    watcher.heard()
+    for (const key of ['a', 'ab', 'abcd']) busy.take(key)
+    expect(events(watcher)).to.deep.equal([
+      '1: locked a',
+      '2: locked ab',
+      '2: locked abcd',
+      '3: locked abcd',
+      '4: locked abcd',
+    ])
+  })
+
+  it('cost the broker as many messages as connections match, not as watches do', () => {
+    const b = new Bench()
+    const crowd = Array.from({ length: 5 }, () => b.join())
+    for (const client of crowd) {
+      const prefixes = Array.from({ length: 100 }, (_, i) => 'k'.repeat(i))
+      client.say(...prefixes.map((prefix, id) => ({ type: 'watch', id: id + 1, prefix })))
+      client.heard()
+    }
+    b.join().take('k'.repeat(200))
+    for (const client of crowd) expect(client.heard()).to.have.length(1)
+  })
+
+  it('are told by and by where that is long, so that no turn is', () => {
+    const { watcher, busy } = bench()
+    const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
+    watcher.say(...ids.map((id) => ({ type: 'watch', id })))
+    watcher.heard()
+    const locks = Array.from({ length: 100 }, (_, i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
+    busy.socket.say(...locks)
+    busy.say({ type: 'pong', n: 1 })
+    expect(watcher.socket.frames.length).to.be.above(5)
+    expect(events(watcher)).to.have.length(100 * 1_000)
+  })
+
+  it('hear what each of them alone would hear, whatever begins and ends', () => {
+    const texts = ['', 'a', 'ab', 'abc', 'abd', 'b', 'é', 'aé']
+    const step = fc.oneof(
+      fc.record({
+        watch: fc.integer({ min: 1, max: 8 }),
+        text: fc.constantFrom(...texts),
+        isKey: fc.boolean(),
+      }),
+      fc.record({ unwatch: fc.integer({ min: 1, max: 8 }) }),
+      fc.record({ touch: fc.constantFrom(...texts.slice(1)) }),
+      fc.record({ touch: fc.constantFrom(...texts.slice(1)) }),
+      fc.constant({ turn: true }),
+    )
+    const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const { bench: b, watcher, busy } = bench()
+      const model = new Map<number, { readonly text: string; readonly isKey: boolean }>()
+      const expected: string[] = []
+      let id = 0
+      let fence = 0
+      for (const one of steps) {
+        if ('watch' in one) {
+          const { watch, text, isKey } = one
+          if (isKey && text === '') continue
+          // What the former watch with this id has not been told yet comes to nothing.
+          if (model.has(watch)) b.machine.endTurn()
+          watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
+          b.machine.endTurn()
+          model.set(watch, one)
+        } else if ('unwatch' in one) {
+          b.machine.endTurn()
+          watcher.socket.say({ type: 'unwatch', watch: one.unwatch })
+          model.delete(one.unwatch)
+        } else if ('touch' in one) {
+          busy.socket.say({ type: 'lock', id: ++id, key: one.touch })
+          busy.socket.say({ type: 'unlock', id: ++id, fence: ++fence })
+          for (const event of ['locked', 'unlocked']) {
+            for (const [watch, { text, isKey }] of model) {
+              if (isKey ? one.touch !== text : !one.touch.startsWith(text)) continue
+              expected.push(`${watch}: ${event} ${one.touch}`)
+            }
+          }
+        } else b.machine.endTurn()
+      }
+      b.machine.endTurn()
+      expect(events(watcher).sort()).to.deep.equal(expected.sort())
+    })
+    fc.assert(property, runs(100, 2_000))
   })
 })
 

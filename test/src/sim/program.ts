@@ -9,7 +9,7 @@ import type { ErrorCode } from '@holdfast/shared'
 import { Claims, timeoutRoomMs, type Want } from './claims.js'
 import type { Holding } from './holderJudge.js'
 import type { Judges } from './judges.js'
-import { Picture } from './picture.js'
+import { Pictures } from './picture.js'
 import type { Action, ClientPlan, Plan } from './plan.js'
 import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
@@ -35,7 +35,7 @@ export class Program {
   readonly #claims: Claims
   #session: Session | undefined
   /** What is held everywhere, as far as this client was told. */
-  picture: Picture | undefined
+  picture: Pictures | undefined
   #isStopping = false
   #mayFinish: () => void = () => {}
   #ops = 0
@@ -98,8 +98,8 @@ export class Program {
     }
     this.picture = undefined
     if (this.#parts.client.watches) {
-      this.picture = new Picture(this.#claims)
-      session.watch({ prefix: '' }, this.picture.take)
+      const { random, plan } = this.#parts
+      this.picture = new Pictures(session, this.#claims, random.pick(plan.keys))
     }
     const fibers = Array.from({ length: this.#parts.client.fibers }, async () => {
       while (!this.#isStopping && !isClosed && this.#session === session) {
@@ -142,6 +142,7 @@ export class Program {
     const action: Action = random.weighted(plan.actions)
     this.#claims.count(`action ${action}`)
     const key = random.pick(plan.keys)
+    if (this.picture !== undefined && random.chance(0.2)) this.picture.change(random.chance(0.5))
     switch (action) {
       case 'lock':
         return this.#request(key, this.#want(), (want) => session.lock(key, want))

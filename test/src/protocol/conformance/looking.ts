@@ -149,6 +149,19 @@ function watches(stage: Stage): void {
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
+  it('is named in one event together with the others that match', async () => {
+    const [watcher, peer] = await stage.cast(2)
+    const key = stage.key()
+    const watches = [{ key }, { key }, { prefix: key }].map((scope) =>
+      watcher!.ask({ type: 'watch', ...scope }),
+    )
+    for (const watch of watches) await watcher!.answers('watching', watch)
+    await peer!.take(key)
+    const { watch } = await watcher!.hear('event')
+    expect([watch].flat().sort()).to.deep.equal(watches)
+    expect(await watcher!.settle()).to.deep.equal([])
+  })
+
   it('takes the place of one with the same id', async () => {
     const [watcher, peer] = await stage.cast(2)
     const [former, key] = [stage.key(), stage.key()]

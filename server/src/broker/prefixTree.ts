@@ -1,0 +1,146 @@
+/**
+ * A compressed prefix tree (radix tree) over UTF-16 units: it answers which of its texts are
+ * prefixes of a given key, in time that depends on the length of the key and not on how many texts
+ * there are, and which of its texts begin with a given one.
+ */
+
+class Node<V> {
+  /** The part of the text between the parent and this node; empty at the root only. */
+  label: string
+  value: V | undefined
+  /** By the first unit of their labels; undefined while there are none. */
+  children: Map<number, Node<V>> | undefined
+
+  constructor(label: string, value: V | undefined) {
+    this.label = label
+    this.value = value
+  }
+
+  childFor(text: string, at: number): Node<V> | undefined {
+    return at < text.length ? this.children?.get(text.charCodeAt(at)) : undefined
+  }
+
+  adopt(child: Node<V>): void {
+    this.children ??= new Map()
+    this.children.set(child.label.charCodeAt(0), child)
+  }
+}
+
+export class PrefixTree<V extends object> {
+  readonly #root = new Node<V>('', undefined)
+
+  /** The value of exactly this text. */
+  get(text: string): V | undefined {
+    let node: Node<V> | undefined = this.#root
+    for (let at = 0; at < text.length; at += node.label.length) {
+      node = node.childFor(text, at)
+      if (node === undefined || !text.startsWith(node.label, at)) return undefined
+    }
+    return node.value
+  }
+
+  /** Sets the value of this text. */
+  set(text: string, value: V): void {
+    let node = this.#root
+    let at = 0
+    while (at < text.length) {
+      const child = node.childFor(text, at)
+      if (child === undefined) {
+        node.adopt(new Node(text.slice(at), value))
+        return
+      }
+      const shared = sharedLength(child.label, text, at)
+      node = shared === child.label.length ? child : split(node, child, shared)
+      at += shared
+    }
+    node.value = value
+  }
+
+  /** Removes the value of this text, and the nodes that only it needed. */
+  delete(text: string): void {
+    let grandparent: Node<V> | undefined
+    let parent: Node<V> | undefined
+    let node = this.#root
+    for (let at = 0; at < text.length; at += node.label.length) {
+      const child = node.childFor(text, at)
+      if (child === undefined || !text.startsWith(child.label, at)) return
+      grandparent = parent
+      parent = node
+      node = child
+    }
+    node.value = undefined
+    if (parent === undefined) return
+    if (node.children === undefined) {
+      parent.children!.delete(node.label.charCodeAt(0))
+      if (parent.children!.size === 0) parent.children = undefined
+      mergeWithOnlyChild(grandparent, parent)
+    } else mergeWithOnlyChild(parent, node)
+  }
+
+  /** Visits the values of all texts that are prefixes of `key`, shortest first. */
+  visitPrefixesOf(key: string, visit: (value: V, length: number) => void): void {
+    let node: Node<V> | undefined = this.#root
+    let at = 0
+    while (node !== undefined && key.startsWith(node.label, at)) {
+      at += node.label.length
+      if (node.value !== undefined) visit(node.value, at)
+      node = node.childFor(key, at)
+    }
+  }
+
+  /**
+   * Visits the values of all texts that begin with `prefix` and are longer.
+   *
+   * @param visit Returns whether the texts that begin with this one are visited as well.
+   */
+  visitExtensionsOf(prefix: string, visit: (value: V) => boolean): void {
+    let node: Node<V> | undefined = this.#root
+    let at = 0
+    while (at < prefix.length) {
+      node = node.childFor(prefix, at)
+      if (node === undefined) return
+      const shared = sharedLength(node.label, prefix, at)
+      at += shared
+      if (at === prefix.length && shared < node.label.length) {
+        visitAll(node, visit)
+        return
+      }
+      if (shared < node.label.length) return
+    }
+    for (const child of node.children?.values() ?? []) visitAll(child, visit)
+  }
+}
+
+/** With an own stack: a tree is as deep as its longest text. */
+function visitAll<V>(top: Node<V>, visit: (value: V) => boolean): void {
+  const stack = [top]
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    if (node.value !== undefined && !visit(node.value)) continue
+    if (node.children !== undefined) stack.push(...node.children.values())
+  }
+}
+
+/** How many units of `label` stand in `text` from `at` on. */
+function sharedLength(label: string, text: string, at: number): number {
+  const most = Math.min(label.length, text.length - at)
+  let length = 0
+  while (length < most && label.charCodeAt(length) === text.charCodeAt(at + length)) length++
+  return length
+}
+
+/** Puts a node without a value between the two, after `length` units of the child's label. */
+function split<V>(parent: Node<V>, child: Node<V>, length: number): Node<V> {
+  const between = new Node<V>(child.label.slice(0, length), undefined)
+  child.label = child.label.slice(length)
+  between.adopt(child)
+  parent.adopt(between)
+  return between
+}
+
+/** A node that has neither a value nor a branch is one with its child. The root stays. */
+function mergeWithOnlyChild<V>(parent: Node<V> | undefined, node: Node<V>): void {
+  if (parent === undefined || node.value !== undefined || node.children?.size !== 1) return
+  const [child] = node.children.values()
+  child!.label = node.label + child!.label
+  parent.adopt(child!)
+}
