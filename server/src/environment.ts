@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { getHeapStatistics } from 'node:v8'
 import type { Clock } from '@holdfast/shared'
 import { nanoid } from 'nanoid'
 
@@ -41,6 +42,9 @@ export const machine: Environment = {
   newSecret: () => randomBytes(32).toString('base64url'),
   hash: (secret) => createHash('sha256').update(secret).digest('base64url'),
 }
+
+/** The most that V8 lets the heap of this process grow to, in bytes. */
+export const heapLimitBytes = getHeapStatistics().heap_size_limit
 
 /**
  * Compares two digests of `machine.hash` without telling, by the time it takes, where they differ.

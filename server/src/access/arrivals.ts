@@ -16,6 +16,7 @@ export interface ArrivalsParts {
   readonly expect: (connection: Connection, ms: number) => void
   readonly close: (connection: Connection, row: CloseCode) => void
   readonly refused: (connection: Connection, cause: RefusalCause) => void
+  readonly memory: { readonly isOverfull: boolean }
 }
 
 export class Arrivals {
@@ -31,7 +32,11 @@ export class Arrivals {
 
   /** A connection has come: takes it on, or turns it away, or another one in its place. */
   takeOn(connection: Connection): void {
-    const { limits, expect } = this.#parts
+    const { limits, expect, memory } = this.#parts
+    if (memory.isOverfull) {
+      this.#turnAway(connection, 'memoryBytes')
+      return
+    }
     const isFull = this.#open.size >= limits.connections
     const { refused, displaced } = this.#newcomers.enter(connection, isFull)
     if (refused !== undefined) {

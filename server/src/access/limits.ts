@@ -16,6 +16,7 @@ import {
   maxWaitersPerKey,
   maxWatches,
 } from '@holdfast/shared'
+import { heapLimitBytes } from '../environment.js'
 
 /** Value of a limit that bounds nothing; `off` in a flag or a config file. */
 export const off = Number.POSITIVE_INFINITY
@@ -88,6 +89,14 @@ export interface BrokerLimits {
    * public 262,144.
    */
   readonly backlogBytes: number
+  /**
+   * Memory that clients may make the broker take, in bytes: the table, connections, unread output
+   * and watches, by an estimate that is rather too high. Beyond it `lock` and `watch` are refused
+   * with `QUOTA_EXCEEDED`, and new sessions are closed with 1013; an eighth beyond it, new
+   * connections are closed with 1013 and those that leave more than 16 KiB unread with 4308.
+   * Default half of what V8 lets the heap grow to (`node --max-old-space-size`).
+   */
+  readonly memoryBytes: number
 }
 
 /** The name of a limit. */
@@ -106,6 +115,9 @@ interface Limit {
   /** May be off. */
   readonly optional?: true | undefined
 }
+
+/** The other half is for the program, for garbage, and for snapshots of the table. */
+const halfOfHeap = Math.floor(heapLimitBytes / 2)
 
 /** The table. `newcomers` follows `connections` and is worked out in {@link limitsFrom}. */
 export const limits = {
@@ -130,6 +142,7 @@ export const limits = {
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },
   backlogBytes: { private: 1024 * 1024, public: 256 * 1024 },
+  memoryBytes: { private: halfOfHeap, public: halfOfHeap, optional: true },
 } as const satisfies Record<LimitName, Limit>
 
 /** The names of all limits. */
@@ -167,6 +180,7 @@ const sentences: Partial<Record<LimitName, (most: string) => string>> = {
   watchesPerSession: (most) => `this session has ${most} watches, the most it may`,
   keyBytes: (most) => `a key that is locked here has at most ${most} bytes`,
   metadataBytes: (most) => `metadata has at most ${most} bytes here`,
+  memoryBytes: (most) => `the broker keeps ${most} bytes for its clients, the most it may`,
 }
 
 /** What the one who reached a limit is told: what there is too much of, and how much may be. */

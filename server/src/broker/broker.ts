@@ -30,6 +30,7 @@ import { encodeDraining } from './encode.js'
 import { Inbound } from './inbound.js'
 import { type Findings, find, type Scope, Search } from './inspect.js'
 import { Judge, QuietTime } from './judge.js'
+import { MemoryAccount } from './memoryAccount.js'
 import { type BrokerTime, type Home, Outbound } from './outbound.js'
 import { Reception } from './reception.js'
 import { OwnReplica } from './replica.js'
@@ -66,6 +67,7 @@ export class Broker implements ConnectionOwner {
   readonly #inbound: Inbound
   readonly #statistics = new Statistics()
   readonly #watchers = new WatchRegistry()
+  readonly #memory: MemoryAccount
   readonly #observer: Observer | undefined
   readonly #arrivals: Arrivals
   readonly #writer: Writer
@@ -108,17 +110,21 @@ export class Broker implements ConnectionOwner {
     const expect = (connection: Connection, ms: number): void =>
       time.expect(connection, time.now() + ms)
     const forgive = (connection: Connection): void => time.forgive(connection)
-    const shared = { home, sharing, observer }
+    const { connections } = this
+    const memory = new MemoryAccount({ limits, connections, watchers, table: () => this.table })
+    this.#memory = memory
+    const shared = { home, sharing, observer, memory }
     const reception = new Reception({ settings, environment, submit, census, ...shared })
     this.#reception = reception
     const passes = new Passes({ settings, clock, time })
-    this.#arrivals = new Arrivals({ limits, passes, expect, close, refused })
+    this.#arrivals = new Arrivals({ limits, passes, expect, close, refused, memory })
     const flushed = observer && (() => observer.flushed())
-    this.#writer = new Writer({ limits, scheduler, endOfTurn, expect, forgive, refused, flushed })
+    const pace = { scheduler, endOfTurn, expect, forgive }
+    this.#writer = new Writer({ limits, memory, ...pace, refused, flushed })
     const writer = this.#writer
     const judge = new Judge({ time, passes, writer, attached, submit, wall, refused })
     const renew = passes.renew.bind(passes)
-    const beside = { watchers, limits, sharing, observer, renew }
+    const beside = { watchers, limits, memory, sharing, observer, renew }
     this.#inbound = new Inbound({ submit, wall, view: this, ...beside })
     const seated = (connection: Connection): void => this.#arrivals.letIn(connection)
     const toTable = { time, reception, attached, home, submit, wall, seated, close }
@@ -209,6 +215,11 @@ export class Broker implements ConnectionOwner {
   /** How the log is doing, if it is shared with other brokers. */
   get logStatus(): LogStatus | undefined {
     return this.#sharing?.status
+  }
+
+  /** What the broker takes of its memory for clients, and how much it may, in bytes. */
+  get memory(): { readonly usedBytes: number; readonly limitBytes: number } {
+    return this.#memory
   }
 
   stats(): LockStats {
@@ -315,6 +326,7 @@ export class Broker implements ConnectionOwner {
     this.#time.forgive(connection)
     this.#arrivals.forget(connection)
     this.#watchers.removeAll(connection)
+    this.#memory.forget(connection)
   }
 
   #report(connection: Connection, cause: RefusalCause): void {

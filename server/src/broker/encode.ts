@@ -116,9 +116,19 @@ export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
 
+/** What a session is told of a lock after a resume; not the lock, which may be gone by then. */
+export interface HeldItem {
+  readonly id: number
+  readonly key: string
+  readonly mode: LockMode
+  readonly fence: number
+  readonly ttl: number | undefined
+  /** When the ttl began to run, if there is one. */
+  readonly at: number | undefined
+}
+
 /** A lock as its own session is told after a resume. */
-export function encodeHeldItem(lock: Lock, at: number | undefined): string {
-  const { id, key, mode, fence, ttl } = lock
+export function encodeHeldItem({ id, key, mode, fence, ttl, at }: HeldItem): string {
   return JSON.stringify({ id, key, mode, fence, ttl, at: at === undefined ? undefined : floor(at) })
 }
 

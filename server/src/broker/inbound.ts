@@ -28,6 +28,7 @@ import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.
 import type { BrokerSettings } from '../options.js'
 import { encodeFailed, encodeStats } from './encode.js'
 import type { Scope, Search } from './inspect.js'
+import type { MemoryAccount } from './memoryAccount.js'
 import { canMove } from './moving.js'
 import { PageChoice } from './page.js'
 import { foundParts, type PacedParts, pageParts, watchingParts } from './parts.js'
@@ -46,6 +47,7 @@ export interface InboundParts {
   readonly view: View
   readonly watchers: WatchRegistry
   readonly limits: BrokerSettings['limits']
+  readonly memory: MemoryAccount
   /** If the log is shared. */
   readonly sharing: Sharing | undefined
   readonly observer: Observer | undefined
@@ -85,6 +87,7 @@ export class Inbound {
     if (sharing !== undefined && !this.#hasRoom(sharing, connection, message)) return
     if (message.type !== 'refusal') observer?.received(message.type)
     if (connection.gate !== undefined && !this.#passes(connection, message)) return
+    if (this.#parts.memory.isFull && this.#takesMemory(connection, message)) return
     switch (message.type) {
       case 'refusal':
         connection.send(encodeFailed(message.id, message.code, message.message))
@@ -135,6 +138,18 @@ export class Inbound {
         this.#watchers.remove(connection, message.watch)
         break
     }
+  }
+
+  /** Whether this is new work, for which there is no memory; if so, its sender has been told. */
+  #takesMemory(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
+    const { type } = message
+    if (type !== 'lock' && type !== 'watch') return false
+    // What was asked before has its answer.
+    if (type === 'lock' && message.id <= connection.session!.lastId) return false
+    const sentence = limitSentence('memoryBytes', this.#parts.limits.memoryBytes)
+    connection.send(encodeFailed(message.id, 'QUOTA_EXCEEDED', sentence))
+    this.#report(connection, { cause: 'memoryBytes', operation: type, key: message.key })
+    return true
   }
 
   /** Whether the log has room for this; if not, its sender has been told. */

@@ -15,7 +15,7 @@ import {
   type Request,
   type Session,
 } from '../core/index.js'
-import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome } from './encode.js'
+import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome, type HeldItem } from './encode.js'
 import type { QuietTime } from './judge.js'
 import { messageFrames, snapshotParts } from './parts.js'
 import type { Admission, Reception } from './reception.js'
@@ -55,6 +55,9 @@ const closeFor: Record<EndReason, CloseCode> = {
   expired: closeCodes.expired,
   dropped: closeCodes.restart,
 }
+
+/** Bytes that a lock takes in a snapshot that is not sent yet; its key is mostly the table's. */
+const heldItemBytes = 128
 
 export class Outbound {
   readonly #parts: OutboundParts
@@ -210,10 +213,16 @@ export class Outbound {
     // and who is cut for that comes back for the same.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#ttlBeganFor(answer))
-    if (answers.size > 0) connection.stream(messageFrames([...answers], encode))
-    const held = session.held.values()
+    if (answers.size > 0) {
+      connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
+    }
+    const held = session.held.values().map((lock): HeldItem => {
+      const { id, key, mode, fence, ttl } = lock
+      return { id, key, mode, fence, ttl, at: this.#ttlBeganAt(lock) }
+    })
     const waiting = session.waiting.values().map(({ id }) => id)
-    connection.stream(snapshotParts(held, waiting, (lock) => this.#ttlBeganAt(lock)))
+    const weight = held.length * heldItemBytes + waiting.length * 8
+    connection.stream(snapshotParts(held, waiting), false, weight)
   }
 
   /** The connection went while its hello was being judged. */

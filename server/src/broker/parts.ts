@@ -4,19 +4,17 @@
  * text in memory all at once. What a query finds is looked for no faster than it is read either.
  */
 import { joinFrames, utf8Length } from '@holdfast/shared'
-import type { Entry, Lock } from '../core/index.js'
-import { encodeHeldInfo, encodeHeldItem, encodeWaitingInfo } from './encode.js'
+import type { Entry } from '../core/index.js'
+import { encodeHeldInfo, encodeHeldItem, encodeWaitingInfo, type HeldItem } from './encode.js'
 import { type Search, waitersOf } from './inspect.js'
 import type { PageChoice } from './page.js'
 
 /** Bytes at which a part is full. */
 const partBytes = 16 * 1024
 
-/** @param ttlBeganAt When a lock's ttl began to run, if it has one. */
 export function* snapshotParts(
-  held: readonly Lock[],
+  held: readonly HeldItem[],
   waiting: readonly number[],
-  ttlBeganAt: (lock: Lock) => number | undefined,
 ): Generator<string> {
   const part = new Part()
   const text = (more: boolean): string => {
@@ -24,7 +22,7 @@ export function* snapshotParts(
     return `{"type":"snapshot","held":[${lists.held}],"waiting":[${lists.waiting}],"more":${more}}`
   }
   for (const lock of held) {
-    const item = encodeHeldItem(lock, ttlBeganAt(lock))
+    const item = encodeHeldItem(lock)
     if (!part.fits(item)) yield text(true)
     part.add('held', item)
   }

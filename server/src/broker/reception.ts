@@ -39,6 +39,7 @@ export interface ReceptionParts {
   readonly environment: Environment
   readonly submit: (command: Command) => void
   readonly census: Census
+  readonly memory: { readonly isFull: boolean }
   readonly home: Home
   /** If the log is shared. */
   readonly sharing: Sharing | undefined
@@ -50,6 +51,7 @@ export class Reception {
   readonly #environment: Environment
   readonly #submit: (command: Command) => void
   readonly #census: Census
+  readonly #memory: { readonly isFull: boolean }
   readonly #home: Home
   readonly #sharing: Sharing | undefined
   readonly #observer: Observer | undefined
@@ -60,11 +62,12 @@ export class Reception {
   readonly #guests = new Map<string, Guest>()
 
   constructor(parts: ReceptionParts) {
-    const { settings, environment, submit, census, home, sharing, observer } = parts
+    const { settings, environment, submit, census, memory, home, sharing, observer } = parts
     this.#settings = settings
     this.#environment = environment
     this.#submit = submit
     this.#census = census
+    this.#memory = memory
     this.#home = home
     this.#sharing = sharing
     this.#observer = observer
@@ -160,6 +163,11 @@ export class Reception {
   #open(connection: Connection, hello: Hello, principal: string): void {
     const { newId, newSecret, hash, clock } = this.#environment
     const { ttl, grace } = this.#termsFor(hello)
+    if (this.#memory.isFull) {
+      const reason = limitReason('memoryBytes', this.#settings.limits.memoryBytes)
+      this.#turnAway(connection, 'memoryBytes', { ...closeCodes.overloaded, reason })
+      return
+    }
     const session = newId()
     const limit = this.#census.enter(session, principal, connection.remoteAddress)
     if (limit !== undefined) {

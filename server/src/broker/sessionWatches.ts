@@ -23,6 +23,10 @@ export interface PublishedEvent {
   /** Rises from one event of the broker to the next. */
   readonly sequence: number
   readonly text: string
+  /** One more connection keeps it until it is written. */
+  keep(): void
+  /** One connection less does. */
+  release(): void
 }
 
 /** The broker's index of who watches what; told only of what is not covered. */
@@ -116,6 +120,10 @@ export class SessionWatches {
     return this.#byId.has(id)
   }
 
+  ids(): Iterable<number> {
+    return this.#byId.keys()
+  }
+
   /** Length of the key or prefix that this watch names. */
   lengthOf(id: number): number {
     return this.#byId.get(id)?.text.length ?? 0
@@ -165,15 +173,14 @@ export class SessionWatches {
    */
   publish(event: PublishedEvent, ended: Lock | undefined): void {
     if (this.#sees?.(event.key) === false) return
-    const chars = event.text.length + eventChars
     // The state will not have this lock, so its watch should not hear of the end of it.
     const isUnknown = ended !== undefined && this.#newest?.search.isToCome(ended)
     const hidden = isUnknown ? this.#newest?.id : undefined
-    this.subscriber.defer({ chars, encode: () => this.#encode(event, hidden) })
+    this.subscriber.defer(new UnwrittenEvent(this, event, hidden))
   }
 
   /** One message for all watches that match and are older than the event; undefined if none is. */
-  #encode({ key, sequence, text }: PublishedEvent, hidden: number | undefined): string | undefined {
+  encode({ key, sequence, text }: PublishedEvent, hidden: number | undefined): string | undefined {
     if (this.#byId.size === 0) return undefined
     let ids = ''
     let work = 0
@@ -244,5 +251,38 @@ export class SessionWatches {
     group.isIndexed = isIndexed
     if (isIndexed) this.#index.add(group.text, group.isKey, this)
     else this.#index.remove(group.text, group.isKey, this)
+  }
+}
+
+/** An event on its way to one connection. */
+class UnwrittenEvent implements Deferred {
+  readonly #watches: SessionWatches
+  readonly #event: PublishedEvent
+  readonly #hidden: number | undefined
+  #isKept = true
+
+  constructor(watches: SessionWatches, event: PublishedEvent, hidden: number | undefined) {
+    this.#watches = watches
+    this.#event = event
+    this.#hidden = hidden
+    event.keep()
+  }
+
+  get chars(): number {
+    return this.sharedChars + eventChars
+  }
+
+  get sharedChars(): number {
+    return this.#event.text.length
+  }
+
+  encode(): string | undefined {
+    this.discard()
+    return this.#watches.encode(this.#event, this.#hidden)
+  }
+
+  discard(): void {
+    if (this.#isKept) this.#event.release()
+    this.#isKept = false
   }
 }

@@ -8,7 +8,12 @@ import type { Effect, Lock } from '../core/index.js'
 import { encodeLockEvent } from './encode.js'
 import type { Scope, Search } from './inspect.js'
 import { PrefixTree } from './prefixTree.js'
-import { type ScopeIndex, SessionWatches, type Subscriber } from './sessionWatches.js'
+import {
+  type PublishedEvent,
+  type ScopeIndex,
+  SessionWatches,
+  type Subscriber,
+} from './sessionWatches.js'
 
 type LockEventName = 'locked' | 'unlocked' | 'expired' | 'lost'
 
@@ -20,11 +25,22 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
+/** Bytes that a watch takes, with its places in the trees of its session and of the broker. */
+const watchBytes = 768
+/** Bytes that an event takes beside its text. */
+const eventBytes = 256
+
 export class WatchRegistry {
   readonly #bySubscriber = new Map<Subscriber, SessionWatches>()
   readonly #index = new Index()
   /** Of the newest event that was published. */
   #sequence = 0
+  #bytes = 0
+
+  /** Bytes that all watches take, with the events that are not written yet. */
+  get bytes(): number {
+    return this.#bytes
+  }
 
   /** How many watches this connection has. */
   countOf(subscriber: Subscriber): number {
@@ -46,14 +62,16 @@ export class WatchRegistry {
     if (watches === undefined) {
       watches = new SessionWatches(subscriber, this.#index)
       this.#bySubscriber.set(subscriber, watches)
-    } else watches.remove(id)
+    } else this.#remove(watches, id)
     watches.add(id, scope, this.#sequence, search)
+    this.#bytes += bytesOf(watches, id)
   }
 
   remove(subscriber: Subscriber, id: number): void {
     const watches = this.#bySubscriber.get(subscriber)
-    watches?.remove(id)
-    if (watches?.size === 0) this.#bySubscriber.delete(subscriber)
+    if (watches === undefined) return
+    this.#remove(watches, id)
+    if (watches.size === 0) this.#bySubscriber.delete(subscriber)
   }
 
   /** The connection is gone. */
@@ -61,6 +79,7 @@ export class WatchRegistry {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#bySubscriber.delete(subscriber)
+    for (const id of watches.ids()) this.#bytes -= bytesOf(watches, id)
     watches.clear()
   }
 
@@ -71,14 +90,41 @@ export class WatchRegistry {
     else if (effect.kind === 'released') this.#publish(eventForReason[effect.reason], effect.lock)
   }
 
+  #remove(watches: SessionWatches, id: number): void {
+    if (!watches.has(id)) return
+    this.#bytes -= bytesOf(watches, id)
+    watches.remove(id)
+  }
+
+  /** Its bytes count as long as at least one connection keeps it, and once. */
+  #newEvent(key: string, text: string): PublishedEvent {
+    const bytes = eventBytes + 2 * text.length
+    let kept = 0
+    return {
+      key,
+      sequence: ++this.#sequence,
+      text,
+      keep: () => {
+        if (++kept === 1) this.#bytes += bytes
+      },
+      release: () => {
+        if (--kept === 0) this.#bytes -= bytes
+      },
+    }
+  }
+
   #publish(name: LockEventName, lock: Lock): void {
     const { key } = lock
     const interested = this.#index.watching(key)
     if (interested.length === 0) return
-    const event = { key, sequence: ++this.#sequence, text: encodeLockEvent(name, lock) }
+    const event = this.#newEvent(key, encodeLockEvent(name, lock))
     const ended = name === 'locked' ? undefined : lock
     for (const watches of interested) watches.publish(event, ended)
   }
+}
+
+function bytesOf(watches: SessionWatches, id: number): number {
+  return watchBytes + 4 * watches.lengthOf(id)
 }
 
 /** The scopes that no wider one of the same connection covers, each with its connections. */

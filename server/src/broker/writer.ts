@@ -7,9 +7,11 @@ import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../access/limits.js'
 import type { Connection } from '../connection/connection.js'
 import type { WorkScheduler } from '../connection/workScheduler.js'
+import type { MemoryAccount } from './memoryAccount.js'
 
 export interface WriterParts {
   readonly limits: BrokerLimits
+  readonly memory: MemoryAccount
   /** Is told when a turn is over. */
   readonly scheduler: WorkScheduler
   readonly endOfTurn: (callback: () => void) => void
@@ -49,9 +51,11 @@ export class Writer {
   }
 
   #judge(connection: Connection): void {
-    const { limits, expect } = this.#parts
+    const { limits, memory, expect } = this.#parts
     const most = limits.backlogBytes
-    if (this.#keepsUp(connection)) this.#letOff(connection)
+    memory.weigh(connection)
+    if (connection.countedBytes > 0 && memory.isOverfull) this.#cut(connection, 'memoryBytes')
+    else if (this.#keepsUp(connection)) this.#letOff(connection)
     else if (connection.backlogBytes > most) this.#cut(connection, 'backlogBytes')
     else if (!connection.isSlow) {
       connection.isSlow = true

@@ -136,15 +136,22 @@ const logKinds: readonly unknown[] = ['memory', 'journal', 'shared'] satisfies L
 type Row = readonly [what: string, value: string]
 
 function linesOf(address: URL, told: BrokerStatus): string[] {
-  const { connections, sessions, held, waiting, ready, log } = told
+  const { connections, sessions, held, waiting, memoryUsed, memoryLimit, ready, log } = told
   const rows: Row[] = [
     ['ready', ready ? 'yes' : 'no'],
     ...logRows(log),
     ['connections', String(connections)],
     ['sessions', String(sessions)],
     ['locks', `${held} held, ${waiting} waiting`],
+    ['memory', memoryText(memoryUsed, memoryLimit)],
   ]
   return table(['BROKER', address.origin], rows)
+}
+
+function memoryText(used: number, limit: number | undefined): string {
+  const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
+  const bound = limit === undefined ? 'no bound' : `of ${mebibytes(limit)}`
+  return `${mebibytes(used)} for clients, ${bound}`
 }
 
 function logRows(log: LogReport): Row[] {

@@ -90,6 +90,8 @@ export class Connection implements SocketListener, PacedWork {
   session: Session | undefined
   /** Whether it is being waited for because it left too much unread. */
   isSlow = false
+  /** Bytes of it that stand in the broker's account of its memory. */
+  countedBytes = 0
   /** The attach number that makes this connection the session's own. */
   attach = 0
 
@@ -143,9 +145,9 @@ export class Connection implements SocketListener, PacedWork {
     return this.#outbox.backlogBytes
   }
 
-  /** Bytes that have arrived and wait to be handled. */
-  get inputBytes(): number {
-    return this.#input?.bytes ?? 0
+  /** Bytes that the broker keeps for it beyond what every connection takes. */
+  get memoryBytes(): number {
+    return this.#outbox.memoryBytes + 2 * (this.#input?.bytes ?? 0)
   }
 
   /** Whether a long answer, or what the client said next, waits until the client reads. */
@@ -193,7 +195,7 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   onDrain(): void {
-    if (this.#outbox.hasOutput || this.isSlow) this.#requestFlush()
+    if (this.#outbox.hasOutput || this.isSlow || this.countedBytes > 0) this.#requestFlush()
   }
 
   onClose(): void {
@@ -221,7 +223,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Queues a message that is made when it is written. */
   defer(message: Deferred): void {
-    if (this.#state !== 'open' || this.#isClosed) return
+    if (this.#state !== 'open' || this.#isClosed) return message.discard()
     this.#outbox.defer(message)
     this.#requestFlush()
   }
@@ -230,13 +232,14 @@ export class Connection implements SocketListener, PacedWork {
    * Queues messages that are made only when there is room for them; what follows them waits.
    *
    * @param holdsInput Whether what the client says next waits until they are through.
+   * @param weight Bytes that they keep until then.
    */
-  stream(messages: PacedMessages, holdsInput = false): void {
+  stream(messages: PacedMessages, holdsInput = false, weight = 0): void {
     if (this.#state !== 'open' || this.#isClosed) {
       messages.return?.()
       return
     }
-    this.#outbox.addStream(messages, holdsInput)
+    this.#outbox.addStream(messages, holdsInput, weight)
     this.#requestFlush()
   }
 
@@ -428,13 +431,14 @@ export class Connection implements SocketListener, PacedWork {
     this.#input = input
     this.#socket.pause()
     this.#goOn()
-    // Whether the client reads what it waits for is looked at when output is flushed.
-    if (this.#outbox.isFull) this.#requestFlush()
+    // Whether the client reads, and what is kept for it, is looked at when output is flushed.
+    this.#requestFlush()
     return input
   }
 
   #resumeReading(): void {
     this.#input = undefined
+    if (this.countedBytes > 0) this.#requestFlush()
     if (this.#isClosed) this.#end()
     else this.#socket.resume()
   }

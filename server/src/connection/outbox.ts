@@ -20,8 +20,12 @@ const fullChars = 64 * 1024
 export interface Deferred {
   /** Characters that it counts for until then; a character is at least a byte. */
   readonly chars: number
-  /** Undefined if there is nothing to say any more. */
+  /** How many of these are in a text that other connections keep as well. */
+  readonly sharedChars: number
+  /** Called once. Undefined if there is nothing to say any more. */
   encode(): string | undefined
+  /** Called instead if the message is not sent. */
+  discard(): void
 }
 
 /** Messages, or numbers: so many units of work were done since the last one. */
@@ -31,6 +35,8 @@ interface Stream {
   readonly messages: PacedMessages
   /** Whether what the client says next waits until the stream has come to its end. */
   readonly holdsInput: boolean
+  /** Bytes that it keeps until then. */
+  readonly weight: number
 }
 
 type Item = string | Deferred | Stream
@@ -46,6 +52,10 @@ export class Outbox {
   #holding = 0
   /** Length of the single messages that wait; a character is at least a byte. */
   #waitingChars = 0
+  /** How many of these are in texts that other connections keep as well. */
+  #sharedChars = 0
+  /** Bytes that streams keep. */
+  #keptBytes = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -87,6 +97,13 @@ export class Outbox {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
+  /** Bytes of memory that all of it takes at most, without what is shared with others. */
+  get memoryBytes(): number {
+    const ownChars = this.#waitingChars - this.#sharedChars
+    // One character outside Latin-1 makes all of a text take two bytes each.
+    return 2 * ownChars + this.#keptBytes + this.#socket.bufferedBytes
+  }
+
   add(message: string): void {
     this.#queue(message)
     this.#waitingChars += message.length
@@ -97,11 +114,16 @@ export class Outbox {
     this.#queue(message)
     this.#deferred++
     this.#waitingChars += message.chars
+    this.#sharedChars += message.sharedChars
   }
 
-  /** @param holdsInput Whether the client's next messages wait until the stream is through. */
-  addStream(messages: PacedMessages, holdsInput = false): void {
-    this.#queue({ messages, holdsInput })
+  /**
+   * @param holdsInput Whether the client's next messages wait until the stream is through.
+   * @param weight Bytes that it keeps until then.
+   */
+  addStream(messages: PacedMessages, holdsInput = false, weight = 0): void {
+    this.#queue({ messages, holdsInput, weight })
+    this.#keptBytes += weight
     this.#streams++
     if (holdsInput) this.#holding++
   }
@@ -109,14 +131,20 @@ export class Outbox {
   /** Forgets everything that waits, and ends the streams. */
   clear(): void {
     const items = this.#items
-    const hadStreams = this.#streams > 0
+    const hadUnmade = this.hasUnmade
     this.#items = nothing
     this.#streams = 0
     this.#deferred = 0
     this.#holding = 0
     this.#waitingChars = 0
-    if (!hadStreams) return
-    for (const item of items) if (isStream(item)) item.messages.return?.()
+    this.#sharedChars = 0
+    this.#keptBytes = 0
+    if (!hadUnmade) return
+    for (const item of items) {
+      if (typeof item === 'string') continue
+      if (isStream(item)) item.messages.return?.()
+      else item.discard()
+    }
   }
 
   /**
@@ -171,13 +199,16 @@ export class Outbox {
         if (!progress.isDone) break
         this.#streams--
         if (item.holdsInput) this.#holding--
+        this.#keptBytes -= item.weight
       } else {
         if (used < units && this.#hasRoom(batch)) {
           const text = item.encode()
           if (text !== undefined) batch.add(text)
           used += costOfBytes(text?.length ?? 1)
-        } else if (!isLast) break
+        } else if (isLast) item.discard()
+        else break
         this.#waitingChars -= item.chars
+        this.#sharedChars -= item.sharedChars
         this.#deferred--
       }
       done++

@@ -10,7 +10,8 @@ import type { Lock, Request, Session } from './records.js'
 export type Answer =
   | { readonly kind: 'granted'; readonly lock: Lock }
   | { readonly kind: 'unlocked' }
-  | { readonly kind: 'refreshed'; readonly lock: Lock }
+  /** Of a lock that may be gone by now. */
+  | { readonly kind: 'refreshed'; readonly fence: number }
   | { readonly kind: 'revoked' }
   | {
       readonly kind: 'failed'

@@ -5,3 +5,11 @@ export { Keys, type KeyWalk } from './keys.js'
 export { Chain, Entry, Lock, Request, Session } from './records.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'
+export {
+  answerBytes,
+  bytesOfSession,
+  entryBytes,
+  lockBytes,
+  requestBytes,
+  textBytes,
+} from './weights.js'

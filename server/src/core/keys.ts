@@ -9,6 +9,7 @@
  * most cost nothing to take again. An idle key is in no count and no list.
  */
 import { Chain, Entry } from './records.js'
+import { entryBytes, textBytes } from './weights.js'
 
 /** Idle keys that are kept in any case. */
 const leastIdle = 1_024
@@ -21,10 +22,23 @@ export class Keys {
   readonly #idle = new Chain<Entry>()
   #bookmarks = 0
   #lastOrder = 0
+  /** Of the keys in use. */
+  #bytes = 0
+  #idleBytes = 0
 
   /** How many keys are in use. */
   get size(): number {
     return this.#inUse.length - this.#bookmarks
+  }
+
+  /** Bytes that the keys in use take, without their locks and requests. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Bytes that idle keys take. Not the same on every replica: a snapshot has no idle keys. */
+  get idleBytes(): number {
+    return this.#idleBytes
   }
 
   /** The entry of a key that is in use. */
@@ -42,6 +56,7 @@ export class Keys {
       this.#use(entry)
     } else if (entry.isIdle) {
       this.#idle.remove(entry)
+      this.#idleBytes -= bytesOf(entry)
       this.#use(entry)
     }
     return entry
@@ -51,9 +66,12 @@ export class Keys {
   leave(entry: Entry): void {
     this.#inUse.remove(entry)
     this.#idle.append(entry)
+    this.#bytes -= bytesOf(entry)
+    this.#idleBytes += bytesOf(entry)
     const most = leastIdle + this.#inUse.length / inUseForOneIdle
     for (let first = this.#idle.first!; this.#idle.length > most; first = this.#idle.first!) {
       this.#idle.remove(first)
+      this.#idleBytes -= bytesOf(first)
       this.#entries.delete(first.key)
     }
   }
@@ -74,7 +92,12 @@ export class Keys {
   #use(entry: Entry): void {
     entry.order = ++this.#lastOrder
     this.#inUse.append(entry)
+    this.#bytes += bytesOf(entry)
   }
+}
+
+function bytesOf({ key }: Entry): number {
+  return entryBytes + textBytes(key)
 }
 
 /**

@@ -9,6 +9,7 @@ import type { LockMode } from '@holdfast/shared'
 import { Roster } from '@holdfast/shared/roster'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
+import { answerBytes } from './weights.js'
 
 /** What all sessions have that never held or waited, most of an idle crowd. Stay empty. */
 const noLocks = new Roster<Lock>()
@@ -93,11 +94,28 @@ export class Session {
     this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
   }
 
+  /** Bytes that its stored answers take. */
+  get answerBytes(): number {
+    const count = this.answers?.size ?? 0
+    return count === 0 ? 0 : count * answerBytes + 2 * this.storedHolderBytes
+  }
+
   /** Keeps an answer until its client acknowledges it, if this session can resume. */
   storeAnswer(id: number, answer: Answer): void {
     if (this.answers === undefined) return
     this.answers.set(id, answer)
     this.storedHolderBytes += holderBytesOf(answer)
+  }
+
+  /**
+   * A lock was released whose grant may still be stored: of the lock, the fence is all that is told
+   * again, and its metadata and a long key are not kept for that.
+   */
+  slimAnswer(lock: Lock): void {
+    if (lock.metadata === undefined && lock.key.length <= keptKeyLength) return
+    const answer = this.answers?.get(lock.id)
+    if (answer?.kind !== 'granted' || answer.lock !== lock) return
+    this.answers!.set(lock.id, { kind: 'granted', lock: formerLock(this, lock.id, lock.fence) })
   }
 
   /** The client has these answers. */
@@ -113,6 +131,9 @@ export class Session {
 function holderBytesOf(answer: Answer | undefined): number {
   return answer?.kind === 'failed' ? (answer.holderBytes ?? 0) : 0
 }
+
+/** Keys up to this length are kept with the stored answer of a released lock. */
+const keptKeyLength = 64
 
 /** What was asked for: a command that wants a lock, or the request it became. */
 export interface Terms {
@@ -289,4 +310,13 @@ export class Entry extends Chain<Lock> {
     const holder = this.first
     return holder === undefined || (mode === 'shared' && holder.mode === 'shared')
   }
+}
+
+/** The key of every lock that is remembered for its fence alone. */
+const forgotten = new Entry('')
+
+/** What is remembered of a lock that is gone: the answer that granted it. */
+export function formerLock(session: Session, id: number, fence: number): Lock {
+  const terms: Terms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
+  return new Lock(forgotten, session, terms, fence, 0)
 }

@@ -9,13 +9,13 @@ import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock } from './commands.js'
 import type { Answer } from './effects.js'
 import { Keys } from './keys.js'
-import { Entry, Lock, Request, type Revocation, Session, type Terms } from './records.js'
+import { formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
 
 /** An answer without references: of a lock, the fence is all that is told again. */
 type PlainAnswer =
   | Exclude<Answer, { readonly lock: Lock }>
-  | { readonly kind: 'granted' | 'refreshed'; readonly fence: number }
+  | { readonly kind: 'granted'; readonly fence: number }
 
 export type SnapshotItem =
   | { readonly item: 'table'; readonly fence: number; readonly quiet: boolean }
@@ -154,15 +154,9 @@ function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Sessi
 }
 
 function restoreAnswer(session: Session, id: number, answer: PlainAnswer): Answer {
-  if (!('fence' in answer)) return answer
+  if (answer.kind !== 'granted') return answer
   const lock = session.held.get(answer.fence) ?? formerLock(session, id, answer.fence)
   return { kind: answer.kind, lock }
-}
-
-/** A lock that was given back before the client acknowledged the answer that names it. */
-function formerLock(session: Session, id: number, fence: number): Lock {
-  const terms: Terms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
-  return new Lock(new Entry(''), session, terms, fence, 0)
 }
 
 function known(sessions: ReadonlyMap<string, Session>, id: string): Session {

@@ -20,6 +20,7 @@ import type { Answer, Effect, ReleaseReason, WithdrawReason } from './effects.js
 import { nameHolders } from './holders.js'
 import { Keys } from './keys.js'
 import { type Entry, Lock, Request, Session, type Terms } from './records.js'
+import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
 
 /** A command that came on a connection of a session. */
 type Speech = { readonly session: string; readonly attach: number }
@@ -42,6 +43,8 @@ export class LockTable {
   #held = 0
   #waiting = 0
   #quiet: boolean
+  /** Without the keys. */
+  #bytes = 0
   #effects: Effect[] = []
 
   /** @param state Where to begin; empty without it. */
@@ -53,6 +56,11 @@ export class LockTable {
     for (const { holders, queue } of this.#keys.values()) {
       this.#held += holders.length
       this.#waiting += queue.length
+      for (const lock of holders) this.#bytes += lockBytes + textBytes(lock.metadata)
+      for (const request of queue) this.#bytes += requestBytes + textBytes(request.metadata)
+    }
+    for (const session of this.#sessions.values()) {
+      this.#bytes += bytesOfSession(session) + session.answerBytes
     }
   }
 
@@ -61,7 +69,7 @@ export class LockTable {
   }
 
   /** The keys in use, each with its holders and its queue. */
-  get keys(): Pick<Keys, 'size' | 'get' | 'values' | 'walk'> {
+  get keys(): Pick<Keys, 'size' | 'get' | 'values' | 'walk' | 'idleBytes'> {
     return this.#keys
   }
 
@@ -78,6 +86,14 @@ export class LockTable {
   /** How many requests wait. */
   get waitingCount(): number {
     return this.#waiting
+  }
+
+  /**
+   * Bytes of memory that sessions, locks, requests, keys in use and stored answers take, as
+   * `weights.ts` counts them. The same on every replica.
+   */
+  get bytes(): number {
+    return this.#bytes + this.#keys.bytes
   }
 
   /** Whether nobody is granted anything but a steal. */
@@ -142,6 +158,7 @@ export class LockTable {
   #open(command: Commands.OpenSession): void {
     const session = new Session(command)
     this.#sessions.set(session.id, session)
+    this.#bytes += bytesOfSession(session)
     this.#effects.push({ kind: 'opened', session, attempt: command.attempt })
   }
 
@@ -227,6 +244,7 @@ export class LockTable {
    */
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
+    this.#bytes -= bytesOfSession(session) + session.answerBytes
     const left = this.#leaveQueues(session)
     for (const lock of session.held.values()) {
       left.add(lock.entry)
@@ -296,6 +314,7 @@ export class LockTable {
       entry.enqueue(request)
       session.waitFor(request)
       this.#waiting++
+      this.#bytes += requestBytes + textBytes(request.metadata)
       this.#effects.push({ kind: 'queued', request })
     }
   }
@@ -347,7 +366,7 @@ export class LockTable {
     if (command.ttl !== undefined) lock.ttl = command.ttl
     lock.generation++
     this.#effects.push({ kind: 'refreshed', lock })
-    this.#answer(session, command.id, { kind: 'refreshed', lock })
+    this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
   }
 
   /** Only with the fence that the lock has now: whoever decided this has seen that lock. */
@@ -394,7 +413,9 @@ export class LockTable {
   #detach(lock: Lock, reason: ReleaseReason): void {
     lock.entry.holders.remove(lock)
     lock.session.held.remove(lock)
+    lock.session.slimAnswer(lock)
     this.#held--
+    this.#bytes -= lockBytes + textBytes(lock.metadata)
     this.#effects.push({ kind: 'released', lock, reason })
   }
 
@@ -408,6 +429,7 @@ export class LockTable {
     request.entry.queue.remove(request)
     request.session.waiting.remove(request)
     this.#waiting--
+    this.#bytes -= requestBytes + textBytes(request.metadata)
   }
 
   /** Grants from the head of the queue until the first who cannot hold; forgets an idle key. */
@@ -436,8 +458,9 @@ export class LockTable {
     const lock = new Lock(entry, session, terms, ++this.#fence, at)
     entry.holders.append(lock)
     session.hold(lock)
-    session.answers?.set(lock.id, { kind: 'granted', lock })
+    this.#store(session, lock.id, { kind: 'granted', lock })
     this.#held++
+    this.#bytes += lockBytes + textBytes(lock.metadata)
     this.#effects.push({ kind: 'granted', lock, request })
   }
 
@@ -446,7 +469,9 @@ export class LockTable {
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
     const session = this.#speaker(command)
     if (session === undefined) return
+    this.#bytes -= session.answerBytes
     session.forgetAnswers(command.ids)
+    this.#bytes += session.answerBytes
     this.#effects.push({ kind: 'acknowledged', session })
   }
 
@@ -469,8 +494,15 @@ export class LockTable {
   }
 
   #answer(session: Session, id: number, answer: Answer): void {
-    session.storeAnswer(id, answer)
+    this.#store(session, id, answer)
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: false })
+  }
+
+  #store(session: Session, id: number, answer: Answer): void {
+    if (session.answers === undefined) return
+    this.#bytes -= session.answerBytes
+    session.storeAnswer(id, answer)
+    this.#bytes += session.answerBytes
   }
 
   /** An answer to a request that changed nothing, and so need not be remembered. */

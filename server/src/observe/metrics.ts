@@ -218,6 +218,9 @@ class BrokerMetrics implements Metrics {
     this.#gauge('locks_held', 'Locks held.', () => vitals().held)
     this.#gauge('requests_waiting', 'Requests that wait for a lock.', () => vitals().waiting)
     this.#gauge('keys', 'Keys that are held or waited for.', () => vitals().keys)
+    const memoryLimit = () => vitals().memoryLimit ?? Number.POSITIVE_INFINITY
+    this.#gauge('memory_used_bytes', 'Memory kept for clients.', () => vitals().memoryUsed)
+    this.#gauge('memory_limit_bytes', 'The bound of that, limits.memoryBytes.', memoryLimit)
     this.#total('refreshes_total', 'Refreshes of a ttl.', () => vitals().stats.refreshCount)
     this.#total('received_bytes_total', 'Bytes from clients.', () => vitals().bytesReceived)
     this.#total('sent_bytes_total', 'Bytes to clients.', () => vitals().bytesSent)

@@ -42,6 +42,10 @@ export interface Vitals {
   /** Since the start, over all connections. */
   readonly bytesReceived: number
   readonly bytesSent: number
+  /** Memory that clients take, and that they may take (`limits.memoryBytes`), in bytes. */
+  readonly memoryUsed: number
+  /** Undefined if the limit is off. */
+  readonly memoryLimit: number | undefined
   readonly stats: LockStats
   /** How a log is doing that is shared with other brokers. */
   readonly log?: LogStatus | undefined

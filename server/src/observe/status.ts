@@ -2,6 +2,7 @@
  * How a broker is doing, in one object: whether it takes clients, its log, and its vitals. It holds
  * numbers, and names that brokers gave themselves; nothing that a client chose.
  */
+import { off } from '../access/limits.js'
 import type { Broker } from '../broker/broker.js'
 import type { Traffic } from '../host/traffic.js'
 import type { JournalStatus, Log, LogStatus } from '../log/log.js'
@@ -24,7 +25,7 @@ export interface BrokerStatus extends Omit<Vitals, 'log'> {
 
 /** How much there is of what now. */
 export function vitalsOf(broker: Broker, { bytes }: Traffic): Vitals {
-  const { connections, table, logStatus } = broker
+  const { connections, table, memory, logStatus } = broker
   return {
     connections: connections.size,
     sessions: table.sessions.size,
@@ -33,6 +34,8 @@ export function vitalsOf(broker: Broker, { bytes }: Traffic): Vitals {
     keys: table.keys.size,
     bytesReceived: bytes.received,
     bytesSent: bytes.sent,
+    memoryUsed: memory.usedBytes,
+    memoryLimit: memory.limitBytes === off ? undefined : memory.limitBytes,
     stats: broker.stats(),
     log: logStatus,
   }

@@ -18,6 +18,8 @@ const nothing: Vitals = {
   keys: 0,
   bytesReceived: 0,
   bytesSent: 0,
+  memoryUsed: 0,
+  memoryLimit: undefined,
   stats: new Bench().broker.stats(),
 }
 

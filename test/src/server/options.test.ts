@@ -2,7 +2,9 @@
  * What an operator may set, what is refused in one sentence before anything listens, and who may
  * come as far as a hello.
  */
+
 import type { IncomingMessage } from 'node:http'
+import { getHeapStatistics } from 'node:v8'
 import { createBroker, HoldfastError } from '@holdfast/server'
 import { type BrokerOptions, Doorkeeper, machine, settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -55,6 +57,7 @@ describe('options', () => {
         slowBytes: 262_144,
         slowMs: 5_000,
         backlogBytes: 1_048_576,
+        memoryBytes: Math.floor(getHeapStatistics().heap_size_limit / 2),
       },
       quietStart: 0,
     })

@@ -8,7 +8,16 @@
  *   effects, they break no rule (nobody is granted past a queue or beside an incompatible lock,
  *   fences rise) and end in the state that the table is in.
  */
+
 import type { Chain, Command, Effect, Entry, LockTable, Session } from '@holdfast/server/core'
+import {
+  answerBytes,
+  bytesOfSession,
+  entryBytes,
+  lockBytes,
+  requestBytes,
+  textBytes,
+} from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 
 function ensure(condition: boolean, sentence: string): asserts condition {
@@ -125,6 +134,7 @@ export class Invariants {
 
 /** Whether the table's records agree with each other; throws what does not. */
 export function checkRecords(table: LockTable): void {
+  ensure(table.bytes === weigh(table), `${weigh(table)} bytes, counted ${table.bytes}`)
   let held = 0
   let waiting = 0
   for (const entry of table.keys.values()) {
@@ -153,6 +163,21 @@ export function checkRecords(table: LockTable): void {
   }
   ensure(held === 0, 'a session holds a lock that no entry knows, or the reverse')
   ensure(waiting === 0, 'a session waits where no entry knows, or the reverse')
+}
+
+/** The bytes of a table, added up record by record. */
+function weigh(table: LockTable): number {
+  let bytes = 0
+  for (const { key, holders, queue } of table.keys.values()) {
+    bytes += entryBytes + textBytes(key)
+    for (const { metadata } of holders) bytes += lockBytes + textBytes(metadata)
+    for (const { metadata } of queue) bytes += requestBytes + textBytes(metadata)
+  }
+  for (const session of table.sessions.values()) {
+    bytes += bytesOfSession(session)
+    bytes += answerBytes * (session.answers?.size ?? 0) + 2 * session.storedHolderBytes
+  }
+  return bytes
 }
 
 /** What is counted of the stored answers is what they are. */

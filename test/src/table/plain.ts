@@ -133,8 +133,9 @@ function plainRequest(request: RequestLike): PlainRequest {
 export function plainAnswer(answer: Answer): PlainAnswer {
   switch (answer.kind) {
     case 'granted':
+      return { kind: 'granted', fence: answer.lock.fence }
     case 'refreshed':
-      return { kind: answer.kind, fence: answer.lock.fence }
+      return { kind: 'refreshed', fence: answer.fence }
     case 'unlocked':
     case 'revoked':
       return { kind: answer.kind }
