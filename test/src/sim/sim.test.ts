@@ -50,7 +50,7 @@ const kinds = [
   {
     what: 'keeps every promise, whatever goes wrong',
     options: { brokers: 1, events: count(400, 2_000) },
-    seeds: 80,
+    seeds: 90,
     interesting,
   },
   {

@@ -260,6 +260,10 @@ class Simulation {
     await this.#until(forgetMs, () => this.#sessionCount === 0)
     if (this.#sessionCount > 0)
       this.#judges.broken('no session is left', `${this.#sessionCount} are`)
+    const bytes = this.#cluster.truth?.bytes ?? 0
+    if (this.#sessionCount === 0 && bytes !== 0) {
+      this.#judges.broken('no memory is counted for nothing', `${bytes} bytes are`)
+    }
     const { machines } = this.#cluster
     await this.#until(forgetMs, () => !machines.some(({ isDraining }) => isDraining))
     if (this.#judges.hasVerdict) return
