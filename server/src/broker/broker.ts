@@ -36,6 +36,7 @@ import { Reception } from './reception.js'
 import { OwnReplica } from './replica.js'
 import { Statistics } from './statistics.js'
 import { Timekeeper } from './timekeeper.js'
+import { UnfinishedKeys } from './unfinishedKeys.js'
 import { WatchRegistry } from './watchRegistry.js'
 import { Writer } from './writer.js'
 
@@ -71,6 +72,7 @@ export class Broker implements ConnectionOwner {
   readonly #observer: Observer | undefined
   readonly #arrivals: Arrivals
   readonly #writer: Writer
+  readonly #unfinished: UnfinishedKeys
   readonly #connections = new Set<Connection>()
   readonly #attached = new Map<Session, Connection>()
   readonly scheduler: WorkScheduler
@@ -127,7 +129,10 @@ export class Broker implements ConnectionOwner {
     const beside = { watchers, limits, memory, sharing, observer, renew }
     this.#inbound = new Inbound({ submit, wall, view: this, ...beside })
     const seated = (connection: Connection): void => this.#arrivals.letIn(connection)
-    const toTable = { time, reception, attached, home, submit, wall, seated, close }
+    const effects = (): number => this.effects
+    this.#unfinished = new UnfinishedKeys({ scheduler, submit, wall, effects })
+    const unfinished = this.#unfinished
+    const toTable = { time, reception, attached, home, submit, wall, unfinished, seated, close }
     const outbound = new Outbound(toTable)
     this.#replica = new OwnReplica({
       ...{ fences, statistics, census, outbound, watchers, ...shared },
@@ -179,6 +184,7 @@ export class Broker implements ConnectionOwner {
   /** This broker counts no more among those that share the log. */
   #resign(): void {
     this.#reception.forgetAll()
+    this.#unfinished.clear()
     this.#sendAway(closeCodes.restart)
   }
 

@@ -20,6 +20,7 @@ import type { QuietTime } from './judge.js'
 import { messageFrames, snapshotParts } from './parts.js'
 import type { Admission, Reception } from './reception.js'
 import type { Timekeeper } from './timekeeper.js'
+import type { UnfinishedKeys } from './unfinishedKeys.js'
 
 /** Whom the broker waits for, and what it has to do itself. */
 export type BrokerTime = Timekeeper<
@@ -35,6 +36,7 @@ export interface OutboundParts {
   readonly home: Home
   readonly submit: (command: Command) => void
   readonly wall: () => number
+  readonly unfinished: UnfinishedKeys
   /** A connection has been let in. */
   readonly seated: (connection: Connection) => void
   /** Closes a connection, and sees to it that it is closed before long. */
@@ -99,6 +101,9 @@ export class Outbound {
       case 'adopted':
         if (effect.record instanceof Lock) this.#startTtl(effect.record)
         else this.#startTimeout(effect.record)
+        break
+      case 'more':
+        if (this.#isHere(effect.request.session)) this.#parts.unfinished.add(effect.request.key)
         break
       case 'refreshed':
         this.#startTtl(effect.lock)

@@ -153,6 +153,7 @@ function sessionOf(effect: Effect): Session | undefined {
       return effect.by
     case 'queued':
     case 'withdrawn':
+    case 'more':
       return effect.request.session
     case 'adopted':
       return effect.record.session

@@ -173,6 +173,12 @@ export interface ExpireLock extends Base {
   readonly generation: number
 }
 
+/** Proposal: these keys have more to grant than one command grants at once. */
+export interface ServeKeys extends Base {
+  readonly type: 'serve'
+  readonly keys: readonly string[]
+}
+
 export type Command =
   | RaiseFence
   | SetQuiet
@@ -189,3 +195,4 @@ export type Command =
   | AcknowledgeAnswers
   | TimeOutRequest
   | ExpireLock
+  | ServeKeys

@@ -59,6 +59,11 @@ export type Effect =
    * anew at the session's home.
    */
   | { readonly kind: 'adopted'; readonly record: Lock | Request }
+  /**
+   * The key of this request, the first of its queue, has more to grant. The broker that keeps the
+   * deadlines of its session submits `serve` for the key in a later turn.
+   */
+  | { readonly kind: 'more'; readonly request: Request }
   /** Its release follows. */
   | {
       readonly kind: 'revoked'

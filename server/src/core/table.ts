@@ -12,14 +12,17 @@
  *   loop and never by recursion.                                          -> #release, #withdraw
  * - A request id that comes again gets the answer it got, and never runs twice.   -> #isRepeat
  * - A command from a connection that is no longer the session's changes nothing.  -> #speaker
+ * - One command grants to so many waiters at most; `serve` goes on with the rest.   -> #serve
  * - Fences only rise.                                                     -> #grant
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
 import type { Answer, Effect, ReleaseReason, WithdrawReason } from './effects.js'
+import { FenceIndex } from './fenceIndex.js'
 import { nameHolders } from './holders.js'
 import { Keys } from './keys.js'
 import { type Entry, Lock, Request, Session, type Terms } from './records.js'
+import { isOvertaken, provenBy } from './secrets.js'
 import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
 
 /** A command that came on a connection of a session. */
@@ -36,6 +39,11 @@ export interface TableState {
 const unlocked: Answer = { kind: 'unlocked' }
 const revoked: Answer = { kind: 'revoked' }
 
+/** Most waiters that one command grants to: a release for 100,000 takes several short turns. */
+const defaultGrantsAtOnce = 1_000
+/** Holders of a key up to which a fence is searched for among them. */
+const searchedHolders = 64
+
 export class LockTable {
   readonly #sessions: Map<string, Session>
   readonly #keys: Keys
@@ -46,9 +54,21 @@ export class LockTable {
   /** Without the keys. */
   #bytes = 0
   #effects: Effect[] = []
+  readonly #grantsAtOnce: number
+  /** How many more waiters this command may grant to. */
+  #grantsLeft: number
+  /** Keys that this command has left with waiters who could hold them. */
+  readonly #unfinished = new Set<Entry>()
+  /** The holders by fence, of keys with many where one was revoked. */
+  readonly #byFence = new FenceIndex()
 
-  /** @param state Where to begin; empty without it. */
-  constructor(state?: TableState) {
+  /**
+   * @param state Where to begin; empty without it.
+   * @param grantsAtOnce Most waiters that one command grants to. The same on every replica.
+   */
+  constructor(state?: TableState, grantsAtOnce = defaultGrantsAtOnce) {
+    this.#grantsAtOnce = grantsAtOnce
+    this.#grantsLeft = grantsAtOnce
     this.#sessions = state?.sessions ?? new Map()
     this.#keys = state?.keys ?? new Keys()
     this.#fence = state?.fence ?? 0
@@ -149,7 +169,12 @@ export class LockTable {
       case 'raise':
         this.#fence = Math.max(this.#fence, command.fence)
         break
+      case 'serve':
+        this.#serveKeys(command)
+        break
     }
+    if (this.#unfinished.size > 0) this.#tellUnfinished()
+    this.#grantsLeft = this.#grantsAtOnce
     return this.#effects
   }
 
@@ -213,6 +238,8 @@ export class LockTable {
     for (const session of left) this.#adopt(session, home)
     // Only now, since this can grant to any of them.
     for (const session of left) this.#setAside(session, true, at)
+    // A broker that is gone has not gone on with what it was to go on with.
+    for (const entry of this.#keys.values()) if (this.#isReady(entry)) this.#unfinished.add(entry)
   }
 
   /**
@@ -387,9 +414,10 @@ export class LockTable {
   }
 
   #lockOn(key: string, fence: number): Lock | undefined {
-    for (const lock of this.#keys.get(key)?.holders ?? []) {
-      if (lock.fence === fence) return lock
-    }
+    const entry = this.#keys.get(key)
+    if (entry === undefined) return undefined
+    if (entry.holders.length > searchedHolders) return this.#byFence.holdersOf(entry).get(fence)
+    for (const lock of entry.holders) if (lock.fence === fence) return lock
     return undefined
   }
 
@@ -412,6 +440,7 @@ export class LockTable {
 
   #detach(lock: Lock, reason: ReleaseReason): void {
     lock.entry.holders.remove(lock)
+    if (this.#byFence.isUsed) this.#byFence.remove(lock)
     lock.session.held.remove(lock)
     lock.session.slimAnswer(lock)
     this.#held--
@@ -432,21 +461,53 @@ export class LockTable {
     this.#bytes -= requestBytes + textBytes(request.metadata)
   }
 
-  /** Grants from the head of the queue until the first who cannot hold; forgets an idle key. */
+  /**
+   * Grants from the head of the queue until the first who cannot hold, or until this command has
+   * granted to so many as it may; forgets an idle key. Whoever comes meanwhile waits behind them.
+   */
   #serve(entry: Entry, at: number): void {
     for (
       let request = entry.queue.first;
       request !== undefined && entry.admits(request.mode) && !this.#quiet;
       request = entry.queue.first
     ) {
+      if (this.#grantsLeft === 0) {
+        this.#unfinished.add(entry)
+        return
+      }
+      this.#grantsLeft--
       this.#dequeue(request)
       this.#grant(entry, request.session, request, at, request)
     }
     this.#forgetIfIdle(entry)
   }
 
+  #serveKeys({ keys, at }: Commands.ServeKeys): void {
+    for (const key of keys) {
+      const entry = this.#keys.get(key)
+      if (entry !== undefined) this.#serve(entry, at)
+    }
+  }
+
+  /** Whether the first of the queue could hold, and is yet to be granted. */
+  #isReady({ queue: { first } }: Entry): boolean {
+    return first?.entry.admits(first.mode) === true && !this.#quiet
+  }
+
+  #tellUnfinished(): void {
+    for (const entry of this.#unfinished) {
+      const request = entry.queue.first
+      if (request !== undefined && this.#isReady(entry)) {
+        this.#effects.push({ kind: 'more', request })
+      }
+    }
+    this.#unfinished.clear()
+  }
+
   #forgetIfIdle(entry: Entry): void {
-    if (entry.isIdle) this.#keys.leave(entry)
+    if (!entry.isIdle) return
+    this.#keys.leave(entry)
+    if (this.#byFence.isUsed) this.#byFence.forget(entry)
   }
 
   #setQuiet({ quiet, at }: Commands.SetQuiet): void {
@@ -457,6 +518,7 @@ export class LockTable {
   #grant(entry: Entry, session: Session, terms: Terms, at: number, request: Request | undefined) {
     const lock = new Lock(entry, session, terms, ++this.#fence, at)
     entry.holders.append(lock)
+    if (this.#byFence.isUsed) this.#byFence.add(lock)
     session.hold(lock)
     this.#store(session, lock.id, { kind: 'granted', lock })
     this.#held++
@@ -516,30 +578,4 @@ export class LockTable {
       limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
-}
-
-/** Which of the session's secrets a resume shows. */
-function provenBy(
-  { secret, nextSecret }: Session,
-  { proof }: Commands.ResumeSession,
-): 'secret' | 'nextSecret' | undefined {
-  const present = secret !== undefined && sameText(secret, proof)
-  const next = nextSecret !== undefined && sameText(nextSecret, proof)
-  if (next) return 'nextSecret'
-  return present ? 'secret' : undefined
-}
-
-/**
- * Whether the client said this hello before one that was let in with the same secret. It has given
- * up the connection of this one, and may not have spoken on that of the other yet.
- */
-function isOvertaken({ lastTry }: Session, { try: number }: Commands.ResumeSession): boolean {
-  return lastTry !== undefined && number !== undefined && number <= lastTry
-}
-
-/** Compares hashes without telling, by the time it takes, how much of them is right. */
-function sameText(a: string, b: string): boolean {
-  let difference = a.length ^ b.length
-  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i)
-  return difference === 0
 }

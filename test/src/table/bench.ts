@@ -40,14 +40,15 @@ interface ResumeOptions {
 }
 
 export class Bench {
-  readonly table = new LockTable()
+  readonly table: LockTable
   readonly #invariants: Invariants | undefined
   readonly #ids = new Map<string, number>()
   /** Wall time of the next command; rises by one with each. */
   now = 1_000
 
   /** @param checked whether invariants are checked, which takes a look at everything each time. */
-  constructor(checked = true) {
+  constructor(checked = true, table = new LockTable()) {
+    this.table = table
     this.#invariants = checked ? new Invariants(this.table) : undefined
   }
 

@@ -16,6 +16,15 @@ type Of<T extends Command['type']> = Extract<Command, { type: T }>
 export class Model {
   readonly #is = new ModelState()
   #effects: PlainEffect[] = []
+  readonly #grantsAtOnce: number
+  /** How many this command may still grant to. */
+  #grantsLeft = 0
+  /** Keys where somebody has to wait for the next command because of that. */
+  #unfinished: string[] = []
+
+  constructor(grantsAtOnce: number) {
+    this.#grantsAtOnce = grantsAtOnce
+  }
 
   state(): PlainState {
     return this.#is.toPlain()
@@ -23,6 +32,8 @@ export class Model {
 
   apply(command: Command): PlainEffect[] {
     this.#effects = []
+    this.#grantsLeft = this.#grantsAtOnce
+    this.#unfinished = []
     switch (command.type) {
       case 'raise':
         if (command.fence > this.#is.fence) this.#is.fence = command.fence
@@ -33,6 +44,10 @@ export class Model {
         break
       case 'restart':
         this.#restart(command)
+        this.#unfinished.push(...this.#is.inUse)
+        break
+      case 'serve':
+        for (const key of command.keys) this.#serve(key, command.at)
         break
       case 'open':
         this.#open(command)
@@ -61,6 +76,11 @@ export class Model {
     }
     const used = [...this.#is.locks, ...this.#is.waits].map((one) => one.key)
     this.#is.inUse = [...new Set([...this.#is.inUse.filter((key) => used.includes(key)), ...used])]
+    for (const key of new Set(this.#unfinished)) {
+      const first = this.#is.waits.find((wait) => wait.key === key)
+      const isReady = first !== undefined && this.#is.canHold(key, first.mode) && !this.#is.quiet
+      if (isReady) this.#effects.push({ kind: 'more', request: first })
+    }
     return this.#effects
   }
 
@@ -256,6 +276,11 @@ export class Model {
     for (;;) {
       const first = this.#is.waits.find((wait) => wait.key === key)
       if (first === undefined || !this.#is.canHold(key, first.mode) || this.#is.quiet) return
+      if (this.#grantsLeft === 0) {
+        this.#unfinished.push(key)
+        return
+      }
+      this.#grantsLeft -= 1
       remove(this.#is.waits, (wait) => wait === first)
       this.#grant(first, true, at)
     }

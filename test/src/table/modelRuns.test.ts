@@ -21,7 +21,7 @@ interface History {
 
 /** Plays a history; throws where table and model part, with `commands` as far as they got. */
 function play(steps: readonly Step[], commands: Command[] = []): History {
-  const twin = new Twin()
+  const twin = new Twin(2)
   const director = new Director()
   const effects: PlainEffect[] = []
   for (const one of steps) {
@@ -99,7 +99,7 @@ function describeEffect(effect: PlainEffect): string {
 /** Every command, and every effect in each of its meanings. */
 const everything = [
   ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
-  ...['end', 'open', 'raise', 'quiet', 'restart', 'adopted'],
+  ...['end', 'open', 'raise', 'quiet', 'restart', 'adopted', 'serve', 'more'],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted at once', 'granted late'],
   ...['ended goodbye', 'ended expired', 'ended dropped'],

@@ -93,6 +93,7 @@ export type PlainEffect =
   | { readonly kind: 'ended'; readonly session: string; readonly reason: string }
   | { readonly kind: 'acknowledged'; readonly session: string }
   | { readonly kind: 'queued'; readonly request: PlainRequest }
+  | { readonly kind: 'more'; readonly request: PlainRequest }
   | { readonly kind: 'withdrawn'; readonly request: PlainRequest; readonly reason: string }
   | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
   | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
@@ -170,7 +171,8 @@ export function plainEffect(effect: Effect): PlainEffect {
     case 'acknowledged':
       return { kind: 'acknowledged', session: effect.session.id }
     case 'queued':
-      return { kind: 'queued', request: plainRequest(effect.request) }
+    case 'more':
+      return { kind: effect.kind, request: plainRequest(effect.request) }
     case 'withdrawn':
       return { kind: 'withdrawn', request: plainRequest(effect.request), reason: effect.reason }
     case 'granted':
@@ -271,6 +273,8 @@ export function line(effect: PlainEffect): string {
       return `acknowledged ${effect.session}`
     case 'queued':
       return `queued ${effect.request.session}#${effect.request.id} ${effect.request.key}`
+    case 'more':
+      return `more ${effect.request.key}`
     case 'withdrawn': {
       const { session, id, key } = effect.request
       return `withdrawn ${session}#${id} ${key} ${effect.reason}`

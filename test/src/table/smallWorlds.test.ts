@@ -15,6 +15,8 @@ import type { PlainSession, PlainState } from './plain.js'
 import { Twin } from './twin.js'
 
 interface World {
+  /** Most waiters that one command grants to; by default more than there are. */
+  readonly grantsAtOnce?: number
   readonly start: readonly Command[]
   /** Everything worth trying in this state. */
   moves(state: PlainState): Command[]
@@ -37,7 +39,7 @@ function explore(world: World, depth: number): Explored {
     const reached: Command[][] = []
     for (const path of frontier) {
       for (const command of movesAfter(world, path)) {
-        const twin = new Twin()
+        const twin = new Twin(world.grantsAtOnce)
         twin.replay(world.start)
         twin.replay(path)
         twin.step(command)
@@ -54,7 +56,7 @@ function explore(world: World, depth: number): Explored {
 }
 
 function movesAfter(world: World, path: readonly Command[]): Command[] {
-  const twin = new Twin()
+  const twin = new Twin(world.grantsAtOnce)
   twin.replay(world.start)
   twin.replay(path)
   return world.moves(twin.state)
@@ -207,12 +209,38 @@ const hushed: World = {
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...contention.moves(state)],
 }
 
+/** Three sessions at one key, of which each command lets in one waiter only. */
+const byAndBy: World = {
+  grantsAtOnce: 1,
+  start: ['a', 'b', 'c', 'd'].map((session) => open(session, 0)),
+  moves: (state) => [
+    { type: 'serve', at: 0, keys: ['k'] },
+    { type: 'restart', at: 0, from: undefined, home: 'one' },
+    ...distinct(state).flatMap((session): Command[] => {
+      const { id, attach, lastId, held, waiting } = session
+      const spoken = { at: 0, session: id, attach }
+      return [
+        lock(session, 'k', 'exclusive'),
+        lock(session, 'k', 'shared'),
+        lock(session, 'k', 'shared', { timeout: 0 }),
+        { type: 'end', ...spoken, reason: 'goodbye' },
+        ...some(held[0]).flatMap((fence): Command[] => [
+          { type: 'unlock', ...spoken, id: lastId + 1, fence },
+          { type: 'revoke', ...spoken, id: lastId + 1, key: 'k', fence, note: '' },
+        ]),
+        ...some(waiting[0]).map((request): Command => ({ type: 'cancel', ...spoken, request })),
+      ]
+    }),
+  ],
+}
+
 describe('table: small worlds, exhaustively', () => {
   for (const [name, world, depth] of [
     ['three sessions, two keys', contention, count(4, 6)],
     ['two sessions that come back', comings, count(4, 6)],
     ['two sessions and a quiet start', hushed, count(4, 6)],
     ['two sessions at three brokers', homes, count(5, 6)],
+    ['four sessions, one grant a command', byAndBy, count(5, 7)],
   ] as const) {
     it(`${name}: every order of up to ${depth} commands`, function () {
       this.timeout(count(60_000, 1_200_000))

@@ -26,10 +26,11 @@ const kinds = [
   'raise',
   'quiet',
   'restart',
+  'serve',
 ] as const
 
 /** How often each kind comes, in the order of `kinds`. */
-const weights = [40, 20, 9, 3, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 2]
+const weights = [40, 20, 9, 3, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -74,6 +75,9 @@ export class Director {
     if (kind === 'raise')
       return { type: 'raise', at: this.#at, fence: state.fence + (pick % 7) - 3 }
     if (kind === 'quiet') return { type: 'quiet', at: this.#at, quiet: pick % 3 === 0 }
+    if (kind === 'serve') {
+      return { type: 'serve', at: this.#at, keys: pick % 2 === 0 ? keys : [keys[pick % 3]!] }
+    }
     if (kind === 'restart') {
       const from = pick % 4 === 0 ? undefined : homes[pick % homes.length]
       return { type: 'restart', at: this.#at, from, home: homes[(pick >> 4) % homes.length]! }

@@ -16,11 +16,18 @@ export class Disagreement extends Error {
 }
 
 export class Twin {
-  readonly #table = new LockTable()
-  readonly #model = new Model()
-  readonly #invariants = new Invariants(this.#table)
+  readonly #table: LockTable
+  readonly #model: Model
+  readonly #invariants: Invariants
 
   #state: PlainState | undefined
+
+  /** @param grantsAtOnce Most waiters that one command grants to. */
+  constructor(grantsAtOnce = 1_000) {
+    this.#table = new LockTable(undefined, grantsAtOnce)
+    this.#model = new Model(grantsAtOnce)
+    this.#invariants = new Invariants(this.#table)
+  }
 
   /** The model's, which is also the table's. */
   get state(): PlainState {

@@ -1,0 +1,48 @@
+/**
+ * Keys with more waiters to grant to than one command grants at once. The broker goes on with them
+ * in later turns, so that the clients of other keys have their turn in between.
+ */
+import type { PacedWork, WorkScheduler } from '../connection/workScheduler.js'
+import type { Command } from '../core/index.js'
+
+/** Most keys that one command goes on with. */
+const keysAtOnce = 100
+
+export interface UnfinishedKeysParts {
+  readonly scheduler: WorkScheduler
+  readonly submit: (command: Command) => void
+  readonly wall: () => number
+  /** How many effects of the table were handled so far. */
+  readonly effects: () => number
+}
+
+export class UnfinishedKeys implements PacedWork {
+  readonly #parts: UnfinishedKeysParts
+  readonly #keys = new Set<string>()
+
+  constructor(parts: UnfinishedKeysParts) {
+    this.#parts = parts
+  }
+
+  /** The table has more to grant of this key. */
+  add(key: string): void {
+    this.#keys.add(key)
+    this.#parts.scheduler.add(this)
+  }
+
+  /** This broker does not count any more; the one that takes over goes on. */
+  clear(): void {
+    this.#keys.clear()
+    this.#parts.scheduler.remove(this)
+  }
+
+  work(): number {
+    const keys = [...this.#keys].slice(0, keysAtOnce)
+    if (keys.length === 0) return 0
+    for (const key of keys) this.#keys.delete(key)
+    if (this.#keys.size > 0) this.#parts.scheduler.add(this)
+    const before = this.#parts.effects()
+    this.#parts.submit({ type: 'serve', keys, at: this.#parts.wall() })
+    return this.#parts.effects() - before
+  }
+}
