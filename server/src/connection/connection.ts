@@ -224,10 +224,8 @@ export class Connection implements SocketListener, PacedWork {
   /** Queues a message that is made when it is written. */
   defer(message: Deferred): void {
     if (this.#state !== 'open' || this.#isClosed) message.discard()
-    else {
-      this.#outbox.defer(message)
-      this.#requestFlush()
-    }
+    else this.#outbox.defer(message)
+    this.#requestFlush()
   }
 
   /**
