@@ -87,7 +87,7 @@ export class Inbound {
     if (sharing !== undefined && !this.#hasRoom(sharing, connection, message)) return
     if (message.type !== 'refusal') observer?.received(message.type)
     if (connection.gate !== undefined && !this.#passes(connection, message)) return
-    if (this.#parts.memory.isFull && this.#takesMemory(connection, message)) return
+    if (this.#lacksMemory(connection, message)) return
     switch (message.type) {
       case 'refusal':
         connection.send(encodeFailed(message.id, message.code, message.message))
@@ -141,9 +141,9 @@ export class Inbound {
   }
 
   /** Whether this is new work, for which there is no memory; if so, its sender has been told. */
-  #takesMemory(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
+  #lacksMemory(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
     const { type } = message
-    if (type !== 'lock' && type !== 'watch') return false
+    if ((type !== 'lock' && type !== 'watch') || !this.#parts.memory.isFull) return false
     // What was asked before has its answer.
     if (type === 'lock' && message.id <= connection.session!.lastId) return false
     const sentence = limitSentence('memoryBytes', this.#parts.limits.memoryBytes)

@@ -100,11 +100,16 @@ export class Session {
     return count === 0 ? 0 : count * answerBytes + 2 * this.storedHolderBytes
   }
 
-  /** Keeps an answer until its client acknowledges it, if this session can resume. */
-  storeAnswer(id: number, answer: Answer): void {
-    if (this.answers === undefined) return
+  /**
+   * Keeps an answer until its client acknowledges it, if this session can resume. Each request has
+   * one answer. Returns the bytes that it takes.
+   */
+  storeAnswer(id: number, answer: Answer): number {
+    if (this.answers === undefined) return 0
     this.answers.set(id, answer)
-    this.storedHolderBytes += holderBytesOf(answer)
+    const holderBytes = holderBytesOf(answer)
+    this.storedHolderBytes += holderBytes
+    return answerBytes + 2 * holderBytes
   }
 
   /**
@@ -118,13 +123,19 @@ export class Session {
     this.answers!.set(lock.id, { kind: 'granted', lock: formerLock(this, lock.id, lock.fence) })
   }
 
-  /** The client has these answers. */
-  forgetAnswers(ids: readonly number[]): void {
+  /** The client has these answers. Returns the bytes that they took. */
+  forgetAnswers(ids: readonly number[]): number {
+    const { answers } = this
+    if (answers === undefined) return 0
+    let bytes = 0
     for (const id of ids) {
       // Few sessions have such answers, and all sessions acknowledge.
-      if (this.storedHolderBytes > 0) this.storedHolderBytes -= holderBytesOf(this.answers?.get(id))
-      this.answers?.delete(id)
+      const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
+      if (!answers.delete(id)) continue
+      this.storedHolderBytes -= holderBytes
+      bytes += answerBytes + 2 * holderBytes
     }
+    return bytes
   }
 }
 

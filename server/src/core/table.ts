@@ -520,9 +520,9 @@ export class LockTable {
     entry.holders.append(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
     session.hold(lock)
-    this.#store(session, lock.id, { kind: 'granted', lock })
+    const bytes = session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#held++
-    this.#bytes += lockBytes + textBytes(lock.metadata)
+    this.#bytes += bytes + lockBytes + textBytes(lock.metadata)
     this.#effects.push({ kind: 'granted', lock, request })
   }
 
@@ -531,9 +531,7 @@ export class LockTable {
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
     const session = this.#speaker(command)
     if (session === undefined) return
-    this.#bytes -= session.answerBytes
-    session.forgetAnswers(command.ids)
-    this.#bytes += session.answerBytes
+    this.#bytes -= session.forgetAnswers(command.ids)
     this.#effects.push({ kind: 'acknowledged', session })
   }
 
@@ -556,15 +554,8 @@ export class LockTable {
   }
 
   #answer(session: Session, id: number, answer: Answer): void {
-    this.#store(session, id, answer)
+    this.#bytes += session.storeAnswer(id, answer)
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: false })
-  }
-
-  #store(session: Session, id: number, answer: Answer): void {
-    if (session.answers === undefined) return
-    this.#bytes -= session.answerBytes
-    session.storeAnswer(id, answer)
-    this.#bytes += session.answerBytes
   }
 
   /** An answer to a request that changed nothing, and so need not be remembered. */
