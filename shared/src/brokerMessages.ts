@@ -86,6 +86,9 @@ const heldInfo: Shape = { key, mode, ...holder }
 const waitingInfo: Shape = { key, mode, session: text, name: optional(text), since: amount }
 
 const onlyId: Shape = { id }
+/** The ids of several watches that one event is for. */
+const ids = list(id)
+const idOrIds: Find = (value) => (Array.isArray(value) ? ids(value) : id(value))
 
 const shapes: { readonly [T in ServerMessage['type']]: Find } = {
   welcome: record({
@@ -130,7 +133,7 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
     more: flag,
   }),
   event: record({
-    watch: id,
+    watch: idOrIds,
     event: record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo }),
   }),
   stats: record({

@@ -19,6 +19,7 @@ import {
   size,
   string,
   type,
+  union,
   unknown,
 } from 'superstruct'
 import type { ErrorCode } from './errors.js'
@@ -128,7 +129,7 @@ export const brokerSchemas = {
   }),
   event: type({
     type: literal('event'),
-    watch: Id,
+    watch: union([Id, array(Id)]),
     event: type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldInfo }),
   }),
   stats: type({ type: literal('stats'), id: Id, stats: Counters }),

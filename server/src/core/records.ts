@@ -9,7 +9,7 @@ import type { LockMode } from '@holdfast/shared'
 import { Roster } from '@holdfast/shared/roster'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
-import { answerBytes } from './weights.js'
+import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /** What all sessions have that never held or waited, most of an idle crowd. Stay empty. */
 const noLocks = new Roster<Lock>()
@@ -88,10 +88,19 @@ export class Session {
     this.#waiting.add(request)
   }
 
-  /** One of its locks is revoked. */
-  onRevoked(fence: number, note: string): void {
-    if (this.answers === undefined) return
+  /** One of its locks is revoked. Returns the bytes that the session keeps more for it. */
+  onRevoked(fence: number, note: string): number {
+    if (this.answers === undefined) return 0
+    const before = this.revocationBytes
     this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
+    return this.revocationBytes - before
+  }
+
+  /** Bytes that the revocations which it is told again take. */
+  get revocationBytes(): number {
+    let bytes = 0
+    for (const { note } of this.revocations) bytes += revocationBytes + textBytes(note)
+    return bytes
   }
 
   /** Bytes that its stored answers take. */

@@ -80,7 +80,7 @@ export class LockTable {
       for (const request of queue) this.#bytes += requestBytes + textBytes(request.metadata)
     }
     for (const session of this.#sessions.values()) {
-      this.#bytes += bytesOfSession(session) + session.answerBytes
+      this.#bytes += bytesOfSession(session) + session.answerBytes + session.revocationBytes
     }
   }
 
@@ -271,7 +271,7 @@ export class LockTable {
    */
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
-    this.#bytes -= bytesOfSession(session) + session.answerBytes
+    this.#bytes -= bytesOfSession(session) + session.answerBytes + session.revocationBytes
     const left = this.#leaveQueues(session)
     for (const lock of session.held.values()) {
       left.add(lock.entry)
@@ -408,7 +408,7 @@ export class LockTable {
       return
     }
     this.#effects.push({ kind: 'revoked', lock, by: session, note: command.note })
-    lock.session.onRevoked(lock.fence, command.note)
+    this.#bytes += lock.session.onRevoked(lock.fence, command.note)
     this.#release(lock, 'revoked', command.at)
     this.#answer(session, command.id, revoked)
   }

@@ -17,6 +17,9 @@ export const entryBytes = 224
 /** A stored answer, with what it keeps of a lock that is gone. */
 export const answerBytes = 192
 
+/** A revocation that a session is told again, without its note. */
+export const revocationBytes = 96
+
 /** Bytes of a text, with what an allocator leaves unused; 0 for none. */
 export function textBytes(text: string | undefined): number {
   return text === undefined ? 0 : 32 + 2 * text.length + (text.length >> 3)
