@@ -24,7 +24,7 @@ import { type LockTerms, messageText, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
 import type { Tracer } from './tracing.js'
-import { checkSecrecy, checkUrls } from './urls.js'
+import { checkProxy, checkSecrecy, checkUrls } from './urls.js'
 
 /** How to connect. */
 export interface ConnectOptions {
@@ -219,6 +219,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   checkBoolean('allowInsecure', allowInsecure)
   checkBoolean('unref', unref)
+  checkProxy(proxy)
   const isDefault = ca === undefined && proxy === undefined
   check(isDefault || WebSocket === undefined, 'give ca and proxy to your own WebSocket class')
   checkBoolean('warnings', warnings)

@@ -58,7 +58,6 @@ type WsConstructor = new (
 /** A class of WebSockets that connect in this way. @throws HoldfastError `INVALID_OPTION` */
 export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketConstructor {
   if (ca !== undefined) checkCertificates(ca)
-  if (proxy !== undefined && proxy !== false) checkProxy(proxy)
   return class NodeWebSocket extends (Ws as WsConstructor) {
     override readonly via: string | undefined
     #socket: Socket | undefined
@@ -144,13 +143,6 @@ function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefi
 
 function isHttp(url: string): boolean {
   return /^https?:\/\//i.test(url) && URL.canParse(url)
-}
-
-function checkProxy(proxy: unknown): void {
-  if (typeof proxy === 'string' && isHttp(proxy)) return
-  const shown = typeof proxy === 'string' ? `: not ${redactUrl(proxy)}` : ''
-  const sentence = `proxy has to be an http:// or https:// URL as a string, or false${shown}`
-  throw new HoldfastError('INVALID_OPTION', sentence)
 }
 
 const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
