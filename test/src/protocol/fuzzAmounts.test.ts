@@ -12,7 +12,7 @@ import { count, type Random, seeded } from '../support/counts.js'
 import { deepFrame, type Surroundings } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const sequences = count(60, 3_000)
+const sequences = count(8, 500)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
 /** Turns after which a hostile client goes, whether or not all that it asked was answered. */
@@ -218,5 +218,20 @@ describe('protocol: strangers in amounts', () => {
         if (i % 100 === 0) scene = new Scene()
       }
     })
+  })
+
+  it('bounds what the product of watches and large events comes to in a turn', () => {
+    const scene = new Scene()
+    const { bench, meter } = scene
+    const socket = bench.connect()
+    meter.watchOutput(socket)
+    socket.say({ type: 'hello', name: 'hostile', ttl: hostileLeaseMs })
+    while (scene.endOneTurn()) socket.heard()
+    socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
+    while (scene.endOneTurn()) socket.heard()
+    const metadata = 'm'.repeat(4_000)
+    const churn = { type: 'lock', key: 'churn', steal: true, metadata }
+    socket.say(...Array.from({ length: 14 }, (_, i) => ({ ...churn, id: i + 1 })))
+    while (scene.endOneTurn()) scene.judgeFairness()
   })
 })
