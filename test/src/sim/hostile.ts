@@ -28,7 +28,7 @@ export interface HostileParts extends StrangerParts {
   readonly name: string
   /** What well-behaved clients want. */
   readonly keys: readonly string[]
-  /** Somebody revokes locks: a query that is under way may see that before its client hears of it. */
+  /** Somebody revokes locks: a query under way may see that before its client hears of it. */
   readonly hasWarden: boolean
   /** Turns of the broker take long, or the network has little room. */
   readonly isSlow: boolean
