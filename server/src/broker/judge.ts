@@ -77,7 +77,9 @@ export class Judge {
         time.expect(session, time.now() + session.ttl / 3)
         return
       }
-      const endsAt = connection.receivedAt + session.ttl
+      // What came during a pause waits on the client's side too, and takes its time to arrive.
+      const { receivedAt, readsSince } = connection
+      const endsAt = Math.max(receivedAt + session.ttl, readsSince + session.ttl / 3)
       if (endsAt > time.now()) {
         time.expect(session, endsAt)
         return

@@ -24,7 +24,7 @@ import { WorkRate } from '../access/rates.js'
 import { encodeAck, encodePing } from '../broker/encode.js'
 import type { Session } from '../core/index.js'
 import { DeferredAcks } from './deferredAcks.js'
-import { InputQueue } from './inputQueue.js'
+import { InputQueue, notAFrame } from './inputQueue.js'
 import { type Deferred, Outbox, type PacedMessages } from './outbox.js'
 import type { Socket, SocketListener } from './socket.js'
 import type { PacedWork, WorkScheduler } from './workScheduler.js'
@@ -56,9 +56,6 @@ export interface ConnectionOwner {
   /** The socket is closed. */
   onGone(connection: Connection): void
 }
-
-/** Stands for a frame that is none, behind frames that wait. */
-const notAFrame = ''
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
@@ -92,6 +89,8 @@ export class Connection implements SocketListener, PacedWork {
   isSlow = false
   /** Bytes of it that stand in the broker's account of its memory. */
   countedBytes = 0
+  /** When its socket was read again after a pause, in patient time; -Infinity without one. */
+  readsSince = Number.NEGATIVE_INFINITY
   /** The attach number that makes this connection the session's own. */
   attach = 0
 
@@ -438,6 +437,7 @@ export class Connection implements SocketListener, PacedWork {
 
   #resumeReading(): void {
     this.#input = undefined
+    this.readsSince = this.#owner.now()
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#isClosed) this.#end()
     else this.#socket.resume()
@@ -457,10 +457,9 @@ export class Connection implements SocketListener, PacedWork {
     const hasOutput = this.#outbox.hasUnmade && !this.#outbox.isBlocked
     const hasInput = this.#input !== undefined && !this.#outbox.isFull
     if (!this.#isReading() || !(hasOutput || hasInput)) return
-    const { scheduler } = this.#owner
     const waitMs = this.#rateWaitMs()
-    if (waitMs > 0) scheduler.addLater(this, waitMs)
-    else scheduler.add(this)
+    if (waitMs > 0) this.#owner.scheduler.addLater(this, waitMs)
+    else this.#owner.scheduler.add(this)
   }
 
   #end(): void {

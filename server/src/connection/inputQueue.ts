@@ -5,6 +5,9 @@
  */
 import { parseFrame } from '@holdfast/shared'
 
+/** Stands for a frame that is none, behind frames that wait. */
+export const notAFrame = ''
+
 interface Frame {
   /** When it arrived, in the broker's time, in ms. */
   readonly at: number

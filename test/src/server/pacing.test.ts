@@ -133,6 +133,22 @@ describe('pacing', function () {
     expect(slow.socket.closedWith?.code, 'which says nothing for its lease').to.equal(4410)
   })
 
+  it('gives a session that was paused time to be heard when its socket is read again', () => {
+    const limits = { workPerSecond: 10_000 }
+    const { bench } = crowded(5_000, { limits })
+    const slow = bench.join({ ttl: 2_000 })
+    slow.socket.say(...queries(100))
+    while (slow.socket.isPaused) bench.machine.pass(1)
+    // The lease counts from the frame, and is over.
+    bench.machine.pass(600)
+    expect(slow.socket.closedWith).to.equal(undefined)
+    slow.socket.say({ type: 'pong', n: 1 })
+    bench.machine.pass(1_000)
+    expect(slow.socket.closedWith).to.equal(undefined)
+    bench.machine.pass(2_000)
+    expect(slow.socket.closedWith?.code).to.equal(4410)
+  })
+
   it('spreads what exceeds the work of a second over the seconds that follow', () => {
     const limits = { workPerSecond: 10_000 }
     const { bench } = crowded(5_000, { limits })
