@@ -1,47 +1,67 @@
 /**
- * Runs the tests in two lanes at once, each in a process of its own, because most tests that start
- * real processes wait more than they compute. The second lane's output comes as it happens, that of
- * the first one when the second is over; the counts of both are the last line.
+ * Runs the tests in three lanes at once, each in a process of its own, because most tests that
+ * start real processes wait more than they compute. The output of the last lane comes as it
+ * happens, that of the others when all are over; the sum of the counts is the last line.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 
-/** Folders of `test/src` whose tests compute, on clocks and sockets of their own. */
-const computing = ['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'house']
+/** Folders of `test/src` by lane; what is in none of them is in the last. */
+const lanes = {
+  computing: ['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'house'],
+  commands: ['ops', 'examples', 'demo'],
+  waiting: [],
+}
 
-/** Runs mocha with these arguments; resolves with its exit code. */
+/** Runs mocha with these arguments in all lanes; resolves with the exit code. */
 export async function runInLanes(mocha, args, dist) {
-  const folders = readdirSync(dist, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => name)
-  const pattern = (folder) => join(dist, folder, '**/*.test.js')
-  const isComputing = (folder) => computing.includes(folder)
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-tests-'))
-  const start = (name, files, stdout) => {
+  const names = Object.keys(lanes)
+  const last = names.at(-1)
+  const start = (name) => {
     const countsFile = join(scratch, `${name}.json`)
+    const output = name === last ? 'inherit' : openSync(join(scratch, name), 'w')
+    const files = foldersOf(name, dist).map((folder) => join(dist, folder, '**/*.test.js'))
+    if (files.length === 0) return { code: 0, counts: { passed: 0, failed: 0, skipped: 0 } }
     const options = ['--reporter-option', `countsFile=${countsFile}`]
     const child = spawn(process.execPath, [mocha, ...args, ...options, ...files], {
-      stdio: ['ignore', stdout, stdout],
+      stdio: ['ignore', output, output],
     })
     process.on('SIGTERM', () => child.kill())
     return new Promise((resolve) => {
       child.once('exit', (code) => resolve({ code, counts: countsIn(countsFile) }))
     })
   }
-  const output = join(scratch, 'output')
-  const lanes = await Promise.all([
-    start('computing', folders.filter(isComputing).map(pattern), openSync(output, 'w')),
-    start('waiting', folders.filter((folder) => !isComputing(folder)).map(pattern), 'inherit'),
-  ])
-  process.stdout.write(readFileSync(output))
+  const results = await Promise.all(names.map(start))
+  for (const name of names) {
+    const output = join(scratch, name)
+    if (existsSync(output)) process.stdout.write(readFileSync(output))
+  }
   rmSync(scratch, { recursive: true })
-  const sum = (key) => lanes.reduce((total, { counts }) => total + counts[key], 0)
+  const sum = (key) => results.reduce((total, { counts }) => total + counts[key], 0)
   const counts = ['passed', 'failed', 'skipped'].map((key) => `${sum(key)} ${key}`)
   process.stdout.write(`${counts.join(', ')}\n`)
-  return lanes.every(({ code }) => code === 0) && sum('failed') === 0 ? 0 : 1
+  return results.every(({ code }) => code === 0) && sum('failed') === 0 ? 0 : 1
+}
+
+/** The folders of a lane that there are. */
+function foldersOf(name, dist) {
+  const named = Object.values(lanes).flat()
+  return readdirSync(dist, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .filter(
+      (folder) =>
+        lanes[name].includes(folder) || (lanes[name].length === 0 && !named.includes(folder)),
+    )
+    .filter((folder) =>
+      readdirSync(join(dist, folder), { recursive: true }).some((file) =>
+        file.endsWith('.test.js'),
+      ),
+    )
 }
 
 /** What a lane has counted; a lane that ended without counting has failed. */

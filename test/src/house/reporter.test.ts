@@ -100,7 +100,7 @@ describe('a run of the tests', () => {
     assert.match(lines.at(-1) ?? '', /, 1 failed, /)
   })
 
-  describe('in two lanes', () => {
+  describe('in lanes', () => {
     /** The run of planted tests in a folder that computes and in one that waits. */
     async function lanesOf(computing: string, waiting: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
