@@ -138,8 +138,8 @@ export class Answers {
   #mayAskAnew(request: AnyRequest, { code }: Failed): boolean {
     if (!request.stored) return false
     if (code === 'BAD_MESSAGE') return request.isRepeat
-    const enough = request instanceof LockRequest ? manyAnswers : 1
-    return code === 'QUOTA_EXCEEDED' && this.#outbox.unconfirmedAnswers > enough
+    if (code !== 'QUOTA_EXCEEDED') return false
+    return this.#outbox.unconfirmedAnswers > (request instanceof LockRequest ? manyAnswers : 1)
   }
 }
 

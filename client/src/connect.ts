@@ -60,9 +60,11 @@ export async function connectIn(
         session.emit(event, ...details)
       },
     })
-    const newTask = environment.newTask ?? environment.endOfTurn
-    const warn = warnings ? environment.warn : undefined
-    const session = new Session(standing, settings.name, { newTask, tracer: options.tracer, warn })
+    const session = new Session(standing, settings.name, {
+      newTask: environment.newTask ?? environment.endOfTurn,
+      tracer: options.tracer,
+      warn: warnings ? environment.warn : undefined,
+    })
     const stopListening = onAbort(signal, (error) => {
       reject(error)
       void standing.close()

@@ -1,5 +1,5 @@
 /** Who listens to what, and telling them. */
-import { HoldfastError, nearest } from '@holdfast/shared'
+import { refuseUnknownName } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
 import { checkFunction } from './checks.js'
 
@@ -73,11 +73,6 @@ export class Emitter<E extends Listeners<E>> {
    * Node's `events.once` adds it to every emitter.
    */
   #check(event: keyof E): void {
-    if (Object.hasOwn(this.#events, event) || event === 'error') return
-    const names = Object.keys(this.#events)
-    const meant = nearest(String(event), names)
-    const hint = meant === undefined ? `there are ${names.join(', ')}` : `did you mean "${meant}"?`
-    const shown = JSON.stringify(String(event).slice(0, 60))
-    throw new HoldfastError('INVALID_OPTION', `there is no event ${shown}: ${hint}`)
+    if (event !== 'error') refuseUnknownName('a session has no event', String(event), this.#events)
   }
 }

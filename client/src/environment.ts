@@ -74,10 +74,12 @@ export interface WebSocketConstructor {
  * long as the fake clock stands, and a queue of microtasks that nobody runs would end all sending.
  * Bound, since a browser minds what they are called on.
  */
-const monotonic = performance.now.bind(performance)
-const wall = Date.now.bind(Date)
-const setTimer = setTimeout.bind(globalThis)
-const clearTimer = clearTimeout.bind(globalThis)
+const clock: Clock = {
+  monotonic: /* @__PURE__ */ performance.now.bind(performance),
+  wall: Date.now,
+  setTimer: /* @__PURE__ */ setTimeout.bind(globalThis),
+  clearTimer: /* @__PURE__ */ clearTimeout.bind(globalThis) as Clock['clearTimer'],
+}
 const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
 const settled = Promise.resolve()
 /** Apart from `machine`, so that a page which imports only a strategy does not load the rest. */
@@ -85,12 +87,7 @@ export const random: () => number = Math.random
 
 /** The real machine. */
 export const machine: Environment = {
-  clock: {
-    monotonic: () => monotonic(),
-    wall: () => wall(),
-    setTimer: (callback, ms) => setTimer(callback, ms),
-    clearTimer: (timer) => clearTimer(timer as ReturnType<typeof setTimeout>),
-  },
+  clock,
   random,
   // Not by `queueMicrotask`: a test may have replaced it before this module was loaded.
   endOfTurn: (callback) => void settled.then(callback),

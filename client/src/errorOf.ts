@@ -20,8 +20,7 @@ export const notReentrant = 'this session holds it itself, and locks are not re-
 /** The same error, with the key that the failed call was about. */
 export function about(key: string | undefined, error: HoldfastError): HoldfastError {
   if (key === undefined || error.key !== undefined) return error
-  const { code, message, holders, heldByThisSession, reason, note } = error
+  // Its details are its own enumerable members; the cause is not enumerable.
   const cause = Object.hasOwn(error, 'cause') && { cause: error.cause }
-  const details = { key, holders, heldByThisSession, reason, note }
-  return new HoldfastError(code, message, { ...cause, ...details })
+  return new HoldfastError(error.code, error.message, { ...error, ...cause, key })
 }

@@ -183,11 +183,9 @@ export class Lock {
   }
 
   #notHeld(): HoldfastError {
-    const loss = this.#loss
-    const details = { key: this.key, reason: loss?.reason, note: loss?.note }
-    return new HoldfastError('LOCK_NOT_HELD', loss?.message, {
-      ...(loss && { cause: loss }),
-      ...details,
-    })
+    const cause = this.#loss
+    // What was lost says why, in the same members.
+    const details = { ...cause, ...(cause && { cause }), key: this.key }
+    return new HoldfastError('LOCK_NOT_HELD', cause?.message, details)
   }
 }

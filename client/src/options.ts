@@ -4,6 +4,7 @@
  */
 import {
   HoldfastError,
+  isIntegerFrom,
   isKey,
   isPrefix,
   type LockMode,
@@ -17,14 +18,14 @@ import {
   refuseUnknownOptions,
   utf8Length,
 } from '@holdfast/shared'
-import { check, checkText, isMs, isObject } from './checks.js'
+import { check, checkText, isMode, isMs, isObject, wrongMode, wrongSignal } from './checks.js'
 import type { PlatformOptions, WebSocketConstructor } from './environment.js'
 import { isReserved, whatIsReserved } from './locks/names.js'
 import { type LockTerms, messageText, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
 import type { Tracer } from './tracing.js'
-import { checkProxy, checkSecrecy, checkUrls } from './urls.js'
+import { checkSecrecy, checkUrls } from './urls.js'
 
 /** How to connect. */
 export interface ConnectOptions {
@@ -219,7 +220,6 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   checkBoolean('allowInsecure', allowInsecure)
   checkBoolean('unref', unref)
-  checkProxy(proxy)
   const isDefault = ca === undefined && proxy === undefined
   check(isDefault || WebSocket === undefined, 'give ca and proxy to your own WebSocket class')
   checkBoolean('warnings', warnings)
@@ -261,7 +261,7 @@ export function checkLock(
   checkTtl(ttl)
   checkTimeout(timeout)
   checkSignal(signal)
-  check(mode === 'exclusive' || mode === 'shared', "mode has to be 'exclusive' or 'shared'")
+  check(isMode(mode), wrongMode)
   checkBoolean('steal', steal)
   check(
     !steal || (mode === 'exclusive' && timeout === undefined),
@@ -285,7 +285,7 @@ export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions
   check(options !== undefined, 'revoke needs the options fence and reason')
   refuseUnknownOptions('revoke', options, revokeOptions)
   const { fence, reason } = options
-  check(Number.isSafeInteger(fence) && fence >= 1, 'fence has to be that of a lock')
+  check(isIntegerFrom(fence, 1), 'fence has to be that of a lock')
   checkText('reason', reason, maxReasonLength)
   return { fence, reason }
 }
@@ -301,12 +301,12 @@ export function checkQuery(options: QueryOptions): QueryOptions {
   const { key, prefix, limit, after, afterFence } = options
   const selection = checkSelection('query', { key, prefix })
   check(
-    limit === undefined || (isMs(limit, 1) && limit <= maxQueryItems),
+    limit === undefined || isIntegerFrom(limit, 1, maxQueryItems),
     `limit has to be an integer from 1 to ${maxQueryItems}`,
   )
   check(after === undefined || isPrefix(after), 'after must be a key, or empty', 'INVALID_KEY')
   check(
-    afterFence === undefined || (Number.isSafeInteger(afterFence) && afterFence >= 1),
+    afterFence === undefined || isIntegerFrom(afterFence, 1),
     'afterFence must be the fence of a lock',
   )
   check(afterFence === undefined || after !== undefined, 'afterFence goes with after')
@@ -363,7 +363,7 @@ const withoutTtl = 'the lock has no ttl: give autoRefresh an interval and a time
 export function checkSignal(signal: unknown): void {
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
-  check(signal === undefined || isSignal, 'signal has to be an AbortSignal')
+  check(signal === undefined || isSignal, wrongSignal)
 }
 
 function checkKey(key: unknown): asserts key is string {

@@ -35,8 +35,11 @@ function watch(watcher: PageWatcher): () => void {
   if (typeof document === 'object') {
     document.addEventListener('resume', onWake, { signal })
     // A page that is left becomes hidden after it was told that it is left.
-    const onChange = () => document.visibilityState === 'visible' && onWake()
-    document.addEventListener('visibilitychange', onChange, { signal })
+    document.addEventListener(
+      'visibilitychange',
+      () => document.visibilityState === 'visible' && onWake(),
+      { signal },
+    )
   }
   return () => controller.abort()
 }

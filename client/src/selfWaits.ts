@@ -53,8 +53,9 @@ export class SelfWaits implements Task {
       next = Math.min(next, dueAt <= now ? now + patienceMs : dueAt)
     }
     this.#isArmed = next < Infinity
-    const effort = (pending.length + grants.length) / looksPerMs
-    if (this.#isArmed) schedule.at(this, Math.max(next, now + effort))
+    if (this.#isArmed) {
+      schedule.at(this, Math.max(next, now + (pending.length + grants.length) / looksPerMs))
+    }
     if (old.length > 0) this.#compare(old, grants)
   }
 

@@ -40,14 +40,6 @@ function checkUrl(url: unknown): string {
   return text
 }
 
-/** @throws HoldfastError `INVALID_OPTION` */
-export function checkProxy(proxy: unknown): void {
-  if (proxy === undefined || proxy === false) return
-  check(typeof proxy === 'string', 'proxy has to be a URL as a string, or false')
-  const isUsable = /^https?:$/.test(protocolOf(proxy))
-  check(isUsable, `proxy has to begin with http:// or https://: not ${redactUrl(proxy)}`)
-}
-
 /** Empty if it is no URL. */
 function protocolOf(text: string): string {
   try {

@@ -12,8 +12,8 @@ import { maxMs, maxQueryItems, maxSecretLength } from './limits.js'
 import type { ServerMessage } from './messages.js'
 
 /**
- * Looks for what is wrong with a value. Undefined if nothing is; else the path to it, which is
- * empty for the value itself.
+ * Says what is wrong with a value: the path to it, which is empty for the value itself, and the
+ * verdict on what is there (".fence cannot be -1"). Undefined if nothing is wrong.
  */
 type Find = (value: unknown) => string | undefined
 
@@ -23,12 +23,10 @@ type Shape = Readonly<Record<string, Find>>
 const that =
   (isOne: (value: unknown) => boolean): Find =>
   (value) =>
-    isOne(value) ? undefined : ''
+    isOne(value) ? undefined : verdictOn(value)
 
-const from =
-  (least: number, most = Number.MAX_SAFE_INTEGER): Find =>
-  (value) =>
-    isIntegerFrom(value, least) && value <= most ? undefined : ''
+const from = (least: number, most?: number): Find =>
+  that((value) => isIntegerFrom(value, least, most))
 
 const oneOf = (...values: readonly unknown[]): Find => that((value) => values.includes(value))
 
@@ -40,10 +38,10 @@ const optional =
 const list =
   (find: Find, most = Infinity): Find =>
   (value) => {
-    if (!Array.isArray(value) || value.length > most) return ''
+    if (!Array.isArray(value) || value.length > most) return verdictOn(value)
     for (let i = 0; i < value.length; i++) {
-      const path = find(value[i])
-      if (path !== undefined) return `[${i}]${path}`
+      const fault = find(value[i])
+      if (fault !== undefined) return `[${i}]${fault}`
     }
     return undefined
   }
@@ -51,10 +49,10 @@ const list =
 const record =
   (shape: Shape): Find =>
   (value) => {
-    if (!isRecord(value)) return ''
+    if (!isRecord(value)) return verdictOn(value)
     for (const field in shape) {
-      const path = shape[field]!(ownField(value, field))
-      if (path !== undefined) return `.${field}${path}`
+      const fault = shape[field]!(ownField(value, field))
+      if (fault !== undefined) return `.${field}${fault}`
     }
     return undefined
   }
@@ -70,22 +68,22 @@ const amount = from(0)
 /** An instant on the broker's clock: only its distance from another one means anything. */
 const instant = that(Number.isSafeInteger)
 const ttl = from(1, maxMs)
-const within = from(0)
 const mode = oneOf('exclusive', 'shared')
-const nothing = () => undefined
 
-/** Metadata may be anything: the client only passes it on. */
-const holder: Shape = {
-  session: text,
-  name: optional(text),
-  metadata: nothing,
-  fence: id,
-  since: amount,
-}
+/** Without the metadata, which may be anything: the client only passes it on. */
+const holder: Shape = { session: text, name: optional(text), fence: id, since: amount }
 const heldInfo: Shape = { key, mode, ...holder }
 const waitingInfo: Shape = { key, mode, session: text, name: optional(text), since: amount }
+/** A part of a list of locks. */
+const heldPart: Shape = {
+  id,
+  held: list(record(heldInfo), maxQueryItems),
+  heldCount: amount,
+  more: flag,
+}
 
-const onlyId: Shape = { id }
+const onlyId = record({ id })
+const notice = record({ within: amount })
 /** The ids of several watches that one event is for. */
 const ids = list(id)
 const idOrIds: Find = (value) => (Array.isArray(value) ? ids(value) : id(value))
@@ -105,11 +103,11 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
     more: flag,
   }),
   granted: record({ id, fence: id, at: optional(instant) }),
-  unlocked: record(onlyId),
-  refreshed: record(onlyId),
-  revoked: record(onlyId),
-  authenticated: record(onlyId),
-  expiring: record({ within }),
+  unlocked: onlyId,
+  refreshed: onlyId,
+  revoked: onlyId,
+  authenticated: onlyId,
+  expiring: notice,
   failed: record({ id, code: text, message: text, holders: optional(list(record(holder))) }),
   lost: record({
     fence: id,
@@ -119,19 +117,11 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
   ping: record({ n: amount }),
   ack: record({ n: id, at: instant }),
   found: record({
-    id,
-    held: list(record(heldInfo), maxQueryItems),
+    ...heldPart,
     waiting: list(record(waitingInfo), maxQueryItems),
-    heldCount: amount,
     waitingCount: amount,
-    more: flag,
   }),
-  watching: record({
-    id,
-    held: list(record(heldInfo), maxQueryItems),
-    heldCount: amount,
-    more: flag,
-  }),
+  watching: record(heldPart),
   event: record({
     watch: idOrIds,
     event: record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo }),
@@ -148,7 +138,7 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
       successRate: that((value) => typeof value === 'number' && value >= 0 && value <= 1),
     }),
   }),
-  draining: record({ within }),
+  draining: notice,
 }
 
 /**
@@ -181,16 +171,17 @@ export function isCertainlyFine(message: unknown): boolean {
 
 /** The table's verdict, in the words of {@link faultOf}. */
 export function findFault(message: unknown): string | undefined {
-  if (!isRecord(message)) return `it cannot be ${nameOf(message)}`
+  if (!isRecord(message)) return `it${verdictOn(message)}`
   const type = ownField(message, 'type')
-  if (typeof type !== 'string') return `its type ${verdictOn(type)}`
+  if (typeof type !== 'string') return `its type${verdictOn(type)}`
   if (!Object.hasOwn(shapes, type)) return undefined
-  const path = shapes[type as ServerMessage['type']](message)
-  return path === undefined ? undefined : `${type}${path} ${verdictOn(valueAt(message, path))}`
+  const fault = shapes[type as ServerMessage['type']](message)
+  return fault && type + fault
 }
 
-function isIntegerFrom(value: unknown, least: number): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= least
+/** Whether a value is a safe integer within these bounds, which are included. */
+export function isIntegerFrom(value: unknown, least: number, most = Infinity): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
 }
 
 function isRecord(value: unknown): value is object {
@@ -202,15 +193,9 @@ function ownField(value: object, field: string): unknown {
   return Object.hasOwn(value, field) ? (value as Record<string, unknown>)[field] : undefined
 }
 
-function valueAt(message: object, path: string): unknown {
-  let value: unknown = message
-  for (const [step] of path.matchAll(/\w+/g)) value = ownField(value as object, step)
-  return value
-}
-
 /** Strings are not shown: they may be long, and would reach a terminal. */
 function verdictOn(value: unknown): string {
-  return value === undefined ? 'is missing' : `cannot be ${nameOf(value)}`
+  return value === undefined ? ' is missing' : ` cannot be ${nameOf(value)}`
 }
 
 function nameOf(value: unknown): string {

@@ -65,6 +65,9 @@ export interface HoldfastErrorOptions {
   readonly note?: string | undefined
 }
 
+/** What an error may have as members of its own, each only if it has a value. */
+const details = ['key', 'holders', 'heldByThisSession', 'reason', 'note'] as const
+
 /** Codes after which the same call may succeed later, without a change by its caller. */
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   'LOCK_HELD',
@@ -122,12 +125,10 @@ export class HoldfastError extends Error {
     super(message, options)
     this.code = code
     if (options === undefined) return
-    const { key, holders, heldByThisSession, reason, note } = options
-    if (key !== undefined) this.key = key
-    if (holders !== undefined) this.holders = holders
-    if (heldByThisSession !== undefined) this.heldByThisSession = heldByThisSession
-    if (reason !== undefined) this.reason = reason
-    if (note !== undefined) this.note = note
+    for (const detail of details) {
+      const value = options[detail]
+      if (value !== undefined) Object.assign(this, { [detail]: value })
+    }
   }
 
   /**

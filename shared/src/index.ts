@@ -3,7 +3,7 @@
  * browser bundle carries only this; the broker's checks are in `@holdfast/shared/validate`, and
  * what the table may depend on is in `@holdfast/shared/roster`.
  */
-export { faultOf } from './brokerMessages.js'
+export { faultOf, isIntegerFrom } from './brokerMessages.js'
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'
 export { joinFrames, parseFrame } from './codec.js'
 export { Deadlines } from './deadlines.js'
@@ -19,6 +19,11 @@ export {
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
 export * from './messages.js'
-export { nearest, type OptionNames, refuseUnknownOptions } from './strictOptions.js'
+export {
+  nearest,
+  type OptionNames,
+  refuseUnknownName,
+  refuseUnknownOptions,
+} from './strictOptions.js'
 export type { Clock, Timer } from './time.js'
 export { redactUrl, redactUrls } from './urls.js'

@@ -31,15 +31,31 @@ export function refuseUnknownOptions(
     const kind = given === null ? 'null' : Array.isArray(given) ? 'an array' : `a ${typeof given}`
     throw new HoldfastError('INVALID_OPTION', `${what} takes an object with options, not ${kind}`)
   }
-  for (const name of Object.keys(given)) {
-    if (Object.hasOwn(known, name)) continue
-    const names = Object.keys(known)
-    const meant = nearest(name, names)
-    const hint = meant === undefined ? `it has ${names.join(', ')}` : `did you mean "${meant}"?`
-    const shown = JSON.stringify(name.slice(0, 60))
-    throw new HoldfastError('INVALID_OPTION', `${what} has no option ${shown}: ${hint}`)
-  }
+  for (const name of Object.keys(given)) refuseUnknownName(`${what} has no option`, name, known)
 }
+
+/**
+ * Refuses a name that is not among the known ones.
+ *
+ * @param sentence Says what does not exist, such as `connect has no option`; the name follows.
+ * @param known Every name that exists, as the keys.
+ * @throws {HoldfastError} `INVALID_OPTION` with the nearest name if there is one, or all of them.
+ */
+export function refuseUnknownName(
+  sentence: string,
+  name: string,
+  known: Readonly<Record<string, unknown>>,
+): void {
+  if (Object.hasOwn(known, name)) return
+  const names = Object.keys(known)
+  const meant = nearest(name, names)
+  const hint = meant === undefined ? `it has ${names.join(', ')}` : `did you mean "${meant}"?`
+  const shown = JSON.stringify(name.slice(0, 60))
+  throw new HoldfastError('INVALID_OPTION', `${sentence} ${shown}: ${hint}`)
+}
+
+/** A name that is further from what was typed was not meant. */
+const mostEdits = 5
 
 /**
  * The name that was probably meant, in whatever case; undefined if none is near. Of two that are as
@@ -48,10 +64,10 @@ export function refuseUnknownOptions(
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const typed = name.toLowerCase()
   let best: string | undefined
-  let least = Math.max(2, name.length / 3)
+  let least = Math.min(Math.max(2, name.length / 3), mostEdits)
   for (const candidate of names) {
     const other = candidate.toLowerCase()
-    const distance = distanceOf(typed, other) - commonStart(typed, other) / 1_000
+    const distance = distanceOf(typed, other, mostEdits) - commonStart(typed, other) / 1_000
     if (distance < least || (best === undefined && distance === least)) {
       best = candidate
       least = distance
@@ -67,23 +83,15 @@ function commonStart(a: string, b: string): number {
   return length
 }
 
-/** How many letters have to be typed, deleted, changed or swapped to make one of the other. */
-function distanceOf(a: string, b: string): number {
-  let before: number[] = []
-  let above: number[] = []
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    before = above
-    above = row
-    row = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const changed = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      let least = Math.min(changed, above[j]! + 1, row[j - 1]! + 1)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        least = Math.min(least, before[j - 2]! + 1)
-      }
-      row.push(least)
-    }
-  }
-  return row[b.length]!
+/**
+ * How many letters have to be typed, deleted, changed or swapped to make one of the other; Infinity
+ * if more than `most`, which bounds the cost: each edit tries four ways to go on.
+ */
+function distanceOf(a: string, b: string, most: number): number {
+  if (a === b) return 0
+  if (most === 0) return Infinity
+  if (a[0] === b[0]) return distanceOf(a.slice(1), b.slice(1), most)
+  const rest = (ofA: number, ofB: number) => distanceOf(a.slice(ofA), b.slice(ofB), most - 1)
+  const isSwapped = a[0] === b[1] && a[1] === b[0]
+  return 1 + Math.min(rest(1, 0), rest(0, 1), rest(1, 1), isSwapped ? rest(2, 2) : Infinity)
 }

@@ -191,8 +191,7 @@ export class Link implements ConnectionListener, PageWatcher {
       return
     }
     if (this.#faults >= maxFaults) {
-      const consequence = `, as did the ${maxFaults - 1} before it`
-      this.#end(dropped(url, closing, consequence))
+      this.#end(dropped(url, closing, `, as did the ${maxFaults - 1} before it`))
       return
     }
     // Another broker may do better.
@@ -259,11 +258,7 @@ export class Link implements ConnectionListener, PageWatcher {
     if (this.#triesLeft === 0) this.#rounds++
     if (this.#triesLeft > 0 && !this.#isLeft) this.#try()
     else if (this.#wasUp && !this.#isLast) this.#waitForTry()
-    else if (urls.length === 1) this.#end(error)
-    else {
-      const sentence = `none of the ${urls.length} brokers answered; the last: ${error.message}`
-      this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: error }))
-    }
+    else this.#end(urls.length === 1 ? error : noneAnswered(urls.length, error))
   }
 
   #end(error: HoldfastError): void {
@@ -281,6 +276,11 @@ export class Link implements ConnectionListener, PageWatcher {
       // The outage is over; how the strategy takes its leave changes nothing.
     }
   }
+}
+
+function noneAnswered(brokers: number, cause: HoldfastError): HoldfastError {
+  const sentence = `none of the ${brokers} brokers answered; the last: ${cause.message}`
+  return new HoldfastError('UNAVAILABLE', sentence, { cause })
 }
 
 /** A strategy may be anybody's: what is not a delay is none. */

@@ -4,6 +4,7 @@
  * by the rules of `request()` in their order. Which of two mistakes is reported depends on it.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
+import { isMode, wrongMode, wrongSignal } from '../checks.js'
 import { type CheckedLock, checkLock } from '../options.js'
 import type { LockCallback } from './lockManager.js'
 import { keyForName } from './names.js'
@@ -90,8 +91,8 @@ function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> 
 function modeFrom(value: unknown): LockMode {
   if (value === undefined) return 'exclusive'
   const mode = `${value as string}`
-  if (mode === 'exclusive' || mode === 'shared') return mode
-  throw new TypeError("mode has to be 'exclusive' or 'shared'")
+  if (isMode(mode)) return mode
+  throw new TypeError(wrongMode)
 }
 
 function signalFrom(value: unknown): AbortSignal | undefined {
@@ -100,7 +101,7 @@ function signalFrom(value: unknown): AbortSignal | undefined {
     // The getter knows its own kind, also that of another frame, which `instanceof` does not.
     Reflect.get(AbortSignal.prototype, 'aborted', value)
   } catch (cause) {
-    throw new TypeError('signal has to be an AbortSignal', { cause })
+    throw new TypeError(wrongSignal, { cause })
   }
   return value as AbortSignal
 }

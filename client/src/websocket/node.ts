@@ -10,6 +10,7 @@ import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { HttpsProxyAgent } from 'https-proxy-agent'
 import { getProxyForUrl } from 'proxy-from-env'
 import { WebSocket as Ws } from 'ws'
+import { check } from '../checks.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from '../environment.js'
 import { isLoopback } from '../urls.js'
 import { type UpgradeAnswer, UpgradeRefused } from './refusal.js'
@@ -58,6 +59,7 @@ type WsConstructor = new (
 /** A class of WebSockets that connect in this way. @throws HoldfastError `INVALID_OPTION` */
 export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketConstructor {
   if (ca !== undefined) checkCertificates(ca)
+  checkProxy(proxy)
   return class NodeWebSocket extends (Ws as WsConstructor) {
     override readonly via: string | undefined
     #socket: Socket | undefined
@@ -139,6 +141,14 @@ function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefi
   if (found === '') return undefined
   if (isHttp(found)) return found
   throw new Error(`the proxy ${redactUrl(found)} is not an http:// or https:// URL`)
+}
+
+/** Of the option; the environment's variables are read only when a connection is made. */
+function checkProxy(proxy: PlatformOptions['proxy']): void {
+  if (proxy === undefined || proxy === false) return
+  check(typeof proxy === 'string', 'proxy has to be a URL as a string, or false')
+  const shown = redactUrl(proxy)
+  check(isHttp(proxy), `proxy has to begin with http:// or https://: not ${shown}`)
 }
 
 function isHttp(url: string): boolean {

@@ -11,7 +11,7 @@ import {
   linearBackoff,
   type Session,
 } from '@holdfast/client'
-import { connectIn } from '@holdfast/client/internal'
+import { connectIn, type Environment, machine } from '@holdfast/client/internal'
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { expect } from 'chai'
 import { openScene, stage, takeLock, url } from '../support/scriptedSession.js'
@@ -30,6 +30,15 @@ const { signal } = new AbortController()
 const tryLock = { ttl: 5_000, signal, mode: 'shared', metadata: { a: 1 } }
 const lock = { ...tryLock, timeout: 5_000, steal: false }
 const limits = { maxRetries: 1, max: 5, jitter: 'full' }
+
+/** Checks the options of the platform's WebSocket as Node does, and connects without a proxy. */
+function withProxies(environment: Environment): Environment {
+  const webSocketFor: Environment['webSocketFor'] = (options) => {
+    machine.webSocketFor!(options)
+    return environment.WebSocket
+  }
+  return { ...environment, webSocketFor }
+}
 
 const calls: readonly Call[] = [
   {
@@ -52,7 +61,7 @@ const calls: readonly Call[] = [
   {
     name: 'connect',
     options: { proxy: 'http://127.0.0.1:1', unref: true },
-    call: (options) => connectIn(url, options, stage().environment),
+    call: (options) => connectIn(url, options, withProxies(stage().environment)),
   },
   { name: 'lock', options: lock, call: (options, { session }) => session.lock('k', options) },
   {
@@ -237,12 +246,14 @@ describe('strict options', () => {
         ['jeopary', 'jeopardy'],
       ]) {
         const error = await refusalOf(() => session[method](wrong as never, (() => {}) as never))
-        expect(error?.message).to.equal(`there is no event "${wrong}": did you mean "${right}"?`)
+        expect(error?.message).to.equal(
+          `a session has no event "${wrong}": did you mean "${right}"?`,
+        )
       }
       const foreign = await refusalOf(() =>
         session[method]('toString' as never, (() => {}) as never),
       )
-      expect(foreign?.message).to.include('there is no event "toString": there are jeopardy,')
+      expect(foreign?.message).to.include('a session has no event "toString": it has jeopardy,')
     }
     const closed = once(session as never, 'closed')
     void session.close()
