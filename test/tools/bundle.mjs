@@ -41,9 +41,10 @@ async function bundleClient(outfile) {
     module: true,
     ecma: 2020,
     compress: {
-      passes: 3,
+      passes: 5,
       keep_fargs: false,
       unsafe_arrows: true,
+      hoist_funs: true,
       // These two make it smaller, but not once it is compressed.
       inline: 1,
       lhs_constants: false,

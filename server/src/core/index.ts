@@ -11,6 +11,5 @@ export {
   entryBytes,
   lockBytes,
   requestBytes,
-  revocationBytes,
   textBytes,
 } from './weights.js'

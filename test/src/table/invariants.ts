@@ -16,7 +16,6 @@ import {
   entryBytes,
   lockBytes,
   requestBytes,
-  revocationBytes,
   textBytes,
 } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -183,7 +182,6 @@ function weigh(table: LockTable): number {
   for (const session of table.sessions.values()) {
     bytes += bytesOfSession(session)
     bytes += answerBytes * (session.answers?.size ?? 0) + 2 * session.storedHolderBytes
-    for (const { note } of session.revocations) bytes += revocationBytes + textBytes(note)
   }
   return bytes
 }

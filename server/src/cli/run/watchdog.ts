@@ -9,7 +9,7 @@ import { complain } from '../exits.js'
 /** Ignores what a terminal or a supervisor may send to all that belongs to a job. */
 const script = `
 trap '' HUP INT QUIT TERM USR1 USR2 ALRM
-group=$1
+group=
 while read -r line; do
   case $line in
     done) exit 0 ;;
@@ -45,9 +45,7 @@ export class Watchdog {
   }
 
   #start(): ChildProcess {
-    // A watchdog that replaces another knows the group from its first moment.
-    const group = this.#group === undefined ? [] : [String(this.#group)]
-    const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
+    const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog'], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
       cwd: '/',
@@ -72,6 +70,7 @@ export class Watchdog {
       return
     }
     this.#process = this.#start()
+    if (this.#group !== undefined) void this.#tell(String(this.#group))
   }
 
   #tell(line: string): Promise<void> {
