@@ -9,7 +9,7 @@ import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 /** A frame of so many queries that visit the whole table was many seconds of work. */
-const tableLocks = count(40_000, 100_000)
+const tableLocks = count(10_000, 100_000)
 /** A frame of 64 KiB, with a little room left. */
 const frameBytes = 65_000
 const pairs = 20

@@ -12,7 +12,7 @@ import { count, type Random, seeded } from '../support/counts.js'
 import { deepFrame, type Surroundings } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const sequences = count(8, 500)
+const sequences = count(3, 500)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
 /** Turns after which a hostile client goes, whether or not all that it asked was answered. */
@@ -220,7 +220,8 @@ describe('protocol: strangers in amounts', () => {
     })
   })
 
-  it('bounds what the product of watches and large events comes to in a turn', () => {
+  it('bounds what the product of watches and large events comes to in a turn', function () {
+    this.timeout(60_000)
     const scene = new Scene()
     const { bench, meter } = scene
     const socket = bench.connect()
