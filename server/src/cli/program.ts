@@ -13,6 +13,7 @@ import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js
 import { writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
 import { visibleLines } from './print.js'
+import { refuseOwnBytes } from './run/bytes.js'
 import { holdCommand } from './run/hold.js'
 import { runCommand } from './run/run.js'
 import { serveCommand } from './serve.js'
@@ -41,6 +42,7 @@ export function createProgram(): Command {
     .addHelpText('after', exitHelp)
     // What follows a command's name is for that command to read.
     .enablePositionalOptions()
+    .hook('preAction', (_, command) => refuseOwnBytes(handedOn(command)))
   for (const [heading, commands] of Object.entries(groups())) {
     for (const command of commands) program.addCommand(command.helpGroup(heading))
   }
@@ -50,6 +52,13 @@ export function createProgram(): Command {
     .helpCommand('help [command]', 'print the help of a command')
   for (const command of [program, ...program.commands]) setUp(command)
   return program
+}
+
+/** How many words at the end of the command line are for another program. */
+function handedOn(command: Command): number {
+  if (command.name() !== 'run') return 0
+  const [, words = []] = command.processedArgs as [string, string[]?]
+  return words.length
 }
 
 /** What all commands have in common: how they fail, and how they print. */

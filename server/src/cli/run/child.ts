@@ -13,6 +13,7 @@ import {
   type Launch,
   launchEnvironment,
   launchScript,
+  launchWords,
   shell,
   shellName,
 } from './launch.js'
@@ -113,7 +114,7 @@ export async function launch(
   let launched: ChildProcess
   try {
     const env = launchEnvironment(parts)
-    launched = spawn(shell, ['-c', script, shellName, ...parts.command], { ...options, env })
+    launched = spawn(shell, ['-c', script, shellName, ...launchWords(parts)], { ...options, env })
   } catch (error) {
     throw cannotRun(name, codeOf(error))
   }

@@ -6,6 +6,7 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { Exit } from '../exits.js'
 import { visible } from '../print.js'
+import { bytesOfLast, bytesOfVariable, octal } from './bytes.js'
 import { ignoredSignals, plainName } from './launcher.js'
 
 export interface Launch {
@@ -17,7 +18,7 @@ export const shell = '/bin/sh'
 /** What the shell calls itself in its own messages, such as "holdfast: 5: exec: …". */
 export const shellName = 'holdfast'
 
-/** POSIX shells drop variables with names that they could not write, such as `spring.profile`. */
+/** POSIX shells drop variables with names that they cannot write, such as `spring.profile`. */
 const oddPrefix = '_HOLDFAST_ODD_'
 
 /**
@@ -25,39 +26,88 @@ const oddPrefix = '_HOLDFAST_ODD_'
  * when that is closed instead, this process is dead, and the command must not run. With `tells` the
  * shell first writes its id to descriptor 4.
  */
-export function launchScript({ command, env }: Launch, tells: boolean): string {
-  const odd = Object.keys(env).filter((name) => !plainName.test(name))
-  const kept = odd.map((_, i) => `_holdfast_${i}=$${oddPrefix}${i}; unset ${oddPrefix}${i}`)
+export function launchScript(launch: Launch, tells: boolean): string {
+  const odd = oddVariables(launch)
+  const kept = odd.map((_, i) => {
+    const from = `${oddPrefix}${i}`
+    return `${decode(`_holdfast_${i}`, `$${from}`)}; unset ${from}`
+  })
   const settings = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
-  const isOption = command[0]?.startsWith('-') ?? false
+  const isOption = launch.command[0]?.startsWith('-') ?? false
   // Not every shell's exec knows "--", but env does.
-  const env1 = odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${settings}`
+  const env = odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${settings}`
   return [
     tells ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
     ...kept,
+    hasBytes(launch) ? decodeWords : '',
     ignoredSignals.length === 0 ? '' : `trap '' ${ignoredSignals.join(' ')}`,
-    `exec ${env1}"$@" 3<&- 4>&-`,
+    `exec ${env}"$@" 3<&- 4>&-`,
   ]
     .filter((line) => line !== '')
     .join('\n')
 }
 
-/** The environment for the shell: odd variables under names that it keeps. */
-export function launchEnvironment({ env }: Launch): NodeJS.ProcessEnv {
-  const entries = Object.entries(env).filter(([name]) => plainName.test(name))
-  const odd = Object.entries(env).filter(([name]) => !plainName.test(name))
-  return {
-    ...Object.fromEntries(entries),
-    ...Object.fromEntries(odd.map(([name, value], i) => [`${oddPrefix}${i}`, `${name}=${value}`])),
+/** Sets a variable to the bytes that `octal` encoded; the "." keeps line feeds at their end. */
+function decode(name: string, encoded: string): string {
+  return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
+}
+
+/** Undoes `launchWords`. */
+const decodeWords = `
+for _holdfast_word do
+  shift
+  case $_holdfast_word in
+    b*) ${decode('_holdfast_word', `\${_holdfast_word#b}`)} ;;
+    *) _holdfast_word=\${_holdfast_word#t} ;;
+  esac
+  set -- "$@" "$_holdfast_word"
+done`
+
+/**
+ * The command for the shell: as it is; or, if a word is not UTF-8, with "t" before text and "b"
+ * before encoded bytes.
+ */
+export function launchWords({ command }: Launch): readonly string[] {
+  const bytes = bytesOfLast(command)
+  if (bytes.every((word) => word === undefined)) return command
+  return command.map((word, i) => {
+    const raw = bytes[i]
+    return raw === undefined ? `t${word}` : `b${octal(raw)}`
+  })
+}
+
+function hasBytes({ command }: Launch): boolean {
+  return bytesOfLast(command).some((word) => word !== undefined)
+}
+
+/** The environment for the shell: odd variables encoded, under names that it keeps. */
+export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
+  const env = { ...launch.env }
+  for (const [i, { name, bytes }] of oddVariables(launch).entries()) {
+    delete env[name]
+    env[`${oddPrefix}${i}`] = octal(bytes)
   }
+  return env
+}
+
+/** Variables that neither Node nor every shell hands on: the bytes of each "NAME=value". */
+function oddVariables({ env }: Launch): { readonly name: string; readonly bytes: Buffer }[] {
+  return Object.entries(env).flatMap(([name, value]) => {
+    const raw = bytesOfVariable(name, value)
+    if (raw === undefined && plainName.test(name)) return []
+    return [{ name, bytes: raw ?? Buffer.from(`${name}=${value}`) }]
+  })
 }
 
 /**
  * Looks for the command as the shell will, for a better message than the shell has.
  * @throws {Exit} 127 if there is none, 126 if it cannot be run
  */
-export function checkCommand({ command: [name = ''], env }: Launch): void {
+export function checkCommand({ command, env }: Launch): void {
+  const [name = ''] = command
+  // Files are looked for by text here; the shell finds this one, or says itself that it does not.
+  if (bytesOfLast(command)[0] !== undefined) return
   let worst: string | undefined
   const folders = name.includes('/') ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {

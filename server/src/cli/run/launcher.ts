@@ -4,6 +4,7 @@
  * variables that the shell drops. Started in another way, nothing is known of the signals.
  */
 import { constants } from 'node:os'
+import { noteVariable, nullTerminated } from './bytes.js'
 
 /** Names that a POSIX shell can write. It drops the others, such as `spring.profile`. */
 export const plainName = /^[A-Za-z_][A-Za-z0-9_]*$/
@@ -13,10 +14,12 @@ const { _HOLDFAST_SIGIGN: ignored = '', _HOLDFAST_ENVIRON: environ = '' } = proc
 delete process.env['_HOLDFAST_SIGIGN']
 delete process.env['_HOLDFAST_ENVIRON']
 
-for (const entry of Buffer.from(environ, 'base64').toString('utf8').split('\0')) {
+for (const bytes of nullTerminated(Buffer.from(environ, 'base64'))) {
+  const entry = bytes.toString('utf8')
   const end = entry.indexOf('=')
   if (end > 0 && !plainName.test(entry.slice(0, end))) {
     process.env[entry.slice(0, end)] = entry.slice(end + 1)
+    noteVariable(bytes)
   }
 }
 

@@ -1,0 +1,66 @@
+/**
+ * Arguments and variables that are not UTF-8 reach the command of `holdfast run` byte by byte, and
+ * are refused where they would be ours.
+ */
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { Holdfast } from './command.js'
+
+/** Prints the bytes of its arguments and of X in hex, each on a line. */
+const printer = [
+  'sh',
+  '-c',
+  'for word do printf %s "$word" | od -An -v -tx1 | tr -d " \\n"; echo; done; env | grep -a ^X= | od -An -tx1',
+  'sh',
+]
+
+/** A shell that has odd words in $a, $b and $c, and goes on as this says. */
+function shell(line: string): string[] {
+  const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
+  return ['sh', '-c', `${words}; ${line}`, 'sh']
+}
+
+describe('holdfast run, bytes that are not UTF-8', function () {
+  const stage = Stage.forEachTest()
+  if (process.platform !== 'linux') this.pending = true
+
+  it('hands them over in arguments and in variables', async () => {
+    const { url } = await stage.broker()
+    const inside = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
+    const args = ['run', '--url', url, 'k', ...printer]
+    for (const launched of [true, false]) {
+      const { code, out, err } = await Holdfast.run(stage, args, { inside, launched })
+      expect({ code, err }).to.deep.equal({ code: 0, err: [] })
+      const words = ['fffe', '7a0afc0a', Buffer.from('\\0101%b').toString('hex'), '', 'c3bc']
+      expect(out).to.deep.equal([...words, ' 58 3d ff fe 0a'])
+    }
+  })
+
+  it('runs a program with such a name, and a line for the shell', async () => {
+    const { url } = await stage.broker()
+    const inside = shell('exec "$@" "printf %s $a | od -An -tx1"')
+    const line = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { inside })
+    expect(line).to.deep.include({ code: 0, out: [' ff fe'] })
+    const args = ['run', '--url', url, 'k']
+    const none = await Holdfast.run(stage, args, { inside: shell('exec "$@" "./$a"') })
+    expect(none).to.deep.include({ code: 127, out: [] })
+  })
+
+  it('refuses them in a key and in the value of an option', async () => {
+    const { url, broker } = await stage.broker()
+    for (const line of ['exec "$@" "$a" true', 'exec "$@" --name "$a" k true']) {
+      const ended = await Holdfast.run(stage, ['run', '--url', url], { inside: shell(line) })
+      expect(ended).to.deep.include({ code: 64, out: [] })
+      expect(ended.err[0]).to.match(/the argument "\ufffd+" is not UTF-8/)
+    }
+    expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('starts with a large environment in which a name is odd', async () => {
+    const { url } = await stage.broker()
+    const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }
+    const args = ['run', '--url', url, 'k', process.execPath, '-p', 'process.env["spring.profile"]']
+    const { code, out } = await Holdfast.run(stage, args, { env, launched: true })
+    expect({ code, out }).to.deep.equal({ code: 0, out: ['on'] })
+  })
+})
