@@ -15,6 +15,7 @@ import { pingCommand } from './ping.js'
 import { visibleLines } from './print.js'
 import { refuseOwnBytes } from './run/bytes.js'
 import { holdCommand } from './run/hold.js'
+import { flockHint } from './run/options.js'
 import { runCommand } from './run/run.js'
 import { serveCommand } from './serve.js'
 import { statusCommand } from './status.js'
@@ -82,6 +83,10 @@ function setUp(command: Command): void {
 function hint(command: Command, text: string): string {
   const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
   if (name === undefined) return ''
+  const ofFlock = kind === 'option' && takesKey(command) ? flockHint(command, name) : undefined
+  if (ofFlock !== undefined) return `\n(${ofFlock})`
+  // No option is near a single letter.
+  if (/^-.$/.test(name)) return ''
   const options = command.createHelp().visibleOptions(command)
   const names =
     kind === 'option'
@@ -90,6 +95,11 @@ function hint(command: Command, text: string): string {
   const meant = nearest(name.replace(/^-+/, ''), names)
   if (meant === undefined) return ''
   return `\n(Did you mean ${kind === 'option' ? '--' : ''}${meant}?)`
+}
+
+/** Whether it takes a lock as flock(1) does. */
+function takesKey(command: Command): boolean {
+  return ['run', 'hold'].includes(command.name())
 }
 
 /** A command's own options stand before those that all commands share. */

@@ -50,10 +50,10 @@ describe('holdfast run, waiting', () => {
   it('says after --timeout which key it was and who holds it', async () => {
     const { url, sessions } = await stage.meeting('ann')
     await sessions[0]!.lock('k')
-    const { code, out, err } = await run(url, ['--timeout', '3s', 'k', 'echo', 'never'])
+    const { code, out, err } = await run(url, ['--timeout', '2500ms', 'k', 'echo', 'never'])
     expect({ code, out }).to.deep.equal({ code: 75, out: [] })
     const held = `it is held by ann since ${clock}`
-    expect(err.at(-1)).to.match(new RegExp(`^holdfast: k was not acquired within 3s: ${held}$`))
+    expect(err.at(-1)).to.match(new RegExp(`^holdfast: k was not acquired within 2500ms: ${held}$`))
   })
 
   it('ends with the code of -E when the lock is held, and says nothing with --quiet', async () => {

@@ -59,7 +59,7 @@ export async function open(wanted: Wanted, deadline: Deadline): Promise<Session>
     if (signal.aborted) throw endedBy(signal)
     const urls = urlsFrom(flags).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
-    const within = `within ${span(flags.timeout || tryConnectMs)} (${option})`
+    const within = `within ${exactly(flags.timeout || tryConnectMs)} (${option})`
     // Not what -E says: that a broker is out of reach is no sign that another does the work.
     throw new Exit(
       isTry(flags) ? exits.unavailable : exits.notAcquired,
@@ -110,7 +110,7 @@ async function conflict(
   const holders = known.length > 0 ? known : await holdersOf(session, key)
   const held = heldBy(holders, ' is held by ')
   if (error.code === 'LOCK_HELD') return new Exit(code, `${visible(key)}${held || ' is taken'}`)
-  const waited = `was not acquired within ${span(flags.timeout ?? 0)}`
+  const waited = `was not acquired within ${exactly(flags.timeout ?? 0)}`
   return new Exit(code, `${visible(key)} ${waited}${heldBy(holders, ': it is held by ')}`)
 }
 
@@ -143,6 +143,11 @@ export function timeOfDay(at: number, now = Date.now()): string {
   const time = `${two(date.getHours())}:${two(date.getMinutes())}`
   if (date.toDateString() === new Date(now).toDateString()) return time
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${time}`
+}
+
+/** A time as the user gave it, not rounded: 1500 ms is neither 1s nor 2s. */
+function exactly(ms: number): string {
+  return ms % 1_000 === 0 ? span(ms) : `${ms}ms`
 }
 
 /** A timeout of 0 is the same as `--try`. */

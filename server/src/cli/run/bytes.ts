@@ -9,7 +9,10 @@ import { Exit, exits } from '../exits.js'
 import { visible } from '../print.js'
 
 /** The arguments after the name of this program, in bytes; none where the system hides them. */
-const rawWords = nullTerminated(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
+const rawWords =
+  process.argv.length > 2
+    ? nullTerminated(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
+    : []
 
 /** The variables that are not UTF-8: what Node made of "NAME=value", and its bytes. */
 const rawVariables = new Map(

@@ -46,6 +46,26 @@ export function addHoldingOptions(command: Command): Command {
     .option('--grace <time>', 'give up sooner than the lease when the connection drops', duration)
 }
 
+const flockOptions: Readonly<Record<string, string>> = {
+  ...named(['n', 'nb', 'nonblock'], '--try'),
+  ...named(['w', 'wait'], '--timeout'),
+  ...named(['x', 'e', 'exclusive'], 'A lock is exclusive without --shared'),
+  ...named(['o', 'close'], '--leader-only'),
+  ...named(['c', 'command'], 'For a line for the shell: holdfast run KEY -c LINE'),
+}
+
+function named(names: readonly string[], meant: string): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, meant]))
+}
+
+/** For an option of flock(1) that has another name or place in this command; else undefined. */
+export function flockHint(command: Command, option: string): string | undefined {
+  const name = option.replace(/^-+/, '').replace(/=.*/s, '')
+  const meant = Object.hasOwn(flockOptions, name) ? flockOptions[name] : undefined
+  if (!meant?.startsWith('--')) return meant
+  return command.options.some(({ long }) => long === meant) ? `Did you mean ${meant}?` : undefined
+}
+
 function exitCode(text: string): number {
   const code = integer(text)
   if (code <= mostExitCode) return code
