@@ -334,6 +334,7 @@ export function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
 
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkRefresh(ttl: unknown, options: RefreshOptions): void {
+  check(!isObject(ttl), 'refresh takes the ttl first, then options: refresh(ttl, { signal })')
   checkTtl(ttl)
   refuseUnknownOptions('refresh', options, refreshOptions)
   checkSignal(options.signal)

@@ -7,6 +7,9 @@ import { HoldfastError, leaseMs, type OptionNames, refuseUnknownOptions } from '
 import { limits } from './access/limits.js'
 import type { BrokerOptions, TlsFiles } from './options.js'
 
+/** What the broker calls of each observer; without one of them the first message would fail. */
+const observing = ['received', 'did', 'flushed', 'refused'] as const
+
 /** Of what kind a value must be; the words are those of the message. */
 const kinds = {
   'a function': (value: unknown) => typeof value === 'function',
@@ -18,9 +21,9 @@ const kinds = {
   'true, or an integer of ms': (value: unknown) =>
     typeof value === 'boolean' || typeof value === 'number',
   'a log, such as journalLog() makes': has('start', 'submit', 'close'),
-  'brokerMetrics()': has('text'),
+  'brokerMetrics()': has('text', ...observing),
   'a logger, such as pino() makes': has('debug', 'info', 'warn'),
-  'an observer, an object with functions': isObject,
+  'an observer with the functions received, did, flushed and refused': has(...observing),
 } as const
 
 const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof kinds>> = {
@@ -33,7 +36,7 @@ const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof kinds>> =
   tls: 'an object with options',
   metrics: 'brokerMetrics()',
   logger: 'a logger, such as pino() makes',
-  observer: 'an observer, an object with functions',
+  observer: 'an observer with the functions received, did, flushed and refused',
   trustedProxies: 'a list of texts',
   origins: 'a list of texts',
   dev: 'true or false',

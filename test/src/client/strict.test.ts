@@ -171,6 +171,13 @@ async function scene(): Promise<{ session: Session; lock: Lock }> {
 }
 
 describe('strict options', () => {
+  it('refresh says where its options stand when they come first', async () => {
+    const { lock } = await scene()
+    const refusal = await refusalOf(() => lock.refresh({ ttl: 5 } as never))
+    expect(refusal?.code).to.equal('INVALID_OPTION')
+    expect(refusal?.message).to.include('refresh(ttl, { signal })')
+  })
+
   for (const { name, options, call } of calls) {
     it(`${name} refuses each misspelt option with the right name`, async () => {
       const on = await scene()

@@ -125,6 +125,17 @@ describe('strict options', () => {
     ],
     [{ metrics: true }, 'metrics must be brokerMetrics(), not true'],
     [{ logger: true }, 'logger must be a logger, such as pino() makes, not true'],
+    ...[{}, { refused: () => {} }, { received: () => {}, did: () => {}, flushd: () => {} }].map(
+      (observer): [object, string] => [
+        { observer },
+        'observer must be an observer with the functions received, did, flushed and refused, ' +
+          'not a value of type object',
+      ],
+    ),
+    [
+      { metrics: { text: () => '' } },
+      'metrics must be brokerMetrics(), not a value of type object',
+    ],
     [{ quietStart: '5s' }, 'quietStart must be true, or an integer of ms, not "5s"'],
   ]
   for (const [options, message] of ofAnotherKind) {
