@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { RawClient } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { full } from '../support/counts.js'
-import { Holdfast } from './command.js'
+import { type Ended, Holdfast } from './command.js'
 
 const many = 2_345
 
@@ -36,23 +36,27 @@ describe('holdfast: long listings', () => {
 
   it('ls without --all says that it is cut, and exits 1; not if that was asked for', async () => {
     const { url } = await crowded()
-    for (const more of [[], ['--json']]) {
-      const { code, out, err } = await run(url, 'ls', ...more)
+    const cut = [[], ['--json']].map((more) => run(url, 'ls', ...more))
+    const asked = [
+      ['--json', '--limit', '1500'],
+      ['--limit', '2'],
+      ['--json', 'key:00'],
+    ].map((more) => run(url, 'ls', ...more))
+    for (const { code, out, err } of await Promise.all(cut)) {
       expect(code).to.equal(1)
       expect(out.filter((line) => line.includes('key:'))).to.have.length(1_000)
       expect(err).to.deep.equal([
         `holdfast: 1000 of ${many} locks are listed: use --all, or --limit for a part`,
       ])
     }
-    const some = await run(url, 'ls', '--json', '--limit', '1500')
+    const [some, few, prefixed] = (await Promise.all(asked)) as [Ended, Ended, Ended]
     expect([some.code, some.out.length, some.err]).to.deep.equal([0, 1_500, []])
-    const few = await run(url, 'ls', '--limit', '2')
     expect([few.code, few.out.length, few.out.at(-1)]).to.deep.equal([
       0,
       4,
       `... and ${many - 2} more`,
     ])
-    expect((await run(url, 'ls', '--json', 'key:00')).code).to.equal(0)
+    expect(prefixed.code).to.equal(0)
   })
 
   it('ls --all lists the holders of one key, however many, and counts its queue', async () => {

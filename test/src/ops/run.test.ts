@@ -59,16 +59,6 @@ describe('holdfast run', () => {
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
   })
 
-  it('gives up waiting at a signal, and leaves the queue', async () => {
-    const { url, sessions, broker } = await stage.meeting('ann')
-    await sessions[0]!.lock('k')
-    const waits = start(url, ['k', '--', 'echo', 'never'])
-    await waits.err.count(1)
-    waits.process.kill('SIGTERM')
-    expect(await waits.ended()).to.deep.include({ code: 143, out: [] })
-    expect(broker.query().waitingCount).to.equal(0)
-  })
-
   it('passes signals to the whole process group of the command', async () => {
     const { url, broker } = await stage.broker()
     const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"
@@ -96,9 +86,14 @@ describe('holdfast run', () => {
     expect(before).to.include({ key: 'k' })
   })
 
-  it('kills all of the command before the broker can grant the lock to anyone else', async () => {
+  // Each waits for a lease of two seconds.
+  it('stops the command before the broker can grant the lock to another session', async () => {
+    await Promise.all([killsAll(), letsEnd(), outlivesBroker()])
+  })
+
+  /** Neither the command nor what it has started minds a SIGTERM. */
+  async function killsAll(): Promise<void> {
     const { url, direct, silence } = await proxied()
-    // Neither it nor what it started minds a SIGTERM.
     const script =
       "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
       'echo $$ parent; echo $! background; while :; do sleep 0.05; done'
@@ -125,9 +120,10 @@ describe('holdfast run', () => {
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
     expect(err.join(' ')).to.include('stopping the command')
-  })
+  }
 
-  it('lets the command end by itself at SIGTERM, when it can', async () => {
+  /** The command ends by itself at SIGTERM. */
+  async function letsEnd(): Promise<void> {
     const { url, silence, direct } = await proxied()
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     const args = ['--ttl', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
@@ -138,9 +134,10 @@ describe('holdfast run', () => {
     silence()
     await granted
     expect(await command.ended()).to.deep.include({ code: 76, out: ['up', 'clean'] })
-  })
+  }
 
-  it('kills it too when only the broker is stopped', async () => {
+  /** The network is well, and only the broker is stopped. */
+  async function outlivesBroker(): Promise<void> {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
     const script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
@@ -151,7 +148,7 @@ describe('holdfast run', () => {
     expect((await command.ended()).code).to.equal(76)
     expect(isAlive(Number(pid))).to.equal(false)
     serve.process.kill('SIGCONT')
-  })
+  }
 
   it('stops the command when its lock is revoked, and says why', async () => {
     const { url, sessions } = await stage.meeting('ops')

@@ -140,13 +140,14 @@ describe('holdfast run, a command that cannot be started', () => {
     ['is a link to itself', () => [loop()], 126, /ELOOP/],
     ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
-  for (const [what, command, code, message] of cases) {
-    it(`says so in a sentence when it ${what}`, async () => {
+  it('says so in a sentence, with the code that shells have for it', async () => {
+    const runs = cases.map(async ([what, command, code, message]) => {
       const ended = await tried(command())
-      expect(ended.code).to.equal(code)
-      expect(ended.said).to.match(message)
+      expect(ended.code, what).to.equal(code)
+      expect(ended.said, what).to.match(message)
     })
-  }
+    await Promise.all(runs)
+  })
 
   it('says so in a sentence when it is being written', async () => {
     const path = scratch(stage).path('busy')

@@ -74,7 +74,7 @@ describe('holdfast: on a terminal', () => {
     await bob.stats()
     const at = ['--url', url]
     const commands = [['ls'], ['show', key], ['top', '--count', '1'], ['watch']]
-    const runs = commands.flatMap((args) => [args, [...args, '--json']])
+    const runs = asTextAndJson(commands)
     await Promise.all(
       runs.map(async (args) => {
         const one = await said([...args, ...at], (out) => args[0] === 'watch' && out.endsWith('\n'))
@@ -86,10 +86,21 @@ describe('holdfast: on a terminal', () => {
     const shown = JSON.parse((await said(['show', key, '--json', ...at])).out)
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...at, '--fence']
-    expectVisible(await said([...unlock, String(fence + 1_000)]), 'unlock of another')
-    expectVisible(await said([...unlock, String(fence)]), 'unlock')
-    expectVisible(await said(['run', key, ...at, '--try', '--', 'true']), 'run')
+    const others = [
+      [...unlock, String(fence + 1_000)],
+      [...unlock, String(fence)],
+      ['run', key, ...at, '--try', '--', 'true'],
+    ]
+    await Promise.all(others.map(async (args) => expectVisible(await said(args), args[0]!)))
   })
+
+  /** Each command both ways; with small counts every second one as text, and the others as JSON. */
+  function asTextAndJson(commands: readonly string[][]): string[][] {
+    return commands.flatMap((args, i) => {
+      const json = [...args, '--json']
+      return full ? [args, json] : [i % 2 === 0 ? args : json]
+    })
+  }
 
   /** A broker that answers each message as `answer` says; it closes when that returns nothing. */
   async function fake(answer: (message: { type: string; id: number }) => object | undefined) {
@@ -155,12 +166,10 @@ describe('holdfast: on a terminal', () => {
     })
     const commands = [['ls'], ['show', 'k'], ['stats'], ['top', '--count', '1'], ['watch']]
     await Promise.all(
-      commands
-        .flatMap((args) => [args, [...args, '--json']])
-        .map(async (args) => {
-          const one = await said([...args, '--url', odd], () => args[0] === 'watch')
-          expectVisible(one, args.join(' '))
-        }),
+      asTextAndJson(commands).map(async (args) => {
+        const one = await said([...args, '--url', odd], () => args[0] === 'watch')
+        expectVisible(one, args.join(' '))
+      }),
     )
   })
 
@@ -178,18 +187,17 @@ describe('holdfast: on a terminal', () => {
       { ready: true, log: { kind: 'shared' } },
       hostile,
     ]
-    let next = 0
-    const server = createServer((_, response) => {
-      response.end(JSON.stringify(bodies[(next++ >> 1) % bodies.length]))
-    })
-    stage.onClear(() => server.close())
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    for (const body of bodies) {
-      for (const more of [[], ['--json']]) {
+    const runs = bodies.map(async (body, i) => {
+      const server = createServer((_, response) => response.end(JSON.stringify(body)))
+      stage.onClear(() => server.close())
+      await once(server.listen(0, '127.0.0.1'), 'listening')
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const ways = full || i === 0 ? [[], ['--json']] : [[]]
+      for (const more of ways) {
         expectVisible(await said(['status', url, ...more]), JSON.stringify(body).slice(0, 20))
       }
-    }
+    })
+    await Promise.all(runs)
   })
 
   it('serve logs what clients chose as what it is', async () => {
