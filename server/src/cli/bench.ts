@@ -65,7 +65,7 @@ async function bench(flags: BenchFlags): Promise<void> {
     bar.end()
     await Promise.all(sessions.map((session) => session.close()))
   }
-  report(flags, count, samples, performance.now() - began)
+  await report(flags, count, samples, performance.now() - began)
 }
 
 /** All of them or none: one that stays open would keep this process from its end. */
@@ -89,7 +89,12 @@ async function load(session: Session, key: string, endsAt: number, samples: Samp
   }
 }
 
-function report(flags: BenchFlags, sessions: number, { locks, unlocks }: Samples, ms: number) {
+async function report(
+  flags: BenchFlags,
+  sessions: number,
+  { locks, unlocks }: Samples,
+  ms: number,
+): Promise<void> {
   const perSecond = Math.round((locks.length / ms) * 1_000)
   const [lock, unlock] = [percentiles(locks), percentiles(unlocks)]
   if (flags.json) {
@@ -113,7 +118,7 @@ function report(flags: BenchFlags, sessions: number, { locks, unlocks }: Samples
     ['lock', ...Object.values(lock).map(String)],
     ['unlock', ...Object.values(unlock).map(String)],
   ]
-  for (const line of table(['ms', ...names], rows)) print(line)
+  for (const line of await table(['ms', ...names], rows)) print(line)
 }
 
 /** In ms, to a hundredth. */

@@ -50,7 +50,7 @@ async function list(
   const most = flags.limit ?? (flags.all ? Number.POSITIVE_INFINITY : pageSize)
   const { locks, heldCount } = await listLocks(session, prefix, most)
   if (flags.json) for (const lock of locks) printJson(lock)
-  else printLocks(locks)
+  else await printLocks(locks)
   const left = heldCount - locks.length
   if (left <= 0) return
   if (!flags.json) print(`... and ${left} more`)
@@ -60,7 +60,7 @@ async function list(
   )
 }
 
-function printLocks(locks: readonly ListedLock[]): void {
+async function printLocks(locks: readonly ListedLock[]): Promise<void> {
   const rows = locks.map((lock) => [
     lock.key,
     lock.mode,
@@ -69,7 +69,7 @@ function printLocks(locks: readonly ListedLock[]): void {
     String(lock.fence),
     String(lock.waiting),
   ])
-  for (const line of table(['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'FENCE', 'WAITING'], rows))
+  for (const line of await table(['KEY', 'MODE', 'HOLDER', 'HELD FOR', 'FENCE', 'WAITING'], rows))
     print(line)
 }
 
@@ -130,9 +130,11 @@ export function statsCommand(): Command {
   )
 }
 
-function showStats(stats: LockStats, flags: BrokerFlags): void {
+async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
   if (flags.json) printJson(stats)
-  else for (const line of table(['COUNTER', 'VALUE'], Object.entries(stats).map(pair))) print(line)
+  else
+    for (const line of await table(['COUNTER', 'VALUE'], Object.entries(stats).map(pair)))
+      print(line)
 }
 
 function pair([name, value]: [string, unknown]): [string, string] {

@@ -47,7 +47,7 @@ export function statusCommand(): Command {
 async function status(address: URL, ca: string | undefined, asJson: boolean): Promise<void> {
   const told = await ask(address, ca)
   if (asJson) printJson(JSON.parse(JSON.stringify(told), roundFigures))
-  else for (const line of linesOf(address, told)) print(line)
+  else for (const line of await linesOf(address, told)) print(line)
   if (!told.ready) throw new Exit(exits.failed, `The broker at ${address.origin} is not ready.`)
 }
 
@@ -82,7 +82,7 @@ async function ask(address: URL, ca: string | undefined): Promise<BrokerStatus> 
         'loopback address, or on its admin port if it has one.',
     )
   }
-  const told = answer.status === 200 ? statusIn(answer.body) : undefined
+  const told = answer.status === 200 ? await statusIn(answer.body) : undefined
   if (told !== undefined) return told
   throw new Exit(
     exits.unavailable,
@@ -119,12 +119,12 @@ function failureOf({ name, message, code }: NodeJS.ErrnoException): string {
 }
 
 /** Undefined if somebody else has said this. */
-function statusIn(body: string): BrokerStatus | undefined {
+async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   try {
     const told = JSON.parse(body) as BrokerStatus
     const isOurs = typeof told.ready === 'boolean' && logKinds.includes(told.log.kind)
     // What lacks a part of a status cannot be shown as one.
-    if (isOurs) linesOf(new URL('http://127.0.0.1'), told)
+    if (isOurs) await linesOf(new URL('http://127.0.0.1'), told)
     return isOurs ? told : undefined
   } catch {
     return undefined
@@ -135,7 +135,7 @@ const logKinds: readonly unknown[] = ['memory', 'journal', 'shared'] satisfies L
 
 type Row = readonly [what: string, value: string]
 
-function linesOf(address: URL, told: BrokerStatus): string[] {
+function linesOf(address: URL, told: BrokerStatus): Promise<string[]> {
   const { connections, sessions, held, waiting, memoryUsed, memoryLimit, ready, log } = told
   const rows: Row[] = [
     ['ready', ready ? 'yes' : 'no'],

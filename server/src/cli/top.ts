@@ -57,7 +57,7 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
     if (answer === undefined) return
     const [stats, found] = answer
     const look = { at: performance.now(), stats, found }
-    show(look, former, flags)
+    await show(look, former, flags)
     former = look
     isCut = leftOut(found) > 0
     if (n + 1 === flags.count) {
@@ -85,7 +85,7 @@ function leftOut({ held, waiting, heldCount, waitingCount }: QueryResult): numbe
   return heldCount - held.length + waitingCount - waiting.length
 }
 
-function show(look: Look, former: Look | undefined, flags: TopFlags): void {
+async function show(look: Look, former: Look | undefined, flags: TopFlags): Promise<void> {
   const rates = ratesOf(look, former)
   const keys = busiest(look.found)
   if (flags.json) {
@@ -101,7 +101,7 @@ function show(look: Look, former: Look | undefined, flags: TopFlags): void {
   print(`${heldCount} held, ${waitingCount} waiting; in a second: ${rateText(rates)}`)
   const left = leftOut(look.found)
   print(left > 0 ? `${left} of them are not looked at: --all does` : '')
-  const lines = table(
+  const lines = await table(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     keys
       .slice(0, Math.max(5, rows - 4))

@@ -58,8 +58,8 @@ describe('holdfast hold', () => {
   it('waits, tries and gives up as run does', async () => {
     const { url, sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
-    expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
     const waits = start(url, ['k'], { open: true })
+    expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
     expect((await waits.err.count(1))[0]).to.match(/^holdfast: waiting for k, held by ann since/)
     waits.process.kill('SIGTERM')
     expect((await waits.ended()).code, 'it was never held').to.equal(143)

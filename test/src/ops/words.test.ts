@@ -41,24 +41,22 @@ describe('holdfast: words', () => {
     expect(nearest('port', [])).to.equal(undefined)
   })
 
-  it('puts columns under their names, as wide as the widest', () => {
+  it('puts columns under their names, as wide as the widest', async () => {
     const rows = [
       ['orders:42', '', '1'],
       ['é😀', 'ann', '10'],
     ]
-    expect(table(['KEY', 'WHO', 'N'], rows)).to.deep.equal([
+    expect(await table(['KEY', 'WHO', 'N'], rows)).to.deep.equal([
       'KEY        WHO  N',
       'orders:42       1',
       'é😀        ann  10',
     ])
   })
 
-  it('aligns wide characters and combining marks as a terminal shows them', () => {
+  it('aligns wide characters and combining marks as a terminal shows them', async () => {
     const keys = ['日本語', 'ｱｲｳ', 'e\u0301te\u0301', '🔒🔒', '👍🏽', '한국', 'Ａ', 'plain']
-    const lines = table(
-      ['KEY', 'N'],
-      keys.map((key) => [key, '|']),
-    ).slice(1)
+    const rows = keys.map((key) => [key, '|'])
+    const lines = (await table(['KEY', 'N'], rows)).slice(1)
     const cells = [6, 3, 3, 4, 2, 4, 2, 5]
     for (const [i, line] of lines.entries()) {
       const gap = /( +)\|$/.exec(line)![1]!.length
