@@ -61,12 +61,18 @@ export function urlsFrom({ url }: BrokerFlags): readonly string[] {
 export function caFrom({ ca }: BrokerFlags): string | undefined {
   const file = ca ?? (process.env['HOLDFAST_CA'] || undefined)
   if (file === undefined) return undefined
+  let text: string
   try {
-    return readFileSync(file, 'utf8')
+    text = readFileSync(file, 'utf8')
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
     throw new Exit(exits.config, `The file of certificates ${file} cannot be read (${code}).`)
   }
+  if (/^-----BEGIN [A-Z ]*CERTIFICATE-----/m.test(text)) return text
+  throw new Exit(
+    exits.config,
+    `The file ${file} has no certificate in PEM form (--ca, HOLDFAST_CA)`,
+  )
 }
 
 /** Never from a flag: others on the machine can read those. */

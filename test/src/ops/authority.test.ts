@@ -76,7 +76,9 @@ describe('certificates of one’s own authority', () => {
     expect(missing.err.join()).to.contain('no.pem cannot be read (ENOENT)')
     writeFileSync(files.path('not.pem'), 'not a certificate')
     const wrong = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('not.pem')])
-    expect(wrong.code).to.not.equal(0)
-    expect(wrong.err.join()).to.contain('certificates in PEM form')
+    expect(wrong.code).to.equal(78)
+    expect(wrong.err.join()).to.contain(
+      'not.pem has no certificate in PEM form (--ca, HOLDFAST_CA)',
+    )
   })
 })

@@ -41,7 +41,7 @@ describe('holdfast hold', () => {
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
-    expect(err[0]).to.match(/revoked it: stuck: ending$/)
+    expect(err[0]).to.match(/^holdfast: k: .*revoked it: stuck: ending$/)
   })
 
   it('ends with 76 before the lease is over when the broker falls silent', async () => {
@@ -52,7 +52,7 @@ describe('holdfast hold', () => {
     serve.process.kill('SIGSTOP')
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
-    expect(err[0]).to.match(/the lease is nearly over: ending/)
+    expect(err[0]).to.match(/^holdfast: k: .*the lease is nearly over: ending/)
   })
 
   it('waits, tries and gives up as run does', async () => {

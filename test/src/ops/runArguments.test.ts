@@ -41,8 +41,8 @@ describe("holdfast run, its words and the command's", () => {
 
   it('hands everything after the key to the command, one by one, whatever it looks like', async () => {
     const { url } = await stage.broker()
-    const some = spellings.filter((_, i) => i % count(20, 1) === 0)
-    const variants = some.flatMap((words) => [
+    const chosen = spellings.filter((_, i) => i % count(20, 1) === 0)
+    const variants = chosen.flatMap((words) => [
       { words, args: ['k', ...printer, ...words, 'last'] },
       { words, args: ['k', '--', ...printer, ...words, 'last'] },
     ])
@@ -81,7 +81,7 @@ describe("holdfast run, its words and the command's", () => {
     ['options before the key', ['-sq', '--timeout=30s', '-E', '9', 'k', 'printf', '%s', 'ok']],
   ]
   it('takes each form of the command line', async () => {
-    const runs = forms.map(async ([what, args]) => {
+    const runs = some(forms).map(async ([what, args]) => {
       const { url } = await stage.broker()
       const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
       expect(ended, what).to.deep.include({ code: 0, out: ['ok'], err: [] })
@@ -106,7 +106,7 @@ describe("holdfast run, its words and the command's", () => {
     [[], /missing required argument 'key'/],
   ]
   it('refuses what is no command line, with a sentence', async () => {
-    const runs = refused.map(async ([args, message]) => {
+    const runs = some(refused).map(async ([args, message]) => {
       const { code, out, err } = await Holdfast.run(stage, ['run', ...args])
       expect({ code, out }, args.join(' ')).to.deep.equal({ code: 64, out: [] })
       expect(err.join('\n')).to.match(message)
@@ -123,6 +123,11 @@ describe("holdfast run, its words and the command's", () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 })
+
+/** Every second one at a desk, all with full counts. */
+function some<T>(all: readonly T[]): T[] {
+  return all.filter((_, i) => i % count(2, 1) === 0)
+}
 
 function inBatches<T>(all: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>

@@ -9,7 +9,7 @@ import { Holdfast } from './command.js'
 import { isAlive, parentOf, withArgument } from './processes.js'
 
 /** Rounds that go on at the same time: each waits for a lease of two seconds. */
-const abreast = count(3, 5)
+const abreast = count(2, 5)
 
 describe('holdfast run, killed', () => {
   const stage = Stage.forEachTest()

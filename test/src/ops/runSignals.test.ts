@@ -8,6 +8,7 @@ import { open, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
+import { count } from '../support/counts.js'
 import { type Around, Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
@@ -141,7 +142,9 @@ describe('holdfast run, a command that cannot be started', () => {
     ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
   it('says so in a sentence, with the code that shells have for it', async () => {
-    const runs = cases.map(async ([what, command, code, message]) => {
+    // Those of one code are found out in the same way: every second one will do at a desk.
+    const some = cases.filter((_, i) => i % count(2, 1) === 0)
+    const runs = some.map(async ([what, command, code, message]) => {
       const ended = await tried(command())
       expect(ended.code, what).to.equal(code)
       expect(ended.said, what).to.match(message)

@@ -61,9 +61,9 @@ export class Guard {
   /** Once begun, it is gone through with: nobody survives half a SIGTERM. */
   #stop(why: string): void {
     if (this.#danger !== undefined) return
-    const { child, session, killAfterMs, reserveMs, what } = this.#parts
+    const { child, session, killAfterMs, reserveMs } = this.#parts
     this.#danger = why
-    complain(`${visible(why)}: ${what}`)
+    this.#complain(why)
     child.signal('SIGTERM')
     const left = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
     this.#timer = setTimeout(() => child.signal('SIGKILL'), left)
@@ -71,7 +71,7 @@ export class Guard {
 
   /** Somebody else may hold it already, or this process was stopped: there is no time to ask. */
   #onLost(): void {
-    const { lock, child, killAfterMs, what } = this.#parts
+    const { lock, child, killAfterMs } = this.#parts
     const why = lock.lost?.message ?? 'the lock is gone'
     if (this.#danger !== undefined) {
       child.signal('SIGKILL')
@@ -79,12 +79,18 @@ export class Guard {
     }
     this.#danger = why
     clearTimeout(this.#timer)
-    complain(`${visible(why)}: ${what}`)
+    this.#complain(why)
     if (wasTaken(lock)) {
       // Revoked or stolen: others hold it now, and a clean end is worth more than a quick one.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else child.signal('SIGKILL')
+  }
+
+  /** Names the key: several of our kind may write to one log. */
+  #complain(why: string): void {
+    const { lock, what } = this.#parts
+    complain(`${visible(lock.key)}: ${visible(why)}: ${what}`)
   }
 }
 
