@@ -21,6 +21,17 @@ const placesKept = 32
 
 const noPlaces: never[] = []
 
+/**
+ * Spreads numbers over the places. Numbers that follow each other must not fill neighbouring
+ * places: to remove one of ten thousand in a row would visit all that are behind it. Numbers beyond
+ * 32 bits are spread by their upper half too, because a client chooses the ids of its requests.
+ */
+function spread(number: number): number {
+  const upper = number > 0xffff_ffff ? Math.imul((number / 0x1_0000_0000) | 0, 0x85eb_ca6b) : 0
+  const mixed = Math.imul((number | 0) ^ upper, 0x9e37_79b1)
+  return mixed ^ (mixed >>> 15)
+}
+
 export class Roster<T extends Member> {
   #places: (T | undefined)[] = noPlaces
   #size = 0
@@ -47,7 +58,7 @@ export class Roster<T extends Member> {
     // Whoever was turned away at the gap moves up, so that a search may end at the first gap.
     const last = places.length - 1
     for (let at = (gap + 1) & last; places[at] !== undefined; at = (at + 1) & last) {
-      const home = places[at]!.number & last
+      const home = spread(places[at]!.number) & last
       if (((at - home) & last) < ((at - gap) & last)) continue
       places[gap] = places[at]
       gap = at
@@ -69,7 +80,7 @@ export class Roster<T extends Member> {
   #placeOf(number: number): number {
     const places = this.#places
     const last = places.length - 1
-    let at = number & last
+    let at = spread(number) & last
     for (
       let member = places[at];
       member !== undefined && member.number !== number;

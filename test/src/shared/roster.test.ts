@@ -48,4 +48,27 @@ describe('shared: a roster', () => {
     roster.remove({ number: 7 })
     expect(roster.get(7)).to.equal(member)
   })
+
+  const ten = 10_000
+  const rows: Record<string, (i: number) => number> = {
+    'follow each other': (i) => i,
+    'are a power of two apart': (i) => i * 2 ** 16,
+    'differ above 32 bits only': (i) => i * 2 ** 32,
+  }
+  for (const [what, numberOf] of Object.entries(rows)) {
+    it(`looks at few others to add and remove numbers that ${what}`, () => {
+      let looks = 0
+      const members = Array.from({ length: ten }, (_, i) => ({
+        get number() {
+          looks++
+          return numberOf(i + 1)
+        },
+      }))
+      const roster = new Roster<{ readonly number: number }>()
+      for (const member of members) roster.add(member)
+      for (const member of members) roster.remove(member)
+      expect(roster.size).to.equal(0)
+      expect(looks / ten).to.be.below(100)
+    })
+  }
 })
