@@ -27,8 +27,25 @@ const keysPerUnit = 16
 const judgedKeysPerUnit = 2
 /** Keys of a page that are put in order for one unit. */
 const sortedKeysPerUnit = 2
-/** Bytes of a frame or an answer that are read or written for one unit. */
+/** Bytes of an answer that are written for one unit. */
 const bytesPerUnit = 128
+/**
+ * Characters of JSON that are parsed and checked for one unit. Text in quotes is cheaper; this is
+ * for numbers and short fields.
+ */
+const parsedCharsPerUnit = 64
+/** Arrays and objects that are parsed for one unit: nested ones take far longer than other JSON. */
+const openedPerUnit = 8
+/** Length from which a frame is searched for them, in characters. */
+const longFrameChars = 2_048
+const openingBracket = 0x5b
+const openingBrace = 0x7b
+/** Holders of one key that are passed on the way to a page's first for one unit. */
+const passedHoldersPerUnit = 64
+/** Connections that are told of an event for one unit. */
+const toldPerUnit = 4
+/** Locks, requests and stored answers of a session that a resume gathers for one unit. */
+const gatheredPerUnit = 4
 
 /**
  * What a walk over the table costs.
@@ -49,9 +66,41 @@ export function keysFor(units: number, isJudged: boolean): number {
   return Math.max(1, Math.floor(units * (isJudged ? judgedKeysPerUnit : keysPerUnit)))
 }
 
-/** What reading or writing so many bytes costs. */
+/** What writing so many bytes costs. */
 export function costOfBytes(bytes: number): number {
   return bytes / bytesPerUnit
+}
+
+/** What parsing and checking a frame costs. */
+export function costOfParsing(text: string): number {
+  const units = text.length / parsedCharsPerUnit
+  if (text.length < longFrameChars) return units
+  let opened = 0
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === openingBracket || code === openingBrace) opened++
+  }
+  return units + opened / openedPerUnit
+}
+
+/** What checking metadata and making text of it costs. */
+export function costOfMetadata(chars: number): number {
+  return chars / parsedCharsPerUnit
+}
+
+/** What it costs to pass so many holders of one key. */
+export function costOfPassing(holders: number): number {
+  return holders / passedHoldersPerUnit
+}
+
+/** What telling an event to so many connections costs the client that caused the event. */
+export function costOfTelling(connections: number): number {
+  return connections / toldPerUnit
+}
+
+/** What it costs to gather so many records of a session that is resumed. */
+export function costOfGathering(records: number): number {
+  return records / gatheredPerUnit
 }
 
 /**

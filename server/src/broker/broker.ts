@@ -17,7 +17,8 @@ import {
 import { Arrivals } from '../access/arrivals.js'
 import { Census } from '../access/census.js'
 import { Passes } from '../access/passes.js'
-import { Connection, type ConnectionOwner, type NamedRefusal } from '../connection/connection.js'
+import type { NamedRefusal } from '../connection/arrived.js'
+import { Connection, type ConnectionOwner } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, LockTable, Session } from '../core/index.js'
@@ -43,8 +44,8 @@ import { Writer } from './writer.js'
 /** How long a closing handshake may take before the socket is dropped, in ms. */
 const closingMs = 1_000
 
-/** Locks and requests of a session up to which its end is no work worth a turn of its own. */
-const suspendedAtOnce = 100
+/** Locks and requests up to which their release together is no work worth a turn of its own. */
+const releasedAtOnce = 100
 
 export interface BrokerParts {
   readonly settings: BrokerSettings
@@ -107,6 +108,7 @@ export class Broker implements ConnectionOwner {
       endOfTurn,
       onOverdue: (debtor) => judge.onOverdue(debtor),
       onDue: (claim) => judge.onDue(claim),
+      done: () => this.effects,
     })
     this.#time = time
     const expect = (connection: Connection, ms: number): void =>
@@ -285,6 +287,14 @@ export class Broker implements ConnectionOwner {
     this.#reception.receive(connection, hello)
   }
 
+  isLong({ session }: Connection, element: unknown): boolean {
+    if (session === undefined || typeof element !== 'object' || element === null) return false
+    const { type, steal, key } = element as Record<string, unknown>
+    if (type === 'bye') return !isShort(session)
+    if (steal !== true || typeof key !== 'string') return false
+    return (this.table.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
+  }
+
   onMessage(connection: Connection, message: ClientMessage | NamedRefusal): void {
     this.#inbound.take(connection, message)
   }
@@ -317,7 +327,7 @@ export class Broker implements ConnectionOwner {
       return this.effects - before
     }
     // Where that may release thousands of locks, the other clients have their turn in between.
-    if (session.held.size + session.waiting.size < suspendedAtOnce) suspend()
+    if (isShort(session)) suspend()
     else this.scheduler.add({ work: suspend })
   }
 
@@ -340,4 +350,9 @@ export class Broker implements ConnectionOwner {
     const { id, principal } = session ?? {}
     this.#observer?.refused({ cause, remoteAddress, origin, session: id, principal })
   }
+}
+
+/** Whether the end of this session releases few locks. */
+function isShort({ held, waiting }: Session): boolean {
+  return held.size + waiting.size < releasedAtOnce
 }

@@ -17,10 +17,11 @@ import {
   type UnlockRequest,
   type WatchRequest,
 } from '@holdfast/shared'
-import { costs } from '../access/costs.js'
+import { costOfMetadata, costs } from '../access/costs.js'
 import type { Denial } from '../access/gate.js'
 import { limitReason, limitSentence } from '../access/limits.js'
-import type { Connection, NamedRefusal } from '../connection/connection.js'
+import type { NamedRefusal } from '../connection/arrived.js'
+import type { Connection } from '../connection/connection.js'
 import type { PacedMessages } from '../connection/outbox.js'
 import type { Command, Session } from '../core/index.js'
 import type { Sharing } from '../log/log.js'
@@ -224,7 +225,10 @@ export class Inbound {
     const attach = connection.attach
     const at = this.#wall()
     switch (message.type) {
-      case 'lock':
+      case 'lock': {
+        const metadata =
+          message.metadata === undefined ? undefined : JSON.stringify(message.metadata)
+        if (metadata !== undefined) connection.charge(costOfMetadata(metadata.length))
         return {
           type: 'lock',
           session,
@@ -235,9 +239,10 @@ export class Inbound {
           ttl: message.ttl,
           timeout: message.timeout,
           steal: message.steal ?? false,
-          metadata: message.metadata === undefined ? undefined : JSON.stringify(message.metadata),
+          metadata,
           at,
         }
+      }
       case 'unlock':
         return { type: 'unlock', session, attach, id: message.id, fence: message.fence, at }
       case 'refresh': {

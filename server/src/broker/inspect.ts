@@ -4,7 +4,7 @@
  * has used up its share of a turn, and while the client does not read.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
-import { costOfKeys, keysFor } from '../access/costs.js'
+import { costOfKeys, costOfPassing, keysFor } from '../access/costs.js'
 import type { Entry, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
 import { PageChoice, type PageStart } from './page.js'
 
@@ -83,6 +83,8 @@ export class Search {
   #fence: number
   readonly #walk: KeyWalk | undefined
   #isOver = false
+  /** Holders that were passed without being listed, since the last look at what that cost. */
+  #passed = 0
   /** The key whose locks are being listed, and the fence of the last one. */
   #entry: Entry | undefined
   #listed = 0
@@ -163,7 +165,15 @@ export class Search {
       if (lock.fence <= this.#fence) break
       count--
     }
+    this.#passed += holders.length - count
     return count
+  }
+
+  /** Units of work that passing holders has cost since the last call. */
+  takePassedCost(): number {
+    const cost = costOfPassing(this.#passed)
+    this.#passed = 0
+    return cost
   }
 
   /** Whether a lock that is released now is one that the search would still have come to. */

@@ -3,6 +3,7 @@
  * are kept.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
+import { costOfGathering } from '../access/costs.js'
 import type { Pass } from '../access/passes.js'
 import type { Connection } from '../connection/connection.js'
 import {
@@ -226,6 +227,7 @@ export class Outbound {
       return { id, key, mode, fence, ttl, at: this.#ttlBeganAt(lock) }
     })
     const waiting = session.waiting.values().map(({ id }) => id)
+    connection.charge(costOfGathering(held.length + waiting.length + answers.size))
     const weight = held.length * heldItemBytes + waiting.length * 8
     connection.stream(snapshotParts(held, waiting), false, weight)
   }

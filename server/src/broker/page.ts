@@ -2,7 +2,7 @@
  * One page of a query that goes on where the page before it ended. The table has no order, so a
  * page is chosen by looking at every key: the lowest keys after the last one that was told.
  */
-import { costOfSort } from '../access/costs.js'
+import { costOfPassing, costOfSort } from '../access/costs.js'
 import type { Entry } from '../core/index.js'
 
 /** Where a page begins. */
@@ -60,10 +60,12 @@ export class PageChoice {
     const { held, waiting } = this.#sizeOf(entry)
     this.#held += held
     this.#waiting += waiting
-    if (this.#bound !== undefined && key >= this.#bound) return 0
+    // Here, when the page is put together, and when its first lock is looked up.
+    const passed = key === after ? 3 * costOfPassing(entry.holders.length) : 0
+    if (this.#bound !== undefined && key >= this.#bound) return passed
     this.#lowest.push(key)
-    if (this.#lowest.length < 2 * this.#limit) return 0
-    const cost = this.sortCost
+    if (this.#lowest.length < 2 * this.#limit) return passed
+    const cost = passed + this.sortCost
     this.#sort()
     this.#bound = this.#lowest.at(-1)
     return cost

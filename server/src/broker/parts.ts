@@ -171,7 +171,9 @@ function* keysOf(search: Search): Generator<Entry | number> {
     let visited = 0
     for (let entry = search.next(); entry !== undefined; entry = search.next()) {
       if (entry !== 'elsewhere') yield entry
-      if (++visited % search.stepKeys === 0) yield search.stepCost
+      const passed = search.takePassedCost()
+      if (++visited % search.stepKeys === 0) yield search.stepCost + passed
+      else if (passed > 0) yield passed
     }
   } finally {
     search.end()

@@ -57,7 +57,7 @@ export class OwnReplica implements Replica {
     return this.#table
   }
 
-  /** How many effects were handled so far. */
+  /** What was handled so far: effects, and what telling the clients that watch has cost. */
   get effects(): number {
     return this.#effects
   }
@@ -82,7 +82,7 @@ export class OwnReplica implements Replica {
       census.take(effect)
       outbound.act(effect)
       if (observer !== undefined) this.#tell(observer, effect)
-      watchers.tell(effect)
+      this.#effects += watchers.tell(effect)
     }
   }
 

@@ -17,8 +17,11 @@ import { type Clock, Deadlines, type Timer } from '@holdfast/shared'
 
 /** How often the broker looks whether it was stopped, in ms. */
 const tickMs = 250
-/** How many deadlines are handled in one turn before the input that has arrived has its turn. */
-const mostInOneTurn = 500
+/**
+ * How many deadlines, and effects of the lock table that they have, are handled in one turn before
+ * the input that has arrived has its turn.
+ */
+const mostInOneTurn = 1_000
 /** Lateness that is ordinary, in ms: timers are never exact, and a lease has room for this. */
 const ordinaryLatenessMs = 100
 
@@ -29,6 +32,8 @@ export interface TimekeeperOptions<Debtor extends object, Claim extends object> 
   readonly onOverdue: (debtor: Debtor) => void
   /** Something the broker promised is due. */
   readonly onDue: (claim: Claim) => void
+  /** How much was done so far because of deadlines and of all else. Default nothing ever. */
+  readonly done?: () => number
 }
 
 export class Timekeeper<Debtor extends object, Claim extends object> {
@@ -36,6 +41,7 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
   readonly #endOfTurn: (callback: () => void) => void
   readonly #onOverdue: (debtor: Debtor) => void
   readonly #onDue: (claim: Claim) => void
+  readonly #done: () => number
   readonly #owed = new Deadlines<Debtor>()
   readonly #owing = new Deadlines<Claim>()
   /** How far patient time is behind, in ms. */
@@ -50,6 +56,7 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
     this.#endOfTurn = options.endOfTurn
     this.#onOverdue = options.onOverdue
     this.#onDue = options.onDue
+    this.#done = options.done ?? (() => 0)
   }
 
   /** Patient time, in ms: what `at` in messages is, and what clients' deadlines are set in. */
@@ -93,25 +100,27 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
   /**
    * Does at once what is due now.
    *
-   * @param most How much of it; all by default.
+   * @param most How many deadlines and effects of theirs; all by default.
    * @returns Whether that was all.
    */
   run(most = Number.POSITIVE_INFINITY): boolean {
     // Each round ends with what was due when it began, so that what is set again waits its turn.
     const real = this.#realNow()
-    let left = most
-    for (; left > 0; left--) {
+    let handled = 0
+    const before = this.#done()
+    const hasTime = (): boolean => handled + this.#done() - before < most
+    for (; hasTime(); handled++) {
       const claim = this.#owing.takeDue(real)
       if (claim === undefined) break
       this.#onDue(claim)
     }
     const patient = real - this.#behindMs
-    for (; left > 0; left--) {
+    for (; hasTime(); handled++) {
       const debtor = this.#owed.takeDue(patient)
       if (debtor === undefined) break
       this.#onOverdue(debtor)
     }
-    return left > 0
+    return hasTime()
   }
 
   /** No timer is left behind. */

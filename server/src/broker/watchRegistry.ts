@@ -4,6 +4,7 @@
  * the index has each connection at most once on the way of any key (`sessionWatches.ts`). An event
  * is encoded once, however many connections are told.
  */
+import { costOfBytes, costOfTelling } from '../access/costs.js'
 import type { Effect, Lock } from '../core/index.js'
 import { encodeLockEvent } from './encode.js'
 import type { Scope, Search } from './inspect.js'
@@ -83,11 +84,16 @@ export class WatchRegistry {
     watches.clear()
   }
 
-  /** Tells the connections that watch what the table did. */
-  tell(effect: Effect): void {
-    if (this.#bySubscriber.size === 0) return
-    if (effect.kind === 'granted') this.#publish('locked', effect.lock)
-    else if (effect.kind === 'released') this.#publish(eventForReason[effect.reason], effect.lock)
+  /**
+   * Tells the connections that watch what the table did.
+   *
+   * @returns What that costs the client that caused it, in units of work.
+   */
+  tell(effect: Effect): number {
+    if (this.#bySubscriber.size === 0) return 0
+    if (effect.kind === 'granted') return this.#publish('locked', effect.lock)
+    if (effect.kind !== 'released') return 0
+    return this.#publish(eventForReason[effect.reason], effect.lock)
   }
 
   #remove(watches: SessionWatches, id: number): void {
@@ -113,13 +119,14 @@ export class WatchRegistry {
     }
   }
 
-  #publish(name: LockEventName, lock: Lock): void {
+  #publish(name: LockEventName, lock: Lock): number {
     const { key } = lock
     const interested = this.#index.watching(key)
-    if (interested.length === 0) return
+    if (interested.length === 0) return 0
     const event = this.#newEvent(key, encodeLockEvent(name, lock))
     const ended = name === 'locked' ? undefined : lock
     for (const watches of interested) watches.publish(event, ended)
+    return costOfTelling(interested.length) + costOfBytes(event.text.length)
   }
 }
 

@@ -56,8 +56,10 @@ export class Writer {
     memory.weigh(connection)
     if (connection.countedBytes > 0 && memory.isOverfull) this.#cut(connection, 'memoryBytes')
     else if (this.#keepsUp(connection)) this.#letOff(connection)
-    else if (connection.backlogBytes > most) this.#cut(connection, 'backlogBytes')
-    else if (!connection.isSlow) {
+    // What waits for its turn here, while the socket has room, is no fault of the client.
+    else if (connection.backlogBytes > most && !connection.isWaitingForTurn) {
+      this.#cut(connection, 'backlogBytes')
+    } else if (!connection.isSlow) {
       connection.isSlow = true
       expect(connection, limits.slowMs)
     }

@@ -15,28 +15,25 @@ import {
   type Hello,
   maxHelloBytes,
   parseFrame,
-  utf8Length,
 } from '@holdfast/shared'
-import { type Refusal, validate } from '@holdfast/shared/validate'
-import { costOfBytes, costs } from '../access/costs.js'
+import { validate } from '@holdfast/shared/validate'
+import { costOfBytes, costOfParsing, costs } from '../access/costs.js'
 import type { Gate } from '../access/gate.js'
 import { WorkRate } from '../access/rates.js'
 import { encodeAck, encodePing } from '../broker/encode.js'
 import type { Session } from '../core/index.js'
+import { isForOwner, isLongerThan, type NamedRefusal } from './arrived.js'
 import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue, notAFrame } from './inputQueue.js'
 import { type Deferred, Outbox, type PacedMessages } from './outbox.js'
 import type { Socket, SocketListener } from './socket.js'
 import type { PacedWork, WorkScheduler } from './workScheduler.js'
 
-/** Something with an id that is no message: the client is told why. */
-export type NamedRefusal = Refusal & { readonly id: number }
-
 /** Whom a connection belongs to. */
 export interface ConnectionOwner {
   /** Shares the broker's time between connections. */
   readonly scheduler: WorkScheduler
-  /** How many effects of the lock table this broker has handled so far. */
+  /** Effects of the lock table that this broker has handled so far, and what telling them cost. */
   readonly effects: number
   /** Work that one connection may cause in a second, in units; `Infinity` for any. */
   readonly workPerSecond: number
@@ -48,6 +45,8 @@ export interface ConnectionOwner {
    */
   stands(): boolean
   onHello(connection: Connection, hello: Hello): void
+  /** Whether handling this, which is not checked yet, may take a whole turn. */
+  isLong(connection: Connection, element: unknown): boolean
   onMessage(connection: Connection, message: ClientMessage | NamedRefusal): void
   /** There is something to flush at the end of this turn. */
   onOutput(connection: Connection): void
@@ -149,6 +148,11 @@ export class Connection implements SocketListener, PacedWork {
     return this.#outbox.memoryBytes + 2 * (this.#input?.bytes ?? 0)
   }
 
+  /** Whether output waits for the broker to make it, and not for the client to read. */
+  get isWaitingForTurn(): boolean {
+    return this.#outbox.hasUnmade && !this.#outbox.isBlocked
+  }
+
   /** Whether a long answer, or what the client said next, waits until the client reads. */
   get isHeldUp(): boolean {
     return this.#outbox.isBlocked && (this.#outbox.hasStream || this.#input !== undefined)
@@ -167,12 +171,15 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#beginTurn()
+    // A hello may resume a session with thousands of locks, so it gets no least share of a turn.
+    const left = this.#state === 'fresh' ? this.#owner.scheduler.left : this.#allowance
     // A long frame is work before the first of its messages is known.
-    if (this.#mustWait() || costOfBytes(text.length) > this.#allowance) {
+    const parsingCost = costOfParsing(text)
+    if (this.#mustWait() || parsingCost > left) {
       this.#pause().addFrame(text, at)
       return
     }
-    this.#handleFrame(text, at)
+    this.#handleFrame(text, at, parsingCost)
   }
 
   onBinary(): void {
@@ -294,7 +301,8 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#outbox.hasUnmade) this.#outbox.flush(0)
     else {
       this.#beginTurn()
-      const used = this.#outbox.flush(Math.max(0, this.#allowance))
+      const units = Math.max(0, this.#allowance)
+      const used = this.#outbox.flush(units, Math.min(units, this.#owner.scheduler.left))
       this.#allowance -= used
       this.#owner.scheduler.spend(used)
       this.#spendRate(used)
@@ -357,25 +365,30 @@ export class Connection implements SocketListener, PacedWork {
     return this.#allowance <= 0 || this.#outbox.isFull
   }
 
-  #handleFrame(text: string, at: number): void {
+  #handleFrame(text: string, at: number, parsingCost: number): void {
+    const { scheduler } = this.#owner
     const elements = parseFrame(text)
     if (elements === undefined) {
+      scheduler.spend(parsingCost)
       this.cut(closeCodes.badMessage)
       return
     }
     const before = this.#allowance
-    this.#allowance -= costOfBytes(text.length)
+    this.#allowance -= parsingCost
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
-      if (i > 0 && this.#mustWait()) {
+      const mustWait = i > 0 && this.#mustWait()
+      // A hundred connections could send a long one each: it gets no least share of a turn.
+      if (mustWait || (scheduler.left <= 0 && this.#owner.isLong(this, elements[i]))) {
         this.#pause().addRest(text, at, elements, i)
         break
       }
       this.#handle(elements[i])
-      if (!this.#isReading()) return
+      if (!this.#isReading()) break
     }
     const used = before - this.#allowance
-    this.#owner.scheduler.spend(used)
+    scheduler.spend(used)
+    if (!this.#isReading()) return
     // Not for the pong of an idle session, which should cost no memory.
     if (used > costs.message + 1 || this.#rate !== undefined) this.#spendRate(used)
   }
@@ -393,7 +406,7 @@ export class Connection implements SocketListener, PacedWork {
         this.#resumeReading()
         return
       }
-      this.#allowance -= costOfBytes(next.parsedChars)
+      this.#allowance -= next.parsingCost
       this.#handledAt = next.at
       this.#handle(next.element)
       if (!this.#isReading()) return
@@ -484,15 +497,4 @@ export class Connection implements SocketListener, PacedWork {
       this.cut(closeCodes.badMessage)
     }
   }
-}
-
-/** Whether this is more than a reason to close. */
-function isForOwner(
-  message: ClientMessage | Refusal,
-): message is Exclude<ClientMessage, Hello> | NamedRefusal {
-  return message.type === 'refusal' ? message.id !== undefined : message.type !== 'hello'
-}
-
-function isLongerThan(text: string, bytes: number): boolean {
-  return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }

@@ -4,6 +4,7 @@
  * a paused connection is not read: at most what one read of the socket had brought.
  */
 import { parseFrame } from '@holdfast/shared'
+import { costOfParsing } from '../access/costs.js'
 
 /** Stands for a frame that is none, behind frames that wait. */
 export const notAFrame = ''
@@ -22,8 +23,8 @@ export interface QueuedElement {
   readonly element: unknown
   /** When its frame arrived, in the broker's time, in ms. */
   readonly at: number
-  /** How many characters were parsed to get at it. */
-  readonly parsedChars: number
+  /** What parsing its frame has cost, in units of work; 0 for all but the first of a frame. */
+  readonly parsingCost: number
 }
 
 export class InputQueue {
@@ -54,12 +55,12 @@ export class InputQueue {
   take(): QueuedElement | 'malformed' | undefined {
     const frame = this.#frames[this.#first]
     if (frame === undefined) return undefined
-    const parsedChars = frame.elements === undefined ? frame.text.length : 0
+    const parsingCost = frame.elements === undefined ? costOfParsing(frame.text) : 0
     frame.elements ??= parseFrame(frame.text)
     if (frame.elements === undefined) return 'malformed'
     const element = frame.elements[frame.next++]
     if (frame.next >= frame.elements.length) this.#drop(frame)
-    return { element, at: frame.at, parsedChars }
+    return { element, at: frame.at, parsingCost }
   }
 
   #add(frame: Frame): void {

@@ -152,18 +152,19 @@ export class Outbox {
    *
    * @param units What streams and deferred messages may use for it, in units of work; once it is
    *   used up, they wait. Any number by default.
+   * @param streamUnits The same for streams alone, each step of which can be dear.
    * @returns How many units they used.
    */
-  flush(units = Number.POSITIVE_INFINITY): number {
+  flush(units = Number.POSITIVE_INFINITY, streamUnits = units): number {
     if (this.#items.length === 0 || this.isBlocked) return 0
-    if (this.hasUnmade) return this.#flushInOrder(units)
+    if (this.hasUnmade) return this.#flushInOrder(units, streamUnits)
     this.#writeAll()
     return 0
   }
 
   /** The last words: everything that is text, whether or not there is room. */
   flushMessages(): void {
-    if (this.hasUnmade) this.#flushInOrder(turnBudget.least, true)
+    if (this.hasUnmade) this.#flushInOrder(turnBudget.least, turnBudget.least, true)
     else this.#writeAll()
   }
 
@@ -184,7 +185,7 @@ export class Outbox {
   }
 
   /** @param isLast Text that waits behind a deferred message is written in any case. */
-  #flushInOrder(units: number, isLast = false): number {
+  #flushInOrder(units: number, streamUnits: number, isLast = false): number {
     const batch = new Batch((messages) => this.#write(messages))
     let done = 0
     let used = 0
@@ -194,7 +195,7 @@ export class Outbox {
         this.#waitingChars -= item.length
       } else if (isStream(item)) {
         batch.write()
-        const progress = this.#drain(item.messages, units - used)
+        const progress = this.#drain(item.messages, streamUnits - used)
         used += progress.used
         if (!progress.isDone) break
         this.#streams--

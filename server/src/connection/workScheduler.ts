@@ -44,15 +44,27 @@ export class WorkScheduler {
     return Math.max(turnBudget.least, Math.min(turnBudget.connection, this.#left))
   }
 
+  /**
+   * What all connections together may still use of this turn, in units; 0 or less for nothing.
+   * A long answer and a hello wait for this, because each of them can be dear by itself.
+   */
+  get left(): number {
+    return this.#left
+  }
+
   /** So many units of this turn were used. */
   spend(units: number): void {
     this.#left -= units
   }
 
-  /** The input that had arrived in this turn was handled, and its output is written. */
+  /**
+   * The input that had arrived in this turn was handled, and its output is written. What was used
+   * beyond the budget of this turn is missing in the next one.
+   */
   nextTurn(): void {
+    const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#left))
     this.#turn++
-    this.#left = turnBudget.all
+    this.#left = turnBudget.all - overdrawn
   }
 
   /** This work goes on in a later turn, after what waits already. */

@@ -234,3 +234,164 @@ describe('pacing', function () {
     expect(bench.broker.table.heldCount).to.equal(1)
   })
 })
+
+const hundred = (bench: Bench, hello = {}): Client[] =>
+  Array.from({ length: 100 }, () => bench.join({ ttl: 60_000, ...hello }))
+
+/** So many locks of this client. */
+function fill(client: Client, prefix: string, count: number, terms = {}): void {
+  for (let i = 0; i < count; i += 500) {
+    const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
+    client.say(...ids.map((id) => ({ type: 'lock', id, key: `${prefix}${id}`, ...terms })))
+  }
+  client.heard()
+}
+
+describe('pacing of what a single message may cause', function () {
+  this.timeout(60_000)
+
+  it('ends few of the sessions that say goodbye with thousands of locks in one turn', () => {
+    const bench = new Bench()
+    const leaving = Array.from({ length: 10 }, () => bench.join({ ttl: 60_000 }))
+    for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 10_000)
+    for (const client of leaving) client.socket.say({ type: 'bye' })
+    expect(bench.broker.table.heldCount).to.be.above(80_000)
+    bench.machine.endTurn()
+    expect(bench.broker.table.heldCount).to.equal(0)
+  })
+
+  it('ends few of the sessions whose leases end together in one turn', () => {
+    const bench = new Bench()
+    const leaving = Array.from({ length: 10 }, () => bench.join({ ttl: 2_000 }))
+    for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 5_000)
+    let held = bench.broker.table.heldCount
+    let most = 0
+    for (let ms = 0; ms < 4_000; ms += 50) {
+      bench.machine.stopFor(50)
+      bench.machine.fireTimers()
+      while (bench.machine.endOneTurn()) {
+        most = Math.max(most, held - bench.broker.table.heldCount)
+        held = bench.broker.table.heldCount
+      }
+    }
+    expect(held).to.equal(0)
+    expect(most).to.be.below(10_001)
+  })
+
+  it('resumes few of the sessions that come back with thousands of locks in one turn', () => {
+    const bench = new Bench()
+    const away = Array.from({ length: 20 }, () => bench.join({ ttl: 60_000, grace: 60_000 }))
+    // No more than the answers that a client may leave unacknowledged.
+    for (const [n, client] of away.entries()) fill(client, `${n}/`, 1_000)
+    for (const client of away) client.socket.drop()
+    bench.machine.endTurn()
+    const back = away.map((client) => {
+      const socket = bench.connect()
+      socket.say({ type: 'hello', ttl: 60_000, grace: 60_000, ...client.resume() })
+      return socket
+    })
+    const attached = (): number =>
+      [...bench.broker.connections].filter(({ state }) => state === 'open').length
+    expect(attached()).to.be.within(1, 15)
+    bench.machine.endTurn()
+    expect(attached()).to.equal(20)
+    for (const socket of back) expect(socket.heardOf('welcome')).to.have.length(1)
+  })
+
+  it('charges for the frame whose message closes the connection', () => {
+    const bench = new Bench()
+    const hostile = hundred(bench)
+    const ids = Array.from({ length: 1_023 }, (_, i) => i + 1)
+    const bad = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
+    for (const { socket } of hostile) socket.say(...bad)
+    const closed = hostile.filter(({ socket }) => socket.closedWith !== undefined)
+    expect(closed.length).to.be.within(1, 20)
+    bench.machine.endTurn()
+    for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)
+  })
+
+  it('charges a frame of nested arrays by the arrays', () => {
+    const bench = new Bench()
+    const hostile = hundred(bench)
+    const deep = '['.repeat(30_000) + ']'.repeat(30_000)
+    for (const { socket } of hostile) {
+      socket.say(`[{"type":"lock","id":1,"key":"a","metadata":${deep}}]`)
+    }
+    expect(hostile.filter(({ socket }) => !socket.isPaused).length).to.be.below(5)
+    bench.machine.endTurn()
+    for (const { socket } of hostile) expect(socket.heardOf('failed')).to.have.length(1)
+  })
+
+  it('charges for metadata, which is made text again', () => {
+    const bench = new Bench()
+    const hostile = hundred(bench)
+    const metadata = Array.from({ length: 1_500 }, () => 1)
+    const frame = Array.from({ length: 20 }, (_, i) => ({
+      ...{ type: 'lock', id: i + 1, key: 'm', timeout: 0, metadata },
+    }))
+    for (const { socket } of hostile) socket.say(...frame)
+    const commands = (): number =>
+      hostile.reduce((sum, { socket }) => {
+        const heard = socket.heard().filter(({ type }) => type === 'granted' || type === 'failed')
+        return sum + heard.length
+      }, 0)
+    bench.machine.endOneTurn()
+    expect(commands()).to.be.within(1, 200)
+    bench.machine.endTurn()
+    expect(commands()).to.be.above(1_700)
+  })
+
+  it('charges for the holders of a key that a page begins behind', () => {
+    const bench = new Bench()
+    fill(bench.join({ ttl: 60_000 }), '', 500)
+    const holder = bench.join({ ttl: 60_000 })
+    for (let i = 0; i < 10_000; i += 500) {
+      holder.say(
+        ...Array.from({ length: 500 }, (_, j) => ({
+          ...{ type: 'lock', id: i + j + 1, key: 'crowd', mode: 'shared' },
+        })),
+      )
+    }
+    const hostile = hundred(bench)
+    for (const { socket } of hostile) {
+      socket.say({
+        type: 'query',
+        id: 1,
+        key: 'crowd',
+        after: 'crowd',
+        afterFence: 5_000,
+        limit: 1,
+      })
+    }
+    bench.machine.endOneTurn()
+    const answered = hostile.filter(({ socket }) => socket.heardOf('found').length > 0)
+    expect(answered.length).to.be.within(1, 30)
+    bench.machine.endTurn()
+  })
+
+  it('charges for the connections that are told of an event', () => {
+    const bench = new Bench()
+    const watching = hundred(bench)
+    for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
+    const busy = bench.join({ ttl: 60_000 })
+    const steal = { type: 'lock', key: 'churn', steal: true }
+    busy.socket.say(...Array.from({ length: 1_000 }, (_, i) => ({ ...steal, id: i + 1 })))
+    expect(bench.broker.table.fence).to.be.within(10, 100)
+    bench.machine.endTurn()
+    expect(bench.broker.table.fence).to.equal(1_000)
+  })
+
+  it('cuts no client that reads, whatever happens in a turn to what it watches', () => {
+    const bench = new Bench()
+    const watching = hundred(bench)
+    const leaving = bench.join({ ttl: 60_000 })
+    fill(leaving, 'held/', 10_000)
+    for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
+    for (const client of watching) client.heard()
+    leaving.say({ type: 'bye' })
+    for (const { socket } of watching) {
+      expect(socket.closedWith).to.equal(undefined)
+      expect(socket.heardOf('event')).to.have.length(10_000)
+    }
+  })
+})
