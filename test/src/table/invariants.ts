@@ -180,7 +180,7 @@ function weigh(table: LockTable): number {
     for (const { metadata } of queue) bytes += requestBytes + textBytes(metadata)
   }
   for (const session of table.sessions.values()) {
-    bytes += bytesOfSession(session)
+    bytes += bytesOfSession(session) + session.revocationBytes
     bytes += answerBytes * (session.answers?.size ?? 0) + 2 * session.storedHolderBytes
   }
   return bytes
