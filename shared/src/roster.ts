@@ -27,8 +27,7 @@ const noPlaces: never[] = []
  * 32 bits are spread by their upper half too, because a client chooses the ids of its requests.
  */
 function spread(number: number): number {
-  const upper = number > 0xffff_ffff ? Math.imul((number / 0x1_0000_0000) | 0, 0x85eb_ca6b) : 0
-  const mixed = Math.imul((number | 0) ^ upper, 0x9e37_79b1)
+  const mixed = Math.imul(number, 0x9e37_79b1) ^ Math.imul(number / 2 ** 32, 0x85eb_ca6b)
   return mixed ^ (mixed >>> 15)
 }
 
