@@ -20,6 +20,9 @@ export class QuietTime {
   }
 }
 
+/** How long what came during a pause may take to be read, in ms. */
+const heardAgainMs = 50
+
 export interface JudgeParts {
   readonly time: BrokerTime
   readonly passes: Passes
@@ -63,8 +66,16 @@ export class Judge {
     } else claim.terminate()
   }
 
-  #proposeExpiry({ session, fence, generation }: Lock): void {
-    const { submit, wall } = this.#parts
+  #proposeExpiry(lock: Lock): void {
+    const { submit, wall, attached, time } = this.#parts
+    const { session, fence, generation } = lock
+    const connection = attached.get(session)
+    const now = time.now()
+    if (connection?.isPaused || now < (connection?.readsSince ?? 0) + heardAgainMs) {
+      // A refresh or an unlock may have arrived that the broker has not handled or read.
+      time.expect(lock, now + heardAgainMs)
+      return
+    }
     submit({ type: 'expire', session: session.id, fence, generation, at: wall() })
   }
 

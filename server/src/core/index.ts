@@ -11,5 +11,6 @@ export {
   entryBytes,
   lockBytes,
   requestBytes,
+  revocationBytes,
   textBytes,
 } from './weights.js'

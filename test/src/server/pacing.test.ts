@@ -149,6 +149,25 @@ describe('pacing', function () {
     expect(slow.socket.closedWith?.code).to.equal(4410)
   })
 
+  it('lets no lock expire whose refresh has arrived and waits', () => {
+    const limits = { workPerSecond: 10_000 }
+    const { bench } = crowded(5_000, { limits })
+    const slow = bench.join({ ttl: 60_000 })
+    const fence = slow.take('mine', { ttl: 1_000 })
+    slow.socket.say(...queries(100).map((query, i) => ({ ...query, id: 100 + i })))
+    bench.machine.pass(1)
+    expect(slow.socket.isPaused).to.equal(true)
+    // It waits in the network.
+    slow.socket.say({ type: 'refresh', id: 300, fence })
+    for (let ms = 0; slow.socket.isPaused; ms++) {
+      expect(ms, 'longer than the ttl').to.be.below(10_000)
+      bench.machine.pass(1)
+    }
+    const heard = slow.heard()
+    expect(heard.filter(({ type }) => type === 'lost')).to.deep.equal([])
+    expect(heard.filter(({ type }) => type === 'refreshed')).to.have.length(1)
+  })
+
   it('spreads what exceeds the work of a second over the seconds that follow', () => {
     const limits = { workPerSecond: 10_000 }
     const { bench } = crowded(5_000, { limits })

@@ -127,6 +127,8 @@ export class ServerEnd implements Socket {
     this.#state = 'closed'
     const told = (): void => {
       this.#isTold = true
+      // What a paused broker had not read when the connection was reset is lost.
+      this.#connection.unread.length = 0
       this.#connection.network.connections.delete(this.#connection)
       this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
       this.#listener?.onClose()

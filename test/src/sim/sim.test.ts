@@ -50,7 +50,7 @@ const kinds = [
   {
     what: 'keeps every promise, whatever goes wrong',
     options: { brokers: 1, events: count(400, 2_000) },
-    seeds: 90,
+    seeds: 100,
     interesting,
   },
   {
@@ -122,7 +122,7 @@ describe('simulation', () => {
     it(what, async function () {
       this.timeout(count(60_000, 600_000))
       const campaign = new Campaign(options)
-      const task = full ? { from: 1, seconds: 180 } : { from: 1, seeds }
+      const task = full ? { from: 1, seconds: 180 } : { from: 250, seeds }
       const say = (line: string) => console.log(`      ${line}`)
       const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
       if (failed?.violation !== undefined) {

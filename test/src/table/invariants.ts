@@ -16,6 +16,7 @@ import {
   entryBytes,
   lockBytes,
   requestBytes,
+  revocationBytes,
   textBytes,
 } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -180,8 +181,9 @@ function weigh(table: LockTable): number {
     for (const { metadata } of queue) bytes += requestBytes + textBytes(metadata)
   }
   for (const session of table.sessions.values()) {
-    bytes += bytesOfSession(session) + session.revocationBytes
+    bytes += bytesOfSession(session)
     bytes += answerBytes * (session.answers?.size ?? 0) + 2 * session.storedHolderBytes
+    for (const { note } of session.revocations) bytes += revocationBytes + textBytes(note)
   }
   return bytes
 }

@@ -9,7 +9,7 @@ import { complain } from '../exits.js'
 /** Ignores what a terminal or a supervisor may send to all that belongs to a job. */
 const script = `
 trap '' HUP INT QUIT TERM USR1 USR2 ALRM
-group=
+group=$1
 while read -r line; do
   case $line in
     done) exit 0 ;;
@@ -45,7 +45,9 @@ export class Watchdog {
   }
 
   #start(): ChildProcess {
-    const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog'], {
+    // A watchdog that replaces another knows the group from its first moment.
+    const group = this.#group === undefined ? [] : [String(this.#group)]
+    const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
       cwd: '/',
@@ -70,7 +72,6 @@ export class Watchdog {
       return
     }
     this.#process = this.#start()
-    if (this.#group !== undefined) void this.#tell(String(this.#group))
   }
 
   #tell(line: string): Promise<void> {
