@@ -170,7 +170,7 @@ export class Connection implements SocketListener, PacedWork {
       this.cut(closeCodes.tooBig)
       return
     }
-    this.#beginTurn()
+    this.#beginTurn(at)
     // A hello may resume a session with thousands of locks, so it gets no least share of a turn.
     const left = this.#state === 'fresh' ? this.#owner.scheduler.left : this.#allowance
     // A long frame is work before the first of its messages is known.
@@ -263,7 +263,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#outbox.hasUnmade) this.#allowance -= this.#outbox.flush(units)
     this.#handleInput()
     const used = units - this.#allowance
-    this.#spendRate(used)
+    this.#spendRate(used, this.#owner.now())
     this.#goOn()
     return used
   }
@@ -300,12 +300,12 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state !== 'open') return
     if (!this.#outbox.hasUnmade) this.#outbox.flush(0)
     else {
-      this.#beginTurn()
+      this.#beginTurn(this.#owner.now())
       const units = Math.max(0, this.#allowance)
       const used = this.#outbox.flush(units, Math.min(units, this.#owner.scheduler.left))
       this.#allowance -= used
       this.#owner.scheduler.spend(used)
-      this.#spendRate(used)
+      this.#spendRate(used, this.#owner.now())
     }
     if (this.#input !== undefined || this.#outbox.hasUnmade) this.#goOn()
   }
@@ -353,11 +353,11 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /** Looks up what may be used of this turn, once a turn. */
-  #beginTurn(): void {
+  #beginTurn(now: number): void {
     const { scheduler } = this.#owner
     if (this.#turn === scheduler.turn) return
     this.#turn = scheduler.turn
-    this.#allowance = this.#rateWaitMs() > 0 ? 0 : scheduler.allowance
+    this.#allowance = this.#rateWaitMs(now) > 0 ? 0 : scheduler.allowance
   }
 
   /** Whether what comes next has to wait. */
@@ -390,7 +390,7 @@ export class Connection implements SocketListener, PacedWork {
     scheduler.spend(used)
     if (!this.#isReading()) return
     // Not for the pong of an idle session, which should cost no memory.
-    if (used > costs.message + 1 || this.#rate !== undefined) this.#spendRate(used)
+    if (used > costs.message + 1 || this.#rate !== undefined) this.#spendRate(used, at)
   }
 
   #handleInput(): void {
@@ -424,18 +424,17 @@ export class Connection implements SocketListener, PacedWork {
       costs.message + (this.#owner.effects - effects) * costs.effect + costOfBytes(sent)
   }
 
-  #spendRate(units: number): void {
+  #spendRate(units: number, now: number): void {
     const { workPerSecond } = this.#owner
     if (workPerSecond === Number.POSITIVE_INFINITY) return
-    const now = this.#owner.now()
     this.#rate ??= new WorkRate(workPerSecond, now)
     this.#rate.spend(units, now)
     if (this.#rate.waitMs(now) > 0) this.#allowance = Math.min(this.#allowance, 0)
   }
 
   /** In how many ms the work of a second allows more; 0 for now. */
-  #rateWaitMs(): number {
-    return this.#rate === undefined ? 0 : this.#rate.waitMs(this.#owner.now())
+  #rateWaitMs(now: number): number {
+    return this.#rate === undefined ? 0 : this.#rate.waitMs(now)
   }
 
   #pause(): InputQueue {
@@ -470,7 +469,7 @@ export class Connection implements SocketListener, PacedWork {
     const hasOutput = this.#outbox.hasUnmade && !this.#outbox.isBlocked
     const hasInput = this.#input !== undefined && !this.#outbox.isFull
     if (!this.#isReading() || !(hasOutput || hasInput)) return
-    const waitMs = this.#rateWaitMs()
+    const waitMs = this.#rateWaitMs(this.#owner.now())
     if (waitMs > 0) this.#owner.scheduler.addLater(this, waitMs)
     else this.#owner.scheduler.add(this)
   }
