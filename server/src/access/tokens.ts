@@ -33,6 +33,12 @@ export function tokensFromFile(
   path: string,
   onFault: (error: HoldfastError) => void = () => {},
 ): Authenticate {
+  if (typeof path !== 'string' || path === '') {
+    throw unusable(`tokensFromFile takes the path of a file, not ${kindOf(path)}`)
+  }
+  if (typeof onFault !== 'function') {
+    throw unusable(`onFault of tokensFromFile must be a function, not ${kindOf(onFault)}`)
+  }
   let seen = stampOf(path)
   let tokens = readTokens(path)
   const refresh = (): void => {
@@ -70,6 +76,17 @@ export function tokenLine(
   allow: readonly Operation[] = everyday,
   keys: readonly string[] = ['*'],
 ): string {
+  if (typeof token !== 'string' || token === '') {
+    throw unusable(`tokenLine takes a token that is not empty, not ${kindOf(token)}`)
+  }
+  for (const [name, list] of Object.entries({ allow, keys })) {
+    if (Array.isArray(list)) continue
+    throw unusable(`${name} of tokenLine must be a list of texts, not ${kindOf(list)}`)
+  }
+  const wrong = allow.find((name) => !isOperation(name))
+  if (wrong !== undefined) {
+    throw unusable(`tokenLine cannot allow "${wrong}": operations are ${operations.join(', ')}`)
+  }
   if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {
     throw new HoldfastError(
       'INVALID_OPTION',
@@ -81,8 +98,8 @@ export function tokenLine(
 }
 
 /** Whether this is one still when it stands between blanks; a second one may allow everything. */
-export function isOneWord(text: string): boolean {
-  return /^\S+$/.test(text)
+export function isOneWord(text: unknown): boolean {
+  return typeof text === 'string' && /^\S+$/.test(text)
 }
 
 /** Changes whenever the file does. */
@@ -133,4 +150,9 @@ function operationsFrom(text: string, where: string): readonly Operation[] {
 
 function unusable(message: string, cause?: unknown): HoldfastError {
   return new HoldfastError('INVALID_OPTION', message, cause === undefined ? undefined : { cause })
+}
+
+/** Of a value of the wrong kind; never the value, which may be a token. */
+function kindOf(value: unknown): string {
+  return value === '' ? 'an empty text' : `a value of type ${typeof value}`
 }

@@ -3,7 +3,15 @@
  * the server: in plain JavaScript nothing else finds them.
  */
 import { createServer } from 'node:http'
-import { createBroker, etcdLog, HoldfastError, journalLog, jwtTokens } from '@holdfast/server'
+import {
+  createBroker,
+  etcdLog,
+  HoldfastError,
+  journalLog,
+  jwtTokens,
+  tokenLine,
+  tokensFromFile,
+} from '@holdfast/server'
 import { expect } from 'chai'
 
 /** What is thrown, or rejected with: the code and the message. */
@@ -167,6 +175,23 @@ describe('strict options', () => {
       expect(await attach(value)).to.equal(
         'INVALID_OPTION attach takes a server of node:http or node:https',
       )
+    }
+  })
+
+  it('refuses arguments of tokensFromFile and tokenLine that are of another kind', async () => {
+    const wrong: [() => unknown, string][] = [
+      [() => tokensFromFile({ file: 'x' } as never), 'tokensFromFile takes the path of a file'],
+      [() => tokensFromFile(''), 'tokensFromFile takes the path of a file, not an empty text'],
+      [() => tokensFromFile('x', {} as never), 'onFault of tokensFromFile must be a function'],
+      [() => tokenLine({} as never, 'ann'), 'tokenLine takes a token that is not empty'],
+      [() => tokenLine('', 'ann'), 'tokenLine takes a token that is not empty, not an empty text'],
+      [() => tokenLine('t', 'ann', 'lock' as never), 'allow of tokenLine must be a list of texts'],
+      [() => tokenLine('t', 'ann', ['lok'] as never), 'tokenLine cannot allow "lok": operations'],
+      [() => tokenLine('t', 'ann', ['lock'], 'a' as never), 'keys of tokenLine must be a list'],
+      [() => tokenLine('t', undefined as never), 'A line for the token file has a principal'],
+    ]
+    for (const [act, message] of wrong) {
+      expect(await refusalOf(act)).to.include(`INVALID_OPTION ${message}`)
     }
   })
 })
