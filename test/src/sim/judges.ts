@@ -137,10 +137,14 @@ export class Judges {
     if (this.#isCalm) this.#givenUp.set(JSON.stringify(metadata), this.now)
   }
 
-  /** What nobody wants any more is out of the table as soon as the network allows. */
+  /**
+   * What its caller gave up is out of the table as soon as the network allows. A session whose
+   * connection the broker has cut keeps it for its lease, because its client cannot say so.
+   */
   #judgeGivenUp(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
-      for (const { metadata } of [...holders, ...queue]) {
+      for (const { metadata, session } of [...holders, ...queue]) {
+        if (session.suspended) continue
         const since = this.#givenUp.get(metadata ?? '') ?? this.now
         if (this.now - since > this.#calmMs) this.broken('whoever gives up is out', `${metadata}`)
       }
