@@ -27,7 +27,7 @@ export class ServerEnd implements Socket {
   #isBehind = false
   #isPaused = false
   /** What has arrived while the broker did not read. */
-  #unread: (() => void)[] = []
+  readonly #unread: (() => void)[] = []
 
   constructor(connection: Connection, listener: Listener) {
     this.#connection = connection
@@ -64,14 +64,15 @@ export class ServerEnd implements Socket {
 
   resume(): void {
     this.#isPaused = false
-    const unread = this.#unread
-    this.#unread = []
-    for (const input of unread) this.#process.receive(() => this.#read(input))
+    this.#process.receive(() => {
+      while (!this.#isPaused && this.#unread.length > 0) this.#unread.shift()!()
+    })
   }
 
   /** Handles input now, or once the broker reads on. */
   #read(input: () => void): void {
-    if (this.#isPaused) this.#unread.push(input)
+    // Behind what has arrived before it.
+    if (this.#isPaused || this.#unread.length > 0) this.#unread.push(input)
     else input()
   }
 
