@@ -130,6 +130,8 @@ export class ServerEnd implements Socket {
       this.#isTold = true
       // What a paused broker had not read when the connection was reset is lost.
       this.#connection.unread.length = 0
+      this.#unread.length = 0
+      this.#isPaused = false
       this.#connection.network.connections.delete(this.#connection)
       this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
       this.#listener?.onClose()
