@@ -26,7 +26,7 @@ export interface Environment {
    * @throws HoldfastError `INVALID_OPTION` where the platform cannot do that.
    */
   readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
-  /** Warns people of something odd in their program; without it nobody is warned. */
+  /** Prints a warning for the developer; without it there are no warnings. */
   readonly warn?: ((message: string, code: string) => void) | undefined
   /** What to do about an error of the platform's WebSocket, where it is known. */
   readonly adviceOn?: ((error: unknown) => string | undefined) | undefined
@@ -71,7 +71,7 @@ export interface WebSocketConstructor {
 /*
  * Taken when this module loads, so that a test's fake timers, which replace the functions of the
  * platform, stop neither the client nor its view of time: a lock would otherwise be believed for as
- * long as the fake clock stands, and a queue of microtasks that nobody runs would end all sending.
+ * long as the fake clock stands, and a queue of microtasks that never runs would end all sending.
  * Bound, since a browser minds what they are called on.
  */
 const clock: Clock = {

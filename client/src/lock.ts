@@ -107,7 +107,7 @@ export class Lock {
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
    * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also without options for a lock
    * without a ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. It need not be awaited: a rejection
-   * that nobody handles is not reported, and `signal` tells of the loss.
+   * that is not handled is not reported, and `signal` tells of the loss.
    */
   autoRefresh(options?: AutoRefreshOptions): Promise<void> {
     const running = this.#autoRefresh(options)

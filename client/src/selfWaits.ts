@@ -47,7 +47,7 @@ export class SelfWaits implements Task {
     let next = Infinity
     for (const request of pending) {
       if (!(request instanceof LockRequest && request.wanted)) continue
-      // What was not sent waits for a connection, and for nobody's lock.
+      // A request that was not sent waits for a connection, not for a lock.
       const dueAt = (request.sentAt?.monotonic ?? now) + patienceMs
       if (dueAt <= now) old.push(request)
       next = Math.min(next, dueAt <= now ? now + patienceMs : dueAt)

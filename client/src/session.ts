@@ -43,7 +43,7 @@ import type { Watch, WatchEvent } from './watch.js'
 export interface Surroundings {
   readonly newTask: LockManagerHost['newTask']
   readonly tracer: Tracer | undefined
-  /** Undefined if nobody wants to be warned. */
+  /** Undefined if warnings are turned off. */
   readonly warn: Warn | undefined
 }
 

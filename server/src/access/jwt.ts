@@ -72,7 +72,7 @@ const known: OptionNames<JwtOptions> = {
  * Lets in whoever shows a good token, for as long as it is good. A token must have an `exp`.
  *
  * @throws {HoldfastError} `INVALID_OPTION` for options that contradict each other or do not exist.
- *   At an `authenticate`: `UNAVAILABLE` if the set of keys cannot be had just now.
+ *   At an `authenticate`: `UNAVAILABLE` if the set of keys could not be fetched.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
   refuseUnknownOptions('jwtTokens', options ?? null, known)

@@ -1,7 +1,7 @@
 /**
  * Origins and host names as an operator lists them, checked against the form in which browsers send
- * them. They are compared exactly, so one in another form would never match, and nobody would be
- * told why.
+ * them. They are compared exactly, so an entry in another form would never match, and the operator
+ * would not learn why.
  */
 import { isIP } from 'node:net'
 
@@ -28,14 +28,14 @@ export function originFault(origin: unknown): string | undefined {
   return `the origin ${shown} can never match: ${form}, such as ${JSON.stringify(advice)}`
 }
 
-/** How browsers write an origin that somebody wrote like this; undefined if that is not known. */
+/** How browsers write the origin that this text means; undefined if that is not known. */
 function rightOrigin(origin: string): string | undefined {
   const text = origin.trim()
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? []
   if (scheme === undefined) return text === '' ? undefined : guessFrom(text)
   const url = parse(text)
   if (url === undefined) return undefined
-  // A page is never served over WebSocket; whoever writes that means the page's server.
+  // A page is never served over WebSocket; a ws:// URL means the page's server.
   const protocol = url.protocol.replace(/^ws(s?):$/, 'http$1:').replace(/^ftp:$/, 'https:')
   if (webSchemes.includes(protocol)) {
     return url.hostname === '' ? undefined : originOf(`${protocol}//${url.host}`)

@@ -74,7 +74,7 @@ export function reportError(error: unknown): number {
   return reportFault(error)
 }
 
-/** Prints the stack of an error that nobody expected. It can hold what a broker sent. */
+/** Prints the stack of an unexpected error. The stack can hold what a broker sent. */
 function reportFault(error: unknown): number {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   writeError(`holdfast: unexpected error, please report it\n${visibleLines(text)}\n`)

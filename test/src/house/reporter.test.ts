@@ -19,6 +19,17 @@ const mocha = join(root, 'node_modules/mocha/bin/mocha.js')
 const reporter = join(root, 'test/dist/support/reporter.js')
 const needs = pathToFileURL(join(root, 'test/dist/support/needs.js')).href
 
+/** Runs Node with these arguments in a folder to its end. */
+async function runNode(args: readonly string[], cwd: string): Promise<Run> {
+  const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'ignore'] })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk
+  })
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+  return { code, lines: output.trimEnd().split('\n') }
+}
+
 describe('a run of the tests', () => {
   let folder: string
 
@@ -32,16 +43,7 @@ describe('a run of the tests', () => {
     const file = join(folder, 'planted.test.mjs')
     await writeFile(file, source)
     const args = [mocha, '--no-config', '--no-package', '--reporter', reporter, ...options, file]
-    const child = spawn(process.execPath, args, {
-      cwd: folder,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    let output = ''
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      output += chunk
-    })
-    const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
-    return { code, lines: output.trimEnd().split('\n') }
+    return runNode(args, folder)
   }
 
   it('ends with the counts, alone on the last line', async () => {
@@ -114,15 +116,7 @@ describe('a run of the tests', () => {
       const script = `import { runInLanes } from ${JSON.stringify(lanes)}
         const args = ${JSON.stringify([mocha, options, dist])}
         process.exitCode = await runInLanes(...args)`
-      const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      })
-      let output = ''
-      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-        output += chunk
-      })
-      const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
-      return { code, lines: output.trimEnd().split('\n') }
+      return runNode(['--input-type=module', '-e', script], root)
     }
 
     it('ends with the sum of the counts', async () => {

@@ -61,7 +61,7 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       onInputEnd(() => end.abort())
       onOutputFailure(() => end.abort())
       const { signal } = end
-      // To be told is all that can be done here: whoever works under the lock is another process.
+      // Only this process can be stopped here: another process works under the lock.
       const child = { signal: () => end.abort() }
       const guard = new Guard({ session, lock, child, killAfterMs, reserveMs, what: 'ending' })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })
