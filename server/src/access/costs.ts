@@ -7,6 +7,9 @@
  * and a connection that has used up its share is paused until the other connections had theirs.
  */
 
+/** Units of work that a core of today does in a millisecond, once the code is compiled. */
+export const unitsPerMs = 1_000
+
 /** How the parts of the work are charged, in units. */
 export const costs = {
   /** Parsing, checking and handling one message. */
@@ -109,13 +112,15 @@ export function costOfGathering(records: number): number {
  */
 export const turnBudget = {
   /** By all connections together, as their frames arrive. */
-  all: 6_000,
+  all: 3_000,
+  /** The same in ms from the first frame of the turn, where units take longer than they should. */
+  ms: 3,
   /** By one connection, while the others have left enough. */
-  connection: 2_000,
+  connection: 1_000,
   /** By one connection in any case, so that a client that asks for little never waits. */
   least: 64,
   /** By one connection that was paused, before the next paused one has its turn. */
-  slice: 500,
+  slice: 250,
   /** By all paused connections together in any case. */
-  leastPaused: 1_000,
+  leastPaused: 500,
 } as const

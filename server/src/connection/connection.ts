@@ -357,7 +357,7 @@ export class Connection implements SocketListener, PacedWork {
     const { scheduler } = this.#owner
     if (this.#turn === scheduler.turn) return
     this.#turn = scheduler.turn
-    this.#allowance = this.#rateWaitMs(now) > 0 ? 0 : scheduler.allowance
+    this.#allowance = this.#rateWaitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
   }
 
   /** Whether what comes next has to wait. */

@@ -5,7 +5,7 @@
  * waits for it itself, and the others do not.
  */
 import type { Clock, Timer } from '@holdfast/shared'
-import { turnBudget } from '../access/costs.js'
+import { turnBudget, unitsPerMs } from '../access/costs.js'
 
 /** What has work left: a paused connection, or the end of a session that holds many locks. */
 export interface PacedWork {
@@ -28,6 +28,9 @@ export class WorkScheduler {
   #isScheduled = false
   #turn = 0
   #left: number = turnBudget.all
+  /** When the first frame of this turn was handled, and how long ago that was for the newest one. */
+  #beganAt: number | undefined
+  #elapsedMs = 0
 
   constructor({ clock, endOfTurn }: WorkSchedulerOptions) {
     this.#clock = clock
@@ -39,9 +42,15 @@ export class WorkScheduler {
     return this.#turn
   }
 
-  /** What a connection may use of this turn when its first frame arrives, in units. */
-  get allowance(): number {
-    return Math.max(turnBudget.least, Math.min(turnBudget.connection, this.#left))
+  /**
+   * What a connection may use of this turn when its first frame arrives, in units.
+   *
+   * @param now In ms, by a clock that does not go back.
+   */
+  allowanceAt(now: number): number {
+    this.#beganAt ??= now
+    this.#elapsedMs = now - this.#beganAt
+    return Math.max(turnBudget.least, Math.min(turnBudget.connection, this.left))
   }
 
   /**
@@ -49,7 +58,8 @@ export class WorkScheduler {
    * A long answer and a hello wait for this, because each of them can be dear by itself.
    */
   get left(): number {
-    return this.#left
+    // A unit takes longer than a microsecond on a slow machine, and until code is compiled.
+    return Math.min(this.#left, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 
   /** So many units of this turn were used. */
@@ -64,6 +74,8 @@ export class WorkScheduler {
   nextTurn(): void {
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#left))
     this.#turn++
+    this.#beganAt = undefined
+    this.#elapsedMs = 0
     this.#left = turnBudget.all - overdrawn
   }
 
@@ -101,13 +113,15 @@ export class WorkScheduler {
 
   readonly #run = (): void => {
     this.#isScheduled = false
-    let left = Math.max(turnBudget.leastPaused, this.#left / 2)
+    let left = Math.max(turnBudget.leastPaused, this.left / 2)
     this.nextTurn()
+    const endsAt = this.#clock.monotonic() + left / unitsPerMs
     for (let turns = this.#waiting.size; turns > 0 && left > 0; turns--) {
       const [work] = this.#waiting
       if (work === undefined) break
       this.#waiting.delete(work)
       left -= work.work(Math.min(turnBudget.slice, left))
+      if (this.#clock.monotonic() >= endsAt) break
     }
     if (this.#waiting.size === 0 || this.#isScheduled) return
     this.#isScheduled = true

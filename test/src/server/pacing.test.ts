@@ -393,11 +393,16 @@ describe('pacing of what a single message may cause', function () {
     const watching = hundred(bench)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     const busy = bench.join({ ttl: 60_000 })
+    // What the watches took beyond the budget of one turn is missing in the next ones.
+    for (let n = 1; n <= 3; n++) {
+      busy.socket.say({ type: 'pong', n })
+      bench.machine.endTurn()
+    }
     const steal = { type: 'lock', key: 'churn', steal: true }
-    busy.socket.say(...Array.from({ length: 1_000 }, (_, i) => ({ ...steal, id: i + 1 })))
+    busy.socket.say(...Array.from({ length: 200 }, (_, i) => ({ ...steal, id: i + 1 })))
     expect(bench.broker.table.fence).to.be.within(10, 100)
     bench.machine.endTurn()
-    expect(bench.broker.table.fence).to.equal(1_000)
+    expect(bench.broker.table.fence).to.equal(200)
   })
 
   it('cuts no client that reads, whatever happens in a turn to what it watches', () => {
