@@ -18,7 +18,7 @@ export class LeaseWatch {
   readonly #listener: LeaseListener
   readonly #end: Task = { run: () => this.#listener.onLeaseOver() }
   readonly #silence: Task = { run: () => this.#onSilence() }
-  #ttl = 0
+  #lease = 0
   #bound: Bound | undefined
   /** When the newest message was sent that is known to have arrived, and when that became known. */
   #arrived: Stamp | undefined
@@ -34,8 +34,8 @@ export class LeaseWatch {
   }
 
   /** A session begins whose hello was sent at `sent`; one with a grace minds silence. */
-  start(ttl: number, sent: Stamp, mindsSilence: boolean): void {
-    this.#ttl = ttl
+  start(lease: number, sent: Stamp, mindsSilence: boolean): void {
+    this.#lease = lease
     this.#isSettled = true
     this.extend(sent)
     if (mindsSilence) this.#listen()
@@ -54,7 +54,7 @@ export class LeaseWatch {
   /** It is known what the session holds. */
   settle(): void {
     this.#isSettled = true
-    if (this.#arrived !== undefined) this.#set(boundFrom(this.#arrived, this.#ttl))
+    if (this.#arrived !== undefined) this.#set(boundFrom(this.#arrived, this.#lease))
   }
 
   /** For how long the session can be relied on if nothing more is heard, in ms. */
@@ -70,7 +70,7 @@ export class LeaseWatch {
     if (sent === this.#arrived) return
     this.#arrived = sent
     this.#knownAt = this.#schedule.monotonic()
-    if (this.#isSettled) this.#set(boundFrom(sent, this.#ttl))
+    if (this.#isSettled) this.#set(boundFrom(sent, this.#lease))
   }
 
   /** The connection is gone: the lease goes on, but not beyond the grace. */
@@ -94,18 +94,18 @@ export class LeaseWatch {
 
   #listen(): void {
     this.#isUnsure = false
-    this.#schedule.at(this.#silence, this.#knownAt + this.#ttl / 2)
+    this.#schedule.at(this.#silence, this.#knownAt + this.#lease / 2)
   }
 
   #onSilence(): void {
     const now = this.#schedule.monotonic()
     const silentMs = now - this.#knownAt
-    if (silentMs < this.#ttl / 2) {
+    if (silentMs < this.#lease / 2) {
       this.#listen()
-    } else if (silentMs > this.#ttl * 0.6 && !this.#isUnsure) {
+    } else if (silentMs > this.#lease * 0.6 && !this.#isUnsure) {
       // It was us who did not run: frames may be waiting to be read, and our answer be heard.
       this.#isUnsure = true
-      this.#schedule.at(this.#silence, now + this.#ttl / 10)
+      this.#schedule.at(this.#silence, now + this.#lease / 10)
     } else {
       this.#listener.onSilence()
     }

@@ -37,7 +37,7 @@ export interface ConnectOptions {
    * The wanted lease in ms: how long the broker keeps the session while it hears nothing from it.
    * The broker's bounds win (2,000 to 300,000, default 15,000).
    */
-  readonly ttl?: number | undefined
+  readonly lease?: number | undefined
   /**
    * How long the broker keeps the session when its connection drops: in ms, or `'lease'` for all of
    * the lease. Default 0: a drop releases everything at once.
@@ -170,7 +170,7 @@ export interface CheckedConnect {
 const connectOptions: OptionNames<ConnectOptions> = {
   token: 1,
   name: 1,
-  ttl: 1,
+  lease: 1,
   grace: 1,
   signal: 1,
   reconnect: 1,
@@ -204,11 +204,11 @@ const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeo
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
 export function checkConnect(url: unknown, options: ConnectOptions): CheckedConnect {
   refuseUnknownOptions('connect', options, connectOptions)
-  const { token, name, ttl, grace, signal, reconnect, WebSocket } = options
+  const { token, name, lease, grace, signal, reconnect, WebSocket } = options
   const { allowInsecure, tracer, warnings = true, ca, proxy, unref = false } = options
   if (token !== undefined) checkToken(token)
   if (name !== undefined) checkText('name', name, maxNameLength)
-  checkTtl(ttl)
+  check(lease === undefined || isMs(lease, 1), 'lease must be an integer of ms from 1 to 2^31 - 1')
   check(
     grace === undefined || grace === 'lease' || isMs(grace, 0),
     "grace has to be an integer of ms from 0 to 2^31 - 1, or 'lease'",
@@ -228,7 +228,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
     'tracer must be an object with a function request, such as openTelemetry()',
   )
   check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
-  const settings = { token, name, ttl, grace }
+  const settings = { token, name, lease, grace }
   // A resume adds about 120 bytes, which depend on the broker.
   check(
     utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,

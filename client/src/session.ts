@@ -79,8 +79,8 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /** The lease, in ms. */
-  get ttl(): number {
-    return this.#standing.terms.ttl
+  get lease(): number {
+    return this.#standing.terms.lease
   }
 
   /** How long the broker keeps this session without a connection, in ms. */

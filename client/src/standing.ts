@@ -44,7 +44,7 @@ export class Standing implements LinkListener, LeaseListener {
   #state: SessionState = 'connecting'
   #connection: Connection | undefined
   /** What holds of the broker's session; of the last one while there is none. */
-  #terms: Pick<Welcome, 'session' | 'ttl' | 'grace'> = { session: '', ttl: 0, grace: 0 }
+  #terms: Pick<Welcome, 'session' | 'lease' | 'grace'> = { session: '', lease: 0, grace: 0 }
   /** For the next resume; undefined if this session cannot be taken up. */
   #secret: string | undefined
   /** How often it has asked to resume: of two hellos, the broker tells by it which is the later. */
@@ -80,7 +80,7 @@ export class Standing implements LinkListener, LeaseListener {
     return this.#state
   }
 
-  get terms(): Pick<Welcome, 'session' | 'ttl' | 'grace'> {
+  get terms(): Pick<Welcome, 'session' | 'lease' | 'grace'> {
     return this.#terms
   }
 
@@ -142,7 +142,7 @@ export class Standing implements LinkListener, LeaseListener {
   }
 
   patience(brokers: number, rounds: number): number {
-    return patienceFor(this.#terms.ttl, brokers, rounds)
+    return patienceFor(this.#terms.lease, brokers, rounds)
   }
 
   onFrame(): void {
@@ -166,7 +166,7 @@ export class Standing implements LinkListener, LeaseListener {
     else if (!isFirst) this.#leaveSession('the session could not be taken up again')
     if (this.#state === 'closed') return
     if (resumed) this.lease.resume(sentAt)
-    else this.lease.start(welcome.ttl, sentAt, this.#secret !== undefined)
+    else this.lease.start(welcome.lease, sentAt, this.#secret !== undefined)
     if (resumed) return
     this.#goUp(connection)
     if (isFirst) this.#listener.onOpen()

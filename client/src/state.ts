@@ -15,7 +15,7 @@ export interface SessionSettings {
   token: string | undefined
   readonly name: string | undefined
   /** The wanted lease, in ms. */
-  readonly ttl: number | undefined
+  readonly lease: number | undefined
   readonly grace: number | 'lease' | undefined
 }
 

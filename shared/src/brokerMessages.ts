@@ -67,7 +67,8 @@ const id = from(1)
 const amount = from(0)
 /** An instant on the broker's clock: only its distance from another one means anything. */
 const instant = that(Number.isSafeInteger)
-const ttl = from(1, maxMs)
+/** A lease or a ttl, in ms. */
+const duration = from(1, maxMs)
 const mode = oneOf('exclusive', 'shared')
 
 /** Without the metadata, which may be anything: the client only passes it on. */
@@ -93,12 +94,14 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
     session: shortText,
     resumed: flag,
     secret: optional(shortText),
-    ttl,
+    lease: duration,
     grace: from(0, maxMs),
     at: instant,
   }),
   snapshot: record({
-    held: list(record({ id, key, mode, fence: id, ttl: optional(ttl), at: optional(instant) })),
+    held: list(
+      record({ id, key, mode, fence: id, ttl: optional(duration), at: optional(instant) }),
+    ),
     waiting: list(id),
     more: flag,
   }),

@@ -79,7 +79,7 @@ export const brokerSchemas = {
     session: ShortText,
     resumed: boolean(),
     secret: optional(ShortText),
-    ttl: Ttl,
+    lease: Ttl,
     grace: Timeout,
     at: safeInteger,
   }),

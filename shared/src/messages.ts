@@ -21,7 +21,7 @@ export interface Hello {
   /** Shown to others as the holder's name. */
   readonly name?: string | undefined
   /** Wanted lease; the broker's bounds win. */
-  readonly ttl?: number | undefined
+  readonly lease?: number | undefined
   /** Wanted grace; `'lease'` for all of the lease. Default 0. */
   readonly grace?: number | 'lease' | undefined
   /** If the broker cannot take this session up, it opens a new one and says so. */
@@ -183,7 +183,7 @@ export interface Welcome {
    * client sends anything on this connection. */
   readonly secret?: string | undefined
   /** The lease. */
-  readonly ttl: number
+  readonly lease: number
   /** The grace; 0 if a disconnect releases at once. */
   readonly grace: number
   /** When the broker received `hello`. */

@@ -96,7 +96,7 @@ const HelloSchema: Describe<Hello> = object({
   type: literal('hello'),
   token: optional(Token),
   name: optional(size(wellFormed, 1, maxNameLength)),
-  ttl: optional(Ttl),
+  lease: optional(Ttl),
   grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
   resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
 })

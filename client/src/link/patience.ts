@@ -11,13 +11,14 @@ const leastForOneMs = 2_000
 const leastMs = 500
 
 /**
- * @param ttl Of the session, in ms; 0 before the first welcome.
+ * @param lease Of the session, in ms; 0 before the first welcome.
  * @param rounds How often every broker of the list was tried in vain: where each needs a little
  *   longer than this, none would ever be reached.
  */
-export function patienceFor(ttl: number, brokers: number, rounds: number): number {
-  if (ttl === 0) return mostMs
+export function patienceFor(lease: number, brokers: number, rounds: number): number {
+  if (lease === 0) return mostMs
   // After silence half of the lease is gone; each broker of the list gets its share of the rest.
-  const ms = brokers === 1 ? Math.max(ttl / 3, leastForOneMs) : Math.max(ttl / 2 / brokers, leastMs)
+  const ms =
+    brokers === 1 ? Math.max(lease / 3, leastForOneMs) : Math.max(lease / 2 / brokers, leastMs)
   return Math.min(ms * 2 ** rounds, mostMs)
 }

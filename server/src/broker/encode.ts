@@ -21,13 +21,13 @@ export function encodeWelcome(
   secret: string | undefined,
   at: number,
 ): string {
-  const { id, ttl, grace } = session
+  const { id, lease, grace } = session
   return JSON.stringify({
     type: 'welcome',
     session: id,
     resumed,
     secret,
-    ttl,
+    lease,
     grace,
     at: floor(at),
   })

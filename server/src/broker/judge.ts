@@ -62,7 +62,7 @@ export class Judge {
     } else if (claim instanceof Pass) passes.due(claim)
     else if (claim.state === 'open') {
       claim.ping()
-      time.promise(claim, claim.session!.ttl / 3)
+      time.promise(claim, claim.session!.lease / 3)
     } else claim.terminate()
   }
 
@@ -85,12 +85,12 @@ export class Judge {
     if (connection !== undefined) {
       if (connection.isPaused) {
         // The broker does not read its socket, so a silence is not the client's.
-        time.expect(session, time.now() + session.ttl / 3)
+        time.expect(session, time.now() + session.lease / 3)
         return
       }
       // What came during a pause waits on the client's side too, and takes its time to arrive.
       const { receivedAt, readsSince } = connection
-      const endsAt = Math.max(receivedAt + session.ttl, readsSince + session.ttl / 3)
+      const endsAt = Math.max(receivedAt + session.lease, readsSince + session.lease / 3)
       if (endsAt > time.now()) {
         time.expect(session, endsAt)
         return

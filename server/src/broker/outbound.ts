@@ -134,7 +134,7 @@ export class Outbound {
     const { time } = this.#parts
     for (const session of sessions) {
       if (!this.#isHere(session)) continue
-      time.expect(session, time.now() + session.ttl)
+      time.expect(session, time.now() + session.lease)
       for (const lock of session.held.values()) this.#startTtl(lock)
       for (const request of session.waiting.values()) this.#startTimeout(request)
     }
@@ -191,7 +191,7 @@ export class Outbound {
     if (admission === undefined) return
     const { connection } = admission
     // The hello was heard, whatever has become of its connection.
-    time.expect(session, connection.receivedAt + session.ttl)
+    time.expect(session, connection.receivedAt + session.lease)
     if (connection.state !== 'opening') {
       this.#suspendAtOnce(session)
       return
@@ -199,7 +199,7 @@ export class Outbound {
     connection.open(session)
     attached.set(session, connection)
     time.forgive(connection)
-    time.promise(connection, session.ttl / 3)
+    time.promise(connection, session.lease / 3)
     this.#parts.seated(connection)
     this.#welcome(session, admission, answers)
   }
@@ -246,7 +246,7 @@ export class Outbound {
     const connection = attached.get(session)
     attached.delete(session)
     const now = time.now()
-    const leaseEndsAt = (connection?.receivedAt ?? now) + session.ttl
+    const leaseEndsAt = (connection?.receivedAt ?? now) + session.lease
     time.expect(session, keep ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt))
   }
 

@@ -162,7 +162,7 @@ export class Reception {
 
   #open(connection: Connection, hello: Hello, principal: string): void {
     const { newId, newSecret, hash, clock } = this.#environment
-    const { ttl, grace } = this.#termsFor(hello)
+    const { lease, grace } = this.#termsFor(hello)
     if (this.#memory.isFull) {
       const reason = limitReason('memoryBytes', this.#settings.limits.memoryBytes)
       this.#turnAway(connection, 'memoryBytes', { ...closeCodes.overloaded, reason })
@@ -184,7 +184,7 @@ export class Reception {
       home: this.#home.name,
       principal,
       name: hello.name,
-      ttl,
+      lease,
       grace,
       secret: secret === undefined ? undefined : hash(secret),
       limits: this.#limits,
@@ -192,10 +192,10 @@ export class Reception {
     })
   }
 
-  #termsFor(hello: Hello): { ttl: number; grace: number } {
-    const { lease } = this.#settings
-    const ttl = Math.min(Math.max(hello.ttl ?? lease.default, lease.min), lease.max)
-    const grace = hello.grace === 'lease' ? ttl : Math.min(hello.grace ?? 0, ttl)
-    return { ttl, grace }
+  #termsFor(hello: Hello): { lease: number; grace: number } {
+    const bounds = this.#settings.lease
+    const lease = Math.min(Math.max(hello.lease ?? bounds.default, bounds.min), bounds.max)
+    const grace = hello.grace === 'lease' ? lease : Math.min(hello.grace ?? 0, lease)
+    return { lease, grace }
   }
 }

@@ -29,11 +29,11 @@ async function ping(flags: PingFlags): Promise<void> {
     const began = performance.now()
     const session = await connectTo(flags)
     const ms = performance.now() - began
-    const { ttl } = session
+    const { lease } = session
     await session.close()
     times.push(ms)
-    if (flags.json) printJson({ url, n, ms: rounded(ms), lease: ttl })
-    else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${ttl} ms`)
+    if (flags.json) printJson({ url, n, ms: rounded(ms), lease })
+    else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${lease} ms`)
   }
   if (flags.json) return
   const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length

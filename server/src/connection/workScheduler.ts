@@ -28,8 +28,9 @@ export class WorkScheduler {
   #isScheduled = false
   #turn = 0
   #left: number = turnBudget.all
-  /** When the first frame of this turn was handled, and how long ago that was for the newest one. */
+  /** When the first frame of this turn was handled. */
   #beganAt: number | undefined
+  /** From then to the newest frame, in ms. */
   #elapsedMs = 0
 
   constructor({ clock, endOfTurn }: WorkSchedulerOptions) {

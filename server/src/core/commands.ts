@@ -71,7 +71,7 @@ export interface OpenSession extends Base {
   readonly principal: string
   readonly name: string | undefined
   /** Lease, in ms. */
-  readonly ttl: number
+  readonly lease: number
   /** In ms; 0 for a session that ends with its connection and cannot be resumed. */
   readonly grace: number
   /** Hash of the resume secret; undefined without a grace. */

@@ -30,7 +30,7 @@ export class Session {
   readonly id: string
   readonly principal: string
   readonly name: string | undefined
-  readonly ttl: number
+  readonly lease: number
   readonly grace: number
   readonly limits: SessionLimits
   /** The broker that keeps its deadlines. */
@@ -62,7 +62,7 @@ export class Session {
     this.id = open.session
     this.principal = open.principal
     this.name = open.name
-    this.ttl = open.ttl
+    this.lease = open.lease
     this.grace = open.grace
     this.secret = open.secret
     this.limits = open.limits

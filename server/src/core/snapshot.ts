@@ -127,9 +127,9 @@ function requestItem(key: string, request: Request): SnapshotItem {
 }
 
 function sessionItem(session: Session): SnapshotItem {
-  const { id, principal, name, ttl, grace, secret, limits, home } = session
+  const { id, principal, name, lease, grace, secret, limits, home } = session
   const { attach, suspended, nextSecret, lastTry, lastId } = session
-  const open = { session: id, principal, name, ttl, grace, secret, limits, home }
+  const open = { session: id, principal, name, lease, grace, secret, limits, home }
   const answers = [...(session.answers ?? [])].map(
     ([request, answer]) => [request, plainAnswer(answer)] as const,
   )

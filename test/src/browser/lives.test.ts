@@ -32,7 +32,7 @@ describe('the life of a tab', function () {
   before(async () => {
     site = await openSite({ lease: { min: 500, default: 1_500 } })
     browser = await DevTools.launch(throttleSoon)
-    rival = await connect(site.url, { name: 'rival', ttl: 60_000 })
+    rival = await connect(site.url, { name: 'rival', lease: 60_000 })
   })
 
   after(async () => {

@@ -73,7 +73,7 @@ export class Worker {
     }
     this.#session = await connect(this.#urls, {
       name: this.name,
-      ttl: leaseMs,
+      lease: leaseMs,
       grace: 'lease',
       reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
       WebSocket: Noting as unknown as WebSocketConstructor,

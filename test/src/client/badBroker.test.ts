@@ -141,8 +141,8 @@ describe('a broker that sends invalid messages', () => {
 
   it('fails a connection that is not up yet', async () => {
     for (const fields of [
-      { ttl: '5' },
-      { ttl: 0 },
+      { lease: '5' },
+      { lease: 0 },
       { grace: -1 },
       { at: 1e300 },
       { session: '' },
@@ -196,14 +196,14 @@ describe('a session whose broker sends invalid messages', () => {
   })
 
   it('goes on when the next connection is well, and counts such ones anew after a minute', async () => {
-    const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ ttl: 300_000 }))
+    const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
       if (i % 2 === 0) clock.advance(60_001)
       network.last.say(bad)
       clock.advance(0)
       network.last.accept()
-      network.last.say(welcome({ ttl: 300_000 }))
+      network.last.say(welcome({ lease: 300_000 }))
       await turn()
     }
     expect(session.state).to.equal('connected')
@@ -290,7 +290,7 @@ describe('a broker that says what cannot be', () => {
       [50_000, -longMs],
     ] as const
     for (const [acknowledged, at] of times) {
-      const scene = await openScene({}, welcome({ ttl: longMs * 2 }))
+      const scene = await openScene({}, welcome({ lease: longMs * 2 }))
       scene.socket.say({ type: 'ack', n: 1, at: acknowledged })
       const lock = await takeLock(scene, { ttl, at })
       const refreshed = lock.refresh()
@@ -305,7 +305,7 @@ describe('a broker that says what cannot be', () => {
 
   it('cannot prolong a ttl by what a snapshot says', async () => {
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
-      const scene = await openScene({ grace: 'lease' }, graced({ ttl: longMs, grace: longMs }))
+      const scene = await openScene({ grace: 'lease' }, graced({ lease: longMs, grace: longMs }))
       const lock = await takeLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
       scene.clock.advance(1_000)
       await resume(scene, snapshot([{ ...held(1, 1), ttl: 5_000, at }]))

@@ -9,7 +9,7 @@ import { codeOf, openScene, stage, turn, url, welcome } from '../support/scripte
 describe('connecting', () => {
   it('offers the subprotocol and says hello with what it was given', async () => {
     const set = stage()
-    const options = { token: 't', name: 'n', ttl: 4_000, grace: 'lease' } as const
+    const options = { token: 't', name: 'n', lease: 4_000, grace: 'lease' } as const
     const secret = url.replace('ws:', 'wss:')
     const connecting = connectIn(secret, options, set.environment)
     await turn()
@@ -17,9 +17,9 @@ describe('connecting', () => {
     expect(set.network.last.offered).to.equal('holdfast.v1')
     set.network.last.accept()
     expect(set.network.last.take()).to.deep.equal([{ type: 'hello', ...options }])
-    set.network.last.say(welcome({ session: 'x', ttl: 5_000, grace: 5_000, secret: 's' }))
+    set.network.last.say(welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }))
     const session = await connecting
-    expect([session.id, session.ttl, session.grace]).to.deep.equal(['x', 5_000, 5_000])
+    expect([session.id, session.lease, session.grace]).to.deep.equal(['x', 5_000, 5_000])
     expect([session.name, session.state]).to.deep.equal(['n', 'connected'])
   })
 
@@ -91,7 +91,7 @@ describe('connecting', () => {
       },
       ({ network }) => {
         network.last.accept()
-        network.last.say({ type: 'welcome', session: 's1', ttl: 'long' })
+        network.last.say({ type: 'welcome', session: 's1', lease: 'long' })
       },
       ({ network, clock }) => {
         network.last.accept()
@@ -149,9 +149,9 @@ describe('connecting', () => {
       [url, { token: '€'.repeat(3_000) }, 'INVALID_OPTION'],
       [url, { name: 'x'.repeat(257) }, 'INVALID_OPTION'],
       [url, { name: '\ud800' }, 'INVALID_OPTION'],
-      [url, { ttl: 0 }, 'INVALID_TTL'],
-      [url, { ttl: 1.5 }, 'INVALID_TTL'],
-      [url, { ttl: '15s' }, 'INVALID_TTL'],
+      [url, { lease: 0 }, 'INVALID_OPTION'],
+      [url, { lease: 1.5 }, 'INVALID_OPTION'],
+      [url, { lease: '15s' }, 'INVALID_OPTION'],
       [url, { grace: -1 }, 'INVALID_OPTION'],
       [url, { grace: 'all' }, 'INVALID_OPTION'],
       [url, { signal: {} }, 'INVALID_OPTION'],

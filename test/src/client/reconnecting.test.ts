@@ -124,7 +124,7 @@ describe('reconnecting', () => {
   })
 
   it('gives its only broker two seconds for a welcome, however short the lease', async () => {
-    const scene = await openScene({}, welcome({ ttl: 2_000 }))
+    const scene = await openScene({}, welcome({ lease: 2_000 }))
     scene.socket.end()
     scene.clock.advance(50)
     const { socket } = scene

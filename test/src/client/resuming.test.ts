@@ -60,10 +60,10 @@ describe('resuming a session', () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
     const reconnect = fixedInterval({ interval: 0 })
-    const connecting = connectIn(urls, { ttl: 3_000, grace: 'lease', reconnect }, environment)
+    const connecting = connectIn(urls, { lease: 3_000, grace: 'lease', reconnect }, environment)
     await turn()
     network.last.accept()
-    network.last.say(welcome({ ttl: 3_000, grace: 3_000, secret: 'first' }))
+    network.last.say(welcome({ lease: 3_000, grace: 3_000, secret: 'first' }))
     const session = await connecting
     const events: string[] = []
     session.on('lost', () => events.push('lost'))
@@ -88,10 +88,10 @@ describe('resuming a session', () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test']
     const reconnect = fixedInterval({ interval: 0 })
-    const connecting = connectIn(urls, { ttl: 2_000, reconnect }, environment)
+    const connecting = connectIn(urls, { lease: 2_000, reconnect }, environment)
     await turn()
     network.last.accept()
-    network.last.say(welcome({ ttl: 2_000 }))
+    network.last.say(welcome({ lease: 2_000 }))
     const session = await connecting
     network.last.end()
     clock.advance(1)

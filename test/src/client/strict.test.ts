@@ -46,7 +46,7 @@ const calls: readonly Call[] = [
     options: {
       token: 't',
       name: 'n',
-      ttl: 5_000,
+      lease: 5_000,
       grace: 'lease',
       signal,
       reconnect: false,

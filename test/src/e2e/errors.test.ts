@@ -57,7 +57,7 @@ describe('e2e: errors of input', () => {
       const lock = await ann!.lock('held')
       await rejection(ann!.lock('k', { ttl: ms }), 'INVALID_TTL')
       await rejection(lock.refresh(ms), 'INVALID_TTL')
-      await rejection(connect(url, { ttl: ms }), 'INVALID_TTL')
+      await rejection(connect(url, { lease: ms }), 'INVALID_TTL')
       await rejection(ann!.lock('k', { timeout: ms }), 'INVALID_TIMEOUT')
       await rejection(connect(url, { grace: ms }), 'INVALID_OPTION')
     })

@@ -49,7 +49,7 @@ export class Bystander {
 
   static async start(stage: Stage, url: string, options: object = {}): Promise<Bystander> {
     const session = await stage.session(url, {
-      ttl: bystanderLeaseMs,
+      lease: bystanderLeaseMs,
       name: 'bystander',
       ...options,
     })
@@ -96,7 +96,7 @@ export async function neighbourhood(
 
 /** A hostile client, with a lease that needs no pongs. */
 export async function hostile(stage: Stage, url: string, hello: object = {}): Promise<RawClient> {
-  const client = await RawClient.greeted(url, { name: 'hostile', ttl: 300_000, ...hello })
+  const client = await RawClient.greeted(url, { name: 'hostile', lease: 300_000, ...hello })
   stage.onClear(() => client.vanish())
   return client
 }

@@ -43,7 +43,7 @@ async function scene(stage: Stage, silence: Silence, grace: number | 'lease'): P
   }))
   stage.onClear(() => proxy.close())
   return {
-    far: await stage.session(proxy.url, { ttl: 2_000, grace, reconnect }),
+    far: await stage.session(proxy.url, { lease: 2_000, grace, reconnect }),
     near: await stage.session(url),
     fallSilent: () => {
       for (const way of used) valves[way].shut()

@@ -34,7 +34,7 @@ async function scene(stage: Stage, ttl: number, grace: number | 'lease'): Promis
   stage.onClear(() => far.remove())
   const { url, broker } = await stage.broker({ allowUnauthenticated: true })
   const { url: farUrl } = await broker.listen({ port: 0, host: far.here })
-  const holder = await RemoteClient.start(stage, farUrl, { ttl, grace }, far.command)
+  const holder = await RemoteClient.start(stage, farUrl, { lease: ttl, grace }, far.command)
   return { far, holder, url }
 }
 

@@ -25,7 +25,7 @@ async function oversleep(
   grace: number | 'lease',
 ): Promise<void> {
   const { url } = await stage.broker()
-  const sleeper = await RemoteClient.start(stage, url, { ttl: 2_000, grace })
+  const sleeper = await RemoteClient.start(stage, url, { lease: 2_000, grace })
   const other = await RemoteClient.start(stage, url)
   const fence = await sleeper.lock('k', options)
   const granted = other.lock('k')
@@ -48,7 +48,7 @@ async function stopBroker(stage: Stage): Promise<void> {
   const lease = { ttl: 2_000, grace: 'lease' } as const
   const holder = await RemoteClient.start(stage, broker.url, lease)
   const waiter = await RemoteClient.start(stage, broker.url, lease)
-  const patient = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
+  const patient = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
   const fence = await holder.lock('k')
   const kept = await patient.lock('kept', { ttl: 60_000 })
   const granted = waiter.lock('k')
@@ -86,7 +86,7 @@ describe('faults: processes that are stopped', function () {
       'a holder, for less than its lease: nothing is lost',
       async (stage) => {
         const { url } = await stage.broker()
-        const sleeper = await RemoteClient.start(stage, url, { ttl: 6_000 })
+        const sleeper = await RemoteClient.start(stage, url, { lease: 6_000 })
         const fence = await sleeper.lock('k')
         sleeper.kill('SIGSTOP')
         await lasting(1_500)
@@ -104,8 +104,8 @@ describe('faults: processes that are stopped', function () {
       'a broker, past a timeout that it owes: that is told at once',
       async (stage) => {
         const broker = await Served.start(stage)
-        const holder = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
-        const waiter = await RemoteClient.start(stage, broker.url, { ttl: 60_000 })
+        const holder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
+        const waiter = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         await holder.lock('k')
         const timesOut = waiter.lock('k', { timeout: 1_000 }).then(
           () => 'granted',

@@ -74,7 +74,7 @@ async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   const sessions: Session[] = []
   for (let i = 0; i < crowd; i += 100) {
     const batch = Array.from({ length: Math.min(100, crowd - i) }, () =>
-      stage.session(url, { ttl: 120_000, grace: 'lease' }),
+      stage.session(url, { lease: 120_000, grace: 'lease' }),
     )
     sessions.push(...(await Promise.all(batch)))
   }

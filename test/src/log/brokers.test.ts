@@ -170,7 +170,7 @@ describe('a session that moves to another broker', () => {
   it('is no longer timed by the former one', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
-    const alice = await cluster.client(a, { grace: 'lease', ttl: 4_000 })
+    const alice = await cluster.client(a, { grace: 'lease', lease: 4_000 })
     await cluster.take(alice, 1, 'k')
     await cluster.pass(3_000)
     const moved = await cluster.client(b, alice.resume())
@@ -182,7 +182,7 @@ describe('a session that moves to another broker', () => {
   it('may come back', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
-    let client = await cluster.client(a, { grace: 'lease', ttl: 4_000 })
+    let client = await cluster.client(a, { grace: 'lease', lease: 4_000 })
     await cluster.take(client, 1, 'k', { ttl: 30_000 })
     for (const at of [b, a, b, a]) {
       client = await cluster.client(at, client.resume())

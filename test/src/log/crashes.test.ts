@@ -32,7 +32,7 @@ describe('journal: killed at named points', () => {
     const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
     table.apply({
       ...{ type: 'open', attempt: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
-      ...{ home: '', ttl: 15_000, grace: 15_000, secret: 'hash', limits },
+      ...{ home: '', lease: 15_000, grace: 15_000, secret: 'hash', limits },
     })
     table.apply({ type: 'raise', fence: 6, at: 0 })
     table.apply({

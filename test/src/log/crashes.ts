@@ -137,7 +137,7 @@ class Scene {
   async #join(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${this.#port}`, {
       grace: 'lease',
-      ttl: 60_000,
+      lease: 60_000,
       reconnect: fixedInterval({ interval: 20 }),
     })
     this.#sessions.push(session)

@@ -103,7 +103,7 @@ describe('snapshot of a replicated log', () => {
     const store = new MemoryStore(machine)
     const open: Command = {
       ...{ type: 'open', attempt: 'a', session: 's', home: 'a', principal: 'p', name: 'n', at: 0 },
-      ...{ ttl: 15_000, grace: 15_000, secret: 'hash', limits },
+      ...{ lease: 15_000, grace: 15_000, secret: 'hash', limits },
     }
     const lock: Command = {
       ...{ type: 'lock', session: 's', attach: 1, id: 1, key: 'k', mode: 'exclusive', at: 0 },

@@ -73,7 +73,7 @@ describe('journal: on a full disk', () => {
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
     const first = await Served.start(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
-    const session = await stage.session(first.url, { grace: 'lease', ttl: 60_000, reconnect })
+    const session = await stage.session(first.url, { grace: 'lease', lease: 60_000, reconnect })
     const fences = await fill(session, next(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
     expect(await first.exit()).to.deep.equal({ code: 74, signal: null })

@@ -82,7 +82,7 @@ describe('journal', () => {
     const open: Command = {
       ...{ type: 'open', attempt: 'a', session: 's', home: '', principal: 'p', at: 0 },
       ...{ name: undefined },
-      ...{ ttl: 15_000, grace: 15_000, secret: 'hash' },
+      ...{ lease: 15_000, grace: 15_000, secret: 'hash' },
       limits: { locks: 10_000, answers: 10_000, waitersPerKey: 10 },
     }
     const locks = Array.from(

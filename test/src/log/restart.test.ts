@@ -49,7 +49,7 @@ describe('journal: a broker that is killed', () => {
   async function join_(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${port}`, {
       grace: 'lease',
-      ttl: 60_000,
+      lease: 60_000,
       reconnect: fixedInterval({ interval: 20 }),
     })
     sessions.push(session)

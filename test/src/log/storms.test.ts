@@ -51,7 +51,7 @@ class Wanderer {
     const at = this.#random.pick(this.#brokers)
     const former = this.client
     if (former?.socket.closedWith !== undefined) former.socket.drop()
-    const socket = at.greet(former === undefined ? { grace: 'lease', ttl: 5_000 } : hello(former))
+    const socket = at.greet(former === undefined ? { grace: 'lease', lease: 5_000 } : hello(former))
     await cluster.settle()
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
       socket.drop()
@@ -64,7 +64,7 @@ class Wanderer {
 }
 
 function hello(former: Client): object {
-  return former.resume({ grace: 'lease', ttl: 5_000 })
+  return former.resume({ grace: 'lease', lease: 5_000 })
 }
 
 /** What can go wrong, each with what makes it right again. */

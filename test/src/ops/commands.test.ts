@@ -176,7 +176,14 @@ describe('holdfast', () => {
     const { port } = mute.address() as AddressInfo
     const top = Holdfast.start(stage, ['top', '--url', `ws://127.0.0.1:${port}`])
     const [socket] = (await once(mute, 'connection')) as [WebSocket]
-    const welcome = { type: 'welcome', session: 's', resumed: false, ttl: 15_000, grace: 0, at: 1 }
+    const welcome = {
+      type: 'welcome',
+      session: 's',
+      resumed: false,
+      lease: 15_000,
+      grace: 0,
+      at: 1,
+    }
     await once(socket, 'message')
     socket.send(JSON.stringify(welcome))
     await once(socket, 'message')

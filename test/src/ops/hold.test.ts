@@ -47,7 +47,7 @@ describe('holdfast hold', () => {
   it('ends with 76 before the lease is over when the broker falls silent', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
-    const command = start(url, ['--ttl', '2s', 'k'], { open: true })
+    const command = start(url, ['--lease', '2s', 'k'], { open: true })
     await command.out.count(1)
     serve.process.kill('SIGSTOP')
     const { code, err } = await command.ended()

@@ -238,7 +238,7 @@ describe('limits: of sessions', () => {
 
   it('a session that is cut for its messages keeps its locks for its lease', () => {
     const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
-    const client = bench.join({ ttl: 2_000 })
+    const client = bench.join({ lease: 2_000 })
     client.take('k')
     client.say({ type: 'stats', id: 9 })
     client.socket.drop()

@@ -38,7 +38,7 @@ describe('metrics', () => {
 
   it('count what was asked, granted, refused and lost, by reason', async () => {
     const { metrics, bench } = measured({ limits: { locksPerSession: 3 } })
-    const [ann, bob, cid] = [bench.join({ ttl: 5_000 }), bench.join(), bench.join()]
+    const [ann, bob, cid] = [bench.join({ lease: 5_000 }), bench.join(), bench.join()]
     const first = ann.take('k')
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })

@@ -98,7 +98,7 @@ describe('holdfast run', () => {
       "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
       'echo $$ parent; echo $! background; while :; do sleep 0.05; done'
     const command = start(url, [
-      '--ttl',
+      '--lease',
       '2s',
       '--kill-after',
       '300ms',
@@ -128,7 +128,7 @@ describe('holdfast run', () => {
   async function letsEnd(): Promise<void> {
     const { url, silence, direct } = await proxied()
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
-    const args = ['--ttl', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
+    const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
     await command.out.count(1)
     const waiter = await stage.session(direct)
@@ -143,7 +143,7 @@ describe('holdfast run', () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
     const script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
-    const args = ['--ttl', '2s', '--kill-after', '300ms', 'k', '--', 'sh', '-c', script]
+    const args = ['--lease', '2s', '--kill-after', '300ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
     const [pid] = await command.out.count(1)
     serve.process.kill('SIGSTOP')
@@ -179,7 +179,7 @@ describe('holdfast run', () => {
 
   it('refuses a --kill-after that leaves no time, and does not take the lock', async () => {
     const { url, broker } = await stage.broker()
-    const args = ['--ttl', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
+    const args = ['--lease', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
     const { code, out, err } = await run(url, args)
     expect([code, out]).to.deep.equal([64, []])
     expect(err[0]).to.match(/--kill-after 900 ms is too long for a lease of 2000 ms/)

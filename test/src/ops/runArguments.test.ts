@@ -11,7 +11,7 @@ import { Holdfast } from './command.js'
 const spellings: readonly (readonly string[])[] = [
   ...['-s', '--shared', '-t', '--try', '-q', '--quiet', '-h', '--help', '--leader-only'].map(only),
   ...['--pass-token', '--allow-insecure', '--version', '-V', '-st', '-qts', '-c', '--'].map(only),
-  ...['--timeout', '--ttl', '--grace', '--kill-after', '--min-hold'].flatMap((name) => [
+  ...['--timeout', '--lease', '--grace', '--kill-after', '--min-hold'].flatMap((name) => [
     [name, '5s'],
     [`${name}=5s`],
   ]),

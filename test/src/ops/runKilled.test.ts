@@ -26,7 +26,7 @@ describe('holdfast run, killed', () => {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
     // A background process of its own group, one in a pipeline, and the command itself.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
-    const args = ['run', '--url', url, '--ttl', '2s', key, '-c', line]
+    const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const command = Holdfast.start(stage, args)
     const pids = (await command.out.count(2)).map(Number)
     const waiter = await stage.session(url)
@@ -46,7 +46,7 @@ describe('holdfast run, killed', () => {
         const key = `k${round + i}`
         const events = await watching(sessions[0]!, key)
         const marker = `600.${process.pid}${round + i}`
-        const args = ['run', '--url', url, '--ttl', '2s', key, 'sleep', marker]
+        const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
         const command = Holdfast.start(stage, args)
         await events.until((all) => all.some(({ event }) => event === 'locked'))
         command.process.kill('SIGKILL')

@@ -127,7 +127,7 @@ describe('holdfast run, at a terminal', () => {
   it('takes the command with it when it is killed, and returns the terminal', async () => {
     const script = 'trap "" HUP TERM INT; echo u""p $PPID $$; while :; do sleep 0.05; done'
     const { terminal, broker, url } = await shellWith(
-      `${holdfast} run --ttl 2s k sh -c '${script}'; echo =$?=`,
+      `${holdfast} run --lease 2s k sh -c '${script}'; echo =$?=`,
     )
     const [, , pid] = /up (\d+) (\d+)\s/.exec(await terminal.until(/up \d+ \d+\s/))!.map(Number)
     const [lock] = broker.query().held

@@ -123,7 +123,7 @@ describe('holdfast: on a terminal', () => {
     return `ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`
   }
 
-  const welcome = { type: 'welcome', session: 's', resumed: false, ttl: 15_000, grace: 0, at: 1 }
+  const welcome = { type: 'welcome', session: 's', resumed: false, lease: 15_000, grace: 0, at: 1 }
 
   it('shows what a broker says of an end or a failure as what it is', async () => {
     const refused = await fake(() => undefined)
@@ -157,7 +157,7 @@ describe('holdfast: on a terminal', () => {
   it('shows the fields of an answer as what they are, whatever type they have', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
     const odd = await fake(({ type, id }) => {
-      if (type === 'hello') return { ...welcome, ttl: 15_000, session: hostile }
+      if (type === 'hello') return { ...welcome, lease: 15_000, session: hostile }
       if (type === 'bye') return undefined
       const counts = { heldCount: hostile, waitingCount: hostile, more: false }
       if (type === 'stats') return { type, id, stats: { [hostile]: hostile, totalLocks: hostile } }

@@ -20,7 +20,7 @@ export const noStats = {
 } as const
 
 export const goodBrokerMessages: readonly ServerMessage[] = [
-  { type: 'welcome', session: 's', resumed: false, secret: 't', ttl: 10_000, grace: 1, at: 5 },
+  { type: 'welcome', session: 's', resumed: false, secret: 't', lease: 10_000, grace: 1, at: 5 },
   {
     type: 'snapshot',
     held: [{ id: 1, key: 'k', mode: 'exclusive', fence: 3, ttl: 1_000, at: 5 }],

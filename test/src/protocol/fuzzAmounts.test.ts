@@ -55,7 +55,7 @@ class Scene {
     this.#join().take('queued')
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
-    this.#bystander = this.bench.join({ ttl: leaseMs, name: 'other' })
+    this.#bystander = this.bench.join({ lease: leaseMs, name: 'other' })
     const crowd = { key: 'crowd', fences }
     this.surroundings = { prefix: 'table:', crowd, described: 'described', queued: 'queued' }
     this.meter.watchWalks(this.bench.broker)
@@ -114,7 +114,7 @@ class Scene {
   }
 
   #join(): Client {
-    const client = this.bench.join({ ttl: leaseMs, name: 'other' })
+    const client = this.bench.join({ lease: leaseMs, name: 'other' })
     this.#others.push(client)
     return client
   }
@@ -189,7 +189,7 @@ class Hostile {
     const { bench, meter } = this.#scene
     const socket = bench.connect()
     meter.watchOutput(socket)
-    socket.say({ type: 'hello', name: 'hostile', ttl: hostileLeaseMs })
+    socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     return socket
   }
 }
@@ -226,7 +226,7 @@ describe('protocol: strangers in amounts', () => {
     const { bench, meter } = scene
     const socket = bench.connect()
     meter.watchOutput(socket)
-    socket.say({ type: 'hello', name: 'hostile', ttl: hostileLeaseMs })
+    socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     while (scene.endOneTurn()) socket.heard()
     socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     while (scene.endOneTurn()) socket.heard()

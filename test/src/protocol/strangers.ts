@@ -126,7 +126,7 @@ export function goodMessage(random: Random): ClientMessage {
       type: 'hello',
       ...maybe({ token: 'secret' }),
       ...maybe({ name: 'a worker' }),
-      ...maybe({ ttl: ms() }),
+      ...maybe({ lease: ms() }),
       ...maybe({ grace: random.pick([0, 5_000, 'lease']) }),
       ...maybe({ resume: { session: 's', secret: 't', ...maybe({ try: id }) } }),
     }),

@@ -13,14 +13,14 @@ function closeOf(socket: FakeSocket): number | undefined {
 describe('connection: hello', () => {
   it('is welcomed with what holds from now on', () => {
     const bench = new Bench()
-    const socket = bench.greet({ ttl: 4_000, grace: 1_000 })
+    const socket = bench.greet({ lease: 4_000, grace: 1_000 })
     expect(socket.heard()).to.deep.equal([
       {
         type: 'welcome',
         session: 'id1',
         resumed: false,
         secret: 'secret1',
-        ttl: 4_000,
+        lease: 4_000,
         grace: 1_000,
         at: 1_000,
       },
@@ -35,7 +35,7 @@ describe('connection: hello', () => {
     bench.machine.stopFor(9)
     bench.machine.endTurn()
     expect(socket.heard()).to.deep.include.members([
-      { type: 'welcome', session: 'id1', resumed: false, ttl: 15_000, grace: 0, at: 1_077 },
+      { type: 'welcome', session: 'id1', resumed: false, lease: 15_000, grace: 0, at: 1_077 },
     ])
   })
 
@@ -43,12 +43,12 @@ describe('connection: hello', () => {
     expect(new Bench().join().welcome).not.to.have.property('secret')
   })
 
-  const wishes: [string, object, { ttl: number; grace: number }][] = [
-    ['nothing', {}, { ttl: 15_000, grace: 0 }],
-    ['too short a lease', { ttl: 1 }, { ttl: 2_000, grace: 0 }],
-    ['too long a lease', { ttl: 2_147_483_647 }, { ttl: 300_000, grace: 0 }],
-    ['a grace above the lease', { ttl: 5_000, grace: 60_000 }, { ttl: 5_000, grace: 5_000 }],
-    ['all of the lease', { grace: 'lease' }, { ttl: 15_000, grace: 15_000 }],
+  const wishes: [string, object, { lease: number; grace: number }][] = [
+    ['nothing', {}, { lease: 15_000, grace: 0 }],
+    ['too short a lease', { lease: 1 }, { lease: 2_000, grace: 0 }],
+    ['too long a lease', { lease: 2_147_483_647 }, { lease: 300_000, grace: 0 }],
+    ['a grace above the lease', { lease: 5_000, grace: 60_000 }, { lease: 5_000, grace: 5_000 }],
+    ['all of the lease', { grace: 'lease' }, { lease: 15_000, grace: 15_000 }],
   ]
   for (const [wish, hello, terms] of wishes) {
     it(`that wants ${wish} is told what it gets`, () => {
@@ -267,7 +267,7 @@ describe('connection: acks', () => {
 
   it('are asked for with a ping every third of the lease', () => {
     const bench = new Bench()
-    const client = bench.join({ ttl: 6_000 })
+    const client = bench.join({ lease: 6_000 })
     bench.machine.pass(1_999)
     expect(client.heard()).to.deep.equal([])
     bench.machine.pass(1)

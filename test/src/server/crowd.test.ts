@@ -16,9 +16,9 @@ interface Crowd {
 
 function gather(): Crowd {
   const bench = new Bench()
-  const holder = bench.join({ ttl: 300_000 })
+  const holder = bench.join({ lease: 300_000 })
   const fence = holder.take('k')
-  const waiters = Array.from({ length: crowd }, () => bench.join({ ttl: 300_000 }))
+  const waiters = Array.from({ length: crowd }, () => bench.join({ lease: 300_000 }))
   for (const waiter of waiters) waiter.lock('k')
   expect(bench.broker.table.waitingCount).to.equal(crowd)
   return { bench, holder, fence, waiters }
@@ -53,9 +53,9 @@ describe('crowd: ten thousand waiters on one key', () => {
 
   it('all of them time out at once: one message each, in the order of asking', () => {
     const bench = new Bench()
-    const holder = bench.join({ ttl: 300_000 })
+    const holder = bench.join({ lease: 300_000 })
     holder.take('k')
-    const waiter = bench.join({ ttl: 300_000 })
+    const waiter = bench.join({ lease: 300_000 })
     for (let i = 1; i < crowd; i++) waiter.lock('k', { timeout: 1_000 })
     waiter.heard()
     bench.machine.pass(1_000)
@@ -68,9 +68,9 @@ describe('crowd: ten thousand waiters on one key', () => {
 
   it('shared waiters are all granted by one release, one message each', () => {
     const bench = new Bench()
-    const holder = bench.join({ ttl: 300_000 })
+    const holder = bench.join({ lease: 300_000 })
     const fence = holder.take('k')
-    const waiters = Array.from({ length: crowd }, () => bench.join({ ttl: 300_000 }))
+    const waiters = Array.from({ length: crowd }, () => bench.join({ lease: 300_000 }))
     for (const waiter of waiters) waiter.lock('k', { mode: 'shared' })
     const before = frames(waiters)
     holder.unlock(fence)

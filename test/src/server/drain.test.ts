@@ -114,7 +114,7 @@ describe('drain', () => {
 describe('quiet start', () => {
   it('grants nothing until it is over, then in the order of asking', () => {
     const bench = new Bench({ quietStart: 5_000 })
-    const [first, second] = [bench.join({ ttl: 60_000 }), bench.join({ ttl: 60_000 })]
+    const [first, second] = [bench.join({ lease: 60_000 }), bench.join({ lease: 60_000 })]
     first.lock('k')
     second.lock('k')
     second.lock('l')

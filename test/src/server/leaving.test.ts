@@ -17,7 +17,7 @@ function isGranted(client: Client): boolean {
 function pair(hello = {}): { bench: Bench; holder: Client; next: Client; fence: number } {
   const bench = new Bench()
   const holder = bench.join(hello)
-  const next = bench.join({ ttl: 300_000 })
+  const next = bench.join({ lease: 300_000 })
   const fence = holder.take('k')
   next.lock('k')
   next.heard()
@@ -97,7 +97,7 @@ describe('leaving: a connection that drops', () => {
   })
 
   it('never keeps a session beyond its lease, which ran from the last that was heard', () => {
-    const { bench, holder, next } = pair({ grace: 'lease', ttl: 6_000 })
+    const { bench, holder, next } = pair({ grace: 'lease', lease: 6_000 })
     bench.machine.pass(5_000)
     holder.socket.drop()
     bench.machine.pass(999)
@@ -120,7 +120,7 @@ describe('leaving: a connection that drops', () => {
 
 describe('leaving: a connection that the broker cuts', () => {
   it('leaves the session its locks for the lease, although it has no grace', () => {
-    const { bench, holder, next } = pair({ ttl: 6_000 })
+    const { bench, holder, next } = pair({ lease: 6_000 })
     bench.machine.pass(1_000)
     holder.say('junk')
     expect(holder.socket.closedWith?.code).to.equal(4400)
@@ -132,7 +132,7 @@ describe('leaving: a connection that the broker cuts', () => {
   })
 
   it('leaves them for the lease and not only for a shorter grace', () => {
-    const { bench, holder, next } = pair({ ttl: 6_000, grace: 1_000 })
+    const { bench, holder, next } = pair({ lease: 6_000, grace: 1_000 })
     holder.say('junk')
     holder.socket.drop()
     bench.machine.pass(5_999)
@@ -142,7 +142,7 @@ describe('leaving: a connection that the broker cuts', () => {
   })
 
   it('or that WebSocket itself cuts leaves them just so', () => {
-    const { bench, holder, next } = pair({ ttl: 6_000 })
+    const { bench, holder, next } = pair({ lease: 6_000 })
     holder.socket.sayNonsense()
     bench.machine.pass(1_000)
     expect(holder.socket.terminated, 'after a second').to.equal(true)
@@ -164,7 +164,7 @@ describe('leaving: a connection that the broker cuts', () => {
 
 describe('leaving: silence', () => {
   it('ends the session with its lease, tells it 4410 and grants in the same turn', () => {
-    const { bench, holder, next } = pair({ ttl: 6_000 })
+    const { bench, holder, next } = pair({ lease: 6_000 })
     bench.machine.pass(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
     bench.machine.pass(1)
@@ -173,7 +173,7 @@ describe('leaving: silence', () => {
   })
 
   it('is broken by anything that is heard, and the lease runs from there', () => {
-    const { bench, holder } = pair({ ttl: 6_000 })
+    const { bench, holder } = pair({ lease: 6_000 })
     bench.machine.pass(5_000)
     holder.say({ type: 'pong', n: 7 })
     bench.machine.pass(5_999)
@@ -183,13 +183,13 @@ describe('leaving: silence', () => {
   })
 
   it('never comes over a client that answers its pings', () => {
-    const { bench, holder, next } = pair({ ttl: 2_000 })
+    const { bench, holder, next } = pair({ lease: 2_000 })
     passAlive(bench, 60_000, holder, next)
     expect(holder.socket.closedWith).to.equal(undefined)
   })
 
   it('is not that of a client whose frames waited while the broker was stopped', () => {
-    const { bench, holder, next } = pair({ ttl: 2_000 })
+    const { bench, holder, next } = pair({ lease: 2_000 })
     bench.machine.pass(1_900)
     bench.machine.stopFor(10_000)
     bench.machine.fireTimers()
@@ -202,7 +202,7 @@ describe('leaving: silence', () => {
     // A log that takes its time: the end is proposed, and not yet applied.
     const { log, deliver } = slowLog()
     const bench = new Bench({}, log)
-    const socket = bench.greet({ ttl: 2_000, grace: 'lease' })
+    const socket = bench.greet({ lease: 2_000, grace: 'lease' })
     deliver()
     bench.machine.endTurn()
     expect(socket.heardOf('welcome')).to.have.length(1)

@@ -46,7 +46,7 @@ describe('watch: while its state is gathered', function () {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
         const bench = new Bench()
-        const busy = bench.join({ ttl: 60_000 })
+        const busy = bench.join({ lease: 60_000 })
         // Enough for several parts, and for several steps of a walk.
         const metadata = 'x'.repeat(1_500)
         const requests = Array.from({ length: 700 }, (_, i) => ({
@@ -58,7 +58,7 @@ describe('watch: while its state is gathered', function () {
         }))
         busy.say(...requests.slice(0, 350))
         busy.say(...requests.slice(350))
-        const watcher = bench.join({ ttl: 60_000 })
+        const watcher = bench.join({ lease: 60_000 })
         const belief = new Belief()
         const fences = [...bench.broker.table.keys.values()].flatMap(({ holders }) =>
           [...holders].map(({ fence }) => fence),

@@ -8,7 +8,7 @@ import { Bench, type Client } from './bench.js'
 /** A table in which one client holds this many locks. */
 function crowded(locks: number, options = {}): { bench: Bench; busy: Client; other: Client } {
   const bench = new Bench(options)
-  const holder = bench.join({ ttl: 60_000 })
+  const holder = bench.join({ lease: 60_000 })
   for (let i = 0; i < locks; i += 500) {
     const requests = Array.from({ length: 500 }, (_, j) => ({
       type: 'lock',
@@ -19,7 +19,7 @@ function crowded(locks: number, options = {}): { bench: Bench; busy: Client; oth
   }
   bench.machine.pass(5_000)
   holder.heard()
-  return { bench, busy: bench.join({ ttl: 60_000 }), other: bench.join({ ttl: 60_000 }) }
+  return { bench, busy: bench.join({ lease: 60_000 }), other: bench.join({ lease: 60_000 }) }
 }
 
 /** How many turns pass until the client has heard an answer with this id. */
@@ -83,7 +83,7 @@ describe('pacing', function () {
 
   it('gives each paused connection its turn', () => {
     const { bench, busy, other } = crowded(5_000)
-    const third = bench.join({ ttl: 60_000 })
+    const third = bench.join({ lease: 60_000 })
     for (const client of [busy, other, third]) client.socket.say(...queries(200))
     const answered = (client: Client): number => client.socket.heardOf('found').length
     const counts = [0, 0, 0]
@@ -123,7 +123,7 @@ describe('pacing', function () {
   it('does not end a session for a silence while its socket is not read', () => {
     const limits = { workPerSecond: 10_000 }
     const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ ttl: 2_000 })
+    const slow = bench.join({ lease: 2_000 })
     slow.socket.say(...queries(500))
     bench.machine.pass(5_000)
     expect(slow.socket.isPaused).to.equal(true)
@@ -136,7 +136,7 @@ describe('pacing', function () {
   it('gives a session that was paused time to be heard when its socket is read again', () => {
     const limits = { workPerSecond: 10_000 }
     const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ ttl: 2_000 })
+    const slow = bench.join({ lease: 2_000 })
     slow.socket.say(...queries(100))
     while (slow.socket.isPaused) bench.machine.pass(1)
     // The lease counts from the frame, and is over.
@@ -152,7 +152,7 @@ describe('pacing', function () {
   it('lets no lock expire whose refresh has arrived and waits', () => {
     const limits = { workPerSecond: 10_000 }
     const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ ttl: 60_000 })
+    const slow = bench.join({ lease: 60_000 })
     const fence = slow.take('mine', { ttl: 1_000 })
     slow.socket.say(...queries(100).map((query, i) => ({ ...query, id: 100 + i })))
     bench.machine.pass(1)
@@ -171,7 +171,7 @@ describe('pacing', function () {
   it('spreads what exceeds the work of a second over the seconds that follow', () => {
     const limits = { workPerSecond: 10_000 }
     const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ ttl: 60_000 })
+    const slow = bench.join({ lease: 60_000 })
     // Some 320 units each.
     slow.socket.say(...queries(300))
     bench.machine.pass(1)
@@ -184,7 +184,7 @@ describe('pacing', function () {
 
   it('handles what had arrived before the connection closed, a goodbye for instance', () => {
     const { bench } = crowded(5_000)
-    const leaving = bench.join({ ttl: 60_000, grace: 'lease' })
+    const leaving = bench.join({ lease: 60_000, grace: 'lease' })
     leaving.take('left')
     leaving.socket.say(...queries(100), { type: 'bye' })
     leaving.socket.drop()
@@ -217,13 +217,13 @@ describe('pacing', function () {
 
   it('lets others have their turn while a session with many locks ends', () => {
     const bench = new Bench()
-    const crowd = Array.from({ length: 20 }, () => bench.join({ ttl: 60_000 }))
+    const crowd = Array.from({ length: 20 }, () => bench.join({ lease: 60_000 }))
     for (const [n, client] of crowd.entries()) {
       client.say(
         ...Array.from({ length: 1_000 }, (_, i) => ({ type: 'lock', id: i + 1, key: `${n}/${i}` })),
       )
     }
-    const other = bench.join({ ttl: 60_000 })
+    const other = bench.join({ lease: 60_000 })
     for (const client of crowd) client.socket.drop()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
     expect(turnsUntil(bench, other, 1)).to.be.below(5)
@@ -234,7 +234,7 @@ describe('pacing', function () {
 
   it('lets others have their turn while thousands of locks expire together', () => {
     const bench = new Bench()
-    const holder = bench.join({ ttl: 60_000 })
+    const holder = bench.join({ lease: 60_000 })
     holder.say(
       ...Array.from({ length: 3_000 }, (_, i) => ({
         type: 'lock',
@@ -243,7 +243,7 @@ describe('pacing', function () {
         ttl: 500,
       })),
     )
-    const other = bench.join({ ttl: 60_000 })
+    const other = bench.join({ lease: 60_000 })
     bench.machine.stopFor(600)
     bench.machine.fireTimers()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
@@ -255,7 +255,7 @@ describe('pacing', function () {
 })
 
 const hundred = (bench: Bench, hello = {}): Client[] =>
-  Array.from({ length: 100 }, () => bench.join({ ttl: 60_000, ...hello }))
+  Array.from({ length: 100 }, () => bench.join({ lease: 60_000, ...hello }))
 
 /** So many locks of this client. */
 function fill(client: Client, prefix: string, count: number, terms = {}): void {
@@ -271,7 +271,7 @@ describe('pacing of what a single message may cause', function () {
 
   it('ends few of the sessions that say goodbye with thousands of locks in one turn', () => {
     const bench = new Bench()
-    const leaving = Array.from({ length: 10 }, () => bench.join({ ttl: 60_000 }))
+    const leaving = Array.from({ length: 10 }, () => bench.join({ lease: 60_000 }))
     for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 10_000)
     for (const client of leaving) client.socket.say({ type: 'bye' })
     expect(bench.broker.table.heldCount).to.be.above(80_000)
@@ -281,7 +281,7 @@ describe('pacing of what a single message may cause', function () {
 
   it('ends few of the sessions whose leases end together in one turn', () => {
     const bench = new Bench()
-    const leaving = Array.from({ length: 10 }, () => bench.join({ ttl: 2_000 }))
+    const leaving = Array.from({ length: 10 }, () => bench.join({ lease: 2_000 }))
     for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 5_000)
     let held = bench.broker.table.heldCount
     let most = 0
@@ -299,14 +299,14 @@ describe('pacing of what a single message may cause', function () {
 
   it('resumes few of the sessions that come back with thousands of locks in one turn', () => {
     const bench = new Bench()
-    const away = Array.from({ length: 20 }, () => bench.join({ ttl: 60_000, grace: 60_000 }))
+    const away = Array.from({ length: 20 }, () => bench.join({ lease: 60_000, grace: 60_000 }))
     // No more than the answers that a client may leave unacknowledged.
     for (const [n, client] of away.entries()) fill(client, `${n}/`, 1_000)
     for (const client of away) client.socket.drop()
     bench.machine.endTurn()
     const back = away.map((client) => {
       const socket = bench.connect()
-      socket.say({ type: 'hello', ttl: 60_000, grace: 60_000, ...client.resume() })
+      socket.say({ type: 'hello', lease: 60_000, grace: 60_000, ...client.resume() })
       return socket
     })
     const attached = (): number =>
@@ -362,8 +362,8 @@ describe('pacing of what a single message may cause', function () {
 
   it('charges for the holders of a key that a page begins behind', () => {
     const bench = new Bench()
-    fill(bench.join({ ttl: 60_000 }), '', 500)
-    const holder = bench.join({ ttl: 60_000 })
+    fill(bench.join({ lease: 60_000 }), '', 500)
+    const holder = bench.join({ lease: 60_000 })
     for (let i = 0; i < 10_000; i += 500) {
       holder.say(
         ...Array.from({ length: 500 }, (_, j) => ({
@@ -392,7 +392,7 @@ describe('pacing of what a single message may cause', function () {
     const bench = new Bench()
     const watching = hundred(bench)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
-    const busy = bench.join({ ttl: 60_000 })
+    const busy = bench.join({ lease: 60_000 })
     // What the watches took beyond the budget of one turn is missing in the next ones.
     for (let n = 1; n <= 3; n++) {
       busy.socket.say({ type: 'pong', n })
@@ -408,7 +408,7 @@ describe('pacing of what a single message may cause', function () {
   it('cuts no client that reads, whatever happens in a turn to what it watches', () => {
     const bench = new Bench()
     const watching = hundred(bench)
-    const leaving = bench.join({ ttl: 60_000 })
+    const leaving = bench.join({ lease: 60_000 })
     fill(leaving, 'held/', 10_000)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     for (const client of watching) client.heard()

@@ -140,7 +140,7 @@ describe('reception: when the log takes its time', () => {
   it('begins the lease anew with a hello, although its connection is gone already', () => {
     const { log, deliver } = slowLog()
     const bench = new Bench({}, log)
-    const first = bench.greet({ ttl: 10_000, grace: 'lease' })
+    const first = bench.greet({ lease: 10_000, grace: 'lease' })
     deliver()
     bench.machine.endTurn()
     const client = bench.clientOn(first)

@@ -11,8 +11,8 @@ const kib = 1024
 /** A client that watches everything and has stopped reading, and one that makes things happen. */
 function scene(options = {}): { bench: Bench; sloth: Client; busy: Client } {
   const bench = new Bench(options)
-  const sloth = bench.join({ ttl: 60_000 })
-  const busy = bench.join({ ttl: 60_000 })
+  const sloth = bench.join({ lease: 60_000 })
+  const busy = bench.join({ lease: 60_000 })
   sloth.take('held by the sloth')
   sloth.say({ type: 'watch', id: 100 })
   sloth.heard()
@@ -118,9 +118,9 @@ describe('slow readers', () => {
 
   it('do not count what they are only shown on request: it is sent as fast as it is read', () => {
     const b = new Bench()
-    const holder = b.join({ ttl: 60_000 })
+    const holder = b.join({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
-    const reader = b.join({ ttl: 60_000 })
+    const reader = b.join({ lease: 60_000 })
     reader.socket.isReading = false
     reader.say({ type: 'query', id: 1 })
     expect(reader.socket.bufferedBytes).to.be.below(100 * kib)
@@ -139,9 +139,9 @@ describe('slow readers', () => {
   it('are not cut while they read, where they may leave as much as is sent at once', () => {
     // As in the public profile.
     const b = new Bench({ limits: { slowBytes: 64 * kib } })
-    const holder = b.join({ ttl: 60_000 })
+    const holder = b.join({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(1_000) })
-    const reader = b.join({ ttl: 60_000 })
+    const reader = b.join({ lease: 60_000 })
     reader.socket.isReading = false
     reader.say({ type: 'query', id: 1 })
     while (reader.socket.bufferedBytes > 0) {
@@ -157,9 +157,9 @@ describe('slow readers', () => {
   for (const type of ['query', 'watch'] as const) {
     it(`are cut when they read nothing of the answer to a ${type} for five seconds`, () => {
       const b = new Bench()
-      const holder = b.join({ ttl: 60_000 })
+      const holder = b.join({ lease: 60_000 })
       for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
-      const reader = b.join({ ttl: 60_000 })
+      const reader = b.join({ lease: 60_000 })
       reader.socket.isReading = false
       reader.say({ type, id: 1 })
       b.machine.pass(4_999)
@@ -174,7 +174,7 @@ describe('slow readers', () => {
 
   it('are paused when they ask without reading, and cut after five seconds', () => {
     const b = new Bench()
-    const sloth = b.join({ ttl: 60_000 })
+    const sloth = b.join({ lease: 60_000 })
     sloth.socket.isReading = false
     let asked = 0
     while (!sloth.socket.isPaused && asked < 100_000) sloth.say({ type: 'stats', id: ++asked })
@@ -189,11 +189,11 @@ describe('slow readers', () => {
 
   it('are not cut for the answers that a resume repeats, however many and long', () => {
     const b = new Bench()
-    const crowd = Array.from({ length: 16 }, () => b.join({ ttl: 60_000 }))
+    const crowd = Array.from({ length: 16 }, () => b.join({ lease: 60_000 }))
     for (const holder of crowd) {
       holder.take('k', { mode: 'shared', metadata: 'x'.repeat(1_000) })
     }
-    const first = b.join({ ttl: 60_000, grace: 'lease' })
+    const first = b.join({ lease: 60_000, grace: 'lease' })
     for (let i = 0; i < 200; i++) first.lock('k', { timeout: 0 })
     first.socket.drop()
     const socket = b.connect()

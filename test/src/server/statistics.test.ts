@@ -46,7 +46,7 @@ describe('statistics', () => {
 
   it('count as failed: held off, timed out, aborted, ended with its session', () => {
     const bench = new Bench()
-    bench.join({ ttl: 300_000 }).take('k')
+    bench.join({ lease: 300_000 }).take('k')
     const client = bench.join()
     client.lock('k', { timeout: 0 })
     expect(bench.broker.stats().failedLocks, 'held off').to.equal(1)

@@ -94,7 +94,7 @@ export class HolderJudge {
       key,
       mode,
       session: lock.session.id,
-      lease: lock.session.ttl,
+      lease: lock.session.lease,
       releasedAt: undefined,
       reason: undefined,
       excuse: undefined,

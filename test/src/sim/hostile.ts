@@ -97,7 +97,7 @@ export class Hostile {
     this.#isSettled = false
     const grace = graceful.has(kind) ? 'lease' : 0
     const resume = this.#session && { ...this.#session, try: ++this.#tries }
-    const hello = { type: 'hello', name: this.#name, ttl: lease, grace, resume }
+    const hello = { type: 'hello', name: this.#name, lease: lease, grace, resume }
     socket.onopen = () => {
       ear.said(hello)
       socket.send(JSON.stringify(hello))

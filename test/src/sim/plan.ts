@@ -37,7 +37,7 @@ export type Action = (typeof actions)[number]
 
 export interface ClientPlan {
   /** Wanted lease, in ms. */
-  readonly ttl: number
+  readonly lease: number
   readonly grace: number | 'lease'
   /** How much its program does at the same time. */
   readonly fibers: number
@@ -119,10 +119,10 @@ export function planFor(random: Random): Plan {
 }
 
 function planClient(random: Random, isTight: boolean): ClientPlan {
-  const ttl = random.chance(0.6) ? random.int(2_000, 4_000) : random.int(2_000, 15_000)
+  const lease = random.chance(0.6) ? random.int(2_000, 4_000) : random.int(2_000, 15_000)
   return {
-    ttl,
-    grace: random.pick([0, 'lease', 'lease', random.int(100, ttl)] as const),
+    lease,
+    grace: random.pick([0, 'lease', 'lease', random.int(100, lease)] as const),
     fibers: random.int(1, 3),
     isBrowser: random.chance(0.5),
     endsTurnsEarly: random.chance(0.7),

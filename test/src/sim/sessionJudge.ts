@@ -88,8 +88,8 @@ export class SessionJudge {
   }
 
   /** Whether a client may, for up to its lease, still believe in locks of a session that ended. */
-  mayStillBelieve({ id, grace, ttl }: Session): boolean {
-    return this.#records.get(id)?.droppedAt !== undefined && grace < ttl
+  mayStillBelieve({ id, grace, lease }: Session): boolean {
+    return this.#records.get(id)?.droppedAt !== undefined && grace < lease
   }
 
   /** The broker keeps deadlines from now on: of all that are its own, in full. */
@@ -227,11 +227,11 @@ export class SessionJudge {
     // Whoever was not welcomed does not know of it.
     if (isLeaving || lastReceived === undefined) return
     const silence = this.#moments.since(lastReceived).most
-    if (silence >= session.ttl) return
+    if (silence >= session.lease) return
     const dropped = droppedAt && this.#moments.since(droppedAt).most
     if (dropped === undefined || dropped < session.grace) {
       const why =
-        `${session.id} after ${silence} of ${session.ttl} ms, cut: ${wasCut}, ` +
+        `${session.id} after ${silence} of ${session.lease} ms, cut: ${wasCut}, ` +
         `dropped: ${dropped} of ${session.grace} ms`
       this.#verdict.broken('a session has its lease or its grace', why)
     }
@@ -257,7 +257,7 @@ export class SessionJudge {
       const record = this.#records.get(session.id)
       if (record === undefined || record.isOver || !this.#isHere(session)) continue
       const silent = record.lastReceived && this.#moments.since(record.lastReceived).least
-      if (silent !== undefined && silent > session.ttl + patienceMs) {
+      if (silent !== undefined && silent > session.lease + patienceMs) {
         this.#verdict.broken('silence is bounded', `${session.id} silent for ${silent} ms`)
       }
       if (record.droppedAt !== undefined) {

@@ -78,8 +78,8 @@ export class Site {
       newTask: process.receive,
       WebSocket: network.webSocketOf(process, (url) => this.paths.get(url)!, client.isBrowser),
     }
-    const { ttl, grace } = client
-    const options = { ttl, grace, name }
+    const { lease, grace } = client
+    const options = { lease, grace, name }
     const program = new Program({
       process,
       random: new Random(`${seed}/${name} program`),

@@ -66,7 +66,7 @@ export class Stutterer {
     if (this.#isUp) this.#former = this.#socket
     this.#socket = socket
     this.#isUp = false
-    const terms = { type: 'hello', name: 'stutterer', ttl: 2_000, grace: 'lease' }
+    const terms = { type: 'hello', name: 'stutterer', lease: 2_000, grace: 'lease' }
     const resume = this.#session && { ...this.#session, try: ++this.#tries }
     const hello = JSON.stringify({ ...terms, resume })
     socket.onopen = () => socket.send(hello)

@@ -33,7 +33,7 @@ export function welcome(fields: Partial<Welcome> = {}): Welcome {
     type: 'welcome',
     session: 's1',
     resumed: false,
-    ttl: 10_000,
+    lease: 10_000,
     grace: 0,
     at: 50_000,
     ...fields,

@@ -80,7 +80,7 @@ export class Bench {
       home,
       principal,
       name,
-      ttl: 15_000,
+      lease: 15_000,
       grace,
       secret: grace > 0 ? (secret ?? `${session}-1`) : undefined,
       limits: { ...roomy, ...limits },

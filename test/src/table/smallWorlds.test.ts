@@ -67,7 +67,7 @@ const limits = { locks: 3, answers: 3, waitersPerKey: 2 }
 function open(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
   const who = { session, home: 'one', principal: 'p', name: session, attempt: 'open' }
-  return { type: 'open', at: 0, ...who, ttl: 15_000, grace, secret, limits }
+  return { type: 'open', at: 0, ...who, lease: 15_000, grace, secret, limits }
 }
 
 function lock(

@@ -144,7 +144,7 @@ export class Director {
       home: homes[pick % homes.length]!,
       principal: `client ${seat}`,
       name: seat % 2 === 0 ? `name of ${seat}` : undefined,
-      ttl: 15_000,
+      lease: 15_000,
       grace,
       secret: grace > 0 ? `${id} 1` : undefined,
       limits,

@@ -49,7 +49,7 @@ export async function open(wanted: Wanted, deadline: Deadline): Promise<Session>
   try {
     return await connectTo(flags, {
       name: flags.name ?? name,
-      ttl: flags.ttl,
+      lease: flags.lease,
       grace: flags.grace ?? 'lease',
       reconnect: undefined,
       signal: AbortSignal.any([signal, giveUp.signal]),

@@ -25,7 +25,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly name?: string | undefined
   readonly quiet?: boolean | undefined
   /** In ms. */
-  readonly ttl?: number | undefined
+  readonly lease?: number | undefined
   /** In ms. */
   readonly grace?: number | undefined
 }
@@ -42,7 +42,7 @@ export function addHoldingOptions(command: Command): Command {
     )
     .option('--name <name>', 'how others see this session (default: the command and the machine)')
     .option('-q, --quiet', 'print errors only, nothing of waiting or of a lock held by others')
-    .option('--ttl <time>', 'the lease: how long the broker waits for a silent client', duration)
+    .option('--lease <time>', 'how long the broker keeps the session of a silent client', duration)
     .option('--grace <time>', 'give up sooner than the lease when the connection drops', duration)
 }
 
@@ -119,18 +119,20 @@ export function short(text: string): string {
  * @throws {Exit} 64 if the lease is too short for it
  */
 export function killAfterFor(
-  { killAfter, ttl, grace }: HoldingFlags & { readonly killAfter?: number | undefined },
+  { killAfter, lease, grace }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
   // A lease is renewed every third of it, so this much is always left to those who are heard.
-  const always = Math.min(session.ttl, session.grace) / 2
-  const chosen = killAfter ?? Math.round(Math.min(session.ttl, session.grace) / 5)
+  const always = Math.min(session.lease, session.grace) / 2
+  const chosen = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (chosen + reserveMs < always) return chosen
   const wanted =
-    [ttl, grace].filter((one) => one !== undefined).length > 0 ? ' --ttl or --grace' : ' --ttl'
+    [lease, grace].filter((one) => one !== undefined).length > 0
+      ? ' --lease or --grace'
+      : ' --lease'
   throw new Exit(
     exits.usage,
-    `--kill-after ${chosen} ms is too long for a lease of ${session.ttl} ms and a grace of ` +
+    `--kill-after ${chosen} ms is too long for a lease of ${session.lease} ms and a grace of ` +
       `${session.grace} ms: it has to be below ${Math.floor(always - reserveMs)} ms, or${wanted} longer`,
   )
 }

@@ -50,7 +50,7 @@ holdfast run --timeout 10s orders:42 -- node job.js  # one -- after the key is l
 holdfast run deploy -c 'make && make install'        # a line for the shell
 holdfast run --shared catalogue ./read-only-job
 holdfast run --try -E 0 --min-hold 1m daily ./job    # from cron, on many machines
-holdfast run --ttl 60s --kill-after 20s db-migration npm run migrate`,
+holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
   )
   return (
     addHoldingOptions(command)

@@ -72,7 +72,7 @@ export class HostileSession {
         onTurn: () => {},
         onClose: () => reject(new Error('not let in')),
       })
-      wire.send(`{"type":"hello","name":"hostile","ttl":${leaseMs}${place.hello}${fields}}`)
+      wire.send(`{"type":"hello","name":"hostile","lease":${leaseMs}${place.hello}${fields}}`)
     })
     return new HostileSession(wire, limits, welcome)
   }

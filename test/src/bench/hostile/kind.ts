@@ -71,7 +71,7 @@ export class Gang {
   /** A session that does as it is told, which `prepare` has use for. */
   async helper(fields = ''): Promise<RawSession> {
     const { hello, address } = placeOf(this.profile, 'hostile', this.takePlace())
-    const session = await RawSession.open(this.url, `${hello},"ttl":300000${fields}`, address)
+    const session = await RawSession.open(this.url, `${hello},"lease":300000${fields}`, address)
     this.#open.add(session)
     return session
   }

@@ -42,7 +42,7 @@ export class RawSession {
   /**
    * Opens a session on the defaults of the broker, as a user would.
    *
-   * @param fields Further fields of its hello, as they stand in the message, such as `,"ttl":5000`.
+   * @param fields Further fields of its hello, as in the message, such as `,"lease":5000`.
    * @param localAddress The address that it comes from.
    */
   static async open(url: string, fields = '', localAddress?: string): Promise<RawSession> {
@@ -54,7 +54,7 @@ export class RawSession {
   /**
    * Asks for a lock. The answer is `granted` or `failed`.
    *
-   * @param fields Further fields, as they stand in the message, such as `,"ttl":5000`.
+   * @param fields Further fields, as in the message, such as `,"ttl":5000`.
    */
   lock(key: string, onAnswer: OnAnswer, fields = ''): number {
     const id = this.#ask(onAnswer)

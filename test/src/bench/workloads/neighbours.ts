@@ -159,7 +159,7 @@ function outcomeOf(
 
 async function startGood(url: string, profile: Profile, number: number): Promise<GoodClient> {
   const { hello, address } = placeOf(profile, 'good', number)
-  const session = await RawSession.open(url, `,"ttl":${goodLeaseMs}${hello}`, address)
+  const session = await RawSession.open(url, `,"lease":${goodLeaseMs}${hello}`, address)
   return GoodClient.start(session, `good ${number}`)
 }
 
@@ -203,7 +203,7 @@ async function fillTable(url: string, profile: Profile, locks: number): Promise<
 
 async function fillBy(url: string, profile: Profile, number: number, locks: number): Promise<void> {
   const { hello, address } = placeOf(profile, 'filler', number)
-  const session = await RawSession.open(url, `,"ttl":300000${hello}`, address)
+  const session = await RawSession.open(url, `,"lease":300000${hello}`, address)
   await new Promise<void>((resolve, reject) => {
     let missing = locks
     for (let i = 0; i < locks; i++) {

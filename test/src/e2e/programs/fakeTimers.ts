@@ -15,7 +15,7 @@ Date.now = never
 
 const broker = createBroker()
 const url = process.argv[2] ?? (await broker.listen({ port: 0 })).url
-const session = await connect(url, { ttl: 2_000 })
+const session = await connect(url, { lease: 2_000 })
 const lock = await session.lock('k', { ttl: 100 })
 await lock.refresh()
 const held = await session.locks.request('another', (inner) => inner!.held)

@@ -16,7 +16,7 @@ const { url } = await broker.listen({ port: 0 })
 const { port } = server.address() as AddressInfo
 
 const own = await connect(url, { name: 'own', grace: 'lease' })
-const attached = await connect(`ws://127.0.0.1:${port}/locks`, { ttl: 300_000 })
+const attached = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
 const lock = await own.lock('k', { ttl: 60_000 })
 const refreshing = lock.autoRefresh({ interval: 10_000, timeout: 5_000 })
 const waiting = attached.lock('k', { timeout: 60_000 })

@@ -41,7 +41,7 @@ export function connecting(stage: Stage): void {
 function welcomes(stage: Stage): void {
   it('is answered with a welcome that says what holds', async () => {
     const { welcome } = await stage.open()
-    expect(welcome).to.have.all.keys('type', 'session', 'resumed', 'ttl', 'grace', 'at')
+    expect(welcome).to.have.all.keys('type', 'session', 'resumed', 'lease', 'grace', 'at')
     expect(welcome).to.include({ resumed: false, grace: 0 })
     expect(welcome.session).to.be.a('string').with.length.above(0)
     expect(Number.isSafeInteger(welcome.at)).to.equal(true)
@@ -54,7 +54,7 @@ function welcomes(stage: Stage): void {
 
   it('gets a lease within the bounds of the broker, and one that it may have', async () => {
     const ttl = async (wanted?: number) =>
-      (await stage.open(wanted === undefined ? {} : { ttl: wanted })).welcome.ttl
+      (await stage.open(wanted === undefined ? {} : { lease: wanted })).welcome.lease
     expect(await ttl(10_000)).to.equal(10_000)
     expect(await ttl(1)).to.equal(2_000)
     expect(await ttl(2 ** 31 - 1)).to.equal(300_000)
@@ -63,7 +63,7 @@ function welcomes(stage: Stage): void {
 
   it('gets a grace that is never longer than the lease, and with it a secret', async () => {
     const grace = async (wanted: number | 'lease') =>
-      (await stage.open({ ttl: 5_000, grace: wanted })).welcome
+      (await stage.open({ lease: 5_000, grace: wanted })).welcome
     expect(await grace(1_000))
       .to.include({ grace: 1_000 })
       .and.to.have.property('secret')

@@ -45,7 +45,7 @@ export function liveness(stage: Stage): void {
 
 /** A client whose page is frozen: WebSocket pings go out below it, and no message does. */
 async function freeze(stage: Stage): Promise<Closed> {
-  const peer = await stage.open({ ttl: 2_000 })
+  const peer = await stage.open({ lease: 2_000 })
   const holder = await stage.open()
   peer.mute = true
   const key = stage.key()
@@ -69,7 +69,7 @@ async function pingBelow(peer: Peer): Promise<void> {
 
 /** A client that answers pings, for longer than its lease. */
 async function stayAlive(stage: Stage): Promise<void> {
-  const peer = await stage.open({ ttl: 2_000 })
+  const peer = await stage.open({ lease: 2_000 })
   const fence = await peer.take(stage.key())
   let last = -1
   for (let acks = 0; acks < 4; acks++) {
@@ -89,7 +89,7 @@ interface CutScene {
 
 /** A client without a grace that says something wrong while it holds a lock. */
 async function cutHolder(stage: Stage): Promise<CutScene> {
-  const peer = await stage.open({ ttl: 2_000 })
+  const peer = await stage.open({ lease: 2_000 })
   const other = await stage.open()
   const key = stage.key()
   await peer.take(key)

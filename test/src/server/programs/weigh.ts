@@ -148,7 +148,7 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
     'sessions that are away',
     (bench) => () => {
       for (let i = 0; i < 3_000 * scale; i++) {
-        const client = bench.join({ grace: 'lease', ttl: 60_000, name: text(20, i, 'n') })
+        const client = bench.join({ grace: 'lease', lease: 60_000, name: text(20, i, 'n') })
         forget(client)
         client.socket.drop()
       }
