@@ -1,13 +1,13 @@
 /** What the broker says about requests, locks and watches, brought to whom it concerns. */
 import { type Failed, type Granted, maxReasonLength, type ServerMessage } from '@holdfast/shared'
 import { about, errorOf } from './errorOf.js'
-import type { Holdings } from './holdings.js'
-import type { Stamp } from './lease.js'
-import type { Outbox } from './outbox.js'
+import type { HeldLocks } from './holdings.js'
+import type { ClockReading } from './lease.js'
+import type { PendingRequests } from './outbox.js'
 import type { Reconciler } from './reconciler.js'
 import { type AnyRequest, LockRequest, RefreshRequest } from './requests.js'
 import type { Connection } from './transport/connection.js'
-import { Violation } from './transport/violation.js'
+import { ProtocolViolation } from './transport/violation.js'
 import type { Watches } from './watch.js'
 
 /**
@@ -28,16 +28,21 @@ const answers: ReadonlyMap<string, boolean> = new Map([
   ['stats', false],
 ])
 
-export class Answers {
-  readonly #outbox: Outbox
-  readonly #holdings: Holdings
+export class ResponseRouter {
+  readonly #outbox: PendingRequests
+  readonly #heldLocks: HeldLocks
   readonly #watches: Watches
   readonly #session: () => string
 
   /** @param session The id of the present session. */
-  constructor(outbox: Outbox, holdings: Holdings, watches: Watches, session: () => string) {
+  constructor(
+    outbox: PendingRequests,
+    holdings: HeldLocks,
+    watches: Watches,
+    session: () => string,
+  ) {
     this.#outbox = outbox
-    this.#holdings = holdings
+    this.#heldLocks = holdings
     this.#watches = watches
     this.#session = session
   }
@@ -48,18 +53,18 @@ export class Answers {
    *
    * @throws Violation for a message that cannot be right.
    */
-  take(
+  route(
     message: ServerMessage,
     connection: Connection,
     reconciler: Reconciler | undefined,
-  ): Stamp | undefined {
+  ): ClockReading | undefined {
     switch (message.type) {
       case 'lost': {
         const { fence, reason, note } = message
         reconciler?.lost.add(fence)
-        const grant = this.#holdings.grants.get(fence)
+        const grant = this.#heldLocks.grants.get(fence)
         if (grant !== undefined)
-          this.#holdings.lose([grant], reason, note?.slice(0, maxReasonLength) || undefined)
+          this.#heldLocks.lose([grant], reason, note?.slice(0, maxReasonLength) || undefined)
         return undefined
       }
       case 'watching':
@@ -79,7 +84,7 @@ export class Answers {
     message: Answer,
     connection: Connection,
     reconciler: Reconciler | undefined,
-  ): Stamp | undefined {
+  ): ClockReading | undefined {
     const request = this.#outbox.get(message.id)
     if (request === undefined) {
       if (message.type === 'failed' && this.#watches.onFailed(message)) return undefined
@@ -95,7 +100,7 @@ export class Answers {
     else if (request instanceof LockRequest) {
       if (reconciler !== undefined) request.granted = message as Granted
       else this.#onGranted(request, message as Granted)
-    } else if (request.take(message)) this.#outbox.remove(request)
+    } else if (request.onResponse(message)) this.#outbox.remove(request)
     return arrived
   }
 
@@ -104,30 +109,32 @@ export class Answers {
     const { type, id } = message
     if (type === 'failed') return
     if (type !== request.answer) {
-      throw new Violation(`${type} cannot answer request ${id}, which waits for ${request.answer}`)
+      throw new ProtocolViolation(
+        `${type} cannot answer request ${id}, which waits for ${request.answer}`,
+      )
     }
     if (request.sentAt === undefined) {
-      throw new Violation(`${type} answers request ${id}, which was not sent`)
+      throw new ProtocolViolation(`${type} answers request ${id}, which was not sent`)
     }
-    if (type === 'granted' && this.#holdings.grants.get(message.fence) !== undefined) {
-      throw new Violation(`granted.fence ${message.fence} is held already`)
+    if (type === 'granted' && this.#heldLocks.grants.get(message.fence) !== undefined) {
+      throw new ProtocolViolation(`granted.fence ${message.fence} is held already`)
     }
   }
 
   #onGranted(request: LockRequest, { fence, at }: Granted): void {
     this.#outbox.remove(request)
-    if (request.wanted) request.resolve(this.#holdings.hold(request, fence, at))
-    else this.#holdings.unlockFence(fence)
+    if (request.wanted) request.resolve(this.#heldLocks.hold(request, fence, at))
+    else this.#heldLocks.unlockFence(fence)
   }
 
   #onFailed(request: AnyRequest, failed: Failed): void {
-    if (this.#mayAskAnew(request, failed)) {
-      this.#outbox.askAnew(request)
+    if (this.#mayReissue(request, failed)) {
+      this.#outbox.reissue(request)
       return
     }
     this.#outbox.remove(request)
     const error = about(request.key, errorOf(failed, this.#session()))
-    if (request instanceof RefreshRequest) this.#holdings.onRefreshFailed(request, error)
+    if (request instanceof RefreshRequest) this.#heldLocks.onRefreshFailed(request, error)
     request.fail(error)
   }
 
@@ -135,7 +142,7 @@ export class Answers {
    * Whether the reason says nothing about the request: the quota of stored answers, which we can do
    * something about, or a refusal that got lost before others went on. Its id is spent, then.
    */
-  #mayAskAnew(request: AnyRequest, { code }: Failed): boolean {
+  #mayReissue(request: AnyRequest, { code }: Failed): boolean {
     if (!request.stored) return false
     if (code === 'BAD_MESSAGE') return request.isRepeat
     if (code !== 'QUOTA_EXCEEDED') return false

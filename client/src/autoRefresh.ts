@@ -3,7 +3,7 @@
  * the next, so that interval and timeout together are all that a ttl has to cover.
  */
 import { HoldfastError } from '@holdfast/shared'
-import type { Grant } from './grant.js'
+import type { GrantedLock } from './grant.js'
 import type { AutoRefreshOptions } from './options.js'
 import type { Task } from './schedule.js'
 
@@ -11,8 +11,8 @@ import type { Task } from './schedule.js'
  * Goes on until a refresh fails or the end comes, for which `onEnd` is given what to call: without
  * an error if the lock was unlocked, or why it was lost.
  */
-export function refreshAgainAndAgain(
-  grant: Grant,
+export function refreshPeriodically(
+  grant: GrantedLock,
   { interval, timeout }: AutoRefreshOptions,
   onEnd: (end: (error: unknown) => void) => void,
 ): Promise<void> {

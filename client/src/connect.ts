@@ -1,11 +1,11 @@
 /** From a URL to a session. */
 import { onAbort, refuseAborted } from './abort.js'
 import { check } from './checks.js'
-import { type Environment, machine } from './environment.js'
+import { type Environment, platformEnvironment } from './environment.js'
 import { type ConnectOptions, checkConnect } from './options.js'
 import { exponentialBackoff } from './retry/strategies.js'
 import { Session } from './session.js'
-import { Standing } from './standing.js'
+import { SessionController } from './standing.js'
 
 /** Where a broker listens: `ws://` or `wss://`. */
 export type BrokerUrl = string | URL
@@ -20,7 +20,7 @@ export function connect(
   url: BrokerUrl | readonly BrokerUrl[],
   options: ConnectOptions = {},
 ): Promise<Session> {
-  return connectIn(url, options, machine)
+  return connectIn(url, options, platformEnvironment)
 }
 
 /** Like {@link connect}, on a machine of the caller's choice. */
@@ -46,7 +46,7 @@ export async function connectIn(
     )
   const link = { urls, WebSocket: WebSocketClass, strategy }
   return new Promise<Session>((resolve, reject) => {
-    const standing = new Standing(environment, link, settings, {
+    const standing = new SessionController(environment, link, settings, {
       onOpen: () => {
         stopListening()
         if (unref) session.unref()

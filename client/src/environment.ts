@@ -86,7 +86,7 @@ const settled = Promise.resolve()
 export const random: () => number = Math.random
 
 /** The real machine. */
-export const machine: Environment = {
+export const platformEnvironment: Environment = {
   clock,
   random,
   // Not by `queueMicrotask`: a test may have replaced it before this module was loaded.

@@ -7,47 +7,47 @@
 import type { HoldfastError, LockMode } from '@holdfast/shared'
 import { callSafely } from './callSafely.js'
 import type { RefreshRequest } from './requests.js'
-import type { Schedule, Task } from './schedule.js'
+import type { Scheduler, Task } from './schedule.js'
 import type { HoldTrace } from './tracing.js'
-import { type Refreshing, TtlBound } from './ttl.js'
+import { type Refreshing, TtlExpiry } from './ttl.js'
 
 /** What a grant needs of the session that it belongs to. */
-export interface GrantOwner {
-  readonly schedule: Schedule
-  unlock(grant: Grant): Promise<void>
-  refresh(grant: Grant, ttl: number | undefined): RefreshRequest
+export interface GrantedLockOwner {
+  readonly scheduler: Scheduler
+  unlock(grant: GrantedLock): Promise<void>
+  refresh(grant: GrantedLock, ttl: number | undefined): RefreshRequest
   /** The ttl may be over at the broker. */
-  expire(grant: Grant): void
+  expire(grant: GrantedLock): void
 }
 
 /** Told when the grant is lost, unless it left before. */
-export type Member = (error: HoldfastError) => void
+export type LossListener = (error: HoldfastError) => void
 
-export class Grant implements Task {
+export class GrantedLock implements Task {
   readonly key: string
   readonly mode: LockMode
   readonly fence: number
-  readonly ttl = new TtlBound()
-  readonly #owner: GrantOwner
-  readonly #members: Member[] = []
+  readonly ttl = new TtlExpiry()
+  readonly #owner: GrantedLockOwner
+  readonly #lossListeners: LossListener[] = []
   /** Told of the end, if somebody traces. */
   trace: HoldTrace | undefined
   #lost: HoldfastError | undefined
   /** Lost, or given back by the last who had it. */
   #isOver = false
 
-  constructor(owner: GrantOwner, key: string, mode: LockMode, fence: number) {
+  constructor(owner: GrantedLockOwner, key: string, mode: LockMode, fence: number) {
     this.#owner = owner
     this.key = key
     this.mode = mode
     this.fence = fence
   }
 
-  get schedule(): Schedule {
-    return this.#owner.schedule
+  get schedule(): Scheduler {
+    return this.#owner.scheduler
   }
 
-  get number(): number {
+  get tableId(): number {
     return this.fence
   }
 
@@ -57,19 +57,19 @@ export class Grant implements Task {
   }
 
   /** Finds out about losses that are due, whether or not their timer has come. */
-  look(): void {
-    this.schedule.look()
+  expireDue(): void {
+    this.schedule.expireDue()
   }
 
-  join(member: Member): void {
-    this.#members.push(member)
+  join(member: LossListener): void {
+    this.#lossListeners.push(member)
   }
 
   /** The last to leave gives the lock back; the others are done at once. */
-  leave(member: Member): Promise<void> {
-    const place = this.#members.indexOf(member)
-    if (place >= 0) this.#members.splice(place, 1)
-    if (this.#members.length > 0) return Promise.resolve()
+  leave(member: LossListener): Promise<void> {
+    const place = this.#lossListeners.indexOf(member)
+    if (place >= 0) this.#lossListeners.splice(place, 1)
+    if (this.#lossListeners.length > 0) return Promise.resolve()
     this.#end(undefined)
     return this.#owner.unlock(this)
   }
@@ -84,8 +84,8 @@ export class Grant implements Task {
     this.#end(error)
   }
 
-  tell(): void {
-    for (const member of this.#members) member(this.#lost!)
+  notifyLoss(): void {
+    for (const member of this.#lossListeners) member(this.#lost!)
   }
 
   /** The bound of the ttl has passed. */
@@ -95,17 +95,17 @@ export class Grant implements Task {
 
   onRefreshSent(refresh: Refreshing): void {
     this.ttl.begin(refresh)
-    this.onBoundChanged()
+    this.onExpiryChanged()
   }
 
   onRefreshed(refresh: Refreshing): void {
     this.ttl.succeed(refresh)
-    this.onBoundChanged()
+    this.onExpiryChanged()
     // Given up here, it has begun another ttl there, and nobody else could give it back.
     if (this.#lost !== undefined) void this.#owner.unlock(this)
   }
 
-  onBoundChanged(): void {
+  onExpiryChanged(): void {
     if (this.#isOver) return
     const { bound } = this.ttl
     if (bound === undefined) this.schedule.cancel(this)

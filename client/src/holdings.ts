@@ -2,20 +2,20 @@
  * The locks that a session believes to hold, and how it stops believing.
  */
 import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
-import { Roster } from '@holdfast/shared/roster'
-import { Grant, type GrantOwner } from './grant.js'
+import { IdTable } from '@holdfast/shared/roster'
+import { GrantedLock, type GrantedLockOwner } from './grant.js'
 import {
-  type Bound,
-  boundByExchange,
-  boundFrom,
-  type Exchange,
+  type ClockSample,
+  type Expiry,
   earlier,
+  expiryBySample,
+  expiryFrom,
   isPossible,
   later,
 } from './lease.js'
-import type { Outbox } from './outbox.js'
+import type { PendingRequests } from './outbox.js'
 import { type LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
-import type { Schedule } from './schedule.js'
+import type { Scheduler } from './schedule.js'
 
 const sentences: Record<LossReason, string> = {
   expired: 'its ttl ran out',
@@ -23,51 +23,51 @@ const sentences: Record<LossReason, string> = {
   revoked: 'an operator revoked it',
 }
 
-export class Holdings implements GrantOwner {
-  readonly schedule: Schedule
-  readonly #outbox: Outbox
-  readonly #onLost: (grant: Grant) => void
+export class HeldLocks implements GrantedLockOwner {
+  readonly scheduler: Scheduler
+  readonly #outbox: PendingRequests
+  readonly #onLost: (grant: GrantedLock) => void
   /** By fence. */
-  readonly #grants = new Roster<Grant>()
+  readonly #grantedLocks = new IdTable<GrantedLock>()
   /**
    * The newest known, for ttls. Of the present connection: the broker's times mean nothing beside
    * others.
    */
-  exchange: Exchange | undefined
+  exchange: ClockSample | undefined
 
-  constructor(schedule: Schedule, outbox: Outbox, onLost: (grant: Grant) => void) {
-    this.schedule = schedule
+  constructor(schedule: Scheduler, outbox: PendingRequests, onLost: (grant: GrantedLock) => void) {
+    this.scheduler = schedule
     this.#outbox = outbox
     this.#onLost = onLost
   }
 
-  get grants(): Pick<Roster<Grant>, 'get' | 'values'> {
-    return this.#grants
+  get grants(): Pick<IdTable<GrantedLock>, 'get' | 'values'> {
+    return this.#grantedLocks
   }
 
   /** The broker granted the request; `at` is when the ttl began to run there. */
-  hold(request: LockRequest, fence: number, at: number | undefined): Grant {
+  hold(request: LockRequest, fence: number, at: number | undefined): GrantedLock {
     const { key, mode, ttl } = request.terms
-    const grant = new Grant(this, key, mode, fence)
-    this.#grants.add(grant)
+    const grant = new GrantedLock(this, key, mode, fence)
+    this.#grantedLocks.add(grant)
     if (ttl !== undefined) {
       grant.ttl.confirm(ttl, this.#boundOf(request, ttl, at))
-      grant.onBoundChanged()
+      grant.onExpiryChanged()
     }
     return grant
   }
 
   /** The broker says again that this lock is held. */
-  confirm(grant: Grant, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
+  confirm(grant: GrantedLock, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
     if (ttl === undefined) return
     const bound = this.#boundByClock(ttl, at)
     if (bound === undefined) return
     grant.ttl.confirmAgain(ttl, bound)
-    grant.onBoundChanged()
+    grant.onExpiryChanged()
   }
 
-  unlock(grant: Grant): Promise<void> {
-    this.#grants.remove(grant)
+  unlock(grant: GrantedLock): Promise<void> {
+    this.#grantedLocks.remove(grant)
     return this.unlockFence(grant.fence, grant.key)
   }
 
@@ -78,7 +78,7 @@ export class Holdings implements GrantOwner {
     return request.promise
   }
 
-  refresh(grant: Grant, ttl: number | undefined): RefreshRequest {
+  refresh(grant: GrantedLock, ttl: number | undefined): RefreshRequest {
     const request = new RefreshRequest(grant, ttl)
     this.#outbox.add(request)
     return request
@@ -88,11 +88,11 @@ export class Holdings implements GrantOwner {
   onRefreshFailed(request: RefreshRequest, error: HoldfastError): void {
     const { grant } = request
     grant.ttl.abandon(request)
-    grant.onBoundChanged()
+    grant.onExpiryChanged()
     if (error.code === 'LOCK_NOT_HELD') this.lose([grant])
   }
 
-  expire(grant: Grant): void {
+  expire(grant: GrantedLock): void {
     this.lose([grant], 'expired')
   }
 
@@ -101,7 +101,7 @@ export class Holdings implements GrantOwner {
    *
    * @param note What the operator gave as the reason of a revocation.
    */
-  lose(grants: readonly Grant[], told?: LossReason, note?: string): void {
+  lose(grants: readonly GrantedLock[], told?: LossReason, note?: string): void {
     this.#lose(grants, ({ key, ttl }) => {
       const reason = told ?? likelyReason(ttl.ttl)
       const sentence = `the lock was lost: ${sentences[reason]}`
@@ -114,25 +114,25 @@ export class Holdings implements GrantOwner {
   loseAll(sentence: string, cause?: HoldfastError): void {
     const options = { reason: 'session', ...(cause && { cause }) } as const
     this.#lose(
-      this.#grants.values(),
+      this.#grantedLocks.values(),
       ({ key }) => new HoldfastError('LOCK_LOST', sentence, { ...options, key }),
     )
   }
 
   /** All of it is gone before anybody is told of any. */
-  #lose(grants: readonly Grant[], errorFor: (grant: Grant) => HoldfastError): void {
-    const lost = grants.filter((grant) => this.#grants.get(grant.fence) === grant)
+  #lose(grants: readonly GrantedLock[], errorFor: (grant: GrantedLock) => HoldfastError): void {
+    const lost = grants.filter((grant) => this.#grantedLocks.get(grant.fence) === grant)
     for (const grant of lost) {
-      this.#grants.remove(grant)
+      this.#grantedLocks.remove(grant)
       grant.lose(errorFor(grant))
     }
-    for (const grant of lost) grant.tell()
+    for (const grant of lost) grant.notifyLoss()
     for (const grant of lost) this.#onLost(grant)
   }
 
   /** Two bounds are right: the ttl began after the request was sent, and it began at `at`. */
-  #boundOf(request: LockRequest, ttl: number, at: number | undefined): Bound | undefined {
-    const bySending = request.sentAt && boundFrom(request.sentAt, ttl)
+  #boundOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
+    const bySending = request.sentAt && expiryFrom(request.sentAt, ttl)
     const byClock = this.#boundByClock(ttl, at)
     if (bySending === undefined || byClock === undefined) return bySending ?? byClock
     return later(bySending, byClock)
@@ -142,12 +142,12 @@ export class Holdings implements GrantOwner {
    * By the broker's clock, as far as that can be true: a time that has not come yet proves nothing,
    * and a ttl that has begun does not last longer than one that begins now.
    */
-  #boundByClock(ttl: number, at: number | undefined): Bound | undefined {
+  #boundByClock(ttl: number, at: number | undefined): Expiry | undefined {
     const { exchange } = this
     if (at === undefined || exchange === undefined) return undefined
-    const now = this.schedule.now()
+    const now = this.scheduler.now()
     if (!isPossible(exchange, at, now)) return undefined
-    return earlier(boundByExchange(exchange, at, ttl), boundFrom(now, ttl))
+    return earlier(expiryBySample(exchange, at, ttl), expiryFrom(now, ttl))
   }
 }
 

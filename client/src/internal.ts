@@ -5,11 +5,11 @@
 export { connectIn } from './connect.js'
 export {
   type Environment,
-  machine,
+  platformEnvironment,
   type WebSocketConstructor,
   type WebSocketLike,
 } from './environment.js'
 export * from './lease.js'
-export { patienceFor } from './link/patience.js'
-export type { Page, PageWatcher } from './page.js'
-export { TtlBound } from './ttl.js'
+export { connectTimeoutFor } from './link/patience.js'
+export type { Page, PageLifecycle } from './page.js'
+export { TtlExpiry } from './ttl.js'

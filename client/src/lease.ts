@@ -10,24 +10,24 @@
 import type { Clock } from '@holdfast/shared'
 
 /** One instant on both clocks, in ms. */
-export interface Stamp {
+export interface ClockReading {
   readonly monotonic: number
   readonly wall: number
 }
 
 /** From when on something has to be taken for lost, on whichever clock gets there first. */
-export type Bound = Stamp
+export type Expiry = ClockReading
 
 /** A message, when it was sent here and when it arrived at the broker by the broker's clock. */
-export interface Exchange {
-  readonly sent: Stamp
+export interface ClockSample {
+  readonly sent: ClockReading
   readonly received: number
 }
 
 /** The least part of a period that passes here while all of it passes at the broker. */
 const slowest = 0.99
 
-export function stampNow(clock: Clock): Stamp {
+export function readClocks(clock: Clock): ClockReading {
   return { monotonic: clock.monotonic(), wall: clock.wall() }
 }
 
@@ -37,12 +37,12 @@ export function margin(ms: number): number {
 }
 
 /** Until when a period of `ms` certainly lasts that began at the broker at `since` or later. */
-export function boundFrom(since: Stamp, ms: number): Bound {
+export function expiryFrom(since: ClockReading, ms: number): Expiry {
   return shift(since, ms * slowest - margin(ms))
 }
 
 /** Until when a ttl certainly lasts that began at the broker's `at`, judged by another message. */
-export function boundByExchange({ sent, received }: Exchange, at: number, ttl: number): Bound {
+export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
   return shift(sent, (at - received + ttl) * slowest - margin(ttl))
 }
 
@@ -50,14 +50,18 @@ export function boundByExchange({ sent, received }: Exchange, at: number, ttl: n
  * Whether a broker that received the exchange's message when it says can have read `at` on its
  * clock by now. Which of our clocks is right is not known: the monotonic one may have stood still.
  */
-export function isPossible({ sent, received }: Exchange, at: number, now: Stamp): boolean {
+export function isPossible(
+  { sent, received }: ClockSample,
+  at: number,
+  now: ClockReading,
+): boolean {
   const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
   // Both of the broker's times are rounded down.
   return at - received <= passed / slowest + 1
 }
 
 /** A bound that holds if both do not. */
-export function earlier(a: Bound, b: Bound): Bound {
+export function earlier(a: Expiry, b: Expiry): Expiry {
   return {
     monotonic: Math.min(a.monotonic, b.monotonic),
     wall: Math.min(a.wall, b.wall),
@@ -65,10 +69,10 @@ export function earlier(a: Bound, b: Bound): Bound {
 }
 
 /** The more generous of two bounds that are both right. */
-export function later(a: Bound, b: Bound): Bound {
+export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }
 
-function shift({ monotonic, wall }: Stamp, ms: number): Stamp {
+function shift({ monotonic, wall }: ClockReading, ms: number): ClockReading {
   return { monotonic: monotonic + ms, wall: wall + ms }
 }

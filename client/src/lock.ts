@@ -1,10 +1,10 @@
 /** A lock in a caller's hands. */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
-import { refreshAgainAndAgain } from './autoRefresh.js'
+import { refreshPeriodically } from './autoRefresh.js'
 import { asyncDispose } from './disposal.js'
 import { about } from './errorOf.js'
-import type { Grant, Member } from './grant.js'
+import type { GrantedLock, LossListener } from './grant.js'
 import {
   type AutoRefreshOptions,
   checkAutoRefresh,
@@ -13,8 +13,8 @@ import {
 } from './options.js'
 
 export class Lock {
-  readonly #grant: Grant
-  readonly #member: Member = (error) => this.#onLost(error)
+  readonly #grantedLock: GrantedLock
+  readonly #member: LossListener = (error) => this.#onLost(error)
   #controller: AbortController | undefined
   /** Set when this handle was told, or was made too late for that. */
   #lost: HoldfastError | undefined
@@ -23,23 +23,23 @@ export class Lock {
   #onEnd: (() => void)[] = []
 
   /** Locks come from a session. */
-  constructor(grant: Grant) {
-    this.#grant = grant
+  constructor(grant: GrantedLock) {
+    this.#grantedLock = grant
     this.#lost = grant.lost
     if (this.#lost === undefined) grant.join(this.#member)
   }
 
   get key(): string {
-    return this.#grant.key
+    return this.#grantedLock.key
   }
 
   get mode(): LockMode {
-    return this.#grant.mode
+    return this.#grantedLock.mode
   }
 
   /** The fencing token: rises with every grant. Let the protected resource refuse lower ones. */
   get fence(): number {
-    return this.#grant.fence
+    return this.#grantedLock.fence
   }
 
   /**
@@ -47,7 +47,7 @@ export class Lock {
    * anybody else can be granted the lock, even if this process was stopped meanwhile.
    */
   get held(): boolean {
-    this.#grant.look()
+    this.#grantedLock.expireDue()
     return this.#unlocked === undefined && this.#loss === undefined
   }
 
@@ -65,7 +65,7 @@ export class Lock {
 
   /** Why the lock was lost, if it was: `LOCK_LOST` with a `reason`. */
   get lost(): HoldfastError | undefined {
-    this.#grant.look()
+    this.#grantedLock.expireDue()
     return this.#loss
   }
 
@@ -81,7 +81,7 @@ export class Lock {
     const { signal } = options
     if (!this.held) throw this.#notHeld()
     refuseAborted(signal, this.key)
-    const request = this.#grant.refresh(ttl)
+    const request = this.#grantedLock.refresh(ttl)
     await new Promise<void>((resolve, reject) => {
       const onEnd = () => {
         // The answer to a refresh comes before that to a later unlock; a loss is the end of both.
@@ -116,13 +116,13 @@ export class Lock {
   }
 
   async #autoRefresh(options: AutoRefreshOptions | undefined): Promise<void> {
-    const pace = checkAutoRefresh(options, this.#grant.ttl.ttl)
+    const pace = checkAutoRefresh(options, this.#grantedLock.ttl.ttl)
     if (!this.held) {
       if (this.#loss !== undefined) throw this.#notHeld()
       return
     }
     let onEnd: () => void
-    const running = refreshAgainAndAgain(this.#grant, pace, (end) => {
+    const running = refreshPeriodically(this.#grantedLock, pace, (end) => {
       onEnd = () => end(this.#lost)
       this.#onEnd.push(onEnd)
     })
@@ -152,20 +152,20 @@ export class Lock {
   }
 
   #unlock(): Promise<void> {
-    this.#grant.look()
+    this.#grantedLock.expireDue()
     if (this.#loss !== undefined) {
       const refused = Promise.reject(this.#notHeld())
       refused.catch(() => {})
       return refused
     }
-    const left = this.#grant.leave(this.#member)
+    const left = this.#grantedLock.leave(this.#member)
     this.#end()
     return left
   }
 
   /** A loss is known before this handle is told: many may be lost at once. */
   get #loss(): HoldfastError | undefined {
-    return this.#lost ?? (this.#unlocked === undefined ? this.#grant.lost : undefined)
+    return this.#lost ?? (this.#unlocked === undefined ? this.#grantedLock.lost : undefined)
   }
 
   #onLost(error: HoldfastError): void {

@@ -6,7 +6,7 @@
 import type { ClientMessage, LockMode } from '@holdfast/shared'
 
 /** What a lock request asks for, checked; metadata is JSON text. */
-export interface LockTerms {
+export interface LockParams {
   readonly key: string
   readonly mode: LockMode
   readonly ttl: number | undefined
@@ -28,7 +28,7 @@ export function messageText<T extends ClientMessage['type']>(
   return JSON.stringify({ type, ...fields })
 }
 
-export function lockText(id: number, terms: LockTerms, timeout: number | undefined): string {
+export function lockText(id: number, terms: LockParams, timeout: number | undefined): string {
   let text = `{"type":"lock","id":${id},"key":${JSON.stringify(terms.key)}`
   if (terms.mode === 'shared') text += ',"mode":"shared"'
   if (terms.ttl !== undefined) text += `,"ttl":${terms.ttl}`

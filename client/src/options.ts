@@ -21,7 +21,7 @@ import {
 import { check, checkText, isMode, isMs, isObject, wrongMode, wrongSignal } from './checks.js'
 import type { PlatformOptions, WebSocketConstructor } from './environment.js'
 import { isReserved, whatIsReserved } from './locks/names.js'
-import { type LockTerms, messageText, type Selection } from './messages.js'
+import { type LockParams, messageText, type Selection } from './messages.js'
 import type { RetryStrategy } from './retry/strategies.js'
 import type { SessionSettings } from './state.js'
 import type { Tracer } from './tracing.js'
@@ -150,7 +150,7 @@ export interface QueryOptions {
 }
 
 export interface CheckedLock {
-  readonly terms: LockTerms
+  readonly terms: LockParams
   readonly timeout: number | undefined
   readonly signal: AbortSignal | undefined
 }

@@ -5,31 +5,31 @@
  * connection requests only gather here; on a new one they go out again in that order.
  */
 import type { HoldfastError } from '@holdfast/shared'
-import { Roster } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/roster'
 import { messageText } from './messages.js'
-import { Pacing } from './pacing.js'
+import { AckWindow } from './pacing.js'
 import { type AnyRequest, LockRequest } from './requests.js'
-import type { Schedule } from './schedule.js'
+import type { Scheduler } from './schedule.js'
 import type { Connection } from './transport/connection.js'
 
 /**
  * How long the client waits beyond a timeout for the broker to say so: its verdict is the better
  * one, since it knows whether a grant came first.
  */
-const verdictMs = 250
+const timeoutGraceMs = 250
 
-export class Outbox {
-  readonly #schedule: Schedule
-  readonly #pending = new Roster<AnyRequest>()
-  readonly #pacing = new Pacing()
+export class PendingRequests {
+  readonly #scheduler: Scheduler
+  readonly #pending = new IdTable<AnyRequest>()
+  readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** Undefined while there is none, or none that requests may go out on. */
   #connection: Connection | undefined
   /** In order; those that wait for the pace. */
-  #heldBack: AnyRequest[] = []
+  #waitingForWindow: AnyRequest[] = []
 
-  constructor(schedule: Schedule) {
-    this.#schedule = schedule
+  constructor(schedule: Scheduler) {
+    this.#scheduler = schedule
   }
 
   get pending(): readonly AnyRequest[] {
@@ -38,7 +38,7 @@ export class Outbox {
 
   /** How many stored answers that have arrived the broker may still have. */
   get unconfirmedAnswers(): number {
-    return this.#pacing.unconfirmed
+    return this.#ackWindow.unconfirmed
   }
 
   get(id: number): AnyRequest | undefined {
@@ -62,11 +62,11 @@ export class Outbox {
   remove(request: AnyRequest): void {
     this.#pending.remove(request)
     const hasTimeout = request instanceof LockRequest && request.timeout !== undefined
-    if (hasTimeout) this.#schedule.cancel(request)
+    if (hasTimeout) this.#scheduler.cancel(request)
   }
 
   /** The broker did nothing about a request, for a reason that may be gone: once more, anew. */
-  askAnew(request: AnyRequest): void {
+  reissue(request: AnyRequest): void {
     this.remove(request)
     if (request instanceof LockRequest && !request.wanted) return
     request.sentOn = undefined
@@ -78,7 +78,7 @@ export class Outbox {
   /** The caller of a lock request has been told: leave the queue, and expect no more of it. */
   abandon(request: LockRequest): void {
     request.wanted = false
-    this.#schedule.cancel(request)
+    this.#scheduler.cancel(request)
     if (request.sentOn === undefined) this.remove(request)
     else this.#sendCancel(request)
   }
@@ -91,7 +91,7 @@ export class Outbox {
 
   /** There is a connection, and it may be acknowledged on, but not yet asked on. */
   begin(connection: Connection, stores: boolean, sameSession: boolean): void {
-    this.#pacing.restart(stores, sameSession)
+    this.#ackWindow.restart(stores, sameSession)
     if (sameSession) this.#acknowledge(connection)
   }
 
@@ -121,7 +121,7 @@ export class Outbox {
   /** The connection is gone. */
   close(): void {
     this.#connection = undefined
-    this.#heldBack = []
+    this.#waitingForWindow = []
     for (const request of this.#pending.values()) {
       if (request instanceof LockRequest) this.#scheduleTimeout(request)
     }
@@ -154,30 +154,30 @@ export class Outbox {
 
   /** The answer to a stored request has arrived. */
   onAnswer(id: number, connection: Connection): void {
-    this.#pacing.onAnswer(id)
-    if (this.#pacing.isWorthSaying) this.#acknowledge(connection)
+    this.#ackWindow.onAnswer(id)
+    if (this.#ackWindow.shouldAckNow) this.#acknowledge(connection)
   }
 
   /** The broker has received the first `n` messages of this connection. */
   onAck(n: number): void {
-    this.#pacing.onAck(n)
-    const waiting = this.#heldBack
-    if (waiting.length === 0 || this.#pacing.isFull) return
-    this.#heldBack = []
+    this.#ackWindow.onAck(n)
+    const waiting = this.#waitingForWindow
+    if (waiting.length === 0 || this.#ackWindow.isFull) return
+    this.#waitingForWindow = []
     for (const request of waiting) this.#dispatch(request)
   }
 
   /** The broker wants a sign of life, and hears what else there is to say. */
   pong(n: number, connection: Connection): void {
     connection.send(messageText('pong', { n }))
-    if (this.#pacing.hasToSay) this.#acknowledge(connection)
+    if (this.#ackWindow.hasUnackedAnswers) this.#acknowledge(connection)
   }
 
   #acknowledge(connection: Connection): void {
     do {
-      const ids = this.#pacing.take()
-      this.#pacing.onSaid(ids, connection.send(messageText('ack', { ids })))
-    } while (this.#pacing.hasToSay)
+      const ids = this.#ackWindow.takeIdsToAck()
+      this.#ackWindow.onAckSent(ids, connection.send(messageText('ack', { ids })))
+    } while (this.#ackWindow.hasUnackedAnswers)
   }
 
   #dispatch(request: AnyRequest): void {
@@ -187,23 +187,23 @@ export class Outbox {
       this.remove(request)
       return
     }
-    if (request.stored && (this.#heldBack.length > 0 || this.#pacing.isFull)) {
-      this.#heldBack.push(request)
+    if (request.stored && (this.#waitingForWindow.length > 0 || this.#ackWindow.isFull)) {
+      this.#waitingForWindow.push(request)
       return
     }
     request.isRepeat = request.sentOn !== undefined
-    const number = connection.send(request.text(this.#schedule), request)
+    const number = connection.send(request.text(this.#scheduler), request)
     if (!request.stored) return
-    this.#pacing.onSent(number)
+    this.#ackWindow.onSent(number)
     // The broker answers an acknowledgement at once, which opens the window again.
-    if (this.#pacing.isFull) this.#acknowledge(connection)
+    if (this.#ackWindow.isFull) this.#acknowledge(connection)
   }
 
   #scheduleTimeout(request: LockRequest): void {
     if (request.timeout === undefined || !request.wanted) return
-    if (this.#connection === undefined) this.#schedule.at(request, request.dueAt)
+    if (this.#connection === undefined) this.#scheduler.at(request, request.dueAt)
     // Whoever does not want to wait still waits for the answer, however far it has to travel.
-    else if (request.timeout === 0) this.#schedule.cancel(request)
-    else this.#schedule.at(request, request.dueAt + verdictMs)
+    else if (request.timeout === 0) this.#scheduler.cancel(request)
+    else this.#scheduler.at(request, request.dueAt + timeoutGraceMs)
   }
 }

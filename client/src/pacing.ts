@@ -10,28 +10,28 @@ import { maxUnacknowledged } from '@holdfast/shared'
 /** Most requests that go out beyond the last acknowledgement of the broker. */
 const window = 512
 /** So many answers are worth an acknowledgement of their own. */
-const worthSaying = 64
+const ackThreshold = 64
 
-export class Pacing {
+export class AckWindow {
   #enabled = false
   /** Numbers of the messages that carried stored requests and are not known to have arrived. */
   #sent: number[] = []
   /** Answers that have arrived and that the broker was not told of on this connection. */
-  #toSay = new Set<number>()
+  #unackedAnswers = new Set<number>()
   /**
    * Acknowledgements that were sent, with their message numbers, and are not known to have arrived.
    */
-  #said: { readonly number: number; readonly ids: readonly number[] }[] = []
+  #inFlightAcks: { readonly number: number; readonly ids: readonly number[] }[] = []
 
   /** A new connection. What was said on the old one may not have been heard, and is said again. */
   restart(enabled: boolean, sameSession: boolean): void {
     this.#enabled = enabled
     this.#sent = []
     // A set: after a resume every answer comes again, whether or not it is among these.
-    this.#toSay = new Set(
-      sameSession ? [...this.#said.flatMap(({ ids }) => ids), ...this.#toSay] : [],
+    this.#unackedAnswers = new Set(
+      sameSession ? [...this.#inFlightAcks.flatMap(({ ids }) => ids), ...this.#unackedAnswers] : [],
     )
-    this.#said = []
+    this.#inFlightAcks = []
   }
 
   /** Whether another request has to wait for the broker's next acknowledgement. */
@@ -41,16 +41,19 @@ export class Pacing {
 
   /** How many stored answers the broker may still have of those that have arrived here. */
   get unconfirmed(): number {
-    return this.#said.reduce((count, { ids }) => count + ids.length, this.#toSay.size)
+    return this.#inFlightAcks.reduce(
+      (count, { ids }) => count + ids.length,
+      this.#unackedAnswers.size,
+    )
   }
 
   /** Whether it is time to acknowledge answers without being asked. */
-  get isWorthSaying(): boolean {
-    return this.#toSay.size >= worthSaying
+  get shouldAckNow(): boolean {
+    return this.#unackedAnswers.size >= ackThreshold
   }
 
-  get hasToSay(): boolean {
-    return this.#toSay.size > 0
+  get hasUnackedAnswers(): boolean {
+    return this.#unackedAnswers.size > 0
   }
 
   /** A stored request went out as this message. */
@@ -60,19 +63,19 @@ export class Pacing {
 
   /** The answer to a stored request has arrived. */
   onAnswer(id: number): void {
-    if (this.#enabled) this.#toSay.add(id)
+    if (this.#enabled) this.#unackedAnswers.add(id)
   }
 
   /** The ids for one acknowledgement, as many as it may carry. */
-  take(): number[] {
-    const ids = [...this.#toSay].slice(0, maxUnacknowledged)
-    for (const id of ids) this.#toSay.delete(id)
+  takeIdsToAck(): number[] {
+    const ids = [...this.#unackedAnswers].slice(0, maxUnacknowledged)
+    for (const id of ids) this.#unackedAnswers.delete(id)
     return ids
   }
 
   /** An acknowledgement of these ids went out as this message. */
-  onSaid(ids: readonly number[], number: number): void {
-    this.#said.push({ number, ids })
+  onAckSent(ids: readonly number[], number: number): void {
+    this.#inFlightAcks.push({ number, ids })
   }
 
   /**
@@ -80,8 +83,8 @@ export class Pacing {
    * of ours has it also acted upon them: a pong is acknowledged on its arrival.
    */
   onAck(n: number): void {
-    if (!this.#said.some(({ number }) => number === n)) return
+    if (!this.#inFlightAcks.some(({ number }) => number === n)) return
     this.#sent = this.#sent.filter((number) => number > n)
-    this.#said = this.#said.filter(({ number }) => number > n)
+    this.#inFlightAcks = this.#inFlightAcks.filter(({ number }) => number > n)
   }
 }

@@ -5,7 +5,7 @@
  */
 
 /** Who wants to know. */
-export interface PageWatcher {
+export interface PageLifecycle {
   /** The page is left, for good or for the back/forward cache; it may never run again. */
   onLeave(): void
   /** Time may have passed unnoticed, or the network is back. */
@@ -16,7 +16,7 @@ export interface Page {
   /** As the broker is told it; browsers send `null` for pages without one. */
   readonly origin: string
   /** Tells the watcher until the function that is returned is called. */
-  watch(watcher: PageWatcher): () => void
+  watch(watcher: PageLifecycle): () => void
 }
 
 /** Undefined where there is no page and no worker of one. */
@@ -25,7 +25,7 @@ export const page: Page | undefined =
     ? { origin: location.origin, watch }
     : undefined
 
-function watch(watcher: PageWatcher): () => void {
+function watch(watcher: PageLifecycle): () => void {
   const controller = new AbortController()
   const { signal } = controller
   const onWake = () => watcher.onWake()

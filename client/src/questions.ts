@@ -11,7 +11,7 @@ import {
 import { messageText } from './messages.js'
 import type { QueryOptions } from './options.js'
 import { Request } from './requests.js'
-import { Violation } from './transport/violation.js'
+import { ProtocolViolation } from './transport/violation.js'
 
 /** What `session.query` resolves with. */
 export interface QueryResult {
@@ -23,7 +23,7 @@ export interface QueryResult {
   readonly waitingCount: number
 }
 
-export class Question<T> extends Request<T> {
+export class SimpleRequest<T> extends Request<T> {
   readonly answer: ServerMessage['type']
   readonly stored: boolean
   readonly key: string | undefined
@@ -50,7 +50,7 @@ export class Question<T> extends Request<T> {
   }
 
   /** Takes the answer or a part of it; true if it was the last. */
-  take(answer: ServerMessage): boolean {
+  onResponse(answer: ServerMessage): boolean {
     const value = this.#read(answer)
     if ((answer as Partial<Found>).more) return false
     this.resolve(value)
@@ -62,18 +62,18 @@ export class Question<T> extends Request<T> {
  * Ends somebody's lock. It outlives the session that asks: the fence names one lock for ever, so
  * asked twice it does nothing the second time.
  */
-export function revocation(key: string, fence: number, reason: string): Question<void> {
+export function revokeRequest(key: string, fence: number, reason: string): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })
-  return new Question<void>('revoked', true, write, undefined, key)
+  return new SimpleRequest<void>('revoked', true, write, undefined, key)
 }
 
 /** Shows a new token. */
-export function authentication(token: string): Question<void> {
-  return new Question('authenticated', false, (id) => messageText('auth', { id, token }))
+export function authRequest(token: string): SimpleRequest<void> {
+  return new SimpleRequest('authenticated', false, (id) => messageText('auth', { id, token }))
 }
 
-export function statsQuestion(): Question<LockStats> {
-  return new Question(
+export function statsRequest(): SimpleRequest<LockStats> {
+  return new SimpleRequest(
     'stats',
     false,
     (id) => messageText('stats', { id }),
@@ -81,7 +81,7 @@ export function statsQuestion(): Question<LockStats> {
   )
 }
 
-export function queryQuestion(options: QueryOptions): Question<QueryResult> {
+export function queryRequest(options: QueryOptions): SimpleRequest<QueryResult> {
   let held: HeldInfo[]
   let waiting: WaitingInfo[]
   const write = (id: number) => {
@@ -93,10 +93,11 @@ export function queryQuestion(options: QueryOptions): Question<QueryResult> {
   const read = (answer: ServerMessage) => {
     const part = answer as Found
     const most = Math.max(held.length + part.held.length, waiting.length + part.waiting.length)
-    if (most > maxQueryItems) throw new Violation(`found lists more than ${maxQueryItems} items`)
+    if (most > maxQueryItems)
+      throw new ProtocolViolation(`found lists more than ${maxQueryItems} items`)
     held.push(...part.held)
     waiting.push(...part.waiting)
     return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
   }
-  return new Question<QueryResult>('found', false, write, read, options.key)
+  return new SimpleRequest<QueryResult>('found', false, write, read, options.key)
 }

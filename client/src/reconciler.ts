@@ -6,10 +6,10 @@
  * grant that is repeated may have been lost again while nobody listened.
  */
 import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
-import { type Holdings, likelyReason } from './holdings.js'
-import type { Outbox } from './outbox.js'
+import { type HeldLocks, likelyReason } from './holdings.js'
+import type { PendingRequests } from './outbox.js'
 import { LockRequest, UnlockRequest } from './requests.js'
-import { Violation } from './transport/violation.js'
+import { ProtocolViolation } from './transport/violation.js'
 
 /** What is held there; a grant that was just made tells no ttl. */
 type Item = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
@@ -17,15 +17,15 @@ type Item = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 export class Reconciler {
   /** Fences of the locks that were lost since the resume. */
   readonly lost = new Set<number>()
-  readonly #outbox: Outbox
-  readonly #holdings: Holdings
+  readonly #outbox: PendingRequests
+  readonly #heldLocks: HeldLocks
   /** What the broker says, by the ids of the requests. */
   readonly #held = new Map<number, Item>()
   readonly #waiting = new Set<number>()
 
-  constructor(outbox: Outbox, holdings: Holdings) {
+  constructor(outbox: PendingRequests, holdings: HeldLocks) {
     this.#outbox = outbox
-    this.#holdings = holdings
+    this.#heldLocks = holdings
   }
 
   /**
@@ -37,7 +37,7 @@ export class Reconciler {
     for (const id of [...held.map((item) => item.id), ...waiting]) {
       const request = this.#outbox.get(id)
       if (request !== undefined && request.sentAt === undefined) {
-        throw new Violation(`snapshot lists request ${id}, which was not sent`)
+        throw new ProtocolViolation(`snapshot lists request ${id}, which was not sent`)
       }
     }
     for (const item of held) this.#held.set(item.id, item)
@@ -61,9 +61,9 @@ export class Reconciler {
     for (const item of this.#held.values()) {
       if (!this.lost.has(item.fence)) surplus.set(item.fence, item)
     }
-    const gone = this.#holdings.grants.values().filter((grant) => {
+    const gone = this.#heldLocks.grants.values().filter((grant) => {
       const item = surplus.get(grant.fence)
-      if (item !== undefined) this.#holdings.confirm(grant, item)
+      if (item !== undefined) this.#heldLocks.confirm(grant, item)
       return !surplus.delete(grant.fence)
     })
     for (const request of requests) {
@@ -71,9 +71,9 @@ export class Reconciler {
       else if (request instanceof LockRequest) this.#judge(request, surplus)
     }
     for (const fence of surplus.keys()) {
-      this.#holdings.unlockFence(fence)
+      this.#heldLocks.unlockFence(fence)
     }
-    this.#holdings.lose(gone)
+    this.#heldLocks.lose(gone)
     return this.#waiting
   }
 
@@ -86,7 +86,7 @@ export class Reconciler {
     this.#outbox.remove(request)
     if (!wanted) return
     if (held !== undefined && surplus.delete(held.fence)) {
-      request.resolve(this.#holdings.hold(request, held.fence, held.at))
+      request.resolve(this.#heldLocks.hold(request, held.fence, held.at))
       return
     }
     const reason = likelyReason(request.terms.ttl)

@@ -5,11 +5,11 @@
  */
 import { type Granted, HoldfastError, type LockStats, type ServerMessage } from '@holdfast/shared'
 import { about } from './errorOf.js'
-import type { Grant } from './grant.js'
-import type { Stamp } from './lease.js'
-import { type LockTerms, lockText, messageText, unlockText } from './messages.js'
-import type { QueryResult, Question } from './questions.js'
-import type { Schedule, Task } from './schedule.js'
+import type { GrantedLock } from './grant.js'
+import type { ClockReading } from './lease.js'
+import { type LockParams, lockText, messageText, unlockText } from './messages.js'
+import type { QueryResult, SimpleRequest } from './questions.js'
+import type { Scheduler, Task } from './schedule.js'
 import type { Connection, Sendable } from './transport/connection.js'
 import type { Refreshing } from './ttl.js'
 
@@ -19,7 +19,7 @@ export abstract class Request<T> implements Sendable {
   id = 0
   sentOn: Connection | undefined = undefined
   messageNumber = 0
-  sentAt: Stamp | undefined = undefined
+  sentAt: ClockReading | undefined = undefined
   /** Whether it was sent on a connection before, under the id that it has. */
   isRepeat = false
   /** Whether the broker stores the answer, so that it is asked again under the same id. */
@@ -46,9 +46,9 @@ export abstract class Request<T> implements Sendable {
   }
 
   /** The message, as it is to be sent now. */
-  abstract text(schedule: Schedule): string
+  abstract text(schedule: Scheduler): string
 
-  get number(): number {
+  get tableId(): number {
     return this.id
   }
 
@@ -62,15 +62,15 @@ export type AnyRequest =
   | LockRequest
   | UnlockRequest
   | RefreshRequest
-  | Question<void>
-  | Question<LockStats>
-  | Question<QueryResult>
+  | SimpleRequest<void>
+  | SimpleRequest<LockStats>
+  | SimpleRequest<QueryResult>
 
 /** Ask for a lock; also a task of the schedule, for its timeout. */
-export class LockRequest extends Request<Grant> implements Task {
+export class LockRequest extends Request<GrantedLock> implements Task {
   readonly stored = true
   readonly answer = 'granted'
-  readonly terms: LockTerms
+  readonly terms: LockParams
   /** In ms; undefined waits for ever. */
   readonly timeout: number | undefined
   /** When the timeout is over, by the monotonic clock; Infinity without one. */
@@ -86,7 +86,7 @@ export class LockRequest extends Request<Grant> implements Task {
   readonly #onTimeout: (request: LockRequest) => void
 
   constructor(
-    terms: LockTerms,
+    terms: LockParams,
     timeout: number | undefined,
     dueAt: number,
     onTimeout: (request: LockRequest) => void,
@@ -102,7 +102,7 @@ export class LockRequest extends Request<Grant> implements Task {
     return this.terms.key
   }
 
-  text(schedule: Schedule): string {
+  text(schedule: Scheduler): string {
     const { timeout } = this
     if (timeout === undefined || timeout === 0) return lockText(this.id, this.terms, timeout)
     const left = Math.ceil(this.dueAt - schedule.monotonic())
@@ -133,24 +133,24 @@ export class UnlockRequest extends Request<void> {
   }
 
   /** Takes the answer; true, since nothing follows it. */
-  take(): boolean {
+  onResponse(): boolean {
     this.resolve()
     return true
   }
 
   /** The lock is released, if not by the unlock. */
   override endWithSession(): boolean {
-    return this.take()
+    return this.onResponse()
   }
 }
 
 export class RefreshRequest extends Request<void> implements Refreshing {
   readonly stored = true
   readonly answer = 'refreshed'
-  readonly grant: Grant
+  readonly grant: GrantedLock
   readonly ttl: number | undefined
 
-  constructor(grant: Grant, ttl: number | undefined) {
+  constructor(grant: GrantedLock, ttl: number | undefined) {
     super()
     this.grant = grant
     this.ttl = ttl
@@ -172,7 +172,7 @@ export class RefreshRequest extends Request<void> implements Refreshing {
   }
 
   /** Takes the answer; true, since nothing follows it. */
-  take(): boolean {
+  onResponse(): boolean {
     this.grant.onRefreshed(this)
     this.resolve()
     return true

@@ -5,18 +5,18 @@
  * says so and are looked at before anything else. A timer may come late, a minute late in a hidden
  * tab, so whoever depends on a bound calls `look` instead of trusting the timer.
  */
-import { type Clock, Deadlines, maxMs, type Timer } from '@holdfast/shared'
-import { type Bound, type Stamp, stampNow } from './lease.js'
+import { type Clock, DeadlineHeap, maxMs, type Timer } from '@holdfast/shared'
+import { type ClockReading, type Expiry, readClocks } from './lease.js'
 
 export interface Task {
   run(): void
 }
 
-export class Schedule {
+export class Scheduler {
   readonly #clock: Clock
-  readonly #plain = new Deadlines<Task>()
-  readonly #byMonotonic = new Deadlines<Task>()
-  readonly #byWall = new Deadlines<Task>()
+  readonly #plain = new DeadlineHeap<Task>()
+  readonly #byMonotonic = new DeadlineHeap<Task>()
+  readonly #byWall = new DeadlineHeap<Task>()
   #timer: Timer
   /** When the timer will fire, by the monotonic clock; Infinity if it is not set. */
   #armedFor = Infinity
@@ -27,8 +27,8 @@ export class Schedule {
     this.#clock = clock
   }
 
-  now(): Stamp {
-    return stampNow(this.#clock)
+  now(): ClockReading {
+    return readClocks(this.#clock)
   }
 
   monotonic(): number {
@@ -48,7 +48,7 @@ export class Schedule {
   }
 
   /** Runs the task when the bound has passed, in place of the one it may have had. */
-  by(task: Task, bound: Bound): void {
+  by(task: Task, bound: Expiry): void {
     if (this.#stopped) return
     this.#byMonotonic.set(task, bound.monotonic)
     this.#byWall.set(task, bound.wall)
@@ -63,11 +63,11 @@ export class Schedule {
   }
 
   /** Runs every task whose bound has passed. */
-  look(): void {
+  expireDue(): void {
     if (this.#byMonotonic.size === 0) return
     const { monotonic, wall } = this.now()
     for (;;) {
-      const task = this.#byMonotonic.takeDue(monotonic) ?? this.#byWall.takeDue(wall)
+      const task = this.#byMonotonic.popDue(monotonic) ?? this.#byWall.popDue(wall)
       if (task === undefined) return
       this.cancel(task)
       task.run()
@@ -89,9 +89,9 @@ export class Schedule {
   /** Runs everything that is due, whether or not the timer has come. */
   run(): void {
     this.#disarm()
-    this.look()
+    this.expireDue()
     const now = this.#clock.monotonic()
-    for (let task = this.#plain.takeDue(now); task; task = this.#plain.takeDue(now)) {
+    for (let task = this.#plain.popDue(now); task; task = this.#plain.popDue(now)) {
       if (this.#stopped) return
       task.run()
     }

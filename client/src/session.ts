@@ -5,9 +5,9 @@ import { callSafely } from './callSafely.js'
 import { checkFunction } from './checks.js'
 import { asyncDispose } from './disposal.js'
 import { Emitter } from './emitter.js'
-import type { Grant } from './grant.js'
+import type { GrantedLock } from './grant.js'
 import { Lock } from './lock.js'
-import { LockManager, type LockManagerHost } from './locks/lockManager.js'
+import { LockManager, type LockManagerSession } from './locks/lockManager.js'
 import {
   type CheckedLock,
   checkLock,
@@ -24,56 +24,56 @@ import {
   tryLockOptions,
 } from './options.js'
 import {
-  authentication,
+  authRequest,
   type QueryResult,
-  queryQuestion,
-  revocation,
-  statsQuestion,
+  queryRequest,
+  revokeRequest,
+  statsRequest,
 } from './questions.js'
 import { LockRequest } from './requests.js'
-import { SelfWaits, type Warn } from './selfWaits.js'
+import { SelfDeadlockWarner, type Warn } from './selfWaits.js'
 import { type SessionEvents, sessionEvents } from './sessionEvents.js'
 import { Singleflight } from './singleflight.js'
-import type { Standing } from './standing.js'
+import type { SessionController } from './standing.js'
 import type { SessionState } from './state.js'
 import type { RequestTrace, Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** What a session is given of where it runs. */
-export interface Surroundings {
-  readonly newTask: LockManagerHost['newTask']
+export interface SessionDeps {
+  readonly newTask: LockManagerSession['newTask']
   readonly tracer: Tracer | undefined
   /** Undefined if warnings are turned off. */
   readonly warn: Warn | undefined
 }
 
 export class Session extends Emitter<SessionEvents> {
-  readonly #standing: Standing
+  readonly #standing: SessionController
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
-  readonly #selfWaits: SelfWaits | undefined
+  readonly #selfWaits: SelfDeadlockWarner | undefined
   /** The name that was given to `connect`. */
   readonly name: string | undefined
   /** The same locks in the shape of `navigator.locks`. */
   readonly locks: LockManager
 
   /** Sessions come from `connect`. */
-  constructor(standing: Standing, name: string | undefined, surroundings: Surroundings) {
+  constructor(standing: SessionController, name: string | undefined, surroundings: SessionDeps) {
     super(sessionEvents)
     this.#standing = standing
     this.name = name
     const { tracer, warn } = surroundings
     this.#tracer = tracer
-    this.#selfWaits = warn && new SelfWaits(standing, warn)
+    this.#selfWaits = warn && new SelfDeadlockWarner(standing, warn)
     this.locks = new LockManager({
       standing,
       newTask: surroundings.newTask,
       ask: (wanted) => this.#ask(wanted),
     })
-    this.#singleflight = new Singleflight(standing.schedule, (wanted) => this.#ask(wanted))
+    this.#singleflight = new Singleflight(standing.scheduler, (wanted) => this.#ask(wanted))
   }
 
-  /** Id of the session at the broker. A `renewed` session has a new one. */
+  /** Id of the session at the broker. A new session (event `newSession`) has a new one. */
   get id(): string {
     return this.#standing.terms.session
   }
@@ -178,7 +178,7 @@ export class Session extends Emitter<SessionEvents> {
    * `SESSION_CLOSED`.
    */
   async query(options: QueryOptions = {}): Promise<QueryResult> {
-    return this.#standing.ask(queryQuestion(checkQuery(options)))
+    return this.#standing.ask(queryRequest(checkQuery(options)))
   }
 
   /**
@@ -207,7 +207,7 @@ export class Session extends Emitter<SessionEvents> {
    */
   async revoke(key: string, options: RevokeOptions): Promise<void> {
     const { fence, reason } = checkRevoke(key, options)
-    return this.#standing.ask(revocation(key, fence, reason))
+    return this.#standing.ask(revokeRequest(key, fence, reason))
   }
 
   /**
@@ -222,7 +222,7 @@ export class Session extends Emitter<SessionEvents> {
     checkToken(token)
     settings.token = token
     try {
-      await this.#standing.ask(authentication(token))
+      await this.#standing.ask(authRequest(token))
     } catch (error) {
       const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
       if (isRefused && settings.token === token) settings.token = former
@@ -232,7 +232,7 @@ export class Session extends Emitter<SessionEvents> {
 
   /** The counters of the whole broker. Rejects with `FORBIDDEN`, `SESSION_CLOSED`. */
   async stats(): Promise<LockStats> {
-    return this.#standing.ask(statsQuestion())
+    return this.#standing.ask(statsRequest())
   }
 
   /**
@@ -267,13 +267,13 @@ export class Session extends Emitter<SessionEvents> {
     return this.close()
   }
 
-  #ask(wanted: CheckedLock): Promise<Grant> {
+  #ask(wanted: CheckedLock): Promise<GrantedLock> {
     const { key, mode, metadata } = wanted.terms
     const trace = this.#tracer?.request(key, mode, metadata)
     return trace === undefined ? this.#askUntraced(wanted) : this.#askTraced(wanted, trace)
   }
 
-  async #askTraced(wanted: CheckedLock, trace: RequestTrace): Promise<Grant> {
+  async #askTraced(wanted: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
     try {
       const terms = { ...wanted.terms, metadata: trace.metadata }
       const grant = await this.#askUntraced({ ...wanted, terms })
@@ -294,15 +294,15 @@ export class Session extends Emitter<SessionEvents> {
    * Not async, as little as `#ask`: each promise between is paid for with every lock. And what is
    * granted together begins in the order of the queue, so there are as many for everyone.
    */
-  #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<Grant> {
+  #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<GrantedLock> {
     refuseAborted(signal, terms.key)
-    const { outbox, schedule } = this.#standing
+    const { outbox, scheduler } = this.#standing
     const giveUp = (error: HoldfastError) => {
       if (outbox.get(request.id) !== request) return
       outbox.abandon(request)
       request.fail(error)
     }
-    const dueAt = timeout === undefined ? Infinity : schedule.monotonic() + timeout
+    const dueAt = timeout === undefined ? Infinity : scheduler.monotonic() + timeout
     const request = new LockRequest(terms, timeout, dueAt, () => giveUp(timeoutError(timeout)))
     const answer = this.#standing.ask(request)
     this.#selfWaits?.onAsk()

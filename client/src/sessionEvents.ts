@@ -17,7 +17,7 @@ export interface SessionEvents {
   /** The session was taken up again: what is still held is held. */
   resumed: () => void
   /** A new session was opened in place of the old one, whose locks are lost. */
-  renewed: () => void
+  newSession: () => void
   lost: (lock: LostLock) => void
   /** The broker closes within this many ms: finish, and unlock. */
   draining: (event: { readonly within: number }) => void
@@ -31,7 +31,7 @@ export interface SessionEvents {
 export const sessionEvents: Readonly<Record<keyof SessionEvents, 1>> = {
   jeopardy: 1,
   resumed: 1,
-  renewed: 1,
+  newSession: 1,
   lost: 1,
   draining: 1,
   expiring: 1,

@@ -9,29 +9,29 @@
 import { HoldfastError } from '@holdfast/shared'
 import { onAbort, refuseAborted } from './abort.js'
 import { about } from './errorOf.js'
-import type { Grant } from './grant.js'
+import type { GrantedLock } from './grant.js'
 import { Lock } from './lock.js'
-import type { LockTerms } from './messages.js'
+import type { LockParams } from './messages.js'
 import type { CheckedLock } from './options.js'
-import type { Schedule, Task } from './schedule.js'
+import type { Scheduler, Task } from './schedule.js'
 
 /** Asks for a lock without a timeout. */
-export type AskForLock = (wanted: CheckedLock) => Promise<Grant>
+export type AskForLock = (wanted: CheckedLock) => Promise<GrantedLock>
 
 /** One request and those who wait for it, each by its timeout. */
 interface Flight {
-  readonly grant: Promise<Grant>
+  readonly grant: Promise<GrantedLock>
   readonly controller: AbortController
   readonly callers: Set<Task>
 }
 
 export class Singleflight {
-  readonly #schedule: Schedule
+  readonly #scheduler: Scheduler
   readonly #ask: AskForLock
   readonly #flights = new Map<string, Flight>()
 
-  constructor(schedule: Schedule, ask: AskForLock) {
-    this.#schedule = schedule
+  constructor(schedule: Scheduler, ask: AskForLock) {
+    this.#scheduler = schedule
     this.#ask = ask
   }
 
@@ -44,7 +44,7 @@ export class Singleflight {
     return new Promise<Lock>((resolve, reject) => {
       const end = () => {
         stopListening()
-        this.#schedule.cancel(caller)
+        this.#scheduler.cancel(caller)
       }
       const leave = (error: HoldfastError) => {
         end()
@@ -57,7 +57,7 @@ export class Singleflight {
       }
       const caller: Task = { run: () => leave(new HoldfastError('LOCK_TIMEOUT')) }
       const stopListening = onAbort(signal, leave)
-      if (timeout !== undefined) this.#schedule.after(caller, timeout)
+      if (timeout !== undefined) this.#scheduler.after(caller, timeout)
       flight.callers.add(caller)
       flight.grant.then((grant) => {
         end()
@@ -67,7 +67,7 @@ export class Singleflight {
     })
   }
 
-  #begin(name: string, terms: LockTerms): Flight {
+  #begin(name: string, terms: LockParams): Flight {
     const controller = new AbortController()
     const grant = this.#ask({ terms, timeout: undefined, signal: controller.signal })
     const flight: Flight = { grant, controller, callers: new Set() }

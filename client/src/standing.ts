@@ -12,35 +12,35 @@ import {
   type ServerMessage,
   type Welcome,
 } from '@holdfast/shared'
-import { Answers } from './answers.js'
+import { ResponseRouter } from './answers.js'
 import type { Environment } from './environment.js'
 import { about } from './errorOf.js'
-import { Holdings } from './holdings.js'
-import type { Stamp } from './lease.js'
-import { type LeaseListener, LeaseWatch } from './leaseWatch.js'
-import { Link, type LinkListener, type LinkOptions } from './link/link.js'
-import { patienceFor } from './link/patience.js'
+import { HeldLocks } from './holdings.js'
+import type { ClockReading } from './lease.js'
+import { type LeaseListener, LeaseMonitor } from './leaseWatch.js'
+import { Reconnector, type ReconnectorListener, type ReconnectorOptions } from './link/link.js'
+import { connectTimeoutFor } from './link/patience.js'
 import { byeText, messageText } from './messages.js'
-import { Outbox } from './outbox.js'
+import { PendingRequests } from './outbox.js'
 import { Reconciler } from './reconciler.js'
 import type { AnyRequest, Request } from './requests.js'
-import { Schedule, type Task } from './schedule.js'
-import type { SessionSettings, SessionState, StandingListener } from './state.js'
+import { Scheduler, type Task } from './schedule.js'
+import type { SessionControllerListener, SessionSettings, SessionState } from './state.js'
 import type { Connection } from './transport/connection.js'
 import { Watches } from './watch.js'
 
 /** How long a goodbye may take. */
 const goodbyeMs = 1_000
 
-export class Standing implements LinkListener, LeaseListener {
-  readonly schedule: Schedule
-  readonly outbox: Outbox
-  readonly holdings: Holdings
+export class SessionController implements ReconnectorListener, LeaseListener {
+  readonly scheduler: Scheduler
+  readonly outbox: PendingRequests
+  readonly heldLocks: HeldLocks
   readonly watches: Watches
   readonly settings: SessionSettings
-  readonly #listener: StandingListener
-  readonly #link: Link
-  readonly #answers: Answers
+  readonly #listener: SessionControllerListener
+  readonly #reconnector: Reconnector
+  readonly #answers: ResponseRouter
   #state: SessionState = 'connecting'
   #connection: Connection | undefined
   /** What holds of the broker's session; of the last one while there is none. */
@@ -49,7 +49,7 @@ export class Standing implements LinkListener, LeaseListener {
   #secret: string | undefined
   /** How often it has asked to resume: of two hellos, the broker tells by it which is the later. */
   #tries = 0
-  readonly lease: LeaseWatch
+  readonly lease: LeaseMonitor
   /** While the session is being taken up. */
   #reconciler: Reconciler | undefined
   #goodbye: Promise<void> | undefined
@@ -59,21 +59,26 @@ export class Standing implements LinkListener, LeaseListener {
 
   constructor(
     environment: Environment,
-    link: LinkOptions,
+    link: ReconnectorOptions,
     settings: SessionSettings,
-    listener: StandingListener,
+    listener: SessionControllerListener,
   ) {
     this.settings = settings
     this.#listener = listener
-    this.schedule = new Schedule(environment.clock)
-    this.outbox = new Outbox(this.schedule)
-    this.holdings = new Holdings(this.schedule, this.outbox, ({ key, fence, lost }) =>
+    this.scheduler = new Scheduler(environment.clock)
+    this.outbox = new PendingRequests(this.scheduler)
+    this.heldLocks = new HeldLocks(this.scheduler, this.outbox, ({ key, fence, lost }) =>
       listener.tell('lost', { key, fence, reason: lost!.reason as LostReason }),
     )
     this.watches = new Watches(this.outbox)
-    this.#answers = new Answers(this.outbox, this.holdings, this.watches, () => this.#terms.session)
-    this.lease = new LeaseWatch(this.schedule, this)
-    this.#link = new Link(environment, this.schedule, link, this)
+    this.#answers = new ResponseRouter(
+      this.outbox,
+      this.heldLocks,
+      this.watches,
+      () => this.#terms.session,
+    )
+    this.lease = new LeaseMonitor(this.scheduler, this)
+    this.#reconnector = new Reconnector(environment, this.scheduler, link, this)
   }
 
   get state(): SessionState {
@@ -85,7 +90,7 @@ export class Standing implements LinkListener, LeaseListener {
   }
 
   open(): void {
-    this.#link.open()
+    this.#reconnector.open()
   }
 
   /** Asks; the promise is that of the request. */
@@ -98,8 +103,8 @@ export class Standing implements LinkListener, LeaseListener {
   /** Whether the connection and the timers keep the process alive; at first they do. */
   keepAlive(isRef: boolean): void {
     if (this.#state === 'closed') return
-    this.schedule.keepAlive(isRef)
-    this.#link.keepAlive(isRef)
+    this.scheduler.keepAlive(isRef)
+    this.#reconnector.keepAlive(isRef)
   }
 
   /** For whoever comes after the end. */
@@ -126,9 +131,9 @@ export class Standing implements LinkListener, LeaseListener {
       this.#finish()
       return this.#goodbye
     }
-    this.schedule.after(this.#goodbyeEnd, goodbyeMs)
+    this.scheduler.after(this.#goodbyeEnd, goodbyeMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
-    else this.#link.tryOnceMore()
+    else this.#reconnector.tryOnceMore()
     return this.#goodbye
   }
 
@@ -141,15 +146,15 @@ export class Standing implements LinkListener, LeaseListener {
     return messageText('hello', { ...this.settings, resume })
   }
 
-  patience(brokers: number, rounds: number): number {
-    return patienceFor(this.#terms.lease, brokers, rounds)
+  connectTimeout(brokers: number, rounds: number): number {
+    return connectTimeoutFor(this.#terms.lease, brokers, rounds)
   }
 
   onFrame(): void {
-    this.schedule.look()
+    this.scheduler.expireDue()
   }
 
-  onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void {
+  onUp(connection: Connection, welcome: Welcome, sentAt: ClockReading): void {
     if (this.#goodbye !== undefined) {
       connection.send(byeText)
       return
@@ -160,9 +165,9 @@ export class Standing implements LinkListener, LeaseListener {
     this.#connection = connection
     this.#terms = welcome
     this.#secret = welcome.grace > 0 ? welcome.secret : undefined
-    this.holdings.exchange = { sent: sentAt, received: welcome.at }
+    this.heldLocks.exchange = { sent: sentAt, received: welcome.at }
     this.outbox.begin(connection, this.#secret !== undefined, resumed)
-    if (resumed) this.#reconciler = new Reconciler(this.outbox, this.holdings)
+    if (resumed) this.#reconciler = new Reconciler(this.outbox, this.heldLocks)
     else if (!isFirst) this.#leaveSession('the session could not be taken up again')
     if (this.#state === 'closed') return
     if (resumed) this.lease.resume(sentAt)
@@ -170,7 +175,7 @@ export class Standing implements LinkListener, LeaseListener {
     if (resumed) return
     this.#goUp(connection)
     if (isFirst) this.#listener.onOpen()
-    else this.#listener.tell('renewed')
+    else this.#listener.tell('newSession')
   }
 
   onMessage(message: ServerMessage): void {
@@ -180,13 +185,13 @@ export class Standing implements LinkListener, LeaseListener {
       case 'ping':
         this.outbox.pong(message.n, connection)
         // Our timers may be a minute late, in a hidden tab; what the broker says is not.
-        this.schedule.run()
+        this.scheduler.run()
         break
       case 'ack': {
         const sent = connection.arrived(message.n)
         this.outbox.onAck(message.n)
         if (sent === undefined) break
-        this.holdings.exchange = { sent, received: message.at }
+        this.heldLocks.exchange = { sent, received: message.at }
         this.lease.extend(sent)
         break
       }
@@ -198,7 +203,7 @@ export class Standing implements LinkListener, LeaseListener {
         this.#listener.tell(message.type, { within: message.within })
         break
       default: {
-        const arrived = this.#answers.take(message, connection, this.#reconciler)
+        const arrived = this.#answers.route(message, connection, this.#reconciler)
         if (arrived !== undefined) this.lease.extend(arrived)
       }
     }
@@ -210,12 +215,12 @@ export class Standing implements LinkListener, LeaseListener {
       return
     }
     const wasConnected = this.#state === 'connected'
-    this.#state = 'away'
+    this.#state = 'disconnected'
     this.#connection = undefined
     this.#reconciler = undefined
     this.outbox.close()
     this.watches.goDown()
-    this.schedule.look()
+    this.scheduler.expireDue()
     // Whoever was told of a loss may have closed the session.
     if (this.state === 'closed') return
     if (code === closeCodes.expired.code) this.#secret = undefined
@@ -244,13 +249,13 @@ export class Standing implements LinkListener, LeaseListener {
   /** The broker may have given our locks to others. It is told so at the next contact. */
   onLeaseOver(): void {
     const sentence = 'the lease is over, and nothing was heard from the broker'
-    this.holdings.loseAll(sentence)
+    this.heldLocks.loseAll(sentence)
     // Whoever was told of a loss may have closed the session.
-    if (this.#state === 'connected') this.#link.drop(sentence)
+    if (this.#state === 'connected') this.#reconnector.drop(sentence)
   }
 
   onSilence(): void {
-    this.#link.drop('for half a lease the broker did not hear us')
+    this.#reconnector.drop('for half a lease the broker did not hear us')
   }
 
   // ---------------------------------------------------------------------------- transitions
@@ -276,7 +281,7 @@ export class Standing implements LinkListener, LeaseListener {
    */
   #leaveSession(sentence: string, cause?: HoldfastError): void {
     this.outbox.leaveSession(sentence)
-    this.holdings.loseAll(sentence, cause)
+    this.heldLocks.loseAll(sentence, cause)
   }
 
   /** Nothing more will be answered. */
@@ -285,13 +290,13 @@ export class Standing implements LinkListener, LeaseListener {
     this.lease.stop()
     this.outbox.end(error)
     this.watches.clear()
-    this.holdings.loseAll(error.message, error)
+    this.heldLocks.loseAll(error.message, error)
   }
 
   #finish(): void {
     this.#connection = undefined
-    this.#link.close()
-    this.schedule.stop()
+    this.#reconnector.close()
+    this.scheduler.stop()
     this.#listener.tell('closed', this.#error)
     this.#onGone?.()
   }

@@ -7,7 +7,7 @@ import type { SessionEvents } from './sessionEvents.js'
  * - `away`: the connection is gone, or the session is being taken up again; requests wait.
  * - `closed`: for good.
  */
-export type SessionState = 'connecting' | 'connected' | 'away' | 'closed'
+export type SessionState = 'connecting' | 'connected' | 'disconnected' | 'closed'
 
 /** What a session is told to be. */
 export interface SessionSettings {
@@ -20,7 +20,7 @@ export interface SessionSettings {
 }
 
 /** Who is told what happens to the session. Neither throws. */
-export interface StandingListener {
+export interface SessionControllerListener {
   /** There is a first session. */
   onOpen(): void
   /** Something that the session's own listeners are to hear. */

@@ -4,18 +4,18 @@
  * A refresh counts from its own sending once it is answered. Before that it may have arrived or
  * not, so it can only bring the bound forward: one that shortens the ttl may already be in force.
  */
-import { type Bound, boundFrom, earlier, later, type Stamp } from './lease.js'
+import { type ClockReading, type Expiry, earlier, expiryFrom, later } from './lease.js'
 
 /** A refresh that was sent and not answered. */
 export interface Refreshing {
   /** The new ttl; undefined keeps the one that the lock has. */
   readonly ttl: number | undefined
-  readonly sentAt: Stamp | undefined
+  readonly sentAt: ClockReading | undefined
 }
 
-export class TtlBound {
+export class TtlExpiry {
   #ttl: number | undefined
-  #confirmed: Bound | undefined
+  #confirmed: Expiry | undefined
   /** In the order of their sending, which is that of their answers. */
   readonly #refreshing: Refreshing[] = []
 
@@ -25,16 +25,16 @@ export class TtlBound {
   }
 
   /** What the broker said of this lock: its ttl, and until when that certainly lasts. */
-  confirm(ttl: number | undefined, bound: Bound | undefined): void {
+  confirm(ttl: number | undefined, expiry: Expiry | undefined): void {
     this.#ttl = ttl
-    this.#confirmed = bound
+    this.#confirmed = expiry
   }
 
   /**
    * The broker says it again, which gives another bound. With the ttl that it had, the former one
    * is still right: what may have happened since can only have begun it anew.
    */
-  confirmAgain(ttl: number, bound: Bound): void {
+  confirmAgain(ttl: number, bound: Expiry): void {
     const former = this.#ttl === ttl ? this.#confirmed : undefined
     this.confirm(ttl, former === undefined ? bound : later(former, bound))
   }
@@ -48,7 +48,7 @@ export class TtlBound {
     this.abandon(refresh)
     const ttl = refresh.ttl ?? this.#ttl
     if (ttl === undefined || refresh.sentAt === undefined) return
-    this.confirm(ttl, boundFrom(refresh.sentAt, ttl))
+    this.confirm(ttl, expiryFrom(refresh.sentAt, ttl))
   }
 
   /** The broker will not do this refresh, or has not heard of it. */
@@ -58,12 +58,12 @@ export class TtlBound {
   }
 
   /** From when on the lock has to be taken for lost; undefined if it does not expire. */
-  get bound(): Bound | undefined {
+  get bound(): Expiry | undefined {
     let { bound, ttl } = { bound: this.#confirmed, ttl: this.#ttl }
     for (const refresh of this.#refreshing) {
       ttl = refresh.ttl ?? ttl
       if (ttl === undefined || refresh.sentAt === undefined) continue
-      const possible = boundFrom(refresh.sentAt, ttl)
+      const possible = expiryFrom(refresh.sentAt, ttl)
       bound = bound === undefined ? possible : earlier(bound, possible)
     }
     return bound

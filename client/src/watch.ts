@@ -15,9 +15,9 @@ import { callSafely } from './callSafely.js'
 import { dispose } from './disposal.js'
 import { about, errorOf } from './errorOf.js'
 import { messageText, type Selection } from './messages.js'
-import type { Outbox } from './outbox.js'
+import type { PendingRequests } from './outbox.js'
 import type { Connection } from './transport/connection.js'
-import { Violation } from './transport/violation.js'
+import { ProtocolViolation } from './transport/violation.js'
 
 /** All that is held at one moment: the first event of a watch, and the first after a reconnect. */
 export interface StateEvent {
@@ -47,7 +47,7 @@ export interface Watch {
 }
 
 /** A watch, as the session keeps it. */
-interface Entry {
+interface WatchState {
   readonly selection: Selection
   readonly callback: (event: WatchEvent) => void
   /** Under which it was asked on the present connection. */
@@ -59,17 +59,17 @@ interface Entry {
 
 /** All watches of a session. */
 export class Watches {
-  readonly #outbox: Outbox
+  readonly #outbox: PendingRequests
   /** By the ids under which they were asked last. */
-  readonly #entries = new Map<number, Entry>()
+  readonly #entries = new Map<number, WatchState>()
   #connection: Connection | undefined
 
-  constructor(outbox: Outbox) {
+  constructor(outbox: PendingRequests) {
     this.#outbox = outbox
   }
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const entry: Entry = { selection, callback, id: 0, held: [], hadState: false }
+    const entry: WatchState = { selection, callback, id: 0, held: [], hadState: false }
     this.#ask(entry)
     const close = () => {
       if (this.#entries.delete(entry.id))
@@ -99,7 +99,7 @@ export class Watches {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     if (entry.held.length + held.length > maxQueryItems) {
-      throw new Violation(`watching lists more than ${maxQueryItems} locks`)
+      throw new ProtocolViolation(`watching lists more than ${maxQueryItems} locks`)
     }
     entry.held.push(...held)
     if (more) return
@@ -126,14 +126,14 @@ export class Watches {
   }
 
   /** Now or, if there is no connection, under another id on the next. */
-  #ask(entry: Entry): void {
+  #ask(entry: WatchState): void {
     entry.id = this.#outbox.newId()
     entry.held = []
     this.#entries.set(entry.id, entry)
     this.#connection?.send(messageText('watch', { id: entry.id, ...entry.selection }))
   }
 
-  #deliver(entry: Entry | undefined, event: WatchEvent): void {
+  #deliver(entry: WatchState | undefined, event: WatchEvent): void {
     if (entry !== undefined) callSafely(() => entry.callback(event))
   }
 }

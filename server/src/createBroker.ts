@@ -17,12 +17,12 @@ import {
 } from '@holdfast/shared'
 import { EventEmitter } from 'eventemitter3'
 import { Broker } from './broker/broker.js'
-import { toHeldInfo, toWaitingInfo } from './broker/inspect.js'
-import { machine } from './environment.js'
-import { clockFences, fileFences, ownFenceFile } from './fences.js'
-import { Dashboard } from './host/dashboard.js'
-import { type CountedRefusal, Doorkeeper } from './host/doorkeeper.js'
-import { drain } from './host/drain.js'
+import { toHeldInfo, toWaitingInfo } from './broker/queries.js'
+import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './config/options.js'
+import { AdminEndpoints } from './http/adminEndpoints.js'
+import { ByteCounters } from './http/byteCounters.js'
+import { Dashboard } from './http/dashboardFiles.js'
+import { drain } from './http/drain.js'
 import {
   checkListenOptions,
   checkServer,
@@ -32,18 +32,18 @@ import {
   type ListenOptions,
   listen,
   stopListening,
-} from './host/http.js'
-import { Traffic } from './host/traffic.js'
-import { WaitingRoom } from './host/waitingRoom.js'
-import { acceptUpgrades } from './host/websocket.js'
+} from './http/httpServer.js'
+import { type BrokerStatus, gaugesOf, statusOf } from './http/status.js'
+import { Tarpit } from './http/tarpit.js'
+import { type CountedRefusal, UpgradePolicy } from './http/upgradePolicy.js'
+import { acceptUpgrades } from './http/webSocketServer.js'
+import { clockFences, fileFences, ownFenceFile } from './log/fences.js'
 import type { Log, LogStatus } from './log/log.js'
 import { MemoryLog } from './log/memory.js'
-import { Endpoints } from './observe/endpoints.js'
-import { LogLines } from './observe/logLines.js'
-import { type Observer, observersTogether, type Vitals } from './observe/observer.js'
-import { type BrokerStatus, statusOf, vitalsOf } from './observe/status.js'
-import { type BrokerOptions, type BrokerSettings, invalid, settingsFrom } from './options.js'
-import type { Owner } from './ownership.js'
+import { BrokerLogger } from './observability/brokerLogger.js'
+import { type BrokerGauges, type Observer, observersTogether } from './observability/observer.js'
+import { nodeEnvironment } from './platform/environment.js'
+import type { Owner } from './platform/ownership.js'
 
 /** What `query` looks for: one key, or all keys with a prefix, or everything. */
 export interface Query {
@@ -91,13 +91,13 @@ export interface BrokerEvents {
 export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #broker: Broker
   readonly #log: Log
-  readonly #doorkeeper: Doorkeeper
-  readonly #waitingRoom = new WaitingRoom(machine.clock)
+  readonly #upgradePolicy: UpgradePolicy
+  readonly #tarpit = new Tarpit(nodeEnvironment.clock)
   readonly #settings: BrokerSettings
   readonly #observer: Observer | undefined
-  readonly #endpoints: Endpoints
+  readonly #endpoints: AdminEndpoints
   readonly #dashboard: Dashboard
-  readonly #traffic = new Traffic()
+  readonly #byteCounters = new ByteCounters()
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
   readonly #detach: (() => void)[] = []
@@ -109,7 +109,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   constructor(options: BrokerOptions) {
     super()
     const settings = settingsFrom(options)
-    const now = machine.clock.wall()
+    const now = nodeEnvironment.clock.wall()
     const { fenceFile, log = new MemoryLog() } = options
     this.#fenceFile = fenceFile === undefined ? undefined : ownFenceFile(fenceFile)
     const observer = observerFrom(options)
@@ -118,7 +118,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
     try {
       const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
-      const parts = { settings, environment: machine, log, fences, observer, onFailure }
+      const parts = { settings, environment: nodeEnvironment, log, fences, observer, onFailure }
       this.#broker = new Broker(parts)
     } catch (error) {
       this.#fenceFile?.close()
@@ -126,13 +126,13 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     }
     // Whoever listens is told; whoever never does need not be told twice.
     this.#broker.ready?.catch(() => {})
-    this.#doorkeeper = new Doorkeeper(settings, machine.clock)
-    this.#dashboard = new Dashboard(settings.dashboard, this.#doorkeeper)
+    this.#upgradePolicy = new UpgradePolicy(settings, nodeEnvironment.clock)
+    this.#dashboard = new Dashboard(settings.dashboard, this.#upgradePolicy)
     this.#settings = settings
-    this.#endpoints = new Endpoints({
+    this.#endpoints = new AdminEndpoints({
       metrics: options.metrics,
       status: () => this.status(),
-      knowsHost: (request) => this.#doorkeeper.knowsHost(request),
+      knowsHost: (request) => this.#upgradePolicy.knowsHost(request),
     })
     observer?.attach?.(() => this.#vitals())
   }
@@ -153,14 +153,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#refuseIfClosed()
     checkListenOptions(port, host)
     const { tls } = this.#settings
-    this.#doorkeeper.checkHost(host, tls !== undefined)
+    this.#upgradePolicy.checkHost(host, tls !== undefined)
     await this.#broker.ready
     const server = createHttpServer(
       tls,
       (request, response) =>
         this.#endpoints.answer(request, response) || this.#dashboard.answer(request, response),
     )
-    const isShared = this.#log.sharing !== undefined
+    const isShared = this.#log.membership !== undefined
     const address = { port, host, isShared }
     const listening = await listen(server, address, tls === undefined ? 'ws' : 'wss')
     await this.#keep(server, this.#servers)
@@ -216,14 +216,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   ): void {
     const options = {
       path,
-      doorkeeper: this.#doorkeeper,
-      waitingRoom: this.#waitingRoom,
+      upgradePolicy: this.#upgradePolicy,
+      tarpit: this.#tarpit,
       isOwnPage,
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
-      traffic: this.#traffic,
+      byteCounters: this.#byteCounters,
       refused: ({ cause, address }: CountedRefusal, { headers }: IncomingMessage) => {
-        this.#observer?.refused({ cause, remoteAddress: address, origin: headers.origin })
+        this.#observer?.onRefused({ cause, remoteAddress: address, origin: headers.origin })
       },
     }
     this.#detach.push(acceptUpgrades(server, options))
@@ -298,9 +298,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   async #close(drainMs: number): Promise<void> {
     const stopped = this.#servers.map(stopListening)
-    await drain(this.#broker, machine.clock, drainMs, this.#log.sharing)
+    await drain(this.#broker, nodeEnvironment.clock, drainMs, this.#log.membership)
     for (const detach of this.#detach) detach()
-    this.#waitingRoom.close()
+    this.#tarpit.close()
     await this.#broker.stop()
     this.#fenceFile?.close()
     // To the last, whoever asks is told that this broker is not ready.
@@ -317,8 +317,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     servers.push(server)
   }
 
-  #vitals(): Vitals {
-    return vitalsOf(this.#broker, this.#traffic)
+  #vitals(): BrokerGauges {
+    return gaugesOf(this.#broker, this.#byteCounters)
   }
 
   #refuseIfClosed(): void {
@@ -329,6 +329,6 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 }
 
 function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
-  const all = [observer, metrics, logger && new LogLines(logger)]
+  const all = [observer, metrics, logger && new BrokerLogger(logger)]
   return observersTogether(all.filter((one) => one !== undefined))
 }

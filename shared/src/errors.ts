@@ -3,7 +3,7 @@
  *
  * Nobody ever has to parse a sentence: branch on `code`, show `message`, log `cause`.
  */
-import type { LossReason } from './messages.js'
+import type { LossReason } from './messages/messages.js'
 
 /** What each code means, in the words the documentation uses. The keys are the complete list. */
 export const errorCodes = {

@@ -11,7 +11,7 @@ const page = join(root, 'server/dist/man/holdfast.1')
 const built = (name) => import(pathToFileURL(join(root, 'server/dist/cli', name)).href)
 
 const { createProgram } = await built('program.js')
-const { exitHelp } = await built('exits.js')
+const { exitHelp } = await built('exitCodes.js')
 
 const program = createProgram()
 const help = program.createHelp()

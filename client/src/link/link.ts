@@ -13,11 +13,11 @@ import {
   type Welcome,
 } from '@holdfast/shared'
 import type { Environment, WebSocketConstructor } from '../environment.js'
-import type { Stamp } from '../lease.js'
+import type { ClockReading } from '../lease.js'
 import { byeText } from '../messages.js'
-import type { PageWatcher } from '../page.js'
+import type { PageLifecycle } from '../page.js'
 import type { RetryStrategy } from '../retry/strategies.js'
-import type { Schedule, Task } from '../schedule.js'
+import type { Scheduler, Task } from '../schedule.js'
 import { type Closing, Connection, type ConnectionListener } from '../transport/connection.js'
 import { dropped, finalError, unreachable } from './closings.js'
 
@@ -28,13 +28,13 @@ import { dropped, finalError, unreachable } from './closings.js'
 const maxFaults = 3
 const faultyMs = 60_000
 
-export interface LinkListener {
+export interface ReconnectorListener {
   /** Text of the hello for the next connection. */
   hello(): string
   /** How long a try may take until its welcome, in ms, of so many brokers, after so many rounds. */
-  patience(brokers: number, rounds: number): number
+  connectTimeout(brokers: number, rounds: number): number
   onFrame(): void
-  onUp(connection: Connection, welcome: Welcome, sentAt: Stamp): void
+  onUp(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
   /** The connection is gone, for this reason; the link is about to make another. */
   onDown(code: number, error: HoldfastError): void
@@ -42,18 +42,18 @@ export interface LinkListener {
   onEnd(error: HoldfastError): void
 }
 
-export interface LinkOptions {
+export interface ReconnectorOptions {
   readonly urls: readonly string[]
   readonly WebSocket: WebSocketConstructor
   /** False: never come back. */
   readonly strategy: RetryStrategy | false
 }
 
-export class Link implements ConnectionListener, PageWatcher {
+export class Reconnector implements ConnectionListener, PageLifecycle {
   readonly #environment: Environment
-  readonly #schedule: Schedule
-  readonly #options: LinkOptions
-  readonly #listener: LinkListener
+  readonly #scheduler: Scheduler
+  readonly #options: ReconnectorOptions
+  readonly #listener: ReconnectorListener
   /** The connection that is up, or the one that tries to be. */
   #connection: Connection | undefined
   #isUp = false
@@ -82,12 +82,12 @@ export class Link implements ConnectionListener, PageWatcher {
 
   constructor(
     environment: Environment,
-    schedule: Schedule,
-    options: LinkOptions,
-    listener: LinkListener,
+    schedule: Scheduler,
+    options: ReconnectorOptions,
+    listener: ReconnectorListener,
   ) {
     this.#environment = environment
-    this.#schedule = schedule
+    this.#scheduler = schedule
     this.#options = options
     this.#listener = listener
   }
@@ -112,15 +112,15 @@ export class Link implements ConnectionListener, PageWatcher {
   /** While there is no connection: tries to make one now, and if that fails never again. */
   tryOnceMore(): void {
     this.#isLast = true
-    if (this.#connection === undefined) this.#hurry()
+    if (this.#connection === undefined) this.#tryNow()
   }
 
   /** Drops whatever there is, and does nothing more. */
   close(): void {
     this.#closed = true
     this.#stopWatching?.()
-    this.#schedule.cancel(this.#nextTry)
-    this.#schedule.cancel(this.#tryEnds)
+    this.#scheduler.cancel(this.#nextTry)
+    this.#scheduler.cancel(this.#tryEnds)
     this.#connection?.drop()
     this.#connection = undefined
     this.#endDelays()
@@ -135,7 +135,7 @@ export class Link implements ConnectionListener, PageWatcher {
   onLeave(): void {
     const connection = this.#connection
     this.#isLeft = true
-    this.#schedule.cancel(this.#nextTry)
+    this.#scheduler.cancel(this.#nextTry)
     connection?.send(byeText)
     connection?.flush()
     connection?.fail('the page was left', closeCodes.expired.code)
@@ -144,8 +144,8 @@ export class Link implements ConnectionListener, PageWatcher {
   /** Deadlines first; then, if it is known that there was a broker, no more waiting for it. */
   onWake(): void {
     this.#isLeft = false
-    this.#schedule.look()
-    if (!this.#closed && this.#wasUp && this.#connection === undefined) this.#hurry()
+    this.#scheduler.expireDue()
+    if (!this.#closed && this.#wasUp && this.#connection === undefined) this.#tryNow()
   }
 
   // ------------------------------------------------------------------- from the connection
@@ -154,11 +154,11 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#listener.onFrame()
   }
 
-  onWelcome(welcome: Welcome, sentAt: Stamp): void {
-    this.#schedule.cancel(this.#tryEnds)
+  onWelcome(welcome: Welcome, sentAt: ClockReading): void {
+    this.#scheduler.cancel(this.#tryEnds)
     this.#isUp = true
     this.#wasUp = true
-    this.#upAt = this.#schedule.monotonic()
+    this.#upAt = this.#scheduler.monotonic()
     this.#rounds = 0
     this.#lastError = undefined
     this.#endDelays()
@@ -173,7 +173,7 @@ export class Link implements ConnectionListener, PageWatcher {
     const wasUp = this.#isUp
     this.#isUp = false
     this.#connection = undefined
-    this.#schedule.cancel(this.#tryEnds)
+    this.#scheduler.cancel(this.#tryEnds)
     const final = finalError(this.#options.urls[this.#current]!, closing)
     if (final !== undefined) this.#end(final)
     else if (wasUp) this.#comeBack(closing)
@@ -202,7 +202,7 @@ export class Link implements ConnectionListener, PageWatcher {
   }
 
   #countFault({ isFault }: Closing): void {
-    if (!isFault || this.#schedule.monotonic() - this.#upAt > faultyMs) this.#faults = 0
+    if (!isFault || this.#scheduler.monotonic() - this.#upAt > faultyMs) this.#faults = 0
     if (isFault) this.#faults++
   }
 
@@ -217,7 +217,7 @@ export class Link implements ConnectionListener, PageWatcher {
       return
     }
     if (!next.done) {
-      this.#schedule.after(this.#nextTry, usableDelay(next.value))
+      this.#scheduler.after(this.#nextTry, usableDelay(next.value))
       return
     }
     this.#delays = undefined
@@ -225,8 +225,8 @@ export class Link implements ConnectionListener, PageWatcher {
     this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: this.#lastError }))
   }
 
-  #hurry(): void {
-    this.#schedule.cancel(this.#nextTry)
+  #tryNow(): void {
+    this.#scheduler.cancel(this.#nextTry)
     this.#startRound()
   }
 
@@ -247,7 +247,7 @@ export class Link implements ConnectionListener, PageWatcher {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
-    this.#schedule.after(this.#tryEnds, this.#listener.patience(urls.length, this.#rounds))
+    this.#scheduler.after(this.#tryEnds, this.#listener.connectTimeout(urls.length, this.#rounds))
   }
 
   #tryFailed(closing: Closing): void {

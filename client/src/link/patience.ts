@@ -15,7 +15,7 @@ const leastMs = 500
  * @param rounds How often every broker of the list was tried in vain: where each needs a little
  *   longer than this, none would ever be reached.
  */
-export function patienceFor(lease: number, brokers: number, rounds: number): number {
+export function connectTimeoutFor(lease: number, brokers: number, rounds: number): number {
   if (lease === 0) return mostMs
   // After silence half of the lease is gone; each broker of the list gets its share of the rest.
   const ms =

@@ -6,21 +6,21 @@
  * rejects its request with an `AbortError`, whose `cause` says how it was lost, as a steal does.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
-import type { Grant } from '../grant.js'
+import type { GrantedLock } from '../grant.js'
 import { likelyReason } from '../holdings.js'
 import { Lock } from '../lock.js'
 import type { CheckedLock } from '../options.js'
-import { queryQuestion } from '../questions.js'
-import type { Standing } from '../standing.js'
+import { queryRequest } from '../questions.js'
+import type { SessionController } from '../standing.js'
 import { type Arguments, check, convert, type LockRequestOptions } from './arguments.js'
 import { HeldLock } from './heldLock.js'
 import { nameForKey } from './names.js'
 
 /** What the manager needs of its session. */
-export interface LockManagerHost {
-  readonly standing: Pick<Standing, 'state' | 'closedError' | 'ask'>
+export interface LockManagerSession {
+  readonly standing: Pick<SessionController, 'state' | 'closedError' | 'ask'>
   readonly newTask: (callback: () => void) => void
-  ask(wanted: CheckedLock): Promise<Grant>
+  ask(wanted: CheckedLock): Promise<GrantedLock>
 }
 
 /** Is given `null` if the lock was asked for with `ifAvailable` and is not. */
@@ -44,10 +44,10 @@ export interface LockManagerSnapshot {
 }
 
 export class LockManager {
-  readonly #host: LockManagerHost
+  readonly #host: LockManagerSession
 
   /** Use `session.locks`. */
-  constructor(host: LockManagerHost) {
+  constructor(host: LockManagerSession) {
     this.#host = host
   }
 
@@ -78,7 +78,7 @@ export class LockManager {
   async request(...args: readonly unknown[]): Promise<unknown> {
     const asked = convert(args)
     this.#refuseIfClosed()
-    const lock = await this.#take(check(asked))
+    const lock = await this.#grantTo(check(asked))
     // As in a browser, no callback runs before what went before has had all its consequences.
     await new Promise<void>(this.#host.newTask)
     return lock === null ? asked.callback(null) : hold(lock, asked)
@@ -92,7 +92,7 @@ export class LockManager {
     this.#refuseIfClosed()
     try {
       const { held, waiting, heldCount, waitingCount } = await this.#host.standing.ask(
-        queryQuestion({}),
+        queryRequest({}),
       )
       const [listed, pending] = [held.map(infoOf), waiting.map(infoOf)]
       return { held: listed, pending, heldCount, pendingCount: waitingCount }
@@ -101,7 +101,7 @@ export class LockManager {
     }
   }
 
-  async #take(wanted: CheckedLock): Promise<Lock | null> {
+  async #grantTo(wanted: CheckedLock): Promise<Lock | null> {
     try {
       return new Lock(await this.#host.ask(wanted))
     } catch (error) {

@@ -13,8 +13,8 @@ import {
   type Welcome,
 } from '@holdfast/shared'
 import type { Environment, WebSocketConstructor, WebSocketLike } from '../environment.js'
-import { type Stamp, stampNow } from '../lease.js'
-import { Violation } from './violation.js'
+import { type ClockReading, readClocks } from '../lease.js'
+import { ProtocolViolation } from './violation.js'
 
 /** How a connection ended. */
 export interface Closing {
@@ -36,7 +36,7 @@ export interface ConnectionListener {
   /** A frame has arrived and none of it was handled yet: the moment to look at deadlines. */
   onFrame(): void
   /** The broker accepted the hello, which was sent at `sentAt`. */
-  onWelcome(welcome: Welcome, sentAt: Stamp): void
+  onWelcome(welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
   /** The connection is gone and was not dropped by us. Called once, and nothing after it. */
   onClose(closing: Closing): void
@@ -47,7 +47,7 @@ export interface Sendable {
   sentOn: Connection | undefined
   /** Its number among the messages of the connection. */
   messageNumber: number
-  sentAt: Stamp | undefined
+  sentAt: ClockReading | undefined
   /** Called when it has been given to the socket. */
   onSent?(): void
 }
@@ -62,11 +62,11 @@ export class Connection {
   readonly #socket: WebSocketLike
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
   #texts: string[] = []
-  #stamped: Sendable[] = []
+  #awaitingClockReading: Sendable[] = []
   /** How many messages were given to `send`, the hello included. */
   #count = 0
   /** Oldest first: the first message of each write, and when it was. */
-  readonly #writes: { readonly first: number; readonly at: Stamp }[] = []
+  readonly #writes: { readonly first: number; readonly at: ClockReading }[] = []
   #cause: unknown
 
   /** @throws what the WebSocket constructor throws, for a URL that it does not like. */
@@ -100,7 +100,7 @@ export class Connection {
     if (message !== undefined) {
       message.sentOn = this
       message.messageNumber = this.#count
-      this.#stamped.push(message)
+      this.#awaitingClockReading.push(message)
     }
     return this.#count
   }
@@ -109,9 +109,9 @@ export class Connection {
   flush(): void {
     const texts = this.#texts
     if (this.#state !== 'up' || texts.length === 0) return
-    const stamped = this.#stamped
+    const stamped = this.#awaitingClockReading
     this.#texts = []
-    this.#stamped = []
+    this.#awaitingClockReading = []
     const at = this.#stamp(this.#count - texts.length + 1)
     // Before they are written: of what a failing socket took of them, nothing is known.
     for (const message of stamped) message.sentAt = at
@@ -135,7 +135,7 @@ export class Connection {
    * The first `n` messages are known to have arrived. When the newest of them was sent; undefined
    * if a later one was known to have arrived already.
    */
-  arrived(n: number): Stamp | undefined {
+  arrived(n: number): ClockReading | undefined {
     const writes = this.#writes
     if (n > this.#count) return undefined
     while (writes.length > 1 && writes[1]!.first <= n) writes.shift()
@@ -217,19 +217,19 @@ export class Connection {
       else this.#welcome(message)
       return undefined
     } catch (error) {
-      if (error instanceof Violation) return error.message
+      if (error instanceof ProtocolViolation) return error.message
       throw error
     }
   }
 
   #welcome(message: ServerMessage): void {
-    if (message.type !== 'welcome') throw new Violation('welcome has to answer hello')
+    if (message.type !== 'welcome') throw new ProtocolViolation('welcome has to answer hello')
     this.#state = 'up'
     this.#listener.onWelcome(message, this.#writes[0]!.at)
   }
 
-  #stamp(first: number): Stamp {
-    const at = stampNow(this.#environment.clock)
+  #stamp(first: number): ClockReading {
+    const at = readClocks(this.#environment.clock)
     this.#writes.push({ first, at })
     return at
   }

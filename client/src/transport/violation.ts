@@ -3,4 +3,4 @@
  * to a request that was not sent. Thrown before anything is changed; the connection catches it and
  * fails. `message` completes "the broker sent an invalid message: …".
  */
-export class Violation extends Error {}
+export class ProtocolViolation extends Error {}

@@ -8,15 +8,15 @@
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import type * as JoseModule from 'jose'
 import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
-import { invalid } from '../options.js'
-import { isLoopback } from './addresses.js'
+import { isLoopback } from '../config/addresses.js'
+import { invalid } from '../config/options.js'
 import {
   type Authenticate,
-  type Grant,
   type Identity,
   isOperation,
-  mayFrom,
-} from './permissions.js'
+  type PermissionRule,
+  permissionsFrom,
+} from '../config/permissions.js'
 
 /** Loaded by whoever uses tokens, since it takes a moment that others need not wait for. */
 type Jose = typeof JoseModule
@@ -49,7 +49,7 @@ export interface JwtOptions {
   /** Which claim has the grants. Default `holdfast`. */
   readonly claim?: string | undefined
   /** What a token without that claim may do. Default nothing. */
-  readonly grants?: readonly Grant[] | undefined
+  readonly grants?: readonly PermissionRule[] | undefined
   /** How far the issuer's clock may be from this one's, in ms. Default 5,000. */
   readonly clockTolerance?: number | undefined
 }
@@ -128,11 +128,15 @@ function identityFrom(
   if (typeof principal !== 'string' || principal === '') return undefined
   const given = payload[claim] === undefined ? (grants ?? []) : grantsFrom(payload[claim])
   if (given === undefined) return undefined
-  return { principal, expiresAt: payload.exp! * 1_000 + clockTolerance, may: mayFrom(given) }
+  return {
+    principal,
+    expiresAt: payload.exp! * 1_000 + clockTolerance,
+    may: permissionsFrom(given),
+  }
 }
 
 /** A misspelt `allow` would grant what is allowed where nothing is said. */
-function checkGrants(grants: readonly Grant[] | undefined): void {
+function checkGrants(grants: readonly PermissionRule[] | undefined): void {
   if (grants === undefined) return
   if (grantsFrom(grants) === undefined) {
     throw invalid('jwt.grants are a list such as [{ keys: ["orders:*"], allow: ["lock"] }]')
@@ -141,9 +145,9 @@ function checkGrants(grants: readonly Grant[] | undefined): void {
 }
 
 /** Undefined for what is no list of grants: a token that says something else says nothing. */
-function grantsFrom(value: unknown): Grant[] | undefined {
+function grantsFrom(value: unknown): PermissionRule[] | undefined {
   if (!Array.isArray(value)) return undefined
-  const grants: Grant[] = []
+  const grants: PermissionRule[] = []
   for (const item of value) {
     const { keys, allow } = (item ?? {}) as { keys?: unknown; allow?: unknown }
     const isList = Array.isArray(keys) && keys.every((key) => typeof key === 'string')

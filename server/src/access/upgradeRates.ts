@@ -4,9 +4,9 @@
  * before the second upgrade of another one. So addresses that connect again and again keep no other
  * client out.
  */
-import { addressGroup } from './addresses.js'
-import { type BrokerLimits, off } from './limits.js'
-import { Bucket, Buckets } from './rates.js'
+import { addressGroup } from '../config/addresses.js'
+import { type BrokerLimits, off } from '../config/limits.js'
+import { TokenBucket, TokenBuckets } from './tokenBuckets.js'
 
 type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondPerAddress'>
 
@@ -15,8 +15,8 @@ const windowMs = 1_000
 const unixSockets = ''
 
 export class UpgradeRates {
-  readonly #all: Bucket | undefined
-  readonly #each: Buckets | undefined
+  readonly #all: TokenBucket | undefined
+  readonly #each: TokenBuckets | undefined
   /** When an upgrade of each address was last let through, the longest ago first. */
   readonly #lastAt = new Map<string, number>()
   /** How many of the last second's were not the first of their address; it fades. */
@@ -26,8 +26,8 @@ export class UpgradeRates {
   /** @param now As for `take`, in ms of one clock that does not go back. */
   constructor({ connectionsPerSecond, connectionsPerSecondPerAddress }: Limits, now: number) {
     const [all, each] = [connectionsPerSecond, connectionsPerSecondPerAddress]
-    this.#all = all === off ? undefined : new Bucket(all, all, now)
-    this.#each = each === off ? undefined : new Buckets(each)
+    this.#all = all === off ? undefined : new TokenBucket(all, all, now)
+    this.#each = each === off ? undefined : new TokenBuckets(each)
     this.#at = now
   }
 
@@ -36,16 +36,16 @@ export class UpgradeRates {
    *
    * @param address Undefined for a Unix socket, which has no limit of its own.
    */
-  take(address: string | undefined, now: number): keyof Limits | undefined {
+  tryConsume(address: string | undefined, now: number): keyof Limits | undefined {
     const group = address === undefined ? unixSockets : addressGroup(address)
     // The address first: one that is over its share should not use up everybody's.
-    if (group !== unixSockets && this.#each?.take(group, now) === false) {
+    if (group !== unixSockets && this.#each?.tryConsume(group, now) === false) {
       return 'connectionsPerSecondPerAddress'
     }
     if (this.#all === undefined) return undefined
     this.#fade(now)
     const isRepeat = this.#lastAt.has(group)
-    if (this.#all.take(now)) {
+    if (this.#all.tryConsume(now)) {
       if (isRepeat) this.#repeats++
     } else {
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'

@@ -14,32 +14,32 @@ import {
   type HoldfastError,
   type LockStats,
 } from '@holdfast/shared'
-import { Arrivals } from '../access/arrivals.js'
-import { Census } from '../access/census.js'
-import { Passes } from '../access/passes.js'
-import type { NamedRefusal } from '../connection/arrived.js'
+import { ConnectionAdmission } from '../access/connectionAdmission.js'
+import { SessionQuota } from '../access/sessionQuota.js'
+import { TokenExpiry } from '../access/tokenExpiry.js'
+import type { BrokerSettings } from '../config/options.js'
 import { Connection, type ConnectionOwner } from '../connection/connection.js'
+import type { InvalidRequest } from '../connection/invalidRequest.js'
+import { OutputFlusher } from '../connection/outputFlusher.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, LockTable, Session } from '../core/index.js'
-import type { Environment } from '../environment.js'
-import { type Fences, highestNext } from '../fences.js'
-import type { Log, LogStatus, Sharing } from '../log/log.js'
-import type { Observer, RefusalCause } from '../observe/observer.js'
-import type { BrokerSettings } from '../options.js'
-import { encodeDraining } from './encode.js'
+import { type Fences, highestNext } from '../log/fences.js'
+import type { Log, LogStatus, Membership } from '../log/log.js'
+import type { Observer, RefusalCause } from '../observability/observer.js'
+import type { Environment } from '../platform/environment.js'
+import { encodeDraining } from '../protocol/encode.js'
+import { DeadlineHandler, QuietStart } from './deadlineHandler.js'
+import { Handshake } from './handshake.js'
 import { Inbound } from './inbound.js'
-import { type Findings, find, type Scope, Search } from './inspect.js'
-import { Judge, QuietTime } from './judge.js'
 import { MemoryAccount } from './memoryAccount.js'
-import { type BrokerTime, type Home, Outbound } from './outbound.js'
-import { Reception } from './reception.js'
-import { OwnReplica } from './replica.js'
+import { type BrokerTime, Outbound, type OwnerBroker } from './outbound.js'
+import { find, type QueryRows, type Scope, Search } from './queries.js'
+import { BrokerStateMachine } from './stateMachine.js'
 import { Statistics } from './statistics.js'
 import { Timekeeper } from './timekeeper.js'
 import { UnfinishedKeys } from './unfinishedKeys.js'
 import { WatchRegistry } from './watchRegistry.js'
-import { Writer } from './writer.js'
 
 /** How long a closing handshake may take before the socket is dropped, in ms. */
 const closingMs = 1_000
@@ -47,7 +47,7 @@ const closingMs = 1_000
 /** Locks and requests up to which their release together is no work worth a turn of its own. */
 const releasedAtOnce = 100
 
-export interface BrokerParts {
+export interface BrokerDeps {
   readonly settings: BrokerSettings
   readonly environment: Environment
   readonly log: Log
@@ -61,18 +61,18 @@ export interface BrokerParts {
 export class Broker implements ConnectionOwner {
   readonly #environment: Environment
   readonly #log: Log
-  readonly #sharing: Sharing | undefined
+  readonly #membership: Membership | undefined
   readonly #fences: Fences
-  readonly #replica: OwnReplica
+  readonly #replica: BrokerStateMachine
   readonly #time: BrokerTime
-  readonly #reception: Reception
+  readonly #handshake: Handshake
   readonly #inbound: Inbound
   readonly #statistics = new Statistics()
   readonly #watchers = new WatchRegistry()
   readonly #memory: MemoryAccount
   readonly #observer: Observer | undefined
-  readonly #arrivals: Arrivals
-  readonly #writer: Writer
+  readonly #admission: ConnectionAdmission
+  readonly #flusher: OutputFlusher
   readonly #unfinished: UnfinishedKeys
   readonly #connections = new Set<Connection>()
   readonly #attached = new Map<Session, Connection>()
@@ -84,21 +84,21 @@ export class Broker implements ConnectionOwner {
   /** Once resolved, or at once if undefined, it serves; before that connections are sent away. */
   readonly ready: undefined | Promise<void>
 
-  constructor({ settings, environment, log, fences, observer, onFailure = () => {} }: BrokerParts) {
+  constructor({ settings, environment, log, fences, observer, onFailure = () => {} }: BrokerDeps) {
     this.#environment = environment
     this.#log = log
     this.#fences = fences
     this.#observer = observer
-    const { sharing } = log
-    this.#sharing = sharing
+    const { membership } = log
+    this.#membership = membership
     const { limits } = settings
     const { clock, endOfTurn } = environment
     this.workPerSecond = limits.workPerSecond
     const scheduler = new WorkScheduler({ clock, endOfTurn })
     this.scheduler = scheduler
     const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
-    const home: Home = { name: '' }
-    const census = new Census(limits, settings.authenticate === undefined)
+    const ownerBroker: OwnerBroker = { name: '' }
+    const sessionQuota = new SessionQuota(limits, settings.authenticate === undefined)
     const submit = (command: Command): void => log.submit(command)
     const wall = (): number => clock.wall()
     const refused = this.#report.bind(this)
@@ -106,44 +106,48 @@ export class Broker implements ConnectionOwner {
     const time: BrokerTime = new Timekeeper({
       clock,
       endOfTurn,
-      onOverdue: (debtor) => judge.onOverdue(debtor),
-      onDue: (claim) => judge.onDue(claim),
-      done: () => this.effects,
+      onClientDeadline: (debtor) => deadlineHandler.onClientDeadline(debtor),
+      onBrokerTimer: (claim) => deadlineHandler.onBrokerTimer(claim),
+      done: () => this.effectCount,
     })
     this.#time = time
-    const expect = (connection: Connection, ms: number): void =>
-      time.expect(connection, time.now() + ms)
-    const forgive = (connection: Connection): void => time.forgive(connection)
+    const setClientDeadline = (connection: Connection, ms: number): void =>
+      time.setClientDeadline(connection, time.now() + ms)
+    const clearClientDeadline = (connection: Connection): void =>
+      time.clearClientDeadline(connection)
     const { connections } = this
     const memory = new MemoryAccount({ limits, connections, watchers, table: () => this.table })
     this.#memory = memory
-    const shared = { home, sharing, observer, memory }
-    const reception = new Reception({ settings, environment, submit, census, ...shared })
-    this.#reception = reception
-    const passes = new Passes({ settings, clock, time })
-    this.#arrivals = new Arrivals({ limits, passes, expect, close, refused, memory })
-    const flushed = observer && (() => observer.flushed())
-    const pace = { scheduler, endOfTurn, expect, forgive }
-    this.#writer = new Writer({ limits, memory, ...pace, refused, flushed })
-    const writer = this.#writer
-    const judge = new Judge({ time, passes, writer, attached, submit, wall, refused })
-    const renew = passes.renew.bind(passes)
-    const beside = { watchers, limits, memory, sharing, observer, renew }
+    const shared = { ownerBroker, membership, observer, memory }
+    const handshakeDeps = { settings, environment, submit, sessionQuota, ...shared }
+    const handshake = new Handshake(handshakeDeps)
+    this.#handshake = handshake
+    const tokenExpiry = new TokenExpiry({ settings, clock, time })
+    const admissionDeps = { limits, tokenExpiry, setClientDeadline, close, refused, memory }
+    this.#admission = new ConnectionAdmission(admissionDeps)
+    const flushed = observer && (() => observer.onFlushed())
+    const pace = { scheduler, endOfTurn, setClientDeadline, clearClientDeadline }
+    this.#flusher = new OutputFlusher({ limits, memory, ...pace, refused, flushed })
+    const flusher = this.#flusher
+    const deadlineDeps = { time, tokenExpiry, flusher, attached, submit, wall, refused }
+    const deadlineHandler = new DeadlineHandler(deadlineDeps)
+    const renew = tokenExpiry.renew.bind(tokenExpiry)
+    const beside = { watchers, limits, memory, membership, observer, renew }
     this.#inbound = new Inbound({ submit, wall, view: this, ...beside })
-    const seated = (connection: Connection): void => this.#arrivals.letIn(connection)
-    const effects = (): number => this.effects
+    const attachedTo = (connection: Connection): void => this.#admission.onAttached(connection)
+    const effects = (): number => this.effectCount
     this.#unfinished = new UnfinishedKeys({ scheduler, submit, wall, effects })
     const unfinished = this.#unfinished
-    const toTable = { time, reception, attached, home, submit, wall, unfinished, seated, close }
-    const outbound = new Outbound(toTable)
-    this.#replica = new OwnReplica({
-      ...{ fences, statistics, census, outbound, watchers, ...shared },
+    const toTable = { time, handshake, attached, ownerBroker, submit, wall }
+    const outbound = new Outbound({ ...toTable, unfinished, attachedTo, close })
+    this.#replica = new BrokerStateMachine({
+      ...{ fences, statistics, sessionQuota, outbound, watchers, ...shared },
       onServe: () => this.#serve(),
       onResign: () => this.#resign(),
       onFailure: (error) => {
         this.#sendAway(closeCodes.internal)
         // Or the others would wait for this one's sessions for ever.
-        if (sharing !== undefined) void log.close()
+        if (membership !== undefined) void log.close()
         onFailure(error)
       },
     })
@@ -155,7 +159,7 @@ export class Broker implements ConnectionOwner {
   /** Takes up the log and what is in it. */
   #start(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#replica)
-    if (this.#sharing !== undefined) return starting
+    if (this.#membership !== undefined) return starting
     if (starting === undefined) this.#begin(quietStart)
     return starting?.then(() => this.#begin(quietStart))
   }
@@ -165,12 +169,12 @@ export class Broker implements ConnectionOwner {
     // Whoever starts a broker that cannot have fences is told now.
     this.#fences.reserve(highestNext(this.table))
     const at = this.#environment.clock.wall()
-    this.#log.submit({ type: 'restart', from: undefined, home: '', at })
+    this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
     if (quietStart > 0) {
       this.#log.submit({ type: 'quiet', quiet: true, at })
-      const quiet = new QuietTime(quietStart)
-      this.#time.promise(quiet, quiet.ms)
+      const quiet = new QuietStart(quietStart)
+      this.#time.setTimer(quiet, quiet.ms)
     } else if (this.table.quiet) {
       // A broker that did not live to end what it had begun.
       this.#log.submit({ type: 'quiet', quiet: false, at })
@@ -185,7 +189,7 @@ export class Broker implements ConnectionOwner {
 
   /** This broker counts no more among those that share the log. */
   #resign(): void {
-    this.#reception.forgetAll()
+    this.#handshake.forgetAll()
     this.#unfinished.clear()
     this.#sendAway(closeCodes.restart)
   }
@@ -200,14 +204,14 @@ export class Broker implements ConnectionOwner {
     const connection = new Connection(socket, this)
     this.#connections.add(connection)
     if (!this.#isServing) this.#close(connection, closeCodes.restart)
-    else this.#arrivals.takeOn(connection)
+    else this.#admission.admit(connection)
     return connection
   }
 
   /** Whether new clients are taken on: not while draining, nor while this broker does not count. */
   get isServing(): boolean {
     // First, since whoever finds out that it stands no more serves no more.
-    return this.stands() && this.#isServing
+    return this.isLive() && this.#isServing
   }
 
   /** The open connections, in order of arrival. */
@@ -222,7 +226,7 @@ export class Broker implements ConnectionOwner {
 
   /** How the log is doing, if it is shared with other brokers. */
   get logStatus(): LogStatus | undefined {
-    return this.#sharing?.status
+    return this.#membership?.status
   }
 
   /** What the broker takes of its memory for clients, and how much it may, in bytes. */
@@ -234,7 +238,7 @@ export class Broker implements ConnectionOwner {
     return this.#statistics.snapshot(this.table.heldCount)
   }
 
-  find(scope: Scope, limit: number): Findings {
+  find(scope: Scope, limit: number): QueryRows {
     return find(this.table, scope, limit)
   }
 
@@ -275,16 +279,16 @@ export class Broker implements ConnectionOwner {
     return this.#time.now()
   }
 
-  get effects(): number {
+  get effectCount(): number {
     return this.#replica.effects
   }
 
-  stands(): boolean {
-    return this.#sharing === undefined || this.#sharing.stands()
+  isLive(): boolean {
+    return this.#membership === undefined || this.#membership.isLive()
   }
 
   onHello(connection: Connection, hello: Hello): void {
-    this.#reception.receive(connection, hello)
+    this.#handshake.begin(connection, hello)
   }
 
   isLong({ session }: Connection, element: unknown): boolean {
@@ -295,36 +299,36 @@ export class Broker implements ConnectionOwner {
     return (this.table.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
   }
 
-  onMessage(connection: Connection, message: ClientMessage | NamedRefusal): void {
-    this.#inbound.take(connection, message)
+  onMessage(connection: Connection, message: ClientMessage | InvalidRequest): void {
+    this.#inbound.handle(connection, message)
   }
 
   onOutput(connection: Connection): void {
-    this.#writer.add(connection)
+    this.#flusher.add(connection)
   }
 
-  onCut(connection: Connection): void {
+  onAborted(connection: Connection): void {
     this.#leave(connection, true)
-    this.#time.promise(connection, closingMs)
+    this.#time.setTimer(connection, closingMs)
   }
 
-  onGone(connection: Connection): void {
+  onClosed(connection: Connection): void {
     this.#connections.delete(connection)
     this.#leave(connection, false)
-    this.#time.cancel(connection)
+    this.#time.clearTimer(connection)
   }
 
   /** @param keep The client may not know, so its session has its lease. */
   #leave(connection: Connection, keep: boolean): void {
     this.#forget(connection)
-    const { session, attach } = connection
+    const { session, attachEpoch } = connection
     if (session === undefined || this.#attached.get(session) !== connection) return
     const suspend = (): number => {
       if (this.#attached.get(session) !== connection) return 0
-      const before = this.effects
+      const before = this.effectCount
       const at = this.#environment.clock.wall()
-      this.#log.submit({ type: 'suspend', session: session.id, attach, keep, at })
-      return this.effects - before
+      this.#log.submit({ type: 'suspend', session: session.id, attachEpoch, keep, at })
+      return this.effectCount - before
     }
     // Where that may release thousands of locks, the other clients have their turn in between.
     if (isShort(session)) suspend()
@@ -334,13 +338,13 @@ export class Broker implements ConnectionOwner {
   #close(connection: Connection, row: CloseCode): void {
     connection.close(row)
     this.#forget(connection)
-    if (connection.state === 'closing') this.#time.promise(connection, closingMs)
+    if (connection.state === 'closing') this.#time.setTimer(connection, closingMs)
   }
 
   /** Nothing is expected of it any more, and nothing promised. */
   #forget(connection: Connection): void {
-    this.#time.forgive(connection)
-    this.#arrivals.forget(connection)
+    this.#time.clearClientDeadline(connection)
+    this.#admission.forget(connection)
     this.#watchers.removeAll(connection)
     this.#memory.forget(connection)
   }
@@ -348,7 +352,7 @@ export class Broker implements ConnectionOwner {
   #report(connection: Connection, cause: RefusalCause): void {
     const { remoteAddress, origin, session } = connection
     const { id, principal } = session ?? {}
-    this.#observer?.refused({ cause, remoteAddress, origin, session: id, principal })
+    this.#observer?.onRefused({ cause, remoteAddress, origin, session: id, principal })
   }
 }
 

@@ -17,40 +17,45 @@ import {
   type UnlockRequest,
   type WatchRequest,
 } from '@holdfast/shared'
-import { costOfMetadata, costs } from '../access/costs.js'
-import type { Denial } from '../access/gate.js'
-import { limitReason, limitSentence } from '../access/limits.js'
-import type { NamedRefusal } from '../connection/arrived.js'
+import type { Denial } from '../access/requestPolicy.js'
+import { limitMessage, limitReason } from '../config/limits.js'
+import type { BrokerSettings } from '../config/options.js'
+import { costOfMetadata, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
-import type { PacedMessages } from '../connection/outbox.js'
+import type { InvalidRequest } from '../connection/invalidRequest.js'
+import type { PacedMessages } from '../connection/sendQueue.js'
 import type { Command, Session } from '../core/index.js'
-import type { Sharing } from '../log/log.js'
-import type { Observer, RefusalCause, RefusalNotice } from '../observe/observer.js'
-import type { BrokerSettings } from '../options.js'
-import { encodeFailed, encodeStats } from './encode.js'
-import type { Scope, Search } from './inspect.js'
+import type { Membership } from '../log/log.js'
+import type { Observer, RefusalCause, RefusalNotice } from '../observability/observer.js'
+import {
+  foundChunks,
+  type PacedChunks,
+  pageChunks,
+  watchingChunks,
+} from '../protocol/chunkedResponses.js'
+import { encodeFailed, encodeStats } from '../protocol/encode.js'
 import type { MemoryAccount } from './memoryAccount.js'
-import { canMove } from './moving.js'
-import { PageChoice } from './page.js'
-import { foundParts, type PacedParts, pageParts, watchingParts } from './parts.js'
+import { canFailOver } from './moving.js'
+import type { Scope, Search } from './queries.js'
+import { PageChoice } from './queryPage.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 /** What a message may be answered from without going through the log. */
-export interface View {
+export interface Queries {
   stats(): LockStats
   /** Begins to look; nothing has been looked at yet. */
   search(scope: Scope): Search
 }
 
-export interface InboundParts {
+export interface InboundDeps {
   readonly submit: (command: Command) => void
   readonly wall: () => number
-  readonly view: View
+  readonly view: Queries
   readonly watchers: WatchRegistry
   readonly limits: BrokerSettings['limits']
   readonly memory: MemoryAccount
   /** If the log is shared. */
-  readonly sharing: Sharing | undefined
+  readonly membership: Membership | undefined
   readonly observer: Observer | undefined
   /** Looks at a new token. */
   readonly renew: (connection: Connection, message: AuthRequest) => void
@@ -59,17 +64,17 @@ export interface InboundParts {
 export class Inbound {
   readonly #submit: (command: Command) => void
   readonly #wall: () => number
-  readonly #view: View
+  readonly #view: Queries
   readonly #watchers: WatchRegistry
-  readonly #parts: InboundParts
+  readonly #deps: InboundDeps
   #draining = false
 
-  constructor(parts: InboundParts) {
-    this.#submit = parts.submit
-    this.#wall = parts.wall
-    this.#view = parts.view
-    this.#watchers = parts.watchers
-    this.#parts = parts
+  constructor(deps: InboundDeps) {
+    this.#submit = deps.submit
+    this.#wall = deps.wall
+    this.#view = deps.view
+    this.#watchers = deps.watchers
+    this.#deps = deps
   }
 
   /** From now on nobody is given a place in a queue who would lose it. */
@@ -79,15 +84,15 @@ export class Inbound {
 
   /** What is asked here for the first time, of somebody who cannot wait for it elsewhere. */
   #isTooLate(session: Session, { id }: LockRequest): boolean {
-    return id > session.lastId && !canMove(session, this.#parts.sharing)
+    return id > session.lastId && !canFailOver(session, this.#deps.membership)
   }
 
   /** A message on a connection that a session is on, or why it is none. */
-  take(connection: Connection, message: ClientMessage | NamedRefusal): void {
-    const { sharing, observer } = this.#parts
-    if (sharing !== undefined && !this.#hasRoom(sharing, connection, message)) return
-    if (message.type !== 'refusal') observer?.received(message.type)
-    if (connection.gate !== undefined && !this.#passes(connection, message)) return
+  handle(connection: Connection, message: ClientMessage | InvalidRequest): void {
+    const { membership, observer } = this.#deps
+    if (membership !== undefined && !this.#hasRoom(membership, connection, message)) return
+    if (message.type !== 'refusal') observer?.onMessage(message.type)
+    if (connection.policy !== undefined && !this.#isAllowed(connection, message)) return
     if (this.#lacksMemory(connection, message)) return
     switch (message.type) {
       case 'refusal':
@@ -109,7 +114,7 @@ export class Inbound {
         this.#submit(this.#command(connection, message))
         break
       case 'ack':
-        connection.oweAcknowledgement()
+        connection.deferAck()
         this.#submit(this.#command(connection, message))
         break
       case 'pong':
@@ -123,14 +128,14 @@ export class Inbound {
         const search = this.#view.search({ key, prefix, sees: seesOf(connection, 'query') })
         const parts =
           after === undefined
-            ? foundParts(id, search, limit)
-            : pageParts(id, search, new PageChoice({ after, afterFence }, limit))
+            ? foundChunks(id, search, limit)
+            : pageChunks(id, search, new PageChoice({ after, afterFence }, limit))
         connection.stream(ended(search, parts), true)
         break
       }
       case 'auth':
         connection.charge(costs.auth)
-        this.#parts.renew(connection, message)
+        this.#deps.renew(connection, message)
         break
       case 'watch':
         this.#watch(connection, message)
@@ -142,12 +147,12 @@ export class Inbound {
   }
 
   /** Whether this is new work, for which there is no memory; if so, its sender has been told. */
-  #lacksMemory(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
+  #lacksMemory(connection: Connection, message: ClientMessage | InvalidRequest): boolean {
     const { type } = message
-    if ((type !== 'lock' && type !== 'watch') || !this.#parts.memory.isFull) return false
+    if ((type !== 'lock' && type !== 'watch') || !this.#deps.memory.isFull) return false
     // What was asked before has its answer.
     if (type === 'lock' && message.id <= connection.session!.lastId) return false
-    const sentence = limitSentence('memoryBytes', this.#parts.limits.memoryBytes)
+    const sentence = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
     connection.send(encodeFailed(message.id, 'QUOTA_EXCEEDED', sentence))
     this.#report(connection, { cause: 'memoryBytes', operation: type, key: message.key })
     return true
@@ -155,12 +160,12 @@ export class Inbound {
 
   /** Whether the log has room for this; if not, its sender has been told. */
   #hasRoom(
-    { load }: Sharing,
+    { load }: Membership,
     connection: Connection,
-    message: ClientMessage | NamedRefusal,
+    message: ClientMessage | InvalidRequest,
   ): boolean {
     if (load === 'overfull') {
-      connection.cut(closeCodes.overloaded)
+      connection.abort(closeCodes.overloaded)
       return false
     }
     if (load === 'room' || message.type !== 'lock') return true
@@ -169,10 +174,10 @@ export class Inbound {
   }
 
   #watch(connection: Connection, { id, key, prefix }: WatchRequest): void {
-    const most = this.#parts.limits.watchesPerSession
+    const most = this.#deps.limits.watchesPerSession
     const isOneMore = !this.#watchers.has(connection, id)
     if (isOneMore && this.#watchers.countOf(connection) >= most) {
-      const sentence = limitSentence('watchesPerSession', most)
+      const sentence = limitMessage('watchesPerSession', most)
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', sentence))
       this.#report(connection, { cause: 'watchesPerSession', operation: 'watch', key })
       return
@@ -180,20 +185,20 @@ export class Inbound {
     const scope = { key, prefix, sees: seesOf(connection, 'watch') }
     // The state first: what happens from here on is said after it, however long it takes to send.
     const search = this.#view.search(scope)
-    connection.stream(ended(search, watchingParts(id, search, maxQueryItems)), true)
+    connection.stream(ended(search, watchingChunks(id, search, maxQueryItems)), true)
     this.#watchers.add(connection, id, scope, search)
   }
 
   /** Whether this message may come in; if not, its sender has been told. */
-  #passes(connection: Connection, message: ClientMessage | NamedRefusal): boolean {
-    const gate = connection.gate!
-    if (!gate.spend(connection.handledAt)) {
-      const most = this.#parts.limits.messagesPerSecond
+  #isAllowed(connection: Connection, message: ClientMessage | InvalidRequest): boolean {
+    const gate = connection.policy!
+    if (!gate.consume(connection.handledAt)) {
+      const most = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messagesPerSecond' })
-      connection.cut({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
+      connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
       return false
     }
-    const denial = message.type === 'refusal' ? undefined : gate.judge(message)
+    const denial = message.type === 'refusal' ? undefined : gate.check(message)
     if (denial === undefined) return true
     const { id, key } = message as { readonly id: number; readonly key?: string | undefined }
     connection.send(encodeFailed(id, denial.code, denial.message))
@@ -202,7 +207,7 @@ export class Inbound {
   }
 
   #report(connection: Connection, notice: RefusalNotice): void {
-    this.#parts.observer?.refused({
+    this.#deps.observer?.onRefused({
       ...notice,
       remoteAddress: connection.remoteAddress,
       session: connection.session?.id,
@@ -222,7 +227,7 @@ export class Inbound {
       | Bye,
   ): Command {
     const session = connection.session!.id
-    const attach = connection.attach
+    const attach = connection.attachEpoch
     const at = this.#wall()
     switch (message.type) {
       case 'lock': {
@@ -232,7 +237,7 @@ export class Inbound {
         return {
           type: 'lock',
           session,
-          attach,
+          attachEpoch: attach,
           id: message.id,
           key: message.key,
           mode: message.mode ?? 'exclusive',
@@ -244,21 +249,28 @@ export class Inbound {
         }
       }
       case 'unlock':
-        return { type: 'unlock', session, attach, id: message.id, fence: message.fence, at }
+        return {
+          type: 'unlock',
+          session,
+          attachEpoch: attach,
+          id: message.id,
+          fence: message.fence,
+          at,
+        }
       case 'refresh': {
         const { id, fence, ttl } = message
-        return { type: 'refresh', session, attach, id, fence, ttl, at }
+        return { type: 'refresh', session, attachEpoch: attach, id, fence, ttl, at }
       }
       case 'revoke': {
         const { id, key, fence, reason: note } = message
-        return { type: 'revoke', session, attach, id, key, fence, note, at }
+        return { type: 'revoke', session, attachEpoch: attach, id, key, fence, note, at }
       }
       case 'cancel':
-        return { type: 'cancel', session, attach, request: message.request, at }
+        return { type: 'cancel', session, attachEpoch: attach, request: message.request, at }
       case 'ack':
-        return { type: 'ack', session, attach, ids: message.ids, at }
+        return { type: 'ack', session, attachEpoch: attach, ids: message.ids, at }
       case 'bye':
-        return { type: 'end', session, attach, reason: 'goodbye', at }
+        return { type: 'end', session, attachEpoch: attach, reason: 'goodbye', at }
     }
   }
 }
@@ -268,12 +280,12 @@ function seesOf(
   connection: Connection,
   operation: 'query' | 'watch',
 ): ((key: string) => boolean) | undefined {
-  const { gate } = connection
-  return gate === undefined ? undefined : (key) => gate.may(operation, key)
+  const { policy } = connection
+  return policy === undefined ? undefined : (key) => policy.may(operation, key)
 }
 
 /** An answer that gives up its search when its connection does not want it any more. */
-function ended(search: Search, parts: PacedParts): PacedMessages {
+function ended(search: Search, parts: PacedChunks): PacedMessages {
   return {
     next: () => parts.next(),
     return: () => {

@@ -8,7 +8,7 @@
  * output that is not read, and watches. It does not count the program itself, nor what one turn
  * handles.
  */
-import type { BrokerLimits } from '../access/limits.js'
+import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
 import type { LockTable } from '../core/index.js'
 import type { WatchRegistry } from './watchRegistry.js'
@@ -20,7 +20,7 @@ const freeOutputBytes = 16 * 1024
 /** From so many times the bound on, the broker gets rid of what it holds for slow clients. */
 const overfull = 9 / 8
 
-export interface MemoryAccountParts {
+export interface MemoryAccountDeps {
   readonly limits: BrokerLimits
   readonly table: () => Pick<LockTable, 'bytes' | 'keys'>
   readonly connections: { readonly size: number }
@@ -28,19 +28,19 @@ export interface MemoryAccountParts {
 }
 
 export class MemoryAccount {
-  readonly #parts: MemoryAccountParts
+  readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
   /** Of connections that leave more unread than is free. */
   #outputBytes = 0
 
-  constructor(parts: MemoryAccountParts) {
-    this.#parts = parts
-    this.limitBytes = parts.limits.memoryBytes
+  constructor(deps: MemoryAccountDeps) {
+    this.#deps = deps
+    this.limitBytes = deps.limits.memoryBytes
   }
 
   /** Bytes that are in use. */
   get usedBytes(): number {
-    const { table, connections, watchers } = this.#parts
+    const { table, connections, watchers } = this.#deps
     const { bytes, keys } = table()
     const ofTable = bytes + keys.idleBytes
     return ofTable + connections.size * connectionBytes + this.#outputBytes + watchers.bytes

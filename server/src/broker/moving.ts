@@ -3,9 +3,9 @@
  * goes away.
  */
 import type { Session } from '../core/index.js'
-import type { Sharing } from '../log/log.js'
+import type { Membership } from '../log/log.js'
 
 /** Its client comes back, and there is somebody who has its locks. */
-export function canMove({ grace }: Session, sharing: Sharing | undefined): boolean {
-  return grace > 0 && sharing !== undefined && sharing.status.living.length > 1
+export function canFailOver({ grace }: Session, sharing: Membership | undefined): boolean {
+  return grace > 0 && sharing !== undefined && sharing.status.members.length > 1
 }

@@ -3,8 +3,8 @@
  * are kept.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
-import { costOfGathering } from '../access/costs.js'
-import type { Pass } from '../access/passes.js'
+import type { TokenDeadline } from '../access/tokenExpiry.js'
+import { costOfGathering } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import {
   type Answer,
@@ -16,30 +16,36 @@ import {
   type Request,
   type Session,
 } from '../core/index.js'
-import { encodeAnswer, encodeGranted, encodeLost, encodeWelcome, type HeldItem } from './encode.js'
-import type { QuietTime } from './judge.js'
-import { messageFrames, snapshotParts } from './parts.js'
-import type { Admission, Reception } from './reception.js'
+import { messageFrames, snapshotChunks } from '../protocol/chunkedResponses.js'
+import {
+  encodeAnswer,
+  encodeGranted,
+  encodeLost,
+  encodeWelcome,
+  type HeldItem,
+} from '../protocol/encode.js'
+import type { QuietStart } from './deadlineHandler.js'
+import type { AcceptedHandshake, Handshake } from './handshake.js'
 import type { Timekeeper } from './timekeeper.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
 
 /** Whom the broker waits for, and what it has to do itself. */
 export type BrokerTime = Timekeeper<
   Lock | Session | Connection,
-  Request | Connection | Pass | QuietTime
+  Request | Connection | TokenDeadline | QuietStart
 >
 
-export interface OutboundParts {
+export interface OutboundDeps {
   readonly time: BrokerTime
-  readonly reception: Reception
+  readonly handshake: Handshake
   /** The connection that each session is on. */
   readonly attached: Map<Session, Connection>
-  readonly home: Home
+  readonly ownerBroker: OwnerBroker
   readonly submit: (command: Command) => void
   readonly wall: () => number
   readonly unfinished: UnfinishedKeys
   /** A connection has been let in. */
-  readonly seated: (connection: Connection) => void
+  readonly attachedTo: (connection: Connection) => void
   /** Closes a connection, and sees to it that it is closed before long. */
   readonly close: (connection: Connection, row: CloseCode) => void
 }
@@ -49,7 +55,7 @@ export interface OutboundParts {
  * have this home, and no others. '' is home to every session of a log that is shared with nobody,
  * and to none of one that is.
  */
-export interface Home {
+export interface OwnerBroker {
   name: string
 }
 
@@ -63,14 +69,14 @@ const closeFor: Record<EndReason, CloseCode> = {
 const heldItemBytes = 128
 
 export class Outbound {
-  readonly #parts: OutboundParts
+  readonly #deps: OutboundDeps
 
-  constructor(parts: OutboundParts) {
-    this.#parts = parts
+  constructor(deps: OutboundDeps) {
+    this.#deps = deps
   }
 
-  act(effect: Effect): void {
-    const { time, attached } = this.#parts
+  handleEffects(effect: Effect): void {
+    const { time, attached } = this.#deps
     switch (effect.kind) {
       case 'granted':
         this.#onGranted(effect.lock, effect.request)
@@ -91,34 +97,35 @@ export class Outbound {
         break
       }
       case 'acknowledged':
-        attached.get(effect.session)?.acknowledgeOwed()
+        attached.get(effect.session)?.sendDeferredAck()
         break
       case 'queued':
         this.#startTimeout(effect.request)
         break
       case 'withdrawn':
-        if (effect.request.timeout !== undefined) time.cancel(effect.request)
+        if (effect.request.timeout !== undefined) time.clearTimer(effect.request)
         break
       case 'adopted':
         if (effect.record instanceof Lock) this.#startTtl(effect.record)
         else this.#startTimeout(effect.record)
         break
       case 'more':
-        if (this.#isHere(effect.request.session)) this.#parts.unfinished.add(effect.request.key)
+        if (this.#isHere(effect.request.session)) this.#deps.unfinished.add(effect.request.key)
         break
       case 'refreshed':
         this.#startTtl(effect.lock)
         break
       case 'opened':
-        if (this.#isHere(effect.session)) this.#seat(effect.session, effect.attempt, undefined)
+        if (this.#isHere(effect.session))
+          this.#attach(effect.session, effect.handshakeId, undefined)
         break
       case 'resumed':
         if (this.#isHere(effect.session)) {
-          this.#seat(effect.session, effect.attempt, effect.answers)
-        } else this.#letGo(effect.session)
+          this.#attach(effect.session, effect.handshakeId, effect.answers)
+        } else this.#detachMoved(effect.session)
         break
       case 'refused':
-        this.#parts.reception.refused(effect.attempt)
+        this.#deps.handshake.refused(effect.handshakeId)
         break
       case 'suspended':
         this.#onSuspended(effect.session, effect.keep)
@@ -131,10 +138,10 @@ export class Outbound {
 
   /** From now on every deadline of these sessions that is kept here begins, in full. */
   takeUp(sessions: Iterable<Session>): void {
-    const { time } = this.#parts
+    const { time } = this.#deps
     for (const session of sessions) {
       if (!this.#isHere(session)) continue
-      time.expect(session, time.now() + session.lease)
+      time.setClientDeadline(session, time.now() + session.lease)
       for (const lock of session.held.values()) this.#startTtl(lock)
       for (const request of session.waiting.values()) this.#startTimeout(request)
     }
@@ -143,23 +150,23 @@ export class Outbound {
   /** From now on no deadline of these sessions is kept here. */
   giveUp(sessions: Iterable<Session>): void {
     for (const session of sessions) if (this.#isHere(session)) this.#forget(session)
-    this.#parts.attached.clear()
+    this.#deps.attached.clear()
   }
 
   #isHere(session: Session): boolean {
-    return session.home === this.#parts.home.name
+    return session.ownerBroker === this.#deps.ownerBroker.name
   }
 
   #forget(session: Session): void {
-    const { time } = this.#parts
-    time.forgive(session)
-    for (const lock of session.held.values()) time.forgive(lock)
-    for (const request of session.waiting.values()) time.cancel(request)
+    const { time } = this.#deps
+    time.clearClientDeadline(session)
+    for (const lock of session.held.values()) time.clearClientDeadline(lock)
+    for (const request of session.waiting.values()) time.clearTimer(request)
   }
 
   /** The session lives on at another broker. */
-  #letGo(session: Session): void {
-    const { attached, close } = this.#parts
+  #detachMoved(session: Session): void {
+    const { attached, close } = this.#deps
     this.#forget(session)
     const connection = attached.get(session)
     attached.delete(session)
@@ -167,46 +174,50 @@ export class Outbound {
   }
 
   #onGranted(lock: Lock, request: Request | undefined): void {
-    if (request?.timeout !== undefined) this.#parts.time.cancel(request)
+    if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
     const beganAt = lock.ttl === undefined ? undefined : this.#startTtl(lock)
-    this.#parts.attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, beganAt))
+    this.#deps.attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, beganAt))
   }
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
-    if (lock.ttl !== undefined) this.#parts.time.forgive(lock)
+    if (lock.ttl !== undefined) this.#deps.time.clearClientDeadline(lock)
     if (reason === 'expired' || reason === 'stolen') {
-      this.#parts.attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
+      this.#deps.attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
     }
   }
 
   /** A hello has become a session on a connection; if that is still there. */
-  #seat(session: Session, attempt: string, answers: ReadonlyMap<number, Answer> | undefined): void {
-    const { time, attached, reception } = this.#parts
+  #attach(
+    session: Session,
+    attempt: string,
+    answers: ReadonlyMap<number, Answer> | undefined,
+  ): void {
+    const { time, attached, handshake } = this.#deps
     const former = attached.get(session)
-    const admission = reception.admitted(attempt)
+    const admission = handshake.admitted(attempt)
     if (former !== undefined) {
       attached.delete(session)
-      this.#parts.close(former, closeCodes.replaced)
+      this.#deps.close(former, closeCodes.replaced)
     }
     if (admission === undefined) return
     const { connection } = admission
     // The hello was heard, whatever has become of its connection.
-    time.expect(session, connection.receivedAt + session.lease)
+    time.setClientDeadline(session, connection.receivedAt + session.lease)
     if (connection.state !== 'opening') {
       this.#suspendAtOnce(session)
       return
     }
     connection.open(session)
     attached.set(session, connection)
-    time.forgive(connection)
-    time.promise(connection, session.lease / 3)
-    this.#parts.seated(connection)
+    time.clearClientDeadline(connection)
+    time.setTimer(connection, session.lease / 3)
+    this.#deps.attachedTo(connection)
     this.#welcome(session, admission, answers)
   }
 
   #welcome(
     session: Session,
-    { connection, secret }: Admission,
+    { connection, secret }: AcceptedHandshake,
     answers: ReadonlyMap<number, Answer> | undefined,
   ): void {
     const resumed = answers !== undefined
@@ -229,30 +240,30 @@ export class Outbound {
     const waiting = session.waiting.values().map(({ id }) => id)
     connection.charge(costOfGathering(held.length + waiting.length + answers.size))
     const weight = held.length * heldItemBytes + waiting.length * 8
-    connection.stream(snapshotParts(held, waiting), false, weight)
+    connection.stream(snapshotChunks(held, waiting), false, weight)
   }
 
   /** The connection went while its hello was being judged. */
   #suspendAtOnce(session: Session): void {
-    const { submit, wall } = this.#parts
-    const { id, attach } = session
-    submit({ type: 'suspend', session: id, attach, keep: false, at: wall() })
+    const { submit, wall } = this.#deps
+    const { id, attachEpoch } = session
+    submit({ type: 'suspend', session: id, attachEpoch, keep: false, at: wall() })
   }
 
   /** A grace runs from now, a lease from what was last received; no grace outlasts the lease. */
   #onSuspended(session: Session, keep: boolean): void {
-    const { time, attached } = this.#parts
+    const { time, attached } = this.#deps
     if (!this.#isHere(session)) return
     const connection = attached.get(session)
     attached.delete(session)
     const now = time.now()
     const leaseEndsAt = (connection?.receivedAt ?? now) + session.lease
-    time.expect(session, keep ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt))
+    time.setClientDeadline(session, keep ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt))
   }
 
   #onEnded(session: Session, reason: EndReason): void {
-    const { time, attached, close } = this.#parts
-    time.forgive(session)
+    const { time, attached, close } = this.#deps
+    time.clearClientDeadline(session)
     const connection = attached.get(session)
     attached.delete(session)
     if (connection !== undefined) close(connection, closeFor[reason])
@@ -261,19 +272,19 @@ export class Outbound {
   #startTimeout(request: Request): void {
     const { session, timeout } = request
     if (timeout === undefined || !this.#isHere(session)) return
-    this.#parts.time.promise(request, timeout)
+    this.#deps.time.setTimer(request, timeout)
   }
 
   /** Lets the ttl of a lock begin now, if it is kept here; returns when, in patient time. */
   #startTtl(lock: Lock): number | undefined {
     if (lock.ttl === undefined || !this.#isHere(lock.session)) return undefined
-    const now = this.#parts.time.now()
-    this.#parts.time.expect(lock, now + lock.ttl)
+    const now = this.#deps.time.now()
+    this.#deps.time.setClientDeadline(lock, now + lock.ttl)
     return now
   }
 
   #ttlBeganAt(lock: Lock): number | undefined {
-    const endsAt = this.#parts.time.expectedAt(lock)
+    const endsAt = this.#deps.time.clientDeadlineOf(lock)
     return endsAt === undefined || lock.ttl === undefined ? undefined : endsAt - lock.ttl
   }
 

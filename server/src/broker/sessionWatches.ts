@@ -4,10 +4,10 @@
  * event, however many of its watches match. Which of them do is worked out when the event is
  * written, at the cost of this connection alone.
  */
-import type { Deferred } from '../connection/outbox.js'
+import type { Deferred } from '../connection/sendQueue.js'
 import type { Lock } from '../core/index.js'
-import type { Scope, Search } from './inspect.js'
 import { PrefixTree } from './prefixTree.js'
+import type { Scope, Search } from './queries.js'
 
 /** A connection that watches. */
 export interface Subscriber {

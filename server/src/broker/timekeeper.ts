@@ -13,7 +13,7 @@
  * already arrived is handled: a timer that fires late, as after a stop, runs before the input that
  * was waiting, so judgement is put off to the end of the turn.
  */
-import { type Clock, Deadlines, type Timer } from '@holdfast/shared'
+import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
 
 /** How often the broker looks whether it was stopped, in ms. */
 const tickMs = 250
@@ -29,9 +29,9 @@ export interface TimekeeperOptions<Debtor extends object, Claim extends object> 
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
   /** A client's deadline has passed. */
-  readonly onOverdue: (debtor: Debtor) => void
+  readonly onClientDeadline: (debtor: Debtor) => void
   /** Something the broker promised is due. */
-  readonly onDue: (claim: Claim) => void
+  readonly onBrokerTimer: (claim: Claim) => void
   /** How much was done so far because of deadlines and of all else. Default nothing ever. */
   readonly done?: () => number
 }
@@ -39,23 +39,23 @@ export interface TimekeeperOptions<Debtor extends object, Claim extends object> 
 export class Timekeeper<Debtor extends object, Claim extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
-  readonly #onOverdue: (debtor: Debtor) => void
-  readonly #onDue: (claim: Claim) => void
+  readonly #onClientDeadline: (debtor: Debtor) => void
+  readonly #onBrokerTimer: (claim: Claim) => void
   readonly #done: () => number
-  readonly #owed = new Deadlines<Debtor>()
-  readonly #owing = new Deadlines<Claim>()
+  readonly #clientDeadlines = new DeadlineHeap<Debtor>()
+  readonly #brokerTimers = new DeadlineHeap<Claim>()
   /** How far patient time is behind, in ms. */
   #behindMs = 0
   #timer: Timer | undefined
   #wakeAt = Number.POSITIVE_INFINITY
-  #judging = false
+  #isHandling = false
   #stopped = false
 
   constructor(options: TimekeeperOptions<Debtor, Claim>) {
     this.#clock = options.clock
     this.#endOfTurn = options.endOfTurn
-    this.#onOverdue = options.onOverdue
-    this.#onDue = options.onDue
+    this.#onClientDeadline = options.onClientDeadline
+    this.#onBrokerTimer = options.onBrokerTimer
     this.#done = options.done ?? (() => 0)
   }
 
@@ -65,36 +65,36 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
   }
 
   /** How much time of its own lateness the broker has forgiven its clients so far, in ms. */
-  get forgivenMs(): number {
+  get pausedMs(): number {
     return this.#behindMs
   }
 
   /** A client has until `at`, in patient time. */
-  expect(debtor: Debtor, at: number): void {
-    this.#owed.set(debtor, at)
+  setClientDeadline(debtor: Debtor, at: number): void {
+    this.#clientDeadlines.set(debtor, at)
     this.#wakeBy(at + this.#behindMs)
   }
 
   /** The client has done what was expected, or it no longer matters. */
-  forgive(debtor: Debtor): void {
-    this.#owed.delete(debtor)
+  clearClientDeadline(debtor: Debtor): void {
+    this.#clientDeadlines.delete(debtor)
   }
 
   /** Until when the client has, in patient time; undefined if nothing is expected. */
-  expectedAt(debtor: Debtor): number | undefined {
-    return this.#owed.dueAt(debtor)
+  clientDeadlineOf(debtor: Debtor): number | undefined {
+    return this.#clientDeadlines.dueAt(debtor)
   }
 
   /** The broker will do this in `ms`, real time. */
-  promise(claim: Claim, ms: number): void {
+  setTimer(claim: Claim, ms: number): void {
     const at = this.#realNow() + ms
-    this.#owing.set(claim, at)
+    this.#brokerTimers.set(claim, at)
     this.#wakeBy(at)
   }
 
   /** It is done or no longer wanted. */
-  cancel(claim: Claim): void {
-    this.#owing.delete(claim)
+  clearTimer(claim: Claim): void {
+    this.#brokerTimers.delete(claim)
   }
 
   /**
@@ -110,15 +110,15 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
     const before = this.#done()
     const hasTime = (): boolean => handled + this.#done() - before < most
     for (; hasTime(); handled++) {
-      const claim = this.#owing.takeDue(real)
+      const claim = this.#brokerTimers.popDue(real)
       if (claim === undefined) break
-      this.#onDue(claim)
+      this.#onBrokerTimer(claim)
     }
     const patient = real - this.#behindMs
     for (; hasTime(); handled++) {
-      const debtor = this.#owed.takeDue(patient)
+      const debtor = this.#clientDeadlines.popDue(patient)
       if (debtor === undefined) break
-      this.#onOverdue(debtor)
+      this.#onClientDeadline(debtor)
     }
     return hasTime()
   }
@@ -145,7 +145,7 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
   }
 
   #wakeBy(at: number): void {
-    if (at >= this.#wakeAt || this.#judging || this.#stopped) return
+    if (at >= this.#wakeAt || this.#isHandling || this.#stopped) return
     this.#clock.clearTimer(this.#timer)
     const now = this.#realNow()
     this.#wakeAt = Math.min(at, now + tickMs)
@@ -155,23 +155,23 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
   readonly #onTimer = (): void => {
     // From here to the end of the turn is lateness too, if it takes long.
     this.#wakeAt = this.#realNow()
-    this.#judging = true
-    this.#endOfTurn(this.#judge)
+    this.#isHandling = true
+    this.#endOfTurn(this.#handleDue)
   }
 
-  readonly #judge = (): void => {
+  readonly #handleDue = (): void => {
     if (this.#stopped) return
     if (!this.run(mostInOneTurn)) {
       // A client may have given thousands of locks one deadline: others have their turn in between.
       this.#wakeAt = this.#realNow()
-      this.#endOfTurn(this.#judge)
+      this.#endOfTurn(this.#handleDue)
       return
     }
-    this.#judging = false
+    this.#isHandling = false
     this.#wakeAt = Number.POSITIVE_INFINITY
     // Without this tick a stop between two far deadlines would pass unseen.
-    if (this.#owed.size + this.#owing.size > 0) {
-      this.#wakeBy(Math.min(this.#owing.next, this.#owed.next + this.#behindMs))
+    if (this.#clientDeadlines.size + this.#brokerTimers.size > 0) {
+      this.#wakeBy(Math.min(this.#brokerTimers.next, this.#clientDeadlines.next + this.#behindMs))
     }
   }
 }

@@ -8,7 +8,7 @@ import type { Command } from '../core/index.js'
 /** Most keys that one command goes on with. */
 const keysAtOnce = 100
 
-export interface UnfinishedKeysParts {
+export interface UnfinishedKeysDeps {
   readonly scheduler: WorkScheduler
   readonly submit: (command: Command) => void
   readonly wall: () => number
@@ -17,32 +17,32 @@ export interface UnfinishedKeysParts {
 }
 
 export class UnfinishedKeys implements PacedWork {
-  readonly #parts: UnfinishedKeysParts
+  readonly #deps: UnfinishedKeysDeps
   readonly #keys = new Set<string>()
 
-  constructor(parts: UnfinishedKeysParts) {
-    this.#parts = parts
+  constructor(deps: UnfinishedKeysDeps) {
+    this.#deps = deps
   }
 
   /** The table has more to grant of this key. */
   add(key: string): void {
     this.#keys.add(key)
-    this.#parts.scheduler.add(this)
+    this.#deps.scheduler.add(this)
   }
 
   /** This broker does not count any more; the one that takes over goes on. */
   clear(): void {
     this.#keys.clear()
-    this.#parts.scheduler.remove(this)
+    this.#deps.scheduler.remove(this)
   }
 
   work(): number {
     const keys = [...this.#keys].slice(0, keysAtOnce)
     if (keys.length === 0) return 0
     for (const key of keys) this.#keys.delete(key)
-    if (this.#keys.size > 0) this.#parts.scheduler.add(this)
-    const before = this.#parts.effects()
-    this.#parts.submit({ type: 'serve', keys, at: this.#parts.wall() })
-    return this.#parts.effects() - before
+    if (this.#keys.size > 0) this.#deps.scheduler.add(this)
+    const before = this.#deps.effects()
+    this.#deps.submit({ type: 'serve', keys, at: this.#deps.wall() })
+    return this.#deps.effects() - before
   }
 }

@@ -4,11 +4,11 @@
  * the index has each connection at most once on the way of any key (`sessionWatches.ts`). An event
  * is encoded once, however many connections are told.
  */
-import { costOfBytes, costOfTelling } from '../access/costs.js'
+import { costOfBytes, costOfTelling } from '../config/workCosts.js'
 import type { Effect, Lock } from '../core/index.js'
-import { encodeLockEvent } from './encode.js'
-import type { Scope, Search } from './inspect.js'
+import { encodeLockEvent } from '../protocol/encode.js'
 import { PrefixTree } from './prefixTree.js'
+import type { Scope, Search } from './queries.js'
 import {
   type PublishedEvent,
   type ScopeIndex,

@@ -2,16 +2,16 @@
  * A broker from settings: reads the files that they name, and refuses what contradicts itself.
  */
 import { HoldfastError } from '@holdfast/shared'
-import { isLoopback } from '../access/addresses.js'
 import { jwtTokens } from '../access/jwt.js'
-import type { Authenticate } from '../access/permissions.js'
-import { tokensFromFile } from '../access/tokens.js'
+import { tokensFromFile } from '../access/tokensFromFile.js'
+import { isLoopback } from '../config/addresses.js'
+import type { TlsFiles } from '../config/options.js'
+import type { Authenticate } from '../config/permissions.js'
 import { createBroker, type HoldfastBroker } from '../createBroker.js'
-import { checkFenceFile } from '../fences.js'
-import type { Logger } from '../observe/logLines.js'
-import type { Metrics } from '../observe/observer.js'
-import type { TlsFiles } from '../options.js'
-import { complain, Exit, exits } from './exits.js'
+import { checkFenceFile } from '../log/fences.js'
+import type { Logger } from '../observability/brokerLogger.js'
+import type { Metrics } from '../observability/observer.js'
+import { Exit, exitCodes, printError } from './exitCodes.js'
 import { logFrom, logRules } from './log.js'
 import { plainJson } from './print.js'
 import { read } from './read.js'
@@ -53,7 +53,7 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
     })
     return { broker, flushLog }
   } catch (error) {
-    if (error instanceof HoldfastError) throw new Exit(exits.config, error.message)
+    if (error instanceof HoldfastError) throw new Exit(exitCodes.config, error.message)
     throw error
   }
 }
@@ -66,7 +66,7 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
   try {
     if (fenceFile !== undefined) checkFenceFile(fenceFile)
   } catch (error) {
-    throw new Exit(exits.config, (error as HoldfastError).message)
+    throw new Exit(exitCodes.config, (error as HoldfastError).message)
   }
   const { broker } = await brokerFrom(settings)
   await broker.close()
@@ -93,7 +93,7 @@ function refuseContradictions(settings: Settings): void {
     ...logRules(settings),
     [adminHost !== undefined && adminPort === undefined, 'adminHost needs an adminPort.'],
   ]
-  for (const [isBroken, sentence] of rules) if (isBroken) throw new Exit(exits.config, sentence)
+  for (const [isBroken, sentence] of rules) if (isBroken) throw new Exit(exitCodes.config, sentence)
 }
 
 function jwtKeysIn(settings: Settings): string[] {
@@ -110,7 +110,7 @@ function authenticateBy(settings: Settings, logger: Logger | undefined): Authent
   const { tokens, jwtSecretFile, jwtPublicKey, jwtJwks, jwtJwksUrl } = settings
   if (tokens !== undefined) {
     return tokensFromFile(tokens, ({ message }) => {
-      if (logger === undefined) complain(message)
+      if (logger === undefined) printError(message)
       else logger.error({ file: tokens }, message)
     })
   }
@@ -131,7 +131,7 @@ function setFrom(path: string): { readonly keys: readonly object[] } {
     return JSON.parse(read(path)) as { keys: object[] }
   } catch (error) {
     if (error instanceof Exit) throw error
-    throw new Exit(exits.config, `The file ${path} is not JSON.`)
+    throw new Exit(exitCodes.config, `The file ${path} is not JSON.`)
   }
 }
 
@@ -142,7 +142,7 @@ function tlsFrom({ tlsCert, tlsKey }: Settings): TlsFiles | undefined {
 
 async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
   if (metrics !== true) return undefined
-  const { brokerMetrics } = await import('../observe/metrics.js')
+  const { brokerMetrics } = await import('../observability/metrics.js')
   return brokerMetrics()
 }
 

@@ -7,7 +7,7 @@ import { bashScript } from './completion/bash.js'
 import { fishScript } from './completion/fish.js'
 import { modelOf, type ProgramModel } from './completion/model.js'
 import { zshScript } from './completion/zsh.js'
-import { exitHelp } from './exits.js'
+import { exitHelp } from './exitCodes.js'
 import { writeOut } from './output.js'
 
 const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {

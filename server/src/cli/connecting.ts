@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectOptions, Session } from '@holdfast/client'
 import { defaultPort } from '@holdfast/shared'
 import { Command } from 'commander'
-import { Exit, exitHelp, exits } from './exits.js'
+import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { onOutputFailure } from './output.js'
 import { collect } from './parse.js'
 import { heeded } from './run/launcher.js'
@@ -66,11 +66,11 @@ export function caFrom({ ca }: BrokerFlags): string | undefined {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exits.config, `The file of certificates ${file} cannot be read (${code}).`)
+    throw new Exit(exitCodes.config, `The file of certificates ${file} cannot be read (${code}).`)
   }
   if (/^-----BEGIN [A-Z ]*CERTIFICATE-----/m.test(text)) return text
   throw new Exit(
-    exits.config,
+    exitCodes.config,
     `The file ${file} has no certificate in PEM form (--ca, HOLDFAST_CA)`,
   )
 }
@@ -82,7 +82,7 @@ function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
     return readFileSync(tokenFile, 'utf8').trim()
   } catch (cause) {
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exits.config, `The token file ${tokenFile} cannot be read (${code}).`)
+    throw new Exit(exitCodes.config, `The token file ${tokenFile} cannot be read (${code}).`)
   }
 }
 

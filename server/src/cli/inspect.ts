@@ -11,7 +11,7 @@ import type {
 } from '@holdfast/client'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
-import { Exit, exits } from './exits.js'
+import { Exit, exitCodes } from './exitCodes.js'
 import {
   type ListedLock,
   type ListFlags,
@@ -192,7 +192,7 @@ function time(): string {
 /** The lock of a key that has this fence is not there; what is there instead, if that is known. */
 export function notThere(key: string, found: QueryResult | undefined): Exit {
   const what = found === undefined ? '' : `; ${heldNow(found)}`
-  return new Exit(exits.failed, `${visible(key)} is not held with that fence${what}`)
+  return new Exit(exitCodes.failed, `${visible(key)} is not held with that fence${what}`)
 }
 
 function heldNow({ held }: QueryResult): string {

@@ -4,7 +4,7 @@
  */
 import type { HeldInfo, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import type { Command } from 'commander'
-import { complain, exits } from './exits.js'
+import { exitCodes, printError } from './exitCodes.js'
 import { integerIn } from './parse.js'
 
 /** Most locks, and most waiting requests, of one page; what a query answers at most. */
@@ -109,6 +109,6 @@ export function countByKey(waiting: readonly WaitingInfo[]): Map<string, number>
 /** Says that a listing is not whole. Not for a user who asked for no more. */
 export function reportCut(sentence: string, { limit }: ListFlags): void {
   if (limit !== undefined) return
-  complain(sentence)
-  process.exitCode = exits.failed
+  printError(sentence)
+  process.exitCode = exitCodes.failed
 }

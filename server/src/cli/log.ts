@@ -4,7 +4,7 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
-import { Exit, exits } from './exits.js'
+import { Exit, exitCodes } from './exitCodes.js'
 import { read } from './read.js'
 import type { SettingName, Settings } from './settings.js'
 
@@ -66,6 +66,6 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
     })
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
-    throw new Exit(exits.config, error.message)
+    throw new Exit(exitCodes.config, error.message)
   }
 }

@@ -2,7 +2,7 @@
 /**
  * The `holdfast` command: serves a broker, runs commands under locks, and looks after both.
  */
-import { reportError, watchProcess } from './exits.js'
+import { reportError, watchProcess } from './exitCodes.js'
 import { createProgram } from './program.js'
 import { ignoreAgain } from './run/launcher.js'
 

@@ -4,10 +4,10 @@
 
 import { HoldfastError, redactUrls } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { isLoopback } from '../access/addresses.js'
+import { isLoopback } from '../config/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
-import { complain, Exit, exitHelp, exits } from './exits.js'
-import { type Gathered, gather, limitsOf } from './gather.js'
+import { Exit, exitCodes, exitHelp, printError } from './exitCodes.js'
+import { type LoadedSettings, limitsOf, loadSettings } from './loadSettings.js'
 import { collect, duration, integer } from './parse.js'
 import { print } from './print.js'
 import { heeded } from './run/launcher.js'
@@ -83,7 +83,7 @@ function oneLimit(text: string, former: object = {}): object {
 
 async function serve({ config, check, ...flags }: Record<string, unknown>): Promise<void> {
   const file = (config as string | undefined) ?? process.env['HOLDFAST_CONFIG']
-  const gathered = gather(flags, process.env, file === '' ? undefined : file)
+  const gathered = loadSettings(flags, process.env, file === '' ? undefined : file)
   // Loaded here, so that the other commands need not wait for what they do not use.
   const { brokerFrom, checkSettings } = await import('./broker.js')
   if (check === true) {
@@ -95,8 +95,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   // Listened for from here on: whoever reads that we serve may tell us to stop at once.
   const stopped = nextSignal()
   broker.once('failed', ({ message }) => {
-    complain(message)
-    process.exit(exits.io)
+    printError(message)
+    process.exit(exitCodes.io)
   })
   const url = await listen(broker, gathered)
   const page = dashboardAt(url, gathered)
@@ -108,7 +108,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   flushLog()
 }
 
-async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<string> {
+async function listen(broker: HoldfastBroker, gathered: LoadedSettings): Promise<string> {
   const { port, host, adminPort, adminHost } = gathered.settings
   try {
     const { url } = await broker.listen({ port, host })
@@ -131,25 +131,32 @@ async function listen(broker: HoldfastBroker, gathered: Gathered): Promise<strin
 }
 
 /** What cannot be listened on is a setting that cannot be; a log that is away may come back. */
-function exitFor(error: HoldfastError, { settings: { log, journal } }: Gathered): number {
+function exitFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
   const isPort = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
-  if (isPort || error.code !== 'UNAVAILABLE') return exits.config
-  return log !== undefined ? exits.unavailable : journal !== undefined ? exits.io : exits.config
+  if (isPort || error.code !== 'UNAVAILABLE') return exitCodes.config
+  return log !== undefined
+    ? exitCodes.unavailable
+    : journal !== undefined
+      ? exitCodes.io
+      : exitCodes.config
 }
 
 /** Where a person can look, if anybody is shown anything there. */
-function dashboardAt(url: string, { settings: { host, dashboard } }: Gathered): string | undefined {
+function dashboardAt(
+  url: string,
+  { settings: { host, dashboard } }: LoadedSettings,
+): string | undefined {
   const isServed = dashboard === 'all' || (dashboard !== 'none' && isLoopback(host))
   return isServed ? `${url.replace(/^ws/, 'http')}/dashboard/` : undefined
 }
 
-function isFromElsewhere({ sources }: Gathered, name: SettingName): boolean {
+function isFromElsewhere({ sources }: LoadedSettings, name: SettingName): boolean {
   const source = sources.get(name)
   return source !== undefined && source !== 'a flag'
 }
 
 /** Says what is used and where it is from. No setting is a secret; those are in files. */
-function tell({ settings: used, sources }: Gathered, names: readonly SettingName[]): void {
+function tell({ settings: used, sources }: LoadedSettings, names: readonly SettingName[]): void {
   for (const name of names) {
     const value = used[name]
     if (value === undefined) continue

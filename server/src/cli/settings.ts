@@ -3,7 +3,7 @@
  * `HOLDFAST_*` variables and the keys of the config file.
  */
 import { defaultPort } from '@holdfast/shared'
-import { type BrokerLimits, limitNames } from '../access/limits.js'
+import { type BrokerLimits, limitNames } from '../config/limits.js'
 
 type Kind = 'text' | 'port' | 'ms' | 'yes' | 'list' | 'limits'
 

@@ -6,9 +6,9 @@ import http from 'node:http'
 import https from 'node:https'
 import { redactUrl } from '@holdfast/shared'
 import { Command } from 'commander'
-import type { BrokerStatus, LogReport } from '../observe/status.js'
+import type { BrokerStatus, LogReport } from '../http/status.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
-import { Exit, exitHelp, exits } from './exits.js'
+import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { collect } from './parse.js'
 import { print, printJson, rounded, span, table, visible } from './print.js'
 
@@ -48,7 +48,7 @@ async function status(address: URL, ca: string | undefined, asJson: boolean): Pr
   const told = await ask(address, ca)
   if (asJson) printJson(JSON.parse(JSON.stringify(told), roundFigures))
   else for (const line of await linesOf(address, told)) print(line)
-  if (!told.ready) throw new Exit(exits.failed, `The broker at ${address.origin} is not ready.`)
+  if (!told.ready) throw new Exit(exitCodes.failed, `The broker at ${address.origin} is not ready.`)
 }
 
 /** The status holds no numbers of a client's, so all of them may be rounded. */
@@ -63,7 +63,7 @@ function addressOf(text: string): URL {
   // What is between a scheme and an @ is a secret, and has no place on a command line.
   if (isAddress && new URL(http).username === '') return new URL('/status', http)
   const sentence = `"${visible(redactUrl(text))}" is not where a broker is, such as ws://127.0.0.1:7420.`
-  throw new Exit(exits.usage, sentence)
+  throw new Exit(exitCodes.usage, sentence)
 }
 
 async function ask(address: URL, ca: string | undefined): Promise<BrokerStatus> {
@@ -72,12 +72,12 @@ async function ask(address: URL, ca: string | undefined): Promise<BrokerStatus> 
   try {
     answer = await get(address, ca)
   } catch (error) {
-    throw new Exit(exits.unavailable, `The broker at ${origin} ${failureOf(error as Error)}.`)
+    throw new Exit(exitCodes.unavailable, `The broker at ${origin} ${failureOf(error as Error)}.`)
   }
   // What a broker says to whatever it does not answer.
   if (answer.status === 426) {
     throw new Exit(
-      exits.forbidden,
+      exitCodes.forbidden,
       `The broker at ${origin} does not tell its status here: ask from its own machine by a ` +
         'loopback address, or on its admin port if it has one.',
     )
@@ -85,7 +85,7 @@ async function ask(address: URL, ca: string | undefined): Promise<BrokerStatus> 
   const told = answer.status === 200 ? await statusIn(answer.body) : undefined
   if (told !== undefined) return told
   throw new Exit(
-    exits.unavailable,
+    exitCodes.unavailable,
     `What answers at ${origin} is not a broker (HTTP ${answer.status}).`,
   )
 }
@@ -164,12 +164,12 @@ function logRows(log: LogReport): Row[] {
   if (log.kind === 'journal') return [['log', 'a journal'], ...rows]
   const lag = log.lagMs === undefined ? 'nothing came back yet' : span(log.lagMs)
   return [
-    ['log', `shared by ${log.living.length} brokers`],
-    ['standing', log.stands ? `for ${span(log.standingMs)} more` : 'no'],
-    ...log.living.map((name): Row => ['broker', brokerText(name, log.home)]),
+    ['log', `shared by ${log.members.length} brokers`],
+    ['standing', log.stands ? `for ${span(log.selfLeaseMs)} more` : 'no'],
+    ...log.members.map((name): Row => ['broker', brokerText(name, log.name)]),
     ['log lag', lag],
     ...rows,
-    ['trouble', log.trouble === undefined ? 'none' : visible(log.trouble)],
+    ['trouble', log.problem === undefined ? 'none' : visible(log.problem)],
   ]
 }
 

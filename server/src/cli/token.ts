@@ -4,9 +4,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { Command, InvalidArgumentError } from 'commander'
-import { everyday, isOperation, type Operation, operations } from '../access/permissions.js'
-import { isOneWord, tokenLine } from '../access/tokens.js'
-import { Exit, exitHelp, exits } from './exits.js'
+import { isOneWord, tokenLine } from '../access/tokensFromFile.js'
+import {
+  defaultOperations,
+  isOperation,
+  type Operation,
+  operations,
+} from '../config/permissions.js'
+import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { deliver } from './output.js'
 import { collect } from './parse.js'
 import { jsonLine, visible } from './print.js'
@@ -27,7 +32,7 @@ export function tokenCommand(): Command {
       '--allow <operations>',
       `what it allows, by commas: ${operations.join(', ')}, everyday (all but steal and revoke) or all`,
       operationsFrom,
-      everyday,
+      defaultOperations,
     )
     .option(
       '--key <pattern>',
@@ -67,7 +72,7 @@ async function make(whose: string, { allow, key, file, json }: TokenFlags): Prom
   } catch (cause) {
     prepared?.discard()
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exits.io, `The token cannot be printed (${code}); no file has been changed`)
+    throw new Exit(exitCodes.io, `The token cannot be printed (${code}); no file has been changed`)
   }
   prepared?.commit()
 }
@@ -84,7 +89,7 @@ function pattern(text: string, former?: readonly string[]): string[] {
 
 function operationsFrom(text: string): readonly Operation[] {
   if (text === 'all') return operations
-  if (text === 'everyday') return everyday
+  if (text === 'everyday') return defaultOperations
   const names = text.split(',')
   if (names.every(isOperation)) return names
   throw new InvalidArgumentError(`They are some of ${operations.join(', ')}.`)

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
-import { Exit, exits } from './exits.js'
+import { Exit, exitCodes } from './exitCodes.js'
 
 /** How long to wait for another process that adds to the same file, in ms. */
 const waitMs = 5_000
@@ -78,7 +78,7 @@ async function openNew(file: string, beside: string): Promise<number> {
       if (waited < waitMs) await new Promise((resolve) => setTimeout(resolve, stepMs))
       else {
         throw new Exit(
-          exits.config,
+          exitCodes.config,
           `The file ${beside} exists: another process adds to ${file}, or one died while it did. ` +
             'If none runs, remove it',
         )
@@ -98,7 +98,7 @@ function readOld(file: string): { readonly text: string; readonly stat: Stats } 
   }
   try {
     const stat = fstatSync(fd)
-    if (!stat.isFile()) throw new Exit(exits.config, `${file} is not a plain file`)
+    if (!stat.isFile()) throw new Exit(exitCodes.config, `${file} is not a plain file`)
     return { text: readFileSync(fd, 'utf8'), stat }
   } finally {
     closeSync(fd)
@@ -132,7 +132,10 @@ function asExit(file: string, error: unknown): Exit {
   if (error instanceof Exit) return error
   const { code = 'unknown' } = error as NodeJS.ErrnoException
   if (code === 'ELOOP') {
-    return new Exit(exits.config, `The file ${file} is a link; give the path of the file itself`)
+    return new Exit(
+      exitCodes.config,
+      `The file ${file} is a link; give the path of the file itself`,
+    )
   }
-  return new Exit(exits.config, `The file ${file} cannot be written (${code})`)
+  return new Exit(exitCodes.config, `The file ${file} cannot be written (${code})`)
 }

@@ -17,7 +17,7 @@ interface TopFlags extends BrokerFlags {
 }
 
 /** One look at the broker. */
-interface Look {
+interface Reading {
   readonly at: number
   readonly stats: LockStats
   readonly found: QueryResult
@@ -47,7 +47,7 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   })
   // Whoever waits for the end below is told; until then it is nobody's rejection.
   stopped.catch(() => {})
-  let former: Look | undefined
+  let former: Reading | undefined
   let isCut = false
   for (let n = 0; n < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; n++) {
     const looked = flags.all ? everything(session, prefix) : session.query({ prefix })
@@ -85,7 +85,7 @@ function leftOut({ held, waiting, heldCount, waitingCount }: QueryResult): numbe
   return heldCount - held.length + waitingCount - waiting.length
 }
 
-async function show(look: Look, former: Look | undefined, flags: TopFlags): Promise<void> {
+async function show(look: Reading, former: Reading | undefined, flags: TopFlags): Promise<void> {
   const rates = ratesOf(look, former)
   const keys = busiest(look.found)
   if (flags.json) {
@@ -118,7 +118,7 @@ async function show(look: Look, former: Look | undefined, flags: TopFlags): Prom
 
 type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
 
-function ratesOf({ stats, at }: Look, former: Look | undefined): Rates | undefined {
+function ratesOf({ stats, at }: Reading, former: Reading | undefined): Rates | undefined {
   if (former === undefined) return undefined
   const seconds = (at - former.at) / 1_000
   const per = (now: number, then: number) => Math.round(((now - then) / seconds) * 10) / 10

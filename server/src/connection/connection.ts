@@ -17,15 +17,15 @@ import {
   parseFrame,
 } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/validate'
-import { costOfBytes, costOfParsing, costs } from '../access/costs.js'
-import type { Gate } from '../access/gate.js'
-import { WorkRate } from '../access/rates.js'
-import { encodeAck, encodePing } from '../broker/encode.js'
+import type { RequestPolicy } from '../access/requestPolicy.js'
+import { WorkRate } from '../access/tokenBuckets.js'
+import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
-import { isForOwner, isLongerThan, type NamedRefusal } from './arrived.js'
+import { encodeAck, encodePing } from '../protocol/encode.js'
 import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue, notAFrame } from './inputQueue.js'
-import { type Deferred, Outbox, type PacedMessages } from './outbox.js'
+import { type InvalidRequest, isForOwner, isLongerThan } from './invalidRequest.js'
+import { type Deferred, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
 import type { PacedWork, WorkScheduler } from './workScheduler.js'
 
@@ -34,7 +34,7 @@ export interface ConnectionOwner {
   /** Shares the broker's time between connections. */
   readonly scheduler: WorkScheduler
   /** Effects of the lock table that this broker has handled so far, and what telling them cost. */
-  readonly effects: number
+  readonly effectCount: number
   /** Work that one connection may cause in a second, in units; `Infinity` for any. */
   readonly workPerSecond: number
   /** Patient time, in ms. */
@@ -43,17 +43,17 @@ export interface ConnectionOwner {
    * Whether what arrives now may be answered. Any answer, a refusal too, tells the client that it
    * was heard and that its lease goes on.
    */
-  stands(): boolean
+  isLive(): boolean
   onHello(connection: Connection, hello: Hello): void
   /** Whether handling this, which is not checked yet, may take a whole turn. */
   isLong(connection: Connection, element: unknown): boolean
-  onMessage(connection: Connection, message: ClientMessage | NamedRefusal): void
+  onMessage(connection: Connection, message: ClientMessage | InvalidRequest): void
   /** There is something to flush at the end of this turn. */
   onOutput(connection: Connection): void
   /** The broker cut this connection: its client may not know yet. Before any `onGone`. */
-  onCut(connection: Connection): void
+  onAborted(connection: Connection): void
   /** The socket is closed. */
-  onGone(connection: Connection): void
+  onClosed(connection: Connection): void
 }
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
@@ -61,7 +61,7 @@ type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 export class Connection implements SocketListener, PacedWork {
   readonly #socket: Socket
   readonly #owner: ConnectionOwner
-  readonly #outbox: Outbox
+  readonly #sendQueue: SendQueue
   #state: State = 'fresh'
   #received = 0
   #receivedAt: number
@@ -78,10 +78,10 @@ export class Connection implements SocketListener, PacedWork {
   #pings = 0
   /** Undefined for those that never wait: sessions without a grace acknowledge nothing. */
   #deferredAcks: DeferredAcks | undefined = undefined
-  #silent = false
+  #hasStoppedAcking = false
   #isAwaitingFlush = false
   /** What its messages have to pass, once it was let in; undefined if nothing could be refused. */
-  gate: Gate | undefined
+  policy: RequestPolicy | undefined
   /** The session that is on this connection, once it is open. */
   session: Session | undefined
   /** Whether it is being waited for because it left too much unread. */
@@ -91,12 +91,12 @@ export class Connection implements SocketListener, PacedWork {
   /** When its socket was read again after a pause, in patient time; -Infinity without one. */
   readsSince = Number.NEGATIVE_INFINITY
   /** The attach number that makes this connection the session's own. */
-  attach = 0
+  attachEpoch = 0
 
   constructor(socket: Socket, owner: ConnectionOwner) {
     this.#socket = socket
     this.#owner = owner
-    this.#outbox = new Outbox(socket)
+    this.#sendQueue = new SendQueue(socket)
     this.#receivedAt = owner.now()
     this.#handledAt = this.#receivedAt
   }
@@ -140,26 +140,26 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Bytes that wait to be read by the client, here and in the socket. */
   get backlogBytes(): number {
-    return this.#outbox.backlogBytes
+    return this.#sendQueue.backlogBytes
   }
 
   /** Bytes that the broker keeps for it beyond what every connection takes. */
   get memoryBytes(): number {
-    return this.#outbox.memoryBytes + 2 * (this.#input?.bytes ?? 0)
+    return this.#sendQueue.memoryBytes + 2 * (this.#input?.bytes ?? 0)
   }
 
   /** Whether output waits for the broker to make it, and not for the client to read. */
   get isWaitingForTurn(): boolean {
-    return this.#outbox.hasUnmade && !this.#outbox.isBlocked
+    return this.#sendQueue.hasUnmade && !this.#sendQueue.isBlocked
   }
 
   /** Whether a long answer, or what the client said next, waits until the client reads. */
   get isHeldUp(): boolean {
-    return this.#outbox.isBlocked && (this.#outbox.hasStream || this.#input !== undefined)
+    return this.#sendQueue.isBlocked && (this.#sendQueue.hasStream || this.#input !== undefined)
   }
 
   onFrame(text: string): void {
-    if (!this.#isReading() || !this.#owner.stands()) return
+    if (!this.#isReading() || !this.#owner.isLive()) return
     const at = this.#owner.now()
     this.#receivedAt = at
     if (this.#input !== undefined) {
@@ -167,7 +167,7 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     if (this.#state !== 'open' && isLongerThan(text, maxHelloBytes)) {
-      this.cut(closeCodes.tooBig)
+      this.abort(closeCodes.tooBig)
       return
     }
     this.#beginTurn(at)
@@ -186,7 +186,7 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#isReading()) return
     // Behind what has arrived before it.
     if (this.#input !== undefined) this.#input.addFrame(notAFrame, this.#owner.now())
-    else this.cut(closeCodes.badMessage)
+    else this.abort(closeCodes.badMessage)
   }
 
   onFault(): void {
@@ -196,17 +196,17 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#state = 'closing'
-    this.#outbox.clear()
-    this.#owner.onCut(this)
+    this.#sendQueue.clear()
+    this.#owner.onAborted(this)
   }
 
   onDrain(): void {
-    if (this.#outbox.hasOutput || this.isSlow || this.countedBytes > 0) this.#requestFlush()
+    if (this.#sendQueue.hasOutput || this.isSlow || this.countedBytes > 0) this.#requestFlush()
   }
 
   onClose(): void {
     if (this.#state === 'gone') return
-    this.#outbox.clear()
+    this.#sendQueue.clear()
     this.#isClosed = true
     // What had arrived before the end is handled first, a goodbye for instance.
     if (this.#input !== undefined && this.#isReading()) this.#owner.scheduler.add(this)
@@ -216,21 +216,21 @@ export class Connection implements SocketListener, PacedWork {
   /** The hello was accepted; from here on `session` speaks here. */
   open(session: Session): void {
     this.session = session
-    this.attach = session.attach
+    this.attachEpoch = session.attachEpoch
     this.#state = 'open'
   }
 
   /** Queues an encoded message for the end of this turn. */
   send(message: string): void {
     if (this.#state !== 'open' || this.#isClosed) return
-    this.#outbox.add(message)
+    this.#sendQueue.add(message)
     this.#requestFlush()
   }
 
   /** Queues a message that is made when it is written. */
   defer(message: Deferred): void {
     if (this.#state !== 'open' || this.#isClosed) message.discard()
-    else this.#outbox.defer(message)
+    else this.#sendQueue.defer(message)
     this.#requestFlush()
   }
 
@@ -245,7 +245,7 @@ export class Connection implements SocketListener, PacedWork {
       messages.return?.()
       return
     }
-    this.#outbox.addStream(messages, holdsInput, weight)
+    this.#sendQueue.addStream(messages, holdsInput, weight)
     this.#requestFlush()
   }
 
@@ -260,7 +260,7 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#isReading()) return 0
     this.#turn = this.#owner.scheduler.turn
     this.#allowance = units
-    if (this.#outbox.hasUnmade) this.#allowance -= this.#outbox.flush(units)
+    if (this.#sendQueue.hasUnmade) this.#allowance -= this.#sendQueue.flush(units)
     this.#handleInput()
     const used = units - this.#allowance
     this.#spendRate(used, this.#owner.now())
@@ -270,24 +270,24 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Tells the client what was handled: a promise that its lease runs from its arrival. */
   acknowledge(): void {
-    if (!this.#silent) this.send(encodeAck(this.#received, this.#handledAt))
+    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#received, this.#handledAt))
   }
 
   /** What was handled up to now is acknowledged when the log has come as far. */
-  oweAcknowledgement(): void {
+  deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
     this.#deferredAcks.add(this.#received, this.#handledAt)
   }
 
   /** The log has come as far as the oldest acknowledgement that is owed. */
-  acknowledgeOwed(): void {
-    const ack = this.#deferredAcks?.take()
-    if (ack !== undefined && !this.#silent) this.send(encodeAck(ack.n, ack.at))
+  sendDeferredAck(): void {
+    const ack = this.#deferredAcks?.next()
+    if (ack !== undefined && !this.#hasStoppedAcking) this.send(encodeAck(ack.n, ack.at))
   }
 
   /** Acknowledges nothing from now on: the end of the session has been proposed. */
-  fallSilent(): void {
-    this.#silent = true
+  stopAcking(): void {
+    this.#hasStoppedAcking = true
   }
 
   ping(): void {
@@ -298,46 +298,46 @@ export class Connection implements SocketListener, PacedWork {
   flush(): void {
     this.#isAwaitingFlush = false
     if (this.#state !== 'open') return
-    if (!this.#outbox.hasUnmade) this.#outbox.flush(0)
+    if (!this.#sendQueue.hasUnmade) this.#sendQueue.flush(0)
     else {
       this.#beginTurn(this.#owner.now())
       const units = Math.max(0, this.#allowance)
-      const used = this.#outbox.flush(units, Math.min(units, this.#owner.scheduler.left))
+      const used = this.#sendQueue.flush(units, Math.min(units, this.#owner.scheduler.left))
       this.#allowance -= used
       this.#owner.scheduler.spend(used)
       this.#spendRate(used, this.#owner.now())
     }
-    if (this.#input !== undefined || this.#outbox.hasUnmade) this.#goOn()
+    if (this.#input !== undefined || this.#sendQueue.hasUnmade) this.#goOn()
   }
 
   /** Closes politely, after everything that was said. */
   close(row: CloseCode): void {
     if (!this.#isReading()) return
-    if (!this.#isClosed) this.#outbox.flushMessages()
+    if (!this.#isClosed) this.#sendQueue.flushMessages()
     this.#state = 'closing'
-    this.#outbox.clear()
+    this.#sendQueue.clear()
     this.#dropInput()
     this.#socket.close(row.code, row.reason)
   }
 
   /** Closes for the client's fault or for another's sake; its session keeps its lease. */
-  cut(row: CloseCode): void {
+  abort(row: CloseCode): void {
     if (!this.#isReading()) return
     this.close(row)
-    this.#owner.onCut(this)
+    this.#owner.onAborted(this)
   }
 
   /** Cuts it without the last words: a closing handshake would queue behind what is not read. */
-  cutUnread(row: CloseCode): void {
-    this.#outbox.clear()
-    this.cut(row)
+  abortUnread(row: CloseCode): void {
+    this.#sendQueue.clear()
+    this.abort(row)
     this.#socket.terminate()
   }
 
   /** Drops the socket without waiting for anybody: its client may not know that it is closed. */
   terminate(): void {
     if (this.#state === 'gone') return
-    this.#owner.onCut(this)
+    this.#owner.onAborted(this)
     this.#socket.terminate()
     if (this.#isClosed) this.#owner.scheduler.add(this)
   }
@@ -362,7 +362,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Whether what comes next has to wait. */
   #mustWait(): boolean {
-    return this.#allowance <= 0 || this.#outbox.isFull
+    return this.#allowance <= 0 || this.#sendQueue.isFull
   }
 
   #handleFrame(text: string, at: number, parsingCost: number): void {
@@ -370,7 +370,7 @@ export class Connection implements SocketListener, PacedWork {
     const elements = parseFrame(text)
     if (elements === undefined) {
       scheduler.spend(parsingCost)
-      this.cut(closeCodes.badMessage)
+      this.abort(closeCodes.badMessage)
       return
     }
     const before = this.#allowance
@@ -396,10 +396,10 @@ export class Connection implements SocketListener, PacedWork {
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {
-      if (!this.#owner.stands()) return
-      const next = input.take()
+      if (!this.#owner.isLive()) return
+      const next = input.next()
       if (next === 'malformed') {
-        this.cut(closeCodes.badMessage)
+        this.abort(closeCodes.badMessage)
         return
       }
       if (next === undefined) {
@@ -415,13 +415,13 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Handles one message and charges what it caused: effects of the table, and text to be sent. */
   #handle(element: unknown): void {
-    const { effects } = this.#owner
-    const chars = this.#outbox.waitingChars
+    const { effectCount } = this.#owner
+    const chars = this.#sendQueue.waitingChars
     this.#received++
-    this.#take(element)
-    const sent = Math.max(0, this.#outbox.waitingChars - chars)
+    this.#dispatch(element)
+    const sent = Math.max(0, this.#sendQueue.waitingChars - chars)
     this.#allowance -=
-      costs.message + (this.#owner.effects - effects) * costs.effect + costOfBytes(sent)
+      costs.message + (this.#owner.effectCount - effectCount) * costs.effect + costOfBytes(sent)
   }
 
   #spendRate(units: number, now: number): void {
@@ -466,8 +466,8 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Asks for a turn if there is work that does not wait for the client. */
   #goOn(): void {
-    const hasOutput = this.#outbox.hasUnmade && !this.#outbox.isBlocked
-    const hasInput = this.#input !== undefined && !this.#outbox.isFull
+    const hasOutput = this.#sendQueue.hasUnmade && !this.#sendQueue.isBlocked
+    const hasInput = this.#input !== undefined && !this.#sendQueue.isFull
     if (!this.#isReading() || !(hasOutput || hasInput)) return
     const waitMs = this.#rateWaitMs(this.#owner.now())
     if (waitMs > 0) this.#owner.scheduler.addLater(this, waitMs)
@@ -479,11 +479,11 @@ export class Connection implements SocketListener, PacedWork {
     this.#state = 'gone'
     this.#input = undefined
     this.#owner.scheduler.remove(this)
-    this.#outbox.clear()
-    this.#owner.onGone(this)
+    this.#sendQueue.clear()
+    this.#owner.onClosed(this)
   }
 
-  #take(element: unknown): void {
+  #dispatch(element: unknown): void {
     const message = validate(element)
     if (message.type === 'refusal') this.#allowance -= costs.refusal
     if (this.#state === 'open' && isForOwner(message)) {
@@ -493,7 +493,7 @@ export class Connection implements SocketListener, PacedWork {
       this.#allowance -= costs.hello
       this.#owner.onHello(this, message)
     } else {
-      this.cut(closeCodes.badMessage)
+      this.abort(closeCodes.badMessage)
     }
   }
 }

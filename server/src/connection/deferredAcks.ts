@@ -23,7 +23,7 @@ export class DeferredAcks {
   }
 
   /** The oldest that was not taken; undefined if there is none. */
-  take(): Ack | undefined {
+  next(): Ack | undefined {
     const ack = this.#acks[this.#taken]
     if (ack === undefined) return undefined
     this.#taken++

@@ -4,7 +4,7 @@
  * a paused connection is not read: at most what one read of the socket had brought.
  */
 import { parseFrame } from '@holdfast/shared'
-import { costOfParsing } from '../access/costs.js'
+import { costOfParsing } from '../config/workCosts.js'
 
 /** Stands for a frame that is none, behind frames that wait. */
 export const notAFrame = ''
@@ -52,7 +52,7 @@ export class InputQueue {
   }
 
   /** Takes the next message; `'malformed'` for a frame that is none, undefined at the end. */
-  take(): QueuedElement | 'malformed' | undefined {
+  next(): QueuedElement | 'malformed' | undefined {
     const frame = this.#frames[this.#first]
     if (frame === undefined) return undefined
     const parsingCost = frame.elements === undefined ? costOfParsing(frame.text) : 0

@@ -5,7 +5,7 @@
  * waits for it itself, and the others do not.
  */
 import type { Clock, Timer } from '@holdfast/shared'
-import { turnBudget, unitsPerMs } from '../access/costs.js'
+import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 
 /** What has work left: a paused connection, or the end of a session that holds many locks. */
 export interface PacedWork {

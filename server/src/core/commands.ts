@@ -16,7 +16,7 @@ interface Base {
 /** From a client, on the connection that the session was attached to as number `attach`. */
 interface FromSession extends Base {
   readonly session: string
-  readonly attach: number
+  readonly attachEpoch: number
 }
 
 /** Limits that a session lives under; in the command, so that every replica judges alike. */
@@ -30,7 +30,7 @@ export interface SessionLimits {
 }
 
 /** The next fence is above this. The first command of a broker's life. */
-export interface RaiseFence extends Base {
+export interface RaiseFenceFloor extends Base {
   readonly type: 'raise'
   readonly fence: number
 }
@@ -52,21 +52,21 @@ export interface SetQuiet extends Base {
 export interface Restart extends Base {
   readonly type: 'restart'
   /** Whose sessions; undefined for all of them. */
-  readonly from: string | undefined
+  readonly formerOwner: string | undefined
   /** Who keeps their deadlines from now on. */
-  readonly home: string
+  readonly ownerBroker: string
 }
 
 export interface OpenSession extends Base {
   readonly type: 'open'
   /** Names the hello that asks, for whoever waits for its outcome. */
-  readonly attempt: string
+  readonly handshakeId: string
   readonly session: string
   /**
    * Which of the brokers that share the log keeps the deadlines of this session; '' where it is
    * shared with nobody.
    */
-  readonly home: string
+  readonly ownerBroker: string
   /** Who authenticated; a resume must be by the same. */
   readonly principal: string
   readonly name: string | undefined
@@ -81,15 +81,15 @@ export interface OpenSession extends Base {
 
 export interface ResumeSession extends Base {
   readonly type: 'resume'
-  readonly attempt: string
+  readonly handshakeId: string
   readonly session: string
   /** Who keeps its deadlines from now on. */
-  readonly home: string
+  readonly ownerBroker: string
   readonly principal: string
   /** Hash of the secret that the client presented. */
   readonly proof: string
   /** Rises with every hello that presents this secret; undefined if its client does not say. */
-  readonly try: number | undefined
+  readonly resumeAttempt: number | undefined
   /** Hash of the secret for next time. */
   readonly secret: string
 }
@@ -174,13 +174,13 @@ export interface ExpireLock extends Base {
 }
 
 /** Proposal: these keys have more to grant than one command grants at once. */
-export interface ServeKeys extends Base {
+export interface GrantUnfinishedKeys extends Base {
   readonly type: 'serve'
   readonly keys: readonly string[]
 }
 
 export type Command =
-  | RaiseFence
+  | RaiseFenceFloor
   | SetQuiet
   | Restart
   | OpenSession
@@ -195,4 +195,4 @@ export type Command =
   | AcknowledgeAnswers
   | TimeOutRequest
   | ExpireLock
-  | ServeKeys
+  | GrantUnfinishedKeys

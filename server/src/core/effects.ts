@@ -36,16 +36,16 @@ export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'revoked' | 'end
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
 
 export type Effect =
-  | { readonly kind: 'opened'; readonly session: Session; readonly attempt: string }
+  | { readonly kind: 'opened'; readonly session: Session; readonly handshakeId: string }
   /** `answers`: what is stored and not acknowledged, oldest first. */
   | {
       readonly kind: 'resumed'
       readonly session: Session
-      readonly attempt: string
+      readonly handshakeId: string
       readonly answers: ReadonlyMap<number, Answer>
     }
   /** Unknown session or wrong secret: nobody is told which. */
-  | { readonly kind: 'refused'; readonly attempt: string }
+  | { readonly kind: 'refused'; readonly handshakeId: string }
   | { readonly kind: 'suspended'; readonly session: Session; readonly keep: boolean }
   /** After all its releases and withdrawals. */
   | { readonly kind: 'ended'; readonly session: Session; readonly reason: EndReason }

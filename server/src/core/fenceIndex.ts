@@ -3,11 +3,11 @@
  * for a key when it is asked for first, and kept until the key falls idle: a key where nothing is
  * revoked pays nothing for it.
  */
-import { Roster } from '@holdfast/shared/roster'
-import type { Entry, Lock } from './records.js'
+import { IdTable } from '@holdfast/shared/roster'
+import type { KeyState, Lock } from './records.js'
 
 export class FenceIndex {
-  readonly #byEntry = new Map<Entry, Roster<Lock>>()
+  readonly #byEntry = new Map<KeyState, IdTable<Lock>>()
 
   /** Whether there is a key that has to be kept up to date. */
   get isUsed(): boolean {
@@ -15,10 +15,10 @@ export class FenceIndex {
   }
 
   /** All that hold this key. The first time it takes as long as there are holders. */
-  holdersOf(entry: Entry): Roster<Lock> {
+  holdersOf(entry: KeyState): IdTable<Lock> {
     let roster = this.#byEntry.get(entry)
     if (roster === undefined) {
-      roster = new Roster<Lock>()
+      roster = new IdTable<Lock>()
       for (const lock of entry.holders) roster.add(lock)
       this.#byEntry.set(entry, roster)
     }
@@ -26,15 +26,15 @@ export class FenceIndex {
   }
 
   add(lock: Lock): void {
-    this.#byEntry.get(lock.entry)?.add(lock)
+    this.#byEntry.get(lock.keyState)?.add(lock)
   }
 
   remove(lock: Lock): void {
-    this.#byEntry.get(lock.entry)?.remove(lock)
+    this.#byEntry.get(lock.keyState)?.remove(lock)
   }
 
   /** The key is idle. */
-  forget(entry: Entry): void {
+  forget(entry: KeyState): void {
     this.#byEntry.delete(entry)
   }
 }

@@ -4,7 +4,7 @@
  * replica. A client that acknowledges nothing must not make the broker keep megabytes for it.
  */
 import type { StoredHolder } from './effects.js'
-import type { Entry, Lock } from './records.js'
+import type { KeyState, Lock } from './records.js'
 
 /** Most holders that one answer names. */
 const maxHolders = 16
@@ -29,7 +29,7 @@ export interface NamedHolders {
  * @param storedBytes What the stored answers of the session that asks take already; 0 for a session
  *   whose answers are not stored.
  */
-export function nameHolders(entry: Entry, metadata: boolean, storedBytes: number): NamedHolders {
+export function nameHolders(entry: KeyState, metadata: boolean, storedBytes: number): NamedHolders {
   const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
   const holders: StoredHolder[] = []
   let holderBytes = 0

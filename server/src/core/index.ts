@@ -1,8 +1,8 @@
 /** The pure part of the broker: commands in, effects out. */
 export * from './commands.js'
 export type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
-export { Keys, type KeyWalk } from './keys.js'
-export { Chain, Entry, Lock, Request, Session } from './records.js'
+export { KeyTable, type KeyWalk } from './keyTable.js'
+export { KeyState, LinkedList, Lock, Request, Session } from './records.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'
 export {

@@ -6,14 +6,14 @@
  * Everybody outside `core` only reads these.
  */
 import type { LockMode } from '@holdfast/shared'
-import { Roster } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/roster'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /** What all sessions have that never held or waited, most of an idle crowd. Stay empty. */
-const noLocks = new Roster<Lock>()
-const noRequests = new Roster<Request>()
+const noLocks = new IdTable<Lock>()
+const noRequests = new IdTable<Request>()
 
 /** A lock that an operator has ended, and why. */
 export interface Revocation {
@@ -34,16 +34,16 @@ export class Session {
   readonly grace: number
   readonly limits: SessionLimits
   /** The broker that keeps its deadlines. */
-  home: string
+  ownerBroker: string
   /** Number of the connection it is on or was on last; rises with each resume. */
-  attach = 1
+  attachEpoch = 1
   suspended = false
   /** Hash of the secret that the client is known to have. */
   secret: string | undefined
   /** Hash of a newer secret that was sent and not yet proved received. */
   nextSecret: string | undefined
   /** The try that `secret` let in last; undefined if there was none, or it had no number. */
-  lastTry: number | undefined
+  lastResumeAttempt: number | undefined
   /** The highest request id seen. */
   lastId = 0
   #held = noLocks
@@ -58,7 +58,7 @@ export class Session {
    */
   revocations = noRevocations
 
-  constructor(open: Omit<OpenSession, 'type' | 'attempt' | 'at'>) {
+  constructor(open: Omit<OpenSession, 'type' | 'handshakeId' | 'at'>) {
     this.id = open.session
     this.principal = open.principal
     this.name = open.name
@@ -66,25 +66,25 @@ export class Session {
     this.grace = open.grace
     this.secret = open.secret
     this.limits = open.limits
-    this.home = open.home
+    this.ownerBroker = open.ownerBroker
     this.answers = open.grace > 0 ? new Map() : undefined
   }
 
-  get held(): Roster<Lock> {
+  get held(): IdTable<Lock> {
     return this.#held
   }
 
-  get waiting(): Roster<Request> {
+  get waiting(): IdTable<Request> {
     return this.#waiting
   }
 
   hold(lock: Lock): void {
-    if (this.#held === noLocks) this.#held = new Roster()
+    if (this.#held === noLocks) this.#held = new IdTable()
     this.#held.add(lock)
   }
 
   waitFor(request: Request): void {
-    if (this.#waiting === noRequests) this.#waiting = new Roster()
+    if (this.#waiting === noRequests) this.#waiting = new IdTable()
     this.#waiting.add(request)
   }
 
@@ -125,7 +125,7 @@ export class Session {
    * A lock was released whose grant may still be stored: of the lock, the fence is all that is told
    * again, and its metadata and a long key are not kept for that.
    */
-  slimAnswer(lock: Lock): void {
+  dropHolderDetails(lock: Lock): void {
     if (lock.metadata === undefined && lock.key.length <= keptKeyLength) return
     const answer = this.answers?.get(lock.id)
     if (answer?.kind !== 'granted' || answer.lock !== lock) return
@@ -156,7 +156,7 @@ function holderBytesOf(answer: Answer | undefined): number {
 const keptKeyLength = 64
 
 /** What was asked for: a command that wants a lock, or the request it became. */
-export interface Terms {
+export interface LockTerms {
   readonly id: number
   readonly mode: LockMode
   readonly ttl: number | undefined
@@ -165,8 +165,8 @@ export interface Terms {
 }
 
 /** One grant. */
-export class Lock implements Terms {
-  readonly entry: Entry
+export class Lock implements LockTerms {
+  readonly keyState: KeyState
   readonly session: Session
   /** The request that was granted. */
   readonly id: number
@@ -185,8 +185,8 @@ export class Lock implements Terms {
   previous: Lock | undefined = undefined
   next: Lock | undefined = undefined
 
-  constructor(entry: Entry, session: Session, terms: Terms, fence: number, since: number) {
-    this.entry = entry
+  constructor(entry: KeyState, session: Session, terms: LockTerms, fence: number, since: number) {
+    this.keyState = entry
     this.session = session
     this.id = terms.id
     this.mode = terms.mode
@@ -197,17 +197,17 @@ export class Lock implements Terms {
   }
 
   get key(): string {
-    return this.entry.key
+    return this.keyState.key
   }
 
-  get number(): number {
+  get tableId(): number {
     return this.fence
   }
 }
 
 /** One ask for a lock that had to wait. */
-export class Request implements Terms {
-  readonly entry: Entry
+export class Request implements LockTerms {
+  readonly keyState: KeyState
   readonly session: Session
   readonly id: number
   readonly mode: LockMode
@@ -221,11 +221,11 @@ export class Request implements Terms {
   next: Request | undefined = undefined
 
   constructor(
-    entry: Entry,
+    entry: KeyState,
     session: Session,
-    command: Omit<RequestLock, 'type' | 'session' | 'attach' | 'key' | 'steal'>,
+    command: Omit<RequestLock, 'type' | 'session' | 'attachEpoch' | 'key' | 'steal'>,
   ) {
-    this.entry = entry
+    this.keyState = entry
     this.session = session
     this.id = command.id
     this.mode = command.mode
@@ -236,16 +236,16 @@ export class Request implements Terms {
   }
 
   get key(): string {
-    return this.entry.key
+    return this.keyState.key
   }
 
-  get number(): number {
+  get tableId(): number {
     return this.id
   }
 }
 
 /** A doubly linked list through its members' own `previous` and `next`. */
-export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
+export class LinkedList<T extends { previous: T | undefined; next: T | undefined }> {
   first: T | undefined = undefined
   last: T | undefined = undefined
   length = 0
@@ -287,30 +287,30 @@ export class Chain<T extends { previous: T | undefined; next: T | undefined }> {
 }
 
 /** The queue of every key that nobody has waited for, which is nearly every key. Stays empty. */
-const nobody = new Chain<Request>()
+const nobody = new LinkedList<Request>()
 
 /**
  * A key, who holds it, and who waits, first come first. It is itself the chain of its holders:
  * there are as many entries as locks, and a million of them can do without a second object each.
  */
-export class Entry extends Chain<Lock> {
+export class KeyState extends LinkedList<Lock> {
   readonly key: string
   /** Its place among the keys in use: rises with each key that comes into use. 0 for a bookmark. */
   order = 0
   #queue = nobody
-  previous: Entry | undefined = undefined
-  next: Entry | undefined = undefined
+  previous: KeyState | undefined = undefined
+  next: KeyState | undefined = undefined
 
   constructor(key: string) {
     super()
     this.key = key
   }
 
-  get holders(): Chain<Lock> {
+  get holders(): LinkedList<Lock> {
     return this
   }
 
-  get queue(): Chain<Request> {
+  get queue(): LinkedList<Request> {
     return this.#queue
   }
 
@@ -321,7 +321,7 @@ export class Entry extends Chain<Lock> {
 
   /** Takes a place at the end of the queue. */
   enqueue(request: Request): void {
-    if (this.#queue === nobody) this.#queue = new Chain<Request>()
+    if (this.#queue === nobody) this.#queue = new LinkedList<Request>()
     this.#queue.append(request)
   }
 
@@ -333,10 +333,10 @@ export class Entry extends Chain<Lock> {
 }
 
 /** The key of every lock that is remembered for its fence alone. */
-const forgotten = new Entry('')
+const forgotten = new KeyState('')
 
 /** What is remembered of a lock that is gone: the answer that granted it. */
 export function formerLock(session: Session, id: number, fence: number): Lock {
-  const terms: Terms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
+  const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
   return new Lock(forgotten, session, terms, fence, 0)
 }

@@ -5,7 +5,7 @@ import type { ResumeSession } from './commands.js'
 import type { Session } from './records.js'
 
 /** Which of the session's secrets a resume shows. */
-export function provenBy(
+export function isProvenBy(
   { secret, nextSecret }: Session,
   { proof }: ResumeSession,
 ): 'secret' | 'nextSecret' | undefined {
@@ -19,8 +19,11 @@ export function provenBy(
  * Whether the client said this hello before one that was let in with the same secret. It has given
  * up the connection of this one, and may not have spoken on that of the other yet.
  */
-export function isOvertaken({ lastTry }: Session, { try: number }: ResumeSession): boolean {
-  return lastTry !== undefined && number !== undefined && number <= lastTry
+export function isOvertaken(
+  { lastResumeAttempt }: Session,
+  { resumeAttempt: number }: ResumeSession,
+): boolean {
+  return lastResumeAttempt !== undefined && number !== undefined && number <= lastResumeAttempt
 }
 
 /** Compares hashes without telling, by the time it takes, how much of them is right. */

@@ -8,7 +8,7 @@
 import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock } from './commands.js'
 import type { Answer } from './effects.js'
-import { Keys } from './keys.js'
+import { KeyTable } from './keyTable.js'
 import { formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
 
@@ -21,11 +21,11 @@ export type SnapshotItem =
   | { readonly item: 'table'; readonly fence: number; readonly quiet: boolean }
   | {
       readonly item: 'session'
-      readonly open: Omit<OpenSession, 'type' | 'attempt' | 'at'>
-      readonly attach: number
+      readonly open: Omit<OpenSession, 'type' | 'handshakeId' | 'at'>
+      readonly attachEpoch: number
       readonly suspended: boolean
       readonly nextSecret: string | undefined
-      readonly lastTry: number | undefined
+      readonly lastResumeAttempt: number | undefined
       readonly lastId: number
       readonly answers: readonly (readonly [number, PlainAnswer])[]
       /** Missing in snapshots from before there were any. */
@@ -43,7 +43,7 @@ export type SnapshotItem =
       readonly metadata: string | undefined
       readonly since: number
     }
-  | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attach' | 'steal'>)
+  | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attachEpoch' | 'steal'>)
 
 /** Every item of the table. It must not change until the last one is taken. */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
@@ -58,7 +58,7 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
 /** The table that was dumped. @throws {Error} if the items are not those of a table. */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
-  const keys = new Keys()
+  const keys = new KeyTable()
   const answers: (readonly [Session, number, PlainAnswer])[] = []
   let head = { fence: 0, quiet: false }
   for (const item of items) {
@@ -74,16 +74,16 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
       }
       case 'lock': {
         const session = known(sessions, item.session)
-        const lock = new Lock(keys.take(item.key), session, item, item.fence, item.since)
+        const lock = new Lock(keys.getOrCreate(item.key), session, item, item.fence, item.since)
         lock.generation = item.generation
-        lock.entry.holders.append(lock)
+        lock.keyState.holders.append(lock)
         session.hold(lock)
         break
       }
       case 'request': {
         const session = known(sessions, item.session)
-        const request = new Request(keys.take(item.key), session, item)
-        request.entry.enqueue(request)
+        const request = new Request(keys.getOrCreate(item.key), session, item)
+        request.keyState.enqueue(request)
         session.waitFor(request)
         break
       }
@@ -127,14 +127,22 @@ function requestItem(key: string, request: Request): SnapshotItem {
 }
 
 function sessionItem(session: Session): SnapshotItem {
-  const { id, principal, name, lease, grace, secret, limits, home } = session
-  const { attach, suspended, nextSecret, lastTry, lastId } = session
-  const open = { session: id, principal, name, lease, grace, secret, limits, home }
+  const { id, principal, name, lease, grace, secret, limits, ownerBroker } = session
+  const { attachEpoch, suspended, nextSecret, lastResumeAttempt, lastId } = session
+  const open = { session: id, principal, name, lease, grace, secret, limits, ownerBroker }
   const answers = [...(session.answers ?? [])].map(
     ([request, answer]) => [request, plainAnswer(answer)] as const,
   )
   const { revocations } = session
-  const now = { attach, suspended, nextSecret, lastTry, lastId, answers, revocations }
+  const now = {
+    attachEpoch,
+    suspended,
+    nextSecret,
+    lastResumeAttempt,
+    lastId,
+    answers,
+    revocations,
+  }
   return { item: 'session', open, ...now }
 }
 
@@ -144,10 +152,10 @@ function plainAnswer(answer: Answer): PlainAnswer {
 
 function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Session {
   const session = new Session(item.open)
-  session.attach = item.attach
+  session.attachEpoch = item.attachEpoch
   session.suspended = item.suspended
   session.nextSecret = item.nextSecret
-  session.lastTry = item.lastTry
+  session.lastResumeAttempt = item.lastResumeAttempt
   session.lastId = item.lastId
   session.revocations = item.revocations ?? []
   return session

@@ -20,18 +20,18 @@ import type * as Commands from './commands.js'
 import type { Answer, Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
 import { nameHolders } from './holders.js'
-import { Keys } from './keys.js'
-import { type Entry, Lock, Request, Session, type Terms } from './records.js'
-import { isOvertaken, provenBy } from './secrets.js'
+import { KeyTable } from './keyTable.js'
+import { type KeyState, Lock, type LockTerms, Request, Session } from './records.js'
+import { isOvertaken, isProvenBy } from './secrets.js'
 import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
 
 /** A command that came on a connection of a session. */
-type Speech = { readonly session: string; readonly attach: number }
+type SessionCommand = { readonly session: string; readonly attachEpoch: number }
 
 /** What a table consists of; for one that is restored from a snapshot. */
 export interface TableState {
   readonly sessions: Map<string, Session>
-  readonly keys: Keys
+  readonly keys: KeyTable
   readonly fence: number
   readonly quiet: boolean
 }
@@ -46,7 +46,7 @@ const searchedHolders = 64
 
 export class LockTable {
   readonly #sessions: Map<string, Session>
-  readonly #keys: Keys
+  readonly #keys: KeyTable
   #fence: number
   #held = 0
   #waiting = 0
@@ -58,7 +58,7 @@ export class LockTable {
   /** How many more waiters this command may grant to. */
   #grantsLeft: number
   /** Keys that this command has left with waiters who could hold them. */
-  readonly #unfinished = new Set<Entry>()
+  readonly #unfinished = new Set<KeyState>()
   /** The holders by fence, of keys with many where one was revoked. */
   readonly #byFence = new FenceIndex()
 
@@ -70,7 +70,7 @@ export class LockTable {
     this.#grantsAtOnce = grantsAtOnce
     this.#grantsLeft = grantsAtOnce
     this.#sessions = state?.sessions ?? new Map()
-    this.#keys = state?.keys ?? new Keys()
+    this.#keys = state?.keys ?? new KeyTable()
     this.#fence = state?.fence ?? 0
     this.#quiet = state?.quiet ?? false
     for (const { holders, queue } of this.#keys.values()) {
@@ -89,7 +89,7 @@ export class LockTable {
   }
 
   /** The keys in use, each with its holders and its queue. */
-  get keys(): Pick<Keys, 'size' | 'get' | 'values' | 'walk' | 'idleBytes'> {
+  get keys(): Pick<KeyTable, 'size' | 'get' | 'values' | 'walk' | 'idleBytes'> {
     return this.#keys
   }
 
@@ -170,10 +170,10 @@ export class LockTable {
         this.#fence = Math.max(this.#fence, command.fence)
         break
       case 'serve':
-        this.#serveKeys(command)
+        this.#grantUnfinishedKeys(command)
         break
     }
-    if (this.#unfinished.size > 0) this.#tellUnfinished()
+    if (this.#unfinished.size > 0) this.#reportUnfinished()
     this.#grantsLeft = this.#grantsAtOnce
     return this.#effects
   }
@@ -184,30 +184,30 @@ export class LockTable {
     const session = new Session(command)
     this.#sessions.set(session.id, session)
     this.#bytes += bytesOfSession(session)
-    this.#effects.push({ kind: 'opened', session, attempt: command.attempt })
+    this.#effects.push({ kind: 'opened', session, handshakeId: command.handshakeId })
   }
 
   #resume(command: Commands.ResumeSession): void {
-    const { session: id, home, attempt, principal, secret } = command
+    const { session: id, ownerBroker, handshakeId, principal, secret } = command
     const session = this.#sessions.get(id)
-    const proven = session && provenBy(session, command)
+    const proven = session && isProvenBy(session, command)
     if (
       session?.answers === undefined ||
       proven === undefined ||
       session.principal !== principal ||
       (proven === 'secret' && isOvertaken(session, command))
     ) {
-      this.#effects.push({ kind: 'refused', attempt })
+      this.#effects.push({ kind: 'refused', handshakeId })
       return
     }
     // The newer secret has arrived, since it was presented; the older one stays good until then.
     session.secret = session[proven]
-    session.lastTry = command.try
+    session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = secret
-    session.attach++
+    session.attachEpoch++
     session.suspended = false
-    if (session.home !== home) this.#adopt(session, home)
-    this.#effects.push({ kind: 'resumed', session, attempt, answers: session.answers })
+    if (session.ownerBroker !== ownerBroker) this.#takeOwnership(session, ownerBroker)
+    this.#effects.push({ kind: 'resumed', session, handshakeId, answers: session.answers })
   }
 
   #suspend(command: Commands.SuspendSession): void {
@@ -218,26 +218,26 @@ export class LockTable {
       this.#end(session, 'dropped', command.at)
       return
     }
-    this.#setAside(session, command.keep, command.at)
+    this.#suspendSession(session, command.keep, command.at)
   }
 
-  #setAside(session: Session, keep: boolean, at: number): void {
+  #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
     // Nobody can come back for what this session waits for: others need not wait behind it.
     if (session.answers === undefined) {
-      for (const entry of this.#leaveQueues(session)) this.#serve(entry, at)
+      for (const entry of this.#leaveQueues(session)) this.#grantWaiters(entry, at)
     }
     this.#effects.push({ kind: 'suspended', session, keep })
   }
 
-  #restart({ from, home, at }: Commands.Restart): void {
+  #restart({ formerOwner, ownerBroker, at }: Commands.Restart): void {
     const left: Session[] = []
     for (const session of this.#sessions.values()) {
-      if (from === undefined || session.home === from) left.push(session)
+      if (formerOwner === undefined || session.ownerBroker === formerOwner) left.push(session)
     }
-    for (const session of left) this.#adopt(session, home)
+    for (const session of left) this.#takeOwnership(session, ownerBroker)
     // Only now, since this can grant to any of them.
-    for (const session of left) this.#setAside(session, true, at)
+    for (const session of left) this.#suspendSession(session, true, at)
     // A broker that is gone has not gone on with what it was to go on with.
     for (const entry of this.#keys.values()) if (this.#isReady(entry)) this.#unfinished.add(entry)
   }
@@ -246,9 +246,9 @@ export class LockTable {
    * Lets every deadline of the session begin anew. Where that is at another broker, what the former
    * one has proposed and is still under way judged a deadline that is no more.
    */
-  #adopt(session: Session, home: string): void {
-    const moves = session.home !== home
-    session.home = home
+  #takeOwnership(session: Session, home: string): void {
+    const moves = session.ownerBroker !== home
+    session.ownerBroker = home
     for (const record of session.held.values()) {
       if (record.ttl === undefined) continue
       if (moves) record.generation++
@@ -262,7 +262,7 @@ export class LockTable {
   /** Unlike other commands, this may come for a suspended session: its grace or lease is over. */
   #endIfCurrent(command: Commands.EndSession): void {
     const session = this.#sessions.get(command.session)
-    if (session?.attach === command.attach) this.#end(session, command.reason, command.at)
+    if (session?.attachEpoch === command.attachEpoch) this.#end(session, command.reason, command.at)
   }
 
   /**
@@ -274,18 +274,18 @@ export class LockTable {
     this.#bytes -= bytesOfSession(session) + session.answerBytes + session.revocationBytes
     const left = this.#leaveQueues(session)
     for (const lock of session.held.values()) {
-      left.add(lock.entry)
+      left.add(lock.keyState)
       this.#detach(lock, 'ended')
     }
-    for (const entry of left) this.#serve(entry, at)
+    for (const entry of left) this.#grantWaiters(entry, at)
     this.#effects.push({ kind: 'ended', session, reason })
   }
 
   /** Withdraws all that the session waits for; returns the entries to serve when it is through. */
-  #leaveQueues(session: Session): Set<Entry> {
-    const left = new Set<Entry>()
+  #leaveQueues(session: Session): Set<KeyState> {
+    const left = new Set<KeyState>()
     for (const request of session.waiting.values()) {
-      left.add(request.entry)
+      left.add(request.keyState)
       this.#dequeue(request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
@@ -293,27 +293,27 @@ export class LockTable {
   }
 
   /** The session that sends this, if the connection it speaks on is still its own. */
-  #speaker(command: Speech): Session | undefined {
+  #currentSession(command: SessionCommand): Session | undefined {
     const session = this.#attached(command)
     if (session?.nextSecret !== undefined) {
       // Whoever speaks on this connection has read its welcome, and the new secret in it.
       session.secret = session.nextSecret
       session.nextSecret = undefined
-      session.lastTry = undefined
+      session.lastResumeAttempt = undefined
     }
     return session
   }
 
   /** The session on whose present connection something happened, said by its client or not. */
-  #attached(command: Speech): Session | undefined {
+  #attached(command: SessionCommand): Session | undefined {
     const session = this.#sessions.get(command.session)
-    return session?.attach === command.attach && !session.suspended ? session : undefined
+    return session?.attachEpoch === command.attachEpoch && !session.suspended ? session : undefined
   }
 
   // -------------------------------------------------------------------------------- requests
 
   #request(command: Commands.RequestLock): void {
-    const session = this.#speaker(command)
+    const session = this.#currentSession(command)
     if (session === undefined || this.#isRepeat(session, command.id)) return
     if (this.#isOverQuota(session, command.id)) return
     if (session.held.size + session.waiting.size >= session.limits.locks) {
@@ -321,8 +321,8 @@ export class LockTable {
       return
     }
     const { id, key, mode, at } = command
-    const entry = this.#keys.take(key)
-    if (command.steal) this.#rob(entry)
+    const entry = this.#keys.getOrCreate(key)
+    if (command.steal) this.#steal(entry)
     const free = entry.queue.length === 0 && !this.#quiet
     if (entry.admits(mode) && (free || command.steal)) {
       session.lastId = id
@@ -347,7 +347,7 @@ export class LockTable {
   }
 
   #cancel(command: Commands.CancelRequest): void {
-    const request = this.#speaker(command)?.waiting.get(command.request)
+    const request = this.#currentSession(command)?.waiting.get(command.request)
     if (request === undefined) return
     this.#withdraw(request, 'aborted', command.at)
     this.#answer(request.session, request.id, { kind: 'failed', code: 'ABORTED' })
@@ -356,9 +356,9 @@ export class LockTable {
   #timeOut(command: Commands.TimeOutRequest): void {
     const request = this.#sessions.get(command.session)?.waiting.get(command.request)
     if (request === undefined) return
-    const { entry, session, id } = request
+    const { keyState, session, id } = request
     // Those that it waited for: to withdraw it may let in others, such as shared ones behind it.
-    const named = nameHolders(entry, false, session.storedHolderBytes)
+    const named = nameHolders(keyState, false, session.storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
     this.#answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...named })
   }
@@ -366,7 +366,7 @@ export class LockTable {
   // ----------------------------------------------------------------------------------- locks
 
   #unlock(command: Commands.Unlock): void {
-    const session = this.#speaker(command)
+    const session = this.#currentSession(command)
     if (session === undefined || this.#isRepeat(session, command.id)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
@@ -381,7 +381,7 @@ export class LockTable {
   }
 
   #refresh(command: Commands.Refresh): void {
-    const session = this.#speaker(command)
+    const session = this.#currentSession(command)
     if (session === undefined || this.#isRepeat(session, command.id)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
@@ -398,7 +398,7 @@ export class LockTable {
 
   /** Only with the fence that the lock has now: whoever decided this has seen that lock. */
   #revoke(command: Commands.RevokeLock): void {
-    const session = this.#speaker(command)
+    const session = this.#currentSession(command)
     if (session === undefined || this.#isRepeat(session, command.id)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
@@ -427,7 +427,7 @@ export class LockTable {
   }
 
   /** Takes the key from everyone who holds it; the queue stays as it is. */
-  #rob(entry: Entry): void {
+  #steal(entry: KeyState): void {
     for (let lock = entry.holders.first; lock !== undefined; lock = entry.holders.first) {
       this.#detach(lock, 'stolen')
     }
@@ -435,14 +435,14 @@ export class LockTable {
 
   #release(lock: Lock, reason: ReleaseReason, at: number): void {
     this.#detach(lock, reason)
-    this.#serve(lock.entry, at)
+    this.#grantWaiters(lock.keyState, at)
   }
 
   #detach(lock: Lock, reason: ReleaseReason): void {
-    lock.entry.holders.remove(lock)
+    lock.keyState.holders.remove(lock)
     if (this.#byFence.isUsed) this.#byFence.remove(lock)
     lock.session.held.remove(lock)
-    lock.session.slimAnswer(lock)
+    lock.session.dropHolderDetails(lock)
     this.#held--
     this.#bytes -= lockBytes + textBytes(lock.metadata)
     this.#effects.push({ kind: 'released', lock, reason })
@@ -451,11 +451,11 @@ export class LockTable {
   #withdraw(request: Request, reason: WithdrawReason, at: number): void {
     this.#dequeue(request)
     this.#effects.push({ kind: 'withdrawn', request, reason })
-    this.#serve(request.entry, at)
+    this.#grantWaiters(request.keyState, at)
   }
 
   #dequeue(request: Request): void {
-    request.entry.queue.remove(request)
+    request.keyState.queue.remove(request)
     request.session.waiting.remove(request)
     this.#waiting--
     this.#bytes -= requestBytes + textBytes(request.metadata)
@@ -465,7 +465,7 @@ export class LockTable {
    * Grants from the head of the queue until the first who cannot hold, or until this command has
    * granted to so many as it may; forgets an idle key. Whoever comes meanwhile waits behind them.
    */
-  #serve(entry: Entry, at: number): void {
+  #grantWaiters(entry: KeyState, at: number): void {
     for (
       let request = entry.queue.first;
       request !== undefined && entry.admits(request.mode) && !this.#quiet;
@@ -482,19 +482,19 @@ export class LockTable {
     this.#forgetIfIdle(entry)
   }
 
-  #serveKeys({ keys, at }: Commands.ServeKeys): void {
+  #grantUnfinishedKeys({ keys, at }: Commands.GrantUnfinishedKeys): void {
     for (const key of keys) {
       const entry = this.#keys.get(key)
-      if (entry !== undefined) this.#serve(entry, at)
+      if (entry !== undefined) this.#grantWaiters(entry, at)
     }
   }
 
   /** Whether the first of the queue could hold, and is yet to be granted. */
-  #isReady({ queue: { first } }: Entry): boolean {
-    return first?.entry.admits(first.mode) === true && !this.#quiet
+  #isReady({ queue: { first } }: KeyState): boolean {
+    return first?.keyState.admits(first.mode) === true && !this.#quiet
   }
 
-  #tellUnfinished(): void {
+  #reportUnfinished(): void {
     for (const entry of this.#unfinished) {
       const request = entry.queue.first
       if (request !== undefined && this.#isReady(entry)) {
@@ -504,18 +504,24 @@ export class LockTable {
     this.#unfinished.clear()
   }
 
-  #forgetIfIdle(entry: Entry): void {
+  #forgetIfIdle(entry: KeyState): void {
     if (!entry.isIdle) return
-    this.#keys.leave(entry)
+    this.#keys.release(entry)
     if (this.#byFence.isUsed) this.#byFence.forget(entry)
   }
 
   #setQuiet({ quiet, at }: Commands.SetQuiet): void {
     this.#quiet = quiet
-    for (const entry of this.#keys.values()) this.#serve(entry, at)
+    for (const entry of this.#keys.values()) this.#grantWaiters(entry, at)
   }
 
-  #grant(entry: Entry, session: Session, terms: Terms, at: number, request: Request | undefined) {
+  #grant(
+    entry: KeyState,
+    session: Session,
+    terms: LockTerms,
+    at: number,
+    request: Request | undefined,
+  ) {
     const lock = new Lock(entry, session, terms, ++this.#fence, at)
     entry.holders.append(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
@@ -529,7 +535,7 @@ export class LockTable {
   // --------------------------------------------------------------------------------- answers
 
   #acknowledge(command: Commands.AcknowledgeAnswers): void {
-    const session = this.#speaker(command)
+    const session = this.#currentSession(command)
     if (session === undefined) return
     this.#bytes -= session.forgetAnswers(command.ids)
     this.#effects.push({ kind: 'acknowledged', session })

@@ -5,7 +5,7 @@
 import { render } from 'preact'
 import { Feed } from './feed/feed.js'
 import { Store } from './feed/store.js'
-import { machine } from './machine.js'
+import { pageEnvironment } from './pageEnvironment.js'
 import { App } from './ui/app.js'
 import { Shared } from './ui/shared.js'
 import { applyTheme, savedTheme } from './ui/theme.js'
@@ -14,11 +14,11 @@ applyTheme(savedTheme())
 document.addEventListener('DOMContentLoaded', begin)
 
 function begin(): void {
-  const store = new Store(machine)
-  const feed = new Feed(brokerUrl(), machine, store)
+  const store = new Store(pageEnvironment)
+  const feed = new Feed(brokerUrl(), pageEnvironment, store)
   void feed.start()
   render(
-    <Shared.Provider value={{ feed, store, machine }}>
+    <Shared.Provider value={{ feed, store, environment: pageEnvironment }}>
       <App />
     </Shared.Provider>,
     document.getElementById('app') as HTMLElement,

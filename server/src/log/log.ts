@@ -7,7 +7,7 @@ import type { HoldfastError } from '@holdfast/shared'
 import type { Command, SnapshotItem } from '../core/index.js'
 
 /** Whoever applies the commands. */
-export interface Replica {
+export interface StateMachine {
   /** Begin with this table, before any command; of a shared log, at any time it does not serve. */
   restore(items: Iterable<SnapshotItem>): void
   /** A command of the past: nobody waits for its effects any more. */
@@ -42,17 +42,17 @@ export interface LogStatus {
   /** How long the newest own entry took to come back, in ms; undefined before the first. */
   readonly lagMs: number | undefined
   /** Names of the brokers that are here, in order of joining. */
-  readonly living: readonly string[]
+  readonly members: readonly string[]
   /** The name of this one; undefined while it does not count. */
-  readonly home: string | undefined
+  readonly name: string | undefined
   /** How much longer it counts if nothing comes back any more, in ms. */
-  readonly standingMs: number
+  readonly selfLeaseMs: number
   /** Commands that wait to be appended. */
   readonly waiting: number
   /** The newest snapshot that is known of, and how old it is by the calendar, in ms. */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
   /** What went wrong last, until it goes well again; or is about to. */
-  readonly trouble: string | undefined
+  readonly problem: string | undefined
 }
 
 /** How a journal on the local disk is doing. */
@@ -69,22 +69,22 @@ export interface JournalStatus {
 }
 
 /** What a log has to say that several brokers share. */
-export interface Sharing {
+export interface Membership {
   /** This broker's name among them, another one each time it begins to serve; '' while it does not. */
-  readonly home: string
+  readonly name: string
   /** Whether there is room for what clients want. */
   readonly load: LogLoad
   /**
    * Whether this broker still counts, so that what clients say now may be answered. If not, it has
    * resigned before this returns.
    */
-  stands(): boolean
+  isLive(): boolean
   readonly status: LogStatus
 }
 
 export interface Log {
   /** Undefined for a log that is this broker's alone. */
-  readonly sharing?: Sharing | undefined
+  readonly membership?: Membership | undefined
   /** How it is doing, of a log that is a journal. */
   readonly journal?: JournalStatus | undefined
   /**
@@ -94,7 +94,7 @@ export interface Log {
    *
    * @throws {HoldfastError} if it cannot begin, or rejects with it.
    */
-  start(replica: Replica): undefined | Promise<void>
+  start(replica: StateMachine): undefined | Promise<void>
   /** Puts a command in order. It comes back through `apply`, at once or later. */
   submit(command: Command): void
   /** Resolves when everything submitted has come back; nothing is submitted after this. */

@@ -3,14 +3,14 @@
  * Nothing is kept, and nothing is copied or promised on the way.
  */
 import type { Command } from '../core/index.js'
-import type { Log, Replica } from './log.js'
+import type { Log, StateMachine } from './log.js'
 
 export class MemoryLog implements Log {
-  #replica: Replica | undefined
+  #replica: StateMachine | undefined
   #applying = false
   readonly #next: Command[] = []
 
-  start(replica: Replica): undefined {
+  start(replica: StateMachine): undefined {
     this.#replica = replica
   }
 

@@ -92,7 +92,7 @@ describe('the life of a tab', function () {
     await tab.call(life, 'noticed', 'granted later')
     expect(await kinds()).to.deep.equal([
       ...['locked', 'aborted: session', 'lost', 'pagehide true', 'visibilitychange', 'freeze'],
-      ...['connects', 'resume', 'visibilitychange', 'pageshow true', 'renewed', 'granted later'],
+      ...['connects', 'resume', 'visibilitychange', 'pageshow true', 'newSession', 'granted later'],
     ])
   })
 
@@ -113,7 +113,7 @@ describe('the life of a tab', function () {
       tab.send('Page.setWebLifecycleState', { state: 'frozen' }),
     )
     await tab.send('Page.setWebLifecycleState', { state: 'active' })
-    await tab.call(life, 'noticed', 'renewed')
+    await tab.call(life, 'noticed', 'newSession')
     expect(await kinds()).to.include.members(['freeze', 'aborted: session', 'resume'])
     knewFirst(await noticed(), freedAt)
     await other.close()
@@ -124,7 +124,7 @@ describe('the life of a tab', function () {
     await tab.call(life, 'startTimer', 10)
     const freedAt = await freedBy('asleep', async () => browser.stop())
     browser.goOn()
-    await tab.call(life, 'noticed', 'renewed')
+    await tab.call(life, 'noticed', 'newSession')
     knewFirst(await noticed(), freedAt)
   })
 
@@ -150,6 +150,6 @@ describe('the life of a tab', function () {
     await tab.call(life, 'noticed', 'lost')
     expect((await noticed()).filter(({ at, held }) => held && at >= freedAt)).to.deep.equal([])
     await offline(false)
-    await tab.call(life, 'noticed', 'renewed')
+    await tab.call(life, 'noticed', 'newSession')
   })
 })

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
-import { EtcdEngine, machine, makeSnapshot } from '@holdfast/server/internal'
+import { EtcdEngine, makeSnapshot, nodeEnvironment } from '@holdfast/server/internal'
 import { faultsByFence, type Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { EtcdCluster } from '../support/etcd.js'
@@ -118,7 +118,7 @@ export class World {
       const status = await (await this.cluster.leader()).status()
       const position = Number(status!.header.revision) + 1
       const { endpoints } = this.cluster
-      const engine = new EtcdEngine({ endpoints, prefix }, machine)
+      const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
       try {
         await makeSnapshot(engine, { format: 1, deadMs, cluster: '' }, position, Date.now())
       } finally {

@@ -267,7 +267,7 @@ describe('a broker that says what cannot be', () => {
     await comeBack(kept)
     const later = kept.session.lock('k', { ttl: 1_000 })
     kept.socket.say(resumed, snapshot([held(1, 5)]))
-    expect(kept.session.state).to.equal('away')
+    expect(kept.session.state).to.equal('disconnected')
     expect(await stateOf(later)).to.equal('pending')
   })
 

@@ -100,6 +100,6 @@ describe('a WebSocket that throws from send', () => {
     session.watch('x'.repeat(50), () => {})
     leave()
     await turn()
-    expect([session.state, sockets.length]).to.deep.equal(['away', 1])
+    expect([session.state, sockets.length]).to.deep.equal(['disconnected', 1])
   })
 })

@@ -194,7 +194,7 @@ describe('holding a lock with a grace', () => {
     const lock = await takeLock(scene)
     scene.clock.advance(1_000)
     scene.socket.end()
-    expect([lock.held, scene.session.state]).to.deep.equal([true, 'away'])
+    expect([lock.held, scene.session.state]).to.deep.equal([true, 'disconnected'])
     scene.clock.advance(leaseMs - 1_001)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)

@@ -1,20 +1,20 @@
 /** The arithmetic of "the holder knows first", on both of the client's clocks. */
 import {
-  boundByExchange,
-  boundFrom,
+  type ClockReading,
   earlier,
+  expiryBySample,
+  expiryFrom,
   later,
   margin,
-  type Stamp,
-  TtlBound,
+  TtlExpiry,
 } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-const start: Stamp = { monotonic: 1_000, wall: 9_000 }
+const start: ClockReading = { monotonic: 1_000, wall: 9_000 }
 
-function startPlus(ms: number): Stamp {
+function startPlus(ms: number): ClockReading {
   return { monotonic: start.monotonic + ms, wall: start.wall + ms }
 }
 
@@ -23,7 +23,7 @@ describe('the lease of a client', () => {
     expect(margin(10_000)).to.equal(201)
     expect(margin(1_000)).to.equal(51)
     expect(margin(100)).to.equal(11)
-    expect(boundFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
+    expect(expiryFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
   })
 
   it('is over here before it is over there, for every rate of the clocks within 1 %', () => {
@@ -35,7 +35,7 @@ describe('the lease of a client', () => {
         fc.integer({ min: 1, max: 2 ** 31 - 1 }),
         fc.integer({ min: 0, max: 60_000 }),
         (ours, theirs, ttl, delay) => {
-          const bound = boundFrom({ monotonic: 0, wall: 0 }, ttl)
+          const bound = expiryFrom({ monotonic: 0, wall: 0 }, ttl)
           const overHereAt = bound.monotonic / ours
           const overThereAt = delay + ttl / theirs
           expect(overHereAt).to.be.below(overThereAt)
@@ -47,7 +47,7 @@ describe('the lease of a client', () => {
 
   it('counts a ttl from the grant by any exchange, and never too long', () => {
     // Sent at 0 here, arrived at 50,000 there; granted 4,000 later.
-    const bound = boundByExchange({ sent: start, received: 50_000 }, 54_000, 1_000)
+    const bound = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
     expect(bound).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
@@ -60,16 +60,16 @@ describe('the lease of a client', () => {
 })
 
 describe('the ttl of a lock under refreshes', () => {
-  function held(ttl: number | undefined): TtlBound {
-    const bound = new TtlBound()
-    bound.confirm(ttl, ttl === undefined ? undefined : boundFrom(start, ttl))
+  function held(ttl: number | undefined): TtlExpiry {
+    const bound = new TtlExpiry()
+    bound.confirm(ttl, ttl === undefined ? undefined : expiryFrom(start, ttl))
     return bound
   }
 
   it('keeps the better bound when the broker says again what it had, and not when that changed', () => {
     const lock = held(1_000)
     lock.confirmAgain(1_000, startPlus(500))
-    expect(lock.bound).to.deep.equal(boundFrom(start, 1_000))
+    expect(lock.bound).to.deep.equal(expiryFrom(start, 1_000))
     lock.confirmAgain(1_000, startPlus(2_000))
     expect(lock.bound).to.deep.equal(startPlus(2_000))
     lock.confirmAgain(900, startPlus(600))
@@ -80,16 +80,16 @@ describe('the ttl of a lock under refreshes', () => {
     const lock = held(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }
     lock.begin(refresh)
-    expect(lock.bound).to.deep.equal(boundFrom(start, 1_000))
+    expect(lock.bound).to.deep.equal(expiryFrom(start, 1_000))
     lock.succeed(refresh)
-    expect(lock.bound).to.deep.equal(boundFrom(startPlus(600), 1_000))
+    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
   it('fears a shorter ttl from the moment it is asked for', () => {
     const lock = held(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
-    expect(lock.bound).to.deep.equal(boundFrom(startPlus(100), 1_000))
+    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(100), 1_000))
     expect(lock.ttl).to.equal(60_000)
     lock.succeed(refresh)
     expect(lock.ttl).to.equal(1_000)
@@ -100,7 +100,7 @@ describe('the ttl of a lock under refreshes', () => {
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
     lock.abandon(refresh)
-    expect(lock.bound).to.deep.equal(boundFrom(start, 60_000))
+    expect(lock.bound).to.deep.equal(expiryFrom(start, 60_000))
   })
 
   it('keeps fearing the second of two while only the first is answered', () => {
@@ -110,16 +110,16 @@ describe('the ttl of a lock under refreshes', () => {
     lock.begin(long)
     lock.begin(short)
     lock.succeed(long)
-    expect(lock.bound).to.deep.equal(boundFrom(startPlus(20), 500))
+    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(20), 500))
     lock.succeed(short)
-    expect(lock.bound).to.deep.equal(boundFrom(startPlus(20), 500))
+    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
   it('judges a refresh without a ttl by the one that was asked for before it', () => {
     const lock = held(60_000)
     lock.begin({ ttl: 500, sentAt: startPlus(0) })
     lock.begin({ ttl: undefined, sentAt: startPlus(100) })
-    expect(lock.bound).to.deep.equal(boundFrom(startPlus(0), 500))
+    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(0), 500))
   })
 
   it('has no bound without a ttl, however often it is refreshed', () => {

@@ -1,6 +1,6 @@
 /** A session in a page: left, seen again, asleep and awake, the network gone and back. */
 import type { ConnectOptions } from '@holdfast/client'
-import { connectIn, type Page, type PageWatcher } from '@holdfast/client/internal'
+import { connectIn, type Page, type PageLifecycle } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js'
@@ -8,9 +8,9 @@ import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js
 /** A page whose life is in the hands of the test. */
 class FakePage implements Page {
   readonly origin = 'https://app.test'
-  readonly watchers = new Set<PageWatcher>()
+  readonly watchers = new Set<PageLifecycle>()
 
-  watch(watcher: PageWatcher): () => void {
+  watch(watcher: PageLifecycle): () => void {
     this.watchers.add(watcher)
     return () => void this.watchers.delete(watcher)
   }
@@ -34,7 +34,7 @@ async function open(options: ConnectOptions = {}, first = welcome()) {
   network.last.say(first)
   const session = await connecting
   const events: string[] = []
-  for (const event of ['jeopardy', 'resumed', 'renewed', 'closed'] as const) {
+  for (const event of ['jeopardy', 'resumed', 'newSession', 'closed'] as const) {
     session.on(event, () => events.push(event))
   }
   session.on('lost', ({ reason }) => events.push(`lost ${reason}`))
@@ -55,7 +55,7 @@ describe('a session in a page', () => {
     expect(network.last.dropped).to.equal(true)
     expect(lock.held).to.equal(false)
     expect(events).to.deep.equal(['lost session'])
-    expect(session.state).to.equal('away')
+    expect(session.state).to.equal('disconnected')
     clock.advance(3_600_000)
     await turn()
     expect(network.sockets).to.have.length(1)
@@ -71,7 +71,7 @@ describe('a session in a page', () => {
     network.last.say(graced({ session: 's2' }))
     await turn()
     expect(network.last.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'awaited' }])
-    expect(events).to.deep.equal(['lost session', 'renewed'])
+    expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
   it('resumes if it could not say goodbye: the broker knows of no leaving', async () => {

@@ -1,6 +1,6 @@
 /** A dropped connection without a grace: a new session, what is asked again in it, and when not. */
 import { fixedInterval } from '@holdfast/client'
-import { connectIn, patienceFor } from '@holdfast/client/internal'
+import { connectIn, connectTimeoutFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import {
   codeOf,
@@ -33,7 +33,7 @@ describe('reconnecting', () => {
     const later = scene.session.lock('d', { ttl: 5 })
     scene.socket.say(renewed)
     await turn()
-    expect(scene.events).to.deep.equal(['renewed'])
+    expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
     expect(scene.socket.take()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
@@ -56,7 +56,7 @@ describe('reconnecting', () => {
     await turn()
     expect(scene.socket.take()).to.deep.equal([])
     expect(lock.held).to.equal(false)
-    expect(scene.events).to.deep.equal(['lost session', 'renewed'])
+    expect(scene.events).to.deep.equal(['lost session', 'newSession'])
   })
 
   it('takes an unlock for done and a refresh for failed when the session is gone', async () => {
@@ -73,7 +73,7 @@ describe('reconnecting', () => {
     scene.socket.say(renewed)
     await turn()
     expect(scene.socket.take()).to.deep.equal([])
-    expect(scene.events).to.deep.equal(['renewed'])
+    expect(scene.events).to.deep.equal(['newSession'])
   })
 
   it('keeps timeouts exactly while it is away', async () => {
@@ -120,7 +120,7 @@ describe('reconnecting', () => {
       scene.socket.accept()
       scene.socket.say(renewed)
     }
-    expect(scene.events).to.deep.equal(['renewed', 'renewed'])
+    expect(scene.events).to.deep.equal(['newSession', 'newSession'])
   })
 
   it('gives its only broker two seconds for a welcome, however short the lease', async () => {
@@ -146,7 +146,7 @@ describe('reconnecting', () => {
       [15_000, 3, 9, 10_000],
     ]
     for (const [ttl, brokers, rounds, ms] of tries) {
-      expect(patienceFor(ttl, brokers, rounds), `${ttl} ${brokers} ${rounds}`).to.equal(ms)
+      expect(connectTimeoutFor(ttl, brokers, rounds), `${ttl} ${brokers} ${rounds}`).to.equal(ms)
     }
   })
 

@@ -20,7 +20,7 @@ describe('resuming a session', () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
     scene.socket.end()
-    expect([scene.session.state, lock.held]).to.deep.equal(['away', true])
+    expect([scene.session.state, lock.held]).to.deep.equal(['disconnected', true])
     scene.clock.advance(50)
     scene.socket.accept()
     expect(scene.socket.take()).to.deep.equal([
@@ -29,7 +29,7 @@ describe('resuming a session', () => {
     scene.socket.say(resumed)
     await turn()
     expect(scene.socket.take()).to.deep.equal([{ type: 'ack', ids: [1] }])
-    expect(scene.session.state).to.equal('away')
+    expect(scene.session.state).to.equal('disconnected')
     scene.socket.say(snapshot([held(1, 7)]))
     expect([scene.session.state, lock.held]).to.deep.equal(['connected', true])
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
@@ -106,7 +106,7 @@ describe('resuming a session', () => {
       waits.push(waited)
     }
     expect(waits).to.deep.equal([500, 500, 1_000, 1_000, 2_000, 2_000, 4_000, 4_000])
-    expect(session.state).to.equal('away')
+    expect(session.state).to.equal('disconnected')
   })
 
   it('says again what it had acknowledged on a connection that is gone', async () => {
@@ -161,7 +161,7 @@ describe('resuming a session', () => {
     const a = await takeLock(scene, { key: 'a', fence: 7 })
     const b = await takeLock(scene, { key: 'b', fence: 8 })
     await resume(scene, snapshot([held(2, 8, 'b')], [], true))
-    expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'away'])
+    expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'disconnected'])
     scene.socket.say(snapshot([held(1, 7, 'a')]))
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'connected'])
   })
@@ -258,7 +258,7 @@ describe('resuming a session', () => {
     await turn()
     expect(lock.held).to.equal(false)
     await unlocking
-    expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'renewed'])
+    expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'newSession'])
     expect(scene.socket.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'w' }])
     scene.socket.say({ type: 'granted', id: 2, fence: 20 })
     expect((await waiting).fence).to.equal(20)

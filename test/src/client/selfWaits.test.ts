@@ -1,6 +1,6 @@
 /** A session that waits for what it holds itself: it keeps waiting, and one warning says so. */
 import type { ConnectOptions } from '@holdfast/client'
-import { connectIn, machine } from '@holdfast/client/internal'
+import { connectIn, platformEnvironment } from '@holdfast/client/internal'
 import type { Welcome } from '@holdfast/shared'
 import { expect } from 'chai'
 import { graced, stage, stateOf, turn, url, welcome } from '../support/scriptedSession.js'
@@ -164,7 +164,7 @@ describe('waiting for what the own session holds', () => {
 
   it('is a warning of Node', async () => {
     const told = new Promise<Error>((resolve) => process.once('warning', resolve))
-    machine.warn!('what is odd', 'HOLDFAST_SELF_WAIT')
+    platformEnvironment.warn!('what is odd', 'HOLDFAST_SELF_WAIT')
     expect(await told).to.include({
       name: 'HoldfastWarning',
       code: 'HOLDFAST_SELF_WAIT',

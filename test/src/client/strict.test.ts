@@ -11,7 +11,7 @@ import {
   linearBackoff,
   type Session,
 } from '@holdfast/client'
-import { connectIn, type Environment, machine } from '@holdfast/client/internal'
+import { connectIn, type Environment, platformEnvironment } from '@holdfast/client/internal'
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { expect } from 'chai'
 import { openScene, stage, takeLock, url } from '../support/scriptedSession.js'
@@ -34,7 +34,7 @@ const limits = { maxRetries: 1, max: 5, jitter: 'full' }
 /** Checks the options of the platform's WebSocket as Node does, and connects without a proxy. */
 function withProxies(environment: Environment): Environment {
   const webSocketFor: Environment['webSocketFor'] = (options) => {
-    machine.webSocketFor!(options)
+    platformEnvironment.webSocketFor!(options)
     return environment.WebSocket
   }
   return { ...environment, webSocketFor }

@@ -4,7 +4,7 @@
  */
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { root } from '../house/repository.js'
+import { root } from '../conventions/repository.js'
 import { type Outcome, type Project, run } from './stage.js'
 
 type Resolution = keyof typeof options

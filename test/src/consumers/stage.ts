@@ -8,9 +8,9 @@ import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { npm } from '../house/npm.js'
-import { root } from '../house/repository.js'
-import { installIn, packOnce, type Tarballs } from '../house/tarballs.js'
+import { npm } from '../conventions/npm.js'
+import { root } from '../conventions/repository.js'
+import { installIn, packOnce, type Tarballs } from '../conventions/tarballs.js'
 
 const sources = join(root, 'test/consumers')
 

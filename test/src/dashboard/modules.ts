@@ -4,21 +4,21 @@
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type * as Book from '../../../server/src/dashboard/model/book.js'
+import type * as Formats from '../../../server/src/dashboard/model/format.js'
 import type * as Graph from '../../../server/src/dashboard/model/graph.js'
+import type * as LockModels from '../../../server/src/dashboard/model/lockModel.js'
+import type * as Events from '../../../server/src/dashboard/model/recentEvents.js'
 import type * as Series from '../../../server/src/dashboard/model/series.js'
 import type * as Sessions from '../../../server/src/dashboard/model/sessions.js'
-import type * as Tail from '../../../server/src/dashboard/model/tail.js'
-import type * as Words from '../../../server/src/dashboard/model/words.js'
-import { root } from '../house/repository.js'
+import { root } from '../conventions/repository.js'
 
 interface Modules {
-  readonly book: typeof Book
+  readonly lockModel: typeof LockModels
   readonly graph: typeof Graph
   readonly series: typeof Series
   readonly sessions: typeof Sessions
-  readonly tail: typeof Tail
-  readonly words: typeof Words
+  readonly recentEvents: typeof Events
+  readonly format: typeof Formats
 }
 
 export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]> {
@@ -26,4 +26,4 @@ export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]
   return (await import(pathToFileURL(path).href)) as Modules[N]
 }
 
-export type { Book } from '../../../server/src/dashboard/model/book.js'
+export type { LockModel } from '../../../server/src/dashboard/model/lockModel.js'

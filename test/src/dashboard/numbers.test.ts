@@ -59,7 +59,7 @@ describe('the charts', () => {
 
 describe('the words of the dashboard', () => {
   it('say how long', async () => {
-    const { span, ms } = await load('words')
+    const { span, ms } = await load('format')
     const spans = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(span)
     expect(spans).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
     expect([null, 0.04, 3.26, 12.7, 1_250].map(ms)).to.deep.equal([
@@ -72,7 +72,7 @@ describe('the words of the dashboard', () => {
   })
 
   it('say how many, and do not round up to all', async () => {
-    const { count, percent, plural, rate, short } = await load('words')
+    const { count, percent, plural, rate, short } = await load('format')
     expect([count(12_345), short(9_999), short(12_345)]).to.deep.equal(['12,345', '9,999', '12.3K'])
     expect([1, 0, 0.99999, 0.5].map(percent)).to.deep.equal(['100 %', '0 %', '99.9 %', '50 %'])
     expect([null, 0, 2.25, 4.04, 17.6].map(rate)).to.deep.equal(['–', '0', '2.3', '4.0', '18'])

@@ -1,14 +1,14 @@
 /** Who waits for whom around a key, circles above all, and what was seen of a key. */
 import type { HeldInfo, LockEvent, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
-import type { Entry } from '../../../server/src/dashboard/model/book.js'
 import type { Picture } from '../../../server/src/dashboard/model/graph.js'
+import type { KeyRow } from '../../../server/src/dashboard/model/lockModel.js'
 import { load } from './modules.js'
 
 /** Such as `{ k: 'a b < c d' }`: `a` and `b` hold `k`, `c` and `d` wait for it. */
 type Table = Readonly<Record<string, string>>
 
-function entriesFrom(table: Table): Map<string, Entry> {
+function entriesFrom(table: Table): Map<string, KeyRow> {
   const names = (text: string) => text.split(' ').filter((name) => name !== '')
   const of = (key: string, session: string) => ({ key, session, mode: 'shared', since: 1 }) as const
   return new Map(
@@ -88,7 +88,7 @@ describe('what was seen of a key', () => {
   }
 
   it('is a list of grants with their ends, the last one first', async () => {
-    const tail = new (await load('tail')).Tail()
+    const tail = new (await load('recentEvents')).RecentEvents()
     tail.add(lock('unlocked', 1), 15)
     tail.add(lock('locked', 2), 20)
     tail.add(lock('locked', 3, 'other'), 21)
@@ -104,11 +104,11 @@ describe('what was seen of a key', () => {
   })
 
   it('is bounded', async () => {
-    const { Tail, tailLength } = await load('tail')
-    const tail = new Tail()
+    const { RecentEvents, tailLength } = await load('recentEvents')
+    const tail = new RecentEvents()
     for (let fence = 1; fence <= 3 * tailLength; fence++) tail.add(lock('locked', fence), fence)
     expect(tail.count).to.equal(3 * tailLength)
     expect(tail.events.length).to.be.within(tailLength, 2 * tailLength)
-    expect(tail.events.at(-1)?.number).to.equal(3 * tailLength)
+    expect(tail.events.at(-1)?.sequence).to.equal(3 * tailLength)
   })
 })

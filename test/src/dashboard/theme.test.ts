@@ -1,6 +1,6 @@
 /** The colours of the dashboard: readable in both themes, and the same dark by either way to it. */
 import { expect } from 'chai'
-import { read } from '../house/repository.js'
+import { read } from '../conventions/repository.js'
 
 const { text } = read('server/src/dashboard/styles/theme.css')
 

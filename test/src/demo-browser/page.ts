@@ -32,7 +32,7 @@ session.on('lost', ({ reason }) => {
   if (reason === 'session') trouble = 'reconnecting'
   show()
 })
-session.on('renewed', () => {
+session.on('newSession', () => {
   trouble = undefined
   void load()
 })

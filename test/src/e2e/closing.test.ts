@@ -57,7 +57,7 @@ describe('e2e: broker.close', () => {
     const second = await stage.broker()
     const reconnect = fixedInterval({ interval: 5 })
     const session = await stage.session([first.url, second.url], { reconnect })
-    const renewed = next(session, 'renewed')
+    const renewed = next(session, 'newSession')
     await first.broker.close({ drain: 50 })
     await renewed
     expect((await session.lock('k')).held).to.equal(true)

@@ -42,7 +42,7 @@ export class Bystander {
   private constructor(session: Session, lock: Lock) {
     this.session = session
     this.#lock = lock
-    for (const event of ['lost', 'renewed', 'closed'] as const) {
+    for (const event of ['lost', 'newSession', 'closed'] as const) {
       session.on(event, () => this.#losses.push(event))
     }
   }

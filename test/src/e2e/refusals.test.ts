@@ -96,7 +96,7 @@ describe('e2e: a refused upgrade', () => {
       })
       if (code === undefined) {
         await refused
-        expect(session.state).to.equal('away')
+        expect(session.state).to.equal('disconnected')
       } else {
         const error = await isClosed
         expect([error?.code, refusals]).to.deep.equal([code, 1])

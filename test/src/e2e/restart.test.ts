@@ -25,7 +25,7 @@ describe('e2e: restart of a broker', () => {
     await isHeard(ben)
     const { id } = ben
     const lost = next(ann, 'lost')
-    const renewed = next(ben, 'renewed')
+    const renewed = next(ben, 'newSession')
     first.kill('SIGKILL')
     expect((await lost).reason).to.equal('session')
     expect(lock.held).to.equal(false)

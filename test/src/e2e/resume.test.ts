@@ -35,7 +35,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     const plain = await session.lock('plain')
     const timed = await session.lock('timed', { ttl: 60_000 })
     const events: string[] = []
-    for (const event of ['jeopardy', 'resumed', 'renewed', 'lost'] as const) {
+    for (const event of ['jeopardy', 'resumed', 'newSession', 'lost'] as const) {
       session.on(event, () => events.push(event))
     }
     const resumed = next(session, 'resumed')
@@ -58,7 +58,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     proxy.shut(true)
     proxy.cut()
     await jeopardy
-    expect(session.state).to.equal('away')
+    expect(session.state).to.equal('disconnected')
     expect(lock.held).to.equal(true)
     const resumed = next(session, 'resumed')
     proxy.shut(false)
@@ -136,7 +136,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     const { id } = session
     const lock = await session.lock('k')
     const lost = next(session, 'lost')
-    const renewed = next(session, 'renewed')
+    const renewed = next(session, 'newSession')
     const events = await watching(await stage.session(url), 'k')
     proxy.shut(true)
     proxy.cut()
@@ -162,7 +162,7 @@ describe('e2e: a cut without a grace', () => {
     const waiting = other.lock('k')
     await isHeard(other)
     const lost = next(session, 'lost')
-    const renewed = next(session, 'renewed')
+    const renewed = next(session, 'newSession')
     proxy.cut()
     expect((await lost).reason).to.equal('session')
     expect(lock.held).to.equal(false)
@@ -181,7 +181,7 @@ describe('e2e: a cut without a grace', () => {
     const granted = session.lock('k', { timeout: 60_000 })
     const aborts = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
     await isHeard(session)
-    const renewed = next(session, 'renewed')
+    const renewed = next(session, 'newSession')
     proxy.cut()
     await renewed
     await isHeard(session)
@@ -201,7 +201,7 @@ describe('e2e: a cut without a grace', () => {
     const { proxy, broker } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const lock = await session.lock('k')
-    const renewed = next(session, 'renewed')
+    const renewed = next(session, 'newSession')
     const unlocking = lock.unlock()
     proxy.cut()
     await unlocking
@@ -244,7 +244,7 @@ describe('e2e: a list of URLs', () => {
     expect(first.broker.query().heldCount).to.equal(0)
     await session.lock('k')
     expect(first.broker.query().heldCount).to.equal(1)
-    const renewed = next(session, 'renewed')
+    const renewed = next(session, 'newSession')
     await first.broker.close()
     await renewed
     await session.lock('k')

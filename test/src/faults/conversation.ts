@@ -70,7 +70,7 @@ async function talk(session: Session, other: Session, broker: HoldfastBroker): P
   const faults: string[] = []
   let resumes = 0
   session.on('resumed', () => resumes++)
-  session.on('renewed', () => faults.push('renewed'))
+  session.on('newSession', () => faults.push('newSession'))
   session.on('lost', ({ key }) => faults.push(`lost ${key}`))
   const ledger = new Ledger()
   const held = await ask(session, other, ledger)

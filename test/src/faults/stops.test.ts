@@ -66,7 +66,7 @@ async function stopBroker(stage: Stage): Promise<void> {
   expect(await patient.tell({ do: 'isHeld', fence: kept })).to.equal(true)
   expect(await patient.isHeard()).to.include({ expiredLocks: 0 })
   const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
-  expect(events).not.to.include('renewed')
+  expect(events).not.to.include('newSession')
   expect(patient.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
 }
 

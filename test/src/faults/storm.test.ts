@@ -53,7 +53,7 @@ describe('faults: a storm of resumes', function () {
     const faults: string[] = []
     for (const session of sessions) {
       session.on('lost', () => faults.push('lost'))
-      session.on('renewed', () => faults.push('renewed'))
+      session.on('newSession', () => faults.push('newSession'))
     }
     const resumed = sessions.map((session) => next(session, 'resumed'))
     await tell(broker, 'blip')

@@ -57,9 +57,9 @@ describe('brokers that share a log', () => {
   it('tell whoever observes them each thing once in all', async () => {
     const seen: [string, string][] = []
     const observerOf = (name: string): Observer => ({
-      did: ({ kind }: Effect) => void seen.push([name, kind]),
-      left: () => void seen.push([name, 'left']),
-      ...{ received: () => {}, flushed: () => {}, refused: () => {} },
+      onEffect: ({ kind }: Effect) => void seen.push([name, kind]),
+      onSessionMoved: () => void seen.push([name, 'left']),
+      ...{ onMessage: () => {}, onFlushed: () => {}, onRefused: () => {} },
     })
     const cluster = new Cluster()
     const a = await cluster.broker({ observer: observerOf('a') })
@@ -82,11 +82,11 @@ describe('brokers that share a log', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const status = a.broker.logStatus!
-    expect(status.living).to.deep.equal([status.home, b.broker.logStatus!.home])
+    expect(status.members).to.deep.equal([status.name, b.broker.logStatus!.name])
     expect(status.position).to.equal(cluster.store.position)
     expect(status.lagMs).to.be.at.least(0)
-    expect(status.standingMs).to.be.greaterThan(5_000)
-    expect(status).to.deep.include({ waiting: 0, snapshot: undefined, trouble: undefined })
+    expect(status.selfLeaseMs).to.be.greaterThan(5_000)
+    expect(status).to.deep.include({ waiting: 0, snapshot: undefined, problem: undefined })
   })
 
   it('have nothing to be quiet about', () => {
@@ -227,9 +227,12 @@ describe('a broker that is gone', () => {
     for (const connection of a.broker.connections) a.broker.dismiss(connection)
     alice.socket.drop()
     await cluster.until(a.broker.stop())
-    const { home } = b.broker.logStatus!
-    expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ home, suspended: true })
-    expect(b.broker.logStatus!.living).to.deep.equal([home])
+    const { name } = b.broker.logStatus!
+    expect(b.broker.table.sessions.get(alice.session)).to.deep.include({
+      ownerBroker: name,
+      suspended: true,
+    })
+    expect(b.broker.logStatus!.members).to.deep.equal([name])
     await cluster.pass(16_000)
     expect(sessions(b)).to.deep.equal([])
   })
@@ -247,8 +250,11 @@ describe('a broker that is gone', () => {
     a.source.mend()
     b.source.mend()
     await cluster.pass(2_000)
-    const { home } = a.broker.logStatus!
-    expect(a.broker.table.sessions.get(alice.session)).to.deep.include({ home, suspended: true })
+    const { name } = a.broker.logStatus!
+    expect(a.broker.table.sessions.get(alice.session)).to.deep.include({
+      ownerBroker: name,
+      suspended: true,
+    })
     const back = await cluster.client(a, alice.resume())
     expect(back.welcome.resumed).to.equal(true)
     await cluster.passAlive(20_000, back)

@@ -10,20 +10,20 @@ import {
 } from '@holdfast/server/internal'
 import type { Hello } from '@holdfast/shared'
 import { Bench, type Client } from '../server/bench.js'
-import { FakeMachine } from '../server/machine.js'
+import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { Listener } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 /** A replica that tells what happens to it, and when. */
 export class Diary extends Listener {
-  readonly #machine: FakeMachine
+  readonly #machine: FakeEnvironment
   readonly log: ReplicatedLog
   readonly source: MemorySource
   /** `serve`, `resign`, `restore`, with the time. */
   readonly events: { readonly what: string; readonly at: number }[] = []
   digestIs = 'the same'
 
-  constructor(machine: FakeMachine, log: ReplicatedLog, source: MemorySource) {
+  constructor(machine: FakeEnvironment, log: ReplicatedLog, source: MemorySource) {
     super()
     this.#machine = machine
     this.log = log
@@ -48,7 +48,7 @@ export class Diary extends Listener {
   }
 
   get home(): string {
-    return this.log.home
+    return this.log.name
   }
 
   /** What happened, without the times. */
@@ -59,7 +59,7 @@ export class Diary extends Listener {
   /** Who took over from whom, as far as this one has heard. */
   get restarts(): [from: string, home: string][] {
     return [...this.replayed, ...this.applied].flatMap((one): [string, string][] =>
-      one.type === 'restart' ? [[one.from ?? '', one.home]] : [],
+      one.type === 'restart' ? [[one.formerOwner ?? '', one.ownerBroker]] : [],
     )
   }
 
@@ -79,7 +79,7 @@ export class Member extends Bench {
     options: BrokerOptions,
     log: ReplicatedLog,
     source: MemorySource,
-    machine: FakeMachine,
+    machine: FakeEnvironment,
   ) {
     const failures: Error[] = []
     super(options, log, { onFailure: (error) => failures.push(error) }, machine)
@@ -90,7 +90,7 @@ export class Member extends Bench {
 }
 
 export class Cluster {
-  readonly machine = new FakeMachine()
+  readonly machine = new FakeEnvironment()
   readonly store = new MemoryStore(this.machine)
 
   /** A log that has not begun. */

@@ -31,12 +31,12 @@ describe('journal: killed at named points', () => {
     const table = new LockTable()
     const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
     table.apply({
-      ...{ type: 'open', attempt: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
-      ...{ home: '', lease: 15_000, grace: 15_000, secret: 'hash', limits },
+      ...{ type: 'open', handshakeId: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
+      ...{ ownerBroker: '', lease: 15_000, grace: 15_000, secret: 'hash', limits },
     })
     table.apply({ type: 'raise', fence: 6, at: 0 })
     table.apply({
-      ...{ type: 'lock', session: 's', attach: 1, id: 1, key: 'k', mode: 'exclusive' },
+      ...{ type: 'lock', session: 's', attachEpoch: 1, id: 1, key: 'k', mode: 'exclusive' },
       ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },
     })
     expect(ledger.lies(table)).to.deep.equal([])

@@ -3,7 +3,7 @@
  * counted anew, tables that differ have another one, and a broker that differs finds out.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
-import { Agreement, Digest } from '@holdfast/server/internal'
+import { Digest, DivergenceCheck } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
@@ -22,7 +22,7 @@ describe('digest', () => {
       for (const one of steps) {
         const command = director.direct(one, plainState(table))
         if (command === undefined) continue
-        for (const effect of table.apply(command)) digest.take(effect)
+        for (const effect of table.apply(command)) digest.update(effect)
         expect(digest.value).to.equal(new Digest(table).value)
       }
       expect(new Digest(restore(dump(table))).value).to.equal(digest.value)
@@ -34,13 +34,13 @@ describe('digest', () => {
     const values = new Set<string>()
     const table = new LockTable()
     const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
-    const open = { type: 'open', attempt: 'a', principal: 'p', name: 'n', at: 0 } as const
+    const open = { type: 'open', handshakeId: 'a', principal: 'p', name: 'n', at: 0 } as const
     const none = { ttl: undefined, timeout: undefined, metadata: undefined }
     const terms = { ...none, steal: false }
     const kept = { lease: 15_000, grace: 15_000, secret: 'hash', limits }
-    const shown = { principal: 'p', proof: 'hash', try: 1 }
-    const resume = { type: 'resume', attempt: 'b', ...shown } as const
-    const lock = { type: 'lock', session: 's', attach: 1, mode: 'exclusive', at: 0 } as const
+    const shown = { principal: 'p', proof: 'hash', resumeAttempt: 1 }
+    const resume = { type: 'resume', handshakeId: 'b', ...shown } as const
+    const lock = { type: 'lock', session: 's', attachEpoch: 1, mode: 'exclusive', at: 0 } as const
     const note = (): void => {
       const { value } = new Digest(table)
       expect(values.has(value), value).to.equal(false)
@@ -48,21 +48,21 @@ describe('digest', () => {
     }
     note()
     for (const session of ['s', 't']) {
-      table.apply({ ...open, ...kept, session, home: 'one' })
+      table.apply({ ...open, ...kept, session, ownerBroker: 'one' })
       note()
     }
     for (const [id, key] of ['k', 'k', 'l', 'l'].entries()) {
       table.apply({ ...lock, ...terms, id: id + 1, key })
       note()
     }
-    table.apply({ ...resume, session: 't', home: 'two', secret: 'x', at: 0 })
+    table.apply({ ...resume, session: 't', ownerBroker: 'two', secret: 'x', at: 0 })
     note()
   })
 })
 
 describe('agreement', () => {
   it('is looked for now and then', () => {
-    const agreement = new Agreement()
+    const agreement = new DivergenceCheck()
     expect([1, 999, 1_000, 1_001, 2_000].map((count) => agreement.isDue(count))).to.deep.equal([
       ...[false, false, true, false, true],
     ])
@@ -73,10 +73,10 @@ describe('agreement', () => {
     const living = new Map([...left].map((voter) => [voter, 1]))
     return Object.fromEntries(
       [...new Set(said.map(([, value]) => value))].map((own) => {
-        const agreement = new Agreement()
+        const agreement = new DivergenceCheck()
         agreement.begin(1_000, own, voters)
         const found = said.map(([voter, value]) => {
-          agreement.hear(voter, [1_000, value])
+          agreement.addDigest(voter, [1_000, value])
           return agreement.verdict(living)?.message
         })
         return [own, found.find((one) => one !== undefined)]
@@ -124,7 +124,7 @@ describe('agreement', () => {
   })
 
   it('takes one vote of each who was there, and about this table', () => {
-    const agreement = new Agreement()
+    const agreement = new DivergenceCheck()
     agreement.begin(2_000, 'x', 'abc')
     const living = new Map([...'abcd'].map((voter) => [voter, 1]))
     const votes: [string, [number, string]][] = [
@@ -136,14 +136,14 @@ describe('agreement', () => {
       ['c', [2_000, 'x']],
     ]
     for (const [voter, vote] of votes) {
-      agreement.hear(voter, vote)
+      agreement.addDigest(voter, vote)
       expect(agreement.verdict(living), voter).to.equal(undefined)
     }
   })
 
   it('is not to be had for what was before this broker came', () => {
-    const agreement = new Agreement()
-    agreement.hear('a', [1_000, 'y'])
+    const agreement = new DivergenceCheck()
+    agreement.addDigest('a', [1_000, 'y'])
     expect(agreement.verdict(new Map([['a', 1]]))).to.equal(undefined)
   })
 })

@@ -20,7 +20,7 @@ async function drained(
   const { clock } = cluster.machine
   const begun = clock.monotonic()
   let took: number | undefined
-  void drain(member.broker, clock, drainMs, member.log.sharing).then(() => {
+  void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
     took = clock.monotonic() - begun
   })
   for (let passed = 0; passed < within && took === undefined; passed += 50) {

@@ -3,12 +3,12 @@ import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
 import {
   Batch,
   decodeEntry,
+  encodeCommands,
   encodeEntry,
-  encodeSpeech,
   loadSnapshot,
-  machine,
+  MemberList,
   makeSnapshot,
-  Roll,
+  nodeEnvironment,
 } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -23,8 +23,8 @@ describe('entry', () => {
     const texts = commands.map((command) => JSON.stringify(command))
     const notices = { dead: [{ broker: 'b', last: 3 }], digest: [1_000, 'x'], snapshot: 5 } as const
     for (const [text, entry] of [
-      [encodeSpeech(base, texts, notices), { ...base, commands, notices }],
-      [encodeSpeech(base, [], undefined), { ...base, commands: [] }],
+      [encodeCommands(base, texts, notices), { ...base, commands, notices }],
+      [encodeCommands(base, [], undefined), { ...base, commands: [] }],
       [encodeEntry({ ...base, n: 1, join: {} }), { ...base, n: 1, join: {} }],
       [encodeEntry({ ...base, join: { replaces: 'z' } }), { ...base, join: { replaces: 'z' } }],
       [encodeEntry({ ...base, leave: true }), { ...base, leave: true }],
@@ -56,14 +56,14 @@ describe('entry', () => {
 
 describe('batch', () => {
   const long = (length: number): Command => ({
-    ...{ type: 'ack', session: 'x'.repeat(length), attach: 1, ids: [], at: 0 },
+    ...{ type: 'ack', session: 'x'.repeat(length), attachEpoch: 1, ids: [], at: 0 },
   })
 
   it('hands out what it was given, in order, as much as fits into an entry', () => {
     const batch = new Batch()
     const all = Array.from({ length: 4_500 }, (_, i) => raise(i))
     for (const command of all) batch.add(command)
-    const parts = [batch.take(), batch.take(), batch.take(), batch.take()]
+    const parts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
     expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
     expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(all)
   })
@@ -71,7 +71,7 @@ describe('batch', () => {
   it('cuts by length too, and never to nothing', () => {
     const batch = new Batch()
     for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(long(length))
-    const counts = [batch.take(), batch.take(), batch.take(), batch.take()]
+    const counts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
     expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
@@ -81,7 +81,7 @@ describe('batch', () => {
     expect(batch.load).to.equal('room')
     batch.add(raise(0))
     expect(batch.load).to.equal('full')
-    batch.take()
+    batch.takeBatch()
     expect(batch.load).to.equal('room')
     for (let i = 0; i < 102_000; i++) batch.add(raise(i))
     expect([batch.load, batch.length]).to.deep.equal(['overfull', 200_000])
@@ -89,7 +89,7 @@ describe('batch', () => {
     expect([batch.load, batch.length]).to.deep.equal(['room', 0])
     for (let i = 0; i < 34; i++) batch.add(long(1_000_000))
     expect(batch.load).to.equal('full')
-    while (batch.length > 0) batch.take()
+    while (batch.length > 0) batch.takeBatch()
     expect(batch.load).to.equal('room')
   })
 })
@@ -100,43 +100,51 @@ describe('snapshot of a replicated log', () => {
 
   /** A store with one broker's session, whose lock has long metadata, and its table. */
   function filled(metadata: string): { store: MemoryStore; source: MemorySource } {
-    const store = new MemoryStore(machine)
+    const store = new MemoryStore(nodeEnvironment)
     const open: Command = {
-      ...{ type: 'open', attempt: 'a', session: 's', home: 'a', principal: 'p', name: 'n', at: 0 },
+      ...{
+        type: 'open',
+        handshakeId: 'a',
+        session: 's',
+        ownerBroker: 'a',
+        principal: 'p',
+        name: 'n',
+        at: 0,
+      },
       ...{ lease: 15_000, grace: 15_000, secret: 'hash', limits },
     }
     const lock: Command = {
-      ...{ type: 'lock', session: 's', attach: 1, id: 1, key: 'k', mode: 'exclusive', at: 0 },
+      ...{ type: 'lock', session: 's', attachEpoch: 1, id: 1, key: 'k', mode: 'exclusive', at: 0 },
       ...{ ttl: undefined, timeout: undefined, steal: false, metadata },
     }
     store.put(encodeEntry({ broker: 'a', n: 1, at: 0, join: {} }))
     const texts = [open, lock].map((command) => JSON.stringify(command))
-    store.put(encodeSpeech({ broker: 'a', n: 2, at: 0 }, texts, undefined))
+    store.put(encodeCommands({ broker: 'a', n: 2, at: 0 }, texts, undefined))
     return { store, source: new MemorySource(store) }
   }
 
   it('is what the entries make of nothing, and of the snapshot before', async () => {
     const { store, source } = filled('"m"')
     expect(await makeSnapshot(source.create(), charter, 4, 7)).to.equal(4)
-    store.put(encodeSpeech({ broker: 'a', n: 3, at: 0 }, [JSON.stringify(raise(99))], undefined))
+    store.put(encodeCommands({ broker: 'a', n: 3, at: 0 }, [JSON.stringify(raise(99))], undefined))
     store.put('{"v":1,"broker":"stranger","n":9,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), charter, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
     expect(loaded?.position).to.equal(8)
     expect(loaded?.at).to.equal(8)
-    expect(loaded?.roll.state).to.deep.equal({ count: 3, living: [['a', 3]], dead: [] })
+    expect(loaded?.roll.state).to.deep.equal({ count: 3, live: [['a', 3]], dead: [] })
     const table = restore(loaded!.items)
     expect(table.fence).to.equal(99)
-    expect([...table.sessions.values()].map(({ id, home }) => [id, home])).to.deep.equal([
-      ['s', 'a'],
-    ])
+    expect(
+      [...table.sessions.values()].map(({ id, ownerBroker }) => [id, ownerBroker]),
+    ).to.deep.equal([['s', 'a']])
   })
 
   it('forgets what only older ones need', async () => {
     const { store, source } = filled('"m"')
     await makeSnapshot(source.create(), charter, 4, 7)
     expect(store.compactedTo).to.equal(0)
-    store.put(encodeSpeech({ broker: 'a', n: 3, at: 0 }, [], undefined))
+    store.put(encodeCommands({ broker: 'a', n: 3, at: 0 }, [], undefined))
     await makeSnapshot(source.create(), charter, 6, 7)
     expect(store.compactedTo).to.equal(4)
   })
@@ -166,7 +174,7 @@ describe('snapshot of a replicated log', () => {
   })
 
   it('that is damaged or of a newer format is refused', async () => {
-    const good = ['{"v":1,"at":0,"roll":{"count":0,"living":[],"dead":[]}}\n']
+    const good = ['{"v":1,"at":0,"roll":{"count":0,"live":[],"dead":[]}}\n']
     const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
     for (const [parts, words] of [
       [['{"v":2}\n'], 'format 2'],
@@ -176,15 +184,15 @@ describe('snapshot of a replicated log', () => {
       [[...good, '{"item":"ta'], 'damaged'],
       [[...good, 'nonsense\n'], 'damaged'],
     ] as const) {
-      const store = new MemoryStore(machine)
+      const store = new MemoryStore(nodeEnvironment)
       store.snapshots.push({ position: 2, parts: [...parts] })
       const error = await loadSnapshot(new MemorySource(store).create()).catch((one) => one)
       expect(error, parts.join()).to.be.instanceOf(HoldfastError)
       expect((error as Error).message).to.contain(words)
     }
-    const store = new MemoryStore(machine)
+    const store = new MemoryStore(nodeEnvironment)
     store.snapshots.push({ position: 2, parts: [...good, ...items] })
     const loaded = await loadSnapshot(new MemorySource(store).create())
-    expect(loaded?.roll.state).to.deep.equal(new Roll().state)
+    expect(loaded?.roll.state).to.deep.equal(new MemberList().state)
   })
 })

@@ -182,7 +182,7 @@ describe('log: the engine on etcd', function () {
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
     const before = await engine.snapshot()
-    await engine.forget(b, ['living'])
+    await engine.compact(b, ['living'])
     const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.map((key) => Number(key.slice(7, 23)))).to.deep.equal([b, c])
     expect((await stage.keys()).filter((key) => key.startsWith('log/'))).to.deep.equal([
@@ -199,7 +199,7 @@ describe('log: the engine on etcd', function () {
     expect(await late.ends.count(1)).to.deep.equal(['compacted'])
     expect(late.texts).to.deep.equal([])
     // It is done again by the next one, or by several at once.
-    await Promise.all([engine.forget(b, ['living']), engine.forget(c, ['living'])])
+    await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
     await engine.append('living', 'e')
     await reader.entries.count(5)
     expect(reader.texts).to.deep.equal(['a', 'b', 'c', 'd', 'e'])
@@ -212,9 +212,9 @@ describe('log: the engine on etcd', function () {
     for (const text of ['a', 'b', 'c']) await engine.append('slot', text)
     const entries = await reader.entries.count(3)
     const [a, b, c] = entries.map(([position]) => position) as [number, number, number]
-    const reach = () => Promise.all([0, a, b, c].map((position) => engine.reaches(position)))
+    const reach = () => Promise.all([0, a, b, c].map((position) => engine.canReplayFrom(position)))
     expect(await reach()).to.deep.equal([true, true, true, true])
-    await engine.forget(c, ['slot'])
+    await engine.compact(c, ['slot'])
     // As a follower would find: what is next after b is c.
     expect(await reach()).to.deep.equal([false, false, true, true])
   })
@@ -229,7 +229,7 @@ describe('log: the engine on etcd', function () {
       if (i % 10 !== 9) continue
       await reader.entries.count(i - 4)
       const [position] = reader.entries.items[i - 6]!
-      await writer!.forget(position, ['b0'])
+      await writer!.compact(position, ['b0'])
     }
     await reader.entries.count(total)
     expect(reader.texts).to.deep.equal(Array.from({ length: total }, (_, i) => `${i}`))
@@ -241,7 +241,7 @@ describe('log: the engine on etcd', function () {
     await engine.saveSnapshot(10, ['old'])
     const old = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])
-    await engine.forget(20, [])
+    await engine.compact(20, [])
     const reading = (async () => {
       for await (const _ of old!.parts) throw new Error('there should be none')
     })()

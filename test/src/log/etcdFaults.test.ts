@@ -227,6 +227,6 @@ describe('log: the engine on an etcd in trouble', function () {
     const read: string[] = []
     for await (const part of found.parts) read.push(part)
     expect(read.length).to.equal(parts.length)
-    await engine.forget(0, [])
+    await engine.compact(0, [])
   })
 })

@@ -26,15 +26,15 @@ describe('log: snapshots on etcd', function () {
     // The one before the newest stays, so the third lets the first go.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
-      const { snapshot } = first.log.sharing!.status
+      const { snapshot } = first.log.membership!.status
       if (snapshot !== undefined) positions.add(snapshot.position)
     }
-    expect(first.log.sharing!.status.trouble).to.equal(undefined)
+    expect(first.log.membership!.status.problem).to.equal(undefined)
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
 
     const second = await broker()
-    expect(second.log.sharing!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
+    expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })
     expect(held).to.have.length(1)

@@ -2,7 +2,7 @@
  * What the tests of the engine on etcd share: one cluster for a suite, a prefix of its own for each
  * test, engines that are closed after it, and a follower that remembers.
  */
-import { type EngineOptions, EtcdEngine, machine } from '@holdfast/server/internal'
+import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { Collector } from '../e2e/stage.js'
 import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
@@ -64,7 +64,7 @@ export class EtcdStage {
   engine(options: Partial<EngineOptions> = {}): EtcdEngine {
     const { endpoints } = this.cluster
     const address = { endpoints, prefix: this.prefix, patienceMs: 5_000 }
-    const engine = new EtcdEngine({ ...address, ...options }, machine)
+    const engine = new EtcdEngine({ ...address, ...options }, nodeEnvironment)
     this.#engines.push(engine)
     return engine
   }

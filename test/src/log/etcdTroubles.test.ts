@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import { type EngineOptions, EtcdEngine, machine } from '@holdfast/server/internal'
+import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { certificate } from '../ops/certificate.js'
@@ -24,7 +24,10 @@ describe('log: an etcd that cannot be used', function () {
   const stage = Stage.forEachTest()
 
   function engine(endpoints: readonly string[], options: Partial<EngineOptions> = {}): EtcdEngine {
-    const made = new EtcdEngine({ endpoints, prefix: 'p', patienceMs: 600, ...options }, machine)
+    const made = new EtcdEngine(
+      { endpoints, prefix: 'p', patienceMs: 600, ...options },
+      nodeEnvironment,
+    )
     stage.onClear(() => made.close())
     return made
   }
@@ -210,7 +213,7 @@ describe('log: an etcd that cannot be used', function () {
     await broker.append('b', 'two').catch(() => broker.append('b', 'two'))
     await reader.entries.until((entries) => entries.some(([, text]) => text === 'two'))
     await broker.saveSnapshot(1, ['s'])
-    await broker.forget(1, ['b'])
+    await broker.compact(1, ['b'])
   })
 
   it('does not ask for users, and is given one', async () => {

@@ -2,7 +2,7 @@
  * Brokers that come to a shared log and leave it, in good order or not, and what no broker goes on
  * with.
  */
-import { machine, ReplicatedLog } from '@holdfast/server/internal'
+import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster, type Diary } from './cluster.js'
@@ -18,7 +18,7 @@ describe('replicated log: coming and going', () => {
     await cluster.until(a.log.close())
     expect(b.applied).to.deep.include.members([raise(1)])
     expect(b.restarts).to.deep.equal([[home, b.home]])
-    expect(b.log.status.living).to.deep.equal([b.home])
+    expect(b.log.status.members).to.deep.equal([b.home])
   })
 
   it('whoever is the last is found silent by whoever comes next', async () => {
@@ -105,12 +105,12 @@ describe('replicated log: coming and going', () => {
   })
 
   it('options that cannot be are refused', () => {
-    const source = new MemorySource(new MemoryStore(machine))
+    const source = new MemorySource(new MemoryStore(nodeEnvironment))
     for (const options of [
       ...[{ deadMs: 999 }, { deadMs: 60_001 }, { deadMs: 1_500.5 }],
       ...[{ snapshotEntries: 0 }, { snapshotCharacters: 0 }],
     ]) {
-      expect(() => new ReplicatedLog(source, options, machine)).to.throw(HoldfastError)
+      expect(() => new ReplicatedLog(source, options, nodeEnvironment)).to.throw(HoldfastError)
     }
   })
 })
@@ -132,7 +132,7 @@ describe('replicated log: what cannot go on', () => {
       a.log.submit(raise(1))
       await cluster.pass(10_000)
       expect(cluster.store.position).to.equal(before)
-      expect(a.log.stands()).to.equal(false)
+      expect(a.log.isLive()).to.equal(false)
       await a.log.close()
       expect(cluster.machine.timers).to.equal(0)
     })
@@ -159,7 +159,7 @@ describe('replicated log: what cannot go on', () => {
       expect(failure).to.equal(undefined)
       expect(story).to.deep.equal(['serve'])
     }
-    expect(b.log.status.living).to.deep.equal([b.home, c.home])
+    expect(b.log.status.members).to.deep.equal([b.home, c.home])
   })
 
   it('two brokers whose tables differ both stop, since nobody can tell who is right', async () => {

@@ -80,7 +80,7 @@ describe('journal', () => {
 
   it('keeps itself short with snapshots, made while it goes on', async () => {
     const open: Command = {
-      ...{ type: 'open', attempt: 'a', session: 's', home: '', principal: 'p', at: 0 },
+      ...{ type: 'open', handshakeId: 'a', session: 's', ownerBroker: '', principal: 'p', at: 0 },
       ...{ name: undefined },
       ...{ lease: 15_000, grace: 15_000, secret: 'hash' },
       limits: { locks: 10_000, answers: 10_000, waitersPerKey: 10 },
@@ -88,7 +88,14 @@ describe('journal', () => {
     const locks = Array.from(
       { length: 1_200 },
       (_, i): Command => ({
-        ...{ type: 'lock', session: 's', attach: 1, id: i + 1, key: `k${i}`, mode: 'exclusive' },
+        ...{
+          type: 'lock',
+          session: 's',
+          attachEpoch: 1,
+          id: i + 1,
+          key: `k${i}`,
+          mode: 'exclusive',
+        },
         ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },
       }),
     )

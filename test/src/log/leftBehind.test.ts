@@ -35,7 +35,7 @@ describe('replicated log: snapshots', () => {
     const b = await cluster.join(options)
     expect(b.story).to.deep.equal(['restore', 'serve'])
     expect(b.replayed.length).to.be.lessThan(25)
-    expect(b.log.status.living).to.deep.equal([a.home, b.home])
+    expect(b.log.status.members).to.deep.equal([a.home, b.home])
     expect(b.log.status.position).to.equal(a.log.status.position)
     await cluster.pass(20_000)
     expect([a.story, b.story]).to.deep.equal([['serve'], ['restore', 'serve']])
@@ -47,7 +47,7 @@ describe('replicated log: snapshots', () => {
     a.source.cut()
     await cluster.pass(30_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
-    expect(b.log.status.living).to.deep.equal([b.home])
+    expect(b.log.status.members).to.deep.equal([b.home])
   })
 
   it('that cannot be made are tried again, and said to be missing', async () => {
@@ -62,10 +62,10 @@ describe('replicated log: snapshots', () => {
       }
     }
     await say()
-    expect(a.log.status.trouble).to.contain('no snapshot could be made')
+    expect(a.log.status.problem).to.contain('no snapshot could be made')
     a.source.create = create
     await say()
-    expect(a.log.status.trouble).to.equal(undefined)
+    expect(a.log.status.problem).to.equal(undefined)
     expect(cluster.store.snapshots.length).to.equal(1)
   })
 
@@ -84,7 +84,7 @@ describe('replicated log: snapshots', () => {
     // It never loads a table under its clients.
     expect(b.story).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
     expect(b.home).not.to.equal(former)
-    expect(a.log.status.living).to.deep.equal([a.home, b.home])
+    expect(a.log.status.members).to.deep.equal([a.home, b.home])
     expect(a.restarts).to.deep.equal([[former, b.home]])
   })
 
@@ -129,8 +129,8 @@ describe('replicated log: snapshots', () => {
         expect(b.story.at(-1)).to.equal('serve')
         expect(b.story).to.include('restore')
         expect([...b.dump()]).to.deep.equal([...a.dump()])
-        expect(b.log.status.living).to.deep.equal([a.home, b.home])
-        expect(b.log.status.trouble).to.equal(undefined)
+        expect(b.log.status.members).to.deep.equal([a.home, b.home])
+        expect(b.log.status.problem).to.equal(undefined)
         expect(a.log.status.snapshot?.position).to.be.at.least(cluster.store.compactedTo)
         await cluster.pass(20_000)
         expect(a.story).to.deep.equal(['serve'])
@@ -159,7 +159,7 @@ describe('replicated log: snapshots', () => {
       a.source.cut()
       const c = await cluster.join()
       expect(c.story).to.deep.equal(['restore', 'serve'])
-      expect(c.log.status.living).to.deep.equal([b.home, c.home])
+      expect(c.log.status.members).to.deep.equal([b.home, c.home])
     })
 
     it('the next one is made although the log has not what it takes, and those after it are', async () => {
@@ -171,7 +171,7 @@ describe('replicated log: snapshots', () => {
         await cluster.settle()
       }
       expect(cluster.store.snapshots.length).to.equal(2)
-      expect(a.log.status.trouble).to.equal(undefined)
+      expect(a.log.status.problem).to.equal(undefined)
       expect(cluster.store.compactedTo).to.equal(cluster.store.snapshots[0]!.position)
       const b = await cluster.join()
       expect([...b.dump()]).to.deep.equal([...a.dump()])
@@ -183,10 +183,10 @@ describe('replicated log: snapshots', () => {
       await forgotten(cluster, a)
       await cluster.pass(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
-      expect(a.log.status.trouble).to.contain('something else than the brokers has compacted')
+      expect(a.log.status.problem).to.contain('something else than the brokers has compacted')
       await cluster.pass(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
-      expect(a.log.status.trouble).to.equal(undefined)
+      expect(a.log.status.problem).to.equal(undefined)
       // So even if all of them go at once, nothing is lost.
       for (const { source } of [a, b]) source.cut()
       const c = await cluster.join()

@@ -3,11 +3,11 @@
  * which everything submitted has come back.
  */
 import { type Command, dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
-import type { Log, Replica } from '@holdfast/server/internal'
+import type { Log, StateMachine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 /** A replica that only listens, and has a table for whoever asks for it. */
-export class Listener implements Replica {
+export class Listener implements StateMachine {
   readonly restored: unknown[] = []
   readonly replayed: Command[] = []
   readonly applied: Command[] = []

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { etcdLog, journalLog } from '@holdfast/server'
-import { MemoryLog, machine, ReplicatedLog } from '@holdfast/server/internal'
+import { MemoryLog, nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { EtcdStage } from './etcdStage.js'
 import { logSuite } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
@@ -26,7 +26,7 @@ describe('on a real etcd', function () {
 })
 
 function replicated(faults: Partial<MemorySource['faults']> = {}): ReplicatedLog {
-  const source = new MemorySource(new MemoryStore(machine))
+  const source = new MemorySource(new MemoryStore(nodeEnvironment))
   Object.assign(source.faults, faults)
-  return new ReplicatedLog(source, {}, machine)
+  return new ReplicatedLog(source, {}, nodeEnvironment)
 }

@@ -3,11 +3,11 @@
  * broker an engine on it whose connection to the store can be made as bad as a test likes.
  */
 import type {
-  Charter,
+  ClusterConfig,
   Engine,
   EngineSource,
-  Follower,
-  LogMachine,
+  LogEnvironment,
+  LogListener,
   StoredSnapshot,
 } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -24,17 +24,17 @@ interface KeptSnapshot {
 
 /** What all engines of one log see. */
 export class MemoryStore {
-  readonly machine: Pick<LogMachine, 'clock' | 'endOfTurn'>
+  readonly machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>
   readonly entries: Kept[] = []
   /** Every entry that there ever was. */
   readonly said: string[] = []
   snapshots: KeptSnapshot[] = []
-  charter: Charter | undefined
+  charter: ClusterConfig | undefined
   compactedTo = 0
   #position = 0
   readonly #followers = new Set<() => void>()
 
-  constructor(machine: Pick<LogMachine, 'clock' | 'endOfTurn'>) {
+  constructor(machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>) {
     this.machine = machine
   }
 
@@ -90,7 +90,7 @@ export class MemoryEngine implements Engine {
     this.faults = faults
   }
 
-  async open(charter: Charter): Promise<void> {
+  async open(charter: ClusterConfig): Promise<void> {
     await this.#call()
     this.#store.charter ??= charter
     if (JSON.stringify(charter) !== JSON.stringify(this.#store.charter)) {
@@ -106,7 +106,7 @@ export class MemoryEngine implements Engine {
     if (this.faults.losesAnswers) throw new Error('no answer')
   }
 
-  follow(from: number, follower: Follower): { stop(): void } {
+  follow(from: number, follower: LogListener): { stop(): void } {
     let position = from
     let isUnderWay = false
     const deliver = (): void => {
@@ -162,13 +162,13 @@ export class MemoryEngine implements Engine {
     return true
   }
 
-  async forget(position: number): Promise<void> {
+  async compact(position: number): Promise<void> {
     await this.#call()
     this.#store.snapshots = this.#store.snapshots.slice(-2)
     this.#store.compact(position)
   }
 
-  async reaches(position: number): Promise<boolean> {
+  async canReplayFrom(position: number): Promise<boolean> {
     await this.#call()
     return position >= this.#store.compactedTo
   }

@@ -2,8 +2,8 @@
  * A broker whose log is out of reach: what it does not say any more, once it no longer counts, and
  * what it takes until then.
  */
-import type { Vitals } from '@holdfast/server'
-import { LogLines } from '@holdfast/server/internal'
+import type { BrokerGauges } from '@holdfast/server'
+import { BrokerLogger } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
@@ -157,9 +157,9 @@ describe('the log of a broker whose shared log is in trouble', () => {
     const ignore = (): void => {}
     const warn = (fields: object, message: string) => void lines.push([message, fields])
     const logger = { debug: ignore, info: ignore, error: ignore, warn }
-    const logLines = new LogLines(logger, cluster.machine.clock)
+    const logLines = new BrokerLogger(logger, cluster.machine.clock)
     const { broker } = member
-    logLines.attach(() => ({ log: broker.logStatus }) as Vitals)
+    logLines.attach(() => ({ log: broker.logStatus }) as BrokerGauges)
     const read = () => lines.splice(0)
     return { cluster, member, read, close: () => logLines.close() }
   }

@@ -2,7 +2,7 @@
  * Brokers that share a log, seen from the log: who counts and who does not while connections to the
  * log fail, answers get lost and entries come late; and that nobody ever counts for too long.
  */
-import { encodeSpeech } from '@holdfast/server/internal'
+import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Cluster, type Diary } from './cluster.js'
 import { raise } from './logSuite.js'
@@ -63,7 +63,7 @@ describe('replicated log: what nobody can go on after', () => {
     await cluster.until(log.start(diary))
     expect(diary.story).to.deep.equal(['serve'])
     expect(diary.failure?.message).to.contain('The log has format 2')
-    expect(log.stands()).to.equal(false)
+    expect(log.isLive()).to.equal(false)
   })
 })
 
@@ -102,13 +102,13 @@ describe('replicated log: standing', () => {
     const cluster = new Cluster()
     const a = await cluster.join()
     cluster.machine.stopFor(5_700)
-    expect(a.log.stands()).to.equal(true)
+    expect(a.log.isLive()).to.equal(true)
     cluster.machine.stopFor(200)
-    expect(a.log.stands()).to.equal(false)
+    expect(a.log.isLive()).to.equal(false)
     expect(a.story).to.deep.equal(['serve', 'resign'])
-    expect(a.log.stands()).to.equal(false)
+    expect(a.log.isLive()).to.equal(false)
     await cluster.pass(1_000)
-    expect(a.log.stands()).to.equal(true)
+    expect(a.log.isLive()).to.equal(true)
   })
 
   it('is had again, under another name, when the log is back; from oneself if nobody came before', async () => {
@@ -129,7 +129,7 @@ describe('replicated log: standing', () => {
     expect(a.home).not.to.equal(former)
     expect(b.restarts).to.deep.include([former, a.home])
     expect(b.restarts).to.have.length(2)
-    expect(a.log.status.living).to.have.members([a.home, b.home])
+    expect(a.log.status.members).to.have.members([a.home, b.home])
   })
 
   it('outlasts an outage that is shorter, and nobody takes anybody for dead', async () => {
@@ -163,7 +163,7 @@ describe('replicated log: standing', () => {
     const notices = { dead: [{ broker: former, last }] }
     const n = 2
     // What b would say, a moment before b would.
-    cluster.store.put(encodeSpeech({ broker: b.home, n, at: 0 }, [], notices))
+    cluster.store.put(encodeCommands({ broker: b.home, n, at: 0 }, [], notices))
     await cluster.settle()
     expect(a.story).to.deep.equal(['serve', 'resign', 'serve'])
     expect(a.restarts).to.deep.equal([[former, b.home]])

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker, type Metrics } from '@holdfast/server'
-import { machine, ReplicatedLog } from '@holdfast/server/internal'
+import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { next, Stage } from '../e2e/stage.js'
@@ -27,10 +27,10 @@ describe('brokers that share a log, on real sockets', () => {
   const stage = Stage.forEachTest()
 
   async function threeBrokers(): Promise<[Running, Running, Running]> {
-    const store = new MemoryStore(machine)
+    const store = new MemoryStore(nodeEnvironment)
     const start = async (): Promise<Running> => {
       const source = new MemorySource(store)
-      const log = new ReplicatedLog(source, { deadMs, snapshotEntries: 50 }, machine)
+      const log = new ReplicatedLog(source, { deadMs, snapshotEntries: 50 }, nodeEnvironment)
       const metrics = brokerMetrics()
       const broker = createBroker({ log, metrics })
       stage.onClear(() => broker.close())
@@ -152,8 +152,8 @@ describe('brokers that share a log, on real sockets', () => {
 
   it('say how their log is doing, to whoever asks and in their metrics', async () => {
     const [a, b, c] = await threeBrokers()
-    const homes = [a, b, c].map(({ broker }) => broker.logStatus()!.home)
-    expect(c.broker.logStatus()!.living).to.deep.equal(homes)
+    const homes = [a, b, c].map(({ broker }) => broker.logStatus()!.name)
+    expect(c.broker.logStatus()!.members).to.deep.equal(homes)
     const text = await c.metrics.text()
     for (const line of ['log_brokers 3', 'log_serving 1']) {
       expect(text).to.contain(`holdfast_${line}\n`)

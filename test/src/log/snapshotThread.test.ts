@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadSnapshot, machine, ReplicatedLog } from '@holdfast/server/internal'
+import { loadSnapshot, nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Listener, raise } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
@@ -21,13 +21,13 @@ describe('snapshot in a thread', () => {
 
   /** A log that serves and makes a snapshot each three entries, in a thread. */
   async function start(fault?: string): Promise<{ store: MemoryStore; replica: Listener }> {
-    const store = new MemoryStore(machine)
+    const store = new MemoryStore(nodeEnvironment)
     const source = new MemorySource(store)
     const file = join(dir, 'snapshot.json')
     const options = (): ThreadOptions => ({ entries: [...store.entries], file, fault })
     const thread = new URL('./programs/snapshotThread.js', import.meta.url)
     Object.defineProperty(source, 'elsewhere', { get: () => ({ thread, options: options() }) })
-    log = new ReplicatedLog(source, { snapshotEntries: 3 }, machine)
+    log = new ReplicatedLog(source, { snapshotEntries: 3 }, nodeEnvironment)
     const replica = new Listener()
     await log.start(replica)
     return { store, replica }
@@ -47,11 +47,11 @@ describe('snapshot in a thread', () => {
     await until(() => log.status.snapshot !== undefined, replica)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
     expect(log.status.snapshot?.position).to.be.at.most(position)
-    const store = new MemoryStore(machine)
+    const store = new MemoryStore(nodeEnvironment)
     store.snapshots.push({ position, parts })
     const loaded = await loadSnapshot(new MemorySource(store).create())
     const [head] = loaded!.items
-    expect(loaded?.roll.first).to.equal(log.home)
+    expect(loaded?.roll.oldest).to.equal(log.name)
     expect(head).to.deep.include({ item: 'table' })
     const fence = (head as { fence: number }).fence
     expect(loaded?.roll.count).to.equal(fence + 2)
@@ -59,7 +59,7 @@ describe('snapshot in a thread', () => {
 
   it('that fails stops nothing, and is said', async () => {
     const { replica } = await start('out of paper')
-    await until(() => log.status.trouble?.includes('out of paper') === true, replica)
+    await until(() => log.status.problem?.includes('out of paper') === true, replica)
     expect(replica.failure).to.equal(undefined)
   })
 })

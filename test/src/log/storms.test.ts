@@ -132,12 +132,13 @@ async function storm(random: Random): Promise<{ restarts: number; opened: number
   await cluster.pass(20_000, 100)
   const said = cluster.store.said.join('')
   const [first, ...others] = brokers.map(({ broker }) => broker)
-  const { living } = first!.logStatus!
+  const { members } = first!.logStatus!
   for (const { failures } of brokers) expect(failures).to.deep.equal([])
-  expect(living).to.have.members(brokers.map(({ broker }) => broker.logStatus!.home))
+  expect(members).to.have.members(brokers.map(({ broker }) => broker.logStatus!.name))
   for (const other of others)
     expect(plainState(other.table)).to.deep.equal(plainState(first!.table))
-  for (const { home } of first!.table.sessions.values()) expect(living).to.include(home)
+  for (const { ownerBroker } of first!.table.sessions.values())
+    expect(members).to.include(ownerBroker)
   for (const { client } of wanderers) client?.socket.drop()
   await cluster.pass(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)

@@ -4,13 +4,13 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
-import { Doorkeeper, settingsFrom } from '@holdfast/server/internal'
+import { settingsFrom, UpgradePolicy } from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { dial, headOf, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
-import { FakeMachine } from '../server/machine.js'
+import { FakeEnvironment } from '../server/fakeEnvironment.js'
 import { Notices } from './notices.js'
 
 describe('the door', () => {
@@ -89,7 +89,7 @@ describe('the door', () => {
       const refused = ['403', '426', '426', '426']
       expect(await outcomes({ [name]: value }), line).to.deep.equal(refused)
     }
-    expect(new Set(notices.causes)).to.deep.equal(new Set(['stranger']))
+    expect(new Set(notices.causes)).to.deep.equal(new Set(['not_local']))
   })
 
   it('stays open to programs of this machine, whatever else they say', async () => {
@@ -104,7 +104,7 @@ describe('the door', () => {
   })
 
   it('takes nothing for this machine whose other end is elsewhere', () => {
-    const keeper = new Doorkeeper(settingsFrom({}), new FakeMachine().clock)
+    const keeper = new UpgradePolicy(settingsFrom({}), new FakeEnvironment().clock)
     const causeOf = (localAddress: string, remoteAddress: string) => {
       const socket = { localAddress, remoteAddress }
       const answer = keeper.admit({ headers: { host: 'localhost' }, socket } as IncomingMessage)
@@ -113,9 +113,9 @@ describe('the door', () => {
     expect(causeOf('127.0.0.1', '127.0.0.1')).to.equal('in')
     expect(causeOf('::1', '::1')).to.equal('in')
     expect(causeOf('::ffff:127.0.0.1', '::ffff:127.0.0.2')).to.equal('in')
-    expect(causeOf('127.0.0.1', '10.0.0.9')).to.equal('stranger')
-    expect(causeOf('::1', '2001:db8::1')).to.equal('stranger')
-    expect(causeOf('127.0.0.1', '')).to.equal('stranger')
+    expect(causeOf('127.0.0.1', '10.0.0.9')).to.equal('not_local')
+    expect(causeOf('::1', '2001:db8::1')).to.equal('not_local')
+    expect(causeOf('127.0.0.1', '')).to.equal('not_local')
   })
 
   it('takes a token from the Authorization header', async () => {
@@ -216,7 +216,7 @@ describe('the door', () => {
       trustedProxies: ['127.0.0.1'],
       allowUnauthenticated: true,
     })
-    const keeper = new Doorkeeper(settings, clock)
+    const keeper = new UpgradePolicy(settings, clock)
     const reasons = new Set<string>()
     const from = (address: string) => {
       const answer = keeper.admit(requestFrom(address))
@@ -245,7 +245,7 @@ describe('the door', () => {
       trustedProxies: ['127.0.0.1'],
       allowUnauthenticated: true,
     })
-    const keeper = new Doorkeeper(settings, clock)
+    const keeper = new UpgradePolicy(settings, clock)
     const isIn = (address: string) => !('status' in keeper.admit(requestFrom(address)))
     const crowd = Array.from({ length: 10 }, (_, i) => `10.0.0.${i}`)
     let many = 0
@@ -334,7 +334,7 @@ Max-Forwards: 9
 Proxy-Connection: keep-alive`.split('\n')
 
 function pausedClock() {
-  const machine = new FakeMachine()
+  const machine = new FakeEnvironment()
   return { clock: machine.clock, pass: (ms: number) => machine.pass(ms) }
 }
 

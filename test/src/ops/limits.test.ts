@@ -59,57 +59,57 @@ describe('limits: of connections', () => {
   })
 
   it('newcomers, until they are let in', () => {
-    const { bench, notices } = under({ newcomers: 2 })
+    const { bench, notices } = under({ pendingConnections: 2 })
     const first = bench.connect()
     bench.connect()
-    expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: newcomers 2')
+    expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: pendingConnections 2')
     bench.say(first, { type: 'hello' })
     expect(closeOf(bench.connect())).to.equal('0 open')
     expect(closeOf(bench.connect())).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(['newcomers', 'newcomers'])
+    expect(notices.causes).to.deep.equal(['pendingConnections', 'pendingConnections'])
   })
 
   it('newcomers, which make room when they leave', () => {
-    const { bench } = under({ newcomers: 1 })
+    const { bench } = under({ pendingConnections: 1 })
     bench.connect().drop()
     expect(closeOf(bench.connect())).to.equal('0 open')
   })
 
-  it('newcomersPerAddress, where an IPv6 address is its network', () => {
-    const { bench, notices } = under({ newcomersPerAddress: 1 })
+  it('pendingConnectionsPerAddress, where an IPv6 address is its network', () => {
+    const { bench, notices } = under({ pendingConnectionsPerAddress: 1 })
     const at = (remoteAddress: string) => closeOf(bench.connect({ remoteAddress }))
     expect(at('10.0.0.1')).to.equal('0 open')
     expect(at('10.0.0.2')).to.equal('0 open')
-    expect(at('::ffff:10.0.0.1')).to.equal('1013 quota exceeded: newcomersPerAddress 1')
+    expect(at('::ffff:10.0.0.1')).to.equal('1013 quota exceeded: pendingConnectionsPerAddress 1')
     expect(at('2001:db8::1')).to.equal('0 open')
     expect(at('2001:db8:0:0:ffff::2')).to.match(/^1013/)
     expect(at('2001:db8:0:1::1')).to.equal('0 open')
     // Zeros that are left out within the first half: this is 2001:0:0:1:2:3:4:5.
     expect(at('2001::1:2:3:4:5')).to.equal('0 open')
     expect(at('2001:0:0:1::1')).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(Array(3).fill('newcomersPerAddress'))
+    expect(notices.causes).to.deep.equal(Array(3).fill('pendingConnectionsPerAddress'))
   })
 
   it('newcomers, whose room addresses share fairly', () => {
-    const { bench, notices } = under({ newcomers: 6 })
+    const { bench, notices } = under({ pendingConnections: 6 })
     const from = (remoteAddress: string) => bench.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
     const fresh = from('203.0.113.1')
     expect([fresh, ...crowd].map(closeOf)).to.deep.equal([
       '0 open',
-      '1013 quota exceeded: newcomers 6',
+      '1013 quota exceeded: pendingConnections 6',
       ...Array(5).fill('0 open'),
     ])
     expect(closeOf(from('10.0.0.1')), 'an address that has most').to.match(/^1013/)
     expect(closeOf(from('10.0.0.2')), 'one that has fewer').to.equal('0 open')
     expect(closeOf(crowd[1]!)).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(Array(3).fill('newcomers'))
+    expect(notices.causes).to.deep.equal(Array(3).fill('pendingConnections'))
     bench.say(fresh, { type: 'hello' })
     expect(fresh.heardOf('welcome')).to.have.length(1)
   })
 
   it('newcomers, where an IPv6 network is one address', () => {
-    const { bench } = under({ newcomers: 20 })
+    const { bench } = under({ pendingConnections: 20 })
     const crowd = Array.from({ length: 20 }, (_, i) =>
       bench.connect({ remoteAddress: `2001:db8::${i}` }),
     )
@@ -135,9 +135,9 @@ describe('limits: of connections', () => {
   it('helloMs', () => {
     const { bench, notices } = under({ helloMs: 300 })
     const socket = bench.connect()
-    bench.machine.pass(299)
+    bench.environment.pass(299)
     expect(closeOf(socket)).to.equal('0 open')
-    bench.machine.pass(1)
+    bench.environment.pass(1)
     expect(closeOf(socket)).to.equal('4408 no hello in time')
     expect(notices.causes).to.deep.equal(['helloMs'])
   })
@@ -151,7 +151,7 @@ describe('limits: of connections', () => {
     drowned.say(...many(1, 200, 'stats'))
     expect(closeOf(drowned.socket)).to.match(/^4308/)
     expect(closeOf(slow.socket)).to.equal('0 open')
-    bench.machine.pass(201)
+    bench.environment.pass(201)
     expect(closeOf(slow.socket)).to.equal('4308 client reads too slowly')
     expect(notices.causes).to.deep.equal(['backlogBytes', 'slowBytes'])
   })
@@ -217,7 +217,7 @@ describe('limits: of sessions', () => {
     const client = bench.join()
     client.say(...many(1, 3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
-    bench.machine.pass(100)
+    bench.environment.pass(100)
     client.say({ type: 'stats', id: 4 })
     expect(client.socket.heardOf('stats')).to.have.length(1)
     client.say({ type: 'stats', id: 5 })
@@ -243,7 +243,7 @@ describe('limits: of sessions', () => {
     client.say({ type: 'stats', id: 9 })
     client.socket.drop()
     expect(bench.broker.table.heldCount).to.equal(1)
-    bench.machine.pass(2_001)
+    bench.environment.pass(2_001)
     expect(bench.broker.table.heldCount).to.equal(0)
   })
 })
@@ -325,7 +325,7 @@ describe('limits: as options', () => {
 
   it('let newcomers follow the number of connections', () => {
     const newcomers = (connections: number) =>
-      settingsFrom({ limits: { connections } }).limits.newcomers
+      settingsFrom({ limits: { connections } }).limits.pendingConnections
     expect([newcomers(500), newcomers(50_000)]).to.deep.equal([1_000, 5_000])
   })
 

@@ -6,11 +6,11 @@ import type { Observer, RefusalNotice } from '@holdfast/server/internal'
 export class Notices implements Observer {
   readonly all: RefusalNotice[] = []
 
-  received(): void {}
-  did(): void {}
-  flushed(): void {}
+  onMessage(): void {}
+  onEffect(): void {}
+  onFlushed(): void {}
 
-  refused(notice: RefusalNotice): void {
+  onRefused(notice: RefusalNotice): void {
     this.all.push(notice)
   }
 

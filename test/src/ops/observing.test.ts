@@ -2,7 +2,12 @@
  * What the broker tells its operators: metrics, health, and a log in which nobody can forge a line.
  */
 import { readFileSync } from 'node:fs'
-import { type BrokerOptions, type BrokerStatus, createBroker, type Vitals } from '@holdfast/server'
+import {
+  type BrokerGauges,
+  type BrokerOptions,
+  type BrokerStatus,
+  createBroker,
+} from '@holdfast/server'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { pino } from 'pino'
@@ -10,7 +15,7 @@ import { RawClient, statusOf } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { Bench, passAlive } from '../server/bench.js'
 
-const nothing: Vitals = {
+const nothing: BrokerGauges = {
   connections: 0,
   sessions: 0,
   held: 0,
@@ -273,7 +278,7 @@ describe('the log', () => {
     bench.say(socket, { type: 'auth', id: 1, token: 'tok-other' })
     await bench.settle()
     socket.drop()
-    bench.machine.pass(2_000)
+    bench.environment.pass(2_000)
     expect(texts.length).to.be.at.least(4)
     for (const text of texts) {
       expect(text).to.not.include('tok-')

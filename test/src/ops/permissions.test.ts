@@ -2,8 +2,8 @@
  * Who may do what: each operation is asked for, what is refused changes nothing, and nobody is
  * shown what they may not see.
  */
-import type { Grant, Operation } from '@holdfast/server'
-import { mayFrom } from '@holdfast/server/internal'
+import type { Operation, PermissionRule } from '@holdfast/server'
+import { permissionsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Bench } from '../server/bench.js'
 import { answersOf, benchWith, join } from './known.js'
@@ -186,11 +186,11 @@ describe('permissions: what is shown', () => {
 })
 
 describe('grants', () => {
-  const may = mayFrom([
+  const may = permissionsFrom([
     { keys: ['orders:*', 'report'] },
     { keys: ['*'], allow: ['query'] },
     { keys: ['jobs:*'], allow: ['lock', 'revoke'] },
-  ] satisfies Grant[])
+  ] satisfies PermissionRule[])
 
   const yes: [Operation, string][] = [
     ['lock', 'orders:'],

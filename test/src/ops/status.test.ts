@@ -161,11 +161,11 @@ describe('holdfast status: brokers that share a log', function () {
   it('shows who they are, which one this is, and how the log does', async () => {
     const [a, b] = [await start(), await start()]
     const logs = [await shared(a.url), await shared(b.url)]
-    const homes = logs.map(({ home }) => home!)
+    const homes = logs.map(({ name }) => name!)
     for (const log of logs) {
-      expect(log.living).to.deep.equal(homes)
+      expect(log.members).to.deep.equal(homes)
       expect(log).to.include({ stands: true, waiting: 0 })
-      expect(log.standingMs).to.be.within(1, 6_000)
+      expect(log.selfLeaseMs).to.be.within(1, 6_000)
       expect(log.position).to.be.above(0)
       expect(log.lagMs).to.be.above(0)
     }

@@ -64,7 +64,7 @@ class Scene {
 
   /** Lets a turn end, and judges what was done in it. */
   endOneTurn(): boolean {
-    const hasMore = this.bench.machine.endOneTurn()
+    const hasMore = this.bench.environment.endOneTurn()
     const work = this.meter.take()
     expect(work, 'the work of one turn').to.be.below(mostWork)
     for (const other of this.#others) other.heard()
@@ -93,14 +93,14 @@ class Scene {
 
   /** Time passes, in as many turns as it takes. */
   pass(ms: number): void {
-    this.bench.machine.pass(ms)
+    this.bench.environment.pass(ms)
     this.meter.take()
   }
 
   /** All hostile clients are gone: of theirs nothing is left, and everybody else is there. */
   judgeRest(): void {
     const { bench } = this
-    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) bench.machine.pass(1_000)
+    for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) bench.environment.pass(1_000)
     for (const other of [...this.#others, this.#bystander]) {
       other.say({ type: 'pong', n: 1 })
       other.heard()

@@ -4,7 +4,12 @@
  */
 import type { errorCodes } from '@holdfast/shared'
 import { schemas } from '@holdfast/shared/schemas'
-import { explain, isCertainlyValid, type Refusal, validate } from '@holdfast/shared/validate'
+import {
+  type InvalidMessage,
+  isValidFast,
+  validate,
+  validateWithSchema,
+} from '@holdfast/shared/validate'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
 import { forged, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'
@@ -12,7 +17,7 @@ import { forged, goodMessage, hostileValues, hugeValues, mutate } from './strang
 /** What the schema says, where a throw is a no. */
 function isAcceptedBySchema(value: unknown): boolean {
   try {
-    return !isRefusal(explain(value))
+    return !isRefusal(validateWithSchema(value))
   } catch {
     return false
   }
@@ -21,13 +26,13 @@ function isAcceptedBySchema(value: unknown): boolean {
 /** What the fast check says, where a throw is "ask the schema". */
 function isAcceptedFast(value: unknown): boolean {
   try {
-    return isCertainlyValid(value)
+    return isValidFast(value)
   } catch {
     return false
   }
 }
 
-const isRefusal = (verdict: object): verdict is Refusal =>
+const isRefusal = (verdict: object): verdict is InvalidMessage =>
   (verdict as { type: string }).type === 'refusal'
 
 /**
@@ -155,7 +160,7 @@ describe('validate: metadata', () => {
   for (const [name, text] of Object.entries(good)) {
     it(`may be ${name}`, () => {
       const message = lockWith(text)
-      expect(isCertainlyValid(message)).to.equal(true)
+      expect(isValidFast(message)).to.equal(true)
       expect(isAcceptedBySchema(message)).to.equal(true)
     })
   }
@@ -172,7 +177,7 @@ describe('validate: metadata', () => {
   }
 
   function checkRefused(message: object): void {
-    expect(isCertainlyValid(message)).to.equal(false)
+    expect(isValidFast(message)).to.equal(false)
     expect(validate(message)).to.include({ type: 'refusal', id: 1, code: 'BAD_MESSAGE' })
   }
 })
@@ -212,13 +217,13 @@ describe('validate: what a refusal is called', () => {
   ]
   for (const [text, code, id] of refusals) {
     it(`${text.slice(0, 80)} is ${code}`, () => {
-      const { message: _, ...verdict } = validate(JSON.parse(text)) as Refusal
+      const { message: _, ...verdict } = validate(JSON.parse(text)) as InvalidMessage
       expect(verdict).to.deep.equal({ type: 'refusal', id, code })
     })
   }
 
   it('names a field of ours that is wrong, and no field of a stranger’s', () => {
-    const say = (text: string) => (validate(JSON.parse(text)) as Refusal).message
+    const say = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
     expect(say('{"type":"unlock","id":1}')).to.include('"fence"')
     const field = JSON.stringify(forged)
     expect(say(`{"type":"stats","id":1,${field}:1}`)).to.equal('the message has an unknown field')

@@ -15,16 +15,16 @@ export class WorkMeter implements Observer {
   keys = 0
   bytes = 0
 
-  received(): void {
+  onMessage(): void {
     this.messages++
   }
 
-  did(): void {
+  onEffect(): void {
     this.effects++
   }
 
-  flushed(): void {}
-  refused(): void {}
+  onFlushed(): void {}
+  onRefused(): void {}
 
   /** Counts the bytes that are written to this socket. */
   watchOutput(socket: FakeSocket): void {

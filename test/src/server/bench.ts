@@ -3,36 +3,36 @@
  */
 import {
   Broker,
+  type BrokerDeps,
+  BrokerLogger,
   type BrokerOptions,
-  type BrokerParts,
   type Log,
-  LogLines,
   MemoryLog,
   settingsFrom,
 } from '@holdfast/server/internal'
 import type { Hello, ServerMessage } from '@holdfast/shared'
-import { FakeMachine } from './machine.js'
+import { FakeEnvironment } from './fakeEnvironment.js'
 import { FakeSocket } from './socket.js'
 
 export class Bench {
-  readonly machine: FakeMachine
+  readonly environment: FakeEnvironment
   readonly broker: Broker
 
   constructor(
     options: BrokerOptions = {},
     log: Log = new MemoryLog(),
-    parts: Partial<BrokerParts> = {},
-    machine = new FakeMachine(),
+    deps: Partial<BrokerDeps> = {},
+    machine = new FakeEnvironment(),
   ) {
-    this.machine = machine
+    this.environment = machine
     this.broker = new Broker({
       settings: settingsFrom({ ...options, log }),
-      environment: this.machine,
+      environment: this.environment,
       log,
-      observer: options.observer ?? (options.logger && new LogLines(options.logger)),
+      observer: options.observer ?? (options.logger && new BrokerLogger(options.logger)),
       // The first fence is 1.
       fences: { start: 0, reserve: () => {} },
-      ...parts,
+      ...deps,
     })
   }
 
@@ -66,13 +66,13 @@ export class Bench {
   /** A client says this, and the turn comes to its end. */
   say(socket: FakeSocket, ...messages: readonly unknown[]): void {
     socket.say(...messages)
-    this.machine.endTurn()
+    this.environment.endTurn()
   }
 
   /** Promises that were kept in the same turn have had their say. */
   async settle(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
-    this.machine.endTurn()
+    this.environment.endTurn()
   }
 }
 
@@ -147,7 +147,7 @@ export function passAlive(
   const heard = alive.map((): ServerMessage[] => [])
   const stepMs = 100
   for (let passed = 0; passed < ms; passed += stepMs) {
-    bench.machine.pass(Math.min(stepMs, ms - passed))
+    bench.environment.pass(Math.min(stepMs, ms - passed))
     alive.forEach((client, i) => {
       for (const message of client.heard()) {
         if (message.type === 'ping') client.say({ type: 'pong', n: message.n })

@@ -43,7 +43,7 @@ describe('crowd: ten thousand waiters on one key', () => {
     const before = frames([holder, ...waiters])
     // From the back, which is the worst order for a queue that is searched.
     for (let i = waiters.length - 1; i >= 0; i--) waiters[i]!.socket.drop()
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(frames([holder, ...waiters])).to.equal(before)
     expect(bench.broker.table.waitingCount).to.equal(0)
     expect(bench.broker.table.sessions.size).to.equal(1)
@@ -58,7 +58,7 @@ describe('crowd: ten thousand waiters on one key', () => {
     const waiter = bench.join({ lease: 300_000 })
     for (let i = 1; i < crowd; i++) waiter.lock('k', { timeout: 1_000 })
     waiter.heard()
-    bench.machine.pass(1_000)
+    bench.environment.pass(1_000)
     const heard = waiter.heard()
     expect(heard.map((message) => 'id' in message && message.id)).to.deep.equal(
       Array.from({ length: crowd - 1 }, (_, i) => i + 1),

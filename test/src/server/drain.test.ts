@@ -2,7 +2,7 @@
  * Going away in good order: everybody is told, nobody new is served, whoever holds gets the time,
  * whoever is idle leaves spread over it, and at its end nothing is left.
  */
-import { drain, MemoryLog, type Replica } from '@holdfast/server/internal'
+import { drain, MemoryLog, type StateMachine } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench, type Client } from './bench.js'
@@ -10,12 +10,12 @@ import { Bench, type Client } from './bench.js'
 /** Drains, and lets the sockets behave as sockets do: a close is echoed in the same turn. */
 function startDrain(bench: Bench, ms: number, clients: readonly Client[], echo = true) {
   const state = { done: false }
-  void drain(bench.broker, bench.machine.clock, ms).then(() => {
+  void drain(bench.broker, bench.environment.clock, ms).then(() => {
     state.done = true
   })
   const pass = async (stepMs: number, steps: number): Promise<void> => {
     for (let step = 0; step < steps; step++) {
-      bench.machine.pass(stepMs)
+      bench.environment.pass(stepMs)
       for (const { socket } of clients) {
         if (echo && socket.closedWith !== undefined) socket.drop()
       }
@@ -35,7 +35,7 @@ describe('drain', () => {
     const client = bench.join()
     const fence = client.take('k')
     const { state, pass } = startDrain(bench, 1_000, [client])
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(client.heard()).to.deep.equal([{ type: 'draining', within: 1_000 }])
     client.lock('l')
     expect(client.heard()[0]).to.deep.include({ type: 'failed', code: 'UNAVAILABLE' })
@@ -107,7 +107,7 @@ describe('drain', () => {
     const { pass } = startDrain(bench, 100, [client])
     await pass(50, 10)
     await bench.broker.stop()
-    expect(bench.machine.timers).to.equal(0)
+    expect(bench.environment.timers).to.equal(0)
   })
 })
 
@@ -118,9 +118,9 @@ describe('quiet start', () => {
     first.lock('k')
     second.lock('k')
     second.lock('l')
-    bench.machine.pass(4_999)
+    bench.environment.pass(4_999)
     expect([...first.heard(), ...second.heard()]).to.deep.equal([])
-    bench.machine.pass(1)
+    bench.environment.pass(1)
     expect(first.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
     expect(second.socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id: 2, fence: 2 }])
   })
@@ -129,9 +129,9 @@ describe('quiet start', () => {
     const bench = new Bench({ quietStart: 5_000 })
     const client = bench.join()
     client.lock('k')
-    bench.machine.stopFor(5_000)
-    bench.machine.fireTimers()
-    bench.machine.endTurn()
+    bench.environment.stopFor(5_000)
+    bench.environment.fireTimers()
+    bench.environment.endTurn()
     expect(client.socket.heardOf('granted')).to.have.length(1)
   })
 
@@ -141,14 +141,14 @@ describe('quiet start', () => {
     client.lock('k', { timeout: 0 })
     client.lock('k', { steal: true })
     expect(client.heard()).to.deep.include.members([{ type: 'granted', id: 2, fence: 1 }])
-    bench.machine.pass(299_000)
+    bench.environment.pass(299_000)
     client.lock('l')
     expect(client.socket.heardOf('granted')).to.deep.equal([])
   })
 
   it('is over where a broker was killed in it, and the next one was not told to be quiet', () => {
     class Kept extends MemoryLog {
-      override start(replica: Replica): undefined {
+      override start(replica: StateMachine): undefined {
         replica.replay({ type: 'quiet', quiet: true, at: 0 })
         super.start(replica)
       }
@@ -158,9 +158,9 @@ describe('quiet start', () => {
     const bench = new Bench({ quietStart: 5_000 }, new Kept())
     const other = bench.join()
     other.lock('k')
-    bench.machine.pass(4_999)
+    bench.environment.pass(4_999)
     expect(other.socket.heardOf('granted')).to.deep.equal([])
-    bench.machine.pass(1)
+    bench.environment.pass(1)
     expect(other.socket.heardOf('granted')).to.have.length(1)
   })
 })

@@ -103,7 +103,7 @@ describe('memory: the account', () => {
     for (let i = 0; i < 5; i++) busy.unlock(busy.take('k', { metadata: 'm'.repeat(4_000) }))
     expect(bench.broker.memory.usedBytes).to.be.above(before + 40_000)
     sloth.socket.read()
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(bench.broker.memory.usedBytes).to.be.below(before + 2_000)
   })
 })
@@ -167,7 +167,7 @@ describe('memory: beyond memoryBytes', () => {
   it('a new session is closed with 1013, and one that comes back is taken up', () => {
     const { bench, client, notices } = tight(1, prepare)
     client.socket.drop()
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     const filler = bench.connect()
     const stranger = bench.greet()
     expect(stranger.closedWith).to.deep.include({ code: 1013 })

@@ -6,7 +6,12 @@
 import type { IncomingMessage } from 'node:http'
 import { getHeapStatistics } from 'node:v8'
 import { createBroker, HoldfastError } from '@holdfast/server'
-import { type BrokerOptions, Doorkeeper, machine, settingsFrom } from '@holdfast/server/internal'
+import {
+  type BrokerOptions,
+  nodeEnvironment,
+  settingsFrom,
+  UpgradePolicy,
+} from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 
@@ -38,7 +43,7 @@ describe('options', () => {
       limits: {
         connections: 65_536,
         newcomers: 6_554,
-        newcomersPerAddress: Number.POSITIVE_INFINITY,
+        pendingConnectionsPerAddress: Number.POSITIVE_INFINITY,
         connectionsPerSecond: Number.POSITIVE_INFINITY,
         connectionsPerSecondPerAddress: Number.POSITIVE_INFINITY,
         helloMs: 5_000,
@@ -157,12 +162,12 @@ function request(origin: string | undefined, localAddress = '127.0.0.1'): Incomi
   return { headers, socket } as unknown as IncomingMessage
 }
 
-function doorkeeperFor(options: BrokerOptions): Doorkeeper {
-  return new Doorkeeper(settingsFrom(options), machine.clock)
+function doorkeeperFor(options: BrokerOptions): UpgradePolicy {
+  return new UpgradePolicy(settingsFrom(options), nodeEnvironment.clock)
 }
 
 /** How it is refused; undefined if it is not. */
-function statusBy(doorkeeper: Doorkeeper, asked: IncomingMessage): string | undefined {
+function statusBy(doorkeeper: UpgradePolicy, asked: IncomingMessage): string | undefined {
   const answer = doorkeeper.admit(asked)
   return 'status' in answer ? answer.status : undefined
 }

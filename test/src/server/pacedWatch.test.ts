@@ -73,7 +73,7 @@ describe('watch: while its state is gathered', function () {
         for (const { act, key, nth } of steps) {
           if (act === 'turn') {
             watcher.socket.read()
-            bench.machine.endOneTurn()
+            bench.environment.endOneTurn()
           } else if (act === 'release') {
             const [fence] = fences.splice(nth % fences.length, 1)
             busy.socket.say({ type: 'unlock', id: id++, fence })
@@ -83,7 +83,7 @@ describe('watch: while its state is gathered', function () {
           }
           belief.hear(watcher)
         }
-        while (bench.machine.endOneTurn() || watcher.socket.bufferedBytes > 0) {
+        while (bench.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
           watcher.socket.read()
           belief.hear(watcher)
         }

@@ -17,15 +17,15 @@ function crowded(locks: number, options = {}): { bench: Bench; busy: Client; oth
     }))
     holder.say(...requests)
   }
-  bench.machine.pass(5_000)
+  bench.environment.pass(5_000)
   holder.heard()
   return { bench, busy: bench.join({ lease: 60_000 }), other: bench.join({ lease: 60_000 }) }
 }
 
 /** How many turns pass until the client has heard an answer with this id. */
-function turnsUntil({ machine }: Bench, client: Client, id: number): number {
+function turnsUntil({ environment }: Bench, client: Client, id: number): number {
   for (let turns = 1; turns < 10_000; turns++) {
-    machine.endOneTurn()
+    environment.endOneTurn()
     const heard = client.heard()
     if (heard.some((message) => 'id' in message && message.id === id)) return turns
   }
@@ -63,14 +63,14 @@ describe('pacing', function () {
       busy.socket.say(...messages)
       other.socket.say({ type: 'lock', id: 1, key: 'free' })
       expect(turnsUntil(bench, other, 1)).to.be.below(5)
-      bench.machine.endTurn()
+      bench.environment.endTurn()
     })
 
     it(`answers each of a frame of ${what}, in order, and a frame behind it`, () => {
       const { bench, busy } = crowded(5_000)
       busy.socket.say(...messages)
       busy.socket.say({ type: 'stats', id: 5_000 })
-      bench.machine.endTurn()
+      bench.environment.endTurn()
       const answered = busy.heard().flatMap((message) => {
         const more = 'more' in message && message.more
         return 'id' in message && !more ? [message.id] : []
@@ -88,21 +88,21 @@ describe('pacing', function () {
     const answered = (client: Client): number => client.socket.heardOf('found').length
     const counts = [0, 0, 0]
     for (let turns = 0; turns < 100; turns++) {
-      bench.machine.endOneTurn()
+      bench.environment.endOneTurn()
       ;[busy, other, third].forEach((client, i) => {
         counts[i]! += answered(client)
       })
     }
     expect(Math.min(...counts)).to.be.above(0)
     expect(Math.max(...counts) - Math.min(...counts)).to.be.below(20)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
   })
 
   it('does not read the socket of a paused connection', () => {
     const { bench, busy } = crowded(5_000)
     busy.socket.say(...queries(100))
     expect(busy.socket.isPaused).to.equal(true)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(busy.socket.isPaused).to.equal(false)
     expect(busy.socket.heardOf('found')).to.have.length(100)
   })
@@ -110,12 +110,12 @@ describe('pacing', function () {
   it('acknowledges only what was handled, by the time at which it arrived', () => {
     const { bench, busy } = crowded(5_000)
     busy.heard()
-    const sentAt = bench.machine.clock.monotonic()
+    const sentAt = bench.environment.clock.monotonic()
     busy.socket.say(...queries(300), { type: 'pong', n: 1 })
-    bench.machine.endOneTurn()
-    bench.machine.stopFor(50)
+    bench.environment.endOneTurn()
+    bench.environment.stopFor(50)
     expect(busy.socket.heardOf('ack')).to.deep.equal([])
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     // The hello, 300 queries and the pong.
     expect(busy.socket.heardOf('ack')).to.deep.equal([{ type: 'ack', n: 302, at: sentAt }])
   })
@@ -125,10 +125,10 @@ describe('pacing', function () {
     const { bench } = crowded(5_000, { limits })
     const slow = bench.join({ lease: 2_000 })
     slow.socket.say(...queries(500))
-    bench.machine.pass(5_000)
+    bench.environment.pass(5_000)
     expect(slow.socket.isPaused).to.equal(true)
     expect(slow.socket.closedWith).to.equal(undefined)
-    bench.machine.pass(20_000)
+    bench.environment.pass(20_000)
     expect(slow.socket.heardOf('found')).to.have.length(500)
     expect(slow.socket.closedWith?.code, 'which says nothing for its lease').to.equal(4410)
   })
@@ -138,14 +138,14 @@ describe('pacing', function () {
     const { bench } = crowded(5_000, { limits })
     const slow = bench.join({ lease: 2_000 })
     slow.socket.say(...queries(100))
-    while (slow.socket.isPaused) bench.machine.pass(1)
+    while (slow.socket.isPaused) bench.environment.pass(1)
     // The lease counts from the frame, and is over.
-    bench.machine.pass(600)
+    bench.environment.pass(600)
     expect(slow.socket.closedWith).to.equal(undefined)
     slow.socket.say({ type: 'pong', n: 1 })
-    bench.machine.pass(1_000)
+    bench.environment.pass(1_000)
     expect(slow.socket.closedWith).to.equal(undefined)
-    bench.machine.pass(2_000)
+    bench.environment.pass(2_000)
     expect(slow.socket.closedWith?.code).to.equal(4410)
   })
 
@@ -155,13 +155,13 @@ describe('pacing', function () {
     const slow = bench.join({ lease: 60_000 })
     const fence = slow.take('mine', { ttl: 1_000 })
     slow.socket.say(...queries(100).map((query, i) => ({ ...query, id: 100 + i })))
-    bench.machine.pass(1)
+    bench.environment.pass(1)
     expect(slow.socket.isPaused).to.equal(true)
     // It waits in the network.
     slow.socket.say({ type: 'refresh', id: 300, fence })
     for (let ms = 0; slow.socket.isPaused; ms++) {
       expect(ms, 'longer than the ttl').to.be.below(10_000)
-      bench.machine.pass(1)
+      bench.environment.pass(1)
     }
     const heard = slow.heard()
     expect(heard.filter(({ type }) => type === 'lost')).to.deep.equal([])
@@ -174,11 +174,11 @@ describe('pacing', function () {
     const slow = bench.join({ lease: 60_000 })
     // Some 320 units each.
     slow.socket.say(...queries(300))
-    bench.machine.pass(1)
+    bench.environment.pass(1)
     expect(slow.socket.heardOf('found').length).to.be.within(25, 35)
-    bench.machine.pass(1_000)
+    bench.environment.pass(1_000)
     expect(slow.socket.heardOf('found').length).to.be.within(25, 35)
-    bench.machine.pass(10_000)
+    bench.environment.pass(10_000)
     expect(slow.socket.isPaused).to.equal(false)
   })
 
@@ -190,7 +190,7 @@ describe('pacing', function () {
     leaving.socket.drop()
     leaving.socket.resume()
     expect(bench.broker.table.sessions.has(leaving.session)).to.equal(true)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(bench.broker.table.sessions.has(leaving.session)).to.equal(false)
     expect(bench.broker.connections.size).to.equal(2 + 1)
   })
@@ -200,7 +200,7 @@ describe('pacing', function () {
     busy.socket.say(...queries(100))
     busy.socket.resume()
     busy.socket.say('{"type":')
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(busy.socket.heardOf('found')).to.have.length(100)
     expect(busy.socket.closedWith?.code).to.equal(4400)
   })
@@ -211,7 +211,7 @@ describe('pacing', function () {
     busy.socket.isReading = false
     for (const connection of [...bench.broker.connections]) bench.broker.dismiss(connection)
     expect(busy.socket.isPaused, 'its closing handshake is read').to.equal(false)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(busy.socket.heardOf('found').length).to.be.below(100)
   })
 
@@ -228,7 +228,7 @@ describe('pacing', function () {
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
     expect(turnsUntil(bench, other, 1)).to.be.below(5)
     expect(bench.broker.table.heldCount).to.be.above(10_000)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(bench.broker.table.heldCount).to.equal(1)
   })
 
@@ -244,12 +244,12 @@ describe('pacing', function () {
       })),
     )
     const other = bench.join({ lease: 60_000 })
-    bench.machine.stopFor(600)
-    bench.machine.fireTimers()
+    bench.environment.stopFor(600)
+    bench.environment.fireTimers()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
     expect(turnsUntil(bench, other, 1)).to.be.below(5)
     expect(bench.broker.table.heldCount).to.be.above(1_000)
-    bench.machine.pass(1_000)
+    bench.environment.pass(1_000)
     expect(bench.broker.table.heldCount).to.equal(1)
   })
 })
@@ -275,7 +275,7 @@ describe('pacing of what a single message may cause', function () {
     for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 10_000)
     for (const client of leaving) client.socket.say({ type: 'bye' })
     expect(bench.broker.table.heldCount).to.be.above(80_000)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(bench.broker.table.heldCount).to.equal(0)
   })
 
@@ -286,9 +286,9 @@ describe('pacing of what a single message may cause', function () {
     let held = bench.broker.table.heldCount
     let most = 0
     for (let ms = 0; ms < 4_000; ms += 50) {
-      bench.machine.stopFor(50)
-      bench.machine.fireTimers()
-      while (bench.machine.endOneTurn()) {
+      bench.environment.stopFor(50)
+      bench.environment.fireTimers()
+      while (bench.environment.endOneTurn()) {
         most = Math.max(most, held - bench.broker.table.heldCount)
         held = bench.broker.table.heldCount
       }
@@ -303,7 +303,7 @@ describe('pacing of what a single message may cause', function () {
     // No more than the answers that a client may leave unacknowledged.
     for (const [n, client] of away.entries()) fill(client, `${n}/`, 1_000)
     for (const client of away) client.socket.drop()
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     const back = away.map((client) => {
       const socket = bench.connect()
       socket.say({ type: 'hello', lease: 60_000, grace: 60_000, ...client.resume() })
@@ -312,7 +312,7 @@ describe('pacing of what a single message may cause', function () {
     const attached = (): number =>
       [...bench.broker.connections].filter(({ state }) => state === 'open').length
     expect(attached()).to.be.within(1, 15)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(attached()).to.equal(20)
     for (const socket of back) expect(socket.heardOf('welcome')).to.have.length(1)
   })
@@ -325,7 +325,7 @@ describe('pacing of what a single message may cause', function () {
     for (const { socket } of hostile) socket.say(...bad)
     const closed = hostile.filter(({ socket }) => socket.closedWith !== undefined)
     expect(closed.length).to.be.within(1, 20)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)
   })
 
@@ -337,7 +337,7 @@ describe('pacing of what a single message may cause', function () {
       socket.say(`[{"type":"lock","id":1,"key":"a","metadata":${deep}}]`)
     }
     expect(hostile.filter(({ socket }) => !socket.isPaused).length).to.be.below(5)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     for (const { socket } of hostile) expect(socket.heardOf('failed')).to.have.length(1)
   })
 
@@ -354,9 +354,9 @@ describe('pacing of what a single message may cause', function () {
         const heard = socket.heard().filter(({ type }) => type === 'granted' || type === 'failed')
         return sum + heard.length
       }, 0)
-    bench.machine.endOneTurn()
+    bench.environment.endOneTurn()
     expect(commands()).to.be.within(1, 200)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(commands()).to.be.above(1_700)
   })
 
@@ -382,10 +382,10 @@ describe('pacing of what a single message may cause', function () {
         limit: 1,
       })
     }
-    bench.machine.endOneTurn()
+    bench.environment.endOneTurn()
     const answered = hostile.filter(({ socket }) => socket.heardOf('found').length > 0)
     expect(answered.length).to.be.within(1, 30)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
   })
 
   it('charges for the connections that are told of an event', () => {
@@ -396,12 +396,12 @@ describe('pacing of what a single message may cause', function () {
     // What the watches took beyond the budget of one turn is missing in the next ones.
     for (let n = 1; n <= 3; n++) {
       busy.socket.say({ type: 'pong', n })
-      bench.machine.endTurn()
+      bench.environment.endTurn()
     }
     const steal = { type: 'lock', key: 'churn', steal: true }
     busy.socket.say(...Array.from({ length: 200 }, (_, i) => ({ ...steal, id: i + 1 })))
     expect(bench.broker.table.fence).to.be.within(10, 100)
-    bench.machine.endTurn()
+    bench.environment.endTurn()
     expect(bench.broker.table.fence).to.equal(200)
   })
 

@@ -28,7 +28,7 @@ describe('reception: resume', () => {
     const waiting = client.lock('taken')
     const failed = client.lock('taken', { timeout: 0 })
     client.socket.drop()
-    bench.machine.pass(500)
+    bench.environment.pass(500)
     const socket = bench.greet(client.resume())
     const [welcome, ...answers] = socket.heard()
     expect(welcome).to.deep.include({ type: 'welcome', session: client.session, resumed: true })

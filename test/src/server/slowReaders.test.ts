@@ -42,9 +42,9 @@ describe('slow readers', () => {
     const made = scene()
     const { bench: b, sloth } = made
     pile(made, 257 * kib)
-    b.machine.pass(4_999)
+    b.environment.pass(4_999)
     expect(sloth.socket.closedWith).to.equal(undefined)
-    b.machine.pass(1)
+    b.environment.pass(1)
     expect(sloth.socket.closedWith?.code).to.equal(4308)
     expect(sloth.socket.terminated, 'without a handshake that nobody reads').to.equal(true)
   })
@@ -56,7 +56,7 @@ describe('slow readers', () => {
       pile(made, 257 * kib)
       passAlive(b, 4_000, busy)
       sloth.socket.read()
-      b.machine.endTurn()
+      b.environment.endTurn()
       passAlive(b, 2_000, busy)
     }
     expect(sloth.socket.closedWith).to.equal(undefined)
@@ -67,7 +67,7 @@ describe('slow readers', () => {
     const { bench: b, sloth } = made
     pile(made, 11 * kib)
     sloth.socket.bufferedBytes = 0
-    b.machine.pass(6_000)
+    b.environment.pass(6_000)
     expect(sloth.socket.closedWith).to.equal(undefined)
   })
 
@@ -78,7 +78,7 @@ describe('slow readers', () => {
     sloth.socket.bufferedBytes = 257 * kib
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     sloth.socket.drop()
-    b.machine.pass(6_000)
+    b.environment.pass(6_000)
     expect(notices.causes).to.deep.equal([])
   })
 
@@ -96,7 +96,7 @@ describe('slow readers', () => {
     const limits = { slowBytes: 10 * kib, slowMs: 100, backlogBytes: 40 * kib }
     const first = scene({ limits })
     pile(first, 11 * kib)
-    first.bench.machine.pass(100)
+    first.bench.environment.pass(100)
     expect(first.sloth.socket.closedWith?.code).to.equal(4308)
     const second = scene({ limits })
     pile(second, 41 * kib)
@@ -127,7 +127,7 @@ describe('slow readers', () => {
     let reads = 0
     while (reader.socket.bufferedBytes > 0) {
       reader.socket.read()
-      b.machine.endTurn()
+      b.environment.endTurn()
       reads++
     }
     const parts = reader.socket.heardOf('found')
@@ -145,9 +145,9 @@ describe('slow readers', () => {
     reader.socket.isReading = false
     reader.say({ type: 'query', id: 1 })
     while (reader.socket.bufferedBytes > 0) {
-      b.machine.pass(1_000)
+      b.environment.pass(1_000)
       reader.socket.read()
-      b.machine.endTurn()
+      b.environment.endTurn()
     }
     expect(reader.socket.closedWith).to.equal(undefined)
     const parts = reader.socket.heardOf('found')
@@ -162,12 +162,12 @@ describe('slow readers', () => {
       const reader = b.join({ lease: 60_000 })
       reader.socket.isReading = false
       reader.say({ type, id: 1 })
-      b.machine.pass(4_999)
+      b.environment.pass(4_999)
       reader.socket.read(40 * kib)
-      b.machine.endTurn()
-      b.machine.pass(4_999)
+      b.environment.endTurn()
+      b.environment.pass(4_999)
       expect(reader.socket.closedWith, 'some of it was read').to.equal(undefined)
-      b.machine.pass(1)
+      b.environment.pass(1)
       expect(reader.socket.closedWith?.code).to.equal(4308)
     })
   }
@@ -181,9 +181,9 @@ describe('slow readers', () => {
     expect(sloth.socket.isPaused).to.equal(true)
     const [connection] = b.broker.connections
     expect(connection!.backlogBytes).to.be.below(256 * kib)
-    b.machine.pass(4_999)
+    b.environment.pass(4_999)
     expect(sloth.socket.closedWith).to.equal(undefined)
-    b.machine.pass(1)
+    b.environment.pass(1)
     expect(sloth.socket.closedWith?.code).to.equal(4308)
   })
 
@@ -203,7 +203,7 @@ describe('slow readers', () => {
     expect(socket.bufferedBytes).to.be.below(100 * kib)
     while (socket.bufferedBytes > 0) {
       socket.read()
-      b.machine.endTurn()
+      b.environment.endTurn()
     }
     const heard = socket.heard()
     const ids = heard.flatMap((message) => (message.type === 'failed' ? [message.id] : []))
@@ -220,7 +220,7 @@ describe('slow readers', () => {
     const fence = busy.take('last')
     sloth.socket.isReading = true
     sloth.socket.read()
-    b.machine.endTurn()
+    b.environment.endTurn()
     const events = sloth.socket.heardOf('event').map(({ event }) => event.fence)
     expect(events.at(-1)).to.equal(fence)
     expect(new Set(events).size).to.equal(fence - 1)

@@ -51,7 +51,7 @@ describe('statistics', () => {
     client.lock('k', { timeout: 0 })
     expect(bench.broker.stats().failedLocks, 'held off').to.equal(1)
     client.lock('k', { timeout: 100 })
-    bench.machine.pass(100)
+    bench.environment.pass(100)
     expect(bench.broker.stats().failedLocks, 'timed out').to.equal(2)
     client.say({ type: 'cancel', request: client.lock('k') })
     expect(bench.broker.stats().failedLocks, 'aborted').to.equal(3)
@@ -69,7 +69,7 @@ describe('statistics', () => {
   it('count a lock that expires as expired, and not as failed or unlocked', () => {
     const bench = new Bench()
     bench.join().take('k', { ttl: 1_000 })
-    bench.machine.pass(1_000)
+    bench.environment.pass(1_000)
     expect(bench.broker.stats()).to.deep.equal({
       ...nothing,
       totalLocks: 1,

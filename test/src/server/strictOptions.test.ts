@@ -136,7 +136,7 @@ describe('strict options', () => {
     ...[{}, { refused: () => {} }, { received: () => {}, did: () => {}, flushd: () => {} }].map(
       (observer): [object, string] => [
         { observer },
-        'observer must be an observer with the functions received, did, flushed and refused, ' +
+        'observer must be an observer with the functions onMessage, onEffect, onFlushed and onRefused, ' +
           'not a value of type object',
       ],
     ),

@@ -4,7 +4,7 @@
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { FakeMachine } from './machine.js'
+import { FakeEnvironment } from './fakeEnvironment.js'
 
 interface Named {
   readonly name: string
@@ -12,13 +12,13 @@ interface Named {
 
 /** A timekeeper that writes down what happens; whom and what it is about is told by name. */
 function bench() {
-  const machine = new FakeMachine()
+  const machine = new FakeEnvironment()
   const events: string[] = []
   const keeper = new Timekeeper<Named, Named>({
     clock: machine.clock,
     endOfTurn: machine.endOfTurn,
-    onOverdue: ({ name }) => events.push(`overdue ${name}`),
-    onDue: ({ name }) => events.push(`due ${name}`),
+    onClientDeadline: ({ name }) => events.push(`overdue ${name}`),
+    onBrokerTimer: ({ name }) => events.push(`due ${name}`),
   })
   const known = new Map<string, Named>()
   const of = (name: string): Named => {
@@ -28,15 +28,15 @@ function bench() {
   }
   const time = {
     now: () => keeper.now(),
-    expect: (name: string, at: number) => keeper.expect(of(name), at),
-    forgive: (name: string) => keeper.forgive(of(name)),
-    expectedAt: (name: string) => keeper.expectedAt(of(name)),
-    promise: (name: string, ms: number) => keeper.promise(of(name), ms),
-    cancel: (name: string) => keeper.cancel(of(name)),
+    expect: (name: string, at: number) => keeper.setClientDeadline(of(name), at),
+    forgive: (name: string) => keeper.clearClientDeadline(of(name)),
+    expectedAt: (name: string) => keeper.clientDeadlineOf(of(name)),
+    promise: (name: string, ms: number) => keeper.setTimer(of(name), ms),
+    cancel: (name: string) => keeper.clearTimer(of(name)),
     run: () => keeper.run(),
     stop: () => keeper.stop(),
     get forgivenMs() {
-      return keeper.forgivenMs
+      return keeper.pausedMs
     },
   }
   /** A client's deadline in this many ms from now. */

@@ -48,7 +48,7 @@ describe('watch', () => {
     const thief = b.join()
     busy.unlock(busy.take('unlocked'))
     busy.take('expired', { ttl: 100 })
-    b.machine.pass(100)
+    b.environment.pass(100)
     busy.take('stolen')
     thief.lock('stolen', { steal: true })
     busy.take('ended')
@@ -120,7 +120,7 @@ describe('watch', () => {
     const before = watcher.socket.frames.length
     watcher.socket.drop()
     busy.take('l')
-    b.machine.endTurn()
+    b.environment.endTurn()
     expect(watcher.socket.frames).to.have.length(before)
   })
 
@@ -161,7 +161,7 @@ describe('watch', () => {
     busy.lock('after')
     while (watcher.socket.bufferedBytes > 0) {
       watcher.socket.read()
-      b.machine.endTurn()
+      b.environment.endTurn()
     }
     const heard = watcher.heard()
     expect(heard.pop()).to.deep.include({ type: 'event', watch: 1 })
@@ -202,7 +202,7 @@ describe('watches of one connection that match the same event', () => {
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'watch', id: 2, prefix: 'k' })
     busy.socket.say({ type: 'lock', id: 2, key: 'k2' })
-    b.machine.endTurn()
+    b.environment.endTurn()
     expect(events(watcher).sort()).to.deep.equal(['1: locked k', '1: locked k2', '2: locked k2'])
   })
 
@@ -275,12 +275,12 @@ describe('watches of one connection that match the same event', () => {
           const { watch, text, isKey } = one
           if (isKey && text === '') continue
           // What the former watch with this id has not been told yet comes to nothing.
-          if (model.has(watch)) b.machine.endTurn()
+          if (model.has(watch)) b.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
-          b.machine.endTurn()
+          b.environment.endTurn()
           model.set(watch, one)
         } else if ('unwatch' in one) {
-          b.machine.endTurn()
+          b.environment.endTurn()
           watcher.socket.say({ type: 'unwatch', watch: one.unwatch })
           model.delete(one.unwatch)
         } else if ('touch' in one) {
@@ -292,9 +292,9 @@ describe('watches of one connection that match the same event', () => {
               expected.push(`${watch}: ${event} ${one.touch}`)
             }
           }
-        } else b.machine.endTurn()
+        } else b.environment.endTurn()
       }
-      b.machine.endTurn()
+      b.environment.endTurn()
       expect(events(watcher).sort()).to.deep.equal(expected.sort())
     })
     fc.assert(property, runs(100, 2_000))

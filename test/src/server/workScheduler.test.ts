@@ -4,14 +4,14 @@
  */
 import { type PacedWork, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { FakeMachine } from './machine.js'
+import { FakeEnvironment } from './fakeEnvironment.js'
 
 describe('the work scheduler', () => {
-  let machine: FakeMachine
+  let machine: FakeEnvironment
   let scheduler: WorkScheduler
 
   beforeEach(() => {
-    machine = new FakeMachine()
+    machine = new FakeEnvironment()
     const { clock, endOfTurn } = machine
     scheduler = new WorkScheduler({ clock, endOfTurn })
   })

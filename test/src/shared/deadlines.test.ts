@@ -1,5 +1,5 @@
 /** The deadline structure beside the simplest thing that does the same: a list that is searched. */
-import { Deadlines } from '@holdfast/shared'
+import { DeadlineHeap } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
@@ -54,21 +54,21 @@ const operation = fc.oneof(
 
 describe('shared: deadlines', () => {
   it('of one structure are nothing to another', () => {
-    const [some, others] = [new Deadlines<Subject>(), new Deadlines<Subject>()]
+    const [some, others] = [new DeadlineHeap<Subject>(), new DeadlineHeap<Subject>()]
     const [a] = subjects as [Subject]
     some.set(a, 10)
     expect(others.dueAt(a)).to.equal(undefined)
     expect(others.delete(a)).to.equal(false)
     others.set(a, 20)
-    expect(some.takeDue(15)).to.equal(a)
-    expect(others.takeDue(15)).to.equal(undefined)
+    expect(some.popDue(15)).to.equal(a)
+    expect(others.popDue(15)).to.equal(undefined)
     expect(others.dueAt(a)).to.equal(20)
   })
 
   it('do what a list does, in the same order, whatever is asked of them', () => {
     const operations = fc.array(operation, { maxLength: 300, size: 'max' })
     const property = fc.property(operations, (list) => {
-      const deadlines = new Deadlines<Subject>()
+      const deadlines = new DeadlineHeap<Subject>()
       const naive = new NaiveDeadlines()
       for (const one of list) {
         if (one.do === 'set') {
@@ -77,7 +77,7 @@ describe('shared: deadlines', () => {
         } else if (one.do === 'delete') {
           expect(deadlines.delete(subjects[one.subject]!)).to.equal(naive.delete(one.subject))
         } else {
-          expect(deadlines.takeDue(one.at)?.name).to.equal(naive.takeDue(one.at))
+          expect(deadlines.popDue(one.at)?.name).to.equal(naive.takeDue(one.at))
         }
         expect(deadlines.size).to.equal(naive.size)
         expect(deadlines.next).to.equal(naive.next)
@@ -87,35 +87,35 @@ describe('shared: deadlines', () => {
       }
       const end = Number.POSITIVE_INFINITY
       for (let left = naive.size; left >= 0; left--) {
-        expect(deadlines.takeDue(end)?.name).to.equal(naive.takeDue(end))
+        expect(deadlines.popDue(end)?.name).to.equal(naive.takeDue(end))
       }
     })
     fc.assert(property, runs(60, 300))
   })
 
   it('of the same time fall due in the order in which they were last set', () => {
-    const deadlines = new Deadlines<Subject>()
+    const deadlines = new DeadlineHeap<Subject>()
     const [a, b, c, d] = subjects as [Subject, Subject, Subject, Subject]
     for (const each of [a, b, c, d]) deadlines.set(each, 10)
     deadlines.set(a, 20)
     deadlines.set(a, 10)
     const due: (Subject | undefined)[] = []
-    for (let i = 0; i < 5; i++) due.push(deadlines.takeDue(10))
+    for (let i = 0; i < 5; i++) due.push(deadlines.popDue(10))
     expect(due).to.have.ordered.members([b, c, d, a, undefined])
   })
 
   it('are due at their time and not before', () => {
-    const deadlines = new Deadlines<Subject>()
+    const deadlines = new DeadlineHeap<Subject>()
     const [a] = subjects as [Subject]
     expect(deadlines.next).to.equal(Number.POSITIVE_INFINITY)
     deadlines.set(a, 10)
-    expect(deadlines.takeDue(9.999)).to.equal(undefined)
-    expect(deadlines.takeDue(10)).to.equal(a)
-    expect(deadlines.takeDue(10)).to.equal(undefined)
+    expect(deadlines.popDue(9.999)).to.equal(undefined)
+    expect(deadlines.popDue(10)).to.equal(a)
+    expect(deadlines.popDue(10)).to.equal(undefined)
   })
 
   it('come out sorted when there are many, and leave nothing behind', () => {
-    const deadlines = new Deadlines<Subject>()
+    const deadlines = new DeadlineHeap<Subject>()
     const many = 20_000
     const crowd = Array.from({ length: many }, (_, name): Subject => ({ name }))
     // 7,919 is prime to the number: all the times there are, in no order.
@@ -127,7 +127,7 @@ describe('shared: deadlines', () => {
     let taken = 0
     for (;;) {
       const next = deadlines.next
-      if (deadlines.takeDue(many) === undefined) break
+      if (deadlines.popDue(many) === undefined) break
       expect(next).to.be.greaterThan(last)
       last = next
       taken++

@@ -14,9 +14,9 @@ import {
   settingsFrom,
 } from '@holdfast/server/internal'
 import { SimClock } from './clocks.js'
-import type { Judges } from './judges.js'
 import type { LogBook, Taker } from './logBook.js'
 import type { Network, Path } from './network.js'
+import type { Oracles } from './oracles.js'
 import { makeWay } from './pipe.js'
 import type { Plan } from './plan.js'
 import { SimProcess } from './process.js'
@@ -46,12 +46,12 @@ export interface SharedLog {
   readonly book: LogBook
 }
 
-export interface BrokerMachineParts {
+export interface BrokerMachineDeps {
   readonly world: World
   readonly network: Network
   readonly seed: string
   readonly plan: Plan
-  readonly judges: Judges
+  readonly judges: Oracles
   readonly index: number
   /** Undefined for a broker with a log of its own. */
   readonly log: SharedLog | undefined
@@ -61,7 +61,7 @@ export class BrokerMachine implements Taker {
   readonly url: string
   /** The way to the shared log. */
   readonly path: Path
-  readonly #parts: BrokerMachineParts
+  readonly #deps: BrokerMachineDeps
   readonly #name: string
   #process: SimProcess | undefined
   #broker: Broker | undefined
@@ -71,9 +71,9 @@ export class BrokerMachine implements Taker {
   #isDraining = false
   #isRetired = false
 
-  constructor(parts: BrokerMachineParts) {
-    this.#parts = parts
-    const { log, index } = parts
+  constructor(deps: BrokerMachineDeps) {
+    this.#deps = deps
+    const { log, index } = deps
     this.#name = log === undefined ? 'broker' : `b${index}.`
     this.url = log === undefined ? 'ws://broker' : `ws://broker${index}`
     const { latencyMs, jitterMs } = log?.plan ?? { latencyMs: 0, jitterMs: 0 }
@@ -95,7 +95,7 @@ export class BrokerMachine implements Taker {
 
   /** Nothing goes wrong with it, nor with its way to the log. */
   get isSpared(): boolean {
-    const { log, index } = this.#parts
+    const { log, index } = this.#deps
     return log !== undefined && log.plan.spared === index
   }
 
@@ -112,24 +112,24 @@ export class BrokerMachine implements Taker {
   }
 
   get home(): string {
-    return this.#broker?.logStatus?.home ?? ''
+    return this.#broker?.logStatus?.name ?? ''
   }
 
   /** Whose sessions it keeps: a log of its own has no names. Undefined while it keeps none. */
   get keeps(): string | undefined {
-    return this.#parts.log === undefined ? '' : this.#broker?.logStatus?.home
+    return this.#deps.log === undefined ? '' : this.#broker?.logStatus?.name
   }
 
   get standingMs(): number {
-    return this.#broker?.logStatus?.standingMs ?? 0
+    return this.#broker?.logStatus?.selfLeaseMs ?? 0
   }
 
   get living(): readonly string[] {
-    return this.#broker?.logStatus?.living ?? []
+    return this.#broker?.logStatus?.members ?? []
   }
 
   start(): void {
-    const { world, network, seed, plan, judges, index, log } = this.#parts
+    const { world, network, seed, plan, judges, index, log } = this.#deps
     const number = this.#started++
     const label = log === undefined ? `broker ${number}` : `broker ${index} ${number}`
     const random = new Random(`${seed}/${label}`)
@@ -182,10 +182,10 @@ export class BrokerMachine implements Taker {
 
   /** In good order, within `ms`; calls back when the process has come to its end. */
   drain(ms: number, onDone: () => void): void {
-    const [broker, process, sharing] = [this.#broker, this.#process, this.#log?.sharing]
+    const [broker, process, sharing] = [this.#broker, this.#process, this.#log?.membership]
     if (broker === undefined || process === undefined || this.#isDraining) return
     this.#isDraining = true
-    this.#parts.judges.brokerDrains(this)
+    this.#deps.judges.brokerDrains(this)
     process.receive(async () => {
       await drain(broker, process.clock, ms, sharing)
       await broker.stop()
@@ -197,7 +197,7 @@ export class BrokerMachine implements Taker {
   }
 
   #newLog(process: SimProcess, random: Random, environment: Environment): Log {
-    const { world, plan, log, seed } = this.#parts
+    const { world, plan, log, seed } = this.#deps
     if (log === undefined) {
       return plan.logMs > 0 ? new SlowLog(world, process, random, plan.logMs) : new MemoryLog()
     }
@@ -217,16 +217,16 @@ export class BrokerMachine implements Taker {
   /** A broker that could not begin, because the log was out of reach, is started again. */
   #failedToStart(process: SimProcess, error: unknown): void {
     if (process !== this.#process || this.#isDraining) return
-    this.#parts.judges.trace.add(process.name, `cannot start: ${String(error)}`)
+    this.#deps.judges.trace.add(process.name, `cannot start: ${String(error)}`)
     this.kill()
-    this.#parts.world.in(startAgainMs, () => this.startAgain())
+    this.#deps.world.in(startAgainMs, () => this.startAgain())
   }
 
   #gone(): void {
-    this.#parts.network.listeners.delete(this.url)
+    this.#deps.network.listeners.delete(this.url)
     this.#broker = undefined
     this.#process = undefined
     this.#isDraining = false
-    this.#parts.judges.brokerEnded(this)
+    this.#deps.judges.brokerEnded(this)
   }
 }

@@ -3,7 +3,7 @@
  * error or with what was asked for, and at once when aborted.
  */
 import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
-import type { Judges } from './judges.js'
+import type { Oracles } from './oracles.js'
 import type { SimProcess } from './process.js'
 
 /** How much later than its timeout a request may settle, in ms that its process ran for. */
@@ -51,11 +51,11 @@ export interface Start {
 
 export class Claims {
   readonly #process: SimProcess
-  readonly #judges: Judges
+  readonly #judges: Oracles
   readonly #open = new Set<string>()
   #asked = 0
 
-  constructor(process: SimProcess, judges: Judges) {
+  constructor(process: SimProcess, judges: Oracles) {
     this.#process = process
     this.#judges = judges
   }

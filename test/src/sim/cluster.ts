@@ -6,9 +6,9 @@ import type { LockTable } from '@holdfast/server/core'
 import { makeSnapshot } from '@holdfast/server/internal'
 import { BrokerMachine, epoch } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
-import type { Judges } from './judges.js'
 import { LogBook } from './logBook.js'
 import type { Network } from './network.js'
+import type { Oracles } from './oracles.js'
 import { makeWay } from './pipe.js'
 import type { Plan } from './plan.js'
 import { SimProcess } from './process.js'
@@ -18,14 +18,14 @@ import { SharedStore } from './sharedStore.js'
 import { noTrouble, SimEngine } from './simEngine.js'
 import type { World } from './world.js'
 
-export interface ClusterParts {
+export interface ClusterDeps {
   readonly world: World
   readonly network: Network
   readonly seed: string
   readonly plan: Plan
   /** Undefined for one broker with a log of its own. */
   readonly shared: SharedPlan | undefined
-  readonly judges: Judges
+  readonly judges: Oracles
 }
 
 export class Cluster {
@@ -33,15 +33,15 @@ export class Cluster {
   readonly shared: SharedPlan | undefined
   readonly store: SharedStore | undefined
   readonly book: LogBook | undefined
-  readonly #parts: ClusterParts
+  readonly #deps: ClusterDeps
   #keepers = 0
 
-  constructor(parts: ClusterParts) {
-    this.#parts = parts
-    const { shared, judges, seed } = parts
+  constructor(deps: ClusterDeps) {
+    this.#deps = deps
+    const { shared, judges, seed } = deps
     this.shared = shared
     if (shared === undefined) {
-      this.machines = [new BrokerMachine({ ...parts, index: 0, log: undefined })]
+      this.machines = [new BrokerMachine({ ...deps, index: 0, log: undefined })]
       return
     }
     const store = new SharedStore(new Random(`${seed}/log`))
@@ -53,7 +53,7 @@ export class Cluster {
     this.store = store
     this.book = book
     const log = { plan: shared, store, book }
-    this.machines = shared.rates.map((_, index) => new BrokerMachine({ ...parts, index, log }))
+    this.machines = shared.rates.map((_, index) => new BrokerMachine({ ...deps, index, log }))
   }
 
   get urls(): readonly string[] {
@@ -77,7 +77,7 @@ export class Cluster {
 
   /** Makes a snapshot of all that is in the log, from somewhere where nothing goes wrong. */
   compact(): void {
-    const { world, seed } = this.#parts
+    const { world, seed } = this.#deps
     const [store, plan] = [this.store!, this.shared!]
     const random = new Random(`${seed}/keeper ${this.#keepers++}`)
     const clock = new SimClock(world, random, 1, epoch + world.now)

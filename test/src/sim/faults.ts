@@ -4,9 +4,9 @@
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { Cluster } from './cluster.js'
-import type { Judges } from './judges.js'
 import { duration, isLogFault, LogFaults } from './logFaults.js'
 import type { Connection, Cut, Network, Path } from './network.js'
+import type { Oracles } from './oracles.js'
 import { block, unblock } from './pipe.js'
 import type { FaultKind, Plan } from './plan.js'
 import { Random } from './random.js'
@@ -14,20 +14,20 @@ import { type LogFaultKind, noLogFaults } from './sharedPlan.js'
 import type { Site } from './site.js'
 import type { World } from './world.js'
 
-export interface FaultsParts {
+export interface FaultsDeps {
   readonly world: World
   readonly network: Network
   readonly cluster: Cluster
   readonly sites: readonly Site[]
   readonly plan: Plan
   readonly seed: string
-  readonly judges: Judges
+  readonly judges: Oracles
   /** Which faults may happen, by number; undefined for all. */
   readonly only: ReadonlySet<number> | undefined
 }
 
 export class Faults {
-  readonly #parts: FaultsParts
+  readonly #deps: FaultsDeps
   readonly #weights: Readonly<Record<FaultKind | LogFaultKind, number>>
   readonly #logFaults: LogFaults
   readonly #undo = new Set<() => void>()
@@ -36,10 +36,10 @@ export class Faults {
   #count = 0
   #isOver = false
 
-  constructor(parts: FaultsParts) {
-    this.#parts = parts
-    this.#weights = { ...(parts.cluster.shared?.faults ?? noLogFaults), ...parts.plan.faults }
-    this.#logFaults = new LogFaults({ ...parts, later: (ms, undo) => this.#later(ms, undo) })
+  constructor(deps: FaultsDeps) {
+    this.#deps = deps
+    this.#weights = { ...(deps.cluster.shared?.faults ?? noLogFaults), ...deps.plan.faults }
+    this.#logFaults = new LogFaults({ ...deps, later: (ms, undo) => this.#later(ms, undo) })
   }
 
   start(): void {
@@ -51,14 +51,14 @@ export class Faults {
     this.#isOver = true
     for (const undo of this.#undo) undo()
     this.#undo.clear()
-    const { cluster, sites } = this.#parts
+    const { cluster, sites } = this.#deps
     for (const site of sites) site.start()
     cluster.start()
     if (cluster.store !== undefined) cluster.store.isWell = true
   }
 
   #next(): void {
-    const { world, plan, seed, only } = this.#parts
+    const { world, plan, seed, only } = this.#deps
     const number = this.#count++
     const random = new Random(`${seed}/fault ${number}`)
     world.in(random.between(0, 2 * plan.faultGapMs), () => {
@@ -72,7 +72,7 @@ export class Faults {
   }
 
   #strike(random: Random): void {
-    const { cluster, sites, judges } = this.#parts
+    const { cluster, sites, judges } = this.#deps
     const kind = random.weighted(this.#weights)
     const site = random.pick(sites.filter(({ isSpared }) => !isSpared))
     const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
@@ -177,7 +177,7 @@ export class Faults {
   }
 
   #restartBroker(machine: BrokerMachine, random: Random): void {
-    const { connections } = this.#parts.network
+    const { connections } = this.#deps.network
     if (machine.process === undefined) return
     machine.kill()
     for (const connection of connections) {
@@ -208,7 +208,7 @@ export class Faults {
    */
   #clientJump(random: Random): number {
     const ms = jump(random)
-    return this.#parts.plan.faults.sleepClient > 0 ? Math.abs(ms) : ms
+    return this.#deps.plan.faults.sleepClient > 0 ? Math.abs(ms) : ms
   }
 
   #throttle({ process }: Site, random: Random): void {
@@ -230,7 +230,7 @@ export class Faults {
   /** The newest connection that this client has. */
   #connectionOf(site: Site): Connection | undefined {
     let newest: Connection | undefined
-    for (const connection of this.#parts.network.connections) {
+    for (const connection of this.#deps.network.connections) {
       if (connection.path === site.paths.get(connection.url)) newest = connection
     }
     return newest
@@ -239,7 +239,7 @@ export class Faults {
   /** Ends a fault after a while, or when all faults end. */
   #later(ms: number, undo: () => void): void {
     this.#undo.add(undo)
-    this.#parts.world.in(ms, () => {
+    this.#deps.world.in(ms, () => {
       if (this.#undo.delete(undo)) undo()
     })
   }

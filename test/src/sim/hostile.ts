@@ -6,7 +6,7 @@
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { HostileEar, type Message } from './hostileEar.js'
-import type { StrangerParts } from './stranger.js'
+import type { StrangerDeps } from './stranger.js'
 
 export const hostileKinds = [
   'walker',
@@ -22,7 +22,7 @@ export const hostileKinds = [
 
 export type HostileKind = (typeof hostileKinds)[number]
 
-export interface HostileParts extends StrangerParts {
+export interface HostileDeps extends StrangerDeps {
   readonly kind: HostileKind
   /** No other has it. */
   readonly name: string
@@ -50,7 +50,7 @@ const lease = 4_000
 const graceful: ReadonlySet<HostileKind> = new Set(['unacknowledging', 'returner'])
 
 export class Hostile {
-  readonly #parts: HostileParts
+  readonly #deps: HostileDeps
   readonly #name: string
   readonly #most: number
   #socket: WebSocketLike | undefined
@@ -62,21 +62,21 @@ export class Hostile {
   #isSettled = false
   #isStopped = false
 
-  constructor(parts: HostileParts) {
-    this.#parts = parts
-    this.#name = parts.name
-    this.#most = parts.isSlow ? mostMessages.slow : mostMessages.fast
+  constructor(deps: HostileDeps) {
+    this.#deps = deps
+    this.#name = deps.name
+    this.#most = deps.isSlow ? mostMessages.slow : mostMessages.fast
   }
 
   start(): void {
-    const { process, random } = this.#parts
+    const { process, random } = this.#deps
     process.clock.setTimer(() => this.#again(), random.between(0, 2 * pauseMs))
   }
 
   /** Says goodbye; what it has left by then is gone with its lease. */
   stop(): void {
     this.#isStopped = true
-    this.#parts.setHearing(true)
+    this.#deps.setHearing(true)
     this.#say([{ type: 'bye' }])
   }
 
@@ -88,7 +88,7 @@ export class Hostile {
   }
 
   #connect(): void {
-    const { WebSocket, anyUrl, judges, kind, setHearing } = this.#parts
+    const { WebSocket, anyUrl, judges, kind, setHearing } = this.#deps
     setHearing(true)
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     const ear = new HostileEar(judges, this.#name)
@@ -97,7 +97,7 @@ export class Hostile {
     this.#isSettled = false
     const grace = graceful.has(kind) ? 'lease' : 0
     const resume = this.#session && { ...this.#session, try: ++this.#tries }
-    const hello = { type: 'hello', name: this.#name, lease: lease, grace, resume }
+    const hello = { type: 'hello', name: this.#name, lease, grace, resume }
     socket.onopen = () => {
       ear.said(hello)
       socket.send(JSON.stringify(hello))
@@ -130,7 +130,7 @@ export class Hostile {
   }
 
   #act(): void {
-    const { kind, judges } = this.#parts
+    const { kind, judges } = this.#deps
     judges.verdict.count(`hostile ${kind}`)
     const acts: Record<HostileKind, () => void> = {
       walker: () => this.#walk(),
@@ -148,7 +148,7 @@ export class Hostile {
 
   /** Holds keys of its own, and counts them again and again. */
   #walk(): void {
-    const { random, hasWarden } = this.#parts
+    const { random, hasWarden } = this.#deps
     const held = 150
     if (!this.#isSettled) {
       this.#isSettled = true
@@ -173,7 +173,7 @@ export class Hostile {
 
   /** Tries for keys that others hold; what it gets by chance it does not keep. */
   #try(): void {
-    const { random, keys, kind } = this.#parts
+    const { random, keys, kind } = this.#deps
     const own = `${this.#name} holds`
     const metadata = 'm'.repeat(1_000)
     if (!this.#isSettled) {
@@ -189,7 +189,7 @@ export class Hostile {
   }
 
   #watch(): void {
-    const { random } = this.#parts
+    const { random } = this.#deps
     const own = `${this.#name} churns`
     if (!this.#isSettled) {
       this.#isSettled = true
@@ -202,7 +202,7 @@ export class Hostile {
 
   /** Reads nothing for a while and asks on. */
   #goDeaf(): void {
-    const { random, setHearing } = this.#parts
+    const { random, setHearing } = this.#deps
     setHearing(random.chance(0.3))
     const metadata = 'm'.repeat(2_000)
     const key = `${this.#name} churns`
@@ -219,7 +219,7 @@ export class Hostile {
 
   /** Many shared locks of one key, which it revokes, and steals from itself. */
   #crowd(): void {
-    const { random } = this.#parts
+    const { random } = this.#deps
     const key = `${this.#name} shares`
     const messages: Message[] = this.#many<Message & { readonly key: string }>(
       random.int(1, this.#most),
@@ -236,7 +236,7 @@ export class Hostile {
 
   /** Joins the queue of a key that others want, and leaves it again. */
   #cancel(): void {
-    const { random, keys } = this.#parts
+    const { random, keys } = this.#deps
     const key = random.pick(keys)
     const asks = this.#many(random.int(1, this.#most / 2), (id) => ({
       ...{ type: 'lock', id, key, timeout: 5_000, ttl: 200 },
@@ -246,7 +246,7 @@ export class Hostile {
   }
 
   #talk(): void {
-    const { random } = this.#parts
+    const { random } = this.#deps
     const talk = this.#many(random.int(1, this.#most), (id) =>
       random.pick([
         { type: 'pong', n: id },
@@ -262,7 +262,7 @@ export class Hostile {
 
   /** Comes back again and again, to what it holds. */
   #return(): void {
-    const { random } = this.#parts
+    const { random } = this.#deps
     this.#say(
       this.#many(random.int(1, Math.min(40, this.#most)), (id) => ({
         ...{ type: 'lock', id, key: `${this.#name}:${random.int(1, 100)}`, timeout: 0 },

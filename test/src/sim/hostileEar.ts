@@ -6,7 +6,7 @@
  * everything.
  */
 import { maxQueryItems } from '@holdfast/shared'
-import type { Judges } from './judges.js'
+import type { Oracles } from './oracles.js'
 
 /** Something that a client says or hears. */
 export interface Message {
@@ -48,7 +48,7 @@ const answers: Readonly<Record<string, string>> = {
 }
 
 export class HostileEar {
-  readonly #judges: Judges
+  readonly #judges: Oracles
   readonly #name: string
   #said = 0
   /** What is to be answered on the spot and was not yet, in order. */
@@ -66,7 +66,7 @@ export class HostileEar {
   /** Whether all watches had begun when it came: in the state of a later one it may be already. */
   #isForAll = false
 
-  constructor(judges: Judges, name: string) {
+  constructor(judges: Oracles, name: string) {
     this.#judges = judges
     this.#name = name
   }

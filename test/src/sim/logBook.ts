@@ -5,7 +5,7 @@
  * by its own clock is taken for dead.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
-import type { Entry } from '@holdfast/server/internal'
+import type { LogEntry } from '@holdfast/server/internal'
 import type { Kept } from './sharedStore.js'
 import type { Verdict } from './verdict.js'
 
@@ -56,7 +56,7 @@ export class LogBook {
 
   /** An entry has come in. */
   entered({ position, text }: Kept): void {
-    const entry = JSON.parse(text) as Entry
+    const entry = JSON.parse(text) as LogEntry
     this.#author = entry.broker
     const commands = this.#accept(entry)
     for (const command of commands) this.table.apply(command)
@@ -71,9 +71,9 @@ export class LogBook {
   /** The true table has done this. */
   did(effect: Effect): void {
     if (effect.kind === 'opened' || effect.kind === 'resumed') {
-      const { id, home } = effect.session
-      if (home === this.#author) return
-      const why = `${this.#author} ${effect.kind} ${id}, which is at home with ${home}`
+      const { id, ownerBroker } = effect.session
+      if (ownerBroker === this.#author) return
+      const why = `${this.#author} ${effect.kind} ${id}, which is at home with ${ownerBroker}`
       this.#verdict.broken('a session is at home where its client is', why)
     }
     const session =
@@ -82,8 +82,8 @@ export class LogBook {
         : effect.kind === 'ended' && effect.reason === 'expired'
           ? effect.session
           : undefined
-    if (session === undefined || session.home === this.#author) return
-    const why = `${this.#author} judged ${session.id}, which is at home with ${session.home}`
+    if (session === undefined || session.ownerBroker === this.#author) return
+    const why = `${this.#author} judged ${session.id}, which is at home with ${session.ownerBroker}`
     this.#verdict.broken('only the home keeps deadlines', why)
   }
 
@@ -116,7 +116,7 @@ export class LogBook {
 
   // -------------------------------------------------------------------------- who counts
 
-  #accept(entry: Entry): readonly Command[] {
+  #accept(entry: LogEntry): readonly Command[] {
     const { broker, n, at } = entry
     if ('join' in entry) {
       const { replaces } = entry.join
@@ -148,7 +148,7 @@ export class LogBook {
     return [...restarts, ...entry.commands]
   }
 
-  #ignore({ broker }: Entry): readonly Command[] {
+  #ignore({ broker }: LogEntry): readonly Command[] {
     this.#verdict.count(this.#dead.has(broker) ? 'entry of the dead' : 'entry come before')
     return []
   }
@@ -156,7 +156,7 @@ export class LogBook {
   #bury(broker: string | undefined, home: string, at: number): readonly Command[] {
     if (broker === undefined || !this.#living.delete(broker)) return []
     this.#dead.add(broker)
-    return [{ type: 'restart', from: broker, home, at }]
+    return [{ type: 'restart', formerOwner: broker, ownerBroker: home, at }]
   }
 
   #judgeDeath(name: string): void {

@@ -10,7 +10,7 @@ import type { Random } from './random.js'
 import { type LogFaultKind, logFaultKinds } from './sharedPlan.js'
 import type { Site } from './site.js'
 
-export interface LogFaultsParts {
+export interface LogFaultsDeps {
   readonly cluster: Cluster
   readonly sites: readonly Site[]
   /** Ends a fault after a while, or when all faults end. */
@@ -22,14 +22,14 @@ export function isLogFault(kind: FaultKind | LogFaultKind): kind is LogFaultKind
 }
 
 export class LogFaults {
-  readonly #parts: LogFaultsParts
+  readonly #deps: LogFaultsDeps
 
-  constructor(parts: LogFaultsParts) {
-    this.#parts = parts
+  constructor(deps: LogFaultsDeps) {
+    this.#deps = deps
   }
 
   strike(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
-    const { cluster, later } = this.#parts
+    const { cluster, later } = this.#deps
     switch (kind) {
       case 'blockLog':
         this.#block([machine.path], random)
@@ -70,13 +70,13 @@ export class LogFaults {
       direction === 'both' ? [up, down] : direction === 'up' ? [up] : [down],
     )
     for (const way of ways) block(way)
-    this.#parts.later(duration(random), () => {
+    this.#deps.later(duration(random), () => {
       for (const way of ways) unblock(way)
     })
   }
 
   #pathsOfClients({ url }: BrokerMachine): Path[] {
-    return this.#parts.sites.flatMap(({ paths }) => paths.get(url) ?? [])
+    return this.#deps.sites.flatMap(({ paths }) => paths.get(url) ?? [])
   }
 }
 

@@ -86,7 +86,7 @@ export interface Cut {
   readonly serverLearns: number | undefined
 }
 
-export interface ConnectionParts {
+export interface ConnectionDeps {
   readonly number: number
   readonly client: SimProcess
   readonly url: string
@@ -116,7 +116,7 @@ export class Connection {
   /** Cuts the connection once this many more frames were sent. */
   framesUntilCut: { frames: number; readonly cut: Cut } | undefined = undefined
 
-  constructor(network: Network, { number, client, url, path, end }: ConnectionParts) {
+  constructor(network: Network, { number, client, url, path, end }: ConnectionDeps) {
     this.network = network
     this.number = number
     this.url = url

@@ -82,11 +82,11 @@ export interface Plan {
    */
   readonly isBlind: boolean
   /** Somebody tries former resume secrets. */
-  readonly hasThief: boolean
+  readonly hasHijacker: boolean
   /** Somebody says everything twice. */
-  readonly hasStutterer: boolean
+  readonly hasDuplicatingClient: boolean
   /** Somebody revokes locks. */
-  readonly hasWarden: boolean
+  readonly hasRevoker: boolean
 }
 
 export function planFor(random: Random): Plan {
@@ -112,9 +112,9 @@ export function planFor(random: Random): Plan {
     logMs: random.pick([0, 0, 0, 5, 80]),
     isTight,
     isBlind: random.chance(0.5),
-    hasThief: random.chance(0.2),
-    hasStutterer: random.chance(0.2),
-    hasWarden: random.chance(0.1),
+    hasHijacker: random.chance(0.2),
+    hasDuplicatingClient: random.chance(0.2),
+    hasRevoker: random.chance(0.1),
   }
 }
 

@@ -3,9 +3,9 @@
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
-import { applyEdit, hunt, readPlanted } from './planted.js'
+import { applyEdit, hunt, readMutants } from './planted.js'
 
-const planted = readPlanted()
+const planted = readMutants()
 /** The quickest to find. */
 const few = new Set([
   'lost-wake-up',

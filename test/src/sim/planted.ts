@@ -20,7 +20,7 @@ import { basename, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** One edit, as its file has it. */
-export interface Planted {
+export interface Mutant {
   readonly name: string
   /** A built file, from the root of the repository. */
   readonly file: string
@@ -56,16 +56,16 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const folder = join(root, 'test/planted')
 const packages = ['shared', 'client', 'server', 'test']
 
-export function readPlanted(): Planted[] {
+export function readMutants(): Mutant[] {
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
   return files.sort().map((file) => {
-    const edit = JSON.parse(readFileSync(join(folder, file), 'utf8')) as Omit<Planted, 'name'>
+    const edit = JSON.parse(readFileSync(join(folder, file), 'utf8')) as Omit<Mutant, 'name'>
     return { ...edit, name: basename(file, '.json') }
   })
 }
 
 /** The text with the edit in it. @throws if the edit does not apply, or applies twice. */
-export function applyEdit(text: string, { name, file, find, replace }: Planted): string {
+export function applyEdit(text: string, { name, file, find, replace }: Mutant): string {
   const places = text.split(find).length - 1
   if (places !== 1)
     throw new Error(`${name}: its text is found ${places} times in ${file}, not once`)
@@ -73,7 +73,7 @@ export function applyEdit(text: string, { name, file, find, replace }: Planted):
 }
 
 /** Runs the simulation on a copy with the bug in it, until a world fails. */
-export async function hunt(planted: Planted, task: Hunt): Promise<Catch> {
+export async function hunt(planted: Mutant, task: Hunt): Promise<Catch> {
   const copy = copyBuild()
   try {
     const file = join(copy, planted.file)

@@ -6,7 +6,7 @@
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
-import { hunt, readPlanted } from './planted.js'
+import { hunt, readMutants } from './planted.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -22,7 +22,7 @@ const task = {
   from: Number(values.from),
   events: Number(values.events),
 }
-const all = readPlanted()
+const all = readMutants()
 const wanted =
   positionals.length === 0
     ? all

@@ -7,30 +7,35 @@ import type { Lock, Session } from '@holdfast/client'
 import { margin } from '@holdfast/client/internal'
 import type { ErrorCode } from '@holdfast/shared'
 import { Claims, timeoutRoomMs, type Want } from './claims.js'
-import type { Holding } from './holderJudge.js'
-import type { Judges } from './judges.js'
+import type { Holding } from './holderOracle.js'
+import type { Oracles } from './oracles.js'
 import { Pictures } from './picture.js'
 import type { Action, ClientPlan, Plan } from './plan.js'
 import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
 
-export interface ProgramParts {
+export interface ProgramDeps {
   readonly process: SimProcess
   readonly random: Random
   readonly plan: Plan
   readonly client: ClientPlan
-  readonly judges: Judges
+  readonly judges: Oracles
   /** Nothing goes wrong with it, nor with its broker; with other brokers it may. */
   readonly isSpared: boolean
   connect(): Promise<Session>
 }
 
 /** What a session tells only if something is wrong with its broker or on the way. */
-const fromTheBroker: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'renewed', 'draining'])
+const fromTheBroker: ReadonlySet<string> = new Set([
+  'jeopardy',
+  'resumed',
+  'newSession',
+  'draining',
+])
 
 export class Program {
   readonly process: SimProcess
-  readonly #parts: ProgramParts
+  readonly #deps: ProgramDeps
   readonly #holdings = new Set<Holding>()
   readonly #claims: Claims
   #session: Session | undefined
@@ -43,10 +48,10 @@ export class Program {
   isIdle = false
   isDone = false
 
-  constructor(parts: ProgramParts) {
-    this.#parts = parts
-    this.process = parts.process
-    this.#claims = new Claims(parts.process, parts.judges)
+  constructor(deps: ProgramDeps) {
+    this.#deps = deps
+    this.process = deps.process
+    this.#claims = new Claims(deps.process, deps.judges)
   }
 
   /** What it still waits for, for whoever has to explain why it does not end. */
@@ -85,26 +90,33 @@ export class Program {
     }
     this.#session = session
     let isClosed = false
-    for (const event of ['jeopardy', 'resumed', 'renewed', 'lost', 'draining', 'closed'] as const) {
+    for (const event of [
+      'jeopardy',
+      'resumed',
+      'newSession',
+      'lost',
+      'draining',
+      'closed',
+    ] as const) {
       session.on(event, () => {
         if (event === 'closed') isClosed = true
-        if (event === 'resumed') this.#parts.judges.holders.resumed(this.process, session.id)
+        if (event === 'resumed') this.#deps.judges.holders.resumed(this.process, session.id)
         this.#claims.count(`event ${event}`)
         this.#claims.note(event)
-        if (this.#parts.isSpared && fromTheBroker.has(event)) {
+        if (this.#deps.isSpared && fromTheBroker.has(event)) {
           this.#claims.broken('who is spared notices nothing', event)
         }
       })
     }
     this.picture = undefined
-    if (this.#parts.client.watches) {
-      const { random, plan } = this.#parts
+    if (this.#deps.client.watches) {
+      const { random, plan } = this.#deps
       this.picture = new Pictures(session, this.#claims, random.pick(plan.keys))
     }
-    const fibers = Array.from({ length: this.#parts.client.fibers }, async () => {
+    const fibers = Array.from({ length: this.#deps.client.fibers }, async () => {
       while (!this.#isStopping && !isClosed && this.#session === session) {
         await this.#act(session)
-        await this.#sleep(this.#around(this.#parts.plan.thinkMs))
+        await this.#sleep(this.#around(this.#deps.plan.thinkMs))
       }
     })
     await Promise.all(fibers)
@@ -116,7 +128,7 @@ export class Program {
   async #connect(): Promise<Session | undefined> {
     if (this.#session !== undefined) return this.#session
     try {
-      return await this.#claims.attempt('connect', this.#parts.connect())
+      return await this.#claims.attempt('connect', this.#deps.connect())
     } catch (error) {
       this.#claims.expect(error, new Set(['UNAVAILABLE', 'SESSION_CLOSED']), 'connect')
       return undefined
@@ -138,7 +150,7 @@ export class Program {
   // ------------------------------------------------------------------------------- one action
 
   async #act(session: Session): Promise<void> {
-    const { random, plan } = this.#parts
+    const { random, plan } = this.#deps
     const action: Action = random.weighted(plan.actions)
     this.#claims.count(`action ${action}`)
     const key = random.pick(plan.keys)
@@ -174,7 +186,7 @@ export class Program {
   }
 
   #want(): Want {
-    const { random, plan } = this.#parts
+    const { random, plan } = this.#deps
     const want: Want = { metadata: this.#name() }
     if (random.chance(plan.shared)) want.mode = 'shared'
     if (random.chance(plan.ttl)) want.ttl = random.int(100, 5_000)
@@ -265,13 +277,13 @@ export class Program {
     }
     this.#holdings.add(holding)
     this.#claims.count('lock taken')
-    this.#parts.judges.holders.took(holding)
+    this.#deps.judges.holders.took(holding)
     return holding
   }
 
   /** Works under the lock for a while, as long as it is held. */
   async #hold(lock: Lock, want: Want): Promise<void> {
-    const { random, plan } = this.#parts
+    const { random, plan } = this.#deps
     let isOver = false
     if (want.ttl !== undefined && want.ttl > 300 && random.chance(0.3)) {
       const interval = Math.floor(want.ttl / 3)
@@ -289,7 +301,7 @@ export class Program {
   /** When the client's own bound is about to pass. */
   async #refreshLate(lock: Lock, ttl: number): Promise<void> {
     const latest = ttl * 0.99 - margin(ttl)
-    await this.#sleep(Math.max(0, latest - this.#parts.random.between(0, 200)))
+    await this.#sleep(Math.max(0, latest - this.#deps.random.between(0, 200)))
     await this.#refresh(lock)
   }
 
@@ -328,7 +340,7 @@ export class Program {
 
   /** Mostly near `ms`, sometimes nothing, sometimes much more. */
   #around(ms: number): number {
-    const { random } = this.#parts
+    const { random } = this.#deps
     const factor = random.weighted({ none: 1, some: 6, much: 1 })
     if (factor === 'none') return 0
     return factor === 'some' ? random.between(0, 2 * ms) : random.between(ms, 6 * ms)

@@ -2,7 +2,7 @@
  * The shared log itself, as several brokers see it from afar: one order of entries, and snapshots.
  * It is never wrong and never away; only the ways to it are.
  */
-import type { Charter } from '@holdfast/server/internal'
+import type { ClusterConfig } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import type { Random } from './random.js'
 
@@ -48,7 +48,7 @@ export class SharedStore {
   }
 
   /** @throws {HoldfastError} `INVALID_OPTION` for another charter than that of the first. */
-  open(charter: Charter): void {
+  open(charter: ClusterConfig): void {
     const text = JSON.stringify(charter)
     this.#charter ??= text
     if (text !== this.#charter) throw new HoldfastError('INVALID_OPTION', 'Another charter.')

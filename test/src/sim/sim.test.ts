@@ -21,7 +21,7 @@ const interesting = [
   'session ended: expired',
   'session ended: dropped',
   'event jeopardy',
-  'event renewed',
+  'event newSession',
   'refused LOCK_TIMEOUT',
   'refused ABORTED',
   'watch state',

@@ -5,10 +5,10 @@
  * breaks, is found silent, and is begun again where it was.
  */
 import type {
-  Charter,
+  ClusterConfig,
   Engine,
   EngineSource,
-  Follower,
+  LogListener,
   StoredSnapshot,
 } from '@holdfast/server/internal'
 import type { Timer } from '@holdfast/shared'
@@ -34,7 +34,7 @@ export interface Trouble {
 
 export const noTrouble: Trouble = { silent: 0, failing: 0, doubled: 0 }
 
-export interface SimEngineParts {
+export interface SimEngineDeps {
   readonly world: World
   readonly process: SimProcess
   readonly random: Random
@@ -52,14 +52,14 @@ interface Line {
 }
 
 export class SimEngine implements Engine {
-  readonly #parts: SimEngineParts
+  readonly #deps: SimEngineDeps
   readonly #calls = new Set<(error: Error) => void>()
   readonly #streams = new Set<Stream>()
   #line: Line
   #isClosed = false
 
-  constructor(parts: SimEngineParts) {
-    this.#parts = parts
+  constructor(deps: SimEngineDeps) {
+    this.#deps = deps
     this.#line = this.#newLine()
   }
 
@@ -69,13 +69,13 @@ export class SimEngine implements Engine {
     this.#line.down.cut(Math.min(keptDown, this.#line.down.packetsUnderWay))
   }
 
-  open(charter: Charter): Promise<void> {
+  open(charter: ClusterConfig): Promise<void> {
     return this.#call('open', ({ store }) => store.open(charter))
   }
 
   append(_slot: string, entry: string): Promise<void> {
-    const { random, store } = this.#parts
-    const { silent, failing, doubled } = store.isWell ? noTrouble : this.#parts.luck
+    const { random, store } = this.#deps
+    const { silent, failing, doubled } = store.isWell ? noTrouble : this.#deps.luck
     const isSilent = random.chance(silent)
     const fails = random.chance(failing)
     const isIn = !fails || random.chance(0.5)
@@ -91,8 +91,8 @@ export class SimEngine implements Engine {
     )
   }
 
-  follow(position: number, follower: Follower): { stop(): void } {
-    const { process, store, onEntry } = this.#parts
+  follow(position: number, follower: LogListener): { stop(): void } {
+    const { process, store, onEntry } = this.#deps
     const stream = new Stream({
       position,
       follower,
@@ -118,11 +118,11 @@ export class SimEngine implements Engine {
     return this.#call('saveSnapshot', ({ store }) => store.saveSnapshot(position, all))
   }
 
-  forget(position: number): Promise<void> {
+  compact(position: number): Promise<void> {
     return this.#call('forget', ({ store }) => store.forget(position))
   }
 
-  reaches(position: number): Promise<boolean> {
+  canReplayFrom(position: number): Promise<boolean> {
     return this.#call('reaches', ({ store }) => position >= store.compactedTo)
   }
 
@@ -135,10 +135,10 @@ export class SimEngine implements Engine {
   /** A question to the store, and its answer, each of which may get lost. */
   #call<T>(
     what: string,
-    serve: (parts: SimEngineParts) => T,
+    serve: (parts: SimEngineDeps) => T,
     isSilent: boolean = false,
   ): Promise<T> {
-    const { process } = this.#parts
+    const { process } = this.#deps
     if (this.#isClosed) return Promise.reject(new Error('the engine is closed'))
     const line = this.#line
     return new Promise((resolve, reject) => {
@@ -154,7 +154,7 @@ export class SimEngine implements Engine {
         fail(new Error(`${what}: no answer`))
       }, answerMs)
       line.up.send(0, () => {
-        const answer = outcomeOf(() => serve(this.#parts))
+        const answer = outcomeOf(() => serve(this.#deps))
         if (isSilent) return
         line.down.send(0, () => {
           process.receive(() => {
@@ -173,17 +173,17 @@ export class SimEngine implements Engine {
   }
 
   #newLine(): Line {
-    const { world, random, path } = this.#parts
+    const { world, random, path } = this.#deps
     return { up: new Pipe(world, random, path.up), down: new Pipe(world, random, path.down) }
   }
 }
 
-interface StreamParts {
+interface StreamDeps {
   readonly position: number
-  readonly follower: Follower
+  readonly follower: LogListener
   readonly store: SharedStore
   readonly process: SimProcess
-  readonly onEntry: SimEngineParts['onEntry']
+  readonly onEntry: SimEngineDeps['onEntry']
   readonly line: () => Line
   readonly moveOn: (line: Line) => void
   readonly onStop: () => void
@@ -191,7 +191,7 @@ interface StreamParts {
 
 /** The entries after a position, over one line after another. */
 class Stream {
-  readonly #parts: StreamParts
+  readonly #deps: StreamDeps
   #position: number
   /** Counts the beginnings: what comes of an earlier one is too late. */
   #begun = 0
@@ -200,14 +200,14 @@ class Stream {
   #wasHeard = false
   #isStopped = false
 
-  constructor(parts: StreamParts) {
-    this.#parts = parts
-    this.#position = parts.position
+  constructor(deps: StreamDeps) {
+    this.#deps = deps
+    this.#position = deps.position
   }
 
   begin(): void {
-    const { store, process, follower } = this.#parts
-    const { up, down } = this.#parts.line()
+    const { store, process, follower } = this.#deps
+    const { up, down } = this.#deps.line()
     const [after, begun] = [this.#position, ++this.#begun]
     const isCurrent = (): boolean => begun === this.#begun && !this.#isStopped
     this.#wasHeard = true
@@ -234,12 +234,12 @@ class Stream {
     if (this.#isStopped) return
     this.#isStopped = true
     this.#unlisten?.()
-    this.#parts.process.clock.clearTimer(this.#watchdog)
-    this.#parts.onStop()
+    this.#deps.process.clock.clearTimer(this.#watchdog)
+    this.#deps.onStop()
   }
 
   #take(kept: Kept): void {
-    const { follower, onEntry } = this.#parts
+    const { follower, onEntry } = this.#deps
     this.#wasHeard = true
     this.#position = kept.position
     onEntry(kept, () => follower.entry(kept.position, kept.text))
@@ -247,7 +247,7 @@ class Stream {
 
   /** Silence for long is found suspicious. */
   #watch(): void {
-    const { process, line, moveOn } = this.#parts
+    const { process, line, moveOn } = this.#deps
     this.#watchdog = process.clock.setTimer(() => {
       const isSilent = !this.#wasHeard
       this.#wasHeard = false
@@ -259,19 +259,19 @@ class Stream {
 
 /** One engine of a broker for its log, and one for each snapshot that it makes. */
 export class SimEngineSource implements EngineSource {
-  readonly #parts: SimEngineParts
+  readonly #deps: SimEngineDeps
   /** Of the log itself. */
   main: SimEngine | undefined
 
-  constructor(parts: SimEngineParts) {
-    this.#parts = parts
+  constructor(deps: SimEngineDeps) {
+    this.#deps = deps
   }
 
   create(): Engine {
     // What a snapshot is made of is nobody's table yet.
     const onEntry =
-      this.main === undefined ? this.#parts.onEntry : (_: Kept, take: () => void) => take()
-    const engine = new SimEngine({ ...this.#parts, onEntry })
+      this.main === undefined ? this.#deps.onEntry : (_: Kept, take: () => void) => take()
+    const engine = new SimEngine({ ...this.#deps, onEntry })
     this.main ??= engine
     return engine
   }

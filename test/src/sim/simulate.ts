@@ -6,21 +6,21 @@
 import { type BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
 import { Cluster } from './cluster.js'
+import { DuplicatingClient } from './duplicatingClient.js'
 import { Faults } from './faults.js'
+import { Hijacker } from './hijacker.js'
 import { Hostile, hostileKinds } from './hostile.js'
-import { Judges } from './judges.js'
 import { Network } from './network.js'
+import { Oracles } from './oracles.js'
 import { block, makeWay, unblock } from './pipe.js'
 import { type Plan, planFor } from './plan.js'
 import { SimProcess } from './process.js'
 import { Random } from './random.js'
+import { Revoker } from './revoker.js'
 import { planShared, type SharedPlan } from './sharedPlan.js'
 import { Site } from './site.js'
-import { Stutterer } from './stutterer.js'
 import { observeTables } from './tap.js'
-import { Thief } from './thief.js'
 import type { Violation } from './verdict.js'
-import { Warden } from './warden.js'
 import { World } from './world.js'
 
 export interface SimulationOptions {
@@ -78,12 +78,12 @@ class Simulation {
   readonly #options: SimulationOptions
   readonly #plan: Plan
   readonly #world = new World()
-  readonly #judges: Judges
+  readonly #judges: Oracles
   readonly #cluster: Cluster
   readonly #sites: Site[]
   readonly #faults: Faults
   /** Clients of somebody else's making. */
-  readonly #strangers: (Thief | Stutterer | Warden | Hostile)[] = []
+  readonly #strangers: (Hijacker | DuplicatingClient | Revoker | Hostile)[] = []
 
   constructor(seed: number, options: SimulationOptions) {
     this.#seed = seed
@@ -95,7 +95,7 @@ class Simulation {
     const { brokers = 1 } = options
     const shared =
       brokers > 1 ? planShared(new Random(`${label}/shared`), brokers, plan) : undefined
-    const judges = new Judges(world, plan, shared, options.lines ?? 200)
+    const judges = new Oracles(world, plan, shared, options.lines ?? 200)
     this.#judges = judges
     const kernelBytes = plan.isTight ? tightKernelBytes : undefined
     const luck = new Random(`${label}/network`)
@@ -114,16 +114,16 @@ class Simulation {
       only: options.faults,
     })
     const { keys } = plan
-    if (plan.hasThief) {
-      this.#strangers.push(new Thief({ ...this.#machineFor('thief', network), judges }))
+    if (plan.hasHijacker) {
+      this.#strangers.push(new Hijacker({ ...this.#machineFor('thief', network), judges }))
     }
-    if (plan.hasWarden) {
-      this.#strangers.push(new Warden({ ...this.#machineFor('warden', network), judges }))
+    if (plan.hasRevoker) {
+      this.#strangers.push(new Revoker({ ...this.#machineFor('warden', network), judges }))
     }
-    if (plan.hasStutterer || shared?.hasStutterer === true) {
+    if (plan.hasDuplicatingClient || shared?.hasStutterer === true) {
       const machine = this.#machineFor('stutterer', network)
       const isCurious = shared !== undefined
-      this.#strangers.push(new Stutterer({ ...machine, judges, keys, isCurious }))
+      this.#strangers.push(new DuplicatingClient({ ...machine, judges, keys, isCurious }))
     }
     this.#addHostile(network)
   }
@@ -133,7 +133,7 @@ class Simulation {
     const random = new Random(`seed ${this.#seed}/hostile`)
     if (!random.chance(hostileChance)) return
     const judges = this.#judges
-    const { keys, hasWarden, isTight, busyMs } = this.#plan
+    const { keys, hasRevoker, isTight, busyMs } = this.#plan
     const isSlow = isTight || busyMs > slowTurnMs
     for (let count = random.int(1, 3); count > 0; count--) {
       const kind = random.pick(hostileKinds)
@@ -141,7 +141,16 @@ class Simulation {
       const { path, ...machine } = this.#machineFor(name, network)
       const setHearing = (hears: boolean) => (hears ? unblock : block)(path.down)
       this.#strangers.push(
-        new Hostile({ ...machine, judges, keys, kind, name, hasWarden, isSlow, setHearing }),
+        new Hostile({
+          ...machine,
+          judges,
+          keys,
+          kind,
+          name,
+          hasWarden: hasRevoker,
+          isSlow,
+          setHearing,
+        }),
       )
     }
   }

@@ -6,8 +6,8 @@ import type { Environment } from '@holdfast/client/internal'
 import { connectIn } from '@holdfast/client/internal'
 import { epoch } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
-import type { Judges } from './judges.js'
 import type { Network, Path } from './network.js'
+import type { Oracles } from './oracles.js'
 import { makeWay } from './pipe.js'
 import type { ClientPlan, Plan } from './plan.js'
 import { SimProcess } from './process.js'
@@ -15,13 +15,13 @@ import { Program } from './program.js'
 import { Random } from './random.js'
 import type { World } from './world.js'
 
-export interface SiteParts {
+export interface SiteDeps {
   readonly world: World
   readonly network: Network
   readonly seed: string
   readonly plan: Plan
   readonly client: ClientPlan
-  readonly judges: Judges
+  readonly judges: Oracles
   /** Where the brokers are, in the order in which it tries them. */
   readonly urls: readonly string[]
   /** Nothing goes wrong with it, nor with the broker that it uses. */
@@ -32,24 +32,24 @@ export class Site {
   readonly name: string
   /** The way to each broker, by its URL. */
   readonly paths: ReadonlyMap<string, Path>
-  readonly #parts: SiteParts
+  readonly #deps: SiteDeps
   #started = 0
   #isStopping = false
   #process: SimProcess | undefined
   #program: Program | undefined
 
-  constructor(name: string, parts: SiteParts) {
+  constructor(name: string, deps: SiteDeps) {
     this.name = name
-    this.#parts = parts
-    const { latencyMs, jitterMs } = parts.plan
-    const way = parts.isSpared
+    this.#deps = deps
+    const { latencyMs, jitterMs } = deps.plan
+    const way = deps.isSpared
       ? () => makeWay(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
       : () => makeWay(latencyMs, jitterMs)
-    this.paths = new Map(parts.urls.map((url) => [url, { up: way(), down: way() }]))
+    this.paths = new Map(deps.urls.map((url) => [url, { up: way(), down: way() }]))
   }
 
   get isSpared(): boolean {
-    return this.#parts.isSpared
+    return this.#deps.isSpared
   }
 
   get process(): SimProcess | undefined {
@@ -63,7 +63,7 @@ export class Site {
   /** Starts the program, unless it runs. */
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
-    const { world, network, seed, plan, client, judges, urls } = this.#parts
+    const { world, network, seed, plan, client, judges, urls } = this.#deps
     const name = `${this.name}${'abcdefgh'[this.#started % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#started++}`)
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, epoch + world.now)
@@ -103,7 +103,7 @@ export class Site {
     this.#process = undefined
     this.#program = undefined
     process.kill()
-    this.#parts.judges.holders.forget(process)
+    this.#deps.judges.holders.forget(process)
   }
 
   /** Asks the program to come to its end; it is not started again. */

@@ -4,7 +4,7 @@
  * be old by then, and that is what this is for.
  */
 import type { Command } from '@holdfast/server/core'
-import type { Log, Replica } from '@holdfast/server/internal'
+import type { Log, StateMachine } from '@holdfast/server/internal'
 import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
 import type { World } from './world.js'
@@ -15,7 +15,7 @@ export class SlowLog implements Log {
   readonly #random: Random
   /** Most that a command may take, in ms. */
   readonly #mostMs: number
-  #replica: Replica | undefined
+  #replica: StateMachine | undefined
   #lastAt = 0
   #underWay = 0
   #onEmpty: () => void = () => {}
@@ -27,7 +27,7 @@ export class SlowLog implements Log {
     this.#mostMs = mostMs
   }
 
-  start(replica: Replica): undefined {
+  start(replica: StateMachine): undefined {
     this.#replica = replica
   }
 

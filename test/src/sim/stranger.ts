@@ -3,14 +3,14 @@
  * warden, a stutterer.
  */
 import type { WebSocketConstructor } from '@holdfast/client/internal'
-import type { Judges } from './judges.js'
+import type { Oracles } from './oracles.js'
 import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
 
-export interface StrangerParts {
+export interface StrangerDeps {
   readonly process: SimProcess
   readonly random: Random
-  readonly judges: Judges
+  readonly judges: Oracles
   readonly WebSocket: WebSocketConstructor
   /** Where a broker is. */
   readonly anyUrl: () => string

@@ -3,7 +3,7 @@
  * does not notice.
  */
 import type { Command } from '@holdfast/server/core'
-import type { Log, Replica, Sharing } from '@holdfast/server/internal'
+import type { Log, Membership, StateMachine } from '@holdfast/server/internal'
 import type { HoldfastError } from '@holdfast/shared'
 
 export interface LogTap {
@@ -24,11 +24,11 @@ export class TappedLog implements Log {
     this.#tap = tap
   }
 
-  get sharing(): Sharing | undefined {
-    return this.#log.sharing
+  get membership(): Membership | undefined {
+    return this.#log.membership
   }
 
-  start(replica: Replica): undefined | Promise<void> {
+  start(replica: StateMachine): undefined | Promise<void> {
     const tap = this.#tap
     return this.#log.start({
       restore: (items) => {

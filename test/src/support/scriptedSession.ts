@@ -86,7 +86,7 @@ export async function openScene(
   const session = await connecting
   const events: string[] = []
   const lost: LostLock[] = []
-  for (const name of ['jeopardy', 'resumed', 'renewed', 'draining', 'closed'] as const) {
+  for (const name of ['jeopardy', 'resumed', 'newSession', 'draining', 'closed'] as const) {
     session.on(name, () => events.push(name))
   }
   session.on('lost', (lock) => {

@@ -13,7 +13,7 @@ const roomy: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100
 /** In place of what the bench would fill in: an id used before, a connection that was replaced. */
 interface Spoken {
   readonly id?: number
-  readonly attach?: number
+  readonly attachEpoch?: number
 }
 
 interface LockOptions extends Spoken {
@@ -75,9 +75,9 @@ export class Bench {
     return this.apply({
       type: 'open',
       at: this.now++,
-      attempt: `open ${session}`,
+      handshakeId: `open ${session}`,
       session,
-      home,
+      ownerBroker: home,
       principal,
       name,
       lease: 15_000,
@@ -107,17 +107,17 @@ export class Bench {
     return this.apply({ type: 'revoke', ...this.#spoken(session, options), key, fence, note })
   }
 
-  cancel(session: string, request: number, attach = this.#attach(session)): string[] {
-    return this.apply({ type: 'cancel', at: this.now++, session, attach, request })
+  cancel(session: string, request: number, attachEpoch = this.#attach(session)): string[] {
+    return this.apply({ type: 'cancel', at: this.now++, session, attachEpoch, request })
   }
 
-  ack(session: string, ids: number[], attach = this.#attach(session)): string[] {
-    return this.apply({ type: 'ack', at: this.now++, session, attach, ids })
+  ack(session: string, ids: number[], attachEpoch = this.#attach(session)): string[] {
+    return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
-  suspend(session: string, options: { keep?: boolean; attach?: number } = {}): string[] {
-    const { keep = false, attach = this.#attach(session) } = options
-    return this.apply({ type: 'suspend', at: this.now++, session, attach, keep })
+  suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
+    const { keep = false, attachEpoch = this.#attach(session) } = options
+    return this.apply({ type: 'suspend', at: this.now++, session, attachEpoch, keep })
   }
 
   resume(
@@ -130,18 +130,24 @@ export class Bench {
     return this.apply({
       type: 'resume',
       at: this.now++,
-      attempt,
+      handshakeId: attempt,
       session,
-      home,
+      ownerBroker: home,
       principal,
       proof,
-      try: number,
+      resumeAttempt: number,
       secret,
     })
   }
 
-  end(session: string, attach = this.#attach(session)): string[] {
-    return this.apply({ type: 'end', at: this.now++, session, attach, reason: 'goodbye' })
+  end(session: string, attachEpoch = this.#attach(session)): string[] {
+    return this.apply({
+      type: 'end',
+      at: this.now++,
+      session,
+      attachEpoch,
+      reason: 'goodbye',
+    })
   }
 
   timeout(session: string, request: number): string[] {
@@ -157,22 +163,22 @@ export class Bench {
   }
 
   restart(from: string | undefined, home: string): string[] {
-    return this.apply({ type: 'restart', at: this.now++, from, home })
+    return this.apply({ type: 'restart', at: this.now++, formerOwner: from, ownerBroker: home })
   }
 
   quiet(quiet: boolean): string[] {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
   }
 
-  #spoken(session: string, { id, attach }: Spoken) {
+  #spoken(session: string, { id, attachEpoch }: Spoken) {
     const next = (this.#ids.get(session) ?? 0) + 1
     if (id === undefined || id >= next) this.#ids.set(session, id ?? next)
     const { now: at } = this
     this.now++
-    return { at, session, attach: attach ?? this.#attach(session), id: id ?? next }
+    return { at, session, attachEpoch: attachEpoch ?? this.#attach(session), id: id ?? next }
   }
 
   #attach(session: string): number {
-    return this.table.sessions.get(session)?.attach ?? 1
+    return this.table.sessions.get(session)?.attachEpoch ?? 1
   }
 }

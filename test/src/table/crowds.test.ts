@@ -49,7 +49,7 @@ describe('table: a release for very many', () => {
     const { bench, unlock } = crowd(2_100)
     unlock()
     const table = restore(dump(bench.table))
-    const restart = { type: 'restart', from: 'nobody', home: '', at: 0 } as const
+    const restart = { type: 'restart', formerOwner: 'nobody', ownerBroker: '', at: 0 } as const
     const kinds = table.apply(restart).map(({ kind }) => kind)
     expect(kinds).to.deep.equal(['more'])
     table.apply({ type: 'serve', keys: ['k'], at: 0 })

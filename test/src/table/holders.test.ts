@@ -147,7 +147,7 @@ describe('table: how much of the holders is stored', () => {
     const items = JSON.parse(JSON.stringify([...dump(bench.table)])) as SnapshotItem[]
     const copy = restore(items)
     expect(isSame(plainState(copy), plainState(bench.table))).to.equal(true)
-    const command = { type: 'lock', at: 9, session: 'b', attach: 1, id: 23, key: 'k' } as const
+    const command = { type: 'lock', at: 9, session: 'b', attachEpoch: 1, id: 23, key: 'k' } as const
     const terms = { mode: 'shared', ttl: undefined, timeout: 0, steal: false } as const
     const again: Command = { ...command, ...terms, mode: 'exclusive', metadata: undefined }
     const [one, other] = [copy.apply(again), bench.table.apply(again)]

@@ -18,7 +18,7 @@ function away(): Bench {
 }
 
 function homeOf(bench: Bench, session: string): string | undefined {
-  return bench.table.sessions.get(session)?.home
+  return bench.table.sessions.get(session)?.ownerBroker
 }
 
 describe('table: a session that moves to another broker', () => {

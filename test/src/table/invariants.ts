@@ -9,7 +9,14 @@
  *   fences rise) and end in the state that the table is in.
  */
 
-import type { Chain, Command, Effect, Entry, LockTable, Session } from '@holdfast/server/core'
+import type {
+  Command,
+  Effect,
+  KeyState,
+  LinkedList,
+  LockTable,
+  Session,
+} from '@holdfast/server/core'
 import {
   answerBytes,
   bytesOfSession,
@@ -197,14 +204,14 @@ function checkHolderBytes({ id, answers, storedHolderBytes }: Session): void {
   ensure(bytes === storedHolderBytes, `${id} stores ${bytes}, counted ${storedHolderBytes}`)
 }
 
-function checkEntry(table: LockTable, entry: Entry): void {
+function checkEntry(table: LockTable, entry: KeyState): void {
   const { key, holders, queue } = entry
   ensure(holders.length > 0 || queue.length > 0, `the entry of ${key} is empty`)
   checkChain(holders, `holders of ${key}`)
   checkChain(queue, `queue of ${key}`)
   for (const lock of holders) {
     const { session, fence, id, mode } = lock
-    ensure(lock.entry === entry, `fence ${fence} is on another entry`)
+    ensure(lock.keyState === entry, `fence ${fence} is on another entry`)
     ensure(table.sessions.get(session.id) === session, `fence ${fence} outlives its session`)
     ensure(session.held.get(fence) === lock, `fence ${fence} is not in its session's index`)
     ensure(fence <= table.fence && id <= session.lastId, `fence ${fence} comes from the future`)
@@ -213,7 +220,7 @@ function checkEntry(table: LockTable, entry: Entry): void {
   }
   for (const request of queue) {
     const { session, id } = request
-    ensure(request.entry === entry, `${session.id}#${id} waits on another entry`)
+    ensure(request.keyState === entry, `${session.id}#${id} waits on another entry`)
     ensure(table.sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
     ensure(session.waiting.get(id) === request, `${session.id}#${id} is not in its session's index`)
     ensure(id <= session.lastId, `${session.id}#${id} comes from the future`)
@@ -223,7 +230,7 @@ function checkEntry(table: LockTable, entry: Entry): void {
 /** Whether the first who waits could hold, which is so only where there is said to be more. */
 function checkQueue(
   table: LockTable,
-  { key, holders, queue: { first } }: Entry,
+  { key, holders, queue: { first } }: KeyState,
   unfinished: ReadonlySet<string>,
 ): boolean {
   if (first === undefined || table.quiet) return false
@@ -237,7 +244,7 @@ function checkQueue(
 
 type Linked<T> = { previous: T | undefined; next: T | undefined }
 
-function checkChain<T extends Linked<T>>(chain: Chain<T>, name: string): void {
+function checkChain<T extends Linked<T>>(chain: LinkedList<T>, name: string): void {
   let length = 0
   let previous: T | undefined
   for (let member = chain.first; member !== undefined; member = member.next) {

@@ -2,19 +2,19 @@
  * A walk over the keys in use that pauses while keys come and go: it visits every key that is in
  * use from its beginning to its visit, and none twice.
  */
-import { type Entry, Keys } from '@holdfast/server/core'
+import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
 /** Keys of which a test says when they come into use and leave. */
 class World {
-  readonly keys = new Keys()
-  readonly inUse = new Map<string, Entry>()
+  readonly keys = new KeyTable()
+  readonly inUse = new Map<string, KeyState>()
   readonly #lock = {} as never
 
   take(key: string): void {
     if (this.inUse.has(key)) return
-    const entry = this.keys.take(key)
+    const entry = this.keys.getOrCreate(key)
     // What is in use has a holder.
     entry.first = this.#lock
     this.inUse.set(key, entry)
@@ -25,11 +25,11 @@ class World {
     if (entry === undefined) return
     entry.first = undefined
     this.inUse.delete(key)
-    this.keys.leave(entry)
+    this.keys.release(entry)
   }
 }
 
-function names(entries: Iterable<Entry>): string[] {
+function names(entries: Iterable<KeyState>): string[] {
   return [...entries].map(({ key }) => key)
 }
 
@@ -115,7 +115,7 @@ class Walk {
     this.#toCome.clear()
   }
 
-  step(): Entry | undefined {
+  step(): KeyState | undefined {
     for (const [key, entry] of this.#world.inUse) {
       if (!this.#isOver) expect(this.walk.isToCome(entry), key).to.equal(this.#toCome.has(key))
     }

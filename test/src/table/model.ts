@@ -56,7 +56,7 @@ export class Model {
         this.#resume(command)
         break
       case 'end':
-        if (this.#is.session(command.session)?.attach === command.attach) {
+        if (this.#is.session(command.session)?.attachEpoch === command.attachEpoch) {
           this.#end(command.session, command.reason, command.at)
         }
         break
@@ -89,7 +89,8 @@ export class Model {
     command: Of<'suspend' | 'lock' | 'unlock' | 'refresh' | 'revoke' | 'cancel' | 'ack'>,
   ): void {
     const session = this.#is.session(command.session)
-    if (session === undefined || session.suspended || session.attach !== command.attach) return
+    if (session === undefined || session.suspended || session.attachEpoch !== command.attachEpoch)
+      return
     if (command.type === 'suspend') {
       this.#suspend(session, command)
       return
@@ -122,30 +123,36 @@ export class Model {
       name: command.name,
       grace: command.grace,
       limits: command.limits,
-      home: command.home,
+      home: command.ownerBroker,
       secret: command.secret,
-      ...{ attach: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
+      ...{ attachEpoch: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
       shown: undefined,
       revoked: [],
     })
-    this.#effects.push({ kind: 'opened', session: command.session, attempt: command.attempt })
+    this.#effects.push({ kind: 'opened', session: command.session, attempt: command.handshakeId })
   }
 
   #resume(command: Of<'resume'>): void {
-    const { session: id, home, attempt, proof, secret } = command
+    const { session: id, ownerBroker, handshakeId, proof, secret } = command
     const session = this.#is.session(id)
     if (session === undefined || !letsIn(session, command)) {
-      this.#effects.push({ kind: 'refused', attempt })
+      this.#effects.push({ kind: 'refused', attempt: handshakeId })
       return
     }
     session.shown = command
     session.secret = proof
     session.nextSecret = secret
-    session.attach += 1
+    session.attachEpoch += 1
     session.suspended = false
-    if (session.home !== home) this.#adopt(session, home)
-    const { attach, answers } = session
-    this.#effects.push({ kind: 'resumed', session: id, attempt, attach, answers: [...answers] })
+    if (session.home !== ownerBroker) this.#adopt(session, ownerBroker)
+    const { attachEpoch, answers } = session
+    this.#effects.push({
+      kind: 'resumed',
+      session: id,
+      attempt: handshakeId,
+      attachEpoch,
+      answers: [...answers],
+    })
   }
 
   #suspend(session: ModelSession, { keep, at }: Of<'suspend'>): void {
@@ -165,9 +172,11 @@ export class Model {
   }
 
   /** Nobody there is connected any more, and whatever was to happen has its whole time again. */
-  #restart({ from, home, at }: Of<'restart'>): void {
-    const all = this.#is.sessions.filter((one) => from === undefined || from === one.home)
-    for (const session of all) this.#adopt(session, home)
+  #restart({ formerOwner, ownerBroker, at }: Of<'restart'>): void {
+    const all = this.#is.sessions.filter(
+      (one) => formerOwner === undefined || formerOwner === one.home,
+    )
+    for (const session of all) this.#adopt(session, ownerBroker)
     for (const session of all) this.#setAside(session, true, at)
   }
 

@@ -23,9 +23,12 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
 }
 
 /** Whether this is its client, by the order in which that has asked. */
-export function letsIn(session: ModelSession, { principal, proof, try: number }: Resume): boolean {
+export function letsIn(
+  session: ModelSession,
+  { principal, proof, resumeAttempt: number }: Resume,
+): boolean {
   const { shown, secret, nextSecret } = session
-  const before = shown?.proof === proof ? shown.try : undefined
+  const before = shown?.proof === proof ? shown.resumeAttempt : undefined
   const isLate = before !== undefined && number !== undefined && before >= number
   const isKnown = proof === secret || proof === nextSecret
   return session.grace > 0 && session.principal === principal && isKnown && !isLate
@@ -107,7 +110,7 @@ export class ModelState {
       sessions: this.sessions.map(
         ({ name: _, limits: __, shown, revoked, answers, ...session }) => ({
           ...session,
-          lastTry: shown?.proof === session.secret ? shown?.try : undefined,
+          lastTry: shown?.proof === session.secret ? shown?.resumeAttempt : undefined,
           held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
           waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
           revocations: session.grace > 0 ? revoked.slice(-16) : [],

@@ -47,7 +47,7 @@ export interface PlainSession {
   readonly principal: string
   readonly grace: number
   readonly home: string
-  readonly attach: number
+  readonly attachEpoch: number
   readonly suspended: boolean
   readonly secret: string | undefined
   readonly nextSecret: string | undefined
@@ -85,7 +85,7 @@ export type PlainEffect =
       readonly kind: 'resumed'
       readonly session: string
       readonly attempt: string
-      readonly attach: number
+      readonly attachEpoch: number
       readonly answers: readonly (readonly [number, PlainAnswer])[]
     }
   | { readonly kind: 'refused'; readonly attempt: string }
@@ -156,14 +156,20 @@ function plainAnswers(answers: ReadonlyMap<number, Answer>): [number, PlainAnswe
 export function plainEffect(effect: Effect): PlainEffect {
   switch (effect.kind) {
     case 'opened':
-      return { kind: 'opened', session: effect.session.id, attempt: effect.attempt }
+      return { kind: 'opened', session: effect.session.id, attempt: effect.handshakeId }
     case 'resumed': {
-      const { session, attempt, answers } = effect
-      const { id, attach } = session
-      return { kind: 'resumed', session: id, attempt, attach, answers: plainAnswers(answers) }
+      const { session, handshakeId, answers } = effect
+      const { id, attachEpoch } = session
+      return {
+        kind: 'resumed',
+        session: id,
+        attempt: handshakeId,
+        attachEpoch,
+        answers: plainAnswers(answers),
+      }
     }
     case 'refused':
-      return { kind: 'refused', attempt: effect.attempt }
+      return { kind: 'refused', attempt: effect.handshakeId }
     case 'suspended':
       return { kind: 'suspended', session: effect.session.id, keep: effect.keep }
     case 'ended':
@@ -202,18 +208,18 @@ export function plainEffect(effect: Effect): PlainEffect {
 }
 
 function plainSession(session: Session): PlainSession {
-  const { id, principal, grace, home, attach, suspended, lastId } = session
-  const { secret, nextSecret, lastTry } = session
+  const { id, principal, grace, ownerBroker, attachEpoch, suspended, lastId } = session
+  const { secret, nextSecret, lastResumeAttempt } = session
   return {
     id,
     principal,
     grace,
-    home,
-    attach,
+    home: ownerBroker,
+    attachEpoch,
     suspended,
     secret,
     nextSecret,
-    lastTry,
+    lastTry: lastResumeAttempt,
     lastId,
     held: session.held.values().map(({ fence }) => fence),
     waiting: session.waiting.values().map(({ id }) => id),
@@ -261,7 +267,7 @@ export function line(effect: PlainEffect): string {
       return `opened ${effect.session}`
     case 'resumed': {
       const answers = effect.answers.map(([id, answer]) => `#${id} ${answerText(answer)}`)
-      return [`resumed ${effect.session} @${effect.attach}`, ...answers].join('; ')
+      return [`resumed ${effect.session} @${effect.attachEpoch}`, ...answers].join('; ')
     }
     case 'refused':
       return `refused ${effect.attempt}`

@@ -122,13 +122,13 @@ describe('table: resume', () => {
   it('replaces a connection that is still there: nothing that arrives on it counts', () => {
     const bench = graced()
     expect(bench.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
-    expectNothing(bench, () => bench.unlock('a', 1, { attach: 1, id: 9 }))
-    expectNothing(bench, () => bench.lock('a', 'm', { attach: 1, id: 9 }))
-    expectNothing(bench, () => bench.refresh('a', 1, { attach: 1, id: 9 }))
+    expectNothing(bench, () => bench.unlock('a', 1, { attachEpoch: 1, id: 9 }))
+    expectNothing(bench, () => bench.lock('a', 'm', { attachEpoch: 1, id: 9 }))
+    expectNothing(bench, () => bench.refresh('a', 1, { attachEpoch: 1, id: 9 }))
     expectNothing(bench, () => bench.cancel('a', 1, 1))
     expectNothing(bench, () => bench.ack('a', [1], 1))
-    expectNothing(bench, () => bench.suspend('a', { attach: 1 }))
-    expectNothing(bench, () => bench.suspend('a', { attach: 1, keep: true }))
+    expectNothing(bench, () => bench.suspend('a', { attachEpoch: 1 }))
+    expectNothing(bench, () => bench.suspend('a', { attachEpoch: 1, keep: true }))
     expectNothing(bench, () => bench.end('a', 1))
   })
 

@@ -83,6 +83,6 @@ describe('table: revoke', () => {
     bench.lock('a', 'k')
     bench.suspend('op')
     bench.resume('op', 'op-1', 'op-2')
-    expect(bench.revoke('op', 'k', 1, { attach: 1 })).to.deep.equal([])
+    expect(bench.revoke('op', 'k', 1, { attachEpoch: 1 })).to.deep.equal([])
   })
 })

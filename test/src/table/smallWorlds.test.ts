@@ -66,18 +66,18 @@ const limits = { locks: 3, answers: 3, waitersPerKey: 2 }
 
 function open(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
-  const who = { session, home: 'one', principal: 'p', name: session, attempt: 'open' }
+  const who = { session, ownerBroker: 'one', principal: 'p', name: session, handshakeId: 'open' }
   return { type: 'open', at: 0, ...who, lease: 15_000, grace, secret, limits }
 }
 
 function lock(
-  { id: session, attach, lastId }: PlainSession,
+  { id: session, attachEpoch, lastId }: PlainSession,
   key: string,
   mode: LockMode,
-  more: { ttl?: number; timeout?: number; steal?: boolean; id?: number; attach?: number } = {},
+  more: { ttl?: number; timeout?: number; steal?: boolean; id?: number; attachEpoch?: number } = {},
 ): Command {
   const wanted = { key, mode, ttl: undefined, timeout: undefined, metadata: undefined }
-  const spoken = { at: 0, session, attach, id: lastId + 1 }
+  const spoken = { at: 0, session, attachEpoch, id: lastId + 1 }
   return { type: 'lock', ...spoken, ...wanted, steal: false, ...more }
 }
 
@@ -88,8 +88,8 @@ function some(...values: (number | undefined)[]): number[] {
 
 /** Those that did nothing yet differ by name alone, so the first of them stands for them all. */
 function distinct({ sessions }: PlainState): PlainSession[] {
-  const isFresh = ({ lastId, attach, suspended }: PlainSession) =>
-    lastId === 0 && attach === 1 && !suspended
+  const isFresh = ({ lastId, attachEpoch, suspended }: PlainSession) =>
+    lastId === 0 && attachEpoch === 1 && !suspended
   const [first] = sessions.filter(isFresh)
   return sessions.filter((session) => session === first || !isFresh(session))
 }
@@ -99,8 +99,8 @@ const contention: World = {
   start: ['a', 'b', 'c'].map((session) => open(session, 0)),
   moves: (state) =>
     distinct(state).flatMap((session) => {
-      const { id, attach, lastId, held, waiting } = session
-      const spoken = { at: 0, session: id, attach }
+      const { id, attachEpoch, lastId, held, waiting } = session
+      const spoken = { at: 0, session: id, attachEpoch }
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
         lock(session, 'k', 'shared'),
@@ -131,17 +131,17 @@ const comings: World = {
   start: ['a', 'b'].map((session) => open(session, 5_000)),
   moves: (state) =>
     distinct(state).flatMap((session) => {
-      const { id, attach, lastId, held, waiting, answers } = session
-      const spoken = { at: 0, session: id, attach }
-      const former = { at: 0, session: id, attach: attach - 1 }
-      const who = { session: id, attempt: 'try', principal: 'p' } as const
-      const resume = { type: 'resume', at: 0, home: 'one', ...who } as const
-      const secret = `${id}${attach + 1}`
+      const { id, attachEpoch, lastId, held, waiting, answers } = session
+      const spoken = { at: 0, session: id, attachEpoch }
+      const former = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
+      const who = { session: id, handshakeId: 'try', principal: 'p' } as const
+      const resume = { type: 'resume', at: 0, ownerBroker: 'one', ...who } as const
+      const secret = `${id}${attachEpoch + 1}`
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
         lock(session, 'l', 'shared'),
         lock(session, 'k', 'exclusive', { id: lastId }),
-        lock(session, 'k', 'exclusive', { attach: attach - 1 }),
+        lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
         { type: 'ack', ...spoken, ids: answers?.map(([one]) => one) ?? [] },
         { type: 'suspend', ...spoken, keep: false },
         { type: 'suspend', ...former, keep: false },
@@ -150,7 +150,8 @@ const comings: World = {
       ]
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
         if (proof === undefined) continue
-        for (const nth of [undefined, 1, 2]) moves.push({ ...resume, proof, try: nth, secret })
+        for (const nth of [undefined, 1, 2])
+          moves.push({ ...resume, proof, resumeAttempt: nth, secret })
       }
       for (const fence of some(held[0], state.fence + 1)) {
         moves.push({ type: 'unlock', ...spoken, id: lastId + 1, fence })
@@ -172,22 +173,41 @@ const comings: World = {
 const homes: World = {
   start: [open('a', 5_000), open('b', 0)],
   moves: (state) => [
-    { type: 'restart', at: 0, from: 'one', home: 'two' },
-    { type: 'restart', at: 0, from: 'two', home: 'three' },
-    { type: 'restart', at: 0, from: undefined, home: 'one' },
+    { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
+    { type: 'restart', at: 0, formerOwner: 'two', ownerBroker: 'three' },
+    { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...state.sessions.flatMap((session): Command[] => {
-      const { id, attach, held, waiting } = session
-      const spoken = { at: 0, session: id, attach }
+      const { id, attachEpoch, held, waiting } = session
+      const spoken = { at: 0, session: id, attachEpoch }
       const limited = { ttl: 60_000, timeout: 60_000 }
       const moves: Command[] = [
         lock(session, 'k', 'exclusive', limited),
         { type: 'end', ...spoken, reason: 'expired' },
       ]
       for (const proof of new Set([session.nextSecret, session.secret])) {
-        const resume = { session: id, attempt: 'try', principal: 'p', secret: `${id}${attach + 1}` }
+        const resume = {
+          session: id,
+          handshakeId: 'try',
+          principal: 'p',
+          secret: `${id}${attachEpoch + 1}`,
+        }
         if (proof === undefined) continue
-        moves.push({ type: 'resume', at: 0, home: 'one', proof, try: 1, ...resume })
-        moves.push({ type: 'resume', at: 0, home: 'two', proof, try: 2, ...resume })
+        moves.push({
+          type: 'resume',
+          at: 0,
+          ownerBroker: 'one',
+          proof,
+          resumeAttempt: 1,
+          ...resume,
+        })
+        moves.push({
+          type: 'resume',
+          at: 0,
+          ownerBroker: 'two',
+          proof,
+          resumeAttempt: 2,
+          ...resume,
+        })
       }
       // What was proposed before the deadline moved, and after.
       for (const fence of some(held[0])) {
@@ -215,10 +235,10 @@ const byAndBy: World = {
   start: ['a', 'b', 'c', 'd'].map((session) => open(session, 0)),
   moves: (state) => [
     { type: 'serve', at: 0, keys: ['k'] },
-    { type: 'restart', at: 0, from: undefined, home: 'one' },
+    { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...distinct(state).flatMap((session): Command[] => {
-      const { id, attach, lastId, held, waiting } = session
-      const spoken = { at: 0, session: id, attach }
+      const { id, attachEpoch, lastId, held, waiting } = session
+      const spoken = { at: 0, session: id, attachEpoch }
       return [
         lock(session, 'k', 'exclusive'),
         lock(session, 'k', 'shared'),

@@ -80,12 +80,17 @@ export class Director {
     }
     if (kind === 'restart') {
       const from = pick % 4 === 0 ? undefined : homes[pick % homes.length]
-      return { type: 'restart', at: this.#at, from, home: homes[(pick >> 4) % homes.length]! }
+      return {
+        type: 'restart',
+        at: this.#at,
+        formerOwner: from,
+        ownerBroker: homes[(pick >> 4) % homes.length]!,
+      }
     }
     if (kind === 'open' || session === undefined) return this.#open(seat, session, pick)
     const before = { at: this.#at, session: id }
-    const attach = session.attach - (missed && pick % 3 === 0 ? 1 : 0)
-    const spoken = { ...before, attach }
+    const attachEpoch = session.attachEpoch - (missed && pick % 3 === 0 ? 1 : 0)
+    const spoken = { ...before, attachEpoch }
     switch (kind) {
       case 'repeat':
         // An id from before: answered, waiting, acknowledged or passed over.
@@ -139,9 +144,9 @@ export class Director {
     return {
       type: 'open',
       at: this.#at,
-      attempt: `open ${id}`,
+      handshakeId: `open ${id}`,
       session: id,
-      home: homes[pick % homes.length]!,
+      ownerBroker: homes[pick % homes.length]!,
       principal: `client ${seat}`,
       name: seat % 2 === 0 ? `name of ${seat}` : undefined,
       lease: 15_000,
@@ -158,19 +163,19 @@ export class Director {
     return {
       type: 'resume',
       at: this.#at,
-      attempt: `resume ${session.id} at ${this.#at}`,
+      handshakeId: `resume ${session.id} at ${this.#at}`,
       session: session.id,
-      home: pick % 3 === 0 ? homes[(pick >> 4) % homes.length]! : session.home,
+      ownerBroker: pick % 3 === 0 ? homes[(pick >> 4) % homes.length]! : session.home,
       principal: `client ${seat}`,
       proof,
-      try: pick % 5 === 0 ? undefined : (pick >> 3) % 4 || 1,
-      secret: `${session.id} ${session.attach + 1} ${this.#at}`,
+      resumeAttempt: pick % 5 === 0 ? undefined : (pick >> 3) % 4 || 1,
+      secret: `${session.id} ${session.attachEpoch + 1} ${this.#at}`,
     }
   }
 }
 
 function lock(
-  spoken: { at: number; session: string; attach: number },
+  spoken: { at: number; session: string; attachEpoch: number },
   id: number,
   pick: number,
 ): Command {

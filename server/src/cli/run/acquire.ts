@@ -5,7 +5,7 @@
 import type { Lock, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { connectTo, urlsFrom } from '../connecting.js'
-import { complain, Exit, exits } from '../exits.js'
+import { Exit, exitCodes, printError } from '../exitCodes.js'
 import { span, visible, whoIs } from '../print.js'
 import { exitOfSignal } from './child.js'
 import type { HoldingFlags } from './options.js'
@@ -62,7 +62,7 @@ export async function open(wanted: Wanted, deadline: Deadline): Promise<Session>
     const within = `within ${exactly(flags.timeout || tryConnectMs)} (${option})`
     // Not what -E says: that a broker is out of reach is no sign that another does the work.
     throw new Exit(
-      isTry(flags) ? exits.unavailable : exits.notAcquired,
+      isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
       `no broker answered ${within} at ${visible(urls)}`,
     )
   } finally {
@@ -80,7 +80,7 @@ export async function acquire(wanted: Wanted, session: Session, deadline: Deadli
   const talk = setTimeout(async () => {
     const holders = await holdersOf(session, key)
     // While the answer was under way, the lock may have come.
-    if (isWaiting) complain(`waiting for ${visible(key)}${heldBy(holders, ', held by ')}`)
+    if (isWaiting) printError(`waiting for ${visible(key)}${heldBy(holders, ', held by ')}`)
   }, quietMs)
   if (flags.quiet) clearTimeout(talk)
   const mode = flags.shared ? 'shared' : 'exclusive'
@@ -104,7 +104,7 @@ async function conflict(
   session: Session,
   error: HoldfastError,
 ): Promise<Exit> {
-  const code = flags.conflictExitCode ?? exits.notAcquired
+  const code = flags.conflictExitCode ?? exitCodes.notAcquired
   if (flags.quiet) return new Exit(code, '')
   const known: readonly HolderInfo[] = error.holders ?? []
   const holders = known.length > 0 ? known : await holdersOf(session, key)

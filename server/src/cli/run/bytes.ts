@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
-import { Exit, exits } from '../exits.js'
+import { Exit, exitCodes } from '../exitCodes.js'
 import { visible } from '../print.js'
 
 /** The arguments after the name of this program, in bytes; none where the system hides them. */
@@ -54,7 +54,7 @@ export function refuseOwnBytes(handedOn: number): void {
   const wrong = rawWords.slice(0, rawWords.length - handedOn).find((word) => !isUtf8(word))
   if (wrong === undefined) return
   throw new Exit(
-    exits.usage,
+    exitCodes.usage,
     `the argument "${visible(wrong.toString('utf8'))}" is not UTF-8: keys, names and the values ` +
       'of options are. Only the command of "holdfast run" and its arguments may have other bytes',
   )

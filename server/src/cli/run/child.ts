@@ -5,7 +5,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Writable } from 'node:stream'
-import { complain } from '../exits.js'
+import { printError } from '../exitCodes.js'
 import { signalGroup } from './group.js'
 import {
   cannotRun,
@@ -20,7 +20,7 @@ import {
 import { ignoredNames } from './launcher.js'
 import type { Watchdog } from './watchdog.js'
 
-export interface ChildParts extends Launch {
+export interface ChildDeps extends Launch {
   readonly watchdog: Watchdog
   /** Whether the lock is still held: a command that was stopped goes on only then. */
   readonly mayContinue: () => boolean
@@ -57,7 +57,7 @@ export abstract class Child {
     if (this.#hasEnded || signalGroup(this.group, signal) !== 'forbidden') return
     if (this.#isForbiddenSaid) return
     this.#isForbiddenSaid = true
-    complain(
+    printError(
       `${signal} cannot be sent to the command, which runs as another user (EPERM): ` +
         'the lock is kept until the command has ended by itself',
     )
@@ -86,7 +86,7 @@ export class DetachedChild extends Child {
     this.exited = exitOf(process)
   }
 
-  static async start(parts: ChildParts): Promise<Child> {
+  static async start(parts: ChildDeps): Promise<Child> {
     const launched = await launch(parts, launchScript(parts, false), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
       detached: true,

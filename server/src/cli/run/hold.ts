@@ -7,11 +7,11 @@ import { hostname } from 'node:os'
 import { isatty } from 'node:tty'
 import type { Command } from 'commander'
 import { brokerCommand } from '../connecting.js'
-import { Exit, exits } from '../exits.js'
+import { Exit, exitCodes } from '../exitCodes.js'
 import { onOutputFailure } from '../output.js'
 import { print, printJson, visible } from '../print.js'
 import { acquire, Deadline, open, release } from './acquire.js'
-import { Guard } from './guard.js'
+import { LockGuard } from './lockGuard.js'
 import { addHoldingOptions, type HoldingFlags, killAfterFor, reserveMs, short } from './options.js'
 import { isInForeground } from './processes.js'
 import { Signals } from './signals.js'
@@ -63,14 +63,14 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       const { signal } = end
       // Only this process can be stopped here: another process works under the lock.
       const child = { signal: () => end.abort() }
-      const guard = new Guard({ session, lock, child, killAfterMs, reserveMs, what: 'ending' })
+      const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, what: 'ending' })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })
       else print(`held ${visible(key)} fence ${lock.fence}`)
       if (!signal.aborted) {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
       }
       guard.end()
-      if (guard.danger !== undefined) throw new Exit(exits.lost, '')
+      if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
       await release(lock)
     } finally {
       await session.close()

@@ -4,7 +4,7 @@
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { Exit } from '../exits.js'
+import { Exit } from '../exitCodes.js'
 import { visible } from '../print.js'
 import { bytesOfLast, bytesOfVariable, octal } from './bytes.js'
 import { ignoredSignals, plainName } from './launcher.js'

@@ -6,7 +6,7 @@ import { basename } from 'node:path'
 import type { Session } from '@holdfast/client'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { BrokerFlags } from '../connecting.js'
-import { Exit, exits } from '../exits.js'
+import { Exit, exitCodes } from '../exitCodes.js'
 import { duration, integer } from '../parse.js'
 
 /** What is kept back of the time to stop a command, for the machine to do it, in ms. */
@@ -84,7 +84,7 @@ export function commandOf(words: readonly string[]): readonly string[] {
       return [process.env['SHELL'] || '/bin/sh', '-c', line]
     }
     throw new Exit(
-      exits.usage,
+      exitCodes.usage,
       `${first} takes one argument, a line for the shell, and nothing after it: ` +
         `there are ${words.length - 1}. Quote the line: ${first} 'make && make install'`,
     )
@@ -92,7 +92,7 @@ export function commandOf(words: readonly string[]): readonly string[] {
   const command = first === '--' ? words.slice(1) : words
   if (command.length > 0) return command
   throw new Exit(
-    exits.usage,
+    exitCodes.usage,
     'No command is given after the key: holdfast run KEY COMMAND. ' +
       'To hold a lock without a command, use: holdfast hold KEY',
   )
@@ -131,7 +131,7 @@ export function killAfterFor(
       ? ' --lease or --grace'
       : ' --lease'
   throw new Exit(
-    exits.usage,
+    exitCodes.usage,
     `--kill-after ${chosen} ms is too long for a lease of ${session.lease} ms and a grace of ` +
       `${session.grace} ms: it has to be below ${Math.floor(always - reserveMs)} ms, or${wanted} longer`,
   )

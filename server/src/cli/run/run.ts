@@ -10,14 +10,14 @@ import { hostname } from 'node:os'
 import type { Lock, Session } from '@holdfast/client'
 import type { Command } from 'commander'
 import { quietCommand } from '../connecting.js'
-import { complain, Exit, exits } from '../exits.js'
+import { Exit, exitCodes, printError } from '../exitCodes.js'
 import { duration } from '../parse.js'
 import { visible } from '../print.js'
 import { acquire, Deadline, open, release } from './acquire.js'
 import type { Child } from './child.js'
 import { groupEnd } from './group.js'
-import { Guard } from './guard.js'
 import { runNotes } from './help.js'
+import { LockGuard } from './lockGuard.js'
 import {
   addHoldingOptions,
   commandName,
@@ -75,7 +75,7 @@ holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
 async function run(key: string, words: readonly string[], flags: RunFlags): Promise<void> {
   if (process.platform === 'win32') {
     throw new Exit(
-      exits.usage,
+      exitCodes.usage,
       'holdfast run needs process groups, which Windows does not have: ' +
         'run it in WSL, or use "holdfast hold KEY" and do the work beside it',
     )
@@ -108,7 +108,7 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
   if (isInterrupted) process.kill(0, 'SIGINT')
 }
 
-interface RunParts {
+interface RunDeps {
   readonly session: Session
   readonly lock: Lock
   readonly command: readonly string[]
@@ -119,11 +119,11 @@ interface RunParts {
 
 /** One command, from its start to the end of the lock. */
 class Run {
-  readonly #parts: RunParts
+  readonly #deps: RunDeps
   readonly #granted = performance.now()
 
-  constructor(parts: RunParts) {
-    this.#parts = parts
+  constructor(deps: RunDeps) {
+    this.#deps = deps
   }
 
   /**
@@ -131,7 +131,7 @@ class Run {
    * @throws {Exit} 76 if the lock was lost; 126 or 127 if the command could not be run
    */
   async end(): Promise<boolean> {
-    const { lock, command, flags } = this.#parts
+    const { lock, command, flags } = this.#deps
     const watchdog = new Watchdog()
     try {
       const env = environmentFor(lock, flags)
@@ -152,20 +152,20 @@ class Run {
   }
 
   async #guarded(child: Child): Promise<number> {
-    const { session, lock, killAfterMs, signals, flags } = this.#parts
+    const { session, lock, killAfterMs, signals, flags } = this.#deps
     signals.give((signal) => {
       // Once stopped, it goes on only under the lock.
       if (signal !== 'SIGCONT' || lock.held) child.signal(signal)
     })
     const what = 'stopping the command'
-    const guard = new Guard({ session, lock, child, killAfterMs, reserveMs, what })
+    const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, what })
     try {
       const exit = await child.exited
       // What it has started may not have minded the SIGTERM, and after our goodbye another session
       // may hold the lock.
       if (guard.danger !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly) await groupEnd(child.group, (members) => this.#sayWaiting(members))
-      if (guard.danger !== undefined) throw new Exit(exits.lost, '')
+      if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
       return exit
     } finally {
       guard.end()
@@ -173,10 +173,10 @@ class Run {
   }
 
   #sayWaiting(members: number): void {
-    const { lock, flags } = this.#parts
+    const { lock, flags } = this.#deps
     if (flags.quiet) return
     const what = members === 1 ? '1 process' : `${members} processes`
-    complain(
+    printError(
       `the command has ended; ${visible(lock.key)} is kept for ${what} of its group ` +
         '(--leader-only does not wait for them)',
     )
@@ -184,7 +184,7 @@ class Run {
 
   /** Keeps the lock for the rest of --min-hold; a signal or the loss of the lock ends that. */
   async #minimum(): Promise<void> {
-    const { lock, flags, signals } = this.#parts
+    const { lock, flags, signals } = this.#deps
     const left = (flags.minHold ?? 0) - (performance.now() - this.#granted)
     if (left <= 0 || !lock.held) return
     await new Promise<void>((resolve) => {

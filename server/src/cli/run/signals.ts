@@ -32,7 +32,7 @@ export class Signals {
 
   constructor(handler: (signal: NodeJS.Signals) => void) {
     this.#handler = handler
-    for (const signal of passed) process.on(signal, this.#take)
+    for (const signal of passed) process.on(signal, this.#onSignal)
   }
 
   /** Whether a process ends by this signal that has not asked for it. */
@@ -51,8 +51,8 @@ export class Signals {
   }
 
   end(): void {
-    for (const signal of passed) process.off(signal, this.#take)
+    for (const signal of passed) process.off(signal, this.#onSignal)
   }
 
-  readonly #take = (signal: NodeJS.Signals): void => this.#handler(signal)
+  readonly #onSignal = (signal: NodeJS.Signals): void => this.#handler(signal)
 }

@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { isatty } from 'node:tty'
-import { Child, type ChildParts, DetachedChild, exitOf, exitOfSignal, launch } from './child.js'
+import { Child, type ChildDeps, DetachedChild, exitOf, exitOfSignal, launch } from './child.js'
 import { launchScript, shell, shellName } from './launch.js'
 import { ignoredNames } from './launcher.js'
 import { isDead, isInForeground, isStopped, processes, processOf } from './processes.js'
@@ -39,7 +39,7 @@ done`
 }
 
 /** With the terminal if there is one to give, else in a session of its own. */
-export async function startChild(parts: ChildParts): Promise<Child> {
+export async function startChild(parts: ChildDeps): Promise<Child> {
   if (!hasTerminalToGive()) return DetachedChild.start(parts)
   return (await TerminalChild.start(parts)) ?? (await DetachedChild.start(parts))
 }
@@ -71,11 +71,11 @@ export class TerminalChild extends Child {
   #exit: number | undefined
   #hasPassedInterrupt = false
 
-  private constructor(group: number, job: ChildProcess, lines: Interface, parts: ChildParts) {
+  private constructor(group: number, job: ChildProcess, lines: Interface, deps: ChildDeps) {
     super(group)
     this.#job = job
     this.#orders = job.stdio[3] as Writable
-    this.#mayContinue = parts.mayContinue
+    this.#mayContinue = deps.mayContinue
     lines.on('line', () => this.#onBack())
     this.exited = exitOf(job).then((exit) => {
       clearTimeout(this.#timer)
@@ -95,7 +95,7 @@ export class TerminalChild extends Child {
   }
 
   /** Undefined if the shell could not take the terminal. */
-  static async start(parts: ChildParts): Promise<TerminalChild | undefined> {
+  static async start(parts: ChildDeps): Promise<TerminalChild | undefined> {
     const job = await launch(parts, jobScript(launchScript(parts, true)), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     })

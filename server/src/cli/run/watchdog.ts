@@ -4,7 +4,7 @@
  * pipe is closed before it was told that the command has ended, it kills the command's group.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { complain } from '../exits.js'
+import { printError } from '../exitCodes.js'
 
 /** Ignores what a terminal or a supervisor may send to all that belongs to a job. */
 const script = `
@@ -66,7 +66,7 @@ export class Watchdog {
     this.#replaced++
     if (this.#replaced > mostReplaced) {
       this.#isOver = true
-      complain(
+      printError(
         'the watchdog of the command cannot be kept running: a SIGKILL would leave it behind',
       )
       return

@@ -4,10 +4,10 @@
  * no door for it that others have not.
  */
 import { connect, HoldfastError, type Session, type WatchEvent } from '@holdfast/client'
-import type { Machine } from '../machine.js'
-import { Book } from '../model/book.js'
+import { LockModel } from '../model/lockModel.js'
+import { RecentEvents } from '../model/recentEvents.js'
 import { Series } from '../model/series.js'
-import { Tail } from '../model/tail.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
 import { Focus } from './focus.js'
 import { Polls } from './polls.js'
 import { Probe } from './probe.js'
@@ -19,7 +19,7 @@ export type Status =
   /** The broker wants a token, or another one. */
   | { readonly kind: 'token'; readonly problem?: string | undefined }
   | { readonly kind: 'live' }
-  | { readonly kind: 'away' }
+  | { readonly kind: 'disconnected' }
   /** The broker closed for good, and says why. */
   | { readonly kind: 'ended'; readonly problem: string }
 
@@ -29,8 +29,8 @@ const graceMs = 5_000
 const retryMs = 2_000
 
 export class Feed {
-  readonly book = new Book()
-  readonly tail = new Tail()
+  readonly locks = new LockModel()
+  readonly recent = new RecentEvents()
   readonly series = new Series()
   readonly polls: Polls
   readonly probe: Probe
@@ -43,12 +43,12 @@ export class Feed {
   watchProblem: string | undefined
   session: Session | undefined
   readonly #url: string
-  readonly #machine: Machine
+  readonly #machine: PageEnvironment
   readonly #store: Store
   #token: string | undefined
   #stopRetry: (() => void) | undefined
 
-  constructor(url: string, machine: Machine, store: Store) {
+  constructor(url: string, machine: PageEnvironment, store: Store) {
     this.#url = url
     this.#machine = machine
     this.#store = store
@@ -87,9 +87,9 @@ export class Feed {
 
   #onOpen(session: Session): void {
     this.session = session
-    session.on('jeopardy', () => this.#become({ kind: 'away' }))
+    session.on('jeopardy', () => this.#become({ kind: 'disconnected' }))
     session.on('resumed', () => this.#onBack())
-    session.on('renewed', () => this.#onBack())
+    session.on('newSession', () => this.#onBack())
     session.on('draining', ({ within }) => {
       this.drainsAt = this.#machine.wall() + within
       this.#store.renew()
@@ -118,10 +118,10 @@ export class Feed {
 
   #onWatched(event: WatchEvent): void {
     if (event.event === 'refused') this.watchProblem = event.error.message
-    else if (event.event === 'state') this.book.onState(event)
+    else if (event.event === 'state') this.locks.onState(event)
     else {
-      this.book.onEvent(event)
-      if (event.key !== this.probe.key) this.tail.add(event, this.#machine.wall())
+      this.locks.onEvent(event)
+      if (event.key !== this.probe.key) this.recent.add(event, this.#machine.wall())
       this.focus.onEvent(event)
     }
     this.#store.touch()

@@ -3,7 +3,7 @@
  * that its queue is seen to move and is whole, however much else the broker has.
  */
 import type { HoldfastError, LockEvent, QueryResult } from '@holdfast/client'
-import type { Machine } from '../machine.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
 import type { Feed } from './feed.js'
 import type { Store } from './store.js'
 
@@ -13,7 +13,7 @@ const idleMs = 1_000
 
 export class Focus {
   readonly #feed: Feed
-  readonly #machine: Machine
+  readonly #machine: PageEnvironment
   readonly #store: Store
   key: string | undefined
   result: QueryResult | undefined
@@ -22,7 +22,7 @@ export class Focus {
   #isStale = false
   #stop: (() => void) | undefined
 
-  constructor(feed: Feed, machine: Machine, store: Store) {
+  constructor(feed: Feed, machine: PageEnvironment, store: Store) {
     this.#feed = feed
     this.#machine = machine
     this.#store = store

@@ -6,7 +6,7 @@
 
 import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/client'
-import type { Machine } from '../machine.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
 import type { Feed } from './feed.js'
 import type { Store } from './store.js'
 
@@ -26,7 +26,7 @@ export interface Search {
 
 export class Polls {
   readonly #feed: Feed
-  readonly #machine: Machine
+  readonly #machine: PageEnvironment
   readonly #store: Store
   stats: LockStats | undefined
   /** Why there are none, if there are none. */
@@ -36,7 +36,7 @@ export class Polls {
   #prefix = ''
   #stops: (() => void)[] = []
 
-  constructor(feed: Feed, machine: Machine, store: Store) {
+  constructor(feed: Feed, machine: PageEnvironment, store: Store) {
     this.#feed = feed
     this.#machine = machine
     this.#store = store
@@ -78,14 +78,14 @@ export class Polls {
 
   async #askStats(): Promise<number> {
     const asked = this.#machine.now()
-    const { session, book, series } = this.#feed
+    const { session, locks, series } = this.#feed
     if (session?.state !== 'connected') return statsMs
     try {
       const stats = await session.stats()
       const now = this.#machine.now()
       this.stats = stats
       this.statsProblem = undefined
-      const [wall, held, waiting] = [this.#machine.wall(), stats.activeLocks, book.waitingCount]
+      const [wall, held, waiting] = [this.#machine.wall(), stats.activeLocks, locks.waitingCount]
       series.add({ wall, now, stats, held, waiting, roundTrip: now - asked })
     } catch (error) {
       if (isRefusal(error)) this.statsProblem = error.message
@@ -110,16 +110,16 @@ export class Polls {
   }
 
   async #ask(prefix: string): Promise<QueryResult | undefined> {
-    const { session, book } = this.#feed
+    const { session, locks } = this.#feed
     if (session?.state !== 'connected') return undefined
-    const question = book.ask(prefix)
+    const question = locks.ask(prefix)
     try {
       const result = await this.#find(session, prefix)
-      book.answer(question, result)
+      locks.answer(question, result)
       this.queryProblem = undefined
       return result
     } catch (error) {
-      book.forget(question)
+      locks.forget(question)
       if (isRefusal(error)) this.queryProblem = error.message
       return undefined
     } finally {

@@ -4,7 +4,7 @@
  * a lock that others see and counters count, which is why nobody gets it unasked.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
-import type { Machine } from '../machine.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
 import type { Feed } from './feed.js'
 import type { Store } from './store.js'
 
@@ -14,14 +14,14 @@ const patienceMs = 5_000
 
 export class Probe {
   readonly #feed: Feed
-  readonly #machine: Machine
+  readonly #machine: PageEnvironment
   readonly #store: Store
   /** The key it uses; undefined while nothing is measured. */
   key: string | undefined
   problem: string | undefined
   #stop: (() => void) | undefined
 
-  constructor(feed: Feed, machine: Machine, store: Store) {
+  constructor(feed: Feed, machine: PageEnvironment, store: Store) {
     this.#feed = feed
     this.#machine = machine
     this.#store = store

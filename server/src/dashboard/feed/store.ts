@@ -2,19 +2,19 @@
  * Tells the views that something has changed: at once for what a person has done, and a few times a
  * second for what comes from the broker, however much that is.
  */
-import type { Machine } from '../machine.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
 
 /** Least time between two renewals, in ms. */
 const paceMs = 200
 
 export class Store {
-  readonly #machine: Machine
+  readonly #machine: PageEnvironment
   readonly #listeners = new Set<() => void>()
   #isPlanned = false
   /** Rises with every renewal; what is derived from the data is derived once for each. */
   version = 0
 
-  constructor(machine: Machine) {
+  constructor(machine: PageEnvironment) {
     this.#machine = machine
   }
 

@@ -3,7 +3,7 @@
  * to the left whatever the holders wait for themselves. Who waits in a circle waits for ever, so
  * circles are found and named.
  */
-import type { Entry } from './book.js'
+import type { KeyRow } from './lockModel.js'
 import type { Party } from './sessions.js'
 
 /** A session in the picture. */
@@ -41,7 +41,7 @@ const rightmost = 2
 
 export function pictureOf(
   key: string,
-  entries: ReadonlyMap<string, Entry>,
+  entries: ReadonlyMap<string, KeyRow>,
   parties: ReadonlyMap<string, Party>,
 ): Picture {
   const draft = new Draft(entries, parties)
@@ -64,11 +64,11 @@ export function pictureOf(
 
 class Draft {
   readonly nodes = new Map<string, Node>()
-  readonly #entries: ReadonlyMap<string, Entry>
+  readonly #entries: ReadonlyMap<string, KeyRow>
   readonly #parties: ReadonlyMap<string, Party>
   readonly #rows = new Map<number, number>()
 
-  constructor(entries: ReadonlyMap<string, Entry>, parties: ReadonlyMap<string, Party>) {
+  constructor(entries: ReadonlyMap<string, KeyRow>, parties: ReadonlyMap<string, Party>) {
     this.#entries = entries
     this.#parties = parties
   }
@@ -82,14 +82,14 @@ class Draft {
 
   /** To the left of a column: who holds what its sessions wait for. */
   placeBlockers(column: number): void {
-    for (const session of this.#in(column)) {
+    for (const session of this.#contains(column)) {
       for (const { to } of this.blockersOf(session)) this.place(to, column - 1)
     }
   }
 
   /** To the right of a column: who waits for what its sessions hold. */
   placeFollowers(column: number, except: ReadonlySet<string>): void {
-    for (const session of this.#in(column)) {
+    for (const session of this.#contains(column)) {
       for (const { key } of this.#parties.get(session)?.holds ?? []) {
         for (const waiter of unique(this.#entries.get(key)?.waiting ?? [])) {
           if (!except.has(waiter)) this.place(waiter, column + 1)
@@ -122,7 +122,7 @@ class Draft {
     return a !== undefined && b !== undefined && a.column > b.column
   }
 
-  #in(column: number): string[] {
+  #contains(column: number): string[] {
     return [...this.nodes.values()]
       .filter((node) => node.column === column)
       .map(({ session }) => session)

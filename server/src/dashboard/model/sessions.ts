@@ -3,7 +3,7 @@
  * tells nobody of sessions that do neither.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
-import type { Entry } from './book.js'
+import type { KeyRow } from './lockModel.js'
 
 export interface Party {
   readonly id: string
@@ -19,7 +19,7 @@ interface Gathering {
   readonly awaits: WaitingInfo[]
 }
 
-export function partiesOf(entries: Iterable<Entry>): Map<string, Party> {
+export function partiesOf(entries: Iterable<KeyRow>): Map<string, Party> {
   const parties = new Map<string, Gathering>()
   const of = ({ session, name }: HeldInfo | WaitingInfo): Gathering => {
     const known = parties.get(session)

@@ -1,8 +1,8 @@
 /** What happens, as it happens; newest first, and still while somebody reads. */
 import { useMemo, useState } from 'preact/hooks'
-import { type Kind, type Seen, tailLength } from '../model/tail.js'
-import { count, plural, timeOf } from '../model/words.js'
-import { Happening } from '../ui/eventLine.js'
+import { count, plural, timeOf } from '../model/format.js'
+import { type Kind, type Seen, tailLength } from '../model/recentEvents.js'
+import { SeenEvent } from '../ui/eventLine.js'
 import { Empty, KeyLink, Note, Who } from '../ui/parts.js'
 import { SearchField } from '../ui/search.js'
 import { useFeed } from '../ui/shared.js'
@@ -16,10 +16,10 @@ export function EventsPage() {
   const [shown, setShown] = useState<readonly Kind[]>(kinds)
   const [frozen, setFrozen] = useState<readonly Seen[] | undefined>(undefined)
   const found = useMemo(
-    () => select(frozen ?? feed.tail.events, text, shown),
+    () => select(frozen ?? feed.recent.events, text, shown),
     [feed, version, frozen, text, shown],
   )
-  const missed = frozen === undefined ? 0 : feed.tail.count - (frozen.at(-1)?.number ?? 0)
+  const missed = frozen === undefined ? 0 : feed.recent.count - (frozen.at(-1)?.sequence ?? 0)
   const toggle = (kind: Kind): void => {
     setShown(shown.includes(kind) ? shown.filter((each) => each !== kind) : [...shown, kind])
   }
@@ -28,8 +28,8 @@ export function EventsPage() {
       <div class="page-head">
         <h1>Events</h1>
         <p class="quiet">
-          {plural(feed.tail.count, 'event')} since this page was opened
-          {feed.tail.count > tailLength && `; the last ${count(tailLength)} are kept`}
+          {plural(feed.recent.count, 'event')} since this page was opened
+          {feed.recent.count > tailLength && `; the last ${count(tailLength)} are kept`}
         </p>
       </div>
       <div class="tools">
@@ -39,14 +39,14 @@ export function EventsPage() {
           {kinds.map((kind) => (
             <label class="chip" key={kind}>
               <input type="checkbox" checked={shown.includes(kind)} onChange={() => toggle(kind)} />
-              <Happening kind={kind} />
+              <SeenEvent kind={kind} />
             </label>
           ))}
         </fieldset>
         <button
           type="button"
           aria-pressed={frozen !== undefined}
-          onClick={() => setFrozen(frozen === undefined ? [...feed.tail.events] : undefined)}
+          onClick={() => setFrozen(frozen === undefined ? [...feed.recent.events] : undefined)}
         >
           {frozen === undefined ? 'Pause' : `Go on${missed > 0 ? ` (${count(missed)} new)` : ''}`}
         </button>
@@ -56,7 +56,7 @@ export function EventsPage() {
       )}
       {found.length === 0 ? (
         <Empty>
-          {feed.tail.count === 0
+          {feed.recent.count === 0
             ? 'Nothing has happened since this page was opened.'
             : 'None of these.'}
         </Empty>
@@ -66,7 +66,7 @@ export function EventsPage() {
           kind="events"
           heads={['Time', 'Event', 'Key', 'Session', 'Fence']}
           items={found}
-          idOf={({ number }) => String(number)}
+          idOf={({ sequence }) => String(sequence)}
           cells={cellsOf}
           anchored
         />
@@ -78,7 +78,7 @@ export function EventsPage() {
 function cellsOf({ at, event }: Seen, isActive: boolean) {
   return [
     <span class="time">{timeOf(at)}</span>,
-    <Happening kind={event.event} />,
+    <SeenEvent kind={event.event} />,
     <KeyLink name={event.key} tabIndex={isActive ? 0 : -1} />,
     <Who session={event.session} name={event.name} tabIndex={-1} />,
     <span class="fence">{event.fence}</span>,

@@ -1,11 +1,11 @@
 /** One key: who holds it, who waits for it, who waits for whom, and what was seen of it before. */
 import type { HeldInfo, QueryResult } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import type { Entry } from '../model/book.js'
+import { count, plural, shortId, timeOf, took } from '../model/format.js'
 import { pictureOf } from '../model/graph.js'
-import type { Past } from '../model/tail.js'
-import { count, plural, shortId, timeOf, took } from '../model/words.js'
-import { Happening } from '../ui/eventLine.js'
+import type { KeyRow } from '../model/lockModel.js'
+import type { Past } from '../model/recentEvents.js'
+import { SeenEvent } from '../ui/eventLine.js'
 import { FreeDialog } from '../ui/free.js'
 import { Age, Empty, Mode, Note, Panel, Who } from '../ui/parts.js'
 import { Picture } from '../ui/picture.js'
@@ -22,7 +22,7 @@ export function LockPage({ name }: { name: string }) {
     return () => feed.focus.on(undefined)
   }, [feed, name])
   const { problem } = feed.focus
-  const known = feed.book.entries.get(name)
+  const known = feed.locks.entries.get(name)
   const result = feed.focus.result ?? resultOf(known)
   return (
     <>
@@ -40,13 +40,13 @@ export function LockPage({ name }: { name: string }) {
         <Panel title="Queue" aside={<span class="quiet">first come, first served</span>}>
           <Waiting waiting={result.waiting} all={result.waitingCount} />
         </Panel>
-        <History past={feed.tail.past(name, mostPast)} />
+        <History past={feed.recent.past(name, mostPast)} />
       </div>
     </>
   )
 }
 
-function resultOf(entry: Entry | undefined): QueryResult {
+function resultOf(entry: KeyRow | undefined): QueryResult {
   const { held, waiting } = entry ?? { held: [], waiting: [] }
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
@@ -147,7 +147,7 @@ function WhoWaits({ name, result }: { name: string; result: QueryResult }) {
   const { feed, version } = useFeed()
   const parties = useParties()
   const drawing = useMemo(
-    () => pictureOf(name, feed.book.entries, parties),
+    () => pictureOf(name, feed.locks.entries, parties),
     [feed, name, parties, version],
   )
   if (drawing.edges.length === 0) return null
@@ -196,7 +196,7 @@ function History({ past }: { past: readonly Past[] }) {
                 <td>
                   {end === undefined ? <Age since={lock.since} /> : took(end.at - lock.since)}
                 </td>
-                <td>{end === undefined ? 'held' : <Happening kind={end.how} />}</td>
+                <td>{end === undefined ? 'held' : <SeenEvent kind={end.how} />}</td>
               </tr>
             ))}
           </tbody>

@@ -4,8 +4,8 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Feed } from '../feed/feed.js'
-import type { Entry } from '../model/book.js'
-import { count, plural } from '../model/words.js'
+import { count, plural } from '../model/format.js'
+import type { KeyRow } from '../model/lockModel.js'
 import { Age, Empty, KeyLink, Mode, Note, Queue, Who } from '../ui/parts.js'
 import { amend } from '../ui/router.js'
 import { SearchField } from '../ui/search.js'
@@ -31,7 +31,7 @@ export function LocksPage({ text }: { text: string }) {
   const [onlyQueues, setOnlyQueues] = useState(false)
   useSearch(text)
   const found = useMemo(
-    () => select(feed.book.entries.values(), text, onlyQueues, order),
+    () => select(feed.locks.entries.values(), text, onlyQueues, order),
     [feed, version, text, onlyQueues, order],
   )
   return (
@@ -85,7 +85,7 @@ export function LocksPage({ text }: { text: string }) {
   )
 }
 
-function cellsOf({ key, held: [first, ...others], waiting }: Entry, isActive: boolean) {
+function cellsOf({ key, held: [first, ...others], waiting }: KeyRow, isActive: boolean) {
   return [
     <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
     first === undefined ? '' : <Mode mode={first.mode} />,
@@ -104,17 +104,17 @@ function cellsOf({ key, held: [first, ...others], waiting }: Entry, isActive: bo
 
 /** Asks the broker for what is typed, should not everything be here. */
 function useSearch(text: string): void {
-  const { feed, machine } = useFeed()
-  const isCut = feed.book.hidesLocks
+  const { feed, environment } = useFeed()
+  const isCut = feed.locks.hidesLocks
   useEffect(() => {
-    return machine.after(typingMs, () => feed.polls.lookFor(isCut ? text : ''))
-  }, [feed, machine, text, isCut])
+    return environment.after(typingMs, () => feed.polls.lookFor(isCut ? text : ''))
+  }, [feed, environment, text, isCut])
   useEffect(() => () => feed.polls.lookFor(''), [feed])
 }
 
 /** What is not shown, said where it is missed. */
 function Cut({ feed, text }: { feed: Feed; text: string }) {
-  const { book, polls } = feed
+  const { locks, polls } = feed
   const { search } = polls
   if (search !== undefined && search.prefix === text && search.listed < search.heldCount) {
     const all = plural(search.heldCount, 'lock')
@@ -125,39 +125,39 @@ function Cut({ feed, text }: { feed: Feed; text: string }) {
       </Note>
     )
   }
-  if (book.hidesLocks && search === undefined) {
+  if (locks.hidesLocks && search === undefined) {
     return (
       <Note kind="wait">
-        The broker lists 1,000 locks at a time: {count(book.knownHeld)} of
-        {` ${count(book.heldCount)}`} are known here. Search for the beginning of a key to see
+        The broker lists 1,000 locks at a time: {count(locks.knownHeld)} of
+        {` ${count(locks.heldCount)}`} are known here. Search for the beginning of a key to see
         others.
       </Note>
     )
   }
-  if (book.hidesQueues) {
+  if (locks.hidesQueues) {
     return (
       <Note kind="wait">
-        {count(book.knownWaiting)} of {plural(book.waitingCount, 'waiting request')} are known here,
-        so a queue may be longer than it looks. The page of a lock has its own in full.
+        {count(locks.knownWaiting)} of {plural(locks.waitingCount, 'waiting request')} are known
+        here, so a queue may be longer than it looks. The page of a lock has its own in full.
       </Note>
     )
   }
   return null
 }
 
-function summary({ book }: Feed, found: number, isFiltered: boolean): string {
-  const all = `${plural(book.heldCount, 'lock')} held, ${count(book.waitingCount)} waiting`
+function summary({ locks }: Feed, found: number, isFiltered: boolean): string {
+  const all = `${plural(locks.heldCount, 'lock')} held, ${count(locks.waitingCount)} waiting`
   return isFiltered ? `${plural(found, 'key')} found; ${all}` : all
 }
 
 function select(
-  entries: Iterable<Entry>,
+  entries: Iterable<KeyRow>,
   text: string,
   onlyQueues: boolean,
   order: Order,
-): readonly Entry[] {
+): readonly KeyRow[] {
   const wanted = text.toLowerCase()
-  const found: Entry[] = []
+  const found: KeyRow[] = []
   for (const entry of entries) {
     if (onlyQueues && entry.waiting.length === 0) continue
     if (wanted === '' || isMeant(entry, wanted)) found.push(entry)
@@ -165,7 +165,7 @@ function select(
   return found.sort(comparisons[order])
 }
 
-function isMeant({ key, held, waiting }: Entry, wanted: string): boolean {
+function isMeant({ key, held, waiting }: KeyRow, wanted: string): boolean {
   const has = (text: string | undefined) => text?.toLowerCase().includes(wanted) ?? false
   if (has(key)) return true
   for (const { name, session } of held) if (has(name) || has(session)) return true
@@ -173,15 +173,15 @@ function isMeant({ key, held, waiting }: Entry, wanted: string): boolean {
   return false
 }
 
-function byKey(a: Entry, b: Entry): number {
+function byKey(a: KeyRow, b: KeyRow): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 }
 
-function sinceOf({ held, waiting }: Entry): number {
+function sinceOf({ held, waiting }: KeyRow): number {
   return held[0]?.since ?? waiting[0]?.since ?? 0
 }
 
-const comparisons: Readonly<Record<Order, (a: Entry, b: Entry) => number>> = {
+const comparisons: Readonly<Record<Order, (a: KeyRow, b: KeyRow) => number>> = {
   key: byKey,
   queue: (a, b) => b.waiting.length - a.waiting.length || byKey(a, b),
   oldest: (a, b) => sinceOf(a) - sinceOf(b) || byKey(a, b),

@@ -1,9 +1,9 @@
 /** The broker at a glance: how much it does, how quickly, and where people wait. */
 import { useMemo } from 'preact/hooks'
 import type { Feed } from '../feed/feed.js'
-import type { Entry } from '../model/book.js'
+import { count, ms, percent, rate, short } from '../model/format.js'
+import type { KeyRow } from '../model/lockModel.js'
 import type { Column } from '../model/series.js'
-import { count, ms, percent, rate, short } from '../model/words.js'
 import { Chart, type Line } from '../ui/chart.js'
 import { EventLine } from '../ui/eventLine.js'
 import { Age, Empty, KeyLink, Note, Panel, Queue, Who } from '../ui/parts.js'
@@ -68,14 +68,14 @@ function Problems({ feed }: { feed: Feed }) {
 
 function Tiles() {
   const { feed } = useFeed()
-  const { book, series, polls } = feed
+  const { locks, series, polls } = feed
   const rateOf = (column: Column) => rate(series.latest(column))
   return (
     <ul class="tiles" aria-label="In numbers">
-      <Tile label="Locks held" value={short(book.heldCount)} column="held" />
+      <Tile label="Locks held" value={short(locks.heldCount)} column="held" />
       <Tile
         label="Requests waiting"
-        value={short(book.waitingCount)}
+        value={short(locks.waitingCount)}
         column="waiting"
         tone="wait"
       />
@@ -135,7 +135,7 @@ function ProbeSwitch() {
 
 function LongestQueues() {
   const { feed, version } = useFeed()
-  const longest = useMemo(() => longestQueues(feed.book.entries.values()), [feed, version])
+  const longest = useMemo(() => longestQueues(feed.locks.entries.values()), [feed, version])
   return (
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (
@@ -176,7 +176,7 @@ function LongestQueues() {
   )
 }
 
-function longestQueues(entries: Iterable<Entry>): Entry[] {
+function longestQueues(entries: Iterable<KeyRow>): KeyRow[] {
   const waitedFor = [...entries].filter(({ waiting }) => waiting.length > 0)
   waitedFor.sort((a, b) => b.waiting.length - a.waiting.length || (a.key < b.key ? -1 : 1))
   return waitedFor.slice(0, mostQueues)
@@ -184,7 +184,7 @@ function longestQueues(entries: Iterable<Entry>): Entry[] {
 
 function LastEvents() {
   const { feed } = useFeed()
-  const last = feed.tail.events.slice(-mostEvents).reverse()
+  const last = feed.recent.events.slice(-mostEvents).reverse()
   return (
     <Panel title="Last events" aside={<a href={addressOf('events')}>All events</a>}>
       {last.length === 0 ? (
@@ -192,7 +192,7 @@ function LastEvents() {
       ) : (
         <ol class="event-list">
           {last.map((seen) => (
-            <li key={seen.number}>
+            <li key={seen.sequence}>
               <EventLine seen={seen} />
             </li>
           ))}

@@ -1,6 +1,6 @@
 /** One session: what it holds, and what it waits for. */
 import type { WaitingInfo } from '@holdfast/client'
-import { count } from '../model/words.js'
+import { count } from '../model/format.js'
 import { Age, Empty, KeyLink, Mode, Note, Panel, Queue } from '../ui/parts.js'
 import { useFeed, useParties } from '../ui/shared.js'
 import { Virtual } from '../ui/virtual.js'
@@ -8,7 +8,7 @@ import { Virtual } from '../ui/virtual.js'
 export function SessionPage({ id }: { id: string }) {
   const { feed } = useFeed()
   const party = useParties().get(id)
-  const { entries } = feed.book
+  const { entries } = feed.locks
   return (
     <>
       <div class="page-head">

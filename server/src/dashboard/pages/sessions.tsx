@@ -1,7 +1,7 @@
 /** Sessions that hold something or wait for something; of others the broker says nothing. */
 import { useMemo, useState } from 'preact/hooks'
+import { count, plural } from '../model/format.js'
 import type { Party } from '../model/sessions.js'
-import { count, plural } from '../model/words.js'
 import { Age, Empty, Note, Queue, Who } from '../ui/parts.js'
 import { SearchField } from '../ui/search.js'
 import { useFeed, useParties } from '../ui/shared.js'
@@ -12,8 +12,8 @@ export function SessionsPage() {
   const parties = useParties()
   const [text, setText] = useState('')
   const found = useMemo(() => select(parties, text), [parties, text])
-  const { book } = feed
-  const isCut = book.hidesLocks || book.hidesQueues
+  const { locks } = feed
+  const isCut = locks.hidesLocks || locks.hidesQueues
   return (
     <section class="full">
       <div class="page-head">

@@ -7,7 +7,7 @@ import { OverviewPage } from '../pages/overview.js'
 import { SessionPage } from '../pages/session.js'
 import { SessionsPage } from '../pages/sessions.js'
 import { TokenPage } from '../pages/token.js'
-import { Banner, Standing } from './connection.js'
+import { Banner, ConnectionBadge } from './connection.js'
 import { addressOf, type PageName, type Route, useRoute } from './router.js'
 import { useFeed } from './shared.js'
 import { ThemeSwitch } from './themeSwitch.js'
@@ -47,7 +47,7 @@ export function App() {
           <span>Holdfast</span>
         </a>
         {!needsToken && <Nav route={route} />}
-        <Standing />
+        <ConnectionBadge />
         <ThemeSwitch />
       </header>
       <Banner />

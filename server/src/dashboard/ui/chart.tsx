@@ -1,8 +1,8 @@
 /** A chart over time: uPlot draws the lines; the words beside it are ours, for all to read. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
+import { timeOf } from '../model/format.js'
 import type { Column, Series } from '../model/series.js'
-import { timeOf } from '../model/words.js'
 
 export interface Line {
   readonly column: Column

@@ -1,7 +1,7 @@
 /** How the connection fares: a word in the corner always, and a line across the page in need. */
 import { useState } from 'preact/hooks'
 import type { Status } from '../feed/feed.js'
-import { span } from '../model/words.js'
+import { span } from '../model/format.js'
 import { useFeed } from './shared.js'
 import { TokenForm } from './tokenForm.js'
 
@@ -9,11 +9,11 @@ const words: Readonly<Record<Status['kind'], string>> = {
   connecting: 'Connecting',
   token: 'Token needed',
   live: 'Live',
-  away: 'Connection lost',
+  disconnected: 'Connection lost',
   ended: 'Disconnected',
 }
 
-export function Standing() {
+export function ConnectionBadge() {
   const { feed } = useFeed()
   const { kind } = feed.status
   return (
@@ -25,10 +25,10 @@ export function Standing() {
 }
 
 export function Banner() {
-  const { feed, machine } = useFeed()
+  const { feed, environment } = useFeed()
   const { status, drainsAt, tokenEndsAt } = feed
-  const left = (until: number) => span(until - machine.wall())
-  if (status.kind === 'away') {
+  const left = (until: number) => span(until - environment.wall())
+  if (status.kind === 'disconnected') {
     return <p class="banner banner-wait">Coming back to the broker. What you see is from before.</p>
   }
   if (status.kind === 'connecting' && status.problem !== undefined) {

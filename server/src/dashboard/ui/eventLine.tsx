@@ -1,6 +1,7 @@
 /** One event as a line: when, what, which key, who. */
-import type { Kind, Seen } from '../model/tail.js'
-import { timeOf } from '../model/words.js'
+
+import { timeOf } from '../model/format.js'
+import type { Kind, Seen } from '../model/recentEvents.js'
 import { KeyLink, Who } from './parts.js'
 
 const words: Readonly<Record<Kind, string>> = {
@@ -10,7 +11,7 @@ const words: Readonly<Record<Kind, string>> = {
   lost: 'lost',
 }
 
-export function Happening({ kind }: { kind: Kind }) {
+export function SeenEvent({ kind }: { kind: Kind }) {
   return <span class={`happening happening-${kind}`}>{words[kind]}</span>
 }
 
@@ -18,7 +19,7 @@ export function EventLine({ seen: { at, event } }: { seen: Seen }) {
   return (
     <span class="event-line">
       <span class="time">{timeOf(at)}</span>
-      <Happening kind={event.event} />
+      <SeenEvent kind={event.event} />
       <KeyLink name={event.key} />
       <Who session={event.session} name={event.name} />
     </span>

@@ -4,7 +4,7 @@
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { shortId } from '../model/words.js'
+import { shortId } from '../model/format.js'
 import { useFeed } from './shared.js'
 import { tell } from './toasts.js'
 

@@ -1,7 +1,7 @@
 /** Small pieces that all pages share: keys, sessions, modes, ages, notes. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
-import { count, dateOf, shortId, span } from '../model/words.js'
+import { count, dateOf, shortId, span } from '../model/format.js'
 import { addressOf } from './router.js'
 import { useShared } from './shared.js'
 
@@ -37,10 +37,10 @@ export function Mode({ mode }: { mode: LockMode }) {
 
 /** How long ago; the exact time on a longer look. */
 export function Age({ since }: { since: number }) {
-  const { machine } = useShared()
+  const { environment } = useShared()
   return (
     <span class="age" title={dateOf(since)}>
-      {span(machine.wall() - since)}
+      {span(environment.wall() - since)}
     </span>
   )
 }

@@ -1,6 +1,7 @@
 /** Who waits for whom, drawn: sessions as boxes, an arrow from each to the one it waits for. */
+
+import { plural, shortId } from '../model/format.js'
 import type { Picture as Drawing, Edge, Node } from '../model/graph.js'
-import { plural, shortId } from '../model/words.js'
 import { addressOf } from './router.js'
 
 const box = { width: 148, height: 40 }

@@ -3,25 +3,25 @@ import { createContext } from 'preact'
 import { useContext, useEffect, useMemo, useReducer } from 'preact/hooks'
 import type { Feed } from '../feed/feed.js'
 import type { Store } from '../feed/store.js'
-import type { Machine } from '../machine.js'
 import { type Party, partiesOf } from '../model/sessions.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
 
-export interface SharedParts {
+export interface SharedState {
   readonly feed: Feed
   readonly store: Store
-  readonly machine: Machine
+  readonly environment: PageEnvironment
 }
 
-export const Shared = createContext<SharedParts | undefined>(undefined)
+export const Shared = createContext<SharedState | undefined>(undefined)
 
-export function useShared(): SharedParts {
+export function useShared(): SharedState {
   const parts = useContext(Shared)
   if (parts === undefined) throw new Error('a view stands outside of the app')
   return parts
 }
 
 /** The feed, now and whenever it has news; `version` is another one each time. */
-export function useFeed(): SharedParts & { readonly version: number } {
+export function useFeed(): SharedState & { readonly version: number } {
   const parts = useShared()
   const [, renew] = useReducer((count: number) => count + 1, 0)
   useEffect(() => parts.store.subscribe(() => renew(undefined)), [parts])
@@ -31,5 +31,5 @@ export function useFeed(): SharedParts & { readonly version: number } {
 /** Sessions that hold or wait, by id. */
 export function useParties(): ReadonlyMap<string, Party> {
   const { feed, version } = useFeed()
-  return useMemo(() => partiesOf(feed.book.entries.values()), [feed, version])
+  return useMemo(() => partiesOf(feed.locks.entries.values()), [feed, version])
 }

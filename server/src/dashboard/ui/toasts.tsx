@@ -16,14 +16,14 @@ export function tell(text: string): void {
 }
 
 export function Toasts() {
-  const { machine } = useShared()
+  const { environment } = useShared()
   const [toasts, setToasts] = useState<readonly Toast[]>([])
   useEffect(() => {
     let count = 0
     const add = (text: string): void => {
       const number = ++count
       setToasts((former) => [...former, { number, text }])
-      machine.after(shownMs, () => {
+      environment.after(shownMs, () => {
         setToasts((former) => former.filter((toast) => toast.number !== number))
       })
     }
@@ -31,7 +31,7 @@ export function Toasts() {
     return () => {
       listeners.delete(add)
     }
-  }, [machine])
+  }, [environment])
   return (
     <div class="toasts" role="status" aria-live="polite">
       {toasts.map(({ number, text }) => (

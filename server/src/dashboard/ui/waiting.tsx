@@ -1,6 +1,6 @@
 /** A queue in its order: the first is the next. */
 import type { WaitingInfo } from '@holdfast/client'
-import { count, plural } from '../model/words.js'
+import { count, plural } from '../model/format.js'
 import { Age, Empty, Mode, Note, Who } from './parts.js'
 import { Virtual } from './virtual.js'
 

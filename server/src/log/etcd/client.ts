@@ -7,8 +7,8 @@
  * our entries is then the one that hands them back soonest.
  */
 import type { Clock } from '@holdfast/shared'
+import { EtcdError } from './errors.js'
 import { type EtcdTls, type LineListener, Transport } from './transport.js'
-import { EtcdError } from './trouble.js'
 import {
   type Header,
   type KeyValue,
@@ -139,7 +139,7 @@ export class EtcdClient {
       await this.call('/v3/kv/compaction', { revision: String(revision) })
     } catch (error) {
       // Somebody else has, or we before the answer was lost.
-      if (!(error instanceof EtcdError && error.trouble === 'compacted')) throw error
+      if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
     }
   }
 
@@ -187,7 +187,7 @@ export class EtcdClient {
         return answer
       } catch (error) {
         if (!(error instanceof EtcdError)) throw error
-        if (error.trouble === 'silent') this.#silences++
+        if (error.kind === 'silent') this.#silences++
         if (error.isOfOneMember) this.moveFrom(endpoint)
         if (left > 1 && error.isOfOneMember && !this.#isClosed) continue
         this.#failedRounds++
@@ -237,7 +237,7 @@ export class EtcdClient {
     try {
       return await ask()
     } catch (error) {
-      const isOld = error instanceof EtcdError && error.trouble === 'unauthenticated'
+      const isOld = error instanceof EtcdError && error.kind === 'unauthenticated'
       if (!isOld || this.#auth === undefined) throw error
       this.forgetToken()
       return ask()

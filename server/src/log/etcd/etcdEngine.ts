@@ -9,16 +9,16 @@
  *   prefix/chunks/position-id/index   its parts, and those of the one before
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
-import type { Environment } from '../../environment.js'
-import type { Charter, Engine, Follower, StoredSnapshot } from '../replicated/engine.js'
+import type { Environment } from '../../platform/environment.js'
+import type { ClusterConfig, Engine, LogListener, StoredSnapshot } from '../replicated/engine.js'
 import type { EtcdAddress } from './address.js'
 import { type ClientOptions, EtcdClient } from './client.js'
-import { anotherLog, Following } from './follow.js'
+import { asHoldfast, EtcdError } from './errors.js'
 import { packed } from './packing.js'
-import { QuotaWatch } from './quota.js'
+import { preflight } from './preflight.js'
+import { QuotaMonitor } from './quota.js'
 import { Snapshots } from './snapshots.js'
-import { survey } from './survey.js'
-import { asHoldfast, EtcdError } from './trouble.js'
+import { anotherLog, WatchStream } from './watchStream.js'
 import {
   allUnder,
   isEmpty,
@@ -45,8 +45,8 @@ export class EtcdEngine implements Engine {
   readonly #prefix: string
   readonly #patienceMs: number
   readonly #snapshots: Snapshots
-  readonly #quota: QuotaWatch
-  readonly #followings = new Set<Following>()
+  readonly #quota: QuotaMonitor
+  readonly #followings = new Set<WatchStream>()
   #cluster = ''
   #silenceMs = 2_000
   /** When the charter was written. */
@@ -55,13 +55,13 @@ export class EtcdEngine implements Engine {
   constructor(options: EngineOptions, { clock, newId }: Pick<Environment, 'clock' | 'newId'>) {
     this.#client = new EtcdClient(options, clock)
     this.#clock = clock
-    this.#quota = new QuotaWatch(this.#client, clock)
+    this.#quota = new QuotaMonitor(this.#client, clock)
     this.#prefix = options.prefix
     this.#patienceMs = options.patienceMs ?? 10_000
     this.#snapshots = new Snapshots(this.#client, options.prefix, newId)
   }
 
-  async open(charter: Charter): Promise<void> {
+  async open(charter: ClusterConfig): Promise<void> {
     // A dead member has to be noticed several times within the dead time, and a slow one is not
     // dead.
     this.#client.callMs = Math.min(1_000, Math.max(200, charter.deadMs / 5))
@@ -70,7 +70,7 @@ export class EtcdEngine implements Engine {
     const fault = differenceOf(charter, found)
     if (fault !== undefined) throw this.#invalid(fault)
     this.#beginning = revision
-    await this.#quota.look()
+    await this.#quota.check()
   }
 
   get warning(): string | undefined {
@@ -87,8 +87,8 @@ export class EtcdEngine implements Engine {
     throw error
   }
 
-  follow(position: number, follower: Follower): { stop(): void } {
-    const following = new Following({
+  follow(position: number, follower: LogListener): { stop(): void } {
+    const following = new WatchStream({
       client: this.#client,
       clock: this.#clock,
       start: `${this.#prefix}/log/`,
@@ -115,7 +115,7 @@ export class EtcdEngine implements Engine {
     return this.#told(() => this.#snapshots.save(position, parts))
   }
 
-  async forget(position: number, living: readonly string[]): Promise<void> {
+  async compact(position: number, living: readonly string[]): Promise<void> {
     await this.#told(async () => {
       await this.#snapshots.forgetBefore(position)
       await this.#removeSlots(living)
@@ -123,14 +123,14 @@ export class EtcdEngine implements Engine {
     })
   }
 
-  reaches(position: number): Promise<boolean> {
+  canReplayFrom(position: number): Promise<boolean> {
     const revision = String(Math.max(position, this.#beginning) + 1)
     return this.#told(async () => {
       try {
         await this.#client.range({ key: toBase64(`${this.#prefix}/charter`), revision })
         return true
       } catch (error) {
-        if (!(error instanceof EtcdError && error.trouble === 'compacted')) throw error
+        if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
         // The same code is for what has not been yet.
         return !error.message.includes('compacted')
       }
@@ -145,10 +145,10 @@ export class EtcdEngine implements Engine {
   }
 
   /** Members that have just lost their leader may not know it yet: then once more. */
-  async #arrive(charter: Charter): Promise<{ found: Charter; revision: number }> {
+  async #arrive(charter: ClusterConfig): Promise<{ found: ClusterConfig; revision: number }> {
     const until = this.#clock.monotonic() + this.#patienceMs
     for (;;) {
-      this.#cluster = await survey(this.#client, this.#clock, until)
+      this.#cluster = await preflight(this.#client, this.#clock, until)
       try {
         return await this.#settle(charter)
       } catch (error) {
@@ -159,7 +159,7 @@ export class EtcdEngine implements Engine {
   }
 
   /** Writes the charter where nothing is. Resolves with the one that is there, and since when. */
-  async #settle(charter: Charter): Promise<{ found: Charter; revision: number }> {
+  async #settle(charter: ClusterConfig): Promise<{ found: ClusterConfig; revision: number }> {
     const key = `${this.#prefix}/charter`
     const all = `${this.#prefix}/`
     const { succeeded, header, responses } = await this.#client.txn({
@@ -213,9 +213,9 @@ function foundIn(responses: TxnAnswer['responses'] = []) {
   return responses.map(({ response_range }) => response_range?.kvs?.[0])
 }
 
-function charterFrom(value: string | undefined): Charter | undefined {
+function charterFrom(value: string | undefined): ClusterConfig | undefined {
   try {
-    const { format, deadMs, cluster } = JSON.parse(textFrom(value)) as Partial<Charter>
+    const { format, deadMs, cluster } = JSON.parse(textFrom(value)) as Partial<ClusterConfig>
     if (typeof format === 'number' && typeof deadMs === 'number' && typeof cluster === 'string') {
       return { format, deadMs, cluster }
     }
@@ -226,7 +226,7 @@ function charterFrom(value: string | undefined): Charter | undefined {
 }
 
 /** What of the log is not as this broker wants it. */
-function differenceOf(wanted: Charter, found: Charter): string | undefined {
+function differenceOf(wanted: ClusterConfig, found: ClusterConfig): string | undefined {
   if (found.format !== wanted.format) {
     return `has a log of format ${found.format}, and this version of Holdfast knows ${wanted.format}`
   }

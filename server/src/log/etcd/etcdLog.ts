@@ -2,7 +2,7 @@
  * A log that several brokers share, kept by etcd: as other programs embed it.
  */
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
-import { machine } from '../../environment.js'
+import { nodeEnvironment } from '../../platform/environment.js'
 import type { Log } from '../log.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
 import { checkAddress } from './address.js'
@@ -69,8 +69,8 @@ export function etcdLog(options: EtcdLogOptions): Log {
   const engine: EngineOptions = { ...checkAddress(options), tls, auth }
   const thread = new URL('./snapshotThread.js', import.meta.url)
   const source = {
-    create: () => new EtcdEngine(engine, machine),
+    create: () => new EtcdEngine(engine, nodeEnvironment),
     elsewhere: { thread, options: engine },
   }
-  return new ReplicatedLog(source, settings, machine)
+  return new ReplicatedLog(source, settings, nodeEnvironment)
 }

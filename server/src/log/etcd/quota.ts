@@ -9,7 +9,7 @@ const everyMs = 60_000
 /** The share of the quota from which on an operator should know. */
 const highShare = 0.8
 
-export class QuotaWatch {
+export class QuotaMonitor {
   readonly #client: EtcdClient
   readonly #clock: Clock
   #timer: Timer
@@ -26,7 +26,7 @@ export class QuotaWatch {
     return this.#warning
   }
 
-  async look(): Promise<void> {
+  async check(): Promise<void> {
     try {
       const usage = await this.#client.usage()
       const share = usage === undefined ? 0 : usage.used / usage.quota
@@ -37,7 +37,7 @@ export class QuotaWatch {
     } catch {
       // A member that does not answer is noticed elsewhere; one may keep its metrics to itself.
     }
-    if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.look(), everyMs)
+    if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), everyMs)
   }
 
   stop(): void {

@@ -1,8 +1,8 @@
 /**
  * The thread that makes snapshots of a log on etcd, beside the broker and not in its time.
  */
-import { machine } from '../../environment.js'
+import { nodeEnvironment } from '../../platform/environment.js'
 import { runSnapshotThread } from '../replicated/snapshotThread.js'
 import { type EngineOptions, EtcdEngine } from './etcdEngine.js'
 
-await runSnapshotThread((options: EngineOptions) => new EtcdEngine(options, machine))
+await runSnapshotThread((options: EngineOptions) => new EtcdEngine(options, nodeEnvironment))

@@ -5,7 +5,7 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Clock } from '@holdfast/shared'
-import { answerError, connectionError, EtcdError, grpcError } from './trouble.js'
+import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
 
 /** Files of TLS as PEM text. */
 export interface EtcdTls {
@@ -16,7 +16,7 @@ export interface EtcdTls {
   readonly key?: string | Buffer | undefined
 }
 
-export interface Question {
+export interface EtcdCall {
   readonly endpoint: string
   readonly path: string
   /** Undefined: nothing is sent, a page is asked for. */
@@ -49,7 +49,7 @@ export class Transport {
   }
 
   /** @throws {EtcdError} also if no answer came in time; then it may have been done. */
-  async ask<T>(question: Question): Promise<T> {
+  async ask<T>(question: EtcdCall): Promise<T> {
     const { endpoint } = question
     const { status, text } = await this.#whole(question)
     if (status !== 200) throw answerError(endpoint, status, text)
@@ -68,7 +68,7 @@ export class Transport {
     return text
   }
 
-  #whole(question: Question): Promise<{ readonly status: number; readonly text: string }> {
+  #whole(question: EtcdCall): Promise<{ readonly status: number; readonly text: string }> {
     return new Promise((resolve, reject) => {
       const { endpoint, deadlineMs } = question
       const request = this.#open(question, (response) => {
@@ -97,7 +97,7 @@ export class Transport {
   }
 
   /** Asks for an answer without an end. Returns how to leave it. */
-  listen(question: Question, listener: LineListener): () => void {
+  listen(question: EtcdCall, listener: LineListener): () => void {
     const { endpoint, deadlineMs } = question
     let isOver = false
     const leave = (): void => {
@@ -146,7 +146,7 @@ export class Transport {
     this.#agent.destroy()
   }
 
-  #open(question: Question, onResponse: (response: http.IncomingMessage) => void) {
+  #open(question: EtcdCall, onResponse: (response: http.IncomingMessage) => void) {
     const { endpoint, path, body, token } = question
     const text = body === undefined ? '' : JSON.stringify(body)
     const request = this.#request(

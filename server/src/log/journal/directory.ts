@@ -13,8 +13,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
-import { claim, type Owner } from '../../ownership.js'
-import { restrictToOwner } from '../../privateFiles.js'
+import { claim, type Owner } from '../../platform/ownership.js'
+import { restrictToOwner } from '../../platform/privateFiles.js'
 import { damaged } from './record.js'
 
 export const dataFile = 'data.mdb'

@@ -9,11 +9,11 @@ import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
-import { machine } from '../../environment.js'
-import type { Owner } from '../../ownership.js'
-import type { JournalStatus, Log, Replica } from '../log.js'
+import { nodeEnvironment } from '../../platform/environment.js'
+import type { Owner } from '../../platform/ownership.js'
+import type { JournalStatus, Log, StateMachine } from '../log.js'
 import { lockDirectory, prepareDirectory } from './directory.js'
-import { probe } from './probe.js'
+import { checkIntegrity } from './integrityCheck.js'
 import { damaged, encodeRecord } from './record.js'
 import { loadLmdb, type MadeSnapshot, Store } from './store.js'
 
@@ -61,7 +61,7 @@ class JournalLog implements Log {
   readonly #isFlushed: boolean
   readonly #snapshotBytes: number
   readonly #onSnapshot: (() => void) | undefined
-  #replica: Replica | undefined
+  #replica: StateMachine | undefined
   #owner: Owner | undefined
   #store: Store | undefined
   #sequence = 0
@@ -96,7 +96,7 @@ class JournalLog implements Log {
 
   get journal(): JournalStatus {
     const newest = this.#newestSnapshot
-    const now = machine.clock.wall()
+    const now = nodeEnvironment.clock.wall()
     return {
       position: this.#isCommitting ? this.#sequence - 1 : this.#sequence,
       waiting: this.#waiting.length,
@@ -107,20 +107,20 @@ class JournalLog implements Log {
     }
   }
 
-  start(replica: Replica): Promise<void> {
+  start(replica: StateMachine): Promise<void> {
     this.#replica = replica
     this.#starting = this.#start(replica)
     return this.#starting
   }
 
-  async #start(replica: Replica): Promise<void> {
+  async #start(replica: StateMachine): Promise<void> {
     const { signal } = this.#closing
     // First, so that nothing is made for a journal that cannot be.
     await loadLmdb()
     const isThere = prepareDirectory(this.#dir)
     this.#owner = lockDirectory(this.#dir)
     try {
-      if (isThere) await probe(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
+      if (isThere) await checkIntegrity(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')
       this.#store = await Store.open(this.#dir, this.#isFlushed)
       this.#load(this.#store, replica)
@@ -134,7 +134,8 @@ class JournalLog implements Log {
   submit(command: Command): void {
     if (this.#failed) return
     this.#waiting.push(command)
-    if (this.#waiting.length === 1 && !this.#isCommitting) machine.endOfTurn(() => this.#commit())
+    if (this.#waiting.length === 1 && !this.#isCommitting)
+      nodeEnvironment.endOfTurn(() => this.#commit())
   }
 
   async close(): Promise<void> {
@@ -154,7 +155,7 @@ class JournalLog implements Log {
     this.#owner?.close()
   }
 
-  #load(store: Store, replica: Replica): void {
+  #load(store: Store, replica: StateMachine): void {
     store.checkEntries()
     const snapshot = store.snapshot()
     if (snapshot !== undefined) {

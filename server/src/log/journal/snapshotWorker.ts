@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { dump, LockTable, restore } from '../../core/index.js'
-import { machine } from '../../environment.js'
+import { nodeEnvironment } from '../../platform/environment.js'
 import { type MadeSnapshot, Store } from './store.js'
 
 interface Order {
@@ -26,7 +26,7 @@ for (const record of store.recordsAfter(sequence, checksum)) {
   sequence = record.sequence
   checksum = record.checksum
 }
-const at = machine.clock.wall()
+const at = nodeEnvironment.clock.wall()
 await store.saveSnapshot({ sequence, checksum, at, items: dump(table) })
 await store.close()
 parentPort!.postMessage({ sequence, at } satisfies MadeSnapshot)

@@ -10,7 +10,7 @@ import { HoldfastError } from '@holdfast/shared'
 import type * as Lmdb from 'lmdb'
 import type { RootDatabase } from 'lmdb'
 import type { SnapshotItem } from '../../core/index.js'
-import { machine } from '../../environment.js'
+import { nodeEnvironment } from '../../platform/environment.js'
 import { damaged, decodeRecord, formatVersion, type JournalRecord, newer } from './record.js'
 
 /** Kinds of keys; the first element of each. */
@@ -131,7 +131,7 @@ export class Store {
    * Has LMDB look at every entry that there is, whatever it says, and write: an entry where the
    * next record will be, which is gone again in the same commit.
    */
-  rehearse(): void {
+  readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) value.length
     const key = [record, Number.MAX_SAFE_INTEGER]
     this.#database.transactionSync(() => {
@@ -226,7 +226,7 @@ async function written(write: Promise<boolean>): Promise<void> {
   } catch (error) {
     const { commitError } = error as { readonly commitError?: Promise<never> }
     const why = commitError?.catch((reason: unknown) => reason)
-    throw (await Promise.race([why, new Promise<void>(machine.endOfTurn)])) ?? error
+    throw (await Promise.race([why, new Promise<void>(nodeEnvironment.endOfTurn)])) ?? error
   }
 }
 

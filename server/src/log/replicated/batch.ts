@@ -32,7 +32,7 @@ export class Batch {
   }
 
   /** The oldest, as many as fit into one entry. */
-  take(): readonly string[] {
+  takeBatch(): readonly string[] {
     let end = this.#taken
     const last = Math.min(this.#waiting.length, end + perEntry.commands)
     let characters = 0

@@ -12,7 +12,7 @@ export class Digest {
   #high = 0
 
   constructor(table: Pick<LockTable, 'sessions' | 'keys'>) {
-    for (const session of table.sessions.values()) this.#session(session, session.attach, 1)
+    for (const session of table.sessions.values()) this.#session(session, session.attachEpoch, 1)
     for (const { holders, queue } of table.keys.values()) {
       for (const lock of holders) this.#lock(lock, 1)
       for (const request of queue) this.#request(request, 1)
@@ -23,17 +23,17 @@ export class Digest {
     return `${this.#high.toString(16)}.${this.#low.toString(16)}`
   }
 
-  take(effect: Effect): void {
+  update(effect: Effect): void {
     switch (effect.kind) {
       case 'opened':
         this.#session(effect.session, 1, 1)
         break
       case 'resumed':
-        this.#session(effect.session, effect.session.attach - 1, -1)
-        this.#session(effect.session, effect.session.attach, 1)
+        this.#session(effect.session, effect.session.attachEpoch - 1, -1)
+        this.#session(effect.session, effect.session.attachEpoch, 1)
         break
       case 'ended':
-        this.#session(effect.session, effect.session.attach, -1)
+        this.#session(effect.session, effect.session.attachEpoch, -1)
         break
       case 'queued':
         this.#request(effect.request, 1)

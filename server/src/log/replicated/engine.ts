@@ -9,7 +9,7 @@
 import type { HoldfastError } from '@holdfast/shared'
 
 /** What all brokers of one log must agree on. The first broker of a log writes it down. */
-export interface Charter {
+export interface ClusterConfig {
   /** Of entries and snapshots. */
   readonly format: number
   /** Silence, in ms, after which a broker is taken for dead. */
@@ -27,7 +27,7 @@ export interface StoredSnapshot {
 }
 
 /** Whoever follows the log. What it throws is not the engine's to catch. */
-export interface Follower {
+export interface LogListener {
   /** Each entry after the position followed from once, in order. Positions rise, with gaps. */
   entry(position: number, entry: string): void
   /** Entries that should have come are gone for good. Nothing comes after this. */
@@ -44,7 +44,7 @@ export interface Engine {
    * @throws {HoldfastError} `UNAVAILABLE` if it cannot be reached or used, `INVALID_OPTION` if the
    *   log has another charter: one sentence.
    */
-  open(charter: Charter): Promise<void>
+  open(charter: ClusterConfig): Promise<void>
   /**
    * Adds an entry. Resolves when it is known to be in; a rejection says nothing about whether it
    * is, or will be: it is simply appended again, and whoever reads ignores what comes twice. An
@@ -61,7 +61,7 @@ export interface Engine {
    *
    * @param position 0 for the beginning of the log.
    */
-  follow(position: number, follower: Follower): { stop(): void }
+  follow(position: number, follower: LogListener): { stop(): void }
   /** The newest snapshot; undefined if there has been none. */
   snapshot(): Promise<StoredSnapshot | undefined>
   /**
@@ -78,14 +78,14 @@ export interface Engine {
    * @param living Slots that are in use. What is kept of others may go, and of these too: only the
    *   following of entries must not miss any.
    */
-  forget(position: number, living: readonly string[]): Promise<void>
+  compact(position: number, living: readonly string[]): Promise<void>
   /**
    * Whether every entry after this position can still be followed: somebody else may have had the
    * log forget.
    *
    * @param position 0 for the beginning of the log.
    */
-  reaches(position: number): Promise<boolean>
+  canReplayFrom(position: number): Promise<boolean>
   /** What an operator should see to before it becomes trouble, in a sentence. */
   readonly warning?: string | undefined
   /** Ends all that is under way. */

@@ -6,7 +6,7 @@
  * dead is not taken at all.
  */
 import type { Command } from '../../core/index.js'
-import { formatVersion, newerFormat, noEntry } from './faults.js'
+import { formatVersion, newerFormat, noEntry } from './logErrors.js'
 
 interface Base {
   /** The incarnation that says this: one life of one broker. */
@@ -28,14 +28,14 @@ export interface LeaveEntry extends Base {
 }
 
 /** What clients and timers of this broker want, and what it has noticed; or just a sign of life. */
-export interface SpeechEntry extends Base {
+export interface CommandsEntry extends Base {
   readonly commands: readonly Command[]
   readonly notices?: Notices | undefined
 }
 
 export interface Notices {
   /** These have been silent for too long. */
-  readonly dead?: readonly Obituary[] | undefined
+  readonly dead?: readonly DeathNotice[] | undefined
   /** What the table came to at this count of entries. */
   readonly digest?: readonly [count: number, value: string] | undefined
   /** A snapshot of this position has been made. */
@@ -44,20 +44,20 @@ export interface Notices {
   readonly wanted?: number | undefined
 }
 
-export interface Obituary {
+export interface DeathNotice {
   readonly broker: string
   /** The last entry that came of it: if it has said anything since, it lives. */
   readonly last: number
 }
 
-export type Entry = JoinEntry | LeaveEntry | SpeechEntry
+export type LogEntry = JoinEntry | LeaveEntry | CommandsEntry
 
-export function noticesIn(entry: Entry): Notices {
+export function noticesIn(entry: LogEntry): Notices {
   return ('commands' in entry && entry.notices) || {}
 }
 
 /** A speech, of commands that are JSON texts already. */
-export function encodeSpeech(
+export function encodeCommands(
   { broker, n, at }: Base,
   commands: readonly string[],
   notices: Notices | undefined,
@@ -74,7 +74,7 @@ export function encodeEntry(entry: JoinEntry | LeaveEntry): string {
  * @param position Where it stands in the log, for people.
  * @throws {HoldfastError} `UNAVAILABLE` for a newer format, and for what is no entry.
  */
-export function decodeEntry(text: string, position: number): Entry {
+export function decodeEntry(text: string, position: number): LogEntry {
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -96,5 +96,5 @@ export function decodeEntry(text: string, position: number): Entry {
   ) {
     throw noEntry(position)
   }
-  return value as Entry
+  return value as LogEntry
 }

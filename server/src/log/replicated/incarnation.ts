@@ -6,13 +6,13 @@
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Batch } from './batch.js'
 import type { Engine } from './engine.js'
-import { encodeEntry, encodeSpeech, type Notices } from './entry.js'
-import { heartbeatOf, Standing } from './standing.js'
+import { encodeCommands, encodeEntry, type Notices } from './entry.js'
+import { heartbeatMsFor, SelfLease } from './selfLease.js'
 
 /** Before an entry is appended again, in ms; doubled each time. */
 const retryMs = { first: 20, most: 250 }
 
-export interface IncarnationParts {
+export interface IncarnationDeps {
   readonly id: string
   readonly engine: Pick<Engine, 'append'>
   readonly clock: Clock
@@ -21,15 +21,15 @@ export interface IncarnationParts {
   /** Where the commands come from. */
   readonly batch: Batch
   /** It has counted, and does not any more. */
-  readonly onLapse: () => void
+  readonly onSelfLeaseOver: () => void
   /** Appending goes wrong, and why; or goes well again. */
-  readonly onTrouble: (why: string | undefined) => void
+  readonly onProblem: (why: string | undefined) => void
 }
 
 export class Incarnation {
   readonly id: string
-  readonly standing: Standing
-  readonly #parts: IncarnationParts
+  readonly selfLease: SelfLease
+  readonly #deps: IncarnationDeps
   readonly #heartbeatMs: number
   /** The number of the newest entry. */
   #n = 0
@@ -38,9 +38,9 @@ export class Incarnation {
   #sentAt = Number.NEGATIVE_INFINITY
   #notices: Notices | undefined
   /** There is something to say, if only that it is there. */
-  #isUrged = false
+  #mustSend = false
   #isLeaving = false
-  #leaveIs: number | undefined
+  #leaveNumber: number | undefined
   #isAppending = false
   #isFlushing = false
   #isOver = false
@@ -48,11 +48,11 @@ export class Incarnation {
   /** Until the newest entry is appended again. */
   #again: Timer | undefined
 
-  constructor(parts: IncarnationParts) {
-    this.id = parts.id
-    this.#parts = parts
-    this.#heartbeatMs = heartbeatOf(parts.deadMs)
-    this.standing = new Standing(parts.deadMs)
+  constructor(deps: IncarnationDeps) {
+    this.id = deps.id
+    this.#deps = deps
+    this.#heartbeatMs = heartbeatMsFor(deps.deadMs)
+    this.selfLease = new SelfLease(deps.deadMs)
   }
 
   /** The number of the newest entry that was sent. */
@@ -61,33 +61,33 @@ export class Incarnation {
   }
 
   /** The number of the entry that says goodbye, once it was sent. */
-  get leaveIs(): number | undefined {
-    return this.#leaveIs
+  get leaveNumber(): number | undefined {
+    return this.#leaveNumber
   }
 
   /** The first entry. @param replaces The former incarnation of this broker, if there was one. */
   join(replaces: string | undefined): void {
-    const { id: broker, clock } = this.#parts
+    const { id: broker, clock } = this.#deps
     this.#send((n) => encodeEntry({ broker, n, at: clock.wall(), join: { replaces } }))
     this.#wakeBy(this.#heartbeatMs)
   }
 
   /** An entry has come back, and so is in; returns how long that took, in ms. */
-  returned(n: number): number | undefined {
+  onOwnEntry(n: number): number | undefined {
     this.#returned = n
-    const sentAt = this.standing.returned(n)
+    const sentAt = this.selfLease.onOwnEntry(n)
     if (n === this.#n && this.#again !== undefined) {
-      this.#parts.clock.clearTimer(this.#again)
+      this.#deps.clock.clearTimer(this.#again)
       this.#again = undefined
-      this.#isIn()
+      this.#onAppended()
     }
-    return sentAt === undefined ? undefined : this.#parts.clock.monotonic() - sentAt
+    return sentAt === undefined ? undefined : this.#deps.clock.monotonic() - sentAt
   }
 
   /** Says this with the next entry, and soon; without notices, just that it is there. */
-  speak(notices?: Notices): void {
+  sendNotices(notices?: Notices): void {
     this.#notices = notices === undefined ? this.#notices : { ...this.#notices, ...notices }
-    this.#isUrged = true
+    this.#mustSend = true
     this.flushSoon()
   }
 
@@ -101,7 +101,7 @@ export class Incarnation {
   flushSoon(): void {
     if (this.#isFlushing || this.#isAppending || this.#isOver) return
     this.#isFlushing = true
-    this.#parts.endOfTurn(() => {
+    this.#deps.endOfTurn(() => {
       this.#isFlushing = false
       this.#flush()
     })
@@ -110,45 +110,45 @@ export class Incarnation {
   /** Nothing more is said. */
   end(): void {
     this.#isOver = true
-    this.#parts.clock.clearTimer(this.#timer)
-    this.#parts.clock.clearTimer(this.#again)
+    this.#deps.clock.clearTimer(this.#timer)
+    this.#deps.clock.clearTimer(this.#again)
   }
 
   #flush(): void {
-    if (this.#isAppending || this.#isOver || this.#leaveIs !== undefined) return
-    const { id: broker, clock, batch } = this.#parts
+    if (this.#isAppending || this.#isOver || this.#leaveNumber !== undefined) return
+    const { id: broker, clock, batch } = this.#deps
     const at = clock.wall()
-    if (batch.length > 0 || this.#isUrged) {
-      const [commands, notices] = [batch.take(), this.#notices]
-      this.#isUrged = false
+    if (batch.length > 0 || this.#mustSend) {
+      const [commands, notices] = [batch.takeBatch(), this.#notices]
+      this.#mustSend = false
       this.#notices = undefined
-      this.#send((n) => encodeSpeech({ broker, n, at }, commands, notices))
+      this.#send((n) => encodeCommands({ broker, n, at }, commands, notices))
     } else if (this.#isLeaving) {
-      this.#leaveIs = this.#n + 1
+      this.#leaveNumber = this.#n + 1
       this.#send((n) => encodeEntry({ broker, n, at, leave: true }))
     }
   }
 
   #send(encode: (n: number) => string): void {
     this.#isAppending = true
-    this.#sentAt = this.#parts.clock.monotonic()
-    this.standing.sent(++this.#n, this.#sentAt)
+    this.#sentAt = this.#deps.clock.monotonic()
+    this.selfLease.onSent(++this.#n, this.#sentAt)
     this.#append(encode(this.#n), retryMs.first)
   }
 
   #append(entry: string, pauseMs: number): void {
-    const { engine, id, clock, onTrouble } = this.#parts
+    const { engine, id, clock, onProblem } = this.#deps
     engine.append(id, entry).then(
       () => {
-        if (!this.#isOver) this.#isIn()
+        if (!this.#isOver) this.#onAppended()
       },
       (reason: unknown) => {
         if (this.#isOver) return
         if (this.#returned === this.#n) {
-          this.#isIn()
+          this.#onAppended()
           return
         }
-        onTrouble(reason instanceof Error ? reason.message : String(reason))
+        onProblem(reason instanceof Error ? reason.message : String(reason))
         this.#again = clock.setTimer(() => {
           this.#again = undefined
           this.#append(entry, Math.min(2 * pauseMs, retryMs.most))
@@ -158,11 +158,11 @@ export class Incarnation {
   }
 
   /** The newest entry is known to be in. */
-  #isIn(): void {
+  #onAppended(): void {
     this.#isAppending = false
-    this.#parts.onTrouble(undefined)
+    this.#deps.onProblem(undefined)
     // What took long says little about now.
-    if (this.#parts.clock.monotonic() - this.#sentAt >= this.#heartbeatMs) this.#isUrged = true
+    if (this.#deps.clock.monotonic() - this.#sentAt >= this.#heartbeatMs) this.#mustSend = true
     this.#flush()
   }
 
@@ -170,18 +170,18 @@ export class Incarnation {
 
   readonly #onTimer = (): void => {
     if (this.#isOver) return
-    const now = this.#parts.clock.monotonic()
-    if (Number.isFinite(this.standing.until) && this.standing.isOver(now)) {
-      this.#parts.onLapse()
+    const now = this.#deps.clock.monotonic()
+    if (Number.isFinite(this.selfLease.until) && this.selfLease.isOver(now)) {
+      this.#deps.onSelfLeaseOver()
       if (this.#isOver) return
     }
-    if (now - this.#sentAt >= this.#heartbeatMs && !this.#isAppending) this.speak()
+    if (now - this.#sentAt >= this.#heartbeatMs && !this.#isAppending) this.sendNotices()
     const quietMs = this.#isAppending ? this.#heartbeatMs : this.#sentAt + this.#heartbeatMs - now
-    const standingMs = this.standing.until - now
+    const standingMs = this.selfLease.until - now
     this.#wakeBy(standingMs > 0 ? Math.min(quietMs, standingMs) : quietMs)
   }
 
   #wakeBy(ms: number): void {
-    this.#timer = this.#parts.clock.setTimer(this.#onTimer, Math.max(1, Math.ceil(ms)))
+    this.#timer = this.#deps.clock.setTimer(this.#onTimer, Math.max(1, Math.ceil(ms)))
   }
 }

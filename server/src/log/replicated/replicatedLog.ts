@@ -6,11 +6,11 @@
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
-import type { Log, LogLoad, LogStatus, Replica, Sharing } from '../log.js'
-import type { Charter, Engine, EngineSource } from './engine.js'
-import { formatVersion, logClosed, unusable } from './faults.js'
-import type { LogMachine } from './machine.js'
-import { Participant } from './participant.js'
+import type { Log, LogLoad, LogStatus, Membership, StateMachine } from '../log.js'
+import { ClusterMember } from './clusterMember.js'
+import type { ClusterConfig, Engine, EngineSource } from './engine.js'
+import type { LogEnvironment } from './logEnvironment.js'
+import { formatVersion, logClosed, unusable } from './logErrors.js'
 import { Snapshots } from './snapshots.js'
 
 export interface ReplicatedOptions {
@@ -33,24 +33,24 @@ const startMs = 30_000
 const goodbyeMs = 3_000
 
 const notBegun: LogStatus = {
-  ...{ position: 0, lagMs: undefined, living: [], home: undefined, standingMs: 0, waiting: 0 },
-  ...{ snapshot: undefined, trouble: undefined },
+  ...{ position: 0, lagMs: undefined, members: [], name: undefined, selfLeaseMs: 0, waiting: 0 },
+  ...{ snapshot: undefined, problem: undefined },
 }
 
-export class ReplicatedLog implements Log, Sharing {
-  readonly #machine: LogMachine
+export class ReplicatedLog implements Log, Membership {
+  readonly #machine: LogEnvironment
   readonly #source: EngineSource
-  readonly #charter: Charter
+  readonly #charter: ClusterConfig
   readonly #snapshots: Snapshots
   #engine: Engine | undefined
-  #part: Participant | undefined
+  #part: ClusterMember | undefined
   /** A start that is under way comes to nothing. */
   #giveUp: (error: HoldfastError) => void = () => {}
   #onLeft: () => void = () => {}
   #closed: Promise<void> | undefined
 
   /** @throws {HoldfastError} `INVALID_OPTION` */
-  constructor(source: EngineSource, options: ReplicatedOptions, machine: LogMachine) {
+  constructor(source: EngineSource, options: ReplicatedOptions, machine: LogEnvironment) {
     const { cluster = '', deadMs = 6_000 } = options
     const { snapshotEntries: entries = 20_000 } = options
     const { snapshotCharacters: characters = 64 * 1024 * 1024 } = options
@@ -66,32 +66,32 @@ export class ReplicatedLog implements Log, Sharing {
       every: { entries, characters },
       wall: () => machine.clock.wall(),
       monotonic: () => machine.clock.monotonic(),
-      reaches: (position) => this.#engine!.reaches(position),
+      canReplayFrom: (position) => this.#engine!.canReplayFrom(position),
       onMade: (position) => this.#part?.announce(position),
     })
   }
 
-  get sharing(): Sharing {
+  get membership(): Membership {
     return this
   }
 
-  get home(): string {
-    return this.#part?.home ?? ''
+  get name(): string {
+    return this.#part?.name ?? ''
   }
 
   get load(): LogLoad {
     return this.#part?.load ?? 'room'
   }
 
-  stands(): boolean {
-    return this.#part?.stands() ?? false
+  isLive(): boolean {
+    return this.#part?.isLive() ?? false
   }
 
   get status(): LogStatus {
     return this.#part?.status ?? notBegun
   }
 
-  async start(replica: Replica): Promise<void> {
+  async start(replica: StateMachine): Promise<void> {
     const { clock } = this.#machine
     this.#engine = this.#source.create()
     let isStarting = true
@@ -110,7 +110,7 @@ export class ReplicatedLog implements Log, Sharing {
       })
     })
     const tooLate = clock.setTimer(() => {
-      const why = this.status.trouble ?? 'nothing comes back'
+      const why = this.status.problem ?? 'nothing comes back'
       this.#giveUp(unusable(`this broker could not join within ${startMs / 1_000} s: ${why}`))
     }, startMs)
     try {
@@ -150,14 +150,14 @@ export class ReplicatedLog implements Log, Sharing {
   }
 
   #participant(
-    replica: Replica,
+    replica: StateMachine,
     onServing: () => void,
     onFailed: (error: HoldfastError) => void,
-  ): Participant {
-    return new Participant({
+  ): ClusterMember {
+    return new ClusterMember({
       replica,
       engine: this.#engine!,
-      machine: this.#machine,
+      environment: this.#machine,
       charter: this.#charter,
       snapshots: this.#snapshots,
       onServing,
@@ -166,7 +166,7 @@ export class ReplicatedLog implements Log, Sharing {
     })
   }
 
-  async #begin(engine: Engine, part: Participant): Promise<void> {
+  async #begin(engine: Engine, part: ClusterMember): Promise<void> {
     await engine.open(this.#charter)
     await part.begin()
   }

@@ -4,10 +4,10 @@
  * it can be made in another thread while the broker goes on.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
-import type { Charter, Engine } from './engine.js'
+import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry } from './entry.js'
-import { damagedSnapshot, formatVersion, newerFormat } from './faults.js'
-import { Roll, type RollState } from './roll.js'
+import { damagedSnapshot, formatVersion, newerFormat } from './logErrors.js'
+import { MemberList, type MemberListState } from './memberList.js'
 
 /** Characters of a part; in bytes at most three times as many. */
 const partLength = 64 * 1024
@@ -17,14 +17,14 @@ interface Head {
   readonly v: number
   /** The wall time of whoever made it, for display. */
   readonly at: number
-  readonly roll: RollState
+  readonly roll: MemberListState
 }
 
 /** The state as of a position. */
 export interface Loaded {
   readonly position: number
   readonly at: number
-  readonly roll: Roll
+  readonly roll: MemberList
   readonly items: readonly SnapshotItem[]
 }
 
@@ -38,7 +38,7 @@ export async function loadSnapshot(engine: Pick<Engine, 'snapshot'>): Promise<Lo
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
   if (head?.v !== formatVersion || head.roll === undefined) throw damagedSnapshot()
   const { position } = stored
-  const roll = new Roll(head.roll)
+  const roll = new MemberList(head.roll)
   return { position, at: head.at ?? 0, roll, items: items as SnapshotItem[] }
 }
 
@@ -48,19 +48,19 @@ export type Made = number | 'gone' | undefined
 /** Makes a snapshot of everything up to a position, and forgets what nobody needs any more. */
 export async function makeSnapshot(
   engine: Engine,
-  charter: Charter,
+  charter: ClusterConfig,
   upTo: number,
   at: number,
 ): Promise<Made> {
   await engine.open(charter)
   const former = await loadSnapshot(engine)
   const table = former === undefined ? new LockTable() : restore(former.items)
-  const roll = former?.roll ?? new Roll()
+  const roll = former?.roll ?? new MemberList()
   let position = former?.position ?? 0
   if (position >= upTo) return undefined
   const isWhole = await followTo(engine, position, upTo, (next, text) => {
     position = next
-    for (const command of roll.take(decodeEntry(text, next)) ?? []) table.apply(command)
+    for (const command of roll.applyEntry(decodeEntry(text, next)) ?? []) table.apply(command)
   })
   if (!isWhole) {
     const newest = await engine.snapshot()
@@ -69,7 +69,7 @@ export async function makeSnapshot(
   const head: Head = { v: formatVersion, at, roll: roll.state }
   if (!(await engine.saveSnapshot(position, partsOf(head, dump(table))))) return undefined
   // Whoever is loading the former one at this moment goes on from there.
-  if (former !== undefined) await engine.forget(former.position, [...roll.living.keys()])
+  if (former !== undefined) await engine.compact(former.position, [...roll.live.keys()])
   return position
 }
 
@@ -79,7 +79,7 @@ export async function makeSnapshot(
  */
 export async function saveState(
   engine: Engine,
-  state: { readonly position: number; readonly at: number; readonly roll: Roll },
+  state: { readonly position: number; readonly at: number; readonly roll: MemberList },
   items: Iterable<SnapshotItem>,
 ): Promise<Made> {
   const { position, at, roll } = state

@@ -3,14 +3,14 @@
  * of its own.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Charter, Engine } from './engine.js'
+import type { ClusterConfig, Engine } from './engine.js'
 import { makeSnapshot } from './snapshot.js'
 
 /** What such a thread is given. */
 export interface SnapshotOrder<Options> {
   /** Of the engine. */
   readonly options: Options
-  readonly charter: Charter
+  readonly charter: ClusterConfig
   readonly upTo: number
   /** Wall time of the order. */
   readonly at: number

@@ -6,19 +6,19 @@
  * not have what that takes any more, since somebody else than the brokers has made it forget.
  */
 import { Worker } from 'node:worker_threads'
-import type { Charter, EngineSource } from './engine.js'
+import type { ClusterConfig, EngineSource } from './engine.js'
 import { type Made, makeSnapshot } from './snapshot.js'
 import type { SnapshotOrder } from './snapshotThread.js'
 
-export interface SnapshotsParts {
+export interface SnapshotsDeps {
   readonly source: EngineSource
-  readonly charter: Charter
+  readonly charter: ClusterConfig
   /** How much comes between two snapshots, in entries and in characters. */
   readonly every: { readonly entries: number; readonly characters: number }
   readonly wall: () => number
   readonly monotonic: () => number
   /** Whether all entries after this position can still be had. */
-  readonly reaches: (position: number) => Promise<boolean>
+  readonly canReplayFrom: (position: number) => Promise<boolean>
   /** One was made here, of this position. */
   readonly onMade: (position: number) => void
 }
@@ -31,7 +31,7 @@ const lookMs = 60_000
 const forgetful = 'something else than the brokers has compacted the log'
 
 export class Snapshots {
-  readonly #parts: SnapshotsParts
+  readonly #deps: SnapshotsDeps
   #entries = 0
   #characters = 0
   #newest: { readonly position: number; readonly at: number } | undefined
@@ -42,19 +42,19 @@ export class Snapshots {
   /** Ends what is being made, if anything is. */
   #abandon: (() => void) | undefined
 
-  constructor(parts: SnapshotsParts) {
-    this.#parts = parts
+  constructor(deps: SnapshotsDeps) {
+    this.#deps = deps
   }
 
   /** The newest one that is known of. */
   get newest(): { readonly position: number; readonly ageMs: number } | undefined {
     if (this.#newest === undefined) return undefined
     const { position, at } = this.#newest
-    return { position, ageMs: Math.max(0, this.#parts.wall() - at) }
+    return { position, ageMs: Math.max(0, this.#deps.wall() - at) }
   }
 
   /** Why the last one could not be made, or had to be before its time. */
-  get trouble(): string | undefined {
+  get problem(): string | undefined {
     return this.#trouble ?? (this.#isCompacted ? forgetful : undefined)
   }
 
@@ -71,7 +71,7 @@ export class Snapshots {
     this.#entries++
     this.#characters += characters
     if (saveOwn === undefined || this.#abandon !== undefined) return
-    const { every } = this.#parts
+    const { every } = this.#deps
     const isDue = this.#entries >= every.entries || this.#characters >= every.characters
     if (isDue) this.#make(position, saveOwn)
     else this.#look(saveOwn)
@@ -90,12 +90,12 @@ export class Snapshots {
 
   /** If what a newcomer needs is gone, there is a new snapshot before anybody comes. */
   #look(saveOwn: SaveOwn): void {
-    const now = this.#parts.monotonic()
+    const now = this.#deps.monotonic()
     this.#lookedAt ??= now
     if (now - this.#lookedAt < lookMs) return
     this.#lookedAt = now
     const position = this.#newest?.position ?? 0
-    this.#parts.reaches(position).then(
+    this.#deps.canReplayFrom(position).then(
       (isWhole) => {
         this.#isCompacted = !isWhole
         if (!isWhole) this.wanted(position, saveOwn)
@@ -108,7 +108,7 @@ export class Snapshots {
 
   /** @param upTo From the log, up to there; undefined: from what this broker has. */
   #make(upTo: number | undefined, saveOwn: SaveOwn): void {
-    const { onMade, wall } = this.#parts
+    const { onMade, wall } = this.#deps
     // If it fails, it is tried again when as much has come once more.
     this.#entries = 0
     this.#characters = 0
@@ -133,18 +133,18 @@ export class Snapshots {
   }
 
   #fromLog(upTo: number): [Promise<Made>, () => void] {
-    return this.#parts.source.elsewhere === undefined ? this.#here(upTo) : this.#there(upTo)
+    return this.#deps.source.elsewhere === undefined ? this.#here(upTo) : this.#there(upTo)
   }
 
   #here(upTo: number): [Promise<Made>, () => void] {
-    const { source, charter, wall } = this.#parts
+    const { source, charter, wall } = this.#deps
     const engine = source.create()
     const made = makeSnapshot(engine, charter, upTo, wall()).finally(() => engine.close())
     return [made, () => void engine.close()]
   }
 
   #there(upTo: number): [Promise<Made>, () => void] {
-    const { source, charter, wall } = this.#parts
+    const { source, charter, wall } = this.#deps
     const { thread, options } = source.elsewhere!
     const workerData: SnapshotOrder<unknown> = { options, charter, upTo, at: wall() }
     const worker = new Worker(thread, { workerData })

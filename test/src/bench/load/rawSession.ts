@@ -3,7 +3,7 @@
  * callback for each answer. As little as a correct client can do.
  */
 import { subprotocol } from '@holdfast/shared'
-import { Roster } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/roster'
 import { openWire, type Wire } from './wire.js'
 
 /** What the generator reads of an answer. */
@@ -21,7 +21,7 @@ export type OnAnswer = (answer: RawAnswer) => void
 export class RawSession {
   readonly #wire: Wire
   /** By id. A thousand small `Map`s that are always changing would leave garbage that gets old. */
-  readonly #pending = new Roster<{ readonly number: number; readonly onAnswer: OnAnswer }>()
+  readonly #pending = new IdTable<{ readonly tableId: number; readonly onAnswer: OnAnswer }>()
   #out: string[] | undefined
   #inTurn = false
   #id = 0
@@ -110,7 +110,7 @@ export class RawSession {
 
   #ask(onAnswer: OnAnswer): number {
     const id = ++this.#id
-    this.#pending.add({ number: id, onAnswer })
+    this.#pending.add({ tableId: id, onAnswer })
     return id
   }
 

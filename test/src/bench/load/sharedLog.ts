@@ -4,7 +4,7 @@
  * many commands a second there can be.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EtcdEngine, machine } from '@holdfast/server/internal'
+import { EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import type { Pace } from '../job.js'
 import type { Server } from '../processes/servers.js'
 import type { BareDriver } from '../processes/sharedServers.js'
@@ -34,7 +34,7 @@ export class BareRound {
 
   /** @param prefix Where it puts; whoever follows that sees it too. */
   static async open(endpoints: readonly string[], prefix: string): Promise<BareRound> {
-    const engine = new EtcdEngine({ endpoints, prefix }, machine)
+    const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
     await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
     const round = new BareRound(engine)
     engine.follow(0, {

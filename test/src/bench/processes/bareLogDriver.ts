@@ -2,7 +2,7 @@
  * What a log on etcd could do with no broker around it: appends commands, so many under way, and
  * follows the log, as `bareLogDriver.js ENDPOINTS NAME INFLIGHT`. Batches as a broker does.
  */
-import { EtcdClient, EtcdEngine, machine } from '@holdfast/server/internal'
+import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
 const [endpoints = '', name = '', inFlight = ''] = process.argv.slice(2)
 const mostInEntry = 2_000
@@ -15,8 +15,8 @@ const command = JSON.stringify({
 })
 
 const members = { endpoints: endpoints.split(',') }
-const client = new EtcdClient(members, machine.clock)
-const engine = new EtcdEngine({ ...members, prefix: 'bare' }, machine)
+const client = new EtcdClient(members, nodeEnvironment.clock)
+const engine = new EtcdEngine({ ...members, prefix: 'bare' }, nodeEnvironment)
 await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
 
 let waiting = 0

@@ -25,9 +25,24 @@ const settleMs = 300
 /** Strangers are let in by the limits of the profile that is made for them. */
 function limitsForStrangers(): Job['limits'] {
   const { connectionsPerSecond, connectionsPerSecondPerAddress, ...others } = defaultsOf('public')
-  const { newcomers, newcomersPerAddress, helloMs, slowBytes, slowMs, backlogBytes } = others
+  const {
+    pendingConnections,
+    pendingConnectionsPerAddress,
+    helloMs,
+    slowBytes,
+    slowMs,
+    backlogBytes,
+  } = others
   const rates = { connectionsPerSecond, connectionsPerSecondPerAddress }
-  return { ...rates, newcomers, newcomersPerAddress, helloMs, slowBytes, slowMs, backlogBytes }
+  return {
+    ...rates,
+    pendingConnections: pendingConnections,
+    pendingConnectionsPerAddress: pendingConnectionsPerAddress,
+    helloMs,
+    slowBytes,
+    slowMs,
+    backlogBytes,
+  }
 }
 
 async function load(context: LoadContext): Promise<JobResult> {

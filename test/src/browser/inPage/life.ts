@@ -33,7 +33,7 @@ export async function hold(
   if (ttl !== undefined) void held.autoRefresh({ interval: ttl / 4, timeout: ttl / 4 })
   note('locked')
   held.signal.addEventListener('abort', () => note(`aborted: ${held.lost?.reason}`))
-  for (const event of ['jeopardy', 'resumed', 'renewed', 'lost', 'closed'] as const) {
+  for (const event of ['jeopardy', 'resumed', 'newSession', 'lost', 'closed'] as const) {
     session.on(event, () => note(event))
   }
   for (const event of ['pagehide', 'pageshow', 'online', 'offline']) {

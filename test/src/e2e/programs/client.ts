@@ -26,7 +26,7 @@ function tell(event: string, fence: number | undefined, text?: string): void {
 async function open(url: string | readonly string[], options: ConnectOptions): Promise<string> {
   session = await connect(url, options)
   session.on('lost', ({ fence, reason }) => tell('lost', fence, reason))
-  for (const event of ['jeopardy', 'resumed', 'renewed'] as const) {
+  for (const event of ['jeopardy', 'resumed', 'newSession'] as const) {
     session.on(event, () => tell(event, undefined))
   }
   session.on('draining', ({ within }) => tell('draining', undefined, String(within)))

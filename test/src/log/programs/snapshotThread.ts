@@ -3,7 +3,7 @@
  * what it is to save into a file.
  */
 import { writeFileSync } from 'node:fs'
-import { machine, runSnapshotThread } from '@holdfast/server/internal'
+import { nodeEnvironment, runSnapshotThread } from '@holdfast/server/internal'
 import { MemorySource, MemoryStore } from '../memoryEngine.js'
 
 export interface ThreadOptions {
@@ -15,7 +15,7 @@ export interface ThreadOptions {
 
 await runSnapshotThread(({ entries, file, fault }: ThreadOptions) => {
   if (fault !== undefined) throw new Error(fault)
-  const store = new MemoryStore(machine)
+  const store = new MemoryStore(nodeEnvironment)
   store.entries.push(...entries)
   const engine = new MemorySource(store).create()
   return Object.assign(engine, {

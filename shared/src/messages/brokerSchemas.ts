@@ -1,0 +1,137 @@
+/**
+ * One superstruct schema for each message that a broker may send, looked up by `type`: the contract
+ * that the hand-written checks of `brokerMessages.ts` are proved equal to, and that a broker of
+ * another make can be tested with. No browser loads them.
+ *
+ * Objects are open, unlike those of a client's messages: a client ignores fields that it does not
+ * know, so that an older client can talk to a newer broker.
+ */
+import {
+  array,
+  boolean,
+  type Describe,
+  enums,
+  literal,
+  max,
+  min,
+  number,
+  optional,
+  size,
+  string,
+  type,
+  union,
+  unknown,
+} from 'superstruct'
+import type { ErrorCode } from '../errors.js'
+import { maxQueryItems } from '../limits.js'
+import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
+import type { HeldInfo, ServerMessage, WaitingInfo } from './messages.js'
+
+const Amount = min(safeInteger, 0)
+const Mode = enums(['exclusive', 'shared'])
+
+const holder = {
+  session: string(),
+  name: optional(string()),
+  metadata: unknown(),
+  fence: Fence,
+  since: Amount,
+}
+const heldInfo = { key: Key, mode: Mode, ...holder }
+const HeldList = size(array(type(heldInfo) as Describe<HeldInfo>), 0, maxQueryItems)
+const WaitingList = size(
+  array(
+    type({
+      key: Key,
+      mode: Mode,
+      session: string(),
+      name: optional(string()),
+      since: Amount,
+    }) as Describe<WaitingInfo>,
+  ),
+  0,
+  maxQueryItems,
+)
+const HeldItems = array(
+  type({
+    id: Id,
+    key: Key,
+    mode: Mode,
+    fence: Fence,
+    ttl: optional(Ttl),
+    at: optional(safeInteger),
+  }),
+)
+const Counters = type({
+  totalLocks: Amount,
+  activeLocks: Amount,
+  failedLocks: Amount,
+  expiredLocks: Amount,
+  refreshCount: Amount,
+  unlockCount: Amount,
+  successRate: max(min(number(), 0), 1),
+})
+
+/** The schema of each message, by its `type`. */
+export const brokerSchemas = {
+  welcome: type({
+    type: literal('welcome'),
+    session: ShortText,
+    resumed: boolean(),
+    secret: optional(ShortText),
+    lease: Ttl,
+    grace: Timeout,
+    at: safeInteger,
+  }),
+  snapshot: type({
+    type: literal('snapshot'),
+    held: HeldItems,
+    waiting: array(Id),
+    more: boolean(),
+  }),
+  granted: type({ type: literal('granted'), id: Id, fence: Fence, at: optional(safeInteger) }),
+  unlocked: type({ type: literal('unlocked'), id: Id }),
+  refreshed: type({ type: literal('refreshed'), id: Id }),
+  revoked: type({ type: literal('revoked'), id: Id }),
+  authenticated: type({ type: literal('authenticated'), id: Id }),
+  expiring: type({ type: literal('expiring'), within: Amount }),
+  failed: type({
+    type: literal('failed'),
+    id: Id,
+    // A newer broker may have codes that a client does not know.
+    code: string() as unknown as Describe<ErrorCode>,
+    message: string(),
+    holders: optional(array(type(holder))),
+  }),
+  lost: type({
+    type: literal('lost'),
+    fence: Fence,
+    reason: enums(['expired', 'stolen', 'revoked']),
+    note: optional(string()),
+  }),
+  ping: type({ type: literal('ping'), n: Amount }),
+  ack: type({ type: literal('ack'), n: Id, at: safeInteger }),
+  found: type({
+    type: literal('found'),
+    id: Id,
+    held: HeldList,
+    waiting: WaitingList,
+    heldCount: Amount,
+    waitingCount: Amount,
+    more: boolean(),
+  }),
+  watching: type({
+    type: literal('watching'),
+    id: Id,
+    held: HeldList,
+    heldCount: Amount,
+    more: boolean(),
+  }),
+  event: type({
+    type: literal('event'),
+    watch: union([Id, array(Id)]),
+    event: type({ event: enums(['locked', 'unlocked', 'expired', 'lost']), ...heldInfo }),
+  }),
+  stats: type({ type: literal('stats'), id: Id, stats: Counters }),
+  draining: type({ type: literal('draining'), within: Amount }),
+} as const satisfies Record<ServerMessage['type'], unknown>

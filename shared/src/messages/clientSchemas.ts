@@ -1,0 +1,203 @@
+/**
+ * One superstruct schema for each message that a client may send, looked up by `type`.
+ *
+ * They say what is right and explain what is wrong; `validate.ts` has the fast way in for the hot
+ * messages and is proved equal to these. Objects are closed: an unknown field is refused, so that a
+ * misspelt option is never silently ignored.
+ */
+import {
+  array,
+  boolean,
+  type Describe,
+  define,
+  enums,
+  literal,
+  max,
+  min,
+  object,
+  optional,
+  refine,
+  type Struct,
+  size,
+  string,
+  union,
+} from 'superstruct'
+import { isKey, isPrefix, utf8Length } from '../keys.js'
+import {
+  maxMetadataBytes,
+  maxMetadataDepth,
+  maxMs,
+  maxNameLength,
+  maxQueryItems,
+  maxReasonLength,
+  maxSecretLength,
+  maxTokenLength,
+  maxUnacknowledged,
+} from '../limits.js'
+import { isWithinJsonLimits } from './jsonLimits.js'
+import type {
+  Acknowledge,
+  AuthRequest,
+  Bye,
+  Cancel,
+  ClientMessage,
+  Hello,
+  LockRequest,
+  Pong,
+  QueryRequest,
+  RefreshRequest,
+  RevokeRequest,
+  StatsRequest,
+  UnlockRequest,
+  Unwatch,
+  WatchRequest,
+} from './messages.js'
+
+/**
+ * A check with a sentence of its own. Without one superstruct prints the value into its sentence,
+ * which throws where a stranger has put a `toString` of his own, and nobody ever reads it.
+ */
+function checked<T>(name: string, isOne: (value: unknown) => boolean): Struct<T, null> {
+  return define<T>(name, (value) => isOne(value) || `not a ${name}`)
+}
+
+export const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
+
+/** Request ids count up from 1. */
+export const Id = min(safeInteger, 1)
+/** Fences are positive and below 2^53. */
+export const Fence = min(safeInteger, 1)
+export const Key = checked<string>('key', isKey)
+const Prefix = checked<string>('prefix', isPrefix)
+/** Milliseconds that must pass. */
+export const Ttl = max(min(safeInteger, 1), maxMs)
+/** Milliseconds that may pass; 0 is "do not wait". */
+export const Timeout = max(min(safeInteger, 0), maxMs)
+/** Any JSON value of bounded size and depth. */
+const Metadata = checked<unknown>('metadata', isMetadata)
+
+/** Whether a value parsed from JSON is small and flat enough to be kept with a lock. */
+export function isMetadata(value: unknown): boolean {
+  if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
+  const text = JSON.stringify(value)
+  return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
+}
+
+const wellFormed = checked<string>(
+  'well-formed text',
+  (value) => typeof value === 'string' && !/\p{Cs}/u.test(value),
+)
+
+const Token = size(string(), 1, maxTokenLength)
+/** A session id or a resume secret. */
+export const ShortText = size(string(), 1, maxSecretLength)
+
+const HelloSchema: Describe<Hello> = object({
+  type: literal('hello'),
+  token: optional(Token),
+  name: optional(size(wellFormed, 1, maxNameLength)),
+  lease: optional(Ttl),
+  grace: optional(union([Timeout, literal('lease')])) as Describe<number | 'lease' | undefined>,
+  resume: optional(object({ session: ShortText, secret: ShortText, try: optional(Id) })),
+})
+
+const LockSchema: Describe<LockRequest> = refine(
+  object({
+    type: literal('lock'),
+    id: Id,
+    key: Key,
+    mode: optional(enums(['exclusive', 'shared'])),
+    ttl: optional(Ttl),
+    timeout: optional(Timeout),
+    steal: optional(boolean()),
+    metadata: optional(Metadata),
+  }) as Describe<LockRequest>,
+  'lock',
+  (message) =>
+    !message.steal ||
+    (message.mode !== 'shared' && message.timeout === undefined) ||
+    'a steal is exclusive and has no timeout',
+)
+
+const UnlockSchema: Describe<UnlockRequest> = object({
+  type: literal('unlock'),
+  id: Id,
+  fence: Fence,
+})
+
+const RefreshSchema: Describe<RefreshRequest> = object({
+  type: literal('refresh'),
+  id: Id,
+  fence: Fence,
+  ttl: optional(Ttl),
+})
+
+const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
+
+const keyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
+  message.key === undefined || message.prefix === undefined || 'give a key or a prefix, not both'
+
+const pageStart = (message: { after?: unknown; afterFence?: unknown }) =>
+  message.afterFence === undefined || message.after !== undefined || 'afterFence goes with after'
+
+const QuerySchema: Describe<QueryRequest> = refine(
+  object({
+    type: literal('query'),
+    id: Id,
+    key: optional(Key),
+    prefix: optional(Prefix),
+    limit: optional(max(min(safeInteger, 1), maxQueryItems)),
+    after: optional(Prefix),
+    afterFence: optional(Fence),
+  }),
+  'query',
+  (message) => {
+    const first = keyOrPrefix(message)
+    return first === true ? pageStart(message) : first
+  },
+)
+
+const WatchSchema: Describe<WatchRequest> = refine(
+  object({ type: literal('watch'), id: Id, key: optional(Key), prefix: optional(Prefix) }),
+  'watch',
+  keyOrPrefix,
+)
+
+const UnwatchSchema: Describe<Unwatch> = object({ type: literal('unwatch'), watch: Id })
+const StatsSchema: Describe<StatsRequest> = object({ type: literal('stats'), id: Id })
+const RevokeSchema: Describe<RevokeRequest> = object({
+  type: literal('revoke'),
+  id: Id,
+  key: Key,
+  fence: Fence,
+  reason: size(wellFormed, 1, maxReasonLength),
+})
+const AuthSchema: Describe<AuthRequest> = object({
+  type: literal('auth'),
+  id: Id,
+  token: Token,
+})
+const PongSchema: Describe<Pong> = object({ type: literal('pong'), n: min(safeInteger, 0) })
+const AckSchema: Describe<Acknowledge> = object({
+  type: literal('ack'),
+  ids: size(array(Id), 0, maxUnacknowledged),
+})
+const ByeSchema: Describe<Bye> = object({ type: literal('bye') })
+
+/** The schema of each message, by its `type`. */
+export const schemas = {
+  hello: HelloSchema,
+  lock: LockSchema,
+  unlock: UnlockSchema,
+  refresh: RefreshSchema,
+  cancel: CancelSchema,
+  query: QuerySchema,
+  watch: WatchSchema,
+  unwatch: UnwatchSchema,
+  stats: StatsSchema,
+  revoke: RevokeSchema,
+  auth: AuthSchema,
+  pong: PongSchema,
+  ack: AckSchema,
+  bye: ByeSchema,
+} as const satisfies { [T in ClientMessage['type']]: Describe<Extract<ClientMessage, { type: T }>> }

@@ -1,0 +1,127 @@
+/**
+ * Tokens that end while their session lives: honoured to the end, renewed in time, and no longer.
+ */
+import { expect } from 'chai'
+import { Bench, passAlive } from '../server/bench.js'
+import { answersOf, join } from './known.js'
+
+describe('tokens that end', () => {
+  /** A token is how many ms it lasts from now; `other …` is another principal's. */
+  function bench(): Bench {
+    const made: Bench = new Bench({
+      authenticate: ({ token = '' }) => {
+        const [, who, ms] = /^(other )?(\d+)$/.exec(token) ?? []
+        if (ms === undefined) return undefined
+        return { principal: who ?? 'ann', expiresAt: made.environment.clock.wall() + Number(ms) }
+      },
+    })
+    return made
+  }
+
+  it('are honoured to their end: a warning 30 s before, then 4401', async () => {
+    const b = bench()
+    const client = await join(b, '60000')
+    const early = passAlive(b, 29_900, client)
+    expect(answersOf(early.flat())).to.not.include('expiring')
+    const [later] = passAlive(b, 200, client)
+    expect(later!.find(({ type }) => type === 'expiring')).to.include({ type: 'expiring' })
+    passAlive(b, 29_800, client)
+    expect(client.socket.closedWith).to.equal(undefined)
+    passAlive(b, 300, client)
+    expect(client.socket.closedWith).to.include({ code: 4401 })
+  })
+
+  it('that end soon are warned of at once, with what is left', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    const [heard] = passAlive(b, 100, client)
+    const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
+    expect(warning.within).to.be.within(4_800, 5_000)
+  })
+
+  it('are renewed on the live session by another of the same principal', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    const fence = client.take('k')
+    client.say({ type: 'auth', id: 7, token: '120000' })
+    await b.settle()
+    expect(client.heard()).to.deep.include({ type: 'authenticated', id: 7 })
+    passAlive(b, 60_000, client)
+    expect(client.socket.closedWith).to.equal(undefined)
+    client.unlock(fence)
+    expect(answersOf(client.heard())).to.include('unlocked')
+  })
+
+  it('are not renewed by another principal, by a bad token, or twice at once', async () => {
+    const b = bench()
+    const client = await join(b, '5000')
+    for (const token of ['other 9000', 'nonsense']) {
+      client.say({ type: 'auth', id: 7, token })
+      await b.settle()
+      expect(answersOf(client.heard())).to.deep.equal(['failed UNAUTHORIZED'])
+    }
+    client.say({ type: 'auth', id: 8, token: '9000' }, { type: 'auth', id: 9, token: '9000' })
+    await b.settle()
+    expect(answersOf(client.heard())).to.deep.equal(['failed QUOTA_EXCEEDED', 'authenticated'])
+    passAlive(b, 9_200, client)
+    expect(client.socket.closedWith).to.include({ code: 4401 })
+  })
+
+  it('are not shown in the open', async () => {
+    const b = new Bench({ authenticate: ({ token = 'ann' }) => token })
+    const socket = b.connect()
+    Object.assign(socket, { isSecure: false })
+    b.say(socket, { type: 'hello' })
+    await b.settle()
+    expect(socket.heardOf('welcome')).to.have.length(1)
+    b.say(socket, { type: 'auth', id: 7, token: 'ann' })
+    await b.settle()
+    expect(answersOf(socket.heard())).to.deep.equal(['failed UNAUTHORIZED'])
+  })
+
+  it('at no time that there is let nobody in', async () => {
+    for (const expiresAt of [Number.NaN, '2030-01-01', null]) {
+      const authenticate = () => ({ principal: 'ann', expiresAt: expiresAt as number })
+      const b = new Bench({ authenticate })
+      const socket = b.greet({ token: 't' })
+      await b.settle()
+      expect(socket.closedWith).to.include({ code: 4401 })
+    }
+  })
+
+  it('never are good for ever', async () => {
+    const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
+    const b = new Bench({ authenticate })
+    const client = await join(b, 't')
+    const [heard] = passAlive(b, 10_000, client)
+    expect(answersOf(heard!)).to.not.include('expiring')
+    expect(client.socket.closedWith).to.equal(undefined)
+  })
+
+  it('are forgotten with their connection', async () => {
+    const b = bench()
+    const client = await join(b, '60000')
+    client.socket.drop()
+    // Past the warning that it would have had.
+    b.environment.pass(40_000)
+    expect(b.environment.timers).to.equal(0)
+  })
+
+  it('are not looked at where nobody is asked who they are', () => {
+    const b = new Bench({ limits: { messagesPerSecond: 10 } })
+    const client = b.join()
+    client.say({ type: 'auth', id: 7, token: 'whatever' })
+    expect(client.heard()).to.deep.equal([{ type: 'authenticated', id: 7 }])
+  })
+
+  it('leave their session its locks for its lease, like every cut', async () => {
+    const b = bench()
+    const client = await join(b, '3000')
+    client.take('k')
+    passAlive(b, 3_100, client)
+    client.socket.drop()
+    expect(b.broker.table.heldCount).to.equal(1)
+    b.environment.pass(15_000)
+    expect(b.broker.table.heldCount).to.equal(0)
+  })
+})

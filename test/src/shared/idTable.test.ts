@@ -1,0 +1,74 @@
+/**
+ * A roster is a `Map` by number, whatever comes and goes: the same that is found, counted and
+ * listed, with numbers that meet in the same place as well as with those that do not.
+ */
+import { IdTable } from '@holdfast/shared/roster'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+
+/** How far the next number is from the last, or which of those that are there has to go. */
+const step = fc.oneof(
+  fc.record({ by: fc.constantFrom(1, 2, 3, 64, 4_096) }),
+  fc.record({ gone: fc.nat() }),
+)
+
+describe('shared: a roster', () => {
+  it('does what a Map does', () => {
+    const steps = fc.array(step, { maxLength: 300, size: 'max' })
+    const property = fc.property(fc.constantFrom(0, Date.now() * 1_024), steps, (start, all) => {
+      const roster = new IdTable<{ readonly tableId: number }>()
+      const model = new Map<number, { readonly tableId: number }>()
+      let number = start
+      for (const one of all) {
+        if ('by' in one) {
+          number += one.by
+          const member = { tableId: number }
+          roster.add(member)
+          model.set(number, member)
+        } else if (model.size > 0) {
+          const member = [...model.values()][one.gone % model.size]!
+          roster.remove(member)
+          model.delete(member.tableId)
+          expect(roster.get(member.tableId)).to.equal(undefined)
+        }
+        expect(roster.size).to.equal(model.size)
+        for (const [known, member] of model) expect(roster.get(known)).to.equal(member)
+      }
+      expect(roster.values()).to.deep.equal([...model.values()])
+    })
+    fc.assert(property, runs(100, 2_000))
+  })
+
+  it('does not part with another for one that has its number', () => {
+    const roster = new IdTable<{ readonly tableId: number }>()
+    const member = { tableId: 7 }
+    roster.remove(member)
+    roster.add(member)
+    roster.remove({ tableId: 7 })
+    expect(roster.get(7)).to.equal(member)
+  })
+
+  const ten = 10_000
+  const rows: Record<string, (i: number) => number> = {
+    'follow each other': (i) => i,
+    'are a power of two apart': (i) => i * 2 ** 16,
+    'differ above 32 bits only': (i) => i * 2 ** 32,
+  }
+  for (const [what, numberOf] of Object.entries(rows)) {
+    it(`looks at few others to add and remove numbers that ${what}`, () => {
+      let looks = 0
+      const members = Array.from({ length: ten }, (_, i) => ({
+        get tableId() {
+          looks++
+          return numberOf(i + 1)
+        },
+      }))
+      const roster = new IdTable<{ readonly tableId: number }>()
+      for (const member of members) roster.add(member)
+      for (const member of members) roster.remove(member)
+      expect(roster.size).to.equal(0)
+      expect(looks / ten).to.be.below(100)
+    })
+  }
+})
