@@ -2,7 +2,7 @@
  * The locks that a session believes to hold, and how it stops believing.
  */
 import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
-import { IdTable } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/idTable'
 import { GrantedLock, type GrantedLockOwner } from './grant.js'
 import {
   type ClockSample,

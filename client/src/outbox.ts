@@ -5,7 +5,7 @@
  * connection requests only gather here; on a new one they go out again in that order.
  */
 import type { HoldfastError } from '@holdfast/shared'
-import { IdTable } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/idTable'
 import { messageText } from './messages.js'
 import { AckWindow } from './pacing.js'
 import { type AnyRequest, LockRequest } from './requests.js'

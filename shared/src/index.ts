@@ -1,7 +1,7 @@
 /**
  * What both halves of Holdfast agree on. Free of Node, of the DOM and of superstruct, so that a
- * browser bundle carries only this; the broker's checks are in `@holdfast/shared/validate`, and
- * what the table may depend on is in `@holdfast/shared/roster`.
+ * browser bundle carries only this; the broker's checks are in `@holdfast/shared/clientChecks`, and
+ * what the table may depend on is in `@holdfast/shared/idTable`.
  */
 
 export { type CloseCode, closeCodes, isFinalClose } from './closeCodes.js'

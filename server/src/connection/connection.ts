@@ -16,7 +16,7 @@ import {
   maxHelloBytes,
   parseFrame,
 } from '@holdfast/shared'
-import { validate } from '@holdfast/shared/validate'
+import { validate } from '@holdfast/shared/clientChecks'
 import type { RequestPolicy } from '../access/requestPolicy.js'
 import { WorkRate } from '../access/tokenBuckets.js'
 import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'

@@ -2,7 +2,7 @@
  * What is known of a frame or a message that has arrived before the broker handles it.
  */
 import { type ClientMessage, type Hello, utf8Length } from '@holdfast/shared'
-import type { InvalidMessage } from '@holdfast/shared/validate'
+import type { InvalidMessage } from '@holdfast/shared/clientChecks'
 
 /** Something with an id that is no message: the client is told why. */
 export type InvalidRequest = InvalidMessage & { readonly id: number }

@@ -3,7 +3,7 @@
  * for a key when it is asked for first, and kept until the key falls idle: a key where nothing is
  * revoked pays nothing for it.
  */
-import { IdTable } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
 
 export class FenceIndex {

@@ -6,7 +6,7 @@
  * Everybody outside `core` only reads these.
  */
 import type { LockMode } from '@holdfast/shared'
-import { IdTable } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/idTable'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'

@@ -14,8 +14,8 @@ import {
 import { connect as connectInPage } from '@holdfast/client/browser'
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { closeCodes } from '@holdfast/shared'
-import { schemas } from '@holdfast/shared/schemas'
-import { validate } from '@holdfast/shared/validate'
+import { validate } from '@holdfast/shared/clientChecks'
+import { schemas } from '@holdfast/shared/clientSchemas'
 
 export async function main(url: string): Promise<unknown[]> {
   const reconnect = exponentialBackoff({ initial: 100, multiplier: 2, max: 5_000, jitter: 'full' })

@@ -116,7 +116,7 @@ describe('the walls', () => {
       [
         `import type { Mode } from '@holdfast/shared'`,
         `import { Lock } from './records.js'`,
-        `import { Roster } from '@holdfast/shared/roster'`,
+        `import { Roster } from '@holdfast/shared/idTable'`,
         `const most = Math.max(1, 2)`,
         `const since = request.process.Date // Date.now()`,
         `const words = { Date: 'setTimeout' }`,
@@ -169,18 +169,18 @@ describe('the walls', () => {
       [
         `import { createBroker } from '@holdfast/server'`,
         `import { createBroker } from '../../server/src/index.js'`,
-        `import { validate } from '@holdfast/shared/validate'`,
+        `import { validate } from '@holdfast/shared/clientChecks'`,
         `import type { Lock } from '@holdfast/server/core'`,
       ],
       [
         `import { HoldfastError } from '@holdfast/shared'`,
-        `import { Roster } from '@holdfast/shared/roster'`,
+        `import { Roster } from '@holdfast/shared/idTable'`,
         `import { a } from './b.js'`,
       ],
     )
     const client = [`import { connect } from '@holdfast/client'`]
     catches(meetInShared, 'server/src/broker/planted.ts', client, [
-      `import { validate } from '@holdfast/shared/validate'`,
+      `import { validate } from '@holdfast/shared/clientChecks'`,
     ])
     catches(meetInShared, 'server/src/cli/run.ts', [], client)
     catches(meetInShared, 'shared/src/planted.ts', client, [])
@@ -214,7 +214,10 @@ describe('the walls', () => {
         `export { validate } from './messages/clientChecks.js'`,
         `import { hash } from 'node:crypto'`,
       ],
-      [`import type { Struct } from 'superstruct'`, `export type { R } from './messages/clientChecks.js'`],
+      [
+        `import type { Struct } from 'superstruct'`,
+        `export type { R } from './messages/clientChecks.js'`,
+      ],
     )
     catches(
       lightShared,
@@ -233,7 +236,7 @@ describe('the walls', () => {
       [`import chai from 'chai'`, `import '@holdfast/client'`],
       [
         `import { WebSocket } from 'ws'`,
-        `import { validate } from '@holdfast/shared/validate'`,
+        `import { validate } from '@holdfast/shared/clientChecks'`,
         `import { join } from 'node:path'`,
       ],
     )

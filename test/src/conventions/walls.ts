@@ -58,7 +58,7 @@ export const pureCore: Rule = (files) => {
   // The client has a use for it too.
   const roster = files.filter(({ path }) => path === 'shared/src/internal/idTable.ts')
   const isPure = (file: SourceFile, found: Import): boolean =>
-    found.specifier === '@holdfast/shared/roster' ||
+    found.specifier === '@holdfast/shared/idTable' ||
     targetOf(file, found)?.startsWith(core) === true
   return [...within(files, core), ...roster].flatMap((file) => [
     ...importsOf(file, (found) => !found.typeOnly && !isPure(file, found)),
@@ -127,7 +127,7 @@ export const browserSafe: Rule = (files) =>
 export const meetInShared: Rule = (files) => {
   const allowed: Record<string, RegExp> = {
     shared: /^$/,
-    client: /^@holdfast\/shared(\/roster)?$/,
+    client: /^@holdfast\/shared(\/idTable)?$/,
     server: /^@holdfast\/shared(\/|$)/,
     cli: /^@holdfast\/(shared|client)(\/|$)/,
     dashboard: /^@holdfast\/client$/,

@@ -3,7 +3,7 @@
  * schemas, names the field that is wrong, and never throws.
  */
 import { faultOf } from '@holdfast/shared'
-import { findFault, isValidFast } from '@holdfast/shared/brokerMessages'
+import { findFault, isValidFast } from '@holdfast/shared/brokerChecks'
 import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'

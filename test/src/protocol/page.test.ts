@@ -24,7 +24,7 @@ import {
   subprotocol,
 } from '@holdfast/shared'
 import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
-import { schemas } from '@holdfast/shared/schemas'
+import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
 import {

@@ -3,13 +3,13 @@
  * it may and nothing more, and nothing that comes from a stranger makes either of them throw.
  */
 import type { errorCodes } from '@holdfast/shared'
-import { schemas } from '@holdfast/shared/schemas'
 import {
   type InvalidMessage,
   isValidFast,
   validate,
   validateWithSchema,
-} from '@holdfast/shared/validate'
+} from '@holdfast/shared/clientChecks'
+import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
 import { forged, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'

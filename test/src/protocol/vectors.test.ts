@@ -3,7 +3,7 @@
  * Over a socket they are tried by the conformance suite.
  */
 import { closeCodes, maxFrameBytes, maxHelloBytes, parseFrame } from '@holdfast/shared'
-import { validate } from '@holdfast/shared/validate'
+import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { type Expectation, textOf, type Vector, vectorFiles } from './vectors.js'
 

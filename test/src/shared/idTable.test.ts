@@ -2,7 +2,7 @@
  * A roster is a `Map` by number, whatever comes and goes: the same that is found, counted and
  * listed, with numbers that meet in the same place as well as with those that do not.
  */
-import { IdTable } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/idTable'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'

@@ -3,7 +3,7 @@
  * callback for each answer. As little as a correct client can do.
  */
 import { subprotocol } from '@holdfast/shared'
-import { IdTable } from '@holdfast/shared/roster'
+import { IdTable } from '@holdfast/shared/idTable'
 import { openWire, type Wire } from './wire.js'
 
 /** What the generator reads of an answer. */

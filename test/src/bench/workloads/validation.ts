@@ -2,7 +2,7 @@
  * What it costs to make sure that a message is one, in a loop of its own: the parsed messages of
  * the hot path, and beside them what the parsing costs that comes before.
  */
-import { validate } from '@holdfast/shared/validate'
+import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
