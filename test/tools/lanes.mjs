@@ -11,7 +11,17 @@ import process from 'node:process'
 
 /** Folders of `test/src` by lane; what is in none of them is in the last. */
 const lanes = {
-  computing: ['table', 'shared', 'protocol', 'client', 'server', 'sim', 'locks', 'conventions'],
+  computing: [
+    'table',
+    'shared',
+    'protocol',
+    'client',
+    'server',
+    'sim',
+    'mutants',
+    'locks',
+    'conventions',
+  ],
   commands: ['ops', 'examples', 'demo'],
   waiting: [],
 }

@@ -1,0 +1,132 @@
+/**
+ * The build that mutants change: its modules, the way from a mutant to its module, and the copy in
+ * which the simulation runs with a mutant. The build itself is never changed.
+ */
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Mutant } from './mutant.js'
+import { changeIn, declares, propertiesAddedBy, symbolsWith } from './patterns.js'
+
+/** A module of the build and its code, before or after a mutant. */
+export interface Module {
+  /** The path from the root of the repository. */
+  readonly file: string
+  readonly code: string
+}
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const products = ['shared', 'client', 'server']
+/** What the simulation needs of the tests: itself, the checks of tables, and the hunt. */
+const testFolders = ['sim', 'table', 'mutants']
+
+/** The modules of the product, without the bundles that are made of them. */
+export function readModules(): Module[] {
+  return products.flatMap((name) =>
+    readdirSync(join(root, name, 'dist'), { recursive: true, encoding: 'utf8' })
+      .map((path) => join(name, 'dist', path))
+      .filter((file) => file.endsWith('.js') && !/\/(bundle|page)\//.test(file))
+      .sort()
+      .map((file) => ({ file, code: readFileSync(join(root, file), 'utf8') })),
+  )
+}
+
+/**
+ * The module that the mutant changes, with the change in it.
+ *
+ * @throws if the mutant does not fit the modules; the message says what to do
+ */
+export function applyMutant(mutant: Mutant, modules: readonly Module[]): Module {
+  try {
+    const { file, code } = moduleOf(mutant, modules)
+    const missing = propertiesAddedBy(mutant).filter((name) => !isUsed(name, modules))
+    if (missing.length > 0)
+      throw new Error(
+        `No module of the build uses ${missing.join(' and ')}, which the replacement uses: ` +
+          'write the replacement with the present names',
+      )
+    return { file, code: changeIn(code, symbolOf(mutant), mutant) }
+  } catch (error) {
+    throw new Error(
+      `Mutant ${mutant.name} in test/src/mutants/catalogue does not fit the build: ` +
+        (error as Error).message,
+    )
+  }
+}
+
+/** Copies the build, with a mutant in it, to a new folder. @returns the folder */
+export function copyBuildWith(mutant: Mutant): string {
+  const { file, code } = applyMutant(mutant, readModules())
+  const copy = mkdtempSync(join(tmpdir(), 'holdfast-mutant-'))
+  const modules = join(copy, 'node_modules')
+  mkdirSync(join(modules, '@holdfast'), { recursive: true })
+  for (const name of [...products, 'test']) {
+    const [from, to] = [join(root, name), join(copy, name)]
+    cpSync(join(from, 'package.json'), join(to, 'package.json'))
+    cpSync(join(from, 'dist'), join(to, 'dist'), {
+      recursive: true,
+      filter: (source) => isWanted(relative(join(from, 'dist'), source), name),
+    })
+    symlinkSync(to, join(modules, '@holdfast', name))
+  }
+  for (const name of readdirSync(join(root, 'node_modules'))) {
+    if (name.startsWith('.') || name === '@holdfast') continue
+    symlinkSync(join(root, 'node_modules', name), join(modules, name))
+  }
+  writeFileSync(join(copy, file), code)
+  return copy
+}
+
+function symbolOf({ in: symbol }: Mutant): string {
+  return symbol.slice(symbol.indexOf('/') + 1)
+}
+
+/** The only module that declares the mutant's symbol. */
+function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
+  const folder = mutant.in.includes('/') ? mutant.in.slice(0, mutant.in.indexOf('/') + 1) : ''
+  const symbol = symbolOf(mutant)
+  const [name = symbol] = symbol.split('.')
+  const declaration = new RegExp(`(class|function\\*?|const|let|var) ${name}\\b`)
+  const candidates = modules.filter(
+    ({ file, code }) => file.startsWith(folder) && declaration.test(code) && declares(code, symbol),
+  )
+  const [module] = candidates
+  if (module === undefined) {
+    throw new Error(
+      `No module of the build declares ${mutant.in}: ` +
+        `change \`in\` of the mutant to the present name${placesOf(mutant, modules)}, or build first`,
+    )
+  }
+  if (candidates.length > 1) {
+    const files = candidates.map(({ file }) => file).join(' and ')
+    throw new Error(
+      `Several modules declare ${mutant.in}, ${files}: write the package in front, for instance server/${symbol}`,
+    )
+  }
+  return module
+}
+
+/** A hint at the symbols in which the pattern of the mutant matches, if they are few. */
+function placesOf({ find }: Mutant, modules: readonly Module[]): string {
+  const places = modules.flatMap(({ code }) => symbolsWith(code, find))
+  return places.length === 0 || places.length > 5 ? '' : ` (the pattern is in ${places.join(', ')})`
+}
+
+function isUsed(property: string, modules: readonly Module[]): boolean {
+  const word = new RegExp(`\\b${property}\\b`)
+  return modules.some(({ code }) => word.test(code))
+}
+
+function isWanted(path: string, name: string): boolean {
+  if (/\.(map|d\.ts|tsbuildinfo)$/.test(path)) return false
+  return name !== 'test' || path === '' || testFolders.some((folder) => path.startsWith(folder))
+}

@@ -1,0 +1,90 @@
+/**
+ * Every mutant fits the present build. If one of these tests fails after a change of the product,
+ * the mutant in `test/src/mutants/catalogue` must follow the change: the message says how.
+ */
+import { parse } from '@babel/parser'
+import { expect } from 'chai'
+import { applyMutant, readModules } from './build.js'
+import { mutants } from './catalogue/index.js'
+import type { Mutant } from './mutant.js'
+import { withoutStyle } from './patterns.js'
+
+const modules = readModules()
+
+describe('the mutants', () => {
+  it('are at least 75, ten of them among several brokers', () => {
+    expect(mutants.length).to.be.at.least(75)
+    expect(mutants.filter(({ brokers = 1 }) => brokers > 1).length).to.be.at.least(10)
+  })
+
+  it('have names of their own, each with a sentence that says why', () => {
+    expect(new Set(mutants.map(({ name }) => name)).size).to.equal(mutants.length)
+    for (const { name, why } of mutants) {
+      expect(name).to.match(/^[a-z]+(-[a-z]+)+$/)
+      expect(why, name).to.match(/^[A-Z].+\.$/)
+    }
+  })
+
+  for (const mutant of mutants) {
+    it(`${mutant.name} changes ${mutant.in} into other valid JavaScript`, () => {
+      const { file, code } = applyMutant(mutant, modules)
+      const before = modules.find((module) => module.file === file)
+      expect(code).to.not.equal(withoutStyle(before?.code ?? ''))
+      expect(() => parse(code, { sourceType: 'module' })).to.not.throw()
+    })
+  }
+})
+
+describe('a mutant that does not fit the build', () => {
+  const mutant: Mutant = {
+    name: 'door-stays-open',
+    in: 'Door.close',
+    find: 'this.lock($KEY)',
+    replace: 'undefined',
+    why: 'The door stays open.',
+  }
+  const door = 'export class Door { close(key) { this.lock(key) } }'
+
+  it('fails with the name of the mutant and its folder', () => {
+    expect(() => applyMutant(mutant, [])).to.throw(
+      'Mutant door-stays-open in test/src/mutants/catalogue does not fit the build',
+    )
+  })
+
+  it('fails if no module declares the symbol', () => {
+    const modules = [{ file: 'server/dist/a.js', code: 'export class Door { open() {} }' }]
+    expect(() => applyMutant(mutant, modules)).to.throw(
+      'No module of the build declares Door.close: change `in` of the mutant to the present name',
+    )
+  })
+
+  it('says in which symbols the pattern is after the symbol was renamed', () => {
+    const code = 'export class Door { open() {} shut(key) { this.lock(key) } }'
+    expect(() => applyMutant(mutant, [{ file: 'server/dist/a.js', code }])).to.throw(
+      'to the present name (the pattern is in Door.shut)',
+    )
+  })
+
+  it('fails if several modules declare the symbol, unless the mutant names the package', () => {
+    const modules = ['server/dist/a.js', 'client/dist/a.js'].map((file) => ({ file, code: door }))
+    expect(() => applyMutant(mutant, modules)).to.throw('write the package in front')
+    const { file } = applyMutant({ ...mutant, in: 'client/Door.close' }, modules)
+    expect(file).to.equal('client/dist/a.js')
+  })
+
+  it('fails if the replacement uses a property that no module has', () => {
+    const modules = [{ file: 'server/dist/a.js', code: door }]
+    expect(() => applyMutant({ ...mutant, replace: 'this.unlock($KEY)' }, modules)).to.throw(
+      'No module of the build uses unlock, which the replacement uses',
+    )
+  })
+
+  it('fits wherever the module is', () => {
+    for (const file of ['server/dist/a.js', 'server/dist/far/away/b.js']) {
+      expect(applyMutant(mutant, [{ file, code: door }])).to.deep.equal({
+        file,
+        code: 'export class Door { close(key) { undefined } }',
+      })
+    }
+  })
+})

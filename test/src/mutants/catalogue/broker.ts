@@ -1,0 +1,155 @@
+/** Mutants of the broker around its table: connections, deadlines, answers and watches. */
+import type { Mutant } from '../mutant.js'
+
+const connections: Mutant[] = [
+  {
+    name: 'ack-covers-unhandled-messages',
+    in: 'Connection.#handleFrame',
+    find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
+    replace:
+      '(this.#received += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
+    why: 'The broker acknowledges messages of a paused frame before it has handled them.',
+  },
+  {
+    name: 'rest-of-paused-frame-lost',
+    in: 'InputQueue.addRest',
+    find: '$NEXT < $ELEMENTS.length',
+    replace: 'false',
+    why: 'The broker never handles the rest of a frame that is too much work for one turn.',
+  },
+  {
+    name: 'rest-of-paused-frame-reversed',
+    in: 'Connection.#handleFrame',
+    find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
+    replace: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS.slice($NEXT).reverse(), 0)',
+    why: 'The broker handles the rest of a paused frame from its end.',
+  },
+  {
+    name: 'frames-do-not-renew-lease',
+    in: 'server/Connection.onFrame',
+    find: 'this.#receivedAt = $AT',
+    replace: 'undefined',
+    why: 'The broker does not renew the lease of a session when its client sends a frame.',
+  },
+  {
+    name: 'aborted-connection-ends-its-session',
+    in: 'Broker.onAborted',
+    find: 'this.#leave($CONNECTION, true)',
+    replace: 'this.#leave($CONNECTION, false)',
+    why: 'A connection that the broker aborts ends its session before the client can know.',
+  },
+  {
+    name: 'overtaken-resume-wins',
+    in: 'isOvertaken',
+    find: '$ATTEMPT <= $LAST_ATTEMPT',
+    replace: 'false',
+    brokers: 3,
+    why: 'A resume that its client gave up takes the session from the connection that came after.',
+  },
+]
+
+const deadlines: Mutant[] = [
+  {
+    name: 'lease-counted-by-wall-clock',
+    in: 'Timekeeper.#realNow',
+    find: '$CLOCK.monotonic()',
+    replace: '$CLOCK.wall()',
+    why: 'The broker counts leases by the wall clock, which jumps.',
+  },
+  {
+    name: 'pause-not-compensated',
+    in: 'Timekeeper.#realNow',
+    find: 'this.#behindMs += $LATE_MS',
+    replace: 'undefined',
+    why: 'The broker holds its own pause against its clients, as if it had listened meanwhile.',
+  },
+  {
+    name: 'deadlines-before-input',
+    in: 'Timekeeper.#onTimer',
+    find: 'this.#endOfTurn($HANDLE_DUE)',
+    replace: '$HANDLE_DUE()',
+    why: 'After a pause the broker handles deadlines before the input that arrived meanwhile.',
+  },
+  {
+    name: 'lease-ends-early',
+    in: 'DeadlineHandler.#endIfSilent',
+    find: '$RECEIVED_AT + $SESSION.lease',
+    replace: '$RECEIVED_AT + $SESSION.lease * 0.9',
+    why: 'The broker ends a silent session before its lease is over, and then grants its locks.',
+  },
+  {
+    name: 'paused-connection-counts-as-silent',
+    in: 'DeadlineHandler.#endIfSilent',
+    find: '$CONNECTION.isPaused',
+    replace: 'false',
+    why: 'The broker ends a session for its silence while the broker does not read its connection.',
+  },
+  {
+    name: 'grace-halved',
+    in: 'Outbound.#onSuspended',
+    find: '$NOW + $SESSION.grace',
+    replace: '$NOW + $SESSION.grace / 2',
+    why: 'The broker gives a session half of the grace that it promised.',
+  },
+  {
+    name: 'ttl-ends-early',
+    in: 'Outbound.#startTtl',
+    find: '$NOW + $LOCK.ttl',
+    replace: '$NOW + $LOCK.ttl * 0.85',
+    why: 'The broker expires a lock before its ttl is over.',
+  },
+]
+
+const messages: Mutant[] = [
+  {
+    name: 'stolen-lock-not-reported',
+    in: 'Outbound.#onReleased',
+    find: `$REASON === 'expired' || $REASON === 'stolen'`,
+    replace: `$REASON === 'expired'`,
+    why: 'The broker does not tell a holder that its lock was stolen.',
+  },
+  {
+    name: 'snapshot-without-held-locks',
+    in: 'Outbound.#welcome',
+    find: 'snapshotChunks($HELD, $WAITING)',
+    replace: 'snapshotChunks([], $WAITING)',
+    why: 'The snapshot that a resumed session gets leaves out its locks.',
+  },
+  {
+    name: 'snapshot-without-waiting-requests',
+    in: 'Outbound.#welcome',
+    find: 'snapshotChunks($HELD, $WAITING)',
+    replace: 'snapshotChunks($HELD, [])',
+    why: 'The snapshot that a resumed session gets leaves out its waiting requests.',
+  },
+  {
+    name: 'paused-query-skips-key',
+    in: 'keysOf',
+    find: 'yield $SEARCH.stepCost + $PASSED;',
+    replace: '{ yield $SEARCH.stepCost + $PASSED; $SEARCH.next() }',
+    why: 'A query that continues after a pause leaves out one key.',
+  },
+  {
+    name: 'only-last-equal-watch-told',
+    in: 'Group.idsFor',
+    find: '[...$SINCE.keys()].join()',
+    replace: '[...$SINCE.keys()].slice(-1).join()',
+    why: 'Of several equal watches of a session, the broker sends events to only one.',
+  },
+  {
+    name: 'narrow-watch-not-indexed-again',
+    in: 'SessionWatches.#drop',
+    find: 'this.#setBelow($GROUP, $PLACE, true)',
+    replace: 'undefined',
+    why: 'The broker sends a watch no events once a wider watch of the same session has ended.',
+  },
+  {
+    name: 'watch-told-of-older-events',
+    in: 'Group.idsFor',
+    find: '$SEQUENCE > $SINCE && $ID !== $HIDDEN',
+    replace: '$ID !== $HIDDEN',
+    why: 'The broker sends a watch an event that is older than the watch.',
+  },
+]
+
+export const brokerMutants: readonly Mutant[] = [...connections, ...deadlines, ...messages]

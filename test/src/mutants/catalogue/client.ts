@@ -1,0 +1,140 @@
+/** Mutants of the client: what a holder believes, what it asks for, and what it gives back. */
+import type { Mutant } from '../mutant.js'
+
+const clocks: Mutant[] = [
+  {
+    name: 'client-ignores-wall-clock',
+    in: 'Scheduler.expireDue',
+    find: 'this.#byMonotonic.popDue($MONOTONIC) ?? this.#byWall.popDue($WALL)',
+    replace: 'this.#byMonotonic.popDue($MONOTONIC)',
+    why: 'After the sleep of its machine, a holder believes that no time has passed.',
+  },
+  {
+    name: 'client-trusts-only-wall-clock',
+    in: 'Scheduler.expireDue',
+    find: 'this.#byMonotonic.popDue($MONOTONIC) ?? this.#byWall.popDue($WALL)',
+    replace: 'this.#byWall.popDue($WALL)',
+    why: 'A wall clock that is set back gives a holder more time than its lease.',
+  },
+  {
+    name: 'client-expiry-without-margin',
+    in: 'expiryFrom',
+    find: '$MS * $SLOWEST - $MARGIN($MS)',
+    replace: '$MS',
+    why: 'A holder counts the whole period by its own clock, which may be slower than the broker.',
+  },
+  {
+    name: 'client-ttl-half-a-second-late',
+    in: 'expiryBySample',
+    find: '$AT - $RECEIVED + $TTL',
+    replace: '$AT - $RECEIVED + 500 + $TTL',
+    why: 'A holder believes in a lock half a second longer than its ttl allows.',
+  },
+  {
+    name: 'client-lease-from-receipt',
+    in: 'LeaseMonitor.extend',
+    find: 'expiryFrom($SENT, $LEASE)',
+    replace: 'expiryFrom(this.#scheduler.now(), $LEASE)',
+    why: 'A holder counts its lease from when it receives an ack, not from when it sent the message.',
+  },
+  {
+    name: 'client-refresh-counts-late',
+    in: 'TtlExpiry.succeed',
+    find: 'expiryFrom($SENT, $TTL)',
+    replace: 'expiryFrom({ monotonic: $SENT.monotonic + 300, wall: $SENT.wall + 300 }, $TTL)',
+    why: 'A holder counts a refreshed ttl from later than when it sent the refresh.',
+  },
+]
+
+const losses: Mutant[] = [
+  {
+    name: 'client-frames-before-deadlines',
+    in: 'SessionController.onFrame',
+    find: '$SCHEDULER.expireDue()',
+    replace: 'undefined',
+    why: 'A client that wakes up handles the frames that arrived before it checks its deadlines.',
+  },
+  {
+    name: 'client-held-ignores-clock',
+    in: 'client/Lock.held',
+    find: '$GRANTED_LOCK.expireDue()',
+    replace: 'undefined',
+    why: 'The property `held` is still true after the expiry if no timer has run.',
+  },
+  {
+    name: 'client-ignores-lost',
+    in: 'ResponseRouter.route',
+    find: '$HELD_LOCKS.lose([$LOCK], $$$REASON)',
+    replace: 'undefined',
+    why: 'A holder believes in a lock although the broker has sent that the lock is lost.',
+  },
+  {
+    name: 'client-signal-not-aborted',
+    in: 'client/Lock.#onLost',
+    find: '$CONTROLLER?.abort($ERROR)',
+    replace: 'undefined',
+    why: 'The client does not abort the signal of a lock when the lock is lost.',
+  },
+  {
+    name: 'client-locks-outlive-lease',
+    in: 'SessionController.onLeaseOver',
+    find: '$HELD_LOCKS.loseAll($$$REASON)',
+    replace: 'undefined',
+    why: 'A holder believes in its locks although the lease of its session is over.',
+  },
+  {
+    name: 'client-locks-outlive-connection',
+    in: 'SessionController.onDown',
+    find: 'this.#leaveSession($$$ARGUMENTS)',
+    replace: 'undefined',
+    why: 'A holder without a grace believes in its locks although its connection has dropped.',
+  },
+  {
+    name: 'client-resume-keeps-lost-locks',
+    in: 'Reconciler.settle',
+    find: '$HELD_LOCKS.lose($GONE)',
+    replace: 'undefined',
+    why: 'After a resume, a holder believes in locks that the broker no longer lists.',
+  },
+]
+
+const requests: Mutant[] = [
+  {
+    name: 'client-abort-sends-no-cancel',
+    in: 'PendingRequests.abandon',
+    find: 'this.#sendCancel($REQUEST)',
+    replace: 'undefined',
+    why: 'The client sends no cancel for a request that its caller gave up, so the request waits on.',
+  },
+  {
+    name: 'client-resume-sends-nothing-again',
+    in: 'PendingRequests.open',
+    find: '$REQUEST.stored && !$WAITS',
+    replace: '$REQUEST.stored && !$WAITS && $REQUEST.sentOn === undefined',
+    why: 'After a resume, the client does not send a request again that never arrived.',
+  },
+  {
+    name: 'client-keeps-late-grant',
+    in: 'ResponseRouter.#onGranted',
+    find: '$HELD_LOCKS.unlockFence($FENCE)',
+    replace: 'undefined',
+    why: 'The client does not unlock a lock that is granted after its caller gave up.',
+  },
+  {
+    name: 'client-resume-keeps-unwanted-locks',
+    in: 'Reconciler.settle',
+    find: '$HELD_LOCKS.unlockFence($FENCE)',
+    replace: 'undefined',
+    why: 'After a resume, the client does not unlock locks that no caller wants.',
+  },
+  {
+    name: 'client-connect-timeout-never-grows',
+    in: 'connectTimeoutFor',
+    find: '$MS * 2 ** $ROUNDS',
+    replace: '$MS',
+    brokers: 3,
+    why: 'A client gives up every attempt to connect after the same time, just before its welcome.',
+  },
+]
+
+export const clientMutants: readonly Mutant[] = [...clocks, ...losses, ...requests]

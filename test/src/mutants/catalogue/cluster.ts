@@ -1,0 +1,126 @@
+/** Mutants of what brokers share: the replicated log, membership, snapshots and moved sessions. */
+import type { Mutant } from '../mutant.js'
+
+/** How many brokers the worlds have in which these mutants are found. */
+const brokers = 3
+
+const membership: Mutant[] = [
+  {
+    name: 'cluster-death-notice-ignores-newer-entries',
+    in: 'MemberList.#acceptEntry',
+    find: '$SILENT === $BROKER || $LIVING.get($SILENT) !== $LAST',
+    replace: '$SILENT === $BROKER || !$LIVING.has($SILENT)',
+    brokers,
+    why: 'A broker is declared dead although it has appended an entry since it was suspected.',
+  },
+  {
+    name: 'cluster-dead-broker-still-counts',
+    in: 'MemberList.#acceptEntry',
+    find: '$LIVING.get($BROKER) !== $N - 1',
+    replace: '($LIVING.get($BROKER) ?? $N - 1) !== $N - 1',
+    brokers,
+    why: 'Entries of a broker that was declared dead still count.',
+  },
+  {
+    name: 'cluster-repeated-entry-counts-twice',
+    in: 'MemberList.#acceptEntry',
+    find: '$LIVING.get($BROKER) !== $N - 1',
+    replace: '$LIVING.get($BROKER) !== $N - 1 && $LIVING.get($BROKER) !== $N',
+    brokers,
+    why: 'The brokers apply an entry twice that was appended again because its answer was lost.',
+  },
+  {
+    name: 'cluster-dead-after-half-the-silence',
+    in: 'FailureDetector.onOwnEntry',
+    find: '$NOW - $HEARD_AT <= $DEAD_MS',
+    replace: '$NOW - $HEARD_AT <= $DEAD_MS / 2',
+    brokers,
+    why: 'A broker is declared dead after half of the agreed silence.',
+  },
+  {
+    name: 'cluster-self-lease-ignored',
+    in: 'ClusterMember.isLive',
+    find: '$SELF_LEASE.isOver($NOW)',
+    replace: 'false',
+    brokers,
+    why: 'A broker answers clients although the other brokers may have declared it dead.',
+  },
+  {
+    name: 'cluster-self-lease-from-return',
+    in: 'Incarnation.onOwnEntry',
+    find: '$SELF_LEASE.onOwnEntry($N)',
+    replace: '($SELF_LEASE.onSent($N, this.#deps.clock.monotonic()), $SELF_LEASE.onOwnEntry($N))',
+    brokers,
+    why: 'A broker counts its self-lease from when its entry came back, not from when it sent it.',
+  },
+]
+
+const snapshots: Mutant[] = [
+  {
+    name: 'cluster-snapshot-one-entry-short',
+    in: 'makeSnapshot',
+    find: `followTo($ENGINE, $POSITION, $UP_TO, ($NEXT, $TEXT) => {
+      $POSITION = $NEXT
+      for (const $COMMAND of $COMMANDS) $APPLY
+    })`,
+    replace: `followTo($ENGINE, $POSITION, $UP_TO, ($NEXT, $TEXT) => {
+      $POSITION = $NEXT
+      for (const $COMMAND of $COMMANDS) if ($NEXT < $UP_TO) $APPLY
+    })`,
+    brokers,
+    why: 'A snapshot lacks the commands of the last entry that it claims to cover.',
+  },
+  {
+    name: 'cluster-snapshot-without-members',
+    in: 'makeSnapshot',
+    find: '$MEMBERS.state',
+    replace: 'new $MEMBERS.constructor().state',
+    brokers,
+    why: 'A snapshot does not say which brokers are alive.',
+  },
+  {
+    name: 'cluster-snapshot-not-restored',
+    in: 'ClusterMember.#restore',
+    find: '$STATE_MACHINE.restore($LOADED.items)',
+    replace: 'this.#self === undefined && $STATE_MACHINE.restore($LOADED.items)',
+    brokers,
+    why: 'A broker that needs entries which were compacted goes on with the table that it had.',
+  },
+]
+
+const ownership: Mutant[] = [
+  {
+    name: 'cluster-former-owner-keeps-deadlines',
+    in: 'Outbound.#detachMoved',
+    find: 'this.#forget($SESSION)',
+    replace: 'undefined',
+    brokers,
+    why: 'The broker that a session has left goes on with the deadlines of the session.',
+  },
+  {
+    name: 'cluster-new-owner-sets-no-deadlines',
+    in: 'BrokerStateMachine.serve',
+    find: '$OUTBOUND.takeUp($$$SESSIONS)',
+    replace: 'undefined',
+    brokers,
+    why: 'A broker that begins to serve sets no deadlines for the sessions that it took over.',
+  },
+  {
+    name: 'cluster-expiry-of-former-owner-counts',
+    in: 'LockTable.#takeOwnership',
+    find: '$RECORD.generation++',
+    replace: 'undefined',
+    brokers,
+    why: 'An expiry that the former owner broker proposed ends a lock that the new owner keeps.',
+  },
+  {
+    name: 'cluster-resume-keeps-owner',
+    in: 'LockTable.#resume',
+    find: 'this.#takeOwnership($$$ARGUMENTS)',
+    replace: 'undefined',
+    brokers,
+    why: 'A session that resumes at another broker keeps its former owner broker.',
+  },
+]
+
+export const clusterMutants: readonly Mutant[] = [...membership, ...snapshots, ...ownership]

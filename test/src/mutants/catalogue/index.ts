@@ -1,0 +1,13 @@
+/** All mutants, by the part of the product that they change. */
+import type { Mutant } from '../mutant.js'
+import { brokerMutants } from './broker.js'
+import { clientMutants } from './client.js'
+import { clusterMutants } from './cluster.js'
+import { lockTableMutants } from './lockTable.js'
+
+export const mutants: readonly Mutant[] = [
+  ...lockTableMutants,
+  ...brokerMutants,
+  ...clusterMutants,
+  ...clientMutants,
+]

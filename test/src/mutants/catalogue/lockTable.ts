@@ -1,0 +1,187 @@
+/** Mutants of the lock table: who holds what, who waits, and whose commands count. */
+import type { Mutant } from '../mutant.js'
+
+const granting: Mutant[] = [
+  {
+    name: 'shared-lock-beside-exclusive',
+    in: 'KeyState.admits',
+    find: `$MODE === 'shared' && $HOLDER.mode === 'shared'`,
+    replace: `$MODE === 'shared'`,
+    why: 'The table grants a shared lock while another session holds the key exclusively.',
+  },
+  {
+    name: 'lock-with-ttl-does-not-exclude',
+    in: 'LockTable.#request',
+    find: '$KEY.admits($MODE)',
+    replace: '($KEY.admits($MODE) || $KEY.holders.first?.ttl !== undefined)',
+    why: 'The table grants a key to a second session before the ttl of the holder is over.',
+  },
+  {
+    name: 'shared-request-overtakes-exclusive',
+    in: 'LockTable.#request',
+    find: '$KEY.admits($MODE) && ($FREE || $STEAL)',
+    replace: `$KEY.admits($MODE) && ($FREE || ($MODE === 'shared' && !this.#quiet) || $STEAL)`,
+    why: 'The table grants a shared request ahead of an exclusive request that has waited longer.',
+  },
+  {
+    name: 'quiet-broker-grants',
+    in: 'LockTable.#request',
+    find: '$FREE && !this.#quiet',
+    replace: '$FREE',
+    why: 'A broker that lost its table grants locks before the holders of the old table have ended.',
+  },
+  {
+    name: 'fence-not-raised-for-waiter',
+    in: 'LockTable.#grantWaiters',
+    find: 'this.#grant($$$ARGUMENTS)',
+    replace: '(this.#fence--, this.#grant($$$ARGUMENTS))',
+    why: 'The table grants a waiter the fence of the grant before.',
+  },
+  {
+    name: 'fences-start-at-zero',
+    in: 'clockFences',
+    find: 'Math.floor($WALL_MS) * $PER_MS',
+    replace: '0',
+    why: 'A restarted broker grants fences that the broker before it has already granted.',
+  },
+  {
+    name: 'unlock-with-old-fence-releases-other-lock',
+    in: 'LockTable.#unlock',
+    find: '$SESSION.held.get($COMMAND.fence)',
+    replace: '($SESSION.held.get($COMMAND.fence) ?? $SESSION.held.values()[0])',
+    why: 'An unlock with an old fence releases another lock of the session.',
+  },
+  {
+    name: 'refresh-does-not-void-expiry',
+    in: 'LockTable.#refresh',
+    find: '$LOCK.generation++',
+    replace: 'undefined',
+    why: 'An expiry that the broker proposed before a refresh still ends the refreshed lock.',
+  },
+]
+
+const queues: Mutant[] = [
+  {
+    name: 'queue-served-from-its-end',
+    in: 'LockTable.#grantWaiters',
+    find: 'for (let $WAITER = $KEY.queue.first; $MAY_GRANT; $WAITER = $KEY.queue.first) $BODY',
+    replace: 'for (let $WAITER = $KEY.queue.last; $MAY_GRANT; $WAITER = $KEY.queue.last) $BODY',
+    why: 'The table grants the last waiter of a queue first.',
+  },
+  {
+    name: 'unlock-does-not-grant-waiters',
+    in: 'LockTable.#unlock',
+    find: `this.#release($LOCK, 'unlocked', $AT)`,
+    replace: `(this.#detach($LOCK, 'unlocked'), this.#forgetIfIdle($LOCK.keyState))`,
+    why: 'The table does not grant the waiters of a key when the holder unlocks it.',
+  },
+  {
+    name: 'expiry-does-not-grant-waiters',
+    in: 'LockTable.#expire',
+    find: `this.#release($LOCK, 'expired', $AT)`,
+    replace: `this.#detach($LOCK, 'expired')`,
+    why: 'The table does not grant the waiters of a key when the lock expires.',
+  },
+  {
+    name: 'withdrawal-does-not-grant-waiters',
+    in: 'LockTable.#withdraw',
+    find: 'this.#grantWaiters($$$ARGUMENTS)',
+    replace: 'undefined',
+    why: 'When the first waiter of a queue gives up, shared waiters behind it are not granted.',
+  },
+  {
+    name: 'release-grants-only-first-waiter',
+    in: 'LockTable.#grantWaiters',
+    find: 'this.#grant($$$ARGUMENTS)',
+    replace: 'return this.#grant($$$ARGUMENTS)',
+    why: 'A release that admits many shared waiters grants only the first of them.',
+  },
+  {
+    name: 'cancelled-request-stays-queued',
+    in: 'LockTable.#cancel',
+    find: `this.#withdraw($REQUEST, 'aborted', $AT)`,
+    replace: 'undefined',
+    why: 'A cancelled request stays in its queue, and the table grants it later.',
+  },
+  {
+    name: 'timed-out-request-stays-queued',
+    in: 'LockTable.#timeOut',
+    find: `this.#withdraw($REQUEST, 'timeout', $AT)`,
+    replace: 'undefined',
+    why: 'A request that timed out stays in its queue, and the table grants it later.',
+  },
+  {
+    name: 'ended-session-stays-queued',
+    in: 'LockTable.#end',
+    find: 'this.#leaveQueues($SESSION)',
+    replace: 'new Set()',
+    why: 'The requests of a session that ended stay in their queues.',
+  },
+  {
+    name: 'suspended-session-loses-its-places',
+    in: 'LockTable.#suspendSession',
+    find: '$SESSION.answers === undefined',
+    replace: 'true',
+    why: 'A session that has a grace loses its places in the queues when its connection drops.',
+  },
+]
+
+const sessions: Mutant[] = [
+  {
+    name: 'session-without-grace-survives-its-connection',
+    in: 'LockTable.#suspend',
+    find: '$SESSION.grace === 0',
+    replace: '$SESSION.grace < 0',
+    why: 'The table keeps a session without a grace when its connection drops.',
+  },
+  {
+    name: 'replaced-connection-still-counts',
+    in: 'LockTable.#attached',
+    find: '$SESSION?.attachEpoch === $COMMAND.attachEpoch',
+    replace: '$SESSION !== undefined',
+    why: 'Commands of a connection that was replaced still count, and so does its end.',
+  },
+  {
+    name: 'former-secret-stays-valid',
+    in: 'LockTable.#currentSession',
+    find: `if ($SESSION?.nextSecret !== undefined) {
+      $SESSION.secret = $SESSION.nextSecret
+      $SESSION.nextSecret = undefined
+      $$$REST
+    }`,
+    replace: `if ($SESSION?.nextSecret !== undefined) {
+      $$$REST
+    }`,
+    why: 'The former secret opens a session although its client has used the new secret.',
+  },
+  {
+    name: 'former-secret-void-too-early',
+    in: 'LockTable.#resume',
+    find: '$SESSION.nextSecret = $SECRET',
+    replace: '$SESSION.secret = $SECRET',
+    why: 'The former secret opens no session although its client may not have the new secret yet.',
+  },
+  {
+    name: 'granted-answer-not-stored',
+    in: 'LockTable.#grant',
+    find: '$SESSION.storeAnswer($$$ARGUMENTS)',
+    replace: '0',
+    why: 'The table does not keep the answer to a granted request for the case that it is repeated.',
+  },
+  {
+    name: 'repeated-request-granted-twice',
+    in: 'LockTable.#isRepeat',
+    find: '$ID > $SESSION.lastId',
+    replace: `$ID > $SESSION.lastId || $SESSION.answers?.get($ID)?.kind === 'granted'`,
+    why: 'The table grants a request again when the client sends it again.',
+  },
+  {
+    name: 'acknowledged-answers-stay-counted',
+    in: 'server/Session.forgetAnswers',
+    find: '$BYTES += $ANSWER_BYTES + 2 * $HOLDER_BYTES',
+    replace: '$BYTES += $ANSWER_BYTES',
+    why: 'The table counts memory for acknowledged answers that it no longer keeps.',
+  },
+]
+
+export const lockTableMutants: readonly Mutant[] = [...granting, ...queues, ...sessions]

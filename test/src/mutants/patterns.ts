@@ -1,0 +1,161 @@
+/**
+ * Changes JavaScript by symbol and structure: finds a symbol in a module, finds a pattern once in
+ * the symbol, and puts other code there. The work is ast-grep's; this file adds what mutants need
+ * beyond a pattern: symbols, and indifference to comments and to the kind of quotes.
+ */
+import { type Edit, Lang, parse, type SgNode } from '@ast-grep/napi'
+
+/** What to find in a symbol and what to put there. */
+export interface Change {
+  readonly find: string
+  readonly replace: string
+}
+
+const functions = ['function_declaration', 'generator_function_declaration']
+const variables = ['lexical_declaration', 'variable_declaration']
+const members = ['method_definition', 'field_definition', 'pair']
+const names = ['identifier', 'shorthand_property_identifier']
+
+/** The code without comments and with single quotes, as all patterns see code. Lines are kept. */
+export function withoutStyle(code: string): string {
+  const root = rootOf(code)
+  const edits: Edit[] = []
+  for (const comment of root.findAll({ rule: { kind: 'comment' } })) {
+    edits.push(comment.replace(` ${comment.text().replace(/[^\n]/g, '')}`))
+  }
+  for (const string of root.findAll({ rule: { kind: 'string' } })) {
+    const text = string.text()
+    if (/^"[^'"\\]*"$/.test(text)) edits.push(string.replace(`'${text.slice(1, -1)}'`))
+  }
+  // The root starts at the first token, so what stands before is not in it.
+  return code.slice(0, root.range().start.index) + root.commitEdits(edits)
+}
+
+/** Whether the module declares the symbol, for instance `LockTable.#grant`. */
+export function declares(code: string, symbol: string): boolean {
+  return nodesOf(rootOf(code), symbol).length > 0
+}
+
+/** The functions and members of a module in which the pattern matches exactly once. */
+export function symbolsWith(code: string, find: string): string[] {
+  const symbols = rootOf(withoutStyle(code)).children().flatMap(declarationsIn).flatMap(symbolsOf)
+  const pattern = withoutStyle(find)
+  return symbols.filter(([, node]) => matchesIn(node, pattern).length === 1).map(([name]) => name)
+}
+
+/**
+ * The module with the change in it.
+ *
+ * @throws if the module lacks the symbol, if the pattern does not match exactly once in the symbol,
+ * or if the new code uses a variable or a private member that the module does not have
+ */
+export function changeIn(code: string, symbol: string, { find, replace }: Change): string {
+  const plain = withoutStyle(code)
+  const root = rootOf(plain)
+  const nodes = nodesOf(root, symbol)
+  if (nodes.length === 0) throw new Error(`No symbol ${symbol} in this module`)
+  const matches = nodes.flatMap((node) => matchesIn(node, withoutStyle(find)))
+  if (matches.length !== 1) {
+    throw new Error(
+      `The pattern \`${find}\` matches ${matches.length} times in ${symbol}, not once: ` +
+        `${matches.length === 0 ? 'write it after the present code' : 'make it more specific'}`,
+    )
+  }
+  const missing = namesAddedBy({ find, replace }).filter((name) => !isKnown(root, name))
+  if (missing.length > 0) {
+    throw new Error(
+      `The replacement \`${replace}\` in ${symbol} uses ${missing.join(' and ')}, which the module ` +
+        'does not have: write the replacement with the present names',
+    )
+  }
+  const [match] = matches as [SgNode]
+  const { start, end } = match.range()
+  const changed = filledIn(replace, match, plain)
+  return plain.slice(0, start.index) + changed + plain.slice(end.index)
+}
+
+/** Names of properties that the new code has and the old code has not. */
+export function propertiesAddedBy({ find, replace }: Change): string[] {
+  const old = new Set(namesIn(rootOf(find), ['property_identifier']))
+  return namesIn(rootOf(replace), ['property_identifier']).filter((name) => !old.has(name))
+}
+
+/** Names of variables and of private members that the new code has and the old code has not. */
+function namesAddedBy({ find, replace }: Change): string[] {
+  const kinds = [...names, 'private_property_identifier']
+  const old = new Set(namesIn(rootOf(find), kinds))
+  return namesIn(rootOf(replace), kinds).filter((name) => !old.has(name) && !name.startsWith('$'))
+}
+
+function isKnown(root: SgNode, name: string): boolean {
+  if (name in globalThis) return true
+  return namesIn(root, [...names, 'private_property_identifier']).includes(name)
+}
+
+function namesIn(root: SgNode, kinds: readonly string[]): string[] {
+  const nodes = root.findAll({ rule: { any: kinds.map((kind) => ({ kind })) } })
+  return [...new Set(nodes.map((node) => node.text()))]
+}
+
+function rootOf(code: string): SgNode {
+  return parse(Lang.JavaScript, code).root()
+}
+
+/** The declarations of a symbol; a getter and a setter of one name are two. */
+function nodesOf(root: SgNode, symbol: string): SgNode[] {
+  const [name, member] = symbol.split('.')
+  const declarations = root.children().flatMap(declarationsIn)
+  const named = declarations.filter((node) => node.field('name')?.text() === name)
+  if (member === undefined) return named
+  return named.flatMap(membersOf).filter((node) => nameOfMember(node) === member)
+}
+
+/** What a statement of a module declares: classes, functions and variables. */
+function declarationsIn(statement: SgNode): SgNode[] {
+  const kind = String(statement.kind())
+  if (kind === 'export_statement') return statement.children().flatMap(declarationsIn)
+  if (kind === 'class_declaration' || functions.includes(kind)) return [statement]
+  if (!variables.includes(kind)) return []
+  return statement.children().filter((node) => node.kind() === 'variable_declarator')
+}
+
+/** The members of a class, or of a variable that holds a class or an object. */
+function membersOf(declaration: SgNode): SgNode[] {
+  const value = declaration.field('value') ?? declaration
+  const body = value.field('body') ?? value
+  return body.children().filter((node) => members.includes(String(node.kind())))
+}
+
+/** The members of a declaration by their symbols, or the declaration itself if it has none. */
+function symbolsOf(declaration: SgNode): [symbol: string, node: SgNode][] {
+  const name = declaration.field('name')?.text() ?? ''
+  const nodes = membersOf(declaration)
+  if (nodes.length === 0) return [[name, declaration]]
+  return nodes.map((node) => [`${name}.${nameOfMember(node)}`, node])
+}
+
+function nameOfMember(member: SgNode): string | undefined {
+  const name = member.field('name') ?? member.field('property') ?? member.field('key')
+  return name?.text().replace(/^'(.*)'$/, '$1')
+}
+
+function matchesIn(node: SgNode, pattern: string): SgNode[] {
+  try {
+    return node.findAll(pattern)
+  } catch (error) {
+    throw new Error(`\`${pattern}\` is not a pattern of ast-grep: ${(error as Error).message}`)
+  }
+}
+
+/** The replacement with the code that the names of the pattern have matched. */
+function filledIn(replacement: string, match: SgNode, code: string): string {
+  return replacement.replace(/(\$\$\$|\$)([A-Z][A-Z0-9_]*)/g, (all, kind: string, name: string) => {
+    if (kind === '$') {
+      const node = match.getMatch(name)
+      if (node === null) throw new Error(`The replacement uses ${all}, which the pattern lacks`)
+      return node.text()
+    }
+    const nodes = match.getMultipleMatches(name)
+    return code.slice(nodes.at(0)?.range().start.index, nodes.at(-1)?.range().end.index ?? 0)
+  })
+}
