@@ -22,7 +22,7 @@ const lanes = {
     'locks',
     'conventions',
   ],
-  commands: ['ops', 'examples', 'demo'],
+  commands: ['ops', 'deploy', 'examples', 'demo'],
   waiting: [],
 }
 

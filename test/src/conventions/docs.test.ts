@@ -26,6 +26,7 @@ function page(text: string, path = 'docs/page.md'): { path: string; text: string
 describe('the pages', () => {
   it('are all there', () => {
     const wanted = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE']
+    wanted.push('SECURITY.md')
     for (const name of [...wanted, ...packages.map((folder) => `${folder}/README.md`)]) {
       assert.isTrue(existsSync(join(root, name)), name)
     }
@@ -53,7 +54,11 @@ describe('the pages', () => {
   it('of a package link to nothing that its tarball has not', () => {
     for (const folder of packages) {
       for (const { path } of localLinks(read(`${folder}/README.md`))) {
-        assert.match(path, new RegExp(`^${folder}/(dist|src|PROTOCOL|README|LICENSE)`), folder)
+        assert.match(
+          path,
+          new RegExp(`^${folder}/(dist|src|docs|deploy|PROTOCOL|README|LICENSE)`),
+          folder,
+        )
       }
     }
   })

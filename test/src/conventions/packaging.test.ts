@@ -31,7 +31,16 @@ const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map
 /** Made from the help of the command. */
 const manual = 'dist/man/holdfast.1'
 
-const others = ['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual, ...page]
+/** For operators: pages, and what they deploy. */
+const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs', '.md')].map(
+  ({ path }) => path.slice('server/'.length),
+)
+
+const others = [
+  ...['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual],
+  ...page,
+  ...deployed,
+]
 
 function checkFiles({ name, files }: Packed): void {
   const folder = folderOf(name)
@@ -42,7 +51,7 @@ function checkFiles({ name, files }: Packed): void {
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
   const named = filesOf({ main, types, exports, imports, bin })
   for (const target of named) assert.include(paths, target.replace('./', ''), name)
-  if (folder === 'server') assert.includeMembers(paths, [...page, manual])
+  if (folder === 'server') assert.includeMembers(paths, [...page, manual, ...deployed])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {

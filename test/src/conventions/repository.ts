@@ -15,7 +15,7 @@ export interface SourceFile {
   readonly text: string
 }
 
-const skipped = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp'])
+const skipped = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
 /** Every file under a folder of the repository that a person wrote and whose name ends so. */
 export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {

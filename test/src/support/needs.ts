@@ -64,6 +64,10 @@ const requirements = {
   zsh: { commands: ['zsh'], package: 'zsh' },
   fish: { commands: ['fish'], package: 'fish' },
   man: { commands: ['man'], package: 'man-db' },
+  /** Checks a unit of systemd without a running systemd. */
+  systemd: { commands: ['systemd-analyze'], package: 'systemd' },
+  /** Checks and tries alerts of Prometheus. */
+  promtool: { commands: ['promtool'], package: 'prometheus' },
 } as const satisfies Record<string, Requirement>
 
 export type Need = keyof typeof requirements

@@ -1,0 +1,139 @@
+/**
+ * The alerts for Prometheus: they use metrics that a broker exports, by a real scrape, and promtool
+ * says that each fires when it should, and not before.
+ */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { assert } from 'chai'
+import { root } from '../conventions/repository.js'
+import { Stage } from '../e2e/stage.js'
+import { EtcdStage } from '../log/etcdStage.js'
+import { Holdfast } from '../ops/command.js'
+import { scratch } from '../ops/scratch.js'
+import { needs } from '../support/needs.js'
+import { folder, seconds, type Yaml, yaml } from './deployFiles.js'
+
+interface Alert {
+  readonly alert: string
+  readonly expr: string
+  readonly for: string
+  readonly labels: { readonly severity: string }
+  readonly annotations: { readonly summary: string; readonly description: string }
+}
+
+const path = 'prometheus/alerts.yaml'
+const alerts: readonly Alert[] = yaml(path).flatMap(({ groups }) =>
+  groups.flatMap(({ rules }: Yaml) => rules),
+)
+
+/** The metrics of an expression: all names but those of functions, labels and keywords. */
+function metricsOf(expr: string): string[] {
+  const bare = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\[[^\]]*\]/g, '')
+  return [...bare.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
+}
+
+/** Series that make each alert fire; the same at every minute, or rising by a step. */
+const firing: Readonly<Record<string, readonly string[]>> = {
+  HoldfastDown: ['up{job="holdfast"} 0x30'],
+  HoldfastNotServing: ['holdfast_log_serving{job="holdfast"} 0x30'],
+  HoldfastBrokersMissing: ['holdfast_log_brokers{job="holdfast"} 2x30'],
+  HoldfastLogSlow: ['holdfast_log_lag_seconds{job="holdfast"} 1.5x30'],
+  HoldfastLogBacklog: ['holdfast_log_waiting{job="holdfast"} 1001x30'],
+  HoldfastMemoryNearBound: [
+    'holdfast_memory_used_bytes{job="holdfast"} 81x30',
+    'holdfast_memory_limit_bytes{job="holdfast"} 100x30',
+  ],
+  HoldfastRefusing: ['holdfast_refused_total{job="holdfast",cause="any"} 0+120x30'],
+  HoldfastLosingLocks: ['holdfast_losses_total{job="holdfast",reason="any"} 0+2x30'],
+  HoldfastQueuesLong: ['holdfast_requests_waiting{job="holdfast"} 1001x30'],
+  HoldfastHandoffSlow: [
+    'holdfast_handoff_seconds_bucket{job="holdfast",le="0.25"} 0+1x30',
+    'holdfast_handoff_seconds_bucket{job="holdfast",le="1"} 0+100x30',
+    'holdfast_handoff_seconds_bucket{job="holdfast",le="+Inf"} 0+100x30',
+  ],
+  HoldfastEventLoopSlow: ['holdfast_event_loop_lag_seconds{job="holdfast",quantile="0.99"} 0.3x30'],
+  HoldfastRestarting: ['holdfast_cpu_seconds_total{job="holdfast"} 1x15 9 1 9 1 9 1 9 1x3'],
+}
+
+describe('the alerts', () => {
+  it('have a name of their own, a severity, and a sentence that says what to do', () => {
+    assert.isAbove(alerts.length, 10)
+    assert.lengthOf(new Set(alerts.map(({ alert }) => alert)), alerts.length)
+    for (const { alert, labels, annotations, for: time } of alerts) {
+      assert.match(alert, /^Holdfast[A-Z]/)
+      assert.include(['critical', 'warning'], labels.severity, alert)
+      assert.isAtLeast(seconds(time), 0, alert)
+      for (const sentence of [annotations.summary, annotations.description]) {
+        assert.match(sentence, /^\S.{20,}$/, alert)
+      }
+    }
+  })
+
+  describe('beside a broker over etcd', function () {
+    this.timeout(60_000)
+    const etcd = EtcdStage.forSuite()
+    const stage = Stage.forEachTest()
+
+    it('use only metrics that it exports', async () => {
+      const log = ['--log', etcd.cluster.address(etcd.prefix)]
+      const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...log]
+      const serve = Holdfast.start(stage, args)
+      const lines = await serve.out.until((all) => all.some((one) => one.includes('operators on')))
+      const [, admin] = /operators on (http:\S+)/.exec(lines.join('\n')) ?? []
+      const scrape = await (await fetch(`${admin}/metrics`)).text()
+      const families = new Set(Array.from(scrape.matchAll(/^# TYPE (\S+) /gm), ([, name]) => name))
+      for (const { alert, expr } of alerts) {
+        const used = metricsOf(expr)
+        assert.isNotEmpty(used, alert)
+        for (const name of used) {
+          // `up` is what Prometheus itself says of a target.
+          const isKnown = name === 'up' || families.has(name.replace(/_(bucket|count|sum)$/, ''))
+          assert.isTrue(isKnown, `${alert} uses ${name}`)
+        }
+      }
+    })
+  })
+
+  describe('in promtool', () => {
+    needs('promtool')
+    const stage = Stage.forEachTest()
+    const rules = join(root, folder, path)
+
+    it('are without fault', () => {
+      const { status, stderr } = spawnSync('promtool', ['check', 'rules', rules], {
+        encoding: 'utf8',
+      })
+      assert.deepEqual([status, stderr], [0, ''])
+    })
+
+    it('fire when they should, and are silent without a reason', () => {
+      assert.sameMembers(
+        alerts.map(({ alert }) => alert),
+        Object.keys(firing),
+      )
+      for (const [alert, series] of Object.entries(firing)) {
+        assert.deepEqual(firingAfter(series), [alert])
+      }
+    })
+
+    /** The alerts that fire after 25 minutes of these series. */
+    function firingAfter(series: readonly string[]): string[] {
+      const inputs = series.map((one) => {
+        const [, name = '', values = ''] = /^(.*\}) (.*)$/.exec(one) ?? []
+        return { series: name, values }
+      })
+      // promtool prints what it has got, because nothing is expected here.
+      const query = { expr: 'ALERTS{alertstate="firing"}', eval_time: '25m' }
+      const unit = {
+        rule_files: [rules],
+        evaluation_interval: '1m',
+        tests: [{ interval: '1m', input_series: inputs, promql_expr_test: [query] }],
+      }
+      const file = scratch(stage).write('test.yaml', JSON.stringify(unit))
+      const { stdout, stderr } = spawnSync('promtool', ['test', 'rules', file], {
+        encoding: 'utf8',
+      })
+      return Array.from(`${stdout}${stderr}`.matchAll(/alertname="(\w+)"/g), ([, name]) => name!)
+    }
+  })
+})

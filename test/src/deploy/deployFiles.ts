@@ -1,0 +1,130 @@
+/**
+ * Reads the files of `server/deploy` for the tests that compare them with the real command: their
+ * text, their YAML, the environments that they give to a broker, and the settings of the command.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { assert } from 'chai'
+import { parseAllDocuments } from 'yaml'
+import { filesUnder, root, type SourceFile } from '../conventions/repository.js'
+
+export const folder = 'server/deploy'
+
+/** Variables of a container, by their names. */
+export type Environment = Readonly<Record<string, string>>
+
+/** Parsed YAML, whose shape the tests check by using it. */
+// biome-ignore lint/suspicious/noExplicitAny: each test reads other fields of other formats
+export type Yaml = any
+
+export function text(path: string): string {
+  return readFileSync(join(root, folder, path), 'utf8')
+}
+
+/** All files of the folder. Each was written by a person. */
+export function allFiles(): SourceFile[] {
+  return filesUnder(folder, '')
+}
+
+/** The documents of a YAML file. Docker and Kubernetes read YAML 1.1, where 0440 is octal. */
+export function yaml(path: string): Yaml[] {
+  return parseAllDocuments(text(path), { version: '1.1' }).map((document) => {
+    assert.isEmpty([...document.errors, ...document.warnings], path)
+    return document.toJS()
+  })
+}
+
+/** The documents of a Kubernetes file of one kind. */
+export function objects(path: string, kind: string): Yaml[] {
+  return yaml(path).filter((document) => document.kind === kind)
+}
+
+// ------------------------------------------------------------------------- the real command
+
+const server = import.meta.resolve('@holdfast/server')
+
+interface Option {
+  readonly long: string | undefined
+}
+
+interface Command {
+  readonly commands: readonly Command[]
+  readonly options: readonly Option[]
+  name(): string
+}
+
+interface Program {
+  createProgram(): Command
+}
+
+interface SettingsModule {
+  readonly settingNames: readonly string[]
+  readonly settings: Readonly<Record<string, { readonly kind: string }>>
+  readonly defaults: { readonly port: number; readonly drain: number }
+  flagOf(name: string): string
+  variableOf(name: string): string
+}
+
+interface ExitCodesModule {
+  readonly exitCodes: Readonly<Record<string, number>>
+}
+
+const load = <T>(file: string): Promise<T> => import(new URL(file, server).href) as Promise<T>
+
+export const settingsModule = await load<SettingsModule>('./cli/settings.js')
+export const { exitCodes } = await load<ExitCodesModule>('./cli/exitCodes.js')
+export const program = (await load<Program>('./cli/program.js')).createProgram()
+
+/** The long flags of a command, such as `--port`; of all commands without a name. */
+export function flagsOf(name?: string): string[] {
+  const commands = program.commands.filter(
+    (command) => name === undefined || command.name() === name,
+  )
+  assert.isNotEmpty(commands, name)
+  const flags = commands.flatMap(({ options }) => options.flatMap(({ long }) => long ?? []))
+  return [...flags, '--help', '--version']
+}
+
+// ------------------------------------------------------------------------- environments
+
+/** What the image sets for each container. */
+export function imageEnvironment(): Environment {
+  const [, line = ''] = /^ENV (.*)$/m.exec(text('Dockerfile')) ?? []
+  return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
+}
+
+/** The containers of brokers in the Kubernetes files. */
+export function podsOf(path: string): { readonly object: Yaml; readonly container: Yaml }[] {
+  return [...objects(path, 'Deployment'), ...objects(path, 'StatefulSet')].map((object) => ({
+    object,
+    container: object.spec.template.spec.containers[0],
+  }))
+}
+
+/** The services of a Compose file that run the image of the broker. */
+export function brokersOf(path: string): [name: string, service: Yaml][] {
+  const [{ services }] = yaml(path)
+  return Object.entries<Yaml>(services).filter(([, { image }]) => image === 'holdfast')
+}
+
+/** Every environment in which the files start a broker, by where it stands. */
+export function environments(): ReadonlyMap<string, Environment> {
+  const found = new Map<string, Environment>()
+  for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
+    for (const [name, { environment }] of brokersOf(path)) found.set(`${path} ${name}`, environment)
+  }
+  for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
+    for (const { container } of podsOf(path)) {
+      const pairs = container.env.map(({ name, value }: Yaml) => [name, value])
+      found.set(path, Object.fromEntries(pairs))
+    }
+  }
+  return found
+}
+
+/** A time such as `20s`, in seconds. */
+export function seconds(time: string | undefined): number {
+  const [, amount, unit] = /^(\d+)(ms|s|m)$/.exec(time ?? '') ?? []
+  assert.isDefined(amount, `${time} is a time`)
+  return Number(amount) * { ms: 0.001, s: 1, m: 60 }[unit as 'ms' | 's' | 'm']
+}

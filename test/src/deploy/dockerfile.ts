@@ -1,0 +1,138 @@
+/**
+ * Runs the steps of a Dockerfile without Docker: in a folder for each stage, with the paths of the
+ * image moved there. Knows the instructions that this repository uses, and refuses others.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { basename, dirname, join, posix, relative } from 'node:path'
+
+export interface Instruction {
+  readonly name: string
+  readonly value: string
+}
+
+/** The instructions of a Dockerfile, without comments, each on one line. */
+export function instructionsOf(text: string): Instruction[] {
+  const lines = text
+    .split('\n')
+    .filter((line) => !line.startsWith('#'))
+    .join('\n')
+    .replace(/\\\n\s*/g, '')
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+  return lines.map((line) => {
+    const [, name = '', value = ''] = /^([A-Z]+) (.*)$/.exec(line) ?? []
+    return { name, value }
+  })
+}
+
+/** What a `.dockerignore` leaves out: names at the top, and everywhere after two stars. */
+export function ignoredBy(text: string): (path: string) => boolean {
+  const patterns = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  for (const pattern of patterns) {
+    if (!/^(\*\*\/)?[\w.-]+$/.test(pattern)) throw new Error(`the test does not know "${pattern}"`)
+  }
+  return (path) =>
+    patterns.some((pattern) =>
+      pattern.startsWith('**/') ? path.split('/').includes(pattern.slice(3)) : path === pattern,
+    )
+}
+
+/** Folders of an image that a step names, and that exist in each stage. */
+const places = ['/src', '/opt', '/usr/local/bin', '/var/lib/holdfast']
+
+interface Stage {
+  readonly name: string | undefined
+  readonly folder: string
+  workdir: string
+}
+
+export interface Build {
+  /** The clone that `docker build` is given. */
+  readonly context: string
+  /** Where the stages are made. */
+  readonly folder: string
+  readonly isIgnored: (path: string) => boolean
+  readonly env: NodeJS.ProcessEnv
+}
+
+/** Runs all steps; returns the folder that stands for the root of the image. */
+export function runSteps(instructions: readonly Instruction[], build: Build): string {
+  const stages: Stage[] = []
+  for (const instruction of instructions) {
+    if (instruction.name === 'FROM') stages.push(newStage(instruction.value, build, stages.length))
+    else if (stages.length > 0) runStep(instruction, stages, build)
+  }
+  return stages.at(-1)!.folder
+}
+
+function newStage(value: string, build: Build, index: number): Stage {
+  const [, name] = / AS (\w+)$/.exec(value) ?? []
+  const folder = join(build.folder, String(index))
+  for (const place of places) mkdirSync(join(folder, place), { recursive: true })
+  return { name, folder, workdir: '/' }
+}
+
+function runStep({ name, value }: Instruction, stages: readonly Stage[], build: Build): void {
+  const stage = stages.at(-1)!
+  switch (name) {
+    case 'WORKDIR':
+      stage.workdir = value
+      mkdirSync(join(stage.folder, value), { recursive: true })
+      break
+    case 'COPY':
+      copy(value, stages, build)
+      break
+    case 'RUN':
+      run(value, stage, build)
+      break
+    case 'USER':
+    case 'ENV':
+    case 'EXPOSE':
+    case 'HEALTHCHECK':
+    case 'ENTRYPOINT':
+    case 'CMD':
+      // The tests look at these by themselves.
+      break
+    default:
+      throw new Error(`the test does not know the instruction ${name}`)
+  }
+}
+
+/** As COPY: the contents of a folder, or a file under the name of its target. */
+function copy(value: string, stages: readonly Stage[], build: Build): void {
+  const stage = stages.at(-1)!
+  const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
+  const other = stages.find((each) => each.name === from)
+  const top = other === undefined || from === undefined ? build.context : other.folder
+  const isIgnored = from === undefined ? build.isIgnored : () => false
+  const fromPath = join(top, source)
+  const toPath = join(stage.folder, posix.resolve(stage.workdir, target))
+  if (!existsSync(fromPath)) throw new Error(`COPY ${value}: there is no ${source}`)
+  const options = {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (path: string) => !isIgnored(relative(build.context, path)),
+  }
+  if (!statSync(fromPath).isDirectory()) {
+    mkdirSync(dirname(toPath), { recursive: true })
+    cpSync(fromPath, target.endsWith('/') ? join(toPath, basename(fromPath)) : toPath, options)
+    return
+  }
+  mkdirSync(toPath, { recursive: true })
+  for (const name of readdirSync(fromPath))
+    cpSync(join(fromPath, name), join(toPath, name), options)
+}
+
+/** As RUN: by `sh`, in the working directory, with the paths of the image moved to the stage. */
+function run(value: string, { folder, workdir }: Stage, { env }: Build): void {
+  const moved = places.reduce(
+    (line, place) =>
+      line.replaceAll(new RegExp(`(?<=^|\\s)${place}(?=/|\\s|$)`, 'g'), folder + place),
+    value,
+  )
+  const cwd = join(folder, workdir)
+  const result = spawnSync('sh', ['-c', moved], { cwd, env, encoding: 'utf8' })
+  if (result.status === 0) return
+  throw new Error(`RUN ${value} failed\n${result.stdout}\n${result.stderr}`)
+}

@@ -1,0 +1,120 @@
+/**
+ * The image. No image can be built on the machines of these tests, so the steps of the Dockerfile
+ * are copied and run in a clean directory, from a clone of the repository. With full counts, since
+ * that installs and builds everything. What the base image has is not checked.
+ */
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { assert } from 'chai'
+import { npm } from '../conventions/npm.js'
+import { manifest, root } from '../conventions/repository.js'
+import { Stage } from '../e2e/stage.js'
+import { full } from '../support/counts.js'
+import { needs, skip } from '../support/needs.js'
+import { text } from './deployFiles.js'
+import { ignoredBy, instructionsOf, runSteps } from './dockerfile.js'
+
+const instructions = instructionsOf(text('Dockerfile'))
+const isIgnored = ignoredBy(text('Dockerfile.dockerignore'))
+
+/** The values of all instructions of this name. */
+function valuesOf(name: string): string[] {
+  return instructions.filter((each) => each.name === name).map(({ value }) => value)
+}
+
+describe('the Dockerfile', () => {
+  it('runs the command as a user without privileges, by a number', () => {
+    assert.deepEqual(valuesOf('USER'), ['1000:1000'])
+    assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
+    assert.deepEqual(valuesOf('CMD'), ['["serve"]'])
+    const names = instructions.map(({ name }) => name)
+    assert.isAbove(names.indexOf('USER'), names.lastIndexOf('RUN'))
+  })
+
+  it('downloads npm packages and the base image only, of a Node that the broker supports', () => {
+    assert.notMatch(valuesOf('RUN').join('\n'), /\b(apt|apt-get|curl|wget|git|npx|ADD)\b/)
+    const [, version] = /^NODE_VERSION=(\d+)$/.exec(valuesOf('ARG')[0] ?? '') ?? []
+    const [, least] = /(\d+)/.exec(manifest('').engines?.['node'] ?? '') ?? []
+    assert.isAtLeast(Number(version), Number(least))
+    for (const base of valuesOf('FROM')) {
+      assert.match(base, /^node:\$\{NODE_VERSION\}-bookworm-slim( AS build)?$/)
+    }
+  })
+
+  it('copies nothing that a build or an operator has left in the clone', () => {
+    for (const path of ['.git', 'node_modules', 'server/dist', 'test/node_modules/x']) {
+      assert.isTrue(isIgnored(path), path)
+    }
+    assert.isTrue(isIgnored('server/deploy/compose/secrets/tokens'))
+    for (const path of ['package.json', 'server/src/index.ts', 'test/tools/build.mjs']) {
+      assert.isFalse(isIgnored(path), path)
+    }
+  })
+})
+
+describe('the steps of the Dockerfile', function () {
+  this.timeout(600_000)
+  if (!full) {
+    it('make a command that serves', function () {
+      skip(this, 'installs and builds a clone: npm run test:ci does')
+    })
+    return
+  }
+
+  // To change the owner of a folder.
+  needs('root')
+  const stage = Stage.forEachTest()
+  let folder: string
+  let image: string
+
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdfast-image-'))
+    const context = join(folder, 'clone')
+    execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
+    // What the clone's own installation has left in npm's cache is enough.
+    const env = { ...npm().env, npm_config_prefer_offline: 'true' }
+    image = runSteps(instructions, { context, folder, isIgnored, env })
+  })
+
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('leave a command that says its version', () => {
+    const command = join(image, 'opt/holdfast/server/bin/holdfast')
+    const { stdout, stderr } = spawnSync(command, ['--version'], { encoding: 'utf8' })
+    assert.deepEqual([stdout.trim(), stderr], [manifest('server').version, ''])
+  })
+
+  it('leave the versions of package-lock.json, and nothing of the tests', () => {
+    const installed = join(image, 'opt/holdfast/node_modules')
+    for (const name of ['mocha', 'typescript', '@biomejs', 'playwright-core', 'esbuild']) {
+      assert.isFalse(existsSync(join(installed, name)), name)
+    }
+    for (const name of Object.keys(manifest('server').dependencies ?? {})) {
+      const nested = join(image, 'opt/holdfast/server/node_modules', name)
+      assert.isTrue(existsSync(join(installed, name)) || existsSync(nested), name)
+    }
+    assert.include(readdirSync(join(image, 'opt/holdfast')), 'LICENSE')
+    assert.isFalse(existsSync(join(image, 'opt/holdfast/test')))
+  })
+
+  it('leave a broker that keeps a journal in its folder', async () => {
+    const command = join(image, 'opt/holdfast/server/bin/holdfast')
+    const journal = join(image, 'var/lib/holdfast/journal')
+    const args = ['serve', '--port', '0', '--journal', journal]
+    const serve = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const ended = once(serve, 'close')
+    stage.onClear(() => serve.kill('SIGKILL'))
+    const [line] = await once(createInterface(serve.stdout), 'line')
+    const session = await stage.session(/ws:\S+/.exec(String(line))?.[0] ?? '')
+    assert.isTrue((await session.lock('orders:42')).held)
+    await session.close()
+    serve.kill('SIGTERM')
+    const [code] = await ended
+    assert.equal(code, 0)
+    assert.isNotEmpty(readdirSync(journal))
+  })
+})

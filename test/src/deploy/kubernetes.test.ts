@@ -1,0 +1,203 @@
+/** The Kubernetes and Compose files: what refers to each other in them fits together. */
+import { existsSync } from 'node:fs'
+import { join, normalize } from 'node:path'
+import { assert } from 'chai'
+import { root } from '../conventions/repository.js'
+import {
+  allFiles,
+  brokersOf,
+  environments,
+  folder,
+  imageEnvironment,
+  objects,
+  podsOf,
+  text,
+  type Yaml,
+  yaml,
+} from './deployFiles.js'
+
+/** Whether labels satisfy a selector of `matchLabels`. */
+function selects(selector: Yaml, labels: Yaml): boolean {
+  return Object.entries(selector).every(([name, value]) => labels[name] === value)
+}
+
+describe('the Kubernetes files', () => {
+  const files = allFiles().filter(({ path }) => path.endsWith('.yaml'))
+
+  it('and all others with their ending are YAML', () => {
+    assert.isAbove(files.length, 5)
+    for (const { path } of files) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
+  })
+
+  for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
+    it(`${path}: selectors find the pods, and volumes have a source and a mount`, () => {
+      for (const { object, container } of podsOf(path)) {
+        const { labels } = object.spec.template.metadata
+        assert.isTrue(selects(object.spec.selector.matchLabels, labels))
+        for (const { spec } of objects(path, 'Service'))
+          assert.isTrue(selects(spec.selector, labels))
+        const { volumes } = object.spec.template.spec
+        const claims = (object.spec.volumeClaimTemplates ?? []).map(
+          ({ metadata }: Yaml) => metadata,
+        )
+        assert.sameMembers(
+          container.volumeMounts.map(({ name }: Yaml) => name),
+          [...volumes, ...claims].map(({ name }: Yaml) => name),
+        )
+      }
+    })
+
+    it(`${path}: every file of a setting is in a mounted folder`, () => {
+      const environment = environments().get(path) ?? {}
+      const [{ container } = { container: undefined }] = podsOf(path)
+      const mounts: string[] = container.volumeMounts.map(({ mountPath }: Yaml) => mountPath)
+      const named = Object.values(environment).filter((value) => value.startsWith('/'))
+      assert.isAbove(named.length, 2)
+      for (const file of named) {
+        assert.isTrue(
+          mounts.some((mount) => file.startsWith(`${mount}/`)),
+          file,
+        )
+      }
+    })
+
+    it(`${path}: the container runs as the user of the image, without privileges`, () => {
+      const [, uid, gid] = /^USER (\d+):(\d+)$/m.exec(text('Dockerfile')) ?? []
+      for (const { object, container } of podsOf(path)) {
+        const { runAsNonRoot, runAsUser, runAsGroup, fsGroup } =
+          object.spec.template.spec.securityContext
+        assert.deepEqual([runAsUser, runAsGroup, fsGroup].map(String), [uid, gid, gid])
+        assert.isTrue(runAsNonRoot)
+        const { allowPrivilegeEscalation, readOnlyRootFilesystem } = container.securityContext
+        assert.deepEqual([allowPrivilegeEscalation, readOnlyRootFilesystem], [false, true])
+      }
+    })
+
+    it(`${path}: a heap of half of the memory`, () => {
+      const [{ container } = { container: undefined }] = podsOf(path)
+      const [, mebibytes] = /=(\d+)$/.exec(environments().get(path)?.['NODE_OPTIONS'] ?? '') ?? []
+      assert.equal(container.resources.limits.memory, `${(2 * Number(mebibytes)) / 1024}Gi`)
+    })
+
+    it(`${path}: the mode of a secret is readable for the group only`, () => {
+      for (const { object } of podsOf(path)) {
+        for (const { secret } of object.spec.template.spec.volumes) {
+          assert.equal(secret.defaultMode, 0o440)
+        }
+      }
+    })
+  }
+
+  it('keep enough brokers while a node is emptied, and one broker only with a journal', () => {
+    const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
+    const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
+    const { labels } = object.spec.template.metadata
+    assert.isTrue(selects(budget.spec.selector.matchLabels, labels))
+    assert.isBelow(budget.spec.minAvailable, object.spec.replicas)
+    assert.isAbove(budget.spec.minAvailable, object.spec.replicas / 2)
+    const [{ object: single } = { object: undefined }] = podsOf('kubernetes/journal.yaml')
+    assert.equal(single.spec.replicas, 1)
+    const named = objects('kubernetes/journal.yaml', 'Service').map(({ metadata }) => metadata.name)
+    assert.include(named, single.spec.serviceName)
+  })
+
+  it('let Prometheus find the metrics under the job that the alerts expect', () => {
+    const [monitor] = objects('kubernetes/monitoring.yaml', 'ServiceMonitor')
+    const [{ port }] = monitor.spec.endpoints
+    for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
+      const services = objects(path, 'Service').filter(({ metadata }) =>
+        selects(monitor.spec.selector.matchLabels, metadata.labels),
+      )
+      assert.lengthOf(services, 1, path)
+      const [{ metadata, spec }] = services as [Yaml]
+      assert.equal(spec.ports[0].name, port)
+      const job = metadata.labels[monitor.spec.jobLabel]
+      assert.include(text('prometheus/alerts.yaml'), `{job="${job}"}`)
+    }
+  })
+
+  it('have a network policy for these pods', () => {
+    const [{ spec }] = yaml('kubernetes/network-policy.yaml')
+    const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
+    assert.isTrue(selects(spec.podSelector.matchLabels, object.spec.template.metadata.labels))
+  })
+})
+
+describe('the Compose files', () => {
+  const files = ['compose/compose.yaml', 'compose/cluster.yaml']
+
+  for (const path of files) {
+    it(`${path}: builds from the clone, and mounts what exists or what its comment makes`, () => {
+      const [{ services, volumes }] = yaml(path)
+      const base = join(root, folder, 'compose')
+      for (const [, { build }] of brokersOf(path)) {
+        assert.equal(normalize(join(base, build.context, '/')), normalize(root))
+        assert.isTrue(existsSync(join(base, build.context, build.dockerfile)))
+      }
+      const mounts = Object.values<Yaml>(services).flatMap((service) => service.volumes)
+      for (const [source = ''] of mounts.map((mount: string) => mount.split(':'))) {
+        if (!source.startsWith('.')) assert.property(volumes, source)
+        else if (!source.startsWith('./secrets')) assert.isTrue(existsSync(join(base, source)))
+      }
+      assert.include(text(path), 'mkdir server/deploy/compose/secrets')
+      assert.include(text('Dockerfile.dockerignore'), '**/secrets')
+    })
+
+    it(`${path}: every file of a setting is in a mounted folder`, () => {
+      for (const [, { environment, volumes }] of brokersOf(path)) {
+        const targets = volumes.map((mount: string) => mount.split(':')[1])
+        for (const value of Object.values<string>(environment)) {
+          if (!value.startsWith('/')) continue
+          assert.isTrue(
+            targets.some((target: string) => value.startsWith(`${target}/`)),
+            value,
+          )
+        }
+      }
+    })
+  }
+
+  it('cluster.yaml: brokers name each etcd, nginx names each broker, brokers trust nginx', () => {
+    const [{ services }] = yaml('compose/cluster.yaml')
+    const names = Object.keys(services)
+    const etcds = names.filter((name) => name.startsWith('etcd-'))
+    const peers = etcds.map((name) => `${name}=http://${name}:2380`).join(',')
+    for (const name of etcds) {
+      const { command } = services[name]
+      for (const flag of [
+        `--name=${name}`,
+        `--initial-cluster=${peers}`,
+        `--advertise-client-urls=http://${name}:2379`,
+        `--initial-advertise-peer-urls=http://${name}:2380`,
+      ]) {
+        assert.include(command, flag)
+      }
+    }
+    const conf = text('nginx/holdfast.conf')
+    const upstreams = Array.from(conf.matchAll(/^ {2}server (\S+):/gm), ([, name]) => name)
+    const brokers = brokersOf('compose/cluster.yaml')
+    assert.deepEqual(
+      brokers.map(([name]) => name),
+      upstreams,
+    )
+    const [, serverName] = /server_name (\S+);/.exec(conf) ?? []
+    const address = services.nginx.networks.holdfast.ipv4_address
+    const log = `etcd://${etcds.map((name) => `${name}:2379`).join(',')}/holdfast`
+    for (const [, { environment }] of brokers) {
+      assert.deepInclude(environment, {
+        HOLDFAST_LOG: log,
+        HOLDFAST_TRUSTED_PROXIES: address,
+        HOLDFAST_HOSTS: serverName,
+      })
+    }
+    const all = Object.values<Yaml>(services).map(({ networks }) => networks.holdfast?.ipv4_address)
+    const fixed = all.filter((one) => one !== undefined)
+    assert.lengthOf(new Set(fixed), 4)
+  })
+
+  it('give the image no setting that it has already', () => {
+    for (const [path, environment] of environments()) {
+      assert.doesNotHaveAnyKeys(environment, Object.keys(imageEnvironment()), path)
+    }
+  })
+})

@@ -1,0 +1,56 @@
+/**
+ * The Kubernetes files have only fields that Kubernetes knows, of the right types: each object
+ * compiles as a literal of its type. Kubernetes itself would ignore or refuse a misspelt field.
+ */
+import { spawnSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { assert } from 'chai'
+import { root } from '../conventions/repository.js'
+import { Stage } from '../e2e/stage.js'
+import { scratch } from '../ops/scratch.js'
+import { type Yaml, yaml } from './deployFiles.js'
+
+const require = createRequire(import.meta.url)
+const types = dirname(require.resolve('kubernetes-types/package.json'))
+const paths = ['brokers', 'journal', 'network-policy'].map((name) => `kubernetes/${name}.yaml`)
+
+/** Where the types have the version of an API: `core/v1`, `apps/v1`, `networking/v1`. */
+function moduleOf(apiVersion: string): string {
+  const [group = '', version] = apiVersion.includes('/')
+    ? apiVersion.split('/')
+    : ['core', apiVersion]
+  return `${types}/${group.replace(/\..*/, '')}/${version}`
+}
+
+describe('the Kubernetes objects', function () {
+  this.timeout(60_000)
+  const stage = Stage.forEachTest()
+
+  /** What the compiler says of these objects. */
+  function faultsOf(objects: readonly Yaml[]): string {
+    const lines = objects.map((object, i) => {
+      const type = `import(${JSON.stringify(moduleOf(object.apiVersion))}).${object.kind}`
+      return `export const object${i}: ${type} = ${JSON.stringify(object)}`
+    })
+    const file = scratch(stage).write('objects.ts', `${lines.join('\n')}\n`)
+    const compiler = join(root, 'node_modules/typescript/bin/tsc')
+    const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'preserve']
+    const more = ['--moduleResolution', 'bundler', '--types', '', '--ignoreConfig']
+    const args = [compiler, ...options, ...more, file]
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    return stdout + stderr
+  }
+
+  it('have the fields of their kinds', () => {
+    const objects = paths.flatMap(yaml)
+    assert.isAbove(objects.length, 7)
+    assert.equal(faultsOf(objects), '')
+  })
+
+  it('would be reported with a misspelt field', () => {
+    const [deployment] = yaml('kubernetes/brokers.yaml') as [Yaml]
+    deployment.spec.template.spec.containers[0].readynessProbe = {}
+    assert.match(faultsOf([deployment]), /readynessProbe/)
+  })
+})

@@ -1,0 +1,201 @@
+/**
+ * Every flag, variable, setting, port, path and exit code in the files of `server/deploy` and in
+ * the page about them is one of the real command. A renamed flag fails here.
+ */
+import { settingsFrom } from '@holdfast/server/internal'
+import { assert } from 'chai'
+import { read } from '../conventions/repository.js'
+import {
+  allFiles,
+  brokersOf,
+  environments,
+  exitCodes,
+  flagsOf,
+  imageEnvironment,
+  objects,
+  podsOf,
+  program,
+  seconds,
+  settingsModule,
+  text,
+  yaml,
+} from './deployFiles.js'
+
+const { settings, settingNames, defaults, variableOf } = settingsModule
+const page = read('server/docs/running.md')
+const files = [...allFiles(), page]
+
+/** Flags of other programs in these files. */
+const otherFlags: Readonly<Record<string, readonly string[]>> = {
+  docker: [
+    ...['file', 'tag', 'init', 'publish', 'stop-timeout', 'mount', 'env', 'build', 'detach', 'rm'],
+    ...['interval', 'timeout', 'start-period', 'retries', 'from'],
+  ],
+  etcd: [
+    ...['name', 'data-dir', 'listen-client-urls', 'advertise-client-urls', 'listen-peer-urls'],
+    ...['initial-advertise-peer-urls', 'initial-cluster', 'pre-vote', 'auto-compaction-retention'],
+    'quota-backend-bytes',
+  ],
+  npm: ['omit', 'workspace', 'no-audit', 'no-fund', 'loglevel', 'global', 'prefix'],
+  node: ['max-old-space-size'],
+  kubectl: ['from-file', 'cert', 'key'],
+  useradd: ['system', 'home-dir', 'shell'],
+  systemctl: ['now'],
+}
+
+/** Commands of `holdfast` that a text shows, each with the flags on its line. */
+function shownCommands(line: string): { name: string; flags: string[] }[] {
+  const names = program.commands.map((command) => command.name()).join('|')
+  const pattern = new RegExp(`\\bholdfast (${names})\\b([^\`#|;&]*)`, 'g')
+  return [...line.matchAll(pattern)].map(([, name = '', rest = '']) => ({
+    name,
+    flags: rest.match(/(?<=\s)--[a-z][a-z-]*/g) ?? [],
+  }))
+}
+
+describe('the files to deploy: names', () => {
+  it('name only variables that the command reads', () => {
+    const known = [...settingNames, 'config', 'url', 'token', 'ca', 'key', 'fence'].map(variableOf)
+    for (const { path, text } of files) {
+      for (const [name] of text.matchAll(/\bHOLDFAST_[A-Z][A-Z_]*/g)) {
+        assert.include(known, name, path)
+      }
+    }
+  })
+
+  it('name only flags of the command, or those of other programs that are listed here', () => {
+    const other = Object.values(otherFlags).flatMap((names) => names.map((name) => `--${name}`))
+    const known = [...flagsOf(), ...other]
+    for (const { path, text } of files) {
+      for (const [flag] of text.matchAll(/(?<![\w-])--[a-z][a-z-]*/g)) {
+        assert.include(known, flag, path)
+      }
+    }
+  })
+
+  it('use the flags of a command with that command', () => {
+    const shown = files.flatMap(({ path, text }) =>
+      text.split('\n').flatMap((line) => shownCommands(line).map((one) => ({ path, ...one }))),
+    )
+    assert.isAbove(shown.filter(({ flags }) => flags.length > 0).length, 4)
+    for (const { path, name, flags } of shown) {
+      assert.includeMembers(flagsOf(name), flags, `${path}: holdfast ${name}`)
+    }
+  })
+
+  it('have a config file whose keys are settings', () => {
+    assert.includeMembers([...settingNames], Object.keys(JSON.parse(text('systemd/holdfast.json'))))
+  })
+
+  it('give values of the kind that a setting has', () => {
+    const all = [imageEnvironment(), ...environments().values()]
+    for (const [name, value] of all.flatMap((environment) => Object.entries(environment))) {
+      if (!name.startsWith('HOLDFAST_')) continue
+      const setting = settingNames.find((each) => variableOf(each) === name)
+      assert.isDefined(setting, name)
+      // Kubernetes and Compose refuse or quote other types than texts.
+      assert.isString(value, name)
+      if (settings[setting!]?.kind === 'ms') assert.isAbove(seconds(value), 0, name)
+      if (settings[setting!]?.kind === 'yes') assert.include(['true', 'false'], value, name)
+    }
+  })
+
+  it('retry after the exit codes that can pass, and not after the others', () => {
+    const unit = text('systemd/holdfast.service')
+    const [, never = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
+    assert.deepEqual(never.split(' ').map(Number), [exitCodes['usage'], exitCodes['config']])
+    for (const { path, text } of files) {
+      for (const [, code] of text.matchAll(/\bexit codes? (\d+)/gi)) {
+        assert.include(Object.values(exitCodes), Number(code), path)
+      }
+    }
+    const said = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
+    for (const [name, code] of said) assert.equal(exitCodes[name], code, name)
+  })
+})
+
+describe('the files to deploy: ports', () => {
+  const admin = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
+  const ports = [defaults.port, admin]
+
+  it('are those of the broker and of its admin endpoints in the image', () => {
+    assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
+    assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, admin)
+  })
+
+  it('are the same in each Kubernetes object', () => {
+    for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
+      for (const { container } of podsOf(path)) {
+        const named = container.ports.map((port: { containerPort: number }) => port.containerPort)
+        assert.deepEqual(named, ports, path)
+      }
+      const services = objects(path, 'Service').flatMap(({ spec }) => spec.ports)
+      assert.deepEqual(
+        services.map(({ name, port, targetPort }) => [name, port, targetPort]),
+        [
+          ['locks', defaults.port, 'locks'],
+          ['admin', admin, 'admin'],
+        ],
+      )
+    }
+    const [{ spec }] = yaml('kubernetes/network-policy.yaml')
+    const allowed = spec.ingress.flatMap((rule: { ports: { port: number }[] }) => rule.ports)
+    assert.deepEqual(
+      allowed.map(({ port }: { port: number }) => port),
+      ports,
+    )
+  })
+
+  it('are the same in Compose and in nginx', () => {
+    const [[, { ports: published }] = ['', { ports: [] }]] = brokersOf('compose/compose.yaml')
+    assert.deepEqual(published, [`${defaults.port}:${defaults.port}`])
+    const upstreams = [...text('nginx/holdfast.conf').matchAll(/^ {2}server \S+:(\d+) /gm)]
+    assert.lengthOf(upstreams, 3)
+    for (const [, port] of upstreams) assert.equal(Number(port), defaults.port)
+  })
+})
+
+describe('the files to deploy: times and bounds', () => {
+  /** After the drain the broker gives its connections 2 s to close. */
+  const closing = 2
+
+  it('stop a broker only after its drain', () => {
+    for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
+      for (const [, { stop_grace_period: period, environment }] of brokersOf(path)) {
+        assert.isAbove(seconds(period), seconds(environment.HOLDFAST_DRAIN) + closing, path)
+      }
+    }
+    for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
+      for (const { object, container } of podsOf(path)) {
+        const drain = environments().get(path)?.['HOLDFAST_DRAIN']
+        const [, pause] = container.lifecycle?.preStop.exec.command ?? ['sleep', '0']
+        const needed = seconds(drain) + Number(pause) + closing
+        assert.isAbove(object.spec.template.spec.terminationGracePeriodSeconds, needed, path)
+      }
+    }
+    const [, stop] = /^TimeoutStopSec=(.*)$/m.exec(text('systemd/holdfast.service')) ?? []
+    const { drain } = JSON.parse(text('systemd/holdfast.json'))
+    assert.isAbove(seconds(stop), seconds(drain) + closing)
+    const [, timeout] = /--stop-timeout (\d+)/.exec(text('Dockerfile')) ?? []
+    assert.isAbove(Number(timeout), defaults.drain / 1_000 + closing)
+  })
+
+  it('allow more open files than the broker allows connections', () => {
+    const { connections } = settingsFrom({}).limits
+    const [, files] = /^LimitNOFILE=(\d+)$/m.exec(text('systemd/holdfast.service')) ?? []
+    assert.isAbove(Number(files), connections)
+    for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {
+      for (const [, { ulimits }] of brokersOf(path)) assert.isAbove(ulimits.nofile, connections)
+    }
+  })
+
+  it('keep a connection through nginx for longer than a client may be silent', () => {
+    const { lease } = settingsFrom({})
+    const conf = text('nginx/holdfast.conf')
+    for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
+      const [, timeout] = new RegExp(`${name} (\\w+);`).exec(conf) ?? []
+      assert.isAbove(seconds(timeout), lease.max / 3 / 1_000, name)
+    }
+    assert.include(conf, `The longest lease is ${lease.max / 1_000} s by default`)
+  })
+})

@@ -1,0 +1,77 @@
+/**
+ * The unit of systemd: systemd finds nothing wrong with a copy whose command exists, and rates what
+ * the unit leaves exposed.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync } from 'node:fs'
+import { assert } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { scratch } from '../ops/scratch.js'
+import { needs } from '../support/needs.js'
+import { exitCodes, text } from './deployFiles.js'
+
+const unit = text('systemd/holdfast.service')
+
+/** The value of a setting; undefined if the unit has none, or several. */
+function settingOf(name: string): string | undefined {
+  const found = [...unit.matchAll(new RegExp(`^${name}=(.*)$`, 'gm'))]
+  return found.length === 1 ? found[0]?.[1] : undefined
+}
+
+describe('holdfast.service', () => {
+  const stage = Stage.forEachTest()
+
+  it('starts the command with its config file, and does not retry after a wrong setting', () => {
+    const command = '/opt/holdfast/bin/holdfast serve --config /etc/holdfast/holdfast.json'
+    assert.equal(settingOf('ExecStart'), command)
+    // systemd would retry for ever after a failure of it, whatever its exit code.
+    assert.isUndefined(settingOf('ExecStartPre'))
+    assert.equal(settingOf('KillSignal'), 'SIGTERM')
+    assert.equal(settingOf('Restart'), 'on-failure')
+    assert.include(settingOf('RestartPreventExitStatus') ?? '', String(exitCodes['config']))
+  })
+
+  it('gives the broker its folder, and nothing that it does not need', () => {
+    const { journal } = JSON.parse(text('systemd/holdfast.json'))
+    assert.isTrue(journal.startsWith(`/var/lib/${settingOf('StateDirectory')}/`))
+    assert.equal(settingOf('ProtectSystem'), 'strict')
+    assert.equal(settingOf('NoNewPrivileges'), 'yes')
+    // V8 compiles at run time.
+    assert.equal(settingOf('MemoryDenyWriteExecute'), 'no')
+  })
+
+  describe('for systemd', () => {
+    needs('systemd')
+
+    /** The arguments, and a copy of the unit whose command exists. */
+    function analyze(...args: string[]): { status: number | null; output: string } {
+      const files = scratch(stage)
+      const command = files.write('holdfast', '#!/bin/sh\n')
+      chmodSync(command, 0o755)
+      const copy = unit.replaceAll('/opt/holdfast/bin/holdfast', command)
+      const path = files.write('holdfast.service', copy)
+      const { status, stdout, stderr } = spawnSync('systemd-analyze', [...args, path], {
+        encoding: 'utf8',
+      })
+      return { status, output: stdout + stderr }
+    }
+
+    it('is without fault', () => {
+      assert.deepEqual(analyze('verify', '--man=no'), { status: 0, output: '' })
+    })
+
+    it('exposes little: 2.0 at most, of 10', () => {
+      const { status, output } = analyze('security', '--offline=true', '--threshold=20')
+      assert.equal(status, 0, output)
+    })
+
+    it('would be reported with a setting that does not exist', () => {
+      const files = scratch(stage)
+      const path = files.write('holdfast.service', unit.replace('UMask=', 'UMasc='))
+      const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {
+        encoding: 'utf8',
+      })
+      assert.match(stderr, /UMasc/)
+    })
+  })
+})
