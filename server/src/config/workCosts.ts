@@ -14,6 +14,8 @@ export const unitsPerMs = 1_000
 export const costs = {
   /** Parsing, checking and handling one message. */
   message: 2,
+  /** Reading a ping, a pong or a fragment of a message, and answering the ping. */
+  controlFrame: 4,
   /** One effect of the lock table: a grant, a release, a request that was queued, an answer. */
   effect: 1,
   /** Explaining what is wrong with a message. */

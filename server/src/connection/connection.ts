@@ -8,53 +8,22 @@
  * It knows what is a message and what is not, counts what arrives, and gathers what one turn of the
  * event loop has to say into as few frames as possible. What the messages mean is the broker's.
  */
-import {
-  type ClientMessage,
-  type CloseCode,
-  closeCodes,
-  type Hello,
-  maxHelloBytes,
-  parseFrame,
-} from '@holdfast/shared'
+import { type CloseCode, closeCodes, maxHelloBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import type { RequestPolicy } from '../access/requestPolicy.js'
 import { WorkRate } from '../access/tokenBuckets.js'
 import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
 import { encodeAck, encodePing } from '../protocol/encode.js'
+import type { Owner } from './connectionOwner.js'
 import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue, notAFrame } from './inputQueue.js'
-import { type InvalidRequest, isForOwner, isLongerThan } from './invalidRequest.js'
+import { isForOwner, isLongerThan } from './invalidRequest.js'
 import { type Deferred, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
-import type { PacedWork, WorkScheduler } from './workScheduler.js'
+import type { PacedWork } from './workScheduler.js'
 
-/** Whom a connection belongs to. */
-export interface ConnectionOwner {
-  /** Shares the broker's time between connections. */
-  readonly scheduler: WorkScheduler
-  /** Effects of the lock table that this broker has handled so far, and what telling them cost. */
-  readonly effectCount: number
-  /** Work that one connection may cause in a second, in units; `Infinity` for any. */
-  readonly workPerSecond: number
-  /** Patient time, in ms. */
-  now(): number
-  /**
-   * Whether what arrives now may be answered. Any answer, a refusal too, tells the client that it
-   * was heard and that its lease goes on.
-   */
-  isLive(): boolean
-  onHello(connection: Connection, hello: Hello): void
-  /** Whether handling this, which is not checked yet, may take a whole turn. */
-  isLong(connection: Connection, element: unknown): boolean
-  onMessage(connection: Connection, message: ClientMessage | InvalidRequest): void
-  /** There is something to flush at the end of this turn. */
-  onOutput(connection: Connection): void
-  /** The broker cut this connection: its client may not know yet. Before any `onGone`. */
-  onAborted(connection: Connection): void
-  /** The socket is closed. */
-  onClosed(connection: Connection): void
-}
+export type ConnectionOwner = Owner<Connection>
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
@@ -145,7 +114,8 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Bytes that the broker keeps for it beyond what every connection takes. */
   get memoryBytes(): number {
-    return this.#sendQueue.memoryBytes + 2 * (this.#input?.bytes ?? 0)
+    const inputBytes = 2 * (this.#input?.bytes ?? 0) + (this.#socket.unreadBytes ?? 0)
+    return this.#sendQueue.memoryBytes + inputBytes
   }
 
   /** Whether output waits for the broker to make it, and not for the client to read. */
@@ -187,6 +157,17 @@ export class Connection implements SocketListener, PacedWork {
     // Behind what has arrived before it.
     if (this.#input !== undefined) this.#input.addFrame(notAFrame, this.#owner.now())
     else this.abort(closeCodes.badMessage)
+  }
+
+  onControlFrame(): void {
+    if (!this.#isReading()) return
+    const now = this.#owner.now()
+    this.#beginTurn(now)
+    this.#allowance -= costs.controlFrame
+    this.#owner.scheduler.spend(costs.controlFrame)
+    this.#spendRate(costs.controlFrame, now)
+    if (this.countedBytes > 0) this.#requestFlush()
+    if (this.#input === undefined && this.#allowance <= 0) this.#pause()
   }
 
   onFault(): void {

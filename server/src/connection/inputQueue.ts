@@ -1,7 +1,7 @@
 /**
  * What a paused connection has received and not handled yet: the rest of a frame and the frames
- * behind it, in the order and with the time of their arrival. It stays short, because the socket of
- * a paused connection is not read: at most what one read of the socket had brought.
+ * behind it, in the order and with the time of their arrival. It stays short, because a paused
+ * connection reads no further frame.
  */
 import { parseFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'

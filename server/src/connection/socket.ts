@@ -15,13 +15,16 @@ export interface Socket {
   readonly origin: string | undefined
   /** Bytes given to `send` that the operating system has not taken yet. */
   readonly bufferedBytes: number
+  /** Bytes that have arrived and wait in this process, because of a pause; 0 by default. */
+  readonly unreadBytes?: number
   send(frame: string): void
   /**
-   * Stops reading from the network. Frames that were read before it may still arrive. While it
-   * lasts, `onClose` may be late, since the end of the stream is not read either.
+   * Stops reading: no further frame arrives, even if the network has delivered it already, until
+   * {@link resume} or the end of the connection. During a pause `onClose` may be late, because the
+   * end of the stream is not read either.
    */
   pause(): void
-  /** Reads on after {@link pause}. */
+  /** Reads on after {@link pause}, in a later turn. */
   resume(): void
   /** Starts a closing handshake; what was sent before it is still delivered. */
   close(code: number, reason: string): void
@@ -35,6 +38,8 @@ export interface SocketListener {
   onFrame(text: string): void
   /** A frame that is not text. */
   onBinary(): void
+  /** A ping, a pong or a fragment of a message arrived: reading it was work too. */
+  onControlFrame(): void
   /** The peer sent what is no WebSocket message (too long, not UTF-8); the socket is closing. */
   onFault(): void
   /** Bytes given to `send` were taken; tells whoever waits for `bufferedBytes` to fall. */

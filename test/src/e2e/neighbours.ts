@@ -23,7 +23,7 @@ export function* framesOf<T>(messages: readonly T[], each = perFrame): Generator
 /** Holds so many locks, each on a key of its own. */
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
   for (let done = 0; done < count; done += perSession) {
-    const filler = await RawClient.greeted(url, { ttl: 300_000 })
+    const filler = await RawClient.greeted(url, { lease: 300_000 })
     stage.onClear(() => filler.vanish())
     const ids = Array.from({ length: Math.min(perSession, count - done) }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {

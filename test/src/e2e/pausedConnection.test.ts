@@ -113,7 +113,7 @@ describe('e2e: a paused connection', function () {
     // So little that its queries take longer than its lease, in which its pongs are not read.
     const slow = ['--limit', 'workPerSecond=20000']
     const { url, bystander } = await neighbourhood(stage, slowLocks, ...slow)
-    const client = await hostile(stage, url, { ttl: 2_000 })
+    const client = await hostile(stage, url, { lease: 2_000 })
     client.say({ type: 'lock', id: 1, key: 'mine' })
     const { fence } = await client.hear('granted')
     const queries = Array.from({ length: 600 }, (_, i) => ({

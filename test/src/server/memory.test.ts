@@ -90,6 +90,21 @@ describe('memory: the account', () => {
     expect(one).to.be.above(40 * 3_000)
   })
 
+  it('counts what a paused connection has not read, until it has', () => {
+    const bench = new Bench()
+    const client = bench.join()
+    const before = bench.broker.memory.usedBytes
+    client.socket.unreadBytes = 60_000
+    client.socket.sayControlFrames(1_000)
+    bench.environment.endOneTurn()
+    expect(client.socket.isPaused).to.equal(true)
+    expect(bench.broker.memory.usedBytes).to.equal(before + 60_000)
+    client.socket.unreadBytes = 0
+    bench.environment.endTurn()
+    expect(client.socket.isPaused).to.equal(false)
+    expect(bench.broker.memory.usedBytes).to.equal(before)
+  })
+
   it('forgets the output of a client that has read it, although nothing is said since', () => {
     const bench = new Bench()
     const sloth = bench.join()

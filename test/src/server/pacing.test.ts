@@ -2,6 +2,7 @@
  * The work that one client causes is charged to that client: it waits its turn behind the others,
  * and nothing that it said is lost or changes its place.
  */
+import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Bench, type Client } from './bench.js'
 
@@ -96,6 +97,45 @@ describe('pacing', function () {
     expect(Math.min(...counts)).to.be.above(0)
     expect(Math.max(...counts) - Math.min(...counts)).to.be.below(20)
     bench.environment.endTurn()
+  })
+
+  it('pauses a connection whose control frames have used up its share of a turn', () => {
+    const { bench, busy, other } = crowded(500)
+    busy.socket.sayControlFrames(10)
+    expect(busy.socket.isPaused).to.equal(false)
+    busy.socket.sayControlFrames(1_000)
+    expect(busy.socket.isPaused).to.equal(true)
+    busy.socket.say({ type: 'stats', id: 1 })
+    other.socket.say({ type: 'lock', id: 1, key: 'free' })
+    expect(turnsUntil(bench, other, 1)).to.be.below(3)
+    expect(busy.socket.isPaused).to.equal(true)
+    expect(turnsUntil(bench, busy, 1)).to.be.above(1)
+    expect(busy.socket.isPaused).to.equal(false)
+  })
+
+  it('gives control frames the least share of a turn that other clients have used up', () => {
+    const { bench, other } = crowded(500)
+    const many = Array.from({ length: 100 }, () => bench.join({ lease: 60_000 }))
+    for (const { socket } of many) socket.sayControlFrames(10_000)
+    for (const { socket } of many) expect(socket.isPaused).to.equal(true)
+    other.socket.say({ type: 'lock', id: 1, key: 'free' })
+    expect(turnsUntil(bench, other, 1)).to.be.below(3)
+    for (const { socket } of many) socket.drop()
+    bench.environment.endTurn()
+  })
+
+  it('counts control frames among the work of a second', () => {
+    const { bench, busy } = crowded(500, { limits: { workPerSecond: 10_000 } })
+    bench.environment.pass(2_000)
+    let frames = 0
+    for (; frames < 10_000 && !busy.socket.isPaused; frames += 10) {
+      busy.socket.sayControlFrames(10)
+      bench.environment.endTurn()
+    }
+    // As much as a second allows, all at once; the rest waits for the next second.
+    expect(frames * costs.controlFrame).to.be.within(9_000, 10_100)
+    bench.environment.pass(1_000)
+    expect(busy.socket.isPaused).to.equal(false)
   })
 
   it('does not read the socket of a paused connection', () => {

@@ -17,6 +17,7 @@ export class FakeSocket implements Socket {
   /** Whether the peer reads what comes; if not, it piles up. */
   isReading = true
   bufferedBytes = 0
+  unreadBytes = 0
   #listener: SocketListener | undefined
   /** Whether the broker does not read; what the peer sends meanwhile waits in the network. */
   isPaused = false
@@ -70,6 +71,11 @@ export class FakeSocket implements Socket {
 
   sayBinary(): void {
     this.#arrive((listener) => listener.onBinary())
+  }
+
+  /** The peer sends so many pings, pongs or fragments. */
+  sayControlFrames(count: number): void {
+    for (let i = 0; i < count; i++) this.#arrive((listener) => listener.onControlFrame())
   }
 
   /** The peer sends what is no WebSocket message. */

@@ -222,6 +222,7 @@ describe('simulation: network', () => {
         return {
           onFrame: (text) => seen.push(`broker got ${text}`),
           onBinary: () => {},
+          onControlFrame: () => {},
           onDrain: () => {},
           onFault: () => {},
           onClose: () => seen.push('broker closed'),

@@ -1,0 +1,123 @@
+/**
+ * Very many small frames over real sockets: the broker reads so few of them in one turn of its
+ * event loop that a bystander's request is handled between them.
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import { Connection, costs, turnBudget } from '@holdfast/server/internal'
+import { subprotocol } from '@holdfast/shared'
+import { expect } from 'chai'
+import { openWire, type Wire } from '../bench/load/wire.js'
+import { RawClient } from './raw.js'
+import { Stage } from './stage.js'
+
+const hostiles = 100
+/** More than the 64 KiB that one read of a socket brings. */
+const tinyFrames = 2_500
+const pings = 600
+/** Frames of all connections that fit into the budget of one turn and the least shares, doubled. */
+const mostPerTurn = (2 * (turnBudget.all + hostiles * turnBudget.least)) / costs.message
+
+/** Counts the frames that arrive at the brokers of this process. */
+class Counting {
+  readonly #original = methodsOf(Connection.prototype)
+  #inTurn = 0
+  #isOver = false
+  total = 0
+  /** Most frames in one turn of the event loop. */
+  most = 0
+
+  begin(): void {
+    const count = (): void => {
+      this.total++
+      this.most = Math.max(this.most, ++this.#inTurn)
+    }
+    const { onFrame, onControlFrame } = this.#original
+    Connection.prototype.onFrame = function (this: Connection, text) {
+      count()
+      onFrame.call(this, text)
+    }
+    Connection.prototype.onControlFrame = function (this: Connection) {
+      count()
+      onControlFrame.call(this)
+    }
+    const next = (): void => {
+      this.#inTurn = 0
+      if (!this.#isOver) setImmediate(next)
+    }
+    next()
+  }
+
+  end(): void {
+    this.#isOver = true
+    Object.assign(Connection.prototype, this.#original)
+  }
+}
+
+function methodsOf({ onFrame, onControlFrame }: Connection) {
+  return { onFrame, onControlFrame }
+}
+
+describe('e2e: very many small frames', function () {
+  this.timeout(60_000)
+  const stage = Stage.forEachTest()
+
+  async function openHostile(url: string): Promise<Wire> {
+    const wire = await openWire(url, subprotocol)
+    stage.onClear(() => wire.destroy())
+    const welcomed = new Promise<void>((resolve) => {
+      wire.listen({ onText: () => resolve(), onTurn: () => {}, onClose: () => {} })
+    })
+    wire.send('{"type":"hello","name":"hostile","lease":300000}')
+    await welcomed
+    wire.listen({ onText: () => {}, onTurn: () => {}, onClose: () => {} })
+    return wire
+  }
+
+  const kinds: readonly (readonly [what: string, frames: number, send: (wire: Wire) => void])[] = [
+    [
+      'frames of one pong',
+      tinyFrames,
+      (wire) => wire.sendSingly('{"type":"pong","n":1}', tinyFrames),
+    ],
+    ['WebSocket pings', pings, (wire) => wire.sendPings(pings)],
+  ]
+  for (const [what, frames, send] of kinds) {
+    it(`leave others their turn: ${what}`, async () => {
+      const { url } = await stage.broker()
+      const wires = await Promise.all(Array.from({ length: hostiles }, () => openHostile(url)))
+      const bystander = await RawClient.greeted(url)
+      const counting = new Counting()
+      stage.onClear(() => counting.end())
+      counting.begin()
+      for (const wire of wires) send(wire)
+      bystander.say({ type: 'lock', id: 1, key: 'free' })
+      await bystander.hear('granted')
+      const all = hostiles * frames
+      expect(counting.total, 'frames before the answer').to.be.within(hostiles, all / 2)
+      while (counting.total < all) await turn()
+      expect(counting.most, 'frames in one turn').to.be.below(mostPerTurn)
+    })
+  }
+})
+
+describe('e2e: WebSocket pings', () => {
+  const stage = Stage.forEachTest()
+
+  it('are answered, the newest of each turn', async () => {
+    const { url } = await stage.broker()
+    const client = await RawClient.greeted(url)
+    const pongs: string[] = []
+    const last = new Promise<void>((resolve) => {
+      client.socket.on('pong', (data) => {
+        pongs.push(String(data))
+        if (String(data) === '299') resolve()
+      })
+    })
+    for (let i = 0; i < 300; i++) client.socket.ping(String(i))
+    await last
+    expect(pongs).to.have.length.below(100)
+    const numbers = pongs.map(Number)
+    expect(numbers).to.deep.equal([...numbers].sort((a, b) => a - b))
+    client.vanish()
+  })
+})

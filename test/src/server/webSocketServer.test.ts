@@ -1,0 +1,210 @@
+/**
+ * A WebSocket as the broker has it, over a network that is the test: pauses, the end of a paused
+ * connection, and pings whose answers the client does not read.
+ */
+import { createServer, type IncomingMessage } from 'node:http'
+import { Duplex } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
+import {
+  acceptUpgrades,
+  ByteCounters,
+  type Socket,
+  type SocketListener,
+  type UpgradeOptions,
+} from '@holdfast/server/internal'
+import { subprotocol } from '@holdfast/shared'
+import { expect } from 'chai'
+import { encodeFrame, frame } from './upgraded.js'
+
+/** Bytes of unread output above which a ping is not answered, with room for one answer. */
+const mostUnread = 33 * 1024
+
+class Peer {
+  readonly heard: string[] = []
+  readonly socket: Socket
+  readonly raw: Duplex
+  /** Called after each frame. */
+  onHeard: () => void = () => {}
+  /** Bytes that the network has taken from the broker. */
+  written = ''
+  /** The network takes nothing more; what it does then. */
+  isBlocked = false
+  #blocked: (() => void)[] = []
+
+  constructor() {
+    this.raw = new Duplex({
+      read: () => {},
+      write: (chunk: Buffer, _encoding, done) => {
+        this.written += chunk.toString('latin1')
+        if (this.isBlocked) this.#blocked.push(done)
+        else done()
+      },
+    })
+    let socket: Socket | undefined
+    const hear = (event: string): void => {
+      this.heard.push(event)
+      this.onHeard()
+    }
+    const listener: SocketListener = {
+      onFrame: hear,
+      onBinary: () => hear('binary'),
+      onControlFrame: () => hear('control'),
+      onFault: () => hear('fault'),
+      onDrain: () => {},
+      onClose: () => this.heard.push('close'),
+    }
+    const options: UpgradeOptions = {
+      path: undefined,
+      upgradePolicy: {
+        admit: () => ({ address: undefined, token: undefined, secure: true }),
+      } as unknown as UpgradeOptions['upgradePolicy'],
+      tarpit: {} as UpgradeOptions['tarpit'],
+      isOwnPage: () => false,
+      connect: (made) => {
+        socket = made
+        return listener
+      },
+      frameBytes: 64 * 1024,
+      byteCounters: new ByteCounters(),
+      refused: () => {},
+    }
+    const server = createServer()
+    acceptUpgrades(server, options)
+    const headers = {
+      upgrade: 'websocket',
+      'sec-websocket-key': Buffer.alloc(16).toString('base64'),
+      'sec-websocket-version': '13',
+      'sec-websocket-protocol': subprotocol,
+    }
+    const request = { method: 'GET', url: '/', headers, socket: this.raw }
+    server.emit(
+      'upgrade',
+      request as unknown as IncomingMessage,
+      this.raw as TLSSocket,
+      Buffer.alloc(0),
+    )
+    this.socket = socket!
+    this.written = ''
+  }
+
+  say(...texts: readonly string[]): void {
+    this.raw.push(Buffer.concat(texts.map((text) => encodeFrame(frame(0x81, text)))))
+  }
+
+  ping(words: string): void {
+    this.raw.push(encodeFrame(frame(0x89, words)))
+  }
+
+  /** The network takes everything. */
+  unblock(): void {
+    this.isBlocked = false
+    for (let done = this.#blocked.shift(); done; done = this.#blocked.shift()) done()
+  }
+}
+
+async function turns(count = 5): Promise<void> {
+  for (let i = 0; i < count; i++) await turn()
+}
+
+describe('a WebSocket of the broker', () => {
+  it('hands on nothing of a chunk behind the frame at which it was paused', async () => {
+    const peer = new Peer()
+    peer.onHeard = () => peer.socket.pause()
+    peer.say('1', '2', '3')
+    await turns()
+    expect(peer.heard).to.deep.equal(['1'])
+    expect(peer.socket.unreadBytes).to.equal(2 * encodeFrame(frame(0x81, '2')).length)
+    peer.socket.resume()
+    expect(peer.heard).to.deep.equal(['1'])
+    await turns()
+    expect(peer.heard).to.deep.equal(['1', '2'])
+    peer.socket.resume()
+    await turns()
+    expect(peer.heard).to.deep.equal(['1', '2', '3'])
+    expect(peer.socket.unreadBytes).to.equal(0)
+  })
+
+  it('stays paused if it is paused again before it was read', async () => {
+    const peer = new Peer()
+    peer.socket.pause()
+    peer.say('1')
+    await turns()
+    peer.socket.resume()
+    peer.socket.pause()
+    await turns()
+    expect(peer.heard).to.deep.equal([])
+    peer.socket.resume()
+    await turns()
+    expect(peer.heard).to.deep.equal(['1'])
+  })
+
+  it('that breaks off while it is paused hands on what had arrived, as it is resumed', async () => {
+    const peer = new Peer()
+    peer.onHeard = () => peer.socket.pause()
+    peer.say('1', '2')
+    peer.say('bye')
+    await turns()
+    peer.raw.destroy(new Error('ECONNRESET'))
+    await turns()
+    const all = ['1', '2', 'bye', 'close']
+    for (const count of [1, 2, 4]) {
+      await turns()
+      expect(peer.heard).to.deep.equal(all.slice(0, count))
+      peer.socket.resume()
+    }
+    await turns()
+    expect(peer.heard).to.deep.equal(all)
+  })
+
+  for (const how of ['close', 'terminate'] as const) {
+    it(`forgets what a paused connection left that broke off, at ${how}`, async () => {
+      const peer = new Peer()
+      peer.onHeard = () => peer.socket.pause()
+      peer.say('1', '2')
+      await turns()
+      peer.raw.destroy()
+      await turns()
+      expect(peer.heard).to.deep.equal(['1'])
+      peer.socket[how](4_000, 'enough')
+      await turns()
+      expect(peer.heard).to.deep.equal(['1', 'close'])
+    })
+  }
+
+  it('hands on nothing more once the broker has dropped it', async () => {
+    const peer = new Peer()
+    peer.onHeard = () => peer.socket.pause()
+    peer.say('1', '2')
+    await turns()
+    peer.socket.terminate()
+    await turns()
+    expect(peer.heard).to.deep.equal(['1', 'close'])
+  })
+
+  it('answers the newest ping of a turn', async () => {
+    const peer = new Peer()
+    for (const words of ['one', 'two', 'three']) peer.ping(words)
+    await turns()
+    expect(peer.heard).to.deep.equal(['control', 'control', 'control'])
+    expect(peer.written).to.equal('\u008a\u0005three')
+    peer.ping('four')
+    await turns()
+    expect(peer.written).to.equal('\u008a\u0005three\u008a\u0004four')
+  })
+
+  it('answers no pings of a client that does not read, but the newest once it reads', async () => {
+    const peer = new Peer()
+    peer.isBlocked = true
+    for (let i = 0; i < 1_000; i++) {
+      peer.ping(`${i} ${'x'.repeat(100)}`)
+      await turns(2)
+    }
+    expect(peer.socket.bufferedBytes).to.be.within(16 * 1024, mostUnread)
+    peer.unblock()
+    await turns()
+    expect(peer.socket.bufferedBytes).to.equal(0)
+    expect(peer.written).to.include('999 xxx')
+    expect(peer.written).not.to.include('998 xxx')
+  })
+})
