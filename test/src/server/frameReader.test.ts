@@ -10,7 +10,7 @@ import { assert } from 'chai'
 import fc from 'fast-check'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import { Random, runs } from '../support/counts.js'
-import { encodeFrame, type Frame, frame, upgrade } from './upgraded.js'
+import { dropConnections, encodeFrame, type Frame, frame, upgrade } from './upgraded.js'
 
 const maxBytes = 1_000
 const maxFragments = 4
@@ -160,6 +160,8 @@ function texts(words: readonly string[], ...at: number[]): Buffer[] {
 }
 
 describe('FrameReader', () => {
+  afterEach(dropConnections)
+
   it('makes the same events as ws alone, whatever arrives and however it is cut', async () => {
     const property = fc.asyncProperty(frames, places, async (sent, cuts) => {
       const chunks = cut(sent, cuts)

@@ -12,6 +12,13 @@ export interface Upgraded {
   readonly websocket: WebSocket
 }
 
+const made: Duplex[] = []
+
+/** Drops all connections, with the timers of `ws`. */
+export function dropConnections(): void {
+  for (const raw of made.splice(0)) raw.destroy()
+}
+
 /**
  * Makes a connection.
  *
@@ -25,6 +32,7 @@ export function upgrade(
     read: () => {},
     write: (chunk: Buffer, _encoding, done) => onWrite(chunk, done),
   })
+  made.push(raw)
   const headers = {
     upgrade: 'websocket',
     'sec-websocket-key': Buffer.alloc(16).toString('base64'),

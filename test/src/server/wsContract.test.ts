@@ -1,0 +1,244 @@
+/**
+ * What the fast path assumes of `ws`, listed in `server/src/http/fastPath/index.ts`: the installed
+ * `ws` keeps to it, and each check fails for a `ws` that does not. A release of `ws` that fails
+ * here needs another fast path, or none.
+ */
+import type { Duplex } from 'node:stream'
+import { plainTextFrame } from '@holdfast/server/internal'
+import { assert } from 'chai'
+import { type RawData, WebSocket, WebSocketServer } from 'ws'
+import { dropConnections, encodeFrame, frame, type Upgraded, upgrade } from './upgraded.js'
+
+type OnData = (this: Duplex, chunk: Buffer) => void
+/** Makes a connection; `onWrite` is told of each write to the raw socket. */
+type Connect = (onWrite?: (chunk: Buffer, done: () => void) => void) => Upgraded
+
+const options = { noServer: true, maxPayload: 1_000, autoPong: false } as const
+
+/** The data listener of `ws`, and the messages that it makes. */
+function listening(connect: Connect): { read: (bytes: Buffer) => void; heard: string[] } {
+  const { raw, websocket } = connect()
+  const heard: string[] = []
+  websocket.on('message', (data: RawData) => heard.push(String(data)))
+  websocket.on('ping', (data) => heard.push(`ping ${String(data)}`))
+  websocket.on('error', () => {})
+  const [onData] = raw.listeners('data') as OnData[]
+  return { read: (bytes) => onData!.call(raw, Buffer.from(bytes)), heard }
+}
+
+/** What the raw socket was told to write, with a socket that takes all or nothing. */
+function writing(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
+  const chunks: Buffer[] = []
+  const blocked: (() => void)[] = []
+  const upgraded = connect((chunk, done) => {
+    chunks.push(chunk)
+    if (isBlocked) blocked.push(done)
+    else done()
+  })
+  // The response to the upgrade.
+  blocked.shift()?.()
+  chunks.length = 0
+  const written = (): string => {
+    for (let done = blocked.shift(); done; done = blocked.shift()) done()
+    return Buffer.concat(chunks).toString()
+  }
+  return { ...upgraded, written }
+}
+
+const checks: Readonly<Record<string, (connect: Connect) => void>> = {
+  'has one data listener': (connect) => {
+    assert.lengthOf(connect().raw.listeners('data'), 1)
+  },
+
+  'keeps no state in its data listener between frames': (connect) => {
+    const text = encodeFrame(frame(0x81, 'next'))
+    for (let at = 0; at <= text.length; at++) {
+      const { read, heard } = listening(connect)
+      read(encodeFrame(frame(0x81, 'first')))
+      read(encodeFrame(frame(0x89, 'p')))
+      // Here the fast path reads any number of texts, which `ws` never gets.
+      for (const part of [text.subarray(0, at), text.subarray(at)]) {
+        if (part.length > 0) read(part)
+      }
+      assert.deepEqual(heard, ['first', 'ping p', 'next'])
+    }
+  },
+
+  'makes a message before its data listener returns': (connect) => {
+    const { read, heard } = listening(connect)
+    read(encodeFrame(frame(0x01, 'a')))
+    read(encodeFrame(frame(0x89, 'p')))
+    assert.deepEqual(heard, ['ping p'])
+    read(encodeFrame(frame(0x80, 'b')))
+    assert.deepEqual(heard, ['ping p', 'ab'])
+  },
+
+  'makes no message of what it refuses': (connect) => {
+    const { read, heard } = listening(connect)
+    read(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
+    read(encodeFrame(frame(0x81, 'behind')))
+    assert.deepEqual(heard, [])
+  },
+
+  'queues no writes that a raw write would overtake': (connect) => {
+    for (const isBlocked of [false, true]) {
+      const { raw, websocket, written } = writing(connect, isBlocked)
+      websocket.send('1')
+      raw.write(plainTextFrame('2')!, 'latin1')
+      websocket.send('3é')
+      websocket.send(Buffer.from('4'))
+      raw.write(plainTextFrame('5')!, 'latin1')
+      websocket.pong('6')
+      raw.write(plainTextFrame('7')!, 'latin1')
+      websocket.close(4_000, '8')
+      raw.write(plainTextFrame('9')!, 'latin1')
+      assert.equal(written().replace(/[^1-9]/g, ''), '123456789')
+    }
+  },
+
+  'counts raw writes among what is buffered': (connect) => {
+    const { raw, websocket } = writing(connect, true)
+    const before = websocket.bufferedAmount
+    raw.write(plainTextFrame('x'.repeat(100))!, 'latin1')
+    assert.equal(websocket.bufferedAmount, before + 102)
+  },
+
+  'pauses the raw socket, and takes what it holds at its close only': (connect) => {
+    const { raw, websocket } = connect()
+    websocket.pause()
+    assert.isTrue(raw.isPaused())
+    raw.push(encodeFrame(frame(0x81, 'unread')))
+    let held = 0
+    raw.prependListener('close', () => {
+      held = raw.readableLength
+    })
+    raw.emit('close')
+    assert.equal(held, encodeFrame(frame(0x81, 'unread')).length)
+  },
+}
+
+/** `ws` with a change to each connection. */
+function changed(change: (upgraded: Upgraded) => void): Connect {
+  return (onWrite) => {
+    const upgraded = upgrade(new WebSocketServer(options), onWrite)
+    change(upgraded)
+    return upgraded
+  }
+}
+
+/** `ws` with another class of WebSockets. */
+function withSockets(Class: typeof WebSocket): Connect {
+  return (onWrite) => upgrade(new WebSocketServer({ ...options, WebSocket: Class }), onWrite)
+}
+
+/** `ws` with another data listener. */
+function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect {
+  return changed(({ raw }) => {
+    const [original] = raw.listeners('data') as OnData[]
+    raw.off('data', original!)
+    raw.on('data', make(raw, original!))
+  })
+}
+
+/** Copies of `ws` that break the contract, each with the check that notices. */
+const breaches: readonly (readonly [breach: string, check: string, connect: Connect])[] = [
+  ['listens twice', 'has one data listener', changed(({ raw }) => raw.on('data', () => {}))],
+  [
+    'keeps the last chunk in its data listener',
+    'keeps no state in its data listener between frames',
+    withListener((raw, original) => {
+      let kept = Buffer.alloc(0)
+      return (chunk) => {
+        original.call(raw, kept)
+        kept = Buffer.from(chunk)
+      }
+    }),
+  ],
+  [
+    'counts the bytes of the stream in its data listener',
+    'keeps no state in its data listener between frames',
+    withListener((raw, original) => {
+      let bytes = 0
+      return (chunk) => {
+        bytes += chunk.length
+        // Takes no part of a frame alone.
+        if (bytes % 2 === 1) original.call(raw, chunk)
+      }
+    }),
+  ],
+  [
+    'makes messages in a later turn',
+    'makes a message before its data listener returns',
+    (onWrite) =>
+      upgrade(new WebSocketServer({ ...options, allowSynchronousEvents: false }), onWrite),
+  ],
+  [
+    'makes messages of what is not UTF-8',
+    'makes no message of what it refuses',
+    (onWrite) => upgrade(new WebSocketServer({ ...options, skipUTF8Validation: true }), onWrite),
+  ],
+  [
+    'queues what is sent until the next turn',
+    'queues no writes that a raw write would overtake',
+    withSockets(
+      class extends WebSocket {
+        override send(data: unknown): void {
+          setImmediate(() => super.send(data as string))
+        }
+      },
+    ),
+  ],
+  [
+    'keeps pongs back until the next message',
+    'queues no writes that a raw write would overtake',
+    withSockets(
+      class extends WebSocket {
+        readonly #pongs: unknown[] = []
+
+        override pong(data?: unknown): void {
+          this.#pongs.push(data)
+        }
+
+        override close(code?: number, reason?: string): void {
+          for (const data of this.#pongs) super.pong(data)
+          super.close(code, reason)
+        }
+      },
+    ),
+  ],
+  [
+    'counts only its own writes',
+    'counts raw writes among what is buffered',
+    changed(({ websocket }) => Object.defineProperty(websocket, 'bufferedAmount', { value: 0 })),
+  ],
+  [
+    'reads on for itself while it is paused',
+    'pauses the raw socket, and takes what it holds at its close only',
+    withSockets(
+      class extends WebSocket {
+        override pause(): void {}
+      },
+    ),
+  ],
+]
+
+describe('the contract with ws', () => {
+  afterEach(dropConnections)
+
+  const real: Connect = (onWrite) => upgrade(new WebSocketServer(options), onWrite)
+
+  for (const [name, check] of Object.entries(checks)) {
+    it(`ws ${name}`, () => check(real))
+  }
+
+  for (const [breach, name, connect] of breaches) {
+    it(`notices a ws that ${breach}`, () => {
+      assert.throws(() => checks[name]!(connect))
+    })
+  }
+
+  it('has a check that fails for each of its clauses', () => {
+    const noticed = new Set(breaches.map(([, check]) => check))
+    assert.deepEqual([...noticed].sort(), Object.keys(checks).sort())
+  })
+})
