@@ -68,6 +68,8 @@ export class Inbound {
   readonly #watchers: WatchRegistry
   readonly #deps: InboundDeps
   #draining = false
+  /** Connections whose `welcome` was confirmed; the log may not have come as far yet. */
+  readonly #confirmed = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
     this.#submit = deps.submit
@@ -91,7 +93,10 @@ export class Inbound {
   handle(connection: Connection, message: ClientMessage | InvalidRequest): void {
     const { membership, observer } = this.#deps
     if (membership !== undefined && !this.#hasRoom(membership, connection, message)) return
-    if (message.type !== 'refusal') observer?.onMessage(message.type)
+    if (message.type !== 'refusal') {
+      observer?.onMessage(message.type)
+      if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
+    }
     if (connection.policy !== undefined && !this.#isAllowed(connection, message)) return
     if (this.#lacksMemory(connection, message)) return
     switch (message.type) {
@@ -144,6 +149,17 @@ export class Inbound {
         this.#watchers.remove(connection, message.watch)
         break
     }
+  }
+
+  /**
+   * The client has read the newest `welcome`, so the former resume secret ends. `ack` and `bye` need
+   * no command for that, because the table always gets a command of their own.
+   */
+  #confirmWelcome(connection: Connection, { type }: ClientMessage): void {
+    if (type === 'ack' || type === 'bye' || this.#confirmed.has(connection)) return
+    this.#confirmed.add(connection)
+    const { session, attachEpoch } = connection
+    this.#submit({ type: 'confirm', session: session!.id, attachEpoch, at: this.#wall() })
   }
 
   /** Whether this is new work, for which there is no memory; if so, its sender has been told. */

@@ -158,6 +158,15 @@ export interface AcknowledgeAnswers extends FromSession {
   readonly ids: readonly number[]
 }
 
+/**
+ * The client sent a message on this connection that becomes no other command, such as a `pong` or a
+ * `query`. The message proves that the client read the newest `welcome`, because a client sends
+ * nothing before that.
+ */
+export interface ConfirmWelcome extends FromSession {
+  readonly type: 'confirm'
+}
+
 /** Proposal: this request has waited as long as it wanted to. */
 export interface TimeOutRequest extends Base {
   readonly type: 'timeout'
@@ -193,6 +202,7 @@ export type Command =
   | RevokeLock
   | CancelRequest
   | AcknowledgeAnswers
+  | ConfirmWelcome
   | TimeOutRequest
   | ExpireLock
   | GrantUnfinishedKeys

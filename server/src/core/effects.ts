@@ -6,6 +6,9 @@ import type { ErrorCode, Holder } from '@holdfast/shared'
 import type { EndReason, SessionLimits } from './commands.js'
 import type { Lock, Request, Session } from './records.js'
 
+/** The requests that have an outcome which is stored. */
+export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke'
+
 /** The outcome of a request, as stored for a session that may resume. */
 export type Answer =
   | { readonly kind: 'granted'; readonly lock: Lock }
@@ -16,6 +19,8 @@ export type Answer =
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
+      /** With `LOCK_NOT_HELD`: what was requested. Other codes tell that by themselves. */
+      readonly request?: Exclude<RequestType, 'lock'> | undefined
       /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`. */
       readonly holders?: readonly StoredHolder[] | undefined
       /** At least as many bytes as `holders` take as JSON; 0 without it. */
@@ -23,6 +28,23 @@ export type Answer =
       /** With `QUOTA_EXCEEDED`: what there is too much of. */
       readonly limit?: keyof SessionLimits | undefined
     }
+
+const requestOf = {
+  granted: 'lock',
+  unlocked: 'unlock',
+  refreshed: 'refresh',
+  revoked: 'revoke',
+} as const
+
+/**
+ * Whether an answer can be that of a request of this type. A `LOCK_NOT_HELD` in a snapshot of an
+ * older broker does not say which request it answers, so it fits each of the three.
+ */
+export function answers(answer: Answer, type: RequestType): boolean {
+  if (answer.kind !== 'failed') return requestOf[answer.kind] === type
+  if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
+  return answer.request === undefined ? type !== 'lock' : answer.request === type
+}
 
 /** A {@link Holder} whose metadata is still JSON text. */
 export interface StoredHolder extends Omit<Holder, 'metadata'> {

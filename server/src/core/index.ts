@@ -1,6 +1,13 @@
 /** The pure part of the broker: commands in, effects out. */
 export * from './commands.js'
-export type { Answer, Effect, ReleaseReason, StoredHolder, WithdrawReason } from './effects.js'
+export type {
+  Answer,
+  Effect,
+  ReleaseReason,
+  RequestType,
+  StoredHolder,
+  WithdrawReason,
+} from './effects.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
 export { KeyState, LinkedList, Lock, Request, Session } from './records.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'

@@ -17,7 +17,14 @@
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
-import type { Answer, Effect, ReleaseReason, WithdrawReason } from './effects.js'
+import {
+  type Answer,
+  answers,
+  type Effect,
+  type ReleaseReason,
+  type RequestType,
+  type WithdrawReason,
+} from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
 import { nameHolders } from './holders.js'
 import { KeyTable } from './keyTable.js'
@@ -38,6 +45,12 @@ export interface TableState {
 
 const unlocked: Answer = { kind: 'unlocked' }
 const revoked: Answer = { kind: 'revoked' }
+/** Shared, so that a stored answer takes no memory of its own for them. */
+const notHeld = {
+  unlock: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'unlock' },
+  refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
+  revoke: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'revoke' },
+} as const satisfies Record<string, Answer>
 
 /** Most waiters that one command grants to: a release for 100,000 takes several short turns. */
 const defaultGrantsAtOnce = 1_000
@@ -141,6 +154,9 @@ export class LockTable {
         break
       case 'ack':
         this.#acknowledge(command)
+        break
+      case 'confirm':
+        this.#currentSession(command)
         break
       case 'timeout':
         this.#timeOut(command)
@@ -314,7 +330,7 @@ export class LockTable {
 
   #request(command: Commands.RequestLock): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (session === undefined || this.#isRepeat(session, command)) return
     if (this.#isOverQuota(session, command.id)) return
     if (session.held.size + session.waiting.size >= session.limits.locks) {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')
@@ -367,12 +383,12 @@ export class LockTable {
 
   #unlock(command: Commands.Unlock): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (session === undefined || this.#isRepeat(session, command)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock === undefined) {
-      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      this.#answer(session, command.id, notHeld.unlock)
       return
     }
     // The next holder's grant leaves before this answer: it is the one somebody waits for.
@@ -382,12 +398,12 @@ export class LockTable {
 
   #refresh(command: Commands.Refresh): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (session === undefined || this.#isRepeat(session, command)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
     const lock = session.held.get(command.fence)
     if (lock === undefined) {
-      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      this.#answer(session, command.id, notHeld.refresh)
       return
     }
     if (command.ttl !== undefined) lock.ttl = command.ttl
@@ -399,12 +415,12 @@ export class LockTable {
   /** Only with the fence that the lock has now: whoever decided this has seen that lock. */
   #revoke(command: Commands.RevokeLock): void {
     const session = this.#currentSession(command)
-    if (session === undefined || this.#isRepeat(session, command.id)) return
+    if (session === undefined || this.#isRepeat(session, command)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
     const lock = this.#lockOn(command.key, command.fence)
     if (lock === undefined) {
-      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      this.#answer(session, command.id, notHeld.revoke)
       return
     }
     this.#effects.push({ kind: 'revoked', lock, by: session, note: command.note })
@@ -541,13 +557,17 @@ export class LockTable {
     this.#effects.push({ kind: 'acknowledged', session })
   }
 
-  /** Whether this id was used before; if so, it is answered as it was then. */
-  #isRepeat(session: Session, id: number): boolean {
+  /**
+   * Whether the id of this request was used before. If so, the session gets the stored answer, or
+   * nothing while the request waits; `BAD_MESSAGE` if there is neither, or if the id was that of
+   * another type of request, because the stored answer would mean something else.
+   */
+  #isRepeat(session: Session, { id, type }: { id: number; type: RequestType }): boolean {
     if (id > session.lastId) return false
     const answer = session.answers?.get(id)
-    if (answer !== undefined) {
+    if (answer !== undefined && answers(answer, type)) {
       this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
-    } else if (session.waiting.get(id) === undefined) {
+    } else if (type !== 'lock' || session.waiting.get(id) === undefined) {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
     return true

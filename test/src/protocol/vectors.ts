@@ -8,7 +8,7 @@
  * if it is.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import type { ErrorCode } from '@holdfast/shared'
+import type { ErrorCode, Hello } from '@holdfast/shared'
 
 /** A text, or some pieces of one that are joined; a piece may be repeated. */
 type Text = string | readonly (string | { readonly repeat: string; readonly times: number })[]
@@ -23,6 +23,8 @@ export interface Vector {
   readonly name: string
   /** `first`: in place of the `hello`. */
   readonly when?: 'first'
+  /** The fields of the `hello` that was accepted, where they matter. */
+  readonly hello?: Pick<Hello, 'grace'>
   /** A text frame. */
   readonly text?: Text
   /** A text frame by its bytes, in hex, because it is not UTF-8. */

@@ -78,7 +78,14 @@ export class Secrets {
 }
 
 /** What a client says that has read its welcome. */
-const speaks: ReadonlySet<string> = new Set(['lock', 'unlock', 'refresh', 'cancel', 'ack'])
+const speaks: ReadonlySet<string> = new Set([
+  'lock',
+  'unlock',
+  'refresh',
+  'cancel',
+  'ack',
+  'confirm',
+])
 
 /** Mean time between two tries, in ms. */
 const pauseMs = 2_000

@@ -30,24 +30,60 @@ describe('table: a request id that comes again', () => {
     bench.lock('a', 'l', { timeout: 0 })
     bench.unlock('a', 99)
     bench.unlock('a', 1)
-    const again = (id: number) => unchanged(bench, () => bench.lock('a', 'k', { id }))
-    expect(again(1)).to.deep.equal(['repeat a#1 granted f1'])
-    expect(again(2)).to.deep.equal(['repeat a#2 refreshed f1'])
-    expect(again(3)).to.deep.equal(['repeat a#3 LOCK_HELD by b f2'])
-    expect(again(4)).to.deep.equal(['repeat a#4 LOCK_NOT_HELD'])
-    expect(again(5)).to.deep.equal(['repeat a#5 unlocked'])
+    const again = (ask: () => string[]) => unchanged(bench, ask)
+    expect(again(() => bench.lock('a', 'k', { id: 1 }))).to.deep.equal(['repeat a#1 granted f1'])
+    expect(again(() => bench.refresh('a', 1, { id: 2 }))).to.deep.equal(['repeat a#2 refreshed f1'])
+    expect(again(() => bench.lock('a', 'l', { id: 3 }))).to.deep.equal([
+      'repeat a#3 LOCK_HELD by b f2',
+    ])
+    expect(again(() => bench.unlock('a', 99, { id: 4 }))).to.deep.equal([
+      'repeat a#4 LOCK_NOT_HELD',
+    ])
+    expect(again(() => bench.unlock('a', 1, { id: 5 }))).to.deep.equal(['repeat a#5 unlocked'])
   })
 
-  it('gets that answer whatever it asks for the second time', () => {
+  it('gets that answer even if the fields of the request differ', () => {
     const bench = stored()
     bench.lock('a', 'k')
-    for (const ask of [
-      () => bench.unlock('a', 1, { id: 1 }),
-      () => bench.refresh('a', 1, { id: 1 }),
-      () => bench.lock('a', 'other', { id: 1, steal: true }),
-    ]) {
-      expect(unchanged(bench, ask)).to.deep.equal(['repeat a#1 granted f1'])
+    const ask = () => bench.lock('a', 'other', { id: 1, steal: true })
+    expect(unchanged(bench, ask)).to.deep.equal(['repeat a#1 granted f1'])
+  })
+
+  it('is BAD_MESSAGE for a request of another type, whatever the first answer was', () => {
+    const bench = stored()
+    const types = ['lock', 'unlock', 'refresh', 'revoke'] as const
+    const ask = {
+      lock: (id: number) => bench.lock('a', 'k', { id, timeout: 0 }),
+      unlock: (id: number) => bench.unlock('a', 77, { id }),
+      refresh: (id: number) => bench.refresh('a', 77, { id }),
+      revoke: (id: number) => bench.revoke('a', 'k', 77, { id }),
     }
+    // Ids 1 to 4 fail; 5 to 8 succeed.
+    bench.lock('b', 'k')
+    for (const type of types) ask[type](types.indexOf(type) + 1)
+    bench.lock('a', 'l', { id: 5 })
+    bench.refresh('a', 2, { id: 7 })
+    bench.revoke('a', 'l', 2, { id: 8 })
+    bench.lock('a', 'm', { id: 9 })
+    bench.unlock('a', 3, { id: 10 })
+    const asked = { 1: 'lock', 2: 'unlock', 3: 'refresh', 4: 'revoke', 5: 'lock' }
+    const more = { 7: 'refresh', 8: 'revoke', 9: 'lock', 10: 'unlock' }
+    for (const [id, first] of Object.entries({ ...asked, ...more })) {
+      for (const type of types) {
+        const [said] = unchanged(bench, () => ask[type](Number(id)))
+        const isRefused = said === `repeat a#${id} BAD_MESSAGE`
+        expect(isRefused, `${type} with the id of a ${first}: ${said}`).to.equal(type !== first)
+      }
+    }
+  })
+
+  it('is BAD_MESSAGE for another type of request while the first waits', () => {
+    const bench = stored()
+    bench.lock('b', 'k')
+    bench.lock('a', 'k')
+    expect(unchanged(bench, () => bench.unlock('a', 1, { id: 1 }))).to.deep.equal([
+      'repeat a#1 BAD_MESSAGE',
+    ])
   })
 
   it('goes on waiting if it waits, and nothing is said', () => {

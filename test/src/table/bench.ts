@@ -115,6 +115,10 @@ export class Bench {
     return this.apply({ type: 'ack', at: this.now++, session, attachEpoch, ids })
   }
 
+  confirm(session: string, attachEpoch = this.#attach(session)): string[] {
+    return this.apply({ type: 'confirm', at: this.now++, session, attachEpoch })
+  }
+
   suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
     const { keep = false, attachEpoch = this.#attach(session) } = options
     return this.apply({ type: 'suspend', at: this.now++, session, attachEpoch, keep })

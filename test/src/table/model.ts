@@ -86,7 +86,9 @@ export class Model {
 
   /** A command from a client: counts only on the connection that its session is on now. */
   #hear(
-    command: Of<'suspend' | 'lock' | 'unlock' | 'refresh' | 'revoke' | 'cancel' | 'ack'>,
+    command: Of<
+      'suspend' | 'lock' | 'unlock' | 'refresh' | 'revoke' | 'cancel' | 'ack' | 'confirm'
+    >,
   ): void {
     const session = this.#is.session(command.session)
     if (session === undefined || session.suspended || session.attachEpoch !== command.attachEpoch)
@@ -98,13 +100,14 @@ export class Model {
     // It speaks, so it has read its welcome: the former secret has done its duty.
     if (session.nextSecret !== undefined) session.secret = session.nextSecret
     session.nextSecret = undefined
+    if (command.type === 'confirm') return
     if (command.type === 'cancel') {
       this.#giveUp(session.id, command.request, 'aborted', 'ABORTED', command.at)
     } else if (command.type === 'ack') {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
-      this.#repeat(session, command.id)
+      this.#repeat(session, command.id, command.type)
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
       this.#refuse(session, command.id, 'QUOTA_EXCEEDED')
     } else if (command.type === 'lock') {
@@ -151,7 +154,7 @@ export class Model {
       session: id,
       attempt: handshakeId,
       attachEpoch,
-      answers: [...answers],
+      answers: answers.map(([request, answer]) => [request, answer] as const),
     })
   }
 
@@ -222,7 +225,7 @@ export class Model {
       this.#grant(request, false, at)
     } else if (timeout === 0) {
       session.lastId = id
-      this.#answer(session, id, this.#is.blame(session, key, 'LOCK_HELD'))
+      this.#answer(session, id, this.#is.blame(session, key, 'LOCK_HELD'), 'lock')
     } else if (queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else {
@@ -244,7 +247,7 @@ export class Model {
     remove(this.#is.waits, (one) => one === wait)
     this.#effects.push({ kind: 'withdrawn', request: wait, reason })
     this.#serve(wait.key, at)
-    this.#answer(session, request, answer)
+    this.#answer(session, request, answer, 'lock')
   }
 
   // ----------------------------------------------------------------------------------- locks
@@ -254,7 +257,8 @@ export class Model {
     const own = this.#is.lock(session.id, command.fence)
     const lock = command.type === 'revoke' ? this.#is.lockOn(command.key, command.fence) : own
     if (lock === undefined) {
-      this.#answer(session, command.id, { kind: 'failed', code: 'LOCK_NOT_HELD' })
+      const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
+      this.#answer(session, command.id, answer, command.type)
     } else if (command.type !== 'refresh') {
       const [by, kind] = [session.id, command.type === 'revoke' ? 'revoked' : 'unlocked'] as const
       const note = command.type === 'revoke' ? command.note : ''
@@ -264,12 +268,13 @@ export class Model {
       }
       this.#release([lock], kind)
       this.#serve(lock.key, command.at)
-      this.#answer(session, command.id, { kind })
+      this.#answer(session, command.id, { kind }, command.type)
     } else {
       lock.generation += 1
       lock.ttl = command.ttl ?? lock.ttl
       this.#effects.push({ kind: 'refreshed', lock: { ...lock } })
-      this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
+      const answer = { kind: 'refreshed', fence: lock.fence } as const
+      this.#answer(session, command.id, answer, 'refresh')
     }
   }
 
@@ -301,19 +306,19 @@ export class Model {
     const fence = this.#is.fence
     const lock = { session, id, key, mode, fence, ttl, generation: 0, metadata, since: at }
     this.#is.locks.push(lock)
-    this.#store(this.#is.session(session)!, id, { kind: 'granted', fence })
+    this.#store(this.#is.session(session)!, id, { kind: 'granted', fence }, 'lock')
     this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
   }
 
   // --------------------------------------------------------------------------------- answers
 
-  #answer(session: ModelSession, id: number, answer: PlainAnswer): void {
-    this.#store(session, id, answer)
+  #answer(session: ModelSession, id: number, answer: PlainAnswer, asked: string): void {
+    this.#store(session, id, answer, asked)
     this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: false })
   }
 
-  #store(session: ModelSession, id: number, answer: PlainAnswer): void {
-    if (session.grace > 0) session.answers.push([id, answer])
+  #store(session: ModelSession, id: number, answer: PlainAnswer, asked: string): void {
+    if (session.grace > 0) session.answers.push([id, answer, asked])
   }
 
   #refuse(session: ModelSession, id: number, code: ErrorCode): void {
@@ -321,12 +326,14 @@ export class Model {
     this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
   }
 
-  #repeat(session: ModelSession, id: number): void {
+  /** An id that was used before: the same type of request gets the same answer, if it has one. */
+  #repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([one]) => one === id)
-    if (stored !== undefined) {
+    const waits = this.#is.waits.some((wait) => wait.session === session.id && wait.id === id)
+    if (stored !== undefined && stored[2] === type) {
       const [, answer] = stored
       this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
-    } else if (!this.#is.waits.some((wait) => wait.session === session.id && wait.id === id)) {
+    } else if (!(waits && type === 'lock')) {
       this.#refuse(session, id, 'BAD_MESSAGE')
     }
   }

@@ -99,6 +99,7 @@ function describeEffect(effect: PlainEffect): string {
 /** Every command, and every effect in each of its meanings. */
 const everything = [
   ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
+  ...['confirm', 'repeat LOCK_NOT_HELD'],
   ...['end', 'open', 'raise', 'quiet', 'restart', 'adopted', 'serve', 'more'],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted at once', 'granted late'],

@@ -18,8 +18,11 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   shown: Resume | undefined
   /** Every lock of it that an operator has ended. */
   readonly revoked: { fence: number; note: string }[]
-  /** In order of answering; stays empty for a session that cannot come back. */
-  answers: [number, PlainAnswer][]
+  /**
+   * Id, answer, and what was requested, in order of answering. Stays empty for a session that cannot
+   * come back.
+   */
+  answers: [number, PlainAnswer, string][]
 }
 
 /** Whether this is its client, by the order in which that has asked. */
@@ -114,7 +117,8 @@ export class ModelState {
           held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
           waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
           revocations: session.grace > 0 ? revoked.slice(-16) : [],
-          answers: session.grace > 0 ? answers.map((answer) => [...answer] as const) : undefined,
+          answers:
+            session.grace > 0 ? answers.map(([id, answer]) => [id, answer] as const) : undefined,
         }),
       ),
       keys: [...this.inUse].sort().map((key) => ({

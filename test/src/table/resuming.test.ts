@@ -189,6 +189,7 @@ describe('table: resume secrets', () => {
       unlock: (bench) => bench.unlock('a', 1),
       refresh: (bench) => bench.refresh('a', 1),
       cancel: (bench) => bench.cancel('a', 77),
+      'a message that is no command': (bench) => bench.confirm('a'),
     }
     for (const [what, say] of Object.entries(says)) {
       const bench = graced()
@@ -203,6 +204,7 @@ describe('table: resume secrets', () => {
     const bench = graced()
     bench.resume('a', 's1', 's2')
     bench.ack('a', [], 1)
+    bench.confirm('a', 1)
     expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
   })
 

@@ -143,6 +143,7 @@ const comings: World = {
         lock(session, 'k', 'exclusive', { id: lastId }),
         lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
         { type: 'ack', ...spoken, ids: answers?.map(([one]) => one) ?? [] },
+        { type: 'confirm', ...spoken },
         { type: 'suspend', ...spoken, keep: false },
         { type: 'suspend', ...former, keep: false },
         { type: 'end', ...spoken, reason: 'expired' },

@@ -18,6 +18,7 @@ const kinds = [
   'timeout',
   'expire',
   'ack',
+  'confirm',
   'suspend',
   'resume',
   'end',
@@ -30,7 +31,7 @@ const kinds = [
 ] as const
 
 /** How often each kind comes, in the order of `kinds`. */
-const weights = [40, 20, 9, 3, 5, 5, 6, 4, 4, 6, 2, 4, 7, 1, 1, 2, 4]
+const weights = [40, 20, 9, 3, 5, 5, 6, 4, 3, 4, 6, 2, 4, 9, 1, 1, 2, 4]
 
 export interface Step {
   readonly kind: (typeof kinds)[number]
@@ -94,7 +95,7 @@ export class Director {
     switch (kind) {
       case 'repeat':
         // An id from before: answered, waiting, acknowledged or passed over.
-        return lock(spoken, Math.max(1, session.lastId - (pick % 6)), pick)
+        return repeat(spoken, session, pick, state)
       case 'lock':
         return lock(spoken, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
       case 'unlock':
@@ -127,6 +128,8 @@ export class Director {
         const answered = session.answers?.map(([one]) => one) ?? []
         return { type: 'ack', ...spoken, ids: missed ? [pick % 40] : answered.slice(pick % 3) }
       }
+      case 'confirm':
+        return { type: 'confirm', ...spoken }
       case 'suspend':
         return { type: 'suspend', ...spoken, keep: pick % 2 === 0 }
       case 'end':
@@ -189,6 +192,34 @@ function lock(
     timeout: pick % 7 === 0 ? 0 : pick % 7 === 1 ? 100 : undefined,
     steal: pick % 5 < 3 && pick % 11 === 0,
     metadata: pick % 6 === 0 ? `"${pick}"` : undefined,
+  }
+}
+
+const requestOf = { unlocked: 'unlock', refreshed: 'refresh', revoked: 'revoke' } as const
+
+/** A request with an id from before: mostly of the type that its stored answer is for. */
+function repeat(
+  spoken: { at: number; session: string; attachEpoch: number },
+  session: PlainSession,
+  pick: number,
+  state: PlainState,
+): Command {
+  const id = Math.max(1, session.lastId - (pick % 6))
+  const fence = Math.max(1, state.fence - (pick % 4))
+  const answer = session.answers?.find(([one]) => one === id)?.[1]
+  const any = (['unlock', 'refresh', 'revoke', 'lock'] as const)[(pick >> 5) % 4]!
+  const isMissed = (pick >> 7) % 4 === 0
+  const isHeldOff = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
+  const first = requestOf[answer?.kind as keyof typeof requestOf] ?? (isHeldOff ? any : 'lock')
+  switch (isMissed ? any : first) {
+    case 'unlock':
+      return { type: 'unlock', ...spoken, id, fence }
+    case 'refresh':
+      return { type: 'refresh', ...spoken, id, fence, ttl: undefined }
+    case 'revoke':
+      return { type: 'revoke', ...spoken, id, key: keys[pick % keys.length]!, fence, note: 'n' }
+    case 'lock':
+      return lock(spoken, id, pick)
   }
 }
 

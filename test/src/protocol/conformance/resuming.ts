@@ -1,5 +1,5 @@
 /** PROTOCOL.md §7 over a socket: a session that is taken up on another connection. */
-import type { Snapshot } from '@holdfast/shared'
+import type { ClientMessage, Snapshot } from '@holdfast/shared'
 import { expect } from 'chai'
 import type { Peer } from './peer.js'
 import { look, type Stage } from './stage.js'
@@ -128,6 +128,18 @@ function resumes(stage: Stage): void {
   })
 }
 
+/** Valid messages, each with an answer, that may be the first on a connection that resumed. */
+const firstMessages: ClientMessage[] = [
+  { type: 'pong', n: 0 },
+  { type: 'query', id: 1_000, key: 'first' },
+  { type: 'watch', id: 1_000, key: 'first' },
+  { type: 'stats', id: 1_000 },
+  { type: 'auth', id: 1_000, token: 'first' },
+  { type: 'unlock', id: 1_000, fence: 1 },
+  { type: 'refresh', id: 1_000, fence: 1 },
+  { type: 'revoke', id: 1_000, key: 'first', fence: 1, reason: 'test' },
+]
+
 function secrets(stage: Stage): void {
   it('that are former stay good until the client has spoken', async () => {
     const first = await stage.open({ grace: 'lease' })
@@ -146,6 +158,22 @@ function secrets(stage: Stage): void {
     const third = await comeBack(stage, second)
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
+
+  for (const message of firstMessages) {
+    it(`that are former are void once the broker has accepted a ${message.type}`, async () => {
+      const first = await stage.open({ grace: 'lease' })
+      const second = await comeBack(stage, first)
+      await snapshotOf(second)
+      second.say(message)
+      // The answer shows that the broker has handled the message.
+      if ('id' in message) await second.hearAnswer(message.id)
+      else await second.hear('ack')
+      second.drop()
+      const stale = await resume(stage, first)
+      expect(stale.welcome).to.include({ resumed: false })
+      expect((await resume(stage, second)).welcome).to.include({ resumed: true })
+    })
+  }
 
   it('are refused to a try that is older than the one that they let in', async () => {
     const first = await stage.open({ grace: 'lease' })
@@ -204,6 +232,28 @@ function storedAnswers(stage: Stage): void {
     peer.say({ type: 'lock', id: 1, key })
     expect(await peer.answer('granted', 1)).to.include({ fence })
     expect(await look(peer, { key })).to.include({ heldCount: 0 })
+  })
+
+  it('are not given to a request of another type with the same id, which is BAD_MESSAGE', async () => {
+    const holder = await stage.open()
+    const peer = await stage.open({ grace: 'lease' })
+    const [key, taken] = [stage.key(), stage.key()]
+    await holder.take(taken)
+    const fence = await peer.take(key)
+    const waiting = peer.lock(taken)
+    await peer.answer('failed', peer.unlock(fence + 1_000))
+    for (const id of [1, waiting]) {
+      peer.say({ type: 'unlock', id, fence })
+      expect(await peer.answer('failed', id)).to.include({ code: 'BAD_MESSAGE' })
+      peer.say({ type: 'refresh', id, fence })
+      expect(await peer.answer('failed', id)).to.include({ code: 'BAD_MESSAGE' })
+    }
+    peer.say({ type: 'refresh', id: 3, fence })
+    expect(await peer.answer('failed', 3)).to.include({ code: 'BAD_MESSAGE' })
+    peer.say({ type: 'unlock', id: 3, fence })
+    expect(await peer.answer('failed', 3)).to.include({ code: 'LOCK_NOT_HELD' })
+    expect(await look(peer, { key })).to.include({ heldCount: 1 })
+    await peer.release(fence)
   })
 
   it('are not there yet for a request that waits: it goes on waiting, and nothing is said', async () => {

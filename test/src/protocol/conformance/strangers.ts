@@ -21,7 +21,7 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   const bystander = await stage.open()
   const key = stage.key('bystander')
   await bystander.take(key)
-  const stranger = vector.when === 'first' ? await stage.connect() : await stage.open()
+  const stranger = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
   const before = await look(bystander, {})
   say(stranger, vector, withToken(await stage.target()))
   if (vector.when === 'first') await expectFirst(stranger, vector)
