@@ -1,13 +1,13 @@
 /**
- * How long a holder may believe that it holds: the arithmetic of "the holder knows first".
+ * How long a client may rely on its lease and on the ttl of a lock. The formula and its proof are
+ * in `expiryMargin.ts` of `@holdfast/shared`: the client counts from the *sending* of a message,
+ * and the broker from its *receipt*.
  *
- * The client counts from the *sending* of a message, the broker from its *receipt*, which is later
- * in real time whatever their clocks say. The rates of the two clocks may differ by 1 %, and a
- * small margin covers rounding and the way to the next holder. Every bound is kept on both clocks
- * of the client, and has passed when either says so: the monotonic one may stand still while a
- * laptop sleeps, the wall clock may be set back.
+ * A bound is a time on both clocks of the client. It has passed as soon as either clock says so,
+ * because the monotonic clock may stand still while a laptop sleeps, and the wall clock may be set
+ * back.
  */
-import type { Clock } from '@holdfast/shared'
+import { type Clock, safeDuration, slowestClockRate } from '@holdfast/shared'
 
 /** One instant on both clocks, in ms. */
 export interface ClockReading {
@@ -24,26 +24,18 @@ export interface ClockSample {
   readonly received: number
 }
 
-/** The least part of a period that passes here while all of it passes at the broker. */
-const slowest = 0.99
-
 export function readClocks(clock: Clock): ClockReading {
   return { monotonic: clock.monotonic(), wall: clock.wall() }
 }
 
-/** What a holder gives up of a period of `ms`, beyond the difference of the clocks' rates. */
-export function margin(ms: number): number {
-  return Math.min(Math.max(50, ms / 50), ms / 10) + 1
-}
-
 /** Until when a period of `ms` certainly lasts that began at the broker at `since` or later. */
 export function expiryFrom(since: ClockReading, ms: number): Expiry {
-  return shift(since, ms * slowest - margin(ms))
+  return shift(since, safeDuration(ms))
 }
 
 /** Until when a ttl certainly lasts that began at the broker's `at`, judged by another message. */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
-  return shift(sent, (at - received + ttl) * slowest - margin(ttl))
+  return shift(sent, safeDuration(at - received + ttl, ttl))
 }
 
 /**
@@ -57,7 +49,7 @@ export function isPossible(
 ): boolean {
   const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
   // Both of the broker's times are rounded down.
-  return at - received <= passed / slowest + 1
+  return at - received <= passed / slowestClockRate + 1
 }
 
 /** A bound that holds if both do not. */

@@ -1,22 +1,27 @@
 /**
- * Why a WebSocket was closed: one table, quoted by PROTOCOL.md and walked by the tests.
+ * The close codes of the WebSocket, in one table. PROTOCOL.md quotes the table, and a test compares
+ * the two.
  *
- * The form follows HTTP (44xx is the client's doing, 45xx the broker's). `final` tells a client
- * whether to come back on its own: an unknown code from 4400 to 4499 is final, everything else is
- * worth another try.
+ * Codes from 4400 to 4499 follow the numbers of HTTP: the client caused the close. `final` tells a
+ * client whether it must stay away. A code that is not in the table is final if it is from 4400 to
+ * 4499, because a newer broker may have more reasons to refuse a client.
  */
 
 /** One row of the table. */
 export interface CloseCode {
   readonly code: number
-  /** Final: reconnecting by itself would only repeat the refusal. */
+  /** Whether the client must not reconnect by itself, because the broker would refuse it again. */
   readonly final: boolean
-  /** Sent as the close reason; a stable word for logs. */
+  /**
+   * The close reason that the broker sends: a stable text for logs. A WebSocket library that closes
+   * by itself (1007, 1009) sends no reason.
+   */
   readonly reason: string
 }
 
 export const closeCodes = {
   goodbye: { code: 1000, final: true, reason: 'goodbye' },
+  notUtf8: { code: 1007, final: true, reason: 'text is not UTF-8' },
   tooBig: { code: 1009, final: true, reason: 'frame too big' },
   internal: { code: 1011, final: false, reason: 'internal error' },
   restart: { code: 1012, final: false, reason: 'broker is going away' },
@@ -33,11 +38,14 @@ export const closeCodes = {
 } as const satisfies Record<string, CloseCode>
 
 /**
- * Whether a client should stay away after this close code. A rule and not a look into the table, so
- * that a page need not load the table; a test holds the two to the same answer.
+ * Whether a client must stay away after a connection was closed with this code. The function reads
+ * single rows and does not search the table, so that a bundler can drop the table. A test compares
+ * the function with the table.
  */
 export function isFinalClose(code: number): boolean {
   return code >= 4400 && code <= 4499
     ? code !== closeCodes.noHello.code && code !== closeCodes.expired.code
-    : code === closeCodes.goodbye.code || code === closeCodes.tooBig.code
+    : code === closeCodes.goodbye.code ||
+        code === closeCodes.notUtf8.code ||
+        code === closeCodes.tooBig.code
 }

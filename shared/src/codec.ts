@@ -1,14 +1,18 @@
 /**
- * From messages to frames and back. A frame is one JSON message or an array of them; both sides put
- * what one turn of the event loop produced into one frame, so that a turn is one write.
+ * Parses frames into messages, and joins messages into frames. A frame is one JSON message or an
+ * array of messages. Both sides put all messages of one turn of the event loop into one frame, so
+ * that a turn needs one write.
  *
- * Messages are encoded to text one by one, as they arise, and joined here: the text of a message is
- * made once, even if it goes to a thousand connections.
+ * The functions join the *texts* of messages, because the broker encodes a message once even if the
+ * message goes to a thousand connections.
  */
 import { utf8Length } from './keys.js'
 import { maxOutputFrameBytes } from './limits.js'
 
-/** The elements of a frame, not validated; undefined if the frame is not one. */
+/**
+ * The messages of a frame, not checked yet. Undefined if the text is no frame: it is not JSON, is
+ * an empty array, or is neither an object nor an array.
+ */
 export function parseFrame(text: string): readonly unknown[] | undefined {
   let value: unknown
   try {
@@ -21,8 +25,8 @@ export function parseFrame(text: string): readonly unknown[] | undefined {
 }
 
 /**
- * Joins encoded messages into as few frames as possible, in order, none longer than `maxBytes`
- * (unless a single message is).
+ * Joins encoded messages into as few frames as possible, in order. No frame is longer than
+ * `maxBytes`, unless a single message is.
  */
 export function joinFrames(
   messages: readonly string[],
@@ -32,12 +36,12 @@ export function joinFrames(
   if (messages.length === 1) return [messages[0]!]
   let chars = 1
   for (const message of messages) chars += message.length + 1
-  // A UTF-16 unit is at most 3 bytes of UTF-8, so this is nearly always the whole work.
+  // A UTF-16 unit is at most 3 bytes of UTF-8, so most joins need no exact length.
   if (chars * 3 <= maxBytes) return [`[${messages.join(',')}]`]
-  return cutFrames(messages, maxBytes)
+  return splitIntoFrames(messages, maxBytes)
 }
 
-function cutFrames(messages: readonly string[], maxBytes: number): string[] {
+function splitIntoFrames(messages: readonly string[], maxBytes: number): string[] {
   const frames: string[] = []
   let first = 0
   let bytes = 1

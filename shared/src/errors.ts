@@ -1,74 +1,78 @@
 /**
- * The errors of Holdfast: one class, one stable code each.
- *
- * Nobody ever has to parse a sentence: branch on `code`, show `message`, log `cause`.
+ * The errors of Holdfast: one class, `HoldfastError`, with a stable code for each kind of error. A
+ * program branches on `code`, shows `message` to people, and logs `cause`.
  */
-import type { LossReason } from './messages/messages.js'
-
-/** What each code means, in the words the documentation uses. The keys are the complete list. */
-export const errorCodes = {
-  LOCK_HELD: 'the key is taken',
-  LOCK_NOT_HELD: 'the session does not hold the lock (any more)',
-  LOCK_TIMEOUT: 'no grant, or no answer to a refresh, within the timeout',
-  LOCK_LOST: 'the lock was lost; `reason` says how',
-  INVALID_KEY: 'a key is 1 to 512 bytes of well-formed UTF-8 without control characters',
-  INVALID_TTL: 'a ttl is an integer of ms from 1 to 2^31 - 1',
-  INVALID_TIMEOUT: 'a timeout is an integer of ms from 0 (or 1) to 2^31 - 1',
-  INVALID_INTERVAL: 'an interval is an integer of ms, and with its timeout below the ttl',
-  INVALID_OPTION: 'an option has a value that it cannot have',
-  ABORTED: 'the caller aborted; `cause` is the reason of the signal',
-  SESSION_EXPIRED: 'the session has ended at the broker',
-  SESSION_CLOSED: 'the session was closed',
-  UNAUTHORIZED: 'the broker did not accept who is asking',
-  FORBIDDEN: 'the broker does not allow it to who is asking',
-  QUOTA_EXCEEDED: 'a limit of the broker was reached',
-  BAD_MESSAGE: 'the broker was sent what is not in the protocol',
-  UNAVAILABLE: 'no broker could be reached, or it is not serving now',
-} as const
 
 /**
- * Why a lock was lost: its ttl ran out, somebody stole it, or the session that owned it is over
- * (its connection or its lease, or it was closed).
+ * Every error code, with the message that an error has by default: what failed, and what to do. The
+ * README lists the same messages.
+ */
+export const errorCodes = {
+  LOCK_HELD: 'the key is held or waited for; try again later',
+  LOCK_NOT_HELD: 'the session does not hold this lock; stop using what it protects',
+  LOCK_TIMEOUT: 'there was no answer within the timeout; try again later',
+  LOCK_LOST: 'the lock was lost; stop using what it protects',
+  INVALID_KEY: 'invalid key; use 1 to 512 bytes of UTF-8 without control characters',
+  INVALID_TTL: 'invalid ttl; use an integer of ms from 1 to 2^31 - 1',
+  INVALID_TIMEOUT: 'invalid timeout; use an integer of ms from 0 to 2^31 - 1',
+  INVALID_INTERVAL: 'invalid interval; use a number of ms below the ttl',
+  INVALID_OPTION: 'an option has a value that is not allowed',
+  ABORTED: 'the caller aborted; `cause` is the reason of the signal',
+  SESSION_EXPIRED: 'the broker ended the session; connect again',
+  SESSION_CLOSED: 'the session is closed; connect again',
+  UNAUTHORIZED: 'the broker did not accept the token; use a valid one',
+  FORBIDDEN: 'the broker does not permit this; ask its operator',
+  QUOTA_EXCEEDED: 'a limit of the broker is reached; release locks or try again later',
+  BAD_MESSAGE: 'the message is not in the protocol; update the client',
+  UNAVAILABLE: 'no broker is reachable and ready; try again later',
+} as const
+
+/** Why a session lost a lock while it lived: its ttl passed, it was stolen, or it was revoked. */
+export type LossReason = 'expired' | 'stolen' | 'revoked'
+
+/**
+ * Why a lock was lost: its ttl passed, another request stole it, an operator revoked it, or its
+ * session ended (`'session'`: the connection, the lease or the session itself is over).
  */
 export type LostReason = LossReason | 'session'
 
 /** A stable error code. */
 export type ErrorCode = keyof typeof errorCodes
 
-/** Who holds a lock, as far as another session is told. */
+/** A lock and its holder, as the broker shows them to other sessions. */
 export interface Holder {
   /** Id of the session that holds the lock. */
   readonly session: string
-  /** The name that session gave itself in `connect`, if any. */
+  /** The name of that session, from the options of `connect`, if it has one. */
   readonly name?: string | undefined
-  /** What the holder attached to the lock, if anything. */
+  /** The metadata that the holder attached to the lock, if any. */
   readonly metadata?: unknown
   /** Fencing token of the lock. */
   readonly fence: number
-  /** Wall time of the grant at the broker, in ms since 1970; for display only. */
+  /** When the lock was granted, by the broker's calendar, in ms since 1970. For display only. */
   readonly since: number
 }
 
-/** What may accompany a {@link HoldfastError}. */
+/** Details of a {@link HoldfastError}. */
 export interface HoldfastErrorOptions {
-  /** What led to this error: another error, or the reason of an `AbortSignal`. */
+  /** The cause of this error: another error, or the reason of an `AbortSignal`. */
   readonly cause?: unknown
   /** The key that the failed call was about. */
   readonly key?: string | undefined
-  /** With `LOCK_HELD` and `LOCK_TIMEOUT`: who holds the key (the first 16 at most). */
+  /** With `LOCK_HELD` and `LOCK_TIMEOUT`: the oldest holders of the key, at most 16. */
   readonly holders?: readonly Holder[] | undefined
-  /** Whether one of the holders is the session that asked. */
+  /** Whether one of the holders is the session that made the request. */
   readonly heldByThisSession?: boolean | undefined
   /** Why a lock was lost, or the reason with which a broker closed the connection. */
   readonly reason?: string | undefined
-  /** What an operator gave as the reason of a revocation. */
+  /** The reason that the operator gave for a revocation. */
   readonly note?: string | undefined
 }
 
-/** What an error may have as members of its own, each only if it has a value. */
+/** Details that become properties of an error, each only if it has a value. */
 const details = ['key', 'holders', 'heldByThisSession', 'reason', 'note'] as const
 
-/** Codes after which the same call may succeed later, without a change by its caller. */
+/** Codes of errors that may not occur again when the caller repeats the same call later. */
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   'LOCK_HELD',
   'LOCK_TIMEOUT',
@@ -77,48 +81,48 @@ const retryableCodes: ReadonlySet<ErrorCode> = new Set([
 ])
 
 /**
- * Shared by every copy of this class in a process: a program may load the package as an ES module
- * and as CommonJS, and an error of one copy reaches code that imported the other.
+ * Marks the errors of every copy of this class in a process. A program may load the package as an
+ * ES module and as CommonJS, and an error of one copy may reach code that imported the other.
  */
 const brand = Symbol.for('holdfast.HoldfastError')
 
-/** Every error that Holdfast throws, rejects with or aborts a signal with. */
+/** The error that Holdfast throws, rejects promises with, and aborts signals with. */
 export class HoldfastError extends Error {
   static {
-    // Not a declared member: its type would make the classes of two copies different types.
+    // Not a declared property, because its type would make the classes of two copies incompatible.
     Object.defineProperty(HoldfastError.prototype, brand, { value: true })
   }
 
   /**
-   * `instanceof` is true for the errors of every copy of this class, such as those of the CommonJS
-   * and of the ES form of the package. A subclass has only its own instances.
+   * Makes `instanceof HoldfastError` true for the errors of every copy of this class, such as the
+   * CommonJS and the ES form of the package. A subclass has only its own instances.
    */
   static override readonly [Symbol.hasInstance] = isInstance
 
   override readonly name = 'HoldfastError'
-  /** Stable, documented, meant for branching. */
+  /** The kind of error. Stable, so a program may branch on it. */
   readonly code: ErrorCode
   /**
-   * The key that the failed call was about. Absent if the call was about no key, or the key itself
-   * is wrong.
+   * The key of the failed call. Absent if the call has no key, or if the key itself is invalid.
    */
   declare readonly key?: string
   /**
-   * With `LOCK_HELD` and `LOCK_TIMEOUT`: who holds the key, the oldest first, at most 16; without
-   * metadata with `LOCK_TIMEOUT`. Absent if the broker was not asked or did not answer in time.
+   * With `LOCK_HELD` and `LOCK_TIMEOUT`: the holders of the key, the oldest first, at most 16. With
+   * `LOCK_TIMEOUT` they have no metadata. Absent if no broker answered in time.
    */
   declare readonly holders?: readonly Holder[]
   /**
-   * With `holders`: whether one of them is the session that asked. Locks are not re-entrant, so
-   * such a call waits for its own session to unlock.
+   * With `holders`: whether one of them is the session that made the call. Locks are not
+   * re-entrant, so such a call waits until its own session unlocks.
    */
   declare readonly heldByThisSession?: boolean
   /**
-   * With `LOCK_LOST`, and with `LOCK_NOT_HELD` of a lock that was lost: why, one of `LostReason`,
-   * if that is known. With the error of a session that the broker closed: the reason that it gave.
+   * With `LOCK_LOST`, and with `LOCK_NOT_HELD` for a lock that was lost: why the lock was lost, one
+   * of `LostReason`, if known. With the error of a session that the broker closed: the reason of
+   * the close frame.
    */
   declare readonly reason?: LostReason | (string & {})
-  /** With the reason `'revoked'`: what the operator gave as the reason, 1 to 256 characters. */
+  /** With the reason `'revoked'`: the reason that the operator gave, 1 to 256 characters. */
   declare readonly note?: string
 
   constructor(code: ErrorCode, message: string = errorCodes[code], options?: HoldfastErrorOptions) {
@@ -132,9 +136,9 @@ export class HoldfastError extends Error {
   }
 
   /**
-   * Whether the same call may succeed later without a change by its caller: `LOCK_HELD`,
-   * `LOCK_TIMEOUT`, `QUOTA_EXCEEDED` and `UNAVAILABLE`. Not `LOCK_LOST`, because only the caller
-   * knows whether the work that the lock protected may be done twice.
+   * Whether the same call, repeated later without a change, may succeed: true for `LOCK_HELD`,
+   * `LOCK_TIMEOUT`, `QUOTA_EXCEEDED` and `UNAVAILABLE`. False for `LOCK_LOST`, because only the
+   * caller knows whether the protected work may be done twice.
    */
   get retryable(): boolean {
     return retryableCodes.has(this.code)
@@ -146,7 +150,7 @@ function isInstance(this: unknown, value: unknown): boolean {
   return Error[Symbol.hasInstance].call(this as () => void, value)
 }
 
-/** Whether a string received from a peer is one of our codes. */
+/** Whether a value from another program is one of the error codes. */
 export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === 'string' && Object.hasOwn(errorCodes, value)
 }

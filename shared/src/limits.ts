@@ -1,51 +1,51 @@
 /**
- * The numbers of the protocol: what a message may contain at most, the ranges of its times, and how
- * much a broker takes of one client or for one key unless its operator has chosen otherwise.
+ * The numbers of the protocol: the sizes of messages and fields, the ranges of times, and the
+ * quotas. The quotas are defaults, because an operator may set others at a broker.
  */
 
-/** WebSocket subprotocol that both sides must agree on. */
+/** The WebSocket subprotocol. The client offers it and the broker accepts it. */
 export const subprotocol = 'holdfast.v1'
 
-/** Port of a broker when none is given. */
+/** The port on which a broker listens by default. */
 export const defaultPort = 7420
 
 /** Largest frame that a client may send, in bytes. */
 export const maxFrameBytes = 64 * 1024
-/** Largest frame that a client may send before its hello was accepted, in bytes. */
+/** Largest frame that a client may send before the broker accepted its `hello`, in bytes. */
 export const maxHelloBytes = 4 * 1024
-/** Largest frame that a broker sends, in bytes. */
+/** Largest frame that a broker sends, in bytes, unless a single message is longer. */
 export const maxOutputFrameBytes = 32 * 1024
 
 /** Longest key, in bytes of UTF-8. */
 export const maxKeyBytes = 512
-/** Longest session name, in characters. */
+/** Longest name of a session, in UTF-16 units. */
 export const maxNameLength = 256
-/** Longest token, in characters. */
+/** Longest token, in UTF-16 units. */
 export const maxTokenLength = 3072
-/** Longest session id and longest resume secret, in characters. */
+/** Longest session id and longest resume secret, in UTF-16 units. */
 export const maxSecretLength = 64
-/** Longest reason of a revocation, in characters. */
+/** Longest reason of a revocation, in UTF-16 units. */
 export const maxReasonLength = 256
 /** Largest metadata of a lock, in bytes of its JSON text. */
 export const maxMetadataBytes = 4 * 1024
-/** Deepest nesting of the metadata of a lock: `[]` is 1 deep. */
+/** Most levels of nesting in the metadata of a lock. `[]` has one level. */
 export const maxMetadataDepth = 64
 
 /** Longest ttl of a lock and longest timeout of a request, in ms. */
 export const maxMs = 2 ** 31 - 1
 
-/** Range and default of the session lease, in ms. */
+/** Range and default of the lease of a session, in ms. */
 export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 
-/** Most locks that one session may hold and wait for together. */
+/** Most locks that one session may hold and wait for, added together. */
 export const maxLocksPerSession = 10_000
-/** Most answers that a broker keeps for a session that has not acknowledged them. */
+/** Most answers that a broker stores for a session until the session acknowledges them. */
 export const maxUnacknowledged = 1_024
 /** Most requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
-/** Most locks, and most waiting requests, that one query returns. */
+/** Most locks that one query returns, and most waiting requests. */
 export const maxQueryItems = 1_000
-/** Most holders that a LOCK_HELD answer names. */
+/** Most holders that a `failed` with `LOCK_HELD` or `LOCK_TIMEOUT` names. */
 export const maxHoldersNamed = 16
 /** Most watches that one session may have. */
 export const maxWatches = 1_000

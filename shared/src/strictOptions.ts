@@ -1,48 +1,51 @@
 /**
- * Options that do not exist are refused, with the name that was probably meant. Plain JavaScript
- * has no compiler to find `{ timout: 5 }`, and an ignored `authentcate` would open the broker.
+ * Refuses unknown option names and suggests the known name that is nearest. Plain JavaScript has no
+ * compiler to find `{ timout: 5 }`, and a broker that ignored `authentcate` would let everybody in.
  *
- * It is part of the browser bundle, so it stays small.
+ * This file is part of the browser bundle, so it must stay small.
  */
 import { HoldfastError } from './errors.js'
 
 /**
- * Every option of `T`, so that the compiler finds one that was forgotten:
- * `const known: OptionNames<LockOptions> = { timeout: 1, signal: 1 }`.
+ * A list of all options of `T`, as the keys of an object. The compiler reports an option that the
+ * list lacks: `const known: OptionNames<LockOptions> = { timeout: 1, signal: 1 }`.
  */
 export type OptionNames<T> = Readonly<Record<Extract<keyof T, string>, 1>>
 
 /**
- * Refuses options that `what` does not have, whatever their value, `undefined` included.
+ * Refuses options that do not exist, even if their value is `undefined`.
  *
- * @param what The function or the option that takes them, such as `createBroker` or `limits`.
- * @param given The options as the caller passed them; `undefined` is none.
+ * @param owner The function or option that has these options, such as `createBroker` or `limits`.
+ * @param given The options as the caller passed them. `undefined` means no options.
  * @param known Every option that exists, as the keys.
- * @throws {HoldfastError} `INVALID_OPTION` with the nearest name if there is one, or all of them;
- *   also if `given` is neither `undefined` nor a plain set of options (an array, a number, `null`).
+ * @throws {HoldfastError} `INVALID_OPTION` for an unknown name, with the nearest known name, or
+ *   with all of them if none is near; also if `given` is no object with options, such as an array,
+ *   a number or `null`.
  */
 export function refuseUnknownOptions(
-  what: string,
+  owner: string,
   given: unknown,
   known: Readonly<Record<string, unknown>>,
 ): void {
   if (given === undefined) return
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     const kind = given === null ? 'null' : Array.isArray(given) ? 'an array' : `a ${typeof given}`
-    throw new HoldfastError('INVALID_OPTION', `${what} takes an object with options, not ${kind}`)
+    throw new HoldfastError('INVALID_OPTION', `${owner} takes an object with options, not ${kind}`)
   }
-  for (const name of Object.keys(given)) refuseUnknownName(`${what} has no option`, name, known)
+  for (const name of Object.keys(given)) refuseUnknownName(`${owner} has no option`, name, known)
 }
 
 /**
- * Refuses a name that is not among the known ones.
+ * Refuses a name that is not among the known names.
  *
- * @param sentence Says what does not exist, such as `connect has no option`; the name follows.
+ * @param beginning The beginning of the error message, such as `connect has no option`. The name
+ *   follows.
  * @param known Every name that exists, as the keys.
- * @throws {HoldfastError} `INVALID_OPTION` with the nearest name if there is one, or all of them.
+ * @throws {HoldfastError} `INVALID_OPTION` with the nearest known name, or with all of them if none
+ *   is near.
  */
 export function refuseUnknownName(
-  sentence: string,
+  beginning: string,
   name: string,
   known: Readonly<Record<string, unknown>>,
 ): void {
@@ -51,23 +54,24 @@ export function refuseUnknownName(
   const meant = nearest(name, names)
   const hint = meant === undefined ? `it has ${names.join(', ')}` : `did you mean "${meant}"?`
   const shown = JSON.stringify(name.slice(0, 60))
-  throw new HoldfastError('INVALID_OPTION', `${sentence} ${shown}: ${hint}`)
+  throw new HoldfastError('INVALID_OPTION', `${beginning} ${shown}: ${hint}`)
 }
 
-/** A name that is further from what was typed was not meant. */
-const mostEdits = 5
+/** A known name that differs in more edits is not suggested. */
+const maxEdits = 5
 
 /**
- * The name that was probably meant, in whatever case; undefined if none is near. Of two that are as
- * near, the one that begins like what was typed: `trace` is `tracer` rather than `grace`.
+ * The known name that is nearest to `name`, without regard to case; undefined if none is near. Of
+ * two names at the same distance, the one with the longer common beginning wins: `trace` gives
+ * `tracer` rather than `grace`.
  */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const typed = name.toLowerCase()
   let best: string | undefined
-  let least = Math.min(Math.max(2, name.length / 3), mostEdits)
+  let least = Math.min(Math.max(2, name.length / 3), maxEdits)
   for (const candidate of names) {
     const other = candidate.toLowerCase()
-    const distance = distanceOf(typed, other, mostEdits) - commonStart(typed, other) / 1_000
+    const distance = distanceOf(typed, other, maxEdits) - commonStart(typed, other) / 1_000
     if (distance < least || (best === undefined && distance === least)) {
       best = candidate
       least = distance
@@ -76,7 +80,7 @@ export function nearest(name: string, names: readonly string[]): string | undefi
   return best
 }
 
-/** How many letters two words have in common at their beginning. */
+/** Length of the common beginning of two words. */
 function commonStart(a: string, b: string): number {
   let length = 0
   while (length < a.length && a[length] === b[length]) length++
@@ -84,8 +88,8 @@ function commonStart(a: string, b: string): number {
 }
 
 /**
- * How many letters have to be typed, deleted, changed or swapped to make one of the other; Infinity
- * if more than `most`, which bounds the cost: each edit tries four ways to go on.
+ * How many letters must be inserted, deleted, changed or swapped to turn `a` into `b`; `Infinity`
+ * if more than `most`. That bounds the cost, because each edit tries four ways to go on.
  */
 function distanceOf(a: string, b: string, most: number): number {
   if (a === b) return 0

@@ -1,9 +1,12 @@
 /**
- * URLs as they may be shown: in errors, in log lines and by the command. A URL may carry a password
- * before its host and a token in its query, and what is shown ends in log files and bug reports.
+ * Removes secrets from URLs before they are shown in errors, in log lines and by the command. A URL
+ * may have a password before its host and a token in its query, and shown text ends in log files
+ * and bug reports.
  */
 
-/** What this file uses of the platform's `URL`: its types are not loaded in this package. */
+/**
+ * The part of the platform's `URL` that this file uses. This package loads no types of platforms.
+ */
 declare const URL: new (text: string) => { readonly host: string }
 
 const hidden = '***'
@@ -11,14 +14,14 @@ const hidden = '***'
 /** A URL within other text. */
 const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 
-/** Before the host of a URL, and of text that is none: there up to the last `@`. */
+/** User name and password of a URL. In text that is no URL, everything before the last `@`. */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 const anyUserInfo = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
- * A URL without its secrets: user name and password, query and fragment are replaced by `***`. Text
- * that is not a URL is taken for a misspelt one, of which everything before the last `@` is
- * replaced. What has no secrets is returned as it is. Never throws.
+ * A URL without its secrets: `***` replaces user name and password, query, and fragment. Text that
+ * is not a URL is treated as a misspelt one, so `***` replaces everything before its last `@`. A
+ * URL without secrets is returned unchanged. Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()
@@ -28,12 +31,14 @@ export function redactUrl(url: { toString(): string }): string {
     .replace(/#.*/s, `#${hidden}`)
 }
 
-/** Text, such as the message of an error, in which each URL is without its secrets. */
+/** A text, such as an error message, with the secrets of every URL in it replaced by `***`. */
 export function redactUrls(text: string): string {
   return text.replace(urlInText, redactUrl)
 }
 
-/** False for "user:password@host", which is a URL whose scheme is "user". */
+/**
+ * Whether a text is a URL with a host. "user:password@host" is not: it is a URL of scheme "user".
+ */
 function hasHost(text: string): boolean {
   try {
     return new URL(text).host !== ''

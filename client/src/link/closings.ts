@@ -49,6 +49,7 @@ function errorFor(code: number): ErrorCode {
     case closeCodes.quota.code:
       return 'QUOTA_EXCEEDED'
     case closeCodes.badMessage.code:
+    case closeCodes.notUtf8.code:
     case closeCodes.tooBig.code:
       return 'BAD_MESSAGE'
     case closeCodes.replaced.code:

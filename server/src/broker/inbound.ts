@@ -152,8 +152,8 @@ export class Inbound {
   }
 
   /**
-   * The client has read the newest `welcome`, so the former resume secret ends. `ack` and `bye` need
-   * no command for that, because the table always gets a command of their own.
+   * The client has read the newest `welcome`, so the former resume secret ends. `ack` and `bye`
+   * need no command for that, because the table always gets a command of their own.
    */
   #confirmWelcome(connection: Connection, { type }: ClientMessage): void {
     if (type === 'ack' || type === 'bye' || this.#confirmed.has(connection)) return

@@ -1,17 +1,18 @@
 /**
- * Where time comes from. Nothing else in the client or the broker reads a clock or sets a timer, so
- * that a test can be the clock.
+ * The interface through which client and broker read clocks and set timers. No other code reads a
+ * clock or sets a timer, so that a test can replace time as a whole.
  */
 
-/** A timer that was set; opaque. */
+/** A timer that was set. Only the clock that made it knows what it is. */
 export type Timer = unknown
 
 export interface Clock {
-  /** Milliseconds on a clock that never goes back and may stand still while the machine sleeps. */
+  /** Time in ms on a clock that never goes back. It may stand still while the machine sleeps. */
   monotonic(): number
-  /** Milliseconds since 1970 by the machine's calendar; may jump either way. */
+  /** Time in ms since 1970 by the machine's calendar. It may jump forward or back. */
   wall(): number
-  /** Calls back once, not before `ms` milliseconds have passed. */
+  /** Calls `callback` once, after at least `ms` milliseconds. */
   setTimer(callback: () => void, ms: number): Timer
+  /** Cancels a timer. A timer that has fired or was cancelled is ignored. */
   clearTimer(timer: Timer): void
 }

@@ -1,32 +1,36 @@
 /**
- * What is due when: one ordered structure for every deadline of a kind, so that a million deadlines
- * cost one timer and none of them costs anything until it comes.
+ * A heap of deadlines: when each of many subjects (locks, sessions, requests) is due. The owner
+ * sets one timer, for the earliest deadline. So a million deadlines need one timer, and a deadline
+ * costs nothing until it is due.
  *
- * A binary heap; each subject knows its own deadline, and that its place in the heap, so that it is
- * moved or removed in O(log n) and nothing stale is left behind. Deadlines that are equal fall due
- * in the order they were set.
+ * It is a binary heap. A subject stores its own deadline, and a deadline stores its index in the
+ * heap. So any deadline is moved or removed in O(log n), and the heap never holds outdated entries.
+ * Subjects with equal deadlines fall due in the order in which the deadlines were set.
  */
 
 interface Deadline<S> {
   at: number
-  /** Breaks ties by age, which keeps a replay in step with its original. */
+  /**
+   * Rises with each `set`. Orders equal deadlines, so that a replay of a log gives the same order.
+   */
   order: number
-  /** In the heap; -1 while it is not set. */
-  place: number
+  /** Index in the heap; -1 while the deadline is not set. */
+  index: number
   readonly subject: S
 }
 
 interface Subject<S> {
-  [slot: symbol]: Deadline<S> | undefined
+  [property: symbol]: Deadline<S> | undefined
 }
 
 export class DeadlineHeap<S extends object> {
   readonly #heap: Deadline<S>[] = []
   /**
-   * Where a subject has its deadline, which it keeps when that is over, for the next time. A `Map`
-   * of subjects that come and go by the thousand a second would leave garbage that gets old.
+   * The property in which a subject keeps its deadline. The subject keeps the object after the
+   * deadline is over and reuses it. A `Map` would leave long-lived garbage instead, because
+   * subjects come and go by the thousand a second.
    */
-  readonly #slot = Symbol('deadline')
+  readonly #property = Symbol('deadline')
   #order = 0
 
   /** How many deadlines are set. */
@@ -34,99 +38,99 @@ export class DeadlineHeap<S extends object> {
     return this.#heap.length
   }
 
-  /** When the earliest deadline is due; Infinity if there is none. */
+  /** Time of the earliest deadline; `Infinity` if no deadline is set. */
   get next(): number {
     return this.#heap[0]?.at ?? Infinity
   }
 
-  /** When this subject is due; undefined if it has no deadline. */
+  /** Time of the deadline of this subject; undefined if it has none. */
   dueAt(subject: S): number | undefined {
     const deadline = this.#of(subject)
     return isSet(deadline) ? deadline.at : undefined
   }
 
-  /** Sets the subject's deadline, in place of the one it may have. */
+  /** Sets the deadline of a subject. Reindexs the one that the subject may have. */
   set(subject: S, at: number): void {
     const order = this.#order++
-    const deadline = this.#of(subject) ?? this.#give(subject)
+    const deadline = this.#of(subject) ?? this.#create(subject)
     const later = at >= deadline.at
     deadline.at = at
     deadline.order = order
     if (!isSet(deadline)) {
-      this.#put(deadline, this.#heap.length)
-      this.#rise(deadline)
-    } else if (later) this.#sink(deadline)
-    else this.#rise(deadline)
+      this.#putAt(deadline, this.#heap.length)
+      this.#siftUp(deadline)
+    } else if (later) this.#siftDown(deadline)
+    else this.#siftUp(deadline)
   }
 
-  /** Forgets the subject's deadline; false if it had none. */
+  /** Removes the deadline of a subject. Returns false if the subject had none. */
   delete(subject: S): boolean {
     const deadline = this.#of(subject)
     if (!isSet(deadline)) return false
-    this.#pull(deadline)
+    this.#remove(deadline)
     return true
   }
 
-  /** Takes out the earliest subject that is due at `now`; undefined if none is. */
+  /** Removes the earliest deadline that is due at `now` and returns its subject; else undefined. */
   popDue(now: number): S | undefined {
     const first = this.#heap[0]
     if (first === undefined || first.at > now) return undefined
-    this.#pull(first)
+    this.#remove(first)
     return first.subject
   }
 
   #of(subject: S): Deadline<S> | undefined {
-    return (subject as Subject<S>)[this.#slot]
+    return (subject as Subject<S>)[this.#property]
   }
 
-  #give(subject: S): Deadline<S> {
-    const deadline = { at: 0, order: 0, place: -1, subject }
-    ;(subject as Subject<S>)[this.#slot] = deadline
+  #create(subject: S): Deadline<S> {
+    const deadline = { at: 0, order: 0, index: -1, subject }
+    ;(subject as Subject<S>)[this.#property] = deadline
     return deadline
   }
 
-  #pull(deadline: Deadline<S>): void {
-    const { place } = deadline
-    deadline.place = -1
+  #remove(deadline: Deadline<S>): void {
+    const { index } = deadline
+    deadline.index = -1
     const last = this.#heap.pop()!
     if (last === deadline) return
-    this.#put(last, place)
-    this.#rise(last)
-    this.#sink(last)
+    this.#putAt(last, index)
+    this.#siftUp(last)
+    this.#siftDown(last)
   }
 
-  #put(deadline: Deadline<S>, place: number): void {
-    this.#heap[place] = deadline
-    deadline.place = place
+  #putAt(deadline: Deadline<S>, index: number): void {
+    this.#heap[index] = deadline
+    deadline.index = index
   }
 
-  #rise(deadline: Deadline<S>): void {
-    while (deadline.place > 0) {
-      const place = deadline.place
-      const parent = this.#heap[(place - 1) >> 1]!
+  #siftUp(deadline: Deadline<S>): void {
+    while (deadline.index > 0) {
+      const index = deadline.index
+      const parent = this.#heap[(index - 1) >> 1]!
       if (!isBefore(deadline, parent)) return
-      this.#put(parent, place)
-      this.#put(deadline, (place - 1) >> 1)
+      this.#putAt(parent, index)
+      this.#putAt(deadline, (index - 1) >> 1)
     }
   }
 
-  #sink(deadline: Deadline<S>): void {
+  #siftDown(deadline: Deadline<S>): void {
     for (;;) {
-      const place = deadline.place
-      const left = this.#heap[2 * place + 1]
+      const index = deadline.index
+      const left = this.#heap[2 * index + 1]
       if (left === undefined) return
-      const right = this.#heap[2 * place + 2]
+      const right = this.#heap[2 * index + 2]
       const child = right !== undefined && isBefore(right, left) ? right : left
       if (!isBefore(child, deadline)) return
-      const childPlace = child.place
-      this.#put(child, place)
-      this.#put(deadline, childPlace)
+      const childIndex = child.index
+      this.#putAt(child, index)
+      this.#putAt(deadline, childIndex)
     }
   }
 }
 
 function isSet<S>(deadline: Deadline<S> | undefined): deadline is Deadline<S> {
-  return deadline !== undefined && deadline.place >= 0
+  return deadline !== undefined && deadline.index >= 0
 }
 
 function isBefore<S>(a: Deadline<S>, b: Deadline<S>): boolean {

@@ -1,30 +1,36 @@
 /**
- * What a session holds or waits for, by number: locks by fence, requests by id; at the broker and
- * at the client. A hash table whose slots are the members themselves.
+ * A hash table of objects by a number that rises from one object to the next: the locks of a
+ * session by fence, and its requests by id. The core of the broker and the client both use it.
  *
- * A `Map` keeps the place of what was deleted until it is made anew, and each one that is made anew
- * hangs on the one before: with locks that come and go by the thousand a second, that is garbage
- * which outlives its time. Here a place is free once its member has left, and an empty roster has
- * no places at all. Numbers only rise, so in order of number is in order of arrival.
+ * Why not a `Map`: a `Map` keeps tombstones for deleted keys until it is rebuilt, and V8 links each
+ * rebuilt table to the one before. When locks come and go by the thousand a second, these tables
+ * are garbage that lives long. In this table a slot is free as soon as its member has left, and a
+ * table without members has no slots at all.
+ *
+ * Collisions are resolved by linear probing: a member is in its home slot or in the first free slot
+ * after it. No empty slot may lie between the two, so `remove` moves members up.
  */
 
 interface TableMember {
-  /** What its session knows it by; rises from one member to the next. */
+  /** The number by which the session knows the member. Later members have higher numbers. */
   readonly tableId: number
 }
 
-/** Fewest places of a roster that was ever used. The number of places is a power of two. */
+/** Slots of the smallest table that is in use. The number of slots is always a power of two. */
 const minSlots = 4
 
-/** So many stay once they were needed: locks that come and go would have them made all the time. */
+/**
+ * A table keeps at least this many slots once it had them, because a session whose locks come and
+ * go would otherwise allocate all the time.
+ */
 const slotsKept = 32
 
 const noSlots: never[] = []
 
 /**
- * Spreads numbers over the places. Numbers that follow each other must not fill neighbouring
- * places: to remove one of ten thousand in a row would visit all that are behind it. Numbers beyond
- * 32 bits are spread by their upper half too, because a client chooses the ids of its requests.
+ * The hash of a number. Consecutive numbers must not get neighbouring slots, because to remove one
+ * of ten thousand in a row would then visit all that follow it. The upper half of a number beyond
+ * 32 bits counts too, because a client chooses the ids of its requests.
  */
 function spread(number: number): number {
   const mixed = Math.imul(number, 0x9e37_79b1) ^ Math.imul(number / 2 ** 32, 0x85eb_ca6b)
@@ -39,10 +45,12 @@ export class IdTable<T extends TableMember> {
     return this.#size
   }
 
+  /** The member with this number; undefined if there is none. */
   get(number: number): T | undefined {
     return this.#size === 0 ? undefined : this.#slots[this.#slotOf(number)]
   }
 
+  /** Adds a member. The caller makes sure that the table has no member with the same number. */
   add(member: T): void {
     const { length } = this.#slots
     if (this.#size >= length * 0.75) this.#resize(Math.max(minSlots, length * 2))
@@ -50,40 +58,44 @@ export class IdTable<T extends TableMember> {
     this.#size++
   }
 
+  /** Removes a member. Does nothing if the table does not have this very object. */
   remove(member: T): void {
-    const places = this.#slots
+    const slots = this.#slots
     let gap = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
-    if (places[gap] !== member) return
-    // Whoever was turned away at the gap moves up, so that a search may end at the first gap.
-    const last = places.length - 1
-    for (let at = (gap + 1) & last; places[at] !== undefined; at = (at + 1) & last) {
-      const home = spread(places[at]!.tableId) & last
+    if (slots[gap] !== member) return
+    // Members behind the gap whose home slot is not behind it move up, because a search ends at the
+    // first empty slot.
+    const last = slots.length - 1
+    for (let at = (gap + 1) & last; slots[at] !== undefined; at = (at + 1) & last) {
+      const home = spread(slots[at]!.tableId) & last
       if (((at - home) & last) < ((at - gap) & last)) continue
-      places[gap] = places[at]
+      slots[gap] = slots[at]
       gap = at
     }
-    places[gap] = undefined
+    slots[gap] = undefined
     this.#size--
-    if (this.#size * 8 < places.length && places.length > slotsKept) {
-      this.#resize(places.length / 2)
+    if (this.#size * 8 < slots.length && slots.length > slotsKept) {
+      this.#resize(slots.length / 2)
     }
   }
 
-  /** All there are now, in order of number. */
+  /**
+   * All members in a new array, in order of number, which is the order in which they were added.
+   */
   values(): T[] {
     const members = this.#slots.filter((member) => member !== undefined)
     return members.sort((a, b) => a.tableId - b.tableId)
   }
 
-  /** Where this number is, or would be. */
+  /** The slot that holds the member with this number, or the slot where it would be added. */
   #slotOf(number: number): number {
-    const places = this.#slots
-    const last = places.length - 1
+    const slots = this.#slots
+    const last = slots.length - 1
     let at = spread(number) & last
     for (
-      let member = places[at];
+      let member = slots[at];
       member !== undefined && member.tableId !== number;
-      member = places[at]
+      member = slots[at]
     ) {
       at = (at + 1) & last
     }

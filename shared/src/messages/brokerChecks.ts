@@ -1,34 +1,37 @@
 /**
- * Checks a message from a broker before the client acts on it: a broker may be broken, of another
- * make, or no broker at all, and a wrong field must neither throw nor prolong a lock.
+ * Checks a message from a broker before the client acts on it. A broker may be faulty, or the
+ * server may be no broker at all. A wrong field must neither throw nor make a lock seem to last
+ * longer.
  *
- * Three answers come with nearly every lock, so each has a check of its own. All other messages,
- * and all messages that such a check does not accept, go through the table of shapes, which also
- * finds the field that is wrong. Written by hand because superstruct would be a third of a page's
- * bundle; a property test holds the table to the schemas of `brokerSchemas.ts`.
+ * There are two stages:
+ * 1. `isValidFast` accepts the three answers that nearly every lock needs.
+ * 2. `findFault` checks every other message against the table `shapes` and names the wrong field.
+ *
+ * Both are written by hand, because superstruct would be a third of the browser bundle. A property
+ * test proves that the table accepts the same messages as the schemas in `brokerSchemas.ts`.
  */
 import { isKey } from '../keys.js'
 import { maxMs, maxQueryItems, maxSecretLength } from '../limits.js'
-import type { ServerMessage } from './messages.js'
+import type { ServerMessage } from './brokerMessages.js'
 
 /**
- * Says what is wrong with a value: the path to it, which is empty for the value itself, and the
- * verdict on what is there (".fence cannot be -1"). Undefined if nothing is wrong.
+ * Finds a fault in a value. Returns the path to the faulty part, which is empty for the value
+ * itself, and a description (".fence cannot be -1"). Returns undefined if the value has no fault.
  */
 type Find = (value: unknown) => string | undefined
 
-/** What a message or an item of a list is made of. Fields that are not named may have any value. */
+/** The fields of a message or of a list item. Other fields may be there and have any value. */
 type Shape = Readonly<Record<string, Find>>
 
-const that =
-  (isOne: (value: unknown) => boolean): Find =>
+const matching =
+  (isValid: (value: unknown) => boolean): Find =>
   (value) =>
-    isOne(value) ? undefined : verdictOn(value)
+    isValid(value) ? undefined : faultIn(value)
 
 const from = (least: number, most?: number): Find =>
-  that((value) => isIntegerFrom(value, least, most))
+  matching((value) => isIntegerFrom(value, least, most))
 
-const oneOf = (...values: readonly unknown[]): Find => that((value) => values.includes(value))
+const oneOf = (...values: readonly unknown[]): Find => matching((value) => values.includes(value))
 
 const optional =
   (find: Find): Find =>
@@ -38,7 +41,7 @@ const optional =
 const list =
   (find: Find, most = Infinity): Find =>
   (value) => {
-    if (!Array.isArray(value) || value.length > most) return verdictOn(value)
+    if (!Array.isArray(value) || value.length > most) return faultIn(value)
     for (let i = 0; i < value.length; i++) {
       const fault = find(value[i])
       if (fault !== undefined) return `[${i}]${fault}`
@@ -49,7 +52,7 @@ const list =
 const record =
   (shape: Shape): Find =>
   (value) => {
-    if (!isRecord(value)) return verdictOn(value)
+    if (!isRecord(value)) return faultIn(value)
     for (const field in shape) {
       const fault = shape[field]!(ownField(value, field))
       if (fault !== undefined) return `.${field}${fault}`
@@ -57,25 +60,25 @@ const record =
     return undefined
   }
 
-const text = that((value) => typeof value === 'string')
-const flag = that((value) => typeof value === 'boolean')
-const key = that(isKey)
-const shortText = that(
+const text = matching((value) => typeof value === 'string')
+const flag = matching((value) => typeof value === 'boolean')
+const key = matching(isKey)
+const shortText = matching(
   (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxSecretLength,
 )
 const id = from(1)
 const amount = from(0)
-/** An instant on the broker's clock: only its distance from another one means anything. */
-const instant = that(Number.isSafeInteger)
+/** A time on the broker's clock. */
+const instant = matching(Number.isSafeInteger)
 /** A lease or a ttl, in ms. */
 const duration = from(1, maxMs)
 const mode = oneOf('exclusive', 'shared')
 
-/** Without the metadata, which may be anything: the client only passes it on. */
+/** The metadata has no check, because it may be any JSON value. */
 const holder: Shape = { session: text, name: optional(text), fence: id, since: amount }
 const heldInfo: Shape = { key, mode, ...holder }
 const waitingInfo: Shape = { key, mode, session: text, name: optional(text), since: amount }
-/** A part of a list of locks. */
+/** The fields that `found` and `watching` have in common. */
 const heldPart: Shape = {
   id,
   held: list(record(heldInfo), maxQueryItems),
@@ -138,22 +141,22 @@ const shapes: { readonly [T in ServerMessage['type']]: Find } = {
       expiredLocks: amount,
       refreshCount: amount,
       unlockCount: amount,
-      successRate: that((value) => typeof value === 'number' && value >= 0 && value <= 1),
+      successRate: matching((value) => typeof value === 'number' && value >= 0 && value <= 1),
     }),
   }),
   draining: notice,
 }
 
 /**
- * What is wrong with a message from a broker, in words that name the field and its value
- * ("granted.fence cannot be -1"). Undefined if the message may be acted upon, or if its type is not
- * known, because a client ignores such messages. Never throws, and repeats no string of the broker.
+ * The fault of a message from a broker, with the field and its value ("granted.fence cannot be
+ * -1"). Undefined if the message is valid, or if its type is not known, because a client ignores
+ * unknown types. Never throws. The description repeats no text of the broker.
  */
 export function faultOf(message: unknown): string | undefined {
   return isValidFast(message) ? undefined : findFault(message)
 }
 
-/** The hand-written checks: true only for what the table of shapes accepts, false for "ask it". */
+/** The first stage. True only for messages that `findFault` accepts too; false means "not sure". */
 export function isValidFast(message: unknown): boolean {
   if (typeof message !== 'object' || message === null) return false
   const { type, id, fence, at } = message as Partial<Record<string, unknown>>
@@ -172,17 +175,17 @@ export function isValidFast(message: unknown): boolean {
   }
 }
 
-/** The table's verdict, in the words of {@link faultOf}. */
+/** The second stage: the result of {@link faultOf}, by the table of shapes. */
 export function findFault(message: unknown): string | undefined {
-  if (!isRecord(message)) return `it${verdictOn(message)}`
+  if (!isRecord(message)) return `it${faultIn(message)}`
   const type = ownField(message, 'type')
-  if (typeof type !== 'string') return `its type${verdictOn(type)}`
+  if (typeof type !== 'string') return `its type${faultIn(type)}`
   if (!Object.hasOwn(shapes, type)) return undefined
   const fault = shapes[type as ServerMessage['type']](message)
   return fault && type + fault
 }
 
-/** Whether a value is a safe integer within these bounds, which are included. */
+/** Whether a value is a safe integer from `least` to `most`, both included. */
 export function isIntegerFrom(value: unknown, least: number, most = Infinity): value is number {
   return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
 }
@@ -191,13 +194,13 @@ function isRecord(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** `JSON.parse` makes no other fields than own ones; a prototype's are none of the message's. */
+/** A field of the message itself. Fields of its prototype are not part of the message. */
 function ownField(value: object, field: string): unknown {
   return Object.hasOwn(value, field) ? (value as Record<string, unknown>)[field] : undefined
 }
 
-/** Strings are not shown: they may be long, and would reach a terminal. */
-function verdictOn(value: unknown): string {
+/** Does not show strings, because they may be long and may contain control characters. */
+function faultIn(value: unknown): string {
   return value === undefined ? ' is missing' : ` cannot be ${nameOf(value)}`
 }
 

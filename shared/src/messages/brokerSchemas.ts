@@ -1,10 +1,11 @@
 /**
- * One superstruct schema for each message that a broker may send, looked up by `type`: the contract
- * that the hand-written checks of `brokerMessages.ts` are proved equal to, and that a broker of
- * another make can be tested with. No browser loads them.
+ * One superstruct schema for each message that a broker may send, by `type`. The schemas define
+ * which messages are valid. Tests compare the checks in `brokerChecks.ts` with them, and other
+ * brokers may be tested with them. No client loads this file.
  *
- * Objects are open, unlike those of a client's messages: a client ignores fields that it does not
- * know, so that an older client can talk to a newer broker.
+ * Unlike the schemas in `clientSchemas.ts`, these allow unknown fields, because a client must
+ * ignore them: so an older client can talk to a newer broker. The schemas of single fields are
+ * shared with `clientSchemas.ts`.
  */
 import {
   array,
@@ -24,8 +25,8 @@ import {
 } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
+import type { HeldInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
 import { Fence, Id, Key, ShortText, safeInteger, Timeout, Ttl } from './clientSchemas.js'
-import type { HeldInfo, ServerMessage, WaitingInfo } from './messages.js'
 
 const Amount = min(safeInteger, 0)
 const Mode = enums(['exclusive', 'shared'])
@@ -72,7 +73,7 @@ const Counters = type({
   successRate: max(min(number(), 0), 1),
 })
 
-/** The schema of each message, by its `type`. */
+/** The schema of each message, by `type`. */
 export const brokerSchemas = {
   welcome: type({
     type: literal('welcome'),
@@ -98,7 +99,7 @@ export const brokerSchemas = {
   failed: type({
     type: literal('failed'),
     id: Id,
-    // A newer broker may have codes that a client does not know.
+    // Any text, because a newer broker may have codes that a client does not know.
     code: string() as unknown as Describe<ErrorCode>,
     message: string(),
     holders: optional(array(type(holder))),

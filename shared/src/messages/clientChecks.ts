@@ -1,21 +1,25 @@
 /**
- * Is this, parsed from JSON and sent by a stranger, a message? The way in for everything a broker
- * receives.
+ * Checks a message from a client before the broker acts on it. A client may send anything.
  *
- * A superstruct validation costs more than the whole rest of the broker's path, so the messages
- * that come by the thousand a second have a hand-written check here. It only ever says "yes,
- * certainly": whatever it does not know goes to the schema, which has the last word and the
- * explanation. A property test holds the two to the same answer.
+ * There are two stages:
+ * 1. `isValidFast` accepts the most frequent messages. It is written by hand, because a superstruct
+ *    check costs more than all other work of the broker for a message.
+ * 2. `validateWithSchema` checks every other message with the schemas in `clientSchemas.ts`, and
+ *    explains what is wrong.
+ *
+ * A property test proves that the first stage accepts only what the schemas accept.
  */
 import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { isKey } from '../keys.js'
 import { maxMetadataDepth, maxMs, maxUnacknowledged } from '../limits.js'
+import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
 import { isWithinJsonLimits } from './jsonLimits.js'
-import type { ClientMessage } from './messages.js'
 
-/** Why something is not a message; `id` if it at least names a request that can be answered. */
+/**
+ * Why a value is no valid message. `id` if the value has a valid id, so that it can be answered.
+ */
 export interface InvalidMessage {
   readonly type: 'refusal'
   readonly id: number | undefined
@@ -23,17 +27,17 @@ export interface InvalidMessage {
   readonly message: string
 }
 
-/** A message, or why it is none. Never throws, whatever it is given. */
+/** The message itself if it is valid, or why it is not. Never throws. */
 export function validate(value: unknown): ClientMessage | InvalidMessage {
   try {
     return isValidFast(value) ? value : validateWithSchema(value)
   } catch {
-    // superstruct throws a bare TypeError when it prints a hostile value into its explanation.
+    // superstruct throws a TypeError when it prints a hostile value into its error message.
     return invalidMessage(value, 'BAD_MESSAGE', 'the message has a field of the wrong type')
   }
 }
 
-/** The hand-written check: true only for what the schemas accept, false for "ask them". */
+/** The first stage. True only for messages that the schemas accept; false means "not sure". */
 export function isValidFast(value: unknown): value is ClientMessage {
   if (typeof value !== 'object' || value === null) return false
   switch ((value as { type?: unknown }).type) {
@@ -50,14 +54,18 @@ export function isValidFast(value: unknown): value is ClientMessage {
   }
 }
 
-/** The schema's verdict, with a sentence for whoever wrote the message. */
+/** The second stage: the result of {@link validate}, by the schemas. */
 export function validateWithSchema(value: unknown): ClientMessage | InvalidMessage {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return invalidMessage(value, 'BAD_MESSAGE', 'a message is a JSON object')
+    return invalidMessage(value, 'BAD_MESSAGE', 'a message must be a JSON object')
   }
   const { type } = value as { type?: unknown }
   if (typeof type !== 'string' || !Object.hasOwn(schemas, type)) {
-    return invalidMessage(value, 'BAD_MESSAGE', 'the message has no known type')
+    return invalidMessage(
+      value,
+      'BAD_MESSAGE',
+      'the message has no known type: set "type" to one of the protocol',
+    )
   }
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1)) {
     return invalidMessage(
@@ -68,7 +76,7 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
   }
   const [error, message] = schemas[type as ClientMessage['type']].validate(value)
   if (error === undefined) return message as ClientMessage
-  // The error is its first failure; to ask it for all of them would make them all.
+  // The error is the first failure. `error.failures()` would compute all of them, which is slow.
   return invalidMessage(value, codeFor(error), messageFor(error))
 }
 
@@ -82,7 +90,7 @@ function invalidMessage(value: unknown, code: ErrorCode, message: string): Inval
 }
 
 function codeFor(failure: StructError): ErrorCode {
-  // A field that does not belong there is not wrong in its value, whatever its name.
+  // An unknown field, which may have the name of a known field of another message.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   switch (failure.path[0]) {
     case 'key':
@@ -98,13 +106,13 @@ function codeFor(failure: StructError): ErrorCode {
   }
 }
 
-/** Names the field only if it is one of ours: a sentence must not repeat what a stranger wrote. */
+/** Names the field only if the protocol has it, because a message must not repeat hostile text. */
 function messageFor(failure: StructError): string {
   const field = failure.path[0]
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   return failure.type === 'never'
     ? 'the message has an unknown field'
-    : `"${String(field).slice(0, 32)}" is missing or has a value that it cannot have`
+    : `"${String(field).slice(0, 32)}" is missing or has a value that is not allowed`
 }
 
 function isPositiveInteger(value: unknown): boolean {
@@ -143,7 +151,7 @@ function isLock(value: object): boolean {
         if (!isMetadata(v)) return false
         break
       default:
-        // A steal is rare, and its rule over several fields is the schema's.
+        // `steal` is rare, and its rule involves several fields, so the schema decides.
         return false
     }
   }

@@ -1,9 +1,9 @@
 /**
- * One superstruct schema for each message that a client may send, looked up by `type`.
+ * One superstruct schema for each message that a client may send, by `type`. The schemas define
+ * which messages are valid, and they explain why a message is not. `clientChecks.ts` has a faster
+ * check for the frequent messages.
  *
- * They say what is right and explain what is wrong; `validate.ts` has the fast way in for the hot
- * messages and is proved equal to these. Objects are closed: an unknown field is refused, so that a
- * misspelt option is never silently ignored.
+ * The schemas refuse unknown fields, so that a broker never ignores a misspelt option.
  */
 import {
   array,
@@ -34,7 +34,6 @@ import {
   maxTokenLength,
   maxUnacknowledged,
 } from '../limits.js'
-import { isWithinJsonLimits } from './jsonLimits.js'
 import type {
   Acknowledge,
   AuthRequest,
@@ -51,32 +50,33 @@ import type {
   UnlockRequest,
   Unwatch,
   WatchRequest,
-} from './messages.js'
+} from './clientMessages.js'
+import { isWithinJsonLimits } from './jsonLimits.js'
 
 /**
- * A check with a sentence of its own. Without one superstruct prints the value into its sentence,
- * which throws where a stranger has put a `toString` of his own, and nobody ever reads it.
+ * A schema with an error message of its own. By default superstruct prints the value into the
+ * message, which throws for a value with a hostile `toString`.
  */
-function checked<T>(name: string, isOne: (value: unknown) => boolean): Struct<T, null> {
-  return define<T>(name, (value) => isOne(value) || `not a ${name}`)
+function checked<T>(name: string, isValid: (value: unknown) => boolean): Struct<T, null> {
+  return define<T>(name, (value) => isValid(value) || `not a ${name}`)
 }
 
 export const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
 
-/** Request ids count up from 1. */
+/** The id of a request: an integer from 1. */
 export const Id = min(safeInteger, 1)
-/** Fences are positive and below 2^53. */
+/** A fence: an integer from 1. */
 export const Fence = min(safeInteger, 1)
 export const Key = checked<string>('key', isKey)
 const Prefix = checked<string>('prefix', isPrefix)
-/** Milliseconds that must pass. */
+/** A duration in ms, at least 1. */
 export const Ttl = max(min(safeInteger, 1), maxMs)
-/** Milliseconds that may pass; 0 is "do not wait". */
+/** A duration in ms that may be 0. */
 export const Timeout = max(min(safeInteger, 0), maxMs)
-/** Any JSON value of bounded size and depth. */
+/** Any JSON value within the limits of {@link isMetadata}. */
 const Metadata = checked<unknown>('metadata', isMetadata)
 
-/** Whether a value parsed from JSON is small and flat enough to be kept with a lock. */
+/** Whether a parsed JSON value may be the metadata of a lock: at most 4 KiB and 64 levels deep. */
 export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
@@ -116,7 +116,7 @@ const LockSchema: Describe<LockRequest> = refine(
   (message) =>
     !message.steal ||
     (message.mode !== 'shared' && message.timeout === undefined) ||
-    'a steal is exclusive and has no timeout',
+    'a steal is exclusive and has no timeout: leave out mode and timeout',
 )
 
 const UnlockSchema: Describe<UnlockRequest> = object({
@@ -135,10 +135,14 @@ const RefreshSchema: Describe<RefreshRequest> = object({
 const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
 
 const keyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
-  message.key === undefined || message.prefix === undefined || 'give a key or a prefix, not both'
+  message.key === undefined ||
+  message.prefix === undefined ||
+  'a query or watch has a key or a prefix: leave one of them out'
 
 const pageStart = (message: { after?: unknown; afterFence?: unknown }) =>
-  message.afterFence === undefined || message.after !== undefined || 'afterFence goes with after'
+  message.afterFence === undefined ||
+  message.after !== undefined ||
+  'afterFence needs after: add after or leave out afterFence'
 
 const QuerySchema: Describe<QueryRequest> = refine(
   object({
@@ -184,7 +188,7 @@ const AckSchema: Describe<Acknowledge> = object({
 })
 const ByeSchema: Describe<Bye> = object({ type: literal('bye') })
 
-/** The schema of each message, by its `type`. */
+/** The schema of each message, by `type`. */
 export const schemas = {
   hello: HelloSchema,
   lock: LockSchema,

@@ -1,24 +1,24 @@
 /**
- * A first look at what a stranger sent, before anything is done with it that costs more than
- * reading it. Printing or measuring a value that is nested ten thousand deep takes a hundred times
- * longer than sending it does, and so would explaining what is wrong with each of its thirty
- * thousand parts.
+ * Limits on the size and depth of a parsed JSON value. The broker checks them before any expensive
+ * work: to print or measure a value that is nested ten thousand levels deep takes a hundred times
+ * longer than to send it.
  */
 import { maxMetadataBytes } from '../limits.js'
 
-/** Most values within one: metadata has room for no more, since each takes at least two bytes. */
+/**
+ * Most parts of a value. Metadata has no room for more, because each part takes two bytes or more.
+ */
 const maxParts = maxMetadataBytes / 2 + 64
 
 /**
- * Whether a value parsed from JSON has a bounded number of parts and is nested at most `maxDepth`
- * deep: a string or number is not nested at all, an empty array once. Takes a time that is bounded,
- * too, whatever the value.
+ * Whether a parsed JSON value has at most `maxParts` parts and at most `maxDepth` levels. A string
+ * or a number has no level; an empty array has one. The time that the check takes is bounded.
  */
 export function isWithinJsonLimits(value: unknown, maxDepth: number): boolean {
   return partsLeft(value, maxDepth, maxParts) >= 0
 }
 
-/** What this value leaves of the parts that it may have; below 0 if it is too big or too deep. */
+/** How many parts are left after this value; below 0 if the value is too big or too deep. */
 function partsLeft(value: unknown, maxDepth: number, parts: number): number {
   if (typeof value !== 'object' || value === null) return parts - 1
   if (maxDepth === 0) return -1

@@ -61,6 +61,7 @@ describe('connecting', () => {
       [4403, 'FORBIDDEN'],
       [4429, 'QUOTA_EXCEEDED'],
       [4400, 'BAD_MESSAGE'],
+      [1007, 'BAD_MESSAGE'],
       [1009, 'BAD_MESSAGE'],
       [4406, 'UNAVAILABLE'],
       [4499, 'UNAVAILABLE'],

@@ -5,9 +5,9 @@ import {
   expiryBySample,
   expiryFrom,
   later,
-  margin,
   TtlExpiry,
 } from '@holdfast/client/internal'
+import { expiryMargin } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
@@ -20,9 +20,9 @@ function startPlus(ms: number): ClockReading {
 
 describe('the lease of a client', () => {
   it('gives up 1 % and a margin, which is never more than a tenth and a bit', () => {
-    expect(margin(10_000)).to.equal(201)
-    expect(margin(1_000)).to.equal(51)
-    expect(margin(100)).to.equal(11)
+    expect(expiryMargin(10_000)).to.equal(201)
+    expect(expiryMargin(1_000)).to.equal(51)
+    expect(expiryMargin(100)).to.equal(11)
     expect(expiryFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
   })
 

@@ -178,6 +178,7 @@ describe('reconnecting', () => {
       [4403, 'FORBIDDEN'],
       [4429, 'QUOTA_EXCEEDED'],
       [4400, 'BAD_MESSAGE'],
+      [1007, 'BAD_MESSAGE'],
       [4409, 'SESSION_EXPIRED'],
       [1000, 'UNAVAILABLE'],
     ]

@@ -98,13 +98,14 @@ interface Declared {
   readonly server: Map<string, Fields>
 }
 
-/** The messages as `messages.ts` declares them for the compiler, by direction and `type`. */
+/** The messages as their interfaces declare them for the compiler, by direction and `type`. */
 export function declaredMessages(): Declared {
-  const [messages, errors] = ['messages.ts', 'errors.ts'].map((file) =>
+  const files = ['errors.ts', 'messages/clientMessages.ts', 'messages/brokerMessages.ts']
+  const [errors, client, broker] = files.map((file) =>
     readFileSync(new URL(`src/${file}`, shared), 'utf8'),
   )
-  const source = `${errors}\n${messages}`
-  const turn = source.indexOf('broker -> client')
+  const source = `${errors}\n${client}\n${broker}`
+  const turn = source.length - broker!.length
   const bodies = new Map<string, { base: string | undefined; body: string; at: number }>()
   const declaration =
     /\nexport (?:interface (\w+)(?: extends (\w+))?|type (\w+) = (\w+) &) \{\n([\s\S]*?)\n\}/g

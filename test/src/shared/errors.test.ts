@@ -119,7 +119,7 @@ describe('shared: close codes', () => {
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {
       const isSendable =
-        [1000, 1009, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 5000)
+        [1000, 1007, 1009, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 5000)
       expect(isSendable, String(code)).to.equal(true)
       expect(Buffer.byteLength(reason)).to.be.within(1, 123)
     }

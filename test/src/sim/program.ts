@@ -4,8 +4,7 @@
  * fails to get is held against what was promised to its caller.
  */
 import type { Lock, Session } from '@holdfast/client'
-import { margin } from '@holdfast/client/internal'
-import type { ErrorCode } from '@holdfast/shared'
+import { type ErrorCode, safeDuration } from '@holdfast/shared'
 import { Claims, timeoutRoomMs, type Want } from './claims.js'
 import type { Holding } from './holderOracle.js'
 import type { Oracles } from './oracles.js'
@@ -300,7 +299,7 @@ export class Program {
 
   /** When the client's own bound is about to pass. */
   async #refreshLate(lock: Lock, ttl: number): Promise<void> {
-    const latest = ttl * 0.99 - margin(ttl)
+    const latest = safeDuration(ttl)
     await this.#sleep(Math.max(0, latest - this.#deps.random.between(0, 200)))
     await this.#refresh(lock)
   }

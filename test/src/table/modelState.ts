@@ -19,8 +19,8 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   /** Every lock of it that an operator has ended. */
   readonly revoked: { fence: number; note: string }[]
   /**
-   * Id, answer, and what was requested, in order of answering. Stays empty for a session that cannot
-   * come back.
+   * Id, answer, and what was requested, in order of answering. Stays empty for a session that
+   * cannot come back.
    */
   answers: [number, PlainAnswer, string][]
 }

@@ -8,10 +8,7 @@
  * All times are of one monotonic clock, in ms.
  */
 
-/** What of the dead time is left to a broker itself: clocks go at slightly different speeds. */
-function ownShareOf(deadMs: number): number {
-  return deadMs * 0.99 - Math.min(Math.max(50, deadMs / 50), deadMs / 10) - 1
-}
+import { safeDuration } from '@holdfast/shared'
 
 /** How often a broker says something, if only that it is there. */
 export function heartbeatMsFor(deadMs: number): number {
@@ -26,7 +23,7 @@ export class SelfLease {
   #until = Number.NEGATIVE_INFINITY
 
   constructor(deadMs: number) {
-    this.#ownShare = ownShareOf(deadMs)
+    this.#ownShare = safeDuration(deadMs)
   }
 
   /** Until when it stands. */

@@ -19,7 +19,7 @@ const clocks: Mutant[] = [
   {
     name: 'client-expiry-without-margin',
     in: 'expiryFrom',
-    find: '$MS * $SLOWEST - $MARGIN($MS)',
+    find: 'safeDuration($MS)',
     replace: '$MS',
     why: 'A holder counts the whole period by its own clock, which may be slower than the broker.',
   },

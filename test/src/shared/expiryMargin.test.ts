@@ -1,0 +1,39 @@
+/** The formula for how long a side may rely on a period that another clock measures. */
+import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+
+describe('shared: the expiry margin', () => {
+  const margins: [number, number][] = [
+    [10, 2],
+    [100, 11],
+    [500, 51],
+    [2_000, 51],
+    [2_500, 51],
+    [15_000, 301],
+    [300_000, 6_001],
+  ]
+  for (const [ms, margin] of margins) {
+    it(`of ${ms} ms is ${margin} ms`, () => expect(expiryMargin(ms)).to.equal(margin))
+  }
+
+  it('leaves 14,549 ms of a lease of 15,000 ms', () => {
+    expect(safeDuration(15_000)).to.equal(14_549)
+  })
+
+  it('counts for the ttl while the period is counted from an older message', () => {
+    expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
+  })
+
+  it('is above 0 and leaves a part of every period', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), (ms) => {
+        expect(expiryMargin(ms)).to.be.greaterThan(0)
+        expect(safeDuration(ms)).to.be.below(ms)
+        if (ms >= 10) expect(safeDuration(ms)).to.be.greaterThan(0)
+      }),
+      runs(200, 5_000),
+    )
+  })
+})
