@@ -92,11 +92,9 @@ export class Inbound {
   /** A message on a connection that a session is on, or why it is none. */
   handle(connection: Connection, message: ClientMessage | InvalidRequest): void {
     const { membership, observer } = this.#deps
+    if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#hasRoom(membership, connection, message)) return
-    if (message.type !== 'refusal') {
-      observer?.onMessage(message.type)
-      if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
-    }
+    if (message.type !== 'refusal') observer?.onMessage(message.type)
     if (connection.policy !== undefined && !this.#isAllowed(connection, message)) return
     if (this.#lacksMemory(connection, message)) return
     switch (message.type) {
@@ -152,11 +150,13 @@ export class Inbound {
   }
 
   /**
-   * The client has read the newest `welcome`, so the former resume secret ends. `ack` and `bye`
-   * need no command for that, because the table always gets a command of their own.
+   * A valid message shows that the client has read the newest `welcome`, so the former resume
+   * secret ends. `ack` and `bye` need no command for that, because the table gets one for them
+   * anyway.
    */
-  #confirmWelcome(connection: Connection, { type }: ClientMessage): void {
-    if (type === 'ack' || type === 'bye' || this.#confirmed.has(connection)) return
+  #confirmWelcome(connection: Connection, { type }: ClientMessage | InvalidRequest): void {
+    if (type === 'refusal' || type === 'ack' || type === 'bye') return
+    if (this.#confirmed.has(connection)) return
     this.#confirmed.add(connection)
     const { session, attachEpoch } = connection
     this.#submit({ type: 'confirm', session: session!.id, attachEpoch, at: this.#wall() })

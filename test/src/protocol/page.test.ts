@@ -1,10 +1,12 @@
 /**
- * PROTOCOL.md and the code say the same: every message with its fields, every error code, every
- * close code and every number of the one is in the other.
+ * Compares PROTOCOL.md with the code, in both directions: messages, fields, error codes, close
+ * codes and numbers. Checks the examples and the transcripts of the page with the schemas.
  */
 import {
   closeCodes,
+  defaultPort,
   errorCodes,
+  isFinalClose,
   leaseMs,
   maxFrameBytes,
   maxHelloBytes,
@@ -17,10 +19,14 @@ import {
   maxNameLength,
   maxOutputFrameBytes,
   maxQueryItems,
+  maxReasonLength,
+  maxSecretLength,
   maxTokenLength,
   maxUnacknowledged,
   maxWaitersPerKey,
   maxWatches,
+  parseFrame,
+  safeDuration,
   subprotocol,
 } from '@holdfast/shared'
 import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
@@ -28,14 +34,19 @@ import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
 import {
+  actions,
   brokerErrors,
   clientErrors,
   clientMessages,
   closeRows,
   declaredMessages,
+  errorRows,
   type Fields,
+  limitRows,
+  type PageMessage,
   page,
   serverMessages,
+  transcriptFrames,
 } from './page.js'
 
 const declared = declaredMessages()
@@ -55,15 +66,41 @@ function fieldsOf(schema: Struct<never, unknown>): Fields {
   )
 }
 
-/** The page spells the items of a list out once and may leave them out where they come again. */
-function withoutUnspelt(fields: Fields, spelt: Fields): Fields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, { optional, within }]) => {
-      const isSpelt = within !== undefined && spelt[name]?.within !== undefined
-      return [name, isSpelt ? { optional, within } : { optional }]
-    }),
-  )
+/**
+ * Why a JSON value is no message of a client, or no message of a broker; undefined if it is one.
+ */
+function faultIn(value: unknown, by: 'client' | 'broker'): string | undefined {
+  const { type } = value as { type: string }
+  const all: Record<string, unknown> = by === 'client' ? schemas : brokerSchemas
+  if (!Object.hasOwn(all, type)) return `the ${by} has no message ${type}`
+  const [error] = (all[type] as Struct<unknown>).validate(value)
+  return error && `${JSON.stringify(value)}: ${error.message}`
 }
+
+/** Fields of a value, at every depth, that the page does not have. */
+function unknownFields(value: object, fields: Fields): string[] {
+  return Object.entries(value)
+    .filter(([name]) => name !== 'type')
+    .flatMap(([name, inner]) => {
+      const field = fields[name]
+      if (field === undefined) return [name]
+      if (field.within === undefined) return []
+      const items: object[] = Array.isArray(inner) ? inner : [inner as object]
+      return items.flatMap((item) => unknownFields(item, field.within!))
+    })
+}
+
+function checkMessage(value: unknown, by: 'client' | 'broker'): void {
+  expect(faultIn(value, by)).to.equal(undefined)
+  const messages = by === 'client' ? clientMessages : serverMessages
+  const { fields } = messages.get((value as { type: string }).type)!
+  expect(unknownFields(value as object, fields), JSON.stringify(value)).to.deep.equal([])
+}
+
+const sides: ['client' | 'broker', Map<string, PageMessage>, Map<string, Fields>][] = [
+  ['client', clientMessages, declared.client],
+  ['broker', serverMessages, declared.server],
+]
 
 describe('PROTOCOL.md: messages', () => {
   it('from the client are those of the schemas and of the types', () => {
@@ -77,28 +114,55 @@ describe('PROTOCOL.md: messages', () => {
   })
 
   for (const [type, schema] of Object.entries(schemas)) {
-    it(`${type} has the fields that its schema has`, () => {
+    it(`${type} has the fields of its schema`, () => {
       const fields = fieldsOf(schema as unknown as Struct<never, unknown>)
-      expect(clientMessages.get(type)).to.deep.equal(fields)
+      expect(clientMessages.get(type)?.fields).to.deep.equal(fields)
     })
   }
 
   for (const [type, schema] of Object.entries(brokerSchemas)) {
-    it(`${type} from the broker has the fields that its schema has`, () => {
+    it(`${type} from the broker has the fields of its schema`, () => {
       const fields = Object.keys(schema.schema).filter((field) => field !== 'type')
-      expect(sorted(Object.keys(serverMessages.get(type)!))).to.deep.equal(sorted(fields))
+      expect(sorted(Object.keys(serverMessages.get(type)!.fields))).to.deep.equal(sorted(fields))
     })
   }
 
-  for (const [side, messages] of [
-    ['client', clientMessages],
-    ['server', serverMessages],
-  ] as const) {
-    for (const [type, fields] of messages) {
-      it(`${type} from the ${side} has the fields that its type has`, () => {
-        expect(fields).to.deep.equal(withoutUnspelt(declared[side].get(type)!, fields))
+  for (const [side, messages, types] of sides) {
+    for (const [type, { fields, examples }] of messages) {
+      it(`${type} from the ${side} has the fields of its type, items of lists included`, () => {
+        expect(fields).to.deep.equal(types.get(type))
+      })
+
+      it(`${type} from the ${side} has an example, and each example is valid`, () => {
+        expect(examples).to.not.be.empty
+        for (const text of examples) {
+          const example: unknown = JSON.parse(text)
+          expect(example).to.include({ type })
+          checkMessage(example, side)
+        }
+      })
+
+      it(`${type} from the ${side} has examples that together have every field`, () => {
+        const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
+        // A lock has no mode or steal beside a timeout, and a query or watch no key beside a
+        // prefix.
+        const left = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
+        const missing = Object.keys(fields).filter((field) => !shown.has(field))
+        expect(left).to.include.members(missing.filter((field) => field !== 'afterFence'))
       })
     }
+  }
+})
+
+describe('PROTOCOL.md: transcripts', () => {
+  it('are there', () => expect(transcriptFrames.length).to.be.greaterThan(30))
+
+  for (const { by, text } of transcriptFrames) {
+    it(`has a valid frame of the ${by}: ${text.slice(0, 60)}`, () => {
+      const messages = parseFrame(text)
+      expect(messages).to.not.equal(undefined)
+      for (const message of messages!) checkMessage(message, by)
+    })
   }
 })
 
@@ -109,42 +173,107 @@ describe('PROTOCOL.md: codes', () => {
     )
   })
 
-  it('has every close code with its reason and what it means for coming back', () => {
-    const rows = Object.values(closeCodes).map(({ code, reason, final }) => ({
-      code,
-      reason,
-      final,
-    }))
-    expect(closeRows).to.deep.equal(rows)
+  it('has every close code with its reason', () => {
+    for (const { code, reason } of Object.values(closeCodes)) {
+      const row = closeRows.find((one) => one.code === code)
+      expect(row?.reason, String(code)).to.equal(reason)
+    }
+  })
+
+  it('has a row for the codes that a WebSocket library or a proxy may send', () => {
+    const codes = closeRows.map(({ code }) => code)
+    expect(codes).to.include.members([1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1011])
+  })
+
+  it('says "stay away" for final close codes, and only for them', () => {
+    for (const { code, action } of closeRows) {
+      expect(action === 'stay away', String(code)).to.equal(isFinalClose(code))
+    }
+  })
+
+  it('has an action in every row, and explains every action', () => {
+    expect(actions).to.have.length(6)
+    for (const { codes, actions: named } of errorRows) {
+      expect(named, codes.join()).to.not.be.empty
+      expect(actions).to.include.members([...named])
+    }
   })
 })
 
 describe('PROTOCOL.md: numbers', () => {
   const thousands = (n: number) => n.toLocaleString('en')
   const kib = (n: number) => `${n / 1024} KiB`
+  const rows: Record<string, string> = {
+    'frame from a client': kib(maxFrameBytes),
+    'frame from a client before `welcome`': kib(maxHelloBytes),
+    'frame from a broker': kib(maxOutputFrameBytes),
+    key: `${maxKeyBytes} bytes`,
+    metadata: `${kib(maxMetadataBytes)} (\`metadataBytes\`), ${maxMetadataDepth} levels`,
+    token: `${thousands(maxTokenLength)} units`,
+    name: `${maxNameLength} units`,
+    reason: `${maxReasonLength} units`,
+    'ttl, timeout': `${thousands(maxMs)} ms`,
+    lease: `${thousands(leaseMs.min)} to ${thousands(leaseMs.max)} ms`,
+    'ids in an `ack`': thousands(maxUnacknowledged),
+    'items of a query': `${thousands(maxQueryItems)} locks and ${thousands(maxQueryItems)} requests`,
+    'holders in a `failed`': `${maxHoldersNamed}, and 16 KiB`,
+    'locks of a session, held and waited for': thousands(maxLocksPerSession),
+    'stored answers of a session': thousands(maxUnacknowledged),
+    'waiting requests of a key': thousands(maxWaitersPerKey),
+    'watches of a session': thousands(maxWatches),
+  }
+  for (const [name, value] of Object.entries(rows)) {
+    it(`of the limit "${name}": ${value}`, () => {
+      expect(limitRows.get(name)?.startsWith(value), limitRows.get(name)).to.equal(true)
+    })
+  }
+
   const numbers: Record<string, string> = {
-    subprotocol: `subprotocol \`${subprotocol}\``,
-    frame: `A frame from a client is at most ${kib(maxFrameBytes)}`,
-    hello: `at most ${kib(maxHelloBytes)} until \`hello\``,
-    output: `broker is at most ${kib(maxOutputFrameBytes)}`,
-    key: `1 to ${maxKeyBytes} bytes in UTF-8`,
-    token: `\`token?\` (1 to ${thousands(maxTokenLength)} characters)`,
-    name: `\`name?\` (1 to ${maxNameLength})`,
-    metadata: `at most ${kib(maxMetadataBytes)} as text and ${maxMetadataDepth} levels deep`,
-    times: `\`timeout?\` (0 to 2^31 - 1`,
-    lease: `(${thousands(leaseMs.min)} to ${thousands(leaseMs.max)}, `,
-    'default lease': `, default ${thousands(leaseMs.default)})`,
-    holders: `at most ${maxHoldersNamed} and at most 16 KiB of them`,
-    limit: `\`limit?\` (1 to ${thousands(maxQueryItems)}, default ${thousands(maxQueryItems)})`,
-    ids: `\`ids\` (at most ${thousands(maxUnacknowledged)})`,
-    locks: `${thousands(maxLocksPerSession)} locks held and waited for`,
-    answers: `${thousands(maxUnacknowledged)} stored answers`,
-    waiters: `${thousands(maxWaitersPerKey)} requests waiting for the key`,
-    watches: `${thousands(maxWatches)} watches`,
+    subprotocol: `the subprotocol \`${subprotocol}\``,
+    port: `The default port is ${defaultPort}`,
+    frame: `A frame from a client MUST have at most ${kib(maxFrameBytes)}`,
+    hello: `at most ${kib(maxHelloBytes)} until the client has received`,
+    output: `A frame from a broker has at most ${kib(maxOutputFrameBytes)}`,
+    key: `text of 1 to ${maxKeyBytes} bytes in UTF-8`,
+    token: `| \`token\` | text, units | 1 to ${thousands(maxTokenLength)} |`,
+    name: `| \`name\` | well-formed text, units | 1 to ${maxNameLength} |`,
+    metadata: `${kib(maxMetadataBytes)} as JSON text without white space, ${maxMetadataDepth} levels`,
+    timeout: '| `timeout` | integer, ms | 0 to 2^31 - 1 |',
+    lease: `from ${thousands(leaseMs.min)} to ${thousands(leaseMs.max)} ms`,
+    'default lease': `${thousands(leaseMs.default)} without a wish`,
+    holders: `at most ${maxHoldersNamed} holders, and at most 16 KiB of them`,
+    limit: `| \`limit\` | integer | 1 to ${thousands(maxQueryItems)} | no: ${thousands(maxQueryItems)} |`,
+    ids: `| \`ids\` | array of ids | 0 to ${thousands(maxUnacknowledged)} items |`,
+    answers: `At ${thousands(maxUnacknowledged)}\n  stored answers`,
+    secret: `| \`secret\` | text, units | 1 to ${maxSecretLength} |`,
   }
   for (const [name, words] of Object.entries(numbers)) {
     it(`of ${name}: ${words}`, () => expect(page).to.include(words))
   }
 
   it('2^31 - 1 is the longest time', () => expect(maxMs).to.equal(2 ** 31 - 1))
+})
+
+describe('PROTOCOL.md: worked numbers', () => {
+  const bounds: Record<string, number> = {
+    lease: safeDuration(15_000),
+    'lease, shortest': safeDuration(2_000),
+    'drop, with a grace': 100_000 + safeDuration(5_000),
+    'lock, by request': 8_000 + safeDuration(10_000),
+    'lock, by clock': 1_000 + safeDuration(507_250 - 500_000 + 10_000, 10_000),
+    refresh: 20_000 + safeDuration(10_000),
+    'refresh that shortens': 10_000 + safeDuration(2_000),
+    'short ttl': safeDuration(100),
+  }
+  const rows = Array.from(page.matchAll(/\n\| ([\w ,]+) \| .+\*\*([\d,.]+)\*\* \|/g))
+
+  it('have a row for each formula', () => {
+    expect(rows.map(([, name]) => name)).to.deep.equal(Object.keys(bounds))
+  })
+
+  for (const [, name, bound] of rows) {
+    it(`of "${name}" follow from the formula`, () => {
+      expect(bounds[name!]).to.be.closeTo(Number(bound!.replaceAll(',', '')), 1e-6)
+    })
+  }
 })
