@@ -1,6 +1,6 @@
 /**
- * Frames that hurt by their number and their order and not by their form: many cheap messages, deep
- * pipelines, the same again and again, with a stranger's mutations among them.
+ * Random frames that are hostile by their amount and order: many cheap messages, long pipelines,
+ * and repetitions, with some mutated messages among them.
  */
 import type { Random } from '../support/counts.js'
 import { goodMessage, mutate } from './strangers.js'

@@ -40,8 +40,8 @@ function checkAgreement(value: unknown, change: string): void {
   if (fault.length > 120 || fault.includes(forged.trim())) throw new Error(`${change}: ${fault}`)
 }
 
-describe('messages from a broker', () => {
-  it('are accepted when they are good, with and without the fields that may be left out', () => {
+describe('faultOf: messages from a broker', () => {
+  it('accepts valid messages, with and without optional and unknown fields', () => {
     const types = goodBrokerMessages.map(({ type }) => type)
     expect(types).to.have.members(Object.keys(brokerSchemas))
     for (const message of goodBrokerMessages) {
@@ -51,7 +51,7 @@ describe('messages from a broker', () => {
     }
   })
 
-  it('get the verdict of the schema with every field left out or wrong, at every depth', () => {
+  it('agrees with the schema when any field is missing or wrong, at every depth', () => {
     for (const message of goodBrokerMessages) {
       for (const { change, value } of variantsOf(message)) {
         checkAgreement(value, message.type + change)
@@ -59,7 +59,7 @@ describe('messages from a broker', () => {
     }
   })
 
-  it('get the verdict of the schema after random changes', () => {
+  it('agrees with the schema after random changes', () => {
     seeded((random) => {
       for (let i = count(5_000, 200_000); i > 0; i--) {
         checkAgreement(mutate(random.pick(goodBrokerMessages), random), `change ${i}`)
@@ -67,20 +67,20 @@ describe('messages from a broker', () => {
     })
   })
 
-  it('get the verdict of the schema when they are no objects, or have no type', () => {
+  it('agrees with the schema on values that are no objects or have no type', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined]) {
       checkAgreement(value, 'a bare value')
       checkAgreement({ type: value }, 'a type')
     }
   })
 
-  it('of a type that is not known are ignored, whatever their name', () => {
+  it('accepts messages of unknown types, whatever the name of the type', () => {
     for (const type of ['later', 'constructor', '__proto__', 'toString', '']) {
       expect(faultOf(JSON.parse(`{"type":${JSON.stringify(type)}}`)), type).to.equal(undefined)
     }
   })
 
-  it('that are wrong name the field and its value, but no string of the broker', () => {
+  it('names the wrong field and its value, but repeats no text of the broker', () => {
     const found = goodBrokerMessages.find(({ type }) => type === 'found')!
     const cases: [unknown, string][] = [
       [{ type: 'granted', id: 1 }, 'granted.fence is missing'],

@@ -1,12 +1,14 @@
 /**
- * The protocol, rule by rule, over a raw WebSocket to any broker: PROTOCOL.md as tests. Give it a
- * way to the broker, inside a mocha run:
+ * Tests a broker against the rules of PROTOCOL.md, over a raw WebSocket. Call it inside a mocha run
+ * with the URL of any broker:
  *
  *     conformanceSuite(async () => ({ url: 'ws://127.0.0.1:7420' }))
  *
- * It uses keys that nobody else uses and leaves nothing behind, but the vectors are tried with keys
- * such as `k`, and it expects the limits and leases that a broker has by default: it is meant for a
- * broker that nobody else is using. On the command line: `npm run conformance -- ws://host:port`.
+ * Or on the command line: `npm run conformance -- ws://host:port`.
+ *
+ * The broker should have no other clients, because the vectors use keys such as `k`. All other
+ * tests use random keys. The suite expects the default limits and leases, and leaves no locks
+ * behind.
  */
 import { connecting } from './conformance/connecting.js'
 import { liveness } from './conformance/liveness.js'
@@ -19,7 +21,7 @@ import { strangers } from './conformance/strangers.js'
 
 export type { Target }
 
-/** Defines the suite. @param target Asked for once, when the first test begins. */
+/** Defines the suite. @param target Called once, when the first test begins. */
 export function conformanceSuite(target: () => Promise<Target>): void {
   let found: Promise<Target> | undefined
   const find = (): Promise<Target> => {
@@ -29,7 +31,7 @@ export function conformanceSuite(target: () => Promise<Target>): void {
   for (const group of [connecting, locking, looking, resuming, strangers, liveness]) {
     describe('conformance', () => {
       const stage = new Stage(find)
-      // Those that wait for a silence to be over began before the tests that look at them.
+      // The clients of `liveness` begin in `before`, so they must live until the last test.
       if (group === liveness) after(() => stage.clear())
       else afterEach(() => stage.clear())
       group(stage)

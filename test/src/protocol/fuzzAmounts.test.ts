@@ -1,8 +1,9 @@
 /**
- * Sequences and amounts, mutated: hostile clients who send all that the limits allow, in any order,
- * read or do not read, acknowledge or do not, go and come back, on a table that is full. Whatever
- * they do, a turn of the broker is bounded, a bystander is answered within a few turns, what a
- * connection asks is answered in order, and nothing stays behind.
+ * Lets hostile clients send as much as the limits allow, in random order, to a broker with many
+ * locks. The clients read or do not read, acknowledge or do not, leave and resume.
+ *
+ * Checks that each turn of the broker is bounded, that an honest client (the bystander) is answered
+ * within a few turns, that each connection is answered in order, and that no data is left behind.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -197,8 +198,8 @@ class Hostile {
 /** Ids of marks are above those of everything else. */
 const marksFrom = 2 ** 40
 
-describe('protocol: strangers in amounts', () => {
-  it(`${sequences} sequences leave turns short, bystanders served and nothing behind`, function () {
+describe('protocol: hostile amounts', () => {
+  it(`${sequences} hostile sequences leave turns short, other clients served and no data behind`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       let scene = new Scene()
@@ -220,7 +221,7 @@ describe('protocol: strangers in amounts', () => {
     })
   })
 
-  it('bounds what the product of watches and large events comes to in a turn', function () {
+  it('bounds the work of a turn for many watches and large events', function () {
     this.timeout(60_000)
     const scene = new Scene()
     const { bench, meter } = scene

@@ -103,25 +103,25 @@ const sides: ['client' | 'broker', Map<string, PageMessage>, Map<string, Fields>
 ]
 
 describe('PROTOCOL.md: messages', () => {
-  it('from the client are those of the schemas and of the types', () => {
+  it('lists the client messages of the schemas and of the types', () => {
     expect(sorted(clientMessages.keys())).to.deep.equal(sorted(Object.keys(schemas)))
     expect(sorted(clientMessages.keys())).to.deep.equal(sorted(declared.client.keys()))
   })
 
-  it('from the broker are those of the schemas and of the types', () => {
+  it('lists the broker messages of the schemas and of the types', () => {
     expect(sorted(serverMessages.keys())).to.deep.equal(sorted(Object.keys(brokerSchemas)))
     expect(sorted(serverMessages.keys())).to.deep.equal(sorted(declared.server.keys()))
   })
 
   for (const [type, schema] of Object.entries(schemas)) {
-    it(`${type} has the fields of its schema`, () => {
+    it(`gives the client message ${type} the fields of its schema`, () => {
       const fields = fieldsOf(schema as unknown as Struct<never, unknown>)
       expect(clientMessages.get(type)?.fields).to.deep.equal(fields)
     })
   }
 
   for (const [type, schema] of Object.entries(brokerSchemas)) {
-    it(`${type} from the broker has the fields of its schema`, () => {
+    it(`gives the broker message ${type} the fields of its schema`, () => {
       const fields = Object.keys(schema.schema).filter((field) => field !== 'type')
       expect(sorted(Object.keys(serverMessages.get(type)!.fields))).to.deep.equal(sorted(fields))
     })
@@ -129,11 +129,11 @@ describe('PROTOCOL.md: messages', () => {
 
   for (const [side, messages, types] of sides) {
     for (const [type, { fields, examples }] of messages) {
-      it(`${type} from the ${side} has the fields of its type, items of lists included`, () => {
+      it(`gives ${type} from the ${side} the fields of its type, with the fields of items`, () => {
         expect(fields).to.deep.equal(types.get(type))
       })
 
-      it(`${type} from the ${side} has an example, and each example is valid`, () => {
+      it(`shows ${type} from the ${side} in valid examples`, () => {
         expect(examples).to.not.be.empty
         for (const text of examples) {
           const example: unknown = JSON.parse(text)
@@ -142,7 +142,7 @@ describe('PROTOCOL.md: messages', () => {
         }
       })
 
-      it(`${type} from the ${side} has examples that together have every field`, () => {
+      it(`shows every field of ${type} from the ${side} in an example`, () => {
         const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
         // A lock has no mode or steal beside a timeout, and a query or watch no key beside a
         // prefix.
@@ -155,10 +155,10 @@ describe('PROTOCOL.md: messages', () => {
 })
 
 describe('PROTOCOL.md: transcripts', () => {
-  it('are there', () => expect(transcriptFrames.length).to.be.greaterThan(30))
+  it('has transcripts', () => expect(transcriptFrames.length).to.be.greaterThan(30))
 
   for (const { by, text } of transcriptFrames) {
-    it(`has a valid frame of the ${by}: ${text.slice(0, 60)}`, () => {
+    it(`shows a valid frame of the ${by}: ${text.slice(0, 60)}`, () => {
       const messages = parseFrame(text)
       expect(messages).to.not.equal(undefined)
       for (const message of messages!) checkMessage(message, by)
@@ -223,7 +223,7 @@ describe('PROTOCOL.md: numbers', () => {
     'watches of a session': thousands(maxWatches),
   }
   for (const [name, value] of Object.entries(rows)) {
-    it(`of the limit "${name}": ${value}`, () => {
+    it(`lists the limit "${name}": ${value}`, () => {
       expect(limitRows.get(name)?.startsWith(value), limitRows.get(name)).to.equal(true)
     })
   }
@@ -248,10 +248,10 @@ describe('PROTOCOL.md: numbers', () => {
     secret: `| \`secret\` | text, units | 1 to ${maxSecretLength} |`,
   }
   for (const [name, words] of Object.entries(numbers)) {
-    it(`of ${name}: ${words}`, () => expect(page).to.include(words))
+    it(`says for ${name}: ${words}`, () => expect(page).to.include(words))
   }
 
-  it('2^31 - 1 is the longest time', () => expect(maxMs).to.equal(2 ** 31 - 1))
+  it('names 2^31 - 1 as the longest time', () => expect(maxMs).to.equal(2 ** 31 - 1))
 })
 
 describe('PROTOCOL.md: worked numbers', () => {
@@ -267,12 +267,12 @@ describe('PROTOCOL.md: worked numbers', () => {
   }
   const rows = Array.from(page.matchAll(/\n\| ([\w ,]+) \| .+\*\*([\d,.]+)\*\* \|/g))
 
-  it('have a row for each formula', () => {
+  it('has a row for each formula', () => {
     expect(rows.map(([, name]) => name)).to.deep.equal(Object.keys(bounds))
   })
 
   for (const [, name, bound] of rows) {
-    it(`of "${name}" follow from the formula`, () => {
+    it(`computes "${name}" by the formula`, () => {
       expect(bounds[name!]).to.be.closeTo(Number(bound!.replaceAll(',', '')), 1e-6)
     })
   }

@@ -1,6 +1,6 @@
 /**
- * A broker without a network: sockets that remember what they were told, and a machine whose clock
- * stands still until it is moved. For tests that put a million messages through the whole broker.
+ * A broker without a network: fake sockets that record what the broker sends, and a fake clock that
+ * a test moves. For tests that send a million messages through a whole broker.
  */
 import {
   Broker,
@@ -10,7 +10,7 @@ import {
   settingsFrom,
 } from '@holdfast/server/internal'
 
-/** The broker's end of a socket, as far as anybody looks at it. */
+/** A fake socket that records what the broker writes. */
 export class StandInSocket implements Socket {
   readonly remoteAddress = '127.0.0.1'
   readonly origin = undefined

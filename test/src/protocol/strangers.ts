@@ -1,12 +1,11 @@
 /**
- * Messages as clients send them, and what becomes of them in a stranger's hands: fields lost,
- * added, renamed and replaced by values that no honest client would think of. Everything here is a
- * value as `JSON.parse` makes it.
+ * Random valid messages of clients, and mutations of them: fields removed, added, renamed, or
+ * replaced by hostile values. All values are as `JSON.parse` returns them.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
 
-/** Text that must never come back in a broker's sentence. */
+/** Text that an error message of the broker must never repeat. */
 export const forged = 'FORGED\r\n'
 
 const parse = (text: string): unknown => JSON.parse(text)

@@ -88,7 +88,7 @@ function checkVerdict(value: unknown): void {
 const refusalCodes = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']
 
 describe('validate: good messages', () => {
-  it('are accepted as they are, the hot ones by the fast check', () => {
+  it('accepts each unchanged, the frequent ones by the fast check', () => {
     seeded((random) => {
       for (let i = count(3_000, 100_000); i > 0; i--) {
         const message = JSON.parse(JSON.stringify(goodMessage(random))) as object
@@ -101,7 +101,7 @@ describe('validate: good messages', () => {
 })
 
 describe('validate: mutated messages', () => {
-  it('get the same answer from the fast check as from the schema', () => {
+  it('gives the same result by the fast check as by the schema', () => {
     seeded((random) => {
       let accepted = 0
       for (let i = count(10_000, 500_000); i > 0; i--) {
@@ -113,7 +113,7 @@ describe('validate: mutated messages', () => {
     })
   })
 
-  it('get a verdict that names the request if it can and repeats nothing', () => {
+  it('names the request if it has a valid id, and repeats no text of the client', () => {
     seeded((random) => {
       for (let i = count(10_000, 200_000); i > 0; i--) {
         checkVerdict(mutate(goodMessage(random), random))
@@ -121,7 +121,7 @@ describe('validate: mutated messages', () => {
     })
   })
 
-  it('get the same answer with every hostile value in every field', () => {
+  it('gives the same result with every hostile value in every field', () => {
     const from = new Random(1)
     const good = Array.from({ length: 200 }, () => goodMessage(from))
     for (const [type, schema] of Object.entries(schemas)) {
@@ -139,7 +139,7 @@ describe('validate: mutated messages', () => {
     }
   })
 
-  it('that are no objects at all are refused without a name', () => {
+  it('rejects values that are no objects, without an id', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined, 'hello', [{ type: 'bye' }]])
       checkVerdict(value)
   })
@@ -158,7 +158,7 @@ describe('validate: metadata', () => {
     'a text of exactly 4 KiB in UTF-8': `"${'é'.repeat(2_047)}"`,
   }
   for (const [name, text] of Object.entries(good)) {
-    it(`may be ${name}`, () => {
+    it(`accepts metadata that is ${name}`, () => {
       const message = lockWith(text)
       expect(isValidFast(message)).to.equal(true)
       expect(isAcceptedBySchema(message)).to.equal(true)
@@ -173,7 +173,7 @@ describe('validate: metadata', () => {
     'more numbers than there is room for': `[${'0,'.repeat(2_048)}0]`,
   }
   for (const [name, text] of Object.entries(bad)) {
-    it(`may not be ${name}`, () => checkRefused(lockWith(text)))
+    it(`rejects metadata that is ${name}`, () => checkRefused(lockWith(text)))
   }
 
   function checkRefused(message: object): void {
@@ -182,7 +182,7 @@ describe('validate: metadata', () => {
   }
 })
 
-describe('validate: what a refusal is called', () => {
+describe('validate: the code of a refusal', () => {
   const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
   const refusals: [string, keyof typeof errorCodes, number | undefined][] = [
     ['{"type":"lock","id":1,"key":""}', 'INVALID_KEY', 1],
@@ -216,13 +216,13 @@ describe('validate: what a refusal is called', () => {
     [`{"type":"ack","id":1,"ids":[${'0,'.repeat(30_000)}0]}`, 'BAD_MESSAGE', 1],
   ]
   for (const [text, code, id] of refusals) {
-    it(`${text.slice(0, 80)} is ${code}`, () => {
+    it(`rejects ${text.slice(0, 80)} with ${code}`, () => {
       const { message: _, ...verdict } = validate(JSON.parse(text)) as InvalidMessage
       expect(verdict).to.deep.equal({ type: 'refusal', id, code })
     })
   }
 
-  it('names a field of ours that is wrong, and no field of a stranger’s', () => {
+  it('names a wrong field of the protocol, and no field that a client invented', () => {
     const say = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
     expect(say('{"type":"unlock","id":1}')).to.include('"fence"')
     const field = JSON.stringify(forged)

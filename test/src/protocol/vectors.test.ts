@@ -1,13 +1,13 @@
 /**
- * The vectors on the way in alone, without a socket: what the codec and the checks make of each.
- * Over a socket they are tried by the conformance suite.
+ * Tests the codec and the checks of client messages with the vectors, without a socket. The
+ * conformance suite sends the same vectors over a socket.
  */
 import { closeCodes, maxFrameBytes, maxHelloBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
-import { type Expectation, textOf, type Vector, vectorFiles } from './vectors.js'
+import { type Expectation, textOf, titleOf, type Vector, vectorFiles } from './vectors.js'
 
-/** What becomes of a text frame before anybody acts on it. */
+/** What the codec and the checks decide about a text frame. */
 function receive(text: string, when: 'first' | undefined): Expectation {
   const limit = when === 'first' ? maxHelloBytes : maxFrameBytes
   if (Buffer.byteLength(text) > limit) return { close: closeCodes.tooBig.code }
@@ -25,7 +25,7 @@ function receive(text: string, when: 'first' | undefined): Expectation {
     const verdict = validate(element)
     const isHelloInPlace = verdict.type === 'hello' && when === 'first' && i === 0
     if (verdict.type !== 'refusal') {
-      // A hello comes first, and only once; nothing else comes first.
+      // `hello` must be the first message, and must not come again.
       if (!isHelloInPlace && (verdict.type === 'hello' || when === 'first')) return done({ close })
       accepted.push(verdict.type)
     } else if (verdict.id !== undefined && when !== 'first') {
@@ -37,12 +37,12 @@ function receive(text: string, when: 'first' | undefined): Expectation {
   return done({})
 }
 
-/** Whether it takes a table to know what is wrong: the id is good, but was used before. */
+/** Whether only the core of the broker can find the fault: the id is valid, but was used before. */
 const isRepeat = ({ name }: Vector) => name.includes('used before')
 
 function check(vector: Vector): void {
   const text = textOf(vector)
-  // What is not text, or not UTF-8, does not come as far as the codec.
+  // A binary frame, or a text that is not UTF-8, does not reach the codec.
   if (text === undefined) {
     expect(vector.expect.close).to.be.oneOf([1007, closeCodes.badMessage.code])
     return
@@ -57,9 +57,9 @@ function check(vector: Vector): void {
 for (const kind of ['valid', 'invalid'] as const) {
   for (const { name, vectors } of vectorFiles(kind)) {
     describe(`vectors: ${name}`, () => {
-      for (const vector of vectors) it(vector.name, () => check(vector))
+      for (const vector of vectors) it(titleOf(kind, vector), () => check(vector))
 
-      it('are of one kind, each with a name of its own', () => {
+      it('has vectors of one kind, each with its own name', () => {
         expect(new Set(vectors.map((vector) => vector.name)).size).to.equal(vectors.length)
         for (const { name, expect: expected } of vectors) {
           const isValid = expected.failed === undefined && expected.close === undefined

@@ -1,16 +1,16 @@
 /**
- * The vectors: frames as JSON files, each with what a broker makes of it, in `test/vectors`. They
- * are data, so that a broker or client in any language can be tried with them.
+ * Reads the vectors in `test/vectors`: JSON files with frames and the expected reaction of a
+ * broker. They are data, so that a broker or client in any language can be tested with them.
  *
  * A vector is sent on a connection whose `hello` was accepted, or in place of the `hello` if its
- * `when` is `first`. What is expected of it, in this order: the types of the messages that are
- * `accepted`, the requests that are `failed`, and the code with which the connection is `close`d,
- * if it is.
+ * `when` is `first`. It expects, in this order: the types of the messages that the broker
+ * `accepted`, the requests that `failed`, and the code with which the broker `close`s the
+ * connection, if it does.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { ErrorCode, Hello } from '@holdfast/shared'
 
-/** A text, or some pieces of one that are joined; a piece may be repeated. */
+/** A text, or pieces that are joined. A piece may be repeated. */
 type Text = string | readonly (string | { readonly repeat: string; readonly times: number })[]
 
 export interface Expectation {
@@ -23,7 +23,7 @@ export interface Vector {
   readonly name: string
   /** `first`: in place of the `hello`. */
   readonly when?: 'first'
-  /** The fields of the `hello` that was accepted, where they matter. */
+  /** Fields of the `hello` that was accepted, for a vector that depends on them. */
   readonly hello?: Pick<Hello, 'grace'>
   /** A text frame. */
   readonly text?: Text
@@ -42,6 +42,11 @@ export interface VectorFile {
 }
 
 const folder = new URL('../../vectors/', import.meta.url)
+
+/** The title of the test of a vector, such as `accepts a key of 512 bytes`. */
+export function titleOf(kind: 'valid' | 'invalid', { name }: Vector): string {
+  return `${kind === 'valid' ? 'accepts' : 'rejects'} ${name}`
+}
 
 /** The files of one kind, in the order of their names. */
 export function vectorFiles(kind: 'valid' | 'invalid'): VectorFile[] {

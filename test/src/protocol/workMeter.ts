@@ -1,7 +1,6 @@
 /**
- * What a broker has done, as a test can see it from around it: messages that it took, effects of
- * its table, keys that it visited, bytes that it wrote. In a unit of its own, so that it does not
- * believe what the broker charges.
+ * Measures the work of a broker from outside: messages handled, effects of its core, keys visited,
+ * bytes written. It uses its own units, so that the tests do not depend on what the broker charges.
  */
 import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'

@@ -3,6 +3,7 @@
  * the connection that it was on.
  */
 import type { Authenticate } from '@holdfast/server'
+import { MemoryLog } from '@holdfast/server/internal'
 import { closeCodes, type Hello } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench, type Client } from './bench.js'
@@ -85,6 +86,38 @@ describe('reception: resume', () => {
     const { session } = client
     const proper = bench.greet({ resume: { session, secret: second!.secret! } })
     expect(proper.heardOf('welcome')[0]?.resumed).to.equal(true)
+  })
+
+  it('ends the former secret with a pong or a query, by one command for the connection', () => {
+    for (const message of [
+      { type: 'pong', n: 1 },
+      { type: 'query', id: 1 },
+    ] as const) {
+      const log = new MemoryLog()
+      const bench = new Bench({}, log)
+      const client = bench.join({ grace: 'lease' })
+      client.socket.drop()
+      const socket = bench.greet(client.resume())
+      const commands: string[] = []
+      const submit = log.submit.bind(log)
+      log.submit = (command) => {
+        commands.push(command.type)
+        submit(command)
+      }
+      bench.say(socket, message, message)
+      expect(commands).to.deep.equal(['confirm'])
+      expect(bench.greet(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(false)
+    }
+  })
+
+  it('keeps the former secret after an invalid message', () => {
+    const bench = new Bench()
+    const client = bench.join({ grace: 'lease' })
+    client.socket.drop()
+    const socket = bench.greet(client.resume())
+    bench.say(socket, { type: 'lock', id: 1, key: '' })
+    expect(socket.heardOf('failed')[0]?.code).to.equal('INVALID_KEY')
+    expect(bench.greet(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
   it('replaces the connection that the session was on: that is 4409 and no longer counts', () => {

@@ -15,13 +15,13 @@ const message = fc.oneof(
 const parse = (frame: string) => parseFrame(frame) ?? expect.fail(`not a frame: ${frame}`)
 
 describe('shared: parseFrame', () => {
-  it('is the elements of an array, or the one object', () => {
+  it('returns the elements of an array, or a single object as a list of one', () => {
     expect(parseFrame('{"type":"bye"}')).to.deep.equal([{ type: 'bye' }])
     expect(parseFrame('[{"type":"bye"}]')).to.deep.equal([{ type: 'bye' }])
     expect(parseFrame(' [ 1 , [] , null ] ')).to.deep.equal([1, [], null])
   })
 
-  it('is nothing for what is not a frame', () => {
+  it('returns undefined for a text that is no frame', () => {
     for (const text of [
       '',
       ' ',
@@ -40,13 +40,13 @@ describe('shared: parseFrame', () => {
     }
   })
 
-  it('never throws, and never answers with an empty list', () => {
+  it('never throws and never returns an empty list', () => {
     const text = fc.oneof(fc.string(), fc.json(), fc.string({ unit: 'binary' }))
     const property = fc.property(text, (input) => parseFrame(input)?.length !== 0)
     fc.assert(property, runs(300, 10_000))
   })
 
-  it('takes a name that objects have by nature as a field like any other', () => {
+  it('treats names such as __proto__ as ordinary fields', () => {
     const [object] = parse('{"__proto__":{"type":"bye"},"constructor":1}') as [{ type?: string }]
     expect(Object.keys(object)).to.deep.equal(['__proto__', 'constructor'])
     expect(object.type).to.equal(undefined)
@@ -54,16 +54,16 @@ describe('shared: parseFrame', () => {
 })
 
 describe('shared: joinFrames', () => {
-  it('sends one message as itself, and several as one array', () => {
+  it('joins several messages into one array and leaves a single one as it is', () => {
     expect(joinFrames(['{"a":1}'])).to.deep.equal(['{"a":1}'])
     expect(joinFrames(['{"a":1}', '{"b":2}'])).to.deep.equal(['[{"a":1},{"b":2}]'])
   })
 
-  it('makes no frame of no message', () => {
+  it('returns no frame for no messages', () => {
     expect(joinFrames([])).to.deep.equal([])
   })
 
-  it('reads back as what was written, in order, in frames that fit', () => {
+  it('keeps messages and their order, in frames within the limit', () => {
     const property = fc.property(
       fc.array(message, { minLength: 1, maxLength: 40 }),
       fc.integer({ min: 1, max: 400 }),
@@ -80,7 +80,7 @@ describe('shared: joinFrames', () => {
     fc.assert(property, runs(300, 10_000))
   })
 
-  it('cuts as late as it can: two neighbouring frames would not fit into one', () => {
+  it('makes as few frames as possible: no two neighbours would fit into one', () => {
     const property = fc.property(
       fc.array(message, { minLength: 2, maxLength: 40 }),
       fc.integer({ min: 20, max: 400 }),
@@ -98,7 +98,7 @@ describe('shared: joinFrames', () => {
     fc.assert(property, runs(300, 10_000))
   })
 
-  it('fills a frame to the last byte, counted in UTF-8', () => {
+  it('fills a frame to the last byte of UTF-8', () => {
     const half = `"${'é'.repeat((maxOutputFrameBytes - 7) >> 2)}"`
     const rest = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
     const fits = joinFrames([half, `"${'x'.repeat(rest - 2)}"`])
@@ -106,7 +106,7 @@ describe('shared: joinFrames', () => {
     expect(joinFrames([half, `"${'x'.repeat(rest - 1)}"`])).to.have.length(2)
   })
 
-  it('lets a message that is too long go alone, between its neighbours', () => {
+  it('puts a message beyond the limit into a frame of its own', () => {
     const long = `"${'x'.repeat(100)}"`
     expect(joinFrames(['1', '2', long, '3', '4'], 50)).to.deep.equal(['[1,2]', long, '[3,4]'])
   })

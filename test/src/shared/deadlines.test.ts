@@ -52,8 +52,8 @@ const operation = fc.oneof(
   { arbitrary: fc.record({ do: fc.constant('take' as const), at }), weight: 2 },
 )
 
-describe('shared: deadlines', () => {
-  it('of one structure are nothing to another', () => {
+describe('shared: DeadlineHeap', () => {
+  it('keeps the deadlines of two heaps for one subject apart', () => {
     const [some, others] = [new DeadlineHeap<Subject>(), new DeadlineHeap<Subject>()]
     const [a] = subjects as [Subject]
     some.set(a, 10)
@@ -65,7 +65,7 @@ describe('shared: deadlines', () => {
     expect(others.dueAt(a)).to.equal(20)
   })
 
-  it('do what a list does, in the same order, whatever is asked of them', () => {
+  it('behaves like a sorted list under random operations', () => {
     const operations = fc.array(operation, { maxLength: 300, size: 'max' })
     const property = fc.property(operations, (list) => {
       const deadlines = new DeadlineHeap<Subject>()
@@ -93,7 +93,7 @@ describe('shared: deadlines', () => {
     fc.assert(property, runs(60, 300))
   })
 
-  it('of the same time fall due in the order in which they were last set', () => {
+  it('returns subjects with equal deadlines in the order of their last set', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const [a, b, c, d] = subjects as [Subject, Subject, Subject, Subject]
     for (const each of [a, b, c, d]) deadlines.set(each, 10)
@@ -104,7 +104,7 @@ describe('shared: deadlines', () => {
     expect(due).to.have.ordered.members([b, c, d, a, undefined])
   })
 
-  it('are due at their time and not before', () => {
+  it('returns a subject at its deadline and not before', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const [a] = subjects as [Subject]
     expect(deadlines.next).to.equal(Number.POSITIVE_INFINITY)
@@ -114,7 +114,7 @@ describe('shared: deadlines', () => {
     expect(deadlines.popDue(10)).to.equal(undefined)
   })
 
-  it('come out sorted when there are many, and leave nothing behind', () => {
+  it('returns many subjects in order and is empty afterwards', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const many = 20_000
     const crowd = Array.from({ length: many }, (_, name): Subject => ({ name }))

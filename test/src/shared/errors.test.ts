@@ -10,7 +10,7 @@ import {
 import { expect } from 'chai'
 
 describe('shared: HoldfastError', () => {
-  it('is an Error with a code, and the code’s own sentence if it is given none', () => {
+  it('is an Error with a code, and has the default message of the code without another one', () => {
     for (const [code, sentence] of Object.entries(errorCodes)) {
       const error = new HoldfastError(code as ErrorCode)
       expect(error).to.be.instanceOf(Error)
@@ -19,7 +19,7 @@ describe('shared: HoldfastError', () => {
     }
   })
 
-  it('has a cause only if it was given one, be that undefined', () => {
+  it('has a cause only if the options have one, even if that is undefined', () => {
     expect(Object.hasOwn(new HoldfastError('ABORTED'), 'cause')).to.equal(false)
     expect(Object.hasOwn(new HoldfastError('ABORTED', 'stop', {}), 'cause')).to.equal(false)
     const reason = new Error('why')
@@ -28,13 +28,13 @@ describe('shared: HoldfastError', () => {
     expect(Object.hasOwn(error, 'cause')).to.equal(true)
   })
 
-  it('names the holders if it was given any', () => {
+  it('has the holders that it was given', () => {
     expect(Object.hasOwn(new HoldfastError('LOCK_HELD'), 'holders')).to.equal(false)
     const holders = [{ session: 's', fence: 1, since: 2 }]
     expect(new HoldfastError('LOCK_HELD', undefined, { holders }).holders).to.equal(holders)
   })
 
-  it('has every detail that it was given, and no property for those that it was not', () => {
+  it('has a property for each detail that it was given, and for no other', () => {
     const details = {
       key: 'k',
       holders: [],
@@ -49,7 +49,7 @@ describe('shared: HoldfastError', () => {
     }
   })
 
-  it('is retryable where the same call may succeed later', () => {
+  it('is retryable if the same call may succeed later', () => {
     const codes = Object.keys(errorCodes) as ErrorCode[]
     expect(codes.filter((code) => new HoldfastError(code).retryable)).to.have.members([
       'LOCK_HELD',
@@ -68,7 +68,7 @@ describe('shared: HoldfastError of another copy', () => {
     return module.HoldfastError
   }
 
-  it('is an instance of each, and each reads its code', async () => {
+  it('is an instance of the class of each copy, and each copy reads its code', async () => {
     const Other = await otherCopy()
     expect(Other).to.not.equal(HoldfastError)
     const error: unknown = new Other('LOCK_HELD', undefined, { key: 'k' })
@@ -77,7 +77,7 @@ describe('shared: HoldfastError of another copy', () => {
     expect((error as HoldfastError).retryable).to.equal(true)
   })
 
-  it('is not confused with anything else', async () => {
+  it('is not mistaken for another value', async () => {
     const Other = await otherCopy()
     const others = [new Error('no'), { code: 'LOCK_HELD' }, null, undefined, 'LOCK_HELD', () => {}]
     for (const other of others) {
@@ -86,7 +86,7 @@ describe('shared: HoldfastError of another copy', () => {
     }
   })
 
-  it('is no instance of a subclass, which has only its own', () => {
+  it('is no instance of a subclass of another copy', () => {
     class OwnError extends HoldfastError {}
     expect(new HoldfastError('ABORTED') instanceof OwnError).to.equal(false)
     expect(new OwnError('ABORTED') instanceof OwnError).to.equal(true)
@@ -95,7 +95,7 @@ describe('shared: HoldfastError of another copy', () => {
 })
 
 describe('shared: isErrorCode', () => {
-  it('is true for each of ours and for nothing else', () => {
+  it('accepts each error code and no other value', () => {
     for (const code of Object.keys(errorCodes)) expect(isErrorCode(code), code).to.equal(true)
     for (const other of [
       '',
@@ -114,7 +114,7 @@ describe('shared: isErrorCode', () => {
 })
 
 describe('shared: close codes', () => {
-  it('are all different, and may all be sent', () => {
+  it('have different codes that a WebSocket may send', () => {
     const rows = Object.values(closeCodes)
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {
@@ -125,7 +125,7 @@ describe('shared: close codes', () => {
     }
   })
 
-  it('are final as the table says, and beyond it from 4400 to 4499', () => {
+  it('are final by the table, and otherwise from 4400 to 4499', () => {
     const known = new Map<number, boolean>(
       Object.values(closeCodes).map(({ code, final }) => [code, final]),
     )

@@ -13,8 +13,8 @@ const step = fc.oneof(
   fc.record({ gone: fc.nat() }),
 )
 
-describe('shared: a roster', () => {
-  it('does what a Map does', () => {
+describe('shared: IdTable', () => {
+  it('behaves like a Map under random operations', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
     const property = fc.property(fc.constantFrom(0, Date.now() * 1_024), steps, (start, all) => {
       const roster = new IdTable<{ readonly tableId: number }>()
@@ -40,7 +40,7 @@ describe('shared: a roster', () => {
     fc.assert(property, runs(100, 2_000))
   })
 
-  it('does not part with another for one that has its number', () => {
+  it('does not remove another member with the same number', () => {
     const roster = new IdTable<{ readonly tableId: number }>()
     const member = { tableId: 7 }
     roster.remove(member)
@@ -56,7 +56,7 @@ describe('shared: a roster', () => {
     'differ above 32 bits only': (i) => i * 2 ** 32,
   }
   for (const [what, numberOf] of Object.entries(rows)) {
-    it(`looks at few others to add and remove numbers that ${what}`, () => {
+    it(`visits few slots to add and remove numbers that ${what}`, () => {
       let looks = 0
       const members = Array.from({ length: ten }, (_, i) => ({
         get tableId() {

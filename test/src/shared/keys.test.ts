@@ -19,8 +19,8 @@ function isKeyByTheBook(text: string): boolean {
   })
 }
 
-describe('shared: keys', () => {
-  it('are 1 to 512 bytes of UTF-8', () => {
+describe('shared: isKey', () => {
+  it('accepts texts of 1 to 512 bytes of UTF-8', () => {
     expect(isKey('')).to.equal(false)
     expect(isKey('k')).to.equal(true)
     expect(isKey('k'.repeat(maxKeyBytes))).to.equal(true)
@@ -33,7 +33,7 @@ describe('shared: keys', () => {
     expect(isKey(`${'😀'.repeat(128)}k`)).to.equal(false)
   })
 
-  it('have no control character: C0, DEL or C1', () => {
+  it('rejects control characters: C0, DEL and C1', () => {
     for (let point = 0; point <= 0xff; point++) {
       const isControl = point < 0x20 || (point >= 0x7f && point < 0xa0)
       const key = `a${String.fromCharCode(point)}b`
@@ -42,7 +42,7 @@ describe('shared: keys', () => {
     expect(isKey('orders:42\n')).to.equal(false)
   })
 
-  it('have no lone surrogate, at whatever place', () => {
+  it('rejects a lone surrogate at every position', () => {
     for (const text of [
       '\ud800',
       '\udfff',
@@ -56,13 +56,13 @@ describe('shared: keys', () => {
     expect(isKey('\ud83d\ude00')).to.equal(true)
   })
 
-  it('may be names that objects have by nature', () => {
+  it('accepts names such as __proto__', () => {
     for (const key of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
       expect(isKey(key)).to.equal(true)
     }
   })
 
-  it('are strings and nothing else', () => {
+  it('rejects values that are no strings', () => {
     for (const value of [
       undefined,
       null,
@@ -79,14 +79,14 @@ describe('shared: keys', () => {
     }
   })
 
-  it('are what the rule says, for any text', () => {
+  it('agrees with the written rule on random texts', () => {
     const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
       expect(isKey(text)).to.equal(isKeyByTheBook(text))
     })
     fc.assert(property, runs(500, 20_000))
   })
 
-  it('begin with a prefix: any key, or nothing', () => {
+  it('is part of isPrefix, which also accepts the empty text', () => {
     expect(isPrefix('')).to.equal(true)
     expect(isPrefix('orders:')).to.equal(true)
     expect(isPrefix('a\u0000')).to.equal(false)
@@ -97,14 +97,14 @@ describe('shared: keys', () => {
 })
 
 describe('shared: utf8Length', () => {
-  it('counts as the encoder does, lone surrogates included', () => {
+  it('counts like TextEncoder, also for lone surrogates', () => {
     const property = fc.property(fc.oneof(anyText, wellFormed), (text) => {
       expect(utf8Length(text)).to.equal(Buffer.byteLength(text, 'utf8'))
     })
     fc.assert(property, runs(500, 20_000))
   })
 
-  it('knows where each length begins', () => {
+  it('counts 1 to 4 bytes at the limits of each range', () => {
     const lengths: [string, number][] = [
       ['', 0],
       ['\u007f', 1],

@@ -21,15 +21,15 @@ function messageFor(given: unknown): string | undefined {
   }
 }
 
-describe('shared: strict options', () => {
-  it('accepts every known option, and none', () => {
+describe('shared: refuseUnknownOptions', () => {
+  it('accepts every known option, and no options', () => {
     for (const given of [undefined, {}, { timeout: 5 }, { timeout: undefined, metadata: null }]) {
       expect(messageFor(given), JSON.stringify(given)).to.equal(undefined)
     }
     expect(messageFor(Object.create(null))).to.equal(undefined)
   })
 
-  it('names the option that was probably meant', () => {
+  it('suggests the nearest known option', () => {
     const meant = 'lock has no option "timout": did you mean "timeout"?'
     expect(messageFor({ timout: 5 })).to.equal(meant)
     expect(messageFor({ timout: undefined }), 'also without a value').to.equal(meant)
@@ -38,33 +38,33 @@ describe('shared: strict options', () => {
     expect(messageFor({ metdata: 5 })).to.include('did you mean "metadata"?')
   })
 
-  it('lists what exists where nothing is near', () => {
+  it('lists all options if none is near', () => {
     expect(messageFor({ priority: 1 })).to.equal(
       'lock has no option "priority": it has timeout, signal, metadata',
     )
   })
 
-  it('is not deceived by names that every object has', () => {
+  it('rejects names such as constructor', () => {
     for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
       const given = JSON.parse(`{ ${JSON.stringify(name)}: 1 }`)
       expect(messageFor(given), name).to.include(`"${name}"`)
     }
   })
 
-  it('shows a hostile name short and escaped', () => {
+  it('shows a hostile name shortened and escaped', () => {
     const message = messageFor({ ['\u001b[2J\n'.repeat(1_000)]: 1 })
     expect(message).to.have.length.below(600)
     expect(message).to.not.match(/\p{Cc}/u)
   })
 
-  it('refuses what is no set of options', () => {
+  it('rejects a value that is no object with options', () => {
     expect(messageFor(null)).to.equal('lock takes an object with options, not null')
     expect(messageFor(5_000)).to.equal('lock takes an object with options, not a number')
     expect(messageFor('fast')).to.equal('lock takes an object with options, not a string')
     expect(messageFor([])).to.equal('lock takes an object with options, not an array')
   })
 
-  it('finds any name that was mistyped once', () => {
+  it('suggests the right option for every name with one typing error', () => {
     const names = ['timeout', 'signal', 'metadata']
     const mistyped = fc.record({
       name: fc.constantFrom(...names),

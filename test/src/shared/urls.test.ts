@@ -3,7 +3,7 @@ import { redactUrl, redactUrls } from '@holdfast/shared'
 import { expect } from 'chai'
 
 describe('redactUrl', () => {
-  it('leaves what has no secrets as it is', () => {
+  it('does not change a URL without secrets', () => {
     for (const url of [
       'ws://127.0.0.1:7420',
       'WSS://Broker.Example/locks/@team',
@@ -34,7 +34,7 @@ describe('redactUrl', () => {
     expect(redactUrl(new URL('ws://user:secret@host'))).to.equal('ws://***@host/')
   })
 
-  it('hides them in text that is no URL, whatever is wrong with it', () => {
+  it('hides secrets in text that is no valid URL', () => {
     for (const url of [
       'user:secret@host',
       'secret@host:7420',
@@ -53,7 +53,7 @@ describe('redactUrl', () => {
     }
   })
 
-  it('hides them within other text', () => {
+  it('hides secrets of URLs within other text', () => {
     const text = 'Invalid URL: "ws://user:secret@host/?secret" (see https://example.org/a)'
     const shown = 'Invalid URL: "ws://***@host/?***" (see https://example.org/a)'
     expect(redactUrls(text)).to.equal(shown)

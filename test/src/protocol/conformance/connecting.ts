@@ -1,5 +1,6 @@
 /**
- * PROTOCOL.md §1 and §3 to §5, over a socket: connections, frames, hello, goodbye, acknowledgement.
+ * Sections 2, 4 and 8 of PROTOCOL.md over a socket: connections, frames, hello, goodbye and
+ * acknowledgement.
  */
 import { request } from 'node:http'
 import { isFinalClose, maxFrameBytes, subprotocol } from '@holdfast/shared'
@@ -9,22 +10,22 @@ import { look, type Stage } from './stage.js'
 
 export function connecting(stage: Stage): void {
   describe('connection', () => {
-    it('without the subprotocol is closed with 4406', async () => {
+    it('closes with 4406 without the subprotocol', async () => {
       const peer = await stage.connect([])
       expect(await peer.closed).to.include({ code: 4406 })
     })
 
-    it('with another subprotocol is closed with 4406', async () => {
+    it('closes with 4406 for another subprotocol', async () => {
       expect(await closeCodeFor(await stage.target(), 'holdfast.v0, other')).to.equal(4406)
     })
 
-    it('with several subprotocols gets ours', async () => {
+    it('selects holdfast.v1 among several subprotocols', async () => {
       const peer = await stage.connect(['other', subprotocol])
       peer.say({ type: 'hello', ...withToken(await stage.target()) })
       await peer.hear('welcome')
     })
 
-    it('that is plain HTTP is told so, and costs nobody anything', async () => {
+    it('answers plain HTTP with a status, and serves other clients', async () => {
       const { url } = await stage.target()
       const response = await fetch(url.replace(/^ws/, 'http'))
       expect(response.status).to.be.within(400, 499)
@@ -39,7 +40,7 @@ export function connecting(stage: Stage): void {
 }
 
 function welcomes(stage: Stage): void {
-  it('is answered with a welcome that says what holds', async () => {
+  it('answers with a welcome that has the terms of the session', async () => {
     const { welcome } = await stage.open()
     expect(welcome).to.have.all.keys('type', 'session', 'resumed', 'lease', 'grace', 'at')
     expect(welcome).to.include({ resumed: false, grace: 0 })
@@ -47,12 +48,12 @@ function welcomes(stage: Stage): void {
     expect(Number.isSafeInteger(welcome.at)).to.equal(true)
   })
 
-  it('gives every connection a session of its own', async () => {
+  it('opens a new session for every connection', async () => {
     const sessions = (await stage.cast(5)).map((peer) => peer.welcome.session)
     expect(new Set(sessions).size).to.equal(5)
   })
 
-  it('gets a lease within the bounds of the broker, and one that it may have', async () => {
+  it('gives the wanted lease within the bounds of the broker', async () => {
     const ttl = async (wanted?: number) =>
       (await stage.open(wanted === undefined ? {} : { lease: wanted })).welcome.lease
     expect(await ttl(10_000)).to.equal(10_000)
@@ -61,7 +62,7 @@ function welcomes(stage: Stage): void {
     expect(await ttl()).to.equal(15_000)
   })
 
-  it('gets a grace that is never longer than the lease, and with it a secret', async () => {
+  it('gives a grace up to the lease, and a secret with it', async () => {
     const grace = async (wanted: number | 'lease') =>
       (await stage.open({ lease: 5_000, grace: wanted })).welcome
     expect(await grace(1_000))
@@ -76,7 +77,7 @@ function welcomes(stage: Stage): void {
 }
 
 function frames(stage: Stage): void {
-  it('may hold many messages, handled in order, and answered in one frame', async () => {
+  it('handles the messages of an array in order, and answers in one frame', async () => {
     const peer = await stage.open()
     const key = stage.key()
     const before = peer.frames.length
@@ -96,14 +97,14 @@ function frames(stage: Stage): void {
     ])
   })
 
-  it('of one message are as good as those of many', async () => {
+  it('accepts frames of one message', async () => {
     const peer = await stage.open()
     const [a, b] = [peer.lock(stage.key()), peer.lock(stage.key())]
     await peer.answer('granted', a)
     await peer.answer('granted', b)
   })
 
-  it('may be as long as 64 KiB', async () => {
+  it('accepts a frame of 64 KiB', async () => {
     const peer = await stage.open()
     peer.sayText('{"type":"stats","id":1}'.padEnd(maxFrameBytes))
     await peer.answer('stats', 1)
@@ -111,7 +112,7 @@ function frames(stage: Stage): void {
 }
 
 function acknowledgement(stage: Stage): void {
-  it('of a pong or an ack says how many messages have arrived', async () => {
+  it('answers a pong or an ack with the number of messages that arrived', async () => {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
@@ -123,7 +124,20 @@ function acknowledgement(stage: Stage): void {
     expect(second.at).to.be.at.least(first.at)
   })
 
-  it('counts messages that were refused as well', async () => {
+  it('ignores unknown ids in ack, cancel and unwatch', async () => {
+    const peer = await stage.open()
+    peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
+    peer.say({ type: 'unwatch', watch: 10 })
+    expect(await peer.settle()).to.deep.equal([])
+  })
+
+  it('accepts a pong without a ping, and does not compare its number', async () => {
+    const peer = await stage.open()
+    peer.say({ type: 'pong', n: 77 })
+    expect(await peer.hear('ack')).to.include({ n: 2 })
+  })
+
+  it('counts refused messages in an ack', async () => {
     const peer = await stage.open()
     peer.sayText('{"type":"nonsense","id":1}')
     await peer.answer('failed', 1)
@@ -133,7 +147,7 @@ function acknowledgement(stage: Stage): void {
 }
 
 function goodbyes(stage: Stage): void {
-  it('closes with 1000 and releases everything at once, whatever the grace', async () => {
+  it('closes with 1000 and releases all locks at once, whatever the grace', async () => {
     const [waiting] = await stage.cast(1)
     const leaving = await stage.open({ grace: 'lease' })
     const [key, other] = [stage.key(), stage.key()]
@@ -148,7 +162,7 @@ function goodbyes(stage: Stage): void {
     expect(await look(waiting!, { key: other })).to.include({ waitingCount: 0 })
   })
 
-  it('is not undone by anything that follows it', async () => {
+  it('ignores messages after bye', async () => {
     const [peer, other] = await stage.cast(2)
     const key = stage.key()
     peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })

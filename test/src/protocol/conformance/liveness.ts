@@ -1,6 +1,6 @@
 /**
- * PROTOCOL.md §1 and §5 over a socket: what happens to those who say nothing. These take the time
- * that the protocol gives them, so they all begin at once, before the first of them is looked at.
+ * Sections 2, 4 and 8 of PROTOCOL.md over a socket: how the broker treats silent clients. These
+ * tests take the time that the protocol gives to clients, so all of them begin at once in `before`.
  */
 import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
@@ -20,21 +20,21 @@ export function liveness(stage: Stage): void {
       frozen = freeze(stage)
       alive = stayAlive(stage)
       cut = cutHolder(stage)
-      // Whoever fails first is reported by his own test.
+      // A failure is reported by the test that awaits the promise.
       for (const one of [frozen, alive, cut]) one.catch(() => {})
     })
 
-    it('instead of a hello is closed with 4408', async () => {
+    it('closes with 4408 without a hello', async () => {
       expect(await wordless).to.include({ code: 4408 })
     })
 
-    it('for longer than the lease ends the session with 4410, whatever WebSocket pings', async () => {
+    it('ends a session with 4410 after its lease, despite pings of the WebSocket', async () => {
       expect(await frozen).to.include({ code: 4410 })
     })
 
-    it('is none if pings are answered', () => alive)
+    it('keeps a session whose client answers pings', () => alive)
 
-    it('of a client that was cut leaves its locks for its lease, and then no longer', async () => {
+    it('keeps the locks of a connection that it cut for the lease and no longer', async () => {
       const { close, heldOff, granted } = await cut
       expect(close).to.include({ code: 4400 })
       expect(heldOff).to.equal('LOCK_HELD')
@@ -43,7 +43,7 @@ export function liveness(stage: Stage): void {
   })
 }
 
-/** A client whose page is frozen: WebSocket pings go out below it, and no message does. */
+/** A frozen client: it sends pings of the WebSocket, and no messages. */
 async function freeze(stage: Stage): Promise<Closed> {
   const peer = await stage.open({ lease: 2_000 })
   const holder = await stage.open()
@@ -67,7 +67,7 @@ async function pingBelow(peer: Peer): Promise<void> {
   }
 }
 
-/** A client that answers pings, for longer than its lease. */
+/** A client that answers pings for longer than its lease. */
 async function stayAlive(stage: Stage): Promise<void> {
   const peer = await stage.open({ lease: 2_000 })
   const fence = await peer.take(stage.key())
@@ -87,7 +87,7 @@ interface CutScene {
   readonly granted: boolean
 }
 
-/** A client without a grace that says something wrong while it holds a lock. */
+/** A client without a grace that sends an invalid message while it holds a lock. */
 async function cutHolder(stage: Stage): Promise<CutScene> {
   const peer = await stage.open({ lease: 2_000 })
   const other = await stage.open()

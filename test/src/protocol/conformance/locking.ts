@@ -1,4 +1,4 @@
-/** PROTOCOL.md §6 over a socket: who is granted what, in which order, and how a lock ends. */
+/** Section 7 of PROTOCOL.md over a socket: grants, their order, and the end of a lock. */
 import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
 import { look, type Stage } from './stage.js'
@@ -14,7 +14,7 @@ export function locking(stage: Stage): void {
 }
 
 function grants(stage: Stage): void {
-  it('is granted with a fence that rises over keys and sessions', async () => {
+  it('grants with fences that rise over keys and sessions', async () => {
     const [a, b] = await stage.cast(2)
     const fences = [
       await a!.take(stage.key()),
@@ -26,7 +26,7 @@ function grants(stage: Stage): void {
     expect(new Set(fences).size).to.equal(3)
   })
 
-  it('says when its ttl began, and nothing of the kind without one', async () => {
+  it('says when a ttl began, and sends no time for a lock without a ttl', async () => {
     const peer = await stage.open()
     const without = await peer.answer('granted', peer.lock(stage.key()))
     expect(without).to.have.all.keys('type', 'id', 'fence')
@@ -34,7 +34,7 @@ function grants(stage: Stage): void {
     expect(at).to.be.a('number').that.is.at.least(peer.welcome.at)
   })
 
-  it('is not re-entrant', async () => {
+  it('makes a session wait for its own lock', async () => {
     const peer = await stage.open()
     const key = stage.key()
     const fence = await peer.take(key)
@@ -44,7 +44,7 @@ function grants(stage: Stage): void {
     expect((await peer.answer('granted', again)).fence).to.be.greaterThan(fence)
   })
 
-  it('is LOCK_NOT_HELD to unlock or refresh with another fence, and changes nothing', async () => {
+  it('rejects unlock and refresh with another fence: LOCK_NOT_HELD', async () => {
     const [holder, other] = await stage.cast(2)
     const key = stage.key()
     const fence = await holder!.take(key)
@@ -63,7 +63,7 @@ function grants(stage: Stage): void {
     expect(again).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
-  it('of a dropped session without a grace goes to the next at once', async () => {
+  it('gives the lock of a dropped session without a grace to the next waiter at once', async () => {
     const [holder, next] = await stage.cast(2)
     const key = stage.key()
     await holder!.take(key)
@@ -74,7 +74,7 @@ function grants(stage: Stage): void {
 }
 
 function queues(stage: Stage): void {
-  it('is served first come, first served, one grant for one release', async () => {
+  it('grants in the order of arrival, one grant for one release', async () => {
     const peers = await stage.cast(5)
     const key = stage.key()
     const ids: number[] = []
@@ -89,7 +89,7 @@ function queues(stage: Stage): void {
     }
   })
 
-  it('lets shared locks share, and none past a waiting exclusive request', async () => {
+  it('grants shared locks together, but none before a waiting exclusive request', async () => {
     const [a, b, c, d] = await stage.cast(4)
     const key = stage.key()
     const fences = [await a!.take(key, { mode: 'shared' }), await b!.take(key, { mode: 'shared' })]
@@ -107,7 +107,7 @@ function queues(stage: Stage): void {
     await d!.answer('granted', shared)
   })
 
-  it('grants shared neighbours together', async () => {
+  it('grants neighbouring shared requests together', async () => {
     const [holder, b, c] = await stage.cast(3)
     const key = stage.key()
     const fence = await holder!.take(key)
@@ -121,7 +121,7 @@ function queues(stage: Stage): void {
 }
 
 function timeouts(stage: Stage): void {
-  it('of 0 is LOCK_HELD at once, by named holders', async () => {
+  it('answers timeout 0 with LOCK_HELD and the holders', async () => {
     const holder = await stage.open({ name: 'worker 7' })
     const [other] = await stage.cast(1)
     const key = stage.key()
@@ -135,7 +135,7 @@ function timeouts(stage: Stage): void {
     expect(named!.since).to.be.a('number')
   })
 
-  it('of 0 names 16 holders at most', async () => {
+  it('names at most 16 holders', async () => {
     const [holder, other] = await stage.cast(2)
     const key = stage.key()
     for (let i = 0; i < 20; i++) await holder!.take(key, { mode: 'shared' })
@@ -143,7 +143,7 @@ function timeouts(stage: Stage): void {
     expect(failed.holders).to.have.length(16)
   })
 
-  it('is LOCK_TIMEOUT once, and no grant follows', async () => {
+  it('answers LOCK_TIMEOUT once, and grants nothing afterwards', async () => {
     const [holder, other] = await stage.cast(2)
     const key = stage.key()
     const fence = await holder!.take(key, { metadata: 'large' })
@@ -159,7 +159,7 @@ function timeouts(stage: Stage): void {
 }
 
 function cancels(stage: Stage): void {
-  it('of a request that waits is ABORTED, and frees its place', async () => {
+  it('answers ABORTED to a request that waits, and frees its place', async () => {
     const [holder, b, c] = await stage.cast(3)
     const key = stage.key()
     await holder!.take(key, { mode: 'shared' })
@@ -172,7 +172,7 @@ function cancels(stage: Stage): void {
     await c!.answer('granted', shared)
   })
 
-  it('that comes too late changes nothing, nor does one of nothing', async () => {
+  it('ignores a cancel that comes too late or names no request', async () => {
     const peer = await stage.open()
     const key = stage.key()
     const id = peer.lock(key)
@@ -182,7 +182,7 @@ function cancels(stage: Stage): void {
     await peer.release(fence)
   })
 
-  it('and grant that cross end in one of the two, and nobody is forgotten', async () => {
+  it('ends in either a grant or an abort when both cross, and serves the next waiter', async () => {
     const [holder, racer, last] = await stage.cast(3)
     for (let round = 0; round < 20; round++) {
       const key = stage.key()
@@ -204,7 +204,7 @@ function cancels(stage: Stage): void {
 }
 
 function ttls(stage: Stage): void {
-  it('lets a lock expire: lost, then granted to the next, then LOCK_NOT_HELD', async () => {
+  it('lets a lock expire: lost, then a grant to the next waiter, then LOCK_NOT_HELD', async () => {
     const [holder, next] = await stage.cast(2)
     const key = stage.key()
     const fence = await holder!.take(key, { ttl: 30 })
@@ -215,7 +215,7 @@ function ttls(stage: Stage): void {
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
-  it('begins anew with a refresh, which may change it', async () => {
+  it('restarts and changes the ttl with a refresh', async () => {
     const peer = await stage.open()
     const fence = await peer.take(stage.key(), { ttl: 60_000 })
     await peer.answer('refreshed', peer.ask({ type: 'refresh', fence }))
@@ -223,7 +223,7 @@ function ttls(stage: Stage): void {
     expect(await peer.hear('lost')).to.include({ fence, reason: 'expired' })
   })
 
-  it('may come late: a refresh gives it to a lock without one', async () => {
+  it('gives a ttl to a lock without one by a refresh', async () => {
     const peer = await stage.open()
     const fence = await peer.take(stage.key())
     await peer.answer('refreshed', peer.ask({ type: 'refresh', fence }))
@@ -233,7 +233,7 @@ function ttls(stage: Stage): void {
 }
 
 function steals(stage: Stage): void {
-  it('takes the key from all who hold it, and leaves the queue as it is', async () => {
+  it('takes the key from all holders, and leaves the queue as it is', async () => {
     const [a, b, waiting, thief] = await stage.cast(4)
     const key = stage.key()
     const victims = [await a!.take(key, { mode: 'shared' }), await b!.take(key, { mode: 'shared' })]
@@ -250,7 +250,7 @@ function steals(stage: Stage): void {
     await waiting!.answer('granted', id)
   })
 
-  it('is a lock like any other where nobody holds', async () => {
+  it('grants a steal of a free key like any lock', async () => {
     const peer = await stage.open()
     await peer.release(await peer.take(stage.key(), { steal: true }))
     expect(await peer.settle()).to.deep.equal([])
@@ -258,7 +258,7 @@ function steals(stage: Stage): void {
 }
 
 function revokes(stage: Stage): void {
-  it('with another fence changes nothing, with or without the permission', async () => {
+  it('changes nothing with another fence, with or without the permission', async () => {
     const [holder, other] = await stage.cast(2)
     const key = stage.key()
     const fence = await holder!.take(key)
@@ -269,7 +269,7 @@ function revokes(stage: Stage): void {
     await holder!.release(fence)
   })
 
-  it('ends the lock and tells its holder, or is FORBIDDEN and does neither', async () => {
+  it('ends the lock and tells its holder, or answers FORBIDDEN and does neither', async () => {
     const [holder, other] = await stage.cast(2)
     const key = stage.key()
     const fence = await holder!.take(key)

@@ -1,4 +1,4 @@
-/** PROTOCOL.md §3 and §4 over a socket: query, watch and stats. */
+/** Sections 6 and 10 of PROTOCOL.md over a socket: query, watch and stats. */
 import { maxOutputFrameBytes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { look, type Stage } from './stage.js'
@@ -10,7 +10,7 @@ export function looking(stage: Stage): void {
 }
 
 function queries(stage: Stage): void {
-  it('shows who holds and who waits, by key and by prefix', async () => {
+  it('lists holders and waiters by key and by prefix', async () => {
     const holder = await stage.open({ name: 'worker' })
     const [waiting, other] = await stage.cast(2)
     const [key, beside] = [stage.key('one'), stage.key('two')]
@@ -35,7 +35,7 @@ function queries(stage: Stage): void {
     expect(everything.heldCount).to.be.at.least(2)
   })
 
-  it('need not count its id up, nor does it count for others', async () => {
+  it('accepts any id, and does not remember it', async () => {
     const peer = await stage.open()
     const key = stage.key()
     for (const id of [900, 7, 7]) {
@@ -48,7 +48,7 @@ function queries(stage: Stage): void {
     await peer.answer('stats', 1)
   })
 
-  it('returns no more than its limit, and counts all', async () => {
+  it('lists at most limit items, and counts all', async () => {
     const peer = await stage.open()
     const prefix = stage.key('limited')
     for (let i = 0; i < 5; i++) await peer.take(`${prefix}:${i}`)
@@ -57,7 +57,7 @@ function queries(stage: Stage): void {
     expect(seen).to.include({ heldCount: 5, waitingCount: 0 })
   })
 
-  it('pages through keys in their order, each whole, and through the holders of one by fence', async () => {
+  it('pages through keys in their order, and through the holders of one key by fence', async () => {
     const [peer, other] = await stage.cast(2)
     const prefix = stage.key('paged')
     for (const name of ['c', 'a', 'é', 'b']) await peer!.take(`${prefix}:${name}`)
@@ -86,7 +86,7 @@ function queries(stage: Stage): void {
     expect(within.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
   })
 
-  it('that finds much comes in parts, of which none is a big frame', async () => {
+  it('answers in parts, none of which is a big frame', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')
     const metadata = 'm'.repeat(900)
@@ -102,7 +102,7 @@ function queries(stage: Stage): void {
 }
 
 function watches(stage: Stage): void {
-  it('begins with what is held, and goes on with what happens, in order', async () => {
+  it('sends the held locks first, then every change in order', async () => {
     const [watcher, a, b] = await stage.cast(3)
     const key = stage.key()
     const first = await a!.take(key)
@@ -135,7 +135,7 @@ function watches(stage: Stage): void {
     ])
   })
 
-  it('of a prefix hears of all keys that begin so, and of no other', async () => {
+  it('reports all keys with the prefix, and no other', async () => {
     const [watcher, peer] = await stage.cast(2)
     const prefix = stage.key('watched')
     const watch = watcher!.ask({ type: 'watch', prefix })
@@ -149,7 +149,7 @@ function watches(stage: Stage): void {
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('is named in one event together with the others that match', async () => {
+  it('names all matching watches in one event', async () => {
     const [watcher, peer] = await stage.cast(2)
     const key = stage.key()
     const watches = [{ key }, { key }, { prefix: key }].map((scope) =>
@@ -162,7 +162,7 @@ function watches(stage: Stage): void {
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('takes the place of one with the same id', async () => {
+  it('replaces a watch with the same id', async () => {
     const [watcher, peer] = await stage.cast(2)
     const [former, key] = [stage.key(), stage.key()]
     const watch = watcher!.ask({ type: 'watch', key: former })
@@ -175,7 +175,7 @@ function watches(stage: Stage): void {
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('is over with an unwatch', async () => {
+  it('sends no event after an unwatch', async () => {
     const [watcher, peer] = await stage.cast(2)
     const key = stage.key()
     const watch = watcher!.ask({ type: 'watch', key })
@@ -186,7 +186,7 @@ function watches(stage: Stage): void {
     expect(await watcher!.settle()).to.deep.equal([])
   })
 
-  it('is one of 1,000 at most', async () => {
+  it('accepts at most 1,000 watches', async () => {
     const peer = await stage.open()
     const key = stage.key()
     for (let i = 0; i < 1_000; i++) peer.ask({ type: 'watch', key })
@@ -198,7 +198,7 @@ function watches(stage: Stage): void {
 }
 
 function statistics(stage: Stage): void {
-  it('count what was settled, and what became of it', async () => {
+  it('counts decided requests and their outcomes', async () => {
     const [a, b] = await stage.cast(2)
     const stats = async () => (await a!.answer('stats', a!.ask({ type: 'stats' }))).stats
     const before = await stats()

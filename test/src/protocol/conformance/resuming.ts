@@ -1,4 +1,4 @@
-/** PROTOCOL.md §7 over a socket: a session that is taken up on another connection. */
+/** Section 9 of PROTOCOL.md over a socket: a session that is resumed on another connection. */
 import type { ClientMessage, Snapshot } from '@holdfast/shared'
 import { expect } from 'chai'
 import type { Peer } from './peer.js'
@@ -24,7 +24,7 @@ async function snapshotOf(peer: Peer): Promise<Pick<Snapshot, 'held' | 'waiting'
   }
 }
 
-/** Takes a session up on another connection, with the secret that this one was given. */
+/** Resumes a session on another connection, with the secret of its newest welcome. */
 async function resume(stage: Stage, session: Session): Promise<Session> {
   const { session: id, secret } = session.welcome
   const after = await stage.open({ grace: 'lease', resume: { session: id, secret: secret! } })
@@ -32,7 +32,7 @@ async function resume(stage: Stage, session: Session): Promise<Session> {
   return after
 }
 
-/** A session whose connection drops, and which comes back. */
+/** Drops the connection of a session, and resumes the session. */
 async function comeBack(stage: Stage, session: Session): Promise<Session> {
   session.drop()
   await session.closed
@@ -40,7 +40,7 @@ async function comeBack(stage: Stage, session: Session): Promise<Session> {
 }
 
 function resumes(stage: Stage): void {
-  it('finds what was held and what waits, and has a new secret', async () => {
+  it('keeps locks and waiting requests, and sends a new secret', async () => {
     const other = await stage.open()
     const before = await stage.open({ grace: 'lease' })
     const [key, plain, busy] = [stage.key(), stage.key(), stage.key()]
@@ -61,7 +61,7 @@ function resumes(stage: Stage): void {
     expect(snapshot.waiting).to.deep.equal([waiting])
   })
 
-  it('keeps the place of a request that waits, and a grant that falls due meanwhile', async () => {
+  it('keeps the place of a waiting request, and stores a grant made meanwhile', async () => {
     const [holder, behind] = await stage.cast(2)
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
@@ -82,7 +82,7 @@ function resumes(stage: Stage): void {
     await behind!.answer('granted', next)
   })
 
-  it('replaces a connection that is still there, which is closed with 4409', async () => {
+  it('replaces the former connection and closes it with 4409', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
     await before.take(key)
@@ -92,13 +92,52 @@ function resumes(stage: Stage): void {
     expect((await look(after, { key })).held).to.have.length(1)
   })
 
-  it('of a session that is not there opens a new one', async () => {
+  it('keeps the former name, lease and grace, and ignores those of the hello', async () => {
+    const before = await stage.open({ name: 'first', lease: 10_000, grace: 5_000 })
+    const key = stage.key()
+    await before.take(key)
+    const { session, secret } = before.welcome
+    const resume = { session, secret: secret! }
+    const after = await stage.open({ name: 'other', lease: 20_000, grace: 1_000, resume })
+    after.lastId = before.lastId
+    expect(after.welcome).to.include({ resumed: true, lease: 10_000, grace: 5_000 })
+    expect((await look(after, { key })).held[0]).to.include({ name: 'first' })
+  })
+
+  it('uses name, lease and grace of the hello for a session that it cannot resume', async () => {
+    const resume = { session: 'nobody', secret: 'nothing' }
+    const peer = await stage.open({ name: 'other', lease: 20_000, grace: 1_000, resume })
+    expect(peer.welcome).to.include({ resumed: false, lease: 20_000, grace: 1_000 })
+    const key = stage.key()
+    await peer.take(key)
+    expect((await look(peer, { key })).held[0]).to.include({ name: 'other' })
+  })
+
+  it('begins ids anew in the session that it opens instead', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    await before.take(stage.key())
+    await before.leave()
+    const after = await resume(stage, before)
+    after.say({ type: 'lock', id: 1, key: stage.key() })
+    await after.answer('granted', 1)
+  })
+
+  it('rejects a repeated request below an id that was used before it was sent again', async () => {
+    const before = await stage.open({ grace: 'lease' })
+    before.lastId = 1
+    const after = await comeBack(stage, before)
+    await after.take(stage.key())
+    after.say({ type: 'lock', id: 1, key: stage.key() })
+    expect(await after.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
+  })
+
+  it('opens a new session for an unknown session', async () => {
     const peer = await stage.open({ resume: { session: 'nobody', secret: 'nothing' } })
     expect(peer.welcome).to.include({ resumed: false })
     expect(peer.welcome.session).not.to.equal('nobody')
   })
 
-  it('with a wrong secret opens a new session, and costs the other nothing', async () => {
+  it('opens a new session for a wrong secret, and leaves the other session alone', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await before.take(key)
@@ -109,14 +148,14 @@ function resumes(stage: Stage): void {
     await before.release(fence)
   })
 
-  it('after a goodbye opens a new session', async () => {
+  it('opens a new session after a goodbye', async () => {
     const before = await stage.open({ grace: 'lease' })
     await before.leave()
     const after = await resume(stage, before)
     expect(after.welcome).to.include({ resumed: false })
   })
 
-  it('leaves watches behind', async () => {
+  it('ends watches with their connection', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
     await before.answers('watching', before.ask({ type: 'watch', key }))
@@ -141,7 +180,7 @@ const firstMessages: ClientMessage[] = [
 ]
 
 function secrets(stage: Stage): void {
-  it('that are former stay good until the client has spoken', async () => {
+  it('accepts the former secret until the client has sent a message', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await comeBack(stage, first)
     second.drop()
@@ -149,7 +188,7 @@ function secrets(stage: Stage): void {
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
-  it('that are former are void once the client has spoken, and the newest is good', async () => {
+  it('rejects the former secret once the client has sent a message, and accepts the newest', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await comeBack(stage, first)
     await second.settle()
@@ -160,7 +199,7 @@ function secrets(stage: Stage): void {
   })
 
   for (const message of firstMessages) {
-    it(`that are former are void once the broker has accepted a ${message.type}`, async () => {
+    it(`rejects the former secret once the broker has accepted a ${message.type}`, async () => {
       const first = await stage.open({ grace: 'lease' })
       const second = await comeBack(stage, first)
       await snapshotOf(second)
@@ -175,7 +214,7 @@ function secrets(stage: Stage): void {
     })
   }
 
-  it('are refused to a try that is older than the one that they let in', async () => {
+  it('rejects a try that is not above the one that was let in', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
     const resumeBy = (nth: number) =>
@@ -189,7 +228,17 @@ function secrets(stage: Stage): void {
     expect((await resumeBy(3)).welcome).to.include({ resumed: true, session })
   })
 
-  it('that are the newest are good at once', async () => {
+  it('lets try begin again at 1 with a new secret', async () => {
+    const first = await stage.open({ grace: 'lease' })
+    const { session, secret } = first.welcome
+    const hello = { grace: 'lease' as const }
+    const second = await stage.open({ ...hello, resume: { session, secret: secret!, try: 7 } })
+    const { secret: next } = second.welcome
+    const third = await stage.open({ ...hello, resume: { session, secret: next!, try: 1 } })
+    expect(third.welcome).to.include({ resumed: true, session })
+  })
+
+  it('accepts the newest secret at once', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await comeBack(stage, first)
     const third = await comeBack(stage, second)
@@ -198,7 +247,7 @@ function secrets(stage: Stage): void {
 }
 
 function storedAnswers(stage: Stage): void {
-  it('come again with a resume, as they were and in order, until they are acknowledged', async () => {
+  it('repeats stored answers in order after a resume, until they are acknowledged', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await before.take(key)
@@ -224,7 +273,7 @@ function storedAnswers(stage: Stage): void {
     ])
   })
 
-  it('answer a request that comes again, which never runs twice', async () => {
+  it('answers a repeated request with the stored answer, and never runs it twice', async () => {
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await peer.take(key)
@@ -234,7 +283,7 @@ function storedAnswers(stage: Stage): void {
     expect(await look(peer, { key })).to.include({ heldCount: 0 })
   })
 
-  it('are not given to a request of another type with the same id, which is BAD_MESSAGE', async () => {
+  it('rejects a request of another type with the same id: BAD_MESSAGE', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
     const [key, taken] = [stage.key(), stage.key()]
@@ -256,7 +305,7 @@ function storedAnswers(stage: Stage): void {
     await peer.release(fence)
   })
 
-  it('are not there yet for a request that waits: it goes on waiting, and nothing is said', async () => {
+  it('sends nothing for a repeated request that waits', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
@@ -270,7 +319,7 @@ function storedAnswers(stage: Stage): void {
     expect(await peer.settle()).to.deep.equal([])
   })
 
-  it('that were acknowledged are gone: the same id is BAD_MESSAGE', async () => {
+  it('rejects an id whose answer was acknowledged: BAD_MESSAGE', async () => {
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
     await peer.release(await peer.take(key))
@@ -279,7 +328,7 @@ function storedAnswers(stage: Stage): void {
     expect(await look(peer, { key })).to.include({ heldCount: 0 })
   })
 
-  it('of 1,024 that nobody acknowledged, no more requests are taken', async () => {
+  it('rejects new requests at 1,024 stored answers', async () => {
     const peer = await stage.open({ grace: 'lease' })
     for (let i = 0; i < 1_024; i++) peer.unlock(1)
     const key = stage.key()

@@ -1,9 +1,9 @@
 /**
- * The vectors over a socket. Whatever a stranger sends costs nobody but the stranger: it is
- * answered or closed as the vector says, nothing has changed, and a bystander has noticed nothing.
+ * Sends the vectors over a socket. The broker answers or closes as the vector says, no lock
+ * changes, and another client (the bystander) receives nothing.
  */
 import { expect } from 'chai'
-import { textOf, type Vector, vectorFiles } from '../vectors.js'
+import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'
 import { type Peer, withToken } from './peer.js'
 import { look, type Stage } from './stage.js'
 
@@ -11,7 +11,7 @@ export function strangers(stage: Stage): void {
   for (const kind of ['valid', 'invalid'] as const) {
     for (const { name, vectors } of vectorFiles(kind)) {
       describe(`vectors: ${name}`, () => {
-        for (const vector of vectors) it(vector.name, () => tryVector(stage, vector))
+        for (const vector of vectors) it(titleOf(kind, vector), () => tryVector(stage, vector))
       })
     }
   }
@@ -28,7 +28,7 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   else await expectOutcome(stranger, vector)
   const { accepted = [] } = vector.expect
   const after = await look(bystander, {})
-  // A refusal changes nothing; and nobody's lock but the stranger's own can have changed by a lock.
+  // Only an accepted `lock` may change what is held, and only for the sender.
   if (!accepted.includes('lock')) expect(after).to.deep.equal(before)
   expect(after.held.map((lock) => lock.key)).to.include(key)
   expect(await bystander.settle()).to.deep.equal([])
@@ -40,20 +40,20 @@ function say(stranger: Peer, vector: Vector, token: { token?: string }): void {
     const { bytes, binary } = vector
     stranger.sayBytes(Buffer.from(bytes ?? binary ?? '', 'hex'), binary !== undefined)
   } else if (vector.expect.accepted?.includes('hello') && token.token !== undefined) {
-    // A broker that wants a token gets one with every hello that it is to accept.
+    // A broker that requires a token gets one with every `hello` that it must accept.
     stranger.sayText(JSON.stringify({ ...(JSON.parse(text) as object), ...token }))
   } else {
     stranger.sayText(text)
   }
 }
 
-/** What comes of a frame in place of the hello. */
+/** Checks the reaction to a frame in place of the `hello`. */
 async function expectFirst(stranger: Peer, { expect: { close } }: Vector): Promise<void> {
   if (close === undefined) await stranger.hear('welcome')
   else expect(await stranger.closed).to.include({ code: close })
 }
 
-/** What comes of a frame on a session: its refusals in order, its close code, or neither. */
+/** Checks the reaction to a frame on a session: refusals in order, a close code, or neither. */
 async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
   const { failed = [], close } = vector.expect
   for (const { id, code } of failed) {
@@ -65,7 +65,7 @@ async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
     expect(await stranger.closed).to.include({ code: close })
     return
   }
-  // What was accepted may not have been refused.
+  // The broker must not refuse what the vector says is accepted.
   const refusals = (await stranger.settle()).filter(
     (message) => message.type === 'failed' && refused.includes(message.code),
   )
