@@ -10,7 +10,7 @@
 export const errorCodes = {
   LOCK_HELD: 'the key is held or waited for; try again later',
   LOCK_NOT_HELD: 'the session does not hold this lock; stop using what it protects',
-  LOCK_TIMEOUT: 'there was no answer within the timeout; try again later',
+  LOCK_TIMEOUT: 'no grant, or no answer to a refresh, within the timeout; try again later',
   LOCK_LOST: 'the lock was lost; stop using what it protects',
   INVALID_KEY: 'invalid key; use 1 to 512 bytes of UTF-8 without control characters',
   INVALID_TTL: 'invalid ttl; use an integer of ms from 1 to 2^31 - 1',
