@@ -33,6 +33,8 @@ export function encodeWelcome(
   })
 }
 
+const usedId = 'this id was used before; use a higher id for a new request'
+
 /** @param at When the ttl began to run; undefined for a lock without one. */
 export function encodeGranted(id: number, fence: number, at: number | undefined): string {
   return at === undefined
@@ -74,7 +76,10 @@ export function encodeAnswer(
     case 'revoked':
       return `{"type":"revoked","id":${id}}`
     case 'failed':
-      return encodeFailed(id, answer.code, sentenceFor(answer.limit, limits), answer.holders)
+      // The table refuses a request as BAD_MESSAGE only for its id.
+      return answer.code === 'BAD_MESSAGE'
+        ? encodeFailed(id, answer.code, usedId)
+        : encodeFailed(id, answer.code, sentenceFor(answer.limit, limits), answer.holders)
   }
 }
 

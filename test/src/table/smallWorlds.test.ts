@@ -141,6 +141,8 @@ const comings: World = {
         lock(session, 'k', 'exclusive'),
         lock(session, 'l', 'shared'),
         lock(session, 'k', 'exclusive', { id: lastId }),
+        // The id of another type of request, in most states.
+        { type: 'unlock', ...spoken, id: lastId, fence: 1 },
         lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
         { type: 'ack', ...spoken, ids: answers?.map(([one]) => one) ?? [] },
         { type: 'confirm', ...spoken },
