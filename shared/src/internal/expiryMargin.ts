@@ -10,15 +10,15 @@
  *
  * Proof that the user stops first, for a user that stops at `s + T * 0.99 - margin(T)`:
  * 1. A message is received after it was sent. So in real time `r` is not before `s`, whatever the
- *    two clocks show, and nobody has to synchronise them.
+ *    two clocks show. The clocks need no synchronisation.
  * 2. Two clocks may run at rates that differ by up to 1 %. While `T` passes on the keeper's clock,
  *    at least `0.99 * T` passes on the user's clock. So the keeper acts no earlier than
  *    `s + 0.99 * T` of the user's clock.
  * 3. The margin covers what step 2 leaves out: both sides round times to whole ms, timers fire
  *    late, and the user needs some time to tell its caller. The extra 1 ms is for the rounding, so
  *    the margin is above 0 for every `T`.
- * 4. So `s + T * 0.99 - margin(T)` lies before `s + 0.99 * T`, which is at the latest when the
- *    keeper acts. The user stops at least `margin(T)` ms earlier.
+ * 4. So the user stops at least `margin(T)` ms before the earliest moment at which the keeper can
+ *    act.
  *
  * The margin is 2 % of the period, but at least 50 ms, because a short period needs the same time
  * for timers as a long one. It is never above 10 % of the period (plus 1 ms), because a very short

@@ -8,7 +8,7 @@ import { goodMessage, mutate } from './strangers.js'
 /** Characters of a frame, below the 64 KiB that a frame may have. */
 const frameChars = 60_000
 
-/** What the table has for strangers to work on. */
+/** Keys and fences of the set-up that hostile messages may use. */
 export interface Surroundings {
   /** A prefix of very many keys that are held. */
   readonly prefix: string
@@ -20,10 +20,10 @@ export interface Surroundings {
   readonly queued: string
 }
 
-/** Makes one message after the other, each with an id of its own. */
+/** Makes messages, each with its own id. */
 type Maker = (id: number) => unknown
 
-/** Messages that are dear, or cheap and many. */
+/** Messages that cost much work, or many that cost little. */
 function makersOf(random: Random, all: Surroundings): Maker[] {
   const { prefix, crowd, described, queued } = all
   const own = random.pick(['own', 'own too'])
@@ -59,8 +59,8 @@ function makersOf(random: Random, all: Surroundings): Maker[] {
 }
 
 /**
- * One frame: some of a few kinds of messages, in as large a number as it has room for. Now and then
- * a message in it is mutated.
+ * A frame with as many messages of a few types as it has room for. Now and then a message is
+ * mutated.
  */
 export function deepFrame(random: Random, all: Surroundings, nextId: () => number): unknown[] {
   const makers = makersOf(random, all)

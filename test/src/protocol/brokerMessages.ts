@@ -1,6 +1,6 @@
 /**
- * One good message of each type that a broker sends, with all of its fields, and every way to spoil
- * one of them: the field is left out, or has each of a list of wrong values, at every depth.
+ * A valid message of each type that a broker sends, with all fields, and invalid variants of it:
+ * each field, at every depth, is left out or has one of a list of wrong values.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './strangers.js'
@@ -52,10 +52,10 @@ export const goodBrokerMessages: readonly ServerMessage[] = [
   { type: 'draining', within: 1_000 },
 ]
 
-/** What every field is tried with, besides being left out. */
+/** The wrong values that replace each field. */
 export const wrongValues: readonly unknown[] = [...hostileValues, ...hugeValues.slice(0, 3)]
 
-/** A message with one change, which `change` names. */
+/** A message with one change. `change` describes the change. */
 export interface Variant {
   readonly change: string
   readonly value: unknown

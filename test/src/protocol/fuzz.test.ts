@@ -34,13 +34,13 @@ function deepFrame(random: Random): string {
   return `{"type":"lock","id":1,"key":"k","${random.pick(['metadata', 'ttl', 'other'])}":${value}}`
 }
 
-/** Whether a frame is refused in every part. */
+/** Whether every message of a frame is refused. */
 function isRefused(frame: string): boolean {
   const elements = parseFrame(frame) ?? []
   return elements.every((element) => (validate(element) as { type: string }).type === 'refusal')
 }
 
-/** A broker, somebody well-behaved on it, and a stranger who keeps coming back. */
+/** A broker with one honest client (the witness) and a hostile client that reconnects. */
 class Scene {
   readonly #standIn = new StandIn(leaseMs)
   readonly #random: Random
@@ -61,7 +61,7 @@ class Scene {
     this.#listener = this.#enter()
   }
 
-  /** One frame of a stranger, and all that must be true after it. */
+  /** Sends one hostile frame and checks the broker afterwards. */
   step(): void {
     const frame = strangeFrame(this.#random)
     const before = this.#state
@@ -82,7 +82,7 @@ class Scene {
     }
   }
 
-  /** Lets the sessions of strangers who were cut run out, and checks that the witness is well. */
+  /** Waits until the sessions of cut hostile clients have ended, and checks the witness. */
   settle(): void {
     this.#listener.onClose()
     for (let i = 0; i < 6; i++) {
@@ -110,7 +110,7 @@ class Scene {
     this.#listener?.onClose()
     this.#stranger = new StandInSocket()
     const listener = this.#standIn.broker.connect(this.#stranger)
-    // Some strangers do not even say hello.
+    // Some hostile clients send no hello.
     if (this.#random.chance(0.9)) listener.onFrame(hello)
     this.#standIn.endTurn()
     this.#state = this.#lookAtTable()
@@ -130,7 +130,7 @@ function checkOutput(frame: string): void {
   }
 }
 
-/** Bytes in use after everything that nobody needs was thrown away. */
+/** Bytes of the heap in use after a garbage collection. */
 function heapAfterCollection(): number {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void

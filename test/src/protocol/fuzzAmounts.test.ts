@@ -16,19 +16,19 @@ import { WorkMeter } from './workMeter.js'
 const sequences = count(3, 500)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
-/** Turns after which a hostile client goes, whether or not all that it asked was answered. */
+/** Turns after which a hostile client leaves, even if requests are unanswered. */
 const patience = count(200, 2_000)
-/** Hostile clients at a time. */
+/** Number of hostile clients at the same time. */
 const gangSize = 5
 const leaseMs = 60_000
-/** Of hostile clients: one that was cut keeps its locks for so long. */
+/** Lease of hostile clients: a cut client keeps its locks for so long. */
 const hostileLeaseMs = 10_000
 /** Turns within which a bystander must have its answer. */
 const fewTurns = 8
-/** Most that may be done in a turn, in units of about a microsecond. */
+/** Most work of a turn, in units of about a microsecond. */
 const mostWork = 30_000
 
-/** Everything but the hostile clients. */
+/** The broker, its locks and the honest clients. */
 class Scene {
   readonly meter = new WorkMeter()
   readonly bench: Bench
@@ -63,7 +63,7 @@ class Scene {
     this.meter.take()
   }
 
-  /** Lets a turn end, and judges what was done in it. */
+  /** Ends a turn, and checks the work done in it. */
   endOneTurn(): boolean {
     const hasMore = this.bench.environment.endOneTurn()
     const work = this.meter.take()
@@ -72,7 +72,7 @@ class Scene {
     return hasMore
   }
 
-  /** Somebody else’s lock and unlock are answered within a few turns. */
+  /** Checks that a lock and an unlock of the bystander are answered within a few turns. */
   judgeFairness(): void {
     const { socket } = this.#bystander
     const ask = (message: object, type: 'granted' | 'unlocked'): ServerMessage => {
@@ -92,13 +92,13 @@ class Scene {
   }
   #asked = 0
 
-  /** Time passes, in as many turns as it takes. */
+  /** Lets time pass in several turns. */
   pass(ms: number): void {
     this.bench.environment.pass(ms)
     this.meter.take()
   }
 
-  /** All hostile clients are gone: of theirs nothing is left, and everybody else is there. */
+  /** Checks that no data of hostile clients is left, and that the honest clients are unchanged. */
   judgeRest(): void {
     const { bench } = this
     for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) bench.environment.pass(1_000)
@@ -121,13 +121,13 @@ class Scene {
   }
 }
 
-/** One hostile client, on one connection after the other. */
+/** A hostile client, which uses one connection after the other. */
 class Hostile {
   readonly #scene: Scene
   readonly #random: Random
   #socket: FakeSocket
   #id = 0
-  /** Ids of the marks that were set and not answered on this connection, in order. */
+  /** Ids of the `stats` requests (marks) of this connection that are unanswered, in order. */
   #marks: number[] = []
 
   constructor(scene: Scene, random: Random) {
@@ -141,7 +141,7 @@ class Hostile {
     return closedWith !== undefined || terminated
   }
 
-  /** One thing of those that it may do. */
+  /** Does one random action. */
   act(): void {
     const random = this.#random
     const socket = this.#socket
@@ -157,7 +157,7 @@ class Hostile {
     }
   }
 
-  /** What it hears is in order: every mark once, before the next. */
+  /** Checks the order of answers: every mark is answered once, before the next. */
   hear(): void {
     for (const message of this.#socket.heard()) {
       if (message.type !== 'stats' || message.id < marksFrom) continue
@@ -165,7 +165,7 @@ class Hostile {
     }
   }
 
-  /** Reads all that there is until all is answered, and then goes. */
+  /** Reads until everything is answered, and then leaves. */
   leave(): void {
     const socket = this.#socket
     socket.isReading = true
@@ -195,7 +195,7 @@ class Hostile {
   }
 }
 
-/** Ids of marks are above those of everything else. */
+/** Ids of marks are above all other ids. */
 const marksFrom = 2 ** 40
 
 describe('protocol: hostile amounts', () => {
@@ -215,7 +215,7 @@ describe('protocol: hostile amounts', () => {
         }
         for (const one of gang) one.leave()
         scene.judgeRest()
-        // Strangers revoke what there is; after a while it is set up anew.
+        // Hostile clients revoke the locks of the set-up, so it is made again after a while.
         if (i % 100 === 0) scene = new Scene()
       }
     })

@@ -1,5 +1,5 @@
 /**
- * Tries any broker for conformance:
+ * Runs the conformance suite against any broker:
  *
  *     npm run conformance -- ws://host:port [token]
  *
@@ -16,7 +16,7 @@ if (url === undefined || !/^wss?:\/\//.test(url)) {
 }
 
 const mocha = new Mocha({ timeout: 20_000 })
-// Gives this process the words of mocha (`describe`, `it`, …), as its own command does for a file.
+// Defines mocha's functions (`describe`, `it`, …) in this process, as mocha's own command does.
 mocha.suite.emit('pre-require', globalThis, url, mocha)
 conformanceSuite(async () => ({ url, token }))
 mocha.run((failures) => {

@@ -15,7 +15,7 @@ export class StandInSocket implements Socket {
   readonly remoteAddress = '127.0.0.1'
   readonly origin = undefined
   readonly bufferedBytes = 0
-  /** What the broker has sent and nobody has taken. */
+  /** Frames that the broker sent and the test has not taken yet. */
   frames: string[] = []
   /** The code that the broker closed with; 0 for a socket that was dropped. */
   closed: number | undefined
@@ -75,7 +75,7 @@ export class StandIn {
     })
   }
 
-  /** Ends a turn: everything that was put off to its end happens. */
+  /** Ends a turn: runs everything that was scheduled for its end. */
   endTurn(): void {
     while (this.#turn.length > 0) {
       const callbacks = this.#turn
@@ -84,7 +84,7 @@ export class StandIn {
     }
   }
 
-  /** Lets time pass, every timer at its time. */
+  /** Moves the clock, and fires each timer at its time. */
   advance(ms: number): void {
     const until = this.#now + ms
     for (;;) {

@@ -13,7 +13,7 @@ const deep = (depth: number): unknown => parse(`${'['.repeat(depth)}${']'.repeat
 const deepObject = (depth: number): unknown =>
   parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
 
-/** Values that are wrong in most places and right in some. */
+/** Values that are invalid for most fields and valid for some. */
 export const hostileValues: readonly unknown[] = [
   null,
   true,
@@ -64,7 +64,7 @@ export const hostileValues: readonly unknown[] = [
   deepObject(70),
 ]
 
-/** Values that are big or deep: slow to make and to write down, so they come now and then only. */
+/** Big or deep values. They are slow to make and to encode, so they come rarely. */
 export const hugeValues: readonly unknown[] = [
   Array.from({ length: 2_000 }, (_, i) => i + 1),
   Array.from({ length: 20_000 }, () => 'x'),
@@ -73,7 +73,7 @@ export const hugeValues: readonly unknown[] = [
   deepObject(5_000),
 ]
 
-/** Names of fields: those of the protocol, those that objects have by nature, and nonsense. */
+/** Field names: of the protocol, of every JavaScript object, and invented ones. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
@@ -82,7 +82,7 @@ const fieldNames = [
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
 
-/** A message that every broker must understand. */
+/** A random valid message. */
 export function goodMessage(random: Random): ClientMessage {
   const id = 1 + random.below(1_000)
   const maybe = <T extends object>(fields: T): T | Record<string, never> =>
@@ -135,7 +135,7 @@ export function goodMessage(random: Random): ClientMessage {
 }
 
 /**
- * A message in a stranger's hands: one change or a few. Now and then it is still good after them.
+ * A message after one or a few random changes. Now and then the result is still valid.
  */
 export function mutate(message: object, random: Random): unknown {
   let value: unknown = structuredClone(message)
@@ -176,7 +176,7 @@ function withField(value: Record<string, unknown>, name: string, to: unknown): o
   })
 }
 
-/** A frame's text with bytes lost, doubled, changed or added. */
+/** The text of a frame with bytes removed, doubled, changed or added. */
 export function garble(text: string, random: Random): string {
   const at = random.below(text.length + 1)
   const to = Math.min(text.length, at + 1 + random.below(4))

@@ -1,6 +1,6 @@
 /**
- * Is it a message? The hand-written check and the schema give the same answer, a refusal says what
- * it may and nothing more, and nothing that comes from a stranger makes either of them throw.
+ * Tests the check of messages from clients: the fast check and the schema agree, a refusal repeats
+ * no text of the client, and no value makes the check throw.
  */
 import type { errorCodes } from '@holdfast/shared'
 import {
@@ -14,7 +14,7 @@ import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
 import { forged, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'
 
-/** What the schema says, where a throw is a no. */
+/** Whether the schema accepts a value. A throw counts as no. */
 function isAcceptedBySchema(value: unknown): boolean {
   try {
     return !isRefusal(validateWithSchema(value))
@@ -23,7 +23,7 @@ function isAcceptedBySchema(value: unknown): boolean {
   }
 }
 
-/** What the fast check says, where a throw is "ask the schema". */
+/** Whether the fast check accepts a value. A throw counts as "not sure". */
 function isAcceptedFast(value: unknown): boolean {
   try {
     return isValidFast(value)
@@ -36,7 +36,8 @@ const isRefusal = (verdict: object): verdict is InvalidMessage =>
   (verdict as { type: string }).type === 'refusal'
 
 /**
- * Whether the fast check must know this one: it leaves steals and the rarer messages to the schema.
+ * Whether the fast check must decide this message. It leaves steals and rare messages to the
+ * schema.
  */
 function isHot(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
@@ -47,7 +48,7 @@ function isHot(value: unknown): boolean {
   )
 }
 
-/** Some values are too deep to be printed. */
+/** A value as text for an error message. Some values are too deep to be printed. */
 function show(value: unknown): string {
   try {
     return JSON.stringify(value).slice(0, 300)
@@ -56,7 +57,7 @@ function show(value: unknown): string {
   }
 }
 
-/** An expectation whose sentence is made only if it is needed. */
+/** An expectation that makes its message only if it fails. */
 function check(condition: boolean, rule: string, value: unknown): void {
   if (!condition) throw new Error(`${rule}: ${show(value)}`)
 }
@@ -68,7 +69,7 @@ function checkAgreement(value: unknown): void {
   check(fast === slow || !isHot(value), 'of hot messages both accept the same', value)
 }
 
-/** Everything that must be true of the verdict on any value. */
+/** Checks what must be true of the result for any value. */
 function checkVerdict(value: unknown): void {
   const verdict = validate(value)
   if (!isRefusal(verdict)) {

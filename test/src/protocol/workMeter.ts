@@ -5,7 +5,7 @@
 import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'
 
-/** About a microsecond each, as the broker's README has it. */
+/** Units of about a microsecond, as in the README of the broker. */
 const units = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128 }
 
 export class WorkMeter implements Observer {
@@ -49,7 +49,7 @@ export class WorkMeter implements Observer {
     }
   }
 
-  /** What was done since the last call. */
+  /** The work since the last call. */
   take(): number {
     const { message, effect, key, byte } = units
     const { messages, effects, keys, bytes } = this

@@ -1,5 +1,6 @@
 /**
- * Messages to frames and back: nothing is lost, doubled or out of order, and no frame is too big.
+ * Joins messages into frames and parses them: the same messages in the same order, and no frame
+ * above the limit.
  */
 import { joinFrames, maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -1,10 +1,10 @@
-/** The deadline structure beside the simplest thing that does the same: a list that is searched. */
+/** Compares `DeadlineHeap` with a list that is searched from end to end. */
 import { DeadlineHeap } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-/** A list in the order of setting; what is due first is looked for each time. */
+/** The same as a list in the order of setting, searched for the earliest deadline each time. */
 class NaiveDeadlines {
   #list: { subject: number; at: number }[] = []
 
@@ -118,7 +118,7 @@ describe('shared: DeadlineHeap', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const many = 20_000
     const crowd = Array.from({ length: many }, (_, name): Subject => ({ name }))
-    // 7,919 is prime to the number: all the times there are, in no order.
+    // 7,919 has no common divisor with the number of times, so each time comes once, unordered.
     for (const each of crowd) deadlines.set(each, (each.name * 7_919) % many)
     for (let i = 0; i < many; i += 2) {
       expect(deadlines.delete(crowd[(i * 7_919) % many]!)).to.equal(true)

@@ -1,4 +1,4 @@
-/** Errors and close codes: what a program may branch on. */
+/** Tests the errors and the table of close codes. */
 import {
   closeCodes,
   type ErrorCode,
@@ -61,7 +61,7 @@ describe('shared: HoldfastError', () => {
 })
 
 describe('shared: HoldfastError of another copy', () => {
-  /** The module once more, as a bundler or a CommonJS build makes a second copy of it. */
+  /** A second copy of the module, as a bundler or a CommonJS build makes one. */
   async function otherCopy(): Promise<typeof HoldfastError> {
     const path = new URL('../../../shared/dist/errors.js?copy', import.meta.url)
     const module = (await import(path.href)) as { HoldfastError: typeof HoldfastError }

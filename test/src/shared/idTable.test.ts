@@ -1,13 +1,13 @@
 /**
- * A roster is a `Map` by number, whatever comes and goes: the same that is found, counted and
- * listed, with numbers that meet in the same place as well as with those that do not.
+ * Compares an `IdTable` with a `Map` under random operations, with numbers that share a home slot
+ * and numbers that do not.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-/** How far the next number is from the last, or which of those that are there has to go. */
+/** One operation: add a number that is `by` above the last, or remove one of the members. */
 const step = fc.oneof(
   fc.record({ by: fc.constantFrom(1, 2, 3, 64, 4_096) }),
   fc.record({ gone: fc.nat() }),
@@ -17,36 +17,36 @@ describe('shared: IdTable', () => {
   it('behaves like a Map under random operations', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
     const property = fc.property(fc.constantFrom(0, Date.now() * 1_024), steps, (start, all) => {
-      const roster = new IdTable<{ readonly tableId: number }>()
+      const table = new IdTable<{ readonly tableId: number }>()
       const model = new Map<number, { readonly tableId: number }>()
       let number = start
       for (const one of all) {
         if ('by' in one) {
           number += one.by
           const member = { tableId: number }
-          roster.add(member)
+          table.add(member)
           model.set(number, member)
         } else if (model.size > 0) {
           const member = [...model.values()][one.gone % model.size]!
-          roster.remove(member)
+          table.remove(member)
           model.delete(member.tableId)
-          expect(roster.get(member.tableId)).to.equal(undefined)
+          expect(table.get(member.tableId)).to.equal(undefined)
         }
-        expect(roster.size).to.equal(model.size)
-        for (const [known, member] of model) expect(roster.get(known)).to.equal(member)
+        expect(table.size).to.equal(model.size)
+        for (const [known, member] of model) expect(table.get(known)).to.equal(member)
       }
-      expect(roster.values()).to.deep.equal([...model.values()])
+      expect(table.values()).to.deep.equal([...model.values()])
     })
     fc.assert(property, runs(100, 2_000))
   })
 
   it('does not remove another member with the same number', () => {
-    const roster = new IdTable<{ readonly tableId: number }>()
+    const table = new IdTable<{ readonly tableId: number }>()
     const member = { tableId: 7 }
-    roster.remove(member)
-    roster.add(member)
-    roster.remove({ tableId: 7 })
-    expect(roster.get(7)).to.equal(member)
+    table.remove(member)
+    table.add(member)
+    table.remove({ tableId: 7 })
+    expect(table.get(7)).to.equal(member)
   })
 
   const ten = 10_000
@@ -64,10 +64,10 @@ describe('shared: IdTable', () => {
           return numberOf(i + 1)
         },
       }))
-      const roster = new IdTable<{ readonly tableId: number }>()
-      for (const member of members) roster.add(member)
-      for (const member of members) roster.remove(member)
-      expect(roster.size).to.equal(0)
+      const table = new IdTable<{ readonly tableId: number }>()
+      for (const member of members) table.add(member)
+      for (const member of members) table.remove(member)
+      expect(table.size).to.equal(0)
       expect(looks / ten).to.be.below(100)
     })
   }

@@ -1,14 +1,17 @@
-/** What a key may be, and how long a text is on the wire. */
+/** Tests the rules for keys, and the length of texts in UTF-8. */
 import { isKey, isPrefix, maxKeyBytes, utf8Length } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-/** Any UTF-16 at all, lone surrogates and control characters included. */
+/** Random UTF-16, with lone surrogates and control characters. */
 const anyText = fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map(String.fromCharCode) })
 const wellFormed = fc.string({ unit: 'binary', maxLength: 300 })
 
-/** The rule for keys in other words: round trip through UTF-8, count the bytes, look at each. */
+/**
+ * The rule for keys, written differently: encode to UTF-8 and back, count bytes, check each
+ * character.
+ */
 function isKeyByTheBook(text: string): boolean {
   const bytes = Buffer.from(text, 'utf8')
   if (bytes.toString('utf8') !== text) return false

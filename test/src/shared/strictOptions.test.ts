@@ -1,4 +1,4 @@
-/** Options that do not exist are refused, and the message says which name was probably meant. */
+/** Tests that unknown options are refused with a suggestion. */
 import { HoldfastError, nearest, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'

@@ -1,4 +1,4 @@
-/** URLs as they are shown: their secrets are hidden, also where they are misspelt. */
+/** Tests that shown URLs have no secrets, misspelt ones included. */
 import { redactUrl, redactUrls } from '@holdfast/shared'
 import { expect } from 'chai'
 

@@ -192,7 +192,7 @@ function cancels(stage: Stage): void {
       const next = last!.lock(key)
       holder!.unlock(fence)
       racer!.say({ type: 'cancel', request: id })
-      // A grant that crossed the cancel is given back, as a client must.
+      // A client must unlock a grant that crossed its cancel.
       const outcome = (await racer!.settle()).find(
         (message) => 'id' in message && message.id === id,
       )

@@ -211,7 +211,7 @@ function statistics(stage: Stage): void {
     await a!.take(key, { ttl: 1 })
     await a!.hear('lost')
     const after = await stats()
-    // At least, since others may use the broker at the same time.
+    // At least so many, because other clients may use the broker at the same time.
     expect(after.totalLocks - before.totalLocks).to.be.at.least(4)
     expect(after.failedLocks - before.failedLocks).to.be.at.least(2)
     expect(after.refreshCount - before.refreshCount).to.be.at.least(1)

@@ -1,19 +1,19 @@
 /**
- * The other side of a broker, without a client's help: a raw WebSocket that says exactly what it is
- * told to say, keeps what it hears in order, and has no opinion. It answers pings, unless it is to
- * be silent, so that a test is not a session that went away.
+ * A raw WebSocket to a broker for tests, without the client library. A peer sends exactly what a
+ * test tells it to send, and keeps what it receives in order. It answers pings, unless it is
+ * `mute`, so that its session does not end during a test.
  *
- * Nothing here waits for time to pass. That something does *not* come is shown by asking for
- * something that comes after it: see `settle`.
+ * No method waits for time to pass. To show that a message does *not* come, a test requests another
+ * message that would come after it: see `settle`.
  */
 import { once } from 'node:events'
 import { type ClientMessage, parseFrame, type ServerMessage, subprotocol } from '@holdfast/shared'
 import { WebSocket } from 'ws'
 
-/** A broker to be tried. */
+/** A broker to test. */
 export interface Target {
   readonly url: string
-  /** What its `authenticate` accepts, if it has one. */
+  /** A token that the broker accepts, if it requires one. */
   readonly token?: string | undefined
 }
 
@@ -24,7 +24,7 @@ export interface Closed {
 
 type Of<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
-/** A request as it is asked for here: the peer counts its id. */
+/** A request without its id, which the peer adds. */
 type Ask =
   Extract<ClientMessage, { id: number }> extends infer M
     ? M extends { type: string; id: number }
@@ -36,11 +36,11 @@ export class Peer {
   readonly #socket: WebSocket
   readonly #heard: ServerMessage[] = []
   #waiting: (() => void)[] = []
-  /** The highest id that was used on this session, as far as this peer knows. */
+  /** The highest id that this peer used in its session. */
   lastId = 0
-  /** How many messages it has said, its `hello` and its pongs included. */
+  /** How many messages it has sent, `hello` and pongs included. */
   said = 0
-  /** The text of every frame that came. */
+  /** The text of every frame that it received. */
   readonly frames: string[] = []
   /** Leaves pings without an answer. */
   mute = false
@@ -59,14 +59,14 @@ export class Peer {
     })
   }
 
-  /** A connection on which nothing was said yet. */
+  /** Opens a connection and sends nothing. */
   static async connect({ url }: Target, protocols = [subprotocol]): Promise<Peer> {
     const peer = new Peer(url, protocols)
     await once(peer.#socket, 'open')
     return peer
   }
 
-  /** A connection with a session on it. */
+  /** Opens a connection and a session. */
   static async open(target: Target, hello: Hello = {}): Promise<Peer & { welcome: Of<'welcome'> }> {
     const peer = await Peer.connect(target)
     peer.say({ type: 'hello', ...withToken(target), ...hello })
@@ -75,7 +75,7 @@ export class Peer {
 
   // ------------------------------------------------------------------------------- saying
 
-  /** One message, or several in one frame. */
+  /** Sends one message, or several in one frame. */
   say(...messages: ClientMessage[]): void {
     for (const message of messages) {
       if ('id' in message) this.lastId = Math.max(this.lastId, message.id)
@@ -83,7 +83,7 @@ export class Peer {
     this.sayText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
-  /** Any text as a frame; it counts as the messages that it consists of. */
+  /** Sends any text as a frame, and counts the messages in it. */
   sayText(text: string): void {
     this.said += parseFrame(text)?.length ?? 1
     this.#socket.send(text)
@@ -93,7 +93,7 @@ export class Peer {
     this.#socket.send(bytes, { binary })
   }
 
-  /** Asks under the next id, which it returns. */
+  /** Sends a request under the next id, and returns the id. */
   ask(request: Ask): number {
     const id = this.lastId + 1
     this.say({ ...request, id } as ClientMessage)
@@ -114,19 +114,19 @@ export class Peer {
     return fence
   }
 
-  /** Takes a lock back that is held. */
+  /** Unlocks a lock that the session holds. */
   async release(fence: number): Promise<void> {
     await this.answer('unlocked', this.unlock(fence))
   }
 
-  /** A WebSocket ping, which is no message. */
+  /** Sends a ping of the WebSocket, which is no message. */
   pingBelow(): void {
     this.#socket.ping()
   }
 
   // ------------------------------------------------------------------------------ hearing
 
-  /** The next message of this type (that `which` accepts); those before it stay for others. */
+  /** The next message of this type that `which` accepts. Messages before it stay in the list. */
   async hear<T extends ServerMessage['type']>(
     type: T,
     which: (message: Of<T>) => boolean = () => true,
@@ -138,7 +138,7 @@ export class Peer {
     }
   }
 
-  /** The answer to this request, whatever it is. */
+  /** The answer to this request, of any type. */
   async hearAnswer(id: number): Promise<ServerMessage> {
     for (;;) {
       const place = this.#heard.findIndex((one) => 'id' in one && one.id === id)
@@ -154,7 +154,7 @@ export class Peer {
     throw new Error(`${JSON.stringify(answer)} instead of "${type}"`)
   }
 
-  /** All parts of an answer that comes in parts. */
+  /** All parts of a `found` or `watching`. */
   async answers<T extends 'found' | 'watching'>(type: T, id: number): Promise<Of<T>[]> {
     const parts: Of<T>[] = []
     let more = true
@@ -167,8 +167,8 @@ export class Peer {
   }
 
   /**
-   * Returns once the broker has dealt with everything that was said here before; whatever came of
-   * it for this peer has been heard by then. Returns what nobody has asked for yet, but for acks.
+   * Waits until the broker has handled everything that this peer sent, and the peer has received
+   * the results. Returns the received messages that no test has taken yet, without acks.
    */
   async settle(): Promise<readonly ServerMessage[]> {
     this.say({ type: 'ack', ids: [] })
@@ -179,12 +179,12 @@ export class Peer {
 
   // ------------------------------------------------------------------------------ leaving
 
-  /** Drops the connection without a word. */
+  /** Drops the connection without a close frame. */
   drop(): void {
     this.#socket.terminate()
   }
 
-  /** Says goodbye and waits until it was heard. */
+  /** Sends `bye` and waits until the broker has closed the connection. */
   async leave(): Promise<void> {
     if (this.#closedWith !== undefined) return
     this.say({ type: 'bye' })
@@ -203,7 +203,7 @@ export class Peer {
     this.#wake()
   }
 
-  /** Resolves when something has come; throws if nothing can come any more. */
+  /** Resolves when a message arrives. Throws if the connection is closed. */
   async #more(instead: string): Promise<void> {
     if (this.#closedWith !== undefined) {
       const { code, reason } = this.#closedWith
@@ -219,7 +219,7 @@ export class Peer {
   }
 }
 
-/** The token for a `hello`, if the broker wants one. */
+/** The token for a `hello`, if the broker requires one. */
 export function withToken({ token }: Target): { token?: string } {
   return token === undefined ? {} : { token }
 }

@@ -1,7 +1,6 @@
 /**
- * What the tests of the conformance suite have in common: a broker that somebody names, peers that
- * are gone when a test is over, and keys that nobody else uses, so that a broker may have other
- * clients while it is tried.
+ * The set-up of the conformance tests: the broker to test, peers that leave when a test is over,
+ * and random keys, so that the tests do not meet the locks of other clients.
  */
 import { randomUUID } from 'node:crypto'
 import type { ClientMessage, HeldInfo, WaitingInfo } from '@holdfast/shared'
@@ -10,7 +9,7 @@ import { Peer, type Target } from './peer.js'
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
 type Session = Awaited<ReturnType<typeof Peer.open>>
 
-/** All that a query told, its parts together. */
+/** The result of a query, all parts together. */
 export interface Seen {
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
@@ -19,10 +18,10 @@ export interface Seen {
 }
 
 export class Stage {
-  /** The broker. */
+  /** Returns the broker to test. */
   readonly target: () => Promise<Target>
   #peers: Peer[] = []
-  /** All keys of this run begin so. */
+  /** The beginning of all keys of this run. */
   readonly prefix = `conformance:${randomUUID()}:`
   #keys = 0
 
@@ -30,19 +29,19 @@ export class Stage {
     this.target = target
   }
 
-  /** A peer with a session; it is gone when the test is over. */
+  /** Opens a session, which ends when the test is over. */
   async open(hello: Hello = {}): Promise<Session> {
     const session = await Peer.open(await this.target(), hello)
     this.#peers.push(session)
     return session
   }
 
-  /** Several of them. */
+  /** Opens several sessions. */
   async cast(count: number): Promise<Session[]> {
     return Promise.all(Array.from({ length: count }, () => this.open()))
   }
 
-  /** A connection on which nothing was said. */
+  /** Opens a connection and sends nothing. */
   async connect(protocols?: string[]): Promise<Peer> {
     const peer = await Peer.connect(await this.target(), protocols)
     this.#peers.push(peer)
@@ -54,7 +53,7 @@ export class Stage {
     return `${this.prefix}${++this.#keys}:${name}`
   }
 
-  /** Call after each test: everybody says goodbye, so that the broker knows that they are gone. */
+  /** Ends all sessions with `bye`. Call it after each test. */
   async clear(): Promise<void> {
     const peers = this.#peers
     this.#peers = []
@@ -62,7 +61,7 @@ export class Stage {
   }
 }
 
-/** Who holds and who waits for a key or a prefix, as this peer is told. */
+/** The answer to a query of this peer. */
 export async function look(
   peer: Peer,
   scope: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
