@@ -51,7 +51,7 @@ describe('faults: memory while readers stand still', function () {
     const pid = served.process.pid!
     const sloths: RawClient[] = []
     for (let i = 0; i < readers; i++) {
-      const sloth = await RawClient.greeted(served.url, { ttl: 300_000 })
+      const sloth = await RawClient.greeted(served.url, { lease: 300_000 })
       stage.onClear(() => sloth.vanish())
       sloth.say({ type: 'watch', id: 1 })
       await sloth.hear('watching')
@@ -81,7 +81,7 @@ describe('faults: memory while readers stand still', function () {
       `${name}=${2 * bytesForEach}`,
     ])
     const served = await Served.start(stage, ...patience)
-    const reader = await RawClient.greeted(served.url, { ttl: 300_000 })
+    const reader = await RawClient.greeted(served.url, { lease: 300_000 })
     stage.onClear(() => reader.vanish())
     reader.say({ type: 'watch', id: 1 })
     await reader.hear('watching')

@@ -42,7 +42,7 @@ describe('options', () => {
       lease: { min: 2_000, max: 300_000, default: 15_000 },
       limits: {
         connections: 65_536,
-        newcomers: 6_554,
+        pendingConnections: 6_554,
         pendingConnectionsPerAddress: Number.POSITIVE_INFINITY,
         connectionsPerSecond: Number.POSITIVE_INFINITY,
         connectionsPerSecondPerAddress: Number.POSITIVE_INFINITY,
