@@ -12,7 +12,6 @@ export {
 export { type JwtOptions, jwtTokens } from './access/jwt.js'
 export { tokenLine, tokensFromFile } from './access/tokensFromFile.js'
 export type { BrokerLimits, LimitName, Profile } from './config/limits.js'
-export type { BrokerOptions, LeaseBounds, TlsFiles } from './config/options.js'
 export type {
   Authenticate,
   Authorize,
@@ -21,6 +20,7 @@ export type {
   Operation,
   PermissionRule,
 } from './config/permissions.js'
+export type { LeaseBounds, TlsFiles } from './config/settings.js'
 export {
   type BrokerEvents,
   createBroker,
@@ -34,15 +34,9 @@ export type { EtcdAuth } from './log/etcd/client.js'
 export { type EtcdLogOptions, etcdLog } from './log/etcd/etcdLog.js'
 export type { EtcdTls } from './log/etcd/transport.js'
 export { type JournalOptions, journalLog } from './log/journal/journal.js'
-export type {
-  JournalStatus,
-  Log,
-  LogLoad,
-  LogStatus,
-  Membership,
-  StateMachine,
-} from './log/log.js'
+export type { Log, LogLoad, Membership, StateMachine } from './log/log.js'
 export type { Logger } from './observability/brokerLogger.js'
+export type { JournalStatus, LogStatus } from './observability/logStatus.js'
 export type {
   BrokerGauges,
   Metrics,
@@ -50,3 +44,4 @@ export type {
   RefusalCause,
   RefusalNotice,
 } from './observability/observer.js'
+export type { BrokerOptions } from './options.js'

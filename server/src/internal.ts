@@ -4,14 +4,15 @@
  */
 
 export { nearest } from '@holdfast/shared'
-export { Broker, type BrokerDeps } from './broker/broker.js'
+export { Broker } from './broker/broker.js'
 export { PrefixTree } from './broker/prefixTree.js'
 export { Timekeeper } from './broker/timekeeper.js'
+export type { BrokerDeps } from './broker/wiring.js'
 export { duration, durationIn, integerIn } from './cli/parse.js'
 export { span, table } from './cli/print.js'
 export { defaultsOf, limits } from './config/limits.js'
-export { type BrokerOptions, type BrokerSettings, settingsFrom } from './config/options.js'
 export { permissionsFrom } from './config/permissions.js'
+export type { BrokerSettings } from './config/settings.js'
 export { costs, turnBudget } from './config/workCosts.js'
 export { Connection } from './connection/connection.js'
 export { SendQueue } from './connection/sendQueue.js'
@@ -29,7 +30,7 @@ export { type EngineOptions, EtcdEngine } from './log/etcd/etcdEngine.js'
 export { clockFences, type Fences, fileFences } from './log/fences.js'
 export { crashIn } from './log/journal/integrityCheck.js'
 export { Store } from './log/journal/store.js'
-export type { Log, LogStatus, Membership, StateMachine } from './log/log.js'
+export type { Log, Membership, StateMachine } from './log/log.js'
 export { MemoryLog } from './log/memory.js'
 export { Batch } from './log/replicated/batch.js'
 export { Digest } from './log/replicated/digest.js'
@@ -47,7 +48,6 @@ export {
   encodeEntry,
   type LogEntry,
 } from './log/replicated/entry.js'
-export type { LogEnvironment } from './log/replicated/logEnvironment.js'
 export { MemberList } from './log/replicated/memberList.js'
 export { ReplicatedLog, type ReplicatedOptions } from './log/replicated/replicatedLog.js'
 export {
@@ -58,5 +58,7 @@ export {
 export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'
 export { runSnapshotThread } from './log/replicated/snapshotThread.js'
 export { BrokerLogger, shown } from './observability/brokerLogger.js'
+export type { LogStatus } from './observability/logStatus.js'
 export type { Observer, RefusalNotice } from './observability/observer.js'
-export { type Environment, nodeEnvironment } from './platform/environment.js'
+export { type BrokerOptions, settingsFrom } from './options.js'
+export { type Environment, type LogEnvironment, nodeEnvironment } from './platform/environment.js'

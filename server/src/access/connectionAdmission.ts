@@ -1,28 +1,35 @@
 /**
- * Connections as they come, are let in, and go: how many may be at the door, how long they may
- * stand there, and how long their tokens let them stay.
+ * Which connections the broker takes on, how many of them may be in their handshake, and how long a
+ * handshake may take. Also starts and ends the deadline of each connection's token.
  */
-import { type CloseCode, closeCodes } from '@holdfast/shared'
-import { type BrokerLimits, type LimitName, limitReason } from '../config/limits.js'
+import type { BrokerLimits, LimitName } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
-import type { RefusalCause } from '../observability/observer.js'
 import { PendingConnections } from './pendingConnections.js'
 import type { TokenExpiry } from './tokenExpiry.js'
 
 export interface ConnectionAdmissionDeps {
   readonly limits: BrokerLimits
   readonly tokenExpiry: TokenExpiry
-  /** Unless it is let in within this many ms, the connection is cut. */
-  readonly setClientDeadline: (connection: Connection, ms: number) => void
-  readonly close: (connection: Connection, row: CloseCode) => void
-  readonly refused: (connection: Connection, cause: RefusalCause) => void
+  /** Closes a connection whose handshake is not over at its deadline. */
+  readonly time: {
+    now(): number
+    setClientDeadline(connection: Connection, at: number): void
+  }
   readonly memory: { readonly isOverfull: boolean }
+}
+
+/** A connection that must be closed, and the limit that it exceeds. */
+export interface RejectedConnection {
+  readonly connection: Connection
+  readonly limit: LimitName
+  /** The value of the limit. */
+  readonly most: number
 }
 
 export class ConnectionAdmission {
   readonly #deps: ConnectionAdmissionDeps
   readonly #pendingConnections: PendingConnections<Connection>
-  /** Without those that are being closed, or a flood of those would keep clients out. */
+  /** Without connections that are being closed, because a flood of those would keep clients out. */
   readonly #open = new Set<Connection>()
 
   constructor(deps: ConnectionAdmissionDeps) {
@@ -30,23 +37,22 @@ export class ConnectionAdmission {
     this.#pendingConnections = new PendingConnections(deps.limits)
   }
 
-  /** A connection has come: takes it on, or turns it away, or another one in its place. */
-  admit(connection: Connection): void {
-    const { limits, setClientDeadline, memory } = this.#deps
-    if (memory.isOverfull) {
-      this.#reject(connection, 'memoryBytes')
-      return
-    }
+  /**
+   * Takes on a new connection.
+   *
+   * @returns The connection that must be closed: this one, or one that has to leave for it;
+   *   undefined if there is room for all.
+   */
+  admit(connection: Connection): RejectedConnection | undefined {
+    const { limits, time, memory } = this.#deps
+    if (memory.isOverfull) return this.#rejected(connection, 'memoryBytes')
     const isFull = this.#open.size >= limits.connections
     const { refused, displaced } = this.#pendingConnections.enter(connection, isFull)
-    if (refused !== undefined) {
-      this.#reject(connection, refused)
-      return
-    }
-    if (displaced !== undefined)
-      this.#reject(displaced, isFull ? 'connections' : 'pendingConnections')
+    if (refused !== undefined) return this.#rejected(connection, refused)
     this.#open.add(connection)
-    setClientDeadline(connection, limits.helloMs)
+    time.setClientDeadline(connection, time.now() + limits.helloMs)
+    if (displaced === undefined) return undefined
+    return this.#rejected(displaced, isFull ? 'connections' : 'pendingConnections')
   }
 
   /** A session is on the connection now. */
@@ -55,16 +61,14 @@ export class ConnectionAdmission {
     this.#deps.tokenExpiry.start(connection)
   }
 
-  /** It is gone or going; more than once does no harm. */
+  /** The connection is closed or closing. A second call does nothing. */
   forget(connection: Connection): void {
     this.#open.delete(connection)
     this.#pendingConnections.leave(connection)
     this.#deps.tokenExpiry.end(connection)
   }
 
-  #reject(connection: Connection, limit: LimitName): void {
-    const { limits, close, refused } = this.#deps
-    refused(connection, limit)
-    close(connection, { ...closeCodes.overloaded, reason: limitReason(limit, limits[limit]) })
+  #rejected(connection: Connection, limit: LimitName): RejectedConnection {
+    return { connection, limit, most: this.#deps.limits[limit] }
   }
 }

@@ -9,7 +9,6 @@ import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast
 import type * as JoseModule from 'jose'
 import type { CryptoKey, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import { isLoopback } from '../config/addresses.js'
-import { invalid } from '../config/options.js'
 import {
   type Authenticate,
   type Identity,
@@ -17,6 +16,7 @@ import {
   type PermissionRule,
   permissionsFrom,
 } from '../config/permissions.js'
+import { invalid } from '../config/settings.js'
 
 /** Loaded by whoever uses tokens, since it takes a moment that others need not wait for. */
 type Jose = typeof JoseModule

@@ -1,34 +1,21 @@
 /**
- * What stands between a client's messages and the table: may it, is it too big, is it too often. A
- * broker where none of that can be refused has no gates at all, and its messages pay nothing.
+ * Decides whether a client may send a message: its permissions, its message rate, and the size of
+ * what it locks. A broker whose settings refuse nothing has no policy at all, so its messages pay
+ * nothing for this check.
  */
-import {
-  type ClientMessage,
-  type ErrorCode,
-  type LockRequest,
-  maxKeyBytes,
-  maxMetadataBytes,
-  utf8Length,
-} from '@holdfast/shared'
+import { maxKeyBytes, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
-import type { BrokerSettings } from '../config/options.js'
 import type { Identity, Operation } from '../config/permissions.js'
+import type { BrokerSettings } from '../config/settings.js'
+import type { ConnectionPolicy, Denial } from '../connection/requests.js'
 import { TokenBucket } from './tokenBuckets.js'
 
-/** Why a message is refused. */
-export interface Denial {
-  readonly code: ErrorCode
-  readonly message: string
-  /** The limit that was reached, if it was one. */
-  readonly limit: LimitName | undefined
-}
-
-export class RequestPolicy {
+export class RequestPolicy implements ConnectionPolicy {
   readonly #settings: BrokerSettings
   readonly #bucket: TokenBucket | undefined
   #identity: Identity
 
-  /** @param now On the clock of `spend`. */
+  /** @param now In ms of the clock that {@link consume} is called with. */
   constructor(settings: BrokerSettings, identity: Identity, now: number) {
     const { messagesPerSecond, messageBurst } = settings.limits
     this.#settings = settings
@@ -41,67 +28,48 @@ export class RequestPolicy {
     return this.#identity
   }
 
-  /** The same principal has shown a new token. */
   renew(identity: Identity): void {
     this.#identity = identity
   }
 
-  /** Whether one more message may come now, in ms of a clock that does not go back. */
   consume(now: number): boolean {
     return this.#bucket === undefined || this.#bucket.tryConsume(now)
   }
 
-  /** Whether this operation is allowed on this key. */
   may(operation: Operation, key: string): boolean {
     const { authenticate, authorize } = this.#settings
     const { principal, may } = this.#identity
     try {
-      // Exactly true: a promise would be a yes, whatever it comes to.
+      // Only `true` allows: a promise is truthy, whatever it resolves to.
       if (may !== undefined && may(operation, key) !== true) return false
       if (authorize !== undefined) return authorize(principal, operation, key) === true
     } catch {
       return false
     }
-    // Nobody has said what the known may do: what they can do to each other's locks is not in it.
+    // No rules configured: an authenticated client may do everything except `revoke`.
     return may !== undefined || operation !== 'revoke' || authenticate === undefined
   }
 
-  /** Why this message is refused; undefined if it may go on. */
-  check(message: ClientMessage): Denial | undefined {
-    switch (message.type) {
-      case 'lock':
-        return this.#checkLock(message)
-      case 'query':
-      case 'watch':
-        return message.key === undefined || this.may(message.type, message.key)
-          ? undefined
-          : forbidden(message.type)
-      case 'stats':
-        return this.may('stats', '') ? undefined : forbidden('stats')
-      case 'revoke':
-        return this.may('revoke', message.key) ? undefined : forbidden('revoke')
-      default:
-        return undefined
-    }
+  check(operation: Operation, key: string): Denial | undefined {
+    if (this.may(operation, key)) return undefined
+    return { code: 'FORBIDDEN', message: `you may not ${words[operation]}`, limit: undefined }
   }
 
-  #checkLock({ key, mode, steal, metadata }: LockRequest): Denial | undefined {
-    const operation = steal ? 'steal' : mode === 'shared' ? 'share' : 'lock'
-    if (!this.may(operation, key)) return forbidden(operation)
+  checkSize(key: string, metadata: unknown): Denial | undefined {
     const { keyBytes, metadataBytes } = this.#settings.limits
-    if (keyBytes < maxKeyBytes && utf8Length(key) > keyBytes) return tooMuch('keyBytes', keyBytes)
+    if (keyBytes < maxKeyBytes && utf8Length(key) > keyBytes) return tooLarge('keyBytes', keyBytes)
     if (
       metadataBytes < maxMetadataBytes &&
       metadata !== undefined &&
       utf8Length(JSON.stringify(metadata)) > metadataBytes
     ) {
-      return tooMuch('metadataBytes', metadataBytes)
+      return tooLarge('metadataBytes', metadataBytes)
     }
     return undefined
   }
 }
 
-/** A gate for each connection; undefined if there is nothing that it could refuse. */
+/** Makes the policy of each connection; undefined if the settings refuse no message. */
 export function policiesFor(
   settings: BrokerSettings,
 ): ((identity: Identity, now: number) => RequestPolicy) | undefined {
@@ -115,10 +83,6 @@ export function policiesFor(
   return open ? undefined : (identity, now) => new RequestPolicy(settings, identity, now)
 }
 
-function forbidden(operation: Operation): Denial {
-  return { code: 'FORBIDDEN', message: `you may not ${words[operation]}`, limit: undefined }
-}
-
 const words: Record<Operation, string> = {
   lock: 'lock this key',
   share: 'share this key',
@@ -129,6 +93,6 @@ const words: Record<Operation, string> = {
   revoke: 'revoke locks of this key',
 }
 
-function tooMuch(limit: LimitName, most: number): Denial {
+function tooLarge(limit: LimitName, most: number): Denial {
   return { code: 'QUOTA_EXCEEDED', message: limitMessage(limit, most), limit }
 }

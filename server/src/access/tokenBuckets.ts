@@ -43,44 +43,6 @@ export class TokenBucket {
   }
 }
 
-/**
- * An allowance of work: fills at a steady rate, holds one second's worth, and may be overdrawn by
- * the work that was under way when it ran out.
- */
-export class WorkRate {
-  readonly #perMs: number
-  readonly #most: number
-  #units: number
-  #at: number
-
-  /**
-   * @param perSecond In units of work.
-   * @param now As for the other methods, in ms of one clock that does not go back.
-   */
-  constructor(perSecond: number, now: number) {
-    this.#perMs = perSecond / 1_000
-    this.#most = perSecond
-    this.#units = perSecond
-    this.#at = now
-  }
-
-  spend(units: number, now: number): void {
-    this.#fill(now)
-    this.#units -= units
-  }
-
-  /** In how many ms work may go on; 0 for now. */
-  waitMs(now: number): number {
-    this.#fill(now)
-    return this.#units >= 0 ? 0 : -this.#units / this.#perMs
-  }
-
-  #fill(now: number): void {
-    this.#units = Math.min(this.#most, this.#units + (now - this.#at) * this.#perMs)
-    this.#at = now
-  }
-}
-
 /** Addresses met beyond which those with nothing against them are forgotten. */
 const pruneAt = 10_000
 

@@ -3,8 +3,8 @@
  * told in time to show a new one on the same connection.
  */
 import { type AuthRequest, type Clock, closeCodes } from '@holdfast/shared'
-import type { BrokerSettings } from '../config/options.js'
 import { type Identity, identify } from '../config/permissions.js'
+import type { BrokerSettings } from '../config/settings.js'
 import type { Connection } from '../connection/connection.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 

@@ -1,172 +1,66 @@
 /**
- * The broker: one straight pipe from a socket to the table and back.
+ * The broker, without its sockets: takes connections and the commands of its log, and serves them
+ * with the parts that `wiring.ts` puts together. A message goes one way:
  *
- *   socket -> connection -> inbound -> log -> table -> outbound -> connection -> socket
+ *   socket -> connection -> inbound -> log -> lock table -> outbound -> connection -> socket
  *
- * This file joins the pieces and keeps the connections. It knows no `ws`, no HTTP and no real
- * clock.
+ * The broker knows neither `ws` nor HTTP, and no real clock.
  */
-import {
-  type ClientMessage,
-  type CloseCode,
-  closeCodes,
-  type Hello,
-  type HoldfastError,
-  type LockStats,
-} from '@holdfast/shared'
-import { ConnectionAdmission } from '../access/connectionAdmission.js'
-import { SessionQuota } from '../access/sessionQuota.js'
-import { TokenExpiry } from '../access/tokenExpiry.js'
-import type { BrokerSettings } from '../config/options.js'
-import { Connection, type ConnectionOwner } from '../connection/connection.js'
-import type { InvalidRequest } from '../connection/invalidRequest.js'
-import { OutputFlusher } from '../connection/outputFlusher.js'
+import { type CloseCode, closeCodes, type LockStats } from '@holdfast/shared'
+import { Connection } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
-import { WorkScheduler } from '../connection/workScheduler.js'
-import type { Command, LockTable, Session } from '../core/index.js'
+import type { LockTable } from '../core/index.js'
 import { type Fences, highestNext } from '../log/fences.js'
-import type { Log, LogStatus, Membership } from '../log/log.js'
-import type { Observer, RefusalCause } from '../observability/observer.js'
+import type { Log, Membership } from '../log/log.js'
+import type { LogStatus } from '../observability/logStatus.js'
 import type { Environment } from '../platform/environment.js'
 import { encodeDraining } from '../protocol/encode.js'
-import { DeadlineHandler, QuietStart } from './deadlineHandler.js'
-import { Handshake } from './handshake.js'
-import { Inbound } from './inbound.js'
-import { MemoryAccount } from './memoryAccount.js'
-import { type BrokerTime, Outbound, type OwnerBroker } from './outbound.js'
-import { find, type QueryRows, type Scope, Search } from './queries.js'
-import { BrokerStateMachine } from './stateMachine.js'
-import { Statistics } from './statistics.js'
-import { Timekeeper } from './timekeeper.js'
-import { UnfinishedKeys } from './unfinishedKeys.js'
-import { WatchRegistry } from './watchRegistry.js'
+import { QuietStart } from './deadlineHandler.js'
+import { find, type QueryRows, type Scope } from './queries.js'
+import { type BrokerDeps, type BrokerParts, wireBroker } from './wiring.js'
 
-/** How long a closing handshake may take before the socket is dropped, in ms. */
-const closingMs = 1_000
-
-/** Locks and requests up to which their release together is no work worth a turn of its own. */
-const releasedAtOnce = 100
-
-export interface BrokerDeps {
-  readonly settings: BrokerSettings
-  readonly environment: Environment
-  readonly log: Log
-  readonly fences: Fences
-  /** The log or the fences cannot go on: nothing is granted any more, and all were sent away. */
-  readonly onFailure?: ((error: HoldfastError) => void) | undefined
-  /** Whoever watches the broker. */
-  readonly observer?: Observer | undefined
-}
-
-export class Broker implements ConnectionOwner {
+export class Broker {
   readonly #environment: Environment
   readonly #log: Log
   readonly #membership: Membership | undefined
   readonly #fences: Fences
-  readonly #replica: BrokerStateMachine
-  readonly #time: BrokerTime
-  readonly #handshake: Handshake
-  readonly #inbound: Inbound
-  readonly #statistics = new Statistics()
-  readonly #watchers = new WatchRegistry()
-  readonly #memory: MemoryAccount
-  readonly #observer: Observer | undefined
-  readonly #admission: ConnectionAdmission
-  readonly #flusher: OutputFlusher
-  readonly #unfinished: UnfinishedKeys
-  readonly #connections = new Set<Connection>()
-  readonly #attached = new Map<Session, Connection>()
-  readonly scheduler: WorkScheduler
-  readonly workPerSecond: number
+  readonly #parts: BrokerParts
   #isServing = false
   #isDraining = false
 
-  /** Once resolved, or at once if undefined, it serves; before that connections are sent away. */
+  /** Resolves when the broker serves; undefined if it serves at once. Until then it has no client. */
   readonly ready: undefined | Promise<void>
 
-  constructor({ settings, environment, log, fences, observer, onFailure = () => {} }: BrokerDeps) {
+  constructor(deps: BrokerDeps) {
+    const { settings, environment, log, fences, onFailure } = deps
     this.#environment = environment
     this.#log = log
     this.#fences = fences
-    this.#observer = observer
-    const { membership } = log
-    this.#membership = membership
-    const { limits } = settings
-    const { clock, endOfTurn } = environment
-    this.workPerSecond = limits.workPerSecond
-    const scheduler = new WorkScheduler({ clock, endOfTurn })
-    this.scheduler = scheduler
-    const [attached, watchers, statistics] = [this.#attached, this.#watchers, this.#statistics]
-    const ownerBroker: OwnerBroker = { name: '' }
-    const sessionQuota = new SessionQuota(limits, settings.authenticate === undefined)
-    const submit = (command: Command): void => log.submit(command)
-    const wall = (): number => clock.wall()
-    const refused = this.#report.bind(this)
-    const close = this.#close.bind(this)
-    const time: BrokerTime = new Timekeeper({
-      clock,
-      endOfTurn,
-      onClientDeadline: (debtor) => deadlineHandler.onClientDeadline(debtor),
-      onBrokerTimer: (claim) => deadlineHandler.onBrokerTimer(claim),
-      done: () => this.effectCount,
-    })
-    this.#time = time
-    const setClientDeadline = (connection: Connection, ms: number): void =>
-      time.setClientDeadline(connection, time.now() + ms)
-    const clearClientDeadline = (connection: Connection): void =>
-      time.clearClientDeadline(connection)
-    const { connections } = this
-    const memory = new MemoryAccount({ limits, connections, watchers, table: () => this.table })
-    this.#memory = memory
-    const shared = { ownerBroker, membership, observer, memory }
-    const handshakeDeps = { settings, environment, submit, sessionQuota, ...shared }
-    const handshake = new Handshake(handshakeDeps)
-    this.#handshake = handshake
-    const tokenExpiry = new TokenExpiry({ settings, clock, time })
-    const admissionDeps = { limits, tokenExpiry, setClientDeadline, close, refused, memory }
-    this.#admission = new ConnectionAdmission(admissionDeps)
-    const flushed = observer && (() => observer.onFlushed())
-    const pace = { scheduler, endOfTurn, setClientDeadline, clearClientDeadline }
-    this.#flusher = new OutputFlusher({ limits, memory, ...pace, refused, flushed })
-    const flusher = this.#flusher
-    const deadlineDeps = { time, tokenExpiry, flusher, attached, submit, wall, refused }
-    const deadlineHandler = new DeadlineHandler(deadlineDeps)
-    const renew = tokenExpiry.renew.bind(tokenExpiry)
-    const beside = { watchers, limits, memory, membership, observer, renew }
-    this.#inbound = new Inbound({ submit, wall, view: this, ...beside })
-    const attachedTo = (connection: Connection): void => this.#admission.onAttached(connection)
-    const effects = (): number => this.effectCount
-    this.#unfinished = new UnfinishedKeys({ scheduler, submit, wall, effects })
-    const unfinished = this.#unfinished
-    const toTable = { time, handshake, attached, ownerBroker, submit, wall }
-    const outbound = new Outbound({ ...toTable, unfinished, attachedTo, close })
-    this.#replica = new BrokerStateMachine({
-      ...{ fences, statistics, sessionQuota, outbound, watchers, ...shared },
+    this.#membership = log.membership
+    this.#parts = wireBroker(deps, {
       onServe: () => this.#serve(),
       onResign: () => this.#resign(),
       onFailure: (error) => {
-        this.#sendAway(closeCodes.internal)
-        // Or the others would wait for this one's sessions for ever.
-        if (membership !== undefined) void log.close()
-        onFailure(error)
+        this.#closeAll(closeCodes.internal)
+        // Otherwise the other brokers would wait for the sessions of this one for ever.
+        if (this.#membership !== undefined) void log.close()
+        onFailure?.(error)
       },
     })
     this.ready = this.#start(settings.quietStart)
   }
 
-  // ------------------------------------------------------------------- the face to its host
-
-  /** Takes up the log and what is in it. */
+  /** Starts the log, which first brings back the commands of the past. */
   #start(quietStart: number): undefined | Promise<void> {
-    const starting = this.#log.start(this.#replica)
+    const starting = this.#log.start(this.#parts.stateMachine)
     if (this.#membership !== undefined) return starting
     if (starting === undefined) this.#begin(quietStart)
     return starting?.then(() => this.#begin(quietStart))
   }
 
-  /** A log that is this broker's alone was taken up. */
+  /** A log that only this broker uses has started. */
   #begin(quietStart: number): void {
-    // Whoever starts a broker that cannot have fences is told now.
+    // A broker without fences must fail at its start, not at its first lock.
     this.#fences.reserve(highestNext(this.table))
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
@@ -174,9 +68,9 @@ export class Broker implements ConnectionOwner {
     if (quietStart > 0) {
       this.#log.submit({ type: 'quiet', quiet: true, at })
       const quiet = new QuietStart(quietStart)
-      this.#time.setTimer(quiet, quiet.ms)
+      this.#parts.time.setTimer(quiet, quiet.ms)
     } else if (this.table.quiet) {
-      // A broker that did not live to end what it had begun.
+      // The broker before this one stopped during its quiet start.
       this.#log.submit({ type: 'quiet', quiet: false, at })
     }
   }
@@ -187,41 +81,43 @@ export class Broker implements ConnectionOwner {
     this.#isServing = !this.#isDraining
   }
 
-  /** This broker counts no more among those that share the log. */
+  /** This broker is not a member of its cluster any more. */
   #resign(): void {
-    this.#handshake.forgetAll()
-    this.#unfinished.clear()
-    this.#sendAway(closeCodes.restart)
+    this.#parts.handshake.forgetAll()
+    this.#parts.unfinished.clear()
+    this.#closeAll(closeCodes.restart)
   }
 
-  #sendAway(row: CloseCode): void {
+  #closeAll(row: CloseCode): void {
     this.#isServing = false
-    for (const connection of this.#connections) this.#close(connection, row)
+    this.#parts.connections.closeAll(row)
   }
 
   /** Takes on a new connection. */
   connect(socket: Socket): SocketListener {
-    const connection = new Connection(socket, this)
-    this.#connections.add(connection)
-    if (!this.#isServing) this.#close(connection, closeCodes.restart)
-    else this.#admission.admit(connection)
+    const { all, connections, connectionDeps } = this.#parts
+    const connection = new Connection(socket, connectionDeps)
+    all.add(connection)
+    if (this.#isServing) connections.admit(connection)
+    else connections.close(connection, closeCodes.restart)
     return connection
   }
 
-  /** Whether new clients are taken on: not while draining, nor while this broker does not count. */
+  /** Whether the broker takes new clients: not while it drains, nor while it is not a member. */
   get isServing(): boolean {
-    // First, since whoever finds out that it stands no more serves no more.
-    return this.isLive() && this.#isServing
+    // Asked first, because a broker that learns here that it is not a member stops serving.
+    const isLive = this.#membership === undefined || this.#membership.isLive()
+    return isLive && this.#isServing
   }
 
   /** The open connections, in order of arrival. */
   get connections(): ReadonlySet<Connection> {
-    return this.#connections
+    return this.#parts.all
   }
 
-  /** The table, to be looked at and not touched. */
+  /** The lock table, for reading only. */
   get table(): Omit<LockTable, 'apply'> {
-    return this.#replica.table
+    return this.#parts.table.current
   }
 
   /** How the log is doing, if it is shared with other brokers. */
@@ -231,132 +127,44 @@ export class Broker implements ConnectionOwner {
 
   /** What the broker takes of its memory for clients, and how much it may, in bytes. */
   get memory(): { readonly usedBytes: number; readonly limitBytes: number } {
-    return this.#memory
+    return this.#parts.memory
   }
 
   stats(): LockStats {
-    return this.#statistics.snapshot(this.table.heldCount)
+    return this.#parts.statistics.snapshot(this.table.heldCount)
   }
 
   find(scope: Scope, limit: number): QueryRows {
     return find(this.table, scope, limit)
   }
 
-  search(scope: Scope): Search {
-    return new Search(this.table, scope)
-  }
-
-  /** Does at once what is due; returns how many locks that let expire. */
+  /** Handles all deadlines that are due. Returns how many locks expired. */
   cleanExpiredLocks(): number {
-    const before = this.#statistics.expired
-    this.#time.run()
-    return this.#statistics.expired - before
+    const before = this.#parts.statistics.expired
+    this.#parts.time.run()
+    return this.#parts.statistics.expired - before
   }
 
-  /** From now on: no new connections, no new requests of who cannot move; all are told. */
+  /**
+   * From now on: takes no new connection, and refuses new requests of sessions that no other broker
+   * can take over. Tells all clients.
+   */
   startDraining(withinMs: number): void {
     this.#isServing = false
     this.#isDraining = true
-    this.#inbound.startDraining()
-    for (const connection of this.#connections) connection.send(encodeDraining(withinMs))
+    this.#parts.inbound.startDraining()
+    for (const connection of this.#parts.all) connection.send(encodeDraining(withinMs))
   }
 
   /** Closes one connection because the broker goes away. */
   dismiss(connection: Connection): void {
-    this.#close(connection, closeCodes.restart)
+    this.#parts.connections.close(connection, closeCodes.restart)
   }
 
-  /** When everything is closed: leaves no timer behind. */
+  /** Stops all timers and the log; to be called when all connections are closed. */
   async stop(): Promise<void> {
-    this.#time.stop()
-    this.scheduler.stop()
+    this.#parts.time.stop()
+    this.#parts.scheduler.stop()
     await this.#log.close()
   }
-
-  // ------------------------------------------------------------------------- connections
-
-  now(): number {
-    return this.#time.now()
-  }
-
-  get effectCount(): number {
-    return this.#replica.effects
-  }
-
-  isLive(): boolean {
-    return this.#membership === undefined || this.#membership.isLive()
-  }
-
-  onHello(connection: Connection, hello: Hello): void {
-    this.#handshake.begin(connection, hello)
-  }
-
-  isLong({ session }: Connection, element: unknown): boolean {
-    if (session === undefined || typeof element !== 'object' || element === null) return false
-    const { type, steal, key } = element as Record<string, unknown>
-    if (type === 'bye') return !isShort(session)
-    if (steal !== true || typeof key !== 'string') return false
-    return (this.table.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
-  }
-
-  onMessage(connection: Connection, message: ClientMessage | InvalidRequest): void {
-    this.#inbound.handle(connection, message)
-  }
-
-  onOutput(connection: Connection): void {
-    this.#flusher.add(connection)
-  }
-
-  onAborted(connection: Connection): void {
-    this.#leave(connection, true)
-    this.#time.setTimer(connection, closingMs)
-  }
-
-  onClosed(connection: Connection): void {
-    this.#connections.delete(connection)
-    this.#leave(connection, false)
-    this.#time.clearTimer(connection)
-  }
-
-  /** @param keep The client may not know, so its session has its lease. */
-  #leave(connection: Connection, keep: boolean): void {
-    this.#forget(connection)
-    const { session, attachEpoch } = connection
-    if (session === undefined || this.#attached.get(session) !== connection) return
-    const suspend = (): number => {
-      if (this.#attached.get(session) !== connection) return 0
-      const before = this.effectCount
-      const at = this.#environment.clock.wall()
-      this.#log.submit({ type: 'suspend', session: session.id, attachEpoch, keep, at })
-      return this.effectCount - before
-    }
-    // Where that may release thousands of locks, the other clients have their turn in between.
-    if (isShort(session)) suspend()
-    else this.scheduler.add({ work: suspend })
-  }
-
-  #close(connection: Connection, row: CloseCode): void {
-    connection.close(row)
-    this.#forget(connection)
-    if (connection.state === 'closing') this.#time.setTimer(connection, closingMs)
-  }
-
-  /** Nothing is expected of it any more, and nothing promised. */
-  #forget(connection: Connection): void {
-    this.#time.clearClientDeadline(connection)
-    this.#admission.forget(connection)
-    this.#watchers.removeAll(connection)
-    this.#memory.forget(connection)
-  }
-
-  #report(connection: Connection, cause: RefusalCause): void {
-    const { remoteAddress, origin, session } = connection
-    const { id, principal } = session ?? {}
-    this.#observer?.onRefused({ cause, remoteAddress, origin, session: id, principal })
-  }
-}
-
-/** Whether the end of this session releases few locks. */
-function isShort({ held, waiting }: Session): boolean {
-  return held.size + waiting.size < releasedAtOnce
 }

@@ -9,9 +9,9 @@ import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
 import { type Command, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
-import type { BrokerTime } from './outbound.js'
+import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
-/** The time after a start in which nobody is granted anything: a claim for the timekeeper. */
+/** The time after a start in which the broker grants no lock: a timer of the broker. */
 export class QuietStart {
   readonly ms: number
 
@@ -20,6 +20,15 @@ export class QuietStart {
   }
 }
 
+/** The deadlines of clients, and the timers of the broker itself. */
+export type BrokerTime = Timekeeper<ClientDeadline, BrokerTimer>
+
+/** A client must in time: refresh a lock, be heard, finish its handshake, read its output. */
+type ClientDeadline = Lock | Session | Connection
+
+/** The broker must in time: end a wait, ping, close a connection, warn of the end of a token. */
+type BrokerTimer = Request | Connection | TokenDeadline | QuietStart
+
 /** How long what came during a pause may take to be read, in ms. */
 const heardAgainMs = 50
 
@@ -27,14 +36,17 @@ export interface DeadlineHandlerDeps {
   readonly time: BrokerTime
   readonly tokenExpiry: TokenExpiry
   readonly flusher: OutputFlusher
-  /** The connection that each session is on. */
-  readonly attached: ReadonlyMap<Session, Connection>
-  readonly submit: (command: Command) => void
-  readonly wall: () => number
-  readonly refused: (connection: Connection, cause: RefusalCause) => void
+  readonly connections: {
+    /** The connection that each session is on. */
+    readonly attached: ReadonlyMap<Session, Connection>
+    /** Tells the observer why a connection is closed. */
+    report(connection: Connection, cause: RefusalCause): void
+  }
+  readonly log: { submit(command: Command): void }
+  readonly clock: { wall(): number }
 }
 
-export class DeadlineHandler {
+export class DeadlineHandler implements DeadlineListener<ClientDeadline, BrokerTimer> {
   readonly #deps: DeadlineHandlerDeps
 
   constructor(deps: DeadlineHandlerDeps) {
@@ -42,23 +54,28 @@ export class DeadlineHandler {
   }
 
   /** A client has not done in time what it owes. */
-  onClientDeadline(debtor: Lock | Session | Connection): void {
-    const { refused, flusher } = this.#deps
+  onClientDeadline(debtor: ClientDeadline): void {
+    const { connections, flusher } = this.#deps
     if (debtor instanceof Lock) this.#proposeExpiry(debtor)
     else if (debtor instanceof Session) this.#endIfSilent(debtor)
     else if (debtor.state === 'open') flusher.cutIfSlow(debtor)
     else {
-      refused(debtor, 'helloMs')
+      connections.report(debtor, 'helloMs')
       debtor.abort(closeCodes.noHello)
     }
   }
 
   /** The broker must do what it promised. */
-  onBrokerTimer(claim: Request | Connection | TokenDeadline | QuietStart): void {
-    const { submit, wall, tokenExpiry, time } = this.#deps
-    if (claim instanceof QuietStart) submit({ type: 'quiet', quiet: false, at: wall() })
+  onBrokerTimer(claim: BrokerTimer): void {
+    const { log, clock, tokenExpiry, time } = this.#deps
+    if (claim instanceof QuietStart) log.submit({ type: 'quiet', quiet: false, at: clock.wall() })
     else if (claim instanceof Request) {
-      submit({ type: 'timeout', session: claim.session.id, request: claim.id, at: wall() })
+      log.submit({
+        type: 'timeout',
+        session: claim.session.id,
+        request: claim.id,
+        at: clock.wall(),
+      })
     } else if (claim instanceof TokenDeadline) tokenExpiry.due(claim)
     else if (claim.state === 'open') {
       claim.ping()
@@ -67,21 +84,21 @@ export class DeadlineHandler {
   }
 
   #proposeExpiry(lock: Lock): void {
-    const { submit, wall, attached, time } = this.#deps
+    const { log, clock, connections, time } = this.#deps
     const { session, fence, generation } = lock
-    const connection = attached.get(session)
+    const connection = connections.attached.get(session)
     const now = time.now()
     if (connection?.isPaused || now < (connection?.readsSince ?? 0) + heardAgainMs) {
       // A refresh or an unlock may have arrived that the broker has not handled or read.
       time.setClientDeadline(lock, now + heardAgainMs)
       return
     }
-    submit({ type: 'expire', session: session.id, fence, generation, at: wall() })
+    log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
   }
 
   #endIfSilent(session: Session): void {
-    const { submit, wall, attached, time } = this.#deps
-    const connection = attached.get(session)
+    const { log, clock, connections, time } = this.#deps
+    const connection = connections.attached.get(session)
     if (connection !== undefined) {
       if (connection.isPaused) {
         // The broker does not read its socket, so a silence is not the client's.
@@ -98,6 +115,6 @@ export class DeadlineHandler {
       connection.stopAcking()
     }
     const { id, attachEpoch } = session
-    submit({ type: 'end', session: id, attachEpoch, reason: 'expired', at: wall() })
+    log.submit({ type: 'end', session: id, attachEpoch, reason: 'expired', at: clock.wall() })
   }
 }

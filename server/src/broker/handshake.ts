@@ -10,15 +10,23 @@ import { policiesFor } from '../access/requestPolicy.js'
 import type { SessionQuota } from '../access/sessionQuota.js'
 import { tokenOverPlainText } from '../access/tokenExpiry.js'
 import { limitReason } from '../config/limits.js'
-import type { BrokerSettings } from '../config/options.js'
 import { type Identity, identify } from '../config/permissions.js'
+import type { BrokerSettings } from '../config/settings.js'
 import type { Connection } from '../connection/connection.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Command } from '../core/index.js'
 import type { Membership } from '../log/log.js'
 import type { Observer, RefusalCause } from '../observability/observer.js'
 import type { Environment } from '../platform/environment.js'
-import type { OwnerBroker } from './outbound.js'
+
+/**
+ * The name of this broker among the brokers that share its log. The broker keeps the deadlines of
+ * the sessions that have this owner, and of no others. With a log of its own the name is '', and
+ * every session has that owner; with a shared log no session has it.
+ */
+export interface OwnerBroker {
+  name: string
+}
 
 interface PendingHandshake {
   readonly connection: Connection
@@ -37,7 +45,7 @@ export interface AcceptedHandshake {
 export interface HandshakeDeps {
   readonly settings: BrokerSettings
   readonly environment: Environment
-  readonly submit: (command: Command) => void
+  readonly log: { submit(command: Command): void }
   readonly sessionQuota: SessionQuota
   readonly memory: { readonly isFull: boolean }
   readonly ownerBroker: OwnerBroker
@@ -49,7 +57,7 @@ export interface HandshakeDeps {
 export class Handshake {
   readonly #settings: BrokerSettings
   readonly #environment: Environment
-  readonly #submit: (command: Command) => void
+  readonly #log: { submit(command: Command): void }
   readonly #sessionQuota: SessionQuota
   readonly #memory: { readonly isFull: boolean }
   readonly #ownerBroker: OwnerBroker
@@ -62,19 +70,11 @@ export class Handshake {
   readonly #pending = new Map<string, PendingHandshake>()
 
   constructor(deps: HandshakeDeps) {
-    const {
-      settings,
-      environment,
-      submit,
-      sessionQuota,
-      memory,
-      ownerBroker,
-      membership,
-      observer,
-    } = deps
+    const { settings, environment, log, sessionQuota, memory, ownerBroker, membership, observer } =
+      deps
     this.#settings = settings
     this.#environment = environment
-    this.#submit = submit
+    this.#log = log
     this.#sessionQuota = sessionQuota
     this.#memory = memory
     this.#ownerBroker = ownerBroker
@@ -156,7 +156,7 @@ export class Handshake {
     const attempt = newId()
     const secret = newSecret()
     this.#pending.set(attempt, { connection, hello, principal, secret })
-    this.#submit({
+    this.#log.submit({
       type: 'resume',
       handshakeId: attempt,
       session: hello.resume.session,
@@ -186,7 +186,7 @@ export class Handshake {
     }
     const secret = grace > 0 ? newSecret() : undefined
     this.#pending.set(session, { connection, hello, principal, secret })
-    this.#submit({
+    this.#log.submit({
       type: 'open',
       handshakeId: session,
       session,

@@ -1,152 +1,77 @@
 /**
- * From messages to commands: what a client asks becomes something for the log, and what it only
- * wants to see is answered on the spot.
+ * From messages to commands: checks whether the broker may and can handle a message now, and then
+ * does what `messageHandlers.ts` says for it.
  */
-import {
-  type Acknowledge,
-  type AuthRequest,
-  type Bye,
-  type Cancel,
-  type ClientMessage,
-  closeCodes,
-  type LockRequest,
-  type LockStats,
-  maxQueryItems,
-  type RefreshRequest,
-  type RevokeRequest,
-  type UnlockRequest,
-  type WatchRequest,
-} from '@holdfast/shared'
-import type { Denial } from '../access/requestPolicy.js'
-import { limitMessage, limitReason } from '../config/limits.js'
-import type { BrokerSettings } from '../config/options.js'
-import { costOfMetadata, costs } from '../config/workCosts.js'
+import { closeCodes, type LockRequest } from '@holdfast/shared'
+import type { TokenExpiry } from '../access/tokenExpiry.js'
+import { type BrokerLimits, limitMessage, limitReason } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
-import type { InvalidRequest } from '../connection/invalidRequest.js'
-import type { PacedMessages } from '../connection/sendQueue.js'
+import type { InvalidRequest } from '../connection/requests.js'
 import type { Command, Session } from '../core/index.js'
 import type { Membership } from '../log/log.js'
-import type { Observer, RefusalCause, RefusalNotice } from '../observability/observer.js'
-import {
-  foundChunks,
-  type PacedChunks,
-  pageChunks,
-  watchingChunks,
-} from '../protocol/chunkedResponses.js'
-import { encodeFailed, encodeStats } from '../protocol/encode.js'
+import type { Observer, RefusalNotice } from '../observability/observer.js'
+import { encodeFailed } from '../protocol/encode.js'
 import type { MemoryAccount } from './memoryAccount.js'
-import { canFailOver } from './moving.js'
-import type { Scope, Search } from './queries.js'
-import { PageChoice } from './queryPage.js'
+import {
+  type AnswerContext,
+  handlerOf,
+  type MessageHandler,
+  type SessionMessage,
+} from './messageHandlers.js'
+import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** What a message may be answered from without going through the log. */
-export interface Queries {
-  stats(): LockStats
-  /** Begins to look; nothing has been looked at yet. */
-  search(scope: Scope): Search
-}
+/** Locks and requests up to which their release together needs no turn of its own. */
+const releasedAtOnce = 100
 
 export interface InboundDeps {
-  readonly submit: (command: Command) => void
-  readonly wall: () => number
-  readonly view: Queries
-  readonly watchers: WatchRegistry
-  readonly limits: BrokerSettings['limits']
-  readonly memory: MemoryAccount
-  /** If the log is shared. */
+  readonly log: { submit(command: Command): void }
+  readonly clock: { wall(): number }
+  readonly table: LiveTable
+  readonly statistics: Statistics
+  readonly watches: WatchRegistry
+  readonly limits: BrokerLimits
+  readonly memory: Pick<MemoryAccount, 'isFull'>
+  /** Undefined unless several brokers share the log. */
   readonly membership: Membership | undefined
   readonly observer: Observer | undefined
-  /** Looks at a new token. */
-  readonly renew: (connection: Connection, message: AuthRequest) => void
+  readonly tokenExpiry: Pick<TokenExpiry, 'renew'>
 }
 
 export class Inbound {
-  readonly #submit: (command: Command) => void
-  readonly #wall: () => number
-  readonly #view: Queries
-  readonly #watchers: WatchRegistry
   readonly #deps: InboundDeps
-  #draining = false
+  readonly #context: AnswerContext
+  #isDraining = false
   /** Connections whose `welcome` was confirmed; the log may not have come as far yet. */
   readonly #confirmed = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
-    this.#submit = deps.submit
-    this.#wall = deps.wall
-    this.#view = deps.view
-    this.#watchers = deps.watchers
+    const { table, statistics, watches, limits, tokenExpiry } = deps
     this.#deps = deps
+    const report = this.#report.bind(this)
+    this.#context = { table, statistics, watches, limits, tokenExpiry, report }
   }
 
-  /** From now on nobody is given a place in a queue who would lose it. */
+  /** From now on, refuses new requests of sessions that no other broker can take over. */
   startDraining(): void {
-    this.#draining = true
+    this.#isDraining = true
   }
 
-  /** What is asked here for the first time, of somebody who cannot wait for it elsewhere. */
-  #isTooLate(session: Session, { id }: LockRequest): boolean {
-    return id > session.lastId && !canFailOver(session, this.#deps.membership)
-  }
-
-  /** A message on a connection that a session is on, or why it is none. */
-  handle(connection: Connection, message: ClientMessage | InvalidRequest): void {
-    const { membership, observer } = this.#deps
+  /** Handles a message of a session, or answers an invalid one. */
+  handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
+    const { membership, observer, log, clock } = this.#deps
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#hasRoom(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
     if (connection.policy !== undefined && !this.#isAllowed(connection, message)) return
-    if (this.#lacksMemory(connection, message)) return
-    switch (message.type) {
-      case 'refusal':
-        connection.send(encodeFailed(message.id, message.code, message.message))
-        break
-      case 'lock':
-        // What was asked before has its answer, which is no other now.
-        if (this.#draining && this.#isTooLate(connection.session!, message)) {
-          connection.send(encodeFailed(message.id, 'UNAVAILABLE', 'the broker is going away'))
-          return
-        }
-        this.#submit(this.#command(connection, message))
-        break
-      case 'unlock':
-      case 'refresh':
-      case 'cancel':
-      case 'revoke':
-      case 'bye':
-        this.#submit(this.#command(connection, message))
-        break
-      case 'ack':
-        connection.deferAck()
-        this.#submit(this.#command(connection, message))
-        break
-      case 'pong':
-        connection.acknowledge()
-        break
-      case 'stats':
-        connection.send(encodeStats(message.id, this.#view.stats()))
-        break
-      case 'query': {
-        const { id, key, prefix, limit = maxQueryItems, after, afterFence } = message
-        const search = this.#view.search({ key, prefix, sees: seesOf(connection, 'query') })
-        const parts =
-          after === undefined
-            ? foundChunks(id, search, limit)
-            : pageChunks(id, search, new PageChoice({ after, afterFence }, limit))
-        connection.stream(ended(search, parts), true)
-        break
-      }
-      case 'auth':
-        connection.charge(costs.auth)
-        this.#deps.renew(connection, message)
-        break
-      case 'watch':
-        this.#watch(connection, message)
-        break
-      case 'unwatch':
-        this.#watchers.remove(connection, message.watch)
-        break
+    if (message.type === 'refusal') {
+      connection.send(encodeFailed(message.id, message.code, message.message))
+      return
     }
+    const handler = handlerOf(message)
+    if (handler.adds !== undefined && this.#isRefused(handler, connection, message)) return
+    if (handler.command === undefined) handler.answer?.(this.#context, connection, message)
+    else log.submit(handler.command(connection, message, clock.wall()))
   }
 
   /**
@@ -154,31 +79,29 @@ export class Inbound {
    * secret ends. `ack` and `bye` need no command for that, because the table gets one for them
    * anyway.
    */
-  #confirmWelcome(connection: Connection, { type }: ClientMessage | InvalidRequest): void {
+  #confirmWelcome(connection: Connection, { type }: SessionMessage | InvalidRequest): void {
     if (type === 'refusal' || type === 'ack' || type === 'bye') return
     if (this.#confirmed.has(connection)) return
     this.#confirmed.add(connection)
+    const { log, clock } = this.#deps
     const { session, attachEpoch } = connection
-    this.#submit({ type: 'confirm', session: session!.id, attachEpoch, at: this.#wall() })
+    log.submit({ type: 'confirm', session: session!.id, attachEpoch, at: clock.wall() })
   }
 
-  /** Whether this is new work, for which there is no memory; if so, its sender has been told. */
-  #lacksMemory(connection: Connection, message: ClientMessage | InvalidRequest): boolean {
-    const { type } = message
-    if ((type !== 'lock' && type !== 'watch') || !this.#deps.memory.isFull) return false
-    // What was asked before has its answer.
-    if (type === 'lock' && message.id <= connection.session!.lastId) return false
-    const sentence = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
-    connection.send(encodeFailed(message.id, 'QUOTA_EXCEEDED', sentence))
-    this.#report(connection, { cause: 'memoryBytes', operation: type, key: message.key })
-    return true
+  /** Whether handling this element, which is not checked yet, may take a whole turn. */
+  isLong({ session }: Connection, element: unknown): boolean {
+    if (session === undefined || typeof element !== 'object' || element === null) return false
+    const { type, steal, key } = element as Record<string, unknown>
+    if (type === 'bye') return !endsAtOnce(session)
+    if (steal !== true || typeof key !== 'string') return false
+    return (this.#deps.table.current.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
   }
 
-  /** Whether the log has room for this; if not, its sender has been told. */
+  /** Whether the shared log has room for this message; if not, answers or closes. */
   #hasRoom(
     { load }: Membership,
     connection: Connection,
-    message: ClientMessage | InvalidRequest,
+    message: SessionMessage | InvalidRequest,
   ): boolean {
     if (load === 'overfull') {
       connection.abort(closeCodes.overloaded)
@@ -189,37 +112,45 @@ export class Inbound {
     return false
   }
 
-  #watch(connection: Connection, { id, key, prefix }: WatchRequest): void {
-    const most = this.#deps.limits.watchesPerSession
-    const isOneMore = !this.#watchers.has(connection, id)
-    if (isOneMore && this.#watchers.countOf(connection) >= most) {
-      const sentence = limitMessage('watchesPerSession', most)
-      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', sentence))
-      this.#report(connection, { cause: 'watchesPerSession', operation: 'watch', key })
-      return
-    }
-    const scope = { key, prefix, sees: seesOf(connection, 'watch') }
-    // The state first: what happens from here on is said after it, however long it takes to send.
-    const search = this.#view.search(scope)
-    connection.stream(ended(search, watchingChunks(id, search, maxQueryItems)), true)
-    this.#watchers.add(connection, id, scope, search)
-  }
-
-  /** Whether this message may come in; if not, its sender has been told. */
-  #isAllowed(connection: Connection, message: ClientMessage | InvalidRequest): boolean {
-    const gate = connection.policy!
-    if (!gate.consume(connection.handledAt)) {
+  /** Whether the policy allows this message; if not, answers or closes. */
+  #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
+    const policy = connection.policy!
+    if (!policy.consume(connection.handledAt)) {
       const most = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messagesPerSecond' })
       connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
       return false
     }
-    const denial = message.type === 'refusal' ? undefined : gate.check(message)
+    if (message.type === 'refusal') return true
+    const denial = handlerOf(message).check?.(policy, message)
     if (denial === undefined) return true
     const { id, key } = message as { readonly id: number; readonly key?: string | undefined }
     connection.send(encodeFailed(id, denial.code, denial.message))
-    this.#report(connection, { cause: causeOf(denial), operation: message.type, key })
+    const cause = denial.limit ?? 'forbidden'
+    this.#report(connection, { cause, operation: message.type, key })
     return false
+  }
+
+  /** Whether the broker cannot begin anything new for this session; if so, answers. */
+  #isRefused(
+    { adds }: MessageHandler<SessionMessage>,
+    connection: Connection,
+    message: SessionMessage,
+  ): boolean {
+    const { id, key } = message as Pick<LockRequest, 'id'> & { readonly key?: string | undefined }
+    const session = connection.session!
+    // A request that the broker has answered before gets the same answer again.
+    const isRepeated = adds === 'lock' && id <= session.lastId
+    if (this.#deps.memory.isFull && !isRepeated) {
+      const text = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
+      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', text))
+      this.#report(connection, { cause: 'memoryBytes', operation: message.type, key })
+      return true
+    }
+    if (!this.#isDraining || adds !== 'lock' || isRepeated) return false
+    if (canFailOver(session, this.#deps.membership)) return false
+    connection.send(encodeFailed(id, 'UNAVAILABLE', 'the broker is going away'))
+    return true
   }
 
   #report(connection: Connection, notice: RefusalNotice): void {
@@ -230,87 +161,17 @@ export class Inbound {
       principal: connection.session?.principal,
     })
   }
-
-  #command(
-    connection: Connection,
-    message:
-      | LockRequest
-      | UnlockRequest
-      | RefreshRequest
-      | RevokeRequest
-      | Cancel
-      | Acknowledge
-      | Bye,
-  ): Command {
-    const session = connection.session!.id
-    const attach = connection.attachEpoch
-    const at = this.#wall()
-    switch (message.type) {
-      case 'lock': {
-        const metadata =
-          message.metadata === undefined ? undefined : JSON.stringify(message.metadata)
-        if (metadata !== undefined) connection.charge(costOfMetadata(metadata.length))
-        return {
-          type: 'lock',
-          session,
-          attachEpoch: attach,
-          id: message.id,
-          key: message.key,
-          mode: message.mode ?? 'exclusive',
-          ttl: message.ttl,
-          timeout: message.timeout,
-          steal: message.steal ?? false,
-          metadata,
-          at,
-        }
-      }
-      case 'unlock':
-        return {
-          type: 'unlock',
-          session,
-          attachEpoch: attach,
-          id: message.id,
-          fence: message.fence,
-          at,
-        }
-      case 'refresh': {
-        const { id, fence, ttl } = message
-        return { type: 'refresh', session, attachEpoch: attach, id, fence, ttl, at }
-      }
-      case 'revoke': {
-        const { id, key, fence, reason: note } = message
-        return { type: 'revoke', session, attachEpoch: attach, id, key, fence, note, at }
-      }
-      case 'cancel':
-        return { type: 'cancel', session, attachEpoch: attach, request: message.request, at }
-      case 'ack':
-        return { type: 'ack', session, attachEpoch: attach, ids: message.ids, at }
-      case 'bye':
-        return { type: 'end', session, attachEpoch: attach, reason: 'goodbye', at }
-    }
-  }
 }
 
-/** What a connection may see, as its permissions are at the time of looking. */
-function seesOf(
-  connection: Connection,
-  operation: 'query' | 'watch',
-): ((key: string) => boolean) | undefined {
-  const { policy } = connection
-  return policy === undefined ? undefined : (key) => policy.may(operation, key)
+/** Whether the end of this session releases so few locks that it needs no turn of its own. */
+export function endsAtOnce({ held, waiting }: Session): boolean {
+  return held.size + waiting.size < releasedAtOnce
 }
 
-/** An answer that gives up its search when its connection does not want it any more. */
-function ended(search: Search, parts: PacedChunks): PacedMessages {
-  return {
-    next: () => parts.next(),
-    return: () => {
-      search.end()
-      return { done: true, value: undefined }
-    },
-  }
-}
-
-function causeOf({ limit }: Denial): RefusalCause {
-  return limit ?? 'forbidden'
+/**
+ * Whether another broker can take over this session with all its locks: its client comes back
+ * within the grace, and at least one other broker shares the log.
+ */
+export function canFailOver({ grace }: Session, membership: Membership | undefined): boolean {
+  return grace > 0 && membership !== undefined && membership.status.members.length > 1
 }

@@ -10,7 +10,8 @@
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
-import type { LockTable } from '../core/index.js'
+import type { OutputMemory } from '../connection/outputFlusher.js'
+import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 /** An open connection with its socket, its receiver and the buffers of an empty stream. */
@@ -22,12 +23,12 @@ const overfull = 9 / 8
 
 export interface MemoryAccountDeps {
   readonly limits: BrokerLimits
-  readonly table: () => Pick<LockTable, 'bytes' | 'keys'>
+  readonly table: LiveTable
   readonly connections: { readonly size: number }
-  readonly watchers: WatchRegistry
+  readonly watches: WatchRegistry
 }
 
-export class MemoryAccount {
+export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
   /** Of connections that leave more unread than is free. */
@@ -40,10 +41,10 @@ export class MemoryAccount {
 
   /** Bytes that are in use. */
   get usedBytes(): number {
-    const { table, connections, watchers } = this.#deps
-    const { bytes, keys } = table()
+    const { table, connections, watches } = this.#deps
+    const { bytes, keys } = table.current
     const ofTable = bytes + keys.idleBytes
-    return ofTable + connections.size * connectionBytes + this.#outputBytes + watchers.bytes
+    return ofTable + connections.size * connectionBytes + this.#outputBytes + watches.bytes
   }
 
   /** Whether new work is refused: locks, watches, sessions. */

@@ -3,7 +3,6 @@
  * are kept.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
-import type { TokenDeadline } from '../access/tokenExpiry.js'
 import { costOfGathering } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import {
@@ -24,39 +23,25 @@ import {
   encodeWelcome,
   type HeldItem,
 } from '../protocol/encode.js'
-import type { QuietStart } from './deadlineHandler.js'
-import type { AcceptedHandshake, Handshake } from './handshake.js'
-import type { Timekeeper } from './timekeeper.js'
+import type { BrokerTime } from './deadlineHandler.js'
+import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
-
-/** Whom the broker waits for, and what it has to do itself. */
-export type BrokerTime = Timekeeper<
-  Lock | Session | Connection,
-  Request | Connection | TokenDeadline | QuietStart
->
 
 export interface OutboundDeps {
   readonly time: BrokerTime
-  readonly handshake: Handshake
-  /** The connection that each session is on. */
-  readonly attached: Map<Session, Connection>
+  readonly handshake: Pick<Handshake, 'admitted' | 'refused'>
+  readonly connections: {
+    /** The connection that each session is on. */
+    readonly attached: Map<Session, Connection>
+    /** Closes a connection, and makes sure that its socket is closed soon. */
+    close(connection: Connection, row: CloseCode): void
+  }
+  /** Is told that the handshake of a connection is over. */
+  readonly admission: { onAttached(connection: Connection): void }
   readonly ownerBroker: OwnerBroker
-  readonly submit: (command: Command) => void
-  readonly wall: () => number
+  readonly log: { submit(command: Command): void }
+  readonly clock: { wall(): number }
   readonly unfinished: UnfinishedKeys
-  /** A connection has been let in. */
-  readonly attachedTo: (connection: Connection) => void
-  /** Closes a connection, and sees to it that it is closed before long. */
-  readonly close: (connection: Connection, row: CloseCode) => void
-}
-
-/**
- * Who this broker is among those that share its log: it keeps the deadlines of the sessions that
- * have this home, and no others. '' is home to every session of a log that is shared with nobody,
- * and to none of one that is.
- */
-export interface OwnerBroker {
-  name: string
 }
 
 const closeFor: Record<EndReason, CloseCode> = {
@@ -70,13 +55,17 @@ const heldItemBytes = 128
 
 export class Outbound {
   readonly #deps: OutboundDeps
+  /** The connection that each session is on. */
+  readonly #attached: Map<Session, Connection>
 
   constructor(deps: OutboundDeps) {
     this.#deps = deps
+    this.#attached = deps.connections.attached
   }
 
   handleEffects(effect: Effect): void {
-    const { time, attached } = this.#deps
+    const { time } = this.#deps
+    const attached = this.#attached
     switch (effect.kind) {
       case 'granted':
         this.#onGranted(effect.lock, effect.request)
@@ -150,7 +139,7 @@ export class Outbound {
   /** From now on no deadline of these sessions is kept here. */
   giveUp(sessions: Iterable<Session>): void {
     for (const session of sessions) if (this.#isHere(session)) this.#forget(session)
-    this.#deps.attached.clear()
+    this.#attached.clear()
   }
 
   #isHere(session: Session): boolean {
@@ -166,23 +155,22 @@ export class Outbound {
 
   /** The session lives on at another broker. */
   #detachMoved(session: Session): void {
-    const { attached, close } = this.#deps
     this.#forget(session)
-    const connection = attached.get(session)
-    attached.delete(session)
-    if (connection !== undefined) close(connection, closeCodes.replaced)
+    const connection = this.#attached.get(session)
+    this.#attached.delete(session)
+    if (connection !== undefined) this.#deps.connections.close(connection, closeCodes.replaced)
   }
 
   #onGranted(lock: Lock, request: Request | undefined): void {
     if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
     const beganAt = lock.ttl === undefined ? undefined : this.#startTtl(lock)
-    this.#deps.attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, beganAt))
+    this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, beganAt))
   }
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#deps.time.clearClientDeadline(lock)
     if (reason === 'expired' || reason === 'stolen') {
-      this.#deps.attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
+      this.#attached.get(lock.session)?.send(encodeLost(lock.fence, reason))
     }
   }
 
@@ -192,15 +180,16 @@ export class Outbound {
     attempt: string,
     answers: ReadonlyMap<number, Answer> | undefined,
   ): void {
-    const { time, attached, handshake } = this.#deps
+    const { time, handshake, connections, admission } = this.#deps
+    const attached = this.#attached
     const former = attached.get(session)
-    const admission = handshake.admitted(attempt)
+    const accepted = handshake.admitted(attempt)
     if (former !== undefined) {
       attached.delete(session)
-      this.#deps.close(former, closeCodes.replaced)
+      connections.close(former, closeCodes.replaced)
     }
-    if (admission === undefined) return
-    const { connection } = admission
+    if (accepted === undefined) return
+    const { connection } = accepted
     // The hello was heard, whatever has become of its connection.
     time.setClientDeadline(session, connection.receivedAt + session.lease)
     if (connection.state !== 'opening') {
@@ -211,8 +200,8 @@ export class Outbound {
     attached.set(session, connection)
     time.clearClientDeadline(connection)
     time.setTimer(connection, session.lease / 3)
-    this.#deps.attachedTo(connection)
-    this.#welcome(session, admission, answers)
+    admission.onAttached(connection)
+    this.#welcome(session, accepted, answers)
   }
 
   #welcome(
@@ -245,14 +234,15 @@ export class Outbound {
 
   /** The connection went while its hello was being judged. */
   #suspendAtOnce(session: Session): void {
-    const { submit, wall } = this.#deps
+    const { log, clock } = this.#deps
     const { id, attachEpoch } = session
-    submit({ type: 'suspend', session: id, attachEpoch, keep: false, at: wall() })
+    log.submit({ type: 'suspend', session: id, attachEpoch, keep: false, at: clock.wall() })
   }
 
   /** A grace runs from now, a lease from what was last received; no grace outlasts the lease. */
   #onSuspended(session: Session, keep: boolean): void {
-    const { time, attached } = this.#deps
+    const { time } = this.#deps
+    const attached = this.#attached
     if (!this.#isHere(session)) return
     const connection = attached.get(session)
     attached.delete(session)
@@ -262,11 +252,10 @@ export class Outbound {
   }
 
   #onEnded(session: Session, reason: EndReason): void {
-    const { time, attached, close } = this.#deps
-    time.clearClientDeadline(session)
-    const connection = attached.get(session)
-    attached.delete(session)
-    if (connection !== undefined) close(connection, closeFor[reason])
+    this.#deps.time.clearClientDeadline(session)
+    const connection = this.#attached.get(session)
+    this.#attached.delete(session)
+    if (connection !== undefined) this.#deps.connections.close(connection, closeFor[reason])
   }
 
   #startTimeout(request: Request): void {

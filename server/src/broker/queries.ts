@@ -6,6 +6,7 @@
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, costOfPassing, keysFor } from '../config/workCosts.js'
 import type { KeyState, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
+import type { KeySearch } from '../protocol/chunkedResponses.js'
 import { PageChoice, type PageStart } from './queryPage.js'
 
 export interface Scope {
@@ -13,7 +14,7 @@ export interface Scope {
   readonly key?: string | undefined
   /** Every key that begins so; with neither, every key. */
   readonly prefix?: string | undefined
-  /** Answer with one page, in the order of keys, of what begins here; see `page.ts`. */
+  /** Answer with one page, in the order of keys, of what begins here; see `queryPage.ts`. */
   readonly page?: PageStart | undefined
   /** Which keys may be seen; without it, all. */
   readonly sees?: ((key: string) => boolean) | undefined
@@ -26,9 +27,6 @@ export interface QueryRows {
   readonly heldCount: number
   readonly waitingCount: number
 }
-
-/** What is said of a waiting request; kept instead of the request, whose metadata can be large. */
-export type Waiter = Pick<Request, 'mode' | 'session' | 'since'>
 
 type Table = Pick<LockTable, 'keys' | 'fence'>
 
@@ -76,7 +74,7 @@ function findPage(table: Table, scope: Scope, start: PageStart, limit: number): 
 const stepUnits = 8
 
 /** A search through the table that may pause between two keys. */
-export class Search {
+export class Search implements KeySearch {
   readonly #scope: Scope
   readonly #table: Table
   /** The last fence before the search began, or before its {@link lookAgain}. */
@@ -194,16 +192,6 @@ function firstAfter(entry: KeyState, fence: number): Lock | undefined {
   let lock = entry.holders.first
   while (lock !== undefined && lock.fence <= fence) lock = lock.next
   return lock
-}
-
-/** At most so many of the requests that wait for a key now. */
-export function waitersOf(entry: KeyState, most: number): Waiter[] {
-  const waiters: Waiter[] = []
-  if (most <= 0) return waiters
-  for (const { mode, session, since } of entry.queue) {
-    if (waiters.push({ mode, session, since }) >= most) break
-  }
-  return waiters
 }
 
 function takeUpTo<T>(limit: number, from: Iterable<T>, to: T[]): void {

@@ -4,6 +4,7 @@
  */
 import { costOfPassing, costOfSort } from '../config/workCosts.js'
 import type { KeyState } from '../core/index.js'
+import type { KeyPage, PageKey } from '../protocol/chunkedResponses.js'
 
 /** Where a page begins. */
 export interface PageStart {
@@ -13,21 +14,12 @@ export interface PageStart {
   readonly afterFence?: number | undefined
 }
 
-/** A key of a page, and how much of it is told. */
-export interface PageKey {
-  readonly key: string
-  /** Only locks with a higher fence; 0 for all. */
-  readonly afterFence: number
-  readonly held: number
-  readonly waiting: number
-}
-
 /**
  * Chooses the first keys after `start`, each with all its holders and its whole queue, as many as
  * fit into `limit` of either. A key that alone has more of one than `limit` is cut, and alone on
  * its page. It keeps keys and no entries: the table may change while a client's walk is paused.
  */
-export class PageChoice {
+export class PageChoice implements KeyPage {
   readonly #start: PageStart
   readonly #limit: number
   #lowest: string[] = []

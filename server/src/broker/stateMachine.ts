@@ -1,7 +1,7 @@
 /**
- * The broker's own table, as the log sees it: applies what the log hands back and passes on what
- * came of it, to everybody whom it concerns. Where the log is shared with other brokers, that is
- * what comes of everybody's commands, and most of it concerns others.
+ * Applies the commands of the log to the lock table of this broker, and passes their effects on to
+ * the clients, the counters, the watches and the observer. Where several brokers share the log, the
+ * table applies the commands of all brokers, and most effects concern sessions of other brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
@@ -9,7 +9,6 @@ import {
   type Command,
   dump,
   type Effect,
-  LockTable,
   restore,
   type Session,
   type SnapshotItem,
@@ -18,91 +17,90 @@ import { type Fences, highestNext } from '../log/fences.js'
 import type { Membership, StateMachine } from '../log/log.js'
 import { Digest } from '../log/replicated/digest.js'
 import type { Observer } from '../observability/observer.js'
-import type { Outbound, OwnerBroker } from './outbound.js'
-import type { Statistics } from './statistics.js'
+import type { OwnerBroker } from './handshake.js'
+import type { Outbound } from './outbound.js'
+import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 export interface StateMachineDeps {
+  readonly table: LiveTable
   readonly fences: Fences
   readonly statistics: Statistics
   readonly sessionQuota: SessionQuota
   readonly outbound: Outbound
   readonly observer: Observer | undefined
-  readonly watchers: WatchRegistry
+  readonly watches: WatchRegistry
   readonly ownerBroker: OwnerBroker
   /** If the log is shared. */
   readonly membership: Membership | undefined
-  /** This broker counts among those that share the log. */
-  readonly onServe: () => void
-  /** It does not any more: everybody is to be sent away. */
-  readonly onResign: () => void
-  readonly onFailure: (error: HoldfastError) => void
+  readonly listener: StateMachineListener
+}
+
+/** Is told when this broker begins and stops to serve. */
+export interface StateMachineListener {
+  /** This broker is a member of its cluster now. */
+  onServe(): void
+  /** This broker is not a member any more, and must close all its connections. */
+  onResign(): void
+  /** The log or the fences have failed. */
+  onFailure(error: HoldfastError): void
 }
 
 export class BrokerStateMachine implements StateMachine {
   readonly #deps: StateMachineDeps
-  #table = new LockTable()
+  readonly #live: LiveTable
   /** Of a shared log only. */
   #digest: Digest | undefined
   #hasFailed = false
-  #effects = 0
 
   constructor(deps: StateMachineDeps) {
     this.#deps = deps
-    if (deps.membership !== undefined) this.#digest = new Digest(this.#table)
-  }
-
-  /** To be looked at, and not touched. */
-  get table(): Omit<LockTable, 'apply'> {
-    return this.#table
-  }
-
-  /** What was handled so far: effects, and what telling the clients that watch has cost. */
-  get effects(): number {
-    return this.#effects
+    this.#live = deps.table
+    if (deps.membership !== undefined) this.#digest = new Digest(deps.table.current)
   }
 
   restore(items: Iterable<SnapshotItem>): void {
-    this.#table = restore(items)
-    if (this.#digest !== undefined) this.#digest = new Digest(this.#table)
+    this.#live.current = restore(items)
+    if (this.#digest !== undefined) this.#digest = new Digest(this.#live.current)
   }
 
   replay(command: Command): void {
-    for (const effect of this.#table.apply(command)) this.#digest?.update(effect)
+    for (const effect of this.#live.current.apply(command)) this.#digest?.update(effect)
   }
 
   apply(command: Command): void {
     if (!this.#hasFences()) return
-    const { statistics, sessionQuota, outbound, observer, watchers } = this.#deps
-    const effects = this.#table.apply(command)
-    this.#effects += effects.length
+    const { statistics, sessionQuota, outbound, observer, watches } = this.#deps
+    const live = this.#live
+    const effects = live.current.apply(command)
+    live.effectCount += effects.length
     for (const effect of effects) {
       this.#digest?.update(effect)
       statistics.count(effect)
       sessionQuota.reserve(effect)
       outbound.handleEffects(effect)
       if (observer !== undefined) this.#tell(observer, effect)
-      this.#effects += watchers.tell(effect)
+      live.effectCount += watches.tell(effect)
     }
   }
 
   fail(error: HoldfastError): void {
     this.#hasFailed = true
-    this.#deps.onFailure(error)
+    this.#deps.listener.onFailure(error)
   }
 
   serve(): void {
-    const { ownerBroker, membership, sessionQuota, outbound, onServe } = this.#deps
+    const { ownerBroker, membership, sessionQuota, outbound, listener } = this.#deps
     ownerBroker.name = membership!.name
-    sessionQuota.begin(this.#table.sessions.values())
-    outbound.takeUp(this.#table.sessions.values())
-    onServe()
+    sessionQuota.begin(this.#live.current.sessions.values())
+    outbound.takeUp(this.#live.current.sessions.values())
+    listener.onServe()
   }
 
   resign(): void {
-    const { ownerBroker, outbound, observer, onResign } = this.#deps
-    const sessions = this.#table.sessions
-    onResign()
+    const { ownerBroker, outbound, observer, listener } = this.#deps
+    const sessions = this.#live.current.sessions
+    listener.onResign()
     outbound.giveUp(sessions.values())
     for (const session of sessions.values()) {
       if (session.ownerBroker === ownerBroker.name) observer?.onSessionMoved?.(session)
@@ -115,14 +113,14 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   dump(): Iterable<SnapshotItem> {
-    return dump(this.#table)
+    return dump(this.#live.current)
   }
 
   /** Nothing is applied for which there may be no fence: that is as if the log could not go on. */
   #hasFences(): boolean {
     if (this.#hasFailed) return false
     try {
-      this.#deps.fences.reserve(highestNext(this.#table))
+      this.#deps.fences.reserve(highestNext(this.#live.current))
       return true
     } catch (error) {
       this.fail(error as HoldfastError)

@@ -1,8 +1,17 @@
 /**
- * The broker's counters, kept by watching what the table does. Refused input counts nowhere.
+ * The lock table of a broker as it is now, and counters of what the table did since the start.
+ * Refused messages are not counted.
  */
 import type { LockStats } from '@holdfast/shared'
-import type { Effect } from '../core/index.js'
+import { type Effect, LockTable } from '../core/index.js'
+
+/** The current lock table. Only the state machine changes it. */
+export class LiveTable {
+  /** Another object after each snapshot that the broker loads. */
+  current = new LockTable()
+  /** Effects that the broker has handled, and the units of work of telling them to watches. */
+  effectCount = 0
+}
 
 export class Statistics {
   #granted = 0

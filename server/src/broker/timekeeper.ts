@@ -25,38 +25,46 @@ const mostInOneTurn = 1_000
 /** Lateness that is ordinary, in ms: timers are never exact, and a lease has room for this. */
 const ordinaryLatenessMs = 100
 
-export interface TimekeeperOptions<Debtor extends object, Claim extends object> {
+/** Is told of each deadline that has passed. */
+export interface DeadlineListener<Debtor extends object, Claim extends object> {
+  /** A client has not done in time what it must do. */
+  onClientDeadline(debtor: Debtor): void
+  /** The broker must now do what it set a timer for. */
+  onBrokerTimer(claim: Claim): void
+}
+
+export interface TimekeeperDeps {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
-  /** A client's deadline has passed. */
-  readonly onClientDeadline: (debtor: Debtor) => void
-  /** Something the broker promised is due. */
-  readonly onBrokerTimer: (claim: Claim) => void
-  /** How much was done so far because of deadlines and of all else. Default nothing ever. */
-  readonly done?: () => number
+  /** Counts the effects of deadlines on the lock table, which limit how many a turn handles. */
+  readonly table?: { readonly effectCount: number }
 }
+
+const noTable = { effectCount: 0 }
 
 export class Timekeeper<Debtor extends object, Claim extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
-  readonly #onClientDeadline: (debtor: Debtor) => void
-  readonly #onBrokerTimer: (claim: Claim) => void
-  readonly #done: () => number
+  readonly #table: { readonly effectCount: number }
   readonly #clientDeadlines = new DeadlineHeap<Debtor>()
   readonly #brokerTimers = new DeadlineHeap<Claim>()
   /** How far patient time is behind, in ms. */
   #behindMs = 0
+  #listener: DeadlineListener<Debtor, Claim> | undefined
   #timer: Timer | undefined
   #wakeAt = Number.POSITIVE_INFINITY
   #isHandling = false
   #stopped = false
 
-  constructor(options: TimekeeperOptions<Debtor, Claim>) {
-    this.#clock = options.clock
-    this.#endOfTurn = options.endOfTurn
-    this.#onClientDeadline = options.onClientDeadline
-    this.#onBrokerTimer = options.onBrokerTimer
-    this.#done = options.done ?? (() => 0)
+  constructor({ clock, endOfTurn, table = noTable }: TimekeeperDeps) {
+    this.#clock = clock
+    this.#endOfTurn = endOfTurn
+    this.#table = table
+  }
+
+  /** Sets who is told of deadlines; to be called once, before the first deadline is set. */
+  listen(listener: DeadlineListener<Debtor, Claim>): void {
+    this.#listener = listener
   }
 
   /** Patient time, in ms: what `at` in messages is, and what clients' deadlines are set in. */
@@ -107,18 +115,18 @@ export class Timekeeper<Debtor extends object, Claim extends object> {
     // Each round ends with what was due when it began, so that what is set again waits its turn.
     const real = this.#realNow()
     let handled = 0
-    const before = this.#done()
-    const hasTime = (): boolean => handled + this.#done() - before < most
+    const before = this.#table.effectCount
+    const hasTime = (): boolean => handled + this.#table.effectCount - before < most
     for (; hasTime(); handled++) {
       const claim = this.#brokerTimers.popDue(real)
       if (claim === undefined) break
-      this.#onBrokerTimer(claim)
+      this.#listener?.onBrokerTimer(claim)
     }
     const patient = real - this.#behindMs
     for (; hasTime(); handled++) {
       const debtor = this.#clientDeadlines.popDue(patient)
       if (debtor === undefined) break
-      this.#onClientDeadline(debtor)
+      this.#listener?.onClientDeadline(debtor)
     }
     return hasTime()
   }

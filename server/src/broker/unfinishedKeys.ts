@@ -10,10 +10,10 @@ const keysAtOnce = 100
 
 export interface UnfinishedKeysDeps {
   readonly scheduler: WorkScheduler
-  readonly submit: (command: Command) => void
-  readonly wall: () => number
-  /** How many effects of the table were handled so far. */
-  readonly effects: () => number
+  readonly log: { submit(command: Command): void }
+  readonly clock: { wall(): number }
+  /** How many effects of the table the broker has handled so far. */
+  readonly table: { readonly effectCount: number }
 }
 
 export class UnfinishedKeys implements PacedWork {
@@ -41,8 +41,9 @@ export class UnfinishedKeys implements PacedWork {
     if (keys.length === 0) return 0
     for (const key of keys) this.#keys.delete(key)
     if (this.#keys.size > 0) this.#deps.scheduler.add(this)
-    const before = this.#deps.effects()
-    this.#deps.submit({ type: 'serve', keys, at: this.#deps.wall() })
-    return this.#deps.effects() - before
+    const { log, clock, table } = this.#deps
+    const before = table.effectCount
+    log.submit({ type: 'serve', keys, at: clock.wall() })
+    return table.effectCount - before
   }
 }

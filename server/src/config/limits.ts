@@ -16,6 +16,7 @@ import {
   maxWaitersPerKey,
   maxWatches,
 } from '@holdfast/shared'
+import type { SessionLimits } from '../core/index.js'
 import { heapLimitBytes } from '../platform/environment.js'
 
 /** Value of a limit that bounds nothing; `off` in a flag or a config file. */
@@ -56,7 +57,7 @@ export interface BrokerLimits {
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about a microsecond of the broker's
-   * time (see `costs.ts`). What exceeds it waits, and holds back only this connection. At least
+   * time (see `workCosts.ts`). What exceeds it waits, and holds back only this connection. At least
    * 1,000. Default 1,000,000; public 50,000.
    */
   readonly workPerSecond: number
@@ -171,6 +172,17 @@ export function limitsFrom(profile: Profile, set: Partial<BrokerLimits>): Broker
   const all = { ...defaultsOf(profile), ...set }
   if (set.pendingConnections !== undefined || profile === 'public') return all
   return { ...all, pendingConnections: Math.max(1_000, Math.ceil(all.connections / 10)) }
+}
+
+const sessionLimitNames = {
+  locks: 'locksPerSession',
+  answers: 'unacknowledged',
+  waitersPerKey: 'waitersPerKey',
+} as const satisfies Record<keyof SessionLimits, LimitName>
+
+/** The limit of the broker that a limit of the lock table comes from. */
+export function limitNameOf(limit: keyof SessionLimits): LimitName {
+  return sessionLimitNames[limit]
 }
 
 const sentences: Partial<Record<LimitName, (most: string) => string>> = {

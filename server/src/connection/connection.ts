@@ -8,29 +8,72 @@
  * It knows what is a message and what is not, counts what arrives, and gathers what one turn of the
  * event loop has to say into as few frames as possible. What the messages mean is the broker's.
  */
-import { type CloseCode, closeCodes, maxHelloBytes, parseFrame } from '@holdfast/shared'
+import {
+  type ClientMessage,
+  type CloseCode,
+  closeCodes,
+  type Hello,
+  maxHelloBytes,
+  parseFrame,
+} from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
-import type { RequestPolicy } from '../access/requestPolicy.js'
-import { WorkRate } from '../access/tokenBuckets.js'
 import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
 import { encodeAck, encodePing } from '../protocol/encode.js'
-import type { Owner } from './connectionOwner.js'
 import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue, notAFrame } from './inputQueue.js'
-import { isForOwner, isLongerThan } from './invalidRequest.js'
+import {
+  type ConnectionPolicy,
+  type InvalidRequest,
+  isForBroker,
+  isLongerThan,
+} from './requests.js'
 import { type Deferred, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
-import type { PacedWork } from './workScheduler.js'
+import { WorkAllowance } from './workAllowance.js'
+import type { PacedWork, WorkScheduler } from './workScheduler.js'
 
-export type ConnectionOwner = Owner<Connection>
+/** Is told how a connection ends. */
+export interface ConnectionListener {
+  /** The broker closed this connection, and its client may not know yet. Before `onClosed`. */
+  onAborted(connection: Connection): void
+  /** The socket is closed. */
+  onClosed(connection: Connection): void
+}
+
+/** The parts of the broker that all its connections share. */
+export interface ConnectionDeps {
+  /** Shares the time of the broker between connections. */
+  readonly scheduler: WorkScheduler
+  /** Calls {@link Connection.flush} at the end of the turn. */
+  readonly flusher: { add(connection: Connection): void }
+  /** Work that one connection may cause in a second, in units; `Infinity` for any. */
+  readonly workPerSecond: number
+  /** The broker's time, in ms; it stands still while the broker itself is stopped. */
+  readonly time: { now(): number }
+  /** Counts the effects that messages have on the lock table, which are charged as work. */
+  readonly table: { readonly effectCount: number }
+  /**
+   * Whether this broker is still a member of its cluster; undefined without a cluster. Otherwise it
+   * must not answer, because any answer tells a client that its lease goes on.
+   */
+  readonly membership: { isLive(): boolean } | undefined
+  readonly handshake: { begin(connection: Connection, hello: Hello): void }
+  readonly inbound: {
+    /** Whether handling this, which is not checked yet, may take a whole turn. */
+    isLong(connection: Connection, element: unknown): boolean
+    handle(connection: Connection, message: Exclude<ClientMessage, Hello> | InvalidRequest): void
+  }
+  readonly listener: ConnectionListener
+}
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
 export class Connection implements SocketListener, PacedWork {
   readonly #socket: Socket
-  readonly #owner: ConnectionOwner
+  readonly #deps: ConnectionDeps
   readonly #sendQueue: SendQueue
+  readonly #allowance: WorkAllowance
   #state: State = 'fresh'
   #received = 0
   #receivedAt: number
@@ -40,17 +83,13 @@ export class Connection implements SocketListener, PacedWork {
   #input: InputQueue | undefined = undefined
   /** The socket has closed while input was still waiting. */
   #isClosed = false
-  /** What may still be used in the turn with the number `#turn`, in units of work. */
-  #allowance = 0
-  #turn = -1
-  #rate: WorkRate | undefined = undefined
   #pings = 0
   /** Undefined for those that never wait: sessions without a grace acknowledge nothing. */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
-  /** What its messages have to pass, once it was let in; undefined if nothing could be refused. */
-  policy: RequestPolicy | undefined
+  /** Checks each message after the handshake; undefined if the broker refuses no message. */
+  policy: ConnectionPolicy | undefined
   /** The session that is on this connection, once it is open. */
   session: Session | undefined
   /** Whether it is being waited for because it left too much unread. */
@@ -62,11 +101,12 @@ export class Connection implements SocketListener, PacedWork {
   /** The attach number that makes this connection the session's own. */
   attachEpoch = 0
 
-  constructor(socket: Socket, owner: ConnectionOwner) {
+  constructor(socket: Socket, deps: ConnectionDeps) {
     this.#socket = socket
-    this.#owner = owner
+    this.#deps = deps
     this.#sendQueue = new SendQueue(socket)
-    this.#receivedAt = owner.now()
+    this.#allowance = new WorkAllowance(deps)
+    this.#receivedAt = deps.time.now()
     this.#handledAt = this.#receivedAt
   }
 
@@ -129,8 +169,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   onFrame(text: string): void {
-    if (!this.#isReading() || !this.#owner.isLive()) return
-    const at = this.#owner.now()
+    if (!this.#isReading() || !this.#isLive()) return
+    const at = this.#deps.time.now()
     this.#receivedAt = at
     if (this.#input !== undefined) {
       this.#input.addFrame(text, at)
@@ -140,9 +180,9 @@ export class Connection implements SocketListener, PacedWork {
       this.abort(closeCodes.tooBig)
       return
     }
-    this.#beginTurn(at)
+    this.#allowance.beginTurn(at)
     // A hello may resume a session with thousands of locks, so it gets no least share of a turn.
-    const left = this.#state === 'fresh' ? this.#owner.scheduler.left : this.#allowance
+    const left = this.#state === 'fresh' ? this.#deps.scheduler.left : this.#allowance.left
     // A long frame is work before the first of its messages is known.
     const parsingCost = costOfParsing(text)
     if (this.#mustWait() || parsingCost > left) {
@@ -155,30 +195,30 @@ export class Connection implements SocketListener, PacedWork {
   onBinary(): void {
     if (!this.#isReading()) return
     // Behind what has arrived before it.
-    if (this.#input !== undefined) this.#input.addFrame(notAFrame, this.#owner.now())
+    if (this.#input !== undefined) this.#input.addFrame(notAFrame, this.#deps.time.now())
     else this.abort(closeCodes.badMessage)
   }
 
   onControlFrame(): void {
     if (!this.#isReading()) return
-    const now = this.#owner.now()
-    this.#beginTurn(now)
-    this.#allowance -= costs.controlFrame
-    this.#owner.scheduler.spend(costs.controlFrame)
-    this.#spendRate(costs.controlFrame, now)
+    const now = this.#deps.time.now()
+    this.#allowance.beginTurn(now)
+    this.#allowance.charge(costs.controlFrame)
+    this.#deps.scheduler.spend(costs.controlFrame)
+    this.#allowance.chargeRate(costs.controlFrame, now)
     if (this.countedBytes > 0) this.#requestFlush()
-    if (this.#input === undefined && this.#allowance <= 0) this.#pause()
+    if (this.#input === undefined && this.#allowance.left <= 0) this.#pause()
   }
 
   onFault(): void {
     if (!this.#isReading()) return
     if (this.#input !== undefined) {
-      this.#input.addFrame(notAFrame, this.#owner.now())
+      this.#input.addFrame(notAFrame, this.#deps.time.now())
       return
     }
     this.#state = 'closing'
     this.#sendQueue.clear()
-    this.#owner.onAborted(this)
+    this.#deps.listener.onAborted(this)
   }
 
   onDrain(): void {
@@ -190,7 +230,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#sendQueue.clear()
     this.#isClosed = true
     // What had arrived before the end is handled first, a goodbye for instance.
-    if (this.#input !== undefined && this.#isReading()) this.#owner.scheduler.add(this)
+    if (this.#input !== undefined && this.#isReading()) this.#deps.scheduler.add(this)
     else this.#end()
   }
 
@@ -232,19 +272,18 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Charges this connection for work beyond that of an ordinary message, in units. */
   charge(units: number): void {
-    this.#allowance -= units
+    this.#allowance.charge(units)
   }
 
   /** Goes on with what waits, for about so many units; returns how many it used. */
   work(units: number): number {
     if (this.#isClosed && !this.#isReading()) this.#end()
     if (!this.#isReading()) return 0
-    this.#turn = this.#owner.scheduler.turn
-    this.#allowance = units
-    if (this.#sendQueue.hasUnmade) this.#allowance -= this.#sendQueue.flush(units)
+    this.#allowance.beginSlice(units)
+    if (this.#sendQueue.hasUnmade) this.#allowance.charge(this.#sendQueue.flush(units))
     this.#handleInput()
-    const used = units - this.#allowance
-    this.#spendRate(used, this.#owner.now())
+    const used = units - this.#allowance.left
+    this.#allowance.chargeRate(used, this.#deps.time.now())
     this.#goOn()
     return used
   }
@@ -281,12 +320,12 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state !== 'open') return
     if (!this.#sendQueue.hasUnmade) this.#sendQueue.flush(0)
     else {
-      this.#beginTurn(this.#owner.now())
-      const units = Math.max(0, this.#allowance)
-      const used = this.#sendQueue.flush(units, Math.min(units, this.#owner.scheduler.left))
-      this.#allowance -= used
-      this.#owner.scheduler.spend(used)
-      this.#spendRate(used, this.#owner.now())
+      this.#allowance.beginTurn(this.#deps.time.now())
+      const units = Math.max(0, this.#allowance.left)
+      const used = this.#sendQueue.flush(units, Math.min(units, this.#deps.scheduler.left))
+      this.#allowance.charge(used)
+      this.#deps.scheduler.spend(used)
+      this.#allowance.chargeRate(used, this.#deps.time.now())
     }
     if (this.#input !== undefined || this.#sendQueue.hasUnmade) this.#goOn()
   }
@@ -305,7 +344,7 @@ export class Connection implements SocketListener, PacedWork {
   abort(row: CloseCode): void {
     if (!this.#isReading()) return
     this.close(row)
-    this.#owner.onAborted(this)
+    this.#deps.listener.onAborted(this)
   }
 
   /** Cuts it without the last words: a closing handshake would queue behind what is not read. */
@@ -318,66 +357,63 @@ export class Connection implements SocketListener, PacedWork {
   /** Drops the socket without waiting for anybody: its client may not know that it is closed. */
   terminate(): void {
     if (this.#state === 'gone') return
-    this.#owner.onAborted(this)
+    this.#deps.listener.onAborted(this)
     this.#socket.terminate()
-    if (this.#isClosed) this.#owner.scheduler.add(this)
+    if (this.#isClosed) this.#deps.scheduler.add(this)
   }
 
   #requestFlush(): void {
     if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isClosed) return
     this.#isAwaitingFlush = true
-    this.#owner.onOutput(this)
+    this.#deps.flusher.add(this)
+  }
+
+  #isLive(): boolean {
+    const { membership } = this.#deps
+    return membership === undefined || membership.isLive()
   }
 
   #isReading(): boolean {
     return this.#state !== 'closing' && this.#state !== 'gone'
   }
 
-  /** Looks up what may be used of this turn, once a turn. */
-  #beginTurn(now: number): void {
-    const { scheduler } = this.#owner
-    if (this.#turn === scheduler.turn) return
-    this.#turn = scheduler.turn
-    this.#allowance = this.#rateWaitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
-  }
-
   /** Whether what comes next has to wait. */
   #mustWait(): boolean {
-    return this.#allowance <= 0 || this.#sendQueue.isFull
+    return this.#allowance.left <= 0 || this.#sendQueue.isFull
   }
 
   #handleFrame(text: string, at: number, parsingCost: number): void {
-    const { scheduler } = this.#owner
+    const { scheduler } = this.#deps
     const elements = parseFrame(text)
     if (elements === undefined) {
       scheduler.spend(parsingCost)
       this.abort(closeCodes.badMessage)
       return
     }
-    const before = this.#allowance
-    this.#allowance -= parsingCost
+    const before = this.#allowance.left
+    this.#allowance.charge(parsingCost)
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
       const mustWait = i > 0 && this.#mustWait()
       // A hundred connections could send a long one each: it gets no least share of a turn.
-      if (mustWait || (scheduler.left <= 0 && this.#owner.isLong(this, elements[i]))) {
+      if (mustWait || (scheduler.left <= 0 && this.#deps.inbound.isLong(this, elements[i]))) {
         this.#pause().addRest(text, at, elements, i)
         break
       }
       this.#handle(elements[i])
       if (!this.#isReading()) break
     }
-    const used = before - this.#allowance
+    const used = before - this.#allowance.left
     scheduler.spend(used)
     if (!this.#isReading()) return
     // Not for the pong of an idle session, which should cost no memory.
-    if (used > costs.message + 1 || this.#rate !== undefined) this.#spendRate(used, at)
+    if (used > costs.message + 1 || this.#allowance.hasRate) this.#allowance.chargeRate(used, at)
   }
 
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {
-      if (!this.#owner.isLive()) return
+      if (!this.#isLive()) return
       const next = input.next()
       if (next === 'malformed') {
         this.abort(closeCodes.badMessage)
@@ -387,7 +423,7 @@ export class Connection implements SocketListener, PacedWork {
         this.#resumeReading()
         return
       }
-      this.#allowance -= next.parsingCost
+      this.#allowance.charge(next.parsingCost)
       this.#handledAt = next.at
       this.#handle(next.element)
       if (!this.#isReading()) return
@@ -396,26 +432,14 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Handles one message and charges what it caused: effects of the table, and text to be sent. */
   #handle(element: unknown): void {
-    const { effectCount } = this.#owner
+    const { table } = this.#deps
+    const { effectCount } = table
     const chars = this.#sendQueue.waitingChars
     this.#received++
     this.#dispatch(element)
     const sent = Math.max(0, this.#sendQueue.waitingChars - chars)
-    this.#allowance -=
-      costs.message + (this.#owner.effectCount - effectCount) * costs.effect + costOfBytes(sent)
-  }
-
-  #spendRate(units: number, now: number): void {
-    const { workPerSecond } = this.#owner
-    if (workPerSecond === Number.POSITIVE_INFINITY) return
-    this.#rate ??= new WorkRate(workPerSecond, now)
-    this.#rate.spend(units, now)
-    if (this.#rate.waitMs(now) > 0) this.#allowance = Math.min(this.#allowance, 0)
-  }
-
-  /** In how many ms the work of a second allows more; 0 for now. */
-  #rateWaitMs(now: number): number {
-    return this.#rate === undefined ? 0 : this.#rate.waitMs(now)
+    const effects = table.effectCount - effectCount
+    this.#allowance.charge(costs.message + effects * costs.effect + costOfBytes(sent))
   }
 
   #pause(): InputQueue {
@@ -430,15 +454,15 @@ export class Connection implements SocketListener, PacedWork {
 
   #resumeReading(): void {
     this.#input = undefined
-    this.readsSince = this.#owner.now()
+    this.readsSince = this.#deps.time.now()
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#isClosed) this.#end()
     else this.#socket.resume()
   }
 
   #dropInput(): void {
-    this.#owner.scheduler.remove(this)
-    if (this.#isClosed) this.#owner.scheduler.add(this)
+    this.#deps.scheduler.remove(this)
+    if (this.#isClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined
     // The closing handshake of the client has to be read.
@@ -450,29 +474,29 @@ export class Connection implements SocketListener, PacedWork {
     const hasOutput = this.#sendQueue.hasUnmade && !this.#sendQueue.isBlocked
     const hasInput = this.#input !== undefined && !this.#sendQueue.isFull
     if (!this.#isReading() || !(hasOutput || hasInput)) return
-    const waitMs = this.#rateWaitMs(this.#owner.now())
-    if (waitMs > 0) this.#owner.scheduler.addLater(this, waitMs)
-    else this.#owner.scheduler.add(this)
+    const waitMs = this.#allowance.waitMs(this.#deps.time.now())
+    if (waitMs > 0) this.#deps.scheduler.addLater(this, waitMs)
+    else this.#deps.scheduler.add(this)
   }
 
   #end(): void {
     if (this.#state === 'gone') return
     this.#state = 'gone'
     this.#input = undefined
-    this.#owner.scheduler.remove(this)
+    this.#deps.scheduler.remove(this)
     this.#sendQueue.clear()
-    this.#owner.onClosed(this)
+    this.#deps.listener.onClosed(this)
   }
 
   #dispatch(element: unknown): void {
     const message = validate(element)
-    if (message.type === 'refusal') this.#allowance -= costs.refusal
-    if (this.#state === 'open' && isForOwner(message)) {
-      this.#owner.onMessage(this, message)
+    if (message.type === 'refusal') this.#allowance.charge(costs.refusal)
+    if (this.#state === 'open' && isForBroker(message)) {
+      this.#deps.inbound.handle(this, message)
     } else if (this.#state === 'fresh' && message.type === 'hello') {
       this.#state = 'opening'
-      this.#allowance -= costs.hello
-      this.#owner.onHello(this, message)
+      this.#allowance.charge(costs.hello)
+      this.#deps.handshake.begin(this, message)
     } else {
       this.abort(closeCodes.badMessage)
     }

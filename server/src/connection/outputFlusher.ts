@@ -1,27 +1,37 @@
 /**
- * Writes what each turn had to say, at its end, and looks whether the clients read it. A client
- * that leaves too much unread for too long, or far too much at all, is cut: its unread output is
- * the broker's memory.
+ * Writes at the end of each turn what the turn has queued, and closes the connections of clients
+ * that do not read. A client that leaves too much output unread for too long, or far too much at any
+ * time, is cut, because the broker keeps unread output in its memory.
  */
 import { closeCodes } from '@holdfast/shared'
-import type { MemoryAccount } from '../broker/memoryAccount.js'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
 import type { Connection } from './connection.js'
 import type { WorkScheduler } from './workScheduler.js'
 
+/** Counts the memory that connections take for output which their clients have not read. */
+export interface OutputMemory {
+  /** Whether the broker takes so much memory that it cuts connections with unread output. */
+  readonly isOverfull: boolean
+  /** Counts what this connection takes now. */
+  weigh(connection: Connection): void
+}
+
 export interface OutputFlusherDeps {
   readonly limits: BrokerLimits
-  readonly memory: MemoryAccount
-  /** Is told when a turn is over. */
+  readonly memory: OutputMemory
+  /** Begins a new turn when the output of one is written. */
   readonly scheduler: WorkScheduler
   readonly endOfTurn: (callback: () => void) => void
-  /** In ms from now, unless forgiven, `cutIfSlow` is called. */
-  readonly setClientDeadline: (connection: Connection, ms: number) => void
-  readonly clearClientDeadline: (connection: Connection) => void
-  /** The connection is about to be cut. */
-  readonly refused: (connection: Connection, limit: LimitName) => void
-  /** Everything of a turn was written. */
-  readonly flushed: (() => void) | undefined
+  /** Calls {@link OutputFlusher.cutIfSlow} at the deadline of a connection. */
+  readonly time: {
+    now(): number
+    setClientDeadline(connection: Connection, at: number): void
+    clearClientDeadline(connection: Connection): void
+  }
+  /** Tells the observer which connection is about to be cut, and why. */
+  readonly connections: { report(connection: Connection, limit: LimitName): void }
+  /** Told once a turn, after the output of the turn was written; undefined for nobody. */
+  readonly observer: { onFlushed(): void } | undefined
 }
 
 export class OutputFlusher {
@@ -32,7 +42,7 @@ export class OutputFlusher {
     this.#deps = deps
   }
 
-  /** This connection has something to say. */
+  /** Flushes this connection at the end of the turn. */
   add(connection: Connection): void {
     if (this.#unflushed.push(connection) === 1) this.#deps.endOfTurn(this.#flush)
   }
@@ -42,30 +52,30 @@ export class OutputFlusher {
     const connections = this.#unflushed
     this.#unflushed = []
     for (const connection of connections) {
-      // Before more is written: of a long answer there is always more than may be left unread.
-      if (connection.isSlow && this.#keepsUp(connection)) this.#letOff(connection)
+      // Checked before more is written, because a long answer always fills the socket again.
+      if (connection.isSlow && this.#keepsUp(connection)) this.#clearSlow(connection)
       connection.flush()
-      if (connection.state === 'open') this.#judge(connection)
+      if (connection.state === 'open') this.#checkBacklog(connection)
     }
-    this.#deps.flushed?.()
+    this.#deps.observer?.onFlushed()
   }
 
-  #judge(connection: Connection): void {
-    const { limits, memory, setClientDeadline } = this.#deps
+  #checkBacklog(connection: Connection): void {
+    const { limits, memory, time } = this.#deps
     const most = limits.backlogBytes
     memory.weigh(connection)
     if (connection.countedBytes > 0 && memory.isOverfull) this.#cut(connection, 'memoryBytes')
-    else if (this.#keepsUp(connection)) this.#letOff(connection)
-    // What waits for its turn here, while the socket has room, is no fault of the client.
+    else if (this.#keepsUp(connection)) this.#clearSlow(connection)
+    // Output that waits for a turn of the broker, while the socket has room, does not count.
     else if (connection.backlogBytes > most && !connection.isWaitingForTurn) {
       this.#cut(connection, 'backlogBytes')
     } else if (!connection.isSlow) {
       connection.isSlow = true
-      setClientDeadline(connection, limits.slowMs)
+      time.setClientDeadline(connection, time.now() + limits.slowMs)
     }
   }
 
-  /** It has had its time. */
+  /** The connection was slow and its deadline is over: cuts it unless its client reads again. */
   cutIfSlow(connection: Connection): void {
     if (this.#keepsUp(connection)) connection.isSlow = false
     else this.#cut(connection, 'slowBytes')
@@ -75,13 +85,13 @@ export class OutputFlusher {
     return backlogBytes <= this.#deps.limits.slowBytes && !isHeldUp
   }
 
-  #letOff(connection: Connection): void {
-    if (connection.isSlow) this.#deps.clearClientDeadline(connection)
+  #clearSlow(connection: Connection): void {
+    if (connection.isSlow) this.#deps.time.clearClientDeadline(connection)
     connection.isSlow = false
   }
 
   #cut(connection: Connection, limit: LimitName): void {
-    this.#deps.refused(connection, limit)
+    this.#deps.connections.report(connection, limit)
     connection.abortUnread(closeCodes.tooSlow)
   }
 }

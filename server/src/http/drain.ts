@@ -5,7 +5,7 @@
  */
 import type { Clock } from '@holdfast/shared'
 import type { Broker } from '../broker/broker.js'
-import { canFailOver } from '../broker/moving.js'
+import { canFailOver } from '../broker/inbound.js'
 import type { Membership } from '../log/log.js'
 
 /** How often the broker looks who is done, in ms. */

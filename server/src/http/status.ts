@@ -5,7 +5,8 @@
 
 import type { Broker } from '../broker/broker.js'
 import { off } from '../config/limits.js'
-import type { JournalStatus, Log, LogStatus } from '../log/log.js'
+import type { Log } from '../log/log.js'
+import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 import type { BrokerGauges } from '../observability/observer.js'
 import type { ByteCounters } from './byteCounters.js'
 

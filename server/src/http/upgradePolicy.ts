@@ -14,7 +14,7 @@ import { isFromThisMachine } from '../access/localRequests.js'
 import { UpgradeRates } from '../access/upgradeRates.js'
 import { type Caller, callerOf, forwardedProto, isLoopback } from '../config/addresses.js'
 import { limitMessage } from '../config/limits.js'
-import type { BrokerSettings } from '../config/options.js'
+import type { BrokerSettings } from '../config/settings.js'
 import type { RefusalCause } from '../observability/observer.js'
 
 /** Why an upgrade is refused, as HTTP says it. */

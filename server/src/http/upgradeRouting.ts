@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { invalid } from '../config/options.js'
+import { invalid } from '../config/settings.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 
 export type UpgradeHandler = (request: IncomingMessage, raw: Duplex, head: Buffer) => void

@@ -3,10 +3,10 @@
  * trouble with a shared log, to whatever logger its operator uses. What strangers chose (keys,
  * names, reasons) is made visible and cut short before it gets there; tokens and secrets never do.
  */
-import type { Clock } from '@holdfast/shared'
+import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
 import { nodeEnvironment } from '../platform/environment.js'
-import { LogHealth } from './logHealth.js'
+import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Observer, type RefusalNotice, refusalIn } from './observer.js'
 
 /** What the broker needs of a logger; those of pino, bunyan and winston have it. */
@@ -121,4 +121,69 @@ function about({ id, principal, name }: Session): object {
 function shownFields(fields: Record<string, string | undefined>): object {
   const there = Object.entries(fields).filter(([, text]) => text !== undefined)
   return Object.fromEntries(there.map(([name, text]) => [name, shown(text as string)]))
+}
+
+/** How often the state of the log is looked at, in ms. */
+const everyMs = 1_000
+
+const sentAway =
+  'this broker does not count among those that share the log; its clients were sent to the others'
+
+/**
+ * Logs one line when a shared log is in trouble, one when this broker loses its clients by that,
+ * and one when the trouble is over. Trouble that ends between two looks is not logged.
+ */
+class LogHealth {
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #status: () => LogStatus | undefined
+  #timer: Timer
+  /** It has served: before that, starting is no trouble. */
+  #hasServed = false
+  /** It was in trouble at the last look, and since when, by the monotonic clock. */
+  #since: number | undefined
+  /** What was said of it: whether the broker served nevertheless. */
+  #said: boolean | undefined
+
+  constructor(logger: Logger, clock: Clock, status: () => LogStatus | undefined) {
+    this.#logger = logger
+    this.#clock = clock
+    this.#status = status
+    this.#wait()
+  }
+
+  stop(): void {
+    this.#clock.clearTimer(this.#timer)
+  }
+
+  #wait(): void {
+    this.#timer = this.#clock.setTimer(() => {
+      this.#look()
+      this.#wait()
+    }, everyMs)
+  }
+
+  #look(): void {
+    const status = this.#status()
+    if (status === undefined) return
+    const now = this.#clock.monotonic()
+    const { name, problem } = status
+    const serves = name !== undefined
+    if (serves) this.#hasServed = true
+    if (problem === undefined && (serves || !this.#hasServed)) this.#over(now)
+    else if (this.#since === undefined) this.#since = now
+    else if (this.#said !== serves) {
+      this.#said = serves
+      this.#logger.warn({ trouble: problem ?? sentAway, serves }, 'the log is in trouble')
+    }
+  }
+
+  #over(now: number): void {
+    if (this.#said !== undefined) {
+      const lastedMs = Math.round(now - this.#since!)
+      this.#logger.warn({ lastedMs }, 'the log is well again')
+    }
+    this.#said = undefined
+    this.#since = undefined
+  }
 }

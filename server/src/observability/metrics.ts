@@ -10,7 +10,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Effect, Lock, Session } from '../core/index.js'
 import { type LoopLag, nodeEnvironment, watchLoop } from '../platform/environment.js'
-import { logGauges } from './logMetrics.js'
+import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Metrics, type Observer, refusalIn } from './observer.js'
 
 /** In seconds: from the fastest grant to the longest hold worth telling apart. */
@@ -274,4 +274,30 @@ class BrokerMetrics implements Metrics {
       },
     })
   }
+}
+
+/** Makes a gauge that is read when somebody scrapes. */
+type MakeGauge = (name: string, help: string, value: () => number) => void
+
+/**
+ * The state of a log that several brokers share: whether entries come back, how long they take,
+ * which brokers are members, and the age of the snapshot that a new member would load.
+ */
+function logGauges(gauge: MakeGauge, status: () => LogStatus): void {
+  const seconds = (ms: number | undefined): number => (ms ?? 0) / 1_000
+  gauge('log_position', 'The newest entry of the log that was taken.', () => status().position)
+  gauge('log_brokers', 'Brokers that share the log.', () => status().members.length)
+  gauge('log_serving', 'Whether this broker is one of those that serve: 1 or 0.', () =>
+    status().name === undefined ? 0 : 1,
+  )
+  gauge('log_lag_seconds', 'How long the newest own entry took to come back.', () =>
+    seconds(status().lagMs),
+  )
+  gauge('log_standing_seconds', 'How long this broker serves if nothing comes back any more.', () =>
+    seconds(status().selfLeaseMs),
+  )
+  gauge('log_waiting', 'Commands that wait to be appended.', () => status().waiting)
+  gauge('log_snapshot_age_seconds', 'How old the newest snapshot is.', () =>
+    seconds(status().snapshot?.ageMs),
+  )
 }

@@ -3,9 +3,9 @@
  * A broker that nobody watches has no observer, and its messages pay one comparison.
  */
 import type { ClientMessage, LockStats } from '@holdfast/shared'
-import type { LimitName } from '../config/limits.js'
-import type { Effect, Session, SessionLimits } from '../core/index.js'
-import type { LogStatus } from '../log/log.js'
+import { type LimitName, limitNameOf } from '../config/limits.js'
+import type { Effect, Session } from '../core/index.js'
+import type { LogStatus } from './logStatus.js'
 
 /** Why somebody was turned away: a limit, or one of the rules of who may come in. */
 export type RefusalCause =
@@ -103,22 +103,11 @@ export function observersTogether(observers: readonly Observer[]): Observer | un
   }
 }
 
-const limitNames = {
-  locks: 'locksPerSession',
-  answers: 'unacknowledged',
-  waitersPerKey: 'waitersPerKey',
-} as const satisfies Record<keyof SessionLimits, LimitName>
-
-/** The option that a limit of a session comes from. */
-export function limitNameOf(limit: keyof SessionLimits): LimitName {
-  return limitNames[limit]
-}
-
 /** The limit that the table itself has held somebody to; undefined if it did something else. */
 export function refusalIn(effect: Effect): RefusalNotice | undefined {
   if (effect.kind !== 'answer' || effect.answer.kind !== 'failed') return undefined
   const { limit } = effect.answer
   if (limit === undefined) return undefined
   const { id: session, principal } = effect.session
-  return { cause: limitNames[limit], session, principal }
+  return { cause: limitNameOf(limit), session, principal }
 }

@@ -20,6 +20,9 @@ export interface Environment {
   readonly hash: (secret: string) => string
 }
 
+/** The part of the environment that a log shared by several brokers needs. */
+export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
+
 /*
  * Taken when this module loads, as the client does it: a test with an embedded broker may replace
  * the functions of the platform by fake ones, and a broker whose clock stands still answers nobody.

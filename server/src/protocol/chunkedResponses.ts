@@ -4,13 +4,64 @@
  * text in memory all at once. What a query finds is looked for no faster than it is read either.
  */
 import { joinFrames, utf8Length } from '@holdfast/shared'
-import { type Search, waitersOf } from '../broker/queries.js'
-import type { PageChoice } from '../broker/queryPage.js'
-import type { KeyState } from '../core/index.js'
-import { encodeHeldInfo, encodeHeldItem, encodeWaitingInfo, type HeldItem } from './encode.js'
+import type { KeyState, Lock } from '../core/index.js'
+import {
+  encodeHeldInfo,
+  encodeHeldItem,
+  encodeWaitingInfo,
+  type HeldItem,
+  type Waiter,
+} from './encode.js'
 
 /** Bytes at which a part is full. */
 const chunkBytes = 16 * 1024
+
+/** A search through the lock table that may pause between two keys; `broker/queries.ts` has it. */
+export interface KeySearch {
+  /** After so many keys the search says what they cost. */
+  readonly stepKeys: number
+  /** What {@link stepKeys} keys cost, in units of work. */
+  readonly stepCost: number
+  /** The next key; `'elsewhere'` for a key that does not match; undefined at the end. */
+  next(): KeyState | 'elsewhere' | undefined
+  /** At most so many locks of a key, by rising fence, of those with a fence above `after`. */
+  locksOf(entry: KeyState, most: number, after?: number): Iterable<Lock>
+  /** How many locks of the key {@link locksOf} has not listed. */
+  unlistedOf(entry: KeyState): number
+  /** How many locks the key has. */
+  countOf(entry: KeyState): number
+  /** What the lock table has under a key now. */
+  entryOf(key: string): KeyState | undefined
+  /** From here on, {@link locksOf} lists the locks that the table has now. */
+  lookAgain(): void
+  /** What skipping locks has cost since the last call, in units of work. */
+  takePassedCost(): number
+  /** Gives up the rest of the search. */
+  end(): void
+}
+
+/** One page of a query, chosen from all keys; `broker/queryPage.ts` has it. */
+export interface KeyPage {
+  /** What {@link page} costs, in units of work. */
+  readonly sortCost: number
+  /** Considers one key for the page. Returns what that cost, in units of work. */
+  offer(entry: KeyState): number
+  /** The page, after every key was offered. */
+  page(entryOf: (key: string) => KeyState | undefined): {
+    readonly keys: readonly PageKey[]
+    readonly heldCount: number
+    readonly waitingCount: number
+  }
+}
+
+/** A key of a page, and how much of it the page tells. */
+export interface PageKey {
+  readonly key: string
+  /** Only locks with a higher fence; 0 for all. */
+  readonly afterFence: number
+  readonly held: number
+  readonly waiting: number
+}
 
 export function* snapshotChunks(
   held: readonly HeldItem[],
@@ -60,7 +111,7 @@ export function* messageFrames<T>(
 export type PacedChunks = Generator<string | number>
 
 /** A query's answer. @param limit Most locks and most requests; the counts are of all. */
-export function* foundChunks(id: number, search: Search, limit: number): PacedChunks {
+export function* foundChunks(id: number, search: KeySearch, limit: number): PacedChunks {
   const part = new Chunk()
   const counts = { held: 0, waiting: 0 }
   const text = (more: boolean): string => {
@@ -103,7 +154,7 @@ export function* foundChunks(id: number, search: Search, limit: number): PacedCh
  * The answer to a query for one page. What is told is looked up when there is room for it, so that
  * a client that does not read keeps nothing alive but keys.
  */
-export function* pageChunks(id: number, search: Search, choice: PageChoice): PacedChunks {
+export function* pageChunks(id: number, search: KeySearch, choice: KeyPage): PacedChunks {
   for (const entry of keysOf(search)) {
     const cost = typeof entry === 'number' ? entry : choice.offer(entry)
     if (cost > 0) yield cost
@@ -138,7 +189,7 @@ export function* pageChunks(id: number, search: Search, choice: PageChoice): Pac
 }
 
 /** What is held when a watch begins. @param limit Most locks; the count is of all. */
-export function* watchingChunks(id: number, search: Search, limit: number): PacedChunks {
+export function* watchingChunks(id: number, search: KeySearch, limit: number): PacedChunks {
   const part = new Chunk()
   let count = 0
   const text = (more: boolean): string =>
@@ -166,7 +217,7 @@ export function* watchingChunks(id: number, search: Search, limit: number): Pace
 }
 
 /** The keys that a search finds, and from time to time what that has cost. */
-function* keysOf(search: Search): Generator<KeyState | number> {
+function* keysOf(search: KeySearch): Generator<KeyState | number> {
   try {
     let visited = 0
     for (let entry = search.next(); entry !== undefined; entry = search.next()) {
@@ -178,6 +229,16 @@ function* keysOf(search: Search): Generator<KeyState | number> {
   } finally {
     search.end()
   }
+}
+
+/** At most `most` of the requests that wait for a key now. */
+function waitersOf(entry: KeyState, most: number): Waiter[] {
+  const waiters: Waiter[] = []
+  if (most <= 0) return waiters
+  for (const { mode, session, since } of entry.queue) {
+    if (waiters.push({ mode, session, since }) >= most) break
+  }
+  return waiters
 }
 
 /** Two lists of items as JSON elements, gathered until they fill a message. */

@@ -9,11 +9,9 @@ import {
   type LockStats,
   type LossReason,
 } from '@holdfast/shared'
-import type { Waiter } from '../broker/queries.js'
-import { limitMessage } from '../config/limits.js'
+import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
-import type { Answer, Lock, Session, StoredHolder } from '../core/index.js'
-import { limitNameOf } from '../observability/observer.js'
+import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
 
 export function encodeWelcome(
   session: Session,
@@ -148,6 +146,9 @@ export function encodeLockEvent(
 ): string {
   return `{"event":"${event}",${heldFields(lock)}}`
 }
+
+/** What a query tells of a waiting request; not the request, whose metadata can be large. */
+export type Waiter = Pick<Request, 'mode' | 'session' | 'since'>
 
 export function encodeWaitingInfo(key: string, { mode, session, since }: Waiter): string {
   return JSON.stringify({ key, mode, session: session.id, name: session.name, since })

@@ -17,6 +17,8 @@ function bench() {
   const keeper = new Timekeeper<Named, Named>({
     clock: machine.clock,
     endOfTurn: machine.endOfTurn,
+  })
+  keeper.listen({
     onClientDeadline: ({ name }) => events.push(`overdue ${name}`),
     onBrokerTimer: ({ name }) => events.push(`due ${name}`),
   })

@@ -3,7 +3,7 @@
  * what about it cannot be, in one sentence.
  */
 import { redactUrl } from '@holdfast/shared'
-import { invalid } from '../../config/options.js'
+import { invalid } from '../../config/settings.js'
 
 export interface EtcdAddress {
   /** Of etcd's members, as etcd itself writes them: `http://10.0.0.1:2379`. */

@@ -6,7 +6,7 @@
 import { HoldfastError, type Timer } from '@holdfast/shared'
 import type { ClusterConfig, Engine } from './engine.js'
 import { encodeCommands } from './entry.js'
-import type { LogEnvironment } from './logEnvironment.js'
+import type { LogEnvironment } from '../../platform/environment.js'
 import { Fault, noSnapshotAnywhere } from './logErrors.js'
 import { type Loaded, loadSnapshot } from './snapshot.js'
 

@@ -1,29 +1,31 @@
 /**
- * What an operator may set, with defaults; and what contradicts itself, refused in one sentence.
+ * The options of `createBroker`: their documentation, their defaults and their checks. A program in
+ * plain JavaScript has no compiler. `{ authentcate }` would leave the broker open, and so would
+ * `{ allowUnauthenticated: 'false' }`; both are refused here.
  */
 import type { BlockList } from 'node:net'
-import { HoldfastError, leaseMs, maxMs } from '@holdfast/shared'
-import type { Log } from '../log/log.js'
-import type { Logger } from '../observability/brokerLogger.js'
-import type { Metrics, Observer } from '../observability/observer.js'
-import { proxyList } from './addresses.js'
-import { hostFault, originFault } from './hostNames.js'
+import {
+  HoldfastError,
+  leaseMs,
+  maxMs,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
+import { proxyList } from './config/addresses.js'
+import { hostFault, originFault } from './config/hostNames.js'
 import {
   type BrokerLimits,
   type LimitName,
   limitFault,
+  limits,
   limitsFrom,
   type Profile,
-} from './limits.js'
-import { checkBrokerOptions } from './optionKinds.js'
-import type { Authenticate, Authorize } from './permissions.js'
-
-/** Bounds and default of the session lease, in ms. */
-export interface LeaseBounds {
-  readonly min: number
-  readonly max: number
-  readonly default: number
-}
+} from './config/limits.js'
+import type { Authenticate, Authorize } from './config/permissions.js'
+import { type BrokerSettings, invalid, type LeaseBounds, type TlsFiles } from './config/settings.js'
+import type { Log } from './log/log.js'
+import type { Logger } from './observability/brokerLogger.js'
+import type { Metrics, Observer } from './observability/observer.js'
 
 export interface BrokerOptions {
   /** Where commands are put in order. Default: in memory, so a restart loses every lock. */
@@ -101,33 +103,6 @@ export interface BrokerOptions {
   readonly fenceFile?: string | undefined
 }
 
-/** A certificate with its key, as PEM text or what Node takes for it. */
-export interface TlsFiles {
-  readonly cert: string | Buffer
-  readonly key: string | Buffer
-  readonly passphrase?: string | undefined
-}
-
-/** Options with everything filled in. */
-export interface BrokerSettings {
-  readonly authenticate: Authenticate | undefined
-  readonly authorize: Authorize | undefined
-  readonly allowUnauthenticated: boolean
-  readonly allowInsecure: boolean
-  /** In lower case. */
-  readonly hosts: ReadonlySet<string>
-  readonly trustedProxies: BlockList | undefined
-  readonly tls: TlsFiles | undefined
-  readonly origins: ReadonlySet<string>
-  readonly dev: boolean
-  /** Undefined: to this machine only. */
-  readonly dashboard: boolean | undefined
-  readonly lease: LeaseBounds
-  readonly limits: BrokerLimits
-  /** In ms; 0 for none. */
-  readonly quietStart: number
-}
-
 /**
  * @throws {HoldfastError} `INVALID_OPTION`, saying which option and what it may be; for a name that
  *   does not exist, the nearest one that does.
@@ -200,11 +175,86 @@ function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds)
   throw invalid(`quietStart is true, or an integer from 0 to ${maxMs} ms`)
 }
 
-export function invalid(rule: string): HoldfastError {
-  return new HoldfastError('INVALID_OPTION', `${rule}.`)
-}
-
 function definedIn<T extends object>(partial: T | undefined): Partial<T> {
   const entries = Object.entries(partial ?? {}).filter(([, value]) => value !== undefined)
   return Object.fromEntries(entries) as Partial<T>
+}
+
+/** What the broker calls of each observer; without one of them the first message would fail. */
+const observing = ['onMessage', 'onEffect', 'onFlushed', 'onRefused'] as const
+
+/** Of what kind a value must be; the words are those of the message. */
+const kinds = {
+  'a function': (value: unknown) => typeof value === 'function',
+  'true or false': (value: unknown) => typeof value === 'boolean',
+  'a list of texts': (value: unknown) =>
+    Array.isArray(value) && value.every((item) => typeof item === 'string'),
+  'a text that is not empty': (value: unknown) => typeof value === 'string' && value !== '',
+  'an object with options': isObject,
+  'true, or an integer of ms': (value: unknown) =>
+    typeof value === 'boolean' || typeof value === 'number',
+  'a log, such as journalLog() makes': has('start', 'submit', 'close'),
+  'brokerMetrics()': has('text', ...observing),
+  'a logger, such as pino() makes': has('debug', 'info', 'warn'),
+  'an observer with the functions onMessage, onEffect, onFlushed and onRefused': has(...observing),
+} as const
+
+const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof kinds>> = {
+  log: 'a log, such as journalLog() makes',
+  authenticate: 'a function',
+  authorize: 'a function',
+  allowUnauthenticated: 'true or false',
+  allowInsecure: 'true or false',
+  hosts: 'a list of texts',
+  tls: 'an object with options',
+  metrics: 'brokerMetrics()',
+  logger: 'a logger, such as pino() makes',
+  observer: 'an observer with the functions onMessage, onEffect, onFlushed and onRefused',
+  trustedProxies: 'a list of texts',
+  origins: 'a list of texts',
+  dev: 'true or false',
+  dashboard: 'true or false',
+  lease: 'an object with options',
+  profile: 'a text that is not empty',
+  limits: 'an object with options',
+  quietStart: 'true, or an integer of ms',
+  fenceFile: 'a text that is not empty',
+}
+
+const tlsOptions: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
+
+/**
+ * Refuses options that do not exist, and values of another kind than their option's.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` with the nearest name, or with the kind.
+ */
+function checkBrokerOptions(options: BrokerOptions): void {
+  refuseUnknownOptions('createBroker', options, brokerOptions)
+  for (const [name, kind] of Object.entries(brokerOptions)) {
+    const value: unknown = options[name as keyof BrokerOptions]
+    if (value === undefined || kinds[kind](value)) continue
+    throw new HoldfastError('INVALID_OPTION', `${name} must be ${kind}, not ${show(value)}`)
+  }
+  refuseUnknownOptions('lease', options.lease, leaseMs)
+  refuseUnknownOptions('limits', options.limits, limits)
+  refuseUnknownOptions('tls', options.tls, tlsOptions)
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Objects and functions that have these methods. */
+function has(...names: readonly string[]) {
+  return (value: unknown): boolean =>
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    names.every((name) => typeof Reflect.get(value, name) === 'function')
+}
+
+/** A plain value as it is; of all else only its kind, since it may hold a secret. */
+function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
+  if (value === null || ['number', 'boolean', 'bigint'].includes(typeof value)) return `${value}`
+  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
 }
