@@ -28,7 +28,7 @@ export class Broker {
   #isServing = false
   #isDraining = false
 
-  /** Resolves when the broker serves; undefined if it serves at once. Until then it has no client. */
+  /** Resolves when the broker begins to serve clients; undefined if it serves at once. */
   readonly ready: undefined | Promise<void>
 
   constructor(deps: BrokerDeps) {

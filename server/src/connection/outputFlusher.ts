@@ -1,7 +1,7 @@
 /**
  * Writes at the end of each turn what the turn has queued, and closes the connections of clients
- * that do not read. A client that leaves too much output unread for too long, or far too much at any
- * time, is cut, because the broker keeps unread output in its memory.
+ * that do not read. A client that leaves too much output unread for too long, or far too much at
+ * any time, is cut, because the broker keeps unread output in its memory.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'

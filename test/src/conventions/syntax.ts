@@ -1,41 +1,25 @@
 /**
- * What the walls need to know of a source file: what it imports, which names it uses, and how
- * long its functions are. Read from the syntax tree, so that neither a comment nor a string nor a
- * property that happens to be called `process` is taken for the thing.
+ * Which names a source file uses, and where it is asynchronous. Read from the syntax tree, so that
+ * a comment, a string or a property with the name `process` does not count as a use of `process`.
  */
 import { parse } from '@babel/parser'
 import type { SourceFile } from './repository.js'
-
-export interface Import {
-  readonly specifier: string
-  readonly line: number
-  /** Only types: nothing is left of it at run time. */
-  readonly typeOnly: boolean
-}
 
 export interface Use {
   readonly name: string
   readonly line: number
 }
 
-export interface FunctionLength {
-  readonly name: string
-  readonly line: number
-  readonly lines: number
-}
-
 export interface Syntax {
-  readonly imports: readonly Import[]
   /** Every name in a value or a type that is not a member's; of `a.b`, it is `a.b` whole. */
   readonly names: readonly Use[]
-  readonly functions: readonly FunctionLength[]
   /** Where something is `async` or awaits. */
   readonly asyncLines: readonly number[]
 }
 
 interface Node {
   readonly type: string
-  readonly loc?: { readonly start: { readonly line: number }; readonly end: { line: number } }
+  readonly loc?: { readonly start: { readonly line: number } }
   readonly [field: string]: unknown
 }
 
@@ -59,9 +43,7 @@ export function syntaxOf(file: SourceFile): Syntax {
 }
 
 class Reader {
-  readonly #imports: Import[] = []
   readonly #names: Use[] = []
-  readonly #functions: FunctionLength[] = []
   readonly #asyncLines: number[] = []
 
   constructor(program: Node) {
@@ -69,17 +51,13 @@ class Reader {
   }
 
   result(): Syntax {
-    return {
-      imports: this.#imports,
-      names: this.#names,
-      functions: this.#functions,
-      asyncLines: this.#asyncLines,
-    }
+    return { names: this.#names, asyncLines: this.#asyncLines }
   }
 
   #visit(node: Node, parent: Node | undefined, field: string): void {
-    this.#readModule(node, parent)
-    this.#readFunction(node, parent)
+    if (node['async'] === true || node['await'] === true || node.type === 'AwaitExpression') {
+      this.#asyncLines.push(lineOf(node))
+    }
     this.#readName(node, parent, field)
     for (const [name, value] of Object.entries(node)) {
       if (name === 'loc' || name.endsWith('omments')) continue
@@ -87,38 +65,6 @@ class Reader {
         if (isNode(child)) this.#visit(child, node, name)
       }
     }
-  }
-
-  #readModule(node: Node, parent: Node | undefined): void {
-    const source = node['source']
-    if (isNode(source) && /^(Import|Export)\w*Declaration$/.test(node.type)) {
-      const typeOnly = node['importKind'] === 'type' || node['exportKind'] === 'type'
-      this.#imports.push({ specifier: String(source['value']), line: lineOf(node), typeOnly })
-    }
-    // `import()` may name its module only at run time, and in a type it is the type of one.
-    if (
-      node.type === 'ImportExpression' ||
-      node.type === 'Import' ||
-      node.type === 'TSImportType'
-    ) {
-      const typeOnly = node.type === 'TSImportType'
-      const [named] = (parent?.['arguments'] ?? []) as Node[]
-      const isLiteral = node.type === 'Import' && named?.type === 'StringLiteral'
-      const specifier = isLiteral ? String(named['value']) : 'import()'
-      this.#imports.push({ specifier, line: lineOf(node), typeOnly })
-    }
-  }
-
-  #readFunction(node: Node, parent: Node | undefined): void {
-    if (node['async'] === true || node['await'] === true || node.type === 'AwaitExpression') {
-      this.#asyncLines.push(lineOf(node))
-    }
-    if (!isNode(node['body']) || !/Function|Method$/.test(node.type)) return
-    const named = [node['id'], node['key'], parent?.['id'], parent?.['key']].find(isNode)
-    const key = named?.type === 'PrivateName' ? named['id'] : named
-    const name = isNode(key) && typeof key['name'] === 'string' ? key['name'] : 'a function'
-    const lines = (node.loc?.end.line ?? 0) - lineOf(node) + 1
-    this.#functions.push({ name, line: lineOf(node), lines })
   }
 
   #readName(node: Node, parent: Node | undefined, field: string): void {

@@ -7,10 +7,10 @@
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import type { LogStatus } from '../../observability/logStatus.js'
+import type { LogEnvironment } from '../../platform/environment.js'
 import type { Log, LogLoad, Membership, StateMachine } from '../log.js'
 import { ClusterMember } from './clusterMember.js'
 import type { ClusterConfig, Engine, EngineSource } from './engine.js'
-import type { LogEnvironment } from '../../platform/environment.js'
 import { formatVersion, logClosed, unusable } from './logErrors.js'
 import { Snapshots } from './snapshots.js'
 

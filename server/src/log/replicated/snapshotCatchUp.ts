@@ -4,9 +4,9 @@
  * was somebody else who forgot, and those that live are asked for one: they have the whole table.
  */
 import { HoldfastError, type Timer } from '@holdfast/shared'
+import type { LogEnvironment } from '../../platform/environment.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { encodeCommands } from './entry.js'
-import type { LogEnvironment } from '../../platform/environment.js'
 import { Fault, noSnapshotAnywhere } from './logErrors.js'
 import { type Loaded, loadSnapshot } from './snapshot.js'
 

@@ -33,7 +33,7 @@ const connections: Mutant[] = [
   },
   {
     name: 'aborted-connection-ends-its-session',
-    in: 'Broker.onAborted',
+    in: 'Connections.onAborted',
     find: 'this.#leave($CONNECTION, true)',
     replace: 'this.#leave($CONNECTION, false)',
     why: 'A connection that the broker aborts ends its session before the client can know.',

@@ -1,0 +1,242 @@
+/**
+ * The rules for imports between source files, for dependency-cruiser. A folder may import only the
+ * folders before it in the list of its package, and no files or folders may form a cycle. An import
+ * of types counts like any other import, because a reader must follow it as well.
+ *
+ * dependency-cruiser needs a TypeScript with a compiler API. TypeScript 7, which compiles the
+ * project, has none: with it, dependency-cruiser skips every file and reports no error. Therefore
+ * the `test` package has a TypeScript 5.9 of its own. The optional peer dependency in the root's
+ * package.json only keeps npm from installing dependency-cruiser beside TypeScript 7.
+ */
+
+/** The folders and files of each `src`, lowest first. Each imports only what stands before it. */
+export const layers = {
+  'shared/src': [
+    'internal',
+    'limits',
+    'closeCodes',
+    'errors',
+    'keys',
+    'urls',
+    'strictOptions',
+    'messages',
+    'codec',
+    'index',
+  ],
+  'client/src': [
+    'platform',
+    'transport',
+    'requests',
+    'locks',
+    'session',
+    'webLocks',
+    'options',
+    'connect',
+    'index',
+    'opentelemetry',
+    'internal',
+  ],
+  'server/src': [
+    'core',
+    'platform',
+    'config',
+    'protocol',
+    'observability',
+    'log',
+    'connection',
+    'access',
+    'broker',
+    'http',
+    'options',
+    'createBroker',
+    'index',
+    'cli',
+    // Opens the inside of the package to this project's own tests, the command line included.
+    'internal',
+  ],
+  'server/src/log': ['log', 'memory', 'fences', 'journal', 'replicated', 'etcd'],
+}
+
+/** The dashboard is a client like any other: it stands beside the layers of the server. */
+const dashboard = '^server/src/dashboard/'
+
+/**
+ * Files that still form cycles or import later layers. The rules about layers and cycles skip what
+ * they import. Each line here is to be removed with its cycles.
+ */
+export const unfinished = [
+  '^client/src(?:/|$)',
+  '^shared/src/(?:errors\\.ts$|messages)',
+  '^server/src/core/(?:effects|records)\\.ts$',
+  '^server/src/dashboard(?:/|$)',
+]
+
+/** One rule for each layer: it must not import a layer after it. */
+function layerRules(folder) {
+  const names = layers[folder]
+  return names.slice(0, -1).map((name, index) => ({
+    name: `${folder}/${name} imports no later layer`,
+    severity: 'error',
+    from: { path: pathOf(folder, [name]), pathNot: unfinished },
+    to: { path: pathOf(folder, names.slice(index + 1)) },
+  }))
+}
+
+/** Matches a folder or file of this name directly under `folder`. */
+function pathOf(folder, names) {
+  return `^${folder}/(?:${names.join('|')})(?:/|\\.tsx?$)`
+}
+
+/** `shared` and `client` as other packages import them: by name, resolved into their `dist`. */
+const shared = '(?:^@holdfast/shared|(?:^|/)shared/(?:dist|src)/)'
+const idTable = '(?:^@holdfast/shared/idTable$|(?:^|/)shared/(?:dist|src)/internal/idTable\\.)'
+const clientIndex = '(?:^@holdfast/client$|(?:^|/)client/dist/index\\.js$)'
+const sharedIndex = '(?:^@holdfast/shared$|(?:^|/)shared/dist/index\\.js$)'
+
+/** Modules that give a program time, chance or a later turn of the event loop. */
+const timeModules =
+  '^(?:node:)?(?:crypto|perf_hooks|timers|timers/promises)$|^nanoid|(?:^|/)node_modules/nanoid/'
+const threads = '^(?:node:)?worker_threads$'
+
+const checks = '^shared/src/messages/(?:clientSchemas|brokerSchemas|clientChecks)\\.ts$'
+const webSocketLibrary = '(?:^ws$|(?:^|/)node_modules/ws/)'
+
+/** The one file of the client that runs on Node only, and the one file of the server for `ws`. */
+const clientOnNode = '^client/src/(?:websocket|platform/webSocket)/node\\.ts$'
+const serverSocket = '^server/src/http/(?:ws/)?webSocket\\w*\\.ts$'
+
+function forbid(name, from, to) {
+  return { name, severity: 'error', from, to }
+}
+
+const pureCore = [
+  forbid(
+    'the core imports nothing at run time but itself and the id table',
+    { path: '^(?:server/src/core/|shared/src/internal/idTable\\.ts)' },
+    { pathNot: `^server/src/core/|${idTable}`, dependencyTypesNot: ['type-only'] },
+  ),
+  forbid(
+    'the core imports nothing dynamically',
+    { path: '^(?:server/src/core/|shared/src/internal/idTable\\.ts)' },
+    { dynamic: true },
+  ),
+]
+
+const oneClock = [
+  forbid(
+    'only the platform imports modules for time and chance',
+    {
+      path: '^(?:shared|client|server)/src/',
+      pathNot: [
+        '^server/src/platform/environment\\.ts$',
+        '^server/src/cli/',
+        '^client/src/(?:environment\\.ts$|platform/|websocket/)',
+        '^server/src/dashboard/pageEnvironment\\.ts$',
+      ],
+    },
+    { path: timeModules },
+  ),
+  forbid(
+    'only the logs and the command line start threads',
+    {
+      path: '^(?:shared|client|server)/src/',
+      pathNot: '^server/src/(?:log/(?:journal|replicated)|cli|platform)/',
+    },
+    { path: threads },
+  ),
+]
+
+const browserSafe = [
+  forbid(
+    'what runs in a browser imports no module of Node',
+    { path: `^(?:shared|client)/src/|${dashboard}`, pathNot: clientOnNode },
+    { dependencyTypes: ['core'] },
+  ),
+  forbid(
+    'what runs in a browser does not import ws',
+    { path: `^(?:shared|client)/src/|${dashboard}`, pathNot: clientOnNode },
+    { path: webSocketLibrary },
+  ),
+]
+
+const meetInShared = [
+  forbid(
+    'shared imports no other package of this project',
+    { path: '^shared/src/' },
+    { path: '^@holdfast/|(?:^|/)(?:client|server)/(?:src|dist)/' },
+  ),
+  forbid(
+    'the client imports only the index and the id table of shared',
+    { path: '^client/src/' },
+    { path: `^@holdfast/|${shared}|(?:^|/)server/`, pathNot: [sharedIndex, idTable] },
+  ),
+  forbid(
+    'only the command line and the dashboard of the server import the client',
+    { path: '^server/src/', pathNot: '^server/src/(?:cli|dashboard)/' },
+    { path: '^@holdfast/client|(?:^|/)client/(?:src|dist)/' },
+  ),
+  forbid(
+    'no package imports the sources of another one',
+    { path: '^([^/]+)/src/' },
+    { path: '^[^/]+/src/', pathNot: '^$1/src/' },
+  ),
+  forbid(
+    'the dashboard imports nothing of this project but the index of the client',
+    { path: dashboard },
+    { path: `^@holdfast/|${shared}|(?:^|/)(?:client|server)/`, pathNot: [dashboard, clientIndex] },
+  ),
+  forbid(
+    'the server imports nothing of the dashboard',
+    { path: '^server/src/', pathNot: dashboard },
+    { path: dashboard },
+  ),
+]
+
+const lightShared = [
+  forbid(
+    'only the checks of the broker load superstruct',
+    { path: '^shared/src/', pathNot: checks },
+    { path: '(?:^|/)superstruct(?:/|$)', dependencyTypesNot: ['type-only'] },
+  ),
+  forbid(
+    'what a browser loads of shared does not load the checks of the broker',
+    { path: '^shared/src/', pathNot: checks },
+    { path: checks, dependencyTypesNot: ['type-only'] },
+  ),
+]
+
+const general = [
+  forbid('no file imports itself over other files', { pathNot: unfinished }, { circular: true }),
+  {
+    scope: 'folder',
+    ...forbid('no folder imports itself over others', { pathNot: unfinished }, { circular: true }),
+  },
+  forbid('every import is found', {}, { couldNotResolve: true }),
+  forbid(
+    'one file of the server imports ws',
+    { path: '^server/src/', pathNot: serverSocket },
+    { path: webSocketLibrary },
+  ),
+]
+
+/** @type {import('dependency-cruiser').IConfiguration} */
+export default {
+  forbidden: [
+    ...Object.keys(layers).flatMap(layerRules),
+    ...pureCore,
+    ...oneClock,
+    ...browserSafe,
+    ...meetInShared,
+    ...lightShared,
+    ...general,
+  ],
+  options: {
+    parser: 'tsc',
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: ['node_modules', '(?:^|/)dist/'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+    },
+  },
+}

@@ -1,0 +1,305 @@
+/**
+ * The rules for imports hold, and the tool that checks them sees every file. The tests also show
+ * small files to each rule: files that break it, and files that only look as if they did.
+ */
+import { assert } from 'chai'
+import {
+  type Cruise,
+  cruisePlanted,
+  cruiseSources,
+  entriesOf,
+  layers,
+  sourcesInGit,
+  undeclared,
+  unfinished,
+  unreachable,
+} from './layers.js'
+import { manifest, packages } from './repository.js'
+
+/** What a source file may import, by the manifest of its package. */
+function declaredBy(file: string): string[] {
+  const [folder = ''] = file.split('/')
+  const { dependencies, optionalDependencies, devDependencies } = manifest(folder)
+  // The dashboard is built into a bundle, so its packages are for those who build it.
+  const built = file.startsWith('server/src/dashboard/') ? devDependencies : {}
+  return Object.keys({ ...dependencies, ...optionalDependencies, ...built })
+}
+
+describe('the imports of the packages', () => {
+  let sources: Cruise
+
+  before(async () => {
+    const reached = packages.map((folder) => unreachable(folder, entriesOf(folder)))
+    sources = await cruiseSources(reached)
+  })
+
+  it('are seen by the tool in every source file', () => {
+    assert.sameMembers(
+      sources.modules.map(({ source }) => source),
+      sourcesInGit(),
+    )
+    const imports = sources.modules.flatMap(({ dependencies }) => dependencies)
+    assert.isTrue(imports.some(({ dependencyTypes }) => dependencyTypes.includes('type-only')))
+  })
+
+  it('go from later layers to earlier ones, without cycles', () => {
+    const found = sources.violations.map(({ rule, from, to }) => `${rule}: ${from} -> ${to}`)
+    assert.deepEqual(found, [])
+  })
+
+  it('are of packages that the own package declares', () => {
+    assert.deepEqual(undeclared(sources.modules, declaredBy), [])
+  })
+
+  it('belong to files that have a place in the layers', () => {
+    const places = Object.entries(layers).map(
+      ([folder, names]) => new RegExp(`^${folder}/(${names.join('|')})(/|\\.ts$)`),
+    )
+    const homeless = sourcesInGit().filter(
+      (path) =>
+        !unfinished.some((pattern) => new RegExp(pattern).test(path)) &&
+        !path.startsWith('server/src/dashboard/') &&
+        !places.some((place) => place.test(path)),
+    )
+    assert.deepEqual(homeless, [])
+  })
+})
+
+describe('the rules for imports', () => {
+  it('catch an upward import, of types as well', async () => {
+    const { violations } = await cruisePlanted({
+      'server/src/config/planted.ts': `import type { Log } from '../log/log.js'\nexport type L = Log`,
+      'server/src/broker/good.ts': `import type { Log } from '../log/log.js'\nexport type L = Log`,
+      'server/src/log/log.ts': 'export interface Log {}',
+    })
+    assert.deepEqual(violations, [
+      {
+        rule: 'server/src/config imports no later layer',
+        from: 'server/src/config/planted.ts',
+        to: 'server/src/log/log.ts',
+      },
+    ])
+  })
+
+  it('catch a cycle of folders without a cycle of files', async () => {
+    const { violations } = await cruisePlanted({
+      'server/src/broker/one/a.ts': `import type { B } from '../two/b.js'\nexport type A = B`,
+      'server/src/broker/two/b.ts': 'export interface B {}',
+      'server/src/broker/two/c.ts': `import { d } from '../one/d.js'\nexport const c = d`,
+      'server/src/broker/one/d.ts': 'export const d = 1',
+    })
+    const rules = new Set(violations.map(({ rule }) => rule))
+    assert.deepEqual([...rules], ['no folder imports itself over others'])
+  })
+
+  it('catch a cycle of files in one folder, of types as well', async () => {
+    const { violations } = await cruisePlanted({
+      'server/src/broker/a.ts': `import type { B } from './b.js'\nexport interface A { b: B }`,
+      'server/src/broker/b.ts': `import type { A } from './a.js'\nexport interface B { a: A }`,
+      'server/src/broker/c.ts': `import type { A } from './a.js'\nexport type C = A`,
+    })
+    const rules = new Set(violations.map(({ rule }) => rule))
+    assert.deepEqual([...rules], ['no file imports itself over other files'])
+  })
+
+  it('catch a file that nothing leads to', async () => {
+    const { violations } = await cruisePlanted(
+      {
+        'client/src/index.ts': `export type { A } from './options.js'`,
+        'client/src/options.ts': 'export interface A {}',
+        'client/src/connect.ts': `import './options.js'`,
+      },
+      [unreachable('client', ['client/src/index.ts'])],
+    )
+    assert.deepEqual(
+      violations.map(({ to }) => to),
+      ['client/src/connect.ts'],
+    )
+  })
+
+  it('catch a package that is not declared', async () => {
+    const { modules } = await cruisePlanted({
+      'server/src/a.ts': `import chai from 'chai'\nimport '@holdfast/client'`,
+      'server/src/b.ts': `import { WebSocket } from 'ws'\nimport { join } from 'node:path'`,
+      'server/src/c.ts': `import { validate } from '@holdfast/shared/clientChecks'`,
+    })
+    assert.sameMembers(
+      undeclared(modules, () => ['ws', '@holdfast/shared']),
+      ['server/src/a.ts imports chai', 'server/src/a.ts imports @holdfast/client'],
+    )
+  })
+
+  it('allow a package that is built into the dashboard to the dashboard alone', async () => {
+    const { modules } = await cruisePlanted({
+      'server/src/dashboard/a.ts': `import { render } from 'preact'`,
+      'server/src/dashboard/b.ts': `import 'esbuild'`,
+      'server/src/broker/c.ts': `import { render } from 'preact'`,
+    })
+    assert.sameMembers(undeclared(modules, declaredBy), [
+      'server/src/dashboard/b.ts imports esbuild',
+      'server/src/broker/c.ts imports preact',
+    ])
+  })
+})
+
+/** Where a line is planted, lines that a rule forbids there, and lines that all rules allow. */
+interface Planting {
+  readonly at: string
+  readonly bad?: readonly string[]
+  readonly good?: readonly string[]
+}
+
+interface PlantedLine {
+  readonly title: string
+  readonly path: string
+  readonly line: string
+  readonly isBad: boolean
+}
+
+/** Files that planted lines may import. */
+const targets = {
+  'shared/src/messages/clientChecks.ts': 'export type R = 1\nexport const validate = 1',
+  'server/src/core/records.ts': 'export class Lock {}',
+  'server/src/index.ts': 'export const createBroker = 1',
+  'server/src/dashboard/theme.ts': 'export const theme = 1',
+  'server/src/limits.ts': 'export const limits = 1',
+  'client/src/limits.ts': 'export const b = 1',
+}
+
+const plantings: Readonly<Record<string, readonly Planting[]>> = {
+  'the core imports nothing at run time but itself and the id table': [
+    {
+      at: 'server/src/core/',
+      bad: [
+        `import { createHash } from 'node:crypto'`,
+        `import { errorCodes } from '@holdfast/shared'`,
+        `export * from '../limits.js'`,
+        `const m = await import('./records.js')`,
+      ],
+      good: [
+        `import type { Mode } from '@holdfast/shared'`,
+        `import { Lock } from './records.js'`,
+        `import { IdTable } from '@holdfast/shared/idTable'`,
+      ],
+    },
+  ],
+  'only the platform gives time and chance': [
+    ...['server/src/broker/', 'client/src/', 'shared/src/'].map((at) => ({
+      at,
+      bad: [
+        `import { randomBytes } from 'node:crypto'`,
+        `import { setTimeout as sleep } from 'timers/promises'`,
+        `import { nanoid } from 'nanoid'`,
+        `import { Worker } from 'node:worker_threads'`,
+      ],
+    })),
+    {
+      at: 'server/src/cli/',
+      good: [`import { randomBytes } from 'node:crypto'`, `import { nanoid } from 'nanoid'`],
+    },
+    { at: 'server/src/log/journal/', good: [`import { Worker } from 'node:worker_threads'`] },
+  ],
+  'one file of the client knows Node': [
+    {
+      at: 'client/src/session/',
+      bad: [
+        `import { once } from 'node:events'`,
+        `import { readFileSync } from 'fs'`,
+        `import type { Socket } from 'node:net'`,
+        `import { WebSocket } from 'ws'`,
+      ],
+    },
+  ],
+  'packages meet in shared': [
+    {
+      at: 'client/src/',
+      bad: [
+        `import { createBroker } from '@holdfast/server'`,
+        `import { createBroker } from '../../server/src/index.js'`,
+        `import { validate } from '@holdfast/shared/clientChecks'`,
+        `import type { Lock } from '@holdfast/server/core'`,
+      ],
+      good: [
+        `import { HoldfastError } from '@holdfast/shared'`,
+        `import { IdTable } from '@holdfast/shared/idTable'`,
+        `import { b } from './limits.js'`,
+      ],
+    },
+    {
+      at: 'server/src/broker/',
+      bad: [
+        `import { connect } from '@holdfast/client'`,
+        `import { theme } from '../dashboard/theme.js'`,
+      ],
+      good: [`import { validate } from '@holdfast/shared/clientChecks'`],
+    },
+    { at: 'server/src/cli/', good: [`import { connect } from '@holdfast/client'`] },
+    { at: 'shared/src/', bad: [`import { connect } from '@holdfast/client'`] },
+    {
+      at: 'server/src/dashboard/',
+      bad: [
+        `import { limits } from '../limits.js'`,
+        `import { createBroker } from '../index.js'`,
+        `import type { Lock } from '../core/records.js'`,
+        `import { isKey } from '@holdfast/shared'`,
+        `import { SessionController } from '@holdfast/client/internal'`,
+        `import { once } from 'node:events'`,
+      ],
+      good: [`import { connect } from '@holdfast/client'`, `import { theme } from './theme.js'`],
+    },
+    { at: 'server/src/cli/', bad: [`import { theme } from '../dashboard/theme.js'`] },
+  ],
+  'one file of the server imports ws': [
+    {
+      at: 'server/src/broker/',
+      bad: [`import { WebSocketServer } from 'ws'`, `import type { WebSocket } from 'ws'`],
+    },
+    { at: 'server/src/http/webSocket', good: [`import { WebSocketServer } from 'ws'`] },
+  ],
+  'shared is light for browsers': [
+    {
+      at: 'shared/src/',
+      bad: [
+        `import { object } from 'superstruct'`,
+        `export { validate } from './messages/clientChecks.js'`,
+        `import { hash } from 'node:crypto'`,
+      ],
+      good: [
+        `import type { Struct } from 'superstruct'`,
+        `export type { R } from './messages/clientChecks.js'`,
+      ],
+    },
+  ],
+}
+
+describe('the rules for imports catch, and allow', () => {
+  const files: Record<string, string> = { ...targets }
+  const expected: PlantedLine[] = []
+  /** The rules that each planted file breaks. */
+  const found = new Map<string, string[]>()
+
+  for (const [title, places] of Object.entries(plantings)) {
+    for (const { at, bad = [], good = [] } of places) {
+      for (const line of [...bad, ...good]) {
+        const path = `${at}planted${expected.length}.ts`
+        files[path] = `${line}\nexport {}`
+        expected.push({ title, path, line, isBad: bad.includes(line) })
+      }
+    }
+  }
+
+  before(async () => {
+    const { violations } = await cruisePlanted(files)
+    for (const { from, rule } of violations) found.set(from, [...(found.get(from) ?? []), rule])
+  })
+
+  for (const title of Object.keys(plantings)) {
+    it(title, () => {
+      for (const { path, line, isBad } of expected.filter((each) => each.title === title)) {
+        const rules = found.get(path) ?? []
+        if (isBad) assert.isNotEmpty(rules, `not caught in ${path}: ${line}`)
+        else assert.deepEqual(rules, [], `caught in ${path}: ${line}`)
+      }
+    })
+  }
+})
