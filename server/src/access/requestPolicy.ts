@@ -7,7 +7,7 @@ import { maxKeyBytes, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
 import type { Identity, Operation } from '../config/permissions.js'
 import type { BrokerSettings } from '../config/settings.js'
-import type { ConnectionPolicy, Denial } from '../connection/requests.js'
+import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import { TokenBucket } from './tokenBuckets.js'
 
 export class RequestPolicy implements ConnectionPolicy {

@@ -1,11 +1,9 @@
 /**
  * How many sessions there are, in all and of each address and principal.
  */
-
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
 import type { Effect, Session } from '../core/index.js'
-import { Counts } from './tokenBuckets.js'
 
 interface SessionCount {
   readonly principal: string
@@ -76,5 +74,24 @@ export class SessionQuota {
     this.#entries.delete(session)
     this.#principals.remove(entry.principal)
     if (entry.group !== undefined) this.#addresses.remove(entry.group)
+  }
+}
+
+/** How many there are of each name. */
+class Counts {
+  readonly #byName = new Map<string, number>()
+
+  of(name: string): number {
+    return this.#byName.get(name) ?? 0
+  }
+
+  add(name: string): void {
+    this.#byName.set(name, this.of(name) + 1)
+  }
+
+  remove(name: string): void {
+    const left = this.of(name) - 1
+    if (left > 0) this.#byName.set(name, left)
+    else this.#byName.delete(name)
   }
 }

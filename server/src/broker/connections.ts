@@ -5,7 +5,8 @@
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import type { ConnectionAdmission } from '../access/connectionAdmission.js'
 import { limitReason } from '../config/limits.js'
-import type { Connection, ConnectionListener } from '../connection/connection.js'
+import type { Connection } from '../connection/connection.js'
+import type { ConnectionListener } from '../connection/connectionDeps.js'
 import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, Session } from '../core/index.js'
 import type { Observer, RefusalCause } from '../observability/observer.js'
@@ -32,7 +33,7 @@ export interface ConnectionsDeps {
   readonly observer: Observer | undefined
 }
 
-export class Connections implements ConnectionListener {
+export class Connections implements ConnectionListener<Connection> {
   readonly #deps: ConnectionsDeps
   /** The connection that each session is on. */
   readonly attached = new Map<Session, Connection>()

@@ -1,71 +1,29 @@
 /**
- * One connection: hello first, then messages; frames in, frames out, and the limits between.
+ * One WebSocket connection: the hello first, then messages; frames in, frames out, and the limits
+ * between.
  *
- * It charges each message for the work that it caused. Once a connection has used up its share of a
- * turn or of a second, or its client leaves too much unread, it is paused: its socket is not read,
- * and what was received waits in order until the other connections had their turn.
+ * The connection charges each message for the work that the message caused. A connection that has
+ * used up its allowance, or whose client leaves too much unread, is paused: its socket is not read,
+ * and received frames wait in order until the other connections had their turn.
  *
- * It knows what is a message and what is not, counts what arrives, and gathers what one turn of the
- * event loop has to say into as few frames as possible. What the messages mean is the broker's.
+ * The connection parses and checks messages and counts them. It writes what one turn of the event
+ * loop has queued as few frames. The broker decides what messages mean.
  */
-import {
-  type ClientMessage,
-  type CloseCode,
-  closeCodes,
-  type Hello,
-  maxHelloBytes,
-  parseFrame,
-} from '@holdfast/shared'
+import { type CloseCode, closeCodes, maxHelloBytes, parseFrame, utf8Length } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
 import { encodeAck, encodePing } from '../protocol/encode.js'
+import { type DepsOf, isForBroker } from './connectionDeps.js'
+import type { ConnectionPolicy } from './connectionPolicy.js'
 import { DeferredAcks } from './deferredAcks.js'
 import { InputQueue, notAFrame } from './inputQueue.js'
-import {
-  type ConnectionPolicy,
-  type InvalidRequest,
-  isForBroker,
-  isLongerThan,
-} from './requests.js'
 import { type Deferred, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
 import { WorkAllowance } from './workAllowance.js'
-import type { PacedWork, WorkScheduler } from './workScheduler.js'
+import type { PacedWork } from './workScheduler.js'
 
-/** Is told how a connection ends. */
-export interface ConnectionListener {
-  /** The broker closed this connection, and its client may not know yet. Before `onClosed`. */
-  onAborted(connection: Connection): void
-  /** The socket is closed. */
-  onClosed(connection: Connection): void
-}
-
-/** The parts of the broker that all its connections share. */
-export interface ConnectionDeps {
-  /** Shares the time of the broker between connections. */
-  readonly scheduler: WorkScheduler
-  /** Calls {@link Connection.flush} at the end of the turn. */
-  readonly flusher: { add(connection: Connection): void }
-  /** Work that one connection may cause in a second, in units; `Infinity` for any. */
-  readonly workPerSecond: number
-  /** The broker's time, in ms; it stands still while the broker itself is stopped. */
-  readonly time: { now(): number }
-  /** Counts the effects that messages have on the lock table, which are charged as work. */
-  readonly table: { readonly effectCount: number }
-  /**
-   * Whether this broker is still a member of its cluster; undefined without a cluster. Otherwise it
-   * must not answer, because any answer tells a client that its lease goes on.
-   */
-  readonly membership: { isLive(): boolean } | undefined
-  readonly handshake: { begin(connection: Connection, hello: Hello): void }
-  readonly inbound: {
-    /** Whether handling this, which is not checked yet, may take a whole turn. */
-    isLong(connection: Connection, element: unknown): boolean
-    handle(connection: Connection, message: Exclude<ClientMessage, Hello> | InvalidRequest): void
-  }
-  readonly listener: ConnectionListener
-}
+export type ConnectionDeps = DepsOf<Connection>
 
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
@@ -501,4 +459,9 @@ export class Connection implements SocketListener, PacedWork {
       this.abort(closeCodes.badMessage)
     }
   }
+}
+
+/** Whether a frame has more bytes than this. */
+function isLongerThan(text: string, bytes: number): boolean {
+  return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }

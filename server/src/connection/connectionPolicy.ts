@@ -1,14 +1,10 @@
 /**
- * What a connection hands to the broker beside valid messages, and what decides whether the client
- * may send them. The access layer implements the decisions.
+ * What the client of a connection may do, as the broker asks for it. The access layer makes the
+ * policy of each connection, from the settings and from the token of its client.
  */
-import { type ClientMessage, type ErrorCode, type Hello, utf8Length } from '@holdfast/shared'
-import type { InvalidMessage } from '@holdfast/shared/clientChecks'
+import type { ErrorCode } from '@holdfast/shared'
 import type { LimitName } from '../config/limits.js'
 import type { Identity, Operation } from '../config/permissions.js'
-
-/** An invalid message that has an id: the broker answers it with `failed`. */
-export type InvalidRequest = InvalidMessage & { readonly id: number }
 
 /** Why a message is refused. */
 export interface Denial {
@@ -32,16 +28,4 @@ export interface ConnectionPolicy {
   check(operation: Operation, key: string): Denial | undefined
   /** Why a lock with this key and metadata is too large; undefined if it is not. */
   checkSize(key: string, metadata: unknown): Denial | undefined
-}
-
-/** Whether the broker handles this message; the connection itself handles hello and garbage. */
-export function isForBroker(
-  message: ClientMessage | InvalidMessage,
-): message is Exclude<ClientMessage, Hello> | InvalidRequest {
-  return message.type === 'refusal' ? message.id !== undefined : message.type !== 'hello'
-}
-
-/** Whether a frame has more bytes than this. */
-export function isLongerThan(text: string, bytes: number): boolean {
-  return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }
