@@ -20,7 +20,8 @@ import {
   operations,
   permissionsFrom,
 } from '../config/permissions.js'
-import { nodeEnvironment, sameDigest } from '../platform/environment.js'
+import { sameText } from '../core/secrets.js'
+import { nodeEnvironment } from '../platform/environment.js'
 
 interface Token {
   readonly hash: string
@@ -63,7 +64,7 @@ export function tokensFromFile(
     const hash = nodeEnvironment.hash(token)
     let found: Identity | undefined
     // Every line is compared, whole, whether or not an earlier one fits: time tells nothing.
-    for (const one of tokens) if (sameDigest(one.hash, hash)) found = one.identity
+    for (const one of tokens) if (sameText(one.hash, hash)) found = one.identity
     return found
   }
 }

@@ -26,8 +26,8 @@ export function isOvertaken(
   return lastResumeAttempt !== undefined && number !== undefined && number <= lastResumeAttempt
 }
 
-/** Compares hashes without telling, by the time it takes, how much of them is right. */
-function sameText(a: string, b: string): boolean {
+/** Compares hashes in constant time, so that the duration reveals nothing about them. */
+export function sameText(a: string, b: string): boolean {
   let difference = a.length ^ b.length
   for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i)
   return difference === 0

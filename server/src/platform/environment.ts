@@ -2,7 +2,7 @@
  * What the broker takes from the machine it runs on: time, chance, hashing, the end of a turn. All
  * of it in one place and passed in, so that a simulation can be the machine.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
 import type { Clock } from '@holdfast/shared'
@@ -48,14 +48,6 @@ export const nodeEnvironment: Environment = {
 
 /** The most that V8 lets the heap of this process grow to, in bytes. */
 export const heapLimitBytes = getHeapStatistics().heap_size_limit
-
-/**
- * Compares two digests of `machine.hash` without telling, by the time it takes, where they differ.
- */
-export function sameDigest(a: string, b: string): boolean {
-  const [one, other] = [Buffer.from(a), Buffer.from(b)]
-  return one.length === other.length && timingSafeEqual(one, other)
-}
 
 /** How late timers are, in seconds; each look is at the time since the last. */
 export interface LoopLag {
