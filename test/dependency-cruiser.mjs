@@ -66,7 +66,6 @@ const dashboard = '^server/src/dashboard/'
  */
 export const unfinished = [
   '^client/src(?:/|$)',
-  '^shared/src/(?:errors\\.ts$|messages)',
   '^server/src/core/(?:effects|records)\\.ts$',
   '^server/src/dashboard(?:/|$)',
 ]
