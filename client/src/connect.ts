@@ -1,11 +1,12 @@
 /** From a URL to a session. */
-import { onAbort, refuseAborted } from './abort.js'
-import { check } from './checks.js'
-import { type Environment, platformEnvironment } from './environment.js'
+
 import { type ConnectOptions, checkConnect } from './options.js'
-import { exponentialBackoff } from './retry/strategies.js'
-import { Session } from './session.js'
-import { SessionController } from './standing.js'
+import { onAbort, refuseAborted } from './platform/callbacks.js'
+import { check } from './platform/checks.js'
+import { type Environment, platformEnvironment } from './platform/environment.js'
+import { Session } from './session/session.js'
+import { SessionController } from './session/sessionController.js'
+import { exponentialBackoff } from './transport/retryStrategies.js'
 
 /** Where a broker listens: `ws://` or `wss://`. */
 export type BrokerUrl = string | URL

@@ -12,18 +12,8 @@ export {
   type WaitingInfo,
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
-export type { Emitter } from './emitter.js'
-export type { WebSocketConstructor, WebSocketLike } from './environment.js'
-export type { Lock } from './lock.js'
-export type { LockRequestOptions } from './locks/arguments.js'
-export type { HeldLock } from './locks/heldLock.js'
-export type {
-  LockCallback,
-  LockInfo,
-  LockManager,
-  LockManagerSnapshot,
-} from './locks/lockManager.js'
-export { keyForName, nameForKey } from './locks/names.js'
+export type { Lock } from './locks/lock.js'
+export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
 export type {
   AutoRefreshOptions,
   ConnectOptions,
@@ -34,7 +24,13 @@ export type {
   SingleflightOptions,
   TryLockOptions,
 } from './options.js'
-export type { QueryResult } from './questions.js'
+export type { WebSocketConstructor, WebSocketLike } from './platform/environment.js'
+export type { QueryResult } from './requests/simpleRequests.js'
+export type { Emitter } from './session/emitter.js'
+export type { Session } from './session/session.js'
+export type { LostLock, SessionEvents } from './session/sessionEvents.js'
+export type { SessionState } from './session/state.js'
+export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './session/watch.js'
 export {
   type ExponentialBackoffOptions,
   exponentialBackoff,
@@ -44,9 +40,13 @@ export {
   linearBackoff,
   type RetryLimits,
   type RetryStrategy,
-} from './retry/strategies.js'
-export type { Session } from './session.js'
-export type { LostLock, SessionEvents } from './sessionEvents.js'
-export type { SessionState } from './state.js'
-export type { HoldTrace, RequestTrace, Tracer } from './tracing.js'
-export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './watch.js'
+} from './transport/retryStrategies.js'
+export type { LockRequestOptions } from './webLocks/arguments.js'
+export type { HeldLock } from './webLocks/heldLock.js'
+export type {
+  LockCallback,
+  LockInfo,
+  LockManager,
+  LockManagerSnapshot,
+} from './webLocks/lockManager.js'
+export { keyForName, nameForKey } from './webLocks/names.js'

@@ -3,13 +3,13 @@
  * their choice, and the parts that are proved by themselves. Nothing here is promised to anybody.
  */
 export { connectIn } from './connect.js'
+export * from './locks/expiry.js'
+export { TtlExpiry } from './locks/ttlExpiry.js'
 export {
   type Environment,
   platformEnvironment,
   type WebSocketConstructor,
   type WebSocketLike,
-} from './environment.js'
-export * from './lease.js'
-export { connectTimeoutFor } from './link/patience.js'
-export type { Page, PageLifecycle } from './page.js'
-export { TtlExpiry } from './ttl.js'
+} from './platform/environment.js'
+export type { Page, PageLifecycle } from './platform/page.js'
+export { connectTimeoutFor } from './transport/connectTimeout.js'

@@ -17,8 +17,8 @@ import {
   type Tracer as SpanTracer,
   trace,
 } from '@opentelemetry/api'
-import { check, isObject } from './checks.js'
-import type { HoldTrace, Tracer } from './tracing.js'
+import type { HoldTrace, Tracer } from './locks/tracing.js'
+import { check, isObject } from './platform/checks.js'
 
 /**
  * Traces each request for a lock as `holdfast.wait`, from asking to the answer, and each lock as

@@ -18,14 +18,22 @@ import {
   refuseUnknownOptions,
   utf8Length,
 } from '@holdfast/shared'
-import { check, checkText, isMode, isMs, isObject, wrongMode, wrongSignal } from './checks.js'
-import type { PlatformOptions, WebSocketConstructor } from './environment.js'
-import { isReserved, whatIsReserved } from './locks/names.js'
-import { type LockParams, messageText, type Selection } from './messages.js'
-import type { RetryStrategy } from './retry/strategies.js'
-import type { SessionSettings } from './state.js'
-import type { Tracer } from './tracing.js'
-import { checkSecrecy, checkUrls } from './urls.js'
+import type { Tracer } from './locks/tracing.js'
+import {
+  check,
+  checkText,
+  isMode,
+  isMs,
+  isObject,
+  wrongMode,
+  wrongSignal,
+} from './platform/checks.js'
+import type { PlatformOptions, WebSocketConstructor } from './platform/environment.js'
+import type { SessionSettings } from './session/state.js'
+import { type LockParams, messageText, type Selection } from './transport/messages.js'
+import type { RetryStrategy } from './transport/retryStrategies.js'
+import { checkSecrecy, checkUrls } from './transport/urls.js'
+import { isReserved, whatIsReserved } from './webLocks/names.js'
 
 /** How to connect. */
 export interface ConnectOptions {

@@ -64,7 +64,7 @@ async function bundleClient(outfile) {
 
 async function bundleWebSocket(format, outfile) {
   // Both files export the same names; that of Node is loaded only where there is a Node.
-  const names = Object.keys(await import(join(built, 'websocket/browser.js'))).join(', ')
+  const names = Object.keys(await import(join(built, 'platform/webSocket/browser.js'))).join(', ')
   const contents = `
     import * as own from './browser.js'
     const isNode = typeof globalThis.process?.getBuiltinModule === 'function'
@@ -72,7 +72,7 @@ async function bundleWebSocket(format, outfile) {
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     metafile: true,
-    stdin: { contents, resolveDir: join(built, 'websocket') },
+    stdin: { contents, resolveDir: join(built, 'platform/webSocket') },
     bundle: true,
     format,
     platform: 'neutral',
@@ -90,7 +90,7 @@ async function bundleWebSocket(format, outfile) {
 
 /** Leaves our other modules outside, so that there is one copy of their classes. */
 function ownModules(extension) {
-  const folder = join(built, 'websocket')
+  const folder = join(built, 'platform/webSocket')
   const inside = ['./browser.js', './node.js']
   return {
     name: 'own-modules',

@@ -12,8 +12,8 @@ import {
   subprotocol,
   type Welcome,
 } from '@holdfast/shared'
-import type { Environment, WebSocketConstructor, WebSocketLike } from '../environment.js'
-import { type ClockReading, readClocks } from '../lease.js'
+import { type ClockReading, readClocks } from '../locks/expiry.js'
+import type { Environment, WebSocketConstructor, WebSocketLike } from '../platform/environment.js'
 import { ProtocolViolation } from './violation.js'
 
 /** How a connection ended. */

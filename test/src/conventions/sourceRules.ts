@@ -74,9 +74,9 @@ export const oneClock: Rule = (files) => {
   const platform = [
     'server/src/platform/environment.ts',
     'server/src/cli/',
-    'client/src/environment.ts',
+    'client/src/platform/environment.ts',
     'client/src/platform/',
-    'client/src/websocket/',
+    'client/src/platform/webSocket/',
     'server/src/dashboard/pageEnvironment.ts',
   ]
   return products(files)

@@ -1,6 +1,6 @@
 /** Where a session may connect to, and whether it may show a token there. */
 import { redactUrl } from '@holdfast/shared'
-import { check } from './checks.js'
+import { check } from '../platform/checks.js'
 
 /** @throws HoldfastError `INVALID_OPTION` */
 export function checkUrls(value: unknown): readonly string[] {

@@ -11,13 +11,13 @@ import {
   type Watching,
   type WatchEvent as WatchMessage,
 } from '@holdfast/shared'
-import { callSafely } from './callSafely.js'
-import { dispose } from './disposal.js'
-import { about, errorOf } from './errorOf.js'
-import { messageText, type Selection } from './messages.js'
-import type { PendingRequests } from './outbox.js'
-import type { Connection } from './transport/connection.js'
-import { ProtocolViolation } from './transport/violation.js'
+import { callSafely } from '../platform/callSafely.js'
+import { dispose } from '../platform/disposal.js'
+import { about, errorOf } from '../requests/errorOf.js'
+import type { PendingRequests } from '../requests/pendingRequests.js'
+import type { Connection } from '../transport/connection.js'
+import { messageText, type Selection } from '../transport/messages.js'
+import { ProtocolViolation } from '../transport/violation.js'
 
 /** All that is held at one moment: the first event of a watch, and the first after a reconnect. */
 export interface StateEvent {

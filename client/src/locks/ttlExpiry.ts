@@ -4,7 +4,7 @@
  * A refresh counts from its own sending once it is answered. Before that it may have arrived or
  * not, so it can only bring the bound forward: one that shortens the ttl may already be in force.
  */
-import { type ClockReading, type Expiry, earlier, expiryFrom, later } from './lease.js'
+import { type ClockReading, type Expiry, earlier, expiryFrom, later } from './expiry.js'
 
 /** A refresh that was sent and not answered. */
 export interface Refreshing {

@@ -1,16 +1,16 @@
 /** A lock in a caller's hands. */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
-import { onAbort, refuseAborted } from './abort.js'
-import { refreshPeriodically } from './autoRefresh.js'
-import { asyncDispose } from './disposal.js'
-import { about } from './errorOf.js'
-import type { GrantedLock, LossListener } from './grant.js'
 import {
   type AutoRefreshOptions,
   checkAutoRefresh,
   checkRefresh,
   type RefreshOptions,
-} from './options.js'
+} from '../options.js'
+import { onAbort, refuseAborted } from '../platform/callbacks.js'
+import { asyncDispose } from '../platform/disposal.js'
+import { about } from '../requests/errorOf.js'
+import { refreshPeriodically } from './autoRefresh.js'
+import type { GrantedLock, LossListener } from './grantedLock.js'
 
 export class Lock {
   readonly #grantedLock: GrantedLock

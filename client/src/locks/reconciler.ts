@@ -6,10 +6,10 @@
  * grant that is repeated may have been lost again while nobody listened.
  */
 import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
-import { type HeldLocks, likelyReason } from './holdings.js'
-import type { PendingRequests } from './outbox.js'
-import { LockRequest, UnlockRequest } from './requests.js'
-import { ProtocolViolation } from './transport/violation.js'
+import type { PendingRequests } from '../requests/pendingRequests.js'
+import { LockRequest, UnlockRequest } from '../requests/requests.js'
+import { ProtocolViolation } from '../transport/violation.js'
+import { type HeldLocks, likelyReason } from './heldLocks.js'
 
 /** What is held there; a grant that was just made tells no ttl. */
 type Item = Pick<HeldItem, 'fence' | 'ttl' | 'at'>

@@ -4,8 +4,8 @@
  * by the rules of `request()` in their order. Which of two mistakes is reported depends on it.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
-import { isMode, wrongMode, wrongSignal } from '../checks.js'
 import { type CheckedLock, checkLock } from '../options.js'
+import { isMode, wrongMode, wrongSignal } from '../platform/checks.js'
 import type { LockCallback } from './lockManager.js'
 import { keyForName } from './names.js'
 

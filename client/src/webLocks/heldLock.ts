@@ -3,7 +3,7 @@
  * the network makes worth knowing.
  */
 import type { LockMode } from '@holdfast/shared'
-import type { Lock } from '../lock.js'
+import type { Lock } from '../locks/lock.js'
 import type { Arguments } from './arguments.js'
 
 export class HeldLock {

@@ -6,7 +6,7 @@
  * tab, so whoever depends on a bound calls `look` instead of trusting the timer.
  */
 import { type Clock, DeadlineHeap, maxMs, type Timer } from '@holdfast/shared'
-import { type ClockReading, type Expiry, readClocks } from './lease.js'
+import { type ClockReading, type Expiry, readClocks } from '../locks/expiry.js'
 
 export interface Task {
   run(): void

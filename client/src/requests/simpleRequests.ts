@@ -8,10 +8,10 @@ import {
   type Stats,
   type WaitingInfo,
 } from '@holdfast/shared'
-import { messageText } from './messages.js'
-import type { QueryOptions } from './options.js'
+import type { QueryOptions } from '../options.js'
+import { messageText } from '../transport/messages.js'
+import { ProtocolViolation } from '../transport/violation.js'
 import { Request } from './requests.js'
-import { ProtocolViolation } from './transport/violation.js'
 
 /** What `session.query` resolves with. */
 export interface QueryResult {

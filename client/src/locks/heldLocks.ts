@@ -3,7 +3,9 @@
  */
 import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
-import { GrantedLock, type GrantedLockOwner } from './grant.js'
+import type { Scheduler } from '../platform/scheduler.js'
+import type { PendingRequests } from '../requests/pendingRequests.js'
+import { type LockRequest, RefreshRequest, UnlockRequest } from '../requests/requests.js'
 import {
   type ClockSample,
   type Expiry,
@@ -12,10 +14,8 @@ import {
   expiryFrom,
   isPossible,
   later,
-} from './lease.js'
-import type { PendingRequests } from './outbox.js'
-import { type LockRequest, RefreshRequest, UnlockRequest } from './requests.js'
-import type { Scheduler } from './schedule.js'
+} from './expiry.js'
+import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
 
 const sentences: Record<LossReason, string> = {
   expired: 'its ttl ran out',

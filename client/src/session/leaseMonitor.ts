@@ -3,8 +3,8 @@
  * not heard us for so long that it is time to try another connection. That it speaks itself proves
  * nothing: a connection may be dead in one direction only.
  */
-import { type ClockReading, type Expiry, earlier, expiryFrom } from './lease.js'
-import type { Scheduler, Task } from './schedule.js'
+import { type ClockReading, type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
+import type { Scheduler, Task } from '../platform/scheduler.js'
 
 export interface LeaseListener {
   /** The broker may have ended the session, and given its locks to others. */

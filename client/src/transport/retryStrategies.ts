@@ -5,8 +5,8 @@
  * Nothing else in Holdfast retries: a lock is waited for at the broker.
  */
 import { maxMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
-import { check, checkFunction } from '../checks.js'
-import { random as chance } from '../environment.js'
+import { check, checkFunction } from '../platform/checks.js'
+import { random as chance } from '../platform/environment.js'
 
 /**
  * The delays before one try after another, in ms. May be endless; iterated anew for each outage.

@@ -5,11 +5,11 @@
  * have one each, and the last of them to leave gives the lock back.
  */
 import type { HoldfastError, LockMode } from '@holdfast/shared'
-import { callSafely } from './callSafely.js'
-import type { RefreshRequest } from './requests.js'
-import type { Scheduler, Task } from './schedule.js'
+import { callSafely } from '../platform/callSafely.js'
+import type { Scheduler, Task } from '../platform/scheduler.js'
+import type { RefreshRequest } from '../requests/requests.js'
 import type { HoldTrace } from './tracing.js'
-import { type Refreshing, TtlExpiry } from './ttl.js'
+import { type Refreshing, TtlExpiry } from './ttlExpiry.js'
 
 /** What a grant needs of the session that it belongs to. */
 export interface GrantedLockOwner {

@@ -4,14 +4,14 @@
  * and downs.
  */
 import { type Granted, HoldfastError, type LockStats, type ServerMessage } from '@holdfast/shared'
+import type { ClockReading } from '../locks/expiry.js'
+import type { GrantedLock } from '../locks/grantedLock.js'
+import type { Refreshing } from '../locks/ttlExpiry.js'
+import type { Scheduler, Task } from '../platform/scheduler.js'
+import type { Connection, Sendable } from '../transport/connection.js'
+import { type LockParams, lockText, messageText, unlockText } from '../transport/messages.js'
 import { about } from './errorOf.js'
-import type { GrantedLock } from './grant.js'
-import type { ClockReading } from './lease.js'
-import { type LockParams, lockText, messageText, unlockText } from './messages.js'
-import type { QueryResult, SimpleRequest } from './questions.js'
-import type { Scheduler, Task } from './schedule.js'
-import type { Connection, Sendable } from './transport/connection.js'
-import type { Refreshing } from './ttl.js'
+import type { QueryResult, SimpleRequest } from './simpleRequests.js'
 
 /** What all requests have in common. */
 export abstract class Request<T> implements Sendable {

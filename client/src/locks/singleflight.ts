@@ -7,13 +7,13 @@
  * its turn behind those who waited already.
  */
 import { HoldfastError } from '@holdfast/shared'
-import { onAbort, refuseAborted } from './abort.js'
-import { about } from './errorOf.js'
-import type { GrantedLock } from './grant.js'
+import type { CheckedLock } from '../options.js'
+import { onAbort, refuseAborted } from '../platform/callbacks.js'
+import type { Scheduler, Task } from '../platform/scheduler.js'
+import { about } from '../requests/errorOf.js'
+import type { LockParams } from '../transport/messages.js'
+import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
-import type { LockParams } from './messages.js'
-import type { CheckedLock } from './options.js'
-import type { Scheduler, Task } from './schedule.js'
 
 /** Asks for a lock without a timeout. */
 export type AskForLock = (wanted: CheckedLock) => Promise<GrantedLock>

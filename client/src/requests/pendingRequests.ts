@@ -6,11 +6,11 @@
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
-import { messageText } from './messages.js'
-import { AckWindow } from './pacing.js'
+import type { Scheduler } from '../platform/scheduler.js'
+import type { Connection } from '../transport/connection.js'
+import { messageText } from '../transport/messages.js'
+import { AckWindow } from './ackWindow.js'
 import { type AnyRequest, LockRequest } from './requests.js'
-import type { Scheduler } from './schedule.js'
-import type { Connection } from './transport/connection.js'
 
 /**
  * How long the client waits beyond a timeout for the broker to say so: its verdict is the better

@@ -4,10 +4,11 @@
  * request must keep waiting, because two tasks of one process may share a session and the broker
  * cannot tell one from the other. So the session warns once for each key, and nothing fails.
  */
-import type { GrantedLock } from './grant.js'
-import { LockRequest } from './requests.js'
-import type { Task } from './schedule.js'
-import type { SessionController } from './standing.js'
+
+import type { Task } from '../platform/scheduler.js'
+import { LockRequest } from '../requests/requests.js'
+import type { SessionController } from '../session/sessionController.js'
+import type { GrantedLock } from './grantedLock.js'
 
 /** How long a request waits before it is looked at, and looked at again, in ms. */
 const quietMs = 5_000

@@ -1,13 +1,10 @@
 /** A session: the client's face, and nothing but its face. */
 import { HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
-import { onAbort, refuseAborted } from './abort.js'
-import { callSafely } from './callSafely.js'
-import { checkFunction } from './checks.js'
-import { asyncDispose } from './disposal.js'
-import { Emitter } from './emitter.js'
-import type { GrantedLock } from './grant.js'
-import { Lock } from './lock.js'
-import { LockManager, type LockManagerSession } from './locks/lockManager.js'
+import type { GrantedLock } from '../locks/grantedLock.js'
+import { Lock } from '../locks/lock.js'
+import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
+import { Singleflight } from '../locks/singleflight.js'
+import type { RequestTrace, Tracer } from '../locks/tracing.js'
 import {
   type CheckedLock,
   checkLock,
@@ -22,21 +19,24 @@ import {
   type SingleflightOptions,
   type TryLockOptions,
   tryLockOptions,
-} from './options.js'
+} from '../options.js'
+import { onAbort, refuseAborted } from '../platform/callbacks.js'
+import { callSafely } from '../platform/callSafely.js'
+import { checkFunction } from '../platform/checks.js'
+import { asyncDispose } from '../platform/disposal.js'
+import { LockRequest } from '../requests/requests.js'
 import {
   authRequest,
   type QueryResult,
   queryRequest,
   revokeRequest,
   statsRequest,
-} from './questions.js'
-import { LockRequest } from './requests.js'
-import { SelfDeadlockWarner, type Warn } from './selfWaits.js'
+} from '../requests/simpleRequests.js'
+import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
+import { Emitter } from './emitter.js'
+import type { SessionController } from './sessionController.js'
 import { type SessionEvents, sessionEvents } from './sessionEvents.js'
-import { Singleflight } from './singleflight.js'
-import type { SessionController } from './standing.js'
 import type { SessionState } from './state.js'
-import type { RequestTrace, Tracer } from './tracing.js'
 import type { Watch, WatchEvent } from './watch.js'
 
 /** What a session is given of where it runs. */

@@ -1,7 +1,7 @@
 /** Who listens to what, and telling them. */
 import { refuseUnknownName } from '@holdfast/shared'
-import { callSafely } from './callSafely.js'
-import { checkFunction } from './checks.js'
+import { callSafely } from '../platform/callSafely.js'
+import { checkFunction } from '../platform/checks.js'
 
 /** Of each event, what its listeners are told. */
 type Listeners<E> = { readonly [K in keyof E]: (...details: never[]) => void }

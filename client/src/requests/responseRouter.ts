@@ -1,14 +1,14 @@
 /** What the broker says about requests, locks and watches, brought to whom it concerns. */
 import { type Failed, type Granted, maxReasonLength, type ServerMessage } from '@holdfast/shared'
+import type { ClockReading } from '../locks/expiry.js'
+import type { HeldLocks } from '../locks/heldLocks.js'
+import type { Reconciler } from '../locks/reconciler.js'
+import type { Watches } from '../session/watch.js'
+import type { Connection } from '../transport/connection.js'
+import { ProtocolViolation } from '../transport/violation.js'
 import { about, errorOf } from './errorOf.js'
-import type { HeldLocks } from './holdings.js'
-import type { ClockReading } from './lease.js'
-import type { PendingRequests } from './outbox.js'
-import type { Reconciler } from './reconciler.js'
+import type { PendingRequests } from './pendingRequests.js'
 import { type AnyRequest, LockRequest, RefreshRequest } from './requests.js'
-import type { Connection } from './transport/connection.js'
-import { ProtocolViolation } from './transport/violation.js'
-import type { Watches } from './watch.js'
 
 /**
  * With so many answers that the broker may still store, it may have refused a lock for their

@@ -12,14 +12,14 @@ import {
   type ServerMessage,
   type Welcome,
 } from '@holdfast/shared'
-import type { Environment, WebSocketConstructor } from '../environment.js'
-import type { ClockReading } from '../lease.js'
-import { byeText } from '../messages.js'
-import type { PageLifecycle } from '../page.js'
-import type { RetryStrategy } from '../retry/strategies.js'
-import type { Scheduler, Task } from '../schedule.js'
-import { type Closing, Connection, type ConnectionListener } from '../transport/connection.js'
-import { dropped, finalError, unreachable } from './closings.js'
+import type { ClockReading } from '../locks/expiry.js'
+import type { Environment, WebSocketConstructor } from '../platform/environment.js'
+import type { PageLifecycle } from '../platform/page.js'
+import type { Scheduler, Task } from '../platform/scheduler.js'
+import { dropped, finalError, unreachable } from './closeErrors.js'
+import { type Closing, Connection, type ConnectionListener } from './connection.js'
+import { byeText } from './messages.js'
+import type { RetryStrategy } from './retryStrategies.js'
 
 /**
  * So many connections in a row may fail by a fault, each within so many ms of its welcome. More

@@ -8,8 +8,8 @@ import {
   redactUrl,
   redactUrls,
 } from '@holdfast/shared'
-import type { Environment } from '../environment.js'
-import type { Closing } from '../transport/connection.js'
+import type { Environment } from '../platform/environment.js'
+import type { Closing } from './connection.js'
 
 type Where = Pick<Environment, 'adviceOn' | 'page'>
 

@@ -3,9 +3,9 @@
  * the next, so that interval and timeout together are all that a ttl has to cover.
  */
 import { HoldfastError } from '@holdfast/shared'
-import type { GrantedLock } from './grant.js'
-import type { AutoRefreshOptions } from './options.js'
-import type { Task } from './schedule.js'
+import type { AutoRefreshOptions } from '../options.js'
+import type { Task } from '../platform/scheduler.js'
+import type { GrantedLock } from './grantedLock.js'
 
 /**
  * Goes on until a refresh fails or the end comes, for which `onEnd` is given what to call: without

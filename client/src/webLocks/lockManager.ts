@@ -6,12 +6,12 @@
  * rejects its request with an `AbortError`, whose `cause` says how it was lost, as a steal does.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
-import type { GrantedLock } from '../grant.js'
-import { likelyReason } from '../holdings.js'
-import { Lock } from '../lock.js'
+import type { GrantedLock } from '../locks/grantedLock.js'
+import { likelyReason } from '../locks/heldLocks.js'
+import { Lock } from '../locks/lock.js'
 import type { CheckedLock } from '../options.js'
-import { queryRequest } from '../questions.js'
-import type { SessionController } from '../standing.js'
+import { queryRequest } from '../requests/simpleRequests.js'
+import type { SessionController } from '../session/sessionController.js'
 import { type Arguments, check, convert, type LockRequestOptions } from './arguments.js'
 import { HeldLock } from './heldLock.js'
 import { nameForKey } from './names.js'

@@ -12,21 +12,25 @@ import {
   type ServerMessage,
   type Welcome,
 } from '@holdfast/shared'
-import { ResponseRouter } from './answers.js'
-import type { Environment } from './environment.js'
-import { about } from './errorOf.js'
-import { HeldLocks } from './holdings.js'
-import type { ClockReading } from './lease.js'
-import { type LeaseListener, LeaseMonitor } from './leaseWatch.js'
-import { Reconnector, type ReconnectorListener, type ReconnectorOptions } from './link/link.js'
-import { connectTimeoutFor } from './link/patience.js'
-import { byeText, messageText } from './messages.js'
-import { PendingRequests } from './outbox.js'
-import { Reconciler } from './reconciler.js'
-import type { AnyRequest, Request } from './requests.js'
-import { Scheduler, type Task } from './schedule.js'
+import type { ClockReading } from '../locks/expiry.js'
+import { HeldLocks } from '../locks/heldLocks.js'
+import { Reconciler } from '../locks/reconciler.js'
+import type { Environment } from '../platform/environment.js'
+import { Scheduler, type Task } from '../platform/scheduler.js'
+import { about } from '../requests/errorOf.js'
+import { PendingRequests } from '../requests/pendingRequests.js'
+import type { AnyRequest, Request } from '../requests/requests.js'
+import { ResponseRouter } from '../requests/responseRouter.js'
+import type { Connection } from '../transport/connection.js'
+import { connectTimeoutFor } from '../transport/connectTimeout.js'
+import { byeText, messageText } from '../transport/messages.js'
+import {
+  Reconnector,
+  type ReconnectorListener,
+  type ReconnectorOptions,
+} from '../transport/reconnector.js'
+import { type LeaseListener, LeaseMonitor } from './leaseMonitor.js'
 import type { SessionControllerListener, SessionSettings, SessionState } from './state.js'
-import type { Connection } from './transport/connection.js'
 import { Watches } from './watch.js'
 
 /** How long a goodbye may take. */

@@ -6,8 +6,8 @@
  * all that it does.
  */
 import { HoldfastError } from '@holdfast/shared'
+import { about } from '../requests/errorOf.js'
 import { callSafely } from './callSafely.js'
-import { about } from './errorOf.js'
 
 /** Those that wait for one signal's abort, in the order of their coming. */
 interface Audience {

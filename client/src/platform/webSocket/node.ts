@@ -10,9 +10,9 @@ import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { HttpsProxyAgent } from 'https-proxy-agent'
 import { getProxyForUrl } from 'proxy-from-env'
 import { WebSocket as Ws } from 'ws'
+import { isLoopback } from '../../transport/urls.js'
 import { check } from '../checks.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from '../environment.js'
-import { isLoopback } from '../urls.js'
 import { type UpgradeAnswer, UpgradeRefused } from './refusal.js'
 
 /**
