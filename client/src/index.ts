@@ -1,4 +1,4 @@
-/** The public door of `@holdfast/client`: every name that it promises to keep, one by one. */
+/** The public exports of `@holdfast/client`, each with its name. */
 export {
   type ErrorCode,
   errorCodes,
@@ -13,23 +13,24 @@ export {
 } from '@holdfast/shared'
 export { type BrokerUrl, connect } from './connect.js'
 export type { Lock } from './locks/lock.js'
-export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
 export type {
   AutoRefreshOptions,
-  ConnectOptions,
   LockOptions,
-  QueryOptions,
   RefreshOptions,
-  RevokeOptions,
   SingleflightOptions,
   TryLockOptions,
-} from './options.js'
-export type { WebSocketConstructor, WebSocketLike } from './platform/environment.js'
-export type { QueryResult } from './requests/simpleRequests.js'
-export type { Emitter } from './session/emitter.js'
+} from './locks/options.js'
+export type { HoldTrace, RequestTrace, Tracer } from './locks/tracing.js'
+export type { ConnectOptions } from './options.js'
+export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'
+export type { QueryOptions, QueryResult, RevokeOptions } from './requests/simpleRequests.js'
 export type { Session } from './session/session.js'
-export type { LostLock, SessionEvents } from './session/sessionEvents.js'
-export type { SessionState } from './session/state.js'
+export type {
+  LostLock,
+  SessionEmitter,
+  SessionEvents,
+  SessionState,
+} from './session/sessionEvents.js'
 export type { RefusedEvent, StateEvent, Watch, WatchEvent } from './session/watch.js'
 export {
   type ExponentialBackoffOptions,
@@ -42,11 +43,6 @@ export {
   type RetryStrategy,
 } from './transport/retryStrategies.js'
 export type { LockRequestOptions } from './webLocks/arguments.js'
-export type { HeldLock } from './webLocks/heldLock.js'
-export type {
-  LockCallback,
-  LockInfo,
-  LockManager,
-  LockManagerSnapshot,
-} from './webLocks/lockManager.js'
+export type { HeldLock, LockCallback } from './webLocks/heldLock.js'
+export type { LockInfo, LockManager, LockManagerSnapshot } from './webLocks/lockManager.js'
 export { keyForName, nameForKey } from './webLocks/names.js'

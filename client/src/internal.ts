@@ -1,15 +1,15 @@
 /**
- * The other door, for this project's own tests and simulation: what runs a client on a machine of
- * their choice, and the parts that are proved by themselves. Nothing here is promised to anybody.
+ * Internal exports for the tests and the simulation of this project: a client in another
+ * environment, and functions that are tested alone. They may change in any version.
  */
 export { connectIn } from './connect.js'
 export * from './locks/expiry.js'
-export { TtlExpiry } from './locks/ttlExpiry.js'
 export {
+  type ClockReading,
   type Environment,
   platformEnvironment,
-  type WebSocketConstructor,
-  type WebSocketLike,
+  readClocks,
 } from './platform/environment.js'
 export type { Page, PageLifecycle } from './platform/page.js'
-export { connectTimeoutFor } from './transport/connectTimeout.js'
+export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'
+export { connectTimeoutFor } from './transport/reconnector.js'

@@ -1,7 +1,7 @@
 /**
- * Spans for waiting and holding, through `@opentelemetry/api` alone: without an SDK in the process
- * they are nothing and cost next to nothing. A door of its own, so that whoever does not trace does
- * not load it.
+ * OpenTelemetry spans for waiting and holding. Uses `@opentelemetry/api` only: without an SDK in
+ * the process the spans do nothing and cost almost nothing. This file is an export of its own, so
+ * that programs without tracing do not load it.
  *
  *     const session = await connect(url, { tracer: openTelemetry() })
  */
@@ -21,18 +21,19 @@ import type { HoldTrace, Tracer } from './locks/tracing.js'
 import { check, isObject } from './platform/checks.js'
 
 /**
- * Traces each request for a lock as `holdfast.wait`, from asking to the answer, and each lock as
- * `holdfast.hold`, from the grant to its end, with the attributes `holdfast.key`, `holdfast.mode`
- * and `holdfast.fence`. The context of the wait goes into the lock's metadata (`traceparent`),
- * where whoever queries can find it. What `withLock` calls runs in the context of the hold.
+ * Makes a span `holdfast.wait` for each lock request, from the call to the response, and a span
+ * `holdfast.hold` for each lock, from the grant to its end. Their attributes are `holdfast.key`,
+ * `holdfast.mode` and `holdfast.fence`. The context of the wait is added to the lock's metadata
+ * (`traceparent`), so that `query` shows it. The callback of `withLock` runs in the context of the
+ * hold.
  *
- * @param tracer Default: the global one, by the name `@holdfast/client`.
- * @throws HoldfastError `INVALID_OPTION` if it is none.
+ * @param tracer Default: the global tracer with the name `@holdfast/client`.
+ * @throws HoldfastError `INVALID_OPTION` if it is not a tracer
  */
 export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/client')): Tracer {
   check(
     isObject(tracer) && typeof tracer.startSpan === 'function',
-    'openTelemetry takes a tracer, as trace.getTracer() of @opentelemetry/api gives it',
+    'openTelemetry takes a tracer, such as trace.getTracer() of @opentelemetry/api returns',
   )
   return {
     request: (key, mode, metadata) => {
@@ -42,7 +43,7 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
       const carrier: Record<string, string> = {}
       propagation.inject(trace.setSpan(parent, wait), carrier)
       return {
-        metadata: carry(metadata, carrier),
+        metadata: addCarrier(metadata, carrier),
         failed: (error) => end(wait, error),
         granted: (fence) => {
           wait.setAttribute('holdfast.fence', fence)
@@ -56,10 +57,10 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
   }
 }
 
-/** @param inside Of the caller; what is active by now may be nothing, as in browsers. */
-function holdTrace(hold: Span, inside: Context): HoldTrace {
+/** @param holdContext Passed in, because browsers lose the active context after an `await`. */
+function holdTrace(hold: Span, holdContext: Context): HoldTrace {
   return {
-    run: (callback) => context.with(inside, callback),
+    run: (callback) => context.with(holdContext, callback),
     ended: (lost) => end(hold, lost),
   }
 }
@@ -73,12 +74,12 @@ function end(span: Span, error: HoldfastError | undefined): void {
 }
 
 /**
- * Metadata with the carrier in it: as fields of an object, or instead of nothing. Metadata of other
- * kinds, and such that would become too long, stay as they are.
+ * Adds the fields of the carrier to the metadata, if the metadata is an object or absent. Other
+ * metadata, and metadata that would become too long, stay unchanged.
  *
  * @param metadata JSON text.
  */
-function carry(
+function addCarrier(
   metadata: string | undefined,
   carrier: Readonly<Record<string, string>>,
 ): string | undefined {

@@ -1,39 +1,39 @@
 /**
- * One grant, as the session keeps it: until when it may be believed in, and who here uses it.
+ * One granted lock of a session: until when the session may take it for held, and which handles it
+ * has.
  *
- * What callers get are handles (`Lock`) on it. Usually there is one; callers who shared a request
- * have one each, and the last of them to leave gives the lock back.
+ * A caller gets a handle (`Lock`). Usually a lock has one handle; callers who shared a request get
+ * one handle each, and the lock is unlocked with the last of them.
  */
-import type { HoldfastError, LockMode } from '@holdfast/shared'
-import { callSafely } from '../platform/callSafely.js'
+import type { HoldfastError, LockMode, LossReason } from '@holdfast/shared'
+import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
-import type { RefreshRequest } from '../requests/requests.js'
+import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
+import { TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
-import { type Refreshing, TtlExpiry } from './ttlExpiry.js'
 
-/** What a grant needs of the session that it belongs to. */
+/** The locks of the session, as one lock needs them. */
 export interface GrantedLockOwner {
   readonly scheduler: Scheduler
-  unlock(grant: GrantedLock): Promise<void>
-  refresh(grant: GrantedLock, ttl: number | undefined): RefreshRequest
-  /** The ttl may be over at the broker. */
-  expire(grant: GrantedLock): void
+  unlock(lock: GrantedLock): Promise<void>
+  refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest
+  lose(locks: readonly GrantedLock[], reason?: LossReason): void
 }
 
-/** Told when the grant is lost, unless it left before. */
+/** Is told when the lock is lost, unless the handle was unlocked before. */
 export type LossListener = (error: HoldfastError) => void
 
-export class GrantedLock implements Task {
+export class GrantedLock implements Task, RefreshableLock {
   readonly key: string
   readonly mode: LockMode
   readonly fence: number
   readonly ttl = new TtlExpiry()
   readonly #owner: GrantedLockOwner
   readonly #lossListeners: LossListener[] = []
-  /** Told of the end, if somebody traces. */
+  /** Is told about the end of the lock, if the session has a tracer. */
   trace: HoldTrace | undefined
   #lost: HoldfastError | undefined
-  /** Lost, or given back by the last who had it. */
+  /** Whether the lock was lost, or unlocked by its last handle. */
   #isOver = false
 
   constructor(owner: GrantedLockOwner, key: string, mode: LockMode, fence: number) {
@@ -43,7 +43,7 @@ export class GrantedLock implements Task {
     this.fence = fence
   }
 
-  get schedule(): Scheduler {
+  get scheduler(): Scheduler {
     return this.#owner.scheduler
   }
 
@@ -51,24 +51,19 @@ export class GrantedLock implements Task {
     return this.fence
   }
 
-  /** Why it was lost; undefined while it may be believed in. */
+  /** Why the lock was lost; undefined while the session may take it for held. */
   get lost(): HoldfastError | undefined {
     return this.#lost
   }
 
-  /** Finds out about losses that are due, whether or not their timer has come. */
-  expireDue(): void {
-    this.schedule.expireDue()
+  addHandle(listener: LossListener): void {
+    this.#lossListeners.push(listener)
   }
 
-  join(member: LossListener): void {
-    this.#lossListeners.push(member)
-  }
-
-  /** The last to leave gives the lock back; the others are done at once. */
-  leave(member: LossListener): Promise<void> {
-    const place = this.#lossListeners.indexOf(member)
-    if (place >= 0) this.#lossListeners.splice(place, 1)
+  /** Removes a handle. The last handle unlocks the lock; for the others the promise is resolved. */
+  removeHandle(listener: LossListener): Promise<void> {
+    const index = this.#lossListeners.indexOf(listener)
+    if (index >= 0) this.#lossListeners.splice(index, 1)
     if (this.#lossListeners.length > 0) return Promise.resolve()
     this.#end(undefined)
     return this.#owner.unlock(this)
@@ -78,43 +73,52 @@ export class GrantedLock implements Task {
     return this.#owner.refresh(this, ttl)
   }
 
-  /** Marks it lost; `tell` follows, once everything that is lost with it is marked too. */
+  /**
+   * Marks the lock as lost. The caller calls `notifyLoss` once all locks that are lost at the same
+   * time are marked.
+   */
   lose(error: HoldfastError): void {
     this.#lost ??= error
     this.#end(error)
   }
 
   notifyLoss(): void {
-    for (const member of this.#lossListeners) member(this.#lost!)
+    for (const listener of this.#lossListeners) listener(this.#lost!)
   }
 
-  /** The bound of the ttl has passed. */
+  /** The expiry has passed. */
   run(): void {
-    this.#owner.expire(this)
+    this.#owner.lose([this], 'expired')
   }
 
-  onRefreshSent(refresh: Refreshing): void {
+  onRefreshSent(refresh: RefreshRequest): void {
     this.ttl.begin(refresh)
     this.onExpiryChanged()
   }
 
-  onRefreshed(refresh: Refreshing): void {
+  onRefreshed(refresh: RefreshRequest): void {
     this.ttl.succeed(refresh)
     this.onExpiryChanged()
-    // Given up here, it has begun another ttl there, and nobody else could give it back.
+    // The client took the lock for lost, but the refresh began another ttl at the broker.
     if (this.#lost !== undefined) void this.#owner.unlock(this)
+  }
+
+  onRefreshFailed(refresh: RefreshRequest, { code }: HoldfastError): void {
+    this.ttl.abandon(refresh)
+    this.onExpiryChanged()
+    if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
   onExpiryChanged(): void {
     if (this.#isOver) return
-    const { bound } = this.ttl
-    if (bound === undefined) this.schedule.cancel(this)
-    else this.schedule.by(this, bound)
+    const { expiry } = this.ttl
+    if (expiry === undefined) this.scheduler.cancel(this)
+    else this.scheduler.atExpiry(this, expiry)
   }
 
   #end(lost: HoldfastError | undefined): void {
     this.#isOver = true
-    this.schedule.cancel(this)
+    this.scheduler.cancel(this)
     const { trace } = this
     this.trace = undefined
     if (trace !== undefined) callSafely(() => trace.ended(lost))

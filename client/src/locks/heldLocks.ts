@@ -1,11 +1,14 @@
-/**
- * The locks that a session believes to hold, and how it stops believing.
- */
+/** The locks that a session takes for held, and the ways in which it loses them. */
 import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { Scheduler } from '../platform/scheduler.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
-import { type LockRequest, RefreshRequest, UnlockRequest } from '../requests/requests.js'
+import {
+  type LockKeeper,
+  type LockRequest,
+  RefreshRequest,
+  UnlockRequest,
+} from '../requests/requests.js'
 import {
   type ClockSample,
   type Expiry,
@@ -17,141 +20,138 @@ import {
 } from './expiry.js'
 import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
 
-const sentences: Record<LossReason, string> = {
+const lossTexts: Record<LossReason, string> = {
   expired: 'its ttl ran out',
   stolen: 'another request stole it',
   revoked: 'an operator revoked it',
 }
 
-export class HeldLocks implements GrantedLockOwner {
+export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   readonly scheduler: Scheduler
-  readonly #outbox: PendingRequests
-  readonly #onLost: (grant: GrantedLock) => void
+  readonly #pendingRequests: PendingRequests
+  readonly #onLost: (lock: GrantedLock) => void
   /** By fence. */
-  readonly #grantedLocks = new IdTable<GrantedLock>()
+  readonly #locks = new IdTable<GrantedLock>()
   /**
-   * The newest known, for ttls. Of the present connection: the broker's times mean nothing beside
-   * others.
+   * The newest clock sample, for the expiry of ttls. It must be of the present connection, because
+   * times of different brokers cannot be compared.
    */
-  exchange: ClockSample | undefined
+  clockSample: ClockSample | undefined
 
-  constructor(schedule: Scheduler, outbox: PendingRequests, onLost: (grant: GrantedLock) => void) {
-    this.scheduler = schedule
-    this.#outbox = outbox
+  constructor(
+    scheduler: Scheduler,
+    pendingRequests: PendingRequests,
+    onLost: (lock: GrantedLock) => void,
+  ) {
+    this.scheduler = scheduler
+    this.#pendingRequests = pendingRequests
     this.#onLost = onLost
   }
 
-  get grants(): Pick<IdTable<GrantedLock>, 'get' | 'values'> {
-    return this.#grantedLocks
+  get all(): readonly GrantedLock[] {
+    return this.#locks.values()
   }
 
-  /** The broker granted the request; `at` is when the ttl began to run there. */
-  hold(request: LockRequest, fence: number, at: number | undefined): GrantedLock {
-    const { key, mode, ttl } = request.terms
-    const grant = new GrantedLock(this, key, mode, fence)
-    this.#grantedLocks.add(grant)
+  get(fence: number): GrantedLock | undefined {
+    return this.#locks.get(fence)
+  }
+
+  /** Adds a granted lock; `at` is the broker's time at which the ttl began. */
+  hold(request: LockRequest<GrantedLock>, fence: number, at: number | undefined): GrantedLock {
+    const { key, mode, ttl } = request.params
+    const lock = new GrantedLock(this, key, mode, fence)
+    this.#locks.add(lock)
     if (ttl !== undefined) {
-      grant.ttl.confirm(ttl, this.#boundOf(request, ttl, at))
-      grant.onExpiryChanged()
+      lock.ttl.confirm(ttl, this.#expiryOf(request, ttl, at))
+      lock.onExpiryChanged()
     }
-    return grant
+    return lock
   }
 
-  /** The broker says again that this lock is held. */
-  confirm(grant: GrantedLock, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
+  /** The broker confirms after a resume that the session still holds this lock. */
+  confirm(lock: GrantedLock, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
     if (ttl === undefined) return
-    const bound = this.#boundByClock(ttl, at)
-    if (bound === undefined) return
-    grant.ttl.confirmAgain(ttl, bound)
-    grant.onExpiryChanged()
+    const expiry = this.#expiryByBroker(ttl, at)
+    if (expiry === undefined) return
+    lock.ttl.confirmAgain(ttl, expiry)
+    lock.onExpiryChanged()
   }
 
-  unlock(grant: GrantedLock): Promise<void> {
-    this.#grantedLocks.remove(grant)
-    return this.unlockFence(grant.fence, grant.key)
+  unlock(lock: GrantedLock): Promise<void> {
+    this.#locks.remove(lock)
+    return this.unlockFence(lock.fence, lock.key)
   }
 
-  /** Gives back what nobody here wants. */
+  /** Unlocks a lock by its fence; without a key, no caller of this session wants the lock. */
   unlockFence(fence: number, key?: string): Promise<void> {
     const request = new UnlockRequest(fence, key)
-    this.#outbox.add(request)
+    this.#pendingRequests.add(request)
     return request.promise
   }
 
-  refresh(grant: GrantedLock, ttl: number | undefined): RefreshRequest {
-    const request = new RefreshRequest(grant, ttl)
-    this.#outbox.add(request)
+  refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest {
+    const request = new RefreshRequest(lock, ttl)
+    this.#pendingRequests.add(request)
     return request
   }
 
-  /** The refresh came to nothing; if that is because the lock is gone, it is. */
-  onRefreshFailed(request: RefreshRequest, error: HoldfastError): void {
-    const { grant } = request
-    grant.ttl.abandon(request)
-    grant.onExpiryChanged()
-    if (error.code === 'LOCK_NOT_HELD') this.lose([grant])
-  }
-
-  expire(grant: GrantedLock): void {
-    this.lose([grant], 'expired')
-  }
-
   /**
-   * Without a reason they are gone at the broker, and we were not told why.
+   * The session has lost these locks.
    *
-   * @param note What the operator gave as the reason of a revocation.
+   * @param reason Undefined if the locks are gone at the broker, and the broker did not say why.
+   * @param note The operator's reason for a revocation.
    */
-  lose(grants: readonly GrantedLock[], told?: LossReason, note?: string): void {
-    this.#lose(grants, ({ key, ttl }) => {
-      const reason = told ?? likelyReason(ttl.ttl)
-      const sentence = `the lock was lost: ${sentences[reason]}`
-      const message = note === undefined ? sentence : `${sentence}: ${note}`
-      return new HoldfastError('LOCK_LOST', message, { key, reason, note })
+  lose(locks: readonly GrantedLock[], reason?: LossReason, note?: string): void {
+    this.#lose(locks, ({ key, ttl }) => {
+      const lossReason = reason ?? likelyReason(ttl.ttl)
+      const text = `the lock was lost: ${lossTexts[lossReason]}`
+      const message = note === undefined ? text : `${text}: ${note}`
+      return new HoldfastError('LOCK_LOST', message, { key, reason: lossReason, note })
     })
   }
 
-  /** Everything goes with the session. */
-  loseAll(sentence: string, cause?: HoldfastError): void {
+  /** All locks are lost with their session. */
+  loseAll(message: string, cause?: HoldfastError): void {
     const options = { reason: 'session', ...(cause && { cause }) } as const
-    this.#lose(
-      this.#grantedLocks.values(),
-      ({ key }) => new HoldfastError('LOCK_LOST', sentence, { ...options, key }),
-    )
+    this.#lose(this.all, ({ key }) => new HoldfastError('LOCK_LOST', message, { ...options, key }))
   }
 
-  /** All of it is gone before anybody is told of any. */
-  #lose(grants: readonly GrantedLock[], errorFor: (grant: GrantedLock) => HoldfastError): void {
-    const lost = grants.filter((grant) => this.#grantedLocks.get(grant.fence) === grant)
-    for (const grant of lost) {
-      this.#grantedLocks.remove(grant)
-      grant.lose(errorFor(grant))
+  /** Marks all of the locks as lost before any listener is called. */
+  #lose(locks: readonly GrantedLock[], errorFor: (lock: GrantedLock) => HoldfastError): void {
+    const lost = locks.filter((lock) => this.get(lock.fence) === lock)
+    for (const lock of lost) {
+      this.#locks.remove(lock)
+      lock.lose(errorFor(lock))
     }
-    for (const grant of lost) grant.notifyLoss()
-    for (const grant of lost) this.#onLost(grant)
-  }
-
-  /** Two bounds are right: the ttl began after the request was sent, and it began at `at`. */
-  #boundOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
-    const bySending = request.sentAt && expiryFrom(request.sentAt, ttl)
-    const byClock = this.#boundByClock(ttl, at)
-    if (bySending === undefined || byClock === undefined) return bySending ?? byClock
-    return later(bySending, byClock)
+    for (const lock of lost) lock.notifyLoss()
+    for (const lock of lost) this.#onLost(lock)
   }
 
   /**
-   * By the broker's clock, as far as that can be true: a time that has not come yet proves nothing,
-   * and a ttl that has begun does not last longer than one that begins now.
+   * The later of two expiries that are both right: the ttl began after the request was sent, and it
+   * began at `at` by the broker's clock.
    */
-  #boundByClock(ttl: number, at: number | undefined): Expiry | undefined {
-    const { exchange } = this
-    if (at === undefined || exchange === undefined) return undefined
+  #expiryOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
+    const bySending = request.sentAt && expiryFrom(request.sentAt, ttl)
+    const byBroker = this.#expiryByBroker(ttl, at)
+    if (bySending === undefined || byBroker === undefined) return bySending ?? byBroker
+    return later(bySending, byBroker)
+  }
+
+  /**
+   * The expiry by the broker's clock. A time that cannot have come yet proves nothing. A ttl that
+   * has begun cannot last longer than a ttl that begins now.
+   */
+  #expiryByBroker(ttl: number, at: number | undefined): Expiry | undefined {
+    const { clockSample } = this
+    if (at === undefined || clockSample === undefined) return undefined
     const now = this.scheduler.now()
-    if (!isPossible(exchange, at, now)) return undefined
-    return earlier(expiryBySample(exchange, at, ttl), expiryFrom(now, ttl))
+    if (!isPossible(clockSample, at, now)) return undefined
+    return earlier(expiryBySample(clockSample, at, ttl), expiryFrom(now, ttl))
   }
 }
 
-/** For a loss that the broker told of while we were not listening. */
+/** The likely reason of a loss that the broker did not report, because the connection was gone. */
 export function likelyReason(ttl: number | undefined): LossReason {
   return ttl === undefined ? 'stolen' : 'expired'
 }

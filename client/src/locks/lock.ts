@@ -1,32 +1,31 @@
-/** A lock in a caller's hands. */
+/** A caller's handle on a lock, and the periodic refresh of a lock. */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
+import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
+import type { Task } from '../platform/scheduler.js'
+import { withKey } from '../requests/requests.js'
+import type { GrantedLock, LossListener } from './grantedLock.js'
 import {
   type AutoRefreshOptions,
   checkAutoRefresh,
   checkRefresh,
   type RefreshOptions,
-} from '../options.js'
-import { onAbort, refuseAborted } from '../platform/callbacks.js'
-import { asyncDispose } from '../platform/disposal.js'
-import { about } from '../requests/errorOf.js'
-import { refreshPeriodically } from './autoRefresh.js'
-import type { GrantedLock, LossListener } from './grantedLock.js'
+} from './options.js'
 
 export class Lock {
   readonly #grantedLock: GrantedLock
-  readonly #member: LossListener = (error) => this.#onLost(error)
+  readonly #lossListener: LossListener = (error) => this.#onLost(error)
   #controller: AbortController | undefined
-  /** Set when this handle was told, or was made too late for that. */
+  /** Set when this handle is told about the loss, or was made after the loss. */
   #lost: HoldfastError | undefined
   #unlocked: Promise<void> | undefined
-  /** Called once, when it is unlocked or lost. */
-  #onEnd: (() => void)[] = []
+  /** Called once, when the lock is unlocked or lost. */
+  #endListeners: (() => void)[] = []
 
-  /** Locks come from a session. */
-  constructor(grant: GrantedLock) {
-    this.#grantedLock = grant
-    this.#lost = grant.lost
-    if (this.#lost === undefined) grant.join(this.#member)
+  /** Internal: a session makes locks. */
+  constructor(grantedLock: GrantedLock) {
+    this.#grantedLock = grantedLock
+    this.#lost = grantedLock.lost
+    if (this.#lost === undefined) grantedLock.addHandle(this.#lossListener)
   }
 
   get key(): string {
@@ -37,23 +36,25 @@ export class Lock {
     return this.#grantedLock.mode
   }
 
-  /** The fencing token: rises with every grant. Let the protected resource refuse lower ones. */
+  /**
+   * The fencing token, which rises with every grant. A protected resource must refuse lower ones.
+   */
   get fence(): number {
     return this.#grantedLock.fence
   }
 
   /**
-   * Whether the lock is held at this moment. Looks at the clock, synchronously: it is false before
-   * anybody else can be granted the lock, even if this process was stopped meanwhile.
+   * Whether the lock is held at this moment. Reads the clock, so the value is false before another
+   * session can be granted the lock, even if this process was stopped meanwhile.
    */
   get held(): boolean {
-    this.#grantedLock.expireDue()
+    this.#grantedLock.scheduler.expireDue()
     return this.#unlocked === undefined && this.#loss === undefined
   }
 
   /**
-   * Aborted when the lock is lost, with a `HoldfastError` `LOCK_LOST` as its reason; not by
-   * `unlock`.
+   * Aborted when the lock is lost, with a `HoldfastError` `LOCK_LOST` as its reason. `unlock` does
+   * not abort it.
    */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -63,51 +64,51 @@ export class Lock {
     return this.#controller.signal
   }
 
-  /** Why the lock was lost, if it was: `LOCK_LOST` with a `reason`. */
+  /** `LOCK_LOST` with a `reason` if the lock was lost; otherwise undefined. */
   get lost(): HoldfastError | undefined {
-    this.#grantedLock.expireDue()
+    this.#grantedLock.scheduler.expireDue()
     return this.#loss
   }
 
   /**
-   * Starts the ttl anew, with a new one (in ms, 1 to 2^31 - 1) if given. Without any ttl it
-   * verifies that the lock is held.
+   * Starts the ttl anew; with an argument, starts a new ttl (in ms, 1 to 2^31 - 1). For a lock
+   * without a ttl, `refresh()` verifies that the lock is held.
    *
-   * Rejects with `LOCK_NOT_HELD` (`cause` says why, if it was lost), `ABORTED`, `INVALID_TTL`,
-   * `INVALID_OPTION`.
+   * Rejects with `LOCK_NOT_HELD` (if the lock was lost, `cause` says why), `ABORTED`,
+   * `INVALID_TTL`, `INVALID_OPTION`.
    */
   async refresh(ttl?: number, options: RefreshOptions = {}): Promise<void> {
     checkRefresh(ttl, options)
     const { signal } = options
     if (!this.held) throw this.#notHeld()
-    refuseAborted(signal, this.key)
+    throwIfAborted(signal, this.key)
     const request = this.#grantedLock.refresh(ttl)
     await new Promise<void>((resolve, reject) => {
       const onEnd = () => {
-        // The answer to a refresh comes before that to a later unlock; a loss is the end of both.
+        // After an unlock the response to the refresh still arrives, but not after a loss.
         if (this.#loss !== undefined) reject(this.#notHeld())
       }
-      const stopListening = onAbort(signal, (error) => reject(about(this.key, error)))
+      const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))
       const settle = () => {
         stopListening()
-        this.#forget(onEnd)
+        this.#removeEndListener(onEnd)
         request.promise.then(resolve, reject)
       }
-      this.#onEnd.push(onEnd)
+      this.#endListeners.push(onEnd)
       request.promise.then(settle, settle)
     })
   }
 
   /**
-   * Refreshes the lock every `interval` ms until it is unlocked, and resolves then. Each refresh
-   * may take `timeout` ms. Both together must be below the lock's ttl. Without options each is a
-   * third of the ttl that the lock has now. In a hidden tab, where timers hardly run, a refresh may
+   * Refreshes the lock every `interval` ms until the lock is unlocked, and then resolves. Each
+   * refresh may take `timeout` ms. Both together must be below the lock's ttl. Without options each
+   * is a third of the lock's present ttl. In a hidden tab, where timers hardly run, a refresh may
    * be late by up to a third of the session's lease.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
    * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also without options for a lock
-   * without a ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. It need not be awaited: a rejection
-   * that is not handled is not reported, and `signal` tells of the loss.
+   * without a ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. A caller need not await the promise: an
+   * unhandled rejection is not reported, and `signal` reports the loss.
    */
   autoRefresh(options?: AutoRefreshOptions): Promise<void> {
     const running = this.#autoRefresh(options)
@@ -116,33 +117,33 @@ export class Lock {
   }
 
   async #autoRefresh(options: AutoRefreshOptions | undefined): Promise<void> {
-    const pace = checkAutoRefresh(options, this.#grantedLock.ttl.ttl)
+    const checked = checkAutoRefresh(options, this.#grantedLock.ttl.ttl)
     if (!this.held) {
       if (this.#loss !== undefined) throw this.#notHeld()
       return
     }
     let onEnd: () => void
-    const running = refreshPeriodically(this.#grantedLock, pace, (end) => {
+    const running = refreshPeriodically(this.#grantedLock, checked, (end) => {
       onEnd = () => end(this.#lost)
-      this.#onEnd.push(onEnd)
+      this.#endListeners.push(onEnd)
     })
-    return running.finally(() => this.#forget(onEnd))
+    return running.finally(() => this.#removeEndListener(onEnd))
   }
 
   /**
-   * Gives the lock back; from this call on `held` is false. A second call has the outcome of the
-   * first. While the connection is gone it settles when the broker has confirmed, or when the end
-   * of the session has made it moot.
+   * Unlocks the lock; from this call on `held` is false. A second call has the outcome of the
+   * first. While the connection is gone, the promise settles when the broker has confirmed the
+   * unlock, or when the session ends, which releases the lock too.
    *
-   * Rejects with `LOCK_NOT_HELD` if the lock was lost before (`cause` says why). It need not be
-   * awaited: a rejection that nobody handles is not reported.
+   * Rejects with `LOCK_NOT_HELD` if the lock was lost before (`cause` says why). A caller need not
+   * await the promise: an unhandled rejection is not reported.
    */
   unlock(): Promise<void> {
     this.#unlocked ??= this.#unlock()
     return this.#unlocked
   }
 
-  /** Unlocks, and does not mind if the lock was lost. */
+  /** Like `unlock`, but does not reject if the lock was lost. */
   async [asyncDispose](): Promise<void> {
     try {
       await this.unlock()
@@ -152,18 +153,21 @@ export class Lock {
   }
 
   #unlock(): Promise<void> {
-    this.#grantedLock.expireDue()
+    this.#grantedLock.scheduler.expireDue()
     if (this.#loss !== undefined) {
       const refused = Promise.reject(this.#notHeld())
       refused.catch(() => {})
       return refused
     }
-    const left = this.#grantedLock.leave(this.#member)
+    const unlocked = this.#grantedLock.removeHandle(this.#lossListener)
     this.#end()
-    return left
+    return unlocked
   }
 
-  /** A loss is known before this handle is told: many may be lost at once. */
+  /**
+   * The loss of the lock. Many locks may be lost at once, and all of them are marked as lost before
+   * their handles are told.
+   */
   get #loss(): HoldfastError | undefined {
     return this.#lost ?? (this.#unlocked === undefined ? this.#grantedLock.lost : undefined)
   }
@@ -175,17 +179,60 @@ export class Lock {
   }
 
   #end(): void {
-    for (const listener of this.#onEnd.splice(0)) listener()
+    for (const listener of this.#endListeners.splice(0)) listener()
   }
 
-  #forget(listener: () => void): void {
-    this.#onEnd = this.#onEnd.filter((other) => other !== listener)
+  #removeEndListener(listener: () => void): void {
+    this.#endListeners = this.#endListeners.filter((other) => other !== listener)
   }
 
   #notHeld(): HoldfastError {
     const cause = this.#loss
-    // What was lost says why, in the same members.
+    // The spread copies the reason of the loss.
     const details = { ...cause, ...(cause && { cause }), key: this.key }
     return new HoldfastError('LOCK_NOT_HELD', cause?.message, details)
   }
+}
+
+/**
+ * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
+ * of one refresh to the sending of the next, so that a ttl must only cover interval plus timeout.
+ *
+ * @param onStart Receives `end`, for the end of the lock: without an error if the lock was
+ *   unlocked, with the loss if it was lost.
+ */
+function refreshPeriodically(
+  lock: GrantedLock,
+  { interval, timeout }: AutoRefreshOptions,
+  onStart: (end: (error: unknown) => void) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const { scheduler } = lock
+    let startedAt = scheduler.monotonic()
+    let isRefreshing = false
+    let isEnded = false
+    const end = (error: unknown) => {
+      isEnded = true
+      scheduler.cancel(task)
+      if (error === undefined) resolve()
+      else reject(error)
+    }
+    const scheduleNext = () => {
+      isRefreshing = false
+      if (!isEnded) scheduler.at(task, startedAt + interval)
+    }
+    const run = () => {
+      if (isRefreshing) {
+        end(new HoldfastError('LOCK_TIMEOUT', undefined, { key: lock.key }))
+        return
+      }
+      startedAt = scheduler.monotonic()
+      isRefreshing = true
+      scheduler.after(task, timeout)
+      lock.refresh(undefined).promise.then(scheduleNext, end)
+    }
+    const task: Task = { run }
+    onStart(end)
+    scheduleNext()
+  })
 }

@@ -1,41 +1,46 @@
 /**
- * After a resume: what the broker says, against what the client believes and wants.
+ * Compares the state of the broker with the state of the client after a resume.
  *
- * The broker sends its stored answers again and then a snapshot of all that the session holds and
- * waits for; live messages may come in between. Nothing is settled before the snapshot is whole: a
- * grant that is repeated may have been lost again while nobody listened.
+ * The broker first repeats its stored responses, and then sends a snapshot of everything that the
+ * session holds and waits for. Live messages may arrive in between. The client settles nothing
+ * before the last part of the snapshot, because a repeated grant may be of a lock that was lost
+ * again while the connection was gone.
  */
 import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
 import type { PendingRequests } from '../requests/pendingRequests.js'
-import { LockRequest, UnlockRequest } from '../requests/requests.js'
-import { ProtocolViolation } from '../transport/violation.js'
+import type { LockRequest, Reconciliation } from '../requests/requests.js'
+import { ProtocolViolation } from '../transport/connection.js'
+import type { GrantedLock } from './grantedLock.js'
 import { type HeldLocks, likelyReason } from './heldLocks.js'
 
-/** What is held there; a grant that was just made tells no ttl. */
-type Item = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
+/** A lock at the broker; a lock that was just granted has no ttl here. */
+type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
-export class Reconciler {
-  /** Fences of the locks that were lost since the resume. */
+export class Reconciler implements Reconciliation {
+  /** The fences of the locks that the session has lost since the resume. */
   readonly lost = new Set<number>()
-  readonly #outbox: PendingRequests
+  readonly #pendingRequests: PendingRequests
   readonly #heldLocks: HeldLocks
-  /** What the broker says, by the ids of the requests. */
-  readonly #held = new Map<number, Item>()
+  /** The locks at the broker, by the ids of their requests. */
+  readonly #held = new Map<number, BrokerLock>()
+  /** The ids of the requests that wait at the broker. */
   readonly #waiting = new Set<number>()
+  readonly #pendingLocks: LockRequest[] = []
+  readonly #pendingUnlocks: number[] = []
 
-  constructor(outbox: PendingRequests, holdings: HeldLocks) {
-    this.#outbox = outbox
-    this.#heldLocks = holdings
+  constructor(pendingRequests: PendingRequests, heldLocks: HeldLocks) {
+    this.#pendingRequests = pendingRequests
+    this.#heldLocks = heldLocks
   }
 
   /**
-   * Takes a part of the snapshot; true if it was the last.
+   * Adds a part of the snapshot. Returns true if it is the last part.
    *
-   * @throws Violation if it lists a request that was not sent.
+   * @throws ProtocolViolation if the snapshot lists a request that was not sent
    */
   add({ held, waiting, more }: Snapshot): boolean {
     for (const id of [...held.map((item) => item.id), ...waiting]) {
-      const request = this.#outbox.get(id)
+      const request = this.#pendingRequests.get(id)
       if (request !== undefined && request.sentAt === undefined) {
         throw new ProtocolViolation(`snapshot lists request ${id}, which was not sent`)
       }
@@ -45,31 +50,33 @@ export class Reconciler {
     return !more
   }
 
+  onPendingLock(request: LockRequest): void {
+    this.#pendingLocks.push(request)
+  }
+
+  onPendingUnlock(fence: number): void {
+    this.#pendingUnlocks.push(fence)
+  }
+
   /**
-   * Settles everything that can be, whoever may hear of a loss last; the ids that the broker keeps
-   * waiting. What is in no list of the broker's is asked again.
+   * Settles every request whose outcome is known. Returns the ids of the requests that wait at the
+   * broker. The caller sends all other pending requests again. Listeners for losses are called
+   * last, because they may call the session.
    */
   settle(): ReadonlySet<number> {
-    const requests = this.#outbox.pending
-    for (const request of requests) {
-      if (!(request instanceof LockRequest) || request.granted === undefined) continue
-      // Granted since the snapshot listed it.
-      if (this.#waiting.delete(request.id)) this.#held.set(request.id, request.granted)
+    for (const request of this.#pendingRequests.all) request.reconcile(this)
+    for (const { id, granted } of this.#pendingLocks) {
+      // Granted after the snapshot had listed the request as waiting.
+      if (granted !== undefined && this.#waiting.delete(id)) this.#held.set(id, granted)
     }
-    /** By fence, and without what is spoken for: in the end, what nobody here wants. */
-    const surplus = new Map<number, Item>()
-    for (const item of this.#held.values()) {
-      if (!this.lost.has(item.fence)) surplus.set(item.fence, item)
+    const surplus = new Map<number, BrokerLock>()
+    for (const lock of this.#held.values()) {
+      if (!this.lost.has(lock.fence)) surplus.set(lock.fence, lock)
     }
-    const gone = this.#heldLocks.grants.values().filter((grant) => {
-      const item = surplus.get(grant.fence)
-      if (item !== undefined) this.#heldLocks.confirm(grant, item)
-      return !surplus.delete(grant.fence)
-    })
-    for (const request of requests) {
-      if (request instanceof UnlockRequest) surplus.delete(request.fence)
-      else if (request instanceof LockRequest) this.#judge(request, surplus)
-    }
+    const gone = this.#heldLocks.all.filter((lock) => !this.#confirm(lock, surplus))
+    for (const fence of this.#pendingUnlocks) surplus.delete(fence)
+    for (const request of this.#pendingLocks) this.#settleLock(request, surplus)
+    // Every lock that is left here is held at the broker, and no caller of this session wants it.
     for (const fence of surplus.keys()) {
       this.#heldLocks.unlockFence(fence)
     }
@@ -77,20 +84,27 @@ export class Reconciler {
     return this.#waiting
   }
 
-  /** One request for a lock that has no settled answer. */
-  #judge(request: LockRequest, surplus: Map<number, Item>): void {
+  /** Confirms a lock that the broker lists too; false if the broker does not list it. */
+  #confirm(lock: GrantedLock, surplus: Map<number, BrokerLock>): boolean {
+    const brokerLock = surplus.get(lock.fence)
+    if (brokerLock !== undefined) this.#heldLocks.confirm(lock, brokerLock)
+    return surplus.delete(lock.fence)
+  }
+
+  #settleLock(request: LockRequest, surplus: Map<number, BrokerLock>): void {
     const { id, granted, wanted } = request
     if (this.#waiting.has(id)) return
     const held = this.#held.get(id)
+    // The broker does not know the request, so it must be sent again.
     if (wanted && held === undefined && granted === undefined) return
-    this.#outbox.remove(request)
+    this.#pendingRequests.remove(request)
     if (!wanted) return
     if (held !== undefined && surplus.delete(held.fence)) {
-      request.resolve(this.#heldLocks.hold(request, held.fence, held.at))
+      request.hold(held.fence, held.at)
       return
     }
-    const reason = likelyReason(request.terms.ttl)
-    const sentence = 'the lock was granted and lost while the connection was gone'
-    request.fail(new HoldfastError('LOCK_LOST', sentence, { reason }))
+    const reason = likelyReason(request.params.ttl)
+    const message = 'the lock was granted and lost while the connection was gone'
+    request.fail(new HoldfastError('LOCK_LOST', message, { reason }))
   }
 }

@@ -1,84 +1,98 @@
 /**
- * Makes visible that a session waits for a lock which it holds itself. Locks are not re-entrant, so
- * a task that asks for what it already holds waits for ever, and nothing else would say so. The
- * request must keep waiting, because two tasks of one process may share a session and the broker
- * cannot tell one from the other. So the session warns once for each key, and nothing fails.
+ * Warns when a session waits for a lock that it holds itself.
+ *
+ * Locks are not re-entrant: a task that asks for a lock which it holds already waits for ever, and
+ * without a warning nothing shows why. The request must keep waiting, because two tasks of one
+ * process may share a session, and the broker cannot tell the tasks apart. So the client warns once
+ * for each key.
  */
+import type { LockMode } from '@holdfast/shared'
+import type { Scheduler, Task } from '../platform/scheduler.js'
+import type { Request } from '../requests/requests.js'
+import type { LockParams } from '../transport/messages.js'
 
-import type { Task } from '../platform/scheduler.js'
-import { LockRequest } from '../requests/requests.js'
-import type { SessionController } from '../session/sessionController.js'
-import type { GrantedLock } from './grantedLock.js'
+/** How long a request waits before it is checked, and between two checks, in ms. */
+const checkAfterMs = 5_000
+/** Most keys for which one session warns; more warnings would not help. */
+const maxWarnings = 100
+/** For each of so many requests and locks the next check may come 1 ms later, to bound its cost. */
+const checkedPerMs = 10
 
-/** How long a request waits before it is looked at, and looked at again, in ms. */
-const quietMs = 5_000
-/** Most keys that one session warns of: beyond it, one more warning tells nothing new. */
-const mostWarnings = 100
-/** A look at so many requests and locks may cost a look that is 1 ms later. */
-const looksPerMs = 10
-
-/** Tells people something that they should know about their program. */
+/** Prints a warning for the developer. */
 export type Warn = (message: string, code: string) => void
 
+interface OwnLock {
+  readonly key: string
+  readonly mode: LockMode
+  readonly fence: number
+}
+
+/** What the warner needs of the session. */
+export interface WarnerSession {
+  readonly scheduler: Scheduler
+  readonly pendingRequests: { readonly all: readonly Request[] }
+  readonly heldLocks: { readonly all: readonly OwnLock[] }
+  /** The name of the session for the warning. */
+  readonly label: string
+}
+
 export class SelfDeadlockWarner implements Task {
-  readonly #standing: SessionController
+  readonly #session: WarnerSession
   readonly #warn: Warn
-  readonly #warned = new Set<string>()
+  readonly #warnedKeys = new Set<string>()
   #isArmed = false
 
-  constructor(standing: SessionController, warn: Warn) {
-    this.#standing = standing
+  constructor(session: WarnerSession, warn: Warn) {
+    this.#session = session
     this.#warn = warn
   }
 
-  /** A lock is being asked for. Usually costs nothing: one timer serves all requests. */
-  onAsk(): void {
+  /** A caller asks for a lock. Starts the timer unless it runs; one timer serves all requests. */
+  onRequest(): void {
     if (this.#isArmed) return
     this.#isArmed = true
-    this.#standing.scheduler.after(this, quietMs)
+    this.#session.scheduler.after(this, checkAfterMs)
   }
 
-  /** Looks at all that have waited long enough, and comes back for those that have not. */
+  /** Checks the requests that have waited long enough, and schedules the next check. */
   run(): void {
-    const { scheduler, outbox, heldLocks } = this.#standing
+    const { scheduler, pendingRequests, heldLocks } = this.#session
     const now = scheduler.monotonic()
-    const pending = outbox.pending
-    const grants = heldLocks.grants.values()
-    const old: LockRequest[] = []
+    const requests = pendingRequests.all
+    const locks = heldLocks.all
+    const overdue: LockParams[] = []
     let next = Infinity
-    for (const request of pending) {
-      if (!(request instanceof LockRequest && request.wanted)) continue
+    for (const { params, wanted, sentAt } of requests) {
+      if (params === undefined || !wanted) continue
       // A request that was not sent waits for a connection, not for a lock.
-      const dueAt = (request.sentAt?.monotonic ?? now) + quietMs
-      if (dueAt <= now) old.push(request)
-      next = Math.min(next, dueAt <= now ? now + quietMs : dueAt)
+      const dueAt = (sentAt?.monotonic ?? now) + checkAfterMs
+      if (dueAt <= now) overdue.push(params)
+      next = Math.min(next, dueAt <= now ? now + checkAfterMs : dueAt)
     }
     this.#isArmed = next < Infinity
     if (this.#isArmed) {
-      scheduler.at(this, Math.max(next, now + (pending.length + grants.length) / looksPerMs))
+      scheduler.at(this, Math.max(next, now + (requests.length + locks.length) / checkedPerMs))
     }
-    if (old.length > 0) this.#compare(old, grants)
+    if (overdue.length > 0) this.#compare(overdue, locks)
   }
 
-  #compare(requests: readonly LockRequest[], grants: readonly GrantedLock[]): void {
-    // The locks that a session has on one key are one exclusive lock, or all shared.
-    const own = new Map(grants.map((grant) => [grant.key, grant]))
-    for (const { terms } of requests) {
-      const grant = own.get(terms.key)
-      if (grant === undefined || (grant.mode === 'shared' && terms.mode === 'shared')) continue
-      if (this.#warned.has(terms.key) || this.#warned.size >= mostWarnings) continue
-      this.#warned.add(terms.key)
-      this.#warn(this.#messageFor(grant), 'HOLDFAST_SELF_WAIT')
+  #compare(wantedLocks: readonly LockParams[], locks: readonly OwnLock[]): void {
+    // Any lock of a key will do: a session has one exclusive lock or only shared locks on a key.
+    const ownLocks = new Map(locks.map((lock) => [lock.key, lock]))
+    for (const { key, mode } of wantedLocks) {
+      const lock = ownLocks.get(key)
+      if (lock === undefined || (lock.mode === 'shared' && mode === 'shared')) continue
+      if (this.#warnedKeys.has(key) || this.#warnedKeys.size >= maxWarnings) continue
+      this.#warnedKeys.add(key)
+      this.#warn(this.#messageFor(lock), 'HOLDFAST_SELF_WAIT')
     }
   }
 
-  #messageFor({ key, fence }: GrantedLock): string {
-    const { settings, terms } = this.#standing
-    const session = settings.name === undefined ? terms.session : JSON.stringify(settings.name)
+  #messageFor({ key, fence }: OwnLock): string {
     return (
-      `session ${session} has waited ${quietMs / 1_000} s for the lock ${JSON.stringify(key)}, ` +
-      `which it holds itself (fence ${fence}). Locks are not re-entrant: a task that asks for a ` +
-      'lock which it already holds waits for ever. The option warnings of connect turns this off'
+      `session ${this.#session.label} has waited ${checkAfterMs / 1_000} s for the lock ` +
+      `${JSON.stringify(key)}, which it holds itself (fence ${fence}). Locks are not re-entrant: ` +
+      'pass the lock on instead. The option warnings of connect turns this warning off'
     )
   }
 }

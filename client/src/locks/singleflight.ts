@@ -1,88 +1,89 @@
 /**
- * Callers who want the same lock at the same time share one request and its lock. Each has its own
- * handle, timeout and signal; the last to leave the request cancels it, the last to unlock frees
- * it. They do not exclude each other, and share no result.
+ * Lets callers who want the same lock at the same time share one request and its lock. Each caller
+ * has its own handle, timeout and signal. The last caller who gives up cancels the request, and the
+ * last caller who unlocks frees the lock. The callers do not exclude each other, and share no
+ * result.
  *
- * Only a request that is not settled is shared: whoever comes after the grant asks anew, and waits
- * its turn behind those who waited already.
+ * Callers share only a request that has no response yet. A caller who comes after the grant sends a
+ * new request, which waits behind those that wait already.
  */
 import { HoldfastError } from '@holdfast/shared'
-import type { CheckedLock } from '../options.js'
-import { onAbort, refuseAborted } from '../platform/callbacks.js'
+import { onAbort, throwIfAborted } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
-import { about } from '../requests/errorOf.js'
+import { withKey } from '../requests/requests.js'
 import type { LockParams } from '../transport/messages.js'
 import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
+import type { CheckedLock } from './options.js'
 
-/** Asks for a lock without a timeout. */
-export type AskForLock = (wanted: CheckedLock) => Promise<GrantedLock>
+/** Sends a lock request. */
+export type RequestLock = (wanted: CheckedLock) => Promise<GrantedLock>
 
-/** One request and those who wait for it, each by its timeout. */
-interface Flight {
-  readonly grant: Promise<GrantedLock>
+/** One request, and the callers who wait for it, each as the task of its timeout. */
+interface SharedRequest {
+  readonly lock: Promise<GrantedLock>
   readonly controller: AbortController
   readonly callers: Set<Task>
 }
 
 export class Singleflight {
   readonly #scheduler: Scheduler
-  readonly #ask: AskForLock
-  readonly #flights = new Map<string, Flight>()
+  readonly #requestLock: RequestLock
+  readonly #requests = new Map<string, SharedRequest>()
 
-  constructor(schedule: Scheduler, ask: AskForLock) {
-    this.#scheduler = schedule
-    this.#ask = ask
+  constructor(scheduler: Scheduler, requestLock: RequestLock) {
+    this.#scheduler = scheduler
+    this.#requestLock = requestLock
   }
 
-  async lock({ terms, timeout, signal }: CheckedLock): Promise<Lock> {
-    const { key } = terms
-    refuseAborted(signal, key)
-    // A key has no control characters, so this cannot be read in two ways.
-    const name = `${terms.mode}\n${terms.ttl}\n${terms.key}`
-    const flight = this.#flights.get(name) ?? this.#begin(name, terms)
+  async lock({ params, timeout, signal }: CheckedLock): Promise<Lock> {
+    const { key } = params
+    throwIfAborted(signal, key)
+    // A key has no control characters, so two different requests never have the same name.
+    const name = `${params.mode}\n${params.ttl}\n${params.key}`
+    const request = this.#requests.get(name) ?? this.#begin(name, params)
     return new Promise<Lock>((resolve, reject) => {
       const end = () => {
         stopListening()
         this.#scheduler.cancel(caller)
       }
-      const leave = (error: HoldfastError) => {
+      const giveUp = (error: HoldfastError) => {
         end()
-        flight.callers.delete(caller)
-        if (flight.callers.size === 0) {
-          this.#close(name, flight)
-          flight.controller.abort()
+        request.callers.delete(caller)
+        if (request.callers.size === 0) {
+          this.#close(name, request)
+          request.controller.abort()
         }
-        reject(about(key, error))
+        reject(withKey(key, error))
       }
-      const caller: Task = { run: () => leave(new HoldfastError('LOCK_TIMEOUT')) }
-      const stopListening = onAbort(signal, leave)
+      const caller: Task = { run: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
+      const stopListening = onAbort(signal, giveUp)
       if (timeout !== undefined) this.#scheduler.after(caller, timeout)
-      flight.callers.add(caller)
-      flight.grant.then((grant) => {
+      request.callers.add(caller)
+      request.lock.then((lock) => {
         end()
-        // All handles exist before the first caller can unlock its own.
-        if (flight.callers.has(caller)) resolve(new Lock(grant))
-      }, leave)
+        // All handles are made before the first caller can unlock its own handle.
+        if (request.callers.has(caller)) resolve(new Lock(lock))
+      }, giveUp)
     })
   }
 
-  #begin(name: string, terms: LockParams): Flight {
+  #begin(name: string, params: LockParams): SharedRequest {
     const controller = new AbortController()
-    const grant = this.#ask({ terms, timeout: undefined, signal: controller.signal })
-    const flight: Flight = { grant, controller, callers: new Set() }
-    this.#flights.set(name, flight)
-    const close = () => this.#close(name, flight)
-    grant.then((grant) => {
+    const lock = this.#requestLock({ params, timeout: undefined, signal: controller.signal })
+    const request: SharedRequest = { lock, controller, callers: new Set() }
+    this.#requests.set(name, request)
+    const close = () => this.#close(name, request)
+    lock.then((lock) => {
       close()
-      // Those who left did so when it was already on its way.
-      if (flight.callers.size === 0) void new Lock(grant).unlock()
+      // All callers gave up while the grant was on its way.
+      if (request.callers.size === 0) void new Lock(lock).unlock()
     }, close)
-    return flight
+    return request
   }
 
-  /** Nobody can join it any more. */
-  #close(name: string, flight: Flight): void {
-    if (this.#flights.get(name) === flight) this.#flights.delete(name)
+  /** Lets no further caller share this request. */
+  #close(name: string, request: SharedRequest): void {
+    if (this.#requests.get(name) === request) this.#requests.delete(name)
   }
 }

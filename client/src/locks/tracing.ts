@@ -1,30 +1,33 @@
 /**
- * The seam for whoever traces what a session does: how long it waits for a lock and how long it
- * holds it. Nothing here depends on any tracing; `@holdfast/client/opentelemetry` fits it.
+ * The interface for tracing: how long a session waits for a lock, and how long it holds the lock.
+ * This file depends on no tracing library; `@holdfast/client/opentelemetry` implements the
+ * interface.
  */
 import type { HoldfastError, LockMode } from '@holdfast/shared'
 
+/** Is told about the lock requests of a session. */
 export interface Tracer {
   /**
-   * A lock is being asked for. Called in the caller's own context, and what it throws is the
-   * caller's; what the others throw is reported where the platform reports errors that nobody
-   * handles.
+   * A caller asks for a lock. Called in the context of that caller, who also gets the errors that
+   * this function throws. Errors of the other functions are reported as unhandled rejections.
    *
-   * @param metadata What will be attached to the lock, as JSON text.
+   * @param metadata The caller's metadata for the lock, as JSON text.
    */
   request(key: string, mode: LockMode, metadata: string | undefined): RequestTrace
 }
 
+/** Is told about one lock request. */
 export interface RequestTrace {
-  /** The same, or with something in it by which others find the trace; at most 4 KiB. */
+  /** The metadata for the broker: the caller's metadata, or more, at most 4 KiB of JSON text. */
   readonly metadata: string | undefined
   granted(fence: number): HoldTrace
   failed(error: HoldfastError): void
 }
 
+/** Is told about one lock that is held. */
 export interface HoldTrace {
-  /** Runs what is done under the lock. */
+  /** Runs the callback of `withLock`. */
   run<T>(callback: () => T): T
-  /** Called once, with why if it was lost. */
+  /** Called once at the end; with an error if the lock was lost. */
   ended(lost: HoldfastError | undefined): void
 }

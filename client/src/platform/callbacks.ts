@@ -1,62 +1,89 @@
 /**
- * The caller's signal: which error its abort becomes, and how requests hear of it.
- *
- * All requests that were given one signal share one listener on it. Node takes more than ten
- * listeners on a signal for a leak and prints a warning, and a service may well have one signal for
- * all that it does.
+ * How the client deals with code of the caller: functions that may throw, abort signals, and the
+ * symbols of `using`.
  */
 import { HoldfastError } from '@holdfast/shared'
-import { about } from '../requests/errorOf.js'
-import { callSafely } from './callSafely.js'
 
-/** Those that wait for one signal's abort, in the order of their coming. */
-interface Audience {
-  readonly callbacks: Set<(error: HoldfastError) => void>
+/*
+ * Declared as the compiler's library `esnext.disposable` and the types of Node declare them,
+ * because a program that is compiled without that library must understand our declarations.
+ */
+declare global {
+  interface SymbolConstructor {
+    readonly dispose: unique symbol
+    readonly asyncDispose: unique symbol
+  }
+}
+
+/** `Symbol.dispose`, or a stand-in where the platform does not have that symbol yet. */
+export const dispose: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose')
+
+/** `Symbol.asyncDispose`, or a stand-in where the platform does not have that symbol yet. */
+export const asyncDispose: typeof Symbol.asyncDispose =
+  Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
+
+/**
+ * Calls a function of the caller. An error that the function throws becomes an unhandled rejection,
+ * because the error must be reported and must not interrupt the handling of a frame.
+ */
+export function callSafely(callback: () => void): void {
+  try {
+    callback()
+  } catch (error) {
+    void Promise.reject(error)
+  }
+}
+
+type AbortCallback = (error: HoldfastError) => void
+
+/** The callbacks of one signal, in the order in which they were added. */
+interface AbortListeners {
+  readonly callbacks: Set<AbortCallback>
   readonly listener: () => void
 }
 
-const audiences = new WeakMap<AbortSignal, Audience>()
+/**
+ * All requests with the same signal share one listener on it. Node prints a warning about a leak
+ * when a signal has more than ten listeners, and a service may use one signal for all its calls.
+ */
+const listenersBySignal = new WeakMap<AbortSignal, AbortListeners>()
 
-function abortedError({ reason }: AbortSignal): HoldfastError {
-  return new HoldfastError('ABORTED', undefined, { cause: reason })
+function abortedError({ reason }: AbortSignal, key?: string): HoldfastError {
+  return new HoldfastError('ABORTED', undefined, { cause: reason, key })
 }
 
-/** @throws HoldfastError `ABORTED` */
-export function refuseAborted(signal: AbortSignal | undefined, key?: string): void {
-  if (signal?.aborted) throw about(key, abortedError(signal))
+/** @throws HoldfastError `ABORTED`, with the key, if the signal is aborted already */
+export function throwIfAborted(signal: AbortSignal | undefined, key?: string): void {
+  if (signal?.aborted) throw abortedError(signal, key)
 }
 
 /**
- * Calls back when the signal is aborted, until the function that is returned is called. The last
- * one to go takes the listener off the signal.
+ * Calls back when the signal is aborted. The returned function stops that; the last call of such a
+ * function removes the shared listener from the signal.
  */
-export function onAbort(
-  signal: AbortSignal | undefined,
-  callback: (error: HoldfastError) => void,
-): () => void {
+export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback): () => void {
   if (signal === undefined) return () => {}
-  // Of its own, so that one function can be given twice.
-  const own = (error: HoldfastError) => callback(error)
-  const audience = audiences.get(signal) ?? listenTo(signal)
-  const { callbacks, listener } = audience
-  callbacks.add(own)
+  // A new function, because the same callback may be added twice.
+  const added: AbortCallback = (error) => callback(error)
+  const { callbacks, listener } = listenersBySignal.get(signal) ?? listenTo(signal)
+  callbacks.add(added)
   return () => {
-    if (!callbacks.delete(own) || callbacks.size > 0) return
+    if (!callbacks.delete(added) || callbacks.size > 0) return
     signal.removeEventListener('abort', listener)
-    audiences.delete(signal)
+    listenersBySignal.delete(signal)
   }
 }
 
-function listenTo(signal: AbortSignal): Audience {
-  const callbacks: Audience['callbacks'] = new Set()
+function listenTo(signal: AbortSignal): AbortListeners {
+  const callbacks: AbortListeners['callbacks'] = new Set()
   const listener = () => {
     for (const callback of [...callbacks]) {
-      // One that was called before it may have settled this one's request.
+      // An earlier callback may have removed this one.
       if (callbacks.has(callback)) callSafely(() => callback(abortedError(signal)))
     }
   }
-  const audience = { callbacks, listener }
+  const listeners = { callbacks, listener }
   signal.addEventListener('abort', listener)
-  audiences.set(signal, audience)
-  return audience
+  listenersBySignal.set(signal, listeners)
+  return listeners
 }

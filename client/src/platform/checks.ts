@@ -1,51 +1,69 @@
-/** The small questions that every check of what a caller gave us is made of. */
+/** The basic checks of values that the caller gives; every larger check is made of these. */
 import {
   type ErrorCode,
   HoldfastError,
   isIntegerFrom,
+  isKey,
   type LockMode,
   maxMs,
 } from '@holdfast/shared'
 
+/** Whether the value is an integer of ms from `least` to 2^31 - 1. */
 export function isMs(value: unknown, least: number): value is number {
   return isIntegerFrom(value, least, maxMs)
-}
-
-/** Whether it is a well-formed string of 1 to so many characters. */
-function isText(value: unknown, longest: number): value is string {
-  return (
-    typeof value === 'string' &&
-    value.length >= 1 &&
-    value.length <= longest &&
-    !/\p{Cs}/u.test(value)
-  )
 }
 
 export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-export function check(
-  condition: boolean,
-  sentence: string | undefined,
-  code: ErrorCode = 'INVALID_OPTION',
-): asserts condition {
-  if (!condition) throw new HoldfastError(code, sentence)
-}
-
-/** For an option: `sentence` goes on after its name. */
-export function checkText(name: string, value: unknown, longest: number): void {
-  check(isText(value, longest), `${name} has to be a string of 1 to ${longest} characters`)
-}
-
-/** Both ways to ask for a lock take a mode and a signal, and refuse a wrong one alike. */
-export const wrongMode = "mode has to be 'exclusive' or 'shared'"
-export const wrongSignal = 'signal has to be an AbortSignal'
-
 export function isMode(value: unknown): value is LockMode {
   return value === 'exclusive' || value === 'shared'
 }
 
+/** Whether the host name of a URL means this machine itself. */
+export function isLoopback(hostname: string): boolean {
+  return /^(127\.[\d.]+|\[::1\]|(.*\.)?localhost)$/.test(hostname)
+}
+
+/** @throws HoldfastError with this code and message, unless the condition is true */
+export function check(
+  condition: boolean,
+  message: string | undefined,
+  code: ErrorCode = 'INVALID_OPTION',
+): asserts condition {
+  if (!condition) throw new HoldfastError(code, message)
+}
+
+/** @throws HoldfastError `INVALID_OPTION` unless it is a well-formed string of 1 to `longest` */
+export function checkText(name: string, value: unknown, longest: number): void {
+  check(
+    typeof value === 'string' &&
+      value.length >= 1 &&
+      value.length <= longest &&
+      !/\p{Cs}/u.test(value),
+    `${name} must be a string of 1 to ${longest} characters`,
+  )
+}
+
 export function checkFunction(name: string, value: unknown): void {
   check(typeof value === 'function', `${name} must be a function`)
+}
+
+export function checkBoolean(name: string, value: unknown): void {
+  check(value === undefined || typeof value === 'boolean', `${name} must be true or false`)
+}
+
+export function checkKey(key: unknown): asserts key is string {
+  check(isKey(key), undefined, 'INVALID_KEY')
+}
+
+/** The messages of `session.lock` and of `session.locks.request`, whose errors differ in class. */
+export const wrongMode = "mode must be 'exclusive' or 'shared'"
+export const wrongSignal = 'signal must be an AbortSignal'
+
+export function checkSignal(signal: unknown): void {
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
+  check(signal === undefined || isSignal, wrongSignal)
 }

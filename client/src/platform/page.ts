@@ -1,40 +1,40 @@
 /**
- * The life of a page, as far as a browser tells of it: put away, taken out again, asleep, awake,
- * and the network gone and back. Not chosen by the platform but felt for, since a worker has a part
- * of it, and Node and others nothing.
+ * The lifecycle of a page, as a browser reports it: left, restored, frozen, woken, and the network
+ * gone and back. The code tests for each feature instead of asking for the platform, because a
+ * worker has some of these events, and Node has none.
  */
 
-/** Who wants to know. */
+/** Is told about the lifecycle of the page. */
 export interface PageLifecycle {
-  /** The page is left, for good or for the back/forward cache; it may never run again. */
+  /** The page is left, for good or for the back/forward cache; its code may never run again. */
   onLeave(): void
-  /** Time may have passed unnoticed, or the network is back. */
+  /** Time may have passed without the timers of the page, or the network is back. */
   onWake(): void
 }
 
 export interface Page {
-  /** As the broker is told it; browsers send `null` for pages without one. */
+  /** The origin that the browser sends to the broker; `null` for a page without an origin. */
   readonly origin: string
-  /** Tells the watcher until the function that is returned is called. */
-  watch(watcher: PageLifecycle): () => void
+  /** Tells the listener about the lifecycle, until the returned function is called. */
+  watch(listener: PageLifecycle): () => void
 }
 
-/** Undefined where there is no page and no worker of one. */
+/** Undefined outside of pages and their workers. */
 export const page: Page | undefined =
   typeof addEventListener === 'function' && typeof location === 'object'
     ? { origin: location.origin, watch }
     : undefined
 
-function watch(watcher: PageLifecycle): () => void {
+function watch(listener: PageLifecycle): () => void {
   const controller = new AbortController()
   const { signal } = controller
-  const onWake = () => watcher.onWake()
-  addEventListener('pagehide', () => watcher.onLeave(), { signal })
+  const onWake = () => listener.onWake()
+  addEventListener('pagehide', () => listener.onLeave(), { signal })
   addEventListener('pageshow', onWake, { signal })
   addEventListener('online', onWake, { signal })
   if (typeof document === 'object') {
     document.addEventListener('resume', onWake, { signal })
-    // A page that is left becomes hidden after it was told that it is left.
+    // A page that is left becomes hidden too, after `pagehide`.
     document.addEventListener(
       'visibilitychange',
       () => document.visibilityState === 'visible' && onWake(),

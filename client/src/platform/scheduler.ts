@@ -1,12 +1,13 @@
 /**
- * Everything a session has to do at a time, on one timer.
+ * Runs everything that a session does at a certain time, with one timer of the platform.
  *
- * Two kinds: plain tasks, due by the monotonic clock, and bounds, which are due when either clock
- * says so and are looked at before anything else. A timer may come late, a minute late in a hidden
- * tab, so whoever depends on a bound calls `look` instead of trusting the timer.
+ * There are two kinds of deadlines. A plain task is due by the monotonic clock. An expiry is due as
+ * soon as one of the two clocks says so, and expiries run before plain tasks. A timer may fire
+ * late, in a hidden tab by a minute. Code that depends on an expiry therefore calls `expireDue`
+ * first.
  */
 import { type Clock, DeadlineHeap, maxMs, type Timer } from '@holdfast/shared'
-import { type ClockReading, type Expiry, readClocks } from '../locks/expiry.js'
+import { type ClockReading, readClocks } from './environment.js'
 
 export interface Task {
   run(): void
@@ -18,7 +19,7 @@ export class Scheduler {
   readonly #byMonotonic = new DeadlineHeap<Task>()
   readonly #byWall = new DeadlineHeap<Task>()
   #timer: Timer
-  /** When the timer will fire, by the monotonic clock; Infinity if it is not set. */
+  /** When the timer fires, by the monotonic clock; Infinity if no timer is set. */
   #armedFor = Infinity
   #stopped = false
   #isRef = true
@@ -35,34 +36,33 @@ export class Scheduler {
     return this.#clock.monotonic()
   }
 
-  /** Runs the task at an instant of the monotonic clock, in place of the one it may have had. */
+  /** Runs the task at this time of the monotonic clock; replaces the task's former time. */
   at(task: Task, due: number): void {
     if (this.#stopped) return
     this.#plain.set(task, due)
     if (due < this.#armedFor) this.#arm()
   }
 
-  /** Runs the task after `ms`. */
+  /** Runs the task after `ms`; replaces the task's former time. */
   after(task: Task, ms: number): void {
     this.at(task, this.#clock.monotonic() + ms)
   }
 
-  /** Runs the task when the bound has passed, in place of the one it may have had. */
-  by(task: Task, bound: Expiry): void {
+  /** Runs the task once the expiry has passed on either clock; replaces its former expiry. */
+  atExpiry(task: Task, expiry: ClockReading): void {
     if (this.#stopped) return
-    this.#byMonotonic.set(task, bound.monotonic)
-    this.#byWall.set(task, bound.wall)
+    this.#byMonotonic.set(task, expiry.monotonic)
+    this.#byWall.set(task, expiry.wall)
     this.#arm()
   }
 
-  /** Forgets the task. */
   cancel(task: Task): void {
     this.#plain.delete(task)
     this.#byMonotonic.delete(task)
     this.#byWall.delete(task)
   }
 
-  /** Runs every task whose bound has passed. */
+  /** Runs every task whose expiry has passed, whether or not the timer has fired. */
   expireDue(): void {
     if (this.#byMonotonic.size === 0) return
     const { monotonic, wall } = this.now()
@@ -74,19 +74,19 @@ export class Scheduler {
     }
   }
 
-  /** Whether the timer keeps the process alive, where the platform lets us choose. */
+  /** Chooses whether the timer keeps the process alive, where the platform offers the choice. */
   keepAlive(isRef: boolean): void {
     this.#isRef = isRef
     if (this.#armedFor < Infinity) this.#applyRef()
   }
 
-  /** Forgets everything, for good. */
+  /** Runs no task any more. */
   stop(): void {
     this.#stopped = true
     this.#disarm()
   }
 
-  /** Runs everything that is due, whether or not the timer has come. */
+  /** Runs every task that is due, whether or not the timer has fired. */
   run(): void {
     this.#disarm()
     this.expireDue()
@@ -98,7 +98,7 @@ export class Scheduler {
     this.#arm()
   }
 
-  /** Sets the timer, unless it comes early enough as it is. */
+  /** Sets the timer for the next task, unless the timer fires early enough already. */
   #arm(): void {
     const due = this.#nextDue()
     if (this.#stopped || due >= this.#armedFor) return
@@ -109,7 +109,7 @@ export class Scheduler {
     if (!this.#isRef) this.#applyRef()
   }
 
-  /** A timer of Node's can be told; others are numbers. */
+  /** Only a timer of Node has `ref` and `unref`; other timers are numbers. */
   #applyRef(): void {
     const timer = this.#timer as { ref?(): void; unref?(): void }
     if (this.#isRef) timer.ref?.()
@@ -121,11 +121,11 @@ export class Scheduler {
     this.#armedFor = Infinity
   }
 
-  /** When the earliest task is due, in terms of the monotonic clock. */
+  /** When the earliest task is due, converted to the monotonic clock. */
   #nextDue(): number {
-    const steady = Math.min(this.#plain.next, this.#byMonotonic.next)
-    if (this.#byWall.size === 0) return steady
+    const byMonotonic = Math.min(this.#plain.next, this.#byMonotonic.next)
+    if (this.#byWall.size === 0) return byMonotonic
     const { monotonic, wall } = this.now()
-    return Math.min(steady, monotonic + this.#byWall.next - wall)
+    return Math.min(byMonotonic, monotonic + this.#byWall.next - wall)
   }
 }

@@ -1,90 +1,92 @@
 /**
- * What a session with a grace owes the broker that stores its answers: to say which have arrived,
- * and not to ask for more than can be stored.
+ * Flow control for a session with a grace, whose responses the broker stores until the client
+ * acknowledges them.
  *
- * At most 512 requests go out beyond the last acknowledgement received, and what has been answered
- * is acknowledged as it comes. A session without a grace has no stored answers, and no pace.
+ * The client sends at most 512 stored requests beyond the last acknowledgement that the broker has
+ * received, and acknowledges responses as they arrive. In a session without a grace the broker
+ * stores nothing, and the window does not limit anything.
  */
 import { maxUnacknowledged } from '@holdfast/shared'
 
-/** Most requests that go out beyond the last acknowledgement of the broker. */
-const window = 512
-/** So many answers are worth an acknowledgement of their own. */
+/** Most stored requests beyond the last acknowledgement that the broker has received. */
+const windowSize = 512
+/** The client sends an acknowledgement of its own for this many responses. */
 const ackThreshold = 64
 
 export class AckWindow {
   #enabled = false
-  /** Numbers of the messages that carried stored requests and are not known to have arrived. */
+  /** Numbers of the messages with stored requests that are not known to have arrived. */
   #sent: number[] = []
-  /** Answers that have arrived and that the broker was not told of on this connection. */
-  #unackedAnswers = new Set<number>()
-  /**
-   * Acknowledgements that were sent, with their message numbers, and are not known to have arrived.
-   */
-  #inFlightAcks: { readonly number: number; readonly ids: readonly number[] }[] = []
+  /** Ids of the responses that have arrived and are not acknowledged on this connection. */
+  #unackedResponses = new Set<number>()
+  /** The acknowledgements that were sent and are not known to have arrived. */
+  #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
-  /** A new connection. What was said on the old one may not have been heard, and is said again. */
-  restart(enabled: boolean, sameSession: boolean): void {
+  /** A new connection. Acknowledgements that may be lost are sent again. */
+  restart(enabled: boolean, isSameSession: boolean): void {
     this.#enabled = enabled
     this.#sent = []
-    // A set: after a resume every answer comes again, whether or not it is among these.
-    this.#unackedAnswers = new Set(
-      sameSession ? [...this.#inFlightAcks.flatMap(({ ids }) => ids), ...this.#unackedAnswers] : [],
+    // A set, because after a resume the broker repeats every response that it stores.
+    this.#unackedResponses = new Set(
+      isSameSession
+        ? [...this.#inFlightAcks.flatMap(({ ids }) => ids), ...this.#unackedResponses]
+        : [],
     )
     this.#inFlightAcks = []
   }
 
-  /** Whether another request has to wait for the broker's next acknowledgement. */
+  /** Whether the next stored request must wait for an acknowledgement of the broker. */
   get isFull(): boolean {
-    return this.#sent.length >= window
+    return this.#sent.length >= windowSize
   }
 
-  /** How many stored answers the broker may still have of those that have arrived here. */
+  /** How many of the responses that have arrived the broker may still store. */
   get unconfirmed(): number {
     return this.#inFlightAcks.reduce(
       (count, { ids }) => count + ids.length,
-      this.#unackedAnswers.size,
+      this.#unackedResponses.size,
     )
   }
 
-  /** Whether it is time to acknowledge answers without being asked. */
+  /** Whether the client must send an acknowledgement without waiting for a `ping`. */
   get shouldAckNow(): boolean {
-    return this.#unackedAnswers.size >= ackThreshold
+    return this.#unackedResponses.size >= ackThreshold
   }
 
-  get hasUnackedAnswers(): boolean {
-    return this.#unackedAnswers.size > 0
+  get hasUnackedResponses(): boolean {
+    return this.#unackedResponses.size > 0
   }
 
-  /** A stored request went out as this message. */
-  onSent(number: number): void {
-    if (this.#enabled) this.#sent.push(number)
+  /** A stored request was sent as this message. */
+  onSent(messageNumber: number): void {
+    if (this.#enabled) this.#sent.push(messageNumber)
   }
 
-  /** The answer to a stored request has arrived. */
-  onAnswer(id: number): void {
-    if (this.#enabled) this.#unackedAnswers.add(id)
+  /** The response to a stored request has arrived. */
+  onResponse(id: number): void {
+    if (this.#enabled) this.#unackedResponses.add(id)
   }
 
-  /** The ids for one acknowledgement, as many as it may carry. */
+  /** Removes and returns the ids for one acknowledgement, at most as many as a message may have. */
   takeIdsToAck(): number[] {
-    const ids = [...this.#unackedAnswers].slice(0, maxUnacknowledged)
-    for (const id of ids) this.#unackedAnswers.delete(id)
+    const ids = [...this.#unackedResponses].slice(0, maxUnacknowledged)
+    for (const id of ids) this.#unackedResponses.delete(id)
     return ids
   }
 
-  /** An acknowledgement of these ids went out as this message. */
-  onAckSent(ids: readonly number[], number: number): void {
-    this.#inFlightAcks.push({ number, ids })
+  /** An acknowledgement of these ids was sent as this message. */
+  onAckSent(ids: readonly number[], messageNumber: number): void {
+    this.#inFlightAcks.push({ messageNumber, ids })
   }
 
   /**
-   * The broker has received the first `n` messages. Only if the last of them is an acknowledgement
-   * of ours has it also acted upon them: a pong is acknowledged on its arrival.
+   * The broker has received the first `n` messages. The window opens only if message `n` is an
+   * acknowledgement, because only then has the broker handled all `n` messages. The broker answers
+   * a `pong` when it arrives, before it handles earlier messages.
    */
   onAck(n: number): void {
-    if (!this.#inFlightAcks.some(({ number }) => number === n)) return
-    this.#sent = this.#sent.filter((number) => number > n)
-    this.#inFlightAcks = this.#inFlightAcks.filter(({ number }) => number > n)
+    if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === n)) return
+    this.#sent = this.#sent.filter((messageNumber) => messageNumber > n)
+    this.#inFlightAcks = this.#inFlightAcks.filter(({ messageNumber }) => messageNumber > n)
   }
 }

@@ -1,149 +1,150 @@
 /**
- * The requests of a session that have no answer yet: their ids, and when each may go out.
+ * The requests of a session that have no response yet: their ids, and when the client sends them.
  *
- * The order of the ids is the order of asking. While there is no
- * connection requests only gather here; on a new one they go out again in that order.
+ * Ids rise in the order of the calls. Without a connection the requests only gather here. A new
+ * connection sends them again in the same order.
  */
-import type { HoldfastError } from '@holdfast/shared'
+import type { Failed, HoldfastError } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { Scheduler } from '../platform/scheduler.js'
 import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 import { AckWindow } from './ackWindow.js'
-import { type AnyRequest, LockRequest } from './requests.js'
+import type { Request } from './requests.js'
 
 /**
- * How long the client waits beyond a timeout for the broker to say so: its verdict is the better
- * one, since it knows whether a grant came first.
+ * How long the client waits beyond the timeout of a lock request for the broker's response, in ms.
+ * The broker's decision is the better one, because only the broker knows whether a grant came
+ * first.
  */
 const timeoutGraceMs = 250
 
 export class PendingRequests {
   readonly #scheduler: Scheduler
-  readonly #pending = new IdTable<AnyRequest>()
+  readonly #requests = new IdTable<Request>()
   readonly #ackWindow = new AckWindow()
   #nextId = 1
-  /** Undefined while there is none, or none that requests may go out on. */
+  /** Undefined without a connection, and while requests may not be sent on the connection. */
   #connection: Connection | undefined
-  /** In order; those that wait for the pace. */
-  #waitingForWindow: AnyRequest[] = []
+  /** The stored requests that wait until the ack window is open, in order. */
+  #waitingForWindow: Request[] = []
 
-  constructor(schedule: Scheduler) {
-    this.#scheduler = schedule
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler
   }
 
-  get pending(): readonly AnyRequest[] {
-    return this.#pending.values()
+  /** All pending requests, in the order of their ids. */
+  get all(): readonly Request[] {
+    return this.#requests.values()
   }
 
-  /** How many stored answers that have arrived the broker may still have. */
-  get unconfirmedAnswers(): number {
-    return this.#ackWindow.unconfirmed
+  get(id: number): Request | undefined {
+    return this.#requests.get(id)
   }
 
-  get(id: number): AnyRequest | undefined {
-    return this.#pending.get(id)
-  }
-
-  /** An id for something that is asked on the present connection and not kept here. */
+  /** A new id for a message that is not kept here, such as `watch`. */
   newId(): number {
     return this.#nextId++
   }
 
-  /** Adds a request under a new id, and sends it as soon as may be. */
-  add(request: AnyRequest): void {
+  /** Adds a request with a new id, and sends it as soon as possible. */
+  add(request: Request): void {
     request.id = this.#nextId++
-    this.#pending.add(request)
-    if (request instanceof LockRequest) this.#scheduleTimeout(request)
+    this.#requests.add(request)
+    this.#scheduleTimeout(request)
     if (this.#connection !== undefined) this.#dispatch(request)
   }
 
-  /** Forgets a request: it was answered, or needs no answer. */
-  remove(request: AnyRequest): void {
-    this.#pending.remove(request)
-    const hasTimeout = request instanceof LockRequest && request.timeout !== undefined
-    if (hasTimeout) this.#scheduler.cancel(request)
+  /** Removes a request that is complete. */
+  remove(request: Request): void {
+    this.#requests.remove(request)
+    if (request.timeout !== undefined) this.#scheduler.cancel(request)
   }
 
-  /** The broker did nothing about a request, for a reason that may be gone: once more, anew. */
-  reissue(request: AnyRequest): void {
+  /**
+   * Whether a refusal says nothing about the request itself, so that the request may be sent again
+   * with a new id. There are two such refusals:
+   * - `QUOTA_EXCEEDED`, if stored responses have used up the quota, because an acknowledgement
+   *   frees them;
+   * - `BAD_MESSAGE` for a repeated request. The refusal of its first sending was lost, and later
+   *   requests have used higher ids, so the broker refuses the lower id.
+   */
+  mayReissue(request: Request, { code }: Failed): boolean {
+    if (!request.stored) return false
+    if (code === 'BAD_MESSAGE') return request.isRepeat
+    return code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmed > request.reissueAbove
+  }
+
+  /** Sends a refused request again with a new id; see `mayReissue`. */
+  reissue(request: Request): void {
     this.remove(request)
-    if (request instanceof LockRequest && !request.wanted) return
+    if (!request.wanted) return
     request.sentOn = undefined
     request.isRepeat = false
     if (this.#connection !== undefined) this.#acknowledge(this.#connection)
     this.add(request)
   }
 
-  /** The caller of a lock request has been told: leave the queue, and expect no more of it. */
-  abandon(request: LockRequest): void {
+  /** The caller has given up: the request leaves the broker's queue. */
+  abandon(request: Request): void {
     request.wanted = false
     this.#scheduler.cancel(request)
     if (request.sentOn === undefined) this.remove(request)
     else this.#sendCancel(request)
   }
 
-  #sendCancel(request: LockRequest): void {
+  #sendCancel(request: Request): void {
     this.#connection?.send(messageText('cancel', { request: request.id }))
   }
 
   // --------------------------------------------------------------------------- connections
 
-  /** There is a connection, and it may be acknowledged on, but not yet asked on. */
-  begin(connection: Connection, stores: boolean, sameSession: boolean): void {
-    this.#ackWindow.restart(stores, sameSession)
-    if (sameSession) this.#acknowledge(connection)
+  /** A connection is open. Responses may be acknowledged on it; requests must still wait. */
+  connect(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
+    this.#ackWindow.restart(isStoring, isSameSession)
+    if (isSameSession) this.#acknowledge(connection)
   }
 
   /**
-   * Requests may go out on this connection. Those that the broker does not have go first, in order;
-   * what it has and nobody here wants leaves.
+   * Sends the pending requests on this connection, in order.
+   *
+   * @param waiting The ids that the broker keeps in its queues: these are not sent again, and those
+   *   that no caller wants are cancelled.
    */
-  open(connection: Connection, waiting?: ReadonlySet<number>): void {
+  startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#connection = connection
-    const requests = this.#pending.values()
+    const requests = this.all
     for (const request of requests) {
-      const waits = waiting?.has(request.id)
-      if (request instanceof LockRequest) {
-        this.#scheduleTimeout(request)
-        if (waits && !request.wanted) this.#sendCancel(request)
-      }
-      if (request.stored && !waits) this.#dispatch(request)
+      const isWaiting = waiting?.has(request.id)
+      this.#scheduleTimeout(request)
+      if (isWaiting && !request.wanted) this.#sendCancel(request)
+      if (request.stored && !isWaiting) this.#dispatch(request)
     }
     for (const request of requests) {
       if (request.stored) continue
-      // The broker keeps no answers of these, and wants an id it has not seen.
+      // The broker stores no response to this request, and refuses an id that it has seen.
       this.remove(request)
       this.add(request)
     }
   }
 
   /** The connection is gone. */
-  close(): void {
+  disconnect(): void {
     this.#connection = undefined
     this.#waitingForWindow = []
-    for (const request of this.#pending.values()) {
-      if (request instanceof LockRequest) this.#scheduleTimeout(request)
+    for (const request of this.all) this.#scheduleTimeout(request)
+  }
+
+  /** The session is over: requests either end with it, or are sent again in the next session. */
+  endSession(message: string): void {
+    for (const request of this.all) {
+      if (request.endWithSession(message)) this.remove(request)
     }
   }
 
-  /** The session is over: what cannot outlive it is settled, the rest is asked in the next. */
-  leaveSession(sentence: string): void {
-    for (const request of this.#pending.values()) {
-      if (request instanceof LockRequest) {
-        request.granted = undefined
-        request.sentOn = undefined
-        request.sentAt = undefined
-        if (!request.wanted) this.remove(request)
-      } else if (request.endWithSession(sentence)) {
-        this.remove(request)
-      }
-    }
-  }
-
-  /** Nothing more will be answered. */
-  end(error: HoldfastError): void {
-    const requests = this.#pending.values()
+  /** The client is closed: every request ends. */
+  endAll(error: HoldfastError): void {
+    const requests = this.all
     for (const request of requests) this.remove(request)
     for (const request of requests) {
       if (!request.endWithSession(error.message)) request.fail(error)
@@ -152,9 +153,9 @@ export class PendingRequests {
 
   // ----------------------------------------------------------------------- acknowledgements
 
-  /** The answer to a stored request has arrived. */
-  onAnswer(id: number, connection: Connection): void {
-    this.#ackWindow.onAnswer(id)
+  /** The response to a stored request has arrived. */
+  onStoredResponse(id: number, connection: Connection): void {
+    this.#ackWindow.onResponse(id)
     if (this.#ackWindow.shouldAckNow) this.#acknowledge(connection)
   }
 
@@ -167,23 +168,23 @@ export class PendingRequests {
     for (const request of waiting) this.#dispatch(request)
   }
 
-  /** The broker wants a sign of life, and hears what else there is to say. */
+  /** Answers a `ping`, and acknowledges responses with the same frame. */
   pong(n: number, connection: Connection): void {
     connection.send(messageText('pong', { n }))
-    if (this.#ackWindow.hasUnackedAnswers) this.#acknowledge(connection)
+    if (this.#ackWindow.hasUnackedResponses) this.#acknowledge(connection)
   }
 
   #acknowledge(connection: Connection): void {
     do {
       const ids = this.#ackWindow.takeIdsToAck()
       this.#ackWindow.onAckSent(ids, connection.send(messageText('ack', { ids })))
-    } while (this.#ackWindow.hasUnackedAnswers)
+    } while (this.#ackWindow.hasUnackedResponses)
   }
 
-  #dispatch(request: AnyRequest): void {
+  #dispatch(request: Request): void {
     const connection = this.#connection!
-    if (this.#pending.get(request.id) !== request) return
-    if (request instanceof LockRequest && !request.wanted) {
+    if (this.#requests.get(request.id) !== request) return
+    if (!request.wanted) {
       this.remove(request)
       return
     }
@@ -192,18 +193,23 @@ export class PendingRequests {
       return
     }
     request.isRepeat = request.sentOn !== undefined
-    const number = connection.send(request.text(this.#scheduler), request)
+    const messageNumber = connection.send(request.text(this.#scheduler), request)
     if (!request.stored) return
-    this.#ackWindow.onSent(number)
-    // The broker answers an acknowledgement at once, which opens the window again.
+    this.#ackWindow.onSent(messageNumber)
+    // The broker answers an `ack` at once, and the answer opens the window again.
     if (this.#ackWindow.isFull) this.#acknowledge(connection)
   }
 
-  #scheduleTimeout(request: LockRequest): void {
-    if (request.timeout === undefined || !request.wanted) return
-    if (this.#connection === undefined) this.#scheduler.at(request, request.dueAt)
-    // Whoever does not want to wait still waits for the answer, however far it has to travel.
-    else if (request.timeout === 0) this.#scheduler.cancel(request)
-    else this.#scheduler.at(request, request.dueAt + timeoutGraceMs)
+  /**
+   * Starts or moves the timeout of a request. Without a connection the client keeps the timeout.
+   * With a connection the broker keeps it, and the client waits a little longer.
+   */
+  #scheduleTimeout(request: Request): void {
+    const { timeout, dueAt } = request
+    if (timeout === undefined || dueAt === undefined || !request.wanted) return
+    if (this.#connection === undefined) this.#scheduler.at(request, dueAt)
+    // With `timeout: 0` the caller waits for the broker's response, however long that takes.
+    else if (timeout === 0) this.#scheduler.cancel(request)
+    else this.#scheduler.at(request, dueAt + timeoutGraceMs)
   }
 }

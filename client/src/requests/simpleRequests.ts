@@ -1,44 +1,138 @@
-/** What a session may ask that is not about locks of its own. */
+/**
+ * The requests that do not change the locks of the own session, and the checks of their options:
+ * query, revoke, auth and stats. Each is a `SimpleRequest`, made of a message and a response type.
+ */
 import {
   type Found,
   type HeldInfo,
+  isIntegerFrom,
+  isPrefix,
   type LockStats,
   maxQueryItems,
-  type ServerMessage,
+  maxReasonLength,
+  maxTokenLength,
+  type OptionNames,
+  refuseUnknownOptions,
   type Stats,
   type WaitingInfo,
 } from '@holdfast/shared'
-import type { QueryOptions } from '../options.js'
-import { messageText } from '../transport/messages.js'
-import { ProtocolViolation } from '../transport/violation.js'
-import { Request } from './requests.js'
+import { check, checkKey, checkText } from '../platform/checks.js'
+import { ProtocolViolation } from '../transport/connection.js'
+import { messageText, type Selection } from '../transport/messages.js'
+import { Request, type Response } from './requests.js'
 
-/** What `session.query` resolves with. */
+/** Which lock `session.revoke` ends, and why. */
+export interface RevokeOptions {
+  /** The fence of the lock, as `query` shows it. */
+  readonly fence: number
+  /** The reason for the broker's audit record and for the holder, 1 to 256 characters. */
+  readonly reason: string
+}
+
+/** What `session.query` selects: a key, all keys with a prefix, or all keys without either. */
+export interface QueryOptions {
+  readonly key?: string | undefined
+  readonly prefix?: string | undefined
+  /** Most locks and most waiting requests in the result, 1 to 1,000. Default 1,000. */
+  readonly limit?: number | undefined
+  /**
+   * Asks for one page, in the order in which JavaScript compares strings. The page begins with the
+   * first key after this key; `''` asks for the first page. A page has all locks and the whole
+   * queue of each of its keys. A key that alone exceeds `limit` is alone on its page, and is cut.
+   * The counts are those of this page and all later pages. A lock that is held from the first page
+   * to the last is on exactly one page.
+   */
+  readonly after?: string | undefined
+  /** With `after`: begins with the locks of that key itself whose fence is higher than this. */
+  readonly afterFence?: number | undefined
+}
+
+/** The result of `session.query`. */
 export interface QueryResult {
-  /** At most as many as the limit; so are those that wait. */
+  /** At most `limit` locks. */
   readonly held: readonly HeldInfo[]
+  /** At most `limit` waiting requests. */
   readonly waiting: readonly WaitingInfo[]
-  /** How many locks matched, within the limit or not. */
+  /** How many locks the query selects, within the limit or not. */
   readonly heldCount: number
+  /** How many waiting requests the query selects, within the limit or not. */
   readonly waitingCount: number
 }
 
+const revokeOptions: OptionNames<RevokeOptions> = { fence: 1, reason: 1 }
+const selectionOptions: OptionNames<Selection> = { key: 1, prefix: 1 }
+const queryOptions: OptionNames<QueryOptions> = {
+  ...selectionOptions,
+  limit: 1,
+  after: 1,
+  afterFence: 1,
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions {
+  checkKey(key)
+  check(options !== undefined, 'revoke needs the options fence and reason')
+  refuseUnknownOptions('revoke', options, revokeOptions)
+  const { fence, reason } = options
+  check(isIntegerFrom(fence, 1), 'fence must be the fence of a lock')
+  checkText('reason', reason, maxReasonLength)
+  return { fence, reason }
+}
+
+/** @throws HoldfastError `INVALID_OPTION` */
+export function checkToken(token: unknown): void {
+  checkText('token', token, maxTokenLength)
+}
+
+/** @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION` */
+export function checkQuery(options: QueryOptions): QueryOptions {
+  refuseUnknownOptions('query', options, queryOptions)
+  const { key, prefix, limit, after, afterFence } = options
+  const selection = checkSelection('query', { key, prefix })
+  check(
+    limit === undefined || isIntegerFrom(limit, 1, maxQueryItems),
+    `limit must be an integer from 1 to ${maxQueryItems}`,
+  )
+  check(after === undefined || isPrefix(after), 'after must be a key, or empty', 'INVALID_KEY')
+  check(
+    afterFence === undefined || isIntegerFrom(afterFence, 1),
+    'afterFence must be the fence of a lock',
+  )
+  check(afterFence === undefined || after !== undefined, 'afterFence needs the option after')
+  return { ...selection, limit, after, afterFence }
+}
+
+/**
+ * @param method The name of the method for the error message.
+ * @throws HoldfastError `INVALID_KEY` or `INVALID_OPTION`
+ */
+export function checkSelection(method: string, selection: Selection): Selection {
+  check(selection !== undefined, `${method} needs a key or an object with options`)
+  refuseUnknownOptions(method, selection, selectionOptions)
+  const { key, prefix } = selection
+  if (key !== undefined) checkKey(key)
+  check(prefix === undefined || isPrefix(prefix), 'no key can begin with prefix', 'INVALID_KEY')
+  check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
+  return { key, prefix }
+}
+
 export class SimpleRequest<T> extends Request<T> {
-  readonly answer: ServerMessage['type']
+  readonly responseType: Response['type']
   readonly stored: boolean
   readonly key: string | undefined
   readonly #write: (id: number) => string
-  readonly #read: (answer: ServerMessage) => T
+  readonly #read: (response: Response) => T
 
+  /** @param read Reads a response, or a part of it; the promise resolves with the last result. */
   constructor(
-    answer: ServerMessage['type'],
+    responseType: Response['type'],
     stored: boolean,
     write: (id: number) => string,
-    read: (answer: ServerMessage) => T = () => undefined as T,
+    read: (response: Response) => T = () => undefined as T,
     key?: string | undefined,
   ) {
     super()
-    this.answer = answer
+    this.responseType = responseType
     this.stored = stored
     this.#write = write
     this.#read = read
@@ -49,25 +143,24 @@ export class SimpleRequest<T> extends Request<T> {
     return this.#write(this.id)
   }
 
-  /** Takes the answer or a part of it; true if it was the last. */
-  onResponse(answer: ServerMessage): boolean {
-    const value = this.#read(answer)
-    if ((answer as Partial<Found>).more) return false
+  onResponse(response: Response): boolean {
+    const value = this.#read(response)
+    if ((response as Partial<Found>).more) return false
     this.resolve(value)
     return true
   }
 }
 
 /**
- * Ends somebody's lock. It outlives the session that asks: the fence names one lock for ever, so
- * asked twice it does nothing the second time.
+ * Ends the lock of another session. The request outlives the own session: a fence names one lock
+ * for ever, so a repeated request does nothing.
  */
-export function revokeRequest(key: string, fence: number, reason: string): SimpleRequest<void> {
+export function revokeRequest(key: string, { fence, reason }: RevokeOptions): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })
   return new SimpleRequest<void>('revoked', true, write, undefined, key)
 }
 
-/** Shows a new token. */
+/** Sends a new token. */
 export function authRequest(token: string): SimpleRequest<void> {
   return new SimpleRequest('authenticated', false, (id) => messageText('auth', { id, token }))
 }
@@ -77,7 +170,7 @@ export function statsRequest(): SimpleRequest<LockStats> {
     'stats',
     false,
     (id) => messageText('stats', { id }),
-    (answer) => (answer as Stats).stats,
+    (response) => (response as Stats).stats,
   )
 }
 
@@ -85,18 +178,18 @@ export function queryRequest(options: QueryOptions): SimpleRequest<QueryResult> 
   let held: HeldInfo[]
   let waiting: WaitingInfo[]
   const write = (id: number) => {
-    // Asked again after a drop, it begins again.
+    // Parts from before a drop are discarded, because the query starts anew.
     held = []
     waiting = []
     return messageText('query', { id, ...options })
   }
-  const read = (answer: ServerMessage) => {
-    const part = answer as Found
-    const most = Math.max(held.length + part.held.length, waiting.length + part.waiting.length)
-    if (most > maxQueryItems)
-      throw new ProtocolViolation(`found lists more than ${maxQueryItems} items`)
+  const read = (response: Response) => {
+    const part = response as Found
     held.push(...part.held)
     waiting.push(...part.waiting)
+    if (Math.max(held.length, waiting.length) > maxQueryItems) {
+      throw new ProtocolViolation(`found lists more than ${maxQueryItems} items`)
+    }
     return { held, waiting, heldCount: part.heldCount, waitingCount: part.waitingCount }
   }
   return new SimpleRequest<QueryResult>('found', false, write, read, options.key)

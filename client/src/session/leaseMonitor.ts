@@ -1,15 +1,17 @@
 /**
- * Watches over the lease of a session: when it has to be taken for over, and when the broker has
- * not heard us for so long that it is time to try another connection. That it speaks itself proves
- * nothing: a connection may be dead in one direction only.
+ * Watches the lease of a session: when the session must be taken for over, and when the broker has
+ * received nothing for so long that the client must try another connection. Messages *from* the
+ * broker do not count, because a connection may be dead in one direction only.
  */
-import { type ClockReading, type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
+
+import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
+import type { ClockReading } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 
 export interface LeaseListener {
-  /** The broker may have ended the session, and given its locks to others. */
+  /** The broker may have ended the session, and granted its locks to other sessions. */
   onLeaseOver(): void
-  /** Half a lease in which nothing of ours was known to arrive. */
+  /** For half a lease no message of the client is known to have arrived. */
   onSilence(): void
 }
 
@@ -19,81 +21,82 @@ export class LeaseMonitor {
   readonly #end: Task = { run: () => this.#listener.onLeaseOver() }
   readonly #silence: Task = { run: () => this.#onSilence() }
   #lease = 0
-  #bound: Expiry | undefined
-  /** When the newest message was sent that is known to have arrived, and when that became known. */
+  #expiry: Expiry | undefined
+  /** When the newest message that is known to have arrived was sent. */
   #arrived: ClockReading | undefined
+  /** When the client learned of that arrival, by the monotonic clock. */
   #knownAt = 0
-  /** Whether it is known what the session still holds. */
+  /** Whether the client knows which locks the session holds. */
   #isSettled = true
-  /** Whether silence was found late, so that it has to be found once more to count. */
-  #isUnsure = false
+  /** Whether the check for silence ran late, so that a second check must confirm the silence. */
+  #wasLate = false
 
-  constructor(schedule: Scheduler, listener: LeaseListener) {
-    this.#scheduler = schedule
+  constructor(scheduler: Scheduler, listener: LeaseListener) {
+    this.#scheduler = scheduler
     this.#listener = listener
   }
 
-  /** A session begins whose hello was sent at `sent`; one with a grace minds silence. */
-  start(lease: number, sent: ClockReading, mindsSilence: boolean): void {
+  /** A new session begins with a `hello` that was sent at `sent`. */
+  start(lease: number, sent: ClockReading, watchesSilence: boolean): void {
     this.#lease = lease
     this.#isSettled = true
     this.extend(sent)
-    if (mindsSilence) this.#listen()
+    if (watchesSilence) this.#watchSilence()
   }
 
   /**
-   * It is taken up by a hello that was sent at `sent`. What it holds may have been taken away
-   * meanwhile, so until that is told, in `settle`, nothing more may be believed than before.
+   * The session is being resumed by a `hello` that was sent at `sent`. The session may have lost
+   * locks meanwhile, so the expiry must not move before `settle`.
    */
   resume(sent: ClockReading): void {
     this.#isSettled = false
     this.extend(sent)
-    this.#listen()
+    this.#watchSilence()
   }
 
-  /** It is known what the session holds. */
+  /** The client knows which locks the resumed session holds. */
   settle(): void {
     this.#isSettled = true
     if (this.#arrived !== undefined) this.#set(expiryFrom(this.#arrived, this.#lease))
   }
 
-  /** For how long the session can be relied on if nothing more is heard, in ms. */
+  /** How long the session lasts if the client hears nothing more, in ms. */
   get left(): number {
-    if (this.#bound === undefined) return 0
+    if (this.#expiry === undefined) return 0
     const { monotonic, wall } = this.#scheduler.now()
-    return Math.max(0, Math.min(this.#bound.monotonic - monotonic, this.#bound.wall - wall))
+    return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))
   }
 
-  /** Something sent at this time has arrived: the lease counts from there. */
+  /** A message that was sent at this time has arrived, so the lease counts from there. */
   extend(sent: ClockReading): void {
-    // All that was sent in one write has one stamp, and each answer tells of it again.
+    // Messages of one write have one clock reading, and each of their responses repeats it.
     if (sent === this.#arrived) return
     this.#arrived = sent
     this.#knownAt = this.#scheduler.monotonic()
     if (this.#isSettled) this.#set(expiryFrom(sent, this.#lease))
   }
 
-  /** The connection is gone: the lease goes on, but not beyond the grace. */
-  leaveFor(grace: number): void {
+  /** The connection is gone: the session lasts no longer than the grace. */
+  limitTo(grace: number): void {
     this.#scheduler.cancel(this.#silence)
     const graceEnd = expiryFrom(this.#scheduler.now(), grace)
-    this.#set(this.#bound === undefined ? graceEnd : earlier(this.#bound, graceEnd))
+    this.#set(this.#expiry === undefined ? graceEnd : earlier(this.#expiry, graceEnd))
   }
 
   /** The session is over. */
   stop(): void {
     this.#scheduler.cancel(this.#silence)
     this.#scheduler.cancel(this.#end)
-    this.#bound = undefined
+    this.#expiry = undefined
   }
 
-  #set(bound: Expiry): void {
-    this.#bound = bound
-    this.#scheduler.by(this.#end, bound)
+  #set(expiry: Expiry): void {
+    this.#expiry = expiry
+    this.#scheduler.atExpiry(this.#end, expiry)
   }
 
-  #listen(): void {
-    this.#isUnsure = false
+  #watchSilence(): void {
+    this.#wasLate = false
     this.#scheduler.at(this.#silence, this.#knownAt + this.#lease / 2)
   }
 
@@ -101,10 +104,10 @@ export class LeaseMonitor {
     const now = this.#scheduler.monotonic()
     const silentMs = now - this.#knownAt
     if (silentMs < this.#lease / 2) {
-      this.#listen()
-    } else if (silentMs > this.#lease * 0.6 && !this.#isUnsure) {
-      // It was us who did not run: frames may be waiting to be read, and our answer be heard.
-      this.#isUnsure = true
+      this.#watchSilence()
+    } else if (silentMs > this.#lease * 0.6 && !this.#wasLate) {
+      // This process did not run for a while, so frames may be waiting to be read.
+      this.#wasLate = true
       this.#scheduler.at(this.#silence, now + this.#lease / 10)
     } else {
       this.#listener.onSilence()

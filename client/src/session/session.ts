@@ -1,45 +1,41 @@
-/** A session: the client's face, and nothing but its face. */
+/** The public class of a session: checks the arguments of each call and passes the call on. */
 import { HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
 import { Lock } from '../locks/lock.js'
-import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
-import { Singleflight } from '../locks/singleflight.js'
-import type { RequestTrace, Tracer } from '../locks/tracing.js'
 import {
   type CheckedLock,
   checkLock,
-  checkQuery,
-  checkRevoke,
-  checkSelection,
   checkSingleflight,
-  checkToken,
   type LockOptions,
-  type QueryOptions,
-  type RevokeOptions,
   type SingleflightOptions,
   type TryLockOptions,
   tryLockOptions,
-} from '../options.js'
-import { onAbort, refuseAborted } from '../platform/callbacks.js'
-import { callSafely } from '../platform/callSafely.js'
+} from '../locks/options.js'
+import { SelfDeadlockWarner, type Warn } from '../locks/selfDeadlockWarner.js'
+import { Singleflight } from '../locks/singleflight.js'
+import type { RequestTrace, Tracer } from '../locks/tracing.js'
+import { asyncDispose, callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
-import { asyncDispose } from '../platform/disposal.js'
 import { LockRequest } from '../requests/requests.js'
 import {
   authRequest,
+  checkQuery,
+  checkRevoke,
+  checkSelection,
+  checkToken,
+  type QueryOptions,
   type QueryResult,
   queryRequest,
+  type RevokeOptions,
   revokeRequest,
   statsRequest,
 } from '../requests/simpleRequests.js'
 import { LockManager, type LockManagerSession } from '../webLocks/lockManager.js'
-import { Emitter } from './emitter.js'
 import type { SessionController } from './sessionController.js'
-import { type SessionEvents, sessionEvents } from './sessionEvents.js'
-import type { SessionState } from './state.js'
+import { SessionEmitter, type SessionState } from './sessionEvents.js'
 import type { Watch, WatchEvent } from './watch.js'
 
-/** What a session is given of where it runs. */
+/** What a session needs of the platform and of the options of `connect`. */
 export interface SessionDeps {
   readonly newTask: LockManagerSession['newTask']
   readonly tracer: Tracer | undefined
@@ -47,79 +43,75 @@ export interface SessionDeps {
   readonly warn: Warn | undefined
 }
 
-export class Session extends Emitter<SessionEvents> {
-  readonly #standing: SessionController
+export class Session extends SessionEmitter {
+  readonly #controller: SessionController
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
-  readonly #selfWaits: SelfDeadlockWarner | undefined
+  readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
   /** The name that was given to `connect`. */
   readonly name: string | undefined
-  /** The same locks in the shape of `navigator.locks`. */
+  /** The same locks with the interface of `navigator.locks`. */
   readonly locks: LockManager
 
-  /** Sessions come from `connect`. */
-  constructor(standing: SessionController, name: string | undefined, surroundings: SessionDeps) {
-    super(sessionEvents)
-    this.#standing = standing
-    this.name = name
-    const { tracer, warn } = surroundings
+  /** Internal: `connect` makes sessions. */
+  constructor(controller: SessionController, { newTask, tracer, warn }: SessionDeps) {
+    super()
+    this.#controller = controller
+    this.name = controller.settings.name
     this.#tracer = tracer
-    this.#selfWaits = warn && new SelfDeadlockWarner(standing, warn)
-    this.locks = new LockManager({
-      standing,
-      newTask: surroundings.newTask,
-      ask: (wanted) => this.#ask(wanted),
-    })
-    this.#singleflight = new Singleflight(standing.scheduler, (wanted) => this.#ask(wanted))
+    this.#selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
+    const requestLock = (wanted: CheckedLock) => this.#requestLock(wanted)
+    this.locks = new LockManager({ controller, newTask, requestLock })
+    this.#singleflight = new Singleflight(controller.scheduler, requestLock)
   }
 
-  /** Id of the session at the broker. A new session (event `newSession`) has a new one. */
+  /** Id of the session at the broker. A new session (event `newSession`) has a new id. */
   get id(): string {
-    return this.#standing.terms.session
+    return this.#controller.info.session
   }
 
   /** The lease, in ms. */
   get lease(): number {
-    return this.#standing.terms.lease
+    return this.#controller.info.lease
   }
 
   /** How long the broker keeps this session without a connection, in ms. */
   get grace(): number {
-    return this.#standing.terms.grace
+    return this.#controller.info.grace
   }
 
   /**
-   * For how long the locks of this session can be relied on if nothing more is heard from the
-   * broker, in ms; 0 when there are none left to rely on. Whoever needs time to stop what it does
-   * under a lock begins when this becomes too little. A lock's own ttl may end before.
+   * How long the locks of this session last if the client hears nothing more from the broker, in
+   * ms; 0 without locks to rely on. A caller that needs time to stop its work under a lock must
+   * stop when this value gets too small. The ttl of a lock may end earlier.
    */
   get leaseLeft(): number {
-    return this.#standing.lease.left
+    return this.#controller.lease.left
   }
 
   get state(): SessionState {
-    return this.#standing.state
+    return this.#controller.state
   }
 
   /**
-   * Waits for a lock and takes it. First come, first served. Not re-entrant: a task that asks for a
-   * lock which its own session holds waits until the session unlocks it, for ever if the task
-   * itself would have to. After 5 s of that the process is warned once for each key (see `warnings`
-   * of `connect`).
+   * Waits for a lock, first come, first served. Locks are not re-entrant: a task that asks for a
+   * lock which its own session holds waits until the session unlocks it. If that task itself must
+   * unlock it, the task waits for ever. After 5 s the client warns once for each key (see
+   * `warnings` of `connect`).
    *
    * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
    * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
    * `QUOTA_EXCEEDED`, `UNAVAILABLE`, `BAD_MESSAGE` (metadata nested too deep), `LOCK_LOST` (granted
-   * and lost again while the connection was gone), `SESSION_CLOSED`, or the error that ended the
-   * session, as everything does that waits for an answer then.
+   * and lost again while the connection was gone), `SESSION_CLOSED`, or with the error that ended
+   * the session, like every pending call.
    */
   async lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    return new Lock(await this.#ask(checkLock(key, options)))
+    return new Lock(await this.#requestLock(checkLock(key, options)))
   }
 
   /**
-   * Takes a lock if it is free. Rejects with `LOCK_HELD` at once if it is not, naming the
-   * `holders`; with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
+   * Takes a lock if it is free. Rejects at once with `LOCK_HELD`, which names the `holders`, if it
+   * is not free; with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
     refuseUnknownOptions('tryLock', options, tryLockOptions)
@@ -127,8 +119,9 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * Runs the callback under a lock and gives it back. Rejects with what the callback throws; if it
-   * did not throw, with `LOCK_LOST` when the lock was lost meanwhile; otherwise like `lock`.
+   * Runs the callback under a lock, and unlocks afterwards. Rejects with the error that the
+   * callback throws; if the callback did not throw and the lock was lost meanwhile, with
+   * `LOCK_LOST`; otherwise like `lock`.
    */
   async withLock<T>(
     key: string,
@@ -137,9 +130,9 @@ export class Session extends Emitter<SessionEvents> {
   ): Promise<T> {
     const checked = checkLock(key, options, 'withLock')
     checkFunction('callback', callback)
-    const grant = await this.#ask(checked)
-    const { trace } = grant
-    const lock = new Lock(grant)
+    const grantedLock = await this.#requestLock(checked)
+    const { trace } = grantedLock
+    const lock = new Lock(grantedLock)
     let result: T
     try {
       result = await (trace === undefined ? callback(lock) : trace.run(() => callback(lock)))
@@ -156,15 +149,14 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * Like `lock`, but callers of this session who ask for the same key, mode and ttl before the
-   * request is settled share that one request and its lock: its fence, its ttl and its loss. Each
-   * has its own handle, `timeout` (ms, from 1) and `signal`; the last `unlock` frees the lock, and
-   * the last to give up cancels the request. The metadata is that of the first caller.
+   * Like `lock`, but callers of this session share one request if they ask for the same key, mode
+   * and ttl before the broker has answered. They share its lock, with its fence, ttl and loss. Each
+   * has its own handle, `timeout` (ms, from 1) and `signal`. The last `unlock` frees the lock, and
+   * the last caller who gives up cancels the request. The metadata is that of the first caller.
    *
-   * It does not exclude its callers from each other: all of them hold the lock at the same time,
-   * so five callers who compute something under it compute it five times. Nor does it share a
-   * result, unlike Go's `singleflight.Do`. It excludes other sessions, and callers who come after
-   * the grant.
+   * The callers are not excluded from each other: all of them hold the lock at the same time, so
+   * five callers that compute a value compute it five times. They share no result, unlike callers
+   * of Go's `singleflight.Do`. Excluded are other sessions, and callers who come after the grant.
    *
    * Rejects like `lock`; its `LOCK_TIMEOUT` names no holders, because the client keeps the timeout.
    */
@@ -173,56 +165,55 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * Who holds and who waits, for a key, a prefix, or all. May lag a little behind.
-   * Rejects with `INVALID_KEY`, `INVALID_OPTION`, `FORBIDDEN` (of a key; otherwise it is left out),
-   * `SESSION_CLOSED`.
+   * The locks and waiting requests of a key, of a prefix, or of all keys. May be slightly stale.
+   * Rejects with `INVALID_KEY`, `INVALID_OPTION`, `FORBIDDEN` (for a single key; other results
+   * leave forbidden keys out), `SESSION_CLOSED`.
    */
   async query(options: QueryOptions = {}): Promise<QueryResult> {
-    return this.#standing.ask(queryRequest(checkQuery(options)))
+    return this.#controller.submit(queryRequest(checkQuery(options)))
   }
 
   /**
-   * Tells what happens to a key or to all keys with a prefix: the state first, then `locked`,
-   * `unlocked`, `expired`, `lost`; after a reconnect the state again, marked `resync`.
+   * Calls back with the changes of a key or of all keys with a prefix: first the state, then
+   * `locked`, `unlocked`, `expired`, `lost`; after a reconnect the state again, marked `resync`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch(
-    what: string | Pick<QueryOptions, 'key' | 'prefix'>,
+    selection: string | Pick<QueryOptions, 'key' | 'prefix'>,
     callback: (event: WatchEvent) => void,
   ): Watch {
-    const selection = checkSelection('watch', typeof what === 'string' ? { key: what } : what)
+    const options = typeof selection === 'string' ? { key: selection } : selection
+    const checked = checkSelection('watch', options)
     checkFunction('callback', callback)
-    if (this.state === 'closed') throw this.#standing.closedError()
-    return this.#standing.watches.add(selection, callback)
+    if (this.state === 'closed') throw this.#controller.closedError()
+    return this.#controller.watches.add(checked, callback)
   }
 
   /**
-   * Ends the lock of a key that has this fence, whoever holds it, for a reason that the broker puts
-   * on record. Needs the permission `revoke`. Its holder is told `revoked` and the reason, and is
-   * safe to be overtaken only where its fence is checked.
+   * Ends the lock of a key that has this fence, of any holder. The broker records the reason. Needs
+   * the permission `revoke`. The holder is told `revoked` and the reason. Until then the holder may
+   * still use the resource, unless the resource checks the fence.
    *
-   * Rejects with `LOCK_NOT_HELD` (the key is free, or held with another fence: nothing was done; if
-   * the connection dropped meanwhile, it may have been done and asked again), `FORBIDDEN`,
+   * Rejects with `LOCK_NOT_HELD` (the key is free or has another fence, and nothing was done; if
+   * the connection dropped meanwhile, an earlier sending may have done it), `FORBIDDEN`,
    * `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
    */
   async revoke(key: string, options: RevokeOptions): Promise<void> {
-    const { fence, reason } = checkRevoke(key, options)
-    return this.#standing.ask(revokeRequest(key, fence, reason))
+    return this.#controller.submit(revokeRequest(key, checkRevoke(key, options)))
   }
 
   /**
-   * Shows a new token of the same principal, before the present one ends; also what later
-   * connections will show. Rejects with `UNAUTHORIZED` (the former token still counts while it
-   * lasts, here too), `UNAVAILABLE`, `QUOTA_EXCEEDED` (one at a time), `INVALID_OPTION`,
-   * `SESSION_CLOSED`.
+   * Sends a new token of the same principal before the present token expires. Later connections
+   * send the new token too. Rejects with `UNAUTHORIZED` (the former token stays in use until it
+   * expires), `UNAVAILABLE`, `QUOTA_EXCEEDED` (one at a time), `INVALID_OPTION`, `SESSION_CLOSED`.
    */
   async authenticate(token: string): Promise<void> {
-    const { settings } = this.#standing
+    const { settings } = this.#controller
     const former = settings.token
     checkToken(token)
     settings.token = token
     try {
-      await this.#standing.ask(authRequest(token))
+      await this.#controller.submit(authRequest(token))
     } catch (error) {
       const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
       if (isRefused && settings.token === token) settings.token = former
@@ -232,33 +223,32 @@ export class Session extends Emitter<SessionEvents> {
 
   /** The counters of the whole broker. Rejects with `FORBIDDEN`, `SESSION_CLOSED`. */
   async stats(): Promise<LockStats> {
-    return this.#standing.ask(statsRequest())
+    return this.#controller.submit(statsRequest())
   }
 
   /**
-   * Says goodbye: everything is released at once, and every later call rejects with
-   * `SESSION_CLOSED`. While its connection is gone, a session with a grace tries once to come back
-   * for that; if that fails, the broker keeps the locks for the grace. Resolves within a second,
-   * and never rejects.
+   * Ends the session: the broker releases all its locks at once, and every later call rejects with
+   * `SESSION_CLOSED`. A disconnected session with a grace tries once to reconnect for that; if the
+   * try fails, the broker keeps the locks for the grace. Resolves within a second and never
+   * rejects.
    */
   close(): Promise<void> {
-    return this.#standing.close()
+    return this.#controller.close()
   }
 
   /**
-   * Lets the process end although this session is open, in Node: neither its connection nor its
-   * timers keep the process alive, and what waits for an answer then never has one. The locks of a
-   * session whose process has ended are free at once, or after its grace. Without effect in a
-   * browser and after `close`.
+   * Lets a Node process end although this session is open: neither its connection nor its timers
+   * keep the process alive. Pending calls then never settle. The broker frees the locks when the
+   * process has ended, or after the grace. Without effect in a browser and after `close`.
    */
   unref(): this {
-    this.#standing.keepAlive(false)
+    this.#controller.keepAlive(false)
     return this
   }
 
-  /** Keeps the process alive again, as a session does by default. */
+  /** Undoes `unref`: the session keeps the process alive, as it does by default. */
   ref(): this {
-    this.#standing.keepAlive(true)
+    this.#controller.keepAlive(true)
     return this
   }
 
@@ -267,23 +257,23 @@ export class Session extends Emitter<SessionEvents> {
     return this.close()
   }
 
-  #ask(wanted: CheckedLock): Promise<GrantedLock> {
-    const { key, mode, metadata } = wanted.terms
+  #requestLock(wanted: CheckedLock): Promise<GrantedLock> {
+    const { key, mode, metadata } = wanted.params
     const trace = this.#tracer?.request(key, mode, metadata)
-    return trace === undefined ? this.#askUntraced(wanted) : this.#askTraced(wanted, trace)
+    return trace === undefined ? this.#sendLock(wanted) : this.#traceLock(wanted, trace)
   }
 
-  async #askTraced(wanted: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
+  async #traceLock(wanted: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
     try {
-      const terms = { ...wanted.terms, metadata: trace.metadata }
-      const grant = await this.#askUntraced({ ...wanted, terms })
+      const params = { ...wanted.params, metadata: trace.metadata }
+      const lock = await this.#sendLock({ ...wanted, params })
       callSafely(() => {
-        const hold = trace.granted(grant.fence)
-        // It may be lost already, while its caller was about to hear of it.
-        if (grant.lost === undefined) grant.trace = hold
-        else hold.ended(grant.lost)
+        const hold = trace.granted(lock.fence)
+        // The lock may be lost already, between the grant and this continuation.
+        if (lock.lost === undefined) lock.trace = hold
+        else hold.ended(lock.lost)
       })
-      return grant
+      return lock
     } catch (error) {
       callSafely(() => trace.failed(error as HoldfastError))
       throw error
@@ -291,37 +281,37 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * Not async, as little as `#ask`: each promise between is paid for with every lock. And what is
-   * granted together begins in the order of the queue, so there are as many for everyone.
+   * Not async, like `#requestLock`, because every lock pays for each promise. The same number of
+   * promises for each caller also keeps callers whose locks arrive in one frame in their order.
    */
-  #askUntraced({ terms, timeout, signal }: CheckedLock): Promise<GrantedLock> {
-    refuseAborted(signal, terms.key)
-    const { outbox, scheduler } = this.#standing
+  #sendLock({ params, timeout, signal }: CheckedLock): Promise<GrantedLock> {
+    throwIfAborted(signal, params.key)
+    const { pendingRequests, heldLocks, scheduler } = this.#controller
     const giveUp = (error: HoldfastError) => {
-      if (outbox.get(request.id) !== request) return
-      outbox.abandon(request)
+      if (pendingRequests.get(request.id) !== request) return
+      pendingRequests.abandon(request)
       request.fail(error)
     }
     const dueAt = timeout === undefined ? Infinity : scheduler.monotonic() + timeout
-    const request = new LockRequest(terms, timeout, dueAt, () => giveUp(timeoutError(timeout)))
-    const answer = this.#standing.ask(request)
-    this.#selfWaits?.onAsk()
+    // With `timeout: 0` this timeout runs only while the broker cannot be reached.
+    const timeoutCode = timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'
+    const onTimeout = () => giveUp(new HoldfastError(timeoutCode))
+    const request = new LockRequest(params, timeout, dueAt, heldLocks, onTimeout)
+    const lock = this.#controller.submit(request)
+    this.#selfDeadlockWarner?.onRequest()
     if (signal !== undefined) {
       const stopListening = onAbort(signal, giveUp)
-      answer.then(stopListening, stopListening)
+      lock.then(stopListening, stopListening)
     }
-    return answer
+    return lock
   }
 }
 
-/** An unlock that found no lock means that it was lost, whether or not we were told so. */
+/**
+ * Converts an unlock that found no lock to the loss of the lock, whether or not it was reported.
+ */
 function lossOf(lock: Lock, error: unknown): unknown {
   const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
   if (!isGone) return error
   return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key: lock.key })
-}
-
-/** Whoever does not wait is not kept waiting for a broker that cannot be asked. */
-function timeoutError(timeout: number | undefined): HoldfastError {
-  return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')
 }

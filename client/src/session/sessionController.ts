@@ -1,9 +1,10 @@
 /**
- * The client's standing with the broker: which session it has there, whether it is connected, how
- * long it may believe in what it holds, and what becomes of everything when that changes.
+ * The state of a session: which session the client has at the broker, whether it is connected, and
+ * what each change of the connection or the lease does to locks, requests and watches.
  *
- * It outlives the broker's sessions. Where one cannot be taken up again its locks are lost, and
- * what still waits is asked again in a new one; nothing is ever locked again by itself.
+ * A controller outlives the sessions of the broker. If a session cannot be resumed, its locks are
+ * lost, and its pending requests are sent again in a new session. The client never asks again for
+ * a lock that it has lost.
  */
 import {
   closeCodes,
@@ -12,17 +13,14 @@ import {
   type ServerMessage,
   type Welcome,
 } from '@holdfast/shared'
-import type { ClockReading } from '../locks/expiry.js'
 import { HeldLocks } from '../locks/heldLocks.js'
 import { Reconciler } from '../locks/reconciler.js'
-import type { Environment } from '../platform/environment.js'
+import type { ClockReading, Environment } from '../platform/environment.js'
 import { Scheduler, type Task } from '../platform/scheduler.js'
-import { about } from '../requests/errorOf.js'
 import { PendingRequests } from '../requests/pendingRequests.js'
-import type { AnyRequest, Request } from '../requests/requests.js'
+import { type Request, withKey } from '../requests/requests.js'
 import { ResponseRouter } from '../requests/responseRouter.js'
 import type { Connection } from '../transport/connection.js'
-import { connectTimeoutFor } from '../transport/connectTimeout.js'
 import { byeText, messageText } from '../transport/messages.js'
 import {
   Reconnector,
@@ -30,88 +28,104 @@ import {
   type ReconnectorOptions,
 } from '../transport/reconnector.js'
 import { type LeaseListener, LeaseMonitor } from './leaseMonitor.js'
-import type { SessionControllerListener, SessionSettings, SessionState } from './state.js'
+import {
+  createMessageHandlers,
+  type MessageHandlers,
+  type MessageTargets,
+} from './messageHandlers.js'
+import type { SessionControllerListener, SessionSettings, SessionState } from './sessionEvents.js'
 import { Watches } from './watch.js'
 
-/** How long a goodbye may take. */
-const goodbyeMs = 1_000
+/** How long `close` may take, in ms. */
+const closeMs = 1_000
 
-export class SessionController implements ReconnectorListener, LeaseListener {
+/** What the broker has said about its session. */
+type SessionInfo = Pick<Welcome, 'session' | 'lease' | 'grace'>
+
+export class SessionController implements ReconnectorListener, LeaseListener, MessageTargets {
   readonly scheduler: Scheduler
-  readonly outbox: PendingRequests
+  readonly pendingRequests: PendingRequests
   readonly heldLocks: HeldLocks
   readonly watches: Watches
+  readonly lease: LeaseMonitor
+  readonly responseRouter: ResponseRouter
   readonly settings: SessionSettings
-  readonly #listener: SessionControllerListener
+  readonly listener: SessionControllerListener
   readonly #reconnector: Reconnector
-  readonly #answers: ResponseRouter
+  readonly #handlers: MessageHandlers
   #state: SessionState = 'connecting'
   #connection: Connection | undefined
-  /** What holds of the broker's session; of the last one while there is none. */
-  #terms: Pick<Welcome, 'session' | 'lease' | 'grace'> = { session: '', lease: 0, grace: 0 }
-  /** For the next resume; undefined if this session cannot be taken up. */
+  /** Describes the present session; without a session, the last one. */
+  #info: SessionInfo = { session: '', lease: 0, grace: 0 }
+  /** For the next resume; undefined if this session cannot be resumed. */
   #secret: string | undefined
-  /** How often it has asked to resume: of two hellos, the broker tells by it which is the later. */
+  /** Counts the tries to resume, so that the broker can tell which of two `hello` is the later. */
   #tries = 0
-  readonly lease: LeaseMonitor
-  /** While the session is being taken up. */
   #reconciler: Reconciler | undefined
-  #goodbye: Promise<void> | undefined
-  #onGone: (() => void) | undefined
-  readonly #goodbyeEnd: Task = { run: () => this.#finish() }
+  /** Set by `close`; resolved once the session has ended at the broker, or after a second. */
+  #closing: Promise<void> | undefined
+  #onClosed: (() => void) | undefined
+  readonly #closeTimeout: Task = { run: () => this.#finish() }
+  /** The error that has ended the session. */
   #error: HoldfastError | undefined
 
   constructor(
     environment: Environment,
-    link: ReconnectorOptions,
+    options: ReconnectorOptions,
     settings: SessionSettings,
     listener: SessionControllerListener,
   ) {
     this.settings = settings
-    this.#listener = listener
+    this.listener = listener
     this.scheduler = new Scheduler(environment.clock)
-    this.outbox = new PendingRequests(this.scheduler)
-    this.heldLocks = new HeldLocks(this.scheduler, this.outbox, ({ key, fence, lost }) =>
-      listener.tell('lost', { key, fence, reason: lost!.reason as LostReason }),
+    this.pendingRequests = new PendingRequests(this.scheduler)
+    this.heldLocks = new HeldLocks(this.scheduler, this.pendingRequests, ({ key, fence, lost }) =>
+      listener.notify('lost', { key, fence, reason: lost!.reason as LostReason }),
     )
-    this.watches = new Watches(this.outbox)
-    this.#answers = new ResponseRouter(
-      this.outbox,
-      this.heldLocks,
-      this.watches,
-      () => this.#terms.session,
-    )
+    this.watches = new Watches(this.pendingRequests)
+    this.responseRouter = new ResponseRouter(this.pendingRequests, () => this.#info.session)
     this.lease = new LeaseMonitor(this.scheduler, this)
-    this.#reconnector = new Reconnector(environment, this.scheduler, link, this)
+    this.#reconnector = new Reconnector(environment, this.scheduler, options, this)
+    this.#handlers = createMessageHandlers(this)
   }
 
   get state(): SessionState {
     return this.#state
   }
 
-  get terms(): Pick<Welcome, 'session' | 'lease' | 'grace'> {
-    return this.#terms
+  get info(): SessionInfo {
+    return this.#info
+  }
+
+  get reconciler(): Reconciler | undefined {
+    return this.#reconciler
+  }
+
+  /** The name of the session for a warning: its name, or its id. */
+  get label(): string {
+    const { name } = this.settings
+    return name === undefined ? this.#info.session : JSON.stringify(name)
   }
 
   open(): void {
     this.#reconnector.open()
   }
 
-  /** Asks; the promise is that of the request. */
-  ask<T>(request: AnyRequest & Request<T>): Promise<T> {
-    if (this.#state === 'closed') return Promise.reject(about(request.key, this.closedError()))
-    this.outbox.add(request)
+  /** Sends a request, now or later. Returns the request's promise. */
+  submit<T>(request: Request<T>): Promise<T> {
+    if (this.#state === 'closed') return Promise.reject(withKey(request.key, this.closedError()))
+    this.pendingRequests.add(request)
     return request.promise
   }
 
-  /** Whether the connection and the timers keep the process alive; at first they do. */
+  /** Chooses whether the connection and the timer keep the process alive. Default: they do. */
   keepAlive(isRef: boolean): void {
     if (this.#state === 'closed') return
     this.scheduler.keepAlive(isRef)
     this.#reconnector.keepAlive(isRef)
   }
 
-  /** For whoever comes after the end. */
+  /** The error of calls after the end of the session. */
   closedError(): HoldfastError {
     const error = this.#error
     return error === undefined
@@ -120,38 +134,38 @@ export class SessionController implements ReconnectorListener, LeaseListener {
   }
 
   /**
-   * Says goodbye and ends everything; resolves within a second. While it is away from a session
-   * that the broker keeps, it comes back for that, if it can be done in the time.
+   * Sends `bye` and ends everything; resolves within a second. A disconnected session that the
+   * broker still keeps is resumed for the `bye`, if that is possible in time.
    */
   close(): Promise<void> {
-    if (this.#state === 'closed') return this.#goodbye ?? Promise.resolve()
-    // A goodbye is worth the second that it may take.
+    if (this.#state === 'closed') return this.#closing ?? Promise.resolve()
+    // The process must stay alive for the second that a `bye` may take.
     this.keepAlive(true)
-    this.#goodbye = new Promise((resolve) => {
-      this.#onGone = resolve
+    this.#closing = new Promise((resolve) => {
+      this.#onClosed = resolve
     })
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
     if (this.#connection === undefined && this.#secret === undefined) {
       this.#finish()
-      return this.#goodbye
+      return this.#closing
     }
-    this.scheduler.after(this.#goodbyeEnd, goodbyeMs)
+    this.scheduler.after(this.#closeTimeout, closeMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
     else this.#reconnector.tryOnceMore()
-    return this.#goodbye
+    return this.#closing
   }
 
-  // ------------------------------------------------------------------------- from the link
+  // ------------------------------------------------------------------ from the reconnector
+
+  get leaseMs(): number {
+    return this.#info.lease
+  }
 
   hello(): string {
     const secret = this.#secret
-    const { session } = this.#terms
+    const { session } = this.#info
     const resume = secret === undefined ? undefined : { session, secret, try: ++this.#tries }
     return messageText('hello', { ...this.settings, resume })
-  }
-
-  connectTimeout(brokers: number, rounds: number): number {
-    return connectTimeoutFor(this.#terms.lease, brokers, rounds)
   }
 
   onFrame(): void {
@@ -159,62 +173,43 @@ export class SessionController implements ReconnectorListener, LeaseListener {
   }
 
   onUp(connection: Connection, welcome: Welcome, sentAt: ClockReading): void {
-    if (this.#goodbye !== undefined) {
+    if (this.#closing !== undefined) {
       connection.send(byeText)
       return
     }
     const isFirst = this.#state === 'connecting'
-    const isOurs = this.#secret !== undefined && welcome.session === this.#terms.session
-    const resumed = welcome.resumed && isOurs
+    const isSameSession = this.#secret !== undefined && welcome.session === this.#info.session
+    const isResumed = welcome.resumed && isSameSession
     this.#connection = connection
-    this.#terms = welcome
+    this.#info = welcome
     this.#secret = welcome.grace > 0 ? welcome.secret : undefined
-    this.heldLocks.exchange = { sent: sentAt, received: welcome.at }
-    this.outbox.begin(connection, this.#secret !== undefined, resumed)
-    if (resumed) this.#reconciler = new Reconciler(this.outbox, this.heldLocks)
-    else if (!isFirst) this.#leaveSession('the session could not be taken up again')
-    if (this.#state === 'closed') return
-    if (resumed) this.lease.resume(sentAt)
-    else this.lease.start(welcome.lease, sentAt, this.#secret !== undefined)
-    if (resumed) return
-    this.#goUp(connection)
-    if (isFirst) this.#listener.onOpen()
-    else this.#listener.tell('newSession')
+    this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
+    this.pendingRequests.connect(connection, this.#secret !== undefined, isResumed)
+    if (isResumed) {
+      this.#reconciler = new Reconciler(this.pendingRequests, this.heldLocks)
+      this.lease.resume(sentAt)
+      return
+    }
+    if (!isFirst) this.#endSession('the session could not be resumed')
+    // A listener of a loss may have closed the session.
+    if (this.state === 'closed') return
+    this.lease.start(welcome.lease, sentAt, this.#secret !== undefined)
+    this.#startSending(connection)
+    if (isFirst) this.listener.onOpen()
+    else this.listener.notify('newSession')
   }
 
   onMessage(message: ServerMessage): void {
     const connection = this.#connection
-    if (connection === undefined || this.#goodbye !== undefined) return
-    switch (message.type) {
-      case 'ping':
-        this.outbox.pong(message.n, connection)
-        // Our timers may be a minute late, in a hidden tab; what the broker says is not.
-        this.scheduler.run()
-        break
-      case 'ack': {
-        const sent = connection.arrived(message.n)
-        this.outbox.onAck(message.n)
-        if (sent === undefined) break
-        this.heldLocks.exchange = { sent, received: message.at }
-        this.lease.extend(sent)
-        break
-      }
-      case 'snapshot':
-        if (this.#reconciler?.add(message)) this.#finishResume(connection, this.#reconciler)
-        break
-      case 'draining':
-      case 'expiring':
-        this.#listener.tell(message.type, { within: message.within })
-        break
-      default: {
-        const arrived = this.#answers.route(message, connection, this.#reconciler)
-        if (arrived !== undefined) this.lease.extend(arrived)
-      }
-    }
+    if (connection === undefined || this.#closing !== undefined) return
+    // A newer broker may have more types; `hasOwn` keeps names such as `toString` out.
+    if (!Object.hasOwn(this.#handlers, message.type)) return
+    const handle = this.#handlers[message.type as keyof MessageHandlers]
+    ;(handle as (message: ServerMessage, connection: Connection) => void)(message, connection)
   }
 
   onDown(code: number, error: HoldfastError): void {
-    if (this.#goodbye !== undefined) {
+    if (this.#closing !== undefined) {
       this.#finish()
       return
     }
@@ -222,77 +217,73 @@ export class SessionController implements ReconnectorListener, LeaseListener {
     this.#state = 'disconnected'
     this.#connection = undefined
     this.#reconciler = undefined
-    this.outbox.close()
-    this.watches.goDown()
+    this.pendingRequests.disconnect()
+    this.watches.disconnect()
     this.scheduler.expireDue()
-    // Whoever was told of a loss may have closed the session.
+    // A listener of a loss may have closed the session.
     if (this.state === 'closed') return
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
       this.lease.stop()
-      this.#leaveSession('the connection dropped, and the session with it', error)
+      this.#endSession('the connection dropped, and the session with it', error)
       return
     }
-    this.lease.leaveFor(this.#terms.grace)
-    if (wasConnected) this.#listener.tell('jeopardy', error)
+    this.lease.limitTo(this.#info.grace)
+    if (wasConnected) this.listener.notify('jeopardy', error)
   }
 
   onEnd(error: HoldfastError): void {
-    if (this.#goodbye !== undefined) {
-      this.#finish()
-      return
+    if (this.#closing === undefined) {
+      this.#error = error
+      this.#endAll(error)
     }
-    this.#error = error
-    this.#connection = undefined
-    this.#endAll(error)
     this.#finish()
   }
 
   // ------------------------------------------------------------------------- from the lease
 
-  /** The broker may have given our locks to others. It is told so at the next contact. */
+  /** The broker may have granted the locks to other sessions. */
   onLeaseOver(): void {
-    const sentence = 'the lease is over, and nothing was heard from the broker'
-    this.heldLocks.loseAll(sentence)
-    // Whoever was told of a loss may have closed the session.
-    if (this.#state === 'connected') this.#reconnector.drop(sentence)
+    const message = 'the lease is over, and nothing was heard from the broker'
+    this.heldLocks.loseAll(message)
+    // A listener of a loss may have closed the session.
+    if (this.#state === 'connected') this.#reconnector.drop(message)
   }
 
   onSilence(): void {
-    this.#reconnector.drop('for half a lease the broker did not hear us')
+    this.#reconnector.drop('for half a lease the broker has acknowledged nothing')
   }
 
   // ---------------------------------------------------------------------------- transitions
 
-  #goUp(connection: Connection, waiting?: ReadonlySet<number>): void {
+  #startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#state = 'connected'
-    this.outbox.open(connection, waiting)
-    this.watches.goUp(connection)
+    this.pendingRequests.startSending(connection, waiting)
+    this.watches.connect(connection)
   }
 
-  #finishResume(connection: Connection, reconciler: Reconciler): void {
+  finishResume(connection: Connection): void {
+    const reconciler = this.#reconciler!
     this.#reconciler = undefined
     const waiting = reconciler.settle()
-    // Whoever was told of a loss may have closed the session.
+    // A listener of a loss may have closed the session.
     if (this.#connection !== connection || this.#state === 'closed') return
     this.lease.settle()
-    this.#goUp(connection, waiting)
-    this.#listener.tell('resumed')
+    this.#startSending(connection, waiting)
+    this.listener.notify('resumed')
   }
 
-  /**
-   * The broker's session is over: its locks are lost, and what still waits is asked in the next.
-   */
-  #leaveSession(sentence: string, cause?: HoldfastError): void {
-    this.outbox.leaveSession(sentence)
-    this.heldLocks.loseAll(sentence, cause)
+  /** The broker's session is over: its locks are lost, and its requests wait for the next one. */
+  #endSession(message: string, cause?: HoldfastError): void {
+    this.pendingRequests.endSession(message)
+    this.heldLocks.loseAll(message, cause)
   }
 
-  /** Nothing more will be answered. */
+  /** The session ends for good. */
   #endAll(error: HoldfastError): void {
     this.#state = 'closed'
     this.lease.stop()
-    this.outbox.end(error)
+    this.pendingRequests.endAll(error)
     this.watches.clear()
     this.heldLocks.loseAll(error.message, error)
   }
@@ -301,7 +292,7 @@ export class SessionController implements ReconnectorListener, LeaseListener {
     this.#connection = undefined
     this.#reconnector.close()
     this.scheduler.stop()
-    this.#listener.tell('closed', this.#error)
-    this.#onGone?.()
+    this.listener.notify('closed', this.#error)
+    this.#onClosed?.()
   }
 }

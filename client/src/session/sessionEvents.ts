@@ -1,34 +1,64 @@
-/** What a session tells those who listen. */
-import type { HoldfastError, LostReason } from '@holdfast/shared'
+/** The states of a session, its events, and the emitter that calls the listeners of the events. */
+import { type HoldfastError, type LostReason, refuseUnknownName } from '@holdfast/shared'
+import { callSafely } from '../platform/callbacks.js'
+import { checkFunction } from '../platform/checks.js'
 
-/** A lock that is gone although it was not unlocked. */
+/**
+ * - `connecting`: there is no session yet.
+ * - `connected`: there is a session and a connection.
+ * - `disconnected`: the connection is gone, or the session is being resumed; requests wait.
+ * - `closed`: the session has ended for good.
+ */
+export type SessionState = 'connecting' | 'connected' | 'disconnected' | 'closed'
+
+/** The fields of each `hello`. */
+export interface SessionSettings {
+  /** For the next `hello`; `session.authenticate` replaces it. */
+  token: string | undefined
+  readonly name: string | undefined
+  /** The requested lease, in ms. */
+  readonly lease: number | undefined
+  readonly grace: number | 'lease' | undefined
+}
+
+/** A lock that the session has lost. */
 export interface LostLock {
   readonly key: string
   readonly fence: number
   readonly reason: LostReason
 }
 
+/** The events of a session, each with the type of its listeners. */
 export interface SessionEvents {
   /**
-   * The connection is gone, and within the grace the locks may still be ours. The error is
+   * The connection is gone, and the session may still hold its locks within the grace. The error is
    * `UNAVAILABLE` and says why.
    */
   jeopardy: (error: HoldfastError) => void
-  /** The session was taken up again: what is still held is held. */
+  /** The session was resumed, and its locks are known again. */
   resumed: () => void
-  /** A new session was opened in place of the old one, whose locks are lost. */
+  /** A new session has replaced the old session, whose locks are lost. */
   newSession: () => void
   lost: (lock: LostLock) => void
-  /** The broker closes within this many ms: finish, and unlock. */
+  /** The broker closes within this many ms: finish the work and unlock. */
   draining: (event: { readonly within: number }) => void
-  /** The token ends in this many ms: call `authenticate` with a new one, or be closed. */
+  /**
+   * The token expires in this many ms: call `authenticate` with a new token, or be disconnected.
+   */
   expiring: (event: { readonly within: number }) => void
-  /** For good; the error is undefined after `close()`. */
+  /** The session has ended for good; the error is undefined after `close()`. */
   closed: (error: HoldfastError | undefined) => void
 }
 
-/** All of them. */
-export const sessionEvents: Readonly<Record<keyof SessionEvents, 1>> = {
+/** Is told about the changes of a session; must not throw. */
+export interface SessionControllerListener {
+  /** The first session is open. */
+  onOpen(): void
+  /** An event for the listeners of the session. */
+  notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
+}
+
+const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   jeopardy: 1,
   resumed: 1,
   newSession: 1,
@@ -36,4 +66,71 @@ export const sessionEvents: Readonly<Record<keyof SessionEvents, 1>> = {
   draining: 1,
   expiring: 1,
   closed: 1,
+}
+
+interface Registration {
+  readonly event: keyof SessionEvents
+  readonly listener: SessionEvents[keyof SessionEvents]
+  readonly once: boolean
+}
+
+/** Calls the listeners of a session's events. */
+export class SessionEmitter {
+  /** In the order in which the listeners were added. */
+  readonly #registrations = new Set<Registration>()
+
+  /**
+   * Calls the listener at each such event.
+   * @throws HoldfastError `INVALID_OPTION` for an unknown event
+   */
+  on<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
+    return this.#add({ event, listener, once: false })
+  }
+
+  /**
+   * Calls the listener at the next such event.
+   * @throws HoldfastError `INVALID_OPTION` for an unknown event
+   */
+  once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
+    return this.#add({ event, listener, once: true })
+  }
+
+  /**
+   * Removes the listener from this event.
+   * @throws HoldfastError `INVALID_OPTION` for an unknown event
+   */
+  off<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
+    checkEvent(event)
+    for (const registration of this.#registrations) {
+      if (registration.event === event && registration.listener === listener) {
+        this.#registrations.delete(registration)
+      }
+    }
+    return this
+  }
+
+  /**
+   * Calls all listeners of the event, in the order in which they were added. An error that a
+   * listener throws is reported as an unhandled rejection.
+   */
+  emit<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void {
+    for (const registration of [...this.#registrations]) {
+      if (registration.event !== event) continue
+      // An earlier listener may have caused the same event again, which has called this listener.
+      if (registration.once && !this.#registrations.delete(registration)) continue
+      callSafely(() => (registration.listener as (...details: unknown[]) => void)(...details))
+    }
+  }
+
+  #add(registration: Registration): this {
+    checkEvent(registration.event)
+    checkFunction('the listener', registration.listener)
+    this.#registrations.add(registration)
+    return this
+  }
+}
+
+/** Allows `error`, which no session emits, because `events.once` of Node listens to it. */
+function checkEvent(event: string): void {
+  if (event !== 'error') refuseUnknownName('a session has no event', String(event), eventNames)
 }

@@ -1,6 +1,6 @@
 /**
- * Watching keys: the state first, then what happens; and the state again after each reconnect,
- * because nobody can say what happened in between.
+ * The watches of a session. A watch first gets the state, and then the events. After each reconnect
+ * it gets the state again, because events may have been missed.
  */
 import {
   type Failed,
@@ -11,26 +11,24 @@ import {
   type Watching,
   type WatchEvent as WatchMessage,
 } from '@holdfast/shared'
-import { callSafely } from '../platform/callSafely.js'
-import { dispose } from '../platform/disposal.js'
-import { about, errorOf } from '../requests/errorOf.js'
+import { callSafely, dispose } from '../platform/callbacks.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
-import type { Connection } from '../transport/connection.js'
+import { errorOfFailed, withKey } from '../requests/requests.js'
+import { type Connection, ProtocolViolation } from '../transport/connection.js'
 import { messageText, type Selection } from '../transport/messages.js'
-import { ProtocolViolation } from '../transport/violation.js'
 
-/** All that is held at one moment: the first event of a watch, and the first after a reconnect. */
+/** All locks at one moment: the first event of a watch, and the first event after a reconnect. */
 export interface StateEvent {
   readonly event: 'state'
   /** At most 1,000 locks. */
   readonly held: readonly HeldInfo[]
-  /** How many there are, listed or not. */
+  /** How many locks there are, in the list or not. */
   readonly heldCount: number
-  /** True after a reconnect: events may have been missed, this is what came of them. */
+  /** True after a reconnect: events may have been missed, and this is the new state. */
   readonly resync: boolean
 }
 
-/** The broker refuses to watch (`QUOTA_EXCEEDED`, `FORBIDDEN`); nothing follows. */
+/** The broker refuses the watch (`QUOTA_EXCEEDED`, `FORBIDDEN`). The last event of the watch. */
 export interface RefusedEvent {
   readonly event: 'refused'
   readonly error: HoldfastError
@@ -38,9 +36,9 @@ export interface RefusedEvent {
 
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
-/** A watch that goes on until it is closed, or its session is. */
+/** A watch, which lasts until it or its session is closed. */
 export interface Watch {
-  /** No event comes after this. May be called again. */
+  /** Ends the watch; no event follows. May be called again. */
   close(): void
   /** The same as `close`. */
   [dispose](): void
@@ -50,90 +48,92 @@ export interface Watch {
 interface WatchState {
   readonly selection: Selection
   readonly callback: (event: WatchEvent) => void
-  /** Under which it was asked on the present connection. */
+  /** The id of the watch on the present connection. */
   id: number
-  /** The parts of the state that have come on it. */
+  /** The parts of the state that have arrived on the present connection. */
   held: HeldInfo[]
   hadState: boolean
 }
 
 /** All watches of a session. */
 export class Watches {
-  readonly #outbox: PendingRequests
-  /** By the ids under which they were asked last. */
-  readonly #entries = new Map<number, WatchState>()
+  readonly #pendingRequests: PendingRequests
+  /** By id. */
+  readonly #watches = new Map<number, WatchState>()
   #connection: Connection | undefined
 
-  constructor(outbox: PendingRequests) {
-    this.#outbox = outbox
+  constructor(pendingRequests: PendingRequests) {
+    this.#pendingRequests = pendingRequests
   }
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const entry: WatchState = { selection, callback, id: 0, held: [], hadState: false }
-    this.#ask(entry)
+    const watch: WatchState = { selection, callback, id: 0, held: [], hadState: false }
+    this.#begin(watch)
     const close = () => {
-      if (this.#entries.delete(entry.id))
-        this.#connection?.send(messageText('unwatch', { watch: entry.id }))
+      if (this.#watches.delete(watch.id)) {
+        this.#connection?.send(messageText('unwatch', { watch: watch.id }))
+      }
     }
     return { close, [dispose]: close }
   }
 
-  goUp(connection: Connection): void {
+  connect(connection: Connection): void {
     this.#connection = connection
-    const entries = [...this.#entries.values()]
-    this.#entries.clear()
-    for (const entry of entries) this.#ask(entry)
+    const watches = [...this.#watches.values()]
+    this.#watches.clear()
+    for (const watch of watches) this.#begin(watch)
   }
 
-  goDown(): void {
+  disconnect(): void {
     this.#connection = undefined
   }
 
-  /** The session is over. */
+  /** The session has ended for good. */
   clear(): void {
-    this.#entries.clear()
+    this.#watches.clear()
   }
 
-  /** @throws Violation if the parts list more locks than a broker may list. */
+  /**
+   * A part of the state of a watch.
+   * @throws ProtocolViolation if the parts list more locks than a broker may list
+   */
   onPart({ id, held, heldCount, more }: Watching): void {
-    const entry = this.#entries.get(id)
-    if (entry === undefined) return
-    if (entry.held.length + held.length > maxQueryItems) {
+    const watch = this.#watches.get(id)
+    if (watch === undefined) return
+    watch.held.push(...held)
+    if (watch.held.length > maxQueryItems) {
       throw new ProtocolViolation(`watching lists more than ${maxQueryItems} locks`)
     }
-    entry.held.push(...held)
     if (more) return
-    const state = { event: 'state', held: entry.held, heldCount, resync: entry.hadState } as const
-    entry.hadState = true
-    entry.held = []
-    this.#deliver(entry, state)
+    const state = { event: 'state', held: watch.held, heldCount, resync: watch.hadState } as const
+    watch.hadState = true
+    watch.held = []
+    deliver(watch, state)
   }
 
   onEvent({ watch, event }: WatchMessage): void {
     const ids = typeof watch === 'number' ? [watch] : watch
-    for (const id of ids) this.#deliver(this.#entries.get(id), event)
+    for (const id of ids) deliver(this.#watches.get(id), event)
   }
 
-  /** False if it is not a watch that failed. */
+  /** Returns false if the message is not about a watch. */
   onFailed(failed: Failed): boolean {
-    const entry = this.#entries.get(failed.id)
-    if (!this.#entries.delete(failed.id)) return false
-    this.#deliver(entry, {
-      event: 'refused',
-      error: about(entry?.selection.key, errorOf(failed, '')),
-    })
+    const watch = this.#watches.get(failed.id)
+    if (!this.#watches.delete(failed.id)) return false
+    const error = withKey(watch?.selection.key, errorOfFailed(failed, ''))
+    deliver(watch, { event: 'refused', error })
     return true
   }
 
-  /** Now or, if there is no connection, under another id on the next. */
-  #ask(entry: WatchState): void {
-    entry.id = this.#outbox.newId()
-    entry.held = []
-    this.#entries.set(entry.id, entry)
-    this.#connection?.send(messageText('watch', { id: entry.id, ...entry.selection }))
+  /** Sends the watch now. Without a connection, `connect` sends it later with another id. */
+  #begin(watch: WatchState): void {
+    watch.id = this.#pendingRequests.newId()
+    watch.held = []
+    this.#watches.set(watch.id, watch)
+    this.#connection?.send(messageText('watch', { id: watch.id, ...watch.selection }))
   }
+}
 
-  #deliver(entry: WatchState | undefined, event: WatchEvent): void {
-    if (entry !== undefined) callSafely(() => entry.callback(event))
-  }
+function deliver(watch: WatchState | undefined, event: WatchEvent): void {
+  if (watch !== undefined) callSafely(() => watch.callback(event))
 }

@@ -1,4 +1,4 @@
-/** What the end of a connection means to the session: come back, or which error. */
+/** Which error the end of a connection is, and whether the client may reconnect after it. */
 import {
   closeCodes,
   type ErrorCode,
@@ -11,11 +11,22 @@ import {
 import type { Environment } from '../platform/environment.js'
 import type { Closing } from './connection.js'
 
-type Where = Pick<Environment, 'adviceOn' | 'page'>
+type Platform = Pick<Environment, 'adviceOn' | 'page'>
+
+/** The errors of the close codes after which the client must not reconnect; else `UNAVAILABLE`. */
+const errorOfCloseCode: Readonly<Record<number, ErrorCode>> = {
+  [closeCodes.unauthorized.code]: 'UNAUTHORIZED',
+  [closeCodes.forbidden.code]: 'FORBIDDEN',
+  [closeCodes.quota.code]: 'QUOTA_EXCEEDED',
+  [closeCodes.badMessage.code]: 'BAD_MESSAGE',
+  [closeCodes.notUtf8.code]: 'BAD_MESSAGE',
+  [closeCodes.tooBig.code]: 'BAD_MESSAGE',
+  [closeCodes.replaced.code]: 'SESSION_EXPIRED',
+}
 
 /**
- * The error of a close code, or of the HTTP status of a refused upgrade, after which a client stays
- * away; undefined: come back with back-off.
+ * The error of a close code, or of the HTTP status of a refused upgrade, after which the client
+ * must not reconnect. Undefined if the client may reconnect.
  */
 export function finalError(url: string, closing: Closing): HoldfastError | undefined {
   const { code, reason, cause } = closing
@@ -24,78 +35,55 @@ export function finalError(url: string, closing: Closing): HoldfastError | undef
     return refused(url, closing, status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN')
   }
   if (!isFinalClose(code)) return undefined
-  const error = errorFor(code)
-  const sentence = `${errorCodes[error]} (closed with ${code} ${reason})`
-  return new HoldfastError(error, sentence, reason === '' ? undefined : { reason })
+  const error = errorOfCloseCode[code] ?? 'UNAVAILABLE'
+  const message = `${errorCodes[error]} (closed with ${code} ${reason})`
+  return new HoldfastError(error, message, reason === '' ? undefined : { reason })
 }
 
-/** The HTTP status with which the broker refused the upgrade, where the platform tells it. */
+/** The HTTP status with which the broker refused the upgrade, if the platform shows the status. */
 function statusOf(cause: unknown): number | undefined {
   const { status } = (cause ?? {}) as { readonly status?: unknown }
   return typeof status === 'number' ? status : undefined
 }
 
 function refused(url: string, closing: Closing, code: ErrorCode): HoldfastError {
-  const sentence = `no connection to ${redactUrl(url)}: ${detailOf(closing)}`
-  return new HoldfastError(code, sentence, { cause: closing.cause })
+  const message = `no connection to ${redactUrl(url)}: ${describe(closing)}`
+  return new HoldfastError(code, message, { cause: closing.cause })
 }
 
-function errorFor(code: number): ErrorCode {
-  switch (code) {
-    case closeCodes.unauthorized.code:
-      return 'UNAUTHORIZED'
-    case closeCodes.forbidden.code:
-      return 'FORBIDDEN'
-    case closeCodes.quota.code:
-      return 'QUOTA_EXCEEDED'
-    case closeCodes.badMessage.code:
-    case closeCodes.notUtf8.code:
-    case closeCodes.tooBig.code:
-      return 'BAD_MESSAGE'
-    case closeCodes.replaced.code:
-      return 'SESSION_EXPIRED'
-    default:
-      return 'UNAVAILABLE'
-  }
-}
-
-/** Why a connection that was up is gone. */
+/** The error of an open connection that dropped; `consequence` is added to its message. */
 export function dropped(url: string, closing: Closing, consequence = ''): HoldfastError {
-  const sentence = `the connection to ${redactUrl(url)} dropped (${detailOf(closing)})${consequence}`
-  return new HoldfastError('UNAVAILABLE', sentence, { cause: closing.cause ?? closing })
+  const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${consequence}`
+  return new HoldfastError('UNAVAILABLE', message, { cause: closing.cause ?? closing })
 }
 
-function detailOf({ code, reason, cause, via }: Closing): string {
-  const detail = cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
-  return redactUrls(via === undefined ? detail : `${detail}, through the proxy ${via}`)
+function describe({ code, reason, cause, via }: Closing): string {
+  const text = cause instanceof Error ? cause.message : `closed with ${code} ${reason}`.trim()
+  return redactUrls(via === undefined ? text : `${text}, through the proxy ${via}`)
 }
 
-/**
- * Why a try to connect came to nothing, with the advice that fits.
- *
- * @param where What is known of the page or process that this runs in.
- */
-export function unreachable(url: string, closing: Closing, where: Where): HoldfastError {
+/** The error of a try to connect that failed, with advice on how to fix the cause. */
+export function unreachable(url: string, closing: Closing, platform: Platform): HoldfastError {
   const { code, reason, cause } = closing
-  const origin = where.page?.origin
-  const shown = redactUrl(url)
+  const origin = platform.page?.origin
+  const safeUrl = redactUrl(url)
   if (origin !== undefined && (cause as Error | undefined)?.name === 'SecurityError') {
-    const sentence = `the browser does not let pages of ${origin} connect to ${shown}: use wss://`
-    return new HoldfastError('INVALID_OPTION', sentence, { cause })
+    const message = `the browser does not let pages of ${origin} connect to ${safeUrl}: use wss://`
+    return new HoldfastError('INVALID_OPTION', message, { cause })
   }
-  // What refused it has said why, and what to do.
+  // The error of a refused upgrade has its own advice.
   if (statusOf(cause) !== undefined) return refused(url, closing, 'UNAVAILABLE')
   return new HoldfastError(
     'UNAVAILABLE',
-    `no Holdfast broker answered at ${shown} (${detailOf(closing)}): ${adviceFor(closing, where)}`,
+    `no Holdfast broker answered at ${safeUrl} (${describe(closing)}): ${advice(closing, platform)}`,
     { cause: cause ?? { code, reason } },
   )
 }
 
-function adviceFor({ code, cause }: Closing, { adviceOn, page }: Where): string {
-  const advice = adviceOn?.(cause) ?? 'check that one is running there'
-  // A browser tells its pages nothing about a refused upgrade, so that all of it looks the same.
+function advice({ code, cause }: Closing, { adviceOn, page }: Platform): string {
+  const text = adviceOn?.(cause) ?? 'check that one is running there'
+  // A browser does not tell its pages about a refused upgrade, so the advice covers both causes.
   return page !== undefined && code === 1006 && cause === undefined
-    ? `${advice} and that its option origins (--origin) lets pages of ${page.origin} in`
-    : advice
+    ? `${text} and that its option origins (--origin) lets pages of ${page.origin} in`
+    : text
 }

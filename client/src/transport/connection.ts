@@ -1,8 +1,10 @@
 /**
- * One WebSocket to a broker: hello and welcome, frames in, batched frames out.
+ * One WebSocket to a broker: sends `hello`, waits for `welcome`, reads frames, and writes all
+ * messages of a turn as one frame.
  *
- * It counts the messages it sends and remembers when, because an acknowledged message is what the
- * lease is counted from. It has no timers and never comes back: whoever made it decides about both.
+ * A connection numbers its messages and remembers when it sent them, because the lease is counted
+ * from the sending of an acknowledged message. A connection has no timers and does not reconnect;
+ * the reconnector does both.
  */
 import {
   faultOf,
@@ -12,47 +14,53 @@ import {
   subprotocol,
   type Welcome,
 } from '@holdfast/shared'
-import { type ClockReading, readClocks } from '../locks/expiry.js'
-import type { Environment, WebSocketConstructor, WebSocketLike } from '../platform/environment.js'
-import { ProtocolViolation } from './violation.js'
+import { type ClockReading, type Environment, readClocks } from '../platform/environment.js'
+import type { WebSocketConstructor, WebSocketLike } from '../platform/webSocket/types.js'
+
+/**
+ * Thrown for a message that has a valid form and an impossible meaning, such as a response to a
+ * request that was not sent. A handler throws it before it changes any state; the connection
+ * catches it and fails. `message` completes "the broker sent an invalid message: …".
+ */
+export class ProtocolViolation extends Error {}
 
 /** How a connection ended. */
 export interface Closing {
   /** The close code of the WebSocket; 1006 if it ended without one. */
   readonly code: number
   readonly reason: string
-  /** What the platform said about it, if anything. */
+  /** The error that the platform reported, if there was one. */
   readonly cause?: unknown
   /**
-   * The broker sent an invalid message, or the WebSocket threw from `send`: the next connection may
-   * well fail in the same way.
+   * The broker sent an invalid message, or the WebSocket threw from `send`. The next connection may
+   * fail in the same way.
    */
   readonly isFault?: boolean
-  /** URL of the proxy that was on the way, if one was. */
+  /** URL of the proxy, if the connection used one. */
   readonly via?: string | undefined
 }
 
 export interface ConnectionListener {
-  /** A frame has arrived and none of it was handled yet: the moment to look at deadlines. */
+  /** A frame has arrived, and none of its messages has been handled: time to check deadlines. */
   onFrame(): void
-  /** The broker accepted the hello, which was sent at `sentAt`. */
+  /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
-  /** The connection is gone and was not dropped by us. Called once, and nothing after it. */
+  /** The connection is gone, and not by `drop`. The last call of this listener. */
   onClose(closing: Closing): void
 }
 
-/** A message that wants to know when and as which it was sent. */
+/** A message that records when it was sent, on which connection, and by which number. */
 export interface Sendable {
   sentOn: Connection | undefined
   /** Its number among the messages of the connection. */
   messageNumber: number
   sentAt: ClockReading | undefined
-  /** Called when it has been given to the socket. */
+  /** Called when the socket has accepted the message. */
   onSent?(): void
 }
 
-/** Most UTF-16 units of a frame, each of which is at most 3 bytes: the broker accepts so many. */
+/** Most UTF-16 units of a frame that the broker accepts; each unit has at most 3 bytes. */
 const maxUnits = Math.floor(maxFrameBytes / 3)
 
 export class Connection {
@@ -63,13 +71,13 @@ export class Connection {
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
   #texts: string[] = []
   #awaitingClockReading: Sendable[] = []
-  /** How many messages were given to `send`, the hello included. */
+  /** How many messages were passed to `send`, with the `hello`. */
   #count = 0
-  /** Oldest first: the first message of each write, and when it was. */
+  /** The number of the first message of each write, and the time of the write; oldest first. */
   readonly #writes: { readonly first: number; readonly at: ClockReading }[] = []
   #cause: unknown
 
-  /** @throws what the WebSocket constructor throws, for a URL that it does not like. */
+  /** @throws the error of the WebSocket constructor, for a URL that it refuses */
   constructor(
     environment: Environment,
     WebSocketClass: WebSocketConstructor,
@@ -86,13 +94,13 @@ export class Connection {
     socket.onmessage = (event) => this.#onFrame(event.data)
     socket.onerror = (event) => {
       const { error, message } = event as { error?: unknown; message?: unknown }
-      // The first says why; ending the connection then has an error of its own.
+      // Only the first error says why; the end of the connection reports another error.
       this.#cause ??= error ?? (typeof message === 'string' ? new Error(message) : undefined)
     }
     socket.onclose = ({ code, reason }) => this.#end({ code, reason, cause: this.#cause })
   }
 
-  /** Queues a message for the end of the turn; its number on this connection is returned. */
+  /** Queues a message for the end of the turn. Returns its number on this connection. */
   send(text: string, message?: Sendable): number {
     if (this.#texts.length === 0) this.#environment.endOfTurn(() => this.flush())
     this.#texts.push(text)
@@ -105,21 +113,21 @@ export class Connection {
     return this.#count
   }
 
-  /** Writes what is queued, now. */
+  /** Writes the queued messages now. */
   flush(): void {
     const texts = this.#texts
     if (this.#state !== 'up' || texts.length === 0) return
-    const stamped = this.#awaitingClockReading
+    const messages = this.#awaitingClockReading
     this.#texts = []
     this.#awaitingClockReading = []
-    const at = this.#stamp(this.#count - texts.length + 1)
-    // Before they are written: of what a failing socket took of them, nothing is known.
-    for (const message of stamped) message.sentAt = at
+    const at = this.#recordWrite(this.#count - texts.length + 1)
+    // Before the write, because a socket that fails may have sent some of the messages.
+    for (const message of messages) message.sentAt = at
     let frame: string[] = []
     let units = 0
     for (const text of texts) {
       units += text.length + 1
-      // No message is too long by itself.
+      // A single message is never too long.
       if (units > maxUnits) {
         if (!this.#write(frame)) return
         frame = []
@@ -128,12 +136,12 @@ export class Connection {
       frame.push(text)
     }
     if (!this.#write(frame)) return
-    for (const message of stamped) message.onSent?.()
+    for (const message of messages) message.onSent?.()
   }
 
   /**
-   * The first `n` messages are known to have arrived. When the newest of them was sent; undefined
-   * if a later one was known to have arrived already.
+   * Records that the broker has received the first `n` messages. Returns when the last of these was
+   * sent; undefined if a later message is known to have arrived already.
    */
   arrived(n: number): ClockReading | undefined {
     const writes = this.#writes
@@ -143,32 +151,32 @@ export class Connection {
     return newest !== undefined && newest.first <= n ? newest.at : undefined
   }
 
-  /** Whether the connection keeps the process alive, where the platform lets us choose. */
+  /** Chooses whether the connection keeps the process alive, where the platform can. */
   keepAlive(isRef: boolean): void {
     if (isRef) this.#socket.ref?.()
     else this.#socket.unref?.()
   }
 
-  /** Ends the connection at once; the listener hears no more of it. */
+  /** Ends the connection at once, without a call of the listener. */
   drop(): void {
     this.#state = 'closed'
     const socket = this.#socket
     socket.onopen = null
     socket.onmessage = null
     socket.onclose = null
-    // The listener for errors stays: dropping a socket that is still connecting is one for `ws`,
-    // and would end the process.
+    // The error listener stays, because `ws` reports an error when a connecting socket is dropped.
+    // An error without a listener would end the process.
     try {
       if (socket.terminate !== undefined) socket.terminate()
       else socket.close()
     } catch {
-      // It is gone already, which is what was wanted.
+      // The socket is closed already.
     }
   }
 
-  /** Ends the connection at once, as if it had dropped by itself. */
-  fail(sentence: string, code = 1006): void {
-    this.#fail({ code, reason: '', cause: new Error(sentence) })
+  /** Ends the connection at once, as if the network had dropped it. */
+  fail(message: string, code = 1006): void {
+    this.#fail({ code, reason: '', cause: new Error(message) })
   }
 
   #fail(closing: Closing): void {
@@ -188,7 +196,7 @@ export class Connection {
     }
     this.#state = 'greeting'
     this.#count = 1
-    this.#stamp(1)
+    this.#recordWrite(1)
     this.#write([this.#hello])
   }
 
@@ -210,7 +218,7 @@ export class Connection {
     }
   }
 
-  /** What is wrong with the message, if something is that only its handler can know. */
+  /** Handles the message. Returns the text of the protocol violation if there is one. */
   #handle(message: ServerMessage): string | undefined {
     try {
       if (this.#state === 'up') this.#listener.onMessage(message)
@@ -223,20 +231,20 @@ export class Connection {
   }
 
   #welcome(message: ServerMessage): void {
-    if (message.type !== 'welcome') throw new ProtocolViolation('welcome has to answer hello')
+    if (message.type !== 'welcome') throw new ProtocolViolation('welcome must answer hello')
     this.#state = 'up'
     this.#listener.onWelcome(message, this.#writes[0]!.at)
   }
 
-  #stamp(first: number): ClockReading {
+  #recordWrite(first: number): ClockReading {
     const at = readClocks(this.#environment.clock)
     this.#writes.push({ first, at })
     return at
   }
 
   /**
-   * False if the socket threw, which fails the connection: the messages of this frame are lost, and
-   * a request that is lost on a connection which goes on would wait for its answer for ever.
+   * Returns false if the socket threw. Then the connection fails, because the messages of the frame
+   * are lost, and a lost request would wait for ever on a connection that goes on.
    */
   #write(texts: readonly string[]): boolean {
     try {

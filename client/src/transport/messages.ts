@@ -1,11 +1,11 @@
 /**
- * What the client sends, as text. What is sent for each lock is written by template rather than by
- * `JSON.stringify` of an object: the fields are few, checked, and known, and a lock is asked for a
- * hundred thousand times a second.
+ * The text of the messages that the client sends. `lock` and `unlock` are written by a template and
+ * not by `JSON.stringify`, because the client may send a hundred thousand of them in a second.
+ * Their fields are few, known and checked before.
  */
 import type { ClientMessage, LockMode } from '@holdfast/shared'
 
-/** What a lock request asks for, checked; metadata is JSON text. */
+/** The checked parameters of a lock request; `metadata` is JSON text. */
 export interface LockParams {
   readonly key: string
   readonly mode: LockMode
@@ -14,13 +14,13 @@ export interface LockParams {
   readonly metadata: string | undefined
 }
 
-/** Which locks a query or a watch is about; neither field: all. */
+/** The locks that a query or a watch selects; all locks if both fields are absent. */
 export interface Selection {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
 }
 
-/** A message with these fields; one that is undefined is left out. */
+/** A message with these fields; undefined fields are left out. */
 export function messageText<T extends ClientMessage['type']>(
   type: T,
   fields: Omit<Extract<ClientMessage, { type: T }>, 'type'>,
@@ -28,13 +28,13 @@ export function messageText<T extends ClientMessage['type']>(
   return JSON.stringify({ type, ...fields })
 }
 
-export function lockText(id: number, terms: LockParams, timeout: number | undefined): string {
-  let text = `{"type":"lock","id":${id},"key":${JSON.stringify(terms.key)}`
-  if (terms.mode === 'shared') text += ',"mode":"shared"'
-  if (terms.ttl !== undefined) text += `,"ttl":${terms.ttl}`
+export function lockText(id: number, params: LockParams, timeout: number | undefined): string {
+  let text = `{"type":"lock","id":${id},"key":${JSON.stringify(params.key)}`
+  if (params.mode === 'shared') text += ',"mode":"shared"'
+  if (params.ttl !== undefined) text += `,"ttl":${params.ttl}`
   if (timeout !== undefined) text += `,"timeout":${timeout}`
-  if (terms.steal) text += ',"steal":true'
-  if (terms.metadata !== undefined) text += `,"metadata":${terms.metadata}`
+  if (params.steal) text += ',"steal":true'
+  if (params.metadata !== undefined) text += `,"metadata":${params.metadata}`
   return `${text}}`
 }
 

@@ -1,9 +1,10 @@
 /**
- * Keeps a connection to one of the brokers: makes the first, and after each drop the next, by the
- * retry strategy. It knows URLs, delays and close codes, and nothing of sessions and locks.
+ * Keeps a connection to one of the brokers. Opens the first connection, and after each drop the
+ * next, by the retry strategy. This file knows URLs, delays and close codes, but not sessions and
+ * locks.
  *
- * One try goes over all URLs once, beginning with the one that worked last. The strategy's delays
- * come before each try to reconnect, and start anew with each outage.
+ * A round tries every URL once and begins with the URL that worked last. Each round of a reconnect
+ * begins after a delay of the retry strategy. The delays start anew with each outage.
  */
 import {
   closeCodes,
@@ -12,40 +13,66 @@ import {
   type ServerMessage,
   type Welcome,
 } from '@holdfast/shared'
-import type { ClockReading } from '../locks/expiry.js'
-import type { Environment, WebSocketConstructor } from '../platform/environment.js'
+import type { ClockReading, Environment } from '../platform/environment.js'
 import type { PageLifecycle } from '../platform/page.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
+import type { WebSocketConstructor } from '../platform/webSocket/types.js'
 import { dropped, finalError, unreachable } from './closeErrors.js'
 import { type Closing, Connection, type ConnectionListener } from './connection.js'
 import { byeText } from './messages.js'
 import type { RetryStrategy } from './retryStrategies.js'
 
 /**
- * So many connections in a row may fail by a fault, each within so many ms of its welcome. More
- * would only repeat the fault, while callers wait for answers without a word.
+ * The session ends after so many faulty connections in a row, because another connection would only
+ * repeat the fault while callers wait.
  */
 const maxFaults = 3
-const faultyMs = 60_000
+/** A fault later than this after the `welcome`, in ms, is the first of a new row. */
+const faultWindowMs = 60_000
+
+/** Longest time for one try to connect, and the time before the lease is known, in ms. */
+const maxConnectMs = 10_000
+/** Shortest time for one try with one broker, in ms: there is no other broker to try instead. */
+const minConnectMsForOne = 2_000
+/** Shortest time for one try with several brokers, in ms: a handshake over a slow network. */
+const minConnectMs = 500
+
+/**
+ * How long one try to connect may take, from the new socket to the `welcome`, in ms. A broker whose
+ * process is stopped accepts a connection and never answers, and meanwhile the lease runs out.
+ *
+ * @param lease The lease of the session in ms; 0 before the first `welcome`.
+ * @param rounds How often every broker has been tried in vain. Each round doubles the time, because
+ *   otherwise brokers that all need a little longer would never be reached.
+ */
+export function connectTimeoutFor(lease: number, brokers: number, rounds: number): number {
+  if (lease === 0) return maxConnectMs
+  // Silence has used up half of the lease; the brokers share the other half.
+  const ms =
+    brokers === 1
+      ? Math.max(lease / 3, minConnectMsForOne)
+      : Math.max(lease / 2 / brokers, minConnectMs)
+  return Math.min(ms * 2 ** rounds, maxConnectMs)
+}
 
 export interface ReconnectorListener {
-  /** Text of the hello for the next connection. */
+  /** The lease of the session in ms; 0 before the first `welcome`. */
+  readonly leaseMs: number
+  /** The text of the `hello` for the next connection. */
   hello(): string
-  /** How long a try may take until its welcome, in ms, of so many brokers, after so many rounds. */
-  connectTimeout(brokers: number, rounds: number): number
   onFrame(): void
   onUp(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
-  /** The connection is gone, for this reason; the link is about to make another. */
+  /** The connection is gone, and the reconnector is about to open another. */
   onDown(code: number, error: HoldfastError): void
-  /** There is no connection and there will be none. */
+  /** There is no connection, and the reconnector gives up. */
   onEnd(error: HoldfastError): void
 }
 
 export interface ReconnectorOptions {
   readonly urls: readonly string[]
   readonly WebSocket: WebSocketConstructor
-  /** False: never come back. */
+  /** False: do not reconnect. */
   readonly strategy: RetryStrategy | false
 }
 
@@ -54,26 +81,26 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
   readonly #scheduler: Scheduler
   readonly #options: ReconnectorOptions
   readonly #listener: ReconnectorListener
-  /** The connection that is up, or the one that tries to be. */
+  /** The open connection, or the connection of the present try. */
   #connection: Connection | undefined
   #isUp = false
-  /** Whether a connection ever was. */
+  /** Whether any connection was ever open. */
   #wasUp = false
   #closed = false
   #isRef = true
-  /** The page was left; no connection before it is seen again. */
-  #isLeft = false
-  /** The round of tries that is under way is the last. */
+  /** The page was left: open no connection before the page is shown again. */
+  #isPageLeft = false
+  /** The present round of tries is the last. */
   #isLast = false
   #stopWatching: (() => void) | undefined
-  /** Place in the list of the URL that was tried last. */
+  /** Index of the URL that was tried last. */
   #current = 0
   #triesLeft = 0
-  /** How often all of them were tried in vain since the last welcome. */
+  /** How many rounds have failed since the last `welcome`. */
   #rounds = 0
-  /** When the newest welcome came, by the monotonic clock. */
+  /** When the last `welcome` arrived, by the monotonic clock. */
   #upAt = 0
-  /** How many connections in a row have failed by a fault. */
+  /** How many connections in a row were faulty. */
   #faults = 0
   #delays: Iterator<number> | undefined
   #lastError: HoldfastError | undefined
@@ -82,40 +109,40 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
 
   constructor(
     environment: Environment,
-    schedule: Scheduler,
+    scheduler: Scheduler,
     options: ReconnectorOptions,
     listener: ReconnectorListener,
   ) {
     this.#environment = environment
-    this.#scheduler = schedule
+    this.#scheduler = scheduler
     this.#options = options
     this.#listener = listener
   }
 
-  /** Makes the first connection. */
+  /** Opens the first connection. */
   open(): void {
     this.#stopWatching = this.#environment.page?.watch(this)
     this.#startRound()
   }
 
-  /** Gives the connection up, as if it had dropped, and makes another. */
+  /** Ends the connection, as if the network had dropped it, and opens another. */
   drop(reason: string): void {
     this.#connection?.fail(reason)
   }
 
-  /** Whether its connections keep the process alive. */
+  /** Chooses whether the connections keep the process alive. */
   keepAlive(isRef: boolean): void {
     this.#isRef = isRef
     this.#connection?.keepAlive(isRef)
   }
 
-  /** While there is no connection: tries to make one now, and if that fails never again. */
+  /** Without a connection, tries one last round now. */
   tryOnceMore(): void {
     this.#isLast = true
     if (this.#connection === undefined) this.#tryNow()
   }
 
-  /** Drops whatever there is, and does nothing more. */
+  /** Drops the connection, and opens no other. */
   close(): void {
     this.#closed = true
     this.#stopWatching?.()
@@ -129,21 +156,21 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
   // ------------------------------------------------------------------------- from the page
 
   /**
-   * A goodbye while there is time for one: others should not wait for a page that nobody sees. If
-   * it is seen again, that is another session.
+   * Sends `bye`, because other sessions should not wait for the locks of a page that is not shown.
+   * If the page is shown again, it opens a new session.
    */
   onLeave(): void {
     const connection = this.#connection
-    this.#isLeft = true
+    this.#isPageLeft = true
     this.#scheduler.cancel(this.#nextTry)
     connection?.send(byeText)
     connection?.flush()
     connection?.fail('the page was left', closeCodes.expired.code)
   }
 
-  /** Deadlines first; then, if it is known that there was a broker, no more waiting for it. */
+  /** Checks the deadlines first, and then reconnects at once instead of after the delay. */
   onWake(): void {
-    this.#isLeft = false
+    this.#isPageLeft = false
     this.#scheduler.expireDue()
     if (!this.#closed && this.#wasUp && this.#connection === undefined) this.#tryNow()
   }
@@ -176,38 +203,40 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
     this.#scheduler.cancel(this.#tryEnds)
     const final = finalError(this.#options.urls[this.#current]!, closing)
     if (final !== undefined) this.#end(final)
-    else if (wasUp) this.#comeBack(closing)
+    else if (wasUp) this.#reconnect(closing)
     else this.#tryFailed(closing)
   }
 
   // ---------------------------------------------------------------------------------- tries
 
-  #comeBack(closing: Closing): void {
+  #reconnect(closing: Closing): void {
     const { urls, strategy } = this.#options
     const url = urls[this.#current]!
     this.#countFault(closing)
-    if (strategy === false) {
-      this.#end(dropped(url, closing, ', and reconnecting is switched off'))
+    const end =
+      strategy === false
+        ? ', and reconnecting is switched off'
+        : this.#faults >= maxFaults
+          ? `, as did the ${maxFaults - 1} before it`
+          : undefined
+    if (end !== undefined) {
+      this.#end(dropped(url, closing, end))
       return
     }
-    if (this.#faults >= maxFaults) {
-      this.#end(dropped(url, closing, `, as did the ${maxFaults - 1} before it`))
-      return
-    }
-    // Another broker may do better.
+    // Another broker may work.
     if (closing.isFault) this.#current = (this.#current + 1) % urls.length
     this.#listener.onDown(closing.code, dropped(url, closing))
-    // Whoever was told may have asked for no more tries, or for one at once.
+    // The listener may have closed the reconnector, or started a try.
     if (!this.#closed && this.#connection === undefined) this.#waitForTry()
   }
 
   #countFault({ isFault }: Closing): void {
-    if (!isFault || this.#scheduler.monotonic() - this.#upAt > faultyMs) this.#faults = 0
+    if (!isFault || this.#scheduler.monotonic() - this.#upAt > faultWindowMs) this.#faults = 0
     if (isFault) this.#faults++
   }
 
   #waitForTry(): void {
-    if (this.#isLeft) return
+    if (this.#isPageLeft) return
     let next: IteratorResult<number>
     try {
       this.#delays ??= (this.#options.strategy as RetryStrategy)[Symbol.iterator]()
@@ -221,8 +250,8 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
       return
     }
     this.#delays = undefined
-    const sentence = 'the connection dropped, and every try to reconnect failed'
-    this.#end(new HoldfastError('UNAVAILABLE', sentence, { cause: this.#lastError }))
+    const message = 'the connection dropped, and every try to reconnect failed'
+    this.#end(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))
   }
 
   #tryNow(): void {
@@ -247,7 +276,9 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
-    this.#scheduler.after(this.#tryEnds, this.#listener.connectTimeout(urls.length, this.#rounds))
+    const { leaseMs } = this.#listener
+    const timeout = connectTimeoutFor(leaseMs, urls.length, this.#rounds)
+    this.#scheduler.after(this.#tryEnds, timeout)
   }
 
   #tryFailed(closing: Closing): void {
@@ -256,7 +287,7 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
     this.#lastError = error
     this.#current = (this.#current + 1) % urls.length
     if (this.#triesLeft === 0) this.#rounds++
-    if (this.#triesLeft > 0 && !this.#isLeft) this.#try()
+    if (this.#triesLeft > 0 && !this.#isPageLeft) this.#try()
     else if (this.#wasUp && !this.#isLast) this.#waitForTry()
     else this.#end(urls.length === 1 ? error : noneAnswered(urls.length, error))
   }
@@ -266,24 +297,24 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
     this.#listener.onEnd(error)
   }
 
-  /** Lets a strategy that is a generator run its `finally`. */
+  /** Ends the iterator of the strategy, so that a generator runs its `finally`. */
   #endDelays(): void {
     const delays = this.#delays
     this.#delays = undefined
     try {
       delays?.return?.()
     } catch {
-      // The outage is over; how the strategy takes its leave changes nothing.
+      // An error of the strategy does not matter, because the outage is over.
     }
   }
 }
 
 function noneAnswered(brokers: number, cause: HoldfastError): HoldfastError {
-  const sentence = `none of the ${brokers} brokers answered; the last: ${cause.message}`
-  return new HoldfastError('UNAVAILABLE', sentence, { cause })
+  const message = `none of the ${brokers} brokers answered; the last: ${cause.message}`
+  return new HoldfastError('UNAVAILABLE', message, { cause })
 }
 
-/** A strategy may be anybody's: what is not a delay is none. */
+/** Converts a delay of the caller's strategy; a value that is not a number counts as 0. */
 function usableDelay(ms: number): number {
   return Math.min(Math.max(Number(ms) || 0, 0), maxMs)
 }

@@ -1,27 +1,27 @@
 /**
- * How long to wait before each try to reconnect: iterables of delays in ms. A session starts the
- * iterable anew for each outage, and closes itself when it ends.
+ * Retry strategies: iterables of the delays before each try to reconnect, in ms. A session starts
+ * the iterable anew for each outage, and ends when the iterable ends.
  *
- * Nothing else in Holdfast retries: a lock is waited for at the broker.
+ * Only reconnecting uses retries. A lock request waits in a queue at the broker instead.
  */
 import { maxMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkFunction } from '../platform/checks.js'
-import { random as chance } from '../platform/environment.js'
+import { random as platformRandom } from '../platform/environment.js'
 
 /**
- * The delays before one try after another, in ms. May be endless; iterated anew for each outage.
+ * The delays before each try to reconnect, in ms. May be endless. Iterated anew for each outage.
  */
 export type RetryStrategy = Iterable<number>
 
-/** What the three strategies have in common. */
+/** The options that the three strategies share. */
 export interface RetryLimits {
-  /** How many delays there are, an integer from 0; endless without it. */
+  /** How many delays there are, an integer from 0. Default: endless. */
   readonly maxRetries?: number | undefined
-  /** No delay is longer than this, in ms; at most (and by default) 2^31 - 1. */
+  /** The longest delay, in ms, at most 2^31 - 1. Default: 2^31 - 1. */
   readonly max?: number | undefined
   /**
-   * `'full'`: each delay is a random part of what it would be, so that many clients do not return
-   * in step. Default `'none'`: exact.
+   * `'full'`: each delay is multiplied by a random number from 0 to 1, so that many clients do not
+   * reconnect at the same time. Default `'none'`.
    */
   readonly jitter?: 'full' | 'none' | undefined
 }
@@ -43,14 +43,14 @@ export interface FixedIntervalOptions extends RetryLimits {
 export interface ExponentialBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** What each delay is multiplied by to give the next; at least 1. Default 2. */
+  /** The factor from each delay to the next, at least 1. Default 2. */
   readonly multiplier?: number | undefined
 }
 
 export interface LinearBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** What is added to each delay to give the next, in ms. */
+  /** The difference from each delay to the next, in ms. */
   readonly increment: number
 }
 
@@ -77,7 +77,7 @@ export function exponentialBackoff(
   const { multiplier = 2 } = options
   check(
     typeof multiplier === 'number' && multiplier >= 1 && multiplier < Infinity,
-    'multiplier has to be a number from 1',
+    'multiplier must be a number from 1',
   )
   return delays(options, random, initial, (delay) => delay * multiplier)
 }
@@ -95,17 +95,17 @@ export function linearBackoff(options: LinearBackoffOptions, random?: () => numb
 
 function delays(
   { maxRetries = Infinity, max = maxMs, jitter = 'none' }: RetryLimits,
-  random: () => number = chance,
+  random: () => number = platformRandom,
   first: number,
   next: (delay: number) => number,
 ): RetryStrategy {
   check(
     maxRetries === Infinity || (Number.isInteger(maxRetries) && maxRetries >= 0),
-    'maxRetries has to be an integer from 0',
+    'maxRetries must be an integer from 0',
   )
   checkDelay(max, 'max')
   checkFunction('random', random)
-  check(jitter === 'full' || jitter === 'none', "jitter has to be 'full' or 'none'")
+  check(jitter === 'full' || jitter === 'none', "jitter must be 'full' or 'none'")
   return {
     *[Symbol.iterator]() {
       let delay = first
@@ -120,6 +120,6 @@ function delays(
 
 function checkDelay(value: number | undefined, name: string): number {
   const isDelay = typeof value === 'number' && value >= 0 && value <= maxMs
-  check(isDelay, `${name} has to be a number of ms from 0 to 2^31 - 1`, 'INVALID_INTERVAL')
+  check(isDelay, `${name} must be a number of ms from 0 to 2^31 - 1`, 'INVALID_INTERVAL')
   return value!
 }

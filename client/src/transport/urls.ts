@@ -1,6 +1,6 @@
-/** Where a session may connect to, and whether it may show a token there. */
+/** Checks the URLs of brokers, and that a token does not travel in plain text over a network. */
 import { redactUrl } from '@holdfast/shared'
-import { check } from '../platform/checks.js'
+import { check, isLoopback } from '../platform/checks.js'
 
 /** @throws HoldfastError `INVALID_OPTION` */
 export function checkUrls(value: unknown): readonly string[] {
@@ -10,25 +10,17 @@ export function checkUrls(value: unknown): readonly string[] {
 }
 
 /**
- * A token is sent only where nobody on the network can read it.
+ * A token may travel over `wss://`, and over `ws://` to this machine itself.
  * @throws HoldfastError `INVALID_OPTION`
  */
-export function checkSecrecy(urls: readonly string[]): void {
-  const open = urls.find((url) => isOpen(new URL(url)))
-  const shown = redactUrl(open ?? '')
-  check(
-    open === undefined,
-    `the token could be read on its way to ${shown}: use wss:// or allowInsecure`,
-  )
-}
-
-function isOpen({ protocol, hostname }: URL): boolean {
-  return protocol === 'ws:' && !isLoopback(hostname)
-}
-
-/** Whether a URL's host name is this machine's own. */
-export function isLoopback(hostname: string): boolean {
-  return /^(127\.[\d.]+|\[::1\]|(.*\.)?localhost)$/.test(hostname)
+export function checkTokenSecrecy(urls: readonly string[]): void {
+  for (const url of urls) {
+    const { protocol, hostname } = new URL(url)
+    check(
+      protocol !== 'ws:' || isLoopback(hostname),
+      `the token could be read on its way to ${redactUrl(url)}: use wss:// or allowInsecure`,
+    )
+  }
 }
 
 function checkUrl(url: unknown): string {
@@ -40,7 +32,7 @@ function checkUrl(url: unknown): string {
   return text
 }
 
-/** Empty if it is no URL. */
+/** Empty if the text is not a URL. */
 function protocolOf(text: string): string {
   try {
     return new URL(text).protocol

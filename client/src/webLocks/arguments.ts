@@ -1,34 +1,35 @@
 /**
- * The arguments of `locks.request`, as the specification treats them: first they are converted the
- * way WebIDL says, from left to right and the members of a dictionary by the alphabet, then checked
- * by the rules of `request()` in their order. Which of two mistakes is reported depends on it.
+ * The arguments of `locks.request`, handled as the specification says. First they are converted by
+ * the rules of WebIDL: from left to right, and the members of the options in alphabetical order.
+ * Then they are checked in the order of the specification of `request()`. Of two mistakes, this
+ * order decides which one is reported.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
-import { type CheckedLock, checkLock } from '../options.js'
+import { type CheckedLock, checkLock } from '../locks/options.js'
 import { isMode, wrongMode, wrongSignal } from '../platform/checks.js'
-import type { LockCallback } from './lockManager.js'
+import type { LockCallback } from './heldLock.js'
 import { keyForName } from './names.js'
 
 /**
- * How to ask. `ttl` and `metadata` are not in the specification. Other members are ignored, as Web
- * IDL has it for every dictionary: code that was written for `navigator.locks` may rely on that.
+ * The options of `locks.request`. `ttl` and `metadata` are not in the specification. Unknown
+ * members are ignored, as WebIDL says, because code for `navigator.locks` may rely on that.
  */
 export interface LockRequestOptions {
-  /** `'shared'` locks can be held together. Default `'exclusive'`. */
+  /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
   readonly mode?: LockMode | undefined
   /** Calls back with `null` at once instead of waiting. Default false. */
   readonly ifAvailable?: boolean | undefined
-  /** Takes the lock from whoever holds it, before all who wait. Default false. */
+  /** Takes the lock from its present holder, before all waiters. Default false. */
   readonly steal?: boolean | undefined
-  /** Gives the request up while it waits. */
+  /** Cancels the request while it waits. */
   readonly signal?: AbortSignal | undefined
-  /** The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: it does not. */
+  /** The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: never. */
   readonly ttl?: number | undefined
-  /** Any JSON value, at most 4 KiB as text and 64 levels deep; shown to others. */
+  /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
 }
 
-/** The arguments, converted. */
+/** The converted arguments. */
 export interface Arguments {
   readonly name: string
   readonly callback: LockCallback<unknown>
@@ -40,24 +41,22 @@ export interface Arguments {
   readonly metadata: unknown
 }
 
-/** @throws TypeError, or whatever a getter or a conversion of the caller's throws. */
-export function convert(args: readonly unknown[]): Arguments {
-  if (args.length < 2) {
-    throw new TypeError('request takes a name and a callback')
-  }
+/** @throws TypeError, or the error of a getter or a conversion of the caller */
+export function convertArguments(args: readonly unknown[]): Arguments {
+  if (args.length < 2) throw new TypeError('request takes a name and a callback')
   const name = `${args[0] as string}`
   const [options, callback] = args.length === 2 ? [undefined, args[1]] : [args[1], args[2]]
   const members = convertOptions(options)
-  if (typeof callback !== 'function') throw new TypeError('callback has to be a function')
+  if (typeof callback !== 'function') throw new TypeError('callback must be a function')
   return { name, callback: callback as LockCallback<unknown>, ...members }
 }
 
 /**
- * What to ask the broker for.
+ * The lock request for these arguments.
  *
- * @throws TypeError, a DOMException, or the reason of an aborted signal.
+ * @throws TypeError, a DOMException, or the reason of an aborted signal
  */
-export function check(args: Arguments): CheckedLock {
+export function checkArguments(args: Arguments): CheckedLock {
   const { name, mode, ifAvailable, steal, signal, ttl, metadata } = args
   if (name.startsWith('-')) throw unsupported('a name must not begin with "-"')
   if (steal && mode !== 'exclusive') throw unsupported('steal needs the mode "exclusive"')
@@ -78,7 +77,7 @@ export function check(args: Arguments): CheckedLock {
 
 function convertOptions(options: unknown): Omit<Arguments, 'name' | 'callback'> {
   const given = (options ?? {}) as { readonly [member: string]: unknown }
-  if (Object(given) !== given) throw new TypeError('the options have to be an object')
+  if (Object(given) !== given) throw new TypeError('the options must be an object')
   const ifAvailable = Boolean(given['ifAvailable'])
   const metadata = given['metadata']
   const mode = modeFrom(given['mode'])
@@ -98,7 +97,7 @@ function modeFrom(value: unknown): LockMode {
 function signalFrom(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined
   try {
-    // The getter knows its own kind, also that of another frame, which `instanceof` does not.
+    // Unlike `instanceof`, the getter accepts the signal of another frame of the page.
     Reflect.get(AbortSignal.prototype, 'aborted', value)
   } catch (cause) {
     throw new TypeError(wrongSignal, { cause })
@@ -106,6 +105,6 @@ function signalFrom(value: unknown): AbortSignal | undefined {
   return value as AbortSignal
 }
 
-function unsupported(sentence: string): DOMException {
-  return new DOMException(sentence, 'NotSupportedError')
+function unsupported(message: string): DOMException {
+  return new DOMException(message, 'NotSupportedError')
 }

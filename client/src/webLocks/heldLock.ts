@@ -1,23 +1,32 @@
 /**
- * The lock that a callback of `locks.request` is given: the specification's two members, and what
- * the network makes worth knowing.
+ * The lock that `locks.request` passes to its callback: the two members of the specification, and
+ * members for locks that can be lost.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
-import type { Arguments } from './arguments.js'
+
+/** Gets `null` if the request has the option `ifAvailable` and the lock is not available. */
+export type LockCallback<T> = (lock: HeldLock | null) => T
+
+/** The arguments of the request that a held lock shows. */
+interface RequestedLock {
+  readonly name: string
+  readonly metadata: unknown
+  readonly ttl: number | undefined
+}
 
 export class HeldLock {
   readonly #lock: Lock
-  readonly #asked: Arguments
+  readonly #requested: RequestedLock
 
-  /** Callbacks of `locks.request` are given one. */
-  constructor(lock: Lock, asked: Arguments) {
+  /** Internal: `locks.request` makes held locks. */
+  constructor(lock: Lock, requested: RequestedLock) {
     this.#lock = lock
-    this.#asked = asked
+    this.#requested = requested
   }
 
   get name(): string {
-    return this.#asked.name
+    return this.#requested.name
   }
 
   get mode(): LockMode {
@@ -34,18 +43,18 @@ export class HeldLock {
     return this.#lock.signal
   }
 
-  /** Not in the specification: whether the lock is held at this moment, by the clock. */
+  /** Not in the specification: whether the lock is held at this moment; reads the clock. */
   get held(): boolean {
     return this.#lock.held
   }
 
-  /** Not in the specification: what was attached to the request. */
+  /** Not in the specification: the metadata of the request. */
   get metadata(): unknown {
-    return this.#asked.metadata
+    return this.#requested.metadata
   }
 
-  /** Not in the specification: the ttl that was asked for, in ms. */
+  /** Not in the specification: the ttl of the request, in ms. */
   get ttl(): number | undefined {
-    return this.#asked.ttl
+    return this.#requested.ttl
   }
 }

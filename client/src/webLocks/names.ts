@@ -1,46 +1,37 @@
 /**
- * Web Locks names as keys.
+ * Converts names of the Web Locks API to keys and back.
  *
- * A name may be any DOMString: empty, with NUL, with lone surrogates, and two names are the same
- * only if every code unit is. A key is stricter, because it travels as UTF-8. So a name that is a
- * key is that key, and both faces of a session meet on it; every other name travels as an escape
- * that no two names share, under a prefix with which no key of a caller's may begin.
+ * A name may be any JavaScript string: empty, with NUL, with lone surrogates. Two names are equal
+ * if all their UTF-16 units are equal. A key is stricter, because it travels as UTF-8. A name that
+ * is a valid key is used as that key, so that `session.lock` and `session.locks` share it. Every
+ * other name is escaped to a key with a reserved prefix, and no two names have the same escape.
  */
 import { isKey } from '@holdfast/shared'
+import { isReserved, reservedPrefix } from '../locks/options.js'
 
-/** Begins the escape of a name. */
-const reserved = '~name:'
-
-/** For whoever gives such a key. */
-export const whatIsReserved = `keys that begin with ${reserved} belong to names of session.locks`
-
-/** What cannot stand for itself in an escape: the sign of escaping, and what no key may contain. */
-const unfit = /[%\p{Cc}\p{Cs}]/gu
-
-/** Whether a key is one that only a name can have; `session.lock` refuses those. */
-export function isReserved(key: string): boolean {
-  return key.startsWith(reserved)
-}
+/** What an escape must not contain: the escape character itself, and characters that no key has. */
+const escaped = /[%\p{Cc}\p{Cs}]/gu
 
 /**
- * The key of a Web Locks name: the name itself if it can be a key, else an escape of it. Undefined
- * if that is longer than a key may be; a name of up to 100 characters always has one.
+ * The key of a Web Locks name: the name itself if it is a valid key, otherwise its escape.
+ * Undefined if the escape is longer than a key may be. A name of up to 100 characters always has a
+ * key.
  */
 export function keyForName(name: string): string | undefined {
   if (isKey(name) && !isReserved(name)) return name
-  const key = reserved + name.replace(unfit, escapeUnit)
+  const key = reservedPrefix + name.replace(escaped, escapeUnit)
   return isKey(key) ? key : undefined
 }
 
-/** The name that has this key; the key itself if it is nobody's escape. */
+/** The name that has this key; the key itself if the key is not an escape. */
 export function nameForKey(key: string): string {
   if (!isReserved(key)) return key
-  return key.slice(reserved.length).replace(/%([0-9A-F]{4})/g, (_, hex: string) => {
+  return key.slice(reservedPrefix.length).replace(/%([0-9A-F]{4})/g, (_, hex: string) => {
     return String.fromCharCode(Number.parseInt(hex, 16))
   })
 }
 
-/** None of them is longer than one code unit. */
+/** Every escaped character is a single UTF-16 unit. */
 function escapeUnit(unit: string): string {
   return `%${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`
 }

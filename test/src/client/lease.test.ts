@@ -69,27 +69,27 @@ describe('the ttl of a lock under refreshes', () => {
   it('keeps the better bound when the broker says again what it had, and not when that changed', () => {
     const lock = held(1_000)
     lock.confirmAgain(1_000, startPlus(500))
-    expect(lock.bound).to.deep.equal(expiryFrom(start, 1_000))
+    expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
     lock.confirmAgain(1_000, startPlus(2_000))
-    expect(lock.bound).to.deep.equal(startPlus(2_000))
+    expect(lock.expiry).to.deep.equal(startPlus(2_000))
     lock.confirmAgain(900, startPlus(600))
-    expect(lock.bound).to.deep.equal(startPlus(600))
+    expect(lock.expiry).to.deep.equal(startPlus(600))
   })
 
   it('counts an answered refresh from its sending', () => {
     const lock = held(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }
     lock.begin(refresh)
-    expect(lock.bound).to.deep.equal(expiryFrom(start, 1_000))
+    expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
     lock.succeed(refresh)
-    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(600), 1_000))
+    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
   it('fears a shorter ttl from the moment it is asked for', () => {
     const lock = held(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
-    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(100), 1_000))
+    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(100), 1_000))
     expect(lock.ttl).to.equal(60_000)
     lock.succeed(refresh)
     expect(lock.ttl).to.equal(1_000)
@@ -100,7 +100,7 @@ describe('the ttl of a lock under refreshes', () => {
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
     lock.abandon(refresh)
-    expect(lock.bound).to.deep.equal(expiryFrom(start, 60_000))
+    expect(lock.expiry).to.deep.equal(expiryFrom(start, 60_000))
   })
 
   it('keeps fearing the second of two while only the first is answered', () => {
@@ -110,24 +110,24 @@ describe('the ttl of a lock under refreshes', () => {
     lock.begin(long)
     lock.begin(short)
     lock.succeed(long)
-    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(20), 500))
+    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
     lock.succeed(short)
-    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(20), 500))
+    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
   it('judges a refresh without a ttl by the one that was asked for before it', () => {
     const lock = held(60_000)
     lock.begin({ ttl: 500, sentAt: startPlus(0) })
     lock.begin({ ttl: undefined, sentAt: startPlus(100) })
-    expect(lock.bound).to.deep.equal(expiryFrom(startPlus(0), 500))
+    expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
   })
 
   it('has no bound without a ttl, however often it is refreshed', () => {
     const lock = held(undefined)
     const refresh = { ttl: undefined, sentAt: startPlus(5) }
     lock.begin(refresh)
-    expect(lock.bound).to.equal(undefined)
+    expect(lock.expiry).to.equal(undefined)
     lock.succeed(refresh)
-    expect(lock.bound).to.equal(undefined)
+    expect(lock.expiry).to.equal(undefined)
   })
 })

@@ -103,7 +103,7 @@ describe('e2e: a proxy', () => {
     for (const proxy of ['socks5://user:secret@host', 'host:80', 7, true]) {
       const options = { proxy } as unknown as { proxy: string }
       const refused = await rejection(stage.session(url, options), 'INVALID_OPTION')
-      expect(refused.message).to.contain('proxy has to').and.not.contain('secret')
+      expect(refused.message).to.contain('proxy must').and.not.contain('secret')
     }
   })
 

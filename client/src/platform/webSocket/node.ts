@@ -1,27 +1,27 @@
 /**
- * The WebSocket of Node: `ws`, because Node 20 has none of its own. The only file of the client
- * that uses something of Node; package.json's `imports` chooses between it and its neighbour.
+ * The WebSocket of Node: `ws`, because Node 20 has no WebSocket of its own. No other file of the
+ * client uses Node; `imports` in package.json chooses between this file and `browser.ts`.
  *
- * What `ws` does not do by itself is done here: certificates of one's own authority, proxies, the
- * reason of a refused upgrade, connections that do not keep the process alive, and warnings.
+ * This file adds to `ws`: certificates of the operator's own authority, proxies, the reason of a
+ * refused upgrade, connections that do not keep the process alive, and warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { HttpsProxyAgent } from 'https-proxy-agent'
 import { getProxyForUrl } from 'proxy-from-env'
 import { WebSocket as Ws } from 'ws'
-import { isLoopback } from '../../transport/urls.js'
-import { check } from '../checks.js'
-import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from '../environment.js'
-import { type UpgradeAnswer, UpgradeRefused } from './refusal.js'
+import { check, isLoopback } from '../checks.js'
+import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
+import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that is taken from a broker, in bytes. A broker sends at most 32 KiB, or a single
- * message that is longer.
+ * Largest frame that the client accepts, in bytes. A broker sends frames of at most 32 KiB; only a
+ * single message may be longer.
  */
 const maxPayload = 1024 * 1024
-/** Most of a refusal that is read, in characters; how long the server may take for it, in ms. */
+/** How much of the body of a refusal the client reads, in characters. */
 const maxBody = 2_048
+/** How long the client waits for the body of a refusal, in ms. */
 const bodyMs = 1_000
 
 interface Socket {
@@ -29,7 +29,7 @@ interface Socket {
   unref(): void
 }
 
-interface Answer extends UpgradeAnswer {
+interface Response extends UpgradeResponse {
   readonly socket: Socket
   setEncoding(encoding: 'utf8'): void
   setTimeout(ms: number, listener: () => void): void
@@ -42,11 +42,11 @@ interface Request {
   end(): void
 }
 
-/** What this file uses of `ws`. */
+/** The members of a `ws` socket that this file uses. */
 interface WsSocket extends WebSocketLike {
   terminate(): void
   emit(event: 'error', error: Error): void
-  on(event: 'unexpected-response', listener: (request: unknown, answer: Answer) => void): void
+  on(event: 'unexpected-response', listener: (request: unknown, response: Response) => void): void
   on(event: 'close', listener: () => void): void
 }
 
@@ -56,7 +56,10 @@ type WsConstructor = new (
   options: object,
 ) => WsSocket
 
-/** A class of WebSockets that connect in this way. @throws HoldfastError `INVALID_OPTION` */
+/**
+ * Makes a WebSocket class that uses these certificates and this proxy.
+ * @throws HoldfastError `INVALID_OPTION`
+ */
 export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketConstructor {
   if (ca !== undefined) checkCertificates(ca)
   checkProxy(proxy)
@@ -67,28 +70,30 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
     #isRefusedByProxy = false
 
     constructor(url: string, protocols?: string | string[]) {
-      const through = proxyFor(url, proxy)
-      const ending = new AbortController()
-      const agent =
-        through === undefined ? undefined : new HttpsProxyAgent(through, { signal: ending.signal })
+      const proxyUrl = proxyFor(url, proxy)
+      const closed = new AbortController()
+      const { signal } = closed
+      const agent = proxyUrl === undefined ? undefined : new HttpsProxyAgent(proxyUrl, { signal })
       super(url, protocols, {
-        // Our messages are about 60 bytes: compression would only cost memory.
+        // Messages have about 60 bytes, so compression would only cost memory.
         perMessageDeflate: false,
         maxPayload,
         ...(ca !== undefined && { ca }),
         ...(agent !== undefined && { agent }),
         finishRequest: (request: Request) => {
-          request.on('socket', (socket) => this.#hold(socket))
+          request.on('socket', (socket) => this.#setSocket(socket))
           request.end()
         },
       })
-      this.via = through === undefined ? undefined : redactUrl(through)
+      this.via = proxyUrl === undefined ? undefined : redactUrl(proxyUrl)
       agent?.on('proxyConnect', ({ statusCode }) => {
         this.#isRefusedByProxy = statusCode !== 200
       })
-      this.on('unexpected-response', (_, answer) => this.#onRefused(answer))
-      // A proxy that never answers would keep its connection for ever.
-      this.on('close', () => ending.abort())
+      this.on('unexpected-response', (_, response) => {
+        readBody(response, (body) => this.#onRefused(response, body))
+      })
+      // Without this, a proxy that never answers would keep its connection for ever.
+      this.on('close', () => closed.abort())
     }
 
     override ref(): void {
@@ -101,54 +106,59 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
       this.#socket?.unref()
     }
 
-    #hold(socket: Socket): void {
+    #setSocket(socket: Socket): void {
       this.#socket = socket
       if (!this.#isRef) socket.unref()
     }
 
-    #onRefused(answer: Answer): void {
-      let body = ''
-      let isDone = false
-      const end = () => {
-        if (isDone) return
-        isDone = true
-        this.emit('error', new UpgradeRefused(answer, body, this.#isRefusedByProxy))
-        this.terminate()
-      }
-      answer.setEncoding('utf8')
-      answer.setTimeout(bodyMs, end)
-      answer.on('data', (text) => {
-        body += text
-        if (body.length > maxBody) end()
-      })
-      answer.on('end', end)
-      answer.on('close', end)
-      answer.on('error', end)
+    #onRefused(response: Response, body: string): void {
+      this.emit('error', new UpgradeRefused(response, body, this.#isRefusedByProxy))
+      this.terminate()
     }
   }
 }
 
+/** Reads the first part of the body of a refusal, and calls back once. */
+function readBody(response: Response, callback: (body: string) => void): void {
+  let body = ''
+  let isDone = false
+  const end = () => {
+    if (isDone) return
+    isDone = true
+    callback(body)
+  }
+  response.setEncoding('utf8')
+  response.setTimeout(bodyMs, end)
+  response.on('data', (text) => {
+    body += text
+    if (body.length > maxBody) end()
+  })
+  response.on('end', end)
+  response.on('close', end)
+  response.on('error', end)
+}
+
 /**
- * The proxy for a URL: the one that was given, or else that of the environment's variables, which
- * never count for this machine itself.
+ * The proxy for a URL: the option `proxy`, or else the proxy of the environment variables. The
+ * environment variables do not apply to loopback addresses.
  */
 function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefined {
   if (proxy === false) return undefined
   const { hostname } = new URL(url)
   if (proxy === undefined && isLoopback(hostname)) return undefined
   // A `ws:` request is an HTTP request until it is upgraded.
-  const found = proxy ?? getProxyForUrl(url.replace(/^ws/i, 'http'))
-  if (found === '') return undefined
-  if (isHttp(found)) return found
-  throw new Error(`the proxy ${redactUrl(found)} is not an http:// or https:// URL`)
+  const proxyUrl = proxy ?? getProxyForUrl(url.replace(/^ws/i, 'http'))
+  if (proxyUrl === '') return undefined
+  if (isHttp(proxyUrl)) return proxyUrl
+  throw new Error(`the proxy ${redactUrl(proxyUrl)} is not an http:// or https:// URL`)
 }
 
-/** Of the option; the environment's variables are read only when a connection is made. */
+/** Checks the option; the environment variables are read later, by each connection. */
 function checkProxy(proxy: PlatformOptions['proxy']): void {
   if (proxy === undefined || proxy === false) return
-  check(typeof proxy === 'string', 'proxy has to be a URL as a string, or false')
+  check(typeof proxy === 'string', 'proxy must be a URL as a string, or false')
   const shown = redactUrl(proxy)
-  check(isHttp(proxy), `proxy has to begin with http:// or https://: not ${shown}`)
+  check(isHttp(proxy), `proxy must begin with http:// or https://: not ${shown}`)
 }
 
 function isHttp(url: string): boolean {
@@ -157,16 +167,19 @@ function isHttp(url: string): boolean {
 
 const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
-/** Node itself ignores what it cannot read, and then trusts nothing. */
+/** Node ignores certificates that it cannot read, and then trusts no broker. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
-  const all = [ca].flat().map((one) => textOf(one).match(certificate) ?? [])
-  if (all.length === 0 || all.some((found) => found.length === 0)) {
-    throw new HoldfastError('INVALID_OPTION', 'ca has to be certificates in PEM form')
-  }
+  const pems = [ca].flat().map((file) => textOf(file).match(certificate) ?? [])
+  check(
+    pems.length > 0 && pems.every((found) => found.length > 0),
+    'ca must be one or more certificates in PEM form',
+  )
   try {
-    for (const pem of all.flat()) new X509Certificate(pem)
+    for (const pem of pems.flat()) new X509Certificate(pem)
   } catch (cause) {
-    throw new HoldfastError('INVALID_OPTION', 'ca has a certificate that cannot be read', { cause })
+    throw new HoldfastError('INVALID_OPTION', 'ca has a certificate that Node cannot read', {
+      cause,
+    })
   }
 }
 
@@ -181,13 +194,13 @@ export function warn(message: string, code: string): void {
   process.emitWarning(message, { type: 'HoldfastWarning', code })
 }
 
-/** What OpenSSL calls a certificate that no trusted authority has signed. */
+/** The OpenSSL error codes for a certificate that no trusted authority has signed. */
 const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
 
-/** What to do about an error of a connection; undefined if nothing is known to help. */
+/** How to fix the error of a connection; undefined for an unknown error. */
 export function adviceOn(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { readonly code?: unknown }
   return typeof code === 'string' && untrusted.test(code)
-    ? 'give the certificate of its authority by the option ca (--ca)'
+    ? 'pass the certificate of its authority in the option ca (--ca)'
     : undefined
 }

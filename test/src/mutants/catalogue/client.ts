@@ -63,7 +63,7 @@ const losses: Mutant[] = [
   },
   {
     name: 'client-ignores-lost',
-    in: 'ResponseRouter.route',
+    in: 'createMessageHandlers',
     find: '$HELD_LOCKS.lose([$LOCK], $$$REASON)',
     replace: 'undefined',
     why: 'A holder believes in a lock although the broker has sent that the lock is lost.',
@@ -85,7 +85,7 @@ const losses: Mutant[] = [
   {
     name: 'client-locks-outlive-connection',
     in: 'SessionController.onDown',
-    find: 'this.#leaveSession($$$ARGUMENTS)',
+    find: 'this.#endSession($$$ARGUMENTS)',
     replace: 'undefined',
     why: 'A holder without a grace believes in its locks although its connection has dropped.',
   },
@@ -108,15 +108,15 @@ const requests: Mutant[] = [
   },
   {
     name: 'client-resume-sends-nothing-again',
-    in: 'PendingRequests.open',
+    in: 'PendingRequests.startSending',
     find: '$REQUEST.stored && !$WAITS',
     replace: '$REQUEST.stored && !$WAITS && $REQUEST.sentOn === undefined',
     why: 'After a resume, the client does not send a request again that never arrived.',
   },
   {
     name: 'client-keeps-late-grant',
-    in: 'ResponseRouter.#onGranted',
-    find: '$HELD_LOCKS.unlockFence($FENCE)',
+    in: 'LockRequest.onResponse',
+    find: '$KEEPER.unlockFence($FENCE)',
     replace: 'undefined',
     why: 'The client does not unlock a lock that is granted after its caller gave up.',
   },

@@ -1,0 +1,182 @@
+/** The options of lock requests and refreshes, and their checks. */
+import {
+  HoldfastError,
+  type LockMode,
+  maxMetadataBytes,
+  type OptionNames,
+  refuseUnknownOptions,
+  utf8Length,
+} from '@holdfast/shared'
+import {
+  check,
+  checkBoolean,
+  checkKey,
+  checkSignal,
+  isMode,
+  isMs,
+  isObject,
+  wrongMode,
+} from '../platform/checks.js'
+import type { LockParams } from '../transport/messages.js'
+
+/** The options of `session.tryLock`. */
+export interface TryLockOptions {
+  /** The lock expires this long after its grant or last refresh, in ms. Default: never. */
+  readonly ttl?: number | undefined
+  /** Gives up: the request leaves the queue and is rejected with `ABORTED`. */
+  readonly signal?: AbortSignal | undefined
+  /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
+  readonly mode?: LockMode | undefined
+  /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
+  readonly metadata?: unknown
+}
+
+/** The options of `session.lock`. */
+export interface LockOptions extends TryLockOptions {
+  /**
+   * Gives up after this long, in ms, with `LOCK_TIMEOUT`; 0 is `tryLock`. Default: waits for ever.
+   */
+  readonly timeout?: number | undefined
+  /**
+   * Takes the lock from its present holder, before all waiters. Exclusive only, and cannot be
+   * combined with `timeout`. Default false.
+   */
+  readonly steal?: boolean | undefined
+}
+
+/** The options of `session.singleflightLock`. */
+export type SingleflightOptions = Omit<LockOptions, 'steal'>
+
+/** The options of `lock.refresh`. */
+export interface RefreshOptions {
+  /** Stops waiting for the response, with `ABORTED`; the broker may have refreshed the lock. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The options of `lock.autoRefresh`. */
+export interface AutoRefreshOptions {
+  /** From one refresh to the next, in ms, 1 to 2^31 - 1. */
+  readonly interval: number
+  /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
+  readonly timeout: number
+}
+
+/** The checked options of a lock request. */
+export interface CheckedLock {
+  readonly params: LockParams
+  readonly timeout: number | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** The start of the keys that only names of `session.locks` have; see `webLocks/names.ts`. */
+export const reservedPrefix = '~name:'
+
+export const tryLockOptions: OptionNames<TryLockOptions> = {
+  ttl: 1,
+  signal: 1,
+  mode: 1,
+  metadata: 1,
+}
+const singleflightOptions: OptionNames<SingleflightOptions> = { ...tryLockOptions, timeout: 1 }
+const lockOptions: OptionNames<LockOptions> = { ...singleflightOptions, steal: 1 }
+const refreshOptions: OptionNames<RefreshOptions> = { signal: 1 }
+const autoRefreshOptions: OptionNames<AutoRefreshOptions> = { interval: 1, timeout: 1 }
+
+/** Whether the key has the start that is reserved for names of `session.locks`. */
+export function isReserved(key: string): boolean {
+  return key.startsWith(reservedPrefix)
+}
+
+/**
+ * @param method The name of the method for the error message.
+ * @param isName Whether the key is the key of a name, so that it may be reserved.
+ * @throws HoldfastError `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
+ */
+export function checkLock(
+  key: unknown,
+  options: LockOptions,
+  method = 'lock',
+  isName = false,
+): CheckedLock {
+  checkKey(key)
+  check(
+    isName || !isReserved(key),
+    `keys that begin with ${reservedPrefix} are reserved for names of session.locks`,
+    'INVALID_KEY',
+  )
+  refuseUnknownOptions(method, options, lockOptions)
+  const { ttl, timeout, signal, mode = 'exclusive', metadata, steal = false } = options
+  checkTtl(ttl)
+  checkTimeout(timeout)
+  checkSignal(signal)
+  check(isMode(mode), wrongMode)
+  checkBoolean('steal', steal)
+  check(
+    !steal || (mode === 'exclusive' && timeout === undefined),
+    'steal needs the mode exclusive and no timeout',
+  )
+  const params = { key, mode, ttl, steal, metadata: metadataText(metadata) }
+  return { params, timeout, signal }
+}
+
+/** @throws HoldfastError like `checkLock` */
+export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
+  refuseUnknownOptions('singleflightLock', options, singleflightOptions)
+  const checked = checkLock(key, options)
+  checkTimeout(checked.timeout, 1)
+  return checked
+}
+
+function checkTtl(ttl: unknown): void {
+  check(ttl === undefined || isMs(ttl, 1), undefined, 'INVALID_TTL')
+}
+
+function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
+  check(timeout === undefined || isMs(timeout, least), undefined, 'INVALID_TIMEOUT')
+}
+
+/** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
+export function checkRefresh(ttl: unknown, options: RefreshOptions): void {
+  check(!isObject(ttl), 'refresh takes the ttl first, then options: refresh(ttl, { signal })')
+  checkTtl(ttl)
+  refuseUnknownOptions('refresh', options, refreshOptions)
+  checkSignal(options.signal)
+}
+
+/**
+ * The checked interval and timeout; without options each is a third of the ttl.
+ *
+ * @throws HoldfastError `INVALID_INTERVAL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
+ */
+export function checkAutoRefresh(
+  options: AutoRefreshOptions | undefined,
+  ttl: number | undefined,
+): AutoRefreshOptions {
+  refuseUnknownOptions('autoRefresh', options, autoRefreshOptions)
+  check(
+    options !== undefined || ttl !== undefined,
+    'the lock has no ttl: give autoRefresh an interval and a timeout',
+    'INVALID_INTERVAL',
+  )
+  const third = Math.max(Math.floor((ttl ?? 0) / 3), 1)
+  const { interval, timeout } = options ?? { interval: third, timeout: third }
+  check(isMs(interval, 1), undefined, 'INVALID_INTERVAL')
+  check(isMs(timeout, 1), undefined, 'INVALID_TIMEOUT')
+  check(ttl === undefined || interval + timeout < ttl, undefined, 'INVALID_INTERVAL')
+  return { interval, timeout }
+}
+
+/** The metadata as JSON text. @throws HoldfastError `INVALID_OPTION` */
+function metadataText(metadata: unknown): string | undefined {
+  if (metadata === undefined) return undefined
+  let text: string | undefined
+  let cause: unknown
+  try {
+    text = JSON.stringify(metadata)
+  } catch (error) {
+    cause = error
+  }
+  if (text !== undefined && utf8Length(text) <= maxMetadataBytes) return text
+  const message = `metadata must be a JSON value of at most ${maxMetadataBytes} bytes`
+  throw new HoldfastError('INVALID_OPTION', message, { cause })
+}

@@ -1,0 +1,35 @@
+/** What the client expects of a WebSocket class, and the options of the platform's own class. */
+
+/** How the platform's own WebSocket connects, where the platform lets the client choose. */
+export interface PlatformOptions {
+  /** Certificates of authorities in PEM form, in place of the authorities that Node trusts. */
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined
+  /** URL of an HTTP proxy; false for no proxy, whatever the environment variables say. */
+  readonly proxy?: string | false | undefined
+}
+
+/** Has the type of a method, so that a class whose events have more members fits as well. */
+type Handler<E> = { on(event: E): void }['on'] | null
+
+/** The members of a `WebSocket` that the client uses; browsers, Node and `ws` have all of them. */
+export interface WebSocketLike {
+  readonly protocol: string
+  onopen: Handler<unknown>
+  onmessage: Handler<{ readonly data: unknown }>
+  onclose: Handler<{ readonly code: number; readonly reason: string }>
+  onerror: Handler<unknown>
+  send(data: string): void
+  close(code?: number, reason?: string): void
+  /** Drops the connection without a closing handshake; only some classes, such as `ws`, have it. */
+  terminate?(): void
+  /** Lets the process end although the connection is open; only some classes have it. */
+  unref?(): void
+  /** Undoes `unref`. */
+  ref?(): void
+  /** URL of the proxy through which this WebSocket connects, without user name and password. */
+  readonly via?: string | undefined
+}
+
+export interface WebSocketConstructor {
+  new (url: string, protocols?: string | string[]): WebSocketLike
+}
