@@ -9,7 +9,7 @@ import type { HoldfastError, LockMode, LossReason } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
-import { TtlExpiry } from './expiry.js'
+import { type Expiry, TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
 
 /** The locks of the session, as one lock needs them. */
@@ -27,7 +27,7 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly key: string
   readonly mode: LockMode
   readonly fence: number
-  readonly ttl = new TtlExpiry()
+  readonly #ttl = new TtlExpiry()
   readonly #owner: GrantedLockOwner
   readonly #lossListeners: LossListener[] = []
   /** Is told about the end of the lock, if the session has a tracer. */
@@ -91,27 +91,44 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#owner.lose([this], 'expired')
   }
 
+  /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */
+  get ttl(): number | undefined {
+    return this.#ttl.ttl
+  }
+
+  /** Sets the ttl of a new lock, and its expiry. */
+  startTtl(ttl: number, expiry: Expiry | undefined): void {
+    this.#ttl.confirm(ttl, expiry)
+    this.#updateExpiry()
+  }
+
+  /** The broker confirms the ttl after a resume, with another expiry. */
+  confirmTtl(ttl: number, expiry: Expiry): void {
+    this.#ttl.confirmAgain(ttl, expiry)
+    this.#updateExpiry()
+  }
+
   onRefreshSent(refresh: RefreshRequest): void {
-    this.ttl.begin(refresh)
-    this.onExpiryChanged()
+    this.#ttl.begin(refresh)
+    this.#updateExpiry()
   }
 
   onRefreshed(refresh: RefreshRequest): void {
-    this.ttl.succeed(refresh)
-    this.onExpiryChanged()
+    this.#ttl.succeed(refresh)
+    this.#updateExpiry()
     // The client took the lock for lost, but the refresh began another ttl at the broker.
     if (this.#lost !== undefined) void this.#owner.unlock(this)
   }
 
   onRefreshFailed(refresh: RefreshRequest, { code }: HoldfastError): void {
-    this.ttl.abandon(refresh)
-    this.onExpiryChanged()
+    this.#ttl.abandon(refresh)
+    this.#updateExpiry()
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
-  onExpiryChanged(): void {
+  #updateExpiry(): void {
     if (this.#isOver) return
-    const { expiry } = this.ttl
+    const { expiry } = this.#ttl
     if (expiry === undefined) this.scheduler.cancel(this)
     else this.scheduler.atExpiry(this, expiry)
   }

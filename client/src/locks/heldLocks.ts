@@ -61,10 +61,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     const { key, mode, ttl } = request.params
     const lock = new GrantedLock(this, key, mode, fence)
     this.#locks.add(lock)
-    if (ttl !== undefined) {
-      lock.ttl.confirm(ttl, this.#expiryOf(request, ttl, at))
-      lock.onExpiryChanged()
-    }
+    if (ttl !== undefined) lock.startTtl(ttl, this.#expiryOf(request, ttl, at))
     return lock
   }
 
@@ -72,9 +69,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   confirm(lock: GrantedLock, { ttl, at }: Pick<HeldItem, 'ttl' | 'at'>): void {
     if (ttl === undefined) return
     const expiry = this.#expiryByBroker(ttl, at)
-    if (expiry === undefined) return
-    lock.ttl.confirmAgain(ttl, expiry)
-    lock.onExpiryChanged()
+    if (expiry !== undefined) lock.confirmTtl(ttl, expiry)
   }
 
   unlock(lock: GrantedLock): Promise<void> {
@@ -103,7 +98,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
    */
   lose(locks: readonly GrantedLock[], reason?: LossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
-      const lossReason = reason ?? likelyReason(ttl.ttl)
+      const lossReason = reason ?? likelyReason(ttl)
       const text = `the lock was lost: ${lossTexts[lossReason]}`
       const message = note === undefined ? text : `${text}: ${note}`
       return new HoldfastError('LOCK_LOST', message, { key, reason: lossReason, note })

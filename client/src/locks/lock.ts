@@ -117,7 +117,7 @@ export class Lock {
   }
 
   async #autoRefresh(options: AutoRefreshOptions | undefined): Promise<void> {
-    const checked = checkAutoRefresh(options, this.#grantedLock.ttl.ttl)
+    const checked = checkAutoRefresh(options, this.#grantedLock.ttl)
     if (!this.held) {
       if (this.#loss !== undefined) throw this.#notHeld()
       return

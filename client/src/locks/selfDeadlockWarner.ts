@@ -92,7 +92,7 @@ export class SelfDeadlockWarner implements Task {
     return (
       `session ${this.#session.label} has waited ${checkAfterMs / 1_000} s for the lock ` +
       `${JSON.stringify(key)}, which it holds itself (fence ${fence}). Locks are not re-entrant: ` +
-      'pass the lock on instead. The option warnings of connect turns this warning off'
+      'pass the lock on instead. The option warnings of connect turns this off'
     )
   }
 }

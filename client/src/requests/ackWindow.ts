@@ -7,6 +7,8 @@
  * stores nothing, and the window does not limit anything.
  */
 import { maxUnacknowledged } from '@holdfast/shared'
+import type { Connection } from '../transport/connection.js'
+import { messageText } from '../transport/messages.js'
 
 /** Most stored requests beyond the last acknowledgement that the broker has received. */
 const windowSize = 512
@@ -48,35 +50,33 @@ export class AckWindow {
     )
   }
 
-  /** Whether the client must send an acknowledgement without waiting for a `ping`. */
-  get shouldAckNow(): boolean {
-    return this.#unackedResponses.size >= ackThreshold
-  }
-
-  get hasUnackedResponses(): boolean {
-    return this.#unackedResponses.size > 0
-  }
-
   /** A stored request was sent as this message. */
   onSent(messageNumber: number): void {
     if (this.#enabled) this.#sent.push(messageNumber)
   }
 
-  /** The response to a stored request has arrived. */
-  onResponse(id: number): void {
+  /** The response to a stored request has arrived; many responses are acknowledged at once. */
+  onResponse(id: number, connection: Connection): void {
     if (this.#enabled) this.#unackedResponses.add(id)
+    if (this.#unackedResponses.size >= ackThreshold) this.acknowledge(connection)
   }
 
-  /** Removes and returns the ids for one acknowledgement, at most as many as a message may have. */
-  takeIdsToAck(): number[] {
-    const ids = [...this.#unackedResponses].slice(0, maxUnacknowledged)
-    for (const id of ids) this.#unackedResponses.delete(id)
-    return ids
+  /** Acknowledges responses with the frame of a `pong`, if there are any. */
+  onPing(connection: Connection): void {
+    if (this.#unackedResponses.size > 0) this.acknowledge(connection)
   }
 
-  /** An acknowledgement of these ids was sent as this message. */
-  onAckSent(ids: readonly number[], messageNumber: number): void {
-    this.#inFlightAcks.push({ messageNumber, ids })
+  /**
+   * Acknowledges all responses, with as many messages as that needs. Without responses it sends an
+   * empty acknowledgement, because the broker answers an acknowledgement at once.
+   */
+  acknowledge(connection: Connection): void {
+    do {
+      const ids = [...this.#unackedResponses].slice(0, maxUnacknowledged)
+      for (const id of ids) this.#unackedResponses.delete(id)
+      const messageNumber = connection.send(messageText('ack', { ids }))
+      this.#inFlightAcks.push({ messageNumber, ids })
+    } while (this.#unackedResponses.size > 0)
   }
 
   /**

@@ -62,27 +62,28 @@ export class PendingRequests {
   }
 
   /**
-   * Whether a refusal says nothing about the request itself, so that the request may be sent again
-   * with a new id. There are two such refusals:
+   * Sends a refused request again with a new id, if the refusal says nothing about the request
+   * itself. Returns false if the refusal is final. Two refusals are not:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota, because an acknowledgement
    *   frees them;
    * - `BAD_MESSAGE` for a repeated request. The refusal of its first sending was lost, and later
    *   requests have used higher ids, so the broker refuses the lower id.
    */
-  mayReissue(request: Request, { code }: Failed): boolean {
-    if (!request.stored) return false
-    if (code === 'BAD_MESSAGE') return request.isRepeat
-    return code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmed > request.reissueAbove
-  }
-
-  /** Sends a refused request again with a new id; see `mayReissue`. */
-  reissue(request: Request): void {
+  reissue(request: Request, { code }: Failed): boolean {
+    const mayReissue =
+      request.stored &&
+      (code === 'BAD_MESSAGE'
+        ? request.isRepeat
+        : code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmed > request.reissueAbove)
+    if (!mayReissue) return false
     this.remove(request)
-    if (!request.wanted) return
-    request.sentOn = undefined
-    request.isRepeat = false
-    if (this.#connection !== undefined) this.#acknowledge(this.#connection)
-    this.add(request)
+    if (request.wanted) {
+      request.sentOn = undefined
+      request.isRepeat = false
+      if (this.#connection !== undefined) this.#ackWindow.acknowledge(this.#connection)
+      this.add(request)
+    }
+    return true
   }
 
   /** The caller has given up: the request leaves the broker's queue. */
@@ -102,7 +103,7 @@ export class PendingRequests {
   /** A connection is open. Responses may be acknowledged on it; requests must still wait. */
   connect(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
     this.#ackWindow.restart(isStoring, isSameSession)
-    if (isSameSession) this.#acknowledge(connection)
+    if (isSameSession) this.#ackWindow.acknowledge(connection)
   }
 
   /**
@@ -155,8 +156,7 @@ export class PendingRequests {
 
   /** The response to a stored request has arrived. */
   onStoredResponse(id: number, connection: Connection): void {
-    this.#ackWindow.onResponse(id)
-    if (this.#ackWindow.shouldAckNow) this.#acknowledge(connection)
+    this.#ackWindow.onResponse(id, connection)
   }
 
   /** The broker has received the first `n` messages of this connection. */
@@ -171,14 +171,7 @@ export class PendingRequests {
   /** Answers a `ping`, and acknowledges responses with the same frame. */
   pong(n: number, connection: Connection): void {
     connection.send(messageText('pong', { n }))
-    if (this.#ackWindow.hasUnackedResponses) this.#acknowledge(connection)
-  }
-
-  #acknowledge(connection: Connection): void {
-    do {
-      const ids = this.#ackWindow.takeIdsToAck()
-      this.#ackWindow.onAckSent(ids, connection.send(messageText('ack', { ids })))
-    } while (this.#ackWindow.hasUnackedResponses)
+    this.#ackWindow.onPing(connection)
   }
 
   #dispatch(request: Request): void {
@@ -197,7 +190,7 @@ export class PendingRequests {
     if (!request.stored) return
     this.#ackWindow.onSent(messageNumber)
     // The broker answers an `ack` at once, and the answer opens the window again.
-    if (this.#ackWindow.isFull) this.#acknowledge(connection)
+    if (this.#ackWindow.isFull) this.#ackWindow.acknowledge(connection)
   }
 
   /**

@@ -308,8 +308,7 @@ export class RefreshRequest extends Request<void> {
  */
 export function errorOfFailed({ code, message, holders }: Failed, session: string): HoldfastError {
   const knownCode = isErrorCode(code) ? code : 'UNAVAILABLE'
-  if (holders === undefined) return new HoldfastError(knownCode, message)
-  const heldByThisSession = holders.some((holder) => holder.session === session)
+  const heldByThisSession = holders?.some((holder) => holder.session === session)
   const text = heldByThisSession
     ? `${message}; this session holds it itself, and locks are not re-entrant`
     : message

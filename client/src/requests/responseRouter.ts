@@ -46,10 +46,7 @@ export class ResponseRouter {
   }
 
   #onFailed(request: Request, failed: Failed): void {
-    if (this.#pendingRequests.mayReissue(request, failed)) {
-      this.#pendingRequests.reissue(request)
-      return
-    }
+    if (this.#pendingRequests.reissue(request, failed)) return
     this.#pendingRequests.remove(request)
     request.onFailed(errorOfFailed(failed, this.#sessionId()))
   }

@@ -2,7 +2,7 @@
  * The table of the broker's messages: one entry for each type, which says what the message does to
  * the session. The compiler refuses a table without an entry for a type.
  */
-import { maxReasonLength, type ServerMessage } from '@holdfast/shared'
+import { type Draining, type Expiring, maxReasonLength, type ServerMessage } from '@holdfast/shared'
 import type { HeldLocks } from '../locks/heldLocks.js'
 import type { Reconciler } from '../locks/reconciler.js'
 import type { Scheduler } from '../platform/scheduler.js'
@@ -49,6 +49,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
   const stored = (response: Response, connection: Connection) => route(response, connection, true)
   const unstored = (response: Response, connection: Connection) =>
     route(response, connection, false)
+  const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
     granted: stored,
     unlocked: stored,
@@ -84,7 +85,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     snapshot: (message, connection) => {
       if (targets.reconciler?.add(message)) targets.finishResume(connection)
     },
-    draining: ({ within }) => listener.notify('draining', { within }),
-    expiring: ({ within }) => listener.notify('expiring', { within }),
+    draining: notify,
+    expiring: notify,
   }
 }

@@ -145,13 +145,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       this.#onClosed = resolve
     })
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
-    if (this.#connection === undefined && this.#secret === undefined) {
-      this.#finish()
-      return this.#closing
-    }
     this.scheduler.after(this.#closeTimeout, closeMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
-    else this.#reconnector.tryOnceMore()
+    else if (this.#secret !== undefined) this.#reconnector.tryOnceMore()
+    else this.#finish()
     return this.#closing
   }
 
