@@ -1,6 +1,6 @@
 /**
- * A broker that is broken, hostile or no broker at all: it cannot end the process, cannot make a
- * lock believed for longer than it lasts, and the error says what it sent.
+ * A broken or hostile broker, or another kind of server. It cannot end the process, and cannot make
+ * the client take a lock for held for too long. The error shows the invalid message.
  */
 import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -29,9 +29,8 @@ import {
 const longMs = 400_000
 
 /**
- * A session of which everything is under way that a broker may answer: ids 1 to 8 are a lock that
- * is held (fence 1), a waiting lock with a ttl, a refresh, a query, a watch, statistics, a
- * revocation and a token.
+ * A session with a pending request of every kind. Ids 1 to 8 are a held lock (fence 1), a waiting
+ * lock with a ttl, a refresh, a query, a watch, statistics, a revocation and a token.
  */
 async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; errors: unknown[] }> {
   const scene = await openScene(options, graced())
@@ -55,14 +54,14 @@ async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; er
   return Object.assign(scene, { lock, errors })
 }
 
-/** All messages of the chain of causes. */
+/** The messages of an error and of all its causes. */
 function wordsOf(error: unknown): string {
   const words: string[] = []
   for (let at = error; at instanceof Error; at = at.cause) words.push(at.message)
   return words.join(' <- ')
 }
 
-/** What the session says of a frame whose text is this: the reason of its end, if it ended. */
+/** The error that ends the session after a frame with this text; undefined if it goes on. */
 async function verdictOn(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
   const reported = await reportedBy(() => socket.sayText(text))
@@ -77,7 +76,7 @@ async function verdictOn(text: string): Promise<string> {
 }
 
 describe('a broker that sends invalid messages', () => {
-  it('fails the connection, which names the message, the field and its place in the frame', async () => {
+  it('fails the connection, and names the message, the field and its place', async () => {
     const cases: [Record<string, unknown>, string][] = [
       [
         { type: 'found', id: 4, heldCount: 0, waitingCount: 0, more: false },
@@ -117,7 +116,7 @@ describe('a broker that sends invalid messages', () => {
     expect(await second).to.equal('UNAVAILABLE')
   })
 
-  it('does no harm with any field of any message left out or wrong', async () => {
+  it('does no harm with a missing or wrong field in any message', async () => {
     const few = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
     const values = full ? [...few, true, 1, 2.5, '', '__proto__', [], {}] : few
     let failed = 0
@@ -139,7 +138,7 @@ describe('a broker that sends invalid messages', () => {
     })
   }).timeout(600_000)
 
-  it('fails a connection that is not up yet', async () => {
+  it('fails a connection before its welcome', async () => {
     for (const fields of [
       { lease: '5' },
       { lease: 0 },
@@ -175,7 +174,7 @@ function randomFrame(random: Random): string {
 describe('a session whose broker sends invalid messages', () => {
   const bad = { type: 'granted', id: 1 }
 
-  it('comes back, and gives up after three such connections in a row', async () => {
+  it('reconnects, and gives up after three such connections in a row', async () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0] })
     const { session, network, clock } = scene
     const asking = session.lock('k').catch((error) => error)
@@ -195,7 +194,7 @@ describe('a session whose broker sends invalid messages', () => {
     expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
   })
 
-  it('goes on when the next connection is well, and counts such ones anew after a minute', async () => {
+  it('continues after a good connection, and counts faults anew after a minute', async () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
@@ -209,7 +208,7 @@ describe('a session whose broker sends invalid messages', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('is told by jeopardy and by lost locks why the connection failed', async () => {
+  it('shows the reason of the failure in jeopardy and in lost locks', async () => {
     const kept = await openGraced()
     const errors: HoldfastError[] = []
     kept.session.on('jeopardy', (error) => errors.push(error))
@@ -237,8 +236,8 @@ describe('a session whose broker sends invalid messages', () => {
   })
 })
 
-describe('a broker that says what cannot be', () => {
-  /** The reason for which the session ended by these messages. */
+describe('a broker that sends impossible messages', () => {
+  /** The error that ends the session after these messages. */
   async function reasonFor(...messages: Record<string, unknown>[]): Promise<string> {
     const scene = await busyScene({ reconnect: false })
     scene.socket.say(...messages)
@@ -246,18 +245,18 @@ describe('a broker that says what cannot be', () => {
     return wordsOf(scene.errors.at(-1))
   }
 
-  it('cannot answer a request with the answer to another', async () => {
+  it('cannot answer a request with a response of another type', async () => {
     expect(await reasonFor({ type: 'unlocked', id: 2 })).to.contain(
       'unlocked cannot answer request 2',
     )
     expect(await reasonFor({ type: 'granted', id: 3, fence: 5 })).to.contain('request 3')
   })
 
-  it('cannot grant one fence twice', async () => {
+  it('cannot grant a fence twice', async () => {
     expect(await reasonFor({ type: 'granted', id: 2, fence: 1 })).to.contain('held already')
   })
 
-  it('cannot answer what was not sent, live or in a snapshot', async () => {
+  it('cannot answer a request that was not sent, live or in a snapshot', async () => {
     const scene = await openScene({ reconnect: false })
     const asking = codeOf(scene.session.lock('k', { ttl: 1_000 }))
     scene.socket.say({ type: 'granted', id: 1, fence: 5 })
@@ -271,7 +270,7 @@ describe('a broker that says what cannot be', () => {
     expect(await stateOf(later)).to.equal('pending')
   })
 
-  it('cannot list more than a query or a watch may', async () => {
+  it('cannot list more locks than a query or a watch may list', async () => {
     const info = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
     const part = { held: Array(600).fill(info), heldCount: 600, more: true }
     const found = { type: 'found', id: 4, ...part, waiting: [], waitingCount: 0 }
@@ -280,7 +279,7 @@ describe('a broker that says what cannot be', () => {
     expect(await reasonFor(watching, watching)).to.contain('watching lists more than 1000')
   })
 
-  it('cannot prolong a ttl by times that its clock cannot have shown', async () => {
+  it('cannot extend a ttl by times that its clock cannot have shown', async () => {
     const ttl = 5_000
     const times = [
       [50_000, 50_000 + longMs],
@@ -303,7 +302,7 @@ describe('a broker that says what cannot be', () => {
     }
   })
 
-  it('cannot prolong a ttl by what a snapshot says', async () => {
+  it('cannot extend a ttl by a snapshot', async () => {
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
       const scene = await openScene({ grace: 'lease' }, graced({ lease: longMs, grace: longMs }))
       const lock = await takeLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
@@ -315,7 +314,7 @@ describe('a broker that says what cannot be', () => {
     }
   })
 
-  it('cannot take a session up under another id', async () => {
+  it('cannot resume a session with another id', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene)
     scene.socket.end()

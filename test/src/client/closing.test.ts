@@ -1,4 +1,4 @@
-/** Saying goodbye, and what is left afterwards: nothing. */
+/** Closing a session: the bye, and nothing left behind. */
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
 import {
@@ -12,7 +12,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('closing a session', () => {
-  it('says goodbye after everything else, and is done when the broker closes', async () => {
+  it('sends bye after all other messages, and resolves when the broker closes', async () => {
     const scene = await openScene()
     const { session, socket, clock } = scene
     const asking = session.lock('a')
@@ -35,7 +35,7 @@ describe('closing a session', () => {
     expect(scene.network.sockets.length).to.equal(1)
   })
 
-  it('takes the locks with it in the same turn', async () => {
+  it('loses the locks in the same turn', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
@@ -49,7 +49,7 @@ describe('closing a session', () => {
     await lock[Symbol.asyncDispose]()
   })
 
-  it('does not wait more than a second for anybody', async () => {
+  it('waits at most a second', async () => {
     const { session, socket, clock } = await openScene()
     const closing = session.close()
     clock.advance(999)
@@ -60,7 +60,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('waits for nobody when there is no connection, and no session without one', async () => {
+  it('resolves at once without a connection and without a session at the broker', async () => {
     const { session, socket, clock, network } = await openScene()
     socket.end()
     await session.close()
@@ -69,7 +69,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('comes back at once to say goodbye to a session that the broker keeps', async () => {
+  it('reconnects at once to send bye for a session that the broker keeps', async () => {
     const scene = await openScene({ reconnect: [60_000] }, graced())
     const lock = await takeLock(scene)
     const { session, clock, network } = scene
@@ -91,14 +91,14 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('says goodbye on the connection that it is about to have', async () => {
+  it('sends bye on the connection of the present try', async () => {
     const { session, socket, clock, network } = await openScene({ reconnect: [0] }, graced())
     socket.end()
     clock.advance(1)
     network.last.accept()
     const closing = session.close()
     network.last.take()
-    // It was too late, and the session is a new one: all the more reason.
+    // The resume came too late and the session is a new one, which must end too.
     network.last.say(graced({ session: 's2' }))
     await turn()
     expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
@@ -108,7 +108,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('does not try a second time to come back for a goodbye', async () => {
+  it('tries only once to reconnect for a bye', async () => {
     const { session, socket, clock, network } = await openScene({ reconnect: [0] }, graced())
     socket.end()
     const closing = session.close()
@@ -119,7 +119,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('does not wait more than a second to come back for a goodbye', async () => {
+  it('waits at most a second to reconnect for a bye', async () => {
     const { session, socket, clock, network } = await openScene({}, graced())
     socket.end()
     const closing = session.close()
@@ -132,7 +132,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is closed by whoever hears of a loss in the same turn as of the drop', async () => {
+  it('may be closed by a listener of a loss in the turn of the drop', async () => {
     const scene = await openScene({ reconnect: [0] }, graced())
     scene.session.on('lost', () => void scene.session.close())
     await takeLock(scene)
@@ -144,12 +144,12 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('says goodbye if it is closed by whoever hears that the lease is over', async () => {
+  it('sends bye if a listener of a loss by the lease closes the session', async () => {
     const scene = await openScene({}, graced())
     scene.session.on('lost', () => void scene.session.close())
     const lock = await takeLock(scene)
     scene.socket.take()
-    // The calendar was set: to the broker, nothing is over.
+    // Only the client's wall clock was set, so at the broker the session still exists.
     scene.clock.moveWall(3_600_000)
     expect(lock.held).to.equal(false)
     await turn()
@@ -158,7 +158,7 @@ describe('closing a session', () => {
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
-  it('comes back once for a goodbye, whoever of those who are told of the drop asks for it', async () => {
+  it('reconnects once for a bye, whichever listener of the drop closes the session', async () => {
     const scene = await openScene({ reconnect: [0] }, graced({ grace: 1_000 }))
     const closings: Promise<void>[] = []
     for (const event of ['jeopardy', 'lost'] as const) {
@@ -174,7 +174,7 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('does not answer or come back after its goodbye', async () => {
+  it('does not answer or reconnect after its bye', async () => {
     const { session, socket, network, clock } = await openScene()
     const closing = session.close()
     await turn()
@@ -209,7 +209,7 @@ describe('closing a session', () => {
       .with.property('code', 'SESSION_CLOSED')
   })
 
-  it('may be closed by whoever hears of a loss', async () => {
+  it('may be closed by a listener of a loss', async () => {
     const scene = await openScene({}, graced())
     const asking = scene.session.lock('a')
     await turn()
@@ -225,7 +225,7 @@ describe('closing a session', () => {
     expect([lock.held, scene.network.sockets.length]).to.deep.equal([false, 1])
   })
 
-  it('reports what a listener throws, and goes on', async () => {
+  it('reports the error of a listener, and continues', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()

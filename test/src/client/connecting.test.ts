@@ -1,4 +1,4 @@
-/** From a URL to a session: hello and welcome, lists of brokers, and who is not a broker. */
+/** Opening a session: hello and welcome, lists of brokers, and servers that are not brokers. */
 import { getEventListeners } from 'node:events'
 import { connect, fixedInterval } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { codeOf, openScene, stage, turn, url, welcome } from '../support/scriptedSession.js'
 
 describe('connecting', () => {
-  it('offers the subprotocol and says hello with what it was given', async () => {
+  it('offers the subprotocol and sends hello with the options', async () => {
     const set = stage()
     const options = { token: 't', name: 'n', lease: 4_000, grace: 'lease' } as const
     const secret = url.replace('ws:', 'wss:')
@@ -23,7 +23,7 @@ describe('connecting', () => {
     expect([session.name, session.state]).to.deep.equal(['n', 'connected'])
   })
 
-  it('tries each broker of a list once, and then is UNAVAILABLE with a cause', async () => {
+  it('tries each broker of a list once, then rejects with UNAVAILABLE and a cause', async () => {
     const { environment, network } = stage()
     const { signal } = new AbortController()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], { signal }, environment)
@@ -44,7 +44,7 @@ describe('connecting', () => {
     expect(network.sockets.length).to.equal(2)
   })
 
-  it('takes the second of a list when the first is not there', async () => {
+  it('uses the second broker of a list when the first is not there', async () => {
     const { environment, network } = stage()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], {}, environment)
     await turn()
@@ -55,7 +55,7 @@ describe('connecting', () => {
     expect((await connecting).state).to.equal('connected')
   })
 
-  it('is refused with the code that the broker closed with, and tries no other', async () => {
+  it('rejects with the error of a final close code, and tries no other broker', async () => {
     const codes: [number, string][] = [
       [4401, 'UNAUTHORIZED'],
       [4403, 'FORBIDDEN'],
@@ -78,7 +78,7 @@ describe('connecting', () => {
     }
   })
 
-  it('is UNAVAILABLE when whoever answers is not Holdfast', async () => {
+  it('rejects with UNAVAILABLE when another kind of server answers', async () => {
     const answers: ((set: ReturnType<typeof stage>) => void)[] = [
       ({ network }) => network.last.accept(''),
       ({ network }) => network.last.accept('chat'),
@@ -113,7 +113,7 @@ describe('connecting', () => {
     }
   })
 
-  it('can be aborted, before and while', async () => {
+  it('can be aborted before and during the try', async () => {
     const { environment, network, clock } = stage()
     const early = connectIn(url, { signal: AbortSignal.abort('why') }, environment)
     const error = (await early.catch((reason: HoldfastError) => reason)) as HoldfastError
@@ -129,7 +129,7 @@ describe('connecting', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is not undone by an abort that comes later', async () => {
+  it('is not affected by a later abort', async () => {
     const controller = new AbortController()
     const { session } = await openScene({ signal: controller.signal })
     controller.abort()
@@ -137,7 +137,7 @@ describe('connecting', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('says what is wrong with what it was given', async () => {
+  it('names the mistake in its arguments', async () => {
     const bad: [unknown, object, string][] = [
       ['', {}, 'INVALID_OPTION'],
       ['http://127.0.0.1:7420', {}, 'INVALID_OPTION'],
@@ -166,7 +166,7 @@ describe('connecting', () => {
     }
   })
 
-  it('uses the WebSocket that it is given', async () => {
+  it('uses the WebSocket class of the options', async () => {
     const { environment } = stage()
     const other = stage()
     const options = {
@@ -180,7 +180,7 @@ describe('connecting', () => {
     expect((await connecting).state).to.equal('connected')
   })
 
-  it('does not mind a WebSocket class that throws', async () => {
+  it('rejects with UNAVAILABLE when the WebSocket class throws', async () => {
     const { environment } = stage()
     const WebSocket = class {
       constructor() {

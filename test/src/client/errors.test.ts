@@ -1,4 +1,4 @@
-/** What an error tells its handler besides the code: the key, the holders, and why. */
+/** The details of errors besides the code: the key, the holders and the reason. */
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { comeBack, graced, openScene, takeLock, turn } from '../support/scriptedSession.js'
@@ -13,7 +13,7 @@ async function errorOf(promise: Promise<unknown>): Promise<HoldfastError> {
 }
 
 describe('errors: the key', () => {
-  it('is that of the request which the broker refuses', async () => {
+  it('is the key of the refused request', async () => {
     const { session, socket } = await openScene()
     for (const code of ['LOCK_TIMEOUT', 'FORBIDDEN', 'QUOTA_EXCEEDED', 'UNAVAILABLE']) {
       const refused = errorOf(session.lock(`k ${code}`))
@@ -24,7 +24,7 @@ describe('errors: the key', () => {
     }
   })
 
-  it('is that of whatever else was asked about a key', async () => {
+  it('is the key of every other call about a key', async () => {
     const { session, socket } = await openScene()
     const asks = [session.revoke('a', { fence: 1, reason: 'r' }), session.query({ key: 'b' })]
     const errors = asks.map(errorOf)
@@ -37,7 +37,7 @@ describe('errors: the key', () => {
     expect(keys).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('is absent where a call is about no key', async () => {
+  it('is absent for a call about no key', async () => {
     const { session, socket } = await openScene()
     const error = errorOf(session.query({ prefix: 'a' }))
     await turn()
@@ -45,7 +45,7 @@ describe('errors: the key', () => {
     expect(Object.hasOwn(await error, 'key')).to.equal(false)
   })
 
-  it('is that of an aborted request, however it is asked', async () => {
+  it('is the key of an aborted request, for every method', async () => {
     const { session } = await openScene()
     const controller = new AbortController()
     const { signal } = controller
@@ -61,7 +61,7 @@ describe('errors: the key', () => {
     }
   })
 
-  it('is that of the request in the timeout of the client itself', async () => {
+  it('is the key of the request in a timeout that the client keeps', async () => {
     const { session, clock, socket } = await openScene()
     const alone = errorOf(session.lock('a', { timeout: 10 }))
     const together = errorOf(session.singleflightLock('b', { timeout: 10 }))
@@ -72,7 +72,7 @@ describe('errors: the key', () => {
     expect(await together).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })
   })
 
-  it('is that of each request that ends with the session, and of the locks that are lost', async () => {
+  it('is the key of each request that ends with the session, and of each lost lock', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     const errors = ['a', 'b'].map((key) => errorOf(scene.session.lock(key)))
@@ -87,7 +87,7 @@ describe('errors: the key', () => {
 })
 
 describe('errors: the holders', () => {
-  it('come with LOCK_TIMEOUT as with LOCK_HELD, and say if one is the own session', async () => {
+  it('come with LOCK_TIMEOUT and LOCK_HELD, and show if the own session is a holder', async () => {
     const { session, socket } = await openScene()
     const other = { session: 'other', name: 'n', fence: 3, since: 4 }
     const own = { session: session.id, fence: 5, since: 6 }
@@ -107,8 +107,8 @@ describe('errors: the holders', () => {
   })
 })
 
-describe('errors: why', () => {
-  it('a revoked holder reads the operator’s reason, in every place that tells of the loss', async () => {
+describe('errors: the reason', () => {
+  it('is the operator’s reason for a revoked holder, wherever the loss is reported', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     const { fence } = lock
@@ -121,7 +121,7 @@ describe('errors: why', () => {
     expect(refused).to.include({ code: 'LOCK_NOT_HELD', reason: 'revoked', note, message })
   })
 
-  it('a broker may give no reason, or one that is too long', async () => {
+  it('may be absent, and is cut if it is too long', async () => {
     for (const note of [undefined, '']) {
       const scene = await openScene()
       const lock = await takeLock(scene)
@@ -135,7 +135,7 @@ describe('errors: why', () => {
     expect(lock.lost!.note).to.have.length(256)
   })
 
-  it('a session that its broker closed has the reason of that', async () => {
+  it('is the reason of the close frame for a session that the broker closed', async () => {
     const scene = await openScene()
     const waiting = errorOf(scene.session.lock('k'))
     const closed = new Promise<HoldfastError | undefined>((resolve) => {
@@ -148,7 +148,7 @@ describe('errors: why', () => {
     expect(late).to.include({ code: 'SESSION_CLOSED', reason: 'forbidden: not from here' })
   })
 
-  it('a grant that was lost while the connection was gone names its key', async () => {
+  it('comes with the key for a grant that was lost without a connection', async () => {
     const scene = await openScene({ grace: 'lease' }, graced())
     const asking = errorOf(scene.session.lock('k'))
     await turn()

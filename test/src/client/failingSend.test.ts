@@ -1,6 +1,6 @@
 /**
- * A WebSocket that throws from `send` although it is open, as `ws` does where a bundler has
- * replaced the native addon that it may use. What was to be sent is lost, so the connection fails.
+ * A WebSocket that throws from `send` although it is open, as `ws` does if a bundler has replaced
+ * its optional native addon. The messages are lost, so the connection fails.
  */
 import { connectIn, type WebSocketConstructor } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
@@ -10,7 +10,7 @@ import { ScriptedSocket } from '../support/scriptedSocket.js'
 
 const failure = new TypeError('bufferUtil.mask is not a function')
 
-/** A stage whose sockets throw for text that is longer than this. */
+/** A stage whose sockets throw for a text that is longer than this. */
 function failingStage(mostUnits: number) {
   const set = stage()
   const sockets: ScriptedSocket[] = []
@@ -54,7 +54,7 @@ describe('a WebSocket that throws from send', () => {
     expect([session.state, sockets[0]!.dropped]).to.deep.equal(['closed', true])
   })
 
-  it('comes back and asks again, and gives up when it throws each time', async () => {
+  it('reconnects and repeats the request, and gives up when it throws each time', async () => {
     const { environment, sockets, clock } = failingStage(200)
     const connecting = connectIn(url, { reconnect: [0, 0, 0, 0], grace: 'lease' }, environment)
     await turn()
@@ -82,7 +82,7 @@ describe('a WebSocket that throws from send', () => {
     expect([session.state, sockets.length, clock.timers]).to.deep.equal(['closed', 3, 0])
   })
 
-  it('ends a page that is left only once', async () => {
+  it('reports the end of a page that is left only once', async () => {
     const { environment, sockets } = failingStage(50)
     let leave = () => {}
     const page = {

@@ -1,4 +1,4 @@
-/** Believing in a lock: until when, and what happens when that is over. */
+/** How long the client takes a lock for held, and what happens at the end of that time. */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
@@ -11,11 +11,11 @@ import {
   turn,
 } from '../support/scriptedSession.js'
 
-/** A lease of 10,000 ms lasts this long here. */
+/** How long a lease of 10,000 ms lasts by the client's clock, in ms. */
 const leaseMs = 9_699
 
 describe('holding a lock', () => {
-  it('lasts a lease from the sending of what has arrived', async () => {
+  it('lasts a lease from the sending of the last message that has arrived', async () => {
     const scene = await openScene()
     scene.clock.advance(1_000)
     const lock = await takeLock(scene)
@@ -28,7 +28,7 @@ describe('holding a lock', () => {
     expect(scene.socket.dropped).to.equal(true)
   })
 
-  it('is kept by pongs that are acknowledged, and not by pongs alone', async () => {
+  it('is extended by acknowledged pongs, and not by pongs alone', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     for (let n = 1; n <= 5; n++) {
@@ -48,7 +48,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('counts from the sending even if the ack is late', async () => {
+  it('counts from the sending even if the acknowledgement is late', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     scene.socket.say({ type: 'ping', n: 1 })
@@ -61,7 +61,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('is known to be lost after a pause before any timer fires', async () => {
+  it('is known to be lost after a pause, before any timer fires', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     const heard: string[] = []
@@ -72,14 +72,14 @@ describe('holding a lock', () => {
     expect(scene.events).to.deep.equal(['lost session'])
   })
 
-  it('is known to be lost when only the calendar went on', async () => {
+  it('is known to be lost when only the wall clock advanced', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     scene.clock.moveWall(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
-  it('is not fooled by a calendar that is set back', async () => {
+  it('expires in time when the wall clock is set back', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     scene.clock.moveWall(-86_400_000)
@@ -88,7 +88,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('looks at its deadline before it handles a frame that was waiting', async () => {
+  it('checks its deadlines before it handles a frame', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     const asking = scene.session.lock('other')
@@ -107,7 +107,7 @@ describe('holding a lock', () => {
     expect(await stateOf(asking)).to.equal('pending')
   })
 
-  it('marks all locks lost before it tells of any', async () => {
+  it('marks all locks as lost before it calls a listener', async () => {
     const scene = await openScene()
     const a = await takeLock(scene)
     const b = await takeLock(scene)
@@ -119,7 +119,7 @@ describe('holding a lock', () => {
     expect(other).to.equal(false)
   })
 
-  it('says for how long that is, if nothing more is heard', async () => {
+  it('shows the remaining lease in leaseLeft', async () => {
     const { session, clock, socket } = await openScene()
     expect(session.leaseLeft).to.equal(leaseMs)
     clock.advance(1_000)
@@ -131,7 +131,7 @@ describe('holding a lock', () => {
     expect(session.leaseLeft).to.equal(0)
   })
 
-  it('loses everything when the socket drops without a grace, in the same turn', async () => {
+  it('loses all locks in the turn in which the connection drops, without a grace', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     scene.socket.end()
@@ -139,7 +139,7 @@ describe('holding a lock', () => {
     expect(scene.lost).to.deep.equal([{ key: 'k', fence: 1, reason: 'session' }])
   })
 
-  it('says LOCK_NOT_HELD with the reason when it is unlocked after the loss', async () => {
+  it('rejects an unlock after the loss with LOCK_NOT_HELD and the reason', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
@@ -151,7 +151,7 @@ describe('holding a lock', () => {
     expect(await codeOf(lock.refresh())).to.equal('LOCK_NOT_HELD')
   })
 
-  it('says how it was lost even if that was before its caller had it', async () => {
+  it('shows the reason of a loss that came before the caller had the lock', async () => {
     const scene = await openScene()
     const asking = [scene.session.lock('k'), scene.session.withLock('l', () => {})] as const
     const outcome = asking[1].catch((error: HoldfastError) => error)
@@ -177,7 +177,7 @@ describe('holding a lock', () => {
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('does not crash anybody when nobody listens to the loss', async () => {
+  it('reports no unhandled error without a listener for the loss', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     void lock.autoRefresh({ interval: 100, timeout: 100 })
@@ -189,7 +189,7 @@ describe('holding a lock', () => {
 })
 
 describe('holding a lock with a grace', () => {
-  it('is in jeopardy when the socket drops, and lost when the lease is over', async () => {
+  it('is in jeopardy when the connection drops, and lost when the lease is over', async () => {
     const scene = await openScene({ reconnect: [100_000] }, graced())
     const lock = await takeLock(scene)
     scene.clock.advance(1_000)
@@ -202,7 +202,7 @@ describe('holding a lock with a grace', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session'])
   })
 
-  it('is known to be lost in the turn that sees the drop, if its lease is over by then', async () => {
+  it('is known to be lost in the turn of the drop, if the lease is over', async () => {
     const scene = await openScene({}, graced())
     const lock = await takeLock(scene)
     scene.clock.stop(9_699)
@@ -235,7 +235,7 @@ describe('holding a lock with a grace', () => {
     expect(scene.network.sockets.length).to.equal(2)
   })
 
-  it('tries another connection when the broker is heard for half a lease and does not hear', async () => {
+  it('tries another connection if the broker acknowledges nothing for half a lease', async () => {
     const scene = await openScene({ reconnect: [0] }, graced())
     const lock = await takeLock(scene)
     const first = scene.socket
@@ -244,7 +244,7 @@ describe('holding a lock with a grace', () => {
     await turn()
     acknowledge(scene, 53_000)
     scene.clock.advance(4_999)
-    // What the broker says of an old message is no news, and a ping is none either.
+    // A repeated acknowledgement and a ping do not show that a new message has arrived.
     first.say({ type: 'ping', n: 2 })
     first.say({ type: 'ack', n: 3, at: 53_000 })
     await turn()
@@ -254,7 +254,7 @@ describe('holding a lock with a grace', () => {
     expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
   })
 
-  it('reads what was waiting before it takes its own pause for silence', async () => {
+  it('reads waiting frames after a pause before it drops the connection', async () => {
     const scene = await openScene({}, graced())
     const lock = await takeLock(scene)
     scene.clock.stop(8_000)
@@ -267,7 +267,7 @@ describe('holding a lock with a grace', () => {
     expect([lock.held, scene.socket.dropped]).to.deep.equal([true, false])
   })
 
-  it('takes it for silence after all when nothing was waiting', async () => {
+  it('drops the connection after a pause if no frame was waiting', async () => {
     const scene = await openScene({}, graced())
     const lock = await takeLock(scene)
     scene.clock.stop(8_000)

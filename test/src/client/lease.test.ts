@@ -19,14 +19,14 @@ function startPlus(ms: number): ClockReading {
 }
 
 describe('the lease of a client', () => {
-  it('gives up 1 % and a margin, which is never more than a tenth and a bit', () => {
+  it('gives up 1 % and a margin of at most a tenth plus 1 ms', () => {
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)
     expect(expiryFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
   })
 
-  it('is over here before it is over there, for every rate of the clocks within 1 %', () => {
+  it('ends at the client before it ends at the broker, for all clock rates within 1 %', () => {
     const rate = fc.double({ min: 0.995, max: 1.005, noNaN: true })
     fc.assert(
       fc.property(
@@ -45,13 +45,13 @@ describe('the lease of a client', () => {
     )
   })
 
-  it('counts a ttl from the grant by any exchange, and never too long', () => {
-    // Sent at 0 here, arrived at 50,000 there; granted 4,000 later.
+  it('counts a ttl from the grant by any clock sample, and never too long', () => {
+    // Sent at 0 by the client's clock, received at 50,000 by the broker's, granted 4,000 later.
     const bound = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
     expect(bound).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
-  it('knows which of two bounds is the more careful and which the more generous', () => {
+  it('finds the earlier and the later of two expiries', () => {
     const a = { monotonic: 10, wall: 40 }
     const b = { monotonic: 20, wall: 30 }
     expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })
@@ -66,7 +66,7 @@ describe('the ttl of a lock under refreshes', () => {
     return bound
   }
 
-  it('keeps the better bound when the broker says again what it had, and not when that changed', () => {
+  it('keeps the later expiry when the broker confirms the same ttl, but not another ttl', () => {
     const lock = held(1_000)
     lock.confirmAgain(1_000, startPlus(500))
     expect(lock.expiry).to.deep.equal(expiryFrom(start, 1_000))
@@ -76,7 +76,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.expiry).to.deep.equal(startPlus(600))
   })
 
-  it('counts an answered refresh from its sending', () => {
+  it('counts a confirmed refresh from its sending', () => {
     const lock = held(1_000)
     const refresh = { ttl: undefined, sentAt: startPlus(600) }
     lock.begin(refresh)
@@ -85,7 +85,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
-  it('fears a shorter ttl from the moment it is asked for', () => {
+  it('uses a shorter ttl as soon as its refresh is sent', () => {
     const lock = held(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
@@ -95,7 +95,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.ttl).to.equal(1_000)
   })
 
-  it('goes back to what it had when the broker did nothing', () => {
+  it('returns to the former expiry when the broker refuses the refresh', () => {
     const lock = held(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     lock.begin(refresh)
@@ -103,7 +103,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.expiry).to.deep.equal(expiryFrom(start, 60_000))
   })
 
-  it('keeps fearing the second of two while only the first is answered', () => {
+  it('keeps the earlier expiry of the second refresh while only the first is answered', () => {
     const lock = held(1_000)
     const long = { ttl: 60_000, sentAt: startPlus(10) }
     const short = { ttl: 500, sentAt: startPlus(20) }
@@ -115,14 +115,14 @@ describe('the ttl of a lock under refreshes', () => {
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
-  it('judges a refresh without a ttl by the one that was asked for before it', () => {
+  it('counts a refresh without a ttl with the ttl of the refresh before it', () => {
     const lock = held(60_000)
     lock.begin({ ttl: 500, sentAt: startPlus(0) })
     lock.begin({ ttl: undefined, sentAt: startPlus(100) })
     expect(lock.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
   })
 
-  it('has no bound without a ttl, however often it is refreshed', () => {
+  it('has no expiry without a ttl, however often the lock is refreshed', () => {
     const lock = held(undefined)
     const refresh = { ttl: undefined, sentAt: startPlus(5) }
     lock.begin(refresh)

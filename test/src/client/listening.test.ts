@@ -1,9 +1,9 @@
-/** Who listens to a session, and who no longer does. */
+/** The listeners of a session's events: added, called once, removed. */
 import { expect } from 'chai'
 import { openScene, takeLock } from '../support/scriptedSession.js'
 
 describe('listening to a session', () => {
-  it('tells all in the order of their coming, each with the details', async () => {
+  it('calls listeners in the order in which they were added, with the details', async () => {
     const { session, socket } = await openScene()
     const heard: string[] = []
     session
@@ -14,7 +14,7 @@ describe('listening to a session', () => {
     expect(heard).to.deep.equal(['first 1', 'second 1', 'first 2', 'second 2'])
   })
 
-  it('tells once, if asked to', async () => {
+  it('calls a once-listener once', async () => {
     const { session, socket } = await openScene()
     const heard: number[] = []
     session.once('draining', ({ within }) => heard.push(within))
@@ -22,7 +22,7 @@ describe('listening to a session', () => {
     expect(heard).to.deep.equal([1])
   })
 
-  it('tells once, even if whoever was told before it brought about another event', async () => {
+  it('calls a once-listener once, even if an earlier listener causes the event again', async () => {
     const scene = await openScene()
     const { session, socket } = scene
     for (const key of ['a', 'b']) await takeLock(scene, { key })
@@ -33,7 +33,7 @@ describe('listening to a session', () => {
     expect(heard).to.deep.equal(['b'])
   })
 
-  it('goes on telling who listens always and once', async () => {
+  it('keeps calling a function that listens with on and with once', async () => {
     const { session, socket } = await openScene()
     const heard: number[] = []
     const listen = ({ within }: { within: number }) => heard.push(within)
@@ -42,7 +42,7 @@ describe('listening to a session', () => {
     expect(heard).to.deep.equal([1, 1, 2])
   })
 
-  it('does not tell who has left, and an event tells those who listened when it came', async () => {
+  it('calls no removed listener, and none that was added during the event', async () => {
     const { session, socket } = await openScene()
     const heard: string[] = []
     const left = () => heard.push('left')

@@ -1,4 +1,4 @@
-/** Asking for locks and giving them back: what is sent, and what comes of the answers. */
+/** Lock requests and unlocks: the messages that the client sends, and the effects of responses. */
 import { getEventListeners } from 'node:events'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -7,7 +7,7 @@ import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
 
 describe('locking', () => {
-  it('sends what one turn asks for in one frame, with ids that count up', async () => {
+  it('sends the requests of one turn in one frame, with rising ids', async () => {
     const { session, socket } = await openScene()
     void session.lock('a')
     void session.lock('b', { mode: 'shared', ttl: 5, timeout: 7, metadata: { x: [1] } })
@@ -23,7 +23,7 @@ describe('locking', () => {
     ])
   })
 
-  it('is granted, held, and unlocked', async () => {
+  it('is granted, held and unlocked', async () => {
     const { session, socket } = await openScene()
     const asking = session.lock('a', { mode: 'shared' })
     await turn()
@@ -41,7 +41,7 @@ describe('locking', () => {
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('sends one unlock however often it is called, with one outcome', async () => {
+  it('sends one unlock for any number of calls, which have the same outcome', async () => {
     const { session, socket } = await openScene()
     const asking = session.lock('a')
     await turn()
@@ -58,7 +58,7 @@ describe('locking', () => {
     await lock[Symbol.asyncDispose]()
   })
 
-  it('names the holders when it does not wait', async () => {
+  it('names the holders when tryLock fails', async () => {
     const { session, socket } = await openScene()
     const asking = session.tryLock('a').catch((error: HoldfastError) => error)
     await turn()
@@ -68,7 +68,7 @@ describe('locking', () => {
     expect([error.code, error.holders]).to.deep.equal(['LOCK_HELD', holders])
   })
 
-  it('takes the codes of the broker, and those of a newer one for UNAVAILABLE', async () => {
+  it('passes on the error codes of the broker, and unknown codes as UNAVAILABLE', async () => {
     const { session, socket } = await openScene()
     const outcomes = ['LOCK_TIMEOUT', 'QUOTA_EXCEEDED', 'BAD_MESSAGE', 'TEAPOT'].map((code, i) => {
       const outcome = codeOf(session.lock(`k${i}`))
@@ -86,7 +86,7 @@ describe('locking', () => {
     ])
   })
 
-  it('refuses bad input before it goes anywhere', async () => {
+  it('refuses invalid arguments before it sends anything', async () => {
     const { session, socket } = await openScene()
     const circle: Record<string, unknown> = {}
     circle['self'] = circle
@@ -126,7 +126,7 @@ describe('locking', () => {
     expect(socket.take()).to.deep.equal([])
   })
 
-  it('leaves the queue at once when it is aborted, and unlocks a grant that crossed', async () => {
+  it('cancels an aborted request at once, and unlocks a grant that crossed', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const asking = session
@@ -144,14 +144,14 @@ describe('locking', () => {
     expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
   })
 
-  it('says nothing of a request that was aborted before it was asked', async () => {
+  it('sends nothing for a request that is aborted already', async () => {
     const { session, socket } = await openScene()
     expect(await codeOf(session.lock('a', { signal: AbortSignal.abort() }))).to.equal('ABORTED')
     await turn()
     expect(socket.take()).to.deep.equal([])
   })
 
-  it('listens to a signal no longer than it has to', async () => {
+  it('stops listening to a signal when the request ends', async () => {
     const { session, socket } = await openScene()
     const { signal } = new AbortController()
     const asking = session.lock('a', { signal })
@@ -170,7 +170,7 @@ describe('locking', () => {
     expect(getEventListeners(signal, 'abort')).to.have.length(0)
   })
 
-  it('waits for the verdict of the broker a little longer than its own timeout', async () => {
+  it("waits for the broker's response a little longer than the timeout", async () => {
     const { session, socket, clock } = await openScene()
     const asking = session.lock('a', { timeout: 1_000 })
     await turn()
@@ -180,7 +180,7 @@ describe('locking', () => {
     expect((await asking).held).to.equal(true)
   })
 
-  it('times out by itself when the broker does not say so, and grants nothing later', async () => {
+  it('times out by itself without a response, and unlocks a later grant', async () => {
     const { session, socket, clock } = await openScene()
     const asking = codeOf(session.lock('a', { timeout: 1_000 }))
     await turn()
@@ -194,7 +194,7 @@ describe('locking', () => {
     expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
   })
 
-  it('waits as long as it takes for the answer to tryLock', async () => {
+  it('waits without limit for the response to tryLock', async () => {
     const { session, socket, clock } = await openScene()
     const asking = session.tryLock('a')
     await turn()
@@ -203,7 +203,7 @@ describe('locking', () => {
     expect((await asking).held).to.equal(true)
   })
 
-  it('runs a callback under a lock and gives it back, whatever comes of it', async () => {
+  it('runs a callback under a lock, and unlocks after every outcome', async () => {
     const { session, socket } = await openScene()
     const grant = async (fence: number) => {
       await turn()
@@ -242,7 +242,7 @@ describe('locking', () => {
     expect(await both).to.equal(thrown)
   })
 
-  it('answers pings and ignores what it does not know', async () => {
+  it('answers pings and ignores unknown messages', async () => {
     const { session, socket } = await openScene()
     socket.say(
       { type: 'news', id: 5 },
@@ -254,7 +254,7 @@ describe('locking', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('asks and gathers the parts of a query', async () => {
+  it('joins the parts of a query', async () => {
     const { session, socket } = await openScene()
     const asking = session.query({ prefix: 'o', limit: 5 })
     await turn()
@@ -274,7 +274,7 @@ describe('locking', () => {
     expect(await asking).to.deep.equal({ held, waiting, ...counts })
   })
 
-  it('cuts what a turn asks for into frames that the broker accepts', async () => {
+  it('splits the requests of a turn into frames that the broker accepts', async () => {
     const { session, socket } = await openScene()
     const metadata = 'é'.repeat(2_000)
     for (let i = 0; i < 40; i++) void session.lock(`k${i}`, { metadata })

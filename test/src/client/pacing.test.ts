@@ -1,4 +1,4 @@
-/** What a session with a grace sends at most, and what it acknowledges. */
+/** The flow control of a session with a grace: the limit of requests, and acknowledgements. */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -15,7 +15,7 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
   )
 }
 
-describe('pacing', () => {
+describe('the ack window', () => {
   it('sends 512 requests and an ack, and the rest when the ack is acknowledged', async () => {
     const { session, socket } = await openScene({}, graced())
     ask(session, 1_100)
@@ -33,7 +33,7 @@ describe('pacing', () => {
     expect(idsOf(socket.take(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('lets out as many as an acknowledged ack makes room for, and none for a pong', async () => {
+  it('opens by as many requests as an acknowledged ack covers, and not by a pong', async () => {
     const { session, socket } = await openScene({}, graced())
     ask(session, 10)
     await turn()
@@ -42,7 +42,7 @@ describe('pacing', () => {
     await turn()
     const sent = socket.take()
     expect(idsOf(sent, 'lock').at(-1)).to.equal(512)
-    // The hello, ten locks, the pong, the ack of the first answer.
+    // The hello, ten lock requests, the pong, and the ack of the first response.
     expect(sent[11]).to.deep.equal({ type: 'ack', ids: [1] })
     socket.say({ type: 'ack', n: 12, at: 50_001 })
     await turn()
@@ -54,7 +54,7 @@ describe('pacing', () => {
     )
   })
 
-  it('acknowledges 64 answers at once, fewer with the next pong', async () => {
+  it('acknowledges 64 responses at once, and fewer with the next pong', async () => {
     const { session, socket } = await openScene({}, graced())
     ask(session, 70)
     await turn()
@@ -74,7 +74,7 @@ describe('pacing', () => {
     ])
   })
 
-  it('keeps no pace and acknowledges nothing without a grace', async () => {
+  it('does not limit or acknowledge anything without a grace', async () => {
     const { session, socket } = await openScene()
     ask(session, 1_100)
     await turn()
@@ -88,7 +88,7 @@ describe('pacing', () => {
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
-  it('does not send what was aborted while it was held back', async () => {
+  it('does not send a request that was aborted while it waited for the window', async () => {
     const { session, socket } = await openScene({}, graced())
     ask(session, 512)
     const controller = new AbortController()
@@ -102,7 +102,7 @@ describe('pacing', () => {
     expect(socket.take()).to.deep.equal([])
   })
 
-  it('asks again under a new id when the broker could not store one more answer', async () => {
+  it('repeats a request with a new id if the broker could not store its response', async () => {
     const scene = await openGraced()
     const { socket } = scene
     const lock = await takeLock(scene, { fence: 9 })
@@ -119,7 +119,7 @@ describe('pacing', () => {
     await unlocking
   })
 
-  it('begins with a whole window on a new connection', async () => {
+  it('begins with an open window on a new connection', async () => {
     const scene = await openGraced()
     ask(scene.session, 512)
     await turn()
@@ -127,7 +127,7 @@ describe('pacing', () => {
     expect(idsOf(said, 'lock').length).to.equal(512)
   })
 
-  it('does not say again what the broker is known to have heard', async () => {
+  it('does not repeat an acknowledgement that the broker has received', async () => {
     const scene = await openGraced()
     await takeLock(scene)
     scene.socket.say({ type: 'ping', n: 1 })

@@ -1,11 +1,11 @@
-/** A session in a page: left, seen again, asleep and awake, the network gone and back. */
+/** A session in a page that is left, shown again, asleep and awake, offline and online. */
 import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, type Page, type PageLifecycle } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js'
 
-/** A page whose life is in the hands of the test. */
+/** A page whose lifecycle the test controls. */
 class FakePage implements Page {
   readonly origin = 'https://app.test'
   readonly watchers = new Set<PageLifecycle>()
@@ -48,7 +48,7 @@ async function open(options: ConnectOptions = {}, first = welcome()) {
 }
 
 describe('a session in a page', () => {
-  it('says goodbye in the very turn in which the page is left, and stays away', async () => {
+  it('sends bye in the turn in which the page is left, and does not reconnect', async () => {
     const { clock, network, page, session, events, lock } = await open({}, graced())
     page.leave()
     expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
@@ -61,7 +61,7 @@ describe('a session in a page', () => {
     expect(network.sockets).to.have.length(1)
   })
 
-  it('opens another when the page is seen again, and asks again for what waited', async () => {
+  it('opens a new session when the page is shown again, and repeats pending requests', async () => {
     const { network, page, events } = await open({}, graced())
     page.leave()
     page.wake()
@@ -74,7 +74,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
-  it('resumes if it could not say goodbye: the broker knows of no leaving', async () => {
+  it('resumes if it could not send bye, because the broker has kept the session', async () => {
     const { clock, network, page, events, lock } = await open({}, graced())
     network.last.end()
     page.leave()
@@ -92,7 +92,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['jeopardy'])
   })
 
-  it('gives up a try to connect when the page is left meanwhile', async () => {
+  it('gives up a try to connect when the page is left', async () => {
     const { clock, network, page } = await open()
     network.last.end()
     clock.advance(100)
@@ -105,7 +105,7 @@ describe('a session in a page', () => {
     expect(network.sockets).to.have.length(3)
   })
 
-  it('tries at once when it wakes, however long it would have waited, and goes on trying', async () => {
+  it('reconnects at once when the page wakes, whatever the delay, and keeps trying', async () => {
     const { clock, network, page } = await open({ reconnect: [1_000_000, 2_000] })
     network.last.end()
     clock.advance(1_000)
@@ -119,7 +119,7 @@ describe('a session in a page', () => {
     expect(network.sockets).to.have.length(3)
   })
 
-  it('leaves a connection that it has alone when it wakes', async () => {
+  it('keeps an open connection when the page wakes', async () => {
     const { network, page, lock } = await open()
     page.wake()
     expect(network.sockets).to.have.length(1)
@@ -127,7 +127,7 @@ describe('a session in a page', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('looks at its deadlines before anything else when it wakes', async () => {
+  it('checks its deadlines first when the page wakes', async () => {
     const { clock, page, events, lock } = await open()
     const { signal } = lock
     clock.stop(10_000)
@@ -137,7 +137,7 @@ describe('a session in a page', () => {
     expect(events[0]).to.equal('lost session')
   })
 
-  it('ends when the page is left and it was told not to come back', async () => {
+  it('ends when the page is left and reconnecting is switched off', async () => {
     const { network, page, session, events } = await open({ reconnect: false })
     page.leave()
     expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
@@ -147,7 +147,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['lost session', 'closed'])
   })
 
-  it('listens to the page until it is closed', async () => {
+  it('listens to the page until the session is closed', async () => {
     const { clock, page, session } = await open()
     expect(page.watchers.size).to.equal(1)
     void session.close()
@@ -155,7 +155,7 @@ describe('a session in a page', () => {
     expect(page.watchers.size).to.equal(0)
   })
 
-  it('says what may have kept it out: its origin, which a browser does not tell', async () => {
+  it('names the page’s origin, because a browser does not show a refusal', async () => {
     const { environment, network } = stage()
     const page = new FakePage()
     const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
@@ -167,7 +167,7 @@ describe('a session in a page', () => {
     expect(page.watchers.size).to.equal(0)
   })
 
-  it('says that a browser forbids ws:// to pages of https://', async () => {
+  it('says that a browser forbids ws:// to https:// pages', async () => {
     const { environment } = stage()
     const cause = new DOMException('insecure', 'SecurityError')
     class Forbidden {

@@ -1,10 +1,10 @@
-/** After a resume: what the broker says, against what the client believes and wants. */
+/** After a resume, the client compares the broker's snapshot with its own locks and requests. */
 import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import { codeOf, comeBack, stateOf, takeLock, turn } from '../support/scriptedSession.js'
 
 describe('reconciling after a resume', () => {
-  it('loses what is not in the snapshot', async () => {
+  it('loses locks that are not in the snapshot', async () => {
     const scene = await openGraced()
     const lost = await takeLock(scene, { fence: 7 })
     const kept = await takeLock(scene, { key: 'l', fence: 8 })
@@ -13,7 +13,7 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
   })
 
-  it('knows of all losses before it tells of any', async () => {
+  it('marks all locks as lost before it calls a listener', async () => {
     const scene = await openGraced()
     const [a, b] = [await takeLock(scene), await takeLock(scene, { key: 'l' })]
     let other: boolean | undefined
@@ -24,7 +24,7 @@ describe('reconciling after a resume', () => {
     expect(other).to.equal(false)
   })
 
-  it('delivers a grant that fell due while it was away', async () => {
+  it('delivers a grant of the time without a connection', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')
     await turn()
@@ -38,26 +38,26 @@ describe('reconciling after a resume', () => {
     expect(scene.socket.take()).to.deep.equal([nothingToAck])
   })
 
-  it('delivers a grant of which only the snapshot tells', async () => {
+  it('delivers a grant that only the snapshot shows', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k', { ttl: 1_000 })
     await turn()
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await asking
-    // Granted 100 ms before the hello that was sent just now arrived.
+    // The broker granted the lock 100 ms before the present hello arrived.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
   })
 
-  it('does not believe for a shorter time than it did, because a resume travelled slowly', async () => {
+  it('does not shorten an expiry because of a slow resume', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await comeBack(scene)
-    // The hello took 300 ms, so by it alone the lock might be over 300 ms earlier.
+    // The hello took 300 ms, so counted from the hello the lock would expire 300 ms earlier.
     const at = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.say(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
@@ -69,7 +69,7 @@ describe('reconciling after a resume', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('does not deliver a grant that was lost again while it was away', async () => {
+  it('does not deliver a grant that was lost again without a connection', async () => {
     const scene = await openGraced()
     const asking = codeOf(scene.session.lock('k'))
     await turn()
@@ -78,7 +78,7 @@ describe('reconciling after a resume', () => {
     expect(scene.socket.take()).to.deep.equal([])
   })
 
-  it('delivers a grant that is made while the snapshot is on its way', async () => {
+  it('delivers a grant that is made during the snapshot', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')
     await turn()
@@ -86,7 +86,7 @@ describe('reconciling after a resume', () => {
     expect((await asking).fence).to.equal(7)
   })
 
-  it('hears of a loss while the snapshot is on its way', async () => {
+  it('reports a loss that arrives during the snapshot', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { key: 'a', fence: 6 })
     const asking = codeOf(scene.session.lock('k'))
@@ -102,7 +102,7 @@ describe('reconciling after a resume', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('cancels what waits and unlocks what is held, if nobody wants it any more', async () => {
+  it('cancels abandoned requests that wait, and unlocks abandoned locks', async () => {
     const scene = await openGraced()
     const controllers = [1, 2, 3].map(() => new AbortController())
     for (const { signal } of controllers) void scene.session.lock('k', { signal }).catch(() => {})
@@ -114,7 +114,7 @@ describe('reconciling after a resume', () => {
     scene.socket.take()
     scene.socket.say(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
     await turn()
-    // The answer 2 is acknowledged later; 3 never arrived, and is forgotten.
+    // Response 2 is acknowledged later; request 3 never arrived, and the client forgets it.
     expect(scene.socket.take()).to.deep.equal([
       nothingToAck,
       { type: 'cancel', request: 1 },
@@ -122,7 +122,7 @@ describe('reconciling after a resume', () => {
     ])
   })
 
-  it('cancels what nobody wants any more because of a loss that the snapshot tells', async () => {
+  it('cancels a request that was abandoned because of a loss in the snapshot', async () => {
     const scene = await openGraced()
     const { signal } = await takeLock(scene, { fence: 7 })
     const asking = codeOf(scene.session.lock('l', { signal }))
@@ -135,10 +135,10 @@ describe('reconciling after a resume', () => {
     ])
   })
 
-  it('unlocks what it knows nothing of', async () => {
+  it('unlocks locks that it does not know', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
-    // Its own deadline passes; the broker was slower.
+    // The lock expires at the client before it expires at the broker.
     scene.socket.end()
     scene.clock.stop(9_800)
     expect(lock.held).to.equal(false)
@@ -154,7 +154,7 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'resumed'])
   })
 
-  it('learns of an unlock that was done, and repeats one that was not', async () => {
+  it('accepts an unlock that was done, and repeats an unlock that was lost', async () => {
     const scene = await openGraced()
     const a = await takeLock(scene, { key: 'a', fence: 7 })
     const b = await takeLock(scene, { key: 'b', fence: 8 })
@@ -170,7 +170,7 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 
-  it('unlocks while it is away, once it is back', async () => {
+  it('sends an unlock of the time without a connection after the resume', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
     scene.socket.end()
@@ -186,13 +186,13 @@ describe('reconciling after a resume', () => {
     await unlocking
   })
 
-  it('asks anew what was refused before it heard of that, if its id is spent', async () => {
+  it('sends a request with a new id if its refusal was lost and its id is used up', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
     const asking = scene.session.lock('full')
     const unlocking = lock.unlock()
     await turn()
-    // The broker had no room for 2, and said so in vain; 3 made some.
+    // The broker had no room for request 2, and its refusal was lost; request 3 made room.
     await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
     scene.socket.say({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
@@ -202,7 +202,7 @@ describe('reconciling after a resume', () => {
     expect(await codeOf(asking)).to.equal('BAD_MESSAGE')
   })
 
-  it('repeats a refresh, and counts it from the sending that arrived', async () => {
+  it('repeats a refresh, and counts the ttl from the sending that arrived', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k', { ttl: 5_000 })
     await turn()

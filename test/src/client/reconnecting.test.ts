@@ -1,4 +1,4 @@
-/** A dropped connection without a grace: a new session, what is asked again in it, and when not. */
+/** A dropped connection without a grace: a new session, and the requests that it repeats. */
 import { fixedInterval } from '@holdfast/client'
 import { connectIn, connectTimeoutFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
@@ -16,7 +16,7 @@ import {
 const renewed = welcome({ session: 's2', at: 10 })
 
 describe('reconnecting', () => {
-  it('opens a new session, and asks again what still waits with what is left of it', async () => {
+  it('opens a new session, and repeats requests with the rest of their timeouts', async () => {
     const scene = await openScene()
     const gone = new AbortController()
     const asking = [
@@ -45,7 +45,7 @@ describe('reconnecting', () => {
     expect([(await asking[2]) !== undefined, (await later).fence]).to.deep.equal([true, 50])
   })
 
-  it('never locks again by itself', async () => {
+  it('never requests a lost lock again', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
@@ -59,7 +59,7 @@ describe('reconnecting', () => {
     expect(scene.events).to.deep.equal(['lost session', 'newSession'])
   })
 
-  it('takes an unlock for done and a refresh for failed when the session is gone', async () => {
+  it('resolves an unlock and rejects a refresh when the session is gone', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
@@ -76,7 +76,7 @@ describe('reconnecting', () => {
     expect(scene.events).to.deep.equal(['newSession'])
   })
 
-  it('keeps timeouts exactly while it is away', async () => {
+  it('keeps timeouts exactly without a connection', async () => {
     const scene = await openScene({ reconnect: [60_000] })
     const asking = codeOf(scene.session.lock('a', { timeout: 5_000 }))
     await turn()
@@ -92,7 +92,7 @@ describe('reconnecting', () => {
     expect(await asking).to.equal('LOCK_TIMEOUT')
   })
 
-  it('does not keep tryLock waiting for a broker that is not there', async () => {
+  it('rejects tryLock at once without a connection', async () => {
     const scene = await openScene()
     const sent = codeOf(scene.session.tryLock('a'))
     await turn()
@@ -102,7 +102,7 @@ describe('reconnecting', () => {
     expect([await sent, await made]).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE'])
   })
 
-  it('starts the strategy anew with each outage, and goes by it', async () => {
+  it('uses the delays of the strategy, and starts it anew with each outage', async () => {
     const scene = await openScene({ reconnect: [100, 200, 400] })
     const tries = () => scene.network.sockets.length
     for (let outage = 0; outage < 2; outage++) {
@@ -123,7 +123,7 @@ describe('reconnecting', () => {
     expect(scene.events).to.deep.equal(['newSession', 'newSession'])
   })
 
-  it('gives its only broker two seconds for a welcome, however short the lease', async () => {
+  it('gives its only broker two seconds for a welcome, even with a short lease', async () => {
     const scene = await openScene({}, welcome({ lease: 2_000 }))
     scene.socket.end()
     scene.clock.advance(50)
@@ -134,7 +134,7 @@ describe('reconnecting', () => {
     expect(socket.dropped).to.equal(true)
   })
 
-  it('has for each try what the lease leaves for it, and more for each round in vain', () => {
+  it('derives the time of each try from the lease, and doubles it after each failed round', () => {
     const tries: [ttl: number, brokers: number, rounds: number, ms: number][] = [
       [0, 1, 0, 10_000],
       [15_000, 1, 0, 5_000],
@@ -150,7 +150,7 @@ describe('reconnecting', () => {
     }
   })
 
-  it('closes the session when the strategy is at its end', async () => {
+  it('closes the session when the strategy ends', async () => {
     const scene = await openScene({ reconnect: fixedInterval({ interval: 10, maxRetries: 2 }) })
     const asking = codeOf(scene.session.lock('a'))
     for (let i = 0; i < 3; i++) {
@@ -164,7 +164,7 @@ describe('reconnecting', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('does not come back when it was told not to', async () => {
+  it('does not reconnect with reconnect: false', async () => {
     const scene = await openScene({ reconnect: false })
     scene.socket.end()
     await turn()
@@ -172,7 +172,7 @@ describe('reconnecting', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('does not come back after a final close code', async () => {
+  it('does not reconnect after a final close code', async () => {
     const codes: [number, string][] = [
       [4401, 'UNAUTHORIZED'],
       [4403, 'FORBIDDEN'],
@@ -192,14 +192,14 @@ describe('reconnecting', () => {
     }
   })
 
-  it('has no lease to rely on after its end', async () => {
+  it('has no lease left after its end', async () => {
     const scene = await openScene()
     expect(scene.session.leaseLeft).to.be.above(0)
     scene.socket.end(4401)
     expect(scene.session.leaseLeft).to.equal(0)
   })
 
-  it('comes back after the codes that are not final', async () => {
+  it('reconnects after the close codes that are not final', async () => {
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
       const scene = await openScene()
       scene.socket.end(code)
@@ -208,7 +208,7 @@ describe('reconnecting', () => {
     }
   })
 
-  it('goes over the whole list at each try, from the broker that it was on', async () => {
+  it('tries the whole list in each round, beginning with the last broker', async () => {
     const { environment, network, clock } = stage()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
     const connecting = connectIn(urls, { reconnect: [10, 10] }, environment)
@@ -229,7 +229,7 @@ describe('reconnecting', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('shows the newest token that was not refused', async () => {
+  it('sends the newest token that was not refused', async () => {
     const scene = await openScene({ token: 'first', allowInsecure: true })
     const shown: unknown[] = []
     for (const token of ['second', 'refused']) {
@@ -246,7 +246,7 @@ describe('reconnecting', () => {
     expect(shown).to.deep.equal([hello, hello])
   })
 
-  it('tells of a broker that drains', async () => {
+  it('reports a broker that drains', async () => {
     const scene = await openScene()
     let within: number | undefined
     scene.session.on('draining', (event) => {
@@ -256,7 +256,7 @@ describe('reconnecting', () => {
     expect(within).to.equal(5_000)
   })
 
-  it('survives a strategy that throws or gives nonsense', async () => {
+  it('survives a strategy that throws or returns wrong delays', async () => {
     const bad = {
       [Symbol.iterator](): Iterator<number> {
         throw new Error('mine')

@@ -1,4 +1,4 @@
-/** A dropped connection with a grace: taking the session up again, or not. */
+/** A dropped connection of a session with a grace: the session is resumed, or replaced. */
 import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { Hello } from '@holdfast/shared'
@@ -16,7 +16,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('resuming a session', () => {
-  it('shows the newest secret, acknowledges at once, and keeps what is still held', async () => {
+  it('sends the newest secret, acknowledges at once, and keeps its locks', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
     scene.socket.end()
@@ -38,7 +38,7 @@ describe('resuming a session', () => {
     })
   })
 
-  it('counts its tries, so that one which arrives late is known to be old', async () => {
+  it('counts its tries, so that the broker can tell a late hello from a new one', async () => {
     const { clock, socket, network } = await openGraced()
     socket.end()
     const tries: unknown[] = []
@@ -51,12 +51,12 @@ describe('resuming a session', () => {
     expect(tries).to.deep.equal([1, 2, 3])
   })
 
-  it('acknowledges even if it has nothing to say', async () => {
+  it('acknowledges even without responses', async () => {
     const scene = await openGraced()
     expect(await resume(scene)).to.deep.equal([nothingToAck])
   })
 
-  it('reaches the last broker of a list in time, after silence of all others', async () => {
+  it('reaches the last broker of a list in time if all others are silent', async () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
     const reconnect = fixedInterval({ interval: 0 })
@@ -72,7 +72,7 @@ describe('resuming a session', () => {
     await turn()
     network.last.say({ type: 'granted', id: 1, fence: 7 })
     const lock = await asking
-    // Each is connected to at once, and says nothing: as a stopped process does.
+    // Each socket opens at once and stays silent, like that of a stopped process.
     for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
       clock.advance(10)
       await turn()
@@ -84,7 +84,7 @@ describe('resuming a session', () => {
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
 
-  it('reaches brokers in the end that all need longer than their share of the lease', async () => {
+  it('reaches brokers that all need longer than their share of the lease', async () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test']
     const reconnect = fixedInterval({ interval: 0 })
@@ -109,7 +109,7 @@ describe('resuming a session', () => {
     expect(session.state).to.equal('disconnected')
   })
 
-  it('says again what it had acknowledged on a connection that is gone', async () => {
+  it('repeats an acknowledgement that was sent on a connection that is gone', async () => {
     const scene = await openGraced()
     await takeLock(scene, { fence: 7 })
     scene.socket.take()
@@ -122,7 +122,7 @@ describe('resuming a session', () => {
     expect(await resume(scene)).to.deep.equal([{ type: 'ack', ids: [1] }])
   })
 
-  it('says once what was answered again at every resume that failed', async () => {
+  it('acknowledges a response once, however often failed resumes repeat it', async () => {
     const scene = await openGraced()
     await takeLock(scene, { fence: 7 })
     const again = { type: 'granted', id: 1, fence: 7 } as const
@@ -134,7 +134,7 @@ describe('resuming a session', () => {
     }
   })
 
-  it('believes in nothing for longer before it knows what is left of it', async () => {
+  it('extends no expiry before the last part of the snapshot', async () => {
     const scene = await openGraced()
     const [lock, late] = [await takeLock(scene), await takeLock(scene, { key: 'l' })]
     scene.clock.advance(4_000)
@@ -166,7 +166,7 @@ describe('resuming a session', () => {
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'connected'])
   })
 
-  it('asks again, in order and under the same ids, what the broker never heard', async () => {
+  it('repeats requests that never arrived, in order and with the same ids', async () => {
     const scene = await openGraced()
     const asking = [
       scene.session.lock('waits'),
@@ -189,7 +189,7 @@ describe('resuming a session', () => {
     expect(((await asking[0]) as Lock).fence).to.equal(70)
   })
 
-  it('has a whole lease again from its hello, and goes on with each that is heard', async () => {
+  it('counts a whole lease from the hello, and extends it with each acknowledgement', async () => {
     const scene = await openGraced()
     const { session, clock } = scene
     const lock = await takeLock(scene, { fence: 7 })
@@ -206,7 +206,7 @@ describe('resuming a session', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('has a whole lease of the next session, too, after a resume that came to nothing', async () => {
+  it('counts a whole lease of the new session after a refused resume', async () => {
     const scene = await openGraced()
     await resume(scene)
     await comeBack(scene)
@@ -215,7 +215,7 @@ describe('resuming a session', () => {
     expect(scene.session.leaseLeft).to.equal(9_699)
   })
 
-  it('asks nothing again that was answered', async () => {
+  it('repeats no request that was answered', async () => {
     const scene = await openGraced()
     const { session, socket } = scene
     const lock = await takeLock(scene)
@@ -236,18 +236,18 @@ describe('resuming a session', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('starts again when it is cut off in the middle of a resume', async () => {
+  it('resumes again when the connection drops during a resume', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], true))
-    // The answer is acknowledged on the next connection, and so is not repeated.
+    // The response is acknowledged on the next connection, so the broker does not repeat it.
     expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect((await asking).fence).to.equal(7)
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 
-  it('gives up what it had when the broker does not know the session any more', async () => {
+  it('loses its locks when the broker no longer knows the session', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
     const waiting = scene.session.lock('w')
@@ -267,7 +267,7 @@ describe('resuming a session', () => {
     })
   })
 
-  it('does not ask for a session that the broker has ended', async () => {
+  it('does not resume a session that the broker has ended', async () => {
     const scene = await openGraced()
     const lock = await takeLock(scene, { fence: 7 })
     scene.socket.end(4410)
@@ -277,7 +277,7 @@ describe('resuming a session', () => {
     expect(scene.socket.take()).to.deep.equal([{ type: 'hello', grace: 'lease' }])
   })
 
-  it('forgets what nobody wants when the session is gone', async () => {
+  it('forgets abandoned requests when the session is gone', async () => {
     const scene = await openGraced()
     const controller = new AbortController()
     void scene.session.lock('k', { signal: controller.signal }).catch(() => {})

@@ -1,4 +1,4 @@
-/** A session that waits for what it holds itself: it keeps waiting, and one warning says so. */
+/** A session that waits for a lock that it holds itself keeps waiting, and warns once. */
 import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, platformEnvironment } from '@holdfast/client/internal'
 import type { Welcome } from '@holdfast/shared'
@@ -10,7 +10,7 @@ interface Warning {
   readonly code: string
 }
 
-/** A session on a fake clock that tells its warnings, and grants what the test names. */
+/** A session on a fake clock that collects its warnings; the test grants its requests. */
 async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   const warnings: Warning[] = []
   const { clock, network, environment } = stage()
@@ -21,7 +21,7 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   network.last.take()
   network.last.say(first)
   const session = await connecting
-  /** Keeps the session alive, as a broker does. */
+  /** Keeps the lease of the session alive, as a broker does. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 1_000) {
       await turn()
@@ -41,7 +41,7 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   return { session, warnings, pass, hold, network, clock }
 }
 
-describe('waiting for what the own session holds', () => {
+describe('waiting for a lock that the own session holds', () => {
   it('warns once after 5 s, and keeps waiting', async () => {
     const { session, warnings, pass, hold } = await scene({ name: 'billing-3' })
     await hold('k')
@@ -59,7 +59,7 @@ describe('waiting for what the own session holds', () => {
     expect(await stateOf(asking)).to.equal('pending')
   })
 
-  it('counts from when the request was sent, whatever was asked before', async () => {
+  it('counts the 5 s from the sending of the request', async () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k')
     await pass(3_000)
@@ -71,7 +71,7 @@ describe('waiting for what the own session holds', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('warns once for each key, however many wait', async () => {
+  it('warns once for each key, for any number of requests', async () => {
     const { session, warnings, pass, hold } = await scene()
     for (const key of ['a', 'b']) {
       await hold(key)
@@ -84,7 +84,7 @@ describe('waiting for what the own session holds', () => {
     expect(keys).to.deep.equal(['a', 'b'])
   })
 
-  it('warns also when the session came to hold it while the other waited', async () => {
+  it('warns when the session is granted the lock while another request waits', async () => {
     const { session, warnings, pass, network } = await scene()
     void session.lock('k').catch(() => {})
     void session.lock('k').catch(() => {})
@@ -96,7 +96,7 @@ describe('waiting for what the own session holds', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('warns of an exclusive request beside a shared lock, not of a shared one', async () => {
+  it('warns about an exclusive request beside a shared lock, not about a shared one', async () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k', 'shared')
     void session.lock('k', { mode: 'shared' }).catch(() => {})
@@ -107,7 +107,7 @@ describe('waiting for what the own session holds', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('does not warn of what another session holds, or what was unlocked in time', async () => {
+  it('does not warn about a lock of another session, or one unlocked in time', async () => {
     const { session, warnings, pass, hold, network } = await scene()
     const lock = await hold('k')
     void session.lock('k').catch(() => {})
@@ -119,7 +119,7 @@ describe('waiting for what the own session holds', () => {
     expect(warnings).to.deep.equal([])
   })
 
-  it('does not warn of what was given up', async () => {
+  it('does not warn about an abandoned request', async () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k')
     const controller = new AbortController()
@@ -130,7 +130,7 @@ describe('waiting for what the own session holds', () => {
     expect(warnings).to.deep.equal([])
   })
 
-  it('does not warn while there is no connection', async () => {
+  it('does not warn without a connection', async () => {
     const { session, warnings, hold, network, clock } = await scene(
       { grace: 'lease', reconnect: [60_000] },
       graced(),
@@ -142,7 +142,7 @@ describe('waiting for what the own session holds', () => {
     expect(warnings).to.deep.equal([])
   })
 
-  it('is turned off by an option, and then costs no timer', async () => {
+  it('does not warn, and uses no timer, with the option warnings: false', async () => {
     const { session, warnings, pass, hold, clock } = await scene({ warnings: false })
     await hold('k')
     const timers = clock.timers
@@ -162,7 +162,7 @@ describe('waiting for what the own session holds', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is a warning of Node', async () => {
+  it('is printed as a warning of Node', async () => {
     const told = new Promise<Error>((resolve) => process.once('warning', resolve))
     platformEnvironment.warn!('what is odd', 'HOLDFAST_SELF_WAIT')
     expect(await told).to.include({

@@ -1,9 +1,9 @@
-/** Callers who share a request and its lock: who shares, and who frees it. */
+/** Callers who share a request and its lock, and the unlock by the last of them. */
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 
 describe('singleflight', () => {
-  it('asks once for all who come before the grant, and frees with the last unlock', async () => {
+  it('sends one request for all callers before the grant, and unlocks with the last', async () => {
     const { session, socket } = await openScene()
     const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()
@@ -25,7 +25,7 @@ describe('singleflight', () => {
     await last
   })
 
-  it('does not exclude its callers from each other: all hold the lock at once', async () => {
+  it('does not exclude its callers from each other: all hold the lock together', async () => {
     const { session, socket } = await openScene()
     let running = 0
     let most = 0
@@ -46,7 +46,7 @@ describe('singleflight', () => {
     expect(most).to.equal(5)
   })
 
-  it('does not free it under the others when the first unlocks as soon as it can', async () => {
+  it('keeps the lock for the other callers when the first unlocks at once', async () => {
     const { session, socket } = await openScene()
     const first = session.singleflightLock('k').then((lock) => lock.unlock())
     const second = session.singleflightLock('k')
@@ -59,7 +59,7 @@ describe('singleflight', () => {
     expect(socket.take()).to.deep.equal([])
   })
 
-  it('shares neither another key, mode or ttl, nor a lock that was granted', async () => {
+  it('shares no request for another key, mode or ttl, and no granted lock', async () => {
     const { session, socket } = await openScene()
     const first = session.singleflightLock('k')
     void session.singleflightLock('l')
@@ -75,7 +75,7 @@ describe('singleflight', () => {
     expect(await stateOf(later)).to.equal('pending')
   })
 
-  it('lets each caller give up alone, and cancels with the last', async () => {
+  it('lets each caller give up alone, and cancels the request with the last', async () => {
     const { session, socket, clock } = await openScene()
     const controller = new AbortController()
     const timed = codeOf(session.singleflightLock('k', { timeout: 1_000 }))
@@ -95,7 +95,7 @@ describe('singleflight', () => {
     expect(socket.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'k' }])
   })
 
-  it('does not wait, nor ask, with a signal that is aborted already', async () => {
+  it('sends nothing with a signal that is aborted already', async () => {
     const { session, socket } = await openScene()
     const signal = AbortSignal.abort()
     expect(await codeOf(session.singleflightLock('k', { signal }))).to.equal('ABORTED')
@@ -103,7 +103,7 @@ describe('singleflight', () => {
     expect(socket.take()).to.deep.equal([])
   })
 
-  it('unlocks a grant that crossed the leaving of the last caller', async () => {
+  it('unlocks a grant that arrives after the last caller gave up', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const aborted = codeOf(session.singleflightLock('k', { signal: controller.signal }))
@@ -116,7 +116,7 @@ describe('singleflight', () => {
     expect(socket.take()).to.deep.include({ type: 'unlock', id: 2, fence: 5 })
   })
 
-  it('tells every holder of the loss, but not who has unlocked', async () => {
+  it('reports the loss to every caller, except those who have unlocked', async () => {
     const { session, socket, lost } = await openScene()
     const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()
@@ -129,7 +129,7 @@ describe('singleflight', () => {
     expect(lost.length).to.equal(1)
   })
 
-  it('tells all callers of a failure', async () => {
+  it('rejects all callers when the request fails', async () => {
     const { session, socket } = await openScene()
     const outcomes = [1, 2].map(() => codeOf(session.singleflightLock('k')))
     await turn()

@@ -1,4 +1,4 @@
-/** The delays of the three strategies, and what they refuse. */
+/** The delays of the three retry strategies, and the checks of their options. */
 import { exponentialBackoff, fixedInterval, linearBackoff } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -23,7 +23,7 @@ function codeOf(make: () => unknown): string {
 }
 
 describe('retry strategies', () => {
-  it('wait a fixed interval, as often as they are told', () => {
+  it('wait a fixed interval, as often as maxRetries says', () => {
     expect([...fixedInterval({ interval: 70, maxRetries: 3 })]).to.deep.equal([70, 70, 70])
     expect([...fixedInterval({ interval: 70, maxRetries: 0 })]).to.deep.equal([])
   })
@@ -38,18 +38,18 @@ describe('retry strategies', () => {
     expect([...strategy]).to.deep.equal([100, 150, 200, 250])
   })
 
-  it('are endless without a maximum, and stay within the cap', () => {
+  it('are endless without maxRetries, and no delay exceeds max', () => {
     const strategy = exponentialBackoff({ initial: 1_000, max: 5_000 })
     expect(take(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
     expect(take(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
   })
 
-  it('start anew each time they are iterated', () => {
+  it('start anew with each iteration', () => {
     const strategy = linearBackoff({ initial: 1, increment: 1, maxRetries: 3 })
     expect([...strategy]).to.deep.equal([...strategy])
   })
 
-  it('jitter only when told: a random part of each delay', () => {
+  it('use jitter only on request: a random part of each delay', () => {
     const chances = [0, 0.5, 0.999]
     const strategy = fixedInterval(
       { interval: 1_000, maxRetries: 3, jitter: 'full' },
@@ -58,7 +58,7 @@ describe('retry strategies', () => {
     expect([...strategy]).to.deep.equal([0, 500, 999])
   })
 
-  it('refuse what is not a delay, a factor, a number of tries', () => {
+  it('refuse a wrong delay, factor or number of retries', () => {
     const bad = [Number.NaN, -1, 2 ** 31, '5', undefined] as number[]
     for (const value of bad) {
       expect(codeOf(() => fixedInterval({ interval: value }))).to.equal('INVALID_INTERVAL')

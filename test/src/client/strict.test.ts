@@ -1,6 +1,6 @@
 /**
- * No option is ignored: of each function that takes options, every option misspelt in every way
- * that fingers know is refused with the right name, and so is a value of the wrong type.
+ * No unknown option is ignored. Each function with options refuses every misspelt option and
+ * suggests the right name, and refuses values of the wrong type.
  */
 import { once } from 'node:events'
 import {
@@ -20,9 +20,9 @@ type Options = Record<string, unknown>
 
 interface Call {
   readonly name: string
-  /** Each option with a value that it may have. */
+  /** Each option with a valid value. */
   readonly options: Options
-  /** Makes the call with these options in place of all others. */
+  /** Makes the call with these options and no others. */
   readonly call: (options: never, on: { session: Session; lock: Lock }) => unknown
 }
 
@@ -117,9 +117,9 @@ const calls: readonly Call[] = [
   },
 ]
 
-/** Whatever JSON has, and what it has not. */
+/** Values of every type, in JSON or not. */
 const values = [null, true, 7, -1, 1.5, 'x', '', [], [1], {}, () => {}, Symbol('s'), 7n]
-/** Which of these an option may have, beside values like its example. */
+/** The values of this list that an option may have, besides values like its example. */
 const allowed: Record<string, (value: unknown) => boolean> = {
   name: (value) => value === 'x',
   token: (value) => value === 'x',
@@ -142,7 +142,7 @@ const allowed: Record<string, (value: unknown) => boolean> = {
 }
 const isInteger = (value: unknown) => value === 7
 
-/** What fingers make of a name: a letter dropped, two swapped, another case, one more. */
+/** Misspellings of a name: a letter missing, two letters swapped, another case, a letter more. */
 function misspellings(name: string): string[] {
   const all = new Set([name.toUpperCase(), `${name}s`, `${name[0]!.toUpperCase()}${name.slice(1)}`])
   for (let i = 0; i < name.length; i++) {
@@ -170,8 +170,8 @@ async function scene(): Promise<{ session: Session; lock: Lock }> {
   return { session: opened.session, lock: await takeLock(opened, { ttl: 9_000, at: 50_000 }) }
 }
 
-describe('strict options', () => {
-  it('refresh says where its options stand when they come first', async () => {
+describe('the checks of options and arguments', () => {
+  it('refresh says where its options belong when they come first', async () => {
     const { lock } = await scene()
     const refusal = await refusalOf(() => lock.refresh({ ttl: 5 } as never))
     expect(refusal?.code).to.equal('INVALID_OPTION')
@@ -208,7 +208,7 @@ describe('strict options', () => {
       }
     })
 
-    it(`${name} refuses what is no set of options`, async () => {
+    it(`${name} refuses options that are not an object`, async () => {
       const on = await scene()
       for (const given of [null, 7, true, [], () => {}]) {
         const error = await refusalOf(() => call(given as never, on))
@@ -217,7 +217,7 @@ describe('strict options', () => {
     })
   }
 
-  it('withLock and watch refuse a callback that is none, before anything is asked', async () => {
+  it('withLock and watch refuse a callback that is not a function', async () => {
     const { session, socket } = await openScene()
     const swapped = session.withLock('k', {} as never, (() => {}) as never)
     expect((await refusalOf(() => swapped))?.code).to.equal('INVALID_OPTION')
@@ -227,7 +227,7 @@ describe('strict options', () => {
     expect(socket.sent).to.have.length(1)
   })
 
-  it('a strategy refuses a random that is none, and openTelemetry a tracer that is none', async () => {
+  it('a strategy refuses a wrong random function, and openTelemetry a wrong tracer', async () => {
     for (const act of [
       () => fixedInterval({ interval: 5 }, 0.5 as never),
       () => openTelemetry({} as never),
@@ -237,14 +237,14 @@ describe('strict options', () => {
     }
   })
 
-  it('session.locks.request ignores what it does not know, as the specification has it', async () => {
+  it('session.locks.request ignores unknown members, as the specification says', async () => {
     const { session, socket } = await openScene()
     void session.locks.request('k', { ifavailable: true } as never, () => {}).catch(() => {})
     await new Promise((resolve) => setImmediate(resolve))
     expect(socket.sent.at(-1)).to.deep.equal({ type: 'lock', id: 1, key: 'k' })
   })
 
-  it('a misspelt event is refused with the right name, and a listener that is none', async () => {
+  it('on, once and off refuse a misspelt event and a wrong listener', async () => {
     const { session, socket } = await openScene()
     for (const method of ['on', 'once', 'off'] as const) {
       for (const [wrong, right] of [

@@ -1,6 +1,6 @@
 /**
- * The seam for tracing: what a tracer is told of each wait and hold, and that it is told once. It
- * is somebody else's, and what it throws is no reason to keep or to forget a lock.
+ * The interface for tracing: the session reports each wait and each hold once. An error that a
+ * tracer throws does not affect the lock.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
@@ -28,7 +28,7 @@ function noting(): { readonly told: string[]; readonly tracer: Tracer } {
 }
 
 describe('tracing a session', () => {
-  it('tells of the request, the grant and the end, once each', async () => {
+  it('reports the request, the grant and the end, once each', async () => {
     const { told, tracer } = noting()
     const scene = await openScene({ tracer })
     const lock = await takeLock(scene, { metadata: 7 })
@@ -39,7 +39,7 @@ describe('tracing a session', () => {
     expect(told).to.deep.equal(['asks k exclusive 7', 'granted 1', 'ended undefined'])
   })
 
-  it('tells of a loss with its reason, once', async () => {
+  it('reports a loss with its reason, once', async () => {
     const { told, tracer } = noting()
     const scene = await openScene({ tracer })
     const lock = await takeLock(scene)
@@ -49,7 +49,7 @@ describe('tracing a session', () => {
     expect(told.slice(1)).to.deep.equal(['granted 1', 'ended stolen'])
   })
 
-  it('tells of a request that comes to nothing', async () => {
+  it('reports a request that fails', async () => {
     const { told, tracer } = noting()
     const { session, socket } = await openScene({ tracer })
     const asking = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
@@ -65,7 +65,7 @@ function fail(): never {
 }
 
 describe('a tracer that throws', () => {
-  it('at an answer leaves it to whoever asked', async () => {
+  it('does not affect the caller when it throws at a response', async () => {
     const tracer: Tracer = { request: () => ({ metadata: undefined, granted: fail, failed: fail }) }
     const scene = await openScene({ tracer })
     let lock: Lock | undefined
@@ -80,7 +80,7 @@ describe('a tracer that throws', () => {
     expect(lock?.held).to.equal(true)
   })
 
-  it('at the end of a lock keeps neither an unlock nor a loss from anybody', async () => {
+  it('does not affect an unlock or a loss when it throws at the end of a lock', async () => {
     const hold = { run: <T>(callback: () => T) => callback(), ended: fail }
     const tracer: Tracer = {
       request: () => ({ metadata: undefined, granted: () => hold, failed: fail }),

@@ -1,4 +1,4 @@
-/** A lock with a ttl: until when it may be believed in, and how it is kept. */
+/** A lock with a ttl: its expiry, and its refreshes. */
 import { expect } from 'chai'
 import {
   acknowledge,
@@ -10,7 +10,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('holding a lock with a ttl', () => {
-  it('counts an immediate grant from its asking', async () => {
+  it('counts an immediate grant from the sending of the request', async () => {
     const scene = await openScene()
     scene.clock.advance(3_000)
     const lock = await takeLock(scene, { ttl: 1_000, at: 53_000 })
@@ -22,14 +22,14 @@ describe('holding a lock with a ttl', () => {
     expect(scene.session.state).to.equal('connected')
   })
 
-  it('counts a grant that was waited for by the newest exchange', async () => {
+  it('counts a later grant by the newest clock sample', async () => {
     const scene = await openScene()
     const asking = scene.session.lock('k', { ttl: 1_000 })
     await turn()
     scene.clock.advance(4_000)
     scene.socket.say({ type: 'ping', n: 1 })
     await turn()
-    // The pong of 4,000 arrived at 54,010; the grant was made at 55,000, which is 4,990 or later.
+    // The pong of 4,000 arrived at 54,010, so the grant at 55,000 was at 4,990 or later.
     acknowledge(scene, 54_010)
     scene.clock.advance(1_000)
     scene.socket.say({ type: 'granted', id: 1, fence: 1, at: 55_000 })
@@ -41,7 +41,7 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('is refreshed from the sending of the refresh', async () => {
+  it('counts a refresh from its sending', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(500)
@@ -57,7 +57,7 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('is given back if a refresh succeeded of which we heard too late', async () => {
+  it('unlocks a lock that expired before the response to a successful refresh', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(900)
@@ -72,7 +72,7 @@ describe('holding a lock with a ttl', () => {
     expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
   })
 
-  it('may be as short as a refresh wants it, answered or not, and as long again if that is refused', async () => {
+  it('uses the shorter ttl of a pending refresh, and the former ttl after a refusal', async () => {
     const scene = await openScene()
     const [lock, other] = [
       await takeLock(scene, { ttl: 5_000, at: 50_000 }),
@@ -93,7 +93,7 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('is lost when the broker says that a refresh came too late', async () => {
+  it('loses the lock when the broker refuses a late refresh', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = codeOf(lock.refresh(2_000))
@@ -104,7 +104,7 @@ describe('holding a lock with a ttl', () => {
     expect(scene.events).to.deep.equal(['lost expired'])
   })
 
-  it('refreshes by itself until it is unlocked', async () => {
+  it('refreshes periodically until the lock is unlocked', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     scene.socket.take()
@@ -125,7 +125,7 @@ describe('holding a lock with a ttl', () => {
     expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 9, fence: 1 }])
   })
 
-  it('refreshes when the broker is heard, where no timer fires', async () => {
+  it('refreshes when a message arrives, if no timer fires', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 6_000, at: 50_000 })
     void lock.autoRefresh({ interval: 2_000, timeout: 3_000 })
@@ -139,7 +139,7 @@ describe('holding a lock with a ttl', () => {
     ])
   })
 
-  it('stops refreshing at the first refresh that is not answered in time', async () => {
+  it('stops refreshing at the first refresh without a response in time', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
@@ -148,7 +148,7 @@ describe('holding a lock with a ttl', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('leaves no deadline behind when it is unlocked with a refresh on its way', async () => {
+  it('leaves no deadline behind when the lock is unlocked during a refresh', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = lock.refresh()
@@ -160,7 +160,7 @@ describe('holding a lock with a ttl', () => {
     expect(scene.events).to.deep.equal([])
   })
 
-  it('asks for no other refresh when it is unlocked while one is on its way', async () => {
+  it('sends no other refresh when the lock is unlocked during a refresh', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     const running = lock.autoRefresh({ interval: 300, timeout: 400 })
@@ -175,7 +175,7 @@ describe('holding a lock with a ttl', () => {
     expect(scene.socket.take()).to.deep.equal([])
   })
 
-  it('does not wait for the answer to a refresh of what is known to be lost', async () => {
+  it('does not wait for the response to a refresh of a lost lock', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     const refreshing = codeOf(lock.refresh())
@@ -192,7 +192,7 @@ describe('holding a lock with a ttl', () => {
     expect(await running).to.equal('LOCK_LOST')
   })
 
-  it('does not refresh what interval and timeout cannot keep', async () => {
+  it('refuses an interval and timeout that are too long for the ttl', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
     const codeFor = (interval: unknown, timeout: unknown) =>
@@ -207,7 +207,7 @@ describe('holding a lock with a ttl', () => {
     expect(await codeFor(400, 500)).to.equal('none')
   })
 
-  it('refreshes every third of the ttl when it is told nothing', async () => {
+  it('refreshes every third of the ttl without options', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene, { ttl: 900, at: 50_000 })
     const running = lock.autoRefresh()
@@ -221,13 +221,13 @@ describe('holding a lock with a ttl', () => {
     expect(await stateOf(running)).to.equal('LOCK_TIMEOUT')
   })
 
-  it('refreshes every third also of the shortest ttl that has one', async () => {
+  it('refreshes every third of the shortest possible ttl', async () => {
     const lock = await takeLock(await openScene(), { ttl: 3, at: 50_000 })
     expect(await stateOf(lock.autoRefresh())).to.equal('pending')
     void lock.unlock()
   })
 
-  it('without a ttl has to be told what to refresh by', async () => {
+  it('needs an interval and a timeout for a lock without a ttl', async () => {
     const lock = await takeLock(await openScene())
     const error: Error = await lock.autoRefresh().then(
       () => expect.fail('it did not reject'),
@@ -237,7 +237,7 @@ describe('holding a lock with a ttl', () => {
     expect(error).to.include({ code: 'INVALID_INTERVAL' })
   })
 
-  it('only verifies without a ttl', async () => {
+  it('verifies a lock without a ttl', async () => {
     const scene = await openScene()
     const lock = await takeLock(scene)
     const running = lock.autoRefresh({ interval: 1_000, timeout: 50_000 })

@@ -5,8 +5,8 @@ import { comeBack, openScene, turn, welcome } from '../support/scriptedSession.j
 
 const info = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
 
-describe('watching', () => {
-  it('tells the state first, whole, and then what happens', async () => {
+describe('watching keys', () => {
+  it('passes the complete state first, and then the events', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
     session.watch('k', (event) => events.push(event))
@@ -26,7 +26,7 @@ describe('watching', () => {
     ])
   })
 
-  it('passes an event to all watches that it names', async () => {
+  it('passes an event to every watch that the message names', async () => {
     const { session, socket } = await openScene()
     const told: string[] = []
     for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => told.push(name + event))
@@ -36,7 +36,7 @@ describe('watching', () => {
     expect(told).to.deep.equal(['aunlocked', 'cunlocked'])
   })
 
-  it('asks anew after a reconnect, and marks the state', async () => {
+  it('starts again after a reconnect, and marks the state as resync', async () => {
     const scene = await openScene()
     const events: WatchEvent[] = []
     scene.session.watch('k', (event) => events.push(event))
@@ -53,7 +53,7 @@ describe('watching', () => {
     ])
   })
 
-  it('can begin and end while there is no connection', async () => {
+  it('can begin and end without a connection', async () => {
     const scene = await openScene()
     const ended = scene.session.watch('ended', () => {})
     await turn()
@@ -69,7 +69,7 @@ describe('watching', () => {
     expect(others).to.deep.equal([])
   })
 
-  it('is silent once it is closed', async () => {
+  it('passes no event after close', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
     const watch = session.watch('k', (event) => events.push(event))
@@ -83,7 +83,7 @@ describe('watching', () => {
     expect(events).to.deep.equal([])
   })
 
-  it('says so when the broker refuses, and is over then', async () => {
+  it('passes refused when the broker refuses, and then ends', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
     session.watch('k', (event) => events.push(event))

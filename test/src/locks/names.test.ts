@@ -1,4 +1,6 @@
-/** Names as keys: nothing is mangled, nothing collides, and the two faces of a session meet. */
+/**
+ * Names as keys: each name survives, no two names collide, and keys are shared with session.lock.
+ */
 import { keyForName, nameForKey } from '@holdfast/client'
 import { isKey } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -6,7 +8,7 @@ import fc from 'fast-check'
 import { Stage } from '../e2e/stage.js'
 import { runs } from '../support/counts.js'
 
-/** Strings of any code units, with a liking for those that names are made of. */
+/** Strings of any UTF-16 units, and often of the units that escapes are made of. */
 const name = fc
   .array(
     fc.oneof(
@@ -32,21 +34,21 @@ const name = fc
 describe('names of session.locks', () => {
   const stage = Stage.forEachTest()
 
-  it('are keys themselves where they can be', () => {
+  it('are used as keys if they are valid keys', () => {
     for (const each of ['a', 'orders:42', '%', '~', '~name', 'é', '🔒', ' ', 'x'.repeat(512)]) {
       expect(keyForName(each)).to.equal(each)
       expect(nameForKey(each)).to.equal(each)
     }
   })
 
-  it('are escapes where they cannot', () => {
+  it('are escaped if they are not valid keys', () => {
     expect(keyForName('')).to.equal('~name:')
     expect(keyForName('\0')).to.equal('~name:%0000')
     expect(keyForName('a\uD800%é')).to.equal('~name:a%D800%0025é')
     expect(keyForName('~name:')).to.equal('~name:~name:')
   })
 
-  it('come back as they were, and no two have one key', () => {
+  it('come back unchanged, and no two names have the same key', () => {
     fc.assert(
       fc.property(name, name, (one, other) => {
         const key = keyForName(one)!
@@ -58,7 +60,7 @@ describe('names of session.locks', () => {
     )
   })
 
-  it('may be of any 100 units, and are refused when their key would be too long', async () => {
+  it('may have any 100 UTF-16 units, and are refused if their key would be too long', async () => {
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
     const { sessions } = await stage.meeting('one')
     for (const long of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
@@ -68,7 +70,7 @@ describe('names of session.locks', () => {
     }
   })
 
-  it('cannot be met by a key that is no name', async () => {
+  it('cannot be requested by a reserved key', async () => {
     const { sessions } = await stage.meeting('one')
     const session = sessions[0]!
     const ways: ((key: string) => Promise<unknown>)[] = [
@@ -87,7 +89,7 @@ describe('names of session.locks', () => {
     expect((await session.query({ prefix: '~name:' })).heldCount).to.equal(0)
   })
 
-  it('are the keys of session.lock, which holds and waits with them', async () => {
+  it('share their keys with session.lock', async () => {
     const { sessions } = await stage.meeting('one', 'other')
     const [one, other] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
     const lock = await one!.lock('orders:42', { metadata: { page: 7 } })

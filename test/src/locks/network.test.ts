@@ -1,17 +1,17 @@
-/** What the network adds to the Web Locks specification: losses, sessions that end, refusals. */
+/** Cases that only a network has: losses, the end of a session, refusals by the broker. */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { HoldfastError, LostReason } from '@holdfast/shared'
 import { expect } from 'chai'
 import { openScene, type Scene, stage, turn, url, welcome } from '../support/scriptedSession.js'
 
-/** How a request of this scene ends: its value, or its error. */
+/** The outcome of a request: its value, or its error. */
 interface Asked {
   outcome: unknown
   lock: HeldLock | null | undefined
 }
 
-/** Asks; the callback goes on until `end` is settled, which is for ever by default. */
+/** Requests a lock. The callback runs until `end` settles; by default it never ends. */
 function ask(
   { session }: Pick<Scene, 'session'>,
   options: LockRequestOptions = {},
@@ -39,8 +39,8 @@ function isAbortError(outcome: unknown, cause: Partial<HoldfastError>): void {
   expect((outcome as DOMException).message).not.to.equal('')
 }
 
-describe('session.locks, over the network', () => {
-  it('asks with what was given, and tells it to the callback', async () => {
+describe('session.locks, over a network', () => {
+  it('sends its options, and shows them to the callback', async () => {
     const scene = await openScene()
     const metadata = { page: 7 }
     const asked = ask(scene, { mode: 'shared', ttl: 5_000, metadata })
@@ -58,7 +58,7 @@ describe('session.locks, over the network', () => {
     expect(asked.lock).to.include(told)
   })
 
-  it('settles when the broker has the lock back', async () => {
+  it('settles when the broker has confirmed the unlock', async () => {
     const scene = await openScene()
     const asked = ask(scene, {}, Promise.resolve('fine'))
     await turn()
@@ -71,7 +71,7 @@ describe('session.locks, over the network', () => {
     expect(asked.outcome).to.equal('fine')
   })
 
-  it('says how the lock was lost, and tells the callback by its signal', async () => {
+  it('rejects with the reason of a loss, and aborts the signal of the callback', async () => {
     const ways: [LostReason, LockRequestOptions, (scene: Scene) => void][] = [
       ['stolen', {}, ({ socket }) => socket.say({ type: 'lost', fence: 9, reason: 'stolen' })],
       ['expired', { ttl: 1_000 }, ({ clock }) => clock.advance(1_000)],
@@ -95,7 +95,7 @@ describe('session.locks, over the network', () => {
     }
   })
 
-  it('does not run a callback whose lock is gone already', async () => {
+  it('does not run a callback whose lock is lost already', async () => {
     const scene = await openScene()
     const asked = ask(scene)
     await turn()
@@ -108,7 +108,7 @@ describe('session.locks, over the network', () => {
     isAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
   })
 
-  it('does not run a callback that was given up between the grant and its task', async () => {
+  it('does not run a callback that is aborted between the grant and its task', async () => {
     const { environment, network } = stage()
     const tasks: (() => void)[] = []
     const newTask = (callback: () => void) => void tasks.push(callback)
@@ -130,7 +130,7 @@ describe('session.locks, over the network', () => {
     expect(network.last.sent.at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
   })
 
-  it('gives back a grant that crosses with an abort', async () => {
+  it('unlocks a grant that crosses an abort', async () => {
     const scene = await openScene()
     const controller = new AbortController()
     const asked = ask(scene, { signal: controller.signal })
@@ -145,7 +145,7 @@ describe('session.locks, over the network', () => {
     expect(asked.lock).to.equal(undefined)
   })
 
-  it('is an AbortError if the lock turns out to be gone when it is given back', async () => {
+  it('rejects with an AbortError if the unlock finds that the lock was lost', async () => {
     const notHeld = { type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'no' }
     const mine = new Error('mine')
     for (const thrown of [undefined, mine]) {
@@ -163,7 +163,7 @@ describe('session.locks, over the network', () => {
     }
   })
 
-  it('asks again in a new session what still waits, and never what was held', async () => {
+  it('repeats waiting requests in a new session, and never the lost locks', async () => {
     const scene = await openScene()
     const [held, waits] = [ask(scene), ask(scene)]
     await turn()
@@ -185,7 +185,7 @@ describe('session.locks, over the network', () => {
     expect(waits.lock).to.include({ fence: 12, held: true })
   })
 
-  it('passes on what the broker refuses, as the error that it is', async () => {
+  it('passes on the errors of the broker', async () => {
     const scene = await openScene()
     const asked = ask(scene)
     await turn()
@@ -200,7 +200,7 @@ describe('session.locks, over the network', () => {
     expect(now.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
   })
 
-  it('refuses what is not in the specification as a wrong kind, with our code', async () => {
+  it('refuses wrong values of its own options with a TypeError and a code', async () => {
     const scene = await openScene()
     const bad: [LockRequestOptions, string][] = [
       [{ ttl: 0 }, 'INVALID_TTL'],
@@ -216,7 +216,7 @@ describe('session.locks, over the network', () => {
     expect(scene.socket.take()).to.deep.equal([])
   })
 
-  it('ends with its session: AbortError for what waits, InvalidStateError for what comes later', async () => {
+  it('ends with its session: AbortError for waiting requests, then InvalidStateError', async () => {
     const scene = await openScene()
     const { session } = scene
     const waits = ask(scene)

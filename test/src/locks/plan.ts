@@ -1,14 +1,15 @@
 /**
- * Random sequences of requests, releases, aborts and steals: drawn from a seed in Node, done in a
- * page or in Node, and told in a way in which two implementations can be compared.
+ * Random sequences of requests, releases, aborts and steals. They are drawn from a seed in Node,
+ * run in a page or in Node, and logged so that two implementations can be compared.
  *
- * A plan is a list of turns. What happens in one turn is asked in one go, and then everything comes
- * to rest. Within a turn the order of grants for a name counts, and which requests settled how;
- * that of settlements does not, because a browser settles before the lock manager has heard of it,
- * and we after. For the same reason nothing ends in a turn with a steal.
+ * A plan is a list of turns. All actions of a turn start together, and the turn ends at a rest. The
+ * log of a turn keeps the order of the grants of each name, and the outcome of each request. It
+ * does not keep the order of settlements: a browser settles a request before its lock manager knows
+ * of the release, and `session.locks` settles it afterwards. For the same reason no callback ends
+ * in a turn with a steal.
  *
- * An exclusive request that waits for shared locks is not aborted: Chromium would leave those who
- * wait behind it waiting, against the specification, and every later turn would differ.
+ * A plan aborts no exclusive request that waits for shared locks. Chromium would leave the waiters
+ * behind it waiting, against the specification, and every later turn would differ.
  */
 import type { Asked, Locks } from './script.js'
 import { Script } from './script.js'
@@ -27,7 +28,7 @@ export interface End {
 
 export type Turn = readonly (Ask | End)[]
 
-/** What drawing needs of a source of chance. */
+/** The members of a random source that a plan needs. */
 export interface Chance {
   below(end: number): number
   chance(probability: number): boolean
@@ -65,12 +66,12 @@ export function drawPlan(chance: Chance, turns: number): Turn[] {
   return [...Array.from({ length: turns }, turn), ...closing(open)]
 }
 
-/** An abort in the very turn of the request. */
+/** An abort in the turn of the request. */
 function askAndAbort(asked: Ask): Turn {
   return [asked, { act: 'abort', label: asked.label }]
 }
 
-/** Whatever is still held or waits is ended, whoever holds first. */
+/** Ends all held and waiting requests, the holders first. */
 function closing(open: readonly Ask[]): Turn[] {
   return open.map(({ label }) => [
     { act: 'abort', label },
@@ -78,7 +79,7 @@ function closing(open: readonly Ask[]): Turn[] {
   ])
 }
 
-/** Does a plan, and tells it turn by turn. */
+/** Runs a plan, and returns its log turn by turn. */
 export async function followPlan(
   plan: readonly Turn[],
   locks: Locks,
@@ -117,7 +118,7 @@ function end(asked: Asked, { act, label }: End): void {
   else asked.abort(label)
 }
 
-/** The grants name by name, then the settlements. */
+/** The grants, name by name, and then the settlements. */
 function inOrder(log: readonly string[], asks: ReadonlyMap<string, Ask>): string[] {
   const key = (line: string) => asks.get(line.slice(0, line.indexOf(':')))!.name
   const grants = log.filter((line) => /: (granted|null)$/.test(line))
@@ -126,7 +127,7 @@ function inOrder(log: readonly string[], asks: ReadonlyMap<string, Ask>): string
   return [...sorted, ...settlements.sort()]
 }
 
-/** Pending requests are in order for each name only. */
+/** Sorts pending requests by name, because only the order within a name is defined. */
 function byName(a: string, b: string): number {
   const [x, y] = [a, b].map((line) => line.slice(0, line.lastIndexOf(' ')))
   return x! < y! ? -1 : x! > y! ? 1 : 0

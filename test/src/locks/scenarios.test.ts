@@ -1,14 +1,14 @@
 /**
- * Every rule of the Web Locks specification as a scenario, against `session.locks`: with one
- * session, and with two that share the broker. The same scenarios run in a browser, against its own
- * `navigator.locks` and against ours, in `test/src/browser`.
+ * Every rule of the Web Locks specification as a scenario for `session.locks`: with one session,
+ * and with two sessions of one broker. In `test/src/browser` the same scenarios run in a browser,
+ * with `navigator.locks` and with `session.locks`.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { scenarios } from './scenarios/index.js'
 import { Script, sortedBetween } from './script.js'
 
-describe('session.locks, by the specification', () => {
+describe('session.locks, compared with the specification', () => {
   const stage = Stage.forEachTest()
 
   for (const { title, run, log } of scenarios) {

@@ -1,33 +1,33 @@
 /**
- * How a scenario acts and keeps its log. Runs in Node and in a page, against `navigator.locks` as
- * well as `session.locks`, so it knows neither of them: only what they have in common.
+ * The actions of a scenario, and its log. This file runs in Node and in a page, with
+ * `navigator.locks` and with `session.locks`, so it uses only the members that they share.
  */
 
-/** The part of the browser's LockManager that there is. */
+/** The members of the browser's LockManager that scenarios use. */
 export type Locks = Pick<LockManager, 'request' | 'query'>
 
-/** A request that a scenario made, and what may be done with it. */
+/** A request of a scenario, and the ways to end it. */
 export interface Asked {
-  /** Ends the callback with a value, or what a promise comes to. */
+  /** Ends the callback with a value, or with the outcome of a promise. */
   release(value?: unknown): void
   /** Ends the callback with an error. */
   fail(error: unknown): void
   abort(reason?: unknown): void
 }
 
-/** A request's options, and whether it is to have a signal. */
+/** The options of a request, and whether it has a signal. */
 export interface AskOptions extends LockOptions {
   readonly abortable?: boolean
 }
 
 export class Script {
-  /** Two clients of the same locks; they may be one and the same. */
+  /** Two clients of the same locks; both may be the same client. */
   readonly locks: Locks
   readonly far: Locks
   readonly log: string[] = []
-  /** How long the log was each time that everything had come to rest. */
+  /** The length of the log at each rest, when nothing more was under way. */
   readonly rests: number[] = []
-  /** Locks that no other scenario touches have names that begin so. */
+  /** The prefix of the names of this scenario, which no other scenario uses. */
   readonly prefix: string
 
   constructor(locks: Locks, far: Locks, prefix: string) {
@@ -41,9 +41,8 @@ export class Script {
   }
 
   /**
-   * Asks for a lock under a label, and logs what becomes of it: `a: granted` or `a: null`, and how
-   * the promise settled. The callback goes on until it is released or fails; with `null` it is
-   * over.
+   * Requests a lock under a label, and logs the outcome: `a: granted` or `a: null`, and how the
+   * promise settled. The callback runs until the scenario ends it; with `null` it ends at once.
    */
   ask(label: string, name: string, options: AskOptions = {}, locks: Locks = this.locks): Asked {
     const { abortable, ...rest } = options
@@ -52,7 +51,7 @@ export class Script {
     const ended = new Promise((resolve, reject) => {
       end = { resolve, reject }
     })
-    // It may never get so far that somebody waits for this.
+    // A scenario may end before any code awaits this promise.
     ended.catch(() => {})
     const given = abortable ? { ...rest, signal: controller.signal } : rest
     const done = locks.request(this.prefix + name, given, (lock) => {
@@ -70,7 +69,7 @@ export class Script {
     }
   }
 
-  /** Logs how a promise settles, and waits for that. */
+  /** Waits until a promise settles, and logs how. */
   async outcome(label: string, promise: Promise<unknown>): Promise<void> {
     try {
       this.say(`${label}: done ${String(await promise)}`)
@@ -79,7 +78,7 @@ export class Script {
     }
   }
 
-  /** Waits until everything that was set going has come to rest: four rounds without news. */
+  /** Waits for a rest: four rounds without a new line in the log. */
   async calm(): Promise<void> {
     let known = -1
     for (let quiet = 0; quiet < 4; quiet++) {
@@ -95,7 +94,7 @@ export class Script {
   }
 
   /**
-   * What is held and pending of this scenario's names, as `name mode` in the order of the answer.
+   * The held and pending locks of this scenario, as `name mode`, in the order of the response.
    */
   async look(): Promise<{ held: string[]; pending: string[] }> {
     const { held = [], pending = [] } = await this.locks.query()
@@ -106,7 +105,7 @@ export class Script {
     return { held: own(held).sort(), pending: own(pending) }
   }
 
-  /** Logs what is held and what is pending. */
+  /** Logs the held and the pending locks. */
   async sayState(): Promise<void> {
     const { held, pending } = await this.look()
     this.say(`held: ${held.join(', ') || 'nothing'}; pending: ${pending.join(', ') || 'nothing'}`)
@@ -114,15 +113,15 @@ export class Script {
 }
 
 /**
- * A log in which whatever came between two rests is sorted, for clients that do not hear of the
- * same thing at the same time: two sessions, or two callers whom a browser tells by different ways.
+ * The log with the lines between two rests sorted. Needed for clients that may get news in another
+ * order: two sessions, or two callers in a browser.
  */
 export function sortedBetween(log: readonly string[], rests: readonly number[]): string[] {
   const ends = [...rests, log.length]
   return ends.flatMap((end, i) => log.slice(i === 0 ? 0 : ends[i - 1], end).sort())
 }
 
-/** The next task, when all that this one brought about has run. */
+/** Resolves in the next task, after all microtasks of this one. */
 export function newTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel()
@@ -134,7 +133,7 @@ export function newTask(): Promise<void> {
   })
 }
 
-/** What may be compared of an error or a reason: sentences differ, names and kinds do not. */
+/** The comparable part of an error or a reason: its name and type, but not its message. */
 export function nameOf(error: unknown): string {
   if (error instanceof DOMException) return `DOMException ${error.name}`
   if (error instanceof Error) return error.name === 'Error' ? `Error ${error.message}` : error.name

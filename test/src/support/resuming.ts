@@ -1,4 +1,4 @@
-/** What a broker says when a session is taken up again. */
+/** The messages of a broker that resumes a session. */
 import { comeBack, graced, openScene, type Scene, turn } from './scriptedSession.js'
 
 export const resumed = graced({ resumed: true, secret: 'second', at: 90_000 })
@@ -15,7 +15,7 @@ export function snapshot(heldItems: object[] = [], waiting: number[] = [], more 
   return { type: 'snapshot', held: heldItems, waiting, more }
 }
 
-/** Takes the session up again; `messages` follow the welcome. What the client sent in return. */
+/** Resumes the session; `messages` follow the welcome. Returns what the client sent in response. */
 export async function resume(scene: Scene, ...messages: object[]): Promise<object[]> {
   await comeBack(scene)
   scene.socket.say(resumed, ...(messages as Record<string, unknown>[]))

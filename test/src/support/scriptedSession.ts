@@ -1,4 +1,4 @@
-/** A client on a fake clock whose broker is the test, connected and ready to be asked. */
+/** A connected client on a fake clock; the test plays the broker. */
 import type { ConnectOptions, Lock, LockOptions, LostLock, Session } from '@holdfast/client'
 import { connectIn, type Environment } from '@holdfast/client/internal'
 import type { HoldfastError, Welcome } from '@holdfast/shared'
@@ -7,12 +7,12 @@ import { type ScriptedNetwork, type ScriptedSocket, scriptedNetwork } from './sc
 
 export const url = 'ws://broker.test'
 
-/** Lets everything that is ready run to its end: promises, and the end of the turn. */
+/** Waits until all microtasks have run, and the client has written its frame. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** What is thrown and handled by nobody while this runs, in place of the end of the process. */
+/** The unhandled rejections during `act`, which would otherwise end the process. */
 export async function reportedBy(act: () => unknown): Promise<unknown[]> {
   const former = process.listeners('unhandledRejection')
   const reported: unknown[] = []
@@ -40,7 +40,7 @@ export function welcome(fields: Partial<Welcome> = {}): Welcome {
   }
 }
 
-/** With the grace being all of the lease. */
+/** A welcome with a grace as long as the lease. */
 export function graced(fields: Partial<Welcome> = {}): Welcome {
   return welcome({ grace: 10_000, secret: 'first', ...fields })
 }
@@ -65,14 +65,14 @@ export function stage(): Stage {
 
 export interface Scene extends Stage {
   readonly session: Session
-  /** What the session has told, by name, in order. */
+  /** The names of the session's events, in order. */
   readonly events: string[]
   readonly lost: LostLock[]
-  /** The socket that is in use. */
+  /** The newest socket. */
   readonly socket: ScriptedSocket
 }
 
-/** Connects; the hello has been read. */
+/** Connects a session; the hello counts as read. */
 export async function openScene(
   options: ConnectOptions = {},
   first: Welcome = welcome(),
@@ -104,12 +104,12 @@ export async function openScene(
   }
 }
 
-/** The socket drops, and the client comes back with a hello, which is returned. */
+/** Drops the socket, lets the client reconnect, and returns its hello. */
 export async function comeBack({ clock, network, socket }: Scene): Promise<unknown> {
   const before = network.sockets.length
   socket.end()
   await turn()
-  // Half of the first delay, by a chance of 0.5.
+  // Half of the first delay, because `random` is 0.5.
   clock.advance(50)
   if (network.sockets.length !== before + 1) throw new Error('the client did not come back')
   network.last.accept()
@@ -121,7 +121,7 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'none', codeOfError)
 }
 
-/** What has become of a promise so far. */
+/** The present state of a promise. */
 export async function stateOf(promise: Promise<unknown>): Promise<string> {
   let state = 'pending'
   promise.then(
@@ -140,7 +140,7 @@ function codeOfError(error: HoldfastError): string {
   return error.code ?? String(error)
 }
 
-/** Asks for a lock, and is granted it at once. The fence is the id of the request unless given. */
+/** Requests a lock and grants it at once. The fence is the id of the request unless given. */
 export async function takeLock(
   { session, socket }: Scene,
   options: LockOptions & { key?: string; at?: number; fence?: number } = {},
@@ -153,7 +153,7 @@ export async function takeLock(
   return asking
 }
 
-/** The broker has heard everything up to now, the newest of it at `at`. */
+/** Acknowledges all messages so far; the broker received the newest at `at`. */
 export function acknowledge({ socket }: Scene, at = 50_000): void {
   socket.say({ type: 'ack', n: socket.sent.length, at })
 }

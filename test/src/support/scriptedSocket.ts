@@ -1,6 +1,6 @@
 /**
- * A WebSocket whose other end is the test: what the client sends is kept, what the test says the
- * client receives. Nothing happens by itself.
+ * A WebSocket for which the test plays the server. The socket keeps all frames of the client, and
+ * the client receives what the test sends. Nothing happens by itself.
  */
 import type { WebSocketConstructor, WebSocketLike } from '@holdfast/client/internal'
 import { type ClientMessage, type ServerMessage, subprotocol } from '@holdfast/shared'
@@ -75,7 +75,7 @@ export interface ScriptedNetwork {
   readonly WebSocket: WebSocketConstructor
   /** Every socket that was made, oldest first. */
   readonly sockets: readonly ScriptedSocket[]
-  /** The newest. */
+  /** The newest socket. */
   readonly last: ScriptedSocket
 }
 

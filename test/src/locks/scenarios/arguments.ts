@@ -1,10 +1,10 @@
 /**
- * The arguments of `request`: conversions, checks, their order; always a rejection, never a throw.
+ * The arguments of `request`: their conversions and checks, in order. `request` never throws.
  */
 import { nameOf, type Script } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-/** Calls `request` with anything at all, and logs how that ends. */
+/** Calls `request` with any arguments, and logs the outcome. */
 async function tryArguments(script: Script, label: string, ...args: unknown[]): Promise<void> {
   const request = script.locks.request.bind(script.locks) as (
     ...args: unknown[]

@@ -1,8 +1,8 @@
-/** Who is granted what and when: queues, modes, `ifAvailable`, and what a callback is given. */
+/** The order of grants: queues, modes, `ifAvailable`, and the argument of the callback. */
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-/** How each way to end a callback ends. */
+/** Each way to end a callback, and the outcome of its request. */
 const settled = [
   'value: done 7',
   'nothing: done undefined',
@@ -168,7 +168,7 @@ const outcomes: Scenario = {
       nothing: () => {},
       promise: () => Promise.resolve('later'),
       thenable: () => ({
-        // biome-ignore lint/suspicious/noThenProperty: that is what is tried.
+        // biome-ignore lint/suspicious/noThenProperty: the scenario tests a thenable.
         then: (resolve: (value: string) => void) => resolve('then'),
       }),
       throws: () => {
@@ -181,7 +181,7 @@ const outcomes: Scenario = {
       'throws nothing': () => Promise.reject(),
       'throws a thenable': () => {
         throw {
-          // biome-ignore lint/suspicious/noThenProperty: nobody may call it.
+          // biome-ignore lint/suspicious/noThenProperty: the test fails if it is called.
           then: () => script.say('THEN RAN'),
           toString: () => 'thenable',
         }

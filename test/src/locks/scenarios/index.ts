@@ -1,4 +1,4 @@
-/** All scenarios of the Web Locks face. */
+/** All scenarios of `locks`. */
 import { argumentScenarios } from './arguments.js'
 import { grantingScenarios } from './granting.js'
 import { lookingScenarios } from './looking.js'

@@ -1,4 +1,4 @@
-/** `query`, and names: what is told of whom, and which names are the same. */
+/** `query` and names: what `query` lists, and which names are equal. */
 import type { Script } from '../script.js'
 import type { Scenario } from './scenario.js'
 
@@ -115,7 +115,7 @@ const deadlock: Scenario = {
   ],
 }
 
-/** Each different from all others, though many look alike or are the same in UTF-8. */
+/** Names that are all different, although many look alike or are equal in UTF-8. */
 const names = [
   ...[
     '',
@@ -148,7 +148,7 @@ const names = [
   ...['constructor', '\u00ff'.repeat(100), '\0'.repeat(100), `${'\uD800'.repeat(100)}`, '锁', '🔒'],
 ]
 
-/** In ASCII. */
+/** The name in ASCII. */
 function spell(name: string): string {
   return JSON.stringify(name).replace(/[^\x20-\x7e]/g, (unit) => {
     return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`

@@ -1,4 +1,4 @@
-/** When a lock is given back, and what has happened by then. */
+/** When a lock is released, and what has happened before. */
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 

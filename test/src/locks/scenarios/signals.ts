@@ -1,4 +1,4 @@
-/** `signal`: gives up what waits, never what is held. */
+/** `signal`: cancels a waiting request, and never a held lock. */
 import type { Scenario } from './scenario.js'
 
 const already: Scenario = {

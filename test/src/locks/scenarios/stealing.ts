@@ -1,4 +1,4 @@
-/** `steal`: whoever holds loses, whoever waits goes on waiting. */
+/** `steal`: holders lose the lock, and waiters keep waiting. */
 import type { Scenario } from './scenario.js'
 
 const free: Scenario = {
