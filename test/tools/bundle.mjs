@@ -24,11 +24,17 @@ import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const built = join(root, 'client/dist')
+/** Stands beside `holdfast.js`, so that pages need not load it. */
+const licenceFile = 'holdfast.licences.txt'
 
 async function bundleClient(outfile) {
   const { name, version } = manifestIn(join(root, 'client'))
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root,
+    metafile: true,
     entryPoints: [join(built, 'index.js')],
+    // The ES module needs no helpers of esbuild for CommonJS.
+    alias: { eventemitter3: join(root, 'node_modules/eventemitter3/dist/eventemitter3.esm.js') },
     bundle: true,
     format: 'esm',
     platform: 'browser',
@@ -50,7 +56,12 @@ async function bundleClient(outfile) {
       lhs_constants: false,
     },
   })
-  const text = `/*! ${name} ${version}, MIT licence */\n${code}\n`
+  const text = `/*! ${name} ${version}, MIT licence; for libraries see ${licenceFile} */\n${code}\n`
+  const licences = licencesOf(Object.keys(metafile.inputs), root)
+  write(
+    join(dirname(outfile), licenceFile),
+    `Licences of the libraries in holdfast.js:\n\n${licences}\n`,
+  )
   write(outfile, text)
   const { code: commonJs } = await transform(text, {
     format: 'cjs',

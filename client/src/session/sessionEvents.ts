@@ -1,5 +1,6 @@
 /** The states of a session, its events, and the emitter that calls the listeners of the events. */
 import { type HoldfastError, type LostReason, refuseUnknownName } from '@holdfast/shared'
+import { EventEmitter } from 'eventemitter3'
 import { callSafely } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 
@@ -68,23 +69,24 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   closed: 1,
 }
 
-interface Registration {
-  readonly event: keyof SessionEvents
-  readonly listener: SessionEvents[keyof SessionEvents]
-  readonly once: boolean
-}
+type Call = ((...details: unknown[]) => void) & { readonly listener?: unknown }
 
-/** Calls the listeners of a session's events. */
+/**
+ * Adds to `eventemitter3` what a session promises about its listeners:
+ * - an error that a listener throws is reported as an unhandled rejection, and the other listeners
+ *   are still called;
+ * - a listener of `once` is called once, even if an earlier listener causes the same event again;
+ * - an unknown event is refused, because its listener would never be called.
+ */
 export class SessionEmitter {
-  /** In the order in which the listeners were added. */
-  readonly #registrations = new Set<Registration>()
+  readonly #emitter = new EventEmitter<string>()
 
   /**
    * Calls the listener at each such event.
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
   on<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
-    return this.#add({ event, listener, once: false })
+    return this.#add(event, listener, false)
   }
 
   /**
@@ -92,7 +94,7 @@ export class SessionEmitter {
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
   once<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
-    return this.#add({ event, listener, once: true })
+    return this.#add(event, listener, true)
   }
 
   /**
@@ -101,31 +103,28 @@ export class SessionEmitter {
    */
   off<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
     checkEvent(event)
-    for (const registration of this.#registrations) {
-      if (registration.event === event && registration.listener === listener) {
-        this.#registrations.delete(registration)
-      }
+    for (const call of this.#emitter.listeners(event) as Call[]) {
+      if (call.listener === listener) this.#emitter.off(event, call)
     }
     return this
   }
 
-  /**
-   * Calls all listeners of the event, in the order in which they were added. An error that a
-   * listener throws is reported as an unhandled rejection.
-   */
+  /** Calls all listeners of the event, in the order in which they were added. */
   emit<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void {
-    for (const registration of [...this.#registrations]) {
-      if (registration.event !== event) continue
-      // An earlier listener may have caused the same event again, which has called this listener.
-      if (registration.once && !this.#registrations.delete(registration)) continue
-      callSafely(() => (registration.listener as (...details: unknown[]) => void)(...details))
-    }
+    this.#emitter.emit(event, ...details)
   }
 
-  #add(registration: Registration): this {
-    checkEvent(registration.event)
-    checkFunction('the listener', registration.listener)
-    this.#registrations.add(registration)
+  #add<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E], once: boolean): this {
+    checkEvent(event)
+    checkFunction('the listener', listener)
+    const call = (...details: unknown[]) => {
+      if (once) {
+        if (!this.#emitter.listeners(event).includes(call)) return
+        this.#emitter.off(event, call)
+      }
+      callSafely(() => (listener as (...details: unknown[]) => void)(...details))
+    }
+    this.#emitter.on(event, Object.assign(call, { listener }))
     return this
   }
 }

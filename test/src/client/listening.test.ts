@@ -1,6 +1,6 @@
 /** The listeners of a session's events: added, called once, removed. */
 import { expect } from 'chai'
-import { openScene, takeLock } from '../support/scriptedSession.js'
+import { openScene, reportedBy, takeLock } from '../support/scriptedSession.js'
 
 describe('listening to a session', () => {
   it('calls listeners in the order in which they were added, with the details', async () => {
@@ -57,5 +57,21 @@ describe('listening to a session', () => {
     expect(heard.splice(0)).to.deep.equal(['stays', 'left'])
     socket.say({ type: 'expiring', within: 3 })
     expect(heard).to.deep.equal(['left'])
+  })
+
+  it('calls the other listeners when one throws, and reports the error', async () => {
+    const { session, socket } = await openScene()
+    const heard: number[] = []
+    const error = new Error('of the listener')
+    const fail = () => {
+      throw error
+    }
+    session.on('draining', fail).once('draining', fail)
+    session.on('draining', ({ within }) => heard.push(within))
+    const reported = await reportedBy(() => socket.say({ type: 'draining', within: 1 }))
+    expect(heard).to.deep.equal([1])
+    expect(reported).to.deep.equal([error, error])
+    socket.say({ type: 'ping', n: 1 })
+    expect(session.state).to.equal('connected')
   })
 })

@@ -36,7 +36,11 @@ const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs
   ({ path }) => path.slice('server/'.length),
 )
 
+/** The licences of the libraries in the client's bundle. */
+const bundleLicences = 'dist/bundle/holdfast.licences.txt'
+
 const others = [
+  bundleLicences,
   ...['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual],
   ...page,
   ...deployed,
@@ -51,6 +55,7 @@ function checkFiles({ name, files }: Packed): void {
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
   const named = filesOf({ main, types, exports, imports, bin })
   for (const target of named) assert.include(paths, target.replace('./', ''), name)
+  if (folder === 'client') assert.include(paths, bundleLicences)
   if (folder === 'server') assert.includeMembers(paths, [...page, manual, ...deployed])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))
