@@ -4,7 +4,16 @@ import { connect, fixedInterval } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { codeOf, openScene, stage, turn, url, welcome } from '../support/scriptedSession.js'
+import {
+  codeOf,
+  comeBack,
+  graced,
+  openScene,
+  stage,
+  turn,
+  url,
+  welcome,
+} from '../support/scriptedSession.js'
 
 describe('connecting', () => {
   it('offers the subprotocol and sends hello with the options', async () => {
@@ -189,5 +198,18 @@ describe('connecting', () => {
     }
     const options = { WebSocket: WebSocket as unknown as typeof environment.WebSocket }
     expect(await codeOf(connectIn(url, options, environment))).to.equal('UNAVAILABLE')
+  })
+
+  it('chooses whether its connections keep the process alive', async () => {
+    const scene = await openScene({ unref: true, grace: 'lease' }, graced())
+    const calls: string[] = []
+    const record = { ref: () => calls.push('ref'), unref: () => calls.push('unref') }
+    Object.assign(scene.socket, record)
+    scene.session.ref().unref()
+    expect(calls.splice(0)).to.deep.equal(['ref', 'unref'])
+    await comeBack(scene)
+    Object.assign(scene.socket, record)
+    scene.session.ref()
+    expect(calls).to.deep.equal(['ref'])
   })
 })
