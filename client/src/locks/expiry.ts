@@ -119,7 +119,8 @@ export class TtlExpiry {
 
   /** When the lock must be taken for lost; undefined if it does not expire. */
   get expiry(): Expiry | undefined {
-    let { expiry, ttl } = { expiry: this.#confirmed, ttl: this.#ttl }
+    let expiry = this.#confirmed
+    let ttl = this.#ttl
     for (const refresh of this.#pending) {
       ttl = refresh.ttl ?? ttl
       if (ttl === undefined || refresh.sentAt === undefined) continue

@@ -30,9 +30,7 @@ export class AckWindow {
     this.#sent = []
     // A set, because after a resume the broker repeats every response that it stores.
     this.#unackedResponses = new Set(
-      isSameSession
-        ? [...this.#inFlightAcks.flatMap(({ ids }) => ids), ...this.#unackedResponses]
-        : [],
+      isSameSession ? [...this.#inFlightIds, ...this.#unackedResponses] : [],
     )
     this.#inFlightAcks = []
   }
@@ -44,10 +42,12 @@ export class AckWindow {
 
   /** How many of the responses that have arrived the broker may still store. */
   get unconfirmed(): number {
-    return this.#inFlightAcks.reduce(
-      (count, { ids }) => count + ids.length,
-      this.#unackedResponses.size,
-    )
+    return this.#inFlightIds.length + this.#unackedResponses.size
+  }
+
+  /** The ids in acknowledgements that are not known to have arrived. */
+  get #inFlightIds(): readonly number[] {
+    return this.#inFlightAcks.flatMap(({ ids }) => ids)
   }
 
   /** A stored request was sent as this message. */

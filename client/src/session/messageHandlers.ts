@@ -40,15 +40,14 @@ export type MessageHandlers = {
 export function createMessageHandlers(targets: MessageTargets): MessageHandlers {
   const { scheduler, pendingRequests, heldLocks, watches, lease, responseRouter, listener } =
     targets
-  const route = (response: Response, connection: Connection, isStored: boolean) => {
+  const respond = (isStored: boolean) => (response: Response, connection: Connection) => {
     const isResuming = targets.reconciler !== undefined
     const sentAt = responseRouter.route(response, connection, isStored, isResuming)
     if (sentAt !== undefined) lease.extend(sentAt)
   }
   /** The broker stores these responses until the client acknowledges them. */
-  const stored = (response: Response, connection: Connection) => route(response, connection, true)
-  const unstored = (response: Response, connection: Connection) =>
-    route(response, connection, false)
+  const stored = respond(true)
+  const unstored = respond(false)
   const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
     granted: stored,
