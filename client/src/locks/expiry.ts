@@ -1,6 +1,6 @@
 /**
- * How long a client may rely on its lease and on the ttl of a lock. The formula and its proof are in
- * `expiryMargin.ts` of `@holdfast/shared`: the client counts a period from the *sending* of a
+ * How long a client may rely on its lease and on the ttl of a lock. The formula and its proof are
+ * in `expiryMargin.ts` of `@holdfast/shared`: the client counts a period from the *sending* of a
  * message, and the broker counts from the *receipt* of that message.
  *
  * Every expiry is kept on both clocks of the client, and has passed as soon as one of them says so:
