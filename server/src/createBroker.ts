@@ -45,7 +45,7 @@ import type { LogStatus } from './observability/logStatus.js'
 import { type BrokerGauges, type Observer, observersTogether } from './observability/observer.js'
 import { type BrokerOptions, settingsFrom } from './options.js'
 import { nodeEnvironment } from './platform/environment.js'
-import type { Owner } from './platform/ownership.js'
+import type { OwnershipHandle } from './platform/ownership.js'
 
 /** What `query` looks for: one key, or all keys with a prefix, or everything. */
 export interface Query {
@@ -104,7 +104,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #adminServers: Server[] = []
   readonly #detach: (() => void)[] = []
   /** Other brokers are kept out of the fence file with it. */
-  readonly #fenceFile: Owner | undefined
+  readonly #fenceFile: OwnershipHandle | undefined
   #closed: Promise<void> | undefined
 
   /** Use {@link createBroker}. */

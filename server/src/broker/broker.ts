@@ -77,7 +77,7 @@ export class Broker {
 
   #serve(): void {
     const at = this.#environment.clock.wall()
-    this.#log.submit({ type: 'raise', fence: this.#fences.start, at })
+    this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.start, at })
     this.#isServing = !this.#isDraining
   }
 

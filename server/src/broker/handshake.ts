@@ -133,7 +133,7 @@ export class Handshake {
   }
 
   #identified(connection: Connection, hello: Hello, identity: Identity): void {
-    if (this.#membership !== undefined && this.#membership.load !== 'room') {
+    if (this.#membership !== undefined && this.#membership.load !== 'ok') {
       connection.abort(closeCodes.overloaded)
       return
     }

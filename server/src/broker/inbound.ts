@@ -103,11 +103,11 @@ export class Inbound {
     connection: Connection,
     message: SessionMessage | InvalidRequest,
   ): boolean {
-    if (load === 'overfull') {
+    if (load === 'disconnect') {
       connection.abort(closeCodes.overloaded)
       return false
     }
-    if (load === 'room' || message.type !== 'lock') return true
+    if (load === 'ok' || message.type !== 'lock') return true
     connection.send(encodeFailed(message.id, 'UNAVAILABLE', 'the log is out of reach'))
     return false
   }

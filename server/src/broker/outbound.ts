@@ -94,11 +94,11 @@ export class Outbound {
       case 'withdrawn':
         if (effect.request.timeout !== undefined) time.clearTimer(effect.request)
         break
-      case 'adopted':
-        if (effect.record instanceof Lock) this.#startTtl(effect.record)
-        else this.#startTimeout(effect.record)
+      case 'deadlineRestarted':
+        if (effect.lockOrRequest instanceof Lock) this.#startTtl(effect.lockOrRequest)
+        else this.#startTimeout(effect.lockOrRequest)
         break
-      case 'more':
+      case 'unfinished':
         if (this.#isHere(effect.request.session)) this.#deps.unfinished.add(effect.request.key)
         break
       case 'refreshed':

@@ -178,7 +178,7 @@ export class Search implements KeySearch {
   isToCome({ fence, keyState }: Lock): boolean {
     if (fence > this.#fence) return false
     if (keyState === this.#entry) return fence > this.#listed
-    return this.#walk === undefined ? !this.#isOver : this.#walk.isToCome(keyState)
+    return this.#walk === undefined ? !this.#isOver : this.#walk.isYetToVisit(keyState)
   }
 
   /** Gives up the rest. Every search must be ended or come to its end. */

@@ -151,10 +151,10 @@ function sessionOf(effect: Effect): Session | undefined {
       return effect.by
     case 'queued':
     case 'withdrawn':
-    case 'more':
+    case 'unfinished':
       return effect.request.session
-    case 'adopted':
-      return effect.record.session
+    case 'deadlineRestarted':
+      return effect.lockOrRequest.session
     case 'refused':
       return undefined
     default:

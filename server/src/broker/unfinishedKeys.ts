@@ -43,7 +43,7 @@ export class UnfinishedKeys implements PacedWork {
     if (this.#keys.size > 0) this.#deps.scheduler.add(this)
     const { log, clock, table } = this.#deps
     const before = table.effectCount
-    log.submit({ type: 'serve', keys, at: clock.wall() })
+    log.submit({ type: 'grantUnfinishedKeys', keys, at: clock.wall() })
     return table.effectCount - before
   }
 }

@@ -1,43 +1,51 @@
 /**
- * Everything that can happen to the lock table. The order of these commands is the whole history:
- * a table that applies the same commands in the same order is the same table.
+ * The commands: every input of the lock table. Tables that apply the same commands in the same
+ * order are equal.
  *
- * Two kinds of sender: clients, whose commands carry the *attach number* of the connection they
- * came on, and the broker's own timers, whose commands are proposals that carry what they judged.
- * The table does not act on either if it has moved on meanwhile.
+ * Commands come from two senders:
+ * - A client. Its command carries the *attach epoch*, the number of the connection on which it
+ *   arrived.
+ * - A timer of the broker. Its command is a proposal, and names the state that the timer was set
+ *   for.
+ *
+ * The table ignores a command whose connection or state is out of date.
  */
 import type { LockMode } from '@holdfast/shared'
 
 interface Base {
-  /** The submitter's wall time, in ms since 1970: opaque here, shown to people as "since". */
+  /**
+   * The submitter's wall time, in ms since 1970. The table only stores it, for display as "since".
+   */
   readonly at: number
 }
 
-/** From a client, on the connection that the session was attached to as number `attach`. */
+/** From a client, on the connection with the number `attachEpoch` of its session. */
 interface FromSession extends Base {
   readonly session: string
   readonly attachEpoch: number
 }
 
-/** Limits that a session lives under; in the command, so that every replica judges alike. */
+/**
+ * The limits of a session. The command carries them, so that every broker applies the same limits.
+ */
 export interface SessionLimits {
-  /** Held and waiting together. */
+  /** Most locks and waiting requests, counted together. */
   readonly locks: number
-  /** Stored answers that the client has not acknowledged. */
+  /** Most stored answers that the client has not acknowledged. */
   readonly answers: number
-  /** Requests in the queue that this session's request would join. */
+  /** Most requests in the queue of one key. A request of this session must find a shorter queue. */
   readonly waitersPerKey: number
 }
 
-/** The next fence is above this. The first command of a broker's life. */
+/** Makes every later fence higher than this one. It is the first command that a broker submits. */
 export interface RaiseFenceFloor extends Base {
-  readonly type: 'raise'
+  readonly type: 'raiseFenceFloor'
   readonly fence: number
 }
 
 /**
- * While quiet, nobody is granted anything but a steal: a broker that lost its table waits until
- * whoever held a lock before must have given it up.
+ * Starts or ends the quiet time, in which the table grants only steals. A broker that lost its
+ * table starts quiet: it waits until every earlier holder must have given up its lock.
  */
 export interface SetQuiet extends Base {
   readonly type: 'quiet'
@@ -45,29 +53,26 @@ export interface SetQuiet extends Base {
 }
 
 /**
- * A broker has taken over from one that is gone: no connection of that one is there any more, and
- * no deadline was kept. Each of its sessions is suspended for its lease, and every ttl and timeout
- * begins anew.
+ * A broker takes over the sessions of a broker that is gone. The connections of those sessions are
+ * lost, and no broker has kept their deadlines. The table suspends each session for its lease, and
+ * every ttl and timeout starts again in full.
  */
 export interface Restart extends Base {
   readonly type: 'restart'
-  /** Whose sessions; undefined for all of them. */
+  /** The broker whose sessions are taken over; undefined for all sessions. */
   readonly formerOwner: string | undefined
-  /** Who keeps their deadlines from now on. */
+  /** The broker that keeps the deadlines of these sessions from now on. */
   readonly ownerBroker: string
 }
 
 export interface OpenSession extends Base {
   readonly type: 'open'
-  /** Names the hello that asks, for whoever waits for its outcome. */
+  /** Identifies the `hello`, so that the broker can match the outcome with its handshake. */
   readonly handshakeId: string
   readonly session: string
-  /**
-   * Which of the brokers that share the log keeps the deadlines of this session; '' where it is
-   * shared with nobody.
-   */
+  /** The broker that keeps the deadlines of this session; '' if the log is not shared. */
   readonly ownerBroker: string
-  /** Who authenticated; a resume must be by the same. */
+  /** The authenticated principal. Only the same principal may resume the session. */
   readonly principal: string
   readonly name: string | undefined
   /** Lease, in ms. */
@@ -83,27 +88,30 @@ export interface ResumeSession extends Base {
   readonly type: 'resume'
   readonly handshakeId: string
   readonly session: string
-  /** Who keeps its deadlines from now on. */
+  /** The broker that keeps the session's deadlines from now on. */
   readonly ownerBroker: string
   readonly principal: string
   /** Hash of the secret that the client presented. */
   readonly proof: string
-  /** Rises with every hello that presents this secret; undefined if its client does not say. */
+  /**
+   * Rises with every `hello` that presents this secret; undefined if the client does not send it.
+   */
   readonly resumeAttempt: number | undefined
-  /** Hash of the secret for next time. */
+  /** Hash of the secret for the next resume. */
   readonly secret: string
 }
 
-/** The connection is gone. A session without a grace ends, unless it is kept for its lease. */
+/** The connection is gone. A session without a grace ends, unless `keep` is set. */
 export interface SuspendSession extends FromSession {
   readonly type: 'suspend'
   /**
-   * The broker cut the connection itself: the client may not know, so its locks outlast its lease.
+   * Whether to keep the session for its lease even without a grace. Set when the broker cut the
+   * connection itself: the client may not know yet, and may still rely on its locks.
    */
   readonly keep: boolean
 }
 
-/** A goodbye, or a proposal of the broker that has waited long enough. */
+/** The client says goodbye, or a timer of the broker proposes the end of an expired session. */
 export interface EndSession extends FromSession {
   readonly type: 'end'
   readonly reason: EndReason
@@ -117,7 +125,7 @@ export interface RequestLock extends FromSession {
   readonly key: string
   readonly mode: LockMode
   readonly ttl: number | undefined
-  /** In ms; 0 does not wait, undefined waits for ever. */
+  /** In ms; 0 fails at once instead of waiting, undefined waits for ever. */
   readonly timeout: number | undefined
   readonly steal: boolean
   /** JSON text. */
@@ -137,13 +145,13 @@ export interface Refresh extends FromSession {
   readonly ttl: number | undefined
 }
 
-/** Somebody with the right to do so ends a lock, whoever holds it. */
+/** A client with the `revoke` permission ends a lock of any session. */
 export interface RevokeLock extends FromSession {
   readonly type: 'revoke'
   readonly id: number
   readonly key: string
   readonly fence: number
-  /** Why, for the record. */
+  /** The reason, for the audit log and for the holder. */
   readonly note: string
 }
 
@@ -152,7 +160,7 @@ export interface CancelRequest extends FromSession {
   readonly request: number
 }
 
-/** The client has these answers: forget them. */
+/** The client has received these answers, so the table need not store them any longer. */
 export interface AcknowledgeAnswers extends FromSession {
   readonly type: 'ack'
   readonly ids: readonly number[]
@@ -167,14 +175,14 @@ export interface ConfirmWelcome extends FromSession {
   readonly type: 'confirm'
 }
 
-/** Proposal: this request has waited as long as it wanted to. */
+/** Proposal: the timeout of this request is over. */
 export interface TimeOutRequest extends Base {
   readonly type: 'timeout'
   readonly session: string
   readonly request: number
 }
 
-/** Proposal: this lock's ttl, as it was in this generation, has run out. */
+/** Proposal: the ttl of this lock, as of this generation, is over. */
 export interface ExpireLock extends Base {
   readonly type: 'expire'
   readonly session: string
@@ -182,9 +190,9 @@ export interface ExpireLock extends Base {
   readonly generation: number
 }
 
-/** Proposal: these keys have more to grant than one command grants at once. */
+/** Proposal: continue to grant these keys, where one command reached its limit of grants. */
 export interface GrantUnfinishedKeys extends Base {
-  readonly type: 'serve'
+  readonly type: 'grantUnfinishedKeys'
   readonly keys: readonly string[]
 }
 

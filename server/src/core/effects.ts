@@ -1,31 +1,31 @@
 /**
- * What the table did, in order, for the shell to act on: send answers, keep deadlines, count, tell
- * watchers. An effect never asks the shell for anything back.
+ * What a command changed, in order. The broker acts on the effects: it sends answers, keeps
+ * deadlines, updates counters and notifies watchers. The table never needs a reply to an effect.
  */
 import type { ErrorCode, Holder } from '@holdfast/shared'
 import type { EndReason, SessionLimits } from './commands.js'
 import type { Lock, Request, Session } from './records.js'
 
-/** The requests that have an outcome which is stored. */
+/** The types of requests whose outcome is stored. */
 export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke'
 
-/** The outcome of a request, as stored for a session that may resume. */
+/** The outcome of a request. The table stores it for a session that can resume. */
 export type Answer =
   | { readonly kind: 'granted'; readonly lock: Lock }
   | { readonly kind: 'unlocked' }
-  /** Of a lock that may be gone by now. */
+  /** The lock may be gone by now. */
   | { readonly kind: 'refreshed'; readonly fence: number }
   | { readonly kind: 'revoked' }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
-      /** With `LOCK_NOT_HELD`: what was requested. Other codes tell that by themselves. */
+      /** With `LOCK_NOT_HELD`: the type of the request. Other codes imply the type. */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
       /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`. */
       readonly holders?: readonly StoredHolder[] | undefined
-      /** At least as many bytes as `holders` take as JSON; 0 without it. */
+      /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
       readonly holderBytes?: number | undefined
-      /** With `QUOTA_EXCEEDED`: what there is too much of. */
+      /** With `QUOTA_EXCEEDED`: the limit that was reached. */
       readonly limit?: keyof SessionLimits | undefined
     }
 
@@ -51,53 +51,57 @@ export interface StoredHolder extends Omit<Holder, 'metadata'> {
   readonly metadata: string | undefined
 }
 
-/** How a lock came to its end. */
+/** Why a lock ended. */
 export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'revoked' | 'ended'
 
-/** How a request left its queue without a grant. */
+/** Why a request left its queue without a grant. */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended'
 
 export type Effect =
   | { readonly kind: 'opened'; readonly session: Session; readonly handshakeId: string }
-  /** `answers`: what is stored and not acknowledged, oldest first. */
+  /** `answers` are the stored answers that the client has not acknowledged, oldest first. */
   | {
       readonly kind: 'resumed'
       readonly session: Session
       readonly handshakeId: string
       readonly answers: ReadonlyMap<number, Answer>
     }
-  /** Unknown session or wrong secret: nobody is told which. */
+  /** Unknown session or wrong secret. The client must not learn which of them. */
   | { readonly kind: 'refused'; readonly handshakeId: string }
   | { readonly kind: 'suspended'; readonly session: Session; readonly keep: boolean }
-  /** After all its releases and withdrawals. */
+  /** Follows all releases and withdrawals of the session. */
   | { readonly kind: 'ended'; readonly session: Session; readonly reason: EndReason }
   | { readonly kind: 'queued'; readonly request: Request }
   | { readonly kind: 'withdrawn'; readonly request: Request; readonly reason: WithdrawReason }
-  /** `request` if it had been queued. The grant is also the answer to `lock.id`. */
+  /**
+   * `request` is set if the request was queued. The grant is also the answer to request `lock.id`.
+   */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
-   * Its deadline is another broker's to keep, or nobody has kept it: its ttl or its timeout begins
-   * anew at the session's home.
+   * The ttl or the timeout starts again in full at the session's owner broker, because another
+   * broker kept the deadline before, or no broker did.
    */
-  | { readonly kind: 'adopted'; readonly record: Lock | Request }
+  | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request }
   /**
-   * The key of this request, the first of its queue, has more to grant. The broker that keeps the
-   * deadlines of its session submits `serve` for the key in a later turn.
+   * The key of this request, the first in its queue, has more waiters to grant. The owner broker of
+   * the request's session submits `grantUnfinishedKeys` for the key in a later turn.
    */
-  | { readonly kind: 'more'; readonly request: Request }
-  /** Its release follows. */
+  | { readonly kind: 'unfinished'; readonly request: Request }
+  /** The `released` effect of the lock follows. */
   | {
       readonly kind: 'revoked'
       readonly lock: Lock
       readonly by: Session
       readonly note: string
     }
-  /** The ttl runs anew. An `answer` follows. */
+  /** The ttl starts again. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
-  /** The client's word of what has arrived was heard, and with it all that it sent before. */
+  /**
+   * The client has acknowledged answers, so it has also read everything that it received before.
+   */
   | { readonly kind: 'acknowledged'; readonly session: Session }
-  /** `repeat` if it was given before, or belongs to a request that changed nothing. */
+  /** `repeat` is set if the answer was given before, or if the request changed nothing. */
   | {
       readonly kind: 'answer'
       readonly session: Session

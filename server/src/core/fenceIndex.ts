@@ -1,40 +1,43 @@
 /**
- * The holders of a key by fence, so that `revoke` finds one of 100,000 shared locks at once. Made
- * for a key when it is asked for first, and kept until the key falls idle: a key where nothing is
- * revoked pays nothing for it.
+ * Finds a holder of a key by its fence in constant time, so that `revoke` is fast among 100,000
+ * shared locks. The index of a key is built at its first lookup and dropped when the key falls
+ * idle. Keys without a lookup cost nothing.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
 
 export class FenceIndex {
-  readonly #byEntry = new Map<KeyState, IdTable<Lock>>()
+  readonly #byKeyState = new Map<KeyState, IdTable<Lock>>()
 
-  /** Whether there is a key that has to be kept up to date. */
+  /** Whether any key has an index that `add` and `remove` must update. */
   get isUsed(): boolean {
-    return this.#byEntry.size > 0
+    return this.#byKeyState.size > 0
   }
 
-  /** All that hold this key. The first time it takes as long as there are holders. */
-  holdersOf(entry: KeyState): IdTable<Lock> {
-    let roster = this.#byEntry.get(entry)
-    if (roster === undefined) {
-      roster = new IdTable<Lock>()
-      for (const lock of entry.holders) roster.add(lock)
-      this.#byEntry.set(entry, roster)
+  /**
+   * The holders of a key by fence. The first call for a key takes time in proportion to its
+   * holders.
+   */
+  holdersOf(keyState: KeyState): IdTable<Lock> {
+    let locks = this.#byKeyState.get(keyState)
+    if (locks === undefined) {
+      locks = new IdTable<Lock>()
+      for (const lock of keyState.holders) locks.add(lock)
+      this.#byKeyState.set(keyState, locks)
     }
-    return roster
+    return locks
   }
 
   add(lock: Lock): void {
-    this.#byEntry.get(lock.keyState)?.add(lock)
+    this.#byKeyState.get(lock.keyState)?.add(lock)
   }
 
   remove(lock: Lock): void {
-    this.#byEntry.get(lock.keyState)?.remove(lock)
+    this.#byKeyState.get(lock.keyState)?.remove(lock)
   }
 
-  /** The key is idle. */
-  forget(entry: KeyState): void {
-    this.#byEntry.delete(entry)
+  /** Drops the index of an idle key. */
+  forget(keyState: KeyState): void {
+    this.#byKeyState.delete(keyState)
   }
 }

@@ -1,64 +1,68 @@
 /**
- * Which holders of a key an answer names: those that fit. An answer is stored until its client
- * acknowledges it, so what it names is bounded here, where it is stored, by the same rule on every
- * replica. A client that acknowledges nothing must not make the broker keep megabytes for it.
+ * Chooses which holders of a key an answer describes. The table stores an answer until the client
+ * acknowledges it. The size is bounded here, by the same rule at every broker, because a client
+ * that never acknowledges must not make the broker keep megabytes.
  */
 import type { StoredHolder } from './effects.js'
 import type { KeyState, Lock } from './records.js'
 
-/** Most holders that one answer names. */
+/** Most holders that one answer describes. */
 const maxHolders = 16
-/** Most bytes of JSON that the holders of one answer take. */
+/** Most bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
-/** Most bytes of holders in all stored answers of a session; beyond it an answer names one. */
+/** Most bytes of holders in all stored answers of a session. Beyond it, an answer describes one. */
 export const maxStoredHolderBytes = 256 * 1024
-/** At least the punctuation, field names and two numbers of a holder as JSON. */
-const frameBytes = 100
+/** A lower bound for the punctuation, field names and two numbers of a holder as JSON. */
+const holderFrameBytes = 100
 
-export interface NamedHolders {
+export interface DescribedHolders {
   readonly holders: readonly StoredHolder[]
-  /** At least as many bytes as the holders take as JSON. */
+  /** An upper bound for the bytes of the holders as JSON. */
   readonly holderBytes: number
 }
 
 /**
- * The oldest holders, at most 16 and at most 16 KiB of them. Where not even the first fits, it is
- * named without its metadata, so that an answer always says who holds the key.
+ * Describes the oldest holders: at most 16, and at most 16 KiB of JSON. If the first holder does
+ * not fit, it is described without its metadata, so that an answer always names a holder.
  *
  * @param metadata Whether the answer shows the metadata of the locks.
- * @param storedBytes What the stored answers of the session that asks take already; 0 for a session
- *   whose answers are not stored.
+ * @param storedBytes Bytes of holders in the stored answers of the session that asks; 0 for a
+ *   session whose answers are not stored.
  */
-export function nameHolders(entry: KeyState, metadata: boolean, storedBytes: number): NamedHolders {
+export function describeHolders(
+  keyState: KeyState,
+  metadata: boolean,
+  storedBytes: number,
+): DescribedHolders {
   const room = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
   const holders: StoredHolder[] = []
   let holderBytes = 0
-  for (const lock of entry.holders) {
+  for (const lock of keyState.holders) {
     const holder = holderOf(lock, metadata)
     const bytes = bytesOf(holder)
     if (holders.length === maxHolders || holderBytes + bytes > room) break
     holders.push(holder)
     holderBytes += bytes
   }
-  if (holders.length === 0 && entry.first !== undefined) {
-    const holder = holderOf(entry.first, false)
+  if (holders.length === 0 && keyState.first !== undefined) {
+    const holder = holderOf(keyState.first, false)
     return { holders: [holder], holderBytes: bytesOf(holder) }
   }
   return { holders, holderBytes }
 }
 
-function holderOf({ session, metadata, fence, since }: Lock, shown: boolean): StoredHolder {
+function holderOf({ session, metadata, fence, since }: Lock, showMetadata: boolean): StoredHolder {
   const { id, name } = session
-  return { session: id, name, metadata: shown ? metadata : undefined, fence, since }
+  return { session: id, name, metadata: showMetadata ? metadata : undefined, fence, since }
 }
 
 function bytesOf({ session, name, metadata }: StoredHolder): number {
-  const named = name === undefined ? 0 : textBytes(JSON.stringify(name))
-  const described = metadata === undefined ? 0 : textBytes(metadata)
-  return frameBytes + session.length + named + described
+  const nameBytes = name === undefined ? 0 : textBytes(JSON.stringify(name))
+  const metadataBytes = metadata === undefined ? 0 : textBytes(metadata)
+  return holderFrameBytes + session.length + nameBytes + metadataBytes
 }
 
-/** Of JSON text. Exact for ASCII, which nearly all of it is; otherwise the most that it can be. */
+/** Bytes of JSON text in UTF-8: exact for ASCII, which is usual; an upper bound otherwise. */
 function textBytes(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : 3 * text.length
 }

@@ -15,7 +15,7 @@ export { LockTable, type TableState } from './table.js'
 export {
   answerBytes,
   bytesOfSession,
-  entryBytes,
+  keyStateBytes,
   lockBytes,
   requestBytes,
   revocationBytes,

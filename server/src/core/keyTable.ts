@@ -1,28 +1,28 @@
 /**
- * The keys in use, each with its entry, in the order in which they came into use.
+ * The keys in use, each with its state, in the order in which they came into use.
  *
- * A key that falls idle keeps its entry for a while. A `Map` does not fill the place of what was
- * deleted until it is made anew, and until then every search for the same key goes past it: of a
- * key that is taken and given back again and again, a table with a million others would keep
- * hundreds of thousands of such places, all in a row. So an idle key is forgotten only when many
- * others have fallen idle since, which makes those places few, and makes the keys that are used
- * most cost nothing to take again. An idle key is in no count and no list.
+ * An idle key, one without holders and waiters, keeps its state for a while, because a `Map` leaves
+ * a tombstone for every deleted key until it is rebuilt. A key that is locked and unlocked again
+ * and again would leave hundreds of thousands of tombstones in a row, and each lookup of the key
+ * would pass them all. The table therefore drops an idle key only after many other keys have fallen
+ * idle. This keeps tombstones rare and makes it cheap to lock the busiest keys again. Idle keys are
+ * neither counted nor listed.
  */
 import { KeyState, LinkedList } from './records.js'
-import { entryBytes, textBytes } from './weights.js'
+import { keyStateBytes, textBytes } from './weights.js'
 
-/** Idle keys that are kept in any case. */
-const leastIdle = 1_024
-/** And one more for so many that are in use. */
-const inUseForOneIdle = 8
+/** Idle keys that the table always keeps. */
+const minIdleKeys = 1_024
+/** The table keeps one more idle key for this many keys in use. */
+const keysInUsePerIdleKey = 8
 
 export class KeyTable {
-  readonly #entries = new Map<string, KeyState>()
+  readonly #keyStates = new Map<string, KeyState>()
   readonly #inUse = new LinkedList<KeyState>()
   readonly #idle = new LinkedList<KeyState>()
   #bookmarks = 0
   #lastOrder = 0
-  /** Of the keys in use. */
+  /** Bytes of the keys in use. */
   #bytes = 0
   #idleBytes = 0
 
@@ -31,82 +31,85 @@ export class KeyTable {
     return this.#inUse.length - this.#bookmarks
   }
 
-  /** Bytes that the keys in use take, without their locks and requests. */
+  /** Bytes of the keys in use, without their locks and requests. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Bytes that idle keys take. Not the same on every replica: a snapshot has no idle keys. */
+  /** Bytes of idle keys. Differs between brokers, because a snapshot has no idle keys. */
   get idleBytes(): number {
     return this.#idleBytes
   }
 
-  /** The entry of a key that is in use. */
+  /** The state of a key; undefined if the key is not in use. */
   get(key: string): KeyState | undefined {
-    const entry = this.#entries.get(key)
-    return entry?.isIdle ? undefined : entry
+    const keyState = this.#keyStates.get(key)
+    return keyState?.isIdle ? undefined : keyState
   }
 
-  /** The entry of a key that somebody is about to hold or wait for, which brings it into use. */
+  /**
+   * The state of a key, which comes into use if it was not. The caller must add a holder or a
+   * waiter.
+   */
   getOrCreate(key: string): KeyState {
-    let entry = this.#entries.get(key)
-    if (entry === undefined) {
-      entry = new KeyState(key)
-      this.#entries.set(key, entry)
-      this.#use(entry)
-    } else if (entry.isIdle) {
-      this.#idle.remove(entry)
-      this.#idleBytes -= bytesOf(entry)
-      this.#use(entry)
+    let keyState = this.#keyStates.get(key)
+    if (keyState === undefined) {
+      keyState = new KeyState(key)
+      this.#keyStates.set(key, keyState)
+      this.#use(keyState)
+    } else if (keyState.isIdle) {
+      this.#idle.remove(keyState)
+      this.#idleBytes -= bytesOf(keyState)
+      this.#use(keyState)
     }
-    return entry
+    return keyState
   }
 
-  /** Nobody holds or waits for it any more. */
-  release(entry: KeyState): void {
-    this.#inUse.remove(entry)
-    this.#idle.append(entry)
-    this.#bytes -= bytesOf(entry)
-    this.#idleBytes += bytesOf(entry)
-    const most = leastIdle + this.#inUse.length / inUseForOneIdle
-    for (let first = this.#idle.first!; this.#idle.length > most; first = this.#idle.first!) {
+  /** Marks a key as idle: its last holder or waiter is gone. */
+  release(keyState: KeyState): void {
+    this.#inUse.remove(keyState)
+    this.#idle.append(keyState)
+    this.#bytes -= bytesOf(keyState)
+    this.#idleBytes += bytesOf(keyState)
+    const maxIdle = minIdleKeys + this.#inUse.length / keysInUsePerIdleKey
+    for (let first = this.#idle.first!; this.#idle.length > maxIdle; first = this.#idle.first!) {
       this.#idle.remove(first)
       this.#idleBytes -= bytesOf(first)
-      this.#entries.delete(first.key)
+      this.#keyStates.delete(first.key)
     }
   }
 
-  /** The entries of all keys in use, as they came into use. */
+  /** The states of all keys in use, in the order in which they came into use. */
   *values(): IterableIterator<KeyState> {
-    for (let entry = this.#inUse.first; entry !== undefined; entry = entry.next) {
-      if (entry.order > 0) yield entry
+    for (let keyState = this.#inUse.first; keyState !== undefined; keyState = keyState.next) {
+      if (keyState.order > 0) yield keyState
     }
   }
 
-  /** A walk over the keys that are in use now, which may pause while others come and go. */
+  /** Starts a walk over the keys in use, which may pause while keys come and go. */
   walk(): KeyWalk {
     this.#bookmarks++
     return new KeyWalk(this.#inUse, this.#lastOrder, () => this.#bookmarks--)
   }
 
-  #use(entry: KeyState): void {
-    entry.order = ++this.#lastOrder
-    this.#inUse.append(entry)
-    this.#bytes += bytesOf(entry)
+  #use(keyState: KeyState): void {
+    keyState.order = ++this.#lastOrder
+    this.#inUse.append(keyState)
+    this.#bytes += bytesOf(keyState)
   }
 }
 
 function bytesOf({ key }: KeyState): number {
-  return entryBytes + textBytes(key)
+  return keyStateBytes + textBytes(key)
 }
 
 /**
  * Visits the keys that were in use when the walk began, in the order in which they came into use. A
- * bookmark in the chain itself keeps the place, so a key that leaves moves no walk, and a paused
- * walk costs the others nothing. A key that left and came back meanwhile is not visited.
+ * bookmark in the linked list marks the position. Thus a key that leaves does not disturb a walk,
+ * and a paused walk costs the table nothing. A key that fell idle and came back is not visited.
  */
 export class KeyWalk {
-  readonly #chain: LinkedList<KeyState>
+  readonly #keyStates: LinkedList<KeyState>
   /** The order of the last key to visit. */
   readonly #end: number
   readonly #onEnd: () => void
@@ -115,38 +118,38 @@ export class KeyWalk {
   #reached = 0
   #isOver = false
 
-  constructor(chain: LinkedList<KeyState>, end: number, onEnd: () => void) {
-    this.#chain = chain
+  constructor(keyStates: LinkedList<KeyState>, end: number, onEnd: () => void) {
+    this.#keyStates = keyStates
     this.#end = end
     this.#onEnd = onEnd
-    chain.insertAfter(this.#bookmark, undefined)
+    keyStates.insertAfter(this.#bookmark, undefined)
   }
 
-  /** The next entry; undefined once all were visited, which ends the walk. */
+  /** The next key; undefined after the last one, which ends the walk. */
   next(): KeyState | undefined {
     if (this.#isOver) return undefined
-    let entry = this.#bookmark.next
-    while (entry?.order === 0) entry = entry.next
-    if (entry === undefined || entry.order > this.#end) {
+    let keyState = this.#bookmark.next
+    while (keyState?.order === 0) keyState = keyState.next
+    if (keyState === undefined || keyState.order > this.#end) {
       this.end()
       return undefined
     }
-    this.#chain.remove(this.#bookmark)
-    this.#chain.insertAfter(this.#bookmark, entry)
-    this.#reached = entry.order
-    return entry
+    this.#keyStates.remove(this.#bookmark)
+    this.#keyStates.insertAfter(this.#bookmark, keyState)
+    this.#reached = keyState.order
+    return keyState
   }
 
-  /** Whether this entry is still to be visited. */
-  isToCome({ order }: KeyState): boolean {
+  /** Whether the walk will still visit this key. */
+  isYetToVisit({ order }: KeyState): boolean {
     return !this.#isOver && order > this.#reached && order <= this.#end
   }
 
-  /** Gives up the rest of the walk. Every walk has to be ended, or its bookmark stays. */
+  /** Abandons the rest of the walk. Every walk must be ended, or its bookmark stays in the list. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#chain.remove(this.#bookmark)
+    this.#keyStates.remove(this.#bookmark)
     this.#onEnd()
   }
 }

@@ -1,9 +1,9 @@
 /**
- * What the table is made of: sessions, locks, requests, and for each key in use an entry with its
- * holders and its queue. Holders and queue are linked through the records themselves, so that any
- * of them leaves in O(1), however many there are.
+ * The records of the table: sessions, locks, requests, and one state for each key in use, with its
+ * holders and its queue. The records themselves are the nodes of the linked lists, so that each of
+ * them leaves its list in O(1).
  *
- * Everybody outside `core` only reads these.
+ * Code outside `core` must only read these records.
  */
 import type { LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -11,21 +11,23 @@ import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import type { Answer } from './effects.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
-/** What all sessions have that never held or waited, most of an idle crowd. Stay empty. */
+/**
+ * Shared by all sessions that never held or waited, such as most of an idle crowd. Always empty.
+ */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
 
-/** A lock that an operator has ended, and why. */
+/** A lock that an operator ended, and the operator's reason. */
 export interface Revocation {
   readonly fence: number
   readonly note: string
 }
 
 const noRevocations: readonly Revocation[] = []
-/** How many revocations a session is told again. */
+/** How many revocations a session keeps, for the client that resumes. */
 const maxRevocations = 16
 
-/** One client's standing with the broker. */
+/** A client's session with the broker: its identity, limits, locks, requests and stored answers. */
 export class Session {
   readonly id: string
   readonly principal: string
@@ -35,26 +37,29 @@ export class Session {
   readonly limits: SessionLimits
   /** The broker that keeps its deadlines. */
   ownerBroker: string
-  /** Number of the connection it is on or was on last; rises with each resume. */
+  /** Number of the session's present or last connection; rises with each resume. */
   attachEpoch = 1
   suspended = false
-  /** Hash of the secret that the client is known to have. */
+  /** Hash of the newest secret that the client is known to have. */
   secret: string | undefined
-  /** Hash of a newer secret that was sent and not yet proved received. */
+  /** Hash of a newer secret that was sent and that the client has not yet proved to have. */
   nextSecret: string | undefined
-  /** The try that `secret` let in last; undefined if there was none, or it had no number. */
+  /**
+   * The attempt that last resumed with `secret`; undefined if there was none or it had no number.
+   */
   lastResumeAttempt: number | undefined
-  /** The highest request id seen. */
+  /** The highest request id so far. */
   lastId = 0
   #held = noLocks
   #waiting = noRequests
   /** By request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
-  /** Bytes that the holders in these answers take. */
+  /** Bytes of the holders in these answers. */
   storedHolderBytes = 0
   /**
-   * The newest revocations of locks of a session that can resume, oldest first. Its client may have
-   * been away, as the clients of locks that operators end often are, and is told again.
+   * The newest revoked locks of a session that can resume, oldest first. The client may have been
+   * disconnected at the time, as the holder of a stuck lock often is, so a resume reports them
+   * again.
    */
   revocations = noRevocations
 
@@ -88,7 +93,7 @@ export class Session {
     this.#waiting.add(request)
   }
 
-  /** One of its locks is revoked. Returns the bytes that the session keeps more for it. */
+  /** Stores the revocation of a lock. Returns the additional bytes. */
   onRevoked(fence: number, note: string): number {
     if (this.answers === undefined) return 0
     const before = this.revocationBytes
@@ -96,22 +101,22 @@ export class Session {
     return this.revocationBytes - before
   }
 
-  /** Bytes that the revocations which it is told again take. */
+  /** Bytes of the stored revocations. */
   get revocationBytes(): number {
     let bytes = 0
     for (const { note } of this.revocations) bytes += revocationBytes + textBytes(note)
     return bytes
   }
 
-  /** Bytes that its stored answers take. */
+  /** Bytes of the stored answers. */
   get answerBytes(): number {
     const count = this.answers?.size ?? 0
     return count === 0 ? 0 : count * answerBytes + 2 * this.storedHolderBytes
   }
 
   /**
-   * Keeps an answer until its client acknowledges it, if this session can resume. Each request has
-   * one answer. Returns the bytes that it takes.
+   * Stores the answer to a request until the client acknowledges it, if the session can resume.
+   * Each request has one answer. Returns the additional bytes.
    */
   storeAnswer(id: number, answer: Answer): number {
     if (this.answers === undefined) return 0
@@ -122,8 +127,8 @@ export class Session {
   }
 
   /**
-   * A lock was released whose grant may still be stored: of the lock, the fence is all that is told
-   * again, and its metadata and a long key are not kept for that.
+   * Reduces the stored grant of a released lock to its fence, which is all that a repeated answer
+   * needs. This frees the metadata and a long key.
    */
   dropHolderDetails(lock: Lock): void {
     if (lock.metadata === undefined && lock.key.length <= keptKeyLength) return
@@ -132,13 +137,13 @@ export class Session {
     this.answers!.set(lock.id, { kind: 'granted', lock: formerLock(this, lock.id, lock.fence) })
   }
 
-  /** The client has these answers. Returns the bytes that they took. */
+  /** Drops answers that the client has received. Returns the bytes that this frees. */
   forgetAnswers(ids: readonly number[]): number {
     const { answers } = this
     if (answers === undefined) return 0
     let bytes = 0
     for (const id of ids) {
-      // Few sessions have such answers, and all sessions acknowledge.
+      // Only a few sessions have such answers, but every session acknowledges.
       const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
       if (!answers.delete(id)) continue
       this.storedHolderBytes -= holderBytes
@@ -152,10 +157,10 @@ function holderBytesOf(answer: Answer | undefined): number {
   return answer?.kind === 'failed' ? (answer.holderBytes ?? 0) : 0
 }
 
-/** Keys up to this length are kept with the stored answer of a released lock. */
+/** Keys up to this length stay with the stored grant of a released lock. */
 const keptKeyLength = 64
 
-/** What was asked for: a command that wants a lock, or the request it became. */
+/** The common fields of a lock command and of the request that it may become. */
 export interface LockTerms {
   readonly id: number
   readonly mode: LockMode
@@ -164,19 +169,19 @@ export interface LockTerms {
   readonly metadata: string | undefined
 }
 
-/** One grant. */
+/** A granted lock. */
 export class Lock implements LockTerms {
   readonly keyState: KeyState
   readonly session: Session
-  /** The request that was granted. */
+  /** The id of the request that was granted. */
   readonly id: number
   readonly mode: LockMode
   readonly fence: number
   /** In ms; undefined if it does not expire. */
   ttl: number | undefined
   /**
-   * Counts the refreshes, and the moves of its deadline from broker to broker, so that an older
-   * deadline can be told from the present one.
+   * Rises with each refresh, and when another broker takes over the deadline, so that the table can
+   * ignore a proposal for an older deadline.
    */
   generation = 0
   readonly metadata: string | undefined
@@ -185,8 +190,14 @@ export class Lock implements LockTerms {
   previous: Lock | undefined = undefined
   next: Lock | undefined = undefined
 
-  constructor(entry: KeyState, session: Session, terms: LockTerms, fence: number, since: number) {
-    this.keyState = entry
+  constructor(
+    keyState: KeyState,
+    session: Session,
+    terms: LockTerms,
+    fence: number,
+    since: number,
+  ) {
+    this.keyState = keyState
     this.session = session
     this.id = terms.id
     this.mode = terms.mode
@@ -205,7 +216,7 @@ export class Lock implements LockTerms {
   }
 }
 
-/** One ask for a lock that had to wait. */
+/** A lock request in the queue of a key. */
 export class Request implements LockTerms {
   readonly keyState: KeyState
   readonly session: Session
@@ -215,17 +226,17 @@ export class Request implements LockTerms {
   /** In ms; undefined if it waits for ever. */
   readonly timeout: number | undefined
   readonly metadata: string | undefined
-  /** Wall time of the ask. */
+  /** Wall time of the request. */
   readonly since: number
   previous: Request | undefined = undefined
   next: Request | undefined = undefined
 
   constructor(
-    entry: KeyState,
+    keyState: KeyState,
     session: Session,
     command: Omit<RequestLock, 'type' | 'session' | 'attachEpoch' | 'key' | 'steal'>,
   ) {
-    this.keyState = entry
+    this.keyState = keyState
     this.session = session
     this.id = command.id
     this.mode = command.mode
@@ -244,7 +255,7 @@ export class Request implements LockTerms {
   }
 }
 
-/** A doubly linked list through its members' own `previous` and `next`. */
+/** A doubly linked list whose nodes hold their own `previous` and `next`. */
 export class LinkedList<T extends { previous: T | undefined; next: T | undefined }> {
   first: T | undefined = undefined
   last: T | undefined = undefined
@@ -259,7 +270,7 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
     this.length++
   }
 
-  /** Puts a member right behind another one, or first. */
+  /** Inserts a member behind another one, or at the front. */
   insertAfter(member: T, before: T | undefined): void {
     const next = before === undefined ? this.first : before.next
     member.previous = before
@@ -286,18 +297,18 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
   }
 }
 
-/** The queue of every key that nobody has waited for, which is nearly every key. Stays empty. */
-const nobody = new LinkedList<Request>()
+/** The queue of every key without waiters, which is nearly every key. Always empty. */
+const emptyQueue = new LinkedList<Request>()
 
 /**
- * A key, who holds it, and who waits, first come first. It is itself the chain of its holders:
- * there are as many entries as locks, and a million of them can do without a second object each.
+ * A key with its holders and its queue, first come, first served. The object itself is the list of
+ * its holders: there can be a million keys, and this saves an object for each.
  */
 export class KeyState extends LinkedList<Lock> {
   readonly key: string
-  /** Its place among the keys in use: rises with each key that comes into use. 0 for a bookmark. */
+  /** Position among the keys in use: rises with each key that comes into use. 0 for a bookmark. */
   order = 0
-  #queue = nobody
+  #queue = emptyQueue
   previous: KeyState | undefined = undefined
   next: KeyState | undefined = undefined
 
@@ -314,29 +325,29 @@ export class KeyState extends LinkedList<Lock> {
     return this.#queue
   }
 
-  /** Whether nobody holds it and nobody waits for it. */
+  /** Whether the key has neither a holder nor a waiter. */
   get isIdle(): boolean {
     return this.first === undefined && this.#queue.first === undefined
   }
 
-  /** Takes a place at the end of the queue. */
+  /** Appends a request to the queue. */
   enqueue(request: Request): void {
-    if (this.#queue === nobody) this.#queue = new LinkedList<Request>()
+    if (this.#queue === emptyQueue) this.#queue = new LinkedList<Request>()
     this.#queue.append(request)
   }
 
-  /** Whether a lock of this mode could be held beside those that are. */
+  /** Whether a lock of this mode is compatible with the present holders. */
   admits(mode: LockMode): boolean {
     const holder = this.first
     return holder === undefined || (mode === 'shared' && holder.mode === 'shared')
   }
 }
 
-/** The key of every lock that is remembered for its fence alone. */
-const forgotten = new KeyState('')
+/** The key of every former lock of which only the fence is stored. */
+const noKey = new KeyState('')
 
-/** What is remembered of a lock that is gone: the answer that granted it. */
+/** What the table keeps of a lock that is gone, for the answer that granted it. */
 export function formerLock(session: Session, id: number, fence: number): Lock {
   const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
-  return new Lock(forgotten, session, terms, fence, 0)
+  return new Lock(noKey, session, terms, fence, 0)
 }

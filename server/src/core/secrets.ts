@@ -1,11 +1,11 @@
 /**
- * Whether a resume shows a secret of its session, and whether its client has not given it up since.
+ * Checks the secret that a resume presents, and whether a later attempt has superseded the resume.
  */
 import type { ResumeSession } from './commands.js'
 import type { Session } from './records.js'
 
-/** Which of the session's secrets a resume shows. */
-export function isProvenBy(
+/** Which secret of the session the resume presents; undefined if it presents neither. */
+export function matchSecret(
   { secret, nextSecret }: Session,
   { proof }: ResumeSession,
 ): 'secret' | 'nextSecret' | undefined {
@@ -16,14 +16,20 @@ export function isProvenBy(
 }
 
 /**
- * Whether the client said this hello before one that was let in with the same secret. It has given
- * up the connection of this one, and may not have spoken on that of the other yet.
+ * Whether the client sent this `hello` before one that already resumed with the same secret. The
+ * client has abandoned the connection of the earlier `hello`, so that one must not take over the
+ * session. The secret alone cannot show this, because it stays valid until the client sends
+ * something on the later connection.
  */
-export function isOvertaken(
+export function isSupersededAttempt(
   { lastResumeAttempt }: Session,
-  { resumeAttempt: number }: ResumeSession,
+  { resumeAttempt }: ResumeSession,
 ): boolean {
-  return lastResumeAttempt !== undefined && number !== undefined && number <= lastResumeAttempt
+  return (
+    lastResumeAttempt !== undefined &&
+    resumeAttempt !== undefined &&
+    resumeAttempt <= lastResumeAttempt
+  )
 }
 
 /** Compares hashes in constant time, so that the duration reveals nothing about them. */

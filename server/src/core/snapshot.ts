@@ -1,9 +1,9 @@
 /**
- * A whole table as a sequence of small plain items, and back: what a log keeps so that it need not
- * keep every command for ever.
+ * Converts a whole table to a sequence of small plain items and back. A command log stores these
+ * items as a snapshot, so that it need not keep every command.
  *
- * The items come in an order that restores every order that matters: sessions as they were opened,
- * keys as they came into use, holders and queues as they stand, answers as they were given.
+ * The order of the items preserves every order that matters: sessions by opening, keys by first
+ * use, holders and queues as in the table, answers by age.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock } from './commands.js'
@@ -12,8 +12,10 @@ import { KeyTable } from './keyTable.js'
 import { formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
 
-/** An answer without references: of a lock, the fence is all that is told again. */
-type PlainAnswer =
+/**
+ * An answer without references. Of a lock it keeps only the fence, which a repeated answer needs.
+ */
+type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock }>
   | { readonly kind: 'granted'; readonly fence: number }
 
@@ -27,8 +29,8 @@ export type SnapshotItem =
       readonly nextSecret: string | undefined
       readonly lastResumeAttempt: number | undefined
       readonly lastId: number
-      readonly answers: readonly (readonly [number, PlainAnswer])[]
-      /** Missing in snapshots from before there were any. */
+      readonly answers: readonly (readonly [number, SnapshotAnswer])[]
+      /** Missing in snapshots that were written before revocations existed. */
       readonly revocations?: readonly Revocation[] | undefined
     }
   | {
@@ -45,7 +47,9 @@ export type SnapshotItem =
     }
   | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attachEpoch' | 'steal'>)
 
-/** Every item of the table. It must not change until the last one is taken. */
+/**
+ * All items of the table. The caller must not change the table before it has read the last item.
+ */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield { item: 'table', fence: table.fence, quiet: table.quiet }
   for (const session of table.sessions.values()) yield sessionItem(session)
@@ -55,11 +59,11 @@ export function* dump(table: LockTable): Generator<SnapshotItem> {
   }
 }
 
-/** The table that was dumped. @throws {Error} if the items are not those of a table. */
+/** Rebuilds a table from its items. @throws {Error} if an item names an unknown session. */
 export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
   const keys = new KeyTable()
-  const answers: (readonly [Session, number, PlainAnswer])[] = []
+  const answers: (readonly [Session, number, SnapshotAnswer])[] = []
   let head = { fence: 0, quiet: false }
   for (const item of items) {
     switch (item.item) {
@@ -73,7 +77,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         break
       }
       case 'lock': {
-        const session = known(sessions, item.session)
+        const session = findSession(sessions, item.session)
         const lock = new Lock(keys.getOrCreate(item.key), session, item, item.fence, item.since)
         lock.generation = item.generation
         lock.keyState.holders.append(lock)
@@ -81,7 +85,7 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         break
       }
       case 'request': {
-        const session = known(sessions, item.session)
+        const session = findSession(sessions, item.session)
         const request = new Request(keys.getOrCreate(item.key), session, item)
         request.keyState.enqueue(request)
         session.waitFor(request)
@@ -95,8 +99,8 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
   return new LockTable({ sessions, keys, fence: head.fence, quiet: head.quiet })
 }
 
-// Written out at once: to add to an object that was spread takes ten times as long, and there may
-// be a million.
+// A literal instead of a spread, because adding a field to a spread object takes ten times as long,
+// and a table may have a million locks.
 function lockItem(key: string, lock: Lock): SnapshotItem {
   return {
     item: 'lock',
@@ -131,7 +135,7 @@ function sessionItem(session: Session): SnapshotItem {
   const { attachEpoch, suspended, nextSecret, lastResumeAttempt, lastId } = session
   const open = { session: id, principal, name, lease, grace, secret, limits, ownerBroker }
   const answers = [...(session.answers ?? [])].map(
-    ([request, answer]) => [request, plainAnswer(answer)] as const,
+    ([request, answer]) => [request, snapshotAnswer(answer)] as const,
   )
   const { revocations } = session
   const now = {
@@ -146,7 +150,7 @@ function sessionItem(session: Session): SnapshotItem {
   return { item: 'session', open, ...now }
 }
 
-function plainAnswer(answer: Answer): PlainAnswer {
+function snapshotAnswer(answer: Answer): SnapshotAnswer {
   return 'lock' in answer ? { kind: answer.kind, fence: answer.lock.fence } : answer
 }
 
@@ -161,14 +165,16 @@ function restoreSession(item: Extract<SnapshotItem, { item: 'session' }>): Sessi
   return session
 }
 
-function restoreAnswer(session: Session, id: number, answer: PlainAnswer): Answer {
+function restoreAnswer(session: Session, id: number, answer: SnapshotAnswer): Answer {
   if (answer.kind !== 'granted') return answer
   const lock = session.held.get(answer.fence) ?? formerLock(session, id, answer.fence)
   return { kind: answer.kind, lock }
 }
 
-function known(sessions: ReadonlyMap<string, Session>, id: string): Session {
+function findSession(sessions: ReadonlyMap<string, Session>, id: string): Session {
   const session = sessions.get(id)
-  if (session === undefined) throw new Error('the snapshot names a session that it does not have')
+  if (session === undefined) {
+    throw new Error(`the snapshot refers to the session "${id}" but does not contain it`)
+  }
   return session
 }

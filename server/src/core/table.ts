@@ -1,19 +1,20 @@
 /**
- * The lock table: every session, lock and waiting request of a broker, as a pure state machine.
+ * The lock table: all sessions, locks and waiting requests of a broker, as a pure state machine.
  *
- * `apply(command)` changes the table and returns what happened. It is synchronous and deterministic
- * and knows no socket, timer, clock, random number, id generator or log, so the same table serves
- * from memory, is replayed from a journal, and is the same on every replica.
+ * `apply(command)` changes the table and returns the effects. It is synchronous and deterministic.
+ * It uses no socket, timer, clock, random number, id generator or log. The same table therefore
+ * serves from memory, is rebuilt from a journal, and is equal at every broker that shares a log.
  *
- * The rules, each kept in one place:
- * - Exclusion: a lock is granted only where `Entry.admits` it.            -> #request, #serve
- * - First come, first served: nobody is granted past a queue.             -> #request, #serve
- * - Whoever leaves, leaves at once, and those who can now hold are granted in the same pass, by a
- *   loop and never by recursion.                                          -> #release, #withdraw
- * - A request id that comes again gets the answer it got, and never runs twice.   -> #isRepeat
- * - A command from a connection that is no longer the session's changes nothing.  -> #speaker
- * - One command grants to so many waiters at most; `serve` goes on with the rest.   -> #serve
- * - Fences only rise.                                                     -> #grant
+ * The rules, and the methods that keep them:
+ * - Exclusion: a lock is granted only if `KeyState.admits` it (`#request`, `#grantWaiters`).
+ * - First come, first served: no request is granted past a queue (`#request`, `#grantWaiters`).
+ * - A lock or request that ends leaves at once, and the waiters that it blocked are granted in the
+ *   same pass, by a loop and never by recursion (`#release`, `#withdraw`).
+ * - A repeated request id gets its first answer and never runs twice (`#isRepeat`).
+ * - A command from a replaced connection changes nothing (`#currentSession`).
+ * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
+ *   rest (`#grantWaiters`).
+ * - Fences only rise (`#grant`).
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
@@ -26,16 +27,16 @@ import {
   type WithdrawReason,
 } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
-import { nameHolders } from './holders.js'
+import { describeHolders } from './holders.js'
 import { KeyTable } from './keyTable.js'
 import { type KeyState, Lock, type LockTerms, Request, Session } from './records.js'
-import { isOvertaken, isProvenBy } from './secrets.js'
+import { isSupersededAttempt, matchSecret } from './secrets.js'
 import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
 
-/** A command that came on a connection of a session. */
+/** The part of a command that names its session and its connection. */
 type SessionCommand = { readonly session: string; readonly attachEpoch: number }
 
-/** What a table consists of; for one that is restored from a snapshot. */
+/** The contents of a table that is restored from a snapshot. */
 export interface TableState {
   readonly sessions: Map<string, Session>
   readonly keys: KeyTable
@@ -45,17 +46,19 @@ export interface TableState {
 
 const unlocked: Answer = { kind: 'unlocked' }
 const revoked: Answer = { kind: 'revoked' }
-/** Shared, so that a stored answer takes no memory of its own for them. */
+/** Shared objects, so that storing such an answer takes little memory. */
 const notHeld = {
   unlock: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'unlock' },
   refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
   revoke: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'revoke' },
 } as const satisfies Record<string, Answer>
 
-/** Most waiters that one command grants to: a release for 100,000 takes several short turns. */
-const defaultGrantsAtOnce = 1_000
-/** Holders of a key up to which a fence is searched for among them. */
-const searchedHolders = 64
+/**
+ * Most waiters that one command grants, so that a release for 100,000 takes several short turns.
+ */
+const defaultGrantsPerCommand = 1_000
+/** A key with at most this many holders is searched for a fence one holder after the other. */
+const maxScannedHolders = 64
 
 export class LockTable {
   readonly #sessions: Map<string, Session>
@@ -64,24 +67,24 @@ export class LockTable {
   #held = 0
   #waiting = 0
   #quiet: boolean
-  /** Without the keys. */
+  /** Without the bytes of the keys. */
   #bytes = 0
   #effects: Effect[] = []
-  readonly #grantsAtOnce: number
+  readonly #grantsPerCommand: number
   /** How many more waiters this command may grant to. */
   #grantsLeft: number
-  /** Keys that this command has left with waiters who could hold them. */
+  /** Keys with waiters that could be granted, but that this command may not grant any more. */
   readonly #unfinished = new Set<KeyState>()
-  /** The holders by fence, of keys with many where one was revoked. */
+  /** The holders by fence, of keys with many holders where a lock was revoked. */
   readonly #byFence = new FenceIndex()
 
   /**
-   * @param state Where to begin; empty without it.
-   * @param grantsAtOnce Most waiters that one command grants to. The same on every replica.
+   * @param state The contents to begin with; empty without it.
+   * @param grantsPerCommand Most waiters that one command grants. Must be equal at every broker.
    */
-  constructor(state?: TableState, grantsAtOnce = defaultGrantsAtOnce) {
-    this.#grantsAtOnce = grantsAtOnce
-    this.#grantsLeft = grantsAtOnce
+  constructor(state?: TableState, grantsPerCommand = defaultGrantsPerCommand) {
+    this.#grantsPerCommand = grantsPerCommand
+    this.#grantsLeft = grantsPerCommand
     this.#sessions = state?.sessions ?? new Map()
     this.#keys = state?.keys ?? new KeyTable()
     this.#fence = state?.fence ?? 0
@@ -106,30 +109,30 @@ export class LockTable {
     return this.#keys
   }
 
-  /** The highest fence given out so far. */
+  /** The highest fence so far. */
   get fence(): number {
     return this.#fence
   }
 
-  /** How many locks are held. */
+  /** The number of held locks. */
   get heldCount(): number {
     return this.#held
   }
 
-  /** How many requests wait. */
+  /** The number of waiting requests. */
   get waitingCount(): number {
     return this.#waiting
   }
 
   /**
-   * Bytes of memory that sessions, locks, requests, keys in use and stored answers take, as
-   * `weights.ts` counts them. The same on every replica.
+   * Bytes of memory for sessions, locks, requests, keys in use and stored answers, as `weights.ts`
+   * estimates them. Equal at every broker.
    */
   get bytes(): number {
     return this.#bytes + this.#keys.bytes
   }
 
-  /** Whether nobody is granted anything but a steal. */
+  /** Whether the table grants only steals. */
   get quiet(): boolean {
     return this.#quiet
   }
@@ -182,15 +185,15 @@ export class LockTable {
       case 'restart':
         this.#restart(command)
         break
-      case 'raise':
+      case 'raiseFenceFloor':
         this.#fence = Math.max(this.#fence, command.fence)
         break
-      case 'serve':
+      case 'grantUnfinishedKeys':
         this.#grantUnfinishedKeys(command)
         break
     }
     if (this.#unfinished.size > 0) this.#reportUnfinished()
-    this.#grantsLeft = this.#grantsAtOnce
+    this.#grantsLeft = this.#grantsPerCommand
     return this.#effects
   }
 
@@ -206,18 +209,19 @@ export class LockTable {
   #resume(command: Commands.ResumeSession): void {
     const { session: id, ownerBroker, handshakeId, principal, secret } = command
     const session = this.#sessions.get(id)
-    const proven = session && isProvenBy(session, command)
+    const shownSecret = session && matchSecret(session, command)
     if (
       session?.answers === undefined ||
-      proven === undefined ||
+      shownSecret === undefined ||
       session.principal !== principal ||
-      (proven === 'secret' && isOvertaken(session, command))
+      (shownSecret === 'secret' && isSupersededAttempt(session, command))
     ) {
       this.#effects.push({ kind: 'refused', handshakeId })
       return
     }
-    // The newer secret has arrived, since it was presented; the older one stays good until then.
-    session.secret = session[proven]
+    // Presenting the newer secret proves that the client has it. The older secret stays valid until
+    // the client proves that it has the newest one.
+    session.secret = session[shownSecret]
     session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = secret
     session.attachEpoch++
@@ -227,8 +231,9 @@ export class LockTable {
   }
 
   #suspend(command: Commands.SuspendSession): void {
-    // Not as a speaker: a connection that drops does not prove that its welcome was read.
-    const session = this.#attached(command)
+    // Does not use #currentSession: a dropped connection does not prove that the client read the
+    // welcome.
+    const session = this.#attachedSession(command)
     if (session === undefined) return
     if (session.grace === 0 && !command.keep) {
       this.#end(session, 'dropped', command.at)
@@ -239,80 +244,86 @@ export class LockTable {
 
   #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
-    // Nobody can come back for what this session waits for: others need not wait behind it.
+    // No client can come back for these requests, so other waiters need not wait behind them.
     if (session.answers === undefined) {
-      for (const entry of this.#leaveQueues(session)) this.#grantWaiters(entry, at)
+      for (const keyState of this.#withdrawAll(session)) this.#grantWaiters(keyState, at)
     }
     this.#effects.push({ kind: 'suspended', session, keep })
   }
 
   #restart({ formerOwner, ownerBroker, at }: Commands.Restart): void {
-    const left: Session[] = []
+    const movedSessions: Session[] = []
     for (const session of this.#sessions.values()) {
-      if (formerOwner === undefined || session.ownerBroker === formerOwner) left.push(session)
+      if (formerOwner === undefined || session.ownerBroker === formerOwner)
+        movedSessions.push(session)
     }
-    for (const session of left) this.#takeOwnership(session, ownerBroker)
-    // Only now, since this can grant to any of them.
-    for (const session of left) this.#suspendSession(session, true, at)
-    // A broker that is gone has not gone on with what it was to go on with.
-    for (const entry of this.#keys.values()) if (this.#isReady(entry)) this.#unfinished.add(entry)
+    for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
+    // Only after all sessions have their new owner, because this can grant to any of them.
+    for (const session of movedSessions) this.#suspendSession(session, true, at)
+    // The broker that is gone may have left keys unfinished.
+    for (const keyState of this.#keys.values())
+      if (this.#isReady(keyState)) this.#unfinished.add(keyState)
   }
 
   /**
-   * Lets every deadline of the session begin anew. Where that is at another broker, what the former
-   * one has proposed and is still under way judged a deadline that is no more.
+   * Restarts every deadline of the session. If the owner broker changes, the generation of each
+   * lock rises, so that the table ignores expiry proposals of the former owner that are still under
+   * way.
    */
-  #takeOwnership(session: Session, home: string): void {
-    const moves = session.ownerBroker !== home
-    session.ownerBroker = home
-    for (const record of session.held.values()) {
-      if (record.ttl === undefined) continue
-      if (moves) record.generation++
-      this.#effects.push({ kind: 'adopted', record })
+  #takeOwnership(session: Session, ownerBroker: string): void {
+    const changesOwner = session.ownerBroker !== ownerBroker
+    session.ownerBroker = ownerBroker
+    for (const lockOrRequest of session.held.values()) {
+      if (lockOrRequest.ttl === undefined) continue
+      if (changesOwner) lockOrRequest.generation++
+      this.#effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
-    for (const record of session.waiting.values()) {
-      if (record.timeout !== undefined) this.#effects.push({ kind: 'adopted', record })
+    for (const lockOrRequest of session.waiting.values()) {
+      if (lockOrRequest.timeout !== undefined)
+        this.#effects.push({ kind: 'deadlineRestarted', lockOrRequest })
     }
   }
 
-  /** Unlike other commands, this may come for a suspended session: its grace or lease is over. */
+  /** Unlike other commands, `end` may name a suspended session, whose grace or lease is over. */
   #endIfCurrent(command: Commands.EndSession): void {
     const session = this.#sessions.get(command.session)
     if (session?.attachEpoch === command.attachEpoch) this.#end(session, command.reason, command.at)
   }
 
   /**
-   * First everything of the session leaves, then those who can now hold are granted: otherwise its
-   * own next request in a queue would be granted a lock on the way out.
+   * Removes everything of the session first and grants waiters afterwards. Otherwise the session's
+   * own next request in a queue would be granted a lock while the session ends.
    */
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
     this.#bytes -= bytesOfSession(session) + session.answerBytes + session.revocationBytes
-    const left = this.#leaveQueues(session)
+    const affectedKeys = this.#withdrawAll(session)
     for (const lock of session.held.values()) {
-      left.add(lock.keyState)
-      this.#detach(lock, 'ended')
+      affectedKeys.add(lock.keyState)
+      this.#removeLock(lock, 'ended')
     }
-    for (const entry of left) this.#grantWaiters(entry, at)
+    for (const keyState of affectedKeys) this.#grantWaiters(keyState, at)
     this.#effects.push({ kind: 'ended', session, reason })
   }
 
-  /** Withdraws all that the session waits for; returns the entries to serve when it is through. */
-  #leaveQueues(session: Session): Set<KeyState> {
-    const left = new Set<KeyState>()
+  /**
+   * Withdraws every waiting request of the session. Returns the keys whose waiters must be granted.
+   */
+  #withdrawAll(session: Session): Set<KeyState> {
+    const affectedKeys = new Set<KeyState>()
     for (const request of session.waiting.values()) {
-      left.add(request.keyState)
+      affectedKeys.add(request.keyState)
       this.#dequeue(request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
-    return left
+    return affectedKeys
   }
 
-  /** The session that sends this, if the connection it speaks on is still its own. */
+  /** The session that sent this command; undefined if its connection was replaced or dropped. */
   #currentSession(command: SessionCommand): Session | undefined {
-    const session = this.#attached(command)
+    const session = this.#attachedSession(command)
     if (session?.nextSecret !== undefined) {
-      // Whoever speaks on this connection has read its welcome, and the new secret in it.
+      // A client that sends on this connection has read its welcome, and the new secret in it.
       session.secret = session.nextSecret
       session.nextSecret = undefined
       session.lastResumeAttempt = undefined
@@ -320,8 +331,11 @@ export class LockTable {
     return session
   }
 
-  /** The session on whose present connection something happened, said by its client or not. */
-  #attached(command: SessionCommand): Session | undefined {
+  /**
+   * The session of the command, if the connection is its present one. The client need not have sent
+   * it.
+   */
+  #attachedSession(command: SessionCommand): Session | undefined {
     const session = this.#sessions.get(command.session)
     return session?.attachEpoch === command.attachEpoch && !session.suspended ? session : undefined
   }
@@ -337,24 +351,24 @@ export class LockTable {
       return
     }
     const { id, key, mode, at } = command
-    const entry = this.#keys.getOrCreate(key)
-    if (command.steal) this.#steal(entry)
-    const free = entry.queue.length === 0 && !this.#quiet
-    if (entry.admits(mode) && (free || command.steal)) {
+    const keyState = this.#keys.getOrCreate(key)
+    if (command.steal) this.#steal(keyState)
+    const mayGrantNow = keyState.queue.length === 0 && !this.#quiet
+    if (keyState.admits(mode) && (mayGrantNow || command.steal)) {
       session.lastId = id
-      this.#grant(entry, session, command, at, undefined)
+      this.#grant(keyState, session, command, at, undefined)
     } else if (command.timeout === 0) {
       session.lastId = id
-      const named = nameHolders(entry, true, session.storedHolderBytes)
-      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...named })
-      this.#forgetIfIdle(entry)
-    } else if (entry.queue.length >= session.limits.waitersPerKey) {
+      const described = describeHolders(keyState, true, session.storedHolderBytes)
+      this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...described })
+      this.#forgetIfIdle(keyState)
+    } else if (keyState.queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
-      this.#forgetIfIdle(entry)
+      this.#forgetIfIdle(keyState)
     } else {
       session.lastId = id
-      const request = new Request(entry, session, command)
-      entry.enqueue(request)
+      const request = new Request(keyState, session, command)
+      keyState.enqueue(request)
       session.waitFor(request)
       this.#waiting++
       this.#bytes += requestBytes + textBytes(request.metadata)
@@ -373,10 +387,11 @@ export class LockTable {
     const request = this.#sessions.get(command.session)?.waiting.get(command.request)
     if (request === undefined) return
     const { keyState, session, id } = request
-    // Those that it waited for: to withdraw it may let in others, such as shared ones behind it.
-    const named = nameHolders(keyState, false, session.storedHolderBytes)
+    // Described before the withdrawal, because the withdrawal may grant locks to shared waiters
+    // behind the request.
+    const described = describeHolders(keyState, false, session.storedHolderBytes)
     this.#withdraw(request, 'timeout', command.at)
-    this.#answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...named })
+    this.#answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT', ...described })
   }
 
   // ----------------------------------------------------------------------------------- locks
@@ -391,7 +406,7 @@ export class LockTable {
       this.#answer(session, command.id, notHeld.unlock)
       return
     }
-    // The next holder's grant leaves before this answer: it is the one somebody waits for.
+    // Granting the next waiter precedes this answer, because a client is waiting for that grant.
     this.#release(lock, 'unlocked', command.at)
     this.#answer(session, command.id, unlocked)
   }
@@ -412,13 +427,16 @@ export class LockTable {
     this.#answer(session, command.id, { kind: 'refreshed', fence: lock.fence })
   }
 
-  /** Only with the fence that the lock has now: whoever decided this has seen that lock. */
+  /**
+   * Ends a lock only if its key and fence match, so that it cannot end a lock the operator has not
+   * seen.
+   */
   #revoke(command: Commands.RevokeLock): void {
     const session = this.#currentSession(command)
     if (session === undefined || this.#isRepeat(session, command)) return
     if (this.#isOverQuota(session, command.id)) return
     session.lastId = command.id
-    const lock = this.#lockOn(command.key, command.fence)
+    const lock = this.#findHolder(command.key, command.fence)
     if (lock === undefined) {
       this.#answer(session, command.id, notHeld.revoke)
       return
@@ -429,11 +447,12 @@ export class LockTable {
     this.#answer(session, command.id, revoked)
   }
 
-  #lockOn(key: string, fence: number): Lock | undefined {
-    const entry = this.#keys.get(key)
-    if (entry === undefined) return undefined
-    if (entry.holders.length > searchedHolders) return this.#byFence.holdersOf(entry).get(fence)
-    for (const lock of entry.holders) if (lock.fence === fence) return lock
+  #findHolder(key: string, fence: number): Lock | undefined {
+    const keyState = this.#keys.get(key)
+    if (keyState === undefined) return undefined
+    if (keyState.holders.length > maxScannedHolders)
+      return this.#byFence.holdersOf(keyState).get(fence)
+    for (const lock of keyState.holders) if (lock.fence === fence) return lock
     return undefined
   }
 
@@ -442,19 +461,19 @@ export class LockTable {
     if (lock?.generation === command.generation) this.#release(lock, 'expired', command.at)
   }
 
-  /** Takes the key from everyone who holds it; the queue stays as it is. */
-  #steal(entry: KeyState): void {
-    for (let lock = entry.holders.first; lock !== undefined; lock = entry.holders.first) {
-      this.#detach(lock, 'stolen')
+  /** Takes the key from all its holders. The queue stays as it is. */
+  #steal(keyState: KeyState): void {
+    for (let lock = keyState.holders.first; lock !== undefined; lock = keyState.holders.first) {
+      this.#removeLock(lock, 'stolen')
     }
   }
 
   #release(lock: Lock, reason: ReleaseReason, at: number): void {
-    this.#detach(lock, reason)
+    this.#removeLock(lock, reason)
     this.#grantWaiters(lock.keyState, at)
   }
 
-  #detach(lock: Lock, reason: ReleaseReason): void {
+  #removeLock(lock: Lock, reason: ReleaseReason): void {
     lock.keyState.holders.remove(lock)
     if (this.#byFence.isUsed) this.#byFence.remove(lock)
     lock.session.held.remove(lock)
@@ -478,68 +497,69 @@ export class LockTable {
   }
 
   /**
-   * Grants from the head of the queue until the first who cannot hold, or until this command has
-   * granted to so many as it may; forgets an idle key. Whoever comes meanwhile waits behind them.
+   * Grants from the head of the queue to the first waiter that is not admitted, or until this
+   * command has used up its grants. Later requests stay behind the remaining waiters. Drops an idle
+   * key.
    */
-  #grantWaiters(entry: KeyState, at: number): void {
+  #grantWaiters(keyState: KeyState, at: number): void {
     for (
-      let request = entry.queue.first;
-      request !== undefined && entry.admits(request.mode) && !this.#quiet;
-      request = entry.queue.first
+      let request = keyState.queue.first;
+      request !== undefined && keyState.admits(request.mode) && !this.#quiet;
+      request = keyState.queue.first
     ) {
       if (this.#grantsLeft === 0) {
-        this.#unfinished.add(entry)
+        this.#unfinished.add(keyState)
         return
       }
       this.#grantsLeft--
       this.#dequeue(request)
-      this.#grant(entry, request.session, request, at, request)
+      this.#grant(keyState, request.session, request, at, request)
     }
-    this.#forgetIfIdle(entry)
+    this.#forgetIfIdle(keyState)
   }
 
   #grantUnfinishedKeys({ keys, at }: Commands.GrantUnfinishedKeys): void {
     for (const key of keys) {
-      const entry = this.#keys.get(key)
-      if (entry !== undefined) this.#grantWaiters(entry, at)
+      const keyState = this.#keys.get(key)
+      if (keyState !== undefined) this.#grantWaiters(keyState, at)
     }
   }
 
-  /** Whether the first of the queue could hold, and is yet to be granted. */
+  /** Whether the first waiter is admitted and not granted yet. */
   #isReady({ queue: { first } }: KeyState): boolean {
     return first?.keyState.admits(first.mode) === true && !this.#quiet
   }
 
   #reportUnfinished(): void {
-    for (const entry of this.#unfinished) {
-      const request = entry.queue.first
-      if (request !== undefined && this.#isReady(entry)) {
-        this.#effects.push({ kind: 'more', request })
+    for (const keyState of this.#unfinished) {
+      const request = keyState.queue.first
+      if (request !== undefined && this.#isReady(keyState)) {
+        this.#effects.push({ kind: 'unfinished', request })
       }
     }
     this.#unfinished.clear()
   }
 
-  #forgetIfIdle(entry: KeyState): void {
-    if (!entry.isIdle) return
-    this.#keys.release(entry)
-    if (this.#byFence.isUsed) this.#byFence.forget(entry)
+  #forgetIfIdle(keyState: KeyState): void {
+    if (!keyState.isIdle) return
+    this.#keys.release(keyState)
+    if (this.#byFence.isUsed) this.#byFence.forget(keyState)
   }
 
   #setQuiet({ quiet, at }: Commands.SetQuiet): void {
     this.#quiet = quiet
-    for (const entry of this.#keys.values()) this.#grantWaiters(entry, at)
+    for (const keyState of this.#keys.values()) this.#grantWaiters(keyState, at)
   }
 
   #grant(
-    entry: KeyState,
+    keyState: KeyState,
     session: Session,
     terms: LockTerms,
     at: number,
     request: Request | undefined,
   ) {
-    const lock = new Lock(entry, session, terms, ++this.#fence, at)
-    entry.holders.append(lock)
+    const lock = new Lock(keyState, session, terms, ++this.#fence, at)
+    keyState.holders.append(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
     session.hold(lock)
     const bytes = session.storeAnswer(lock.id, { kind: 'granted', lock })
@@ -584,7 +604,7 @@ export class LockTable {
     this.#effects.push({ kind: 'answer', session, id, answer, repeat: false })
   }
 
-  /** An answer to a request that changed nothing, and so need not be remembered. */
+  /** Answers a request that changed nothing, without storing the answer. */
   #refuse(
     session: Session,
     id: number,

@@ -1,70 +1,84 @@
 /**
- * The seam between what wants to happen and what happens: a log puts commands in order and hands
- * each back exactly once, in that order. One table, however the order is made. ARCHITECTURE.md says
- * what a log must promise.
+ * The interface of a command log. A log puts commands into one order and returns each of them
+ * exactly once, in that order, to the state machine that applies them. The lock table is the same
+ * for every kind of log. README.md in this folder says what a log must promise.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command, SnapshotItem } from '../core/index.js'
 import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 
-/** Whoever applies the commands. */
+/** Applies the commands of a log: the lock table with the broker around it. */
 export interface StateMachine {
-  /** Begin with this table, before any command; of a shared log, at any time it does not serve. */
+  /**
+   * Replaces the table by these items. Called before any command; by a shared log, at any time
+   * while this broker does not serve.
+   */
   restore(items: Iterable<SnapshotItem>): void
-  /** A command of the past: nobody waits for its effects any more. */
+  /** Applies a past command. No client waits for its effects any more. */
   replay(command: Command): void
-  /** A command that is in order now: its effects are to be acted upon. */
+  /** Applies a new command. The broker must act on its effects. */
   apply(command: Command): void
-  /** The log cannot go on and hands nothing back from here on. */
+  /** The log has failed for good. It returns no command after this. */
   fail(error: HoldfastError): void
   /**
-   * Of a shared log: this broker is one of those that share it, under a new name. From now on it
-   * may take clients on and submit, and has a full term for every deadline that is its own.
+   * Only a shared log calls this: the broker has become a member, under a new name. From now on it
+   * may accept clients and submit commands. Every deadline of its own sessions starts again in
+   * full.
    */
   serve(): void
   /**
-   * Of a shared log: this broker no longer counts. It acknowledges nothing more, sends everybody
-   * away, keeps no deadline, and submits nothing until it serves again.
+   * Only a shared log calls this: the broker is not a member any more. It must stop acknowledging,
+   * close all connections, drop its deadlines, and submit nothing until the next `serve`.
    */
   resign(): void
-  /** Of a shared log: what the table comes to, the same for the same table. */
+  /** Only a shared log calls this: a digest of the table, equal for equal tables. */
   digest(): string
-  /** Of a shared log: the whole table; to be taken up before anything else is applied. */
+  /**
+   * Only a shared log calls this: all items of the table. The caller reads them before it applies
+   * another command.
+   */
   dump(): Iterable<SnapshotItem>
 }
 
-/** `full`: nothing new can be begun; `overfull`: nothing can be taken at all. */
-export type LogLoad = 'room' | 'full' | 'overfull'
+/**
+ * `ok`: accept requests. `rejectNew`: reject new lock requests. `disconnect`: close the connections
+ * that send.
+ */
+export type LogLoad = 'ok' | 'rejectNew' | 'disconnect'
 
-/** What a log has to say that several brokers share. */
+/** The membership of this broker in a shared log. */
 export interface Membership {
-  /** This broker's name among them, another one each time it begins to serve; '' while it does not. */
+  /**
+   * This broker's name among the members, a new one for each incarnation; '' while it is not a
+   * member.
+   */
   readonly name: string
-  /** Whether there is room for what clients want. */
+  /** How many commands wait, as advice for the broker. */
   readonly load: LogLoad
   /**
-   * Whether this broker still counts, so that what clients say now may be answered. If not, it has
-   * resigned before this returns.
+   * Whether this broker is still a member, so that it may answer clients now. If it is not, it has
+   * resigned before this method returns.
    */
   isLive(): boolean
   readonly status: LogStatus
 }
 
 export interface Log {
-  /** Undefined for a log that is this broker's alone. */
+  /** Set for a log that several brokers share. */
   readonly membership?: Membership | undefined
-  /** How it is doing, of a log that is a journal. */
+  /** The state of a journal; undefined for other logs. */
   readonly journal?: JournalStatus | undefined
   /**
-   * Begins: first what was before, through `restore` and `replay`, then what is submitted. Called
-   * once, before the first `submit`. A log that needs time for it returns a promise; a shared one,
-   * a promise that resolves when it has called `serve` for the first time.
+   * Starts the log: first passes the past to `restore` and `replay`, then every submitted command
+   * to `apply`. Called once, before the first `submit`.
    *
-   * @throws {HoldfastError} if it cannot begin, or rejects with it.
+   * @returns A promise if the start takes time. The promise of a shared log resolves after its
+   *   first call of `serve`.
+   * @throws {HoldfastError} if the log cannot start; an asynchronous start rejects with the error.
    */
-  start(replica: StateMachine): undefined | Promise<void>
-  /** Puts a command in order. It comes back through `apply`, at once or later. */
+  start(stateMachine: StateMachine): undefined | Promise<void>
+  /** Submits a command. The log passes it to `apply`, at once or later. */
   submit(command: Command): void
-  /** Resolves when everything submitted has come back; nothing is submitted after this. */
+  /** Resolves when every submitted command was applied. The caller submits nothing afterwards. */
   close(): Promise<void>
 }

@@ -1,29 +1,30 @@
 /**
- * The default log: order is the order of asking, and a command is applied before `submit` returns.
- * Nothing is kept, and nothing is copied or promised on the way.
+ * The default log: commands are applied in the order of submission, each before `submit` returns.
+ * The log stores nothing.
  */
 import type { Command } from '../core/index.js'
 import type { Log, StateMachine } from './log.js'
 
 export class MemoryLog implements Log {
-  #replica: StateMachine | undefined
+  #stateMachine: StateMachine | undefined
   #applying = false
   readonly #next: Command[] = []
 
-  start(replica: StateMachine): undefined {
-    this.#replica = replica
+  start(stateMachine: StateMachine): undefined {
+    this.#stateMachine = stateMachine
   }
 
   submit(command: Command): void {
     if (this.#applying) {
-      // Acting on an effect may ask for more; it takes its turn after all effects of this one.
+      // The broker submits more while it acts on an effect; these commands follow after all effects
+      // of the present one.
       this.#next.push(command)
       return
     }
     this.#applying = true
     try {
-      this.#replica?.apply(command)
-      while (this.#next.length > 0) this.#replica?.apply(this.#next.shift()!)
+      this.#stateMachine?.apply(command)
+      while (this.#next.length > 0) this.#stateMachine?.apply(this.#next.shift()!)
     } finally {
       this.#applying = false
     }

@@ -3,34 +3,34 @@
  * log reports its own state in these terms.
  */
 
-/** How a shared log is doing, as this broker sees it. */
+/** The state of a shared log, as this broker sees it. */
 export interface LogStatus {
-  /** The newest entry that was taken up. */
+  /** The position of the newest entry that this broker applied. */
   readonly position: number
-  /** How long the newest own entry took to come back, in ms; undefined before the first. */
+  /** How long this broker's newest returned entry took, in ms; undefined before the first. */
   readonly lagMs: number | undefined
-  /** Names of the brokers that are here, in order of joining. */
+  /** Names of the members, in order of joining. */
   readonly members: readonly string[]
-  /** The name of this one; undefined while it does not count. */
+  /** This broker's name; undefined while it is not a member. */
   readonly name: string | undefined
-  /** How much longer it counts if nothing comes back any more, in ms. */
+  /** How long this broker stays a member if none of its entries returns any more, in ms. */
   readonly selfLeaseMs: number
-  /** Commands that wait to be appended. */
+  /** How many commands wait to be appended. */
   readonly waiting: number
-  /** The newest snapshot that is known of, and how old it is by the calendar, in ms. */
+  /** The newest known snapshot, and its age by the wall clock, in ms. */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
-  /** What went wrong last, until it goes well again; or is about to. */
+  /** The last problem, until it is solved, or a warning of a coming one. */
   readonly problem: string | undefined
 }
 
-/** How a journal on the local disk is doing. */
+/** The state of a journal on the local disk. */
 export interface JournalStatus {
-  /** The number of the newest record that was written. */
+  /** The number of the newest written record. */
   readonly position: number
-  /** Commands that wait to be written. */
+  /** How many commands wait to be written. */
   readonly waiting: number
   /**
-   * The newest snapshot, which a restart begins with, and how old it is by the calendar, in ms;
+   * The newest snapshot, from which a restart begins, and its age by the wall clock, in ms;
    * undefined before the first.
    */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined

@@ -1,6 +1,6 @@
 /**
- * What the broker takes from the machine it runs on: time, chance, hashing, the end of a turn. All
- * of it in one place and passed in, so that a simulation can be the machine.
+ * The services of the machine that the broker uses: clocks, timers, random ids, hashing and the end
+ * of a turn. They are passed in, so that a simulation can replace them.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -10,29 +10,29 @@ import { nanoid } from 'nanoid'
 
 export interface Environment {
   readonly clock: Clock
-  /** Calls back once everything that has already arrived in this turn has been handled. */
+  /** Calls back when everything that has arrived in this turn is handled. */
   readonly endOfTurn: (callback: () => void) => void
-  /** A session id: unique, public. */
+  /** A new unique session id. It is public. */
   readonly newId: () => string
-  /** A resume secret: 32 random bytes as text. */
+  /** A new resume secret: 32 random bytes as text. */
   readonly newSecret: () => string
-  /** One-way, so that what the table keeps is of no use to a thief. */
+  /** A one-way hash, so that the stored hash of a secret is useless to an attacker. */
   readonly hash: (secret: string) => string
 }
 
-/** The part of the environment that a log shared by several brokers needs. */
+/** The clock and ids of a shared log. Tests and the simulation pass their own. */
 export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
 
-/*
- * Taken when this module loads, as the client does it: a test with an embedded broker may replace
- * the functions of the platform by fake ones, and a broker whose clock stands still answers nobody.
+/**
+ * The functions are read when this module loads, as the client does. A test with an embedded broker
+ * may replace the platform's functions by fakes, and a broker on a stopped clock would not answer.
  */
 const monotonic = performance.now.bind(performance)
 const wall = Date.now.bind(Date)
 const setTimer = setTimeout
 const clearTimer = clearTimeout
 
-/** The real machine. */
+/** The environment of the real machine. */
 export const nodeEnvironment: Environment = {
   clock: {
     monotonic: () => monotonic(),
@@ -46,16 +46,16 @@ export const nodeEnvironment: Environment = {
   hash: (secret) => createHash('sha256').update(secret).digest('base64url'),
 }
 
-/** The most that V8 lets the heap of this process grow to, in bytes. */
+/** The heap limit of this process in V8, in bytes. */
 export const heapLimitBytes = getHeapStatistics().heap_size_limit
 
-/** How late timers are, in seconds; each look is at the time since the last. */
+/** The lag of the event loop, in seconds, since the last `read`. */
 export interface LoopLag {
   read(): { readonly p50: number; readonly p99: number; readonly max: number }
   stop(): void
 }
 
-/** Watches the event loop of this process, which wakes it 50 times a second. */
+/** Measures the lag of this process's event loop, with a timer that fires 50 times a second. */
 export function watchLoop(): LoopLag {
   const delay = monitorEventLoopDelay({ resolution: 20 })
   delay.enable()

@@ -1,8 +1,8 @@
 /**
- * What one process has to itself, such as the folder of a journal or a fence file, until it gives
- * it back or ends, however it ends: the lock is something that the kernel takes back.
+ * Claims a resource, such as a journal's folder or a fence file, for one process. The kernel
+ * releases the claim when the process ends, in whatever way.
  *
- * All of it is synchronous, so that a broker is refused before it serves anybody.
+ * All functions are synchronous, so that a broker can be refused before it serves a client.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -19,24 +19,24 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Whoever has something to itself. */
-export interface Owner {
+/** A claim that can be released. */
+export interface OwnershipHandle {
   close(): void
 }
 
 /**
- * Takes a name, which no other process on this machine can take as long as this one has it, nor
- * this one again. On Linux each network namespace has its own names, and so each container; see
+ * Claims a name. While it is claimed, neither another process on this machine nor this one can
+ * claim it again. On Linux each network namespace, and thus each container, has its own names; see
  * {@link claimAcrossContainers}.
  *
- * @param lockFile Locked where there are no names for it: on Darwin and the BSDs.
- * @returns Undefined if the name is taken.
+ * @param lockFile The file to lock on Darwin and the BSDs, which have no such names.
+ * @returns Undefined if the name is claimed already.
  */
-export function claim(name: string, lockFile: string): Owner | undefined {
-  // Names of sockets that are in no file system, so no crash leaves one behind.
+export function claim(name: string, lockFile: string): OwnershipHandle | undefined {
+  // These socket names are in no file system, so a crash leaves none behind.
   if (process.platform === 'linux') return listenOn(`\0${name}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${name}`)
-  // Darwin and the BSDs lock what they open; Node has no name for that flag.
+  // Darwin and the BSDs can lock a file at opening. Node has no constant for that flag.
   const exclusively = 0x20
   const { O_RDWR, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants
   const flags = O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | exclusively
@@ -52,30 +52,30 @@ export function claim(name: string, lockFile: string): Owner | undefined {
 }
 
 const prober = fileURLToPath(new URL('./probingOwner.js', import.meta.url))
-/** With this code the prober says that it reached a process. */
-export const aliveCode = 100
+/** The exit code of the probing process if it reached a live process. */
+export const aliveExitCode = 100
 
 /**
- * Keeps out processes in other containers, which share the disk and the kernel, but no names: each
- * container has a socket in the folder, and those of the others are asked whether a process is
- * behind them. The own socket is there before the others are asked, so of two that come at once at
- * least one sees the other.
+ * Keeps out processes in other containers on the same kernel and disk. Each container has a socket
+ * in the folder. This function creates its own socket and then connects to the others, to find out
+ * whether their processes are alive. Of two processes that do so at once, at least one finds the
+ * other.
  *
- * Only on Linux; and only where the file system has sockets, as all local ones do.
+ * Works on Linux only, and needs a file system with sockets, as all local ones are.
  *
  * @param folder Where the sockets are.
- * @param stem What their names begin with. {@link claim} has a name for it, so that a socket of
- *   this container that is there already is that of a dead process.
- * @returns Undefined if another process is there.
+ * @param stem The beginning of the socket names. The caller must have claimed a name for it by
+ *   {@link claim}, so that an existing socket of this container belongs to a dead process.
+ * @returns Undefined if another process is alive.
  */
-export function claimAcrossContainers(folder: string, stem: string): Owner | undefined {
+export function claimAcrossContainers(folder: string, stem: string): OwnershipHandle | undefined {
   if (process.platform !== 'linux') return { close: () => {} }
   const network = statSync('/proc/self/ns/net').ino
   const own = `${stem}.${network}.lock`
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     removeSocket(join(folder, own))
-    // By a path that is short enough for a socket, however deep the folder is.
+    // This path is short enough for a socket, however deep the folder is.
     const owner = listenOn(`/proc/self/fd/${directory}/${own}`)
     const others = readdirSync(folder).filter((name) => name !== own && isLock(name, stem))
     if (others.some((name) => isAlive(folder, name))) {
@@ -98,7 +98,7 @@ function isLock(name: string, stem: string): boolean {
   return name.startsWith(`${stem}.`) && /^\d+\.lock$/.test(name.slice(stem.length + 1))
 }
 
-/** Whether a process listens on a socket; removes it if none does. */
+/** Whether a process listens on a socket. Removes the socket of a dead process. */
 function isAlive(folder: string, name: string): boolean {
   const path = join(folder, name)
   const before = socketAt(path)
@@ -106,9 +106,9 @@ function isAlive(folder: string, name: string): boolean {
   const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
   const options = { cwd: folder, env, stdio: 'ignore', windowsHide: true } as const
   const { status } = spawnSync(process.execPath, [prober, name], options)
-  // Anything but a clear no is a yes.
+  // Only a certain "no" means that the process is dead.
   if (status !== 0) return true
-  // Unless a new process of that container has put another one there meanwhile.
+  // A new process of that container may have replaced the socket meanwhile.
   const after = socketAt(path)
   if (after?.ino === before.ino && after.ctimeMs === before.ctimeMs) removeSocket(path)
   return false
@@ -123,11 +123,11 @@ function removeSocket(path: string): void {
   if (socketAt(path) !== undefined) unlinkSync(path)
 }
 
-/** Node binds to a path before `listen` returns, and says later what was wrong with it. */
-function listenOn(path: string): Owner | undefined {
+/** Listens on a path. Node binds before `listen` returns, and reports errors later. */
+function listenOn(path: string): OwnershipHandle | undefined {
   const server: Server = createServer((socket) => socket.destroy())
   server.on('error', () => {})
-  // Exclusively, or the workers of a cluster would share the socket, and all would be owners.
+  // Exclusive, because otherwise all workers of a cluster would share the socket.
   server.listen({ path, exclusive: true })
   return server.listening ? server.unref() : undefined
 }

@@ -1,6 +1,6 @@
 /**
- * Files that are for this user alone, and that are where their path says. A link in their place is
- * not followed, because another user who may write to the folder could have it lead anywhere.
+ * Reads and writes files that only this user may access. The functions do not follow a link,
+ * because another user with access to the folder could direct the link anywhere.
  */
 import {
   chmodSync,
@@ -21,15 +21,15 @@ import { basename, dirname, join } from 'node:path'
 import { nodeEnvironment } from './environment.js'
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
-/** Windows has neither. */
+/** Both flags are missing on Windows. */
 const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>
 const ownerOnly = 0o600
 
-/** The text of a file; undefined if there is none. Refuses links, folders and devices. */
-export function readPrivate(path: string): string | undefined {
+/** The text of a file; undefined if it does not exist. Refuses links, folders and devices. */
+export function readPrivateFile(path: string): string | undefined {
   let file: number
   try {
-    // Without waiting, as for a pipe that nobody writes to.
+    // Non-blocking, because opening a pipe without a writer would block.
     file = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
@@ -44,12 +44,12 @@ export function readPrivate(path: string): string | undefined {
 }
 
 /**
- * Replaces a file: written beside, flushed, then moved into place, so that a crash leaves the old
- * text or the new one. What is beside has a name that cannot be guessed.
+ * Replaces a file atomically: writes a temporary file, flushes it and moves it, so that a crash
+ * leaves either the old or the new text. The temporary name cannot be guessed.
  */
-export function replacePrivate(path: string, text: string): void {
-  const beside = `${path}.${nodeEnvironment.newId()}.new`
-  const file = openSync(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, ownerOnly)
+export function replacePrivateFile(path: string, text: string): void {
+  const temporary = `${path}.${nodeEnvironment.newId()}.new`
+  const file = openSync(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, ownerOnly)
   try {
     try {
       writeFileSync(file, text)
@@ -57,15 +57,15 @@ export function replacePrivate(path: string, text: string): void {
     } finally {
       closeSync(file)
     }
-    renameSync(beside, path)
+    renameSync(temporary, path)
   } catch (error) {
-    rmSync(beside, { force: true })
+    rmSync(temporary, { force: true })
     throw error
   }
   flushFolder(dirname(path))
 }
 
-/** Removes what a crash left beside a file that is replaced by {@link replacePrivate}. */
+/** Removes temporary files of {@link replacePrivateFile} that a crash has left. */
 export function removeLeftovers(path: string): void {
   const name = basename(path)
   for (const other of readdirSync(dirname(path))) {
@@ -75,16 +75,16 @@ export function removeLeftovers(path: string): void {
     ) {
       continue
     }
-    // Removes a link rather than what it leads to.
+    // Removes a link, and not its target.
     unlinkSync(join(dirname(path), other))
   }
 }
 
 /**
- * Takes away from other users what they may do with a file or folder.
+ * Removes all permissions of other users from a file or folder.
  *
- * @returns Why that cannot be, such as `EPERM` for what belongs to another user; undefined if it is
- *   done, also on Windows, where a folder has the rights of the one above it.
+ * @returns The error code if that fails, such as `EPERM` for a file of another user; undefined on
+ *   success. On Windows it does nothing, because a folder inherits its permissions there.
  */
 export function restrictToOwner(path: string): string | undefined {
   const { mode } = statSync(path)
@@ -97,9 +97,9 @@ export function restrictToOwner(path: string): string | undefined {
   }
 }
 
-/** A file that was moved is there after a power failure only when its folder was flushed. */
+/** Flushes a folder. Only then does a moved file survive a power failure. */
 function flushFolder(path: string): void {
-  // Windows opens no folders.
+  // Windows cannot open folders.
   if (process.platform === 'win32') return
   const folder = openSync(path, O_RDONLY)
   try {

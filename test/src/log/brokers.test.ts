@@ -1,6 +1,6 @@
 /**
- * Brokers that share a log, seen by their clients: sessions that move between them with everything
- * that they have, and brokers that are gone.
+ * Brokers that share a log, as their clients see them: sessions move between brokers with their
+ * locks and requests, and brokers die.
  */
 import { createBroker, type Observer } from '@holdfast/server'
 import type { Effect } from '@holdfast/server/core'
@@ -13,16 +13,16 @@ function sessions({ broker }: Member): string[] {
 }
 
 describe('brokers that share a log', () => {
-  it('are one: a lock taken at one keeps everybody out at the other, until it is free', async () => {
+  it('exclude each other: a lock at one broker blocks clients of the other until it is free', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
-    const fence = await cluster.take(alice, 1, 'k')
-    await cluster.say(bob, { type: 'lock', id: 1, key: 'k', timeout: 0 })
+    const fence = await cluster.lock(alice, 1, 'k')
+    await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 0 })
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', code: 'LOCK_HELD' })
-    await cluster.say(bob, { type: 'lock', id: 2, key: 'k' })
+    await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
     expect(bob.heard()).to.deep.equal([])
-    await cluster.say(alice, { type: 'unlock', id: 2, fence })
+    await cluster.send(alice, { type: 'unlock', id: 2, fence })
     const [granted] = bob.heard()
     expect(granted).to.deep.include({ type: 'granted', id: 2 })
     expect(granted).to.have.property('fence').greaterThan(fence)
@@ -30,31 +30,31 @@ describe('brokers that share a log', () => {
     expect(a.broker.find({}, 10).held.map(({ key }) => key)).to.deep.equal(['k'])
   })
 
-  it('tell those who watch at one what happens at the other', async () => {
+  it('notify the watchers at one broker of events at the other', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
-    await cluster.say(bob, { type: 'watch', id: 1, key: 'k' })
-    await cluster.take(alice, 1, 'k')
+    await cluster.send(bob, { type: 'watch', id: 1, key: 'k' })
+    await cluster.lock(alice, 1, 'k')
     expect(bob.socket.heardOf('event').map(({ event }) => event.event)).to.deep.equal(['locked'])
   })
 
-  it('keep each deadline once, where the session is at home', async () => {
+  it("keep each deadline once, at the session's owner broker", async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
-    await cluster.take(alice, 1, 'k', { ttl: 2_000 })
-    await cluster.say(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
-    await cluster.say(bob, { type: 'lock', id: 2, key: 'k' })
+    await cluster.lock(alice, 1, 'k', { ttl: 2_000 })
+    await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
+    await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
     const before = cluster.store.entries.length
     await cluster.passAlive(3_000, alice, bob)
-    const said = cluster.store.entries.slice(before).map(({ text }) => text)
-    const proposals = said.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
+    const texts = cluster.store.entries.slice(before).map(({ text }) => text)
+    const proposals = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
     expect(proposals.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
-  it('tell whoever observes them each thing once in all', async () => {
+  it('report each event once to observers', async () => {
     const seen: [string, string][] = []
     const observerOf = (name: string): Observer => ({
       onEffect: ({ kind }: Effect) => void seen.push([name, kind]),
@@ -65,8 +65,8 @@ describe('brokers that share a log', () => {
     const a = await cluster.broker({ observer: observerOf('a') })
     const b = await cluster.broker({ observer: observerOf('b') })
     const alice = await cluster.client(a, { grace: 'lease' })
-    const fence = await cluster.take(alice, 1, 'k')
-    await cluster.say(alice, { type: 'unlock', id: 2, fence })
+    const fence = await cluster.lock(alice, 1, 'k')
+    await cluster.send(alice, { type: 'unlock', id: 2, fence })
     expect(seen.filter(([name]) => name === 'a').map(([, kind]) => kind)).to.deep.equal([
       ...['opened', 'granted', 'released', 'answer'],
     ])
@@ -78,7 +78,7 @@ describe('brokers that share a log', () => {
     ])
   })
 
-  it('say how their log is doing', async () => {
+  it('report the state of their log', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const status = a.broker.logStatus!
@@ -89,26 +89,26 @@ describe('brokers that share a log', () => {
     expect(status).to.deep.include({ waiting: 0, snapshot: undefined, problem: undefined })
   })
 
-  it('have nothing to be quiet about', () => {
+  it('do not start quiet', () => {
     const { log } = new Cluster().newLog()
     expect(() => createBroker({ log, quietStart: true })).to.throw(HoldfastError, 'quietStart')
   })
 })
 
 describe('a session that moves to another broker', () => {
-  it('keeps its locks, fences, places and answers, and its old connection is closed', async () => {
+  it('keeps its locks, fences, requests and answers, and its old connection is closed', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
-    const bobs = await cluster.take(bob, 1, 'bobs')
-    const fence = await cluster.take(alice, 1, 'k', { ttl: 60_000 })
-    await cluster.say(alice, { type: 'lock', id: 2, key: 'bobs' })
-    await cluster.say(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
+    const bobs = await cluster.lock(bob, 1, 'bobs')
+    const fence = await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
+    await cluster.send(alice, { type: 'lock', id: 2, key: 'bobs' })
+    await cluster.send(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
     const socket = b.greet(alice.resume())
     await cluster.settle()
     const [welcome, ...rest] = socket.heard()
     expect(welcome).to.deep.include({ resumed: true, session: alice.session })
-    expect(rest.map((one) => [one.type, 'id' in one && one.id])).to.deep.equal([
+    expect(rest.map((message) => [message.type, 'id' in message && message.id])).to.deep.equal([
       ['granted', 1],
       ['failed', 3],
       ['snapshot', false],
@@ -117,7 +117,7 @@ describe('a session that moves to another broker', () => {
     const held = [{ id: 1, key: 'k', mode: 'exclusive', fence, ttl: 60_000, at }]
     expect(rest.at(-1)).to.deep.include({ held, waiting: [2] })
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
-    await cluster.say(bob, { type: 'unlock', id: 2, fence: bobs })
+    await cluster.send(bob, { type: 'unlock', id: 2, fence: bobs })
     expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([2])
     alice.socket.drop()
     await cluster.settle()
@@ -125,22 +125,22 @@ describe('a session that moves to another broker', () => {
     expect(a.broker.table.heldCount).to.equal(2)
   })
 
-  it('has its ttl in full there, although the former broker has just proposed its end', async () => {
+  it('gets its full ttl there, although the former broker has just proposed its expiry', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(alice, 1, 'k', { ttl: 8_000 })
+    await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     await cluster.passAlive(7_000, alice)
-    // From here on what a says takes its time; what b says does not.
+    // From here on, entries of broker a are delayed. Entries of broker b are not.
     a.source.faults.delayMs = 1_000
     await cluster.pass(1_100)
     const socket = b.greet(alice.resume())
     await cluster.settle()
     expect(socket.heardOf('welcome')[0]).to.deep.include({ resumed: true })
     await cluster.pass(4_000)
-    const said = cluster.store.entries.map(({ text }) => text)
-    expect(said.findIndex((text) => text.includes('"expire"'))).to.be.greaterThan(
-      said.findIndex((text) => text.includes('"resume"')),
+    const texts = cluster.store.entries.map(({ text }) => text)
+    expect(texts.findIndex((text) => text.includes('"expire"'))).to.be.greaterThan(
+      texts.findIndex((text) => text.includes('"resume"')),
     )
     expect(b.broker.table.heldCount).to.equal(1)
     expect(socket.heardOf('lost')).to.deep.equal([])
@@ -149,11 +149,11 @@ describe('a session that moves to another broker', () => {
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
-  it('stays there when a hello that its client gave up comes in late at another', async () => {
+  it('stays there when a hello that its client abandoned arrives late at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(b, { grace: 'lease' })
-    const fence = await cluster.take(alice, 1, 'k')
+    const fence = await cluster.lock(alice, 1, 'k')
     alice.socket.drop()
     a.source.faults.delayMs = 150
     const given = a.greet(alice.resume({}, 1))
@@ -163,15 +163,15 @@ describe('a session that moves to another broker', () => {
     expect(socket.closedWith).to.equal(undefined)
     expect(given.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
     const moved = b.clientOn(socket)
-    await cluster.say(moved, { type: 'unlock', id: 2, fence })
+    await cluster.send(moved, { type: 'unlock', id: 2, fence })
     expect(socket.heardOf('unlocked')).to.have.length(1)
   })
 
-  it('is no longer timed by the former one', async () => {
+  it('is no longer timed by the former broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease', lease: 4_000 })
-    await cluster.take(alice, 1, 'k')
+    await cluster.lock(alice, 1, 'k')
     await cluster.pass(3_000)
     const moved = await cluster.client(b, alice.resume())
     await cluster.passAlive(20_000, moved)
@@ -179,15 +179,15 @@ describe('a session that moves to another broker', () => {
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
-  it('may come back', async () => {
+  it('may return to the first broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     let client = await cluster.client(a, { grace: 'lease', lease: 4_000 })
-    await cluster.take(client, 1, 'k', { ttl: 30_000 })
+    await cluster.lock(client, 1, 'k', { ttl: 30_000 })
     for (const at of [b, a, b, a]) {
       client = await cluster.client(at, client.resume())
       expect(client.welcome.resumed).to.equal(true)
-      await cluster.say(client, { type: 'ack', ids: [] })
+      await cluster.send(client, { type: 'ack', ids: [] })
       await cluster.passAlive(5_000, client)
     }
     expect(b.broker.table.heldCount).to.equal(1)
@@ -197,15 +197,15 @@ describe('a session that moves to another broker', () => {
 })
 
 describe('a broker that is gone', () => {
-  it('leaves its sessions to another one, each for its whole lease', async () => {
+  it('leaves its sessions to another broker, each for its whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
-    const fence = await cluster.take(alice, 1, 'k', { ttl: 40_000 })
-    await cluster.say(bob, { type: 'lock', id: 1, key: 'k' })
+    const fence = await cluster.lock(alice, 1, 'k', { ttl: 40_000 })
+    await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     bob.heard()
     a.source.cut()
-    // It is found dead after 6 to 9 s, and its session has 15 s from then.
+    // It is declared dead after 6 to 9 s, and its session has 15 s from then.
     await cluster.passAlive(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
@@ -218,11 +218,11 @@ describe('a broker that is gone', () => {
     expect(b.broker.table.keys.get('k')?.holders.first?.session.id).to.equal(bob.session)
   })
 
-  it('that says goodbye leaves them at once', async () => {
+  it('leaves its sessions at once if it says goodbye', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(alice, 1, 'k')
+    await cluster.lock(alice, 1, 'k')
     a.broker.startDraining(0)
     for (const connection of a.broker.connections) a.broker.dismiss(connection)
     alice.socket.drop()
@@ -237,12 +237,12 @@ describe('a broker that is gone', () => {
     expect(sessions(b)).to.deep.equal([])
   })
 
-  it('and comes back finds its sessions at another one, or has them again', async () => {
+  it('and returns finds its sessions at another broker, or owns them again', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(alice, 1, 'k')
-    // Both are cut, so that nobody could say that anybody was dead.
+    await cluster.lock(alice, 1, 'k')
+    // Both are cut off, so that neither can declare the other dead.
     a.source.cut()
     b.source.cut()
     await cluster.pass(7_000)

@@ -1,6 +1,6 @@
 /**
- * Several brokers, or just their logs, that share one log in memory, on one fake machine: a test
- * lets time pass and looks what each of them has become.
+ * Several brokers, or only their logs, that share one log in memory, in one fake environment. A
+ * test lets time pass and checks what has become of each broker.
  */
 import type { SnapshotItem } from '@holdfast/server/core'
 import {
@@ -11,17 +11,17 @@ import {
 import type { Hello } from '@holdfast/shared'
 import { Bench, type Client } from '../server/bench.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
-import { Listener } from './logSuite.js'
+import { RecordingTable } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
-/** A replica that tells what happens to it, and when. */
-export class Diary extends Listener {
+/** A state machine that records the calls of its log, with their times. */
+export class RecordingStateMachine extends RecordingTable {
   readonly #machine: FakeEnvironment
   readonly log: ReplicatedLog
   readonly source: MemorySource
-  /** `serve`, `resign`, `restore`, with the time. */
-  readonly events: { readonly what: string; readonly at: number }[] = []
-  digestIs = 'the same'
+  /** `serve`, `resign` and `restore`, with the time. */
+  readonly events: { readonly name: string; readonly at: number }[] = []
+  digestValue = 'the same'
 
   constructor(machine: FakeEnvironment, log: ReplicatedLog, source: MemorySource) {
     super()
@@ -31,46 +31,46 @@ export class Diary extends Listener {
   }
 
   override serve(): void {
-    this.#note('serve')
+    this.#record('serve')
   }
 
   override resign(): void {
-    this.#note('resign')
+    this.#record('resign')
   }
 
   override restore(items: Iterable<SnapshotItem>): void {
     super.restore(items)
-    this.#note('restore')
+    this.#record('restore')
   }
 
   override digest(): string {
-    return this.digestIs
+    return this.digestValue
   }
 
-  get home(): string {
+  get brokerName(): string {
     return this.log.name
   }
 
-  /** What happened, without the times. */
-  get story(): string[] {
-    return this.events.map(({ what }) => what)
+  /** The names of the events. */
+  get eventNames(): string[] {
+    return this.events.map(({ name }) => name)
   }
 
-  /** Who took over from whom, as far as this one has heard. */
-  get restarts(): [from: string, home: string][] {
-    return [...this.replayed, ...this.applied].flatMap((one): [string, string][] =>
-      one.type === 'restart' ? [[one.formerOwner ?? '', one.ownerBroker]] : [],
+  /** The takeovers that this broker has seen. */
+  get restarts(): [formerOwner: string, newOwner: string][] {
+    return [...this.replayed, ...this.applied].flatMap((command): [string, string][] =>
+      command.type === 'restart' ? [[command.formerOwner ?? '', command.ownerBroker]] : [],
     )
   }
 
-  #note(what: string): void {
-    this.events.push({ what, at: this.#machine.clock.monotonic() })
+  #record(name: string): void {
+    this.events.push({ name, at: this.#machine.clock.monotonic() })
   }
 }
 
 /** A broker with clients, in a cluster. */
 export class Member extends Bench {
-  /** Why it cannot go on, if it cannot. */
+  /** The errors that stopped it; empty while it runs. */
   readonly failures: readonly Error[]
   readonly log: ReplicatedLog
   readonly source: MemorySource
@@ -93,22 +93,22 @@ export class Cluster {
   readonly machine = new FakeEnvironment()
   readonly store = new MemoryStore(this.machine)
 
-  /** A log that has not begun. */
+  /** A log that has not started. */
   newLog(options: ReplicatedOptions = {}): { log: ReplicatedLog; source: MemorySource } {
     const source = new MemorySource(this.store)
     return { source, log: new ReplicatedLog(source, options, this.machine) }
   }
 
   /** A log that serves. */
-  async join(options: ReplicatedOptions = {}): Promise<Diary> {
+  async join(options: ReplicatedOptions = {}): Promise<RecordingStateMachine> {
     const { log, source } = this.newLog(options)
-    const diary = this.diary(log, source)
-    await this.until(log.start(diary))
-    return diary
+    const stateMachine = this.stateMachine(log, source)
+    await this.until(log.start(stateMachine))
+    return stateMachine
   }
 
-  diary(log: ReplicatedLog, source: MemorySource): Diary {
-    return new Diary(this.machine, log, source)
+  stateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
+    return new RecordingStateMachine(this.machine, log, source)
   }
 
   /** A broker that serves. */
@@ -126,15 +126,15 @@ export class Cluster {
     return at.clientOn(socket)
   }
 
-  /** A client says this, and everything that comes of it at every broker happens. */
-  async say(client: Client, ...messages: readonly unknown[]): Promise<void> {
+  /** Sends messages of a client, and completes all their effects at every broker. */
+  async send(client: Client, ...messages: readonly unknown[]): Promise<void> {
     client.say(...messages)
     await this.settle()
   }
 
-  /** Takes a lock that is free, as request `id`; returns its fence. */
-  async take(client: Client, id: number, key: string, terms: object = {}): Promise<number> {
-    await this.say(client, { type: 'lock', id, key, ...terms })
+  /** Locks a free key with the request `id`. Returns the fence. */
+  async lock(client: Client, id: number, key: string, terms: object = {}): Promise<number> {
+    await this.send(client, { type: 'lock', id, key, ...terms })
     const granted = client.socket.heardOf('granted').at(-1)
     if (granted?.id !== id) throw new Error('it was not granted')
     return granted.fence
@@ -150,7 +150,7 @@ export class Cluster {
     }
   }
 
-  /** Everything that takes no time happens. */
+  /** Completes everything that takes no time. */
   async settle(): Promise<void> {
     for (let i = 0; i < 12; i++) {
       this.machine.endTurn()
@@ -158,7 +158,7 @@ export class Cluster {
     }
   }
 
-  /** Time passes, and everything that it brings happens in its time. */
+  /** Lets time pass in steps, and completes the effects of each step. */
   async pass(ms: number, stepMs = 50): Promise<void> {
     for (let passed = 0; passed < ms; passed += stepMs) {
       this.machine.pass(Math.min(stepMs, ms - passed))
@@ -166,7 +166,7 @@ export class Cluster {
     }
   }
 
-  /** Lets time pass until this is settled. */
+  /** Lets time pass until a promise is settled. */
   async until<T>(promise: Promise<T>): Promise<T> {
     let isSettled = false
     const settled = promise.finally(() => {

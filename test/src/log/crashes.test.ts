@@ -1,6 +1,6 @@
 /**
- * A broker with a journal is killed at named points of its work, as a real process: every answer
- * that a client saw is true afterwards, and the ledger that says so finds what is not.
+ * Kills a broker with a journal at named points of its work, as a real process. Every answer that a
+ * client received must be true afterwards. A second test checks that the ledger detects a lie.
  */
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
@@ -20,7 +20,7 @@ describe('journal: killed at named points', () => {
     expect(grants).to.be.greaterThan(1_200)
   })
 
-  it('would be found out if it forgot', async () => {
+  it('fails the check if it forgets a lock', async () => {
     const ledger = new Ledger()
     const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
     ledger.granted(lock, 's')
@@ -34,7 +34,7 @@ describe('journal: killed at named points', () => {
       ...{ type: 'open', handshakeId: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
       ...{ ownerBroker: '', lease: 15_000, grace: 15_000, secret: 'hash', limits },
     })
-    table.apply({ type: 'raise', fence: 6, at: 0 })
+    table.apply({ type: 'raiseFenceFloor', fence: 6, at: 0 })
     table.apply({
       ...{ type: 'lock', session: 's', attachEpoch: 1, id: 1, key: 'k', mode: 'exclusive' },
       ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },

@@ -1,7 +1,7 @@
 /**
- * Kills a broker with a journal at named points of its work while clients are busy, and judges
- * after each crash whether all that they were told is true: first of the table in the journal, then
- * of the broker that begins with it.
+ * Kills a broker with a journal at named points of its work while clients are busy. After each
+ * crash it checks that everything that the clients were told is true: first of the table in the
+ * journal, and then of the broker that starts with it.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,13 +14,13 @@ import { Collector } from '../e2e/stage.js'
 import type { Random } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { Ledger, tableIn } from './ledger.js'
-import { type CrashPoint, crashingArgs, crashPoints, crashVariable } from './points.js'
+import { type CrashPoint, crashAtVariable, crashingArgs, crashPoints } from './points.js'
 
 const program = fileURLToPath(new URL('./programs/broker.js', import.meta.url))
 const workers = 4
-/** Held all the time, so that a snapshot has several parts. */
+/** Locks that are held all the time, so that a snapshot has several chunks. */
 const hoarded = 1_200
-/** How often a point is passed at most before it kills. */
+/** How often a point is passed at most before the kill. */
 const visitsOf: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
   'committed, not flushed': 60,
@@ -29,14 +29,14 @@ const visitsOf: Partial<Record<CrashPoint, number>> = {
 }
 
 export interface Tally {
-  /** Crashes by point. */
+  /** The number of crashes by point. */
   readonly crashes: Map<CrashPoint, number>
-  /** What clients were told and was not so. */
+  /** What clients were told, but is not true. */
   readonly lies: string[]
   readonly grants: number
 }
 
-/** @param onRound Told of each crash, once it was judged. */
+/** @param onRound Called after each crash was checked. */
 export async function crashAtPoints(
   rounds: number,
   random: Random,
@@ -67,7 +67,7 @@ class Scene {
   readonly #random: Random
   readonly #ledger = new Ledger()
   readonly #sessions: Session[] = []
-  /** Those that have no connection; a copy for each change. */
+  /** The sessions without a connection. Copied at each change. */
   readonly #away = new Collector<ReadonlySet<Session>>()
   #work: Promise<unknown>[] = []
   #isOver = false
@@ -87,7 +87,7 @@ class Scene {
     return this.#ledger.grants
   }
 
-  /** Sessions that go on through every crash, at work. */
+  /** Sessions that work through all crashes. */
   async begin(): Promise<void> {
     await this.#start()
     const hoarder = await this.#join()
@@ -96,18 +96,18 @@ class Scene {
     for (let i = 0; i < workers; i++) this.#work.push(this.#toil(await this.#join()))
   }
 
-  /** Lets a broker run into the point, judges what is left, and leaves no broker. */
+  /** Lets a broker run into the point, checks the rest, and leaves no broker. */
   async crash(point: CrashPoint, visit: number): Promise<void> {
     await this.#stop()
-    const broker = this.#spawn({ [crashVariable]: `${point}:${visit}` })
+    const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`the broker ended by itself (${code})`)
-    // Whoever has no connection has read everything that it was told.
+    // A session without a connection has read everything that the broker sent.
     await this.#away.until((items) => (items.at(-1)?.size ?? 0) === this.#sessions.length)
-    this.#judge(`${point}, at visit ${visit}`, this.#ledger.lies(await tableIn(this.#dir)))
+    this.#recordLies(`${point}, at visit ${visit}`, this.#ledger.lies(await tableIn(this.#dir)))
   }
 
-  /** A last broker, that does not crash: everything comes to an end. */
+  /** A last broker that does not crash, so that all requests complete. */
   async finish(): Promise<void> {
     await this.#start()
     await this.#away.until((items) => (items.at(-1)?.size ?? 0) === 0)
@@ -115,7 +115,7 @@ class Scene {
     await Promise.all(this.#work)
     const { heldCount, waitingCount } = await this.#sessions[0]!.query()
     if (heldCount !== hoarded || waitingCount !== 0) {
-      this.#judge('at the end', [`${heldCount} locks and ${waitingCount} requests are left`])
+      this.#recordLies('at the end', [`${heldCount} locks and ${waitingCount} requests are left`])
     }
   }
 
@@ -150,12 +150,12 @@ class Scene {
     session.on('jeopardy', isAway(true))
     session.on('resumed', isAway(false))
     session.on('lost', ({ key, fence }) => {
-      if (!this.#isOver) this.#judge('a session', [`${key} ${fence} was lost`])
+      if (!this.#isOver) this.#recordLies('a session', [`${key} ${fence} was lost`])
     })
     return session
   }
 
-  #judge(where: string, lies: readonly string[]): void {
+  #recordLies(where: string, lies: readonly string[]): void {
     this.lies.push(...lies.map((lie) => `${where}: ${lie}`))
   }
 

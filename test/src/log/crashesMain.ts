@@ -1,6 +1,6 @@
 /**
- * `npm run crashes`: kills a broker with a journal at each named point in turn, and prints how it
- * went.
+ * `npm run crashes`: kills a broker with a journal at each named point in turn, and prints the
+ * results.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */

@@ -1,26 +1,26 @@
 /**
- * The number that says what a table is: kept up to date by effects it is what it would be if it was
- * counted anew, tables that differ have another one, and a broker that differs finds out.
+ * The digest of a table: the updated digest equals a new step, different tables have different
+ * digests, and a broker with a different table stops.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { Digest, DivergenceCheck } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
-import { plainState } from '../table/plain.js'
-import { Director, step } from '../table/steps.js'
+import { plainState } from '../table/plainValues.js'
+import { StepRunner, step } from '../table/steps.js'
 
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
 
 describe('digest', () => {
-  it('kept up to date is what it would be if it was counted anew, also after a snapshot', function () {
+  it('updated by effects equals a new step, also after a snapshot', function () {
     this.timeout(120_000)
     const property = fc.property(histories, (steps) => {
       const table = new LockTable()
       const digest = new Digest(table)
-      const director = new Director()
-      for (const one of steps) {
-        const command = director.direct(one, plainState(table))
+      const runner = new StepRunner()
+      for (const step of steps) {
+        const command = runner.commandOf(step, plainState(table))
         if (command === undefined) continue
         for (const effect of table.apply(command)) digest.update(effect)
         expect(digest.value).to.equal(new Digest(table).value)
@@ -30,7 +30,7 @@ describe('digest', () => {
     fc.assert(property, { ...runs(50, 1_000), endOnFailure: true })
   })
 
-  it('is another one where a session, a lock or a waiting request is', () => {
+  it('differs if a session, a lock or a waiting request differs', () => {
     const values = new Set<string>()
     const table = new LockTable()
     const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
@@ -60,74 +60,78 @@ describe('digest', () => {
   })
 })
 
-describe('agreement', () => {
-  it('is looked for now and then', () => {
-    const agreement = new DivergenceCheck()
-    expect([1, 999, 1_000, 1_001, 2_000].map((count) => agreement.isDue(count))).to.deep.equal([
+describe('divergence check', () => {
+  it('is due every thousand entries', () => {
+    const check = new DivergenceCheck()
+    expect([1, 999, 1_000, 1_001, 2_000].map((count) => check.isDue(count))).to.deep.equal([
       ...[false, false, true, false, true],
     ])
   })
 
-  /** Each broker with a table of its own, and what each says, in this order; then who is left. */
-  function verdicts(said: readonly [string, string][], voters = 'abc', left = voters) {
-    const living = new Map([...left].map((voter) => [voter, 1]))
+  /**
+   * Runs a check for each broker with its own digest, in this order of digests; then some brokers
+   * leave.
+   */
+  function verdicts(digests: readonly [string, string][], members = 'abc', remaining = members) {
+    const live = new Map([...remaining].map((member) => [member, 1]))
     return Object.fromEntries(
-      [...new Set(said.map(([, value]) => value))].map((own) => {
-        const agreement = new DivergenceCheck()
-        agreement.begin(1_000, own, voters)
-        const found = said.map(([voter, value]) => {
-          agreement.addDigest(voter, [1_000, value])
-          return agreement.verdict(living)?.message
+      [...new Set(digests.map(([, value]) => value))].map((own) => {
+        const check = new DivergenceCheck()
+        check.beginRound(1_000, own, members)
+        const found = digests.map(([member, value]) => {
+          check.addDigest(member, [1_000, value])
+          return check.verdict(live)?.message
         })
-        return [own, found.find((one) => one !== undefined)]
+        return [own, found.find((error) => error !== undefined)]
       }),
     )
   }
 
-  const odd = /^This broker's table is not that of the others after 1000 entries/
-  const tie = /^The brokers' tables differ after 1000 entries of the log, and no majority/
+  const odd = /^The lock table of this broker differs from that of the majority after 1000 entries/
+  const tie =
+    /^The lock tables of the brokers differ after 1000 entries of the shared log, without a/
 
-  it('is with most of them, whoever speaks first', () => {
+  it('follows the majority, whatever the order of the digests', () => {
     const orders: [string, string][][] = [
-      [...'abc'].map((voter) => [voter, voter === 'a' ? 'y' : 'x']),
-      [...'abc'].map((voter) => [voter, voter === 'b' ? 'y' : 'x']),
-      [...'abc'].map((voter) => [voter, voter === 'c' ? 'y' : 'x']),
+      [...'abc'].map((member) => [member, member === 'a' ? 'y' : 'x']),
+      [...'abc'].map((member) => [member, member === 'b' ? 'y' : 'x']),
+      [...'abc'].map((member) => [member, member === 'c' ? 'y' : 'x']),
     ]
-    for (const said of orders) {
-      const { x, y } = verdicts(said)
+    for (const digests of orders) {
+      const { x, y } = verdicts(digests)
       expect(x).to.equal(undefined)
       expect(y).to.match(odd)
     }
   })
 
-  it('is with nobody where no most of them say the same: then all stop', () => {
-    for (const voters of ['ab', 'abcd']) {
-      const said = [...voters].map((voter, i): [string, string] => [voter, 'xy'[i % 2]!])
-      const { x, y } = verdicts(said, voters)
+  it('stops all brokers if there is no majority', () => {
+    for (const members of ['ab', 'abcd']) {
+      const digests = [...members].map((member, i): [string, string] => [member, 'xy'[i % 2]!])
+      const { x, y } = verdicts(digests, members)
       expect(x).to.match(tie)
       expect(y).to.match(tie)
     }
-    const { x, y, z } = verdicts([...'abc'].map((voter, i) => [voter, 'xyz'[i]!]))
-    for (const one of [x, y, z]) expect(one).to.match(tie)
+    const { x, y, z } = verdicts([...'abc'].map((member, i) => [member, 'xyz'[i]!]))
+    for (const error of [x, y, z]) expect(error).to.match(tie)
   })
 
-  it('is between those that are left', () => {
-    const said: [string, string][] = [
+  it('compares the live members only', () => {
+    const digests: [string, string][] = [
       ['a', 'x'],
       ['b', 'y'],
     ]
-    expect(verdicts(said, 'abc')).to.deep.equal({ x: undefined, y: undefined })
-    expect(verdicts(said, 'abc', 'ab')['x']).to.match(tie)
-    expect(verdicts(said, 'abc', 'a')).to.deep.include({ x: undefined })
-    expect(verdicts(said, 'abc', 'a')['y']).to.match(odd)
-    expect(verdicts(said, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
+    expect(verdicts(digests, 'abc')).to.deep.equal({ x: undefined, y: undefined })
+    expect(verdicts(digests, 'abc', 'ab')['x']).to.match(tie)
+    expect(verdicts(digests, 'abc', 'a')).to.deep.include({ x: undefined })
+    expect(verdicts(digests, 'abc', 'a')['y']).to.match(odd)
+    expect(verdicts(digests, 'abc', '')).to.deep.equal({ x: undefined, y: undefined })
   })
 
-  it('takes one vote of each who was there, and about this table', () => {
-    const agreement = new DivergenceCheck()
-    agreement.begin(2_000, 'x', 'abc')
-    const living = new Map([...'abcd'].map((voter) => [voter, 1]))
-    const votes: [string, [number, string]][] = [
+  it('accepts one digest of each member, and only for its own round', () => {
+    const check = new DivergenceCheck()
+    check.beginRound(2_000, 'x', 'abc')
+    const live = new Map([...'abcd'].map((member) => [member, 1]))
+    const entries: [string, [number, string]][] = [
       ['a', [2_000, 'y']],
       ['a', [2_000, 'y']],
       ['b', [1_000, 'y']],
@@ -135,15 +139,15 @@ describe('agreement', () => {
       ['b', [2_000, 'x']],
       ['c', [2_000, 'x']],
     ]
-    for (const [voter, vote] of votes) {
-      agreement.addDigest(voter, vote)
-      expect(agreement.verdict(living), voter).to.equal(undefined)
+    for (const [member, digest] of entries) {
+      check.addDigest(member, digest)
+      expect(check.verdict(live), member).to.equal(undefined)
     }
   })
 
-  it('is not to be had for what was before this broker came', () => {
-    const agreement = new DivergenceCheck()
-    agreement.addDigest('a', [1_000, 'y'])
-    expect(agreement.verdict(new Map([['a', 1]]))).to.equal(undefined)
+  it('ignores rounds from before this broker joined', () => {
+    const check = new DivergenceCheck()
+    check.addDigest('a', [1_000, 'y'])
+    expect(check.verdict(new Map([['a', 1]]))).to.equal(undefined)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * A broker that shares its log goes away: whoever takes its locks along is not waited for, and
- * whoever would lose them is.
+ * Draining a broker that shares its log. It need not wait for clients whose locks survive at
+ * another broker, but for all others.
  */
 import { drain } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
@@ -10,8 +10,11 @@ import { Cluster, type Member } from './cluster.js'
 
 const drainMs = 10_000
 
-/** Drains, and lets sockets behave as sockets do; returns when that was done, in ms, if it was. */
-async function drained(
+/**
+ * Drains a broker, and closes sockets as real ones would. Returns the duration in ms; undefined if
+ * it did not end.
+ */
+async function drainAndMeasure(
   cluster: Cluster,
   member: Member,
   clients: readonly Client[],
@@ -31,15 +34,15 @@ async function drained(
   return took
 }
 
-describe('a broker that shares its log goes away', () => {
-  it('sends who holds and who waits to the others, and is done as soon as they are gone', async () => {
+describe('draining a broker that shares its log', () => {
+  it('sends holders and waiters to the other brokers, and ends as soon as they are gone', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const holder = await cluster.client(a, { grace: 'lease' })
     const waiter = await cluster.client(a, { grace: 'lease' })
-    const fence = await cluster.take(holder, 1, 'k')
-    await cluster.say(waiter, { type: 'lock', id: 1, key: 'k' })
-    expect(await drained(cluster, a, [holder, waiter], drainMs)).to.be.lessThan(500)
+    const fence = await cluster.lock(holder, 1, 'k')
+    await cluster.send(waiter, { type: 'lock', id: 1, key: 'k' })
+    expect(await drainAndMeasure(cluster, a, [holder, waiter], drainMs)).to.be.lessThan(500)
     for (const { socket } of [holder, waiter]) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }
@@ -51,7 +54,7 @@ describe('a broker that shares its log goes away', () => {
     ])
   })
 
-  it('takes new requests of those who go on elsewhere', async () => {
+  it('accepts new requests of clients that will continue at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const [moves, stays] = [
@@ -59,28 +62,28 @@ describe('a broker that shares its log goes away', () => {
       await cluster.client(a, { grace: 0 }),
     ]
     a.broker.startDraining(drainMs)
-    await cluster.say(moves, { type: 'lock', id: 1, key: 'k' })
-    await cluster.say(stays, { type: 'lock', id: 1, key: 'l' })
+    await cluster.send(moves, { type: 'lock', id: 1, key: 'k' })
+    await cluster.send(stays, { type: 'lock', id: 1, key: 'l' })
     expect(moves.socket.heardOf('granted')).to.have.length(1)
     expect(stays.socket.heardOf('failed')[0]).to.include({ id: 1, code: 'UNAVAILABLE' })
     expect(b.broker.table.heldCount).to.equal(1)
   })
 
-  it('gives who would lose its locks the whole time', async () => {
+  it('waits the whole time for a client that would lose its locks', async () => {
     const cluster = new Cluster()
     const [a] = [await cluster.broker(), await cluster.broker()]
     const holder = await cluster.client(a, { grace: 0 })
-    await cluster.take(holder, 1, 'k')
-    const took = await drained(cluster, a, [holder], 2 * drainMs)
+    await cluster.lock(holder, 1, 'k')
+    const took = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
     expect(took).to.be.at.least(drainMs)
   })
 
-  it('gives all of them the whole time, if nobody else is there', async () => {
+  it('waits the whole time for all clients if there is no other broker', async () => {
     const cluster = new Cluster()
     const a = await cluster.broker()
     const holder = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(holder, 1, 'k')
-    const took = await drained(cluster, a, [holder], 2 * drainMs)
+    await cluster.lock(holder, 1, 'k')
+    const took = await drainAndMeasure(cluster, a, [holder], 2 * drainMs)
     expect(took).to.be.at.least(drainMs)
   })
 })

@@ -1,4 +1,4 @@
-/** The parts of a replicated log that are text: entries, what waits for one, and snapshots. */
+/** The texts of a replicated log: entries, batches of commands, and snapshots. */
 import { type Command, dump, LockTable, restore } from '@holdfast/server/core'
 import {
   Batch,
@@ -12,14 +12,14 @@ import {
 } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { raise } from './logSuite.js'
+import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 const base = { broker: 'a', n: 2, at: 7 }
 
-describe('entry', () => {
-  it('is the same after a trip through text', () => {
-    const commands = [raise(1), raise(2)]
+describe('log entry', () => {
+  it('is the same after encoding and decoding', () => {
+    const commands = [raiseFenceFloor(1), raiseFenceFloor(2)]
     const texts = commands.map((command) => JSON.stringify(command))
     const notices = { dead: [{ broker: 'b', last: 3 }], digest: [1_000, 'x'], snapshot: 5 } as const
     for (const [text, entry] of [
@@ -33,7 +33,7 @@ describe('entry', () => {
     }
   })
 
-  it('of a newer format is refused, saying so', () => {
+  it('with a newer format is refused with that format', () => {
     expect(() => decodeEntry('{"v":2,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 2')
   })
 
@@ -48,7 +48,7 @@ describe('entry', () => {
     '{"v":1,"broker":7,"n":1,"at":0,"commands":[]}',
   ]
   for (const text of strange) {
-    it(`is not ${text === '' ? 'nothing' : text}`, () => {
+    it(`cannot be ${text === '' ? 'empty' : text}`, () => {
       expect(() => decodeEntry(text, 5)).to.throw(HoldfastError, 'position 5')
     })
   }
@@ -59,46 +59,46 @@ describe('batch', () => {
     ...{ type: 'ack', session: 'x'.repeat(length), attachEpoch: 1, ids: [], at: 0 },
   })
 
-  it('hands out what it was given, in order, as much as fits into an entry', () => {
+  it('returns the commands in order, as many as fit into an entry', () => {
     const batch = new Batch()
-    const all = Array.from({ length: 4_500 }, (_, i) => raise(i))
+    const all = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
     for (const command of all) batch.add(command)
     const parts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
     expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
     expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(all)
   })
 
-  it('cuts by length too, and never to nothing', () => {
+  it('also limits the length of an entry, but returns at least one command', () => {
     const batch = new Batch()
     for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(long(length))
     const counts = [batch.takeBatch(), batch.takeBatch(), batch.takeBatch(), batch.takeBatch()]
     expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
-  it('says when too much waits, by number and by length, and when it is less again', () => {
+  it('reports overload by number and by length, and when it is over', () => {
     const batch = new Batch()
-    for (let i = 0; i < 99_999; i++) batch.add(raise(i))
-    expect(batch.load).to.equal('room')
-    batch.add(raise(0))
-    expect(batch.load).to.equal('full')
+    for (let i = 0; i < 99_999; i++) batch.add(raiseFenceFloor(i))
+    expect(batch.load).to.equal('ok')
+    batch.add(raiseFenceFloor(0))
+    expect(batch.load).to.equal('rejectNew')
     batch.takeBatch()
-    expect(batch.load).to.equal('room')
-    for (let i = 0; i < 102_000; i++) batch.add(raise(i))
-    expect([batch.load, batch.length]).to.deep.equal(['overfull', 200_000])
+    expect(batch.load).to.equal('ok')
+    for (let i = 0; i < 102_000; i++) batch.add(raiseFenceFloor(i))
+    expect([batch.load, batch.length]).to.deep.equal(['disconnect', 200_000])
     batch.clear()
-    expect([batch.load, batch.length]).to.deep.equal(['room', 0])
+    expect([batch.load, batch.length]).to.deep.equal(['ok', 0])
     for (let i = 0; i < 34; i++) batch.add(long(1_000_000))
-    expect(batch.load).to.equal('full')
+    expect(batch.load).to.equal('rejectNew')
     while (batch.length > 0) batch.takeBatch()
-    expect(batch.load).to.equal('room')
+    expect(batch.load).to.equal('ok')
   })
 })
 
 describe('snapshot of a replicated log', () => {
-  const charter = { format: 1, deadMs: 6_000, cluster: '' }
+  const config = { format: 1, deadMs: 6_000, cluster: '' }
   const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
 
-  /** A store with one broker's session, whose lock has long metadata, and its table. */
+  /** A store with one session, whose lock has long metadata, and its table. */
   function filled(metadata: string): { store: MemoryStore; source: MemorySource } {
     const store = new MemoryStore(nodeEnvironment)
     const open: Command = {
@@ -123,16 +123,22 @@ describe('snapshot of a replicated log', () => {
     return { store, source: new MemorySource(store) }
   }
 
-  it('is what the entries make of nothing, and of the snapshot before', async () => {
+  it('contains the effect of all entries, from the beginning or since the previous snapshot', async () => {
     const { store, source } = filled('"m"')
-    expect(await makeSnapshot(source.create(), charter, 4, 7)).to.equal(4)
-    store.put(encodeCommands({ broker: 'a', n: 3, at: 0 }, [JSON.stringify(raise(99))], undefined))
+    expect(await makeSnapshot(source.create(), config, 4, 7)).to.equal(4)
+    store.put(
+      encodeCommands(
+        { broker: 'a', n: 3, at: 0 },
+        [JSON.stringify(raiseFenceFloor(99))],
+        undefined,
+      ),
+    )
     store.put('{"v":1,"broker":"stranger","n":9,"at":0,"commands":[]}')
-    expect(await makeSnapshot(source.create(), charter, 8, 8)).to.equal(8)
+    expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
     expect(loaded?.position).to.equal(8)
     expect(loaded?.at).to.equal(8)
-    expect(loaded?.roll.state).to.deep.equal({ count: 3, live: [['a', 3]], dead: [] })
+    expect(loaded?.members.state).to.deep.equal({ count: 3, live: [['a', 3]], dead: [] })
     const table = restore(loaded!.items)
     expect(table.fence).to.equal(99)
     expect(
@@ -140,27 +146,27 @@ describe('snapshot of a replicated log', () => {
     ).to.deep.equal([['s', 'a']])
   })
 
-  it('forgets what only older ones need', async () => {
+  it('removes older snapshots and entries', async () => {
     const { store, source } = filled('"m"')
-    await makeSnapshot(source.create(), charter, 4, 7)
+    await makeSnapshot(source.create(), config, 4, 7)
     expect(store.compactedTo).to.equal(0)
     store.put(encodeCommands({ broker: 'a', n: 3, at: 0 }, [], undefined))
-    await makeSnapshot(source.create(), charter, 6, 7)
+    await makeSnapshot(source.create(), config, 6, 7)
     expect(store.compactedTo).to.equal(4)
   })
 
-  it('is not made where a newer one is already', async () => {
+  it('is not made if a newer one exists', async () => {
     const { source } = filled('"m"')
-    const both = [source, source].map((one) => makeSnapshot(one.create(), charter, 4, 7))
+    const both = [source, source].map((one) => makeSnapshot(one.create(), config, 4, 7))
     expect((await Promise.all(both)).sort()).to.deep.equal([4, undefined])
-    expect(await makeSnapshot(source.create(), charter, 2, 7)).to.equal(undefined)
+    expect(await makeSnapshot(source.create(), config, 2, 7)).to.equal(undefined)
   })
 
-  it('is cut into parts of which none is half a character', async () => {
+  it('is cut into chunks without splitting a character', async () => {
     for (const before of ['', 'x']) {
       const metadata = JSON.stringify(before + '😀'.repeat(100_000))
       const { store, source } = filled(metadata)
-      await makeSnapshot(source.create(), charter, 4, 7)
+      await makeSnapshot(source.create(), config, 4, 7)
       const { parts } = store.snapshots[0]!
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
@@ -173,8 +179,8 @@ describe('snapshot of a replicated log', () => {
     }
   })
 
-  it('that is damaged or of a newer format is refused', async () => {
-    const good = ['{"v":1,"at":0,"roll":{"count":0,"live":[],"dead":[]}}\n']
+  it('is refused if it is damaged or has a newer format', async () => {
+    const good = ['{"v":1,"at":0,"members":{"count":0,"live":[],"dead":[]}}\n']
     const items = [...dump(new LockTable())].map((item) => `${JSON.stringify(item)}\n`)
     for (const [parts, words] of [
       [['{"v":2}\n'], 'format 2'],
@@ -186,13 +192,13 @@ describe('snapshot of a replicated log', () => {
     ] as const) {
       const store = new MemoryStore(nodeEnvironment)
       store.snapshots.push({ position: 2, parts: [...parts] })
-      const error = await loadSnapshot(new MemorySource(store).create()).catch((one) => one)
+      const error = await loadSnapshot(new MemorySource(store).create()).catch((error) => error)
       expect(error, parts.join()).to.be.instanceOf(HoldfastError)
       expect((error as Error).message).to.contain(words)
     }
     const store = new MemoryStore(nodeEnvironment)
     store.snapshots.push({ position: 2, parts: [...good, ...items] })
     const loaded = await loadSnapshot(new MemorySource(store).create())
-    expect(loaded?.roll.state).to.deep.equal(new MemberList().state)
+    expect(loaded?.members.state).to.deep.equal(new MemberList().state)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * The engine on a real etcd of three members, all of them well: one order for everybody, nothing
- * missing and nothing twice, one charter, snapshots that are whole, and forgetting what may go.
+ * The engine on a real, healthy etcd of three members: all readers see one order, without gaps or
+ * repetitions. Further: one configuration, complete snapshots, and compaction.
  */
 import { randomBytes } from 'node:crypto'
 import { HoldfastError } from '@holdfast/server'
@@ -8,7 +8,7 @@ import type { EtcdEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { charter, EtcdStage, Reader } from './etcdStage.js'
+import { config, EtcdStage, Reader } from './etcdStage.js'
 
 describe('log: the engine on etcd', function () {
   this.timeout(60_000)
@@ -26,7 +26,7 @@ describe('log: the engine on etcd', function () {
     return parts
   }
 
-  it('gives everybody the same entries in the same order, each once', async () => {
+  it('delivers the same entries in the same order to all readers, each once', async () => {
     const engines = await Promise.all([1, 2, 3].map(() => stage.opened()))
     const readers = engines.map((engine) => {
       const reader = new Reader()
@@ -47,7 +47,7 @@ describe('log: the engine on etcd', function () {
     }
   })
 
-  it('hands nothing over before follow has returned', async () => {
+  it('delivers nothing before follow has returned', async () => {
     const engine = await stage.opened()
     await engine.append('b', 'one')
     const reader = new Reader()
@@ -62,7 +62,7 @@ describe('log: the engine on etcd', function () {
     expect(reader.texts).to.deep.equal(['one'])
   })
 
-  it('goes on after any position, with text of any kind', async () => {
+  it('continues after any position, with any text', async () => {
     const engine = await stage.opened()
     const texts = [
       '{}',
@@ -85,9 +85,9 @@ describe('log: the engine on etcd', function () {
     }
   })
 
-  it('catches up with a past of many megabytes', async () => {
+  it('catches up with a history of many megabytes', async () => {
     const engine = await stage.opened()
-    // Nothing in it can be saved by compressing it.
+    // Random text, which does not compress.
     const entries = Array.from({ length: count(80, 200) }, () =>
       randomBytes(150_000).toString('base64'),
     )
@@ -98,11 +98,11 @@ describe('log: the engine on etcd', function () {
     for (const [i, text] of reader.texts.entries()) expect(text === entries[i]).to.equal(true)
   })
 
-  it('has one charter, whoever comes first', async () => {
+  it('stores one configuration, whichever broker is first', async () => {
     const engines = Array.from({ length: 5 }, () => stage.engine())
     const deadTimes = engines.map((_, i) => 1_500 + i)
     const results = await Promise.allSettled(
-      engines.map((engine, i) => engine.open({ ...charter, deadMs: deadTimes[i]! })),
+      engines.map((engine, i) => engine.open({ ...config, deadMs: deadTimes[i]! })),
     )
     expect(results.filter(({ status }) => status === 'fulfilled')).to.have.length(1)
     const winner = deadTimes[results.findIndex(({ status }) => status === 'fulfilled')]!
@@ -112,34 +112,34 @@ describe('log: the engine on etcd', function () {
         .to.be.instanceOf(HoldfastError)
         .that.includes({ code: 'INVALID_OPTION' })
       expect(result.reason.message).to.match(
-        new RegExp(`has a log with a dead time of ${winner} ms, and this broker has \\d+ ms\\.$`),
+        new RegExp(`has a log with a dead time of ${winner} ms, not \\d+ ms: use the same$`),
       )
     }
-    await stage.engine().open({ ...charter, deadMs: winner })
+    await stage.engine().open({ ...config, deadMs: winner })
   })
 
-  it('refuses another cluster, another format, and keys that are not ours', async () => {
+  it('refuses another cluster, another format, and a prefix with foreign keys', async () => {
     await stage.opened()
-    const open = (change: object) => stage.engine().open({ ...charter, ...change })
+    const open = (change: object) => stage.engine().open({ ...config, ...change })
     const cluster = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
     expect(cluster.message).to.equal(
-      `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east".`,
+      `The prefix ${stage.prefix} on etcd belongs to the cluster "", not "east": choose another prefix`,
     )
     const format = await rejection(open({ format: 2 }), 'INVALID_OPTION')
-    expect(format.message).to.include('has a log of format 1, and this version of Holdfast knows 2')
+    expect(format.message).to.include('has a log of format 1, but this Holdfast needs format 2')
     const beside = stage.engine({ prefix: `${stage.prefix}x` })
-    await beside.open({ ...charter, cluster: 'east' })
+    await beside.open({ ...config, cluster: 'east' })
     const member = await stage.cluster.leader()
     const key = Buffer.from(`${stage.prefix}y/settings`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
     const other = stage.engine({ prefix: `${stage.prefix}y` })
-    const { message } = await rejection(other.open(charter), 'INVALID_OPTION')
+    const { message } = await rejection(other.open(config), 'INVALID_OPTION')
     expect(message).to.equal(
-      `The prefix ${stage.prefix}y on etcd has keys that are not those of a log ("${stage.prefix}y/settings").`,
+      `The prefix ${stage.prefix}y on etcd has keys of another program ("${stage.prefix}y/settings"): choose an unused prefix`,
     )
   })
 
-  it('keeps the newest snapshot, whatever its size', async () => {
+  it('stores the newest snapshot, whatever its size', async () => {
     const engine = await stage.opened()
     expect(await partsOf(engine)).to.equal(undefined)
     expect(await engine.saveSnapshot(10, [])).to.equal(true)
@@ -156,7 +156,7 @@ describe('log: the engine on etcd', function () {
     expect(await partsOf(engine)).to.deep.equal(parts)
   })
 
-  it('takes one of several snapshots of the same moment, and leaves nothing of the others', async () => {
+  it('stores one of several snapshots of the same position, and removes the others', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
     const saved = await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
     expect(saved.filter((won) => won)).to.have.length(1)
@@ -165,14 +165,14 @@ describe('log: the engine on etcd', function () {
     expect(chunks).to.have.length(1)
   })
 
-  it('takes the later of two snapshots that race, in either order', async () => {
+  it('stores the later of two racing snapshots, in either order', async () => {
     const engines = await Promise.all([1, 2].map(() => stage.opened()))
     const race = [engines[0]!.saveSnapshot(8, ['8']), engines[1]!.saveSnapshot(9, ['9'])]
     expect((await Promise.all(race))[1]).to.equal(true)
     expect(await partsOf(engines[0]!)).to.deep.equal(['9'])
   })
 
-  it('forgets what may go, and not the snapshot before the newest', async () => {
+  it('compacts old entries and snapshots, but not the snapshot before the newest', async () => {
     const engine = await stage.opened()
     await appendAll(engine, 'dead', ['a'])
     await appendAll(engine, 'living', ['b', 'c', 'd'])
@@ -198,14 +198,14 @@ describe('log: the engine on etcd', function () {
     engine.follow(0, late)
     expect(await late.ends.count(1)).to.deep.equal(['compacted'])
     expect(late.texts).to.deep.equal([])
-    // It is done again by the next one, or by several at once.
+    // The next broker compacts again, or several brokers do at once.
     await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
     await engine.append('living', 'e')
     await reader.entries.count(5)
     expect(reader.texts).to.deep.equal(['a', 'b', 'c', 'd', 'e'])
   })
 
-  it('knows from where on the log can still be followed', async () => {
+  it('reports from which position the log can be followed', async () => {
     const engine = await stage.opened()
     const reader = new Reader()
     engine.follow(0, reader)
@@ -215,11 +215,11 @@ describe('log: the engine on etcd', function () {
     const reach = () => Promise.all([0, a, b, c].map((position) => engine.canReplayFrom(position)))
     expect(await reach()).to.deep.equal([true, true, true, true])
     await engine.compact(c, ['slot'])
-    // As a follower would find: what is next after b is c.
+    // As a follower would see: the entry after b is c.
     expect(await reach()).to.deep.equal([false, false, true, true])
   })
 
-  it('misses nothing while the log is forgotten behind the follower', async () => {
+  it('misses no entry while the log is compacted behind the follower', async () => {
     const [writer, other] = await Promise.all([stage.opened(), stage.opened()])
     const reader = new Reader()
     other!.follow(0, reader)
@@ -236,7 +236,7 @@ describe('log: the engine on etcd', function () {
     expect(reader.ends.items).to.deep.equal([])
   })
 
-  it('notices a snapshot of which a part is gone', async () => {
+  it('detects a snapshot with a missing chunk', async () => {
     const engine = await stage.opened()
     await engine.saveSnapshot(10, ['old'])
     const old = await engine.snapshot()
@@ -246,6 +246,6 @@ describe('log: the engine on etcd', function () {
       for await (const _ of old!.parts) throw new Error('there should be none')
     })()
     const { message } = await rejection(reading, 'UNAVAILABLE')
-    expect(message).to.match(/^A part of the snapshot on etcd is missing or damaged/)
+    expect(message).to.match(/^The snapshot on etcd is damaged/)
   })
 })

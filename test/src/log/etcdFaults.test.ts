@@ -1,7 +1,7 @@
 /**
- * The engine on etcd while members are killed and stopped and connections break, fall silent or
- * lose an answer: everybody still gets the same entries in the same order, and none is missing. An
- * entry that was appended again may be there twice, which is for whoever reads to see.
+ * The engine on etcd while members are killed and paused, and while connections break, stall or
+ * lose an answer. All readers must still get the same entries in the same order, without gaps. An
+ * entry that was appended again may occur twice, which readers must ignore.
  */
 import type { EtcdEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -12,12 +12,14 @@ import { count, seeded } from '../support/counts.js'
 import type { EtcdMember } from '../support/etcd.js'
 import { EtcdStage, Reader } from './etcdStage.js'
 
-describe('log: the engine on an etcd in trouble', function () {
+describe('log: the engine on a failing etcd', function () {
   this.timeout(120_000)
   const etcd = EtcdStage.forSuite()
   const stage = Stage.forEachTest()
 
-  /** As a broker does: an entry after the other, each until it is known to be in. */
+  /**
+   * Appends entries as a broker does: one after another, each until it is known to be in the log.
+   */
   class Writer {
     readonly #engine: EtcdEngine
     readonly #slot: string
@@ -47,10 +49,14 @@ describe('log: the engine on an etcd in trouble', function () {
     }
   }
 
-  /** Writers, and readers of their own engines. */
-  async function company(size: number, endpoints = etcd.cluster.endpoints, name = 'b') {
+  /** Writers, and readers with engines of their own. */
+  async function startWritersAndReaders(
+    size: number,
+    endpoints = etcd.cluster.endpoints,
+    name = 'b',
+  ) {
     const engines = await Promise.all(
-      // Each begins with another member.
+      // Each engine begins at another member.
       Array.from({ length: size }, (_, i) =>
         etcd.opened({ endpoints: [...endpoints.slice(i % 3), ...endpoints.slice(0, i % 3)] }),
       ),
@@ -67,14 +73,19 @@ describe('log: the engine on an etcd in trouble', function () {
     }
   }
 
-  /** Everybody has read everything; in one order; and each writer's entries in its own. */
-  async function check({ readers, writers }: Awaited<ReturnType<typeof company>>): Promise<void> {
+  /**
+   * Checks that all readers have the same entries in one order, and each writer's in its own order.
+   */
+  async function check({
+    readers,
+    writers,
+  }: Awaited<ReturnType<typeof startWritersAndReaders>>): Promise<void> {
     for (const writer of writers) await writer.write(1)
     const last = writers.map(({ written }) => written.at(-1)!)
     for (const reader of readers) {
       await reader.entries.until(() => last.every((text) => reader.texts.includes(text)))
     }
-    // An entry that is under way at a member that was stopped may still come, at everybody.
+    // An entry that is under way at a paused member may still arrive, at all readers.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
     for (const other of others) expect(other).to.deep.equal(first)
@@ -92,8 +103,8 @@ describe('log: the engine on an etcd in trouble', function () {
     ['a follower', () => etcd.cluster.follower()],
   ]
   for (const [name, find] of victims) {
-    it(`goes on while ${name} is killed and comes back`, async () => {
-      const all = await company(3)
+    it(`continues while ${name} is killed and restarted`, async () => {
+      const all = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
         await Promise.all(all.writers.map((writer) => writer.write(20)))
         const victim = await find()
@@ -105,8 +116,8 @@ describe('log: the engine on an etcd in trouble', function () {
       }
     })
 
-    it(`goes on while ${name} is stopped and continues`, async () => {
-      const all = await company(3)
+    it(`continues while ${name} is paused and resumed`, async () => {
+      const all = await startWritersAndReaders(3)
       for (let round = 0; round < count(1, 5); round++) {
         await Promise.all(all.writers.map((writer) => writer.write(20)))
         const victim = await find()
@@ -121,8 +132,8 @@ describe('log: the engine on an etcd in trouble', function () {
     })
   }
 
-  it('goes on after all members were killed', async () => {
-    const all = await company(2)
+  it('continues after all members were killed', async () => {
+    const all = await startWritersAndReaders(2)
     await Promise.all(all.writers.map((writer) => writer.write(20)))
     const { members } = etcd.cluster
     const writing = all.writers.map((writer) => writer.write(50))
@@ -132,7 +143,7 @@ describe('log: the engine on an etcd in trouble', function () {
     await check(all)
   })
 
-  /** Proxies before all members. */
+  /** Proxies in front of all members. */
   async function behind(treat: () => { up?: Filter; down?: Filter } = () => ({})) {
     const proxies = await Promise.all(
       etcd.cluster.endpoints.map((endpoint) => TcpProxy.to(Number(new URL(endpoint).port), treat)),
@@ -141,9 +152,9 @@ describe('log: the engine on an etcd in trouble', function () {
     return { proxies, endpoints: proxies.map(({ url }) => url.replace('ws:', 'http:')) }
   }
 
-  it('loses nothing and hands nothing over twice, wherever connections break', async () => {
+  it('loses nothing and delivers nothing twice, wherever connections break', async () => {
     await seeded(async (random) => {
-      // In the middle of a line, of a header, of a chunk, each time somewhere else.
+      // In the middle of a line, of a header and of a chunk, at a different place each time.
       let left = 2_000
       const down: Filter = (bytes, passage) => {
         left -= bytes.length
@@ -153,8 +164,8 @@ describe('log: the engine on an etcd in trouble', function () {
         passage.cut()
       }
       const { endpoints } = await behind(() => ({ down }))
-      const all = await company(2, endpoints)
-      const quiet = await company(1, undefined, 'q')
+      const all = await startWritersAndReaders(2, endpoints)
+      const quiet = await startWritersAndReaders(1, undefined, 'q')
       const writers = [...all.writers, ...quiet.writers]
       await Promise.all(quiet.writers.map((writer) => writer.write(count(200, 2_000))))
       await Promise.all(all.writers.map((writer) => writer.write(count(50, 500))))
@@ -167,7 +178,7 @@ describe('log: the engine on an etcd in trouble', function () {
     })
   })
 
-  it('appends again what had no answer, and both are read', async () => {
+  it('appends an entry again if there was no answer, and both copies are read', async () => {
     let isLost = false
     const down: Filter = (bytes, passage) => {
       if (!isLost || !bytes.includes('revision')) return passage.pass(bytes)
@@ -186,7 +197,7 @@ describe('log: the engine on an etcd in trouble', function () {
     expect(reader.texts).to.deep.equal(['before', 'again', 'again', 'after'])
   })
 
-  it('notices a watch that has fallen silent although appending goes on', async () => {
+  it('notices a silent watch although appends still work', async () => {
     const valve = new Valve()
     const watches = new Set<number>()
     const { endpoints, proxies } = await behind(() => ({
@@ -199,7 +210,7 @@ describe('log: the engine on an etcd in trouble', function () {
         else passage.pass(bytes)
       },
     }))
-    const [engine] = (await company(1, endpoints)).engines
+    const [engine] = (await startWritersAndReaders(1, endpoints)).engines
     const reader = new Reader()
     engine!.follow(0, reader)
     await engine!.append('b', 'one')
@@ -214,7 +225,7 @@ describe('log: the engine on an etcd in trouble', function () {
     expect(reader.texts).to.deep.equal(['one', 'two', 'three'])
   })
 
-  it('saves and forgets while the leader changes', async () => {
+  it('saves snapshots and compacts while the leader changes', async () => {
     const engine = await etcd.opened()
     const victim = await etcd.cluster.leader()
     victim.freeze()

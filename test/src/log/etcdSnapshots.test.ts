@@ -1,6 +1,6 @@
 /**
- * Snapshots of brokers that share a log on etcd: made by a thread while clients go on, taken up by
- * a broker that comes later, and all before them forgotten.
+ * Snapshots of brokers that share a log on etcd: a thread makes them while clients go on, a new
+ * broker loads the newest, and older ones are removed.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -18,12 +18,12 @@ describe('log: snapshots on etcd', function () {
     return { log, ...(await stage.broker({ log })) }
   }
 
-  it('are made beside the broker, and a later one begins with the newest', async () => {
+  it('are made in a thread, and a new broker begins with the newest', async () => {
     const first = await broker()
     const session = await stage.session(first.url, { grace: 'lease' })
     const kept = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
-    // The one before the newest stays, so the third lets the first go.
+    // The snapshot before the newest stays, so the third one removes the first.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
@@ -43,11 +43,11 @@ describe('log: snapshots on etcd', function () {
     expect((await other.lock('kept')).fence).to.be.greaterThan(kept.fence)
   })
 
-  it('are made for a newcomer, if etcd has forgotten what it would need', async () => {
+  it('are made for a joining broker if etcd has compacted the entries that it needs', async () => {
     const first = await broker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
     const kept = await session.lock('kept')
-    // As an etcd does that was told to forget by itself.
+    // As an etcd with automatic compaction does.
     const leader = await etcd.cluster.leader()
     const { header } = (await leader.status())!
     await leader.ask('/v3/kv/compaction', { revision: header.revision })

@@ -1,13 +1,13 @@
 /**
- * What the tests of the engine on etcd share: one cluster for a suite, a prefix of its own for each
- * test, engines that are closed after it, and a follower that remembers.
+ * Shared by the tests of the engine on etcd: one cluster for a suite, a prefix for each test,
+ * engines that are closed after the test, and a recording follower.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { Collector } from '../e2e/stage.js'
 import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
 
-/** As `follow` wants it. */
+/** A listener that records what it receives. */
 export class Reader {
   readonly entries = new Collector<readonly [position: number, entry: string]>()
   readonly ends = new Collector<string>()
@@ -29,14 +29,14 @@ export class Reader {
   }
 }
 
-export const charter = { format: 1, deadMs: 1_500, cluster: '' }
+export const config = { format: 1, deadMs: 1_500, cluster: '' }
 
 export class EtcdStage {
   #cluster: EtcdCluster | undefined
   #engines: EtcdEngine[] = []
   #count = 0
 
-  /** A stage for the tests of the suite it is called in; they need etcd. */
+  /** A stage for the tests of the calling suite, which need etcd. */
   static forSuite(options: ClusterOptions = {}): EtcdStage {
     const stage = new EtcdStage()
     needs('etcd')
@@ -56,14 +56,14 @@ export class EtcdStage {
     return this.#cluster!
   }
 
-  /** Of this test. */
+  /** The prefix of this test. */
   get prefix(): string {
     return `test${this.#count}`
   }
 
   engine(options: Partial<EngineOptions> = {}): EtcdEngine {
     const { endpoints } = this.cluster
-    const address = { endpoints, prefix: this.prefix, patienceMs: 5_000 }
+    const address = { endpoints, prefix: this.prefix, openTimeoutMs: 5_000 }
     const engine = new EtcdEngine({ ...address, ...options }, nodeEnvironment)
     this.#engines.push(engine)
     return engine
@@ -71,7 +71,7 @@ export class EtcdStage {
 
   async opened(options: Partial<EngineOptions> = {}): Promise<EtcdEngine> {
     const engine = this.engine(options)
-    await engine.open(charter)
+    await engine.open(config)
     return engine
   }
 

@@ -1,6 +1,6 @@
 /**
- * A disk that is full, for real: the broker stops granting at once, says so and ends; with more
- * room, the next one has everything that anybody was told.
+ * A journal on a really full disk. The broker stops granting at once, reports the reason and ends.
+ * After more space is free, the next broker has everything that a client was told.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -32,14 +32,14 @@ describe('journal: on a full disk', () => {
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
     mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
     stage.onClear(() => {
-      // LMDB keeps the file of a journal that failed open for as long as its process lives.
+      // LMDB keeps the file of a failed journal open as long as its process lives.
       execFileSync('umount', ['--lazy', disk])
       rmdirSync(disk)
     })
     return disk
   }
 
-  /** A broker in this process, and a client that can ask for more than there is room for. */
+  /** A broker in this process, and a client that can request more than fits on the disk. */
   async function embedded(dir: string) {
     const broker = createBroker({ log: journalLog({ dir }) })
     const { url } = await broker.listen({ port: 0 })
@@ -53,7 +53,7 @@ describe('journal: on a full disk', () => {
     return { broker, failed, session, ask }
   }
 
-  /** Takes locks that need much room until there is an end to it; returns their fences. */
+  /** Locks keys with large metadata until the disk is full. Returns their fences. */
   async function fill(session: Session, isOver: Promise<unknown>): Promise<Map<string, number>> {
     const fences = new Map<string, number>()
     let goOn = true
@@ -68,7 +68,7 @@ describe('journal: on a full disk', () => {
     return fences
   }
 
-  it('stops granting, says why, ends with 74, and loses nothing', async () => {
+  it('stops granting, reports why, ends with 74, and loses nothing', async () => {
     const disk = smallDisk()
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
     const first = await Served.start(stage, ...args)
@@ -77,12 +77,12 @@ describe('journal: on a full disk', () => {
     const fences = await fill(session, next(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
     expect(await first.exit()).to.deep.equal({ code: 74, signal: null })
-    const said = await first.complaints.until((lines) =>
+    const errorLines = await first.complaints.until((lines) =>
       lines.some((line) => /^holdfast/.test(line)),
     )
-    expect(said.filter((line) => /^holdfast/.test(line))).to.have.length(1)
-    expect(said.at(-1)).to.match(
-      /cannot be written \(.*; \d+ bytes are free there\): the broker has stopped granting\.$/,
+    expect(errorLines.filter((line) => /^holdfast/.test(line))).to.have.length(1)
+    expect(errorLines.at(-1)).to.match(
+      /cannot be written \(.*; \d+ bytes are free\), so the broker has stopped granting: free/,
     )
 
     mount('-o', 'remount,size=64m', disk)
@@ -92,12 +92,12 @@ describe('journal: on a full disk', () => {
     const { held } = await session.query()
     const now = new Map(held.map(({ key, fence }) => [key, fence]))
     for (const [key, fence] of fences) expect(now.get(key), key).to.equal(fence)
-    // One more than that was asked for when the disk was full.
+    // One more than the client requested when the disk was full.
     const last = await session.lock('after', { timeout: 0 })
     expect(last.fence).to.be.greaterThan(Math.max(...fences.values()))
   })
 
-  it('says so at the first start as well, and begins once there is room', async () => {
+  it('refuses its first start too, and starts when there is space', async () => {
     const disk = smallDisk()
     const ballast = join(disk, 'ballast')
     const size = statfsSync(disk).bavail * statfsSync(disk).bsize
@@ -108,15 +108,15 @@ describe('journal: on a full disk', () => {
     expect({ code, err }).to.deep.equal({
       code: 74,
       err: [
-        `holdfast: The journal directory ${journal} has no room for a journal: ` +
-          '0 bytes are free there.',
+        `holdfast: The journal directory ${journal} has no space for a journal ` +
+          '(0 bytes are free): free 65536 bytes',
       ],
     })
     truncateSync(ballast, 0)
     await stage.broker({ log: journalLog({ dir: journal }) })
   })
 
-  it('leaves a program that embeds it nothing to wait for', async () => {
+  it('does not block the end of an embedding program', async () => {
     const { broker, failed, session, ask } = await embedded(join(smallDisk(), 'journal'))
     const lost = next(session, 'lost')
     const answers = ask()
@@ -128,13 +128,13 @@ describe('journal: on a full disk', () => {
     expect([...outcomes]).to.include('rejected')
   })
 
-  it('says so although what took the room has taken the directory too', async () => {
+  it('reports the failure even if the directory was removed', async () => {
     const dir = join(smallDisk(), 'journal')
     const { broker, failed, session, ask } = await embedded(dir)
     renameSync(dir, `${dir}.old`)
     const answers = ask()
     const { message } = await failed
-    expect(message).to.match(/cannot be written \(.*; how much is free there is not known: ENOENT/)
+    expect(message).to.match(/cannot be written \(.*; the free space is unknown, ENOENT/)
     await broker.close()
     await session.close()
     await answers

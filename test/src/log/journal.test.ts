@@ -1,6 +1,4 @@
-/**
- * The journal on a real disk: what it takes up again, what it refuses, and that it never guesses.
- */
+/** The journal on a real disk: what it restores and what it refuses. */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,17 +7,17 @@ import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { createBroker, type JournalOptions, journalLog } from '@holdfast/server'
 import type { Command } from '@holdfast/server/core'
-import { crashIn } from '@holdfast/server/internal'
+import { crashReason } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
-import { Listener, raise } from './logSuite.js'
+import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
-/** Where LMDB says how long this value and its key are. */
+/** The offset at which LMDB stores the lengths of this value and its key. */
 function headOf(bytes: Buffer, valueAt: number, length: number): number {
   const keyLengthAt = 6
   for (let head = valueAt - 8; head > valueAt - 64; head--) {
@@ -39,17 +37,17 @@ describe('journal', () => {
 
   const dataFile = (): string => join(dir, 'data.mdb')
 
-  /** Opens the journal, submits, closes it; returns what it had taken up. */
+  /** Opens the journal, submits commands and closes it. Returns the restored commands. */
   async function session(
     commands: readonly Command[],
     options: Partial<JournalOptions> = {},
-  ): Promise<Listener> {
+  ): Promise<RecordingTable> {
     const log = journalLog({ dir, ...options })
-    const replica = new Listener()
+    const replica = new RecordingTable()
     await log.start(replica)
     for (const command of commands) {
       log.submit(command)
-      // One commit each, so that there is more than one record.
+      // One commit each, so that there are several records.
       await replica.hasApplied(replica.applied.length + 1)
     }
     await log.close()
@@ -65,20 +63,20 @@ describe('journal', () => {
     return error as HoldfastError
   }
 
-  it('takes up what it had, in order, and goes on from there', async () => {
-    const first = [raise(1), raise(2), raise(3)]
+  it('restores its commands in order, and continues', async () => {
+    const first = [raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)]
     expect((await session(first)).replayed).to.deep.equal([])
-    expect((await session([raise(4)])).replayed).to.deep.equal(first)
-    expect((await session([])).replayed).to.deep.equal([...first, raise(4)])
+    expect((await session([raiseFenceFloor(4)])).replayed).to.deep.equal(first)
+    expect((await session([])).replayed).to.deep.equal([...first, raiseFenceFloor(4)])
   })
 
   it('may be in a directory with a dot in its name', async () => {
     const dotted = join(dir, 'broker.journal')
-    await session([raise(1)], { dir: dotted })
-    expect((await session([], { dir: dotted })).replayed).to.deep.equal([raise(1)])
+    await session([raiseFenceFloor(1)], { dir: dotted })
+    expect((await session([], { dir: dotted })).replayed).to.deep.equal([raiseFenceFloor(1)])
   })
 
-  it('keeps itself short with snapshots, made while it goes on', async () => {
+  it('stays small by snapshots, which it makes while it continues', async () => {
     const open: Command = {
       ...{ type: 'open', handshakeId: 'a', session: 's', ownerBroker: '', principal: 'p', at: 0 },
       ...{ name: undefined },
@@ -104,54 +102,57 @@ describe('journal', () => {
       made = resolve
     })
     const log = journalLog({ dir, snapshotBytes: 100_000, onSnapshot: () => made() })
-    const replica = new Listener()
+    const replica = new RecordingTable()
     await log.start(replica)
     for (const command of [open, ...locks]) log.submit(command)
     await replica.hasApplied(1_201)
-    log.submit(raise(7))
+    log.submit(raiseFenceFloor(7))
     await snapshot
-    log.submit(raise(8))
+    log.submit(raiseFenceFloor(8))
     await log.close()
     const { restored, replayed } = await session([])
     const kinds = restored.map((item) => (item as { item: string }).item)
     expect(kinds.filter((kind) => kind === 'lock').length).to.equal(1_200)
     expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
-    // The record that set the snapshot off may or may not be in it; the last one is not.
-    expect(replayed.at(-1)).to.deep.equal(raise(8))
+    // The record that triggered the snapshot may or may not be in it. The last record is not.
+    expect(replayed.at(-1)).to.deep.equal(raiseFenceFloor(8))
     expect(replayed.length).to.be.at.most(2)
     expect((await session([])).restored).to.deep.equal(restored)
   })
 
-  it('keeps itself short although it is closed before a snapshot is due, again and again', async () => {
-    const letters = Array.from({ length: 5 }, (_, i) => raise(i))
+  it('stays small although it is closed before each snapshot is due', async () => {
+    const letters = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
     for (let life = 0; life < 2; life++) await session(letters, { snapshotBytes: 500 })
     let made: () => void = () => {}
     const snapshot = new Promise<void>((resolve) => {
       made = resolve
     })
     const log = journalLog({ dir, snapshotBytes: 500, onSnapshot: () => made() })
-    await log.start(new Listener())
-    log.submit(raise(9))
+    await log.start(new RecordingTable())
+    log.submit(raiseFenceFloor(9))
     await snapshot
     await log.close()
     expect((await session([])).replayed.length).to.be.at.most(1)
   })
 
-  it('is free once it is closed, also before it has begun', async () => {
-    await session([raise(1)])
+  it('is free when it is closed, even before it has started', async () => {
+    await session([raiseFenceFloor(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
-    // Nothing of it has come into the journal.
-    expect((await session([raise(2)])).replayed).to.deep.equal([raise(1)])
+    // The journal must be unchanged.
+    expect((await session([raiseFenceFloor(2)])).replayed).to.deep.equal([raiseFenceFloor(1)])
     const other = createBroker({ log: journalLog({ dir }) })
     await other.listen({ port: 0 })
     await other.close()
-    expect((await session([])).replayed.slice(0, 2)).to.deep.equal([raise(1), raise(2)])
+    expect((await session([])).replayed.slice(0, 2)).to.deep.equal([
+      raiseFenceFloor(1),
+      raiseFenceFloor(2),
+    ])
   })
 
-  it('is one process at a time', async () => {
+  it('belongs to one process at a time', async () => {
     const log = journalLog({ dir })
-    await log.start(new Listener())
+    await log.start(new RecordingTable())
     const error = await refusal()
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.contain('in use by another process')
@@ -159,11 +160,11 @@ describe('journal', () => {
     await session([])
   })
 
-  it('refuses a directory with other things in it', async () => {
-    writeFileSync(join(dir, 'letters.txt'), 'dear diary')
+  it('refuses a directory with other contents', async () => {
+    writeFileSync(join(dir, 'letters.txt'), 'dear stateMachine')
     const error = await refusal()
     expect(error.code).to.equal('INVALID_OPTION')
-    expect(error.message).to.contain('is not a journal')
+    expect(error.message).to.contain('has other contents than a journal')
   })
 
   it('refuses a path that is a file', async () => {
@@ -172,8 +173,8 @@ describe('journal', () => {
     expect((await refusal({ dir: path })).code).to.equal('INVALID_OPTION')
   })
 
-  it('refuses a file that was cut short, before anything reads beyond its end', async () => {
-    await session(Array.from({ length: 20 }, (_, i) => raise(i)))
+  it('refuses a truncated file before it reads beyond the end', async () => {
+    await session(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
     const { length } = readFileSync(dataFile())
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
       truncateSync(dataFile(), size)
@@ -183,11 +184,11 @@ describe('journal', () => {
     }
   })
 
-  it('refuses records with a flipped bit, wherever it is', async () => {
-    await session([raise(1), raise(2), raise(3)])
+  it('refuses records with a flipped bit, wherever the bit is', async () => {
+    await session([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
     const whole = readFileSync(dataFile())
-    const text = '"type":"raise","fence":2'
-    // LMDB writes pages anew, so there are former copies that nobody reads any more.
+    const text = '"type":"raiseFenceFloor","fence":2'
+    // LMDB copies pages when it writes, so the file has former copies that are not read any more.
     const copies: number[] = []
     for (let at = whole.indexOf(text); at >= 0; at = whole.indexOf(text, at + 1)) copies.push(at)
     expect(copies).not.to.deep.equal([])
@@ -201,13 +202,13 @@ describe('journal', () => {
     expect((await session([])).replayed.length).to.equal(3)
   })
 
-  it('refuses pages that end whoever reads them, and lives', async () => {
-    await session([raise(1), raise(2), raise(3)])
+  it('survives pages that crash their reader, and refuses them', async () => {
+    await session([raiseFenceFloor(1), raiseFenceFloor(2), raiseFenceFloor(3)])
     const bytes = readFileSync(dataFile())
-    const text = JSON.stringify([raise(2)])
+    const text = JSON.stringify([raiseFenceFloor(2)])
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const head = headOf(bytes, at - 16, 16 + text.length)
-      // The upper half of a length: a gibibyte that is nowhere.
+      // The upper half of a length: a gibibyte of missing data.
       bytes.writeUInt16LE(0x4000, head + 2)
     }
     writeFileSync(dataFile(), bytes)
@@ -215,23 +216,25 @@ describe('journal', () => {
     const { code, signal, err } = await Holdfast.run(stage, args)
     expect({ code, signal }).to.deep.equal({ code: 74, signal: null })
     expect(err).to.have.length(1)
-    expect(err[0]).to.match(/^holdfast: The journal is damaged: reading it ends with \w+\. Restore/)
+    expect(err[0]).to.match(
+      /^holdfast: The journal is damaged \(reading it ends with \w+\): restore/,
+    )
   })
 
-  it('takes only a crash of the reader for damage, not that somebody ended it', () => {
-    expect(crashIn(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
-    expect(crashIn(0xc0000005, null)).to.equal('ends with code 0xc0000005')
-    expect(crashIn(0xc0000005 | 0, null)).to.equal('ends with code 0xc0000005')
+  it('treats only a crash of the checking process as damage, and not a signal from outside', () => {
+    expect(crashReason(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
+    expect(crashReason(0xc0000005, null)).to.equal('ends with code 0xc0000005')
+    expect(crashReason(0xc0000005 | 0, null)).to.equal('ends with code 0xc0000005')
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL']) {
-      expect(crashIn(null, signal), signal).to.equal(undefined)
+      expect(crashReason(null, signal), signal).to.equal(undefined)
     }
-    for (const code of [0, 1]) expect(crashIn(code, null)).to.equal(undefined)
+    for (const code of [0, 1]) expect(crashReason(code, null)).to.equal(undefined)
   })
 
-  it('refuses a record of a newer version, and says which', async () => {
-    await session([raise(1)])
+  it('refuses a record of a newer format, and reports the format', async () => {
+    await session([raiseFenceFloor(1)])
     const bytes = readFileSync(dataFile())
-    const text = Buffer.from(JSON.stringify([raise(1)]))
+    const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const record = bytes.subarray(at - 16, at + text.length)
       record.writeUInt16LE(9, 4)
@@ -240,7 +243,9 @@ describe('journal', () => {
     writeFileSync(dataFile(), bytes)
     const error = await refusal()
     expect(error.code).to.equal('UNAVAILABLE')
-    expect(error.message).to.match(/^The journal has format 9, and .* knows up to 1\.$/)
+    expect(error.message).to.match(
+      /^The journal has format 9, but .* supports up to 1: update Holdfast$/,
+    )
   })
 
   for (const [durability, noSync] of [
@@ -249,14 +254,14 @@ describe('journal', () => {
   ] as const) {
     it(`has LMDB ${noSync ? 'not wait for the disk' : 'wait for the disk'} if ${durability}`, async () => {
       const child = fork(program, [dir, durability])
-      const said: unknown[] = []
-      child.on('message', (message) => said.push(message))
+      const messages: unknown[] = []
+      child.on('message', (message) => messages.push(message))
       expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
-      expect(said).to.deep.equal([noSync])
+      expect(messages).to.deep.equal([noSync])
     })
   }
 
-  it('refuses an option that cannot be', () => {
+  it('refuses an invalid option', () => {
     const durability = 'hopeful' as 'flushed'
     expect(() => journalLog({ dir, durability })).to.throw(HoldfastError, 'durability')
     expect(() => journalLog({ dir, snapshotBytes: 0 })).to.throw(HoldfastError, 'snapshotBytes')

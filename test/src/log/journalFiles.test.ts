@@ -1,7 +1,4 @@
-/**
- * The files of a journal on the disk, which are for one user alone, and a platform without the
- * library that writes them.
- */
+/** The files of a journal are accessible to one user only. Also tests a platform without LMDB. */
 import { fork } from 'node:child_process'
 import {
   chmodSync,
@@ -21,7 +18,7 @@ import { journalLog } from '@holdfast/server'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
-import { Listener, raise } from './logSuite.js'
+import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const withoutLmdb = fileURLToPath(new URL('./programs/withoutLmdb.js', import.meta.url))
 
@@ -34,12 +31,12 @@ describe('journal: its files', () => {
   })
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-  /** Opens the journal, makes a snapshot, and closes it. */
+  /** Opens the journal, makes a snapshot, and closes the journal. */
   async function session(): Promise<void> {
     const made = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
-      const replica = new Listener()
-      void log.start(replica)?.then(() => log.submit(raise(1)), resolve)
+      const replica = new RecordingTable()
+      void log.start(replica)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
     })
     const error: unknown = await made
     if (error instanceof Error) throw error
@@ -52,7 +49,7 @@ describe('journal: its files', () => {
     )
   }
 
-  it('are for their owner only, whatever the process lets others do', async () => {
+  it('are accessible to their owner only, whatever the umask of the process', async () => {
     const former = process.umask(0)
     try {
       await session()
@@ -63,7 +60,7 @@ describe('journal: its files', () => {
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
   })
 
-  it('are closed to others when they are from an earlier version', async () => {
+  it('lose the permissions of other users if an earlier version created them', async () => {
     await session()
     chmodSync(dir, 0o777)
     for (const name of readdirSync(dir)) chmodSync(join(dir, name), 0o664)
@@ -71,14 +68,14 @@ describe('journal: its files', () => {
     expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('are closed to others in an empty directory that was there', async () => {
+  it('lose the permissions of other users in an existing empty directory', async () => {
     mkdirSync(dir, { recursive: true })
     chmodSync(dir, 0o755)
     await session()
     expect(modes()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('are refused where one of them is a link', async () => {
+  it('are refused if one of them is a link', async () => {
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'mine')
     for (const name of ['data.mdb', 'lock.mdb', 'owner']) {
@@ -86,13 +83,13 @@ describe('journal: its files', () => {
       symlinkSync(victim, join(dir, name))
       const error = await session().catch((reason: unknown) => reason)
       expect(error, name).to.be.instanceOf(HoldfastError).with.property('code', 'INVALID_OPTION')
-      expect((error as Error).message).to.include('has a link')
+      expect((error as Error).message).to.include('has something else than regular files')
       rmSync(dir, { recursive: true })
     }
     expect(readFileSync(victim, 'utf8')).to.equal('mine')
   })
 
-  it('are not missed without LMDB by a broker in memory, and are by one with a journal', async () => {
+  it('need LMDB; a broker in memory does not', async () => {
     const child = fork(withoutLmdb, [dir])
     const said: string[] = []
     child.on('message', (line: string) => said.push(line))

@@ -1,20 +1,20 @@
 /**
- * What clients were told, to be held against the table that a journal gives back after a crash:
- * every answer that a client saw has to be true of it.
+ * Records what clients were told, and compares it with the table that a journal restores after a
+ * crash. Every answer that a client received must be true of the table.
  */
 import type { Lock } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'
 import { LockTable, restore } from '@holdfast/server/core'
 
-interface Told {
+interface GrantedLock {
   readonly key: string
   readonly session: string
 }
 
 export class Ledger {
-  /** Granted, and not asked to be given back. */
-  readonly #held = new Map<number, Told>()
-  /** Given back, and that was confirmed. */
+  /** Granted locks that the client has not tried to unlock. */
+  readonly #held = new Map<number, GrantedLock>()
+  /** Locks whose unlock was confirmed. */
   readonly #returned = new Set<number>()
   #highest = 0
   grants = 0
@@ -25,14 +25,14 @@ export class Ledger {
     this.#held.set(fence, { key, session })
   }
 
-  /** Until it is confirmed, nobody can say whether the lock is held. */
+  /** Until the unlock is confirmed, the lock may or may not be held. */
   async unlock(lock: Lock): Promise<void> {
     this.#held.delete(lock.fence)
     await lock.unlock()
     this.#returned.add(lock.fence)
   }
 
-  /** What clients were told and is not so; empty if all is well. */
+  /** What clients were told, but is not true. Empty if all is well. */
   lies(table: LockTable): string[] {
     const lies: string[] = []
     for (const [fence, { key, session }] of this.#held) {
@@ -52,7 +52,7 @@ export class Ledger {
   }
 }
 
-/** The table that a broker would begin with. */
+/** The table that a broker would start with. */
 export async function tableIn(dir: string): Promise<LockTable> {
   let table = new LockTable()
   const log = journalLog({ dir })

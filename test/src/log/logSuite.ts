@@ -1,20 +1,20 @@
 /**
- * What every log must promise, as one suite: order, exactly once, no re-entrance, and an end at
- * which everything submitted has come back.
+ * The common suite of all logs: order, exactly once, no re-entrance, and a close that waits until
+ * every submitted command was applied.
  */
 import { type Command, dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A replica that only listens, and has a table for whoever asks for it. */
-export class Listener implements StateMachine {
+/** A state machine that records commands, and has a table for a log that asks for it. */
+export class RecordingTable implements StateMachine {
   readonly restored: unknown[] = []
   readonly replayed: Command[] = []
   readonly applied: Command[] = []
   failure: Error | undefined
   #table = new LockTable()
   #depth = 0
-  /** The deepest that `apply` was ever nested. */
+  /** The deepest nesting of `apply` calls. */
   deepest = 0
   onApply: (command: Command) => void = () => {}
   #waiters: { count: number; resolve: () => void }[] = []
@@ -65,22 +65,22 @@ export class Listener implements StateMachine {
   }
 }
 
-export function raise(fence: number): Command {
-  return { type: 'raise', fence, at: 0 }
+export function raiseFenceFloor(fence: number): Command {
+  return { type: 'raiseFenceFloor', fence, at: 0 }
 }
 
 export function logSuite(name: string, makeLog: () => Log): void {
   describe(`log: ${name}`, () => {
     let log: Log
-    let replica: Listener
+    let replica: RecordingTable
     beforeEach(async () => {
       log = makeLog()
-      replica = new Listener()
+      replica = new RecordingTable()
       await log.start(replica)
     })
 
     it('hands every command back once, in the order of submitting', async () => {
-      const commands = Array.from({ length: 500 }, (_, i) => raise(i + 1))
+      const commands = Array.from({ length: 500 }, (_, i) => raiseFenceFloor(i + 1))
       for (const command of commands) log.submit(command)
       await replica.hasApplied(500)
       expect(replica.applied).to.deep.equal(commands)
@@ -90,7 +90,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
 
     it('keeps the order over many turns', async () => {
       for (let turn = 0; turn < 20; turn++) {
-        for (let i = 1; i <= 5; i++) log.submit(raise(turn * 5 + i))
+        for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
         await replica.hasApplied(turn * 3)
       }
       await log.close()
@@ -100,16 +100,16 @@ export function logSuite(name: string, makeLog: () => Log): void {
 
     it('is never re-entered: what an effect asks for comes after it', async () => {
       replica.onApply = (command) => {
-        if ('fence' in command && command.fence < 50) log.submit(raise(command.fence + 1))
+        if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
       }
-      log.submit(raise(1))
+      log.submit(raiseFenceFloor(1))
       await replica.hasApplied(50)
       expect(replica.deepest).to.equal(1)
       await log.close()
     })
 
     it('has handed everything back when it is closed', async () => {
-      for (let i = 1; i <= 50; i++) log.submit(raise(i))
+      for (let i = 1; i <= 50; i++) log.submit(raiseFenceFloor(i))
       await log.close()
       expect(replica.applied.length).to.equal(50)
       expect(replica.failure).to.equal(undefined)

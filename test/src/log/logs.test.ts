@@ -1,4 +1,4 @@
-/** The suite of all logs, over each of them. */
+/** Runs the common suite on every kind of log. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

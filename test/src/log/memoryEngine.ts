@@ -1,6 +1,6 @@
 /**
- * An engine for replicated logs that keeps everything in this process: one store, and for each
- * broker an engine on it whose connection to the store can be made as bad as a test likes.
+ * An engine for replicated logs that keeps everything in this process. There is one store, and an
+ * engine for each broker whose connection to the store can be made to fail.
  */
 import type {
   ClusterConfig,
@@ -22,14 +22,14 @@ interface KeptSnapshot {
   readonly parts: readonly string[]
 }
 
-/** What all engines of one log see. */
+/** The state that all engines of one log share. */
 export class MemoryStore {
   readonly machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>
   readonly entries: Kept[] = []
-  /** Every entry that there ever was. */
-  readonly said: string[] = []
+  /** Every entry ever, compacted or not. */
+  readonly allTexts: string[] = []
   snapshots: KeptSnapshot[] = []
-  charter: ClusterConfig | undefined
+  config: ClusterConfig | undefined
   compactedTo = 0
   #position = 0
   readonly #followers = new Set<() => void>()
@@ -42,11 +42,11 @@ export class MemoryStore {
     return this.#position
   }
 
-  /** Positions have gaps, as those of real engines do. */
+  /** Positions have gaps, like those of real engines. */
   put(text: string): void {
     this.#position += 2
     this.entries.push({ position: this.#position, text })
-    this.said.push(text)
+    this.allTexts.push(text)
     for (const follower of this.#followers) follower()
   }
 
@@ -61,15 +61,15 @@ export class MemoryStore {
   }
 }
 
-/** How bad the connection to the store is. */
+/** The failures of the connection to the store. */
 export interface Faults {
-  /** Nothing gets through: calls have no answer, and what is followed stands still. */
+  /** Nothing gets through: calls get no answer, and followers get no entries. */
   isCut: boolean
-  /** What is appended is in, and the answer is lost. */
+  /** Appended entries are stored, but the answers are lost. */
   losesAnswers: boolean
-  /** What is appended comes in twice, the second time only when something else is appended. */
+  /** Appended entries are stored twice, the second time after another entry. */
   appendsTwice: boolean
-  /** How long anything takes, in ms. */
+  /** The delay of everything, in ms. */
   delayMs: number
 }
 
@@ -90,11 +90,11 @@ export class MemoryEngine implements Engine {
     this.faults = faults
   }
 
-  async open(charter: ClusterConfig): Promise<void> {
+  async open(config: ClusterConfig): Promise<void> {
     await this.#call()
-    this.#store.charter ??= charter
-    if (JSON.stringify(charter) !== JSON.stringify(this.#store.charter)) {
-      throw new HoldfastError('INVALID_OPTION', 'The log has another charter.')
+    this.#store.config ??= config
+    if (JSON.stringify(config) !== JSON.stringify(this.#store.config)) {
+      throw new HoldfastError('INVALID_OPTION', 'The log has another config.')
     }
   }
 
@@ -117,7 +117,7 @@ export class MemoryEngine implements Engine {
         follower.compacted()
         return
       }
-      for (const entry of this.#store.entries.filter((one) => one.position > position)) {
+      for (const entry of this.#store.entries.filter((entry) => entry.position > position)) {
         if (!this.#following.has(following)) return
         position = entry.position
         follower.entry(position, entry.text)
@@ -142,7 +142,7 @@ export class MemoryEngine implements Engine {
     return following
   }
 
-  /** The cut is mended. */
+  /** Ends the cut. */
   mend(): void {
     this.faults.isCut = false
     for (const resume of this.#resume) resume()
@@ -201,7 +201,7 @@ export class MemoryEngine implements Engine {
   }
 }
 
-/** The engines of one broker: the one that its log uses now, and one for each snapshot. */
+/** The engines of one broker: one for its log, and one for each snapshot. */
 export class MemorySource implements EngineSource {
   readonly faults: Faults = { isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 }
   readonly #store: MemoryStore

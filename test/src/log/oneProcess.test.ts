@@ -1,7 +1,6 @@
 /**
- * A journal is one process at a time, whatever kind of other process it is that comes: a worker of
- * the same cluster, and one in another container, which shares the kernel and the disk but neither
- * the network nor the numbers of processes.
+ * A journal belongs to one process at a time. This includes workers of one cluster, and processes
+ * in other containers, which share the kernel and the disk but neither the network nor process ids.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -14,7 +13,7 @@ import { exitOf } from '../e2e/remote.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { needs } from '../support/needs.js'
-import { Listener, raise } from './logSuite.js'
+import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/clustered.js', import.meta.url))
 
@@ -25,7 +24,7 @@ describe('journal: one process at a time', () => {
   })
   afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-  it('of the workers of a cluster, which share what they listen on', async () => {
+  it('among the workers of a cluster, which share their listening sockets', async () => {
     const cluster = fork(program, ['journal', dir])
     const outcomes: string[] = []
     cluster.on('message', (outcome: string) => outcomes.push(outcome))
@@ -36,30 +35,32 @@ describe('journal: one process at a time', () => {
     ])
   })
 
-  describe('of several containers', () => {
+  describe('among several containers', () => {
     needs('namespaces')
     const stage = Stage.forEachTest()
 
-    it('and the second one leaves everything as it was', async () => {
+    it('and the second one changes nothing', async () => {
       const log = journalLog({ dir })
-      const replica = new Listener()
+      const replica = new RecordingTable()
       await log.start(replica)
-      log.submit(raise(1))
+      log.submit(raiseFenceFloor(1))
       await replica.hasApplied(1)
       const inside = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--journal', dir]
       const { code, err } = await Holdfast.run(stage, args, { inside })
       expect({ code, err }).to.deep.equal({
         code: 74,
-        err: [`holdfast: The journal directory ${dir} is in use by another process.`],
+        err: [
+          `holdfast: The journal directory ${dir} is in use by another process: stop that process or choose another directory`,
+        ],
       })
-      log.submit(raise(2))
+      log.submit(raiseFenceFloor(2))
       await log.close()
       const next = journalLog({ dir })
-      const listener = new Listener()
+      const listener = new RecordingTable()
       await next.start(listener)
       await next.close()
-      expect(listener.replayed).to.deep.equal([raise(1), raise(2)])
+      expect(listener.replayed).to.deep.equal([raiseFenceFloor(1), raiseFenceFloor(2)])
     })
   })
 })

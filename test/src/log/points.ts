@@ -1,6 +1,6 @@
 /**
- * The points of a journal's work at which a crash is worth trying, in the order in which they come,
- * and how a test asks a child process to be killed at one of them.
+ * The points of a journal's work at which a crash is tested, in the order in which they occur, and
+ * how a test tells a child process to be killed at one of them.
  */
 
 export const crashPoints = [
@@ -15,8 +15,8 @@ export const crashPoints = [
 
 export type CrashPoint = (typeof crashPoints)[number]
 
-/** Of the child: `CRASH_AT='before a commit:3'` is the third time that it comes there. */
-export const crashVariable = 'CRASH_AT'
+/** An environment variable: `CRASH_AT='before a commit:3'` is the third time at this point. */
+export const crashAtVariable = 'CRASH_AT'
 
-/** What node has to be started with, so that the variable is heeded. */
+/** The arguments with which node must be started, so that the variable has an effect. */
 export const crashingArgs = ['--import', new URL('./programs/crashing.js', import.meta.url).href]

@@ -1,6 +1,6 @@
 /**
- * A broker with a journal is killed and started again, as a real process: what a client was told is
- * true afterwards. Same session, same locks, same fences, same places.
+ * A broker with a journal is killed and started again, as a real process. Everything that a client
+ * was told must still be true: same session, same locks, same fences, same queue positions.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -40,9 +40,9 @@ describe('journal: a broker that is killed', () => {
 
   async function kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (broker === undefined) return
-    const gone = once(broker, 'exit')
+    const exited = once(broker, 'exit')
     broker.kill(signal)
-    await gone
+    await exited
     broker = undefined
   }
 
@@ -56,11 +56,11 @@ describe('journal: a broker that is killed', () => {
     return session
   }
 
-  it('goes on with its locks, their fences and the places of those who wait', async () => {
+  it('continues with its locks, their fences and the waiting requests', async () => {
     await start()
     const [alice, bob, carol] = [await join_(), await join_(), await join_()]
     const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
-    // One session's requests keep their order: once the second is granted, the first is written.
+    // The requests of one session stay in order: when the second is granted, the first is written.
     const second = bob.lock('orders:42')
     await bob.lock('bob')
     const third = carol.lock('orders:42')
@@ -82,14 +82,14 @@ describe('journal: a broker that is killed', () => {
     expect((await third).fence).to.be.greaterThan(next.fence)
   })
 
-  it('ends after a SIGTERM with code 0, and goes on in the same way', async () => {
+  it('ends after a SIGTERM with code 0, and continues in the same way', async () => {
     await start()
     const alice = await join_()
     const lock = await alice.lock('k')
     const back = once(alice as never, 'resumed')
-    const gone = once(broker!, 'exit')
+    const exited = once(broker!, 'exit')
     broker!.kill('SIGTERM')
-    expect(await gone).to.deep.equal([0, null])
+    expect(await exited).to.deep.equal([0, null])
     await start()
     await back
     expect(lock.held).to.equal(true)

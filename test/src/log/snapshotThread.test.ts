@@ -1,10 +1,10 @@
-/** A snapshot of a shared log that is made in a thread of its own. */
+/** A snapshot of a shared log that is made in a worker thread. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadSnapshot, nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { Listener, raise } from './logSuite.js'
+import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 import type { ThreadOptions } from './programs/snapshotThread.js'
 
@@ -19,30 +19,30 @@ describe('snapshot in a thread', () => {
     rmSync(dir, { recursive: true, force: true })
   })
 
-  /** A log that serves and makes a snapshot each three entries, in a thread. */
-  async function start(fault?: string): Promise<{ store: MemoryStore; replica: Listener }> {
+  /** A log that serves and makes a snapshot every three entries, in a thread. */
+  async function start(fault?: string): Promise<{ store: MemoryStore; replica: RecordingTable }> {
     const store = new MemoryStore(nodeEnvironment)
     const source = new MemorySource(store)
     const file = join(dir, 'snapshot.json')
     const options = (): ThreadOptions => ({ entries: [...store.entries], file, fault })
     const thread = new URL('./programs/snapshotThread.js', import.meta.url)
-    Object.defineProperty(source, 'elsewhere', { get: () => ({ thread, options: options() }) })
+    Object.defineProperty(source, 'snapshotWorker', { get: () => ({ thread, options: options() }) })
     log = new ReplicatedLog(source, { snapshotEntries: 3 }, nodeEnvironment)
-    const replica = new Listener()
+    const replica = new RecordingTable()
     await log.start(replica)
     return { store, replica }
   }
 
-  /** Goes on submitting until the log says so; each thing that is said is one entry more. */
-  async function until(isSo: () => boolean, replica: Listener): Promise<void> {
+  /** Submits until the condition holds. Each call adds one entry. */
+  async function until(isSo: () => boolean, replica: RecordingTable): Promise<void> {
     for (let i = 0; !isSo() && i < 20_000; i++) {
-      log.submit(raise(i))
+      log.submit(raiseFenceFloor(i))
       await replica.hasApplied(replica.applied.length + 1)
     }
     expect(isSo()).to.equal(true)
   }
 
-  it('is the state at its position, and is spoken of in the log', async () => {
+  it('contains the state at its position, and is announced in the log', async () => {
     const { replica } = await start()
     await until(() => log.status.snapshot !== undefined, replica)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
@@ -51,13 +51,13 @@ describe('snapshot in a thread', () => {
     store.snapshots.push({ position, parts })
     const loaded = await loadSnapshot(new MemorySource(store).create())
     const [head] = loaded!.items
-    expect(loaded?.roll.oldest).to.equal(log.name)
+    expect(loaded?.members.oldest).to.equal(log.name)
     expect(head).to.deep.include({ item: 'table' })
     const fence = (head as { fence: number }).fence
-    expect(loaded?.roll.count).to.equal(fence + 2)
+    expect(loaded?.members.count).to.equal(fence + 2)
   })
 
-  it('that fails stops nothing, and is said', async () => {
+  it('does not stop the log if it fails, and the failure is reported', async () => {
     const { replica } = await start('out of paper')
     await until(() => log.status.problem?.includes('out of paper') === true, replica)
     expect(replica.failure).to.equal(undefined)

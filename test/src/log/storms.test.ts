@@ -1,19 +1,19 @@
 /**
- * Brokers that share a log through everything that can go wrong between them and the log, at
- * random: cuts, delays, lost answers, entries twice, snapshots and entries that are gone. At any
- * time they have the same table as of the same entry, and when all is well again, all of them
- * serve, and every session has a home that lives.
+ * Brokers that share a log, with random failures between them and the log: cuts, delays, lost
+ * answers, duplicates, snapshots and compacted entries. Two brokers have equal tables whenever they
+ * have applied the same entries. After the failures every broker serves, and every session has a
+ * live owner.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import type { Client } from '../server/bench.js'
 import { count, type Random, seeded } from '../support/counts.js'
-import { plainState } from '../table/plain.js'
+import { plainState } from '../table/plainValues.js'
 import { Cluster, type Member } from './cluster.js'
 
 const keys = ['k', 'l', 'm']
 
-/** One client, which comes back wherever it is taken on. */
+/** A client that reconnects to any broker that accepts it. */
 class Wanderer {
   readonly #brokers: readonly Member[]
   readonly #random: Random
@@ -67,7 +67,7 @@ function hello(former: Client): object {
   return former.resume({ grace: 'lease', lease: 5_000 })
 }
 
-/** What can go wrong, each with what makes it right again. */
+/** The failures, each with its repair. */
 function spoil(cluster: Cluster, { source }: Member, random: Random): () => void {
   const { faults } = source
   const all: (() => () => void)[] = [
@@ -101,7 +101,7 @@ function spoil(cluster: Cluster, { source }: Member, random: Random): () => void
   return random.pick(all)()
 }
 
-/** Tables that have come as far are the same. */
+/** Checks that brokers at the same position have equal tables. */
 function expectAgreement(brokers: readonly Member[]): void {
   const tables = new Map<number, string>()
   for (const { broker } of brokers) {
@@ -112,7 +112,7 @@ function expectAgreement(brokers: readonly Member[]): void {
   }
 }
 
-/** @returns How often somebody took over from somebody, and how many sessions there were. */
+/** @returns How many takeovers and how many sessions there were. */
 async function storm(random: Random): Promise<{ restarts: number; opened: number }> {
   const cluster = new Cluster()
   const brokers: Member[] = []
@@ -130,7 +130,7 @@ async function storm(random: Random): Promise<{ restarts: number; opened: number
   for (const mend of amends) mend()
   for (const { source } of brokers) source.mend()
   await cluster.pass(20_000, 100)
-  const said = cluster.store.said.join('')
+  const allText = cluster.store.allTexts.join('')
   const [first, ...others] = brokers.map(({ broker }) => broker)
   const { members } = first!.logStatus!
   for (const { failures } of brokers) expect(failures).to.deep.equal([])
@@ -143,13 +143,13 @@ async function storm(random: Random): Promise<{ restarts: number; opened: number
   await cluster.pass(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
-  const times = (what: string): number => said.split(what).length - 1
+  const times = (what: string): number => allText.split(what).length - 1
   return { restarts: times('"replaces"') + times('"dead"'), opened: times('"type":"open"') }
 }
 
-describe('brokers that share a log, through storms', () => {
+describe('brokers that share a log, through random failures', () => {
   const rounds = count(6, 200)
-  it(`agree at any time, and are whole again afterwards (${rounds} storms)`, function () {
+  it(`agree at any time, and recover afterwards (${rounds} rounds)`, function () {
     this.timeout(count(60_000, 1_200_000))
     return seeded(async (random) => {
       const seen = { restarts: 0, opened: 0 }
@@ -158,7 +158,7 @@ describe('brokers that share a log, through storms', () => {
         seen.restarts += restarts
         seen.opened += opened
       }
-      // They are storms.
+      // Checks that there really were failures.
       expect(seen.restarts).to.be.greaterThan(rounds)
       expect(seen.opened).to.be.greaterThan(3 * rounds)
     })

@@ -6,7 +6,7 @@
 export interface Mutant {
   readonly name: string
   /**
-   * The function, class or member to change, for instance `LockTable.#grant` or `isOvertaken`.
+   * The function, class or member to change, for instance `LockTable.#grant` or `isSupersededAttempt`.
    * The package stands in front, as in `client/Lock.held`, if several packages have the symbol.
    */
   readonly in: string

@@ -15,16 +15,16 @@ const nowhere = 'etcd://127.0.0.1:1/p'
 describe('holdfast serve --log: settings', () => {
   const stage = Stage.forEachTest()
   const wrong: [string, string[], RegExp][] = [
-    ['no address', ['--log', '127.0.0.1:2379'], /address of a log is etcd:\/\/host:port/],
-    ['no prefix', ['--log', 'etcd://127.0.0.1:2379'], /has a prefix/],
-    ['a password for all to see', ['--log', 'etcd://a:b@127.0.0.1/p'], /have no place/],
+    ['no address', ['--log', '127.0.0.1:2379'], /address of a log must be etcd:\/\/host:port/],
+    ['no prefix', ['--log', 'etcd://127.0.0.1:2379'], /must have a prefix/],
+    ['a password for all to see', ['--log', 'etcd://a:b@127.0.0.1/p'], /must not contain a user/],
     ['a journal as well', ['--log', nowhere, '--journal', '/j'], /journal and log are two ways/],
     ['a quiet start', ['--log', nowhere, '--quiet-start', '5s'], /quietStart is for a broker that/],
     ['a dead time of nothing', ['--dead-time', '3s'], /^holdfast: deadTime is about a shared log/],
     [
       'a dead time too short',
       ['--log', nowhere, '--dead-time', '999'],
-      /deadMs is an integer from/,
+      /deadMs must be an integer from/,
     ],
     ['TLS without TLS', ['--log', nowhere, '--log-ca', 'x'], /logCa is for etcd with TLS: etcds/],
     ['half a certificate', ['--log', nowhere, '--log-cert', 'x'], /logCert and logKey go together/],
@@ -99,7 +99,7 @@ describe('holdfast serve --log: on etcd', function () {
     expect(code).to.equal(78)
     expect(sentence).to.equal(
       `holdfast: The prefix ${etcd.prefix} on etcd has a log with a dead time of 2000 ms, ` +
-        'and this broker has 3000 ms.',
+        'not 3000 ms: use the same',
     )
   })
 
@@ -116,7 +116,9 @@ describe('holdfast serve --log: on etcd', function () {
     await member.ask('/v3/kv/put', { key, value: '' })
     const { code, sentence } = await refused(serveArgs())
     expect(code).to.equal(78)
-    expect(sentence).to.match(/has keys that are not those of a log \("test\d+\/registry"\)\.$/)
+    expect(sentence).to.match(
+      /has keys of another program \("test\d+\/registry"\): choose an unused prefix$/,
+    )
   })
 
   // As long as a start may take: eight seconds, too many for a look at a desk.
@@ -125,7 +127,7 @@ describe('holdfast serve --log: on etcd', function () {
       const away = await refused(['serve', '--port', '0', '--log', nowhere])
       expect(away).to.deep.equal({
         code: 69,
-        sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED).',
+        sentence: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
       })
     })
   }

@@ -9,7 +9,7 @@ import { type BrokerStatus, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
 import { isHeard, next, Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
-import { Listener, raise } from '../log/logSuite.js'
+import { RecordingTable, raiseFenceFloor } from '../log/logSuite.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -67,7 +67,7 @@ describe('holdfast status', () => {
     const dir = scratch(stage).path('journal')
     const made = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
-      void log.start(new Listener())?.then(() => log.submit(raise(1)))
+      void log.start(new RecordingTable())?.then(() => log.submit(raiseFenceFloor(1)))
     })
     await made
     const { url } = await serve(stage, '--journal', dir)

@@ -10,7 +10,7 @@ import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { count, full, type Random, seeded } from '../support/counts.js'
-import { plainState } from '../table/plain.js'
+import { plainState } from '../table/plainValues.js'
 import { StandIn, StandInSocket } from './standIn.js'
 import { garble, goodMessage, mutate } from './strangers.js'
 

@@ -177,7 +177,7 @@ describe('fences: a file that is for one broker', () => {
 
   it('refuses a second broker until the first is closed', async () => {
     const first = broker()
-    const inUse = `The fence file ${path} is in use by another broker.`
+    const inUse = `The fence file ${path} is in use by another broker: use another path`
     expectUnavailable(() => broker(), new RegExp(inUse))
     expectUnavailable(() => broker(join(folder, 'a', '..', 'a', 'b', 'fences')), /is in use/)
     symlinkSync(join(folder, 'a'), join(folder, 'link'))
@@ -199,7 +199,7 @@ describe('fences: a file that is for one broker', () => {
     await first.close()
     writeFileSync(path, 'nonsense')
     const refused = await Holdfast.run(stage, args)
-    const message = `holdfast: The fence file ${path} is not a fence file; refusing to guess.`
+    const message = `holdfast: The fence file ${path} is not a fence file: use another path`
     expect([refused.code, refused.err, refused.out]).to.deep.equal([78, [message], []])
   })
 
@@ -247,7 +247,7 @@ describe('fences: a file that is for one broker', () => {
     fileFences(path, now)
     rmSync(path)
     symlinkSync(victim, path)
-    expectUnavailable(() => fileFences(path, now), /is a link; give the path of the file itself/)
+    expectUnavailable(() => fileFences(path, now), /is a link: use the path of the file itself/)
     rmSync(path)
     symlinkSync(join(folder, 'not-there'), path)
     expectUnavailable(() => broker(), /is a link/)
@@ -283,7 +283,7 @@ describe('fences: a file that is for one broker', () => {
       const { code, err } = await Holdfast.run(stage, args, { inside })
       expect({ code, err }).to.deep.equal({
         code: 78,
-        err: [`holdfast: The fence file ${path} is in use by another broker.`],
+        err: [`holdfast: The fence file ${path} is in use by another broker: use another path`],
       })
       await first.close()
     })

@@ -86,9 +86,9 @@ export class Cluster {
     const onEntry = (_: unknown, take: () => void) => take()
     const engine = new SimEngine({ world, process, random, store, path, luck: noTrouble, onEntry })
     const { deadMs } = plan
-    const charter = { format: 1, deadMs, cluster: '' }
+    const config = { format: 1, deadMs, cluster: '' }
     process.receive(() => {
-      makeSnapshot(engine, charter, store.position, clock.wall()).then(
+      makeSnapshot(engine, config, store.position, clock.wall()).then(
         () => process.kill(),
         () => process.kill(),
       )

@@ -116,8 +116,8 @@ export class SessionOracle {
         case 'refreshed':
           this.#ttlBegins(effect.lock)
           break
-        case 'adopted':
-          if (effect.record instanceof Lock) this.#ttlBegins(effect.record)
+        case 'deadlineRestarted':
+          if (effect.lockOrRequest instanceof Lock) this.#ttlBegins(effect.lockOrRequest)
           break
         case 'released':
           if (effect.reason === 'expired') this.#judgeExpired(effect.lock)

@@ -26,7 +26,7 @@ export class SharedStore {
   isWell = false
   #entries: Kept[] = []
   #snapshots: KeptSnapshot[] = []
-  #charter: string | undefined
+  #config: string | undefined
   #position = 0
   #compactedTo = 0
 
@@ -47,11 +47,11 @@ export class SharedStore {
     return this.#snapshots.at(-1)
   }
 
-  /** @throws {HoldfastError} `INVALID_OPTION` for another charter than that of the first. */
-  open(charter: ClusterConfig): void {
-    const text = JSON.stringify(charter)
-    this.#charter ??= text
-    if (text !== this.#charter) throw new HoldfastError('INVALID_OPTION', 'Another charter.')
+  /** @throws {HoldfastError} `INVALID_OPTION` for another config than that of the first. */
+  open(config: ClusterConfig): void {
+    const text = JSON.stringify(config)
+    this.#config ??= text
+    if (text !== this.#config) throw new HoldfastError('INVALID_OPTION', 'Another config.')
   }
 
   /** Positions have gaps, as those of real engines do. */

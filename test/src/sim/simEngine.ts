@@ -69,8 +69,8 @@ export class SimEngine implements Engine {
     this.#line.down.cut(Math.min(keptDown, this.#line.down.packetsUnderWay))
   }
 
-  open(charter: ClusterConfig): Promise<void> {
-    return this.#call('open', ({ store }) => store.open(charter))
+  open(config: ClusterConfig): Promise<void> {
+    return this.#call('open', ({ store }) => store.open(config))
   }
 
   append(_slot: string, entry: string): Promise<void> {

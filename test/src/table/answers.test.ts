@@ -1,11 +1,11 @@
 /**
- * Nothing runs twice, and nothing grows without bound: repeated request ids, stored answers and
- * their acknowledgement, and the quotas, which refuse before anything has changed.
+ * Repeated request ids, stored answers and their acknowledgement, and quotas. No request runs
+ * twice, and no store of answers grows without bound.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'
 
-/** A bench with `a`, whose answers are stored, and `b`, whose are not. */
+/** A bench with the session `a`, whose answers are stored, and `b`, whose answers are not. */
 function stored(answers = 1_024): Bench {
   const bench = new Bench()
   bench.open('a', { grace: 5_000, limits: { answers } })
@@ -13,16 +13,16 @@ function stored(answers = 1_024): Bench {
   return bench
 }
 
-/** What a command says, provided that it changes nothing. */
+/** Runs a command that must not change the table. Returns its effects. */
 function unchanged(bench: Bench, command: () => string[]): string[] {
   const before = bench.state()
-  const said = command()
+  const effects = command()
   expect(bench.state()).to.equal(before)
-  return said
+  return effects
 }
 
-describe('table: a request id that comes again', () => {
-  it('gets the answer it got', () => {
+describe('table: a repeated request id', () => {
+  it('gets its first answer', () => {
     const bench = stored()
     bench.lock('a', 'k')
     bench.refresh('a', 1)
@@ -42,7 +42,7 @@ describe('table: a request id that comes again', () => {
     expect(again(() => bench.unlock('a', 1, { id: 5 }))).to.deep.equal(['repeat a#5 unlocked'])
   })
 
-  it('gets that answer even if the fields of the request differ', () => {
+  it('gets its first answer even if the fields of the request differ', () => {
     const bench = stored()
     bench.lock('a', 'k')
     const ask = () => bench.lock('a', 'other', { id: 1, steal: true })
@@ -86,14 +86,14 @@ describe('table: a request id that comes again', () => {
     ])
   })
 
-  it('goes on waiting if it waits, and nothing is said', () => {
+  it('of a waiting request has no effect', () => {
     const bench = stored()
     bench.lock('b', 'k')
     bench.lock('a', 'k')
     expect(unchanged(bench, () => bench.lock('a', 'k', { id: 1 }))).to.deep.equal([])
   })
 
-  it('gets the outcome once there is one: timeout, abort, or a grant that came later', () => {
+  it('gets the outcome of its request: a timeout, an abort or a late grant', () => {
     const bench = stored()
     bench.lock('b', 'k')
     bench.lock('a', 'k')
@@ -107,17 +107,17 @@ describe('table: a request id that comes again', () => {
     expect(bench.lock('a', 'k', { id: 3 })).to.deep.equal(['repeat a#3 granted f2'])
   })
 
-  it('is BAD_MESSAGE if its answer was acknowledged, or if it was passed over', () => {
+  it('is BAD_MESSAGE if its answer was acknowledged or the id was skipped', () => {
     const bench = stored()
     bench.lock('a', 'k', { id: 5 })
     bench.ack('a', [5])
     for (const id of [5, 4, 1]) {
-      const said = unchanged(bench, () => bench.lock('a', 'l', { id }))
-      expect(said).to.deep.equal([`repeat a#${id} BAD_MESSAGE`])
+      const effects = unchanged(bench, () => bench.lock('a', 'l', { id }))
+      expect(effects).to.deep.equal([`repeat a#${id} BAD_MESSAGE`])
     }
   })
 
-  it('is BAD_MESSAGE for a session whose answers are not stored', () => {
+  it('is BAD_MESSAGE in a session whose answers are not stored', () => {
     const bench = stored()
     bench.lock('b', 'k')
     expect(unchanged(bench, () => bench.lock('b', 'k', { id: 1 }))).to.deep.equal([
@@ -139,7 +139,7 @@ describe('table: a request id that comes again', () => {
 })
 
 describe('table: ack', () => {
-  it('forgets the answers it names and no other', () => {
+  it('drops the named answers and no others', () => {
     const bench = stored()
     for (const key of ['k', 'l', 'm']) bench.lock('a', key)
     expect(bench.ack('a', [1, 3, 99])).to.deep.equal(['acknowledged a'])
@@ -147,7 +147,7 @@ describe('table: ack', () => {
     expect(bench.resume('a', 'a-1', 'a-2')).to.deep.equal(['resumed a @2; #2 granted f2'])
   })
 
-  it('of a request that still waits forgets nothing: its answer is stored when it comes', () => {
+  it('of a waiting request drops nothing: the later answer is stored', () => {
     const bench = stored()
     bench.lock('b', 'k')
     bench.lock('a', 'k')
@@ -156,7 +156,7 @@ describe('table: ack', () => {
     expect(bench.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 granted f2'])
   })
 
-  it('is nothing for a session whose answers are not stored', () => {
+  it('changes nothing in a session whose answers are not stored', () => {
     const bench = stored()
     bench.lock('b', 'k')
     expect(unchanged(bench, () => bench.ack('b', [1]))).to.deep.equal(['acknowledged b'])
@@ -164,7 +164,7 @@ describe('table: ack', () => {
 })
 
 describe('table: quotas', () => {
-  it('of locks: held and waiting count together; refused, changed nothing, asked again', () => {
+  it('of locks: counts held and waiting ones, and refuses another without a change', () => {
     const bench = new Bench()
     bench.open('a', { limits: { locks: 2 } })
     bench.open('b')
@@ -181,7 +181,7 @@ describe('table: quotas', () => {
     expect(bench.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 
-  it('are not remembered: judged anew, unless a higher id was used since', () => {
+  it('refuse without storing the answer, so a repetition is decided again', () => {
     const bench = new Bench()
     bench.open('c', { limits: { locks: 1 }, grace: 5_000 })
     bench.lock('c', 'k')
@@ -199,7 +199,7 @@ describe('table: quotas', () => {
     expect(bench.lock('c', 'm', { id: 6 })).to.deep.equal(['granted c#6 m f3'])
   })
 
-  it('of locks: a steal is refused before anyone is robbed', () => {
+  it('of locks: refuses a steal before any lock is stolen', () => {
     const bench = new Bench()
     bench.open('a', { limits: { locks: 0 } })
     bench.open('b')
@@ -209,7 +209,7 @@ describe('table: quotas', () => {
     ])
   })
 
-  it('of answers: every new request is refused until some are acknowledged', () => {
+  it('of answers: refuses every new request until the client acknowledges', () => {
     const bench = stored(2)
     bench.lock('a', 'k')
     bench.lock('a', 'l')
@@ -230,7 +230,7 @@ describe('table: quotas', () => {
     ])
   })
 
-  it('of answers: a request that waits is answered all the same', () => {
+  it('of answers: still answers a waiting request', () => {
     const bench = stored(1)
     bench.lock('b', 'k')
     bench.lock('a', 'k')
@@ -243,14 +243,14 @@ describe('table: quotas', () => {
     ])
   })
 
-  it('of answers: none for a session whose answers are not stored', () => {
+  it('of answers: does not limit a session whose answers are not stored', () => {
     const bench = new Bench()
     bench.open('b', { limits: { answers: 1 } })
     bench.lock('b', 'k')
     expect(bench.lock('b', 'l')).to.deep.equal(['granted b#2 l f2'])
   })
 
-  it('of waiters for a key: the next is refused, but not one who does not wait', () => {
+  it('of waiters for a key: refuses the next waiter, but not a request with timeout 0', () => {
     const bench = new Bench()
     const limits = { waitersPerKey: 1 }
     for (const session of ['a', 'b', 'c']) bench.open(session, { limits })

@@ -1,22 +1,22 @@
 /**
- * A lock table to try things on: sends it commands in few words, checks the invariants after each,
- * and answers in the lines of `plain.ts`. It counts request ids up for each session, as a client
- * does, and speaks on each session's present connection unless told otherwise.
+ * A lock table under test. It builds commands from a few arguments, checks the invariants after
+ * each, and returns the effects in the format of `plainValues.ts`. It numbers the requests of each
+ * session, as a client does, and uses the session's present connection by default.
  */
 import { type Command, LockTable, type SessionLimits } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { Invariants } from './invariants.js'
-import { line, plainEffect, plainState } from './plain.js'
+import { formatEffect, plainEffect, plainState } from './plainValues.js'
 
-const roomy: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
+const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
-/** In place of what the bench would fill in: an id used before, a connection that was replaced. */
-interface Spoken {
+/** Replaces a default: uses a former id, or a replaced connection. */
+interface RequestOverrides {
   readonly id?: number
   readonly attachEpoch?: number
 }
 
-interface LockOptions extends Spoken {
+interface LockOptions extends RequestOverrides {
   readonly mode?: LockMode
   readonly ttl?: number
   readonly timeout?: number
@@ -29,30 +29,30 @@ interface OpenOptions {
   readonly secret?: string
   readonly principal?: string
   readonly name?: string
-  readonly home?: string
+  readonly ownerBroker?: string
   readonly limits?: Partial<SessionLimits>
 }
 
 interface ResumeOptions {
   readonly principal?: string
-  readonly home?: string
-  readonly try?: number
+  readonly ownerBroker?: string
+  readonly resumeAttempt?: number
 }
 
 export class Bench {
   readonly table: LockTable
   readonly #invariants: Invariants | undefined
   readonly #ids = new Map<string, number>()
-  /** Wall time of the next command; rises by one with each. */
+  /** Wall time of the next command; rises by one with each command. */
   now = 1_000
 
-  /** @param checked whether invariants are checked, which takes a look at everything each time. */
+  /** @param checked Whether to check the invariants, which examines the whole table each time. */
   constructor(checked = true, table = new LockTable()) {
     this.table = table
     this.#invariants = checked ? new Invariants(this.table) : undefined
   }
 
-  /** A bench with these sessions on it, none of which has a grace. */
+  /** A bench with these sessions, none of which has a grace. */
   static with(...sessions: string[]): Bench {
     const bench = new Bench()
     for (const session of sessions) bench.open(session)
@@ -62,49 +62,53 @@ export class Bench {
   apply(command: Command): string[] {
     const effects = this.table.apply(command)
     this.#invariants?.check(command, effects)
-    return effects.map((effect) => line(plainEffect(effect)))
+    return effects.map((effect) => formatEffect(plainEffect(effect)))
   }
 
-  /** Everything that can be seen of the table, to tell that nothing changed. */
+  /** The whole state, to check that nothing changed. */
   state(): string {
     return JSON.stringify(plainState(this.table))
   }
 
   open(session: string, options: OpenOptions = {}): string[] {
-    const { grace = 0, secret, principal = 'anyone', name, limits, home = '' } = options
+    const { grace = 0, secret, principal = 'anyone', name, limits, ownerBroker = '' } = options
     return this.apply({
       type: 'open',
       at: this.now++,
       handshakeId: `open ${session}`,
       session,
-      ownerBroker: home,
+      ownerBroker,
       principal,
       name,
       lease: 15_000,
       grace,
       secret: grace > 0 ? (secret ?? `${session}-1`) : undefined,
-      limits: { ...roomy, ...limits },
+      limits: { ...generousLimits, ...limits },
     })
   }
 
   lock(session: string, key: string, options: LockOptions = {}): string[] {
     const { mode = 'exclusive', ttl, timeout, steal = false, metadata } = options
     const wanted = { key, mode, ttl, timeout, steal, metadata }
-    return this.apply({ type: 'lock', ...this.#spoken(session, options), ...wanted })
+    return this.apply({ type: 'lock', ...this.#fromSession(session, options), ...wanted })
   }
 
-  unlock(session: string, fence: number, options: Spoken = {}): string[] {
-    return this.apply({ type: 'unlock', ...this.#spoken(session, options), fence })
+  unlock(session: string, fence: number, options: RequestOverrides = {}): string[] {
+    return this.apply({ type: 'unlock', ...this.#fromSession(session, options), fence })
   }
 
-  refresh(session: string, fence: number, options: Spoken & { ttl?: number } = {}): string[] {
+  refresh(
+    session: string,
+    fence: number,
+    options: RequestOverrides & { ttl?: number } = {},
+  ): string[] {
     const { ttl } = options
-    return this.apply({ type: 'refresh', ...this.#spoken(session, options), fence, ttl })
+    return this.apply({ type: 'refresh', ...this.#fromSession(session, options), fence, ttl })
   }
 
-  revoke(session: string, key: string, fence: number, options: Spoken = {}): string[] {
+  revoke(session: string, key: string, fence: number, options: RequestOverrides = {}): string[] {
     const note = 'stuck'
-    return this.apply({ type: 'revoke', ...this.#spoken(session, options), key, fence, note })
+    return this.apply({ type: 'revoke', ...this.#fromSession(session, options), key, fence, note })
   }
 
   cancel(session: string, request: number, attachEpoch = this.#attach(session)): string[] {
@@ -128,18 +132,18 @@ export class Bench {
     session: string,
     proof: string,
     secret: string,
-    { principal = 'anyone', home = '', try: number }: ResumeOptions = {},
+    { principal = 'anyone', ownerBroker = '', resumeAttempt }: ResumeOptions = {},
   ): string[] {
-    const attempt = `resume ${session}`
+    const handshakeId = `resume ${session}`
     return this.apply({
       type: 'resume',
       at: this.now++,
-      handshakeId: attempt,
+      handshakeId,
       session,
-      ownerBroker: home,
+      ownerBroker,
       principal,
       proof,
-      resumeAttempt: number,
+      resumeAttempt,
       secret,
     })
   }
@@ -162,19 +166,19 @@ export class Bench {
     return this.apply({ type: 'expire', at: this.now++, session, fence, generation })
   }
 
-  raise(fence: number): string[] {
-    return this.apply({ type: 'raise', at: this.now++, fence })
+  raiseFenceFloor(fence: number): string[] {
+    return this.apply({ type: 'raiseFenceFloor', at: this.now++, fence })
   }
 
-  restart(from: string | undefined, home: string): string[] {
-    return this.apply({ type: 'restart', at: this.now++, formerOwner: from, ownerBroker: home })
+  restart(formerOwner: string | undefined, ownerBroker: string): string[] {
+    return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }
 
   quiet(quiet: boolean): string[] {
     return this.apply({ type: 'quiet', at: this.now++, quiet })
   }
 
-  #spoken(session: string, { id, attachEpoch }: Spoken) {
+  #fromSession(session: string, { id, attachEpoch }: RequestOverrides) {
     const next = (this.#ids.get(session) ?? 0) + 1
     if (id === undefined || id >= next) this.#ids.set(session, id ?? next)
     const { now: at } = this

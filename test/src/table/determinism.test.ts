@@ -1,23 +1,25 @@
 /**
- * A table is nothing but its commands: applied to another table, in the same order, they do the
- * same and end in the same state. On this rest replay from a journal and replication.
+ * The table is deterministic: a second table that applies the same commands has the same effects
+ * and the same state. Replay from a journal and replication rely on this.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
-import { type PlainEffect, plainEffect, plainState } from './plain.js'
-import { Director, step } from './steps.js'
-import { isSame } from './twin.js'
+import { type PlainEffect, plainEffect, plainState } from './plainValues.js'
+import { StepRunner, step } from './steps.js'
+import { isSame } from './tableAndModel.js'
 
-/** Plays random steps on a new table; returns what it was told, what it did and what it became. */
-function record(steps: Parameters<Director['direct']>[0][]) {
+/**
+ * Applies random commands to a new table. Returns the commands, their effects and the final state.
+ */
+function record(steps: Parameters<StepRunner['commandOf']>[0][]) {
   const table = new LockTable()
-  const director = new Director()
+  const runner = new StepRunner()
   const commands: Command[] = []
   const effects: PlainEffect[][] = []
   for (const one of steps) {
-    const command = director.direct(one, plainState(table))
+    const command = runner.commandOf(one, plainState(table))
     if (command === undefined) continue
     commands.push(command)
     effects.push(table.apply(command).map(plainEffect))
@@ -28,7 +30,7 @@ function record(steps: Parameters<Director['direct']>[0][]) {
 const histories = fc.array(step, { minLength: 100, maxLength: 100, size: 'max' })
 
 describe('table: determinism', () => {
-  it('the same commands do the same to another table, also after a trip through JSON', function () {
+  it('the same commands have the same effects on a second table, even after JSON encoding', function () {
     this.timeout(300_000)
     const property = fc.property(histories, (steps) => {
       const { commands, effects, state } = record(steps)
@@ -45,7 +47,7 @@ describe('table: determinism', () => {
     fc.assert(property, { ...runs(100, 2_000), endOnFailure: true })
   })
 
-  it('a command is only read, and may be frozen', () => {
+  it('the table does not modify a command', () => {
     const steps = fc.sample(histories, { numRuns: 20, seed: 3 })
     for (const { commands, state } of steps.map(record)) {
       const replayed = new LockTable()

@@ -1,16 +1,16 @@
 /**
- * Whom an answer names: the holders that were in the way, no more of them than fit, and no more for
- * a session that acknowledges nothing than a few hundred kilobytes.
+ * Which holders an answer describes: those that blocked the request, as many as fit. A session that
+ * never acknowledges stores a few hundred kilobytes of them at most.
  */
 import { type Answer, type Command, dump, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { Bench } from './bench.js'
-import { plainEffect, plainState } from './plain.js'
-import { isSame, Twin } from './twin.js'
+import { plainEffect, plainState } from './plainValues.js'
+import { isSame, TableAndModel } from './tableAndModel.js'
 
 const large = JSON.stringify('x'.repeat(4_094))
 
-/** Holders of the answer to a request of `b`, which is stored. */
+/** The holders in the stored answer to a request of `b`. */
 function named(bench: Bench, id: number) {
   const answer = bench.table.sessions.get('b')!.answers!.get(id) as Extract<
     Answer,
@@ -19,7 +19,9 @@ function named(bench: Bench, id: number) {
   return answer.holders!
 }
 
-/** `b`, whose answers are stored, and so many sessions that share `k`, with much to say of it. */
+/**
+ * A bench with `b`, whose answers are stored, and many sessions that share `k` with large metadata.
+ */
 function shared(holders: number, metadata = large): Bench {
   const bench = new Bench()
   bench.open('b', { grace: 5_000 })
@@ -30,8 +32,8 @@ function shared(holders: number, metadata = large): Bench {
   return bench
 }
 
-describe('table: whom LOCK_TIMEOUT names', () => {
-  it('names, fences and since of those who hold, without their metadata', () => {
+describe('table: the holders in LOCK_TIMEOUT', () => {
+  it('have a name, fence and time, but no metadata', () => {
     const bench = shared(2)
     bench.lock('b', 'k', { timeout: 50 })
     expect(bench.timeout('b', 1)).to.include('answer b#1 LOCK_TIMEOUT by a1 f1, a2 f2')
@@ -45,7 +47,7 @@ describe('table: whom LOCK_TIMEOUT names', () => {
     })
   })
 
-  it('not those whom its own withdrawal lets in', () => {
+  it('do not include waiters that the withdrawal lets in', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k', { timeout: 50 })
@@ -57,21 +59,21 @@ describe('table: whom LOCK_TIMEOUT names', () => {
     ])
   })
 
-  it('the own session, if that holds the key', () => {
+  it('include the own session, if it holds the key', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k')
     bench.lock('a', 'k', { timeout: 50 })
     expect(bench.timeout('a', 2)).to.include('answer a#2 LOCK_TIMEOUT by a f1')
   })
 
-  it('nobody where nobody holds, as in a quiet time', () => {
+  it('are empty for a key without holders in a quiet time', () => {
     const bench = Bench.with('a')
     bench.quiet(true)
     bench.lock('a', 'k', { timeout: 50 })
     expect(bench.timeout('a', 1)).to.include('answer a#1 LOCK_TIMEOUT by ')
   })
 
-  it('at most 16', () => {
+  it('are at most 16', () => {
     const bench = shared(20)
     bench.lock('b', 'k', { timeout: 50 })
     bench.timeout('b', 1)
@@ -79,15 +81,15 @@ describe('table: whom LOCK_TIMEOUT names', () => {
   })
 })
 
-describe('table: how much of the holders is stored', () => {
-  it('at most 16 KiB in one answer, in whole holders', () => {
+describe('table: the stored size of holders', () => {
+  it('is at most 16 KiB in one answer, in whole holders', () => {
     const bench = shared(16)
     bench.lock('b', 'k', { timeout: 0 })
     expect(named(bench, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
     expect(JSON.stringify(named(bench, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
   })
 
-  it('at most 256 KiB for a session, and then one holder without metadata', () => {
+  it('is at most 256 KiB for a session; later answers have one holder without metadata', () => {
     const bench = shared(16)
     for (let i = 0; i < 1_024; i++) bench.lock('b', 'k', { timeout: 0 })
     const [first, last] = [named(bench, 1), named(bench, 1_024)]
@@ -97,7 +99,7 @@ describe('table: how much of the holders is stored', () => {
     expect(stored.length).to.be.below(512 * 1024)
   })
 
-  it('acknowledging makes room again', () => {
+  it('shrinks when the client acknowledges', () => {
     const bench = shared(16)
     for (let i = 0; i < 100; i++) bench.lock('b', 'k', { timeout: 0 })
     expect(named(bench, 100)).to.have.length(1)
@@ -111,13 +113,13 @@ describe('table: how much of the holders is stored', () => {
     expect(bench.table.sessions.get('b')!.storedHolderBytes).to.equal(0)
   })
 
-  it('counts characters beyond ASCII as the most bytes that they can be', () => {
+  it('counts characters beyond ASCII as the most bytes that they can take', () => {
     const bench = shared(4, JSON.stringify('é'.repeat(2_047)))
     bench.lock('b', 'k', { timeout: 0 })
     expect(named(bench, 1)).to.have.length(2)
   })
 
-  it('is unlimited for a session whose answers are not stored', () => {
+  it('is unlimited in a session whose answers are not stored', () => {
     const bench = shared(3)
     bench.open('c')
     let answer: string | undefined
@@ -126,12 +128,12 @@ describe('table: how much of the holders is stored', () => {
   })
 
   it('is the same in the model, and after a snapshot', () => {
-    const twin = new Twin()
+    const pair = new TableAndModel()
     const bench = new Bench(false)
     const apply = bench.apply.bind(bench)
-    // Whatever the bench is asked to do, the twin does too.
+    // The model receives every command of the bench.
     bench.apply = (command: Command) => {
-      twin.step(command)
+      pair.step(command)
       return apply(command)
     }
     bench.open('b', { grace: 5_000 })

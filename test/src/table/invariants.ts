@@ -1,12 +1,11 @@
 /**
- * What must be true of a lock table after every single command, whatever the command was. Two
- * kinds:
+ * The invariants of a lock table, checked after every command. There are two kinds:
  *
- * - The records agree with each other: every chain is linked both ways, every lock and request is
- *   in its session's index and its entry's chain, every count counts, no key in use is unused.
- * - The effects tell the whole story: played back, in order, on a tally that knows nothing but
- *   effects, they break no rule (nobody is granted past a queue or beside an incompatible lock,
- *   fences rise) and end in the state that the table is in.
+ * - The records are consistent: every list is linked both ways, every lock and request is in its
+ *   session's index and its key's list, every counter is right, and no key in use is idle.
+ * - The effects are complete. A tally that sees only the effects, in order, finds no broken rule:
+ *   no grant past a queue or beside an incompatible lock, no fence that falls. At the end the tally
+ *   equals the state of the table.
  */
 
 import type {
@@ -20,7 +19,7 @@ import type {
 import {
   answerBytes,
   bytesOfSession,
-  entryBytes,
+  keyStateBytes,
   lockBytes,
   requestBytes,
   revocationBytes,
@@ -33,9 +32,9 @@ function ensure(condition: boolean, sentence: string): asserts condition {
 }
 
 interface Tally {
-  /** Fence to mode. */
+  /** Mode by fence. */
   readonly holders: Map<number, LockMode>
-  /** `session#id`, first come first. */
+  /** `session#id`, in queue order. */
   readonly queue: string[]
 }
 
@@ -44,17 +43,17 @@ const compatible = (a: LockMode, b: LockMode) => a === 'shared' && b === 'shared
 export class Invariants {
   readonly #table: LockTable
   readonly #tallies = new Map<string, Tally>()
-  /** Keys of which the table has said that there is more to grant. */
+  /** Keys that the table has reported as unfinished. */
   readonly #unfinished = new Set<string>()
   #fence: number
 
-  /** @param table one that nothing was applied to yet. */
+  /** @param table A table without any applied command. */
   constructor(table: LockTable) {
     this.#table = table
     this.#fence = table.fence
   }
 
-  /** Call after each `apply`, with what was applied and what came of it. */
+  /** Call after each `apply`, with the command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
     this.follow(command, effects)
     ensure(this.#table.fence === this.#fence, 'the fence moved without a grant')
@@ -62,15 +61,15 @@ export class Invariants {
     checkRecords(this.#table, this.#unfinished)
   }
 
-  /** Instead of `check`, where the same step has been checked before. */
+  /** Call instead of `check` for a step that was checked before. */
   follow(command: Command, effects: readonly Effect[]): void {
     for (const effect of effects) this.#play(command, effect)
-    if (command.type === 'raise') this.#fence = Math.max(this.#fence, command.fence)
+    if (command.type === 'raiseFenceFloor') this.#fence = Math.max(this.#fence, command.fence)
   }
 
   #play(command: Command, effect: Effect): void {
     switch (effect.kind) {
-      case 'more':
+      case 'unfinished':
         this.#unfinished.add(effect.request.key)
         break
       case 'queued': {
@@ -126,36 +125,42 @@ export class Invariants {
     return tally
   }
 
-  /** What the effects said is what the table is. */
+  /** The tally of the effects equals the table. */
   #matchTallies(): void {
     for (const [key, tally] of this.#tallies) {
-      const entry = this.#table.keys.get(key)
+      const keyState = this.#table.keys.get(key)
       if (tally.holders.size === 0 && tally.queue.length === 0) {
-        ensure(entry === undefined, `an entry was left behind for ${key}`)
+        ensure(keyState === undefined, `a state was left behind for ${key}`)
         this.#tallies.delete(key)
         continue
       }
-      ensure(entry !== undefined, `the entry of ${key} is gone`)
-      const fences = Array.from(entry.holders, (lock) => lock.fence)
+      ensure(keyState !== undefined, `the state of ${key} is gone`)
+      const fences = Array.from(keyState.holders, (lock) => lock.fence)
       ensure(`${fences}` === `${[...tally.holders.keys()]}`, `the holders of ${key} differ`)
-      const queue = Array.from(entry.queue, (request) => `${request.session.id}#${request.id}`)
+      const queue = Array.from(keyState.queue, (request) => `${request.session.id}#${request.id}`)
       ensure(`${queue}` === `${tally.queue}`, `the queue of ${key} differs`)
     }
-    ensure(this.#tallies.size === this.#table.keys.size, 'an entry came from nowhere')
+    ensure(
+      this.#tallies.size === this.#table.keys.size,
+      'the table has a key that no effect created',
+    )
   }
 }
 
-/** Whether the table's records agree with each other; throws what does not. */
+/** Checks that the table's records are consistent. Throws if not. */
 export function checkRecords(table: LockTable, unfinished = new Set<string>()): void {
   ensure(table.bytes === weigh(table), `${weigh(table)} bytes, counted ${table.bytes}`)
   let held = 0
   let waiting = 0
-  for (const entry of table.keys.values()) {
-    ensure(table.keys.get(entry.key) === entry, `the entry of ${entry.key} is not found by it`)
-    checkEntry(table, entry)
-    if (!checkQueue(table, entry, unfinished)) unfinished.delete(entry.key)
-    held += entry.holders.length
-    waiting += entry.queue.length
+  for (const keyState of table.keys.values()) {
+    ensure(
+      table.keys.get(keyState.key) === keyState,
+      `the state of ${keyState.key} is not found by it`,
+    )
+    checkKeyState(table, keyState)
+    if (!checkQueue(table, keyState, unfinished)) unfinished.delete(keyState.key)
+    held += keyState.holders.length
+    waiting += keyState.queue.length
   }
   ensure(held === table.heldCount, `${held} locks, counted ${table.heldCount}`)
   ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
@@ -172,18 +177,19 @@ export function checkRecords(table: LockTable, unfinished = new Set<string>()): 
       const found = session.held.get(fence)
       ensure(found === lock && lock.session === session, `fence ${fence} is misfiled`)
     }
-    if (session.grace === 0) ensure(session.answers === undefined, 'an answer nobody can ask for')
+    if (session.grace === 0)
+      ensure(session.answers === undefined, 'a session without a grace stores answers')
     checkHolderBytes(session)
   }
-  ensure(held === 0, 'a session holds a lock that no entry knows, or the reverse')
-  ensure(waiting === 0, 'a session waits where no entry knows, or the reverse')
+  ensure(held === 0, 'a session holds a lock that no key knows, or the reverse')
+  ensure(waiting === 0, 'a session waits where no key knows, or the reverse')
 }
 
 /** The bytes of a table, added up record by record. */
 function weigh(table: LockTable): number {
   let bytes = 0
   for (const { key, holders, queue } of table.keys.values()) {
-    bytes += entryBytes + textBytes(key)
+    bytes += keyStateBytes + textBytes(key)
     for (const { metadata } of holders) bytes += lockBytes + textBytes(metadata)
     for (const { metadata } of queue) bytes += requestBytes + textBytes(metadata)
   }
@@ -195,7 +201,7 @@ function weigh(table: LockTable): number {
   return bytes
 }
 
-/** What is counted of the stored answers is what they are. */
+/** The counted bytes of the stored answers equal the sum over the answers. */
 function checkHolderBytes({ id, answers, storedHolderBytes }: Session): void {
   let bytes = 0
   for (const answer of answers?.values() ?? []) {
@@ -204,54 +210,54 @@ function checkHolderBytes({ id, answers, storedHolderBytes }: Session): void {
   ensure(bytes === storedHolderBytes, `${id} stores ${bytes}, counted ${storedHolderBytes}`)
 }
 
-function checkEntry(table: LockTable, entry: KeyState): void {
-  const { key, holders, queue } = entry
-  ensure(holders.length > 0 || queue.length > 0, `the entry of ${key} is empty`)
-  checkChain(holders, `holders of ${key}`)
-  checkChain(queue, `queue of ${key}`)
+function checkKeyState(table: LockTable, keyState: KeyState): void {
+  const { key, holders, queue } = keyState
+  ensure(holders.length > 0 || queue.length > 0, `the state of ${key} is empty`)
+  checkList(holders, `holders of ${key}`)
+  checkList(queue, `queue of ${key}`)
   for (const lock of holders) {
     const { session, fence, id, mode } = lock
-    ensure(lock.keyState === entry, `fence ${fence} is on another entry`)
+    ensure(lock.keyState === keyState, `fence ${fence} is on another key`)
     ensure(table.sessions.get(session.id) === session, `fence ${fence} outlives its session`)
     ensure(session.held.get(fence) === lock, `fence ${fence} is not in its session's index`)
     ensure(fence <= table.fence && id <= session.lastId, `fence ${fence} comes from the future`)
     const alone = holders.length === 1
-    ensure(alone || mode === 'shared', `an exclusive lock on ${key} has company`)
+    ensure(alone || mode === 'shared', `an exclusive lock on ${key} is not alone`)
   }
   for (const request of queue) {
     const { session, id } = request
-    ensure(request.keyState === entry, `${session.id}#${id} waits on another entry`)
+    ensure(request.keyState === keyState, `${session.id}#${id} waits on another key`)
     ensure(table.sessions.get(session.id) === session, `${session.id}#${id} outlives its session`)
     ensure(session.waiting.get(id) === request, `${session.id}#${id} is not in its session's index`)
     ensure(id <= session.lastId, `${session.id}#${id} comes from the future`)
   }
 }
 
-/** Whether the first who waits could hold, which is so only where there is said to be more. */
+/** Whether the first waiter could hold, which is allowed only for an unfinished key. */
 function checkQueue(
   table: LockTable,
   { key, holders, queue: { first } }: KeyState,
   unfinished: ReadonlySet<string>,
 ): boolean {
   if (first === undefined || table.quiet) return false
-  const free = [...holders].every((lock) => compatible(lock.mode, first.mode))
+  const canHold = [...holders].every((lock) => compatible(lock.mode, first.mode))
   ensure(
-    !free || unfinished.has(key),
+    !canHold || unfinished.has(key),
     `${first.session.id}#${first.id} waits for ${key} and could hold it`,
   )
-  return free
+  return canHold
 }
 
 type Linked<T> = { previous: T | undefined; next: T | undefined }
 
-function checkChain<T extends Linked<T>>(chain: LinkedList<T>, name: string): void {
+function checkList<T extends Linked<T>>(list: LinkedList<T>, name: string): void {
   let length = 0
   let previous: T | undefined
-  for (let member = chain.first; member !== undefined; member = member.next) {
+  for (let member = list.first; member !== undefined; member = member.next) {
     ensure(member.previous === previous, `the ${name} are not linked both ways`)
-    ensure(++length <= chain.length, `the ${name} are more than ${chain.length}, or go in circles`)
+    ensure(++length <= list.length, `the ${name} are more than ${list.length}, or go in circles`)
     previous = member
   }
-  ensure(chain.last === previous, `the ${name} end elsewhere`)
-  ensure(length === chain.length, `the ${name} are ${length}, counted ${chain.length}`)
+  ensure(list.last === previous, `the ${name} end elsewhere`)
+  ensure(length === list.length, `the ${name} are ${length}, counted ${list.length}`)
 }

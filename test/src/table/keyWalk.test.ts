@@ -1,12 +1,12 @@
 /**
- * A walk over the keys in use that pauses while keys come and go: it visits every key that is in
- * use from its beginning to its visit, and none twice.
+ * A walk over the keys in use that pauses while keys come and go. It visits each key once, if the
+ * key stays in use from the beginning of the walk until its visit.
  */
 import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
-/** Keys of which a test says when they come into use and leave. */
+/** A key table in which a test uses and releases keys. */
 class World {
   readonly keys = new KeyTable()
   readonly inUse = new Map<string, KeyState>()
@@ -14,18 +14,18 @@ class World {
 
   take(key: string): void {
     if (this.inUse.has(key)) return
-    const entry = this.keys.getOrCreate(key)
-    // What is in use has a holder.
-    entry.first = this.#lock
-    this.inUse.set(key, entry)
+    const keyState = this.keys.getOrCreate(key)
+    // A key in use must have a holder.
+    keyState.first = this.#lock
+    this.inUse.set(key, keyState)
   }
 
   leave(key: string): void {
-    const entry = this.inUse.get(key)
-    if (entry === undefined) return
-    entry.first = undefined
+    const keyState = this.inUse.get(key)
+    if (keyState === undefined) return
+    keyState.first = undefined
     this.inUse.delete(key)
-    this.keys.release(entry)
+    this.keys.release(keyState)
   }
 }
 
@@ -38,7 +38,7 @@ describe('table: a walk over the keys', () => {
     const world = new World()
     for (const key of ['b', 'a', 'c']) world.take(key)
     const walk = world.keys.walk()
-    expect([walk.next(), walk.next(), walk.next()].map((entry) => entry?.key)).to.deep.equal([
+    expect([walk.next(), walk.next(), walk.next()].map((keyState) => keyState?.key)).to.deep.equal([
       'b',
       'a',
       'c',
@@ -46,7 +46,7 @@ describe('table: a walk over the keys', () => {
     expect(walk.next()).to.equal(undefined)
   })
 
-  it('is in no list and no count of keys, and is gone at its end', () => {
+  it('is neither listed nor counted among the keys, and leaves nothing behind', () => {
     const world = new World()
     for (const key of ['a', 'b']) world.take(key)
     const walks = [world.keys.walk(), world.keys.walk()]
@@ -61,7 +61,7 @@ describe('table: a walk over the keys', () => {
     expect(names(world.keys.values())).to.deep.equal([])
   })
 
-  it('finds what it must, whatever happens between its steps', () => {
+  it('visits the right keys, whatever happens between its steps', () => {
     const action = fc.record({
       act: fc.constantFrom('take', 'leave', 'begin', 'step', 'step', 'step', 'end'),
       key: fc.constantFrom(...'abcdefgh'),
@@ -91,7 +91,7 @@ describe('table: a walk over the keys', () => {
   })
 })
 
-/** A walk, and which keys it has to visit still. */
+/** A walk, with the keys that it must still visit. */
 class Walk {
   readonly walk
   readonly #toCome: Set<string>
@@ -108,7 +108,7 @@ class Walk {
     this.#toCome.delete(key)
   }
 
-  /** The rest is given up. */
+  /** Abandons the walk. */
   end(): void {
     this.walk.end()
     this.#isOver = true
@@ -116,13 +116,14 @@ class Walk {
   }
 
   step(): KeyState | undefined {
-    for (const [key, entry] of this.#world.inUse) {
-      if (!this.#isOver) expect(this.walk.isToCome(entry), key).to.equal(this.#toCome.has(key))
+    for (const [key, keyState] of this.#world.inUse) {
+      if (!this.#isOver)
+        expect(this.walk.isYetToVisit(keyState), key).to.equal(this.#toCome.has(key))
     }
-    const entry = this.walk.next()
-    if (entry === undefined) this.#isOver = true
-    else expect(this.#toCome.delete(entry.key), `${entry.key} is one to visit`).to.equal(true)
-    return entry
+    const keyState = this.walk.next()
+    if (keyState === undefined) this.#isOver = true
+    else expect(this.#toCome.delete(keyState.key), `${keyState.key} is one to visit`).to.equal(true)
+    return keyState
   }
 
   finish(): void {

@@ -1,12 +1,12 @@
 /**
- * Keys in use are counted and listed in the order in which they came into use; idle ones only seem
- * to be forgotten, until enough others are idle.
+ * Keys in use are counted, and listed in the order in which they came into use. Idle keys are
+ * hidden, and dropped when enough others are idle.
  */
 import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { Bench } from './bench.js'
 
-/** More idle keys than are ever kept where none is in use, or hardly any. */
+/** More idle keys than the table keeps when hardly any key is in use. */
 const manyIdle = 2_000
 
 function fallIdle(keys: KeyTable, count: number): void {
@@ -18,7 +18,7 @@ function names(entries: Iterable<KeyState>): string[] {
 }
 
 describe('table: keys', () => {
-  it('an idle key is neither found nor listed nor counted, and is last when it comes back', () => {
+  it('an idle key is neither found nor listed nor counted, and is last when it is used again', () => {
     const bench = Bench.with('a')
     for (const key of ['k', 'l', 'm']) bench.lock('a', key)
     bench.unlock('a', 1)
@@ -36,34 +36,34 @@ describe('table: keys', () => {
     ])
   })
 
-  it('a key that is taken again has the same entry', () => {
+  it('a key that is used again soon has the same state object', () => {
     const keys = new KeyTable()
-    const entry = keys.getOrCreate('k')
+    const keyState = keys.getOrCreate('k')
     for (let i = 0; i < 10; i++) {
-      keys.release(entry)
+      keys.release(keyState)
       fallIdle(keys, 100)
-      expect(keys.getOrCreate('k')).to.equal(entry)
+      expect(keys.getOrCreate('k')).to.equal(keyState)
     }
   })
 
-  it('a key that has been idle for long is forgotten', () => {
+  it('a key is dropped after many others have fallen idle', () => {
     const keys = new KeyTable()
-    const entry = keys.getOrCreate('k')
-    keys.release(entry)
+    const keyState = keys.getOrCreate('k')
+    keys.release(keyState)
     fallIdle(keys, manyIdle)
-    expect(keys.getOrCreate('k')).not.to.equal(entry)
+    expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })
 
-  it('keeps idle keys in proportion to those in use, and no longer than those are', () => {
+  it('the number of kept idle keys is in proportion to the keys in use', () => {
     const keys = new KeyTable()
     const held = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`held:${i}`))
-    const entry = keys.getOrCreate('k')
-    keys.release(entry)
+    const keyState = keys.getOrCreate('k')
+    keys.release(keyState)
     fallIdle(keys, manyIdle)
-    expect(keys.getOrCreate('k')).to.equal(entry)
-    keys.release(entry)
-    for (const entry of held) keys.release(entry)
+    expect(keys.getOrCreate('k')).to.equal(keyState)
+    keys.release(keyState)
+    for (const keyState of held) keys.release(keyState)
     expect(keys.size).to.equal(0)
-    expect(keys.getOrCreate('k')).not.to.equal(entry)
+    expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })
 })

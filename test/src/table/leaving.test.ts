@@ -1,11 +1,11 @@
 /**
  * Every way in which a request or a lock ends other than by an unlock: cancel, timeout, expiry,
- * steal and the end of a session. Each comes to the table as a command that may be too late.
+ * steal, and the end of a session. Each of these commands may arrive too late.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'
 
-/** That a command changes nothing at all and says nothing. */
+/** Checks that a command has no effect and changes nothing. */
 function expectNothing(bench: Bench, command: () => string[]): void {
   const before = bench.state()
   expect(command()).to.deep.equal([])
@@ -13,7 +13,7 @@ function expectNothing(bench: Bench, command: () => string[]): void {
 }
 
 describe('table: cancel and timeout', () => {
-  it('a cancel takes the request out of its queue and answers ABORTED', () => {
+  it('a cancel removes the request from its queue and answers ABORTED', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k')
     bench.lock('b', 'k')
@@ -34,14 +34,14 @@ describe('table: cancel and timeout', () => {
     expect(bench.unlock('a', 1)).to.deep.equal(['released a k f1 unlocked', 'answer a#2 unlocked'])
   })
 
-  it('either comes too late for a request that was granted', () => {
+  it('neither affects a request that was granted', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k')
     expectNothing(bench, () => bench.cancel('a', 1))
     expectNothing(bench, () => bench.timeout('a', 1))
   })
 
-  it('either is nothing for a request or session that never was', () => {
+  it('neither affects an unknown request or session', () => {
     const bench = Bench.with('a')
     expectNothing(bench, () => bench.cancel('a', 7))
     expectNothing(bench, () => bench.timeout('a', 7))
@@ -49,7 +49,7 @@ describe('table: cancel and timeout', () => {
     expectNothing(bench, () => bench.timeout('nobody', 1))
   })
 
-  it('nobody cancels for another', () => {
+  it('a session cannot cancel the request of another', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k')
     bench.lock('b', 'k')
@@ -58,14 +58,14 @@ describe('table: cancel and timeout', () => {
 })
 
 describe('table: expiry and refresh', () => {
-  it('an expiry releases the lock and grants the next in the same pass', () => {
+  it('an expiry releases the lock and grants the next waiter in the same pass', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k', { ttl: 100 })
     bench.lock('b', 'k')
     expect(bench.expire('a', 1)).to.deep.equal(['released a k f1 expired', 'granted b#1 k f2'])
   })
 
-  it('a refresh starts a new generation, and the old one’s expiry is nothing', () => {
+  it('a refresh starts a new generation, and the expiry of the old one has no effect', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k', { ttl: 100 })
     expect(bench.refresh('a', 1)).to.deep.equal(['refreshed a f1 g1', 'answer a#2 refreshed f1'])
@@ -74,7 +74,7 @@ describe('table: expiry and refresh', () => {
     expect(bench.expire('a', 1, 1)).to.deep.equal(['released a k f1 expired'])
   })
 
-  it('a refresh keeps the ttl, unless it brings a new one', () => {
+  it('a refresh keeps the ttl, unless it has a new one', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k', { ttl: 100 })
     const lock = bench.table.sessions.get('a')!.held.get(1)!
@@ -84,7 +84,7 @@ describe('table: expiry and refresh', () => {
     expect(lock.ttl).to.equal(2_000)
   })
 
-  it('a refresh with a fence that is not held is LOCK_NOT_HELD and touches nothing', () => {
+  it('a refresh with a fence that is not held is LOCK_NOT_HELD and changes nothing', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k', { ttl: 100 })
     expect(bench.refresh('b', 1)).to.deep.equal(['answer b#1 LOCK_NOT_HELD'])
@@ -93,7 +93,7 @@ describe('table: expiry and refresh', () => {
     expect(bench.table.heldCount).to.equal(0)
   })
 
-  it('an expiry of an unlocked lock, or of another’s, is nothing', () => {
+  it('the expiry of an unlocked lock, or of a lock of another session, has no effect', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k', { ttl: 100 })
     expectNothing(bench, () => bench.expire('b', 1))
@@ -112,7 +112,7 @@ describe('table: expiry and refresh', () => {
 })
 
 describe('table: steal', () => {
-  it('takes the key from everyone who holds it and leaves the queue as it is', () => {
+  it('takes the key from all holders and leaves the queue as it is', () => {
     const bench = Bench.with('a', 'b', 'c', 'd')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k', { mode: 'shared' })
@@ -125,11 +125,11 @@ describe('table: steal', () => {
     expect(bench.unlock('d', 3)).to.include('granted c#1 k f4')
   })
 
-  it('is an ordinary request where nobody holds', () => {
+  it('is an ordinary request if the key has no holder', () => {
     expect(Bench.with('a').lock('a', 'k', { steal: true })).to.deep.equal(['granted a#1 k f1'])
   })
 
-  it('takes the thief’s own lock too, under a new fence', () => {
+  it('also takes the own lock of the stealing session, and grants it a new fence', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k')
     expect(bench.lock('a', 'k', { steal: true })).to.deep.equal([
@@ -138,7 +138,7 @@ describe('table: steal', () => {
     ])
   })
 
-  it('leaves the victim’s unlock and expiry with nothing to do', () => {
+  it('makes the unlock and the expiry of the stolen lock ineffective', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k', { ttl: 100 })
     bench.lock('b', 'k', { steal: true })
@@ -154,7 +154,7 @@ describe('table: steal', () => {
 })
 
 describe('table: the end of a session', () => {
-  it('withdraws all it waits for, releases all it holds, grants the next, in one pass', () => {
+  it('withdraws its requests, releases its locks and grants the next waiters, in one pass', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k')
     bench.lock('a', 'l')
@@ -173,7 +173,7 @@ describe('table: the end of a session', () => {
     expect([...bench.table.sessions.keys()]).to.deep.equal(['b', 'c'])
   })
 
-  it('does not grant its own next request on the way out', () => {
+  it('does not grant its own next request', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k')
     bench.lock('a', 'k')
@@ -186,7 +186,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('lets those through who waited behind its request only', () => {
+  it('grants requests that waited only behind its request', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k')
@@ -198,7 +198,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('is judged by the attach number, and is nothing twice', () => {
+  it('needs the present attach epoch, and has no effect the second time', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k')
     expectNothing(bench, () => bench.end('a', 2))

@@ -1,18 +1,18 @@
 /**
- * Getting and giving back a lock, in a world without hurry: who is granted, who queues, who is
- * refused, and that an idle key leaves nothing behind.
+ * Lock and unlock without timeouts: which requests are granted, queued and refused, and that an
+ * idle key leaves nothing behind.
  */
 import { maxHoldersNamed } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench } from './bench.js'
-import { plainEffect } from './plain.js'
+import { plainEffect } from './plainValues.js'
 
 describe('table: grant', () => {
   it('grants a free key at once', () => {
     expect(Bench.with('a').lock('a', 'k')).to.deep.equal(['granted a#1 k f1'])
   })
 
-  it('says everything about the lock that it grants', () => {
+  it('reports everything about the granted lock', () => {
     const bench = new Bench()
     bench.open('a', { name: 'worker 7' })
     const [effect] = bench.table.apply({
@@ -45,14 +45,14 @@ describe('table: grant', () => {
     })
   })
 
-  it('keeps keys apart that differ in a single code unit', () => {
+  it('distinguishes keys that differ in a single code unit', () => {
     const bench = Bench.with('a', 'b')
     const spellings = ['\u00e9', 'e\u0301', 'E', 'e', ' e', '__proto__', 'constructor']
     for (const key of spellings) expect(bench.lock('a', key)).to.have.length(1)
     expect(bench.table.keys.size).to.equal(spellings.length)
   })
 
-  it('is not re-entrant: a second request of the holder waits like anyone else', () => {
+  it('is not re-entrant: a second request of the holder waits', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k')
     expect(bench.lock('a', 'k')).to.deep.equal(['queued a#2 k'])
@@ -70,7 +70,7 @@ describe('table: grant', () => {
     expect(bench.lock('a', 'k', { mode: 'shared' })).to.deep.equal(['granted a#2 k f3'])
   })
 
-  it('keeps an exclusive request out while a single shared lock is left', () => {
+  it('keeps an exclusive request waiting while a single shared lock is held', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k', { mode: 'shared' })
@@ -81,7 +81,7 @@ describe('table: grant', () => {
 })
 
 describe('table: first come, first served', () => {
-  it('grants exclusive requests in the order in which they came', () => {
+  it('grants exclusive requests in the order of arrival', () => {
     const bench = Bench.with('a', 'b', 'c', 'd')
     for (const session of ['a', 'b', 'c', 'd']) bench.lock(session, 'k')
     expect(bench.unlock('a', 1)).to.include('granted b#1 k f2')
@@ -89,14 +89,14 @@ describe('table: first come, first served', () => {
     expect(bench.unlock('c', 3)).to.include('granted d#1 k f4')
   })
 
-  it('lets no shared request past a waiting exclusive one', () => {
+  it('grants no shared request past a waiting exclusive one', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k')
     expect(bench.lock('c', 'k', { mode: 'shared' })).to.deep.equal(['queued c#1 k'])
   })
 
-  it('grants neighbouring shared requests together, up to the next exclusive one', () => {
+  it('grants adjacent shared requests together, up to the next exclusive one', () => {
     const bench = Bench.with('a', 'b', 'c', 'd', 'e')
     bench.lock('a', 'k')
     bench.lock('b', 'k', { mode: 'shared' })
@@ -111,7 +111,7 @@ describe('table: first come, first served', () => {
     ])
   })
 
-  it('grants those behind an exclusive request as soon as that one leaves the queue', () => {
+  it('grants the requests behind an exclusive one as soon as that one leaves the queue', () => {
     const bench = Bench.with('a', 'b', 'c', 'd')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k')
@@ -125,7 +125,7 @@ describe('table: first come, first served', () => {
     ])
   })
 
-  it('leaves the place of the others alone when one in the middle leaves', () => {
+  it('keeps the order when a request in the middle leaves', () => {
     const bench = Bench.with('a', 'b', 'c', 'd')
     for (const session of ['a', 'b', 'c', 'd']) bench.lock(session, 'k')
     expect(bench.timeout('c', 1)).to.deep.equal([
@@ -136,7 +136,7 @@ describe('table: first come, first served', () => {
     expect(bench.unlock('b', 2)).to.include('granted d#1 k f3')
   })
 
-  it('queues by key: waiting for one does not hold up another', () => {
+  it('queues by key: a queue does not delay other keys', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k')
     bench.lock('b', 'k')
@@ -145,7 +145,7 @@ describe('table: first come, first served', () => {
 })
 
 describe('table: timeout 0', () => {
-  it('is refused at once with the holders, and leaves no trace in the queue', () => {
+  it('fails at once with the holders, and leaves no trace in the queue', () => {
     const bench = new Bench()
     bench.open('a', { name: 'worker' })
     bench.open('b')
@@ -179,13 +179,13 @@ describe('table: timeout 0', () => {
     expect(bench.table.waitingCount).to.equal(0)
   })
 
-  it('is granted where it can be granted at once', () => {
+  it('is granted if that is possible at once', () => {
     const bench = Bench.with('a', 'b')
     expect(bench.lock('a', 'k', { timeout: 0, mode: 'shared' })).to.deep.equal(['granted a#1 k f1'])
     expect(bench.lock('b', 'k', { timeout: 0, mode: 'shared' })).to.deep.equal(['granted b#1 k f2'])
   })
 
-  it('does not slip in beside a shared lock for which an exclusive request waits', () => {
+  it('is not granted beside a shared lock that an exclusive request waits for', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k')
@@ -194,7 +194,7 @@ describe('table: timeout 0', () => {
     ])
   })
 
-  it('names at most 16 holders, the oldest', () => {
+  it('reports at most 16 holders, the oldest ones', () => {
     const bench = Bench.with('a', 'b')
     for (let i = 0; i < 20; i++) bench.lock('a', 'k', { mode: 'shared' })
     const [answer] = bench.lock('b', 'k', { timeout: 0 })
@@ -204,7 +204,7 @@ describe('table: timeout 0', () => {
 })
 
 describe('table: unlock', () => {
-  it('releases, grants the next, and then answers', () => {
+  it('releases the lock, grants the next waiter, and then answers', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k')
     bench.lock('b', 'k')
@@ -215,7 +215,7 @@ describe('table: unlock', () => {
     ])
   })
 
-  it('is LOCK_NOT_HELD for a fence that is not one, was one, or is another session’s', () => {
+  it('is LOCK_NOT_HELD for an unknown fence, a released one, or one of another session', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k')
     bench.unlock('a', 1)
@@ -233,7 +233,7 @@ describe('table: unlock', () => {
     }
   })
 
-  it('leaves nothing behind for a key that nobody uses', () => {
+  it('leaves nothing behind for an unused key', () => {
     const bench = Bench.with('a', 'b')
     bench.lock('a', 'k')
     bench.lock('b', 'k')
@@ -247,7 +247,7 @@ describe('table: unlock', () => {
 })
 
 describe('table: fences', () => {
-  it('rise by grant over all keys and sessions', () => {
+  it('rise with every grant, over all keys and sessions', () => {
     const bench = Bench.with('a', 'b')
     expect(bench.lock('a', 'k')).to.include('granted a#1 k f1')
     expect(bench.lock('b', 'l')).to.include('granted b#1 l f2')
@@ -255,17 +255,17 @@ describe('table: fences', () => {
     expect(bench.lock('a', 'k')).to.include('granted a#3 k f3')
   })
 
-  it('start above the number that was raised to, and never go back', () => {
+  it('begin above the raised floor, and never fall', () => {
     const bench = Bench.with('a')
-    expect(bench.raise(1_000_000)).to.deep.equal([])
+    expect(bench.raiseFenceFloor(1_000_000)).to.deep.equal([])
     expect(bench.lock('a', 'k')).to.deep.equal(['granted a#1 k f1000001'])
-    bench.raise(5)
+    bench.raiseFenceFloor(5)
     expect(bench.lock('a', 'l')).to.deep.equal(['granted a#2 l f1000002'])
   })
 
   it('are exact up to 2^53 - 1', () => {
     const bench = Bench.with('a')
-    bench.raise(2 ** 53 - 3)
+    bench.raiseFenceFloor(2 ** 53 - 3)
     expect(bench.lock('a', 'k')).to.deep.equal([`granted a#1 k f${2 ** 53 - 2}`])
     expect(bench.lock('a', 'l')).to.deep.equal([`granted a#2 l f${2 ** 53 - 1}`])
   })

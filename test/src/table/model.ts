@@ -1,53 +1,59 @@
 /**
- * The lock table as simply as it can be said: three flat lists, searched from end to end, and one
- * rule after the other as PROTOCOL.md and the words of the effects have them. It shares no code and
- * no idea with the real table, which is what makes their agreement worth something.
+ * The model of the lock table, as simple as possible: three flat lists that are searched from end
+ * to end, and the rules of PROTOCOL.md one by one. The model shares no code and no idea with the
+ * real table, so that a mistake is unlikely to be in both.
  *
- * Several things that follow from one command come in this order: what left its queue, what was
- * released, who was granted (key by key, in the order in which they were left), the answer.
+ * The effects of one command come in this order: withdrawals, releases, grants (key by key, in the
+ * order in which the keys were affected), the answer.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
-import { letsIn, type ModelSession, ModelState, remove } from './modelState.js'
-import type { PlainAnswer, PlainEffect, PlainLock, PlainRequest, PlainState } from './plain.js'
+import { acceptsResume, type ModelSession, ModelState, removeFirst } from './modelState.js'
+import type {
+  PlainAnswer,
+  PlainEffect,
+  PlainLock,
+  PlainRequest,
+  PlainState,
+} from './plainValues.js'
 
-type Of<T extends Command['type']> = Extract<Command, { type: T }>
+type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>
 
 export class Model {
-  readonly #is = new ModelState()
+  readonly #state = new ModelState()
   #effects: PlainEffect[] = []
-  readonly #grantsAtOnce: number
-  /** How many this command may still grant to. */
+  readonly #grantsPerCommand: number
+  /** How many more waiters this command may grant. */
   #grantsLeft = 0
-  /** Keys where somebody has to wait for the next command because of that. */
+  /** Keys whose waiters this command could not all grant. */
   #unfinished: string[] = []
 
-  constructor(grantsAtOnce: number) {
-    this.#grantsAtOnce = grantsAtOnce
+  constructor(grantsPerCommand: number) {
+    this.#grantsPerCommand = grantsPerCommand
   }
 
   state(): PlainState {
-    return this.#is.toPlain()
+    return this.#state.toPlain()
   }
 
   apply(command: Command): PlainEffect[] {
     this.#effects = []
-    this.#grantsLeft = this.#grantsAtOnce
+    this.#grantsLeft = this.#grantsPerCommand
     this.#unfinished = []
     switch (command.type) {
-      case 'raise':
-        if (command.fence > this.#is.fence) this.#is.fence = command.fence
+      case 'raiseFenceFloor':
+        if (command.fence > this.#state.fence) this.#state.fence = command.fence
         break
       case 'quiet':
-        this.#is.quiet = command.quiet
-        for (const key of this.#is.inUse) this.#serve(key, command.at)
+        this.#state.quiet = command.quiet
+        for (const key of this.#state.inUse) this.#grantWaiters(key, command.at)
         break
       case 'restart':
         this.#restart(command)
-        this.#unfinished.push(...this.#is.inUse)
+        this.#unfinished.push(...this.#state.inUse)
         break
-      case 'serve':
-        for (const key of command.keys) this.#serve(key, command.at)
+      case 'grantUnfinishedKeys':
+        for (const key of command.keys) this.#grantWaiters(key, command.at)
         break
       case 'open':
         this.#open(command)
@@ -56,53 +62,56 @@ export class Model {
         this.#resume(command)
         break
       case 'end':
-        if (this.#is.session(command.session)?.attachEpoch === command.attachEpoch) {
+        if (this.#state.session(command.session)?.attachEpoch === command.attachEpoch) {
           this.#end(command.session, command.reason, command.at)
         }
         break
       case 'timeout':
-        this.#giveUp(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
+        this.#withdraw(command.session, command.request, 'timeout', 'LOCK_TIMEOUT', command.at)
         break
       case 'expire': {
-        const lock = this.#is.lock(command.session, command.fence)
+        const lock = this.#state.lock(command.session, command.fence)
         if (lock !== undefined && lock.generation === command.generation) {
           this.#release([lock], 'expired')
-          this.#serve(lock.key, command.at)
+          this.#grantWaiters(lock.key, command.at)
         }
         break
       }
       default:
-        this.#hear(command)
+        this.#applySessionCommand(command)
     }
-    const used = [...this.#is.locks, ...this.#is.waits].map((one) => one.key)
-    this.#is.inUse = [...new Set([...this.#is.inUse.filter((key) => used.includes(key)), ...used])]
+    const used = [...this.#state.locks, ...this.#state.waitingRequests].map((one) => one.key)
+    this.#state.inUse = [
+      ...new Set([...this.#state.inUse.filter((key) => used.includes(key)), ...used]),
+    ]
     for (const key of new Set(this.#unfinished)) {
-      const first = this.#is.waits.find((wait) => wait.key === key)
-      const isReady = first !== undefined && this.#is.canHold(key, first.mode) && !this.#is.quiet
-      if (isReady) this.#effects.push({ kind: 'more', request: first })
+      const first = this.#state.waitingRequests.find((wait) => wait.key === key)
+      const isReady =
+        first !== undefined && this.#state.canHold(key, first.mode) && !this.#state.quiet
+      if (isReady) this.#effects.push({ kind: 'unfinished', request: first })
     }
     return this.#effects
   }
 
-  /** A command from a client: counts only on the connection that its session is on now. */
-  #hear(
-    command: Of<
+  /** Applies a command of a client. It is ignored unless it came on the present connection. */
+  #applySessionCommand(
+    command: CommandOf<
       'suspend' | 'lock' | 'unlock' | 'refresh' | 'revoke' | 'cancel' | 'ack' | 'confirm'
     >,
   ): void {
-    const session = this.#is.session(command.session)
+    const session = this.#state.session(command.session)
     if (session === undefined || session.suspended || session.attachEpoch !== command.attachEpoch)
       return
     if (command.type === 'suspend') {
       this.#suspend(session, command)
       return
     }
-    // It speaks, so it has read its welcome: the former secret has done its duty.
+    // The client sends on this connection, so it has the new secret, and the former one is invalid.
     if (session.nextSecret !== undefined) session.secret = session.nextSecret
     session.nextSecret = undefined
     if (command.type === 'confirm') return
     if (command.type === 'cancel') {
-      this.#giveUp(session.id, command.request, 'aborted', 'ABORTED', command.at)
+      this.#withdraw(session.id, command.request, 'aborted', 'ABORTED', command.at)
     } else if (command.type === 'ack') {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
@@ -113,149 +122,157 @@ export class Model {
     } else if (command.type === 'lock') {
       this.#request(session, command)
     } else {
-      this.#useFence(session, command)
+      this.#applyToLock(session, command)
     }
   }
 
   // -------------------------------------------------------------------------------- sessions
 
-  #open(command: Of<'open'>): void {
-    this.#is.sessions.push({
+  #open(command: CommandOf<'open'>): void {
+    this.#state.sessions.push({
       id: command.session,
       principal: command.principal,
       name: command.name,
       grace: command.grace,
       limits: command.limits,
-      home: command.ownerBroker,
+      ownerBroker: command.ownerBroker,
       secret: command.secret,
       ...{ attachEpoch: 1, suspended: false, nextSecret: undefined, lastId: 0, answers: [] },
-      shown: undefined,
-      revoked: [],
+      acceptedResume: undefined,
+      allRevocations: [],
     })
-    this.#effects.push({ kind: 'opened', session: command.session, attempt: command.handshakeId })
+    this.#effects.push({
+      kind: 'opened',
+      session: command.session,
+      handshakeId: command.handshakeId,
+    })
   }
 
-  #resume(command: Of<'resume'>): void {
+  #resume(command: CommandOf<'resume'>): void {
     const { session: id, ownerBroker, handshakeId, proof, secret } = command
-    const session = this.#is.session(id)
-    if (session === undefined || !letsIn(session, command)) {
-      this.#effects.push({ kind: 'refused', attempt: handshakeId })
+    const session = this.#state.session(id)
+    if (session === undefined || !acceptsResume(session, command)) {
+      this.#effects.push({ kind: 'refused', handshakeId })
       return
     }
-    session.shown = command
+    session.acceptedResume = command
     session.secret = proof
     session.nextSecret = secret
     session.attachEpoch += 1
     session.suspended = false
-    if (session.home !== ownerBroker) this.#adopt(session, ownerBroker)
+    if (session.ownerBroker !== ownerBroker) this.#takeOwnership(session, ownerBroker)
     const { attachEpoch, answers } = session
     this.#effects.push({
       kind: 'resumed',
       session: id,
-      attempt: handshakeId,
+      handshakeId,
       attachEpoch,
       answers: answers.map(([request, answer]) => [request, answer] as const),
     })
   }
 
-  #suspend(session: ModelSession, { keep, at }: Of<'suspend'>): void {
+  #suspend(session: ModelSession, { keep, at }: CommandOf<'suspend'>): void {
     if (session.grace === 0 && !keep) {
       this.#end(session.id, 'dropped', at)
       return
     }
-    this.#setAside(session, keep, at)
+    this.#suspendSession(session, keep, at)
   }
 
-  #setAside(session: ModelSession, keep: boolean, at: number): void {
+  #suspendSession(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
-    // Nobody can come back for what it waits for.
-    const left = session.grace === 0 ? this.#leave(session.id) : []
-    for (const key of left) this.#serve(key, at)
+    // No client can come back for these requests.
+    const keys = session.grace === 0 ? this.#withdrawAll(session.id) : []
+    for (const key of keys) this.#grantWaiters(key, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
-  /** Nobody there is connected any more, and whatever was to happen has its whole time again. */
-  #restart({ formerOwner, ownerBroker, at }: Of<'restart'>): void {
-    const all = this.#is.sessions.filter(
-      (one) => formerOwner === undefined || formerOwner === one.home,
+  /** All connections of these sessions are lost, and every deadline starts again in full. */
+  #restart({ formerOwner, ownerBroker, at }: CommandOf<'restart'>): void {
+    const sessions = this.#state.sessions.filter(
+      (session) => formerOwner === undefined || formerOwner === session.ownerBroker,
     )
-    for (const session of all) this.#adopt(session, ownerBroker)
-    for (const session of all) this.#setAside(session, true, at)
+    for (const session of sessions) this.#takeOwnership(session, ownerBroker)
+    for (const session of sessions) this.#suspendSession(session, true, at)
   }
 
-  #adopt(session: ModelSession, home: string): void {
-    const records = this.#is.begin(session, home)
-    this.#effects.push(...records.map((record) => ({ kind: 'adopted', record }) as const))
+  #takeOwnership(session: ModelSession, ownerBroker: string): void {
+    const restarted = this.#state.takeOwnership(session, ownerBroker)
+    this.#effects.push(
+      ...restarted.map((lockOrRequest) => ({ kind: 'deadlineRestarted', lockOrRequest }) as const),
+    )
   }
 
   #end(id: string, reason: string, at: number): void {
-    const left = this.#leave(id)
-    const held = this.#is.locks.filter((lock) => lock.session === id)
+    const keys = this.#withdrawAll(id)
+    const held = this.#state.locks.filter((lock) => lock.session === id)
     this.#release(held, 'ended')
-    for (const key of [...left, ...held.map((lock) => lock.key)]) this.#serve(key, at)
-    remove(this.#is.sessions, (session) => session.id === id)
+    for (const key of [...keys, ...held.map((lock) => lock.key)]) this.#grantWaiters(key, at)
+    removeFirst(this.#state.sessions, (session) => session.id === id)
     this.#effects.push({ kind: 'ended', session: id, reason })
   }
 
-  /** Takes a session out of every queue; returns the keys. */
-  #leave(id: string): string[] {
-    const waits = this.#is.waits.filter((wait) => wait.session === id)
-    for (const request of waits) {
-      remove(this.#is.waits, (wait) => wait === request)
+  /** Withdraws every request of a session. Returns the keys. */
+  #withdrawAll(id: string): string[] {
+    const requests = this.#state.waitingRequests.filter((wait) => wait.session === id)
+    for (const request of requests) {
+      removeFirst(this.#state.waitingRequests, (wait) => wait === request)
       this.#effects.push({ kind: 'withdrawn', request, reason: 'ended' })
     }
-    return waits.map((wait) => wait.key)
+    return requests.map((wait) => wait.key)
   }
 
   // -------------------------------------------------------------------------------- requests
 
-  #request(session: ModelSession, command: Of<'lock'>): void {
+  #request(session: ModelSession, command: CommandOf<'lock'>): void {
     const { id, key, mode, ttl, timeout, metadata, at } = command
-    const holders = this.#is.locks.filter((lock) => lock.key === key)
-    const queue = this.#is.waits.filter((wait) => wait.key === key)
-    const free = this.#is.canHold(key, mode) && queue.length === 0 && !this.#is.quiet
-    if (this.#is.load(session.id) >= session.limits.locks) {
+    const holders = this.#state.locks.filter((lock) => lock.key === key)
+    const queue = this.#state.waitingRequests.filter((wait) => wait.key === key)
+    const mayGrantNow = this.#state.canHold(key, mode) && queue.length === 0 && !this.#state.quiet
+    if (this.#state.requestCount(session.id) >= session.limits.locks) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
       return
     }
     const request = { session: session.id, id, key, mode, ttl, timeout, metadata, since: at }
-    if (command.steal || free) {
+    if (command.steal || mayGrantNow) {
       session.lastId = id
       if (command.steal) this.#release(holders, 'stolen')
       this.#grant(request, false, at)
     } else if (timeout === 0) {
       session.lastId = id
-      this.#answer(session, id, this.#is.blame(session, key, 'LOCK_HELD'), 'lock')
+      this.#answer(session, id, this.#state.failureWithHolders(session, key, 'LOCK_HELD'), 'lock')
     } else if (queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED')
     } else {
       session.lastId = id
-      this.#is.waits.push(request)
+      this.#state.waitingRequests.push(request)
       this.#effects.push({ kind: 'queued', request })
     }
   }
 
-  /** A request that waits comes to nothing. */
-  #giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
-    const wait = this.#is.waits.find((one) => one.session === id && one.id === request)
+  /** Withdraws a waiting request and answers it. */
+  #withdraw(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
+    const wait = this.#state.waitingRequests.find(
+      (waiting) => waiting.session === id && waiting.id === request,
+    )
     if (wait === undefined) return
-    const session = this.#is.session(id)!
+    const session = this.#state.session(id)!
     const isTimeout = code === 'LOCK_TIMEOUT'
     const answer = isTimeout
-      ? this.#is.blame(session, wait.key, code)
+      ? this.#state.failureWithHolders(session, wait.key, code)
       : ({ kind: 'failed', code } as const)
-    remove(this.#is.waits, (one) => one === wait)
+    removeFirst(this.#state.waitingRequests, (waiting) => waiting === wait)
     this.#effects.push({ kind: 'withdrawn', request: wait, reason })
-    this.#serve(wait.key, at)
+    this.#grantWaiters(wait.key, at)
     this.#answer(session, request, answer, 'lock')
   }
 
   // ----------------------------------------------------------------------------------- locks
 
-  #useFence(session: ModelSession, command: Of<'unlock' | 'refresh' | 'revoke'>): void {
+  #applyToLock(session: ModelSession, command: CommandOf<'unlock' | 'refresh' | 'revoke'>): void {
     session.lastId = command.id
-    const own = this.#is.lock(session.id, command.fence)
-    const lock = command.type === 'revoke' ? this.#is.lockOn(command.key, command.fence) : own
+    const own = this.#state.lock(session.id, command.fence)
+    const lock = command.type === 'revoke' ? this.#state.lockOn(command.key, command.fence) : own
     if (lock === undefined) {
       const answer = { kind: 'failed', code: 'LOCK_NOT_HELD' } as const
       this.#answer(session, command.id, answer, command.type)
@@ -264,10 +281,10 @@ export class Model {
       const note = command.type === 'revoke' ? command.note : ''
       if (kind === 'revoked') {
         this.#effects.push({ kind, lock: { ...lock }, by, note })
-        this.#is.session(lock.session)!.revoked.push({ fence: lock.fence, note })
+        this.#state.session(lock.session)!.allRevocations.push({ fence: lock.fence, note })
       }
       this.#release([lock], kind)
-      this.#serve(lock.key, command.at)
+      this.#grantWaiters(lock.key, command.at)
       this.#answer(session, command.id, { kind }, command.type)
     } else {
       lock.generation += 1
@@ -280,33 +297,33 @@ export class Model {
 
   #release(locks: readonly PlainLock[], reason: string): void {
     for (const lock of locks) {
-      remove(this.#is.locks, (one) => one === lock)
+      removeFirst(this.#state.locks, (held) => held === lock)
       this.#effects.push({ kind: 'released', lock: { ...lock }, reason })
     }
   }
 
-  /** First come, first served: as long as whoever is first can hold, it holds. */
-  #serve(key: string, at: number): void {
+  /** Grants from the head of the queue, as long as the first waiter can hold. */
+  #grantWaiters(key: string, at: number): void {
     for (;;) {
-      const first = this.#is.waits.find((wait) => wait.key === key)
-      if (first === undefined || !this.#is.canHold(key, first.mode) || this.#is.quiet) return
+      const first = this.#state.waitingRequests.find((wait) => wait.key === key)
+      if (first === undefined || !this.#state.canHold(key, first.mode) || this.#state.quiet) return
       if (this.#grantsLeft === 0) {
         this.#unfinished.push(key)
         return
       }
       this.#grantsLeft -= 1
-      remove(this.#is.waits, (wait) => wait === first)
+      removeFirst(this.#state.waitingRequests, (wait) => wait === first)
       this.#grant(first, true, at)
     }
   }
 
   #grant(request: PlainRequest, waited: boolean, at: number): void {
     const { session, id, key, mode, ttl, metadata } = request
-    this.#is.fence += 1
-    const fence = this.#is.fence
+    this.#state.fence += 1
+    const fence = this.#state.fence
     const lock = { session, id, key, mode, fence, ttl, generation: 0, metadata, since: at }
-    this.#is.locks.push(lock)
-    this.#store(this.#is.session(session)!, id, { kind: 'granted', fence }, 'lock')
+    this.#state.locks.push(lock)
+    this.#store(this.#state.session(session)!, id, { kind: 'granted', fence }, 'lock')
     this.#effects.push({ kind: 'granted', lock: { ...lock }, waited })
   }
 
@@ -326,10 +343,12 @@ export class Model {
     this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })
   }
 
-  /** An id that was used before: the same type of request gets the same answer, if it has one. */
+  /** Repeats the stored answer to a request id, if the type of the request is the same. */
   #repeat(session: ModelSession, id: number, type: string): void {
-    const stored = session.answers.find(([one]) => one === id)
-    const waits = this.#is.waits.some((wait) => wait.session === session.id && wait.id === id)
+    const stored = session.answers.find(([answeredId]) => answeredId === id)
+    const waits = this.#state.waitingRequests.some(
+      (wait) => wait.session === session.id && wait.id === id,
+    )
     if (stored !== undefined && stored[2] === type) {
       const [, answer] = stored
       this.#effects.push({ kind: 'answer', session: session.id, id, answer, repeat: true })

@@ -1,15 +1,15 @@
 /**
- * Long random histories, on a table beside the model: two hundred commands each, of every kind,
- * many of them stale. A history that fails is reported as the shortest list of commands that still
+ * Long random histories on a table and the model: two hundred commands each, of every kind, many of
+ * them out of date. A failing history is reported as the shortest list of commands that still
  * fails.
  */
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { count, runs } from '../support/counts.js'
-import type { PlainEffect } from './plain.js'
-import { Director, type Step, step } from './steps.js'
-import { Twin } from './twin.js'
+import type { PlainEffect } from './plainValues.js'
+import { type Step, StepRunner, step } from './steps.js'
+import { TableAndModel } from './tableAndModel.js'
 
 const length = 200
 const parameters = runs(100, 2_000)
@@ -19,21 +19,21 @@ interface History {
   readonly effects: PlainEffect[]
 }
 
-/** Plays a history; throws where table and model part, with `commands` as far as they got. */
+/** Runs a history. Throws where table and model differ, with the `commands` so far. */
 function play(steps: readonly Step[], commands: Command[] = []): History {
-  const twin = new Twin(2)
-  const director = new Director()
+  const pair = new TableAndModel(2)
+  const runner = new StepRunner()
   const effects: PlainEffect[] = []
   for (const one of steps) {
-    const command = director.direct(one, twin.state)
+    const command = runner.commandOf(one, pair.state)
     if (command === undefined) continue
     commands.push(command)
-    effects.push(...twin.step(command))
+    effects.push(...pair.step(command))
   }
   return { commands, effects }
 }
 
-/** What goes wrong with these steps; undefined if nothing does. */
+/** The failure of these steps; undefined if they pass. */
 function failure(steps: readonly Step[]): { error: Error; commands: Command[] } | undefined {
   const commands: Command[] = []
   try {
@@ -45,7 +45,7 @@ function failure(steps: readonly Step[]): { error: Error; commands: Command[] } 
   }
 }
 
-/** Takes steps out, many at a time and then fewer, as long as what is left still fails. */
+/** Removes steps, many at a time and then fewer, as long as the rest still fails. */
 function shorten(steps: readonly Step[]): readonly Step[] {
   let left = steps
   for (let size = left.length >> 1; size > 0; size >>= 1) {
@@ -68,13 +68,13 @@ function expectAgreement(steps: readonly Step[]): void {
 const histories = fc.array(step, { minLength: length, maxLength: length, size: 'max' })
 
 describe('table: random histories beside the model', () => {
-  it(`agrees on ${parameters.numRuns} histories of ${length} steps`, function () {
+  it(`table and model agree on ${parameters.numRuns} histories of ${length} steps`, function () {
     this.timeout(count(60_000, 1_200_000))
-    // Shortened here, by taking steps out, which fast-check cannot do to a list of fixed length.
+    // Shortened here by removing steps, because fast-check cannot shorten a list of fixed length.
     fc.assert(fc.property(histories, expectAgreement), { ...parameters, endOnFailure: true })
   })
 
-  it('such histories do everything there is to do', () => {
+  it('the histories contain every command and every effect', () => {
     const done = new Map<string, number>()
     const note = (what: string) => done.set(what, (done.get(what) ?? 0) + 1)
     for (const steps of fc.sample(histories, { numRuns: 60, seed: 7 })) {
@@ -100,7 +100,16 @@ function describeEffect(effect: PlainEffect): string {
 const everything = [
   ...['lock', 'unlock', 'refresh', 'cancel', 'timeout', 'expire', 'ack', 'suspend', 'resume'],
   ...['confirm', 'repeat LOCK_NOT_HELD'],
-  ...['end', 'open', 'raise', 'quiet', 'restart', 'adopted', 'serve', 'more'],
+  ...[
+    'end',
+    'open',
+    'raiseFenceFloor',
+    'quiet',
+    'restart',
+    'deadlineRestarted',
+    'grantUnfinishedKeys',
+    'unfinished',
+  ],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
   ...['granted at once', 'granted late'],
   ...['ended goodbye', 'ended expired', 'ended dropped'],

@@ -1,38 +1,39 @@
-/**
- * All that the model of the lock table remembers: flat lists, searched from end to end.
- */
+/** The state of the model of the lock table: flat lists that are searched from end to end. */
 import type { Command, SessionLimits, StoredHolder } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
-import type { PlainAnswer, PlainLock, PlainRequest, PlainSession, PlainState } from './plain.js'
+import type {
+  PlainAnswer,
+  PlainLock,
+  PlainRequest,
+  PlainSession,
+  PlainState,
+} from './plainValues.js'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
 type Resume = Extract<Command, { type: 'resume' }>
-type Derived = 'held' | 'waiting' | 'answers' | 'lastTry' | 'revocations'
+type Derived = 'held' | 'waiting' | 'answers' | 'lastResumeAttempt' | 'revocations'
 
 export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
   readonly name: string | undefined
   readonly limits: SessionLimits
-  /** What it was taken up with last. */
-  shown: Resume | undefined
-  /** Every lock of it that an operator has ended. */
-  readonly revoked: { fence: number; note: string }[]
-  /**
-   * Id, answer, and what was requested, in order of answering. Stays empty for a session that
-   * cannot come back.
-   */
+  /** The last successful resume. */
+  acceptedResume: Resume | undefined
+  /** Every lock of the session that was revoked. */
+  readonly allRevocations: { fence: number; note: string }[]
+  /** Id, answer and request type, in order of answering; empty for a session without a grace. */
   answers: [number, PlainAnswer, string][]
 }
 
-/** Whether this is its client, by the order in which that has asked. */
-export function letsIn(
+/** Whether a resume shows a valid secret, and no later attempt has resumed before it. */
+export function acceptsResume(
   session: ModelSession,
-  { principal, proof, resumeAttempt: number }: Resume,
+  { principal, proof, resumeAttempt }: Resume,
 ): boolean {
-  const { shown, secret, nextSecret } = session
-  const before = shown?.proof === proof ? shown.resumeAttempt : undefined
-  const isLate = before !== undefined && number !== undefined && before >= number
+  const { acceptedResume, secret, nextSecret } = session
+  const before = acceptedResume?.proof === proof ? acceptedResume.resumeAttempt : undefined
+  const isLate = before !== undefined && resumeAttempt !== undefined && before >= resumeAttempt
   const isKnown = proof === secret || proof === nextSecret
   return session.grace > 0 && session.principal === principal && isKnown && !isLate
 }
@@ -43,8 +44,8 @@ export class ModelState {
   readonly sessions: ModelSession[] = []
   /** In order of grant. */
   readonly locks: ModelLock[] = []
-  /** In order of asking. */
-  readonly waits: PlainRequest[] = []
+  /** In order of arrival. */
+  readonly waitingRequests: PlainRequest[] = []
   /** Keys that are held or waited for, in the order in which they came into use. */
   inUse: string[] = []
 
@@ -62,16 +63,20 @@ export class ModelState {
     return this.locks.find((lock) => lock.session === session && lock.fence === fence)
   }
 
-  /** Whoever holds it. */
+  /** The lock with this key and fence, of any session. */
   lockOn(key: string, fence: number): ModelLock | undefined {
     return this.locks.find((lock) => lock.key === key && lock.fence === fence)
   }
 
   /**
-   * A failure with those who hold the key: the oldest, as many as fit, and one in any case. What
-   * fits is 16, 16 KiB, and 256 KiB for all that the session has not acknowledged.
+   * A failure with the holders of the key: the oldest ones that fit, and at least one. The limits
+   * are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
    */
-  blame(asks: ModelSession, key: string, code: 'LOCK_HELD' | 'LOCK_TIMEOUT'): PlainAnswer {
+  failureWithHolders(
+    asks: ModelSession,
+    key: string,
+    code: 'LOCK_HELD' | 'LOCK_TIMEOUT',
+  ): PlainAnswer {
     const kept = asks.answers.flatMap(([, answer]) => ('holders' in answer ? answer.holders : []))
     const room = Math.min(16 * 1024, 256 * 1024 - sum(kept.map(sizeOf)))
     const [first, ...others] = this.locks
@@ -87,18 +92,21 @@ export class ModelState {
     return { kind: 'failed', code, holders: fitting.length === 0 ? least : fitting }
   }
 
-  load(session: string): number {
+  requestCount(session: string): number {
     const mine = (one: { session: string }) => one.session === session
-    return this.locks.filter(mine).length + this.waits.filter(mine).length
+    return this.locks.filter(mine).length + this.waitingRequests.filter(mine).length
   }
 
-  /** Somebody keeps its time anew: what is limited in time, and returned, has all of it again. */
-  begin(session: ModelSession, home: string): (PlainLock | PlainRequest)[] {
-    const moves = session.home !== home
-    session.home = home
+  /**
+   * Moves a session to an owner. Returns its locks and requests with a deadline, which starts
+   * again.
+   */
+  takeOwnership(session: ModelSession, ownerBroker: string): (PlainLock | PlainRequest)[] {
+    const changesOwner = session.ownerBroker !== ownerBroker
+    session.ownerBroker = ownerBroker
     const locks = this.locks.filter((one) => one.session === session.id && one.ttl !== undefined)
-    for (const lock of locks) if (moves) lock.generation += 1
-    const waits = this.waits.filter(
+    for (const lock of locks) if (changesOwner) lock.generation += 1
+    const waits = this.waitingRequests.filter(
       (one) => one.session === session.id && one.timeout !== undefined,
     )
     return [...locks.map((lock) => ({ ...lock })), ...waits]
@@ -108,15 +116,18 @@ export class ModelState {
     return {
       fence: this.fence,
       heldCount: this.locks.length,
-      waitingCount: this.waits.length,
+      waitingCount: this.waitingRequests.length,
       quiet: this.quiet,
       sessions: this.sessions.map(
-        ({ name: _, limits: __, shown, revoked, answers, ...session }) => ({
+        ({ name: _, limits: __, acceptedResume, allRevocations, answers, ...session }) => ({
           ...session,
-          lastTry: shown?.proof === session.secret ? shown?.resumeAttempt : undefined,
+          lastResumeAttempt:
+            acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
           held: this.locks.filter((lock) => lock.session === session.id).map((lock) => lock.fence),
-          waiting: this.waits.filter((wait) => wait.session === session.id).map((wait) => wait.id),
-          revocations: session.grace > 0 ? revoked.slice(-16) : [],
+          waiting: this.waitingRequests
+            .filter((wait) => wait.session === session.id)
+            .map((wait) => wait.id),
+          revocations: session.grace > 0 ? allRevocations.slice(-16) : [],
           answers:
             session.grace > 0 ? answers.map(([id, answer]) => [id, answer] as const) : undefined,
         }),
@@ -124,14 +135,14 @@ export class ModelState {
       keys: [...this.inUse].sort().map((key) => ({
         key,
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
-        queue: this.waits.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
+        queue: this.waitingRequests.filter((wait) => wait.key === key).map((wait) => ({ ...wait })),
       })),
     }
   }
 }
 
-/** Takes out the first of these. */
-export function remove<T>(list: T[], which: (item: T) => boolean): void {
+/** Removes the first matching item. */
+export function removeFirst<T>(list: T[], which: (item: T) => boolean): void {
   const index = list.findIndex(which)
   if (index !== -1) list.splice(index, 1)
 }
@@ -140,7 +151,7 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, one) => total + one, 0)
 }
 
-/** What a holder weighs: 100, and what is written of it, a character beyond ASCII as three. */
+/** The estimated size of a holder: 100 bytes and its texts, a text beyond ASCII three times. */
 function sizeOf(holder: Pick<StoredHolder, 'session' | 'name' | 'metadata'>): number {
   const { session, name, metadata } = holder
   const texts = [name === undefined ? '' : JSON.stringify(name), metadata ?? '']

@@ -1,6 +1,6 @@
 /**
- * A table that was set quiet grants nothing but steals, so that whoever held a lock at a broker
- * that forgot it has the time to give it up. Everything else goes on as ever.
+ * A quiet table grants only steals, so that the holders at a broker that lost its table have time
+ * to give up their locks. All other commands work as usual.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'
@@ -12,8 +12,8 @@ function quiet(...sessions: string[]): Bench {
   return bench
 }
 
-describe('table: quiet', () => {
-  it('queues for a key that nobody holds, and grants when it is over', () => {
+describe('table: a quiet time', () => {
+  it('queues requests for a free key, and grants them at its end', () => {
     const bench = quiet('a', 'b')
     expect(bench.lock('a', 'k')).to.deep.equal(['queued a#1 k'])
     expect(bench.lock('b', 'k')).to.deep.equal(['queued b#1 k'])
@@ -21,7 +21,7 @@ describe('table: quiet', () => {
     expect(bench.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#2 l f2'])
   })
 
-  it('grants all shared requests at the head together when it is over', () => {
+  it('grants all shared requests at the head of a queue together at its end', () => {
     const bench = quiet('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k', { mode: 'shared' })
@@ -29,13 +29,13 @@ describe('table: quiet', () => {
     expect(bench.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#1 k f2'])
   })
 
-  it('is LOCK_HELD for a timeout of 0, by nobody, and leaves nothing behind', () => {
+  it('answers timeout 0 with LOCK_HELD without holders, and leaves nothing behind', () => {
     const bench = quiet('a')
     expect(bench.lock('a', 'k', { timeout: 0 })).to.deep.equal(['answer a#1 LOCK_HELD by '])
     expect(bench.table.keys.size).to.equal(0)
   })
 
-  it('leaves nothing behind where a queue has no room', () => {
+  it('leaves nothing behind for a full queue', () => {
     const bench = new Bench()
     bench.open('a', { limits: { waitersPerKey: 0 } })
     bench.quiet(true)
@@ -43,7 +43,7 @@ describe('table: quiet', () => {
     expect(bench.table.keys.size).to.equal(0)
   })
 
-  it('lets a steal through, past whoever waits', () => {
+  it('grants a steal past all waiters', () => {
     const bench = quiet('a', 'b')
     bench.lock('a', 'k')
     expect(bench.lock('b', 'k', { steal: true })).to.deep.equal(['granted b#1 k f1'])
@@ -51,7 +51,7 @@ describe('table: quiet', () => {
     expect(bench.quiet(false)).to.deep.equal(['granted a#1 k f2'])
   })
 
-  it('does not hold up those who leave', () => {
+  it('does not delay cancels, unlocks and ends', () => {
     const bench = quiet('a', 'b', 'c')
     bench.lock('a', 'k')
     bench.lock('b', 'k')

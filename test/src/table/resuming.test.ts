@@ -1,6 +1,6 @@
 /**
- * A session and its connections: what a dropped connection costs, who may take a session up again,
- * which secret counts when, and that a connection which was replaced has no say.
+ * A session and its connections: what a dropped connection costs, who may resume a session, which
+ * secret is valid when, and that a replaced connection has no influence.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'
@@ -33,7 +33,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('leaves a session with a grace all that it holds and its places', () => {
+  it('leaves a session with a grace its locks and requests', () => {
     const bench = graced()
     bench.lock('b', 'l')
     bench.lock('a', 'l')
@@ -42,7 +42,7 @@ describe('table: a dropped connection', () => {
     expect(bench.unlock('b', 2)).to.include('granted a#2 l f3')
   })
 
-  it('leaves a session without a grace that the broker cut its locks, and no place in line', () => {
+  it('leaves locks, but no requests, to a session without a grace that the broker cut', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k')
     bench.lock('b', 'l')
@@ -60,7 +60,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('lets those through who waited only behind a session that cannot come back', () => {
+  it('grants requests that waited only behind a session that cannot resume', () => {
     const bench = Bench.with('a', 'b', 'c')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k')
@@ -72,7 +72,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('grants a session that cannot come back nothing on the way out of its queues', () => {
+  it('grants nothing to a session that cannot resume while its requests are withdrawn', () => {
     const bench = Bench.with('a')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('a', 'k')
@@ -84,7 +84,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('says nothing more, and is heard no more', () => {
+  it('has no further effects, and its later commands are ignored', () => {
     const bench = graced()
     bench.suspend('a')
     expectNothing(bench, () => bench.suspend('a'))
@@ -94,7 +94,7 @@ describe('table: a dropped connection', () => {
     expectNothing(bench, () => bench.ack('a', [1]))
   })
 
-  it('does not stop a ttl, a timeout or the end', () => {
+  it('does not stop a ttl, a timeout or the end of the session', () => {
     const bench = new Bench()
     bench.open('a', { grace: 5_000 })
     bench.open('b')
@@ -112,14 +112,14 @@ describe('table: a dropped connection', () => {
 })
 
 describe('table: resume', () => {
-  it('takes the session up with all it has, under the next attach number', () => {
+  it('restores the session with everything, under the next attach epoch', () => {
     const bench = graced()
     bench.suspend('a')
     expect(bench.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
     expect(bench.unlock('a', 1)).to.include('granted b#1 k f2')
   })
 
-  it('replaces a connection that is still there: nothing that arrives on it counts', () => {
+  it('replaces a connection that is still open: later commands on it are ignored', () => {
     const bench = graced()
     expect(bench.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
     expectNothing(bench, () => bench.unlock('a', 1, { attachEpoch: 1, id: 9 }))
@@ -132,7 +132,7 @@ describe('table: resume', () => {
     expectNothing(bench, () => bench.end('a', 1))
   })
 
-  it('voids the end that was proposed for the connection before', () => {
+  it('cancels the end that was proposed for the earlier connection', () => {
     const bench = graced()
     bench.suspend('a')
     bench.resume('a', 's1', 's2')
@@ -140,7 +140,7 @@ describe('table: resume', () => {
     expect(bench.end('a', 2)).to.include('ended a goodbye')
   })
 
-  it('is refused with a wrong secret, by another principal, for no or an ended session', () => {
+  it('is refused for a wrong secret, another principal, and an unknown or ended session', () => {
     const bench = new Bench()
     bench.open('a', { grace: 5_000, secret: 's1', principal: 'ann' })
     bench.suspend('a')
@@ -168,13 +168,13 @@ describe('table: resume', () => {
 })
 
 describe('table: resume secrets', () => {
-  it('the former stays good until the client has spoken on the new connection', () => {
+  it('the former one stays valid until the client sends on the new connection', () => {
     const bench = graced()
     bench.resume('a', 's1', 's2')
     expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
   })
 
-  it('the former stays good when the connection drops before the client has spoken', () => {
+  it('the former one stays valid when the connection drops before the client has sent', () => {
     const bench = graced()
     bench.suspend('a')
     bench.resume('a', 's1', 's2')
@@ -182,7 +182,7 @@ describe('table: resume secrets', () => {
     expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
   })
 
-  it('the former is refused once the client has spoken, whatever it said', () => {
+  it('the former one is refused once the client has sent, whatever it sent', () => {
     const says: Record<string, (bench: Bench) => void> = {
       ack: (bench) => bench.ack('a', []),
       lock: (bench) => bench.lock('a', 'm'),
@@ -200,7 +200,7 @@ describe('table: resume secrets', () => {
     }
   })
 
-  it('what a replaced connection says proves nothing', () => {
+  it('a message on a replaced connection proves nothing', () => {
     const bench = graced()
     bench.resume('a', 's1', 's2')
     bench.ack('a', [], 1)
@@ -208,7 +208,7 @@ describe('table: resume secrets', () => {
     expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
   })
 
-  it('the newer is good at once, and makes the former void', () => {
+  it('the newer one is valid at once, and makes the former one invalid', () => {
     const bench = graced()
     bench.resume('a', 's1', 's2')
     expect(bench.resume('a', 's2', 's3')[0]).to.match(/^resumed a @3/)
@@ -216,34 +216,36 @@ describe('table: resume secrets', () => {
     expect(bench.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
   })
 
-  it('open nothing by a try that is older than one which they did open it by', () => {
+  it('refuse an attempt that is older than the last successful one', () => {
     const bench = graced()
-    expect(bench.resume('a', 's1', 's2', { try: 2 })[0]).to.match(/^resumed a @2/)
+    expect(bench.resume('a', 's1', 's2', { resumeAttempt: 2 })[0]).to.match(/^resumed a @2/)
     const before = bench.state()
     for (const number of [1, 2]) {
-      expect(bench.resume('a', 's1', 'late', { try: number })).to.deep.equal(['refused resume a'])
+      expect(bench.resume('a', 's1', 'late', { resumeAttempt: number })).to.deep.equal([
+        'refused resume a',
+      ])
     }
     expect(bench.state()).to.equal(before)
-    expect(bench.resume('a', 's1', 's3', { try: 3 })[0]).to.match(/^resumed a @3/)
+    expect(bench.resume('a', 's1', 's3', { resumeAttempt: 3 })[0]).to.match(/^resumed a @3/)
   })
 
-  it('have tries of their own each', () => {
+  it('have attempt numbers of their own', () => {
     const bench = graced()
-    bench.resume('a', 's1', 's2', { try: 7 })
-    expect(bench.resume('a', 's2', 's3', { try: 1 })[0]).to.match(/^resumed a @3/)
+    bench.resume('a', 's1', 's2', { resumeAttempt: 7 })
+    expect(bench.resume('a', 's2', 's3', { resumeAttempt: 1 })[0]).to.match(/^resumed a @3/)
     bench.ack('a', [])
-    expect(bench.resume('a', 's3', 's4', { try: 1 })[0]).to.match(/^resumed a @4/)
-    expect(bench.resume('a', 's3', 's5', { try: 1 })).to.deep.equal(['refused resume a'])
+    expect(bench.resume('a', 's3', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
+    expect(bench.resume('a', 's3', 's5', { resumeAttempt: 1 })).to.deep.equal(['refused resume a'])
   })
 
-  it('let in whoever does not number its tries', () => {
+  it('accept a client that does not number its attempts', () => {
     const bench = graced()
-    bench.resume('a', 's1', 's2', { try: 2 })
+    bench.resume('a', 's1', 's2', { resumeAttempt: 2 })
     expect(bench.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
-    expect(bench.resume('a', 's1', 's4', { try: 1 })[0]).to.match(/^resumed a @4/)
+    expect(bench.resume('a', 's1', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
   })
 
-  it('one that was sent in a welcome which was overtaken is void', () => {
+  it('one from a welcome that was superseded is invalid', () => {
     const bench = graced()
     bench.resume('a', 's1', 's2')
     bench.resume('a', 's1', 's3')

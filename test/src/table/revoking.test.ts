@@ -1,11 +1,9 @@
-/**
- * Ending somebody else's lock: only the lock that was seen, by whoever may, once.
- */
+/** Revoking the lock of another session: exactly the named lock, and once. */
 import { expect } from 'chai'
 import { Bench } from './bench.js'
 
 describe('table: revoke', () => {
-  it('ends the lock, says by whom and why, grants the next and answers, in that order', () => {
+  it('ends the lock, reports who did it and why, grants the next waiter and answers, in order', () => {
     const bench = Bench.with('a', 'b', 'op')
     bench.lock('a', 'k')
     bench.lock('b', 'k')
@@ -18,7 +16,7 @@ describe('table: revoke', () => {
     expect(bench.unlock('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
   })
 
-  it('leaves a lock alone whose fence or key is another', () => {
+  it('has no effect with another fence or key', () => {
     const bench = Bench.with('a', 'op')
     bench.lock('a', 'k')
     bench.lock('a', 'l')
@@ -28,7 +26,7 @@ describe('table: revoke', () => {
     expect(bench.table.heldCount).to.equal(2)
   })
 
-  it('takes one of several shared locks', () => {
+  it('ends one of several shared locks', () => {
     const bench = Bench.with('a', 'b', 'op')
     bench.lock('a', 'k', { mode: 'shared' })
     bench.lock('b', 'k', { mode: 'shared' })
@@ -36,7 +34,7 @@ describe('table: revoke', () => {
     expect([...bench.table.keys.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
   })
 
-  it('ends a lock whose session is away, which is told in its snapshot', () => {
+  it('ends a lock of a suspended session, and its snapshot reports this', () => {
     const bench = new Bench()
     bench.open('a', { grace: 1_000 })
     bench.open('op')
@@ -49,7 +47,7 @@ describe('table: revoke', () => {
     expect(revocations).to.deep.equal([{ fence: 1, note: 'stuck' }])
   })
 
-  it('remembers the newest 16 for a session that can come back, and none for another', () => {
+  it('stores the newest 16 revocations for a session that can resume, and none for others', () => {
     const bench = new Bench()
     bench.open('a', { grace: 1_000 })
     bench.open('b')
@@ -64,7 +62,7 @@ describe('table: revoke', () => {
     expect(fencesOf('b')).to.deep.equal([])
   })
 
-  it('runs once: asked again, it is answered as it was and revokes nothing', () => {
+  it('runs once: a repetition gets the same answer and revokes nothing', () => {
     const bench = new Bench()
     bench.open('a')
     bench.open('op', { grace: 1_000 })
@@ -76,7 +74,7 @@ describe('table: revoke', () => {
     expect(bench.table.heldCount).to.equal(1)
   })
 
-  it('is nobody’s on a connection that is no longer the session’s own', () => {
+  it('has no effect on a replaced connection', () => {
     const bench = new Bench()
     bench.open('a')
     bench.open('op', { grace: 1_000 })

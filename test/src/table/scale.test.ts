@@ -1,6 +1,6 @@
 /**
- * What a crowd costs, counted in effects and not in time: a release wakes exactly those who can now
- * hold, and ten thousand who leave at once wake nobody.
+ * The cost of very many waiters, counted in effects and not in time. A release grants exactly the
+ * waiters that can hold now, and ten thousand waiters that leave cause no grant.
  */
 import { expect } from 'chai'
 import { Bench } from './bench.js'
@@ -8,7 +8,7 @@ import { checkRecords } from './invariants.js'
 
 const crowd = 10_000
 
-/** One session that holds `k`, and a crowd that waits for it. */
+/** A session that holds `k`, and a crowd that waits for it. */
 function crowded(): Bench {
   const bench = new Bench(false)
   bench.open('holder')
@@ -22,7 +22,7 @@ function crowded(): Bench {
 }
 
 describe('table: ten thousand waiters', () => {
-  it('one release is exactly one grant, to the first', () => {
+  it('one release grants exactly the first', () => {
     const bench = crowded()
     expect(bench.unlock('holder', 1)).to.deep.equal([
       'released holder k f1 unlocked',
@@ -32,9 +32,10 @@ describe('table: ten thousand waiters', () => {
     checkRecords(bench.table)
   })
 
-  it('all leave at once, in any order, and wake nobody', () => {
+  it('all leave at once, in any order, without a grant', () => {
     const bench = crowded()
-    // 7,919 is prime to the size of the crowd: every one of them, from all over the queue.
+    // 7,919 is prime to the size of the crowd, so this visits every waiter, from all over the
+    // queue.
     for (let i = 0; i < crowd; i++) {
       const session = `w${(i * 7_919) % crowd}`
       expect(bench.end(session)).to.deep.equal([
@@ -46,7 +47,7 @@ describe('table: ten thousand waiters', () => {
     checkRecords(bench.table)
   })
 
-  it('a chain of releases serves every one of them once, in order', () => {
+  it('a chain of releases grants every waiter once, in order', () => {
     const bench = crowded()
     let holder = 'holder'
     for (let i = 0; i < crowd; i++) {
@@ -63,16 +64,16 @@ describe('table: ten thousand waiters', () => {
     bench.lock('holder', 'k')
     bench.open('w')
     for (let i = 0; i < crowd; i++) bench.lock('w', 'k', { mode: 'shared' })
-    // With the release, the answer, and the word that there are more.
+    // Together with the release, the answer, and the effect for the unfinished key.
     expect(bench.unlock('holder', 1)).to.have.length(1_003)
-    const serve = { type: 'serve', keys: ['k'], at: 0 } as const
+    const serve = { type: 'grantUnfinishedKeys', keys: ['k'], at: 0 } as const
     for (let left = crowd - 1_000; left > 0; left -= 1_000) bench.apply(serve)
     expect(bench.table.heldCount).to.equal(crowd)
     expect(bench.end('w')).to.have.length(crowd + 1)
     expect(bench.table.keys.size).to.equal(0)
   })
 
-  it('one session that waits ten thousand times leaves in one pass', () => {
+  it('one session with ten thousand requests leaves in one pass', () => {
     const bench = new Bench(false)
     bench.open('holder')
     bench.open('w')

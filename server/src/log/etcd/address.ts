@@ -1,6 +1,6 @@
 /**
- * Where a log on etcd is: `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`, or the same in pieces; and
- * what about it cannot be, in one sentence.
+ * Parses and validates the address of a log on etcd: `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`,
+ * or the same as separate options.
  */
 import { redactUrl } from '@holdfast/shared'
 import { invalid } from '../../config/settings.js'
@@ -18,41 +18,48 @@ const maxEndpoints = 16
 const maxPrefixLength = 200
 
 /**
- * Reads an address from one line.
+ * Parses an address from one line of text.
  *
- * @throws {HoldfastError} `INVALID_OPTION`
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
  */
 export function parseAddress(text: string): EtcdAddress {
   const [, scheme, authority = '', path] = /^(\w+):\/\/([^/]*)(?:\/(.*))?$/.exec(text) ?? []
-  if (scheme !== 'etcd' && scheme !== 'etcds') throw invalid(`The address of a log is ${form}`)
+  if (scheme !== 'etcd' && scheme !== 'etcds')
+    throw invalid(`The address of a log must be ${form}, not "${redactUrl(text)}"`)
   if (authority.includes('@')) {
-    throw invalid('User and password have no place in the address of a log, which everybody sees')
+    throw invalid(
+      'The address of a log is public, so it must not contain a user and password: use the options',
+    )
   }
-  if (/[?#]/.test(text)) throw invalid(`The address of a log has no more to it than ${form}`)
+  if (/[?#]/.test(text))
+    throw invalid(`The address of a log must not have a query or fragment: use ${form}`)
   const hosts = authority.split(',').filter((host) => host !== '')
-  if (hosts.length === 0) throw invalid(`The address of a log names at least one host: ${form}`)
-  if (path === undefined || path === '') throw invalid(`The address of a log has a prefix: ${form}`)
+  if (hosts.length === 0) throw invalid(`The address of a log must name a host: use ${form}`)
+  if (path === undefined || path === '')
+    throw invalid(`The address of a log must have a prefix: use ${form}`)
   const protocol = scheme === 'etcd' ? 'http' : 'https'
   return checkAddress({ endpoints: hosts.map((host) => `${protocol}://${host}`), prefix: path })
 }
 
 /**
- * The same address with every port spelt out and no slash too many.
+ * Validates an address. Adds default ports and removes slashes around the prefix.
  *
- * @throws {HoldfastError} `INVALID_OPTION`
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
  */
 export function checkAddress({ endpoints, prefix }: EtcdAddress): EtcdAddress {
   if (!Array.isArray(endpoints) || endpoints.length === 0 || endpoints.length > maxEndpoints) {
-    throw invalid(`endpoints are 1 to ${maxEndpoints} addresses of etcd, such as http://host:2379`)
+    throw invalid(
+      `endpoints must be 1 to ${maxEndpoints} addresses of etcd, such as http://host:2379`,
+    )
   }
-  const whole = endpoints.map(endpointFrom)
-  const [first] = whole
-  if (whole.some((one) => schemeOf(one) !== schemeOf(first!))) {
-    throw invalid('endpoints are all http:// or all https://')
+  const normalized = endpoints.map(endpointFrom)
+  const [first] = normalized
+  if (normalized.some((endpoint) => schemeOf(endpoint) !== schemeOf(first!))) {
+    throw invalid('endpoints must be all http:// or all https://')
   }
-  const double = whole.find((one, i) => whole.indexOf(one) !== i)
-  if (double !== undefined) throw invalid(`The endpoint ${double} is named twice`)
-  return { endpoints: whole, prefix: prefixFrom(prefix) }
+  const duplicate = normalized.find((endpoint, i) => normalized.indexOf(endpoint) !== i)
+  if (duplicate !== undefined) throw invalid(`The endpoint ${duplicate} occurs twice`)
+  return { endpoints: normalized, prefix: prefixFrom(prefix) }
 }
 
 function endpointFrom(text: string): string {
@@ -60,16 +67,18 @@ function endpointFrom(text: string): string {
   try {
     url = new URL(text)
   } catch {
-    // Told below, as for whatever else is wrong with it.
+    // Reported below with the other errors of an endpoint.
   }
   const isBare = url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''
   if (url === undefined || !/^https?:$/.test(url.protocol) || !isBare || url.username !== '') {
-    const shown = redactUrl(text)
-    throw invalid(`"${shown}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`)
+    const redacted = redactUrl(text)
+    throw invalid(
+      `"${redacted}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`,
+    )
   }
-  // A port that is the scheme's own is not in `port`, although it was meant.
-  const isSpeltOut = /:\d+\/?$/.test(text)
-  const port = url.port || (isSpeltOut ? (url.protocol === 'http:' ? 80 : 443) : defaultPort)
+  // `port` is empty for the scheme's default port, even if the operator wrote it.
+  const hasExplicitPort = /:\d+\/?$/.test(text)
+  const port = url.port || (hasExplicitPort ? (url.protocol === 'http:' ? 80 : 443) : defaultPort)
   return `${url.protocol}//${url.hostname}:${port}`
 }
 
@@ -77,7 +86,8 @@ function prefixFrom(text: string): string {
   const prefix = text.replace(/^\/+|\/+$/g, '')
   if (!/^[\w.~-]+(?:\/[\w.~-]+)*$/.test(prefix) || prefix.length > maxPrefixLength) {
     throw invalid(
-      `The prefix of a log is 1 to ${maxPrefixLength} letters, digits and . _ ~ - in parts divided by /`,
+      `The prefix of a log must be 1 to ${maxPrefixLength} letters, digits and . _ ~ - in parts ` +
+        'separated by /',
     )
   }
   return prefix

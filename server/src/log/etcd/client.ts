@@ -1,10 +1,10 @@
 /**
- * A client of etcd, as much of one as a log needs: every call has its own deadline, and goes on at
- * another member when one does not answer. So a call can be done twice, and each has to be one for
- * which that makes no difference.
+ * The part of an etcd client that a log needs. Every call has its own deadline, and is tried at
+ * another member if one does not answer. A call may therefore be executed twice, so each call must
+ * be idempotent.
  *
- * All calls go to the same member until it fails, and the watches with them: the member that takes
- * our entries is then the one that hands them back soonest.
+ * All calls and watches use one member until it fails. The member that accepts this broker's
+ * entries then also delivers them soonest.
  */
 import type { Clock } from '@holdfast/shared'
 import { EtcdError } from './errors.js'
@@ -28,22 +28,22 @@ export interface ClientOptions {
   readonly auth?: EtcdAuth | undefined
 }
 
-/** A user of etcd's own. */
+/** A user of etcd. */
 export interface EtcdAuth {
   readonly user: string
   readonly password: string
 }
 
-/** In bytes. */
-export interface Usage {
+/** The storage quota of a member, in bytes. */
+export interface QuotaUsage {
   readonly endpoint: string
   readonly used: number
   readonly quota: number
 }
 
-/** How often a deadline may double while nobody answers: etcd may only be slow. */
-const mostDoublings = 2
-/** The first pause after every member has failed, in ms; it doubles up to a call's deadline. */
+/** How often the deadline may double while no member answers, because etcd may only be slow. */
+const maxDeadlineDoublings = 2
+/** The first pause after all members have failed, in ms. It doubles up to a call's deadline. */
 const firstPauseMs = 20
 
 export class EtcdClient {
@@ -54,11 +54,11 @@ export class EtcdClient {
   #current = 0
   #token: string | undefined
   #callMs = 1_000
-  /** Attempts without an answer since the last answer. */
-  #silences = 0
+  /** Attempts that timed out since the last answer. */
+  #timeouts = 0
   #failedRounds = 0
-  readonly #onMove = new Set<() => void>()
-  #onClose: (() => void)[] = []
+  readonly #moveListeners = new Set<() => void>()
+  #sleepers: (() => void)[] = []
   #isClosed = false
 
   constructor({ endpoints, tls, auth }: ClientOptions, clock: Clock) {
@@ -68,7 +68,7 @@ export class EtcdClient {
     this.#transport = new Transport(clock, endpoints[0]!.startsWith('https:'), tls)
   }
 
-  /** How long a member may take to answer, in ms. Default 1,000. */
+  /** The deadline of one attempt, in ms. Default 1,000. */
   set callMs(ms: number) {
     this.#callMs = ms
   }
@@ -85,25 +85,25 @@ export class EtcdClient {
     return this.#endpoints
   }
 
-  /** The member that is asked now. */
+  /** The member in use. */
   get endpoint(): string {
     return this.#endpoints[this.#current]!
   }
 
-  /** Has this called whenever another member is asked from then on. Returns how to stop that. */
+  /** Registers a callback for each change of the member in use. Returns how to unregister it. */
   onMove(callback: () => void): () => void {
-    this.#onMove.add(callback)
-    return () => this.#onMove.delete(callback)
+    this.#moveListeners.add(callback)
+    return () => this.#moveListeners.delete(callback)
   }
 
-  /** That this member is of no use now. */
+  /** Changes to the next member, if this one is in use. */
   moveFrom(endpoint: string): void {
     if (endpoint !== this.endpoint) return
     this.#current = (this.#current + 1) % this.#endpoints.length
-    for (const callback of [...this.#onMove]) callback()
+    for (const callback of [...this.#moveListeners]) callback()
   }
 
-  /** Resolves with the revision of the change. */
+  /** Writes a key. Resolves with the revision of the change. */
   async put(key: string, value: string | Buffer): Promise<number> {
     const body = { key: toBase64(key), value: toBase64(value) }
     const { header } = await this.call<{ readonly header: Header }>('/v3/kv/put', body)
@@ -114,82 +114,82 @@ export class EtcdClient {
     return this.call('/v3/kv/txn', txn)
   }
 
-  /** Reads keys as this member has them, which may be out of date. */
+  /** Reads keys from the state of the member in use, which may be out of date. */
   range(request: object): Promise<RangeAnswer> {
     return this.call('/v3/kv/range', request)
   }
 
   /**
-   * Reads a key at a place in the order of changes, as part of a change that is never made: a plain
-   * read may be out of date when a member was stopped.
+   * A linearizable read of a key, by a transaction that never writes. A plain read may return an
+   * old value if the member was paused.
    */
-  async readInOrder(key: string): Promise<KeyValue | undefined> {
-    const never = { key: toBase64(key), target: 'VERSION', result: 'LESS', version: '0' }
+  async readLinearizable(key: string): Promise<KeyValue | undefined> {
+    const neverTrue = { key: toBase64(key), target: 'VERSION', result: 'LESS', version: '0' }
     const { responses } = await this.txn({
-      compare: [never],
+      compare: [neverTrue],
       success: [put(key, '')],
       failure: [read(key)],
     })
     return responses?.[0]?.response_range?.kvs?.[0]
   }
 
-  /** Forgets what was overwritten up to this revision. */
+  /** Drops all overwritten values up to this revision. */
   async compact(revision: number): Promise<void> {
     try {
       await this.call('/v3/kv/compaction', { revision: String(revision) })
     } catch (error) {
-      // Somebody else has, or we before the answer was lost.
+      // Another broker has compacted already, or this one has and the answer was lost.
       if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
     }
   }
 
-  /** How one member is, or all of them see it. It needs no majority to answer. */
+  /** The status of one member, which it gives without a majority. */
   status(endpoint: string): Promise<Status> {
     return this.#attempt(endpoint, '/v3/maintenance/status', {})
   }
 
-  /** What the member that is asked now has, and may have; undefined if it does not say. */
-  async usage(): Promise<Usage | undefined> {
+  /** The used space and the quota of the member in use; undefined if it does not report them. */
+  async usage(): Promise<QuotaUsage | undefined> {
     const { endpoint } = this
-    const page = await this.#transport.page(endpoint, '/metrics', this.#deadlineMs)
+    const page = await this.#transport.getPage(endpoint, '/metrics', this.#deadlineMs)
     const [used, quota] = ['etcd_mvcc_db_total_size_in_bytes', 'etcd_server_quota_backend_bytes']
       .map((name) => new RegExp(`^${name} (\\S+)$`, 'm').exec(page)?.[1])
       .map(Number) as [number, number]
     return quota > 0 ? { endpoint, used, quota } : undefined
   }
 
-  /** Watches at the member that is asked now. Returns how to leave it, and where it is. */
+  /** Starts a watch at the member in use. Returns how to stop it, and its member. */
   async watch(
     request: object,
     listener: LineListener,
-  ): Promise<{ readonly endpoint: string; readonly leave: () => void }> {
+  ): Promise<{ readonly endpoint: string; readonly stop: () => void }> {
     const { endpoint } = this
     const token = await this.#tokenAt(endpoint)
-    const question = { endpoint, path: '/v3/watch', body: { create_request: request }, token }
+    const call = { endpoint, path: '/v3/watch', body: { create_request: request }, token }
     const deadlineMs = this.#deadlineMs
-    return { endpoint, leave: this.#transport.listen({ ...question, deadlineMs }, listener) }
+    return { endpoint, stop: this.#transport.listen({ ...call, deadlineMs }, listener) }
   }
 
-  /** To be called when an answer shows that our token is not, or no longer, good. */
+  /** Call when a member has rejected the token. */
   forgetToken(): void {
     this.#token = undefined
   }
 
-  /** Asks one member after the other until one answers, each once; but first pauses if none did. */
+  /** Calls each member in turn until one answers. Pauses first if all members failed last time. */
   async call<T>(path: string, body: object): Promise<T> {
     await this.#pause()
-    for (let left = this.#endpoints.length; ; left--) {
+    for (let membersLeft = this.#endpoints.length; ; membersLeft--) {
       const { endpoint } = this
       try {
         const answer = await this.#attempt<T>(endpoint, path, body)
-        this.#silences = 0
+        this.#timeouts = 0
         this.#failedRounds = 0
         return answer
       } catch (error) {
         if (!(error instanceof EtcdError)) throw error
-        if (error.kind === 'silent') this.#silences++
-        if (error.isOfOneMember) this.moveFrom(endpoint)
-        if (left > 1 && error.isOfOneMember && !this.#isClosed) continue
+        if (error.kind === 'timeout') this.#timeouts++
+        if (error.mayWorkElsewhere) this.moveFrom(endpoint)
+        if (membersLeft > 1 && error.mayWorkElsewhere && !this.#isClosed) continue
         this.#failedRounds++
         throw error
       }
@@ -198,21 +198,21 @@ export class EtcdClient {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const wake of this.#onClose.splice(0)) wake()
+    for (const wake of this.#sleepers.splice(0)) wake()
     this.#transport.close()
   }
 
-  /** Lets time pass; shorter if the client is closed meanwhile. */
+  /** Resolves after a pause, or as soon as the client is closed. */
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
       if (this.#isClosed) return resolve()
       const wake = (): void => {
         this.#clock.clearTimer(timer)
-        this.#onClose = this.#onClose.filter((other) => other !== wake)
+        this.#sleepers = this.#sleepers.filter((other) => other !== wake)
         resolve()
       }
       const timer = this.#clock.setTimer(wake, ms)
-      this.#onClose.push(wake)
+      this.#sleepers.push(wake)
     })
   }
 
@@ -222,33 +222,36 @@ export class EtcdClient {
   }
 
   get #deadlineMs(): number {
-    // Nobody answering is either all of them being away or all of them being slow.
-    const rounds = Math.floor(this.#silences / this.#endpoints.length)
-    return this.#callMs * 2 ** Math.min(rounds, mostDoublings)
+    // If no member answers, they may all be down or all be slow.
+    const rounds = Math.floor(this.#timeouts / this.#endpoints.length)
+    return this.#callMs * 2 ** Math.min(rounds, maxDeadlineDoublings)
   }
 
   async #attempt<T>(endpoint: string, path: string, body: object): Promise<T> {
-    if (this.#isClosed) throw new EtcdError('unreachable', endpoint, 'is not asked any more')
-    const ask = async (): Promise<T> => {
+    if (this.#isClosed)
+      throw new EtcdError('unreachable', endpoint, 'was not called, because the client is closed')
+    const request = async (): Promise<T> => {
       const token = await this.#tokenAt(endpoint)
-      const question = { endpoint, path, body, token, deadlineMs: this.#deadlineMs }
-      return this.#transport.ask<T>(question)
+      const call = { endpoint, path, body, token, deadlineMs: this.#deadlineMs }
+      return this.#transport.request<T>(call)
     }
     try {
-      return await ask()
+      return await request()
     } catch (error) {
-      const isOld = error instanceof EtcdError && error.kind === 'unauthenticated'
-      if (!isOld || this.#auth === undefined) throw error
+      const isTokenRejected = error instanceof EtcdError && error.kind === 'unauthenticated'
+      if (!isTokenRejected || this.#auth === undefined) throw error
       this.forgetToken()
-      return ask()
+      return request()
     }
   }
 
-  /** Tokens are forgotten by etcd after a while, and known to members that have heard of them. */
+  /**
+   * The present token, or a new one. Tokens expire, and a member may not know a token of another.
+   */
   async #tokenAt(endpoint: string): Promise<string | undefined> {
     if (this.#auth === undefined || this.#token !== undefined) return this.#token
     const { user, password } = this.#auth
-    const { token } = await this.#transport.ask<{ readonly token: string }>({
+    const { token } = await this.#transport.request<{ readonly token: string }>({
       endpoint,
       path: '/v3/auth/authenticate',
       body: { name: user, password },

@@ -1,75 +1,73 @@
-/**
- * What can go wrong between a broker and etcd: each kind of trouble, and the sentence for it.
- */
+/** The errors between a broker and etcd, with their kinds and messages. */
 import { HoldfastError } from '@holdfast/shared'
 
 export type EtcdErrorKind =
-  /** No connection, or it broke. */
+  /** No connection, or the connection broke. */
   | 'unreachable'
-  /** No answer in time: a member that was stopped, or a cut network. */
-  | 'silent'
-  /** Something answers, and it is not etcd with its JSON gateway. */
-  | 'foreign'
-  /** One end speaks TLS and the other does not, or does not trust it. */
+  /** No answer before the deadline: the member is paused, or the network is cut. */
+  | 'timeout'
+  /** The server is not etcd with its JSON gateway. */
+  | 'notEtcd'
+  /** Only one end uses TLS, or the certificate is not trusted. */
   | 'tls'
-  /** A token that is not, or no longer, known. */
+  /** The member does not know the token, or no longer. */
   | 'unauthenticated'
-  /** User or password are wrong, or the user may not do this. */
+  /** The user or password is wrong, or the user lacks permission. */
   | 'forbidden'
-  /** Its quota is used up. */
+  /** The storage quota of etcd is used up. */
   | 'noSpace'
-  /** What was asked for has been forgotten. */
+  /** The requested revision was compacted. */
   | 'compacted'
-  /** It cannot do it now: it has no leader, too much to do, or is starting. */
+  /** A temporary failure: no leader, overload, or a starting member. */
   | 'busy'
-  /** It refused the request itself. */
+  /** etcd rejected the request itself. */
   | 'refused'
 
-/** A call that came to nothing; it may have been done nevertheless. */
+/** A failed call. etcd may have executed it nevertheless. */
 export class EtcdError extends Error {
   readonly kind: EtcdErrorKind
   readonly endpoint: string
 
-  constructor(trouble: EtcdErrorKind, endpoint: string, what: string, cause?: unknown) {
-    super(`etcd at ${endpoint} ${what}`, { cause })
-    this.kind = trouble
+  constructor(kind: EtcdErrorKind, endpoint: string, problem: string, cause?: unknown) {
+    super(`etcd at ${endpoint} ${problem}`, { cause })
+    this.kind = kind
     this.endpoint = endpoint
   }
 
-  /** Whether another member may do better. */
-  get isOfOneMember(): boolean {
-    return ['unreachable', 'silent', 'foreign', 'tls', 'busy'].includes(this.kind)
+  /** Whether another member may succeed. */
+  get mayWorkElsewhere(): boolean {
+    return ['unreachable', 'timeout', 'notEtcd', 'tls', 'busy'].includes(this.kind)
   }
 
-  /** Whether it does not get better by waiting: something is set wrongly. */
-  get isLasting(): boolean {
-    return ['foreign', 'tls', 'forbidden', 'unauthenticated'].includes(this.kind)
+  /** Whether retrying cannot help, because a setting is wrong. */
+  get isPermanent(): boolean {
+    return ['notEtcd', 'tls', 'forbidden', 'unauthenticated'].includes(this.kind)
   }
 }
 
-/** As everybody else is told. */
-export function asHoldfast(error: EtcdError): HoldfastError {
-  const code = error.isLasting ? 'INVALID_OPTION' : 'UNAVAILABLE'
-  return new HoldfastError(code, `${error.message}.`, { cause: error })
+/** Converts an error for callers outside of this folder. */
+export function toHoldfastError(error: EtcdError): HoldfastError {
+  const code = error.isPermanent ? 'INVALID_OPTION' : 'UNAVAILABLE'
+  return new HoldfastError(code, error.message, { cause: error })
 }
 
 export function outOfSpace(endpoint: string): EtcdError {
-  const what = 'has used up its quota: compact, defragment or raise it, then disarm its alarm'
-  return new EtcdError('noSpace', endpoint, what)
+  const problem = 'has used up its quota: compact, defragment or raise it, then disarm its alarm'
+  return new EtcdError('noSpace', endpoint, problem)
 }
 
-/** No answer at all: what Node says about it. */
+/** An error of the connection, with Node's reason. */
 export function connectionError(endpoint: string, cause: unknown): EtcdError {
   const { code = '', message = '' } = cause as NodeJS.ErrnoException
   if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL/.test(code)) {
-    const what = `has a certificate that is not trusted, or does not trust ours (${code})`
-    return new EtcdError('tls', endpoint, what, cause)
+    const problem = `has an untrusted certificate, or distrusts this broker's certificate (${code})`
+    return new EtcdError('tls', endpoint, problem, cause)
   }
   return new EtcdError('unreachable', endpoint, `cannot be reached (${code || message})`, cause)
 }
 
-/** Codes of gRPC, which etcd's gateway passes on. */
-const byCode: Readonly<Record<number, EtcdErrorKind>> = {
+/** Kinds by gRPC status code, as etcd's gateway reports it. */
+const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
   1: 'busy',
   4: 'busy',
   7: 'forbidden',
@@ -79,29 +77,29 @@ const byCode: Readonly<Record<number, EtcdErrorKind>> = {
   16: 'unauthenticated',
 }
 
-/** An answer that is not "200 OK". */
+/** An error from an HTTP response other than 200. */
 export function answerError(endpoint: string, status: number, body: string): EtcdError {
   const { code, message } = errorIn(body)
   if (code !== undefined) return grpcError(endpoint, code, message)
-  const what = `answers ${status} where etcd 3.4 or newer has its JSON gateway`
-  return new EtcdError('foreign', endpoint, what)
+  const problem = `answered ${status}: it must be etcd 3.4 or newer with its JSON gateway`
+  return new EtcdError('notEtcd', endpoint, problem)
 }
 
-/** An error that etcd itself gave. */
+/** An error that etcd reported by a gRPC status code. */
 export function grpcError(endpoint: string, code: number, message: string): EtcdError {
-  const said = `says "${message.replace(/^etcdserver: /, '')}"`
+  const reply = `answered "${message.replace(/^etcdserver: /, '')}"`
   if (message.includes('database space exceeded')) return outOfSpace(endpoint)
   if (message.includes('user name is empty')) {
-    return new EtcdError('forbidden', endpoint, 'wants to know a user and a password')
+    return new EtcdError('forbidden', endpoint, 'requires a user and a password')
   }
   if (message.includes('revision in header is old')) {
-    return new EtcdError('unauthenticated', endpoint, said)
+    return new EtcdError('unauthenticated', endpoint, reply)
   }
   if (/authentication failed|authentication is not enabled/.test(message)) {
-    return new EtcdError('forbidden', endpoint, said)
+    return new EtcdError('forbidden', endpoint, reply)
   }
-  if (message.includes('too many requests')) return new EtcdError('busy', endpoint, said)
-  return new EtcdError(byCode[code] ?? 'refused', endpoint, said)
+  if (message.includes('too many requests')) return new EtcdError('busy', endpoint, reply)
+  return new EtcdError(kindByCode[code] ?? 'refused', endpoint, reply)
 }
 
 function errorIn(body: string): { readonly code?: number; readonly message: string } {
@@ -109,7 +107,7 @@ function errorIn(body: string): { readonly code?: number; readonly message: stri
     const { code, message, error } = JSON.parse(body) as Record<string, unknown>
     if (typeof code === 'number') return { code, message: String(message ?? error) }
   } catch {
-    // Not etcd's.
+    // The body is not from etcd.
   }
   return { message: '' }
 }

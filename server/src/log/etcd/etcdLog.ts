@@ -1,9 +1,8 @@
-/**
- * A log that several brokers share, kept by etcd: as other programs embed it.
- */
+/** The public function that creates a shared log on etcd. */
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { nodeEnvironment } from '../../platform/environment.js'
 import type { Log } from '../log.js'
+import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
 import { checkAddress } from './address.js'
 import type { EtcdAuth } from './client.js'
@@ -12,29 +11,29 @@ import type { EtcdTls } from './transport.js'
 
 export interface EtcdLogOptions {
   /**
-   * Members of one etcd cluster, 1 to 16, such as `http://10.0.0.1:2379`; all of them, so that any
-   * may fail. All with `https://`, or none. The first that answers is used, so the nearest comes
-   * first.
+   * The members of one etcd cluster, 1 to 16, such as `http://10.0.0.1:2379`. List all of them, so
+   * that any may fail, and the nearest first, because the broker uses the first that answers. All
+   * or none have `https://`.
    */
   readonly endpoints: readonly string[]
   /**
-   * All keys of the log begin with this and a slash; all brokers of a cluster have the same. 1 to
-   * 200 letters, digits and `. _ ~ -`, in parts divided by slashes. An etcd is for one log: what
-   * forgets the past of one forgets everybody's.
+   * All keys of the log begin with this and a slash; equal for all brokers of a cluster. 1 to 200
+   * letters, digits and `. _ ~ -`, in parts separated by slashes. An etcd must serve one log only,
+   * because compacting one log drops the history of all keys.
    */
   readonly prefix: string
-  /** Certificates as PEM, for `https://`. Default: whoever Node trusts, and none of our own. */
+  /** Certificates as PEM, for `https://`. Default: Node's authorities, no client certificate. */
   readonly tls?: EtcdTls | undefined
-  /** A user of etcd who may read and write all keys with the prefix. Default: none. */
+  /** A user of etcd that may read and write all keys with the prefix. Default: none. */
   readonly auth?: EtcdAuth | undefined
   /**
-   * Silence after which the other brokers take one for dead, in ms; all brokers of a cluster have
-   * the same. 1,000 to 60,000, default 6,000.
+   * Silence after which the other brokers declare a broker dead, in ms; equal for all brokers of a
+   * cluster. 1,000 to 60,000, default 6,000.
    */
   readonly deadMs?: number | undefined
   /**
-   * A name for the cluster; all its brokers have the same. It only keeps two clusters apart that
-   * were given the same prefix by mistake. Default ''.
+   * A name for the cluster; equal for all its brokers. It only keeps two clusters apart that were
+   * given the same prefix by mistake. Default ''.
    */
   readonly cluster?: string | undefined
   /** Entries after which a snapshot is made. Default 20,000. */
@@ -43,7 +42,7 @@ export interface EtcdLogOptions {
   readonly snapshotCharacters?: number | undefined
 }
 
-const known: OptionNames<EtcdLogOptions> = {
+const knownOptions: OptionNames<EtcdLogOptions> = {
   endpoints: 1,
   prefix: 1,
   tls: 1,
@@ -55,22 +54,22 @@ const known: OptionNames<EtcdLogOptions> = {
 }
 
 /**
- * Makes the log for `createBroker({ log })`, for one broker. Whether etcd can be used shows when
- * the broker starts: `listen` then rejects with `UNAVAILABLE`, or with `INVALID_OPTION` if waiting
- * would not help.
+ * Creates the log for `createBroker({ log })`, for one broker. The broker connects to etcd when it
+ * starts: `listen` rejects with `UNAVAILABLE` if etcd cannot be used, or with `INVALID_OPTION` if
+ * waiting would not help.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be, or that does not exist.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
-  refuseUnknownOptions('etcdLog', options ?? null, known)
+  refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, { ca: 1, cert: 1, key: 1 })
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1 })
   const { tls, auth, ...settings } = options
   const engine: EngineOptions = { ...checkAddress(options), tls, auth }
   const thread = new URL('./snapshotThread.js', import.meta.url)
-  const source = {
+  const source: EngineSource = {
     create: () => new EtcdEngine(engine, nodeEnvironment),
-    elsewhere: { thread, options: engine },
+    snapshotWorker: { thread, options: engine },
   }
   return new ReplicatedLog(source, settings, nodeEnvironment)
 }

@@ -1,32 +1,32 @@
 /**
- * A look at etcd before it is used: is it there, is it one cluster, can it write?
+ * Checks etcd before the log is opened: it is reachable, is one cluster, and has space to write.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
-import { asHoldfast, EtcdError, outOfSpace } from './errors.js'
+import { EtcdError, outOfSpace, toHoldfastError } from './errors.js'
 import type { Status } from './wire.js'
 
-const againMs = 250
+const retryMs = 250
 
 /**
- * Waits until a member that answers has a leader.
+ * Waits until a member with a leader answers.
  *
- * @param until On the monotonic clock.
+ * @param until A deadline on the monotonic clock.
  * @returns The id of the cluster.
- * @throws {HoldfastError} `UNAVAILABLE`, or `INVALID_OPTION` if what answers cannot be meant.
+ * @throws {HoldfastError} `UNAVAILABLE`, or `INVALID_OPTION` if the endpoints are wrong.
  */
 export async function preflight(client: EtcdClient, clock: Clock, until: number): Promise<string> {
   for (;;) {
-    const answers = await Promise.all(client.endpoints.map((one) => look(client, one)))
-    refuseStrangers(answers)
-    const found = answers.filter((one): one is MemberStatus => !(one instanceof EtcdError))
-    const fit = found.find(({ status }) => status.leader !== undefined && status.leader !== '0')
-    if (fit !== undefined) {
-      refuseFull(found)
-      return fit.status.header.cluster_id ?? ''
+    const answers = await Promise.all(client.endpoints.map((answer) => statusOf(client, answer)))
+    checkOneCluster(answers)
+    const found = answers.filter((answer): answer is MemberStatus => !(answer instanceof EtcdError))
+    const ready = found.find(({ status }) => status.leader !== undefined && status.leader !== '0')
+    if (ready !== undefined) {
+      checkSpace(found)
+      return ready.status.header.cluster_id ?? ''
     }
-    if (client.isClosed || clock.monotonic() + againMs > until) throw absent(answers, found)
-    await client.sleep(againMs)
+    if (client.isClosed || clock.monotonic() + retryMs > until) throw notReady(answers, found)
+    await client.sleep(retryMs)
   }
 }
 
@@ -35,12 +35,12 @@ interface MemberStatus {
   readonly status: Status
 }
 
-async function look(client: EtcdClient, endpoint: string): Promise<MemberStatus | EtcdError> {
+async function statusOf(client: EtcdClient, endpoint: string): Promise<MemberStatus | EtcdError> {
   try {
     const status = await client.status(endpoint)
     const isEtcd =
       status?.header?.cluster_id !== undefined && /^3\.([4-9]|\d\d)/.test(status.version)
-    if (!isEtcd) return new EtcdError('foreign', endpoint, 'is not etcd 3.4 or newer')
+    if (!isEtcd) return new EtcdError('notEtcd', endpoint, 'is not etcd 3.4 or newer')
     return { endpoint, status }
   } catch (error) {
     if (error instanceof EtcdError) return error
@@ -48,44 +48,45 @@ async function look(client: EtcdClient, endpoint: string): Promise<MemberStatus 
   }
 }
 
-function refuseStrangers(answers: readonly (MemberStatus | EtcdError)[]): void {
+function checkOneCluster(answers: readonly (MemberStatus | EtcdError)[]): void {
   const [first, ...others] = answers.filter(
-    (one): one is MemberStatus => !(one instanceof EtcdError),
+    (answer): answer is MemberStatus => !(answer instanceof EtcdError),
   )
-  const stranger = answers.find((one) => one instanceof EtcdError && one.isLasting)
-  if (stranger instanceof EtcdError) throw asHoldfast(stranger)
+  const misconfigured = answers.find((answer) => answer instanceof EtcdError && answer.isPermanent)
+  if (misconfigured instanceof EtcdError) throw toHoldfastError(misconfigured)
   const clusterOf = ({ status }: MemberStatus) => status.header.cluster_id
-  const other = others.find((one) => clusterOf(one) !== clusterOf(first!))
+  const other = others.find((answer) => clusterOf(answer) !== clusterOf(first!))
   if (other === undefined) return
-  const sentence = `${first!.endpoint} and ${other.endpoint} are members of different etcd clusters.`
-  throw new HoldfastError('INVALID_OPTION', sentence)
+  const endpoints = `${first!.endpoint} and ${other.endpoint}`
+  const message = `${endpoints} belong to different etcd clusters: use one`
+  throw new HoldfastError('INVALID_OPTION', message)
 }
 
-function refuseFull(found: readonly MemberStatus[]): void {
+function checkSpace(found: readonly MemberStatus[]): void {
   const full = found.find(({ status }) => status.errors?.some((error) => error.includes('NOSPACE')))
-  if (full !== undefined) throw asHoldfast(outOfSpace(full.endpoint))
+  if (full !== undefined) throw toHoldfastError(outOfSpace(full.endpoint))
 }
 
-function absent(
+function notReady(
   answers: readonly (MemberStatus | EtcdError)[],
   found: readonly MemberStatus[],
 ): HoldfastError {
-  const [failed] = answers.filter((one) => one instanceof EtcdError)
+  const [failed] = answers.filter((answer) => answer instanceof EtcdError)
   if (found.length === 0) {
-    const others = `, and neither does another of the ${answers.length} answer`
-    const sentence = `${failed!.message}${answers.length === 1 ? '' : others}${hintFor(failed!)}.`
-    return new HoldfastError('UNAVAILABLE', sentence)
+    const others = `, and no other of the ${answers.length} endpoints works`
+    const message = `${failed!.message}${answers.length === 1 ? '' : others}${hintFor(failed!)}`
+    return new HoldfastError('UNAVAILABLE', message)
   }
   return new HoldfastError(
     'UNAVAILABLE',
-    `etcd at ${found[0]!.endpoint} has no leader: most of its members have to be up.`,
+    `etcd at ${found[0]!.endpoint} has no leader: start the majority of its members`,
   )
 }
 
-/** One end speaks TLS and the other does not: then all that is seen is a connection that ends. */
+/** A hint for the case that only one end uses TLS. Then the connection just ends. */
 function hintFor({ cause, endpoint }: EtcdError): string {
   if ((cause as NodeJS.ErrnoException | undefined)?.code !== 'ECONNRESET') return ''
   return endpoint.startsWith('https:')
-    ? '; if it does not speak TLS, use etcd:// and http://'
-    : '; if it speaks TLS, use etcds:// and https://'
+    ? '; if it does not use TLS, use etcd:// and http://'
+    : '; if it uses TLS, use etcds:// and https://'
 }

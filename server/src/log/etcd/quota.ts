@@ -1,13 +1,13 @@
 /**
- * A look at etcd's quota now and then: once it is used up, nothing can be written, and until then
- * nothing tells.
+ * Watches the storage quota of etcd. etcd gives no warning before the quota is used up, and then
+ * accepts no writes.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
 
-const everyMs = 60_000
-/** The share of the quota from which on an operator should know. */
-const highShare = 0.8
+const checkIntervalMs = 60_000
+/** The used share of the quota from which on the operator is warned. */
+const warningShare = 0.8
 
 export class QuotaMonitor {
   readonly #client: EtcdClient
@@ -21,7 +21,7 @@ export class QuotaMonitor {
     this.#clock = clock
   }
 
-  /** What an operator should know, if anything. */
+  /** A warning for the operator; undefined if there is enough space. */
   get warning(): string | undefined {
     return this.#warning
   }
@@ -31,13 +31,13 @@ export class QuotaMonitor {
       const usage = await this.#client.usage()
       const share = usage === undefined ? 0 : usage.used / usage.quota
       this.#warning =
-        share < highShare
+        share < warningShare
           ? undefined
           : `etcd at ${usage!.endpoint} has used ${Math.round(100 * share)} % of its quota`
     } catch {
-      // A member that does not answer is noticed elsewhere; one may keep its metrics to itself.
+      // Other calls report a member that does not answer. A member may also hide its metrics.
     }
-    if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), everyMs)
+    if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), checkIntervalMs)
   }
 
   stop(): void {

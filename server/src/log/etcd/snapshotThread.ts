@@ -1,6 +1,4 @@
-/**
- * The thread that makes snapshots of a log on etcd, beside the broker and not in its time.
- */
+/** The worker thread that makes snapshots of a log on etcd, so that the broker is not delayed. */
 import { nodeEnvironment } from '../../platform/environment.js'
 import { runSnapshotThread } from '../replicated/snapshotThread.js'
 import { type EngineOptions, EtcdEngine } from './etcdEngine.js'

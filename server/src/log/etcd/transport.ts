@@ -1,17 +1,17 @@
 /**
- * One request to one member of etcd, over a connection that is kept: an answer, or an answer that
- * goes on line by line. Node's HTTP, since etcd has a JSON gateway beside gRPC.
+ * Sends one request to one member of etcd over a kept-alive connection, and reads one response or a
+ * stream of lines. Uses Node's HTTP client with etcd's JSON gateway, so that gRPC is not needed.
  */
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Clock } from '@holdfast/shared'
 import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
 
-/** Files of TLS as PEM text. */
+/** TLS files as PEM text. */
 export interface EtcdTls {
-  /** Who vouches for etcd's certificates. Default: whoever Node trusts. */
+  /** The trusted certificate authorities. Default: those of Node. */
   readonly ca?: string | Buffer | undefined
-  /** Our own certificate and its key, where etcd asks for one. */
+  /** The broker's own certificate and key, if etcd asks for them. */
   readonly cert?: string | Buffer | undefined
   readonly key?: string | Buffer | undefined
 }
@@ -19,19 +19,19 @@ export interface EtcdTls {
 export interface EtcdCall {
   readonly endpoint: string
   readonly path: string
-  /** Undefined: nothing is sent, a page is asked for. */
+  /** Undefined for a GET request. */
   readonly body: unknown
   readonly token: string | undefined
-  /** For the answer, or for its first line. In ms. */
+  /** The deadline for the response, or for the first line of a stream, in ms. */
   readonly deadlineMs: number
 }
 
 export interface LineListener {
-  /** Something has come, a line or a part of one. */
-  heard(): void
-  line(message: unknown): void
-  /** It broke, or never came. Nothing follows. */
-  broken(error: EtcdError): void
+  /** Called for all received data, a line or a part of one. */
+  onData(): void
+  onLine(message: unknown): void
+  /** The stream broke or could not be opened. Nothing is called after this. */
+  onBroken(error: EtcdError): void
 }
 
 export class Transport {
@@ -48,35 +48,37 @@ export class Transport {
     this.#tls = tls
   }
 
-  /** @throws {EtcdError} also if no answer came in time; then it may have been done. */
-  async ask<T>(question: EtcdCall): Promise<T> {
-    const { endpoint } = question
-    const { status, text } = await this.#whole(question)
+  /**
+   * Sends a call. @throws {EtcdError} also at the deadline; etcd may have executed the call then.
+   */
+  async request<T>(call: EtcdCall): Promise<T> {
+    const { endpoint } = call
+    const { status, text } = await this.#readWhole(call)
     if (status !== 200) throw answerError(endpoint, status, text)
     try {
       return JSON.parse(text) as T
     } catch (cause) {
-      throw new EtcdError('foreign', endpoint, 'does not answer in JSON', cause)
+      throw new EtcdError('notEtcd', endpoint, 'sent an answer that is not JSON', cause)
     }
   }
 
-  /** A page of the member's own. @throws {EtcdError} */
-  async page(endpoint: string, path: string, deadlineMs: number): Promise<string> {
-    const question = { endpoint, path, body: undefined, token: undefined, deadlineMs }
-    const { status, text } = await this.#whole(question)
+  /** Reads a page, such as the metrics. @throws {EtcdError} */
+  async getPage(endpoint: string, path: string, deadlineMs: number): Promise<string> {
+    const call = { endpoint, path, body: undefined, token: undefined, deadlineMs }
+    const { status, text } = await this.#readWhole(call)
     if (status !== 200) throw answerError(endpoint, status, text)
     return text
   }
 
-  #whole(question: EtcdCall): Promise<{ readonly status: number; readonly text: string }> {
+  #readWhole(call: EtcdCall): Promise<{ readonly status: number; readonly text: string }> {
     return new Promise((resolve, reject) => {
-      const { endpoint, deadlineMs } = question
-      const request = this.#open(question, (response) => {
+      const { endpoint, deadlineMs } = call
+      const request = this.#open(call, (response) => {
         let text = ''
-        // JSON with values in base64: no byte beyond ASCII matters.
+        // The response is JSON with base64 values, so every byte that matters is ASCII.
         response.setEncoding('latin1')
-        response.on('data', (piece: string) => {
-          text += piece
+        response.on('data', (chunk: string) => {
+          text += chunk
         })
         response.on('error', (cause) => fail(connectionError(endpoint, cause)))
         response.on('end', () => {
@@ -90,64 +92,64 @@ export class Transport {
         request.destroy()
       }
       const timer = this.#clock.setTimer(() => {
-        fail(new EtcdError('silent', endpoint, `does not answer within ${deadlineMs} ms`))
+        fail(new EtcdError('timeout', endpoint, `did not answer within ${deadlineMs} ms`))
       }, deadlineMs)
       request.on('error', (cause) => fail(connectionError(endpoint, cause)))
     })
   }
 
-  /** Asks for an answer without an end. Returns how to leave it. */
-  listen(question: EtcdCall, listener: LineListener): () => void {
-    const { endpoint, deadlineMs } = question
+  /** Opens a stream of lines. Returns how to close it. */
+  listen(call: EtcdCall, listener: LineListener): () => void {
+    const { endpoint, deadlineMs } = call
     let isOver = false
-    const leave = (): void => {
+    const stop = (): void => {
       isOver = true
       this.#clock.clearTimer(timer)
       request.destroy()
     }
     const fail = (error: EtcdError): void => {
       if (isOver) return
-      leave()
-      listener.broken(error)
+      stop()
+      listener.onBroken(error)
     }
-    const request = this.#open(question, (response) => {
-      const lines = new Lines((line) => {
+    const request = this.#open(call, (response) => {
+      const lines = new LineSplitter((line) => {
         if (isOver) return
         this.#clock.clearTimer(timer)
         if (response.statusCode !== 200) return
         try {
-          listener.line(resultIn(line, endpoint))
+          listener.onLine(resultIn(line, endpoint))
         } catch (error) {
           if (!(error instanceof EtcdError)) throw error
           fail(error)
         }
       })
       response.setEncoding('latin1')
-      response.on('data', (piece: string) => {
-        if (!isOver) listener.heard()
-        lines.add(piece)
+      response.on('data', (chunk: string) => {
+        if (!isOver) listener.onData()
+        lines.add(chunk)
       })
       response.on('error', (cause) => fail(connectionError(endpoint, cause)))
       response.on('end', () => {
         const { statusCode = 0 } = response
         if (statusCode !== 200) fail(answerError(endpoint, statusCode, lines.rest))
-        else fail(new EtcdError('unreachable', endpoint, 'has ended its answer'))
+        else fail(new EtcdError('unreachable', endpoint, 'closed the stream'))
       })
     })
     const timer = this.#clock.setTimer(() => {
-      fail(new EtcdError('silent', endpoint, `does not answer within ${deadlineMs} ms`))
+      fail(new EtcdError('timeout', endpoint, `did not answer within ${deadlineMs} ms`))
     }, deadlineMs)
     request.on('error', (cause) => fail(connectionError(endpoint, cause)))
-    return leave
+    return stop
   }
 
-  /** Gives up all connections. */
+  /** Closes all connections. */
   close(): void {
     this.#agent.destroy()
   }
 
-  #open(question: EtcdCall, onResponse: (response: http.IncomingMessage) => void) {
-    const { endpoint, path, body, token } = question
+  #open(call: EtcdCall, onResponse: (response: http.IncomingMessage) => void) {
+    const { endpoint, path, body, token } = call
     const text = body === undefined ? '' : JSON.stringify(body)
     const request = this.#request(
       new URL(path, endpoint),
@@ -159,7 +161,7 @@ export class Transport {
           'content-length': Buffer.byteLength(text),
           ...(token === undefined ? {} : { authorization: token }),
         },
-        ...definedIn(this.#tls),
+        ...withoutUndefined(this.#tls),
       },
       onResponse,
     )
@@ -168,34 +170,34 @@ export class Transport {
   }
 }
 
-/** Cuts what arrives into lines. */
-class Lines {
+/** Splits received text into lines. */
+class LineSplitter {
   readonly #onLine: (line: string) => void
-  #pieces: string[] = []
+  #lineParts: string[] = []
 
   constructor(onLine: (line: string) => void) {
     this.#onLine = onLine
   }
 
-  /** What no line end has come for. */
+  /** The text of the unfinished line. */
   get rest(): string {
-    return this.#pieces.join('')
+    return this.#lineParts.join('')
   }
 
-  add(piece: string): void {
-    const parts = piece.split('\n')
+  add(chunk: string): void {
+    const parts = chunk.split('\n')
     const last = parts.pop()!
     for (const part of parts) {
-      this.#pieces.push(part)
+      this.#lineParts.push(part)
       const line = this.rest
-      this.#pieces = []
+      this.#lineParts = []
       this.#onLine(line)
     }
-    if (last !== '') this.#pieces.push(last)
+    if (last !== '') this.#lineParts.push(last)
   }
 }
 
-/** In an answer without an end, each line is a result or the error with which it ends. */
+/** Parses a line of a stream: a result, or the error that ends the stream. */
 function resultIn(line: string, endpoint: string): unknown {
   let parsed: {
     readonly result?: unknown
@@ -204,13 +206,13 @@ function resultIn(line: string, endpoint: string): unknown {
   try {
     parsed = JSON.parse(line)
   } catch (cause) {
-    throw new EtcdError('foreign', endpoint, 'does not answer in JSON', cause)
+    throw new EtcdError('notEtcd', endpoint, 'sent an answer that is not JSON', cause)
   }
   const { result, error } = parsed
   if (error !== undefined) throw grpcError(endpoint, error.grpc_code ?? 0, error.message ?? '')
   return result
 }
 
-function definedIn(tls: EtcdTls): https.RequestOptions {
+function withoutUndefined(tls: EtcdTls): https.RequestOptions {
   return Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined))
 }

@@ -1,178 +1,180 @@
 /**
- * Following a log: a watch that is opened again where it was, at another member if need be, until
- * it is stopped. Each entry comes once and in order, whatever becomes of connections.
+ * Follows a log by a watch, until it is stopped. A broken watch is opened again at its position, if
+ * necessary at another member. Each entry is delivered once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
 import type { LogListener } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
-import { asHoldfast, EtcdError } from './errors.js'
-import { unpacked } from './packing.js'
+import { EtcdError, toHoldfastError } from './errors.js'
+import { decodeValue } from './packing.js'
 import { allUnder, bytesFrom, numberFrom, type WatchAnswer } from './wire.js'
 
 export interface WatchStreamDeps {
   readonly client: EtcdClient
   readonly clock: Clock
-  /** Keys of entries begin with this. */
-  readonly start: string
-  /** Of the last entry that is not wanted. */
+  /** The common prefix of the keys of entries. */
+  readonly keyPrefix: string
+  /** The position of the last entry that need not be delivered. */
   readonly position: number
-  readonly follower: LogListener
-  /** Silence after which a watch is given up, in ms: a log that is in use is never silent. */
+  readonly listener: LogListener
+  /** A watch is reopened after this silence, in ms. Members of a log write often enough. */
   readonly silenceMs: number
-  /** The cluster that this is about. */
+  /** The id of the etcd cluster. */
   readonly cluster: string
 }
 
-/** A watch that was refused because of a token may try again with a new one this often. */
-const mostRefusals = 3
+/** How many watches in a row may be rejected because of the token before the stream fails. */
+const maxRejections = 3
 
 export class WatchStream {
   readonly #deps: WatchStreamDeps
   #position: number
   #isOver = false
-  /** Counts watches, so that a former one is not listened to. */
+  /** The number of the present watch, so that events of an earlier watch are ignored. */
   #watch = 0
-  #leave: () => void = () => {}
+  #stopWatch: () => void = () => {}
   #endpoint: string | undefined
   #timer: Timer
-  #refusals = 0
-  readonly #unmove: () => void
+  #rejections = 0
+  readonly #removeMoveListener: () => void
 
   constructor(deps: WatchStreamDeps) {
     this.#deps = deps
     this.#position = deps.position
-    this.#unmove = deps.client.onMove(() => {
-      if (this.#endpoint !== undefined) this.#again()
+    this.#removeMoveListener = deps.client.onMove(() => {
+      if (this.#endpoint !== undefined) this.#reopen()
     })
     void this.#open()
   }
 
-  /** Of the last entry that was handed over. */
+  /** The position of the last delivered entry. */
   get position(): number {
     return this.#position
   }
 
   stop(): void {
     this.#isOver = true
-    this.#unmove()
-    this.#drop()
+    this.#removeMoveListener()
+    this.#closeWatch()
   }
 
-  /** Ends with this: it can never go on. */
+  /** Stops for good, and passes the error to the listener. */
   fail(error: HoldfastError): void {
     if (this.#isOver) return
     this.stop()
-    this.#deps.follower.failed(error)
+    this.#deps.listener.failed(error)
   }
 
-  #drop(): void {
+  #closeWatch(): void {
     this.#watch++
     this.#endpoint = undefined
-    this.#leave()
-    this.#leave = () => {}
+    this.#stopWatch()
+    this.#stopWatch = () => {}
     this.#deps.clock.clearTimer(this.#timer)
   }
 
-  #again(): void {
-    this.#drop()
+  #reopen(): void {
+    this.#closeWatch()
     void this.#open()
   }
 
   async #open(): Promise<void> {
-    const { client, start } = this.#deps
+    const { client, keyPrefix } = this.#deps
     const watch = ++this.#watch
     const request = {
-      ...allUnder(start),
+      ...allUnder(keyPrefix),
       start_revision: String(this.#position + 1),
-      // Or else a long past is one answer, and nothing of it is of use before all of it is there.
+      // Otherwise a long history is one response, which is useless until all of it has arrived.
       fragment: true,
     }
     const isCurrent = (): boolean => watch === this.#watch
     const { endpoint } = client
     try {
       const opened = await client.watch(request, {
-        heard: () => isCurrent() && this.#listenAgain(),
-        line: (answer) => isCurrent() && this.#answer(answer as WatchAnswer),
-        broken: (error) => isCurrent() && this.#broken(error),
+        onData: () => isCurrent() && this.#restartSilenceTimer(),
+        onLine: (answer) => isCurrent() && this.#onAnswer(answer as WatchAnswer),
+        onBroken: (error) => isCurrent() && this.#onWatchBroken(error),
       })
       if (!isCurrent()) {
-        opened.leave()
+        opened.stop()
         return
       }
       this.#endpoint = opened.endpoint
-      this.#leave = opened.leave
+      this.#stopWatch = opened.stop
     } catch (error) {
       if (!(error instanceof EtcdError)) throw error
-      if (isCurrent()) await this.#broken(error, endpoint)
+      if (isCurrent()) await this.#onWatchBroken(error, endpoint)
     }
   }
 
-  #answer(answer: WatchAnswer): void {
+  #onAnswer(answer: WatchAnswer): void {
     const { cluster_id } = answer.header
     if (cluster_id !== this.#deps.cluster) {
-      this.fail(anotherLog(`${this.#endpoint} is a member of another etcd cluster`))
+      this.fail(logReplaced(`${this.#endpoint} is a member of another etcd cluster`))
       return
     }
     if (answer.canceled) {
-      this.#canceled(answer)
+      this.#onCanceled(answer)
       return
     }
     for (const { type, kv } of answer.events ?? []) {
       const position = numberFrom(kv.mod_revision)
-      // Removed slots are no entries; and a watch that is opened again may repeat itself.
+      // A deleted slot is not an entry, and a reopened watch may repeat entries.
       if (type === 'DELETE' || position <= this.#position) continue
-      this.#refusals = 0
+      this.#rejections = 0
       this.#position = position
-      this.#deps.follower.entry(position, unpacked(bytesFrom(kv.value)))
+      this.#deps.listener.entry(position, decodeValue(bytesFrom(kv.value)))
       if (this.#isOver) return
     }
   }
 
-  #canceled({ compact_revision, cancel_reason = 'nothing' }: WatchAnswer): void {
+  #onCanceled({ compact_revision, cancel_reason = 'nothing' }: WatchAnswer): void {
     if (compact_revision !== undefined) {
       this.stop()
-      this.#deps.follower.compacted()
+      this.#deps.listener.compacted()
       return
     }
     const endpoint = this.#endpoint ?? this.#deps.client.endpoint
-    const error = new EtcdError('forbidden', endpoint, `ends a watch and says "${cancel_reason}"`)
+    const error = new EtcdError('forbidden', endpoint, `cancelled a watch with "${cancel_reason}"`)
     if (!/permission denied|auth/.test(cancel_reason)) {
-      void this.#broken(error)
-    } else if (++this.#refusals < mostRefusals) {
+      void this.#onWatchBroken(error)
+    } else if (++this.#rejections < maxRejections) {
       this.#deps.client.forgetToken()
-      this.#again()
+      this.#reopen()
     } else {
-      this.fail(asHoldfast(error))
+      this.fail(toHoldfastError(error))
     }
   }
 
-  /** The member has to say something now and then. */
-  #listenAgain(): void {
+  /** Reopens the watch if the member sends nothing for a while. */
+  #restartSilenceTimer(): void {
     const { clock, silenceMs } = this.#deps
     clock.clearTimer(this.#timer)
     this.#timer = clock.setTimer(() => {
       const endpoint = this.#endpoint ?? this.#deps.client.endpoint
-      void this.#broken(new EtcdError('silent', endpoint, `says nothing for ${silenceMs} ms`))
+      void this.#onWatchBroken(
+        new EtcdError('timeout', endpoint, `sent nothing for ${silenceMs} ms`),
+      )
     }, silenceMs)
   }
 
-  async #broken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
+  async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps
-    this.#drop()
+    this.#closeWatch()
     const watch = this.#watch
-    // What is wrong at one member may be so at all of them, and asking costs them.
-    await client.sleep(error.kind === 'silent' ? 0 : client.callMs / 10)
+    // All members may have the same problem, and each attempt costs them work.
+    await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watch !== this.#watch) return
     client.moveFrom(endpoint)
-    // Moving has everybody who has a watch open it again; we have none.
+    // Changing the member makes other streams reopen their watches. This stream has none.
     void this.#open()
   }
 }
 
-export function anotherLog(why: string): HoldfastError {
+export function logReplaced(why: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `The log on etcd is not the one it was (${why}); the broker has stopped granting.`,
+    `The log on etcd was replaced (${why}), so the broker has stopped: restart all brokers`,
   )
 }

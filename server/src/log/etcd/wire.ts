@@ -1,6 +1,6 @@
 /**
- * What is said to etcd and what it says, as far as a log needs it: JSON in which bytes are base64
- * and 64-bit integers are text. Fields that are zero or false are left out.
+ * The messages of etcd's JSON gateway that a log needs. Bytes are base64, 64-bit integers are text,
+ * and fields that are zero or false are missing.
  */
 
 export interface Header {
@@ -21,7 +21,7 @@ export interface Status {
   readonly dbSize?: string
   readonly dbSizeInUse?: string
   readonly leader?: string
-  /** Alarms, and that there is no leader. */
+  /** Alarms, and the lack of a leader. */
   readonly errors?: readonly string[]
 }
 
@@ -45,7 +45,7 @@ export interface TxnAnswer {
   readonly responses?: readonly { readonly response_range?: RangeAnswer }[]
 }
 
-/** A condition, and one thing to do. */
+/** A condition of a transaction. */
 export type Compare = Readonly<Record<string, string>>
 export type Operation = Readonly<Record<string, object>>
 
@@ -71,7 +71,7 @@ export function numberFrom(text = '0'): number {
   return Number(text)
 }
 
-/** All keys that begin with this. */
+/** The range of all keys with this prefix. */
 export function allUnder(start: string): { readonly key: string; readonly range_end: string } {
   const last = start.length - 1
   const end = start.slice(0, last) + String.fromCharCode(start.charCodeAt(last) + 1)
@@ -94,13 +94,13 @@ export function remove(key: string): Operation {
   return { request_delete_range: { key: toBase64(key) } }
 }
 
-/** The key is as it was when this was its last change; 0: it is not there. */
+/** The condition that the key's last change has this revision; 0: the key does not exist. */
 export function isUnchanged(key: string, revision: number): Compare {
   const mod_revision = String(revision)
   return { key: toBase64(key), target: 'MOD', result: 'EQUAL', mod_revision }
 }
 
-/** No key begins with this. */
+/** The condition that no key has this prefix. */
 export function isEmpty(start: string): Compare {
   return { ...allUnder(start), target: 'CREATE', result: 'EQUAL', create_revision: '0' }
 }

@@ -1,5 +1,6 @@
 /**
- * The directory of a journal: is it one, is it whole, and is it ours alone?
+ * Prepares the directory of a journal: checks that it holds a complete journal or nothing, keeps
+ * other users out, and locks it for this process.
  */
 import {
   closeSync,
@@ -13,28 +14,29 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
-import { claim, type Owner } from '../../platform/ownership.js'
+import { claim, type OwnershipHandle } from '../../platform/ownership.js'
 import { restrictToOwner } from '../../platform/privateFiles.js'
-import { damaged } from './record.js'
+import { damagedJournal } from './record.js'
 
 export const dataFile = 'data.mdb'
 const ownerFile = 'owner'
 const ourFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
- * Where LMDB keeps what we look at, in a meta page; there are two of them, the newer one counts.
+ * Where LMDB stores the fields that are checked here, within a meta page. There are two meta pages,
+ * and the one with the higher transaction is valid.
  */
 const meta = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 const magic = 0xbeefc0de
-/** What a new journal needs at least, in bytes. */
-const leastRoom = 64 * 1024
+/** Free bytes that a new journal needs at least. */
+const minFreeBytes = 64 * 1024
 
 /**
- * Makes the directory if need be, and refuses what is not a journal.
+ * Creates the directory if necessary, and refuses a directory that is not a journal.
  *
- * @returns Whether there is one already.
- * @throws {HoldfastError} `INVALID_OPTION` for something else than a journal, `UNAVAILABLE` for a
- *   damaged one, and where there is no room for a new one.
+ * @returns Whether the directory holds a journal already.
+ * @throws {HoldfastError} `INVALID_OPTION` for a directory with other contents; `UNAVAILABLE` for a
+ *   damaged journal, and if the disk has no space for a new one.
  */
 export function prepareDirectory(path: string): boolean {
   let names: string[]
@@ -46,47 +48,50 @@ export function prepareDirectory(path: string): boolean {
   }
   const files = names.filter((name) => ourFiles.includes(name)).map((name) => join(path, name))
   if (!files.every((file) => lstatSync(file).isFile())) {
-    throw unusable(path, 'has a link or something else in the place of its files')
+    throw unusable(
+      path,
+      'has something else than regular files as its data: remove it or use another directory',
+    )
   }
   if (names.includes(dataFile)) {
-    for (const one of [path, ...files]) closeToOthers(one)
+    for (const owned of [path, ...files]) restrictAccess(owned)
     checkSize(join(path, dataFile))
     return true
   }
   if (names.some((name) => name !== ownerFile)) {
-    throw unusable(path, 'has other things in it and is not a journal')
+    throw unusable(path, 'has other contents than a journal: choose an empty or new directory')
   }
-  checkRoom(path)
-  for (const one of [path, ...files]) closeToOthers(one)
+  checkFreeSpace(path)
+  for (const owned of [path, ...files]) restrictAccess(owned)
   return false
 }
 
-/** What is in a journal are names and metadata of locks, and hashes of secrets. */
-function closeToOthers(path: string): void {
-  const fault = restrictToOwner(path)
-  if (fault === undefined) return
+/** Keeps other users out: a journal has names and metadata of locks, and hashes of secrets. */
+function restrictAccess(path: string): void {
+  const reason = restrictToOwner(path)
+  if (reason === undefined) return
   process.emitWarning(
-    `The journal's ${path} is open to other users, and cannot be closed to them (${fault}): ` +
-      'use a directory below one of your own, which is made for this user alone',
+    `Other users can access ${path} of the journal, and its permissions cannot be changed ` +
+      `(${reason}): use a directory inside a private one, and let Holdfast create it`,
     { code: 'HOLDFAST_JOURNAL_OPEN' },
   )
 }
 
 /**
- * LMDB writes its first pages to memory that stands for the file, which kills the process if the
- * disk is full, and leaves something that is no journal.
+ * Checks the free space, because LMDB writes the first pages of a file through mapped memory. On a
+ * full disk that would kill the process and leave a damaged journal.
  */
-function checkRoom(path: string): void {
+function checkFreeSpace(path: string): void {
   const { blocks, bavail, bsize } = statfsSync(path)
   const free = bavail * bsize
-  if (blocks === 0 || free >= leastRoom) return
-  const why = `has no room for a journal: ${free} bytes are free there`
+  if (blocks === 0 || free >= minFreeBytes) return
+  const why = `has no space for a journal (${free} bytes are free): free ${minFreeBytes} bytes`
   throw unusable(path, why, undefined, 'UNAVAILABLE')
 }
 
 /**
- * LMDB maps its file into memory and trusts its length: reading beyond the end of one that was cut
- * short would kill the process. So the length is checked first.
+ * Checks the length of the data file. LMDB maps the file into memory, and reading beyond the end of
+ * a truncated file would kill the process.
  */
 function checkSize(path: string): void {
   const { size } = statSync(path)
@@ -98,7 +103,7 @@ function checkSize(path: string): void {
     for (const page of [0, 1]) {
       if (readSync(file, head, 0, meta.bytes, page * pageSize) < meta.bytes) break
       if (head.readUInt32LE(meta.magicAt) !== magic) {
-        throw damaged(`${path} is not a database`)
+        throw damagedJournal(`${path} is not a database`)
       }
       pageSize = head.readUInt32LE(meta.pageSizeAt)
       const transaction = head.readBigUInt64LE(meta.transactionAt)
@@ -108,17 +113,18 @@ function checkSize(path: string): void {
   } finally {
     closeSync(file)
   }
-  if (newest === undefined || BigInt(size) < newest.bytes) throw damaged(`${path} was cut short`)
+  if (newest === undefined || BigInt(size) < newest.bytes)
+    throw damagedJournal(`${path} is truncated`)
 }
 
 /**
- * Makes the directory this process's own until the returned owner is closed or the process ends,
- * however it ends. Processes in other containers are found by `probe`.
+ * Locks the directory until the returned handle is closed or the process ends. The integrity check
+ * finds processes in other containers, which this lock does not keep out.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if another process has it.
+ * @throws {HoldfastError} `UNAVAILABLE` if another process has locked the directory.
  */
-export function lockDirectory(path: string): Owner {
-  let owner: Owner | undefined
+export function lockDirectory(path: string): OwnershipHandle {
+  let owner: OwnershipHandle | undefined
   try {
     const { dev, ino } = statSync(path)
     owner = claim(`holdfast-journal-${dev}-${ino}`, join(path, ownerFile))
@@ -130,7 +136,12 @@ export function lockDirectory(path: string): Owner {
 }
 
 export function inUse(path: string): HoldfastError {
-  return unusable(path, 'is in use by another process', undefined, 'UNAVAILABLE')
+  return unusable(
+    path,
+    'is in use by another process: stop that process or choose another directory',
+    undefined,
+    'UNAVAILABLE',
+  )
 }
 
 function unusable(
@@ -139,5 +150,5 @@ function unusable(
   cause?: unknown,
   code: 'INVALID_OPTION' | 'UNAVAILABLE' = 'INVALID_OPTION',
 ): HoldfastError {
-  return new HoldfastError(code, `The journal directory ${path} ${why}.`, { cause })
+  return new HoldfastError(code, `The journal directory ${path} ${why}`, { cause })
 }

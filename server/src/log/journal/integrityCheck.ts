@@ -1,73 +1,81 @@
 /**
- * A look at a journal by a process that may die of it. LMDB believes what its pages say of
- * themselves, so damage in one of those ends whoever reads it with a signal rather than a sentence;
- * better that is not the broker.
+ * Checks a journal in a child process, before the broker opens it. LMDB trusts its pages, so a
+ * damaged page can kill the process that reads it. The child process is then killed, and not the
+ * broker.
  */
 import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { dataFile, inUse } from './directory.js'
-import { damaged } from './record.js'
+import { damagedJournal } from './record.js'
 
 const program = fileURLToPath(new URL('./integrityCheckProcess.js', import.meta.url))
 
 /**
- * How long it may read: so many ms, and one for so many bytes, which is a slow disk. Pages that
- * point at each other in a circle have no end.
+ * The timeout of the check: a minimum in ms, and one ms for this many bytes, which suits a slow
+ * disk. A timeout is necessary because damaged pages can refer to each other in a circle.
  */
-const leastMs = 10_000
+const minTimeoutMs = 10_000
 const bytesPerMs = 20_000
-/** What ends a process for its own faults; others come from elsewhere, as at Ctrl-C. */
-const crashes: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP']
-/** What it ends with if another process has the journal. */
-export const inUseCode = 100
-/** Windows has codes for crashes, from here on. */
+/** Signals of a process that crashed. Other signals come from outside, such as by Ctrl-C. */
+const crashSignals: readonly string[] = [
+  'SIGSEGV',
+  'SIGBUS',
+  'SIGABRT',
+  'SIGILL',
+  'SIGFPE',
+  'SIGTRAP',
+]
+/** The exit code of the child process if another process uses the journal. */
+export const inUseExitCode = 100
+/** Exit codes of crashes on Windows begin here. */
 const firstCrashCode = 0xc0000000
 
 export interface IntegrityCheckOptions {
-  /** Whether this process itself has the journal's file open. */
+  /** Whether this process has the file of the journal open. */
   readonly isOurs: boolean
-  /** Nobody wants to know any more. */
+  /** Cancels the check. */
   readonly signal: AbortSignal
 }
 
 /**
- * Resolves when all of it could be read, and a commit made; or nobody else can be asked to.
+ * Resolves when the child process has read the whole journal and committed a test write. Also
+ * resolves if no child process can be started.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if whoever did that died of it, came to no end, or found
- *   that another process is at it.
+ * @throws {HoldfastError} `UNAVAILABLE` if the child process crashed or ran into the timeout, or if
+ *   another process uses the journal.
  */
-export async function checkIntegrity(path: string, terms: IntegrityCheckOptions): Promise<void> {
-  const fault = await faultOf(path, terms)
-  if (fault === inUseCode) throw inUse(path)
-  if (fault !== undefined) throw damaged(`reading it ${fault}`)
+export async function checkIntegrity(path: string, options: IntegrityCheckOptions): Promise<void> {
+  const problem = await runReader(path, options)
+  if (problem === inUseExitCode) throw inUse(path)
+  if (problem !== undefined) throw damagedJournal(`reading it ${problem}`)
 }
 
-function faultOf(path: string, { isOurs, signal }: IntegrityCheckOptions) {
-  return new Promise<string | typeof inUseCode | undefined>((resolve) => {
-    // What holds for how this process was started does not hold for a program of ours.
+function runReader(path: string, { isOurs, signal }: IntegrityCheckOptions) {
+  return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
+    // Options of this process, such as --inspect or a preload, must not apply to the child process.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
-    const timeout = leastMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
+    const timeout = minTimeoutMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
     const limits = { timeout, signal, killSignal: 'SIGKILL' } as const
     const args = [program, path, ...(isOurs ? [String(process.pid)] : [])]
     const reader = spawn(process.execPath, args, { ...options, ...limits })
     reader.once('error', () => {
-      // Unless it is there, and is ended: not before it has gone is the journal free again.
+      // If the child process exists, wait for its exit: the journal is in use until then.
       if (reader.pid === undefined) resolve(undefined)
     })
     reader.once('exit', (code, signalCode) => {
-      if (code === inUseCode) resolve(code)
+      if (code === inUseExitCode) resolve(code)
       else if (signal.aborted) resolve(undefined)
-      else resolve(reader.killed ? 'comes to no end' : crashIn(code, signalCode))
+      else resolve(reader.killed ? 'does not end' : crashReason(code, signalCode))
     })
   })
 }
 
-/** How a process died of what it did; undefined if it did not. */
-export function crashIn(code: number | null, signal: string | null): string | undefined {
-  if (signal !== null) return crashes.includes(signal) ? `ends with ${signal}` : undefined
+/** How a process crashed; undefined if it did not crash. */
+export function crashReason(code: number | null, signal: string | null): string | undefined {
+  if (signal !== null) return crashSignals.includes(signal) ? `ends with ${signal}` : undefined
   const unsigned = (code ?? 0) >>> 0
   return unsigned >= firstCrashCode ? `ends with code 0x${unsigned.toString(16)}` : undefined
 }

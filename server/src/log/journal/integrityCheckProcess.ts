@@ -1,17 +1,16 @@
 /**
- * The process that looks at a journal before a broker does: reads all of it, writes nothing of
- * note, and says nothing, unless somebody else is at it. Whatever is wrong with what it reads, the
- * broker finds and says better.
+ * The child process of the integrity check. It reads the whole journal and makes a test write that
+ * leaves no trace. It prints nothing, because the broker reports any damage better.
  *
- *   node probing.js DIRECTORY [A PROCESS THAT MAY BE AT IT]
+ *   node integrityCheckProcess.js DIRECTORY [PID THAT MAY HAVE THE JOURNAL OPEN]
  */
-import { inUseCode } from './integrityCheck.js'
-import { Store } from './store.js'
+import { inUseExitCode } from './integrityCheck.js'
+import { JournalStore } from './store.js'
 
 const [, , path, except] = process.argv
-const store = await Store.open(path!)
-// Before anything is read or written: the other one is to notice nothing.
-if (store.readers().some((pid) => pid !== Number(except))) process.exit(inUseCode)
+const store = await JournalStore.open(path!)
+// Before any read or write, so that the other process is not disturbed.
+if (store.readers().some((pid) => pid !== Number(except))) process.exit(inUseExitCode)
 store.readAllAndTestWrite()
-// Without closing it: what is on the disk is as good as before.
+// Without closing, which is not necessary: everything is on the disk.
 process.exit(0)

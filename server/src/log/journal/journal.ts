@@ -1,9 +1,9 @@
 /**
- * A log on the local disk: a broker that is restarted, or killed, goes on with the locks it had.
+ * A command log on the local disk. A broker that restarts or crashes goes on with its locks.
  *
- * The commands of one turn are one commit, and come back to the table only when it is written; so
- * no answer leaves the broker that a crash could take back. While one commit is under way the next
- * commands gather, which is what makes a slow disk serve many clients.
+ * The journal writes the commands of one turn as one commit, and applies them after the commit.
+ * Therefore a crash cannot revoke an answer that a client has received. Commands gather while a
+ * commit is under way, so that a slow disk still serves many clients.
  */
 import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
@@ -11,36 +11,36 @@ import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast
 import type { Command } from '../../core/index.js'
 import type { JournalStatus } from '../../observability/logStatus.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import type { Owner } from '../../platform/ownership.js'
+import type { OwnershipHandle } from '../../platform/ownership.js'
 import type { Log, StateMachine } from '../log.js'
 import { lockDirectory, prepareDirectory } from './directory.js'
 import { checkIntegrity } from './integrityCheck.js'
-import { damaged, encodeRecord } from './record.js'
-import { loadLmdb, type MadeSnapshot, Store } from './store.js'
+import { damagedJournal, encodeRecord } from './record.js'
+import { JournalStore, loadLmdb, type MadeSnapshot } from './store.js'
 
 export interface JournalOptions {
   /**
-   * A directory of its own; made if it is not there. It and its files are for this user alone; one
-   * that is open to others is closed to them, and where that cannot be, a warning is emitted.
+   * A directory for this journal alone; created if it does not exist. The directory and its files
+   * are made accessible to this user only. If that is not possible, a warning is emitted.
    */
   readonly dir: string
   /**
-   * When a command counts. `'flushed'` (the default): when the operating system has put it on the
-   * disk, so that it outlives a power failure. `'relaxed'`: when it is handed to the operating
-   * system, so that it outlives the process only: after a power failure the journal may be damaged,
-   * and is then refused.
+   * When a command is written. `'flushed'` (the default): when it is on the disk, so that it
+   * survives a power failure. `'relaxed'`: when the operating system has it, so that it survives a
+   * crash of the process only. After a power failure a relaxed journal may be damaged, and is then
+   * refused.
    */
   readonly durability?: 'flushed' | 'relaxed' | undefined
   /** Bytes of records after which a snapshot is made. Default 67,108,864 (64 MiB). */
   readonly snapshotBytes?: number | undefined
-  /** Called when a snapshot has been made and what it replaces is gone. */
+  /** Called when a snapshot was saved and the old records and snapshot were removed. */
   readonly onSnapshot?: (() => void) | undefined
 }
 
-/** Directories of journals that failed in this process, which has their files open to its end. */
-const neverClosed = new Set<string>()
+/** Directories of journals that failed. This process keeps their files open until it ends. */
+const leftOpen = new Set<string>()
 
-const known: OptionNames<JournalOptions> = {
+const knownOptions: OptionNames<JournalOptions> = {
   dir: 1,
   durability: 1,
   snapshotBytes: 1,
@@ -48,12 +48,12 @@ const known: OptionNames<JournalOptions> = {
 }
 
 /**
- * Makes the log for `createBroker({ log })`.
+ * Creates the log for `createBroker({ log })`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be, or that does not exist.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
-  refuseUnknownOptions('journalLog', options ?? null, known)
+  refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
 
@@ -62,18 +62,18 @@ class JournalLog implements Log {
   readonly #isFlushed: boolean
   readonly #snapshotBytes: number
   readonly #onSnapshot: (() => void) | undefined
-  #replica: StateMachine | undefined
-  #owner: Owner | undefined
-  #store: Store | undefined
+  #stateMachine: StateMachine | undefined
+  #owner: OwnershipHandle | undefined
+  #store: JournalStore | undefined
   #sequence = 0
   #checksum = 0
   #waiting: Command[] = []
   #isCommitting = false
-  /** Bytes of records that no snapshot covers. */
-  #unsnapshot = 0
-  #snapshotting: Worker | undefined
+  /** Bytes of the records since the last snapshot. */
+  #bytesSinceSnapshot = 0
+  #snapshotWorker: Worker | undefined
   #newestSnapshot: MadeSnapshot | undefined
-  #failed = false
+  #hasFailed = false
   #onIdle: (() => void) | undefined
   #starting: Promise<void> | undefined
   readonly #closing = new AbortController()
@@ -84,10 +84,16 @@ class JournalLog implements Log {
       throw new HoldfastError('INVALID_OPTION', 'dir must be the path of a directory')
     }
     if (durability !== 'flushed' && durability !== 'relaxed') {
-      throw new HoldfastError('INVALID_OPTION', 'durability is "flushed" or "relaxed".')
+      throw new HoldfastError(
+        'INVALID_OPTION',
+        `durability must be "flushed" or "relaxed", not ${String(durability)}`,
+      )
     }
     if (!Number.isSafeInteger(snapshotBytes) || snapshotBytes < 1) {
-      throw new HoldfastError('INVALID_OPTION', 'snapshotBytes is a positive integer.')
+      throw new HoldfastError(
+        'INVALID_OPTION',
+        `snapshotBytes must be a positive integer, not ${snapshotBytes}`,
+      )
     }
     this.#dir = dir
     this.#isFlushed = durability === 'flushed'
@@ -108,32 +114,32 @@ class JournalLog implements Log {
     }
   }
 
-  start(replica: StateMachine): Promise<void> {
-    this.#replica = replica
-    this.#starting = this.#start(replica)
+  start(stateMachine: StateMachine): Promise<void> {
+    this.#stateMachine = stateMachine
+    this.#starting = this.#start(stateMachine)
     return this.#starting
   }
 
-  async #start(replica: StateMachine): Promise<void> {
+  async #start(stateMachine: StateMachine): Promise<void> {
     const { signal } = this.#closing
-    // First, so that nothing is made for a journal that cannot be.
+    // First, so that nothing is created if LMDB is missing.
     await loadLmdb()
-    const isThere = prepareDirectory(this.#dir)
+    const exists = prepareDirectory(this.#dir)
     this.#owner = lockDirectory(this.#dir)
     try {
-      if (isThere) await checkIntegrity(this.#dir, { isOurs: neverClosed.has(this.#dir), signal })
-      if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed.')
-      this.#store = await Store.open(this.#dir, this.#isFlushed)
-      this.#load(this.#store, replica)
+      if (exists) await checkIntegrity(this.#dir, { isOurs: leftOpen.has(this.#dir), signal })
+      if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed')
+      this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
+      this.#load(this.#store, stateMachine)
     } catch (error) {
       this.#owner.close()
       await this.#store?.close()
-      throw error instanceof HoldfastError ? error : damaged(reasonOf(error))
+      throw error instanceof HoldfastError ? error : damagedJournal(reasonOf(error))
     }
   }
 
   submit(command: Command): void {
-    if (this.#failed) return
+    if (this.#hasFailed) return
     this.#waiting.push(command)
     if (this.#waiting.length === 1 && !this.#isCommitting)
       nodeEnvironment.endOfTurn(() => this.#commit())
@@ -141,106 +147,108 @@ class JournalLog implements Log {
 
   async close(): Promise<void> {
     this.#closing.abort()
-    // Or it would take the directory when it is thought to be free, and write there.
+    // Otherwise the start could lock the directory and write to it after this method has returned.
     await this.#starting?.catch(() => {})
-    if (!this.#failed && (this.#isCommitting || this.#waiting.length > 0)) {
+    if (!this.#hasFailed && (this.#isCommitting || this.#waiting.length > 0)) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve
       })
     }
-    await this.#snapshotting?.terminate()
+    await this.#snapshotWorker?.terminate()
     const closed = this.#store?.close()
-    // LMDB waits for ever for a flush that has failed; its file is closed when the process ends.
-    if (this.#failed) neverClosed.add(this.#dir)
+    // After a failed flush LMDB would wait for ever, so its file stays open until the process ends.
+    if (this.#hasFailed) leftOpen.add(this.#dir)
     else await closed
     this.#owner?.close()
   }
 
-  #load(store: Store, replica: StateMachine): void {
+  #load(store: JournalStore, stateMachine: StateMachine): void {
     store.checkEntries()
     const snapshot = store.snapshot()
     if (snapshot !== undefined) {
-      replica.restore(snapshot.items)
+      stateMachine.restore(snapshot.items)
       this.#newestSnapshot = { sequence: snapshot.sequence, at: snapshot.at }
       this.#sequence = snapshot.sequence
       this.#checksum = snapshot.checksum
     }
     const records = store.recordsAfter(this.#sequence, this.#checksum)
     for (const { sequence, size, checksum, commands } of records) {
-      for (const command of commands) replica.replay(command)
+      for (const command of commands) stateMachine.replay(command)
       this.#sequence = sequence
       this.#checksum = checksum
-      this.#unsnapshot += size
+      this.#bytesSinceSnapshot += size
     }
   }
 
   #commit(): void {
-    if (this.#isCommitting || this.#failed || this.#waiting.length === 0) return
+    if (this.#isCommitting || this.#hasFailed || this.#waiting.length === 0) return
     const commands = this.#waiting
     this.#waiting = []
     this.#isCommitting = true
     const { bytes, checksum } = encodeRecord(this.#sequence + 1, this.#checksum, commands)
     this.#sequence++
     this.#checksum = checksum
-    this.#unsnapshot += bytes.length
+    this.#bytesSinceSnapshot += bytes.length
     this.#store!.append(this.#sequence, bytes).then(
-      () => this.#handBack(commands),
+      () => this.#applyCommitted(commands),
       (cause) => this.#fail(this.#ioError(cause)),
     )
   }
 
-  #handBack(commands: readonly Command[]): void {
+  #applyCommitted(commands: readonly Command[]): void {
     this.#isCommitting = false
-    // The disk has the next ones while these are acted upon.
+    // Starts the next commit first, so that the disk works while these commands are applied.
     this.#commit()
-    for (const command of commands) this.#replica!.apply(command)
-    if (this.#unsnapshot >= this.#snapshotBytes) this.#snapshot()
+    for (const command of commands) this.#stateMachine!.apply(command)
+    if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
     if (this.#isCommitting) return
     if (this.#waiting.length > 0) this.#commit()
     else this.#onIdle?.()
   }
 
-  /** Lets a second replica, in a thread of its own, read the same log and set its table down. */
-  #snapshot(): void {
-    if (this.#snapshotting !== undefined) return
-    this.#unsnapshot = 0
+  /** Makes a snapshot in a worker thread, which builds its own table from the journal. */
+  #startSnapshot(): void {
+    if (this.#snapshotWorker !== undefined) return
+    this.#bytesSinceSnapshot = 0
     const workerData = { dir: this.#dir, isFlushed: this.#isFlushed, upTo: this.#sequence }
     const worker = new Worker(new URL('./snapshotWorker.js', import.meta.url), { workerData })
-    this.#snapshotting = worker
+    this.#snapshotWorker = worker
     worker.once('message', (made: MadeSnapshot) => {
       this.#newestSnapshot = made
     })
     worker.once('error', (cause) => this.#fail(this.#ioError(cause)))
     worker.once('exit', (code) => {
-      this.#snapshotting = undefined
+      this.#snapshotWorker = undefined
       if (code === 0) this.#onSnapshot?.()
     })
   }
 
   #fail(error: HoldfastError): void {
-    if (this.#failed) return
-    this.#failed = true
+    if (this.#hasFailed) return
+    this.#hasFailed = true
     this.#waiting = []
-    this.#replica!.fail(error)
+    this.#stateMachine!.fail(error)
     this.#onIdle?.()
   }
 
-  /** LMDB calls a full disk an input/output error; so the sentence says what is free. */
+  /**
+   * Adds the free space to the message, because LMDB reports a full disk as an input/output error.
+   */
   #ioError(cause: unknown): HoldfastError {
-    const sentence =
-      `The journal in ${this.#dir} cannot be written (${reasonOf(cause)}; ${roomIn(this.#dir)}): ` +
-      'the broker has stopped granting.'
-    return new HoldfastError('UNAVAILABLE', sentence, { cause })
+    const message =
+      `The journal in ${this.#dir} cannot be written (${reasonOf(cause)}; ` +
+      `${freeSpaceIn(this.#dir)}), so the broker has stopped granting: free space and restart it`
+    return new HoldfastError('UNAVAILABLE', message, { cause })
   }
 }
 
-function roomIn(dir: string): string {
+function freeSpaceIn(dir: string): string {
   try {
     const { bavail, bsize } = statfsSync(dir)
-    return `${bavail * bsize} bytes are free there`
+    return `${bavail * bsize} bytes are free`
   } catch (error) {
-    // What takes a write away may take the directory with it.
-    return `how much is free there is not known: ${reasonOf(error)}`
+    // A failure of the disk can affect the directory too.
+    return `the free space is unknown, ${reasonOf(error)}`
   }
 }
 

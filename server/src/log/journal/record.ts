@@ -1,27 +1,27 @@
 /**
- * One record of the journal: the commands of one turn, as bytes that can be trusted or refused.
+ * One record of the journal: the commands of one turn, in a form whose damage can be detected.
  *
- *   bytes 0-3    checksum (CRC-32) of all that follows
+ *   bytes 0-3    checksum (CRC-32) of all following bytes
  *   bytes 4-5    format version
  *   bytes 6-11   sequence number
- *   bytes 12-15  checksum of the record before
+ *   bytes 12-15  checksum of the previous record
  *   bytes 16-    the commands, JSON in UTF-8
  *
- * The store underneath is transactional, so a record is there whole or not at all; but disks lose
- * and mix up pages, and a lock table that was guessed is worse than none.
+ * LMDB is transactional, so a record is either complete or missing. But disks lose and mix up
+ * pages, and the broker must not grant from a damaged lock table.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 
-/** Of records and snapshots. Unstable until 1.0. */
+/** The format of records and snapshots. Unstable until 1.0. */
 export const formatVersion = 1
 
 const headBytes = 16
 
 export interface JournalRecord {
   readonly sequence: number
-  /** Its length in bytes. */
+  /** Length in bytes. */
   readonly size: number
   readonly checksum: number
   readonly commands: readonly Command[]
@@ -49,34 +49,36 @@ export function encodeRecord(
 }
 
 /**
- * @param sequence The number that it must have.
- * @param before The checksum of the record before.
- * @throws {HoldfastError} `UNAVAILABLE` if it is damaged, out of order or of a newer version.
+ * @param sequence The expected number of the record.
+ * @param before The checksum of the previous record.
+ * @throws {HoldfastError} `UNAVAILABLE` if the record is damaged, out of order or of a newer
+ *   format.
  */
 export function decodeRecord(bytes: Buffer, sequence: number, before: number): JournalRecord {
   if (bytes.length < headBytes || crc32(bytes.subarray(4)) !== bytes.readUInt32LE(0)) {
-    throw damaged(`record ${sequence} does not match its checksum`)
+    throw damagedJournal(`record ${sequence} does not match its checksum`)
   }
   const version = bytes.readUInt16LE(4)
-  if (version > formatVersion) throw newer(version)
-  if (bytes.readUIntLE(6, 6) !== sequence) throw damaged(`record ${sequence} is missing`)
+  if (version > formatVersion) throw newerFormat(version)
+  if (bytes.readUIntLE(6, 6) !== sequence) throw damagedJournal(`record ${sequence} is missing`)
   if (bytes.readUInt32LE(12) !== before) {
-    throw damaged(`record ${sequence} does not follow the one before it`)
+    throw damagedJournal(`record ${sequence} does not follow the previous record`)
   }
   const commands = JSON.parse(bytes.toString('utf8', headBytes)) as Command[]
   return { sequence, size: bytes.length, checksum: bytes.readUInt32LE(0), commands }
 }
 
-export function damaged(what: string): HoldfastError {
+export function damagedJournal(problem: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `The journal is damaged: ${what}. Restore it from a copy, or move it away to start empty.`,
+    `The journal is damaged (${problem}): restore it from a backup, or move it away to start empty`,
   )
 }
 
-export function newer(version: number): HoldfastError {
+export function newerFormat(version: number): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `The journal has format ${version}, and this version of Holdfast knows up to ${formatVersion}.`,
+    `The journal has format ${version}, but this version of Holdfast supports up to ` +
+      `${formatVersion}: update Holdfast`,
   )
 }

@@ -1,11 +1,11 @@
 /**
- * A thread that makes a snapshot: it builds the table as of a record from the last snapshot and the
- * records since, and sets it down, while the broker goes on.
+ * A worker thread that makes a snapshot while the broker goes on. It builds the table from the
+ * previous snapshot and the records since, and saves it.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { dump, LockTable, restore } from '../../core/index.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import { type MadeSnapshot, Store } from './store.js'
+import { JournalStore, type MadeSnapshot } from './store.js'
 
 interface Order {
   readonly dir: string
@@ -15,7 +15,7 @@ interface Order {
 
 const { dir, isFlushed, upTo } = workerData as Order
 
-const store = await Store.open(dir, isFlushed)
+const store = await JournalStore.open(dir, isFlushed)
 const former = store.snapshot()
 const table = former === undefined ? new LockTable() : restore(former.items)
 let sequence = former?.sequence ?? 0

@@ -1,9 +1,9 @@
 /**
- * What the journal keeps in LMDB: records by their number, and the newest snapshot in chunks.
+ * The journal's data in LMDB: records by sequence number, and the newest snapshot in chunks.
  *
- * A snapshot is written chunk by chunk in transactions of its own, so that records are not kept
- * waiting for it, and counts only when the pointer names it; what it replaces is removed after
- * that.
+ * Each chunk of a snapshot is written in its own transaction, so that records need not wait for the
+ * whole snapshot. The snapshot becomes valid when the pointer names it. Then the old records and
+ * the old snapshot are removed.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -11,29 +11,35 @@ import type * as Lmdb from 'lmdb'
 import type { RootDatabase } from 'lmdb'
 import type { SnapshotItem } from '../../core/index.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import { damaged, decodeRecord, formatVersion, type JournalRecord, newer } from './record.js'
+import {
+  damagedJournal,
+  decodeRecord,
+  formatVersion,
+  type JournalRecord,
+  newerFormat,
+} from './record.js'
 
-/** Kinds of keys; the first element of each. */
-const record = 0
-const chunk = 1
-const pointer = 2
+/** Kinds of keys: the first element of each key. */
+const recordKind = 0
+const chunkKind = 1
+const pointerKind = 2
 
 const itemsPerChunk = 500
-const removedAtOnce = 1_000
+const removeBatchSize = 1_000
 
-/** Which snapshot counts, and where the records go on after it. */
+/** Names the valid snapshot, and the record after which the journal continues. */
 interface Pointer {
   readonly version: number
-  /** The last record that is in the snapshot. */
+  /** The sequence number of the last record in the snapshot. */
   readonly sequence: number
   /** The checksum of that record. */
   readonly checksum: number
-  /** When it was made, by the calendar, in ms. */
+  /** When the snapshot was made, in ms since 1970. */
   readonly at: number
   readonly chunks: readonly number[]
 }
 
-/** Which records a snapshot replaces, and when it was made. */
+/** The last record in a new snapshot, and the time of the snapshot. */
 export type MadeSnapshot = Pick<Pointer, 'sequence' | 'at'>
 
 export interface Snapshot extends MadeSnapshot {
@@ -41,17 +47,17 @@ export interface Snapshot extends MadeSnapshot {
   readonly items: Iterable<SnapshotItem>
 }
 
-/** What LMDB takes and its declarations do not have. */
+/** Options of LMDB that are missing in its type declarations. */
 interface OpenOptions extends Lmdb.RootDatabaseOptionsWithPath {
-  /** Of the files that it makes. */
+  /** The mode of the files that LMDB creates. */
   readonly permissionsMode: number
 }
 
 /**
- * Loads LMDB, which is machine code and not there for every platform. Only a broker with a journal
- * needs it, so nothing loads it before.
+ * Loads LMDB, a native module that does not exist for every platform. It is loaded late, because
+ * only a broker with a journal needs it.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if it cannot be loaded, with what to do.
+ * @throws {HoldfastError} `UNAVAILABLE` if it cannot be loaded.
  */
 export async function loadLmdb(): Promise<typeof Lmdb> {
   try {
@@ -69,7 +75,7 @@ export async function loadLmdb(): Promise<typeof Lmdb> {
   }
 }
 
-export class Store {
+export class JournalStore {
   readonly #database: RootDatabase<Buffer, number[]>
 
   private constructor(database: RootDatabase<Buffer, number[]>) {
@@ -77,63 +83,64 @@ export class Store {
   }
 
   /**
-   * @param isFlushed Whether what is written is put on the disk before it counts. All who have the
-   *   same one open in this process say the same.
+   * @param isFlushed Whether a write completes only when it is on the disk. Must be equal for all
+   *   stores of one directory in this process.
    * @throws {HoldfastError} `UNAVAILABLE` if LMDB cannot be loaded.
    */
-  static async open(path: string, isFlushed = true): Promise<Store> {
+  static async open(path: string, isFlushed = true): Promise<JournalStore> {
     const { open } = await loadLmdb()
     const options: OpenOptions = {
       path,
-      // Without it a directory with a dot in its name is taken for a file.
+      // Otherwise LMDB takes a directory with a dot in its name for a file.
       noSubdir: false,
       encoding: 'binary',
       eventTurnBatching: false,
-      // No write resolves before its flush otherwise, whether or not that is waited for.
+      // Otherwise every write waits for its flush, even if the caller does not.
       noSync: !isFlushed,
       permissionsMode: 0o600,
     }
-    return new Store(open<Buffer, number[]>(options))
+    return new JournalStore(open<Buffer, number[]>(options))
   }
 
-  /** Resolves when the record is written, and on the disk if it is to be. */
+  /** Resolves when the record is written, and flushed if the store is. */
   async append(sequence: number, bytes: Buffer): Promise<void> {
-    await written(this.#database.put([record, sequence], bytes))
+    await awaitWrite(this.#database.put([recordKind, sequence], bytes))
     await this.#database.flushed
   }
 
   /**
-   * The records are a chain, so one that is missing between others is found; this finds those that
-   * are missing at the end.
+   * Finds records that are missing at the end. (Each record has the checksum of the previous one,
+   * so a record that is missing in between is found without this.)
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if there are fewer entries than were written, or others.
+   * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or an entry is
+   *   foreign.
    */
   checkEntries(): void {
     let count = 0
     for (const key of this.#database.getKeys()) {
-      if (!isOurs(key)) throw damaged('it has an entry that nobody wrote')
+      if (!isOurs(key)) throw damagedJournal('it has an entry that Holdfast did not write')
       count++
     }
     const { entryCount } = this.#database.getStats() as { readonly entryCount: number }
-    if (count !== entryCount) throw damaged(`it has ${count} entries instead of ${entryCount}`)
+    if (count !== entryCount)
+      throw damagedJournal(`it has ${count} entries instead of ${entryCount}`)
   }
 
   /**
-   * The processes, this one too, that have read here and go on. LMDB sees them wherever they are on
-   * the same kernel, and no longer once they have ended; it knows each by its number in its own
-   * container.
+   * Process ids of all live readers of this store, including this process. LMDB sees every process
+   * on the same kernel, with the id that the process has in its own container.
    */
   readers(): number[] {
     return [...this.#database.readerList().matchAll(/^ *(\d+) /gm)].map(([, pid]) => Number(pid))
   }
 
   /**
-   * Has LMDB look at every entry that there is, whatever it says, and write: an entry where the
-   * next record will be, which is gone again in the same commit.
+   * Reads every entry, whatever it contains, and makes a test write: puts an entry where the next
+   * record would be, and removes it in the same commit.
    */
   readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) value.length
-    const key = [record, Number.MAX_SAFE_INTEGER]
+    const key = [recordKind, Number.MAX_SAFE_INTEGER]
     this.#database.transactionSync(() => {
       void this.#database.put(key, Buffer.alloc(1))
       void this.#database.remove(key)
@@ -148,12 +155,12 @@ export class Store {
     return { sequence, checksum, at, items: this.#items(head) }
   }
 
-  /** The records after this one, in order, each verified as it comes. */
+  /** The records after this one in order, each verified when it is read. */
   *recordsAfter(sequence: number, checksum: number): Generator<JournalRecord> {
     let last = { sequence, checksum }
     for (const { value } of this.#database.getRange({
-      start: [record, sequence + 1],
-      end: [record + 1],
+      start: [recordKind, sequence + 1],
+      end: [recordKind + 1],
     })) {
       const next = decodeRecord(value, last.sequence + 1, last.checksum)
       yield next
@@ -161,20 +168,20 @@ export class Store {
     }
   }
 
-  /** Makes these items the snapshot, and removes what it replaces. */
+  /** Saves a snapshot, and then removes the old records and the old snapshot. */
   async saveSnapshot({ sequence, checksum, at, items }: Snapshot): Promise<void> {
     const former = this.#pointer()
     const chunks: number[] = []
-    for (const part of parts(items)) {
-      const bytes = Buffer.from(JSON.stringify(part))
-      await written(this.#database.put([chunk, sequence, chunks.length], bytes))
+    for (const chunkItems of chunksOf(items)) {
+      const bytes = Buffer.from(JSON.stringify(chunkItems))
+      await awaitWrite(this.#database.put([chunkKind, sequence, chunks.length], bytes))
       chunks.push(crc32(bytes))
     }
     const head: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
-    await written(this.#database.put([pointer], Buffer.from(JSON.stringify(head))))
+    await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(head))))
     await this.#database.flushed
-    await this.#removeUpTo([record], [record, sequence + 1])
-    if (former !== undefined) await this.#removeUpTo([chunk], [chunk, sequence])
+    await this.#removeUpTo([recordKind], [recordKind, sequence + 1])
+    if (former !== undefined) await this.#removeUpTo([chunkKind], [chunkKind, sequence])
   }
 
   async close(): Promise<void> {
@@ -182,45 +189,45 @@ export class Store {
   }
 
   #pointer(): Pointer | undefined {
-    const bytes = this.#database.get([pointer])
+    const bytes = this.#database.get([pointerKind])
     if (bytes === undefined) return undefined
     const head = JSON.parse(bytes.toString()) as Pointer
-    if (head.version > formatVersion) throw newer(head.version)
+    if (head.version > formatVersion) throw newerFormat(head.version)
     return head
   }
 
   *#items({ sequence, chunks }: Pointer): Generator<SnapshotItem> {
     for (const [i, checksum] of chunks.entries()) {
-      const bytes = this.#database.get([chunk, sequence, i])
+      const bytes = this.#database.get([chunkKind, sequence, i])
       if (bytes === undefined || crc32(bytes) !== checksum) {
-        throw damaged(`part ${i} of the snapshot does not match its checksum`)
+        throw damagedJournal(`chunk ${i} of the snapshot does not match its checksum`)
       }
       yield* JSON.parse(bytes.toString()) as SnapshotItem[]
     }
   }
 
-  /** In steps, because every write keeps the others waiting. */
+  /** Removes a range in steps, because every write delays the writes of records. */
   async #removeUpTo(start: number[], end: number[]): Promise<void> {
     for (;;) {
-      const keys = [...this.#database.getKeys({ start, end, limit: removedAtOnce })]
+      const keys = [...this.#database.getKeys({ start, end, limit: removeBatchSize })]
       if (keys.length === 0) return
-      await Promise.all(keys.map((key) => written(this.#database.remove(key))))
+      await Promise.all(keys.map((key) => awaitWrite(this.#database.remove(key))))
     }
   }
 }
 
 function isOurs(key: unknown): boolean {
-  // LMDB's keys of one element come back without their array.
+  // LMDB returns a key of one element without its array.
   const parts = [key].flat()
   if (!parts.every(Number.isSafeInteger)) return false
-  return parts.length === { [record]: 2, [chunk]: 3, [pointer]: 1 }[parts[0] as number]
+  return parts.length === { [recordKind]: 2, [chunkKind]: 3, [pointerKind]: 1 }[parts[0] as number]
 }
 
 /**
- * LMDB says that a write has failed, and then why, by a promise of its own; if nobody took that, it
- * would end the process.
+ * Waits for a write. LMDB rejects the write, and reports the reason by a second promise. This
+ * function handles both, because an unhandled rejection would end the process.
  */
-async function written(write: Promise<boolean>): Promise<void> {
+async function awaitWrite(write: Promise<boolean>): Promise<void> {
   try {
     await write
   } catch (error) {
@@ -230,13 +237,13 @@ async function written(write: Promise<boolean>): Promise<void> {
   }
 }
 
-function* parts(items: Iterable<SnapshotItem>): Generator<SnapshotItem[]> {
-  let part: SnapshotItem[] = []
+function* chunksOf(items: Iterable<SnapshotItem>): Generator<SnapshotItem[]> {
+  let chunkItems: SnapshotItem[] = []
   for (const item of items) {
-    if (part.push(item) === itemsPerChunk) {
-      yield part
-      part = []
+    if (chunkItems.push(item) === itemsPerChunk) {
+      yield chunkItems
+      chunkItems = []
     }
   }
-  if (part.length > 0) yield part
+  if (chunkItems.length > 0) yield chunkItems
 }

@@ -1,28 +1,28 @@
 /**
- * Commands that wait to be appended, as text, and how many of them fit into one entry. What comes
- * while an entry is under way is the next one; so the slower the log, the larger its entries.
+ * Commands that wait to be appended, as text. All commands that arrive while an entry is under way
+ * form the next entry, so a slower log has larger entries.
  */
 import type { Command } from '../../core/index.js'
 import type { LogLoad } from '../log.js'
 
-/** Most that one entry has: room enough below the largest value that an engine takes. */
+/** The limits of one entry, well below the largest value that an engine accepts. */
 const perEntry = { commands: 2_000, characters: 256 * 1024 }
-/** With more than this waiting nothing new is begun; with twice as much nothing is taken at all. */
+/** The queue limits: beyond them the load is `rejectNew`, beyond twice as much `disconnect`. */
 const queue = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
 export class Batch {
   #waiting: string[] = []
-  /** How many of them are taken already. */
-  #taken = 0
+  /** How many of the waiting commands were taken already. */
+  #takenCount = 0
   #characters = 0
 
   get length(): number {
-    return this.#waiting.length - this.#taken
+    return this.#waiting.length - this.#takenCount
   }
 
   get load(): LogLoad {
-    const share = Math.max(this.length / queue.commands, this.#characters / queue.characters)
-    return share < 1 ? 'room' : share < 2 ? 'full' : 'overfull'
+    const fill = Math.max(this.length / queue.commands, this.#characters / queue.characters)
+    return fill < 1 ? 'ok' : fill < 2 ? 'rejectNew' : 'disconnect'
   }
 
   add(command: Command): void {
@@ -31,9 +31,9 @@ export class Batch {
     this.#characters += text.length
   }
 
-  /** The oldest, as many as fit into one entry. */
+  /** Takes the oldest commands that fit into one entry. */
   takeBatch(): readonly string[] {
-    let end = this.#taken
+    let end = this.#takenCount
     const last = Math.min(this.#waiting.length, end + perEntry.commands)
     let characters = 0
     while (end < last) {
@@ -42,23 +42,23 @@ export class Batch {
       characters += length
       end++
     }
-    const texts = this.#waiting.slice(this.#taken, end)
+    const texts = this.#waiting.slice(this.#takenCount, end)
     this.#characters -= characters
-    this.#taken = end
+    this.#takenCount = end
     if (end === this.#waiting.length) this.clear()
-    else if (end * 2 > this.#waiting.length) this.#shift()
+    else if (end * 2 > this.#waiting.length) this.#dropTaken()
     return texts
   }
 
   clear(): void {
     this.#waiting = []
-    this.#taken = 0
+    this.#takenCount = 0
     this.#characters = 0
   }
 
-  /** Lets go of those that are taken, but seldom, since those that are left are moved by it. */
-  #shift(): void {
-    this.#waiting = this.#waiting.slice(this.#taken)
-    this.#taken = 0
+  /** Drops the taken commands. Done rarely, because it copies the remaining ones. */
+  #dropTaken(): void {
+    this.#waiting = this.#waiting.slice(this.#takenCount)
+    this.#takenCount = 0
   }
 }

@@ -1,10 +1,10 @@
 /**
- * A broker's part in a shared log: it takes what comes, in order, and appends what its own clients
- * want, as one incarnation after the other.
+ * One broker in a shared log. It applies all entries in order and appends the commands of its own
+ * clients, as one incarnation after another.
  *
- * A broker that has heard nothing of its own entries for too long *resigns*: it sends its clients
- * to the others, and comes back as a new incarnation. So it never grants, or acknowledges, what the
- * others may by then have given to somebody else.
+ * A broker *resigns* when its self-lease ends, because its own entries have not returned for too
+ * long: it disconnects its clients and joins again as a new incarnation. Therefore it never grants
+ * or acknowledges a lock that the other brokers may have granted to another session.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
@@ -19,24 +19,24 @@ import { Incarnation } from './incarnation.js'
 import { logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
 import { FailureDetector } from './selfLease.js'
-import { type Loaded, loadSnapshot, type Made, saveState } from './snapshot.js'
+import { type LoadedSnapshot, loadSnapshot, type SnapshotOutcome, saveState } from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
-import type { Snapshots } from './snapshots.js'
+import type { SnapshotScheduler } from './snapshotScheduler.js'
 
-/** `away`: not one of those that serve, but about to be; `off`: for good. */
-type State = 'new' | 'away' | 'serving' | 'leaving' | 'off'
+/** `joining`: does not serve, but will; `ended`: will never serve again. */
+type State = 'new' | 'joining' | 'serving' | 'leaving' | 'ended'
 
 export interface ClusterMemberDeps {
-  readonly replica: StateMachine
+  readonly stateMachine: StateMachine
   readonly engine: Engine
   readonly environment: LogEnvironment
-  readonly charter: ClusterConfig
-  readonly snapshots: Snapshots
-  /** Each time that it begins to serve. */
+  readonly config: ClusterConfig
+  readonly snapshots: SnapshotScheduler
+  /** Called each time the broker begins to serve. */
   readonly onServing: () => void
-  /** It has said goodbye, or cannot any more. */
+  /** Called when the goodbye has returned, or when none can be sent any more. */
   readonly onLeft: () => void
-  /** It cannot go on. */
+  /** Called when the member has failed for good. */
   readonly onFailed: (error: HoldfastError) => void
 }
 
@@ -44,12 +44,12 @@ export class ClusterMember {
   readonly #deps: ClusterMemberDeps
   readonly #batch = new Batch()
   #state: State = 'new'
-  #following: { stop(): void } | undefined
+  #subscription: { stop(): void } | undefined
   #position = 0
   #members = new MemberList()
   #divergenceCheck = new DivergenceCheck()
-  #self: Incarnation | undefined
-  /** Its join has come back. */
+  #incarnation: Incarnation | undefined
+  /** Whether the `join` of the present incarnation has returned. */
   #hasJoined = false
   #failureDetector: FailureDetector | undefined
   #lagMs: number | undefined
@@ -60,9 +60,9 @@ export class ClusterMember {
     this.#deps = deps
   }
 
-  /** Its name while it serves; '' while it does not. */
+  /** The name of the present incarnation while it serves; '' otherwise. */
   get name(): string {
-    return this.#state === 'serving' || this.#state === 'leaving' ? this.#self!.id : ''
+    return this.#state === 'serving' || this.#state === 'leaving' ? this.#incarnation!.id : ''
   }
 
   get load(): LogLoad {
@@ -70,7 +70,7 @@ export class ClusterMember {
   }
 
   get status(): LogStatus {
-    const until = this.name === '' ? 0 : this.#self!.selfLease.until
+    const until = this.name === '' ? 0 : this.#incarnation!.selfLease.until
     return {
       position: this.#position,
       lagMs: this.#lagMs,
@@ -83,7 +83,7 @@ export class ClusterMember {
     }
   }
 
-  /** Takes up what there is and joins; whoever waits for it hears of `onServing`. */
+  /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
   async begin(): Promise<void> {
     this.#restore(await loadSnapshot(this.#deps.engine))
     this.#join(undefined)
@@ -92,50 +92,50 @@ export class ClusterMember {
   submit(command: Command): void {
     if (this.#state !== 'serving') return
     this.#batch.add(command)
-    this.#self!.flushSoon()
+    this.#incarnation!.flushSoon()
   }
 
-  /** Whether it still counts; if not, it has resigned before this returns. */
+  /** Whether this broker is still a member. If it is not, it has resigned before this returns. */
   isLive(): boolean {
-    if (this.name !== '' && this.#self!.selfLease.isOver(this.#now())) this.#resign()
+    if (this.name !== '' && this.#incarnation!.selfLease.isOver(this.#now())) this.#resign()
     return this.name !== ''
   }
 
-  /** Says goodbye after everything that was submitted; false if there is nobody to say it. */
+  /** Sends a goodbye after all submitted commands. Returns false if the broker is not serving. */
   leave(): boolean {
     if (this.#state !== 'serving') return false
     this.#state = 'leaving'
-    this.#self!.leave()
+    this.#incarnation!.leave()
     return true
   }
 
-  /** Speaks of a snapshot that it has made. */
-  announce(snapshot: number): void {
-    this.#self?.sendNotices({ snapshot })
+  /** Tells the other brokers about a snapshot that this broker has saved. */
+  announceSnapshot(snapshot: number): void {
+    this.#incarnation?.sendNotices({ snapshot })
   }
 
-  /** Takes and says nothing any more. */
+  /** Stops for good: nothing more is applied or appended. */
   end(): void {
-    this.#state = 'off'
+    this.#state = 'ended'
     this.#snapshotCatchUp?.stop()
-    this.#following?.stop()
-    this.#self?.end()
+    this.#subscription?.stop()
+    this.#incarnation?.end()
     this.#batch.clear()
   }
 
-  // --------------------------------------------------------------------------- coming and going
+  // -------------------------------------------------------------------------- joining and leaving
 
-  /** Takes up a snapshot, if there is one, and follows the log from there. */
-  #restore(loaded: Loaded | undefined): void {
-    if (this.#state === 'off') throw logClosed()
+  /** Restores a snapshot, if there is one, and follows the log from its position. */
+  #restore(loaded: LoadedSnapshot | undefined): void {
+    if (this.#state === 'ended') throw logClosed()
     if (loaded !== undefined) {
       this.#position = loaded.position
-      this.#members = loaded.roll
+      this.#members = loaded.members
       this.#divergenceCheck = new DivergenceCheck()
-      this.#deps.snapshots.known(loaded.position, loaded.at)
-      this.#deps.replica.restore(loaded.items)
+      this.#deps.snapshots.recordSnapshot(loaded.position, loaded.at)
+      this.#deps.stateMachine.restore(loaded.items)
     }
-    this.#following = this.#deps.engine.follow(this.#position, {
+    this.#subscription = this.#deps.engine.follow(this.#position, {
       entry: (position, text) => this.#onEntry(position, text),
       compacted: () => this.#onCompacted(),
       failed: (error) => this.#fail(error),
@@ -143,61 +143,61 @@ export class ClusterMember {
   }
 
   #join(replaces: string | undefined): void {
-    this.#state = 'away'
+    this.#state = 'joining'
     this.#hasJoined = false
     this.#failureDetector = undefined
-    const { engine, environment, charter } = this.#deps
+    const { engine, environment, config } = this.#deps
     const { clock, endOfTurn } = environment
-    const { deadMs } = charter
-    this.#self = new Incarnation({
+    const { deadMs } = config
+    this.#incarnation = new Incarnation({
       ...{ id: environment.newId(), engine, clock, endOfTurn, deadMs, batch: this.#batch },
       onSelfLeaseOver: () => {
         if (this.name !== '') this.#resign()
       },
       onProblem: this.#onProblem,
     })
-    this.#self.join(replaces)
+    this.#incarnation.join(replaces)
   }
 
-  #serve(): void {
+  #beginServing(): void {
     this.#state = 'serving'
-    this.#deps.replica.serve()
+    this.#deps.stateMachine.serve()
     this.#deps.onServing()
   }
 
-  /** This incarnation counts no more: its promises are given up, and the next one begins. */
+  /** Ends this incarnation and joins as the next one. */
   #resign(): void {
-    if (this.#stepDown()) this.#join(this.#self!.id)
+    if (this.#stepDown()) this.#join(this.#incarnation!.id)
   }
 
-  /** Whether there is to be a next incarnation. */
+  /** Ends this incarnation. Returns whether another one must follow. */
   #stepDown(): boolean {
     const state = this.#state
-    if (state === 'off' || state === 'new') return false
-    this.#self!.end()
+    if (state === 'ended' || state === 'new') return false
+    this.#incarnation!.end()
     this.#batch.clear()
-    this.#state = 'away'
-    if (state !== 'away') this.#deps.replica.resign()
+    this.#state = 'joining'
+    if (state !== 'joining') this.#deps.stateMachine.resign()
     if (state === 'leaving') this.#deps.onLeft()
     return state !== 'leaving'
   }
 
-  /** This broker was left behind so far that the rest is gone: it begins again like a new one. */
+  /** The entries that this broker needs are compacted, so it begins again from a newer snapshot. */
   #onCompacted(): void {
-    this.#following?.stop()
+    this.#subscription?.stop()
     if (!this.#stepDown()) return
-    const { engine, environment, charter } = this.#deps
+    const { engine, environment, config } = this.#deps
     this.#snapshotCatchUp = new SnapshotCatchUp({
       engine,
       environment,
-      charter,
+      config,
       onProblem: this.#onProblem,
     })
     this.#snapshotCatchUp
       .after(this.#position)
       .then((loaded) => {
         this.#restore(loaded)
-        this.#join(this.#self!.id)
+        this.#join(this.#incarnation!.id)
       })
       .catch((error: HoldfastError) => this.#fail(error))
   }
@@ -207,7 +207,7 @@ export class ClusterMember {
   }
 
   #fail(error: HoldfastError): void {
-    if (this.#state === 'off') return
+    if (this.#state === 'ended') return
     this.end()
     this.#deps.onFailed(error)
   }
@@ -215,7 +215,7 @@ export class ClusterMember {
   // ---------------------------------------------------------------------------------- entries
 
   #onEntry(position: number, text: string): void {
-    if (this.#state === 'off') return
+    if (this.#state === 'ended') return
     let entry: LogEntry
     try {
       entry = decodeEntry(text, position)
@@ -225,23 +225,24 @@ export class ClusterMember {
     }
     this.#position = position
     const commands = this.#members.applyEntry(entry)
-    const { live: living, oldest } = this.#members
-    // Another one took this one for dead, or it has just said goodbye.
-    if (this.#hasJoined && !living.has(this.#self!.id)) this.#resign()
+    const { live, oldest } = this.#members
+    // Another broker declared this one dead, or this broker has just left.
+    if (this.#hasJoined && !live.has(this.#incarnation!.id)) this.#resign()
     if (commands !== undefined) this.#applyEntry(entry, commands)
     const { snapshots } = this.#deps
-    const saveOwn = this.#self?.id === oldest ? this.#saveOwn : undefined
-    snapshots.count(position, text.length, saveOwn)
-    const { wanted } = noticesIn(entry)
-    if (wanted !== undefined) snapshots.wanted(wanted, saveOwn)
+    const saveOwnState = this.#incarnation?.id === oldest ? this.#saveOwnState : undefined
+    snapshots.countEntry(position, text.length, saveOwnState)
+    const { snapshotWantedAfter } = noticesIn(entry)
+    if (snapshotWantedAfter !== undefined)
+      snapshots.requestSnapshot(snapshotWantedAfter, saveOwnState)
   }
 
-  readonly #saveOwn = async (): Promise<Made> => {
-    // While it does not serve, or if it has failed, its table is not to be relied on.
+  readonly #saveOwnState = async (): Promise<SnapshotOutcome> => {
+    // The table is reliable only while this broker serves.
     if (this.#state !== 'serving') return undefined
-    const { engine, environment, replica } = this.#deps
-    const state = { position: this.#position, at: environment.clock.wall(), roll: this.#members }
-    return saveState(engine, state, replica.dump())
+    const { engine, environment, stateMachine } = this.#deps
+    const state = { position: this.#position, at: environment.clock.wall(), members: this.#members }
+    return saveState(engine, state, stateMachine.dump())
   }
 
   #applyEntry(entry: LogEntry, commands: readonly Command[]): void {
@@ -249,55 +250,57 @@ export class ClusterMember {
     for (const command of commands) {
       if (command.type === 'restart' && command.formerOwner !== undefined)
         this.#failureDetector?.remove(command.formerOwner)
-      if (this.name === '') this.#deps.replica.replay(command)
-      else this.#deps.replica.apply(command)
+      if (this.name === '') this.#deps.stateMachine.replay(command)
+      else this.#deps.stateMachine.apply(command)
     }
-    if (!this.#compare(entry)) return
-    if (broker === this.#self?.id) this.#onOwn(entry)
+    if (!this.#checkDigests(entry)) return
+    if (broker === this.#incarnation?.id) this.#onOwnEntry(entry)
     else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
   }
 
-  /** An entry of this incarnation has come back: it is alive, as far as anybody knows. */
-  #onOwn({ n }: LogEntry): void {
-    const self = this.#self!
+  /** An entry of the present incarnation has returned, so the others consider it alive. */
+  #onOwnEntry({ n }: LogEntry): void {
+    const incarnation = this.#incarnation!
     const now = this.#now()
-    this.#lagMs = self.onOwnEntry(n) ?? this.#lagMs
+    this.#lagMs = incarnation.onOwnEntry(n) ?? this.#lagMs
     if (!this.#hasJoined) {
       this.#hasJoined = true
-      const others = [...this.#members.live.keys()].filter((broker) => broker !== self.id)
-      this.#failureDetector = new FailureDetector(this.#deps.charter.deadMs, others, now)
+      const others = [...this.#members.live.keys()].filter((broker) => broker !== incarnation.id)
+      this.#failureDetector = new FailureDetector(this.#deps.config.deadMs, others, now)
     }
-    if (n === self.leaveNumber) {
+    if (n === incarnation.leaveNumber) {
       this.#deps.onLeft()
-    } else if (this.#state === 'away') {
-      // What came back so late that it is over already is followed by something newer.
-      if (self.selfLease.isOver(now)) self.sendNotices()
-      else this.#serve()
-    } else this.#watch(n, now)
+    } else if (this.#state === 'joining') {
+      // If the entry returned so late that its lease is over already, send a newer one.
+      if (incarnation.selfLease.isOver(now)) incarnation.sendNotices()
+      else this.#beginServing()
+    } else this.#detectFailures(n, now)
   }
 
-  #watch(n: number, now: number): void {
-    const [self, vigil] = [this.#self!, this.#failureDetector!]
-    const silent = vigil.onOwnEntry(n, self.lastSent, now)
+  #detectFailures(n: number, now: number): void {
+    const [incarnation, detector] = [this.#incarnation!, this.#failureDetector!]
+    const silent = detector.onOwnEntry(n, incarnation.lastSent, now)
     const dead = silent.map((broker) => ({ broker, last: this.#members.live.get(broker)! }))
-    if (dead.length > 0) self.sendNotices({ dead })
-    else if (vigil.hasSuspects) self.sendNotices()
+    if (dead.length > 0) incarnation.sendNotices({ dead })
+    else if (detector.hasSuspects) incarnation.sendNotices()
   }
 
-  /** Looks whether all tables are the same, as far as anybody says; if not, this is the end. */
-  #compare(entry: LogEntry): boolean {
+  /**
+   * Compares the digests of the tables. Returns false, and fails, if this broker's table differs.
+   */
+  #checkDigests(entry: LogEntry): boolean {
     const { digest, snapshot } = noticesIn(entry)
-    if (snapshot !== undefined) this.#deps.snapshots.known(snapshot, entry.at)
-    const { count, live: living } = this.#members
+    if (snapshot !== undefined) this.#deps.snapshots.recordSnapshot(snapshot, entry.at)
+    const { count, live } = this.#members
     if (this.#divergenceCheck.isDue(count)) {
-      const value = this.#deps.replica.digest()
-      this.#divergenceCheck.begin(count, value, living.keys())
-      if (this.name !== '') this.#self!.sendNotices({ digest: [count, value] })
+      const value = this.#deps.stateMachine.digest()
+      this.#divergenceCheck.beginRound(count, value, live.keys())
+      if (this.name !== '') this.#incarnation!.sendNotices({ digest: [count, value] })
     }
     if (digest !== undefined) this.#divergenceCheck.addDigest(entry.broker, digest)
-    const fault = this.#divergenceCheck.verdict(living)
-    if (fault !== undefined) this.#fail(fault)
-    return fault === undefined
+    const divergence = this.#divergenceCheck.verdict(live)
+    if (divergence !== undefined) this.#fail(divergence)
+    return divergence === undefined
   }
 
   #now(): number {

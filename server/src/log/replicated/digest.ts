@@ -1,9 +1,10 @@
 /**
- * A number that says what a table is, kept up to date effect by effect: the sum of a hash of each
- * session with its attach number, each lock and each waiting request. Sums do not mind order, and
- * what was added is taken away again, so that it costs nothing to have for a million locks.
+ * A digest of the table, updated with every effect: the sum of a hash of each session with its
+ * attach epoch, each lock and each waiting request. A sum does not depend on order, and hashes can
+ * be subtracted again. The digest is therefore cheap even for a million locks.
  *
- * Two brokers that have taken the same entries have the same digest, or one of them is wrong.
+ * Brokers that have applied the same entries have the same digest, unless one of their tables is
+ * wrong.
  */
 import type { Effect, Lock, LockTable, Request, Session } from '../../core/index.js'
 
@@ -63,7 +64,10 @@ export class Digest {
     this.#add(`r ${id} ${mode} ${session.id} ${key}`, sign)
   }
 
-  /** Two multiplicative hashes of 32 bits, each mixed so that every character reaches every bit. */
+  /**
+   * Adds or subtracts two multiplicative 32-bit hashes. Mixing makes every character affect every
+   * bit.
+   */
   #add(text: string, sign: 1 | -1): void {
     let low = 0x811c9dc5
     let high = 0x9e3779b9

@@ -1,66 +1,69 @@
 /**
- * Whether this broker's table is the others': now and then each says in the log what its table came
- * to at the same place, and what most of them say is right. Whoever has something else can trust
- * nothing that it has, and stops.
+ * Checks that the tables of all brokers are equal. Now and then every broker appends the digest of
+ * its table at the same position of the log. The digest of the majority is right. A broker with
+ * another digest stops, because it cannot trust its table.
  *
- * Where no most of them say the same, as with two that differ, nobody can tell who is right, and to
- * go on with two tables is worse than to stop: all of them do. What they take up from the log, when
- * they start again, is the same.
+ * Without a majority, as with two brokers that differ, nobody can know which table is right. Then
+ * all brokers stop, because going on with different tables would be worse. After a restart they
+ * read equal tables from the log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
 
 /** How many entries lie between two comparisons. */
-const everyEntries = 1_000
+const entriesBetweenRounds = 1_000
 
-/** One comparison, until it is settled or the next one begins. */
+/** One comparison, until it is decided or the next one begins. */
 interface DigestRound {
   readonly count: number
-  /** What this broker's table came to. */
+  /** The digest of this broker's table. */
   readonly own: string
-  /** Who lived at that place, and so has a table to speak of. */
-  readonly voters: readonly string[]
-  /** What they have said. */
-  readonly said: Map<string, string>
+  /** The members at that position, which are the brokers that have a table to compare. */
+  readonly members: readonly string[]
+  /** The digests so far, by broker. */
+  readonly digests: Map<string, string>
 }
 
 export class DivergenceCheck {
-  #ballot: DigestRound | undefined
+  #round: DigestRound | undefined
 
-  /** Whether the table is to be looked at after this many entries. */
+  /** Whether a comparison begins after this number of entries. */
   isDue(count: number): boolean {
-    return count % everyEntries === 0
+    return count % entriesBetweenRounds === 0
   }
 
-  /** This broker has looked at its own, after this many entries. */
-  begin(count: number, own: string, living: Iterable<string>): void {
-    this.#ballot = { count, own, voters: [...living], said: new Map() }
+  /** Begins a comparison with this broker's digest after this number of entries. */
+  beginRound(count: number, own: string, live: Iterable<string>): void {
+    this.#round = { count, own, members: [...live], digests: new Map() }
   }
 
-  /** Somebody, who may be this broker, says it. */
+  /** Adds the digest of a broker, which may be this one. */
   addDigest(broker: string, [count, value]: readonly [number, string]): void {
-    const { said } = this.#ballot?.count === count ? this.#ballot : {}
-    if (said?.has(broker) === false) said.set(broker, value)
+    const { digests } = this.#round?.count === count ? this.#round : {}
+    if (digests?.has(broker) === false) digests.set(broker, value)
   }
 
   /**
-   * Settles it, as soon as that can be done; all brokers can at the same entry.
+   * Decides the comparison as soon as possible, which is at the same entry for all brokers.
    *
-   * @returns Why this broker has to stop, if it has to.
+   * @returns Why this broker must stop; undefined if it need not, or if the comparison is
+   *   undecided.
    */
-  verdict(living: ReadonlyMap<string, unknown>): HoldfastError | undefined {
-    if (this.#ballot === undefined) return undefined
-    const { count, own, voters, said } = this.#ballot
-    const here = voters.filter((voter) => living.has(voter))
-    const values = here.map((voter) => said.get(voter)).filter((value) => value !== undefined)
-    const right = values.find((value) => 2 * timesIn(values, value) > here.length)
-    if (right === undefined && values.length < here.length) return undefined
-    this.#ballot = undefined
-    if (right === own || here.length === 0) return undefined
-    return right === undefined ? divergenceUndecided(count) : tablesDiffer(count)
+  verdict(live: ReadonlyMap<string, unknown>): HoldfastError | undefined {
+    if (this.#round === undefined) return undefined
+    const { count, own, members, digests } = this.#round
+    const liveMembers = members.filter((member) => live.has(member))
+    const values = liveMembers
+      .map((member) => digests.get(member))
+      .filter((value) => value !== undefined)
+    const majority = values.find((value) => 2 * countOf(values, value) > liveMembers.length)
+    if (majority === undefined && values.length < liveMembers.length) return undefined
+    this.#round = undefined
+    if (majority === own || liveMembers.length === 0) return undefined
+    return majority === undefined ? divergenceUndecided(count) : tablesDiffer(count)
   }
 }
 
-function timesIn(values: readonly string[], value: string): number {
+function countOf(values: readonly string[], value: string): number {
   return values.filter((other) => other === value).length
 }

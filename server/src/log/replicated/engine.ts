@@ -1,103 +1,104 @@
 /**
- * The seam to whoever keeps the replicated log: something that puts the entries of several brokers
- * into one order, hands each of them the same entries in that order, and survives the death of any
- * one machine. What an entry says is no concern of an engine's.
+ * The interface of the storage behind a replicated log, such as etcd. An engine puts the entries of
+ * several brokers into one order, delivers them to all brokers in that order, and survives the loss
+ * of any one machine. It does not interpret entries.
  *
- * An engine keeps its own deadlines, moves between its own endpoints and finds its way back after
- * trouble by itself; it decides nothing about brokers, and rests nothing on anybody's clock.
+ * An engine has its own timeouts, switches between its own endpoints and recovers from failures by
+ * itself. It makes no decision about brokers and does not rely on wall clocks.
  */
 import type { HoldfastError } from '@holdfast/shared'
 
-/** What all brokers of one log must agree on. The first broker of a log writes it down. */
+/**
+ * The settings that all brokers of a log must agree on. The first broker stores them in the log.
+ */
 export interface ClusterConfig {
-  /** Of entries and snapshots. */
+  /** The format of entries and snapshots. */
   readonly format: number
-  /** Silence, in ms, after which a broker is taken for dead. */
+  /** Silence, in ms, after which a broker is declared dead. */
   readonly deadMs: number
-  /** Tells one cluster from another that was given the same place by mistake. */
+  /** Distinguishes clusters, in case two of them use the same location by mistake. */
   readonly cluster: string
 }
 
-/** A whole replica as of a position. */
+/** The replicated state as of a position. */
 export interface StoredSnapshot {
-  /** The last entry that is in it. */
+  /** The position of the last entry in the snapshot. */
   readonly position: number
-  /** As they were saved. Fails if one of them is missing or damaged. */
+  /** The saved parts. The iterator throws if a part is missing or damaged. */
   readonly parts: AsyncIterable<string>
 }
 
-/** Whoever follows the log. What it throws is not the engine's to catch. */
+/** Receives the entries of a log. The engine does not catch its exceptions. */
 export interface LogListener {
-  /** Each entry after the position followed from once, in order. Positions rise, with gaps. */
+  /** Called once for each entry after the start position, in order. Positions rise, with gaps. */
   entry(position: number, entry: string): void
-  /** Entries that should have come are gone for good. Nothing comes after this. */
+  /** The next entries were compacted and cannot be delivered. Nothing is called after this. */
   compacted(): void
-  /** It can never go on: the log is not the one it was. Nothing comes after this. */
+  /** The log has been replaced or damaged and cannot be followed. Nothing is called after this. */
   failed(error: HoldfastError): void
 }
 
 export interface Engine {
   /**
-   * Is it there, is it fit, is it ours? Writes the charter down or compares it with the one that is
-   * there, in one step that no other broker can come between. Called once, before all others.
+   * Checks that the storage is reachable and usable. Stores `config`, or compares it with the
+   * stored one, in one atomic step. Called once, before all other methods.
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if it cannot be reached or used, `INVALID_OPTION` if the
-   *   log has another charter: one sentence.
+   * @throws {HoldfastError} `UNAVAILABLE` if the storage cannot be reached or used,
+   *   `INVALID_OPTION` if the log has other settings.
    */
-  open(charter: ClusterConfig): Promise<void>
+  open(config: ClusterConfig): Promise<void>
   /**
-   * Adds an entry. Resolves when it is known to be in; a rejection says nothing about whether it
-   * is, or will be: it is simply appended again, and whoever reads ignores what comes twice. An
-   * older entry of the same slot may therefore come in after a newer one.
+   * Appends an entry. Resolves when the entry is known to be in the log. After a rejection the
+   * entry may be in the log, now or later. The caller then appends the same entry again, and
+   * readers ignore duplicates. Therefore an older entry of a slot can arrive after a newer one.
    *
-   * @param slot The incarnation that appends; it has one append under way at a time. An engine may
-   *   keep the newest entry of a slot only, as long as followers get every one.
+   * @param slot The id of the appending incarnation, which has one append under way at a time. An
+   *   engine may store only the newest entry of a slot, as long as every follower gets every entry.
    */
   append(slot: string, entry: string): Promise<void>
   /**
-   * Hands over every entry after this position, and goes on with those that come, until stopped.
-   * Never before it has returned, and nothing after `stop`. After a broken stream it goes on where
-   * it was.
+   * Delivers every entry after a position, and then each new one, until stopped. Never calls the
+   * listener before it has returned, nor after `stop`. It resumes a broken stream where it was.
    *
    * @param position 0 for the beginning of the log.
    */
   follow(position: number, follower: LogListener): { stop(): void }
-  /** The newest snapshot; undefined if there has been none. */
+  /** Loads the newest snapshot; undefined if there is none. */
   snapshot(): Promise<StoredSnapshot | undefined>
   /**
-   * Makes this the newest snapshot, unless there is one of this position or a later one when all
-   * its parts are written: then false, and nothing is left of it.
+   * Stores the newest snapshot. If a snapshot of this position or a later one exists when all parts
+   * are written, removes the parts and returns false.
    *
-   * @param parts Each at most about 256 KiB; taken up one after the other.
+   * @param parts At most about 256 KiB each; read one after the other.
    */
   saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean>
   /**
-   * Entries up to here are needed by nobody any more. The newest snapshot and the one before it can
-   * still be loaded and followed from; those before them may go.
+   * Allows the engine to drop entries up to this position. It must keep the newest snapshot and the
+   * one before it, with the entries after them. It may drop older snapshots.
    *
-   * @param living Slots that are in use. What is kept of others may go, and of these too: only the
-   *   following of entries must not miss any.
+   * @param liveSlots The slots in use. The engine may drop the stored entries of all slots, but
+   *   followers must not miss an entry.
    */
-  compact(position: number, living: readonly string[]): Promise<void>
+  compact(position: number, liveSlots: readonly string[]): Promise<void>
   /**
-   * Whether every entry after this position can still be followed: somebody else may have had the
-   * log forget.
+   * Whether every entry after this position is still available. Another program may have compacted
+   * the log.
    *
    * @param position 0 for the beginning of the log.
    */
   canReplayFrom(position: number): Promise<boolean>
-  /** What an operator should see to before it becomes trouble, in a sentence. */
+  /** A warning for the operator, in one sentence; undefined if all is well. */
   readonly warning?: string | undefined
-  /** Ends all that is under way. */
+  /** Cancels everything that is under way. */
   close(): Promise<void>
 }
 
-/** How to come by an engine: in this thread, and in one that makes snapshots. */
+/** Creates engines: in this thread, and in a thread that makes snapshots. */
 export interface EngineSource {
   create(): Engine
   /**
-   * A module that, started as a thread, calls `runSnapshotThread` with what makes an engine of
-   * these options; undefined if this thread has to make the snapshots too.
+   * A module for a worker thread. It calls `runSnapshotThread` with a function that creates an
+   * engine from these options. Undefined if snapshots are made in this thread.
    */
-  readonly elsewhere?: { readonly thread: URL; readonly options: unknown } | undefined
+  readonly snapshotWorker?: { readonly thread: URL; readonly options: unknown } | undefined
 }

@@ -1,52 +1,54 @@
 /**
- * One entry of the replicated log: what one broker has to say in one go, as text.
+ * One entry of the replicated log, as text.
  *
- * It names the incarnation that says it and counts its entries, so that an entry which was put
- * twice, because the first answer got lost, is taken once, and one of a broker that was declared
- * dead is not taken at all.
+ * An entry names the incarnation that sent it, and has a number that rises by one for each entry of
+ * the incarnation. Readers can therefore ignore duplicates, which exist because a broker appends
+ * again when an acknowledgement is lost, and entries of brokers that were declared dead.
  */
 import type { Command } from '../../core/index.js'
-import { formatVersion, newerFormat, noEntry } from './logErrors.js'
+import { formatVersion, invalidEntry, newerFormat } from './logErrors.js'
 
 interface Base {
-  /** The incarnation that says this: one life of one broker. */
+  /** The incarnation that sent the entry. */
   readonly broker: string
-  /** Counts the entries of the incarnation; its `join` is the first. */
+  /** Number of the entry among those of its incarnation. The `join` has number 1. */
   readonly n: number
-  /** The sender's wall time, in ms since 1970: opaque, for display. */
+  /** The sender's wall time, in ms since 1970, for display. */
   readonly at: number
 }
 
-/** I am here; an incarnation of mine that was before is not any more. */
+/** A broker joins; `replaces` names its previous incarnation, which is over. */
 export interface JoinEntry extends Base {
   readonly join: { readonly replaces?: string | undefined }
 }
 
-/** Goodbye: nobody need wait for my silence. */
+/** A broker leaves, so that the others need not wait until it is silent. */
 export interface LeaveEntry extends Base {
   readonly leave: true
 }
 
-/** What clients and timers of this broker want, and what it has noticed; or just a sign of life. */
+/** The commands of a broker's clients and timers, and its notices. Empty as a heartbeat. */
 export interface CommandsEntry extends Base {
   readonly commands: readonly Command[]
   readonly notices?: Notices | undefined
 }
 
 export interface Notices {
-  /** These have been silent for too long. */
+  /** Members that were silent for too long. */
   readonly dead?: readonly DeathNotice[] | undefined
-  /** What the table came to at this count of entries. */
+  /** The digest of the sender's table after this number of entries. */
   readonly digest?: readonly [count: number, value: string] | undefined
-  /** A snapshot of this position has been made. */
+  /** The sender has saved a snapshot of this position. */
   readonly snapshot?: number | undefined
-  /** A snapshot that is newer than this position is needed: entries after it are gone. */
-  readonly wanted?: number | undefined
+  /**
+   * The sender needs a snapshot that is newer than this position, because entries are compacted.
+   */
+  readonly snapshotWantedAfter?: number | undefined
 }
 
 export interface DeathNotice {
   readonly broker: string
-  /** The last entry that came of it: if it has said anything since, it lives. */
+  /** The number of the member's last entry. If a newer entry has arrived, the member is alive. */
   readonly last: number
 }
 
@@ -56,7 +58,7 @@ export function noticesIn(entry: LogEntry): Notices {
   return ('commands' in entry && entry.notices) || {}
 }
 
-/** A speech, of commands that are JSON texts already. */
+/** Encodes an entry whose commands are JSON already. */
 export function encodeCommands(
   { broker, n, at }: Base,
   commands: readonly string[],
@@ -71,15 +73,15 @@ export function encodeEntry(entry: JoinEntry | LeaveEntry): string {
 }
 
 /**
- * @param position Where it stands in the log, for people.
- * @throws {HoldfastError} `UNAVAILABLE` for a newer format, and for what is no entry.
+ * @param position The position of the entry, for error messages.
+ * @throws {HoldfastError} `UNAVAILABLE` for a newer format, and for text that is not an entry.
  */
 export function decodeEntry(text: string, position: number): LogEntry {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw noEntry(position, cause)
+    throw invalidEntry(position, cause)
   }
   const { v, broker, n, at, join, leave, commands } = (value ?? {}) as Record<string, unknown>
   if (typeof v === 'number' && v > formatVersion) throw newerFormat(v)
@@ -94,7 +96,7 @@ export function decodeEntry(text: string, position: number): LogEntry {
     typeof kinds[0] !== (leave === undefined ? 'object' : 'boolean') ||
     (commands !== undefined && !Array.isArray(commands))
   ) {
-    throw noEntry(position)
+    throw invalidEntry(position)
   }
   return value as LogEntry
 }

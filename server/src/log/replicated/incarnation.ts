@@ -1,7 +1,8 @@
 /**
- * One life of a broker in the log: what it appends, one entry at a time, numbered, from its `join`
- * to its `leave` or to the end of its standing. An entry whose outcome is unknown is appended
- * again, the same, for as long as this life lasts; the next is made only when it is known to be in.
+ * One incarnation of a broker in the log. It appends numbered entries, one at a time, from its
+ * `join` to its `leave` or to the end of its self-lease. It appends an entry of unknown outcome
+ * again, unchanged, until the entry is known to be in the log. Only then does it make the next
+ * entry.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Batch } from './batch.js'
@@ -9,7 +10,7 @@ import type { Engine } from './engine.js'
 import { encodeCommands, encodeEntry, type Notices } from './entry.js'
 import { heartbeatMsFor, SelfLease } from './selfLease.js'
 
-/** Before an entry is appended again, in ms; doubled each time. */
+/** The pause before an entry is appended again, in ms; doubles each time. */
 const retryMs = { first: 20, most: 250 }
 
 export interface IncarnationDeps {
@@ -18,11 +19,11 @@ export interface IncarnationDeps {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
   readonly deadMs: number
-  /** Where the commands come from. */
+  /** The source of the commands. */
   readonly batch: Batch
-  /** It has counted, and does not any more. */
+  /** Called when the self-lease was valid and has ended. */
   readonly onSelfLeaseOver: () => void
-  /** Appending goes wrong, and why; or goes well again. */
+  /** Called when appending fails, with the reason, and with undefined when it works again. */
   readonly onProblem: (why: string | undefined) => void
 }
 
@@ -31,13 +32,13 @@ export class Incarnation {
   readonly selfLease: SelfLease
   readonly #deps: IncarnationDeps
   readonly #heartbeatMs: number
-  /** The number of the newest entry. */
-  #n = 0
-  /** The number of the newest one that has come back. */
-  #returned = 0
+  /** The number of the newest entry that was sent. */
+  #lastSentNumber = 0
+  /** The number of the newest entry that has returned. */
+  #lastReturned = 0
   #sentAt = Number.NEGATIVE_INFINITY
   #notices: Notices | undefined
-  /** There is something to say, if only that it is there. */
+  /** Whether an entry must be sent even without commands. */
   #mustSend = false
   #isLeaving = false
   #leaveNumber: number | undefined
@@ -45,8 +46,8 @@ export class Incarnation {
   #isFlushing = false
   #isOver = false
   #timer: Timer | undefined
-  /** Until the newest entry is appended again. */
-  #again: Timer | undefined
+  /** Set while the newest entry waits to be appended again. */
+  #retryTimer: Timer | undefined
 
   constructor(deps: IncarnationDeps) {
     this.id = deps.id
@@ -57,47 +58,49 @@ export class Incarnation {
 
   /** The number of the newest entry that was sent. */
   get lastSent(): number {
-    return this.#n
+    return this.#lastSentNumber
   }
 
-  /** The number of the entry that says goodbye, once it was sent. */
+  /** The number of the `leave` entry, once it was sent. */
   get leaveNumber(): number | undefined {
     return this.#leaveNumber
   }
 
-  /** The first entry. @param replaces The former incarnation of this broker, if there was one. */
+  /**
+   * Sends the first entry. @param replaces The former incarnation of this broker, if there was one.
+   */
   join(replaces: string | undefined): void {
     const { id: broker, clock } = this.#deps
     this.#send((n) => encodeEntry({ broker, n, at: clock.wall(), join: { replaces } }))
     this.#wakeBy(this.#heartbeatMs)
   }
 
-  /** An entry has come back, and so is in; returns how long that took, in ms. */
+  /** An own entry has returned, so it is in the log. Returns how long that took, in ms. */
   onOwnEntry(n: number): number | undefined {
-    this.#returned = n
+    this.#lastReturned = n
     const sentAt = this.selfLease.onOwnEntry(n)
-    if (n === this.#n && this.#again !== undefined) {
-      this.#deps.clock.clearTimer(this.#again)
-      this.#again = undefined
+    if (n === this.#lastSentNumber && this.#retryTimer !== undefined) {
+      this.#deps.clock.clearTimer(this.#retryTimer)
+      this.#retryTimer = undefined
       this.#onAppended()
     }
     return sentAt === undefined ? undefined : this.#deps.clock.monotonic() - sentAt
   }
 
-  /** Says this with the next entry, and soon; without notices, just that it is there. */
+  /** Sends these notices soon, with the next entry. Without notices, sends a heartbeat. */
   sendNotices(notices?: Notices): void {
     this.#notices = notices === undefined ? this.#notices : { ...this.#notices, ...notices }
     this.#mustSend = true
     this.flushSoon()
   }
 
-  /** Says goodbye when everything that waits has been said. */
+  /** Sends a `leave` entry after all waiting commands. */
   leave(): void {
     this.#isLeaving = true
     this.flushSoon()
   }
 
-  /** Says what waits at the end of this turn, or as soon as what is under way is in. */
+  /** Sends the waiting commands at the end of this turn, or when the present append is done. */
   flushSoon(): void {
     if (this.#isFlushing || this.#isAppending || this.#isOver) return
     this.#isFlushing = true
@@ -107,11 +110,11 @@ export class Incarnation {
     })
   }
 
-  /** Nothing more is said. */
+  /** Stops sending and retrying. */
   end(): void {
     this.#isOver = true
     this.#deps.clock.clearTimer(this.#timer)
-    this.#deps.clock.clearTimer(this.#again)
+    this.#deps.clock.clearTimer(this.#retryTimer)
   }
 
   #flush(): void {
@@ -124,7 +127,7 @@ export class Incarnation {
       this.#notices = undefined
       this.#send((n) => encodeCommands({ broker, n, at }, commands, notices))
     } else if (this.#isLeaving) {
-      this.#leaveNumber = this.#n + 1
+      this.#leaveNumber = this.#lastSentNumber + 1
       this.#send((n) => encodeEntry({ broker, n, at, leave: true }))
     }
   }
@@ -132,8 +135,8 @@ export class Incarnation {
   #send(encode: (n: number) => string): void {
     this.#isAppending = true
     this.#sentAt = this.#deps.clock.monotonic()
-    this.selfLease.onSent(++this.#n, this.#sentAt)
-    this.#append(encode(this.#n), retryMs.first)
+    this.selfLease.onSent(++this.#lastSentNumber, this.#sentAt)
+    this.#append(encode(this.#lastSentNumber), retryMs.first)
   }
 
   #append(entry: string, pauseMs: number): void {
@@ -144,24 +147,24 @@ export class Incarnation {
       },
       (reason: unknown) => {
         if (this.#isOver) return
-        if (this.#returned === this.#n) {
+        if (this.#lastReturned === this.#lastSentNumber) {
           this.#onAppended()
           return
         }
         onProblem(reason instanceof Error ? reason.message : String(reason))
-        this.#again = clock.setTimer(() => {
-          this.#again = undefined
+        this.#retryTimer = clock.setTimer(() => {
+          this.#retryTimer = undefined
           this.#append(entry, Math.min(2 * pauseMs, retryMs.most))
         }, pauseMs)
       },
     )
   }
 
-  /** The newest entry is known to be in. */
+  /** The newest entry is in the log. */
   #onAppended(): void {
     this.#isAppending = false
     this.#deps.onProblem(undefined)
-    // What took long says little about now.
+    // A slow append says little about the present, so send a heartbeat.
     if (this.#deps.clock.monotonic() - this.#sentAt >= this.#heartbeatMs) this.#mustSend = true
     this.#flush()
   }
@@ -176,9 +179,11 @@ export class Incarnation {
       if (this.#isOver) return
     }
     if (now - this.#sentAt >= this.#heartbeatMs && !this.#isAppending) this.sendNotices()
-    const quietMs = this.#isAppending ? this.#heartbeatMs : this.#sentAt + this.#heartbeatMs - now
-    const standingMs = this.selfLease.until - now
-    this.#wakeBy(standingMs > 0 ? Math.min(quietMs, standingMs) : quietMs)
+    const untilHeartbeatMs = this.#isAppending
+      ? this.#heartbeatMs
+      : this.#sentAt + this.#heartbeatMs - now
+    const leaseLeftMs = this.selfLease.until - now
+    this.#wakeBy(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
   }
 
   #wakeBy(ms: number): void {

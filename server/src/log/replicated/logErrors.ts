@@ -1,58 +1,67 @@
 /**
- * What can be wrong with a replicated log for good, as a sentence each: the broker that finds it
- * stops, since a lock table that was guessed is worse than none.
+ * The permanent errors of a replicated log. A broker that finds one stops, because granting from a
+ * damaged lock table would be worse than granting nothing.
  */
 import { HoldfastError } from '@holdfast/shared'
 
-/** Of entries and of snapshots. Unstable until 1.0. */
+/** The format of entries and snapshots. Unstable until 1.0. */
 export const formatVersion = 1
 
 export function newerFormat(version: number): HoldfastError {
-  return fault(
-    `The log has format ${version}, and this version of Holdfast knows up to ${formatVersion}.`,
+  return permanentError(
+    `The shared log has format ${version}, but this version of Holdfast supports up to ` +
+      `${formatVersion}: update this broker`,
   )
 }
 
-export function noEntry(position: number, cause?: unknown): HoldfastError {
-  return fault(`What the log has at position ${position} is not an entry of Holdfast's.`, cause)
+export function invalidEntry(position: number, cause?: unknown): HoldfastError {
+  return permanentError(
+    `The shared log has an invalid entry at position ${position}: check that no other program ` +
+      'writes to it, or restore the log from a backup',
+    cause,
+  )
 }
 
 export function damagedSnapshot(cause?: unknown): HoldfastError {
-  return fault('The snapshot in the log is damaged.', cause)
+  return permanentError(
+    'The snapshot of the shared log is damaged: restore the log from a backup, or use an ' +
+      'empty one',
+    cause,
+  )
 }
 
-export function noSnapshotAnywhere(position: number): HoldfastError {
-  return fault(
-    `The entries of the log after position ${position} are gone, no snapshot has them, and no ` +
-      'broker that lives has made one: something else than the brokers has compacted the log.',
+export function noSnapshotAvailable(position: number): HoldfastError {
+  return permanentError(
+    `The entries of the shared log after position ${position} are compacted, and neither a ` +
+      'snapshot nor a live broker has them: let only the brokers compact the log',
   )
 }
 
 export function tablesDiffer(count: number): HoldfastError {
-  return fault(
-    `This broker's table is not that of the others after ${count} entries of the log; it has ` +
-      'stopped, and can be started again.',
+  return permanentError(
+    `The lock table of this broker differs from that of the majority after ${count} entries of ` +
+      'the shared log, so this broker has stopped: start it again',
   )
 }
 
 export function divergenceUndecided(count: number): HoldfastError {
-  return fault(
-    `The brokers' tables differ after ${count} entries of the log, and no majority has the same; ` +
-      'all of them have stopped, and can be started again.',
+  return permanentError(
+    `The lock tables of the brokers differ after ${count} entries of the shared log, without a ` +
+      'majority, so all brokers have stopped: start them again',
   )
 }
 
 export function logClosed(): HoldfastError {
-  return fault('The log was closed.')
+  return permanentError('The shared log was closed')
 }
 
-export function unusable(why: string, cause?: unknown): HoldfastError {
-  return fault(`The log cannot be used (${why}).`, cause)
+export function unusableLog(why: string, cause?: unknown): HoldfastError {
+  return permanentError(`The shared log cannot be used: ${why}`, cause)
 }
 
-/** Told from what is wrong for a while. */
-export class Fault extends HoldfastError {}
+/** An error that another attempt would meet again. */
+export class PermanentLogError extends HoldfastError {}
 
-function fault(sentence: string, cause?: unknown): Fault {
-  return new Fault('UNAVAILABLE', sentence, { cause })
+function permanentError(message: string, cause?: unknown): PermanentLogError {
+  return new PermanentLogError('UNAVAILABLE', message, { cause })
 }

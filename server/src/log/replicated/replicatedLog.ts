@@ -1,8 +1,8 @@
 /**
- * A log that several brokers share, over an engine that puts their entries in order. Every broker
- * appends what its own clients want, takes what comes back, its own entries too, in the one order,
- * and acts for its own clients. There is no leader: who lives, and who takes over from whom, is in
- * the log like everything else.
+ * A command log that several brokers share. An engine puts their entries into one order. Each
+ * broker appends the commands of its own clients, applies all entries in that order, and acts for
+ * its own clients. There is no leader: the entries also say which brokers are members and which
+ * broker takes over from which.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
@@ -11,14 +11,14 @@ import type { LogEnvironment } from '../../platform/environment.js'
 import type { Log, LogLoad, Membership, StateMachine } from '../log.js'
 import { ClusterMember } from './clusterMember.js'
 import type { ClusterConfig, Engine, EngineSource } from './engine.js'
-import { formatVersion, logClosed, unusable } from './logErrors.js'
-import { Snapshots } from './snapshots.js'
+import { formatVersion, logClosed, unusableLog } from './logErrors.js'
+import { SnapshotScheduler } from './snapshotScheduler.js'
 
 export interface ReplicatedOptions {
-  /** Tells this cluster from others; all its brokers have the same. Default ''. */
+  /** The name of this cluster, equal for all its brokers. Default ''. */
   readonly cluster?: string | undefined
   /**
-   * Silence, in ms, after which a broker is taken for dead; all brokers of a cluster have the same.
+   * Silence, in ms, after which a broker is declared dead; equal for all brokers of a cluster.
    * 1,000 to 60,000, default 6,000.
    */
   readonly deadMs?: number | undefined
@@ -28,47 +28,47 @@ export interface ReplicatedOptions {
   readonly snapshotCharacters?: number | undefined
 }
 
-/** How long joining may take when the broker starts, in ms. */
+/** How long `start` waits until the broker has joined, in ms. */
 const startMs = 30_000
-/** How long saying goodbye may take, in ms. */
-const goodbyeMs = 3_000
+/** How long `close` waits until the goodbye has returned, in ms. */
+const leaveMs = 3_000
 
-const notBegun: LogStatus = {
+const initialStatus: LogStatus = {
   ...{ position: 0, lagMs: undefined, members: [], name: undefined, selfLeaseMs: 0, waiting: 0 },
   ...{ snapshot: undefined, problem: undefined },
 }
 
 export class ReplicatedLog implements Log, Membership {
-  readonly #machine: LogEnvironment
+  readonly #environment: LogEnvironment
   readonly #source: EngineSource
-  readonly #charter: ClusterConfig
-  readonly #snapshots: Snapshots
+  readonly #config: ClusterConfig
+  readonly #snapshots: SnapshotScheduler
   #engine: Engine | undefined
-  #part: ClusterMember | undefined
-  /** A start that is under way comes to nothing. */
-  #giveUp: (error: HoldfastError) => void = () => {}
+  #member: ClusterMember | undefined
+  /** Rejects the `start` that is under way. */
+  #abortStart: (error: HoldfastError) => void = () => {}
   #onLeft: () => void = () => {}
   #closed: Promise<void> | undefined
 
   /** @throws {HoldfastError} `INVALID_OPTION` */
-  constructor(source: EngineSource, options: ReplicatedOptions, machine: LogEnvironment) {
+  constructor(source: EngineSource, options: ReplicatedOptions, environment: LogEnvironment) {
     const { cluster = '', deadMs = 6_000 } = options
     const { snapshotEntries: entries = 20_000 } = options
     const { snapshotCharacters: characters = 64 * 1024 * 1024 } = options
     checkRange('deadMs', deadMs, 1_000, 60_000)
     checkRange('snapshotEntries', entries, 1, Number.MAX_SAFE_INTEGER)
     checkRange('snapshotCharacters', characters, 1, Number.MAX_SAFE_INTEGER)
-    this.#machine = machine
+    this.#environment = environment
     this.#source = source
-    this.#charter = { format: formatVersion, deadMs, cluster }
-    this.#snapshots = new Snapshots({
+    this.#config = { format: formatVersion, deadMs, cluster }
+    this.#snapshots = new SnapshotScheduler({
       source,
-      charter: this.#charter,
-      every: { entries, characters },
-      wall: () => machine.clock.wall(),
-      monotonic: () => machine.clock.monotonic(),
+      config: this.#config,
+      interval: { entries, characters },
+      wall: () => environment.clock.wall(),
+      monotonic: () => environment.clock.monotonic(),
       canReplayFrom: (position) => this.#engine!.canReplayFrom(position),
-      onMade: (position) => this.#part?.announce(position),
+      onMade: (position) => this.#member?.announceSnapshot(position),
     })
   }
 
@@ -77,57 +77,59 @@ export class ReplicatedLog implements Log, Membership {
   }
 
   get name(): string {
-    return this.#part?.name ?? ''
+    return this.#member?.name ?? ''
   }
 
   get load(): LogLoad {
-    return this.#part?.load ?? 'room'
+    return this.#member?.load ?? 'ok'
   }
 
   isLive(): boolean {
-    return this.#part?.isLive() ?? false
+    return this.#member?.isLive() ?? false
   }
 
   get status(): LogStatus {
-    return this.#part?.status ?? notBegun
+    return this.#member?.status ?? initialStatus
   }
 
-  async start(replica: StateMachine): Promise<void> {
-    const { clock } = this.#machine
+  async start(stateMachine: StateMachine): Promise<void> {
+    const { clock } = this.#environment
     this.#engine = this.#source.create()
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
-      this.#giveUp = reject
-      // Not later: the very next entry may be one that it cannot go on after.
+      this.#abortStart = reject
+      // Set at once, because the very next entry may be one that the member fails on.
       const onServing = (): void => {
         isStarting = false
         resolve()
       }
-      this.#part = this.#participant(replica, onServing, (error) => {
+      this.#member = this.#createMember(stateMachine, onServing, (error) => {
         this.#snapshots.stop()
         this.#onLeft()
         if (isStarting) reject(error)
-        else replica.fail(error)
+        else stateMachine.fail(error)
       })
     })
-    const tooLate = clock.setTimer(() => {
-      const why = this.status.problem ?? 'nothing comes back'
-      this.#giveUp(unusable(`this broker could not join within ${startMs / 1_000} s: ${why}`))
+    const timer = clock.setTimer(() => {
+      const why = this.status.problem ?? 'none of its entries returned'
+      this.#abortStart(
+        unusableLog(`this broker could not join within ${startMs / 1_000} s (${why})`),
+      )
     }, startMs)
     try {
-      // A start that is given up does not wait for an engine that has no answer.
-      await Promise.race([this.#begin(this.#engine, this.#part!), joined])
+      // An aborted start does not wait for an engine that never answers.
+      await Promise.race([this.#begin(this.#engine, this.#member!), joined])
       await joined
     } catch (error) {
       await this.#stop()
-      throw error instanceof HoldfastError ? error : unusable(messageOf(error), error)
+      throw error instanceof HoldfastError ? error : unusableLog(messageOf(error), error)
     } finally {
-      clock.clearTimer(tooLate)
+      clock.clearTimer(timer)
     }
   }
 
   submit(command: Command): void {
-    this.#part?.submit(command)
+    this.#member?.submit(command)
   }
 
   close(): Promise<void> {
@@ -136,13 +138,13 @@ export class ReplicatedLog implements Log, Membership {
   }
 
   async #close(): Promise<void> {
-    this.#giveUp(logClosed())
-    if (this.#part?.leave() === true) {
-      const { clock } = this.#machine
+    this.#abortStart(logClosed())
+    if (this.#member?.leave() === true) {
+      const { clock } = this.#environment
       await new Promise<void>((resolve) => {
-        const tooLate = clock.setTimer(resolve, goodbyeMs)
+        const timer = clock.setTimer(resolve, leaveMs)
         this.#onLeft = () => {
-          clock.clearTimer(tooLate)
+          clock.clearTimer(timer)
           resolve()
         }
       })
@@ -150,16 +152,16 @@ export class ReplicatedLog implements Log, Membership {
     await this.#stop()
   }
 
-  #participant(
-    replica: StateMachine,
+  #createMember(
+    stateMachine: StateMachine,
     onServing: () => void,
     onFailed: (error: HoldfastError) => void,
   ): ClusterMember {
     return new ClusterMember({
-      replica,
+      stateMachine,
       engine: this.#engine!,
-      environment: this.#machine,
-      charter: this.#charter,
+      environment: this.#environment,
+      config: this.#config,
       snapshots: this.#snapshots,
       onServing,
       onLeft: () => this.#onLeft(),
@@ -167,13 +169,13 @@ export class ReplicatedLog implements Log, Membership {
     })
   }
 
-  async #begin(engine: Engine, part: ClusterMember): Promise<void> {
-    await engine.open(this.#charter)
-    await part.begin()
+  async #begin(engine: Engine, member: ClusterMember): Promise<void> {
+    await engine.open(this.#config)
+    await member.begin()
   }
 
   async #stop(): Promise<void> {
-    this.#part?.end()
+    this.#member?.end()
     this.#snapshots.stop()
     await this.#engine?.close()
   }
@@ -181,7 +183,10 @@ export class ReplicatedLog implements Log, Membership {
 
 function checkRange(name: string, value: number, least: number, most: number): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return
-  throw new HoldfastError('INVALID_OPTION', `${name} is an integer from ${least} to ${most}.`)
+  throw new HoldfastError(
+    'INVALID_OPTION',
+    `${name} must be an integer from ${least} to ${most}, not ${value}`,
+  )
 }
 
 function messageOf(error: unknown): string {

@@ -1,32 +1,34 @@
 /**
- * How long a broker may count on being taken for alive, and when it may take another one for dead.
- * The two fit together without anybody's clock being right: a broker counts its own time from when
- * it *sent* an entry, others count its silence from when they *received* it, and its own time is
- * the shorter one. So whatever it promises to its clients in that time, it promises before anybody
- * takes its sessions over.
+ * The self-lease, which tells a broker that the others still consider it alive, and the failure
+ * detector, which decides that another broker is dead.
+ *
+ * Both are safe without synchronized clocks. A broker counts its self-lease from when it *sent* an
+ * entry. The others count its silence from when they *received* the entry, and wait longer than the
+ * self-lease. Thus a broker's self-lease, and every promise to its clients, ends before another
+ * broker takes over its sessions.
  *
  * All times are of one monotonic clock, in ms.
  */
 
 import { safeDuration } from '@holdfast/shared'
 
-/** How often a broker says something, if only that it is there. */
+/** How often a broker appends an entry, even without commands. */
 export function heartbeatMsFor(deadMs: number): number {
   return deadMs / 6
 }
 
-/** A broker's own standing. It is over until an entry has come back. */
+/** A broker's own lease in the log. Over until the first entry has returned. */
 export class SelfLease {
-  readonly #ownShare: number
-  /** What was sent and has not come back, oldest first: its number, and when it was first sent. */
+  readonly #leaseMs: number
+  /** Own entries that have not returned, oldest first, with the time of their first sending. */
   readonly #sent: { readonly n: number; readonly at: number }[] = []
   #until = Number.NEGATIVE_INFINITY
 
   constructor(deadMs: number) {
-    this.#ownShare = safeDuration(deadMs)
+    this.#leaseMs = safeDuration(deadMs)
   }
 
-  /** Until when it stands. */
+  /** The end of the lease. */
   get until(): number {
     return this.#until
   }
@@ -35,38 +37,41 @@ export class SelfLease {
     return now >= this.#until
   }
 
-  /** An entry is sent for the first time; when it is sent again does not count. */
+  /** Records the first sending of an entry. Later attempts do not extend the lease. */
   onSent(n: number, now: number): void {
     this.#sent.push({ n, at: now })
   }
 
-  /** It has come back; returns when it was sent. */
+  /** Extends the lease when an own entry returns. Returns when the entry was sent. */
   onOwnEntry(n: number): number | undefined {
     let sentAt: number | undefined
     for (let first = this.#sent[0]; first !== undefined && first.n <= n; first = this.#sent[0]) {
       sentAt = first.at
       this.#sent.shift()
     }
-    if (sentAt !== undefined) this.#until = sentAt + this.#ownShare
+    if (sentAt !== undefined) this.#until = sentAt + this.#leaseMs
     return sentAt
   }
 }
 
 /**
- * A watch over the others. Their silence is counted only while one's own entries come back: where
- * nobody is heard, nobody is at fault.
+ * Detects silent members. It counts their silence only while this broker's own entries return,
+ * because an unreachable log silences everybody.
  */
 export class FailureDetector {
   readonly #deadMs: number
   readonly #ordinaryGapMs: number
-  /** When each was heard last, in patient time. */
-  readonly #heardAt = new Map<string, number>()
-  /** Who has been silent for too long, and which own entry was the last one sent by then. */
+  /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */
+  readonly #lastEntryAt = new Map<string, number>()
+  /**
+   * Members that were silent for too long, with the number of this broker's newest entry at that
+   * time.
+   */
   readonly #suspects = new Map<string, number>()
   #stalledMs = 0
   #returnedAt: number
 
-  /** @param others Whoever is here; their silence begins now. */
+  /** @param others The other members. Their silence begins now. */
   constructor(deadMs: number, others: Iterable<string>, now: number) {
     this.#deadMs = deadMs
     this.#ordinaryGapMs = 2 * heartbeatMsFor(deadMs)
@@ -75,34 +80,34 @@ export class FailureDetector {
   }
 
   onEntryOf(other: string, now: number): void {
-    this.#heardAt.set(other, now - this.#stalledMs)
+    this.#lastEntryAt.set(other, now - this.#stalledMs)
     this.#suspects.delete(other)
   }
 
   remove(other: string): void {
-    this.#heardAt.delete(other)
+    this.#lastEntryAt.delete(other)
     this.#suspects.delete(other)
   }
 
-  /** Whether somebody is suspected: the sooner one's own next entry is back, the better. */
+  /** Whether a member is suspected. Then this broker should send its next entry soon. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0
   }
 
   /**
-   * An own entry has come back.
+   * An own entry has returned.
    *
-   * @param n Its number.
-   * @param lastSent The number of the last one that was sent.
-   * @returns Who has been silent for too long, also while an entry went out and came back that was
-   *   sent when that was so already: what they had said before would have come before it.
+   * @param n Number of the entry.
+   * @param lastSent Number of the newest entry that was sent.
+   * @returns The dead members: those that were suspected before this entry was sent and are still
+   *   silent. Any earlier entry of theirs would precede this entry in the log.
    */
   onOwnEntry(n: number, lastSent: number, now: number): string[] {
     this.#compensateStall(now)
     const silent: string[] = []
-    const patient = now - this.#stalledMs
-    for (const [other, heardAt] of this.#heardAt) {
-      if (patient - heardAt <= this.#deadMs) continue
+    const compensatedNow = now - this.#stalledMs
+    for (const [other, lastEntryAt] of this.#lastEntryAt) {
+      if (compensatedNow - lastEntryAt <= this.#deadMs) continue
       const suspectedAt = this.#suspects.get(other)
       if (suspectedAt !== undefined && n <= suspectedAt) continue
       if (suspectedAt !== undefined) silent.push(other)
@@ -111,13 +116,16 @@ export class FailureDetector {
     return silent
   }
 
-  /** What it took longer than usual to hear from oneself, the others may have taken as well. */
+  /**
+   * Excludes a stall of the log from everyone's silence: the others' entries may have been delayed
+   * too.
+   */
   #compensateStall(now: number): void {
     this.#stalledMs += Math.max(0, now - this.#returnedAt - this.#ordinaryGapMs)
     this.#returnedAt = now
-    const patient = now - this.#stalledMs
-    for (const [other, heardAt] of this.#heardAt) {
-      if (heardAt > patient) this.#heardAt.set(other, patient)
+    const compensatedNow = now - this.#stalledMs
+    for (const [other, lastEntryAt] of this.#lastEntryAt) {
+      if (lastEntryAt > compensatedNow) this.#lastEntryAt.set(other, compensatedNow)
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
- * A snapshot of the replicated state, the table and the roll, as text in parts and back; and how
- * one is made from the one before it and the entries since, by nobody's table but its own, so that
- * it can be made in another thread while the broker goes on.
+ * Reads and writes snapshots of the replicated state, which are the table and the member list, as
+ * parts of text. A new snapshot is built from the previous one and the entries since, with a table
+ * of its own. It can therefore be made in another thread while the broker goes on.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
 import type { ClusterConfig, Engine } from './engine.js'
@@ -9,121 +9,127 @@ import { decodeEntry } from './entry.js'
 import { damagedSnapshot, formatVersion, newerFormat } from './logErrors.js'
 import { MemberList, type MemberListState } from './memberList.js'
 
-/** Characters of a part; in bytes at most three times as many. */
+/** Characters of a part. In UTF-8 they take at most three times as many bytes. */
 const partLength = 64 * 1024
 
-/** What is not in the table. */
+/** The state beside the table: the first line of a snapshot. */
 interface Head {
   readonly v: number
-  /** The wall time of whoever made it, for display. */
+  /** The wall time at which the snapshot was made, for display. */
   readonly at: number
-  readonly roll: MemberListState
+  readonly members: MemberListState
 }
 
-/** The state as of a position. */
-export interface Loaded {
+/** A loaded snapshot: the state as of a position. */
+export interface LoadedSnapshot {
   readonly position: number
   readonly at: number
-  readonly roll: MemberList
+  readonly members: MemberList
   readonly items: readonly SnapshotItem[]
 }
 
-/** The newest snapshot; undefined if there is none. @throws {HoldfastError} if it is damaged. */
-export async function loadSnapshot(engine: Pick<Engine, 'snapshot'>): Promise<Loaded | undefined> {
+/**
+ * Loads the newest snapshot; undefined if there is none. @throws {HoldfastError} if it is damaged.
+ */
+export async function loadSnapshot(
+  engine: Pick<Engine, 'snapshot'>,
+): Promise<LoadedSnapshot | undefined> {
   const stored = await engine.snapshot()
   if (stored === undefined) return undefined
   const items: unknown[] = []
   for await (const line of linesOf(stored.parts)) items.push(parsed(line))
   const head = items.shift() as Partial<Head> | undefined
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
-  if (head?.v !== formatVersion || head.roll === undefined) throw damagedSnapshot()
+  if (head?.v !== formatVersion || head.members === undefined) throw damagedSnapshot()
   const { position } = stored
-  const roll = new MemberList(head.roll)
-  return { position, at: head.at ?? 0, roll, items: items as SnapshotItem[] }
+  const members = new MemberList(head.members)
+  return { position, at: head.at ?? 0, members, items: items as SnapshotItem[] }
 }
 
-/** Its position; `gone`: entries that it takes are, and undefined: somebody else was faster. */
-export type Made = number | 'gone' | undefined
+/**
+ * Its position; `compacted`: entries that it needs are gone; undefined: another broker was faster.
+ */
+export type SnapshotOutcome = number | 'compacted' | undefined
 
-/** Makes a snapshot of everything up to a position, and forgets what nobody needs any more. */
+/** Makes a snapshot up to a position, and compacts the log up to the previous snapshot. */
 export async function makeSnapshot(
   engine: Engine,
-  charter: ClusterConfig,
+  config: ClusterConfig,
   upTo: number,
   at: number,
-): Promise<Made> {
-  await engine.open(charter)
+): Promise<SnapshotOutcome> {
+  await engine.open(config)
   const former = await loadSnapshot(engine)
   const table = former === undefined ? new LockTable() : restore(former.items)
-  const roll = former?.roll ?? new MemberList()
+  const members = former?.members ?? new MemberList()
   let position = former?.position ?? 0
   if (position >= upTo) return undefined
   const isWhole = await followTo(engine, position, upTo, (next, text) => {
     position = next
-    for (const command of roll.applyEntry(decodeEntry(text, next)) ?? []) table.apply(command)
+    for (const command of members.applyEntry(decodeEntry(text, next)) ?? []) table.apply(command)
   })
   if (!isWhole) {
     const newest = await engine.snapshot()
-    return newest?.position === former?.position ? 'gone' : undefined
+    return newest?.position === former?.position ? 'compacted' : undefined
   }
-  const head: Head = { v: formatVersion, at, roll: roll.state }
+  const head: Head = { v: formatVersion, at, members: members.state }
   if (!(await engine.saveSnapshot(position, partsOf(head, dump(table))))) return undefined
-  // Whoever is loading the former one at this moment goes on from there.
-  if (former !== undefined) await engine.compact(former.position, [...roll.live.keys()])
+  // Keeps the entries after the previous snapshot, which another broker may be loading now.
+  if (former !== undefined) await engine.compact(former.position, [...members.live.keys()])
   return position
 }
 
 /**
- * Makes a snapshot of the state that this broker itself has at this moment, in one go: the loop
- * stands still while it is set down, and what is wrong with the state would be in it.
+ * Saves this broker's present table as a snapshot. This blocks the event loop while the table is
+ * converted, and an error in the table would enter the snapshot.
  */
 export async function saveState(
   engine: Engine,
-  state: { readonly position: number; readonly at: number; readonly roll: MemberList },
+  state: { readonly position: number; readonly at: number; readonly members: MemberList },
   items: Iterable<SnapshotItem>,
-): Promise<Made> {
-  const { position, at, roll } = state
-  const parts = [...partsOf({ v: formatVersion, at, roll: roll.state }, items)]
+): Promise<SnapshotOutcome> {
+  const { position, at, members } = state
+  const parts = [...partsOf({ v: formatVersion, at, members: members.state }, items)]
   return (await engine.saveSnapshot(position, parts)) ? position : undefined
 }
 
-/** Resolves when everything up to this position was taken; false if not all of it is there. */
+/** Reads the log up to a position. Resolves with false if some of the entries are compacted. */
 function followTo(
   engine: Engine,
   from: number,
   upTo: number,
-  take: (position: number, text: string) => void,
+  onEntry: (position: number, text: string) => void,
 ): Promise<boolean> {
   return new Promise((resolve, reject) => {
     let isOver = false
-    const over = (finish: () => void): void => {
+    const finish = (settle: () => void): void => {
       isOver = true
-      following.stop()
-      finish()
+      subscription.stop()
+      settle()
     }
-    const following = engine.follow(from, {
+    const subscription = engine.follow(from, {
       entry: (position, text) => {
         if (isOver) return
         try {
-          take(position, text)
-          if (position >= upTo) over(() => resolve(true))
+          onEntry(position, text)
+          if (position >= upTo) finish(() => resolve(true))
         } catch (error) {
-          over(() => reject(error))
+          finish(() => reject(error))
         }
       },
-      compacted: () => over(() => resolve(false)),
-      failed: (error) => over(() => reject(error)),
+      compacted: () => finish(() => resolve(false)),
+      failed: (error) => finish(() => reject(error)),
     })
   })
 }
 
-/** Lines of JSON, cut without regard to lines: a session with many answers exceeds a part. */
+/** Lines of JSON, cut at any place, because one session with many answers can exceed a part. */
 function* partsOf(head: Head, items: Iterable<SnapshotItem>): Generator<string> {
   let text = `${JSON.stringify(head)}\n`
   for (const item of items) {
     text += `${JSON.stringify(item)}\n`
     while (text.length >= partLength) {
-      // Half of a surrogate pair is nothing that could be written as UTF-8.
+      // Half of a surrogate pair cannot be written as UTF-8.
       const end = isLowSurrogate(text.charCodeAt(partLength)) ? partLength - 1 : partLength
       yield text.slice(0, end)
       text = text.slice(end)

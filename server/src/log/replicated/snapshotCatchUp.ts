@@ -1,25 +1,26 @@
 /**
- * Where a broker goes on that finds the entries it needs gone: at a newer snapshot than the one it
- * had. Usually one is there, since brokers forget only what a snapshot has. If there is none, it
- * was somebody else who forgot, and those that live are asked for one: they have the whole table.
+ * Finds the snapshot from which a broker continues when the entries that it needs are compacted.
+ * Usually a newer snapshot exists, because brokers compact only what a snapshot contains. If there
+ * is none, another program has compacted the log. Then this broker asks the live brokers for a
+ * snapshot of their table.
  */
 import { HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogEnvironment } from '../../platform/environment.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { encodeCommands } from './entry.js'
-import { Fault, noSnapshotAnywhere } from './logErrors.js'
-import { type Loaded, loadSnapshot } from './snapshot.js'
+import { noSnapshotAvailable, PermanentLogError } from './logErrors.js'
+import { type LoadedSnapshot, loadSnapshot } from './snapshot.js'
 
-/** Between two looks, in ms. */
-const againMs = 1_000
-/** What writing a snapshot may take, in ms. */
-const writingMs = 10_000
+/** The pause between two attempts, in ms. */
+const retryMs = 1_000
+/** The longest time for writing a snapshot, in ms. */
+const snapshotWriteMs = 10_000
 
 export interface SnapshotCatchUpDeps {
   readonly engine: Pick<Engine, 'append' | 'snapshot'>
   readonly environment: Pick<LogEnvironment, 'clock' | 'newId'>
-  readonly charter: Pick<ClusterConfig, 'deadMs'>
-  /** What it waits for. */
+  readonly config: Pick<ClusterConfig, 'deadMs'>
+  /** Called with the reason why the catch-up takes longer. */
   readonly onProblem: (why: string) => void
 }
 
@@ -32,40 +33,45 @@ export class SnapshotCatchUp {
     this.#deps = deps
   }
 
-  /** Nothing comes of it any more. */
+  /** Stops the attempts. */
   stop(): void {
     this.#isOver = true
     this.#deps.environment.clock.clearTimer(this.#timer)
   }
 
   /**
-   * Resolves with a snapshot that is newer than this position, however long the log is out of
-   * reach; unless it is stopped.
+   * Resolves with a snapshot that is newer than a position. Tries until the log is reachable, or
+   * until it is stopped.
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if nobody who lives makes one, or it is damaged;
-   *   `INVALID_OPTION` if the log cannot be used as it is set.
+   * @throws {HoldfastError} `UNAVAILABLE` if no live broker makes a snapshot in time or the
+   *   snapshot is damaged; `INVALID_OPTION` if the log cannot be used with these options.
    */
-  async after(position: number): Promise<Loaded> {
-    const { engine, environment, charter, onProblem } = this.#deps
+  async after(position: number): Promise<LoadedSnapshot> {
+    const { engine, environment, config, onProblem } = this.#deps
     const { clock, newId } = environment
-    // Whoever ought to make it may have died just now.
-    const patienceMs = 2 * charter.deadMs + writingMs
+    // Long enough for a new oldest member to be found, in case the present one has just died.
+    const timeoutMs = 2 * config.deadMs + snapshotWriteMs
     const broker = newId()
-    let askedAt: number | undefined
+    let requestedAt: number | undefined
     for (;;) {
       try {
         const loaded = await loadSnapshot(engine)
         if (loaded !== undefined && loaded.position > position) return loaded
-        if (askedAt !== undefined && clock.monotonic() - askedAt > patienceMs) {
-          throw noSnapshotAnywhere(position)
+        if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
+          throw noSnapshotAvailable(position)
         }
-        // Of somebody who never joins; so it counts for nothing, and is heard by all.
-        const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], { wanted: position })
+        // The sender never joins. The entry is therefore invalid, but every broker reads its
+        // notice.
+        const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
+          snapshotWantedAfter: position,
+        })
         await engine.append(broker, entry)
-        askedAt ??= clock.monotonic()
-        onProblem('entries of the log were forgotten; a broker that lives is asked for a snapshot')
+        requestedAt ??= clock.monotonic()
+        onProblem(
+          'entries of the shared log are compacted; waiting for a snapshot from a live broker',
+        )
       } catch (error) {
-        if (isFinal(error)) throw error
+        if (isPermanent(error)) throw error
         onProblem(error instanceof Error ? error.message : String(error))
       }
       await this.#pause()
@@ -74,14 +80,15 @@ export class SnapshotCatchUp {
 
   #pause(): Promise<void> {
     return new Promise((resolve) => {
-      if (!this.#isOver) this.#timer = this.#deps.environment.clock.setTimer(resolve, againMs)
+      if (!this.#isOver) this.#timer = this.#deps.environment.clock.setTimer(resolve, retryMs)
     })
   }
 }
 
-/** Another try would not mend it. */
-function isFinal(error: unknown): boolean {
+/** Whether another attempt would fail in the same way. */
+function isPermanent(error: unknown): boolean {
   return (
-    error instanceof Fault || (error instanceof HoldfastError && error.code === 'INVALID_OPTION')
+    error instanceof PermanentLogError ||
+    (error instanceof HoldfastError && error.code === 'INVALID_OPTION')
   )
 }

@@ -1,29 +1,29 @@
 /**
- * The thread that makes a snapshot while the broker goes on: with an engine of its own, and a table
- * of its own.
+ * A worker thread that makes a snapshot of a replicated log while the broker goes on. It has its
+ * own engine and its own table.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ClusterConfig, Engine } from './engine.js'
 import { makeSnapshot } from './snapshot.js'
 
-/** What such a thread is given. */
-export interface SnapshotOrder<Options> {
-  /** Of the engine. */
+/** The input of the thread. */
+export interface SnapshotThreadInput<Options> {
+  /** Options of the engine. */
   readonly options: Options
-  readonly charter: ClusterConfig
+  readonly config: ClusterConfig
   readonly upTo: number
-  /** Wall time of the order. */
+  /** Wall time of the order, in ms since 1970. */
   readonly at: number
 }
 
-/** All that such a thread does. */
+/** The main function of the thread: makes one snapshot and reports its outcome. */
 export async function runSnapshotThread<Options>(
   createEngine: (options: Options) => Engine,
 ): Promise<void> {
-  const { options, charter, upTo, at } = workerData as SnapshotOrder<Options>
+  const { options, config, upTo, at } = workerData as SnapshotThreadInput<Options>
   const engine = createEngine(options)
   try {
-    parentPort!.postMessage(await makeSnapshot(engine, charter, upTo, at))
+    parentPort!.postMessage(await makeSnapshot(engine, config, upTo, at))
   } finally {
     await engine.close()
   }

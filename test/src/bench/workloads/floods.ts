@@ -36,8 +36,8 @@ function limitsForStrangers(): Job['limits'] {
   const rates = { connectionsPerSecond, connectionsPerSecondPerAddress }
   return {
     ...rates,
-    pendingConnections: pendingConnections,
-    pendingConnectionsPerAddress: pendingConnectionsPerAddress,
+    pendingConnections,
+    pendingConnectionsPerAddress,
     helloMs,
     slowBytes,
     slowMs,

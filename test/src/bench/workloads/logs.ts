@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Store } from '@holdfast/server/internal'
+import { JournalStore } from '@holdfast/server/internal'
 import { has } from '../../support/needs.js'
 import {
   type Job,
@@ -62,7 +62,7 @@ async function load(context: LoadContext): Promise<JobResult> {
 
 async function journal({ job, pace }: LoadContext): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
-  const store = await Store.open(join(folder, 'bare'))
+  const store = await JournalStore.open(join(folder, 'bare'))
   const broker = await startBrokerWith(['--journal', join(folder, 'journal')])
   try {
     let sequence = 0

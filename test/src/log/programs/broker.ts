@@ -1,6 +1,6 @@
 /**
- * A broker with a journal that makes a snapshot every few records. Not a test: tests start it, and
- * kill it.
+ * A broker with a journal that makes a snapshot every few records. Not a test: tests start and kill
+ * this program.
  *
  *   node broker.js DIRECTORY PORT
  */

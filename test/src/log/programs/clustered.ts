@@ -1,6 +1,6 @@
 /**
- * Two workers of a cluster that want the same thing, which only one of them may have. Not a test: a
- * test starts it, and is sent what becomes of each.
+ * Two workers of a cluster that claim the same thing, which only one of them may have. Not a test:
+ * a test starts this program and receives both results.
  *
  *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach PORT
  */
@@ -8,12 +8,12 @@ import cluster, { type Worker } from 'node:cluster'
 import { createServer } from 'node:http'
 import { createBroker, journalLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
-import { Listener } from '../logSuite.js'
+import { RecordingTable } from '../logSuite.js'
 
 const [, , what, where = ''] = process.argv
 
 const attempts: Readonly<Record<string, () => unknown>> = {
-  journal: () => journalLog({ dir: where }).start(new Listener()),
+  journal: () => journalLog({ dir: where }).start(new RecordingTable()),
   fenceFile: () => createBroker({ fenceFile: where }),
   port: () => createBroker().listen({ port: Number(where) }),
   attach: () => createBroker().attach(createServer()),

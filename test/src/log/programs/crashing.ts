@@ -1,7 +1,6 @@
 /**
- * Loaded before a program (`node --import`), in each of its threads: whoever imports `lmdb` gets
- * ours, which is the real one with points at which the process is killed. Not a test: tests start
- * it.
+ * Preloaded into a program and each of its threads (`node --import`). An import of `lmdb` then
+ * returns a wrapper, with points at which the process is killed. Not a test: tests use this module.
  */
 import { register } from 'node:module'
 

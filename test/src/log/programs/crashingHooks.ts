@@ -1,4 +1,4 @@
-/** Where `lmdb` is found, see `crashing.ts`: ours is told where the real one is. */
+/** Resolves `lmdb` for `crashing.ts`: to the wrapper, which is told where the real module is. */
 import type { ResolveHook } from 'node:module'
 
 export const resolve: ResolveHook = async (specifier, context, nextResolve) => {

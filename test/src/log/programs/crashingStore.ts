@@ -1,10 +1,10 @@
 /**
- * `lmdb` with points at which this process is killed, as if by `kill -9`: nothing is flushed, no
- * handler runs. What the store is asked to do tells where the journal is in its work.
+ * `lmdb` with points at which this process is killed, as by `kill -9`: nothing is flushed and no
+ * handler runs. The calls to the store reveal at which point of its work the journal is.
  */
-import { type CrashPoint, crashVariable } from '../points.js'
+import { type CrashPoint, crashAtVariable } from '../points.js'
 
-/** What of a database the journal uses to write. */
+/** The methods of a database that the journal uses to write. */
 interface Database {
   put(key: readonly number[], value: Buffer): Promise<boolean>
   remove(key: readonly number[]): Promise<boolean>
@@ -17,7 +17,7 @@ const [record, chunk, pointer] = [0, 1, 2]
 const real = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
   readonly open: (options: object) => Database
 }
-const [, point, times] = /^(.+):(\d+)$/.exec(process.env[crashVariable] ?? '') ?? []
+const [, point, times] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
 let visits = 0
 
 function reach(here: CrashPoint): void {

@@ -1,6 +1,6 @@
 /**
- * Takes up a journal, and tells whoever started it which flushes LMDB is to leave out: to whoever
- * imports `lmdb` after this it is the real one, overheard. Not a test: a test starts it.
+ * Opens a journal and reports which flushes LMDB is told to omit, by a spy around the real `lmdb`.
+ * Not a test: a test starts this program.
  *
  *   flushing.js DIRECTORY DURABILITY
  */
@@ -23,9 +23,9 @@ export async function resolve(specifier, context, next) {
 register(`data:text/javascript,${encodeURIComponent(hooks)}`)
 
 const { journalLog } = await import('@holdfast/server')
-const { Listener } = await import('../logSuite.js')
+const { RecordingTable } = await import('../logSuite.js')
 const [, , dir, durability] = process.argv
 const log = journalLog({ dir, durability } as JournalOptions)
-await log.start(new Listener())
+await log.start(new RecordingTable())
 await log.close()
 process.disconnect()

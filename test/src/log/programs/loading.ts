@@ -1,6 +1,6 @@
 /**
- * Takes up a journal that may be damaged, in a process that may end by it, and prints what it was:
- * a digest of everything, or the sentence of the refusal. Not a test: tests start it.
+ * Opens a journal that may be damaged, in a process that may crash. Prints a digest of everything,
+ * or the error message. Not a test: tests start this program.
  *
  *   node loading.js DIRECTORY
  */

@@ -1,6 +1,6 @@
 /**
- * The thread of a snapshot, with an engine in memory that is given its store as it was, and writes
- * what it is to save into a file.
+ * A snapshot thread with an engine in memory. It receives the contents of the store, and writes the
+ * snapshot to a file.
  */
 import { writeFileSync } from 'node:fs'
 import { nodeEnvironment, runSnapshotThread } from '@holdfast/server/internal'
@@ -9,7 +9,7 @@ import { MemorySource, MemoryStore } from '../memoryEngine.js'
 export interface ThreadOptions {
   readonly entries: readonly { readonly position: number; readonly text: string }[]
   readonly file: string
-  /** Instead of making one. */
+  /** The error to throw, instead of making a snapshot. */
   readonly fault?: string | undefined
 }
 

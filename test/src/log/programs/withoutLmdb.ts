@@ -1,6 +1,6 @@
 /**
- * A platform for which there is no LMDB: a broker that keeps its log in memory does not miss it,
- * one with a journal does. Not a test: a test starts it, and is sent what becomes of each.
+ * Simulates a platform without LMDB. A broker in memory must start, and one with a journal must
+ * not. Not a test: a test starts this program and receives both results.
  *
  *   withoutLmdb.js DIRECTORY
  */

@@ -40,7 +40,7 @@ const connections: Mutant[] = [
   },
   {
     name: 'overtaken-resume-wins',
-    in: 'isOvertaken',
+    in: 'isSupersededAttempt',
     find: '$ATTEMPT <= $LAST_ATTEMPT',
     replace: 'false',
     brokers: 3,

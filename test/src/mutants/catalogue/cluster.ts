@@ -82,7 +82,7 @@ const snapshots: Mutant[] = [
     name: 'cluster-snapshot-not-restored',
     in: 'ClusterMember.#restore',
     find: '$STATE_MACHINE.restore($LOADED.items)',
-    replace: 'this.#self === undefined && $STATE_MACHINE.restore($LOADED.items)',
+    replace: 'this.#incarnation === undefined && $STATE_MACHINE.restore($LOADED.items)',
     brokers,
     why: 'A broker that needs entries which were compacted goes on with the table that it had.',
   },

@@ -72,14 +72,14 @@ const queues: Mutant[] = [
     name: 'unlock-does-not-grant-waiters',
     in: 'LockTable.#unlock',
     find: `this.#release($LOCK, 'unlocked', $AT)`,
-    replace: `(this.#detach($LOCK, 'unlocked'), this.#forgetIfIdle($LOCK.keyState))`,
+    replace: `(this.#removeLock($LOCK, 'unlocked'), this.#forgetIfIdle($LOCK.keyState))`,
     why: 'The table does not grant the waiters of a key when the holder unlocks it.',
   },
   {
     name: 'expiry-does-not-grant-waiters',
     in: 'LockTable.#expire',
     find: `this.#release($LOCK, 'expired', $AT)`,
-    replace: `this.#detach($LOCK, 'expired')`,
+    replace: `this.#removeLock($LOCK, 'expired')`,
     why: 'The table does not grant the waiters of a key when the lock expires.',
   },
   {
@@ -113,7 +113,7 @@ const queues: Mutant[] = [
   {
     name: 'ended-session-stays-queued',
     in: 'LockTable.#end',
-    find: 'this.#leaveQueues($SESSION)',
+    find: 'this.#withdrawAll($SESSION)',
     replace: 'new Set()',
     why: 'The requests of a session that ended stay in their queues.',
   },
@@ -136,7 +136,7 @@ const sessions: Mutant[] = [
   },
   {
     name: 'replaced-connection-still-counts',
-    in: 'LockTable.#attached',
+    in: 'LockTable.#attachedSession',
     find: '$SESSION?.attachEpoch === $COMMAND.attachEpoch',
     replace: '$SESSION !== undefined',
     why: 'Commands of a connection that was replaced still count, and so does its end.',

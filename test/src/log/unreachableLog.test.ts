@@ -1,6 +1,6 @@
 /**
- * A broker whose log is out of reach: what it does not say any more, once it no longer counts, and
- * what it takes until then.
+ * A broker whose shared log is unreachable: what it still accepts, and that it acknowledges nothing
+ * after its self-lease has ended.
  */
 import type { BrokerGauges } from '@holdfast/server'
 import { BrokerLogger } from '@holdfast/server/internal'
@@ -8,8 +8,8 @@ import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
 
-describe('a broker that does not count any more', () => {
-  it('closes every connection in time, and takes nobody on', async () => {
+describe('a broker whose self-lease has ended', () => {
+  it('closes every connection in time, and accepts no new one', async () => {
     const cluster = new Cluster()
     const [a] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -33,7 +33,7 @@ describe('a broker that does not count any more', () => {
     ['what it refuses', { type: 'lock', id: 1, key: '' }, 'failed'],
   ]
   for (const [what, message, answer] of heard) {
-    it(`does not say that it has heard ${what}, not even before its timers run`, async () => {
+    it(`does not answer ${what}, not even before its timers run`, async () => {
       const cluster = new Cluster()
       const a = await cluster.broker()
       const alice = await cluster.client(a)
@@ -46,7 +46,7 @@ describe('a broker that does not count any more', () => {
     })
   }
 
-  it('does not say that it is ready, not even before its timers run', async () => {
+  it('does not report that it is ready, not even before its timers run', async () => {
     const cluster = new Cluster()
     const a = await cluster.broker()
     expect(a.broker.isServing).to.equal(true)
@@ -58,24 +58,24 @@ describe('a broker that does not count any more', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(alice, 1, 'k', { ttl: 8_000 })
+    await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     a.source.cut()
     await cluster.pass(9_500)
     a.source.mend()
     await cluster.pass(3_000)
-    // By the former deadline it would have expired; by the new home's it has not.
+    // By the former deadline the lock would have expired, but not by the new owner's.
     expect(b.broker.table.heldCount).to.equal(1)
     await cluster.pass(8_000)
     expect(b.broker.table.heldCount).to.equal(0)
   })
 })
 
-describe('a broker that counts again', () => {
-  it('gives the sessions that it has from before their whole lease, and no more', async () => {
+describe('a broker that has become a member again', () => {
+  it('gives the sessions that it had before their whole lease, and no more', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(alice, 1, 'k', { ttl: 20_000 })
+    await cluster.lock(alice, 1, 'k', { ttl: 20_000 })
     a.source.cut()
     b.source.cut()
     await cluster.pass(7_000)
@@ -88,32 +88,32 @@ describe('a broker that counts again', () => {
     expect(a.broker.table.heldCount).to.equal(0)
   })
 
-  it('keeps no deadline of a session that went to another one meanwhile', async () => {
+  it('keeps no deadline of a session that has moved to another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.broker(), await cluster.broker()]
     const alice = await cluster.client(a, { grace: 'lease' })
-    await cluster.take(alice, 1, 'k', { ttl: 60_000 })
-    await cluster.say(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
+    await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
+    await cluster.send(alice, { type: 'lock', id: 2, key: 'k', timeout: 30_000 })
     a.source.cut()
     await cluster.pass(6_000)
     const moved = await cluster.client(b, alice.resume())
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
-    const before = cluster.store.said.length
+    const before = cluster.store.allTexts.length
     await cluster.passAlive(26_000, moved)
     expect(a.broker.isServing).to.equal(true)
-    expect(cluster.store.said.slice(before).join()).not.to.match(/"(end|expire|timeout)"/)
+    expect(cluster.store.allTexts.slice(before).join()).not.to.match(/"(end|expire|timeout)"/)
     expect([...a.broker.table.sessions.keys()]).to.deep.equal([alice.session])
   })
 })
 
-describe('a broker whose log is out of reach', () => {
-  it('grants nothing, lets requests wait, and goes on when it is back in time', async () => {
+describe('a broker with an unreachable log', () => {
+  it('grants nothing, queues requests, and continues when the log is back in time', async () => {
     const cluster = new Cluster()
     const a = await cluster.broker()
     const alice = await cluster.client(a)
     a.source.cut()
-    await cluster.say(alice, { type: 'lock', id: 1, key: 'k' })
+    await cluster.send(alice, { type: 'lock', id: 1, key: 'k' })
     await cluster.passAlive(3_000, alice)
     expect(alice.socket.heardOf('granted')).to.deep.equal([])
     a.source.mend()
@@ -122,34 +122,34 @@ describe('a broker whose log is out of reach', () => {
     expect(alice.socket.closedWith).to.equal(undefined)
   })
 
-  it('refuses what is new once too much waits, takes what frees, and then nothing', async () => {
+  it('first refuses new requests, then all but releases, and at last disconnects', async () => {
     const cluster = new Cluster()
     const a = await cluster.broker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
     a.source.cut()
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
-    // All of it was handled, which is paced.
+    // All messages were handled, which is rate-limited.
     await cluster.settle()
-    await cluster.say(bob, { type: 'lock', id: 1, key: 'k' })
+    await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
-    await cluster.say(bob, { type: 'unlock', id: 2, fence: 1 })
+    await cluster.send(bob, { type: 'unlock', id: 2, fence: 1 })
     expect(bob.heard()).to.deep.equal([])
     const carol = a.greet()
     await cluster.settle()
     expect(carol.closedWith?.code).to.equal(closeCodes.overloaded.code)
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
-    await cluster.say(alice, ack)
+    await cluster.send(alice, ack)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.overloaded.code)
     a.source.mend()
     await cluster.pass(2_000)
-    await cluster.say(bob, { type: 'lock', id: 3, key: 'k' })
+    await cluster.send(bob, { type: 'lock', id: 3, key: 'k' })
     expect(bob.socket.heardOf('granted')).to.have.length(1)
   })
 })
 
-describe('the log of a broker whose shared log is in trouble', () => {
-  /** A broker of two, and what its operator reads. */
+describe('the logger of a broker with a failing shared log', () => {
+  /** One of two brokers, and the lines of its logger. */
   async function watched() {
     const cluster = new Cluster()
     const [member] = [await cluster.broker(), await cluster.broker()]
@@ -164,7 +164,7 @@ describe('the log of a broker whose shared log is in trouble', () => {
     return { cluster, member, read, close: () => logLines.close() }
   }
 
-  it('has a line when it begins, when its clients are sent away, and when it is over', async () => {
+  it('has a line at the beginning, when clients are disconnected, and at the end', async () => {
     const { cluster, member, read, close } = await watched()
     await cluster.pass(20_000)
     expect(read()).to.deep.equal([])
@@ -184,7 +184,7 @@ describe('the log of a broker whose shared log is in trouble', () => {
     expect(cluster.machine.timers).to.equal(timers - 1)
   })
 
-  it('has none for what is over within a moment, nor for a start', async () => {
+  it('has no line for a short failure, nor for a start', async () => {
     const { cluster, member, read } = await watched()
     member.source.cut()
     await cluster.pass(900)
@@ -193,7 +193,7 @@ describe('the log of a broker whose shared log is in trouble', () => {
     expect(read()).to.deep.equal([])
   })
 
-  it('says so where nothing else is known to be wrong', async () => {
+  it('reports the failure if no other problem is known', async () => {
     const { cluster, member, read } = await watched()
     member.source.faults.delayMs = 60_000
     await cluster.pass(12_000)

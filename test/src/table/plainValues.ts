@@ -1,7 +1,7 @@
 /**
- * What a table did and what it is, as plain values: to compare a table with a model or with another
- * table, and to read in a failure. Nothing here refers to a record of the table, which may change
- * after it was looked at.
+ * The effects and the state of a table as plain values, for comparisons with the model or another
+ * table, and for failure messages. They do not refer to records of the table, which may change
+ * later.
  */
 
 import {
@@ -46,18 +46,18 @@ export interface PlainSession {
   readonly id: string
   readonly principal: string
   readonly grace: number
-  readonly home: string
+  readonly ownerBroker: string
   readonly attachEpoch: number
   readonly suspended: boolean
   readonly secret: string | undefined
   readonly nextSecret: string | undefined
-  readonly lastTry: number | undefined
+  readonly lastResumeAttempt: number | undefined
   readonly lastId: number
   /** Fences, in order of grant. */
   readonly held: readonly number[]
-  /** Request ids, in order of asking. */
+  /** Request ids, in order of arrival. */
   readonly waiting: readonly number[]
-  /** The newest, oldest first. */
+  /** The newest ones, oldest first. */
   readonly revocations: readonly { readonly fence: number; readonly note: string }[]
   readonly answers: readonly (readonly [number, PlainAnswer])[] | undefined
 }
@@ -68,7 +68,7 @@ export interface PlainKey {
   readonly queue: readonly PlainRequest[]
 }
 
-/** The whole state. */
+/** The whole state of a table. */
 export interface PlainState {
   readonly fence: number
   readonly heldCount: number
@@ -80,25 +80,25 @@ export interface PlainState {
 }
 
 export type PlainEffect =
-  | { readonly kind: 'opened'; readonly session: string; readonly attempt: string }
+  | { readonly kind: 'opened'; readonly session: string; readonly handshakeId: string }
   | {
       readonly kind: 'resumed'
       readonly session: string
-      readonly attempt: string
+      readonly handshakeId: string
       readonly attachEpoch: number
       readonly answers: readonly (readonly [number, PlainAnswer])[]
     }
-  | { readonly kind: 'refused'; readonly attempt: string }
+  | { readonly kind: 'refused'; readonly handshakeId: string }
   | { readonly kind: 'suspended'; readonly session: string; readonly keep: boolean }
   | { readonly kind: 'ended'; readonly session: string; readonly reason: string }
   | { readonly kind: 'acknowledged'; readonly session: string }
   | { readonly kind: 'queued'; readonly request: PlainRequest }
-  | { readonly kind: 'more'; readonly request: PlainRequest }
+  | { readonly kind: 'unfinished'; readonly request: PlainRequest }
   | { readonly kind: 'withdrawn'; readonly request: PlainRequest; readonly reason: string }
   | { readonly kind: 'granted'; readonly lock: PlainLock; readonly waited: boolean }
   | { readonly kind: 'released'; readonly lock: PlainLock; readonly reason: string }
   | { readonly kind: 'refreshed'; readonly lock: PlainLock }
-  | { readonly kind: 'adopted'; readonly record: PlainLock | PlainRequest }
+  | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: PlainLock | PlainRequest }
   | {
       readonly kind: 'revoked'
       readonly lock: PlainLock
@@ -156,20 +156,20 @@ function plainAnswers(answers: ReadonlyMap<number, Answer>): [number, PlainAnswe
 export function plainEffect(effect: Effect): PlainEffect {
   switch (effect.kind) {
     case 'opened':
-      return { kind: 'opened', session: effect.session.id, attempt: effect.handshakeId }
+      return { kind: 'opened', session: effect.session.id, handshakeId: effect.handshakeId }
     case 'resumed': {
       const { session, handshakeId, answers } = effect
       const { id, attachEpoch } = session
       return {
         kind: 'resumed',
         session: id,
-        attempt: handshakeId,
+        handshakeId,
         attachEpoch,
         answers: plainAnswers(answers),
       }
     }
     case 'refused':
-      return { kind: 'refused', attempt: effect.handshakeId }
+      return { kind: 'refused', handshakeId: effect.handshakeId }
     case 'suspended':
       return { kind: 'suspended', session: effect.session.id, keep: effect.keep }
     case 'ended':
@@ -177,7 +177,7 @@ export function plainEffect(effect: Effect): PlainEffect {
     case 'acknowledged':
       return { kind: 'acknowledged', session: effect.session.id }
     case 'queued':
-    case 'more':
+    case 'unfinished':
       return { kind: effect.kind, request: plainRequest(effect.request) }
     case 'withdrawn':
       return { kind: 'withdrawn', request: plainRequest(effect.request), reason: effect.reason }
@@ -191,10 +191,11 @@ export function plainEffect(effect: Effect): PlainEffect {
       return { kind: 'released', lock: plainLock(effect.lock), reason: effect.reason }
     case 'refreshed':
       return { kind: 'refreshed', lock: plainLock(effect.lock) }
-    case 'adopted': {
-      const { record } = effect
-      const plain = record instanceof Lock ? plainLock(record) : plainRequest(record)
-      return { kind: 'adopted', record: plain }
+    case 'deadlineRestarted': {
+      const { lockOrRequest } = effect
+      const plain =
+        lockOrRequest instanceof Lock ? plainLock(lockOrRequest) : plainRequest(lockOrRequest)
+      return { kind: 'deadlineRestarted', lockOrRequest: plain }
     }
     case 'revoked': {
       const { lock, by, note } = effect
@@ -214,12 +215,12 @@ function plainSession(session: Session): PlainSession {
     id,
     principal,
     grace,
-    home: ownerBroker,
+    ownerBroker,
     attachEpoch,
     suspended,
     secret,
     nextSecret,
-    lastTry: lastResumeAttempt,
+    lastResumeAttempt,
     lastId,
     held: session.held.values().map(({ fence }) => fence),
     waiting: session.waiting.values().map(({ id }) => id),
@@ -228,12 +229,12 @@ function plainSession(session: Session): PlainSession {
   }
 }
 
-/** All of a table that can be seen, which is all of it. */
+/** The whole visible state of a table, which is all of its state. */
 export function plainState(table: Omit<LockTable, 'apply'>): PlainState {
-  const keys = Array.from(table.keys.values(), (entry) => ({
-    key: entry.key,
-    holders: Array.from(entry.holders, plainLock),
-    queue: Array.from(entry.queue, plainRequest),
+  const keys = Array.from(table.keys.values(), (keyState) => ({
+    key: keyState.key,
+    holders: Array.from(keyState.holders, plainLock),
+    queue: Array.from(keyState.queue, plainRequest),
   }))
   return {
     fence: table.fence,
@@ -260,8 +261,8 @@ function answerText(answer: PlainAnswer): string {
   }
 }
 
-/** An effect in a few words, for tests that are read: `granted b#2 k f7`. */
-export function line(effect: PlainEffect): string {
+/** An effect in a few words, for readable tests: `granted b#2 k f7`. */
+export function formatEffect(effect: PlainEffect): string {
   switch (effect.kind) {
     case 'opened':
       return `opened ${effect.session}`
@@ -270,7 +271,7 @@ export function line(effect: PlainEffect): string {
       return [`resumed ${effect.session} @${effect.attachEpoch}`, ...answers].join('; ')
     }
     case 'refused':
-      return `refused ${effect.attempt}`
+      return `refused ${effect.handshakeId}`
     case 'suspended':
       return `suspended ${effect.session}${effect.keep ? ', kept' : ''}`
     case 'ended':
@@ -279,8 +280,8 @@ export function line(effect: PlainEffect): string {
       return `acknowledged ${effect.session}`
     case 'queued':
       return `queued ${effect.request.session}#${effect.request.id} ${effect.request.key}`
-    case 'more':
-      return `more ${effect.request.key}`
+    case 'unfinished':
+      return `unfinished ${effect.request.key}`
     case 'withdrawn': {
       const { session, id, key } = effect.request
       return `withdrawn ${session}#${id} ${key} ${effect.reason}`
@@ -293,8 +294,8 @@ export function line(effect: PlainEffect): string {
       const { session, key, fence } = effect.lock
       return `released ${session} ${key} f${fence} ${effect.reason}`
     }
-    case 'adopted':
-      return `adopted ${effect.record.session}#${effect.record.id} ${effect.record.key}`
+    case 'deadlineRestarted':
+      return `deadlineRestarted ${effect.lockOrRequest.session}#${effect.lockOrRequest.id} ${effect.lockOrRequest.key}`
     case 'refreshed':
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
     case 'revoked':

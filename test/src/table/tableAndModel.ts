@@ -1,13 +1,19 @@
 /**
- * A real table and a model side by side: every command goes to both, and whatever they do or become
- * must be the same. The invariants are checked on the way.
+ * A real table and the model side by side. Every command goes to both, and their effects and states
+ * must be equal. The invariants are checked too.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { Invariants } from './invariants.js'
 import { Model } from './model.js'
-import { line, type PlainEffect, type PlainState, plainEffect, plainState } from './plain.js'
+import {
+  formatEffect,
+  type PlainEffect,
+  type PlainState,
+  plainEffect,
+  plainState,
+} from './plainValues.js'
 
-/** Where the two differ, with all that is needed to look into it. */
+/** Reports a difference, with all that is necessary to investigate it. */
 export class Disagreement extends Error {
   constructor(what: string, command: Command, table: unknown, model: unknown) {
     const sides = `table: ${JSON.stringify(table)}\nmodel: ${JSON.stringify(model)}`
@@ -15,21 +21,21 @@ export class Disagreement extends Error {
   }
 }
 
-export class Twin {
+export class TableAndModel {
   readonly #table: LockTable
   readonly #model: Model
   readonly #invariants: Invariants
 
   #state: PlainState | undefined
 
-  /** @param grantsAtOnce Most waiters that one command grants to. */
-  constructor(grantsAtOnce = 1_000) {
-    this.#table = new LockTable(undefined, grantsAtOnce)
-    this.#model = new Model(grantsAtOnce)
+  /** @param grantsPerCommand Most waiters that one command grants. */
+  constructor(grantsPerCommand = 1_000) {
+    this.#table = new LockTable(undefined, grantsPerCommand)
+    this.#model = new Model(grantsPerCommand)
     this.#invariants = new Invariants(this.#table)
   }
 
-  /** The model's, which is also the table's. */
+  /** The state of the model, which equals that of the table. */
   get state(): PlainState {
     this.#state ??= this.#model.state()
     return this.#state
@@ -42,7 +48,7 @@ export class Twin {
     this.#invariants.check(command, effects)
     const expected = this.#model.apply(command)
     if (!isSame(done, expected)) {
-      throw new Disagreement('effects', command, done.map(line), expected.map(line))
+      throw new Disagreement('effects', command, done.map(formatEffect), expected.map(formatEffect))
     }
     const state = plainState(this.#table)
     this.#state = undefined
@@ -50,7 +56,7 @@ export class Twin {
     return done
   }
 
-  /** Applies commands that were checked before, in this order, without checking them again. */
+  /** Applies commands in order, without checks, because the same commands were checked before. */
   replay(commands: readonly Command[]): void {
     this.#state = undefined
     for (const command of commands) {
@@ -60,7 +66,7 @@ export class Twin {
   }
 }
 
-/** Deep equality of plain values; an absent field and an undefined one are the same. */
+/** Deep equality of plain values. A missing field equals an undefined one. */
 export function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false

@@ -1,29 +1,29 @@
 /**
- * Every order of a few commands, in worlds small enough to try them all: a table beside the model,
- * all of both compared after each command.
+ * Tries every order of a few commands in small worlds, and compares the table with the model after
+ * each command.
  *
- * The tries form a tree. Two orders that lead to the same state lead to the same futures, since a
- * table is nothing but its state and all of that is compared; so each state is followed up once, by
- * one of the shortest ways to it, and the tree is walked breadth first.
+ * The orders form a tree, which is searched breadth first. Two orders that lead to the same state
+ * have the same futures, because the whole state is compared. Therefore each state is explored
+ * once.
  */
 import { createHash } from 'node:crypto'
 import type { Command } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import type { PlainSession, PlainState } from './plain.js'
-import { Twin } from './twin.js'
+import type { PlainSession, PlainState } from './plainValues.js'
+import { TableAndModel } from './tableAndModel.js'
 
 interface World {
-  /** Most waiters that one command grants to; by default more than there are. */
-  readonly grantsAtOnce?: number
+  /** Most waiters that one command grants; by default more than there are. */
+  readonly grantsPerCommand?: number
   readonly start: readonly Command[]
-  /** Everything worth trying in this state. */
+  /** The commands to try in this state. */
   moves(state: PlainState): Command[]
 }
 
 interface Explored {
-  /** How many different states were followed up. */
+  /** How many different states were explored. */
   readonly states: number
   /** How many commands were tried and compared. */
   readonly tries: number
@@ -31,7 +31,7 @@ interface Explored {
 
 /** Tries every order of up to `depth` commands. */
 function explore(world: World, depth: number): Explored {
-  // Digests: the states themselves would be gigabytes.
+  // Digests, because the states themselves would take gigabytes.
   const seen = new Set<string>()
   let tries = 0
   let frontier: Command[][] = [[]]
@@ -39,13 +39,13 @@ function explore(world: World, depth: number): Explored {
     const reached: Command[][] = []
     for (const path of frontier) {
       for (const command of movesAfter(world, path)) {
-        const twin = new Twin(world.grantsAtOnce)
-        twin.replay(world.start)
-        twin.replay(path)
-        twin.step(command)
+        const pair = new TableAndModel(world.grantsPerCommand)
+        pair.replay(world.start)
+        pair.replay(path)
+        pair.step(command)
         tries++
         if (length === depth) continue
-        const state = createHash('sha1').update(JSON.stringify(twin.state)).digest('base64')
+        const state = createHash('sha1').update(JSON.stringify(pair.state)).digest('base64')
         if (!seen.has(state)) reached.push([...path, command])
         seen.add(state)
       }
@@ -56,10 +56,10 @@ function explore(world: World, depth: number): Explored {
 }
 
 function movesAfter(world: World, path: readonly Command[]): Command[] {
-  const twin = new Twin(world.grantsAtOnce)
-  twin.replay(world.start)
-  twin.replay(path)
-  return world.moves(twin.state)
+  const pair = new TableAndModel(world.grantsPerCommand)
+  pair.replay(world.start)
+  pair.replay(path)
+  return world.moves(pair.state)
 }
 
 const limits = { locks: 3, answers: 3, waitersPerKey: 2 }
@@ -77,16 +77,16 @@ function lock(
   more: { ttl?: number; timeout?: number; steal?: boolean; id?: number; attachEpoch?: number } = {},
 ): Command {
   const wanted = { key, mode, ttl: undefined, timeout: undefined, metadata: undefined }
-  const spoken = { at: 0, session, attachEpoch, id: lastId + 1 }
-  return { type: 'lock', ...spoken, ...wanted, steal: false, ...more }
+  const fields = { at: 0, session, attachEpoch, id: lastId + 1 }
+  return { type: 'lock', ...fields, ...wanted, steal: false, ...more }
 }
 
-/** Each of these once, without those that are not there. */
+/** The distinct values that are defined. */
 function some(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }
 
-/** Those that did nothing yet differ by name alone, so the first of them stands for them all. */
+/** The sessions that were used, and the first unused one: unused sessions differ by name alone. */
 function distinct({ sessions }: PlainState): PlainSession[] {
   const isFresh = ({ lastId, attachEpoch, suspended }: PlainSession) =>
     lastId === 0 && attachEpoch === 1 && !suspended
@@ -94,28 +94,28 @@ function distinct({ sessions }: PlainState): PlainSession[] {
   return sessions.filter((session) => session === first || !isFresh(session))
 }
 
-/** Three sessions that end when their connection does, and all that they can do with two keys. */
+/** Three sessions without a grace, and all their commands for two keys. */
 const contention: World = {
   start: ['a', 'b', 'c'].map((session) => open(session, 0)),
   moves: (state) =>
     distinct(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting } = session
-      const spoken = { at: 0, session: id, attachEpoch }
+      const fields = { at: 0, session: id, attachEpoch }
       const moves: Command[] = [
         lock(session, 'k', 'exclusive'),
         lock(session, 'k', 'shared'),
         lock(session, 'l', 'exclusive'),
         lock(session, 'k', 'shared', { timeout: 0 }),
         lock(session, 'k', 'exclusive', { steal: true }),
-        { type: 'suspend', ...spoken, keep: false },
-        { type: 'suspend', ...spoken, keep: true },
-        { type: 'end', ...spoken, reason: 'goodbye' },
+        { type: 'suspend', ...fields, keep: false },
+        { type: 'suspend', ...fields, keep: true },
+        { type: 'end', ...fields, reason: 'goodbye' },
       ]
-      // 1 is the first lock that anybody gets: its owner's, another's, or a former one.
+      // 1 is the fence of the first lock: held by this session, held by another, or released.
       for (const fence of some(held[0], held.at(-1), 1)) {
-        moves.push({ type: 'unlock', ...spoken, id: lastId + 1, fence })
+        moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
       }
-      for (const request of some(waiting[0])) moves.push({ type: 'cancel', ...spoken, request })
+      for (const request of some(waiting[0])) moves.push({ type: 'cancel', ...fields, request })
       for (const request of some(waiting.at(-1))) {
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
@@ -126,13 +126,13 @@ const contention: World = {
     }),
 }
 
-/** Two sessions that can come back, and everything that can go wrong while they do. */
+/** Two sessions that can resume, with all wrong resumes. */
 const comings: World = {
   start: ['a', 'b'].map((session) => open(session, 5_000)),
   moves: (state) =>
     distinct(state).flatMap((session) => {
       const { id, attachEpoch, lastId, held, waiting, answers } = session
-      const spoken = { at: 0, session: id, attachEpoch }
+      const fields = { at: 0, session: id, attachEpoch }
       const former = { at: 0, session: id, attachEpoch: attachEpoch - 1 }
       const who = { session: id, handshakeId: 'try', principal: 'p' } as const
       const resume = { type: 'resume', at: 0, ownerBroker: 'one', ...who } as const
@@ -142,13 +142,13 @@ const comings: World = {
         lock(session, 'l', 'shared'),
         lock(session, 'k', 'exclusive', { id: lastId }),
         // The id of another type of request, in most states.
-        { type: 'unlock', ...spoken, id: lastId, fence: 1 },
+        { type: 'unlock', ...fields, id: lastId, fence: 1 },
         lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
-        { type: 'ack', ...spoken, ids: answers?.map(([one]) => one) ?? [] },
-        { type: 'confirm', ...spoken },
-        { type: 'suspend', ...spoken, keep: false },
+        { type: 'ack', ...fields, ids: answers?.map(([one]) => one) ?? [] },
+        { type: 'confirm', ...fields },
+        { type: 'suspend', ...fields, keep: false },
         { type: 'suspend', ...former, keep: false },
-        { type: 'end', ...spoken, reason: 'expired' },
+        { type: 'end', ...fields, reason: 'expired' },
         { type: 'end', ...former, reason: 'expired' },
       ]
       for (const proof of new Set([session.secret, session.nextSecret, `${id}1`])) {
@@ -157,22 +157,22 @@ const comings: World = {
           moves.push({ ...resume, proof, resumeAttempt: nth, secret })
       }
       for (const fence of some(held[0], state.fence + 1)) {
-        moves.push({ type: 'unlock', ...spoken, id: lastId + 1, fence })
+        moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
       }
       for (const fence of some(held[0])) {
-        moves.push({ type: 'refresh', ...spoken, id: lastId + 1, fence, ttl: 7 })
+        moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1 })
       }
       for (const request of some(waiting[0])) {
-        moves.push({ type: 'cancel', ...spoken, request })
+        moves.push({ type: 'cancel', ...fields, request })
         moves.push({ type: 'timeout', at: 0, session: id, request })
       }
       return moves
     }),
 }
 
-/** Two sessions, one of which can come back, on three brokers of which any may be gone. */
+/** Two sessions, one of which can resume, on three brokers, each of which may die. */
 const homes: World = {
   start: [open('a', 5_000), open('b', 0)],
   moves: (state) => [
@@ -181,11 +181,11 @@ const homes: World = {
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...state.sessions.flatMap((session): Command[] => {
       const { id, attachEpoch, held, waiting } = session
-      const spoken = { at: 0, session: id, attachEpoch }
+      const fields = { at: 0, session: id, attachEpoch }
       const limited = { ttl: 60_000, timeout: 60_000 }
       const moves: Command[] = [
         lock(session, 'k', 'exclusive', limited),
-        { type: 'end', ...spoken, reason: 'expired' },
+        { type: 'end', ...fields, reason: 'expired' },
       ]
       for (const proof of new Set([session.nextSecret, session.secret])) {
         const resume = {
@@ -212,7 +212,7 @@ const homes: World = {
           ...resume,
         })
       }
-      // What was proposed before the deadline moved, and after.
+      // Expiry proposals from before and after the deadline moved.
       for (const fence of some(held[0])) {
         for (const generation of [0, 1, 2]) {
           moves.push({ type: 'expire', at: 0, session: id, fence, generation })
@@ -226,38 +226,38 @@ const homes: World = {
   ],
 }
 
-/** Two of those sessions on a table that is quiet now and then. */
+/** Two of those sessions on a table that is quiet at times. */
 const hushed: World = {
   start: [...contention.start.slice(0, 2), { type: 'quiet', at: 0, quiet: true }],
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...contention.moves(state)],
 }
 
-/** Three sessions at one key, of which each command lets in one waiter only. */
+/** Three sessions at one key. Each command grants one waiter only. */
 const byAndBy: World = {
-  grantsAtOnce: 1,
+  grantsPerCommand: 1,
   start: ['a', 'b', 'c', 'd'].map((session) => open(session, 0)),
   moves: (state) => [
-    { type: 'serve', at: 0, keys: ['k'] },
+    { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...distinct(state).flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held, waiting } = session
-      const spoken = { at: 0, session: id, attachEpoch }
+      const fields = { at: 0, session: id, attachEpoch }
       return [
         lock(session, 'k', 'exclusive'),
         lock(session, 'k', 'shared'),
         lock(session, 'k', 'shared', { timeout: 0 }),
-        { type: 'end', ...spoken, reason: 'goodbye' },
+        { type: 'end', ...fields, reason: 'goodbye' },
         ...some(held[0]).flatMap((fence): Command[] => [
-          { type: 'unlock', ...spoken, id: lastId + 1, fence },
-          { type: 'revoke', ...spoken, id: lastId + 1, key: 'k', fence, note: '' },
+          { type: 'unlock', ...fields, id: lastId + 1, fence },
+          { type: 'revoke', ...fields, id: lastId + 1, key: 'k', fence, note: '' },
         ]),
-        ...some(waiting[0]).map((request): Command => ({ type: 'cancel', ...spoken, request })),
+        ...some(waiting[0]).map((request): Command => ({ type: 'cancel', ...fields, request })),
       ]
     }),
   ],
 }
 
-describe('table: small worlds, exhaustively', () => {
+describe('table: every order of commands in small worlds', () => {
   for (const [name, world, depth] of [
     ['three sessions, two keys', contention, count(4, 6)],
     ['two sessions that come back', comings, count(4, 6)],

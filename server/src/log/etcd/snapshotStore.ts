@@ -1,6 +1,6 @@
 /**
- * Snapshots on etcd: chunks below the size of a request, and a pointer that names the ones that
- * count. It is moved only after all chunks are written, and only by who knows what was there.
+ * Stores snapshots on etcd: chunks that fit into a request, and a pointer to the valid chunks. The
+ * pointer moves after all chunks are written, and only if no other broker has moved it meanwhile.
  */
 import { crc32, gunzipSync, gzipSync } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -9,36 +9,36 @@ import type { EtcdClient } from './client.js'
 import { allUnder, bytesFrom, isUnchanged, numberFrom, put, removeAll, textFrom } from './wire.js'
 
 /**
- * Characters from which on a chunk is large enough; with one more part it is below the 1.5 MiB that
- * etcd takes, even if each character has three bytes and none can be saved.
+ * Characters from which on a chunk is complete. With one more part it stays below the 1.5 MiB that
+ * etcd accepts, even if every character takes three bytes and does not compress.
  */
 const chunkLength = 192 * 1024
 
-/** Which snapshot counts. */
+/** Names the valid snapshot. */
 interface Pointer {
   readonly position: number
-  /** Where its chunks are: who wrote them adds something of its own to the position. */
+  /** The part of the chunk keys that differs between snapshots: the position and a unique id. */
   readonly name: string
-  /** A checksum for each. */
+  /** The checksum of each chunk. */
   readonly chunks: readonly number[]
 }
 
 interface Newest {
   readonly pointer: Pointer | undefined
-  /** Of the last change of the pointer; 0 if it was never written. */
+  /** The revision of the pointer's last change; 0 if it was never written. */
   readonly revision: number
 }
 
-export class Snapshots {
+export class SnapshotStore {
   readonly #client: EtcdClient
   readonly #pointerKey: string
-  readonly #chunks: string
+  readonly #chunkPrefix: string
   readonly #newName: () => string
 
   constructor(client: EtcdClient, prefix: string, newName: () => string) {
     this.#client = client
     this.#pointerKey = `${prefix}/snapshot`
-    this.#chunks = `${prefix}/chunks/`
+    this.#chunkPrefix = `${prefix}/chunks/`
     this.#newName = newName
   }
 
@@ -58,23 +58,26 @@ export class Snapshots {
       chunks.push(crc32(chunk))
     }
     const pointer: Pointer = { position, name, chunks }
-    if (await this.#point(pointer, before)) return true
-    await this.#client.txn({ compare: [], success: [removeAll(`${this.#chunks}${name}/`)] })
+    if (await this.#movePointer(pointer, before)) return true
+    await this.#client.txn({ compare: [], success: [removeAll(`${this.#chunkPrefix}${name}/`)] })
     return false
   }
 
-  /** Removes all before the one of this position, finished or not. */
-  async forgetBefore(position: number): Promise<void> {
-    const { key } = allUnder(this.#chunks)
-    const { key: range_end } = allUnder(`${this.#chunks}${sortable(position)}`)
+  /** Removes all older snapshots, complete or not. */
+  async removeBefore(position: number): Promise<void> {
+    const { key } = allUnder(this.#chunkPrefix)
+    const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
     await this.#client.txn({
       compare: [],
       success: [{ request_delete_range: { key, range_end } }],
     })
   }
 
-  /** Whether the pointer is now this, because nobody else moved it. */
-  async #point(pointer: Pointer, before: Newest): Promise<boolean> {
+  /**
+   * Moves the pointer, unless another broker has saved a snapshot of this position or a later one.
+   * Returns whether the pointer moved.
+   */
+  async #movePointer(pointer: Pointer, before: Newest): Promise<boolean> {
     const { position, name } = pointer
     const value = JSON.stringify(pointer)
     for (let { revision } = before; ; ) {
@@ -84,7 +87,7 @@ export class Snapshots {
       })
       if (succeeded) return true
       const now = await this.#newest()
-      // It was us, and the answer was lost.
+      // This broker moved the pointer, and the answer was lost.
       if (now.pointer?.name === name) return true
       if ((now.pointer?.position ?? -1) >= position) return false
       revision = now.revision
@@ -92,7 +95,7 @@ export class Snapshots {
   }
 
   async #newest(): Promise<Newest> {
-    const found = await this.#client.readInOrder(this.#pointerKey)
+    const found = await this.#client.readLinearizable(this.#pointerKey)
     if (found === undefined) return { pointer: undefined, revision: 0 }
     const pointer = JSON.parse(textFrom(found.value)) as Pointer
     return { pointer, revision: numberFrom(found.mod_revision) }
@@ -101,19 +104,19 @@ export class Snapshots {
   async *#parts({ name, chunks }: Pointer): AsyncGenerator<string> {
     for (const [i, checksum] of chunks.entries()) {
       const key = this.#keyOf(name, i)
-      const value = await this.#client.readInOrder(key)
+      const value = await this.#client.readLinearizable(key)
       const chunk = bytesFrom(value?.value)
-      if (value === undefined || crc32(chunk) !== checksum) throw gone(key)
+      if (value === undefined || crc32(chunk) !== checksum) throw missingChunk(key)
       yield* JSON.parse(gunzipSync(chunk).toString()) as string[]
     }
   }
 
   #keyOf(name: string, index: number): string {
-    return `${this.#chunks}${name}/${sortable(index)}`
+    return `${this.#chunkPrefix}${name}/${sortable(index)}`
   }
 }
 
-/** Several parts in each, since every chunk is a change that all members write down. */
+/** Joins several parts in each chunk, because every chunk is a write at all members. */
 function* chunksOf(parts: Iterable<string>): Generator<Buffer> {
   let waiting: string[] = []
   let length = 0
@@ -129,14 +132,14 @@ function* chunksOf(parts: Iterable<string>): Generator<Buffer> {
   if (waiting.length > 0) yield chunk()
 }
 
-/** Numbers as text that sorts as they do. */
+/** A number as text that sorts like the number. */
 function sortable(number: number): string {
   return String(number).padStart(16, '0')
 }
 
-function gone(key: string): HoldfastError {
+function missingChunk(key: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `A part of the snapshot on etcd is missing or damaged (${key}); a newer one may be there.`,
+    `The snapshot on etcd is damaged (chunk ${key}): restart, in case a newer one exists`,
   )
 }

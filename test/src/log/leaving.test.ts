@@ -1,42 +1,42 @@
 /**
- * Brokers that come to a shared log and leave it, in good order or not, and what no broker goes on
- * with.
+ * Brokers that join and leave a shared log, in good order or not, and errors after which a broker
+ * cannot continue.
  */
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Cluster, type Diary } from './cluster.js'
-import { raise } from './logSuite.js'
+import { Cluster, type RecordingStateMachine } from './cluster.js'
+import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
-describe('replicated log: coming and going', () => {
-  it('whoever says goodbye leaves its sessions to another one at once', async () => {
+describe('replicated log: joining and leaving', () => {
+  it('a leaving broker passes its sessions to another one at once', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.join(), await cluster.join()]
-    const home = a.home
-    a.log.submit(raise(1))
+    const formerName = a.brokerName
+    a.log.submit(raiseFenceFloor(1))
     await cluster.until(a.log.close())
-    expect(b.applied).to.deep.include.members([raise(1)])
-    expect(b.restarts).to.deep.equal([[home, b.home]])
-    expect(b.log.status.members).to.deep.equal([b.home])
+    expect(b.applied).to.deep.include.members([raiseFenceFloor(1)])
+    expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
+    expect(b.log.status.members).to.deep.equal([b.brokerName])
   })
 
-  it('whoever is the last is found silent by whoever comes next', async () => {
+  it('the silence of the last leaving broker is detected by the next one that joins', async () => {
     const cluster = new Cluster()
     const a = await cluster.join()
-    const home = a.home
+    const formerName = a.brokerName
     await cluster.until(a.log.close())
     const b = await cluster.join()
     expect(b.restarts).to.deep.equal([])
     await cluster.pass(9_000)
-    expect(b.restarts).to.deep.equal([[home, b.home]])
+    expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
-  it('a goodbye that nobody hears does not take for ever', async () => {
+  it('a goodbye that does not arrive has a timeout', async () => {
     const cluster = new Cluster()
     const a = await cluster.join()
     a.source.cut()
-    a.log.submit(raise(1))
+    a.log.submit(raiseFenceFloor(1))
     const before = cluster.machine.clock.monotonic()
     await cluster.until(a.log.close())
     expect(cluster.machine.clock.monotonic() - before).to.be.lessThan(4_000)
@@ -51,22 +51,24 @@ describe('replicated log: coming and going', () => {
     expect(cluster.machine.timers).to.equal(0)
   })
 
-  it('a start without an answer ends with a sentence', async () => {
+  it('a start fails with an error if the log does not answer', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     source.cut()
-    const error = await cluster.until(log.start(cluster.diary(log, source)).catch((one) => one))
+    const error = await cluster.until(
+      log.start(cluster.stateMachine(log, source)).catch((error) => error),
+    )
     expect(error).to.be.instanceOf(HoldfastError)
     expect(error).to.deep.include({ code: 'UNAVAILABLE' })
     expect(error.message).to.contain('no answer')
     expect(cluster.machine.timers).to.equal(0)
   })
 
-  it('a start that could not join ends with a sentence too', async () => {
+  it('a start fails with an error if the broker cannot join', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
-    const starting = log.start(cluster.diary(log, source)).catch((one) => one)
-    // The charter is there, and then nothing more.
+    const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
+    // The configuration is stored, and then the log stops answering.
     cluster.machine.endTurn()
     source.cut()
     const error = await cluster.until(starting)
@@ -74,37 +76,39 @@ describe('replicated log: coming and going', () => {
     expect(cluster.machine.timers).to.equal(0)
   })
 
-  it('whoever hears of itself too late does not serve', async () => {
+  it('a broker whose join returns too late does not serve', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     source.faults.delayMs = 3_000
-    const diary = cluster.diary(log, source)
-    const error = await cluster.until(log.start(diary).catch((one) => one))
+    const stateMachine = cluster.stateMachine(log, source)
+    const error = await cluster.until(log.start(stateMachine).catch((error) => error))
     expect(error.message).to.contain('could not join')
-    expect(diary.story).to.deep.equal([])
+    expect(stateMachine.eventNames).to.deep.equal([])
   })
 
-  it('a start can be given up', async () => {
+  it('a start can be cancelled by close', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     source.faults.delayMs = 10_000
-    const starting = log.start(cluster.diary(log, source)).catch((one) => one)
+    const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
     await cluster.pass(1_000)
     await cluster.until(log.close())
     expect((await cluster.until(starting)).message).to.contain('closed')
   })
 
-  it('a log of another cluster is refused, as is one of another dead time', async () => {
+  it('a log of another cluster, or with another dead time, is refused', async () => {
     const cluster = new Cluster()
     await cluster.join({ cluster: 'one' })
     for (const options of [{ cluster: 'two' }, { cluster: 'one', deadMs: 5_000 }]) {
       const { log, source } = cluster.newLog(options)
-      const error = await cluster.until(log.start(cluster.diary(log, source)).catch((one) => one))
+      const error = await cluster.until(
+        log.start(cluster.stateMachine(log, source)).catch((error) => error),
+      )
       expect(error.code).to.equal('INVALID_OPTION')
     }
   })
 
-  it('options that cannot be are refused', () => {
+  it('invalid options are refused', () => {
     const source = new MemorySource(new MemoryStore(nodeEnvironment))
     for (const options of [
       ...[{ deadMs: 999 }, { deadMs: 60_001 }, { deadMs: 1_500.5 }],
@@ -115,21 +119,21 @@ describe('replicated log: coming and going', () => {
   })
 })
 
-describe('replicated log: what cannot go on', () => {
+describe('replicated log: permanent errors', () => {
   const strange: [string, string, string][] = [
     ['an entry of a newer format', '{"v":2}', 'has format 2'],
-    ['what is no entry', 'nonsense', 'not an entry'],
+    ['text that is not an entry', 'nonsense', 'invalid entry at position'],
   ]
-  for (const [what, text, words] of strange) {
-    it(`stops at ${what}`, async () => {
+  for (const [name, text, message] of strange) {
+    it(`stops at ${name}`, async () => {
       const cluster = new Cluster()
       const a = await cluster.join()
       cluster.store.put(text)
       cluster.store.put(text)
       await cluster.pass(1_000)
-      expect(a.failure?.message).to.contain(words)
+      expect(a.failure?.message).to.contain(message)
       const before = cluster.store.position
-      a.log.submit(raise(1))
+      a.log.submit(raiseFenceFloor(1))
       await cluster.pass(10_000)
       expect(cluster.store.position).to.equal(before)
       expect(a.log.isLive()).to.equal(false)
@@ -138,36 +142,38 @@ describe('replicated log: what cannot go on', () => {
     })
   }
 
-  /** Until the tables are compared, all entries are those of the one that differs. */
-  async function compared(cluster: Cluster, all: readonly Diary[]): Promise<void> {
+  /** Until the first comparison, all entries come from the broker whose table differs. */
+  async function compared(cluster: Cluster, all: readonly RecordingStateMachine[]): Promise<void> {
     const [odd] = all
     await cluster.pass(1_000)
-    odd!.digestIs = 'another'
+    odd!.digestValue = 'another'
     for (let i = 0; i < 1_100 && odd!.failure === undefined; i++) {
-      odd!.log.submit(raise(i))
+      odd!.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
   }
 
-  it('a broker whose table differs stops, and the others go on, although it spoke first', async () => {
+  it('a broker whose table differs stops, and the others continue, although its digest came first', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
     await compared(cluster, [a, b, c])
-    expect(a.failure?.message).to.contain('not that of the others after 1000 entries')
+    expect(a.failure?.message).to.contain('differs from that of the majority after 1000 entries')
     await cluster.pass(9_000)
-    for (const { failure, story } of [b, c]) {
+    for (const { failure, eventNames } of [b, c]) {
       expect(failure).to.equal(undefined)
-      expect(story).to.deep.equal(['serve'])
+      expect(eventNames).to.deep.equal(['serve'])
     }
-    expect(b.log.status.members).to.deep.equal([b.home, c.home])
+    expect(b.log.status.members).to.deep.equal([b.brokerName, c.brokerName])
   })
 
-  it('two brokers whose tables differ both stop, since nobody can tell who is right', async () => {
+  it('two brokers whose tables differ both stop, because there is no majority', async () => {
     const cluster = new Cluster()
     const all = [await cluster.join(), await cluster.join()]
     await compared(cluster, all)
     for (const { failure } of all) {
-      expect(failure?.message).to.contain('differ after 1000 entries of the log, and no majority')
+      expect(failure?.message).to.contain(
+        'differ after 1000 entries of the shared log, without a majority',
+      )
     }
   })
 })

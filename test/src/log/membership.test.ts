@@ -1,6 +1,6 @@
 /**
- * Three brokers in one process that share a log, with real clients on real sockets: whoever serves
- * a client, its session is the same, and whoever is gone takes no lock along.
+ * Three brokers in one process that share a log, with real clients on real sockets. A session is
+ * the same at every broker, and a dying broker takes no lock with it.
  */
 import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'
@@ -13,7 +13,7 @@ import { Random, seeded } from '../support/counts.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 const reconnect = fixedInterval({ interval: 10 })
-/** Short, so that the death of a broker is found within a test. */
+/** Short, so that the death of a broker is detected within a test. */
 const deadMs = 1_000
 
 interface Running {
@@ -40,7 +40,7 @@ describe('brokers that share a log, on real sockets', () => {
     return [await start(), await start(), await start()]
   }
 
-  it('hand a lock from a client of one to a client of another', async () => {
+  it('pass a lock from a client of one broker to a client of another', async () => {
     const [a, b, c] = await threeBrokers()
     const sessions: Session[] = []
     for (const { url } of [a, b, c]) sessions.push(await stage.session(url))
@@ -54,7 +54,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(Math.abs(second.fence - third.fence)).to.equal(1)
   })
 
-  it('keep a session that loses its broker: locks, fences, places', async () => {
+  it('keep a session that loses its broker: locks, fences, requests', async () => {
     const [a, b, c] = await threeBrokers()
     const urls = [a.url, b.url, c.url]
     const session = await stage.session(urls, { grace: 'lease', reconnect })
@@ -77,12 +77,12 @@ describe('brokers that share a log, on real sockets', () => {
     await lock.unlock()
   })
 
-  it('keep it although its broker never said goodbye', async () => {
+  it('keep a session although its broker never said goodbye', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     const back = next(session, 'resumed')
-    // From now on a hears nothing of the log; it finds out by itself and sends everybody away.
+    // From now on broker a is cut off from the log. It notices this and disconnects its clients.
     a.source.cut()
     await back
     expect(lock.held).to.equal(true)
@@ -92,7 +92,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(taken.fence).to.be.greaterThan(lock.fence)
   })
 
-  it('take a broker back that was cut off, with clients of its own', async () => {
+  it('readmit a broker that was cut off, with clients of its own', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session(a.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
@@ -107,7 +107,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(counts[0]).to.equal(1)
   })
 
-  it('exclude, and lose no request, while sessions move about', async () => {
+  it('exclude, and lose no request, while sessions move between brokers', async () => {
     await seeded(async (random) => {
       const brokers = await threeBrokers()
       const urls = brokers.map(({ url }) => url)
@@ -118,7 +118,7 @@ describe('brokers that share a log, on real sockets', () => {
         const own = new Random(random.below(2 ** 31))
         const from = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
         for (let round = 0; round < 3; round++) {
-          // A session without a connection comes back at the first broker that takes it.
+          // A session without a connection resumes at the first broker that accepts it.
           const session = await stage.session(from, { grace: 'lease', reconnect })
           from.push(from.shift()!)
           for (let j = 0; j < 8; j++) {
@@ -141,7 +141,7 @@ describe('brokers that share a log, on real sockets', () => {
       await Promise.all(work)
       expect(overlaps).to.equal(0)
       for (const { broker, url } of brokers) {
-        // Once this has come back, so has everything before it, here too.
+        // When this entry has returned, all earlier entries have been applied here too.
         const last = await stage.session(url)
         await (await last.lock('last')).unlock()
         const { heldCount, waitingCount } = broker.query()
@@ -150,7 +150,7 @@ describe('brokers that share a log, on real sockets', () => {
     })
   })
 
-  it('say how their log is doing, to whoever asks and in their metrics', async () => {
+  it('report the state of their log on request and in their metrics', async () => {
     const [a, b, c] = await threeBrokers()
     const homes = [a, b, c].map(({ broker }) => broker.logStatus()!.name)
     expect(c.broker.logStatus()!.members).to.deep.equal(homes)
@@ -164,7 +164,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(alone.logStatus()).to.equal(undefined)
   })
 
-  it('say goodbye in good order, one after the other', async () => {
+  it('leave in good order, one after another', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')

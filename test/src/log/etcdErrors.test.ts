@@ -1,6 +1,6 @@
 /**
- * What an operator can get wrong about etcd, each with a sentence that says so: it is not there,
- * not whole, not etcd, full, or does not know us.
+ * Wrong settings and broken states of etcd, each with its error message: etcd is unreachable,
+ * incomplete, another program, full, or refuses the credentials.
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -14,18 +14,18 @@ import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
-import { charter, Reader } from './etcdStage.js'
+import { config, Reader } from './etcdStage.js'
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
 
-describe('log: an etcd that cannot be used', function () {
+describe('log: an unusable etcd', function () {
   this.timeout(60_000)
   needs('etcd', 'openssl')
   const stage = Stage.forEachTest()
 
   function engine(endpoints: readonly string[], options: Partial<EngineOptions> = {}): EtcdEngine {
     const made = new EtcdEngine(
-      { endpoints, prefix: 'p', patienceMs: 600, ...options },
+      { endpoints, prefix: 'p', openTimeoutMs: 600, ...options },
       nodeEnvironment,
     )
     stage.onClear(() => made.close())
@@ -47,70 +47,70 @@ describe('log: an etcd that cannot be used', function () {
   }
 
   async function refusal(opening: EtcdEngine, code: 'UNAVAILABLE' | 'INVALID_OPTION') {
-    return (await rejection(opening.open(charter), code)).message
+    return (await rejection(opening.open(config), code)).message
   }
 
-  it('is not there', async () => {
+  it('that is unreachable is reported', async () => {
     const [one, two] = ['http://127.0.0.1:1', 'http://127.0.0.1:2']
     expect(await refusal(engine([one!]), 'UNAVAILABLE')).to.equal(
-      'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED).',
+      'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
     )
     expect(await refusal(engine([one!, two!]), 'UNAVAILABLE')).to.equal(
-      'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED), and neither does another of the 2 answer.',
+      'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED), and no other of the 2 endpoints works',
     )
   })
 
-  it('does not answer', async () => {
+  it('that does not answer is reported', async () => {
     const url = await standIn(() => {})
-    expect(await refusal(engine([url]), 'UNAVAILABLE')).to.match(
-      / does not answer within \d+ ms\.$/,
-    )
+    expect(await refusal(engine([url]), 'UNAVAILABLE')).to.match(/ did not answer within \d+ ms$/)
   })
 
-  it('is something else', async () => {
+  it('that is another program is reported', async () => {
     const page = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
     expect(await refusal(engine([page]), 'INVALID_OPTION')).to.equal(
-      `etcd at ${page} answers 404 where etcd 3.4 or newer has its JSON gateway.`,
+      `etcd at ${page} answered 404: it must be etcd 3.4 or newer with its JSON gateway`,
     )
     const text = await standIn((_, response) => response.end('hello'))
-    expect(await refusal(engine([text]), 'INVALID_OPTION')).to.include('does not answer in JSON')
+    expect(await refusal(engine([text]), 'INVALID_OPTION')).to.include(
+      'sent an answer that is not JSON',
+    )
     const other = await standIn((_, response) => response.end('{"status":"ok"}'))
     expect(await refusal(engine([other]), 'INVALID_OPTION')).to.include('is not etcd 3.4 or newer')
   })
 
-  it('is there later, and is waited for', async () => {
+  it('that starts later is waited for', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     await members[0]!.kill()
-    const opening = engine(endpoints, { patienceMs: 20_000 }).open(charter)
+    const opening = engine(endpoints, { openTimeoutMs: 20_000 }).open(config)
     await members[0]!.start()
     await opening
   })
 
-  it('has no leader, since most of its members are down', async () => {
+  it('without a leader is reported, when most of its members are down', async () => {
     const { members, endpoints } = await cluster({})
     await Promise.all([members[0]!.kill(), members[2]!.kill()])
-    // The last one still believes in the leader for a while, if that was another.
-    const opening = engine(endpoints, { patienceMs: 3_000 })
+    // The last member still believes in the former leader for a while.
+    const opening = engine(endpoints, { openTimeoutMs: 3_000 })
     expect(await refusal(opening, 'UNAVAILABLE')).to.equal(
-      `etcd at ${endpoints[1]} has no leader: most of its members have to be up.`,
+      `etcd at ${endpoints[1]} has no leader: start the majority of its members`,
     )
   })
 
-  it('is two clusters', async () => {
+  it('that is two clusters is reported', async () => {
     const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     const endpoints = [...one.endpoints, ...two.endpoints]
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.equal(
-      `${endpoints[0]} and ${endpoints[1]} are members of different etcd clusters.`,
+      `${endpoints[0]} and ${endpoints[1]} belong to different etcd clusters: use one`,
     )
   })
 
-  it('is full', async () => {
+  it('that is full is reported', async () => {
     const { members, endpoints } = await cluster({
       members: 1,
       flags: ['--quota-backend-bytes', String(4 * 1024 * 1024)],
     })
     const writer = engine(endpoints)
-    await writer.open(charter)
+    await writer.open(config)
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
     const write = async (): Promise<never> => {
       for (;;) await append()
@@ -119,18 +119,18 @@ describe('log: an etcd that cannot be used', function () {
     let { warning } = writer
     while (warning === undefined) {
       await append()
-      // The first look is at the start, the next ones a minute apart.
+      // The first check is at the start, and the next ones are a minute apart.
       const late = engine(endpoints)
-      await late.open(charter)
+      await late.open(config)
       warning = late.warning
     }
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
     const sentence =
       `etcd at ${endpoints[0]} has used up its quota: ` +
-      'compact, defragment or raise it, then disarm its alarm.'
+      'compact, defragment or raise it, then disarm its alarm'
     expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(sentence)
     expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(sentence)
-    // As an operator does it.
+    // Repairs etcd, as an operator would.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
     await members[0]!.ask('/v3/maintenance/defragment', {})
@@ -142,7 +142,7 @@ describe('log: an etcd that cannot be used', function () {
     await writer.append('b', 'y')
   })
 
-  it('speaks TLS, or does not, or is not trusted', async () => {
+  it('with TLS on one end only, or an untrusted certificate, is reported', async () => {
     const files = scratch(stage)
     const { certPath, keyPath, cert } = certificate(files)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
@@ -151,36 +151,36 @@ describe('log: an etcd that cannot be used', function () {
       await cluster({ members: 1 }),
     ]
     const [secure] = safe.endpoints
-    await engine([secure!], { tls: { ca: cert } }).open(charter)
+    await engine([secure!], { tls: { ca: cert } }).open(config)
     expect(await refusal(engine([secure!]), 'INVALID_OPTION')).to.match(
-      /has a certificate that is not trusted, or .* \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
+      /has an untrusted certificate, or .* \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
     )
     const asPlain = secure!.replace('https', 'http')
     expect(await refusal(engine([asPlain]), 'UNAVAILABLE')).to.match(
-      /cannot be reached \(ECONNRESET\); if it speaks TLS, use etcds:\/\/ and https:\/\/\.$/,
+      /cannot be reached \(ECONNRESET\); if it uses TLS, use etcds:\/\/ and https:\/\/$/,
     )
     const asSecure = plain.endpoints[0]!.replace('http', 'https')
     expect(await refusal(engine([asSecure]), 'UNAVAILABLE')).to.match(
-      /cannot be reached \(ECONNRESET\); if it does not speak TLS, use etcd:\/\/ and http:\/\/\.$/,
+      /cannot be reached \(ECONNRESET\); if it does not use TLS, use etcd:\/\/ and http:\/\/$/,
     )
   })
 
-  it('asks for another certificate than ours', async () => {
+  it('that requires another client certificate is reported', async () => {
     const { certPath, keyPath, cert, key } = certificate(scratch(stage))
     const { certPath: other, cert: otherCert, key: otherKey } = certificate(scratch(stage))
     expect(other).not.to.equal(certPath)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
     const trust = ['--client-cert-auth', '--trusted-ca-file', certPath]
     const { endpoints } = await cluster({ members: 1, tls: true, flags: [...flags, ...trust] })
-    await engine(endpoints, { tls: { ca: cert, cert, key } }).open(charter)
+    await engine(endpoints, { tls: { ca: cert, cert, key } }).open(config)
     for (const tls of [{ ca: cert }, { ca: cert, cert: otherCert, key: otherKey }]) {
       expect(await refusal(engine(endpoints, { tls }), 'INVALID_OPTION')).to.match(
-        /is not trusted, or does not trust ours/,
+        /has an untrusted certificate, or distrusts this broker's/,
       )
     }
   })
 
-  it('knows its users', async () => {
+  it('checks users and passwords', async () => {
     const { members, endpoints } = await cluster({ members: 3 })
     const ask = (path: string, body: object) => members[0]!.ask(`/v3/auth/${path}`, body)
     for (const name of ['root', 'broker', 'other']) {
@@ -194,18 +194,18 @@ describe('log: an etcd that cannot be used', function () {
     const as = (user: string, password = `${user}'s`) =>
       engine(endpoints, { auth: { user, password } })
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.include(
-      'wants to know a user and a password',
+      'requires a user and a password',
     )
     expect(await refusal(as('broker', 'wrong'), 'INVALID_OPTION')).to.match(
-      /says "authentication failed, invalid user ID or password"\.$/,
+      /answered "authentication failed, invalid user ID or password"$/,
     )
-    expect(await refusal(as('other'), 'INVALID_OPTION')).to.match(/says "permission denied"\.$/)
+    expect(await refusal(as('other'), 'INVALID_OPTION')).to.match(/answered "permission denied"$/)
     const broker = as('broker')
-    await broker.open(charter)
+    await broker.open(config)
     const reader = new Reader()
     broker.follow(0, reader)
     await broker.append('b', 'one')
-    // Members that were restarted have forgotten the tokens that they gave.
+    // Restarted members do not know their former tokens.
     for (const member of members) {
       await member.kill()
       await member.start()
@@ -216,14 +216,14 @@ describe('log: an etcd that cannot be used', function () {
     await broker.compact(1, ['b'])
   })
 
-  it('does not ask for users, and is given one', async () => {
+  it('without users is reported if a user is given', async () => {
     const { endpoints } = await cluster({ members: 1 })
     const auth = { user: 'broker', password: 'secret' }
-    const said = await refusal(engine(endpoints, { auth }), 'INVALID_OPTION')
-    expect(said).to.match(/says "authentication is not enabled"\.$/)
+    const message = await refusal(engine(endpoints, { auth }), 'INVALID_OPTION')
+    expect(message).to.match(/answered "authentication is not enabled"$/)
   })
 
-  it('is not the one it was: its revisions begin again', async () => {
+  it('that was replaced, so that its revisions start again, is reported', async () => {
     const [one, two] = [await cluster({ members: 1 }), await cluster({ members: 1 })]
     let target = one.endpoints[0]!
     const proxy = await standIn((request, response) => {
@@ -234,19 +234,19 @@ describe('log: an etcd that cannot be used', function () {
         const whole = { method: 'POST', body: Buffer.concat(body) }
         const answer = await fetch(`${target}${url}`, whole)
         response.writeHead(answer.status)
-        // A watch ends with the member, or with the test.
+        // The watch ends with the member, or with the test.
         await pipeline(answer.body!, response).catch(() => {})
       })
     })
     const broker = engine([proxy])
-    await broker.open(charter)
+    await broker.open(config)
     const reader = new Reader()
     broker.follow(0, reader)
     for (const entry of ['a', 'b', 'c']) await broker.append('b', entry)
     await reader.entries.count(3)
     target = two.endpoints[0]!
     const { message } = await rejection(broker.append('b', 'd'), 'UNAVAILABLE')
-    const sentence = /^The log on etcd is not the one it was \(after revision 5 came 2, as/
+    const sentence = /^The log on etcd was replaced \(revision 2 followed 5, as/
     expect(message).to.match(sentence)
     expect((await reader.ends.count(1))[0]).to.match(sentence)
   })

@@ -1,0 +1,168 @@
+/**
+ * Decides when this broker makes a snapshot of a shared log. The oldest member does so, once enough
+ * entries have come since the last snapshot. If two brokers do so at once, the engine keeps one
+ * snapshot.
+ *
+ * Snapshots are made from the log, not from the broker's table. Only if the log is compacted too
+ * far does the broker save its own table. That happens when another program than the brokers
+ * compacts the log.
+ */
+import { Worker } from 'node:worker_threads'
+import type { ClusterConfig, EngineSource } from './engine.js'
+import { makeSnapshot, type SnapshotOutcome } from './snapshot.js'
+import type { SnapshotThreadInput } from './snapshotThread.js'
+
+export interface SnapshotSchedulerDeps {
+  readonly source: EngineSource
+  readonly config: ClusterConfig
+  /** How much comes between two snapshots: entries, and characters of entries. */
+  readonly interval: { readonly entries: number; readonly characters: number }
+  readonly wall: () => number
+  readonly monotonic: () => number
+  /** Whether all entries after this position are available. */
+  readonly canReplayFrom: (position: number) => Promise<boolean>
+  /** Called when this broker has saved a snapshot of this position. */
+  readonly onMade: (position: number) => void
+}
+
+/** Saves the broker's present table as a snapshot. */
+export type SaveOwnState = () => Promise<SnapshotOutcome>
+
+/** How often to check that the entries after the newest snapshot are available, in ms. */
+const checkIntervalMs = 60_000
+const compactedByOthers = 'another program than the brokers has compacted the shared log'
+
+export class SnapshotScheduler {
+  readonly #deps: SnapshotSchedulerDeps
+  #entries = 0
+  #characters = 0
+  #newest: { readonly position: number; readonly at: number } | undefined
+  #problem: string | undefined
+  /** The monotonic time of the last check. */
+  #checkedAt: number | undefined
+  #isCompacted = false
+  /** Cancels the snapshot under way; undefined if there is none. */
+  #abort: (() => void) | undefined
+
+  constructor(deps: SnapshotSchedulerDeps) {
+    this.#deps = deps
+  }
+
+  /** The newest known snapshot. */
+  get newest(): { readonly position: number; readonly ageMs: number } | undefined {
+    if (this.#newest === undefined) return undefined
+    const { position, at } = this.#newest
+    return { position, ageMs: Math.max(0, this.#deps.wall() - at) }
+  }
+
+  /** Why the last snapshot failed, or had to be made early. */
+  get problem(): string | undefined {
+    return this.#problem ?? (this.#isCompacted ? compactedByOthers : undefined)
+  }
+
+  /** Records a snapshot of this position, made at this wall time. */
+  recordSnapshot(position: number, at: number): void {
+    if (position <= (this.#newest?.position ?? 0)) return
+    this.#newest = { position, at }
+    this.#entries = 0
+    this.#characters = 0
+  }
+
+  /**
+   * Counts an applied entry, and makes a snapshot if one is due. @param saveOwnState Set if this
+   * broker makes the snapshots.
+   */
+  countEntry(position: number, characters: number, saveOwnState: SaveOwnState | undefined): void {
+    this.#entries++
+    this.#characters += characters
+    if (saveOwnState === undefined || this.#abort !== undefined) return
+    const { interval } = this.#deps
+    const isDue = this.#entries >= interval.entries || this.#characters >= interval.characters
+    if (isDue) this.#make(position, saveOwnState)
+    else this.#checkReplayable(saveOwnState)
+  }
+
+  /** A broker needs a snapshot that is newer than this position, and cannot make it. */
+  requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
+    if (saveOwnState === undefined || this.#abort !== undefined) return
+    if ((this.#newest?.position ?? -1) <= position) this.#make(undefined, saveOwnState)
+  }
+
+  /** Cancels the snapshot under way. */
+  stop(): void {
+    this.#abort?.()
+  }
+
+  /** Makes a snapshot early if the entries that a joining broker needs are compacted. */
+  #checkReplayable(saveOwnState: SaveOwnState): void {
+    const now = this.#deps.monotonic()
+    this.#checkedAt ??= now
+    if (now - this.#checkedAt < checkIntervalMs) return
+    this.#checkedAt = now
+    const position = this.#newest?.position ?? 0
+    this.#deps.canReplayFrom(position).then(
+      (isComplete) => {
+        this.#isCompacted = !isComplete
+        if (!isComplete) this.requestSnapshot(position, saveOwnState)
+      },
+      () => {
+        // The member reports an unreachable log itself.
+      },
+    )
+  }
+
+  /**
+   * @param upTo Makes the snapshot from the log, up to here; undefined: from this broker's table.
+   */
+  #make(upTo: number | undefined, saveOwnState: SaveOwnState): void {
+    const { onMade, wall } = this.#deps
+    // A failed snapshot is tried again after the same number of entries.
+    this.#entries = 0
+    this.#characters = 0
+    const [making, abort] =
+      upTo === undefined ? [saveOwnState(), () => {}] : this.#makeFromLog(upTo)
+    this.#abort = abort
+    making
+      .then((outcome) => (outcome === 'compacted' ? saveOwnState() : outcome))
+      .then(
+        (outcome) => {
+          this.#abort = undefined
+          this.#problem = undefined
+          if (typeof outcome !== 'number') return
+          this.recordSnapshot(outcome, wall())
+          onMade(outcome)
+        },
+        (reason: unknown) => {
+          this.#abort = undefined
+          const why = reason instanceof Error ? reason.message : String(reason)
+          this.#problem = `no snapshot could be made (${why})`
+        },
+      )
+  }
+
+  #makeFromLog(upTo: number): [Promise<SnapshotOutcome>, () => void] {
+    return this.#deps.source.snapshotWorker === undefined
+      ? this.#makeInThisThread(upTo)
+      : this.#makeInWorker(upTo)
+  }
+
+  #makeInThisThread(upTo: number): [Promise<SnapshotOutcome>, () => void] {
+    const { source, config, wall } = this.#deps
+    const engine = source.create()
+    const making = makeSnapshot(engine, config, upTo, wall()).finally(() => engine.close())
+    return [making, () => void engine.close()]
+  }
+
+  #makeInWorker(upTo: number): [Promise<SnapshotOutcome>, () => void] {
+    const { source, config, wall } = this.#deps
+    const { thread, options } = source.snapshotWorker!
+    const workerData: SnapshotThreadInput<unknown> = { options, config, upTo, at: wall() }
+    const worker = new Worker(thread, { workerData })
+    const making = new Promise<SnapshotOutcome>((resolve, reject) => {
+      worker.once('message', resolve)
+      worker.once('error', reject)
+      worker.once('exit', () => reject(new Error('the snapshot thread has exited early')))
+    })
+    return [making, () => void worker.terminate()]
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * The member list of a replicated log: which entries are valid, and which broker takes over from
+ * which.
+ */
+import { type LogEntry, MemberList } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { raiseFenceFloor } from './logSuite.js'
+
+type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
+
+const join = (broker: string, replaces?: string): LogEntry => ({
+  ...{ broker, n: 1, at: 7 },
+  join: { replaces },
+})
+const leave = (broker: string, n: number): LogEntry => ({ broker, n, at: 7, leave: true })
+const commandsEntry = (broker: string, n: number, dead: DeathNotices = []): LogEntry => ({
+  ...{ broker, n, at: 7 },
+  ...{ commands: [raiseFenceFloor(n)], notices: { dead } },
+})
+
+/** A member list on which these brokers have joined. */
+function memberListOf(...brokers: string[]): MemberList {
+  const members = new MemberList()
+  for (const broker of brokers) members.applyEntry(join(broker))
+  return members
+}
+
+const restart = (formerOwner: string, ownerBroker: string) => ({
+  ...{ type: 'restart', formerOwner, ownerBroker, at: 7 },
+})
+
+describe('member list: an entry', () => {
+  it('is valid as the next one of a member', () => {
+    const members = memberListOf('a')
+    expect(members.applyEntry(commandsEntry('a', 2))).to.deep.equal([raiseFenceFloor(2)])
+    expect(members.applyEntry(commandsEntry('a', 3))).to.deep.equal([raiseFenceFloor(3)])
+    expect(members.count).to.equal(3)
+  })
+
+  it('is invalid as a duplicate or an older one', () => {
+    const members = memberListOf('a')
+    members.applyEntry(commandsEntry('a', 2))
+    members.applyEntry(commandsEntry('a', 3))
+    for (const n of [1, 2, 3])
+      expect(members.applyEntry(commandsEntry('a', n)), `${n}`).to.equal(undefined)
+    expect(members.applyEntry(join('a'))).to.equal(undefined)
+    expect(members.count).to.equal(3)
+  })
+
+  it('is invalid before the entries that it follows', () => {
+    expect(memberListOf('a').applyEntry(commandsEntry('a', 3))).to.equal(undefined)
+  })
+
+  it('is invalid without a join', () => {
+    const members = memberListOf('a')
+    expect(members.applyEntry(commandsEntry('b', 1))).to.equal(undefined)
+    expect(members.applyEntry(commandsEntry('b', 2))).to.equal(undefined)
+    expect([...members.live.keys()]).to.deep.equal(['a'])
+  })
+
+  it('is invalid if its sender is dead', () => {
+    const members = memberListOf('a', 'b')
+    members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))
+    for (const entry of [commandsEntry('b', 2), join('b'), leave('b', 2)]) {
+      expect(members.applyEntry(entry)).to.equal(undefined)
+    }
+  })
+
+  it('of a dead sender stays invalid for a thousand further deaths, and in snapshots', () => {
+    const members = memberListOf('a', 'late')
+    members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
+    for (let i = 0; i < 999; i++) {
+      members.applyEntry(join(`b${i}`))
+      members.applyEntry(commandsEntry('a', 3 + i, [{ broker: `b${i}`, last: 1 }]))
+    }
+    expect(members.state.dead.length).to.equal(1_000)
+    const copy = new MemberList(members.state)
+    expect(copy.applyEntry(join('late'))).to.equal(undefined)
+    expect(copy.state).to.deep.equal(members.state)
+    members.applyEntry(join('more'))
+    members.applyEntry(commandsEntry('a', 1_002, [{ broker: 'more', last: 1 }]))
+    expect(members.state.dead.length).to.equal(1_000)
+    expect(members.state.dead).not.to.include('late')
+  })
+})
+
+describe('member list: the sessions of a dead member', () => {
+  it('pass to the member that first declares the death', () => {
+    const members = memberListOf('a', 'b', 'c')
+    expect(members.applyEntry(commandsEntry('b', 2, [{ broker: 'c', last: 1 }]))).to.deep.equal([
+      restart('c', 'b'),
+      raiseFenceFloor(2),
+    ])
+    expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'c', last: 1 }]))).to.deep.equal([
+      raiseFenceFloor(2),
+    ])
+    expect([...members.live.keys()]).to.deep.equal(['a', 'b'])
+  })
+
+  it('stay if the silent member has sent an entry meanwhile', () => {
+    const members = memberListOf('a', 'b')
+    members.applyEntry(commandsEntry('b', 2))
+    expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))).to.deep.equal([
+      raiseFenceFloor(2),
+    ])
+    expect(members.applyEntry(commandsEntry('b', 3))).to.deep.equal([raiseFenceFloor(3)])
+  })
+
+  it('stay if a member declares its own death', () => {
+    const members = memberListOf('a')
+    expect(members.applyEntry(commandsEntry('a', 2, [{ broker: 'a', last: 2 }]))).to.deep.equal([
+      raiseFenceFloor(2),
+    ])
+    expect([...members.live.keys()]).to.deep.equal(['a'])
+  })
+
+  it('pass from a former incarnation to the new one', () => {
+    const members = memberListOf('a', 'b')
+    expect(members.applyEntry(join('a2', 'a'))).to.deep.equal([restart('a', 'a2')])
+    expect([...members.live.keys()]).to.deep.equal(['b', 'a2'])
+    expect(members.applyEntry(commandsEntry('a', 2))).to.equal(undefined)
+  })
+
+  it('do not pass again if the former incarnation is dead already or never joined', () => {
+    const members = memberListOf('a', 'b')
+    members.applyEntry(commandsEntry('b', 2, [{ broker: 'a', last: 1 }]))
+    expect(members.applyEntry(join('a2', 'a'))).to.deep.equal([])
+    expect(members.applyEntry(join('c2', 'c'))).to.deep.equal([])
+    expect(members.applyEntry(join('d', 'd'))).to.deep.equal([])
+    expect([...members.live.keys()]).to.deep.equal(['b', 'a2', 'c2', 'd'])
+  })
+
+  it('do not pass to an incarnation that was replaced before its join arrived', () => {
+    const members = memberListOf('a', 'b')
+    // b2 was abandoned before its join arrived, so it must not take over the sessions of b.
+    expect(members.applyEntry(join('b3', 'b2'))).to.deep.equal([])
+    expect(members.applyEntry(join('b2', 'b'))).to.equal(undefined)
+    expect(members.applyEntry(commandsEntry('b2', 2))).to.equal(undefined)
+    expect([...members.live.keys()]).to.deep.equal(['a', 'b', 'b3'])
+    expect(new MemberList(members.state).applyEntry(join('b2', 'b'))).to.equal(undefined)
+  })
+
+  it('pass to the oldest member when a member leaves', () => {
+    const members = memberListOf('a', 'b', 'c')
+    expect(members.applyEntry(leave('b', 2))).to.deep.equal([restart('b', 'a')])
+    expect(members.applyEntry(leave('a', 2))).to.deep.equal([restart('a', 'c')])
+    expect(members.oldest).to.equal('c')
+  })
+
+  it('of the last member pass to the next one that joins', () => {
+    const members = memberListOf('a')
+    expect(members.applyEntry(leave('a', 2))).to.deep.equal([])
+    members.applyEntry(join('b'))
+    expect(members.applyEntry(commandsEntry('b', 2, [{ broker: 'a', last: 2 }]))).to.deep.equal([
+      restart('a', 'b'),
+      raiseFenceFloor(2),
+    ])
+  })
+})

@@ -1,0 +1,157 @@
+/**
+ * The self-lease of a broker and the failure detector of the others: fixed cases, and many random
+ * delays of both.
+ */
+import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { type Random, seeded } from '../support/counts.js'
+
+const deadMs = 6_000
+
+describe('self-lease', () => {
+  it('begins when an entry returns, and counts from its sending', () => {
+    const selfLease = new SelfLease(deadMs)
+    expect(selfLease.isOver(0)).to.equal(true)
+    selfLease.onSent(1, 1_000)
+    expect(selfLease.isOver(1_000)).to.equal(true)
+    expect(selfLease.onOwnEntry(1)).to.equal(1_000)
+    expect(selfLease.isOver(1_000 + 5_800)).to.equal(false)
+    expect(selfLease.isOver(1_000 + 5_820)).to.equal(true)
+  })
+
+  it('is shorter than the dead time by more than two clocks may differ', () => {
+    for (const dead of [1_000, 1_500, 6_000, 60_000]) {
+      const selfLease = new SelfLease(dead)
+      selfLease.onSent(1, 0)
+      selfLease.onOwnEntry(1)
+      expect(selfLease.until).to.be.lessThan(dead * 0.99)
+      expect(selfLease.until).to.be.greaterThan(4 * heartbeatMsFor(dead))
+    }
+  })
+
+  it('is extended by the newest entry that has returned, not by entries under way', () => {
+    const selfLease = new SelfLease(deadMs)
+    for (const n of [1, 2, 3]) selfLease.onSent(n, n * 100)
+    selfLease.onOwnEntry(2)
+    expect(selfLease.until - 200).to.be.closeTo(5_819, 0.001)
+    expect(selfLease.onOwnEntry(3)).to.equal(300)
+    expect(selfLease.until - 300).to.be.closeTo(5_819, 0.001)
+  })
+
+  it('is not extended by a duplicate', () => {
+    const selfLease = new SelfLease(deadMs)
+    selfLease.onSent(1, 100)
+    selfLease.onOwnEntry(1)
+    const { until } = selfLease
+    expect(selfLease.onOwnEntry(1)).to.equal(undefined)
+    expect(selfLease.until).to.equal(until)
+  })
+})
+
+/** Own entries that return every second. Returns which member was declared dead at which time. */
+function watch(
+  detector: FailureDetector,
+  from: number,
+  to: number,
+  n = from / 1_000,
+): [number, string][] {
+  const found: [number, string][] = []
+  for (let now = from; now <= to; now += 1_000, n++) {
+    for (const other of detector.onOwnEntry(n, n, now)) found.push([now, other])
+  }
+  return found
+}
+
+describe('failure detector', () => {
+  it('detects a member that is silent for longer than the dead time, and then for an own entry', () => {
+    const detector = new FailureDetector(deadMs, ['b'], 0)
+    expect(watch(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
+  })
+
+  it('ignores an entry that was sent before the silence was long enough', () => {
+    const detector = new FailureDetector(deadMs, ['b'], 0)
+    watch(detector, 1_000, 6_000)
+    // Suspected when entry 7 returns. Entry 8 was under way by then.
+    expect(detector.onOwnEntry(7, 8, 7_000)).to.deep.equal([])
+    expect(detector.hasSuspects).to.equal(true)
+    expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal([])
+    expect(detector.onOwnEntry(9, 9, 8_100)).to.deep.equal(['b'])
+  })
+
+  it('notices entries of members, and new members', () => {
+    const detector = new FailureDetector(deadMs, ['b'], 0)
+    watch(detector, 1_000, 7_000)
+    detector.onEntryOf('b', 7_500)
+    detector.onEntryOf('c', 7_500)
+    expect(detector.hasSuspects).to.equal(false)
+    expect(watch(detector, 8_000, 14_000)).to.deep.equal([])
+    expect(watch(detector, 15_000, 15_000)).to.deep.equal([
+      [15_000, 'b'],
+      [15_000, 'c'],
+    ])
+  })
+
+  it('reports a member again only after one more entry, and never a removed one', () => {
+    const detector = new FailureDetector(deadMs, ['b'], 0)
+    watch(detector, 1_000, 7_000)
+    expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal(['b'])
+    expect(detector.onOwnEntry(9, 9, 8_010)).to.deep.equal([])
+    expect(detector.onOwnEntry(10, 10, 9_000)).to.deep.equal(['b'])
+    detector.remove('b')
+    expect(watch(detector, 10_000, 30_000)).to.deep.equal([])
+  })
+
+  it('excludes the time in which its own entries do not return', () => {
+    const detector = new FailureDetector(deadMs, ['b'], 0)
+    watch(detector, 1_000, 3_000)
+    // Nothing returns for 20 s, which is 18 s more than usual. Of the silence, 5 s are left.
+    expect(watch(detector, 23_000, 23_000)).to.deep.equal([])
+    expect(watch(detector, 24_000, 26_000)).to.deep.equal([[26_000, 'b']])
+  })
+
+  it('never grants a member more than the whole dead time by that', () => {
+    const detector = new FailureDetector(deadMs, ['b'], 0)
+    watch(detector, 1_000, 3_000)
+    detector.onEntryOf('b', 22_999)
+    const [found] = watch(detector, 23_000, 40_000)
+    expect(found).to.deep.equal([31_000, 'b'])
+  })
+})
+
+describe('self-lease and failure detector together', () => {
+  it('a broker is declared dead only after its self-lease has ended, whatever is delayed', () => {
+    seeded((random) => {
+      for (let round = 0; round < 300; round++) expectSafe(random)
+    })
+  })
+})
+
+/**
+ * One broker appends entries at random times. They reach the broker itself and a second broker,
+ * which watches the first, in one order but with random delays. The entries of the second broker
+ * return irregularly.
+ */
+function expectSafe(random: Random): void {
+  const selfLease = new SelfLease(deadMs)
+  const detector = new FailureDetector(deadMs, ['b'], 0)
+  let ordered = 0
+  let n = 0
+  let own = 0
+  let deadAt = Number.POSITIVE_INFINITY
+  const silentFrom = random.below(20_000)
+  for (let now = 0; now < 60_000 && deadAt === Number.POSITIVE_INFINITY; ) {
+    now += random.below(1_500)
+    if (now < silentFrom && random.chance(0.7)) {
+      const sentAt = now - random.below(400)
+      selfLease.onSent(++n, sentAt)
+      ordered = Math.max(ordered, now)
+      detector.onEntryOf('b', ordered + random.below(300))
+      if (random.chance(0.9)) selfLease.onOwnEntry(n)
+    }
+    own++
+    ordered = Math.max(ordered, now)
+    if (detector.onOwnEntry(own, own, ordered).length > 0) deadAt = ordered
+  }
+  expect(deadAt).to.be.lessThan(Number.POSITIVE_INFINITY)
+  expect(deadAt).to.be.greaterThan(selfLease.until)
+}
