@@ -1,6 +1,6 @@
 /**
- * One of the brokers: the real command, in a process of its own, on a machine of its own if there
- * are such, killed with whoever started it.
+ * One of the brokers: the real command in a process of its own, if possible on a machine of its
+ * own. It is killed with the process that started it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,7 +15,7 @@ export class BrokerProcess {
   readonly #flags: readonly string[]
   #process: ChildProcess | undefined
   #port = 0
-  /** What it complained of, as far as it was not killed for it. */
+  /** What it logged as errors, unless it was killed. */
   readonly complaints: string[] = []
 
   constructor(place: Place, flags: readonly string[]) {
@@ -27,7 +27,7 @@ export class BrokerProcess {
     return `ws://${this.#place.host}:${this.#port}`
   }
 
-  /** Resolves when it serves; on the port that it had before, if it had one. */
+  /** Resolves when it serves, on its former port if it had one. */
   async start(): Promise<void> {
     const { host, command } = this.#place
     const serve = [process.execPath, main, 'serve', '--host', host, '--port', `${this.#port}`]
@@ -46,7 +46,7 @@ export class BrokerProcess {
     throw new Error(`a broker did not start: ${this.complaints.join(' ')}`)
   }
 
-  /** Resolves when it is gone. */
+  /** Resolves when the process has ended. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const broker = this.#process
     this.#process = undefined

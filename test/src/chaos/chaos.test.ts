@@ -1,30 +1,30 @@
 /**
- * Three brokers over a real etcd while each of them, of etcd's members and of the links between
- * them fails for real. After each fault: no two had a lock at once, everything that a client was
- * told is so at every broker, no client of a broker that nothing happened to has lost anything, and
- * at the end nothing is left.
+ * Three brokers over a real etcd, with real failures of brokers, etcd members and links. After each
+ * fault the test checks: no two sessions held a lock at once, and everything that a client was told
+ * is true at every broker. No client of an unaffected broker has lost anything. At the end nothing
+ * is left.
  */
 import { expect } from 'chai'
 import { full, Random, seed } from '../support/counts.js'
 import { has, needs, skip } from '../support/needs.js'
-import { strike } from './chaos.js'
+import { runFault } from './chaos.js'
 import { faults } from './faults.js'
 import { World } from './world.js'
 
-/** At a desk only these, and once. */
+/** The faults of a short run, once each. */
 const few = ['etcd-leader-stopped', 'broker-killed']
 const rounds = full ? 2 : 1
 
-describe('chaos: the judge', function () {
+describe('chaos: the oracle', function () {
   this.timeout(120_000)
   needs('etcd')
 
-  it('finds out brokers that do not share a log', async () => {
+  it('detects brokers that do not share a log', async () => {
     const world = await World.start(new Random(seed), false, true)
     try {
       await world.servedSince(performance.now())
       await world.servedSince(performance.now())
-      const found = await world.judge(100)
+      const found = await world.findViolations(100)
       expect(found.filter((fault) => /both held it|same fence|against time/.test(fault))).not.to.be
         .empty
       expect(found.filter((fault) => fault.startsWith('broker '))).to.have.length(3)
@@ -47,18 +47,18 @@ describe('chaos: three brokers over etcd', function () {
   after(() => world?.close())
 
   for (const fault of faults.filter(({ name }) => full || few.includes(name))) {
-    it(`${fault.name}: all is true and everybody is served again`, async function () {
+    it(`${fault.name}: all answers are true, and all clients are served again`, async function () {
       if (fault.isPossible?.(world!) === false) {
         skip(this, 'needs network namespaces, to cut members of etcd off from each other')
       }
       for (let round = 0; round < rounds; round++) {
-        const outcome = await strike(world!, fault, random)
+        const outcome = await runFault(world!, fault, random)
         expect(outcome.faults).to.deep.equal([])
       }
     })
   }
 
-  it('drains: nothing is left when everybody has gone', async () => {
+  it('leaves nothing behind when all clients have left', async () => {
     expect(world!.tenures).to.be.greaterThan(20)
     expect(await world!.drain()).to.deep.equal([])
   })

@@ -1,28 +1,28 @@
-/**
- * Rounds of chaos: each fault in turn on one world, which is looked at after each.
- */
+/** Rounds of chaos: each fault in turn strikes one world, which is checked after each. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../support/counts.js'
 import type { Fault } from './faults.js'
 import type { World } from './world.js'
 
-/** What a fault did. */
-export interface Outcome {
+/** The effect of a fault. */
+export interface FaultOutcome {
   readonly fault: string
-  /** Until everybody was served in spite of it, in ms; undefined if nobody could be. */
+  /**
+   * The time until all clients were served in spite of the fault, in ms; undefined if impossible.
+   */
   readonly during: number | undefined
-  /** From its end until everybody was served, in ms. */
+  /** The time from the end of the fault until all clients were served, in ms. */
   readonly after: number
-  /** From its end until every broker took on clients, in ms. */
+  /** The time from the end of the fault until every broker accepted clients, in ms. */
   readonly whole: number
-  /** Locks lost by clients of brokers that it touched. */
+  /** Locks lost by clients of affected brokers. */
   readonly lostByTouched: number
-  /** What is wrong. */
+  /** The violations. */
   readonly faults: readonly string[]
 }
 
-export async function strike(world: World, fault: Fault, random: Random): Promise<Outcome> {
-  // Nobody goes back by itself to a broker that is there again.
+export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
+  // No client returns by itself to a broker that works again.
   await Promise.all(world.workers.map((worker) => worker.goHome()))
   await world.servedSince(performance.now())
   const before = world.workers.map((worker) => ({
@@ -41,7 +41,7 @@ export async function strike(world: World, fault: Fault, random: Random): Promis
   await world.ready()
   const whole = performance.now() - ended
   const after = await served
-  const faults = await world.judge()
+  const faults = await world.findViolations()
   let lostByTouched = 0
   for (const { worker, broker, losses } of before) {
     const lost = worker.losses.slice(losses)

@@ -1,29 +1,29 @@
 /**
- * What happens to a world: each fault strikes, stays until everybody is served in spite of it, if
- * that can be, and ends.
+ * The faults. Each one strikes, lasts until all clients are served in spite of it (if that is
+ * possible), and ends.
  */
 import type { Random } from '../support/counts.js'
 import { deadMs, type World } from './world.js'
 
 export interface Fault {
   readonly name: string
-  /** Where the network cannot do it. */
+  /** Whether the fault is impossible on this network. */
   readonly isPossible?: ((world: World) => boolean) | undefined
-  strike(world: World, random: Random): Promise<Stroke>
+  strike(world: World, random: Random): Promise<ActiveFault>
 }
 
 /** A fault that has struck. */
-export interface Stroke {
-  /** Brokers whose own clients may lose something, by number. Default none. */
+export interface ActiveFault {
+  /** The numbers of the brokers whose own clients may lose something. Default none. */
   readonly touched?: readonly number[] | undefined
-  /** Whether clients are to be served while it lasts. Default true. */
+  /** Whether clients must be served while the fault lasts. Default true. */
   readonly isServed?: boolean | undefined
-  /** At least so long, in ms; beside being served. */
+  /** The minimum duration in ms, in addition to the service of all clients. */
   readonly lastsMs?: number | undefined
   end(): Promise<void>
 }
 
-/** So long that whoever is stopped or cut off is taken for dead. */
+/** Long enough that a paused or isolated broker is declared dead. */
 const longMs = 2 * deadMs
 const all = [0, 1, 2]
 
@@ -88,7 +88,7 @@ const brokerFaults: Fault[] = [
     name: 'broker-cut-from-a-member',
     strike: async ({ brokers, network }, random) => {
       const i = random.below(brokers.length)
-      // The one that it asks first.
+      // The member that the broker calls first.
       network.cut(`broker${i}`, `member${i}`)
       return { lastsMs: longMs, end: async () => network.mend() }
     },
@@ -112,7 +112,7 @@ const restarts: Fault[] = [
     },
   },
   {
-    // It has to begin again like a new one.
+    // The broker must join again like a new one.
     name: 'broker-stopped-and-log-compacted',
     strike: async (world, random) => {
       const i = random.below(world.brokers.length)

@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util'
 import { markdownTable } from 'markdown-table'
 import { seed as ownSeed, Random } from '../support/counts.js'
 import { has } from '../support/needs.js'
-import { type Outcome, strike } from './chaos.js'
+import { type FaultOutcome, runFault } from './chaos.js'
 import { faults } from './faults.js'
 import { World } from './world.js'
 
@@ -33,14 +33,14 @@ if (unknown !== undefined) {
 const seed = values.seed === undefined ? ownSeed : Number(values.seed)
 const random = new Random(seed)
 const world = await World.start(random, has('namespaces') && !values.proxies)
-const outcomes: Outcome[] = []
+const outcomes: FaultOutcome[] = []
 try {
   const chosen = faults.filter(
     ({ name, isPossible }) => (only?.includes(name) ?? true) && isPossible?.(world) !== false,
   )
   for (let round = 1; round <= Number(values.rounds); round++) {
     for (const fault of chosen) {
-      const outcome = await strike(world, fault, random)
+      const outcome = await runFault(world, fault, random)
       outcomes.push(outcome)
       const { during, after, whole, faults: wrong } = outcome
       const times = `all served ${ms(during)}, after its end ${ms(after)}, whole ${ms(whole)}`
@@ -62,7 +62,7 @@ function ms(value: number | undefined): string {
   return value === undefined ? 'not at all' : `after ${Math.round(value)} ms`
 }
 
-function table(all: readonly Outcome[]): string {
+function table(all: readonly FaultOutcome[]): string {
   const rows = faults.flatMap(({ name }) => {
     const own = all.filter(({ fault }) => fault === name)
     if (own.length === 0) return []

@@ -1,39 +1,39 @@
 /**
- * The network between clients, brokers and etcd's members, on which any two can be cut off from
- * each other without being told: what they send gets lost. Each is a machine of its own where this
- * one has network namespaces; where it has not, proxies stand between those that can have one.
+ * The network between clients, brokers and etcd members. Any two of them can be cut off from each
+ * other without a notice: their packets get lost. Each of them is a machine of its own if network
+ * namespaces are available. Otherwise proxies stand between them where possible.
  */
 import { TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import type { Place } from '../support/etcd.js'
 import { freeNet, ip, nobody } from '../support/network.js'
 
-/** Somebody on the network. */
-export type Party = 'clients' | `broker${number}` | `member${number}`
+/** A machine on the network. */
+export type Machine = 'clients' | `broker${number}` | `member${number}`
 
 export interface Network {
   /** Whether this pair can be cut off from each other. */
-  reaches(a: Party, b: Party): boolean
-  cut(a: Party, b: Party): void
-  /** Everybody reaches everybody again. */
+  reaches(a: Machine, b: Machine): boolean
+  cut(a: Machine, b: Machine): void
+  /** Ends all cuts. */
   mend(): void
-  placeOf(party: Party): Place
-  /** The address by which `from` reaches what `to` has at this address. */
-  address(from: Party, to: Party, url: string): Promise<string>
+  placeOf(party: Machine): Place
+  /** The address by which `from` reaches an address of `to`. */
+  address(from: Machine, to: Machine, url: string): Promise<string>
   close(): Promise<void>
 }
 
 let made = 0
 
 /** Namespaces on a bridge. Needs root. */
-export class Namespaces implements Network {
-  readonly #parties: readonly Party[]
+export class NamespaceNetwork implements Network {
+  readonly #parties: readonly Machine[]
   readonly #bridge: string
-  readonly #names: ReadonlyMap<Party, string>
+  readonly #names: ReadonlyMap<Machine, string>
   readonly #net = freeNet()
-  #cuts: (readonly [Party, Party])[] = []
+  #cuts: (readonly [Machine, Machine])[] = []
 
-  constructor(parties: readonly Party[]) {
+  constructor(parties: readonly Machine[]) {
     const id = `${process.pid % 100_000}${made++}`
     this.#parties = ['clients', ...parties]
     this.#bridge = `hfb${id}`
@@ -42,7 +42,7 @@ export class Namespaces implements Network {
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
     for (const [party, name] of this.#names) this.#add(party, name)
-    // By no request for addresses, which a cut would have to lose as well.
+    // Static, so that a cut need not drop address requests as well.
     this.mend()
     for (const a of this.#parties) for (const b of this.#parties) this.#lead(a, b, this.#macOf(b))
   }
@@ -51,7 +51,7 @@ export class Namespaces implements Network {
     return true
   }
 
-  cut(a: Party, b: Party): void {
+  cut(a: Machine, b: Machine): void {
     this.#cuts.push([a, b])
     this.#lead(a, b, nobody)
     this.#lead(b, a, nobody)
@@ -64,13 +64,13 @@ export class Namespaces implements Network {
     }
   }
 
-  placeOf(party: Party): Place {
+  placeOf(party: Machine): Place {
     const name = this.#names.get(party)
     const command = name === undefined ? [] : ['ip', 'netns', 'exec', name]
     return { host: this.#hostOf(party), command }
   }
 
-  async address(_from: Party, _to: Party, url: string): Promise<string> {
+  async address(_from: Machine, _to: Machine, url: string): Promise<string> {
     return url
   }
 
@@ -79,7 +79,7 @@ export class Namespaces implements Network {
     ip('link', 'delete', this.#bridge)
   }
 
-  #add(party: Party, name: string): void {
+  #add(party: Machine, name: string): void {
     const mac = this.#macOf(party)
     ip('netns', 'add', name)
     const far = ['name', 'eth0', 'address', mac, 'netns', name]
@@ -90,8 +90,8 @@ export class Namespaces implements Network {
     ip('-n', name, 'link', 'set', 'lo', 'up')
   }
 
-  /** Where packets from one to the other are sent. */
-  #lead(from: Party, to: Party, mac: string): void {
+  /** The hardware address for packets from one machine to another. */
+  #lead(from: Machine, to: Machine, mac: string): void {
     if (from === to) return
     const name = this.#names.get(from)
     const within = name === undefined ? [] : ['-n', name]
@@ -100,26 +100,26 @@ export class Namespaces implements Network {
     ip(...within, 'neigh', 'replace', ...what)
   }
 
-  #hostOf(party: Party): string {
+  #hostOf(party: Machine): string {
     return `${this.#net}.${this.#parties.indexOf(party) + 1}`
   }
 
-  #macOf(party: Party): string {
+  #macOf(party: Machine): string {
     return `02:00:00:00:00:0${this.#parties.indexOf(party) + 1}`
   }
 }
 
-/** Proxies on loopback, for all pairs but those of etcd's members. */
-export class Proxies implements Network {
+/** Proxies on loopback, for all pairs except those of etcd members. */
+export class ProxyNetwork implements Network {
   readonly #proxies: TcpProxy[] = []
   readonly #valves = new Map<string, Valve>()
   readonly #shut: Valve[] = []
 
-  reaches(a: Party, b: Party): boolean {
+  reaches(a: Machine, b: Machine): boolean {
     return this.#valves.has(`${a} ${b}`) || this.#valves.has(`${b} ${a}`)
   }
 
-  cut(a: Party, b: Party): void {
+  cut(a: Machine, b: Machine): void {
     const valve = this.#valves.get(`${a} ${b}`) ?? this.#valves.get(`${b} ${a}`)
     if (valve === undefined) throw new Error(`there is nothing between ${a} and ${b}`)
     valve.shut()
@@ -134,7 +134,7 @@ export class Proxies implements Network {
     return { host: '127.0.0.1', command: [] }
   }
 
-  async address(from: Party, to: Party, url: string): Promise<string> {
+  async address(from: Machine, to: Machine, url: string): Promise<string> {
     const valve = new Valve()
     this.#valves.set(`${from} ${to}`, valve)
     const treatment = { up: valve.filter, down: valve.filter }

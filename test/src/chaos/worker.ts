@@ -1,7 +1,7 @@
 /**
- * A client that uses locks all the time and writes down what it was told: one lock that it keeps,
- * one that it shares with all others, and one that nobody else wants, by which it is seen when it
- * is served again after a fault.
+ * A client that uses locks all the time and records what it was told. It uses one lock that it
+ * keeps, one that it shares with all others, and one of its own, which shows when it is served
+ * again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -18,17 +18,17 @@ import type { Random } from '../support/counts.js'
 
 export const leaseMs = 3_000
 
-/** What it keeps, and what has become of that. */
-export interface Kept {
+/** The lock that it keeps, and its history. */
+export interface KeptLock {
   readonly lock: Lock
   readonly session: string
 }
 
 export class Worker {
   readonly name: string
-  /** Of the shared keys. */
+  /** The tenures of the shared keys. */
   readonly history = new Map<string, Tenure[]>()
-  /** How it lost what it keeps. */
+  /** How it lost the lock that it keeps. */
   readonly losses: string[] = []
   readonly #urls: readonly string[]
   readonly #shared: readonly string[]
@@ -36,7 +36,7 @@ export class Worker {
   #session: Session | undefined
   #kept: Lock | undefined
   #url = ''
-  /** When it asked for the newest lock of its own that it was granted, and when that was. */
+  /** When it requested the newest granted lock of its own, and when that was granted. */
   #served = { asked: 0, granted: 0 }
   #isPaused = true
   #isClosed = false
@@ -50,13 +50,13 @@ export class Worker {
     this.#random = random
   }
 
-  /** The broker that it is, or was last, connected to. */
+  /** The broker that it is connected to, or was last. */
   get url(): string {
     return this.#url
   }
 
-  /** Undefined if it has lost it. */
-  get kept(): Kept | undefined {
+  /** Undefined if it has lost the lock. */
+  get kept(): KeptLock | undefined {
     if (this.#kept?.held !== true) return undefined
     return { lock: this.#kept, session: this.#session!.id }
   }
@@ -85,7 +85,7 @@ export class Worker {
     this.#working = this.#loop()
   }
 
-  /** Goes back to its own broker, if it had to leave it, as somebody new. */
+  /** Returns to its own broker with a new session, if it had to leave it. */
   async goHome(): Promise<void> {
     if (this.#url === this.#urls[0]) return
     await this.pause()
@@ -96,13 +96,13 @@ export class Worker {
     this.work()
   }
 
-  /** Resolves when it has given back what it shares. */
+  /** Resolves when it has unlocked the shared lock. */
   async pause(): Promise<void> {
     this.#isPaused = true
     await this.#working
   }
 
-  /** Resolves with the time of a grant that was asked for after this time. */
+  /** Resolves with the time of a grant that was requested after this time. */
   async servedSince(time: number): Promise<number> {
     while (this.#served.asked < time) {
       await new Promise<void>((resolve) => {
@@ -125,7 +125,7 @@ export class Worker {
         await this.#share(this.#shared[this.#random.below(this.#shared.length)]!)
         await this.#beServed()
       } catch (error) {
-        // Lost while it was asked for, or sent away by everybody: what chaos is about.
+        // The lock was lost, or all brokers disconnected the client. Chaos causes both.
         if (!(error instanceof HoldfastError)) throw error
       }
       await sleep(5 + this.#random.below(20))
@@ -142,20 +142,21 @@ export class Worker {
   }
 
   async #share(key: string): Promise<void> {
-    const asked = process.hrtime.bigint()
+    const requestedAt = process.hrtime.bigint()
     const lock = await this.#session!.lock(key)
-    const granted = process.hrtime.bigint()
-    // Granted and lost before we heard of it: we never had it.
+    const grantedAt = process.hrtime.bigint()
+    // Granted and lost before the client received the grant, so it never used the lock.
     if (!lock.held) return
-    // It is used only when `held` was asked and said yes.
-    let used = granted
+    // The worker uses the lock only if `held` is true.
+    let givenUpAt = grantedAt
     await sleep(this.#random.below(4))
-    if (lock.held) used = process.hrtime.bigint()
-    const confirmed = await lock.unlock().then(
+    if (lock.held) givenUpAt = process.hrtime.bigint()
+    const unlockConfirmedAt = await lock.unlock().then(
       () => process.hrtime.bigint(),
       () => undefined,
     )
-    const tenure = { who: this.name, asked, granted, fence: lock.fence, left: used, confirmed }
+    const times = { requestedAt, grantedAt, givenUpAt, unlockConfirmedAt }
+    const tenure: Tenure = { process: this.name, fence: lock.fence, ...times }
     const tenures = this.history.get(key)
     if (tenures === undefined) this.history.set(key, [tenure])
     else tenures.push(tenure)

@@ -1,15 +1,15 @@
 /**
- * Three members of etcd, three brokers over it and clients of all of them; and what has to be true
- * of them at any time.
+ * Three etcd members, three brokers over them and clients of all brokers, with the checks of what
+ * must always be true.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
 import { EtcdEngine, makeSnapshot, nodeEnvironment } from '@holdfast/server/internal'
-import { faultsByFence, type Tenure } from '../faults/history.js'
+import { findFenceViolations, type Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { EtcdCluster } from '../support/etcd.js'
 import { BrokerProcess } from './broker.js'
-import { Namespaces, type Network, type Party, Proxies } from './network.js'
+import { type Machine, NamespaceNetwork, type Network, ProxyNetwork } from './network.js'
 import { Worker } from './worker.js'
 
 export const deadMs = 1_500
@@ -17,7 +17,7 @@ const prefix = 'holdfast'
 const size = 3
 const workersEach = 3
 const sharedKeys = ['a', 'b', 'c']
-/** How long anything may take before it counts as never. */
+/** The timeout for everything. */
 const neverMs = 30_000
 
 export class World {
@@ -25,7 +25,7 @@ export class World {
   readonly cluster: EtcdCluster
   readonly brokers: readonly BrokerProcess[]
   readonly workers: readonly Worker[]
-  /** By which clients reach the brokers. */
+  /** How clients reach the brokers. */
   readonly urls: readonly string[]
 
   private constructor(
@@ -42,12 +42,12 @@ export class World {
     this.workers = workers
   }
 
-  /** @param areApart Brokers have a log each: what the judge has to find out. */
+  /** @param areApart Whether each broker has a log of its own, which the oracle must detect. */
   static async start(random: Random, withNamespaces: boolean, areApart = false): Promise<World> {
     const names = (['member', 'broker'] as const).flatMap((kind) =>
-      Array.from({ length: size }, (_, i): Party => `${kind}${i}`),
+      Array.from({ length: size }, (_, i): Machine => `${kind}${i}`),
     )
-    const network = withNamespaces ? new Namespaces(names) : new Proxies()
+    const network = withNamespaces ? new NamespaceNetwork(names) : new ProxyNetwork()
     const closing = [() => network.close()]
     try {
       const places = names.slice(0, size).map((name) => network.placeOf(name))
@@ -94,7 +94,7 @@ export class World {
     return this.urls.indexOf(worker.url)
   }
 
-  /** Resolves when all workers were granted something that they asked for since; with how long. */
+  /** Resolves with the duration when every worker was granted something that it requested since. */
   async servedSince(time: number): Promise<number> {
     const granted = await within(
       Promise.all(this.workers.map((worker) => worker.servedSince(time))),
@@ -103,15 +103,15 @@ export class World {
     return Math.max(...granted) - time
   }
 
-  /** Resolves when every broker takes on clients. */
+  /** Resolves when every broker accepts clients. */
   async ready(): Promise<void> {
     const all = this.urls.map((url) => heldAt(url))
     await within(Promise.all(all), () => 'not every broker takes on clients')
   }
 
   /**
-   * Has snapshots made as brokers make them, only sooner: two, so that what was before the first is
-   * forgotten.
+   * Makes two snapshots as brokers do, only sooner. The second one removes everything that precedes
+   * the first.
    */
   async compact(): Promise<void> {
     for (let i = 0; i < 2; i++) {
@@ -128,21 +128,21 @@ export class World {
   }
 
   /**
-   * Holds everybody still and looks: what was shared was had by one at a time; and at each broker
-   * exactly that is held which clients keep, by them, and with their fences.
+   * Pauses all workers and checks two things: a shared lock was held by one worker at a time, and
+   * each broker has exactly the locks that clients keep, with their holders and fences.
    *
-   * @param settleMs How long brokers may take for the latter: a session that was lost is kept for a
-   *   lease from when its broker was found dead.
-   * @returns What is wrong.
+   * @param settleMs How long brokers may take for the second check: a lost session is kept for a
+   *   lease after its broker was declared dead.
+   * @returns The violations.
    */
-  async judge(settleMs = neverMs / 2): Promise<string[]> {
+  async findViolations(settleMs = neverMs / 2): Promise<string[]> {
     await within(Promise.all(this.workers.map((worker) => worker.pause())), () => 'work goes on')
     const faults: string[] = []
     for (const key of sharedKeys) {
       const history = this.workers.flatMap((worker): readonly Tenure[] => {
         return worker.history.get(key) ?? []
       })
-      faults.push(...faultsByFence(history).map((fault) => `${key}: ${fault}`))
+      faults.push(...findFenceViolations(history).map((fault) => `${key}: ${fault}`))
     }
     const kept = this.workers.flatMap((worker) => {
       const { kept } = worker
@@ -157,14 +157,14 @@ export class World {
     return faults
   }
 
-  /** How many tenures of shared locks there were. */
+  /** The number of tenures of shared locks. */
   get tenures(): number {
     let count = 0
     for (const { history } of this.workers) for (const all of history.values()) count += all.length
     return count
   }
 
-  /** Everybody goes; nothing may be left. */
+  /** Closes all sessions. Nothing may be left. */
   async drain(): Promise<string[]> {
     await Promise.all(this.workers.map((worker) => worker.close()))
     const left = await Promise.all(this.urls.map((url) => this.#settled(url, '', neverMs / 2)))
@@ -179,7 +179,7 @@ export class World {
     await this.network.close()
   }
 
-  /** What is held at a broker, once it is what it should be, or after a while. */
+  /** The held locks at a broker, as soon as they are as expected, or after a while. */
   async #settled(url: string, wanted: string, ms: number): Promise<string> {
     const until = performance.now() + ms
     for (;;) {
@@ -193,7 +193,7 @@ export class World {
   }
 }
 
-/** All endpoints of etcd as this broker reaches them, its own machine's first. */
+/** All etcd endpoints as this broker reaches them, with the one of its own machine first. */
 async function logAddress(network: Network, cluster: EtcdCluster, i: number): Promise<string> {
   const endpoints = await Promise.all(
     cluster.endpoints.map((url, j) => network.address(`broker${i}`, `member${j}`, url)),
@@ -202,7 +202,7 @@ async function logAddress(network: Network, cluster: EtcdCluster, i: number): Pr
   return `etcd://${order.map((url) => new URL(url).host).join(',')}/${prefix}`
 }
 
-/** What one broker says is held. */
+/** The held locks that one broker reports. */
 async function heldAt(url: string): Promise<readonly HeldInfo[]> {
   const until = performance.now() + neverMs
   for (;;) {

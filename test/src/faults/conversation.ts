@@ -1,22 +1,22 @@
 /**
- * One conversation of a client with a broker in which every kind of request comes up, with its
- * outcome known beforehand. Whatever the network does to it in between, it ends the same, and the
- * broker has done everything exactly once.
+ * A conversation of a client with a broker that contains every kind of request, with known
+ * outcomes. Whatever the network does meanwhile, the outcomes must be the same, and the broker must
+ * have done everything exactly once.
  */
 import { connect, fixedInterval, HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker } from '@holdfast/server'
 import { expect } from 'chai'
-import { TcpProxy, type Treatment } from './proxy.js'
+import { type ConnectionFilters, TcpProxy } from './proxy.js'
 
-/** What came of a run. */
-export interface Outcome {
-  /** False if the very first connection did not come about, which nobody retries. */
+/** The result of a run. */
+export interface ConversationOutcome {
+  /** False if the very first connection failed, which the client does not retry. */
   readonly connected: boolean
   readonly resumes: number
 }
 
-/** Counts how often each promise settles; a second time would be a fault. */
-class Ledger {
+/** Counts how often each promise settles. More than once is a fault. */
+class SettlementLog {
   readonly settled: string[] = []
 
   async note<T>(what: string, promise: Promise<T>): Promise<T> {
@@ -40,11 +40,13 @@ const expectedLedger = [
   'lock timed out',
 ].sort()
 
-/** Runs the conversation through a proxy that treats its connections so. */
-export async function converse(treat: (index: number) => Treatment): Promise<Outcome> {
+/** Runs the conversation through a proxy that treats its connections in a given way. */
+export async function runConversation(
+  filtersOf: (index: number) => ConnectionFilters,
+): Promise<ConversationOutcome> {
   const broker = createBroker()
   const { url, port } = await broker.listen({ port: 0 })
-  const proxy = await TcpProxy.to(port, treat)
+  const proxy = await TcpProxy.to(port, filtersOf)
   const other = await connect(url, { name: 'other' })
   try {
     const session = await connect(proxy.url, {
@@ -57,7 +59,7 @@ export async function converse(treat: (index: number) => Treatment): Promise<Out
       expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
       return { connected: false, resumes: 0 }
     }
-    return await talk(session, other, broker)
+    return await runRequests(session, other, broker)
   } finally {
     await other.close()
     await proxy.close()
@@ -65,20 +67,24 @@ export async function converse(treat: (index: number) => Treatment): Promise<Out
   }
 }
 
-async function talk(session: Session, other: Session, broker: HoldfastBroker): Promise<Outcome> {
+async function runRequests(
+  session: Session,
+  other: Session,
+  broker: HoldfastBroker,
+): Promise<ConversationOutcome> {
   const { id } = session
   const faults: string[] = []
   let resumes = 0
   session.on('resumed', () => resumes++)
   session.on('newSession', () => faults.push('newSession'))
   session.on('lost', ({ key }) => faults.push(`lost ${key}`))
-  const ledger = new Ledger()
-  const held = await ask(session, other, ledger)
+  const ledger = new SettlementLog()
+  const held = await requestLocks(session, other, ledger)
   await session.stats()
   expect(faults).to.deep.equal([])
   expect(session.id).to.equal(id)
   expect([...ledger.settled].sort()).to.deep.equal(expectedLedger)
-  compare(broker, session, held)
+  compareWithBroker(broker, session, held)
   await Promise.all(held.map((lock) => lock.unlock()))
   expect(broker.query().held.filter((lock) => lock.session === id)).to.deep.equal([])
   expect(faults).to.deep.equal([])
@@ -86,8 +92,12 @@ async function talk(session: Session, other: Session, broker: HoldfastBroker): P
   return { connected: true, resumes }
 }
 
-/** Returns what is left held. */
-async function ask(session: Session, other: Session, ledger: Ledger): Promise<Lock[]> {
+/** Runs the requests. Returns the locks that are still held. */
+async function requestLocks(
+  session: Session,
+  other: Session,
+  ledger: SettlementLog,
+): Promise<Lock[]> {
   const [blockB, blockE] = [await other.lock('b'), await other.lock('e')]
   const a = await ledger.note('lock a', session.lock('a', { ttl: 60_000, metadata: { n: 1 } }))
   const waits = ledger.note('lock b', session.lock('b'))
@@ -117,17 +127,17 @@ async function expectCode(promise: Promise<unknown>, code: string): Promise<void
   expect(error).to.be.instanceOf(HoldfastError).that.includes({ code })
 }
 
-/** What the client believes is what the broker has, and nothing was done twice. */
-function compare(broker: HoldfastBroker, session: Session, held: readonly Lock[]): void {
+/** Checks that the client's view equals the broker's, and that nothing was done twice. */
+function compareWithBroker(broker: HoldfastBroker, session: Session, held: readonly Lock[]): void {
   const { held: locks, waitingCount } = broker.query()
   const own = locks.filter((lock) => lock.session === session.id)
   expect(own.map(({ fence }) => fence)).to.deep.equal(held.map(({ fence }) => fence))
   for (const lock of held) expect(lock.held).to.equal(true)
   expect(waitingCount).to.equal(0)
   const { totalLocks, failedLocks, ...stats } = broker.stats()
-  // By a, b, c and d, and twice by the other.
+  // By a, b, c and d, and twice by the other session.
   expect(totalLocks - failedLocks, 'grants').to.equal(6)
   expect(stats).to.include({ unlockCount: 3, refreshCount: 1, expiredLocks: 0, activeLocks: 3 })
-  // The timeout may have been over before the broker was asked.
+  // The timeout may have been over before the request reached the broker.
   expect(failedLocks).to.be.within(1, 2)
 }

@@ -1,18 +1,18 @@
 /**
- * Connections that end at the worst moment: reset at every byte of a recorded conversation, in
- * either direction; cut right before every frame of the broker; cut again while the session is
- * being taken up; and networks that deliver late, or byte by byte. The client resumes each time,
- * and everything is settled exactly once.
+ * Connections that end at the worst moment: reset at every byte of a recorded conversation in
+ * either direction, cut before every frame of the broker, or cut again during a resume. Also slow
+ * networks, which deliver late or byte by byte. The client resumes each time, and every request
+ * settles exactly once.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { converse } from './conversation.js'
+import { runConversation } from './conversation.js'
 import { FrameCounter } from './frames.js'
-import type { Filter, Treatment } from './proxy.js'
+import type { ConnectionFilters, Filter } from './proxy.js'
 
 type Direction = 'up' | 'down'
 
-/** Lets this many bytes through, then cuts. */
+/** Passes this many bytes, then cuts. */
 function cutAfter(bytes: number): Filter {
   let left = bytes
   return (chunk, passage) => {
@@ -27,7 +27,7 @@ function cutAfter(bytes: number): Filter {
   }
 }
 
-/** Lets through all frames before this one of the broker's, then cuts. */
+/** Passes all frames before this frame of the broker, then cuts. */
 function cutBeforeFrame(n: number): Filter {
   const counter = new FrameCounter()
   return (chunk, passage) => {
@@ -41,7 +41,7 @@ function cutBeforeFrame(n: number): Filter {
 async function record(): Promise<{ up: number; down: number; frames: number }> {
   const passed = { up: 0, down: 0 }
   const counter = new FrameCounter()
-  await converse(() => ({
+  await runConversation(() => ({
     up: (chunk, passage) => {
       passed.up += chunk.length
       passage.pass(chunk)
@@ -55,7 +55,7 @@ async function record(): Promise<{ up: number; down: number; frames: number }> {
   return { ...passed, frames: counter.count }
 }
 
-/** About `wanted` offsets from 0 up to `end`, spread evenly; all of them with the full counts. */
+/** About `wanted` offsets from 0 up to `end`, evenly spread; all of them in a full run. */
 function offsets(end: number, wanted: number): number[] {
   const chosen = Math.min(end, count(wanted, end))
   return Array.from({ length: chosen }, (_, i) => Math.floor((i * end) / chosen))
@@ -71,47 +71,49 @@ describe('faults: cuts', function () {
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`at bytes on the way ${direction}: the client resumes, nothing is lost or done twice`, async () => {
+    it(`at bytes on the way ${direction}: the client resumes, and nothing is lost or done twice`, async () => {
       let resumed = 0
       for (const offset of offsets(total[direction], 40)) {
-        const treat = (index: number): Treatment =>
+        const filtersOf = (index: number): ConnectionFilters =>
           index === 0 ? { [direction]: cutAfter(offset) } : {}
-        const { resumes } = await atOffset(offset, () => converse(treat))
+        const { resumes } = await atOffset(offset, () => runConversation(filtersOf))
         resumed += resumes
       }
       expect(resumed, 'conversations that were cut in their middle').to.be.above(10)
     })
   }
 
-  it('right before each frame of the broker: the same', async () => {
+  it('before each frame of the broker: the client resumes, and nothing is lost or done twice', async () => {
     for (let n = 1; n <= total.frames; n++) {
-      const treat = (index: number): Treatment => (index === 0 ? { down: cutBeforeFrame(n) } : {})
-      const { connected, resumes } = await atOffset(n, () => converse(treat))
-      // The first frame is the welcome: without it there is no session to take up.
+      const filtersOf = (index: number): ConnectionFilters =>
+        index === 0 ? { down: cutBeforeFrame(n) } : {}
+      const { connected, resumes } = await atOffset(n, () => runConversation(filtersOf))
+      // The first frame is the welcome. Without it there is no session to resume.
       expect(connected).to.equal(n > 1)
-      // The last one is the close: after it there is nothing to resume for.
+      // The last frame is the close. After it there is nothing to resume for.
       if (connected) expect(resumes).to.equal(n < total.frames ? 1 : 0)
     }
   })
 
-  it('right before each frame, on every connection: each gets a little further', async () => {
+  it('before each frame, on every connection: each connection gets a little further', async () => {
     for (let n = 3; n <= 6; n++) {
-      const treat = (index: number): Treatment => (index < 8 ? { down: cutBeforeFrame(n) } : {})
-      const { resumes } = await atOffset(n, () => converse(treat))
+      const filtersOf = (index: number): ConnectionFilters =>
+        index < 8 ? { down: cutBeforeFrame(n) } : {}
+      const { resumes } = await atOffset(n, () => runConversation(filtersOf))
       expect(resumes).to.be.above(0)
     }
   })
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
-    it(`and again while the session is being taken up, on the way ${direction}`, async () => {
-      // Half way through the conversation there is the most to take up.
+    it(`and again during the resume, on the way ${direction}`, async () => {
+      // Half way through the conversation there is the most to resume.
       const first = Math.floor(total.down * 0.7)
       for (const offset of offsets(900, 30)) {
-        const treat = (index: number): Treatment => {
+        const filtersOf = (index: number): ConnectionFilters => {
           if (index === 0) return { down: cutAfter(first) }
           return index === 1 ? { [direction]: cutAfter(offset) } : {}
         }
-        const { connected } = await atOffset(offset, () => converse(treat))
+        const { connected } = await atOffset(offset, () => runConversation(filtersOf))
         expect(connected).to.equal(true)
       }
     })
@@ -123,28 +125,28 @@ describe('faults: slow networks', () => {
     for (const byte of chunk) passage.pass(Buffer.of(byte))
   }
 
-  it('byte by byte, both ways: nothing is noticed', async () => {
-    expect(await converse(() => ({ up: single, down: single }))).to.deep.equal({
+  it('byte by byte, in both directions: no request fails', async () => {
+    expect(await runConversation(() => ({ up: single, down: single }))).to.deep.equal({
       connected: true,
       resumes: 0,
     })
   })
 
-  it('with every piece delayed, in order, both ways: nothing is noticed', async () => {
-    expect(await converse(() => ({ up: delayed(), down: delayed() }))).to.deep.equal({
+  it('with every chunk delayed, in order, in both directions: no request fails', async () => {
+    expect(await runConversation(() => ({ up: delayed(), down: delayed() }))).to.deep.equal({
       connected: true,
       resumes: 0,
     })
   })
 
   it('byte by byte and then cut: the client resumes', async () => {
-    const treat = (index: number): Treatment =>
+    const filtersOf = (index: number): ConnectionFilters =>
       index === 0 ? { up: single, down: cutBeforeFrame(5) } : { up: single, down: single }
-    expect(await converse(treat)).to.deep.equal({ connected: true, resumes: 1 })
+    expect(await runConversation(filtersOf)).to.deep.equal({ connected: true, resumes: 1 })
   })
 })
 
-/** Delays each piece by up to 10 ms, and keeps their order. */
+/** Delays each chunk by up to 10 ms, and keeps the order. */
 function delayed(): Filter {
   let queue = Promise.resolve()
   return (chunk, passage) => {
@@ -155,7 +157,7 @@ function delayed(): Filter {
   }
 }
 
-/** Names the offset of a run that failed. */
+/** Adds the offset to the error of a failed run. */
 async function atOffset<T>(offset: number, run: () => Promise<T>): Promise<T> {
   try {
     return await run()

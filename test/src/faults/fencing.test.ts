@@ -1,8 +1,8 @@
 /**
- * What a fence is for. Two programs add to one number under one lock, and one of them is stopped
- * between its read and its write for longer than its lock lasts. The lock goes to the other, as it
- * must; and then the first wakes and writes. A store that does not look at fences loses updates: no
- * lock service can prevent that. A store that refuses fences lower than the highest it has seen
+ * Shows the purpose of a fence. Two programs add to one number under one lock. One of them is
+ * paused between its read and its write, for longer than its lock lasts. The lock is granted to the
+ * other program; then the first one wakes up and writes. A store that ignores fences loses updates,
+ * which no lock service can prevent. A store that refuses fences lower than the highest one so far
  * loses none.
  */
 import { type ChildProcess, fork } from 'node:child_process'
@@ -26,7 +26,7 @@ class Writer {
     this.#process.on('message', (word) => this.#words.add(word as Word))
   }
 
-  /** The next thing it says. */
+  /** The next message of the program. */
   async word(): Promise<Word> {
     const words = await this.#words.count(++this.#heard)
     return words[this.#heard - 1]!
@@ -42,14 +42,14 @@ class Writer {
 }
 
 interface Tally {
-  /** Writes that the store took. */
+  /** The number of writes that the store accepted. */
   readonly taken: number
   readonly refused: number
-  /** What the number is at the end. */
+  /** The number at the end. */
   readonly value: number
 }
 
-/** Runs so many rounds with a stop in each; the store has the number 0 at first. */
+/** Runs some rounds with a pause in each. The store begins with the number 0. */
 async function contend(
   stage: Stage,
   database: Postgres,
@@ -75,13 +75,13 @@ async function contend(
   return { taken, refused: outcomes.length - taken, value: Number(row?.['value']) }
 }
 
-/** One is stopped between read and write, the other takes over; what became of their writes. */
+/** Pauses one program between read and write while the other takes over. Returns both outcomes. */
 async function oneRound(sleeper: Writer, other: Writer): Promise<Word[]> {
   sleeper.tell('add')
   expect(await sleeper.word()).to.equal('read')
   sleeper.kill('SIGSTOP')
   other.tell('add')
-  // It can read only when the lock of the sleeper has expired and was granted to it.
+  // The other program can read only when the sleeper's lock has expired and was granted again.
   expect(await other.word()).to.equal('read')
   other.tell('go')
   const first = await other.word()
@@ -90,7 +90,7 @@ async function oneRound(sleeper: Writer, other: Writer): Promise<Word[]> {
   return [first, await sleeper.word()]
 }
 
-describe('faults: holders that are stopped past their ttl, and what they write', function () {
+describe('faults: writes of holders that are paused past their ttl', function () {
   this.timeout(300_000)
   needs('postgres')
   const stage = Stage.forEachTest()
@@ -102,13 +102,13 @@ describe('faults: holders that are stopped past their ttl, and what they write',
   })
   after(() => database?.stop())
 
-  it('a store that does not look at fences loses an update in every round', async () => {
+  it('a store that ignores fences loses an update in every round', async () => {
     const { taken, refused, value } = await contend(stage, database, 'none', rounds)
     expect({ taken, refused }).to.deep.equal({ taken: 2 * rounds, refused: 0 })
     expect(taken - value, 'lost updates').to.equal(rounds)
   })
 
-  it('a store that refuses lower fences than the highest it has seen loses none', async () => {
+  it('a store that refuses fences lower than the highest one so far loses none', async () => {
     const { taken, refused, value } = await contend(stage, database, 'fence', rounds)
     expect({ taken, refused }).to.deep.equal({ taken: rounds, refused: rounds })
     expect(taken - value, 'lost updates').to.equal(0)

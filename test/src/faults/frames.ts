@@ -1,19 +1,19 @@
 /**
- * Where the WebSocket frames of a broker begin in a stream of bytes: enough of RFC 6455 to count
- * them. What comes before them is the head of the HTTP answer.
+ * Finds the WebSocket frames of a broker in a stream of bytes, with just enough of RFC 6455 to
+ * count them. The stream begins with the head of the HTTP response.
  */
 
 export class FrameCounter {
   #head = ''
   #isPastHead = false
-  /** Bytes of a frame's own header, until it is whole. */
+  /** Bytes of an incomplete frame header. */
   #header: number[] = []
-  /** Bytes of payload still to come of the present frame. */
+  /** Bytes that are missing of the present frame's payload. */
   #payload = 0
   /** How many frames have begun. */
   count = 0
 
-  /** Takes the next bytes; returns how many of them come before the first byte of frame `n`. */
+  /** Adds the next bytes. Returns how many of them precede the first byte of frame `n`. */
   endBefore(chunk: Buffer, n: number): number {
     for (let i = 0; i < chunk.length; i++) {
       if (this.count >= n) return 0

@@ -1,12 +1,12 @@
 /**
- * Half-open connections: silence in one direction or both, and nobody is told. The old holder knows
- * that its lock is lost before anybody else is granted it, every time.
+ * Half-open connections: one direction or both become silent, and neither end is notified. Each
+ * time, the old holder must know that its lock is lost before another session is granted the lock.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { aborted, isHeard, next, type Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { abreast, type Named } from './abreast.js'
+import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
 
@@ -26,7 +26,7 @@ const ways: [string, Silence][] = [
 const reconnect = fixedInterval({ interval: 20 })
 
 interface Scene {
-  /** Behind wires that can fall silent, with a lease of 2 s. */
+  /** A client behind valves that can become silent, with a lease of 2 s. */
   readonly far: Session
   readonly near: Session
   fallSilent(): void
@@ -54,7 +54,7 @@ async function scene(stage: Stage, silence: Silence, grace: number | 'lease'): P
   }
 }
 
-/** The holder falls silent, and the lock goes on. */
+/** The holder becomes silent, and the lock is granted again. */
 async function handOver(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<void> {
   const { far, near, fallSilent } = await scene(stage, silence, grace)
   const order: string[] = []
@@ -70,14 +70,14 @@ async function handOver(stage: Stage, silence: Silence, grace: number | 'lease')
   expect(order).to.deep.equal(['lost', 'granted, old one held: false'])
 }
 
-/** The holder falls silent for less than its lease. */
+/** The holder is silent for less than its lease. */
 async function comeBack(stage: Stage, silence: Silence): Promise<void> {
   const { far, fallSilent, speakAgain } = await scene(stage, silence, 'lease')
   const lock = await far.lock('k')
   const events: string[] = []
   far.on('lost', () => events.push('lost'))
   const resumed = next(far, 'resumed')
-  // With a grace, half a lease of not being heard is reason enough to try another connection.
+  // With a grace, the client tries another connection after half a lease of silence.
   const jeopardy = next(far, 'jeopardy')
   fallSilent()
   await jeopardy
@@ -92,17 +92,17 @@ async function comeBack(stage: Stage, silence: Silence): Promise<void> {
 describe('faults: half-open connections, behind a proxy', function () {
   this.timeout(300_000)
 
-  abreast(count(1, 10), [
+  runConcurrently(count(1, 10), [
     ...ways.flatMap(([way, silence]) =>
       ([0, 'lease'] as const).map(
-        (grace): Named => [
+        (grace): NamedTest => [
           `silence ${way}, grace ${grace}: the holder knows before the next is granted`,
           (stage) => handOver(stage, silence, grace),
         ],
       ),
     ),
     ...ways.map(
-      ([way, silence]): Named => [
+      ([way, silence]): NamedTest => [
         `silence ${way} that ends before the lease is over is no loss, with a grace`,
         (stage) => comeBack(stage, silence),
       ],
@@ -121,7 +121,7 @@ describe('faults: half-open connections, behind a proxy', function () {
         await isHeard(near)
         fallSilent()
         await first.unlock()
-        // Granted to somebody who does not hear of it, until its lease is over.
+        // Granted to a client that cannot receive the grant, until its lease is over.
         expect((await behind).held).to.equal(true)
         await far.close()
         expect(await waiting).to.equal(false)

@@ -1,69 +1,69 @@
 /**
- * Histories of processes that contend for one lock while some of them are stopped and killed,
- * judged by fence and by linearizability; and the judges themselves, which have to find what is
- * wrong.
+ * Histories of processes that contend for one lock while some of them are paused and killed. Two
+ * oracles check them, by fence and by linearizability. The oracles themselves are tested too: they
+ * must find violations.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { faultsByFence, isLinearizable, type Tenure } from './history.js'
+import { findFenceViolations, isLinearizable, type Tenure } from './history.js'
 import type { Entry } from './programs/contender.js'
 
 /** A tenure on a clock of small numbers. */
 function tenure(who: string, fence: number, ...times: readonly (number | undefined)[]): Tenure {
   const [asked, granted, left, confirmed] = times
   return {
-    who,
+    process: who,
     fence,
-    asked: BigInt(asked!),
-    granted: BigInt(granted!),
-    left: BigInt(left!),
-    confirmed: confirmed === undefined ? undefined : BigInt(confirmed),
+    requestedAt: BigInt(asked!),
+    grantedAt: BigInt(granted!),
+    givenUpAt: BigInt(left!),
+    unlockConfirmedAt: confirmed === undefined ? undefined : BigInt(confirmed),
   }
 }
 
-describe('faults: the judges of histories', () => {
-  it('pass a history in which one follows the other', () => {
+describe('faults: the oracles of histories', () => {
+  it('accept a history of successive holders', () => {
     const history = [tenure('a', 1, 0, 2, 5, 8), tenure('b', 2, 1, 6, 9, 11)]
-    expect(faultsByFence(history)).to.deep.equal([])
+    expect(findFenceViolations(history)).to.deep.equal([])
     expect(isLinearizable(history)).to.equal(true)
   })
 
-  it('pass answers that are late: a grant before the former unlock was confirmed', () => {
+  it('accept late answers: a grant before the previous unlock was confirmed', () => {
     const history = [tenure('a', 1, 0, 2, 5, 20), tenure('b', 2, 1, 6, 9, 11)]
-    expect(faultsByFence(history)).to.deep.equal([])
+    expect(findFenceViolations(history)).to.deep.equal([])
     expect(isLinearizable(history)).to.equal(true)
   })
 
-  it('pass a holder that was killed', () => {
+  it('accept a holder that was killed', () => {
     const history = [tenure('a', 1, 0, 2, 5, undefined), tenure('b', 2, 1, 6, 9, 11)]
-    expect(faultsByFence(history)).to.deep.equal([])
+    expect(findFenceViolations(history)).to.deep.equal([])
     expect(isLinearizable(history)).to.equal(true)
   })
 
   it('find two holders at once', () => {
     const history = [tenure('a', 1, 0, 2, 8, 10), tenure('b', 2, 1, 6, 9, 11)]
-    expect(faultsByFence(history)).to.deep.equal(['a 1 and b 2: both held it'])
+    expect(findFenceViolations(history)).to.deep.equal(['a 1 and b 2: both held it'])
     expect(isLinearizable(history)).to.equal(false)
   })
 
-  it('find a loss that was known too late', () => {
+  it('find a loss that the holder knew too late', () => {
     const history = [tenure('a', 1, 0, 2, 7, undefined), tenure('b', 2, 1, 6, 9, 11)]
-    expect(faultsByFence(history)).to.have.length(1)
+    expect(findFenceViolations(history)).to.have.length(1)
     expect(isLinearizable(history)).to.equal(false)
   })
 
-  it('find fences that repeat or run against time', () => {
+  it('find fences that repeat, or fall over time', () => {
     const twice = [tenure('a', 1, 0, 2, 5, 8), tenure('b', 1, 1, 6, 9, 11)]
-    expect(faultsByFence(twice)).to.deep.equal(['a 1 and b 1: the same fence twice'])
+    expect(findFenceViolations(twice)).to.deep.equal(['a 1 and b 1: the same fence twice'])
     const against = [tenure('a', 2, 0, 2, 3, 4), tenure('b', 1, 5, 6, 7, 8)]
-    expect(faultsByFence(against)).to.include('b 1 and a 2: fences against time')
+    expect(findFenceViolations(against)).to.include('b 1 and a 2: fences against time')
   })
 
-  it('need no fences to find the order, where there is one', () => {
-    // Fences that say nothing: only the times count.
+  it('find an existing order even without fences', () => {
+    // Equal fences, so that only the times determine the order.
     const history = [1, 2, 3, 4, 5].map((n) => tenure('x', 0, n, 10 * n, 10 * n + 5, 10 * n + 9))
     expect(isLinearizable(history)).to.equal(true)
     const overlapping = [...history, tenure('y', 0, 0, 22, 24, 26)]
@@ -71,11 +71,11 @@ describe('faults: the judges of histories', () => {
   })
 })
 
-/** One process and what it has written down. */
+/** A process and what it has logged. */
 class Contender {
   readonly #process: ChildProcess
   readonly entries = new Collector<Entry>()
-  /** When it was killed or stopped last; it does nothing after that. */
+  /** When it was last killed or paused. It does nothing after that. */
   readonly #halts: bigint[] = []
 
   constructor(url: string, rounds: number) {
@@ -85,7 +85,8 @@ class Contender {
   }
 
   halt(signal: 'SIGKILL' | 'SIGSTOP'): void {
-    // Before it, because others may be granted the lock before we look at the clock again.
+    // Before the signal, because others may be granted the lock before this process reads the
+    // clock.
     this.#halts.push(process.hrtime.bigint())
     this.#process.kill(signal)
   }
@@ -94,11 +95,14 @@ class Contender {
     this.#process.kill('SIGCONT')
   }
 
-  /** Resolves when it has asked this many times, and holds the lock or has done with it. */
-  async asked(times: number): Promise<void> {
-    const isAsk = ({ kind }: Entry) => kind === 'asked'
+  /**
+   * Resolves when the process has requested the lock this often, and holds it or has returned it.
+   */
+  async requested(times: number): Promise<void> {
+    const isRequest = ({ kind }: Entry) => kind === 'requested'
     await this.entries.until(
-      (entries) => entries.filter(isAsk).length >= times && entries.at(-1)?.kind !== 'asked',
+      (entries) =>
+        entries.filter(isRequest).length >= times && entries.at(-1)?.kind !== 'requested',
     )
   }
 
@@ -110,18 +114,25 @@ class Contender {
     const tenures: Tenure[] = []
     let asked = 0n
     for (const entry of this.entries.items) {
-      if (entry.kind === 'asked') asked = entry.at
+      if (entry.kind === 'requested') asked = entry.at
       if (entry.kind !== 'granted') continue
       const { fence, at: granted } = entry
-      const timeOf = (kind: 'left' | 'confirmed') =>
+      const timeOf = (kind: 'givenUp' | 'confirmed') =>
         this.entries.items.find((each) => each.kind === kind && each.fence === fence) as
           | { readonly at: bigint }
           | undefined
-      const said = timeOf('left')?.at ?? 2n ** 62n
-      // A process that was halted while it held the lock did nothing with it from then on.
-      const halted = this.#halts.find((halt) => halt > granted && halt < said)
+      const givenUp = timeOf('givenUp')?.at ?? 2n ** 62n
+      // A process that was halted while it held the lock did nothing with it afterwards.
+      const halted = this.#halts.find((halt) => halt > granted && halt < givenUp)
       const confirmed = halted === undefined ? timeOf('confirmed')?.at : undefined
-      tenures.push({ who, asked, granted, fence, left: halted ?? said, confirmed })
+      tenures.push({
+        process: who,
+        requestedAt: asked,
+        grantedAt: granted,
+        fence,
+        givenUpAt: halted ?? givenUp,
+        unlockConfirmedAt: confirmed,
+      })
     }
     return tenures
   }
@@ -131,23 +142,23 @@ describe('faults: histories of contending processes', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it('hold while holders are stopped and killed: by fence, and by a linear order', async () => {
+  it('are valid by fence and by a linear order, while holders are paused and killed', async () => {
     for (let run = 0; run < count(1, 12); run++) {
       const { url } = await stage.broker()
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, 12))
       for (const contender of contenders) stage.onClear(() => contender.halt('SIGKILL'))
       const [doomed, sleeper, ...others] = contenders
-      await doomed!.asked(3)
+      await doomed!.requested(3)
       doomed!.halt('SIGKILL')
-      await sleeper!.asked(4)
+      await sleeper!.requested(4)
       sleeper!.halt('SIGSTOP')
-      await Promise.all(others.map((other) => other.asked(9)))
+      await Promise.all(others.map((other) => other.requested(9)))
       sleeper!.wake()
       await Promise.all([sleeper!, ...others].map((contender) => contender.finished()))
       const history = contenders.flatMap((contender, i) => contender.tenures(`process ${i}`))
-      // On a slow machine some are granted and lost again before they are noticed.
+      // On a slow machine some locks are granted and lost again before the process notices.
       expect(history.length).to.be.within(20, 48)
-      expect(faultsByFence(history)).to.deep.equal([])
+      expect(findFenceViolations(history)).to.deep.equal([])
       expect(isLinearizable(history)).to.equal(true)
       await stage.clear()
     }

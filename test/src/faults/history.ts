@@ -1,39 +1,39 @@
 /**
- * Histories of one exclusive lock, as its users saw it, and two ways to judge them: by fence, which
- * is quick and names the culprits, and by searching for a linear order of everything, which
- * believes nothing that anybody says about fences.
+ * Histories of one exclusive lock, as its users saw it, and two oracles. The first checks the
+ * fences, which is quick and names the violations. The second searches for a linear order of all
+ * operations and does not rely on fences.
  */
 
-/** One use of the lock. Times are nanoseconds on one clock for all; undefined: it never came. */
+/** One use of the lock. Times are ns on one common clock; undefined: the event never happened. */
 export interface Tenure {
-  readonly who: string
-  /** When the lock was asked for, and when the answer was there. */
-  readonly asked: bigint
-  readonly granted: bigint
+  readonly process: string
+  /** When the process requested the lock, and when it received the answer. */
+  readonly requestedAt: bigint
+  readonly grantedAt: bigint
   readonly fence: number
   /**
-   * From when on it was given up: the unlock was asked for, the loss was known, or the process
-   * could do nothing any more because it was killed or stopped.
+   * When the process gave up the lock: it requested the unlock, learned of the loss, or was killed
+   * or paused.
    */
-  readonly left: bigint
-  /** When the unlock was confirmed; undefined if it was given up in another way. */
-  readonly confirmed: bigint | undefined
+  readonly givenUpAt: bigint
+  /** When the unlock was confirmed; undefined if the lock ended in another way. */
+  readonly unlockConfirmedAt: bigint | undefined
 }
 
 /**
- * What is wrong with a history, by its fences: each was given up before the next was granted, none
- * came twice, and whoever asked after another was granted got a higher one.
+ * The violations in a history, by its fences. Each lock must be given up before the next grant, no
+ * fence may repeat, and a request after a grant must get a higher fence.
  */
-export function faultsByFence(history: readonly Tenure[]): string[] {
+export function findFenceViolations(history: readonly Tenure[]): string[] {
   const faults: string[] = []
   const byFence = [...history].sort((a, b) => a.fence - b.fence)
   for (const [i, tenure] of byFence.entries()) {
     const former = byFence[i - 1]
     if (former === undefined) continue
-    const names = `${former.who} ${former.fence} and ${tenure.who} ${tenure.fence}`
+    const names = `${former.process} ${former.fence} and ${tenure.process} ${tenure.fence}`
     if (former.fence === tenure.fence) faults.push(`${names}: the same fence twice`)
-    if (former.left >= tenure.granted) faults.push(`${names}: both held it`)
-    if (tenure.granted < former.asked) faults.push(`${names}: fences against time`)
+    if (former.givenUpAt >= tenure.grantedAt) faults.push(`${names}: both held it`)
+    if (tenure.grantedAt < former.requestedAt) faults.push(`${names}: fences against time`)
   }
   return faults
 }
@@ -48,15 +48,15 @@ interface Operation {
 const never = 2n ** 63n
 
 /**
- * Whether there is an order in which all this could have happened one after the other, each thing
- * between its asking and its answer: a search over all orders, which remembers where it has been.
- * For windows of some hundred operations with little at the same time.
+ * Whether there is a linear order of all operations, with each operation between its request and
+ * its answer. Searches all orders and remembers visited states. Suits some hundred operations with
+ * little concurrency.
  */
 export function isLinearizable(history: readonly Tenure[]): boolean {
   const operations = history
     .flatMap((tenure, i): Operation[] => [
-      { kind: 'acquire', tenure: i, from: tenure.asked, to: tenure.granted },
-      { kind: 'release', tenure: i, from: tenure.left, to: tenure.confirmed ?? never },
+      { kind: 'acquire', tenure: i, from: tenure.requestedAt, to: tenure.grantedAt },
+      { kind: 'release', tenure: i, from: tenure.givenUpAt, to: tenure.unlockConfirmedAt ?? never },
     ])
     .sort((a, b) => (a.from < b.from ? -1 : 1))
   const seen = new Set<string>()
@@ -86,7 +86,7 @@ function isPossible({ kind, tenure }: Operation, holder: number): boolean {
   return kind === 'acquire' ? holder === -1 : holder === tenure
 }
 
-/** Nothing that is still to be done was over before this began. */
+/** Whether none of the remaining operations had ended before this one began. */
 function isNext(
   operation: Operation,
   operations: readonly Operation[],

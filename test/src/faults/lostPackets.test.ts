@@ -1,13 +1,13 @@
 /**
- * Half-open connections for real: packets that get lost between two machines, one way or both. In
- * every run the old holder's loss comes before the next grant, on a clock that both can read.
+ * Real half-open connections: packets between two machines get lost, in one direction or both. In
+ * every run, on a common clock, the old holder must know its loss before the next grant.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
 import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
-import { abreast, type Named } from './abreast.js'
+import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { Namespace } from './namespace.js'
 
 interface Loss {
@@ -24,11 +24,11 @@ const ways: [string, Loss][] = [
 interface Scene {
   readonly far: Namespace
   readonly holder: RemoteClient
-  /** Of the broker, from here. */
+  /** The address of the broker, from this machine. */
   readonly url: string
 }
 
-/** A broker here, and a client on another machine. */
+/** A broker on this machine, and a client on another one. */
 async function scene(stage: Stage, ttl: number, grace: number | 'lease'): Promise<Scene> {
   const far = new Namespace()
   stage.onClear(() => far.remove())
@@ -69,17 +69,17 @@ describe('faults: lost packets between two machines', function () {
   this.timeout(300_000)
   needs('namespaces')
 
-  abreast(count(1, 5), [
+  runConcurrently(count(1, 5), [
     ...ways.flatMap(([way, loss]) =>
       ([0, 'lease'] as const).map(
-        (grace): Named => [
+        (grace): NamedTest => [
           `${way}, grace ${grace}: the old holder’s loss comes before the next grant`,
           (stage) => handOver(stage, loss, grace),
         ],
       ),
     ),
     ...ways.map(
-      ([way, loss]): Named => [
+      ([way, loss]): NamedTest => [
         `${way}, for less than the lease, with a grace: nothing is lost`,
         (stage) => comeBack(stage, loss),
       ],

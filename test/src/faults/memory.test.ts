@@ -1,6 +1,6 @@
 /**
- * Readers that stand still, with everything that happens addressed to them: the broker's memory
- * stays below what it was plus half of its limit for each, and everybody else is served.
+ * Watchers that stop reading while the broker sends them many events. The memory of the broker may
+ * grow by half of its limit for each of them, and all other clients must be served.
  */
 import { readFileSync } from 'node:fs'
 import type { Session, WatchEvent } from '@holdfast/client'
@@ -12,23 +12,23 @@ import { count } from '../support/counts.js'
 
 const mib = 1024 * 1024
 const readers = count(30, 1_000)
-/** More than the kernel takes off the broker's hands, and the broker's limit besides. */
+/** More than the kernel's buffers and the broker's limit together. */
 const bytesForEach = 16 * mib
 /**
- * What is in a socket, and what the collector has not taken yet. Each may leave 1 MiB unread, but
- * what waits for all is kept once.
+ * An allowance for each reader: the contents of its socket, and garbage. A reader may leave 1 MiB
+ * unread, but the broker keeps a common output only once.
  */
 const mostForEach = mib / 2
-/** What a broker needs for the work itself, whoever reads. */
+/** An allowance for the work of the broker itself. */
 const workBytes = 128 * mib
 
-/** A figure from the kernel about the memory of a process, in bytes. */
+/** A number of the kernel about the memory of a process, in bytes. */
 function memoryOf(pid: number, figure: 'VmRSS' | 'VmHWM'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(new RegExp(`^${figure}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024
 }
 
-/** Makes events that are so many bytes for everybody who watches; how many they are. */
+/** Makes events of so many bytes for every watcher. Returns the number of events. */
 async function pile(busy: Session): Promise<number> {
   const metadata = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
@@ -42,11 +42,11 @@ async function pile(busy: Session): Promise<number> {
   return events
 }
 
-describe('faults: memory while readers stand still', function () {
+describe('faults: memory while clients do not read', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`of ${readers} of them: at most half of the limit for each`, async () => {
+  it(`of ${readers} of them: grows by half of the limit for each at most`, async () => {
     const served = await Served.start(stage)
     const pid = served.process.pid!
     const sloths: RawClient[] = []
@@ -75,7 +75,7 @@ describe('faults: memory while readers stand still', function () {
     await events.count(2)
   })
 
-  it('of one that reads on after all: it has missed nothing, in order', async () => {
+  it('of one that reads again later: it has missed nothing, in order', async () => {
     const patience = ['slowBytes', 'backlogBytes'].flatMap((name) => [
       '--limit',
       `${name}=${2 * bytesForEach}`,

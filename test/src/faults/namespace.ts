@@ -1,6 +1,6 @@
 /**
- * Another machine, as far as the network goes: a Linux network namespace with a link to ours, on
- * which packets can be lost one way or both without either end being told.
+ * Another machine as far as the network is concerned: a Linux network namespace with a link to this
+ * one. Packets can be lost on the link in one direction or both, and neither end is notified.
  */
 import { freeNet, ip, nobody } from '../support/network.js'
 
@@ -8,7 +8,7 @@ let made = 0
 
 export class Namespace {
   readonly name: string
-  /** Our address on the link, and that of the other end. */
+  /** The addresses of this end and of the other end of the link. */
   readonly here: string
   readonly there: string
   readonly #link: string
@@ -38,12 +38,12 @@ export class Namespace {
     this.loseNothing()
   }
 
-  /** Runs a command inside. */
+  /** Runs a command inside the namespace. */
   get command(): readonly string[] {
     return ['ip', 'netns', 'exec', this.name]
   }
 
-  /** Packets leave, addressed to nobody, and no end hears of it. */
+  /** Routes packets to an unknown hardware address, so that they are lost without a notice. */
   lose({ up, down }: { readonly up: boolean; readonly down: boolean }): void {
     this.#neighbours(up ? nobody : this.#mac, down ? nobody : this.#farMac)
   }

@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL of the test's own: in a temporary folder, on a socket in it, gone with the test.
- * Root may not run one, so that root becomes `nobody` for it.
+ * A PostgreSQL server for one test, with its data and its socket in a temporary folder. Root must
+ * not run PostgreSQL, so root runs it as the user `nobody`.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,13 +9,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-/** `nobody` and `nogroup`, by Debian's numbers. */
+/** The ids of `nobody` and `nogroup` on Debian. */
 const nobody = { uid: 65_534, gid: 65_534 }
 const debian = '/usr/lib/postgresql'
 
-/** Where a client finds it. */
+/** How a client connects. */
 export interface Address {
-  /** The folder of its socket. */
+  /** The folder of the socket. */
   readonly host: string
   readonly user: string
 }
@@ -54,14 +54,14 @@ export class Postgres {
 
   async stop(): Promise<void> {
     const gone = once(this.#process, 'exit')
-    // Immediate shutdown: what is in it is not needed any more.
+    // Immediate shutdown, because the data is not needed any more.
     this.#process.kill('SIGQUIT')
     await gone
     rmSync(this.#folder, { recursive: true })
   }
 }
 
-/** The newest version that Debian has installed, or what is on the PATH. */
+/** The newest installed version on Debian, or the one on the PATH. */
 function program(name: string): string {
   const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
   if (versions.length === 0) return name

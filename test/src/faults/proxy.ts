@@ -1,27 +1,26 @@
 /**
- * A TCP proxy between clients and a broker: the network, at the mercy of a test. What passes
- * through can be held, cut into pieces, counted and cut off, separately each way and for each
- * connection.
+ * A TCP proxy between clients and a broker, under the control of a test. It can hold, split, count
+ * and cut off the bytes, separately for each direction and each connection.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /** One connection through the proxy. */
-export interface Passage {
+export interface ProxiedConnection {
   /** Number of the connection, from 0. */
   readonly index: number
-  /** Lets bytes through in the direction of the filter. */
+  /** Passes bytes in the direction of the filter. */
   pass(bytes: Buffer): void
-  /** Resets both ends at once: what was not passed is lost. */
+  /** Resets both ends at once. Bytes that were not passed are lost. */
   cut(): void
 }
 
-/** Decides what becomes of the bytes that arrive in one direction. */
-export type Filter = (bytes: Buffer, passage: Passage) => void
+/** Handles the bytes that arrive in one direction. */
+export type Filter = (bytes: Buffer, passage: ProxiedConnection) => void
 
-/** How one connection is treated; without a filter, bytes pass as they come. */
-export interface Treatment {
+/** The filters of one connection. Without a filter, bytes pass as they arrive. */
+export interface ConnectionFilters {
   /** From the client to the broker. */
   readonly up?: Filter | undefined
   /** From the broker to the client. */
@@ -36,24 +35,24 @@ interface Pair {
 export class TcpProxy {
   readonly #server: Server
   readonly #target: number
-  readonly #treat: (index: number) => Treatment
+  readonly #filtersOf: (index: number) => ConnectionFilters
   readonly #pairs = new Set<Pair>()
   #count = 0
   #isOpen = true
   #onConnection: (() => void)[] = []
 
-  private constructor(target: number, treat: (index: number) => Treatment) {
+  private constructor(target: number, filtersOf: (index: number) => ConnectionFilters) {
     this.#target = target
-    this.#treat = treat
+    this.#filtersOf = filtersOf
     this.#server = createServer({ noDelay: true }, (client) => this.#accept(client))
   }
 
-  /** A proxy before this port of this machine. */
+  /** Starts a proxy in front of a port of this machine. */
   static async to(
     target: number,
-    treat: (index: number) => Treatment = () => ({}),
+    filtersOf: (index: number) => ConnectionFilters = () => ({}),
   ): Promise<TcpProxy> {
-    const proxy = new TcpProxy(target, treat)
+    const proxy = new TcpProxy(target, filtersOf)
     proxy.#server.listen({ port: 0, host: '127.0.0.1' })
     await once(proxy.#server, 'listening')
     return proxy
@@ -63,22 +62,22 @@ export class TcpProxy {
     return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
   }
 
-  /** How many connections came so far. */
+  /** The number of connections so far. */
   get count(): number {
     return this.#count
   }
 
-  /** Resets every connection at once; new ones are welcome unless the gate is shut. */
+  /** Resets every connection at once. New ones are accepted unless the gate is shut. */
   cut(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair)
   }
 
-  /** From now on new connections are reset as soon as they come; or no longer. */
+  /** Starts or stops to reset new connections at once. */
   shut(isShut: boolean): void {
     this.#isOpen = !isShut
   }
 
-  /** Resolves when the next connection comes, even if it is reset. */
+  /** Resolves at the next connection, even if it is reset. */
   nextConnection(): Promise<void> {
     return new Promise((resolve) => this.#onConnection.push(resolve))
   }
@@ -104,13 +103,13 @@ export class TcpProxy {
     broker.on('error', () => {})
     const pair = { client, broker }
     this.#pairs.add(pair)
-    const { up, down } = this.#treat(index)
+    const { up, down } = this.#filtersOf(index)
     this.#pipe(pair, client, broker, index, up)
     this.#pipe(pair, broker, client, index, down)
   }
 
   #pipe(pair: Pair, from: Socket, to: Socket, index: number, filter: Filter | undefined): void {
-    const passage: Passage = {
+    const passage: ProxiedConnection = {
       index,
       pass: (bytes) => {
         if (!to.destroyed) to.write(bytes)

@@ -1,16 +1,16 @@
 /**
- * Processes that are stopped and go on later, as a laptop's lid, a debugger or a hypervisor does
- * it: a holder that wakes knows before it does anything, and a broker that wakes has expired
- * nobody.
+ * Processes that are paused and resumed later, as by a laptop's lid, a debugger or a hypervisor. A
+ * holder that wakes up must know its loss before it does anything. A broker that wakes up must not
+ * expire a session.
  */
 import { expect } from 'chai'
 import { RemoteClient, Served } from '../e2e/remote.js'
 import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
-import { abreast, type Named } from './abreast.js'
+import { type NamedTest, runConcurrently } from './concurrentTests.js'
 
-/** How long a stop lasts is the fault itself, and nothing that could be waited for. */
-function lasting(ms: number): Promise<void> {
+/** The duration of a pause is the fault itself, so the tests cannot wait for an event instead. */
+function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
@@ -33,7 +33,7 @@ async function oversleep(
   sleeper.kill('SIGSTOP')
   const next = await granted
   expect(next).to.be.above(fence)
-  // This waits in its pipe when it wakes, beside its timers and its socket.
+  // When the process wakes up, this waits in its pipe, beside its timers and its socket.
   const isHeld = sleeper.tell({ do: 'isHeld', fence })
   sleeper.kill('SIGCONT')
   expect(await isHeld).to.equal(false)
@@ -45,7 +45,7 @@ async function oversleep(
 
 async function stopBroker(stage: Stage): Promise<void> {
   const broker = await Served.start(stage)
-  const lease = { ttl: 2_000, grace: 'lease' } as const
+  const lease = { lease: 2_000, grace: 'lease' } as const
   const holder = await RemoteClient.start(stage, broker.url, lease)
   const waiter = await RemoteClient.start(stage, broker.url, lease)
   const patient = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
@@ -55,13 +55,13 @@ async function stopBroker(stage: Stage): Promise<void> {
   await waiter.isHeard()
   broker.kill('SIGSTOP')
   const lost = await holder.event('lost', fence)
-  await lasting(6_000)
+  await pauseFor(6_000)
   broker.kill('SIGCONT')
   const next = await granted
   expect(next).to.be.above(fence)
   const { at } = await waiter.event('granted', next)
   expect(lost.at < at, 'the old holder’s loss comes before the next grant').to.equal(true)
-  // Their sessions live on at the broker: resumed, and not opened anew.
+  // The sessions live on at the broker: they were resumed, not opened again.
   for (const client of [holder, waiter]) await client.event('resumed')
   expect(await patient.tell({ do: 'isHeld', fence: kept })).to.equal(true)
   expect(await patient.isHeard()).to.include({ expiredLocks: 0 })
@@ -70,14 +70,14 @@ async function stopBroker(stage: Stage): Promise<void> {
   expect(patient.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
 }
 
-describe('faults: processes that are stopped', function () {
+describe('faults: processes that are paused', function () {
   this.timeout(300_000)
 
-  abreast(count(1, 5), [
+  runConcurrently(count(1, 5), [
     ...losses.flatMap(([what, options]) =>
       ([0, 'lease'] as const).map(
-        (grace): Named => [
-          `a holder, past ${what}, grace ${grace}: the lock goes on, and it knows first thing`,
+        (grace): NamedTest => [
+          `a holder, past ${what}, grace ${grace}: the lock is granted again, and the holder knows its loss first`,
           (stage) => oversleep(stage, options, grace),
         ],
       ),
@@ -89,19 +89,16 @@ describe('faults: processes that are stopped', function () {
         const sleeper = await RemoteClient.start(stage, url, { lease: 6_000 })
         const fence = await sleeper.lock('k')
         sleeper.kill('SIGSTOP')
-        await lasting(1_500)
+        await pauseFor(1_500)
         sleeper.kill('SIGCONT')
         await sleeper.isHeard()
         expect(await sleeper.tell({ do: 'isHeld', fence })).to.equal(true)
         expect(sleeper.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
       },
     ],
+    ['a broker, for three leases: no session expires, and clients that gave up resume', stopBroker],
     [
-      'a broker, for three leases: nobody is expired, and who gave up is taken up again',
-      stopBroker,
-    ],
-    [
-      'a broker, past a timeout that it owes: that is told at once',
+      'a broker, past a timeout: the timeout is reported at once',
       async (stage) => {
         const broker = await Served.start(stage)
         const holder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
@@ -113,7 +110,7 @@ describe('faults: processes that are stopped', function () {
         )
         await waiter.isHeard()
         broker.kill('SIGSTOP')
-        await lasting(2_000)
+        await pauseFor(2_000)
         broker.kill('SIGCONT')
         expect(await timesOut).to.equal('LOCK_TIMEOUT')
         expect(await holder.isHeard()).to.include({ failedLocks: 1, expiredLocks: 0 })

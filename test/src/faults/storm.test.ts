@@ -1,6 +1,6 @@
 /**
- * A storm: every connection of a broker is gone at once, as after a blip of its network, and every
- * session comes back. All are resumed, nothing is lost, every place in every queue is kept.
+ * All connections of a broker break at once, as in a short network failure, and every session
+ * returns. All sessions are resumed, and no lock and no queue position is lost.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,7 +13,7 @@ import { count } from '../support/counts.js'
 
 const crowd = Math.min(count(1_000, 10_000), mostSockets())
 
-/** How many connections a process may have, with some room for everything else. */
+/** How many connections a process may have, with an allowance for other files. */
 function mostSockets(): number {
   const limits = readFileSync('/proc/self/limits', 'utf8')
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? 1_024) - 200
@@ -26,8 +26,8 @@ interface Counts {
   readonly failedLocks: number
 }
 
-/** What the broker has, after doing this. */
-async function tell(broker: ChildProcess, word: 'blip' | 'count'): Promise<Counts> {
+/** Runs an action, and returns the broker's state afterwards. */
+async function tell(broker: ChildProcess, word: 'reset' | 'count'): Promise<Counts> {
   const answer = once(broker, 'message')
   broker.send(word)
   const [counts] = (await answer) as [Counts]
@@ -38,12 +38,12 @@ describe('faults: a storm of resumes', function () {
   this.timeout(300_000)
   const stage = Stage.forEachTest()
 
-  it(`of ${crowd} sessions: all are resumed, nothing is lost, every place is kept`, async () => {
-    const broker = fork(fileURLToPath(new URL('./programs/blip.js', import.meta.url)))
+  it(`of ${crowd} sessions: all are resumed, with all locks and queue positions`, async () => {
+    const broker = fork(fileURLToPath(new URL('./programs/resettingBroker.js', import.meta.url)))
     stage.onClear(() => broker.kill('SIGKILL'))
     const [port] = (await once(broker, 'message')) as [number]
     const sessions = await connectAll(stage, `ws://127.0.0.1:${port}`)
-    // A ring: each holds a lock and waits for its neighbour's.
+    // A ring: each session holds a lock and waits for the lock of its neighbour.
     const locks = await Promise.all(sessions.map((session, i) => session.lock(`k${i}`)))
     const waits = sessions.map((session, i) => session.lock(`k${(i + 1) % crowd}`))
     await Promise.all(sessions.map((session) => session.stats()))
@@ -56,7 +56,7 @@ describe('faults: a storm of resumes', function () {
       session.on('newSession', () => faults.push('newSession'))
     }
     const resumed = sessions.map((session) => next(session, 'resumed'))
-    await tell(broker, 'blip')
+    await tell(broker, 'reset')
     await Promise.all(resumed)
 
     expect(faults).to.deep.equal([])
@@ -69,7 +69,7 @@ describe('faults: a storm of resumes', function () {
   })
 })
 
-/** A hundred at a time, which is what a broker has to take without a storm. */
+/** Connects a hundred sessions at a time, which a broker must accept at any time. */
 async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   const sessions: Session[] = []
   for (let i = 0; i < crowd; i += 100) {
@@ -81,7 +81,9 @@ async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   return sessions
 }
 
-/** Everybody gives back what he has, and so gets what he waits for, and gives that back. */
+/**
+ * Every session unlocks its key, so that its neighbour is granted, and then unlocks that one too.
+ */
 async function unlockRound(locks: readonly Lock[], waits: readonly Promise<Lock>[]): Promise<void> {
   await Promise.all(locks.map((lock) => lock.unlock()))
   const granted = await Promise.all(waits)

@@ -1,12 +1,12 @@
 /**
- * A direction of a connection that can fall silent without anybody being told: what is sent is kept
- * back, as a network keeps retransmitting what does not arrive, until the valve is open again.
+ * One direction of a connection, which can become silent without a notice. The valve keeps the
+ * bytes until it opens again, as a network does that keeps retransmitting.
  */
-import type { Filter, Passage } from './proxy.js'
+import type { Filter, ProxiedConnection } from './proxy.js'
 
 export class Valve {
   #isShut = false
-  readonly #kept: { readonly bytes: Buffer; readonly passage: Passage }[] = []
+  readonly #kept: { readonly bytes: Buffer; readonly passage: ProxiedConnection }[] = []
 
   readonly filter: Filter = (bytes, passage) => {
     if (this.#isShut) this.#kept.push({ bytes, passage })

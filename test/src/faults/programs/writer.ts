@@ -1,16 +1,16 @@
 /**
- * A program that adds one to a number in a database, under a lock, as programs do: read, compute,
- * write. Between the two it waits for a word of its parent, which may stop it there for longer than
- * its lock lasts. Not a test: a test starts it.
+ * A program that adds one to a number in a database, under a lock: read, compute, write. Between
+ * read and write it waits for a message of its parent, which may pause it there for longer than its
+ * lock lasts. Not a test: a test starts this program.
  */
 import { connect } from '@holdfast/client'
 import postgres from 'postgres'
 import type { Address } from '../postgres.js'
 
-/** What the store makes of fences: nothing, or what it should. */
+/** Whether the store ignores fences or checks them. */
 export type Protection = 'none' | 'fence'
 
-/** What the writer says: it has read and is about to write; it has written, or was refused. */
+/** What the writer reports: it has read and is about to write; it has written, or was refused. */
 export type Word = 'ready' | 'read' | 'wrote' | 'refused'
 
 const [, , url = '', address = '', protection = 'none'] = process.argv
@@ -22,7 +22,7 @@ function tell(word: Word): void {
   process.send!(word)
 }
 
-/** The number; undefined if the store has seen a higher fence than ours. */
+/** The number; undefined if the store has seen a higher fence than this writer's. */
 async function read(fence: number): Promise<number | undefined> {
   const rows =
     protection === 'fence'
@@ -31,7 +31,7 @@ async function read(fence: number): Promise<number | undefined> {
   return rows[0] === undefined ? undefined : Number(rows[0]['value'])
 }
 
-/** Whether it was written. */
+/** Whether the number was written. */
 async function write(value: number, fence: number): Promise<boolean> {
   const rows =
     protection === 'fence'

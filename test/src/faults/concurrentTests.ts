@@ -1,14 +1,14 @@
 /**
- * Tests that mostly wait, for leases to run out: they all begin with the first of them and are
- * judged one by one, so that together they take as long as the longest.
+ * Runs slow tests concurrently. Most of them only wait until a lease ends. They all start with the
+ * first test and report one by one, so that together they take as long as the longest.
  */
 import { Stage } from '../e2e/stage.js'
 
-/** What a test is called, and what it does, on a stage of its own. */
-export type Named = readonly [name: string, run: (stage: Stage) => Promise<void>]
+/** The title of a test, and its function, which gets a stage of its own. */
+export type NamedTest = readonly [name: string, run: (stage: Stage) => Promise<void>]
 
-/** Inside a `describe`. Each is run so many times, one after the other. */
-export function abreast(times: number, tests: readonly Named[]): void {
+/** Declares the tests inside a `describe`. Each runs `rounds` times, one run after another. */
+export function runConcurrently(times: number, tests: readonly NamedTest[]): void {
   let outcomes: Promise<() => void>[] = []
   before(() => {
     outcomes = tests.map(([, run]) => outcomeOf(times, run))
@@ -22,7 +22,8 @@ export function abreast(times: number, tests: readonly Named[]): void {
 }
 
 /**
- * Resolves with what throws if a run failed: nobody is there to hear a rejection that comes early.
+ * Settles with the outcome of a run. Handles a rejection at once, because an early rejection would
+ * otherwise be unhandled.
  */
 async function outcomeOf(times: number, run: (stage: Stage) => Promise<void>): Promise<() => void> {
   for (let i = 0; i < times; i++) {

@@ -1,6 +1,6 @@
 /**
- * A broker whose network can blip: at a word from its parent every connection is reset at once. Not
- * a test: a test starts it.
+ * A broker whose connections can break: on a message of its parent, every connection is reset at
+ * once. Not a test: a test starts this program.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -18,8 +18,8 @@ await once(server, 'listening')
 const broker = createBroker()
 broker.attach(server)
 
-process.on('message', (word: 'blip' | 'count') => {
-  if (word === 'blip') for (const socket of sockets) socket.resetAndDestroy()
+process.on('message', (word: 'reset' | 'count') => {
+  if (word === 'reset') for (const socket of sockets) socket.resetAndDestroy()
   const { heldCount, waitingCount } = broker.query({ limit: 1 })
   const { totalLocks, failedLocks } = broker.stats()
   process.send!({ heldCount, waitingCount, totalLocks, failedLocks })
