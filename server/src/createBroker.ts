@@ -134,9 +134,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#endpoints = new AdminEndpoints({
       metrics: options.metrics,
       status: () => this.status(),
-      knowsHost: (request) => this.#upgradePolicy.knowsHost(request),
+      isAllowedHost: (request) => this.#upgradePolicy.knowsHost(request),
     })
-    observer?.attach?.(() => this.#vitals())
+    observer?.attach?.(() => this.#gauges())
   }
 
   /**
@@ -262,7 +262,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   /** How this broker is doing, as `/status` and `holdfast status` tell it. */
   status(): BrokerStatus {
     const ready = this.#closed === undefined && this.#broker.isServing
-    return statusOf(ready, this.#log, this.#vitals())
+    return statusOf(ready, this.#log, this.#gauges())
   }
 
   /** How the log is doing; undefined if it is not shared with other brokers. */
@@ -319,7 +319,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     servers.push(server)
   }
 
-  #vitals(): BrokerGauges {
+  #gauges(): BrokerGauges {
     return gaugesOf(this.#broker, this.#byteCounters)
   }
 

@@ -57,7 +57,7 @@ export {
 } from './log/replicated/selfLease.js'
 export { loadSnapshot, makeSnapshot } from './log/replicated/snapshot.js'
 export { runSnapshotThread } from './log/replicated/snapshotThread.js'
-export { BrokerLogger, shown } from './observability/brokerLogger.js'
+export { BrokerLogger, logText } from './observability/brokerLogger.js'
 export type { LogStatus } from './observability/logStatus.js'
 export type { Observer, RefusalNotice } from './observability/observer.js'
 export { type BrokerOptions, settingsFrom } from './options.js'

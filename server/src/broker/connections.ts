@@ -9,7 +9,7 @@ import type { Connection } from '../connection/connection.js'
 import type { ConnectionListener } from '../connection/connectionDeps.js'
 import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, Session } from '../core/index.js'
-import type { Observer, RefusalCause } from '../observability/observer.js'
+import { type Observer, type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { BrokerTime } from './deadlineHandler.js'
 import { endsAtOnce } from './inbound.js'
 import type { MemoryAccount } from './memoryAccount.js'
@@ -47,7 +47,7 @@ export class Connections implements ConnectionListener<Connection> {
     const rejected = this.#deps.admission.admit(connection)
     if (rejected === undefined) return
     const { limit, most } = rejected
-    this.report(rejected.connection, limit)
+    this.report(rejected.connection, refusalCauseOf(limit))
     const reason = limitReason(limit, most)
     this.close(rejected.connection, { ...closeCodes.overloaded, reason })
   }

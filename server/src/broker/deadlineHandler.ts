@@ -60,7 +60,7 @@ export class DeadlineHandler implements DeadlineListener<ClientDeadline, BrokerT
     else if (debtor instanceof Session) this.#endIfSilent(debtor)
     else if (debtor.state === 'open') flusher.cutIfSlow(debtor)
     else {
-      connections.report(debtor, 'helloMs')
+      connections.report(debtor, 'hello_ms')
       debtor.abort(closeCodes.noHello)
     }
   }

@@ -16,7 +16,7 @@ import type { Connection } from '../connection/connection.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Command } from '../core/index.js'
 import type { Membership } from '../log/log.js'
-import type { Observer, RefusalCause } from '../observability/observer.js'
+import { type Observer, type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { Environment } from '../platform/environment.js'
 
 /**
@@ -174,14 +174,14 @@ export class Handshake {
     const { lease, grace } = this.#termsFor(hello)
     if (this.#memory.isFull) {
       const reason = limitReason('memoryBytes', this.#settings.limits.memoryBytes)
-      this.#turnAway(connection, 'memoryBytes', { ...closeCodes.overloaded, reason })
+      this.#turnAway(connection, 'memory_bytes', { ...closeCodes.overloaded, reason })
       return
     }
     const session = newId()
     const limit = this.#sessionQuota.enter(session, principal, connection.remoteAddress)
     if (limit !== undefined) {
       const reason = limitReason(limit, this.#settings.limits[limit])
-      this.#turnAway(connection, limit, { ...closeCodes.quota, reason })
+      this.#turnAway(connection, refusalCauseOf(limit), { ...closeCodes.quota, reason })
       return
     }
     const secret = grace > 0 ? newSecret() : undefined

@@ -9,7 +9,7 @@ import type { Connection } from '../connection/connection.js'
 import type { InvalidRequest } from '../connection/connectionDeps.js'
 import type { Command, Session } from '../core/index.js'
 import type { Membership } from '../log/log.js'
-import type { Observer, RefusalNotice } from '../observability/observer.js'
+import { type Observer, type RefusalNotice, refusalCauseOf } from '../observability/observer.js'
 import { encodeFailed } from '../protocol/encode.js'
 import type { MemoryAccount } from './memoryAccount.js'
 import {
@@ -117,7 +117,7 @@ export class Inbound {
     const policy = connection.policy!
     if (!policy.consume(connection.handledAt)) {
       const most = this.#deps.limits.messagesPerSecond
-      this.#report(connection, { cause: 'messagesPerSecond' })
+      this.#report(connection, { cause: 'messages_per_second' })
       connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
       return false
     }
@@ -126,7 +126,8 @@ export class Inbound {
     if (denial === undefined) return true
     const { id, key } = message as { readonly id: number; readonly key?: string | undefined }
     connection.send(encodeFailed(id, denial.code, denial.message))
-    const cause = denial.limit ?? 'forbidden'
+    const { limit } = denial
+    const cause = limit === undefined ? 'forbidden' : refusalCauseOf(limit)
     this.#report(connection, { cause, operation: message.type, key })
     return false
   }
@@ -144,7 +145,7 @@ export class Inbound {
     if (this.#deps.memory.isFull && !isRepeated) {
       const text = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', text))
-      this.#report(connection, { cause: 'memoryBytes', operation: message.type, key })
+      this.#report(connection, { cause: 'memory_bytes', operation: message.type, key })
       return true
     }
     if (!this.#isDraining || adds !== 'lock' || isRepeated) return false

@@ -195,7 +195,7 @@ function watch(
   const most = limits.watchesPerSession
   if (!watches.has(connection, id) && watches.countOf(connection) >= most) {
     connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('watchesPerSession', most)))
-    report(connection, { cause: 'watchesPerSession', operation: 'watch', key })
+    report(connection, { cause: 'watches_per_session', operation: 'watch', key })
     return
   }
   const scope: Scope = { key, prefix, sees: visibleKeys(connection, 'watch') }

@@ -5,6 +5,7 @@
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
+import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { Connection } from './connection.js'
 import type { WorkScheduler } from './workScheduler.js'
 
@@ -29,7 +30,7 @@ export interface OutputFlusherDeps {
     clearClientDeadline(connection: Connection): void
   }
   /** Tells the observer which connection is about to be cut, and why. */
-  readonly connections: { report(connection: Connection, limit: LimitName): void }
+  readonly connections: { report(connection: Connection, cause: RefusalCause): void }
   /** Told once a turn, after the output of the turn was written; undefined for nobody. */
   readonly observer: { onFlushed(): void } | undefined
 }
@@ -91,7 +92,7 @@ export class OutputFlusher {
   }
 
   #cut(connection: Connection, limit: LimitName): void {
-    this.#deps.connections.report(connection, limit)
+    this.#deps.connections.report(connection, refusalCauseOf(limit))
     connection.abortUnread(closeCodes.tooSlow)
   }
 }

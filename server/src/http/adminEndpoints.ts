@@ -1,6 +1,7 @@
 /**
- * What the broker says over plain HTTP: whether it lives, whether it wants more clients, how it is
- * doing, and its metrics. Nothing here changes anything, and only the last two give numbers away.
+ * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status` and `/metrics`.
+ * None of them changes anything. Only `/status` and `/metrics` show numbers, so only programs on
+ * this machine or on the admin port may read these two.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -8,48 +9,55 @@ import { isLoopback } from '../config/addresses.js'
 import type { Metrics } from '../observability/observer.js'
 import type { BrokerStatus } from './status.js'
 
-/** What is for operators alone. */
-const withNumbers = ['/metrics', '/status']
+/** The paths that only operators may read. */
+const operatorPaths = ['/metrics', '/status']
 
 export interface AdminEndpointsDeps {
   readonly metrics: Metrics | undefined
   readonly status: () => BrokerStatus
-  /** Whether a request calls the broker by a name that is its own. */
-  readonly knowsHost: (request: IncomingMessage) => boolean
+  /** Whether the request's Host header is a name of this broker (`hosts`). */
+  readonly isAllowedHost: (request: IncomingMessage) => boolean
 }
 
 export class AdminEndpoints {
   readonly #deps: AdminEndpointsDeps
-  /** Once there is a listener for operators, numbers are there alone. */
+  /** Whether the broker has an admin port. If so, the public port refuses the operators' paths. */
   hasAdmin = false
 
   constructor(deps: AdminEndpointsDeps) {
     this.#deps = deps
   }
 
-  /** On the port that everybody reaches. False if the request is for something else. */
+  /**
+   * Answers a request to the broker's public port.
+   *
+   * @returns False if the request is for another handler, or if its sender may not read the path.
+   */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
-    const isOpen = !withNumbers.includes(path) || this.#maySeeNumbers(request)
-    return isOpen && this.#answer(path, request, response)
+    const isAllowed = !operatorPaths.includes(path) || this.#mayReadNumbers(request)
+    return isAllowed && this.#answer(path, request, response)
   }
 
-  /** On the port for operators. */
+  /** Answers a request to the admin port; the result means the same as of {@link answer}. */
   answerAdmin(request: IncomingMessage, response: ServerResponse): boolean {
-    // A page has no business here, wherever it is from.
+    // Only browsers send an origin, and no web page needs the admin port.
     if (request.headers.origin !== undefined) return false
     const path = pathOf(request)
-    if (withNumbers.includes(path) && this.#isMisled(request)) return false
+    if (operatorPaths.includes(path) && this.#isRebound(request)) return false
     return this.#answer(path, request, response)
   }
 
-  /** Called by a name that leads to this machine and is not its own, as that of a page may. */
-  #isMisled(request: IncomingMessage): boolean {
-    return isLoopback(request.socket.localAddress ?? '') && !this.#deps.knowsHost(request)
+  /**
+   * Whether the request reached loopback by a name that is not allowed: a web page can have its own
+   * name lead to this machine (DNS rebinding).
+   */
+  #isRebound(request: IncomingMessage): boolean {
+    return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)
   }
 
-  #maySeeNumbers(request: IncomingMessage): boolean {
-    return !this.hasAdmin && isFromHere(request) && this.#deps.knowsHost(request)
+  #mayReadNumbers(request: IncomingMessage): boolean {
+    return !this.hasAdmin && isLocalProgram(request) && this.#deps.isAllowedHost(request)
   }
 
   #answer(path: string, request: IncomingMessage, response: ServerResponse): boolean {
@@ -57,13 +65,13 @@ export class AdminEndpoints {
     if (request.method !== 'GET' && request.method !== 'HEAD') return false
     switch (path) {
       case '/healthz':
-        say(response, 200, 'ok\n')
+        send(response, 200, 'ok\n')
         return true
       case '/readyz':
-        sayReady(response, status())
+        sendReadiness(response, status())
         return true
       case '/status':
-        say(response, 200, `${JSON.stringify(status())}\n`, 'application/json; charset=utf-8')
+        send(response, 200, `${JSON.stringify(status())}\n`, 'application/json; charset=utf-8')
         return true
       case '/metrics':
         if (metrics === undefined) return false
@@ -75,8 +83,8 @@ export class AdminEndpoints {
   }
 }
 
-/** Asked by a program on this machine, not by a page. */
-function isFromHere(request: IncomingMessage): boolean {
+/** Whether a program on this machine sent the request, and not a web page. */
+function isLocalProgram(request: IncomingMessage): boolean {
   return request.headers.origin === undefined && isFromThisMachine(request)
 }
 
@@ -84,19 +92,19 @@ function pathOf({ url = '/' }: IncomingMessage): string {
   return url.split('?', 1)[0] as string
 }
 
-function sayReady(response: ServerResponse, { ready }: BrokerStatus): void {
-  say(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n')
+function sendReadiness(response: ServerResponse, { ready }: BrokerStatus): void {
+  send(response, ready ? 200 : 503, ready ? 'ready\n' : 'not ready\n')
 }
 
 async function scrape(metrics: Metrics, response: ServerResponse): Promise<void> {
   try {
-    say(response, 200, await metrics.text(), metrics.contentType)
+    send(response, 200, await metrics.text(), metrics.contentType)
   } catch {
-    say(response, 500, 'the metrics cannot be had\n')
+    send(response, 500, 'The metrics could not be read\n')
   }
 }
 
-function say(
+function send(
   response: ServerResponse,
   status: number,
   body: string,

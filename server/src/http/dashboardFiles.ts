@@ -1,8 +1,10 @@
 /**
- * Serves the dashboard: a few files that were bundled when the broker was built. They hold nothing
- * secret; what the page may see and do is decided on its WebSocket like anybody's. Since that page
- * may connect although its origin is on no list, nothing else may be served as it, framed in it, or
- * reach the broker by a name that is not the broker's.
+ * Serves the dashboard's files, which were bundled when the broker was built. The files hold no
+ * secret: the permissions of the page's session decide what the page may see and do.
+ *
+ * The page may connect although its origin is not in `origins`. Therefore strict headers keep other
+ * pages from framing the page or running scripts in it, and the broker serves the page only under
+ * its own host names.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -12,7 +14,7 @@ import { isFromThisMachine } from '../access/localRequests.js'
 import { nodeEnvironment } from '../platform/environment.js'
 import type { UpgradePolicy } from './upgradePolicy.js'
 
-/** What is served, and as what. */
+/** The content type of each file. */
 const types: Readonly<Record<string, string>> = {
   'index.html': 'text/html; charset=utf-8',
   'app.js': 'text/javascript; charset=utf-8',
@@ -46,25 +48,26 @@ const headers = {
   vary: 'accept-encoding',
 }
 
-interface Served {
+interface StaticFile {
   readonly type: string
   readonly plain: Buffer
   readonly zipped: Buffer
+  /** The value of the `etag` header. */
   readonly tag: string
 }
 
 export class Dashboard {
-  /** True: to whoever reaches the broker; undefined: to this machine; false: to nobody. */
+  /** True: serve to every client; undefined: to browsers on this machine; false: to no client. */
   readonly #option: boolean | undefined
   readonly #upgradePolicy: UpgradePolicy
-  #files: ReadonlyMap<string, Served> | undefined
+  #files: ReadonlyMap<string, StaticFile> | undefined
 
-  constructor(option: boolean | undefined, doorkeeper: UpgradePolicy) {
+  constructor(option: boolean | undefined, upgradePolicy: UpgradePolicy) {
     this.#option = option
-    this.#upgradePolicy = doorkeeper
+    this.#upgradePolicy = upgradePolicy
   }
 
-  /** Whether whoever asks gets the page; then a WebSocket of that page may connect too. */
+  /** Whether the sender of the request gets the page; then a WebSocket of that page may connect. */
   serves(request: IncomingMessage): boolean {
     if (this.#option === false || !this.#upgradePolicy.isCalledByName(request)) return false
     return this.#option === true || isFromThisMachine(request)
@@ -77,16 +80,20 @@ export class Dashboard {
     return origin === `${scheme}://${host}` && this.serves(request)
   }
 
-  /** Answers a request; false if it is for something else, or not for whoever asks. */
+  /**
+   * Answers a request for a file of the dashboard.
+   *
+   * @returns False if the request is for another handler, or if its sender may not get the page.
+   */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     if (request.method !== 'GET' && request.method !== 'HEAD') return false
     const [path = '/'] = (request.url ?? '/').split('?', 1)
-    // Programs that ask here want to know what this is; a person with a browser wants to see it.
+    // Only browsers accept HTML. Other programs that ask for `/` get the broker's usual answer.
     const isVisit = path === '/' && (request.headers.accept ?? '').includes('text/html')
     if (!isVisit && path !== '/dashboard' && !path.startsWith('/dashboard/')) return false
     if (!this.serves(request)) return false
     if (isVisit || path === '/dashboard') {
-      // Relative, since a proxy may have the broker under another path.
+      // The location is relative, because a proxy may serve the broker under another path.
       response.writeHead(302, { ...headers, location: 'dashboard/' })
       response.end()
       return true
@@ -96,10 +103,10 @@ export class Dashboard {
     return true
   }
 
-  #send(file: Served | undefined, request: IncomingMessage, response: ServerResponse): void {
+  #send(file: StaticFile | undefined, request: IncomingMessage, response: ServerResponse): void {
     if (file === undefined) {
       response.writeHead(404, { ...headers, 'content-type': 'text/plain; charset=utf-8' })
-      response.end('There is no such file here; was the dashboard built with the broker?\n')
+      response.end('File not found: if this is a clone, build the dashboard with `npm run build`\n')
       return
     }
     if (request.headers['if-none-match'] === file.tag) {
@@ -119,8 +126,8 @@ export class Dashboard {
     else response.end(body)
   }
 
-  /** Read once, when somebody first wants to see them: most brokers never show them to anybody. */
-  #find(name: string): Served | undefined {
+  /** Reads all files at the first request, because most brokers never serve the dashboard. */
+  #find(name: string): StaticFile | undefined {
     this.#files ??= read()
     return this.#files.get(name)
   }
@@ -133,8 +140,8 @@ export class Dashboard {
   }
 }
 
-function read(): ReadonlyMap<string, Served> {
-  const files = new Map<string, Served>()
+function read(): ReadonlyMap<string, StaticFile> {
+  const files = new Map<string, StaticFile>()
   for (const [name, type] of Object.entries(types)) {
     const path = new URL(name, built)
     if (!existsSync(path)) continue

@@ -15,7 +15,7 @@ import { UpgradeRates } from '../access/upgradeRates.js'
 import { type Caller, callerOf, forwardedProto, isLoopback } from '../config/addresses.js'
 import { limitMessage } from '../config/limits.js'
 import type { BrokerSettings } from '../config/settings.js'
-import type { RefusalCause } from '../observability/observer.js'
+import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 
 /** Why an upgrade is refused, as HTTP says it. */
 export interface RefusedUpgrade {
@@ -143,14 +143,14 @@ export class UpgradePolicy {
   }
 
   #tooOften({ address }: Caller): Verdict | undefined {
-    const cause = this.#rates.tryConsume(address, this.#clock.monotonic())
-    if (cause === undefined) return undefined
-    const ofOne = cause === 'connectionsPerSecondPerAddress'
+    const name = this.#rates.tryConsume(address, this.#clock.monotonic())
+    if (name === undefined) return undefined
+    const ofOne = name === 'connectionsPerSecondPerAddress'
     const status = ofOne ? '429 Too Many Requests' : '503 Service Unavailable'
-    const limit = limitMessage(cause, this.#settings.limits[cause])
+    const limit = limitMessage(name, this.#settings.limits[name])
     const from = ofOne ? ' from this address' : ''
     const reason = `Too many connections${from} in a second: ${limit}`
-    return { status, reason, cause, isForNow: true }
+    return { status, reason, cause: refusalCauseOf(name), isForNow: true }
   }
 
   #isAllowed(origin: string): boolean {

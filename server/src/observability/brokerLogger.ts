@@ -1,7 +1,7 @@
 /**
- * The broker's log: one line for each session that ended, each refusal and each revocation, and for
- * trouble with a shared log, to whatever logger its operator uses. What strangers chose (keys,
- * names, reasons) is made visible and cut short before it gets there; tokens and secrets never do.
+ * Writes the broker's events to the operator's logger: a line for each session that ended, each
+ * refusal, each revocation, and each problem of a replicated log. Text that a client chose (keys,
+ * names, reasons) is escaped and shortened first. Tokens and secrets are never logged.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
@@ -9,7 +9,7 @@ import { nodeEnvironment } from '../platform/environment.js'
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Observer, type RefusalNotice, refusalIn } from './observer.js'
 
-/** What the broker needs of a logger; those of pino, bunyan and winston have it. */
+/** The methods that a logger must have; the loggers of pino, bunyan and winston have them. */
 export interface Logger {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -18,16 +18,20 @@ export interface Logger {
 }
 
 /** Longest part of a text that is logged, in characters. */
-const maxShown = 64
+const maxLoggedChars = 64
 
-/** A text as it may stand in a log: what does not print is spelt out, what is long is cut. */
-export function shown(text: string): string {
-  const cut = [...text.slice(0, 2 * maxShown)]
-  const printable = cut
-    .slice(0, maxShown)
+/**
+ * Prepares a text for a log line: escapes characters that do not print (`\u{1b}`), and shortens the
+ * text to 64 characters with "…" at the end.
+ */
+export function logText(text: string): string {
+  const start = [...text.slice(0, 2 * maxLoggedChars)]
+  const printable = start
+    .slice(0, maxLoggedChars)
     .map((char) => (/[\p{C}\p{Zl}\p{Zp}]/u.test(char) ? `\\u{${hex(char)}}` : char))
     .join('')
-  return cut.length > maxShown || text.length > 2 * maxShown ? `${printable}…` : printable
+  const isCut = start.length > maxLoggedChars || text.length > 2 * maxLoggedChars
+  return isCut ? `${printable}…` : printable
 }
 
 function hex(char: string): string {
@@ -37,8 +41,8 @@ function hex(char: string): string {
 export class BrokerLogger implements Observer {
   readonly #logger: Logger
   readonly #clock: Clock
-  #trouble: LogHealth | undefined
-  /** When sessions were opened, by the monotonic clock. */
+  #logHealth: LogHealth | undefined
+  /** The time at which each session was opened, in ms of the monotonic clock. */
   readonly #openedAt = new Map<string, number>()
 
   constructor(logger: Logger, clock = nodeEnvironment.clock) {
@@ -46,13 +50,13 @@ export class BrokerLogger implements Observer {
     this.#clock = clock
   }
 
-  attach(vitals: () => BrokerGauges): void {
-    if (vitals().log === undefined) return
-    this.#trouble = new LogHealth(this.#logger, this.#clock, () => vitals().log)
+  attach(gauges: () => BrokerGauges): void {
+    if (gauges().log === undefined) return
+    this.#logHealth = new LogHealth(this.#logger, this.#clock, () => gauges().log)
   }
 
   close(): void {
-    this.#trouble?.stop()
+    this.#logHealth?.stop()
   }
 
   onMessage(): void {}
@@ -62,13 +66,13 @@ export class BrokerLogger implements Observer {
     switch (effect.kind) {
       case 'opened':
         this.#openedAt.set(effect.session.id, this.#clock.monotonic())
-        this.#logger.debug(about(effect.session), 'session opened')
+        this.#logger.debug(sessionFields(effect.session), 'Session opened')
         break
       case 'resumed':
-        this.#logger.debug(about(effect.session), 'session resumed')
+        this.#logger.debug(sessionFields(effect.session), 'Session resumed')
         break
       case 'suspended':
-        this.#logger.debug(about(effect.session), 'session suspended')
+        this.#logger.debug(sessionFields(effect.session), 'Session suspended')
         break
       case 'ended':
         this.#onEnded(effect.session, effect.reason)
@@ -90,100 +94,102 @@ export class BrokerLogger implements Observer {
 
   onRefused(notice: RefusalNotice): void {
     const { key, origin, principal } = notice
-    const fields = { ...notice, ...shownFields({ key, origin, principal }) }
-    this.#logger.info(fields, 'refused')
+    const fields = { ...notice, ...textFields({ key, origin, principal }) }
+    this.#logger.info(fields, 'Client or request refused')
   }
 
   #onEnded(session: Session, reason: EndReason): void {
     const openedAt = this.#openedAt.get(session.id)
     this.#openedAt.delete(session.id)
-    const lasted = openedAt === undefined ? undefined : this.#clock.monotonic() - openedAt
-    const ms = lasted === undefined ? {} : { lastedMs: Math.round(lasted) }
-    const fields = { ...about(session), reason, requests: session.lastId, ...ms }
-    this.#logger.info(fields, 'session ended')
+    const lastedMs =
+      openedAt === undefined ? undefined : Math.round(this.#clock.monotonic() - openedAt)
+    const fields = { ...sessionFields(session), reason, requests: session.lastId }
+    this.#logger.info(lastedMs === undefined ? fields : { ...fields, lastedMs }, 'Session ended')
   }
 
-  /** For the record, so above what a quiet logger leaves out. */
+  /** Logs at level `warn`, because a revocation must be on record with every usual log level. */
   #onRevoked({ key, fence, session: holder }: Lock, by: Session, reason: string): void {
-    const lock = { key: shown(key), fence, holder: about(holder) }
+    const lock = { key: logText(key), fence, holder: sessionFields(holder) }
     this.#logger.warn(
-      { audit: true, by: about(by), ...lock, reason: shown(reason) },
-      'lock revoked',
+      { audit: true, by: sessionFields(by), ...lock, reason: logText(reason) },
+      'Lock revoked',
     )
   }
 }
 
-function about({ id, principal, name }: Session): object {
-  return { session: id, ...shownFields({ principal, name }) }
+function sessionFields({ id, principal, name }: Session): object {
+  return { session: id, ...textFields({ principal, name }) }
 }
 
-/** Only those that are there, shown. */
-function shownFields(fields: Record<string, string | undefined>): object {
-  const there = Object.entries(fields).filter(([, text]) => text !== undefined)
-  return Object.fromEntries(there.map(([name, text]) => [name, shown(text as string)]))
+/** The fields that are defined, each prepared by {@link logText}. */
+function textFields(fields: Record<string, string | undefined>): object {
+  const defined = Object.entries(fields).filter(([, text]) => text !== undefined)
+  return Object.fromEntries(defined.map(([name, text]) => [name, logText(text as string)]))
 }
 
-/** How often the state of the log is looked at, in ms. */
-const everyMs = 1_000
+/** Time between two checks, in ms. */
+const checkEveryMs = 1_000
 
-const sentAway =
-  'this broker does not count among those that share the log; its clients were sent to the others'
+const notMember = 'this broker is not a member; it sent its clients to the other brokers'
 
 /**
- * Logs one line when a shared log is in trouble, one when this broker loses its clients by that,
- * and one when the trouble is over. Trouble that ends between two looks is not logged.
+ * Logs the health of the replicated log: one line when a problem begins, one when this broker sends
+ * its clients to other brokers because of the problem, and one when the log has recovered. A
+ * problem that is over before the second check is not logged.
  */
 class LogHealth {
   readonly #logger: Logger
   readonly #clock: Clock
   readonly #status: () => LogStatus | undefined
   #timer: Timer
-  /** It has served: before that, starting is no trouble. */
+  /** Whether the broker has been a member. Before that it is starting, which is no problem. */
   #hasServed = false
-  /** It was in trouble at the last look, and since when, by the monotonic clock. */
-  #since: number | undefined
-  /** What was said of it: whether the broker served nevertheless. */
-  #said: boolean | undefined
+  /**
+   * When the present problem was first seen, in ms of the monotonic clock; undefined if healthy.
+   */
+  #problemSince: number | undefined
+  /** The field `serves` of the last line about the problem; undefined if none was logged. */
+  #loggedServes: boolean | undefined
 
   constructor(logger: Logger, clock: Clock, status: () => LogStatus | undefined) {
     this.#logger = logger
     this.#clock = clock
     this.#status = status
-    this.#wait()
+    this.#scheduleCheck()
   }
 
   stop(): void {
     this.#clock.clearTimer(this.#timer)
   }
 
-  #wait(): void {
+  #scheduleCheck(): void {
     this.#timer = this.#clock.setTimer(() => {
-      this.#look()
-      this.#wait()
-    }, everyMs)
+      this.#check()
+      this.#scheduleCheck()
+    }, checkEveryMs)
   }
 
-  #look(): void {
+  #check(): void {
     const status = this.#status()
     if (status === undefined) return
     const now = this.#clock.monotonic()
     const { name, problem } = status
     const serves = name !== undefined
     if (serves) this.#hasServed = true
-    if (problem === undefined && (serves || !this.#hasServed)) this.#over(now)
-    else if (this.#since === undefined) this.#since = now
-    else if (this.#said !== serves) {
-      this.#said = serves
-      this.#logger.warn({ trouble: problem ?? sentAway, serves }, 'the log is in trouble')
+    if (problem === undefined && (serves || !this.#hasServed)) this.#onHealthy(now)
+    else if (this.#problemSince === undefined) this.#problemSince = now
+    else if (this.#loggedServes !== serves) {
+      this.#loggedServes = serves
+      this.#logger.warn({ problem: problem ?? notMember, serves }, 'Replicated log has a problem')
     }
   }
 
-  #over(now: number): void {
-    if (this.#said !== undefined) {
-      const lastedMs = Math.round(now - this.#since!)
-      this.#logger.warn({ lastedMs }, 'the log is well again')
+  #onHealthy(now: number): void {
+    if (this.#loggedServes !== undefined) {
+      const lastedMs = Math.round(now - this.#problemSince!)
+      this.#logger.warn({ lastedMs }, 'Replicated log recovered')
     }
-    this.#said = undefined
-    this.#since = undefined
+    this.#loggedServes = undefined
+    this.#problemSince = undefined
   }
 }

@@ -1,11 +1,12 @@
 /**
- * The broker in numbers, for Prometheus, through prom-client. No label holds a key, a session or a
- * user: what strangers choose would become as many series as they like.
+ * The broker's metrics for Prometheus, through prom-client. No label holds a key, a session or a
+ * principal, because each value that a client chooses would become a series of its own. Label
+ * values are in snake_case.
  *
- * What happens thousands of times a second is counted in plain numbers here and handed to
- * prom-client when somebody scrapes. Durations are by the clock on the wall, as the table knows
- * when a request came and a lock was granted by that; the hand-off, which is short, by the
- * monotonic one.
+ * Events are counted in plain numbers here, and prom-client gets the numbers when Prometheus
+ * scrapes, because some events happen thousands of times a second. Waits and holds are measured by
+ * the wall clock, because the lock table has the times of requests and grants by that clock. The
+ * hand-off is short, so the monotonic clock measures it.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Effect, Lock, Session } from '../core/index.js'
@@ -13,12 +14,13 @@ import { type LoopLag, nodeEnvironment, watchLoop } from '../platform/environmen
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Metrics, type Observer, refusalIn } from './observer.js'
 
-/** In seconds: from the fastest grant to the longest hold worth telling apart. */
+/** Bucket bounds for waits and holds, in seconds. */
 const longBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200]
+/** Bucket bounds for the hand-off, in seconds. */
 const shortBuckets = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1]
 const depthBuckets = [1, 2, 5, 10, 50, 100, 500, 1_000, 10_000, 100_000]
 
-/** Counts by name, cheaply. */
+/** Counts events by label value, without a call of prom-client an event. */
 class Tally {
   readonly #counts = new Map<string, number>()
 
@@ -26,14 +28,14 @@ class Tally {
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
   }
 
-  /** Makes a counter say what was counted. */
-  show(counter: Counter, label: string): void {
+  /** Copies all counts to a counter of prom-client. */
+  copyTo(counter: Counter, label: string): void {
     counter.reset()
     for (const [name, count] of this.#counts) counter.inc({ [label]: name }, count)
   }
 }
 
-/** Metrics for one broker, to be given to `createBroker` as `metrics`. */
+/** Makes the metrics of one broker; pass them to `createBroker` as `metrics`. */
 export function brokerMetrics(): Metrics {
   return new BrokerMetrics()
 }
@@ -48,36 +50,47 @@ class BrokerMetrics implements Metrics {
   readonly #losses = new Tally()
   readonly #ended = new Tally()
   readonly #sessions = new Tally()
-  readonly #wait = this.#histogram('wait_seconds', 'From the request to the grant.', longBuckets)
-  readonly #hold = this.#histogram('hold_seconds', 'From the grant to its end.', longBuckets)
+  readonly #wait = this.#histogram(
+    'wait_seconds',
+    'Time from a request that waited to its grant.',
+    longBuckets,
+  )
+  readonly #hold = this.#histogram(
+    'hold_seconds',
+    'Time from the grant of a lock to its end.',
+    longBuckets,
+  )
   readonly #depth = this.#histogram(
     'queue_depth',
-    'Requests in the queue that a request has joined, itself included.',
+    'Length of a queue when a request joined it, with that request.',
     depthBuckets,
   )
   readonly #handoff = this.#histogram(
     'handoff_seconds',
-    'From a grant after waiting, in the table, to its writing to the connection.',
+    'Time from a grant after waiting to its write to the connection.',
     shortBuckets,
   )
   readonly #suspended = new Set<string>()
-  /** Locks released with their session, whose end comes after them and says why. */
-  #orphaned = 0
-  /** When grants after waiting were made that are not written yet, by the monotonic clock. */
-  readonly #handoffs: number[] = []
+  /**
+   * Locks released because their session ended. The `ended` effect, which has the reason, comes
+   * after all of them.
+   */
+  #releasedWithSession = 0
+  /** Times of the grants after waiting that are not written yet, in ms of the monotonic clock. */
+  readonly #unwrittenGrants: number[] = []
   #lag: LoopLag | undefined
 
   constructor() {
-    this.#tallies()
-    this.#processes()
+    this.#registerTallies()
+    this.#registerProcessMetrics()
   }
 
-  attach(vitals: () => BrokerGauges): void {
+  attach(gauges: () => BrokerGauges): void {
     this.#lag = watchLoop()
-    this.#gauges(vitals)
-    const { log } = vitals()
+    this.#registerGauges(gauges)
+    const { log } = gauges()
     if (log === undefined) return
-    logGauges(this.#gauge.bind(this), () => vitals().log ?? log)
+    logGauges(this.#gauge.bind(this), () => gauges().log ?? log)
   }
 
   close(): void {
@@ -142,24 +155,24 @@ class BrokerMetrics implements Metrics {
   }
 
   onFlushed(): void {
-    if (this.#handoffs.length === 0) return
+    if (this.#unwrittenGrants.length === 0) return
     const now = nodeEnvironment.clock.monotonic()
-    for (const madeAt of this.#handoffs) this.#handoff.observe((now - madeAt) / 1_000)
-    this.#handoffs.length = 0
+    for (const grantedAt of this.#unwrittenGrants) this.#handoff.observe((now - grantedAt) / 1_000)
+    this.#unwrittenGrants.length = 0
   }
 
   #onGranted({ lock, request }: Extract<Effect, { kind: 'granted' }>): void {
-    this.#grants.add(request === undefined ? 'at once' : 'after waiting')
+    this.#grants.add(request === undefined ? 'immediate' : 'after_waiting')
     if (request === undefined) return
     this.#wait.observe(Math.max(0, lock.since - request.since) / 1_000)
-    // What is granted to a session that is away is written when it comes back, if it does.
-    if (!lock.session.suspended) this.#handoffs.push(nodeEnvironment.clock.monotonic())
+    // A suspended session has no connection: its grant is written when the session resumes.
+    if (!lock.session.suspended) this.#unwrittenGrants.push(nodeEnvironment.clock.monotonic())
   }
 
   #onReleased(lock: Lock, reason: string): void {
     this.#releases.add(reason)
     this.#hold.observe(Math.max(0, nodeEnvironment.clock.wall() - lock.since) / 1_000)
-    if (reason === 'ended') this.#orphaned++
+    if (reason === 'ended') this.#releasedWithSession++
     else if (reason !== 'unlocked') this.#losses.add(reason)
   }
 
@@ -167,7 +180,7 @@ class BrokerMetrics implements Metrics {
     const notice = refusalIn(effect)
     if (notice !== undefined) this.#refused.add(notice.cause)
     const { answer, repeat } = effect
-    // A request that waited is counted when it leaves its queue.
+    // The effect `withdrawn` counts requests that waited.
     if (!repeat && answer.kind === 'failed' && answer.code === 'LOCK_HELD') {
       this.#failures.add('held')
     }
@@ -176,72 +189,88 @@ class BrokerMetrics implements Metrics {
   #onEnded(reason: string): void {
     this.#ended.add(reason)
     if (reason !== 'goodbye') {
-      for (; this.#orphaned > 0; this.#orphaned--) this.#losses.add(`session ${reason}`)
+      for (let left = this.#releasedWithSession; left > 0; left--) {
+        this.#losses.add(`session_${reason}`)
+      }
     }
-    this.#orphaned = 0
+    this.#releasedWithSession = 0
   }
 
-  // ---------------------------------------------------------------------------------- showing
+  // ------------------------------------------------------------------------------ registering
 
-  #tallies(): void {
-    const shown: [Tally, string, string, string][] = [
+  #registerTallies(): void {
+    const tallies: [Tally, string, string, string][] = [
       [this.#received, 'messages_received_total', 'type', 'Messages of open sessions.'],
-      [this.#grants, 'grants_total', 'when', 'Locks granted.'],
-      [this.#failures, 'failures_total', 'reason', 'Requests for locks that came to nothing.'],
-      [this.#releases, 'releases_total', 'reason', 'Locks that are no more.'],
-      [this.#losses, 'losses_total', 'reason', 'Locks that ended against the will of the holder.'],
-      [this.#refused, 'refused_total', 'cause', 'Refusals, by the limit or rule.'],
-      [this.#sessions, 'sessions_total', 'event', 'Sessions opened and taken up again.'],
-      [this.#ended, 'sessions_ended_total', 'reason', 'Sessions that are no more.'],
+      [this.#grants, 'grants_total', 'when', 'Granted locks.'],
+      [this.#failures, 'failures_total', 'reason', 'Lock requests that ended without a grant.'],
+      [this.#releases, 'releases_total', 'reason', 'Locks that ended, by any reason.'],
+      [this.#losses, 'losses_total', 'reason', 'Locks that ended without an unlock by the holder.'],
+      [this.#refused, 'refused_total', 'cause', 'Refused clients and requests, by limit or rule.'],
+      [this.#sessions, 'sessions_total', 'event', 'Opened and resumed sessions.'],
+      [this.#ended, 'sessions_ended_total', 'reason', 'Sessions that ended.'],
     ]
-    for (const [tally, name, label, help] of shown) {
+    for (const [tally, name, label, help] of tallies) {
       new Counter({
         name: `holdfast_${name}`,
         help,
         labelNames: [label],
         registers: [this.#registry],
         collect() {
-          tally.show(this, label)
+          tally.copyTo(this, label)
         },
       })
     }
   }
 
-  #gauges(vitals: () => BrokerGauges): void {
-    this.#gauge('connections', 'Open connections.', () => vitals().connections)
-    this.#gauge('sessions', 'Sessions, those that are away included.', () => vitals().sessions)
+  #registerGauges(gauges: () => BrokerGauges): void {
+    this.#gauge('connections', 'Open connections.', () => gauges().connections)
+    this.#gauge('sessions', 'Open sessions, with the suspended ones.', () => gauges().sessions)
     this.#gauge(
       'sessions_suspended',
-      'Sessions whose connection is gone and whose grace is not over.',
+      'Sessions without a connection whose grace is not over.',
       () => this.#suspended.size,
     )
-    this.#gauge('locks_held', 'Locks held.', () => vitals().held)
-    this.#gauge('requests_waiting', 'Requests that wait for a lock.', () => vitals().waiting)
-    this.#gauge('keys', 'Keys that are held or waited for.', () => vitals().keys)
-    const memoryLimit = () => vitals().memoryLimit ?? Number.POSITIVE_INFINITY
-    this.#gauge('memory_used_bytes', 'Memory kept for clients.', () => vitals().memoryUsed)
-    this.#gauge('memory_limit_bytes', 'The bound of that, limits.memoryBytes.', memoryLimit)
-    this.#total('refreshes_total', 'Refreshes of a ttl.', () => vitals().stats.refreshCount)
-    this.#total('received_bytes_total', 'Bytes from clients.', () => vitals().bytesReceived)
-    this.#total('sent_bytes_total', 'Bytes to clients.', () => vitals().bytesSent)
+    this.#gauge('locks_held', 'Held locks.', () => gauges().held)
+    this.#gauge('requests_waiting', 'Requests that wait for a lock.', () => gauges().waiting)
+    this.#gauge('keys', 'Keys with a holder or a waiter.', () => gauges().keys)
+    const memoryLimit = () => gauges().memoryLimit ?? Number.POSITIVE_INFINITY
+    this.#gauge(
+      'memory_used_bytes',
+      'Estimated memory that the broker keeps for clients.',
+      () => gauges().memoryUsed,
+    )
+    this.#gauge('memory_limit_bytes', 'The limit memoryBytes; +Inf if it is off.', memoryLimit)
+    this.#total(
+      'refreshes_total',
+      'Refreshes of the ttl of a lock.',
+      () => gauges().stats.refreshCount,
+    )
+    this.#total(
+      'received_bytes_total',
+      'Bytes received from clients.',
+      () => gauges().bytesReceived,
+    )
+    this.#total('sent_bytes_total', 'Bytes sent to clients.', () => gauges().bytesSent)
   }
 
-  #processes(): void {
-    const lag = () => this.#lag?.read()
+  #registerProcessMetrics(): void {
+    const readLag = () => this.#lag?.read()
     new Gauge({
       name: 'holdfast_event_loop_lag_seconds',
-      help: 'How late the event loop was since the last scrape.',
+      help: 'Delay of the event loop since the last scrape.',
       labelNames: ['quantile'],
       registers: [this.#registry],
       collect() {
-        const taken = lag()
-        if (taken === undefined) return
-        this.set({ quantile: '0.5' }, taken.p50)
-        this.set({ quantile: '0.99' }, taken.p99)
-        this.set({ quantile: '1' }, taken.max)
+        const lag = readLag()
+        if (lag === undefined) return
+        this.set({ quantile: '0.5' }, lag.p50)
+        this.set({ quantile: '0.99' }, lag.p99)
+        this.set({ quantile: '1' }, lag.max)
       },
     })
-    this.#gauge('resident_memory_bytes', 'Memory of the process.', () => process.memoryUsage.rss())
+    this.#gauge('resident_memory_bytes', 'Resident memory of the process.', () =>
+      process.memoryUsage.rss(),
+    )
     this.#total('cpu_seconds_total', 'Processor time of the process.', () => {
       const { user, system } = process.cpuUsage()
       return (user + system) / 1e6
@@ -276,28 +305,32 @@ class BrokerMetrics implements Metrics {
   }
 }
 
-/** Makes a gauge that is read when somebody scrapes. */
+/** Registers a gauge whose value is read at each scrape. */
 type MakeGauge = (name: string, help: string, value: () => number) => void
 
 /**
- * The state of a log that several brokers share: whether entries come back, how long they take,
- * which brokers are members, and the age of the snapshot that a new member would load.
+ * Gauges for the log that brokers share: the position of this broker, the members, the lag, and the
+ * age of the newest snapshot.
  */
 function logGauges(gauge: MakeGauge, status: () => LogStatus): void {
   const seconds = (ms: number | undefined): number => (ms ?? 0) / 1_000
-  gauge('log_position', 'The newest entry of the log that was taken.', () => status().position)
-  gauge('log_brokers', 'Brokers that share the log.', () => status().members.length)
-  gauge('log_serving', 'Whether this broker is one of those that serve: 1 or 0.', () =>
+  gauge(
+    'log_position',
+    'Position of the newest log entry that this broker applied.',
+    () => status().position,
+  )
+  gauge('log_brokers', 'Members: brokers that share the log now.', () => status().members.length)
+  gauge('log_serving', '1 if this broker is a member and serves clients, else 0.', () =>
     status().name === undefined ? 0 : 1,
   )
-  gauge('log_lag_seconds', 'How long the newest own entry took to come back.', () =>
+  gauge('log_lag_seconds', 'Time from the append of the newest own entry to its return.', () =>
     seconds(status().lagMs),
   )
-  gauge('log_standing_seconds', 'How long this broker serves if nothing comes back any more.', () =>
+  gauge('log_self_lease_seconds', 'How long this broker still serves if etcd falls silent.', () =>
     seconds(status().selfLeaseMs),
   )
   gauge('log_waiting', 'Commands that wait to be appended.', () => status().waiting)
-  gauge('log_snapshot_age_seconds', 'How old the newest snapshot is.', () =>
+  gauge('log_snapshot_age_seconds', 'Age of the newest snapshot.', () =>
     seconds(status().snapshot?.ageMs),
   )
 }

@@ -1,15 +1,32 @@
 /**
- * What somebody who watches the broker is told: the seam between the pipe and its metrics and logs.
- * A broker that nobody watches has no observer, and its messages pay one comparison.
+ * The interface between the broker and its metrics and logger: the broker calls an observer for
+ * each message, effect, flush and refusal. A broker without an observer pays one comparison a
+ * message.
  */
 import type { ClientMessage, LockStats } from '@holdfast/shared'
 import { type LimitName, limitNameOf } from '../config/limits.js'
 import type { Effect, Session } from '../core/index.js'
 import type { LogStatus } from './logStatus.js'
 
-/** Why somebody was turned away: a limit, or one of the rules of who may come in. */
+/** `messagesPerSecond` becomes `messages_per_second`. */
+type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
+  ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${SnakeCase<Rest>}`
+  : ''
+
+/**
+ * Why the broker refused a client or a request, in snake_case, as metrics and log lines show it:
+ * the limit that was reached (`messages_per_second` for the option `messagesPerSecond`), or a rule.
+ *
+ * - `origin`: the page's origin is not in `origins`.
+ * - `host`: the client called the broker by a name that is not in `hosts`.
+ * - `not_local`: without `authenticate`, only programs on this machine may connect.
+ * - `insecure`: the client sent a token without TLS.
+ * - `token`: the token in the upgrade is malformed.
+ * - `unauthorized`: `authenticate` refused the token.
+ * - `forbidden`: the client has no permission for the request.
+ */
 export type RefusalCause =
-  | LimitName
+  | SnakeCase<LimitName>
   | 'origin'
   | 'host'
   | 'not_local'
@@ -18,64 +35,77 @@ export type RefusalCause =
   | 'unauthorized'
   | 'forbidden'
 
-/** Somebody was turned away. */
+/** The cause of a refusal by this limit: the limit's name in snake_case. */
+export function refusalCauseOf(limit: LimitName): RefusalCause {
+  return limit.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) as RefusalCause
+}
+
+/** A refused client or request. Undefined fields are not known or do not apply. */
 export interface RefusalNotice {
   readonly cause: RefusalCause
   readonly remoteAddress?: string | undefined
   readonly origin?: string | undefined
   readonly session?: string | undefined
   readonly principal?: string | undefined
-  /** What was asked for. */
+  /** The operation that was refused, such as `lock` or `revoke`. */
   readonly operation?: string | undefined
   readonly key?: string | undefined
 }
 
-/** How much there is of what, at the moment of asking. */
+/** The current size of everything that the broker counts. */
 export interface BrokerGauges {
   readonly connections: number
-  /** Of the table, and so of all brokers where several share a log, as the next three. */
+  /** Sessions in the lock table. Brokers that share a log count the sessions of all of them. */
   readonly sessions: number
+  /** Locks held in the lock table, counted like `sessions`. */
   readonly held: number
+  /** Waiting requests in the lock table, counted like `sessions`. */
   readonly waiting: number
-  /** Keys that somebody holds or waits for. */
+  /** Keys with a holder or a waiter in the lock table, counted like `sessions`. */
   readonly keys: number
-  /** Since the start, over all connections. */
+  /** Bytes received over all connections since the start. */
   readonly bytesReceived: number
+  /** Bytes sent over all connections since the start. */
   readonly bytesSent: number
-  /** Memory that clients take, and that they may take (`limits.memoryBytes`), in bytes. */
+  /** Estimated memory that the broker keeps for clients, in bytes. */
   readonly memoryUsed: number
-  /** Undefined if the limit is off. */
+  /** The limit `memoryBytes`, in bytes; undefined if it is off. */
   readonly memoryLimit: number | undefined
   readonly stats: LockStats
-  /** How a log is doing that is shared with other brokers. */
+  /** The state of the log that brokers share; undefined without one. */
   readonly log?: LogStatus | undefined
 }
 
 export interface Observer {
-  /** A message of an open session has arrived. On the hot path. */
+  /** Called for each message of an open session. Must be fast: this is the hot path. */
   onMessage(type: ClientMessage['type']): void
   /**
-   * The table did this. On the hot path. Where several brokers share a log, each tells what
-   * concerns the sessions that it keeps itself, so that the sum over all brokers is right.
+   * Called for each effect in the lock table. Must be fast: this is the hot path. Of several
+   * brokers that share a log, only the owner broker of the session calls this, so that sums over
+   * all brokers are right.
    */
   onEffect(effect: Effect): void
-  /** What one turn had to say was written. Once a turn. */
+  /** Called once a turn of the event loop, after the output of the turn was written. */
   onFlushed(): void
+  /** Called for each client or request that the broker refused. */
   onRefused(notice: RefusalNotice): void
-  /** The session lives on at another broker that shares the log, and is observed there. */
+  /** Called when another broker that shares the log has become the session's owner broker. */
   onSessionMoved?(session: Session): void
-  /** Called once, by the broker that is observed: where to look, and when to stop looking. */
-  attach?(vitals: () => BrokerGauges): void
+  /** Called once when the broker starts. `gauges` returns the current values at any time. */
+  attach?(gauges: () => BrokerGauges): void
+  /** Called once when the broker closes; release timers and other resources here. */
   close?(): void
 }
 
-/** An observer that can be scraped. */
+/** An observer whose numbers `/metrics` serves. */
 export interface Metrics extends Observer {
+  /** The `content-type` of the text. */
   readonly contentType: string
+  /** All metrics in the text format of Prometheus. */
   text(): Promise<string>
 }
 
-/** One observer from many; undefined if there are none. */
+/** Combines observers into one that calls each of them; undefined if the list is empty. */
 export function observersTogether(observers: readonly Observer[]): Observer | undefined {
   if (observers.length < 2) return observers[0]
   return {
@@ -94,8 +124,8 @@ export function observersTogether(observers: readonly Observer[]): Observer | un
     onSessionMoved: (session) => {
       for (const each of observers) each.onSessionMoved?.(session)
     },
-    attach: (vitals) => {
-      for (const each of observers) each.attach?.(vitals)
+    attach: (gauges) => {
+      for (const each of observers) each.attach?.(gauges)
     },
     close: () => {
       for (const each of observers) each.close?.()
@@ -103,11 +133,11 @@ export function observersTogether(observers: readonly Observer[]): Observer | un
   }
 }
 
-/** The limit that the table itself has held somebody to; undefined if it did something else. */
+/** The notice for a request that the lock table refused by a limit; undefined for other effects. */
 export function refusalIn(effect: Effect): RefusalNotice | undefined {
   if (effect.kind !== 'answer' || effect.answer.kind !== 'failed') return undefined
   const { limit } = effect.answer
   if (limit === undefined) return undefined
   const { id: session, principal } = effect.session
-  return { cause: limitNameOf(limit), session, principal }
+  return { cause: refusalCauseOf(limitNameOf(limit)), session, principal }
 }

@@ -1,11 +1,12 @@
 /**
- * What a browser does not let a page do, and what the page is told: origins, mixed content, URLs.
+ * Connections that a browser or the broker refuses to a page, and their errors: origins, mixed
+ * content, URLs.
  */
 import type { ErrorCode } from '@holdfast/client'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { Stage } from '../e2e/stage.js'
-import { Notices } from '../ops/notices.js'
+import { RefusalRecorder } from '../ops/refusalRecorder.js'
 import { needs } from '../support/needs.js'
 import { type Chromium, openChromium, openPage } from './chromium.js'
 import { openSite, type Site } from './site.js'
@@ -16,7 +17,7 @@ interface Told {
   readonly cause: string
 }
 
-/** Tries to connect, in a page; what it is told, or `'connected'`. */
+/** Tries to connect in a page; returns the error, or `'connected'`. */
 function tryConnect(page: Page, client: string, url: string): Promise<Told | 'connected'> {
   return page.evaluate(
     async ([client, url]) => {
@@ -34,13 +35,13 @@ function tryConnect(page: Page, client: string, url: string): Promise<Told | 'co
   )
 }
 
-describe('a page that is refused', function () {
+describe('a refused page', function () {
   this.timeout(60_000)
   needs('chromium')
   const stage = Stage.forEachTest()
   let site: Site
   let strict: Site
-  const notices = new Notices()
+  const notices = new RefusalRecorder()
   let chromium: Chromium
   let page: Page
 
@@ -61,9 +62,9 @@ describe('a page that is refused', function () {
     await site?.close()
   })
 
-  it('is told that its origin may be why, and which option lets it in', async () => {
+  it('gets an error that names its origin and the option origins', async () => {
     const told = (await tryConnect(page, '/holdfast.js', strict.url)) as Told
-    // And the broker has counted why.
+    // The broker has counted the cause.
     expect(notices.all.map(({ cause, origin }) => [cause, origin])).to.deep.equal([
       ['origin', site.origin],
     ])
@@ -71,7 +72,7 @@ describe('a page that is refused', function () {
     expect(told.message).to.include(site.origin).and.include('origins').and.include('--origin')
   })
 
-  it('is let in once its origin is on the list, exactly as the error spells it', async () => {
+  it('can connect when its origin is in origins, as the error spells it', async () => {
     const listed = await openPage(
       chromium.context,
       `${site.origin.replace('127.0.0.1', 'localhost')}/page.html`,
@@ -80,12 +81,12 @@ describe('a page that is refused', function () {
     await listed.close()
   })
 
-  it('cannot have its own name lead to a broker, unless the broker has that name too', async () => {
+  it('cannot reach the broker by its own host name, unless that name is in hosts', async () => {
     const rebinding = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
     stage.onClear(() => rebinding.close())
     const rebound = (url: string) => url.replace('127.0.0.1', 'rebound.test')
     const origins = [rebound(site.origin)]
-    const refusals = new Notices()
+    const refusals = new RefusalRecorder()
     const local = await stage.broker({ origins, observer: refusals })
     const named = await stage.broker({ origins, hosts: ['rebound.test'] })
     const own = await openPage(rebinding.context, rebound(`${site.origin}/page.html`))
@@ -95,7 +96,7 @@ describe('a page that is refused', function () {
     expect(await tryConnect(own, '/holdfast.js', rebound(named.url))).to.equal('connected')
   })
 
-  it('is told to use wss:// when it came by https://', async () => {
+  it('gets an error that suggests wss:// if the page came over https://', async () => {
     const script = await (await fetch(`${site.origin}/holdfast.js`)).text()
     await chromium.context.route('https://app.test/**', (route) =>
       route.fulfill(
@@ -111,7 +112,7 @@ describe('a page that is refused', function () {
     await secure.close()
   })
 
-  it('is told what a URL of a broker begins with', async () => {
+  it('gets an error with the allowed schemes for an invalid URL', async () => {
     for (const url of ['http://127.0.0.1/', '//127.0.0.1', '/locks', '', 'javascript:alert(1)']) {
       const told = (await tryConnect(page, '/holdfast.js', url)) as Told
       expect(told.code, url).to.equal('INVALID_OPTION')

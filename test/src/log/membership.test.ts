@@ -158,7 +158,7 @@ describe('brokers that share a log, on real sockets', () => {
     for (const line of ['log_brokers 3', 'log_serving 1']) {
       expect(text).to.contain(`holdfast_${line}\n`)
     }
-    expect(text).to.match(/holdfast_log_standing_seconds 0\.\d/)
+    expect(text).to.match(/holdfast_log_self_lease_seconds 0\.\d/)
     const alone = createBroker()
     stage.onClear(() => alone.close())
     expect(alone.logStatus()).to.equal(undefined)

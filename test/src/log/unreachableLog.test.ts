@@ -170,14 +170,14 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(read()).to.deep.equal([])
     member.source.cut()
     await cluster.pass(4_000)
-    const trouble = 'no answer'
-    expect(read()).to.deep.equal([['the log is in trouble', { trouble, serves: true }]])
+    const problem = 'no answer'
+    expect(read()).to.deep.equal([['Replicated log has a problem', { problem, serves: true }]])
     await cluster.pass(30_000)
-    expect(read()).to.deep.equal([['the log is in trouble', { trouble, serves: false }]])
+    expect(read()).to.deep.equal([['Replicated log has a problem', { problem, serves: false }]])
     member.source.mend()
     await cluster.pass(4_000)
     const [[message, { lastedMs }]] = read() as [[string, { lastedMs: number }]]
-    expect(message).to.equal('the log is well again')
+    expect(message).to.equal('Replicated log recovered')
     expect(lastedMs).to.be.within(30_000, 36_000)
     const { timers } = cluster.machine
     close()
@@ -197,7 +197,7 @@ describe('the logger of a broker with a failing shared log', () => {
     const { cluster, member, read } = await watched()
     member.source.faults.delayMs = 60_000
     await cluster.pass(12_000)
-    const [[, { trouble }]] = read() as [[string, { trouble: string }]]
-    expect(trouble).to.match(/^this broker does not count/)
+    const [[, { problem }]] = read() as [[string, { problem: string }]]
+    expect(problem).to.match(/^this broker is not a member/)
   })
 })

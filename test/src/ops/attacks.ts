@@ -1,5 +1,6 @@
 /**
- * Attacks on a broker for strangers, one row each: what is tried, what happens, and how to try it.
+ * The table of attacks on a public broker, one a row: the attack, its outcome, and the code that
+ * tries it.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'

@@ -1,5 +1,5 @@
 /**
- * A certificate for this machine, signed by itself, and a WebSocket that trusts it.
+ * Makes a self-signed certificate for this machine, and a WebSocket class that trusts it.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

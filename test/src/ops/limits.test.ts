@@ -1,6 +1,6 @@
 /**
- * Every limit reached once: what its sender is told, that it names the limit and the number, and
- * that the broker counts it.
+ * Every limit, reached once: the error names the limit and its value, and the broker counts the
+ * refusal.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { settingsFrom, limits as table } from '@holdfast/server/internal'
@@ -8,16 +8,16 @@ import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Bench } from '../server/bench.js'
 import type { FakeSocket } from '../server/socket.js'
-import { benchWith, join } from './known.js'
-import { Notices } from './notices.js'
+import { benchWith, join } from './authentication.js'
+import { RefusalRecorder } from './refusalRecorder.js'
 
 interface Limited {
   readonly bench: Bench
-  readonly notices: Notices
+  readonly notices: RefusalRecorder
 }
 
 function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limited {
-  const notices = new Notices()
+  const notices = new RefusalRecorder()
   return { bench: new Bench({ ...options, limits, observer: notices }), notices }
 }
 
@@ -30,15 +30,15 @@ function closeOf(socket: FakeSocket): string {
   return `${code} ${reason}`
 }
 
-describe('limits: of connections', () => {
-  it('connections', () => {
+describe('the limits of connections', () => {
+  it('close a connection beyond connections', () => {
     const { bench, notices } = under({ connections: 1 })
     bench.join()
     expect(closeOf(bench.connect())).to.equal('1013 quota exceeded: connections 1')
     expect(notices.causes).to.deep.equal(['connections'])
   })
 
-  it('connections, whose room newcomers do not use up, nor those that are being closed', () => {
+  it('do not count pending or closing connections as open', () => {
     const { bench, notices } = under({ connections: 3 })
     const session = bench.join()
     const from = (remoteAddress: string) => bench.connect({ remoteAddress })
@@ -58,7 +58,7 @@ describe('limits: of connections', () => {
     expect(notices.causes).to.deep.equal(['connections', 'connections'])
   })
 
-  it('newcomers, until they are let in', () => {
+  it('close a pending connection beyond pendingConnections', () => {
     const { bench, notices } = under({ pendingConnections: 2 })
     const first = bench.connect()
     bench.connect()
@@ -66,16 +66,16 @@ describe('limits: of connections', () => {
     bench.say(first, { type: 'hello' })
     expect(closeOf(bench.connect())).to.equal('0 open')
     expect(closeOf(bench.connect())).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(['pendingConnections', 'pendingConnections'])
+    expect(notices.causes).to.deep.equal(['pending_connections', 'pending_connections'])
   })
 
-  it('newcomers, which make room when they leave', () => {
+  it('free the place of a pending connection that leaves', () => {
     const { bench } = under({ pendingConnections: 1 })
     bench.connect().drop()
     expect(closeOf(bench.connect())).to.equal('0 open')
   })
 
-  it('pendingConnectionsPerAddress, where an IPv6 address is its network', () => {
+  it('close a connection beyond pendingConnectionsPerAddress, by network for IPv6', () => {
     const { bench, notices } = under({ pendingConnectionsPerAddress: 1 })
     const at = (remoteAddress: string) => closeOf(bench.connect({ remoteAddress }))
     expect(at('10.0.0.1')).to.equal('0 open')
@@ -87,10 +87,10 @@ describe('limits: of connections', () => {
     // Zeros that are left out within the first half: this is 2001:0:0:1:2:3:4:5.
     expect(at('2001::1:2:3:4:5')).to.equal('0 open')
     expect(at('2001:0:0:1::1')).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(Array(3).fill('pendingConnectionsPerAddress'))
+    expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections_per_address'))
   })
 
-  it('newcomers, whose room addresses share fairly', () => {
+  it('share pendingConnections fairly between addresses', () => {
     const { bench, notices } = under({ pendingConnections: 6 })
     const from = (remoteAddress: string) => bench.connect({ remoteAddress })
     const crowd = ['10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.1', '10.0.0.2', '10.0.0.2'].map(from)
@@ -103,12 +103,12 @@ describe('limits: of connections', () => {
     expect(closeOf(from('10.0.0.1')), 'an address that has most').to.match(/^1013/)
     expect(closeOf(from('10.0.0.2')), 'one that has fewer').to.equal('0 open')
     expect(closeOf(crowd[1]!)).to.match(/^1013/)
-    expect(notices.causes).to.deep.equal(Array(3).fill('pendingConnections'))
+    expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections'))
     bench.say(fresh, { type: 'hello' })
     expect(fresh.heardOf('welcome')).to.have.length(1)
   })
 
-  it('newcomers, where an IPv6 network is one address', () => {
+  it('count an IPv6 network as one address', () => {
     const { bench } = under({ pendingConnections: 20 })
     const crowd = Array.from({ length: 20 }, (_, i) =>
       bench.connect({ remoteAddress: `2001:db8::${i}` }),
@@ -118,7 +118,7 @@ describe('limits: of connections', () => {
     expect(closeOf(crowd[0]!)).to.match(/^1013/)
   })
 
-  it('newcomers, of which ten addresses that only connect keep no client out', () => {
+  it('let clients in while ten addresses only connect', () => {
     const { bench } = under({}, { profile: 'public' })
     const flood = () => {
       for (let i = 0; i < 10; i++) bench.connect({ remoteAddress: `10.0.0.${i}` })
@@ -132,17 +132,17 @@ describe('limits: of connections', () => {
     }
   })
 
-  it('helloMs', () => {
+  it('close a connection without a hello after helloMs', () => {
     const { bench, notices } = under({ helloMs: 300 })
     const socket = bench.connect()
     bench.environment.pass(299)
     expect(closeOf(socket)).to.equal('0 open')
     bench.environment.pass(1)
     expect(closeOf(socket)).to.equal('4408 no hello in time')
-    expect(notices.causes).to.deep.equal(['helloMs'])
+    expect(notices.causes).to.deep.equal(['hello_ms'])
   })
 
-  it('slowBytes and slowMs, and backlogBytes at once', () => {
+  it('close a slow reader after slowBytes and slowMs, and at once beyond backlogBytes', () => {
     const { bench, notices } = under({ slowBytes: 100, slowMs: 200, backlogBytes: 10_000 })
     const [slow, drowned] = [bench.join(), bench.join()]
     slow.socket.isReading = false
@@ -153,12 +153,12 @@ describe('limits: of connections', () => {
     expect(closeOf(slow.socket)).to.equal('0 open')
     bench.environment.pass(201)
     expect(closeOf(slow.socket)).to.equal('4308 client reads too slowly')
-    expect(notices.causes).to.deep.equal(['backlogBytes', 'slowBytes'])
+    expect(notices.causes).to.deep.equal(['backlog_bytes', 'slow_bytes'])
   })
 })
 
-describe('limits: of sessions', () => {
-  it('sessionsPerPrincipal, which make room when they end', async () => {
+describe('the limits of sessions', () => {
+  it('refuse a session beyond sessionsPerPrincipal until one ends', async () => {
     const authenticate = ({ token }: { token?: string | undefined }) => token
     const { bench, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
     const hello = async (token: string) => {
@@ -171,10 +171,10 @@ describe('limits: of sessions', () => {
     expect(closeOf(await hello('ann'))).to.equal('4429 quota exceeded: sessionsPerPrincipal 1')
     first.drop()
     expect(closeOf(await hello('ann'))).to.equal('0 open')
-    expect(notices.causes).to.deep.equal(['sessionsPerPrincipal'])
+    expect(notices.causes).to.deep.equal(['sessions_per_principal'])
   })
 
-  it('sessionsPerPrincipal does not count a session that is taken up again', async () => {
+  it('do not count a resumed session twice for sessionsPerPrincipal', async () => {
     const bench = benchWith({ limits: { sessionsPerPrincipal: 1 } })
     const first = await join(bench, 'ann', { grace: 1_000 })
     first.socket.drop()
@@ -184,7 +184,7 @@ describe('limits: of sessions', () => {
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
-  it('sessionsPerPrincipal does not count clients whom nobody identifies', () => {
+  it('do not apply sessionsPerPrincipal without authenticate', () => {
     const { bench } = under({}, { profile: 'public' })
     const from = (remoteAddress: string) => {
       const socket = bench.connect({ remoteAddress })
@@ -196,7 +196,7 @@ describe('limits: of sessions', () => {
     for (let i = 0; i < 30; i++) expect(closeOf(from(`203.0.113.${i}`))).to.equal('0 open')
   })
 
-  it('sessionsPerAddress, which make room when they end', () => {
+  it('refuse a session beyond sessionsPerAddress until one ends', () => {
     const { bench, notices } = under({ sessionsPerAddress: 1 })
     const from = (remoteAddress: string) => {
       const socket = bench.connect({ remoteAddress })
@@ -209,10 +209,10 @@ describe('limits: of sessions', () => {
     expect(closeOf(from('10.0.0.1'))).to.equal('4429 quota exceeded: sessionsPerAddress 1')
     first.drop()
     expect(closeOf(from('10.0.0.1'))).to.equal('0 open')
-    expect(notices.causes).to.deep.equal(['sessionsPerAddress'])
+    expect(notices.causes).to.deep.equal(['sessions_per_address'])
   })
 
-  it('messagesPerSecond, after messageBurst', () => {
+  it('close a session beyond messagesPerSecond after messageBurst', () => {
     const { bench, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
     const client = bench.join()
     client.say(...many(1, 3, 'stats'))
@@ -222,21 +222,21 @@ describe('limits: of sessions', () => {
     expect(client.socket.heardOf('stats')).to.have.length(1)
     client.say({ type: 'stats', id: 5 })
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
-    expect(notices.causes).to.deep.equal(['messagesPerSecond'])
+    expect(notices.causes).to.deep.equal(['messages_per_second'])
     expect(notices.all[0]).to.include({ session: client.session, principal: 'anyone' })
   })
 
-  it('messagesPerSecond, of what is no message too', () => {
+  it('count invalid messages for messagesPerSecond', () => {
     const { bench, notices } = under({ messagesPerSecond: 10, messageBurst: 3 })
     const client = bench.join()
     client.say(...many(1, 3, 'lock'))
     expect(failures(client.heard())).to.have.length(3)
     client.say(...many(4, 2, 'nonsense'))
     expect(closeOf(client.socket)).to.equal('4429 quota exceeded: messagesPerSecond 10')
-    expect(notices.causes).to.deep.equal(['messagesPerSecond'])
+    expect(notices.causes).to.deep.equal(['messages_per_second'])
   })
 
-  it('a session that is cut for its messages keeps its locks for its lease', () => {
+  it('keep the locks of a session that messagesPerSecond has closed, for its lease', () => {
     const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
     const client = bench.join({ lease: 2_000 })
     client.take('k')
@@ -248,7 +248,7 @@ describe('limits: of sessions', () => {
   })
 })
 
-describe('limits: of requests', () => {
+describe('the limits of requests', () => {
   const cases: [Partial<BrokerLimits>, object[], RegExp][] = [
     [
       { locksPerSession: 1 },
@@ -286,7 +286,7 @@ describe('limits: of requests', () => {
   ]
   for (const [limits, messages, sentence] of cases) {
     const [name] = Object.keys(limits) as [keyof BrokerLimits]
-    it(name, () => {
+    it(`refuse a request beyond ${name}`, () => {
       const { bench } = under(limits)
       const client = bench.join({ grace: 1_000 })
       client.say(...messages)
@@ -297,7 +297,7 @@ describe('limits: of requests', () => {
     })
   }
 
-  it('watchesPerSession does not count a watch that takes the place of another', () => {
+  it('do not count a watch that replaces another for watchesPerSession', () => {
     const { bench } = under({ watchesPerSession: 1 })
     const client = bench.join()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
@@ -306,14 +306,14 @@ describe('limits: of requests', () => {
     expect(client.socket.heardOf('event')).to.have.length(1)
   })
 
-  it('that fit exactly are granted', () => {
+  it('accept a request that is exactly at the limit', () => {
     const { bench } = under({ keyBytes: 9, metadataBytes: 11 })
     bench.join().take('€€€', { metadata: '€€€' })
   })
 })
 
-describe('limits: as options', () => {
-  it('have a table whose every value can be set as it is', () => {
+describe('the options for limits', () => {
+  it('accept every default value', () => {
     for (const profile of ['private', 'public'] as const) {
       const defaults = settingsFrom({ profile }).limits
       expect(settingsFrom({ limits: defaults }).limits).to.deep.equal(defaults)
@@ -323,10 +323,10 @@ describe('limits: as options', () => {
     }
   })
 
-  it('let newcomers follow the number of connections', () => {
-    const newcomers = (connections: number) =>
+  it('derive pendingConnections from connections', () => {
+    const pendingFor = (connections: number) =>
       settingsFrom({ limits: { connections } }).limits.pendingConnections
-    expect([newcomers(500), newcomers(50_000)]).to.deep.equal([1_000, 5_000])
+    expect([pendingFor(500), pendingFor(50_000)]).to.deep.equal([1_000, 5_000])
   })
 
   const refused: [BrokerOptions, RegExp][] = [
@@ -338,7 +338,7 @@ describe('limits: as options', () => {
     [{ trustedProxies: ['proxy.example'] }, /trustedProxies .*proxy\.example/],
   ]
   for (const [options, sentence] of refused) {
-    it(`${JSON.stringify(options)} are refused in a sentence`, () => {
+    it(`refuse ${JSON.stringify(options)} with a message`, () => {
       expect(() => settingsFrom(options)).to.throw(HoldfastError, sentence)
     })
   }

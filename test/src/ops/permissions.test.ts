@@ -1,13 +1,13 @@
 /**
- * Who may do what: each operation is asked for, what is refused changes nothing, and nobody is
- * shown what they may not see.
+ * Permissions: each operation is checked, a refused request changes nothing, and no client sees
+ * what it has no permission to see.
  */
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Bench } from '../server/bench.js'
-import { answersOf, benchWith, join } from './known.js'
-import { Notices } from './notices.js'
+import { answersOf, benchWith, join } from './authentication.js'
+import { RefusalRecorder } from './refusalRecorder.js'
 
 /** One message of each operation. */
 const asks: Record<Operation, object> = {
@@ -22,9 +22,9 @@ const asks: Record<Operation, object> = {
 
 describe('permissions', () => {
   for (const [operation, ask] of Object.entries(asks) as [Operation, object][]) {
-    it(`${operation} is asked for by that name, with its key, and refused with FORBIDDEN`, async () => {
+    it(`refuse ${operation} with FORBIDDEN, and are asked with the key`, async () => {
       const asked: unknown[] = []
-      const notices = new Notices()
+      const notices = new RefusalRecorder()
       const bench = benchWith({
         observer: notices,
         authorize: (...args) => {
@@ -40,14 +40,14 @@ describe('permissions', () => {
       expect(bench.broker.stats().totalLocks).to.equal(0)
     })
 
-    it(`${operation} is let through when it is allowed`, async () => {
+    it(`allow ${operation} if they are given`, async () => {
       const client = await join(benchWith({ authorize: (_, asked) => asked === operation }), 'ann')
       client.say({ ...ask, id: 1 })
       expect(answersOf(client.heard())[0]).to.not.equal('failed FORBIDDEN')
     })
   }
 
-  it('of authorize and of the token must both be given', async () => {
+  it('must be given both by authorize and by the token', async () => {
     const bench = benchWith(
       { authorize: (_, __, key) => key !== 'a' },
       (_operation, key) => key !== 'b',
@@ -61,7 +61,7 @@ describe('permissions', () => {
     ])
   })
 
-  it('are not given by an authorize that throws', async () => {
+  it('are not given if authorize throws', async () => {
     const bench = benchWith({
       authorize: () => {
         throw new Error('the database is away')
@@ -72,7 +72,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
   })
 
-  it('are not given by a promise, which is no answer yet', async () => {
+  it('are not given if authorize returns a promise', async () => {
     const promises = (async () => true) as unknown as () => boolean
     for (const bench of [benchWith({ authorize: promises }), benchWith({}, promises)]) {
       const client = await join(bench, 'ann')
@@ -81,7 +81,7 @@ describe('permissions', () => {
     }
   })
 
-  it('are everything but revoke where nobody says what the known may do', async () => {
+  it('are everything except revoke without authorize and without permissions of the token', async () => {
     const client = await join(benchWith(), 'ann')
     client.lock('k')
     client.lock('k', { steal: true })
@@ -94,7 +94,7 @@ describe('permissions', () => {
     ])
   })
 
-  it('are everything where nobody is asked who they are', () => {
+  it('are everything without authenticate', () => {
     const bench = new Bench()
     const client = bench.join()
     const fence = client.take('k')
@@ -102,7 +102,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['lost', 'revoked'])
   })
 
-  it('to unlock, refresh and cancel what is one’s own are not needed', async () => {
+  it('are not needed to unlock, refresh and cancel own locks and requests', async () => {
     let allowed = true
     const bench = benchWith({ authorize: () => allowed })
     const client = await join(bench, 'ann')
@@ -115,7 +115,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['refreshed', 'failed ABORTED', 'unlocked'])
   })
 
-  it('do not last beyond the answer: the next request is judged anew', async () => {
+  it('are checked anew for each request', async () => {
     let allowed = true
     const client = await join(benchWith({ authorize: () => allowed }), 'ann')
     client.lock('a')
@@ -124,7 +124,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['granted', 'failed FORBIDDEN'])
   })
 
-  it('of a resume are those of the new token, and the session is its principal’s alone', async () => {
+  it('follow the new token at a resume, and only the same principal can resume', async () => {
     const bench = benchWith({}, (_, key) => key === 'k')
     const ann = await join(bench, 'ann', { grace: 5_000 })
     ann.socket.drop()
@@ -139,11 +139,11 @@ describe('permissions', () => {
   })
 })
 
-describe('permissions: what is shown', () => {
+describe('the permission to see a lock', () => {
   const sees = (operation: Operation, key: string) =>
     operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
 
-  it('in a query is what may be seen, and so are the counts', async () => {
+  it('filters the locks and the counts of a query', async () => {
     const bench = benchWith({}, sees)
     const client = await join(bench, 'ann')
     for (const key of ['mine:1', 'theirs:1', 'mine:2', 'theirs:1']) client.lock(key)
@@ -154,7 +154,7 @@ describe('permissions: what is shown', () => {
     expect(found).to.include({ heldCount: 2, waitingCount: 0 })
   })
 
-  it('in a watch is what may be seen, in its state and in its events', async () => {
+  it('filters the state and the events of a watch', async () => {
     const bench = benchWith({}, sees)
     const client = await join(bench, 'ann')
     client.take('theirs:1')
@@ -168,7 +168,7 @@ describe('permissions: what is shown', () => {
     expect(events.map(({ event }) => event.key)).to.deep.equal(['mine:2'])
   })
 
-  it('to a watch follows a renewed token', async () => {
+  it('follows a renewed token in a watch', async () => {
     const bench = new Bench({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
@@ -185,7 +185,7 @@ describe('permissions: what is shown', () => {
   })
 })
 
-describe('grants', () => {
+describe('permission rules', () => {
   const may = permissionsFrom([
     { keys: ['orders:*', 'report'] },
     { keys: ['*'], allow: ['query'] },
@@ -209,10 +209,10 @@ describe('grants', () => {
     ['lock', '*'],
     ['watch', 'jobs:1'],
   ]
-  it('allow what they name, on keys and beginnings of keys', () => {
+  it('allow the named operations on keys and prefixes', () => {
     for (const [operation, key] of yes) expect(may(operation, key), key).to.equal(true)
   })
-  it('allow nothing else', () => {
+  it('allow no other operation or key', () => {
     for (const [operation, key] of no) expect(may(operation, key), key).to.equal(false)
   })
 })

@@ -1,7 +1,7 @@
 /**
- * The table of attacks, and what happened: each is tried from end to end on a broker for strangers
- * (`public`, JSON Web Tokens, one origin), while a good client holds a lock. After each, that
- * client still holds it, and the broker still serves.
+ * Runs the table of attacks: each attack is tried end to end on a public broker (profile `public`,
+ * JSON Web Tokens, one origin) while a good client holds a lock. After each attack, that client
+ * still holds its lock, and the broker still serves.
  */
 import { connect } from '@holdfast/client'
 import { createBroker, jwtTokens } from '@holdfast/server'
@@ -12,7 +12,7 @@ import { RawClient } from '../e2e/raw.js'
 import { Collector, isHeard, Stage } from '../e2e/stage.js'
 import { attacks, jwt, origin, secret, type Target } from './attacks.js'
 
-describe('security: what is tried, and what happens', () => {
+describe('the broker under attack', () => {
   const stage = Stage.forEachTest()
 
   async function target(): Promise<Target> {

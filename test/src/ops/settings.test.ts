@@ -100,7 +100,7 @@ describe('holdfast serve: settings', () => {
     const url = line!.split(' ').at(-1)!
     await Holdfast.run(stage, ['ping', '--count', '1', '--url', url])
     const [logged] = await serve.err.count(1)
-    expect(JSON.parse(logged!)).to.include({ msg: 'session ended', reason: 'goodbye' })
+    expect(JSON.parse(logged!)).to.include({ msg: 'Session ended', reason: 'goodbye' })
   })
 
   interface Wrong {

@@ -211,10 +211,10 @@ describe('holdfast status: brokers that share a log', function () {
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
     const hasSaid = (what: string) =>
       said.until((lines) => lines.some((line) => line.includes(what)))
-    await hasSaid('"serves":false,"msg":"the log is in trouble"')
+    await hasSaid('"serves":false,"msg":"Replicated log has a problem"')
     isBack = true
     await member!.start()
-    await hasSaid('"msg":"the log is well again"')
+    await hasSaid('"msg":"Replicated log recovered"')
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(200)
   })
 })

@@ -1,4 +1,4 @@
-/** Upgrades that are refused because they come too often, and are told so a moment later. */
+/** The tarpit: it answers refused upgrades that come too often only after half a second. */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { Tarpit } from '@holdfast/server/internal'
@@ -16,8 +16,8 @@ function roomOf(count: number) {
   return { clock, room, raws }
 }
 
-describe('the waiting room', () => {
-  it('answers half a second later', () => {
+describe('the tarpit', () => {
+  it('answers after half a second', () => {
     const { clock, raws } = roomOf(2)
     clock.advance(499)
     expect(raws.map((raw) => raw.readableLength)).to.deep.equal([0, 0])
@@ -29,7 +29,7 @@ describe('the waiting room', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('has a thousand places; who finds none is cut', () => {
+  it('keeps at most a thousand connections, and cuts the others', () => {
     const { clock, room, raws } = roomOf(1_001)
     expect(raws.map((raw) => raw.destroyed).lastIndexOf(false)).to.equal(999)
     expect(raws.at(-1)?.destroyed).to.equal(true)
@@ -39,7 +39,7 @@ describe('the waiting room', () => {
     expect(later.destroyed, 'there is room again').to.equal(false)
   })
 
-  it('forgets who leaves, or whose connection fails', async () => {
+  it('forgets a connection that closes or fails', async () => {
     const { clock, raws } = roomOf(2)
     raws[0]!.destroy()
     raws[1]!.destroy(new Error('reset'))
@@ -47,7 +47,7 @@ describe('the waiting room', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('leaves nobody behind when it closes', () => {
+  it('cuts all connections when it closes', () => {
     const { clock, room, raws } = roomOf(3)
     room.close()
     expect(raws.map((raw) => raw.destroyed)).to.deep.equal([true, true, true])

@@ -220,7 +220,7 @@ describe('holdfast: on a terminal', () => {
         .trimEnd()
         .split('\n')
         .map((line) => JSON.parse(line).msg),
-    ).to.include('lock revoked')
+    ).to.include('Lock revoked')
     expectVisible({ out: '', err }, 'serve')
   })
 })

@@ -1,5 +1,5 @@
 /**
- * Behind TLS: the broker's own, and that of a real nginx as the broker's page says to set it up.
+ * TLS of the broker itself, and of a real nginx with the configuration of the server's README.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,11 +15,11 @@ import { needs } from '../support/needs.js'
 import { type Certificate, certificate } from './certificate.js'
 import { type Scratch, scratch } from './scratch.js'
 
-describe('TLS of the broker’s own', () => {
+describe('the TLS of the broker', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
-  it('serves wss, and takes tokens over it', async () => {
+  it('serves wss:// and accepts tokens', async () => {
     const { cert, key, WebSocket } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key }, authenticate: ({ token }) => token })
     expect(url).to.match(/^wss:\/\/127\.0\.0\.1:/)
@@ -27,13 +27,13 @@ describe('TLS of the broker’s own', () => {
     expect((await session.lock('k')).held).to.equal(true)
   })
 
-  it('is not what a client that does not trust it will talk to', async () => {
+  it('is refused by a client that does not trust the certificate', async () => {
     const { cert, key } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key } })
     await rejection(stage.session(url), 'UNAVAILABLE')
   })
 
-  it('is no reason to stay when somebody has not finished a handshake', async () => {
+  it('does not delay the close of the broker by unfinished handshakes', async () => {
     const { cert, key, WebSocket } = certificate(scratch(stage))
     const { broker, url, port } = await stage.broker({ tls: { cert, key } })
     const silent = await dial(port)
@@ -44,7 +44,7 @@ describe('TLS of the broker’s own', () => {
     await broker.close()
   })
 
-  it('says so in a sentence when certificate and key are none', async () => {
+  it('refuses an invalid certificate or key with a message', async () => {
     const { cert } = certificate(scratch(stage))
     const broker = createBroker({ tls: { cert, key: 'not a key' } })
     stage.onClear(() => broker.close())
@@ -86,7 +86,7 @@ http {
 }`
 }
 
-describe('behind nginx', () => {
+describe('a broker behind nginx', () => {
   needs('nginx', 'openssl')
   const stage = Stage.forEachTest()
 
@@ -130,7 +130,7 @@ describe('behind nginx', () => {
     return { url, broker, seen, config, stop, ...certs }
   }
 
-  it('locks are granted and pushed, with a token that nobody could read', async () => {
+  it('grants locks, with a token over TLS', async () => {
     const { url, WebSocket, seen } = await proxied()
     const ann = await stage.session(url, { WebSocket, token: 'ann' })
     const bob = await stage.session(url, { WebSocket, token: 'bob' })
@@ -141,7 +141,7 @@ describe('behind nginx', () => {
     expect(seen.map(({ token }) => token)).to.deep.equal(['ann', 'bob'])
   })
 
-  it('a session with a grace outlives the restart of nginx', async () => {
+  it('keeps a session with a grace over a restart of nginx', async () => {
     const { url, WebSocket, stop, config } = await proxied()
     const session = await stage.session(url, { WebSocket, token: 'ann', grace: 'lease' })
     const lock = await session.lock('k')
@@ -154,7 +154,7 @@ describe('behind nginx', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('a page of another origin is refused, and the metrics are not served', async () => {
+  it('refuses a page of another origin, and serves no metrics', async () => {
     const { url, cert } = await proxied()
     const statusFor = async (origin: string) => {
       const socket = new WebSocket(url, ['holdfast.v1'], { ca: cert, origin })

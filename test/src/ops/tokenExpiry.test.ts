@@ -1,11 +1,11 @@
 /**
- * Tokens that end while their session lives: honoured to the end, renewed in time, and no longer.
+ * Tokens that expire while their session lives.
  */
 import { expect } from 'chai'
 import { Bench, passAlive } from '../server/bench.js'
-import { answersOf, join } from './known.js'
+import { answersOf, join } from './authentication.js'
 
-describe('tokens that end', () => {
+describe('expiring tokens', () => {
   /** A token is how many ms it lasts from now; `other …` is another principal's. */
   function bench(): Bench {
     const made: Bench = new Bench({
@@ -18,7 +18,7 @@ describe('tokens that end', () => {
     return made
   }
 
-  it('are honoured to their end: a warning 30 s before, then 4401', async () => {
+  it('are announced 30 s before they expire, and close the session with 4401', async () => {
     const b = bench()
     const client = await join(b, '60000')
     const early = passAlive(b, 29_900, client)
@@ -31,7 +31,7 @@ describe('tokens that end', () => {
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
-  it('that end soon are warned of at once, with what is left', async () => {
+  it('are announced at once if they expire within 30 s', async () => {
     const b = bench()
     const client = await join(b, '5000')
     const [heard] = passAlive(b, 100, client)
@@ -39,7 +39,7 @@ describe('tokens that end', () => {
     expect(warning.within).to.be.within(4_800, 5_000)
   })
 
-  it('are renewed on the live session by another of the same principal', async () => {
+  it('are replaced by another token of the same principal', async () => {
     const b = bench()
     const client = await join(b, '5000')
     const fence = client.take('k')
@@ -52,7 +52,7 @@ describe('tokens that end', () => {
     expect(answersOf(client.heard())).to.include('unlocked')
   })
 
-  it('are not renewed by another principal, by a bad token, or twice at once', async () => {
+  it('are not replaced by another principal, by a bad token, or twice at the same time', async () => {
     const b = bench()
     const client = await join(b, '5000')
     for (const token of ['other 9000', 'nonsense']) {
@@ -67,7 +67,7 @@ describe('tokens that end', () => {
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
-  it('are not shown in the open', async () => {
+  it('are not accepted without TLS', async () => {
     const b = new Bench({ authenticate: ({ token = 'ann' }) => token })
     const socket = b.connect()
     Object.assign(socket, { isSecure: false })
@@ -79,7 +79,7 @@ describe('tokens that end', () => {
     expect(answersOf(socket.heard())).to.deep.equal(['failed UNAUTHORIZED'])
   })
 
-  it('at no time that there is let nobody in', async () => {
+  it('are refused if their expiry is not a valid time', async () => {
     for (const expiresAt of [Number.NaN, '2030-01-01', null]) {
       const authenticate = () => ({ principal: 'ann', expiresAt: expiresAt as number })
       const b = new Bench({ authenticate })
@@ -89,7 +89,7 @@ describe('tokens that end', () => {
     }
   })
 
-  it('never are good for ever', async () => {
+  it('can have no expiry', async () => {
     const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
     const b = new Bench({ authenticate })
     const client = await join(b, 't')
@@ -98,7 +98,7 @@ describe('tokens that end', () => {
     expect(client.socket.closedWith).to.equal(undefined)
   })
 
-  it('are forgotten with their connection', async () => {
+  it('are forgotten when their connection closes', async () => {
     const b = bench()
     const client = await join(b, '60000')
     client.socket.drop()
@@ -107,14 +107,14 @@ describe('tokens that end', () => {
     expect(b.environment.timers).to.equal(0)
   })
 
-  it('are not looked at where nobody is asked who they are', () => {
+  it('are ignored without authenticate', () => {
     const b = new Bench({ limits: { messagesPerSecond: 10 } })
     const client = b.join()
     client.say({ type: 'auth', id: 7, token: 'whatever' })
     expect(client.heard()).to.deep.equal([{ type: 'authenticated', id: 7 }])
   })
 
-  it('leave their session its locks for its lease, like every cut', async () => {
+  it('leave the locks to the session for its lease', async () => {
     const b = bench()
     const client = await join(b, '3000')
     client.take('k')

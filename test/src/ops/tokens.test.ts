@@ -1,6 +1,6 @@
 /**
- * The authenticators that come with the broker: a file of hashed tokens, and JSON Web Tokens with
- * every way in which one can be wrong.
+ * The authenticators of the broker: a file of hashed tokens, and JSON Web Tokens with every way in
+ * which one can be invalid.
  */
 
 import { rmSync } from 'node:fs'
@@ -27,16 +27,16 @@ import {
 import { Stage } from '../e2e/stage.js'
 import { scratch } from './scratch.js'
 
-async function shown(authenticate: Authenticate, token: string | undefined) {
+async function identityOf(authenticate: Authenticate, token: string | undefined) {
   return (await authenticate({ token, origin: undefined, remoteAddress: undefined })) as
     | Identity
     | undefined
 }
 
-describe('tokens in a file', () => {
+describe('a token file', () => {
   const stage = Stage.forEachTest()
 
-  it('let in whoever they belong to, with what their line allows', async () => {
+  it('gives a token its principal and its permissions', async () => {
     const text = [
       '# the tokens of the team',
       '',
@@ -44,35 +44,35 @@ describe('tokens in a file', () => {
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
     const tokens = tokensFromFile(scratch(stage).write('tokens', text))
-    const billing = await shown(tokens, 't-billing')
+    const billing = await identityOf(tokens, 't-billing')
     expect(billing?.principal).to.equal('billing')
     expect(billing?.may?.('lock', 'orders:1')).to.equal(true)
     expect(billing?.may?.('watch', 'orders:1')).to.equal(false)
-    const ops = await shown(tokens, 't-ops')
+    const ops = await identityOf(tokens, 't-ops')
     expect(ops?.may?.('revoke', 'orders:1')).to.equal(true)
   })
 
-  it('let nobody in with another token, with none, or with what the file says', async () => {
+  it('refuses another token, no token, and the hash in the file', async () => {
     const line = tokenLine('right', 'ann')
     const tokens = tokensFromFile(scratch(stage).write('tokens', line))
     for (const token of ['wrong', '', undefined, line.slice(0, 64)]) {
-      expect(await shown(tokens, token)).to.equal(undefined)
+      expect(await identityOf(tokens, token)).to.equal(undefined)
     }
   })
 
-  it('are read again when the file changes, and keep their last good state', async () => {
+  it('is read again when it changes, and keeps its last valid state', async () => {
     const files = scratch(stage)
     const path = files.write('tokens', tokenLine('old', 'ann'))
     const faults: string[] = []
     const tokens = tokensFromFile(path, ({ message }) => faults.push(message))
     files.write('tokens', tokenLine('old', 'ann') + tokenLine('new', 'bob'))
-    expect((await shown(tokens, 'new'))?.principal).to.equal('bob')
+    expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
     files.write('tokens', tokenLine('new', 'bob'))
-    expect(await shown(tokens, 'old')).to.equal(undefined)
+    expect(await identityOf(tokens, 'old')).to.equal(undefined)
     files.write('tokens', 'what is this?\n')
-    expect((await shown(tokens, 'new'))?.principal).to.equal('bob')
+    expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
     rmSync(path)
-    expect((await shown(tokens, 'new'))?.principal).to.equal('bob')
+    expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
     expect(faults).to.have.length(2)
   })
 
@@ -82,7 +82,7 @@ describe('tokens in a file', () => {
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* none of all, everyday, lock/],
   ]
   for (const [text, sentence] of bad) {
-    it(`"${text.trim().slice(0, 16)}…" is refused in a sentence that does not repeat it`, () => {
+    it(`refuses "${text.trim().slice(0, 16)}…" with a message that does not repeat it`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
       try {
@@ -97,22 +97,22 @@ describe('tokens in a file', () => {
   }
 
   const mistaken: [string, Parameters<typeof tokenLine>][] = [
-    ['a key with a blank, whose rest would be a key', ['t', 'ann', ['lock'], ['orders: *']]],
+    ['a key with a space, whose rest would be another key', ['t', 'ann', ['lock'], ['orders: *']]],
     ['an empty key, which would be every key', ['t', 'ann', ['lock'], ['']]],
     ['no keys, which would be every key', ['t', 'ann', ['lock'], []]],
-    ['no operations, which would be those of the next word', ['t', 'ann', [], ['all']]],
-    ['a principal with a blank', ['t', 'ann all']],
-    ['a principal with a line of its own', ['t', `ann\n${'0'.repeat(64)} eve all`]],
+    ['no operations, because the next word would be read as operations', ['t', 'ann', [], ['all']]],
+    ['a principal with a space', ['t', 'ann all']],
+    ['a principal with a line feed', ['t', `ann\n${'0'.repeat(64)} eve all`]],
   ]
-  for (const [what, args] of mistaken) {
-    it(`have no line for ${what}`, () => {
+  for (const [problem, args] of mistaken) {
+    it(`has no line for ${problem}`, () => {
       expect(() => tokenLine(...args))
         .to.throw(HoldfastError)
         .that.includes({ code: 'INVALID_OPTION' })
     })
   }
 
-  it('that are not there are refused', () => {
+  it('is refused if it does not exist', () => {
     expect(() => tokensFromFile(scratch(stage).path('none'))).to.throw(
       HoldfastError,
       /cannot be read/,
@@ -133,77 +133,80 @@ describe('JSON Web Tokens', () => {
     good = { sub: 'ann', aud: 'holdfast', exp: now + 600 }
   })
 
-  it('let in the subject, until they end, with the grants of their claim', async () => {
+  it('give the subject until they expire, with the permissions of their claim', async () => {
     const grants = [{ keys: ['orders:*'], allow: ['lock'] }]
-    const ann = await shown(jwtTokens({ secret }), await sign({ ...good, holdfast: grants }))
+    const ann = await identityOf(jwtTokens({ secret }), await sign({ ...good, holdfast: grants }))
     expect(ann).to.include({ principal: 'ann', expiresAt: (now + 600) * 1_000 + 5_000 })
     expect(ann?.may?.('lock', 'orders:1')).to.equal(true)
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
 
-  it('without that claim allow nothing, or what the option says', async () => {
+  it('allow nothing without that claim, or what the option defaults to', async () => {
     const token = await sign(good)
-    expect((await shown(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
+    expect((await identityOf(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
     const lenient = jwtTokens({ secret, grants: [{ keys: ['*'] }] })
-    expect((await shown(lenient, token))?.may?.('lock', 'k')).to.equal(true)
+    expect((await identityOf(lenient, token))?.may?.('lock', 'k')).to.equal(true)
   })
 
   const attacks: [string, () => Promise<string> | string, Partial<JwtOptions>?][] = [
-    ['no token at all', () => 'not a token'],
-    ['one without a signature (alg none)', () => new UnsecuredJWT(good).encode()],
-    ['one whose signature was cut off', async () => (await sign(good)).replace(/[^.]+$/, '')],
+    ['a text that is no token', () => 'not a token'],
+    ['a token without a signature (alg none)', () => new UnsecuredJWT(good).encode()],
+    ['a token whose signature was cut off', async () => (await sign(good)).replace(/[^.]+$/, '')],
     [
-      'one signed with another secret',
+      'a token signed with another secret',
       () => sign(good, 'HS256', 'another secret of thirty-two bytes'),
     ],
-    ['one of another algorithm', () => sign(good, 'HS512')],
-    ['one that has ended', () => sign({ ...good, exp: now - 60 })],
-    ['one that is not yet good', () => sign({ ...good, nbf: now + 3_600 })],
-    ['one for another audience', () => sign({ ...good, aud: 'elsewhere' })],
-    ['one for no audience', () => sign({ sub: 'ann', exp: now + 600 })],
+    ['a token with another algorithm', () => sign(good, 'HS512')],
+    ['an expired token', () => sign({ ...good, exp: now - 60 })],
+    ['a token that is not valid yet', () => sign({ ...good, nbf: now + 3_600 })],
+    ['a token for another audience', () => sign({ ...good, aud: 'elsewhere' })],
+    ['a token without an audience', () => sign({ sub: 'ann', exp: now + 600 })],
     [
-      'one of another issuer',
+      'a token of another issuer',
       () => sign({ ...good, iss: 'https://evil.example' }),
       { issuer: 'us' },
     ],
-    ['one that never ends', () => sign({ sub: 'ann', aud: 'holdfast' })],
-    ['one of nobody', () => sign({ aud: 'holdfast', exp: now + 600 })],
-    ['one whose subject is no text', () => sign({ ...good, sub: 7 as unknown as string })],
-    ['one whose grants are none', () => sign({ ...good, holdfast: { keys: ['*'] } })],
+    ['a token without an expiry', () => sign({ sub: 'ann', aud: 'holdfast' })],
+    ['a token without a subject', () => sign({ aud: 'holdfast', exp: now + 600 })],
+    ['a token whose subject is not a text', () => sign({ ...good, sub: 7 as unknown as string })],
     [
-      'one that grants what there is not',
+      'a token whose permissions are not a list',
+      () => sign({ ...good, holdfast: { keys: ['*'] } }),
+    ],
+    [
+      'a token with an unknown operation',
       () => sign({ ...good, holdfast: [{ keys: ['*'], allow: ['all'] }] }),
     ],
-    ['one whose keys are no texts', () => sign({ ...good, holdfast: [{ keys: [{}] }] })],
+    ['a token whose keys are not texts', () => sign({ ...good, holdfast: [{ keys: [{}] }] })],
   ]
-  for (const [what, token, options] of attacks) {
-    it(`refuse ${what}`, async () => {
-      expect(await shown(jwtTokens({ secret, ...options }), await token())).to.equal(undefined)
+  for (const [problem, token, options] of attacks) {
+    it(`are refused: ${problem}`, async () => {
+      expect(await identityOf(jwtTokens({ secret, ...options }), await token())).to.equal(undefined)
     })
   }
 
-  it('with a changed payload are refused', async () => {
+  it('are refused with a changed payload', async () => {
     const [head, , signature] = (await sign(good)).split('.')
     const forged = Buffer.from(JSON.stringify({ ...good, sub: 'root' })).toString('base64url')
     const authenticate = jwtTokens({ secret })
-    expect(await shown(authenticate, `${head}.${forged}.${signature}`)).to.equal(undefined)
+    expect(await identityOf(authenticate, `${head}.${forged}.${signature}`)).to.equal(undefined)
   })
 
   for (const alg of ['RS256', 'ES256']) {
-    it(`of ${alg} are checked with a public key, which is never taken for a secret`, async () => {
+    it(`are checked with a public key of ${alg}, which is never used as a secret`, async () => {
       const { publicKey, privateKey } = await generateKeyPair(alg)
       const pem = await exportSPKI(publicKey)
       const token = await new SignJWT(good).setProtectedHeader({ alg }).sign(privateKey)
       const authenticate = jwtTokens({ publicKey: pem, algorithms: [alg] })
-      expect((await shown(authenticate, token))?.principal).to.equal('ann')
-      expect(await shown(authenticate, await sign(good, 'HS256', pem))).to.equal(undefined)
+      expect((await identityOf(authenticate, token))?.principal).to.equal('ann')
+      expect(await identityOf(authenticate, await sign(good, 'HS256', pem))).to.equal(undefined)
       const other = await generateKeyPair(alg)
       const forged = await new SignJWT(good).setProtectedHeader({ alg }).sign(other.privateKey)
-      expect(await shown(authenticate, forged)).to.equal(undefined)
+      expect(await identityOf(authenticate, forged)).to.equal(undefined)
     })
   }
 
-  it('are checked with the key of a set that they name, which may be fetched', async () => {
+  it('are checked with the key that they name from a set, which may be fetched', async () => {
     const [one, two] = await Promise.all([generateKeyPair('RS256'), generateKeyPair('ES256')])
     const keys = [
       { ...(await exportJWK(one.publicKey)), kid: 'one', alg: 'RS256' },
@@ -212,19 +215,19 @@ describe('JSON Web Tokens', () => {
     const token = await new SignJWT(good)
       .setProtectedHeader({ alg: 'ES256', kid: 'two' })
       .sign(two.privateKey)
-    expect((await shown(jwtTokens({ jwks: { keys } }), token))?.principal).to.equal('ann')
+    expect((await identityOf(jwtTokens({ jwks: { keys } }), token))?.principal).to.equal('ann')
     const server = createServer((_, response) => response.end(JSON.stringify({ keys })))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     stage.onClear(() => server.close())
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
-    expect((await shown(jwtTokens({ jwksUrl }), token))?.principal).to.equal('ann')
+    expect((await identityOf(jwtTokens({ jwksUrl }), token))?.principal).to.equal('ann')
     const mixed = await new SignJWT(good)
       .setProtectedHeader({ alg: 'RS256', kid: 'two' })
       .sign(one.privateKey)
-    expect(await shown(jwtTokens({ jwksUrl }), mixed)).to.equal(undefined)
+    expect(await identityOf(jwtTokens({ jwksUrl }), mixed)).to.equal(undefined)
   })
 
-  it('are "not now" while the set cannot be had', async () => {
+  it('are answered "unavailable" while the set cannot be fetched', async () => {
     const server = createServer((_, response) => response.writeHead(503).end())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
@@ -232,7 +235,7 @@ describe('JSON Web Tokens', () => {
     const token = await new SignJWT(good).setProtectedHeader({ alg: 'ES256' }).sign(privateKey)
     const authenticate = jwtTokens({ jwksUrl })
     const codeOf = () =>
-      shown(authenticate, token).then(
+      identityOf(authenticate, token).then(
         () => 'none',
         (error: HoldfastError) => error.code,
       )
@@ -257,7 +260,7 @@ describe('JSON Web Tokens', () => {
     [{ jwksUrl: 'https://user:secret@keys.example' }, /^(?!.*secret).*user name/],
   ]
   for (const [options, sentence] of contradictions) {
-    it(`cannot be set up with ${JSON.stringify(options).slice(0, 60)}`, () => {
+    it(`cannot be configured with ${JSON.stringify(options).slice(0, 60)}`, () => {
       expect(() => jwtTokens(options)).to.throw(HoldfastError, sentence)
     })
   }

@@ -1,6 +1,6 @@
 /**
- * Spans for waiting and holding, with a real SDK that keeps them in memory; and nothing without
- * one.
+ * The spans for waiting and holding, with a real SDK of OpenTelemetry that keeps the spans in
+ * memory.
  */
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import {
@@ -85,7 +85,7 @@ describe('tracing', () => {
     return { url, broker, session }
   }
 
-  it('makes a span of each wait and of each hold, below the caller’s', async () => {
+  it('makes a span for each wait and each hold, as children of the caller’s span', async () => {
     const { session } = await traced()
     const { fence } = await tracer.startActiveSpan('job', async (job) => {
       const lock = await session.lock('k')
@@ -109,7 +109,7 @@ describe('tracing', () => {
     }
   })
 
-  it('ends a wait that comes to nothing with its code', async () => {
+  it('ends the span of a failed wait with the error code', async () => {
     const { session } = await traced()
     await session.lock('k')
     await rejection(session.tryLock('k'), 'LOCK_HELD')
@@ -117,7 +117,7 @@ describe('tracing', () => {
     expect(failed?.attributes).to.include({ 'holdfast.error': 'LOCK_HELD' })
   })
 
-  it('ends a hold that is lost with LOCK_LOST', async () => {
+  it('ends the span of a lost lock with LOCK_LOST', async () => {
     const { session, url } = await traced()
     const lock = await session.lock('k')
     const thief = await stage.session(url)
@@ -126,7 +126,7 @@ describe('tracing', () => {
     expect(spans('holdfast.hold')[0]?.attributes).to.include({ 'holdfast.error': 'LOCK_LOST' })
   })
 
-  it('runs what withLock calls in the context of the hold', async () => {
+  it('runs the callback of withLock in the context of the hold', async () => {
     const { session } = await traced()
     await session.withLock('k', async () => tracer.startSpan('work').end())
     const [work] = spans('work')
@@ -134,7 +134,7 @@ describe('tracing', () => {
     expect(work!.parentSpanContext?.spanId).to.equal(hold!.spanContext().spanId)
   })
 
-  it('keeps what else is in the context of the caller, though it waits in between', async () => {
+  it('keeps the other values in the context of the caller over the wait', async () => {
     const { session } = await traced()
     context.disable()
     context.setGlobalContextManager(new SynchronousContexts())
@@ -147,7 +147,7 @@ describe('tracing', () => {
     expect(tenant).to.equal('ann')
   })
 
-  it('carries the context of the wait in the metadata, beside the caller’s own', async () => {
+  it('puts the context of the wait into the metadata, beside the caller’s metadata', async () => {
     const { session, broker } = await traced()
     await session.lock('plain')
     await session.lock('own', { metadata: { job: 7 } })
@@ -160,7 +160,7 @@ describe('tracing', () => {
     expect(text).to.equal('mine')
   })
 
-  it('is nothing without an SDK, and without a tracer', async () => {
+  it('does nothing without an SDK and without a tracer', async () => {
     const { url, broker } = await stage.broker()
     trace.disable()
     const silent = await stage.session(url, { tracer: openTelemetry() })

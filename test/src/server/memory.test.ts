@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { Notices } from '../ops/notices.js'
+import { RefusalRecorder } from '../ops/refusalRecorder.js'
 import { count } from '../support/counts.js'
 import { Bench, type Client } from './bench.js'
 
@@ -18,8 +18,8 @@ const program = fileURLToPath(new URL('programs/weigh.js', import.meta.url))
 function tight(
   roomBytes: number,
   prepare: (bench: Bench) => Client,
-): { bench: Bench; client: Client; notices: Notices } {
-  const notices = new Notices()
+): { bench: Bench; client: Client; notices: RefusalRecorder } {
+  const notices = new RefusalRecorder()
   const rehearsal = new Bench()
   prepare(rehearsal)
   const memoryBytes = rehearsal.broker.memory.usedBytes + roomBytes
@@ -146,7 +146,7 @@ describe('memory: beyond memoryBytes', () => {
       '7 QUOTA_EXCEEDED',
     ])
     expect(failed[0]!.message).to.match(/^the broker keeps [\d,]+ bytes .* \(memoryBytes\)$/)
-    expect(notices.causes.every((cause) => cause === 'memoryBytes')).to.equal(true)
+    expect(notices.causes.every((cause) => cause === 'memory_bytes')).to.equal(true)
     expect(notices.causes).to.have.length(3)
   })
 
@@ -193,7 +193,7 @@ describe('memory: beyond memoryBytes', () => {
     bench.connect()
     bench.say(socket, { type: 'hello', ...client.resume() })
     expect(socket.heardOf('welcome')[0]).to.include({ resumed: true })
-    expect(notices.causes).to.deep.equal(['memoryBytes'])
+    expect(notices.causes).to.deep.equal(['memory_bytes'])
   })
 
   it('an eighth beyond, new connections are closed with 1013', () => {
@@ -203,7 +203,7 @@ describe('memory: beyond memoryBytes', () => {
     for (; last.closedWith === undefined && taken < 100; taken++) last = bench.connect()
     expect(taken).to.be.within(10, 20)
     expect(last.closedWith?.code).to.equal(1013)
-    expect(notices.causes).to.deep.equal(['memoryBytes'])
+    expect(notices.causes).to.deep.equal(['memory_bytes'])
   })
 
   it('an eighth beyond, clients that leave more than 16 KiB unread are cut with 4308', () => {
@@ -217,7 +217,7 @@ describe('memory: beyond memoryBytes', () => {
     for (const one of [client, other]) one.say({ type: 'stats', id: 2 })
     expect(client.socket.closedWith?.code).to.equal(4308)
     expect(other.socket.closedWith).to.equal(undefined)
-    expect(notices.causes).to.deep.equal(['memoryBytes'])
+    expect(notices.causes).to.deep.equal(['memory_bytes'])
   })
 
   it('is half of the heap by default, and can be off', () => {

@@ -3,7 +3,7 @@
  * five seconds with more than 256 KiB unread, and no time at all beyond 1 MiB.
  */
 import { expect } from 'chai'
-import { Notices } from '../ops/notices.js'
+import { RefusalRecorder } from '../ops/refusalRecorder.js'
 import { Bench, type Client, passAlive } from './bench.js'
 
 const kib = 1024
@@ -72,7 +72,7 @@ describe('slow readers', () => {
   })
 
   it('are not counted once they are gone', () => {
-    const notices = new Notices()
+    const notices = new RefusalRecorder()
     const made = scene({ observer: notices })
     const { bench: b, sloth, busy } = made
     sloth.socket.bufferedBytes = 257 * kib

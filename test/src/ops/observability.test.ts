@@ -1,5 +1,5 @@
 /**
- * What the broker tells its operators: metrics, health, and a log in which nobody can forge a line.
+ * Metrics, the HTTP endpoints for operators, and the log lines, which a client cannot forge.
  */
 import { readFileSync } from 'node:fs'
 import {
@@ -30,18 +30,18 @@ const nothing: BrokerGauges = {
 
 /** The value of a series, as Prometheus would read it. */
 function seriesOf(text: string, series: string): number | undefined {
-  const line = text.split('\n').find((one) => one.startsWith(`${series} `))
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
   return line === undefined ? undefined : Number(line.split(' ').at(-1))
 }
 
-describe('metrics', () => {
+describe('the metrics', () => {
   /** A broker with metrics, on a fake machine. */
   function measured(options: BrokerOptions = {}) {
     const metrics = brokerMetrics()
     return { metrics, bench: new Bench({ ...options, observer: metrics }) }
   }
 
-  it('count what was asked, granted, refused and lost, by reason', async () => {
+  it('count messages, grants, refusals and losses by reason', async () => {
     const { metrics, bench } = measured({ limits: { locksPerSession: 3 } })
     const [ann, bob, cid] = [bench.join({ lease: 5_000 }), bench.join(), bench.join()]
     const first = ann.take('k')
@@ -62,14 +62,14 @@ describe('metrics', () => {
     const text = await metrics.text()
     const expected: Record<string, number> = {
       'holdfast_messages_received_total{type="lock"}': 12,
-      'holdfast_grants_total{when="after waiting"}': 1,
+      'holdfast_grants_total{when="after_waiting"}': 1,
       'holdfast_failures_total{reason="held"}': 1,
       'holdfast_failures_total{reason="timeout"}': 1,
       'holdfast_releases_total{reason="unlocked"}': 1,
       'holdfast_losses_total{reason="expired"}': 1,
       'holdfast_losses_total{reason="stolen"}': 1,
-      'holdfast_losses_total{reason="session dropped"}': 3,
-      'holdfast_refused_total{cause="locksPerSession"}': 2,
+      'holdfast_losses_total{reason="session_dropped"}': 3,
+      'holdfast_refused_total{cause="locks_per_session"}': 2,
       'holdfast_sessions_ended_total{reason="goodbye"}': 1,
       'holdfast_sessions_ended_total{reason="dropped"}': 1,
       'holdfast_sessions_total{event="opened"}': 3,
@@ -83,7 +83,7 @@ describe('metrics', () => {
     expect(seriesOf(text, 'holdfast_wait_seconds_sum')).to.be.closeTo(0.2, 0.05)
   })
 
-  it('know who is away', async () => {
+  it('count suspended sessions', async () => {
     const { metrics, bench } = measured()
     metrics.attach?.(() => nothing)
     const ann = bench.join({ grace: 5_000 })
@@ -94,7 +94,7 @@ describe('metrics', () => {
     metrics.close?.()
   })
 
-  it('hold no key, session or name in a label, whatever clients choose', async () => {
+  it('have no key, session or name in a label', async () => {
     const { metrics, bench } = measured()
     const ann = bench.join({ name: 'secret-name' })
     ann.take('secret-key', { metadata: 'secret-metadata' })
@@ -103,7 +103,7 @@ describe('metrics', () => {
     expect(text).to.not.include(ann.session)
   })
 
-  it('are all there that the dashboard for Grafana shows', async () => {
+  it('include every metric of the Grafana dashboard', async () => {
     const { metrics } = measured()
     metrics.attach?.(() => nothing)
     const there = await metrics.text()
@@ -116,11 +116,13 @@ describe('metrics', () => {
       expect(there, name).to.include(`# TYPE ${family} `)
     }
     const families = Array.from(there.matchAll(/# TYPE (\S+)/g), ([, name]) => name!)
-    expect(families.filter((name) => !shown.some((one) => one.startsWith(name)))).to.deep.equal([])
+    expect(
+      families.filter((name) => !shown.some((metric) => metric.startsWith(name))),
+    ).to.deep.equal([])
   })
 })
 
-describe('endpoints', () => {
+describe('the endpoints for operators', () => {
   const stage = Stage.forEachTest()
 
   async function broker(options: BrokerOptions = {}) {
@@ -133,7 +135,7 @@ describe('endpoints', () => {
   const status = async (url: string, headers: Record<string, string> = {}) =>
     (await fetch(url, { headers })).status
 
-  it('say that it lives and is ready, and nothing else', async () => {
+  it('answer /healthz and /readyz without any numbers', async () => {
     const { http } = await broker()
     for (const [path, body] of [
       ['/healthz', 'ok\n'],
@@ -145,7 +147,7 @@ describe('endpoints', () => {
     expect(await status(`${http}/anything`)).to.equal(426)
   })
 
-  it('give numbers to this machine alone, not to its pages and its proxies', async () => {
+  it('give numbers only to programs on this machine, and not to pages or through proxies', async () => {
     const { http, url } = await broker({ metrics: brokerMetrics() })
     const client = await RawClient.greeted(url)
     const text = await (await fetch(`${http}/metrics`)).text()
@@ -161,12 +163,12 @@ describe('endpoints', () => {
     client.vanish()
   })
 
-  it('have no metrics unless they are asked for', async () => {
+  it('serve no metrics without the option metrics', async () => {
     const { http } = await broker()
     expect(await status(`${http}/metrics`)).to.equal(426)
   })
 
-  it('have numbers on the port for operators, once there is one, and there alone', async () => {
+  it('give numbers only on the admin port if there is one', async () => {
     const { made, http } = await broker({ metrics: brokerMetrics() })
     const admin = await made.listenAdmin({ port: 0 })
     for (const path of ['/metrics', '/status']) {
@@ -178,7 +180,7 @@ describe('endpoints', () => {
     }
   })
 
-  it('say "not ready" to operators while draining, to the last', async () => {
+  it('answer "not ready" on the admin port until the draining broker has closed', async () => {
     const { made, url } = await broker()
     const admin = await made.listenAdmin({ port: 0 })
     const client = await RawClient.greeted(url)
@@ -193,7 +195,7 @@ describe('endpoints', () => {
   })
 })
 
-describe('the log', () => {
+describe('the log lines', () => {
   /** A broker that logs with pino, and what it wrote, line by line. */
   function logged(level: string, options: BrokerOptions = {}) {
     const lines: Record<string, unknown>[] = []
@@ -208,14 +210,14 @@ describe('the log', () => {
     return { bench: new Bench({ ...options, logger }), lines, texts }
   }
 
-  it('has one line for a session, when it ends', () => {
+  it('include one line for each session, when it ends', () => {
     const { bench, lines } = logged('info')
     const ann = bench.join({ name: 'billing-3' })
     ann.unlock(ann.take('k'))
     ann.say({ type: 'bye' })
     expect(lines).to.have.length(1)
     expect(lines[0]).to.include({
-      msg: 'session ended',
+      msg: 'Session ended',
       session: ann.session,
       principal: 'anyone',
       name: 'billing-3',
@@ -224,17 +226,21 @@ describe('the log', () => {
     })
   })
 
-  it('has one line for a refusal, and for a limit of the table', () => {
+  it('include one line for each refusal, also by a limit of the lock table', () => {
     const authorize = (_: string, __: string, key: string) => key !== 'forbidden'
     const { bench, lines } = logged('info', { authorize, limits: { locksPerSession: 1 } })
     const ann = bench.join()
     for (const key of ['forbidden', 'a', 'b']) ann.lock(key)
     expect(lines).to.have.length(2)
-    expect(lines[0]).to.include({ msg: 'refused', cause: 'forbidden', key: 'forbidden' })
-    expect(lines[1]).to.include({ msg: 'refused', cause: 'locksPerSession' })
+    expect(lines[0]).to.include({
+      msg: 'Client or request refused',
+      cause: 'forbidden',
+      key: 'forbidden',
+    })
+    expect(lines[1]).to.include({ msg: 'Client or request refused', cause: 'locks_per_session' })
   })
 
-  it('keeps a revocation on record even when quiet: who, whose, which and why', () => {
+  it('include each revocation at level warn, with both sessions, the lock and the reason', () => {
     const { bench, lines } = logged('warn')
     const [ann, ops] = [bench.join({ name: 'ann' }), bench.join({ name: 'ops' })]
     const fence = ann.take('k')
@@ -251,9 +257,9 @@ describe('the log', () => {
     })
   })
 
-  it('cannot be forged or flooded by what clients choose', () => {
+  it('cannot be forged or flooded by clients', () => {
     const { bench, lines, texts } = logged('info', { authorize: () => false })
-    const forged = 'a\n{"level":30,"msg":"session ended"}\r\u001b[2J\u202e\u2028'
+    const forged = 'a\n{"level":30,"msg":"Session ended"}\r\u001b[2J\u202e\u2028'
     const ann = bench.join({ name: forged })
     ann.lock(`k\u202e\u2028${'x'.repeat(400)}`)
     ann.say({ type: 'bye' })
@@ -267,7 +273,7 @@ describe('the log', () => {
     expect(ended!.name).to.match(/^a\\u\{a\}\{"level"/)
   })
 
-  it('never has a token or a secret', async () => {
+  it('contain no token and no secret', async () => {
     const { bench, texts } = logged('debug', {
       authenticate: ({ token }) => (token === 'tok-good' ? 'ann' : undefined),
     })
@@ -286,7 +292,7 @@ describe('the log', () => {
     }
   })
 
-  it('is silent by default', () => {
+  it('are not written by default', () => {
     const { bench, lines } = logged('silent')
     bench.join().say({ type: 'bye' })
     expect(lines).to.deep.equal([])

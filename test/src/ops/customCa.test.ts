@@ -1,4 +1,4 @@
-/** A broker whose certificate is of one's own authority: `ca`, and `--ca` of each command. */
+/** A broker with a certificate of an own authority: the option `ca`, and `--ca` of each command. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -7,7 +7,7 @@ import { certificate } from './certificate.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-describe('certificates of one’s own authority', () => {
+describe('a certificate of an own authority', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
@@ -18,7 +18,7 @@ describe('certificates of one’s own authority', () => {
     return { files, cert, key, certPath, url }
   }
 
-  it('are what a broker is checked by, as text, bytes or a list', async () => {
+  it('checks the broker, given as text, bytes or a list', async () => {
     const { cert, certPath, url } = await secured()
     for (const ca of [
       cert,
@@ -32,7 +32,7 @@ describe('certificates of one’s own authority', () => {
     }
   })
 
-  it('are asked for when the broker has one that is not trusted', async () => {
+  it('is suggested by the error for a certificate that is not trusted', async () => {
     const { url } = await secured()
     const other = certificate(scratch(stage))
     for (const options of [{}, { ca: other.cert }]) {
@@ -42,7 +42,7 @@ describe('certificates of one’s own authority', () => {
     }
   })
 
-  it('are refused when they are none, or beside a WebSocket class of one’s own', async () => {
+  it('is refused if it is invalid, or together with a custom WebSocket class', async () => {
     const { cert, key, url } = await secured()
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
@@ -54,7 +54,7 @@ describe('certificates of one’s own authority', () => {
     expect(error.message).to.contain('your own WebSocket class')
   })
 
-  it('are given to every command by --ca or HOLDFAST_CA', async () => {
+  it('is read by every command from --ca or HOLDFAST_CA', async () => {
     const { certPath, url } = await secured()
     const commands = [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]
     const all = commands.map(async (command) => {
@@ -69,7 +69,7 @@ describe('certificates of one’s own authority', () => {
     expect(without.err.join()).to.contain('--ca')
   })
 
-  it('are named when their file cannot be read, or is not one', async () => {
+  it('is reported if its file cannot be read or has no certificate', async () => {
     const { files, url } = await secured()
     const missing = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('no.pem')])
     expect(missing.code).to.equal(78)

@@ -1,6 +1,6 @@
 /**
- * What the client has for operators and for those who must show who they are: revoke, renewing a
- * token, not sending one in the open; against a real broker.
+ * The client's methods for operators and for tokens, against a real broker: revoking a lock,
+ * renewing a token, and not sending a token without TLS.
  */
 import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'
@@ -11,7 +11,7 @@ import { TcpProxy } from '../faults/proxy.js'
 describe('session.revoke', () => {
   const stage = Stage.forEachTest()
 
-  it('ends a lock: its holder is told "revoked", and the next is granted', async () => {
+  it('ends a lock, informs its holder, and grants the lock to the next waiter', async () => {
     const { sessions } = await stage.meeting('ann', 'bob', 'ops')
     const [ann, bob, ops] = sessions
     const lock = await ann!.lock('k')
@@ -27,7 +27,7 @@ describe('session.revoke', () => {
     await rejection(lock.unlock(), 'LOCK_NOT_HELD')
   })
 
-  it('tells a holder that was away why, when it is back', async () => {
+  it('informs a disconnected holder with the reason when it reconnects', async () => {
     const { url, port } = await stage.broker()
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
@@ -45,7 +45,7 @@ describe('session.revoke', () => {
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'ann hangs' })
   })
 
-  it('needs the fence that the lock has now', async () => {
+  it('needs the current fence of the lock', async () => {
     const { sessions } = await stage.meeting('ann', 'ops')
     const [ann, ops] = sessions
     const lock = await ann!.lock('k')
@@ -55,14 +55,14 @@ describe('session.revoke', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('needs the permission', async () => {
+  it('needs the permission to revoke', async () => {
     const { url } = await stage.broker({ authorize: (_, operation) => operation !== 'revoke' })
     const session = await stage.session(url)
     const { fence } = await session.lock('k')
     await rejection(session.revoke('k', { fence, reason: 'stuck' }), 'FORBIDDEN')
   })
 
-  it('refuses what cannot be', async () => {
+  it('rejects invalid arguments', async () => {
     const { sessions } = await stage.meeting('ops')
     const [ops] = sessions
     const bad = { fence: 0, reason: 'r' }
@@ -82,7 +82,7 @@ describe('session.authenticate', () => {
     return ms === undefined ? undefined : { principal: 'ann', expiresAt: Date.now() + ms }
   }
 
-  it('answers the warning that a token ends, and is shown at every later hello', async () => {
+  it('renews an expiring token, and later handshakes send the new token', async () => {
     const seen: (string | undefined)[] = []
     const { port } = await stage.broker({
       authenticate: (credentials) => {
@@ -104,7 +104,7 @@ describe('session.authenticate', () => {
     expect(seen).to.deep.equal(['short', 'long', 'long'])
   })
 
-  it('rejects with UNAUTHORIZED what the broker does not take', async () => {
+  it('rejects with UNAUTHORIZED if the broker refuses the token', async () => {
     const { url } = await stage.broker({ authenticate })
     const session = await stage.session(url, { token: 'long' })
     await rejection(session.authenticate('nonsense'), 'UNAUTHORIZED')
@@ -112,7 +112,7 @@ describe('session.authenticate', () => {
     await rejection(session.authenticate(''), 'INVALID_OPTION')
   })
 
-  it('of a session that ended is SESSION_CLOSED', async () => {
+  it('rejects with SESSION_CLOSED if the session has ended', async () => {
     const { url } = await stage.broker({ authenticate })
     const session = await stage.session(url, { token: 'long' })
     await session.close()
@@ -121,14 +121,14 @@ describe('session.authenticate', () => {
 })
 
 describe('a token', () => {
-  it('is not sent in the open beyond this machine', async () => {
+  it('is not sent without TLS beyond this machine', async () => {
     for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
       await rejection(connect(url, { token: 't' }), 'INVALID_OPTION')
       await rejection(connect(['wss://locks.example', url], { token: 't' }), 'INVALID_OPTION')
     }
   })
 
-  it('is sent so if that was allowed by name', async () => {
+  it('is sent without TLS if allowInsecure is set', async () => {
     const signal = AbortSignal.abort()
     const options = { token: 't', allowInsecure: true, signal }
     await rejection(connect('ws://10.0.0.1:7420', options), 'ABORTED')

@@ -1,11 +1,11 @@
 /**
- * Brokers that ask who somebody is, where a token is as good as a name.
+ * Helpers for tests with `authenticate`: a broker that uses the token as the principal.
  */
 import type { Authenticate, BrokerOptions, Identity } from '@holdfast/server'
 import type { ServerMessage } from '@holdfast/shared'
 import { Bench, Client } from '../server/bench.js'
 
-/** Tokens are principals; `may` is the same for all. */
+/** A broker whose principals are the tokens, all with the same permissions `may`. */
 export function benchWith(options: BrokerOptions = {}, may?: Identity['may']): Bench {
   const authenticate: Authenticate = ({ token }) =>
     token === undefined ? undefined : { principal: token, may }
@@ -21,5 +21,7 @@ export async function join(bench: Bench, token: string, hello: object = {}): Pro
 }
 
 export function answersOf(messages: readonly ServerMessage[]): string[] {
-  return messages.map((one) => ('code' in one ? `${one.type} ${one.code}` : one.type))
+  return messages.map((message) =>
+    'code' in message ? `${message.type} ${message.code}` : message.type,
+  )
 }

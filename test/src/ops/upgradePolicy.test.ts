@@ -1,6 +1,6 @@
 /**
- * The door, by attack: what a page, a stranger or a proxy may try before and at the hello, and what
- * happened. Real sockets, since most of it is about headers.
+ * The upgrade policy, by attack: what a web page, an unknown client or a proxy can try before and
+ * during the handshake. The tests use real sockets, because most of the attacks are about headers.
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
@@ -11,13 +11,13 @@ import { expect } from 'chai'
 import { dial, headOf, RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
-import { Notices } from './notices.js'
+import { RefusalRecorder } from './refusalRecorder.js'
 
-describe('the door', () => {
+describe('the upgrade policy', () => {
   const stage = Stage.forEachTest()
 
   async function broker(options: BrokerOptions = {}) {
-    const notices = new Notices()
+    const notices = new RefusalRecorder()
     const made = createBroker({ observer: notices, ...options })
     stage.onClear(() => made.close())
     return { ...(await made.listen({ port: 0 })), notices }
@@ -41,7 +41,7 @@ describe('the door', () => {
     return client
   }
 
-  it('stays shut to a page of another origin, before the upgrade', async () => {
+  it('refuses a page of another origin before the upgrade', async () => {
     const { port, notices } = await broker({ origins: ['https://app.example'] })
     for (const origin of ['https://evil.example', 'null', 'http://app.example']) {
       expect(await statusOf(port, upgradeHead('/', { origin }))).to.match(/ 403 /)
@@ -52,7 +52,7 @@ describe('the door', () => {
     expect(notices.causes).to.deep.equal(['origin', 'origin', 'origin'])
   })
 
-  it('stays shut to a name that only leads to this machine (DNS rebinding)', async () => {
+  it('refuses a host name that is not allowed (DNS rebinding)', async () => {
     const { port, notices } = await broker()
     for (const host of [
       'evil.example',
@@ -68,13 +68,13 @@ describe('the door', () => {
     expect(new Set(notices.causes)).to.deep.equal(new Set(['host']))
   })
 
-  it('opens to the names it is given', async () => {
+  it('accepts the host names of the option hosts', async () => {
     const { port } = await broker({ hosts: ['Locks.example'] })
     expect(await statusOf(port, upgradeHead('/', { host: 'locks.example' }))).to.match(/ 101 /)
     expect(await statusOf(port, upgradeHead('/', { host: 'other.example' }))).to.match(/ 403 /)
   })
 
-  it('stays shut to strangers whom a proxy of this machine brings, if nobody is asked', async () => {
+  it('refuses forwarded clients without authenticate', async () => {
     const { port, notices } = await broker({ metrics: brokerMetrics() })
     const outcomes = async (headers: Record<string, string>) => {
       const get = (path: string) =>
@@ -92,7 +92,7 @@ describe('the door', () => {
     expect(new Set(notices.causes)).to.deep.equal(new Set(['not_local']))
   })
 
-  it('stays open to programs of this machine, whatever else they say', async () => {
+  it('accepts programs on this machine, whatever other headers they send', async () => {
     const { port } = await broker()
     const said: Record<string, string>[] = [
       { 'user-agent': 'Mozilla/5.0', 'accept-language': 'de', 'sec-fetch-site': 'same-origin' },
@@ -103,7 +103,7 @@ describe('the door', () => {
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
   })
 
-  it('takes nothing for this machine whose other end is elsewhere', () => {
+  it('treats only a connection from loopback to loopback as local', () => {
     const keeper = new UpgradePolicy(settingsFrom({}), new FakeEnvironment().clock)
     const causeOf = (localAddress: string, remoteAddress: string) => {
       const socket = { localAddress, remoteAddress }
@@ -118,13 +118,13 @@ describe('the door', () => {
     expect(causeOf('127.0.0.1', '')).to.equal('not_local')
   })
 
-  it('takes a token from the Authorization header', async () => {
+  it('accepts a token in the Authorization header', async () => {
     const { url, seen } = await curious()
     await (await hello(url, { authorization: 'Bearer s3cret' })).hear('welcome')
     expect(seen[0]?.token).to.equal('s3cret')
   })
 
-  it('takes a token from a subprotocol, and never answers it', async () => {
+  it('accepts a token in a subprotocol, and does not send it back', async () => {
     const { url, port, seen } = await curious()
     const encoded = `bearer.${Buffer.from('s3cret ✓').toString('base64url')}`
     const client = await hello(url, {}, [encoded, subprotocol])
@@ -137,7 +137,7 @@ describe('the door', () => {
     socket.destroy()
   })
 
-  it('prefers the token of the hello', async () => {
+  it('prefers the token of the hello message', async () => {
     const { url, seen } = await curious()
     const client = new RawClient(url, { headers: { authorization: 'Bearer old' } })
     await client.opened()
@@ -147,7 +147,7 @@ describe('the door', () => {
     client.vanish()
   })
 
-  it('does not look at a token in the URL', async () => {
+  it('ignores a token in the URL', async () => {
     const { url, seen, notices } = await curious()
     const client = await hello(`${url}/?token=s3cret&access_token=s3cret`)
     expect(await client.closed()).to.include({ code: 4401 })
@@ -155,7 +155,7 @@ describe('the door', () => {
     expect(notices.causes).to.deep.equal(['unauthorized'])
   })
 
-  it('refuses a token that is none, before the upgrade', async () => {
+  it('refuses a malformed token before the upgrade', async () => {
     const { port, notices } = await curious()
     const malformed: Record<string, string>[] = [
       { authorization: `Bearer ${'x'.repeat(3_073)}` },
@@ -168,7 +168,7 @@ describe('the door', () => {
     expect(notices.causes).to.deep.equal(['token', 'token', 'token'])
   })
 
-  it('refuses a token that the network could read, as a trusted proxy tells', async () => {
+  it('refuses a token without TLS, by the header of a trusted proxy', async () => {
     const { url, seen, notices } = await curious({ trustedProxies: ['127.0.0.1'] })
     const open = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'http' }
     const closed = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' }
@@ -180,14 +180,14 @@ describe('the door', () => {
     expect(notices.causes).to.deep.equal(['insecure'])
   })
 
-  it('takes it all the same if that was allowed by name', async () => {
+  it('accepts a token without TLS if allowInsecure is set', async () => {
     const { url } = await curious({ trustedProxies: ['127.0.0.1'], allowInsecure: true })
     await (await hello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })).hear(
       'welcome',
     )
   })
 
-  it('believes an address from trusted proxies only, and of a chain the part they wrote', async () => {
+  it('trusts forwarded addresses of trusted proxies only, and only their part of a chain', async () => {
     const chain = '198.51.100.7, 203.0.113.9, 10.2.2.2'
     const trusting = await curious({
       trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'],
@@ -201,7 +201,7 @@ describe('the door', () => {
     expect(careful.seen[0]?.remoteAddress).to.equal('127.0.0.1')
   })
 
-  it('says whom it refused, and not whose proxy brought them', async () => {
+  it('reports the address of the refused client, and not of its proxy', async () => {
     const { port, notices } = await broker({ trustedProxies: ['127.0.0.1'] })
     const forwarded = { origin: 'https://evil.example', 'x-forwarded-for': '203.0.113.9' }
     expect(await statusOf(port, upgradeHead('/', forwarded))).to.match(/ 403 /)
@@ -209,7 +209,7 @@ describe('the door', () => {
     expect(notices.all).to.deep.equal([{ cause: 'origin', remoteAddress: '203.0.113.9', origin }])
   })
 
-  it('bounds the upgrades in a second, of an address and of all', () => {
+  it('limits the upgrades per second, for each address and in total', () => {
     const { clock, pass } = pausedClock()
     const settings = settingsFrom({
       limits: { connectionsPerSecond: 3, connectionsPerSecondPerAddress: 1 },
@@ -225,10 +225,10 @@ describe('the door', () => {
       return `${answer.status.slice(0, 3)} ${answer.cause}, for ${answer.isForNow ? 'now' : 'good'}`
     }
     expect(from('203.0.113.1')).to.equal('in')
-    expect(from('203.0.113.1')).to.equal('429 connectionsPerSecondPerAddress, for now')
+    expect(from('203.0.113.1')).to.equal('429 connections_per_second_per_address, for now')
     expect(from('203.0.113.2')).to.equal('in')
     expect(from('203.0.113.3')).to.equal('in')
-    expect(from('203.0.113.4')).to.equal('503 connectionsPerSecond, for now')
+    expect(from('203.0.113.4')).to.equal('503 connections_per_second, for now')
     expect([...reasons]).to.deep.equal([
       'Too many connections from this address in a second: the limit of 1 is reached ' +
         '(connectionsPerSecondPerAddress)',
@@ -238,7 +238,7 @@ describe('the door', () => {
     expect(from('203.0.113.1')).to.equal('in')
   })
 
-  it('shares the upgrades in a second between addresses', () => {
+  it('shares the upgrades per second between addresses', () => {
     const { clock, pass } = pausedClock()
     const settings = settingsFrom({
       limits: { connectionsPerSecond: 50, connectionsPerSecondPerAddress: 10 },
@@ -270,14 +270,14 @@ describe('the door', () => {
     expect(served % 1_000, 'the crowd gets the rest').to.be.within(700, 810)
   })
 
-  it('bounds a frame with 1009, at frameBytes', async () => {
+  it('closes with 1009 after a frame beyond frameBytes', async () => {
     const { url } = await broker({ limits: { frameBytes: 1_024 } })
     const client = await RawClient.greeted(url)
     client.say({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
     expect(await client.closed()).to.include({ code: 1009 })
   })
 
-  it('says "not now" and not "no" when tokens cannot be checked', async () => {
+  it('answers "unavailable" instead of "unauthorized" when tokens cannot be checked', async () => {
     const { HoldfastError } = await import('@holdfast/server')
     const { url } = await broker({
       authenticate: () => {

@@ -1,4 +1,6 @@
-/** Origins and host names that could never match are refused, with the form that does. */
+/**
+ * Origins and host names that can never match are refused, and the error suggests the right form.
+ */
 import { HoldfastError } from '@holdfast/server'
 import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -8,7 +10,7 @@ const examples = {
   hosts: 'locks.example',
 }
 
-describe('names of the door', () => {
+describe('the options origins and hosts', () => {
   const rows: [keyof typeof examples, string, string?][] = [
     ['origins', '*'],
     ['origins', 'https://*.example.com'],
@@ -50,17 +52,17 @@ describe('names of the door', () => {
     ['hosts', 'b\u00fccher.example', 'xn--bcher-kva.example'],
   ]
   for (const [option, name, right] of rows) {
-    it(`refuses ${JSON.stringify(name)} of ${option}, which can never match`, () => {
+    it(`refuse ${JSON.stringify(name)} in ${option}, which can never match`, () => {
       const refused = () => settingsFrom({ [option]: [examples[option], name] })
       const shown = JSON.stringify(name.replace(/[^/]*@/, '***@'))
       expect(refused).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
       expect(refused).to.throw(right === undefined ? 'can never match' : `such as "${right}"`)
-      // What is advised is accepted.
+      // The suggested form is accepted.
       if (right !== undefined) settingsFrom({ [option]: [right] })
     })
   }
 
-  it('accepts whatever browsers send', () => {
+  it('accept every origin that browsers send', () => {
     const origins = [
       'https://app.example',
       'http://localhost:3000',

@@ -1,9 +1,9 @@
 /**
- * An observer for tests: keeps who was turned away and why.
+ * An observer for tests that records every refusal.
  */
 import type { Observer, RefusalNotice } from '@holdfast/server/internal'
 
-export class Notices implements Observer {
+export class RefusalRecorder implements Observer {
   readonly all: RefusalNotice[] = []
 
   onMessage(): void {}
