@@ -1,6 +1,6 @@
 /**
- * `holdfast bench`: a quick, honest load. Each session takes and gives back a lock, over and over,
- * one at a time; what is measured is what a caller waits, and every one of them is counted.
+ * `holdfast bench`: measures how long a caller waits for `lock` and `unlock`. Each session locks
+ * and unlocks one key in a loop, with one request at a time, and every request is counted.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -8,9 +8,8 @@ import type { Session } from '@holdfast/client'
 import { maxMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
-import { writeError } from './output.js'
+import { print, printJson, rounded, table, writeError } from './output.js'
 import { durationIn, integerIn } from './parse.js'
-import { print, printJson, rounded, table } from './print.js'
 
 interface BenchFlags extends BrokerFlags {
   readonly sessions: number
@@ -18,8 +17,9 @@ interface BenchFlags extends BrokerFlags {
   readonly contended?: boolean | undefined
 }
 
-/** How often the progress bar moves, in ms. */
-const stepMs = 200
+/** Time between two refreshes of the progress bar, in ms. */
+const refreshMs = 200
+/** In characters. */
 const barWidth = 30
 
 export function benchCommand(): Command {
@@ -30,22 +30,22 @@ export function benchCommand(): Command {
 holdfast bench --sessions 50 --time 10s
 holdfast bench --contended --json`,
   )
-    .argument('[url]', 'the broker to load; yours, since this takes what it can get')
-    .option('--sessions <n>', 'how many sessions at once', integerIn(1, 10_000), 16)
-    .option('--time <time>', 'for how long', durationIn(1, maxMs), 5_000)
-    .option('--contended', 'all for one key, which is handed on, instead of a key each')
+    .argument('[url]', 'URL of the broker; use one of your own, because this loads it fully')
+    .option('--sessions <n>', 'number of sessions at the same time', integerIn(1, 10_000), 16)
+    .option('--time <time>', 'how long to measure', durationIn(1, maxMs), 5_000)
+    .option('--contended', 'all sessions lock one key, instead of one key for each session')
     .addHelpText(
       'after',
       `
-If the broker is on this machine too, the figures are of both together.`,
+If the broker runs on this machine too, both share its processors, and the figures show that.`,
     )
     .action((url: string | undefined, flags: BenchFlags) =>
       bench({ ...flags, ...(url === undefined ? {} : { url: [url] }) }),
     )
 }
 
+/** How long each request took, in ms. */
 interface Samples {
-  /** In ms. */
   readonly locks: number[]
   readonly unlocks: number[]
 }
@@ -54,9 +54,9 @@ async function bench(flags: BenchFlags): Promise<void> {
   const count = flags.sessions
   const sessions = await openAll(count, flags)
   const samples: Samples = { locks: [], unlocks: [] }
-  const began = performance.now()
-  const endsAt = began + flags.time
-  const bar = progress(began, endsAt)
+  const startedAt = performance.now()
+  const endsAt = startedAt + flags.time
+  const bar = progressBar(startedAt, endsAt)
   const prefix = `holdfast-bench:${randomUUID()}`
   const keyOf = (i: number) => (flags.contended ? prefix : `${prefix}:${i}`)
   try {
@@ -65,14 +65,17 @@ async function bench(flags: BenchFlags): Promise<void> {
     bar.end()
     await Promise.all(sessions.map((session) => session.close()))
   }
-  await report(flags, count, samples, performance.now() - began)
+  await report(flags, count, samples, performance.now() - startedAt)
 }
 
-/** All of them or none: one that stays open would keep this process from its end. */
+/**
+ * Opens all sessions. If one fails, the others are closed, because an open session would keep this
+ * process from ending.
+ */
 async function openAll(count: number, flags: BenchFlags): Promise<Session[]> {
-  const tries = await Promise.allSettled(Array.from({ length: count }, () => connectTo(flags)))
-  const sessions = tries.flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
-  const failed = tries.find((one) => one.status === 'rejected')
+  const results = await Promise.allSettled(Array.from({ length: count }, () => connectTo(flags)))
+  const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
+  const failed = results.find((result) => result.status === 'rejected')
   if (failed === undefined) return sessions
   await Promise.all(sessions.map((session) => session.close()))
   throw failed.reason
@@ -121,26 +124,26 @@ async function report(
   for (const line of await table(['ms', ...names], rows)) print(line)
 }
 
-/** In ms, to a hundredth. */
+/** Percentiles in ms, to a hundredth. */
 function percentiles(samples: number[]): Record<string, number> {
   const sorted = Float64Array.from(samples).sort()
   const at = (share: number) => {
-    const place = Math.min(sorted.length - 1, Math.floor(share * sorted.length))
-    return rounded(sorted[place] ?? 0)
+    const index = Math.min(sorted.length - 1, Math.floor(share * sorted.length))
+    return rounded(sorted[index] ?? 0)
   }
   return { p50: at(0.5), p95: at(0.95), p99: at(0.99), 'p99.9': at(0.999), max: at(1) }
 }
 
-/** A bar on a terminal; nothing elsewhere. */
-function progress(began: number, endsAt: number): { end(): void } {
+/** Draws a progress bar on standard error if that is a terminal; draws nothing elsewhere. */
+function progressBar(startedAt: number, endsAt: number): { end(): void } {
   if (!process.stderr.isTTY) return { end: () => {} }
   const draw = (): void => {
-    const share = Math.min(1, (performance.now() - began) / (endsAt - began))
-    const full = Math.round(share * barWidth)
-    const bar = '█'.repeat(full) + '░'.repeat(barWidth - full)
+    const share = Math.min(1, (performance.now() - startedAt) / (endsAt - startedAt))
+    const filled = Math.round(share * barWidth)
+    const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled)
     writeError(`\r${bar} ${Math.round(share * 100)} %`)
   }
-  const timer = setInterval(draw, stepMs)
+  const timer = setInterval(draw, refreshMs)
   draw()
   return {
     end: () => {

@@ -1,5 +1,6 @@
 /**
- * A broker from settings: reads the files that they name, and refuses what contradicts itself.
+ * Makes a broker from the settings of `holdfast serve`: reads the files that they name, and refuses
+ * settings that contradict each other.
  */
 import { HoldfastError } from '@holdfast/shared'
 import { jwtTokens } from '../access/jwt.js'
@@ -13,18 +14,22 @@ import type { Logger } from '../observability/brokerLogger.js'
 import type { Metrics } from '../observability/observer.js'
 import { Exit, exitCodes, printError } from './exitCodes.js'
 import { logFrom, logRules } from './log.js'
-import { plainJson } from './print.js'
-import { read } from './read.js'
+import { plainJson } from './output.js'
+import { readText } from './parse.js'
 import type { Settings } from './settings.js'
 
-export interface Made {
+export interface ConfiguredBroker {
   readonly broker: HoldfastBroker
-  /** Writes what the log has not written yet. */
+  /** Writes the log lines that the logger still buffers. */
   readonly flushLog: () => void
 }
 
-/** @throws {Exit} 78 with one sentence about what cannot be. */
-export async function brokerFrom(settings: Settings): Promise<Made> {
+/**
+ * Makes a broker from settings; the broker does not listen yet.
+ *
+ * @throws {Exit} 78 if a setting is invalid.
+ */
+export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> {
   refuseContradictions(settings)
   const { logger, flushLog } = await loggerFor(settings.logLevel)
   try {
@@ -59,8 +64,10 @@ export async function brokerFrom(settings: Settings): Promise<Made> {
 }
 
 /**
- * The same, for a look at settings that a broker may be using at the moment: its fence file is read
- * and left to it.
+ * Checks settings like {@link brokerFrom}, without using the fence file: a running broker may use
+ * the same settings, so the file is only read.
+ *
+ * @throws {Exit} 78 if a setting is invalid.
  */
 export async function checkSettings({ fenceFile, ...settings }: Settings): Promise<void> {
   try {
@@ -74,26 +81,34 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
 
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
-  const jwt = jwtKeysIn(settings)
+  const jwtKeys = jwtKeysIn(settings)
+  const [jwtRule] = jwtRulesIn(settings)
   const rules: [boolean, string][] = [
     [
       dev === true && !isLoopback(host),
-      `dev lets any page of a loopback origin in, and ${host} is beyond loopback: use origins.`,
+      `dev allows every page with a loopback origin, but host ${host} is not loopback: ` +
+        'set origins instead of dev',
     ],
     [
-      tokens !== undefined && jwt.length > 0,
-      `tokens and ${jwt[0]} are two ways to be known: use one.`,
+      tokens !== undefined && jwtKeys.length > 0,
+      `tokens and ${jwtKeys[0]} are both set: set only one of them`,
     ],
-    [jwt.length > 1, `${jwt[0]} and ${jwt[1]} are two kinds of key: use one.`],
+    [jwtKeys.length > 1, `${jwtKeys[0]} and ${jwtKeys[1]} are both set: set only one of them`],
     [
-      jwt.length === 0 && jwtRulesIn(settings).length > 0,
-      `${jwtRulesIn(settings)[0]} needs a key: jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl.`,
+      jwtKeys.length === 0 && jwtRule !== undefined,
+      `${jwtRule} needs a key: set jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl`,
     ],
-    [(tlsCert === undefined) !== (tlsKey === undefined), 'tlsCert and tlsKey go together.'],
+    [
+      (tlsCert === undefined) !== (tlsKey === undefined),
+      `${tlsCert === undefined ? 'tlsKey' : 'tlsCert'} is set alone: set both tlsCert and tlsKey`,
+    ],
     ...logRules(settings),
-    [adminHost !== undefined && adminPort === undefined, 'adminHost needs an adminPort.'],
+    [
+      adminHost !== undefined && adminPort === undefined,
+      'adminHost is set without adminPort: set both',
+    ],
   ]
-  for (const [isBroken, sentence] of rules) if (isBroken) throw new Exit(exitCodes.config, sentence)
+  for (const [isBroken, message] of rules) if (isBroken) throw new Exit(exitCodes.config, message)
 }
 
 function jwtKeysIn(settings: Settings): string[] {
@@ -116,9 +131,9 @@ function authenticateBy(settings: Settings, logger: Logger | undefined): Authent
   }
   if (jwtKeysIn(settings).length === 0) return undefined
   return jwtTokens({
-    secret: jwtSecretFile === undefined ? undefined : read(jwtSecretFile).trimEnd(),
-    publicKey: jwtPublicKey === undefined ? undefined : read(jwtPublicKey),
-    jwks: jwtJwks === undefined ? undefined : setFrom(jwtJwks),
+    secret: jwtSecretFile === undefined ? undefined : readText(jwtSecretFile).trimEnd(),
+    publicKey: jwtPublicKey === undefined ? undefined : readText(jwtPublicKey),
+    jwks: jwtJwks === undefined ? undefined : readJwks(jwtJwks),
     jwksUrl: jwtJwksUrl,
     algorithms: settings.jwtAlgorithms,
     audience: settings.jwtAudience,
@@ -126,18 +141,18 @@ function authenticateBy(settings: Settings, logger: Logger | undefined): Authent
   })
 }
 
-function setFrom(path: string): { readonly keys: readonly object[] } {
+function readJwks(path: string): { readonly keys: readonly object[] } {
   try {
-    return JSON.parse(read(path)) as { keys: object[] }
+    return JSON.parse(readText(path)) as { keys: object[] }
   } catch (error) {
     if (error instanceof Exit) throw error
-    throw new Exit(exitCodes.config, `The file ${path} is not JSON.`)
+    throw new Exit(exitCodes.config, `The JWKS file ${path} is not JSON`)
   }
 }
 
 function tlsFrom({ tlsCert, tlsKey }: Settings): TlsFiles | undefined {
   if (tlsCert === undefined || tlsKey === undefined) return undefined
-  return { cert: read(tlsCert), key: read(tlsKey) }
+  return { cert: readText(tlsCert), key: readText(tlsKey) }
 }
 
 async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
@@ -149,22 +164,22 @@ async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
 async function loggerFor(level: string) {
   if (level === 'silent') return { logger: undefined, flushLog: () => {} }
   const { pino } = await import('pino')
-  // Not in step with us: whoever does not read our errors does not stop the broker.
+  // Asynchronous, because a reader of standard error that is slow must not stop the broker.
   const out = pino.destination({ dest: 2, sync: false })
   out.on('error', () => {})
-  // JSON escapes some controls only, and an operator reads this in a terminal.
+  // Escape what JSON does not, because an operator may read the lines in a terminal.
   const logger = pino({ level, base: null }, { write: (line) => out.write(escaped(line)) })
   const flushLog = () => {
     try {
       out.flushSync()
     } catch {
-      // Nobody reads it any more.
+      // Standard error is closed: the lines cannot be written.
     }
   }
   return { logger, flushLog }
 }
 
-/** A line of the log, whose end stays what it is. */
+/** Escapes a log line, except for the line feed at its end. */
 function escaped(line: string): string {
   return `${plainJson(line.trimEnd())}\n`
 }

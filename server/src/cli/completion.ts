@@ -1,6 +1,6 @@
 /**
- * `holdfast completion`: prints a script with which a shell completes this command line. It is made
- * from the commander program, so it knows every flag, and it starts no process at a Tab.
+ * `holdfast completion`: prints a completion script for a shell. The script is generated from the
+ * commander program, so it has every flag, and it starts no process when the user presses Tab.
  */
 import { Argument, Command } from 'commander'
 import { bashScript } from './completion/bash.js'
@@ -16,11 +16,11 @@ const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {
   fish: fishScript,
 }
 
-/** @param program What is completed; it is read when the command runs. */
+/** @param program The program to complete; it is read when the command runs. */
 export function completionCommand(program: Command): Command {
   return new Command('completion')
     .description('print a script that completes commands and flags in a shell')
-    .addArgument(new Argument('<shell>', 'which shell').choices(Object.keys(scripts)))
+    .addArgument(new Argument('<shell>', 'the shell to complete in').choices(Object.keys(scripts)))
     .addHelpText(
       'after',
       `

@@ -1,15 +1,14 @@
 /**
- * What all commands that talk to a broker have in common: where it is, who asks, and how the answer
- * is printed.
+ * The options that all commands for a running broker share (its URL, the token, certificates), and
+ * the session that they open with these options.
  */
-import { readFileSync } from 'node:fs'
 import type { ConnectOptions, Session } from '@holdfast/client'
 import { defaultPort } from '@holdfast/shared'
 import { Command } from 'commander'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { onOutputFailure } from './output.js'
-import { collect } from './parse.js'
-import { heeded } from './run/launcher.js'
+import { collect, readText } from './parse.js'
+import { withoutIgnored } from './run/launcher.js'
 
 export interface BrokerFlags {
   readonly url?: readonly string[] | undefined
@@ -19,78 +18,79 @@ export interface BrokerFlags {
   readonly json?: boolean | undefined
 }
 
-/** The heading over the options by which a command finds its broker. */
+/** The heading of the help over the options that select a broker. */
 export const brokerGroup = 'Broker:'
-/** The heading over a command's own options, as commander has it. */
+/** Commander's own heading over the other options. */
 const ownGroup = 'Options:'
 
-/** A command that talks to a broker and prints what it says; `examples` are shown in its help. */
+/**
+ * Makes a command for a running broker, with the option `--json`.
+ *
+ * @param examples Command lines for the help, one a line.
+ */
 export function brokerCommand(usage: string, description: string, examples: string): Command {
   return quietCommand(usage, description, examples).option('--json', 'print JSON, one value a line')
 }
 
-/** A command that talks to a broker and has nothing to print. */
+/** Makes a command like {@link brokerCommand} that prints no result, so without `--json`. */
 export function quietCommand(usage: string, description: string, examples: string): Command {
   return new Command(usage)
     .description(description)
     .optionsGroup(brokerGroup)
     .option(
       '-u, --url <url>',
-      `a broker, wss:// beyond this machine (repeatable; HOLDFAST_URL; default ${defaultUrl})`,
+      'URL of a broker, wss:// beyond this machine (repeatable; or HOLDFAST_URL; ' +
+        `default ${defaultUrl})`,
       collect,
     )
-    .option('--token-file <file>', 'a file with the token to show (or HOLDFAST_TOKEN)')
+    .option('--token-file <file>', 'file with the token to send (or HOLDFAST_TOKEN)')
     .option('--ca <file>', caHelp)
-    .option('--allow-insecure', 'show the token over plain ws:// beyond this machine')
+    .option('--allow-insecure', 'send the token over plain ws:// beyond this machine')
     .optionsGroup(ownGroup)
     .addHelpText('after', `\nExamples:\n${examples.trim().replace(/^/gm, '  ')}\n${exitHelp}`)
 }
 
-export const caHelp = 'a file with the certificates of your own authority (or HOLDFAST_CA)'
+export const caHelp = 'file with the certificates of your own authority, in PEM (or HOLDFAST_CA)'
 
 export const defaultUrl = `ws://127.0.0.1:${defaultPort}`
 
-/** The brokers to talk to: flags, else HOLDFAST_URL (separated by commas), else this machine. */
+/**
+ * The broker URLs: from `--url`, else from HOLDFAST_URL (separated by commas), else the default.
+ */
 export function urlsFrom({ url }: BrokerFlags): readonly string[] {
   const { HOLDFAST_URL = '' } = process.env
-  const named = HOLDFAST_URL.split(',').filter((one) => one !== '')
-  return url ?? (named.length > 0 ? named : [defaultUrl])
+  const fromVariable = HOLDFAST_URL.split(',').filter((text) => text !== '')
+  return url ?? (fromVariable.length > 0 ? fromVariable : [defaultUrl])
 }
 
-/** Certificates to check the broker's by; undefined for those that Node trusts. */
+/**
+ * The certificates that the broker's certificate is checked with; undefined for Node's own.
+ *
+ * @throws {Exit} 78 if the file cannot be read or has no certificate.
+ */
 export function caFrom({ ca }: BrokerFlags): string | undefined {
   const file = ca ?? (process.env['HOLDFAST_CA'] || undefined)
   if (file === undefined) return undefined
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (cause) {
-    const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exitCodes.config, `The file of certificates ${file} cannot be read (${code}).`)
-  }
+  const text = readText(file, 'certificate file')
   if (/^-----BEGIN [A-Z ]*CERTIFICATE-----/m.test(text)) return text
   throw new Exit(
     exitCodes.config,
-    `The file ${file} has no certificate in PEM form (--ca, HOLDFAST_CA)`,
+    `The certificate file ${file} has no certificate in PEM form (--ca, HOLDFAST_CA)`,
   )
 }
 
-/** Never from a flag: others on the machine can read those. */
+/** There is no option with the token itself: other users of the machine can read command lines. */
 function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   if (tokenFile === undefined) return process.env['HOLDFAST_TOKEN'] || undefined
-  try {
-    return readFileSync(tokenFile, 'utf8').trim()
-  } catch (cause) {
-    const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exitCodes.config, `The token file ${tokenFile} cannot be read (${code}).`)
-  }
+  return readText(tokenFile, 'token file').trim()
 }
 
+/** Opens a session with the options of the command line. By default it does not reconnect. */
 export async function connectTo(
   flags: BrokerFlags,
   options: ConnectOptions = {},
 ): Promise<Session> {
-  // Loaded here, so that a broker need not wait for what it does not use.
+  // Import the client only here, because `holdfast serve` does not need it.
   const { connect } = await import('@holdfast/client')
   const session = await connect(urlsFrom(flags), {
     name: `holdfast ${process.argv[2] ?? ''}`.trim(),
@@ -102,13 +102,13 @@ export async function connectTo(
   })
   session.on('expiring', () => {
     const token = tokenFrom(flags)
-    // The file may have a new one by now; if not, the broker says so, and closes at the end.
+    // The file may hold a new token by now. If not, the broker closes the session when it expires.
     if (token !== undefined) session.authenticate(token).catch(() => {})
   })
   return session
 }
 
-/** Does something with a session of its own. */
+/** Runs an action with a new session, and closes the session afterwards. */
 export async function withSession<T>(
   flags: BrokerFlags,
   action: (session: Session) => Promise<T>,
@@ -122,12 +122,16 @@ export async function withSession<T>(
   }
 }
 
-/** Resolves with the first signal to stop, or when the session ends by itself. */
-export function stopOf(session: Session): Promise<void> {
+/**
+ * Resolves at SIGINT, at SIGTERM, when the output cannot be written any more, or when the session
+ * is closed; rejects if the session was closed by an error.
+ */
+export function untilStopped(session: Session): Promise<void> {
   return new Promise((resolve, reject) => {
-    for (const signal of heeded(['SIGINT', 'SIGTERM'])) process.once(signal, () => resolve())
+    for (const signal of withoutIgnored(['SIGINT', 'SIGTERM'])) {
+      process.once(signal, () => resolve())
+    }
     session.once('closed', (error) => (error === undefined ? resolve() : reject(error)))
-    // The reader of our output is gone, or the disk is full.
     onOutputFailure(() => resolve())
   })
 }

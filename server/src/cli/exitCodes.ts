@@ -1,40 +1,41 @@
 /**
- * How the command ends: its exit codes, as in sysexits.h where that has one, and the sentence that
- * goes with an error.
+ * The exit codes of the command, which follow sysexits.h where that has a fitting code, and the
+ * error messages that go with them.
  */
 import { HoldfastError } from '@holdfast/shared'
 import { CommanderError } from 'commander'
-import { onOutputFailure, writeError } from './output.js'
-import { visible, visibleLines } from './print.js'
+import { onOutputFailure, visible, visibleLines, writeError } from './output.js'
 
 export const exitCodes = {
   done: 0,
-  /** What was asked for is not so: no such lock, or a broker that is not ready. */
+  /** The lock does not exist, the broker is not ready, or a listing is incomplete. */
   failed: 1,
+  /** The command line is wrong. */
   usage: 64,
-  /** No broker answers, or not what the broker shares a log by. */
+  /** No broker answers, or no etcd answers the broker. */
   unavailable: 69,
-  /** A fault of this program, not of its user. */
+  /** A bug of this program. */
   internal: 70,
-  /** The broker's log, its fence file or the output cannot be written, or the log is damaged. */
+  /** The log, the fence file or the output cannot be written, or the log is damaged. */
   io: 74,
-  /** The lock was not to be had, in time or at all. */
+  /** The lock was not acquired, because other sessions hold it or time ran out. */
   notAcquired: 75,
-  /** The lock was in danger or lost, and the command was stopped for it. */
+  /** The lock was lost or about to be lost, and the command was stopped. */
   lost: 76,
+  /** The broker refused the token or the request. */
   forbidden: 77,
-  /** A setting that cannot be. */
+  /** A setting is invalid. */
   config: 78,
 } as const
 
-/** For the end of `--help`. */
+/** The exit codes as text, for the end of every `--help`. */
 export const exitHelp = `
-Exit codes: 0 done, 1 no such lock (of status: not ready), 64 wrong usage, 69 no broker (or no etcd)
-answers, 70 a fault of holdfast itself, 74 the log, the fence file or the output cannot be written,
-75 the lock was not acquired, 76 the lock was lost or in danger, 77 not allowed, 78 a setting that
-cannot be.`
+Exit codes: 0 success; 1 no such lock, or the broker is not ready, or the listing is incomplete;
+64 wrong usage; 69 no broker (or no etcd) answers; 70 bug in holdfast; 74 the log, the fence file
+or the output cannot be written; 75 the lock was not acquired; 76 the lock was lost or about to be
+lost; 77 not allowed; 78 invalid setting.`
 
-/** An end with a code and a sentence of its own. */
+/** Ends the command with an exit code and an error message; an empty message prints nothing. */
 export class Exit extends Error {
   readonly code: number
 
@@ -59,9 +60,9 @@ const byCode: Partial<Record<HoldfastError['code'], number>> = {
   INVALID_TIMEOUT: exitCodes.usage,
 }
 
-/** Says what is wrong, and returns the exit code. */
+/** Prints the message of an error and returns the exit code for it. */
 export function reportError(error: unknown): number {
-  // Commander has already printed its own.
+  // Commander has already printed its own errors.
   if (error instanceof CommanderError)
     return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
   if (error instanceof Exit) {
@@ -72,42 +73,42 @@ export function reportError(error: unknown): number {
     printError(error.message)
     return byCode[error.code] ?? exitCodes.config
   }
-  return reportFault(error)
+  return reportBug(error)
 }
 
-/** Prints the stack of an unexpected error. The stack can hold what a broker sent. */
-function reportFault(error: unknown): number {
+/** Prints the stack of an unexpected error, escaped, because it may quote text of a broker. */
+function reportBug(error: unknown): number {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  writeError(`holdfast: unexpected error, please report it\n${visibleLines(text)}\n`)
+  writeError(`holdfast: Unexpected error, please report it\n${visibleLines(text)}\n`)
   return exitCodes.internal
 }
 
-/** Prints one sentence on standard error, with every control character in it spelt out. */
-export function printError(sentence: string): void {
-  writeError(`holdfast: ${visible(sentence)}\n`)
+/** Prints a message on standard error, with every control character escaped. */
+export function printError(message: string): void {
+  writeError(`holdfast: ${visible(message)}\n`)
 }
 
 /**
- * Watches what happens outside of a command's own code: output that cannot be written ends in
- * {@link exitCodes.io}, and errors and warnings that Node would print raw are made visible.
+ * Handles the errors that no command handles: sets the exit code {@link exitCodes.io} when the
+ * output cannot be written, and escapes the uncaught errors and warnings that Node would print raw.
  */
 export function watchProcess(): void {
   let outputFailed = false
   process.stdout.on('error', () => {})
   onOutputFailure(({ code, message }) => {
-    // The reader has seen enough, as `head` has.
+    // The reader of a pipe has closed it, as `head` does; this is no failure.
     if (code === 'EPIPE') return
     outputFailed = true
     printError(
-      `standard output cannot be written (${code ?? message}): what was printed is not whole`,
+      `Cannot write to standard output (${code ?? message}): the printed output is incomplete`,
     )
   })
   process.stderr.on('error', () => {})
   process.on('exit', (code) => {
     if (outputFailed && code === exitCodes.done) process.exitCode = exitCodes.io
   })
-  process.on('uncaughtException', (error) => process.exit(reportFault(error)))
-  // Node prints warnings raw, unless it was told to print none.
+  process.on('uncaughtException', (error) => process.exit(reportBug(error)))
+  // Without a listener, Node was told to print no warnings (--no-warnings).
   if (process.listenerCount('warning') === 0) return
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => printError(`${name}: ${message}`))

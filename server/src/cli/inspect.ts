@@ -1,5 +1,5 @@
 /**
- * `holdfast ls`, `show`, `stats` and `watch`: who holds what, who waits, and what happens.
+ * `holdfast ls`, `show`, `stats` and `watch`: print holders, queues, counters and events.
  */
 import type {
   HeldInfo,
@@ -10,7 +10,7 @@ import type {
   WatchEvent,
 } from '@holdfast/client'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
+import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import {
   type ListedLock,
@@ -20,22 +20,22 @@ import {
   reportCut,
   withListFlags,
 } from './listing.js'
-import { ago, metadataOf, print, printJson, rounded, table, visible, whoIs } from './print.js'
+import { ago, metadataText, print, printJson, rounded, table, visible, whoIs } from './output.js'
 
 export function lsCommand(): Command {
   const command = brokerCommand(
     'ls',
-    'list who holds which keys, and how many wait',
+    'list the held locks, their holders, and the length of each queue',
     `holdfast ls
 holdfast ls orders:
 holdfast ls --all --json orders: | jq .key`,
-  ).argument('[prefix]', 'only keys that begin so')
+  ).argument('[prefix]', 'only keys that begin with this prefix')
   return withListFlags(command, 'locks', true)
     .addHelpText(
       'after',
       `
-The locks are in the order of their keys. A lock that is held for as long as the listing takes is
-listed once; one that is taken or released meanwhile is listed or not.`,
+The locks are in the order of their keys. A lock that is held during the whole listing is listed
+once. A lock that is granted or released during the listing may be listed or not.`,
     )
     .action((prefix: string | undefined, flags: BrokerFlags & ListFlags) =>
       withSession(flags, (session) => list(session, prefix, flags)),
@@ -51,11 +51,12 @@ async function list(
   const { locks, heldCount } = await listLocks(session, prefix, most)
   if (flags.json) for (const lock of locks) printJson(lock)
   else await printLocks(locks)
-  const left = heldCount - locks.length
-  if (left <= 0) return
-  if (!flags.json) print(`... and ${left} more`)
+  const unlisted = heldCount - locks.length
+  if (unlisted <= 0) return
+  if (!flags.json) print(`... and ${unlisted} more`)
   reportCut(
-    `${locks.length} of ${heldCount} locks are listed: use --all, or --limit for a part`,
+    `Only ${locks.length} of ${heldCount} locks are listed: ` +
+      'use --all, or --limit N if N are enough',
     flags,
   )
 }
@@ -76,9 +77,9 @@ async function printLocks(locks: readonly ListedLock[]): Promise<void> {
 export function showCommand(): Command {
   const command = brokerCommand(
     'show',
-    'show a key: its holders, its queue, and the fence that unlock needs',
+    'show the holders and the queue of a key, with the fence that unlock needs',
     'holdfast show orders:42',
-  ).argument('<key>', 'which key')
+  ).argument('<key>', 'the key to show')
   return withListFlags(command, 'holders and waiting requests', false).action(
     (key: string, flags: BrokerFlags & ListFlags) =>
       withSession(flags, async (session) =>
@@ -87,20 +88,18 @@ export function showCommand(): Command {
   )
 }
 
-function show(key: string, found: QueryResult, flags: BrokerFlags & ListFlags): void {
-  if (flags.json) {
-    const { held, waiting, heldCount, waitingCount } = found
-    printJson({ key, held, waiting, heldCount, waitingCount })
-  } else printKey(key, found)
-  const [listed, all] = [found.held.length + found.waiting.length, countOf(found)]
+function show(key: string, result: QueryResult, flags: BrokerFlags & ListFlags): void {
+  const { held, waiting, heldCount, waitingCount } = result
+  if (flags.json) printJson({ key, held, waiting, heldCount, waitingCount })
+  else printKey(key, result)
+  const [listed, all] = [held.length + waiting.length, heldCount + waitingCount]
   if (listed < all) {
-    const sentence = `${listed} of ${all} holders and waiting requests are shown`
-    reportCut(`${sentence}: that is as many as a broker tells; --limit asks for a part`, flags)
+    reportCut(
+      `Only ${listed} of ${all} holders and waiting requests are shown: a broker lists at most ` +
+        `${pageSize} of each; use --limit N if N are enough`,
+      flags,
+    )
   }
-}
-
-function countOf({ heldCount, waitingCount }: QueryResult): number {
-  return heldCount + waitingCount
 }
 
 function printKey(key: string, { held, waiting, heldCount, waitingCount }: QueryResult): void {
@@ -112,15 +111,16 @@ function printKey(key: string, { held, waiting, heldCount, waitingCount }: Query
 }
 
 function holderLine(lock: HeldInfo): string {
-  const metadata = metadataOf(lock)
-  const what = `held ${lock.mode === 'shared' ? '(shared) ' : ''}by ${whoIs(lock)}`
+  const metadata = metadataText(lock)
+  const holder = `held ${lock.mode === 'shared' ? '(shared) ' : ''}by ${whoIs(lock)}`
   const details = `for ${ago(lock.since)}, fence ${lock.fence}, session ${lock.session}`
-  return `${what} ${details}${metadata === '' ? '' : `, ${metadata}`}`
+  return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
 function waiterLine(place: number, request: WaitingInfo): string {
   const shared = request.mode === 'shared' ? ' (shared)' : ''
-  return `${place}. ${whoIs(request)}${shared} waits for ${ago(request.since)}, session ${request.session}`
+  const waited = `has waited for ${ago(request.since)}, session ${request.session}`
+  return `${place}. ${whoIs(request)}${shared} ${waited}`
 }
 
 export function statsCommand(): Command {
@@ -133,69 +133,76 @@ export function statsCommand(): Command {
 async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
   if (flags.json) printJson(stats)
   else
-    for (const line of await table(['COUNTER', 'VALUE'], Object.entries(stats).map(pair)))
+    for (const line of await table(['COUNTER', 'VALUE'], Object.entries(stats).map(statsRow)))
       print(line)
 }
 
-function pair([name, value]: [string, unknown]): [string, string] {
+function statsRow([name, value]: [string, unknown]): [string, string] {
   return [name, typeof value === 'number' ? String(rounded(value)) : String(value)]
 }
 
 export function watchCommand(): Command {
   return brokerCommand(
     'watch',
-    'print what happens to keys, line by line, until Ctrl-C',
+    'print the events of keys, one a line, until Ctrl-C',
     `holdfast watch
 holdfast watch orders:
 holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
   )
-    .argument('[prefix]', 'only keys that begin so', '')
+    .argument('[prefix]', 'only keys that begin with this prefix', '')
     .action((prefix: string, flags: BrokerFlags) =>
       withSession(
         flags,
         async (session) => {
-          let refused: (error: Error) => void = () => {}
-          const refusal = new Promise<never>((_, reject) => {
-            refused = reject
+          let reject: (error: Error) => void = () => {}
+          const refused = new Promise<never>((_, rejectPromise) => {
+            reject = rejectPromise
           })
           session.watch({ prefix }, (event) => {
-            if (event.event === 'refused') refused(event.error)
-            else tell(event, flags)
+            if (event.event === 'refused') reject(event.error)
+            else printEvent(event, flags)
           })
-          await Promise.race([stopOf(session), refusal])
+          await Promise.race([untilStopped(session), refused])
         },
-        // Whoever watches goes on watching when the broker is back.
+        // Reconnect, unlike other commands: a watch goes on when the broker is back.
         { reconnect: undefined },
       ),
     )
 }
 
-function tell(event: Exclude<WatchEvent, { event: 'refused' }>, flags: BrokerFlags): void {
+function printEvent(event: Exclude<WatchEvent, { event: 'refused' }>, flags: BrokerFlags): void {
   if (flags.json) printJson(event)
   else if (event.event === 'state') {
-    const again = event.resync ? ' (again, after a reconnect)' : ''
-    print(`${time()} ${event.heldCount} held${again}`)
-    for (const lock of event.held) print(`${time()} held ${lineOf(lock)}`)
-    const left = event.heldCount - event.held.length
-    if (left > 0) print(`${time()} ... and ${left} more held, which ls --all lists`)
-  } else print(`${time()} ${event.event} ${lineOf(event)}`)
+    const resync = event.resync
+      ? ' (after a reconnect; events may be missing before this line)'
+      : ''
+    print(`${timestamp()} ${event.heldCount} held${resync}`)
+    for (const lock of event.held) print(`${timestamp()} held ${lockText(lock)}`)
+    const unlisted = event.heldCount - event.held.length
+    if (unlisted > 0) print(`${timestamp()} ... and ${unlisted} more held, which ls --all lists`)
+  } else print(`${timestamp()} ${event.event} ${lockText(event)}`)
 }
 
-function lineOf(lock: HeldInfo): string {
-  return `${visible(lock.key)} ${lock.mode} ${whoIs(lock)} fence ${lock.fence} ${metadataOf(lock)}`.trimEnd()
+function lockText(lock: HeldInfo): string {
+  const holder = `${lock.mode} ${whoIs(lock)} fence ${lock.fence}`
+  return `${visible(lock.key)} ${holder} ${metadataText(lock)}`.trimEnd()
 }
 
-function time(): string {
+function timestamp(): string {
   return new Date().toISOString()
 }
 
-/** The lock of a key that has this fence is not there; what is there instead, if that is known. */
-export function notThere(key: string, found: QueryResult | undefined): Exit {
-  const what = found === undefined ? '' : `; ${heldNow(found)}`
-  return new Exit(exitCodes.failed, `${visible(key)} is not held with that fence${what}`)
+/**
+ * The error for a key that is not held with the fence that the user gave.
+ *
+ * @param result The current holders of the key, which the message names; undefined if not known.
+ */
+export function wrongFence(key: string, result: QueryResult | undefined): Exit {
+  const current = result === undefined ? '' : `: ${currentFences(result)}`
+  return new Exit(exitCodes.failed, `${visible(key)} is not held with this fence${current}`)
 }
 
-function heldNow({ held }: QueryResult): string {
-  if (held.length === 0) return 'it is free'
+function currentFences({ held }: QueryResult): string {
+  if (held.length === 0) return 'the key is free'
   return `it is held with fence ${held.map(({ fence }) => fence).join(' and ')} now`
 }

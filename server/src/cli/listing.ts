@@ -1,13 +1,13 @@
 /**
- * Listing locks page by page, since a query answers at most 1,000: as many as were asked for, or
- * all of them; and saying so when a listing is not whole.
+ * Lists locks page by page, because a query returns at most 1,000, and reports when a listing is
+ * incomplete.
  */
 import type { HeldInfo, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import type { Command } from 'commander'
 import { exitCodes, printError } from './exitCodes.js'
 import { integerIn } from './parse.js'
 
-/** Most locks, and most waiting requests, of one page; what a query answers at most. */
+/** The most locks, and the most waiting requests, that one query returns. */
 export const pageSize = 1_000
 
 export interface ListFlags {
@@ -15,30 +15,34 @@ export interface ListFlags {
   readonly all?: boolean | undefined
 }
 
-/** Adds `--limit` and, if more than one page can be had, `--all`. */
-export function withListFlags(command: Command, what: string, canBeAll: boolean): Command {
-  const most = canBeAll ? Number.MAX_SAFE_INTEGER : pageSize
+/** Adds `--limit` and, if the command can list more than one page, `--all`. */
+export function withListFlags(command: Command, items: string, hasPages: boolean): Command {
+  const most = hasPages ? Number.MAX_SAFE_INTEGER : pageSize
   command.option(
     '--limit <n>',
-    `at most so many ${what} (default ${pageSize}, and exit code 1 if there are more)`,
+    `list at most so many ${items} (default ${pageSize}, with exit code 1 if there are more)`,
     integerIn(1, most),
   )
-  return canBeAll ? command.option('--all', `all ${what}, however many`) : command
+  return hasPages ? command.option('--all', `list all ${items}, however many there are`) : command
 }
 
-/** A lock, and how many wait for its key. */
+/** A held lock, and how many requests wait for its key. */
 export interface ListedLock extends HeldInfo {
   readonly waiting: number
 }
 
 export interface Listing {
-  /** In the order of their keys. */
+  /** The listed locks, in the order of their keys. */
   readonly locks: readonly ListedLock[]
-  /** How many locks there were when the listing began; with `--all`, how many are listed. */
+  /** The number of held locks when the listing began; if all are listed, the number of `locks`. */
   readonly heldCount: number
 }
 
-/** @param most How many locks to list; `Infinity` for all. */
+/**
+ * Lists the locks whose keys begin with the prefix.
+ *
+ * @param most How many locks to list; `Infinity` for all.
+ */
 export async function listLocks(
   session: Session,
   prefix: string | undefined,
@@ -46,18 +50,19 @@ export async function listLocks(
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
-  let cut: { readonly key: string; readonly waiting: number } | undefined
+  let longQueue: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     heldCount ||= page.heldCount
     const queues = countByKey(page.waiting)
-    // A key that does not fit into a page tells its queue in part or, further on, not at all.
+    // If one key fills the page, the page lacks a part of its queue: ask for the length of the
+    // queue.
     const key = onlyKeyOf(page)
-    if (key !== undefined && key !== cut?.key) {
-      cut = { key, waiting: (await session.query({ key, limit: 1 })).waitingCount }
+    if (key !== undefined && key !== longQueue?.key) {
+      longQueue = { key, waiting: (await session.query({ key, limit: 1 })).waitingCount }
     }
     for (const lock of page.held) {
       if (locks.length === most) break
-      const waiting = lock.key === cut?.key ? cut.waiting : (queues.get(lock.key) ?? 0)
+      const waiting = lock.key === longQueue?.key ? longQueue.waiting : (queues.get(lock.key) ?? 0)
       locks.push({ ...lock, waiting })
     }
     if (locks.length === most) break
@@ -66,8 +71,8 @@ export async function listLocks(
 }
 
 /**
- * All that matches, page by page in the order of keys. A lock that is held from the first page to
- * the last is on exactly one of them.
+ * Queries all locks and waiting requests whose keys begin with the prefix, page by page in the
+ * order of their keys. A lock that is held from the first page to the last is on exactly one page.
  */
 export async function* pagesOf(
   session: Session,
@@ -81,34 +86,41 @@ export async function* pagesOf(
     if (last === undefined) return
     yield page
     if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return
-    // Whole pages end between keys; one that is full of a single key's locks goes on within it.
-    const isWithin = page.held.length === pageSize && page.held[0]?.key === last
-    afterFence = isWithin ? page.held.at(-1)?.fence : undefined
+    // A page ends between two keys, unless the locks of one key fill it: then the next page begins
+    // within that key, after the last fence.
+    const isWithinKey = page.held.length === pageSize && page.held[0]?.key === last
+    afterFence = isWithinKey ? page.held.at(-1)?.fence : undefined
     after = last
   }
 }
 
 function lastKeyIn({ held, waiting }: QueryResult): string | undefined {
-  const [one, other] = [held.at(-1)?.key, waiting.at(-1)?.key]
-  return one === undefined || (other !== undefined && other > one) ? other : one
+  const [lastHeld, lastAwaited] = [held.at(-1)?.key, waiting.at(-1)?.key]
+  if (lastHeld === undefined) return lastAwaited
+  return lastAwaited !== undefined && lastAwaited > lastHeld ? lastAwaited : lastHeld
 }
 
-/** The key that alone fills a page; undefined if there are several, or room for more. */
+/** The key that alone fills a page; undefined if the page has several keys, or is not full. */
 function onlyKeyOf({ held, waiting }: QueryResult): string | undefined {
   if (held.length < pageSize && waiting.length < pageSize) return undefined
-  const keys = [held[0], held.at(-1), waiting[0], waiting.at(-1)].flatMap((one) => one?.key ?? [])
+  const ends = [held[0], held.at(-1), waiting[0], waiting.at(-1)]
+  const keys = ends.flatMap((lock) => lock?.key ?? [])
   return keys.every((key) => key === keys[0]) ? keys[0] : undefined
 }
 
+/** How many of these requests wait for each key. */
 export function countByKey(waiting: readonly WaitingInfo[]): Map<string, number> {
   const queues = new Map<string, number>()
   for (const { key } of waiting) queues.set(key, (queues.get(key) ?? 0) + 1)
   return queues
 }
 
-/** Says that a listing is not whole. Not for a user who asked for no more. */
-export function reportCut(sentence: string, { limit }: ListFlags): void {
+/**
+ * Prints that a listing is incomplete and sets the exit code 1, unless the user set the limit of
+ * the listing with `--limit`.
+ */
+export function reportCut(message: string, { limit }: ListFlags): void {
   if (limit !== undefined) return
-  printError(sentence)
+  printError(message)
   process.exitCode = exitCodes.failed
 }

@@ -1,7 +1,7 @@
 /**
- * From flags, variables and a config file to settings. A flag wins over a variable, a variable over
- * the file, the file over the default; a name that does not exist is refused with the nearest one
- * that does.
+ * Loads the settings of `holdfast serve` from flags, variables and a config file. A flag overrides
+ * a variable, a variable overrides the file, and the file overrides the default. An unknown name is
+ * refused, and the error suggests the most similar known name.
  */
 import { readFileSync } from 'node:fs'
 import { maxMs, nearest } from '@holdfast/shared'
@@ -21,11 +21,16 @@ import {
 
 export interface LoadedSettings {
   readonly settings: Settings
-  /** Of each that is not as by default: where it is from, as a person says it. */
+  /** The source of each setting that has not its default: "a flag", a variable, or a file. */
   readonly sources: ReadonlyMap<SettingName, string>
 }
 
-/** Puts flags, variables and file together. @throws {Exit} 78 with what is wrong, and where. */
+/**
+ * Loads the settings.
+ *
+ * @param file The path of the config file; undefined for none.
+ * @throws {Exit} 78 if a setting is unknown or invalid; the message has its source.
+ */
 export function loadSettings(
   flags: Readonly<Record<string, unknown>>,
   env: NodeJS.ProcessEnv,
@@ -33,26 +38,26 @@ export function loadSettings(
 ): LoadedSettings {
   const sources = new Map<SettingName, string>()
   const values: Record<string, unknown> = { ...defaults }
-  const take = (found: Readonly<Record<string, unknown>>, sourceOf: (name: string) => string) => {
+  const merge = (given: Readonly<Record<string, unknown>>, sourceOf: (name: string) => string) => {
     for (const name of settingNames) {
-      const value = found[name]
+      const value = given[name]
       if (value === undefined) continue
-      // Limits add up: a flag for one leaves those of the file.
+      // Merge limits one by one: a flag for one limit keeps the other limits of the file.
       values[name] =
         name === 'limits' ? { ...(values[name] as object), ...(value as object) } : value
       sources.set(name, sourceOf(name))
     }
   }
-  if (file !== undefined) take(fromFile(file), () => file)
-  take(fromEnvironment(env), variableOf)
+  if (file !== undefined) merge(fromFile(file), () => file)
+  merge(fromEnvironment(env), variableOf)
   for (const name of ['port', 'adminPort'] as const) {
     if (flags[name] !== undefined) checked(name, flags[name], `--${flagOf(name)}`)
   }
-  take(flags, () => 'a flag')
+  merge(flags, () => 'a flag')
   return { settings: values as Settings, sources }
 }
 
-/** Variables that are not settings of a broker. */
+/** Variables with the prefix HOLDFAST_ that are not settings of `serve`. */
 const otherVariables = ['CONFIG', 'URL', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
   (name) => `HOLDFAST_${name}`,
 )
@@ -62,28 +67,31 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   for (const [name, value = ''] of Object.entries(env)) {
     if (!name.startsWith('HOLDFAST_') || variables.includes(name)) continue
     if (otherVariables.includes(name) || isServiceLink(name, value)) continue
-    // What is far from all of ours is somebody else's, such as an orchestrator's.
-    const meant = nearest(
+    // A name that resembles no setting is ignored: another program, such as an orchestrator, set
+    // it.
+    const suggestion = nearest(
       name.slice(9),
-      variables.map((one) => one.slice(9)),
+      variables.map((variable) => variable.slice(9)),
     )
-    if (meant !== undefined) throw bad(`${name} is not a setting; did you mean HOLDFAST_${meant}?`)
+    if (suggestion !== undefined) {
+      throw invalid(`${name} is not a setting: did you mean HOLDFAST_${suggestion}?`)
+    }
   }
-  const found: Record<string, unknown> = {}
+  const values: Record<string, unknown> = {}
   for (const name of settingNames) {
     const variable = variableOf(name)
     const text = env[variable]
     if (text === undefined || text === '' || isServiceLink(variable, text)) continue
-    found[name] = checked(name, fromText(settings[name], text), variableOf(name))
+    values[name] = checked(name, fromText(settings[name], text), variableOf(name))
   }
-  return found
+  return values
 }
 
 /**
- * Whether Kubernetes, or a link of Docker, has set a variable for a Service: of `holdfast-0` comes
+ * Whether Kubernetes or a link of Docker set this variable for a Service. For `holdfast-0` they set
  * `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`, `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST`
- * and so on. Of `holdfast` and `holdfast-admin` come names that are settings as well; what is set
- * says which of the two it is.
+ * and so on. For `holdfast` and `holdfast-admin` some names are those of settings; there the value
+ * shows whether it is a link.
  */
 function isServiceLink(name: string, value: string): boolean {
   if (/_SERVICE_(HOST|PORT(_\w+)?)$/.test(name)) return true
@@ -91,7 +99,7 @@ function isServiceLink(name: string, value: string): boolean {
   return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value)
 }
 
-/** Variables are text; numbers and yes or no are spelt out in it. */
+/** Converts the text of a variable to the kind of its setting; returns other text unchanged. */
 function fromText({ kind }: Setting, text: string): unknown {
   if (kind === 'list') return text.split(',').map((item) => item.trim())
   if (kind === 'limits') {
@@ -99,7 +107,7 @@ function fromText({ kind }: Setting, text: string): unknown {
     return Object.fromEntries(pairs.map(([name, value]) => [name, numberFrom(value ?? '')]))
   }
   if (kind === 'port' && /^\d+$/.test(text)) return Number(text)
-  if (kind === 'yes')
+  if (kind === 'boolean')
     return { true: true, '1': true, yes: true, false: false, '0': false, no: false }[text] ?? text
   return text
 }
@@ -113,79 +121,97 @@ function fromFile(path: string): Record<string, unknown> {
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8'))
   } catch (cause) {
-    const why = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read'
-    throw bad(`The config file ${path} ${why}: ${(cause as Error).message}`)
+    const problem = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read'
+    throw invalid(`The config file ${path} ${problem}: ${(cause as Error).message}`)
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw bad(`The config file ${path} is not an object, { "port": 7420 }.`)
+    throw invalid(`The config file ${path} must be an object such as { "port": 7420 }`)
   }
-  const found: Record<string, unknown> = {}
+  const values: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(parsed)) {
     if (name === '$schema') continue
-    if (!settingNames.includes(name as SettingName)) throw bad(unknown(name, settingNames, path))
-    found[name] = checked(name as SettingName, value, `${name} in ${path}`)
+    if (!settingNames.includes(name as SettingName)) {
+      throw invalid(unknownName(name, settingNames, path))
+    }
+    values[name] = checked(name as SettingName, value, `${name} in ${path}`)
   }
-  return found
+  return values
 }
 
-function unknown(name: string, names: readonly string[], where: string): string {
-  const meant = nearest(name, names)
-  const advice = meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`
-  return `${JSON.stringify(name.slice(0, 64))} in ${where} is not a setting; ${advice}`
+function unknownName(name: string, names: readonly string[], source: string): string {
+  const suggestion = nearest(name, names)
+  const advice =
+    suggestion === undefined
+      ? `the settings are ${names.join(', ')}`
+      : `did you mean ${suggestion}?`
+  return `${JSON.stringify(name.slice(0, 64))} in ${source} is not a setting: ${advice}`
 }
 
-/** The value if it is one; else a sentence. */
-function checked(name: SettingName, value: unknown, where: string): unknown {
+/**
+ * Returns the value of a setting, durations in ms.
+ *
+ * @param label What the error message calls the setting, such as "--port".
+ * @throws {Exit} 78 if the value is invalid.
+ */
+function checked(name: SettingName, value: unknown, label: string): unknown {
   const { kind, choices }: Setting = settings[name]
   switch (kind) {
     case 'port':
       if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65_535) {
         return value
       }
-      throw bad(`${where} has to be a whole number from 0 to 65535, not ${brief(value)}.`)
+      throw invalid(`${label} must be a whole number from 0 to 65535, not ${shortJson(value)}`)
     case 'ms':
       try {
         return duration(String(value))
       } catch {
         const range = `from 0 to ${maxMs}, such as 500 (ms), "10s" or "2m"`
-        throw bad(`${where} has to be a time ${range}, not ${brief(value)}.`)
+        throw invalid(`${label} must be a time ${range}, not ${shortJson(value)}`)
       }
-    case 'yes':
+    case 'boolean':
       if (typeof value === 'boolean') return value
-      throw bad(`${where} has to be true or false.`)
+      throw invalid(`${label} must be true or false, not ${shortJson(value)}`)
     case 'list':
       if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
-      throw bad(`${where} has to be a list of texts.`)
+      throw invalid(`${label} must be a list of texts, not ${shortJson(value)}`)
     case 'limits':
-      return limitsOf(value, where)
+      return limitsOf(value, label)
     case 'text':
-      if (typeof value !== 'string' || value === '') throw bad(`${where} has to be a text.`)
+      if (typeof value !== 'string' || value === '') {
+        throw invalid(`${label} must be a text that is not empty, not ${shortJson(value)}`)
+      }
       if (choices === undefined || choices.includes(value)) return value
-      throw bad(`${where} has to be one of ${choices.join(', ')}.`)
+      throw invalid(`${label} must be one of ${choices.join(', ')}, not ${shortJson(value)}`)
   }
 }
 
-/** Limits by name; `"off"` is none. */
-export function limitsOf(value: unknown, where: string): Partial<BrokerLimits> {
+/**
+ * Checks an object of limits by name, where `"off"` turns a limit off.
+ *
+ * @throws {Exit} 78 if a name is unknown or a value is invalid.
+ */
+export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw bad(`${where} has to be an object, { "helloMs": 2000 }.`)
+    throw invalid(`${label} must be an object such as { "helloMs": 2000 }, not ${shortJson(value)}`)
   }
   const limits: Record<string, number> = {}
   for (const [name, given] of Object.entries(value)) {
-    if (!limitNames.includes(name as LimitName)) throw bad(unknown(name, limitNames, where))
-    const number: unknown = given === 'off' ? off : given
-    const fault = limitFault(name as LimitName, number)
-    if (fault !== undefined) throw bad(`${where}: ${fault.replace('Infinity', '"off"')}.`)
-    limits[name] = number as number
+    if (!limitNames.includes(name as LimitName)) {
+      throw invalid(unknownName(name, limitNames, label))
+    }
+    const limit: unknown = given === 'off' ? off : given
+    const fault = limitFault(name as LimitName, limit)
+    if (fault !== undefined) throw invalid(`${label}: ${fault.replace('Infinity', '"off"')}`)
+    limits[name] = limit as number
   }
   return limits
 }
 
-/** A value as its setting had it; no secret is in one. */
-function brief(value: unknown): string {
+/** The start of a value as JSON; no setting is a secret, because secrets are in files. */
+function shortJson(value: unknown): string {
   return String(JSON.stringify(value)).slice(0, 64)
 }
 
-function bad(sentence: string): Exit {
-  return new Exit(exitCodes.config, sentence)
+function invalid(message: string): Exit {
+  return new Exit(exitCodes.config, message)
 }

@@ -1,47 +1,67 @@
 /**
- * Where a broker of the command line keeps its log, from its settings: in memory, in a journal, or
- * shared with other brokers on etcd.
+ * Makes the command log of `holdfast serve` from its settings: in memory, in a journal, or
+ * replicated with other brokers through etcd.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
 import { Exit, exitCodes } from './exitCodes.js'
-import { read } from './read.js'
+import { readText } from './parse.js'
 import type { SettingName, Settings } from './settings.js'
 
-/** Settings that say something about a shared log. */
-const ofShared = ['deadTime', 'logCa', 'logCert', 'logKey', 'logUser', 'logPasswordFile'] as const
+/** The settings that only a replicated log uses. */
+const replicatedSettings = [
+  'deadTime',
+  'logCa',
+  'logCert',
+  'logKey',
+  'logUser',
+  'logPasswordFile',
+] as const
 
-/** What contradicts itself, each with a sentence. */
+/** The rules for the settings of the log: whether each is broken, and the error message. */
 export function logRules(settings: Settings): [boolean, string][] {
   const { journal, log, durability, quietStart } = settings
   const isSet = (name: SettingName): boolean => settings[name] !== undefined
-  const idle = ofShared.find(isSet)
-  const overTls = (['logCa', 'logCert'] as const).find(isSet)
+  const replicatedSetting = replicatedSettings.find(isSet)
+  const tlsSetting = (['logCa', 'logCert'] as const).find(isSet)
   return [
-    [durability !== undefined && journal === undefined, 'durability is that of a journal: set it.'],
+    [
+      durability !== undefined && journal === undefined,
+      'durability is set without journal: set journal, or remove durability',
+    ],
     [
       journal !== undefined && log !== undefined,
-      'journal and log are two ways to keep locks over a restart: use one.',
+      'journal and log are both set, and each keeps locks over a restart: set only one of them',
     ],
     [
       (quietStart ?? 0) > 0 && log !== undefined,
-      'quietStart is for a broker that kept nothing, not for one that shares a log.',
+      'quietStart and log are both set: remove quietStart, because a shared log keeps all locks',
     ],
-    [log === undefined && idle !== undefined, `${idle} is about a shared log: set log.`],
-    [isSet('logCert') !== isSet('logKey'), 'logCert and logKey go together.'],
-    [isSet('logUser') !== isSet('logPasswordFile'), 'logUser and logPasswordFile go together.'],
     [
-      overTls !== undefined && log?.startsWith('etcds:') === false,
-      `${overTls} is for etcd with TLS: etcds://.`,
+      log === undefined && replicatedSetting !== undefined,
+      `${replicatedSetting} is set without log: set log, or remove ${replicatedSetting}`,
+    ],
+    [
+      isSet('logCert') !== isSet('logKey'),
+      `${isSet('logCert') ? 'logCert' : 'logKey'} is set alone: set both logCert and logKey`,
+    ],
+    [
+      isSet('logUser') !== isSet('logPasswordFile'),
+      `${isSet('logUser') ? 'logUser' : 'logPasswordFile'} is set alone: ` +
+        'set both logUser and logPasswordFile',
+    ],
+    [
+      tlsSetting !== undefined && log?.startsWith('etcds:') === false,
+      `${tlsSetting} needs etcd over TLS: begin log with etcds://`,
     ],
   ]
 }
 
 /**
- * Loads the kind of log that is asked for and no other: a broker that keeps nothing starts in
- * three quarters of the time for it.
+ * Makes the log. Only the module of the configured kind of log is imported, because that shortens
+ * the start of a broker with its log in memory by a quarter.
  *
- * @throws {Exit} 78 for an address that is none, or a file that cannot be read.
+ * @throws {Exit} 78 if the address of etcd is invalid, or a file cannot be read.
  */
 export async function logFrom(settings: Settings): Promise<Log | undefined> {
   const { journal, log, durability = 'flushed' } = settings
@@ -53,7 +73,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile, deadTime } = settings
-  const file = (path: string | undefined) => (path === undefined ? undefined : read(path))
+  const file = (path: string | undefined) => (path === undefined ? undefined : readText(path))
   try {
     return etcdLog({
       ...parseAddress(log),
@@ -61,7 +81,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
       auth:
         logUser === undefined || logPasswordFile === undefined
           ? undefined
-          : { user: logUser, password: read(logPasswordFile).trimEnd() },
+          : { user: logUser, password: readText(logPasswordFile).trimEnd() },
       deadMs: deadTime,
     })
   } catch (error) {

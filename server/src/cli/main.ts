@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /**
- * The `holdfast` command: serves a broker, runs commands under locks, and looks after both.
+ * The entry point of the `holdfast` command: parses the command line, runs the command, and sets
+ * the exit code.
  */
 import { reportError, watchProcess } from './exitCodes.js'
 import { createProgram } from './program.js'
-import { ignoreAgain } from './run/launcher.js'
+import { restoreIgnoredSignals } from './run/launcher.js'
 
 watchProcess()
-
-ignoreAgain()
+restoreIgnoredSignals()
 
 try {
   await createProgram().parseAsync()

@@ -1,16 +1,132 @@
 /**
- * The one place where the command writes to standard output and standard error. What was written
- * arrives whole, or the command ends with an error: a full disk must not look like success.
+ * All output of the command: formats text, tables, JSON and times, and writes them to standard
+ * output and standard error.
+ *
+ * - Text that a broker or another client chose (keys, names, metadata, reasons) is escaped, because
+ *   a key must not move the cursor of a terminal.
+ * - A text is either written completely or the command fails, because a full disk must not look
+ *   like success.
  */
 import { fstatSync, writeSync } from 'node:fs'
+import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 
-/** Writes this text as it stands; it must be safe for a terminal already. */
+/**
+ * Characters that a terminal interprets or hides: control characters, marks of writing direction,
+ * line separators, and unassigned characters.
+ */
+const invisible = /[\p{C}\p{Zl}\p{Zp}]/gu
+
+/** Escapes a line with {@link visible} and prints it. */
+export function print(line: string): void {
+  writeOut(`${visible(line)}\n`)
+}
+
+/** Prints a value as one line of JSON, escaped with {@link plainJson}. */
+export function printJson(value: unknown): void {
+  writeOut(jsonLine(value))
+}
+
+export function jsonLine(value: unknown): string {
+  return `${plainJson(JSON.stringify(value))}\n`
+}
+
+/** Escapes every character that a terminal interprets or hides, such as `\u{1b}`. */
+export function visible(text: string): string {
+  return text.replace(invisible, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+}
+
+/** Escapes a text of several lines with {@link visible}; its line feeds stay. */
+export function visibleLines(text: string): string {
+  return text.split('\n').map(visible).join('\n')
+}
+
+/**
+ * Escapes the same characters as {@link visible} by the rules of JSON, so that the values stay the
+ * same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
+ */
+export function plainJson(json: string): string {
+  return json.replace(invisible, (char) =>
+    char
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  )
+}
+
+/**
+ * Formats a table with a line of column names. Each column is as wide as its widest cell in a
+ * terminal, where an East Asian character or an emoji takes two cells and a combining mark none.
+ */
+export async function table(
+  names: readonly string[],
+  rows: readonly (readonly string[])[],
+): Promise<string[]> {
+  // Import this module only when a table is printed, because its import takes 30 ms. `run` and
+  // `serve` print no table.
+  const { default: stringWidth } = await import('string-width')
+  const all = [names, ...rows].map((row) => row.map(visible))
+  const widths = names.map((_, i) =>
+    all.reduce((most, row) => Math.max(most, stringWidth(row[i] ?? '')), 0),
+  )
+  return all.map((row) =>
+    row
+      .map((cell, i) => cell + ' '.repeat(Math.max(0, (widths[i] ?? 0) - stringWidth(cell))))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+/** Rounds a number to a hundredth. */
+export function rounded(value: number): number {
+  return Math.round(value * 100) / 100
+}
+
+/** The time from `since` to `now` (wall clock, ms) as text in its two largest units: `3m 12s`. */
+export function ago(since: number, now = Date.now()): string {
+  return span(Math.max(0, now - since))
+}
+
+/** A number of ms as text in its two largest units: `3m 12s`; below a second, `250ms`. */
+export function span(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)}ms`
+  const seconds = Math.floor(ms / 1_000)
+  const units: [string, number][] = [
+    ['d', 86_400],
+    ['h', 3_600],
+    ['m', 60],
+    ['s', 1],
+  ]
+  const first = units.findIndex(([, size]) => seconds >= size)
+  return units
+    .slice(first, first + 2)
+    .map(([unit, size], i) => [
+      Math.floor((i === 0 ? seconds : seconds % units[first]![1]) / size),
+      unit,
+    ])
+    .filter(([count], i) => i === 0 || count !== 0)
+    .map(([count, unit]) => `${count}${unit}`)
+    .join(' ')
+}
+
+/** The name of a session, or its id if it has no name. */
+export function whoIs({ session, name }: Pick<HeldInfo | WaitingInfo, 'session' | 'name'>): string {
+  return name === undefined ? session : visible(name)
+}
+
+/** The metadata of a lock as escaped JSON; empty if it has none. */
+export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
+  return metadata === undefined ? '' : visible(JSON.stringify(metadata))
+}
+
+// ---------------------------------------------------------------------------------- writing
+
+/** Writes a text to standard output without escaping it; the caller must escape it. */
 export function writeOut(text: string): void {
-  if (isDirect(process.stdout)) writeWhole(process.stdout, text)
+  if (isDirect(process.stdout)) writeOrEmitError(process.stdout, text)
   else process.stdout.write(text)
 }
 
-/** Resolves when the text was handed to the operating system, and rejects when that failed. */
+/** Writes a text; resolves when the operating system has it, and rejects if the write fails. */
 export function deliver(stream: Stdio, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     if (isDirect(stream)) {
@@ -20,12 +136,12 @@ export function deliver(stream: Stdio, text: string): Promise<void> {
   })
 }
 
-/** Writes to standard error. An error there is ignored, because there is no place to report it. */
+/** Writes to standard error. Errors of standard error are ignored: they cannot be reported. */
 export function writeError(text: string): void {
   process.stderr.write(text)
 }
 
-/** Calls the listener with the first error of standard output, such as EPIPE or ENOSPC. */
+/** Calls the listener once, with the first error of standard output, such as EPIPE or ENOSPC. */
 export function onOutputFailure(listener: (error: NodeJS.ErrnoException) => void): void {
   process.stdout.once('error', listener)
 }
@@ -33,19 +149,20 @@ export function onOutputFailure(listener: (error: NodeJS.ErrnoException) => void
 type Stdio = NodeJS.WriteStream & { readonly fd: number }
 
 /**
- * Whether the stream is a file or a device that is no terminal. Node's own stream ignores there how
- * much of a text was written, and a nearly full disk takes a part without an error.
+ * Whether the stream is a file, or a device other than a terminal. Such a stream must be written
+ * directly: Node's stream ignores how much of a text was written, and a nearly full disk writes a
+ * part of a text without an error.
  */
 function isDirect(stream: Stdio): boolean {
-  let known = direct.get(stream)
-  if (known === undefined) {
-    known = isFileOrDevice(stream)
-    direct.set(stream, known)
+  let result = isDirectByStream.get(stream)
+  if (result === undefined) {
+    result = isFileOrDevice(stream)
+    isDirectByStream.set(stream, result)
   }
-  return known
+  return result
 }
 
-const direct = new WeakMap<Stdio, boolean>()
+const isDirectByStream = new WeakMap<Stdio, boolean>()
 
 function isFileOrDevice({ fd, isTTY }: Stdio): boolean {
   try {
@@ -56,7 +173,7 @@ function isFileOrDevice({ fd, isTTY }: Stdio): boolean {
   }
 }
 
-function writeWhole(stream: Stdio, text: string): void {
+function writeOrEmitError(stream: Stdio, text: string): void {
   try {
     writeAllSync(stream.fd, text)
   } catch (error) {
@@ -65,6 +182,6 @@ function writeWhole(stream: Stdio, text: string): void {
 }
 
 function writeAllSync(fd: number, text: string): void {
-  let rest: Uint8Array = Buffer.from(text)
-  while (rest.length > 0) rest = rest.subarray(writeSync(fd, rest))
+  let unwritten: Uint8Array = Buffer.from(text)
+  while (unwritten.length > 0) unwritten = unwritten.subarray(writeSync(fd, unwritten))
 }

@@ -1,42 +1,47 @@
 /**
- * What is typed on a command line becomes values here: numbers, durations, lists.
+ * Parses the values of options (numbers, durations, lists) and reads the files that options name.
  */
+import { readFileSync } from 'node:fs'
 import { maxMs } from '@holdfast/shared'
 import { InvalidArgumentError } from 'commander'
+import { Exit, exitCodes } from './exitCodes.js'
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
-/** A duration in ms: a whole number of ms, or a number with a unit, such as `10s` or `1.5m`. */
+/**
+ * Parses a duration to ms: a whole number of ms, or a number with a unit, such as `10s` or `1.5m`.
+ */
 export const duration = durationIn(0, maxMs)
 
-/** A {@link duration} of at least and at most so many ms. */
+/** Makes a parser for a {@link duration} from `least` to `most` ms. */
 export function durationIn(least: number, most: number): (text: string) => number {
   return (text) => {
-    const [, number, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
-    // By whole thousandths: 2.01 times 1,000 is not 2,010.
-    const ms = (Math.round(Number(number) * 1_000) * (unitMs[unit ?? 'ms'] as number)) / 1_000
-    if (number !== undefined && Number.isInteger(ms) && ms >= least && ms <= most) return ms
+    const [, digits, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
+    // Multiply in whole thousandths, because 2.01 * 1000 is not 2010 in floating point.
+    const ms = (Math.round(Number(digits) * 1_000) * (unitMs[unit ?? 'ms'] as number)) / 1_000
+    if (digits !== undefined && Number.isInteger(ms) && ms >= least && ms <= most) return ms
     throw new InvalidArgumentError(
-      `It must be a time from ${timeText(least)} to ${timeText(most)}, ` +
+      `It must be a time from ${durationText(least)} to ${durationText(most)}, ` +
         'such as 500 (ms), 500ms, 10s or 2m.',
     )
   }
 }
 
-/** A time as it can be typed: in the largest unit that it is a whole number of. */
-export function timeText(ms: number): string {
-  const fitting = Object.entries(unitMs).filter(([, size]) => ms % size === 0)
-  const [unit, size] = fitting.at(-1) as [string, number]
+/** A duration as a user can type it, in the largest unit that needs no fraction. */
+export function durationText(ms: number): string {
+  const units = Object.entries(unitMs).filter(([, size]) => ms % size === 0)
+  const [unit, size] = units.at(-1) as [string, number]
   return ms === 0 ? '0' : `${ms / size}${unit}`
 }
 
+/** Parses a whole number from 0. */
 export const integer = integerIn(0, Number.MAX_SAFE_INTEGER)
 
-/** A whole number of at least and at most so much. */
+/** Makes a parser for a whole number from `least` to `most`. */
 export function integerIn(least: number, most: number): (text: string) => number {
   return (text) => {
-    const number = Number(text)
-    if (/^\d{1,16}$/.test(text) && number >= least && number <= most) return number
+    const value = Number(text)
+    if (/^\d{1,16}$/.test(text) && value >= least && value <= most) return value
     throw new InvalidArgumentError(`It must be a whole number${rangeText(least, most)}.`)
   }
 }
@@ -45,6 +50,22 @@ function rangeText(least: number, most: number): string {
   return most === Number.MAX_SAFE_INTEGER ? `, at least ${least}` : ` from ${least} to ${most}`
 }
 
-export function collect(value: string, former: readonly string[] = []): string[] {
-  return [...former, value]
+/** Adds the value of a repeatable option to its earlier values. */
+export function collect(value: string, earlier: readonly string[] = []): string[] {
+  return [...earlier, value]
+}
+
+/**
+ * Reads a text file that an option names.
+ *
+ * @param kind What the file is for, for the error message, such as "token file".
+ * @throws {Exit} 78 if the file cannot be read.
+ */
+export function readText(path: string, kind = 'file'): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Exit(exitCodes.config, `The ${kind} ${path} cannot be read (${code})`)
+  }
 }

@@ -1,11 +1,12 @@
 /**
- * `holdfast ping`: does a broker answer, and how fast. Needs no permission but to come in.
+ * `holdfast ping`: shows whether a broker answers, and how fast. Every client that may connect may
+ * use it.
  */
 import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
+import { print, printJson, rounded } from './output.js'
 import { integerIn } from './parse.js'
-import { print, printJson, rounded } from './print.js'
 
 interface PingFlags extends BrokerFlags {
   readonly count: number
@@ -14,11 +15,11 @@ interface PingFlags extends BrokerFlags {
 export function pingCommand(): Command {
   return brokerCommand(
     'ping',
-    'open sessions one after the other, and say how long each took',
+    'open sessions one after the other, and print how long each handshake took',
     `holdfast ping
 holdfast ping --url wss://locks.example --count 10`,
   )
-    .option('-n, --count <n>', 'how many', integerIn(1, 1_000_000), 4)
+    .option('-n, --count <n>', 'how many sessions', integerIn(1, 1_000_000), 4)
     .action((flags: PingFlags) => ping(flags))
 }
 
@@ -26,9 +27,9 @@ async function ping(flags: PingFlags): Promise<void> {
   const url = redactUrl(urlsFrom(flags)[0]!)
   const times: number[] = []
   for (let n = 1; n <= flags.count; n++) {
-    const began = performance.now()
+    const startedAt = performance.now()
     const session = await connectTo(flags)
-    const ms = performance.now() - began
+    const ms = performance.now() - startedAt
     const { lease } = session
     await session.close()
     times.push(ms)
@@ -38,6 +39,6 @@ async function ping(flags: PingFlags): Promise<void> {
   if (flags.json) return
   const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length
   print(
-    `least ${rounded(Math.min(...times))}, mean ${rounded(mean)}, most ${rounded(Math.max(...times))} ms`,
+    `min ${rounded(Math.min(...times))}, mean ${rounded(mean)}, max ${rounded(Math.max(...times))} ms`,
   )
 }

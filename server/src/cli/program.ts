@@ -1,6 +1,6 @@
 /**
- * The whole command line as one commander program: what `main.ts` parses, and what the completion
- * scripts and the manual page are generated from.
+ * Defines the whole command line as one commander program. `main.ts` parses with it, and the
+ * completion scripts and the manual page are generated from it.
  */
 import { readFileSync } from 'node:fs'
 import { nearest } from '@holdfast/shared'
@@ -10,10 +10,9 @@ import { completionCommand } from './completion.js'
 import { brokerGroup } from './connecting.js'
 import { exitHelp } from './exitCodes.js'
 import { lsCommand, showCommand, statsCommand, watchCommand } from './inspect.js'
-import { writeError, writeOut } from './output.js'
+import { visibleLines, writeError, writeOut } from './output.js'
 import { pingCommand } from './ping.js'
-import { visibleLines } from './print.js'
-import { refuseOwnBytes } from './run/bytes.js'
+import { refuseInvalidUtf8 } from './run/bytes.js'
 import { holdCommand } from './run/hold.js'
 import { flockHint } from './run/options.js'
 import { runCommand } from './run/run.js'
@@ -23,10 +22,10 @@ import { tokenCommand } from './token.js'
 import { topCommand } from './top.js'
 import { unlockCommand } from './unlock.js'
 
-/** What the commands are for, as headings of the help. */
+/** The commands under the headings of the help. */
 const groups = (): Readonly<Record<string, readonly Command[]>> => ({
   'Locks:': [runCommand(), holdCommand(), unlockCommand()],
-  'Looking at a broker:': [
+  'Inspecting a broker:': [
     ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
     ...[statusCommand(), pingCommand(), benchCommand()],
   ],
@@ -38,12 +37,14 @@ export function createProgram(): Command {
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
   ) as { version: string }
   const program = new Command('holdfast')
-    .description('A lock broker: sessions own locks, and whoever waits is pushed the grant.')
+    .description(
+      'A lock broker: sessions hold locks, and the broker pushes each grant to its waiter.',
+    )
     .version(version)
     .addHelpText('after', exitHelp)
-    // What follows a command's name is for that command to read.
+    // Options after the name of a command belong to that command.
     .enablePositionalOptions()
-    .hook('preAction', (_, command) => refuseOwnBytes(handedOn(command)))
+    .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
   for (const [heading, commands] of Object.entries(groups())) {
     for (const command of commands) program.addCommand(command.helpGroup(heading))
   }
@@ -51,68 +52,68 @@ export function createProgram(): Command {
     .commandsGroup('The shell:')
     .addCommand(completionCommand(program))
     .helpCommand('help [command]', 'print the help of a command')
-  for (const command of [program, ...program.commands]) setUp(command)
+  for (const command of [program, ...program.commands]) configure(command)
   return program
 }
 
-/** How many words at the end of the command line are for another program. */
-function handedOn(command: Command): number {
+/** How many words at the end of the command line belong to the program that `run` starts. */
+function wrappedWordCount(command: Command): number {
   if (command.name() !== 'run') return 0
   const [, words = []] = command.processedArgs as [string, string[]?]
   return words.length
 }
 
-/** What all commands have in common: how they fail, and how they print. */
-function setUp(command: Command): void {
+/** Sets how a command reports errors and prints its help. */
+function configure(command: Command): void {
   command
     .exitOverride()
     .showHelpAfterError('(try --help)')
-    // Ours knows upper case and short flags as well.
+    // suggestionFor() replaces commander's suggestion, which ignores upper case and short flags.
     .showSuggestionAfterError(false)
     .configureOutput({
       writeOut,
       writeErr: writeError,
-      // What was typed can come from anywhere, such as a file name.
+      // Escape the message, because it quotes arguments, which may come from a file name.
       outputError: (text, write) =>
-        write(visibleLines(`${text.trimEnd()}${hint(command, text)}\n`)),
+        write(visibleLines(`${text.trimEnd()}${suggestionFor(command, text)}\n`)),
     })
-    .configureHelp({ groupItems: ownFirst })
+    .configureHelp({ groupItems: ownGroupsFirst })
 }
 
-/** For a misspelt option or command: the one that was probably meant. */
-function hint(command: Command, text: string): string {
+/** A line with the option or command that the user probably meant; empty if there is none. */
+function suggestionFor(command: Command, text: string): string {
   const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
   if (name === undefined) return ''
-  const ofFlock = kind === 'option' && takesKey(command) ? flockHint(command, name) : undefined
-  if (ofFlock !== undefined) return `\n(${ofFlock})`
-  // No option is near a single letter.
+  const flockText = kind === 'option' && takesKey(command) ? flockHint(command, name) : undefined
+  if (flockText !== undefined) return `\n(${flockText})`
+  // Suggest nothing for a single letter, because many options are equally near to it.
   if (/^-.$/.test(name)) return ''
   const options = command.createHelp().visibleOptions(command)
   const names =
     kind === 'option'
       ? options.flatMap(({ long }) => (long === undefined ? [] : [long.slice(2)]))
-      : command.commands.map((one) => one.name())
-  const meant = nearest(name.replace(/^-+/, ''), names)
-  if (meant === undefined) return ''
-  return `\n(Did you mean ${kind === 'option' ? '--' : ''}${meant}?)`
+      : command.commands.map((subcommand) => subcommand.name())
+  const suggestion = nearest(name.replace(/^-+/, ''), names)
+  if (suggestion === undefined) return ''
+  return `\n(Did you mean ${kind === 'option' ? '--' : ''}${suggestion}?)`
 }
 
-/** Whether it takes a lock as flock(1) does. */
+/** Whether the command takes a lock, so that options of flock(1) may be meant. */
 function takesKey(command: Command): boolean {
   return ['run', 'hold'].includes(command.name())
 }
 
-/** A command's own options stand before those that all commands share. */
-function ownFirst<T extends Command | Option>(
+/** Groups the items of a help by heading, with the options that all commands share at the end. */
+function ownGroupsFirst<T extends Command | Option>(
   this: Help,
   all: T[],
-  shown: T[],
+  visibleItems: T[],
   headingOf: (item: T) => string,
 ): Map<string, T[]> {
-  const found = new Map<string, T[]>()
-  for (const item of [...all, ...shown]) found.set(headingOf(item), [])
-  for (const item of shown) found.get(headingOf(item))?.push(item)
-  const headings = [...found].filter(([, items]) => items.length > 0)
-  const shared = (heading: string) => Number(heading === brokerGroup)
-  return new Map(headings.sort(([a], [b]) => shared(a) - shared(b)))
+  const groups = new Map<string, T[]>()
+  for (const item of [...all, ...visibleItems]) groups.set(headingOf(item), [])
+  for (const item of visibleItems) groups.get(headingOf(item))?.push(item)
+  const headings = [...groups].filter(([, items]) => items.length > 0)
+  const isShared = (heading: string) => Number(heading === brokerGroup)
+  return new Map(headings.sort(([a], [b]) => isShared(a) - isShared(b)))
 }

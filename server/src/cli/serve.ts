@@ -1,16 +1,15 @@
 /**
- * `holdfast serve`: a broker in a process of its own.
+ * `holdfast serve`: runs a broker in a process of its own, until a signal stops it.
  */
-
 import { HoldfastError, redactUrls } from '@holdfast/shared'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { isLoopback } from '../config/addresses.js'
 import type { HoldfastBroker } from '../createBroker.js'
 import { Exit, exitCodes, exitHelp, printError } from './exitCodes.js'
 import { type LoadedSettings, limitsOf, loadSettings } from './loadSettings.js'
+import { print } from './output.js'
 import { collect, duration, integer } from './parse.js'
-import { print } from './print.js'
-import { heeded } from './run/launcher.js'
+import { withoutIgnored } from './run/launcher.js'
 import {
   defaults,
   flagOf,
@@ -20,22 +19,23 @@ import {
   settings,
 } from './settings.js'
 
-/** Signals that come closer together than this are one. */
+/** Signals that arrive within this time after the first count as the same signal, in ms. */
 const sameSignalMs = 1_000
 
 export function serveCommand(): Command {
   const command = new Command('serve')
     .description('run a broker until SIGTERM or SIGINT')
-    .option('-c, --config <file>', 'settings as JSON, by the names of the flags in camelCase')
-    .option('--check', 'say which settings would be used, and end', false)
+    .option('-c, --config <file>', 'JSON file with settings; its keys are the flags in camelCase')
+    .option('--check', 'check the settings, print them with their sources, and exit', false)
   for (const name of settingNames) command.addOption(optionFor(name))
   return command
     .addHelpText(
       'after',
       `
-Every flag is also a variable (HOLDFAST_FENCE_FILE) and a key of the config file (fenceFile); those
-that are repeatable are origins, hosts, trustedProxies, jwtAlgorithms and limits there. A flag wins
-over a variable, and a variable over the file. Times are in ms, or 10s, 2m.
+Every flag is also a variable (--fence-file: HOLDFAST_FENCE_FILE) and a key of the config file
+(fenceFile). The keys of repeatable flags are origins, hosts, trustedProxies, jwtAlgorithms and
+limits. A flag overrides a variable, and a variable overrides the file. Times are in ms, or have a
+unit: 10s, 2m.
 
 Examples:
   holdfast serve
@@ -55,27 +55,30 @@ function optionFor(name: SettingName): Option {
   const flag = `${short === undefined ? '' : `${short}, `}--${flagOf(name)}`
   const placeholders = { text: 'text', port: 'n', ms: 'time', list: 'text', limits: 'name=n' }
   const option = new Option(
-    kind === 'yes' ? flag : `${flag} <${value ?? placeholders[kind]}>`,
+    kind === 'boolean' ? flag : `${flag} <${value ?? placeholders[kind]}>`,
     kind === 'list' || kind === 'limits' ? `${help} (repeatable)` : help,
   )
-  const standard = defaults[name as keyof typeof defaults]
-  if (standard !== undefined) option.description += ` (default ${standard})`
+  const defaultValue = defaults[name as keyof typeof defaults]
+  if (defaultValue !== undefined) option.description += ` (default ${defaultValue})`
   if (choices !== undefined) option.choices(choices)
   if (kind === 'port') option.argParser(integer)
   if (kind === 'ms') option.argParser(duration)
   if (kind === 'list') option.argParser(collect)
-  if (kind === 'limits') option.argParser(oneLimit)
-  // Flags are gathered by the names of the settings.
+  if (kind === 'limits') option.argParser(addLimit)
+  // Commander returns each flag under the name of its setting.
   option.attributeName = () => name
   return option.helpGroup(`${group}:`)
 }
 
-function oneLimit(text: string, former: object = {}): object {
+/** Parses one `--limit name=n` and adds it to the earlier ones. */
+function addLimit(text: string, earlier: object = {}): object {
   const [, name, value] = /^(\w+)=(\d{1,15}|off)$/.exec(text) ?? []
-  if (name === undefined) throw new InvalidArgumentError('It is a name and a number: helloMs=2000.')
+  if (name === undefined) {
+    throw new InvalidArgumentError('It must be a name and a number, such as helloMs=2000.')
+  }
   try {
-    const number = value === 'off' ? value : Number(value)
-    return { ...former, ...limitsOf({ [name]: number }, '--limit') }
+    const limit = value === 'off' ? value : Number(value)
+    return { ...earlier, ...limitsOf({ [name]: limit }, '--limit') }
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message)
   }
@@ -83,55 +86,58 @@ function oneLimit(text: string, former: object = {}): object {
 
 async function serve({ config, check, ...flags }: Record<string, unknown>): Promise<void> {
   const file = (config as string | undefined) ?? process.env['HOLDFAST_CONFIG']
-  const gathered = loadSettings(flags, process.env, file === '' ? undefined : file)
-  // Loaded here, so that the other commands need not wait for what they do not use.
+  const loaded = loadSettings(flags, process.env, file === '' ? undefined : file)
+  // Import the broker only here, because the other commands do not need it.
   const { brokerFrom, checkSettings } = await import('./broker.js')
   if (check === true) {
-    await checkSettings(gathered.settings)
-    tell(gathered, settingNames)
+    await checkSettings(loaded.settings)
+    printSettings(loaded, settingNames)
     return
   }
-  const { broker, flushLog } = await brokerFrom(gathered.settings)
-  // Listened for from here on: whoever reads that we serve may tell us to stop at once.
+  const { broker, flushLog } = await brokerFrom(loaded.settings)
+  // Handle signals before the broker listens: a supervisor that reads "is listening" may send one.
   const stopped = nextSignal()
   broker.once('failed', ({ message }) => {
     printError(message)
     process.exit(exitCodes.io)
   })
-  const url = await listen(broker, gathered)
-  const page = dashboardAt(url, gathered)
-  if (page !== undefined) print(`holdfast shows its locks on ${page}`)
+  const url = await listen(broker, loaded)
+  const dashboard = dashboardUrl(url, loaded)
+  if (dashboard !== undefined) print(`holdfast serves its dashboard on ${dashboard}`)
   const signal = await stopped
-  const { drain } = gathered.settings
+  const { drain } = loaded.settings
   print(`holdfast got ${signal} and is draining for at most ${drain} ms`)
   await broker.close({ drain })
   flushLog()
 }
 
-async function listen(broker: HoldfastBroker, gathered: LoadedSettings): Promise<string> {
-  const { port, host, adminPort, adminHost } = gathered.settings
+async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<string> {
+  const { port, host, adminPort, adminHost } = loaded.settings
   try {
     const { url } = await broker.listen({ port, host })
     print(`holdfast is listening on ${url}`)
     if (adminPort === undefined) return url
     const admin = await broker.listenAdmin({ port: adminPort, host: adminHost })
-    print(`holdfast tells operators on ${admin.url}`)
+    print(`holdfast serves its admin endpoints on ${admin.url}`)
     return url
   } catch (error) {
     await broker.close()
     if (!(error instanceof HoldfastError)) throw error
-    throw new Exit(exitFor(error, gathered), error.message)
+    throw new Exit(exitCodeFor(error, loaded), error.message)
   } finally {
-    // What was typed is known to whoever typed it.
-    tell(
-      gathered,
-      settingNames.filter((name) => isFromElsewhere(gathered, name)),
+    // Flags are not printed, because the operator has just typed them.
+    printSettings(
+      loaded,
+      settingNames.filter((name) => isFromFileOrVariable(loaded, name)),
     )
   }
 }
 
-/** What cannot be listened on is a setting that cannot be; a log that is away may come back. */
-function exitFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
+/**
+ * The exit code for an error of `listen`: an address that cannot be used is an invalid setting, and
+ * a replicated log that cannot be reached is unavailable, so that a supervisor tries again.
+ */
+function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
   const isPort = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
   if (isPort || error.code !== 'UNAVAILABLE') return exitCodes.config
   return log !== undefined
@@ -141,8 +147,8 @@ function exitFor(error: HoldfastError, { settings: { log, journal } }: LoadedSet
       : exitCodes.config
 }
 
-/** Where a person can look, if anybody is shown anything there. */
-function dashboardAt(
+/** The URL of the dashboard; undefined if the broker does not serve it to browsers here. */
+function dashboardUrl(
   url: string,
   { settings: { host, dashboard } }: LoadedSettings,
 ): string | undefined {
@@ -150,29 +156,32 @@ function dashboardAt(
   return isServed ? `${url.replace(/^ws/, 'http')}/dashboard/` : undefined
 }
 
-function isFromElsewhere({ sources }: LoadedSettings, name: SettingName): boolean {
+function isFromFileOrVariable({ sources }: LoadedSettings, name: SettingName): boolean {
   const source = sources.get(name)
   return source !== undefined && source !== 'a flag'
 }
 
-/** Says what is used and where it is from. No setting is a secret; those are in files. */
-function tell({ settings: used, sources }: LoadedSettings, names: readonly SettingName[]): void {
+/** Prints settings with their sources. No setting is a secret, because secrets are in files. */
+function printSettings(
+  { settings: used, sources }: LoadedSettings,
+  names: readonly SettingName[],
+): void {
   for (const name of names) {
     const value = used[name]
     if (value === undefined) continue
-    const text = typeof value === 'object' ? JSON.stringify(value, spellOff) : String(value)
+    const text = typeof value === 'object' ? JSON.stringify(value, infinityAsOff) : String(value)
     print(`holdfast uses ${name} ${redactUrls(text)} from ${sources.get(name) ?? 'default'}`)
   }
 }
 
-function spellOff(_: string, value: unknown): unknown {
+function infinityAsOff(_: string, value: unknown): unknown {
   return value === Number.POSITIVE_INFINITY ? 'off' : value
 }
 
 /**
- * Resolves with the first signal to stop. Whoever asks again does not want to wait, and the process
- * leaves at once; but one Ctrl-C can come as two signals within milliseconds, from the terminal to
- * the whole group and from npm to its child.
+ * Resolves with the first SIGTERM or SIGINT. A later signal ends the process at once with exit code
+ * 1. One Ctrl-C can arrive as two signals within milliseconds, because the terminal sends one to
+ * the whole process group and npm sends one to its child; these two count as one.
  */
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
@@ -183,6 +192,6 @@ function nextSignal(): Promise<NodeJS.Signals> {
       firstAt ??= now
       resolve(signal)
     }
-    for (const signal of heeded(['SIGTERM', 'SIGINT'])) process.on(signal, stop)
+    for (const signal of withoutIgnored(['SIGTERM', 'SIGINT'])) process.on(signal, stop)
   })
 }

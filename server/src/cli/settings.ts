@@ -1,32 +1,32 @@
 /**
- * The settings of `holdfast serve`: one table of what there is, from which come the flags, the
- * `HOLDFAST_*` variables and the keys of the config file.
+ * The table of all settings of `holdfast serve`. The flags, the `HOLDFAST_*` variables and the keys
+ * of the config file are generated from this table.
  */
 import { defaultPort } from '@holdfast/shared'
 import { type BrokerLimits, limitNames } from '../config/limits.js'
 
-type Kind = 'text' | 'port' | 'ms' | 'yes' | 'list' | 'limits'
+type Kind = 'text' | 'port' | 'ms' | 'boolean' | 'list' | 'limits'
 
 export interface Setting {
   readonly kind: Kind
-  /** The heading it stands under in the help. */
+  /** The heading of the help that the flag stands under. */
   readonly group: string
   readonly help: string
-  /** What stands for the value in the help; a `file` or `folder` is completed as one. */
+  /** The placeholder for the value in the help; shells complete files for `file` and `folder`. */
   readonly value?: string | undefined
-  /** Where the flag is not the name. */
+  /** The name of the flag without dashes, if it is not the name of the setting in kebab-case. */
   readonly flag?: string | undefined
   readonly short?: string | undefined
   readonly choices?: readonly string[] | undefined
 }
 
-/** Every setting, by its key in a config file, in the order and the groups of the help. */
+/** Every setting by its key in the config file, in the order of the help. */
 export const settings = {
   port: {
     group: 'Listening',
     kind: 'port',
     short: '-p',
-    help: 'port to listen on; 0 for any that is free',
+    help: 'port to listen on; 0 for any free port',
   },
   host: {
     group: 'Listening',
@@ -38,226 +38,226 @@ export const settings = {
   drain: {
     group: 'Listening',
     kind: 'ms',
-    help: 'time for holders to finish when stopping',
+    help: 'how long a stopping broker waits for holders to unlock',
   },
   journal: {
     group: 'Keeping locks over a restart',
     value: 'folder',
     kind: 'text',
-    help: 'a folder for a journal, so that locks outlive a restart',
+    help: 'folder of the journal; with a journal, locks outlive a restart',
   },
   durability: {
     group: 'Keeping locks over a restart',
-    value: 'how',
+    value: 'mode',
     kind: 'text',
-    help: 'of the journal: on the disk, or with the system',
+    help: 'when the journal has a grant: on the disk (flushed), or handed to the system (relaxed)',
     choices: ['flushed', 'relaxed'],
   },
   fenceFile: {
     group: 'Keeping locks over a restart',
     value: 'file',
     kind: 'text',
-    help: 'reserve fences on disk, so that they rise whatever the clock does',
+    help: 'file to reserve fences in, so that they rise even if the clock is set back',
   },
   quietStart: {
     group: 'Keeping locks over a restart',
     kind: 'ms',
-    help: 'grant nothing at first, until leases from before are over',
+    help: 'grant no lock for so long after the start, until earlier leases are over',
   },
   log: {
     group: 'Sharing a log with other brokers',
     value: 'url',
     kind: 'text',
-    help: 'a log shared with other brokers: etcd://host:port,host:port/prefix',
+    help: 'address of the shared log: etcd://host:port,host:port/prefix',
   },
   deadTime: {
     group: 'Sharing a log with other brokers',
     kind: 'ms',
-    help: 'silence after which a broker that shares the log is taken for dead',
+    help: 'silence after which the other brokers declare a broker dead',
   },
   logCa: {
     group: 'Sharing a log with other brokers',
     value: 'file',
     kind: 'text',
-    help: 'who vouches for the certificate of etcd, in PEM',
+    help: 'authority of the certificate of etcd, in PEM',
   },
   logCert: {
     group: 'Sharing a log with other brokers',
     value: 'file',
     kind: 'text',
-    help: 'a certificate for etcd, in PEM',
+    help: 'client certificate for etcd, in PEM',
   },
   logKey: {
     group: 'Sharing a log with other brokers',
     value: 'file',
     kind: 'text',
-    help: 'the key of that certificate, in PEM',
+    help: 'private key of the client certificate for etcd, in PEM',
   },
   logUser: {
     group: 'Sharing a log with other brokers',
     value: 'name',
     kind: 'text',
-    help: 'a user of etcd',
+    help: 'user name for etcd',
   },
   logPasswordFile: {
     group: 'Sharing a log with other brokers',
     value: 'file',
     kind: 'text',
-    help: 'the file with the password of that user',
+    help: 'file with the password of the etcd user',
   },
   tokens: {
     group: 'Clients and their tokens',
     value: 'file',
     kind: 'text',
-    help: 'a file of hashed tokens; holdfast token adds to it',
+    help: 'file of hashed tokens, to which "holdfast token" adds',
   },
   jwtSecretFile: {
     group: 'Clients and their tokens',
     value: 'file',
     kind: 'text',
-    help: 'JSON Web Tokens, checked with the secret in this file',
+    help: 'accept JSON Web Tokens, checked with the secret in this file',
   },
   jwtPublicKey: {
     group: 'Clients and their tokens',
     value: 'file',
     kind: 'text',
-    help: 'JSON Web Tokens, checked with the key in this PEM file',
+    help: 'accept JSON Web Tokens, checked with the key in this PEM file',
   },
   jwtJwks: {
     group: 'Clients and their tokens',
     value: 'file',
     kind: 'text',
-    help: 'JSON Web Tokens, checked with the keys in this JWKS file',
+    help: 'accept JSON Web Tokens, checked with the keys in this JWKS file',
   },
   jwtJwksUrl: {
     group: 'Clients and their tokens',
     value: 'url',
     kind: 'text',
-    help: 'JSON Web Tokens, checked with the JWKS at this address',
+    help: 'accept JSON Web Tokens, checked with the JWKS at this URL',
   },
   jwtAlgorithms: {
     group: 'Clients and their tokens',
     value: 'name',
     kind: 'list',
     flag: 'jwt-algorithm',
-    help: 'an algorithm that is accepted',
+    help: 'accepted algorithm of JSON Web Tokens',
   },
   jwtAudience: {
     group: 'Clients and their tokens',
     value: 'text',
     kind: 'text',
-    help: 'the audience of every token',
+    help: 'required audience of JSON Web Tokens',
   },
   jwtIssuer: {
     group: 'Clients and their tokens',
     value: 'text',
     kind: 'text',
-    help: 'the issuer of every token',
+    help: 'required issuer of JSON Web Tokens',
   },
   allowUnauthenticated: {
     group: 'Clients and their tokens',
-    kind: 'yes',
-    help: 'serve beyond loopback although nobody is asked who they are',
+    kind: 'boolean',
+    help: 'serve beyond loopback without checking who connects',
   },
   allowInsecure: {
     group: 'Clients and their tokens',
-    kind: 'yes',
-    help: 'take tokens where others on the network can read them',
+    kind: 'boolean',
+    help: 'accept tokens over plain ws://, where others on the network can read them',
   },
   tlsCert: {
     group: 'TLS, web pages and proxies',
     value: 'file',
     kind: 'text',
-    help: 'a certificate in PEM: serve wss',
+    help: 'certificate in PEM, to serve wss://',
   },
   tlsKey: {
     group: 'TLS, web pages and proxies',
     value: 'file',
     kind: 'text',
-    help: 'the key of the certificate, in PEM',
+    help: 'private key of the certificate, in PEM',
   },
   hosts: {
     group: 'TLS, web pages and proxies',
     value: 'name',
     kind: 'list',
     flag: 'allow-host',
-    help: 'a host name by which the broker may be called',
+    help: 'host name that clients may use for the broker',
   },
   trustedProxies: {
     group: 'TLS, web pages and proxies',
     value: 'address',
     kind: 'list',
     flag: 'trusted-proxy',
-    help: 'a proxy whose X-Forwarded-For is believed',
+    help: 'address of a proxy whose X-Forwarded-For header is trusted',
   },
   origins: {
     group: 'TLS, web pages and proxies',
     value: 'origin',
     kind: 'list',
     flag: 'origin',
-    help: 'a web origin whose pages may connect',
+    help: 'web origin whose pages may connect',
   },
   dev: {
     group: 'TLS, web pages and proxies',
-    kind: 'yes',
-    help: 'let pages from loopback origins connect',
+    kind: 'boolean',
+    help: 'allow pages from loopback origins to connect, for development',
   },
   leaseMin: {
     group: 'Leases and limits',
     kind: 'ms',
-    help: 'the shortest lease of a session',
+    help: 'shortest lease of a session',
   },
   leaseMax: {
     group: 'Leases and limits',
     kind: 'ms',
-    help: 'the longest lease of a session',
+    help: 'longest lease of a session',
   },
   leaseDefault: {
     group: 'Leases and limits',
     kind: 'ms',
-    help: 'the lease of a session that does not ask for one',
+    help: 'lease of a session that asks for none',
   },
   profile: {
     group: 'Leases and limits',
     value: 'name',
     kind: 'text',
-    help: 'which defaults the limits have',
+    help: 'defaults of the limits: for your own backends (private) or for strangers (public)',
     choices: ['private', 'public'],
   },
   limits: {
     group: 'Leases and limits',
     kind: 'limits',
     flag: 'limit',
-    help: `a limit, one of: ${limitNames.join(', ')}`,
+    help: `a limit: ${limitNames.join(', ')}`,
   },
   dashboard: {
-    group: 'Seeing what it does',
-    value: 'whom',
+    group: 'Monitoring',
+    value: 'clients',
     kind: 'text',
-    help: 'to whom the dashboard is served: browsers on this machine, all who reach it, nobody',
+    help: 'serve the dashboard to browsers on this machine (local), to all clients, or to none',
     choices: ['local', 'all', 'none'],
   },
   metrics: {
-    group: 'Seeing what it does',
-    kind: 'yes',
-    help: 'serve /metrics, to this machine or on the admin port',
+    group: 'Monitoring',
+    kind: 'boolean',
+    help: 'serve /metrics to this machine, or on the admin port if it is set',
   },
   adminPort: {
-    group: 'Seeing what it does',
+    group: 'Monitoring',
     kind: 'port',
-    help: 'serve /metrics, /status, /healthz and /readyz on a port of their own',
+    help: 'serve /metrics, /status, /healthz and /readyz on this port',
   },
   adminHost: {
-    group: 'Seeing what it does',
+    group: 'Monitoring',
     value: 'address',
     kind: 'text',
-    help: 'address of the admin port',
+    help: 'address of the admin port (default 127.0.0.1)',
   },
   logLevel: {
-    group: 'Seeing what it does',
+    group: 'Monitoring',
     value: 'level',
     kind: 'text',
-    help: 'which lines are logged, as JSON on standard error',
+    help: 'lowest level of log lines to write, as JSON on standard error',
     choices: ['debug', 'info', 'warn', 'error', 'silent'],
   },
 } as const satisfies Record<string, Setting>
@@ -265,17 +265,17 @@ export const settings = {
 export type SettingName = keyof typeof settings
 export const settingNames = Object.keys(settings) as SettingName[]
 
-interface Types {
+interface ValueOfKind {
   text: string
   port: number
   ms: number
-  yes: boolean
+  boolean: boolean
   list: readonly string[]
   limits: Partial<BrokerLimits>
 }
 
-/** What is set; the rest is as the broker has it. */
-export type Settings = { [N in SettingName]?: Types[(typeof settings)[N]['kind']] } & {
+/** Loaded settings; for an undefined setting the broker's own default holds. */
+export type Settings = { [N in SettingName]?: ValueOfKind[(typeof settings)[N]['kind']] } & {
   port: number
   host: string
   drain: number
@@ -289,6 +289,7 @@ export const defaults: Settings = {
   logLevel: 'warn',
 }
 
+/** `fenceFile` as `fence-file`. */
 export function flagOf(name: SettingName): string {
   return (settings[name] as Setting).flag ?? name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)
 }

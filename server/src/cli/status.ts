@@ -1,6 +1,7 @@
 /**
- * `holdfast status`: how a broker and its log are doing. Asks over plain HTTP, where the broker
- * tells operators alone; so it needs no token, and is told nothing from elsewhere.
+ * `holdfast status`: shows whether a broker is ready, and the state of its command log. The command
+ * asks over plain HTTP and sends no token, because the broker answers `/status` only to its own
+ * machine and on its admin port.
  */
 import http from 'node:http'
 import https from 'node:https'
@@ -9,8 +10,8 @@ import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
+import { print, printJson, rounded, span, table, visible } from './output.js'
 import { collect } from './parse.js'
-import { print, printJson, rounded, span, table, visible } from './print.js'
 
 /** How long a broker may take to answer, in ms. */
 const answerMs = 5_000
@@ -24,16 +25,16 @@ Examples:
 `
 
 const notes = `
-Exits with 1 if the broker is not ready: it is draining or, with a log that it shares, it does not
-count among the brokers now. A broker tells its status to its own machine only, or on its admin port
-if it has one, and to nobody else.
+The exit code is 1 if the broker is not ready: while it drains, and while it is not a member of the
+brokers that share its log. A broker shows its status only to programs on its own machine. If it has
+an admin port, it shows its status only there.
 `
 
 export function statusCommand(): Command {
   return new Command('status')
     .description('show whether a broker is ready, and how it and its log are doing')
     .argument('[url]', 'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)')
-    .option('-u, --url <url>', 'the same, as the other commands want it', collect)
+    .option('-u, --url <url>', 'the URL as an option, as in the other commands', collect)
     .option('--ca <file>', caHelp)
     .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `${examples}${notes}${exitHelp}`)
@@ -45,48 +46,53 @@ export function statusCommand(): Command {
 }
 
 async function status(address: URL, ca: string | undefined, asJson: boolean): Promise<void> {
-  const told = await ask(address, ca)
-  if (asJson) printJson(JSON.parse(JSON.stringify(told), roundFigures))
-  else for (const line of await linesOf(address, told)) print(line)
-  if (!told.ready) throw new Exit(exitCodes.failed, `The broker at ${address.origin} is not ready.`)
+  const report = await fetchStatus(address, ca)
+  if (asJson) printJson(JSON.parse(JSON.stringify(report), roundNumber))
+  else for (const line of await linesOf(address, report)) print(line)
+  if (!report.ready) {
+    throw new Exit(exitCodes.failed, `The broker at ${address.origin} is not ready`)
+  }
 }
 
-/** The status holds no numbers of a client's, so all of them may be rounded. */
-function roundFigures(_: string, value: unknown): unknown {
+/** Rounds every number; the status holds no number that a client chose and that must stay exact. */
+function roundNumber(_: string, value: unknown): unknown {
   return typeof value === 'number' ? rounded(value) : value
 }
 
-/** Where a broker that is given by its WebSocket tells its status. */
+/** The address of `/status` of a broker that is given by its ws:// or http:// URL. */
 function addressOf(text: string): URL {
   const http = text.replace(/^ws(?=s?:)/i, 'http')
   const isAddress = /^https?:\/\//i.test(http) && URL.canParse(http)
-  // What is between a scheme and an @ is a secret, and has no place on a command line.
+  // User name and password before an @ are secrets, which must not be on a command line.
   if (isAddress && new URL(http).username === '') return new URL('/status', http)
-  const sentence = `"${visible(redactUrl(text))}" is not where a broker is, such as ws://127.0.0.1:7420.`
-  throw new Exit(exitCodes.usage, sentence)
+  throw new Exit(
+    exitCodes.usage,
+    `"${visible(redactUrl(text))}" is not the URL of a broker: ` +
+      'use one such as ws://127.0.0.1:7420, without a user name',
+  )
 }
 
-async function ask(address: URL, ca: string | undefined): Promise<BrokerStatus> {
+async function fetchStatus(address: URL, ca: string | undefined): Promise<BrokerStatus> {
   const { origin } = address
   let answer: Answer
   try {
     answer = await get(address, ca)
   } catch (error) {
-    throw new Exit(exitCodes.unavailable, `The broker at ${origin} ${failureOf(error as Error)}.`)
+    throw new Exit(exitCodes.unavailable, `The broker at ${origin} ${failureOf(error as Error)}`)
   }
-  // What a broker says to whatever it does not answer.
+  // A broker answers every request that it does not handle with 426 Upgrade Required.
   if (answer.status === 426) {
     throw new Exit(
       exitCodes.forbidden,
-      `The broker at ${origin} does not tell its status here: ask from its own machine by a ` +
-        'loopback address, or on its admin port if it has one.',
+      `The broker at ${origin} does not show its status here: ask on its own machine by a ` +
+        'loopback address, or on its admin port if it has one',
     )
   }
-  const told = answer.status === 200 ? await statusIn(answer.body) : undefined
-  if (told !== undefined) return told
+  const report = answer.status === 200 ? await statusIn(answer.body) : undefined
+  if (report !== undefined) return report
   throw new Exit(
     exitCodes.unavailable,
-    `What answers at ${origin} is not a broker (HTTP ${answer.status}).`,
+    `The server at ${origin} is not a Holdfast broker (HTTP ${answer.status}): check the URL`,
   )
 }
 
@@ -95,7 +101,7 @@ interface Answer {
   readonly body: string
 }
 
-/** Not by `fetch`, which takes no certificates. */
+/** Uses `http` and `https`, because `fetch` cannot be given certificates. */
 async function get(address: URL, ca: string | undefined): Promise<Answer> {
   const signal = AbortSignal.timeout(answerMs)
   const options = { signal, agent: false, ...(ca === undefined ? {} : { ca }) }
@@ -106,7 +112,7 @@ async function get(address: URL, ca: string | undefined): Promise<Answer> {
     })
     response.setEncoding('utf8')
     let body = ''
-    for await (const part of response) body += part as string
+    for await (const chunk of response) body += chunk as string
     return { status: response.statusCode, body }
   } catch (error) {
     throw signal.aborted ? signal.reason : error
@@ -118,25 +124,29 @@ function failureOf({ name, message, code }: NodeJS.ErrnoException): string {
   return `cannot be reached (${visible(code ?? message)})`
 }
 
-/** Undefined if somebody else has said this. */
+/** The status in this response; undefined if the response is not the status of a broker. */
 async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   try {
-    const told = JSON.parse(body) as BrokerStatus
-    const isOurs = typeof told.ready === 'boolean' && logKinds.includes(told.log.kind)
-    // What lacks a part of a status cannot be shown as one.
-    if (isOurs) await linesOf(new URL('http://127.0.0.1'), told)
-    return isOurs ? told : undefined
+    const report = JSON.parse(body) as BrokerStatus
+    const isStatus = typeof report.ready === 'boolean' && logKinds.includes(report.log.kind)
+    // Throws if the status lacks a field that would be printed.
+    if (isStatus) await linesOf(new URL('http://127.0.0.1'), report)
+    return isStatus ? report : undefined
   } catch {
     return undefined
   }
 }
 
-const logKinds: readonly unknown[] = ['memory', 'journal', 'shared'] satisfies LogReport['kind'][]
+const logKinds: readonly unknown[] = [
+  'memory',
+  'journal',
+  'replicated',
+] satisfies LogReport['kind'][]
 
-type Row = readonly [what: string, value: string]
+type Row = readonly [label: string, value: string]
 
-function linesOf(address: URL, told: BrokerStatus): Promise<string[]> {
-  const { connections, sessions, held, waiting, memoryUsed, memoryLimit, ready, log } = told
+function linesOf(address: URL, report: BrokerStatus): Promise<string[]> {
+  const { connections, sessions, held, waiting, memoryUsed, memoryLimit, ready, log } = report
   const rows: Row[] = [
     ['ready', ready ? 'yes' : 'no'],
     ...logRows(log),
@@ -150,31 +160,31 @@ function linesOf(address: URL, told: BrokerStatus): Promise<string[]> {
 
 function memoryText(used: number, limit: number | undefined): string {
   const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
-  const bound = limit === undefined ? 'no bound' : `of ${mebibytes(limit)}`
+  const bound = limit === undefined ? 'no limit' : `limit ${mebibytes(limit)}`
   return `${mebibytes(used)} for clients, ${bound}`
 }
 
 function logRows(log: LogReport): Row[] {
-  if (log.kind === 'memory') return [['log', 'none: locks are in memory, and go with the broker']]
+  if (log.kind === 'memory') return [['log', 'in memory: locks are lost when the broker stops']]
   const rows: Row[] = [
     ['log position', String(log.position)],
-    ['to be written', `${log.waiting} commands`],
+    ['unwritten', `${log.waiting} commands`],
     ['snapshot', snapshotText(log)],
   ]
-  if (log.kind === 'journal') return [['log', 'a journal'], ...rows]
-  const lag = log.lagMs === undefined ? 'nothing came back yet' : span(log.lagMs)
+  if (log.kind === 'journal') return [['log', 'journal'], ...rows]
+  const lag = log.lagMs === undefined ? 'not measured yet' : span(log.lagMs)
   return [
-    ['log', `shared by ${log.members.length} brokers`],
-    ['standing', log.stands ? `for ${span(log.selfLeaseMs)} more` : 'no'],
-    ...log.members.map((name): Row => ['broker', brokerText(name, log.name)]),
+    ['log', `replicated, ${log.members.length} members`],
+    ['member', log.live ? `yes, for at least ${span(log.selfLeaseMs)} more` : 'no'],
+    ...log.members.map((name): Row => ['broker', memberText(name, log.name)]),
     ['log lag', lag],
     ...rows,
-    ['trouble', log.problem === undefined ? 'none' : visible(log.problem)],
+    ['problem', log.problem === undefined ? 'none' : visible(log.problem)],
   ]
 }
 
-function brokerText(name: string, home: string | undefined): string {
-  return name === home ? `${visible(name)} (this one)` : visible(name)
+function memberText(name: string, ownName: string | undefined): string {
+  return name === ownName ? `${visible(name)} (this broker)` : visible(name)
 }
 
 function snapshotText({ snapshot }: Exclude<LogReport, { kind: 'memory' }>): string {

@@ -1,6 +1,6 @@
 /**
- * `holdfast token`: makes a token for `holdfast serve --tokens`. It is printed once; what is kept
- * is its hash.
+ * `holdfast token`: makes a token for `holdfast serve --tokens`. The token is printed once, and
+ * only its hash is stored.
  */
 import { randomBytes } from 'node:crypto'
 import { Command, InvalidArgumentError } from 'commander'
@@ -12,9 +12,8 @@ import {
   operations,
 } from '../config/permissions.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
-import { deliver } from './output.js'
+import { deliver, jsonLine, visible } from './output.js'
 import { collect } from './parse.js'
-import { jsonLine, visible } from './print.js'
 import { prepareWith } from './tokenFile.js'
 
 interface TokenFlags {
@@ -26,20 +25,21 @@ interface TokenFlags {
 
 export function tokenCommand(): Command {
   return new Command('token')
-    .description('make a token, and the line for the file of serve --tokens')
-    .argument('<principal>', 'whose it is', principal)
+    .description('make a token, and its line for the token file of serve --tokens')
+    .argument('<principal>', 'the name of the client that gets the token', principal)
     .option(
       '--allow <operations>',
-      `what it allows, by commas: ${operations.join(', ')}, everyday (all but steal and revoke) or all`,
+      `allowed operations, separated by commas: ${operations.join(', ')}; ` +
+        'or everyday (all but steal and revoke), or all',
       operationsFrom,
       defaultOperations,
     )
     .option(
       '--key <pattern>',
-      'on which keys: a key, or a beginning and *, without spaces (repeatable; default all)',
+      'allowed keys: a key, or a prefix and *, without spaces (repeatable; default all keys)',
       pattern,
     )
-    .option('--file <file>', 'add the line to this file, which is made if need be')
+    .option('--file <file>', 'add the line to this token file, which is created if it is missing')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -50,41 +50,44 @@ Examples:
   holdfast token ops --allow all --file tokens
 ${exitHelp}`,
     )
-    .action((whose: string, flags: TokenFlags) => make(whose, flags))
+    .action((name: string, flags: TokenFlags) => makeToken(name, flags))
 }
 
 /**
- * The token is printed before its line is in the file: a line whose token nobody has read is of no
- * use. The new file is written before that, so that a token is not printed in vain either.
+ * Prints the token before its line is in the token file, because a line is useless if its token
+ * could not be printed. The new content of the file is written before both, to a file beside it, so
+ * that no token is printed if the file cannot be written.
  */
-async function make(whose: string, { allow, key, file, json }: TokenFlags): Promise<void> {
+async function makeToken(name: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(32).toString('base64url')
-  const line = tokenLine(token, whose, allow, key)
+  const line = tokenLine(token, name, allow, key)
   const prepared = file === undefined ? undefined : await prepareWith(file, line)
   const text = json
-    ? jsonLine({ principal: whose, token, line: line.trimEnd() })
+    ? jsonLine({ principal: name, token, line: line.trimEnd() })
     : `${visible(token)}\n`
   try {
     await deliver(process.stdout, text)
     if (file === undefined && !json) {
-      await deliver(process.stderr, `for the file of tokens:\n${visible(line.trimEnd())}\n`)
+      await deliver(process.stderr, `The line for the token file:\n${visible(line.trimEnd())}\n`)
     }
   } catch (cause) {
     prepared?.discard()
     const { code = 'unknown' } = cause as NodeJS.ErrnoException
-    throw new Exit(exitCodes.io, `The token cannot be printed (${code}); no file has been changed`)
+    throw new Exit(exitCodes.io, `The token cannot be printed (${code}): no file was changed`)
   }
   prepared?.commit()
 }
 
 function principal(text: string): string {
   if (isOneWord(text) && !text.startsWith('#')) return text
-  throw new InvalidArgumentError('It has no spaces, and does not begin with #.')
+  throw new InvalidArgumentError('It must not contain spaces or begin with #.')
 }
 
-function pattern(text: string, former?: readonly string[]): string[] {
-  if (isOneWord(text)) return collect(text, former)
-  throw new InvalidArgumentError('It is one word: in the file, a space begins the next key.')
+function pattern(text: string, earlier?: readonly string[]): string[] {
+  if (isOneWord(text)) return collect(text, earlier)
+  throw new InvalidArgumentError(
+    'It must not contain spaces, because a space begins the next key in the token file.',
+  )
 }
 
 function operationsFrom(text: string): readonly Operation[] {
@@ -92,5 +95,7 @@ function operationsFrom(text: string): readonly Operation[] {
   if (text === 'everyday') return defaultOperations
   const names = text.split(',')
   if (names.every(isOperation)) return names
-  throw new InvalidArgumentError(`They are some of ${operations.join(', ')}.`)
+  throw new InvalidArgumentError(
+    `It must be everyday, all, or some of ${operations.join(', ')}, separated by commas.`,
+  )
 }

@@ -1,6 +1,6 @@
 /**
- * Adds a line to the file of tokens. The file is replaced as a whole, so a broker that reads it
- * meanwhile, or a crash in the middle, finds the old lines or the new ones and never half a line.
+ * Adds a line to the token file. The file is replaced as a whole, so that a broker that reads the
+ * file at the same time, or after a crash, finds either the old or the new content.
  */
 import {
   closeSync,
@@ -21,76 +21,79 @@ import { Exit, exitCodes } from './exitCodes.js'
 
 /** How long to wait for another process that adds to the same file, in ms. */
 const waitMs = 5_000
-const stepMs = 20
+/** Time between two attempts, in ms. */
+const retryMs = 20
 
-/** The new content of a file, written beside it and not yet in its place. */
+/** The new content of a file, in a temporary file beside it. */
 export interface PreparedFile {
-  /** Puts the new content in the place of the old. */
+  /** Replaces the file by the new content. */
   commit(): void
-  /** Leaves the file as it was. */
+  /** Removes the new content and leaves the file unchanged. */
   discard(): void
 }
 
 /**
- * Writes the file with one more line into `<file>.new`, which also keeps other processes from
- * adding to the file meanwhile; {@link PreparedFile.commit} renames it. A new file has mode 0600.
- * An existing one keeps its owner, and gets 0600 unless only its group may read it as well (0640).
+ * Writes the content of the file with the new line to `<file>.new`, which
+ * {@link PreparedFile.commit} renames to `<file>`. While `<file>.new` exists, no other process adds
+ * to the file. A new file has mode 0600. An existing file keeps its owner, and its mode becomes
+ * 0600 unless it is 0640.
  *
- * @throws {Exit} 78 if the file is a symbolic link or no plain file, or cannot be read or written.
+ * @throws {Exit} 78 if the file is a symbolic link or not a regular file, if it cannot be read or
+ *   written, or if `<file>.new` still exists after 5 s.
  */
 export async function prepareWith(file: string, line: string): Promise<PreparedFile> {
-  const beside = `${file}.new`
-  const fd = await openNew(file, beside)
+  const newFile = `${file}.new`
+  const fd = await createNew(file, newFile)
   try {
-    const former = readOld(file)
-    // Without an end of the last line, its token would have all keys of the new one as well.
-    const start = former === undefined || /(^|\n)$/.test(former.text) ? '' : '\n'
-    if (former !== undefined) keepOwner(fd, former.stat)
-    writeFileSync(fd, `${former?.text ?? ''}${start}${line}`)
+    const existing = readExisting(file)
+    // End the last line first: otherwise the new line would add its keys to that line's token.
+    const lineEnd = existing === undefined || /(^|\n)$/.test(existing.text) ? '' : '\n'
+    if (existing !== undefined) keepOwner(fd, existing.stat)
+    writeFileSync(fd, `${existing?.text ?? ''}${lineEnd}${line}`)
     fsyncSync(fd)
   } catch (error) {
     closeSync(fd)
-    rmSync(beside, { force: true })
+    rmSync(newFile, { force: true })
     throw asExit(file, error)
   }
   closeSync(fd)
   return {
     commit: () => {
       try {
-        renameSync(beside, file)
+        renameSync(newFile, file)
         syncFolder(dirname(file))
       } catch (error) {
-        rmSync(beside, { force: true })
+        rmSync(newFile, { force: true })
         throw asExit(file, error)
       }
     },
-    discard: () => rmSync(beside, { force: true }),
+    discard: () => rmSync(newFile, { force: true }),
   }
 }
 
-/** Creates the file beside; never opens what is there already, so no link is followed. */
-async function openNew(file: string, beside: string): Promise<number> {
-  for (let waited = 0; ; waited += stepMs) {
+/** Creates `<file>.new`; never opens an existing file, so that no symbolic link is followed. */
+async function createNew(file: string, newFile: string): Promise<number> {
+  for (let waited = 0; ; waited += retryMs) {
     try {
-      return openSync(beside, 'wx', 0o600)
+      return openSync(newFile, 'wx', 0o600)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw asExit(file, error)
-      if (waited < waitMs) await new Promise((resolve) => setTimeout(resolve, stepMs))
+      if (waited < waitMs) await new Promise((resolve) => setTimeout(resolve, retryMs))
       else {
         throw new Exit(
           exitCodes.config,
-          `The file ${beside} exists: another process adds to ${file}, or one died while it did. ` +
-            'If none runs, remove it',
+          `The file ${newFile} exists, because another "holdfast token" adds to ${file} or was ` +
+            `killed while it did: if none is running, remove ${newFile}`,
         )
       }
     }
   }
 }
 
-function readOld(file: string): { readonly text: string; readonly stat: Stats } | undefined {
+function readExisting(file: string): { readonly text: string; readonly stat: Stats } | undefined {
   let fd: number
   try {
-    // Non-blocking, or a named pipe would hold us here for ever.
+    // Non-blocking, because opening a named pipe would otherwise wait for its writer.
     fd = openSync(file, constants.O_RDONLY | noFollow | nonBlocking)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
@@ -98,7 +101,8 @@ function readOld(file: string): { readonly text: string; readonly stat: Stats } 
   }
   try {
     const stat = fstatSync(fd)
-    if (!stat.isFile()) throw new Exit(exitCodes.config, `${file} is not a plain file`)
+    if (!stat.isFile())
+      throw new Exit(exitCodes.config, `${file} is not a regular file: give another path`)
     return { text: readFileSync(fd, 'utf8'), stat }
   } finally {
     closeSync(fd)
@@ -116,9 +120,9 @@ function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
   fchmodSync(fd, (mode & 0o777) === 0o640 ? 0o640 : 0o600)
 }
 
-/** So that a power failure does not bring the old file back after the token was given out. */
+/** Makes the rename durable, because a power failure must not restore the old file. */
 function syncFolder(folder: string): void {
-  // Windows has no such call.
+  // Windows cannot sync a folder.
   if (process.platform === 'win32') return
   const fd = openSync(folder, 'r')
   try {
@@ -134,7 +138,7 @@ function asExit(file: string, error: unknown): Exit {
   if (code === 'ELOOP') {
     return new Exit(
       exitCodes.config,
-      `The file ${file} is a link; give the path of the file itself`,
+      `The file ${file} is a symbolic link: give the path of the file itself`,
     )
   }
   return new Exit(exitCodes.config, `The file ${file} cannot be written (${code})`)

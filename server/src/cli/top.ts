@@ -1,14 +1,14 @@
 /**
- * `holdfast top`: the keys that most wait for, and the rates of the broker, again and again.
+ * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and repeats
+ * that until Ctrl-C.
  */
 import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { maxMs } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommand, stopOf, withSession } from './connecting.js'
+import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
 import { pageSize, pagesOf, reportCut } from './listing.js'
-import { writeOut } from './output.js'
+import { ago, print, printJson, table, visible, whoIs, writeOut } from './output.js'
 import { durationIn, integerIn } from './parse.js'
-import { ago, print, printJson, table, visible, whoIs } from './print.js'
 
 interface TopFlags extends BrokerFlags {
   readonly all?: boolean | undefined
@@ -16,11 +16,12 @@ interface TopFlags extends BrokerFlags {
   readonly count?: number | undefined
 }
 
-/** One look at the broker. */
-interface Reading {
+/** The counters and locks of the broker at one point in time. */
+interface Sample {
+  /** In ms of the monotonic clock. */
   readonly at: number
   readonly stats: LockStats
-  readonly found: QueryResult
+  readonly locks: QueryResult
 }
 
 export function topCommand(): Command {
@@ -31,10 +32,14 @@ export function topCommand(): Command {
 holdfast top orders: --interval 5s
 holdfast top --json --count 1`,
   )
-    .argument('[prefix]', 'only keys that begin so', '')
-    .option('-i, --interval <time>', 'from one look to the next', durationIn(100, maxMs), 1_000)
-    .option('-n, --count <n>', 'how many looks; default: until Ctrl-C', integerIn(1, 1_000_000))
-    .option('--all', `look at all locks, not at the first ${pageSize} and as many that wait`)
+    .argument('[prefix]', 'only keys that begin with this prefix', '')
+    .option('-i, --interval <time>', 'time between two refreshes', durationIn(100, maxMs), 1_000)
+    .option(
+      '-n, --count <n>',
+      'stop after so many refreshes (default: run until Ctrl-C)',
+      integerIn(1, 1_000_000),
+    )
+    .option('--all', `read all locks and requests, not only the first ${pageSize} of each`)
     .action((prefix: string, flags: TopFlags) =>
       withSession(flags, (session) => top(session, prefix, flags), { reconnect: undefined }),
     )
@@ -42,26 +47,26 @@ holdfast top --json --count 1`,
 
 async function top(session: Session, prefix: string, flags: TopFlags): Promise<void> {
   let isOver = false
-  const stopped = stopOf(session).finally(() => {
+  const stopped = untilStopped(session).finally(() => {
     isOver = true
   })
-  // Whoever waits for the end below is told; until then it is nobody's rejection.
+  // The `await` below reports this rejection; this handler only prevents an unhandled rejection.
   stopped.catch(() => {})
-  let former: Reading | undefined
-  let isCut = false
+  let previous: Sample | undefined
   for (let n = 0; n < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; n++) {
-    const looked = flags.all ? everything(session, prefix) : session.query({ prefix })
-    const asked = Promise.all([session.stats(), looked])
-    // A broker that is away answers when it is back, and nobody has to wait for that.
-    const answer = await Promise.race([asked, stopped])
+    const query = flags.all ? queryAll(session, prefix) : session.query({ prefix })
+    const answered = Promise.all([session.stats(), query])
+    // While the broker cannot be reached, no answer comes, but Ctrl-C must still end the command.
+    const answer = await Promise.race([answered, stopped])
     if (answer === undefined) return
-    const [stats, found] = answer
-    const look = { at: performance.now(), stats, found }
-    await show(look, former, flags)
-    former = look
-    isCut = leftOut(found) > 0
+    const [stats, locks] = answer
+    const sample = { at: performance.now(), stats, locks }
+    await show(sample, previous, flags)
+    previous = sample
     if (n + 1 === flags.count) {
-      if (isCut) reportCut('not all locks and waiting requests were looked at: use --all', {})
+      if (unreadCount(locks) > 0) {
+        reportCut('Not all locks and waiting requests were read: use --all', {})
+      }
       return
     }
     await Promise.race([stopped, pause(flags.interval)])
@@ -69,8 +74,8 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   await stopped
 }
 
-/** All pages as one answer, in which a list and its count always agree. */
-async function everything(session: Session, prefix: string): Promise<QueryResult> {
+/** Reads all pages and joins them into one result, whose counts are the lengths of its lists. */
+async function queryAll(session: Session, prefix: string): Promise<QueryResult> {
   const held: QueryResult['held'][number][] = []
   const waiting: QueryResult['waiting'][number][] = []
   for await (const page of pagesOf(session, prefix)) {
@@ -80,37 +85,36 @@ async function everything(session: Session, prefix: string): Promise<QueryResult
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
 
-/** How many locks and waiting requests the broker has that it did not tell. */
-function leftOut({ held, waiting, heldCount, waitingCount }: QueryResult): number {
+/** How many locks and waiting requests of the broker are not in this result. */
+function unreadCount({ held, waiting, heldCount, waitingCount }: QueryResult): number {
   return heldCount - held.length + waitingCount - waiting.length
 }
 
-async function show(look: Reading, former: Reading | undefined, flags: TopFlags): Promise<void> {
-  const rates = ratesOf(look, former)
-  const keys = busiest(look.found)
+async function show(sample: Sample, previous: Sample | undefined, flags: TopFlags): Promise<void> {
+  const { stats, locks } = sample
+  const { heldCount, waitingCount } = locks
+  const rates = ratesOf(sample, previous)
+  const keys = busiestKeys(locks)
+  const unread = unreadCount(locks)
   if (flags.json) {
-    const { heldCount, waitingCount } = look.found
-    const isWhole = leftOut(look.found) === 0
-    printJson({ stats: look.stats, rates, heldCount, waitingCount, isWhole, keys })
+    printJson({ stats, rates, heldCount, waitingCount, isWhole: unread === 0, keys })
     return
   }
   const rows = process.stdout.rows ?? 40
-  // Only a terminal is cleared; a file gets one picture after the other.
+  // Clear only a terminal; in a file, each refresh is appended.
   if (process.stdout.isTTY) writeOut('\u001b[H\u001b[2J')
-  const { heldCount, waitingCount } = look.found
-  print(`${heldCount} held, ${waitingCount} waiting; in a second: ${rateText(rates)}`)
-  const left = leftOut(look.found)
-  print(left > 0 ? `${left} of them are not looked at: --all does` : '')
+  print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
+  print(unread > 0 ? `${unread} of them were not read: use --all` : '')
   const lines = await table(
     ['WAITING', 'KEY', 'MODE', 'HOLDER', 'HELD FOR'],
     keys
       .slice(0, Math.max(5, rows - 4))
-      .map((one) => [
-        String(one.waiting),
-        visible(one.key),
-        one.mode ?? '-',
-        one.holder ?? '-',
-        one.since === undefined ? '-' : ago(one.since),
+      .map(({ key, waiting, mode, holder, since }) => [
+        String(waiting),
+        visible(key),
+        mode ?? '-',
+        holder ?? '-',
+        since === undefined ? '-' : ago(since),
       ]),
   )
   for (const line of lines) print(line)
@@ -118,17 +122,18 @@ async function show(look: Reading, former: Reading | undefined, flags: TopFlags)
 
 type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
 
-function ratesOf({ stats, at }: Reading, former: Reading | undefined): Rates | undefined {
-  if (former === undefined) return undefined
-  const seconds = (at - former.at) / 1_000
-  const per = (now: number, then: number) => Math.round(((now - then) / seconds) * 10) / 10
-  const before = former.stats
+/** Events per second since the previous sample, to a tenth; undefined for the first sample. */
+function ratesOf({ stats, at }: Sample, previous: Sample | undefined): Rates | undefined {
+  if (previous === undefined) return undefined
+  const seconds = (at - previous.at) / 1_000
+  const rate = (now: number, then: number) => Math.round(((now - then) / seconds) * 10) / 10
+  const before = previous.stats
   return {
-    granted: per(grantsIn(stats), grantsIn(before)),
-    failed: per(stats.failedLocks, before.failedLocks),
-    unlocked: per(stats.unlockCount, before.unlockCount),
-    refreshed: per(stats.refreshCount, before.refreshCount),
-    expired: per(stats.expiredLocks, before.expiredLocks),
+    granted: rate(grantsIn(stats), grantsIn(before)),
+    failed: rate(stats.failedLocks, before.failedLocks),
+    unlocked: rate(stats.unlockCount, before.unlockCount),
+    refreshed: rate(stats.refreshCount, before.refreshCount),
+    expired: rate(stats.expiredLocks, before.expiredLocks),
   }
 }
 
@@ -143,29 +148,30 @@ function rateText(rates: Rates | undefined): string {
     .join(', ')
 }
 
-interface Busy {
+interface BusyKey {
   readonly key: string
+  /** How many requests wait. */
   waiting: number
   mode?: string
   holder?: string
   since?: number
 }
 
-/** Those with the longest queues first, then those held for longest. */
-function busiest({ held, waiting }: QueryResult): Busy[] {
-  const keys = new Map<string, Busy>()
+/** All keys: the longest queue first, and of keys with equal queues the longest held first. */
+function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
+  const keys = new Map<string, BusyKey>()
   for (const lock of held) {
-    const one = keys.get(lock.key)
-    if (one !== undefined) one.holder = `${one.holder}, ${whoIs(lock)}`
+    const busy = keys.get(lock.key)
+    if (busy !== undefined) busy.holder = `${busy.holder}, ${whoIs(lock)}`
     else {
       const { key, mode, since } = lock
       keys.set(key, { key, waiting: 0, mode, holder: whoIs(lock), since })
     }
   }
   for (const { key } of waiting) {
-    const one = keys.get(key) ?? { key, waiting: 0 }
-    one.waiting++
-    keys.set(key, one)
+    const busy = keys.get(key) ?? { key, waiting: 0 }
+    busy.waiting++
+    keys.set(key, busy)
   }
   return [...keys.values()].sort((a, b) => b.waiting - a.waiting || (a.since ?? 0) - (b.since ?? 0))
 }

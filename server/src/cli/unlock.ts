@@ -1,12 +1,13 @@
 /**
- * `holdfast unlock`: ends somebody else's lock, which has to be named by its fence.
+ * `holdfast unlock`: revokes the lock of another session. The caller must name the lock by its
+ * fence, so that a lock which was granted meanwhile is not revoked by mistake.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, withSession } from './connecting.js'
-import { notThere } from './inspect.js'
+import { wrongFence } from './inspect.js'
+import { print, printJson, visible } from './output.js'
 import { integerIn } from './parse.js'
-import { print, printJson, visible } from './print.js'
 
 interface UnlockFlags extends BrokerFlags {
   readonly fence: number
@@ -16,8 +17,8 @@ interface UnlockFlags extends BrokerFlags {
 export function unlockCommand(): Command {
   return brokerCommand(
     'unlock',
-    "end somebody's lock by force; needs the permission to revoke, and is logged",
-    `holdfast show orders:42          # says the fence
+    'revoke the lock of another session; needs the permission "revoke", and is logged',
+    `holdfast show orders:42          # shows the fence
 holdfast unlock orders:42 --fence 1767225600123 --reason "worker 7 hangs since noon"`,
   )
     .argument('<key>', 'the key of the lock')
@@ -26,12 +27,16 @@ holdfast unlock orders:42 --fence 1767225600123 --reason "worker 7 hangs since n
       'the fence that the lock has now',
       integerIn(1, Number.MAX_SAFE_INTEGER),
     )
-    .requiredOption('--reason <text>', 'why, for the log of the broker')
+    .requiredOption(
+      '--reason <text>',
+      'the reason, for the holder and for the log lines of the broker',
+    )
     .addHelpText(
       'after',
       `
-Its holder is told, but may go on for a moment, or for long if it is cut off: what the lock protects
-should refuse fences lower than the highest it has seen.`,
+The broker tells the holder that the lock is lost. The holder may still work for a moment, or for
+longer if it has no connection. The resource that the lock protects should refuse every fence that
+is lower than the highest fence it has seen.`,
     )
     .action((key: string, flags: UnlockFlags) => unlock(key, flags))
 }
@@ -42,10 +47,10 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
       await session.revoke(key, { fence, reason })
     } catch (error) {
       if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
-      // Who may revoke need not be one who may look.
-      throw notThere(key, await session.query({ key }).catch(() => undefined))
+      // A token with the permission "revoke" need not have "query".
+      throw wrongFence(key, await session.query({ key }).catch(() => undefined))
     }
   })
   if (flags.json) printJson({ key, fence, revoked: true })
-  else print(`${visible(key)} is unlocked`)
+  else print(`${visible(key)}: the lock with fence ${fence} is revoked`)
 }

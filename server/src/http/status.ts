@@ -1,6 +1,6 @@
 /**
- * How a broker is doing, in one object: whether it takes clients, its log, and its vitals. It holds
- * numbers, and names that brokers gave themselves; nothing that a client chose.
+ * The status of a broker in one object: whether it accepts clients, its command log, and its
+ * gauges. A status holds numbers and the names of brokers, and nothing that a client chose.
  */
 
 import type { Broker } from '../broker/broker.js'
@@ -10,22 +10,24 @@ import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 import type { BrokerGauges } from '../observability/observer.js'
 import type { ByteCounters } from './byteCounters.js'
 
-/** How the log of a broker is doing, whichever it has. */
+/** The state of the broker's command log. */
 export type LogReport =
-  /** There is nothing to say of a log that keeps nothing. */
   | { readonly kind: 'memory' }
   | ({ readonly kind: 'journal' } & JournalStatus)
-  /** `stands`: whether this broker counts among those that share the log. */
-  | ({ readonly kind: 'shared'; readonly stands: boolean } & LogStatus)
+  /** `live`: whether this broker is a member of the brokers that share the log. */
+  | ({ readonly kind: 'replicated'; readonly live: boolean } & LogStatus)
 
-/** What `/status` tells as JSON; what is undefined is left out there. */
+/** The JSON of `/status`, where undefined fields are left out. */
 export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
-  /** Whether new clients are taken on: not while draining, nor without standing. */
+  /**
+   * Whether the broker accepts new clients: false while it drains, and while it is not a member of
+   * the brokers that share its log.
+   */
   readonly ready: boolean
   readonly log: LogReport
 }
 
-/** How much there is of what now. */
+/** The current values of all gauges. */
 export function gaugesOf(broker: Broker, { bytes }: ByteCounters): BrokerGauges {
   const { connections, table, memory, logStatus } = broker
   return {
@@ -43,15 +45,15 @@ export function gaugesOf(broker: Broker, { bytes }: ByteCounters): BrokerGauges 
   }
 }
 
-export function statusOf(ready: boolean, log: Log, vitals: BrokerGauges): BrokerStatus {
-  return { ready, ...vitals, log: reportOf(log) }
+export function statusOf(ready: boolean, log: Log, gauges: BrokerGauges): BrokerStatus {
+  return { ready, ...gauges, log: reportOf(log) }
 }
 
 function reportOf({ membership, journal }: Log): LogReport {
   if (membership !== undefined) {
-    // First: if it does not stand, it has resigned by the time that this is answered.
-    const stands = membership.isLive()
-    return { kind: 'shared', stands, ...membership.status }
+    // Call isLive() first, because a broker that is not live resigns in it, which changes `status`.
+    const live = membership.isLive()
+    return { kind: 'replicated', live, ...membership.status }
   }
   return journal === undefined ? { kind: 'memory' } : { kind: 'journal', ...journal }
 }

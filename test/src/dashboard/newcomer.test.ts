@@ -46,7 +46,7 @@ describe('a newcomer', function () {
     await visitor.isTold('Live')
     const second = Holdfast.start(stage, waits!, { env })
     const [waiting] = await second.err.count(1)
-    expect(waiting).to.match(/^holdfast: waiting for nightly-report, held by sleep on /)
+    expect(waiting).to.match(/^holdfast: Waiting for nightly-report, held by sleep on /)
     await page.getByRole('link', { name: 'nightly-report' }).first().click()
     await visitor.sees('Held, 1 waiting')
 

@@ -78,8 +78,10 @@ describe('the alerts', () => {
       const log = ['--log', etcd.cluster.address(etcd.prefix)]
       const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...log]
       const serve = Holdfast.start(stage, args)
-      const lines = await serve.out.until((all) => all.some((one) => one.includes('operators on')))
-      const [, admin] = /operators on (http:\S+)/.exec(lines.join('\n')) ?? []
+      const lines = await serve.out.until((all) =>
+        all.some((one) => one.includes('admin endpoints on')),
+      )
+      const [, admin] = /admin endpoints on (http:\S+)/.exec(lines.join('\n')) ?? []
       const scrape = await (await fetch(`${admin}/metrics`)).text()
       const families = new Set(Array.from(scrape.matchAll(/^# TYPE (\S+) /gm), ([, name]) => name))
       for (const { alert, expr } of alerts) {

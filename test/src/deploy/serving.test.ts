@@ -95,7 +95,9 @@ describe('the files to deploy: a broker with their settings', function () {
     ...args: string[]
   ): Promise<{ url: string; broker: Holdfast }> {
     const broker = Holdfast.start(stage, ['serve', ...args], { env })
-    const lines = await broker.out.until((all) => all.some((line) => line.includes('operators on')))
+    const lines = await broker.out.until((all) =>
+      all.some((line) => line.includes('admin endpoints on')),
+    )
     const [, scheme, port] = /listening on (wss?):\/\/0\.0\.0\.0:(\d+)/.exec(lines.join('\n')) ?? []
     return { url: `${scheme}://127.0.0.1:${port}`, broker }
   }

@@ -49,13 +49,13 @@ describe('e2e: holdfast serve', () => {
   it('says where its dashboard is, unless it has none', async () => {
     const served = await Served.start(stage)
     const lines = await served.lines.count(2)
-    const [, page] = /^holdfast shows its locks on (http:\S+)$/.exec(lines[1] ?? '') ?? []
+    const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
     expect((await fetch(String(page))).status).to.equal(200)
     const without = await Served.start(stage, '--dashboard', 'none')
     expect((await fetch(`http://127.0.0.1:${without.port}/dashboard/`)).status).to.equal(426)
     without.kill('SIGTERM')
     await without.exit()
-    expect(without.lines.items.join()).to.not.include('shows its locks')
+    expect(without.lines.items.join()).to.not.include('dashboard')
   })
 
   it('listens where --host and --port say', async () => {

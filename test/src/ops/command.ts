@@ -1,5 +1,5 @@
 /**
- * The real `holdfast` command in a process of its own, with what it says line by line.
+ * Runs the real `holdfast` command in a process of its own, and collects its output line by line.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -26,7 +26,7 @@ export interface Around {
   readonly input?: string | undefined
   /** A command to run it with, such as one that enters another network namespace. */
   readonly inside?: readonly string[] | undefined
-  /** Started by the shell script that npm links to, and not by Node at once. */
+  /** Whether the shell script that npm links to starts the command, instead of Node directly. */
   readonly launched?: boolean | undefined
   /** Standard input: a pipe if it is not `ignore`, which is /dev/null. */
   readonly stdin?: 'pipe' | 'ignore' | undefined

@@ -1,6 +1,6 @@
 /**
- * The commands that look at a broker and look after it, against a real one: what they print, for
- * people and as JSON, and their exit codes.
+ * The commands that inspect and operate a broker, against a real broker: their output as text and
+ * as JSON, and their exit codes.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -10,7 +10,7 @@ import { RawClient } from '../e2e/raw.js'
 import { isHeard, type Meeting, Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
-describe('holdfast', () => {
+describe('the command holdfast', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
@@ -25,7 +25,7 @@ describe('holdfast', () => {
     return { ...meeting, fence }
   }
 
-  it('ls lists who holds what and how many wait, of all keys or of a prefix', async () => {
+  it('lists holders and queue lengths with ls, of all keys or of a prefix', async () => {
     const { url, fence } = await busy()
     const { out, code } = await run(url, 'ls')
     expect(code).to.equal(0)
@@ -39,11 +39,11 @@ describe('holdfast', () => {
     expect(json[0]).to.deep.include({ key: 'orders:1', name: 'ann', fence, waiting: 1 })
   })
 
-  it('show shows the holders, the queue and the fence', async () => {
+  it('shows the holders, the queue and the fence of a key with show', async () => {
     const { url, fence } = await busy()
     const { out } = await run(url, 'show', 'orders:1')
     expect(out[0]).to.match(new RegExp(`^held by ann for \\S+, fence ${fence}, .*{"job":7}$`))
-    expect(out[1]).to.match(/^1\. bob waits for /)
+    expect(out[1]).to.match(/^1\. bob has waited for /)
     expect((await run(url, 'show', 'other')).out).to.deep.equal(['other is free'])
     const [json] = (await run(url, 'show', '--json', 'orders:1')).out.map((line) =>
       JSON.parse(line),
@@ -52,7 +52,7 @@ describe('holdfast', () => {
     expect(json.waiting[0]).to.include({ name: 'bob' })
   })
 
-  it('ls counts a long queue, and show says how many it leaves out', async () => {
+  it('counts a long queue with ls, and reports with show how many requests are left out', async () => {
     const { url, sessions } = await stage.meeting('ann')
     await sessions[0]!.lock('k')
     const crowd = await RawClient.greeted(url)
@@ -63,31 +63,34 @@ describe('holdfast', () => {
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)
     const shown = await run(url, 'show', 'k')
     expect(shown.out.at(-1)).to.equal('... and 3 more wait')
-    expect([shown.code, shown.err[0]?.slice(0, 25)]).to.deep.equal([1, 'holdfast: 1001 of 1004 ho'])
+    expect([shown.code, shown.err[0]?.slice(0, 27)]).to.deep.equal([
+      1,
+      'holdfast: Only 1001 of 1004',
+    ])
     expect((await run(url, 'show', 'k', '--limit', '1000')).code).to.equal(0)
   })
 
-  it('shows names that would move the cursor as what they are', async () => {
+  it('escapes names that would move the cursor', async () => {
     const { url, sessions } = await stage.meeting('ann\u001b[2J')
     await sessions[0]!.lock('k\u202e')
     const [, line] = (await run(url, 'ls')).out
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)
   })
 
-  it('unlock ends a lock by its fence, for a reason, and the next is granted', async () => {
+  it('revokes a lock by its fence with unlock, and the next waiter gets the lock', async () => {
     const { url, broker, fence } = await busy()
     const args = ['unlock', 'orders:1', '--fence', String(fence), '--reason', 'stuck']
     const { code, out } = await run(url, ...args)
-    expect([code, out]).to.deep.equal([0, ['orders:1 is unlocked']])
+    expect([code, out]).to.deep.equal([0, [`orders:1: the lock with fence ${fence} is revoked`]])
     expect(broker.query({ key: 'orders:1' }).held[0]).to.include({ name: 'bob' })
     const again = await run(url, ...args)
     expect(again.code).to.equal(1)
     expect(again.err[0]).to.match(
-      /^holdfast: orders:1 is not held with that fence; it is held with/,
+      /^holdfast: orders:1 is not held with this fence: it is held with/,
     )
   })
 
-  it('unlock refuses to guess: it wants a fence and a reason', async () => {
+  it('requires a fence and a reason for unlock', async () => {
     const { url, broker } = await busy()
     for (const args of [
       ['--reason', 'stuck'],
@@ -100,7 +103,7 @@ describe('holdfast', () => {
     expect(broker.query().heldCount).to.equal(2)
   })
 
-  it('what is not allowed exits 77', async () => {
+  it('exits 77 if the token has no permission', async () => {
     const { url } = await stage.broker({ authorize: () => false })
     for (const args of [
       ['stats'],
@@ -113,7 +116,7 @@ describe('holdfast', () => {
     }
   })
 
-  it('watch prints the state and then what happens, until it is stopped', async () => {
+  it('prints the state and then the events with watch, until a signal', async () => {
     const { url, sessions } = await busy()
     const watch = Holdfast.start(stage, ['watch', '--json', 'orders:', '--url', url])
     await watch.out.count(1)
@@ -134,13 +137,13 @@ describe('holdfast', () => {
     ])
   })
 
-  it('unlock exits 1 for a lock that is not there, also where it may not look', async () => {
+  it('exits 1 for an unlock of a lock that is not held, also without the permission to query', async () => {
     const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
-    expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with that fence'])
+    expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])
   })
 
-  it('watch prints nothing of what it may not see', async () => {
+  it('prints no events with watch that the token may not see', async () => {
     const { url } = await stage.broker({
       authorize: (_, operation, key) => operation !== 'watch' || !key.startsWith('secret'),
     })
@@ -157,7 +160,7 @@ describe('holdfast', () => {
     expect(said).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
-  it('top shows the busiest first, as often as it is asked to', async () => {
+  it('shows the busiest key first with top, as often as --count says', async () => {
     const { url } = await busy()
     const { code, out } = await run(url, 'top', '--count', '1')
     expect(code).to.equal(0)
@@ -169,7 +172,7 @@ describe('holdfast', () => {
     expect(second.rates).to.include({ granted: 0 })
   })
 
-  it('top ends with Ctrl-C, also while the broker does not answer', async () => {
+  it('ends top at Ctrl-C, also while the broker does not answer', async () => {
     const mute = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => mute.close())
     await once(mute, 'listening')
@@ -192,26 +195,26 @@ describe('holdfast', () => {
     expect((await top.ended()).code).to.equal(0)
   })
 
-  it('stats are those of the broker', async () => {
+  it('prints the counters of the broker with stats', async () => {
     const { url, broker } = await busy()
     const { out } = await run(url, 'stats', '--json')
     expect(JSON.parse(out[0]!)).to.deep.equal(broker.stats())
     expect((await run(url, 'stats')).out.join('\n')).to.match(/totalLocks +2/)
   })
 
-  it('ping says how fast a welcome comes, and exits 69 if none does', async () => {
+  it('prints the time of a handshake with ping, and exits 69 without a broker', async () => {
     const { url, broker } = await stage.broker()
     const { code, out } = await run(url, 'ping', '--count', '2')
     expect(code).to.equal(0)
     expect(out).to.have.length(3)
-    expect(out[2]).to.match(/^least [\d.]+, mean [\d.]+, most [\d.]+ ms$/)
+    expect(out[2]).to.match(/^min [\d.]+, mean [\d.]+, max [\d.]+ ms$/)
     await broker.close()
     const gone = await run(url, 'ping')
     expect(gone.code).to.equal(69)
     expect(gone.err).to.have.length(1)
   })
 
-  it('bench counts what it did, and leaves nothing behind', async () => {
+  it('counts the requests of bench, and leaves no locks behind', async () => {
     const { url, broker } = await stage.broker()
     for (const more of [[], ['--contended']]) {
       const args = ['bench', '--json', '--sessions', '3', '--time', '200', ...more, url]
@@ -231,7 +234,7 @@ describe('holdfast', () => {
     expect(out[1]).to.match(/^ms +p50 +p95 +p99 +p99\.9 +max$/)
   })
 
-  it('bench ends with 69 when not all of its sessions are let in', async () => {
+  it('exits 69 if the broker refuses some sessions of bench', async () => {
     const { url } = await stage.broker({ limits: { sessionsPerAddress: 2 } })
     const { code, err } = await Holdfast.run(stage, ['bench', '--sessions', '3', url])
     expect(code).to.equal(69)
@@ -251,19 +254,19 @@ describe('holdfast', () => {
     'ping',
     'bench',
   ]) {
-    it(`${command} helps with examples and exit codes`, async () => {
+    it(`prints examples and exit codes in the help of ${command}`, async () => {
       const { code, out } = await Holdfast.run(stage, [command, '--help'])
       const text = out.join('\n')
       expect(code).to.equal(0)
       expect(text).to.include('Examples:').and.to.include(`holdfast ${command}`)
-      expect(text).to.include('Exit codes: 0 done')
+      expect(text).to.include('Exit codes: 0 success')
       // What prints nothing has no flag for how.
       const prints = command !== 'serve' && command !== 'run'
       expect(text.includes('--json'), 'prints JSON').to.equal(prints)
     })
   }
 
-  it('helps whoever mistypes a flag or a command', async () => {
+  it('suggests the right name for a mistyped flag or command', async () => {
     const flag = await Holdfast.run(stage, ['ls', '--jsn'])
     expect([flag.code, flag.err.join(' ')]).to.satisfy(
       ([code, text]: [number, string]) => code === 64 && text.includes('Did you mean --json?'),

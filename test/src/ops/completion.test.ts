@@ -1,5 +1,5 @@
 /**
- * `holdfast completion`: real shells complete the command line with the scripts that it prints.
+ * `holdfast completion`: real shells complete the command line with the printed scripts.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -90,7 +90,7 @@ describe('holdfast completion', () => {
       expect(await type('bash', [], '. SCRIPT')).to.deep.equal(expected)
     })
 
-    it('is read by bash 3.2 as well: it uses nothing newer', async () => {
+    it('uses no syntax that is newer than bash 3.2', async () => {
       const { out } = await Holdfast.run(stage, ['completion', 'bash'])
       expect(out.join('\n')).not.to.match(/mapfile|readarray|declare -A|\$\{\w+,,|\[-1\]/)
     })
@@ -141,7 +141,7 @@ describe('holdfast completion', () => {
     })
   })
 
-  it('knows every command and every flag in every shell', async () => {
+  it('has every command and every flag in every shell', async () => {
     const { out } = await Holdfast.run(stage, ['serve', '--help'])
     const flags = out.flatMap((line) => /^ {2}(?:-\w, )?(--[\w-]+)/.exec(line)?.[1] ?? [])
     expect(flags).to.have.length.above(40)

@@ -8,7 +8,7 @@ describe('holdfast hold', () => {
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['hold', '--url', url, ...args], around)
 
-  it('holds the lock until standard input is closed', async () => {
+  it('holds the lock until standard input ends', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['--name', 'deployer', 'k'], { open: true })
     const [line] = await command.out.count(1)
@@ -21,7 +21,7 @@ describe('holdfast hold', () => {
   })
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    it(`holds it until ${signal}, with /dev/null as standard input`, async () => {
+    it(`holds the lock until ${signal}, with /dev/null as standard input`, async () => {
       const { url, broker } = await stage.broker()
       const command = start(url, ['--json', 'k'], { stdin: 'ignore' })
       const [line] = await command.out.count(1)
@@ -34,7 +34,7 @@ describe('holdfast hold', () => {
     })
   }
 
-  it('ends with 76 and says why when the lock is revoked', async () => {
+  it('exits 76 and prints the reason when the lock is revoked', async () => {
     const { url, sessions } = await stage.meeting('ops')
     const command = start(url, ['k'], { open: true })
     const fence = Number((await command.out.count(1))[0]!.split(' ').at(-1))
@@ -44,7 +44,7 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*revoked it: stuck: ending$/)
   })
 
-  it('ends with 76 before the lease is over when the broker falls silent', async () => {
+  it('exits 76 before the lease is over when the broker does not answer', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
     const command = start(url, ['--lease', '2s', 'k'], { open: true })
@@ -55,12 +55,12 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*the lease is nearly over: ending/)
   })
 
-  it('waits, tries and gives up as run does', async () => {
+  it('waits, tries and times out like run', async () => {
     const { url, sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k'], { open: true })
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
-    expect((await waits.err.count(1))[0]).to.match(/^holdfast: waiting for k, held by ann since/)
+    expect((await waits.err.count(1))[0]).to.match(/^holdfast: Waiting for k, held by ann since/)
     waits.process.kill('SIGTERM')
     expect((await waits.ended()).code, 'it was never held').to.equal(143)
     await lock.unlock()

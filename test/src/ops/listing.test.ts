@@ -1,6 +1,6 @@
 /**
- * Listings of more than one query can tell: cut and said so with exit code 1, cut as asked for, or
- * whole, page by page.
+ * Listings that are longer than one query: incomplete with exit code 1, limited by --limit, or
+ * complete, page by page.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -11,7 +11,7 @@ import { type Ended, Holdfast } from './command.js'
 
 const many = 2_345
 
-describe('holdfast: long listings', () => {
+describe('a long listing of holdfast', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
   const keyOf = (i: number) => `key:${String(i).padStart(5, '0')}`
@@ -25,7 +25,7 @@ describe('holdfast: long listings', () => {
     return { url, ann }
   }
 
-  it('ls --all lists every lock once, in order, also as JSON', async () => {
+  it('has every lock once and in order with ls --all, also as JSON', async () => {
     const { url } = await crowded()
     const { code, out, err } = await run(url, 'ls', '--all', '--json', 'key:')
     expect([code, err]).to.deep.equal([0, []])
@@ -34,7 +34,7 @@ describe('holdfast: long listings', () => {
     expect((await run(url, 'ls', '--all')).out).to.have.length(many + 1)
   })
 
-  it('ls without --all says that it is cut, and exits 1; not if that was asked for', async () => {
+  it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
     const { url } = await crowded()
     const cut = [[], ['--json']].map((more) => run(url, 'ls', ...more))
     const asked = [
@@ -46,7 +46,7 @@ describe('holdfast: long listings', () => {
       expect(code).to.equal(1)
       expect(out.filter((line) => line.includes('key:'))).to.have.length(1_000)
       expect(err).to.deep.equal([
-        `holdfast: 1000 of ${many} locks are listed: use --all, or --limit for a part`,
+        `holdfast: Only 1000 of ${many} locks are listed: use --all, or --limit N if N are enough`,
       ])
     }
     const [some, few, prefixed] = (await Promise.all(asked)) as [Ended, Ended, Ended]
@@ -59,7 +59,7 @@ describe('holdfast: long listings', () => {
     expect(prefixed.code).to.equal(0)
   })
 
-  it('ls --all lists the holders of one key, however many, and counts its queue', async () => {
+  it('has all holders of one key and the length of its queue with ls --all', async () => {
     const { url, sessions } = await stage.meeting('ann')
     await sessions[0]!.lock('a')
     await sessions[0]!.lock('z')
@@ -87,7 +87,7 @@ describe('holdfast: long listings', () => {
     expect(held.length).to.be.above(2_000)
   })
 
-  it('top says when it did not look at everything, and does with --all', async () => {
+  it('is reported as incomplete by top, and read completely by top --all', async () => {
     const { url, ann } = await crowded()
     const bob = await stage.session(url)
     // What was taken last is not among what a query tells.
@@ -110,7 +110,7 @@ describe('holdfast: long listings', () => {
 
   // Below some 8,000 keys that must be judged, a walk has no reason to pause.
   if (full) {
-    it('pages see each lock once while the walk pauses and locks come and go', async () => {
+    it('has each lock once while locks are granted and released between two pages', async () => {
       const { url } = await stage.broker({ authorize: () => true })
       const [ann, bob] = [await stage.session(url), await stage.session(url)]
       const steady = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))
@@ -136,7 +136,7 @@ describe('holdfast: long listings', () => {
     })
   }
 
-  it('pages see each lock once that is held throughout, whatever changes meanwhile', async () => {
+  it('has each lock once that is held from the first page to the last', async () => {
     const { url, sessions, broker } = await stage.meeting('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)

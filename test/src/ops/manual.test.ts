@@ -1,4 +1,4 @@
-/** The manual page: it has what the help has, and man shows it without a complaint. */
+/** The manual page: it has every part of the help, and man(1) shows it without a warning. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ interface Command {
 describe('holdfast(1)', () => {
   needs('man')
 
-  it('has every command and every flag, and is shown without a warning', async () => {
+  it('has every command and every flag, and man(1) shows it without a warning', async () => {
     expect(existsSync(page), 'run npm run build').to.equal(true)
     const shown = spawnSync('man', ['--warnings', '-l', page], {
       env: { ...process.env, MANWIDTH: '100', LC_ALL: 'C.UTF-8', MAN_KEEP_FORMATTING: '' },

@@ -1,6 +1,6 @@
 /**
- * Output that cannot be written: a command that could not print what was asked for ends with 74 and
- * a sentence, and `token` leaves its file as it was.
+ * Output that cannot be written: the command exits 74 with a message, and `token` leaves its file
+ * unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -32,7 +32,7 @@ const unread = [
   'sh',
 ]
 
-describe('holdfast: output that cannot be written', () => {
+describe('holdfast with output that cannot be written', () => {
   const stage = Stage.forEachTest()
 
   before(function () {
@@ -45,7 +45,7 @@ describe('holdfast: output that cannot be written', () => {
     return Holdfast.run(stage, args, { inside })
   }
 
-  it('exits 74 with a sentence, whichever command prints', async function () {
+  it('exits 74 with a message, for every command', async function () {
     this.timeout(60_000)
     const { url, sessions } = await stage.meeting('ann')
     const { fence } = await sessions[0]!.lock('k')
@@ -75,13 +75,13 @@ describe('holdfast: output that cannot be written', () => {
       const name = commands[i]!.join(' ')
       expect(code, name).to.equal(74)
       expect(err, name).to.have.length(1)
-      expect(err[0], name).to.match(/^holdfast: standard output cannot be written \(ENOSPC\)/)
+      expect(err[0], name).to.match(/^holdfast: Cannot write to standard output \(ENOSPC\)/)
     }
     const unlock = ['unlock', 'k', '--fence', String(fence), '--reason', 'stuck', ...at]
     expect((await into(full, unlock)).code, 'unlock').to.equal(74)
   })
 
-  it('exits 74 when serve could not say where it listens, and serves until it is stopped', async () => {
+  it('exits 74 if serve could not print its URL, and serves until it is stopped', async () => {
     const inside = ['sh', '-c', `exec "$@" >${full}`, 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside })
     expect((await serve.err.count(1))[0]).to.include('ENOSPC')
@@ -89,7 +89,7 @@ describe('holdfast: output that cannot be written', () => {
     expect((await serve.ended()).code).to.equal(74)
   })
 
-  it('ends without a word and with its own code when the reader has gone', async () => {
+  it('ends silently with its usual exit code when the reader has closed the pipe', async () => {
     const { url } = await stage.broker()
     const env = { HOLDFAST_URL: url }
     const runs = [['ls'], ['--help'], ['stats']].map(async (args) => {
@@ -99,16 +99,16 @@ describe('holdfast: output that cannot be written', () => {
     await Promise.all(runs)
   })
 
-  it('does not mind that messages cannot be written', async () => {
+  it('ignores messages that cannot be written to standard error', async () => {
     const { url } = await stage.broker()
     expect((await into(full, ['ls', '--url', url], 2)).code).to.equal(0)
     expect((await into(full, ['ls', '--url', 'ws://127.0.0.1:1'], 2)).code).to.equal(69)
   })
 
-  describe('on a disk with a little room', () => {
+  describe('on a nearly full disk', () => {
     needs('mounts')
 
-    it('exits 74 when only the beginning of a line could be written', async () => {
+    it('exits 74 if only the start of a line could be written', async () => {
       const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk])
       stage.onClear(() => {
@@ -123,7 +123,7 @@ describe('holdfast: output that cannot be written', () => {
     })
   })
 
-  it('token adds no line for a token that could not be printed', async () => {
+  it('adds no line with token for a token that could not be printed', async () => {
     const files = scratch(stage)
     const former = `${'0'.repeat(64)} ann lock\n`
     const file = files.write('tokens', former)
@@ -140,7 +140,7 @@ describe('holdfast: output that cannot be written', () => {
     expect((await into(full, ['token', 'bob'], 2)).code).to.equal(74)
   })
 
-  it('token prints no token that it could not write down', async () => {
+  it('prints no token if its line cannot be written', async () => {
     const files = scratch(stage)
     mkdirSync(files.path('folder'))
     symlinkSync(files.write('real', ''), files.path('link'))
@@ -157,7 +157,7 @@ describe('holdfast: output that cannot be written', () => {
     expect(existsSync(files.path('nowhere'))).to.equal(false)
   })
 
-  it('token leaves a file that only its owner may read, and its group if that could before', async () => {
+  it('restricts the token file to its owner, and to its group if it was 0640', async () => {
     const files = scratch(stage)
     for (const [before, after] of [
       [0o644, 0o600],
@@ -172,7 +172,7 @@ describe('holdfast: output that cannot be written', () => {
     }
   })
 
-  it('token loses no line when several add to one file', async () => {
+  it('loses no line when several processes add tokens to one file', async () => {
     const file = scratch(stage).path('tokens')
     const names = ['ann', 'bob', 'cyd', 'dan', 'eve']
     const runs = names.map((name) => Holdfast.run(stage, ['token', name, '--file', file]))

@@ -1,7 +1,7 @@
-/** Looks at the processes that a test has started, by way of /proc. */
+/** Reads the processes that a test has started from /proc. */
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** The state of a process as ps(1) shows it: Z for one that is dead and not yet collected. */
+/** The state of a process as ps(1) shows it, such as Z for a zombie. */
 export function stateOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -1,4 +1,4 @@
-/** No error, no line of output and no log line shows the secrets of a URL. */
+/** No error, no line of output and no log line contains the secrets of a URL. */
 import { connect } from '@holdfast/client'
 import { etcdLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
@@ -8,7 +8,7 @@ import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** All that an error tells: its message and those of its causes. */
+/** The messages and stacks of an error and of its causes. */
 function wordsOf(error: unknown): string {
   const words: string[] = []
   for (let at = error; at instanceof Error; at = at.cause) words.push(at.message, String(at.stack))
@@ -40,7 +40,7 @@ describe('the secrets of a URL', () => {
     }
   })
 
-  it('are in no error of a WebSocket class that shows its URL', async () => {
+  it('are in no error of a WebSocket class whose errors contain the URL', async () => {
     class Talkative {
       constructor(url: string) {
         throw new SyntaxError(`cannot use ${url}`)
@@ -51,7 +51,7 @@ describe('the secrets of a URL', () => {
     expect(error.message).to.contain('cannot use ws://***@host').and.not.contain('secret')
   })
 
-  it('are in no output of the commands', async () => {
+  it('are in no output of any command', async () => {
     const { url } = await stage.broker()
     const secretive = `${url.replace('//', '//user:secret@')}/?token=secret`
     const gone = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`
@@ -70,7 +70,7 @@ describe('the secrets of a URL', () => {
     }
   })
 
-  it('are not in what a broker says of its settings', async () => {
+  it('are not in the settings that serve prints', async () => {
     const config = scratch(stage).write(
       'holdfast.json',
       JSON.stringify({ jwtJwksUrl: 'https://keys.test/?secret', port: 0 }),
@@ -79,7 +79,7 @@ describe('the secrets of a URL', () => {
     expect(out.join('\n')).to.contain('https://keys.test/?***').and.not.contain('secret')
   })
 
-  it('are in no error of an address of etcd', () => {
+  it('are in no error about an etcd address', () => {
     for (const endpoint of [
       'http://user:secret@etcd.test',
       'http://etcd.test/?secret',

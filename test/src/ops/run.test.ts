@@ -1,7 +1,6 @@
 /**
- * `holdfast run`: a command under a lock, with the real command, real processes and a network that
- * can be cut. The promise: after silence, the command is dead before anybody else is granted the
- * lock.
+ * `holdfast run` with the real command, real processes and a network that can be cut. The main
+ * promise: if the broker does not answer, the command is dead before another session gets the lock.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
@@ -31,7 +30,7 @@ describe('holdfast run', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('says who runs what, while it does', async () => {
+  it('shows the command and the machine in the metadata of the lock', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['k', '--', 'sh', '-c', 'echo up; sleep 60'])
     await command.out.count(1)
@@ -42,17 +41,17 @@ describe('holdfast run', () => {
     expect((await command.ended()).code).to.equal(143)
   })
 
-  it('is 128 + n for signal n, and 127 for a command that is not there', async () => {
+  it('exits 128 + n for signal n, and 127 for a command that does not exist', async () => {
     const { url, broker } = await stage.broker()
     expect((await run(url, ['k', '--', 'sh', '-c', 'kill -9 $$'])).code).to.equal(137)
     // As long as a file's name may be, which is too long for that of a session.
     const { code, err } = await run(url, ['k', '--', 'x'.repeat(255)])
     expect(code).to.equal(127)
-    expect(err[0]).to.match(/^holdfast: cannot run "x+…": there is no such command \(ENOENT\)$/)
+    expect(err[0]).to.match(/^holdfast: Cannot run "x+…": there is no such command \(ENOENT\)$/)
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('shares with those who share', async () => {
+  it('takes a shared lock with --shared', async () => {
     const { url, sessions } = await stage.meeting('ann')
     await sessions[0]!.lock('k', { mode: 'shared' })
     expect((await run(url, ['--shared', '--try', 'k', '--', 'true'])).code).to.equal(0)
@@ -69,7 +68,7 @@ describe('holdfast run', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('holds on when the connection drops and comes back', async () => {
+  it('keeps the lock when the connection drops and comes back', async () => {
     const { url, broker, proxy } = await proxied()
     const fifo = scratch(stage).path('go')
     const script = `mkfifo ${fifo}; echo up; cat ${fifo}; echo done`
@@ -120,7 +119,7 @@ describe('holdfast run', () => {
     const { code, err } = await command.ended()
     expect(code).to.equal(76)
     expect(err.join(' ')).to.match(
-      /holdfast: k: nothing is heard from the broker.*: stopping the command/,
+      /holdfast: k: the broker does not answer.*: stopping the command/,
     )
   }
 
@@ -152,7 +151,7 @@ describe('holdfast run', () => {
     serve.process.kill('SIGCONT')
   }
 
-  it('stops the command when its lock is revoked, and says why', async () => {
+  it('stops the command and prints the reason when the lock is revoked', async () => {
     const { url, sessions } = await stage.meeting('ops')
     const [ops] = sessions
     const script =
@@ -165,7 +164,7 @@ describe('holdfast run', () => {
     expect(err[0]).to.match(/^holdfast: k: .*revoked it: stuck: stopping the command$/)
   })
 
-  it('leaves nothing behind of a command that ends at SIGTERM while what it started does not', async () => {
+  it('kills the processes of a command that outlive it after SIGTERM', async () => {
     const { url, sessions } = await stage.meeting('ops')
     const script =
       "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
@@ -177,7 +176,7 @@ describe('holdfast run', () => {
     expect((await command.ended()).code).to.equal(76)
   })
 
-  it('refuses a --kill-after that leaves no time, and does not take the lock', async () => {
+  it('refuses a --kill-after that is too long, without taking the lock', async () => {
     const { url, broker } = await stage.broker()
     const args = ['--lease', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
     const { code, out, err } = await run(url, args)

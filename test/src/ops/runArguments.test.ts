@@ -1,6 +1,6 @@
 /**
- * Which words of `holdfast run` are ours and which are the command's: as with flock(1), options
- * stand before the key, and all that follows the key belongs to the command.
+ * The arguments of `holdfast run`: as with flock(1), options stand before the key, and all words
+ * after the key belong to the command.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -36,10 +36,10 @@ const printer = [
   '--',
 ]
 
-describe("holdfast run, its words and the command's", () => {
+describe('the arguments of holdfast run', () => {
   const stage = Stage.forEachTest()
 
-  it('hands everything after the key to the command, one by one, whatever it looks like', async () => {
+  it('pass every word after the key to the command, one at a time', async () => {
     const { url } = await stage.broker()
     const chosen = spellings.filter((_, i) => i % count(20, 1) === 0)
     const variants = chosen.flatMap((words) => [
@@ -63,7 +63,7 @@ describe("holdfast run, its words and the command's", () => {
     }
   }).timeout(120_000)
 
-  it('hands all of them over at once, too', async () => {
+  it('pass all words after the key to the command together', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])
@@ -80,7 +80,7 @@ describe("holdfast run, its words and the command's", () => {
     ['--command and a line', ['k', '--command', 'printf ok && true']],
     ['options before the key', ['-sq', '--timeout=30s', '-E', '9', 'k', 'printf', '%s', 'ok']],
   ]
-  it('takes each form of the command line', async () => {
+  it('are accepted in each form of the command line', async () => {
     const runs = some(forms).map(async ([what, args]) => {
       const { url } = await stage.broker()
       const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
@@ -89,7 +89,7 @@ describe("holdfast run, its words and the command's", () => {
     await Promise.all(runs)
   })
 
-  it('runs -c LINE with the shell in SHELL, as flock does', async () => {
+  it('run -c LINE with the shell in SHELL, like flock', async () => {
     const { url } = await stage.broker()
     const env = { SHELL: '/bin/echo' }
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c', 'a b'], { env })
@@ -97,15 +97,15 @@ describe("holdfast run, its words and the command's", () => {
   })
 
   const refused: readonly (readonly [readonly string[], RegExp])[] = [
-    [['k'], /No command is given after the key.*holdfast hold KEY/],
-    [['k', '--'], /No command is given after the key/],
-    [['k', '-c'], /-c takes one argument, a line for the shell/],
-    [['k', '-c', 'echo', 'x'], /-c takes one argument.*there are 2/],
-    [['-E', '256', 'k', 'true'], /exit code: 0 to 255/],
+    [['k'], /The command after the key is missing.*holdfast hold KEY/],
+    [['k', '--'], /The command after the key is missing/],
+    [['k', '-c'], /-c takes exactly one argument, a line for the shell, but has 0/],
+    [['k', '-c', 'echo', 'x'], /-c takes exactly one argument.*but has 2/],
+    [['-E', '256', 'k', 'true'], /exit code from 0 to 255/],
     [['--min-hold', 'long', 'k', 'true'], /It must be a time/],
     [[], /missing required argument 'key'/],
   ]
-  it('refuses what is no command line, with a sentence', async () => {
+  it('are refused with a message if they are invalid', async () => {
     const runs = some(refused).map(async ([args, message]) => {
       const { code, out, err } = await Holdfast.run(stage, ['run', ...args])
       expect({ code, out }, args.join(' ')).to.deep.equal({ code: 64, out: [] })
@@ -114,12 +114,12 @@ describe("holdfast run, its words and the command's", () => {
     await Promise.all(runs)
   })
 
-  it('takes an option after the key for the command, and says where options stand', async () => {
+  it('treat an option after the key as the command, and the error explains that', async () => {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)
     expect({ code, out }).to.deep.equal({ code: 127, out: [] })
-    expect(err[0]).to.match(/cannot run "--timeout".*options of holdfast run stand before the key/i)
+    expect(err[0]).to.match(/Cannot run "--timeout".*options of holdfast run before the key/)
     expect(broker.query().heldCount).to.equal(0)
   })
 })

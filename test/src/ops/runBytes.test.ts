@@ -1,6 +1,6 @@
 /**
- * Arguments and variables that are not UTF-8 reach the command of `holdfast run` byte by byte, and
- * are refused where they would be ours.
+ * Arguments and variables that are not UTF-8 reach the command of `holdfast run` byte by byte.
+ * Arguments of holdfast itself that are not UTF-8 are refused.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -20,11 +20,11 @@ function shell(line: string): string[] {
   return ['sh', '-c', `${words}; ${line}`, 'sh']
 }
 
-describe('holdfast run, bytes that are not UTF-8', function () {
+describe('holdfast run with bytes that are not UTF-8', function () {
   const stage = Stage.forEachTest()
   if (process.platform !== 'linux') this.pending = true
 
-  it('hands them over in arguments and in variables', async () => {
+  it('passes the bytes in arguments and in variables to the command', async () => {
     const { url } = await stage.broker()
     const inside = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
     const args = ['run', '--url', url, 'k', ...printer]
@@ -36,7 +36,7 @@ describe('holdfast run, bytes that are not UTF-8', function () {
     }
   })
 
-  it('runs a program with such a name, and a line for the shell', async () => {
+  it('runs a program and a shell line whose names have such bytes', async () => {
     const { url } = await stage.broker()
     const inside = shell('exec "$@" "printf %s $a | od -An -tx1"')
     const line = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { inside })
@@ -46,17 +46,17 @@ describe('holdfast run, bytes that are not UTF-8', function () {
     expect(none).to.deep.include({ code: 127, out: [] })
   })
 
-  it('refuses them in a key and in the value of an option', async () => {
+  it('refuses such bytes in a key and in the value of an option', async () => {
     const { url, broker } = await stage.broker()
     for (const line of ['exec "$@" "$a" true', 'exec "$@" --name "$a" k true']) {
       const ended = await Holdfast.run(stage, ['run', '--url', url], { inside: shell(line) })
       expect(ended).to.deep.include({ code: 64, out: [] })
-      expect(ended.err[0]).to.match(/the argument "\ufffd+" is not UTF-8/)
+      expect(ended.err[0]).to.match(/The argument "\ufffd+" is not UTF-8/)
     }
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('starts with a large environment in which a name is odd', async () => {
+  it('starts with a large environment that has an odd variable name', async () => {
     const { url } = await stage.broker()
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }
     const args = ['run', '--url', url, 'k', process.execPath, '-p', 'process.env["spring.profile"]']

@@ -12,18 +12,19 @@ import { type Around, Holdfast } from './command.js'
 import { isAlive, stateOf } from './processes.js'
 import { scratch } from './scratch.js'
 
-describe('holdfast run, the process group', () => {
+describe('holdfast run with a process group', () => {
   const stage = Stage.forEachTest()
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
 
-  it('keeps the lock while a background process of the command lives, and says so once', async () => {
+  it('keeps the lock while a background process of the command lives, and prints that once', async () => {
     const { url, broker } = await stage.broker()
     const fifo = makeFifo()
     const line = `(cat ${fifo}; echo late) & (cat ${fifo}) >/dev/null & echo early; exit 5`
     const command = start(url, ['k', '-c', line])
-    const said = 'holdfast: the command has ended; k is kept for'
-    expect((await command.err.count(1))[0]).to.match(new RegExp(`^${said} \\d process(es)? of its`))
+    const message =
+      'holdfast: The command has ended, but \\d process(es)? of its group still run: k is kept'
+    expect((await command.err.count(1))[0]).to.match(new RegExp(`^${message}`))
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')
     const { code, out, err } = await command.ended()
@@ -31,7 +32,7 @@ describe('holdfast run, the process group', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('passes signals to the group while it waits for it', async () => {
+  it('passes signals to the group while it waits for the group', async () => {
     const { url, broker } = await stage.broker()
     const line = "(trap 'echo got it; exit' USR1; echo up; while :; do sleep 0.05; done) & exit 3"
     const command = start(url, ['k', '-c', line])
@@ -52,7 +53,7 @@ describe('holdfast run, the process group', () => {
     expect(isAlive(pid as number)).to.equal(false)
   })
 
-  it('does not wait for the group with --leader-only, and leaves it alone', async () => {
+  it('neither waits for nor stops the group with --leader-only', async () => {
     const { url, broker } = await stage.broker()
     const line = 'sleep 600 >/dev/null 2>&1 & echo $!'
     const { code, out, err } = await start(url, ['--leader-only', 'k', '-c', line]).ended()
@@ -63,7 +64,7 @@ describe('holdfast run, the process group', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('does not wait for what has left the group, nor for a zombie', async () => {
+  it('waits neither for processes that have left the group nor for zombies', async () => {
     const { url, broker } = await stage.broker()
     const pids = scratch(stage).path('pids')
     // The parent leaves the group and never collects its child, which stays a zombie in the group.
@@ -93,7 +94,7 @@ describe('holdfast run, the process group', () => {
     await next
   })
 
-  it('ends with its command although the broker is gone', async () => {
+  it('ends with the command although the broker has stopped', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['k', '-c', 'echo up; cat'], { open: true })
     await command.out.count(1)
@@ -102,7 +103,7 @@ describe('holdfast run, the process group', () => {
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'], err: [] })
   })
 
-  it('gives the lock on after --min-hold', async () => {
+  it('hands the lock to the next waiter after --min-hold', async () => {
     const { url, broker } = await stage.broker()
     const { code } = await start(url, ['--min-hold', '200ms', 'k', 'true']).ended()
     expect([code, broker.query().heldCount]).to.deep.equal([0, 0])
@@ -115,11 +116,11 @@ describe('holdfast run, the process group', () => {
   }
 })
 
-describe('holdfast run, a command that runs as another user', () => {
+describe('holdfast run with a command of another user', () => {
   needs('root', 'setpriv')
   const stage = Stage.forEachTest()
 
-  it('keeps the lock until the command has ended by itself, when it may not be signalled', async () => {
+  it('keeps the lock until the command ends by itself', async () => {
     const { url, broker } = await stage.broker()
     const fifo = scratch(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
@@ -134,7 +135,7 @@ describe('holdfast run, a command that runs as another user', () => {
     command.process.kill('SIGTERM')
     command.process.kill('SIGTERM')
     const [said] = await command.err.count(1)
-    expect(said).to.match(/^holdfast: SIGTERM cannot be sent.*another user \(EPERM\).*lock is kept/)
+    expect(said).to.match(/^holdfast: Cannot send SIGTERM.*another user \(EPERM\).*lock is kept/)
     expect(broker.query().heldCount).to.equal(1)
     await writeFile(fifo, 'on\n')
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })

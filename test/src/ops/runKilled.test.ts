@@ -1,6 +1,6 @@
 /**
- * `holdfast run` that is killed, by what no program can catch: the command is dead before the lock
- * is granted to another session.
+ * `holdfast run` that is killed by a signal that no program can catch: the command is dead before
+ * the lock is granted to another session.
  */
 import { expect } from 'chai'
 import { isHeard, Stage, watching } from '../e2e/stage.js'
@@ -11,10 +11,10 @@ import { isAlive, parentOf, withArgument } from './processes.js'
 /** Rounds that go on at the same time: each waits for a lease of two seconds. */
 const abreast = count(2, 5)
 
-describe('holdfast run, killed', () => {
+describe('holdfast run after a kill', () => {
   const stage = Stage.forEachTest()
 
-  it('leaves no command alive when the next is granted the lock', async () => {
+  it('leaves no command alive when the next session gets the lock', async () => {
     const { url } = await stage.broker()
     for (let round = 0; round < count(abreast, 100); round += abreast) {
       const keys = Array.from({ length: abreast }, (_, i) => `k${round + i}`)
@@ -38,7 +38,7 @@ describe('holdfast run, killed', () => {
     expect(pids.map(isAlive), 'when the next was granted').to.deep.equal([false, false])
   }
 
-  it('leaves none alive either when it is killed while it starts the command', async () => {
+  it('leaves no command alive if it was killed while it started the command', async () => {
     const { url, sessions } = await stage.meeting('watcher')
     const rounds = count(abreast, 50)
     for (let round = 0; round < rounds; round += abreast) {
@@ -63,7 +63,7 @@ describe('holdfast run, killed', () => {
     ['a real-time signal', 34],
     ['a fault of its own', 'SIGSEGV'],
   ] as const) {
-    it(`takes the command with it at ${what}`, async () => {
+    it(`kills the command with it at ${what}`, async () => {
       const { url } = await stage.broker()
       const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
       const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
@@ -75,7 +75,7 @@ describe('holdfast run, killed', () => {
     })
   }
 
-  it('is watched by another watchdog when the first is killed', async () => {
+  it('starts another watchdog when the first is killed', async () => {
     const { url } = await stage.broker()
     const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
     const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
@@ -91,7 +91,7 @@ describe('holdfast run, killed', () => {
     await command.ended()
   })
 
-  it('leaves no watchdog behind', async () => {
+  it('leaves no watchdog alive', async () => {
     const { url } = await stage.broker()
     const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
     const command = Holdfast.start(stage, args, { open: true })

@@ -1,6 +1,6 @@
 /**
- * `holdfast run` and signals: which it passes on, which it was told to ignore, and commands that
- * cannot be started at all.
+ * `holdfast run` and signals: the signals that it passes on, and those that it was told to ignore.
+ * Also commands that cannot be started.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -18,7 +18,7 @@ const passed = [
   ...['XCPU', 'VTALRM', 'PROF', 'WINCH', 'IO', 'PWR', 'SYS'],
 ].map((name) => constants.signals[`SIG${name}` as NodeJS.Signals])
 
-describe('holdfast run, signals', () => {
+describe('holdfast run with signals', () => {
   const stage = Stage.forEachTest()
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
@@ -38,7 +38,7 @@ describe('holdfast run, signals', () => {
     await command.ended()
   })
 
-  it('goes on under nohup, and so does its command', async () => {
+  it('continues with its command under nohup', async () => {
     const { url } = await stage.broker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
     const inside = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
@@ -55,7 +55,7 @@ describe('holdfast run, signals', () => {
     const { url, sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
     const command = start(url, ['k', 'echo', 'up'], { inside: ['nohup'], launched: true })
-    await command.err.until((lines) => lines.some((line) => line.includes('waiting for k')))
+    await command.err.until((lines) => lines.some((line) => line.includes('Waiting for k')))
     command.process.kill('SIGHUP')
     await lock.unlock()
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'] })
@@ -72,14 +72,14 @@ describe('holdfast run, signals', () => {
     expect(await serve.ended()).to.deep.include({ code: 0, signal: null })
   })
 
-  it('ignores nothing that it was not told to', async () => {
+  it('ignores no other signals', async () => {
     const { url } = await stage.broker()
     const args = ['k', 'grep', 'SigIgn', '/proc/self/status']
     const { out } = await start(url, args, { launched: true }).ended()
     expect(out[0]).to.match(/^SigIgn:\s0+$/)
   })
 
-  it('hands on the environment as it is, but the token', async () => {
+  it('passes the environment without the token', async () => {
     const { url } = await stage.broker()
     const env = {
       HOLDFAST_TOKEN: 'secret',
@@ -99,7 +99,7 @@ describe('holdfast run, signals', () => {
     }
   })
 
-  it('hands over the token with --pass-token', async () => {
+  it('passes the token with --pass-token', async () => {
     const { url } = await stage.broker()
     const env = { HOLDFAST_TOKEN: 'secret' }
     const { out } = await start(url, ['--pass-token', 'k', '-c', 'echo $HOLDFAST_TOKEN'], {
@@ -109,7 +109,7 @@ describe('holdfast run, signals', () => {
   })
 })
 
-describe('holdfast run, a command that cannot be started', () => {
+describe('holdfast run with a command that cannot be started', () => {
   const stage = Stage.forEachTest()
 
   async function tried(command: readonly string[], env?: Record<string, string>) {
@@ -131,8 +131,8 @@ describe('holdfast run, a command that cannot be started', () => {
   }
 
   const cases: readonly (readonly [string, () => readonly string[], number, RegExp])[] = [
-    ['is empty', () => [''], 127, /cannot run "": there is no such command \(ENOENT\)/],
-    ['is not there', () => ['/no/such'], 127, /cannot run "\/no\/such".*ENOENT/],
+    ['is empty', () => [''], 127, /Cannot run "": there is no such command \(ENOENT\)/],
+    ['is not there', () => ['/no/such'], 127, /Cannot run "\/no\/such".*ENOENT/],
     ['has a name that is too long', () => ['x'.repeat(5_000)], 126, /ENAMETOOLONG/],
     ['has a path that is too long', () => ['/x'.repeat(5_000)], 126, /ENAMETOOLONG/],
     ['is under a file', () => [`${file('f')}/x`], 126, /ENOTDIR/],
@@ -141,7 +141,7 @@ describe('holdfast run, a command that cannot be started', () => {
     ['is a link to itself', () => [loop()], 126, /ELOOP/],
     ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
-  it('says so in a sentence, with the code that shells have for it', async () => {
+  it('prints a message and exits with the code of shells', async () => {
     // Those of one code are found out in the same way: every second one will do at a desk.
     const some = cases.filter((_, i) => i % count(2, 1) === 0)
     const runs = some.map(async ([what, command, code, message]) => {
@@ -152,7 +152,7 @@ describe('holdfast run, a command that cannot be started', () => {
     await Promise.all(runs)
   })
 
-  it('says so in a sentence when it is being written', async () => {
+  it('prints a message if the file of the command is being written', async () => {
     const path = scratch(stage).path('busy')
     spawnSync('cp', ['/bin/true', path])
     const writing = await open(path, 'r+')
@@ -162,7 +162,7 @@ describe('holdfast run, a command that cannot be started', () => {
     expect(said).to.match(/busy/)
   })
 
-  it('says so in a sentence when it is not on the PATH, or only as another file', async () => {
+  it('prints a message if the command is not on the PATH, or is not executable there', async () => {
     const folder = scratch(stage).path('bin')
     mkdirSync(folder)
     await writeFile(`${folder}/tool`, '')

@@ -1,7 +1,6 @@
 /**
- * `holdfast run` at a terminal: the command has it, with all that a user expects of it. The
- * commands wait in builtins of the shell: a key that arrives in the middle of its vfork(2) can be
- * lost.
+ * `holdfast run` at a terminal: the command has the terminal and job control. The commands of these
+ * tests wait in builtins of the shell, because a key that arrives during its vfork(2) can be lost.
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
@@ -12,7 +11,7 @@ import { isAlive } from './processes.js'
 import { scratch } from './scratch.js'
 import { holdfast, keys, Terminal } from './terminal.js'
 
-describe('holdfast run, at a terminal', () => {
+describe('holdfast run at a terminal', () => {
   needs('script')
   const stage = Stage.forEachTest()
 
@@ -41,7 +40,7 @@ describe('holdfast run, at a terminal', () => {
     expect(await terminal.ended()).to.equal(0)
   })
 
-  it('lets an interactive shell have job control', async () => {
+  it('gives job control to an interactive shell', async () => {
     const { terminal } = await at(`exec ${holdfast} run k sh -i`)
     terminal.type('sh -c \'echo u""p; exec sleep 600\'\n')
     await terminal.until(/up\s/)
@@ -55,7 +54,7 @@ describe('holdfast run, at a terminal', () => {
     expect(await terminal.ended()).to.equal(5)
   })
 
-  it('is the exit code of the command, and returns the terminal', async () => {
+  it('exits with the code of the command, and returns the terminal', async () => {
     const { terminal, broker } = await shellWith(`${holdfast} run k sh -c 'exit 7'; echo =$?=`)
     await terminal.until(/=7=\s/)
     await terminal.until(/\[ready\] /)
@@ -64,7 +63,7 @@ describe('holdfast run, at a terminal', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('lets Ctrl-C end the command, and the script around it', async () => {
+  it('ends at Ctrl-C with the command and the script around it', async () => {
     const script = `for i in 1 2; do ${holdfast} run k sh -c "echo u\\"\\"p; read x"; done; echo ne""ver`
     const { terminal, broker } = await shellWith(`sh -c '${script}'`)
     await terminal.until(/up\s/)
@@ -77,7 +76,7 @@ describe('holdfast run, at a terminal', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('leaves Ctrl-C to a command that minds it itself', async () => {
+  it('leaves Ctrl-C to a command that handles it', async () => {
     const script = 'trap "echo ca""ught; exit 9" INT; echo u""p; while :; do sleep 0.05; done'
     const { terminal } = await shellWith(`${holdfast} run k sh -c '${script}'; echo =$?=`)
     await terminal.until(/up\s/)
@@ -85,7 +84,7 @@ describe('holdfast run, at a terminal', () => {
     await terminal.until(/caught\s+=9=\s/)
   })
 
-  it('stops with Ctrl-Z and goes on with fg, in the foreground again', async () => {
+  it('stops at Ctrl-Z and continues with fg in the foreground', async () => {
     const script = 'echo u""p $$; read x; echo got $x; exit 3'
     const { terminal, broker } = await shellWith(`${holdfast} run k sh -c '${script}'; echo =$?=`)
     const pid = Number(/up (\d+)\s/.exec(await terminal.until(/up \d+\s/))?.[1])
@@ -99,7 +98,7 @@ describe('holdfast run, at a terminal', () => {
     await terminal.until(/got hello\s+=3=\s/)
   })
 
-  it('goes on in the background with bg, and takes the terminal again with fg', async () => {
+  it('continues in the background with bg, and takes the terminal again with fg', async () => {
     const fifo = scratch(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
     const script = `echo u""p; read x <${fifo}; echo bu""sy; read x; echo got $x; exit 4`
@@ -116,7 +115,7 @@ describe('holdfast run, at a terminal', () => {
     await terminal.until(/got hello\s+=4=\s/)
   })
 
-  it('leaves the terminal to the others of a pipeline', async () => {
+  it('leaves the terminal to the other processes of a pipeline', async () => {
     const script = '(tty </dev/tty) 2>/dev/null || echo no""ne; cat'
     const { terminal } = await shellWith(`cat | ${holdfast} run k sh -c '${script}'; echo =$?=`)
     await terminal.until(/none\s/)
@@ -124,7 +123,7 @@ describe('holdfast run, at a terminal', () => {
     await terminal.until(/hello\s+hello\s+=0=\s/)
   })
 
-  it('takes the command with it when it is killed, and returns the terminal', async () => {
+  it('kills the command and returns the terminal when it is killed', async () => {
     const script = 'trap "" HUP TERM INT; echo u""p $PPID $$; while :; do sleep 0.05; done'
     const { terminal, broker, url } = await shellWith(
       `${holdfast} run --lease 2s k sh -c '${script}'; echo =$?=`,

@@ -1,6 +1,6 @@
 /**
- * `holdfast run` before it has the lock: what it says while it waits, how long it does, and how it
- * ends without the lock.
+ * `holdfast run` before it has the lock: its messages while it waits, how long it waits, and its
+ * exit codes without the lock.
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -10,19 +10,19 @@ import { type Around, Holdfast } from './command.js'
 
 const clock = '\\d\\d:\\d\\d'
 
-describe('holdfast run, waiting', () => {
+describe('holdfast run before the grant', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, args: string[], around?: Around) =>
     Holdfast.run(stage, ['run', '--url', url, ...args], around)
   const start = (url: string, args: string[], around?: Around) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
 
-  it('names the key and its holder while it waits, and runs at its turn', async () => {
+  it('prints the key and its holder while it waits, and runs after the grant', async () => {
     const { url, sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k', 'echo', 'at last'])
     const [said] = await waits.err.count(1)
-    expect(said).to.match(new RegExp(`^holdfast: waiting for k, held by ann since ${clock}$`))
+    expect(said).to.match(new RegExp(`^holdfast: Waiting for k, held by ann since ${clock}$`))
     await lock.unlock()
     expect(await waits.ended()).to.deep.include({ code: 0, out: ['at last'] })
   })
@@ -32,7 +32,7 @@ describe('holdfast run, waiting', () => {
     for (const session of sessions) await session.lock('k', { mode: 'shared' })
     const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
     expect(code).to.equal(75)
-    if (err[0]!.includes('no broker answered')) return
+    if (err[0]!.includes('No broker answered')) return
     expect(err[0]).to.match(
       /it is held by . since [\d:]+, . since [\d:]+, . since [\d:]+ and 1 more/,
     )
@@ -48,7 +48,7 @@ describe('holdfast run, waiting', () => {
     })
   }
 
-  it('says after --timeout which key it was and who holds it', async () => {
+  it('prints the key and its holder after --timeout', async () => {
     const { url, sessions } = await stage.meeting('ann')
     await sessions[0]!.lock('k')
     const timeout = ['--timeout', '2500ms']
@@ -62,14 +62,14 @@ describe('holdfast run, waiting', () => {
     expect(err.at(-1)).to.match(new RegExp(`^holdfast: k was not acquired within 2500ms: ${held}$`))
   })
 
-  it('ends with the code of -E when the lock is held, and says nothing with --quiet', async () => {
+  it('exits with the code of -E if the lock is held, and prints nothing with --quiet', async () => {
     const { url, sessions } = await stage.meeting('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])
     expect(quiet).to.deep.include({ code: 3, out: [], err: [] })
   })
 
-  it('is known to others by --name', async () => {
+  it('shows the name of --name to other sessions', async () => {
     const { url, broker } = await stage.broker()
     const command = start(url, ['--name', 'billing-3', 'k', '-c', 'echo up; cat'], { open: true })
     await command.out.count(1)
@@ -78,7 +78,7 @@ describe('holdfast run, waiting', () => {
     expect((await command.ended()).code).to.equal(0)
   })
 
-  it('waits without naming anyone when it may not ask', async () => {
+  it('waits without naming a holder if it has no permission to query', async () => {
     const { url, broker } = await stage.broker({
       authenticate: ({ token }) => ({
         principal: token ?? 'anonymous',
@@ -89,23 +89,23 @@ describe('holdfast run, waiting', () => {
     const first = start(url, ['k', '-c', 'echo up; cat'], { env, open: true })
     await first.out.count(1)
     const second = start(url, ['k', 'true'], { env })
-    expect(await second.err.count(1)).to.deep.equal(['holdfast: waiting for k'])
+    expect(await second.err.count(1)).to.deep.equal(['holdfast: Waiting for k'])
     first.process.stdin!.end()
     expect((await second.ended()).code).to.equal(0)
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('does not wait longer than --timeout, or 2 s with --try, for a broker that says nothing', async () => {
+  it('waits at most --timeout, or 2 s with --try, for a silent broker', async () => {
     const url = `${await silentBroker()}/?key=secret`
     const [late, tried] = await Promise.all([
       run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true']),
       run(url, ['--try', '-E', '0', 'k', 'true']),
     ])
     expect(late.code, 'not the code of -E: nobody may be doing the work').to.equal(75)
-    expect(late.err[0]).to.match(/^holdfast: no broker answered within 300ms \(--timeout\) at ws:/)
+    expect(late.err[0]).to.match(/^holdfast: No broker answered within 300ms \(--timeout\) at ws:/)
     expect(late.err[0]).to.not.include('secret')
     expect(tried.code).to.equal(69)
-    expect(tried.err[0]).to.match(/^holdfast: no broker answered within 2s \(with --try\) at ws:/)
+    expect(tried.err[0]).to.match(/^holdfast: No broker answered within 2s \(with --try\) at ws:/)
   })
 
   it('ends at a signal while it connects', async () => {
@@ -119,7 +119,7 @@ describe('holdfast run, waiting', () => {
     expect(await command.ended()).to.deep.include({ code: 143, out: [], err: [] })
   })
 
-  it('leaves the queue at a signal that ends programs, and opens no debugger', async () => {
+  it('leaves the queue at a deadly signal, and opens no debugger', async () => {
     const { url, sessions, broker } = await stage.meeting('ann')
     await sessions[0]!.lock('k')
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {

@@ -1,5 +1,5 @@
 /**
- * A folder for a test's files, gone after it.
+ * Makes a folder for the files of a test, and removes it after the test.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,19 +1,19 @@
 /**
- * `holdfast serve` and where its settings are from; and every setting that cannot be, which is one
- * sentence and exit code 78.
+ * The sources of the settings of `holdfast serve`, and invalid settings: each is one message and
+ * exit code 78.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-describe('holdfast serve: settings', () => {
+describe('the settings of holdfast serve', () => {
   const stage = Stage.forEachTest()
 
   const check = async (args: string[], env: Record<string, string> = {}) =>
     Holdfast.run(stage, ['serve', '--check', ...args], { env })
 
-  it('are taken from flags before variables, and from variables before the file', async () => {
+  it('come from flags before variables, and from variables before the file', async () => {
     const file = scratch(stage).write(
       'holdfast.json',
       JSON.stringify({
@@ -50,7 +50,7 @@ describe('holdfast serve: settings', () => {
     }
   })
 
-  it('that were not typed are told when it starts', async () => {
+  it('are printed at the start if they come from variables or the file', async () => {
     const around = { env: { HOLDFAST_PORT: '0', HOLDFAST_LIMITS: 'helloMs=100' } }
     const serve = Holdfast.start(stage, ['serve', '--drain', '1s'], around)
     await serve.out.count(3)
@@ -63,7 +63,7 @@ describe('holdfast serve: settings', () => {
     expect((await serve.ended()).code).to.equal(0)
   })
 
-  it('ignores what Kubernetes sets for a Service, whatever its name', async () => {
+  it('ignore the variables that Kubernetes sets for a Service, whatever its name', async () => {
     const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
     const { code, out } = await check([], Object.assign({}, ...services.map(linksOf)))
     expect(code).to.equal(0)
@@ -71,7 +71,7 @@ describe('holdfast serve: settings', () => {
     expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
   })
 
-  it('takes a port for a port beside such links, and finds a name that was mistyped', async () => {
+  it('include a port beside such variables, and a mistyped name is refused', async () => {
     const links = linksOf('_0')
     const { out } = await check([], {
       ...links,
@@ -85,7 +85,7 @@ describe('holdfast serve: settings', () => {
     expect(mistyped.err[0]).to.include('did you mean HOLDFAST_PORT?')
   })
 
-  it('give metrics and health on a port for operators', async () => {
+  it('serve metrics and health on the admin port', async () => {
     const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0']
     const serve = Holdfast.start(stage, args)
     const [, line] = await serve.out.count(2)
@@ -94,7 +94,7 @@ describe('holdfast serve: settings', () => {
     expect((await fetch(`${url}/readyz`)).status).to.equal(200)
   })
 
-  it('log as JSON on standard error, at the level that is asked for', async () => {
+  it('set the level of the log lines, which are JSON on standard error', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--log-level', 'info'])
     const [line] = await serve.out.count(1)
     const url = line!.split(' ').at(-1)!
@@ -104,7 +104,7 @@ describe('holdfast serve: settings', () => {
   })
 
   interface Wrong {
-    readonly what: string
+    readonly problem: string
     readonly args?: string[]
     readonly env?: Record<string, string>
     /** Content of a config file. */
@@ -112,79 +112,107 @@ describe('holdfast serve: settings', () => {
     readonly sentence: RegExp
   }
   const wrong: Wrong[] = [
-    { what: 'a misspelt key', config: '{"prot":1}', sentence: /"prot" in .* did you mean port\?$/ },
     {
-      what: 'a key out of nowhere',
-      config: '{"zzz":1}',
-      sentence: /"zzz" .* there are port, host/,
+      problem: 'a misspelt key',
+      config: '{"prot":1}',
+      sentence: /"prot" in .* did you mean port\?$/,
     },
     {
-      what: 'a misspelt limit',
+      problem: 'an unknown key',
+      config: '{"zzz":1}',
+      sentence: /"zzz" .* the settings are port, host/,
+    },
+    {
+      problem: 'a misspelt limit',
       config: '{"limits":{"heloMs":1}}',
       sentence: /did you mean helloMs\?/,
     },
     {
-      what: 'a limit that cannot be',
+      problem: 'a limit out of range',
       config: '{"limits":{"keyBytes":9999}}',
       sentence: /at most 512/,
     },
-    { what: 'a number that is none', config: '{"port":"x"}', sentence: /port in .* whole number/ },
-    { what: 'a time that is none', config: '{"drain":"5 days"}', sentence: /drain in .* "10s"/ },
-    { what: 'a word that is no choice', config: '{"profile":"x"}', sentence: /private, public/ },
-    { what: 'a config that is no object', config: '[]', sentence: /is not an object/ },
-    { what: 'a config that is no JSON', config: '{', sentence: /is not JSON/ },
-    { what: 'no config', args: ['--config', '/nonexistent'], sentence: /cannot be read/ },
     {
-      what: 'a misspelt variable',
-      env: { HOLDFAST_HOTS: 'x' },
-      sentence: /HOLDFAST_HOTS is not a setting; did you mean HOLDFAST_HOSTS?/,
+      problem: 'a port that is no number',
+      config: '{"port":"x"}',
+      sentence: /port in .* whole number/,
+    },
+    { problem: 'an invalid time', config: '{"drain":"5 days"}', sentence: /drain in .* "10s"/ },
+    {
+      problem: 'a value that is no choice',
+      config: '{"profile":"x"}',
+      sentence: /private, public/,
+    },
+    { problem: 'a config file without an object', config: '[]', sentence: /must be an object/ },
+    { problem: 'a config file that is not JSON', config: '{', sentence: /is not JSON/ },
+    {
+      problem: 'a missing config file',
+      args: ['--config', '/nonexistent'],
+      sentence: /cannot be read/,
     },
     {
-      what: 'a variable that cannot be',
+      problem: 'a misspelt variable',
+      env: { HOLDFAST_HOTS: 'x' },
+      sentence: /HOLDFAST_HOTS is not a setting: did you mean HOLDFAST_HOSTS?\?$/,
+    },
+    {
+      problem: 'an invalid variable',
       env: { HOLDFAST_DEV: 'perhaps' },
       sentence: /true or false/,
     },
     {
-      what: 'no token file',
+      problem: 'a missing token file',
       args: ['--tokens', '/nonexistent'],
       sentence: /token file .* cannot be/,
     },
-    { what: 'no certificate', args: tls('/nonexistent'), sentence: /\/nonexistent cannot be read/ },
-    { what: 'half of TLS', args: ['--tls-cert', 'x'], sentence: /tlsCert and tlsKey go together/ },
     {
-      what: 'two ways to be known',
+      problem: 'a missing certificate file',
+      args: tls('/nonexistent'),
+      sentence: /\/nonexistent cannot be read/,
+    },
+    {
+      problem: 'a certificate without a key',
+      args: ['--tls-cert', 'x'],
+      sentence: /tlsCert is set alone: set both tlsCert and tlsKey/,
+    },
+    {
+      problem: 'two kinds of authentication',
       args: ['--tokens', 'a', '--jwt-jwks', 'b'],
-      sentence: /use one/,
+      sentence: /are both set: set only one/,
     },
     {
-      what: 'two kinds of key',
+      problem: 'two kinds of JWT keys',
       args: ['--jwt-secret-file', 'a', '--jwt-jwks', 'b'],
-      sentence: /use one/,
+      sentence: /are both set: set only one/,
     },
     {
-      what: 'rules without a key',
+      problem: 'JWT rules without a key',
       args: ['--jwt-audience', 'a'],
       sentence: /jwtAudience needs a key/,
     },
     {
-      what: 'dev beyond loopback',
+      problem: 'dev beyond loopback',
       args: ['--dev', '--host', '0.0.0.0', '--allow-unauthenticated'],
-      sentence: /dev lets any page/,
+      sentence: /dev allows every page/,
     },
     {
-      what: 'leases out of order',
+      problem: 'a minimum lease above the maximum',
       args: ['--lease-min', '9s', '--lease-max', '3s'],
       sentence: /rising/,
     },
     {
-      what: 'a durability of nothing',
+      problem: 'a durability without a journal',
       args: ['--durability', 'relaxed'],
-      sentence: /of a journal/,
+      sentence: /durability is set without journal/,
     },
-    { what: 'a proxy that is none', args: ['--trusted-proxy', 'x'], sentence: /trustedProxies/ },
+    {
+      problem: 'an invalid proxy address',
+      args: ['--trusted-proxy', 'x'],
+      sentence: /trustedProxies/,
+    },
   ]
-  for (const { what, args = [], env = {}, config, sentence } of wrong) {
-    it(`${what} is one sentence and exit code 78`, async () => {
+  for (const { problem, args = [], env = {}, config, sentence } of wrong) {
+    it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const file = config === undefined ? [] : ['--config', scratch(stage).write('c.json', config)]
       const { code, err, out } = await check([...args, ...file], env)
       expect(err).to.have.length(1)
@@ -195,7 +223,7 @@ describe('holdfast serve: settings', () => {
     })
   }
 
-  it('a port in use is one sentence and exit code 78', async () => {
+  it('are refused with one message and exit code 78: a port in use', async () => {
     const { port } = await stage.broker()
     const { code, err } = await Holdfast.run(stage, ['serve', '--port', String(port)])
     expect(code).to.equal(78)
@@ -203,7 +231,7 @@ describe('holdfast serve: settings', () => {
     expect(err[0]).to.match(/^holdfast: Cannot listen on/)
   })
 
-  it('a certificate that is none is one sentence and exit code 78', async () => {
+  it('are refused with one message and exit code 78: an invalid certificate', async () => {
     const file = scratch(stage).write('cert.pem', 'not a certificate')
     const { code, err } = await Holdfast.run(stage, ['serve', '--port', '0', ...tls(file)])
     expect([code, err.length]).to.deep.equal([78, 1])

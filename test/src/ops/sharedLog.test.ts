@@ -1,6 +1,6 @@
 /**
- * `holdfast serve --log`: brokers that share a log on etcd, from the command line; and everything
- * about it that cannot be, which is one sentence and an exit code that says whether to try again.
+ * `holdfast serve --log`: brokers that share a log on etcd, from the command line. Invalid settings
+ * are one message and an exit code that says whether a supervisor should try again.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -12,31 +12,55 @@ import { scratch } from './scratch.js'
 
 const nowhere = 'etcd://127.0.0.1:1/p'
 
-describe('holdfast serve --log: settings', () => {
+describe('the settings of holdfast serve --log', () => {
   const stage = Stage.forEachTest()
   const wrong: [string, string[], RegExp][] = [
-    ['no address', ['--log', '127.0.0.1:2379'], /address of a log must be etcd:\/\/host:port/],
-    ['no prefix', ['--log', 'etcd://127.0.0.1:2379'], /must have a prefix/],
-    ['a password for all to see', ['--log', 'etcd://a:b@127.0.0.1/p'], /must not contain a user/],
-    ['a journal as well', ['--log', nowhere, '--journal', '/j'], /journal and log are two ways/],
-    ['a quiet start', ['--log', nowhere, '--quiet-start', '5s'], /quietStart is for a broker that/],
-    ['a dead time of nothing', ['--dead-time', '3s'], /^holdfast: deadTime is about a shared log/],
+    ['an invalid address', ['--log', '127.0.0.1:2379'], /address of a log must be etcd:\/\/host:port/],
+    ['a missing prefix', ['--log', 'etcd://127.0.0.1:2379'], /must have a prefix/],
+    ['a password in the address', ['--log', 'etcd://a:b@127.0.0.1/p'], /must not contain a user/],
     [
-      'a dead time too short',
+      'a journal with a shared log',
+      ['--log', nowhere, '--journal', '/j'],
+      /journal and log are both set/,
+    ],
+    [
+      'a quiet start with a shared log',
+      ['--log', nowhere, '--quiet-start', '5s'],
+      /quietStart and log are both set/,
+    ],
+    [
+      'a dead time without a shared log',
+      ['--dead-time', '3s'],
+      /^holdfast: deadTime is set without log/,
+    ],
+    [
+      'a dead time that is too short',
       ['--log', nowhere, '--dead-time', '999'],
       /deadMs must be an integer from/,
     ],
-    ['TLS without TLS', ['--log', nowhere, '--log-ca', 'x'], /logCa is for etcd with TLS: etcds/],
-    ['half a certificate', ['--log', nowhere, '--log-cert', 'x'], /logCert and logKey go together/],
-    ['half a user', ['--log', nowhere, '--log-user', 'x'], /logUser and logPasswordFile go/],
     [
-      'a file that is not there',
+      'TLS files for an address without TLS',
+      ['--log', nowhere, '--log-ca', 'x'],
+      /logCa needs etcd over TLS: begin log with etcds/,
+    ],
+    [
+      'a certificate without a key',
+      ['--log', nowhere, '--log-cert', 'x'],
+      /logCert is set alone: set both logCert and logKey/,
+    ],
+    [
+      'a user without a password',
+      ['--log', nowhere, '--log-user', 'x'],
+      /logUser is set alone: set both/,
+    ],
+    [
+      'a missing file',
       ['--log', nowhere, '--log-user', 'x', '--log-password-file', '/nonexistent'],
       /The file \/nonexistent cannot be read \(ENOENT\)/,
     ],
   ]
-  for (const [what, args, sentence] of wrong) {
-    it(`${what} is one sentence and exit code 78`, async () => {
+  for (const [problem, args, sentence] of wrong) {
+    it(`are refused with one message and exit code 78: ${problem}`, async () => {
       const { code, err, out } = await Holdfast.run(stage, ['serve', '--check', ...args])
       expect(err).to.have.length(1)
       expect(err[0])
@@ -46,7 +70,7 @@ describe('holdfast serve --log: settings', () => {
     })
   }
 
-  it('are taken from variables and the config file, and are told', async () => {
+  it('come from variables and the config file, and are printed', async () => {
     const file = scratch(stage).write('c.json', '{"deadTime":"3s"}')
     const env = { HOLDFAST_LOG: nowhere }
     const { code, out } = await Holdfast.run(stage, ['serve', '--check', '-c', file], { env })
@@ -56,7 +80,7 @@ describe('holdfast serve --log: settings', () => {
   })
 })
 
-describe('holdfast serve --log: on etcd', function () {
+describe('holdfast serve --log on etcd', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite()
   const stage = Stage.forEachTest()
@@ -78,7 +102,7 @@ describe('holdfast serve --log: on etcd', function () {
     return { code, sentence: err[0] }
   }
 
-  it('two brokers have the same locks', async () => {
+  it('shares all locks between two brokers', async () => {
     const sessions = await Promise.all(
       [await start(), await start()].map((url) => connect(url, { grace: 'lease' })),
     )
@@ -93,7 +117,7 @@ describe('holdfast serve --log: on etcd', function () {
     expect(next.fence).to.be.greaterThan(lock.fence)
   })
 
-  it('a second one with another dead time is refused', async () => {
+  it('refuses a second broker with another dead time', async () => {
     await start('--dead-time', '2s')
     const { code, sentence } = await refused(serveArgs('--dead-time', '3s'))
     expect(code).to.equal(78)
@@ -103,14 +127,14 @@ describe('holdfast serve --log: on etcd', function () {
     )
   })
 
-  it('a port in use is exit code 78', async () => {
+  it('exits 78 if the port is in use', async () => {
     const { port } = new URL(await start())
     const taken = await refused([...serveArgs(), '--port', port])
     expect(taken.code).to.equal(78)
     expect(taken.sentence).to.match(/^holdfast: Cannot listen on/)
   })
 
-  it('a prefix of somebody else is refused', async () => {
+  it('refuses a prefix with keys of another program', async () => {
     const member = await etcd.cluster.leader()
     const key = Buffer.from(`${etcd.prefix}/registry`).toString('base64')
     await member.ask('/v3/kv/put', { key, value: '' })
@@ -123,7 +147,7 @@ describe('holdfast serve --log: on etcd', function () {
 
   // As long as a start may take: eight seconds, too many for a look at a desk.
   if (full) {
-    it('an etcd that is not there is waited for, and then exit code 69', async () => {
+    it('waits for an etcd that does not answer, and then exits 69', async () => {
       const away = await refused(['serve', '--port', '0', '--log', nowhere])
       expect(away).to.deep.equal({
         code: 69,

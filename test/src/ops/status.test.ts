@@ -1,6 +1,6 @@
 /**
- * `holdfast status`, against real brokers of each kind: what it shows, for people and as JSON, and
- * that its exit code says whether the broker is ready.
+ * `holdfast status` against real brokers with each kind of command log: its output as text and as
+ * JSON, and its exit code, which says whether the broker is ready.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -33,18 +33,18 @@ async function statusAsJson(stage: Stage, url: string) {
 describe('holdfast status', () => {
   const stage = Stage.forEachTest()
 
-  it('says of a broker in memory that nothing is kept, and how much there is', async () => {
+  it('shows that a broker in memory keeps no locks, and its numbers', async () => {
     const { url } = await serve(stage)
     const session = await stage.session(url, { name: 'secret-name' })
     await session.lock('secret-key', { metadata: 'secret-metadata' })
     const { code, out, err } = await status(stage, url)
     expect([code, err]).to.deep.equal([0, []])
     const lines = out.map((line) => line.replace(/ {2,}/, '|'))
-    expect(lines.pop()).to.match(/^memory\|\d+ MiB for clients, of \d+ MiB$/)
+    expect(lines.pop()).to.match(/^memory\|\d+ MiB for clients, limit \d+ MiB$/)
     expect(lines).to.deep.equal([
       `BROKER|${url.replace('ws', 'http')}`,
       'ready|yes',
-      'log|none: locks are in memory, and go with the broker',
+      'log|in memory: locks are lost when the broker stops',
       'connections|1',
       'sessions|1',
       'locks|1 held, 0 waiting',
@@ -63,7 +63,7 @@ describe('holdfast status', () => {
     expect((await status(stage, '--url', url)).out).to.deep.equal(out)
   })
 
-  it('says of a journal how far it is, and how old its snapshot', async () => {
+  it('shows the position of a journal and the age of its snapshot', async () => {
     const dir = scratch(stage).path('journal')
     const made = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
@@ -81,29 +81,29 @@ describe('holdfast status', () => {
     expect(after.log.position).to.be.above(before.log.position)
     const { code, out } = await status(stage, url)
     expect(code).to.equal(0)
-    expect(out[2]).to.match(/^log +a journal$/)
+    expect(out[2]).to.match(/^log +journal$/)
     expect(out[3]).to.match(new RegExp(`^log position +${after.log.position}$`))
     expect(out[5]).to.match(/^snapshot +at 1, \S.* old$/)
   })
 
-  it('exits 1 while the broker drains, asked on its admin port as it tells nobody else', async () => {
+  it('exits 1 while the broker drains, and gets its status only on the admin port', async () => {
     const { process, url, admin } = await serve(stage, '--admin-port', '0')
     const session = await stage.session(url)
     const lock = await session.lock('k')
     expect((await statusAsJson(stage, admin!)).code).to.equal(0)
     const elsewhere = await status(stage, url)
     expect([elsewhere.code, elsewhere.out]).to.deep.equal([77, []])
-    expect(elsewhere.err[0]).to.match(/^holdfast: The broker at \S+ does not tell its status here/)
+    expect(elsewhere.err[0]).to.match(/^holdfast: The broker at \S+ does not show its status here/)
     const draining = next(session, 'draining')
     process.kill('SIGTERM')
     await draining
     const { code, err, told } = await statusAsJson(stage, admin!)
     expect([code, told.ready]).to.deep.equal([1, false])
-    expect(err).to.deep.equal([`holdfast: The broker at ${admin} is not ready.`])
+    expect(err).to.deep.equal([`holdfast: The broker at ${admin} is not ready`])
     await lock.unlock()
   })
 
-  it('says in a sentence that nobody answers, or somebody else', async () => {
+  it('prints a message if no broker or another server answers', async () => {
     const answers: [number, string][] = [
       [200, '{"ready":"yes"}'],
       [200, '<html>'],
@@ -121,21 +121,21 @@ describe('holdfast status', () => {
       const { code, err } = await status(stage, other)
       expect([code, ...err], answer[1]).to.deep.equal([
         69,
-        `holdfast: What answers at ${other} is not a broker (HTTP ${answer[0]}).`,
+        `holdfast: The server at ${other} is not a Holdfast broker (HTTP ${answer[0]}): check the URL`,
       ])
     }
     const nobody = `http://127.0.0.1:${await freePort()}`
     const { code, err } = await status(stage, nobody)
-    const sentence = `holdfast: The broker at ${nobody} cannot be reached (ECONNREFUSED).`
+    const sentence = `holdfast: The broker at ${nobody} cannot be reached (ECONNREFUSED)`
     expect([code, ...err]).to.deep.equal([69, sentence])
   })
 
-  it('refuses what is no address, and has examples in its help', async () => {
+  it('refuses an invalid URL, and has examples in its help', async () => {
     for (const wrong of ['localhost:7420', 'http://a:b@h', 'ws://h:99999']) {
       const { code, err } = await status(stage, wrong)
       expect(code, wrong).to.equal(64)
       expect(err).to.deep.equal([
-        `holdfast: "${wrong.replace('a:b', '***')}" is not where a broker is, such as ws://127.0.0.1:7420.`,
+        `holdfast: "${wrong.replace('a:b', '***')}" is not the URL of a broker: use one such as ws://127.0.0.1:7420, without a user name`,
       ])
     }
     const { code, out } = await status(stage, '--help')
@@ -144,7 +144,7 @@ describe('holdfast status', () => {
   })
 })
 
-describe('holdfast status: brokers that share a log', function () {
+describe('holdfast status with a shared log', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite({ members: 1 })
   const stage = Stage.forEachTest()
@@ -152,19 +152,19 @@ describe('holdfast status: brokers that share a log', function () {
   const start = (...more: string[]) =>
     serve(stage, '--log', etcd.cluster.address(etcd.prefix), ...more)
 
-  async function shared(url: string) {
+  async function replicatedLog(url: string) {
     const { log } = (await statusAsJson(stage, url)).told
-    if (log.kind !== 'shared') throw new Error(`it has ${log.kind}`)
+    if (log.kind !== 'replicated') throw new Error(`it has ${log.kind}`)
     return log
   }
 
-  it('shows who they are, which one this is, and how the log does', async () => {
+  it('shows the members, this broker, and the state of the log', async () => {
     const [a, b] = [await start(), await start()]
-    const logs = [await shared(a.url), await shared(b.url)]
-    const homes = logs.map(({ name }) => name!)
+    const logs = [await replicatedLog(a.url), await replicatedLog(b.url)]
+    const names = logs.map(({ name }) => name!)
     for (const log of logs) {
-      expect(log.members).to.deep.equal(homes)
-      expect(log).to.include({ stands: true, waiting: 0 })
+      expect(log.members).to.deep.equal(names)
+      expect(log).to.include({ live: true, waiting: 0 })
       expect(log.selfLeaseMs).to.be.within(1, 6_000)
       expect(log.position).to.be.above(0)
       expect(log.lagMs).to.be.above(0)
@@ -174,20 +174,20 @@ describe('holdfast status: brokers that share a log', function () {
     const text = out.map((line) => line.replace(/ {2,}/, '|'))
     expect(text).to.include.members([
       'ready|yes',
-      'log|shared by 2 brokers',
-      `broker|${homes[0]}`,
-      `broker|${homes[1]} (this one)`,
-      'to be written|0 commands',
+      'log|replicated, 2 members',
+      `broker|${names[0]}`,
+      `broker|${names[1]} (this broker)`,
+      'unwritten|0 commands',
       'snapshot|none yet',
-      'trouble|none',
+      'problem|none',
     ])
     expect(text.join('\n'))
-      .to.match(/^standing\|for (\d+ms|\ds) more$/m)
+      .to.match(/^member\|yes, for at least (\d+ms|\ds) more$/m)
       .and.to.match(/^log lag\|\d+ms$/m)
       .and.to.match(/^log position\|\d+$/m)
   })
 
-  it('exits 1 when the broker has lost its standing, and says what the trouble is', async () => {
+  it('exits 1 if the broker is no longer a member, and shows the problem', async () => {
     const { url, said } = await start('--dead-time', '1s')
     const session = await connect(url, { grace: 'lease' })
     stage.onClear(() => session.close())
@@ -200,14 +200,14 @@ describe('holdfast status: brokers that share a log', function () {
     await cutOff
     const { code, told, err } = await statusAsJson(stage, url)
     expect([code, told.ready]).to.deep.equal([1, false])
-    expect(err[0]).to.match(/^holdfast: The broker at \S+ is not ready\.$/)
-    expect(told.log).to.include({ kind: 'shared', stands: false, standingMs: 0 })
+    expect(err[0]).to.match(/^holdfast: The broker at \S+ is not ready$/)
+    expect(told.log).to.include({ kind: 'replicated', live: false, selfLeaseMs: 0 })
     const { out } = await status(stage, url)
     const text = out.join('\n')
     expect(text)
       .to.match(/^ready +no$/m)
-      .and.to.match(/^standing +no$/m)
-    expect(text).to.match(/^trouble +etcd at http/m)
+      .and.to.match(/^member +no$/m)
+    expect(text).to.match(/^problem +etcd at http/m)
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(503)
     const hasSaid = (what: string) =>
       said.until((lines) => lines.some((line) => line.includes(what)))

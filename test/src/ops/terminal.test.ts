@@ -1,6 +1,6 @@
 /**
- * What a broker or another client chose never reaches a terminal as it is: every field that a
- * command prints is filled with characters that move cursors, hide text or end lines.
+ * Text that a broker or another client chose reaches a terminal only escaped. The tests fill every
+ * field that a command prints with characters that move the cursor, hide text or end lines.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -36,7 +36,7 @@ interface Said {
   readonly err: string
 }
 
-describe('holdfast: on a terminal', () => {
+describe('holdfast on a terminal', () => {
   const stage = Stage.forEachTest()
 
   /** All that a command says, as it is; it ends by itself, or once it has said enough. */
@@ -63,7 +63,7 @@ describe('holdfast: on a terminal', () => {
     }
   }
 
-  it('shows what clients chose as what it is, and keeps JSON the same value', async () => {
+  it('escapes the text of clients, and keeps the values of JSON', async () => {
     const name = hostile.slice(0, 256)
     const { url } = await stage.broker()
     const key = `k${hostileKey}`
@@ -125,7 +125,7 @@ describe('holdfast: on a terminal', () => {
 
   const welcome = { type: 'welcome', session: 's', resumed: false, lease: 15_000, grace: 0, at: 1 }
 
-  it('shows what a broker says of an end or a failure as what it is', async () => {
+  it('escapes the reasons and errors of a broker', async () => {
     const refused = await fake(() => undefined)
     const failing = await fake(({ type, id }) =>
       type === 'hello'
@@ -154,7 +154,7 @@ describe('holdfast: on a terminal', () => {
     }
   })
 
-  it('shows the fields of an answer as what they are, whatever type they have', async () => {
+  it('escapes the fields of an answer, whatever their type', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
     const odd = await fake(({ type, id }) => {
       if (type === 'hello') return { ...welcome, lease: 15_000, session: hostile }
@@ -173,18 +173,24 @@ describe('holdfast: on a terminal', () => {
     )
   })
 
-  it('shows a status as what it is', async () => {
-    const log = { kind: 'shared', living: [hostile], home: hostile, stands: true, trouble: hostile }
+  it('escapes the fields of a status', async () => {
+    const log = {
+      kind: 'replicated',
+      members: [hostile],
+      name: hostile,
+      live: true,
+      problem: hostile,
+    }
     const odd = {
       position: hostile,
       waiting: hostile,
-      standingMs: 1,
+      selfLeaseMs: 1,
       snapshot: { position: hostile },
     }
     const bodies = [
       { ready: false, log: { ...log, ...odd }, connections: hostile, held: hostile, [hostile]: 1 },
       { ready: true, log: { kind: 'journal', position: hostile, snapshot: { ageMs: hostile } } },
-      { ready: true, log: { kind: 'shared' } },
+      { ready: true, log: { kind: 'replicated' } },
       hostile,
     ]
     const runs = bodies.map(async (body, i) => {
@@ -200,7 +206,7 @@ describe('holdfast: on a terminal', () => {
     await Promise.all(runs)
   })
 
-  it('serve logs what clients chose as what it is', async () => {
+  it('escapes the text of clients in the log lines of serve', async () => {
     const serve = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'debug'])
     stage.onClear(() => serve.kill('SIGKILL'))
     let err = ''

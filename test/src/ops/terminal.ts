@@ -1,6 +1,6 @@
 /**
- * A terminal to run commands in: a real pseudo-terminal, by way of script(1), to which a test types
- * and whose screen it reads.
+ * A pseudo-terminal for tests, made with script(1): a test types into the terminal and reads its
+ * screen.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,5 @@
 /**
- * `holdfast token`: the token it makes is one that a broker takes, and the file it writes stays one
- * that can be read.
+ * `holdfast token`: a broker accepts the tokens that it makes, and the token file stays valid.
  */
 import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'
@@ -12,7 +11,7 @@ import { scratch } from './scratch.js'
 describe('holdfast token', () => {
   const stage = Stage.forEachTest()
 
-  it('makes a token that serve --tokens takes, and keeps only its hash', async () => {
+  it('makes a token that serve --tokens accepts, and stores only its hash', async () => {
     const files = scratch(stage)
     const file = files.path('tokens')
     const args = ['token', 'billing', '--allow', 'lock', '--key', 'orders:*', '--file', file]
@@ -34,7 +33,7 @@ describe('holdfast token', () => {
     expect(wrong.code).to.equal(77)
   })
 
-  it('begins a line of its own, also after one that has no end', async () => {
+  it('adds a line of its own, also after a last line without a line feed', async () => {
     const line = tokenLine('t', 'ann', ['lock'], ['orders:*'])
     const file = scratch(stage).write('tokens', line.trimEnd())
     expect((await Holdfast.run(stage, ['token', 'bob', '--file', file])).code).to.equal(0)
@@ -43,26 +42,26 @@ describe('holdfast token', () => {
     expect(lines[1]).to.match(/^[0-9a-f]{64} bob /)
   })
 
-  it('refuses a link, and leaves what it leads to as it was', async () => {
+  it('refuses a symbolic link, and leaves its target unchanged', async () => {
     const files = scratch(stage)
     const victim = files.write('victim', 'mine\n')
     for (const target of [victim, files.path('not-there')]) {
       const file = `${target}.link`
       symlinkSync(target, file)
       const { code, err } = await Holdfast.run(stage, ['token', 'ann', '--file', file])
-      const message = `holdfast: The file ${file} is a link; give the path of the file itself`
+      const message = `holdfast: The file ${file} is a symbolic link: give the path of the file itself`
       expect([code, err[0]]).to.deep.equal([78, message])
     }
     expect(readFileSync(victim, 'utf8')).to.equal('mine\n')
     expect(existsSync(files.path('not-there'))).to.equal(false)
   })
 
-  it('refuses a key that would be two in the file', async () => {
+  it('refuses a key with a space', async () => {
     const { code, out } = await Holdfast.run(stage, ['token', 'ann', '--key', 'orders: *'])
     expect([code, out]).to.deep.equal([64, []])
   })
 
-  it('refuses a name that would be two words, or a comment, in the file', async () => {
+  it('refuses a name with a space, and a name that begins with #', async () => {
     for (const name of ['ann bob', '#ann', '']) {
       const { code, out } = await Holdfast.run(stage, ['token', name])
       expect([code, out], name).to.deep.equal([64, []])

@@ -1,10 +1,10 @@
 /**
- * The completion script for bash 3.2 and newer. It needs no other package; where bash-completion is
- * loaded, the command line of another program is completed by that program's own script.
+ * Generates the completion script for bash 3.2 and newer. The script needs no other package. If
+ * bash-completion is loaded, it completes the command after `run KEY` with that command's script.
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
-/** Stands for "a file" in the list of what can be typed. */
+/** A marker in a list of choices: complete a file name. */
 const files = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
@@ -14,7 +14,7 @@ export function bashScript({ name, flags, commands }: ProgramModel): string {
   return `# bash completion for ${name}. To load it: source <(${name} completion bash)
 _${name}_flags() {
   case $1 in
-${all.map((one) => `    ${quoted(one.name)}) list=${quoted(allNames(one.flags))} ;;`).join('\n')}
+${all.map(({ name, flags }) => `    ${quoted(name)}) list=${quoted(allNames(flags))} ;;`).join('\n')}
   esac
 }
 
@@ -26,14 +26,14 @@ ${taking.map(([command, flag]) => `    ${cases(command, flag)}) return 0 ;;`).jo
   return 1
 }
 
-# What can stand after the flag $2 of the command $1.
+# The values of the flag $2 of the command $1.
 _${name}_values() {
   case "$1 $2" in
 ${taking.flatMap(valueLine).join('\n')}
   esac
 }
 
-# What can stand as the argument $2 of the command $1, counted from 0.
+# The values of the argument $2 of the command $1, counted from 0.
 _${name}_args() {
   case "$1 $2" in
 ${commands.flatMap(argLines).join('\n')}
@@ -47,7 +47,7 @@ ${commands.flatMap(wrapLine).join('\n')}
   esac
 }
 
-${walk.replaceAll('NAME', name).replaceAll('COMMANDS', commands.map((one) => one.name).join(' '))}
+${walk.replaceAll('NAME', name).replaceAll('COMMANDS', commands.map((command) => command.name).join(' '))}
 complete -F _${name} ${name}
 `
 }
@@ -80,7 +80,7 @@ function wrapLine({ name, wrapsAfter }: CommandModel): string[] {
 const walk = `_NAME() {
   local IFS=$' \\t\\n' rest=\${COMP_LINE:0:COMP_POINT} word i last
   local -a words=() starts=()
-  # Bash splits words at ":" and "=", which keys contain. These are put together again.
+  # Join the words that bash has split at ":" and "=", because keys contain these characters.
   for ((i = 0; i <= COMP_CWORD; i++)); do
     if ((i == 0)) || [[ $rest == [[:blank:]]* ]]; then
       while [[ $rest == [[:blank:]]* ]]; do rest=\${rest#?}; done
@@ -124,7 +124,7 @@ const walk = `_NAME() {
   elif [[ -z $ended && $cur == --*=* ]]; then
     _NAME_values "$command" "\${cur%%=*}"
     _NAME_reply "$list" "\${cur#*=}"
-    # Readline replaces only what stands after the "=", if it splits there.
+    # If readline splits words at "=", it replaces only the text after the "=".
     if [[ $COMP_WORDBREAKS != *=* ]]; then
       COMPREPLY=("\${COMPREPLY[@]/#/\${cur%%=*}=}")
     fi

@@ -1,5 +1,5 @@
 /**
- * The completion script for fish 3 and newer.
+ * Generates the completion script for fish 3 and newer.
  */
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 
@@ -15,15 +15,15 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
 ${walk.replaceAll('NAME', name).replaceAll('TAKING', taking.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
-${wraps.map((one) => `        case ${one.name}\n            echo ${one.wrapsAfter}`).join('\n')}
+${wraps.map(({ name, wrapsAfter }) => `        case ${name}\n            echo ${wrapsAfter}`).join('\n')}
     end
 end
 
 complete -c ${name} -f
 complete -c ${name} -n ${fishQuoted(`__${name}_wrapped`)} -xa ${fishQuoted(`(__${name}_complete_wrapped)`)}
 ${flags.map((flag) => `complete -c ${name} -n ${at("''")} ${flagArgs(flag)}`).join('\n')}
-${commands.map((one) => `complete -c ${name} -n ${at("''")} -xa ${one.name} -d ${fishQuoted(one.description)}`).join('\n')}
-${commands.flatMap((one) => linesOf(name, one, at(one.name))).join('\n')}
+${commands.map((command) => `complete -c ${name} -n ${at("''")} -xa ${command.name} -d ${fishQuoted(command.description)}`).join('\n')}
+${commands.flatMap((command) => linesOf(name, command, at(command.name))).join('\n')}
 `
 }
 
@@ -55,8 +55,8 @@ function fishQuoted(text: string): string {
 }
 
 const walk = `
-# Prints the command, then the words of the command line of another program, if that has begun.
-# Returns 0 if it has.
+# Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
+# also prints the words of that command line and returns 0.
 function __NAME_split
     set -l words (commandline -opc)
     set -l command ''

@@ -1,6 +1,6 @@
 /**
- * What a shell needs to know of the command line to complete it, read from the commander program.
- * The scripts of all shells are made from this, so they know the same.
+ * A model of the command line for completion, read from the commander program. The completion
+ * scripts of all shells are generated from this model.
  */
 import type { Command } from 'commander'
 
@@ -12,7 +12,7 @@ export interface FlagModel {
   readonly value: ValueModel | undefined
 }
 
-/** What can be typed in a place: one of some words, a file, or what no shell can guess. */
+/** What an option or argument accepts: one of `choices`, a file, or any text. */
 export interface ValueModel {
   readonly name: string
   readonly choices: readonly string[]
@@ -24,7 +24,10 @@ export interface CommandModel {
   readonly description: string
   readonly flags: readonly FlagModel[]
   readonly args: readonly ValueModel[]
-  /** How many arguments stand before a command line of another program; undefined for none. */
+  /**
+   * How many arguments stand before the command line of another program, as in `run KEY COMMAND`;
+   * undefined if the command takes none.
+   */
   readonly wrapsAfter: number | undefined
 }
 
@@ -50,12 +53,12 @@ export function modelOf(program: Command): ProgramModel {
 
 function commandModel(command: Command): CommandModel {
   const args = command.registeredArguments
-  const wrapped = args.findIndex((one) => one.variadic && one.name() === 'command')
+  const wrapped = args.findIndex((arg) => arg.variadic && arg.name() === 'command')
   return {
     name: command.name(),
     description: command.description(),
     flags: flagsOf(command),
-    args: args.map((one) => valueModel(one.name(), one.argChoices)),
+    args: args.map((arg) => valueModel(arg.name(), arg.argChoices)),
     wrapsAfter: wrapped < 0 ? undefined : wrapped,
   }
 }
@@ -78,7 +81,7 @@ function valueModel(name: string, choices: readonly string[] = []): ValueModel {
   return { name, choices, isFile: name === 'file' || name === 'folder' }
 }
 
-/** The text in single quotes, as bash and zsh read it. */
+/** Quotes a text in single quotes for bash and zsh. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
 }

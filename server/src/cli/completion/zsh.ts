@@ -1,6 +1,6 @@
 /**
- * The completion script for zsh, on its own `_arguments`. It can be sourced after `compinit`, or be
- * put as `_holdfast` into a folder of `$fpath`.
+ * Generates the completion script for zsh, which uses zsh's `_arguments`. The script can be sourced
+ * after `compinit`, or be saved as `_holdfast` in a folder of `$fpath`.
  */
 import {
   type CommandModel,
@@ -15,7 +15,7 @@ export function zshScript({ name, flags, commands }: ProgramModel): string {
 # zsh completion for ${name}. To load it: source <(${name} completion zsh)
 _${name}_commands() {
   local -a commands=(
-${commands.map((one) => `    ${quoted(`${one.name}:${plain(one.description)}`)}`).join('\n')}
+${commands.map((command) => `    ${quoted(`${command.name}:${describeText(command.description)}`)}`).join('\n')}
   )
   _describe -t commands command commands
 }
@@ -39,14 +39,14 @@ if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${
 }
 
 function commandCase({ name, flags, args, wrapsAfter }: CommandModel): string {
-  const places = args.map((arg, i) => {
+  const argLines = args.map((arg, i) => {
     if (wrapsAfter === undefined) return quoted(`${i + 1}:${arg.name}:${action(arg)}`)
-    // What stands after the first argument is no flag of ours.
+    // After the first argument, flags belong to the other program.
     return i === wrapsAfter
       ? quoted('(-)*:::command:_normal')
       : quoted(`(-)${i + 1}:${arg.name}:${action(arg)}`)
   })
-  const lines = [flagLines(flags, '        '), ...places.map((place) => `        ${place}`)]
+  const lines = [flagLines(flags, '        '), ...argLines.map((line) => `        ${line}`)]
   return `    ${name})
       _arguments -S \\
 ${lines.filter((line) => line !== '').join(' \\\n')}
@@ -67,16 +67,17 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 
 function action({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // An empty list: with a mere message, zsh would no longer be sure of a flag that fits.
+  // Always a list, even an empty one: with a message in its place, zsh would no longer complete a
+  // flag that is the only match.
   return `(${choices.join(' ')})`
 }
 
-/** What `_arguments` reads as a description. */
+/** Escapes a description for `_arguments`. */
 function bracketed(text: string): string {
   return text.replace(/[[\]\\:]/g, '\\$&')
 }
 
-/** What `_describe` reads as a description. */
-function plain(text: string): string {
+/** Escapes a description for `_describe`. */
+function describeText(text: string): string {
   return text.replaceAll('\\', '\\\\')
 }

@@ -1,24 +1,25 @@
 /**
- * From a key to its lock: connecting and waiting within the time that the user gives, saying what
- * is waited for, and naming the holders.
+ * Acquires the lock of `run` and `hold`: connects and waits within the user's timeout, and prints
+ * which sessions hold the lock.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
 import { connectTo, urlsFrom } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
-import { span, visible, whoIs } from '../print.js'
+import { span, visible, whoIs } from '../output.js'
 import { exitOfSignal } from './child.js'
 import type { HoldingFlags } from './options.js'
 
-/** How long to wait before saying what for, in ms. */
+/** How long to wait before "waiting for" is printed, in ms. */
 const quietMs = 1_000
-/** What `--try` gives the connection, in ms: one handshake over a slow network. */
+/** The connect timeout with `--try`, in ms: enough for one handshake over a slow network. */
 const tryConnectMs = 2_000
-/** How long an answer of the broker may delay the end, in ms. */
-const askMs = 1_000
-const shownHolders = 3
+/** How long to wait for an answer of the broker that is not essential, in ms. */
+const answerTimeoutMs = 1_000
+/** How many holders a message names. */
+const maxNamedHolders = 3
 
-/** What is known of a holder, from an error or a query. */
+/** A holder, from an error or a query. */
 interface HolderInfo {
   readonly session: string
   readonly name?: string | undefined
@@ -26,13 +27,13 @@ interface HolderInfo {
   readonly since?: number | undefined
 }
 
-export interface Wanted {
+export interface AcquireParams {
   readonly key: string
   readonly flags: HoldingFlags
-  /** Of the session, if the user gave none. */
+  /** The name of the session if the user gave none. */
   readonly name: string
   readonly metadata: Readonly<Record<string, unknown>>
-  /** Aborted by a signal of the system, with its name as the reason. */
+  /** Aborted by a signal of the operating system; the reason is the name of that signal. */
   readonly signal: AbortSignal
 }
 
@@ -41,29 +42,30 @@ export interface Wanted {
  * @throws {Exit} 75 if no broker answers within --timeout; 69 if none does within the 2 s of --try;
  *   128 + n after signal n
  */
-export async function open(wanted: Wanted, deadline: Deadline): Promise<Session> {
-  const { flags, name, signal } = wanted
-  const giveUp = new AbortController()
+export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
+  const { flags, name, signal } = params
+  const timeout = new AbortController()
   const ms = isTry(flags) ? tryConnectMs : deadline.left
-  const timer = ms === undefined ? undefined : setTimeout(() => giveUp.abort(), ms)
+  const timer = ms === undefined ? undefined : setTimeout(() => timeout.abort(), ms)
   try {
     return await connectTo(flags, {
       name: flags.name ?? name,
       lease: flags.lease,
       grace: flags.grace ?? 'lease',
       reconnect: undefined,
-      signal: AbortSignal.any([signal, giveUp.signal]),
+      signal: AbortSignal.any([signal, timeout.signal]),
     })
   } catch (error) {
     if (!(error instanceof HoldfastError && error.code === 'ABORTED')) throw error
-    if (signal.aborted) throw endedBy(signal)
+    if (signal.aborted) throw exitFor(signal)
     const urls = urlsFrom(flags).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
-    const within = `within ${exactly(flags.timeout || tryConnectMs)} (${option})`
-    // Not what -E says: that a broker is out of reach is no sign that another does the work.
+    const within = `within ${exactSpan(flags.timeout || tryConnectMs)} (${option})`
+    // Never the code of -E, which means that another session does the work: nothing shows that
+    // here.
     throw new Exit(
       isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
-      `no broker answered ${within} at ${visible(urls)}`,
+      `No broker answered ${within} at ${visible(urls)}`,
     )
   } finally {
     clearTimeout(timer)
@@ -72,81 +74,88 @@ export async function open(wanted: Wanted, deadline: Deadline): Promise<Session>
 
 /**
  * Waits for the lock.
- * @throws {Exit} 75, or what -E says, if others hold it; 128 + n after signal n
+ * @throws {Exit} 75, or the code of -E, if other sessions hold the lock; 128 + n after signal n
  */
-export async function acquire(wanted: Wanted, session: Session, deadline: Deadline): Promise<Lock> {
-  const { key, flags, metadata, signal } = wanted
+export async function acquire(
+  params: AcquireParams,
+  session: Session,
+  deadline: Deadline,
+): Promise<Lock> {
+  const { key, flags, metadata, signal } = params
   let isWaiting = true
-  const talk = setTimeout(async () => {
+  const notice = setTimeout(async () => {
     const holders = await holdersOf(session, key)
-    // While the answer was under way, the lock may have come.
-    if (isWaiting) printError(`waiting for ${visible(key)}${heldBy(holders, ', held by ')}`)
+    // The lock may have been granted while the query was under way.
+    if (isWaiting) printError(`Waiting for ${visible(key)}${holdersText(', held by ', holders)}`)
   }, quietMs)
-  if (flags.quiet) clearTimeout(talk)
+  if (flags.quiet) clearTimeout(notice)
   const mode = flags.shared ? 'shared' : 'exclusive'
   const timeout = isTry(flags) ? 0 : deadline.left
   try {
     return await session.lock(key, { mode, timeout, metadata, signal })
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
-    if (error.code === 'ABORTED') throw endedBy(signal)
+    if (error.code === 'ABORTED') throw exitFor(signal)
     if (error.code !== 'LOCK_HELD' && error.code !== 'LOCK_TIMEOUT') throw error
     isWaiting = false
-    throw await conflict(wanted, session, error)
+    throw await exitForConflict(params, session, error)
   } finally {
     isWaiting = false
-    clearTimeout(talk)
+    clearTimeout(notice)
   }
 }
 
-async function conflict(
-  { key, flags }: Wanted,
+async function exitForConflict(
+  { key, flags }: AcquireParams,
   session: Session,
   error: HoldfastError,
 ): Promise<Exit> {
   const code = flags.conflictExitCode ?? exitCodes.notAcquired
   if (flags.quiet) return new Exit(code, '')
-  const known: readonly HolderInfo[] = error.holders ?? []
-  const holders = known.length > 0 ? known : await holdersOf(session, key)
-  const held = heldBy(holders, ' is held by ')
-  if (error.code === 'LOCK_HELD') return new Exit(code, `${visible(key)}${held || ' is taken'}`)
-  const waited = `was not acquired within ${exactly(flags.timeout ?? 0)}`
-  return new Exit(code, `${visible(key)} ${waited}${heldBy(holders, ': it is held by ')}`)
+  const fromError: readonly HolderInfo[] = error.holders ?? []
+  const holders = fromError.length > 0 ? fromError : await holdersOf(session, key)
+  if (error.code === 'LOCK_HELD') {
+    const held = holdersText(' is held by ', holders) || ' is held by another session'
+    return new Exit(code, `${visible(key)}${held}`)
+  }
+  const failure = `was not acquired within ${exactSpan(flags.timeout ?? 0)}`
+  return new Exit(code, `${visible(key)} ${failure}${holdersText(': it is held by ', holders)}`)
 }
 
-/** None if this session may not ask, or if no answer comes in time. */
+/** The holders of the key; empty if the session may not query, or if no answer comes in time. */
 async function holdersOf(session: Session, key: string): Promise<readonly HolderInfo[]> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, askMs, undefined)
+    timer = setTimeout(resolve, answerTimeoutMs, undefined)
   })
-  const found = await Promise.race([session.query({ key }).catch(() => undefined), late])
+  const result = await Promise.race([session.query({ key }).catch(() => undefined), late])
   clearTimeout(timer)
-  return found?.held ?? []
+  return result?.held ?? []
 }
 
-/** "billing-3 since 12:04", after these words; empty if no holder is known. */
-function heldBy(holders: readonly HolderInfo[], words: string): string {
+/** The prefix and the holders, such as "billing-3 since 12:04"; empty if no holder is known. */
+function holdersText(prefix: string, holders: readonly HolderInfo[]): string {
   if (holders.length === 0) return ''
-  const names = holders.slice(0, shownHolders).map((holder) => {
+  const names = holders.slice(0, maxNamedHolders).map((holder) => {
     const { since } = holder
     return since === undefined ? whoIs(holder) : `${whoIs(holder)} since ${timeOfDay(since)}`
   })
   const more = holders.length - names.length
-  return `${words}${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  return `${prefix}${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
-/** `12:04`, with its day if that is not today: `2026-03-01 12:04`. In the local time zone. */
+/** A local time as `12:04`, with the date if it is not today: `2026-03-01 12:04`. */
 export function timeOfDay(at: number, now = Date.now()): string {
-  const two = (number: number) => String(number).padStart(2, '0')
+  const twoDigits = (value: number) => String(value).padStart(2, '0')
   const date = new Date(at)
-  const time = `${two(date.getHours())}:${two(date.getMinutes())}`
+  const time = `${twoDigits(date.getHours())}:${twoDigits(date.getMinutes())}`
   if (date.toDateString() === new Date(now).toDateString()) return time
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${time}`
+  const day = `${twoDigits(date.getMonth() + 1)}-${twoDigits(date.getDate())}`
+  return `${date.getFullYear()}-${day} ${time}`
 }
 
-/** A time as the user gave it, not rounded: 1500 ms is neither 1s nor 2s. */
-function exactly(ms: number): string {
+/** A duration that is not rounded: 1500 ms stays `1500ms`, unlike with {@link span}. */
+function exactSpan(ms: number): string {
   return ms % 1_000 === 0 ? span(ms) : `${ms}ms`
 }
 
@@ -155,25 +164,25 @@ function isTry(flags: HoldingFlags): boolean {
   return flags.try === true || flags.timeout === 0
 }
 
-function endedBy(signal: AbortSignal): Exit {
+function exitFor(signal: AbortSignal): Exit {
   return new Exit(exitOfSignal(signal.reason as NodeJS.Signals), '')
 }
 
 /**
- * Gives the lock back before the session is closed, so that the broker counts it as unlocked. A
- * broker that cannot be reached frees it itself; there is no use in waiting for that.
+ * Unlocks before the session is closed, so that the broker counts the lock as unlocked. Waits for
+ * at most 1 s, because a broker that cannot be reached frees the lock by itself.
  */
 export async function release(lock: Lock): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, askMs)
+    timer = setTimeout(resolve, answerTimeoutMs)
   })
-  // A lock that went at the very end was held while it was needed, or the guard would know.
+  // Errors do not matter: if the lock was lost while it was needed, the guard has reported that.
   await Promise.race([lock.unlock().catch(() => {}), late])
   clearTimeout(timer)
 }
 
-/** What is left of --timeout, from the start of the command on. */
+/** The end of --timeout, which begins at the start of the command. */
 export class Deadline {
   readonly #end: number | undefined
 
@@ -181,7 +190,7 @@ export class Deadline {
     this.#end = ms === undefined ? undefined : performance.now() + ms
   }
 
-  /** In ms, at least 1; undefined without a timeout. */
+  /** The remaining time in ms, at least 1; undefined without a timeout. */
   get left(): number | undefined {
     if (this.#end === undefined) return undefined
     return Math.max(1, Math.round(this.#end - performance.now()))

@@ -1,66 +1,69 @@
 /**
- * Arguments and variables that are not UTF-8, such as a file name in Latin-1. Node reads each such
- * byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. Linux has the bytes in
- * /proc; elsewhere they are not known, and the text stands for them.
+ * The bytes of arguments and variables that are not UTF-8, such as a file name in Latin-1. Node
+ * reads each such byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. Linux
+ * shows the bytes in /proc. On other systems they are not known, and Node's text is used.
  */
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { visible } from '../print.js'
+import { visible } from '../output.js'
 
-/** The arguments after the name of this program, in bytes; none where the system hides them. */
+/** The arguments after the name of this program, in bytes; empty if the system hides them. */
 const rawWords =
   process.argv.length > 2
     ? nullTerminated(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
     : []
 
-/** The variables that are not UTF-8: what Node made of "NAME=value", and its bytes. */
+/** The bytes of each variable that is not UTF-8, by Node's text of its "NAME=value". */
 const rawVariables = new Map(
   nullTerminated(contentOf('/proc/self/environ'))
-    .filter((entry) => !isUtf8(entry))
-    .map((entry) => [entry.toString('utf8'), entry]),
+    .filter((assignment) => !isUtf8(assignment))
+    .map((assignment) => [assignment.toString('utf8'), assignment]),
 )
 
-/** Notes a variable that this process was not started with, such as one from the launcher. */
-export function noteVariable(entry: Buffer): void {
-  if (!isUtf8(entry)) rawVariables.set(entry.toString('utf8'), entry)
+/** Adds the bytes of "NAME=value", for a variable that came from the launcher. */
+export function addRawVariable(assignment: Buffer): void {
+  if (!isUtf8(assignment)) rawVariables.set(assignment.toString('utf8'), assignment)
 }
 
 /**
- * The bytes of the words at the end of our command line, in order; undefined for each that is
- * UTF-8.
+ * The bytes of the last words of this process's command line, in order; undefined for each word
+ * that is UTF-8.
  */
-export function bytesOfLast(words: readonly string[]): readonly (Buffer | undefined)[] {
+export function bytesOfLastWords(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const raw = rawWords.at(i - words.length)
-    // Words that do not come from the command line, such as the shell for -c, differ.
+    // A word that differs does not come from the command line, such as the shell for -c.
     return raw === undefined || isUtf8(raw) || raw.toString('utf8') !== word ? undefined : raw
   })
 }
 
-/** The bytes of "NAME=value"; undefined if this is UTF-8 or was changed since the start. */
+/** The bytes of "NAME=value"; undefined if they are UTF-8, or if the variable was changed. */
 export function bytesOfVariable(name: string, value: string | undefined): Buffer | undefined {
   return rawVariables.get(`${name}=${value}`)
 }
 
 /**
- * Refuses words of ours that are not UTF-8: two such keys would be one, and such a file is not
- * found.
+ * Refuses arguments of holdfast itself that are not UTF-8, because Node reads different bytes as
+ * the same text: two different keys would be one key, and a file would not be found.
  *
- * @param handedOn How many words at the end of the command line are not ours.
- * @throws {Exit} 64
+ * @param wrapped How many words at the end of the command line belong to another program.
+ * @throws {Exit} 64 if an argument is not UTF-8.
  */
-export function refuseOwnBytes(handedOn: number): void {
-  const wrong = rawWords.slice(0, rawWords.length - handedOn).find((word) => !isUtf8(word))
-  if (wrong === undefined) return
+export function refuseInvalidUtf8(wrapped: number): void {
+  const invalid = rawWords.slice(0, rawWords.length - wrapped).find((word) => !isUtf8(word))
+  if (invalid === undefined) return
   throw new Exit(
     exitCodes.usage,
-    `the argument "${visible(wrong.toString('utf8'))}" is not UTF-8: keys, names and the values ` +
-      'of options are. Only the command of "holdfast run" and its arguments may have other bytes',
+    `The argument "${visible(invalid.toString('utf8'))}" is not UTF-8: keys, names and the values ` +
+      'of options must be. Only the command of "holdfast run" and its arguments may have other bytes',
   )
 }
 
-/** For `printf %b` of a POSIX shell: printable ASCII without a backslash, and the rest in octal. */
+/**
+ * Encodes bytes for `printf %b` of a POSIX shell: printable ASCII except the backslash stays, and
+ * all other bytes become octal.
+ */
 export function octal(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) =>
     byte > 0x20 && byte < 0x7f && byte !== 0x5c
@@ -69,15 +72,15 @@ export function octal(bytes: Uint8Array): string {
   ).join('')
 }
 
-/** Parts of which each has a null byte after it. */
-export function nullTerminated(all: Buffer): Buffer[] {
-  const parts: Buffer[] = []
+/** Splits bytes into the strings that a null byte ends. */
+export function nullTerminated(bytes: Buffer): Buffer[] {
+  const strings: Buffer[] = []
   let start = 0
-  for (let end = all.indexOf(0); end >= 0; end = all.indexOf(0, start)) {
-    parts.push(all.subarray(start, end))
+  for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {
+    strings.push(bytes.subarray(start, end))
     start = end + 1
   }
-  return parts
+  return strings
 }
 
 function contentOf(file: string): Buffer {

@@ -1,12 +1,12 @@
 /**
- * A command as a process group of its own, so that a signal reaches all that it has started. Here
- * it is in a session of its own too, without a terminal; `TerminalChild` gives it the terminal.
+ * Starts a command in a process group of its own, so that a signal reaches the command and every
+ * process that it starts. `DetachedChild` runs the command without a terminal, in a system session
+ * of its own; `TerminalChild` gives the terminal to the command.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Writable } from 'node:stream'
 import { printError } from '../exitCodes.js'
-import { signalGroup } from './group.js'
 import {
   cannotRun,
   checkCommand,
@@ -18,66 +18,76 @@ import {
   shellName,
 } from './launch.js'
 import { ignoredNames } from './launcher.js'
+import { signalGroup } from './processes.js'
 import type { Watchdog } from './watchdog.js'
 
 export interface ChildDeps extends Launch {
   readonly watchdog: Watchdog
-  /** Whether the lock is still held: a command that was stopped goes on only then. */
+  /** Whether the lock is still held. A stopped command may continue only if it is. */
   readonly mayContinue: () => boolean
 }
 
-/** The command and its group, however it was started. */
+/** A running command and its process group. */
 export abstract class Child {
   /** The id of its process group. */
   readonly group: number
   #hasEnded = false
-  #isForbiddenSaid = false
+  #hasReportedForbidden = false
 
   constructor(group: number) {
     this.group = group
     if (!ignoredNames.has('SIGTSTP')) process.on('SIGTSTP', this.#pause)
   }
 
-  /** Resolves with the exit code of the command, 128 + n for signal n. Its group may live on. */
+  /**
+   * Resolves with the exit code of the command, 128 + n for signal n. Other processes of its group
+   * may still run then.
+   */
   abstract readonly exited: Promise<number>
 
-  /** Whether it ended by a SIGINT that did not come from us, but from the terminal. */
+  /** Whether a SIGINT from the terminal, and not from this process, ended the command. */
   get wasInterrupted(): boolean {
     return false
   }
 
-  /** The group is empty, or none of our business any more: its id may be another's from now on. */
+  /**
+   * Stops signalling the group. Call this when the group is empty, because the system may give its
+   * id to another group.
+   */
   end(): void {
     this.#hasEnded = true
     process.off('SIGTSTP', this.#pause)
   }
 
-  /** To all of the group; nothing if none of it is left. */
+  /** Sends a signal to all processes of the group; does nothing if none is left. */
   signal(signal: NodeJS.Signals): void {
     if (this.#hasEnded || signalGroup(this.group, signal) !== 'forbidden') return
-    if (this.#isForbiddenSaid) return
-    this.#isForbiddenSaid = true
+    if (this.#hasReportedForbidden) return
+    this.#hasReportedForbidden = true
     printError(
-      `${signal} cannot be sent to the command, which runs as another user (EPERM): ` +
-        'the lock is kept until the command has ended by itself',
+      `Cannot send ${signal} to the command, because it runs as another user (EPERM): ` +
+        'the lock is kept until the command ends by itself',
     )
   }
 
-  /** Stops this process as the terminal would; returns when it was continued. */
+  /** Stops this process as the terminal would; returns when it is continued. */
   protected stopSelf(signal: 'SIGSTOP' | 'SIGTSTP', target: number): void {
     process.off('SIGTSTP', this.#pause)
     process.kill(target, signal)
     if (!this.#hasEnded) process.on('SIGTSTP', this.#pause)
   }
 
-  /** Ctrl-Z: the command stops first. It goes on by the SIGCONT that continues us, if it may. */
+  /**
+   * Handles Ctrl-Z: stops the command and then this process. The SIGCONT that continues this
+   * process continues the command too, if the lock is still held.
+   */
   readonly #pause = (): void => {
     this.signal('SIGSTOP')
     this.stopSelf('SIGSTOP', process.pid)
   }
 }
 
-/** A command in a session of its own. */
+/** A command in a system session of its own, without a terminal. */
 export class DetachedChild extends Child {
   readonly exited: Promise<number>
 
@@ -86,35 +96,35 @@ export class DetachedChild extends Child {
     this.exited = exitOf(process)
   }
 
-  static async start(parts: ChildDeps): Promise<Child> {
-    const launched = await launch(parts, launchScript(parts, false), {
+  static async start(deps: ChildDeps): Promise<Child> {
+    const launched = await launch(deps, launchScript(deps, false), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
       detached: true,
     })
     const child = new DetachedChild(launched)
-    await parts.watchdog.watch(child.group)
-    const gate = launched.stdio[3] as Writable
-    gate.on('error', () => {})
-    gate.end('go\n')
+    await deps.watchdog.watch(child.group)
+    const startPipe = launched.stdio[3] as Writable
+    startPipe.on('error', () => {})
+    startPipe.end('go\n')
     return child
   }
 }
 
 /**
- * Starts a shell with this script, which becomes the command.
- * @throws Exit 126 or 127 if the command cannot be run
+ * Starts a shell with a script that ends by executing the command in place of the shell.
+ * @throws {Exit} 126 or 127 if the command cannot be run
  */
 export async function launch(
-  parts: Launch,
+  target: Launch,
   script: string,
   options: SpawnOptions,
 ): Promise<ChildProcess> {
-  checkCommand(parts)
-  const [name = ''] = parts.command
+  checkCommand(target)
+  const [name = ''] = target.command
   let launched: ChildProcess
   try {
-    const env = launchEnvironment(parts)
-    launched = spawn(shell, ['-c', script, shellName, ...launchWords(parts)], { ...options, env })
+    const env = launchEnvironment(target)
+    launched = spawn(shell, ['-c', script, shellName, ...launchWords(target)], { ...options, env })
   } catch (error) {
     throw cannotRun(name, codeOf(error))
   }
@@ -124,6 +134,7 @@ export async function launch(
   })
 }
 
+/** Resolves with the exit code of a process, 128 + n for signal n. */
 export function exitOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => {
     child.once('exit', (code, signal) =>
@@ -132,11 +143,12 @@ export function exitOf(child: ChildProcess): Promise<number> {
   })
 }
 
+/** The exit code of a process that this signal ended, as shells have it. */
 export function exitOfSignal(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal]
 }
 
-/** Node refuses a null byte with a code of its own. */
+/** The system's error code; Node's own code for a null byte counts as EINVAL. */
 function codeOf(error: unknown): string {
   const { code = 'EINVAL' } = error as NodeJS.ErrnoException
   return code === 'ERR_INVALID_ARG_VALUE' ? 'EINVAL' : code

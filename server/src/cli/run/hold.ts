@@ -1,6 +1,6 @@
 /**
- * `holdfast hold KEY`: a lock without a command, for a script that does its work meanwhile. The
- * lock is held until standard input is at its end or a signal arrives.
+ * `holdfast hold KEY`: holds a lock without a command, for a script that does its work meanwhile.
+ * The lock is held until standard input ends or a signal arrives.
  */
 import { fstatSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -8,9 +8,8 @@ import { isatty } from 'node:tty'
 import type { Command } from 'commander'
 import { brokerCommand } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
-import { onOutputFailure } from '../output.js'
-import { print, printJson, visible } from '../print.js'
-import { acquire, Deadline, open, release } from './acquire.js'
+import { onOutputFailure, print, printJson, visible } from '../output.js'
+import { acquire, Deadline, openSession, release } from './acquire.js'
 import { LockGuard } from './lockGuard.js'
 import { addHoldingOptions, type HoldingFlags, killAfterFor, reserveMs, short } from './options.js'
 import { isInForeground } from './processes.js'
@@ -31,14 +30,15 @@ holdfast hold --try --json leader < /dev/null        # until a signal`,
 }
 
 const notes = `
-When the lock is held, one line says so: "held KEY fence N", or JSON with --json. What the lock
-protects should refuse fences lower than the highest it has seen.
+When the lock is held, the command prints one line: "held KEY fence N", or JSON with --json. The
+resource that the lock protects should refuse every fence that is lower than the highest fence it
+has seen.
 
-The lock is released when standard input is at its end, or at the first signal that would end a
-program (SIGINT, SIGTERM, SIGHUP, …); the exit code is 0 then, and 128 + n for signal n before the
-lock was held. With /dev/null as standard input, as services and background jobs have it, only a
-signal ends it. When the lock is lost, or a fifth of the lease before that may happen, the exit code
-is 76: end at once what you do under the lock, because it may be granted to others.`
+The lock is released when standard input ends, or at the first signal that would end a program
+(SIGINT, SIGTERM, SIGHUP, …). The exit code is 0 then, and 128 + n for signal n before the lock
+was held. With /dev/null as standard input, as services and background jobs have it, only a signal
+releases the lock. When the lock is lost, or a fifth of the lease before that may happen, the exit
+code is 76: end your work at once, because the broker may grant the lock to another session.`
 
 async function hold(key: string, flags: HoldingFlags): Promise<void> {
   const deadline = new Deadline(flags.timeout)
@@ -49,21 +49,22 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
   })
   const name = `hold on ${short(hostname())}`
   const metadata = { host: short(hostname()), pid: process.pid }
-  const wanted = { key, flags, name, metadata, signal: waiting.signal }
+  const params = { key, flags, name, metadata, signal: waiting.signal }
   try {
-    const session = await open(wanted, deadline)
+    const session = await openSession(params, deadline)
     try {
       const killAfterMs = killAfterFor(flags, session)
-      const lock = await acquire(wanted, session, deadline)
-      signals.give((signal) => {
+      const lock = await acquire(params, session, deadline)
+      signals.handle((signal) => {
         if (Signals.isDeadly(signal)) end.abort()
       })
       onInputEnd(() => end.abort())
       onOutputFailure(() => end.abort())
       const { signal } = end
-      // Only this process can be stopped here: another process works under the lock.
+      // The guard can end only this process, because this process did not start the work.
       const child = { signal: () => end.abort() }
-      const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, what: 'ending' })
+      const action = 'ending'
+      const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })
       else print(`held ${visible(key)} fence ${lock.fence}`)
       if (!signal.aborted) {
@@ -82,15 +83,15 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
 }
 
 /**
- * Calls back at the end of standard input. Never for /dev/null, which is always at its end, nor for
- * a terminal whose background this is, since reading from that would stop us.
+ * Calls back at the end of standard input. Never calls back for /dev/null, which is always at its
+ * end. A terminal is not read in the background, because the system would stop this process.
  */
 function onInputEnd(onEnd: () => void): void {
-  if (isNull() || (isatty(0) && process.platform !== 'win32' && !isInForeground())) return
+  if (isDevNull() || (isatty(0) && process.platform !== 'win32' && !isInForeground())) return
   process.stdin.on('end', onEnd).on('error', onEnd).resume()
 }
 
-function isNull(): boolean {
+function isDevNull(): boolean {
   try {
     const input = fstatSync(0)
     return input.isCharacterDevice() && input.rdev === statSync('/dev/null').rdev

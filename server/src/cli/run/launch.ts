@@ -1,12 +1,12 @@
 /**
- * How a command is started: by a shell that waits until the watchdog watches, sets the signals to
- * be ignored that this process was told to ignore, and then becomes the command.
+ * Prepares the shell that starts a command. The shell waits until the watchdog is ready, ignores
+ * the signals that this process was told to ignore, and then executes the command in its own place.
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { Exit } from '../exitCodes.js'
-import { visible } from '../print.js'
-import { bytesOfLast, bytesOfVariable, octal } from './bytes.js'
+import { visible } from '../output.js'
+import { bytesOfLastWords, bytesOfVariable, octal } from './bytes.js'
 import { ignoredSignals, plainName } from './launcher.js'
 
 export interface Launch {
@@ -15,18 +15,22 @@ export interface Launch {
 }
 
 export const shell = '/bin/sh'
-/** What the shell calls itself in its own messages, such as "holdfast: 5: exec: …". */
+/** The shell's name in its own messages, such as "holdfast: 5: exec: …". */
 export const shellName = 'holdfast'
 
-/** POSIX shells drop variables with names that they cannot write, such as `spring.profile`. */
+/**
+ * The prefix of the variables that carry the user's odd variables. POSIX shells drop variables
+ * whose names they cannot write, such as `spring.profile`.
+ */
 const oddPrefix = '_HOLDFAST_ODD_'
 
 /**
- * What the shell does before it becomes the command. It reads from descriptor 3 that it may start;
- * when that is closed instead, this process is dead, and the command must not run. With `tells` the
- * shell first writes its id to descriptor 4.
+ * The script of the shell. It reads a line from descriptor 3 before it starts the command. If the
+ * descriptor is closed instead, this process is dead, and the command must not run.
+ *
+ * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */
-export function launchScript(launch: Launch, tells: boolean): string {
+export function launchScript(launch: Launch, writesPid: boolean): string {
   const odd = oddVariables(launch)
   const kept = odd.map((_, i) => {
     const from = `${oddPrefix}${i}`
@@ -34,10 +38,10 @@ export function launchScript(launch: Launch, tells: boolean): string {
   })
   const settings = odd.map((_, i) => `"$_holdfast_${i}" `).join('')
   const isOption = launch.command[0]?.startsWith('-') ?? false
-  // Not every shell's exec knows "--", but env does.
+  // `env` understands "--", but the `exec` of some shells does not.
   const env = odd.length === 0 && !isOption ? '' : `env ${isOption ? '-- ' : ''}${settings}`
   return [
-    tells ? `echo "pid $$" >&4` : '',
+    writesPid ? `echo "pid $$" >&4` : '',
     'read -r _holdfast_go <&3 || exit 125',
     ...kept,
     hasBytes(launch) ? decodeWords : '',
@@ -48,12 +52,12 @@ export function launchScript(launch: Launch, tells: boolean): string {
     .join('\n')
 }
 
-/** Sets a variable to the bytes that `octal` encoded; the "." keeps line feeds at their end. */
+/** Decodes the text of `octal` into a variable; the "." keeps line feeds at the end. */
 function decode(name: string, encoded: string): string {
   return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
 }
 
-/** Undoes `launchWords`. */
+/** Decodes the words of {@link launchWords} in the shell. */
 const decodeWords = `
 for _holdfast_word do
   shift
@@ -65,11 +69,11 @@ for _holdfast_word do
 done`
 
 /**
- * The command for the shell: as it is; or, if a word is not UTF-8, with "t" before text and "b"
- * before encoded bytes.
+ * The words of the command for the shell: unchanged if all are UTF-8; else each with a prefix, "t"
+ * for text and "b" for encoded bytes.
  */
 export function launchWords({ command }: Launch): readonly string[] {
-  const bytes = bytesOfLast(command)
+  const bytes = bytesOfLastWords(command)
   if (bytes.every((word) => word === undefined)) return command
   return command.map((word, i) => {
     const raw = bytes[i]
@@ -78,7 +82,7 @@ export function launchWords({ command }: Launch): readonly string[] {
 }
 
 function hasBytes({ command }: Launch): boolean {
-  return bytesOfLast(command).some((word) => word !== undefined)
+  return bytesOfLastWords(command).some((word) => word !== undefined)
 }
 
 /** The environment for the shell: odd variables encoded, under names that it keeps. */
@@ -91,7 +95,7 @@ export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
   return env
 }
 
-/** Variables that neither Node nor every shell hands on: the bytes of each "NAME=value". */
+/** The variables that Node or some shells do not pass on: the bytes of each "NAME=value". */
 function oddVariables({ env }: Launch): { readonly name: string; readonly bytes: Buffer }[] {
   return Object.entries(env).flatMap(([name, value]) => {
     const raw = bytesOfVariable(name, value)
@@ -101,37 +105,37 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
 }
 
 /**
- * Looks for the command as the shell will, for a better message than the shell has.
- * @throws {Exit} 127 if there is none, 126 if it cannot be run
+ * Looks for the command as the shell does, to print a better message than the shell.
+ * @throws {Exit} 127 if the command does not exist, 126 if it cannot be run
  */
 export function checkCommand({ command, env }: Launch): void {
   const [name = ''] = command
-  // Files are looked for by text here; the shell finds this one, or says itself that it does not.
-  if (bytesOfLast(command)[0] !== undefined) return
-  let worst: string | undefined
+  // A name that is not UTF-8 cannot be checked here, because Node has only its text.
+  if (bytesOfLastWords(command)[0] !== undefined) return
+  let failure: string | undefined
   const folders = name.includes('/') ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {
     const code =
-      name === '' ? 'ENOENT' : troubleWith(name.includes('/') ? name : join(folder, name))
+      name === '' ? 'ENOENT' : codeWhyNotRunnable(name.includes('/') ? name : join(folder, name))
     if (code === undefined) return
-    if (code !== 'ENOENT' && code !== 'ENOTDIR') worst ??= code
-    else if (name.includes('/')) worst = code
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') failure ??= code
+    else if (name.includes('/')) failure = code
   }
-  throw cannotRun(name, worst ?? 'ENOENT')
+  throw cannotRun(name, failure ?? 'ENOENT')
 }
 
-/** The end of a run whose command could not be started, by the code of the system. */
+/** The error for a command that could not be started, from the error code of the system. */
 export function cannotRun(name: string, code: string): Exit {
   const shown = name.length > 80 ? `${name.slice(0, 80)}…` : name
-  const why = reasons[code] ?? 'the system refuses'
+  const reason = reasons[code] ?? 'the system refuses to run it'
   const hint =
     name.startsWith('-') && code === 'ENOENT'
-      ? '. Options of holdfast run stand before the key; what follows the key is the command'
+      ? '. Put options of holdfast run before the key, because the command follows the key'
       : ''
-  // As shells have it: 127 for a command that is not there, 126 for one that cannot be run.
+  // As in shells: 127 for a command that does not exist, 126 for a command that cannot be run.
   return new Exit(
     code === 'ENOENT' ? 127 : 126,
-    `cannot run "${visible(shown)}": ${why} (${code})${hint}`,
+    `Cannot run "${visible(shown)}": ${reason} (${code})${hint}`,
   )
 }
 
@@ -150,8 +154,8 @@ const reasons: Readonly<Record<string, string>> = {
   ENFILE: 'too many files are open',
 }
 
-/** Why a file cannot be run, as far as can be known without trying; undefined for no reason. */
-function troubleWith(path: string): string | undefined {
+/** The error code for a file that cannot be executed; undefined if no reason is found. */
+function codeWhyNotRunnable(path: string): string | undefined {
   try {
     if (!statSync(path).isFile()) return 'EACCES'
     accessSync(path, constants.X_OK)

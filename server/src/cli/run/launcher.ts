@@ -1,65 +1,64 @@
 /**
- * What `bin/holdfast`, the shell script that starts Node, notes for us in variables: the signals
- * that this process was told to ignore, which Node sets back before any JavaScript runs, and
- * variables that the shell drops. Started in another way, nothing is known of the signals.
+ * Reads what `bin/holdfast`, the shell script that starts Node, passes on in variables: the signals
+ * that this process was told to ignore, because Node resets them before any JavaScript runs; and
+ * the variables that the shell drops. Without that script, the ignored signals are not known.
  */
 import { constants } from 'node:os'
-import { noteVariable, nullTerminated } from './bytes.js'
+import { addRawVariable, nullTerminated } from './bytes.js'
 
-/** Names that a POSIX shell can write. It drops the others, such as `spring.profile`. */
+/** Names of variables that a POSIX shell can write. It drops others, such as `spring.profile`. */
 export const plainName = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 const { _HOLDFAST_SIGIGN: ignored = '', _HOLDFAST_ENVIRON: environ = '' } = process.env
-// They are true of this process, not of those that it starts.
+// Remove both, because they describe this process and not the processes that it starts.
 delete process.env['_HOLDFAST_SIGIGN']
 delete process.env['_HOLDFAST_ENVIRON']
 
 for (const bytes of nullTerminated(Buffer.from(environ, 'base64'))) {
-  const entry = bytes.toString('utf8')
-  const end = entry.indexOf('=')
-  if (end > 0 && !plainName.test(entry.slice(0, end))) {
-    process.env[entry.slice(0, end)] = entry.slice(end + 1)
-    noteVariable(bytes)
+  const assignment = bytes.toString('utf8')
+  const end = assignment.indexOf('=')
+  if (end > 0 && !plainName.test(assignment.slice(0, end))) {
+    process.env[assignment.slice(0, end)] = assignment.slice(end + 1)
+    addRawVariable(bytes)
   }
 }
 
-/** Their numbers; the real-time signals have no names. */
-export const ignoredSignals: readonly number[] = numbersFrom(ignored)
+/** The numbers of the ignored signals, because real-time signals have no names. */
+export const ignoredSignals: readonly number[] = parseIgnoredSignals(ignored)
 
-/** Those of them that Node has a name for. */
+/** The names of the ignored signals, without the signals that Node has no name for. */
 export const ignoredNames: ReadonlySet<string> = new Set(
   Object.entries(constants.signals)
-    .filter(([, number]) => ignoredSignals.includes(number))
+    .filter(([, signal]) => ignoredSignals.includes(signal))
     .map(([name]) => name),
 )
 
-/** These signals without those that this process was told to ignore. */
-export function heeded<S extends NodeJS.Signals>(signals: readonly S[]): S[] {
+/** The given signals without those that this process was told to ignore. */
+export function withoutIgnored<S extends NodeJS.Signals>(signals: readonly S[]): S[] {
   return signals.filter((signal) => !ignoredNames.has(signal))
 }
 
-/** Ignores them again, as far as Node can. */
-export function ignoreAgain(): void {
+/** Ignores the ignored signals again; Node cannot do that for the real-time signals. */
+export function restoreIgnoredSignals(): void {
   for (const name of ignoredNames) process.on(name as NodeJS.Signals, () => {})
 }
 
 /**
- * From the mask of `SigIgn` in /proc/self/status, or from what `trap` of the shell prints where
- * there is no /proc: lines such as `trap -- '' SIGHUP`.
+ * Parses the numbers of ignored signals from the mask `SigIgn` of /proc/self/status, or from the
+ * output of the shell's `trap` on systems without /proc: lines such as `trap -- '' SIGHUP`.
  */
-export function numbersFrom(text: string): number[] {
+export function parseIgnoredSignals(text: string): number[] {
   if (/^[0-9a-f]+$/i.test(text)) {
     const mask = BigInt(`0x${text}`)
     return Array.from({ length: 64 }, (_, i) => i + 1).filter(
-      (number) => ((mask >> BigInt(number - 1)) & 1n) === 1n && !isOutOfReach(number),
+      (signal) => ((mask >> BigInt(signal - 1)) & 1n) === 1n && canBeIgnored(signal),
     )
   }
   return [...text.matchAll(/^trap -- '' (?:SIG)?(\w+)$/gm)]
     .map(([, name]) => constants.signals[`SIG${name}` as NodeJS.Signals])
-    .filter((number) => number !== undefined && !isOutOfReach(number))
+    .filter((signal) => signal !== undefined && canBeIgnored(signal))
 }
 
-/** No process can ignore these. */
-function isOutOfReach(number: number): boolean {
-  return number === constants.signals.SIGKILL || number === constants.signals.SIGSTOP
+function canBeIgnored(signal: number): boolean {
+  return signal !== constants.signals.SIGKILL && signal !== constants.signals.SIGSTOP
 }

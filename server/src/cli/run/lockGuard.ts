@@ -1,21 +1,22 @@
 /**
- * Stops a command in time. As long as the broker is heard, the lease has most of its time left;
- * when what is left is only what it takes to stop the command, it is stopped.
+ * Stops a command before its lock can be granted to another session. While the broker answers, most
+ * of the lease is left. When only the time is left that stopping the command takes, the guard stops
+ * the command.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { printError } from '../exitCodes.js'
-import { visible } from '../print.js'
+import { visible } from '../output.js'
 
 export interface LockGuardDeps {
   readonly session: Session
   readonly lock: Lock
-  /** What is stopped: a command, or for `hold` this process itself. */
+  /** The command that is stopped; for `hold`, this process. */
   readonly child: { signal(signal: NodeJS.Signals): void }
-  /** What is done about a danger, for the message: "stopping the command". */
-  readonly what: string
-  /** From SIGTERM to SIGKILL, in ms. */
+  /** What the guard does when the lock is in danger, for the message: "stopping the command". */
+  readonly action: string
+  /** Time from SIGTERM to SIGKILL, in ms. */
   readonly killAfterMs: number
-  /** What SIGKILL itself may take, in ms. */
+  /** Time that SIGKILL may take to end the command, in ms. */
   readonly reserveMs: number
 }
 
@@ -23,7 +24,7 @@ export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined
   #danger: string | undefined
-  readonly #onJeopardy = () => this.#look()
+  readonly #onJeopardy = () => this.#check()
   readonly #onAbort = () => this.#onLost()
 
   constructor(deps: LockGuardDeps) {
@@ -31,7 +32,7 @@ export class LockGuard {
     const { session, lock } = deps
     session.on('jeopardy', this.#onJeopardy)
     lock.signal.addEventListener('abort', this.#onAbort)
-    this.#look()
+    this.#check()
   }
 
   /** Why the command was stopped; undefined if it was not. */
@@ -39,14 +40,14 @@ export class LockGuard {
     return this.#danger
   }
 
-  /** The command is dead. */
+  /** Stops guarding; call this when the command has ended. */
   end(): void {
     clearTimeout(this.#timer)
     this.#deps.session.off('jeopardy', this.#onJeopardy)
     this.#deps.lock.signal.removeEventListener('abort', this.#onAbort)
   }
 
-  #look(): void {
+  #check(): void {
     clearTimeout(this.#timer)
     const { session, killAfterMs, reserveMs, lock } = this.#deps
     if (!lock.held) {
@@ -54,43 +55,44 @@ export class LockGuard {
       return
     }
     const untilStop = session.leaseLeft - killAfterMs - reserveMs
-    if (untilStop > 0) this.#timer = setTimeout(() => this.#look(), untilStop)
-    else this.#stop('nothing is heard from the broker, and the lease is nearly over')
+    if (untilStop > 0) this.#timer = setTimeout(() => this.#check(), untilStop)
+    else this.#stop('the broker does not answer, and the lease is nearly over')
   }
 
-  /** Once begun, it is gone through with: nobody survives half a SIGTERM. */
-  #stop(why: string): void {
+  /** Stops the command, even if the broker answers meanwhile: a SIGTERM cannot be taken back. */
+  #stop(reason: string): void {
     if (this.#danger !== undefined) return
     const { child, session, killAfterMs, reserveMs } = this.#deps
-    this.#danger = why
-    this.#complain(why)
+    this.#danger = reason
+    this.#report(reason)
     child.signal('SIGTERM')
     const left = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
     this.#timer = setTimeout(() => child.signal('SIGKILL'), left)
   }
 
-  /** Somebody else may hold it already, or this process was stopped: there is no time to ask. */
+  /** Handles the loss of the lock: another session may hold the lock already. */
   #onLost(): void {
     const { lock, child, killAfterMs } = this.#deps
-    const why = lock.lost?.message ?? 'the lock is gone'
+    const reason = lock.lost?.message ?? 'the lock is lost'
     if (this.#danger !== undefined) {
       child.signal('SIGKILL')
       return
     }
-    this.#danger = why
+    this.#danger = reason
     clearTimeout(this.#timer)
-    this.#complain(why)
+    this.#report(reason)
     if (wasTaken(lock)) {
-      // Revoked or stolen: others hold it now, and a clean end is worth more than a quick one.
+      // Revoked or stolen: the lock is already free or held by another session, so the command gets
+      // the time to end cleanly.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else child.signal('SIGKILL')
   }
 
-  /** Names the key: several of our kind may write to one log. */
-  #complain(why: string): void {
-    const { lock, what } = this.#deps
-    printError(`${visible(lock.key)}: ${visible(why)}: ${what}`)
+  /** Prints the reason with the key, because several commands may write to one log file. */
+  #report(reason: string): void {
+    const { lock, action } = this.#deps
+    printError(`${visible(lock.key)}: ${visible(reason)}: ${action}`)
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The command lines of `holdfast run` and `holdfast hold`: their options, what of the words is the
- * command, and the times that have to fit each other.
+ * The command lines of `holdfast run` and `holdfast hold`: their options, the command after the
+ * key, and the check that `--kill-after` fits into the lease.
  */
 import { basename } from 'node:path'
 import type { Session } from '@holdfast/client'
@@ -9,13 +9,13 @@ import type { BrokerFlags } from '../connecting.js'
 import { Exit, exitCodes } from '../exitCodes.js'
 import { duration, integer } from '../parse.js'
 
-/** What is kept back of the time to stop a command, for the machine to do it, in ms. */
+/** Time that SIGKILL may take to end a command, in ms. */
 export const reserveMs = 300
-/** Of the names of a command and a machine, so many characters are shown to others. */
-const shownChars = 64
-const mostExitCode = 255
+/** Longest name of a command or a machine that other sessions see, in characters. */
+const maxNameChars = 64
+const maxExitCode = 255
 
-/** What `run` and `hold` have in common. */
+/** The options that `run` and `hold` share. */
 export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
   readonly try?: boolean | undefined
@@ -32,50 +32,57 @@ export interface HoldingFlags extends BrokerFlags {
 
 export function addHoldingOptions(command: Command): Command {
   return command
-    .addOption(new Option('-s, --shared', 'beside others who share it'))
-    .addOption(new Option('-t, --try', 'do not wait: exit 75 if it is taken').conflicts('timeout'))
+    .addOption(new Option('-s, --shared', 'take a shared lock, which several sessions can hold'))
+    .addOption(
+      new Option('-t, --try', 'do not wait: exit 75 if the lock is held').conflicts('timeout'),
+    )
     .option('--timeout <time>', 'connect and wait for at most so long, then exit 75', duration)
     .option(
       '-E, --conflict-exit-code <n>',
-      'exit with this in place of 75 when the lock is held by others',
+      'exit with this code instead of 75 if another session holds the lock',
       exitCode,
     )
-    .option('--name <name>', 'how others see this session (default: the command and the machine)')
-    .option('-q, --quiet', 'print errors only, nothing of waiting or of a lock held by others')
+    .option('--name <name>', 'name of the session (default: the command and the machine)')
+    .option('-q, --quiet', 'print only errors, and nothing about waiting or a held lock')
     .option('--lease <time>', 'how long the broker keeps the session of a silent client', duration)
-    .option('--grace <time>', 'give up sooner than the lease when the connection drops', duration)
+    .option(
+      '--grace <time>',
+      'how long the broker keeps the session after a dropped connection (default: the lease)',
+      duration,
+    )
 }
 
+/** For each option of flock(1): the option that replaces it here, or a hint. */
 const flockOptions: Readonly<Record<string, string>> = {
-  ...named(['n', 'nb', 'nonblock'], '--try'),
-  ...named(['w', 'wait'], '--timeout'),
-  ...named(['x', 'e', 'exclusive'], 'A lock is exclusive without --shared'),
-  ...named(['o', 'close'], '--leader-only'),
-  ...named(['c', 'command'], 'For a line for the shell: holdfast run KEY -c LINE'),
+  ...forNames(['n', 'nb', 'nonblock'], '--try'),
+  ...forNames(['w', 'wait'], '--timeout'),
+  ...forNames(['x', 'e', 'exclusive'], 'A lock is exclusive without --shared'),
+  ...forNames(['o', 'close'], '--leader-only'),
+  ...forNames(['c', 'command'], 'To run a line with the shell, use: holdfast run KEY -c LINE'),
 }
 
-function named(names: readonly string[], meant: string): Record<string, string> {
-  return Object.fromEntries(names.map((name) => [name, meant]))
+function forNames(names: readonly string[], hint: string): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, hint]))
 }
 
-/** For an option of flock(1) that has another name or place in this command; else undefined. */
+/** A hint for an option of flock(1) that this command has under another name; else undefined. */
 export function flockHint(command: Command, option: string): string | undefined {
   const name = option.replace(/^-+/, '').replace(/=.*/s, '')
-  const meant = Object.hasOwn(flockOptions, name) ? flockOptions[name] : undefined
-  if (!meant?.startsWith('--')) return meant
-  return command.options.some(({ long }) => long === meant) ? `Did you mean ${meant}?` : undefined
+  const hint = Object.hasOwn(flockOptions, name) ? flockOptions[name] : undefined
+  if (!hint?.startsWith('--')) return hint
+  return command.options.some(({ long }) => long === hint) ? `Did you mean ${hint}?` : undefined
 }
 
 function exitCode(text: string): number {
   const code = integer(text)
-  if (code <= mostExitCode) return code
-  throw new InvalidArgumentError(`It must be an exit code: 0 to ${mostExitCode}.`)
+  if (code <= maxExitCode) return code
+  throw new InvalidArgumentError(`It must be an exit code from 0 to ${maxExitCode}.`)
 }
 
 /**
- * The command, from the words after KEY: all of them, without one `--` in front; or `-c LINE`, a
- * line for the shell in SHELL, as flock(1) has it.
- * @throws {Exit} 64
+ * The command from the words after KEY: all words, without a `--` in front; or for `-c LINE`, the
+ * shell in the variable SHELL with that line, as in flock(1).
+ * @throws {Exit} 64 if there is no command, or if `-c` has not exactly one argument.
  */
 export function commandOf(words: readonly string[]): readonly string[] {
   const [first, line, ...more] = words
@@ -85,23 +92,22 @@ export function commandOf(words: readonly string[]): readonly string[] {
     }
     throw new Exit(
       exitCodes.usage,
-      `${first} takes one argument, a line for the shell, and nothing after it: ` +
-        `there are ${words.length - 1}. Quote the line: ${first} 'make && make install'`,
+      `${first} takes exactly one argument, a line for the shell, but has ${words.length - 1}: ` +
+        `quote the line, as in ${first} 'make && make install'`,
     )
   }
   const command = first === '--' ? words.slice(1) : words
   if (command.length > 0) return command
   throw new Exit(
     exitCodes.usage,
-    'No command is given after the key: holdfast run KEY COMMAND. ' +
-      'To hold a lock without a command, use: holdfast hold KEY',
+    'The command after the key is missing: use "holdfast run KEY COMMAND", ' +
+      'or "holdfast hold KEY" to hold a lock without a command',
   )
 }
 
 /**
- * What the command is called before others: the name of its program, which for `-c LINE` is the
- * first word of the line. Only the start of it, since a whole command line given as one word is no
- * name, and too long for one.
+ * The name of the command that other sessions see: the name of its program, or for `-c LINE` the
+ * first word of the line. A long name is cut to 64 characters.
  */
 export function commandName(words: readonly string[]): string {
   const [first = '', line = ''] = words
@@ -110,29 +116,29 @@ export function commandName(words: readonly string[]): string {
   return short(basename(program) || 'command')
 }
 
+/** The first 64 characters of a text. */
 export function short(text: string): string {
-  return [...text].slice(0, shownChars).join('')
+  return [...text].slice(0, maxNameChars).join('')
 }
 
 /**
- * The time from SIGTERM to SIGKILL, in ms: a fifth of the lease if none was asked for.
+ * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the lease.
  * @throws {Exit} 64 if the lease is too short for it
  */
 export function killAfterFor(
   { killAfter, lease, grace }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // A lease is renewed every third of it, so this much is always left to those who are heard.
-  const always = Math.min(session.lease, session.grace) / 2
-  const chosen = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
-  if (chosen + reserveMs < always) return chosen
-  const wanted =
-    [lease, grace].filter((one) => one !== undefined).length > 0
-      ? ' --lease or --grace'
-      : ' --lease'
+  // The client renews its lease every third of it, so that half of it is left while the broker
+  // answers.
+  const alwaysLeft = Math.min(session.lease, session.grace) / 2
+  const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
+  if (killAfterMs + reserveMs < alwaysLeft) return killAfterMs
+  const options = lease === undefined && grace === undefined ? '--lease' : '--lease or --grace'
   throw new Exit(
     exitCodes.usage,
-    `--kill-after ${chosen} ms is too long for a lease of ${session.lease} ms and a grace of ` +
-      `${session.grace} ms: it has to be below ${Math.floor(always - reserveMs)} ms, or${wanted} longer`,
+    `--kill-after ${killAfterMs} ms is too long for a lease of ${session.lease} ms and ` +
+      `a grace of ${session.grace} ms: it must be below ${Math.floor(alwaysLeft - reserveMs)} ms, ` +
+      `or ${options} must be longer`,
   )
 }

@@ -1,6 +1,7 @@
 /**
- * What the system says of processes: their group, their state, their terminal. Linux has it in
- * /proc; elsewhere ps(1) is asked, in the form that POSIX gives it.
+ * Reads the group, the state and the terminal of processes, signals process groups, and waits until
+ * a group is empty. Linux shows processes in /proc; on other systems ps(1) does, as POSIX defines
+ * it.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -10,26 +11,26 @@ export interface ProcessInfo {
   readonly parent: number
   /** Its process group. */
   readonly group: number
-  /** The letter of ps(1): R, S, D, T for stopped, Z and X for dead. */
+  /** The letter of ps(1), such as R for running, T for stopped, Z and X for dead. */
   readonly state: string
   /** The process group in the foreground of its terminal; undefined without a terminal. */
   readonly foreground: number | undefined
 }
 
-/** One process; undefined if there is none of this id. */
+/** The process with this id; undefined if there is none. */
 export function processOf(pid: number): ProcessInfo | undefined {
   if (process.platform === 'linux') return fromProc(String(pid))
   return fromPs(['-p', String(pid)])[0]
 }
 
-/** All processes that this user may see; none if the system does not say. */
+/** All processes that this user may see; empty if the system lists none. */
 export function processes(): ProcessInfo[] {
   if (process.platform !== 'linux') return fromPs(['-A'])
   try {
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name))
       .map(fromProc)
-      .filter((one) => one !== undefined)
+      .filter((info) => info !== undefined)
   } catch {
     return []
   }
@@ -41,7 +42,7 @@ export function isInForeground(): boolean {
   return self?.foreground !== undefined && self.foreground === self.group
 }
 
-/** A dead process that its parent has not collected yet, or that vanished. */
+/** Whether the process is a zombie, or does not exist. */
 export function isDead(info: ProcessInfo | undefined): boolean {
   return info === undefined || /^[ZX]/.test(info.state)
 }
@@ -57,7 +58,7 @@ function fromProc(pid: string): ProcessInfo | undefined {
   } catch {
     return undefined
   }
-  // The name before may contain spaces and brackets of its own.
+  // The fields follow the last bracket, because the name before it may contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [state = 'X', parent, group, , terminal, foreground] = fields
   return {
@@ -82,4 +83,63 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
       state,
       foreground: Number(foreground) > 0 ? Number(foreground) : undefined,
     }))
+}
+
+/** `forbidden`: the group exists, but this user may signal none of its processes. */
+export type SignalResult = 'sent' | 'gone' | 'forbidden'
+
+/** Time between two checks of a group, in ms: short at first, because most groups end at once. */
+const firstPauseMs = 5
+const longestPauseMs = 250
+/** How long a group may outlive its leader before the user is informed, in ms. */
+const quietMs = 200
+
+/** Sends a signal to every process of a group; signal 0 only checks whether the group exists. */
+export function signalGroup(group: number, signal: NodeJS.Signals | 0): SignalResult {
+  try {
+    process.kill(-group, signal)
+    return 'sent'
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ESRCH') return 'gone'
+    if (code === 'EPERM') return 'forbidden'
+    throw error
+  }
+}
+
+/**
+ * Resolves when no process of the group is alive.
+ *
+ * @param onWait Called once with the number of living processes, if that takes more than 200 ms.
+ */
+export function groupEnd(group: number, onWait: (members: number) => void): Promise<void> {
+  const startedAt = performance.now()
+  let hasReported = false
+  let wasEmpty = false
+  return new Promise((resolve) => {
+    const check = (pause: number) => {
+      const members = countLiving(group)
+      // Reading the process list takes time, and a process that starts meanwhile can be missing in
+      // the list. So the group counts as empty only after two empty lists.
+      if (members === 'gone' || (members === 0 && wasEmpty)) return resolve()
+      wasEmpty = members === 0
+      if (!hasReported && members > 0 && performance.now() - startedAt > quietMs) {
+        hasReported = true
+        onWait(members)
+      }
+      setTimeout(check, pause, Math.min(longestPauseMs, pause * 2))
+    }
+    check(firstPauseMs)
+  })
+}
+
+/** How many processes of the group are alive; `gone` if the group has not even zombies. */
+function countLiving(group: number): number | 'gone' {
+  const result = signalGroup(group, 0)
+  if (result === 'gone') return 'gone'
+  const all = processes()
+  const living = all.filter((info) => info.group === group && !isDead(info)).length
+  // Some systems hide the processes of other users, or all processes. A group that exists but is
+  // not listed counts as alive.
+  return result === 'forbidden' || all.length === 0 ? Math.max(1, living) : living
 }

@@ -1,22 +1,19 @@
 /**
- * `holdfast run KEY COMMAND`: a command under a lock, like flock(1), over the network.
+ * `holdfast run KEY COMMAND`: runs a command while holding a lock, like flock(1) over the network.
  *
- * The session has a grace of its whole lease, so a dropped connection costs nothing while the
- * broker is back in time. When it is not, the command is stopped while the lock is still certainly
- * ours: it is dead before the broker can grant the lock to another session. The same holds when
- * this process is killed, because a watchdog kills the command then.
+ * The grace of the session is its whole lease, so that the lock survives a dropped connection if
+ * the client reconnects in time. If it does not, the command is killed before the broker can grant
+ * the lock to another session. If this process is killed, its watchdog kills the command.
  */
 import { hostname } from 'node:os'
 import type { Lock, Session } from '@holdfast/client'
 import type { Command } from 'commander'
 import { quietCommand } from '../connecting.js'
 import { Exit, exitCodes, printError } from '../exitCodes.js'
+import { visible } from '../output.js'
 import { duration } from '../parse.js'
-import { visible } from '../print.js'
-import { acquire, Deadline, open, release } from './acquire.js'
+import { acquire, Deadline, openSession, release } from './acquire.js'
 import type { Child } from './child.js'
-import { groupEnd } from './group.js'
-import { runNotes } from './help.js'
 import { LockGuard } from './lockGuard.js'
 import {
   addHoldingOptions,
@@ -27,6 +24,7 @@ import {
   reserveMs,
   short,
 } from './options.js'
+import { groupEnd } from './processes.js'
 import { Signals } from './signals.js'
 import { startChild } from './terminalChild.js'
 import { Watchdog } from './watchdog.js'
@@ -59,25 +57,70 @@ holdfast run --lease 60s --kill-after 20s db-migration npm run migrate`,
       .argument('[command...]', 'everything after the key')
       .option(
         '--kill-after <time>',
-        'from SIGTERM to SIGKILL (default a fifth of the lease)',
+        'time from SIGTERM to SIGKILL (default a fifth of the lease)',
         duration,
       )
-      .option('--min-hold <time>', 'keep the lock for at least so long from its grant', duration)
-      .option('--leader-only', 'unlock when the command itself ends, whatever it has left running')
+      .option('--min-hold <time>', 'keep the lock for at least so long after its grant', duration)
+      .option(
+        '--leader-only',
+        'unlock when the command ends, even if its child processes still run',
+      )
       .option('--pass-token', 'leave HOLDFAST_TOKEN in the environment of the command')
-      // What follows the key is the command's, even where it looks like an option of ours.
+      // Words after the key belong to the command, even if they look like options of `run`.
       .passThroughOptions()
-      .addHelpText('after', runNotes)
+      .addHelpText('after', notes)
       .action((key: string, words: string[], flags: RunFlags) => run(key, words, flags))
   )
 }
+
+/** The end of `holdfast run --help`. */
+const notes = `
+Options stand before the key. Everything after the key is the command and its arguments, as in
+flock(1), with or without one "--" between. "-c LINE" directly after the key runs a line with the
+shell in the variable SHELL.
+
+The command inherits standard input, output and error. Its environment has HOLDFAST_KEY and
+HOLDFAST_FENCE, but no HOLDFAST_TOKEN without --pass-token. The exit code is that of the command:
+128 + n if signal n ended it, 126 or 127 if it could not be run. The other exit codes are below.
+--timeout includes the time to connect; if no broker answers within it, the exit code is 75, and
+never that of -E. With --try, the exit code is 69 if no broker answers within 2 s.
+
+The lock is kept until every process of the command's process group has ended, also those in the
+background. A process that leaves the group, as with setsid(1), as a daemon, or as a job of an
+interactive shell, is neither waited for nor stopped. --leader-only waits only for the command
+itself.
+
+Signals to "holdfast run" are passed to the process group, except those that no program can catch.
+If one of these (SIGKILL, a real-time signal) ends "holdfast run", a watchdog kills the group with
+SIGKILL at once. Signals that were ignored at the start of "holdfast run", as with nohup(1), stay
+ignored for the command.
+
+The command gets the terminal if standard input is a terminal, "holdfast run" is in its
+foreground, and no other process of the same job runs. Ctrl-C, Ctrl-Z, /dev/tty and job control
+then work as if the command was started directly. In a pipeline ("holdfast run ... | less") the
+command has no terminal.
+
+If the broker does not answer, the whole process group gets SIGTERM, and SIGKILL after the time of
+--kill-after. Both happen before the lease is over: the command is dead before the broker can
+grant the lock to another session. There are exceptions:
+- If the lock is revoked or stolen, the command is stopped only when the message arrives.
+- "holdfast run" is stopped with SIGSTOP, or killed together with its watchdog.
+- The command runs as another user, whom "holdfast run" may not signal. The lock is then kept
+  until the command has ended, as long as the broker answers.
+In these cases only the fence protects: pass HOLDFAST_FENCE to the resource that the lock
+protects, and let the resource refuse every fence that is lower than the highest fence it has
+seen.
+
+In a container, use an init (docker run --init), because "holdfast run" as the first process does
+not collect orphaned processes. On Windows there is no "holdfast run", but "holdfast hold" works
+there.`
 
 async function run(key: string, words: readonly string[], flags: RunFlags): Promise<void> {
   if (process.platform === 'win32') {
     throw new Exit(
       exitCodes.usage,
       'holdfast run needs process groups, which Windows does not have: ' +
-        'run it in WSL, or use "holdfast hold KEY" and do the work beside it',
+        'use it in WSL, or use "holdfast hold KEY" while another program does the work',
     )
   }
   const command = commandOf(words)
@@ -88,13 +131,13 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
   })
   const metadata = { command: commandName(words), host: short(hostname()), pid: process.pid }
   const name = `${metadata.command} on ${metadata.host}`
-  const wanted = { key, flags, name, metadata, signal: controller.signal }
+  const params = { key, flags, name, metadata, signal: controller.signal }
   let isInterrupted: boolean
   try {
-    const session = await open(wanted, deadline)
+    const session = await openSession(params, deadline)
     try {
       const killAfterMs = killAfterFor(flags, session)
-      const lock = await acquire(wanted, session, deadline)
+      const lock = await acquire(params, session, deadline)
       signals.hold()
       isInterrupted = await new Run({ session, lock, command, killAfterMs, signals, flags }).end()
     } finally {
@@ -103,8 +146,8 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
   } finally {
     signals.end()
   }
-  // Ctrl-C reached the command alone; the script around us has to hear of it too, and that we ended
-  // by it, or it would go on with its next line.
+  // The terminal sent the SIGINT of Ctrl-C to the command only. Send it to this process group too,
+  // because a shell script that called `run` would otherwise go on with its next line.
   if (isInterrupted) process.kill(0, 'SIGINT')
 }
 
@@ -117,7 +160,7 @@ interface RunDeps {
   readonly flags: RunFlags
 }
 
-/** One command, from its start to the end of the lock. */
+/** Runs one command from its start to the unlock. */
 class Run {
   readonly #deps: RunDeps
   readonly #granted = performance.now()
@@ -127,7 +170,8 @@ class Run {
   }
 
   /**
-   * Sets our exit code. Resolves with whether the command was ended by Ctrl-C at its terminal.
+   * Runs the command and sets the exit code of this process.
+   * @returns Whether Ctrl-C at the terminal ended the command
    * @throws {Exit} 76 if the lock was lost; 126 or 127 if the command could not be run
    */
   async end(): Promise<boolean> {
@@ -143,7 +187,7 @@ class Run {
         child.end()
       }
       watchdog.end()
-      await this.#minimum()
+      await this.#untilMinHold()
       await release(lock)
       return child.wasInterrupted
     } finally {
@@ -153,18 +197,18 @@ class Run {
 
   async #guarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
-    signals.give((signal) => {
-      // Once stopped, it goes on only under the lock.
+    signals.handle((signal) => {
+      // A stopped command may continue only while the lock is held.
       if (signal !== 'SIGCONT' || lock.held) child.signal(signal)
     })
-    const what = 'stopping the command'
-    const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, what })
+    const action = 'stopping the command'
+    const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
     try {
       const exit = await child.exited
-      // What it has started may not have minded the SIGTERM, and after our goodbye another session
-      // may hold the lock.
+      // Processes that the command started may ignore SIGTERM, and another session may hold the
+      // lock after this session has closed.
       if (guard.danger !== undefined) child.signal('SIGKILL')
-      if (!flags.leaderOnly) await groupEnd(child.group, (members) => this.#sayWaiting(members))
+      if (!flags.leaderOnly) await groupEnd(child.group, (members) => this.#printWait(members))
       if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
       return exit
     } finally {
@@ -172,18 +216,18 @@ class Run {
     }
   }
 
-  #sayWaiting(members: number): void {
+  #printWait(members: number): void {
     const { lock, flags } = this.#deps
     if (flags.quiet) return
-    const what = members === 1 ? '1 process' : `${members} processes`
+    const processes = members === 1 ? '1 process' : `${members} processes`
     printError(
-      `the command has ended; ${visible(lock.key)} is kept for ${what} of its group ` +
-        '(--leader-only does not wait for them)',
+      `The command has ended, but ${processes} of its group still run: ${visible(lock.key)} is ` +
+        'kept until they end (--leader-only does not wait for them)',
     )
   }
 
-  /** Keeps the lock for the rest of --min-hold; a signal or the loss of the lock ends that. */
-  async #minimum(): Promise<void> {
+  /** Keeps the lock until the end of --min-hold, a deadly signal, or the loss of the lock. */
+  async #untilMinHold(): Promise<void> {
     const { lock, flags, signals } = this.#deps
     const left = (flags.minHold ?? 0) - (performance.now() - this.#granted)
     if (left <= 0 || !lock.held) return
@@ -194,14 +238,17 @@ class Run {
         resolve()
       }
       lock.signal.addEventListener('abort', end, { once: true })
-      signals.give((signal) => {
+      signals.handle((signal) => {
         if (Signals.isDeadly(signal)) end()
       })
     })
   }
 }
 
-/** The token can do more than hold this lock, so the command does not get it unasked. */
+/**
+ * The environment of the command. Without --pass-token it has no HOLDFAST_TOKEN, because the token
+ * may allow more than holding this lock.
+ */
 function environmentFor(lock: Lock, { passToken }: RunFlags): NodeJS.ProcessEnv {
   const { HOLDFAST_TOKEN: token, ...rest } = process.env
   return {

@@ -1,53 +1,58 @@
 /**
- * The signals that this process is sent, for the one who handles them at the time: first the wait
- * for a lock, then the command. There is no moment between at which one would end us, and leave the
- * lock behind for a whole lease. Node has no names for the real-time signals and cannot catch
- * SIGKILL: they end this process, and the watchdog ends the command.
+ * Passes the signals that this process receives to a handler that can be exchanged: first the wait
+ * for the lock, then the command. No signal is missed between two handlers, because it would end
+ * this process and leave the lock held for a whole lease. Node cannot catch SIGKILL and the
+ * real-time signals: they end this process, and then the watchdog kills the command.
  */
 import { constants } from 'node:os'
-import { heeded } from './launcher.js'
+import { withoutIgnored } from './launcher.js'
 
 /**
- * Not to be passed on. SIGKILL and SIGSTOP cannot be caught; SIGTSTP, SIGTTIN and SIGTTOU are the
- * terminal's, see `Child`; SIGCHLD, SIGPIPE and SIGXFSZ are about what this process itself does;
- * after a fault of the machine no JavaScript may run.
+ * The signals that are not passed on:
+ * - SIGKILL and SIGSTOP cannot be caught.
+ * - SIGTSTP, SIGTTIN and SIGTTOU come from the terminal; `Child` handles SIGTSTP.
+ * - SIGCHLD, SIGPIPE and SIGXFSZ concern this process only.
+ * - After SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV no JavaScript may run.
  */
-const ours = new Set([
+const notPassed = new Set([
   ...['SIGKILL', 'SIGSTOP', 'SIGTSTP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD', 'SIGPIPE', 'SIGXFSZ'],
   ...['SIGILL', 'SIGTRAP', 'SIGBUS', 'SIGFPE', 'SIGSEGV'],
 ])
 
-/** What a process that has not asked for them does not notice. */
+/** The signals that do not end a process without a handler. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
-/** One name for each: SIGIO and SIGPOLL are the same. */
-const passed = heeded([
-  ...new Map(Object.entries(constants.signals).map(([name, number]) => [number, name])).values(),
-] as NodeJS.Signals[]).filter((name) => !ours.has(name))
+/**
+ * The signals that are passed on, with one name for each number: SIGIO and SIGPOLL are the same.
+ */
+const passed = withoutIgnored([
+  ...new Map(Object.entries(constants.signals).map(([name, signal]) => [signal, name])).values(),
+] as NodeJS.Signals[]).filter((name) => !notPassed.has(name))
 
 export class Signals {
   #handler: (signal: NodeJS.Signals) => void
-  /** What came while no handler was there. */
-  readonly #missed: NodeJS.Signals[] = []
+  /** The signals that arrived after {@link hold}. */
+  readonly #held: NodeJS.Signals[] = []
 
   constructor(handler: (signal: NodeJS.Signals) => void) {
     this.#handler = handler
     for (const signal of passed) process.on(signal, this.#onSignal)
   }
 
-  /** Whether a process ends by this signal that has not asked for it. */
+  /** Whether this signal ends a process that has no handler for it. */
   static isDeadly(signal: NodeJS.Signals): boolean {
     return !harmless.has(signal)
   }
 
-  /** Keeps what comes, for the next handler. */
+  /** Holds signals back for the next handler. */
   hold(): void {
-    this.#handler = (signal) => this.#missed.push(signal)
+    this.#handler = (signal) => this.#held.push(signal)
   }
 
-  give(handler: (signal: NodeJS.Signals) => void): void {
+  /** Sets the handler and calls it for the signals that were held back. */
+  handle(handler: (signal: NodeJS.Signals) => void): void {
     this.#handler = handler
-    for (const signal of this.#missed.splice(0)) handler(signal)
+    for (const signal of this.#held.splice(0)) handler(signal)
   }
 
   end(): void {

@@ -1,8 +1,12 @@
 /**
- * A command in the foreground of the terminal that this process has, in a process group of its own:
- * Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a shell has job control. A group with
- * this process in it would never be empty. Only a shell with job control can do that, so one stands
- * between, and is told over a pipe when to bring the command to the foreground again.
+ * Runs a command in the foreground of this process's terminal, in a process group of its own:
+ * Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job
+ * control. The command needs its own group, because a group with this process in it would never be
+ * empty.
+ *
+ * Only a shell with job control can give the terminal to another group. So a shell runs between
+ * this process and the command, and this process tells it over a pipe when to bring the command to
+ * the foreground again.
  */
 import type { ChildProcess } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
@@ -13,12 +17,13 @@ import { launchScript, shell, shellName } from './launch.js'
 import { ignoredNames } from './launcher.js'
 import { isDead, isInForeground, isStopped, processes, processOf } from './processes.js'
 
-/** How often a command in the background is looked at, in ms. */
+/** Time between two checks of a command in the background, in ms. */
 const backgroundMs = 200
 
 /**
- * Job control for one command. Descriptor 5 keeps standard error for it, away from what the shell
- * says of its jobs. Bash needs its own standard error, since it gives the terminal away by that.
+ * The script of the shell with job control for one command. The command gets standard error as
+ * descriptor 5, because the shell's own messages about jobs go to /dev/null. Bash keeps its
+ * standard error, because it needs it to give the terminal away.
  */
 function jobScript(script: string): string {
   return `
@@ -38,34 +43,36 @@ while read -r _holdfast_order _holdfast_pid <&3; do
 done`
 }
 
-/** With the terminal if there is one to give, else in a session of its own. */
-export async function startChild(parts: ChildDeps): Promise<Child> {
-  if (!hasTerminalToGive()) return DetachedChild.start(parts)
-  return (await TerminalChild.start(parts)) ?? (await DetachedChild.start(parts))
+/** Starts a command, with the terminal if this process can give it away, else without. */
+export async function startChild(deps: ChildDeps): Promise<Child> {
+  if (!hasTerminalToGive()) return DetachedChild.start(deps)
+  return (await TerminalChild.start(deps)) ?? (await DetachedChild.start(deps))
 }
 
 /**
- * Whether the command may have the terminal: it is our standard input, we are in its foreground,
- * and no other process of our job could want it, as one of `holdfast run … | less` does.
+ * Whether the command may have the terminal: the terminal is standard input, this process is in its
+ * foreground, and no other process of this job may need it, such as `less` in `holdfast run … |
+ * less`.
  */
 export function hasTerminalToGive(): boolean {
   if (process.platform === 'win32' || !isatty(0)) return false
   if (!isInForeground()) return false
-  const all = new Map(processes().map((one) => [one.pid, one]))
-  const family = new Set<number>()
-  for (let one = all.get(process.pid); one !== undefined; one = all.get(one.parent)) {
-    if (family.has(one.pid)) break
-    family.add(one.pid)
+  const byPid = new Map(processes().map((info) => [info.pid, info]))
+  const self = byPid.get(process.pid)
+  const ancestors = new Set<number>()
+  for (let info = self; info !== undefined; info = byPid.get(info.parent)) {
+    if (ancestors.has(info.pid)) break
+    ancestors.add(info.pid)
   }
-  return ![...all.values()].some(
-    (one) => one.group === all.get(process.pid)?.group && !family.has(one.pid) && !isDead(one),
+  return ![...byPid.values()].some(
+    (info) => info.group === self?.group && !ancestors.has(info.pid) && !isDead(info),
   )
 }
 
 export class TerminalChild extends Child {
   readonly exited: Promise<number>
   readonly #job: ChildProcess
-  readonly #orders: Writable
+  readonly #commands: Writable
   readonly #mayContinue: () => boolean
   #timer: NodeJS.Timeout | undefined
   #exit: number | undefined
@@ -74,7 +81,7 @@ export class TerminalChild extends Child {
   private constructor(group: number, job: ChildProcess, lines: Interface, deps: ChildDeps) {
     super(group)
     this.#job = job
-    this.#orders = job.stdio[3] as Writable
+    this.#commands = job.stdio[3] as Writable
     this.#mayContinue = deps.mayContinue
     lines.on('line', () => this.#onBack())
     this.exited = exitOf(job).then((exit) => {
@@ -85,8 +92,8 @@ export class TerminalChild extends Child {
   }
 
   override get wasInterrupted(): boolean {
-    const isOurs = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
-    return this.#exit === exitOfSignal('SIGINT') && !isOurs
+    const isFromThisProcess = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
+    return this.#exit === exitOfSignal('SIGINT') && !isFromThisProcess
   }
 
   override signal(signal: NodeJS.Signals): void {
@@ -94,72 +101,73 @@ export class TerminalChild extends Child {
     super.signal(signal)
   }
 
-  /** Undefined if the shell could not take the terminal. */
-  static async start(parts: ChildDeps): Promise<TerminalChild | undefined> {
-    const job = await launch(parts, jobScript(launchScript(parts, true)), {
+  /** Starts the command; undefined if the shell has no job control. */
+  static async start(deps: ChildDeps): Promise<TerminalChild | undefined> {
+    const job = await launch(deps, jobScript(launchScript(deps, true)), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     })
-    const orders = job.stdio[3] as Writable
-    orders.on('error', () => {})
+    const commands = job.stdio[3] as Writable
+    commands.on('error', () => {})
     const ended = exitOf(job)
     const lines = createInterface(job.stdio[4] as Readable)
-    const said = await new Promise<string>((resolve) => {
+    const firstLine = await new Promise<string>((resolve) => {
       lines.once('line', resolve)
       lines.once('close', () => resolve(''))
     })
-    const group = Number(/^pid (\d+)$/.exec(said)?.[1])
+    const group = Number(/^pid (\d+)$/.exec(firstLine)?.[1])
     if (processOf(group)?.group !== group) {
-      // No job control here: the shell ends, and the command was not started.
-      orders.end()
+      // The shell has no job control: it ends without starting the command.
+      commands.end()
       await ended
       return undefined
     }
-    const child = new TerminalChild(group, job, lines, parts)
-    await parts.watchdog.watch(group)
-    orders.write('go\n')
+    const child = new TerminalChild(group, job, lines, deps)
+    await deps.watchdog.watch(group)
+    commands.write('go\n')
     return child
   }
 
-  /** The shell has the terminal back: the command has ended or was stopped. */
+  /** Handles the shell's line "back": the command has ended or was stopped. */
   #onBack(): void {
     const leader = processOf(this.group)
-    if (isDead(leader)) this.#orders.write('end\n')
-    else if (isStopped(leader)) this.#tend(true)
-    // Continued by another process meanwhile; a moment later the shell can be asked again.
-    else this.#tendLater()
+    if (isDead(leader)) this.#commands.write('end\n')
+    else if (isStopped(leader)) this.#checkBackground(true)
+    // Another process has continued the command meanwhile: check again later.
+    else this.#checkLater()
   }
 
-  #tendLater(): void {
-    this.#timer = setTimeout(() => this.#tend(false), backgroundMs)
+  #checkLater(): void {
+    this.#timer = setTimeout(() => this.#checkBackground(false), backgroundMs)
   }
 
   /**
-   * What a command needs that is not in the foreground, or was until now; nothing tells of its
-   * changes.
+   * Handles a command that is not in the foreground, or was stopped there just now. This is called
+   * again and again, because no event reports that such a command has changed.
    */
-  #tend(wasInForeground: boolean): void {
+  #checkBackground(wasInForeground: boolean): void {
     const leader = processOf(this.group)
     if (isDead(leader)) {
-      this.#orders.write(`wait ${this.group}\n`)
+      this.#commands.write(`wait ${this.group}\n`)
       return
     }
-    // Our job stops with the command, and goes on by `fg` or `bg` of the user's shell. A job
-    // without a shell that looks after it is not stopped by this signal: the command goes on.
-    const isWanted = wasInForeground || !this.#isOurs()
-    if (isStopped(leader) && isWanted && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
-    // That can have taken hours; if the lock is gone, the guard ends the command as it is.
+    // Stop this job together with the command; `fg` or `bg` of the user's shell continues it. The
+    // system ignores this signal for a job without such a shell, and then the command continues.
+    const shouldStop = wasInForeground || !this.#hasTerminal()
+    if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
+    // This process may have been stopped for hours. If the lock was lost, the guard kills the
+    // command, and the command must not continue.
     if (this.#mayContinue()) {
-      if (this.#isOurs()) {
-        this.#orders.write('fg\n')
+      if (this.#hasTerminal()) {
+        this.#commands.write('fg\n')
         return
       }
       if (isStopped(leader)) this.signal('SIGCONT')
     }
-    this.#tendLater()
+    this.#checkLater()
   }
 
-  /** Whether the terminal is with this job: with us, the command, or the shell between. */
-  #isOurs(): boolean {
+  /** Whether this process, the command, or the shell between them is in the foreground. */
+  #hasTerminal(): boolean {
     const self = processOf(process.pid)
     const job = this.#job.pid as number
     return self !== undefined && [self.group, job, this.group].includes(self.foreground ?? -1)

@@ -1,12 +1,12 @@
 /**
- * Kills the command when this process dies without a word: by SIGKILL, the OOM killer, or a signal
- * that Node cannot catch. It is a shell of its own session that reads from a pipe of ours; when the
- * pipe is closed before it was told that the command has ended, it kills the command's group.
+ * Kills the command when this process is killed: by SIGKILL, the OOM killer, or a signal that Node
+ * cannot catch. The watchdog is a shell in a system session of its own that reads from a pipe of
+ * this process. When the pipe closes before the line "done", it kills the group of the command.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { printError } from '../exitCodes.js'
 
-/** Ignores what a terminal or a supervisor may send to all that belongs to a job. */
+/** Ignores the signals that a terminal or a supervisor may send to all processes of a job. */
 const script = `
 trap '' HUP INT QUIT TERM USR1 USR2 ALRM
 group=$1
@@ -18,34 +18,34 @@ while read -r line; do
 done
 [ -n "$group" ] && kill -9 "-$group"`
 
-/** How many dead watchdogs are replaced before the machine is taken to be at fault. */
-const mostReplaced = 10
+/** How many times a dead watchdog is replaced before an error is printed instead. */
+const maxReplacements = 10
 
 export class Watchdog {
   #process: ChildProcess
   #group: number | undefined
-  #isOver = false
-  #replaced = 0
+  #hasEnded = false
+  #replacements = 0
 
   constructor() {
     this.#process = this.#start()
   }
 
-  /** Resolves when it watches over this group; a command is let loose only then. */
+  /** Resolves when the watchdog knows this group; the command must start only after that. */
   async watch(group: number): Promise<void> {
     this.#group = group
-    await this.#tell(String(group))
+    await this.#write(String(group))
   }
 
-  /** The command has ended, and its group is no longer to be killed. */
+  /** Ends the watchdog without killing the group; call this when the command has ended. */
   end(): void {
-    if (this.#isOver) return
-    this.#isOver = true
+    if (this.#hasEnded) return
+    this.#hasEnded = true
     this.#process.stdin?.end('done\n')
   }
 
   #start(): ChildProcess {
-    // A watchdog that replaces another knows the group from its first moment.
+    // A replacement gets the group as an argument, so that it knows the group from its start.
     const group = this.#group === undefined ? [] : [String(this.#group)]
     const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -56,25 +56,26 @@ export class Watchdog {
     child.stdin?.on('error', () => {})
     child.on('error', () => this.#onEnd())
     child.on('exit', () => this.#onEnd())
-    // It ends by itself when we do.
+    // The watchdog ends by itself when this process ends.
     child.unref()
     return child
   }
 
   #onEnd(): void {
-    if (this.#isOver) return
-    this.#replaced++
-    if (this.#replaced > mostReplaced) {
-      this.#isOver = true
+    if (this.#hasEnded) return
+    this.#replacements++
+    if (this.#replacements > maxReplacements) {
+      this.#hasEnded = true
       printError(
-        'the watchdog of the command cannot be kept running: a SIGKILL would leave it behind',
+        `The watchdog of the command has ended ${maxReplacements + 1} times and is not started ` +
+          'again: after a SIGKILL of holdfast the command would go on without the lock',
       )
       return
     }
     this.#process = this.#start()
   }
 
-  #tell(line: string): Promise<void> {
+  #write(line: string): Promise<void> {
     return new Promise((resolve) => {
       if (this.#process.stdin === null) resolve()
       else this.#process.stdin.write(`${line}\n`, () => resolve())

@@ -1,9 +1,9 @@
-/** How the command reads what is typed, and writes what it found: times, names, columns. */
+/** How the command parses and formats times, names and tables. */
 import { duration, durationIn, integerIn, nearest, span, table } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-describe('holdfast: words', () => {
-  it('reads times', () => {
+describe('the formatting of holdfast', () => {
+  it('parses durations', () => {
     const times = ['0', '500', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
     expect(times.map(duration)).to.deep.equal([0, 500, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
     expect(duration('2147483647')).to.equal(2 ** 31 - 1)
@@ -23,7 +23,7 @@ describe('holdfast: words', () => {
     }
   })
 
-  it('writes times in their two largest units', () => {
+  it('formats durations in their two largest units', () => {
     const seconds = [1, 59.9, 60, 192, 3_599, 3_600, 3_605, 3_660, 86_399, 86_400, 90_061]
     expect([0, 0.4, 999].map(span)).to.deep.equal(['0ms', '0ms', '999ms'])
     expect(seconds.map((one) => span(one * 1_000))).to.deep.equal([
@@ -32,7 +32,7 @@ describe('holdfast: words', () => {
     ])
   })
 
-  it('finds the name that was meant, if one is near', () => {
+  it('suggests the most similar name, if one is similar', () => {
     const names = ['port', 'host', 'fenceFile', 'locksPerSession']
     const meant = ['prot', 'HOST', 'fencefle', 'lockPerSessions', 'drain', 'zzz']
     expect(meant.map((name) => nearest(name, names))).to.deep.equal([
@@ -41,7 +41,7 @@ describe('holdfast: words', () => {
     expect(nearest('port', [])).to.equal(undefined)
   })
 
-  it('puts columns under their names, as wide as the widest', async () => {
+  it('aligns columns under their names', async () => {
     const rows = [
       ['orders:42', '', '1'],
       ['é😀', 'ann', '10'],
@@ -64,7 +64,7 @@ describe('holdfast: words', () => {
     }
   })
 
-  it('says the range of a number or a time that is out of it', () => {
+  it('prints the range for a number or a time out of range', () => {
     expect(() => durationIn(1_000, 60_000)('500')).to.throw('a time from 1s to 1m')
     expect(() => durationIn(100, 2 ** 31 - 1)('99')).to.throw('from 100ms to 2147483647ms')
     expect(durationIn(1_000, 60_000)('1m')).to.equal(60_000)

@@ -1,6 +1,6 @@
 /**
- * Wrong use of the command line: every command refuses flags and arguments that it does not have,
- * names the right flag, and says the range of a number.
+ * Wrong use of the command line: every command refuses unknown flags and surplus arguments,
+ * suggests the right flag, and prints the range of a number.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -22,7 +22,7 @@ const server = import.meta.resolve('@holdfast/server')
 const { createProgram } = (await import(new URL('./cli/program.js', server).href)) as {
   createProgram: () => Command
 }
-const { reportError } = (await import(new URL('./cli/exits.js', server).href)) as {
+const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href)) as {
   reportError: (error: unknown) => number
 }
 
@@ -43,7 +43,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   completion: ['bash'],
 }
 
-describe('holdfast: wrong use', () => {
+describe('a wrong command line of holdfast', () => {
   const stage = Stage.forEachTest()
 
   /** Parses in this process, which is what a process of its own would do before anything else. */
@@ -68,12 +68,12 @@ describe('holdfast: wrong use', () => {
     expect(said, args.join(' ')).to.match(what)
   }
 
-  it('exits 64 with the flag that was meant, and prints nothing else', async () => {
+  it('exits 64 with the suggested flag, and prints nothing else', async () => {
     const { code, out, err } = await Holdfast.run(stage, ['ls', '--JSON'])
     expect([code, out, err[1]]).to.deep.equal([64, [], '(Did you mean --json?)'])
   })
 
-  it('refuses a flag that no command has, and one argument too many', async () => {
+  it('is refused for an unknown flag and for a surplus argument', async () => {
     await Promise.all(
       Object.entries(commands).flatMap(([command, rest]) => [
         refused([command, '--hepl', ...rest], /Did you mean --help\?/),
@@ -84,7 +84,7 @@ describe('holdfast: wrong use', () => {
     )
   })
 
-  it('names the flag or the command that was meant, in whatever way it was written', async () => {
+  it('gets a suggestion for a mistyped flag or command', async () => {
     await Promise.all([
       refused(['ls', '--JSON'], /Did you mean --json\?/),
       refused(['serve', '--fenceFile', 'x'], /Did you mean --fence-file\?/),
@@ -106,7 +106,7 @@ describe('holdfast: wrong use', () => {
     ])
   })
 
-  it('says the range of a number or a time', async () => {
+  it('prints the range of a number or a time', async () => {
     await Promise.all([
       refused(['serve', '--drain', '30d'], /from 0 to 2147483647ms/),
       refused(['serve', '--port', 'http'], /a whole number/),
@@ -119,7 +119,7 @@ describe('holdfast: wrong use', () => {
     ])
   })
 
-  it('says the range of a setting, wherever it is from', async () => {
+  it('prints the range of a setting from every source', async () => {
     const log = ['--log', 'etcd://127.0.0.1:1/x']
     const wrong: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] = [
       [['--port', '65536'], {}, /--port .* 0 to 65535, not 65536/],
@@ -139,7 +139,7 @@ describe('holdfast: wrong use', () => {
     )
   })
 
-  it('groups the flags of serve, and puts those for every command last', async () => {
+  it('is helped by grouped flags of serve, with shared flags last', async () => {
     const headings = async (command: string) =>
       (await Holdfast.run(stage, [command, '--help'])).out.filter((line) => /^[A-Z].*:$/.test(line))
     const serve = await headings('serve')
@@ -151,7 +151,7 @@ describe('holdfast: wrong use', () => {
       'Clients and their tokens:',
       'TLS, web pages and proxies:',
       'Leases and limits:',
-      'Seeing what it does:',
+      'Monitoring:',
     ])
     expect(await headings('ls')).to.deep.equal(['Arguments:', 'Options:', 'Broker:', 'Examples:'])
   })
