@@ -1,31 +1,31 @@
 /**
- * Where the dashboard begins. The theme is set before anything is drawn, so that nobody is blinded
- * by the wrong one first.
+ * The entry point of the dashboard. It sets the theme before the first drawing, so that the page
+ * never flashes in the wrong theme.
  */
 import { render } from 'preact'
+import { ChangeNotifier } from './feed/changeNotifier.js'
 import { Feed } from './feed/feed.js'
-import { Store } from './feed/store.js'
 import { pageEnvironment } from './pageEnvironment.js'
 import { App } from './ui/app.js'
-import { Shared } from './ui/shared.js'
+import { AppContext } from './ui/appState.js'
 import { applyTheme, savedTheme } from './ui/theme.js'
 
 applyTheme(savedTheme())
-document.addEventListener('DOMContentLoaded', begin)
+document.addEventListener('DOMContentLoaded', renderApp)
 
-function begin(): void {
-  const store = new Store(pageEnvironment)
+function renderApp(): void {
+  const store = new ChangeNotifier(pageEnvironment)
   const feed = new Feed(brokerUrl(), pageEnvironment, store)
   void feed.start()
   render(
-    <Shared.Provider value={{ feed, store, environment: pageEnvironment }}>
+    <AppContext.Provider value={{ feed, changes: store, environment: pageEnvironment }}>
       <App />
-    </Shared.Provider>,
+    </AppContext.Provider>,
     document.getElementById('app') as HTMLElement,
   )
 }
 
-/** The broker is where the page is from, one step up: it may stand behind any path of a proxy. */
+/** The URL of the broker: one level above the page's URL, which may have any path of a proxy. */
 function brokerUrl(): string {
   const url = new URL('..', location.href)
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'

@@ -1,17 +1,17 @@
 /**
- * The browser's time: the only file of the dashboard that knows a clock or a timer, so that all
- * others can be tried without one.
+ * The clocks and timers of the browser. All other files of the dashboard use them through this
+ * interface, so that tests can replace them.
  */
 export interface PageEnvironment {
-  /** In ms; rises evenly. */
+  /** The monotonic clock, in ms. */
   now(): number
-  /** In ms since 1970. */
+  /** The wall clock, in ms since 1970. */
   wall(): number
-  /** Runs once, later; returns how to prevent that. */
+  /** Calls `run` once after so many ms; returns a function that cancels the call. */
   after(ms: number, run: () => void): () => void
-  /** Runs before the next picture is drawn, or soon, where none is. */
+  /** Calls `run` before the next frame is drawn, or soon if the page is in the background. */
   soon(run: () => void): void
-  /** Whether anybody can see the page. */
+  /** Whether the page is in the foreground. */
   isVisible(): boolean
 }
 
@@ -23,7 +23,7 @@ export const pageEnvironment: PageEnvironment = {
     return () => clearTimeout(timer)
   },
   soon(run) {
-    // A page in the background draws nothing, and would never get its turn.
+    // The browser calls no animation frames for a page in the background.
     if (document.visibilityState === 'hidden') setTimeout(run, 0)
     else requestAnimationFrame(run)
   },

@@ -1,24 +1,24 @@
 /**
- * What the dashboard says, in a real browser, of a broker that is about to leave it and of one that
- * has closed for good.
+ * The banners of the dashboard in Chromium, when the broker drains and when it has closed the
+ * session.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Visitors } from './visitors.js'
 
-describe('the dashboard and a broker that goes', function () {
+describe('the banners of the dashboard', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('says that the broker is going away while it drains', async () => {
-    // Those who hold nothing leave one after the other, and the dashboard came last.
+  it('announce that the draining broker stops', async () => {
+    // Idle sessions are closed one after the other, and the session of the dashboard is the last.
     const { broker, url, sessions } = await stage.meeting('ann', 'bob', 'cid', 'dan')
     await sessions[0]!.lock('k')
     const visitor = await visitors.at(url)
     await visitor.isTold('Live')
     const closed = broker.close({ drain: 60_000 })
-    await visitor.sees(/^The broker is going away in /)
+    await visitor.sees(/^The broker stops in /)
     await visitor.isTold('Live')
     visitor.expectNoProblems()
     await visitor.page.close()
@@ -26,7 +26,7 @@ describe('the dashboard and a broker that goes', function () {
     await closed
   })
 
-  it('says that it was closed for good, and why, and connects again when it is told to', async () => {
+  it('show why the broker closed the session, with a button to connect again', async () => {
     const limits = { sessionsPerPrincipal: 1 }
     const { url } = await stage.broker({ authenticate: () => 'ann', limits })
     const ann = await stage.session(url)

@@ -1,9 +1,9 @@
-/** What the dashboard believes, from events and from answers that are older than those. */
+/** The lock model of the dashboard, with events and with query results that are older. */
 import type { HeldInfo, LockEvent, QueryResult, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import { type LockModel, load } from './modules.js'
 
-let Books: new () => LockModel
+let Model: new () => LockModel
 
 function held(key: string, fence: number, session = `s${fence}`): HeldInfo {
   return { key, mode: 'exclusive', session, fence, since: fence }
@@ -22,13 +22,13 @@ function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], more = {}): Query
   return { held: locks, waiting, ...counts, ...more }
 }
 
-function begin(book: LockModel, locks: HeldInfo[], heldCount = locks.length): void {
-  book.onState({ event: 'state', held: locks, heldCount, resync: false })
+function begin(model: LockModel, locks: HeldInfo[], heldCount = locks.length): void {
+  model.onState({ event: 'state', held: locks, heldCount, resync: false })
 }
 
-/** Such as `a: 1 <- s2 s3`. */
-function told(book: LockModel): string[] {
-  return [...book.entries.values()]
+/** The content of a model as text, such as `a: 1 <- s2 s3`. */
+function contentOf(model: LockModel): string[] {
+  return [...model.rows.values()]
     .map(({ key, held, waiting }) => {
       const queue = waiting.map(({ session }) => session).join(' ')
       return `${key}: ${held.map(({ fence }) => fence).join(' ')} <- ${queue}`.trim()
@@ -36,89 +36,95 @@ function told(book: LockModel): string[] {
     .sort()
 }
 
-describe('the book of the dashboard', () => {
-  let book: LockModel
+describe('the lock model of the dashboard', () => {
+  let model: LockModel
 
   before(async () => {
-    Books = (await load('lockModel')).LockModel
+    Model = (await load('lockModel')).LockModel
   })
 
   beforeEach(() => {
-    book = new Books()
+    model = new Model()
   })
 
-  it('follows locks by their events, shared ones too', () => {
-    begin(book, [held('a', 1), held('b', 2)])
-    book.onEvent(event('locked', held('b', 3)))
-    book.onEvent(event('unlocked', held('a', 1)))
-    book.onEvent(event('lost', held('b', 2)))
-    expect(told(book)).to.deep.equal(['b: 3 <-'])
-    expect(book.heldCount).to.equal(1)
+  it('follows the events of exclusive and shared locks', () => {
+    begin(model, [held('a', 1), held('b', 2)])
+    model.onEvent(event('locked', held('b', 3)))
+    model.onEvent(event('unlocked', held('a', 1)))
+    model.onEvent(event('lost', held('b', 2)))
+    expect(contentOf(model)).to.deep.equal(['b: 3 <-'])
+    expect(model.heldCount).to.equal(1)
   })
 
-  it('takes whoever is granted out of the queue, once', () => {
-    book.answer(
-      book.ask(),
+  it('removes the request of a granted lock from the queue, once', () => {
+    model.applyResult(
+      model.beginQuery(),
       found([held('a', 1)], [waits('a', 'x'), waits('a', 'y'), waits('a', 'x')]),
     )
-    book.onEvent(event('unlocked', held('a', 1)))
-    book.onEvent(event('locked', held('a', 5, 'x')))
-    expect(told(book)).to.deep.equal(['a: 5 <- y x'])
-    expect([book.waitingCount, book.knownWaiting]).to.deep.equal([2, 2])
+    model.onEvent(event('unlocked', held('a', 1)))
+    model.onEvent(event('locked', held('a', 5, 'x')))
+    expect(contentOf(model)).to.deep.equal(['a: 5 <- y x'])
+    expect([model.waitingCount, model.knownWaiting]).to.deep.equal([2, 2])
   })
 
-  it('does not believe an answer against what has happened since it was asked', () => {
-    begin(book, [held('a', 1), held('b', 2)])
-    const question = book.ask()
-    book.onEvent(event('unlocked', held('a', 1)))
-    book.onEvent(event('locked', held('a', 9, 'x')))
-    book.onEvent(event('locked', held('c', 10)))
-    book.answer(question, found([held('a', 1), held('b', 2)], [waits('a', 'x'), waits('a', 'y')]))
-    expect(told(book)).to.deep.equal(['a: 9 <- y', 'b: 2 <-', 'c: 10 <-'])
-    expect(book.heldCount).to.equal(3)
-    expect(book.hidesQueues).to.equal(false)
+  it('prefers the events since a query was sent over its result', () => {
+    begin(model, [held('a', 1), held('b', 2)])
+    const query = model.beginQuery()
+    model.onEvent(event('unlocked', held('a', 1)))
+    model.onEvent(event('locked', held('a', 9, 'x')))
+    model.onEvent(event('locked', held('c', 10)))
+    model.applyResult(
+      query,
+      found([held('a', 1), held('b', 2)], [waits('a', 'x'), waits('a', 'y')]),
+    )
+    expect(contentOf(model)).to.deep.equal(['a: 9 <- y', 'b: 2 <-', 'c: 10 <-'])
+    expect(model.heldCount).to.equal(3)
+    expect(model.hasUnknownQueues).to.equal(false)
   })
 
-  it('forgets what a whole answer does not have', () => {
-    begin(book, [held('a', 1), held('b', 2)])
-    book.answer(book.ask(), found([held('b', 2)]))
-    expect(told(book)).to.deep.equal(['b: 2 <-'])
+  it('removes the locks that a complete result does not have', () => {
+    begin(model, [held('a', 1), held('b', 2)])
+    model.applyResult(model.beginQuery(), found([held('b', 2)]))
+    expect(contentOf(model)).to.deep.equal(['b: 2 <-'])
   })
 
-  it('keeps what an answer had no room for, and says that there is more', () => {
-    begin(book, [held('a', 1)], 3)
-    expect(book.hidesLocks).to.equal(true)
-    book.answer(
-      book.ask(),
+  it('keeps the locks that an incomplete result does not have, and reports that there are more', () => {
+    begin(model, [held('a', 1)], 3)
+    expect(model.hasUnknownLocks).to.equal(true)
+    model.applyResult(
+      model.beginQuery(),
       found([held('b', 2)], [waits('b', 'x')], { heldCount: 3, waitingCount: 7 }),
     )
-    expect(told(book)).to.deep.equal(['a: 1 <-', 'b: 2 <- x'])
-    expect([book.heldCount, book.waitingCount]).to.deep.equal([3, 7])
-    expect([book.hidesLocks, book.hidesQueues]).to.deep.equal([true, true])
-    book.onEvent(event('unlocked', held('z', 99)))
-    expect(book.hidesLocks).to.equal(false)
+    expect(contentOf(model)).to.deep.equal(['a: 1 <-', 'b: 2 <- x'])
+    expect([model.heldCount, model.waitingCount]).to.deep.equal([3, 7])
+    expect([model.hasUnknownLocks, model.hasUnknownQueues]).to.deep.equal([true, true])
+    model.onEvent(event('unlocked', held('z', 99)))
+    expect(model.hasUnknownLocks).to.equal(false)
   })
 
-  it('learns the rest of a prefix by asking for it', () => {
-    begin(book, [held('a1', 1), held('b', 2)], 4)
-    book.answer(book.ask('a'), found([held('a2', 3), held('a3', 4)], [waits('a2', 'x')]))
-    expect(told(book)).to.deep.equal(['a2: 3 <- x', 'a3: 4 <-', 'b: 2 <-'])
-    expect(book.heldCount).to.equal(4)
+  it('learns the other locks of a prefix from a query', () => {
+    begin(model, [held('a1', 1), held('b', 2)], 4)
+    model.applyResult(
+      model.beginQuery('a'),
+      found([held('a2', 3), held('a3', 4)], [waits('a2', 'x')]),
+    )
+    expect(contentOf(model)).to.deep.equal(['a2: 3 <- x', 'a3: 4 <-', 'b: 2 <-'])
+    expect(model.heldCount).to.equal(4)
   })
 
-  it('begins anew after a reconnect, and keeps queues until it knows better', () => {
-    begin(book, [held('a', 1)])
-    book.answer(book.ask(), found([held('a', 1)], [waits('a', 'x')]))
-    begin(book, [held('b', 7)])
-    expect(told(book)).to.deep.equal(['a:  <- x', 'b: 7 <-'])
-    book.answer(book.ask(), found([held('b', 7)]))
-    expect(told(book)).to.deep.equal(['b: 7 <-'])
+  it('replaces the locks after a reconnect, and keeps queues until the next query', () => {
+    begin(model, [held('a', 1)])
+    model.applyResult(model.beginQuery(), found([held('a', 1)], [waits('a', 'x')]))
+    begin(model, [held('b', 7)])
+    expect(contentOf(model)).to.deep.equal(['a:  <- x', 'b: 7 <-'])
+    model.applyResult(model.beginQuery(), found([held('b', 7)]))
+    expect(contentOf(model)).to.deep.equal(['b: 7 <-'])
   })
 
-  it('is not confused by a question that was never answered', () => {
-    const question = book.ask()
-    book.forget(question)
-    book.onEvent(event('locked', held('a', 1)))
-    expect(question.locked).to.deep.equal([])
+  it('ignores a cancelled query', () => {
+    const query = model.beginQuery()
+    model.cancelQuery(query)
+    model.onEvent(event('locked', held('a', 1)))
+    expect(query.locked).to.deep.equal([])
   })
 })

@@ -1,22 +1,22 @@
 /**
- * The parts of the dashboard that need no browser, as the compiler made them. They are bundled for
- * pages and are no entry of the package, so tests reach for the files.
+ * Loads the compiled modules of the dashboard that need no browser. Tests load them by file,
+ * because they are no entry point of the package.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type * as Formats from '../../../server/src/dashboard/model/format.js'
-import type * as Graph from '../../../server/src/dashboard/model/graph.js'
 import type * as LockModels from '../../../server/src/dashboard/model/lockModel.js'
 import type * as Events from '../../../server/src/dashboard/model/recentEvents.js'
 import type * as Series from '../../../server/src/dashboard/model/series.js'
-import type * as Sessions from '../../../server/src/dashboard/model/sessions.js'
+import type * as Sessions from '../../../server/src/dashboard/model/sessionRows.js'
+import type * as Graph from '../../../server/src/dashboard/model/waitForGraph.js'
 import { root } from '../conventions/repository.js'
 
 interface Modules {
   readonly lockModel: typeof LockModels
-  readonly graph: typeof Graph
+  readonly waitForGraph: typeof Graph
   readonly series: typeof Series
-  readonly sessions: typeof Sessions
+  readonly sessionRows: typeof Sessions
   readonly recentEvents: typeof Events
   readonly format: typeof Formats
 }

@@ -1,6 +1,6 @@
 /**
- * The dashboard in a real browser, as somebody uses it who has a lock that is stuck: open it, find
- * the lock, see who waits, free it.
+ * The dashboard in Chromium, as an operator uses it for a stuck lock: open the page, find the lock,
+ * look at its queue, revoke the lock.
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
@@ -13,7 +13,7 @@ describe('the dashboard in Chromium', function () {
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('opens, and shows how much there is', async () => {
+  it('shows the numbers, the longest queues and the charts of the broker', async () => {
     const { url, sessions } = await stage.meeting('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1', { metadata: { job: 7 } })
@@ -23,7 +23,7 @@ describe('the dashboard in Chromium', function () {
     const { page } = visitor
     await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
-    const held = page.getByRole('list', { name: 'In numbers' }).getByRole('listitem').first()
+    const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
     await held.getByText('1', { exact: true }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: latency$/ }).waitFor()
@@ -32,7 +32,7 @@ describe('the dashboard in Chromium', function () {
     visitor.expectNoProblems()
   })
 
-  it('finds a lock, by its key and by who holds it', async () => {
+  it('finds a lock by its key and by its holder', async () => {
     const { url, sessions } = await stage.meeting('ann', 'bob')
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
@@ -40,7 +40,7 @@ describe('the dashboard in Chromium', function () {
     const visitor = await visitors.live(url, '#/locks')
     const { page } = visitor
     await visitor.seesRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
-    // A key away from the field, as a person would who has not touched it.
+    // Move the focus away from the search field first.
     await page.getByRole('heading', { name: 'Locks' }).click()
     await page.keyboard.press('/')
     await page.keyboard.type('orders')
@@ -48,18 +48,18 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('searchbox').fill('bob')
     await visitor.seesRows('Locks', ['reports'])
     await page.getByRole('searchbox').fill('nothing like it')
-    await visitor.sees(/No key or holder/)
+    await visitor.sees(/No key or session matches/)
     await page.getByRole('searchbox').fill('REPORTS')
     await page.getByRole('link', { name: 'reports' }).press('Enter')
     await page.getByRole('heading', { name: 'reports', level: 1 }).waitFor()
-    // Going back finds what was searched for.
+    // The back button restores the search.
     await page.goBack()
     await visitor.seesRows('Locks', ['reports'])
     expect(await page.getByRole('searchbox').inputValue()).to.equal('REPORTS')
     visitor.expectNoProblems()
   })
 
-  it('sees a queue move', async () => {
+  it('shows the queue of a key as it moves', async () => {
     const { url, sessions } = await stage.meeting('ann', 'bob', 'cid', 'dan')
     const [ann, ...others] = sessions
     const lock = await ann!.lock('k')
@@ -73,13 +73,13 @@ describe('the dashboard in Chromium', function () {
     }
     const visitor = await visitors.live(url, '#/lock/k')
     await visitor.seesRows('Queue', ['bob', 'cid', 'dan'])
-    const picture = visitor.page.getByRole('region', { name: /^Who waits for whom: / })
-    expect(await picture.getAttribute('aria-label')).to.include('cid waits for ann (k)')
+    const graph = visitor.page.getByRole('region', { name: /^Wait-for graph: / })
+    expect(await graph.getAttribute('aria-label')).to.include('cid waits for ann (k)')
     await lock.unlock()
     await granted.count(1)
     await visitor.seesRows('Queue', ['cid', 'dan'])
     await visitor.sees('Held, 2 waiting')
-    // The grant of ann, of which only the end was seen, and that of bob.
+    // The page has seen the end of ann's grant, and all of bob's grant.
     const history = visitor.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
     await history.nth(2).waitFor()
     expect(await history.nth(1).textContent()).to.match(/bob.*held/)
@@ -87,7 +87,7 @@ describe('the dashboard in Chromium', function () {
     visitor.expectNoProblems()
   })
 
-  it('says who waits in a circle', async () => {
+  it('reports a deadlock', async () => {
     const { url, sessions } = await stage.meeting('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('a')
@@ -98,12 +98,12 @@ describe('the dashboard in Chromium', function () {
     await visitor.sees('ann → bob → ann')
     await visitor.page.getByRole('link', { name: /^bob/ }).first().click()
     await visitor.page.getByRole('heading', { name: 'bob', level: 1 }).waitFor()
-    await visitor.seesRows('Locks that it holds', ['b'])
-    await visitor.seesRows('Locks that it waits for', ['a'])
+    await visitor.seesRows('Locks that the session holds', ['b'])
+    await visitor.seesRows('Locks that the session waits for', ['a'])
     visitor.expectNoProblems()
   })
 
-  it('frees a lock by force, for a reason', async () => {
+  it('revokes a lock with a reason', async () => {
     const lines: { reason?: string }[] = []
     const logger = logging((fields) => lines.push(fields))
     const { url } = await stage.broker({ logger })
@@ -114,40 +114,42 @@ describe('the dashboard in Chromium', function () {
     await isHeard(bob)
     const visitor = await visitors.live(url, '#/lock/stuck')
     const { page } = visitor
-    await page.getByRole('button', { name: 'Free by force…' }).click()
-    const dialog = page.getByRole('dialog', { name: 'Free this lock by force?' })
+    await page.getByRole('button', { name: 'Revoke…' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Revoke this lock?' })
     await dialog.getByText(String(lock.fence)).waitFor()
-    // Not without a reason.
-    expect(await dialog.getByRole('button', { name: 'Free it' }).isDisabled()).to.equal(true)
+    // The reason is required.
+    expect(await dialog.getByRole('button', { name: 'Revoke', exact: true }).isDisabled()).to.equal(
+      true,
+    )
     await dialog.getByLabel(/^Reason/).fill('the nightly job hangs')
     await dialog.getByLabel(/^Reason/).press('Enter')
     expect(((await aborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
     await waiting
-    await visitor.sees(/was taken from ann/)
-    await visitor.sees('Held, nobody waits')
+    await visitor.sees(/The lock stuck of ann was revoked/)
+    await visitor.sees('Held, none waiting')
     expect(await dialog.isVisible()).to.equal(false)
     expect(lines.filter(({ reason }) => reason === 'the nightly job hangs')).to.have.length(1)
     visitor.expectNoProblems()
   })
 
-  it('changes its mind, and says when there is nothing left to free', async () => {
+  it('closes the revoke dialog, and reports that a lock has already ended', async () => {
     const { url, sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
     const visitor = await visitors.live(url, '#/lock/k')
     const { page } = visitor
-    const open = page.getByRole('button', { name: 'Free by force…' })
+    const open = page.getByRole('button', { name: 'Revoke…' })
     await open.click()
     await page.getByRole('dialog').waitFor()
     await page.keyboard.press('Escape')
     await open.click()
     await page.getByLabel(/^Reason/).fill('why not')
     await lock.unlock()
-    await page.getByRole('button', { name: 'Free it' }).click()
-    await visitor.sees('It was given back meanwhile. Nothing was done.')
+    await page.getByRole('button', { name: 'Revoke', exact: true }).click()
+    await visitor.sees('The lock has ended meanwhile. Nothing was changed.')
     visitor.expectNoProblems()
   })
 
-  it('asks for a token, and may do with it what anybody may', async () => {
+  it('asks for a token, and can do only what the token allows', async () => {
     const authenticate: BrokerOptions['authenticate'] = ({ token }) =>
       token === 'sesame'
         ? { principal: 'ann', may: (operation) => operation !== 'revoke' }
@@ -159,18 +161,18 @@ describe('the dashboard in Chromium', function () {
     const { page } = visitor
     await visitor.isTold('Token needed')
     await page.getByLabel('Token').fill('wrong')
-    await page.getByRole('button', { name: 'Come in' }).click()
-    await visitor.sees('The broker does not take this token.')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await visitor.sees('The broker refused this token.')
     await page.getByLabel('Token').fill('sesame')
     await page.getByLabel('Token').press('Enter')
     await visitor.isTold('Live')
-    await page.getByRole('button', { name: 'Free by force…' }).click()
+    await page.getByRole('button', { name: 'Revoke…' }).click()
     await page.getByLabel(/^Reason/).fill('why not')
-    await page.getByRole('button', { name: 'Free it' }).click()
-    await visitor.sees('You may not free locks of this key.')
+    await page.getByRole('button', { name: 'Revoke', exact: true }).click()
+    await visitor.sees('Your token has no permission to revoke locks of this key.')
     await page.keyboard.press('Escape')
-    expect(await page.getByRole('button', { name: 'Free by force…' }).count()).to.equal(0)
-    // The token is nowhere but in the memory of the page.
+    expect(await page.getByRole('button', { name: 'Revoke…' }).count()).to.equal(0)
+    // The token is only in the memory of the page.
     const kept = await page.evaluate(() =>
       JSON.stringify([location.href, document.cookie, { ...localStorage }, { ...sessionStorage }]),
     )
@@ -180,7 +182,7 @@ describe('the dashboard in Chromium', function () {
     visitor.expectNoProblems()
   })
 
-  it('asks for another token before the one it has ends', async () => {
+  it('asks for a new token before the present token expires', async () => {
     const authenticate: BrokerOptions['authenticate'] = ({ token }) =>
       token === 'long'
         ? 'ann'
@@ -192,19 +194,19 @@ describe('the dashboard in Chromium', function () {
     const { page } = visitor
     await page.getByLabel('Token').fill('short')
     await page.getByLabel('Token').press('Enter')
-    await visitor.sees(/Your token ends in/)
-    await page.getByRole('button', { name: 'Show a new one' }).click()
+    await visitor.sees(/Your token expires in/)
+    await page.getByRole('button', { name: 'Enter a new token' }).click()
     await page.getByLabel('Token').fill('wrong')
-    await page.getByRole('button', { name: 'Go on with it' }).click()
+    await page.getByRole('button', { name: 'Use this token' }).click()
     await page.getByRole('alert').waitFor()
     await page.getByLabel('Token').fill('long')
-    await page.getByRole('button', { name: 'Go on with it' }).click()
-    await visitor.seesNoMore(/Your token ends in/)
+    await page.getByRole('button', { name: 'Use this token' }).click()
+    await visitor.seesNoMore(/Your token expires in/)
     await visitor.isTold('Live')
     visitor.expectNoProblems()
   })
 
-  it('loses the connection and comes back by itself', async () => {
+  it('reconnects by itself after the connection is lost', async () => {
     const { port, url } = await stage.broker()
     const ann = await stage.session(url, { name: 'ann' })
     await ann.lock('before')
@@ -227,7 +229,7 @@ describe('the dashboard in Chromium', function () {
     visitor.expectNoProblems()
   })
 
-  it('says that the broker is gone, and finds the next one at its place', async () => {
+  it('reports a stopped broker, and connects to the next broker on the same port', async () => {
     const { broker, port, url } = await stage.broker()
     const ann = await stage.session(url, { name: 'ann' })
     const lost = next(ann, 'lost')
@@ -237,16 +239,16 @@ describe('the dashboard in Chromium', function () {
     await broker.close()
     await lost
     await visitor.isTold('Connection lost')
-    await visitor.sees(/Coming back to the broker/)
+    await visitor.sees(/Reconnecting to the broker/)
     await stage.broker({}, port)
     await visitor.isTold('Live')
-    await visitor.sees('Nobody holds anything.')
-    // A browser itself writes a line for every connection that is refused, which no page can help.
+    await visitor.sees('No session holds a lock.')
+    // The browser itself logs every refused connection; a page cannot prevent that.
     const own = visitor.problems.filter((text) => !/WebSocket connection to .* failed/.test(text))
     expect(own).to.deep.equal([])
   })
 
-  it('measures hand-offs when it is asked to, with a lock that is gone afterwards', async () => {
+  it('measures hand-offs when it is switched on, and leaves no lock behind', async () => {
     const { broker, url } = await stage.broker()
     const visitor = await visitors.live(url)
     const { page } = visitor
@@ -254,13 +256,13 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('switch', { name: 'Measure hand-offs' }).check()
     await page.locator('.legend-item', { hasText: /Hand-off \d/ }).waitFor()
     await page.getByRole('switch', { name: 'Measure hand-offs' }).uncheck()
-    await visitor.sees('Nothing has happened since this page was opened.')
+    await visitor.sees('No events since this page was opened.')
     visitor.expectNoProblems()
   })
 })
 
-/** A logger that hands on the fields of its lines. */
-function logging(take: (fields: { reason?: string }) => void): BrokerOptions['logger'] {
-  const line = (fields: unknown) => take(fields as { reason?: string })
+/** A logger that passes the fields of each line to a callback. */
+function logging(onLine: (fields: { reason?: string }) => void): BrokerOptions['logger'] {
+  const line = (fields: unknown) => onLine(fields as { reason?: string })
   return { debug: line, info: line, warn: line, error: line } as BrokerOptions['logger']
 }

@@ -1,6 +1,6 @@
 /**
- * What is served of the dashboard and to whom, and which pages may open a WebSocket because of it:
- * the broker's own, and no other.
+ * The files of the dashboard: to which clients the broker serves them, and that only the
+ * dashboard's own page may open a WebSocket.
  */
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage } from 'node:http'
@@ -18,7 +18,7 @@ interface Answer {
   readonly text: string
 }
 
-/** Asks with any headers at all, which `fetch` does not. */
+/** Sends a request with any headers; `fetch` refuses some headers. */
 async function ask(port: number, path: string, headers = {}, method = 'GET'): Promise<Answer> {
   const request = get({ host: '127.0.0.1', port, path, headers, method })
   const [response] = (await once(request, 'response')) as [IncomingMessage]
@@ -28,7 +28,7 @@ async function ask(port: number, path: string, headers = {}, method = 'GET'): Pr
   return { status: response.statusCode ?? 0, headers: response.headers, text }
 }
 
-/** What becomes of an upgrade: `open`, or the status that it is refused with. */
+/** The outcome of an upgrade: `open`, or the HTTP status of the refusal. */
 async function upgrade(port: number, headers: Record<string, string>): Promise<string> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}`, 'holdfast.v1', { headers })
   return new Promise((resolve) => {
@@ -51,7 +51,7 @@ describe('the dashboard over HTTP', () => {
     return (await stage.broker(options)).port
   }
 
-  it('is a page with its files, and says so where it is not', async () => {
+  it('is a page with its files, and other paths are refused', async () => {
     const at = await port()
     for (const [name, type] of [
       ['', 'text/html; charset=utf-8'],
@@ -70,7 +70,7 @@ describe('the dashboard over HTTP', () => {
     expect((await ask(at, '/dashboard/', {}, 'POST')).status).to.equal(426)
   })
 
-  it('lets nothing in from elsewhere, and itself into no frame', async () => {
+  it('loads nothing from other origins, and cannot be framed', async () => {
     const at = await port()
     const page = await ask(at, '/dashboard/')
     const policy = String(page.headers['content-security-policy'])
@@ -83,7 +83,7 @@ describe('the dashboard over HTTP', () => {
     expect((await ask(at, '/dashboard/app.css')).text).to.not.match(/url\(|@import/)
   })
 
-  it('is sent once, and packed for those who can unpack it', async () => {
+  it('is cached, and compressed for clients that accept gzip', async () => {
     const at = await port()
     const plain = await ask(at, '/dashboard/app.js')
     const packed = await ask(at, '/dashboard/app.js', { 'accept-encoding': 'gzip' })
@@ -93,7 +93,7 @@ describe('the dashboard over HTTP', () => {
     expect((await ask(at, '/dashboard/app.js', again)).status).to.equal(304)
   })
 
-  it('is where a person with a browser is led, and nobody else', async () => {
+  it('is the target of a redirect for browsers only', async () => {
     const at = await port()
     const visit = await ask(at, '/', html)
     expect([visit.status, visit.headers.location]).to.deep.equal([302, 'dashboard/'])
@@ -101,7 +101,7 @@ describe('the dashboard over HTTP', () => {
     expect((await ask(at, '/')).status).to.equal(426)
   })
 
-  it('is for this machine unless it is said otherwise', async () => {
+  it('is served to this machine only, unless the option dashboard is set', async () => {
     const forwarded = { 'x-forwarded-for': '192.0.2.1' }
     const at = await port()
     expect((await ask(at, '/dashboard/')).status).to.equal(200)
@@ -113,7 +113,7 @@ describe('the dashboard over HTTP', () => {
     expect((await ask(shut, '/', html)).status).to.equal(426)
   })
 
-  it("is not served by a name that may be somebody else's", async () => {
+  it('is not served under a host name that is not allowed', async () => {
     const at = await port({ dashboard: true, hosts: ['locks.example'] })
     for (const [host, status] of [
       [`127.0.0.1:${at}`, 200],

@@ -1,4 +1,4 @@
-/** The colours of the dashboard: readable in both themes, and the same dark by either way to it. */
+/** The colors of the dashboard: they have enough contrast in both themes. */
 import { expect } from 'chai'
 import { read } from '../conventions/repository.js'
 
@@ -13,9 +13,9 @@ const rules = [...text.matchAll(/:root[^{]*\{([^{}]*)\}/g)].map(
 )
 const [light, dark, darkBySystem] = rules
 
-/** As WCAG has it, from 1 to 21. */
-function contrast(one = '', other = ''): number {
-  const [brighter = 0, darker = 0] = [luminance(one), luminance(other)].sort((a, b) => b - a)
+/** The contrast ratio as WCAG defines it, from 1 to 21. */
+function contrast(first = '', second = ''): number {
+  const [brighter = 0, darker = 0] = [luminance(first), luminance(second)].sort((a, b) => b - a)
   return (brighter + 0.05) / (darker + 0.05)
 }
 
@@ -26,8 +26,8 @@ function luminance(color: string): number {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b
 }
 
-/** What is written on what. */
-const written: Readonly<Record<string, readonly string[]>> = {
+/** The background colors that each text color is used on. */
+const backgroundsOf: Readonly<Record<string, readonly string[]>> = {
   ink: ['ground', 'surface', 'sunk', 'accent-soft', 'bad-soft'],
   quiet: ['ground', 'surface', 'sunk', 'accent-soft', 'bad-soft'],
   accent: ['ground', 'surface', 'sunk'],
@@ -38,16 +38,16 @@ const written: Readonly<Record<string, readonly string[]>> = {
   surface: ['bad'],
 }
 
-describe('the colours of the dashboard', () => {
-  it('are the same dark, whoever chose it', () => {
+describe('the colors of the dashboard', () => {
+  it('are the same in the dark theme of the user and of the system', () => {
     expect(rules).to.have.length(3)
     expect([...darkBySystem!]).to.deep.equal([...dark!])
     expect([...light!.keys()]).to.deep.equal([...dark!.keys()])
   })
 
   for (const [name, theme] of Object.entries({ light, dark })) {
-    it(`can be read: ${name}`, () => {
-      for (const [color, grounds] of Object.entries(written)) {
+    it(`have enough contrast in the theme ${name}`, () => {
+      for (const [color, grounds] of Object.entries(backgroundsOf)) {
         for (const ground of grounds) {
           const found = contrast(theme!.get(color), theme!.get(ground))
           expect(found, `${color} on ${ground}`).to.be.at.least(4.5)

@@ -1,25 +1,25 @@
 /**
- * Somebody who looks at the dashboard in a real browser. Whatever goes wrong in the page that a
- * person would only see in its console is kept, and nothing may be left at the end of a test.
+ * A user of the dashboard in Chromium. It collects the errors of the page's console, and a test
+ * checks at its end that there are none.
  */
 import { expect } from 'chai'
 import type { BrowserContext, Locator, Page } from 'playwright-core'
 
 export class Visitor {
   readonly page: Page
-  /** Errors and warnings of the console, errors that nobody caught, requests to anyone else. */
+  /** Errors and warnings of the console, uncaught errors, and requests to other origins. */
   readonly problems: string[] = []
 
   private constructor(page: Page) {
     this.page = page
   }
 
-  /** @param url Of the broker, as `ws://host:port`. */
+  /** @param url The URL of the broker, `ws://host:port`. */
   static async at(context: BrowserContext, url: string, hash = ''): Promise<Visitor> {
     const page = await context.newPage()
     const origin = url.replace(/^ws/, 'http')
     const visitor = new Visitor(page)
-    // A busy machine is slow, and that is no fault of the page.
+    // Long, because a busy machine is slow.
     page.setDefaultTimeout(100_000)
     page.on('console', (message) => {
       if (/error|warning|assert/.test(message.type())) visitor.problems.push(message.text())
@@ -32,36 +32,34 @@ export class Visitor {
     return visitor
   }
 
-  /** Goes to a page of the dashboard as a link would. */
+  /** Navigates to a page of the dashboard, as a link does. */
   async go(hash: string): Promise<void> {
     await this.page.evaluate((to) => {
       location.hash = to
     }, hash)
   }
 
-  /** Resolves once this can be read somewhere. */
+  /** Resolves when the page shows this text. */
   async sees(text: string | RegExp): Promise<void> {
     await this.page.getByText(text).first().waitFor()
   }
 
-  /** Resolves once this can no longer be read. */
+  /** Resolves when the page no longer shows this text. */
   async seesNoMore(text: string | RegExp): Promise<void> {
     await this.page.getByText(text).first().waitFor({ state: 'hidden' })
   }
 
-  /** The connection is as this says. */
-  async isTold(
-    standing: 'Live' | 'Connection lost' | 'Connecting' | 'Token needed',
-  ): Promise<void> {
-    await this.page.getByRole('status').getByText(standing, { exact: true }).waitFor()
+  /** Resolves when the badge shows this state of the connection. */
+  async isTold(state: 'Live' | 'Connection lost' | 'Connecting' | 'Token needed'): Promise<void> {
+    await this.page.getByRole('status').getByText(state, { exact: true }).waitFor()
   }
 
-  /** The names in a queue or another table, row by row as they are drawn. */
+  /** The rows of a table that are drawn. */
   rows(table: string): Locator {
     return this.page.getByRole('table', { name: table }).locator('.virtual-row')
   }
 
-  /** Resolves once the rows of a table have these words in them, in this order. */
+  /** Resolves when the rows of a table contain these texts, in this order. */
   async seesRows(table: string, words: readonly string[]): Promise<void> {
     await this.page.waitForFunction(
       ([name, wanted]) => {

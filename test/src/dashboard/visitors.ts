@@ -1,6 +1,6 @@
 /**
- * A real browser for the tests of one suite, and whoever looks at the dashboard in it. Pages are
- * closed with the stage of the test that opened them; the browser, after the last test.
+ * Opens Chromium for the tests of one suite, and pages of the dashboard in it. A page is closed at
+ * the end of its test, and the browser after the last test.
  */
 import type { BrowserContext } from 'playwright-core'
 import { type Chromium, openChromium } from '../browser/chromium.js'
@@ -16,7 +16,7 @@ export class Visitors {
     this.#stage = stage
   }
 
-  /** To be called in a `describe`; its tests are skipped where there is no Chromium. */
+  /** Call this in a `describe`; its tests are skipped if there is no Chromium. */
   static forSuite(stage: Stage): Visitors {
     needs('chromium')
     const visitors = new Visitors(stage)
@@ -31,14 +31,14 @@ export class Visitors {
     return this.#chromium!.context
   }
 
-  /** @param url Of the broker, as `ws://host:port`. */
+  /** @param url The URL of the broker, `ws://host:port`. */
   async at(url: string, hash?: string): Promise<Visitor> {
     const visitor = await Visitor.at(this.context, url, hash)
     this.#stage.onClear(() => visitor.page.close())
     return visitor
   }
 
-  /** The same, connected. */
+  /** Opens a page as {@link at} does, and waits until it is connected. */
   async live(url: string, hash?: string): Promise<Visitor> {
     const visitor = await this.at(url, hash)
     await visitor.isTold('Live')

@@ -1,67 +1,72 @@
 /**
- * The dashboard's own session: opened, kept and opened anew, with or without a token, and what it
- * hears put into the book, the tail and the series. It is a client like any other; the broker has
- * no door for it that others have not.
+ * The dashboard's own session, and the data that comes from it: locks, recent events, and time
+ * series for the charts. The feed opens the session, and opens another one after a failure. It is a
+ * client like any other and has no interface of its own at the broker.
  */
 import { connect, HoldfastError, type Session, type WatchEvent } from '@holdfast/client'
 import { LockModel } from '../model/lockModel.js'
 import { RecentEvents } from '../model/recentEvents.js'
 import { Series } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
-import { Focus } from './focus.js'
-import { Polls } from './polls.js'
-import { Probe } from './probe.js'
-import type { Store } from './store.js'
+import { BrokerPoller } from './brokerPoller.js'
+import type { ChangeNotifier } from './changeNotifier.js'
+import { HandoffProbe } from './handoffProbe.js'
+import { KeyPoller } from './keyPoller.js'
 
-/** What stands between this page and the broker. */
-export type Status =
+/** The state of the connection to the broker. */
+export type ConnectionStatus =
   | { readonly kind: 'connecting'; readonly problem?: string | undefined }
-  /** The broker wants a token, or another one. */
+  /** The broker needs a token; `problem` says why it refused the last one. */
   | { readonly kind: 'token'; readonly problem?: string | undefined }
   | { readonly kind: 'live' }
   | { readonly kind: 'disconnected' }
-  /** The broker closed for good, and says why. */
+  /** The broker closed the session for the reason `problem`; the page does not reconnect. */
   | { readonly kind: 'ended'; readonly problem: string }
 
-/** Such a session holds nothing, and is gone soon after its page. */
+/**
+ * The grace of the session, in ms: short, so that the session ends soon after the page is closed.
+ */
 const graceMs = 5_000
-/** Between two tries to connect at all, in ms. */
+/** Time between two attempts to connect, in ms. */
 const retryMs = 2_000
 
 export class Feed {
   readonly locks = new LockModel()
-  readonly recent = new RecentEvents()
+  readonly recentEvents = new RecentEvents()
   readonly series = new Series()
-  readonly polls: Polls
-  readonly probe: Probe
-  readonly focus: Focus
-  status: Status = { kind: 'connecting' }
-  /** The broker closes then, by the wall clock, or so does the token end. */
+  readonly poller: BrokerPoller
+  readonly handoffProbe: HandoffProbe
+  readonly selectedKey: KeyPoller
+  status: ConnectionStatus = { kind: 'connecting' }
+  /**
+   * When the draining broker will close, in ms of the wall clock; undefined if it does not drain.
+   */
   drainsAt: number | undefined
-  tokenEndsAt: number | undefined
-  /** Why there are no events, if there are none. */
+  /** When the token expires, in ms of the wall clock; undefined if no expiry was announced. */
+  tokenExpiresAt: number | undefined
+  /** Why the broker refused to send events; undefined if it sends them. */
   watchProblem: string | undefined
   session: Session | undefined
   readonly #url: string
-  readonly #machine: PageEnvironment
-  readonly #store: Store
+  readonly #environment: PageEnvironment
+  readonly #changes: ChangeNotifier
   #token: string | undefined
-  #stopRetry: (() => void) | undefined
+  #cancelRetry: (() => void) | undefined
 
-  constructor(url: string, machine: PageEnvironment, store: Store) {
+  constructor(url: string, machine: PageEnvironment, store: ChangeNotifier) {
     this.#url = url
-    this.#machine = machine
-    this.#store = store
-    this.polls = new Polls(this, machine, store)
-    this.probe = new Probe(this, machine, store)
-    this.focus = new Focus(this, machine, store)
+    this.#environment = machine
+    this.#changes = store
+    this.poller = new BrokerPoller(this, machine, store)
+    this.handoffProbe = new HandoffProbe(this, machine, store)
+    this.selectedKey = new KeyPoller(this, machine, store)
   }
 
-  /** Connects; a token is kept in memory only, and only as long as the page. */
+  /** Connects with this token. The token is kept in memory only, and is lost with the page. */
   async start(token = this.#token): Promise<void> {
-    this.#stopRetry?.()
+    this.#cancelRetry?.()
     this.#token = token
-    this.#become({ kind: 'connecting', problem: problemOf(this.status) })
+    this.#setStatus({ kind: 'connecting', problem: problemOf(this.status) })
     try {
       const options = { token, name: 'dashboard', grace: graceMs }
       this.#onOpen(await connect(this.#url, options))
@@ -70,33 +75,33 @@ export class Feed {
     }
   }
 
-  /** Shows a new token on the session that is open. Rejects as `session.authenticate` does. */
+  /** Sends a new token on the open session. Rejects as `session.authenticate` does. */
   async renewToken(token: string): Promise<void> {
     await this.session?.authenticate(token)
     this.#token = token
-    this.tokenEndsAt = undefined
-    this.#store.renew()
+    this.tokenExpiresAt = undefined
+    this.#changes.notify()
   }
 
-  /** Ends the lock that has this fence. Rejects as `session.revoke` does. */
-  async free(key: string, fence: number, reason: string): Promise<void> {
+  /** Revokes the lock with this fence. Rejects as `session.revoke` does. */
+  async revoke(key: string, fence: number, reason: string): Promise<void> {
     if (this.session === undefined) throw new HoldfastError('SESSION_CLOSED')
     await this.session.revoke(key, { fence, reason })
-    this.focus.look()
+    this.selectedKey.refresh()
   }
 
   #onOpen(session: Session): void {
     this.session = session
-    session.on('jeopardy', () => this.#become({ kind: 'disconnected' }))
-    session.on('resumed', () => this.#onBack())
-    session.on('newSession', () => this.#onBack())
+    session.on('jeopardy', () => this.#setStatus({ kind: 'disconnected' }))
+    session.on('resumed', () => this.#onConnected())
+    session.on('newSession', () => this.#onConnected())
     session.on('draining', ({ within }) => {
-      this.drainsAt = this.#machine.wall() + within
-      this.#store.renew()
+      this.drainsAt = this.#environment.wall() + within
+      this.#changes.notify()
     })
     session.on('expiring', ({ within }) => {
-      this.tokenEndsAt = this.#machine.wall() + within
-      this.#store.renew()
+      this.tokenExpiresAt = this.#environment.wall() + within
+      this.#changes.notify()
     })
     session.on('closed', (error) => {
       if (this.session !== session) return
@@ -104,51 +109,52 @@ export class Feed {
       if (error !== undefined) this.#onFailure(error)
     })
     this.watchProblem = undefined
-    session.watch({ prefix: '' }, (event) => this.#onWatched(event))
-    this.#onBack()
+    session.watch({ prefix: '' }, (event) => this.#onWatchEvent(event))
+    this.#onConnected()
   }
 
-  #onBack(): void {
+  #onConnected(): void {
     this.drainsAt = undefined
-    this.tokenEndsAt = undefined
-    this.#become({ kind: 'live' })
-    this.polls.start()
-    this.focus.look()
+    this.tokenExpiresAt = undefined
+    this.#setStatus({ kind: 'live' })
+    this.poller.start()
+    this.selectedKey.refresh()
   }
 
-  #onWatched(event: WatchEvent): void {
+  #onWatchEvent(event: WatchEvent): void {
     if (event.event === 'refused') this.watchProblem = event.error.message
     else if (event.event === 'state') this.locks.onState(event)
     else {
       this.locks.onEvent(event)
-      if (event.key !== this.probe.key) this.recent.add(event, this.#machine.wall())
-      this.focus.onEvent(event)
+      if (event.key !== this.handoffProbe.key)
+        this.recentEvents.add(event, this.#environment.wall())
+      this.selectedKey.onEvent(event)
     }
-    this.#store.touch()
+    this.#changes.notifySoon()
   }
 
   #onFailure(error: HoldfastError): void {
-    this.polls.stop()
-    this.probe.stop()
+    this.poller.stop()
+    this.handoffProbe.stop()
     if (error.code === 'UNAUTHORIZED') {
-      const problem = this.#token === undefined ? undefined : 'The broker does not take this token'
+      const problem = this.#token === undefined ? undefined : 'The broker refused this token'
       this.#token = undefined
-      this.#become({ kind: 'token', problem })
+      this.#setStatus({ kind: 'token', problem })
     } else if (error.code === 'UNAVAILABLE') {
-      this.#become({ kind: 'connecting', problem: 'The broker does not answer. Trying again…' })
-      this.#stopRetry = this.#machine.after(retryMs, () => void this.start())
+      this.#setStatus({ kind: 'connecting', problem: 'The broker does not answer. Trying again…' })
+      this.#cancelRetry = this.#environment.after(retryMs, () => void this.start())
     } else {
-      this.#become({ kind: 'ended', problem: error.message })
+      this.#setStatus({ kind: 'ended', problem: error.message })
     }
   }
 
-  #become(status: Status): void {
-    if (status.kind !== 'live') this.series.interrupt(this.#machine.wall())
+  #setStatus(status: ConnectionStatus): void {
+    if (status.kind !== 'live') this.series.addGap(this.#environment.wall())
     this.status = status
-    this.#store.renew()
+    this.#changes.notify()
   }
 }
 
-function problemOf(status: Status): string | undefined {
+function problemOf(status: ConnectionStatus): string | undefined {
   return status.kind === 'connecting' ? status.problem : undefined
 }

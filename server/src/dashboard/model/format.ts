@@ -1,39 +1,39 @@
-/** Numbers, times and names, as people read them. */
+/** Formats numbers, times and session ids for display. */
 
-const whole = new Intl.NumberFormat('en')
+const wholeNumber = new Intl.NumberFormat('en')
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
 const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
 const calendar = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
 
 export function count(value: number): string {
-  return whole.format(value)
+  return wholeNumber.format(value)
 }
 
-/** Such as 12.3K, where room is scarce. */
-export function short(value: number): string {
-  return value < 10_000 ? whole.format(value) : compact.format(value)
+/** A number in compact notation from 10,000, such as 12.3K. */
+export function compactCount(value: number): string {
+  return value < 10_000 ? wholeNumber.format(value) : compact.format(value)
 }
 
-/** Per second. */
+/** A rate per second. */
 export function rate(value: number | null): string {
   if (value === null) return '–'
-  return value < 10 && !Number.isInteger(value) ? value.toFixed(1) : short(Math.round(value))
+  return value < 10 && !Number.isInteger(value) ? value.toFixed(1) : compactCount(Math.round(value))
 }
 
 export function percent(share: number): string {
-  // Cut, not rounded: what is not quite all is not said to be.
+  // Round down, so that less than everything is never shown as 100 %.
   const tenths = Math.floor(share * 1_000)
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
 
-/** In ms, with as many digits as matter. */
+/** A number of ms, with few digits. */
 export function ms(value: number | null): string {
   if (value === null) return '–'
   if (value >= 1_000) return `${(value / 1_000).toFixed(1)} s`
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`
 }
 
-/** How long something takes, in its two largest units. */
+/** A duration in its two largest units. */
 export function span(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000))
   const units: readonly (readonly [number, string])[] = [
@@ -51,8 +51,8 @@ export function span(milliseconds: number): string {
     .join(' ')
 }
 
-/** How long something took; of short things the tenths count. */
-export function took(milliseconds: number): string {
+/** A duration; below 10 s with tenths of a second. */
+export function duration(milliseconds: number): string {
   if (milliseconds >= 10_000) return span(milliseconds)
   return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s`
 }
@@ -65,11 +65,11 @@ export function dateOf(wall: number): string {
   return calendar.format(wall)
 }
 
-/** The beginning of a session's id: enough to tell it from others on one screen. */
+/** The first six characters of a session id, which distinguish the sessions on one screen. */
 export function shortId(session: string): string {
   return session.slice(0, 6)
 }
 
-export function plural(value: number, one: string, many = `${one}s`): string {
-  return `${count(value)} ${value === 1 ? one : many}`
+export function plural(value: number, singular: string, pluralForm = `${singular}s`): string {
+  return `${count(value)} ${value === 1 ? singular : pluralForm}`
 }

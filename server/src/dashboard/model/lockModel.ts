@@ -1,48 +1,49 @@
 /**
- * Who holds and who waits, as far as this page knows. A watch tells of every lock that is taken and
- * released; queries tell of queues, and of what was there before the watch and did not fit into its
- * beginning. Answers to queries are older than some of the events that come before them, so a
- * question remembers what has happened since it was asked.
+ * The holders and waiters of all keys that this page knows.
+ *
+ * A watch reports every grant and release. Queries return the queues, and the locks that did not
+ * fit into the first message of the watch. The result of a query can be older than events that
+ * arrived before the result. So each pending query records the events since it was sent.
  */
 import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '@holdfast/client'
 
-/** One key that is held or waited for. */
+/** A key with its holders and its queue. */
 export interface KeyRow {
   readonly key: string
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
 }
 
-/** A query under way. */
+/** A query whose result has not arrived yet. */
 export interface PendingQuery {
-  /** Only keys that begin so. */
+  /** The query covers the keys that begin with this prefix. */
   readonly prefix: string
-  /** Fences of locks that were released since. */
+  /** Fences of the locks that were released since the query was sent. */
   readonly released: Set<number>
-  /** Locks that were taken since. */
+  /** Locks that were granted since the query was sent. */
   readonly locked: LockEvent[]
 }
 
 export class LockModel {
-  readonly #entries = new Map<string, KeyRow>()
-  readonly #questions = new Set<PendingQuery>()
+  readonly #rows = new Map<string, KeyRow>()
+  readonly #pendingQueries = new Set<PendingQuery>()
   #knownHeld = 0
   #heldCount = 0
   #waitingCount = 0
   #knownWaiting = 0
-  #isWhole = true
-  #areQueuesWhole = true
+  #knowsAllLocks = true
+  #knowsAllQueues = true
 
-  get entries(): ReadonlyMap<string, KeyRow> {
-    return this.#entries
+  get rows(): ReadonlyMap<string, KeyRow> {
+    return this.#rows
   }
 
-  /** Locks held at the broker, known here or not. */
+  /** The number of held locks at the broker, known here or not. */
   get heldCount(): number {
     return Math.max(this.#heldCount, this.#knownHeld)
   }
 
-  /** Requests that wait at the broker, known here or not. */
+  /** The number of waiting requests at the broker, known here or not. */
   get waitingCount(): number {
     return Math.max(this.#waitingCount, this.#knownWaiting)
   }
@@ -55,86 +56,90 @@ export class LockModel {
     return this.#knownWaiting
   }
 
-  /** Whether the broker has locks that it has not told of. */
-  get hidesLocks(): boolean {
-    return !this.#isWhole && this.#knownHeld < this.#heldCount
+  /** Whether the broker has locks that are not known here. */
+  get hasUnknownLocks(): boolean {
+    return !this.#knowsAllLocks && this.#knownHeld < this.#heldCount
   }
 
-  /** Whether the broker has waiting requests that it has not told of. */
-  get hidesQueues(): boolean {
-    return !this.#areQueuesWhole && this.#knownWaiting < this.#waitingCount
+  /** Whether the broker has waiting requests that are not known here. */
+  get hasUnknownQueues(): boolean {
+    return !this.#knowsAllQueues && this.#knownWaiting < this.#waitingCount
   }
 
-  /** Everything anew: the beginning of a watch. */
+  /** Replaces all locks by those of the first message of a watch; queues stay until a query. */
   onState({ held, heldCount }: StateEvent): void {
-    const queues = [...this.#entries.values()].filter(({ waiting }) => waiting.length > 0)
-    this.#entries.clear()
+    const queues = [...this.#rows.values()].filter(({ waiting }) => waiting.length > 0)
+    this.#rows.clear()
     this.#knownHeld = 0
     this.#heldCount = heldCount
-    this.#isWhole = held.length >= heldCount
-    for (const { key, waiting } of queues) this.#entries.set(key, { key, held: [], waiting })
+    this.#knowsAllLocks = held.length >= heldCount
+    for (const { key, waiting } of queues) this.#rows.set(key, { key, held: [], waiting })
     for (const lock of held) this.#add(lock)
   }
 
   onEvent(event: LockEvent): void {
     if (event.event === 'locked') {
-      for (const { locked } of this.#questions) locked.push(event)
+      for (const { locked } of this.#pendingQueries) locked.push(event)
       this.#heldCount++
       this.#add(event)
-      this.#leaveQueue(event)
+      this.#removeFromQueue(event)
     } else {
-      for (const { released } of this.#questions) released.add(event.fence)
+      for (const { released } of this.#pendingQueries) released.add(event.fence)
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#remove(event.key, event.fence)
     }
   }
 
-  /** A query is about to be asked: its answer goes to `answer`, or none comes: `forget`. */
-  ask(prefix = ''): PendingQuery {
-    const question = { prefix, released: new Set<number>(), locked: [] }
-    this.#questions.add(question)
-    return question
+  /**
+   * Begins to record events for a query that is about to be sent. Pass the returned object to
+   * {@link applyResult} with the result, or to {@link cancelQuery} if no result comes.
+   */
+  beginQuery(prefix = ''): PendingQuery {
+    const query = { prefix, released: new Set<number>(), locked: [] }
+    this.#pendingQueries.add(query)
+    return query
   }
 
-  forget(question: PendingQuery): void {
-    this.#questions.delete(question)
+  cancelQuery(query: PendingQuery): void {
+    this.#pendingQueries.delete(query)
   }
 
-  answer(question: PendingQuery, result: QueryResult): void {
-    this.#questions.delete(question)
-    const { prefix, released, locked } = question
+  applyResult(query: PendingQuery, result: QueryResult): void {
+    this.#pendingQueries.delete(query)
+    const { prefix, released, locked } = query
     const isWhole = result.held.length >= result.heldCount
-    if (isWhole) this.#dropOthers(prefix, new Set([...result.held, ...locked].map(fenceOf)))
+    if (isWhole) this.#removeUnlisted(prefix, new Set([...result.held, ...locked].map(fenceOf)))
     for (const lock of result.held) if (!released.has(lock.fence)) this.#add(lock)
     this.#replaceQueues(prefix, result.waiting)
     if (prefix === '') {
-      this.#isWhole = isWhole
-      this.#areQueuesWhole = result.waiting.length >= result.waitingCount
-      // Of what has happened since it was asked, the answer knows an unknown part.
+      this.#knowsAllLocks = isWhole
+      this.#knowsAllQueues = result.waiting.length >= result.waitingCount
+      // The result contains an unknown part of the events since the query was sent. So an
+      // incomplete result sets the count that the broker had then.
       this.#heldCount = isWhole ? this.#knownHeld : result.heldCount
       this.#waitingCount = result.waitingCount
     }
-    for (const event of locked) this.#leaveQueue(event)
+    for (const event of locked) this.#removeFromQueue(event)
   }
 
   #add({ key, mode, session, name, metadata, fence, since }: HeldInfo): void {
-    const entry = this.#entries.get(key)
-    if (entry?.held.some((lock) => lock.fence === fence)) return
+    const row = this.#rows.get(key)
+    if (row?.held.some((lock) => lock.fence === fence)) return
     const lock = { key, mode, session, name, metadata, fence, since }
-    const held = [...(entry?.held ?? []), lock]
-    this.#entries.set(key, { key, held, waiting: entry?.waiting ?? [] })
+    const held = [...(row?.held ?? []), lock]
+    this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })
     this.#knownHeld++
   }
 
   #remove(key: string, fence: number): void {
-    const entry = this.#entries.get(key)
-    if (!entry?.held.some((lock) => lock.fence === fence)) return
+    const row = this.#rows.get(key)
+    if (!row?.held.some((lock) => lock.fence === fence)) return
     this.#knownHeld--
-    this.#put({ ...entry, held: entry.held.filter((lock) => lock.fence !== fence) })
+    this.#put({ ...row, held: row.held.filter((lock) => lock.fence !== fence) })
   }
 
-  #dropOthers(prefix: string, fences: ReadonlySet<number>): void {
-    for (const { key, held } of this.#entries.values()) {
+  #removeUnlisted(prefix: string, fences: ReadonlySet<number>): void {
+    for (const { key, held } of this.#rows.values()) {
       if (!key.startsWith(prefix)) continue
       for (const { fence } of held) if (!fences.has(fence)) this.#remove(key, fence)
     }
@@ -147,32 +152,32 @@ export class LockModel {
       if (queue === undefined) queues.set(request.key, [request])
       else queue.push(request)
     }
-    for (const entry of this.#entries.values()) {
-      if (entry.waiting.length === 0 || !entry.key.startsWith(prefix)) continue
-      this.#knownWaiting -= entry.waiting.length
-      this.#put({ ...entry, waiting: [] })
+    for (const row of this.#rows.values()) {
+      if (row.waiting.length === 0 || !row.key.startsWith(prefix)) continue
+      this.#knownWaiting -= row.waiting.length
+      this.#put({ ...row, waiting: [] })
     }
     for (const [key, queue] of queues) {
       this.#knownWaiting += queue.length
-      this.#put({ key, held: this.#entries.get(key)?.held ?? [], waiting: queue })
+      this.#put({ key, held: this.#rows.get(key)?.held ?? [], waiting: queue })
     }
   }
 
-  /** Whoever was granted a key waits for it no longer. */
-  #leaveQueue({ key, session, since }: LockEvent): void {
-    const entry = this.#entries.get(key)
-    const place = entry?.waiting.findIndex(
+  /** Removes the request of a granted lock from the queue of its key. */
+  #removeFromQueue({ key, session, since }: LockEvent): void {
+    const row = this.#rows.get(key)
+    const index = row?.waiting.findIndex(
       (request) => request.session === session && request.since <= since,
     )
-    if (entry === undefined || place === undefined || place < 0) return
+    if (row === undefined || index === undefined || index < 0) return
     this.#knownWaiting--
     this.#waitingCount = Math.max(0, this.#waitingCount - 1)
-    this.#put({ ...entry, waiting: entry.waiting.filter((_, index) => index !== place) })
+    this.#put({ ...row, waiting: row.waiting.filter((_, i) => i !== index) })
   }
 
-  #put(entry: KeyRow): void {
-    if (entry.held.length === 0 && entry.waiting.length === 0) this.#entries.delete(entry.key)
-    else this.#entries.set(entry.key, entry)
+  #put(row: KeyRow): void {
+    if (row.held.length === 0 && row.waiting.length === 0) this.#rows.delete(row.key)
+    else this.#rows.set(row.key, row)
   }
 }
 

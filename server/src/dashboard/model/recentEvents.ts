@@ -1,54 +1,55 @@
 /**
- * The last events, newest last, and what they say about one key. Bounded: a page that is left open
- * over night must not fill the memory of its browser.
+ * Keeps the last events, newest last, and finds the locks of one key in them. The number of events
+ * is bounded, because a page may stay open for days.
  */
 import type { LockEvent } from '@holdfast/client'
 
-/** An event with the time this page saw it, in ms since 1970. */
-export interface Seen {
-  /** Counts up from 1. */
+/** An event with the time at which this page received it. */
+export interface TimedEvent {
+  /** The number of the event, from 1. */
   readonly sequence: number
+  /** In ms since 1970. */
   readonly at: number
   readonly event: LockEvent
 }
 
-/** A lock from its grant to its end, as far as they were seen. */
-export interface Past {
+/** A lock whose grant or end this page has seen. */
+export interface SeenLock {
   readonly lock: LockEvent
-  /** When it ended and how; undefined while it is held. */
-  readonly end: { readonly at: number; readonly how: Exclude<Kind, 'locked'> } | undefined
+  /** When the lock ended and how; undefined while it is held. */
+  readonly end: { readonly at: number; readonly how: Exclude<EventKind, 'locked'> } | undefined
 }
 
-export type Kind = LockEvent['event']
+export type EventKind = LockEvent['event']
 
-/** So many events are kept. */
-export const tailLength = 5_000
+/** How many events are kept. */
+export const maxEvents = 5_000
 
 export class RecentEvents {
-  #events: Seen[] = []
+  #events: TimedEvent[] = []
   #count = 0
 
-  /** How many there were, kept or not. */
+  /** The number of all events, kept or not. */
   get count(): number {
     return this.#count
   }
 
-  /** At least the last {@link tailLength}, newest last. */
-  get events(): readonly Seen[] {
+  /** At least the last {@link maxEvents}, newest last. */
+  get events(): readonly TimedEvent[] {
     return this.#events
   }
 
   add(event: LockEvent, at: number): void {
     this.#events.push({ sequence: ++this.#count, at, event })
-    // In large steps, so that this costs nothing at each.
-    if (this.#events.length >= 2 * tailLength) this.#events = this.#events.slice(-tailLength)
+    // Remove many events at once, because copying the list for each event would be slow.
+    if (this.#events.length >= 2 * maxEvents) this.#events = this.#events.slice(-maxEvents)
   }
 
-  /** The last locks of a key that were seen being taken or released, newest first. */
-  past(key: string, most: number): Past[] {
-    const found = new Map<number, Past>()
+  /** The last locks of a key whose grant or end this page has seen, newest first. */
+  locksOf(key: string, most: number): SeenLock[] {
+    const found = new Map<number, SeenLock>()
     for (let index = this.#events.length - 1; index >= 0; index--) {
-      const { event, at } = this.#events[index] as Seen
+      const { event, at } = this.#events[index] as TimedEvent
       if (event.key !== key) continue
       if (event.event === 'locked') {
         found.set(event.fence, { lock: event, end: found.get(event.fence)?.end })

@@ -1,21 +1,22 @@
 /**
- * What the charts draw: columns of numbers, one row a second. Rates are differences of the broker's
- * counters over the time that passed, whatever that was.
+ * The data of the charts: columns of numbers with one row a second. A rate is the difference of a
+ * broker's counter between two samples, divided by the time between them.
  */
 import type { LockStats } from '@holdfast/client'
 
-/** So many rows are kept: ten minutes. */
-export const seriesLength = 600
+/** How many rows are kept: ten minutes. */
+export const maxRows = 600
 
-/** What is known at one moment, beside the counters. */
-export interface Reading {
-  /** In ms since 1970, and by the monotonic clock. */
+/** The counters and other values at one point in time. */
+export interface Sample {
+  /** In ms since 1970. */
   readonly wall: number
+  /** In ms of the monotonic clock. */
   readonly now: number
   readonly stats: LockStats
   readonly held: number
   readonly waiting: number
-  /** From asking for the counters to their arrival, in ms. */
+  /** Time from the request for the counters to its answer, in ms. */
   readonly roundTrip: number
 }
 
@@ -33,10 +34,10 @@ export const columns = [
 export type Column = (typeof columns)[number]
 
 export class Series {
-  /** In seconds since 1970. */
+  /** The time of each row, in seconds since 1970. */
   readonly times: number[] = []
   readonly #columns = new Map<Column, (number | null)[]>(columns.map((name) => [name, []]))
-  #last: Reading | undefined
+  #lastSample: Sample | undefined
   #handoffs: number[] = []
 
   column(name: Column): readonly (number | null)[] {
@@ -48,44 +49,44 @@ export class Series {
     return this.column(name).at(-1) ?? null
   }
 
-  /** A hand-off was measured, in ms; it goes into the next row. */
+  /** Adds a measured hand-off, in ms; the next row has the longest one. */
   addHandoff(ms: number): void {
     this.#handoffs.push(ms)
   }
 
-  add(reading: Reading): void {
-    const last = this.#last
-    this.#last = reading
-    // The first reading has nothing to be compared with; nor has the first after a restart.
-    if (last === undefined || reading.stats.totalLocks < last.stats.totalLocks) return
-    const seconds = Math.max(0.001, (reading.now - last.now) / 1_000)
+  add(sample: Sample): void {
+    const previous = this.#lastSample
+    this.#lastSample = sample
+    // A rate needs an earlier sample of the same broker process: counters that fall mean a restart.
+    if (previous === undefined || sample.stats.totalLocks < previous.stats.totalLocks) return
+    const seconds = Math.max(0.001, (sample.now - previous.now) / 1_000)
     const rate = (of: (stats: LockStats) => number) =>
-      Math.max(0, of(reading.stats) - of(last.stats)) / seconds
+      Math.max(0, of(sample.stats) - of(previous.stats)) / seconds
     const handoff = this.#handoffs.length === 0 ? null : Math.max(...this.#handoffs)
     this.#handoffs = []
-    this.#push(reading.wall, {
+    this.#push(sample.wall, {
       grants: rate((stats) => stats.totalLocks - stats.failedLocks),
       releases: rate((stats) => stats.unlockCount),
       failures: rate((stats) => stats.failedLocks),
       losses: rate((stats) => stats.expiredLocks),
-      held: reading.held,
-      waiting: reading.waiting,
-      roundTrip: reading.roundTrip,
+      held: sample.held,
+      waiting: sample.waiting,
+      roundTrip: sample.roundTrip,
       handoff,
     })
   }
 
-  /** Where the connection was gone the lines have a gap. */
-  interrupt(wall: number): void {
-    if (this.#last === undefined) return
-    this.#last = undefined
+  /** Adds an empty row, so that the lines have a gap while there is no connection. */
+  addGap(wall: number): void {
+    if (this.#lastSample === undefined) return
+    this.#lastSample = undefined
     this.#push(wall, undefined)
   }
 
   #push(wall: number, row: Readonly<Record<Column, number | null>> | undefined): void {
     this.times.push(wall / 1_000)
     for (const [name, column] of this.#columns) column.push(row?.[name] ?? null)
-    if (this.times.length <= seriesLength) return
+    if (this.times.length <= maxRows) return
     this.times.shift()
     for (const column of this.#columns.values()) column.shift()
   }

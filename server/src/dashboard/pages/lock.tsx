@@ -1,29 +1,29 @@
-/** One key: who holds it, who waits for it, who waits for whom, and what was seen of it before. */
+/** The page of one key: its holders, its queue, its wait-for graph, and its last grants. */
 import type { HeldInfo, QueryResult } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { count, plural, shortId, timeOf, took } from '../model/format.js'
-import { pictureOf } from '../model/graph.js'
+import { count, duration, plural, shortId, timeOf } from '../model/format.js'
 import type { KeyRow } from '../model/lockModel.js'
-import type { Past } from '../model/recentEvents.js'
-import { SeenEvent } from '../ui/eventLine.js'
-import { FreeDialog } from '../ui/free.js'
-import { Age, Empty, Mode, Note, Panel, Who } from '../ui/parts.js'
-import { Picture } from '../ui/picture.js'
-import { useFeed, useParties } from '../ui/shared.js'
-import { tell } from '../ui/toasts.js'
-import { Waiting } from '../ui/waiting.js'
+import type { SeenLock } from '../model/recentEvents.js'
+import { waitForGraphOf } from '../model/waitForGraph.js'
+import { useFeed, useSessionRows } from '../ui/appState.js'
+import { Age, EmptyText, Mode, Note, Panel, SessionLink } from '../ui/components.js'
+import { EventLabel } from '../ui/events.js'
+import { QueueTable } from '../ui/queueTable.js'
+import { RevokeDialog } from '../ui/revokeDialog.js'
+import { showToast } from '../ui/toasts.js'
+import { WaitForGraphView } from '../ui/waitForGraphView.js'
 
-const mostPast = 20
+const maxSeenLocks = 20
 
 export function LockPage({ name }: { name: string }) {
   const { feed } = useFeed()
   useEffect(() => {
-    feed.focus.on(name)
-    return () => feed.focus.on(undefined)
+    feed.selectedKey.select(name)
+    return () => feed.selectedKey.select(undefined)
   }, [feed, name])
-  const { problem } = feed.focus
-  const known = feed.locks.entries.get(name)
-  const result = feed.focus.result ?? resultOf(known)
+  const { problem } = feed.selectedKey
+  const known = feed.locks.rows.get(name)
+  const result = feed.selectedKey.result ?? resultOf(known)
   return (
     <>
       <div class="page-head">
@@ -35,38 +35,38 @@ export function LockPage({ name }: { name: string }) {
       </div>
       {problem !== undefined && <Note kind="bad">This key cannot be shown: {problem}.</Note>}
       <Holders held={result.held} />
-      <WhoWaits name={name} result={result} />
+      <WaitForPanel name={name} result={result} />
       <div class="columns">
         <Panel title="Queue" aside={<span class="quiet">first come, first served</span>}>
-          <Waiting waiting={result.waiting} all={result.waitingCount} />
+          <QueueTable waiting={result.waiting} all={result.waitingCount} />
         </Panel>
-        <History past={feed.recent.past(name, mostPast)} />
+        <History past={feed.recentEvents.locksOf(name, maxSeenLocks)} />
       </div>
     </>
   )
 }
 
-function resultOf(entry: KeyRow | undefined): QueryResult {
-  const { held, waiting } = entry ?? { held: [], waiting: [] }
+function resultOf(row: KeyRow | undefined): QueryResult {
+  const { held, waiting } = row ?? { held: [], waiting: [] }
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
 
 function stateOf({ heldCount, waitingCount }: QueryResult): string {
   if (heldCount === 0) return waitingCount === 0 ? 'Free' : `Free, ${count(waitingCount)} waiting`
-  const held = heldCount === 1 ? 'Held' : `Held by ${count(heldCount)} together`
-  return `${held}, ${waitingCount === 0 ? 'nobody waits' : `${count(waitingCount)} waiting`}`
+  const held = heldCount === 1 ? 'Held' : `Held by ${count(heldCount)} sessions`
+  return `${held}, ${waitingCount === 0 ? 'none' : count(waitingCount)} waiting`
 }
 
 function CopyButton({ text }: { text: string }) {
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(text)
-      tell('Copied.')
+      showToast('The key was copied.')
     } catch {
-      tell('The browser does not let this page copy.')
+      showToast('The browser does not allow this page to copy.')
     }
   }
-  // A page from another machine without TLS has no clipboard.
+  // Browsers give the clipboard only to pages from this machine or over TLS.
   if (!isSecureContext) return null
   return (
     <button type="button" class="small" onClick={() => void copy()}>
@@ -76,28 +76,28 @@ function CopyButton({ text }: { text: string }) {
 }
 
 function Holders({ held }: { held: readonly HeldInfo[] }) {
-  const [toFree, setToFree] = useState<HeldInfo | undefined>(undefined)
+  const [toRevoke, setToRevoke] = useState<HeldInfo | undefined>(undefined)
   const [isForbidden, setForbidden] = useState(false)
   return (
     <Panel title={held.length > 1 ? 'Holders' : 'Holder'}>
-      {held.length === 0 && <Empty>Nobody holds it.</Empty>}
+      {held.length === 0 && <EmptyText>No session holds this key.</EmptyText>}
       <ul class="holders">
         {held.map((lock) => (
           <li class="holder" key={lock.fence}>
             <Holder lock={lock} />
             {!isForbidden && (
-              <button type="button" class="danger" onClick={() => setToFree(lock)}>
-                Free by force…
+              <button type="button" class="danger" onClick={() => setToRevoke(lock)}>
+                Revoke…
               </button>
             )}
           </li>
         ))}
       </ul>
-      {isForbidden && <Note>You may not free locks of this key.</Note>}
-      {toFree !== undefined && (
-        <FreeDialog
-          lock={toFree}
-          onClose={() => setToFree(undefined)}
+      {isForbidden && <Note>Your token has no permission to revoke locks of this key.</Note>}
+      {toRevoke !== undefined && (
+        <RevokeDialog
+          lock={toRevoke}
+          onClose={() => setToRevoke(undefined)}
           onForbidden={() => setForbidden(true)}
         />
       )}
@@ -112,7 +112,7 @@ function Holder({ lock }: { lock: HeldInfo }) {
       <div>
         <dt>Session</dt>
         <dd>
-          <Who session={session} name={name} />
+          <SessionLink session={session} name={name} />
         </dd>
       </div>
       <div>
@@ -143,44 +143,44 @@ function Holder({ lock }: { lock: HeldInfo }) {
   )
 }
 
-function WhoWaits({ name, result }: { name: string; result: QueryResult }) {
+function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   const { feed, version } = useFeed()
-  const parties = useParties()
-  const drawing = useMemo(
-    () => pictureOf(name, feed.locks.entries, parties),
-    [feed, name, parties, version],
+  const sessions = useSessionRows()
+  const graph = useMemo(
+    () => waitForGraphOf(name, feed.locks.rows, sessions),
+    [feed, name, sessions, version],
   )
-  if (drawing.edges.length === 0) return null
-  const label = (session: string) => parties.get(session)?.name ?? shortId(session)
-  const { circle, hiddenWaiters, hiddenHolders } = drawing
+  if (graph.edges.length === 0) return null
+  const label = (session: string) => sessions.get(session)?.name ?? shortId(session)
+  const { cycle, hiddenWaiters, hiddenHolders } = graph
   const more = Math.max(hiddenWaiters, result.waitingCount > 6 ? result.waitingCount - 6 : 0)
   return (
-    <Panel title="Who waits for whom">
-      {circle.length > 0 && (
+    <Panel title="Wait-for graph">
+      {cycle.length > 0 && (
         <Note kind="bad">
-          These sessions wait for each other, and will for ever:{' '}
-          {[...circle, circle[0] as string].map(label).join(' → ')}.
+          Deadlock: these sessions wait for each other, and none of them can continue:{' '}
+          {[...cycle, cycle[0] as string].map(label).join(' → ')}.
         </Note>
       )}
-      <Picture drawing={drawing} about={name} />
+      <WaitForGraphView graph={graph} about={name} />
       <p class="quiet caption">
-        An arrow leads from who waits to who holds. {more > 0 && `${count(more)} more wait. `}
+        An arrow leads from a waiter to a holder. {more > 0 && `${count(more)} more wait. `}
         {hiddenHolders > 0 && `${plural(hiddenHolders, 'more holder')}.`}
       </p>
     </Panel>
   )
 }
 
-function History({ past }: { past: readonly Past[] }) {
+function History({ past }: { past: readonly SeenLock[] }) {
   return (
-    <Panel title="Last grants" aside={<span class="quiet">seen since this page was opened</span>}>
+    <Panel title="Last grants" aside={<span class="quiet">since this page was opened</span>}>
       {past.length === 0 ? (
-        <Empty>None yet.</Empty>
+        <EmptyText>No grants yet.</EmptyText>
       ) : (
         <table class="plain">
           <thead>
             <tr>
-              <th scope="col">From</th>
+              <th scope="col">Granted at</th>
               <th scope="col">Session</th>
               <th scope="col">Held for</th>
               <th scope="col">End</th>
@@ -191,12 +191,12 @@ function History({ past }: { past: readonly Past[] }) {
               <tr key={lock.fence}>
                 <td class="time">{timeOf(lock.since)}</td>
                 <td>
-                  <Who session={lock.session} name={lock.name} />
+                  <SessionLink session={lock.session} name={lock.name} />
                 </td>
                 <td>
-                  {end === undefined ? <Age since={lock.since} /> : took(end.at - lock.since)}
+                  {end === undefined ? <Age since={lock.since} /> : duration(end.at - lock.since)}
                 </td>
-                <td>{end === undefined ? 'held' : <SeenEvent kind={end.how} />}</td>
+                <td>{end === undefined ? 'held' : <EventLabel kind={end.how} />}</td>
               </tr>
             ))}
           </tbody>

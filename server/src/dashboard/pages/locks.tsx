@@ -1,16 +1,17 @@
 /**
- * All locks, to be searched. Ten thousand are filtered and sorted here; where the broker has more
- * than it tells at once, it is asked for the keys that begin with what is searched for.
+ * The page of all locks, with a search. The page filters and sorts the locks that it knows. If the
+ * broker has more locks than one query lists, the page queries the keys that begin with the text of
+ * the search.
  */
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Feed } from '../feed/feed.js'
 import { count, plural } from '../model/format.js'
 import type { KeyRow } from '../model/lockModel.js'
-import { Age, Empty, KeyLink, Mode, Note, Queue, Who } from '../ui/parts.js'
-import { amend } from '../ui/router.js'
-import { SearchField } from '../ui/search.js'
-import { useFeed } from '../ui/shared.js'
-import { Virtual } from '../ui/virtual.js'
+import { useFeed } from '../ui/appState.js'
+import { Age, EmptyText, KeyLink, Mode, Note, QueueLength, SessionLink } from '../ui/components.js'
+import { replaceArgument } from '../ui/router.js'
+import { SearchField } from '../ui/searchField.js'
+import { VirtualTable } from '../ui/virtualTable.js'
 
 type Order = 'key' | 'queue' | 'oldest' | 'newest'
 
@@ -21,17 +22,17 @@ const orders: Readonly<Record<Order, string>> = {
   newest: 'Held shortest',
 }
 
-/** What is typed is searched for after this pause, in ms. */
+/** Pause after the last key press before the broker is queried, in ms. */
 const typingMs = 150
 
-/** @param text What is searched for; it stands in the address, so that one can come back to it. */
+/** @param text The text of the search; it is in the URL, so that the back button restores it. */
 export function LocksPage({ text }: { text: string }) {
   const { feed, version } = useFeed()
   const [order, setOrder] = useState<Order>('key')
   const [onlyQueues, setOnlyQueues] = useState(false)
   useSearch(text)
   const found = useMemo(
-    () => select(feed.locks.entries.values(), text, onlyQueues, order),
+    () => filterLocks(feed.locks.rows.values(), text, onlyQueues, order),
     [feed, version, text, onlyQueues, order],
   )
   return (
@@ -46,7 +47,7 @@ export function LocksPage({ text }: { text: string }) {
         <SearchField
           label="Search keys, names, sessions"
           text={text}
-          onText={(typed) => amend('locks', typed)}
+          onText={(typed) => replaceArgument('locks', typed)}
         />
         <label class="pick">
           <span>Order</span>
@@ -66,16 +67,16 @@ export function LocksPage({ text }: { text: string }) {
           Only with a queue
         </label>
       </div>
-      <Cut feed={feed} text={text} />
+      <PartialNote feed={feed} text={text} />
       {found.length === 0 ? (
-        <Empty>
-          {text === '' ? 'Nobody holds anything.' : `No key or holder has “${text}” in it.`}
-        </Empty>
+        <EmptyText>
+          {text === '' ? 'No session holds a lock.' : `No key or session matches “${text}”.`}
+        </EmptyText>
       ) : (
-        <Virtual
+        <VirtualTable
           label="Locks"
           kind="locks"
-          heads={['Key', 'Mode', 'Held by', 'For', 'Queue']}
+          heads={['Key', 'Mode', 'Held by', 'Held for', 'Queue']}
           items={found}
           idOf={({ key }) => key}
           cells={cellsOf}
@@ -90,55 +91,59 @@ function cellsOf({ key, held: [first, ...others], waiting }: KeyRow, isActive: b
     <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
     first === undefined ? '' : <Mode mode={first.mode} />,
     first === undefined ? (
-      <span class="quiet">nobody</span>
+      <span class="quiet">no session</span>
     ) : (
       <>
-        <Who session={first.session} name={first.name} tabIndex={-1} />
+        <SessionLink session={first.session} name={first.name} tabIndex={-1} />
         {others.length > 0 && <span class="more">and {count(others.length)} more</span>}
       </>
     ),
     first === undefined ? '' : <Age since={first.since} />,
-    <Queue length={waiting.length} />,
+    <QueueLength length={waiting.length} />,
   ]
 }
 
-/** Asks the broker for what is typed, should not everything be here. */
+/** Queries the broker for the text of the search, if not all locks are known here. */
 function useSearch(text: string): void {
   const { feed, environment } = useFeed()
-  const isCut = feed.locks.hidesLocks
+  const isPartial = feed.locks.hasUnknownLocks
   useEffect(() => {
-    return environment.after(typingMs, () => feed.polls.lookFor(isCut ? text : ''))
-  }, [feed, environment, text, isCut])
-  useEffect(() => () => feed.polls.lookFor(''), [feed])
+    return environment.after(typingMs, () => feed.poller.searchPrefix(isPartial ? text : ''))
+  }, [feed, environment, text, isPartial])
+  useEffect(() => () => feed.poller.searchPrefix(''), [feed])
 }
 
-/** What is not shown, said where it is missed. */
-function Cut({ feed, text }: { feed: Feed; text: string }) {
-  const { locks, polls } = feed
-  const { search } = polls
-  if (search !== undefined && search.prefix === text && search.listed < search.heldCount) {
-    const all = plural(search.heldCount, 'lock')
+/** A note about the locks or requests that are not shown. */
+function PartialNote({ feed, text }: { feed: Feed; text: string }) {
+  const { locks, poller } = feed
+  const { searchResult } = poller
+  if (
+    searchResult !== undefined &&
+    searchResult.prefix === text &&
+    searchResult.listed < searchResult.heldCount
+  ) {
+    const all = plural(searchResult.heldCount, 'lock')
     return (
       <Note kind="wait">
-        {all} begin with “{text}”, and the broker lists {count(search.listed)} of them at a time.
-        Type more of the key.
+        {all} begin with “{text}”, and the broker lists {count(searchResult.listed)} of them at a
+        time. Type more of the key.
       </Note>
     )
   }
-  if (locks.hidesLocks && search === undefined) {
+  if (locks.hasUnknownLocks && searchResult === undefined) {
     return (
       <Note kind="wait">
         The broker lists 1,000 locks at a time: {count(locks.knownHeld)} of
         {` ${count(locks.heldCount)}`} are known here. Search for the beginning of a key to see
-        others.
+        other locks.
       </Note>
     )
   }
-  if (locks.hidesQueues) {
+  if (locks.hasUnknownQueues) {
     return (
       <Note kind="wait">
         {count(locks.knownWaiting)} of {plural(locks.waitingCount, 'waiting request')} are known
-        here, so a queue may be longer than it looks. The page of a lock has its own in full.
+        here, so a queue may be longer than shown. The page of a key shows its queue in full.
       </Note>
     )
   }
@@ -150,22 +155,22 @@ function summary({ locks }: Feed, found: number, isFiltered: boolean): string {
   return isFiltered ? `${plural(found, 'key')} found; ${all}` : all
 }
 
-function select(
-  entries: Iterable<KeyRow>,
+function filterLocks(
+  rows: Iterable<KeyRow>,
   text: string,
   onlyQueues: boolean,
   order: Order,
 ): readonly KeyRow[] {
   const wanted = text.toLowerCase()
   const found: KeyRow[] = []
-  for (const entry of entries) {
-    if (onlyQueues && entry.waiting.length === 0) continue
-    if (wanted === '' || isMeant(entry, wanted)) found.push(entry)
+  for (const row of rows) {
+    if (onlyQueues && row.waiting.length === 0) continue
+    if (wanted === '' || matches(row, wanted)) found.push(row)
   }
   return found.sort(comparisons[order])
 }
 
-function isMeant({ key, held, waiting }: KeyRow, wanted: string): boolean {
+function matches({ key, held, waiting }: KeyRow, wanted: string): boolean {
   const has = (text: string | undefined) => text?.toLowerCase().includes(wanted) ?? false
   if (has(key)) return true
   for (const { name, session } of held) if (has(name) || has(session)) return true

@@ -1,48 +1,50 @@
-/** The broker at a glance: how much it does, how quickly, and where people wait. */
+/** The overview of the broker: rates, latency, the longest queues, and the last events. */
 import { useMemo } from 'preact/hooks'
 import type { Feed } from '../feed/feed.js'
-import { count, ms, percent, rate, short } from '../model/format.js'
+import { compactCount, count, ms, percent, rate } from '../model/format.js'
 import type { KeyRow } from '../model/lockModel.js'
 import type { Column } from '../model/series.js'
+import { useFeed } from '../ui/appState.js'
 import { Chart, type Line } from '../ui/chart.js'
-import { EventLine } from '../ui/eventLine.js'
-import { Age, Empty, KeyLink, Note, Panel, Queue, Who } from '../ui/parts.js'
+import { Age, EmptyText, KeyLink, Note, Panel, QueueLength, SessionLink } from '../ui/components.js'
+import { EventLine } from '../ui/events.js'
 import { addressOf } from '../ui/router.js'
-import { useFeed } from '../ui/shared.js'
-import { Spark } from '../ui/spark.js'
+import { Sparkline } from '../ui/sparkline.js'
 
 const rates: readonly Line[] = [
   { column: 'grants', label: 'Granted', color: '--accent' },
   { column: 'releases', label: 'Released', color: '--blue' },
-  { column: 'failures', label: 'Came to nothing', color: '--wait' },
+  { column: 'failures', label: 'Failed', color: '--wait' },
   { column: 'losses', label: 'Expired', color: '--bad' },
 ]
 const latency: readonly Line[] = [
   { column: 'roundTrip', label: 'Round trip', color: '--blue' },
   { column: 'handoff', label: 'Hand-off', color: '--accent' },
 ]
-const mostQueues = 6
-const mostEvents = 8
+const maxQueues = 6
+const maxEvents = 8
 
 export function OverviewPage() {
   const { feed, version } = useFeed()
-  const { series, polls } = feed
+  const { series, poller } = feed
   return (
     <>
       <h1 class="sr">Overview</h1>
-      <Problems feed={feed} />
+      <PermissionNotes feed={feed} />
       <Tiles />
       <div class="columns">
         <Panel title="Rates, per second">
-          {polls.statsProblem === undefined ? (
+          {poller.statsProblem === undefined ? (
             <Chart label="rates" lines={rates} format={rate} {...{ series, version }} />
           ) : (
-            <Note>Your token may not see the counters: {polls.statsProblem}.</Note>
+            <Note>The broker does not show its counters: {poller.statsProblem}.</Note>
           )}
         </Panel>
-        <Panel title="Latency" aside={<ProbeSwitch />}>
+        <Panel title="Latency" aside={<HandoffSwitch />}>
           <Chart label="latency" lines={latency} format={ms} {...{ series, version }} />
-          {feed.probe.problem !== undefined && <Note kind="bad">{feed.probe.problem}</Note>}
+          {feed.handoffProbe.problem !== undefined && (
+            <Note kind="bad">{feed.handoffProbe.problem}</Note>
+          )}
         </Panel>
       </div>
       <div class="columns">
@@ -53,9 +55,9 @@ export function OverviewPage() {
   )
 }
 
-/** What this page may not see. */
-function Problems({ feed }: { feed: Feed }) {
-  const { queryProblem } = feed.polls
+/** Notes about the data that the token has no permission to see. */
+function PermissionNotes({ feed }: { feed: Feed }) {
+  const { queryProblem } = feed.poller
   return (
     <>
       {queryProblem !== undefined && <Note kind="bad">No queues are shown: {queryProblem}.</Note>}
@@ -68,25 +70,25 @@ function Problems({ feed }: { feed: Feed }) {
 
 function Tiles() {
   const { feed } = useFeed()
-  const { locks, series, polls } = feed
+  const { locks, series, poller } = feed
   const rateOf = (column: Column) => rate(series.latest(column))
   return (
-    <ul class="tiles" aria-label="In numbers">
-      <Tile label="Locks held" value={short(locks.heldCount)} column="held" />
+    <ul class="tiles" aria-label="Key figures">
+      <Tile label="Locks held" value={compactCount(locks.heldCount)} column="held" />
       <Tile
         label="Requests waiting"
-        value={short(locks.waitingCount)}
+        value={compactCount(locks.waitingCount)}
         column="waiting"
         tone="wait"
       />
       <Tile label="Granted per second" value={rateOf('grants')} column="grants" />
       <Tile
-        label="Granted since the start"
-        value={polls.stats === undefined ? '–' : percent(polls.stats.successRate)}
+        label="Success rate since the start"
+        value={poller.stats === undefined ? '–' : percent(poller.stats.successRate)}
         more={
-          polls.stats === undefined
+          poller.stats === undefined
             ? undefined
-            : `of ${count(polls.stats.totalLocks)} settled requests`
+            : `of ${count(poller.stats.totalLocks)} finished requests`
         }
       />
     </ul>
@@ -107,26 +109,29 @@ function Tile({ label, value, column, more, tone }: TileProps) {
     <li class={`tile ${tone === undefined ? '' : `tile-${tone}`}`}>
       <span class="tile-label">{label}</span>
       <strong class="tile-value">{value}</strong>
-      {column !== undefined && <Spark values={feed.series.column(column)} />}
+      {column !== undefined && <Sparkline values={feed.series.column(column)} />}
       {more !== undefined && <span class="tile-more">{more}</span>}
     </li>
   )
 }
 
-function ProbeSwitch() {
+function HandoffSwitch() {
   const { feed } = useFeed()
-  const { probe } = feed
+  const { handoffProbe } = feed
   return (
     <label
       class="switch"
-      title="Takes a lock of this page's own twice a second and times how it passes on. Others see that lock."
+      title={
+        'Passes a lock from one request of this page to another every second and measures ' +
+        'the time. Other clients see this lock.'
+      }
     >
       <input
         type="checkbox"
         role="switch"
-        checked={probe.isOn}
-        aria-checked={probe.isOn}
-        onChange={() => (probe.isOn ? probe.stop() : probe.start())}
+        checked={handoffProbe.isOn}
+        aria-checked={handoffProbe.isOn}
+        onChange={() => (handoffProbe.isOn ? handoffProbe.stop() : handoffProbe.start())}
       />
       Measure hand-offs
     </label>
@@ -135,18 +140,18 @@ function ProbeSwitch() {
 
 function LongestQueues() {
   const { feed, version } = useFeed()
-  const longest = useMemo(() => longestQueues(feed.locks.entries.values()), [feed, version])
+  const longest = useMemo(() => longestQueues(feed.locks.rows.values()), [feed, version])
   return (
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (
-        <Empty>Nobody waits.</Empty>
+        <EmptyText>No session waits.</EmptyText>
       ) : (
         <table class="plain queues">
           <thead>
             <tr>
               <th scope="col">Key</th>
               <th scope="col">Held by</th>
-              <th scope="col">First waits for</th>
+              <th scope="col">First waiting for</th>
               <th scope="col">Queue</th>
             </tr>
           </thead>
@@ -158,14 +163,14 @@ function LongestQueues() {
                 </td>
                 <td>
                   {held[0] === undefined ? (
-                    'nobody'
+                    'no session'
                   ) : (
-                    <Who session={held[0].session} name={held[0].name} />
+                    <SessionLink session={held[0].session} name={held[0].name} />
                   )}
                 </td>
                 <td>{waiting[0] !== undefined && <Age since={waiting[0].since} />}</td>
                 <td>
-                  <Queue length={waiting.length} />
+                  <QueueLength length={waiting.length} />
                 </td>
               </tr>
             ))}
@@ -176,19 +181,19 @@ function LongestQueues() {
   )
 }
 
-function longestQueues(entries: Iterable<KeyRow>): KeyRow[] {
-  const waitedFor = [...entries].filter(({ waiting }) => waiting.length > 0)
+function longestQueues(rows: Iterable<KeyRow>): KeyRow[] {
+  const waitedFor = [...rows].filter(({ waiting }) => waiting.length > 0)
   waitedFor.sort((a, b) => b.waiting.length - a.waiting.length || (a.key < b.key ? -1 : 1))
-  return waitedFor.slice(0, mostQueues)
+  return waitedFor.slice(0, maxQueues)
 }
 
 function LastEvents() {
   const { feed } = useFeed()
-  const last = feed.recent.events.slice(-mostEvents).reverse()
+  const last = feed.recentEvents.events.slice(-maxEvents).reverse()
   return (
     <Panel title="Last events" aside={<a href={addressOf('events')}>All events</a>}>
       {last.length === 0 ? (
-        <Empty>Nothing has happened since this page was opened.</Empty>
+        <EmptyText>No events since this page was opened.</EmptyText>
       ) : (
         <ol class="event-list">
           {last.map((seen) => (

@@ -1,61 +1,61 @@
-/** One session: what it holds, and what it waits for. */
+/** The page of one session: the locks that it holds, and the requests that wait. */
 import type { WaitingInfo } from '@holdfast/client'
 import { count } from '../model/format.js'
-import { Age, Empty, KeyLink, Mode, Note, Panel, Queue } from '../ui/parts.js'
-import { useFeed, useParties } from '../ui/shared.js'
-import { Virtual } from '../ui/virtual.js'
+import { useFeed, useSessionRows } from '../ui/appState.js'
+import { Age, EmptyText, KeyLink, Mode, Note, Panel, QueueLength } from '../ui/components.js'
+import { VirtualTable } from '../ui/virtualTable.js'
 
 export function SessionPage({ id }: { id: string }) {
   const { feed } = useFeed()
-  const party = useParties().get(id)
-  const { entries } = feed.locks
+  const row = useSessionRows().get(id)
+  const { rows } = feed.locks
   return (
     <>
       <div class="page-head">
-        <h1>{party?.name ?? 'Session'}</h1>
+        <h1>{row?.name ?? 'Session'}</h1>
         <p class="quiet key">{id}</p>
       </div>
-      {party === undefined && (
+      {row === undefined && (
         <Note>
-          It holds nothing and waits for nothing, as far as is known here, or it has ended.
+          No lock or waiting request of this session is known here. The session may have ended.
         </Note>
       )}
       <div class="columns">
-        <Panel title="Holds" aside={<span class="quiet">{count(party?.holds.length ?? 0)}</span>}>
-          {party === undefined || party.holds.length === 0 ? (
-            <Empty>Nothing.</Empty>
+        <Panel title="Holds" aside={<span class="quiet">{count(row?.holds.length ?? 0)}</span>}>
+          {row === undefined || row.holds.length === 0 ? (
+            <EmptyText>No locks.</EmptyText>
           ) : (
-            <Virtual
-              label="Locks that it holds"
+            <VirtualTable
+              label="Locks that the session holds"
               kind="session-holds"
-              heads={['Key', 'Mode', 'For', 'Queue']}
-              items={party.holds}
+              heads={['Key', 'Mode', 'Held for', 'Queue']}
+              items={row.holds}
               idOf={({ fence }) => String(fence)}
               cells={({ key, mode, since }, isActive) => [
                 <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
                 <Mode mode={mode} />,
                 <Age since={since} />,
-                <Queue length={entries.get(key)?.waiting.length ?? 0} />,
+                <QueueLength length={rows.get(key)?.waiting.length ?? 0} />,
               ]}
             />
           )}
         </Panel>
         <Panel
           title="Waits for"
-          aside={<span class="quiet">{count(party?.awaits.length ?? 0)}</span>}
+          aside={<span class="quiet">{count(row?.awaits.length ?? 0)}</span>}
         >
-          {party === undefined || party.awaits.length === 0 ? (
-            <Empty>Nothing.</Empty>
+          {row === undefined || row.awaits.length === 0 ? (
+            <EmptyText>No requests.</EmptyText>
           ) : (
-            <Virtual
-              label="Locks that it waits for"
+            <VirtualTable
+              label="Locks that the session waits for"
               kind="session-awaits"
-              heads={['Key', 'Place', 'Mode', 'Since']}
-              items={party.awaits}
-              idOf={(request) => `${request.key} ${request.since} ${party.awaits.indexOf(request)}`}
+              heads={['Key', 'Place', 'Mode', 'Waiting for']}
+              items={row.awaits}
+              idOf={(request) => `${request.key} ${request.since} ${row.awaits.indexOf(request)}`}
               cells={(request, isActive) => [
                 <KeyLink name={request.key} tabIndex={isActive ? 0 : -1} />,
-                placeOf(request, entries.get(request.key)?.waiting ?? []),
+                placeOf(request, rows.get(request.key)?.waiting ?? []),
                 <Mode mode={request.mode} />,
                 <Age since={request.since} />,
               ]}

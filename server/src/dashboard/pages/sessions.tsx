@@ -1,19 +1,21 @@
-/** Sessions that hold something or wait for something; of others the broker says nothing. */
+/**
+ * The page of all sessions that hold or wait for a lock; the broker does not list other sessions.
+ */
 import { useMemo, useState } from 'preact/hooks'
 import { count, plural } from '../model/format.js'
-import type { Party } from '../model/sessions.js'
-import { Age, Empty, Note, Queue, Who } from '../ui/parts.js'
-import { SearchField } from '../ui/search.js'
-import { useFeed, useParties } from '../ui/shared.js'
-import { Virtual } from '../ui/virtual.js'
+import type { SessionRow } from '../model/sessionRows.js'
+import { useFeed, useSessionRows } from '../ui/appState.js'
+import { Age, EmptyText, Note, QueueLength, SessionLink } from '../ui/components.js'
+import { SearchField } from '../ui/searchField.js'
+import { VirtualTable } from '../ui/virtualTable.js'
 
 export function SessionsPage() {
   const { feed } = useFeed()
-  const parties = useParties()
+  const sessions = useSessionRows()
   const [text, setText] = useState('')
-  const found = useMemo(() => select(parties, text), [parties, text])
+  const found = useMemo(() => filterSessions(sessions, text), [sessions, text])
   const { locks } = feed
-  const isCut = locks.hidesLocks || locks.hidesQueues
+  const isPartial = locks.hasUnknownLocks || locks.hasUnknownQueues
   return (
     <section class="full">
       <div class="page-head">
@@ -25,18 +27,18 @@ export function SessionsPage() {
       <div class="tools">
         <SearchField label="Search names and ids" text={text} onText={setText} />
       </div>
-      {isCut && (
+      {isPartial && (
         <Note kind="wait">
-          Not every lock of this broker is known here, so sessions may be missing, or hold more than
-          it says.
+          Not every lock of this broker is known here, so sessions may be missing, or may hold more
+          locks than shown.
         </Note>
       )}
       {found.length === 0 ? (
-        <Empty>
-          {text === '' ? 'Nobody holds or awaits anything.' : `No session has “${text}” in it.`}
-        </Empty>
+        <EmptyText>
+          {text === '' ? 'No session holds or waits for a lock.' : `No session matches “${text}”.`}
+        </EmptyText>
       ) : (
-        <Virtual
+        <VirtualTable
           label="Sessions"
           kind="sessions"
           heads={['Session', 'Holds', 'Waits for', 'Since']}
@@ -49,18 +51,18 @@ export function SessionsPage() {
   )
 }
 
-function cellsOf({ id, name, holds, awaits }: Party, isActive: boolean) {
+function cellsOf({ id, name, holds, awaits }: SessionRow, isActive: boolean) {
   return [
-    <Who session={id} name={name} tabIndex={isActive ? 0 : -1} />,
+    <SessionLink session={id} name={name} tabIndex={isActive ? 0 : -1} />,
     holds.length === 0 ? <span class="queue-none">–</span> : count(holds.length),
-    <Queue length={awaits.length} />,
+    <QueueLength length={awaits.length} />,
     <Age since={Math.min(...[...holds, ...awaits].slice(0, 1_000).map(({ since }) => since))} />,
   ]
 }
 
-function select(parties: ReadonlyMap<string, Party>, text: string): Party[] {
+function filterSessions(sessions: ReadonlyMap<string, SessionRow>, text: string): SessionRow[] {
   const wanted = text.toLowerCase()
-  return [...parties.values()]
+  return [...sessions.values()]
     .filter(({ id, name = '' }) => `${name}\n${id}`.toLowerCase().includes(wanted))
     .sort((a, b) => compare(a.name ?? '~', b.name ?? '~') || compare(a.id, b.id))
 }

@@ -1,6 +1,5 @@
-/** The broker wants to know who is looking. */
-
-import { useFeed } from '../ui/shared.js'
+/** The page that asks for a token, if the broker needs one. */
+import { useFeed } from '../ui/appState.js'
 import { TokenForm } from '../ui/tokenForm.js'
 
 export function TokenPage() {
@@ -9,17 +8,17 @@ export function TokenPage() {
   const problem = status.kind === 'token' ? status.problem : undefined
   return (
     <section class="gate">
-      <h1>Who is looking?</h1>
+      <h1>Sign in</h1>
       <p class="quiet">
-        This broker asks for a token. It stays in the memory of this page and is gone with it; what
-        it may not see or do, this page cannot either.
+        This broker needs a token. The page keeps the token in memory until it is closed, and can
+        see and do only what the token allows.
       </p>
       {problem !== undefined && (
         <p class="problem" role="alert">
           {problem}.
         </p>
       )}
-      <TokenForm action="Come in" onToken={(token) => feed.start(token)} />
+      <TokenForm action="Sign in" onToken={(token) => feed.start(token)} />
     </section>
   )
 }

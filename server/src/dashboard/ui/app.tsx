@@ -1,4 +1,6 @@
-/** The frame around all pages: where one is, where one can go, and how the connection fares. */
+/**
+ * The frame around all pages: the navigation, the state of the connection, and the current page.
+ */
 import { useEffect, useRef } from 'preact/hooks'
 import { EventsPage } from '../pages/events.js'
 import { LockPage } from '../pages/lock.js'
@@ -7,13 +9,13 @@ import { OverviewPage } from '../pages/overview.js'
 import { SessionPage } from '../pages/session.js'
 import { SessionsPage } from '../pages/sessions.js'
 import { TokenPage } from '../pages/token.js'
-import { Banner, ConnectionBadge } from './connection.js'
+import { useFeed } from './appState.js'
+import { Banner, ConnectionBadge } from './connectionStatus.js'
 import { addressOf, type PageName, type Route, useRoute } from './router.js'
-import { useFeed } from './shared.js'
 import { ThemeSwitch } from './themeSwitch.js'
 import { Toasts } from './toasts.js'
 
-const places: readonly {
+const navItems: readonly {
   readonly page: PageName
   readonly label: string
   readonly icon: string
@@ -28,13 +30,16 @@ const places: readonly {
   { page: 'events', label: 'Events', icon: 'M4 6h16M4 12h16M4 18h10' },
 ]
 
-/** Which place a page belongs to. */
-const home: Readonly<Partial<Record<PageName, PageName>>> = { lock: 'locks', session: 'sessions' }
+/** The page of the navigation that a detail page belongs to. */
+const parentPages: Readonly<Partial<Record<PageName, PageName>>> = {
+  lock: 'locks',
+  session: 'sessions',
+}
 
 export function App() {
   const { feed } = useFeed()
   const route = useRoute()
-  const main = useArrival(route)
+  const main = useFocusOnNavigation(route)
   const needsToken = feed.status.kind === 'token'
   return (
     <>
@@ -43,7 +48,7 @@ export function App() {
       </button>
       <header class="top">
         <a class="brand" href={addressOf('overview')} aria-label="Holdfast, overview">
-          <Mark />
+          <Logo />
           <span>Holdfast</span>
         </a>
         {!needsToken && <Nav route={route} />}
@@ -60,10 +65,10 @@ export function App() {
 }
 
 function Nav({ route }: { route: Route }) {
-  const here = home[route.page] ?? route.page
+  const here = parentPages[route.page] ?? route.page
   return (
     <nav class="nav" aria-label="Pages">
-      {places.map(({ page, label, icon }) => (
+      {navItems.map(({ page, label, icon }) => (
         <a
           key={page}
           href={addressOf(page)}
@@ -97,8 +102,8 @@ function Page({ route: { page, argument } }: { route: Route }) {
   }
 }
 
-/** A holdfast: what seaweed holds on to its rock with. */
-function Mark() {
+/** The logo: a holdfast, the root with which seaweed holds on to rock. */
+function Logo() {
   return (
     <svg class="mark" viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
       <circle cx="16" cy="8" r="4.4" />
@@ -107,19 +112,19 @@ function Mark() {
   )
 }
 
-/** On another page the focus is at its beginning, and the window has its name. */
-function useArrival({ page, argument }: Route) {
+/** After a change of the page, moves the focus to its start and sets the title of the window. */
+function useFocusOnNavigation({ page, argument }: Route) {
   const main = useRef<HTMLElement>(null)
   const isFirst = useRef(true)
-  const what = page === 'lock' || page === 'session' ? argument : ''
+  const subject = page === 'lock' || page === 'session' ? argument : ''
   useEffect(() => {
-    const title = places.find((place) => place.page === (home[page] ?? page))?.label ?? ''
-    document.title = `${what === '' ? title : what} · Holdfast`
+    const title = navItems.find((item) => item.page === (parentPages[page] ?? page))?.label ?? ''
+    document.title = `${subject === '' ? title : subject} · Holdfast`
     if (!isFirst.current) {
       main.current?.focus({ preventScroll: true })
       scrollTo(0, 0)
     }
     isFirst.current = false
-  }, [page, what])
+  }, [page, subject])
   return main
 }

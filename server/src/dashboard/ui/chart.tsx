@@ -1,4 +1,6 @@
-/** A chart over time: uPlot draws the lines; the words beside it are ours, for all to read. */
+/**
+ * A chart of values over time. uPlot draws the lines; the legend is HTML, for screen readers too.
+ */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import { timeOf } from '../model/format.js'
@@ -7,7 +9,7 @@ import type { Column, Series } from '../model/series.js'
 export interface Line {
   readonly column: Column
   readonly label: string
-  /** A custom property of the theme. */
+  /** The name of a CSS custom property of the theme. */
   readonly color: `--${string}`
 }
 
@@ -16,40 +18,40 @@ interface ChartProps {
   readonly series: Series
   readonly lines: readonly Line[]
   readonly format: (value: number | null) => string
-  /** Another one when there is something new to draw. */
+  /** The version of the data; the chart is drawn again when it changes. */
   readonly version: number
 }
 
 const height = 170
 
 export function Chart({ label, series, lines, format, version }: ChartProps) {
-  const place = useRef<HTMLDivElement>(null)
+  const container = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
   const [cursor, setCursor] = useState<number | undefined>(undefined)
   const theme = useThemeChange()
   useEffect(() => {
-    const node = place.current
+    const node = container.current
     if (node === null) return
     const width = () => Math.max(160, node.clientWidth)
-    const drawn = new uPlot(optionsFor(lines, width(), setCursor), dataOf(series, lines), node)
-    plot.current = drawn
-    const observer = new ResizeObserver(() => drawn.setSize({ width: width(), height }))
+    const chart = new uPlot(optionsFor(lines, width(), setCursor), dataOf(series, lines), node)
+    plot.current = chart
+    const observer = new ResizeObserver(() => chart.setSize({ width: width(), height }))
     observer.observe(node)
     return () => {
       observer.disconnect()
-      drawn.destroy()
+      chart.destroy()
       plot.current = undefined
     }
   }, [theme])
   useEffect(() => plot.current?.setData(dataOf(series, lines)), [version])
-  const said = lines.map(({ column, label: name, color }) => {
+  const legend = lines.map(({ column, label: name, color }) => {
     const value = cursor === undefined ? series.latest(column) : series.column(column)[cursor]
     return { name, color, value: format(value ?? null) }
   })
   return (
     <figure class="chart">
       <figcaption class="legend">
-        {said.map(({ name, color, value }) => (
+        {legend.map(({ name, color, value }) => (
           <span class="legend-item" key={name}>
             <i class={`swatch swatch${color}`} aria-hidden="true" />
             {name} <b>{value}</b>
@@ -60,7 +62,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
         class="plot"
         role="img"
         aria-label={`Chart of the last ten minutes: ${label}`}
-        ref={place}
+        ref={container}
       />
     </figure>
   )
@@ -114,12 +116,12 @@ function optionsFor(
   }
 }
 
-/** From zero, with room above; an idle broker's line lies on the ground. */
+/** The range of the y axis: from 0 to 15 % above the highest value, and at least to 1. */
 function yRange(_: uPlot, _from: number | null, to: number | null): uPlot.Range.MinMax {
   return [0, Math.max(1, (to ?? 0) * 1.15)]
 }
 
-/** Counts the changes of the theme, whoever makes them. */
+/** Counts the changes of the theme, by the user or by the system. */
 function useThemeChange(): number {
   const [changes, setChanges] = useState(0)
   useEffect(() => {

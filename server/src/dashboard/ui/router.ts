@@ -1,6 +1,6 @@
 /**
- * Which page is shown: it stands behind the `#` of the address, so that the broker needs to serve
- * one page only, and a page can be linked to and gone back to.
+ * The route of the current page, in the URL after `#`. So the broker serves one file for all pages,
+ * and links and the browser's back button work.
  */
 import { useEffect, useState } from 'preact/hooks'
 
@@ -10,12 +10,12 @@ export type PageName = (typeof pageNames)[number]
 
 export interface Route {
   readonly page: PageName
-  /** A key, the id of a session, or what is searched for. */
+  /** A key, the id of a session, or the text of a search. */
   readonly argument: string
 }
 
 export function addressOf(page: PageName, argument = ''): string {
-  // Half of a letter cannot be written in an address, and is in no key.
+  // Remove unpaired surrogates, because a URL cannot contain them, and no key does.
   const whole = argument.replace(/\p{Cs}/gu, '')
   return `#/${page}${whole === '' ? '' : `/${encodeURIComponent(whole)}`}`
 }
@@ -40,8 +40,11 @@ export function useRoute(): Route {
   return routeOf(hash)
 }
 
-/** Another argument for this page, such as what is typed: no step to go back for each letter. */
-export function amend(page: PageName, argument: string): void {
+/**
+ * Replaces the argument of the current page, such as the text of a search, without a new entry in
+ * the browser's history for each letter.
+ */
+export function replaceArgument(page: PageName, argument: string): void {
   history.replaceState(null, '', addressOf(page, argument))
   dispatchEvent(new Event('hashchange'))
 }

@@ -1,13 +1,13 @@
-/** Light, dark, or as the system has it; remembered by the browser, which may refuse to. */
+/** The color theme: light, dark, or that of the system. The browser's local storage keeps it. */
 export type Theme = 'system' | 'light' | 'dark'
 
 export const themes: readonly Theme[] = ['system', 'light', 'dark']
 
-const place = 'holdfast.theme'
+const storageKey = 'holdfast.theme'
 
 export function savedTheme(): Theme {
   try {
-    const saved = localStorage.getItem(place)
+    const saved = localStorage.getItem(storageKey)
     return themes.find((theme) => theme === saved) ?? 'system'
   } catch {
     return 'system'
@@ -16,9 +16,9 @@ export function savedTheme(): Theme {
 
 export function saveTheme(theme: Theme): void {
   try {
-    localStorage.setItem(place, theme)
+    localStorage.setItem(storageKey, theme)
   } catch {
-    // Then it is chosen again next time.
+    // Local storage is not available: the theme is kept until the page is closed.
   }
 }
 

@@ -1,4 +1,4 @@
-/** Three ways to look at the same: as the system has it, light, dark. */
+/** The button that changes the theme: system, light, dark. */
 import { useState } from 'preact/hooks'
 import { applyTheme, savedTheme, saveTheme, themes } from './theme.js'
 
@@ -12,14 +12,14 @@ const icons = {
 export function ThemeSwitch() {
   const [theme, setTheme] = useState(savedTheme)
   const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? 'system'
-  const turn = (): void => {
+  const change = (): void => {
     setTheme(next)
     applyTheme(next)
     saveTheme(next)
   }
   const label = `Theme: ${theme}. Change to ${next}`
   return (
-    <button type="button" class="theme" onClick={turn} aria-label={label} title={label}>
+    <button type="button" class="theme" onClick={change} aria-label={label} title={label}>
       <svg viewBox="0 0 24 24" width="19" height="19" aria-hidden="true">
         <path d={icons[theme]} />
       </svg>

@@ -1,30 +1,30 @@
-/** Short news about what the person did, read out by screen readers and gone after a while. */
+/** Short messages after an action of the user; screen readers read them out, and they disappear. */
 import { useEffect, useState } from 'preact/hooks'
-import { useShared } from './shared.js'
+import { useAppState } from './appState.js'
 
 interface Toast {
-  readonly number: number
+  readonly id: number
   readonly text: string
 }
 
 const shownMs = 7_000
 const listeners = new Set<(text: string) => void>()
 
-/** Tells the person something. */
-export function tell(text: string): void {
+/** Shows a message for 7 s. */
+export function showToast(text: string): void {
   for (const listener of listeners) listener(text)
 }
 
 export function Toasts() {
-  const { environment } = useShared()
+  const { environment } = useAppState()
   const [toasts, setToasts] = useState<readonly Toast[]>([])
   useEffect(() => {
     let count = 0
     const add = (text: string): void => {
-      const number = ++count
-      setToasts((former) => [...former, { number, text }])
+      const id = ++count
+      setToasts((shown) => [...shown, { id, text }])
       environment.after(shownMs, () => {
-        setToasts((former) => former.filter((toast) => toast.number !== number))
+        setToasts((shown) => shown.filter((toast) => toast.id !== id))
       })
     }
     listeners.add(add)
@@ -34,8 +34,8 @@ export function Toasts() {
   }, [environment])
   return (
     <div class="toasts" role="status" aria-live="polite">
-      {toasts.map(({ number, text }) => (
-        <p key={number}>{text}</p>
+      {toasts.map(({ id, text }) => (
+        <p key={id}>{text}</p>
       ))}
     </div>
   )

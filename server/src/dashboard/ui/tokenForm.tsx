@@ -1,4 +1,4 @@
-/** Where a token is typed or pasted. It is handed on and forgotten: never stored, never shown. */
+/** The form for a token. It passes the token on, and neither stores nor shows it. */
 import { HoldfastError } from '@holdfast/client'
 import { useRef, useState } from 'preact/hooks'
 
@@ -18,7 +18,7 @@ export function TokenForm({ action, onToken }: TokenFormProps) {
     try {
       await onToken(token)
     } catch (error) {
-      setProblem(error instanceof HoldfastError ? error.message : 'That did not work')
+      setProblem(error instanceof HoldfastError ? error.message : 'The token could not be sent')
     }
   }
   return (

@@ -1,42 +1,42 @@
-/** Who waits for whom, drawn: sessions as boxes, an arrow from each to the one it waits for. */
+/** Draws the wait-for graph: each session as a box, with an arrow to each session it waits for. */
 
 import { plural, shortId } from '../model/format.js'
-import type { Picture as Drawing, Edge, Node } from '../model/graph.js'
+import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
 import { addressOf } from './router.js'
 
 const box = { width: 148, height: 40 }
 const step = { x: 248, y: 58 }
-const edgeOfPaper = 16
+const margin = 16
 
-interface PictureProps {
-  readonly drawing: Drawing
-  /** The key it is about: arrows for it need no label. */
+interface WaitForGraphProps {
+  readonly graph: WaitForGraph
+  /** The key of the page; arrows for this key have no label. */
   readonly about: string
 }
 
-export function Picture({ drawing, about }: PictureProps) {
-  const { nodes, edges, circle } = drawing
+export function WaitForGraphView({ graph, about }: WaitForGraphProps) {
+  const { nodes, edges, cycle } = graph
   const columns = nodes.map(({ column }) => column)
   const [first, last] = [Math.min(...columns), Math.max(...columns)]
   const rows = Math.max(...nodes.map(({ row }) => row)) + 1
-  const width = 2 * edgeOfPaper + (last - first) * step.x + box.width
+  const width = 2 * margin + (last - first) * step.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
-  const goesAround = edges.some(
+  const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
-  const height = 2 * edgeOfPaper + (rows - 1) * step.y + box.height + (goesAround ? 22 : 0)
+  const height = 2 * margin + (rows - 1) * step.y + box.height + (hasCurveBelow ? 22 : 0)
   const tallest = (column: number) => columns.filter((each) => each === column).length
   const placeOf = ({ column, row }: Node): Point => ({
-    x: edgeOfPaper + (column - first) * step.x,
-    // Short columns stand in the middle of tall ones.
-    y: edgeOfPaper + row * step.y + ((rows - tallest(column)) * step.y) / 2,
+    x: margin + (column - first) * step.x,
+    // Center each column vertically.
+    y: margin + row * step.y + ((rows - tallest(column)) * step.y) / 2,
   })
   const places = new Map(nodes.map((node) => [node.session, placeOf(node)]))
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached with the keys
-    <section class="picture" tabIndex={0} aria-label={summary(drawing)}>
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard must reach what scrolls
+    <section class="picture" tabIndex={0} aria-label={summary(graph)}>
       <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`}>
-        <title>{summary(drawing)}</title>
+        <title>{summary(graph)}</title>
         <defs>
           <Arrowhead id="arrow" name="arrow" />
           <Arrowhead id="arrow-circle" name="arrow-circle" />
@@ -49,7 +49,7 @@ export function Picture({ drawing, about }: PictureProps) {
             key={node.session}
             node={node}
             at={places.get(node.session) as Point}
-            isCircular={circle.includes(node.session)}
+            isInCycle={cycle.includes(node.session)}
           />
         ))}
       </svg>
@@ -89,9 +89,9 @@ function Arrow({ edge, places, about }: ArrowProps) {
   const [from, to] = [places.get(edge.from), places.get(edge.to)]
   if (from === undefined || to === undefined) return null
   const { path, label } = curve(from, to)
-  const mark = edge.isCircular ? 'arrow-circle' : 'arrow'
+  const mark = edge.isInCycle ? 'arrow-circle' : 'arrow'
   return (
-    <g class={`edge ${edge.isCircular ? 'edge-circle' : ''}`}>
+    <g class={`edge ${edge.isInCycle ? 'edge-circle' : ''}`}>
       <path d={path} marker-end={`url(#${mark})`} />
       {edge.key !== about && (
         <text x={label.x} y={label.y} text-anchor="middle">
@@ -103,7 +103,10 @@ function Arrow({ edge, places, about }: ArrowProps) {
   )
 }
 
-/** From the left of who waits to the right of the other; around, where they do not stand so. */
+/**
+ * The path of an arrow: from the left side of the waiter to the right side of the holder, or below
+ * both if the waiter is not to the right of the holder.
+ */
 function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2
   if (from.x > to.x) {
@@ -127,17 +130,17 @@ function curve(from: Point, to: Point): { readonly path: string; readonly label:
 interface BoxProps {
   readonly node: Node
   readonly at: Point
-  readonly isCircular: boolean
+  readonly isInCycle: boolean
 }
 
-function Box({ node, at, isCircular }: BoxProps) {
+function Box({ node, at, isInCycle }: BoxProps) {
   const { session, name, column } = node
   const kind = column === 0 ? 'holder' : 'other'
   return (
     <a href={addressOf('session', session)} class={`node node-${kind}`}>
       <title>{`${name ?? 'session'} ${session}`}</title>
       <rect
-        class={isCircular ? 'node-circle' : undefined}
+        class={isInCycle ? 'node-circle' : undefined}
         x={at.x}
         y={at.y}
         width={box.width}
@@ -161,11 +164,11 @@ function cut(text: string, most: number): string {
   return letters.length <= most ? text : `${letters.slice(0, most - 1).join('')}…`
 }
 
-function summary({ nodes, edges }: Drawing): string {
+function summary({ nodes, edges }: WaitForGraph): string {
   const label = (session: string) => {
     const node = nodes.find((each) => each.session === session)
     return node?.name ?? shortId(session)
   }
-  const said = edges.map(({ from, to, key }) => `${label(from)} waits for ${label(to)} (${key})`)
-  return `Who waits for whom: ${plural(nodes.length, 'session')}. ${said.join('; ')}`
+  const lines = edges.map(({ from, to, key }) => `${label(from)} waits for ${label(to)} (${key})`)
+  return `Wait-for graph: ${plural(nodes.length, 'session')}. ${lines.join('; ')}`
 }

@@ -1,11 +1,11 @@
-/** How the connection fares: a word in the corner always, and a line across the page in need. */
+/** The state of the connection: a badge in the corner, and a banner when there is a problem. */
 import { useState } from 'preact/hooks'
-import type { Status } from '../feed/feed.js'
+import type { ConnectionStatus } from '../feed/feed.js'
 import { span } from '../model/format.js'
-import { useFeed } from './shared.js'
+import { useFeed } from './appState.js'
 import { TokenForm } from './tokenForm.js'
 
-const words: Readonly<Record<Status['kind'], string>> = {
+const labels: Readonly<Record<ConnectionStatus['kind'], string>> = {
   connecting: 'Connecting',
   token: 'Token needed',
   live: 'Live',
@@ -19,17 +19,21 @@ export function ConnectionBadge() {
   return (
     <p class={`standing standing-${kind}`} role="status">
       <i aria-hidden="true" />
-      <span>{words[kind]}</span>
+      <span>{labels[kind]}</span>
     </p>
   )
 }
 
 export function Banner() {
   const { feed, environment } = useFeed()
-  const { status, drainsAt, tokenEndsAt } = feed
+  const { status, drainsAt, tokenExpiresAt } = feed
   const left = (until: number) => span(until - environment.wall())
   if (status.kind === 'disconnected') {
-    return <p class="banner banner-wait">Coming back to the broker. What you see is from before.</p>
+    return (
+      <p class="banner banner-wait">
+        Reconnecting to the broker. The data on this page is from before the connection was lost.
+      </p>
+    )
   }
   if (status.kind === 'connecting' && status.problem !== undefined) {
     return <p class="banner banner-wait">{status.problem}</p>
@@ -44,27 +48,27 @@ export function Banner() {
       </p>
     )
   }
-  if (tokenEndsAt !== undefined) return <Expiring left={left(tokenEndsAt)} />
+  if (tokenExpiresAt !== undefined) return <TokenExpiryBanner left={left(tokenExpiresAt)} />
   if (drainsAt !== undefined) {
-    return <p class="banner banner-wait">The broker is going away in {left(drainsAt)}.</p>
+    return <p class="banner banner-wait">The broker stops in {left(drainsAt)}.</p>
   }
   return null
 }
 
-function Expiring({ left }: { left: string }) {
+function TokenExpiryBanner({ left }: { left: string }) {
   const [isOpen, setOpen] = useState(false)
   const { feed } = useFeed()
   return (
     <div class="banner banner-wait">
       <p>
-        Your token ends in {left}.{' '}
+        Your token expires in {left}.{' '}
         {!isOpen && (
           <button type="button" class="link" onClick={() => setOpen(true)}>
-            Show a new one
+            Enter a new token
           </button>
         )}
       </p>
-      {isOpen && <TokenForm action="Go on with it" onToken={(token) => feed.renewToken(token)} />}
+      {isOpen && <TokenForm action="Use this token" onToken={(token) => feed.renewToken(token)} />}
     </div>
   )
 }

@@ -1,30 +1,30 @@
 /**
- * A table of any length of which only what can be seen is drawn. The tabulator key goes to one row;
- * from there the arrow keys lead on, however long the table is.
+ * A table of any length that draws only its visible rows. The Tab key moves the focus to one row,
+ * and the arrow keys move it to the other rows.
  */
-// biome-ignore-all lint/a11y/useSemanticElements: a real table cannot leave out rows
-// biome-ignore-all lint/a11y/useFocusableInteractive: of a row, its link is what is focused
+// biome-ignore-all lint/a11y/useSemanticElements: an HTML table cannot leave out rows
+// biome-ignore-all lint/a11y/useFocusableInteractive: the link in a row gets the focus
 import type { ComponentChildren, TargetedKeyboardEvent } from 'preact'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 
-export interface VirtualProps<T> {
-  /** What the table is, for those who do not see it. */
+export interface VirtualTableProps<T> {
+  /** The name of the table for screen readers. */
   readonly label: string
   /** Added to the class of the table and of its rows. */
   readonly kind: string
   readonly heads: readonly string[]
   readonly items: readonly T[]
   readonly idOf: (item: T) => string
-  /** The cells of a row; only links of the row that is active may be reached with the tabulator. */
+  /** The cells of a row. Only links of the active row may be reachable with the Tab key. */
   readonly cells: (item: T, isActive: boolean) => readonly ComponentChildren[]
-  /** Rows kept above a table that grows at its head: the view stays where it is. */
+  /** Whether new rows at the top leave the scrolled rows where they are. */
   readonly anchored?: boolean | undefined
 }
 
-/** Rows drawn beyond each edge. */
+/** How many rows are drawn above and below the visible rows. */
 const margin = 6
 
-export function Virtual<T>(props: VirtualProps<T>) {
+export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { label, kind, heads, items, idOf, cells } = props
   const table = useRef<HTMLDivElement>(null)
   const { top, height, rowHeight } = useView(table)
@@ -81,7 +81,7 @@ export function Virtual<T>(props: VirtualProps<T>) {
 
 function indices(first: number, last: number, active: number): number[] {
   const shown = Array.from({ length: Math.max(0, last - first) }, (_, index) => first + index)
-  // The row with the focus stays, or the focus would be lost by scrolling.
+  // Always draw the row with the focus, because scrolling would otherwise lose the focus.
   if (active >= 0 && (active < first || active >= last)) shown.push(active)
   return shown
 }
@@ -92,22 +92,22 @@ interface View {
   readonly rowHeight: number
 }
 
-/** What of a scrolling element can be seen, and how high its rows are drawn. */
+/** The visible part of a scrolling element, and the height of its rows, in px. */
 function useView(element: { current: HTMLElement | null }): View {
   const [view, setView] = useState<View>({ top: 0, height: 600, rowHeight: 44 })
   useLayoutEffect(() => {
     const node = element.current
     if (node === null) return
-    const look = () => {
+    const measure = () => {
       const height = Number.parseFloat(getComputedStyle(node).getPropertyValue('--row')) || 44
       setView({ top: node.scrollTop, height: node.clientHeight, rowHeight: height })
     }
-    look()
-    node.addEventListener('scroll', look, { passive: true })
-    const observer = new ResizeObserver(look)
+    measure()
+    node.addEventListener('scroll', measure, { passive: true })
+    const observer = new ResizeObserver(measure)
     observer.observe(node)
     return () => {
-      node.removeEventListener('scroll', look)
+      node.removeEventListener('scroll', measure)
       observer.disconnect()
     }
   }, [element])
@@ -123,19 +123,19 @@ const steps: Readonly<Record<string, (index: number, page: number, last: number)
   End: (_index, _page, last) => last,
 }
 
-/** Which row is reached with the tabulator, and how the keys move from it. */
+/** The row that the Tab key reaches, and the handler of the keys that move the focus. */
 function useRows(element: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
-  const [wanted, setWanted] = useState<number | undefined>(undefined)
-  // At once: a key that is pressed while nothing has the focus leads nowhere.
+  const [toFocus, setToFocus] = useState<number | undefined>(undefined)
+  // A layout effect, because a key that is pressed before the row has the focus would be lost.
   useLayoutEffect(() => {
-    if (wanted === undefined) return
+    if (toFocus === undefined) return
     const row = element.current?.querySelector(
-      `[data-index="${wanted}"] a, [data-index="${wanted}"] button`,
+      `[data-index="${toFocus}"] a, [data-index="${toFocus}"] button`,
     )
     if (!(row instanceof HTMLElement)) return
     row.focus({ preventScroll: true })
-    setWanted(undefined)
+    setToFocus(undefined)
   })
   const onKeyDown = (event: TargetedKeyboardEvent<HTMLElement>) => {
     const node = element.current
@@ -145,32 +145,32 @@ function useRows(element: { current: HTMLElement | null }, count: number, rowHei
     const page = Math.max(1, Math.floor(node.clientHeight / rowHeight) - 2)
     const next = Math.min(count - 1, Math.max(0, step(active, page, count - 1)))
     setActive(next)
-    setWanted(next)
+    setToFocus(next)
     reveal(node, next * rowHeight, rowHeight)
   }
   return { active, setActive, onKeyDown }
 }
 
-/** Scrolls no further than it must; the head of the table covers one row. */
+/** Scrolls as little as possible to show a row; the head of the table covers one row. */
 function reveal(node: HTMLElement, top: number, rowHeight: number): void {
   const seen = node.clientHeight - rowHeight
   if (top < node.scrollTop) node.scrollTop = top
   else if (top + rowHeight > node.scrollTop + seen) node.scrollTop = top + rowHeight - seen
 }
 
-/** A table that grows at its head does not move under whoever has scrolled into it. */
+/** Keeps the visible rows in place when rows are added at the top of a scrolled table. */
 function useAnchor<T>(
   element: { current: HTMLElement | null },
-  { anchored, items, idOf }: VirtualProps<T>,
+  { anchored, items, idOf }: VirtualTableProps<T>,
   rowHeight: number,
 ): void {
   const head = useRef<string | undefined>(undefined)
   useLayoutEffect(() => {
-    const former = head.current
+    const previous = head.current
     head.current = items[0] === undefined ? undefined : idOf(items[0])
     const node = element.current
-    if (!anchored || node === null || former === undefined || node.scrollTop < rowHeight) return
-    const moved = items.findIndex((item) => idOf(item) === former)
+    if (!anchored || node === null || previous === undefined || node.scrollTop < rowHeight) return
+    const moved = items.findIndex((item) => idOf(item) === previous)
     if (moved > 0) node.scrollTop += moved * rowHeight
   })
 }

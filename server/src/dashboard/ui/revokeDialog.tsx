@@ -1,49 +1,49 @@
 /**
- * Forced release: asked for twice and with a reason, since the holder may be in the middle of
- * something, and only what checks fences is safe from it.
+ * The dialog that revokes a lock. It asks for a confirmation and a reason, because the holder may
+ * still be working, and only resources that check fences are safe from it.
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { shortId } from '../model/format.js'
-import { useFeed } from './shared.js'
-import { tell } from './toasts.js'
+import { useFeed } from './appState.js'
+import { showToast } from './toasts.js'
 
-interface FreeDialogProps {
+interface RevokeDialogProps {
   readonly lock: HeldInfo
   readonly onClose: () => void
-  /** The broker says that this token may not. */
+  /** Called when the broker answers that the token has no permission to revoke. */
   readonly onForbidden: () => void
 }
 
-/** Longest reason, in characters, as the protocol has it. */
-const longestReason = 256
+/** Longest reason that the protocol allows, in characters. */
+const maxReasonLength = 256
 
-export function FreeDialog({ lock, onClose, onForbidden }: FreeDialogProps) {
+export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) {
   const { feed } = useFeed()
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [problem, setProblem] = useState<string | undefined>(undefined)
   const [isBusy, setBusy] = useState(false)
   useEffect(() => dialog.current?.showModal(), [])
-  const free = async (event: Event): Promise<void> => {
+  const revoke = async (event: Event): Promise<void> => {
     event.preventDefault()
     setBusy(true)
     setProblem(undefined)
     try {
-      await feed.free(lock.key, lock.fence, reason.trim())
-      tell(`${lock.key} was taken from ${lock.name ?? shortId(lock.session)}.`)
+      await feed.revoke(lock.key, lock.fence, reason.trim())
+      showToast(`The lock ${lock.key} of ${lock.name ?? shortId(lock.session)} was revoked.`)
       onClose()
     } catch (error) {
       const code = error instanceof HoldfastError ? error.code : undefined
       if (code === 'FORBIDDEN') onForbidden()
       setBusy(false)
-      setProblem(sentenceFor(code, error))
+      setProblem(messageFor(code, error))
     }
   }
   return (
     <dialog class="dialog" ref={dialog} onClose={onClose} aria-labelledby="free-title">
-      <form onSubmit={(event) => void free(event)}>
-        <h2 id="free-title">Free this lock by force?</h2>
+      <form onSubmit={(event) => void revoke(event)}>
+        <h2 id="free-title">Revoke this lock?</h2>
         <dl class="facts">
           <dt>Key</dt>
           <dd class="key">{lock.key}</dd>
@@ -56,19 +56,19 @@ export function FreeDialog({ lock, onClose, onForbidden }: FreeDialogProps) {
           <dd class="fence">{lock.fence}</dd>
         </dl>
         <p class="quiet">
-          Whoever waits gets it at once. The holder is told, but may act before it hears: only a
-          resource that checks fences is safe from that.
+          The next waiter gets the lock at once. The holder is informed, but may work on until the
+          message arrives: only a resource that checks fences is safe from that.
         </p>
-        <label for="reason">Reason, for the broker's record</label>
+        <label for="reason">Reason, for the holder and the broker's log</label>
         <input
           id="reason"
           value={reason}
           onInput={({ currentTarget }) => setReason(currentTarget.value)}
-          maxLength={longestReason}
+          maxLength={maxReasonLength}
           autocomplete="off"
           required
           pattern=".*\S.*"
-          title="Say why"
+          title="Enter a reason"
         />
         {problem !== undefined && (
           <p class="problem" role="alert">
@@ -77,10 +77,10 @@ export function FreeDialog({ lock, onClose, onForbidden }: FreeDialogProps) {
         )}
         <div class="actions">
           <button type="button" onClick={() => dialog.current?.close()}>
-            Leave it
+            Cancel
           </button>
           <button type="submit" class="danger" disabled={isBusy || reason.trim() === ''}>
-            Free it
+            Revoke
           </button>
         </div>
       </form>
@@ -88,8 +88,8 @@ export function FreeDialog({ lock, onClose, onForbidden }: FreeDialogProps) {
   )
 }
 
-function sentenceFor(code: string | undefined, error: unknown): string {
-  if (code === 'LOCK_NOT_HELD') return 'It was given back meanwhile. Nothing was done.'
-  if (code === 'FORBIDDEN') return 'You may not free locks of this key.'
-  return `That did not work: ${(error as Error).message}.`
+function messageFor(code: string | undefined, error: unknown): string {
+  if (code === 'LOCK_NOT_HELD') return 'The lock has ended meanwhile. Nothing was changed.'
+  if (code === 'FORBIDDEN') return 'Your token has no permission to revoke locks of this key.'
+  return `The lock was not revoked: ${(error as Error).message}.`
 }

@@ -1,4 +1,4 @@
-/** The field to search a page with; the key `/` leads to it from anywhere on the page. */
+/** The search field of a page; the key `/` moves the focus to the field. */
 import { useEffect, useRef } from 'preact/hooks'
 
 interface SearchFieldProps {

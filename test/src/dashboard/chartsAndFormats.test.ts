@@ -1,4 +1,4 @@
-/** The rows behind the charts, and how numbers are put into words. */
+/** The rows of the charts, and the formatting of numbers. */
 import type { LockStats } from '@holdfast/client'
 import { expect } from 'chai'
 import { load } from './modules.js'
@@ -8,16 +8,16 @@ function stats(counts: Partial<LockStats>): LockStats {
   return { ...none, refreshCount: 0, unlockCount: 0, successRate: 0, ...counts }
 }
 
-function reading(now: number, counts: Partial<LockStats>) {
+function sample(now: number, counts: Partial<LockStats>) {
   return { wall: 1_000_000 + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
 }
 
 describe('the charts', () => {
-  it('draw differences of counters over the time that passed', async () => {
+  it('show the differences of counters per second', async () => {
     const series = new (await load('series')).Series()
-    series.add(reading(0, { totalLocks: 10, failedLocks: 4 }))
+    series.add(sample(0, { totalLocks: 10, failedLocks: 4 }))
     expect(series.times).to.deep.equal([])
-    series.add(reading(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
+    series.add(sample(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
     expect(series.times).to.deep.equal([1_002])
     expect(series.latest('grants')).to.equal(7)
     expect(series.latest('failures')).to.equal(3)
@@ -26,39 +26,39 @@ describe('the charts', () => {
     expect(series.latest('handoff')).to.equal(null)
   })
 
-  it('have a gap where the connection was gone, and where the broker began anew', async () => {
+  it('have a gap after a lost connection, and after a restart of the broker', async () => {
     const series = new (await load('series')).Series()
-    series.add(reading(0, { totalLocks: 10 }))
-    series.add(reading(1_000, { totalLocks: 20 }))
-    series.interrupt(1_001_500)
-    series.interrupt(1_001_600)
-    series.add(reading(5_000, { totalLocks: 900 }))
-    series.add(reading(6_000, { totalLocks: 901 }))
-    series.add(reading(7_000, { totalLocks: 1 }))
+    series.add(sample(0, { totalLocks: 10 }))
+    series.add(sample(1_000, { totalLocks: 20 }))
+    series.addGap(1_001_500)
+    series.addGap(1_001_600)
+    series.add(sample(5_000, { totalLocks: 900 }))
+    series.add(sample(6_000, { totalLocks: 901 }))
+    series.add(sample(7_000, { totalLocks: 1 }))
     expect(series.column('grants')).to.deep.equal([10, null, 1])
   })
 
-  it('show the slowest hand-off of a second', async () => {
+  it('show the slowest hand-off of each second', async () => {
     const series = new (await load('series')).Series()
-    series.add(reading(0, {}))
+    series.add(sample(0, {}))
     series.addHandoff(2)
     series.addHandoff(9)
-    series.add(reading(1_000, {}))
-    series.add(reading(2_000, {}))
+    series.add(sample(1_000, {}))
+    series.add(sample(2_000, {}))
     expect(series.column('handoff')).to.deep.equal([9, null])
   })
 
-  it('keep ten minutes', async () => {
-    const { Series, seriesLength, columns } = await load('series')
+  it('keep ten minutes of rows', async () => {
+    const { Series, maxRows, columns } = await load('series')
     const series = new Series()
-    for (let n = 0; n <= seriesLength + 5; n++) series.add(reading(n * 1_000, { totalLocks: n }))
-    expect(series.times).to.have.length(seriesLength)
-    for (const name of columns) expect(series.column(name)).to.have.length(seriesLength)
+    for (let n = 0; n <= maxRows + 5; n++) series.add(sample(n * 1_000, { totalLocks: n }))
+    expect(series.times).to.have.length(maxRows)
+    for (const name of columns) expect(series.column(name)).to.have.length(maxRows)
   })
 })
 
-describe('the words of the dashboard', () => {
-  it('say how long', async () => {
+describe('the formats of the dashboard', () => {
+  it('format durations', async () => {
     const { span, ms } = await load('format')
     const spans = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(span)
     expect(spans).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])
@@ -71,9 +71,13 @@ describe('the words of the dashboard', () => {
     ])
   })
 
-  it('say how many, and do not round up to all', async () => {
-    const { count, percent, plural, rate, short } = await load('format')
-    expect([count(12_345), short(9_999), short(12_345)]).to.deep.equal(['12,345', '9,999', '12.3K'])
+  it('format counts, and do not round a share up to 100 %', async () => {
+    const { count, percent, plural, rate, compactCount } = await load('format')
+    expect([count(12_345), compactCount(9_999), compactCount(12_345)]).to.deep.equal([
+      '12,345',
+      '9,999',
+      '12.3K',
+    ])
     expect([1, 0, 0.99999, 0.5].map(percent)).to.deep.equal(['100 %', '0 %', '99.9 %', '50 %'])
     expect([null, 0, 2.25, 4.04, 17.6].map(rate)).to.deep.equal(['–', '0', '2.3', '4.0', '18'])
     expect([plural(1, 'lock'), plural(2, 'lock')]).to.deep.equal(['1 lock', '2 locks'])

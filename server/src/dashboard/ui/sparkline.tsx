@@ -1,10 +1,10 @@
-/** The last minute of a number as a small line: whether it rises matters more than its value. */
+/** The last minute of a value as a small line without axes. */
 
 const points = 60
 const size = { width: 120, height: 28 }
 
-export function Spark({ values }: { values: readonly (number | null)[] }) {
-  // Where nothing is known there is no line, rather than one at zero.
+export function Sparkline({ values }: { values: readonly (number | null)[] }) {
+  // Leave out unknown values, because a line at zero would be wrong.
   const last = values.slice(-points).filter((value) => value !== null)
   if (last.length < 2)
     return <svg class="spark" width={size.width} height={size.height} aria-hidden="true" />

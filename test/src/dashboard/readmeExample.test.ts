@@ -1,7 +1,6 @@
 /**
- * Somebody who knows the README and nothing else: a broker with a token, a command under a lock, a
- * second one that waits for it, and a browser in which the lock is freed. The commands are those of
- * the page, word for word; only the port is another.
+ * The example of the README, run with its own commands except for the port: a broker with a token,
+ * a command under a lock, a second command that waits, and a browser in which the lock is revoked.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -12,7 +11,7 @@ import { Visitors } from './visitors.js'
 
 const readme = new URL('../../../README.md', import.meta.url)
 
-/** The commands after the mark, each as its arguments. */
+/** The commands after the mark in the README, each as a list of its arguments. */
 function commands(): string[][] {
   const page = readFileSync(readme, 'utf8')
   const [, block = ''] = /<!-- three terminals -->\s*```sh\n(.*?)\n```/s.exec(page) ?? []
@@ -20,21 +19,21 @@ function commands(): string[][] {
   return lines.map((line) => line.replace(/#.*/, '').trim().split(/\s+/).slice(2))
 }
 
-describe('a newcomer', function () {
+describe('the example with the dashboard in the README', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('frees a stuck job in a browser, as the README has it', async () => {
+  it('revokes the lock of a stuck job in a browser', async () => {
     const folder = scratch(stage)
     const [token, serve, holds, waits] = commands().map((args) =>
       args.map((arg) => (arg === 'tokens' ? folder.path('tokens') : arg)),
     )
     const printed = (await Holdfast.run(stage, token!)).out[0]!
     const broker = Holdfast.start(stage, [...serve!, '--port', '0'])
-    const said = await broker.out.count(2)
-    const url = said[0]!.split(' ').at(-1)!
-    const dashboard = said[1]!.split(' ').at(-1)!
+    const lines = await broker.out.count(2)
+    const url = lines[0]!.split(' ').at(-1)!
+    const dashboard = lines[1]!.split(' ').at(-1)!
     const env = { HOLDFAST_TOKEN: printed, HOLDFAST_URL: url }
     const first = Holdfast.start(stage, holds!, { env })
 
@@ -50,9 +49,9 @@ describe('a newcomer', function () {
     await page.getByRole('link', { name: 'nightly-report' }).first().click()
     await visitor.sees('Held, 1 waiting')
 
-    await page.getByRole('button', { name: 'Free by force…' }).click()
+    await page.getByRole('button', { name: 'Revoke…' }).click()
     await page.getByLabel(/^Reason/).fill('it hangs')
-    await page.getByRole('button', { name: 'Free it' }).click()
+    await page.getByRole('button', { name: 'Revoke', exact: true }).click()
     const stopped = await first.ended()
     expect(stopped.code).to.equal(76)
     expect(stopped.err[0]).to.match(/revoked .*: stopping the command$/)

@@ -1,6 +1,6 @@
 /**
- * The dashboard beside ten thousand locks: it says what it has not been told, finds it when asked,
- * draws only what can be seen, and can be used with the keyboard alone, in both themes and on a
+ * The dashboard with ten thousand locks: the page says which locks it does not know, finds them by
+ * a search, draws only visible rows, and works with the keyboard alone, in both themes and on a
  * phone.
  */
 import type { Session } from '@holdfast/client'
@@ -10,7 +10,7 @@ import type { Visitor } from './visitor.js'
 import { Visitors } from './visitors.js'
 
 const many = 10_000
-/** Rows that fit on the screen, and some beyond its edges. */
+/** More rows than fit on the screen with the rows drawn beyond its edges. */
 const mostRows = 60
 
 function keyOf(index: number): string {
@@ -26,7 +26,7 @@ describe('the dashboard with ten thousand locks', function () {
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('says that it was told of a thousand, and finds the others by their beginning', async () => {
+  it('says that it knows a thousand locks, and finds the others by a prefix', async () => {
     const { url, sessions } = await stage.meeting('bulk')
     await lockMany(sessions[0]!)
     const visitor = await visitors.live(url, '#/locks')
@@ -44,7 +44,7 @@ describe('the dashboard with ten thousand locks', function () {
     visitor.expectNoProblems()
   })
 
-  it('knows all that were taken while it looked, and draws what can be seen', async () => {
+  it('knows all locks that were granted while it was open, and draws only visible rows', async () => {
     const { url, sessions } = await stage.meeting('bulk', 'waiter')
     const [bulk, waiter] = sessions
     const visitor = await visitors.live(url, '#/locks')
@@ -73,7 +73,7 @@ describe('the dashboard with ten thousand locks', function () {
     visitor.expectNoProblems()
   })
 
-  it('shows a queue of thousands from its beginning, and how long it is', async () => {
+  it('shows the start and the length of a queue of thousands', async () => {
     const { url, sessions } = await stage.meeting('holder', 'crowd')
     const [holder, crowd] = sessions
     const lock = await holder!.lock('k')
@@ -88,7 +88,7 @@ describe('the dashboard with ten thousand locks', function () {
     visitor.expectNoProblems()
   })
 
-  it('keeps still while somebody reads the events', async () => {
+  it('stops the list of events while it is paused', async () => {
     const { url, sessions } = await stage.meeting('ann')
     const visitor = await visitors.live(url, '#/events')
     const { page } = visitor
@@ -96,7 +96,7 @@ describe('the dashboard with ten thousand locks', function () {
     await page.locator('[role=table][aria-rowcount="11"]').waitFor()
     await page.getByRole('button', { name: 'Pause' }).click()
     await (await sessions[0]!.lock('second')).unlock()
-    await page.getByRole('button', { name: 'Go on (2 new)' }).click()
+    await page.getByRole('button', { name: 'Continue (2 new)' }).click()
     await page.locator('[role=table][aria-rowcount="13"]').waitFor()
     await page.getByRole('checkbox', { name: 'unlocked' }).uncheck()
     await page.locator('[role=table][aria-rowcount="7"]').waitFor()
@@ -106,7 +106,7 @@ describe('the dashboard with ten thousand locks', function () {
     visitor.expectNoProblems()
   })
 
-  it('has names for everything that can be used, and nothing beyond the edge of a phone', async () => {
+  it('has an accessible name for every control, and fits on the screen of a phone', async () => {
     const { url, sessions } = await stage.meeting('ann', 'bob')
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
@@ -130,7 +130,7 @@ describe('the dashboard with ten thousand locks', function () {
     visitor.expectNoProblems()
   })
 
-  it('is light or dark as the system is, or as it was told, also the next time', async () => {
+  it('uses the theme of the system or the chosen theme, also after a reload', async () => {
     const { url } = await stage.broker()
     const visitor = await visitors.live(url)
     const { page } = visitor
@@ -158,7 +158,7 @@ async function focusIsOn(visitor: Visitor, key: string): Promise<void> {
   )
 }
 
-/** In the page: what a screen reader would have no name for, and how far the page is too wide. */
+/** Runs in the page: the controls without an accessible name, and by how many px it is too wide. */
 function inspect(): { nameless: string[]; over: number } {
   const used = document.querySelectorAll(
     'a, button, input, select, [role=table], [role=img], [tabindex]',

@@ -1,9 +1,9 @@
-/** Small pieces that all pages share: keys, sessions, modes, ages, notes. */
+/** Small components that all pages use: links to keys and sessions, modes, ages, notes, panels. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
 import { count, dateOf, shortId, span } from '../model/format.js'
+import { useAppState } from './appState.js'
 import { addressOf } from './router.js'
-import { useShared } from './shared.js'
 
 export function KeyLink({ name, tabIndex }: { name: string; tabIndex?: number | undefined }) {
   const more = tabIndex === undefined ? {} : { tabIndex }
@@ -14,14 +14,14 @@ export function KeyLink({ name, tabIndex }: { name: string; tabIndex?: number | 
   )
 }
 
-interface WhoProps {
+interface SessionLinkProps {
   readonly session: string
   readonly name?: string | undefined
   readonly tabIndex?: number | undefined
 }
 
-/** A session: its name, if it has one, and enough of its id. */
-export function Who({ session, name, tabIndex }: WhoProps) {
+/** A link to a session: its name, if it has one, and the start of its id. */
+export function SessionLink({ session, name, tabIndex }: SessionLinkProps) {
   const more = tabIndex === undefined ? {} : { tabIndex }
   return (
     <a class="who" href={addressOf('session', session)} title={`session ${session}`} {...more}>
@@ -35,9 +35,9 @@ export function Mode({ mode }: { mode: LockMode }) {
   return <span class={`mode mode-${mode}`}>{mode}</span>
 }
 
-/** How long ago; the exact time on a longer look. */
+/** The time since `since`, with the exact time as a tooltip. */
 export function Age({ since }: { since: number }) {
-  const { environment } = useShared()
+  const { environment } = useAppState()
   return (
     <span class="age" title={dateOf(since)}>
       {span(environment.wall() - since)}
@@ -45,8 +45,14 @@ export function Age({ since }: { since: number }) {
   )
 }
 
-/** Who waits, as a row of dots: a queue is seen before it is read. */
-export function Queue({ length, isPartial = false }: { length: number; isPartial?: boolean }) {
+/** The length of a queue, as a number and as up to ten dots. */
+export function QueueLength({
+  length,
+  isPartial = false,
+}: {
+  length: number
+  isPartial?: boolean
+}) {
   if (length === 0) return <span class="queue-none">–</span>
   return (
     <span class="queue">
@@ -76,7 +82,7 @@ export function Note({ kind = 'plain', children }: NoteProps) {
   )
 }
 
-export function Empty({ children }: { children: ComponentChildren }) {
+export function EmptyText({ children }: { children: ComponentChildren }) {
   return <p class="empty">{children}</p>
 }
 

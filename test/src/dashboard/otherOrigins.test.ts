@@ -1,6 +1,6 @@
 /**
- * A page of another origin, in a real browser, that would like to use somebody's dashboard: it gets
- * no WebSocket, reads no file, runs no script of it and shows it in no frame.
+ * A page of another origin in Chromium that attacks the dashboard: the page gets no WebSocket,
+ * reads no file, runs no script of the dashboard, and cannot show the dashboard in a frame.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,12 +8,12 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Visitors } from './visitors.js'
 
-describe('the dashboard and the pages of others', function () {
+describe('the dashboard and pages of other origins', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
   const visitors = Visitors.forSuite(stage)
 
-  it('cannot be used by a page of another origin', async () => {
+  it('refuses the WebSocket, the files, the script and the frame of another origin', async () => {
     const { port } = await stage.broker()
     const server = createServer((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>evil')

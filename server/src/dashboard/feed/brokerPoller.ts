@@ -1,0 +1,137 @@
+/**
+ * Polls the data that no event carries: the counters, once a second, and the queues. A query visits
+ * all keys of the broker, so the pause between two queries is a multiple of the time that the last
+ * query took. A page in the background does not poll.
+ */
+import type { LockStats, QueryResult } from '@holdfast/client'
+import { HoldfastError } from '@holdfast/client'
+import type { PageEnvironment } from '../pageEnvironment.js'
+import type { ChangeNotifier } from './changeNotifier.js'
+import type { Feed } from './feed.js'
+
+const statsMs = 1_000
+const minQueryMs = 1_500
+const maxQueryMs = 15_000
+/** The pause after a query, as a multiple of its duration: queries take at most 5 % of the time. */
+const pauseFactor = 20
+
+/** The counts of the last query for a prefix. */
+export interface SearchResult {
+  readonly prefix: string
+  readonly heldCount: number
+  readonly waitingCount: number
+  readonly listed: number
+}
+
+export class BrokerPoller {
+  readonly #feed: Feed
+  readonly #environment: PageEnvironment
+  readonly #changes: ChangeNotifier
+  stats: LockStats | undefined
+  /** Why the broker refused the counters; undefined if it sends them. */
+  statsProblem: string | undefined
+  queryProblem: string | undefined
+  searchResult: SearchResult | undefined
+  #prefix = ''
+  #stops: (() => void)[] = []
+
+  constructor(feed: Feed, machine: PageEnvironment, store: ChangeNotifier) {
+    this.#feed = feed
+    this.#environment = machine
+    this.#changes = store
+  }
+
+  start(): void {
+    this.stop()
+    this.#repeat(() => this.#pollStats())
+    this.#repeat(() => this.#pollQueues())
+  }
+
+  stop(): void {
+    for (const stop of this.#stops) stop()
+    this.#stops = []
+  }
+
+  /** Queries the locks whose keys begin with the prefix, now and after each poll; '' for none. */
+  searchPrefix(prefix: string): void {
+    if (prefix === this.#prefix) return
+    this.#prefix = prefix
+    this.searchResult = undefined
+    if (prefix !== '') void this.#search(prefix)
+  }
+
+  /** Calls `poll` again and again, each time after so many ms as the last call has returned. */
+  #repeat(poll: () => Promise<number>): void {
+    let cancel: (() => void) | undefined
+    let isStopped = false
+    const run = async (): Promise<void> => {
+      const ms = this.#environment.isVisible() ? await poll() : minQueryMs
+      if (!isStopped) cancel = this.#environment.after(ms, () => void run())
+    }
+    this.#stops.push(() => {
+      isStopped = true
+      cancel?.()
+    })
+    void run()
+  }
+
+  async #pollStats(): Promise<number> {
+    const startedAt = this.#environment.now()
+    const { session, locks, series } = this.#feed
+    if (session?.state !== 'connected') return statsMs
+    try {
+      const stats = await session.stats()
+      const now = this.#environment.now()
+      this.stats = stats
+      this.statsProblem = undefined
+      const [wall, held, waiting] = [
+        this.#environment.wall(),
+        stats.activeLocks,
+        locks.waitingCount,
+      ]
+      series.add({ wall, now, stats, held, waiting, roundTrip: now - startedAt })
+    } catch (error) {
+      if (isRefusal(error)) this.statsProblem = error.message
+    }
+    this.#changes.notifySoon()
+    return Math.max(0, statsMs - (this.#environment.now() - startedAt))
+  }
+
+  async #pollQueues(): Promise<number> {
+    const startedAt = this.#environment.now()
+    const result = await this.#query('')
+    if (result !== undefined && this.#prefix !== '') await this.#search(this.#prefix)
+    const elapsed = this.#environment.now() - startedAt
+    return Math.min(maxQueryMs, Math.max(minQueryMs, elapsed * pauseFactor))
+  }
+
+  async #search(prefix: string): Promise<void> {
+    const result = await this.#query(prefix)
+    if (result === undefined || prefix !== this.#prefix) return
+    const { heldCount, waitingCount, held } = result
+    this.searchResult = { prefix, heldCount, waitingCount, listed: held.length }
+  }
+
+  async #query(prefix: string): Promise<QueryResult | undefined> {
+    const { session, locks } = this.#feed
+    if (session?.state !== 'connected') return undefined
+    const query = locks.beginQuery(prefix)
+    try {
+      const result = await session.query(prefix === '' ? {} : { prefix })
+      locks.applyResult(query, result)
+      this.queryProblem = undefined
+      return result
+    } catch (error) {
+      locks.cancelQuery(query)
+      if (isRefusal(error)) this.queryProblem = error.message
+      return undefined
+    } finally {
+      this.#changes.notifySoon()
+    }
+  }
+}
+
+/** Whether the broker refused the request; other errors end when the connection is back. */
+function isRefusal(error: unknown): error is HoldfastError {
+  return error instanceof HoldfastError && error.code === 'FORBIDDEN'
+}

@@ -1,0 +1,46 @@
+/**
+ * Tells the views that data has changed: at once after an action of the user, and at most five
+ * times a second for data from the broker.
+ */
+import type { PageEnvironment } from '../pageEnvironment.js'
+
+/** Shortest time between two notifications for data from the broker, in ms. */
+const notifyEveryMs = 200
+
+export class ChangeNotifier {
+  readonly #environment: PageEnvironment
+  readonly #listeners = new Set<() => void>()
+  #isScheduled = false
+  /** Rises with every notification. Views compute derived data once for each version. */
+  version = 0
+
+  constructor(machine: PageEnvironment) {
+    this.#environment = machine
+  }
+
+  /** Calls the listener at every notification; returns a function that stops that. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => {
+      this.#listeners.delete(listener)
+    }
+  }
+
+  /** Notifies within 200 ms, once for all changes until then. */
+  notifySoon(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#environment.after(notifyEveryMs, () => {
+      this.#environment.soon(() => {
+        this.#isScheduled = false
+        this.notify()
+      })
+    })
+  }
+
+  /** Notifies at once. */
+  notify(): void {
+    this.version++
+    for (const listener of this.#listeners) listener()
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Measures the hand-off: the time from an unlock to the grant at the waiter. No event has this
+ * time, so the page holds a lock of its own, waits for the same lock, unlocks it, and takes the
+ * time until the grant. Other clients see this lock and the counters count it, so the user must
+ * turn this on.
+ */
+import type { HoldfastError, Session } from '@holdfast/client'
+import type { PageEnvironment } from '../pageEnvironment.js'
+import type { ChangeNotifier } from './changeNotifier.js'
+import type { Feed } from './feed.js'
+
+const measureEveryMs = 1_000
+/** Timeout of each lock request, in ms. The ttl of the lock is twice as long. */
+const timeoutMs = 5_000
+
+export class HandoffProbe {
+  readonly #feed: Feed
+  readonly #environment: PageEnvironment
+  readonly #changes: ChangeNotifier
+  /** The key of the lock; undefined while the probe is off. */
+  key: string | undefined
+  problem: string | undefined
+  #cancelTimer: (() => void) | undefined
+
+  constructor(feed: Feed, machine: PageEnvironment, store: ChangeNotifier) {
+    this.#feed = feed
+    this.#environment = machine
+    this.#changes = store
+  }
+
+  get isOn(): boolean {
+    return this.key !== undefined
+  }
+
+  start(): void {
+    const { session } = this.#feed
+    if (session === undefined || this.isOn) return
+    this.key = `holdfast/dashboard/${session.id}`
+    this.problem = undefined
+    this.#changes.notify()
+    void this.#repeat(this.key)
+  }
+
+  stop(): void {
+    this.#cancelTimer?.()
+    this.key = undefined
+    this.#changes.notify()
+  }
+
+  async #repeat(key: string): Promise<void> {
+    const { session, series } = this.#feed
+    if (session?.state === 'connected' && this.#environment.isVisible()) {
+      try {
+        series.addHandoff(await this.#measure(session, key))
+      } catch (error) {
+        // Ignore other errors, such as a lost connection, because the next measurement may succeed.
+        if ((error as HoldfastError).code === 'FORBIDDEN') {
+          this.stop()
+          this.problem =
+            'Your token has no permission to take the lock that this measurement needs.'
+          return
+        }
+      }
+    }
+    if (this.key === key)
+      this.#cancelTimer = this.#environment.after(measureEveryMs, () => void this.#repeat(key))
+  }
+
+  async #measure(session: Session, key: string): Promise<number> {
+    const options = { timeout: timeoutMs, ttl: 2 * timeoutMs }
+    const first = await session.lock(key, options)
+    const second = session.lock(key, options)
+    // The broker answers in order, so the second request is in the queue when this answer arrives.
+    await session.stats().catch(() => {})
+    const released = this.#environment.now()
+    void first.unlock().catch(() => {})
+    const granted = await second
+    const handoffMs = this.#environment.now() - released
+    await granted.unlock()
+    return handoffMs
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Queries the key whose page is open: soon after each event of the key, and once a second. So the
+ * page shows the whole queue as it moves, even if the broker has more locks than one query returns.
+ */
+import type { HoldfastError, LockEvent, QueryResult } from '@holdfast/client'
+import type { PageEnvironment } from '../pageEnvironment.js'
+import type { ChangeNotifier } from './changeNotifier.js'
+import type { Feed } from './feed.js'
+
+/** Time to the next query after an event, and without events, in ms. */
+const afterEventMs = 100
+const idleMs = 1_000
+
+export class KeyPoller {
+  readonly #feed: Feed
+  readonly #environment: PageEnvironment
+  readonly #changes: ChangeNotifier
+  key: string | undefined
+  result: QueryResult | undefined
+  problem: string | undefined
+  #isQuerying = false
+  #isStale = false
+  #cancelTimer: (() => void) | undefined
+
+  constructor(feed: Feed, machine: PageEnvironment, store: ChangeNotifier) {
+    this.#feed = feed
+    this.#environment = machine
+    this.#changes = store
+  }
+
+  /** Queries this key from now on; undefined for no key. */
+  select(key: string | undefined): void {
+    if (key === this.key) return
+    this.key = key
+    this.result = undefined
+    this.problem = undefined
+    this.refresh()
+  }
+
+  onEvent({ key }: LockEvent): void {
+    if (key !== this.key) return
+    if (this.#isQuerying) this.#isStale = true
+    else this.#schedule(afterEventMs)
+  }
+
+  /** Queries now, or after the query that is under way. */
+  refresh(): void {
+    if (this.#isQuerying) this.#isStale = true
+    else void this.#query()
+  }
+
+  async #query(): Promise<void> {
+    this.#cancelTimer?.()
+    const { key } = this
+    const { session } = this.#feed
+    if (key === undefined || session === undefined) return
+    this.#isQuerying = true
+    this.#isStale = false
+    try {
+      const result = await session.query({ key })
+      if (key === this.key) this.result = result
+      this.problem = undefined
+    } catch (error) {
+      const { code, message } = error as HoldfastError
+      if (code === 'FORBIDDEN') this.problem = message
+    }
+    this.#isQuerying = false
+    this.#changes.notify()
+    this.#schedule(this.#isStale || key !== this.key ? afterEventMs : idleMs)
+  }
+
+  #schedule(ms: number): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#environment.after(ms, () => {
+      if (this.#environment.isVisible()) void this.#query()
+      else this.#schedule(idleMs)
+    })
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * The sessions that hold or wait for a lock, gathered from the locks. The broker does not list
+ * other sessions.
+ */
+import type { HeldInfo, WaitingInfo } from '@holdfast/client'
+import type { KeyRow } from './lockModel.js'
+
+export interface SessionRow {
+  readonly id: string
+  readonly name: string | undefined
+  readonly holds: readonly HeldInfo[]
+  readonly awaits: readonly WaitingInfo[]
+}
+
+interface MutableSessionRow {
+  readonly id: string
+  name: string | undefined
+  readonly holds: HeldInfo[]
+  readonly awaits: WaitingInfo[]
+}
+
+/** Gathers the sessions from the rows of all keys, by session id. */
+export function sessionRows(rows: Iterable<KeyRow>): Map<string, SessionRow> {
+  const sessions = new Map<string, MutableSessionRow>()
+  const rowOf = ({ session, name }: HeldInfo | WaitingInfo): MutableSessionRow => {
+    const existing = sessions.get(session)
+    if (existing !== undefined) return existing
+    const row = { id: session, name, holds: [], awaits: [] }
+    sessions.set(session, row)
+    return row
+  }
+  for (const { held, waiting } of rows) {
+    for (const lock of held) rowOf(lock).holds.push(lock)
+    for (const request of waiting) rowOf(request).awaits.push(request)
+  }
+  return sessions
+}

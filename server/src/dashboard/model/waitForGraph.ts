@@ -1,0 +1,164 @@
+/**
+ * The wait-for graph around one key: the holders of the key in the middle, its waiters to the
+ * right, and to the left the sessions that the holders wait for. A cycle in the graph is a
+ * deadlock, so the cycle is found and reported.
+ */
+import type { KeyRow } from './lockModel.js'
+import type { SessionRow } from './sessionRows.js'
+
+/** A session in the graph. */
+export interface Node {
+  readonly session: string
+  readonly name: string | undefined
+  /**
+   * 0: the session holds the key. 1: it waits for the key. 2: it waits for a session of column 1.
+   * -1: a holder of the key waits for it.
+   */
+  readonly column: number
+  readonly row: number
+}
+
+/** The session `from` waits for `key`, which the session `to` holds. */
+export interface Edge {
+  readonly from: string
+  readonly to: string
+  readonly key: string
+  /** Whether the edge is a part of the reported cycle. */
+  readonly isInCycle: boolean
+}
+
+export interface WaitForGraph {
+  readonly nodes: readonly Node[]
+  readonly edges: readonly Edge[]
+  /** How many waiters of the key are not drawn. */
+  readonly hiddenWaiters: number
+  /** How many holders of the key are not drawn. */
+  readonly hiddenHolders: number
+  /** The sessions of a cycle: each waits for the next, and the last for the first. */
+  readonly cycle: readonly string[]
+}
+
+/** How many sessions a column has at most. */
+const maxRows = 6
+const firstColumn = -3
+const lastColumn = 2
+
+/** Computes the wait-for graph around a key. */
+export function waitForGraphOf(
+  key: string,
+  rows: ReadonlyMap<string, KeyRow>,
+  sessions: ReadonlyMap<string, SessionRow>,
+): WaitForGraph {
+  const builder = new GraphBuilder(rows, sessions)
+  const row = rows.get(key)
+  const holders = sessionsOf(row?.held ?? [])
+  const waiters = sessionsOf(row?.waiting ?? [])
+  for (const session of holders.slice(0, maxRows)) builder.add(session, 0)
+  for (const session of waiters.slice(0, maxRows)) builder.add(session, 1)
+  for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
+  for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
+  const circle = holders.map((holder) => cycleFrom(holder, builder)).find((each) => each.length > 0)
+  return {
+    nodes: [...builder.nodes.values()],
+    edges: builder.edges(circle ?? []),
+    hiddenWaiters: Math.max(0, waiters.length - maxRows),
+    hiddenHolders: Math.max(0, holders.length - maxRows),
+    cycle: circle ?? [],
+  }
+}
+
+class GraphBuilder {
+  readonly nodes = new Map<string, Node>()
+  readonly #lockRows: ReadonlyMap<string, KeyRow>
+  readonly #sessions: ReadonlyMap<string, SessionRow>
+  readonly #rows = new Map<number, number>()
+
+  constructor(rows: ReadonlyMap<string, KeyRow>, sessions: ReadonlyMap<string, SessionRow>) {
+    this.#lockRows = rows
+    this.#sessions = sessions
+  }
+
+  add(session: string, column: number): void {
+    const row = this.#rows.get(column) ?? 0
+    if (this.nodes.has(session) || row >= maxRows) return
+    this.#rows.set(column, row + 1)
+    this.nodes.set(session, { session, name: this.#sessions.get(session)?.name, column, row })
+  }
+
+  /** Adds to the left of a column the sessions that hold what its sessions wait for. */
+  addBlockers(column: number): void {
+    for (const session of this.#sessionsIn(column)) {
+      for (const { to } of this.blockersOf(session)) this.add(to, column - 1)
+    }
+  }
+
+  /** Adds to the right of a column the sessions that wait for what its sessions hold. */
+  addWaiters(column: number, except: ReadonlySet<string>): void {
+    for (const session of this.#sessionsIn(column)) {
+      for (const { key } of this.#sessions.get(session)?.holds ?? []) {
+        for (const waiter of sessionsOf(this.#lockRows.get(key)?.waiting ?? [])) {
+          if (!except.has(waiter)) this.add(waiter, column + 1)
+        }
+      }
+    }
+  }
+
+  blockersOf(session: string): { readonly to: string; readonly key: string }[] {
+    const awaits = this.#sessions.get(session)?.awaits ?? []
+    return awaits.flatMap(({ key }) =>
+      sessionsOf(this.#lockRows.get(key)?.held ?? [])
+        .slice(0, maxRows)
+        .map((to) => ({ to, key })),
+    )
+  }
+
+  edges(circle: readonly string[]): Edge[] {
+    const next = new Map(circle.map((each, index) => [each, circle[(index + 1) % circle.length]]))
+    return [...this.nodes.keys()].flatMap((from) =>
+      this.blockersOf(from)
+        .map(({ to, key }) => ({ from, to, key, isInCycle: next.get(from) === to }))
+        .filter((edge) => edge.isInCycle || this.#leadsToKey(edge)),
+    )
+  }
+
+  /** Whether the edge leads from right to left; other edges have nothing to do with the key. */
+  #leadsToKey({ from, to }: Edge): boolean {
+    const [a, b] = [this.nodes.get(from), this.nodes.get(to)]
+    return a !== undefined && b !== undefined && a.column > b.column
+  }
+
+  #sessionsIn(column: number): string[] {
+    return [...this.nodes.values()]
+      .filter((node) => node.column === column)
+      .map(({ session }) => session)
+  }
+}
+
+/** The sessions on the shortest cycle through this session; empty if there is none. */
+function cycleFrom(start: string, builder: GraphBuilder): string[] {
+  const cameFrom = new Map<string, string>()
+  const next = [start]
+  for (let session = next.shift(); session !== undefined; session = next.shift()) {
+    for (const { to } of builder.blockersOf(session)) {
+      if (to === start) return pathTo(session, start, cameFrom)
+      if (cameFrom.has(to)) continue
+      cameFrom.set(to, session)
+      next.push(to)
+    }
+  }
+  return []
+}
+
+function pathTo(end: string, start: string, cameFrom: ReadonlyMap<string, string>): string[] {
+  const path = [end]
+  for (let session = end; session !== start; ) {
+    session = cameFrom.get(session) as string
+    path.unshift(session)
+  }
+  return path
+}
+
+/** The sessions of these locks or requests, each once. */
+function sessionsOf(items: readonly { readonly session: string }[]): string[] {
+  return [...new Set(items.map(({ session }) => session))]
+}

@@ -1,0 +1,35 @@
+/** The state that all views share: the feed, its change notifications, and the environment. */
+import { createContext } from 'preact'
+import { useContext, useEffect, useMemo, useReducer } from 'preact/hooks'
+import type { ChangeNotifier } from '../feed/changeNotifier.js'
+import type { Feed } from '../feed/feed.js'
+import { type SessionRow, sessionRows } from '../model/sessionRows.js'
+import type { PageEnvironment } from '../pageEnvironment.js'
+
+export interface AppState {
+  readonly feed: Feed
+  readonly changes: ChangeNotifier
+  readonly environment: PageEnvironment
+}
+
+export const AppContext = createContext<AppState | undefined>(undefined)
+
+export function useAppState(): AppState {
+  const state = useContext(AppContext)
+  if (state === undefined) throw new Error('The view is not inside of the app')
+  return state
+}
+
+/** The state, for a view that is drawn again at every change; `version` changes each time. */
+export function useFeed(): AppState & { readonly version: number } {
+  const state = useAppState()
+  const [, redraw] = useReducer((count: number) => count + 1, 0)
+  useEffect(() => state.changes.subscribe(() => redraw(undefined)), [state])
+  return { ...state, version: state.changes.version }
+}
+
+/** The sessions that hold or wait for a lock, by id. */
+export function useSessionRows(): ReadonlyMap<string, SessionRow> {
+  const { feed, version } = useFeed()
+  return useMemo(() => sessionRows(feed.locks.rows.values()), [feed, version])
+}

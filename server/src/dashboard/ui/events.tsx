@@ -1,0 +1,27 @@
+/** The label of an event, and a line with its time, key and session. */
+
+import { timeOf } from '../model/format.js'
+import type { EventKind, TimedEvent } from '../model/recentEvents.js'
+import { KeyLink, SessionLink } from './components.js'
+
+const labels: Readonly<Record<EventKind, string>> = {
+  locked: 'locked',
+  unlocked: 'unlocked',
+  expired: 'expired',
+  lost: 'lost',
+}
+
+export function EventLabel({ kind }: { kind: EventKind }) {
+  return <span class={`happening happening-${kind}`}>{labels[kind]}</span>
+}
+
+export function EventLine({ seen: { at, event } }: { seen: TimedEvent }) {
+  return (
+    <span class="event-line">
+      <span class="time">{timeOf(at)}</span>
+      <EventLabel kind={event.event} />
+      <KeyLink name={event.key} />
+      <SessionLink session={event.session} name={event.name} />
+    </span>
+  )
+}

@@ -1,0 +1,52 @@
+/** The queue of a key as a table, in the order in which the requests will be granted. */
+import type { WaitingInfo } from '@holdfast/client'
+import { count, plural } from '../model/format.js'
+import { Age, EmptyText, Mode, Note, SessionLink } from './components.js'
+import { VirtualTable } from './virtualTable.js'
+
+interface QueueRow extends WaitingInfo {
+  readonly place: number
+  readonly id: string
+}
+
+interface QueueTableProps {
+  readonly waiting: readonly WaitingInfo[]
+  /** The length of the queue, listed or not. */
+  readonly all: number
+}
+
+export function QueueTable({ waiting, all }: QueueTableProps) {
+  if (waiting.length === 0) return <EmptyText>The queue is empty.</EmptyText>
+  return (
+    <>
+      {waiting.length < all && (
+        <Note kind="wait">
+          The first {count(waiting.length)} of {plural(all, 'waiting request')}.
+        </Note>
+      )}
+      <VirtualTable
+        label="Queue"
+        kind="queue-list"
+        heads={['Place', 'Session', 'Mode', 'Waiting for']}
+        items={queueRows(waiting)}
+        idOf={({ id }) => id}
+        cells={({ place, session, name, mode, since }, isActive) => [
+          count(place),
+          <SessionLink session={session} name={name} tabIndex={isActive ? 0 : -1} />,
+          <Mode mode={mode} />,
+          <Age since={since} />,
+        ]}
+      />
+    </>
+  )
+}
+
+/** Gives each request a unique id, because a session may wait for one key with several requests. */
+function queueRows(waiting: readonly WaitingInfo[]): QueueRow[] {
+  const counts = new Map<string, number>()
+  return waiting.map((request, index) => {
+    const count = (counts.get(request.session) ?? 0) + 1
+    counts.set(request.session, count)
+    return { ...request, place: index + 1, id: `${request.session} ${count}` }
+  })
+}

@@ -1,0 +1,114 @@
+/** The wait-for graph around a key, and the grants of a key that the page has seen. */
+import type { HeldInfo, LockEvent, WaitingInfo } from '@holdfast/client'
+import { expect } from 'chai'
+import type { KeyRow } from '../../../server/src/dashboard/model/lockModel.js'
+import type { WaitForGraph } from '../../../server/src/dashboard/model/waitForGraph.js'
+import { load } from './modules.js'
+
+/** Locks by key, such as `{ k: 'a b < c d' }`: `a` and `b` hold `k`, and `c` and `d` wait. */
+type Table = Readonly<Record<string, string>>
+
+function rowsFrom(table: Table): Map<string, KeyRow> {
+  const names = (text: string) => text.split(' ').filter((name) => name !== '')
+  const of = (key: string, session: string) => ({ key, session, mode: 'shared', since: 1 }) as const
+  return new Map(
+    Object.entries(table).map(([key, text]) => {
+      const [holders = '', waiters = ''] = text.split('<')
+      const held: HeldInfo[] = names(holders).map((session) => ({ ...of(key, session), fence: 1 }))
+      const waiting: WaitingInfo[] = names(waiters).map((session) => of(key, session))
+      return [key, { key, held, waiting }]
+    }),
+  )
+}
+
+async function graphOf(key: string, table: Table): Promise<WaitForGraph> {
+  const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
+  const rows = rowsFrom(table)
+  return graphs.waitForGraphOf(key, rows, sessions.sessionRows(rows.values()))
+}
+
+function edgesOf({ edges }: WaitForGraph): string[] {
+  return edges.map(({ from, to, key, isInCycle }) => `${from}>${to} ${key}${isInCycle ? '!' : ''}`)
+}
+
+function columnsOf({ nodes }: WaitForGraph): Record<string, number> {
+  return Object.fromEntries(nodes.map(({ session, column }) => [session, column]))
+}
+
+describe('the wait-for graph', () => {
+  it('has the holders in the middle and the waiters to the right', async () => {
+    const graph = await graphOf('k', { k: 'a b < c' })
+    expect(columnsOf(graph)).to.deep.equal({ a: 0, b: 0, c: 1 })
+    expect(edgesOf(graph)).to.deep.equal(['c>a k', 'c>b k'])
+    expect(graph.cycle).to.deep.equal([])
+  })
+
+  it('also shows the sessions that holders wait for, and the waiters of waiters', async () => {
+    const table = { k: 'a < b', up: 'x < a', top: 'y < x', own: 'b < c' }
+    const graph = await graphOf('k', table)
+    expect(columnsOf(graph)).to.deep.equal({ a: 0, b: 1, x: -1, y: -2, c: 2 })
+    expect(edgesOf(graph)).to.have.members(['b>a k', 'a>x up', 'x>y top', 'c>b own'])
+  })
+
+  it('reports a deadlock of two and of three sessions', async () => {
+    const two = await graphOf('k', { k: 'a < b', l: 'b < a' })
+    expect(two.cycle).to.deep.equal(['a', 'b'])
+    expect(edgesOf(two)).to.have.members(['b>a k!', 'a>b l!'])
+    const three = await graphOf('k', { k: 'a < c', l: 'b < a', m: 'c < b' })
+    expect(three.cycle).to.deep.equal(['a', 'b', 'c'])
+  })
+
+  it('reports no deadlock of other sessions, and terminates in that case', async () => {
+    const graph = await graphOf('k', { k: 'a < b', l: 'x < a', m: 'y < x', n: 'x < y' })
+    expect(graph.cycle).to.deep.equal([])
+    expect(Object.keys(columnsOf(graph))).to.have.members(['a', 'b', 'x', 'y'])
+  })
+
+  it('reports a session that waits for itself', async () => {
+    expect((await graphOf('k', { k: 'a < a' })).cycle).to.deep.equal(['a'])
+  })
+
+  it('is bounded in size, and counts the sessions that it leaves out', async () => {
+    const waiters = Array.from({ length: 40 }, (_, index) => `w${index}`).join(' ')
+    const graph = await graphOf('k', { k: `a < ${waiters}` })
+    expect(graph.nodes).to.have.length(7)
+    expect(graph.hiddenWaiters).to.equal(34)
+  })
+
+  it('is empty for a free key', async () => {
+    expect((await graphOf('k', {})).nodes).to.deep.equal([])
+  })
+})
+
+describe('the seen locks of a key', () => {
+  const lock = (event: LockEvent['event'], fence: number, key = 'k'): LockEvent => {
+    return { event, key, fence, mode: 'exclusive', session: 's', since: fence * 10 }
+  }
+
+  it('are listed with their ends, newest first', async () => {
+    const recent = new (await load('recentEvents')).RecentEvents()
+    recent.add(lock('unlocked', 1), 15)
+    recent.add(lock('locked', 2), 20)
+    recent.add(lock('locked', 3, 'other'), 21)
+    recent.add(lock('expired', 2), 29)
+    recent.add(lock('locked', 4), 40)
+    const past = recent
+      .locksOf('k', 10)
+      .map(({ lock: { fence }, end }) => [fence, end?.how, end?.at])
+    expect(past).to.deep.equal([
+      [4, undefined, undefined],
+      [2, 'expired', 29],
+      [1, 'unlocked', 15],
+    ])
+    expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
+  })
+
+  it('are bounded', async () => {
+    const { RecentEvents, maxEvents } = await load('recentEvents')
+    const recent = new RecentEvents()
+    for (let fence = 1; fence <= 3 * maxEvents; fence++) recent.add(lock('locked', fence), fence)
+    expect(recent.count).to.equal(3 * maxEvents)
+    expect(recent.events.length).to.be.within(maxEvents, 2 * maxEvents)
+    expect(recent.events.at(-1)?.sequence).to.equal(3 * maxEvents)
+  })
+})
