@@ -1,4 +1,7 @@
-/** Where a browser's own locks end: another browser, another process. Ours go on. */
+/**
+ * `navigator.locks` ends at the browser, but `session.locks` also works across browsers and
+ * processes.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -10,7 +13,7 @@ import { needs } from '../support/needs.js'
 import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
-/** Of the one lock that everybody wants; does not settle while it is held. */
+/** Requests the one lock of these tests; the promise does not settle while the lock is held. */
 const isFree = `async (locks) => locks.request('one', { ifAvailable: true }, (lock) => {
   if (lock !== null) globalThis.held = new Promise((resolve) => { globalThis.release = resolve })
   globalThis.result = lock !== null
@@ -18,7 +21,7 @@ const isFree = `async (locks) => locks.request('one', { ifAvailable: true }, (lo
   return globalThis.held
 })`
 
-describe('two browsers and two processes', function () {
+describe('locks across two browsers and two processes', function () {
   this.timeout(60_000)
   needs('chromium')
   let site: Site
@@ -44,19 +47,19 @@ describe('two browsers and two processes', function () {
     await site?.close()
   })
 
-  /** Whether a tab gets the lock; it keeps it if so. */
+  /** Whether a tab gets the lock; the tab keeps the lock. */
   const take = (tab: Tab, locks: string): Promise<boolean> =>
     tab.evaluate(`new Promise((resolve) => {
       globalThis.told = () => resolve(globalThis.result)
       void (async () => (${isFree})(${locks}))()
     })`)
 
-  it('have each a lock of their own with navigator.locks', async () => {
+  it('are separate with navigator.locks', async () => {
     expect(await take(tabs[0]!, 'navigator.locks')).to.equal(true)
     expect(await take(tabs[1]!, 'navigator.locks')).to.equal(true)
   })
 
-  it('have one lock together with session.locks', async () => {
+  it('are shared with session.locks', async () => {
     const ours = `(globalThis.session ??= await (await import('/holdfast.js'))
       .connect('${site.url}')).locks`
     expect(await take(tabs[0]!, ours)).to.equal(true)

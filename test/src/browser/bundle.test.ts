@@ -1,5 +1,5 @@
 /**
- * The client as pages get it: as one file without a bundler, by way of esbuild and of Vite; in a
+ * The client in web pages: as one file without a bundler, and bundled by esbuild and by Vite; in a
  * window, a worker and a shared worker.
  */
 
@@ -22,10 +22,10 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 const bundle = join(root, 'client/dist/bundle/holdfast.js')
-/** In bytes, minified and gzipped; about 1,000 of them are eventemitter3. */
+/** Largest size of the bundle, in bytes, gzipped. About 1,000 of them are eventemitter3. */
 const maxBytes = 19_500
 
-/** What somebody may write: `at` is where the client comes from. */
+/** The script of a page that imports the client from `at`. */
 function program(at: string): string {
   return `
 import { connect } from '${at}'
@@ -52,7 +52,7 @@ async function bundled(text: string): Promise<string> {
   return outputFiles[0]!.text
 }
 
-/** What a session and the things that it gives have to offer. */
+/** The members of a session and of the objects that it returns. */
 async function membersBy(open: typeof connect, url: string): Promise<string[][]> {
   const session = await open(url, { WebSocket: WebSocket as unknown as WebSocketConstructor })
   const lock = await session.lock(url, { ttl: 60_000 })
@@ -77,23 +77,23 @@ function membersOf(thing: unknown): string[] {
   return [...members].sort()
 }
 
-describe('the client in one file', () => {
+describe('the client bundle', () => {
   it(`is below ${maxBytes} bytes, minified and gzipped`, async () => {
     const text = await readFile(bundle)
     expect(gzipSync(text, { level: 9 }).length).to.be.below(maxBytes)
   })
 
-  it('has nothing of Node in it', async () => {
+  it('contains no code for Node', async () => {
     const text = await readFile(bundle, 'utf8')
     expect(text).not.to.match(/\bprocess\b|\bBuffer\b|\brequire\b|node:|setImmediate/)
   })
 
-  it('gives the same names as the package', async () => {
+  it('exports the same names as the package', async () => {
     const [one, other] = await Promise.all([import(bundle), import('@holdfast/client')])
     expect(Object.keys(one)).to.have.members(Object.keys(other))
   })
 
-  it('gives objects with the same members as the package', async () => {
+  it('returns objects with the same members as the package', async () => {
     const broker = createBroker()
     const { port } = await broker.listen({ port: 0, host: '127.0.0.1' })
     try {
@@ -109,7 +109,7 @@ describe('the client in one file', () => {
     }
   })
 
-  it('leaves out what is not used, with a bundler', async () => {
+  it('leaves out unused exports with a bundler', async () => {
     const errors = await bundled(`export { HoldfastError } from '@holdfast/client'`)
     expect(errors).to.include('LOCK_HELD').and.not.include('WebSocket')
     const strategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
@@ -141,7 +141,7 @@ describe('the client in a browser', function () {
 
   afterEach(() => tab?.close().catch(() => {}))
 
-  /** Opens a page with this script, and lets it take a lock. */
+  /** Opens a page with this script, which takes a lock. */
   async function tryScript(key: string, script: string): Promise<void> {
     pages[`/${key}.html`] = `<!doctype html><title>page</title>${script}`
     tab = await browser.open(`${site.origin}/${key}.html`)
@@ -149,16 +149,16 @@ describe('the client in a browser', function () {
     expect(await tab.evaluate(use)).to.equal('closed in it: session')
   }
 
-  it('is loaded by a plain <script type="module">', () =>
+  it('runs from a plain <script type="module">', () =>
     tryScript('plain', `<script type="module">${program('/holdfast.js')}</script>`))
 
-  it('is bundled by esbuild', async () => {
+  it('runs after bundling by esbuild', async () => {
     pages['/esbuilt.js'] = await bundled(program('@holdfast/client'))
     await tryScript('esbuild', '<script type="module" src="/esbuilt.js"></script>')
   })
 
   if (full) {
-    it('is bundled by Vite', async () => {
+    it('runs after bundling by Vite', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'holdfast-vite-'))
       try {
         pages['/vite.js'] = await viteBuild(folder)
@@ -169,7 +169,7 @@ describe('the client in a browser', function () {
     })
   }
 
-  it('runs in a worker, whose locks are free when it is terminated', async () => {
+  it('runs in a worker, and its locks are free after the worker is terminated', async () => {
     pages['/worker.js'] = `
       import { connect } from '/holdfast.js'
       const session = await connect('${site.url}')
@@ -186,7 +186,7 @@ describe('the client in a browser', function () {
     await (await waiting).unlock()
   })
 
-  it('runs in a shared worker, whose locks last as long as any page of it', async () => {
+  it('runs in a shared worker, and its locks last until its last page is closed', async () => {
     pages['/shared.js'] = `
       import { connect } from '/holdfast.js'
       const session = connect('${site.url}')
@@ -211,7 +211,7 @@ describe('the client in a browser', function () {
   })
 })
 
-/** Builds a project that uses the client with Vite, in this folder; the script that comes out. */
+/** Builds a project that uses the client with Vite in this folder; returns the built script. */
 async function viteBuild(folder: string): Promise<string> {
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']

@@ -1,6 +1,6 @@
 /**
- * Chromium, as tests use it: Debian's own, without a window, without a word to the network, with a
- * profile of its own that is gone afterwards.
+ * Starts Chromium for tests: the one of Debian, headless, without requests to the network, and with
+ * a temporary profile.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -18,7 +18,7 @@ export interface Chromium {
   close(): Promise<void>
 }
 
-/** Starts one; its context has its cookies, storage and native locks for itself. */
+/** Starts a browser whose context has cookies, storage and native locks of its own. */
 export async function openChromium(...more: readonly string[]): Promise<Chromium> {
   const profile = await mkdtemp(join(tmpdir(), 'holdfast-chromium-'))
   const context = await chromium.launchPersistentContext(profile, {
@@ -35,7 +35,7 @@ export async function openChromium(...more: readonly string[]): Promise<Chromium
   }
 }
 
-/** A page at this address whose errors fail the test that waits for `problems`. */
+/** Opens a page at this address; errors of the page fail the test that awaits `problems`. */
 export async function openPage(context: BrowserContext, address: string): Promise<Page> {
   const page = await context.newPage()
   page.on('pageerror', (error) => {
@@ -45,7 +45,7 @@ export async function openPage(context: BrowserContext, address: string): Promis
   return page
 }
 
-/** Where a command is, which playwright wants to know. */
+/** The path of a command on the PATH, because Playwright needs a path. */
 export function commandPath(command: string): string {
   const places = (process.env['PATH'] ?? '').split(delimiter).map((each) => join(each, command))
   return places.find((place) => existsSync(place)) ?? command

@@ -1,7 +1,7 @@
 /**
- * Chromium with nothing between it and the test but its DevTools protocol. Playwright keeps every
- * page it knows in the foreground, where none is ever hidden, throttled, frozen or put into the
- * back/forward cache; here tabs live as they do under people's hands.
+ * Controls Chromium through the DevTools protocol without Playwright. Playwright keeps every page
+ * in the foreground, so that no page is ever hidden, throttled, frozen or put into the back/forward
+ * cache. Here tabs behave as for a user.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -41,7 +41,7 @@ export class DevTools {
     const args = [...flags, '--headless', '--remote-debugging-port=0', `--user-data-dir=${profile}`]
     const child = spawn(commandPath('chromium'), [...args, ...more, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      // A group of its own, which can be stopped as a whole.
+      // A process group of its own, which can be stopped as a whole.
       detached: true,
     })
     const socket = new WebSocket(await addressOf(child))
@@ -75,7 +75,7 @@ export class DevTools {
     return (created as { browserContextId: string }).browserContextId
   }
 
-  /** Stops every process of the browser, as a machine that sleeps would. */
+  /** Stops every process of the browser, as a sleeping machine does. */
   stop(): void {
     process.kill(-this.#child.pid!, 'SIGSTOP')
   }
@@ -147,7 +147,7 @@ export class Tab {
     return this.#browser.event(method, this.#sessionId)
   }
 
-  /** Runs a function of a module of the site in the page; what it resolves with is JSON. */
+  /** Runs a function of a module of the site in the page; it must resolve with a JSON value. */
   async call<T>(module: string, name: string, ...args: readonly unknown[]): Promise<T> {
     const list = args.map((arg) => JSON.stringify(arg)).join(', ')
     return this.evaluate(`import(location.origin + '${module}').then((m) => m.${name}(${list}))`)
@@ -172,7 +172,7 @@ export class Tab {
     await loaded
   }
 
-  /** Goes back to the page before this one, which may come out of the cache without loading. */
+  /** Goes back to the previous page, which the back/forward cache may restore without loading. */
   async back(): Promise<void> {
     const history = (await this.send('Page.getNavigationHistory')) as {
       currentIndex: number

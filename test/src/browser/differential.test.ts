@@ -1,6 +1,6 @@
 /**
- * `session.locks` beside the `navigator.locks` of a real browser: the same scenarios and the same
- * random plans, in the same page, and the logs must be the same.
+ * Compares `session.locks` with `navigator.locks` of Chromium: the same scenarios and the same
+ * random plans run in the same page, and their logs must be equal.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -17,7 +17,7 @@ type Told = Pick<Script, 'log' | 'rests'>
 
 const script = '/built/browser/inPage/differential.js'
 
-describe('session.locks beside navigator.locks', function () {
+describe('session.locks compared with navigator.locks', function () {
   this.timeout(600_000)
   needs('chromium')
   let site: Site
@@ -67,7 +67,7 @@ describe('session.locks beside navigator.locks', function () {
     })
   }
 
-  it('random plans go the same way', async () => {
+  it('has equal logs of random plans', async () => {
     const wanted = count(20, 500)
     const random = new Random(seed)
     for (let done = 0; done < wanted; done += 20) {

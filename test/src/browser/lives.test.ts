@@ -1,7 +1,7 @@
 /**
- * The life of a tab, in a real browser, and what becomes of its locks: the table of the client's
- * README, row by row. Somebody in Node waits for the lock and is granted it; that is how a test
- * knows that it is free, and when.
+ * The life cycle of a tab in Chromium, and what happens to its locks: the table of the client's
+ * README, row by row. A rival session in Node waits for the lock; its grant shows when the lock is
+ * free.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { connect } from '@holdfast/client'
@@ -14,14 +14,13 @@ import { openSite, type Site } from './site.js'
 
 const life = '/built/browser/inPage/life.js'
 /**
- * Timers of hidden pages are slowed down to one a minute, after two seconds instead of five
- * minutes.
+ * Chromium slows the timers of hidden pages down to one a minute: here after 2 s, not after 5 min.
  */
 const throttleSoon = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
-/** So long a lease that nothing in a test can wait for its end. */
+/** A lease that is longer than any test. */
 const patient = { ttl: 300_000, grace: 'lease' } as const
 
-describe('the life of a tab', function () {
+describe('a tab', function () {
   this.timeout(60_000)
   needs('chromium')
   let site: Site
@@ -47,7 +46,7 @@ describe('the life of a tab', function () {
 
   afterEach(() => tab.close().catch(() => {}))
 
-  /** Does something to the tab that holds the key, and gives back when the rival was granted it. */
+  /** Runs an action on the tab that holds the key; returns when the rival got the grant. */
   async function freedBy(key: string, happening: () => Promise<unknown>): Promise<number> {
     const waiting = rival.lock(key)
     await happening()
@@ -60,7 +59,7 @@ describe('the life of a tab', function () {
   const noticed = (): Promise<Noticed[]> => tab.call(life, 'whatWasNoticed')
   const kinds = async (): Promise<string[]> => (await noticed()).map(({ what }) => what)
 
-  describe('says goodbye, which frees its locks at once, when it is', () => {
+  describe('frees its locks at once when it is', () => {
     const ways: Record<string, () => Promise<unknown>> = {
       closed: () => tab.close(),
       'navigated away': () => tab.navigate(`${site.origin}/other.html`),
@@ -79,10 +78,10 @@ describe('the life of a tab', function () {
     await freedBy('crash', async () => void tab.send('Page.crash').catch(() => {}))
   })
 
-  it('gives its locks up for the back/forward cache, and comes out with a new session', async () => {
+  it('loses its locks in the back/forward cache, and has a new session afterwards', async () => {
     await tab.call(life, 'hold', site.url, 'cached', patient)
     await rival.lock('later').then((lock) => {
-      // Asked, and not answered: the page is left before there is an answer.
+      // Do not wait for the answer, because the user leaves the page before it.
       tab.call(life, 'waitFor', 'later').catch(() => {})
       return freedBy('cached', () => tab.navigate(`${site.origin}/other.html`)).then(() =>
         lock.unlock(),
@@ -96,7 +95,7 @@ describe('the life of a tab', function () {
     ])
   })
 
-  it('keeps its locks while it is hidden and its timers hardly run', async () => {
+  it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, 1_400)
     const other = await browser.open(`${site.origin}/other.html`)
     // Four pings are more than a lease, ten more than three.
@@ -105,7 +104,7 @@ describe('the life of a tab', function () {
     await other.close()
   })
 
-  it('loses its locks in time when it is frozen, and knows it first when it wakes', async () => {
+  it('loses its locks in time when it is frozen, and reports that first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'frozen')
     await tab.call(life, 'startTimer', 10)
     const other = await browser.open(`${site.origin}/other.html`)
@@ -119,7 +118,7 @@ describe('the life of a tab', function () {
     await other.close()
   })
 
-  it('loses its locks in time when the machine sleeps, and knows it first when it wakes', async () => {
+  it('loses its locks in time when the machine sleeps, and reports that first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'asleep')
     await tab.call(life, 'startTimer', 10)
     const freedAt = await freedBy('asleep', async () => browser.stop())
@@ -128,14 +127,14 @@ describe('the life of a tab', function () {
     knewFirst(await noticed(), freedAt)
   })
 
-  /** Nothing was noticed with the lock held after somebody else was granted it. */
+  /** Checks that the tab noticed nothing as a holder after the rival got the lock. */
   function knewFirst(story: readonly Noticed[], freedAt: number): void {
     const after = story.filter(({ at }) => at >= freedAt)
     expect(after[0]?.what).to.equal('aborted: session')
     expect(after.filter(({ held }) => held)).to.deep.equal([])
   }
 
-  it('loses its locks with its lease when it is offline, and comes back when it is online', async () => {
+  it('loses its locks with its lease when it is offline, and reconnects when it is online', async () => {
     const offline = (yes: boolean) =>
       tab.send('Network.emulateNetworkConditions', {
         offline: yes,
@@ -144,7 +143,7 @@ describe('the life of a tab', function () {
         uploadThroughput: -1,
       })
     await tab.send('Network.enable')
-    // A way back so long that only the news of being online can shorten it.
+    // A long pause between attempts, which only the event "online" can shorten.
     await tab.call(life, 'hold', site.url, 'offline', { reconnect: [0, 1_000_000] })
     const freedAt = await freedBy('offline', () => offline(true))
     await tab.call(life, 'noticed', 'lost')

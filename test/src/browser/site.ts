@@ -1,6 +1,6 @@
 /**
- * A web site for tests in a browser: the bundle of the client, the scripts that the tests have in
- * pages, empty pages, and a broker at `/locks` of the same port.
+ * A web site for tests in a browser: the bundle of the client, the scripts of the tests, empty
+ * pages, and a broker at `/locks` of the same port.
  */
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
@@ -8,14 +8,14 @@ import type { AddressInfo } from 'node:net'
 import { extname } from 'node:path'
 import { type BrokerOptions, createBroker, type HoldfastBroker } from '@holdfast/server'
 
-/** What a test puts on the site: the path of a page, and its text. */
+/** The pages that a test puts on the site: their text by path. */
 export type Pages = Readonly<Record<string, string>>
 
 export interface Site {
   readonly broker: HoldfastBroker
-  /** Without a slash at the end. */
+  /** The origin, without a slash at the end. */
   readonly origin: string
-  /** Of the broker. */
+  /** The URL of the broker. */
   readonly url: string
   close(): Promise<void>
 }
@@ -27,11 +27,11 @@ const types: Record<string, string> = {
   '.svg': 'image/svg+xml',
 }
 
-/** Where what is built is found; tests run from there as well. */
+/** The folder of the built tests. */
 const built = new URL('../', import.meta.url)
 const bundle = new URL('../../../client/dist/bundle/holdfast.js', import.meta.url)
 
-/** What is built for pages imports the client by its name. */
+/** Maps the name of the client, which the built scripts import, to its bundle. */
 const imports = JSON.stringify({ imports: { '@holdfast/client': '/holdfast.js' } })
 const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
 <script type="importmap">${imports}</script>`

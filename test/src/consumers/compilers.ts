@@ -1,6 +1,7 @@
 /**
- * The compilers that the types have to please, and how each resolves modules. All of them check the
- * declarations of the packages too (`skipLibCheck: false`), without the types of `Symbol.dispose`.
+ * The compilers that must accept the packages' types, with the module resolutions of each. All of
+ * them also check the declarations of the packages (`skipLibCheck: false`), without the types of
+ * `Symbol.dispose`.
  */
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -29,8 +30,9 @@ export const compilers: readonly {
 ]
 
 /**
- * Compiles the programs in `types`: that of the client without the types of Node, that of the
- * broker with them. Where a file's name decides, both kinds of module are compiled.
+ * Compiles the programs in `types`: the client's program without the types of Node, and the
+ * broker's program with them. If the name of a file decides the kind of module, both kinds are
+ * compiled.
  */
 export async function compile(
   project: Project,

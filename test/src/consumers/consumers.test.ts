@@ -1,6 +1,6 @@
 /**
- * The packages in the hands of their users: each runtime, bundler and test runner loads them and
- * takes a lock at a real broker, each compiler accepts their types. Runs with full counts.
+ * The packages as a user installs them: each runtime, bundler and test runner loads them and takes
+ * a lock at a real broker, and each compiler accepts their types. Runs only with full counts.
  */
 import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { skip } from '../support/needs.js'
 import { compile, compilers } from './compilers.js'
 import { installTools, type Outcome, openProject, type Project } from './stage.js'
 
-describe('the packages in the hands of their users', function () {
+describe('the installed packages', function () {
   this.timeout(600_000)
   if (!full) {
     it('load and take locks', function () {
@@ -37,7 +37,7 @@ describe('the packages in the hands of their users', function () {
     await project?.remove()
   })
 
-  /** Fails unless the program ended well, said this and was granted a lock by the broker. */
+  /** Fails unless the program exits 0, prints its last line, and has taken `grants` locks. */
   async function locks(running: Promise<Outcome>, grants = 1): Promise<void> {
     const before = broker.stats()
     const { code, output } = await running
@@ -52,18 +52,18 @@ describe('the packages in the hands of their users', function () {
     assert.equal(code, 0, output)
   }
 
-  describe('runtimes', () => {
+  describe('in a runtime', () => {
     for (const program of ['lock.mjs', 'lock.cjs']) {
-      it(`Node runs ${program}`, () => locks(project.node(`programs/${program}`, url)))
+      it(`run ${program} in Node`, () => locks(project.node(`programs/${program}`, url)))
 
-      it(`Bun runs ${program}`, async function () {
+      it(`run ${program} in Bun`, async function () {
         if ((await project.tool('bun', '--version').catch(() => undefined))?.code !== 0) {
           skip(this, 'the npm package of Bun has no program for this machine')
         }
         await locks(project.tool('bun', `programs/${program}`, url))
       })
 
-      it(`Deno runs ${program}`, async function () {
+      it(`run ${program} in Deno`, async function () {
         if ((await project.tool('deno', '--version').catch(() => undefined))?.code !== 0) {
           skip(this, 'the npm package of Deno has no program for this machine')
         }
@@ -71,37 +71,37 @@ describe('the packages in the hands of their users', function () {
       })
     }
 
-    it('a broker from require() keeps a journal and its snapshots', async () => {
+    it('keep a journal and its snapshots with a broker from require()', async () => {
       const dir = await mkdtemp(join(project.out, 'journal-'))
       const { code, output } = await project.node('programs/journal.cjs', dir)
       assert.equal(output, 'held, unlocked and set down\n')
       assert.equal(code, 0)
     })
 
-    it('the errors of both forms are recognised by both', async () => {
+    it('recognise the errors of both module formats in both formats', async () => {
       const { code, output } = await project.node('programs/both.mjs')
       assert.equal(output, 'recognised\n')
       assert.equal(code, 0)
     })
 
-    it('a broker in memory needs no lmdb', async () => {
-      const [there, away] = ['lmdb', 'lmdb-away'].map((name) =>
+    it('run a broker in memory without lmdb', async () => {
+      const [installed, moved] = ['lmdb', 'lmdb-away'].map((name) =>
         join(project.folder, 'node_modules', name),
       ) as [string, string]
-      await rename(there, away)
+      await rename(installed, moved)
       try {
         const { code, output } = await project.node('programs/memory.mjs')
         assert.equal(output, 'held and unlocked\n')
         assert.equal(code, 0)
       } finally {
-        await rename(away, there)
+        await rename(moved, installed)
       }
     })
   })
 
-  describe('bundlers', () => {
+  describe('with a bundler', () => {
     for (const bundler of ['esbuild', 'webpack', 'rollup', 'vite']) {
-      it(`what ${bundler} makes runs by itself in Node`, async () => {
+      it(`run in Node from the bundle of ${bundler}`, async () => {
         const out = await mkdtemp(join(project.out, `${bundler}-`))
         endsWell(await project.node(`bundlers/${bundler}.mjs`, out))
         const bundles = (await readdir(out)).filter((name) => /\.[cm]js$/.test(name))
@@ -114,22 +114,22 @@ describe('the packages in the hands of their users', function () {
     }
   })
 
-  describe('test runners', () => {
-    it('jest in its default mode takes a lock', async () => {
+  describe('in a test runner', () => {
+    it('take a lock in jest in its default mode', async () => {
       endsWell(await project.tool('jest', '--rootDir', 'jest'))
     })
 
-    it('vitest takes a lock', async () => {
+    it('take a lock in vitest', async () => {
       endsWell(await project.tool('vitest', 'run', '--root', 'vitest'))
     })
 
-    it('vitest takes a lock with the packages among its own modules', async () => {
+    it('take a lock in vitest with inlined packages', async () => {
       const inlined = ['--config', 'inlined.config.mjs']
       endsWell(await project.tool('vitest', 'run', '--root', 'vitest', ...inlined))
     })
   })
 
-  describe('types', () => {
+  describe('with a compiler', () => {
     for (const { version, resolutions } of compilers) {
       for (const resolution of resolutions) {
         it(`compile with TypeScript ${version}, ${resolution}`, async () => {
@@ -141,11 +141,12 @@ describe('the packages in the hands of their users', function () {
     }
   })
 
-  describe('checkers of packages', () => {
+  describe('with the package checkers', () => {
     for (const name of ['shared', 'client', 'server']) {
-      it(`publint and attw find nothing in ${name}`, async () => {
+      it(`have no findings of publint and attw in ${name}`, async () => {
         const { folder, packed } = project.tarballs
-        const filename = packed.find((each) => each.name === `@holdfast/${name}`)?.filename ?? ''
+        const filename =
+          packed.find((tarball) => tarball.name === `@holdfast/${name}`)?.filename ?? ''
         const tarball = join(folder, filename)
         endsWell(await project.tool('publint', 'run', '--strict', tarball))
         endsWell(await project.tool('attw', tarball))

@@ -1,7 +1,7 @@
 /**
- * A project of a user: the packages installed from their tarballs, the programs of
- * `test/consumers`, and the bundlers, compilers and test runners of its lock file above it. The
- * tools are installed once in a clone, by `npm ci`.
+ * Makes a project as a user has it: the packages installed from their tarballs, and the programs of
+ * `test/consumers`. The folder above it has the bundlers, compilers and test runners of the lock
+ * file, which `npm ci` installs once in a clone.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
@@ -21,7 +21,7 @@ export interface Outcome {
 }
 
 export interface Project {
-  /** Where the programs are and the packages are installed. */
+  /** The folder with the programs and the installed packages. */
   readonly folder: string
   /** An empty folder from which no package can be reached. */
   readonly out: string
@@ -33,7 +33,7 @@ export interface Project {
   remove(): Promise<void>
 }
 
-/** Resolves with why the tools cannot be had; undefined if they are there. */
+/** Installs the tools; resolves with an error message if that fails, else with undefined. */
 export async function installTools(): Promise<string | undefined> {
   const setUp = await import(pathToFileURL(join(root, 'test/tools/setup.mjs')).href)
   if (setUp.isInstalled(sources)) return undefined
@@ -63,7 +63,7 @@ export async function openProject(): Promise<Project> {
     tool: (name, ...args) => run(join(sources, 'node_modules/.bin', name), args, folder),
     node: (...args) => run(process.execPath, args, folder),
     remove: async () => {
-      for (const each of [above, out]) await rm(each, { recursive: true, force: true })
+      for (const path of [above, out]) await rm(path, { recursive: true, force: true })
     },
   }
 }

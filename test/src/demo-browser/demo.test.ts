@@ -1,11 +1,11 @@
-/** The story of the demo, in two windows of a real browser. */
+/** The demo in two windows of Chromium. */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { type Chromium, openChromium, openPage } from '../browser/chromium.js'
 import { needs } from '../support/needs.js'
 import { type Demo, serveDemo } from './serve.js'
 
-describe('the demo in a browser', function () {
+describe('the browser demo', function () {
   this.timeout(60_000)
   needs('chromium')
   let demo: Demo
@@ -41,7 +41,7 @@ describe('the demo in a browser', function () {
   const gone = (page: Page, text: string) =>
     page.getByText(text).first().waitFor({ state: 'hidden' })
 
-  it('shows who reads and who edits, and what they saved', async () => {
+  it('shows the readers, the editor and the saved text of a document', async () => {
     await see(ada, 'Also here: Grace')
     await see(grace, 'Also here: Ada')
     await press(ada, 'Edit')
@@ -60,7 +60,7 @@ describe('the demo in a browser', function () {
     await see(ada, 'Only you have this open')
   })
 
-  it('tells whoever is robbed by whom, and keeps what they had typed', async () => {
+  it('informs the editor of a stolen lock, and keeps the typed text', async () => {
     await press(ada, 'Edit')
     await ada.fill('textarea', 'Half a sent')
     await press(grace, 'Edit when free')
@@ -73,11 +73,11 @@ describe('the demo in a browser', function () {
     await see(ada, /last saved by Grace/)
     await press(ada, 'All right')
     await gone(ada, 'Half a sent')
-    // Who has taken over waits no longer.
+    // The waiting request of the thief was cancelled, so the document is free.
     await ada.getByRole('button', { name: 'Edit', exact: true }).waitFor()
   })
 
-  it('lets nobody write who lost the lock, whatever they try', async () => {
+  it('refuses a write with an older fence', async () => {
     const write = (fence: number) =>
       ada.evaluate(async (fence) => {
         const body = JSON.stringify({ title: 't', text: 'x', by: 'Ada', fence })
@@ -87,12 +87,12 @@ describe('the demo in a browser', function () {
     expect(await write(20)).to.equal(200)
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
-    // The path is no URL.
+    // A path that is no valid URL must not stop the server.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
   })
 
-  it('fits a phone', async () => {
+  it('fits on the screen of a phone', async () => {
     await ada.setViewportSize({ width: 360, height: 740 })
     const width = await ada.evaluate(() => document.documentElement.scrollWidth)
     expect(width).to.equal(360)

@@ -1,16 +1,16 @@
 /**
- * What one person does with the documents: has one open, edits it or waits for it, loses it or
- * gives it back. Every lock is asked for as a page would ask its browser, only through
- * `session.locks`.
+ * The editor of one user: it has a document open, edits the document or waits for it, and loses or
+ * releases its locks. It uses the Web Locks API through `session.locks`, as a page would use
+ * `navigator.locks`.
  */
 import type { HeldLock, HoldfastError, Session } from '@holdfast/client'
 import type { Document } from './documents.js'
 import { editKey, viewKey } from './presence.js'
 
-/** Where the person stands with the document that is open. */
-export type Standing = 'reading' | 'waiting' | 'editing'
+/** What the user does with the open document. */
+export type EditState = 'reading' | 'waiting' | 'editing'
 
-/** What somebody lost, and how. */
+/** A lost lock for editing, with the text that was not saved. */
 export interface Loss {
   readonly document: Document
   readonly draft: string
@@ -21,12 +21,12 @@ export class Desk {
   readonly #session: Session
   readonly #onChange: () => void
   open: Document | undefined
-  standing: Standing = 'reading'
+  state: EditState = 'reading'
   loss: Loss | undefined
   draft = ''
   #leave = () => {}
-  #giveBack = () => {}
-  #giveUp: AbortController | undefined
+  #release = () => {}
+  #waiting: AbortController | undefined
   #lock: HeldLock | undefined
 
   constructor(session: Session, onChange: () => void) {
@@ -34,10 +34,10 @@ export class Desk {
     this.#onChange = onChange
   }
 
-  /** Opens a document: a shared lock, which lets others see who is there. */
+  /** Opens a document and holds a shared lock, by which other users see the readers. */
   show(document: Document): void {
     if (this.open?.id === document.id) return
-    this.put()
+    this.close()
     this.open = document
     const left = new Promise<void>((resolve) => {
       this.#leave = resolve
@@ -46,8 +46,8 @@ export class Desk {
       try {
         await this.#session.locks.request(viewKey(document.id), { mode: 'shared' }, () => left)
       } catch {
-        // Lost with the session, which comes back by itself; a lock is taken again by whoever wants
-        // it.
+        // The lock was lost with the session. The client opens a new session by itself, but the
+        // page must take its locks again.
         if (this.open?.id === document.id && this.#session.state !== 'closed') await stay()
       }
     }
@@ -55,42 +55,42 @@ export class Desk {
     this.#onChange()
   }
 
-  /** Puts the open document away, with whatever is held of it. */
-  put(): void {
+  /** Closes the document and releases its locks. */
+  close(): void {
     this.stopWaiting()
-    this.#giveBack()
+    this.#release()
     this.#leave()
     this.open = undefined
-    this.standing = 'reading'
+    this.state = 'reading'
     this.#onChange()
   }
 
-  /** Edits if nobody does. */
+  /** Begins to edit if no other user edits. */
   edit(): Promise<void> {
     return this.#request({ ifAvailable: true })
   }
 
-  /** Edits as soon as those before are done. */
+  /** Waits for the lock and then begins to edit. */
   async wait(): Promise<void> {
-    this.#giveUp = new AbortController()
-    this.standing = 'waiting'
+    this.#waiting = new AbortController()
+    this.state = 'waiting'
     this.#onChange()
-    await this.#request({ signal: this.#giveUp.signal })
+    await this.#request({ signal: this.#waiting.signal })
   }
 
   stopWaiting(): void {
-    this.#giveUp?.abort()
-    if (this.standing === 'waiting') this.standing = 'reading'
+    this.#waiting?.abort()
+    if (this.state === 'waiting') this.state = 'reading'
     this.#onChange()
   }
 
-  /** Edits now, whoever does. */
+  /** Steals the lock and begins to edit. */
   takeOver(): Promise<void> {
     this.stopWaiting()
     return this.#request({ steal: true })
   }
 
-  /** Saves what was written and gives the lock back. */
+  /** Saves the draft and releases the lock. */
   async finish(by: string): Promise<void> {
     const { open, draft } = this
     const lock = this.#lock
@@ -101,12 +101,12 @@ export class Desk {
       (response) => response.ok,
       () => false,
     )
-    // Without `ok` somebody with a higher fence was faster: the news of it is on its way.
-    if (saved) this.#giveBack()
+    // The write fails if a write with a higher fence came before; then the lock is lost anyway.
+    if (saved) this.#release()
   }
 
   cancel(): void {
-    this.#giveBack()
+    this.#release()
   }
 
   async #request(options: LockOptions): Promise<void> {
@@ -122,23 +122,23 @@ export class Desk {
       if (wasEditing) this.loss = { document, draft: this.draft, reason: cause?.reason }
     }
     this.#lock = undefined
-    if (this.open?.id === document.id) this.standing = 'reading'
+    if (this.open?.id === document.id) this.state = 'reading'
     this.#onChange()
   }
 
-  /** Edits what the document is now: while this waited, somebody else may have written. */
+  /** Edits the current document, which another user may have changed during the wait. */
   async #hold(document: Document, lock: HeldLock): Promise<void> {
     const response = await fetch(`documents/${document.id}`, { signal: lock.signal })
     const fresh = (await response.json()) as Document
     if (this.open?.id !== document.id) return
     this.#lock = lock
-    this.standing = 'editing'
+    this.state = 'editing'
     this.loss = undefined
     this.draft = fresh.text
-    const given = new Promise<void>((resolve) => {
-      this.#giveBack = resolve
+    const released = new Promise<void>((resolve) => {
+      this.#release = resolve
     })
     this.#onChange()
-    await given
+    await released
   }
 }

@@ -1,7 +1,6 @@
 /**
- * The documents of the demo, in memory, and the one rule that makes locks safe: a write has to show
- * the fence of its lock, and one that is lower than the highest seen is refused, however late it
- * arrives.
+ * The documents of the demo, in memory. Each write must have the fence of its lock, and a write
+ * whose fence is lower than the highest fence so far is refused. This rule makes locks safe.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -9,20 +8,20 @@ export interface Document {
   readonly id: string
   readonly title: string
   readonly text: string
-  /** Name of whoever wrote it last. */
+  /** The name of the last writer. */
   readonly by: string
 }
 
-interface Kept {
+interface StoredDocument {
   document: Document
-  /** Highest fence that a write has shown. */
+  /** The highest fence of all writes. */
   fence: number
 }
 
 /** Longest body of a request, in bytes. */
 const maxBytes = 64 * 1024
 
-const first: readonly (readonly [string, string])[] = [
+const initialDocuments: readonly (readonly [string, string])[] = [
   ['Harbour lights', 'The lamps along the east pier are to be replaced before the autumn storms.'],
   ['Minutes of March', 'Present: everybody but the treasurer.\n\n1. The roof. It leaks again.'],
   ['Recipe: rye bread', '500 g rye, 400 ml water, 10 g salt.\nLet it rest for a night.'],
@@ -31,42 +30,42 @@ const first: readonly (readonly [string, string])[] = [
 ]
 
 export class Documents {
-  readonly #kept = new Map<string, Kept>()
+  readonly #stored = new Map<string, StoredDocument>()
 
   constructor() {
-    for (const [i, [title, text]] of first.entries()) {
+    for (const [i, [title, text]] of initialDocuments.entries()) {
       const id = `${i + 1}`
-      this.#kept.set(id, { document: { id, title, text, by: '' }, fence: 0 })
+      this.#stored.set(id, { document: { id, title, text, by: '' }, fence: 0 })
     }
   }
 
-  /** Answers a request for `/documents` or `/documents/<id>`; false if it is for something else. */
+  /** Answers a request for `/documents` or `/documents/<id>`; returns false for other paths. */
   async answer(path: string, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     if (path === '/documents' && request.method === 'GET') {
       send(
         response,
         200,
-        [...this.#kept.values()].map(({ document }) => document),
+        [...this.#stored.values()].map(({ document }) => document),
       )
       return true
     }
-    const kept = this.#kept.get(path.replace('/documents/', ''))
-    if (kept === undefined) return false
+    const stored = this.#stored.get(path.replace('/documents/', ''))
+    if (stored === undefined) return false
     if (request.method !== 'PUT') {
-      send(response, 200, kept.document)
+      send(response, 200, stored.document)
       return true
     }
-    const given = await read(request)
-    if (!isWrite(given)) {
-      send(response, 400, { error: 'a write has a title, a text, a name and a fence' })
-    } else if (given.fence < kept.fence) {
-      send(response, 409, { error: 'somebody with a newer lock has written since' })
+    const write = await readJson(request)
+    if (!isWrite(write)) {
+      send(response, 400, { error: 'A write must have a title, a text, a name and a fence' })
+    } else if (write.fence < stored.fence) {
+      send(response, 409, { error: 'The document was written with a newer lock' })
     } else {
-      const { id } = kept.document
-      const { title, text, by, fence } = given
-      kept.fence = fence
-      kept.document = { id, title, text, by }
-      send(response, 200, kept.document)
+      const { id } = stored.document
+      const { title, text, by, fence } = write
+      stored.fence = fence
+      stored.document = { id, title, text, by }
+      send(response, 200, stored.document)
     }
     return true
   }
@@ -82,11 +81,11 @@ interface Write {
 function isWrite(value: unknown): value is Write {
   if (typeof value !== 'object' || value === null) return false
   const { title, text, by, fence } = value as Partial<Record<keyof Write, unknown>>
-  const texts = [title, text, by].every((each) => typeof each === 'string')
-  return texts && Number.isSafeInteger(fence)
+  const areTexts = [title, text, by].every((field) => typeof field === 'string')
+  return areTexts && Number.isSafeInteger(fence)
 }
 
-async function read(request: IncomingMessage): Promise<unknown> {
+async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = ''
   for await (const chunk of request.setEncoding('utf8')) {
     text += String(chunk)

@@ -1,5 +1,6 @@
 /**
- * `npm run demo:browser`: serves the demo until it is told to stop. `--port` for another than 7421.
+ * `npm run demo:browser`: serves the browser demo until a signal. `--port` sets a port other than
+ * 7421.
  */
 import { parseArgs } from 'node:util'
 import { serveDemo } from './serve.js'

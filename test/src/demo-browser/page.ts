@@ -1,4 +1,4 @@
-/** The demo's page: one session, one watch, and a screen that shows what they know. */
+/** The page of the demo: one session, one watch, and the view of their data. */
 import { connect } from '@holdfast/client'
 import { Desk } from './desk.js'
 import type { Document } from './documents.js'
@@ -12,7 +12,7 @@ const address = new URL('locks', location.href)
 address.protocol = 'ws:'
 
 let documents: readonly Document[] = []
-let trouble: string | undefined
+let problem: string | undefined
 
 async function load(): Promise<void> {
   const response = await fetch('documents')
@@ -23,26 +23,26 @@ async function load(): Promise<void> {
 }
 
 function show(): void {
-  render(root, { me, session: session.id, documents, presence, desk, trouble })
+  render(root, { me, session: session.id, documents, presence, desk, problem })
 }
 
 document.title = `Documents: ${me.name}`
 const session = await connect(address, { name: me.name })
 session.on('lost', ({ reason }) => {
-  if (reason === 'session') trouble = 'reconnecting'
+  if (reason === 'session') problem = 'reconnecting'
   show()
 })
 session.on('newSession', () => {
-  trouble = undefined
+  problem = undefined
   void load()
 })
 session.on('closed', () => {
-  trouble = 'disconnected'
+  problem = 'disconnected'
   show()
 })
 const desk = new Desk(session, () => show())
 const presence = new Presence(session, (unlocked) => {
-  // Whoever stopped editing may have saved.
+  // The user who stopped editing may have saved the document.
   if (unlocked?.endsWith('/edit')) void load()
   else show()
 })

@@ -1,8 +1,8 @@
-/** Who sits at this window, and how people are shown: a name, a colour, two letters. */
+/** The user of this window, and how users are shown: with a name and a color. */
 
 export interface Person {
   readonly name: string
-  /** Of the circle they are shown in, in degrees. */
+  /** The hue of the user's color, in degrees. */
   readonly hue: number
 }
 
@@ -11,7 +11,7 @@ const names = [
   ...['Margaret', 'Tony', 'Frances', 'Niklaus', 'Hedy'],
 ]
 
-/** Somebody new for each window; the same after a reload. */
+/** The user of this window: a new one for each window, and the same one after a reload. */
 export function me(): Person {
   const known = sessionStorage.getItem('name') ?? new URLSearchParams(location.search).get('name')
   const name = known ?? names[Math.floor(Math.random() * names.length)]!
@@ -20,7 +20,7 @@ export function me(): Person {
 }
 
 export function person(name: string | undefined): Person {
-  const shown = name ?? 'Somebody'
+  const shown = name ?? 'Unknown user'
   let hue = 0
   for (const letter of shown) hue = (hue * 31 + letter.codePointAt(0)! * 47) % 360
   return { name: shown, hue }

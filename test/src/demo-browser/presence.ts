@@ -1,18 +1,18 @@
 /**
- * Who is where, live: everything that is held under one prefix, by one watch. After a reconnect the
- * watch begins with the whole state again, so nothing here has to know about connections.
+ * The readers and editors of all documents: one watch of all locks under a prefix. After a
+ * reconnect the watch begins with the whole state again, so this class need not handle reconnects.
  */
 import type { HeldInfo, Session } from '@holdfast/client'
 
-/** All keys of the demo begin so. */
+/** The prefix of all keys of the demo. */
 const prefix = 'documents/'
 
-/** Held exclusively by whoever edits. */
+/** The key that the editor of a document holds exclusively. */
 export function editKey(id: string): string {
   return `${prefix}${id}/edit`
 }
 
-/** Held together by all who have the document open. */
+/** The key that all readers of a document hold as a shared lock. */
 export function viewKey(id: string): string {
   return `${prefix}${id}/view`
 }
@@ -37,7 +37,7 @@ export class Presence {
     })
   }
 
-  /** Those who hold this key, longest first. */
+  /** The holders of this key, the first holder first. */
   on(key: string): HeldInfo[] {
     return [...this.#held.values()]
       .filter((lock) => lock.key === key)

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { createBroker } from '@holdfast/server'
 import { Documents } from './documents.js'
 
-/** What is served: the page as it is written, its scripts as they are built. */
+/** The served files: the page and its style from the sources, and the built scripts. */
 const written = new URL('../../src/demo-browser/', import.meta.url)
 const built = new URL('./', import.meta.url)
 const client = new URL('../../../client/dist/bundle/', import.meta.url)
@@ -23,7 +23,7 @@ export interface Demo {
   close(): Promise<void>
 }
 
-/** @param port 0 for any that is free. */
+/** @param port The port to listen on; 0 for any free port. */
 export async function serveDemo(port: number): Promise<Demo> {
   const documents = new Documents()
   const server = createServer((request, response) => {
@@ -41,7 +41,7 @@ export async function serveDemo(port: number): Promise<Demo> {
     }
     answer().catch(() => response.destroy())
   })
-  // Pages of loopback origins may connect: this is for one machine, to look at.
+  // `dev` allows pages of loopback origins: the demo runs on one machine only.
   const broker = createBroker({ dev: true })
   broker.attach(server, { path: '/locks' })
   await new Promise<void>((resolve, reject) => {

@@ -1,28 +1,28 @@
-/** What is on the screen. Made anew from what is known, but for what somebody is typing into. */
+/** Draws the page anew from its data; a text that the user is typing keeps its cursor. */
 import type { Desk } from './desk.js'
 import type { Document } from './documents.js'
 import { type Person, person } from './people.js'
 import { editKey, type Presence, viewKey } from './presence.js'
 
-export interface Known {
+export interface ViewData {
   readonly me: Person
   readonly session: string
   readonly documents: readonly Document[]
   readonly presence: Presence
   readonly desk: Desk
-  /** Undefined when all is well. */
-  readonly trouble: string | undefined
+  /** The problem of the connection; undefined if it is live. */
+  readonly problem: string | undefined
 }
 
 type Child = Node | string | undefined
 
-/** An element: its tag and classes (`p.quiet`), its properties, and what is in it. */
+/** Makes an element from its tag and classes (`p.quiet`), its properties and its children. */
 function make<T extends HTMLElement = HTMLElement>(
-  what: string,
+  selector: string,
   properties: Partial<T> = {},
   ...children: readonly Child[]
 ): T {
-  const [tag, ...classes] = what.split('.')
+  const [tag, ...classes] = selector.split('.')
   const element = Object.assign(document.createElement(tag!), properties) as T
   element.classList.add(...classes)
   element.append(...children.filter((child) => child !== undefined))
@@ -39,19 +39,20 @@ function button(text: string, kind: string, onclick: () => void): HTMLElement {
   return make<HTMLButtonElement>(`button.${kind}`, { type: 'button', onclick }, text)
 }
 
-/** The name of whoever edits a document, if somebody does. */
-function editorOf({ presence, session }: Known, id: string) {
+/** The user who edits a document; undefined if it is free. */
+function editorOf({ presence, session }: ViewData, id: string) {
   const lock = presence.on(editKey(id))[0]
   if (lock === undefined) return undefined
   return { ...person(lock.name), isMe: lock.session === session }
 }
 
-function row(known: Known, doc: Document): HTMLElement {
+function row(known: ViewData, doc: Document): HTMLElement {
   const { desk, presence, session } = known
   const editor = editorOf(known, doc.id)
   const readers = presence.on(viewKey(doc.id)).map((lock) => {
-    const who = person(lock.name)
-    return avatar(who, lock.session === session ? `${who.name} (you)` : `${who.name} has it open`)
+    const reader = person(lock.name)
+    const title = lock.session === session ? '(you)' : 'has the document open'
+    return avatar(reader, `${reader.name} ${title}`)
   })
   const state =
     editor === undefined
@@ -73,11 +74,11 @@ function row(known: Known, doc: Document): HTMLElement {
   return open
 }
 
-function actions(known: Known, doc: Document): HTMLElement {
+function actions(known: ViewData, doc: Document): HTMLElement {
   const { desk, me } = known
   const editor = editorOf(known, doc.id)
   const buttons: HTMLElement[] = []
-  if (desk.standing === 'editing') {
+  if (desk.state === 'editing') {
     buttons.push(
       button('Save', 'primary', () => void desk.finish(me.name)),
       button('Discard', 'plain', () => desk.cancel()),
@@ -86,27 +87,27 @@ function actions(known: Known, doc: Document): HTMLElement {
     buttons.push(button('Edit', 'primary', () => void desk.edit()))
   } else {
     buttons.push(
-      desk.standing === 'waiting'
+      desk.state === 'waiting'
         ? button('Stop waiting', 'plain', () => desk.stopWaiting())
         : button('Edit when free', 'primary', () => void desk.wait()),
       button('Take over', 'danger', () => void desk.takeOver()),
     )
   }
   const next =
-    desk.standing === 'waiting' && editor !== undefined
+    desk.state === 'waiting' && editor !== undefined
       ? make('p.quiet', {}, `You edit as soon as ${editor.name} is done.`)
       : undefined
   return make('div.actions', {}, ...buttons, next)
 }
 
-function lossOf(known: Known): HTMLElement | undefined {
+function lossOf(known: ViewData): HTMLElement | undefined {
   const { desk } = known
   const { loss } = desk
   if (loss === undefined || loss.document.id !== desk.open?.id) return undefined
   const editor = editorOf(known, loss.document.id)
-  const how =
+  const message =
     loss.reason === 'stolen'
-      ? `${editor?.name ?? 'Somebody'} took this document over.`
+      ? `${editor?.name ?? 'Another user'} took this document over.`
       : 'The connection was lost, and with it the right to edit.'
   const dismiss = () => {
     desk.loss = undefined
@@ -115,8 +116,8 @@ function lossOf(known: Known): HTMLElement | undefined {
   const box = make(
     'div.loss',
     {},
-    make('strong', {}, how),
-    make('p', {}, 'Nothing of yours was saved. What you had typed:'),
+    make('strong', {}, message),
+    make('p', {}, 'Your text was not saved:'),
     make('pre', {}, loss.draft),
     button('All right', 'plain', dismiss),
   )
@@ -124,9 +125,9 @@ function lossOf(known: Known): HTMLElement | undefined {
   return box
 }
 
-function body(known: Known, doc: Document): HTMLElement {
+function body(known: ViewData, doc: Document): HTMLElement {
   const { desk } = known
-  if (desk.standing !== 'editing') return make('div.text', {}, doc.text)
+  if (desk.state !== 'editing') return make('div.text', {}, doc.text)
   const area = make<HTMLTextAreaElement>('textarea.text', { value: desk.draft, spellcheck: false })
   area.setAttribute('aria-label', doc.title)
   area.oninput = () => {
@@ -135,7 +136,7 @@ function body(known: Known, doc: Document): HTMLElement {
   return area
 }
 
-function sheet(known: Known): HTMLElement {
+function sheet(known: ViewData): HTMLElement {
   const doc = known.documents.find(({ id }) => id === known.desk.open?.id)
   if (doc === undefined) {
     return make(
@@ -156,7 +157,7 @@ function sheet(known: Known): HTMLElement {
     make(
       'header',
       {},
-      button('‹ All documents', 'back', () => known.desk.put()),
+      button('‹ All documents', 'back', () => known.desk.close()),
       make('h2', {}, doc.title),
       make('p.quiet', {}, doc.by === '' ? company : `${company} · last saved by ${doc.by}`),
     ),
@@ -166,14 +167,14 @@ function sheet(known: Known): HTMLElement {
   )
 }
 
-/** Shows all of it in `root`. A text that is being typed stays as it is, with its cursor. */
-export function render(root: HTMLElement, known: Known): void {
+/** Draws everything into `root`. A text that the user is typing stays as it is, with its cursor. */
+export function render(root: HTMLElement, known: ViewData): void {
   const typing = root.querySelector<HTMLTextAreaElement>('textarea')
-  const keeps = typing !== null && known.desk.standing === 'editing'
+  const keeps = typing !== null && known.desk.state === 'editing'
   const kept = keeps ? { start: typing.selectionStart, end: typing.selectionEnd } : undefined
   const focused = kept !== undefined && document.activeElement === typing
-  const { me, trouble } = known
-  const state = make(`span.pill${trouble === undefined ? '' : '.bad'}`, {}, trouble ?? 'live')
+  const { me, problem } = known
+  const state = make(`span.pill${problem === undefined ? '' : '.bad'}`, {}, problem ?? 'live')
   root.replaceChildren(
     make(
       'header.top',

@@ -1,6 +1,5 @@
 /**
- * The demo tells its story: a push, a kill, and the release to the next in line, and ends by
- * itself.
+ * The demo shows a pushed grant, a kill, and the grant to the next waiter, and ends by itself.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,7 +16,7 @@ interface Line {
 const deeds = 'asks|takes|waits|is pushed|unlocks|is killed|loses'
 const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${deeds}) +(\\w+)(?: +fence (\\d+))?`)
 
-/** Runs the demo; returns the exit code and what it showed. */
+/** Runs the demo; returns its exit code and the printed events. */
 async function run(...flags: readonly string[]): Promise<{ code: number; lines: Line[] }> {
   const path = fileURLToPath(new URL('./main.js', import.meta.url))
   const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined }
@@ -36,12 +35,12 @@ async function run(...flags: readonly string[]): Promise<{ code: number; lines: 
   return { code, lines }
 }
 
-describe('demo', () => {
-  it('shows push, order, a kill and the release to the next in line', async () => {
+describe('the demo', () => {
+  it('shows pushed grants in order, a kill, and the grant to the next waiter', async () => {
     const { code, lines } = await run('--seconds', '2')
     expect(code).to.equal(0)
     const killed = lines.findIndex(({ deed }) => deed === 'is killed')
-    expect(killed, 'somebody is killed').to.be.above(-1)
+    expect(killed, 'a worker is killed').to.be.above(-1)
     const { name, key } = lines[killed]!
     const ofKey = lines.filter((line) => line.key === key)
     const at = ofKey.indexOf(lines[killed]!)
@@ -57,15 +56,15 @@ describe('demo', () => {
     expect(fences).to.deep.equal([...fences].sort((a, b) => a - b))
   })
 
-  it('refuses a time that is none', async () => {
+  it('refuses an invalid time', async () => {
     expect((await run('--seconds', 'soon')).code).to.equal(64)
   })
 })
 
-/** Who was still waiting at the end of this story. */
-function waitingBefore(story: readonly Line[]): string[] {
+/** The workers that still wait after these events. */
+function waitingBefore(events: readonly Line[]): string[] {
   const waiting: string[] = []
-  for (const { name, deed } of story) {
+  for (const { name, deed } of events) {
     if (deed === 'waits') waiting.push(name)
     if (deed === 'is pushed') waiting.splice(waiting.indexOf(name), 1)
   }

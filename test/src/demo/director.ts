@@ -1,28 +1,26 @@
 /**
- * Tells the workers what to do, kills one of them in the middle of it, and shows what happens. What
- * is shown of locks is what the broker says, through a watch.
+ * Gives jobs to the workers, kills one of them while it holds a lock, and prints the events. The
+ * events of locks come from a watch at the broker.
  */
 import type { ChildProcess } from 'node:child_process'
 import type { LockEvent, Session } from '@holdfast/client'
 import type { Screen } from './screen.js'
-import type { Job, Word } from './worker.js'
+import type { Job, WorkerMessage } from './worker.js'
 
-/** Pauses of workers, and how long they work, in ms. */
+/** How long workers pause, and how long they hold a lock, in ms. */
 const pauseMs = { least: 60, most: 500 }
 const workMs = { least: 250, most: 900 }
-/**
- * A victim has held its lock for less than this, so that it is surely not about to unlock, in ms.
- */
-const freshMs = 100
+/** A worker is killed only within this time after its grant, in ms, before it can unlock. */
+const maxHeldMs = 100
 
 interface Worker {
   readonly name: string
   readonly process: ChildProcess
-  /** What it was told to work on, until it is done. */
+  /** The key of its job; undefined without a job. */
   key: string | undefined
   askedAt: number
   isWaiting: boolean
-  /** Undefined while it holds nothing. */
+  /** Undefined while the worker holds no lock. */
   grantedAt: number | undefined
 }
 
@@ -33,7 +31,7 @@ export class Director {
   readonly #workers = new Map<string, Worker>()
   #isStopping = false
   #onKilled: (() => void) | undefined
-  /** Called when a worker has nothing to do any more. */
+  /** Called when a worker has finished its job. */
   #onIdle: () => void = () => {}
 
   constructor(session: Session, screen: Screen, keys: readonly string[]) {
@@ -45,7 +43,7 @@ export class Director {
     })
   }
 
-  /** A worker that is ready gets something to do. */
+  /** Adds a worker that is ready, and gives it jobs. */
   add(name: string, process: ChildProcess): void {
     const worker: Worker = {
       name,
@@ -56,22 +54,22 @@ export class Director {
       grantedAt: undefined,
     }
     this.#workers.set(name, worker)
-    process.on('message', (word: Word) => {
-      if (typeof word === 'object') this.#onWaits(worker, word.behind)
+    process.on('message', (message: WorkerMessage) => {
+      if (typeof message === 'object') this.#onWaits(worker, message.behind)
       else this.#onFree(worker)
     })
     this.#onFree(worker)
   }
 
-  /** The first worker who holds something that others wait for is killed; resolves when it is. */
-  killSomebody(): Promise<void> {
+  /** Kills the first worker that holds a lock with a waiter; resolves when it is killed. */
+  killHolder(): Promise<void> {
     return new Promise((resolve) => {
       this.#onKilled = resolve
       this.#lookForVictim()
     })
   }
 
-  /** Lets everybody finish; resolves when all have. */
+  /** Gives no more jobs; resolves when all workers have finished. */
   async stop(): Promise<void> {
     this.#isStopping = true
     const isBusy = () => [...this.#workers.values()].some(({ key }) => key !== undefined)
@@ -102,10 +100,10 @@ export class Director {
 
   #onWaits(worker: Worker, behind: readonly string[]): void {
     const { name, key } = worker
-    // It may have been granted while the word was under way.
+    // The lock may have been granted while the message was under way.
     if (key === undefined || worker.grantedAt !== undefined) return
     worker.isWaiting = true
-    const ahead = behind.map((each) => this.#screen.name(each)).join(', ')
+    const ahead = behind.map((waiter) => this.#screen.name(waiter)).join(', ')
     this.#screen.show(name, 'waits', key, ahead === '' ? 'first in line' : `behind ${ahead}`)
     this.#lookForVictim()
   }
@@ -114,7 +112,7 @@ export class Director {
     if (event === 'locked') this.#onLocked(name, key, fence)
     else if (event === 'unlocked') this.#screen.show(name, 'unlocks', key)
     else
-      this.#screen.show(name, 'loses', key, 'the broker saw its socket close: no timeout, no sweep')
+      this.#screen.show(name, 'loses', key, 'the broker freed the lock when the connection closed')
   }
 
   #onLocked(name: string, key: string, fence: number): void {
@@ -135,7 +133,7 @@ export class Director {
     if (this.#onKilled === undefined) return
     const workers = [...this.#workers.values()]
     for (const { name, key, grantedAt, process } of workers) {
-      if (grantedAt === undefined || performance.now() - grantedAt > freshMs) continue
+      if (grantedAt === undefined || performance.now() - grantedAt > maxHeldMs) continue
       if (!workers.some((other) => other.isWaiting && other.key === key)) continue
       this.#workers.delete(name)
       this.#screen.show(name, 'is killed', key!, 'kill -9, while it holds the lock')
@@ -146,10 +144,10 @@ export class Director {
     }
   }
 
-  /** What the broker has counted. */
+  /** A summary from the counters of the broker. */
   async summary(): Promise<string> {
     const { totalLocks, unlockCount, failedLocks } = await this.#session.stats()
-    return `${totalLocks} locks, ${unlockCount} given back, 1 released by a kill, ${failedLocks} failed, 0 polls`
+    return `${totalLocks} locks, ${unlockCount} unlocked, 1 lost by a kill, ${failedLocks} failed, 0 polls`
   }
 }
 

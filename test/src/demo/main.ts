@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: a broker and five workers, each in a process of its own, contend for three keys
- * in one terminal. One of them is killed while it holds a lock that others wait for. Ends by
- * itself.
+ * in one terminal. One worker is killed while it holds a lock that other workers wait for. The demo
+ * ends by itself.
  *
  *   npm run demo -- --seconds 30
  */
@@ -20,20 +20,20 @@ const keys = ['orders', 'printer', 'report']
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '15' } } })
 const seconds = Number(values.seconds)
 if (!(seconds >= 1 && seconds <= 3_600)) {
-  process.stderr.write('--seconds has to be a number from 1 to 3600\n')
+  process.stderr.write(`--seconds must be a number from 1 to 3600, not ${values.seconds}\n`)
   process.exit(64)
 }
 
 const children: ChildProcess[] = []
-// Whatever ends us, nothing is left behind.
+// Kill all children whenever this process ends.
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
 })
-// Whoever was reading has seen enough.
+// The reader of the output has closed the pipe.
 process.stdout.on('error', () => process.exit(0))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
-/** `holdfast serve`, in a process of its own; resolves with where it listens. */
+/** Starts `holdfast serve` in a process of its own; resolves with its URL. */
 async function startBroker(): Promise<{ readonly url: string; readonly broker: ChildProcess }> {
   const command = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
   const broker = spawn(process.execPath, [command, 'serve', '--port', '0'], {
@@ -50,7 +50,7 @@ screen.say(
   `A broker at ${url}, process ${broker.pid}. ${names.length} workers, ${keys.length} keys.`,
 )
 screen.say(
-  'Each worker asks once. Whoever has to wait is pushed the lock, first come first served.',
+  'Each worker asks once. The broker pushes each grant to the next waiter, first come first served.',
 )
 screen.say()
 
@@ -69,7 +69,7 @@ for (const { name, worker } of workers) director.add(name, worker)
 const pause = (share: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, seconds * share * 1_000))
 await pause(0.4)
-await Promise.all([director.killSomebody(), pause(0.6)])
+await Promise.all([director.killHolder(), pause(0.6)])
 await director.stop()
 
 screen.say()

@@ -1,9 +1,9 @@
 /**
- * How the demo looks: one line for each thing that happens, in columns, each name in its colour.
+ * The output of the demo: one line for each event, in columns, with a color for each name.
  */
 import colors from 'picocolors'
 
-/** What happens, in the words of the second column. */
+/** The events, as the second column shows them. */
 export type Deed = 'asks' | 'takes' | 'waits' | 'is pushed' | 'unlocks' | 'is killed' | 'loses'
 
 const paints = [colors.cyan, colors.yellow, colors.magenta, colors.green, colors.blue]
@@ -28,29 +28,29 @@ export class Screen {
     for (const [i, name] of names.entries()) this.#paintOf.set(name, paints[i % paints.length]!)
   }
 
-  /** Counts time from here. */
+  /** Sets the time 0 of the output. */
   start(): void {
     this.#startedAt = performance.now()
   }
 
-  /** Something for people to read, in the middle of it all. */
+  /** Prints a line of text. */
   say(text = ''): void {
     this.#write(text)
   }
 
-  /** One thing that happened. */
+  /** Prints an event. */
   show(name: string, deed: Deed, key: string, detail = ''): void {
     const seconds = ((performance.now() - this.#startedAt) / 1_000).toFixed(3).padStart(7)
-    const who = this.name(name, 6)
-    const what = deedPaints[deed](deed.padEnd(9))
-    this.#write(`${colors.dim(seconds)}  ${who} ${what} ${key.padEnd(9)} ${detail}`.trimEnd())
+    const worker = this.name(name, 6)
+    const event = deedPaints[deed](deed.padEnd(9))
+    this.#write(`${colors.dim(seconds)}  ${worker} ${event} ${key.padEnd(9)} ${detail}`.trimEnd())
   }
 
   name(name: string, width = 0): string {
     return (this.#paintOf.get(name) ?? colors.bold)(name.padEnd(width))
   }
 
-  /** A fence: only its end changes while one looks. */
+  /** A fence with its last four digits in bold, because only these change visibly. */
   fence(fence: number): string {
     const digits = String(fence)
     return `fence ${colors.dim(digits.slice(0, -4))}${colors.bold(digits.slice(-4))}`

@@ -1,19 +1,20 @@
 /**
- * Basic use: take a lock that is free, see who has one that is not, keep it alive, give it back.
+ * Basic use: take a free lock, get the holder of a held lock, refresh the lock, unlock.
  *
  * Run it with `node test/dist/examples/basic.js` after `npm run build`.
  */
 import { connect, HoldfastError } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 
-// A broker in the same process, so that this runs by itself; `npx holdfast serve` is the same.
+// A broker in the same process, so that the example needs no other process. `npx holdfast serve`
+// runs the same broker in a process of its own.
 const broker = createBroker()
 const { url } = await broker.listen({ port: 0 })
 
 const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 
-// At once or not at all; it expires after 30 s unless it is refreshed.
+// Takes the lock at once, or fails. The lock expires after 30 s unless it is refreshed.
 const lock = await ann.tryLock('orders:42', { ttl: 30_000 })
 console.log('ann holds', lock.key)
 
@@ -21,21 +22,21 @@ try {
   await ben.tryLock('orders:42')
 } catch (error) {
   if (!(error instanceof HoldfastError && error.code === 'LOCK_HELD')) throw error
-  console.log('ben is told at once that it is held by', error.holders?.[0]?.name)
+  console.log('ben gets an error at once: the holder is', error.holders?.[0]?.name)
 }
 
 await lock.refresh()
 console.log('ann has another 30 s, held:', lock.held)
 
 await lock.unlock()
-console.log('ann gave it back, held:', lock.held)
+console.log('ann unlocked, held:', lock.held)
 
-// Given back at the end of the block, whatever happens in it.
+// `await using` unlocks at the end of the block, also after an error.
 {
-  await using mine = await ben.tryLock('orders:42')
-  console.log('now ben holds', mine.key)
+  await using benLock = await ben.tryLock('orders:42')
+  console.log('now ben holds', benLock.key)
 }
-console.log('and nobody holds anything:', broker.query().heldCount)
+console.log('locks held at the end:', broker.query().heldCount)
 
 await ann.close()
 await ben.close()

@@ -1,11 +1,11 @@
-/** The examples run as they are, each in a process of its own, and say what they promise. */
+/** Runs each example in a process of its own, and checks its output. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
-/** Runs an example to its end; returns what it printed, line by line. */
+/** Runs an example to its end; returns the lines of its output. */
 async function outputOf(example: string): Promise<string[]> {
   const path = fileURLToPath(new URL(`./${example}.js`, import.meta.url))
   const child = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -14,35 +14,35 @@ async function outputOf(example: string): Promise<string[]> {
     output += chunk
   })
   const [code] = await once(child, 'close')
-  expect(code, 'it ends by itself, well').to.equal(0)
+  expect(code, 'the exit code').to.equal(0)
   return output.trimEnd().split('\n')
 }
 
-describe('examples', () => {
-  it('basic: a lock at once or not at all', async () => {
+describe('the examples', () => {
+  it('print the output of basic: a lock at once, or an error', async () => {
     expect(await outputOf('basic')).to.deep.equal([
       'ann holds orders:42',
-      'ben is told at once that it is held by ann',
+      'ben gets an error at once: the holder is ann',
       'ann has another 30 s, held: true',
-      'ann gave it back, held: false',
+      'ann unlocked, held: false',
       'now ben holds orders:42',
-      'and nobody holds anything: 0',
+      'locks held at the end: 0',
     ])
   })
 
-  it('waiting: first come, first served', async () => {
+  it('print the output of waiting: first come, first served', async () => {
     expect(await outputOf('waiting')).to.deep.equal([
       'holder has the printer',
       'ann did not get it within 100 ms',
-      'ann gave up: ABORTED',
-      'holder gives it back',
+      'ann cancelled: ABORTED',
+      'holder unlocks',
       'ben prints a letter and holds it: true',
       'ben prints a poster and holds it: true',
       'ben prints a stamp and holds it: true',
     ])
   })
 
-  it('singleflight: ten callers, one request', async () => {
+  it('print the output of singleflight: ten callers, one request', async () => {
     expect(await outputOf('singleflight')).to.deep.equal([
       'answers: 10 reports made: 1',
       'locks granted: 1 unlocked: 1',
@@ -50,12 +50,12 @@ describe('examples', () => {
     ])
   })
 
-  it('monitoring: who holds, who waits, what happens', async () => {
+  it('print the output of monitoring: holders, waiters, events', async () => {
     expect(await outputOf('monitoring')).to.deep.equal([
       'watching: 0 held at first',
       'event: locked jobs:nightly by ann',
       "jobs:nightly is held by ann { step: 'import' }",
-      'jobs:nightly is wanted by ben',
+      'ben waits for jobs:nightly',
       'event: unlocked jobs:nightly by ann',
       'event: locked jobs:nightly by ben',
       'event: unlocked jobs:nightly by ben',
@@ -86,11 +86,11 @@ describe('the README of the client', () => {
     return output
   }
 
-  it('has tests that pass, in its section about testing', async () => {
+  it('has tests in its section about testing, and they pass', async () => {
     expect(await outputOfSection('## Testing')).to.match(/\bpass 2$/m)
   })
 
-  it('computes once for many callers, as it says', async () => {
+  it('computes once for many callers in its section about singleflight', async () => {
     const before = `
       let made = 0
       const makeReport = async (fence) => { made++; return fence }

@@ -1,6 +1,6 @@
 /**
- * Monitoring: who holds what, who waits, what happens to a key, and the counters of the broker; for
- * those who hold nothing themselves.
+ * Monitoring: a session that holds no locks reads the holders, the waiters, the events and the
+ * counters of the broker.
  *
  * Run it with `node test/dist/examples/monitoring.js` after `npm run build`.
  */
@@ -14,7 +14,7 @@ const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 const monitor = await connect(url, { name: 'monitor' })
 
-// The state first, then everything that happens.
+// The first event has the state; each later event is a change.
 monitor.watch({ prefix: 'jobs:' }, (event) => {
   if (event.event === 'state') console.log('watching:', event.heldCount, 'held at first')
   else if (event.event !== 'refused')
@@ -27,7 +27,7 @@ await ben.stats()
 
 const { held, waiting: queue } = await monitor.query({ prefix: 'jobs:' })
 for (const { key, name, metadata } of held) console.log(`${key} is held by ${name}`, metadata)
-for (const { key, name } of queue) console.log(`${key} is wanted by ${name}`)
+for (const { key, name } of queue) console.log(`${name} waits for ${key}`)
 
 await lock.unlock()
 await (await waiting).unlock()

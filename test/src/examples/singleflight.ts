@@ -1,8 +1,8 @@
 /**
- * Singleflight: callers in one process who want the same lock at the same time share one request
- * and its lock. Ten handlers that need the same report cost the broker one message, and the lock is
- * free when the last of them is done. They hold the lock together and do not exclude each other: it
- * is the shared promise that makes one report of ten calls.
+ * Singleflight: callers in one process that request the same lock at the same time share one
+ * request and its lock. Ten handlers that need the same report send the broker one message, and the
+ * lock is free when the last handler is done. The handlers hold the lock together and do not
+ * exclude each other: the shared promise makes one report for ten calls.
  *
  * Run it with `node test/dist/examples/singleflight.js` after `npm run build`.
  */
@@ -34,7 +34,7 @@ console.log('answers:', answers.length, 'reports made:', reportsMade)
 const stats = await session.stats()
 console.log('locks granted:', stats.totalLocks, 'unlocked:', stats.unlockCount)
 
-// Whoever comes after the grant asks anew, and queues behind those who waited already.
+// A caller after the grant sends a new request, which queues behind the waiting requests.
 await handle()
 console.log('after a late caller:', (await session.stats()).totalLocks)
 

@@ -1,6 +1,6 @@
 /**
- * Waiting: one request, queued at the broker, first come first served; with a timeout, or a signal
- * to give up by. Nobody polls and nobody retries.
+ * Waiting: the broker queues each request, first come first served. A caller can set a timeout, or
+ * cancel the request with a signal. No client polls or retries.
  *
  * Run it with `node test/dist/examples/waiting.js` after `npm run build`.
  */
@@ -17,7 +17,7 @@ const ben = await connect(url, { name: 'ben' })
 const lock = await holder.lock('printer')
 console.log('holder has the printer')
 
-// Whoever does not want to wait for ever says so.
+// With a timeout, the caller does not wait for ever.
 try {
   await ann.lock('printer', { timeout: 100 })
 } catch (error) {
@@ -25,17 +25,18 @@ try {
   console.log('ann did not get it within 100 ms')
 }
 
-// Or gives up by a signal: of a user who goes away, of a server that stops.
+// A signal cancels the request, for example when a user leaves or a server stops.
 const controller = new AbortController()
-const given = ann.lock('printer', { signal: controller.signal }).catch((error) => error.code)
+const cancelled = ann.lock('printer', { signal: controller.signal }).catch((error) => error.code)
 controller.abort()
-console.log('ann gave up:', await given)
+console.log('ann cancelled:', await cancelled)
 
-// These wait for as long as it takes. The broker pushes each of them its grant, in order.
+// Without a timeout, the requests wait for as long as it takes. The broker pushes each of them its
+// grant, in order.
 const jobs = ['letter', 'poster', 'stamp'].map((job) =>
   ben.withLock('printer', (lock) => console.log('ben prints a', job, 'and holds it:', lock.held)),
 )
-console.log('holder gives it back')
+console.log('holder unlocks')
 await lock.unlock()
 await Promise.all(jobs)
 

@@ -1,13 +1,13 @@
-/** In a page: the scenarios and the plans, against the browser's own locks and against ours. */
+/** Runs in a page: the scenarios and plans, with `navigator.locks` and with `session.locks`. */
 import { connect } from '@holdfast/client'
 import { followPlan, type Turn } from '../../locks/plan.js'
 import { scenarios } from '../../locks/scenarios/index.js'
 import { type Locks, Script } from '../../locks/script.js'
 
-/** Whose locks: the browser's, ours through one session, or through two. */
+/** The locks to test: those of the browser, of one session, or of two sessions. */
 export type Whose = 'native' | 'ours' | 'two'
 
-/** The log of one scenario, and its rests. */
+/** The log of one scenario, and the locks that are left at its end. */
 export async function scenarioLog(
   whose: Whose,
   url: string,
@@ -20,7 +20,7 @@ export async function scenarioLog(
   })
 }
 
-/** The story of each plan. */
+/** The log of each plan. */
 export async function planStories(
   whose: Whose,
   url: string,

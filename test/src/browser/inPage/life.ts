@@ -1,10 +1,12 @@
 /**
- * In a page or a worker of one: a session that holds a lock, and writes down what becomes of it.
+ * Runs in a page or in its worker: a session that holds a lock and records what happens to the
+ * lock.
  */
 import { type ConnectOptions, connect, type Lock, type Session } from '@holdfast/client'
 
 /**
- * What was noticed, in order: what it was, when by the wall clock, and whether the lock was held.
+ * The recorded events in order: the event, its time by the wall clock, and whether the lock was
+ * held.
  */
 export interface Noticed {
   readonly what: string
@@ -20,7 +22,7 @@ function note(what: string): void {
   story.push({ what, at: Date.now(), held: lock?.held ?? false })
 }
 
-/** Opens a session and takes a lock; one with a ttl refreshes itself. */
+/** Opens a session and takes a lock; a lock with a ttl is refreshed automatically. */
 export async function hold(
   url: string,
   key: string,
@@ -47,12 +49,12 @@ export async function hold(
   }
 }
 
-/** Also asks for another lock, and notes when it is granted. */
+/** Requests another lock, and records when it is granted. */
 export function waitFor(key: string): void {
   void session.lock(key).then(() => note(`granted ${key}`))
 }
 
-/** Notes that time passes, as often as timers fire. */
+/** Records an event each time that a timer fires. */
 export function startTimer(ms: number): void {
   setInterval(() => note('timer'), ms)
 }
@@ -61,7 +63,7 @@ export function whatWasNoticed(): readonly Noticed[] {
   return story
 }
 
-/** Resolves once something is noticed, or was already. */
+/** Resolves when an event was recorded, now or earlier. */
 export async function noticed(what: string): Promise<void> {
   while (!story.some((each) => each.what === what)) {
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -69,8 +71,8 @@ export async function noticed(what: string): Promise<void> {
 }
 
 /**
- * Resolves with whether the lock is held when the broker has asked so many times for a sign of life
- * without any timer having fired in between.
+ * Resolves with whether the lock is held after the broker has sent so many pings without a timer
+ * firing between them.
  */
 export function heldAfterPings(count: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -87,7 +89,7 @@ export function heldAfterPings(count: number): Promise<boolean> {
 
 let onPing: (() => void) | undefined
 
-/** Tells when it is made, and of each ping that comes in. */
+/** A WebSocket that reports its creation and each ping that arrives. */
 class WatchedWebSocket extends WebSocket {
   constructor(url: string, protocols?: string | string[]) {
     super(url, protocols)
