@@ -11,14 +11,18 @@ import { needs } from '../support/needs.js'
 import { type Chromium, openChromium, openPage } from './chromium.js'
 import { openSite, type Site } from './site.js'
 
-interface Told {
+interface ConnectFailure {
   readonly code: ErrorCode
   readonly message: string
   readonly cause: string
 }
 
 /** Tries to connect in a page; returns the error, or `'connected'`. */
-function tryConnect(page: Page, client: string, url: string): Promise<Told | 'connected'> {
+function tryConnect(
+  page: Page,
+  client: string,
+  url: string,
+): Promise<ConnectFailure | 'connected'> {
   return page.evaluate(
     async ([client, url]) => {
       const { connect } = await import(client as string)
@@ -27,7 +31,7 @@ function tryConnect(page: Page, client: string, url: string): Promise<Told | 'co
         await session.close()
         return 'connected' as const
       } catch (error) {
-        const { code, message, cause } = error as Told & { cause?: { name?: string } }
+        const { code, message, cause } = error as ConnectFailure & { cause?: { name?: string } }
         return { code, message, cause: `${cause?.name}` }
       }
     },
@@ -63,13 +67,13 @@ describe('a refused page', function () {
   })
 
   it('gets an error that names its origin and the option origins', async () => {
-    const told = (await tryConnect(page, '/holdfast.js', strict.url)) as Told
+    const failure = (await tryConnect(page, '/holdfast.js', strict.url)) as ConnectFailure
     // The broker has counted the cause.
     expect(notices.all.map(({ cause, origin }) => [cause, origin])).to.deep.equal([
       ['origin', site.origin],
     ])
-    expect(told.code).to.equal('UNAVAILABLE')
-    expect(told.message).to.include(site.origin).and.include('origins').and.include('--origin')
+    expect(failure.code).to.equal('UNAVAILABLE')
+    expect(failure.message).to.include(site.origin).and.include('origins').and.include('--origin')
   })
 
   it('can connect when its origin is in origins, as the error spells it', async () => {
@@ -90,8 +94,8 @@ describe('a refused page', function () {
     const local = await stage.broker({ origins, observer: refusals })
     const named = await stage.broker({ origins, hosts: ['rebound.test'] })
     const own = await openPage(rebinding.context, rebound(`${site.origin}/page.html`))
-    const told = (await tryConnect(own, '/holdfast.js', rebound(local.url))) as Told
-    expect(told.code).to.equal('UNAVAILABLE')
+    const failure = (await tryConnect(own, '/holdfast.js', rebound(local.url))) as ConnectFailure
+    expect(failure.code).to.equal('UNAVAILABLE')
     expect(refusals.causes).to.deep.equal(['host'])
     expect(await tryConnect(own, '/holdfast.js', rebound(named.url))).to.equal('connected')
   })
@@ -106,17 +110,21 @@ describe('a refused page', function () {
       ),
     )
     const secure = await openPage(chromium.context, 'https://app.test/')
-    const told = (await tryConnect(secure, '/holdfast.js', 'ws://broker.test/')) as Told
-    expect(told).to.include({ code: 'INVALID_OPTION', cause: 'SecurityError' })
-    expect(told.message).to.include('https://app.test').and.include('wss://')
+    const failure = (await tryConnect(
+      secure,
+      '/holdfast.js',
+      'ws://broker.test/',
+    )) as ConnectFailure
+    expect(failure).to.include({ code: 'INVALID_OPTION', cause: 'SecurityError' })
+    expect(failure.message).to.include('https://app.test').and.include('wss://')
     await secure.close()
   })
 
   it('gets an error with the allowed schemes for an invalid URL', async () => {
     for (const url of ['http://127.0.0.1/', '//127.0.0.1', '/locks', '', 'javascript:alert(1)']) {
-      const told = (await tryConnect(page, '/holdfast.js', url)) as Told
-      expect(told.code, url).to.equal('INVALID_OPTION')
-      expect(told.message, url).to.include('ws://')
+      const failure = (await tryConnect(page, '/holdfast.js', url)) as ConnectFailure
+      expect(failure.code, url).to.equal('INVALID_OPTION')
+      expect(failure.message, url).to.include('ws://')
     }
   })
 })

@@ -7,7 +7,7 @@ import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { dial, type RawClient, statusOf, upgradeHead } from '../e2e/raw.js'
 import type { Collector } from '../e2e/stage.js'
 
-/** Of the issuer of the tokens. */
+/** The secret of the issuer of the tokens. */
 export const secret = 'the secret of the issuer, well over 32 bytes'
 export const origin = 'https://app.example'
 
@@ -21,78 +21,78 @@ export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string
   return new SignJWT(all).setProtectedHeader({ alg }).sign(new TextEncoder().encode(key))
 }
 
-/** What an attack has to work with. */
+/** The target of the attacks, and helpers to attack it. */
 export interface Target {
   readonly port: number
   readonly good: Session
   readonly lock: Lock
   readonly logged: Collector<string>
-  /** Opens a connection, says this hello, and returns how it is closed, or "open". */
+  /** Opens a connection, sends this hello, and returns the close code and reason, or "open". */
   hello(hello: object, headers?: Record<string, string>): Promise<string>
-  /** A connection that has said nothing yet. */
+  /** Opens a connection that has not sent a hello. */
   raw(headers?: Record<string, string>, path?: string): Promise<RawClient>
 }
 
 interface Attack {
-  readonly what: string
-  readonly happens: string
-  /** Returns what happened. */
+  readonly attack: string
+  readonly outcome: string
+  /** Tries the attack and returns its outcome. */
   readonly attempt: (target: Target) => Promise<string>
 }
 
 export const attacks: readonly Attack[] = [
   {
-    what: 'a page of another origin connects',
-    happens: '403 before the upgrade',
+    attack: 'a page of another origin connects',
+    outcome: '403 before the upgrade',
     attempt: async ({ port }) => statusFor(port, { origin: 'https://evil.example' }),
   },
   {
-    what: 'a sandboxed page, whose origin is null, connects',
-    happens: '403 before the upgrade',
+    attack: 'a sandboxed page, whose origin is null, connects',
+    outcome: '403 before the upgrade',
     attempt: async ({ port }) => statusFor(port, { origin: 'null' }),
   },
   {
-    what: 'a page whose own name leads to the broker (DNS rebinding) connects',
-    happens: '403 before the upgrade',
+    attack: 'a page whose own name leads to the broker (DNS rebinding) connects',
+    outcome: '403 before the upgrade',
     attempt: async ({ port }) => statusFor(port, { host: 'evil.example', origin }),
   },
   {
-    what: 'nobody says who they are',
-    happens: '4401 unauthorized',
+    attack: 'a client sends no token',
+    outcome: '4401 unauthorized',
     attempt: ({ hello }) => hello({}),
   },
   {
-    what: 'a token without a signature (alg none)',
-    happens: '4401 unauthorized',
+    attack: 'a token without a signature (alg none)',
+    outcome: '4401 unauthorized',
     attempt: ({ hello }) => {
       const payload = { sub: 'eve', aud: 'holdfast', exp: 4e9 }
       return hello({ token: new UnsecuredJWT(payload).encode() })
     },
   },
   {
-    what: 'a token signed with another secret',
-    happens: '4401 unauthorized',
+    attack: 'a token signed with another secret',
+    outcome: '4401 unauthorized',
     attempt: async ({ hello }) =>
       hello({ token: await jwt({ sub: 'eve' }, 'HS256', `x${secret}`) }),
   },
   {
-    what: 'a token of another algorithm',
-    happens: '4401 unauthorized',
+    attack: 'a token of another algorithm',
+    outcome: '4401 unauthorized',
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve' }, 'HS512') }),
   },
   {
-    what: 'a token that has ended',
-    happens: '4401 unauthorized',
+    attack: 'an expired token',
+    outcome: '4401 unauthorized',
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve', exp: 1_700_000_000 }) }),
   },
   {
-    what: 'a token for another audience',
-    happens: '4401 unauthorized',
+    attack: 'a token for another audience',
+    outcome: '4401 unauthorized',
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve', aud: 'elsewhere' }) }),
   },
   {
-    what: 'a good token in the URL',
-    happens: '4401 unauthorized',
+    attack: 'a good token in the URL',
+    outcome: '4401 unauthorized',
     attempt: async ({ raw }) => {
       const client = await raw({}, `/?token=${await jwt({ sub: 'eve' })}`)
       client.say({ type: 'hello' })
@@ -100,8 +100,8 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    what: 'a client locks, steals, queries, watches and revokes what is not its own',
-    happens: 'FORBIDDEN, five times',
+    attack: 'a client locks, steals, queries, watches and revokes without permission',
+    outcome: 'FORBIDDEN, five times',
     attempt: async ({ raw, lock }) => {
       const client = await raw()
       client.say({ type: 'hello', token: await jwt({ sub: 'eve' }) })
@@ -126,13 +126,13 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    what: 'a stranger takes up a session with its id and a guessed secret',
-    happens: 'a new session, and the old one goes on',
+    attack: 'another client resumes a session with its id and a guessed secret',
+    outcome: 'a new session, and the old session continues',
     attempt: ({ good, raw }) => takeUp(raw, 'good', { session: good.id, secret: 'x'.repeat(43) }),
   },
   {
-    what: 'another principal takes up a session with its stolen secret',
-    happens: 'a new session, and the old one goes on',
+    attack: 'another principal resumes a session with its stolen secret',
+    outcome: 'a new session, and the old session continues',
     attempt: async ({ raw }) => {
       const victim = await raw()
       victim.say({ type: 'hello', token: await jwt({ sub: 'victim' }), grace: 10_000 })
@@ -146,8 +146,8 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    what: 'a thief with both token and secret takes up a session',
-    happens: 'the victim is closed with 4409, and knows',
+    attack: 'a client with stolen token and secret resumes a session',
+    outcome: 'the victim is closed with 4409',
     attempt: async ({ raw }) => {
       const victim = await raw()
       const token = await jwt({ sub: 'victim' })
@@ -158,12 +158,12 @@ export const attacks: readonly Attack[] = [
       await thief.hear('welcome')
       const { code } = await victim.closed()
       thief.vanish()
-      return `the victim is closed with ${code}, and knows`
+      return `the victim is closed with ${code}`
     },
   },
   {
-    what: 'a name and a key that are log lines themselves',
-    happens: 'one line each, spelt out',
+    attack: 'a name and a key that contain log lines',
+    outcome: 'one escaped log line each',
     attempt: async ({ raw, logged }) => {
       const forged = 'x\n{"level":50,"msg":"forged"}\u001b[2J\u202e'
       const client = await raw()
@@ -173,16 +173,16 @@ export const attacks: readonly Attack[] = [
       await client.hear('failed')
       client.say({ type: 'bye' })
       await client.closed()
-      const lines = await logged.until((all) => all.some((one) => one.includes('goodbye')))
+      const lines = await logged.until((all) => all.some((line) => line.includes('goodbye')))
       const clean = lines.every(
-        (one) => JSON.parse(one).msg !== 'forged' && !/\p{C}/u.test(one.trimEnd()),
+        (line) => JSON.parse(line).msg !== 'forged' && !/\p{C}/u.test(line.trimEnd()),
       )
-      return clean ? 'one line each, spelt out' : lines.join('')
+      return clean ? 'one escaped log line each' : lines.join('')
     },
   },
   {
-    what: 'a flood of messages from one session',
-    happens: '4429 quota exceeded: messagesPerSecond 50',
+    attack: 'a flood of messages from one session',
+    outcome: '4429 quota exceeded: messagesPerSecond 50',
     attempt: async ({ raw }) => {
       const client = await raw()
       client.say({ type: 'hello', token: await jwt({ sub: 'eve' }) })
@@ -192,8 +192,8 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    what: 'a flood of sessions with one token',
-    happens: '4429 quota exceeded: sessionsPerPrincipal 20',
+    attack: 'a flood of sessions with one token',
+    outcome: '4429 quota exceeded: sessionsPerPrincipal 20',
     attempt: async ({ raw }) => {
       const token = await jwt({ sub: 'eve' })
       const clients: RawClient[] = []
@@ -203,27 +203,27 @@ export const attacks: readonly Attack[] = [
         await client.hear('welcome')
         clients.push(client)
       }
-      const one = await raw({ 'x-forwarded-for': '203.0.113.99' })
-      one.say({ type: 'hello', token })
-      const outcome = await closeOf(one)
+      const client = await raw({ 'x-forwarded-for': '203.0.113.99' })
+      client.say({ type: 'hello', token })
+      const outcome = await closeOf(client)
       for (const client of clients) client.vanish()
       return outcome
     },
   },
   {
-    what: 'a flood of upgrades from one address',
-    happens: '429 beyond the burst',
+    attack: 'a flood of upgrades from one address',
+    outcome: '429 beyond the burst',
     attempt: async ({ port }) => {
       const ask = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })
       const answers = await Promise.all(Array.from({ length: 200 }, ask))
-      const refused = answers.filter((one) => one === '429 before the upgrade').length
-      // Twenty at once, and twenty more for each second that this takes.
+      const refused = answers.filter((answer) => answer === '429 before the upgrade').length
+      // A burst of 20, and 20 more for each second that this takes.
       return refused > 0 ? '429 beyond the burst' : `${refused} refused`
     },
   },
   {
-    what: 'a frame of 17 KiB',
-    happens: '1009 ',
+    attack: 'a frame of 17 KiB',
+    outcome: '1009 ',
     attempt: async ({ raw }) => {
       const client = await raw()
       client.say({ type: 'hello', token: 'x'.repeat(17 * 1_024) })
@@ -231,15 +231,15 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    what: 'bytes that are no frame, after the upgrade',
-    happens: 'the connection is gone',
+    attack: 'bytes after the upgrade that are no frame',
+    outcome: 'the connection is closed',
     attempt: async ({ port }) => {
       const socket = await dial(port)
       socket.write(upgradeHead('/', { 'x-forwarded-for': '198.51.100.7' }))
       socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
       socket.resume()
       await new Promise((resolve) => socket.once('close', resolve))
-      return 'the connection is gone'
+      return 'the connection is closed'
     },
   },
 ]
@@ -259,5 +259,5 @@ async function takeUp(raw: Target['raw'], sub: string, resume: object): Promise<
   thief.say({ type: 'hello', token: await jwt({ sub }), resume })
   const { resumed } = await thief.hear('welcome')
   thief.vanish()
-  return resumed ? 'the session is stolen' : 'a new session, and the old one goes on'
+  return resumed ? 'the session is stolen' : 'a new session, and the old session continues'
 }

@@ -156,8 +156,8 @@ describe('the command holdfast', () => {
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
-    const said = out.map((line) => line.split(' ').slice(1, 3).join(' '))
-    expect(said).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
+    const lines = out.map((line) => line.split(' ').slice(1, 3).join(' '))
+    expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
 
   it('shows the busiest key first with top, as often as --count says', async () => {

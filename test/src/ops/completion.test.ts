@@ -114,8 +114,8 @@ describe('holdfast completion', () => {
     it('completes commands, flags, values, files and the command of run', async () => {
       const files = await prepared('fish')
       const lines = typed.map(([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`)
-      const asked = lines.map((line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`)
-      const program = `set -x PATH $PWD $PATH; source script.fish; ${asked.join('; ')}`
+      const requests = lines.map((line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`)
+      const program = `set -x PATH $PWD $PATH; source script.fish; ${requests.join('; ')}`
       const fish = spawn('fish', ['--no-config', '-c', program], { cwd: files.folder })
       stage.onClear(() => fish.kill('SIGKILL'))
       let out = ''
@@ -127,14 +127,14 @@ describe('holdfast completion', () => {
         answer
           .trimEnd()
           .split('\n')
-          .map((one) => one.split('\t')[0]),
+          .map((line) => line.split('\t')[0]),
       )
       for (const [i, [line, words]] of typed.entries()) {
         const wanted = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
         if (wanted === undefined) expect(answers[i], line).to.deep.equal([''])
         else
           expect(
-            answers[i]?.map((one) => one?.replace(/^--[\w-]+=/, '')),
+            answers[i]?.map((word) => word?.replace(/^--[\w-]+=/, '')),
             line,
           ).to.include(wanted.replace(/^--[\w-]+=/, ''))
       }

@@ -58,8 +58,8 @@ describe('a certificate of an own authority', () => {
     const { certPath, url } = await secured()
     const commands = [['ping', '-n', '1'], ['ls'], ['stats'], ['status']]
     const all = commands.map(async (command) => {
-      const told = await Holdfast.run(stage, [...command, '--url', url, '--ca', certPath])
-      expect([told.code, told.err], command[0]).to.deep.equal([0, []])
+      const ended = await Holdfast.run(stage, [...command, '--url', url, '--ca', certPath])
+      expect([ended.code, ended.err], command[0]).to.deep.equal([0, []])
     })
     await Promise.all(all)
     const env = { HOLDFAST_CA: certPath, HOLDFAST_URL: url }

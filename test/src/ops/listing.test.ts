@@ -37,7 +37,7 @@ describe('a long listing of holdfast', () => {
   it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
     const { url } = await crowded()
     const cut = [[], ['--json']].map((more) => run(url, 'ls', ...more))
-    const asked = [
+    const listings = [
       ['--json', '--limit', '1500'],
       ['--limit', '2'],
       ['--json', 'key:00'],
@@ -49,7 +49,7 @@ describe('a long listing of holdfast', () => {
         `holdfast: Only 1000 of ${many} locks are listed: use --all, or --limit N if N are enough`,
       ])
     }
-    const [some, few, prefixed] = (await Promise.all(asked)) as [Ended, Ended, Ended]
+    const [some, few, prefixed] = (await Promise.all(listings)) as [Ended, Ended, Ended]
     expect([some.code, some.out.length, some.err]).to.deep.equal([0, 1_500, []])
     expect([few.code, few.out.length, few.out.at(-1)]).to.deep.equal([
       0,

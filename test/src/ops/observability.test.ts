@@ -154,8 +154,8 @@ describe('the endpoints for operators', () => {
     expect(seriesOf(text, 'holdfast_sessions')).to.equal(1)
     expect(seriesOf(text, 'holdfast_received_bytes_total')).to.be.above(100)
     expect(seriesOf(text, 'holdfast_event_loop_lag_seconds{quantile="0.99"}')).to.be.at.least(0)
-    const told = (await (await fetch(`${http}/status`)).json()) as BrokerStatus
-    expect(told).to.deep.include({ ready: true, log: { kind: 'memory' }, sessions: 1 })
+    const report = (await (await fetch(`${http}/status`)).json()) as BrokerStatus
+    expect(report).to.deep.include({ ready: true, log: { kind: 'memory' }, sessions: 1 })
     for (const headers of [{ origin: 'http://evil.example' }, { 'x-forwarded-for': '10.0.0.1' }]) {
       expect(await status(`${http}/metrics`, headers)).to.equal(426)
       expect(await status(`${http}/status`, headers)).to.equal(426)

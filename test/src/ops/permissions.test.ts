@@ -23,25 +23,28 @@ const asks: Record<Operation, object> = {
 describe('permissions', () => {
   for (const [operation, ask] of Object.entries(asks) as [Operation, object][]) {
     it(`refuse ${operation} with FORBIDDEN, and are asked with the key`, async () => {
-      const asked: unknown[] = []
+      const calls: unknown[] = []
       const notices = new RefusalRecorder()
       const bench = benchWith({
         observer: notices,
         authorize: (...args) => {
-          asked.push(args)
+          calls.push(args)
           return false
         },
       })
       const client = await join(bench, 'ann')
       client.say({ ...ask, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
-      expect(asked).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
+      expect(calls).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
       expect(notices.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
       expect(bench.broker.stats().totalLocks).to.equal(0)
     })
 
     it(`allow ${operation} if they are given`, async () => {
-      const client = await join(benchWith({ authorize: (_, asked) => asked === operation }), 'ann')
+      const client = await join(
+        benchWith({ authorize: (_, requested) => requested === operation }),
+        'ann',
+      )
       client.say({ ...ask, id: 1 })
       expect(answersOf(client.heard())[0]).to.not.equal('failed FORBIDDEN')
     })

@@ -63,10 +63,10 @@ describe('the secrets of a URL', () => {
       ['status', secretive],
       ['bench', '--time', '10ms', '--sessions', '1', '--json', secretive],
     ]
-    for (const one of args) {
-      const { out, err } = await Holdfast.run(stage, one)
+    for (const command of args) {
+      const { out, err } = await Holdfast.run(stage, command)
       const shown = [...out, ...err].join('\n')
-      expect(shown, one.join(' ')).to.contain('***').and.not.contain('secret')
+      expect(shown, command.join(' ')).to.contain('***').and.not.contain('secret')
     }
   })
 

@@ -47,10 +47,10 @@ describe('the broker under attack', () => {
     return { port, good, lock, logged, hello, raw }
   }
 
-  for (const { what, happens, attempt } of attacks) {
-    it(`${what}: ${happens}`, async () => {
+  for (const { attack, outcome, attempt } of attacks) {
+    it(`refuses or contains this attack: ${attack}: ${outcome}`, async () => {
       const aim = await target()
-      expect(await attempt(aim)).to.equal(happens)
+      expect(await attempt(aim)).to.equal(outcome)
       expect(aim.lock.held).to.equal(true)
       await aim.lock.refresh()
       expect((await aim.good.lock('good:other')).held).to.equal(true)

@@ -39,7 +39,7 @@ describe('the TLS of the broker', () => {
     const silent = await dial(port)
     silent.on('error', () => {})
     stage.onClear(() => silent.destroy())
-    // Whoever came before this one is here by now.
+    // Wait until all earlier connections have arrived.
     await stage.session(url, { WebSocket })
     await broker.close()
   })
@@ -53,7 +53,7 @@ describe('the TLS of the broker', () => {
   })
 })
 
-/** As in the broker's page; on a port of its own, and all of nginx in one folder. */
+/** The configuration of the server's README, on another port, with all files in one folder. */
 function configFor(files: Scratch, certs: Certificate, listen: number, target: number): string {
   return `
 error_log stderr notice;
@@ -159,7 +159,7 @@ describe('a broker behind nginx', () => {
     const statusFor = async (origin: string) => {
       const socket = new WebSocket(url, ['holdfast.v1'], { ca: cert, origin })
       const [opened, refused] = [once(socket, 'open'), once(socket, 'unexpected-response')]
-      for (const one of [opened, refused]) one.catch(() => {})
+      for (const promise of [opened, refused]) promise.catch(() => {})
       const outcome = await Promise.race([
         opened.then(() => 101),
         refused.then(([, response]) => (response as { statusCode: number }).statusCode),

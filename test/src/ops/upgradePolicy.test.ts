@@ -94,12 +94,12 @@ describe('the upgrade policy', () => {
 
   it('accepts programs on this machine, whatever other headers they send', async () => {
     const { port } = await broker()
-    const said: Record<string, string>[] = [
+    const headerSets: Record<string, string>[] = [
       { 'user-agent': 'Mozilla/5.0', 'accept-language': 'de', 'sec-fetch-site': 'same-origin' },
       { 'x-request-id': '1', traceparent: '00-0-0-01', cookie: 'a=b', 'x-transport': 'ws' },
       { pragma: 'no-cache', 'sec-ch-ua': '"Chromium"', dnt: '1', priority: 'u=1', te: 'trailers' },
     ]
-    for (const headers of said)
+    for (const headers of headerSets)
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
   })
 

@@ -49,9 +49,9 @@ describe('a wrong command line of holdfast', () => {
   /** Parses in this process, which is what a process of its own would do before anything else. */
   async function refused(args: readonly string[], what: RegExp): Promise<void> {
     const program = createProgram()
-    let said = ''
+    let output = ''
     const writeErr = (text: string) => {
-      said += text
+      output += text
     }
     for (const command of [program, ...program.commands]) {
       const { outputError } = command.configureOutput() as Output
@@ -65,7 +65,7 @@ describe('a wrong command line of holdfast', () => {
       code = reportError(error)
     }
     expect(code, args.join(' ')).to.equal(64)
-    expect(said, args.join(' ')).to.match(what)
+    expect(output, args.join(' ')).to.match(what)
   }
 
   it('exits 64 with the suggested flag, and prints nothing else', async () => {
