@@ -9,7 +9,7 @@ import { expect } from 'chai'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { DevTools, type Tab } from './devtools.js'
-import type { Noticed } from './inPage/life.js'
+import type { RecordedEvent } from './inPage/life.js'
 import { openSite, type Site } from './site.js'
 
 const life = '/built/browser/inPage/life.js'
@@ -18,7 +18,7 @@ const life = '/built/browser/inPage/life.js'
  */
 const throttleSoon = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
 /** A lease that is longer than any test. */
-const patient = { ttl: 300_000, grace: 'lease' } as const
+const longLease = { lease: 300_000, grace: 'lease' } as const
 
 describe('a tab', function () {
   this.timeout(60_000)
@@ -56,8 +56,8 @@ describe('a tab', function () {
     return at
   }
 
-  const noticed = (): Promise<Noticed[]> => tab.call(life, 'whatWasNoticed')
-  const kinds = async (): Promise<string[]> => (await noticed()).map(({ what }) => what)
+  const noticed = (): Promise<RecordedEvent[]> => tab.call(life, 'recordedEvents')
+  const kinds = async (): Promise<string[]> => (await noticed()).map(({ event }) => event)
 
   describe('frees its locks at once when it is', () => {
     const ways: Record<string, () => Promise<unknown>> = {
@@ -67,19 +67,19 @@ describe('a tab', function () {
     }
     for (const [how, happening] of Object.entries(ways)) {
       it(how, async () => {
-        await tab.call(life, 'hold', site.url, how, patient)
+        await tab.call(life, 'hold', site.url, how, longLease)
         await freedBy(how, happening)
       })
     }
   })
 
   it('frees its locks with the connection when it crashes', async () => {
-    await tab.call(life, 'hold', site.url, 'crash', { ttl: 300_000 })
+    await tab.call(life, 'hold', site.url, 'crash', { lease: 300_000 })
     await freedBy('crash', async () => void tab.send('Page.crash').catch(() => {}))
   })
 
   it('loses its locks in the back/forward cache, and has a new session afterwards', async () => {
-    await tab.call(life, 'hold', site.url, 'cached', patient)
+    await tab.call(life, 'hold', site.url, 'cached', longLease)
     await rival.lock('later').then((lock) => {
       // Do not wait for the answer, because the user leaves the page before it.
       tab.call(life, 'waitFor', 'later').catch(() => {})
@@ -128,9 +128,9 @@ describe('a tab', function () {
   })
 
   /** Checks that the tab noticed nothing as a holder after the rival got the lock. */
-  function knewFirst(story: readonly Noticed[], freedAt: number): void {
-    const after = story.filter(({ at }) => at >= freedAt)
-    expect(after[0]?.what).to.equal('aborted: session')
+  function knewFirst(events: readonly RecordedEvent[], freedAt: number): void {
+    const after = events.filter(({ at }) => at >= freedAt)
+    expect(after[0]?.event).to.equal('aborted: session')
     expect(after.filter(({ held }) => held)).to.deep.equal([])
   }
 

@@ -8,18 +8,18 @@ import { type ConnectOptions, connect, type Lock, type Session } from '@holdfast
  * The recorded events in order: the event, its time by the wall clock, and whether the lock was
  * held.
  */
-export interface Noticed {
-  readonly what: string
+export interface RecordedEvent {
+  readonly event: string
   readonly at: number
   readonly held: boolean
 }
 
 let session: Session
 let lock: Lock | undefined
-const story: Noticed[] = []
+const recorded: RecordedEvent[] = []
 
-function note(what: string): void {
-  story.push({ what, at: Date.now(), held: lock?.held ?? false })
+function note(event: string): void {
+  recorded.push({ event, at: Date.now(), held: lock?.held ?? false })
 }
 
 /** Opens a session and takes a lock; a lock with a ttl is refreshed automatically. */
@@ -59,13 +59,13 @@ export function startTimer(ms: number): void {
   setInterval(() => note('timer'), ms)
 }
 
-export function whatWasNoticed(): readonly Noticed[] {
-  return story
+export function recordedEvents(): readonly RecordedEvent[] {
+  return recorded
 }
 
 /** Resolves when an event was recorded, now or earlier. */
-export async function noticed(what: string): Promise<void> {
-  while (!story.some((each) => each.what === what)) {
+export async function noticed(event: string): Promise<void> {
+  while (!recorded.some((record) => record.event === event)) {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
