@@ -15,7 +15,11 @@ const nowhere = 'etcd://127.0.0.1:1/p'
 describe('the settings of holdfast serve --log', () => {
   const stage = Stage.forEachTest()
   const wrong: [string, string[], RegExp][] = [
-    ['an invalid address', ['--log', '127.0.0.1:2379'], /address of a log must be etcd:\/\/host:port/],
+    [
+      'an invalid address',
+      ['--log', '127.0.0.1:2379'],
+      /address of a log must be etcd:\/\/host:port/,
+    ],
     ['a missing prefix', ['--log', 'etcd://127.0.0.1:2379'], /must have a prefix/],
     ['a password in the address', ['--log', 'etcd://a:b@127.0.0.1/p'], /must not contain a user/],
     [
