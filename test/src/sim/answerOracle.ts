@@ -1,69 +1,79 @@
 /**
- * An ack is a promise, among several brokers too: what one of them answers at once has arrived
- * there before the others took it for dead. Whoever took over counts its leases from then, and
- * honours nothing that came later.
+ * Checks a rule for several brokers: a message that a broker answers at once arrived before the
+ * other brokers declared that broker dead. The new owner broker starts all leases at that moment
+ * and ignores later messages.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Connection } from './network.js'
-import type { Verdict } from './verdict.js'
+import type { RunReport } from './runReport.js'
 
-/** By the count of messages, or by the id. */
+/** An answer names its messages by their count or by an id. */
 const answers = /"type":(?:"ack","n":(\d+)|"\w+","id":(\d+))/g
 
-interface Said {
+interface WithId {
   readonly id?: number
 }
 
-/** What a connection was told, and what came on it. */
-interface Talk {
-  /** The broker's name in the log when it welcomed the client. */
-  readonly home: string
-  /** When each message arrived, in world time. */
+/** The messages that arrived on a connection. */
+interface ConnectionRecord {
+  /** The name of the broker in the log when it received the first message. */
+  readonly logName: string
+  /** The world time at which each message arrived, in the order of arrival. */
   readonly arrivals: number[]
-  /** The same by the id in it. */
+  /** The world time at which a message with this id first arrived. */
   readonly byId: Map<number, number>
 }
 
 export class AnswerOracle {
-  readonly #verdict: Verdict
+  readonly #report: RunReport
   readonly #now: () => number
-  readonly #talks = new WeakMap<Connection, Talk>()
-  /** When each was taken for dead, or replaced by its next incarnation. */
-  readonly #buriedAt = new Map<string, number>()
+  readonly #records = new WeakMap<Connection, ConnectionRecord>()
+  /**
+   * By name of the broker: when it was declared dead or replaced by its next incarnation, in world
+   * time.
+   */
+  readonly #declaredDeadAt = new Map<string, number>()
 
-  constructor(verdict: Verdict, now: () => number) {
-    this.#verdict = verdict
+  constructor(report: RunReport, now: () => number) {
+    this.#report = report
     this.#now = now
   }
 
-  /** The log has it. */
-  entered(command: Command): void {
+  /** The log has ordered a command. */
+  ordered(command: Command): void {
     if (command.type !== 'restart' || command.formerOwner === undefined) return
-    this.#buriedAt.set(command.formerOwner, this.#now())
+    this.#declaredDeadAt.set(command.formerOwner, this.#now())
   }
 
-  /** A broker is about to be given this. @param home Its name in the log now. */
-  received(connection: Connection, frame: string, home: string): void {
-    const talk: Talk = this.#talks.get(connection) ?? { home, arrivals: [], byId: new Map() }
-    this.#talks.set(connection, talk)
-    const parsed = JSON.parse(frame) as Said | readonly Said[]
-    for (const { id } of [parsed].flat() as Said[]) {
-      talk.arrivals.push(this.#now())
-      // What is asked again may have its answer from the first time.
-      if (id !== undefined && !talk.byId.has(id)) talk.byId.set(id, this.#now())
+  /**
+   * A broker is about to handle a frame. @param logName The present name of the broker in the log.
+   */
+  received(connection: Connection, frame: string, logName: string): void {
+    const record: ConnectionRecord = this.#records.get(connection) ?? {
+      logName,
+      arrivals: [],
+      byId: new Map(),
+    }
+    this.#records.set(connection, record)
+    const parsed = JSON.parse(frame) as WithId | readonly WithId[]
+    for (const { id } of [parsed].flat() as WithId[]) {
+      record.arrivals.push(this.#now())
+      // A repeated request may get the answer to its first sending.
+      if (id !== undefined && !record.byId.has(id)) record.byId.set(id, this.#now())
     }
   }
 
-  /** A broker says this. */
-  said(connection: Connection, frame: string): void {
-    const talk = this.#talks.get(connection)
-    const buriedAt = talk && this.#buriedAt.get(talk.home)
-    if (talk === undefined || buriedAt === undefined) return
+  /** A broker sends a frame. */
+  sent(connection: Connection, frame: string): void {
+    const record = this.#records.get(connection)
+    const declaredDeadAt = record && this.#declaredDeadAt.get(record.logName)
+    if (record === undefined || declaredDeadAt === undefined) return
     for (const [answer, n, id] of frame.matchAll(answers)) {
-      const arrivedAt = id === undefined ? talk.arrivals[Number(n) - 1] : talk.byId.get(Number(id))
-      if (arrivedAt === undefined || arrivedAt <= buriedAt) continue
-      const why = `${talk.home}: ${answer} for what came ${arrivedAt - buriedAt} ms too late`
-      this.#verdict.broken('an ack is a promise', why)
+      const arrivedAt =
+        id === undefined ? record.arrivals[Number(n) - 1] : record.byId.get(Number(id))
+      if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue
+      const why = `${record.logName}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
+      this.#report.violated('an answered message arrived before its broker was declared dead', why)
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A machine that brokers run on: one at a time, started, stopped short, drained, started again.
- * Everything a broker takes from its machine is the simulation's.
+ * A machine that runs one broker at a time. Brokers can be started, killed, drained and started
+ * again. The machine gives its broker a simulated clock, network and log.
  */
 import type { LockTable } from '@holdfast/server/core'
 import {
@@ -14,36 +14,36 @@ import {
   settingsFrom,
 } from '@holdfast/server/internal'
 import { SimClock } from './clocks.js'
-import type { LogBook, Taker } from './logBook.js'
+import type { LogOracle, LogOracleBroker } from './logOracle.js'
 import type { Network, Path } from './network.js'
+import { ObservedLog } from './observedLog.js'
 import type { Oracles } from './oracles.js'
-import { makeWay } from './pipe.js'
+import { makeLink } from './pipe.js'
 import type { Plan } from './plan.js'
-import { SimProcess } from './process.js'
 import { Random } from './random.js'
 import type { SharedPlan } from './sharedPlan.js'
 import type { SharedStore } from './sharedStore.js'
-import { noTrouble, SimEngineSource } from './simEngine.js'
+import { noAppendFaults, SimEngineSource } from './simEngine.js'
+import { SimProcess } from './simProcess.js'
 import { SlowLog } from './slowLog.js'
-import { TappedLog } from './tappedLog.js'
 import type { World } from './world.js'
 
-/** Longest lease that a client may have, and so how long a quiet start lasts. */
+/** The longest lease that a client may have, and so the length of a quiet start. */
 export const longestLeaseMs = 15_000
-/** Little patience with slow readers. */
+/** Limits that disconnect slow readers early. */
 const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
-/** Room in the network to go with it, in bytes. */
+/** The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. */
 export const tightKernelBytes = 0
-/** Calendar time at which the worlds begin. */
+/** The wall clock time at which every world begins. */
 export const epoch = 1_800_000_000_000
-/** Before a broker is started again that could not begin, in ms. */
-const startAgainMs = 1_000
+/** The time until a broker that could not start is started again, in ms. */
+const restartMs = 1_000
 
 /** The log that several machines share. */
 export interface SharedLog {
   readonly plan: SharedPlan
   readonly store: SharedStore
-  readonly book: LogBook
+  readonly logOracle: LogOracle
 }
 
 export interface BrokerMachineDeps {
@@ -51,15 +51,15 @@ export interface BrokerMachineDeps {
   readonly network: Network
   readonly seed: string
   readonly plan: Plan
-  readonly judges: Oracles
+  readonly oracles: Oracles
   readonly index: number
   /** Undefined for a broker with a log of its own. */
   readonly log: SharedLog | undefined
 }
 
-export class BrokerMachine implements Taker {
+export class BrokerMachine implements LogOracleBroker {
   readonly url: string
-  /** The way to the shared log. */
+  /** The network path to the shared log. */
   readonly path: Path
   readonly #deps: BrokerMachineDeps
   readonly #name: string
@@ -77,7 +77,7 @@ export class BrokerMachine implements Taker {
     this.#name = log === undefined ? 'broker' : `b${index}.`
     this.url = log === undefined ? 'ws://broker' : `ws://broker${index}`
     const { latencyMs, jitterMs } = log?.plan ?? { latencyMs: 0, jitterMs: 0 }
-    this.path = { up: makeWay(latencyMs, jitterMs), down: makeWay(latencyMs, jitterMs) }
+    this.path = { up: makeLink(latencyMs, jitterMs), down: makeLink(latencyMs, jitterMs) }
   }
 
   get process(): SimProcess | undefined {
@@ -88,12 +88,12 @@ export class BrokerMachine implements Taker {
     return this.#broker
   }
 
-  /** The line to the shared log. */
+  /** The engines of the broker for the shared log. */
   get source(): SimEngineSource | undefined {
     return this.#source
   }
 
-  /** Nothing goes wrong with it, nor with its way to the log. */
+  /** Whether faults spare this machine and its path to the log. */
   get isSpared(): boolean {
     const { log, index } = this.#deps
     return log !== undefined && log.plan.spared === index
@@ -111,25 +111,28 @@ export class BrokerMachine implements Taker {
     return this.#broker?.table
   }
 
-  get home(): string {
+  get logName(): string {
     return this.#broker?.logStatus?.name ?? ''
   }
 
-  /** Whose sessions it keeps: a log of its own has no names. Undefined while it keeps none. */
-  get keeps(): string | undefined {
+  /**
+   * The name under which the broker owns sessions: '' with a log of its own, undefined while it
+   * owns none.
+   */
+  get ownerBroker(): string | undefined {
     return this.#deps.log === undefined ? '' : this.#broker?.logStatus?.name
   }
 
-  get standingMs(): number {
+  get selfLeaseMs(): number {
     return this.#broker?.logStatus?.selfLeaseMs ?? 0
   }
 
-  get living(): readonly string[] {
+  get members(): readonly string[] {
     return this.#broker?.logStatus?.members ?? []
   }
 
   start(): void {
-    const { world, network, seed, plan, judges, index, log } = this.#deps
+    const { world, network, seed, plan, oracles, index, log } = this.#deps
     const number = this.#started++
     const label = log === undefined ? `broker ${number}` : `broker ${index} ${number}`
     const random = new Random(`${seed}/${label}`)
@@ -138,21 +141,21 @@ export class BrokerMachine implements Taker {
     const process = new SimProcess(`${this.#name}${number}`, world, random, clock)
     process.busyMs = plan.busyMs
     this.#process = process
-    const tap = judges.brokerStarted(this, process)
-    let made = 0
+    const observer = oracles.brokerStarted(this, process)
+    let ids = 0
     const prefix = log === undefined ? `${number}` : `${index}.${number}`
     const environment: Environment = {
       clock,
       endOfTurn: process.endOfTurn,
-      newId: () => `s${prefix}.${made++}`,
-      newSecret: () => `secret${prefix}.${made++}`,
+      newId: () => `s${prefix}.${ids++}`,
+      newSecret: () => `secret${prefix}.${ids++}`,
       hash: (secret) => `hash of ${secret}`,
     }
-    this.#log = new TappedLog(this.#newLog(process, random, environment), tap)
+    this.#log = new ObservedLog(this.#newLog(process, random, environment), observer)
     const broker = new Broker({
       settings: settingsFrom({
         lease: { max: longestLeaseMs },
-        limits: plan.isTight ? tightLimits : {},
+        limits: plan.hasTightBuffers ? tightLimits : {},
         quietStart: log === undefined && plan.quietStart && number > 0 ? longestLeaseMs : 0,
       }),
       environment,
@@ -164,30 +167,30 @@ export class BrokerMachine implements Taker {
     broker.ready?.catch((error: unknown) => this.#failedToStart(process, error))
   }
 
-  /** As SIGKILL or a power cut: nothing more is done or said. */
+  /** Ends the process like SIGKILL or a power cut. */
   kill(): void {
     this.#process?.kill()
     this.#gone()
   }
 
-  /** What does not run now is not started again, whoever was going to. */
+  /** From now on the machine starts no broker. */
   retire(): void {
     this.#isRetired = true
   }
 
-  /** After it has ended. */
-  startAgain(): void {
+  /** Starts a broker unless one runs. */
+  restart(): void {
     if (this.#process === undefined && !this.#isRetired) this.start()
   }
 
-  /** In good order, within `ms`; calls back when the process has come to its end. */
+  /** Drains the broker within `ms`, and calls `onDone` when its process has ended. */
   drain(ms: number, onDone: () => void): void {
-    const [broker, process, sharing] = [this.#broker, this.#process, this.#log?.membership]
+    const [broker, process, membership] = [this.#broker, this.#process, this.#log?.membership]
     if (broker === undefined || process === undefined || this.#isDraining) return
     this.#isDraining = true
-    this.#deps.judges.brokerDrains(this)
+    this.#deps.oracles.brokerDrains(this)
     process.receive(async () => {
-      await drain(broker, process.clock, ms, sharing)
+      await drain(broker, process.clock, ms, membership)
       await broker.stop()
       if (process !== this.#process) return
       process.kill()
@@ -207,19 +210,19 @@ export class BrokerMachine implements Taker {
       random: new Random(`${seed}/engine of ${process.name}`),
       store: log.store,
       path: this.path,
-      luck: this.isSpared ? noTrouble : log.plan,
-      onEntry: (kept, take) => log.book.taking(this, kept, take),
+      appendFaults: this.isSpared ? noAppendFaults : log.plan,
+      onEntry: (entry, apply) => log.logOracle.applyEntry(this, entry, apply),
     })
     const { deadMs, snapshotEntries } = log.plan
     return new ReplicatedLog(this.#source, { deadMs, snapshotEntries }, environment)
   }
 
-  /** A broker that could not begin, because the log was out of reach, is started again. */
+  /** Starts a broker again that could not start because it could not reach the log. */
   #failedToStart(process: SimProcess, error: unknown): void {
     if (process !== this.#process || this.#isDraining) return
-    this.#deps.judges.trace.add(process.name, `cannot start: ${String(error)}`)
+    this.#deps.oracles.trace.add(process.name, `cannot start: ${String(error)}`)
     this.kill()
-    this.#deps.world.in(startAgainMs, () => this.startAgain())
+    this.#deps.world.in(restartMs, () => this.restart())
   }
 
   #gone(): void {
@@ -227,6 +230,6 @@ export class BrokerMachine implements Taker {
     this.#broker = undefined
     this.#process = undefined
     this.#isDraining = false
-    this.#deps.judges.brokerEnded(this)
+    this.#deps.oracles.brokerEnded(this)
   }
 }

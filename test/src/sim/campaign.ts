@@ -1,18 +1,18 @@
 /**
- * Many worlds, one after another, until the count or the time is reached or one of them fails; and
- * what happened in all of them together.
+ * Runs one world after another, until the count or the time is used up or a world fails. Sums up
+ * the counts of all worlds.
  */
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
 export interface CampaignTask {
   readonly from: number
-  /** How many worlds; undefined for as many as the time allows. */
+  /** The number of worlds. Undefined: as many as `seconds` allow, or 100. */
   readonly seeds?: number | undefined
   readonly seconds?: number | undefined
   readonly onProgress?: ((line: string) => void) | undefined
 }
 
-/** Seconds between two lines of progress. */
+/** The time between two lines of progress, in s. */
 const progressSeconds = 10
 
 export class Campaign {
@@ -20,9 +20,9 @@ export class Campaign {
   readonly #counts = new Map<string, number>()
   seeds = 0
   events = 0
-  /** World time of all worlds together, in ms. */
+  /** The sum of the world times, in ms. */
   time = 0
-  /** The world that took longest here, and how long, in ms. */
+  /** The world that took the longest real time, in ms. */
   slowest = { seed: 0, ms: 0 }
 
   constructor(options: SimulationOptions) {
@@ -33,7 +33,7 @@ export class Campaign {
     return this.#counts
   }
 
-  /** The first world in which a promise was broken; undefined if all was well. */
+  /** Runs the worlds. @returns the first world that broke a rule; undefined if none did */
   async run({ from, seeds, seconds, onProgress }: CampaignTask): Promise<Result | undefined> {
     const start = performance.now()
     const end = seconds === undefined ? Number.POSITIVE_INFINITY : start + seconds * 1000
@@ -59,23 +59,23 @@ export class Campaign {
     const hours = (this.time / 3_600_000).toFixed(1)
     const { seed, ms } = this.slowest
     return (
-      `${this.seeds} seeds, ${this.events} events, ${hours} h of their time in ` +
+      `${this.seeds} seeds, ${this.events} events, ${hours} h of simulated time in ` +
       `${seconds.toFixed(0)} s; slowest seed ${seed}: ${ms.toFixed(0)} ms`
     )
   }
 
-  /** What happened, and how often. */
+  /** The counts of all worlds, as lines of text. */
   table(): string[] {
     const rows = [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1))
-    return rows.map(([what, count]) => `${String(count).padStart(10)}  ${what}`)
+    return rows.map(([name, count]) => `${String(count).padStart(10)}  ${name}`)
   }
 
   #add(result: Result, ms: number): void {
     this.seeds++
     this.events += result.events
     this.time += result.time
-    for (const [what, count] of result.counts) {
-      this.#counts.set(what, (this.#counts.get(what) ?? 0) + count)
+    for (const [name, count] of result.counts) {
+      this.#counts.set(name, (this.#counts.get(name) ?? 0) + count)
     }
     if (ms > this.slowest.ms) this.slowest = { seed: result.seed, ms }
   }

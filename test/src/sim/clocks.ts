@@ -1,22 +1,22 @@
 /**
- * The clocks of one simulated machine: a monotonic one that runs at a rate of its own and stands
- * still while the machine sleeps, and a wall clock that jumps. Timers are as bad as Node's and the
- * browsers' are: whole milliseconds, up to one too early, and late by what the machine is busy
- * with.
+ * The clocks of one simulated machine. The monotonic clock has a rate of its own and stands still
+ * while the machine sleeps. The wall clock jumps. Timers are as inexact as those of Node and of
+ * browsers: they count whole milliseconds, come up to 1 ms early, and come late when the machine is
+ * busy.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Random } from './random.js'
-import type { Happening, World } from './world.js'
+import type { ScheduledEvent, World } from './world.js'
 
-/** Timers beyond this fire at once, in Node and in browsers. */
+/** Node and browsers fire a longer timer at once. */
 const longestTimer = 2 ** 31 - 1
 
 interface SimTimer {
   readonly callback: () => void
-  /** On the monotonic clock. */
+  /** In the time of the monotonic clock. */
   readonly due: number
   readonly order: number
-  happening: Happening | undefined
+  event: ScheduledEvent | undefined
 }
 
 export class SimClock implements Clock {
@@ -25,16 +25,16 @@ export class SimClock implements Clock {
   readonly #rate: number
   readonly #offset: number
   #wall: number
-  /** World time that passed while this machine slept. */
+  /** The world time that passed while this machine slept, in ms. */
   #slept = 0
   #asleepSince: number | undefined = undefined
   readonly #timers = new Set<SimTimer>()
   #due: SimTimer[] = []
   #order = 0
   #onDue: () => void = () => {}
-  /** Whether the calendar was ever set. */
+  /** Whether `jump` was ever called. */
   wasSet = false
-  /** How late timers may be, in ms: a hidden tab's are slowed to one a second. */
+  /** How late timers may be, in ms. Browsers slow the timers of a hidden tab to one a second. */
   slack = 0
 
   constructor(world: World, random: Random, rate: number, wall: number) {
@@ -49,7 +49,7 @@ export class SimClock implements Clock {
     return this.#rate
   }
 
-  /** Timers that are set and have not been called. */
+  /** The number of timers that are set and have not fired. */
   get timerCount(): number {
     return this.#timers.size
   }
@@ -73,7 +73,7 @@ export class SimClock implements Clock {
     const early = this.#random.next()
     const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.slack) : 0
     const due = this.monotonic() + whole - early + late
-    const timer: SimTimer = { callback, due, order: this.#order++, happening: undefined }
+    const timer: SimTimer = { callback, due, order: this.#order++, event: undefined }
     this.#timers.add(timer)
     if (this.#asleepSince === undefined) this.#schedule(timer)
     return timer
@@ -81,22 +81,22 @@ export class SimClock implements Clock {
 
   clearTimer(timer: Timer): void {
     const known = timer as SimTimer | undefined
-    if (known?.happening !== undefined) known.happening.cancelled = true
+    if (known?.event !== undefined) known.event.cancelled = true
     this.#timers.delete(known as SimTimer)
   }
 
-  /** Sets the calendar forward or back. */
+  /** Sets the wall clock forward or back. */
   jump(ms: number): void {
     this.wasSet = true
     this.#wall += ms
   }
 
-  /** The monotonic clock and all timers stand still until `wake`. */
+  /** Stops the monotonic clock and all timers until `wake`. */
   sleep(): void {
     if (this.#asleepSince !== undefined) return
     this.#asleepSince = this.#world.now
     for (const timer of this.#timers) {
-      if (timer.happening !== undefined) timer.happening.cancelled = true
+      if (timer.event !== undefined) timer.event.cancelled = true
     }
   }
 
@@ -107,7 +107,7 @@ export class SimClock implements Clock {
     for (const timer of this.#timers) if (!this.#due.includes(timer)) this.#schedule(timer)
   }
 
-  /** The machine is gone, with its timers. */
+  /** Clears all timers. */
   stop(): void {
     for (const timer of this.#timers) this.clearTimer(timer)
     this.#due = []
@@ -117,21 +117,21 @@ export class SimClock implements Clock {
     return this.#due.length > 0
   }
 
-  /** The timers that are due, earliest first. */
+  /** Removes and returns the due timers, earliest first. */
   takeDue(): SimTimer[] {
     const due = this.#due
     this.#due = []
     return due.sort((a, b) => a.due - b.due || a.order - b.order)
   }
 
-  /** Calls the timer back, unless it was cleared since it became due. */
+  /** Fires the timer, unless it was cleared after it became due. */
   fire(timer: SimTimer): void {
     if (this.#timers.delete(timer)) timer.callback()
   }
 
   #schedule(timer: SimTimer): void {
     const wait = (timer.due - this.monotonic()) / this.#rate
-    timer.happening = this.#world.in(Math.max(0, wait), () => {
+    timer.event = this.#world.in(Math.max(0, wait), () => {
       this.#due.push(timer)
       this.#onDue()
     })

@@ -1,16 +1,15 @@
 /**
- * The two ends of a simulated connection: the client's is a `WebSocket`, the broker's is the
- * broker's `Socket`. They behave as `ws` and the browsers do, in the awkward things as well: a
- * close is a packet that follows what was sent before it and waits for an echo, nobody hears of a
- * dead peer unless something arrives, and frames that had arrived before `terminate` may still be
- * handed over.
+ * The two ends of a simulated connection: a `WebSocket` for the client and a `Socket` for the
+ * broker. They copy the awkward behaviour of `ws` and browsers. A close is a packet that follows
+ * the data and waits for an echo. An end learns of a dead peer only when a packet arrives. Frames
+ * that arrived before `terminate` may still be delivered.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Socket, SocketListener } from '@holdfast/server/internal'
 import type { Connection, Listener } from './network.js'
-import type { SimProcess } from './process.js'
+import type { SimProcess } from './simProcess.js'
 
-/** How long an end waits for the echo of its close, as `ws` does. */
+/** How long an end waits for the echo of its close, in ms, as in `ws`. */
 const closeTimeoutMs = 30_000
 
 type EndState = 'connecting' | 'open' | 'closing' | 'closed'
@@ -26,7 +25,7 @@ export class ServerEnd implements Socket {
   #dropsRest = false
   #isBehind = false
   #isPaused = false
-  /** What has arrived while the broker did not read. */
+  /** Input that arrived while the broker had paused the socket. */
   readonly #unread: (() => void)[] = []
 
   constructor(connection: Connection, listener: Listener) {
@@ -49,7 +48,7 @@ export class ServerEnd implements Socket {
     this.#connection.sendDown(frame)
   }
 
-  /** A frame has been taken off our hands. */
+  /** A frame has left the send buffer. */
   taken(): void {
     if (!this.#isBehind || this.bufferedBytes > 0) return
     this.#isBehind = false
@@ -69,9 +68,9 @@ export class ServerEnd implements Socket {
     })
   }
 
-  /** Handles input now, or once the broker reads on. */
+  /** Handles input now, or after the broker has resumed reading. */
   #read(input: () => void): void {
-    // Behind what has arrived before it.
+    // Input stays in the order of its arrival.
     if (this.#isPaused || this.#unread.length > 0) this.#unread.push(input)
     else input()
   }
@@ -91,7 +90,7 @@ export class ServerEnd implements Socket {
     const { random } = this.#connection.network
     this.#dropsRest = random.chance(0.5)
     const { client, down } = this.#connection
-    // A reset may overtake data: the peer's system throws away what it had not read yet.
+    // A reset may overtake data, because the peer's system drops what the peer has not read.
     down.lose(random.int(0, down.packetsUnderWay))
     down.send(0, () => client.reset())
     this.#gone()
@@ -108,14 +107,14 @@ export class ServerEnd implements Socket {
     this.#process.receive(() => this.#read(read))
   }
 
-  /** The client's close, or its echo of ours. */
+  /** The client's close, or its echo of the broker's close. */
   closeArrived(code: number): void {
     if (this.#state === 'closed') return
     if (this.#state === 'open') {
       const { client, down } = this.#connection
       down.send(0, () => client.closeArrived(code, ''))
     }
-    // Behind the frames that came before it, which a paused broker has not read.
+    // A paused broker first reads the frames that arrived before the close.
     this.#gone((told) => this.#read(told))
   }
 
@@ -128,7 +127,7 @@ export class ServerEnd implements Socket {
     this.#state = 'closed'
     const told = (): void => {
       this.#isTold = true
-      // What a paused broker had not read when the connection was reset is lost.
+      // A reset drops what a paused broker has not read.
       this.#connection.unread.length = 0
       this.#unread.length = 0
       this.#isPaused = false
@@ -175,7 +174,10 @@ export class ClientEnd implements WebSocketLike {
     connection.network.world.in(closeTimeoutMs, () => this.reset())
   }
 
-  /** As `terminate` of `ws`: no handshake; the other side hears of it, if anything gets through. */
+  /**
+   * Closes without a handshake, like `terminate` of `ws`. The broker learns of it if the packet
+   * arrives.
+   */
   drop(): void {
     if (this.#state === 'closed') return
     const connection = this.#connection
@@ -193,7 +195,7 @@ export class ClientEnd implements WebSocketLike {
     })
   }
 
-  /** Nobody listens there. */
+  /** No broker listens at the URL. */
   refused(): void {
     if (this.#state === 'connecting') this.#fail()
   }
@@ -206,7 +208,7 @@ export class ClientEnd implements WebSocketLike {
     })
   }
 
-  /** The broker's close, or its echo of ours. */
+  /** The broker's close, or its echo of the client's close. */
   closeArrived(code: number, reason: string): void {
     if (this.#state === 'closed') return
     const connection = this.#connection
@@ -231,7 +233,7 @@ export class ClientEnd implements WebSocketLike {
     })
   }
 
-  /** In the order of arrival: what came before the close is still handed over before it. */
+  /** Queues the close behind the input that arrived before it. */
   #gone(code: number, reason: string): void {
     const wasConnecting = this.#state === 'connecting'
     this.#later(() => {

@@ -1,8 +1,9 @@
 /**
- * What goes wrong, and when. Faults come one after another, each with luck of its own, so that a
- * failing run can be tried again without some of them and the others stay as they were.
+ * Causes faults, one after another. Each fault has random numbers of its own, so that leaving out
+ * one fault does not change the others when a failing run is repeated.
  */
 import type { BrokerMachine } from './brokerMachine.js'
+import type { ClientMachine } from './clientMachine.js'
 import type { Cluster } from './cluster.js'
 import { duration, isLogFault, LogFaults } from './logFaults.js'
 import type { Connection, Cut, Network, Path } from './network.js'
@@ -11,18 +12,17 @@ import { block, unblock } from './pipe.js'
 import type { FaultKind, Plan } from './plan.js'
 import { Random } from './random.js'
 import { type LogFaultKind, noLogFaults } from './sharedPlan.js'
-import type { Site } from './site.js'
 import type { World } from './world.js'
 
 export interface FaultsDeps {
   readonly world: World
   readonly network: Network
   readonly cluster: Cluster
-  readonly sites: readonly Site[]
+  readonly clientMachines: readonly ClientMachine[]
   readonly plan: Plan
   readonly seed: string
-  readonly judges: Oracles
-  /** Which faults may happen, by number; undefined for all. */
+  readonly oracles: Oracles
+  /** The indexes of the faults that may happen; undefined for all. */
   readonly only: ReadonlySet<number> | undefined
 }
 
@@ -31,7 +31,7 @@ export class Faults {
   readonly #weights: Readonly<Record<FaultKind | LogFaultKind, number>>
   readonly #logFaults: LogFaults
   readonly #undo = new Set<() => void>()
-  /** The numbers of those that happened. */
+  /** The indexes of the faults that have happened. */
   readonly happened: number[] = []
   #count = 0
   #isOver = false
@@ -46,15 +46,15 @@ export class Faults {
     if (Object.values(this.#weights).some((weight) => weight > 0)) this.#next()
   }
 
-  /** Nothing goes wrong any more, and what is wrong is put right. */
+  /** Ends all faults and causes no more. */
   stop(): void {
     this.#isOver = true
     for (const undo of this.#undo) undo()
     this.#undo.clear()
-    const { cluster, sites } = this.#deps
-    for (const site of sites) site.start()
+    const { cluster, clientMachines } = this.#deps
+    for (const client of clientMachines) client.start()
     cluster.start()
-    if (cluster.store !== undefined) cluster.store.isWell = true
+    if (cluster.store !== undefined) cluster.store.isFaultless = true
   }
 
   #next(): void {
@@ -72,48 +72,48 @@ export class Faults {
   }
 
   #strike(random: Random): void {
-    const { cluster, sites, judges } = this.#deps
+    const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
-    const site = random.pick(sites.filter(({ isSpared }) => !isSpared))
+    const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
     const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
-    if (site === undefined || machine === undefined) return
-    judges.verdict.count(`fault ${kind}`)
+    if (client === undefined || machine === undefined) return
+    oracles.report.count(`fault ${kind}`)
     const isOfClient = !/Broker$|Logs?$/.test(kind)
-    judges.trace.add('fault', `${kind} ${isOfClient ? site.name : machine.name}`)
+    oracles.trace.add('fault', `${kind} ${isOfClient ? client.name : machine.name}`)
     if (isLogFault(kind)) this.#logFaults.strike(kind, machine, random)
-    else this.#do(kind, site, machine, random)
+    else this.#do(kind, client, machine, random)
   }
 
-  #do(kind: FaultKind, site: Site, machine: BrokerMachine, random: Random): void {
+  #do(kind: FaultKind, client: ClientMachine, machine: BrokerMachine, random: Random): void {
     switch (kind) {
       case 'cut':
-        this.#connectionOf(site)?.cut(cutBy(random, this.#connectionOf(site)))
+        this.#connectionOf(client)?.cut(cutBy(random, this.#connectionOf(client)))
         break
       case 'cutAtFrame': {
-        const connection = this.#connectionOf(site)
+        const connection = this.#connectionOf(client)
         if (connection === undefined) break
         const frames = random.int(1, 8)
         connection.framesUntilCut = { frames, cut: cutBy(random, connection) }
         break
       }
       case 'delay':
-        this.#delay(site, random)
+        this.#delay(client, random)
         break
       case 'block':
-        this.#block(site, random)
+        this.#block(client, random)
         break
       case 'stopClient':
-        this.#stopClient(site, random)
+        this.#stopClient(client, random)
         break
       case 'sleepClient':
-        this.#sleepClient(site, random)
+        this.#sleepClient(client, random)
         break
       case 'stopBroker':
         this.#stopBroker(machine, random)
         break
       case 'jumpClient':
-        site.process?.clock.jump(this.#clientJump(random))
+        client.process?.clock.jump(this.#clientJump(random))
         break
       case 'jumpBroker':
         machine.process?.clock.jump(jump(random))
@@ -122,49 +122,49 @@ export class Faults {
         this.#restartBroker(machine, random)
         break
       case 'drainBroker': {
-        const startAgain = () => this.#startBroker(machine, random.between(2, 3_000))
-        machine.drain(random.int(1, 5_000), startAgain)
+        const restart = () => this.#startBroker(machine, random.between(2, 3_000))
+        machine.drain(random.int(1, 5_000), restart)
         break
       }
       case 'killClient':
-        this.#killClient(site, random)
+        this.#killClient(client, random)
         break
       case 'throttleClient':
-        this.#throttle(site, random)
+        this.#throttle(client, random)
         break
     }
   }
 
-  #delay(site: Site, random: Random): void {
-    const path = this.#pathOf(site, random)
-    const way = random.pick([path.up, path.down])
+  #delay(client: ClientMachine, random: Random): void {
+    const path = this.#pathOf(client, random)
+    const link = random.pick([path.up, path.down])
     const more = random.between(50, 4_000)
-    way.latency += more
+    link.latency += more
     this.#later(duration(random), () => {
-      way.latency -= more
+      link.latency -= more
     })
   }
 
-  /** One way or both; the connection may not outlive it. */
-  #block(site: Site, random: Random): void {
-    const { up, down } = this.#pathOf(site, random)
-    const ways = random.pick([[up], [down], [up, down]])
-    const connection = this.#connectionOf(site)
+  /** Blocks one direction or both; the connection may be cut when the block ends. */
+  #block(client: ClientMachine, random: Random): void {
+    const { up, down } = this.#pathOf(client, random)
+    const links = random.pick([[up], [down], [up, down]])
+    const connection = this.#connectionOf(client)
     const cut = random.chance(0.5) ? cutBy(random, connection) : undefined
-    for (const way of ways) block(way)
+    for (const link of links) block(link)
     this.#later(duration(random), () => {
       if (cut !== undefined) connection?.cut(cut)
-      for (const way of ways) unblock(way)
+      for (const link of links) unblock(link)
     })
   }
 
-  #stopClient({ process }: Site, random: Random): void {
+  #stopClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.stop(random.pick([0, 0, random.int(1, 8)]))
     this.#later(duration(random), () => process.resume())
   }
 
-  #sleepClient({ process }: Site, random: Random): void {
+  #sleepClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.sleep()
     this.#later(duration(random), () => process.resume())
@@ -191,27 +191,27 @@ export class Faults {
   }
 
   #startBroker(machine: BrokerMachine, afterMs: number): void {
-    this.#later(afterMs, () => machine.startAgain())
+    this.#later(afterMs, () => machine.restart())
   }
 
-  #killClient(site: Site, random: Random): void {
-    if (site.process === undefined) return
-    const connection = this.#connectionOf(site)
-    site.kill()
+  #killClient(client: ClientMachine, random: Random): void {
+    if (client.process === undefined) return
+    const connection = this.#connectionOf(client)
+    client.kill()
     connection?.cut({ ...cutBy(random, connection), clientLearns: undefined })
-    this.#later(duration(random), () => site.start())
+    this.#later(duration(random), () => client.start())
   }
 
   /**
-   * A client cannot know how long it slept if its calendar is set back as well; that is no promise
-   * that can be kept, so where machines sleep calendars only go forward.
+   * A client cannot know how long it slept if its wall clock is set back as well. No promise covers
+   * this case, so where machines sleep the wall clocks only go forward.
    */
   #clientJump(random: Random): number {
     const ms = jump(random)
     return this.#deps.plan.faults.sleepClient > 0 ? Math.abs(ms) : ms
   }
 
-  #throttle({ process }: Site, random: Random): void {
+  #throttle({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
     process.clock.slack = 1_000
     this.#later(duration(random), () => {
@@ -219,24 +219,24 @@ export class Faults {
     })
   }
 
-  /** The way to the broker that it uses, or to another one. */
-  #pathOf(site: Site, random: Random): Path {
-    const paths = [...site.paths.values()]
+  /** The path to the broker that the client uses, or to another broker. */
+  #pathOf(client: ClientMachine, random: Random): Path {
+    const paths = [...client.paths.values()]
     if (paths.length === 1) return paths[0]!
     const other = random.pick(paths)
-    return random.chance(0.7) ? (this.#connectionOf(site)?.path ?? other) : other
+    return random.chance(0.7) ? (this.#connectionOf(client)?.path ?? other) : other
   }
 
-  /** The newest connection that this client has. */
-  #connectionOf(site: Site): Connection | undefined {
+  /** The newest connection of this client. */
+  #connectionOf(client: ClientMachine): Connection | undefined {
     let newest: Connection | undefined
     for (const connection of this.#deps.network.connections) {
-      if (connection.path === site.paths.get(connection.url)) newest = connection
+      if (connection.path === client.paths.get(connection.url)) newest = connection
     }
     return newest
   }
 
-  /** Ends a fault after a while, or when all faults end. */
+  /** Ends a fault after `ms`, or when all faults end. */
   #later(ms: number, undo: () => void): void {
     this.#undo.add(undo)
     this.#deps.world.in(ms, () => {

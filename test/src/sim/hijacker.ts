@@ -1,84 +1,91 @@
 /**
- * Somebody who has read former resume secrets and tries them: each is void once its owner has been
- * heard with a newer one. Speaks the protocol by hand.
+ * A client that has read retired resume secrets and tries them. A secret is retired when the broker
+ * has heard from its session with a newer secret. The client commandsOfClient the protocol by hand.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'
-import type { StrangerDeps } from './stranger.js'
-import type { Verdict } from './verdict.js'
+import type { RawClientDeps } from './rawClient.js'
+import type { RunReport } from './runReport.js'
 
 type ResumeSession = Extract<Command, { type: 'resume' }>
 
-interface Valid {
-  /** What its client is known to have. */
-  present: string
-  /** What was sent to it and not yet proved received. */
+interface ValidSecrets {
+  /** The secret that its client is known to have. */
+  current: string
+  /** The secret that was sent to the client and is not yet confirmed. */
   next: string | undefined
-  /** The newest try by which it was let in with `present`. */
-  newestTry: number
+  /** The newest attempt that resumed the session with `current`. */
+  newestAttempt: number
 }
 
-/** Which secrets open a session, and which did once. Reads secrets off their hashes: it may. */
-export class Secrets {
-  readonly #valid = new Map<string, Valid>()
-  readonly #void: { readonly session: string; readonly secret: string }[] = []
+/**
+ * Knows which secrets resume a session and which are retired. Reads a secret off its hash, because
+ * the simulated hash is readable.
+ */
+export class ResumeSecrets {
+  readonly #valid = new Map<string, ValidSecrets>()
+  readonly #retired: { readonly session: string; readonly secret: string }[] = []
 
   /** A table has applied a command. */
-  follow(table: LockTable, command: Command, effects: readonly Effect[], verdict: Verdict): void {
+  follow(table: LockTable, command: Command, effects: readonly Effect[], report: RunReport): void {
     if (command.type === 'open' && command.secret !== undefined) {
-      this.#valid.set(command.session, { present: command.secret, next: undefined, newestTry: 0 })
+      this.#valid.set(command.session, {
+        current: command.secret,
+        next: undefined,
+        newestAttempt: 0,
+      })
     } else if (command.type === 'resume') {
-      const { session, proof, resumeAttempt: number = Infinity } = command
+      const { session, proof, resumeAttempt: attempt = Infinity } = command
       const valid = this.#valid.get(session)
-      const isInTime = valid !== undefined && number > valid.newestTry
-      const isValid = proof === valid?.next || (proof === valid?.present && isInTime)
+      const isInTime = valid !== undefined && attempt > valid.newestAttempt
+      const isValid = proof === valid?.next || (proof === valid?.current && isInTime)
       const isResumed = effects.some(({ kind }) => kind === 'resumed')
       if (isResumed) this.#resumed(command)
       else if (isValid && table.sessions.has(session)) {
-        verdict.broken('a valid secret opens its session', session)
+        report.violated('a valid secret resumes its session', session)
       }
-    } else if (speaks.has(command.type) && 'attachEpoch' in command) {
+    } else if (commandsOfClient.has(command.type) && 'attachEpoch' in command) {
       const session = table.sessions.get(command.session)
       if (session?.attachEpoch === command.attachEpoch && !session.suspended)
-        this.#heard(command.session)
+        this.#confirm(command.session)
     }
   }
 
-  /** The broker is gone, and every session with it. */
+  /** The broker has ended, with all its sessions. */
   clear(): void {
     this.#valid.clear()
-    this.#void.length = 0
+    this.#retired.length = 0
   }
 
   pick(random: Random): { readonly session: string; readonly secret: string } | undefined {
-    return this.#void.length === 0 ? undefined : random.pick(this.#void)
+    return this.#retired.length === 0 ? undefined : random.pick(this.#retired)
   }
 
-  #resumed({ session, proof, secret, resumeAttempt: number }: ResumeSession): void {
+  #resumed({ session, proof, secret, resumeAttempt: attempt }: ResumeSession): void {
     const valid = this.#valid.get(session)
     if (valid === undefined) return
-    if (proof === valid.next) this.#heard(session)
-    else if (valid.next !== undefined) this.#end(session, valid.next)
+    if (proof === valid.next) this.#confirm(session)
+    else if (valid.next !== undefined) this.#retire(session, valid.next)
     valid.next = secret
-    valid.newestTry = number ?? 0
+    valid.newestAttempt = attempt ?? 0
   }
 
-  #heard(session: string): void {
+  #confirm(session: string): void {
     const valid = this.#valid.get(session)
     if (valid?.next === undefined) return
-    this.#end(session, valid.present)
-    valid.present = valid.next
+    this.#retire(session, valid.current)
+    valid.current = valid.next
     valid.next = undefined
-    valid.newestTry = 0
+    valid.newestAttempt = 0
   }
 
-  #end(session: string, hash: string): void {
-    this.#void.push({ session, secret: hash.replace('hash of ', '') })
+  #retire(session: string, hash: string): void {
+    this.#retired.push({ session, secret: hash.replace('hash of ', '') })
   }
 }
 
-/** What a client says that has read its welcome. */
-const speaks: ReadonlySet<string> = new Set([
+/** Commands of a client that has read its `welcome`. */
+const commandsOfClient: ReadonlySet<string> = new Set([
   'lock',
   'unlock',
   'refresh',
@@ -87,45 +94,48 @@ const speaks: ReadonlySet<string> = new Set([
   'confirm',
 ])
 
-/** Mean time between two tries, in ms. */
+/** The mean time between two attempts, in ms. */
 const pauseMs = 2_000
 
 export class Hijacker {
-  readonly #deps: StrangerDeps
+  readonly #deps: RawClientDeps
   #isStopped = false
 
-  constructor(deps: StrangerDeps) {
+  constructor(deps: RawClientDeps) {
     this.#deps = deps
   }
 
   start(): void {
     const { process, random } = this.#deps
-    process.clock.setTimer(() => this.#again(), random.between(0, 2 * pauseMs))
+    process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
   }
 
   stop(): void {
     this.#isStopped = true
   }
 
-  #again(): void {
+  #loop(): void {
     if (this.#isStopped) return
-    const { judges, random } = this.#deps
-    const resume = judges.secrets.pick(random)
-    if (resume !== undefined) this.#try(resume)
+    const { oracles, random } = this.#deps
+    const resume = oracles.secrets.pick(random)
+    if (resume !== undefined) this.#attempt(resume)
     this.start()
   }
 
-  #try(resume: { readonly session: string; readonly secret: string }): void {
-    const { WebSocket, judges, anyUrl } = this.#deps
+  #attempt(resume: { readonly session: string; readonly secret: string }): void {
+    const { WebSocket, oracles, anyUrl } = this.#deps
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
-    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', name: 'thief', resume }))
+    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', name: 'hijacker', resume }))
     socket.onmessage = ({ data }) => {
       socket.onmessage = null
       const parsed = JSON.parse(String(data))
       const [welcome] = Array.isArray(parsed) ? parsed : [parsed]
-      judges.verdict.count('old secret tried')
+      oracles.report.count('retired secret tried')
       if (welcome.resumed !== false) {
-        judges.broken('an old secret opens nothing', `${resume.session} by ${resume.secret}`)
+        oracles.violated(
+          'a retired secret resumes no session',
+          `${resume.session} by ${resume.secret}`,
+        )
       }
       socket.send('{"type":"bye"}')
     }

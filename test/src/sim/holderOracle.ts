@@ -1,244 +1,268 @@
 /**
- * What clients believe, held against what the broker's table says, at every event: a lock that is
- * `held` at its client is in the table. Where the documentation allows a former holder to believe
- * for a little longer, the excuse is named, is bounded by the lease, and the newer lock's fence is
- * higher.
+ * Compares what clients believe with the table of the broker, after every event: a lock that is
+ * `held` at its client is in the table. In some cases the documentation lets a former holder
+ * believe for longer. Then the oracle records the exemption, checks that it lasts at most a lease,
+ * and that the newer lock has the higher fence.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
-import type { SimProcess } from './process.js'
-import type { Verdict } from './verdict.js'
+import type { RunReport } from './runReport.js'
+import type { SimProcess } from './simProcess.js'
 
-/** Why a former holder may still believe; `restart` closes itself with a quiet start. */
-export type Excuse = 'stolen' | 'revoked' | 'dropped' | 'restart'
+/**
+ * Why a former holder may still believe that it holds the lock. A quiet start rules out `restart`.
+ */
+export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
-/** A lock, by its fence, as the broker has it. */
-interface Fate {
+/** A lock in the table of the broker. */
+interface GrantRecord {
   readonly key: string
   readonly mode: 'exclusive' | 'shared'
   readonly session: string
   readonly lease: number
   releasedAt: number | undefined
   reason: ReleaseReason | 'restart' | undefined
-  excuse: Excuse | undefined
+  exemption: Exemption | undefined
 }
 
-/** A lock, as a client's program has it in its hands. */
-export interface Holding {
+/** A lock in the hands of a client's program. */
+export interface HeldLock {
   readonly lock: ClientLock
   readonly process: SimProcess
-  /** The program has given it back, or closed its session. */
+  /** The program has unlocked the lock or closed its session. */
   isReturned: boolean
-  /** It was seen not to be held. */
+  /** The oracle has seen that the lock is not held. */
   wasLost: boolean
-  /** Turn of the process in which that was first seen. */
+  /** The turn of the process in which the oracle first saw the loss. */
   lostInTurn: number
-  /** Turn of the process in which the program got it. */
-  readonly takenInTurn: number
+  /** The turn of the process in which the program got the lock. */
+  readonly grantedInTurn: number
 }
 
-/** Clocks run at 1 % more or less, and are read in whole ms here and there. */
-const clockRoom = 1.011
+/** A factor for clock rates that differ by 1 %, and for times in whole ms. */
+const clockTolerance = 1.011
 
-export interface HolderJudgeDeps {
-  readonly verdict: Verdict
+export interface HolderOracleDeps {
+  readonly report: RunReport
   readonly now: () => number
   readonly quietStart: boolean
-  /** Reads what is held only right after the client has looked itself. */
-  readonly isBlind: boolean
+  /** Whether the oracle reads `held` only right after the client has read its clock. */
+  readonly isPassive: boolean
   /**
-   * How long a broker may go on to answer its clients without having heard what is in the log, in
-   * ms: their leases begin anew until then.
+   * How long a broker may answer its clients without having read the newest entries of the log, in
+   * ms. Until then the leases of its clients start anew.
    */
-  readonly unheardMs: number
+  readonly maxLogDelayMs: number
 }
 
 export class HolderOracle {
-  readonly #verdict: Verdict
+  readonly #report: RunReport
   readonly #now: () => number
   readonly #quietStart: boolean
-  readonly #isBlind: boolean
-  readonly #unheardMs: number
-  readonly #fates = new Map<number, Fate>()
-  readonly #holdings = new Map<SimProcess, Holding[]>()
-  /** When each session was first taken up since its client was last told so, in world time. */
-  readonly #takenUp = new Map<string, number>()
+  readonly #isPassive: boolean
+  readonly #maxLogDelayMs: number
+  readonly #grants = new Map<number, GrantRecord>()
+  readonly #heldLocks = new Map<SimProcess, HeldLock[]>()
+  /**
+   * When the broker first resumed each session since its client last learnt of a resume, in world
+   * time.
+   */
+  readonly #resumedAt = new Map<string, number>()
 
-  constructor({ verdict, now, quietStart, isBlind, unheardMs }: HolderJudgeDeps) {
-    this.#verdict = verdict
+  constructor({ report, now, quietStart, isPassive, maxLogDelayMs }: HolderOracleDeps) {
+    this.#report = report
     this.#now = now
     this.#quietStart = quietStart
-    this.#isBlind = isBlind
-    this.#unheardMs = unheardMs
+    this.#isPassive = isPassive
+    this.#maxLogDelayMs = maxLogDelayMs
   }
 
   /** A client's program has got a lock. */
-  took(holding: Holding): void {
-    const holdings = this.#holdings.get(holding.process) ?? []
-    this.#holdings.set(holding.process, holdings)
-    holdings.push(holding)
-    if (holdings.length > 8) {
-      const spent = holdings.findIndex((each) => each.isReturned)
-      if (spent >= 0) holdings.splice(spent, 1)
+  acquired(heldLock: HeldLock): void {
+    const heldLocks = this.#heldLocks.get(heldLock.process) ?? []
+    this.#heldLocks.set(heldLock.process, heldLocks)
+    heldLocks.push(heldLock)
+    if (heldLocks.length > 8) {
+      const spent = heldLocks.findIndex((each) => each.isReturned)
+      if (spent >= 0) heldLocks.splice(spent, 1)
     }
-    const fate = this.#fates.get(holding.lock.fence)
-    if (fate === undefined) this.#verdict.broken('only the broker grants', describe(holding))
-    else if (fate.key !== holding.lock.key || fate.mode !== holding.lock.mode) {
-      this.#verdict.broken('a grant is for what was asked', describe(holding))
+    const grant = this.#grants.get(heldLock.lock.fence)
+    if (grant === undefined)
+      this.#report.violated('a client holds only locks that the broker granted', describe(heldLock))
+    else if (grant.key !== heldLock.lock.key || grant.mode !== heldLock.lock.mode) {
+      this.#report.violated('a grant has the requested key and mode', describe(heldLock))
     }
   }
 
   granted(lock: Lock, isSteal: boolean): void {
     const { fence, key, mode } = lock
-    this.#fates.set(fence, {
+    this.#grants.set(fence, {
       key,
       mode,
       session: lock.session.id,
       lease: lock.session.lease,
       releasedAt: undefined,
       reason: undefined,
-      excuse: undefined,
+      exemption: undefined,
     })
-    for (const holdings of this.#holdings.values()) {
-      for (const holding of holdings) {
-        const { lock: other } = holding
+    for (const heldLocks of this.#heldLocks.values()) {
+      for (const heldLock of heldLocks) {
+        const { lock: other } = heldLock
         if (other.key !== key || (other.mode === 'shared' && mode === 'shared')) continue
-        if (believes(holding)) this.#judgeRival(holding, fence, isSteal)
+        if (believes(heldLock)) this.#checkConflict(heldLock, fence, isSteal)
       }
     }
   }
 
   released(lock: Lock, reason: ReleaseReason, mayStillBelieve: boolean): void {
-    const fate = this.#fates.get(lock.fence)
-    if (fate === undefined) return
-    fate.releasedAt = this.#now()
-    fate.reason = reason
-    if (reason === 'stolen' || reason === 'revoked') fate.excuse = reason
-    else if (reason === 'ended' && mayStillBelieve) fate.excuse = 'dropped'
-    if (this.#isBlind) return
-    for (const holdings of this.#holdings.values()) {
-      for (const holding of holdings) {
-        if (holding.lock.fence === lock.fence) this.#judge(holding)
+    const grant = this.#grants.get(lock.fence)
+    if (grant === undefined) return
+    grant.releasedAt = this.#now()
+    grant.reason = reason
+    if (reason === 'stolen' || reason === 'revoked') grant.exemption = reason
+    else if (reason === 'ended' && mayStillBelieve) grant.exemption = 'dropped'
+    if (this.#isPassive) return
+    for (const heldLocks of this.#heldLocks.values()) {
+      for (const heldLock of heldLocks) {
+        if (heldLock.lock.fence === lock.fence) this.#check(heldLock)
       }
     }
   }
 
-  /** The broker took the session up; its client will be told. */
-  takenUp(session: string): void {
-    if (!this.#takenUp.has(session)) this.#takenUp.set(session, this.#now())
+  /** The broker resumed the session and will tell its client. */
+  sessionResumed(session: string): void {
+    if (!this.#resumedAt.has(session)) this.#resumedAt.set(session, this.#now())
   }
 
   /**
-   * The client says that its session was taken up. What had been released by then was not in the
-   * snapshot, so nobody believes in it any more.
+   * A client learns that its session was resumed. The snapshot did not have the locks that were
+   * released before, so the client must not believe in these locks.
    */
-  resumed(process: SimProcess, session: string): void {
-    const since = this.#takenUp.get(session)
-    this.#takenUp.delete(session)
+  clientResumed(process: SimProcess, session: string): void {
+    const since = this.#resumedAt.get(session)
+    this.#resumedAt.delete(session)
     if (since === undefined) {
-      this.#verdict.broken('only the broker resumes', `${process.name}: ${session}`)
+      this.#report.violated('only the broker resumes a session', `${process.name}: ${session}`)
       return
     }
-    for (const holding of this.#holdings.get(process) ?? []) {
-      const fate = this.#fates.get(holding.lock.fence)
-      if (fate?.session !== session || (fate.releasedAt ?? since) >= since) continue
-      if (holding.lock.held) this.#verdict.broken('a resume tells what is lost', describe(holding))
+    for (const heldLock of this.#heldLocks.get(process) ?? []) {
+      const grant = this.#grants.get(heldLock.lock.fence)
+      if (grant?.session !== session || (grant.releasedAt ?? since) >= since) continue
+      if (heldLock.lock.held)
+        this.#report.violated('a resume reports all losses', describe(heldLock))
     }
   }
 
-  /** The table is gone, and every lock in it. */
+  /** The broker has ended and all its locks are gone. */
   brokerStopped(): void {
-    for (const fate of this.#fates.values()) {
-      if (fate.releasedAt !== undefined) continue
-      fate.releasedAt = this.#now()
-      fate.reason = 'restart'
-      fate.excuse = 'restart'
+    for (const grant of this.#grants.values()) {
+      if (grant.releasedAt !== undefined) continue
+      grant.releasedAt = this.#now()
+      grant.reason = 'restart'
+      grant.exemption = 'restart'
     }
   }
 
-  /** Looks at what everybody believes now. */
-  judgeAll(): void {
-    if (this.#isBlind) return
-    for (const holdings of this.#holdings.values()) {
-      for (const holding of holdings) this.#judge(holding)
+  /** Checks the beliefs of all clients. */
+  checkAll(): void {
+    if (this.#isPassive) return
+    for (const heldLocks of this.#heldLocks.values()) {
+      for (const heldLock of heldLocks) this.#check(heldLock)
     }
   }
 
-  judgeProcess(process: SimProcess): void {
-    if (this.#isBlind && !process.hasReadFrame) return
-    for (const holding of this.#holdings.get(process) ?? []) {
-      const wasTold = holding.lock.signal.aborted || holding.isReturned
-      this.#judge(holding)
-      // Whoever handles a frame has looked at the clock before it, at this very time. (A calendar
-      // that is set makes an acknowledgement shorten the lease.)
-      const isKnown = process.turns > holding.takenInTurn && !process.clock.wasSet
-      if (process.hasReadFrame && isKnown && holding.wasLost && !wasTold) {
-        this.#verdict.broken('losses come before frames', describe(holding))
+  checkProcess(process: SimProcess): void {
+    if (this.#isPassive && !process.hasReadFrame) return
+    for (const heldLock of this.#heldLocks.get(process) ?? []) {
+      const wasReported = heldLock.lock.signal.aborted || heldLock.isReturned
+      this.#check(heldLock)
+      // A process reads its clock before it handles a frame, in the same instant. A process whose
+      // wall clock was set is an exception, because there an acknowledgement may shorten the lease.
+      const isKnown = process.turns > heldLock.grantedInTurn && !process.clock.wasSet
+      if (process.hasReadFrame && isKnown && heldLock.wasLost && !wasReported) {
+        this.#report.violated(
+          'a client reports a loss before it handles a frame',
+          describe(heldLock),
+        )
       }
     }
   }
 
-  /** The program is about to run no more. */
+  /** The process is about to be killed. */
   forget(process: SimProcess): void {
-    this.#holdings.delete(process)
+    this.#heldLocks.delete(process)
   }
 
-  #judgeRival(holding: Holding, fence: number, isSteal: boolean): void {
-    const fate = this.#fates.get(holding.lock.fence)
-    const { excuse } = fate ?? {}
-    if (excuse === undefined || (excuse === 'restart' && this.#quietStart && !isSteal)) {
-      this.#verdict.broken('exclusion', `${describe(holding)} while ${fence} is granted`)
-    } else if (holding.lock.fence >= fence) {
-      this.#verdict.broken('the fence decides', `${describe(holding)} against ${fence}`)
-    } else this.#verdict.count(`two believed, fence decides: ${excuse}`)
+  #checkConflict(heldLock: HeldLock, fence: number, isSteal: boolean): void {
+    const grant = this.#grants.get(heldLock.lock.fence)
+    const { exemption } = grant ?? {}
+    if (exemption === undefined || (exemption === 'restart' && this.#quietStart && !isSteal)) {
+      this.#report.violated(
+        'two clients do not believe in incompatible locks',
+        `${describe(heldLock)} while ${fence} is granted`,
+      )
+    } else if (heldLock.lock.fence >= fence) {
+      this.#report.violated(
+        'the newer lock has the higher fence',
+        `${describe(heldLock)} against ${fence}`,
+      )
+    } else this.#report.count(`two clients believed, the fence decides: ${exemption}`)
   }
 
-  #judge(holding: Holding): void {
-    // A process that is stopped asks nothing, so what it would be told does not matter.
-    if (!holding.process.isRunning) return
-    const { lock } = holding
+  #check(heldLock: HeldLock): void {
+    // A stopped process runs no code, so its beliefs do not matter.
+    if (!heldLock.process.isRunning) return
+    const { lock } = heldLock
     if (!lock.held) {
-      this.#judgeLoss(holding)
+      this.#checkLoss(heldLock)
       return
     }
-    if (holding.wasLost) this.#verdict.broken('what is lost stays lost', describe(holding))
-    if (holding.isReturned) this.#verdict.broken('unlock is the end', describe(holding))
-    if (lock.signal.aborted) this.#verdict.broken('the signal tells the loss', describe(holding))
-    const fate = this.#fates.get(lock.fence)
-    if (fate?.releasedAt === undefined) return
-    if (fate.excuse === undefined) {
-      const why = `${describe(holding)}: ${fate.reason} at ${fate.releasedAt.toFixed(3)}`
-      this.#verdict.broken('the holder knows first', why)
-    } else if (this.#now() - fate.releasedAt > this.#mostFor(fate)) {
-      this.#verdict.broken('an excuse lasts a lease', `${describe(holding)}: ${fate.excuse}`)
-    } else this.#verdict.count(`believed after release: ${fate.excuse}`)
+    if (heldLock.wasLost) this.#report.violated('a lost lock stays lost', describe(heldLock))
+    if (heldLock.isReturned)
+      this.#report.violated('a client does not hold a lock after unlock', describe(heldLock))
+    if (lock.signal.aborted)
+      this.#report.violated('the signal of a lost lock is aborted', describe(heldLock))
+    const grant = this.#grants.get(lock.fence)
+    if (grant?.releasedAt === undefined) return
+    if (grant.exemption === undefined) {
+      const why = `${describe(heldLock)}: ${grant.reason} at ${grant.releasedAt.toFixed(3)}`
+      this.#report.violated('the holder knows of a loss before the broker releases the lock', why)
+    } else if (this.#now() - grant.releasedAt > this.#maxBeliefMs(grant)) {
+      this.#report.violated(
+        'an exemption lasts at most a lease',
+        `${describe(heldLock)}: ${grant.exemption}`,
+      )
+    } else this.#report.count(`believed after release: ${grant.exemption}`)
   }
 
-  /** How long a former holder may go on to believe. */
-  #mostFor({ lease, excuse }: Fate): number {
-    const isUnheard = excuse === 'stolen' || excuse === 'revoked'
-    return (lease + (isUnheard ? this.#unheardMs : 0)) * clockRoom
+  /** How long a former holder may still believe, in ms. */
+  #maxBeliefMs({ lease, exemption }: GrantRecord): number {
+    const mayBeUnread = exemption === 'stolen' || exemption === 'revoked'
+    return (lease + (mayBeUnread ? this.#maxLogDelayMs : 0)) * clockTolerance
   }
 
-  #judgeLoss(holding: Holding): void {
-    if (holding.isReturned) return
-    const { turns } = holding.process
-    if (!holding.wasLost) {
-      holding.wasLost = true
-      holding.lostInTurn = turns
-      this.#verdict.count('lock lost')
+  #checkLoss(heldLock: HeldLock): void {
+    if (heldLock.isReturned) return
+    const { turns } = heldLock.process
+    if (!heldLock.wasLost) {
+      heldLock.wasLost = true
+      heldLock.lostInTurn = turns
+      this.#report.count('lock lost')
     }
-    // The loss may be seen between turns; the turn that follows must tell it.
-    if (!holding.lock.signal.aborted && turns > holding.lostInTurn + 1) {
-      this.#verdict.broken('the signal tells the loss', `${describe(holding)} says nothing`)
+    // A process may lose a lock between turns; the next turn must abort the signal.
+    if (!heldLock.lock.signal.aborted && turns > heldLock.lostInTurn + 1) {
+      this.#report.violated(
+        'the signal of a lost lock is aborted',
+        `${describe(heldLock)} is not aborted`,
+      )
     }
   }
 }
 
-function believes(holding: Holding): boolean {
-  return holding.process.isRunning && holding.lock.held
+function believes(heldLock: HeldLock): boolean {
+  return heldLock.process.isRunning && heldLock.lock.held
 }
 
-function describe({ lock, process }: Holding): string {
+function describe({ lock, process }: HeldLock): string {
   return `${process.name} holds ${lock.key} (${lock.mode}) by ${lock.fence}`
 }

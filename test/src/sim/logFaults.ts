@@ -1,19 +1,19 @@
 /**
- * What goes wrong between a broker and the log that it shares with others.
+ * Causes the faults between a broker and the log that it shares with others.
  */
 import type { BrokerMachine } from './brokerMachine.js'
+import type { ClientMachine } from './clientMachine.js'
 import type { Cluster } from './cluster.js'
 import type { Path } from './network.js'
 import { block, unblock } from './pipe.js'
 import type { FaultKind } from './plan.js'
 import type { Random } from './random.js'
 import { type LogFaultKind, logFaultKinds } from './sharedPlan.js'
-import type { Site } from './site.js'
 
 export interface LogFaultsDeps {
   readonly cluster: Cluster
-  readonly sites: readonly Site[]
-  /** Ends a fault after a while, or when all faults end. */
+  readonly clientMachines: readonly ClientMachine[]
+  /** Ends a fault after `ms`, or when all faults end. */
   readonly later: (ms: number, undo: () => void) => void
 }
 
@@ -44,11 +44,11 @@ export class LogFaults {
         this.#block(this.#pathsOfClients(machine), random)
         break
       case 'delayLog': {
-        const way = random.pick([machine.path.up, machine.path.down])
+        const link = random.pick([machine.path.up, machine.path.down])
         const more = random.between(50, 4_000)
-        way.latency += more
+        link.latency += more
         later(duration(random), () => {
-          way.latency -= more
+          link.latency -= more
         })
         break
       }
@@ -56,31 +56,31 @@ export class LogFaults {
         machine.source?.main?.break(random.int(0, 3), random.int(0, 3))
         break
       case 'compactLog':
-        // The second one lets go of what the first one has.
+        // The second compaction removes the entries before the first snapshot.
         cluster.compact()
         later(random.between(1, 1_000), () => cluster.compact())
         break
     }
   }
 
-  /** One direction or both. */
+  /** Blocks one direction or both. */
   #block(paths: readonly Path[], random: Random): void {
     const direction = random.pick(['up', 'down', 'both'])
-    const ways = paths.flatMap(({ up, down }) =>
+    const links = paths.flatMap(({ up, down }) =>
       direction === 'both' ? [up, down] : direction === 'up' ? [up] : [down],
     )
-    for (const way of ways) block(way)
+    for (const link of links) block(link)
     this.#deps.later(duration(random), () => {
-      for (const way of ways) unblock(way)
+      for (const link of links) unblock(link)
     })
   }
 
   #pathsOfClients({ url }: BrokerMachine): Path[] {
-    return this.#deps.sites.flatMap(({ paths }) => paths.get(url) ?? [])
+    return this.#deps.clientMachines.flatMap(({ paths }) => paths.get(url) ?? [])
   }
 }
 
-/** From a moment to more than the longest lease. */
+/** The length of a fault in ms: from nothing to more than the longest lease. */
 export function duration(random: Random): number {
   return random.pick([
     random.between(0, 120),

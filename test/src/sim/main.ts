@@ -51,10 +51,10 @@ if (values.seed !== undefined) {
   for (const line of campaign.table()) console.log(line)
   if (failed !== undefined) {
     process.exitCode = 1
-    console.log(`seed ${failed.seed} breaks "${failed.violation?.rule}"; shrinking`)
+    console.log(`seed ${failed.seed} breaks the rule "${failed.violation?.rule}"; shrinking`)
     const smallest = await new Shrinker(failed, options).run()
     show(smallest.result, true)
-    console.log(`again: npm run sim -- ${again(failed.seed, smallest.options)}`)
+    console.log(`repeat with: npm run sim -- ${optionsFor(failed.seed, smallest.options)}`)
   }
 }
 
@@ -63,7 +63,10 @@ function numbers(list: string | undefined): ReadonlySet<number> | undefined {
   return new Set(list === '' ? [] : list.split(',').map(Number))
 }
 
-function again(seed: number, { brokers = 1, events, clients, faults }: SimulationOptions): string {
+function optionsFor(
+  seed: number,
+  { brokers = 1, events, clients, faults }: SimulationOptions,
+): string {
   const parts = [`--seed ${seed}`, `--events ${events}`]
   if (brokers > 1) parts.push(`--brokers ${brokers}`)
   if (clients !== undefined) parts.push(`--clients "${[...clients]}"`)

@@ -1,33 +1,36 @@
 /**
- * A network of WebSockets that never was: connections of two ends (see `ends.ts`) and, between
- * them, two pipes that can be slowed, blocked and cut.
+ * A simulated network of WebSockets. A connection has two ends (see `ends.ts`) and two pipes
+ * between them, which can be slowed, blocked and cut.
  */
 import type { WebSocketConstructor } from '@holdfast/client/internal'
 import type { SocketListener } from '@holdfast/server/internal'
 import { ClientEnd, ServerEnd } from './ends.js'
-import { Pipe, type Way } from './pipe.js'
-import type { SimProcess } from './process.js'
+import { type Link, Pipe } from './pipe.js'
 import type { Random } from './random.js'
+import type { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
-/** What lies between one client's machine and a broker's. */
+/** The two directions between a client's machine and a broker's machine. */
 export interface Path {
-  readonly up: Way
-  readonly down: Way
+  readonly up: Link
+  readonly down: Link
 }
 
-/** Where connections are accepted. */
+/** A broker that accepts connections. */
 export interface Listener {
   readonly process: SimProcess
   accept(socket: ServerEnd): SocketListener
 }
 
-/** What the judge is told about the traffic. */
+/** Observes the traffic for the oracles. */
 export interface NetworkObserver {
   sent(connection: Connection, direction: 'up' | 'down', frame: string): void
-  /** The broker is about to be given this frame. */
+  /** The broker is about to handle this frame. */
   received(connection: Connection, frame: string): void
-  /** One end is about to be told that the connection is gone; with what code, if it is told. */
+  /**
+   * One end is about to learn that the connection is closed. @param code The close code; undefined
+   * at the broker's end.
+   */
   closed(connection: Connection, side: 'client' | 'broker', code: number | undefined): void
 }
 
@@ -35,12 +38,12 @@ export class Network {
   readonly world: World
   readonly random: Random
   readonly observer: NetworkObserver
-  /** What the operating system takes off a sender's hands before `bufferedBytes` counts. */
+  /** The size of the kernel's send buffer: `bufferedBytes` counts only what exceeds this. */
   readonly kernelBufferBytes: number
-  /** By URL; none where nobody accepts connections. */
+  /** By URL. A URL without an entry refuses connections. */
   readonly listeners = new Map<string, Listener>()
   readonly connections = new Set<Connection>()
-  /** The one that each client made last, gone or not. */
+  /** The newest connection of each client, open or closed. */
   readonly newest = new WeakMap<SimProcess, Connection>()
   #made = 0
 
@@ -57,9 +60,9 @@ export class Network {
   }
 
   /**
-   * The `WebSocket` of a client's machine; that of `ws` can be terminated, a browser's cannot.
+   * The `WebSocket` class for a client's machine. `ws` has `terminate`, a browser does not.
    *
-   * @param pathTo The way to a broker, by its URL.
+   * @param pathTo Returns the path to a broker, by its URL.
    */
   webSocketOf(
     client: SimProcess,
@@ -78,10 +81,10 @@ export class Network {
 }
 
 export interface Cut {
-  /** How many of the packets under way still arrive. */
+  /** How many of the packets under link still arrive. */
   readonly keepUp: number
   readonly keepDown: number
-  /** After how many ms an end learns of it; undefined for never. */
+  /** After how many ms an end learns of the cut; undefined for never. */
   readonly clientLearns: number | undefined
   readonly serverLearns: number | undefined
 }
@@ -97,23 +100,26 @@ export interface ConnectionDeps {
 export class Connection {
   readonly network: Network
   readonly number: number
-  /** Of the broker. */
+  /** The URL of the broker. */
   readonly url: string
   readonly path: Path
   readonly clientProcess: SimProcess
   readonly client: ClientEnd
   server: ServerEnd | undefined = undefined
-  /** Where the broker's end is. */
+  /** The process of the broker. */
   broker: SimProcess | undefined = undefined
   readonly up: Pipe
   readonly down: Pipe
-  /** The session that the broker welcomed on it, for the judge. */
+  /** The session that the broker welcomed on this connection. Set by the oracles. */
   session: string | undefined = undefined
-  /** The broker closed or dropped it before it heard anything of the kind from the other side. */
+  /** Whether the broker closed the connection before it learnt of a close by the client. */
   wasClosedByServer = false
-  /** The frames that have arrived and that the broker has not read yet; when, in world time. */
+  /**
+   * The frames that have arrived and that the broker has not read, with their time of arrival in
+   * world time.
+   */
   readonly unread: { readonly at: number; readonly frame: string }[] = []
-  /** Cuts the connection once this many more frames were sent. */
+  /** Cuts the connection after this many more frames. */
   framesUntilCut: { frames: number; readonly cut: Cut } | undefined = undefined
 
   constructor(network: Network, { number, client, url, path, end }: ConnectionDeps) {
@@ -131,7 +137,7 @@ export class Connection {
     this.up.send(0, () => this.#accept())
   }
 
-  /** Whether the client has made no other since. */
+  /** Whether the client has made no newer connection. */
   get isNewest(): boolean {
     return this.network.newest.get(this.clientProcess) === this
   }
@@ -153,7 +159,8 @@ export class Connection {
   }
 
   /**
-   * The connection breaks; who learns of it, when and what still arrives is the caller's choice.
+   * Breaks the connection. The caller chooses which packets still arrive, which end learns of it,
+   * and when.
    */
   cut({ keepUp, keepDown, clientLearns, serverLearns }: Cut): void {
     this.framesUntilCut = undefined

@@ -1,176 +1,191 @@
 /**
- * The bench: everybody who listens in on a world and judges it, joined to what they listen to. One
- * trace and one verdict come out of it.
+ * Creates all oracles of a world, and passes on to them what the network, the tables, the logs and
+ * the programs report. All of them write to one trace and one report.
  */
 import type { Command, Effect, LockTable, Session } from '@holdfast/server/core'
 import { closeCodes } from '@holdfast/shared'
 import { AnswerOracle } from './answerOracle.js'
 import type { BrokerMachine } from './brokerMachine.js'
 import type { Cluster } from './cluster.js'
-import { Secrets } from './hijacker.js'
+import { ResumeSecrets } from './hijacker.js'
 import { HolderOracle } from './holderOracle.js'
 import type { Connection, NetworkObserver } from './network.js'
+import type { LogObserver } from './observedLog.js'
 import type { Plan } from './plan.js'
-import type { SimProcess } from './process.js'
+import { RunReport } from './runReport.js'
 import { SessionOracle } from './sessionOracle.js'
 import type { SharedPlan } from './sharedPlan.js'
+import type { SimProcess } from './simProcess.js'
 import { TableOracle } from './tableOracle.js'
-import type { LogTap } from './tappedLog.js'
 import { Trace } from './trace.js'
-import { Verdict } from './verdict.js'
 import type { World } from './world.js'
 
-/** Events between two looks at who is silent: it is a slow thing to judge, and not a hasty one. */
-const silenceEvery = 64
+/**
+ * The number of events between two checks for overdue deadlines. The check is slow, and deadlines
+ * are seconds long.
+ */
+const overdueEvery = 64
 
-/** Time for a cancel to arrive, or a late grant to come and go, where nothing goes wrong, in ms. */
-const calmMs = { alone: 1_000, shared: 3_000 }
+/**
+ * In a world without faults: how long a cancel may travel, or a late grant may stay in the table,
+ * in ms.
+ */
+const faultlessMs = { alone: 1_000, shared: 3_000 }
 
-/** One process of a broker, and who judges it. */
-interface Life {
+/** One process of a broker, and the oracle of its sessions. */
+interface BrokerRun {
   readonly process: SimProcess
-  readonly judge: SessionOracle
-  /** It goes away, and everybody was told. */
+  readonly oracle: SessionOracle
+  /** The broker drains and has told its clients. */
   isLeaving: boolean
 }
 
 export class Oracles {
   readonly trace: Trace
-  readonly verdict: Verdict
-  readonly holders: HolderOracle
-  readonly secrets = new Secrets()
+  readonly report: RunReport
+  readonly holderOracle: HolderOracle
+  readonly secrets = new ResumeSecrets()
   readonly #world: World
-  readonly #tables: TableOracle
-  readonly #promises: AnswerOracle
-  /** The process that runs on each machine now, or was the last there. */
-  readonly #lives = new Map<BrokerMachine, Life>()
-  /** By the name that it has, or had, in the log. */
-  readonly #homes = new Map<string, Life>()
-  /** In a world without faults: metadata of the requests that came to nothing, and when. */
-  readonly #givenUp = new Map<string, number>()
-  readonly #isCalm: boolean
+  readonly #tableOracle: TableOracle
+  readonly #answerOracle: AnswerOracle
+  /** The newest process of each machine. */
+  readonly #runs = new Map<BrokerMachine, BrokerRun>()
+  /** By the present and the former names of brokers in the log. */
+  readonly #runsByName = new Map<string, BrokerRun>()
+  /**
+   * In a world without faults: metadata of the failed lock requests, and when each failed, in world
+   * time.
+   */
+  readonly #failedRequests = new Map<string, number>()
+  readonly #isFaultless: boolean
   /** Set before the world begins. */
   cluster: Cluster | undefined
 
   constructor(world: World, plan: Plan, shared: SharedPlan | undefined, lines: number) {
     this.#world = world
-    this.#isCalm = Object.values(plan.faults).every((weight) => weight === 0)
+    this.#isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
     this.trace = new Trace(world, lines)
-    this.verdict = new Verdict(() => ({ time: world.now, event: world.events }))
-    const { verdict } = this
-    const { quietStart, isBlind } = plan
-    const unheardMs = shared?.deadMs ?? 0
+    this.report = new RunReport(() => ({ time: world.now, event: world.events }))
+    const { report } = this
+    const { quietStart, isPassive } = plan
+    const maxLogDelayMs = shared?.deadMs ?? 0
     const now = () => world.now
-    this.holders = new HolderOracle({ verdict, now, quietStart, isBlind, unheardMs })
-    this.#tables = new TableOracle(this.verdict)
-    this.#promises = new AnswerOracle(this.verdict, now)
+    this.holderOracle = new HolderOracle({ report, now, quietStart, isPassive, maxLogDelayMs })
+    this.#tableOracle = new TableOracle(this.report)
+    this.#answerOracle = new AnswerOracle(this.report, now)
   }
 
-  /** World time. */
+  /** World time, in ms. */
   get now(): number {
     return this.#world.now
   }
 
-  get hasVerdict(): boolean {
-    return this.verdict.violation !== undefined
+  get hasViolation(): boolean {
+    return this.report.violation !== undefined
   }
 
-  broken(rule: string, detail: string): void {
-    this.trace.add('judge', `${rule}: ${detail}`)
-    this.verdict.broken(rule, detail)
+  violated(rule: string, detail: string): void {
+    this.trace.add('oracle', `${rule}: ${detail}`)
+    this.report.violated(rule, detail)
   }
 
-  /** Returns what listens in on the log of the process that has started. */
-  brokerStarted(machine: BrokerMachine, process: SimProcess): LogTap {
+  /** A broker's process has started. @returns the observer of its log */
+  brokerStarted(machine: BrokerMachine, process: SimProcess): LogObserver {
     this.trace.add(process.name, 'starts')
-    if (!this.#isShared) this.#tables.brokerStarted()
-    const judge = new SessionOracle(this.verdict, {
+    if (!this.#isShared) this.#tableOracle.brokerStarted()
+    const oracle = new SessionOracle(this.report, {
       process,
-      get home() {
-        return machine.keeps
+      get ownerBroker() {
+        return machine.ownerBroker
       },
       get table() {
         return machine.table
       },
     })
-    const life = { process, judge, isLeaving: false }
-    this.#lives.set(machine, life)
-    this.#homes.set('', life)
+    const run = { process, oracle, isLeaving: false }
+    this.#runs.set(machine, run)
+    this.#runsByName.set('', run)
     return {
-      proposed: (command) => judge.proposed(command, life.isLeaving),
+      proposed: (command) => oracle.proposed(command, run.isLeaving),
       served: () => {
-        this.#homes.set(machine.home, life)
-        this.verdict.count('broker serves')
-        this.trace.add(process.name, `serves as ${machine.home}`)
-        judge.served()
+        this.#runsByName.set(machine.logName, run)
+        this.report.count('broker serves')
+        this.trace.add(process.name, `serves as ${machine.logName}`)
+        oracle.served()
       },
-      restored: () => this.verdict.count('broker takes up a snapshot'),
+      restored: () => this.report.count('broker restored a snapshot'),
       resigned: () => {
-        this.verdict.count('broker resigned')
+        this.report.count('broker resigned')
         this.trace.add(process.name, 'resigns')
       },
-      failed: (error) => this.broken('a broker goes on', `${process.name}: ${error.message}`),
+      failed: (error) =>
+        this.violated('a broker does not fail', `${process.name}: ${error.message}`),
     }
   }
 
   brokerDrains(machine: BrokerMachine): void {
-    this.#lives.get(machine)!.isLeaving = true
+    this.#runs.get(machine)!.isLeaving = true
   }
 
   brokerEnded(machine: BrokerMachine): void {
     this.trace.add(machine.name, 'ends')
     if (this.#isShared) return
     this.secrets.clear()
-    this.holders.brokerStopped()
+    this.holderOracle.brokerStopped()
   }
 
   afterEvent(): void {
-    this.holders.judgeAll()
-    const truth = this.cluster?.truth
-    if (truth === undefined || this.#world.events % silenceEvery !== 0) return
-    for (const { judge } of this.#lives.values()) judge.judgeSilence()
-    if (this.#isCalm) this.#judgeGivenUp(truth)
+    this.holderOracle.checkAll()
+    const table = this.cluster?.table
+    if (table === undefined || this.#world.events % overdueEvery !== 0) return
+    for (const { oracle } of this.#runs.values()) oracle.checkOverdue()
+    if (this.#isFaultless) this.#checkFailedRequests(table)
   }
 
-  /** A request for a lock came to nothing, its caller was told. */
-  gaveUp(metadata: object): void {
-    if (this.#isCalm) this.#givenUp.set(JSON.stringify(metadata), this.now)
+  /** A lock request has failed, and its caller knows. */
+  requestFailed(metadata: object): void {
+    if (this.#isFaultless) this.#failedRequests.set(JSON.stringify(metadata), this.now)
   }
 
   /**
-   * What its caller gave up is out of the table as soon as the network allows. A session whose
-   * connection the broker has cut keeps it for its lease, because its client cannot say so.
+   * Checks that a failed request leaves the table as soon as the network allows. The rule does not
+   * cover a session whose connection the broker has closed, because its client cannot send the
+   * cancel.
    */
-  #judgeGivenUp(table: Omit<LockTable, 'apply'>): void {
+  #checkFailedRequests(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
       for (const { metadata, session } of [...holders, ...queue]) {
         if (session.suspended) continue
-        const since = this.#givenUp.get(metadata ?? '') ?? this.now
-        if (this.now - since > this.#calmMs) this.broken('whoever gives up is out', `${metadata}`)
+        const since = this.#failedRequests.get(metadata ?? '') ?? this.now
+        if (this.now - since > this.#faultlessMs)
+          this.violated('a failed request leaves the table', `${metadata}`)
       }
     }
   }
 
-  /** A table has applied a command: the one that is true, or a broker's, which may be the same. */
+  /**
+   * A table has applied a command. With a shared log this is the table of the oracle or of a
+   * broker; otherwise both are the same.
+   */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
-    const { book, machines } = this.cluster!
-    const machine = book === undefined ? machines[0]! : this.cluster!.machineOf(table)
-    const life = machine && this.#lives.get(machine)
-    if (life !== undefined) {
-      life.judge.judge(command, effects, life.isLeaving)
-      book?.applied(command)
+    const { logOracle, machines } = this.cluster!
+    const machine = logOracle === undefined ? machines[0]! : this.cluster!.machineOf(table)
+    const run = machine && this.#runs.get(machine)
+    if (run !== undefined) {
+      run.oracle.check(command, effects, run.isLeaving)
+      logOracle?.applied(command)
     }
-    if (book === undefined || table === book.table) {
+    if (logOracle === undefined || table === logOracle.table) {
       this.trace.add('table', describe(command, effects))
       for (const effect of effects) {
-        book?.did(effect)
-        this.#hear(effect, command)
+        logOracle?.hadEffect(effect)
+        this.#onEffect(effect, command)
       }
-      this.#tables.judge(table, command, effects)
-      if (book !== undefined) this.#promises.entered(command)
-      this.secrets.follow(table, command, effects, this.verdict)
+      this.#tableOracle.check(table, command, effects)
+      if (logOracle !== undefined) this.#answerOracle.ordered(command)
+      this.secrets.follow(table, command, effects, this.report)
     }
-    for (const effect of effects) if (effect.kind === 'ended') life?.judge.forget(effect.session.id)
+    for (const effect of effects) if (effect.kind === 'ended') run?.oracle.forget(effect.session.id)
   }
 
   get network(): NetworkObserver {
@@ -179,82 +194,88 @@ export class Oracles {
         this.trace.add(nameOf(connection), `${direction === 'up' ? '->' : '<-'} ${frame}`)
         const isWelcome = direction === 'down' && frame.includes('"type":"welcome"')
         if (isWelcome) this.#welcomed(connection, frame)
-        if (direction === 'down' && this.#isShared) this.#promises.said(connection, frame)
+        if (direction === 'down' && this.#isShared) this.#answerOracle.sent(connection, frame)
       },
       received: (connection, frame) => {
-        this.#judgeOf(connection)?.received(connection)
-        const home = this.#machineOf(connection)?.home
-        if (home !== undefined && home !== '') this.#promises.received(connection, frame, home)
+        this.#sessionOracleOf(connection)?.received(connection)
+        const logName = this.#machineOf(connection)?.logName
+        if (logName !== undefined && logName !== '')
+          this.#answerOracle.received(connection, frame, logName)
       },
       closed: (connection, side, code) => {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
-        if (side === 'broker') this.#judgeOf(connection)?.closedAtServer(connection)
-        else this.verdict.count(`closed with ${code}`)
-        // Nobody else takes a session up, so only a connection that its client has left is
-        // replaced.
+        if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtServer(connection)
+        else this.report.count(`closed with ${code}`)
+        // Only the client itself resumes its session, so the broker may replace only a connection
+        // that the client has left.
         if (code === closeCodes.replaced.code && connection.isNewest) {
-          this.broken('nobody is replaced by its own past', nameOf(connection))
+          this.violated(
+            'an older connection does not replace a newer connection',
+            nameOf(connection),
+          )
         }
       },
     }
   }
 
   get #isShared(): boolean {
-    return this.cluster?.book !== undefined
+    return this.cluster?.logOracle !== undefined
   }
 
-  get #calmMs(): number {
-    return this.#isShared ? calmMs.shared : calmMs.alone
+  get #faultlessMs(): number {
+    return this.#isShared ? faultlessMs.shared : faultlessMs.alone
   }
 
   #machineOf({ broker }: Connection): BrokerMachine | undefined {
     return this.cluster?.machines.find(({ process }) => process === broker)
   }
 
-  /** Whoever judges the process that this connection is to, if that process still runs. */
-  #judgeOf({ broker }: Connection): SessionOracle | undefined {
-    for (const { process, judge } of this.#lives.values()) if (process === broker) return judge
+  /**
+   * The session oracle of the broker process at the end of this connection, if that process still
+   * runs.
+   */
+  #sessionOracleOf({ broker }: Connection): SessionOracle | undefined {
+    for (const { process, oracle } of this.#runs.values()) if (process === broker) return oracle
     return undefined
   }
 
   /**
-   * Whether a client may still believe in the locks of a session that has just ended: its
-   * connection dropped, or a broker that goes away took its table along, like one that is stopped
-   * short.
+   * Whether a client may still believe in the locks of a session that has just ended. This is so if
+   * its connection dropped, or if its broker has drained and ended.
    */
   #mayStillBelieve(session: Session): boolean {
-    const life = this.#homes.get(session.ownerBroker)
-    return life !== undefined && (life.isLeaving || life.judge.mayStillBelieve(session))
+    const run = this.#runsByName.get(session.ownerBroker)
+    return run !== undefined && (run.isLeaving || run.oracle.mayStillBelieve(session))
   }
 
-  #hear(effect: Effect, command: Command): void {
-    const { verdict } = this
+  #onEffect(effect: Effect, command: Command): void {
+    const { report } = this
     switch (effect.kind) {
       case 'granted':
-        verdict.count(effect.request === undefined ? 'granted at once' : 'handed over')
-        this.holders.granted(effect.lock, command.type === 'lock' && command.steal)
+        report.count(effect.request === undefined ? 'granted at once' : 'granted to a waiter')
+        this.holderOracle.granted(effect.lock, command.type === 'lock' && command.steal)
         break
       case 'released': {
         const { lock, reason } = effect
-        this.holders.released(lock, reason, this.#mayStillBelieve(lock.session))
-        verdict.count(`released: ${reason}`)
+        this.holderOracle.released(lock, reason, this.#mayStillBelieve(lock.session))
+        report.count(`released: ${reason}`)
         break
       }
       case 'suspended':
-        if (command.type === 'restart') verdict.count('session taken over')
+        if (command.type === 'restart') report.count('session taken over')
         break
       case 'withdrawn':
-        verdict.count(`withdrawn: ${effect.reason}`)
+        report.count(`withdrawn: ${effect.reason}`)
         break
       case 'answer':
-        if (effect.repeat) verdict.count('answer repeated')
+        if (effect.repeat) report.count('answer repeated')
         break
       case 'resumed':
-        verdict.count('resume: resumed')
-        this.holders.takenUp(effect.session.id)
+        report.count('resume: resumed')
+        this.holderOracle.sessionResumed(effect.session.id)
         break
       case 'refused':
-        verdict.count('resume: refused')
+        report.count('resume: refused')
         break
     }
   }
@@ -263,7 +284,7 @@ export class Oracles {
     const parsed: unknown = JSON.parse(frame)
     for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
       if (message.type !== 'welcome') continue
-      this.#judgeOf(connection)?.welcomed(connection, message.session, message.secret)
+      this.#sessionOracleOf(connection)?.welcomed(connection, message.session, message.secret)
     }
   }
 }

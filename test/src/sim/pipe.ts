@@ -1,34 +1,37 @@
 /**
- * One direction of one connection, as TCP has it: packets arrive in order or not at all, none is
- * lost from the middle. A way that is blocked holds them back; a cut loses a suffix of them.
+ * One direction of one connection, with the behaviour of TCP: packets arrive in order or not at
+ * all, and no packet is lost between two others. A blocked link holds packets back; a cut loses the
+ * last packets.
  */
 import type { Random } from './random.js'
 import type { World } from './world.js'
 
-/** One direction between a client's machine and the broker's, shared by all their connections. */
-export interface Way {
-  /** Least time under way, in ms. */
+/**
+ * One direction between a client's machine and a broker's machine, shared by all their connections.
+ */
+export interface Link {
+  /** The least time that a packet is under link, in ms. */
   latency: number
-  /** What chance may add to it, in ms. */
+  /** The most that chance adds to `latency`, in ms. */
   jitter: number
-  /** Nothing arrives until it is unblocked. */
+  /** While true, no packet arrives. */
   isBlocked: boolean
-  /** The pipes that packets wait in. */
+  /** The pipes that have packets waiting for `unblock`. */
   readonly waiting: Set<Pipe>
 }
 
-export function makeWay(latency: number, jitter: number): Way {
+export function makeLink(latency: number, jitter: number): Link {
   return { latency, jitter, isBlocked: false, waiting: new Set() }
 }
 
-export function block(way: Way): void {
-  way.isBlocked = true
+export function block(link: Link): void {
+  link.isBlocked = true
 }
 
-export function unblock(way: Way): void {
-  way.isBlocked = false
-  const pipes = [...way.waiting]
-  way.waiting.clear()
+export function unblock(link: Link): void {
+  link.isBlocked = false
+  const pipes = [...link.waiting]
+  link.waiting.clear()
   for (const pipe of pipes) pipe.flush()
 }
 
@@ -42,18 +45,18 @@ const nothing = () => {}
 export class Pipe {
   readonly #world: World
   readonly #random: Random
-  readonly #way: Way
+  readonly #link: Link
   #underWay: Packet[] = []
   #lastArrival = 0
-  #isFlowing = true
+  #isOpen = true
   #isCut = false
-  /** Bytes sent that have not arrived. */
+  /** The number of bytes that were sent and have not arrived. */
   bytes = 0
 
-  constructor(world: World, random: Random, way: Way) {
+  constructor(world: World, random: Random, link: Link) {
     this.#world = world
     this.#random = random
-    this.#way = way
+    this.#link = link
   }
 
   get packetsUnderWay(): number {
@@ -64,39 +67,39 @@ export class Pipe {
     if (this.#isCut) return
     this.bytes += bytes
     this.#underWay.push({ bytes, arrive })
-    if (this.#isFlowing) this.#schedule()
+    if (this.#isOpen) this.#schedule()
   }
 
-  /** Loses all but the first `kept` packets of those under way. */
+  /** Loses all packets under link except the first `kept`. */
   lose(kept: number): void {
     for (let i = kept; i < this.#underWay.length; i++) this.#underWay[i]!.arrive = nothing
   }
 
-  /** The same, and all that are sent later are lost too. */
+  /** Loses all packets under link except the first `kept`, and all later packets. */
   cut(kept: number): void {
     this.lose(kept)
     this.#isCut = true
   }
 
-  /** The way is open again: what waited follows. */
+  /** The link is open again: schedules the waiting packets. */
   flush(): void {
-    if (this.#isFlowing) return
-    this.#isFlowing = true
+    if (this.#isOpen) return
+    this.#isOpen = true
     for (let i = 0; i < this.#underWay.length; i++) this.#schedule()
   }
 
   #schedule(): void {
-    const { latency, jitter } = this.#way
+    const { latency, jitter } = this.#link
     const arrival = this.#world.now + latency + this.#random.next() * jitter
     this.#lastArrival = Math.max(this.#lastArrival, arrival)
     this.#world.at(this.#lastArrival, this.#arrive)
   }
 
   readonly #arrive = (): void => {
-    if (!this.#isFlowing) return
-    if (this.#way.isBlocked) {
-      this.#isFlowing = false
-      this.#way.waiting.add(this)
+    if (!this.#isOpen) return
+    if (this.#link.isBlocked) {
+      this.#isOpen = false
+      this.#link.waiting.add(this)
       return
     }
     const packet = this.#underWay.shift()

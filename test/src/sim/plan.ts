@@ -1,7 +1,7 @@
 /**
- * What kind of world a seed makes. Each seed leaves out a good part of what could happen: a world
- * in which everything goes wrong all the time never gets as far as the interesting mistakes, and
- * one without cuts, say, has the long quiet stretches in which others show.
+ * Draws the properties of a world from a seed. Each seed leaves out much of what could happen,
+ * because a world in which everything goes wrong all the time never reaches the rare states. A
+ * world without cuts, for example, has long quiet stretches in which other bugs show.
  */
 import type { Random } from './random.js'
 
@@ -36,17 +36,20 @@ export const actions = [
 export type Action = (typeof actions)[number]
 
 export interface ClientPlan {
-  /** Wanted lease, in ms. */
+  /** The lease that the client requests, in ms. */
   readonly lease: number
   readonly grace: number | 'lease'
-  /** How much its program does at the same time. */
-  readonly fibers: number
+  /** How many actions its program runs concurrently. */
+  readonly concurrency: number
   readonly isBrowser: boolean
-  /** Its turns end with their promises, as the real client's do, and not with all that waits. */
+  /**
+   * Whether the end of a turn comes after its promises, as in the real client, or after all waiting
+   * input.
+   */
   readonly endsTurnsEarly: boolean
-  /** Watches all keys, and keeps a picture of what is held. */
+  /** Whether the program watches all keys and keeps the set of held locks. */
   readonly watches: boolean
-  /** Clock rate in relation to the broker's. */
+  /** The clock rate, relative to the broker's. */
   readonly rate: number
 }
 
@@ -54,46 +57,51 @@ export interface Plan {
   readonly clients: readonly ClientPlan[]
   readonly keys: readonly string[]
   readonly actions: Readonly<Record<Action, number>>
-  /** Mean pause between two actions, and mean time that a lock is held, in ms. */
+  /** The mean pause between two actions, and the mean time that a lock is held, in ms. */
   readonly thinkMs: number
   readonly holdMs: number
-  /** How likely a request has each of these. */
+  /** The probability that a request has each of these options. */
   readonly shared: number
   readonly timeout: number
   readonly abort: number
   readonly ttl: number
   readonly faults: Readonly<Record<FaultKind, number>>
-  /** Mean time between two faults, in ms. */
+  /** The mean time between two faults, in ms. */
   readonly faultGapMs: number
-  /** Least latency of a network path and what chance adds, in ms. */
+  /** The least latency of a network path and the most that chance adds, in ms. */
   readonly latencyMs: number
   readonly jitterMs: number
   readonly brokerRate: number
   readonly quietStart: boolean
-  /** How long the broker's loop may be held up now and then: less than it would notice. In ms. */
-  readonly busyMs: number
-  /** Most that a command may spend in the broker's log, in ms; 0 for the log in memory. */
-  readonly logMs: number
-  /** The broker has little patience with slow readers, and the network little room. */
-  readonly isTight: boolean
   /**
-   * The judges read `held` only where the client has just looked at its clock itself. Elsewhere
-   * reading it would remind the client of what it must remember.
+   * How long other work may delay the broker's event loop now and then, in ms; less than the broker
+   * notices.
    */
-  readonly isBlind: boolean
-  /** Somebody tries former resume secrets. */
+  readonly busyMs: number
+  /**
+   * The longest time that a command may spend in the broker's log, in ms; 0 for the log in memory.
+   */
+  readonly logMs: number
+  /** Whether the broker disconnects slow readers early, and the network has small send buffers. */
+  readonly hasTightBuffers: boolean
+  /**
+   * Whether the oracles read `held` only where the client has just read its clock. Otherwise
+   * reading `held` would make the client notice a loss that it must notice by itself.
+   */
+  readonly isPassive: boolean
+  /** Whether a client tries retired resume secrets. */
   readonly hasHijacker: boolean
-  /** Somebody says everything twice. */
+  /** Whether a client sends everything twice. */
   readonly hasDuplicatingClient: boolean
-  /** Somebody revokes locks. */
+  /** Whether a client revokes locks. */
   readonly hasRevoker: boolean
 }
 
 export function planFor(random: Random): Plan {
   const chances = [0, 0, 0.2, 0.5]
-  const isTight = random.chance(0.25)
+  const hasTightBuffers = random.chance(0.25)
   return {
-    clients: Array.from({ length: random.int(2, 5) }, () => planClient(random, isTight)),
+    clients: Array.from({ length: random.int(2, 5) }, () => planClient(random, hasTightBuffers)),
     keys: ['a', 'b', 'c'].slice(0, random.int(1, 3)),
     actions: planActions(random),
     thinkMs: random.pick([10, 100, 500, 1000]),
@@ -110,30 +118,30 @@ export function planFor(random: Random): Plan {
     quietStart: random.chance(0.3),
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
-    isTight,
-    isBlind: random.chance(0.5),
+    hasTightBuffers,
+    isPassive: random.chance(0.5),
     hasHijacker: random.chance(0.2),
     hasDuplicatingClient: random.chance(0.2),
     hasRevoker: random.chance(0.1),
   }
 }
 
-function planClient(random: Random, isTight: boolean): ClientPlan {
+function planClient(random: Random, hasTightBuffers: boolean): ClientPlan {
   const lease = random.chance(0.6) ? random.int(2_000, 4_000) : random.int(2_000, 15_000)
   return {
     lease,
     grace: random.pick([0, 'lease', 'lease', random.int(100, lease)] as const),
-    fibers: random.int(1, 3),
+    concurrency: random.int(1, 3),
     isBrowser: random.chance(0.5),
     endsTurnsEarly: random.chance(0.7),
-    watches: random.chance(isTight ? 0.7 : 0.2),
-    // The slowest and the fastest that the lease allows for, or anything between.
+    watches: random.chance(hasTightBuffers ? 0.7 : 0.2),
+    // The slowest rate and the fastest rate that the lease allows for, or a rate between them.
     rate: random.pick([0.99, 1, 1.01, random.between(0.99, 1.01)]),
   }
 }
 
 function planActions(random: Random): Record<Action, number> {
-  const some = (weight: number, likely: number) => (random.chance(likely) ? weight : 0)
+  const some = (weight: number, probability: number) => (random.chance(probability) ? weight : 0)
   return {
     lock: 10,
     tryLock: some(4, 0.4),
@@ -151,10 +159,10 @@ function planFaults(random: Random): Record<FaultKind, number> {
     number
   >
   if (random.chance(0.08)) return faults
-  const likely = random.pick([0.15, 0.3, 0.5])
+  const probability = random.pick([0.15, 0.3, 0.5])
   for (const kind of faultKinds) {
     const rare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
-    if (random.chance(rare ? likely / 2 : likely)) faults[kind] = rare ? 0.3 : 1
+    if (random.chance(rare ? probability / 2 : probability)) faults[kind] = rare ? 0.3 : 1
   }
   return faults
 }

@@ -1,75 +1,70 @@
 /**
- * What one client does with its day: it connects, asks for locks in every way there is, holds them,
- * refreshes and returns them, gives up, aborts, closes and comes back. Everything that it gets and
- * fails to get is held against what was promised to its caller.
+ * The program of one client. It connects, requests locks in every possible link, holds, refreshes
+ * and unlocks them, aborts requests, closes its session and returns. Oracles check every result and
+ * every error.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type ErrorCode, safeDuration } from '@holdfast/shared'
-import { Claims, timeoutRoomMs, type Want } from './claims.js'
-import type { Holding } from './holderOracle.js'
+import { CallOracle, type LockRequest, lateToleranceMs } from './callOracle.js'
+import type { HeldLock } from './holderOracle.js'
 import type { Oracles } from './oracles.js'
-import { Pictures } from './picture.js'
 import type { Action, ClientPlan, Plan } from './plan.js'
-import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
+import type { SimProcess } from './simProcess.js'
+import { WatchViews } from './watchViews.js'
 
 export interface ProgramDeps {
   readonly process: SimProcess
   readonly random: Random
   readonly plan: Plan
   readonly client: ClientPlan
-  readonly judges: Oracles
-  /** Nothing goes wrong with it, nor with its broker; with other brokers it may. */
+  readonly oracles: Oracles
+  /** Whether faults spare this client and its broker. Faults may affect other brokers. */
   readonly isSpared: boolean
   connect(): Promise<Session>
 }
 
-/** What a session tells only if something is wrong with its broker or on the way. */
-const fromTheBroker: ReadonlySet<string> = new Set([
-  'jeopardy',
-  'resumed',
-  'newSession',
-  'draining',
-])
+/** Events of a session that need a fault of its broker or of the network. */
+const brokerEvents: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'newSession', 'draining'])
 
 export class Program {
   readonly process: SimProcess
   readonly #deps: ProgramDeps
-  readonly #holdings = new Set<Holding>()
-  readonly #claims: Claims
+  readonly #heldLocks = new Set<HeldLock>()
+  readonly #callOracle: CallOracle
   #session: Session | undefined
-  /** What is held everywhere, as far as this client was told. */
-  picture: Pictures | undefined
+  /** What its watches report as held. */
+  watchViews: WatchViews | undefined
   #isStopping = false
   #mayFinish: () => void = () => {}
   #ops = 0
-  /** Everything was settled and given back; only the session is left. */
+  /** Every call has settled and every lock was unlocked; only the session is left. */
   isIdle = false
   isDone = false
 
   constructor(deps: ProgramDeps) {
     this.#deps = deps
     this.process = deps.process
-    this.#claims = new Claims(deps.process, deps.judges)
+    this.#callOracle = new CallOracle(deps.process, deps.oracles)
   }
 
-  /** What it still waits for, for whoever has to explain why it does not end. */
+  /** The calls that have not settled, for the error message of a program that does not end. */
   get unsettled(): string {
-    return this.#claims.unsettled
+    return this.#callOracle.unsettled
   }
 
   async run(): Promise<void> {
     const finish = new Promise<void>((resolve) => {
       this.#mayFinish = resolve
     })
-    while (!this.#isStopping) await this.#live()
+    while (!this.#isStopping) await this.#runSession()
     this.isIdle = true
     await finish
     await this.#close()
     this.isDone = true
   }
 
-  /** Asks for nothing more; ends what is going on. */
+  /** Lets the present actions end and starts no new ones. */
   stop(): void {
     this.#isStopping = true
   }
@@ -79,9 +74,9 @@ export class Program {
     this.process.receive(this.#mayFinish)
   }
 
-  // ------------------------------------------------------------------------------- one session
+  // ------------------------------------------------------------------------------------- a session
 
-  async #live(): Promise<void> {
+  async #runSession(): Promise<void> {
     const session = await this.#connect()
     if (session === undefined) {
       await this.#sleep(this.#around(500))
@@ -99,37 +94,38 @@ export class Program {
     ] as const) {
       session.on(event, () => {
         if (event === 'closed') isClosed = true
-        if (event === 'resumed') this.#deps.judges.holders.resumed(this.process, session.id)
-        this.#claims.count(`event ${event}`)
-        this.#claims.note(event)
-        if (this.#deps.isSpared && fromTheBroker.has(event)) {
-          this.#claims.broken('who is spared notices nothing', event)
+        if (event === 'resumed')
+          this.#deps.oracles.holderOracle.clientResumed(this.process, session.id)
+        this.#callOracle.count(`event ${event}`)
+        this.#callOracle.trace(event)
+        if (this.#deps.isSpared && brokerEvents.has(event)) {
+          this.#callOracle.violated('a spared client notices no fault', event)
         }
       })
     }
-    this.picture = undefined
+    this.watchViews = undefined
     if (this.#deps.client.watches) {
       const { random, plan } = this.#deps
-      this.picture = new Pictures(session, this.#claims, random.pick(plan.keys))
+      this.watchViews = new WatchViews(session, this.#callOracle, random.pick(plan.keys))
     }
-    const fibers = Array.from({ length: this.#deps.client.fibers }, async () => {
+    const loops = Array.from({ length: this.#deps.client.concurrency }, async () => {
       while (!this.#isStopping && !isClosed && this.#session === session) {
         await this.#act(session)
         await this.#sleep(this.#around(this.#deps.plan.thinkMs))
       }
     })
-    await Promise.all(fibers)
+    await Promise.all(loops)
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
-    this.picture = undefined
+    this.watchViews = undefined
   }
 
   async #connect(): Promise<Session | undefined> {
     if (this.#session !== undefined) return this.#session
     try {
-      return await this.#claims.attempt('connect', this.#deps.connect())
+      return await this.#callOracle.track('connect', this.#deps.connect())
     } catch (error) {
-      this.#claims.expect(error, new Set(['UNAVAILABLE', 'SESSION_CLOSED']), 'connect')
+      this.#callOracle.expect(error, new Set(['UNAVAILABLE', 'SESSION_CLOSED']), 'connect')
       return undefined
     }
   }
@@ -137,39 +133,41 @@ export class Program {
   async #close(): Promise<void> {
     const session = this.#session
     this.#session = undefined
-    this.picture = undefined
+    this.watchViews = undefined
     if (session === undefined) return
-    for (const holding of this.#holdings) holding.isReturned = true
+    for (const heldLock of this.#heldLocks) heldLock.isReturned = true
     const start = this.process.ranFor
-    await this.#claims.attempt('close', session.close())
-    const took = this.process.ranFor - start
-    if (took > 1_000 + timeoutRoomMs) this.#claims.broken('close settles within 1 s', `${took} ms`)
+    await this.#callOracle.track('close', session.close())
+    const elapsed = this.process.ranFor - start
+    if (elapsed > 1_000 + lateToleranceMs)
+      this.#callOracle.violated('close settles within 1 s', `${elapsed} ms`)
   }
 
-  // ------------------------------------------------------------------------------- one action
+  // ------------------------------------------------------------------------------------- an action
 
   async #act(session: Session): Promise<void> {
     const { random, plan } = this.#deps
     const action: Action = random.weighted(plan.actions)
-    this.#claims.count(`action ${action}`)
+    this.#callOracle.count(`action ${action}`)
     const key = random.pick(plan.keys)
-    if (this.picture !== undefined && random.chance(0.2)) this.picture.change(random.chance(0.5))
+    if (this.watchViews !== undefined && random.chance(0.2))
+      this.watchViews.change(random.chance(0.5))
     switch (action) {
       case 'lock':
-        return this.#request(key, this.#want(), (want) => session.lock(key, want))
+        return this.#request(key, this.#newRequest(), (request) => session.lock(key, request))
       case 'tryLock': {
-        const { timeout: _, ...want } = this.#want()
-        return this.#request(key, want, (without) => session.tryLock(key, without))
+        const { timeout: _, ...request } = this.#newRequest()
+        return this.#request(key, request, (options) => session.tryLock(key, options))
       }
       case 'steal': {
-        const steal: Want = { steal: true, metadata: this.#name() }
-        return this.#request(key, steal, (want) => session.lock(key, want))
+        const steal: LockRequest = { steal: true, metadata: this.#name() }
+        return this.#request(key, steal, (request) => session.lock(key, request))
       }
       case 'singleflight': {
-        const { mode: _, ttl: __, ...want } = this.#want()
-        if (want.timeout === 0) want.timeout = 1
-        want.metadata.isShared = true
-        return this.#request(key, want, (plain) => session.singleflightLock(key, plain))
+        const { mode: _, ttl: __, ...request } = this.#newRequest()
+        if (request.timeout === 0) request.timeout = 1
+        request.metadata.isShared = true
+        return this.#request(key, request, (options) => session.singleflightLock(key, options))
       }
       case 'withLock':
         return this.#withLock(session, key)
@@ -180,115 +178,123 @@ export class Program {
     }
   }
 
-  #name(): Want['metadata'] {
+  #name(): LockRequest['metadata'] {
     return { op: `${this.process.name}.${++this.#ops}` }
   }
 
-  #want(): Want {
+  #newRequest(): LockRequest {
     const { random, plan } = this.#deps
-    const want: Want = { metadata: this.#name() }
-    if (random.chance(plan.shared)) want.mode = 'shared'
-    if (random.chance(plan.ttl)) want.ttl = random.int(100, 5_000)
-    if (random.chance(plan.timeout)) want.timeout = random.chance(0.1) ? 0 : random.int(1, 4_000)
+    const request: LockRequest = { metadata: this.#name() }
+    if (random.chance(plan.shared)) request.mode = 'shared'
+    if (random.chance(plan.ttl)) request.ttl = random.int(100, 5_000)
+    if (random.chance(plan.timeout)) request.timeout = random.chance(0.1) ? 0 : random.int(1, 4_000)
     if (random.chance(plan.abort)) {
       const controller = new AbortController()
-      want.signal = controller.signal
-      if (random.chance(0.1)) controller.abort(want.metadata.op)
+      request.signal = controller.signal
+      if (random.chance(0.1)) controller.abort(request.metadata.op)
       else {
-        const abort = () => controller.abort(want.metadata.op)
-        want.abortTimer = this.process.clock.setTimer(abort, this.#around(500))
+        const abort = () => controller.abort(request.metadata.op)
+        request.abortTimer = this.process.clock.setTimer(abort, this.#around(500))
       }
     }
-    return want
+    return request
   }
 
-  async #request(key: string, want: Want, ask: (options: Options) => Promise<Lock>): Promise<void> {
-    const start = this.#claims.start()
+  async #request(
+    key: string,
+    request: LockRequest,
+    send: (options: Options) => Promise<Lock>,
+  ): Promise<void> {
+    const start = this.#callOracle.start()
     let isSettled = false
     let lock: Lock
     try {
-      const task = this.#claims.attempt(`${want.metadata.op} ${key}`, ask(optionsOf(want)))
-      this.#claims.watchAbort(want, () => isSettled)
+      const task = this.#callOracle.track(
+        `${request.metadata.op} ${key}`,
+        send(clientOptions(request)),
+      )
+      this.#callOracle.watchAbort(request, () => isSettled)
       lock = await task
     } catch (error) {
-      this.#claims.judgeRefusal(error, want, start)
+      this.#callOracle.checkFailure(error, request, start)
       return
     } finally {
       isSettled = true
-      this.process.clock.clearTimer(want.abortTimer)
+      this.process.clock.clearTimer(request.abortTimer)
     }
-    this.#claims.judgeTime(want, start)
-    const holding = this.#took(lock)
+    this.#callOracle.checkTimeout(request, start)
+    const heldLock = this.#acquired(lock)
     try {
-      await this.#hold(lock, want)
+      await this.#hold(lock, request)
     } finally {
-      await this.#unlock(holding)
+      await this.#unlock(heldLock)
     }
   }
 
   async #withLock(session: Session, key: string): Promise<void> {
-    const want = this.#want()
-    const start = this.#claims.start()
-    let got: Holding | undefined
+    const request = this.#newRequest()
+    const start = this.#callOracle.start()
+    let got: HeldLock | undefined
     let isSettled = false
-    this.#claims.watchAbort(want, () => isSettled || got !== undefined)
+    this.#callOracle.watchAbort(request, () => isSettled || got !== undefined)
     try {
       const task = session.withLock(
         key,
         async (lock: Lock) => {
-          got = this.#took(lock)
-          await this.#hold(lock, want)
+          got = this.#acquired(lock)
+          await this.#hold(lock, request)
           got.isReturned = true
         },
-        optionsOf(want),
+        clientOptions(request),
       )
-      await this.#claims.attempt(`${want.metadata.op} ${key}`, task)
-      if (got?.wasLost === true) this.#claims.broken('withLock tells a loss', want.metadata.op)
+      await this.#callOracle.track(`${request.metadata.op} ${key}`, task)
+      if (got?.wasLost === true)
+        this.#callOracle.violated('withLock rejects after a loss', request.metadata.op)
     } catch (error) {
-      if (got === undefined) this.#claims.judgeRefusal(error, want, start)
-      else this.#claims.expect(error, new Set(['LOCK_LOST']), 'withLock')
+      if (got === undefined) this.#callOracle.checkFailure(error, request, start)
+      else this.#callOracle.expect(error, new Set(['LOCK_LOST']), 'withLock')
     } finally {
       isSettled = true
-      this.process.clock.clearTimer(want.abortTimer)
-      if (got !== undefined) this.#holdings.delete(got)
+      this.process.clock.clearTimer(request.abortTimer)
+      if (got !== undefined) this.#heldLocks.delete(got)
     }
   }
 
   async #query(session: Session, key: string): Promise<void> {
     try {
-      await this.#claims.attempt('query', session.query({ key }))
-      await this.#claims.attempt('stats', session.stats())
+      await this.#callOracle.track('query', session.query({ key }))
+      await this.#callOracle.track('stats', session.stats())
     } catch (error) {
       const codes: ErrorCode[] = ['SESSION_CLOSED', 'SESSION_EXPIRED', 'UNAVAILABLE']
-      this.#claims.expect(error, new Set(codes), 'query')
+      this.#callOracle.expect(error, new Set(codes), 'query')
     }
   }
 
-  #took(lock: Lock): Holding {
+  #acquired(lock: Lock): HeldLock {
     const { process } = this
-    const holding: Holding = {
+    const heldLock: HeldLock = {
       lock,
       process,
       isReturned: false,
       wasLost: false,
       lostInTurn: 0,
-      takenInTurn: process.turns,
+      grantedInTurn: process.turns,
     }
-    this.#holdings.add(holding)
-    this.#claims.count('lock taken')
-    this.#deps.judges.holders.took(holding)
-    return holding
+    this.#heldLocks.add(heldLock)
+    this.#callOracle.count('lock acquired')
+    this.#deps.oracles.holderOracle.acquired(heldLock)
+    return heldLock
   }
 
-  /** Works under the lock for a while, as long as it is held. */
-  async #hold(lock: Lock, want: Want): Promise<void> {
+  /** Keeps the lock for a while, as long as it is held. */
+  async #hold(lock: Lock, request: LockRequest): Promise<void> {
     const { random, plan } = this.#deps
     let isOver = false
-    if (want.ttl !== undefined && want.ttl > 300 && random.chance(0.3)) {
-      const interval = Math.floor(want.ttl / 3)
+    if (request.ttl !== undefined && request.ttl > 300 && random.chance(0.3)) {
+      const interval = Math.floor(request.ttl / 3)
       this.#autoRefresh(lock, interval, () => isOver)
     }
-    if (want.ttl !== undefined && random.chance(0.35)) await this.#refreshLate(lock, want.ttl)
+    if (request.ttl !== undefined && random.chance(0.35)) await this.#refreshLate(lock, request.ttl)
     const slices = random.int(0, 3)
     for (let i = 0; i < slices && lock.held && !this.#isStopping; i++) {
       await this.#sleep(this.#around(plan.holdMs))
@@ -297,7 +303,7 @@ export class Program {
     isOver = true
   }
 
-  /** When the client's own bound is about to pass. */
+  /** Refreshes shortly before the client itself regards the ttl as over. */
   async #refreshLate(lock: Lock, ttl: number): Promise<void> {
     const latest = safeDuration(ttl)
     await this.#sleep(Math.max(0, latest - this.#deps.random.between(0, 200)))
@@ -306,10 +312,10 @@ export class Program {
 
   async #refresh(lock: Lock): Promise<void> {
     try {
-      await this.#claims.attempt(`refresh ${lock.key}`, lock.refresh())
-      this.#claims.count('refreshed')
+      await this.#callOracle.track(`refresh ${lock.key}`, lock.refresh())
+      this.#callOracle.count('refreshed')
     } catch (error) {
-      this.#claims.expectLoss(error, 'refresh')
+      this.#callOracle.expectLoss(error, 'refresh')
     }
   }
 
@@ -317,19 +323,19 @@ export class Program {
     try {
       await lock.autoRefresh({ interval, timeout: interval })
     } catch (error) {
-      if (!isOver()) this.#claims.expectLoss(error, 'autoRefresh', 'LOCK_TIMEOUT')
+      if (!isOver()) this.#callOracle.expectLoss(error, 'autoRefresh', 'LOCK_TIMEOUT')
     }
   }
 
-  async #unlock(holding: Holding): Promise<void> {
-    holding.isReturned = true
+  async #unlock(heldLock: HeldLock): Promise<void> {
+    heldLock.isReturned = true
     try {
-      await this.#claims.attempt(`unlock ${holding.lock.key}`, holding.lock.unlock())
-      this.#claims.count('unlocked')
+      await this.#callOracle.track(`unlock ${heldLock.lock.key}`, heldLock.lock.unlock())
+      this.#callOracle.count('unlocked')
     } catch (error) {
-      this.#claims.expectLoss(error, 'unlock')
+      this.#callOracle.expectLoss(error, 'unlock')
     } finally {
-      this.#holdings.delete(holding)
+      this.#heldLocks.delete(heldLock)
     }
   }
 
@@ -337,7 +343,7 @@ export class Program {
     return new Promise((resolve) => this.process.clock.setTimer(resolve, ms))
   }
 
-  /** Mostly near `ms`, sometimes nothing, sometimes much more. */
+  /** A random time: mostly near `ms`, sometimes 0, sometimes much longer. */
   #around(ms: number): number {
     const { random } = this.#deps
     const factor = random.weighted({ none: 1, some: 6, much: 1 })
@@ -346,9 +352,9 @@ export class Program {
   }
 }
 
-type Options = Omit<Want, 'abortTimer'>
+type Options = Omit<LockRequest, 'abortTimer'>
 
-/** What the client is asked with: it refuses what is no option of its own. */
-function optionsOf({ abortTimer: _, ...options }: Want): Options {
+/** Removes `abortTimer`, because the client rejects unknown options. */
+function clientOptions({ abortTimer: _, ...options }: LockRequest): Options {
   return options
 }

@@ -1,9 +1,9 @@
 /**
- * Chance that can be repeated. Every part of a simulation draws from a stream of its own, named by
- * the seed and a label, so that leaving out one part (a fault, a client) leaves the others' luck as
- * it was. That is what makes a failing run shrink.
+ * Repeatable random numbers. Every part of a simulation has a stream of its own, named by the seed
+ * and a label. Leaving out one part, such as a fault or a client, does not change the numbers of
+ * the others, so a failing run can be shrunk.
  *
- * The generator is sfc32: small, fast, and good enough to choose faults with.
+ * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */
 
 export class Random {
@@ -21,7 +21,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.#bits()
   }
 
-  /** From 0 up to 1. */
+  /** A number from 0 up to 1, exclusive. */
   next(): number {
     return this.#bits() / 2 ** 32
   }
@@ -30,7 +30,7 @@ export class Random {
     return this.next() < probability
   }
 
-  /** An integer from `least` to `most`, both possible. */
+  /** An integer from `least` to `most`, inclusive. */
   int(least: number, most: number): number {
     return least + Math.floor(this.next() * (most - least + 1))
   }
@@ -43,7 +43,7 @@ export class Random {
     return items[Math.floor(this.next() * items.length)]!
   }
 
-  /** One of the names, as likely as its weight says. */
+  /** Picks one of the names, with a probability in proportion to its weight. */
   weighted<K extends string>(weights: Readonly<Record<K, number>>): K {
     const names = Object.keys(weights) as K[]
     let total = 0

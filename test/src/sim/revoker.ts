@@ -1,57 +1,59 @@
 /**
- * Somebody with the right to revoke locks, who uses it most of all on those whose holders are away
- * and cannot be told: only the next resume tells them. Speaks the protocol by hand.
+ * A client that may revoke locks. It mostly revokes locks of disconnected holders, which learn of
+ * the loss only at the next resume. It speaks the protocol by hand.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Lock, LockTable } from '@holdfast/server/core'
-import type { StrangerDeps } from './stranger.js'
+import type { RawClientDeps } from './rawClient.js'
 
-/** Mean time between two looks, in ms. */
+/** The mean time between two looks at the table, in ms. */
 const pauseMs = 200
-/** How likely a lock is revoked although its holder is there. */
-const harshness = 0.03
+/** The probability that it revokes a lock of a connected holder. */
+const revokeChance = 0.03
 
 export class Revoker {
-  readonly #deps: StrangerDeps
+  readonly #deps: RawClientDeps
   #socket: WebSocketLike | undefined
   #isUp = false
   #lastId = 0
   #isStopped = false
 
-  constructor(deps: StrangerDeps) {
+  constructor(deps: RawClientDeps) {
     this.#deps = deps
   }
 
   start(): void {
     const { process, random } = this.#deps
-    process.clock.setTimer(() => this.#again(), random.between(0, 2 * pauseMs))
+    process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
   }
 
   stop(): void {
     this.#isStopped = true
-    if (this.#isUp) this.#sayGoodbye()
+    if (this.#isUp) this.#sendBye()
   }
 
-  #again(): void {
+  #loop(): void {
     if (this.#isStopped) return
-    const table = this.#deps.judges.cluster?.truth
+    const table = this.#deps.oracles.cluster?.table
     if (this.#socket === undefined) this.#connect()
     else if (this.#isUp && table !== undefined) this.#look(table)
     this.start()
   }
 
-  /** Sees more than a query would show: who is away is for the broker to know. */
+  /** Reads the table itself, because a query does not show which holders are disconnected. */
   #look(table: Omit<LockTable, 'apply'>): void {
-    const { random, judges } = this.#deps
-    const victims: Lock[] = []
+    const { random, oracles } = this.#deps
+    const candidates: Lock[] = []
     for (const session of table.sessions.values()) {
       for (const lock of session.held.values()) {
-        if (session.suspended || random.chance(harshness)) victims.push(lock)
+        if (session.suspended || random.chance(revokeChance)) candidates.push(lock)
       }
     }
-    if (victims.length === 0) return
-    const { key, fence, session } = random.pick(victims)
-    judges.verdict.count(session.suspended ? 'revoked while away' : 'revoked to the face')
+    if (candidates.length === 0) return
+    const { key, fence, session } = random.pick(candidates)
+    oracles.report.count(
+      session.suspended ? 'revoked from a disconnected holder' : 'revoked from a connected holder',
+    )
     const revoke = { type: 'revoke', id: ++this.#lastId, key, fence, reason: 'a drill' }
     this.#socket?.send(JSON.stringify(revoke))
   }
@@ -60,7 +62,7 @@ export class Revoker {
     const { WebSocket, anyUrl } = this.#deps
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     this.#socket = socket
-    socket.onopen = () => socket.send('{"type":"hello","name":"warden"}')
+    socket.onopen = () => socket.send('{"type":"hello","name":"revoker"}')
     socket.onmessage = ({ data }) => {
       const parsed = JSON.parse(String(data))
       for (const { type, n } of Array.isArray(parsed) ? parsed : [parsed]) {
@@ -76,10 +78,10 @@ export class Revoker {
 
   #welcomed(): void {
     this.#isUp = true
-    if (this.#isStopped) this.#sayGoodbye()
+    if (this.#isStopped) this.#sendBye()
   }
 
-  #sayGoodbye(): void {
+  #sendBye(): void {
     this.#socket?.send('{"type":"bye"}')
   }
 }

@@ -1,9 +1,8 @@
 /**
- * How long sessions and locks live, as one process of a broker sees to it: judged by what really
- * went over the network and by how long that process was able to run, at the moment when it
- * proposes an end. Silence is bounded, a pause of the broker ends nobody, a goodbye and a drop have
- * the effects that were agreed on, a connection that the broker cut itself leaves its session the
- * whole lease, and whoever takes sessions over begins every deadline anew.
+ * Checks how long sessions and locks last at one process of a broker. The oracle compares each end
+ * that the broker proposes with the traffic on the network and with the time that the process ran.
+ * A pause of the broker ends no session. A session whose connection the broker closed keeps its
+ * whole lease. A broker that takes over sessions starts every deadline anew.
  */
 import {
   type Command,
@@ -13,104 +12,106 @@ import {
   type Request,
   type Session,
 } from '@holdfast/server/core'
-import { type Moment, Moments } from './moments.js'
 import type { Connection } from './network.js'
-import type { SimProcess } from './process.js'
-import type { Verdict } from './verdict.js'
+import type { RunReport } from './runReport.js'
+import type { SimProcess } from './simProcess.js'
+import { type ProcessTime, Stopwatch } from './stopwatch.js'
 
-/** How late the broker may be with an end, beyond its own stops. */
-const patienceMs = 3_000
+/** How late the broker may end a session or a lock, in ms that it ran. */
+const latenessMs = 3_000
 
 interface SessionRecord {
   connection: Connection | undefined
-  /** When the network took the connection away. */
-  droppedAt: Moment | undefined
-  /** The broker cut the connection. */
-  wasCut: boolean
-  /** Undefined until its client was welcomed, or the session was taken over. */
-  lastReceived: Moment | undefined
-  /** Its end was proposed, as it is now. */
+  /** When the network broke the connection. */
+  droppedAt: ProcessTime | undefined
+  /** Whether the broker closed the connection. */
+  wasClosedByBroker: boolean
+  /** Undefined until the client was welcomed or the session was taken over. */
+  lastReceived: ProcessTime | undefined
+  /** The broker has proposed the end of the session. */
   isOver: boolean
 }
 
-/** The broker that is judged. */
-export interface Judged {
+/** What the oracle reads of the broker. */
+export interface BrokerView {
   readonly process: SimProcess
-  /** Whose sessions it keeps; undefined while it keeps none. */
-  readonly home: string | undefined
+  /** The name under which the broker owns sessions; undefined while it owns none. */
+  readonly ownerBroker: string | undefined
   readonly table: Omit<LockTable, 'apply'> | undefined
 }
 
 export class SessionOracle {
-  readonly #verdict: Verdict
-  readonly #judged: Judged
-  readonly #moments: Moments
+  readonly #report: RunReport
+  readonly #broker: BrokerView
+  readonly #stopwatch: Stopwatch
   readonly #records = new Map<string, SessionRecord>()
-  readonly #received = new WeakMap<Connection, Moment>()
-  readonly #ttlsBegan = new Map<number, Moment>()
-  /** Locks whose expiry was proposed since their ttl began. */
+  readonly #received = new WeakMap<Connection, ProcessTime>()
+  readonly #ttlsBegan = new Map<number, ProcessTime>()
+  /** The locks whose expiry was proposed since their ttl began. */
   readonly #expiring = new Set<number>()
 
-  constructor(verdict: Verdict, judged: Judged) {
-    this.#verdict = verdict
-    this.#judged = judged
-    this.#moments = new Moments(judged.process)
+  constructor(report: RunReport, broker: BrokerView) {
+    this.#report = report
+    this.#broker = broker
+    this.#stopwatch = new Stopwatch(broker.process)
   }
 
   received(connection: Connection): void {
-    // What is read on a connection that the broker has closed, to its end, is no sign of life.
+    // A frame that the broker reads on a connection after closing it does not extend the lease.
     if (connection.wasClosedByServer) return
-    const now = this.#moments.now()
+    const now = this.#stopwatch.now()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection === connection) record.lastReceived = now
   }
 
-  /** The broker tells a client which session its connection has. */
+  /** The broker tells a client the session of its connection. */
   welcomed(connection: Connection, id: string, secret: string | undefined): void {
-    const session = this.#judged.table?.sessions.get(id)
-    // A welcome may leave on a connection that was replaced in the same turn.
+    const session = this.#broker.table?.sessions.get(id)
+    // The broker may send a welcome on a connection that was replaced in the same turn.
     const newest = session?.nextSecret ?? session?.secret
     if (session === undefined || (secret !== undefined && newest !== `hash of ${secret}`)) return
     connection.session = id
     const record = this.#recordOf(id)
     record.connection = connection
     record.droppedAt = undefined
-    record.wasCut = false
-    record.lastReceived = this.#received.get(connection) ?? this.#moments.now()
+    record.wasClosedByBroker = false
+    record.lastReceived = this.#received.get(connection) ?? this.#stopwatch.now()
   }
 
   closedAtServer(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    if (connection.wasClosedByServer) record.wasCut = true
-    else record.droppedAt = { ...this.#moments.now(), stops: record.lastReceived?.stops ?? 0 }
+    if (connection.wasClosedByServer) record.wasClosedByBroker = true
+    else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
-  /** Whether a client may, for up to its lease, still believe in locks of a session that ended. */
+  /** Whether a client may still believe in locks of a session that ended, for up to its lease. */
   mayStillBelieve({ id, grace, lease }: Session): boolean {
     return this.#records.get(id)?.droppedAt !== undefined && grace < lease
   }
 
-  /** The broker keeps deadlines from now on: of all that are its own, in full. */
+  /** The broker begins to serve. It starts the deadlines of all its sessions in full. */
   served(): void {
-    for (const session of this.#judged.table?.sessions.values() ?? []) {
+    for (const session of this.#broker.table?.sessions.values() ?? []) {
       if (!this.#isHere(session)) continue
       this.#takenOver(session)
       for (const lock of session.held.values()) this.#ttlBegins(lock)
     }
   }
 
-  // ------------------------------------------------------------------- what the table did
+  // -------------------------------------------------------------------------- effects of the table
 
-  /** @param isLeaving The broker is going away, and everybody was told. */
-  judge(command: Command, effects: readonly Effect[], isLeaving: boolean): void {
+  /**
+   * Checks the effects of a command. @param isLeaving The broker drains and has told its clients.
+   */
+  check(command: Command, effects: readonly Effect[], isLeaving: boolean): void {
     if (command.type === 'suspend') this.#suspended(command.session, command.keep)
     for (const effect of effects) {
       switch (effect.kind) {
         case 'opened':
         case 'resumed':
-          this.#greeted(effect.session.id)
+          this.#startRecord(effect.session.id)
           break
         case 'granted':
         case 'refreshed':
@@ -120,181 +121,210 @@ export class SessionOracle {
           if (effect.lockOrRequest instanceof Lock) this.#ttlBegins(effect.lockOrRequest)
           break
         case 'released':
-          if (effect.reason === 'expired') this.#judgeExpired(effect.lock)
+          if (effect.reason === 'expired') this.#checkExpired(effect.lock)
           this.#ttlsBegan.delete(effect.lock.fence)
           this.#expiring.delete(effect.lock.fence)
           break
         case 'withdrawn':
-          if (command.type === 'suspend') this.#judgeLeaving(effect.request)
+          if (command.type === 'suspend') this.#checkWithdrawn(effect.request)
           break
         case 'suspended':
           if (command.type === 'restart') this.#takenOver(effect.session)
-          else this.#judgeSuspension(effect.session, effect.keep)
+          else this.#checkSuspension(effect.session, effect.keep)
           break
         case 'ended':
-          this.#judgeEnd(effect.session, effect.reason, isLeaving)
+          this.#checkEnd(effect.session, effect.reason, isLeaving)
           break
       }
     }
   }
 
-  /** The ended session's record is still needed for `mayStillBelieve` while its end is judged. */
+  /** Called after `mayStillBelieve`, which still needs the record of the ended session. */
   forget(id: string): void {
     this.#records.delete(id)
   }
 
   #ttlBegins({ fence }: Lock): void {
-    this.#ttlsBegan.set(fence, this.#moments.now())
+    this.#ttlsBegan.set(fence, this.#stopwatch.now())
     this.#expiring.delete(fence)
   }
 
-  /** What was proposed before the ttl began anew is void. */
-  #judgeExpired({ fence, session }: Lock): void {
+  /** An expiry is void if the ttl began anew after its proposal. */
+  #checkExpired({ fence, session }: Lock): void {
     if (!this.#isHere(session) || this.#expiring.has(fence)) return
-    this.#verdict.broken('a lock lives for its ttl', `fence ${fence} was refreshed meanwhile`)
+    this.#report.violated(
+      'a lock does not expire before its ttl',
+      `fence ${fence} was refreshed meanwhile`,
+    )
   }
 
-  #greeted(id: string): void {
-    const fresh = { connection: undefined, droppedAt: undefined, wasCut: false, isOver: false }
+  #startRecord(id: string): void {
+    const fresh = {
+      connection: undefined,
+      droppedAt: undefined,
+      wasClosedByBroker: false,
+      isOver: false,
+    }
     this.#records.set(id, { ...fresh, lastReceived: undefined })
   }
 
-  /** Nobody kept its deadlines, so its lease begins anew. */
+  /** No broker kept the deadlines of this session, so its lease begins anew. */
   #takenOver({ id }: Session): void {
-    this.#greeted(id)
-    this.#recordOf(id).lastReceived = this.#moments.now()
+    this.#startRecord(id)
+    this.#recordOf(id).lastReceived = this.#stopwatch.now()
   }
 
   #suspended(id: string, keep: boolean): void {
     const record = this.#recordOf(id)
-    // Gone before its welcome: nobody was told that it is there.
-    if (record.connection === undefined) record.droppedAt = this.#moments.now()
-    this.#verdict.count(keep ? 'session cut by the broker' : 'session dropped')
+    // The connection dropped before its welcome, so the client does not know of the session.
+    if (record.connection === undefined) record.droppedAt = this.#stopwatch.now()
+    this.#report.count(keep ? 'session disconnected by the broker' : 'session dropped')
   }
 
-  /** Somebody who is away leaves a queue. */
-  #judgeLeaving({ id, session }: Request): void {
-    if (session.grace > 0) this.#verdict.broken('a grace keeps the places', `${session.id}#${id}`)
+  /** Checks the requests that leave a queue because their session was disconnected. */
+  #checkWithdrawn({ id, session }: Request): void {
+    if (session.grace > 0)
+      this.#report.violated(
+        'a session keeps its queue places during its grace',
+        `${session.id}#${id}`,
+      )
   }
 
-  #judgeSuspension(session: Session, keep: boolean): void {
+  #checkSuspension(session: Session, keep: boolean): void {
     if (session.grace > 0 || keep) return
-    this.#verdict.broken('a drop ends a session without a grace', session.id)
+    this.#report.violated('a drop ends a session without a grace', session.id)
   }
 
-  #judgeEnd(session: Session, reason: string, isLeaving: boolean): void {
+  #checkEnd(session: Session, reason: string, isLeaving: boolean): void {
     const record = this.#recordOf(session.id)
     if (!this.#isHere(session)) return
-    this.#verdict.count(`session ended: ${reason}`)
+    this.#report.count(`session ended: ${reason}`)
     const wasDropped = record.droppedAt !== undefined && session.grace === 0
     if (reason === 'dropped' && !wasDropped && !isLeaving) {
-      this.#verdict.broken('a cut session has its lease', `${session.id} ended as dropped`)
+      this.#report.violated(
+        'a session that the broker disconnected keeps its lease',
+        `${session.id} ended as dropped`,
+      )
     }
   }
 
-  // --------------------------------------------------------------- what the broker proposes
+  // ----------------------------------------------------------------------- proposals of the broker
 
-  /** @param isLeaving As for {@link judge}. */
+  /** The broker proposes a command. @param isLeaving As for {@link check}. */
   proposed(command: Command, isLeaving: boolean): void {
-    const { table, home } = this.#judged
-    if (table === undefined || home === undefined) return
+    const { table, ownerBroker } = this.#broker
+    if (table === undefined || ownerBroker === undefined) return
     if (command.type === 'end' && command.reason === 'expired') {
       const session = table.sessions.get(command.session)
       if (session?.attachEpoch !== command.attachEpoch) return
       this.#recordOf(session.id).isOver = true
-      if (this.#judgeHome(session)) this.#judgeSilent(session, isLeaving)
+      if (this.#checkOwner(session)) this.#checkSilence(session, isLeaving)
     } else if (command.type === 'expire') {
       const lock = table.sessions.get(command.session)?.held.get(command.fence)
       if (lock?.generation !== command.generation) return
       this.#expiring.add(lock.fence)
-      if (this.#judgeHome(lock.session)) this.#judgeExpiry(lock)
+      if (this.#checkOwner(lock.session)) this.#checkExpiry(lock)
     }
   }
 
-  /** Whose deadlines it keeps are its own sessions. */
-  #judgeHome({ id, ownerBroker }: Session): boolean {
-    if (ownerBroker === this.#judged.home) return true
-    const why = `${this.#judged.home} judges ${id}, which is at home with ${ownerBroker}`
-    this.#verdict.broken('only the home keeps deadlines', why)
+  /** Checks that the broker owns the session. */
+  #checkOwner({ id, ownerBroker }: Session): boolean {
+    if (ownerBroker === this.#broker.ownerBroker) return true
+    const detail = `${this.#broker.ownerBroker} ends ${id}, which belongs to ${ownerBroker}`
+    this.#report.violated('only the owner broker ends sessions and locks', detail)
     return false
   }
 
-  #judgeSilent(session: Session, isLeaving: boolean): void {
-    const { lastReceived, droppedAt, wasCut } = this.#recordOf(session.id)
+  #checkSilence(session: Session, isLeaving: boolean): void {
+    const { lastReceived, droppedAt, wasClosedByBroker } = this.#recordOf(session.id)
     if (this.#hasUnread(session, '')) {
-      this.#verdict.broken('input comes before judgement', `${session.id} was heard`)
+      this.#report.violated(
+        'the broker handles input before deadlines',
+        `${session.id} sent a frame`,
+      )
     }
-    // Whoever was not welcomed does not know of it.
+    // A client that was not welcomed does not know of the session.
     if (isLeaving || lastReceived === undefined) return
-    const silence = this.#moments.since(lastReceived).most
+    const silence = this.#stopwatch.since(lastReceived).max
     if (silence >= session.lease) return
-    const dropped = droppedAt && this.#moments.since(droppedAt).most
+    const dropped = droppedAt && this.#stopwatch.since(droppedAt).max
     if (dropped === undefined || dropped < session.grace) {
-      const why =
-        `${session.id} after ${silence} of ${session.lease} ms, cut: ${wasCut}, ` +
+      const detail =
+        `${session.id} after ${silence} of ${session.lease} ms, cut: ${wasClosedByBroker}, ` +
         `dropped: ${dropped} of ${session.grace} ms`
-      this.#verdict.broken('a session has its lease or its grace', why)
+      this.#report.violated('a session does not end before its lease or grace', detail)
     }
   }
 
-  #judgeExpiry({ fence, ttl, session }: Lock): void {
+  #checkExpiry({ fence, ttl, session }: Lock): void {
     if (this.#hasUnread(session, `"fence":${fence}`)) {
-      this.#verdict.broken('input comes before judgement', `${fence} was refreshed or unlocked`)
+      this.#report.violated(
+        'the broker handles input before deadlines',
+        `${fence} was refreshed or unlocked`,
+      )
     }
     const began = this.#ttlsBegan.get(fence)
     if (ttl === undefined || began === undefined) {
-      this.#verdict.broken('only a ttl expires', `fence ${fence}`)
+      this.#report.violated('only a lock with a ttl expires', `fence ${fence}`)
       return
     }
-    const held = this.#moments.since(began).most
-    if (held < ttl) this.#verdict.broken('a lock lives for its ttl', `fence ${fence}: ${held} ms`)
+    const held = this.#stopwatch.since(began).max
+    if (held < ttl)
+      this.#report.violated('a lock does not expire before its ttl', `fence ${fence}: ${held} ms`)
   }
 
-  /** Whoever is silent for too long is gone; whoever's ttl is over has lost the lock. */
-  judgeSilence(): void {
-    const { table } = this.#judged
+  /** Checks that silent sessions, disconnected sessions and locks with a ttl end in time. */
+  checkOverdue(): void {
+    const { table } = this.#broker
     for (const session of table?.sessions.values() ?? []) {
       const record = this.#records.get(session.id)
       if (record === undefined || record.isOver || !this.#isHere(session)) continue
-      const silent = record.lastReceived && this.#moments.since(record.lastReceived).least
-      if (silent !== undefined && silent > session.lease + patienceMs) {
-        this.#verdict.broken('silence is bounded', `${session.id} silent for ${silent} ms`)
+      const silent = record.lastReceived && this.#stopwatch.since(record.lastReceived).min
+      if (silent !== undefined && silent > session.lease + latenessMs) {
+        this.#report.violated(
+          'a silent session ends after its lease',
+          `${session.id} silent for ${silent} ms`,
+        )
       }
       if (record.droppedAt !== undefined) {
-        const away = this.#moments.since(record.droppedAt).least
-        if (away > session.grace + patienceMs) {
-          this.#verdict.broken('a grace is bounded', `${session.id} away for ${away} ms`)
+        const away = this.#stopwatch.since(record.droppedAt).min
+        if (away > session.grace + latenessMs) {
+          this.#report.violated(
+            'a disconnected session ends after its grace',
+            `${session.id} away for ${away} ms`,
+          )
         }
       }
-      for (const lock of session.held.values()) this.#judgeTtl(lock)
+      for (const lock of session.held.values()) this.#checkTtl(lock)
     }
   }
 
-  #judgeTtl({ ttl, fence }: Lock): void {
+  #checkTtl({ ttl, fence }: Lock): void {
     const began = this.#ttlsBegan.get(fence)
     if (ttl === undefined || began === undefined || this.#expiring.has(fence)) return
-    const held = this.#moments.since(began).least
-    if (held > ttl + patienceMs) {
-      this.#verdict.broken('a ttl ends a lock', `fence ${fence} after ${held} ms`)
+    const held = this.#stopwatch.since(began).min
+    if (held > ttl + latenessMs) {
+      this.#report.violated('a lock expires after its ttl', `fence ${fence} after ${held} ms`)
     }
   }
 
   #isHere({ ownerBroker }: Session): boolean {
-    return ownerBroker === this.#judged.home
+    return ownerBroker === this.#broker.ownerBroker
   }
 
-  /** Of a session that came with a snapshot nothing is known yet. */
+  /** Creates the record of a session that came with a snapshot. */
   #recordOf(id: string): SessionRecord {
-    if (!this.#records.has(id)) this.#greeted(id)
+    if (!this.#records.has(id)) this.#startRecord(id)
     return this.#records.get(id)!
   }
 
   /**
-   * Whether something that contains this had arrived from the session before this turn. Of a
-   * connection that the broker has cut, nothing counts any more: it may have been paused for long.
+   * Whether a frame with this text had arrived from the session before this turn. Frames on a
+   * connection that the broker has closed do not count, because the broker may have paused it long
+   * ago.
    */
   #hasUnread({ id }: Session, text: string): boolean {
-    const { turnBegan } = this.#judged.process
+    const { turnBegan } = this.#broker.process
     const { unread = [], wasClosedByServer } = this.#records.get(id)?.connection ?? {}
     if (wasClosedByServer === true) return false
     return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))

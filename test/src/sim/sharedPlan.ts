@@ -1,12 +1,12 @@
 /**
- * What kind of shared log a seed makes, for worlds with several brokers: beside the plan that the
- * same seed makes for one broker, and without changing its luck.
+ * Draws the properties of a shared log from a seed, for worlds with several brokers. The plan for
+ * one broker, which the same seed makes, stays the same.
  */
 import type { Plan } from './plan.js'
 import type { Random } from './random.js'
-import type { Trouble } from './simEngine.js'
+import type { AppendFaults } from './simEngine.js'
 
-/** What can go wrong only where brokers share a log. */
+/** The faults that need brokers with a shared log. */
 export const logFaultKinds = [
   'blockLog',
   'delayLog',
@@ -18,7 +18,7 @@ export const logFaultKinds = [
 
 export type LogFaultKind = (typeof logFaultKinds)[number]
 
-/** Where a log is nobody else's. */
+/** The weights in a world without a shared log. */
 export const noLogFaults: Record<LogFaultKind, number> = {
   blockLog: 0,
   delayLog: 0,
@@ -28,31 +28,34 @@ export const noLogFaults: Record<LogFaultKind, number> = {
   compactLog: 0,
 }
 
-export interface SharedPlan extends Trouble {
-  /** How many brokers there are. */
+export interface SharedPlan extends AppendFaults {
+  /** The number of brokers. */
   readonly brokers: number
-  /** Clock rates of their machines, in relation to the world's. */
+  /** The clock rates of the brokers' machines, relative to world time. */
   readonly rates: readonly number[]
-  /** Silence after which a broker is taken for dead, in ms. */
+  /** The silence after which a broker is declared dead, in ms. */
   readonly deadMs: number
-  /** Entries between two snapshots. */
+  /** The number of entries between two snapshots. */
   readonly snapshotEntries: number
-  /** Least time from a broker to the log, and what chance adds, in ms. */
+  /** The least latency from a broker to the log and the most that chance adds, in ms. */
   readonly latencyMs: number
   readonly jitterMs: number
   readonly faults: Readonly<Record<LogFaultKind, number>>
-  /** This broker is spared, with its way to the log and whoever uses it alone. */
+  /**
+   * The index of the broker that faults spare, with its path to the log and the clients that use it
+   * alone.
+   */
   readonly spared: number | undefined
-  /** Somebody says everything twice, beside what the seed says of one broker. */
-  readonly hasStutterer: boolean
+  /** Whether a client sends everything twice, in addition to `Plan.hasDuplicatingClient`. */
+  readonly hasDuplicatingClient: boolean
 }
 
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
-  const isCalm = Object.values(plan.faults).every((weight) => weight === 0)
-  const rare = () => (isCalm ? 0 : random.pick([0, 0, 0.02, 0.2]))
-  const likely = isCalm ? 0 : random.pick([0.2, 0.4, 0.6])
+  const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
+  const rare = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
+  const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...noLogFaults }
-  for (const kind of logFaultKinds) if (random.chance(likely)) faults[kind] = 1
+  for (const kind of logFaultKinds) if (random.chance(probability)) faults[kind] = 1
   return {
     brokers,
     rates: Array.from({ length: brokers }, () => plan.brokerRate * random.pick([0.995, 1, 1.005])),
@@ -64,7 +67,7 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     failing: rare(),
     doubled: rare(),
     faults,
-    spared: random.chance(0.4) && !plan.isTight ? random.int(0, brokers - 1) : undefined,
-    hasStutterer: random.chance(0.3),
+    spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,
+    hasDuplicatingClient: random.chance(0.3),
   }
 }

@@ -1,31 +1,31 @@
 /**
- * The shared log itself, as several brokers see it from afar: one order of entries, and snapshots.
- * It is never wrong and never away; only the ways to it are.
+ * The content of the shared log: one sequence of entries, and snapshots. The store itself never
+ * fails; only the network paths to it do.
  */
 import type { ClusterConfig } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import type { Random } from './random.js'
 
-export interface Kept {
+export interface StoredEntry {
   readonly position: number
   readonly text: string
 }
 
-export interface KeptSnapshot {
+export interface SimSnapshot {
   readonly position: number
   readonly parts: readonly string[]
 }
 
-/** Whoever is told of every entry as it comes in. */
-export type EntryListener = (kept: Kept) => void
+/** Called for every new entry. */
+export type EntryListener = (entry: StoredEntry) => void
 
 export class SharedStore {
   readonly #random: Random
   readonly #listeners = new Set<EntryListener>()
-  /** What is appended is answered as it should be. */
-  isWell = false
-  #entries: Kept[] = []
-  #snapshots: KeptSnapshot[] = []
+  /** Whether every append gets its correct answer. Set when the faults end. */
+  isFaultless = false
+  #entries: StoredEntry[] = []
+  #snapshots: SimSnapshot[] = []
   #config: string | undefined
   #position = 0
   #compactedTo = 0
@@ -34,7 +34,7 @@ export class SharedStore {
     this.#random = random
   }
 
-  /** Of the newest entry. */
+  /** The position of the newest entry. */
   get position(): number {
     return this.#position
   }
@@ -43,29 +43,33 @@ export class SharedStore {
     return this.#compactedTo
   }
 
-  get newestSnapshot(): KeptSnapshot | undefined {
+  get newestSnapshot(): SimSnapshot | undefined {
     return this.#snapshots.at(-1)
   }
 
-  /** @throws {HoldfastError} `INVALID_OPTION` for another config than that of the first. */
+  /** @throws {HoldfastError} `INVALID_OPTION` if the config differs from the first one */
   open(config: ClusterConfig): void {
     const text = JSON.stringify(config)
     this.#config ??= text
-    if (text !== this.#config) throw new HoldfastError('INVALID_OPTION', 'Another config.')
+    if (text !== this.#config)
+      throw new HoldfastError('INVALID_OPTION', 'The cluster config differs from the first one')
   }
 
-  /** Positions have gaps, as those of real engines do. */
+  /** Adds an entry. Positions have gaps, as in real engines. */
   append(text: string): void {
     this.#position += this.#random.int(1, 3)
-    const kept = { position: this.#position, text }
-    this.#entries.push(kept)
-    for (const listener of [...this.#listeners]) listener(kept)
+    const entry = { position: this.#position, text }
+    this.#entries.push(entry)
+    for (const listener of [...this.#listeners]) listener(entry)
   }
 
-  /** Every entry after this position, now and to come; undefined if they are gone. */
+  /**
+   * Calls `listener` for every present and future entry after a position. @returns a function that
+   * ends this; undefined if those entries were removed
+   */
   listen(after: number, listener: EntryListener): (() => void) | undefined {
     if (after < this.#compactedTo) return undefined
-    for (const kept of this.#entries) if (kept.position > after) listener(kept)
+    for (const entry of this.#entries) if (entry.position > after) listener(entry)
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -76,10 +80,10 @@ export class SharedStore {
     return true
   }
 
-  /** The newest snapshot and the one before it stay. */
-  forget(position: number): void {
+  /** Removes entries, and all snapshots except the newest two. */
+  compact(position: number): void {
     this.#snapshots = this.#snapshots.slice(-2)
     this.#compactedTo = Math.max(this.#compactedTo, position)
-    this.#entries = this.#entries.filter((kept) => kept.position > position)
+    this.#entries = this.#entries.filter((entry) => entry.position > position)
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Makes a failing run smaller: the same seed with fewer clients, fewer faults and fewer events, as
- * long as the same promise is still broken. What is left is what it takes.
+ * Shrinks a failing run: tries the same seed with fewer clients, faults and events, as long as the
+ * run breaks the same rule.
  */
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 
-/** Runs that a search may take. */
-const mostRuns = 300
+/** The largest number of runs in one search. */
+const maxRuns = 300
 
 export class Shrinker {
   readonly #seed: number
@@ -21,7 +21,7 @@ export class Shrinker {
     this.#best = failed
   }
 
-  /** The smallest run that was found to break the same promise, and how to make it. */
+  /** @returns the smallest run that breaks the same rule, and its options */
   async run(): Promise<{ result: Result; options: SimulationOptions }> {
     await this.#try({})
     await this.#fewerFaults()
@@ -56,7 +56,7 @@ export class Shrinker {
   }
 
   async #try(change: Partial<SimulationOptions>): Promise<boolean> {
-    if (this.#runs++ >= mostRuns) return false
+    if (this.#runs++ >= maxRuns) return false
     const options = { ...this.#options, ...change }
     const result = await simulate(this.#seed, options)
     if (result.violation?.rule !== this.#rule) return false

@@ -1,16 +1,19 @@
 /**
- * The simulation as a test: a few worlds at a desk, six minutes of them in CI, half of these with
- * one broker and half with three, and the proof that a seed is a world that comes again.
+ * Runs the simulation as a test: a few worlds in `npm test`, and six minutes with full counts, half
+ * of them with three brokers. Also checks that a seed always makes the same world.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
 import { Campaign } from './campaign.js'
 import { simulate } from './simulate.js'
 
-/** What has to have happened for the worlds to have proved anything. */
-const interesting = [
+/**
+ * Counts that must not be 0 after all worlds with one broker; otherwise the worlds prove too
+ * little.
+ */
+const expectedCounts = [
   'granted at once',
-  'handed over',
+  'granted to a waiter',
   'lock lost',
   'resume: resumed',
   'resume: refused',
@@ -28,15 +31,15 @@ const interesting = [
   'believed after release: dropped',
 ]
 
-/** The same, of what several brokers have in common. */
-const interestingTogether = [
-  'broker taken for dead',
+/** Counts that must not be 0 after all worlds with three brokers. */
+const expectedOfBrokers = [
+  'broker declared dead',
   'broker left',
   'broker resigned',
-  'broker takes up a snapshot',
-  'entry come before',
-  'entry of the dead',
-  'handed over',
+  'broker restored a snapshot',
+  'entry repeated',
+  'entry of a dead broker',
+  'granted to a waiter',
   'lock lost',
   'resume: resumed',
   'resume: refused',
@@ -45,28 +48,29 @@ const interestingTogether = [
   'session taken over',
 ]
 
-/** One or three brokers; worlds of a length in which something happens. */
+/** Worlds with one broker and with three, long enough for the counts above. */
 const kinds = [
   {
-    what: 'keeps every promise, whatever goes wrong',
+    title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
     seeds: 100,
-    interesting,
+    expectedCounts,
   },
   {
-    what: 'keeps every promise with three brokers, whatever goes wrong',
+    title: 'breaks no rule with three brokers',
     options: { brokers: 3, events: count(1_500, 4_000) },
     seeds: 40,
-    interesting: interestingTogether,
+    expectedCounts: expectedOfBrokers,
   },
 ]
 
-/** Worlds in which a promise was broken once, as they were shrunk then. */
-const mended = [
-  // A resume that travelled slowly shortened the time that a lock was believed in.
+/** Shrunken worlds in which an earlier version of the product broke a rule. */
+const fixedWorlds = [
+  // A slow resume shortened the time for which the client believed in a lock.
   { seed: 6_979, events: 80, faults: [1] },
   { seed: 14_633, events: 96, faults: [1, 2, 3] },
-  // A resume made a lock believed in for another lease before it told that the lock was revoked.
+  // A resume extended a lock at the client by a lease before the broker reported that the lock was
+  // revoked.
   {
     seed: 31_384,
     events: 1_258,
@@ -75,11 +79,12 @@ const mended = [
       60, 68, 69, 74, 75, 76, 77, 91, 93, 94, 98, 99, 100, 103, 104, 115, 123, 124, 126,
     ],
   },
-  // A hello whose connection was gone when the log came to it did not begin the lease anew.
+  // The lease did not begin anew if the connection of a hello closed before the log had ordered the
+  // hello.
   { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
 ]
 
-/** The first seed whose world has faults; nearly every one has. */
+/** Finds the first seed whose world has faults. Nearly every world has faults. */
 async function someWorldWithFaults() {
   for (let seed = 1; ; seed++) {
     const result = await simulate(seed, { events: 600 })
@@ -88,7 +93,7 @@ async function someWorldWithFaults() {
 }
 
 describe('simulation', () => {
-  it('is the same world for the same seed', async () => {
+  it('makes the same world from the same seed', async () => {
     for (const seed of [3, 17, 54]) {
       const first = await simulate(seed, { events: 600, lines: 10 })
       const second = await simulate(seed, { events: 600, lines: 10 })
@@ -99,11 +104,11 @@ describe('simulation', () => {
     const first = await simulate(8, { events: 1_500, brokers })
     const second = await simulate(8, { events: 1_500, brokers })
     expect(second.hash, 'three brokers').to.equal(first.hash)
-    const [one, other] = [await simulate(3, { events: 100 }), await simulate(4, { events: 100 })]
-    expect(one.hash).to.not.equal(other.hash)
+    const [three, four] = [await simulate(3, { events: 100 }), await simulate(4, { events: 100 })]
+    expect(three.hash).to.not.equal(four.hash)
   })
 
-  it('leaves the rest of a world as it was when a fault is left out', async () => {
+  it('keeps the rest of a world the same when a fault is left out', async () => {
     const [seed, whole] = await someWorldWithFaults()
     const [first, ...others] = whole.faults
     const part = await simulate(seed, { events: 600, faults: new Set(others) })
@@ -111,32 +116,32 @@ describe('simulation', () => {
     expect(part.hash).to.not.equal(whole.hash)
   })
 
-  it('keeps every promise where it once broke one', async () => {
-    for (const { seed, events, faults } of mended) {
+  it('breaks no rule in the worlds that once found a bug', async () => {
+    for (const { seed, events, faults } of fixedWorlds) {
       const { violation } = await simulate(seed, { events, faults: new Set(faults) })
       expect(violation, `seed ${seed}`).to.equal(undefined)
     }
   })
 
-  for (const { what, options, seeds, interesting } of kinds) {
-    it(what, async function () {
+  for (const { title, options, seeds, expectedCounts } of kinds) {
+    it(title, async function () {
       this.timeout(count(60_000, 600_000))
       const campaign = new Campaign(options)
       const task = full ? { from: 1, seconds: 180 } : { from: 250, seeds }
-      const say = (line: string) => console.log(`      ${line}`)
-      const failed = await campaign.run({ ...task, onProgress: full ? say : undefined })
+      const print = (line: string) => console.log(`      ${line}`)
+      const failed = await campaign.run({ ...task, onProgress: full ? print : undefined })
       if (failed?.violation !== undefined) {
         const { seed, violation, events } = failed
-        const again = `npm run sim -- --brokers ${options.brokers} --seed ${seed}`
+        const command = `npm run sim -- --brokers ${options.brokers} --seed ${seed}`
         throw new Error(
           `"${violation.rule}" is broken: ${violation.detail}\n` +
             `at event ${violation.event} of ${events}; ` +
-            `again: ${again} --events ${options.events}\n${failed.lines.join('\n')}`,
+            `repeat with: ${command} --events ${options.events}\n${failed.lines.join('\n')}`,
         )
       }
-      const missing = interesting.filter((thing) => !campaign.counts.has(thing))
-      expect(missing, 'what never happened').to.deep.equal([])
-      if (full) for (const line of campaign.table()) say(line)
+      const missing = expectedCounts.filter((name) => !campaign.counts.has(name))
+      expect(missing, 'counts that are 0').to.deep.equal([])
+      if (full) for (const line of campaign.table()) print(line)
     })
   }
 })

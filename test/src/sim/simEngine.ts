@@ -1,8 +1,7 @@
 /**
- * An engine for replicated logs on the simulated network: one broker's line to the shared store,
- * with everything that can be wrong with such a line. Answers get lost, what was asked arrives
- * although it was given up, or twice, or after what was asked later; and the stream of entries
- * breaks, is found silent, and is begun again where it was.
+ * An engine for replicated logs on the simulated network, with the faults that a real connection
+ * has. Answers get lost. A request arrives although its caller gave up, or twice, or after a later
+ * request. The stream of entries breaks, and the engine starts the stream again where it ended.
  */
 import type {
   ClusterConfig,
@@ -14,25 +13,25 @@ import type {
 import type { Timer } from '@holdfast/shared'
 import type { Path } from './network.js'
 import { Pipe } from './pipe.js'
-import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
-import type { Kept, SharedStore } from './sharedStore.js'
+import type { SharedStore, StoredEntry } from './sharedStore.js'
+import type { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
-/** How long an engine waits for an answer, and for anything on a stream, in ms. */
+/** How long an engine waits for an answer, and for any entry on a stream, in ms. */
 const answerMs = 600
 const streamMs = 1_500
-/** Most that an entry may be late that comes in once more, in ms. */
-const encoreMs = 3_000
+/** The longest delay of a repeated entry, in ms. */
+const maxRepeatMs = 3_000
 
-/** How likely it is that an append has no answer, is said to have failed, comes in twice. */
-export interface Trouble {
+/** The probabilities that an append has no answer, reports a failure, or is stored twice. */
+export interface AppendFaults {
   readonly silent: number
   readonly failing: number
   readonly doubled: number
 }
 
-export const noTrouble: Trouble = { silent: 0, failing: 0, doubled: 0 }
+export const noAppendFaults: AppendFaults = { silent: 0, failing: 0, doubled: 0 }
 
 export interface SimEngineDeps {
   readonly world: World
@@ -40,12 +39,12 @@ export interface SimEngineDeps {
   readonly random: Random
   readonly store: SharedStore
   readonly path: Path
-  readonly luck: Trouble
-  /** An entry is about to be handed over: wraps that. */
-  readonly onEntry: (kept: Kept, take: () => void) => void
+  readonly appendFaults: AppendFaults
+  /** Wraps the delivery of an entry to the broker. */
+  readonly onEntry: (entry: StoredEntry, apply: () => void) => void
 }
 
-/** One connection to the store; another one takes its place when something is wrong with it. */
+/** One connection to the store. The engine replaces a faulty connection. */
 interface Line {
   readonly up: Pipe
   readonly down: Pipe
@@ -63,7 +62,7 @@ export class SimEngine implements Engine {
     this.#line = this.#newLine()
   }
 
-  /** The line that is used now loses these of what is under way, and all that follows. */
+  /** Cuts the present connection: only the given numbers of packets under link still arrive. */
   break(keptUp: number, keptDown: number): void {
     this.#line.up.cut(Math.min(keptUp, this.#line.up.packetsUnderWay))
     this.#line.down.cut(Math.min(keptDown, this.#line.down.packetsUnderWay))
@@ -75,36 +74,38 @@ export class SimEngine implements Engine {
 
   append(_slot: string, entry: string): Promise<void> {
     const { random, store } = this.#deps
-    const { silent, failing, doubled } = store.isWell ? noTrouble : this.#deps.luck
+    const { silent, failing, doubled } = store.isFaultless
+      ? noAppendFaults
+      : this.#deps.appendFaults
     const isSilent = random.chance(silent)
     const fails = random.chance(failing)
     const isIn = !fails || random.chance(0.5)
-    const encore = random.chance(doubled) ? random.between(0, encoreMs) : undefined
+    const repeatAfterMs = random.chance(doubled) ? random.between(0, maxRepeatMs) : undefined
     return this.#call(
       'append',
       ({ store, world }) => {
         if (isIn) store.append(entry)
-        if (encore !== undefined) world.in(encore, () => store.append(entry))
+        if (repeatAfterMs !== undefined) world.in(repeatAfterMs, () => store.append(entry))
         if (fails) throw new Error('the outcome is unknown')
       },
       isSilent,
     )
   }
 
-  follow(position: number, follower: LogListener): { stop(): void } {
+  follow(position: number, listener: LogListener): { stop(): void } {
     const { process, store, onEntry } = this.#deps
     const stream = new Stream({
       position,
-      follower,
+      listener,
       store,
       process,
       onEntry,
       line: () => this.#line,
-      moveOn: (line) => this.#moveOn(line),
+      reconnect: (line) => this.#reconnect(line),
       onStop: () => this.#streams.delete(stream),
     })
     this.#streams.add(stream)
-    stream.begin()
+    stream.start()
     return stream
   }
 
@@ -119,11 +120,11 @@ export class SimEngine implements Engine {
   }
 
   compact(position: number): Promise<void> {
-    return this.#call('forget', ({ store }) => store.forget(position))
+    return this.#call('compact', ({ store }) => store.compact(position))
   }
 
   canReplayFrom(position: number): Promise<boolean> {
-    return this.#call('reaches', ({ store }) => position >= store.compactedTo)
+    return this.#call('canReplayFrom', ({ store }) => position >= store.compactedTo)
   }
 
   async close(): Promise<void> {
@@ -132,12 +133,8 @@ export class SimEngine implements Engine {
     for (const fail of [...this.#calls]) fail(new Error('the engine was closed'))
   }
 
-  /** A question to the store, and its answer, each of which may get lost. */
-  #call<T>(
-    what: string,
-    serve: (parts: SimEngineDeps) => T,
-    isSilent: boolean = false,
-  ): Promise<T> {
+  /** Sends a request to the store; the request or its answer may get lost. */
+  #call<T>(name: string, serve: (deps: SimEngineDeps) => T, isSilent: boolean = false): Promise<T> {
     const { process } = this.#deps
     if (this.#isClosed) return Promise.reject(new Error('the engine is closed'))
     const line = this.#line
@@ -150,8 +147,8 @@ export class SimEngine implements Engine {
       const fail = (error: Error): void => settle(() => reject(error))
       this.#calls.add(fail)
       const timer = process.clock.setTimer(() => {
-        this.#moveOn(line)
-        fail(new Error(`${what}: no answer`))
+        this.#reconnect(line)
+        fail(new Error(`${name}: no answer`))
       }, answerMs)
       line.up.send(0, () => {
         const answer = outcomeOf(() => serve(this.#deps))
@@ -165,11 +162,11 @@ export class SimEngine implements Engine {
     })
   }
 
-  /** What is under way on the former line may still arrive. */
-  #moveOn(line: Line): void {
+  /** Replaces the connection. Packets under link on the former connection may still arrive. */
+  #reconnect(line: Line): void {
     if (line !== this.#line || this.#isClosed) return
     this.#line = this.#newLine()
-    for (const stream of this.#streams) stream.begin()
+    for (const stream of this.#streams) stream.start()
   }
 
   #newLine(): Line {
@@ -180,24 +177,24 @@ export class SimEngine implements Engine {
 
 interface StreamDeps {
   readonly position: number
-  readonly follower: LogListener
+  readonly listener: LogListener
   readonly store: SharedStore
   readonly process: SimProcess
   readonly onEntry: SimEngineDeps['onEntry']
   readonly line: () => Line
-  readonly moveOn: (line: Line) => void
+  readonly reconnect: (line: Line) => void
   readonly onStop: () => void
 }
 
-/** The entries after a position, over one line after another. */
+/** The entries after a position, over one connection after another. */
 class Stream {
   readonly #deps: StreamDeps
   #position: number
-  /** Counts the beginnings: what comes of an earlier one is too late. */
-  #begun = 0
+  /** Counts the starts, so that entries of an earlier start are ignored. */
+  #starts = 0
   #unlisten: (() => void) | undefined
   #watchdog: Timer | undefined
-  #wasHeard = false
+  #hasReceived = false
   #isStopped = false
 
   constructor(deps: StreamDeps) {
@@ -205,26 +202,26 @@ class Stream {
     this.#position = deps.position
   }
 
-  begin(): void {
-    const { store, process, follower } = this.#deps
+  start(): void {
+    const { store, process, listener } = this.#deps
     const { up, down } = this.#deps.line()
-    const [after, begun] = [this.#position, ++this.#begun]
-    const isCurrent = (): boolean => begun === this.#begun && !this.#isStopped
-    this.#wasHeard = true
+    const [after, start] = [this.#position, ++this.#starts]
+    const isCurrent = (): boolean => start === this.#starts && !this.#isStopped
+    this.#hasReceived = true
     if (this.#watchdog === undefined) this.#watch()
     up.send(0, () => {
       this.#unlisten?.()
       if (!isCurrent()) return
-      this.#unlisten = store.listen(after, (kept) => {
+      this.#unlisten = store.listen(after, (entry) => {
         if (process.isDead) this.#unlisten?.()
-        else down.send(0, () => process.receive(() => isCurrent() && this.#take(kept)))
+        else down.send(0, () => process.receive(() => isCurrent() && this.#apply(entry)))
       })
       if (this.#unlisten !== undefined) return
       down.send(0, () => {
         process.receive(() => {
           if (!isCurrent()) return
           this.stop()
-          follower.compacted()
+          listener.compacted()
         })
       })
     })
@@ -238,29 +235,29 @@ class Stream {
     this.#deps.onStop()
   }
 
-  #take(kept: Kept): void {
-    const { follower, onEntry } = this.#deps
-    this.#wasHeard = true
-    this.#position = kept.position
-    onEntry(kept, () => follower.entry(kept.position, kept.text))
+  #apply(entry: StoredEntry): void {
+    const { listener, onEntry } = this.#deps
+    this.#hasReceived = true
+    this.#position = entry.position
+    onEntry(entry, () => listener.entry(entry.position, entry.text))
   }
 
-  /** Silence for long is found suspicious. */
+  /** Reconnects after a silence of `streamMs`. */
   #watch(): void {
-    const { process, line, moveOn } = this.#deps
+    const { process, line, reconnect } = this.#deps
     this.#watchdog = process.clock.setTimer(() => {
-      const isSilent = !this.#wasHeard
-      this.#wasHeard = false
+      const isSilent = !this.#hasReceived
+      this.#hasReceived = false
       this.#watch()
-      if (isSilent) moveOn(line())
+      if (isSilent) reconnect(line())
     }, streamMs)
   }
 }
 
-/** One engine of a broker for its log, and one for each snapshot that it makes. */
+/** Creates one engine for a broker's log, and one for each snapshot of the broker. */
 export class SimEngineSource implements EngineSource {
   readonly #deps: SimEngineDeps
-  /** Of the log itself. */
+  /** The engine of the log itself. */
   main: SimEngine | undefined
 
   constructor(deps: SimEngineDeps) {
@@ -268,9 +265,9 @@ export class SimEngineSource implements EngineSource {
   }
 
   create(): Engine {
-    // What a snapshot is made of is nobody's table yet.
+    // The engine of a snapshot delivers entries to no broker, so no oracle observes it.
     const onEntry =
-      this.main === undefined ? this.#deps.onEntry : (_: Kept, take: () => void) => take()
+      this.main === undefined ? this.#deps.onEntry : (_: StoredEntry, apply: () => void) => apply()
     const engine = new SimEngine({ ...this.#deps, onEntry })
     this.main ??= engine
     return engine

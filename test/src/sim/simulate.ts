@@ -1,9 +1,10 @@
 /**
- * One run: a world made from a seed, in which the real client and the real broker live through some
- * thousand events with faults among them; then the faults end, everybody finishes and goes home,
+ * Runs one world. A seed makes a world in which the real client and the real broker run through
+ * some thousand events, with faults among them. Then the faults end, all programs finish and close,
  * and nothing may be left.
  */
 import { type BrokerMachine, epoch, longestLeaseMs, tightKernelBytes } from './brokerMachine.js'
+import { ClientMachine } from './clientMachine.js'
 import { SimClock } from './clocks.js'
 import { Cluster } from './cluster.js'
 import { DuplicatingClient } from './duplicatingClient.js'
@@ -12,61 +13,63 @@ import { Hijacker } from './hijacker.js'
 import { Hostile, hostileKinds } from './hostile.js'
 import { Network } from './network.js'
 import { Oracles } from './oracles.js'
-import { block, makeWay, unblock } from './pipe.js'
+import { block, makeLink, unblock } from './pipe.js'
 import { type Plan, planFor } from './plan.js'
-import { SimProcess } from './process.js'
 import { Random } from './random.js'
 import { Revoker } from './revoker.js'
+import type { Violation } from './runReport.js'
 import { planShared, type SharedPlan } from './sharedPlan.js'
-import { Site } from './site.js'
-import { observeTables } from './tap.js'
-import type { Violation } from './verdict.js'
+import { SimProcess } from './simProcess.js'
+import { observeTables } from './tableObserver.js'
 import { World } from './world.js'
 
 export interface SimulationOptions {
-  /** How many events until the faults end. */
+  /** The number of events until the faults end. */
   readonly events: number
-  /** How many brokers there are; several share a log. Default 1. */
+  /** The number of brokers; several brokers share a log. Default 1. */
   readonly brokers?: number | undefined
-  /** Which of the seed's clients take part, by number; undefined for all. */
+  /** The indexes of the seed's clients that take part; undefined for all. */
   readonly clients?: ReadonlySet<number> | undefined
-  /** Which of the seed's faults happen, by number; undefined for all. */
+  /** The indexes of the seed's faults that happen; undefined for all. */
   readonly faults?: ReadonlySet<number> | undefined
-  /** How many of the last lines to keep. Default 200. */
+  /** How many of the last lines of the trace to keep. Default 200. */
   readonly lines?: number | undefined
 }
 
 export interface Result {
   readonly seed: number
   readonly violation: Violation | undefined
-  /** How often each thing of interest happened. */
+  /** How often each kind of event happened. */
   readonly counts: ReadonlyMap<string, number>
   readonly events: number
-  /** World time at the end, in ms. */
+  /** The world time at the end, in ms. */
   readonly time: number
   readonly clients: number
-  /** The faults that happened, by number. */
+  /** The indexes of the faults that happened. */
   readonly faults: readonly number[]
-  /** The same for two runs if and only if the same happened in them. */
+  /** Equal for two runs if and only if their traces are equal. */
   readonly hash: string
   readonly lines: readonly string[]
 }
 
-/** Time for everything to settle once nothing goes wrong any more, in ms. */
+/** The longest time until every call settles after the end of the faults, in ms. */
 const settleMs = 180_000
 /**
- * Time for what nobody wants any more to be gone from the table, in ms: a lease, which may begin
- * when a broker that the faults have left far behind is back.
+ * The longest time until the table is empty, in ms: a lease. The lease may begin only when a broker
+ * has caught up after the faults.
  */
-const forgetMs = longestLeaseMs * 1.05 + 10_000
+const emptyMs = longestLeaseMs * 1.05 + 10_000
 
-/** How likely a world has hostile clients. */
+/** The probability that a world has hostile clients. */
 const hostileChance = 0.2
-/** Beyond this a broker that answers one query a turn is slow, in ms. */
+/**
+ * A broker with longer turns is slow for hostile clients, because it answers one query a turn; in
+ * ms.
+ */
 const slowTurnMs = 10
 
-/** Time for watchers to hear of what is over, in ms. */
-const pictureMs = longestLeaseMs * 2
+/** The longest time until watches report the last release, in ms. */
+const watchMs = longestLeaseMs * 2
 
 export async function simulate(seed: number, options: SimulationOptions): Promise<Result> {
   const simulation = new Simulation(seed, options)
@@ -78,12 +81,12 @@ class Simulation {
   readonly #options: SimulationOptions
   readonly #plan: Plan
   readonly #world = new World()
-  readonly #judges: Oracles
+  readonly #oracles: Oracles
   readonly #cluster: Cluster
-  readonly #sites: Site[]
+  readonly #clientMachines: ClientMachine[]
   readonly #faults: Faults
-  /** Clients of somebody else's making. */
-  readonly #strangers: (Hijacker | DuplicatingClient | Revoker | Hostile)[] = []
+  /** Clients that speak the protocol by hand. */
+  readonly #rawClients: (Hijacker | DuplicatingClient | Revoker | Hostile)[] = []
 
   constructor(seed: number, options: SimulationOptions) {
     this.#seed = seed
@@ -95,81 +98,93 @@ class Simulation {
     const { brokers = 1 } = options
     const shared =
       brokers > 1 ? planShared(new Random(`${label}/shared`), brokers, plan) : undefined
-    const judges = new Oracles(world, plan, shared, options.lines ?? 200)
-    this.#judges = judges
-    const kernelBytes = plan.isTight ? tightKernelBytes : undefined
-    const luck = new Random(`${label}/network`)
-    const network = new Network(world, luck, judges.network, kernelBytes)
-    this.#cluster = new Cluster({ world, network, seed: label, plan, shared, judges })
-    judges.cluster = this.#cluster
-    this.#sites = this.#makeSites(network, shared)
+    const oracles = new Oracles(world, plan, shared, options.lines ?? 200)
+    this.#oracles = oracles
+    const kernelBytes = plan.hasTightBuffers ? tightKernelBytes : undefined
+    const random = new Random(`${label}/network`)
+    const network = new Network(world, random, oracles.network, kernelBytes)
+    this.#cluster = new Cluster({ world, network, seed: label, plan, shared, oracles })
+    oracles.cluster = this.#cluster
+    this.#clientMachines = this.#makeClientMachines(network, shared)
     this.#faults = new Faults({
       world,
       network,
       cluster: this.#cluster,
-      sites: this.#sites,
+      clientMachines: this.#clientMachines,
       plan,
       seed: label,
-      judges,
+      oracles,
       only: options.faults,
     })
     const { keys } = plan
     if (plan.hasHijacker) {
-      this.#strangers.push(new Hijacker({ ...this.#machineFor('thief', network), judges }))
+      this.#rawClients.push(
+        new Hijacker({ ...this.#machineFor('hijacker', network, 'thief'), oracles }),
+      )
     }
     if (plan.hasRevoker) {
-      this.#strangers.push(new Revoker({ ...this.#machineFor('warden', network), judges }))
+      this.#rawClients.push(
+        new Revoker({ ...this.#machineFor('revoker', network, 'warden'), oracles }),
+      )
     }
-    if (plan.hasDuplicatingClient || shared?.hasStutterer === true) {
-      const machine = this.#machineFor('stutterer', network)
-      const isCurious = shared !== undefined
-      this.#strangers.push(new DuplicatingClient({ ...machine, judges, keys, isCurious }))
+    if (plan.hasDuplicatingClient || shared?.hasDuplicatingClient === true) {
+      const machine = this.#machineFor('duplicator', network, 'stutterer')
+      const usesImmediateRequests = shared !== undefined
+      this.#rawClients.push(
+        new DuplicatingClient({ ...machine, oracles, keys, usesImmediateRequests }),
+      )
     }
     this.#addHostile(network)
   }
 
-  /** In every fifth world, by luck of their own, so that the others are as they were. */
+  /**
+   * Adds hostile clients, with random numbers of their own, so that the rest of the world does not
+   * change.
+   */
   #addHostile(network: Network): void {
     const random = new Random(`seed ${this.#seed}/hostile`)
     if (!random.chance(hostileChance)) return
-    const judges = this.#judges
-    const { keys, hasRevoker, isTight, busyMs } = this.#plan
-    const isSlow = isTight || busyMs > slowTurnMs
+    const oracles = this.#oracles
+    const { keys, hasRevoker, hasTightBuffers, busyMs } = this.#plan
+    const isSlow = hasTightBuffers || busyMs > slowTurnMs
     for (let count = random.int(1, 3); count > 0; count--) {
       const kind = random.pick(hostileKinds)
       const name = `hostile ${kind} ${count}`
       const { path, ...machine } = this.#machineFor(name, network)
-      const setHearing = (hears: boolean) => (hears ? unblock : block)(path.down)
-      this.#strangers.push(
+      const setReading = (reads: boolean) => (reads ? unblock : block)(path.down)
+      this.#rawClients.push(
         new Hostile({
           ...machine,
-          judges,
+          oracles,
           keys,
           kind,
           name,
-          hasWarden: hasRevoker,
+          hasRevoker,
           isSlow,
-          setHearing,
+          setReading,
         }),
       )
     }
   }
 
-  /** Each knows all brokers and begins with another one; who is to be spared knows one. */
-  #makeSites(network: Network, shared: SharedPlan | undefined): Site[] {
+  /**
+   * Each client knows all brokers and starts with a different one. A spared client knows only the
+   * spared broker.
+   */
+  #makeClientMachines(network: Network, shared: SharedPlan | undefined): ClientMachine[] {
     const { clients } = this.#options
     const { urls } = this.#cluster
     return this.#plan.clients
       .map((client, number) => {
         const first = number % urls.length
         const isSpared = shared?.spared === first
-        return new Site(`client${number}`, {
+        return new ClientMachine(`client${number}`, {
           world: this.#world,
           network,
           seed: `seed ${this.#seed}`,
           plan: this.#plan,
           client,
-          judges: this.#judges,
+          oracles: this.#oracles,
           urls: isSpared ? [urls[first]!] : [...urls.slice(first), ...urls.slice(0, first)],
           isSpared,
         })
@@ -179,112 +194,118 @@ class Simulation {
 
   async run(): Promise<Result> {
     const world = this.#world
-    const judges = this.#judges
-    world.onError = (error) => judges.broken('nothing is thrown', textOf(error))
-    world.afterEvent = () => judges.afterEvent()
-    observeTables((table, command, effects) => judges.applied(table, command, effects))
-    const others = process.listeners('unhandledRejection')
+    const oracles = this.#oracles
+    world.onError = (error) => oracles.violated('no code throws an error', textOf(error))
+    world.afterEvent = () => oracles.afterEvent()
+    observeTables((table, command, effects) => oracles.applied(table, command, effects))
+    const otherListeners = process.listeners('unhandledRejection')
     process.removeAllListeners('unhandledRejection')
-    const onRejection = (reason: unknown) => judges.broken('no rejection is left', textOf(reason))
+    const onRejection = (reason: unknown) =>
+      oracles.violated('every rejection is handled', textOf(reason))
     process.on('unhandledRejection', onRejection)
     try {
-      await this.#live()
+      await this.#runWorld()
     } finally {
       process.off('unhandledRejection', onRejection)
-      for (const listener of others) process.on('unhandledRejection', listener)
+      for (const listener of otherListeners) process.on('unhandledRejection', listener)
       observeTables(undefined)
     }
     return {
       seed: this.#seed,
-      violation: judges.verdict.violation,
-      counts: judges.verdict.counts,
+      violation: oracles.report.violation,
+      counts: oracles.report.counts,
       events: world.events,
       time: world.now,
       clients: this.#plan.clients.length,
       faults: this.#faults.happened,
-      hash: judges.trace.hash,
-      lines: judges.trace.lastLines(),
+      hash: oracles.trace.hash,
+      lines: oracles.trace.lastLines(),
     }
   }
 
-  async #live(): Promise<void> {
+  async #runWorld(): Promise<void> {
     const world = this.#world
     this.#cluster.start()
-    for (const site of this.#sites) site.start()
+    for (const machine of this.#clientMachines) machine.start()
     this.#faults.start()
-    for (const stranger of this.#strangers) stranger.start()
-    await world.run(() => this.#judges.hasVerdict || world.events >= this.#options.events)
-    this.#judges.trace.add('world', 'is well again')
+    for (const rawClient of this.#rawClients) rawClient.start()
+    await world.run(() => this.#oracles.hasViolation || world.events >= this.#options.events)
+    this.#oracles.trace.add('world', 'has no more faults')
     this.#faults.stop()
     await this.#settle()
-    await this.#goHome()
+    await this.#closeEverything()
   }
 
-  /** Everything asked for is settled, and what nobody wants any more is gone from the table. */
+  /** Waits until every call has settled and the table is empty. */
   async #settle(): Promise<void> {
-    for (const site of this.#sites) site.stop()
-    for (const stranger of this.#strangers) stranger.stop()
-    await this.#until(settleMs, () => this.#sites.every(({ program }) => program?.isIdle === true))
-    if (this.#judges.hasVerdict) return
-    const stuck = this.#sites.filter(({ program }) => program?.isIdle === false)
+    for (const machine of this.#clientMachines) machine.stop()
+    for (const rawClient of this.#rawClients) rawClient.stop()
+    await this.#until(settleMs, () =>
+      this.#clientMachines.every(({ program }) => program?.isIdle === true),
+    )
+    if (this.#oracles.hasViolation) return
+    const stuck = this.#clientMachines.filter(({ program }) => program?.isIdle === false)
     if (stuck.length > 0) {
       const why = stuck.map(({ name, program }) => `${name}: ${program?.unsettled}`).join('; ')
-      this.#judges.broken('everything settles', why)
+      this.#oracles.violated('every call settles', why)
       return
     }
-    await this.#until(forgetMs, () => this.#isTableEmpty())
-    if (this.#judges.hasVerdict) return
-    if (this.#isTableEmpty()) await this.#judgePictures()
-    else this.#tellWhatIsLeft()
+    await this.#until(emptyMs, () => this.#isTableEmpty())
+    if (this.#oracles.hasViolation) return
+    if (this.#isTableEmpty()) await this.#checkWatchViews()
+    else this.#reportLeftLocks()
   }
 
-  /** Who watches has been told that nothing is held. */
-  async #judgePictures(): Promise<void> {
+  /** Waits until the watches report that no lock is held. */
+  async #checkWatchViews(): Promise<void> {
     const isClear = () =>
-      this.#sites.every(({ program }) => (program?.picture?.heldCount ?? 0) === 0)
-    await this.#until(pictureMs, isClear)
-    if (!isClear()) this.#judges.broken('a watch sees everything once', 'something is left in one')
+      this.#clientMachines.every(({ program }) => (program?.watchViews?.heldCount ?? 0) === 0)
+    await this.#until(watchMs, isClear)
+    if (!isClear())
+      this.#oracles.violated('a watch reports every change once', 'a watch still reports a lock')
   }
 
-  #tellWhatIsLeft(): void {
-    const left = [...(this.#cluster.truth?.keys.values() ?? [])].map(
+  #reportLeftLocks(): void {
+    const left = [...(this.#cluster.table?.keys.values() ?? [])].map(
       ({ key, holders, queue }) =>
         `${key} ${[...holders].map((lock) => `${lock.fence} ${lock.metadata}`)} ${queue.length}`,
     )
-    this.#judges.broken('no lock that nobody knows of', left.join('; '))
+    this.#oracles.violated('no lock is left in the table', left.join('; '))
   }
 
-  /** All sessions are closed, then the broker; no timer and no session is left. */
-  async #goHome(): Promise<void> {
-    if (this.#judges.hasVerdict) return
-    for (const { program } of this.#sites) program?.finish()
-    await this.#until(10_000, () => this.#sites.every(({ program }) => program?.isDone === true))
-    if (!this.#sites.every(({ program }) => program?.isDone)) {
-      this.#judges.broken('close settles within 1 s', 'somebody is still closing')
+  /** Closes all sessions, then the brokers, and checks that no timer and no session is left. */
+  async #closeEverything(): Promise<void> {
+    if (this.#oracles.hasViolation) return
+    for (const { program } of this.#clientMachines) program?.finish()
+    await this.#until(10_000, () =>
+      this.#clientMachines.every(({ program }) => program?.isDone === true),
+    )
+    if (!this.#clientMachines.every(({ program }) => program?.isDone)) {
+      this.#oracles.violated('close settles within 1 s', 'a close has not settled')
     }
-    for (const { name, process } of this.#sites) {
+    for (const { name, process } of this.#clientMachines) {
       const left = process?.clock.timerCount ?? 0
-      if (left > 0) this.#judges.broken('no timer is left', `${left} at ${name}`)
+      if (left > 0) this.#oracles.violated('no timer is left', `${left} at ${name}`)
     }
-    await this.#until(forgetMs, () => this.#sessionCount === 0)
+    await this.#until(emptyMs, () => this.#sessionCount === 0)
     if (this.#sessionCount > 0)
-      this.#judges.broken('no session is left', `${this.#sessionCount} are`)
-    const bytes = this.#cluster.truth?.bytes ?? 0
+      this.#oracles.violated('no session is left', `${this.#sessionCount} sessions`)
+    const bytes = this.#cluster.table?.bytes ?? 0
     if (this.#sessionCount === 0 && bytes !== 0) {
-      this.#judges.broken('no memory is counted for nothing', `${bytes} bytes are`)
+      this.#oracles.violated('an empty table counts no memory', `${bytes} bytes`)
     }
     const { machines } = this.#cluster
-    await this.#until(forgetMs, () => !machines.some(({ isDraining }) => isDraining))
-    if (this.#judges.hasVerdict) return
+    await this.#until(emptyMs, () => !machines.some(({ isDraining }) => isDraining))
+    if (this.#oracles.hasViolation) return
     for (const machine of machines) machine.retire()
     for (const machine of machines) await this.#stopBroker(machine)
     for (const { name, process } of machines) {
       const left = process?.clock.timerCount ?? 0
-      if (left > 0) this.#judges.broken('no timer is left', `${left} at ${name}`)
+      if (left > 0) this.#oracles.violated('no timer is left', `${left} at ${name}`)
     }
   }
 
-  /** What is still in its log is applied first, and that takes its time. */
+  /** Stops a broker, which first applies the commands in its log. */
   async #stopBroker({ broker, name }: BrokerMachine): Promise<void> {
     if (broker === undefined) return
     let isStopped = false
@@ -292,28 +313,32 @@ class Simulation {
       isStopped = true
     })
     await this.#until(10_000, () => isStopped)
-    if (!isStopped) this.#judges.broken('everything settles', `${name} does not stop`)
+    if (!isStopped) this.#oracles.violated('every call settles', `${name} has not stopped`)
   }
 
   async #until(ms: number, isDone: () => boolean): Promise<void> {
     const end = this.#world.now + ms
-    await this.#world.run(() => this.#judges.hasVerdict || this.#world.now >= end || isDone())
+    await this.#world.run(() => this.#oracles.hasViolation || this.#world.now >= end || isDone())
   }
 
   get #sessionCount(): number {
-    return this.#cluster.truth?.sessions.size ?? 0
+    return this.#cluster.table?.sessions.size ?? 0
   }
 
   #isTableEmpty(): boolean {
-    const { truth } = this.#cluster
-    return truth !== undefined && truth.heldCount === 0 && truth.waitingCount === 0
+    const { table } = this.#cluster
+    return table !== undefined && table.heldCount === 0 && table.waitingCount === 0
   }
 
-  #machineFor(name: string, network: Network) {
-    const random = new Random(`seed ${this.#seed}/${name}`)
+  /**
+   * A machine for a client that speaks the protocol by hand. @param label Names its random numbers;
+   * a former name of the client stays its label, so that every seed keeps its world.
+   */
+  #machineFor(name: string, network: Network, label = name) {
+    const random = new Random(`seed ${this.#seed}/${label}`)
     const clock = new SimClock(this.#world, random, 1, epoch)
     const process = new SimProcess(name, this.#world, random, clock)
-    const path = { up: makeWay(1, 1), down: makeWay(1, 1) }
+    const path = { up: makeLink(1, 1), down: makeLink(1, 1) }
     const { urls } = this.#cluster
     const anyUrl = () => (urls.length === 1 ? urls[0]! : random.pick(urls))
     const WebSocket = network.webSocketOf(process, () => path, true)

@@ -1,30 +1,30 @@
 /**
- * A log that takes its time, as one that is kept on disk or on other machines does: commands come
- * back in the order they were given, each some turns later. What a broker believes of its table may
- * be old by then, and that is what this is for.
+ * A log with a delay, like that of a disk or of other machines. Commands come back in the order of
+ * their submission, each some turns later. Meanwhile the broker works with an old table; this log
+ * tests that case.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'
-import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
+import type { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
 export class SlowLog implements Log {
   readonly #world: World
   readonly #process: SimProcess
   readonly #random: Random
-  /** Most that a command may take, in ms. */
-  readonly #mostMs: number
+  /** The longest delay of a command, in ms. */
+  readonly #maxMs: number
   #replica: StateMachine | undefined
   #lastAt = 0
   #underWay = 0
   #onEmpty: () => void = () => {}
 
-  constructor(world: World, process: SimProcess, random: Random, mostMs: number) {
+  constructor(world: World, process: SimProcess, random: Random, maxMs: number) {
     this.#world = world
     this.#process = process
     this.#random = random
-    this.#mostMs = mostMs
+    this.#maxMs = maxMs
   }
 
   start(replica: StateMachine): undefined {
@@ -33,7 +33,7 @@ export class SlowLog implements Log {
 
   submit(command: Command): void {
     this.#underWay++
-    this.#lastAt = Math.max(this.#lastAt, this.#world.now + this.#random.next() * this.#mostMs)
+    this.#lastAt = Math.max(this.#lastAt, this.#world.now + this.#random.next() * this.#maxMs)
     this.#world.at(this.#lastAt, () => {
       this.#process.receive(() => {
         this.#underWay--

@@ -1,67 +1,70 @@
 /**
- * What must be true of every command and its effects, by a book of its own that knows nothing of
- * how the table does it: fences rise, queues are served from the front, incompatible locks never
- * meet, nobody who could hold is left waiting, and no request runs twice.
+ * Checks every command and its effects with records of its own, independently of the table's code.
+ * Fences rise, queues are first come, first served, and incompatible locks are never held together.
+ * A waiter that could hold its lock is granted it. No request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
-import type { Verdict } from './verdict.js'
+import type { RunReport } from './runReport.js'
 
-interface SessionBook {
+interface SessionRecord {
   readonly held: Set<number>
   readonly waiting: Set<number>
-  /** Request ids that were granted, ever. */
+  /** The ids of all requests that were ever granted. */
   readonly granted: Set<number>
 }
 
 export class TableOracle {
-  readonly #verdict: Verdict
+  readonly #report: RunReport
   /** Over all brokers of a run. */
   #highestFence = 0
-  #sessions = new Map<string, SessionBook>()
-  /** By session: the number of the connection that is its own. */
-  #attached = new Map<string, number>()
-  /** By key: who waits, in the order they were queued. */
+  #sessions = new Map<string, SessionRecord>()
+  /** By session: the epoch of its current connection. */
+  #attachEpochs = new Map<string, number>()
+  /** By key: the waiting requests in the order of their queueing. */
   #queues = new Map<string, Set<string>>()
   #held = 0
   #waiting = 0
-  /** A broker that lost its table grants nothing for a while. */
+  /** A broker that lost its table grants no locks for a while. */
   #isQuiet = false
 
-  constructor(verdict: Verdict) {
-    this.#verdict = verdict
+  constructor(report: RunReport) {
+    this.#report = report
   }
 
-  /** Another broker, with an empty table; fences go on rising. */
+  /** Another broker starts with an empty table. Fences continue to rise. */
   brokerStarted(): void {
     this.#sessions = new Map()
-    this.#attached = new Map()
+    this.#attachEpochs = new Map()
     this.#queues = new Map()
     this.#held = 0
     this.#waiting = 0
     this.#isQuiet = false
   }
 
-  judge(table: LockTable, command: Command, effects: readonly Effect[]): void {
+  check(table: LockTable, command: Command, effects: readonly Effect[]): void {
     if (command.type === 'quiet') this.#isQuiet = command.quiet
     if ('attachEpoch' in command && effects.length > 0) {
-      const attach = this.#attached.get(command.session)
-      if (attach !== command.attachEpoch) {
-        const why = `${command.type} of ${command.session} on ${command.attachEpoch}, not ${attach}`
-        this.#verdict.broken('only its own connection speaks for a session', why)
+      const epoch = this.#attachEpochs.get(command.session)
+      if (epoch !== command.attachEpoch) {
+        const detail = `${command.type} of ${command.session} on ${command.attachEpoch}, not ${epoch}`
+        this.#report.violated('only the current connection of a session sends its commands', detail)
       }
     }
     const touched = new Set<string>()
-    for (const effect of effects) this.#enter(effect, command, touched)
-    for (const key of touched) this.#judgeKey(table, key)
+    for (const effect of effects) this.#record(effect, command, touched)
+    for (const key of touched) this.#checkKey(table, key)
     if (table.heldCount !== this.#held || table.waitingCount !== this.#waiting) {
-      this.#verdict.broken('the table counts what it has', `${command.type}: ${table.heldCount}`)
+      this.#report.violated(
+        'the counts of the table are right',
+        `${command.type}: ${table.heldCount}`,
+      )
     }
     if (touched.size === 0) return
-    const idle = table.keys.size - this.#keysInUse(table)
-    if (idle !== 0) this.#verdict.broken('idle keys are forgotten', `${idle} keys after all`)
+    const unused = table.keys.size - this.#keysInUse(table)
+    if (unused !== 0) this.#report.violated('the table drops unused keys', `${unused} unused keys`)
   }
 
-  #enter(effect: Effect, command: Command, touched: Set<string>): void {
+  #record(effect: Effect, command: Command, touched: Set<string>): void {
     switch (effect.kind) {
       case 'opened':
         this.#sessions.set(effect.session.id, {
@@ -69,10 +72,13 @@ export class TableOracle {
           waiting: new Set(),
           granted: new Set(),
         })
-        this.#attached.set(effect.session.id, 1)
+        this.#attachEpochs.set(effect.session.id, 1)
         break
       case 'resumed':
-        this.#attached.set(effect.session.id, (this.#attached.get(effect.session.id) ?? 0) + 1)
+        this.#attachEpochs.set(
+          effect.session.id,
+          (this.#attachEpochs.get(effect.session.id) ?? 0) + 1,
+        )
         break
       case 'queued':
         touched.add(effect.request.key)
@@ -80,7 +86,7 @@ export class TableOracle {
         break
       case 'withdrawn':
         touched.add(effect.request.key)
-        this.#left(effect.request)
+        this.#dequeued(effect.request)
         break
       case 'granted':
         touched.add(effect.lock.key)
@@ -90,7 +96,7 @@ export class TableOracle {
         touched.add(effect.lock.key)
         this.#held--
         if (this.#sessions.get(effect.lock.session.id)?.held.delete(effect.lock.fence) !== true) {
-          this.#verdict.broken('a lock is released once', `fence ${effect.lock.fence}`)
+          this.#report.violated('a lock is released once', `fence ${effect.lock.fence}`)
         }
         break
       case 'ended':
@@ -103,16 +109,17 @@ export class TableOracle {
     const name = nameOf(request)
     const queue = this.#queues.get(request.key) ?? new Set()
     this.#queues.set(request.key, queue)
-    if (queue.has(name)) this.#verdict.broken('nothing runs twice', `${name} is queued again`)
+    if (queue.has(name))
+      this.#report.violated('a request runs once', `${name} is queued a second time`)
     queue.add(name)
     this.#sessions.get(request.session.id)?.waiting.add(request.id)
     this.#waiting++
   }
 
-  #left(request: Request): void {
+  #dequeued(request: Request): void {
     const queue = this.#queues.get(request.key)
     if (queue?.delete(nameOf(request)) !== true) {
-      this.#verdict.broken('nobody leaves a queue twice', nameOf(request))
+      this.#report.violated('a waiter leaves a queue once', nameOf(request))
     }
     if (queue?.size === 0) this.#queues.delete(request.key)
     this.#sessions.get(request.session.id)?.waiting.delete(request.id)
@@ -122,28 +129,35 @@ export class TableOracle {
   #granted(lock: Lock, request: Request | undefined, command: Command): void {
     const name = `${lock.session.id}#${lock.id}`
     if (lock.fence <= this.#highestFence) {
-      this.#verdict.broken('fences rise', `${lock.fence} after ${this.#highestFence}`)
+      this.#report.violated('fences rise', `${lock.fence} after ${this.#highestFence}`)
     }
     this.#highestFence = Math.max(this.#highestFence, lock.fence)
     if (this.#isQuiet && !(command.type === 'lock' && command.steal)) {
-      this.#verdict.broken('a quiet broker grants nothing', name)
+      this.#report.violated('a quiet broker grants nothing', name)
     }
     const queue = this.#queues.get(lock.key)
     if (request !== undefined) {
       const [first] = queue ?? []
       if (first !== name) {
-        this.#verdict.broken('first come, first served', `${name} before ${first} on ${lock.key}`)
+        this.#report.violated(
+          'a queue is first come, first served',
+          `${name} before ${first} on ${lock.key}`,
+        )
       }
-      this.#left(request)
+      this.#dequeued(request)
     } else if (queue !== undefined && !(command.type === 'lock' && command.steal)) {
-      this.#verdict.broken('first come, first served', `${name} past the queue of ${lock.key}`)
+      this.#report.violated(
+        'a queue is first come, first served',
+        `${name} past the queue of ${lock.key}`,
+      )
     }
     const session = this.#sessions.get(lock.session.id)
     if (session === undefined) {
-      this.#verdict.broken('only sessions hold', name)
+      this.#report.violated('only an open session holds a lock', name)
       return
     }
-    if (session.granted.has(lock.id)) this.#verdict.broken('nothing runs twice', `${name} granted`)
+    if (session.granted.has(lock.id))
+      this.#report.violated('a request runs once', `${name} granted`)
     session.granted.add(lock.id)
     session.held.add(lock.fence)
     this.#held++
@@ -152,23 +166,29 @@ export class TableOracle {
   #ended(id: string): void {
     const session = this.#sessions.get(id)
     if (session === undefined || session.held.size + session.waiting.size > 0) {
-      this.#verdict.broken('a session leaves nothing behind', id)
+      this.#report.violated('an ended session has no locks and no waiters', id)
     }
     this.#sessions.delete(id)
   }
 
-  #judgeKey(table: LockTable, key: string): void {
-    const entry = table.keys.get(key)
+  #checkKey(table: LockTable, key: string): void {
+    const state = table.keys.get(key)
     let exclusive = 0
     let shared = 0
-    for (const lock of entry?.holders ?? []) lock.mode === 'shared' ? shared++ : exclusive++
+    for (const lock of state?.holders ?? []) lock.mode === 'shared' ? shared++ : exclusive++
     if (exclusive > 1 || (exclusive > 0 && shared > 0)) {
-      this.#verdict.broken('exclusion in the table', `${key}: ${exclusive} and ${shared} shared`)
+      this.#report.violated(
+        'the table holds no incompatible locks',
+        `${key}: ${exclusive} and ${shared} shared`,
+      )
     }
-    const first = entry?.queue.first
+    const first = state?.queue.first
     if (first === undefined || this.#isQuiet) return
     if (exclusive === 0 && (shared === 0 || first.mode === 'shared')) {
-      this.#verdict.broken('one release, one grant', `${nameOf(first)} waits for a free ${key}`)
+      this.#report.violated(
+        'a waiter that can hold the lock is granted it',
+        `${nameOf(first)} waits for a free ${key}`,
+      )
     }
   }
 

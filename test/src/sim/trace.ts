@@ -1,6 +1,6 @@
 /**
- * What happened, line by line: the last lines for whoever has to understand a failure, and a hash
- * over all of them, by which two runs of one seed are shown to be the same.
+ * The trace of a run as lines of text: the last lines explain a failure. A hash over all lines
+ * shows whether two runs of one seed are equal.
  */
 import type { World } from './world.js'
 
@@ -26,8 +26,8 @@ export class Trace {
     return `${hex(this.#high)}${hex(this.#low)}`
   }
 
-  add(who: string, what: string): void {
-    const line = `${this.#world.now.toFixed(3)} ${who} ${what}`
+  add(source: string, text: string): void {
+    const line = `${this.#world.now.toFixed(3)} ${source} ${text}`
     this.#lines[this.#count++ % this.#keep] = line
     for (let i = 0; i < line.length; i++) {
       const code = line.charCodeAt(i)

@@ -1,14 +1,14 @@
 /**
- * The simulated world itself: time, turns, clocks, stops and sockets, before anything real runs in
- * it.
+ * Tests the simulated world itself, without client and broker: time, turns, clocks, stops and
+ * sockets.
  */
 import { expect } from 'chai'
 import { SimClock } from './clocks.js'
 import type { ServerEnd } from './ends.js'
 import { type Connection, Network } from './network.js'
-import { block, makeWay, unblock } from './pipe.js'
-import { SimProcess } from './process.js'
+import { block, makeLink, unblock } from './pipe.js'
 import { Random } from './random.js'
+import { SimProcess } from './simProcess.js'
 import { World } from './world.js'
 
 const wall = 1_800_000_000_000
@@ -20,8 +20,8 @@ function machine(world: World, name: string, rate = 1): SimProcess {
 
 const never = () => false
 
-describe('simulation: chance', () => {
-  it('repeats itself for a label and differs between labels', () => {
+describe('simulation: random numbers', () => {
+  it('are the same for the same label and differ between labels', () => {
     const draw = (label: string) => {
       const random = new Random(label)
       return Array.from({ length: 8 }, () => random.int(0, 1e6))
@@ -30,7 +30,7 @@ describe('simulation: chance', () => {
     expect(draw('a')).to.not.deep.equal(draw('b'))
   })
 
-  it('is even', () => {
+  it('are evenly distributed', () => {
     const random = new Random('even')
     const hits = Array.from({ length: 10 }, () => 0)
     for (let i = 0; i < 10_000; i++) hits[random.int(0, 9)]!++
@@ -39,7 +39,7 @@ describe('simulation: chance', () => {
 })
 
 describe('simulation: time', () => {
-  it('runs events in the order of their time, then of their making', async () => {
+  it('runs events in the order of their time, then of their creation', async () => {
     const world = new World()
     const seen: string[] = []
     for (const [name, time] of Object.entries({ c: 2, a: 1, d: 2, b: 1, e: 3 })) {
@@ -65,7 +65,7 @@ describe('simulation: time', () => {
 })
 
 describe('simulation: clocks', () => {
-  it('run at their own rate, and stand still in a sleep while the calendar goes on', async () => {
+  it('have a rate of their own, and a sleeping machine stops only the monotonic clock', async () => {
     const world = new World()
     const { clock } = machine(world, 'fast', 1.01)
     const start = clock.monotonic()
@@ -80,7 +80,7 @@ describe('simulation: clocks', () => {
     expect(clock.wall() - wall).to.equal(-2_980)
   })
 
-  it('call timers back about when they are due, in order, unless they are cleared', async () => {
+  it('fire timers about when they are due, in order, unless they are cleared', async () => {
     const world = new World()
     const { clock } = machine(world, 'timers')
     const seen: string[] = []
@@ -92,7 +92,7 @@ describe('simulation: clocks', () => {
     expect(clock.timerCount).to.equal(0)
   })
 
-  it('hold timers back for as long as the machine sleeps', async () => {
+  it('delay timers while the machine sleeps', async () => {
     const world = new World()
     const process = machine(world, 'sleeper')
     let firedAt = 0
@@ -109,7 +109,7 @@ describe('simulation: clocks', () => {
 })
 
 describe('simulation: processes', () => {
-  it('make turns: input and timers, then the end of the turn, promises settled between all', async () => {
+  it('run input and timers, then the end of the turn, and settle promises after each', async () => {
     const world = new World()
     const process = machine(world, 'turns')
     const seen: string[] = []
@@ -132,7 +132,7 @@ describe('simulation: processes', () => {
     expect(seen).to.have.length(6)
   })
 
-  it('do nothing while stopped, and everything that waited afterwards', async () => {
+  it('run no code while stopped, and handle all that waited afterwards', async () => {
     const world = new World()
     const process = machine(world, 'stopped')
     const seen: string[] = []
@@ -149,7 +149,7 @@ describe('simulation: processes', () => {
     expect(process.ranFor).to.equal(world.now - 1_000)
   })
 
-  it('may be stopped in the middle of a turn and go on there', async () => {
+  it('may be stopped in the middle of a turn, and continue there', async () => {
     const world = new World()
     const process = machine(world, 'middle')
     const seen: string[] = []
@@ -165,7 +165,7 @@ describe('simulation: processes', () => {
     expect(seen).to.deep.equal(['input', 'end'])
   })
 
-  it('never run again once killed', async () => {
+  it('run no code after a kill', async () => {
     const world = new World()
     const process = machine(world, 'killed')
     const seen: string[] = []
@@ -181,7 +181,7 @@ describe('simulation: processes', () => {
 describe('simulation: network', () => {
   interface Scene {
     readonly world: World
-    readonly path: { up: ReturnType<typeof makeWay>; down: ReturnType<typeof makeWay> }
+    readonly path: { up: ReturnType<typeof makeLink>; down: ReturnType<typeof makeLink> }
     readonly seen: string[]
     readonly broker: SimProcess
     readonly client: SimProcess
@@ -197,7 +197,7 @@ describe('simulation: network', () => {
     const observer = { sent: () => {}, received: () => {}, closed: () => {} }
     const network = new Network(world, new Random('network'), observer)
     const [client, broker] = [machine(world, 'client'), machine(world, 'broker')]
-    const path = { up: makeWay(5, 10), down: makeWay(5, 10) }
+    const path = { up: makeLink(5, 10), down: makeLink(5, 10) }
     const made: Scene = {
       world,
       path,
@@ -232,7 +232,7 @@ describe('simulation: network', () => {
     return made
   }
 
-  it('delivers frames in order, both ways', async () => {
+  it('delivers frames in order, in both directions', async () => {
     const made = scene()
     const end = made.socket()
     await made.world.runFor(100)
@@ -252,7 +252,7 @@ describe('simulation: network', () => {
     ])
   })
 
-  it('refuses where nobody listens', async () => {
+  it('refuses a connection where no broker listens', async () => {
     const { world, seen, socket, broker } = scene()
     broker.kill()
     socket()
@@ -260,7 +260,7 @@ describe('simulation: network', () => {
     expect(seen).to.deep.equal(['client closed 1006'])
   })
 
-  it('closes by handshake, with the code, after what was said before', async () => {
+  it('closes by handshake, with the code, after the frames before it', async () => {
     const made = scene()
     made.socket()
     await made.world.runFor(100)
@@ -275,7 +275,7 @@ describe('simulation: network', () => {
     ])
   })
 
-  it('holds frames back on a blocked way and lets them follow', async () => {
+  it('delays frames on a blocked link until the link is unblocked', async () => {
     const made = scene()
     const end = made.socket()
     await made.world.runFor(100)
@@ -288,7 +288,7 @@ describe('simulation: network', () => {
     expect(made.seen).to.deep.equal(['client open', 'broker got held'])
   })
 
-  it('loses a suffix in a cut, tells only whom it should, and swallows what comes later', async () => {
+  it('loses the last packets in a cut, tells the chosen end, and loses later packets', async () => {
     const made = scene()
     const end = made.socket()
     await made.world.runFor(100)
@@ -299,7 +299,7 @@ describe('simulation: network', () => {
     expect(made.seen).to.deep.equal(['client open', 'broker got 1', 'broker closed'])
   })
 
-  it('lets bufferedBytes grow while the client does not read', async () => {
+  it('increases bufferedBytes while the client does not read', async () => {
     const made = scene()
     made.socket()
     await made.world.runFor(100)

@@ -1,36 +1,41 @@
 /**
- * Time, as the simulation has it: a number that moves only from one event to the next, and a queue
- * of events in the order of their time and, within it, of their making.
+ * The time and the event queue of a simulated world. Time moves only from one event to the next.
+ * Events run in the order of their time, then of their creation.
  *
- * The code under test settles its promises in microtasks. Node drains those between two immediates,
- * so each event and each step of an event is an immediate of its own: by the time the next one
- * runs, everything that the last one set off has happened, in the same order every time.
+ * The code under test settles its promises in microtasks. Node runs all microtasks between two
+ * immediates, so each event and each step of an event is an immediate. Therefore all promises of an
+ * event have settled before the next event, in the same order every time.
  */
 
-/** Something that will happen, unless it is cancelled first. */
-export interface Happening {
+/** An event that will run unless it is cancelled. */
+export interface ScheduledEvent {
   readonly time: number
   cancelled: boolean
 }
 
-interface Queued extends Happening {
+interface Queued extends ScheduledEvent {
   readonly order: number
   readonly run: () => void
 }
 
-/** How many immediates are asked for at once: fewer visits to the operating system. */
+/**
+ * The number of immediates that are requested at once, to enter the event loop of Node less often.
+ */
 const batch = 64
 
 export class World {
   /** World time in ms. */
   now = 0
-  /** How many events there have been. */
+  /** The number of events so far. */
   events = 0
-  /** Called with whatever an event or a step throws: in a real process it would be a crash. */
+  /**
+   * Called with every error that an event or a step throws. In a real process the error would be a
+   * crash.
+   */
   onError: (error: unknown) => void = (error) => {
     throw error
   }
-  /** Called after each event and all that it set off at once. */
+  /** Called after each event and its steps. */
   afterEvent: () => void = () => {}
   readonly #heap: Queued[] = []
   readonly #steps: (() => void)[] = []
@@ -38,8 +43,8 @@ export class World {
   #order = 0
   #inEvent = false
 
-  /** Runs `event` at `time`, or now if that is past. */
-  at(time: number, event: () => void): Happening {
+  /** Runs `event` at `time`, or now if `time` is past. */
+  at(time: number, event: () => void): ScheduledEvent {
     const queued: Queued = {
       time: Math.max(time, this.now),
       order: this.#order++,
@@ -50,29 +55,32 @@ export class World {
     return queued
   }
 
-  in(ms: number, event: () => void): Happening {
+  in(ms: number, event: () => void): ScheduledEvent {
     return this.at(this.now + ms, event)
   }
 
-  /** Runs `step` at this very time, once all promises have settled and before the next event. */
+  /** Runs `step` at this same time, after all promises have settled and before the next event. */
   step(step: () => void): void {
     this.#steps.push(step)
   }
 
-  /** Lets time pass until `isOver` says so, asked before each event, or until nothing is left. */
+  /**
+   * Runs events until `isOver` returns true, which is called before each event, or until no event
+   * is left.
+   */
   run(isOver: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       let left = 0
-      let over = false
+      let isDone = false
       const refill = () => {
         left = batch
-        for (let i = 0; i < batch; i++) setImmediate(one)
+        for (let i = 0; i < batch; i++) setImmediate(runOne)
       }
-      const one = () => {
+      const runOne = () => {
         left--
-        if (over) return
+        if (isDone) return
         if (!this.#advance(isOver)) {
-          over = true
+          isDone = true
           resolve()
         } else if (left === 0) refill()
       }
@@ -80,21 +88,21 @@ export class World {
     })
   }
 
-  /** Lets `ms` pass. */
+  /** Runs the events of the next `ms`. */
   runFor(ms: number): Promise<void> {
     const end = this.now + ms
-    let over = false
+    let isDone = false
     this.at(end, () => {
-      over = true
+      isDone = true
     })
-    return this.run(() => over)
+    return this.run(() => isDone)
   }
 
   #advance(isOver: () => boolean): boolean {
     const step = this.#steps[this.#firstStep]
     if (step !== undefined) {
       this.#firstStep++
-      this.#attempt(step)
+      this.#run(step)
       return true
     }
     if (this.#firstStep > 0) {
@@ -103,7 +111,7 @@ export class World {
     }
     if (this.#inEvent) {
       this.#inEvent = false
-      this.#attempt(this.afterEvent)
+      this.#run(this.afterEvent)
     }
     if (isOver()) return false
     let event = this.#pop()
@@ -112,11 +120,11 @@ export class World {
     this.now = event.time
     this.events++
     this.#inEvent = true
-    this.#attempt(event.run)
+    this.#run(event.run)
     return true
   }
 
-  #attempt(run: () => void): void {
+  #run(run: () => void): void {
     try {
       run()
     } catch (error) {
@@ -126,16 +134,16 @@ export class World {
 
   #push(event: Queued): void {
     const heap = this.#heap
-    let place = heap.length
+    let index = heap.length
     heap.push(event)
-    while (place > 0) {
-      const above = (place - 1) >> 1
-      const parent = heap[above]!
+    while (index > 0) {
+      const parentIndex = (index - 1) >> 1
+      const parent = heap[parentIndex]!
       if (!isBefore(event, parent)) break
-      heap[place] = parent
-      place = above
+      heap[index] = parent
+      index = parentIndex
     }
-    heap[place] = event
+    heap[index] = event
   }
 
   #pop(): Queued | undefined {
@@ -143,22 +151,22 @@ export class World {
     const first = heap[0]
     const last = heap.pop()
     if (first === undefined || last === undefined || first === last) return first
-    let place = 0
+    let index = 0
     for (;;) {
-      let below = 2 * place + 1
-      const right = heap[below + 1]
-      const left = heap[below]
+      let childIndex = 2 * index + 1
+      const right = heap[childIndex + 1]
+      const left = heap[childIndex]
       if (left === undefined) break
       let child = left
       if (right !== undefined && isBefore(right, left)) {
         child = right
-        below++
+        childIndex++
       }
       if (!isBefore(child, last)) break
-      heap[place] = child
-      place = below
+      heap[index] = child
+      index = childIndex
     }
-    heap[place] = last
+    heap[index] = last
     return first
   }
 }

@@ -1,27 +1,27 @@
 /**
- * A log that tells the judges what its broker proposes, and when it begins to serve. The broker
- * does not notice.
+ * A log that tells the oracles which commands its broker proposes and when the broker begins to
+ * serve. The broker does not notice.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, Membership, StateMachine } from '@holdfast/server/internal'
 import type { HoldfastError } from '@holdfast/shared'
 
-export interface LogTap {
+export interface LogObserver {
   proposed(command: Command): void
-  /** The table is another one. */
+  /** The log has replaced the table by a snapshot. */
   restored(): void
   served(): void
   resigned(): void
   failed(error: HoldfastError): void
 }
 
-export class TappedLog implements Log {
+export class ObservedLog implements Log {
   readonly #log: Log
-  readonly #tap: LogTap
+  readonly #observer: LogObserver
 
-  constructor(log: Log, tap: LogTap) {
+  constructor(log: Log, observer: LogObserver) {
     this.#log = log
-    this.#tap = tap
+    this.#observer = observer
   }
 
   get membership(): Membership | undefined {
@@ -29,33 +29,33 @@ export class TappedLog implements Log {
   }
 
   start(replica: StateMachine): undefined | Promise<void> {
-    const tap = this.#tap
+    const observer = this.#observer
     return this.#log.start({
       restore: (items) => {
         replica.restore(items)
-        tap.restored()
+        observer.restored()
       },
       replay: (command) => replica.replay(command),
       apply: (command) => replica.apply(command),
       digest: () => replica.digest(),
       dump: () => replica.dump(),
       fail: (error) => {
-        tap.failed(error)
+        observer.failed(error)
         replica.fail(error)
       },
       serve: () => {
         replica.serve()
-        tap.served()
+        observer.served()
       },
       resign: () => {
         replica.resign()
-        tap.resigned()
+        observer.resigned()
       },
     })
   }
 
   submit(command: Command): void {
-    this.#tap.proposed(command)
+    this.#observer.proposed(command)
     this.#log.submit(command)
   }
 

@@ -1,6 +1,6 @@
 /**
- * Where one client lives: a machine at the end of a network path, with a clock of its own, on which
- * a program runs; after a kill another one, later.
+ * The machine of one client, with a network path to each broker and a clock of its own. It runs one
+ * program at a time; after a kill it starts another program.
  */
 import type { Environment } from '@holdfast/client/internal'
 import { connectIn } from '@holdfast/client/internal'
@@ -8,44 +8,44 @@ import { epoch } from './brokerMachine.js'
 import { SimClock } from './clocks.js'
 import type { Network, Path } from './network.js'
 import type { Oracles } from './oracles.js'
-import { makeWay } from './pipe.js'
+import { makeLink } from './pipe.js'
 import type { ClientPlan, Plan } from './plan.js'
-import { SimProcess } from './process.js'
 import { Program } from './program.js'
 import { Random } from './random.js'
+import { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
-export interface SiteDeps {
+export interface ClientMachineDeps {
   readonly world: World
   readonly network: Network
   readonly seed: string
   readonly plan: Plan
   readonly client: ClientPlan
-  readonly judges: Oracles
-  /** Where the brokers are, in the order in which it tries them. */
+  readonly oracles: Oracles
+  /** The URLs of the brokers, in the order in which the client tries them. */
   readonly urls: readonly string[]
-  /** Nothing goes wrong with it, nor with the broker that it uses. */
+  /** Whether faults spare this client and its broker. */
   readonly isSpared: boolean
 }
 
-export class Site {
+export class ClientMachine {
   readonly name: string
-  /** The way to each broker, by its URL. */
+  /** The path to each broker, by its URL. */
   readonly paths: ReadonlyMap<string, Path>
-  readonly #deps: SiteDeps
+  readonly #deps: ClientMachineDeps
   #started = 0
   #isStopping = false
   #process: SimProcess | undefined
   #program: Program | undefined
 
-  constructor(name: string, deps: SiteDeps) {
+  constructor(name: string, deps: ClientMachineDeps) {
     this.name = name
     this.#deps = deps
     const { latencyMs, jitterMs } = deps.plan
-    const way = deps.isSpared
-      ? () => makeWay(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
-      : () => makeWay(latencyMs, jitterMs)
-    this.paths = new Map(deps.urls.map((url) => [url, { up: way(), down: way() }]))
+    const link = deps.isSpared
+      ? () => makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
+      : () => makeLink(latencyMs, jitterMs)
+    this.paths = new Map(deps.urls.map((url) => [url, { up: link(), down: link() }]))
   }
 
   get isSpared(): boolean {
@@ -60,15 +60,15 @@ export class Site {
     return this.#program
   }
 
-  /** Starts the program, unless it runs. */
+  /** Starts the program, unless a program runs. */
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
-    const { world, network, seed, plan, client, judges, urls } = this.#deps
+    const { world, network, seed, plan, client, oracles, urls } = this.#deps
     const name = `${this.name}${'abcdefgh'[this.#started % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#started++}`)
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, epoch + world.now)
     const process = new SimProcess(name, world, random, clock)
-    const check = () => judges.holders.judgeProcess(process)
+    const check = () => oracles.holderOracle.checkProcess(process)
     process.onResume = check
     process.afterUnit = check
     const environment: Environment = {
@@ -85,7 +85,7 @@ export class Site {
       random: new Random(`${seed}/${name} program`),
       plan,
       client,
-      judges,
+      oracles,
       isSpared: this.isSpared,
       connect: () => connectIn(urls, options, environment),
     })
@@ -96,17 +96,17 @@ export class Site {
     })
   }
 
-  /** As SIGKILL. */
+  /** Ends the process like SIGKILL. */
   kill(): void {
     const process = this.#process
     if (process === undefined) return
     this.#process = undefined
     this.#program = undefined
     process.kill()
-    this.#deps.judges.holders.forget(process)
+    this.#deps.oracles.holderOracle.forget(process)
   }
 
-  /** Asks the program to come to its end; it is not started again. */
+  /** Tells the program to end, and starts no other program. */
   stop(): void {
     this.#isStopping = true
     this.#program?.stop()

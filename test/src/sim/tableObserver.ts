@@ -1,7 +1,7 @@
 /**
- * Where the judges listen in: every command that a broker's table applies, with its effects. The
- * table is the one place where a broker's history has an order, whatever log is in front of it; the
- * product needs no hook for this, since its prototype can be wrapped from here.
+ * Lets the oracles observe every command that a broker's table applies, with its effects. A
+ * broker's table is the one place where its history has an order, with any log. The product needs
+ * no hook for this, because the prototype of the table can be wrapped here.
  */
 import { type Command, type Effect, LockTable } from '@holdfast/server/core'
 
@@ -9,7 +9,7 @@ export type TableObserver = (table: LockTable, command: Command, effects: readon
 
 const original = LockTable.prototype.apply
 
-/** Sends what every table of this process applies to one observer; undefined ends it. */
+/** Passes what every table of this process applies to one observer; undefined ends this. */
 export function observeTables(observer: TableObserver | undefined): void {
   LockTable.prototype.apply =
     observer === undefined

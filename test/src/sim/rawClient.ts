@@ -1,17 +1,16 @@
 /**
- * What somebody in the simulated world has who speaks the protocol by hand: a thief of secrets, a
- * warden, a stutterer.
+ * What a simulated client needs if it speaks the protocol by hand.
  */
 import type { WebSocketConstructor } from '@holdfast/client/internal'
 import type { Oracles } from './oracles.js'
-import type { SimProcess } from './process.js'
 import type { Random } from './random.js'
+import type { SimProcess } from './simProcess.js'
 
-export interface StrangerDeps {
+export interface RawClientDeps {
   readonly process: SimProcess
   readonly random: Random
-  readonly judges: Oracles
+  readonly oracles: Oracles
   readonly WebSocket: WebSocketConstructor
-  /** Where a broker is. */
+  /** Returns the URL of a broker. */
   readonly anyUrl: () => string
 }

@@ -1,8 +1,8 @@
 /**
- * One simulated process: an event loop that runs due timers, then the input that is waiting (or the
- * other way round: Node does either after a stop), then what was asked for at the end of the turn.
- * A turn is made of units; between two of them all promises settle, and the process may be stopped
- * for a while between any two.
+ * One simulated process with an event loop. A turn runs due timers, then the waiting input, then
+ * the callbacks for the end of the turn. Timers and input may change places, as they do in Node
+ * after a stop. A turn consists of units. Between two units all promises settle, and the process
+ * may be stopped.
  */
 import type { SimClock } from './clocks.js'
 import type { Random } from './random.js'
@@ -25,13 +25,13 @@ export class SimProcess {
   #stops = 0
   #turns = 0
   #turnBegan = 0
-  /** How long its loop may be held up by other work, now and then, in ms. */
+  /** How long other work may delay its event loop now and then, in ms. */
   busyMs = 3
-  /** Whether the unit that ran last was the handling of a frame. */
+  /** Whether the latest unit handled a frame. */
   hasReadFrame = false
-  /** Called when the process runs again, before any of its own code does. */
+  /** Called when the process runs again, before its own code runs. */
   onResume: () => void = () => {}
-  /** Called after each unit of a turn and all that it set off. */
+  /** Called after each unit of a turn, when its promises have settled. */
   afterUnit: () => void = () => {}
 
   constructor(name: string, world: World, random: Random, clock: SimClock) {
@@ -42,7 +42,7 @@ export class SimProcess {
     clock.onDue = () => this.#wake()
   }
 
-  /** False while stopped, and for ever once killed. */
+  /** False while the process is stopped, and after it was killed. */
   get isRunning(): boolean {
     return !this.#isStopped && !this.#isDead
   }
@@ -51,18 +51,18 @@ export class SimProcess {
     return this.#isDead
   }
 
-  /** World time that this process was able to run for, so far. */
+  /** The world time that this process has run so far, in ms. */
   get ranFor(): number {
     const stopped = this.#isStopped ? this.#world.now - this.#stoppedAt : 0
     return this.#world.now - this.#stoppedFor - stopped
   }
 
-  /** How often it was stopped. */
+  /** The number of times that the process was stopped. */
   get stops(): number {
     return this.#stops
   }
 
-  /** How many turns its loop has made. */
+  /** The number of finished turns. */
   get turns(): number {
     return this.#turns
   }
@@ -72,7 +72,7 @@ export class SimProcess {
     return this.#turnBegan
   }
 
-  /** Something has arrived: it is handled in the next turn. */
+  /** Queues input for the next turn. */
   readonly receive = (input: () => void): void => {
     if (this.#isDead) return
     this.#inbox.push(input)
@@ -85,7 +85,7 @@ export class SimProcess {
     this.#wake()
   }
 
-  /** Stops the process now, or after some more units of its turns. */
+  /** Stops the process now, or after `afterUnits` more units. */
   stop(afterUnits = 0): void {
     if (this.#isDead || this.#isStopped) return
     if (afterUnits > 0) {
@@ -98,7 +98,7 @@ export class SimProcess {
     this.#stoppedAt = this.#world.now
   }
 
-  /** The machine is suspended, its monotonic clock with it. */
+  /** Suspends the machine: stops the process and its monotonic clock. */
   sleep(): void {
     this.stop()
     this.clock.sleep()
@@ -127,7 +127,7 @@ export class SimProcess {
     return this.#inbox.length > 0 || this.clock.hasDue || this.#endOfTurn.length > 0
   }
 
-  /** A turn follows at once, or a little later if the process happens to be busy. */
+  /** Starts a turn at once, or a little later if the process is busy. */
   #wake(): void {
     if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
     this.#isScheduled = true
@@ -196,7 +196,7 @@ export class SimProcess {
     }
   }
 
-  /** All that was waiting when the loop came to it. */
+  /** Handles the input that waits now; later input is left for the next turn. */
   *#input(): Generator<void, void> {
     for (const input of this.#inbox.splice(0)) {
       input()

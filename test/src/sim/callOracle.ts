@@ -1,0 +1,157 @@
+/**
+ * Checks name the caller of a client method observes: the call settles in time, with a result or a
+ * documented error, and at once when the caller aborts it.
+ */
+import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
+import type { Oracles } from './oracles.js'
+import type { SimProcess } from './simProcess.js'
+
+/** How much later than its timeout a request may settle, in ms that its process ran. */
+export const lateToleranceMs = 3_000
+/**
+ * How much earlier than its timeout a request may fail, as a factor, because each clock may be
+ * wrong by 1 %.
+ */
+const earlyTolerance = 0.975
+
+/** The errors with which a lock request may fail. */
+const failureCodes: ReadonlySet<ErrorCode> = new Set([
+  'LOCK_HELD',
+  'LOCK_TIMEOUT',
+  'LOCK_LOST',
+  'ABORTED',
+  'SESSION_CLOSED',
+  'SESSION_EXPIRED',
+  'UNAVAILABLE',
+])
+const losses: readonly ErrorCode[] = [
+  'LOCK_NOT_HELD',
+  'LOCK_LOST',
+  'SESSION_CLOSED',
+  'SESSION_EXPIRED',
+]
+
+/** The options of one lock request. */
+export interface LockRequest {
+  mode?: 'exclusive' | 'shared'
+  ttl?: number
+  timeout?: number
+  signal?: AbortSignal
+  steal?: boolean
+  /** `isShared`: other callers may wait for the same lock request. */
+  metadata: { op: string; isShared?: boolean }
+  /** Aborts `signal`; not an option of the client. */
+  abortTimer?: Timer
+}
+
+/** When a call began. */
+export interface CallStart {
+  /**
+   * Time that its process ran, in ms. Lateness counts in this time because a stopped process cannot
+   * settle a call.
+   */
+  readonly ranFor: number
+  /**
+   * World time, in ms. Earliness counts in this time because a stop does not excuse an early
+   * timeout.
+   */
+  readonly at: number
+}
+
+export class CallOracle {
+  readonly #process: SimProcess
+  readonly #oracles: Oracles
+  readonly #open = new Set<string>()
+  #calls = 0
+
+  constructor(process: SimProcess, oracles: Oracles) {
+    this.#process = process
+    this.#oracles = oracles
+  }
+
+  /** The calls that have not settled. */
+  get unsettled(): string {
+    return [...this.#open].join(', ')
+  }
+
+  start(): CallStart {
+    return { ranFor: this.#process.ranFor, at: this.#oracles.now }
+  }
+
+  trace(line: string): void {
+    this.#oracles.trace.add(this.#process.name, line)
+  }
+
+  count(name: string): void {
+    this.#oracles.report.count(name)
+  }
+
+  violated(rule: string, detail: string): void {
+    this.#oracles.violated(rule, `${this.#process.name}: ${detail}`)
+  }
+
+  /** Records a call until it settles. */
+  async track<T>(call: string, promise: Promise<T>): Promise<T> {
+    const name = `${call} (${++this.#calls})`
+    this.#open.add(name)
+    this.trace(`calls ${name}`)
+    try {
+      const result = await promise
+      this.trace(`got ${name}`)
+      return result
+    } catch (error) {
+      this.trace(`failed ${name} ${error instanceof HoldfastError ? error.code : error}`)
+      throw error
+    } finally {
+      this.#open.delete(name)
+    }
+  }
+
+  /** Checks that an aborted request settles in the turn of the abort. */
+  watchAbort({ signal, metadata }: LockRequest, isSettled: () => boolean): void {
+    signal?.addEventListener('abort', () => {
+      this.#process.receive(() => {
+        if (!isSettled()) this.violated('an abort settles the request at once', metadata.op)
+      })
+    })
+  }
+
+  /** Checks the error of a failed lock request. */
+  checkFailure(error: unknown, request: LockRequest, start: CallStart): void {
+    this.expect(error, failureCodes, 'lock')
+    if (!(error instanceof HoldfastError)) return
+    this.count(`refused ${error.code}`)
+    if (request.metadata.isShared !== true) this.#oracles.requestFailed(request.metadata)
+    if (error.code === 'ABORTED' && error.cause !== request.metadata.op) {
+      this.violated('ABORTED has the reason of the abort as its cause', String(error.cause))
+    }
+    const elapsed = this.#oracles.now - start.at
+    if (error.code === 'LOCK_TIMEOUT' && elapsed < (request.timeout ?? 0) * earlyTolerance - 5) {
+      this.violated('a request does not time out early', `${elapsed} of ${request.timeout} ms`)
+    }
+    this.checkTimeout(request, start)
+  }
+
+  checkTimeout({ timeout, metadata }: LockRequest, start: CallStart): void {
+    // A request that does not wait settles when the broker is reachable, so it has no time limit.
+    if (timeout === undefined || timeout === 0) return
+    const ran = this.#process.ranFor - start.ranFor
+    if (ran > timeout + lateToleranceMs) {
+      this.violated(
+        'a request settles within its timeout',
+        `${metadata.op}: ${ran} of ${timeout} ms`,
+      )
+    }
+  }
+
+  expectLoss(error: unknown, call: string, ...more: ErrorCode[]): void {
+    this.expect(error, new Set([...losses, ...more]), call)
+  }
+
+  expect(error: unknown, codes: ReadonlySet<ErrorCode>, call: string): void {
+    if (error instanceof HoldfastError && codes.has(error.code)) return
+    const code = error instanceof HoldfastError ? error.code : 'not a HoldfastError'
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.violated('a method rejects only with documented errors', `${call}: ${code} ${text}`)
+  }
+}

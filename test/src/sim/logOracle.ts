@@ -1,0 +1,172 @@
+/**
+ * Reads the shared log independently of the product: which entries are valid, which broker takes
+ * over which sessions, and the table after each entry. Compares each broker with this reading: the
+ * broker applies the same commands for an entry and has the same table. No broker may be declared
+ * dead before its self-lease is over by its own clock.
+ */
+import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
+import type { LogEntry } from '@holdfast/server/internal'
+import type { RunReport } from './runReport.js'
+import type { StoredEntry } from './sharedStore.js'
+
+/** What the oracle reads of a broker. */
+export interface LogOracleBroker {
+  readonly name: string
+  /** The name of the broker in the log while it serves; otherwise ''. */
+  readonly logName: string
+  /** How long its self-lease lasts by its own clock, in ms. */
+  readonly selfLeaseMs: number
+  readonly members: readonly string[]
+  readonly table: Omit<LockTable, 'apply'> | undefined
+}
+
+/** The number of entries between two comparisons of whole tables. */
+const compareEvery = 8
+
+interface ExpectedEntry {
+  /** The commands that the entry results in, as JSON. */
+  readonly commands: readonly string[]
+  /** The members after the entry, joined by commas. */
+  readonly members: string
+  /** The whole table after the entry as text; undefined for entries that are not compared. */
+  readonly table: string | undefined
+}
+
+export class LogOracle {
+  readonly table = new LockTable()
+  readonly #report: RunReport
+  readonly #brokers: () => readonly LogOracleBroker[]
+  /** The number of the last entry of each member, in the order of joining. */
+  readonly #members = new Map<string, number>()
+  readonly #dead = new Set<string>()
+  readonly #expected = new Map<number, ExpectedEntry>()
+  /** The broker that wrote the newest entry. */
+  #writer = ''
+  /** The commands that the broker has applied so far for the present entry. */
+  #applied: string[] = []
+
+  constructor(report: RunReport, brokers: () => readonly LogOracleBroker[]) {
+    this.#report = report
+    this.#brokers = brokers
+  }
+
+  get members(): readonly string[] {
+    return [...this.#members.keys()]
+  }
+
+  /** The log has a new entry. */
+  appended({ position, text }: StoredEntry): void {
+    const entry = JSON.parse(text) as LogEntry
+    this.#writer = entry.broker
+    const commands = this.#accept(entry)
+    for (const command of commands) this.table.apply(command)
+    const isCompared = this.#expected.size % compareEvery === 0
+    this.#expected.set(position, {
+      commands: commands.map((command) => JSON.stringify(command)),
+      members: this.members.join(),
+      table: isCompared ? textOf(this.table) : undefined,
+    })
+  }
+
+  /** The table of the oracle has produced an effect. */
+  hadEffect(effect: Effect): void {
+    if (effect.kind === 'opened' || effect.kind === 'resumed') {
+      const { id, ownerBroker } = effect.session
+      if (ownerBroker === this.#writer) return
+      const detail = `${this.#writer} ${effect.kind} ${id}, which belongs to ${ownerBroker}`
+      this.#report.violated('a session belongs to the broker of its client', detail)
+    }
+    const session =
+      effect.kind === 'released' && effect.reason === 'expired'
+        ? effect.lock.session
+        : effect.kind === 'ended' && effect.reason === 'expired'
+          ? effect.session
+          : undefined
+    if (session === undefined || session.ownerBroker === this.#writer) return
+    const detail = `${this.#writer} ended ${session.id}, which belongs to ${session.ownerBroker}`
+    this.#report.violated('only the owner broker ends sessions and locks', detail)
+  }
+
+  /** Checks a broker while it applies an entry. */
+  applyEntry(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
+    const expected = this.#expected.get(position)!
+    this.#applied = []
+    apply()
+    const [applied, ordered] = [this.#applied.join(' '), expected.commands.join(' ')]
+    if (applied !== ordered) {
+      const detail = `${broker.name} at ${position}: ${applied || 'nothing'}, not ${ordered || 'nothing'}`
+      this.#report.violated('all brokers apply the same commands', detail)
+    }
+    if (broker.members.join() !== expected.members) {
+      const detail = `${broker.name} at ${position}: ${broker.members.join()}, not ${expected.members}`
+      this.#report.violated('all brokers agree on the members', detail)
+    }
+    if (expected.table !== undefined) this.#compare(broker, expected.table, position)
+  }
+
+  /** A broker has applied a command. */
+  applied(command: Command): void {
+    this.#applied.push(JSON.stringify(command))
+  }
+
+  #compare({ name, table }: LogOracleBroker, expected: string, position: number): void {
+    if (table === undefined || textOf(table) === expected) return
+    this.#report.violated('all brokers have the same table', `${name} at ${position}`)
+  }
+
+  // ----------------------------------------------------------------------- which entries are valid
+
+  #accept(entry: LogEntry): readonly Command[] {
+    const { broker, n, at } = entry
+    if ('join' in entry) {
+      const { replaces } = entry.join
+      if (n !== 1 || this.#members.has(broker) || this.#dead.has(broker)) return this.#ignore(entry)
+      this.#members.set(broker, 1)
+      this.#report.count('broker joined')
+      const restarts = this.#declareDead(replaces, broker, at)
+      // A broker that was replaced before it joined must not join later.
+      if (replaces !== undefined && replaces !== broker) this.#dead.add(replaces)
+      return restarts
+    }
+    if (this.#members.get(broker) !== n - 1) return this.#ignore(entry)
+    this.#members.set(broker, n)
+    if ('leave' in entry) {
+      this.#report.count('broker left')
+      const successor = this.members.find((other) => other !== broker)
+      return successor === undefined ? [] : this.#declareDead(broker, successor, at)
+    }
+    const restarts: Command[] = []
+    for (const { broker: silent, last } of entry.notices?.dead ?? []) {
+      if (this.#members.get(silent) !== last || silent === broker) {
+        this.#report.count('death notice void')
+        continue
+      }
+      this.#report.count('broker declared dead')
+      this.#checkDeath(silent)
+      restarts.push(...this.#declareDead(silent, broker, at))
+    }
+    return [...restarts, ...entry.commands]
+  }
+
+  #ignore({ broker }: LogEntry): readonly Command[] {
+    this.#report.count(this.#dead.has(broker) ? 'entry of a dead broker' : 'entry repeated')
+    return []
+  }
+
+  #declareDead(broker: string | undefined, logName: string, at: number): readonly Command[] {
+    if (broker === undefined || !this.#members.delete(broker)) return []
+    this.#dead.add(broker)
+    return [{ type: 'restart', formerOwner: broker, ownerBroker: logName, at }]
+  }
+
+  #checkDeath(name: string): void {
+    const member = this.#brokers().find(({ logName }) => logName === name)
+    if (member === undefined || member.selfLeaseMs <= 0) return
+    const detail = `${member.name} as ${name} is a member for ${member.selfLeaseMs} ms more`
+    this.#report.violated('a self-lease is over before its broker is declared dead', detail)
+  }
+}
+
+function textOf(table: Omit<LockTable, 'apply'>): string {
+  return [...dump(table as LockTable)].map((item) => JSON.stringify(item)).join('\n')
+}

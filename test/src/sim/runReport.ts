@@ -1,0 +1,32 @@
+/**
+ * The report of a run: the first broken rule, if any, and how often each kind of event happened.
+ * The counts are part of the report, because a run without interesting events proves nothing.
+ */
+
+export interface Violation {
+  /** The name of the rule. */
+  readonly rule: string
+  readonly detail: string
+  /** World time in ms, and the number of the event. */
+  readonly time: number
+  readonly event: number
+}
+
+export class RunReport {
+  readonly counts = new Map<string, number>()
+  violation: Violation | undefined = undefined
+  readonly #now: () => { readonly time: number; readonly event: number }
+
+  constructor(now: () => { readonly time: number; readonly event: number }) {
+    this.#now = now
+  }
+
+  count(name: string, by = 1): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + by)
+  }
+
+  /** Records the first broken rule only, because later ones may follow from it. */
+  violated(rule: string, detail: string): void {
+    this.violation ??= { rule, detail, ...this.#now() }
+  }
+}

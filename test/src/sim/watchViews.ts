@@ -1,0 +1,80 @@
+/**
+ * The set of held locks that a watch reports, kept from its states and events alone. Checks that
+ * each event fits the set.
+ */
+import type { Session, Watch, WatchEvent } from '@holdfast/client'
+import type { CallOracle } from './callOracle.js'
+
+export class WatchView {
+  readonly #callOracle: CallOracle
+  /** The fences of the held locks; undefined until the first state. */
+  #held: Set<number> | undefined
+
+  constructor(callOracle: CallOracle) {
+    this.#callOracle = callOracle
+  }
+
+  get heldCount(): number {
+    return this.#held?.size ?? 0
+  }
+
+  readonly onEvent = (event: WatchEvent): void => {
+    const held = this.#held
+    this.#callOracle.count(`watch ${event.event}`)
+    switch (event.event) {
+      case 'state':
+        if (event.resync !== (held !== undefined)) this.#violated('resync on the wrong state')
+        this.#held = new Set(event.held.map(({ fence }) => fence))
+        break
+      case 'refused':
+        this.#violated('the watch is refused')
+        break
+      case 'locked':
+        if (held === undefined || held.has(event.fence)) this.#violated(`locked ${event.fence}`)
+        held?.add(event.fence)
+        break
+      default:
+        if (held?.delete(event.fence) !== true) this.#violated(`${event.event} ${event.fence}`)
+    }
+  }
+
+  #violated(detail: string): void {
+    this.#callOracle.violated('a watch reports every change once', detail)
+  }
+}
+
+/**
+ * The watches of one program: one of all keys, which the program closes and opens again now and
+ * then, and two equal ones of one key. The broker sends one message for all of them. After the
+ * watch of all keys is closed, the broker must continue to report to the other two.
+ */
+export class WatchViews {
+  readonly #session: Session
+  readonly #callOracle: CallOracle
+  readonly #narrow: readonly WatchView[]
+  #wide: { readonly view: WatchView; readonly watch: Watch } | undefined
+
+  constructor(session: Session, callOracle: CallOracle, key: string) {
+    this.#session = session
+    this.#callOracle = callOracle
+    this.#wide = this.#watchAll()
+    this.#narrow = [new WatchView(callOracle), new WatchView(callOracle)]
+    for (const { onEvent } of this.#narrow) session.watch(key, onEvent)
+  }
+
+  get heldCount(): number {
+    const narrow = this.#narrow.reduce((sum, { heldCount }) => sum + heldCount, 0)
+    return narrow + (this.#wide?.view.heldCount ?? 0)
+  }
+
+  /** Closes the watch of all keys if it is open, and opens a new watch if `isWanted`. */
+  change(isWanted: boolean): void {
+    this.#wide?.watch.close()
+    this.#wide = isWanted ? this.#watchAll() : undefined
+  }
+
+  #watchAll() {
+    const view = new WatchView(this.#callOracle)
+    return { view, watch: this.#session.watch({ prefix: '' }, view.onEvent) }
+  }
+}
