@@ -1,24 +1,24 @@
 /**
- * What the parts of the bench say to each other. A workload is a list of jobs; a job is a broker,
- * an echo server and a load generator, each a process of its own, and comes to an end with rows.
+ * The types that the processes of the bench share. A workload is a list of jobs. A job runs a
+ * broker, an echo server and a load generator, each in a process of its own, and ends with rows.
  */
 
 import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'
 
-/** Where server and generator run: on a core each, or both on one. */
+/** Whether server and generator run on one core each, or share one core. */
 export type Placement = 'split' | 'shared'
 
-/** How long everything takes. */
+/** The length of a run. */
 export interface Pace {
   readonly name: 'normal' | 'quick' | 'smoke'
-  /** How often each contestant has its turn. */
+  /** The number of slices of each contestant. */
   readonly rounds: number
-  /** Length of a turn, in ms. */
+  /** The length of a slice, in ms. */
   readonly sliceMs: number
-  /** What is run and thrown away before the first turn, in ms for each contestant. */
+  /** How long each contestant runs before its first slice, in ms; this time is not measured. */
   readonly warmUpMs: number
-  /** Divides the sizes of those workloads that fill the broker with something. */
+  /** Divides the sizes of the workloads that fill the broker. */
   readonly scale: number
 }
 
@@ -28,77 +28,80 @@ export interface Endpoint {
   readonly pid: number
 }
 
-/** Which server a job is about: the broker, or a peer by name. */
+/** The server that a job measures: the broker, or a peer by name. */
 export type Subject = 'holdfast' | (string & {})
 
-/** One run of a generator. Goes to another process, so it is plain data. */
+/** One run of a generator. Plain data, because it is sent to another process. */
 export interface Job {
-  /** The workload it belongs to, such as `W1`. */
+  /** The name of its workload, such as `W1`. */
   readonly workload: string
   /** The shape within the workload, such as `64×16`. */
   readonly shape: string
   readonly placement: Placement
   readonly subject: Subject
-  /** Limits of the broker that this job needs raised, by name. */
+  /** The limits of the broker that this job raises, by name. */
   readonly limits: Readonly<Record<string, number>>
-  /** With a journal in a directory for temporary files; without, the broker keeps nothing. */
+  /** Whether the broker has a journal, in the directory for temporary files; undefined for none. */
   readonly journal?: 'flushed' | 'relaxed' | undefined
-  /** The profile of the broker; without it, its default. */
+  /** The profile of the broker; undefined for its default. */
   readonly profile?: Profile | undefined
-  /** Whom the broker knows by a token of theirs, see `tokenOf`; without it, it asks for none. */
+  /**
+   * The principals that have a token at the broker, see `tokenOf`; undefined for a broker without
+   * tokens.
+   */
   readonly principals?: readonly string[] | undefined
-  /** Size of the broker's heap, in MiB; without it, what Node takes. */
+  /** The size of the broker's heap, in MiB; undefined for the default of Node. */
   readonly heapMiB?: number | undefined
-  /** Whether the broker keeps account of how long its event loop stands still. */
+  /** Whether the broker records how long its event loop stalls. */
   readonly watchesLoop?: boolean | undefined
-  /** Whatever else the workload wants to know; its own business. */
+  /** Parameters that only the workload reads. */
   readonly params: Readonly<Record<string, number>>
 }
 
-/** The token by which the broker of a job knows a principal. */
+/** The token of a principal at the broker of a job. */
 export function tokenOf(principal: string): string {
   return `the token of ${principal}, long enough`
 }
 
-/** What a workload has told its own load. */
+/** A parameter that the workload has given to its load. */
 export function param({ params }: Job, name: string): number {
   const value = params[name]
-  if (value === undefined) throw new Error(`this job has no ${name}`)
+  if (value === undefined) throw new Error(`The job has no parameter ${name}`)
   return value
 }
 
-/** One line of a table. */
+/** One row of a table. */
 export interface Row {
   readonly workload: string
   readonly shape: string
   readonly placement: Placement
-  /** Who was measured, such as `holdfast, frames by hand`. */
+  /** What was measured, such as `holdfast, frames by hand`. */
   readonly system: string
-  /** By name; the units are in the names. */
+  /** The figures by name; a name contains its unit. */
   readonly figures: Readonly<Record<string, number>>
 }
 
 export interface JobResult {
   readonly rows: readonly Row[]
-  /** Grants that the exclusion check has looked at, and those that it found wrong. */
+  /** The number of grants that the exclusion check has seen. */
   readonly grants: number
   readonly violations: number
 }
 
-/** Which ways of driving the broker are wanted. */
+/** How the broker is driven: with frames by hand or through the client library. */
 export type DriverName = 'raw' | 'client'
 
-/** What a generator is started with. */
+/** The input of a generator. */
 export interface Assignment {
   readonly job: Job
   readonly pace: Pace
   readonly drivers: readonly DriverName[]
-  /** The server under test. */
+  /** The server that is measured. */
   readonly server: Endpoint
   readonly echo: Endpoint
 }
 
-/** What a generator says to the process that started it. */
+/** The messages of a generator to its parent. */
 export type Report =
   | { readonly type: 'progress'; readonly done: number }
   | { readonly type: 'usage'; readonly pid: number }
@@ -114,13 +117,13 @@ export interface LoadContext extends Assignment {
 export interface Workload {
   readonly name: string
   readonly title: string
-  /** What to run; `placements` are those that this machine can do. */
+  /** The jobs to run. */
   readonly jobs: (pace: Pace) => readonly Job[]
   /** Runs in the generator. */
   readonly load: (context: LoadContext) => Promise<JobResult>
 }
 
-/** A job with nothing special about it. */
+/** A job with the usual settings. */
 export function job(
   workload: string,
   shape: string,

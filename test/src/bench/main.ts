@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: runs the workloads one after another, each job in processes of its own, and
- * prints what they have measured beside what was aimed at.
+ * prints the figures beside the targets.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { normalPace, quickPace } from './paces.js'
 import { peers } from './peers/index.js'
 import { installPackages } from './peers/packages.js'
 import type { Peer } from './peers/peer.js'
-import { lackOf } from './processes/peerServers.js'
+import { reasonToSkip } from './processes/peerServers.js'
 import { canPin } from './processes/servers.js'
 import { chartOf } from './report/chart.js'
 import { describeMachine, machineLine } from './report/machine.js'
@@ -18,7 +18,7 @@ import { profileTables } from './report/profile.js'
 import { showProgress } from './report/progress.js'
 import { asJson, type Results, resultsFolder, saveResults } from './report/save.js'
 import { targetTable, workloadTable } from './report/tables.js'
-import { judge } from './report/targets.js'
+import { compareWithTargets } from './report/targets.js'
 import { type RunOptions, runJob } from './run.js'
 import { workloads } from './workloads/index.js'
 import { peerWorkloads } from './workloads/peers.js'
@@ -34,13 +34,15 @@ interface Flags {
 }
 
 const names = workloads.map(({ name }) => name)
-/** Brokers on etcd take as long as everything else together, and hostile clients half as long. */
-const usual = workloads.filter(({ name }) => name !== 'logs' && name !== 'neighbours')
+/**
+ * Not run by default: `logs` takes as long as all others together, and `neighbours` half as long.
+ */
+const defaultWorkloads = workloads.filter(({ name }) => name !== 'logs' && name !== 'neighbours')
 
 function workloadsNamed(list: string): Workload[] {
   return list.split(',').map((name) => {
     const workload = workloads.find((each) => each.name.toLowerCase() === name.toLowerCase())
-    if (workload === undefined) throw new InvalidArgumentError(`It is one of ${names.join(', ')}.`)
+    if (workload === undefined) throw new InvalidArgumentError(`Choose from ${names.join(', ')}.`)
     return workload
   })
 }
@@ -49,16 +51,16 @@ function peersNamed(list: string): Peer[] {
   return list.split(',').map((name) => {
     const peer = peers.find((each) => each.name === name)
     const known = peers.map((each) => each.name).join(', ')
-    if (peer === undefined) throw new InvalidArgumentError(`It is one of ${known}.`)
+    if (peer === undefined) throw new InvalidArgumentError(`Choose from ${known}.`)
     return peer
   })
 }
 
-/** The workloads of the peers that can be measured here; says why not of the others. */
-function availablePeers(wanted: readonly Peer[], say: (text: string) => void): Workload[] {
+/** The workloads of the peers that this machine can run; prints why it cannot run the others. */
+function availablePeers(wanted: readonly Peer[], print: (text: string) => void): Workload[] {
   const available = wanted.filter((peer) => {
-    const lack = lackOf(peer) ?? installPackages(peer)
-    if (lack !== undefined) say(`${lack}.`)
+    const lack = reasonToSkip(peer) ?? installPackages(peer)
+    if (lack !== undefined) print(`${lack}.`)
     return lack === undefined
   })
   return peerWorkloads(available)
@@ -66,36 +68,36 @@ function availablePeers(wanted: readonly Peer[], say: (text: string) => void): W
 
 const program = new Command('npm run bench --')
   .description('Measures the broker against a bare WebSocket echo in the same run.')
-  .option('--quick', 'a look of about a minute; sizes and slices are smaller')
+  .option('--quick', 'about a minute, with smaller sizes and shorter slices')
   .option(
     '--only <names>',
-    `of: ${names.join(', ')}; several with commas; default all but logs and neighbours`,
+    `comma-separated workloads: ${names.join(', ')} (default: all but logs and neighbours)`,
     workloadsNamed,
   )
   .option(
     '--shapes <texts>',
-    'only those whose shape has one of these in it; several with commas',
+    'only jobs whose shape contains one of these comma-separated texts',
     (list: string) => list.split(','),
   )
   .addOption(
-    new Option('--driver <which>', 'frames by hand, or the client library; default both').choices([
-      'raw',
-      'client',
-    ]),
+    new Option('--driver <which>', 'frames by hand, or the client library (default: both)').choices(
+      ['raw', 'client'],
+    ),
   )
+  .option('--profile <folder>', 'writes a CPU profile of each broker to the folder and prints it')
   .option(
-    '--profile <folder>',
-    'leaves a CPU profile of each broker there, and prints what is in it',
+    '--peers [names]',
+    'also measures all or the given other lock services; takes long',
+    peersNamed,
   )
-  .option('--peers [names]', 'other lock services too, all or these; takes long', peersNamed)
-  .option('--json <file>', 'writes everything there for machines')
+  .option('--json <file>', 'writes the results as JSON')
   .action(bench)
 
 await program.parseAsync()
 
 async function bench({
   quick,
-  only = usual,
+  only = defaultWorkloads,
   shapes,
   driver,
   json,
@@ -106,21 +108,24 @@ async function bench({
   const drivers: readonly DriverName[] = driver === undefined ? ['raw', 'client'] : [driver]
   const began = new Date()
   const machine = describeMachine()
-  const say = (text: string): void => void process.stdout.write(`${text}\n`)
-  say(`# Bench\n\n${machineLine(machine)}\n`)
+  const print = (text: string): void => void process.stdout.write(`${text}\n`)
+  print(`# Bench\n\n${machineLine(machine)}\n`)
   if (!canPin)
-    say('There is no taskset here, or one core only: the cores are the system’s choice.\n')
+    print(
+      'Processes are not pinned to cores, because taskset is missing or there is only one core.\n',
+    )
 
-  const others = wanted === undefined ? [] : availablePeers(wanted === true ? peers : wanted, say)
+  const peerJobs =
+    wanted === undefined ? [] : availablePeers(wanted === true ? peers : wanted, print)
   const { rows, grants, violations } = await runAll(
-    [...only, ...others],
+    [...only, ...peerJobs],
     { pace, drivers, profiles: profile, shapes },
-    say,
+    print,
   )
-  const verdicts = judge(rows, wanted !== undefined)
-  say(targetTable(verdicts))
-  if (profile !== undefined) say(await profileTables(profile))
-  say(`Exclusion: ${violations} violations in ${grants.toLocaleString('en')} grants.`)
+  const targetResults = compareWithTargets(rows, wanted !== undefined)
+  print(targetTable(targetResults))
+  if (profile !== undefined) print(await profileTables(profile))
+  print(`Exclusion: ${violations} violations in ${grants.toLocaleString('en')} grants.`)
   const results: Results = {
     began: began.toISOString(),
     seconds: Math.round((Date.now() - began.getTime()) / 1_000),
@@ -130,19 +135,19 @@ async function bench({
     grants,
     violations,
     rows,
-    verdicts,
+    targetResults,
   }
   const caption = `Pairs a second against a bare ws echo. ${machineLine(machine)}`
   await saveResults({ 'latest.json': asJson(results), 'latest.svg': chartOf(rows, caption) })
   if (json !== undefined) await writeFile(json, asJson(results))
-  say(`Took ${results.seconds} s. Chart: ${join(resultsFolder, 'latest.svg')}`)
+  print(`Took ${results.seconds} s. Chart: ${join(resultsFolder, 'latest.svg')}`)
   if (violations > 0) process.exitCode = 1
 }
 
 async function runAll(
   chosen: readonly Workload[],
   options: Omit<RunOptions, 'onProgress'> & { readonly shapes: readonly string[] | undefined },
-  say: (text: string) => void,
+  print: (text: string) => void,
 ): Promise<{ rows: Row[]; grants: number; violations: number }> {
   const isWanted = ({ shape }: Job): boolean =>
     options.shapes === undefined || options.shapes.some((text) => shape.includes(text))
@@ -166,6 +171,6 @@ async function runAll(
     tables.push(workloadTable(workload, own))
   }
   progress.end()
-  for (const table of tables) say(table)
+  for (const table of tables) print(table)
   return all
 }

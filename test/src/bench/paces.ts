@@ -1,4 +1,4 @@
-/** How long the bench takes: the full run, the quick look, and the slice that the tests run. */
+/** The lengths of a run: full, quick, and the short slices of the tests. */
 import type { Pace } from './job.js'
 
 export const normalPace: Pace = {

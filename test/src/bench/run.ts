@@ -1,5 +1,5 @@
 /**
- * Runs one job: starts its servers and its generator, and ends them, whatever happens.
+ * Runs one job: starts its servers and its generator, and always ends them.
  */
 import type { DriverName, Job, JobResult, Pace } from './job.js'
 import { peerNamed } from './peers/index.js'
@@ -10,7 +10,7 @@ import { type Server, startBroker, startEcho } from './processes/servers.js'
 export interface RunOptions {
   readonly pace: Pace
   readonly drivers: readonly DriverName[]
-  /** Where a CPU profile of each broker is left; undefined for none. */
+  /** The folder for a CPU profile of each broker; undefined for none. */
   readonly profiles?: string | undefined
   readonly onProgress: (done: number) => void
 }
@@ -31,7 +31,7 @@ export async function runJob(
       await echo.stop('SIGKILL')
     }
   } finally {
-    // A profile is written on the way out, and databases have children to take along.
+    // Node writes a profile when it exits, and a database must end its children.
     const hasMoreToDo = profiles !== undefined || job.subject !== 'holdfast'
     await server.stop(hasMoreToDo ? 'SIGINT' : 'SIGKILL')
   }

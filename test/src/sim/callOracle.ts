@@ -1,5 +1,5 @@
 /**
- * Checks name the caller of a client method observes: the call settles in time, with a result or a
+ * Checks what the caller of a client method observes: the call settles in time, with a result or a
  * documented error, and at once when the caller aborts it.
  */
 import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'

@@ -47,7 +47,7 @@ export class DuplicatingClient {
     process.clock.setTimer(() => this.#loop(), random.between(0, 2 * pauseMs))
   }
 
-  /** Sends `bye`. The broker removes action is left when the lease is over. */
+  /** Sends `bye`. The broker removes what is left when the lease is over. */
   stop(): void {
     this.#isStopped = true
     this.#send('{"type":"bye"}')

@@ -1,6 +1,6 @@
 /**
  * A client that has read retired resume secrets and tries them. A secret is retired when the broker
- * has heard from its session with a newer secret. The client commandsOfClient the protocol by hand.
+ * has heard from its session with a newer secret. The client speaks the protocol by hand.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'

@@ -1,5 +1,5 @@
 /**
- * A client that stays within the limits and requests for as much as it can: expensive queries, tries
+ * A client that stays within the limits and asks for as much as it can: expensive queries, tries
  * for held locks, a hundred identical watches, answers that it does not read or acknowledge. Other
  * clients must not notice. `ResponseOracle` checks the answers to this client. The client speaks
  * the protocol by hand.

@@ -81,7 +81,7 @@ export class Network {
 }
 
 export interface Cut {
-  /** How many of the packets under link still arrive. */
+  /** How many of the packets under way still arrive. */
   readonly keepUp: number
   readonly keepDown: number
   /** After how many ms an end learns of the cut; undefined for never. */

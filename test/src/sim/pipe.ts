@@ -10,7 +10,7 @@ import type { World } from './world.js'
  * One direction between a client's machine and a broker's machine, shared by all their connections.
  */
 export interface Link {
-  /** The least time that a packet is under link, in ms. */
+  /** The least time that a packet is under way, in ms. */
   latency: number
   /** The most that chance adds to `latency`, in ms. */
   jitter: number
@@ -70,12 +70,12 @@ export class Pipe {
     if (this.#isOpen) this.#schedule()
   }
 
-  /** Loses all packets under link except the first `kept`. */
+  /** Loses all packets under way except the first `kept`. */
   lose(kept: number): void {
     for (let i = kept; i < this.#underWay.length; i++) this.#underWay[i]!.arrive = nothing
   }
 
-  /** Loses all packets under link except the first `kept`, and all later packets. */
+  /** Loses all packets under way except the first `kept`, and all later packets. */
   cut(kept: number): void {
     this.lose(kept)
     this.#isCut = true

@@ -1,5 +1,5 @@
 /**
- * The program of one client. It connects, requests locks in every possible link, holds, refreshes
+ * The program of one client. It connects, requests locks in every possible way, holds, refreshes
  * and unlocks them, aborts requests, closes its session and returns. Oracles check every result and
  * every error.
  */

@@ -1,5 +1,5 @@
 /**
- * Checks the answerTypes to one connection of a hostile client. Immediate answerTypes come in order and
+ * Checks the answers to one connection of a hostile client. Immediate answers come in order and
  * once. Requests of the table that need not wait are answered in order. An acknowledgement covers
  * only handled messages. A query counts every lock. Each of several identical watches reports every
  * event.

@@ -62,7 +62,7 @@ export class SimEngine implements Engine {
     this.#line = this.#newLine()
   }
 
-  /** Cuts the present connection: only the given numbers of packets under link still arrive. */
+  /** Cuts the present connection: only the given numbers of packets under way still arrive. */
   break(keptUp: number, keptDown: number): void {
     this.#line.up.cut(Math.min(keptUp, this.#line.up.packetsUnderWay))
     this.#line.down.cut(Math.min(keptDown, this.#line.down.packetsUnderWay))
@@ -162,7 +162,7 @@ export class SimEngine implements Engine {
     })
   }
 
-  /** Replaces the connection. Packets under link on the former connection may still arrive. */
+  /** Replaces the connection. Packets under way on the former connection may still arrive. */
   #reconnect(line: Line): void {
     if (line !== this.#line || this.#isClosed) return
     this.#line = this.#newLine()

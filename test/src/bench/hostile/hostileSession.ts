@@ -1,15 +1,15 @@
 /**
- * One hostile session: says as much as its connection takes, within the limits of the profile, and
- * reads as its kind does.
+ * One hostile session. It sends as much as its connection takes and the limits of the profile
+ * allow, and reads as its kind does.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { subprotocol } from '@holdfast/shared'
 import { openWire, type Wire } from '../load/wire.js'
-import type { Place } from './crew.js'
+import type { Origin } from './origins.js'
 
 /**
- * `attentively` looks at what it reads, `eagerly` throws it away; `lazily` stops and goes on, so that
- * it is never slow for long.
+ * `attentively` parses what it reads, and `eagerly` drops it. `lazily` pauses and resumes, so that
+ * the broker never regards it as a slow reader for long.
  */
 export type Reading = 'attentively' | 'eagerly' | 'never' | 'byte by byte' | 'lazily'
 
@@ -18,33 +18,33 @@ export interface Welcome {
   readonly secret?: string
 }
 
-/** A lease as long as it can be: a hostile client need not answer pings. */
+/** The longest lease, because a hostile client need not answer pings; in ms. */
 const leaseMs = 300_000
-/** How often a byte is read, and how long a lazy reader sleeps and wakes, in ms. */
+/** How often `byte by byte` reads a byte, and how long a lazy reader pauses and reads, in ms. */
 const byteMs = 5
-const napMs = { asleep: 900, awake: 100 }
-/** Messages below its rate, for what is said beside a flood. */
-const spare = 10
+const lazyMs = { paused: 900, reading: 100 }
+/** The number of messages below its rate limit, for messages beside a flood. */
+const reserve = 10
 
 export class HostileSession {
   readonly #wire: Wire
   readonly limits: BrokerLimits
   readonly welcome: Welcome
-  /** Told of every frame that it reads attentively. */
+  /** Called for every frame that the session reads attentively. */
   onText: ((text: string) => void) | undefined
   #id = 0
   #isOpen = true
   #allowed: number
   #allowedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
-  /** Messages said so far. */
-  said = 0
+  /** The number of messages sent so far. */
+  sent = 0
 
   private constructor(wire: Wire, limits: BrokerLimits, welcome: Welcome) {
     this.#wire = wire
     this.limits = limits
     this.welcome = welcome
-    this.#allowed = limits.messageBurst - spare
+    this.#allowed = limits.messageBurst - reserve
     wire.listen({
       onText: (text) => this.onText?.(text),
       onTurn: () => {},
@@ -55,14 +55,14 @@ export class HostileSession {
     })
   }
 
-  /** Rejects if the broker does not let it in. */
+  /** Rejects if the broker refuses the session. */
   static async open(
     url: string,
     limits: BrokerLimits,
-    place: Place,
+    origin: Origin,
     fields = '',
   ): Promise<HostileSession> {
-    const wire = await openWire(url, subprotocol, place.address)
+    const wire = await openWire(url, subprotocol, origin.address)
     const welcome = await new Promise<Welcome>((resolve, reject) => {
       wire.listen({
         onText: (text) => {
@@ -70,9 +70,9 @@ export class HostileSession {
           resolve(Array.isArray(parsed) ? parsed[0]! : parsed)
         },
         onTurn: () => {},
-        onClose: () => reject(new Error('not let in')),
+        onClose: () => reject(new Error('The broker refused the session')),
       })
-      wire.send(`{"type":"hello","name":"hostile","lease":${leaseMs}${place.hello}${fields}}`)
+      wire.send(`{"type":"hello","name":"hostile","lease":${leaseMs}${origin.hello}${fields}}`)
     })
     return new HostileSession(wire, limits, welcome)
   }
@@ -85,8 +85,8 @@ export class HostileSession {
     return ++this.#id
   }
 
-  read(how: Reading): void {
-    switch (how) {
+  read(reading: Reading): void {
+    switch (reading) {
       case 'attentively':
         break
       case 'eagerly':
@@ -100,68 +100,68 @@ export class HostileSession {
         break
       case 'lazily': {
         this.#wire.discard()
-        let isAsleep = false
-        const turnOver = (): void => {
-          isAsleep = !isAsleep
-          if (isAsleep) this.#wire.pause()
+        let isPaused = false
+        const toggle = (): void => {
+          isPaused = !isPaused
+          if (isPaused) this.#wire.pause()
           else this.#wire.resume()
-          this.#timer = setTimeout(turnOver, isAsleep ? napMs.asleep : napMs.awake)
+          this.#timer = setTimeout(toggle, isPaused ? lazyMs.paused : lazyMs.reading)
         }
-        turnOver()
+        toggle()
         break
       }
     }
   }
 
-  /** A frame of as many messages as fit and as may be said now, `most` at most. */
-  frameOf(message: () => string, most = Number.POSITIVE_INFINITY): string | undefined {
-    const may = Math.min(most, this.#mayStillSay())
+  /** A frame with as many messages as fit and as the rate limit allows now, at most `most`. */
+  frameOf(message: () => string, max = Number.POSITIVE_INFINITY): string | undefined {
+    const allowed = Math.min(max, this.#sendableNow())
     const messages: string[] = []
     let bytes = 2
     let longest = 0
-    while (messages.length < may && bytes + longest + 16 < this.limits.frameBytes) {
-      const one = message()
-      longest = Math.max(longest, one.length + 1)
-      bytes += one.length + 1
-      messages.push(one)
+    while (messages.length < allowed && bytes + longest + 16 < this.limits.frameBytes) {
+      const text = message()
+      longest = Math.max(longest, text.length + 1)
+      bytes += text.length + 1
+      messages.push(text)
     }
     if (messages.length === 0) return undefined
     this.#spend(messages.length)
     return `[${messages.join()}]`
   }
 
-  /** Says it, and resolves when its connection takes more. */
-  async say(text: string): Promise<void> {
+  /** Sends a frame; resolves when the connection takes more. */
+  async send(text: string): Promise<void> {
     this.#wire.send(text)
-    await this.#room()
+    await this.#writable()
   }
 
-  /** Says these messages as far as the limits allow, a frame at a time. */
-  async sayAll(messages: readonly string[]): Promise<void> {
+  /** Sends these messages as fast as the limits allow, one frame at a time. */
+  async sendAll(messages: readonly string[]): Promise<void> {
     let next = 0
     while (this.#isOpen && next < messages.length) {
       const frame = this.frameOf(() => messages[next++]!, messages.length - next)
-      await (frame === undefined ? pause(50) : this.say(frame))
+      await (frame === undefined ? pause(50) : this.send(frame))
     }
   }
 
-  /** Says frames of such messages until it is cut. */
+  /** Sends frames of such messages until the connection closes. */
   async flood(message: () => string): Promise<void> {
     while (this.#isOpen) {
       const frame = this.frameOf(message)
-      await (frame === undefined ? pause(50) : this.say(frame))
+      await (frame === undefined ? pause(50) : this.send(frame))
     }
   }
 
-  /** As `flood`, by way of the wire, `count` messages at a time. */
+  /** Like `flood`, but `send` writes to the wire, `count` messages at a time. */
   async floodBy(count: number, send: (wire: Wire, count: number) => void): Promise<void> {
     while (this.#isOpen) {
-      const may = Math.min(count, this.#mayStillSay())
-      if (may > 0) {
-        this.#spend(may)
-        send(this.#wire, may)
+      const allowed = Math.min(count, this.#sendableNow())
+      if (allowed > 0) {
+        this.#spend(allowed)
+        send(this.#wire, allowed)
       }
-      await (may > 0 ? this.#room() : pause(50))
+      await (allowed > 0 ? this.#writable() : pause(50))
     }
   }
 
@@ -169,23 +169,23 @@ export class HostileSession {
     this.#wire.destroy()
   }
 
-  /** Whole messages that its bucket has. */
-  #mayStillSay(): number {
+  /** The number of whole messages that the rate limit allows now. */
+  #sendableNow(): number {
     const { messagesPerSecond, messageBurst } = this.limits
     if (messagesPerSecond === Number.POSITIVE_INFINITY) return messagesPerSecond
     const now = performance.now()
     const more = ((now - this.#allowedAt) * (messagesPerSecond - 2)) / 1_000
     this.#allowedAt = now
-    this.#allowed = Math.min(messageBurst - spare, this.#allowed + more)
+    this.#allowed = Math.min(messageBurst - reserve, this.#allowed + more)
     return Math.floor(this.#allowed)
   }
 
   #spend(count: number): void {
     this.#allowed -= count
-    this.said += count
+    this.sent += count
   }
 
-  #room(): Promise<void> {
+  #writable(): Promise<void> {
     return this.#wire.isFull ? this.#wire.drained() : turn()
   }
 }

@@ -1,14 +1,14 @@
 /** All kinds of hostile clients. */
 import type { Kind } from './kind.js'
 import { lockingKinds } from './locking.js'
-import { lookingKinds } from './looking.js'
-import { speakingKinds } from './speaking.js'
+import { queryingKinds } from './querying.js'
+import { sendingKinds } from './sending.js'
 
-export const kinds: readonly Kind[] = [...lookingKinds, ...lockingKinds, ...speakingKinds]
+export const kinds: readonly Kind[] = [...queryingKinds, ...lockingKinds, ...sendingKinds]
 
-/** @throws If there is none of that name. */
+/** @throws If no kind has this name. */
 export function kindNamed(name: string): Kind {
   const kind = kinds.find((each) => each.name === name)
-  if (kind === undefined) throw new Error(`there is no kind ${name}`)
+  if (kind === undefined) throw new Error(`Unknown kind of hostile client: ${name}`)
   return kind
 }

@@ -1,53 +1,53 @@
 /**
- * What a kind of hostile client is: what is there before it begins, and what each of its sessions
- * does until it is cut.
+ * Defines a kind of hostile client: the preparation, and what each session does until its
+ * connection closes.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { RawSession } from '../load/rawSession.js'
-import { limitsOf, placeOf } from './crew.js'
 import { HostileSession, type Reading } from './hostileSession.js'
+import { limitsOf, originOf } from './origins.js'
 
-/** All hostile sessions of a job together. */
-export const mostSessions = 100
+/** The largest number of hostile sessions in one job. */
+export const maxSessions = 100
 
 export interface Kind {
   readonly name: string
-  /** Why it should hurt, in a few words. */
-  readonly what: string
-  /** How many sessions do it. Default: all that `prepare` has left. */
+  /** How the kind tries to slow the broker, in a few words. */
+  readonly description: string
+  /** The number of sessions. Default: all that `prepare` has not used. */
   readonly sessions?: number
-  /** Further fields of the hello of each. */
+  /** Further fields of the `hello` of each session. */
   readonly hello?: string
   readonly reading: Reading
-  /** Before it begins. */
-  readonly prepare?: (gang: Gang) => Promise<void>
-  /** One session, until it is cut. */
-  readonly act: (session: HostileSession, gang: Gang) => Promise<void>
+  /** Runs before the sessions act. */
+  readonly prepare?: (group: HostileGroup) => Promise<void>
+  /** Runs for each session until its connection closes. */
+  readonly act: (session: HostileSession, group: HostileGroup) => Promise<void>
 }
 
-/** A kind whose sessions say frames of such messages, as many as they can. */
+/** A kind whose sessions send frames of such messages as fast as they can. */
 export function flooding(
-  [name, what]: readonly [name: string, what: string],
+  [name, description]: readonly [name: string, description: string],
   reading: Reading,
-  message: (session: HostileSession, gang: Gang) => string,
+  message: (session: HostileSession, group: HostileGroup) => string,
   rest: Pick<Kind, 'hello' | 'prepare' | 'sessions'> = {},
 ): Kind {
-  const act = (session: HostileSession, gang: Gang): Promise<void> =>
-    session.flood(() => message(session, gang))
-  return { name, what, reading, act, ...rest }
+  const act = (session: HostileSession, group: HostileGroup): Promise<void> =>
+    session.flood(() => message(session, group))
+  return { name, description, reading, act, ...rest }
 }
 
 /** All hostile sessions of one job. */
-export class Gang {
+export class HostileGroup {
   readonly url: string
   readonly profile: Profile
   readonly limits: BrokerLimits
-  /** Fences that its sessions share. */
+  /** Fences that the sessions share. */
   readonly fences: number[] = []
   readonly #open = new Set<{ destroy(): void }>()
-  #places = 0
+  #sessionCount = 0
   #isOver = false
-  said = 0
+  sent = 0
 
   constructor(url: string, profile: Profile) {
     this.url = url
@@ -59,33 +59,33 @@ export class Gang {
     return this.#isOver
   }
 
-  /** Places that are left for sessions. */
-  get placesLeft(): number {
-    return mostSessions - this.#places
+  /** The number of sessions that may still be opened. */
+  get sessionsLeft(): number {
+    return maxSessions - this.#sessionCount
   }
 
-  takePlace(): number {
-    return this.#places++
+  takeIndex(): number {
+    return this.#sessionCount++
   }
 
-  /** A session that does as it is told, which `prepare` has use for. */
+  /** Opens a well-behaved session for `prepare`. */
   async helper(fields = ''): Promise<RawSession> {
-    const { hello, address } = placeOf(this.profile, 'hostile', this.takePlace())
+    const { hello, address } = originOf(this.profile, 'hostile', this.takeIndex())
     const session = await RawSession.open(this.url, `${hello},"lease":300000${fields}`, address)
     this.#open.add(session)
     return session
   }
 
-  async session(place: number, fields = ''): Promise<HostileSession> {
-    const where = placeOf(this.profile, 'hostile', place)
-    const session = await HostileSession.open(this.url, this.limits, where, fields)
+  async session(index: number, fields = ''): Promise<HostileSession> {
+    const origin = originOf(this.profile, 'hostile', index)
+    const session = await HostileSession.open(this.url, this.limits, origin, fields)
     if (this.#isOver) session.destroy()
     this.#open.add(session)
     return session
   }
 
-  forget(session: HostileSession): void {
-    this.said += session.said
+  closed(session: HostileSession): void {
+    this.sent += session.sent
     this.#open.delete(session)
     session.destroy()
   }
@@ -94,23 +94,25 @@ export class Gang {
   stop(): void {
     this.#isOver = true
     for (const session of this.#open) {
-      if (session instanceof HostileSession) this.said += session.said
+      if (session instanceof HostileSession) this.sent += session.sent
       session.destroy()
     }
     this.#open.clear()
   }
 }
 
-/** Takes a lock that must be free, or shared; resolves with its fence. */
-export function take(session: RawSession, key: string, fields = ''): Promise<number> {
+/** Acquires a lock that is free or shared. @returns its fence */
+export function acquire(session: RawSession, key: string, fields = ''): Promise<number> {
   return new Promise((resolve, reject) => {
     const onAnswer = ({ type, fence, code }: { type: string; fence: number; code?: string }) =>
-      type === 'granted' ? resolve(fence) : reject(new Error(`not granted: ${code}`))
+      type === 'granted'
+        ? resolve(fence)
+        : reject(new Error(`A hostile session was not granted a lock: ${code}`))
     session.lock(key, onAnswer, fields)
   })
 }
 
-/** Metadata as large as it can be, as it stands in a message. */
+/** Metadata of the largest size, as JSON text. */
 export function largeMetadata({ metadataBytes }: BrokerLimits): string {
   return `,"metadata":"${'m'.repeat(metadataBytes - 2)}"`
 }

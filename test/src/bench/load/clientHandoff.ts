@@ -1,13 +1,13 @@
 /**
- * One hot key through anything that has an `await`-able lock. The release is awaited before the
- * client queues again.
+ * Hands one hot key from client to client, through any lock service with promises. A client awaits
+ * its release before it queues again.
  */
 import type { HeldLock, LockClient } from './clientPairs.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Handoff } from './handoff.js'
 
 export interface ClientHandoffOptions {
-  /** Clients that poll never come to rest, so they are closed at the end of their only turn. */
+  /** Polling clients never become idle, so they are closed at the end of their only slice. */
   readonly stopsForGood: boolean
 }
 
@@ -19,7 +19,7 @@ export class ClientHandoff extends Handoff {
   constructor(
     about: { system: string; serverPid: number; key: string },
     clients: readonly LockClient[],
-    exclusion: Exclusion,
+    exclusion: ExclusionCheck,
     { stopsForGood }: ClientHandoffOptions = { stopsForGood: false },
   ) {
     super(about, clients.length, exclusion)
@@ -39,7 +39,7 @@ export class ClientHandoff extends Handoff {
   protected begin(): void {
     for (const i of this.#clients.keys()) {
       this.#run(i).catch((error: unknown) => {
-        // A client that was closed while it asked says so.
+        // A request of a closed client fails.
         if (!this.#isStopped) throw error
       })
     }

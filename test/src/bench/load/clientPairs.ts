@@ -1,20 +1,20 @@
 /**
- * Pairs of lock and unlock on keys of one's own, through anything that has an `await`-able lock:
- * the client library, or a peer's.
+ * Locks and unlocks a different key in each session, through any lock service with promises: the
+ * client library or a peer.
  */
 import type { Contestant } from './contest.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Latencies } from './latencies.js'
-import { Turnstile } from './turnstile.js'
+import { LoopGate } from './loopGate.js'
 
-/** A client of a lock service, as this bench drives it: one connection. */
+/** A client of a lock service, with one connection. */
 export interface LockClient {
   lock(key: string): Promise<HeldLock>
   close(): Promise<void>
 }
 
 export interface HeldLock {
-  /** Undefined where the service has no fences. */
+  /** Undefined if the service has no fences. */
   readonly fence: number | undefined
   unlock(): Promise<void>
 }
@@ -25,7 +25,7 @@ export interface ClientPairsOptions {
   readonly clients: readonly LockClient[]
   readonly inFlight: number
   readonly prefix: string
-  readonly exclusion: Exclusion
+  readonly exclusion: ExclusionCheck
 }
 
 export class ClientPairs implements Contestant {
@@ -33,7 +33,7 @@ export class ClientPairs implements Contestant {
   readonly serverPid: number
   readonly latencies = new Latencies()
   readonly #options: ClientPairsOptions
-  readonly #turnstile = new Turnstile()
+  readonly #loopGate = new LoopGate()
   pairs = 0
 
   constructor(options: ClientPairsOptions) {
@@ -44,30 +44,30 @@ export class ClientPairs implements Contestant {
 
   start(): void {
     const { clients, inFlight, prefix } = this.#options
-    this.#turnstile.open()
+    this.#loopGate.open()
     for (const [i, client] of clients.entries()) {
       for (let j = 0; j < inFlight; j++) {
-        this.#turnstile.enter()
+        this.#loopGate.enter()
         void this.#runLane(client, `${prefix}:${i}:${j}`)
       }
     }
   }
 
   stop(): Promise<void> {
-    return this.#turnstile.close()
+    return this.#loopGate.close()
   }
 
   async #runLane(client: LockClient, key: string): Promise<void> {
     const { exclusion } = this.#options
-    while (this.#turnstile.isOpen) {
-      const askedAt = performance.now()
+    while (this.#loopGate.isOpen) {
+      const requestedAt = performance.now()
       const lock = await client.lock(key)
-      this.latencies.record(performance.now() - askedAt)
+      this.latencies.record(performance.now() - requestedAt)
       exclusion.granted(key, lock.fence)
       exclusion.released(key)
       await lock.unlock()
       this.pairs++
     }
-    this.#turnstile.leave()
+    this.#loopGate.leave()
   }
 }

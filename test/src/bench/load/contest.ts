@@ -1,23 +1,23 @@
 /**
- * The contest: contestants take turns inside one process, a slice of time each, round after round,
- * so that whatever else the machine does falls on all of them alike. What counts is each contestant
- * against the first one, the yardstick, in the same round.
+ * Runs contestants by turns in one process, one slice of time each, round after round, so that
+ * other load on the machine slows all of them alike. The result of a contestant is its ratio to the
+ * first contestant, the reference, in the same round.
  */
 import type { Job, LoadContext, Row } from '../job.js'
 import { loopbackTraffic, ownCpuUs } from '../processes/usage.js'
 import type { Latencies } from './latencies.js'
 import { median } from './statistics.js'
 
-/** Something that runs while it is its turn. */
+/** A load that runs during its slices. */
 export interface Contestant {
   readonly system: string
-  /** The process that serves it. */
+  /** The process of its server. */
   readonly serverPid: number
   readonly latencies: Latencies
-  /** Finished pairs, counted from the beginning. */
+  /** The number of finished pairs since the start. */
   readonly pairs: number
   start(): void
-  /** Begins nothing new; resolves when everything that was begun is finished. */
+  /** Starts no new pairs; resolves when all pairs under way are finished. */
   stop(): Promise<void>
 }
 
@@ -30,20 +30,23 @@ interface Slice {
   readonly bytes: number
 }
 
-export interface Standing {
+export interface ContestResult {
   readonly system: string
   readonly figures: Record<string, number>
 }
 
-/** The standings of a job as lines of its table. */
-export function rowsOf({ workload, shape, placement }: Job, standings: readonly Standing[]): Row[] {
-  return standings.map((standing) => ({ workload, shape, placement, ...standing }))
+/** The results of a job as rows of its table. */
+export function rowsOf(
+  { workload, shape, placement }: Job,
+  results: readonly ContestResult[],
+): Row[] {
+  return results.map((result) => ({ workload, shape, placement, ...result }))
 }
 
 export async function contest(
   context: LoadContext,
-  contestants: readonly [yardstick: Contestant, ...others: Contestant[]],
-): Promise<Standing[]> {
+  contestants: readonly [reference: Contestant, ...others: Contestant[]],
+): Promise<ContestResult[]> {
   const { rounds, sliceMs, warmUpMs } = context.pace
   const slices = contestants.map((): Slice[] => [])
   for (const contestant of warmUpMs === 0 ? [] : contestants) {
@@ -88,12 +91,12 @@ async function runSlice(context: LoadContext, contestant: Contestant, ms: number
 function figuresOf(
   { latencies }: Contestant,
   slices: readonly Slice[],
-  yardstick: readonly Slice[],
+  reference: readonly Slice[],
 ): Record<string, number> {
   const rates = slices.map(rate)
-  const ratios = rates.map((each, i) => each / rate(yardstick[i]!))
+  const ratios = rates.map((each, i) => each / rate(reference[i]!))
   const pairs = sum(slices, 'pairs')
-  const each = { pairs, echoPairs: sum(yardstick, 'pairs') }
+  const each = { pairs, echoPairs: sum(reference, 'pairs') }
   const serverUs = sum(slices, 'serverUs') / each.pairs
   return {
     pairsPerSecond: median(rates),
@@ -104,7 +107,7 @@ function figuresOf(
     p99Us: latencies.percentile(99),
     maxUs: latencies.max,
     serverUsPerPair: serverUs,
-    serverRatioToEcho: serverUs / (sum(yardstick, 'serverUs') / each.echoPairs),
+    serverRatioToEcho: serverUs / (sum(reference, 'serverUs') / each.echoPairs),
     generatorUsPerPair: sum(slices, 'generatorUs') / pairs,
     packetsPerPair: sum(slices, 'packets') / pairs,
     bytesPerPair: sum(slices, 'bytes') / pairs,

@@ -1,15 +1,15 @@
 /**
- * The yardstick: round trips over a bare `ws` client to a bare `ws` server, as everybody writes
- * them first. Two of them are a pair; the reply is not even read.
+ * The reference: round trips over a `ws` client to a plain `ws` server, in the simplest code. Two
+ * round trips count as a pair, and the client does not parse the reply.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'
 import { Latencies } from './latencies.js'
-import { Turnstile } from './turnstile.js'
+import { LoopGate } from './loopGate.js'
 
-/** About as long as a request for a lock and its answer. */
+/** About as long as a lock request and its answer. */
 const message = 'x'.repeat(90)
 
 export class EchoPairs implements Contestant {
@@ -17,7 +17,7 @@ export class EchoPairs implements Contestant {
   readonly serverPid: number
   readonly latencies = new Latencies()
   readonly #sockets: readonly EchoSocket[]
-  readonly #turnstile = new Turnstile()
+  readonly #loopGate = new LoopGate()
   #echoes = 0
 
   private constructor(server: Endpoint, sockets: readonly WebSocket[], inFlight: number) {
@@ -26,8 +26,8 @@ export class EchoPairs implements Contestant {
       const echoSocket: EchoSocket = new EchoSocket(socket, inFlight, (ms) => {
         this.#echoes++
         this.latencies.record(ms)
-        if (this.#turnstile.isOpen) echoSocket.send()
-        else this.#turnstile.leave()
+        if (this.#loopGate.isOpen) echoSocket.send()
+        else this.#loopGate.leave()
       })
       return echoSocket
     })
@@ -48,24 +48,24 @@ export class EchoPairs implements Contestant {
   }
 
   start(): void {
-    this.#turnstile.open()
+    this.#loopGate.open()
     for (const socket of this.#sockets) {
       for (let i = 0; i < socket.inFlight; i++) {
-        this.#turnstile.enter()
+        this.#loopGate.enter()
         socket.send()
       }
     }
   }
 
   stop(): Promise<void> {
-    return this.#turnstile.close()
+    return this.#loopGate.close()
   }
 }
 
 class EchoSocket {
   readonly inFlight: number
   readonly #socket: WebSocket
-  /** When each message under way was sent: a ring, for they come back in order. */
+  /** When each message under way was sent. A ring buffer suffices because replies come in order. */
   readonly #sentAt: Float64Array
   #sent = 0
   #received = 0

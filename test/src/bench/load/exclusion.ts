@@ -1,7 +1,7 @@
 /**
- * The exclusion check: an independent account of who holds what, kept by the side that is granted.
- * It has to be told of a release before the release is sent, else it would see overlaps that are
- * none.
+ * The exclusion check: records which locks are held, independently of the broker. A load must
+ * report a release before it sends the release; otherwise the check would see overlaps that do not
+ * exist.
  */
 import type { LockMode } from '@holdfast/shared'
 
@@ -11,7 +11,7 @@ interface Holders {
   fence: number
 }
 
-export class Exclusion {
+export class ExclusionCheck {
   readonly #holders = new Map<string, Holders>()
   #grants = 0
   #violations = 0
@@ -20,12 +20,12 @@ export class Exclusion {
     return this.#grants
   }
 
-  /** Grants beside an incompatible lock, and grants with a fence that did not rise. */
+  /** The number of grants beside an incompatible lock, and of grants whose fence did not rise. */
   get violations(): number {
     return this.#violations
   }
 
-  /** @param fence Undefined for a service that has none. */
+  /** @param fence Undefined for a service without fences. */
   granted(key: string, fence: number | undefined, mode: LockMode = 'exclusive'): void {
     this.#grants++
     let holders = this.#holders.get(key)
@@ -33,10 +33,10 @@ export class Exclusion {
       holders = { exclusive: 0, shared: 0, fence: 0 }
       this.#holders.set(key, holders)
     }
-    const alone = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Grants to readers reach several sessions, in no certain order between them.
-    const risen = fence === undefined || fence > holders.fence || mode === 'shared'
-    if (!alone || !risen) this.#violations++
+    const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
+    // Grants of shared locks reach several sessions in no certain order.
+    const hasRisen = fence === undefined || fence > holders.fence || mode === 'shared'
+    if (!isCompatible || !hasRisen) this.#violations++
     holders[mode]++
     holders.fence = Math.max(holders.fence, fence ?? 0)
   }

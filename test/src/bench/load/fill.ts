@@ -1,23 +1,23 @@
 /**
- * Fills a broker: sessions that do nothing, locks that are held, requests that wait.
+ * Fills a broker with idle sessions, held locks and waiting requests.
  */
 import type { LoadContext } from '../job.js'
 import { RawSession } from './rawSession.js'
 import { openWire } from './wire.js'
 
-/** As many locks as a session may have by default. */
+/** The default limit of locks in one session. */
 const perSession = 10_000
-/** Requests under way at once; beyond that the generator would only measure its own queue. */
+/** The number of requests under way; with more, the generator would measure its own queue. */
 const atOnce = 2_000
-/** Connections that are opened at once. */
+/** The number of connections that are opened at once. */
 const openAtOnce = 50
 
 type OnProgress = (done: number) => void
 
 /**
- * Opens connections, with a session each or without, that then do nothing.
+ * Opens idle connections, with or without a session each.
  *
- * @returns How to drop them.
+ * @returns A function that drops them.
  */
 export async function openIdle(
   url: string,
@@ -38,7 +38,7 @@ export async function openIdle(
   }
 }
 
-/** Takes `count` locks, each on a key of its own, and keeps them. */
+/** Acquires and keeps `count` locks, each on a key of its own. */
 export async function fillHeld(
   url: string,
   prefix: string,
@@ -67,7 +67,7 @@ function lockAll(session: RawSession, prefix: string, from: number, to: number):
   })
 }
 
-/** Lets `count` requests wait behind locks that are held, evenly on so many keys. */
+/** Queues `count` requests behind held locks, evenly over some keys. */
 export async function fillWaiting(
   url: string,
   count: number,
@@ -82,7 +82,8 @@ export async function fillWaiting(
       for (let i = first; i < Math.min(upTo, first + atOnce); i++) {
         session.lock(`waited:${i % keys}`, refuseGrant)
       }
-      // The broker answers in order, so what was asked before is in its queue by then.
+      // The broker answers in order, so all earlier requests are in the queue when this query is
+      // answered.
       await session.waitingCount({ key: 'waited:0' })
     }
     onProgress(done / count)
@@ -90,10 +91,10 @@ export async function fillWaiting(
 }
 
 function refuseGrant(): void {
-  throw new Error('a request that should wait was answered')
+  throw new Error('The broker answered a request that should wait')
 }
 
-/** Memory of a process once it has come to rest, in bytes. */
+/** The resident memory of a process after it has become idle, in bytes. */
 export async function settledRss({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
   const pauseMs = 50 * pace.rounds
   const patience = 40

@@ -1,16 +1,19 @@
 /**
- * A client that does nothing wrong, beside others that do: it keeps a lock and takes and gives back
- * another one at a steady rate, whether or not it was answered. It loses its session when the
- * broker says so, and also when its own clock does, as PROTOCOL.md tells a client to count.
+ * A well-behaved client beside hostile clients. It keeps one lock, and locks and unlocks a second
+ * key at a steady rate, even if earlier requests are not answered. It loses its session when the
+ * broker ends the session, or when its own clock says so by the rules of PROTOCOL.md.
  */
 import { Latencies } from './latencies.js'
 import type { RawSession } from './rawSession.js'
 
-/** Its lease, the shortest there is, in ms. */
+/** Its lease, in ms: the shortest one that the broker allows. */
 export const goodLeaseMs = 2_000
 
-/** When a client gives up, in ms after it sent what arrived last: PROTOCOL.md, section 5. */
-const believesMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
+/**
+ * How long a client believes in its locks, in ms after it sent the last acknowledged message:
+ * PROTOCOL.md, section 5.
+ */
+const beliefMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
 
 export class GoodClient {
   readonly #session: RawSession
@@ -19,7 +22,7 @@ export class GoodClient {
   #confirmedAt = performance.now()
   #latencies = new Latencies()
   #pairs = 0
-  /** How it lost what it had; undefined as long as it has it. */
+  /** How it lost its session or lock; undefined while it has both. */
   lost: string | undefined
 
   private constructor(session: RawSession, name: string) {
@@ -31,61 +34,65 @@ export class GoodClient {
     }
   }
 
-  /** Takes the lock that it keeps. */
+  /** Opens the session and acquires the lock that it keeps. */
   static async start(session: RawSession, name: string): Promise<GoodClient> {
     const client = new GoodClient(session, name)
     await new Promise<void>((resolve, reject) => {
       session.lock(`kept by ${name}`, ({ type }) =>
-        type === 'granted' ? resolve() : reject(new Error('a good client was not granted')),
+        type === 'granted'
+          ? resolve()
+          : reject(new Error('A good client was not granted its first lock')),
       )
     })
     client.#confirmedAt = performance.now()
     return client
   }
 
-  /** Pairs that are not answered yet. */
+  /** The number of pairs that are not finished. */
   get pending(): number {
     return this.#pending.size
   }
 
-  /** Asks for one more pair, on a key that nobody else wants. */
-  ask(): void {
-    const askedAt = performance.now()
-    if (askedAt - this.#confirmedAt > believesMs) this.#lose('not heard for its lease')
+  /** Starts one more pair, on a key that no other client uses. */
+  startPair(): void {
+    const requestedAt = performance.now()
+    if (requestedAt - this.#confirmedAt > beliefMs) this.#lose('not heard for its lease')
     if (this.lost !== undefined) return
-    this.#pending.add(askedAt)
+    this.#pending.add(requestedAt)
     this.#session.lock(`${this.#name}:${++this.#pairs % 1_000}`, ({ type, fence }) => {
-      this.#confirm(askedAt)
+      this.#confirm(requestedAt)
       if (type !== 'granted') {
-        this.#pending.delete(askedAt)
+        this.#pending.delete(requestedAt)
         this.#lose('refused')
         return
       }
       const unlockedAt = performance.now()
       this.#session.unlock(fence, () => {
         this.#confirm(unlockedAt)
-        this.#pending.delete(askedAt)
-        this.#latencies.record(performance.now() - askedAt)
+        this.#pending.delete(requestedAt)
+        this.#latencies.record(performance.now() - requestedAt)
       })
     })
   }
 
-  /** What was measured since the last call; what is not answered counts as long as it waits. */
+  /**
+   * The latencies since the last call. An unfinished pair counts with the time that it has waited.
+   */
   takeLatencies(): Latencies {
     const now = performance.now()
-    for (const askedAt of this.#pending) this.#latencies.record(now - askedAt)
-    const taken = this.#latencies
+    for (const requestedAt of this.#pending) this.#latencies.record(now - requestedAt)
+    const latencies = this.#latencies
     this.#latencies = new Latencies()
-    return taken
+    return latencies
   }
 
   #confirm(sentAt: number): void {
-    // An answer that comes when a client has given up does not bring anything back.
-    if (performance.now() - this.#confirmedAt > believesMs) this.#lose('not heard for its lease')
+    // An answer does not restore a session that the client has already given up.
+    if (performance.now() - this.#confirmedAt > beliefMs) this.#lose('not heard for its lease')
     this.#confirmedAt = Math.max(this.#confirmedAt, sentAt)
   }
 
-  #lose(how: string): void {
-    this.lost ??= how
+  #lose(reason: string): void {
+    this.lost ??= reason
   }
 }

@@ -1,31 +1,30 @@
 /**
- * What all loads of W2 share: one hot key, clients that queue for it again and again, and the
- * account of each hand-off. While the yardstick has its turn, whoever was granted last keeps the
- * lock.
+ * The common part of the loads of W2: clients that queue for one hot key again and again, and the
+ * record of each hand-off. During the slices of the reference, the newest holder keeps the lock.
  */
 import type { Contestant } from './contest.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Latencies } from './latencies.js'
 
 export abstract class Handoff implements Contestant {
   readonly system: string
   readonly serverPid: number
-  /** From the sending of a release to the sight of the next grant. */
+  /** From sending a release to receiving the next grant. */
   readonly latencies = new Latencies()
   readonly key: string
-  readonly #exclusion: Exclusion
+  readonly #exclusion: ExclusionCheck
   readonly #grantsOf: number[]
   #isRunning = false
   #releasedAt = Number.NaN
   #onGrant: (() => void) | undefined
-  /** Lets the one go on who kept the lock over somebody else's turn. */
-  #goOn: (() => void) | undefined
+  /** Continues the holder that kept the lock during the slices of others. */
+  #continueHolder: (() => void) | undefined
   pairs = 0
 
   constructor(
     { system, serverPid, key }: { system: string; serverPid: number; key: string },
     clients: number,
-    exclusion: Exclusion,
+    exclusion: ExclusionCheck,
   ) {
     this.system = system
     this.serverPid = serverPid
@@ -34,17 +33,17 @@ export abstract class Handoff implements Contestant {
     this.#grantsOf = new Array<number>(clients).fill(0)
   }
 
-  /** How many grants the luckiest client had more than the least lucky one. */
+  /** The difference between the largest and the smallest number of grants of a client. */
   get unfairness(): number {
     return Math.max(...this.#grantsOf) - Math.min(...this.#grantsOf)
   }
 
   start(): void {
     this.#isRunning = true
-    const goOn = this.#goOn
-    this.#goOn = undefined
-    if (goOn === undefined) this.begin()
-    else goOn()
+    const continueHolder = this.#continueHolder
+    this.#continueHolder = undefined
+    if (continueHolder === undefined) this.begin()
+    else continueHolder()
   }
 
   stop(): Promise<void> {
@@ -58,24 +57,24 @@ export abstract class Handoff implements Contestant {
   protected abstract begin(): void
 
   /**
-   * To be called at each grant.
+   * Must be called at each grant.
    *
-   * @param release Gives the lock back and queues again; called now or at the next turn.
+   * @param release Releases the lock and queues again; called now or in the next slice.
    */
   protected onGranted(client: number, fence: number | undefined, release: () => void): void {
-    // Nobody released before the first grant of a turn but in another turn.
+    // The release before the first grant of a slice was in an earlier slice.
     if (!Number.isNaN(this.#releasedAt)) this.latencies.record(performance.now() - this.#releasedAt)
     this.#exclusion.granted(this.key, fence)
     this.#grantsOf[client]!++
     this.pairs++
-    const goOn = (): void => {
+    const continueHolder = (): void => {
       this.#exclusion.released(this.key)
       this.#releasedAt = performance.now()
       release()
     }
-    if (this.#isRunning) goOn()
+    if (this.#isRunning) continueHolder()
     else {
-      this.#goOn = goOn
+      this.#continueHolder = continueHolder
       this.#onGrant?.()
     }
   }

@@ -1,44 +1,44 @@
 /**
- * Clients that take one key, keep it for a moment, and give it back: slow enough that an overlap
- * would be seen, which the busy loads are not.
+ * Clients that lock one key, keep it for a moment and unlock it. They are slow enough to make an
+ * overlap visible, which the busy loads are not.
  */
 import type { Endpoint } from '../job.js'
-import { Exclusion } from './exclusion.js'
+import { ExclusionCheck } from './exclusion.js'
+import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
-import { Turnstile } from './turnstile.js'
 
 const key = 'kept'
-const longestHoldMs = 4
+const maxHoldMs = 4
 
-/** Runs clients against one key for a while and returns the account of their grants. */
-export async function keepInTurn(
+/** Runs clients against one key for a while. @returns the exclusion check of their grants */
+export async function holdByTurns(
   server: Endpoint,
   clients: number,
   ms: number,
-): Promise<Exclusion> {
-  const exclusion = new Exclusion()
-  const turnstile = new Turnstile()
+): Promise<ExclusionCheck> {
+  const exclusion = new ExclusionCheck()
+  const loopGate = new LoopGate()
   const random = seeded(clients)
   const sessions: RawSession[] = []
   for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))
-  turnstile.open()
+  loopGate.open()
   for (const session of sessions) {
-    turnstile.enter()
-    keepAgain(session)
+    loopGate.enter()
+    holdAgain(session)
   }
   await new Promise((resolve) => setTimeout(resolve, ms))
-  await turnstile.close()
+  await loopGate.close()
   await Promise.all(sessions.map((session) => session.close()))
   return exclusion
 
-  function keepAgain(session: RawSession): void {
+  function holdAgain(session: RawSession): void {
     session.lock(key, ({ fence }: RawAnswer) => {
       exclusion.granted(key, fence)
       setTimeout(() => {
         exclusion.released(key)
-        session.unlock(fence, () => (turnstile.isOpen ? keepAgain(session) : turnstile.leave()))
-      }, random() * longestHoldMs)
+        session.unlock(fence, () => (loopGate.isOpen ? holdAgain(session) : loopGate.leave()))
+      }, random() * maxHoldMs)
     })
   }
 }

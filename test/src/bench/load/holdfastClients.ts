@@ -1,12 +1,12 @@
 /**
- * The real client library as the loads drive it, on its defaults.
+ * The client library with default options, as the loads use it.
  */
 import { connect } from '@holdfast/client'
 import type { LockClient } from './clientPairs.js'
 
 export const clientSystem = 'holdfast, client'
 
-/** Connects so many sessions, one after another. */
+/** Connects this many sessions, one after another. */
 export async function openHoldfastClients(url: string, count: number): Promise<LockClient[]> {
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {

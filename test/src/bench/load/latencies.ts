@@ -1,9 +1,9 @@
 /**
- * Latencies, in a histogram that keeps three digits of each at no cost worth naming.
+ * Records latencies in a histogram with three significant digits.
  */
 import { build, type Histogram } from 'hdr-histogram-js'
 
-/** The histogram counts whole numbers; a tenth of a microsecond is fine enough. */
+/** The histogram counts integers, in units of 0.1 µs. */
 const perMs = 10_000
 const perUs = perMs / 1_000
 const longestMs = 60_000
@@ -33,7 +33,7 @@ export class Latencies {
     return this.#histogram.maxValue / perUs
   }
 
-  /** Adds what another one has. */
+  /** Adds the latencies of another histogram. */
   add(other: Latencies): void {
     this.#histogram.add(other.#histogram)
   }

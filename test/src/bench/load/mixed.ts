@@ -1,19 +1,18 @@
 /**
- * A bit of everything at once, as a busy day would have it: readers and writers on common keys,
- * locks with a ttl that are refreshed, requests that time out, requests that are aborted, and
- * watchers who are told of all of it.
+ * A mixed load: readers and writers on common keys, locks with a ttl that are refreshed, requests
+ * that time out, requests that are aborted, and watches that report all of this.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Latencies } from './latencies.js'
+import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
-import { Turnstile } from './turnstile.js'
 
-/** What is done how often: the share of all requests up to and including each. */
+/** The cumulative share of each kind of request. */
 const shares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
-/** Common keys; few enough that readers and writers meet. */
+/** The number of common keys; small enough to make readers and writers meet. */
 const commonKeys = 200
 const lockTtl = ',"ttl":30000'
 const blocked = 'mix:blocked'
@@ -39,14 +38,14 @@ export class MixedLoad implements Contestant {
     aborts: 0,
     events: 0,
   }
-  readonly #exclusion: Exclusion
-  readonly #turnstile = new Turnstile()
+  readonly #exclusion: ExclusionCheck
+  readonly #loopGate = new LoopGate()
   readonly #random = seeded(1)
   readonly #sessions: RawSession[] = []
   readonly #inFlight: number
   pairs = 0
 
-  private constructor(server: Endpoint, inFlight: number, exclusion: Exclusion) {
+  private constructor(server: Endpoint, inFlight: number, exclusion: ExclusionCheck) {
     this.serverPid = server.pid
     this.#inFlight = inFlight
     this.#exclusion = exclusion
@@ -55,7 +54,7 @@ export class MixedLoad implements Contestant {
   static async open(
     server: Endpoint,
     { sessions, inFlight, watchers }: { sessions: number; inFlight: number; watchers: number },
-    exclusion: Exclusion,
+    exclusion: ExclusionCheck,
   ): Promise<MixedLoad> {
     const load = new MixedLoad(server, inFlight, exclusion)
     const blocker = await RawSession.open(server.url)
@@ -70,22 +69,22 @@ export class MixedLoad implements Contestant {
   }
 
   start(): void {
-    this.#turnstile.open()
+    this.#loopGate.open()
     for (const [i, session] of this.#sessions.entries()) {
       for (let j = 0; j < this.#inFlight; j++) {
-        this.#turnstile.enter()
+        this.#loopGate.enter()
         this.#next(session, `mix:own:${i}:${j}`)
       }
     }
   }
 
   stop(): Promise<void> {
-    return this.#turnstile.close()
+    return this.#loopGate.close()
   }
 
   #next(session: RawSession, ownKey: string): void {
-    if (!this.#turnstile.isOpen) {
-      this.#turnstile.leave()
+    if (!this.#loopGate.isOpen) {
+      this.#loopGate.leave()
       return
     }
     const again = (): void => {
@@ -102,12 +101,12 @@ export class MixedLoad implements Contestant {
   #useCommon(session: RawSession, reads: boolean, again: () => void): void {
     const key = `mix:common:${Math.floor(this.#random() * commonKeys)}`
     const mode = reads ? 'shared' : 'exclusive'
-    const askedAt = performance.now()
+    const requestedAt = performance.now()
     const onGranted = ({ fence }: RawAnswer): void => {
-      this.latencies.record(performance.now() - askedAt)
+      this.latencies.record(performance.now() - requestedAt)
       this.counts[reads ? 'reads' : 'writes']++
       this.#exclusion.granted(key, fence, mode)
-      // Kept for a turn, so that others come to wait.
+      // Keeps the lock for a turn, so that other requests queue.
       setImmediate(() => {
         this.#exclusion.released(key, mode)
         session.unlock(fence, again)
@@ -117,9 +116,9 @@ export class MixedLoad implements Contestant {
   }
 
   #refresh(session: RawSession, key: string, again: () => void): void {
-    const askedAt = performance.now()
+    const requestedAt = performance.now()
     const onGranted = ({ fence }: RawAnswer): void => {
-      this.latencies.record(performance.now() - askedAt)
+      this.latencies.record(performance.now() - requestedAt)
       session.refresh(fence, ({ type }) => {
         if (type === 'refreshed') this.counts.refreshes++
         session.unlock(fence, again)

@@ -1,28 +1,28 @@
 /**
- * One hot key with frames by hand.
+ * Hands over one hot key, with frames by hand.
  */
 import type { Endpoint } from '../job.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Handoff } from './handoff.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 
 /**
- * How a client queues again: with its release in one frame, or when the release is confirmed, as a
- * program does that awaits each step.
+ * When a client queues again: in the frame of its release, or after the release is confirmed, like
+ * a program that awaits each step.
  */
 export type Discipline = 'together' | 'awaited'
 
 export class RawHandoff extends Handoff {
   readonly #discipline: Discipline
   readonly #sessions: readonly RawSession[]
-  /** One for each client, so that nothing is made for each grant. */
+  /** One callback for each client, so that a grant allocates no callback. */
   readonly #onAnswers: readonly ((answer: RawAnswer) => void)[]
 
   constructor(
     server: Endpoint,
     discipline: Discipline,
     sessions: readonly RawSession[],
-    exclusion: Exclusion,
+    exclusion: ExclusionCheck,
   ) {
     const system = discipline === 'together' ? 'holdfast, by hand' : 'holdfast, by hand, awaited'
     super({ system, serverPid: server.pid, key: `hot:${discipline}` }, sessions.length, exclusion)
@@ -46,7 +46,7 @@ export class RawHandoff extends Handoff {
   }
 
   #onAnswer(client: number, { type, fence, code }: RawAnswer): void {
-    if (type !== 'granted') throw new Error(`${this.key} was not granted: ${code}`)
+    if (type !== 'granted') throw new Error(`Lock of ${this.key} was not granted: ${code}`)
     this.onGranted(client, fence, () => this.#release(client, fence))
   }
 

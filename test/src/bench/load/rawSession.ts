@@ -1,12 +1,12 @@
 /**
- * A session of the broker with frames by hand: messages by template, one frame for each turn, and a
- * callback for each answer. As little as a correct client can do.
+ * A session of the broker with frames by hand: messages from templates, one frame for each turn,
+ * and a callback for each answer. It does the least that a correct client must do.
  */
 import { subprotocol } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import { openWire, type Wire } from './wire.js'
 
-/** What the generator reads of an answer. */
+/** The fields of an answer that the generator reads. */
 export interface RawAnswer {
   readonly type: string
   readonly id: number
@@ -20,13 +20,16 @@ export type OnAnswer = (answer: RawAnswer) => void
 
 export class RawSession {
   readonly #wire: Wire
-  /** By id. A thousand small `Map`s that are always changing would leave garbage that gets old. */
+  /**
+   * By id. A `Map` for each of a thousand sessions would change all the time and leave garbage in
+   * the old generation.
+   */
   readonly #pending = new IdTable<{ readonly tableId: number; readonly onAnswer: OnAnswer }>()
   #out: string[] | undefined
   #inTurn = false
   #id = 0
   #onWelcome: (() => void) | undefined
-  /** Told of everything that answers nothing: events, losses. */
+  /** Called for messages that are not answers: events and losses. */
   onPush: OnAnswer = () => {}
   onClose: () => void = () => {}
 
@@ -40,10 +43,10 @@ export class RawSession {
   }
 
   /**
-   * Opens a session on the defaults of the broker, as a user would.
+   * Opens a session with the default settings of the broker.
    *
-   * @param fields Further fields of its hello, as in the message, such as `,"lease":5000`.
-   * @param localAddress The address that it comes from.
+   * @param fields Further fields of its `hello` as JSON text, such as `,"lease":5000`. @param
+   * localAddress The address that it connects from.
    */
   static async open(url: string, fields = '', localAddress?: string): Promise<RawSession> {
     const session = new RawSession(await openWire(url, subprotocol, localAddress))
@@ -52,50 +55,50 @@ export class RawSession {
   }
 
   /**
-   * Asks for a lock. The answer is `granted` or `failed`.
+   * Requests a lock. The answer is `granted` or `failed`.
    *
-   * @param fields Further fields, as in the message, such as `,"ttl":5000`.
+   * @param fields Further fields as JSON text, such as `,"ttl":5000`.
    */
   lock(key: string, onAnswer: OnAnswer, fields = ''): number {
     const id = this.#ask(onAnswer)
-    this.#say(`{"type":"lock","id":${id},"key":"${key}"${fields}}`)
+    this.#send(`{"type":"lock","id":${id},"key":"${key}"${fields}}`)
     return id
   }
 
   unlock(fence: number, onAnswer: OnAnswer): void {
-    this.#say(`{"type":"unlock","id":${this.#ask(onAnswer)},"fence":${fence}}`)
+    this.#send(`{"type":"unlock","id":${this.#ask(onAnswer)},"fence":${fence}}`)
   }
 
   refresh(fence: number, onAnswer: OnAnswer): void {
-    this.#say(`{"type":"refresh","id":${this.#ask(onAnswer)},"fence":${fence}}`)
+    this.#send(`{"type":"refresh","id":${this.#ask(onAnswer)},"fence":${fence}}`)
   }
 
   cancel(request: number): void {
-    this.#say(`{"type":"cancel","request":${request}}`)
+    this.#send(`{"type":"cancel","request":${request}}`)
   }
 
   watch(prefix: string): void {
-    this.#say(`{"type":"watch","id":${this.#ask(() => {})},"prefix":"${prefix}"}`)
+    this.#send(`{"type":"watch","id":${this.#ask(() => {})},"prefix":"${prefix}"}`)
   }
 
-  /** How many wait for a key, and for how many keys that begin with a prefix. */
+  /** The number of waiting requests for a key, or for all keys with a prefix. */
   waitingCount(scope: { readonly key: string } | { readonly prefix: string }): Promise<number> {
     const where = 'key' in scope ? `"key":"${scope.key}"` : `"prefix":"${scope.prefix}"`
     return new Promise((resolve) => {
       const id = this.#ask(({ waitingCount }) => resolve(waitingCount ?? 0))
-      this.#say(`{"type":"query","id":${id},${where},"limit":1}`)
+      this.#send(`{"type":"query","id":${id},${where},"limit":1}`)
     })
   }
 
-  /** Says goodbye; resolves when the broker has closed. */
+  /** Sends `bye`; resolves when the broker has closed the connection. */
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.onClose = resolve
-      this.#say('{"type":"bye"}')
+      this.#send('{"type":"bye"}')
     })
   }
 
-  /** Drops the connection as a crash would. */
+  /** Drops the connection like a crash. */
   destroy(): void {
     this.#wire.destroy()
   }
@@ -104,7 +107,7 @@ export class RawSession {
     return new Promise((resolve, reject) => {
       this.#onWelcome = resolve
       this.onClose = () => reject(new Error('the broker did not let the generator in'))
-      this.#say(`{"type":"hello","name":"bench"${fields}}`)
+      this.#send(`{"type":"hello","name":"bench"${fields}}`)
     })
   }
 
@@ -114,11 +117,15 @@ export class RawSession {
     return id
   }
 
-  /** What is said while a frame is handled leaves at the end of it; anything else in a moment. */
-  #say(message: string): void {
+  /**
+   * Messages that are sent while a frame is handled leave together after the frame; other messages
+   * leave at the end of the turn.
+   */
+  #send(message: string): void {
     if (this.#out !== undefined) this.#out.push(message)
     else {
-      // Made anew each time: an array that got old would pass its age on to what it is given.
+      // Allocates a new array each time, because an array in the old generation would keep its new
+      // elements alive.
       this.#out = [message]
       if (!this.#inTurn) queueMicrotask(() => this.#flush())
     }
@@ -154,7 +161,7 @@ export class RawSession {
         this.#onAnswer(message)
         break
       case 'ping':
-        this.#say(`{"type":"pong","n":${message.n}}`)
+        this.#send(`{"type":"pong","n":${message.n}}`)
         break
       case 'welcome':
         this.#onWelcome?.()
@@ -174,7 +181,7 @@ export class RawSession {
   }
 }
 
-/** Frames that are below what the broker takes, of strangers too. */
+/** Frames that are smaller than the broker accepts, also from clients without a token. */
 function framesOf(messages: readonly string[]): string[] {
   const most = { messages: 256, bytes: 16_200 }
   const frames: string[] = []

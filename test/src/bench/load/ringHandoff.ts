@@ -1,16 +1,16 @@
 /**
- * The yardstick of a hand-off: the same number of connections in a ring over a bare `ws` server
- * that knows no locks. Whoever is granted says so; the next one is granted, and it is confirmed.
- * What a hand-off costs beyond this is the broker's; what this loses with the number of
- * connections is lost to sockets that have gone cold.
+ * The reference for a hand-off: the same number of connections in a ring over a plain `ws` server
+ * without locks. A client that receives a grant sends a message; the server sends a ready-made
+ * grant to the next client, and confirms. The difference to the broker is the cost of the broker.
+ * What the ring itself loses with more connections is the cost of cold sockets.
  */
 import { subprotocol } from '@holdfast/shared'
 import type { Endpoint } from '../job.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Handoff } from './handoff.js'
 import { openWire, type Wire } from './wire.js'
 
-/** As long as what a client of the broker says: a release and the next request in one frame. */
+/** As long as a frame with a release and the next request. */
 const message =
   '[{"type":"unlock","id":12345,"fence":1700000000000000},{"type":"lock","id":12346,"key":"hot:key"}]'
 const grant = '{"type":"granted"'
@@ -18,7 +18,7 @@ const grant = '{"type":"granted"'
 export class RingHandoff extends Handoff {
   readonly #wires: readonly Wire[]
 
-  private constructor(server: Endpoint, wires: readonly Wire[], exclusion: Exclusion) {
+  private constructor(server: Endpoint, wires: readonly Wire[], exclusion: ExclusionCheck) {
     const about = { system: 'bare ws ring', serverPid: server.pid, key: 'ring' }
     super(about, wires.length, exclusion)
     this.#wires = wires
@@ -31,7 +31,11 @@ export class RingHandoff extends Handoff {
     }
   }
 
-  static async open(server: Endpoint, clients: number, exclusion: Exclusion): Promise<RingHandoff> {
+  static async open(
+    server: Endpoint,
+    clients: number,
+    exclusion: ExclusionCheck,
+  ): Promise<RingHandoff> {
     const wires: Wire[] = []
     for (let i = 0; i < clients; i++) wires.push(await openWire(`${server.url}/ring`, subprotocol))
     return new RingHandoff(server, wires, exclusion)

@@ -1,14 +1,14 @@
 /**
- * What is measured of brokers that share a log, each slice of it beside a slice of the bare log:
- * how long a grant takes, how long a hand-off from one broker's client to another's takes, and how
- * many commands a second there can be.
+ * Measures brokers that share a log, each slice beside a slice of the bare log: the time of a
+ * grant, the time of a hand-off between clients of two brokers, and the number of commands a
+ * second.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import type { Pace } from '../job.js'
 import type { Server } from '../processes/servers.js'
 import type { BareDriver } from '../processes/sharedServers.js'
-import type { Exclusion } from './exclusion.js'
+import type { ExclusionCheck } from './exclusion.js'
 import { Latencies } from './latencies.js'
 import { RawPairs } from './rawPairs.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
@@ -16,13 +16,13 @@ import { median } from './statistics.js'
 
 export type Figures = Record<string, number>
 
-/** Does one thing after the other for a while, and records how long each took. */
+/** Repeats an action for a while and records its latencies. */
 async function repeat(ms: number, into: Latencies, once: () => Promise<number>): Promise<void> {
   const until = performance.now() + ms
   while (performance.now() < until) into.record(await once())
 }
 
-/** A put and the sight of it in the watch, and nothing else. */
+/** Puts an entry and waits until the watch delivers it. */
 export class BareRound {
   readonly #engine: EtcdEngine
   #count = 0
@@ -32,7 +32,7 @@ export class BareRound {
     this.#engine = engine
   }
 
-  /** @param prefix Where it puts; whoever follows that sees it too. */
+  /** @param prefix Where it puts entries; every follower of this prefix sees them. */
   static async open(endpoints: readonly string[], prefix: string): Promise<BareRound> {
     const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
     await engine.open({ format: 1, deadMs: 6_000, cluster: '' })
@@ -55,9 +55,9 @@ export class BareRound {
     })
     const appended = this.#engine.append('bench', entry)
     await seen
-    const took = performance.now() - began
+    const elapsed = performance.now() - began
     await appended
-    return took
+    return elapsed
   }
 
   close(): Promise<void> {
@@ -73,37 +73,40 @@ function unlock(session: RawSession, fence: number): Promise<RawAnswer> {
   return new Promise((resolve) => session.unlock(fence, resolve))
 }
 
-/** From asking to the grant, of one session on its own. */
+/** The time from a request to its grant, in one session. */
 export async function grantBy(broker: Server): Promise<() => Promise<number>> {
   const session = await RawSession.open(broker.url)
   return async () => {
     const began = performance.now()
     const { fence } = await lock(session, 'single')
-    const took = performance.now() - began
+    const elapsed = performance.now() - began
     await unlock(session, fence)
-    return took
+    return elapsed
   }
 }
 
-/** From the unlock of one broker's client to the grant of the other's. */
-export async function handOffBetween(one: Server, other: Server): Promise<() => Promise<number>> {
-  let [holder, next] = [await RawSession.open(one.url), await RawSession.open(other.url)]
+/** The time from an unlock by a client of one broker to the grant to a client of the other. */
+export async function handOffBetween(
+  first: Server,
+  second: Server,
+): Promise<() => Promise<number>> {
+  let [holder, next] = [await RawSession.open(first.url), await RawSession.open(second.url)]
   let { fence } = await lock(holder, 'handed')
   return async () => {
     const granted = lock(next, 'handed')
-    // It waits in the table of every broker.
+    // The request waits in the table of every broker.
     while ((await holder.waitingCount({ key: 'handed' })) === 0);
     const began = performance.now()
     const released = unlock(holder, fence)
     fence = (await granted).fence
-    const took = performance.now() - began
+    const elapsed = performance.now() - began
     await released
     ;[holder, next] = [next, holder]
-    return took
+    return elapsed
   }
 }
 
-/** Slices of both in turn. */
+/** Runs slices of both by turns. */
 export async function compareLatency(
   pace: Pace,
   bare: () => Promise<number>,
@@ -120,9 +123,9 @@ export async function compareLatency(
       ['own', own],
     ] as const) {
       await repeat(pace.sliceMs, slice[name], async () => {
-        const took = await once()
-        all[name].record(took)
-        return took
+        const elapsed = await once()
+        all[name].record(elapsed)
+        return elapsed
       })
     }
     ratios.push(slice.own.percentile(50) / slice.bare.percentile(50))
@@ -137,7 +140,7 @@ export async function compareLatency(
   }
 }
 
-/** Commands a second of brokers under load, and of drivers without brokers. */
+/** The number of commands a second, of brokers under load and of drivers without brokers. */
 export async function compareRates(
   pace: Pace,
   drivers: readonly BareDriver[],
@@ -157,7 +160,7 @@ export async function compareRates(
     for (const pairs of brokers) pairs.start()
     await sleep(ms)
     await Promise.all(brokers.map((pairs) => pairs.stop()))
-    // A lock and an unlock.
+    // A pair is two commands, a lock and an unlock.
     const commands = 2 * (sum(brokers.map(({ pairs }) => pairs)) - before)
     return (commands * 1_000) / (performance.now() - began)
   }
@@ -179,13 +182,13 @@ export async function compareRates(
   }
 }
 
-/** As W1 does it: sessions that share the brokers, with pairs under way in each. */
+/** The load of W1: sessions spread over the brokers, with pairs under way in each. */
 export function pairsOver(
   brokers: readonly Server[],
   sessions: number,
   inFlight: number,
   prefix: string,
-  exclusion: Exclusion,
+  exclusion: ExclusionCheck,
 ): Promise<RawPairs[]> {
   const each = Math.round(sessions / brokers.length)
   return Promise.all(

@@ -1,6 +1,6 @@
-/** The few statistics that the bench needs beside its histograms. */
+/** The statistics that the bench needs beside its histograms. */
 
-/** The middle value; of an even number, the mean of the two in the middle. */
+/** The middle value; for an even count, the mean of the two middle values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
@@ -8,7 +8,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** A small generator of pseudo-random numbers from 0 up to 1, so that each run does the same. */
+/** A small generator of pseudo-random numbers from 0 up to 1, so that every run is the same. */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {

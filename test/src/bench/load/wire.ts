@@ -1,18 +1,18 @@
 /**
- * WebSocket frames by hand, for the load generator: a ruler has to be finer than what it measures,
- * and a WebSocket library at the client's end costs as much as a broker does at the other.
+ * WebSocket frames by hand for the load generator. A WebSocket library in the client would cost as
+ * much as the broker does, so it would hide what is measured.
  *
- * Text frames only, which is all that the protocol has. Frames from the client are masked with a
- * key that is not zero, as a browser's are; servers take a short cut for zero keys.
+ * The protocol needs text frames only. Frames from the client have a mask other than zero, like
+ * those of a browser, because servers have a faster path for zero masks.
  */
 import { randomBytes, randomInt } from 'node:crypto'
 import { createConnection, type Socket } from 'node:net'
 
-/** What a connection tells its owner. */
+/** Receives what arrives on a connection. */
 export interface WireListener {
   /** A text frame. */
   onText(text: string): void
-  /** The last frame of this turn on this connection was handed over. */
+  /** The last frame of this turn on this connection has been delivered. */
   onTurn(): void
   onClose(): void
 }
@@ -29,7 +29,7 @@ export class Wire {
     this.#socket = socket
     socket.on('data', (chunk) => this.#onData(chunk))
     socket.on('close', () => this.#listener?.onClose())
-    // The close that follows says all there is to say.
+    // A close event follows every error.
     socket.on('error', () => {})
   }
 
@@ -61,18 +61,18 @@ export class Wire {
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
   }
 
-  /** Sends `count` pings of the WebSocket protocol, with as much in them as they can have. */
+  /** Sends `count` WebSocket pings with the largest payload. */
   sendPings(count: number): void {
     const frame = this.#frame(opcodes.ping, true, 'x'.repeat(125))
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
   }
 
-  /** Whether what was sent waits in this process because the peer does not read. */
+  /** Whether sent bytes wait in this process because the peer does not read. */
   get isFull(): boolean {
     return this.#socket.writableNeedDrain
   }
 
-  /** Resolves when what was sent has left this process, or the connection is gone. */
+  /** Resolves when all sent bytes have left this process, or the connection has closed. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -85,7 +85,7 @@ export class Wire {
     })
   }
 
-  /** Reads nothing more until `resume`. */
+  /** Stops reading until `resume`. */
   pause(): void {
     this.#socket.pause()
   }
@@ -94,13 +94,13 @@ export class Wire {
     this.#socket.resume()
   }
 
-  /** Reads on, and looks at nothing that it reads. */
+  /** Reads and drops everything from now on. */
   discard(): void {
     this.#socket.removeAllListeners('data')
     this.#socket.on('data', () => {})
   }
 
-  /** Reads one byte now, and nothing else from here on. */
+  /** Reads one byte now, and nothing else from now on. */
   readByte(): void {
     this.#socket.removeAllListeners('data')
     this.#socket.pause()
@@ -124,7 +124,7 @@ export class Wire {
     return frame
   }
 
-  /** Drops the connection as a crash would. */
+  /** Drops the connection like a crash. */
   destroy(): void {
     this.#socket.destroy()
   }
@@ -155,7 +155,7 @@ interface Frame {
   readonly end: number
 }
 
-/** The frame that begins at `at`, if all of it is there. */
+/** The frame that begins at `at`, if it has arrived completely. */
 function readFrame(data: Buffer, at: number): Frame | undefined {
   if (data.length < at + 2) return undefined
   let start = at + 2
@@ -174,9 +174,9 @@ function readFrame(data: Buffer, at: number): Frame | undefined {
 }
 
 /**
- * Opens a WebSocket; rejects if the server does not agree.
+ * Opens a WebSocket; rejects if the server refuses.
  *
- * @param localAddress The address that it comes from; left out, the system chooses.
+ * @param localAddress The address that it connects from; undefined for the default of the system.
  */
 export function openWire(url: string, subprotocol: string, localAddress?: string): Promise<Wire> {
   const { hostname, port, pathname } = new URL(url)
@@ -196,7 +196,7 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
     socket.once('error', reject)
     socket.once('close', () => reject(new Error('no upgrade: closed')))
     socket.once('connect', () => socket.write(request.join('\r\n')))
-    // Nobody speaks before the client does, so the answer comes alone.
+    // The server sends nothing before the client does, so the response comes alone.
     socket.once('data', (answer) => {
       socket.off('error', reject)
       if (answer.toString('latin1', 0, 12) === 'HTTP/1.1 101') resolve(new Wire(socket))

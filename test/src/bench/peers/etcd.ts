@@ -1,6 +1,6 @@
 /**
- * etcd: locks of the `etcd3` client, each with a lease of its own. They do not wait: whoever finds
- * the key taken asks again.
+ * etcd: locks of the `etcd3` client, each with a lease of its own. The client does not wait for a
+ * held key, so it polls.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HeldLock, LockClient } from '../load/clientPairs.js'

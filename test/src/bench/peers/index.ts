@@ -1,4 +1,4 @@
-/** The peers, in the order in which they are measured. */
+/** The peers, in the order of their measurement. */
 import { etcd } from './etcd.js'
 import { liveMutex } from './liveMutex.js'
 import { mutexServer } from './mutexServer.js'
@@ -16,9 +16,9 @@ export const peers: readonly Peer[] = [
   etcd,
 ]
 
-/** @throws If there is none of that name. */
+/** @throws If no peer has this name. */
 export function peerNamed(name: string): Peer {
   const peer = peers.find((each) => each.name === name)
-  if (peer === undefined) throw new Error(`there is no peer ${name}`)
+  if (peer === undefined) throw new Error(`Unknown peer: ${name}`)
   return peer
 }

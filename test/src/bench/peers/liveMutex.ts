@@ -1,6 +1,6 @@
 /**
- * live-mutex: a broker in Node over TCP that pushes its grants. The only peer of the same shape,
- * and not a safe one: when any client disconnects it unlocks every key.
+ * live-mutex: a broker in Node over TCP that pushes grants. It is the only peer with the same
+ * design, but it is not safe: when any client disconnects, it unlocks every key.
  */
 import type { LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
@@ -17,15 +17,15 @@ interface Client {
   close(): void
 }
 
-/** Its locks expire by themselves and its requests give up; neither is to happen here. */
-const patience = { ttl: 600_000, lockRequestTimeout: 600_000, unlockRequestTimeout: 600_000 }
+/** Large enough that no lock expires and no request times out. */
+const longLimits = { ttl: 600_000, lockRequestTimeout: 600_000, unlockRequestTimeout: 600_000 }
 
 async function connect(url: string, count: number, load: (name: string) => unknown) {
   const { Client } = load('live-mutex') as LiveMutex
   const { hostname: host, port } = new URL(url)
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
-    const client = new Client({ host, port: Number(port), noDelay: true, ...patience })
+    const client = new Client({ host, port: Number(port), noDelay: true, ...longLimits })
     await client.ensure()
     clients.push({
       lock: async (key) => {

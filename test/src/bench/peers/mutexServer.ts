@@ -1,5 +1,6 @@
 /**
- * mutex-server: remote mutexes over WebSocket, in TypeScript, pushed. The nearest peer in shape.
+ * mutex-server: remote mutexes over WebSocket in TypeScript, with pushed grants. The most similar
+ * peer.
  */
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
@@ -37,7 +38,7 @@ async function connect(url: string, count: number, load: (name: string) => unkno
   return clients
 }
 
-/** A mutex is fetched once for each key, as a program that uses it again and again would. */
+/** Gets one mutex for each key and uses it again, as a program would. */
 function lockOn(connector: Connector): LockClient['lock'] {
   const mutexes = new Map<string, Promise<RemoteMutex>>()
   return async (key): Promise<HeldLock> => {

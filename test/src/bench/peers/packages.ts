@@ -10,10 +10,10 @@ import type { LoadPackage, Peer } from './peer.js'
 
 const folder = fileURLToPath(new URL('../../../.cache/peers/', import.meta.url))
 
-/** Loads a package that {@link installPackages} has put there. */
+/** Loads a package that {@link installPackages} has installed. */
 export const loadPackage: LoadPackage = createRequire(join(folder, 'package.json'))
 
-/** Installs what is missing. Returns why a peer cannot be measured; undefined if it can. */
+/** Installs missing packages. @returns why a peer cannot be measured; undefined if it can */
 export function installPackages({ packages }: Peer): string | undefined {
   const missing = packages.filter((spec) => !isInstalled(spec))
   if (missing.length === 0) return undefined

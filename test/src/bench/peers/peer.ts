@@ -1,50 +1,50 @@
 /**
- * What the bench needs of another lock service to measure it: how its server is started, how a
- * client of it takes a lock, and which npm packages that takes. The packages go into a folder of
- * their own and never become anybody's dependencies.
+ * What the bench needs of another lock service: how to start its server, how a client acquires a
+ * lock, and its npm packages. The packages are installed in a folder of their own, so that they do
+ * not become dependencies of this repository.
  */
 import type { LockClient } from '../load/clientPairs.js'
 
 export interface Peer {
-  /** As the tables call it. */
+  /** The name in the tables. */
   readonly name: string
-  /** With versions, so that a table says what was measured. */
+  /** With versions, so that a table names what was measured. */
   readonly packages: readonly string[]
   /**
-   * Waiters ask again and again instead of being told: the yardstick cannot run beside them, and a
-   * thousand of them have nothing left for anything else.
+   * Whether waiters poll. Then the reference cannot run beside the peer, because a thousand polling
+   * clients use all of the processor.
    */
   readonly polls: boolean
   readonly server: PeerServer
-  /** Connects so many clients, one connection each. Runs in the generator. */
+  /** Connects this many clients with one connection each. Runs in the generator. */
   readonly connect: (url: string, count: number, load: LoadPackage) => Promise<LockClient[]>
 }
 
-/** Loads an installed package; what it holds is the adapter's knowledge. */
+/** Loads an installed package; only the adapter knows its type. */
 export type LoadPackage = (name: string) => unknown
 
-/** Either a program of the system's, or JavaScript that a process of ours runs. */
+/** A program of the system, or JavaScript that a process of the bench runs. */
 export type PeerServer = ProgramServer | ScriptServer
 
 export interface ProgramServer {
   readonly kind: 'program'
-  /** Where its programs may be beside the PATH. */
+  /** The folders that may have the program, in addition to the PATH. */
   readonly folders?: readonly string[]
   /** The program; without it the peer is skipped. */
   readonly program: string
-  /** Who installs it, for the sentence that says why a peer was skipped. */
+  /** The package that installs the program, for the message about a skipped peer. */
   readonly debianPackage: string
-  /** Makes its data folder ready, if it has to be. */
+  /** Prepares the data folder, if the program needs that. */
   readonly prepare?: (folder: string, run: RunProgram) => void
   readonly args: (port: number, folder: string) => readonly string[]
-  /** What it prints when it can be used. */
+  /** Matches the output of a server that is ready. */
   readonly ready: RegExp
-  /** Refuses to run as root, so this user runs it. */
+  /** The user that runs the program, if it refuses to run as root. */
   readonly user?: string
   readonly url: (port: number) => string
 }
 
-/** Runs another program of the same package to its end. */
+/** Runs another program of the same package until it ends. */
 export type RunProgram = (program: string, args: readonly string[]) => void
 
 export interface ScriptServer {

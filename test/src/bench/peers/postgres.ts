@@ -1,6 +1,6 @@
 /**
- * PostgreSQL: session-level advisory locks. Fair, and freed when a connection ends; but every
- * waiter is a process of the server's.
+ * PostgreSQL: session-level advisory locks. They are fair and end with their connection, but every
+ * waiter needs a process of the server.
  */
 import { createHash } from 'node:crypto'
 import type { LockClient } from '../load/clientPairs.js'
@@ -16,7 +16,7 @@ interface Client {
   end(): Promise<void>
 }
 
-/** Advisory locks have numbers for names. */
+/** Maps a key to a number, because advisory locks have numbers. */
 function numberOf(key: string): string {
   return createHash('sha1').update(key).digest().readBigInt64BE().toString()
 }

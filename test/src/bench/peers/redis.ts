@@ -1,7 +1,7 @@
 /**
- * Redis, with the three ways in which Node programs take a lock there: a minimal `SET NX` with a
- * Lua script for the release, `redis-semaphore`, and `redlock`. None is told when a lock is free:
- * all ask again every 10 ms, far more eagerly than the libraries' defaults.
+ * Redis, with three ways in which Node programs acquire a lock: a minimal `SET NX` with a Lua
+ * script for the release, `redis-semaphore`, and `redlock`. No client learns of a release, so all
+ * of them poll every 10 ms, far more often than the defaults of the libraries.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +12,7 @@ const ioredis = 'ioredis@6.0.0'
 const lockMs = 600_000
 const askAgainMs = 10
 
-/** Gives the lock back if it is still one's own. */
+/** Releases the lock if the client still holds it. */
 const release = `if redis.call('get', KEYS[1]) == ARGV[1]
   then return redis.call('del', KEYS[1]) else return 0 end`
 

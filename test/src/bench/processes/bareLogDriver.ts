@@ -1,13 +1,14 @@
 /**
- * What a log on etcd could do with no broker around it: appends commands, so many under way, and
- * follows the log, as `bareLogDriver.js ENDPOINTS NAME INFLIGHT`. Batches as a broker does.
+ * The largest rate of a log on etcd without a broker: appends commands, a fixed number under way,
+ * and follows the log. Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`. Batches commands like a
+ * broker.
  */
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
 const [endpoints = '', name = '', inFlight = ''] = process.argv.slice(2)
 const mostInEntry = 2_000
 
-/** About as long as what a broker writes. */
+/** About as long as a command of a broker. */
 const command = JSON.stringify({
   type: 'lock',
   ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attach: 1, id: 12_345, key: 'bench:12:3' },
@@ -53,7 +54,7 @@ async function flush(): Promise<void> {
   const count = Math.min(waiting, mostInEntry)
   waiting -= count
   const commands = Array.from({ length: count }, () => command)
-  // Its text as it is, which is what one does first.
+  // Puts the text as it is, like the simplest program.
   await client.put(`bare/log/${name}`, `{"broker":"${name}","commands":[${commands.join()}]}`)
   isAppending = false
   void flush()

@@ -1,19 +1,19 @@
 /**
- * The yardsticks, as a process of their own: a WebSocket server on `ws` as everybody writes it
- * first, one `send` for each message. What it does depends on the path:
+ * The references, in a process of their own: a WebSocket server on `ws` in the simplest code, with
+ * one `send` for each message. The path selects its behaviour:
  *
- * - `/echo`: every message back to its sender. Two of these are a pair.
- * - `/chain`: what a hand-off costs with no lock logic at all. Whoever says `lock` stands in line;
- *   when one says `unlock` or goes away, a ready-made grant is pushed to the next.
- * - `/ring`: whatever one says, a ready-made grant is pushed to the one that connected after it.
- * - `/yes`: grants everything to everybody at once. The exclusion check has to catch it.
+ * - `/echo`: sends every message back. Two messages count as a pair.
+ * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue; when a
+ *   connection sends `unlock` or closes, the server pushes a ready-made grant to the next one.
+ * - `/ring`: for every message, pushes a ready-made grant to the next connection in the ring.
+ * - `/yes`: grants every request at once. The exclusion check must detect this server.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { subprotocol } from '@holdfast/shared'
 import { type WebSocket, WebSocketServer } from 'ws'
 
-const terms = '"resumed":false,"ttl":15000,"grace":0,"at":0'
+const terms = '"resumed":false,"lease":15000,"grace":0,"at":0'
 const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${terms}}`
 const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
 const unlockOfSecond = '{"type":"unlocked","id":2}'

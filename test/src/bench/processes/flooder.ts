@@ -1,7 +1,7 @@
 /**
- * A stranger who means no good, in a process of its own: floods a broker with upgrades or hellos as
- * fast as it is answered, or listens to everything and reads nothing. Does what it is told, and
- * answers with how often it was let in and how often it was not since it began.
+ * A hostile client without a token, in a process of its own. It floods a broker with upgrades or
+ * hellos as fast as it gets answers, or watches everything and reads nothing. Its parent starts and
+ * stops the flood, and gets the numbers of accepted and refused attempts.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'
@@ -11,27 +11,27 @@ export type Flood = 'upgrades' | 'hellos' | 'slow readers'
 
 export interface FloodOrder {
   readonly url: string
-  /** Undefined to stop. */
+  /** Undefined to stop the flood. */
   readonly flood: Flood | undefined
 }
 
 export interface Flooded {
-  readonly letIn: number
+  readonly accepted: number
   readonly refused: number
 }
 
-/** How many connections it has under way at a time. */
-const abreast = 32
-/** Watches of a slow reader: what everybody does is told to it so many times. */
+/** The number of connections under way at once. */
+const connectionsAtOnce = 32
+/** The number of watches of a slow reader; each of them reports every change. */
 const watches = 20
 
 const open = new Set<Wire>()
 let flood: Flood | undefined
-let counts = { letIn: 0, refused: 0 }
-let lanes: Promise<unknown> = Promise.resolve()
+let counts = { accepted: 0, refused: 0 }
+let loops: Promise<unknown> = Promise.resolve()
 
-/** Says it and waits for the first answer, or for the end. */
-function ask(wire: Wire, message: string): Promise<void> {
+/** Sends a message and waits for the first answer, or for the close. */
+function request(wire: Wire, message: string): Promise<void> {
   return new Promise((resolve) => {
     wire.listen({ onText: () => resolve(), onTurn: () => {}, onClose: resolve })
     wire.send(message)
@@ -40,9 +40,9 @@ function ask(wire: Wire, message: string): Promise<void> {
 
 const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   upgrades: async () => {},
-  hellos: (wire) => ask(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),
+  hellos: (wire) => request(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),
   'slow readers': async (wire) => {
-    await ask(wire, '{"type":"hello","name":"slow"}')
+    await request(wire, '{"type":"hello","name":"slow"}')
     const ended = new Promise<void>((resolve) => {
       wire.listen({ onText: () => {}, onTurn: () => {}, onClose: resolve })
     })
@@ -52,14 +52,14 @@ const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   },
 }
 
-async function keepOn(url: string): Promise<void> {
+async function runConnection(url: string): Promise<void> {
   while (flood !== undefined) {
     const wire = await openWire(url, subprotocol).catch(() => undefined)
     if (wire === undefined) {
       counts.refused++
       continue
     }
-    counts.letIn++
+    counts.accepted++
     open.add(wire)
     if (flood !== undefined) await floods[flood](wire)
     open.delete(wire)
@@ -72,12 +72,12 @@ process.on('message', async (order: FloodOrder) => {
   flood = order.flood
   if (flood === undefined) {
     for (const wire of open) wire.destroy()
-    await lanes
+    await loops
   } else {
-    counts = { letIn: 0, refused: 0 }
-    lanes = Promise.all(Array.from({ length: abreast }, () => keepOn(order.url)))
+    counts = { accepted: 0, refused: 0 }
+    loops = Promise.all(Array.from({ length: connectionsAtOnce }, () => runConnection(order.url)))
   }
   process.send?.(counts satisfies Flooded)
 })
-// What it takes of the processor is not what is measured.
+// Lowest priority, because the flood's use of the processor is not what is measured.
 setPriority(19)

@@ -1,5 +1,6 @@
 /**
- * The load generator, a process of its own: is given a job, runs that workload's load, reports.
+ * The load generator, a process of its own: receives a job, runs the load of its workload, and
+ * reports.
  */
 import type { Assignment, Report } from '../job.js'
 import { workloadNamed } from '../workloads/index.js'
@@ -11,7 +12,7 @@ type Order =
 
 let onUsage: (usage: Usage) => void = () => {}
 
-/** What a server has used: seen from outside, or asked of it by way of the parent. */
+/** What a server has used: read from outside, or requested through the parent. */
 function usageOf(pid: number): Promise<Usage> {
   if (hasProc) return Promise.resolve(usageFromProc(pid))
   return new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * Runs one job in a generator: the parent's end.
+ * Runs one job in a generator, on the side of the parent.
  */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -10,12 +10,12 @@ const generator = fileURLToPath(new URL('./generator.js', import.meta.url))
 
 export interface GeneratorOptions {
   readonly assignment: Assignment
-  /** Whom the generator may ask about. */
+  /** The servers whose usage the generator may request. */
   readonly servers: readonly Server[]
   readonly onProgress: (done: number) => void
 }
 
-/** Starts a generator, gives it its assignment, and waits for the result. */
+/** Starts a generator, sends the assignment, and waits for the result. */
 export function generate({
   assignment,
   servers,
@@ -25,7 +25,7 @@ export function generate({
   const child = fork(generator, {
     ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
     serialization: 'advanced',
-    // What the clients of the peers are warned of is theirs to mend.
+    // Hides warnings about the code of the peers' clients.
     env: { ...process.env, NODE_NO_WARNINGS: '1' },
   })
   endWithParent(child)

@@ -1,12 +1,13 @@
 /**
- * Hostile clients, in a process of their own: prepares what their kind needs and says so, begins
- * when it is told to, and goes on until it is told to stop. A session that is cut comes back.
+ * Hostile clients in a process of their own. The process prepares what the kind needs, reports that
+ * it is ready, and runs from the order to begin until the order to stop. A session whose connection
+ * closes connects again.
  */
 import { setPriority } from 'node:os'
 import type { Profile } from '@holdfast/server'
 import { pause } from '../hostile/hostileSession.js'
 import { kindNamed } from '../hostile/index.js'
-import { Gang, type Kind } from '../hostile/kind.js'
+import { HostileGroup, type Kind } from '../hostile/kind.js'
 
 export type HostileOrder =
   | {
@@ -18,57 +19,64 @@ export type HostileOrder =
   | { readonly type: 'begin' }
   | { readonly type: 'stop' }
 
-/** What it answers: to `prepare` and to `stop`. */
+/** The answer to `prepare` and to `stop`. */
 export interface HostileReport {
-  /** Messages said. */
-  readonly said: number
-  /** How often a session was cut, or not let in. */
+  /** The number of messages sent. */
+  readonly sent: number
+  /** How often the broker closed a session's connection or refused it. */
   readonly cuts: number
 }
 
-/** Before a session that was cut comes back, in ms: twenty a second of each address are allowed. */
-const backAfterMs = 500
+/**
+ * The time until a session connects again, in ms. The broker allows twenty connections a second
+ * from each address.
+ */
+const reconnectMs = 500
 
-let gang: Gang | undefined
+let group: HostileGroup | undefined
 let kind: Kind | undefined
 let cuts = 0
 
-async function keepOn(place: number, { hello, reading, act }: Kind, its: Gang): Promise<void> {
-  while (!its.isOver) {
-    const session = await its.session(place, hello).catch(() => undefined)
+async function runSession(
+  index: number,
+  { hello, reading, act }: Kind,
+  group: HostileGroup,
+): Promise<void> {
+  while (!group.isOver) {
+    const session = await group.session(index, hello).catch(() => undefined)
     if (session !== undefined) {
       session.read(reading)
-      await act(session, its).catch(() => {})
-      its.forget(session)
+      await act(session, group).catch(() => {})
+      group.closed(session)
     }
-    if (its.isOver) return
+    if (group.isOver) return
     cuts++
-    await pause(backAfterMs)
+    await pause(reconnectMs)
   }
 }
 
-function begin(its: Gang, what: Kind): void {
-  const count = Math.min(what.sessions ?? its.placesLeft, its.placesLeft)
-  const places = Array.from({ length: count }, () => its.takePlace())
-  for (const place of places) void keepOn(place, what, its)
+function begin(group: HostileGroup, kind: Kind): void {
+  const count = Math.min(kind.sessions ?? group.sessionsLeft, group.sessionsLeft)
+  const indexes = Array.from({ length: count }, () => group.takeIndex())
+  for (const index of indexes) void runSession(index, kind, group)
 }
 
 process.on('disconnect', () => process.exit())
 process.on('message', async (order: HostileOrder) => {
   switch (order.type) {
     case 'prepare':
-      gang = new Gang(order.url, order.profile)
+      group = new HostileGroup(order.url, order.profile)
       kind = kindNamed(order.kind)
-      await kind.prepare?.(gang)
+      await kind.prepare?.(group)
       break
     case 'begin':
-      begin(gang!, kind!)
+      begin(group!, kind!)
       return
     case 'stop':
-      gang!.stop()
+      group!.stop()
       break
   }
-  process.send?.({ said: gang?.said ?? 0, cuts } satisfies HostileReport)
+  process.send?.({ sent: group?.sent ?? 0, cuts } satisfies HostileReport)
 })
-// What it takes of the processor is not what is measured.
+// Lowest priority, because the hostile clients' use of the processor is not what is measured.
 setPriority(19)

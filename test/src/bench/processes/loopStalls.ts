@@ -1,21 +1,21 @@
 /**
- * How long the event loop of a server stood still, by its own account, which is in a file: so it is
- * also there if the server never comes back to tell.
+ * How long the event loop of a server stalled, as recorded by the server in a file. The file exists
+ * even if the server never responds again.
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** How often the loop is looked at, in ms; what is not longer than twice that is no stall. */
-export const lookMs = 5
+/** How often the loop is checked, in ms; a delay of up to twice this time is not a stall. */
+export const checkMs = 5
 
-/** Where the process of this id writes a line for each stall: when it ended, and its length. */
+/** The file of the process with this id. Each line has the end of a stall and its length. */
 export function stallFile(pid: number): string {
   return join(tmpdir(), `holdfast-loop-${pid}`)
 }
 
 /**
- * The longest stall that ended since `since`, in ms; 0 if there was none.
+ * The longest stall that ended after `since`, in ms; 0 if there was none.
  *
  * @param since In ms since 1970.
  */
@@ -29,7 +29,7 @@ export function longestStall(pid: number, since: number): number {
   return longest
 }
 
-/** Removes the file of a process that is not looked at any more. */
-export function forgetStalls(pid: number): void {
+/** Removes the file of a process. */
+export function removeStallFile(pid: number): void {
   rmSync(stallFile(pid), { force: true })
 }

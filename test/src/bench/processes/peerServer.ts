@@ -1,5 +1,5 @@
 /**
- * Runs the server of a peer that is JavaScript: `peerServer.js NAME PORT`.
+ * Runs the server of a peer that is written in JavaScript: `peerServer.js NAME PORT`.
  */
 
 import { peerNamed } from '../peers/index.js'
@@ -7,6 +7,6 @@ import { loadPackage } from '../peers/packages.js'
 
 const [name = '', port = ''] = process.argv.slice(2)
 const { server } = peerNamed(name)
-if (server.kind !== 'script') throw new Error(`${name} is not run by this process`)
+if (server.kind !== 'script') throw new Error(`The server of peer ${name} is not JavaScript`)
 await server.listen(Number(port), loadPackage)
 process.stdout.write('ready\n')

@@ -1,5 +1,5 @@
 /**
- * Starts the server of a peer, if this machine has it.
+ * Starts the server of a peer, if this machine has its program.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -13,14 +13,14 @@ import { pinned, type Server, startServer } from './servers.js'
 
 const script = fileURLToPath(new URL('./peerServer.js', import.meta.url))
 
-/** The folder of a program: one of its own, or one on the PATH; undefined if it is nowhere. */
+/** The folder of a program: one of its own, or one on the PATH; undefined if no folder has it. */
 function folderOf({ program, folders = [] }: ProgramServer): string | undefined {
   const path = (process.env['PATH'] ?? '').split(':')
   return [...folders, ...path].find((folder) => existsSync(join(folder, program)))
 }
 
 /** Why the server cannot be started here; undefined if it can. */
-export function lackOf({ name, server }: Peer): string | undefined {
+export function reasonToSkip({ name, server }: Peer): string | undefined {
   if (server.kind === 'script' || folderOf(server) !== undefined) return undefined
   return `${name} is skipped: there is no ${server.program} here (Debian has it in ${server.debianPackage})`
 }

@@ -1,6 +1,6 @@
 /**
- * Starts and stops what is measured: servers in processes of their own, held to a core where the
- * machine can do that.
+ * Starts and stops the measured servers in processes of their own, pinned to a core where the
+ * machine allows it.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { type Endpoint, type Job, type Placement, tokenOf } from '../job.js'
 import { hasProc, type Usage, usageFromProc } from './usage.js'
 
-/** How long a server may take to say that it listens, in ms. */
+/** How long a server may take until it listens, in ms. */
 const startMs = 30_000
 
 export const brokerCommand = fileURLToPath(
@@ -25,10 +25,10 @@ const loopPreload = new URL('./watchLoop.js', import.meta.url).href
 
 const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
-/** Whether server and generator can be held to a core each. */
+/** Whether server and generator can be pinned to one core each. */
 export const canPin: boolean = hasTaskset && availableParallelism() >= 2
 
-/** The core of a generator; the server's is 0. */
+/** The core of a generator; servers have core 0. */
 export function generatorCore(placement: Placement): number {
   return placement === 'shared' ? 0 : 1
 }
@@ -36,7 +36,7 @@ export function generatorCore(placement: Placement): number {
 /** A program and its arguments. */
 export type CommandLine = readonly [program: string, args: readonly string[]]
 
-/** Puts a command on one core, if that can be done. */
+/** Pins a command to one core, if the machine allows it. */
 export function pinned(core: number, program: string, args: readonly string[]): CommandLine {
   return canPin ? ['taskset', ['-c', String(core), program, ...args]] : [program, args]
 }
@@ -52,7 +52,7 @@ export class Server implements Endpoint {
     this.url = url
   }
 
-  /** What it has used; asked of itself where the machine does not tell. */
+  /** What the server has used; requested from the server itself if the machine has no `/proc`. */
   async usage(): Promise<Usage> {
     if (hasProc) return usageFromProc(this.pid)
     if (!this.#process.connected) return { cpuUs: Number.NaN, rssBytes: Number.NaN }
@@ -62,9 +62,9 @@ export class Server implements Endpoint {
   }
 
   /**
-   * Ends it.
+   * Ends the server.
    *
-   * @param signal SIGKILL for a server that has nothing to put away.
+   * @param signal SIGKILL for a server without data to write.
    */
   async stop(signal: NodeJS.Signals): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
@@ -79,67 +79,80 @@ type BrokerJob = Pick<
   'limits' | 'journal' | 'profile' | 'principals' | 'heapMiB' | 'watchesLoop'
 >
 
-/** A broker as `holdfast serve` runs it, with some limits raised by name, and what it keeps. */
+/** Starts a broker with `holdfast serve`, and removes its files when it exits. */
 export function startBroker(
   { limits, journal, profile, principals, heapMiB, watchesLoop }: BrokerJob,
   nodeFlags: readonly string[] = [],
 ): Promise<Server> {
   const raised = Object.entries(limits).flatMap(([name, value]) => ['--limit', `${name}=${value}`])
-  const kept = journal === undefined ? [] : journalFlags(journal)
-  const known = principals === undefined ? [] : tokenFlags(principals)
-  const profiled = profile === undefined ? [] : ['--profile', profile]
-  const serve = ['serve', '--port', '0', '--drain', '0', ...profiled, ...raised, ...kept, ...known]
+  const folder =
+    journal === undefined && principals === undefined ? undefined : makeTemporaryFolder()
+  const journalFlags = journal === undefined ? [] : ['--journal', folder!, '--durability', journal]
+  const tokenFlags = principals === undefined ? [] : ['--tokens', writeTokens(folder!, principals)]
+  const profileFlags = profile === undefined ? [] : ['--profile', profile]
+  const serve = ['serve', '--port', '0', '--drain', '0', ...profileFlags, ...raised]
   const heap = heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]
   const watch = watchesLoop === true ? ['--import', loopPreload] : []
-  return startNode([...nodeFlags, ...heap, ...watch, brokerCommand, ...serve])
+  return startNode(
+    [...nodeFlags, ...heap, ...watch, brokerCommand, ...serve, ...journalFlags, ...tokenFlags],
+    () => removeTemporaryFolder(folder),
+  )
 }
 
-/** A directory of its own, gone with this process. */
-function ownDirectory(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
-  return dir
+/** The folders to remove when this process exits before a broker does. */
+const temporaryFolders = new Set<string>()
+
+function makeTemporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
+  temporaryFolders.add(folder)
+  return folder
 }
 
-function journalFlags(durability: 'flushed' | 'relaxed'): string[] {
-  return ['--journal', ownDirectory(), '--durability', durability]
+function removeTemporaryFolder(folder: string | undefined): void {
+  if (folder === undefined || !temporaryFolders.delete(folder)) return
+  rmSync(folder, { recursive: true, force: true })
 }
 
-/** A file of tokens: everybody in it may do everything. */
-function tokenFlags(principals: readonly string[]): string[] {
-  const file = join(ownDirectory(), 'tokens')
+/** Writes a token file in which every principal may do everything. @returns its path */
+function writeTokens(folder: string, principals: readonly string[]): string {
+  const file = join(folder, 'tokens')
   const lines = principals.map((principal) => {
     const hash = createHash('sha256').update(tokenOf(principal)).digest('hex')
     return `${hash} ${principal} all\n`
   })
   writeFileSync(file, lines.join(''), { mode: 0o600 })
-  return ['--tokens', file]
+  return file
 }
 
 export function startEcho(): Promise<Server> {
   return startNode([echoCommand])
 }
 
-function startNode(args: readonly string[]): Promise<Server> {
+function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
   const flags = hasProc ? [] : ['--import', usagePreload]
   const command = pinned(0, process.execPath, [...flags, ...args])
-  return startServer(command, { ready: /\bws:\/\/\S+/, url: undefined, answersUsage: true })
+  return startServer(command, {
+    ready: /\bws:\/\/\S+/,
+    url: undefined,
+    answersUsage: true,
+    onExit,
+  })
 }
 
 export interface ServerOptions {
-  /** What it prints when it listens. */
+  /** Matches the output of a server that listens. */
   readonly ready: RegExp
-  /** Where it listens; undefined if that is what `ready` finds. */
+  /** The URL of the server; undefined if `ready` matches the URL. */
   readonly url: string | undefined
   readonly cwd?: string
   readonly uid?: number
   readonly gid?: number
-  /** Whether it can be asked what it has used. */
+  /** Whether the server reports its usage through an IPC channel. */
   readonly answersUsage?: boolean
   readonly onExit?: () => void
 }
 
-/** Starts a server that says in its output when it listens. */
+/** Starts a server that prints a line when it listens. */
 export async function startServer(
   [program, args]: CommandLine,
   { ready, url, answersUsage = false, onExit, ...options }: ServerOptions,
@@ -152,29 +165,37 @@ export async function startServer(
   return new Server(child, url ?? found)
 }
 
-/** What the output of a process matches first; rejects with the output if it ends before. */
+/**
+ * The first match in the output of a process; rejects with the output if the process ends before.
+ */
 function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
-  const said: string[] = []
-  const giveUp = setTimeout(() => child.kill('SIGKILL'), startMs)
+  const sent: string[] = []
+  const timer = setTimeout(() => child.kill('SIGKILL'), startMs)
   return new Promise<string>((resolve, reject) => {
     for (const input of [child.stdout!, child.stderr!]) {
       createInterface({ input }).on('line', (line) => {
         const match = pattern.exec(line)?.[0]
         if (match !== undefined) resolve(match)
-        if (said.length < 20) said.push(line)
+        if (sent.length < 20) sent.push(line)
       })
     }
     child.once('error', reject)
-    child.once('exit', () => reject(new Error(`a server ended:\n${said.join('\n')}`)))
-  }).finally(() => clearTimeout(giveUp))
+    child.once('exit', () =>
+      reject(
+        new Error(`The server exited before it listened:
+${sent.join('\n')}`),
+      ),
+    )
+  }).finally(() => clearTimeout(timer))
 }
 
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
+  for (const folder of temporaryFolders) removeTemporaryFolder(folder)
 })
 
-/** Nothing outlives the bench, however it ends. */
+/** Kills the child when the bench ends. */
 export function endWithParent(child: ChildProcess): void {
   running.add(child)
   child.once('exit', () => running.delete(child))

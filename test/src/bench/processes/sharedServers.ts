@@ -1,6 +1,6 @@
 /**
- * An etcd of three members, brokers that share a log on it, and as many bare drivers of the same
- * log without a broker around it. Where each runs is the system's choice.
+ * An etcd with three members, brokers that share a log on it, and as many drivers of the same log
+ * without a broker. The system chooses their cores.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,14 +17,14 @@ export async function startCluster(): Promise<EtcdCluster> {
   return EtcdCluster.start({ places: [place, place, place] })
 }
 
-/** A broker with these flags of `serve`. */
+/** Starts a broker with these flags of `serve`. */
 export function startBrokerWith(flags: readonly string[]): Promise<Server> {
   const serve = ['serve', '--port', '0', '--drain', '0', ...flags]
   const [program, ...args] = [...anyCore, process.execPath, brokerCommand, ...serve]
   return startServer([program!, args], { ready: /\bws:\/\/\S+/, url: undefined })
 }
 
-/** A process that appends to the log and follows it, for the sake of it. */
+/** A process that appends to the log and follows it without a broker. */
 export class BareDriver {
   readonly #process: ChildProcess
 
@@ -53,7 +53,7 @@ export class BareDriver {
     this.#process.send('go')
   }
 
-  /** Resolves with how many commands came back since `go`. */
+  /** Resolves with the number of commands that came back since `go`. */
   async stop(): Promise<number> {
     const answer = once(this.#process, 'message')
     this.#process.send('stop')

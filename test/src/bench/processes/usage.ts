@@ -1,6 +1,6 @@
 /**
- * What a process has used: CPU time and memory, from outside where the machine has `/proc`, and by
- * asking the process itself where it has not.
+ * What a process has used: CPU time and memory. Read from `/proc` if the machine has it, and
+ * requested from the process otherwise.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 
@@ -11,12 +11,12 @@ export interface Usage {
   readonly rssBytes: number
 }
 
-/** Length of a tick in `/proc/PID/stat`: 10 ms on every Linux that Node runs on. */
+/** The length of a tick in `/proc/PID/stat`: 10 ms on every Linux that Node supports. */
 const tickUs = 10_000
 
 export const hasProc: boolean = existsSync('/proc/self/stat')
 
-/** From `/proc`; children, such as a database's backends, are counted with their parent. */
+/** From `/proc`. Children, such as the backends of a database, count with their parent. */
 export function usageFromProc(pid: number): Usage {
   let cpuUs = 0
   let rssBytes = 0
@@ -25,14 +25,14 @@ export function usageFromProc(pid: number): Usage {
       cpuUs += cpuOf(each)
       rssBytes += residentBytes(each)
     } catch (error) {
-      // A child may end between being listed and being looked at.
+      // A child may end after it was listed.
       if (each === pid) throw error
     }
   }
   return { cpuUs, rssBytes }
 }
 
-/** In nanoseconds where the kernel tells, thread by thread; in ticks where it does not. */
+/** Exact to nanoseconds if the kernel reports them for each thread; otherwise in ticks. */
 function cpuOf(pid: number): number {
   if (!existsSync(`/proc/${pid}/schedstat`)) return ticksOf(pid) * tickUs
   let ns = 0
@@ -42,14 +42,14 @@ function cpuOf(pid: number): number {
   return ns / 1_000
 }
 
-/** User and system time: the 14th and the 15th field, counted after the name in its brackets. */
+/** User and system time: the 14th and the 15th field, counted after the name in brackets. */
 function ticksOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   return Number(fields[11]) + Number(fields[12])
 }
 
-/** Of this very process; finer than `/proc`. */
+/** The usage of this process; more exact than `/proc`. */
 export function ownUsage(): Usage {
   return { cpuUs: ownCpuUs(), rssBytes: process.memoryUsage.rss() }
 }
@@ -59,7 +59,7 @@ export function ownCpuUs(): number {
   return user + system
 }
 
-/** The most memory that a process had resident so far, in bytes; undefined without `/proc`. */
+/** The peak of the resident memory of a process, in bytes; undefined without `/proc`. */
 export function peakBytes(pid: number): number | undefined {
   if (!existsSync(`/proc/${pid}/status`)) return undefined
   const text = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -80,7 +80,10 @@ function withChildren(pid: number): number[] {
   return [pid, ...children.split(' ').flatMap((child) => withChildren(Number(child)))]
 }
 
-/** Bytes and packets that have gone over loopback, everybody's; undefined where nobody counts. */
+/**
+ * The bytes and packets over loopback, of all processes; undefined if the system does not count
+ * them.
+ */
 export function loopbackTraffic(): { packets: number; bytes: number } | undefined {
   if (!existsSync('/proc/net/dev')) return undefined
   const fields = /^\s*lo:\s*(.*)$/m.exec(readFileSync('/proc/net/dev', 'utf8'))?.[1]?.split(/\s+/)

@@ -1,16 +1,16 @@
 /**
- * Loaded into a broker before its own code: keeps account of how long its event loop stands still,
- * see `loopStalls.ts`. It costs one timer every few milliseconds.
+ * Loaded into a broker before its own code: records how long its event loop stalls, see
+ * `loopStalls.ts`. It costs one timer every few milliseconds.
  */
 import { openSync, writeSync } from 'node:fs'
-import { lookMs, stallFile } from './loopStalls.js'
+import { checkMs, stallFile } from './loopStalls.js'
 
 const file = openSync(stallFile(process.pid), 'w')
 let last = performance.now()
 
 setInterval(() => {
   const now = performance.now()
-  const stall = now - last - lookMs
+  const stall = now - last - checkMs
   last = now
-  if (stall > lookMs) writeSync(file, `${Date.now()} ${stall.toFixed(1)}\n`)
-}, lookMs).unref()
+  if (stall > checkMs) writeSync(file, `${Date.now()} ${stall.toFixed(1)}\n`)
+}, checkMs).unref()

@@ -1,9 +1,9 @@
 /**
- * The chart: each system's pairs a second against the bare echo, as bars, in an SVG that needs
- * nothing beside itself and can be read on a light page and on a dark one.
+ * Draws a bar chart of the pairs a second of each system, relative to the echo. The SVG needs no
+ * other file and suits light and dark pages.
  */
 import type { Row } from '../job.js'
-import { shown } from './columns.js'
+import { formatFigure } from './columns.js'
 
 const width = 860
 const left = 330
@@ -21,7 +21,7 @@ interface Group {
   }[]
 }
 
-/** Draws every row that was measured against the echo. */
+/** Draws every row that was measured beside the echo. */
 export function chartOf(rows: readonly Row[], caption: string): string {
   const groups = groupsOf(rows)
   const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
@@ -38,7 +38,7 @@ export function chartOf(rows: readonly Row[], caption: string): string {
         `<text x="${left - 10}" y="${middle}" text-anchor="end">${escaped(label)}</text>`,
         `<rect class="${own ? 'own' : 'other'}" x="${left}" y="${y}" rx="2" ` +
           `width="${length.toFixed(1)}" height="${barHeight}"/>`,
-        `<text x="${(left + length + 8).toFixed(1)}" y="${middle}">${shown(ratio)}</text>`,
+        `<text x="${(left + length + 8).toFixed(1)}" y="${middle}">${formatFigure(ratio)}</text>`,
       )
       y += rowHeight
     }

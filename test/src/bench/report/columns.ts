@@ -1,10 +1,10 @@
 /**
- * How figures are shown: what each is called, in what order, and with how many digits.
+ * How a table shows figures: their titles, their order and their digits.
  */
 
 /** Titles by the name of the figure, in the order of the columns. */
 const titles: Readonly<Record<string, string>> = {
-  count: 'how many',
+  count: 'count',
   pairsPerSecond: 'pairs/s',
   ratioToEcho: 'of echo',
   ratioToRing: 'of bare ring',
@@ -27,11 +27,11 @@ const titles: Readonly<Record<string, string>> = {
   stallMs: 'longest stall, ms',
   peakMiB: 'peak, MiB',
   died: 'died',
-  said: 'hostile messages',
+  sent: 'hostile messages',
   cuts: 'hostile cuts',
   p50OfCalm: 'p50, of calm',
   p99OfCalm: 'p99, of calm',
-  letInPerSecond: 'let in/s',
+  acceptedPerSecond: 'accepted/s',
   refusedPerSecond: 'refused/s',
   serverUsPerPair: 'server, µs/pair',
   serverRatioToEcho: 'of echo’s',
@@ -64,7 +64,7 @@ export interface Column {
   readonly title: string
 }
 
-/** The columns that some of these figures need. */
+/** The columns that these figures need. */
 export function columnsFor(figures: readonly Readonly<Record<string, number>>[]): Column[] {
   const present = new Set(figures.flatMap((each) => Object.keys(each)))
   return Object.entries(titles)
@@ -72,8 +72,8 @@ export function columnsFor(figures: readonly Readonly<Record<string, number>>[])
     .map(([figure, title]) => ({ figure, title }))
 }
 
-/** A number with three digits that matter, or a dash for none. */
-export function shown(value: number | undefined): string {
+/** A number with three significant digits, or a dash for undefined. */
+export function formatFigure(value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return '–'
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
   return String(Number(value.toPrecision(3)))

@@ -1,5 +1,5 @@
 /**
- * On what a run was made: without it no figure means anything.
+ * The machine of a run, without which its figures mean nothing.
  */
 import { arch, cpus, loadavg, release, totalmem, type } from 'node:os'
 
@@ -9,7 +9,7 @@ export interface Machine {
   readonly memoryGiB: number
   readonly system: string
   readonly node: string
-  /** What else it was doing when the run began. */
+  /** The load of the machine when the run began. */
   readonly loadBefore: number
 }
 

@@ -1,11 +1,11 @@
 /**
- * Where the broker's time goes: the functions of a CPU profile, by the time spent in each itself.
+ * Where the broker spends its time: the functions of a CPU profile, by their own time.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { markdownTable } from 'markdown-table'
 
-/** What the inspector writes, as far as it is needed here. */
+/** The fields of a CPU profile that this file reads. */
 interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number
@@ -17,7 +17,7 @@ interface CpuProfile {
 
 const shownFunctions = 25
 
-/** The profiles in a folder as tables, one for each broker that ended there. */
+/** The profiles in a folder as tables, one for each broker. */
 export async function profileTables(folder: string): Promise<string> {
   const files = (await readdir(folder)).filter((name) => name.endsWith('.cpuprofile')).sort()
   const tables = files.map(async (file) => {

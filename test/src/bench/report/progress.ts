@@ -1,11 +1,11 @@
 /**
- * How far the run is: a bar for people who watch, a line for each job for everybody else.
+ * Shows the progress of the run: a bar on a terminal, otherwise a line for each job.
  */
 import { Presets, SingleBar } from 'cli-progress'
 
 export interface Progress {
   begin(title: string): void
-  /** @param done Of the present job, from 0 to 1. */
+  /** @param done The share of the present job, from 0 to 1. */
   advance(done: number): void
   end(): void
 }

@@ -1,12 +1,12 @@
 /**
- * Where the results go: the tables as text, everything as JSON, the chart as SVG.
+ * Saves the results: the tables as text, everything as JSON, the chart as SVG.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Row } from '../job.js'
 import type { Machine } from './machine.js'
-import type { Verdict } from './targets.js'
+import type { TargetResult } from './targets.js'
 
 export const resultsFolder: string = fileURLToPath(
   new URL('../../../bench/results/', import.meta.url),
@@ -21,12 +21,12 @@ export interface Results {
   readonly grants: number
   readonly violations: number
   readonly rows: readonly Row[]
-  readonly verdicts: readonly Verdict[]
+  readonly targetResults: readonly TargetResult[]
 }
 
-/** The results for a machine to read. */
+/** The results as JSON. */
 export function asJson(results: Results): string {
-  const verdicts = results.verdicts.map(({ target, measured, withClient, outcome }) => ({
+  const targets = results.targetResults.map(({ target, measured, withClient, outcome }) => ({
     title: target.title,
     target: target.target,
     stretch: target.stretch,
@@ -35,10 +35,10 @@ export function asJson(results: Results): string {
     withClient,
     outcome,
   }))
-  return `${JSON.stringify({ ...results, verdicts }, undefined, 2)}\n`
+  return `${JSON.stringify({ ...results, targetResults: undefined, targets }, undefined, 2)}\n`
 }
 
-/** Writes files into the folder of the results, which is made if it is missing. */
+/** Writes files into the folder of the results, and creates the folder if it is missing. */
 export async function saveResults(files: Readonly<Record<string, string>>): Promise<void> {
   await mkdir(resultsFolder, { recursive: true })
   for (const [name, text] of Object.entries(files)) await writeFile(join(resultsFolder, name), text)

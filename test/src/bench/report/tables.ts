@@ -1,17 +1,17 @@
 /**
- * The tables, in Markdown: to be read in a terminal and pasted into a page.
+ * The tables as Markdown, for a terminal or a page.
  */
 import { markdownTable } from 'markdown-table'
 import type { Row, Workload } from '../job.js'
-import { columnsFor, shown } from './columns.js'
-import type { Verdict } from './targets.js'
+import { columnsFor, formatFigure } from './columns.js'
+import type { TargetResult } from './targets.js'
 
-/** What a workload has measured; rows with different figures go into tables of their own. */
+/** The rows of a workload. Rows with different figures go into separate tables. */
 export function workloadTable({ name, title }: Workload, rows: readonly Row[]): string {
   const kinds = new Map<boolean, Row[]>()
   for (const row of rows) {
-    const isRace = 'pairsPerSecond' in row.figures
-    kinds.set(isRace, [...(kinds.get(isRace) ?? []), row])
+    const hasRate = 'pairsPerSecond' in row.figures
+    kinds.set(hasRate, [...(kinds.get(hasRate) ?? []), row])
   }
   return [`## ${name}: ${title}\n`, ...[...kinds.values()].map(tableOf)].join('\n')
 }
@@ -23,24 +23,24 @@ function tableOf(rows: readonly Row[]): string {
     shape,
     placement === 'shared' ? 'one' : 'two',
     system,
-    ...columns.map(({ figure }) => shown(figures[figure])),
+    ...columns.map(({ figure }) => formatFigure(figures[figure])),
   ])
   const align = head.map((_, i) => (i < 3 ? 'l' : 'r'))
   return `${markdownTable([head, ...body], { align })}\n`
 }
 
-/** What was aimed at, and what came of it. */
-export function targetTable(verdicts: readonly Verdict[]): string {
+/** The targets and the measured figures. */
+export function targetTable(targetResults: readonly TargetResult[]): string {
   const head = ['', 'target', 'stretch', 'measured', 'met?', 'client library']
-  const body = verdicts.map(({ target, measured, withClient, outcome }) => {
+  const body = targetResults.map(({ target, measured, withClient, outcome }) => {
     const sign = target.better === 'more' ? '≥' : '≤'
     return [
       target.title,
-      `${sign} ${shown(target.target)}`,
-      target.stretch === undefined ? '–' : `${sign} ${shown(target.stretch)}`,
-      shown(measured),
+      `${sign} ${formatFigure(target.target)}`,
+      target.stretch === undefined ? '–' : `${sign} ${formatFigure(target.stretch)}`,
+      formatFigure(measured),
       outcome,
-      shown(withClient),
+      formatFigure(withClient),
     ]
   })
   const align = ['l', 'r', 'r', 'r', 'l', 'r']

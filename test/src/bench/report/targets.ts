@@ -1,5 +1,5 @@
 /**
- * What the broker is meant to reach, and how each of it is read from the rows of a run.
+ * The targets of the broker, and how to read each from the rows of a run.
  */
 import type { Placement, Row } from '../job.js'
 
@@ -8,22 +8,22 @@ export interface Target {
   readonly target: number
   readonly stretch: number | undefined
   readonly better: 'more' | 'less'
-  /** From the rows; undefined if they do not tell. */
+  /** The figure; undefined if the rows do not have it. */
   readonly measure: (figures: Figures, system: string) => number | undefined
-  /** Whether the client library could be measured instead of frames by hand. */
+  /** Whether the target can also be measured with the client library in place of frames by hand. */
   readonly hasClient: boolean
 }
 
 export type Outcome = 'stretch' | 'yes' | 'no' | 'not run'
 
-export interface Verdict {
+export interface TargetResult {
   readonly target: Target
   readonly measured: number | undefined
   readonly withClient: number | undefined
   readonly outcome: Outcome
 }
 
-/** Finds figures among rows. */
+/** Finds figures in rows. */
 export class Figures {
   readonly #rows: readonly Row[]
 
@@ -47,8 +47,8 @@ export class Figures {
     )?.figures[figure]
   }
 
-  /** The greatest of the shapes that begin so; undefined if none was run. */
-  most(workload: string, beginning: string, figure: string): number | undefined {
+  /** The largest figure of all shapes with this beginning; undefined if none was run. */
+  largest(workload: string, beginning: string, figure: string): number | undefined {
     const found = this.#rows.flatMap((row) =>
       row.workload === workload && row.shape.startsWith(beginning) ? [row.figures[figure]!] : [],
     )
@@ -67,8 +67,8 @@ function ratio(a: number | undefined, b: number | undefined): number | undefined
 
 type Read = readonly [workload: string, shape: string, figure: string, placement?: Placement]
 
-/** A target that one figure of one row tells. */
-function simple(
+/** A target for one figure of one row. */
+function figureTarget(
   title: string,
   [target, stretch]: readonly [number, number | undefined],
   better: Target['better'],
@@ -85,7 +85,7 @@ function simple(
 }
 
 /** A target that compares two figures. */
-function compared(
+function comparisonTarget(
   title: string,
   [target, stretch]: readonly [number, number | undefined],
   better: Target['better'],
@@ -96,14 +96,14 @@ function compared(
 }
 
 const uncontended: readonly Target[] = [
-  simple('W1 64×16, pairs/s, of echo', [1.5, 2.5], 'more', ['W1', '64×16', 'ratioToEcho']),
-  simple('W1 64×16, server CPU a pair, of echo’s', [0.6, 0.4], 'less', [
+  figureTarget('W1 64×16, pairs/s, of echo', [1.5, 2.5], 'more', ['W1', '64×16', 'ratioToEcho']),
+  figureTarget('W1 64×16, server CPU a pair, of echo’s', [0.6, 0.4], 'less', [
     'W1',
     '64×16',
     'serverRatioToEcho',
   ]),
-  simple('W1 64×1, pairs/s, of echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToEcho']),
-  compared(
+  figureTarget('W1 64×1, pairs/s, of echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToEcho']),
+  comparisonTarget(
     'W1 64×1, p99 of p50',
     [4, undefined],
     'less',
@@ -111,13 +111,13 @@ const uncontended: readonly Target[] = [
       ratio(figures.of('W1', '64×1', system, 'p99Us'), figures.of('W1', '64×1', system, 'p50Us')),
     true,
   ),
-  simple('W1 1×1, one core, pairs/s, of echo', [0.8, 0.9], 'more', [
+  figureTarget('W1 1×1, one core, pairs/s, of echo', [0.8, 0.9], 'more', [
     'W1',
     '1×1',
     'ratioToEcho',
     'shared',
   ]),
-  compared(
+  comparisonTarget(
     'W1 1×1, one core, p50, of echo’s',
     [1.35, 1.2],
     'less',
@@ -130,15 +130,15 @@ const uncontended: readonly Target[] = [
   ),
 ]
 
-const handedOver: readonly Target[] = [
+const handoffs: readonly Target[] = [
   ...['K=2', 'K=100', 'K=1000'].map((shape) =>
-    simple(`W2 ${shape}, hand-offs/s, of echo pairs`, [0.72, 0.85], 'more', [
+    figureTarget(`W2 ${shape}, hand-offs/s, of echo pairs`, [0.72, 0.85], 'more', [
       'W2',
       shape,
       'ratioToEcho',
     ]),
   ),
-  compared(
+  comparisonTarget(
     'W2 K=1000 against K=2',
     [0.85, 0.95],
     'more',
@@ -149,28 +149,33 @@ const handedOver: readonly Target[] = [
       ),
     true,
   ),
-  simple('W2 K=100, packets a hand-off', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
-  simple('W2 K=100, bytes a hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
-  simple('W2 K=100, grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
+  figureTarget('W2 K=100, packets a hand-off', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
+  figureTarget('W2 K=100, bytes a hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
+  figureTarget('W2 K=100, grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
 ]
 
 const memory: readonly Target[] = [
-  compared('W3 an idle session over a bare connection, bytes', [1_500, 800], 'less', (figures) => {
-    const shape = 'idle sessions: 10,000'
-    const session = figures.of('W3', shape, 'holdfast', 'bytesEach')
-    const bare = figures.of('W3', shape, 'ws echo, connections', 'bytesEach')
-    return session === undefined || bare === undefined ? undefined : session - bare
-  }),
-  compared('W3 a held lock at 1,000,000, bytes', [400, 250], 'less', (figures) =>
+  comparisonTarget(
+    'W3 an idle session over a bare connection, bytes',
+    [1_500, 800],
+    'less',
+    (figures) => {
+      const shape = 'idle sessions: 10,000'
+      const session = figures.of('W3', shape, 'holdfast', 'bytesEach')
+      const bare = figures.of('W3', shape, 'ws echo, connections', 'bytesEach')
+      return session === undefined || bare === undefined ? undefined : session - bare
+    },
+  ),
+  comparisonTarget('W3 a held lock at 1,000,000, bytes', [400, 250], 'less', (figures) =>
     figures.of('W3', 'held locks: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  compared('W3 a waiter on one key, bytes', [550, 350], 'less', (figures) =>
+  comparisonTarget('W3 a waiter on one key, bytes', [550, 350], 'less', (figures) =>
     figures.of('W3', 'waiters on one key: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  compared('W3 a waiter, spread, bytes', [550, 350], 'less', (figures) =>
+  comparisonTarget('W3 a waiter, spread, bytes', [550, 350], 'less', (figures) =>
     figures.of('W3', 'waiters, spread over keys: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  compared(
+  comparisonTarget(
     'W3 a pair at 1,000,000 locks against 1,000, server CPU',
     [1.3, 1.1],
     'less',
@@ -188,19 +193,19 @@ const logs: readonly Target[] = [
     const of = (system: string, figure: string) => (figures: Figures) =>
       figures.of('logs', shape, system, figure)
     return [
-      compared(
+      comparisonTarget(
         `logs ${shape}, a grant, of a bare put and watch`,
         [1.5, 1.2],
         'less',
         of('a grant, alone', 'timeRatioToBareLog'),
       ),
-      compared(
+      comparisonTarget(
         `logs ${shape}, a hand-off, of a bare put and watch`,
         [2.5, 1.5],
         'less',
         of('a hand-off', 'timeRatioToBareLog'),
       ),
-      compared(
+      comparisonTarget(
         `logs ${shape}, commands/s, of the bare log`,
         [0.6, 0.8],
         'more',
@@ -208,24 +213,24 @@ const logs: readonly Target[] = [
       ),
     ]
   }),
-  compared('logs journal, a grant, of a bare commit', [2.5, 1.5], 'less', (figures) =>
+  comparisonTarget('logs journal, a grant, of a bare commit', [2.5, 1.5], 'less', (figures) =>
     figures.of('logs', 'journal', 'a grant, alone', 'timeRatioToBareLog'),
   ),
 ]
 
 const stampede = '1000 wait, the holder dies'
 
-const others: readonly Target[] = [
+const otherTargets: readonly Target[] = [
   ...(['shared', 'split'] as const).flatMap((placement) => {
     const cores = placement === 'shared' ? 'one core' : 'two cores'
     return [
-      simple(`W4 ${cores}, time, of bare frames`, [1.3, 1.15], 'less', [
+      figureTarget(`W4 ${cores}, time, of bare frames`, [1.3, 1.15], 'less', [
         'W4',
         stampede,
         'timeRatioToBare',
         placement,
       ]),
-      simple(`W4 ${cores}, first grant, ms`, [15, 5], 'less', [
+      figureTarget(`W4 ${cores}, first grant, ms`, [15, 5], 'less', [
         'W4',
         stampede,
         'firstMs',
@@ -233,62 +238,65 @@ const others: readonly Target[] = [
       ]),
     ]
   }),
-  simple('journal 64×16, flushed, pairs/s', [20_000, 40_000], 'more', [
+  figureTarget('journal 64×16, flushed, pairs/s', [20_000, 40_000], 'more', [
     'journal',
     '64×16',
     'pairsPerSecond',
   ]),
   ...['upgrades', 'hellos', 'slow readers'].map((flood) =>
-    compared(`floods: ${flood}, p99 of a good client, of calm`, [2, 1.2], 'less', (figures) =>
-      figures.of('floods', 'one good client', flood, 'p99OfCalm'),
+    comparisonTarget(
+      `floods: ${flood}, p99 of a good client, of calm`,
+      [2, 1.2],
+      'less',
+      (figures) => figures.of('floods', 'one good client', flood, 'p99OfCalm'),
     ),
   ),
-  compared('validation of a hot message, µs', [1, 0.5], 'less', (figures) => {
+  comparisonTarget('validation of a hot message, µs', [1, 0.5], 'less', (figures) => {
     const ns = figures.of('validation', 'a message', 'holdfast', 'validateNs')
     return ns === undefined ? undefined : ns / 1_000
   }),
-  compared('start to first grant, CPU ms', [300, 150], 'less', (figures) =>
+  comparisonTarget('start to first grant, CPU ms', [300, 150], 'less', (figures) =>
     figures.of('startup', 'start to first grant', 'holdfast serve', 'startCpuMs'),
   ),
 ]
 
-/** Beside whatever kind of hostile clients is the worst. */
+/** The worst figures over all kinds of hostile clients. */
 const neighbours: readonly Target[] = (
   [
     ['private', 100],
     ['public', 50],
   ] as const
-).flatMap(([profile, mostMs]) => {
+).flatMap(([profile, maxMs]) => {
   const worst = (figure: string, scale: number) => (figures: Figures) => {
-    const most = figures.most('neighbours', `${profile}: `, figure)
-    return most === undefined ? undefined : most / scale
+    const max = figures.largest('neighbours', `${profile}: `, figure)
+    return max === undefined ? undefined : max / scale
   }
   return [
-    compared(
+    comparisonTarget(
       `neighbours ${profile}: clients that lost something, of ten`,
       [0, undefined],
       'less',
       worst('lostSessions', 1),
     ),
-    compared(
+    comparisonTarget(
       `neighbours ${profile}: p99 of a good client, ms`,
-      [mostMs, undefined],
+      [maxMs, undefined],
       'less',
       worst('p99Us', 1_000),
     ),
   ]
 })
 
-/** Against a peer, measured with the same steps: each is awaited before the next. */
-function against(
+/** Compares the broker with a peer in the same steps, each of which is awaited. */
+function peerTarget(
   [workload, shape]: readonly [string, string],
   peer: string,
-  aims: readonly [number, number],
+  levels: readonly [number, number],
 ): Target {
   const ours = workload === 'W2' ? byHandAwaited : byHand
-  return compared(
+  return comparisonTarget(
     `${workload} ${shape} against ${peer}`,
-    aims,
+    levels,
     'more',
     (figures, system) =>
       ratio(
@@ -300,20 +308,20 @@ function against(
 }
 
 const peers: readonly Target[] = [
-  against(['W1', '64×16'], 'live-mutex', [3.5, 5]),
-  against(['W1', '64×16'], 'redis, SET NX + Lua', [2, 3]),
-  against(['W1', '64×16'], 'postgresql', [3.5, 5]),
-  against(['W2', 'K=100'], 'live-mutex', [2, 2.5]),
-  against(['W2', 'K=1000'], 'live-mutex', [2, 2.5]),
-  against(['W2', 'K=100'], 'postgresql', [1.4, 2]),
-  against(['W2', 'K=1000'], 'postgresql', [1.8, 2.5]),
-  against(['W2', 'K=1000'], 'redis-semaphore', [300, 500]),
+  peerTarget(['W1', '64×16'], 'live-mutex', [3.5, 5]),
+  peerTarget(['W1', '64×16'], 'redis, SET NX + Lua', [2, 3]),
+  peerTarget(['W1', '64×16'], 'postgresql', [3.5, 5]),
+  peerTarget(['W2', 'K=100'], 'live-mutex', [2, 2.5]),
+  peerTarget(['W2', 'K=1000'], 'live-mutex', [2, 2.5]),
+  peerTarget(['W2', 'K=100'], 'postgresql', [1.4, 2]),
+  peerTarget(['W2', 'K=1000'], 'postgresql', [1.8, 2.5]),
+  peerTarget(['W2', 'K=1000'], 'redis-semaphore', [300, 500]),
 ]
 
-/** Every target, beside what these rows say of it. */
-export function judge(rows: readonly Row[], withPeers: boolean): Verdict[] {
+/** Compares every target with these rows. */
+export function compareWithTargets(rows: readonly Row[], withPeers: boolean): TargetResult[] {
   const figures = new Figures(rows)
-  const targets = [...uncontended, ...handedOver, ...memory, ...others, ...neighbours, ...logs]
+  const targets = [...uncontended, ...handoffs, ...memory, ...otherTargets, ...neighbours, ...logs]
   return [...targets, ...(withPeers ? peers : [])].map((target) => {
     const measured = target.measure(figures, byHand)
     const withClient = target.hasClient ? target.measure(figures, library) : undefined
@@ -323,7 +331,8 @@ export function judge(rows: readonly Row[], withPeers: boolean): Verdict[] {
 
 function outcomeOf({ target, stretch, better }: Target, measured: number | undefined): Outcome {
   if (measured === undefined || Number.isNaN(measured)) return 'not run'
-  const reaches = (aim: number): boolean => (better === 'more' ? measured >= aim : measured <= aim)
+  const reaches = (value: number): boolean =>
+    better === 'more' ? measured >= value : measured <= value
   if (stretch !== undefined && reaches(stretch)) return 'stretch'
   return reaches(target) ? 'yes' : 'no'
 }

@@ -1,13 +1,14 @@
 /**
- * Floods: what a good client notices of strangers who come in masses. It takes and gives back locks
- * at its own pace, by turns in peace and beside each flood, which comes from another process.
+ * Floods: what a good client notices of many hostile clients without a token. The good client locks
+ * and unlocks at its own pace, by turns alone and beside each flood, which comes from another
+ * process.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { defaultsOf } from '@holdfast/server/internal'
 import { type Job, type JobResult, job, type LoadContext, type Workload } from '../job.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { Latencies } from '../load/latencies.js'
 import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
@@ -15,15 +16,15 @@ import type { Flooded, FloodOrder } from '../processes/flooder.js'
 
 const flooder = fileURLToPath(new URL('../processes/flooder.js', import.meta.url))
 const floods = ['upgrades', 'hellos', 'slow readers'] as const
-/** A good client asks as often as this, in ms. */
+/** The time between two pairs of the good client, in ms. */
 const paceMs = 1
-/** A p99 needs more than the slices of a race. */
+/** A p99 needs more samples than the usual slices have. */
 const slicesEach = 4
-/** What the flood does at first is not what it does. */
+/** How long a flood runs before it is measured, in ms, because its start is different. */
 const settleMs = 300
 
-/** Strangers are let in by the limits of the profile that is made for them. */
-function limitsForStrangers(): Job['limits'] {
+/** Limits that admit the clients of the flood, made for the profile `public`. */
+function limitsOfPublic(): Job['limits'] {
   const { connectionsPerSecond, connectionsPerSecondPerAddress, ...others } = defaultsOf('public')
   const {
     pendingConnections,
@@ -47,28 +48,28 @@ function limitsForStrangers(): Job['limits'] {
 
 async function load(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const client = new GoodClient(await RawSession.open(server.url), exclusion)
-  const stranger = fork(flooder, { serialization: 'advanced' })
+  const flooderProcess = fork(flooder, { serialization: 'advanced' })
   const kinds = [undefined, ...floods] as const
-  const taken = kinds.map((): Slice[] => [])
+  const slicesOf = kinds.map((): Slice[] => [])
   const ms = pace.sliceMs * slicesEach
   await client.run(pace.warmUpMs)
   for (let round = 0; round < pace.rounds; round++) {
     for (const [i, flood] of kinds.entries()) {
-      if (flood !== undefined) await tell(stranger, { url: server.url, flood })
+      if (flood !== undefined) await tell(flooderProcess, { url: server.url, flood })
       await pause(Math.min(settleMs, pace.sliceMs))
       const latencies = await client.run(ms)
-      const counts = await tell(stranger, { url: server.url, flood: undefined })
-      taken[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
+      const counts = await tell(flooderProcess, { url: server.url, flood: undefined })
+      slicesOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
     }
     progress((round + 1) / pace.rounds)
   }
-  stranger.disconnect()
+  flooderProcess.disconnect()
   const { workload, shape, placement } = context.job
   const rows = kinds.map((flood, i) => ({
     ...{ workload, shape, placement, system: flood ?? 'calm' },
-    figures: figuresOf(taken[i]!, taken[0]!, ms + settleMs),
+    figures: figuresOf(slicesOf[i]!, slicesOf[0]!, ms + settleMs),
   }))
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
@@ -79,17 +80,17 @@ interface Slice {
 }
 
 function figuresOf(slices: readonly Slice[], calm: readonly Slice[], ms: number) {
-  const percentile = (each: Slice, which: number): number => each.latencies.percentile(which)
-  const against = (which: number): number =>
-    median(slices.map((each, i) => percentile(each, which) / percentile(calm[i]!, which)))
+  const percentile = (each: Slice, percent: number): number => each.latencies.percentile(percent)
+  const ofCalm = (percent: number): number =>
+    median(slices.map((each, i) => percentile(each, percent) / percentile(calm[i]!, percent)))
   const perSecond = (name: keyof Flooded): number =>
     median(slices.map(({ counts }) => ((counts?.[name] ?? 0) * 1_000) / ms))
   return {
     p50Us: median(slices.map((each) => percentile(each, 50))),
     p99Us: median(slices.map((each) => percentile(each, 99))),
-    p50OfCalm: against(50),
-    p99OfCalm: against(99),
-    letInPerSecond: perSecond('letIn'),
+    p50OfCalm: ofCalm(50),
+    p99OfCalm: ofCalm(99),
+    acceptedPerSecond: perSecond('accepted'),
     refusedPerSecond: perSecond('refused'),
   }
 }
@@ -98,18 +99,18 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-async function tell(stranger: ChildProcess, order: FloodOrder): Promise<Flooded> {
-  stranger.send(order)
-  const [counts] = (await once(stranger, 'message')) as [Flooded]
+async function tell(flooderProcess: ChildProcess, order: FloodOrder): Promise<Flooded> {
+  flooderProcess.send(order)
+  const [counts] = (await once(flooderProcess, 'message')) as [Flooded]
   return counts
 }
 
-/** Takes a lock and gives it back, then waits a moment. */
+/** Locks and unlocks a key, then waits a moment. */
 class GoodClient {
   readonly #session: RawSession
-  readonly #exclusion: Exclusion
+  readonly #exclusion: ExclusionCheck
 
-  constructor(session: RawSession, exclusion: Exclusion) {
+  constructor(session: RawSession, exclusion: ExclusionCheck) {
     this.#session = session
     this.#exclusion = exclusion
   }
@@ -117,9 +118,9 @@ class GoodClient {
   async run(ms: number): Promise<Latencies> {
     const latencies = new Latencies()
     for (const end = performance.now() + ms; performance.now() < end; await pause(paceMs)) {
-      const askedAt = performance.now()
+      const requestedAt = performance.now()
       await this.#pair()
-      latencies.record(performance.now() - askedAt)
+      latencies.record(performance.now() - requestedAt)
     }
     return latencies
   }
@@ -135,13 +136,11 @@ class GoodClient {
   }
 }
 
-const jobs = (): readonly Job[] => [
-  job('floods', 'one good client', 'split', {}, limitsForStrangers()),
-]
+const jobs = (): readonly Job[] => [job('floods', 'one good client', 'split', {}, limitsOfPublic())]
 
 export const floodsWorkload: Workload = {
   name: 'floods',
-  title: 'a good client beside strangers',
+  title: 'a good client beside floods',
   jobs,
   load,
 }

@@ -32,10 +32,10 @@ export const workloads: readonly Workload[] = [
   startup,
 ]
 
-/** @throws If there is none of that name. */
+/** @throws If no workload has this name. */
 export function workloadNamed(name: string): Workload {
   const all = [...workloads, ...peerWorkloads(peers)]
   const workload = all.find((each) => each.name === name)
-  if (workload === undefined) throw new Error(`there is no workload ${name}`)
+  if (workload === undefined) throw new Error(`Unknown workload: ${name}`)
   return workload
 }

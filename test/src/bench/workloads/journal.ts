@@ -1,6 +1,6 @@
 /**
- * W1 again, on a broker that answers only when the disk has it: what durability costs. It depends
- * on the disk for temporary files more than on anything else.
+ * The cost of durability: W1 on a broker that answers only after the journal is flushed. The
+ * figures depend mostly on the disk for temporary files.
  */
 import { type Job, job, type Workload } from '../job.js'
 import { w1 } from './w1.js'

@@ -1,7 +1,7 @@
 /**
- * Logs: what it costs to keep locks over a restart, and to share them among brokers. A journal is
- * measured beside bare commits of the same store, brokers on etcd beside the bare log: a put and
- * the watch that delivers it, by the same client, and as many processes that do nothing else.
+ * The cost of a journal, and of a log that brokers share. A journal is measured beside bare commits
+ * of the same store. Brokers on etcd are measured beside the bare log: a put and the watch that
+ * delivers it, by the same client and as many processes.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ import {
   type Row,
   type Workload,
 } from '../job.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { fillHeld } from '../load/fill.js'
 import {
   BareRound,
@@ -54,7 +54,7 @@ function named(brokers: number): string {
 }
 
 async function load(context: LoadContext): Promise<JobResult> {
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const isJournal = param(context.job, 'brokers') === 0
   const rows = isJournal ? await journal(context) : await etcd(context, exclusion)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
@@ -81,7 +81,10 @@ async function journal({ job, pace }: LoadContext): Promise<Row[]> {
   }
 }
 
-async function etcd({ job, pace, progress }: LoadContext, exclusion: Exclusion): Promise<Row[]> {
+async function etcd(
+  { job, pace, progress }: LoadContext,
+  exclusion: ExclusionCheck,
+): Promise<Row[]> {
   const count = param(job, 'brokers')
   const cluster = await startCluster()
   const brokers: Server[] = []

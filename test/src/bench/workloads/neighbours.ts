@@ -1,33 +1,36 @@
 /**
- * Neighbours: what a well-behaved client notices of hostile ones that stay within the limits. The
- * broker has a core of its own and a table of 100,000 locks; hostile clients of one kind come from
- * another process. Nothing of a good client may be lost, and its pairs must stay fast.
+ * What well-behaved clients notice of hostile clients that stay within the limits. The broker has a
+ * core of its own and a table of 100,000 locks; hostile clients of one kind come from another
+ * process. The well-behaved clients must lose nothing, and their pairs must stay fast.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Profile } from '@holdfast/server'
-import { placeOf, principalsOf } from '../hostile/crew.js'
 import { kinds } from '../hostile/index.js'
-import { mostSessions } from '../hostile/kind.js'
+import { maxSessions } from '../hostile/kind.js'
+import { originOf, principalsOf } from '../hostile/origins.js'
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { GoodClient, goodLeaseMs } from '../load/goodClient.js'
 import { Latencies } from '../load/latencies.js'
 import { RawSession } from '../load/rawSession.js'
 import type { HostileOrder, HostileReport } from '../processes/hostile.js'
-import { forgetStalls, longestStall } from '../processes/loopStalls.js'
+import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { peakBytes } from '../processes/usage.js'
 
 const hostile = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
 const tableLocks = 100_000
 const heapMiB = 512
-/** Good clients, and how often each asks, in ms: within what the limits for strangers allow. */
+/**
+ * The number of good clients, and the time between two pairs of each, in ms; within the limits for
+ * clients without a token.
+ */
 const good = { count: 10, everyMs: 50 }
-/** Locks of each session that fills the table, where messages are counted. */
+/** The number of locks of each session that fills the table; small where messages are limited. */
 const fillEach = { private: 10_000, public: 180 }
-const fillAbreast = 25
-/** How long an answer is waited for when the hostile clients are gone, in ms. */
-const patienceMs = 20_000
+const fillersAtOnce = 25
+/** How long to wait for answers after the hostile clients have stopped, in ms. */
+const maxWaitMs = 20_000
 const times = { normal: 2_500, quick: 1_500, smoke: 500 }
 
 function fillers(profile: Profile, locks: number): number {
@@ -45,8 +48,8 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
         principals: principalsOf({
           good: good.count,
           filler: fillers(profile, locks),
-          // A resume needs a place beside the session that it takes up.
-          hostile: 2 * mostSessions,
+          // A resume occupies a place beside its session.
+          hostile: 2 * maxSessions,
         }),
       }),
     })),
@@ -57,87 +60,95 @@ async function load(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const profile = context.job.profile ?? 'private'
   const { workload, shape, placement } = context.job
-  const gang = fork(hostile, { serialization: 'advanced' })
+  const group = fork(hostile, { serialization: 'advanced' })
   try {
     await fillTable(server.url, profile, param(context.job, 'locks'))
     const clients = await Promise.all(
       Array.from({ length: good.count }, (_, i) => startGood(server.url, profile, i)),
     )
-    const calm = await askFor(clients, times[pace.name] / 3)
+    const calm = await runPairs(clients, times[pace.name] / 3)
     progress(0.3)
     const { url } = server
     const kind = kinds[param(context.job, 'kind')]!.name
     const began = Date.now()
-    const beside = await besideHostile(context, { clients, gang, order: { url, kind, profile } })
-    const figures = { ...calmFigures(calm), ...beside, ...stallOf(context, began, beside) }
+    const figuresBeside = await besideHostile(context, {
+      clients,
+      group,
+      order: { url, kind, profile },
+    })
+    const figures = {
+      ...calmFigures(calm),
+      ...figuresBeside,
+      ...stallOf(context, began, figuresBeside),
+    }
     const row = { workload, shape, placement, system: outcomeOf(clients, figures), figures }
     return { rows: [row], grants: 0, violations: 0 }
   } finally {
-    gang.kill('SIGKILL')
-    forgetStalls(server.pid)
+    group.kill('SIGKILL')
+    removeStallFile(server.pid)
   }
 }
 
 interface Scene {
   readonly clients: readonly GoodClient[]
-  readonly gang: ChildProcess
+  readonly group: ChildProcess
   readonly order: { readonly url: string; readonly kind: string; readonly profile: Profile }
 }
 
-interface Beside {
+interface BesideHostile {
   readonly p50Us: number
   readonly p99Us: number
   readonly maxMs: number
   readonly lostSessions: number
-  readonly said: number
+  readonly sent: number
   readonly cuts: number
   readonly peakMiB: number
   readonly died: number
 }
 
-/** What good clients notice from when hostile ones begin to when all is answered. */
+/** What good clients notice from the start of the hostile clients until all pairs are finished. */
 async function besideHostile(
   { server, pace, usageOf }: LoadContext,
-  { clients, gang, order }: Scene,
-): Promise<Beside> {
+  { clients, group, order }: Scene,
+): Promise<BesideHostile> {
   let peak = 0
   let isDead = false
-  const look = async (): Promise<void> => {
+  const sample = async (): Promise<void> => {
     try {
       peak = Math.max(peak, peakBytes(server.pid) ?? (await usageOf(server.pid)).rssBytes)
     } catch {
       isDead = true
     }
   }
-  const looking = setInterval(look, 100)
-  const asking = askSteadily(clients)
+  const sampling = setInterval(sample, 100)
+  const pairs = startPairs(clients)
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
-  await Promise.race([tell(gang, { type: 'prepare', ...order }), pause(patienceMs)])
-  gang.send({ type: 'begin' } satisfies HostileOrder)
+  await Promise.race([tell(group, { type: 'prepare', ...order }), pause(maxWaitMs)])
+  group.send({ type: 'begin' } satisfies HostileOrder)
   await untilOr(isOver, times[pace.name])
-  const report = await Promise.race([tell(gang, { type: 'stop' }), pause(2_000)])
-  gang.kill('SIGKILL')
-  clearInterval(asking)
-  await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), patienceMs)
-  clearInterval(looking)
-  await look()
+  const report = await Promise.race([tell(group, { type: 'stop' }), pause(2_000)])
+  group.kill('SIGKILL')
+  clearInterval(pairs)
+  await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
+  clearInterval(sampling)
+  await sample()
   const latencies = joined(clients)
   return {
     p50Us: latencies.percentile(50),
     p99Us: latencies.percentile(99),
     maxMs: latencies.max / 1_000,
     lostSessions: clients.filter(({ lost }) => lost !== undefined).length,
-    said: report?.said ?? Number.NaN,
+    sent: report?.sent ?? Number.NaN,
     cuts: report?.cuts ?? Number.NaN,
     peakMiB: peak / 2 ** 20,
     died: isDead ? 1 : 0,
   }
 }
 
-/** A loop that never came back is at least as late as the answers. */
-function stallOf({ server }: LoadContext, since: number, { maxMs, died }: Beside) {
+/** A loop that never continued stalled for at least as long as the answers took. */
+function stallOf({ server }: LoadContext, since: number, { maxMs, died }: BesideHostile) {
   const stall = longestStall(server.pid, since)
-  const stallMs = died === 0 && maxMs > patienceMs ? Math.max(stall, maxMs) : stall
+  const stallMs = died === 0 && maxMs > maxWaitMs ? Math.max(stall, maxMs) : stall
   return { stallMs }
 }
 
@@ -158,28 +169,28 @@ function outcomeOf(
 // ---------------------------------------------------------------------------- good clients
 
 async function startGood(url: string, profile: Profile, number: number): Promise<GoodClient> {
-  const { hello, address } = placeOf(profile, 'good', number)
+  const { hello, address } = originOf(profile, 'good', number)
   const session = await RawSession.open(url, `,"lease":${goodLeaseMs}${hello}`, address)
   return GoodClient.start(session, `good ${number}`)
 }
 
-/** All ask at their rate, one after the other. */
-function askSteadily(clients: readonly GoodClient[]): NodeJS.Timeout {
+/** Starts the pairs of all clients at their rate, spread evenly over time. */
+function startPairs(clients: readonly GoodClient[]): NodeJS.Timeout {
   let next = 0
   let due = performance.now()
   const each = good.everyMs / clients.length
   return setInterval(() => {
     for (const now = performance.now(); due <= now; due += each) {
-      clients[next++ % clients.length]!.ask()
+      clients[next++ % clients.length]!.startPair()
     }
   }, each)
 }
 
-async function askFor(clients: readonly GoodClient[], ms: number): Promise<Latencies> {
-  const asking = askSteadily(clients)
+async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Latencies> {
+  const pairs = startPairs(clients)
   await pause(ms)
-  clearInterval(asking)
-  await untilOr(() => clients.every(({ pending }) => pending === 0), patienceMs)
+  clearInterval(pairs)
+  await untilOr(() => clients.every(({ pending }) => pending === 0), maxWaitMs)
   return joined(clients)
 }
 
@@ -191,24 +202,27 @@ function joined(clients: readonly GoodClient[]): Latencies {
 
 // ------------------------------------------------------------------------------- the table
 
-/** Holds so many locks, by sessions that are within the limits. */
+/** Fills the table with this many locks, of sessions that stay within the limits. */
 async function fillTable(url: string, profile: Profile, locks: number): Promise<void> {
   const count = fillers(profile, locks)
   const each = Math.ceil(locks / count)
-  for (let done = 0; done < count; done += fillAbreast) {
-    const numbers = Array.from({ length: Math.min(fillAbreast, count - done) }, (_, i) => done + i)
+  for (let done = 0; done < count; done += fillersAtOnce) {
+    const numbers = Array.from(
+      { length: Math.min(fillersAtOnce, count - done) },
+      (_, i) => done + i,
+    )
     await Promise.all(numbers.map((number) => fillBy(url, profile, number, each)))
   }
 }
 
 async function fillBy(url: string, profile: Profile, number: number, locks: number): Promise<void> {
-  const { hello, address } = placeOf(profile, 'filler', number)
+  const { hello, address } = originOf(profile, 'filler', number)
   const session = await RawSession.open(url, `,"lease":300000${hello}`, address)
   await new Promise<void>((resolve, reject) => {
     let missing = locks
     for (let i = 0; i < locks; i++) {
       session.lock(`table:${number}:${i}`, ({ type, code }) => {
-        if (type !== 'granted') reject(new Error(`a lock was not granted: ${code}`))
+        if (type !== 'granted') reject(new Error(`A lock of the table was not granted: ${code}`))
         else if (--missing === 0) resolve()
       })
     }
@@ -217,9 +231,9 @@ async function fillBy(url: string, profile: Profile, number: number, locks: numb
 
 // ----------------------------------------------------------------------------------- others
 
-async function tell(gang: ChildProcess, order: HostileOrder): Promise<HostileReport> {
-  gang.send(order)
-  const [report] = (await once(gang, 'message')) as [HostileReport]
+async function tell(group: ChildProcess, order: HostileOrder): Promise<HostileReport> {
+  group.send(order)
+  const [report] = (await once(group, 'message')) as [HostileReport]
   return report
 }
 
@@ -227,7 +241,7 @@ function pause(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), ms))
 }
 
-/** Resolves when this is true, or after so many ms. */
+/** Resolves when `isTrue` returns true, or after `ms`. */
 async function untilOr(isTrue: () => boolean, ms: number): Promise<void> {
   for (const end = performance.now() + ms; performance.now() < end && !isTrue(); ) await pause(20)
 }

@@ -1,6 +1,6 @@
 /**
- * The peers, under the loads of W1 and W2, each beside the same echo. Each step is awaited before
- * the next, as their clients' users do.
+ * The peers under the loads of W1 and W2, each beside the same echo. Each step is awaited before
+ * the next, as a program would do.
  */
 import type { Job, JobResult, LoadContext, Placement, Workload } from '../job.js'
 import { param } from '../job.js'
@@ -8,12 +8,12 @@ import { ClientHandoff } from '../load/clientHandoff.js'
 import { ClientPairs } from '../load/clientPairs.js'
 import { contest, rowsOf } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { peerNamed } from '../peers/index.js'
 import { loadPackage } from '../peers/packages.js'
 import type { Peer } from '../peers/peer.js'
 
-/** A slice long enough to see something of a peer that hands over ten times a second, in ms. */
+/** The length of a slice for a polling peer with ten hand-offs a second, in ms. */
 const pollSliceMs = 3_000
 
 type Shape = readonly [shape: string, placement: Placement, params: Job['params']]
@@ -42,42 +42,42 @@ async function loadPairs(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const sessions = param(job, 'sessions')
   const inFlight = param(job, 'inFlight')
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const clients = await peerNamed(job.subject).connect(server.url, sessions, loadPackage)
   const about = { system: job.subject, serverPid: server.pid, prefix: 'peer' }
-  const standings = await contest(context, [
+  const results = await contest(context, [
     await EchoPairs.open(echo, sessions, inFlight),
     new ClientPairs({ ...about, clients, inFlight, exclusion }),
   ])
-  return result(job, standings.slice(1), exclusion)
+  return result(job, results.slice(1), exclusion)
 }
 
 async function loadHandoff(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const peer = peerNamed(job.subject)
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const clients = await peer.connect(server.url, param(job, 'clients'), loadPackage)
   const about = { system: job.subject, serverPid: server.pid, key: 'hot' }
   const handoff = new ClientHandoff(about, clients, exclusion, { stopsForGood: peer.polls })
   const pace = peer.polls
     ? { ...context.pace, rounds: 1, sliceMs: pollSliceMs, warmUpMs: 0 }
     : context.pace
-  const yardstick = await EchoPairs.open(echo, 1, 1)
-  const standings = await contest({ ...context, pace }, [yardstick, handoff])
-  standings[1]!.figures['unfairness'] = handoff.unfairness
-  return result(job, standings.slice(1), exclusion)
+  const reference = await EchoPairs.open(echo, 1, 1)
+  const results = await contest({ ...context, pace }, [reference, handoff])
+  results[1]!.figures['unfairness'] = handoff.unfairness
+  return result(job, results.slice(1), exclusion)
 }
 
 function result(
   job: Job,
-  standings: Parameters<typeof rowsOf>[1],
-  { grants, violations }: Exclusion,
+  results: Parameters<typeof rowsOf>[1],
+  { grants, violations }: ExclusionCheck,
 ): JobResult {
-  return { rows: rowsOf(job, standings), grants, violations }
+  return { rows: rowsOf(job, results), grants, violations }
 }
 
-const w1Peers = { name: 'W1 peers', title: 'uncontended lock and unlock, elsewhere' } as const
-const w2Peers = { name: 'W2 peers', title: 'one hot key, elsewhere' } as const
+const w1Peers = { name: 'W1 peers', title: 'uncontended lock and unlock, peers' } as const
+const w2Peers = { name: 'W2 peers', title: 'one hot key, peers' } as const
 
 /** The workloads of these peers. */
 export function peerWorkloads(chosen: readonly Peer[]): Workload[] {

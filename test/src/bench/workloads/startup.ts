@@ -1,5 +1,5 @@
 /**
- * How long it takes from starting the command to the first grant.
+ * The time from starting the command to the first grant.
  */
 import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
 import { RawSession } from '../load/rawSession.js'
@@ -9,7 +9,7 @@ import { startBroker } from '../processes/servers.js'
 async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobResult> {
   const toGrant: number[] = []
   const cpu: number[] = []
-  // The first start reads the files from the disk; it is not counted.
+  // The first start reads the files from the disk and does not count.
   for (let i = 0; i <= pace.rounds * 2; i++) {
     const began = performance.now()
     const broker = await startBroker({ limits: {} })
@@ -34,7 +34,7 @@ async function load({ pace, job, progress, usageOf }: LoadContext): Promise<JobR
 
 export const startup: Workload = {
   name: 'startup',
-  title: 'from the command to the first grant',
+  title: 'from starting the command to the first grant',
   jobs: () => [job('startup', 'start to first grant', 'split', {})],
   load,
 }

@@ -1,6 +1,6 @@
 /**
- * What it costs to make sure that a message is one, in a loop of its own: the parsed messages of
- * the hot path, and beside them what the parsing costs that comes before.
+ * The cost of validation, in a loop of its own: parsed messages of the hot path, beside the cost of
+ * parsing them.
  */
 import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, job, type LoadContext, type Workload } from '../job.js'
@@ -14,7 +14,7 @@ const texts: readonly string[] = [
   '{"type":"unlock","id":3,"fence":1795394000000000}',
   '{"type":"pong","n":4}',
 ]
-/** Looked at by the schema, for want of a faster way. */
+/** Has no fast check, so the schema validates it. */
 const rare = '{"type":"refresh","id":5,"fence":1795394000000000}'
 
 /** Nanoseconds for each call. */
@@ -23,7 +23,7 @@ function cost(action: (i: number) => unknown): number {
   const began = performance.now()
   for (let i = 0; i < perLoop; i++) if (action(i) !== undefined) used++
   const ns = ((performance.now() - began) * 1e6) / perLoop
-  if (used !== perLoop) throw new Error('a message was not understood')
+  if (used !== perLoop) throw new Error('A message of the bench failed validation')
   return ns
 }
 
@@ -50,7 +50,7 @@ async function load({ pace, job, progress }: LoadContext): Promise<JobResult> {
 
 export const validation: Workload = {
   name: 'validation',
-  title: 'checking a message',
+  title: 'validation of a message',
   jobs: () => [job('validation', 'a message', 'split', {})],
   load,
 }

@@ -1,12 +1,12 @@
 /**
- * W1: lock and unlock on keys that nobody else wants. What a lock costs when it is free, which is
- * what it nearly always is.
+ * W1: lock and unlock on keys that no other client uses: the cost of a free lock, which is the
+ * usual case.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { ClientPairs } from '../load/clientPairs.js'
 import { type Contestant, contest, rowsOf } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawPairs } from '../load/rawPairs.js'
 
@@ -23,7 +23,7 @@ async function load(context: LoadContext): Promise<JobResult> {
   const { server, echo, drivers } = context
   const sessions = param(context.job, 'sessions')
   const inFlight = param(context.job, 'inFlight')
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const contestants: Contestant[] = []
   if (drivers.includes('raw')) {
     const options = { sessions, inFlight, prefix: 'raw' }
@@ -34,10 +34,10 @@ async function load(context: LoadContext): Promise<JobResult> {
     const about = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
     contestants.push(new ClientPairs({ ...about, clients, inFlight, exclusion }))
   }
-  const yardstick = await EchoPairs.open(echo, sessions, inFlight)
-  const standings = await contest(context, [yardstick, ...contestants])
+  const reference = await EchoPairs.open(echo, sessions, inFlight)
+  const results = await contest(context, [reference, ...contestants])
   const { grants, violations } = exclusion
-  return { rows: rowsOf(context.job, standings), grants, violations }
+  return { rows: rowsOf(context.job, results), grants, violations }
 }
 
 export const w1: Workload = { name: 'W1', title: 'uncontended lock and unlock', jobs, load }

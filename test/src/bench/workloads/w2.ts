@@ -1,12 +1,11 @@
 /**
- * W2: one key that everybody wants, all the time. What it costs to hand a lock from one client to
- * the next, and whether everybody gets the same share.
+ * W2: one key that every client wants all the time: the cost of a hand-off, and its fairness.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { ClientHandoff } from '../load/clientHandoff.js'
 import { contest, rowsOf } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import type { Handoff } from '../load/handoff.js'
 import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawHandoff } from '../load/rawHandoff.js'
@@ -19,7 +18,7 @@ function jobs(): readonly Job[] {
 async function load(context: LoadContext): Promise<JobResult> {
   const { server, echo, drivers } = context
   const clients = param(context.job, 'clients')
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const ring = await RingHandoff.open(echo, clients, exclusion)
   const handoffs: Handoff[] = [ring]
   if (drivers.includes('raw')) {
@@ -32,16 +31,16 @@ async function load(context: LoadContext): Promise<JobResult> {
     const about = { system: clientSystem, serverPid: server.pid, key: 'hot:client' }
     handoffs.push(new ClientHandoff(about, sessions, exclusion))
   }
-  const standings = await contest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
+  const results = await contest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
   const figuresOf = ({ system }: Handoff): Record<string, number> =>
-    standings.find((standing) => standing.system === system)!.figures
+    results.find((result) => result.system === system)!.figures
   for (const handoff of handoffs) {
     const figures = figuresOf(handoff)
     figures['unfairness'] = handoff.unfairness
     figures['ratioToRing'] = figures['pairsPerSecond']! / figuresOf(ring)['pairsPerSecond']!
   }
   const { grants, violations } = exclusion
-  return { rows: rowsOf(context.job, standings), grants, violations }
+  return { rows: rowsOf(context.job, results), grants, violations }
 }
 
-export const w2: Workload = { name: 'W2', title: 'one hot key, handed over', jobs, load }
+export const w2: Workload = { name: 'W2', title: 'hand-offs of one hot key', jobs, load }

@@ -1,6 +1,6 @@
 /**
- * W3: what the broker keeps in memory for an idle session, a held lock and a waiting request, and
- * whether a pair costs more when there are a million of them.
+ * W3: the memory of the broker for an idle session, a held lock and a waiting request, and the cost
+ * of a pair among a million of them.
  */
 import {
   type Job,
@@ -13,11 +13,11 @@ import {
 } from '../job.js'
 import { contest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { fillHeld, fillWaiting, openIdle, settledRss } from '../load/fill.js'
 import { RawPairs } from '../load/rawPairs.js'
 
-/** How many of what, and on how many keys those that wait are. */
+/** The numbers of sessions, locks and waiting requests, and the number of keys with a queue. */
 const fills = {
   sessions: 'idle sessions',
   held: 'held locks',
@@ -27,7 +27,7 @@ const fills = {
 
 type Fill = keyof typeof fills
 
-/** Waiters on each key when they are spread. */
+/** The number of waiters on each key when they are spread. */
 const waitersEach = 10
 
 function jobs({ scale }: { readonly scale: number }): readonly Job[] {
@@ -116,12 +116,12 @@ async function bytesEach(
   }
 }
 
-/** The same pairs again and again, among ever more locks that are held. */
+/** Measures the same pairs again and again, among a growing number of held locks. */
 async function growth(context: LoadContext, most: number): Promise<JobResult> {
   const { server, echo, pace } = context
   const { workload, placement } = context.job
-  const exclusion = new Exclusion()
-  const yardstick = await EchoPairs.open(echo, 16, 16)
+  const exclusion = new ExclusionCheck()
+  const reference = await EchoPairs.open(echo, 16, 16)
   const pairs = await RawPairs.open(
     server,
     { sessions: 16, inFlight: 16, prefix: 'own' },
@@ -132,11 +132,11 @@ async function growth(context: LoadContext, most: number): Promise<JobResult> {
   for (let count = most / 1_000; count <= most; count *= 10) {
     await fillHeld(server.url, `of${count}`, count - held, () => {})
     held = count
-    // What the filling has left for the garbage collector is not the pairs' to pay.
+    // The pairs must not pay for the garbage of the filling.
     await settledRss(context, server.pid)
     const slices = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
-    const standings = await contest({ ...context, pace: slices }, [yardstick, pairs])
-    for (const { system, figures } of standings) {
+    const results = await contest({ ...context, pace: slices }, [reference, pairs])
+    for (const { system, figures } of results) {
       rows.push({
         workload,
         shape: `a pair among ${grouped(count)} locks`,
@@ -153,4 +153,9 @@ function grouped(count: number): string {
   return count.toLocaleString('en')
 }
 
-export const w3: Workload = { name: 'W3', title: 'memory, and cost among many', jobs, load }
+export const w3: Workload = {
+  name: 'W3',
+  title: 'memory, and the cost among many locks',
+  jobs,
+  load,
+}

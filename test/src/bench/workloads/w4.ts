@@ -1,7 +1,7 @@
 /**
- * W4: the stampede. A thousand clients wait for one key, its holder dies, and each of them takes
- * the lock once and gives it back. Beside it the same number of frames over a bare server that
- * knows no locks and only pushes a ready-made grant to the next in line.
+ * W4: the stampede. A thousand clients wait for one key, its holder's connection dies, and each
+ * client locks and unlocks the key once. The reference is the same number of frames over a plain
+ * server without locks, which pushes a ready-made grant to the next in its queue.
  */
 import {
   type Endpoint,
@@ -13,12 +13,12 @@ import {
   param,
   type Workload,
 } from '../job.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
 
 const key = 'stampede'
-/** The bare server does not say who waits; by then everything that was sent has arrived. */
+/** The plain server does not report its queue; after this time everything has arrived, in ms. */
 const settleMs = 250
 
 interface Stampede {
@@ -37,10 +37,10 @@ async function load(context: LoadContext): Promise<JobResult> {
   const { server, echo, pace } = context
   const clients = param(context.job, 'clients')
   const bareServer = { ...echo, url: `${echo.url}/chain` }
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const locks: Stampede[] = []
   const bare: Stampede[] = []
-  // The first of each only warms the code up.
+  // The first round of each only warms up the code.
   for (let round = 0; round <= pace.rounds; round++) {
     bare.push(await stampede(bareServer, clients, undefined))
     locks.push(await stampede(server, clients, exclusion))
@@ -76,7 +76,7 @@ function figuresOf(stampedes: readonly Stampede[]): Record<string, number> {
 async function stampede(
   server: Endpoint,
   clients: number,
-  exclusion: Exclusion | undefined,
+  exclusion: ExclusionCheck | undefined,
 ): Promise<Stampede> {
   const holder = await RawSession.open(server.url)
   const fence = await new Promise<number>((resolve) => holder.lock(key, (a) => resolve(a.fence)))
@@ -108,4 +108,9 @@ async function stampede(
   return result
 }
 
-export const w4: Workload = { name: 'W4', title: 'a stampede after a death', jobs, load }
+export const w4: Workload = {
+  name: 'W4',
+  title: 'a stampede after the death of the holder',
+  jobs,
+  load,
+}

@@ -1,11 +1,11 @@
 /**
- * W5: everything at once. Not a figure to compare with anybody's, but the one to look at after a
- * change: what is fast alone can be slow together.
+ * W5: everything at once. The figure has no reference; compare it before and after a change,
+ * because code that is fast alone may be slow together.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { contest, rowsOf } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { MixedLoad } from '../load/mixed.js'
 
 function jobs(): readonly Job[] {
@@ -16,12 +16,12 @@ async function load(context: LoadContext): Promise<JobResult> {
   const sessions = param(context.job, 'sessions')
   const inFlight = param(context.job, 'inFlight')
   const watchers = param(context.job, 'watchers')
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const mixed = await MixedLoad.open(context.server, { sessions, inFlight, watchers }, exclusion)
-  const yardstick = await EchoPairs.open(context.echo, sessions, inFlight)
-  const standings = await contest(context, [yardstick, mixed])
-  Object.assign(standings[1]!.figures, mixed.counts)
-  const rows = rowsOf(context.job, standings)
+  const reference = await EchoPairs.open(context.echo, sessions, inFlight)
+  const results = await contest(context, [reference, mixed])
+  Object.assign(results[1]!.figures, mixed.counts)
+  const rows = rowsOf(context.job, results)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 

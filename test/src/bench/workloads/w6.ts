@@ -1,5 +1,5 @@
 /**
- * W6: what the client library costs its own process: the same pairs with the library and with
+ * W6: the cost of the client library in its own process: the same pairs with the library and with
  * frames by hand, and the CPU time of the generator for each.
  */
 import {
@@ -13,7 +13,7 @@ import {
 } from '../job.js'
 import { ClientPairs } from '../load/clientPairs.js'
 import { contest, rowsOf } from '../load/contest.js'
-import { Exclusion } from '../load/exclusion.js'
+import { ExclusionCheck } from '../load/exclusion.js'
 import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawPairs } from '../load/rawPairs.js'
 
@@ -29,7 +29,7 @@ async function load(context: LoadContext): Promise<JobResult> {
   const { server } = context
   const sessions = param(context.job, 'sessions')
   const inFlight = param(context.job, 'inFlight')
-  const exclusion = new Exclusion()
+  const exclusion = new ExclusionCheck()
   const byHand = await RawPairs.open(server, { sessions, inFlight, prefix: 'raw' }, exclusion)
   const clients = await openHoldfastClients(server.url, sessions)
   const about = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
@@ -43,7 +43,7 @@ async function load(context: LoadContext): Promise<JobResult> {
   }
 }
 
-/** Only what the client is answerable for; the broker is the same for both. */
+/** Leaves out the broker, which is the same for both. */
 function ownCost({ figures }: Row, byHand: Row): Row['figures'] {
   const kept = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
   const own = Object.entries(figures).filter(([name]) => kept.includes(name))

@@ -1,7 +1,7 @@
 /**
- * Lets lanes run while it is open, and tells when the last of them has left after it was closed.
+ * Lets loops run while it is open. After a close it reports when the last loop has left.
  */
-export class Turnstile {
+export class LoopGate {
   #isOpen = false
   #inside = 0
   #onEmpty: (() => void) | undefined
@@ -23,7 +23,7 @@ export class Turnstile {
     if (this.#inside === 0) this.#onEmpty?.()
   }
 
-  /** Resolves when nobody is inside any more. */
+  /** Resolves when no loop is inside. */
   close(): Promise<void> {
     this.#isOpen = false
     if (this.#inside === 0) return Promise.resolve()

@@ -1,15 +1,15 @@
-/** Hostile clients who only look: queries, watches, statistics. */
+/** Hostile clients that only read: queries, watches, statistics. */
 
 import type { HostileSession } from './hostileSession.js'
-import type { Gang, Kind } from './kind.js'
+import type { HostileGroup, Kind } from './kind.js'
 import { flooding } from './kind.js'
 
 const query = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
 
-/** All watches that it may have, and then its own churn of one key that all of them see. */
+/** Opens all watches that the session may have, then changes one key that all of them report. */
 async function watchAndChurn(
   session: HostileSession,
-  { limits }: Gang,
+  { limits }: HostileGroup,
   scopeOf: (i: number) => string,
   key: string,
 ): Promise<void> {
@@ -17,72 +17,78 @@ async function watchAndChurn(
     { length: limits.watchesPerSession },
     (_, i) => `{"type":"watch","id":${i + 1}${scopeOf(i)}}`,
   )
-  await session.sayAll(watches)
+  await session.sendAll(watches)
   for (let i = 0; i < watches.length; i++) session.nextId()
   await session.flood(steal(session, key))
 }
 
-/** One message that takes a key again and again: each is a loss and a grant. */
+/** A message that steals one key again and again: each is a loss and a grant. */
 export function steal(session: HostileSession, key: string, fields = ''): () => string {
   return () => `{"type":"lock","id":${session.nextId()},"key":"${key}","steal":true${fields}}`
 }
 
-/** Of this key every beginning is a prefix of its own. */
+/** A long key, whose every beginning is a prefix of its own. */
 const longKey = `churn${'x'.repeat(240)}`
 
-/** Watches of sessions that all churn: the product is what hurts. */
+/**
+ * The number of sessions that watch and change keys, because the cost is watchers times changes.
+ */
 const fewWatchers = 10
 
-export const lookingKinds: readonly Kind[] = [
+export const queryingKinds: readonly Kind[] = [
   flooding(
-    ['query limit 1', 'the whole table walked for each message, for one lock'],
+    ['query limit 1', 'a walk over the whole table for each message, for one lock'],
     'eagerly',
     query(',"limit":1'),
   ),
   flooding(
-    ['query no match', 'the whole table walked for each message, for nothing'],
+    ['query no match', 'a walk over the whole table for each message, for no lock'],
     'eagerly',
     query(',"prefix":"nothing:"'),
   ),
   flooding(
-    ['query the free key', 'a look-up a message, as cheap as can be'],
+    ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
     query(',"key":"good:0"'),
   ),
-  flooding(['query all', 'a thousand locks of answer a message'], 'eagerly', query('')),
-  flooding(['query all unread', 'answers that nobody takes'], 'never', query('')),
-  flooding(['query all read lazily', 'answers taken in bursts'], 'lazily', query('')),
+  flooding(['query all', 'a thousand locks in each answer'], 'eagerly', query('')),
+  flooding(['query all unread', 'answers that the session does not read'], 'never', query('')),
   flooding(
-    ['query all read by bytes', 'answers taken a byte at a time'],
+    ['query all read lazily', 'answers that the session reads in bursts'],
+    'lazily',
+    query(''),
+  ),
+  flooding(
+    ['query all read by bytes', 'answers that the session reads a byte at a time'],
     'byte by byte',
     query(''),
   ),
   {
     name: 'identical watches',
-    what: 'as many watches of everything as may be, and churn',
+    description: 'as many watches of all keys as the limits allow, and changes',
     reading: 'eagerly',
     sessions: fewWatchers,
-    act: (session, gang) => watchAndChurn(session, gang, () => '', 'churn'),
+    act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   {
     name: 'different watches',
-    what: 'as many prefixes of one long key as may be, and its churn',
+    description: 'watches of many prefixes of one long key, and its changes',
     reading: 'eagerly',
     sessions: fewWatchers,
-    act: (session, gang) =>
+    act: (session, group) =>
       watchAndChurn(
         session,
-        gang,
+        group,
         (i) => `,"prefix":"${longKey.slice(0, 1 + (i % longKey.length))}"`,
         longKey,
       ),
   },
   {
     name: 'watches unread',
-    what: 'watches of everything by sessions that read nothing, and churn',
+    description: 'watches of all keys by sessions that read nothing, and changes',
     reading: 'never',
     sessions: fewWatchers,
-    act: (session, gang) => watchAndChurn(session, gang, () => '', 'churn'),
+    act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   flooding(
     ['watch and unwatch', 'a walk for each watch, which is gone at once'],

@@ -1,30 +1,30 @@
-/** Hostile clients who speak: small messages and strange frames, acknowledgements, resumes. */
+/** Hostile clients that send much: small messages, strange frames, acknowledgements and resumes. */
 import type { HostileSession } from './hostileSession.js'
-import { flooding, type Gang, type Kind, largeMetadata } from './kind.js'
+import { flooding, type HostileGroup, type Kind, largeMetadata } from './kind.js'
 
-/** Frames that are written at once, one message each. */
+/** The number of frames that are written at once, one message each. */
 const atOnce = 500
 
-/** Locks held, so that each resume has a large snapshot. */
+/** The number of locks of each session, so that each resume has a large snapshot. */
 const heldEach = 5_000
 
-/** Comes back again and again, and is gone as soon as it is welcome. */
-async function comeBack(session: HostileSession, gang: Gang): Promise<void> {
-  const count = Math.min(heldEach, gang.limits.locksPerSession - 1)
+/** Resumes again and again, and closes the connection as soon as it is welcomed. */
+async function resumeAgain(session: HostileSession, group: HostileGroup): Promise<void> {
+  const count = Math.min(heldEach, group.limits.locksPerSession - 1)
   const held = Array.from({ length: count }, () => {
     const id = session.nextId()
     return `{"type":"lock","id":${id},"key":"${session.welcome.session} ${id}"}`
   })
-  await session.sayAll(held)
+  await session.sendAll(held)
   let { secret } = session.welcome
   const id = session.welcome.session
-  const place = gang.takePlace()
-  for (let nth = 1; !gang.isOver; nth++) {
+  const place = group.takeIndex()
+  for (let nth = 1; !group.isOver; nth++) {
     const resume = `,"resume":{"session":"${id}","secret":"${secret}","try":${nth}}`
-    const next = await gang.session(place, `,"grace":"lease"${resume}`)
+    const next = await group.session(place, `,"grace":"lease"${resume}`)
     if (next.welcome.session !== id) break
     secret = next.welcome.secret
-    gang.forget(next)
+    group.closed(next)
   }
 }
 
@@ -33,13 +33,9 @@ function acknowledge(session: HostileSession): string {
   return `{"type":"ack","ids":[${Array.from({ length: 1_024 }, (_, i) => from + i)}]}`
 }
 
-export const speakingKinds: readonly Kind[] = [
-  flooding(['pongs', 'an acknowledgement a message'], 'eagerly', () => '{"type":"pong","n":1}'),
-  flooding(
-    ['acks of unknown ids', '1,024 ids a message, none of them known'],
-    'eagerly',
-    acknowledge,
-  ),
+export const sendingKinds: readonly Kind[] = [
+  flooding(['pongs', 'one small message after another'], 'eagerly', () => '{"type":"pong","n":1}'),
+  flooding(['acks of unknown ids', '1,024 unknown ids in each message'], 'eagerly', acknowledge),
   flooding(
     ['acks unread', 'an acknowledgement a message, and none is read'],
     'never',
@@ -47,14 +43,14 @@ export const speakingKinds: readonly Kind[] = [
   ),
   {
     name: 'tiny frames',
-    what: 'a frame for each message',
+    description: 'a frame for each message',
     reading: 'eagerly',
     act: (session) =>
       session.floodBy(atOnce, (wire, count) => wire.sendSingly('{"type":"pong","n":1}', count)),
   },
   {
     name: 'fragments',
-    what: 'a message in fragments of one character',
+    description: 'a message in fragments of one character',
     reading: 'eagerly',
     act: (session, { limits }) =>
       session.floodBy(1, (wire) => {
@@ -64,7 +60,7 @@ export const speakingKinds: readonly Kind[] = [
   },
   {
     name: 'WebSocket pings unread',
-    what: 'pings below the protocol, whose pongs nobody reads',
+    description: 'WebSocket pings whose pongs the session does not read',
     reading: 'never',
     act: (session) => session.floodBy(atOnce, (wire, count) => wire.sendPings(count)),
   },
@@ -80,10 +76,10 @@ export const speakingKinds: readonly Kind[] = [
   ),
   {
     name: 'resume storm',
-    what: 'sessions with many locks that come back and go at once',
+    description: 'sessions with many locks that resume and disconnect at once',
     reading: 'eagerly',
     hello: ',"grace":"lease"',
     sessions: 20,
-    act: comeBack,
+    act: resumeAgain,
   },
 ]
