@@ -9,6 +9,7 @@ import {
   type Socket,
   settingsFrom,
 } from '@holdfast/server/internal'
+import { FakeEnvironment } from '../server/fakeEnvironment.js'
 
 /** A fake socket that records what the broker writes. */
 export class StandInSocket implements Socket {
@@ -37,17 +38,9 @@ export class StandInSocket implements Socket {
   }
 }
 
-interface StandInTimer {
-  readonly callback: () => void
-  readonly at: number
-}
-
 export class StandIn {
   readonly broker: Broker
-  #now = 1_000
-  #ids = 0
-  #turn: (() => void)[] = []
-  readonly #timers = new Set<StandInTimer>()
+  readonly #environment = new FakeEnvironment()
 
   /** @param leaseMs The lease of every session. */
   constructor(leaseMs: number) {
@@ -56,45 +49,17 @@ export class StandIn {
       settings: settingsFrom({ lease }),
       log: new MemoryLog(),
       fences: clockFences(1_000),
-      environment: {
-        clock: {
-          monotonic: () => this.#now,
-          wall: () => this.#now,
-          setTimer: (callback, ms) => {
-            const timer = { callback, at: this.#now + ms }
-            this.#timers.add(timer)
-            return timer
-          },
-          clearTimer: (timer) => this.#timers.delete(timer as StandInTimer),
-        },
-        endOfTurn: (callback) => this.#turn.push(callback),
-        newId: () => `id-${++this.#ids}`,
-        newSecret: () => `secret-${++this.#ids}`,
-        hash: (secret) => `hash of ${secret}`,
-      },
+      environment: this.#environment,
     })
   }
 
   /** Ends a turn: runs everything that was scheduled for its end. */
   endTurn(): void {
-    while (this.#turn.length > 0) {
-      const callbacks = this.#turn
-      this.#turn = []
-      for (const callback of callbacks) callback()
-    }
+    this.#environment.endTurn()
   }
 
   /** Moves the clock, and fires each timer at its time. */
   advance(ms: number): void {
-    const until = this.#now + ms
-    for (;;) {
-      this.endTurn()
-      const due = [...this.#timers].sort((a, b) => a.at - b.at)[0]
-      if (due === undefined || due.at > until) break
-      this.#timers.delete(due)
-      this.#now = Math.max(this.#now, due.at)
-      due.callback()
-    }
-    this.#now = until
+    this.#environment.pass(ms)
   }
 }

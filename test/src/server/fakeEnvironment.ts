@@ -1,34 +1,20 @@
 /**
- * A machine for the broker to run on, of which the test is the clock: time passes when told to, and
- * a turn of the event loop has the three steps of the real one, which a test may take one by one:
- * timers that are due, then input (the test's own), then the end of the turn.
+ * The machine of a broker on a fake clock. A turn of the event loop has the three steps of the real
+ * one, and a test may run each step by itself: due timers, then input from the test, then the end
+ * of the turn.
  */
 
 import type { Environment } from '@holdfast/server/internal'
-import type { Clock, Timer } from '@holdfast/shared'
-import { DeadlineHeap } from '@holdfast/shared'
+import { FakeClock } from '../support/fakeClock.js'
 
-/** Far more than any broker asks for: whoever gets there goes round in circles. */
+/** Far more turns than a broker needs, so that an endless loop fails. */
 const maxTurns = 100_000
 
 export class FakeEnvironment implements Environment {
-  readonly #timers = new DeadlineHeap<{ readonly callback: () => void }>()
+  readonly clock = new FakeClock(1)
   #atEndOfTurn: (() => void)[] = []
-  #now = 1_000
-  #wall = 1_700_000_000_000
   #ids = 0
   #secrets = 0
-  /** How many timers were set so far. */
-  timersSet = 0
-
-  readonly clock: Clock = {
-    monotonic: () => this.#now,
-    wall: () => this.#wall,
-    setTimer: (callback, ms) => this.#setTimer(callback, ms),
-    clearTimer: (timer) => {
-      if (timer !== undefined) this.#timers.delete(timer as { callback: () => void })
-    },
-  }
 
   readonly endOfTurn = (callback: () => void): void => {
     this.#atEndOfTurn.push(callback)
@@ -38,64 +24,52 @@ export class FakeEnvironment implements Environment {
   readonly newSecret = (): string => `secret${++this.#secrets}`
   readonly hash = (secret: string): string => `#${secret}#`
 
-  /** How many timers are set and have not fired. */
+  /** The number of timers that are set and have not fired. */
   get timers(): number {
-    return this.#timers.size
+    return this.clock.timers
   }
 
-  /** Lets this much time pass, with every timer on time. */
+  /** The number of timers that were ever set. */
+  get timersSet(): number {
+    return this.clock.timersSet
+  }
+
+  /** Lets time pass, and fires each due timer at its own time in a turn of its own. */
   pass(ms: number): void {
-    const until = this.#now + ms
-    this.endTurn()
-    for (let turns = 0; this.#timers.next <= until; turns++) {
-      if (turns > maxTurns) throw new Error('the timers never come to an end')
-      this.#moveTo(Math.max(this.#now, this.#timers.next))
-      this.fireTimers()
+    let turns = 0
+    this.clock.advance(ms, () => {
+      if (turns++ > maxTurns) throw new Error('The broker sets timers without end')
       this.endTurn()
-    }
-    this.#moveTo(until)
+    })
   }
 
-  /** The process is stopped: time passes and nothing of it runs. */
+  /** Lets time pass without running anything, as while the process is stopped. */
   stopFor(ms: number): void {
-    this.#moveTo(this.#now + ms)
+    this.clock.stop(ms)
   }
 
-  /** The calendar is set forward or back. */
+  /** Sets the wall clock forward or back. */
   setCalendar(byMs: number): void {
-    this.#wall += byMs
+    this.clock.moveWall(byMs)
   }
 
-  /** First step of a turn. */
+  /** Runs the first step of a turn. */
   fireTimers(): void {
-    const now = this.#now
-    for (let due = this.#timers.popDue(now); due; due = this.#timers.popDue(now)) due.callback()
+    this.clock.fireDue()
   }
 
-  /** Last step of a turn, and of all that follow until nothing is left to do. */
+  /** Runs the last step of this turn and of the turns after it, until none has work. */
   endTurn(): void {
     for (let rounds = 0; this.endOneTurn(); rounds++) {
-      if (rounds > maxTurns) throw new Error('the turn never ends')
+      if (rounds > maxTurns) throw new Error('The broker asks for ends of turns without end')
     }
   }
 
-  /** Last step of this turn only; false if there was nothing to do. */
+  /** Runs the last step of this turn only. @returns false if there was no work */
   endOneTurn(): boolean {
     const callbacks = this.#atEndOfTurn
     this.#atEndOfTurn = []
     for (const callback of callbacks) callback()
     return callbacks.length > 0
-  }
-
-  #setTimer(callback: () => void, ms: number): Timer {
-    const timer = { callback }
-    this.timersSet++
-    this.#timers.set(timer, this.#now + Math.max(1, ms))
-    return timer
-  }
-
-  #moveTo(now: number): void {
-    this.#wall += now - this.#now
-    this.#now = now
   }
 }

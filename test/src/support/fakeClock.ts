@@ -1,21 +1,26 @@
 /**
- * A clock that a test moves: monotonic and wall time apart from each other, and timers that fire
- * when the test says that time has passed, in order, and not at all while the process is "stopped".
+ * A clock that moves only when the test moves it. Monotonic and wall time move independently.
+ * Timers fire in order while time passes, and do not fire while the process is stopped.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 
 interface FakeTimer {
   readonly due: number
-  readonly order: number
   readonly callback: () => void
 }
 
 export class FakeClock implements Clock {
-  /** Not 0, so that nobody can mistake an absolute time for a difference. */
+  /** Not 0, so that a test notices code that takes an absolute time for a difference. */
   #monotonic = 1_000
   #wall = 1_700_000_000_000
-  #order = 0
+  #timersSet = 0
   readonly #timers = new Set<FakeTimer>()
+  readonly #leastMs: number
+
+  /** @param leastMs The shortest timer, in ms; 1 in Node. Default 0. */
+  constructor(leastMs = 0) {
+    this.#leastMs = leastMs
+  }
 
   monotonic(): number {
     return this.#monotonic
@@ -26,7 +31,9 @@ export class FakeClock implements Clock {
   }
 
   setTimer(callback: () => void, ms: number): Timer {
-    const timer = { due: this.#monotonic + ms, order: this.#order++, callback }
+    const due = this.#monotonic + Math.max(this.#leastMs, ms)
+    const timer = { due, callback }
+    this.#timersSet++
     this.#timers.add(timer)
     return timer
   }
@@ -35,39 +42,60 @@ export class FakeClock implements Clock {
     this.#timers.delete(timer as FakeTimer)
   }
 
-  /** How many timers are set. */
+  /** The number of timers that are set and have not fired. */
   get timers(): number {
     return this.#timers.size
   }
 
-  /** Lets time pass, and fires what falls due on the way, each at its own time. */
-  advance(ms: number): void {
+  /** The number of timers that were ever set. */
+  get timersSet(): number {
+    return this.#timersSet
+  }
+
+  /**
+   * Lets time pass, and fires each due timer at its own time.
+   *
+   * @param endTurn Ends a turn of the event loop: runs first, and after the timers of each time.
+   */
+  advance(ms: number, endTurn: () => void = () => {}): void {
     const end = this.#monotonic + ms
-    for (let timer = this.#nextUntil(end); timer !== undefined; timer = this.#nextUntil(end)) {
-      this.#timers.delete(timer)
+    endTurn()
+    for (let timer = this.#first; timer !== undefined && timer.due <= end; timer = this.#first) {
       this.stop(Math.max(timer.due - this.#monotonic, 0))
-      timer.callback()
+      this.fireDue()
+      endTurn()
     }
     this.stop(end - this.#monotonic)
   }
 
-  /** The process is stopped: time passes and nothing fires. */
+  /** Fires the timers that are due now, in the order of their times. */
+  fireDue(): void {
+    for (
+      let timer = this.#first;
+      timer !== undefined && timer.due <= this.#monotonic;
+      timer = this.#first
+    ) {
+      this.#timers.delete(timer)
+      timer.callback()
+    }
+  }
+
+  /** Lets time pass without firing timers, as while the process is stopped. */
   stop(ms: number): void {
     this.#monotonic += ms
     this.#wall += ms
   }
 
-  /** The machine sleeps: only the calendar goes on. Or its calendar is set, either way. */
+  /** Sets the wall clock forward or back, or moves it alone, as while the machine sleeps. */
   moveWall(ms: number): void {
     this.#wall += ms
   }
 
-  #nextUntil(end: number): FakeTimer | undefined {
+  /** The timer that fires next; of several for one time, the one that was set first. */
+  get #first(): FakeTimer | undefined {
     let first: FakeTimer | undefined
     for (const timer of this.#timers) {
-      if (timer.due > end) continue
-      const isEarlier = timer.due < (first?.due ?? Number.POSITIVE_INFINITY)
-      if (isEarlier || (timer.due === first?.due && timer.order < first.order)) first = timer
+      if (first === undefined || timer.due < first.due) first = timer
     }
     return first
   }
