@@ -1,4 +1,4 @@
-/** `npm run build`: sets the clone up and builds all of it, or the project that is named. */
+/** `npm run build`: sets the clone up and builds all packages, or the given project. */
 import process from 'node:process'
 import { setUp } from './setup.mjs'
 

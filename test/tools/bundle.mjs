@@ -51,7 +51,7 @@ async function bundleClient(outfile) {
       keep_fargs: false,
       unsafe_arrows: true,
       hoist_funs: true,
-      // These two make it smaller, but not once it is compressed.
+      // Both make the file smaller, but not the compressed file.
       inline: 1,
       lhs_constants: false,
     },
@@ -74,7 +74,7 @@ async function bundleClient(outfile) {
 }
 
 async function bundleWebSocket(format, outfile) {
-  // Both files export the same names; that of Node is loaded only where there is a Node.
+  // Both files export the same names; the one for Node is loaded only in Node.
   const names = Object.keys(await import(join(built, 'platform/webSocket/browser.js'))).join(', ')
   const contents = `
     import * as own from './browser.js'
@@ -99,7 +99,7 @@ async function bundleWebSocket(format, outfile) {
   write(outfile, `/*! Contains:\n\n${licences}\n*/\n${outputFiles[0].text}`)
 }
 
-/** Leaves our other modules outside, so that there is one copy of their classes. */
+/** Keeps the other modules of the package outside, so that their classes exist once. */
 function ownModules(extension) {
   const folder = join(built, 'platform/webSocket')
   const inside = ['./browser.js', './node.js']
@@ -123,8 +123,8 @@ const askedOfNode = {
       if (isBuiltin(path)) return { path: path.replace(/^node:/, ''), namespace: 'of-node' }
       return optionalPackages.includes(path) ? { path, namespace: 'optional' } : undefined
     })
-    // The optional packages fail to load even where they are installed, since a bundler may put a
-    // stub in their place. What the client does not use of `ws`, such as its server, is left out.
+    // The optional packages fail to load even if they are installed, because a bundler may replace
+    // them by a stub. Parts of `ws` that the client does not use, such as its server, are left out.
     onResolve({ filter: /^\.\/lib\// }, ({ path, importer }) =>
       basename(importer) === 'wrapper.mjs'
         ? { path: join(dirname(importer), path), sideEffects: false }

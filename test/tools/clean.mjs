@@ -1,4 +1,4 @@
-/** `npm run clean`: removes everything that was built. What is installed stays. */
+/** `npm run clean`: removes everything that was built, and keeps what is installed. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { projects, root } from './setup.mjs'

@@ -1,8 +1,8 @@
 /**
- * Makes the CommonJS form of the packages, for `require()`, jest and compilers that know no ES
- * modules: beside each `x.js` and `x.d.ts` that an entry leads to, an `x.cjs` and an `x.d.cts`.
- * Each module is a file of its own, so that all entries of a package share their modules. Run by
- * every build, with the folders of the packages: `node test/tools/commonjs.mjs shared client`.
+ * Makes the CommonJS form of the packages, for `require()`, jest and compilers without ES modules:
+ * an `x.cjs` and an `x.d.cts` beside each `x.js` and `x.d.ts` that an entry leads to. Each module
+ * is a file of its own, so that all entries of a package share their modules. Runs in every build
+ * with the folders of the packages: `node test/tools/commonjs.mjs shared client`.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire, isBuiltin } from 'node:module'
@@ -14,7 +14,7 @@ import { licencesOf, optionalPackages } from './libraries.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Their declarations say that they are ES modules, which is half of the truth: they are copied. */
+/** Their declarations say that they are ES modules only, so they are copied. */
 const copied = new Set(['superstruct'])
 
 async function makeCommonJs(folder) {
@@ -58,7 +58,7 @@ async function writeModules(folder, targets) {
     write: false,
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
-    // jest cannot `import()` unless Node has been given a flag.
+    // jest cannot `import()` unless Node has a flag.
     supported: { 'dynamic-import': false },
     plugins: [oneFileEach],
   })
@@ -69,10 +69,9 @@ async function writeModules(folder, targets) {
 }
 
 /**
- * Leaves every import to the file or package that is imported. Packages that exist as ES modules
- * only are copied into the file that imports them, because jest cannot `require()` an ES module.
- * `import.meta.url` becomes the URL of the CommonJS file, so that a thread is started from the ES
- * module beside it.
+ * Leaves every import to the imported file or package. A package that exists only as ES modules is
+ * copied into the importing file, because jest cannot `require()` an ES module. `import.meta.url`
+ * becomes the URL of the CommonJS file, so that a thread starts from the ES module beside it.
  */
 const oneFileEach = {
   name: 'one-file-each',
@@ -103,7 +102,7 @@ function isModuleOnly(specifier, importer) {
   }
 }
 
-/** The compiler's declarations, whose imports name the CommonJS files. */
+/** Writes the compiler's declarations with imports that name the CommonJS files. */
 function writeDeclarations(folder, targets) {
   const next = targets.map((target) => join(folder, target.replace(/\.d\.cts$/, '.d.ts')))
   const seen = new Set()
@@ -125,7 +124,7 @@ function writeDeclarations(folder, targets) {
   }
 }
 
-/** The declarations that an import leads to, if they are repeated here. */
+/** The declarations that an import leads to, if this package has a copy of them. */
 function declarationOf(specifier, importer) {
   if (specifier.startsWith('.')) return join(importer, '..', specifier.replace(/\.js$/, '.d.ts'))
   return copied.has(specifier)
@@ -133,7 +132,10 @@ function declarationOf(specifier, importer) {
     : undefined
 }
 
-/** Where a declaration is repeated: beside it, or in a folder of its package's name. */
+/**
+ * The place of a copied declaration: beside the original, or in a folder with the name of its
+ * package.
+ */
 function placeOf(path, folder) {
   const [, name, rest] = /node_modules\/([^/]+)\/dist\/(.+)$/.exec(path) ?? []
   const place = name === undefined ? path : join(folder, 'dist', name, rest)

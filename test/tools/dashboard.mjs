@@ -1,7 +1,6 @@
 /**
- * Makes the files of the dashboard that a browser loads, from what the compiler made of its
- * sources, and puts the licences of the libraries in them beside them. Run by every build of the
- * server.
+ * Makes the files of the dashboard for browsers from the compiled sources, and adds the licences of
+ * the libraries in them. Runs in every build of the server.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -36,7 +35,7 @@ for (const { path, contents } of outputFiles) put(path, contents)
 for (const name of ['index.html', 'icon.svg']) copyFileSync(join(sources, name), join(page, name))
 put(join(page, 'licences.txt'), Buffer.from(licencesOf(Object.keys(metafile.inputs), root)))
 
-/** A broker that is running may be reading: what has not changed is not written. */
+/** Does not write unchanged files, because a running broker may be reading them. */
 function put(path, contents) {
   if (existsSync(path) && readFileSync(path).equals(contents)) return
   writeFileSync(path, contents)

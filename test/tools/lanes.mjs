@@ -1,7 +1,7 @@
 /**
- * Runs the tests in three lanes at once, each in a process of its own, because most tests that
- * start real processes wait more than they compute. The output of the last lane comes as it
- * happens, that of the others when all are over; the sum of the counts is the last line.
+ * Runs the tests in three lanes at once, each in a process of its own, because most tests with real
+ * processes wait more than they compute. The output of the last lane appears at once, the output of
+ * the others after all have finished. The last line has the sum of the counts.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 
-/** Folders of `test/src` by lane; what is in none of them is in the last. */
+/** The folders of `test/src` by lane; all other folders are in the last lane. */
 const lanes = {
   computing: [
     'table',
@@ -57,7 +57,7 @@ export async function runInLanes(mocha, args, dist) {
   return results.every(({ code }) => code === 0) && sum('failed') === 0 ? 0 : 1
 }
 
-/** The folders of a lane that there are. */
+/** The existing folders of a lane. */
 function foldersOf(name, dist) {
   const named = Object.values(lanes).flat()
   return readdirSync(dist, { withFileTypes: true })
@@ -74,7 +74,7 @@ function foldersOf(name, dist) {
     )
 }
 
-/** What a lane has counted; a lane that ended without counting has failed. */
+/** The counts of a lane; a lane without counts has failed. */
 function countsIn(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))

@@ -1,17 +1,17 @@
 /**
- * What there is to know of the libraries that a bundle contains: their licences, since those of
- * most demand that their text goes with every copy, and the parts that they do without.
+ * What the build knows of the libraries in a bundle: their licences, because most licences must go
+ * with every copy, and the optional parts that the bundle leaves out.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-/** Packages that libraries use where they are installed. They are no part of any bundle. */
+/** Packages that libraries use if they are installed. No bundle contains them. */
 export const optionalPackages = ['bufferutil', 'utf-8-validate', 'supports-color', 'kerberos']
 
 /**
  * Names, versions and licences of the libraries among the inputs of a bundle; '' if there are none.
  *
- * @param folder What the paths of the inputs are relative to.
+ * @param folder The folder to which the paths of the inputs are relative.
  */
 export function licencesOf(inputs, folder) {
   const packages = new Set(

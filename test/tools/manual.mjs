@@ -1,6 +1,6 @@
 /**
  * Writes the manual page `holdfast.1` from the help of the command line, in the macros of man(7).
- * It is built and packed, not committed: so it has every flag that the command has.
+ * The page is built and packed but not committed, so it has every flag of the command.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -71,7 +71,7 @@ function options(command) {
   ])
 }
 
-/** What a command's help says after its options. */
+/** The text of a command's help after its options. */
 function afterHelp(command) {
   let whole = ''
   command.configureOutput({
@@ -103,7 +103,7 @@ function prose(help) {
   })
 }
 
-/** A line of its own in bold; not as the argument of a macro, which would need other quoting. */
+/** A bold line of its own; not as the argument of a macro, which would need other quoting. */
 function bold(line) {
   return `\\fB${text(line)}\\fR`
 }
@@ -132,7 +132,7 @@ function sentence(description) {
   return `${description.charAt(0).toUpperCase()}${description.slice(1)}.`
 }
 
-/** A description as NAME has it: without a full stop, and small. */
+/** A description in the form of NAME: without a full stop, and in lower case. */
 function inner(description) {
   return `${description.charAt(0).toLowerCase()}${description.slice(1).replace(/\.$/, '')}`
 }

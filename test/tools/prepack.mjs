@@ -1,6 +1,6 @@
 /**
- * Before `npm pack` of a package, in its folder: builds it from nothing, so that no file of an
- * older build is shipped, and puts the licence beside it, where npm looks for it.
+ * Runs before `npm pack` in the folder of a package: builds the package from nothing, so that no
+ * old file is shipped, and copies the licence into the folder, where npm looks for it.
  */
 import { copyFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'

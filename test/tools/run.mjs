@@ -1,6 +1,6 @@
 /**
- * Sets the clone up and becomes one of the programs of the tests: `node test/tools/run.mjs
- * PROGRAM`, a module under `test/dist`, with the arguments that follow.
+ * Sets the clone up and runs one of the programs of the tests in this process: `node
+ * test/tools/run.mjs PROGRAM`, a module under `test/dist`, with the arguments that follow.
  */
 import { join } from 'node:path'
 import process from 'node:process'

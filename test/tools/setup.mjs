@@ -1,7 +1,7 @@
 /**
- * Makes a fresh clone ready to run: installs what is missing, builds what has changed, removes what
- * was built from files that are gone. Everything that starts from a clone starts here, so this file
- * needs Node and nothing else.
+ * Makes a fresh clone ready to run: installs what is missing, builds what has changed, and removes
+ * what was built from deleted files. Every command in a clone begins here, so this file needs
+ * nothing but Node.
  */
 import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
@@ -10,23 +10,26 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
-/** What is published, in the order in which they need each other. */
+/** The published packages, each after those that it needs. */
 export const packages = ['shared', 'client', 'server']
 export const projects = [...packages, 'test']
 
-/** In `dist`, hold what other tools than the compiler make, in files named like no source. */
+/** Folders in `dist` with files of other tools than the compiler; no source has their names. */
 const bundled = /^(bundle|dashboard\/page|man|superstruct)(\/|$)/
 
 const windows = process.platform === 'win32'
 
-/** Installs if needed, builds `project` and what it refers to. Costs half a second when idle. */
+/**
+ * Installs if needed, and builds `project` with its references. Takes half a second if nothing has
+ * changed.
+ */
 export async function setUp(project) {
   requireNode()
   if (!isInstalled(root)) await install()
   await build(project)
 }
 
-/** Compiles `project`, a folder of the repository, and what it refers to; only what has changed. */
+/** Compiles the changed parts of `project`, a folder of the repository, and of its references. */
 export async function build(project) {
   for (const each of projects) removeStale(join(root, each))
   await run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
@@ -42,7 +45,7 @@ export async function build(project) {
 
 /**
  * Makes `npx holdfast` work in the clone. When npm installs the packages of a clone, the command is
- * not built yet, and npm leaves it out.
+ * not built yet, so npm leaves it out.
  */
 async function makeCommand() {
   const command = join(root, 'server/dist/cli/main.js')
@@ -53,15 +56,15 @@ async function makeCommand() {
   if (code !== 0) process.exit(code)
 }
 
-/** Runs a Node script to its end with our terminal; leaves with its exit code if it fails. */
+/** Runs a Node script with this terminal; exits with its exit code if it fails. */
 export async function run(script, ...args) {
   const code = await exitOf(process.execPath, [script, ...args], {})
   if (code !== 0) process.exit(code)
 }
 
 /**
- * Removes from `project/dist` what no source makes any more: the compiler leaves it there, and a
- * deleted test would go on running.
+ * Removes from `project/dist` what no source makes any more. The compiler leaves such files, and a
+ * deleted test would still run.
  */
 export function removeStale(project) {
   const dist = join(project, 'dist')
@@ -78,13 +81,13 @@ export function removeStale(project) {
   }
 }
 
-/** Whether `node_modules` under `folder` is exactly what its package-lock.json asks for here. */
+/** Whether `node_modules` under `folder` is exactly what its package-lock.json requires here. */
 export function isInstalled(folder) {
   const wanted = packagesOf(join(folder, 'package-lock.json'))
   const found = packagesOf(join(folder, 'node_modules/.package-lock.json'))
   if (wanted === undefined || found === undefined) return false
   for (const [path, { version, link, optional }] of Object.entries(wanted)) {
-    // Optional packages are for one platform each; only that platform's is found.
+    // Each optional package is for one platform, so the others are missing.
     if (path === '' || (optional && found[path] === undefined)) continue
     if (found[path]?.version !== version || found[path]?.link !== link) return false
   }
@@ -115,14 +118,16 @@ export function runNpm(...args) {
     : exitOf('npm', args, { env: environmentForNpm(), shell: windows })
 }
 
-/** Without what an outer npm was told: `npm pack --dry-run -w client` must not install that way. */
+/**
+ * Without the settings of an outer npm: `npm pack --dry-run -w client` must not install with them.
+ */
 function environmentForNpm() {
   const told =
     /^npm_config_(dry_run|workspace|workspaces|omit|production|global|json|ignore_scripts)$/i
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !told.test(name)))
 }
 
-/** Set-up talks on stderr, so that stdout is the program's alone. */
+/** Set-up prints to stderr, because stdout belongs to the program. */
 function exitOf(command, args, options) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options })

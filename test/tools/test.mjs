@@ -1,7 +1,7 @@
 /**
  * `npm test`: sets the clone up, lints it and runs the tests, with small counts or, with `--full`,
- * all of them. What else is given goes to mocha; a test file may be named by its source:
- * `npm test -- test/src/conventions/docs.test.ts --grep links`.
+ * with full counts. Other arguments go to mocha. A test file may be named by its source: `npm test
+ * -- test/src/conventions/docs.test.ts --grep links`.
  */
 import { join } from 'node:path'
 import process from 'node:process'

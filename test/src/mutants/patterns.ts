@@ -27,7 +27,7 @@ export function withoutStyle(code: string): string {
     const text = string.text()
     if (/^"[^'"\\]*"$/.test(text)) edits.push(string.replace(`'${text.slice(1, -1)}'`))
   }
-  // The root starts at the first token, so what stands before is not in it.
+  // The root starts at the first token, so the text before that is not in it.
   return code.slice(0, root.range().start.index) + root.commitEdits(edits)
 }
 

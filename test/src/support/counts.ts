@@ -1,25 +1,25 @@
 /**
- * How much a test does, and from which seed. The same tests run in seconds at a desk and for
- * minutes in CI: `HOLDFAST_FULL=1` asks for the full counts. Every random test can be run again
- * exactly as it was: it prints its seed when it fails and takes it from `HOLDFAST_SEED` (and, for a
- * fast-check property, the path to its counterexample from `HOLDFAST_PATH`).
+ * How much a random test does, and from which seed. The same tests run in seconds with small
+ * counts, and in minutes with `HOLDFAST_FULL=1`. A failing random test prints its seed, and
+ * `HOLDFAST_SEED` repeats the run. A fast-check property also prints the path to its
+ * counterexample, for `HOLDFAST_PATH`.
  */
 
 const { HOLDFAST_FULL, HOLDFAST_SEED, HOLDFAST_PATH } = process.env
 
-/** Whether the full counts are wanted. */
+/** Whether the run has full counts. */
 export const full = HOLDFAST_FULL === '1'
 
-/** The small number at a desk, the full one in CI. */
+/** The small count, or the large one in a run with full counts. */
 export function count(small: number, large: number): number {
   return full ? large : small
 }
 
-/** Seed of this process: the one asked for, or one of its own. A 32-bit integer. */
+/** The seed of this process, a 32-bit integer: `HOLDFAST_SEED`, or a random one. */
 export const seed: number =
   HOLDFAST_SEED === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(HOLDFAST_SEED) | 0
 
-/** Parameters of a fast-check property: its number of runs, and the replay that was asked for. */
+/** Parameters of a fast-check property: its number of runs, and the seed and path to repeat. */
 export function runs(
   small: number,
   large: number,
@@ -28,7 +28,7 @@ export function runs(
   return { numRuns: count(small, large), seed, ...(path === undefined ? {} : { path }) }
 }
 
-/** Random numbers from a seed: small, fast, the same everywhere, of no use for secrets. */
+/** Random numbers from a seed: small, fast, the same on every machine; not for secrets. */
 export class Random {
   #state: number
 
@@ -36,7 +36,10 @@ export class Random {
     this.#state = from | 0
   }
 
-  /** From 0 up to 1, exclusive. (The mixing steps are those of the public-domain splitmix32.) */
+  /**
+   * A number from 0 up to 1, exclusive. (The mixing steps are those of the public-domain
+   * splitmix32.)
+   */
   next(): number {
     this.#state = (this.#state + 0x9e3779b9) | 0
     let mixed = this.#state ^ (this.#state >>> 16)
@@ -52,18 +55,18 @@ export class Random {
     return Math.floor(this.next() * end)
   }
 
-  /** Whether something with this probability happens. */
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.next() < probability
   }
 
-  /** One of these, which must not be none. */
+  /** One of these items; the list must not be empty. */
   pick<T>(from: readonly T[]): T {
     return from[this.below(from.length)] as T
   }
 }
 
-/** Runs a test that draws from the seed, and names the seed if it fails, at once or later. */
+/** Runs a random test, and adds the seed to the message if the test fails, at once or later. */
 export function seeded<T>(test: (random: Random, seed: number) => T, from: number = seed): T {
   const fail = (error: unknown): never => {
     if (error instanceof Error) error.message = `HOLDFAST_SEED=${from}\n${error.message}`

@@ -1,7 +1,7 @@
 /**
- * An etcd cluster of the test's own, of real members from Debian's etcd-server: in a temporary
- * folder, on ports that were free, gone with the test and with the process that started it. Members
- * can be killed, stopped, continued and started again.
+ * An etcd cluster for one test: real members of Debian's etcd-server in a temporary folder, on free
+ * ports. The cluster ends with the test, and with the process that started it. Members can be
+ * killed, stopped, continued and started again.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,8 +13,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * As a lock service wants it: a leader that is gone is noticed after 500 to 1,000 ms, and a member
- * that comes back does not unseat the one that leads.
+ * Settings of a lock service: a lost leader is noticed after 500 to 1,000 ms, and a member that
+ * returns does not replace the leader.
  */
 const pace = ['--heartbeat-interval', '50', '--election-timeout', '500', '--pre-vote']
 const againMs = 50
@@ -23,17 +23,17 @@ const statusMs = 1_000
 export interface ClusterOptions {
   /** Default 3. */
   readonly members?: number | undefined
-  /** Members speak TLS to clients. The leader cannot be asked for then. */
+  /** Whether members use TLS for clients. Then `leader` does not work. */
   readonly tls?: boolean | undefined
-  /** More flags for each member. */
+  /** Further flags of each member. */
   readonly flags?: readonly string[] | undefined
-  /** Where members run that are not on this machine's loopback. */
+  /** Where members run if not on the loopback of this machine. */
   readonly places?: readonly Place[] | undefined
 }
 
 export interface Place {
   readonly host: string
-  /** What a command begins with to run there. */
+  /** The beginning of a command that runs there. */
   readonly command: readonly string[]
 }
 
@@ -83,12 +83,12 @@ export class EtcdCluster {
     return this.members.map(({ endpoint }) => endpoint)
   }
 
-  /** As `--log` wants it. */
+  /** The address for `--log`. */
   address(prefix: string): string {
     return `etcd://${this.endpoints.map((one) => one.slice('http://'.length)).join(',')}/${prefix}`
   }
 
-  /** The member that leads, once there is one that a majority of them knows. */
+  /** The leader, as soon as a majority of the members knows it. */
   async leader(): Promise<EtcdMember> {
     for (;;) {
       const running = this.members.filter(({ isRunning }) => isRunning)
@@ -127,14 +127,14 @@ export class EtcdMember {
     this.#flags = [...urls, ...flags]
   }
 
-  /** Whether it can answer. */
+  /** Whether the member runs and is not stopped. */
   get isRunning(): boolean {
     return this.#process !== undefined && !this.#isStopped
   }
 
-  /** Resolves when it serves: it is part of a cluster with a leader. */
+  /** Resolves when the member is part of a cluster with a leader. */
   async start(): Promise<void> {
-    // Killed with us, however we end.
+    // Ends with this process, however that ends.
     const command = [...this.#place.command, 'setpriv', '--pdeathsig', 'KILL', 'etcd']
     const [program, ...args] = [...command, ...this.#flags] as [string, ...string[]]
     const member = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] })
@@ -152,7 +152,7 @@ export class EtcdMember {
     throw new Error(`etcd did not start:\n${last.slice(-5).join('\n')}`)
   }
 
-  /** SIGKILL. */
+  /** Ends the member like SIGKILL. */
   async kill(): Promise<void> {
     const member = this.#process
     if (member === undefined) return
@@ -163,7 +163,7 @@ export class EtcdMember {
     await gone
   }
 
-  /** SIGSTOP: its connections stay, and nobody answers on them. */
+  /** Stops the member like SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     this.#process?.kill('SIGSTOP')
     this.#isStopped = true
@@ -174,7 +174,7 @@ export class EtcdMember {
     this.#isStopped = false
   }
 
-  /** Undefined if it does not answer. */
+  /** Undefined if the member does not answer. */
   async status(): Promise<Status | undefined> {
     try {
       return await this.ask<Status>('/v3/maintenance/status', {})
@@ -183,7 +183,7 @@ export class EtcdMember {
     }
   }
 
-  /** Asks its JSON gateway. */
+  /** Sends a request to the JSON gateway of the member. */
   async ask<T>(path: string, body: object, headers: Record<string, string> = {}): Promise<T> {
     const response = await fetch(`${this.endpoint}${path}`, {
       method: 'POST',
@@ -196,7 +196,7 @@ export class EtcdMember {
   }
 }
 
-/** All of them at once, so that they are different ones. */
+/** Opens all of them at once, so that they differ. */
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   const listening = servers.map((server) => server.listening || once(server, 'listening'))

@@ -1,8 +1,8 @@
-/** Ports for programs that cannot choose one themselves, or have to come back on the same one. */
+/** Free ports for programs that cannot choose one, or that must return to the same port. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 
-/** One of this machine that nobody listens on now. */
+/** A port of this machine on which no server listens now. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,7 +1,7 @@
 /**
- * What some tests need from the machine: a browser, a database, the rights of root. Where that is
- * missing, they are skipped and the run says why. In CI (`CI=true`) a skip that CI could have
- * avoided, by installing a package, is a failure instead: there, nothing is skipped by oversight.
+ * What some tests need from the machine: a browser, a database, root. On a machine without it they
+ * are skipped with a reason. In CI (`CI=true`), a skip that an installed package would have avoided
+ * is a failure.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
@@ -12,7 +12,7 @@ interface Requirement {
   readonly commands?: readonly string[] | undefined
   readonly package?: string | undefined
   readonly root?: boolean | undefined
-  /** A command that must succeed, for what can only be known by trying. */
+  /** A command that must succeed, for a need that only a trial shows. */
   readonly trial?: readonly [string, ...string[]] | undefined
 }
 
@@ -38,7 +38,7 @@ const requirements = {
       'b',
     ],
   },
-  /** File systems of a size of the test's choosing. */
+  /** File systems with a size that the test chooses. */
   mounts: { root: true, trial: ['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'] },
   /** A PostgreSQL server of the test's own; Debian keeps its programs off the PATH. */
   postgres: { commands: ['psql'], package: 'postgresql' },
@@ -47,7 +47,7 @@ const requirements = {
   redis: { commands: ['redis-server'], package: 'redis-server' },
   nginx: { commands: ['nginx'], package: 'nginx-light' },
   openssl: { commands: ['openssl'], package: 'openssl' },
-  /** Pseudo-terminals, by the script(1) of util-linux; that of BSD has other options. */
+  /** Pseudo-terminals by script(1) of util-linux; the one of BSD has other options. */
   script: {
     commands: ['script'],
     package: 'bsdutils',
@@ -55,7 +55,7 @@ const requirements = {
   },
   setpriv: { commands: ['setpriv'], package: 'util-linux' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
-  /** A terminal for a program under test, by the command of util-linux. */
+  /** A terminal for a program under test, by a command of util-linux. */
   terminal: {
     commands: ['script'],
     package: 'bsdutils',
@@ -72,7 +72,7 @@ const requirements = {
 
 export type Need = keyof typeof requirements
 
-/** What of a machine decides whether a need is met. */
+/** The properties of a machine that decide whether a need is met. */
 export interface Machine {
   readonly ci: boolean
   readonly root: boolean
@@ -80,7 +80,7 @@ export interface Machine {
   succeeds(trial: readonly [string, ...string[]]): boolean
 }
 
-/** Undefined if the machine has it; else what is missing, and whether that may be. */
+/** Undefined if the machine meets the need; otherwise the reason, and whether CI could avoid it. */
 export interface Lack {
   readonly reason: string
   readonly avoidable: boolean
@@ -92,7 +92,7 @@ export function lackOf(need: Need, machine: Machine): Lack | undefined {
   for (const command of wants.commands ?? []) {
     if (machine.has(command)) continue
     const reason = `needs the command ${command} (Debian's package ${wants.package})`
-    // Whoever is root in CI could have installed it; nobody else can be blamed.
+    // Only root can install a package in CI.
     return { reason, avoidable: machine.ci && machine.root }
   }
   if (wants.trial && !machine.succeeds(wants.trial)) {
@@ -122,14 +122,14 @@ const thisMachine: Machine = {
   succeeds: ([command, ...args]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0,
 }
 
-/** Whether this machine has it, for whoever can do without. */
+/** Whether this machine meets the need, for tests that have an alternative. */
 export function has(need: Need): boolean {
   return lackOf(need, thisMachine) === undefined
 }
 
 const reasons = new WeakMap<object, string>()
 
-/** Inside a `describe`: its tests run only where all of this is there. */
+/** Inside a `describe`: its tests run only if the machine meets all of these needs. */
 export function needs(...wanted: readonly Need[]): void {
   before(`needs ${wanted.join(', ')}`, function () {
     for (const need of wanted) {
@@ -141,14 +141,14 @@ export function needs(...wanted: readonly Need[]): void {
   })
 }
 
-/** Skips the test, or from a `before` hook the whole suite, with the reason for the report. */
+/** Skips the test, or the whole suite from a `before` hook, with a reason for the report. */
 export function skip(context: Mocha.Context, reason: string): never {
   const runnable = context.runnable() as Mocha.Runnable & { type: string; parent?: Mocha.Suite }
   reasons.set(runnable.type === 'hook' && runnable.parent ? runnable.parent : runnable, reason)
   context.skip()
 }
 
-/** The reason given for skipping a test or a suite around it. */
+/** The reason for which a test or a suite around it was skipped. */
 export function reasonOf(test: Mocha.Test): string | undefined {
   let inner: Mocha.Test | Mocha.Suite | undefined = test
   while (inner !== undefined) {

@@ -1,8 +1,8 @@
-/** Parts of a Linux network of the tests' own: the command that makes them, and addresses. */
+/** Linux network interfaces for tests: the command that makes them, and addresses. */
 import { execFileSync } from 'node:child_process'
 import { networkInterfaces } from 'node:os'
 
-/** Where packets are sent that are to get lost. */
+/** A MAC address that no interface has, for packets that must get lost. */
 export const nobody = '02:00:00:00:00:99'
 
 export function ip(...args: readonly string[]): void {
@@ -10,8 +10,8 @@ export function ip(...args: readonly string[]): void {
 }
 
 /**
- * The first three bytes of addresses that no link of this machine has, out of those set aside for
- * tests of networks (RFC 2544): a run that was killed leaves its links behind.
+ * The first three bytes of addresses that no interface of this machine has, from the range for
+ * network tests (RFC 2544). A killed run leaves its interfaces behind.
  */
 export function freeNet(): string {
   const taken = new Set(

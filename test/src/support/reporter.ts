@@ -1,20 +1,22 @@
 /**
- * How a run of the tests reads: mocha's spec, then the slowest tests, since a run has a time to
- * keep, then every test that was skipped with the reason, and as the very last line the counts,
- * alone, for whoever looks at the end of a long log.
+ * The report of a test run: mocha's spec, then the slowest tests, then every skipped test with its
+ * reason, and the counts as the last line.
  *
- * Four things make a run fail that mocha would let pass: a test that was skipped without a reason,
- * a rejection that nobody handles, a handle that keeps the process alive after the last test, and
- * an exit in the middle of the run.
+ * Four things fail a run that mocha would accept: a test that was skipped without a reason, an
+ * unhandled rejection, a handle that keeps the process alive after the last test, and an exit in
+ * the middle of the run.
  */
 import { writeFileSync } from 'node:fs'
 import Mocha from 'mocha'
 import { reasonOf } from './needs.js'
 
-/** How long a finished run may take to let go of everything, unless the option `settleMs` says. */
+/**
+ * How long a finished run may take to close all handles, in ms, unless the option `settleMs` is
+ * set.
+ */
 const defaultSettleMs = 10_000
 
-/** From when on a test is worth a line, and how many lines that may be. */
+/** The duration of a slow test in ms, and the number of lines for slow tests. */
 const slowMs = 1_000
 const mostSlow = 10
 
@@ -24,7 +26,7 @@ export default class Reporter extends Mocha.reporters.Spec {
   #failed = 0
   readonly #skipped: Mocha.Test[] = []
   readonly #settleMs: number
-  /** Where the counts go in place of the last line, if others are added to them. */
+  /** The file for the counts in place of the last line, if another program sums them up. */
   readonly #countsFile: string | undefined
   #ended = false
 
@@ -43,7 +45,7 @@ export default class Reporter extends Mocha.reporters.Spec {
       this.#skipped.push(test)
     })
     process.on('exit', () => this.#close())
-    // Thrown, it reaches mocha as an uncaught exception, which fails the test that is running.
+    // mocha sees the thrown error as an uncaught exception and fails the running test.
     process.on('unhandledRejection', (reason) => {
       throw reason
     })
@@ -57,8 +59,8 @@ export default class Reporter extends Mocha.reporters.Spec {
     this.#failed += unexplained
     leave?.(failures + unexplained)
     setTimeout(() => this.#complainOfLeak(), this.#settleMs).unref()
-    // Nothing is open any more. Left to itself Node would now tear its environment down, and has
-    // been seen to wait there for ever, busily, for a request that was already gone.
+    // Nothing is open any more. Node would now tear its environment down, and sometimes waits there
+    // for ever, busily, for a finished request.
     process.once('beforeExit', () => process.exit())
   }
 
@@ -70,7 +72,7 @@ export default class Reporter extends Mocha.reporters.Spec {
     }
   }
 
-  /** Names each skipped test with its reason; returns how many have none. */
+  /** Lists each skipped test with its reason. @returns how many have none */
   #listSkipped(): number {
     let unexplained = 0
     for (const test of this.#skipped) {
@@ -85,7 +87,7 @@ export default class Reporter extends Mocha.reporters.Spec {
     const open = process.getActiveResourcesInfo().join(', ')
     process.stdout.write(`the tests are over, but something is still open: ${open}\n`)
     this.#failed++
-    // After mocha's own listener, which sets the code of a run whose tests all passed.
+    // Runs after mocha's own listener, which sets the code of a run whose tests all passed.
     process.on('exit', () => {
       process.exitCode = 1
     })

@@ -116,7 +116,7 @@ export async function comeBack({ clock, network, socket }: Scene): Promise<unkno
   return network.last.take()[0]
 }
 
-/** The code that a promise rejects with; `'none'` if it does not. */
+/** The code with which a promise rejects; `'none'` if it resolves. */
 export async function codeOf(promise: Promise<unknown>): Promise<string> {
   return promise.then(() => 'none', codeOfError)
 }

@@ -15,7 +15,7 @@ export class ScriptedSocket implements WebSocketLike {
   onerror: WebSocketLike['onerror'] = null
   /** The frames that the client sent, in order. */
   readonly frames: string[] = []
-  /** Whether the client has dropped it. */
+  /** Whether the client has closed it. */
   dropped = false
   #read = 0
 
@@ -37,7 +37,7 @@ export class ScriptedSocket implements WebSocketLike {
     return this.frames.flatMap((frame) => JSON.parse(frame) as ClientMessage | ClientMessage[])
   }
 
-  /** The messages since the last call. */
+  /** The messages that the client sent since the last call. */
   take(): ClientMessage[] {
     const fresh = this.sent.slice(this.#read)
     this.#read += fresh.length
@@ -51,7 +51,7 @@ export class ScriptedSocket implements WebSocketLike {
     this.onopen?.({})
   }
 
-  /** One frame with these messages. */
+  /** Sends one frame with these messages. */
   say(...messages: readonly (ServerMessage | Record<string, unknown>)[]): void {
     this.sayText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
@@ -60,7 +60,7 @@ export class ScriptedSocket implements WebSocketLike {
     this.onmessage?.({ data })
   }
 
-  /** The connection ends; 1006 is how it ends without a closing handshake. */
+  /** Ends the connection. The default code 1006 means an end without a closing handshake. */
   end(code = 1006, reason = ''): void {
     this.onclose?.({ code, reason })
   }
@@ -73,7 +73,7 @@ export class ScriptedSocket implements WebSocketLike {
 
 export interface ScriptedNetwork {
   readonly WebSocket: WebSocketConstructor
-  /** Every socket that was made, oldest first. */
+  /** Every socket so far, oldest first. */
   readonly sockets: readonly ScriptedSocket[]
   /** The newest socket. */
   readonly last: ScriptedSocket
