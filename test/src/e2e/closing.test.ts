@@ -1,6 +1,6 @@
 /**
- * The broker goes away in good order: it finishes what it answered, says why, gives holders their
- * time, and leaves nothing behind; alone, beside others, or as a command.
+ * How a broker closes: it sends the answers that it has made, tells the reason, lets holders
+ * finish, and leaves nothing behind. Covers one broker, several brokers, and the command.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -12,7 +12,7 @@ import { Collector, isHeard, next, rejection, Stage } from './stage.js'
 describe('e2e: broker.close', () => {
   const stage = Stage.forEachTest()
 
-  it('sends what it has answered before it says goodbye with 1012', async () => {
+  it('sends its pending answers before it closes with 1012', async () => {
     const { broker, url } = await stage.broker()
     const client = await RawClient.greeted(url)
     const requests = Array.from({ length: 200 }, (_, i) => ({
@@ -33,7 +33,7 @@ describe('e2e: broker.close', () => {
     await closed
   })
 
-  it('with a drain lets holders finish, and refuses new requests meanwhile', async () => {
+  it('with a drain, lets holders finish and refuses new requests', async () => {
     const { broker, url } = await stage.broker()
     const ann = await stage.session(url, { reconnect: false })
     const ben = await stage.session(url, { reconnect: false })
@@ -52,7 +52,7 @@ describe('e2e: broker.close', () => {
     await closed
   })
 
-  it('lets a client with another broker go on there', async () => {
+  it('sends a client to its other broker', async () => {
     const first = await stage.broker()
     const second = await stage.broker()
     const reconnect = fixedInterval({ interval: 5 })
@@ -63,7 +63,7 @@ describe('e2e: broker.close', () => {
     expect((await session.lock('k')).held).to.equal(true)
   })
 
-  it('with a drain is not kept waiting by a client that holds nothing', async () => {
+  it('with a drain, does not wait for a client that holds nothing', async () => {
     const { broker, url } = await stage.broker()
     const session = await stage.session(url, { reconnect: false })
     const closed = next(session, 'closed')
@@ -71,13 +71,13 @@ describe('e2e: broker.close', () => {
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
   })
 
-  it('can be called again, and settles when the first call does', async () => {
+  it('may be called again, and settles together with the first call', async () => {
     const { broker } = await stage.broker()
     await Promise.all([broker.close(), broker.close({ drain: 10 })])
     await broker.close()
   })
 
-  it('ends a listen that is under way, which says so', async () => {
+  it('rejects a listen that has not finished', async () => {
     const port = await freePort()
     const broker = createBroker()
     const refused = [broker.listen({ port }), broker.listenAdmin({ port: 0 })].map((listening) =>
@@ -98,7 +98,7 @@ describe('e2e: broker.close', () => {
 describe('e2e: several brokers in one process', () => {
   const stage = Stage.forEachTest()
 
-  it('know nothing of each other', async () => {
+  it('share no locks', async () => {
     const [a, b] = [await stage.broker(), await stage.broker()]
     const [ann, ben] = [await stage.session(a.url), await stage.session(b.url)]
     await ann.lock('k')
@@ -109,7 +109,7 @@ describe('e2e: several brokers in one process', () => {
     expect((await ben.lock('l')).held).to.equal(true)
   })
 
-  it('one broker can listen on several ports, and is one broker', async () => {
+  it('lets one broker listen on several ports', async () => {
     const { broker, url } = await stage.broker()
     const { url: other } = await broker.listen({ port: 0 })
     expect(other).not.to.equal(url)

@@ -1,4 +1,4 @@
-/** An HTTP proxy that makes tunnels by CONNECT, and remembers what it was asked for. */
+/** An HTTP proxy that opens tunnels by CONNECT and records the requests. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
@@ -6,13 +6,13 @@ import type { Stage } from './stage.js'
 
 export interface ConnectProxy {
   readonly url: string
-  /** "host:port" of each tunnel that it was asked for, in order. */
+  /** "host:port" of each requested tunnel, in order. */
   readonly asked: readonly string[]
-  /** What it was shown of user name and password, for each. */
+  /** The user name and password of each request. */
   readonly shown: readonly (string | undefined)[]
 }
 
-/** `answer` refuses all tunnels, in place of making them; `silent` never answers. */
+/** @param answer Refuses all tunnels with this answer; `silent` never answers. */
 export async function connectProxy(
   stage: Stage,
   { answer, silent = false }: { answer?: string; silent?: boolean } = {},

@@ -1,6 +1,6 @@
 /**
- * The errors: a `HoldfastError` each, with a code to branch on and a sentence that says what to do;
- * for calls that cannot be, brokers that are not there, and sessions that are over.
+ * Errors: each is a `HoldfastError` with a code and a message that says how to fix it. Covers
+ * invalid arguments, brokers that cannot be reached, and closed sessions.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -19,7 +19,7 @@ import { expect } from 'chai'
 import { WebSocketServer } from 'ws'
 import { next, rejection, Stage } from './stage.js'
 
-describe('e2e: errors of input', () => {
+describe('e2e: errors of arguments', () => {
   const stage = Stage.forEachTest()
 
   const keys: [string, string][] = [
@@ -31,7 +31,7 @@ describe('e2e: errors of input', () => {
     ['no string', 7 as unknown as string],
   ]
   for (const [what, key] of keys) {
-    it(`a key that is ${what} is INVALID_KEY, whoever is given it`, async () => {
+    it(`rejects a key that is ${what} with INVALID_KEY in every method`, async () => {
       const { sessions } = await stage.meeting('ann')
       const [ann] = sessions
       await rejection(ann!.lock(key), 'INVALID_KEY')
@@ -42,7 +42,7 @@ describe('e2e: errors of input', () => {
     })
   }
 
-  it('keys that only look strange are keys', async () => {
+  it('accepts keys that only look strange', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const strange = ['__proto__', 'constructor', ' ', '€'.repeat(170), '😀', 'k'.repeat(512), '"\\']
     for (const key of strange) expect((await sessions[0]!.tryLock(key)).key).to.equal(key)
@@ -51,7 +51,7 @@ describe('e2e: errors of input', () => {
 
   const numbers = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
   for (const ms of numbers as number[]) {
-    it(`${typeof ms} ${ms} is neither a ttl nor a timeout`, async () => {
+    it(`rejects ${typeof ms} ${ms} as a ttl and as a timeout`, async () => {
       const { sessions, url } = await stage.meeting('ann')
       const [ann] = sessions
       const lock = await ann!.lock('held')
@@ -63,7 +63,7 @@ describe('e2e: errors of input', () => {
     })
   }
 
-  it('other options that cannot be are INVALID_OPTION', async () => {
+  it('rejects other invalid options with INVALID_OPTION', async () => {
     const { sessions } = await stage.meeting('ann')
     const options: object[] = [
       { mode: 'exclusiv' },
@@ -82,7 +82,7 @@ describe('e2e: errors of input', () => {
     await rejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
   })
 
-  it('strategies refuse delays that cannot be', () => {
+  it('rejects invalid delays of a strategy', () => {
     const broken: (() => unknown)[] = [
       () => fixedInterval({ interval: -1 }),
       () => exponentialBackoff({ initial: Number.NaN }),
@@ -112,7 +112,7 @@ describe('e2e: errors of connecting', () => {
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
-  /** A URL where nobody listens, any more. */
+  /** A URL on whose port no server listens any more. */
   async function deadUrl(): Promise<string> {
     const server = createTcpServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -122,26 +122,26 @@ describe('e2e: errors of connecting', () => {
     return `ws://127.0.0.1:${port}`
   }
 
-  it('an unreachable URL is UNAVAILABLE, names it and says what to do', async () => {
+  it('rejects an unreachable URL with UNAVAILABLE, and says its name and what to do', async () => {
     const url = await deadUrl()
     const error = await rejection(connect(url), 'UNAVAILABLE')
     expect(error.message).to.include(url).and.to.include('check')
     expect(error.cause).to.be.instanceOf(Error)
   })
 
-  it('what is no URL of a WebSocket is INVALID_OPTION', async () => {
+  it('rejects a URL that is not of a WebSocket with INVALID_OPTION', async () => {
     for (const url of ['localhost:7420', 'http://localhost:7420', '', 'ws://', 'ws://x#y', 7]) {
       await rejection(connect(url as string), 'INVALID_OPTION')
     }
     await rejection(connect([]), 'INVALID_OPTION')
   })
 
-  it('a server of HTTP only is UNAVAILABLE', async () => {
+  it('rejects a server without WebSockets with UNAVAILABLE', async () => {
     const url = await urlOf(createServer((_request, response) => response.end('hello')))
     await rejection(connect(url), 'UNAVAILABLE')
   })
 
-  it('a server of another protocol is UNAVAILABLE', async () => {
+  it('rejects a server of another protocol with UNAVAILABLE', async () => {
     const server = createServer()
     const sockets = new WebSocketServer({ server, handleProtocols: () => 'chat.v1' })
     stage.onClear(() => sockets.close())
@@ -154,7 +154,7 @@ describe('e2e: errors of connecting', () => {
     ['answers with half a welcome', '{"type":"welcome","session":7}'],
   ]
   for (const [what, answer] of answers) {
-    it(`a server of the same name that ${what} is UNAVAILABLE`, async () => {
+    it(`rejects a server of the same name that ${what} with UNAVAILABLE`, async () => {
       const server = createServer()
       const sockets = new WebSocketServer({ server, handleProtocols: () => 'holdfast.v1' })
       sockets.on('connection', (socket) => socket.on('message', () => socket.send(answer)))
@@ -163,20 +163,20 @@ describe('e2e: errors of connecting', () => {
     })
   }
 
-  it('a list of URLs is tried in order, each once; the first that answers has it', async () => {
+  it('tries a list of URLs in order, each once, and uses the first that answers', async () => {
     const { url: live } = await stage.broker()
     const dead = await deadUrl()
     const session = await stage.session([dead, dead, live])
     expect(session.state).to.equal('connected')
   })
 
-  it('a list of URLs of which none answers is UNAVAILABLE', async () => {
+  it('rejects a list of URLs with UNAVAILABLE if no server answers', async () => {
     const dead = await deadUrl()
     const error = await rejection(connect([dead, dead]), 'UNAVAILABLE')
     expect(error.message).to.match(/none of the 2/)
   })
 
-  it('who is not let in is UNAUTHORIZED, and nobody tries again', async () => {
+  it('rejects a refused client with UNAUTHORIZED, and does not try again', async () => {
     let asked = 0
     const { url } = await stage.broker({
       authenticate: ({ token }) => {
@@ -191,7 +191,7 @@ describe('e2e: errors of connecting', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('connecting can be aborted, before and meanwhile', async () => {
+  it('aborts connecting, before it starts and while it runs', async () => {
     const { url } = await stage.broker()
     await rejection(connect(url, { signal: AbortSignal.abort() }), 'ABORTED')
     const silent = createTcpServer(() => {}).listen(0, '127.0.0.1')
@@ -207,10 +207,10 @@ describe('e2e: errors of connecting', () => {
   })
 })
 
-describe('e2e: errors of a session that is over', () => {
+describe('e2e: errors of a closed session', () => {
   const stage = Stage.forEachTest()
 
-  it('every call after close is SESSION_CLOSED, and close may be called again', async () => {
+  it('rejects every call after close with SESSION_CLOSED, and close may be called again', async () => {
     const { sessions } = await stage.meeting('ann')
     const [ann] = sessions
     const held = await ann!.lock('held')
@@ -232,7 +232,7 @@ describe('e2e: errors of a session that is over', () => {
     await ann!.close()
   })
 
-  it('what waits when the session is closed is SESSION_CLOSED', async () => {
+  it('rejects waiting requests with SESSION_CLOSED when the session is closed', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')
@@ -241,7 +241,7 @@ describe('e2e: errors of a session that is over', () => {
     await waiting
   })
 
-  it('close settles although nobody answers, and tells', async () => {
+  it('settles close without an answer of the broker, and fires the event', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
@@ -249,14 +249,14 @@ describe('e2e: errors of a session that is over', () => {
     expect(await closed).to.equal(undefined)
   })
 
-  it('a broker that is closed refuses to be used', async () => {
+  it('rejects calls of a closed broker', async () => {
     const broker = createBroker()
     await broker.close()
     await broker.close()
     await rejection(broker.listen({ port: 0 }), 'UNAVAILABLE')
   })
 
-  it('a port that is taken is UNAVAILABLE, and says so', async () => {
+  it('rejects a port that is in use with UNAVAILABLE, and says so', async () => {
     const { port } = await stage.broker()
     const second = createBroker()
     stage.onClear(() => second.close())
@@ -266,10 +266,10 @@ describe('e2e: errors of a session that is over', () => {
   })
 })
 
-describe('e2e: what errors tell', () => {
+describe('e2e: content of errors', () => {
   const stage = Stage.forEachTest()
 
-  it('LOCK_TIMEOUT names the holders, without metadata', async () => {
+  it('LOCK_TIMEOUT names the holders, without their metadata', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const { fence } = await ann!.lock('k', { metadata: { job: 7 } })
@@ -280,7 +280,7 @@ describe('e2e: what errors tell', () => {
     expect(error).to.include({ key: 'k', heldByThisSession: false, retryable: true })
   })
 
-  it('LOCK_TIMEOUT names the own session, where that holds the key', async () => {
+  it("LOCK_TIMEOUT names the caller's own session if that session holds the key", async () => {
     const { sessions } = await stage.meeting('ann')
     const [ann] = sessions
     await ann!.lock('k')

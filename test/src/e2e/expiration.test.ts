@@ -1,7 +1,7 @@
 /**
- * Expiration, judged from creation and last renewal, and the clean-up task of the original: a ttl
- * ends on time and not at a sweep, the holder knows first, and the next waiter has it in the same
- * turn.
+ * Expiration by ttl, counted from the grant or the last refresh. The broker ends a lock on time,
+ * not in a later sweep. The holder knows of the loss first, and the next waiter is granted the lock
+ * in the same turn.
  */
 import { expect } from 'chai'
 import { aborted, isHeard, next, Stage, watching } from './stage.js'
@@ -9,7 +9,7 @@ import { aborted, isHeard, next, Stage, watching } from './stage.js'
 describe('e2e: expiration -> ttl', () => {
   const stage = Stage.forEachTest()
 
-  it('ends a lock on time, and grants it to the next waiter without anybody asking', async () => {
+  it('ends a lock on time, and grants it to the next waiter without a request', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k', { ttl: 100 })
@@ -18,7 +18,7 @@ describe('e2e: expiration -> ttl', () => {
     expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 1 })
   })
 
-  it('is known to the holder before anybody else is granted the lock', async () => {
+  it('is known to the holder before the lock is granted again', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     for (let round = 0; round < 5; round++) {
@@ -34,7 +34,7 @@ describe('e2e: expiration -> ttl', () => {
     }
   })
 
-  it('is told with its reason, by event and by signal', async () => {
+  it('is reported with its reason, by event and by signal', async () => {
     const { sessions } = await stage.meeting('ann')
     const [ann] = sessions
     const lost = next(ann!, 'lost')
@@ -45,7 +45,7 @@ describe('e2e: expiration -> ttl', () => {
     expect(await lost).to.deep.equal({ key: 'k', fence: lock.fence, reason: 'expired' })
   })
 
-  it('does not come for a lock without a ttl', async () => {
+  it('does not end a lock without a ttl', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const forever = await sessions[0]!.lock('forever')
     const brief = await sessions[0]!.lock('brief', { ttl: 50 })
@@ -54,7 +54,7 @@ describe('e2e: expiration -> ttl', () => {
     expect(broker.query({ key: 'forever' }).heldCount).to.equal(1)
   })
 
-  it('comes in the order of the deadlines, whatever the order of the locks', async () => {
+  it('ends locks in the order of their deadlines, not of their requests', async () => {
     const { sessions } = await stage.meeting('ann')
     const [ann] = sessions
     const lost: string[] = []
@@ -68,7 +68,7 @@ describe('e2e: expiration -> ttl', () => {
 describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
   const stage = Stage.forEachTest()
 
-  it('does what is due when it is called, and counts it', async () => {
+  it('expires what is due, and returns the count', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const [ann] = sessions
     await ann!.lock('long', { ttl: 60_000 })
@@ -76,7 +76,7 @@ describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
     await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 40 })))
     let cleaned = 0
     const giveUpAt = performance.now() + 10_000
-    // Busy, so that the broker's own timer has no turn and cannot be first.
+    // A busy loop, so that the timer of the broker cannot run first.
     while (cleaned < 5 && performance.now() < giveUpAt) cleaned += broker.cleanExpiredLocks()
     expect(cleaned).to.equal(5)
     expect(broker.stats()).to.include({ expiredLocks: 5, activeLocks: 1 })
@@ -84,7 +84,7 @@ describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
     expect(broker.cleanExpiredLocks()).to.equal(0)
   })
 
-  it('never has to be called: everything is cleaned up on time', async () => {
+  it('need not be called, because locks and sessions expire on time', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const events = await watching(ben!, 'k')

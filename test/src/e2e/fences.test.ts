@@ -1,6 +1,6 @@
 /**
- * A fence file that can no longer be written while the broker serves: a disk that is full, a folder
- * that is gone. It was promised that no fence is used before it is on the disk.
+ * A fence file that becomes unwritable while the broker serves, because the disk is full or the
+ * folder is gone. The broker must not use a fence that is not on the disk.
  */
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -13,10 +13,13 @@ import { RawClient } from './raw.js'
 import { Served } from './remote.js'
 import { aborted, Stage } from './stage.js'
 
-/** Fences that a broker reserves at a time. */
+/** The number of fences that a broker reserves at a time. */
 const block = 2 ** 20
 
-/** Uses up fences until the connection ends. Who asked on without reading would be cut. */
+/**
+ * Uses up fences until the connection closes. Reads all answers, because the broker disconnects a
+ * client that does not read.
+ */
 async function spend(url: string): Promise<void> {
   const { socket } = await RawClient.greeted(url)
   const closed = once(socket, 'close')
@@ -43,7 +46,7 @@ function complaint(path: string): string {
   return `holdfast: The fence file ${path} cannot be written.`
 }
 
-describe('e2e: a fence file that fails', function () {
+describe('e2e: an unwritable fence file', function () {
   this.timeout(120_000)
   const stage = Stage.forEachTest()
   let folder: string
@@ -56,17 +59,17 @@ describe('e2e: a fence file that fails', function () {
 
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  it('is refused at the start, in a sentence', async () => {
-    // Nothing can be made beside a file whose name is as long as this, even by root.
+  it('is refused at the start, with a message', async () => {
+    // A file next to one with such a long name cannot be created, even by root.
     path = join(folder, 'f'.repeat(235))
     const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', path)
     expect((await served.exit()).code).to.equal(78)
     expect(served.complaints.items).to.deep.equal([complaint(path)])
   })
 
-  // It has to use up all that was reserved, which takes a million grants.
+  // The broker must use up all reserved fences, which takes a million grants.
   if (full) {
-    it('ends the broker before a fence is used that is not on the disk', async () => {
+    it('ends the broker before it uses a fence that is not on the disk', async () => {
       const served = await Served.start(stage, '--fence-file', path)
       const session = await stage.session(served.url, { reconnect: false })
       const lock = await session.lock('held')

@@ -1,6 +1,6 @@
 /**
- * Hostile clients over real sockets, within the default limits: the bystander keeps its session and
- * its lock, and its requests are granted while the hostile ones are worked on.
+ * Hostile clients over real sockets, within the default limits. Meanwhile a bystander keeps its
+ * session and its lock, and the broker grants its requests.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -8,13 +8,13 @@ import { describeHolders, framesOf, hostile, neighbourhood } from './neighbours.
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
-/** A frame of so many queries that visit the whole table was many seconds of work. */
+/** A frame of so many queries over the whole table was once many seconds of work. */
 const tableLocks = count(10_000, 100_000)
-/** A frame of 64 KiB, with a little room left. */
+/** The size of a frame: 64 KiB with a reserve. */
 const frameBytes = 65_000
 const pairs = 20
 
-describe('e2e: a hostile client does not hurt a bystander', function () {
+describe('e2e: a hostile client does not disturb a bystander', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
@@ -34,7 +34,7 @@ describe('e2e: a hostile client does not hurt a bystander', function () {
     })
   }
 
-  it('with pipelined queries that read everything', async () => {
+  it('with pipelined queries that read the whole table', async () => {
     const { url, bystander } = await neighbourhood(stage, tableLocks)
     const clients: RawClient[] = []
     for (let i = 0; i < 10; i++) clients.push(await hostile(stage, url))
@@ -46,7 +46,7 @@ describe('e2e: a hostile client does not hurt a bystander', function () {
     await bystander.expectUnharmed()
   })
 
-  it('with watches that are begun and ended again and again', async () => {
+  it('with watches that it opens and closes again and again', async () => {
     const { url, bystander } = await neighbourhood(stage, tableLocks)
     const client = await hostile(stage, url)
     const both = [
@@ -75,7 +75,7 @@ describe('e2e: a hostile client does not hurt a bystander', function () {
     await bystander.expectUnharmed()
   })
 
-  it('with a thousand identical watches and their churn', async () => {
+  it('with a thousand identical watches and many changes', async () => {
     const { url, bystander } = await neighbourhood(stage, 0)
     const client = await hostile(stage, url)
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
@@ -92,7 +92,7 @@ describe('e2e: a hostile client does not hurt a bystander', function () {
     await bystander.expectUnharmed()
   })
 
-  it('with revocations, tries and steals of a key with very many shared holders', async () => {
+  it('with revocations, tries and steals of a key with many shared holders', async () => {
     const { url, bystander } = await neighbourhood(stage, 0)
     const client = await hostile(stage, url)
     const shares = Array.from({ length: 9_000 }, (_, i) => i + 1)
@@ -117,7 +117,7 @@ describe('e2e: a hostile client does not hurt a bystander', function () {
     expect((await client.hear('lost')).fence).to.be.above(0)
   })
 
-  it('with a queue of ten thousand that is built up and cancelled', async () => {
+  it('with a queue of ten thousand requests that it cancels', async () => {
     const { url, bystander } = await neighbourhood(stage, 0)
     const holder = await hostile(stage, url)
     holder.say({ type: 'lock', id: 1, key: 'queue' })

@@ -1,6 +1,6 @@
 /**
- * Clients that let the broker keep things for them: a broker with a small heap survives them, and
- * serves the bystander.
+ * Clients that make the broker keep data. A broker with a small heap survives and serves the
+ * bystander.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -9,10 +9,13 @@ import { Bystander, framesOf, hostile } from './neighbours.js'
 import { Served } from './remote.js'
 import { Stage } from './stage.js'
 
-/** The heap of the broker, and what it may use in all: code, buffers and the young generation. */
+/**
+ * The size of the broker's heap. The process needs more memory for code, buffers and the young
+ * generation.
+ */
 const heapMiB = count(64, 512)
 const mostMiB = heapMiB + 192
-/** What the attacks come to if nothing bounds them, in MiB: more than the heap. */
+/** The size of each attack without limits, in MiB: more than the heap. */
 const attackMiB = 1.25 * heapMiB
 
 function peakMiB(pid: number): number {
@@ -38,7 +41,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     }
   }
 
-  it('with answers of queries that it does not read, while others change what they hold', async () => {
+  it('with answers of queries that it does not read, while other clients change the holders', async () => {
     const { served, bystander } = await small()
     const busy = await hostile(stage, served.url)
     const metadata = 'm'.repeat(4_094)
@@ -52,7 +55,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     })
     let fences: number[] = []
     let id = 0
-    // One answer keeps as much as was held when it was asked for.
+    // One answer keeps the metadata of all holders at the time of its query.
     const rounds = (attackMiB * 2 ** 20) / (held * metadata.length)
     for (let round = 0; round < rounds && !isCut; round++) {
       for (const frame of framesOf(fences)) {
@@ -70,12 +73,12 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await expectAlive(served, bystander)
   })
 
-  it('with refusals that it never acknowledges, of holders that change', async () => {
+  it('with refusals that it never acknowledges, while the holders change', async () => {
     const { served, bystander } = await small()
     const holder = await hostile(stage, served.url)
     const metadata = 'm'.repeat(4_000)
     const [answers, holders] = [1_000, 16]
-    // Each answer keeps what its holders had at that time, which nobody else has any more.
+    // Each answer keeps the metadata of its holders, which no other object has any more.
     const sessions = Math.ceil((attackMiB * 1_024) / (answers * holders * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessions; i++) {
@@ -100,7 +103,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await expectAlive(served, bystander)
   })
 
-  it('with pings of the WebSocket protocol whose pongs it does not read', async () => {
+  it('with WebSocket pings whose pongs it does not read', async () => {
     const { served, bystander } = await small()
     const client = await hostile(stage, served.url)
     client.socket.pause()
@@ -117,7 +120,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await expectAlive(served, bystander)
   })
 
-  it('with events that it does not read, from churn of its own', async () => {
+  it('with events of its own changes that it does not read', async () => {
     const { served, bystander } = await small()
     const client = await hostile(stage, served.url)
     client.say(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))

@@ -1,6 +1,6 @@
 /**
- * `Lock(key, expiration, timeout, retryStrategy)`: one request that waits at the broker, first come
- * first served, until it is granted, times out or is aborted; and no polling anywhere.
+ * `Lock(key, expiration, timeout, retryStrategy)`: one request waits at the broker, first come,
+ * first served, until it is granted, times out or is aborted. No client polls.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
@@ -9,14 +9,14 @@ import { isHeard, recorder, rejection, Stage } from './stage.js'
 describe('e2e: Lock -> session.lock', () => {
   const stage = Stage.forEachTest()
 
-  it('takes a free lock', async () => {
+  it('acquires a free lock', async () => {
     const { sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000, timeout: 10_000 })
     expect(lock.held).to.equal(true)
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('waits, and is pushed the grant when the holder unlocks', async () => {
+  it('waits, and gets the grant when the holder unlocks', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
@@ -34,13 +34,13 @@ describe('e2e: Lock -> session.lock', () => {
     expect(first.held).to.equal(false)
   })
 
-  it('serves first come, first served, over all sessions', async () => {
+  it('serves requests first come, first served, over all sessions', async () => {
     const { sessions } = await stage.meeting('holder', 'a', 'b', 'c')
     const [holder, ...others] = sessions
     const first = await holder!.lock('k')
     const served: string[] = []
     const waits: Promise<Lock>[] = []
-    // Each of them three times, round and round.
+    // Each session three times, by turns.
     for (let round = 0; round < 3; round++) {
       for (const session of others) {
         waits.push(session.lock('k'))
@@ -57,14 +57,15 @@ describe('e2e: Lock -> session.lock', () => {
     expect(served).to.deep.equal(['a0', 'b1', 'c2', 'a3', 'b4', 'c5', 'a6', 'b7', 'c8'])
   })
 
-  it('sends one message for a wait, however long it is: nobody polls', async () => {
+  it('sends one message for a wait of any length, because it does not poll', async () => {
     const { broker, url } = await stage.broker()
     const holder = await stage.session(url)
     const { frames, WebSocket } = recorder()
     const waiter = await stage.session(url, { WebSocket })
     const first = await holder.lock('k')
     const waiting = waiter.lock('k')
-    // The holder takes and gives a hundred other locks, which is a hundred chances to ask again.
+    // The holder acquires and releases a hundred other locks; a polling client would poll again
+    // meanwhile.
     for (let i = 0; i < 100; i++) await (await holder.lock(`other ${i}`)).unlock()
     expect(broker.query({ key: 'k' }).waitingCount).to.equal(1)
     await first.unlock()
@@ -75,7 +76,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(rest[0]).to.include('"lock"')
   })
 
-  it('is LOCK_TIMEOUT when the time is over, once, and never a grant after it', async () => {
+  it('rejects once with LOCK_TIMEOUT when its time is over, and is not granted later', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
@@ -88,7 +89,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
   })
 
-  it('with a timeout of 0 is tryLock', async () => {
+  it('is tryLock with a timeout of 0', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k', { timeout: 0 })
@@ -96,7 +97,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(holders).to.have.length(1)
   })
 
-  it('times out in the middle of the queue and lets the others move up', async () => {
+  it('times out in the middle of the queue, and the waiters behind it move up', async () => {
     const { sessions } = await stage.meeting('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')
@@ -108,7 +109,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect((await waits).held).to.equal(true)
   })
 
-  it('is ABORTED by its signal at once, with the reason, and leaves the queue', async () => {
+  it('rejects with ABORTED and the reason when its signal aborts, and leaves the queue', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
@@ -125,7 +126,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('is ABORTED before it asks anybody by a signal that is aborted already', async () => {
+  it('rejects with ABORTED without a request if its signal is already aborted', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const asked = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
     expect((await rejection(asked, 'ABORTED')).cause).to.equal('no')
@@ -133,7 +134,7 @@ describe('e2e: Lock -> session.lock', () => {
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
-  it('unlocks a grant that crosses the abort, so that nobody holds it unknowingly', async () => {
+  it('unlocks a grant that crosses the abort', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     for (let i = 0; i < 20; i++) {
@@ -141,7 +142,7 @@ describe('e2e: Lock -> session.lock', () => {
       const controller = new AbortController()
       const waiting = ben!.lock('k', { signal: controller.signal })
       await isHeard(ben!)
-      // The grant and the cancel set out in the same turn.
+      // The grant and the cancel are sent in the same turn.
       void first.unlock()
       controller.abort()
       await rejection(waiting, 'ABORTED')

@@ -1,4 +1,6 @@
-/** Exclusive and shared locks, and stealing: how they shape the queue, and who is told. */
+/**
+ * Exclusive and shared locks, and steals: their order in the queue, and the events of each client.
+ */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
 import { aborted, isHeard, next, Stage } from './stage.js'
@@ -6,7 +8,7 @@ import { aborted, isHeard, next, Stage } from './stage.js'
 describe('e2e: shared and exclusive', () => {
   const stage = Stage.forEachTest()
 
-  it('readers hold together, a writer waits for the last of them', async () => {
+  it('lets readers hold together, and a writer wait for the last of them', async () => {
     const { sessions, broker } = await stage.meeting('a', 'b', 'writer')
     const [a, b, writer] = sessions
     const first = await a!.lock('k', { mode: 'shared' })
@@ -23,7 +25,7 @@ describe('e2e: shared and exclusive', () => {
     expect(order).to.deep.equal(['last reader', 'writer'])
   })
 
-  it('a reader does not pass a writer who waits, so that no writer starves', async () => {
+  it('does not let a reader pass a waiting writer, so that no writer starves', async () => {
     const { sessions } = await stage.meeting('a', 'writer', 'b', 'c')
     const [a, writer, b, c] = sessions
     const reading = await a!.lock('k', { mode: 'shared' })
@@ -47,7 +49,7 @@ describe('e2e: shared and exclusive', () => {
 describe('e2e: steal', () => {
   const stage = Stage.forEachTest()
 
-  it('takes the lock at once with a higher fence, and tells the victim why', async () => {
+  it('takes the lock at once with a higher fence, and tells the former holder why', async () => {
     const { sessions } = await stage.meeting('ann', 'thief')
     const [ann, thief] = sessions
     const lost = next(ann!, 'lost')
@@ -59,7 +61,7 @@ describe('e2e: steal', () => {
     expect([victim.held, stolen.held]).to.deep.equal([false, true])
   })
 
-  it('goes before the queue, and leaves the queue as it is', async () => {
+  it('is granted before the queue, and keeps the queue as it is', async () => {
     const { sessions } = await stage.meeting('ann', 'ben', 'cleo', 'thief')
     const [ann, ben, cleo, thief] = sessions
     await ann!.lock('k')
@@ -77,7 +79,7 @@ describe('e2e: steal', () => {
     expect(order).to.deep.equal(['thief', 'ben', 'cleo'])
   })
 
-  it('takes it from all who share it', async () => {
+  it('takes the lock from all shared holders', async () => {
     const { sessions } = await stage.meeting('a', 'b', 'thief')
     const [a, b, thief] = sessions
     const shared = await Promise.all([a!, b!].map((each) => each.lock('k', { mode: 'shared' })))
@@ -85,7 +87,7 @@ describe('e2e: steal', () => {
     for (const { signal } of shared) expect(await aborted(signal)).to.include({ code: 'LOCK_LOST' })
   })
 
-  it('of a free key is a lock like any other', async () => {
+  it('of a free key is a usual lock', async () => {
     const { sessions } = await stage.meeting('thief')
     expect((await sessions[0]!.lock('k', { steal: true })).held).to.equal(true)
   })
@@ -94,7 +96,7 @@ describe('e2e: steal', () => {
 describe('e2e: query', () => {
   const stage = Stage.forEachTest()
 
-  it('shows who holds and who waits, at any time, by key and by prefix', async () => {
+  it('shows holders and waiters at any time, by key and by prefix', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('orders:1', { metadata: [1, null] })
@@ -125,7 +127,7 @@ describe('e2e: query', () => {
     expect(all.held.map(({ key }) => key).sort()).to.deep.equal(['invoices:1', 'orders:1'])
   })
 
-  it('shows a thousand of many, and says how many there are', async () => {
+  it('shows at most a thousand locks, and their number', async () => {
     const { sessions } = await stage.meeting('ann')
     const [ann] = sessions
     await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))

@@ -1,6 +1,6 @@
 /**
- * A neighbourhood for tests of hostile clients: a broker in a process of its own, a table that is
- * filled, and a bystander whose lock, session and grants must survive whatever the others send.
+ * For tests of hostile clients: a broker in a process of its own, a full table, and a bystander
+ * that must keep its lock and its session and get its grants.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -8,19 +8,19 @@ import { RawClient } from './raw.js'
 import { Served } from './remote.js'
 import type { Stage } from './stage.js'
 
-/** The shortest lease there is, in ms. */
+/** The shortest lease that the broker allows, in ms. */
 const bystanderLeaseMs = 2_000
-/** As many locks as one session may hold by default. */
+/** The default limit of locks in one session. */
 const perSession = 10_000
-/** Messages of one frame, far below 64 KiB. */
+/** The number of messages in one frame, far below 64 KiB. */
 const perFrame = 500
 
-/** Messages as frames. */
+/** Joins messages to frames. */
 export function* framesOf<T>(messages: readonly T[], each = perFrame): Generator<readonly T[]> {
   for (let i = 0; i < messages.length; i += each) yield messages.slice(i, i + each)
 }
 
-/** Holds so many locks, each on a key of its own. */
+/** Holds this many locks, each on a key of its own. */
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
   for (let done = 0; done < count; done += perSession) {
     const filler = await RawClient.greeted(url, { lease: 300_000 })
@@ -33,7 +33,7 @@ export async function fillTable(stage: Stage, url: string, count: number): Promi
   }
 }
 
-/** A client that does nothing wrong: it holds one lock for the whole test, and takes others. */
+/** A well-behaved client. It holds one lock for the whole test, and acquires others. */
 export class Bystander {
   readonly session: Session
   readonly #lock: Lock
@@ -56,7 +56,7 @@ export class Bystander {
     return new Bystander(session, await session.lock('the bystander keeps this'))
   }
 
-  /** Takes and gives back `count` locks, one after the other. */
+  /** Acquires and releases `count` locks, one after another. */
   async takeAndGiveBack(count: number): Promise<void> {
     for (let i = 0; i < count; i++) {
       const lock = await this.session.lock(`free:${i}`)
@@ -64,7 +64,7 @@ export class Bystander {
     }
   }
 
-  /** It has lost nothing, and it can still ask. */
+  /** Expects that it lost nothing and that the broker still answers. */
   async expectUnharmed(): Promise<void> {
     expect(this.#losses, 'what the bystander lost').to.deep.equal([])
     expect(this.#lock.held, 'the lock of the bystander').to.equal(true)
@@ -80,8 +80,8 @@ export interface Neighbourhood {
 }
 
 /**
- * @param locks How many locks there are beside those of the bystander.
- * @param flags Of `holdfast serve`.
+ * @param locks The number of locks without those of the bystander. @param flags Flags of `holdfast
+ * serve`.
  */
 export async function neighbourhood(
   stage: Stage,
@@ -101,7 +101,9 @@ export async function hostile(stage: Stage, url: string, hello: object = {}): Pr
   return client
 }
 
-/** Shared holders of one key, as many as an answer names, with as much metadata as there may be. */
+/**
+ * Gives one key as many shared holders as an answer describes, with metadata of the largest size.
+ */
 export async function describeHolders(stage: Stage, url: string, key: string): Promise<void> {
   const metadata = 'm'.repeat(4_094)
   for (let i = 0; i < 16; i++) {

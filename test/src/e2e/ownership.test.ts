@@ -1,6 +1,6 @@
 /**
- * A unique value per lock, so that nobody unlocks another's: here it is the session together with
- * the fence, and a wrong or old one changes nothing.
+ * Only the holder may unlock: session and fence identify a lock, and a wrong or old fence changes
+ * nothing.
  */
 import { expect } from 'chai'
 import { RawClient } from './raw.js'
@@ -9,7 +9,7 @@ import { isHeard, next, rejection, Stage } from './stage.js'
 describe('e2e: unique value -> session and fence', () => {
   const stage = Stage.forEachTest()
 
-  it('a fence of another session is LOCK_NOT_HELD and changes nothing', async () => {
+  it('rejects a fence of another session with LOCK_NOT_HELD, and changes nothing', async () => {
     const { sessions, broker, url } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     const thief = await RawClient.greeted(url)
@@ -23,7 +23,7 @@ describe('e2e: unique value -> session and fence', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('an old fence of the same session is LOCK_NOT_HELD and does not touch the new lock', async () => {
+  it('rejects an old fence of the same session with LOCK_NOT_HELD, and keeps the new lock', async () => {
     const { broker, url } = await stage.meeting()
     const client = await RawClient.greeted(url)
     stage.onClear(() => client.vanish())
@@ -37,7 +37,7 @@ describe('e2e: unique value -> session and fence', () => {
     expect(broker.query().held[0]).to.include({ fence })
   })
 
-  it('an unlock after a loss is LOCK_NOT_HELD, and leaves the next holder alone', async () => {
+  it("rejects an unlock after a loss with LOCK_NOT_HELD, and keeps the next holder's lock", async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')

@@ -1,6 +1,6 @@
 /**
- * What a connection may rely on whose messages are more work than the broker does in one turn: they
- * are handled in order, none is lost, and only what was handled is acknowledged.
+ * A connection whose messages are more work than the broker does in one turn. The broker handles
+ * all messages in order, and acknowledges only handled messages.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -10,10 +10,10 @@ import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 const tableLocks = count(4_000, 50_000)
-/** So many that 600 queries are some 75,000 units of work. */
+/** 600 queries of so many locks are some 75,000 units of work. */
 const slowLocks = 2_000
 
-/** Hears everything, until a message of this type. */
+/** Reads all messages until `last` returns true. */
 async function hearAll(client: RawClient, last: (message: ServerMessage) => boolean) {
   const heard: ServerMessage[] = []
   for (;;) {
@@ -23,7 +23,7 @@ async function hearAll(client: RawClient, last: (message: ServerMessage) => bool
   }
 }
 
-/** What each request of a mixture is. */
+/** A mixture of requests. */
 function mixture(length: number): object[] {
   return Array.from({ length }, (_, i) => {
     const id = i + 1
@@ -53,7 +53,7 @@ describe('e2e: a paused connection', function () {
   this.timeout(60_000)
   const stage = Stage.forEachTest()
 
-  it('is answered in order, and every message is handled once', async () => {
+  it('gets its answers in order, and every message is handled once', async () => {
     const { url } = await neighbourhood(stage, tableLocks)
     const client = await hostile(stage, url)
     const messages = mixture(count(300, 3_000)) as { type: string; id: number }[]
@@ -64,7 +64,7 @@ describe('e2e: a paused connection', function () {
     expect(said).to.deep.equal(messages.map(({ type, id }) => `${answers[type]} ${id}`))
   })
 
-  it('keeps its order when frames come while it is paused', async () => {
+  it('keeps its order when frames arrive while it is paused', async () => {
     const { url, bystander } = await neighbourhood(stage, tableLocks)
     const client = await hostile(stage, url)
     const queries = Array.from({ length: 150 }, (_, i) => ({ type: 'query', id: i + 1, limit: 1 }))
@@ -83,10 +83,10 @@ describe('e2e: a paused connection', function () {
     expect(fences).to.deep.equal([...fences].sort((a, b) => a - b))
   })
 
-  it('is acknowledged only what was handled, and what was answered before', async () => {
+  it('gets acknowledgements only of handled messages, after their answers', async () => {
     const { url } = await neighbourhood(stage, tableLocks)
     const client = await hostile(stage, url)
-    // The hello is the first message of a connection; each of these is the next.
+    // The hello is the first message of a connection; these follow.
     const messages = Array.from({ length: count(360, 1_200) }, (_, i) => {
       const id = i + 2
       if (i % 6 === 5) return { type: 'ack', ids: [] }
@@ -100,7 +100,7 @@ describe('e2e: a paused connection', function () {
     for (const message of heard) {
       if (message.type === 'found') answered = message.id
       else if (message.type === 'ack') {
-        // Between the query that was answered last and the next one there are two messages.
+        // Two messages are between the query that was answered last and the next query.
         expect(message.n, `acknowledged after the answer to ${answered}`).to.be.at.most(
           answered + 2,
         )
@@ -109,8 +109,9 @@ describe('e2e: a paused connection', function () {
     }
   })
 
-  it('keeps its session while its messages wait, as long as its lease goes on', async () => {
-    // So little that its queries take longer than its lease, in which its pongs are not read.
+  it('keeps its session while its messages wait, within its lease', async () => {
+    // So low that the queries take longer than the lease, and the broker does not read pongs
+    // meanwhile.
     const slow = ['--limit', 'workPerSecond=20000']
     const { url, bystander } = await neighbourhood(stage, slowLocks, ...slow)
     const client = await hostile(stage, url, { lease: 2_000 })
@@ -133,7 +134,7 @@ describe('e2e: a paused connection', function () {
     await client.hear('unlocked')
   })
 
-  it('that drops while it is paused leaves nothing behind', async () => {
+  it('leaves nothing behind when it drops while paused', async () => {
     const { url, bystander } = await neighbourhood(stage, tableLocks)
     const client = await hostile(stage, url)
     client.say({ type: 'lock', id: 1, key: 'mine' })

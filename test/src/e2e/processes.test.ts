@@ -1,6 +1,7 @@
 /**
- * Real processes, killed for real: whatever becomes of a client, its locks go to the next waiters
- * and its waits vanish; and whoever closes what he opened can go.
+ * Real processes that are killed. When a client process ends, its locks go to the next waiters and
+ * its requests leave their queues. A process that has closed its sessions and brokers ends by
+ * itself.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,7 +20,7 @@ describe('e2e: the end of a client process', () => {
     ['close', (client) => client.tell({ do: 'close' })],
   ]
   for (const [what, end] of ends) {
-    it(`${what} gives its locks to the next waiters and takes its waits with it`, async () => {
+    it(`${what} passes its locks to the next waiters and removes its requests from queues`, async () => {
       const { broker, url } = await stage.broker()
       const here = await stage.session(url)
       const there = await RemoteClient.start(stage, url, { name: 'doomed' })
@@ -41,7 +42,7 @@ describe('e2e: the end of a client process', () => {
     })
   }
 
-  it('kill -9 of one after the other hands a lock through all of them, in order', async () => {
+  it('passes a lock through all clients in order when kill -9 ends one after another', async () => {
     const { url } = await stage.broker()
     const clients: RemoteClient[] = []
     const granted: Promise<number>[] = []
@@ -61,10 +62,10 @@ describe('e2e: the end of a client process', () => {
   })
 })
 
-describe('e2e: processes that are done', () => {
+describe('e2e: processes that have finished', () => {
   const stage = Stage.forEachTest()
 
-  it('a client that closed its session ends by itself', async () => {
+  it('end by themselves after a client has closed its session', async () => {
     const { url } = await stage.broker()
     const client = await RemoteClient.start(stage, url, { grace: 'lease' })
     await client.lock('k', { ttl: 60_000 })
@@ -73,7 +74,7 @@ describe('e2e: processes that are done', () => {
     expect(await client.exit()).to.deep.equal({ code: 0, signal: null })
   })
 
-  it('a program that closed its brokers and sessions ends by itself', async () => {
+  it('end by themselves after brokers and sessions are closed', async () => {
     const program = spawn(process.execPath, [pathOf('leaves')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -101,7 +102,7 @@ describe('e2e: a client under fake timers', () => {
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   }
 
-  it('works on the real ones, although every function of the platform is replaced', async () => {
+  it('uses the real timers, although every function of the platform is replaced', async () => {
     const { url } = await stage.broker()
     await locksAt(url)
   })
@@ -134,7 +135,7 @@ describe('e2e: a session that is never closed', () => {
     })
   }
 
-  it('does not keep its process alive while it is away, either', async () => {
+  it('does not keep its process alive while it is disconnected', async () => {
     const { program, broker, lines } = await start('option')
     await broker.close()
     await lines.until((items) => items.includes('jeopardy'))
@@ -142,7 +143,7 @@ describe('e2e: a session that is never closed', () => {
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   })
 
-  it('keeps it alive again after ref', async () => {
+  it('keeps its process alive again after ref', async () => {
     const { program, lock, lines } = await start('ref')
     program.stdin.end()
     await lines.until((items) => items.includes('done'))

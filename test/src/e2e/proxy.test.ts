@@ -1,4 +1,4 @@
-/** Connecting through a real proxy, by the option and by the variables of the environment. */
+/** Connecting through a real proxy, set by the option or by environment variables. */
 import { expect } from 'chai'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
@@ -24,7 +24,7 @@ describe('e2e: a proxy', () => {
     }
   })
 
-  /** A broker under a name that is not a loopback's, and the proxy that leads to it. */
+  /** A broker with a name that is not of loopback, and a proxy that leads to it. */
   async function namedBroker() {
     const { url, port } = await stage.broker({ hosts: ['0.0.0.0'] })
     return { url, port, named: url.replace('127.0.0.1', '0.0.0.0') }
@@ -42,7 +42,7 @@ describe('e2e: a proxy', () => {
     expect(proxy.asked).to.deep.equal([`127.0.0.1:${port}`])
   })
 
-  it('is that of the variables, in capitals or not, unless NO_PROXY or false forbids it', async () => {
+  it('is set by variables in either case, unless NO_PROXY or false forbids it', async () => {
     const { named, port } = await namedBroker()
     const proxy = await connectProxy(stage)
     const options = { reconnect: false } as const
@@ -65,7 +65,7 @@ describe('e2e: a proxy', () => {
     expect(proxy.asked).to.deep.equal([])
   })
 
-  it('is given its user name and password, and no error shows them', async () => {
+  it('gets its user name and password, and no error shows them', async () => {
     const { url } = await stage.broker()
     const good = await connectProxy(stage)
     await stage.session(url, { proxy: good.url.replace('//', '//user:p%40ss@') })
@@ -80,7 +80,7 @@ describe('e2e: a proxy', () => {
     expect(error.message).to.contain('user name and password').and.not.contain('secret')
   })
 
-  it('that refuses is not taken for the broker', async () => {
+  it('is named in the error if it refuses', async () => {
     const { url } = await stage.broker()
     const answer = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n'
     const proxy = await connectProxy(stage, { answer })
@@ -88,7 +88,7 @@ describe('e2e: a proxy', () => {
     expect(error.message).to.contain('the proxy refused it with HTTP 403 Forbidden')
   })
 
-  it('that is not there, or none that can be used, is named', async () => {
+  it('is named in the error if it is unreachable or of an unsupported kind', async () => {
     const { url } = await stage.broker()
     const gone = await rejection(
       stage.session(url, { proxy: 'http://user:secret@127.0.0.1:1' }),
@@ -107,7 +107,7 @@ describe('e2e: a proxy', () => {
     }
   })
 
-  it('that never answers is left when connecting is given up', async () => {
+  it('does not block when it never answers and connecting is aborted', async () => {
     const { url } = await stage.broker()
     const proxy = await connectProxy(stage, { silent: true })
     const controller = new AbortController()
@@ -122,7 +122,7 @@ describe('e2e: a proxy', () => {
   describe('with TLS', () => {
     needs('openssl')
 
-    it('leads to a broker whose certificate is checked by ca', async () => {
+    it('leads to a broker whose certificate is checked against ca', async () => {
       const { cert, key } = certificate(scratch(stage))
       const { url, port } = await stage.broker({ tls: { cert, key } })
       const proxy = await connectProxy(stage)

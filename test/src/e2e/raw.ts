@@ -1,13 +1,15 @@
 /**
- * The wire by hand: HTTP upgrades as bytes, and WebSockets that speak the protocol without a client
- * in between, for what no client would do.
+ * The protocol by hand: HTTP upgrades as bytes, and WebSockets without the client library, for
+ * messages that the library would not send.
  */
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { type ServerMessage, subprotocol } from '@holdfast/shared'
 import { WebSocket } from 'ws'
 
-/** What an upgrade looks like; `lines` are added to its head or replace what they name. */
+/**
+ * The head of an upgrade. @param lines Lines that are added or that replace those of the same name.
+ */
 export function upgradeHead(target: string, lines: Record<string, string> = {}): string {
   const headers = {
     host: '127.0.0.1',
@@ -23,9 +25,10 @@ export function upgradeHead(target: string, lines: Record<string, string> = {}):
 }
 
 /**
- * A TCP connection that is open.
+ * Opens a TCP connection.
  *
- * @param allowHalfOpen It stays open on this side when the other side has ended. Default false.
+ * @param allowHalfOpen Whether it stays open on this side after the other side has ended. Default
+ * false.
  */
 export async function dial(port: number, allowHalfOpen = false): Promise<Socket> {
   const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen })
@@ -33,7 +36,10 @@ export async function dial(port: number, allowHalfOpen = false): Promise<Socket>
   return socket
 }
 
-/** Sends these bytes and returns the head of the answer; '' if there is none. The caller closes. */
+/**
+ * Sends bytes and returns the head of the answer; '' if there is none. The caller closes the
+ * socket.
+ */
 export async function headOf(socket: Socket, bytes: string): Promise<string> {
   socket.write(bytes)
   let answer = ''
@@ -44,7 +50,7 @@ export async function headOf(socket: Socket, bytes: string): Promise<string> {
   return answer
 }
 
-/** The status line of the answer to these bytes, on a connection of its own. */
+/** The status line of the answer to these bytes, on a new connection. */
 export async function statusOf(port: number, bytes: string): Promise<string> {
   const socket = await dial(port)
   try {
@@ -55,7 +61,7 @@ export async function statusOf(port: number, bytes: string): Promise<string> {
   }
 }
 
-/** A client without manners: says what it is told to and hands over what it hears. */
+/** A client that sends any message and returns every message that it receives. */
 export class RawClient {
   readonly socket: WebSocket
   readonly #heard: ServerMessage[] = []
@@ -84,7 +90,7 @@ export class RawClient {
     this.socket.on('error', () => this.#wake())
   }
 
-  /** A raw client that has been welcomed. */
+  /** A raw client after its welcome. */
   static async greeted(url: string, hello: object = {}): Promise<RawClient> {
     const client = new RawClient(url)
     await client.opened()
@@ -101,7 +107,7 @@ export class RawClient {
     this.socket.send(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
-  /** The next message, whatever it is. */
+  /** The next message of any type. */
   async next(): Promise<ServerMessage> {
     for (;;) {
       const next = this.#heard.shift()
@@ -111,7 +117,7 @@ export class RawClient {
     }
   }
 
-  /** The next message of this type, dropping what comes before it. */
+  /** The next message of this type; drops the messages before it. */
   async hear<T extends ServerMessage['type']>(
     type: T,
   ): Promise<Extract<ServerMessage, { type: T }>> {
@@ -124,13 +130,13 @@ export class RawClient {
     }
   }
 
-  /** How the connection came to its end. */
+  /** How the connection closed. */
   async closed(): Promise<{ readonly code: number; readonly reason: string }> {
     while (this.#closed === undefined) await this.#news()
     return this.#closed
   }
 
-  /** Ends the connection without a word, as a process that dies does. */
+  /** Drops the connection like a process that dies. */
   vanish(): void {
     this.socket.terminate()
   }

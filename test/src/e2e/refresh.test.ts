@@ -1,6 +1,6 @@
 /**
- * `Refresh` and `AutoRefresh`: does it still exist, is it still mine? Then its ttl runs anew, and
- * is counted; by itself until the unlock, or until the first refresh that fails.
+ * `Refresh` and `AutoRefresh`: a refresh checks that the lock is still held, starts its ttl anew
+ * and counts. An automatic refresh runs until the unlock, or until a refresh fails.
  */
 import { expect } from 'chai'
 import { aborted, isHeard, next, recorder, rejection, Stage } from './stage.js'
@@ -8,7 +8,7 @@ import { aborted, isHeard, next, recorder, rejection, Stage } from './stage.js'
 describe('e2e: Refresh -> lock.refresh', () => {
   const stage = Stage.forEachTest()
 
-  it('starts the ttl anew, and is counted', async () => {
+  it('starts the ttl anew and counts', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await lock.refresh()
@@ -17,7 +17,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('takes a new ttl, which then counts', async () => {
+  it('sets a new ttl', async () => {
     const { sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     const lost = next(sessions[0]!, 'lost')
@@ -26,7 +26,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('gives a ttl to a lock that had none', async () => {
+  it('gives a ttl to a lock without one', async () => {
     const { sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k')
     const lost = next(sessions[0]!, 'lost')
@@ -35,7 +35,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
     expect((await lost).reason).to.equal('expired')
   })
 
-  it('is LOCK_NOT_HELD when the lock is gone: expired, stolen, unlocked', async () => {
+  it('rejects with LOCK_NOT_HELD after the lock expired, was stolen or was unlocked', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const expired = await ann!.lock('expired', { ttl: 20 })
@@ -51,7 +51,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
     await rejection(unlocked.refresh(), 'LOCK_NOT_HELD')
   })
 
-  it('can be given up by a signal', async () => {
+  it('can be aborted by a signal', async () => {
     const { sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await rejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
@@ -62,7 +62,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
 describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
   const stage = Stage.forEachTest()
 
-  it('outlives the ttl many times over, and resolves at unlock', async () => {
+  it('keeps the lock for many ttls, and resolves at unlock', async () => {
     const { broker, url } = await stage.broker()
     const { frames, WebSocket } = recorder()
     const ann = await stage.session(url, { WebSocket })
@@ -108,7 +108,7 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
     expect(broker.stats().refreshCount).to.be.at.least(3)
   })
 
-  it('is INVALID_INTERVAL when interval and timeout together reach the ttl', async () => {
+  it('rejects with INVALID_INTERVAL if interval and timeout together reach the ttl', async () => {
     const { sessions } = await stage.meeting('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_000 })
     await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
@@ -119,7 +119,7 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
     await refreshing
   })
 
-  it('is over at once on a lock that was unlocked, and LOCK_NOT_HELD on one that was lost', async () => {
+  it('ends at once on an unlocked lock, and rejects with LOCK_NOT_HELD on a lost lock', async () => {
     const { sessions } = await stage.meeting('ann')
     const unlocked = await sessions[0]!.lock('a')
     await unlocked.unlock()

@@ -1,6 +1,6 @@
 /**
- * An upgrade that is refused: the error has the status, what the server says and what to do, and
- * only a refusal that would be repeated is final.
+ * A refused upgrade: the error has the status, the text of the server and a way to fix it. Only a
+ * refusal that would be repeated is final.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -12,7 +12,7 @@ import { next, rejection, Stage } from './stage.js'
 describe('e2e: a refused upgrade', () => {
   const stage = Stage.forEachTest()
 
-  /** A server that refuses every upgrade with this text; its URL as a broker. */
+  /** The URL of a server that refuses every upgrade with this text. */
   async function refusing(answer: string): Promise<string> {
     const server = await serving(stage, 0)
     server.on('upgrade', (_, socket) => {
@@ -42,7 +42,7 @@ describe('e2e: a refused upgrade', () => {
     ['503 Service Unavailable', 'UNAVAILABLE', 'again later'],
   ]
   for (const [status, code, says] of cases) {
-    it(`with ${status} is ${code}, with the reason and what to do`, async () => {
+    it(`with ${status} rejects with ${code}, the reason and a way to fix it`, async () => {
       const url = await refusing(plain(status, 'This is why.\n'))
       const error = await rejection(stage.session(`${url}/?token=secret`), code)
       expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(says)
@@ -51,7 +51,7 @@ describe('e2e: a refused upgrade', () => {
     })
   }
 
-  it('shows no page, nothing that moves a cursor, and not more than a line', async () => {
+  it('shows no HTML page, no control characters and at most one line', async () => {
     const sequence = '\u001b[2J\u009b1m'
     const bodies = [
       plain('503 Busy', '<html>page</html>', 'text/html'),
@@ -67,7 +67,7 @@ describe('e2e: a refused upgrade', () => {
     }
   })
 
-  it('with a redirect names where it leads, without secrets', async () => {
+  it('with a redirect, names the target without secrets', async () => {
     const url = await refusing(
       'HTTP/1.1 301 Moved\r\nLocation: wss://user:secret@locks.test/?secret\r\nContent-Length: 0\r\n\r\n',
     )
@@ -75,7 +75,7 @@ describe('e2e: a refused upgrade', () => {
     expect(error.message).to.contain('connect to wss://***@locks.test/?***')
   })
 
-  it('is final with 401 when a session comes back, and tried again with 503', async () => {
+  it('is final with 401 when a session reconnects, and is retried with 503', async () => {
     for (const [status, code] of [
       ['401 Unauthorized', 'UNAUTHORIZED'],
       ['503 Service Unavailable', undefined],

@@ -1,6 +1,5 @@
 /**
- * Processes of their own, to be killed and stopped for real: clients that do what they are told,
- * and brokers as `holdfast serve` runs them.
+ * Processes that tests kill and stop: clients that follow orders, and brokers of `holdfast serve`.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { ConnectOptions, LockOptions, LockStats } from '@holdfast/client'
 import { Collector, type Stage } from './stage.js'
 
-/** What a client in another process can be told to do. */
+/** The orders to a client in another process. */
 export type Command =
   | {
       readonly do: 'connect'
@@ -21,7 +20,7 @@ export type Command =
   | { readonly do: 'isHeld'; readonly fence: number }
   | { readonly do: 'stats' | 'close' | 'leave' | 'crash' }
 
-/** What it says of itself. */
+/** The reports of such a client. */
 export type Report =
   | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly code: string }
@@ -45,17 +44,17 @@ export function pathOf(program: string): string {
   return fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url))
 }
 
-/** Resolves when the process has ended and all that it said was heard. */
+/** Resolves when the process has ended and all of its output was read. */
 export async function exitOf(child: ChildProcess): Promise<Exit> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
-  // What it said last may still be in the pipes.
+  // The pipes may still contain its last output.
   for (const pipe of [child.stdout, child.stderr]) {
     if (pipe !== null && !pipe.closed) await once(pipe, 'close')
   }
   return { code: child.exitCode, signal: child.signalCode }
 }
 
-/** Ends the process with the test, if nothing else has. */
+/** Kills the process after the test, if it still runs. */
 function endWith(stage: Stage, child: ChildProcess): void {
   stage.onClear(async () => {
     child.kill('SIGKILL')
@@ -78,9 +77,9 @@ export class RemoteClient {
   }
 
   /**
-   * A client in a process of its own, connected.
+   * A connected client in a process of its own.
    *
-   * @param inside A command to run it with, such as one that enters another network namespace.
+   * @param inside A command that runs it, such as one that enters another network namespace.
    */
   static async start(
     stage: Stage,
@@ -114,17 +113,17 @@ export class RemoteClient {
     })
   }
 
-  /** Returns the fence. */
+  /** @returns the fence */
   async lock(key: string, options: LockOptions = {}): Promise<number> {
     return (await this.tell({ do: 'lock', key, options })) as number
   }
 
-  /** Resolves when everything that it asked before has been handled by the broker. */
+  /** Resolves when the broker has handled everything that the client sent before. */
   async isHeard(): Promise<LockStats> {
     return (await this.tell({ do: 'stats' })) as LockStats
   }
 
-  /** The first event of this name, of this lock if it says so, that it has had or will have. */
+  /** The first past or future event of this name, and of this lock if a fence is given. */
   async event(name: string, fence?: number): Promise<Happening> {
     const fits = (happening: Happening) =>
       happening.event === name && (fence === undefined || happening.fence === fence)
@@ -143,7 +142,7 @@ export class RemoteClient {
 /** `holdfast serve` in a process of its own. */
 export class Served {
   readonly process: ChildProcess
-  /** What it says, line by line. */
+  /** Its output, line by line. */
   readonly lines = new Collector<string>()
   readonly complaints = new Collector<string>()
 
@@ -156,14 +155,14 @@ export class Served {
     createInterface(this.process.stderr!).on('line', this.complaints.add)
   }
 
-  /** The command with these arguments, whatever becomes of it. */
+  /** Starts the command with these arguments; it may fail. */
   static run(stage: Stage, ...flags: readonly string[]): Served {
     const served = new Served(flags)
     endWith(stage, served.process)
     return served
   }
 
-  /** A broker that listens; on any free port unless the flags say which. */
+  /** Starts a broker and waits until it listens; on a free port unless the flags name one. */
   static async start(stage: Stage, ...flags: readonly string[]): Promise<Served> {
     const port = flags.includes('--port') ? [] : ['--port', '0']
     const served = Served.run(stage, 'serve', ...port, ...flags)
@@ -171,7 +170,7 @@ export class Served {
     return served
   }
 
-  /** A broker that listens, with a heap of at most so many MiB. */
+  /** Starts a broker with a heap of this size in MiB. */
   static async startSmall(
     stage: Stage,
     heapMiB: number,

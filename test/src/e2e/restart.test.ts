@@ -1,6 +1,6 @@
 /**
- * The broker's own end: what sessions make of it, and fences that rise whatever happens to the
- * broker or its clock.
+ * The end of a broker: what sessions do then, and that fences rise whatever happens to the broker
+ * or its clock.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ const reconnect = fixedInterval({ interval: 10 })
 describe('e2e: restart of a broker', () => {
   const stage = Stage.forEachTest()
 
-  it('kill -9: locks are lost, a new session is opened, what waits is asked again', async () => {
+  it('kill -9 loses the locks, opens new sessions and requests waiting locks again', async () => {
     const first = await Served.start(stage)
     const ann = await stage.session(first.url, { reconnect, name: 'ann' })
     const ben = await stage.session(first.url, { reconnect, name: 'ben' })
@@ -39,7 +39,7 @@ describe('e2e: restart of a broker', () => {
     expect(second.fence).to.be.above(lock.fence)
   })
 
-  it('fences rise over restarts, with nothing on disk', async () => {
+  it('makes fences rise without a file', async () => {
     let highest = 0
     for (let life = 0; life < 3; life++) {
       const { broker, url } = await stage.broker()
@@ -54,11 +54,11 @@ describe('e2e: restart of a broker', () => {
     }
   })
 
-  it('fences rise over kill -9 with a fence file, although the clock was ahead before', async () => {
+  it('makes fences rise after kill -9 with a fence file, although an earlier clock was ahead', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
-    // As if an earlier broker had run with a clock that was years ahead.
+    // A fence file of a broker whose clock was years ahead.
     const ahead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
     writeFileSync(file, `holdfast fences ${ahead}\n`)
     let highest = ahead
@@ -74,7 +74,7 @@ describe('e2e: restart of a broker', () => {
     }
   })
 
-  it('a damaged fence file is refused before anything listens', async () => {
+  it('refuses a damaged fence file before it listens', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')

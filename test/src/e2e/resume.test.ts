@@ -1,6 +1,6 @@
 /**
- * Sessions that outlive their connection: taken up again within their grace with all that they hold
- * and wait for, or renewed where that cannot be.
+ * Sessions that outlive their connection: the client resumes them within their grace with all locks
+ * and requests, or opens a new session if it cannot.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -50,7 +50,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     await timed.unlock()
   })
 
-  it('is "away" meanwhile, and holds on to its locks', async () => {
+  it('keeps the locks while the session is disconnected', async () => {
     const { proxy } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
@@ -67,7 +67,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('keeps places in queues, and a grant that falls due while it is away', async () => {
+  it('keeps places in queues, and a grant that falls due while the session is disconnected', async () => {
     const { proxy, url } = await behindProxy(stage)
     const other = await stage.session(url)
     const first = await other.lock('k')
@@ -90,7 +90,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await behind).fence).to.be.above(lock.fence)
   })
 
-  it('asks what was asked meanwhile when it is back, except for who does not wait', async () => {
+  it('sends the requests of the meantime after the resume, except those that do not wait', async () => {
     const { proxy, broker } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const held = await session.lock('held')
@@ -114,10 +114,10 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
-  it('comes back to say goodbye, so that nobody waits for its lease to be over', async () => {
+  it('reconnects to send bye, so that the next waiter need not wait for the end of the lease', async () => {
     const { proxy, url } = await behindProxy(stage)
     const slow = fixedInterval({ interval: 250_000 })
-    const options = { ttl: 300_000, grace: 'lease', reconnect: slow } as const
+    const options = { lease: 300_000, grace: 'lease', reconnect: slow } as const
     const session = await stage.session(proxy.url, options)
     const other = await stage.session(url)
     const lock = await session.lock('k')
@@ -130,7 +130,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await waiting).fence).to.be.above(lock.fence)
   })
 
-  it('is lost at the end of a grace below the lease, and a new session is opened', async () => {
+  it('opens a new session if a grace below the lease is over', async () => {
     const { proxy, broker, url } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 30, reconnect })
     const { id } = session
@@ -154,7 +154,7 @@ describe('e2e: resume after a cut, with a grace', () => {
 describe('e2e: a cut without a grace', () => {
   const stage = Stage.forEachTest()
 
-  it('is the loss, in the same turn, and the locks go to the next at once', async () => {
+  it('loses the locks in the same turn, and the next waiters are granted them at once', async () => {
     const { proxy, url } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const other = await stage.session(url)
@@ -171,7 +171,7 @@ describe('e2e: a cut without a grace', () => {
     expect(lock.held, 'nothing is locked again by itself').to.equal(false)
   })
 
-  it('asks again what still waits, with what is left of its timeout and with its signal', async () => {
+  it('sends waiting requests again, with the rest of their timeouts and with their signals', async () => {
     const { proxy, url, broker } = await behindProxy(stage)
     const other = await stage.session(url)
     const first = await other.lock('k')
@@ -197,7 +197,7 @@ describe('e2e: a cut without a grace', () => {
     expect((await granted).held).to.equal(true)
   })
 
-  it('settles an unlock that was under way: the end of the session released it as well', async () => {
+  it('settles an unlock under way, because the end of the session released the lock as well', async () => {
     const { proxy, broker } = await behindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const lock = await session.lock('k')
@@ -213,7 +213,7 @@ describe('e2e: a cut without a grace', () => {
 describe('e2e: watching over a cut', () => {
   const stage = Stage.forEachTest()
 
-  it('tells the state again, marked resync, and goes on', async () => {
+  it('reports the state again with resync, and continues', async () => {
     const { proxy, url } = await behindProxy(stage)
     const other = await stage.session(url)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
@@ -237,7 +237,7 @@ describe('e2e: watching over a cut', () => {
 describe('e2e: a list of URLs', () => {
   const stage = Stage.forEachTest()
 
-  it('leads to the next broker when the first is gone, and back round the list', async () => {
+  it('leads to the next broker when the first is gone, and round the list', async () => {
     const first = await stage.broker()
     const second = await stage.broker()
     const session = await stage.session([first.url, second.url], { reconnect })

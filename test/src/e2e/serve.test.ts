@@ -1,4 +1,4 @@
-/** `holdfast serve`: where it listens, what its flags do, how it stops, and its exit codes. */
+/** `holdfast serve`: where it listens, its flags, how it stops, and its exit codes. */
 import { expect } from 'chai'
 import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
 import { Served } from './remote.js'
@@ -31,7 +31,7 @@ describe('e2e: holdfast serve', () => {
     })
   }
 
-  it('stops at once when it is asked twice', async () => {
+  it('stops at once at a second signal', async () => {
     const served = await Served.start(stage, '--drain', '60000')
     const session = await stage.session(served.url, { reconnect: false })
     await session.lock('k')
@@ -39,14 +39,15 @@ describe('e2e: holdfast serve', () => {
     const draining = next(session, 'draining')
     served.kill('SIGTERM')
     await draining
-    // One Ctrl-C can come as two signals within milliseconds; this ttl is what lies between ours.
+    // One Ctrl-C may send two signals within milliseconds; this ttl is the time between the signals
+    // of the test.
     await brief.refresh(1_500)
     await aborted(brief.signal)
     served.kill('SIGTERM')
     expect((await served.exit()).code).to.equal(1)
   })
 
-  it('says where its dashboard is, unless it has none', async () => {
+  it('prints where its dashboard is, unless it has none', async () => {
     const served = await Served.start(stage)
     const lines = await served.lines.count(2)
     const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
@@ -69,7 +70,7 @@ describe('e2e: holdfast serve', () => {
     expect(second.port).to.equal(port)
   })
 
-  it('takes limits, as many as one likes', async () => {
+  it('accepts any number of limits', async () => {
     const limits = ['--limit', 'locksPerSession=2', '--limit', 'helloMs=500']
     const served = await Served.start(stage, ...limits)
     const session = await stage.session(served.url)
@@ -80,7 +81,7 @@ describe('e2e: holdfast serve', () => {
     expect((await late.closed()).code).to.equal(4408)
   })
 
-  it('lets pages in with --origin and --dev, and no others', async () => {
+  it('admits pages with --origin and --dev, and no others', async () => {
     const served = await Served.start(stage, '--origin', 'https://app.example', '--dev')
     const from = (origin: string) => statusOf(Number(served.port), upgradeHead('/', { origin }))
     expect(await from('https://app.example')).to.match(/ 101 /)
@@ -88,7 +89,7 @@ describe('e2e: holdfast serve', () => {
     expect(await from('https://evil.example')).to.match(/ 403 /)
   })
 
-  it('grants nothing within --quiet-start, and then what was asked meanwhile', async () => {
+  it('grants nothing within --quiet-start, and then the requests of that time', async () => {
     const served = await Served.start(stage, '--quiet-start', '200')
     const session = await stage.session(served.url)
     const waiting = session.lock('k')
@@ -96,7 +97,7 @@ describe('e2e: holdfast serve', () => {
     expect((await waiting).held).to.equal(true)
   })
 
-  it('serves beyond loopback only if it is told to by name', async () => {
+  it('listens beyond loopback only if a flag names the risk', async () => {
     const refused = Served.run(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
     expect((await refused.exit()).code).to.equal(78)
     expect((await refused.complaints.count(1))[0]).to.match(/^holdfast: Listening on 0\.0\.0\.0/)
@@ -106,7 +107,7 @@ describe('e2e: holdfast serve', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('exits 78 when the port is taken', async () => {
+  it('exits 78 when the port is in use', async () => {
     const { port } = await stage.broker()
     const served = Served.run(stage, 'serve', '--port', String(port))
     expect((await served.exit()).code).to.equal(78)
@@ -122,7 +123,7 @@ describe('e2e: holdfast serve', () => {
     ['--drain', '1e3'],
   ]
   for (const flags of wrong) {
-    it(`exits 64 at ${flags.join(' ')}, and says what is wrong`, async () => {
+    it(`exits 64 at ${flags.join(' ')}, and prints what is wrong`, async () => {
       const served = Served.run(stage, 'serve', ...flags)
       expect((await served.exit()).code).to.equal(64)
       await served.complaints.count(1)
@@ -130,7 +131,7 @@ describe('e2e: holdfast serve', () => {
     })
   }
 
-  it('helps, and knows its version', async () => {
+  it('prints its help and its version', async () => {
     const help = Served.run(stage, 'serve', '--help')
     expect((await help.exit()).code).to.equal(0)
     const text = (await help.lines.until((lines) => lines.length > 20)).join('\n')
@@ -149,12 +150,12 @@ describe('e2e: holdfast serve', () => {
     expect((await version.lines.count(1))[0]).to.match(/^\d+\.\d+\.\d+$/)
   })
 
-  it('complains of a client that goes in the middle of a frame to nobody', async () => {
+  it('logs nothing about a client that disconnects in the middle of a frame', async () => {
     const served = await Served.start(stage, '--drain', '0')
     const status = async () => (await fetch(`http://127.0.0.1:${served.port}/status`)).json()
     const socket = await dial(Number(served.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
-    // Text, in one piece and masked, of 5 bytes: two of the mask are all that follows.
+    // A masked text frame of 5 bytes, of which only two bytes of the mask follow.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))
     expect(await status()).to.include({ connections: 1 })
     socket.resetAndDestroy()

@@ -1,6 +1,6 @@
 /**
- * One `AbortSignal` for very many requests: Node prints no warning of a leak, an abort settles all
- * of them, and nothing stays on the signal once they are settled.
+ * One `AbortSignal` for many requests: Node prints no warning of a leak, an abort settles all of
+ * them, and the signal keeps no listener after they have settled.
  */
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
@@ -10,7 +10,7 @@ import { isHeard, Stage } from './stage.js'
 
 const many = 100
 
-/** What Node warns of meanwhile. */
+/** The warnings that Node prints while `act` runs. */
 async function warningsOf(act: () => Promise<void>): Promise<string[]> {
   const warnings: string[] = []
   const listener = (warning: Error) => warnings.push(warning.message)
@@ -24,7 +24,7 @@ async function warningsOf(act: () => Promise<void>): Promise<string[]> {
   return warnings
 }
 
-/** The codes with which these were rejected, each once; `'none'` if one was not. */
+/** The distinct codes with which these promises reject; `'none'` for one that resolves. */
 async function codesOf(promises: readonly Promise<unknown>[]): Promise<unknown[]> {
   const outcomes = await Promise.allSettled(promises)
   const codes = outcomes.map((outcome) =>
@@ -56,7 +56,7 @@ describe('e2e: one signal for many requests', () => {
     expect(listeners(signal)).to.equal(0)
   })
 
-  it('ends all that wait by one abort', async () => {
+  it('settles all waiting requests by one abort', async () => {
     const { sessions } = await stage.meeting('a', 'b')
     const [holder, session] = [sessions[0]!, sessions[1]!]
     await holder.lock('k')

@@ -1,6 +1,6 @@
 /**
- * `SingleflightLock`: callers who come while a request is unsettled share it and its lock, counted,
- * so that the last unlock frees it; whoever comes after the grant asks anew.
+ * `SingleflightLock`: callers that come while a request is unsettled share the request and its
+ * lock. The last unlock releases the lock. A caller that comes after the grant sends a new request.
  */
 import { expect } from 'chai'
 import { isHeard, rejection, Stage } from './stage.js'
@@ -8,7 +8,7 @@ import { isHeard, rejection, Stage } from './stage.js'
 describe('e2e: SingleflightLock -> session.singleflightLock', () => {
   const stage = Stage.forEachTest()
 
-  it('makes one request of many concurrent callers, and one lock', async () => {
+  it('makes one request and one lock for many concurrent callers', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
@@ -22,7 +22,7 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
-  it('frees the lock at the last unlock, and not under the others’ feet', async () => {
+  it('releases the lock at the last unlock only', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const [ann] = sessions
     const calls = [1, 2, 3].map(() => ann!.singleflightLock('report'))
@@ -37,7 +37,7 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
     expect(broker.stats().unlockCount).to.equal(1)
   })
 
-  it('makes a new request for a caller who comes after the grant: nobody else starves', async () => {
+  it('sends a new request for a caller that comes after the grant, so that other clients do not starve', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.singleflightLock('report')
@@ -74,7 +74,7 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
     for (const call of calls) await (await call).unlock()
   })
 
-  it('lets each caller give up by his own timeout and signal, without the others', async () => {
+  it('applies the timeout and the signal of each caller to that caller alone', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')

@@ -1,6 +1,6 @@
 /**
- * What an end-to-end test needs: real brokers and real sessions, closed after each test, and ways
- * to wait for what happens instead of for time to pass.
+ * The parts of an end-to-end test: real brokers and sessions that are closed after each test, and
+ * ways to wait for events in place of time.
  */
 import {
   type ConnectOptions,
@@ -29,14 +29,14 @@ export interface Running {
 export class Stage {
   readonly #closing: (() => unknown)[] = []
 
-  /** A stage for each test of the suite it is called in, cleared after each. */
+  /** A stage for each test of the calling suite, cleared after each test. */
   static forEachTest(): Stage {
     const stage = new Stage()
     afterEach(() => stage.clear())
     return stage
   }
 
-  /** Something to be closed after the test; the last comes first. */
+  /** Registers a function that closes something after the test; the last one runs first. */
   onClear(close: () => unknown): void {
     this.#closing.push(close)
   }
@@ -58,7 +58,7 @@ export class Stage {
     return session
   }
 
-  /** A broker, and sessions with it of these names. */
+  /** A broker, and sessions with these names. */
   async meeting(...names: readonly string[]): Promise<Meeting> {
     const running = await this.broker()
     const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))
@@ -70,7 +70,7 @@ export interface Meeting extends Running {
   readonly sessions: readonly Session[]
 }
 
-/** Resolves when everything that this session asked before has been handled by the broker. */
+/** Resolves when the broker has handled everything that this session sent before. */
 export async function isHeard(session: Session): Promise<void> {
   await session.stats()
 }
@@ -85,7 +85,7 @@ export function next<E extends keyof SessionEvents>(
   })
 }
 
-/** Resolves when the signal aborts, with its reason. */
+/** Resolves with the reason when the signal aborts. */
 export function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve(signal.reason)
@@ -93,7 +93,7 @@ export function aborted(signal: AbortSignal): Promise<unknown> {
   })
 }
 
-/** The error of this code that the promise rejects with; fails if it does anything else. */
+/** The error of this code with which the promise rejects; fails otherwise. */
 export async function rejection(
   promise: Promise<unknown>,
   code: HoldfastError['code'],
@@ -108,7 +108,7 @@ export async function rejection(
   throw new Error(`it should have been ${code}, and was ${String(value)}`)
 }
 
-/** Collects what is called with, and lets one wait until there is enough of it. */
+/** Collects the arguments of its calls, and waits until there are enough. */
 export class Collector<T> {
   readonly items: T[] = []
   #wake: () => void = () => {}
@@ -118,7 +118,7 @@ export class Collector<T> {
     this.#wake()
   }
 
-  /** Resolves with all items once this is true of them. */
+  /** Resolves with all items when `enough` returns true. */
   async until(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
     while (!enough(this.items)) {
       await new Promise<void>((resolve) => {
@@ -133,7 +133,7 @@ export class Collector<T> {
   }
 }
 
-/** Everything that a session's watch tells; resolves with the state it begins with heard. */
+/** The events of a watch of this session, after the watch has reported its first state. */
 export async function watching(session: Session, key: string): Promise<Collector<WatchEvent>> {
   const events = new Collector<WatchEvent>()
   session.watch(key, events.add)
@@ -141,7 +141,7 @@ export async function watching(session: Session, key: string): Promise<Collector
   return events
 }
 
-/** A `WebSocket` class that notes every frame it is given to send. */
+/** A `WebSocket` class that records every frame that it sends. */
 export function recorder(): {
   readonly frames: Collector<string>
   readonly WebSocket: WebSocketConstructor

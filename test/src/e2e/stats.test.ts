@@ -1,11 +1,13 @@
-/** `LockStats` and `GetStats`: the counters of the whole broker, the same from both sides. */
+/**
+ * `LockStats` and `GetStats`: the counters of the whole broker, the same from client and broker.
+ */
 import { expect } from 'chai'
 import { aborted, isHeard, rejection, Stage } from './stage.js'
 
 describe('e2e: GetStats -> session.stats and broker.stats', () => {
   const stage = Stage.forEachTest()
 
-  it('begin at nothing', async () => {
+  it('begin at 0', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const nothing = {
       totalLocks: 0,
@@ -20,7 +22,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
     expect(broker.stats()).to.deep.equal(nothing)
   })
 
-  it('count what every session did, and tell each of them the same', async () => {
+  it('count the requests of all sessions, and are the same for each session', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const kept = await ann!.lock('kept')
@@ -31,7 +33,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
     await rejection(cleo!.tryLock('kept'), 'LOCK_HELD')
     await rejection(cleo!.lock('kept', { timeout: 1 }), 'LOCK_TIMEOUT')
     await aborted(expiring.signal)
-    // The same key again: it is free when the broker has let it expire.
+    // The key is free again when the broker has expired the lock.
     await ben!.lock('expired')
     const expected = {
       totalLocks: 6,
@@ -46,7 +48,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
     expect(broker.stats()).to.deep.equal(expected)
   })
 
-  it('count a request that ended with its session as failed, and no refused input', async () => {
+  it('count a request that ended with its session as failed, and do not count invalid input', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')

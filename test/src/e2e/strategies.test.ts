@@ -1,6 +1,6 @@
 /**
- * The retry strategies, fixed, exponential and linear, each with a maximum: the original's
- * sequences, which here drive the only thing that is left to retry, reconnecting.
+ * The retry strategies of the original: fixed, exponential and linear, each with a maximum. Here
+ * they determine the delays between reconnects, because a request needs no retry.
  */
 import {
   exponentialBackoff,
@@ -12,7 +12,7 @@ import { expect } from 'chai'
 import { TcpProxy } from '../faults/proxy.js'
 import { next, rejection, Stage } from './stage.js'
 
-/** A strategy that writes down each delay that is asked of it, and makes them short. */
+/** A strategy that records each requested delay and makes it short. */
 function recorded(strategy: RetryStrategy): { delays: number[]; strategy: RetryStrategy } {
   const delays: number[] = []
   return {
@@ -46,7 +46,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
     expect([...capped]).to.deep.equal([100, 200, 300, 300])
   })
 
-  it('may be spread by jitter, each delay a random part of what it would be', () => {
+  it('may have jitter, which makes each delay a random part of its value', () => {
     const strategy = fixedInterval({ interval: 1_000, maxRetries: 200, jitter: 'full' })
     const delays = [...strategy]
     for (const delay of delays) expect(delay).to.be.within(0, 1_000)
@@ -59,7 +59,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
     ['linearBackoff', linearBackoff({ initial: 100, increment: 50 }), [100, 150, 200]],
   ]
   for (const [name, strategy, expected] of strategies) {
-    it(`${name} says how long to wait before each try to come back`, async () => {
+    it(`${name} determines the delay before each reconnect`, async () => {
       const { port } = await stage.broker()
       const proxy = await TcpProxy.to(port)
       stage.onClear(() => proxy.close())
@@ -91,7 +91,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
     expect(delays).to.deep.equal([100, 100, 100])
   })
 
-  it('end the session when their maximum is reached', async () => {
+  it('end the session after their maximum', async () => {
     const { port } = await stage.broker()
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
@@ -108,7 +108,7 @@ describe('e2e: retry strategies -> reconnecting', () => {
     await rejection(session.lock('k'), 'SESSION_CLOSED')
   })
 
-  it('false means: never come back', async () => {
+  it('never reconnect if the strategy is false', async () => {
     const { port } = await stage.broker()
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())

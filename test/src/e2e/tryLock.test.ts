@@ -1,11 +1,14 @@
-/** `TryLock(key, expiration)`: the lock at once, or an error at once that names who has it. */
+/**
+ * `TryLock(key, expiration)`: returns the lock at once, or rejects at once with an error that names
+ * the holder.
+ */
 import { expect } from 'chai'
 import { rejection, Stage } from './stage.js'
 
 describe('e2e: TryLock -> session.tryLock', () => {
   const stage = Stage.forEachTest()
 
-  it('takes a free lock', async () => {
+  it('acquires a free lock', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const lock = await sessions[0]!.tryLock('orders:42', { ttl: 60_000 })
     expect(lock).to.include({ key: 'orders:42', mode: 'exclusive', held: true })
@@ -13,7 +16,7 @@ describe('e2e: TryLock -> session.tryLock', () => {
     expect(broker.query().held).to.have.length(1)
   })
 
-  it('is LOCK_HELD at once if it is taken, and names the holder', async () => {
+  it('rejects with LOCK_HELD at once if the lock is held, and names the holder', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.tryLock('orders:42', { ttl: 60_000, metadata: { job: 7 } })
@@ -40,7 +43,7 @@ describe('e2e: TryLock -> session.tryLock', () => {
     expect(holders?.map(({ name }) => name)).to.deep.equal(['ann', 'ben'])
   })
 
-  it('does not pass those who wait, although the lock could be shared', async () => {
+  it('does not pass waiters, even if the lock could be shared', async () => {
     const { sessions } = await stage.meeting('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
@@ -51,7 +54,7 @@ describe('e2e: TryLock -> session.tryLock', () => {
     expect((await waiting).held).to.equal(true)
   })
 
-  it('takes it again once it was unlocked', async () => {
+  it('acquires the lock again after its unlock', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.tryLock('k')

@@ -1,6 +1,6 @@
 /**
- * `Unlock` with its ownership check and its channel: here `unlock`, `await using`, `withLock`, and
- * a watch for those who only want to know.
+ * `Unlock` with its ownership check and its channel: `unlock`, `await using`, `withLock`, and a
+ * watch for clients that only observe.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -20,7 +20,7 @@ describe('e2e: Unlock -> lock.unlock', () => {
     expect(lock.lost).to.equal(undefined)
   })
 
-  it('is idempotent for its holder, and is counted once', async () => {
+  it('may be called again by its holder, and counts once', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k')
@@ -34,7 +34,7 @@ describe('e2e: Unlock -> lock.unlock', () => {
 describe('e2e: Unlock -> await using', () => {
   const stage = Stage.forEachTest()
 
-  it('releases at the end of the block, however it is left', async () => {
+  it('releases at every exit of the block', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const [ann] = sessions
     {
@@ -52,7 +52,7 @@ describe('e2e: Unlock -> await using', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('does not throw for a lock that was lost, nor for one that was unlocked', async () => {
+  it('does not throw for a lost or an unlocked lock', async () => {
     const { sessions, broker } = await stage.meeting('ann', 'ben')
     const [ann, ben] = sessions
     {
@@ -68,7 +68,7 @@ describe('e2e: Unlock -> await using', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('closes a session with all that it holds', async () => {
+  it('closes a session with all its locks', async () => {
     const { broker, url } = await stage.broker()
     {
       await using session = await stage.session(url)
@@ -83,7 +83,7 @@ describe('e2e: Unlock -> await using', () => {
 describe('e2e: Unlock -> session.withLock', () => {
   const stage = Stage.forEachTest()
 
-  it('holds the lock for the callback, returns what it returns, and releases', async () => {
+  it("holds the lock during the callback, returns the callback's result, and releases", async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const result = await sessions[0]!.withLock(
       'k',
@@ -98,7 +98,7 @@ describe('e2e: Unlock -> session.withLock', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('rejects with what the callback throws, and releases', async () => {
+  it('rejects with the error of the callback, and releases', async () => {
     const { sessions, broker } = await stage.meeting('ann')
     const failing = sessions[0]!.withLock('k', () => {
       throw new RangeError('of the caller')
@@ -107,7 +107,7 @@ describe('e2e: Unlock -> session.withLock', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('is LOCK_LOST when the lock was lost meanwhile, unless the callback threw', async () => {
+  it('rejects with LOCK_LOST if the lock was lost, unless the callback threw', async () => {
     const { sessions } = await stage.meeting('ann')
     const [ann] = sessions
     const lost = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
@@ -123,7 +123,7 @@ describe('e2e: Unlock -> session.withLock', () => {
     expect(await threw.catch((error: Error) => error)).to.be.instanceOf(RangeError)
   })
 
-  it('does not call back when there is no lock', async () => {
+  it('does not run the callback without a lock', async () => {
     const { sessions } = await stage.meeting('ann', 'ben')
     await sessions[0]!.lock('k')
     let called = 0
@@ -136,7 +136,7 @@ describe('e2e: Unlock -> session.withLock', () => {
 describe('e2e: unlock channel -> session.watch', () => {
   const stage = Stage.forEachTest()
 
-  it('tells the state first, then everything that happens, to whoever holds nothing', async () => {
+  it('reports the state first and then every event, also to a client without locks', async () => {
     const { sessions } = await stage.meeting('ann', 'ben', 'eve')
     const [ann, ben, eve] = sessions
     const first = await ann!.lock('k', { metadata: 'first' })
@@ -159,7 +159,7 @@ describe('e2e: unlock channel -> session.watch', () => {
     ])
   })
 
-  it('is of a key or of a prefix, and ends when it is closed', async () => {
+  it('covers a key or a prefix, and ends when it is closed', async () => {
     const { sessions } = await stage.meeting('ann', 'eve')
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()

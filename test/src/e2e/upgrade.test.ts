@@ -1,6 +1,6 @@
 /**
- * The HTTP side of a broker, as bytes: what is served, what is refused and how, and that nothing a
- * stranger sends before a hello does more than close his own connection.
+ * The HTTP side of a broker, as bytes: what the broker serves and what it refuses. Input before a
+ * hello can only close its own connection.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -38,21 +38,21 @@ describe('upgrade: on a port of its own', () => {
     expect(head, 'no compression').not.to.match(/sec-websocket-extensions/i)
   })
 
-  it('answers a plain request with 426 and a sentence', async () => {
+  it('answers a plain request with 426 and a message', async () => {
     const response = await fetch(`http://127.0.0.1:${port}/any/path`)
     expect(response.status).to.equal(426)
     expect(response.headers.get('upgrade')).to.equal('websocket')
     expect(await response.text()).to.match(/^This is a Holdfast broker/)
   })
 
-  it('answers a foreign origin with 403, and lets in one that is on the list', async () => {
+  it('refuses a foreign origin with 403, and admits a listed origin', async () => {
     const from = (origin: string) => statusOf(port, upgradeHead('/', { origin }))
     expect(await from('https://evil.example')).to.match(/^HTTP\/1\.1 403 /)
     expect(await from('http://localhost')).to.match(/^HTTP\/1\.1 403 /)
     expect(await from('https://app.example')).to.match(/^HTTP\/1\.1 101 /)
   })
 
-  it('closes with 4406 where no subprotocol is offered', async () => {
+  it('closes with 4406 if the client offers no known subprotocol', async () => {
     const client = new RawClient(`ws://127.0.0.1:${port}`, { protocols: [] })
     expect(await client.closed()).to.deep.equal({
       code: 4406,
@@ -60,7 +60,7 @@ describe('upgrade: on a port of its own', () => {
     })
   })
 
-  it('closes although somebody whom it turned away does not', async () => {
+  it('closes even if a refused client does not close', async () => {
     const other = createBroker()
     const { port } = await other.listen({ port: 0 })
     const refused = await dial(port, true)
@@ -77,7 +77,7 @@ describe('upgrade: on a port of its own', () => {
     }
   })
 
-  it('refuses what is not a proper upgrade', async () => {
+  it('refuses an invalid upgrade', async () => {
     const broken: Record<string, string>[] = [
       { 'sec-websocket-version': '7' },
       { 'sec-websocket-key': 'short' },
@@ -88,7 +88,7 @@ describe('upgrade: on a port of its own', () => {
     }
   })
 
-  it('takes headers as large as Node does, and says 431 and why beyond that', async () => {
+  it('accepts headers up to the limit of Node, and answers larger ones with 431 and the reason', async () => {
     const withCookie = (bytes: number) => upgradeHead('/', { cookie: 'x'.repeat(bytes) })
     expect(await statusOf(port, withCookie(15_000))).to.match(/^HTTP\/1\.1 101 /)
     expect(await answerTo(port, withCookie(17_000))).to.deep.equal([
@@ -97,7 +97,7 @@ describe('upgrade: on a port of its own', () => {
     ])
   })
 
-  it('says in a sentence what is wrong with each upgrade that it refuses', async () => {
+  it('gives a reason for each upgrade that it refuses', async () => {
     const limits = { connectionsPerSecondPerAddress: 1, connectionsPerSecond: 2 }
     const options = { allowUnauthenticated: true, trustedProxies: ['127.0.0.1'], limits }
     const other = createBroker(options)
@@ -147,7 +147,7 @@ describe('upgrade: on a port of its own', () => {
     }
   })
 
-  it('serves on whatever a stranger sends', async () => {
+  it('continues to serve after any input of an unknown client', async () => {
     const strange = [
       upgradeHead('//'),
       upgradeHead('http://['),
@@ -169,7 +169,7 @@ describe('upgrade: on a port of its own', () => {
   })
 })
 
-describe('upgrade: beside a user’s own server', () => {
+describe('upgrade: beside a server of the user', () => {
   let server: Server
   let broker: HoldfastBroker
   let port: number
@@ -189,14 +189,14 @@ describe('upgrade: beside a user’s own server', () => {
     server.closeAllConnections()
   })
 
-  it('serves its path, whatever the query, and leaves the user’s routes alone', async () => {
+  it("serves its path with any query, and keeps the user's routes working", async () => {
     expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
     expect(await statusOf(port, upgradeHead('/locks?x=1'))).to.match(/^HTTP\/1\.1 101 /)
     const response = await fetch(`http://127.0.0.1:${port}/locks`)
     expect(await response.text()).to.equal('mine: /locks')
   })
 
-  it('leaves the upgrades of other paths to others', async () => {
+  it('leaves upgrades of other paths to other handlers', async () => {
     server.on('upgrade', (request, socket) => {
       if (request.url === '/mine') socket.end('HTTP/1.1 418 I am a teapot\r\n\r\n')
     })
@@ -204,12 +204,12 @@ describe('upgrade: beside a user’s own server', () => {
     expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
   })
 
-  it('answers 404 to an upgrade of a path that is nobody’s', async () => {
+  it('answers 404 to an upgrade of a path without a handler', async () => {
     expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     expect(await statusOf(port, upgradeHead('/locks/'))).to.match(/^HTTP\/1\.1 404 /)
   })
 
-  it('lets go of whom it refuses, although they keep their end open', async () => {
+  it('closes refused connections, even if the client keeps its end open', async () => {
     const socket = await dial(port, true)
     expect(await headOf(socket, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     try {
@@ -220,7 +220,7 @@ describe('upgrade: beside a user’s own server', () => {
     }
   })
 
-  it('serves on whatever target is asked for', async () => {
+  it('continues to serve after any request target', async () => {
     for (const target of ['//', 'http://[', '*', '/%', '//locks', 'http://other/locks']) {
       const socket = await dial(port)
       socket.on('error', () => {})
@@ -249,7 +249,7 @@ describe('upgrade: beside a user’s own server', () => {
     await here.hear('stats')
   })
 
-  it('refuses a path that is none, or that has a broker already', () => {
+  it('refuses an invalid path, and a path that already has a broker', () => {
     for (const path of ['locks', '', '/a?b', '/a b', '/locks']) {
       expect(() => createBroker().attach(server, { path }), path)
         .to.throw(HoldfastError)
@@ -257,7 +257,7 @@ describe('upgrade: beside a user’s own server', () => {
     }
   })
 
-  it('leaves nothing on the user’s server when it closes', async () => {
+  it("leaves nothing on the user's server when it closes", async () => {
     await broker.close()
     expect(server.listenerCount('upgrade')).to.equal(0)
     broker = createBroker()
@@ -265,7 +265,7 @@ describe('upgrade: beside a user’s own server', () => {
     expect(await statusOf(port, upgradeHead('/locks'))).to.match(/^HTTP\/1\.1 101 /)
   })
 
-  it('leaves the user’s server open when it closes', async () => {
+  it("leaves the user's server open when it closes", async () => {
     const client = await RawClient.greeted(`ws://127.0.0.1:${port}/locks`)
     await broker.close()
     expect(await client.closed()).to.deep.equal({ code: 1012, reason: 'broker is going away' })
@@ -274,7 +274,7 @@ describe('upgrade: beside a user’s own server', () => {
   })
 })
 
-describe('upgrade: what WebSocket itself refuses', () => {
+describe('upgrade: frames that WebSocket refuses', () => {
   let broker: HoldfastBroker
   let url: string
 
@@ -300,7 +300,7 @@ describe('upgrade: what WebSocket itself refuses', () => {
     ],
   ]
   for (const [what, code, commit] of faults) {
-    it(`${what} costs its sender the connection, but not the locks before their lease`, async () => {
+    it(`${what} closes the sender's connection, and keeps its locks for their lease`, async () => {
       const client = await RawClient.greeted(url)
       client.say({ type: 'lock', id: 1, key: what })
       await client.hear('granted')

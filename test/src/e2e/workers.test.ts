@@ -1,6 +1,6 @@
 /**
- * Brokers in the workers of a cluster, which share the ports of their servers: only one of them may
- * serve, or two clients would hold one lock.
+ * Brokers in the workers of a cluster, which share the ports of their servers. Only one worker may
+ * serve; otherwise two clients would hold one lock.
  */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ import { exitOf } from './remote.js'
 
 const program = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 
-/** What becomes of two workers that try this. */
+/** The results of two workers with these arguments. */
 async function outcomesOf(...args: readonly string[]): Promise<string[]> {
   const cluster = fork(program, args)
   const outcomes: string[] = []
@@ -23,7 +23,7 @@ const remedy =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog).'
 
 describe('e2e: workers of a cluster', () => {
-  it('do not share a port: the second one is refused', async () => {
+  it('do not share a port: the second worker is refused', async () => {
     const port = await freePort()
     const why = 'something else is using the port, perhaps another worker'
     expect(await outcomesOf('port', String(port))).to.deep.equal([
@@ -32,7 +32,7 @@ describe('e2e: workers of a cluster', () => {
     ])
   })
 
-  it('do not attach brokers that keep their locks in memory', async () => {
+  it('cannot attach brokers with locks in memory', async () => {
     const why = 'every worker with a log in memory would grant the same locks'
     const refused =
       'INVALID_OPTION attach in a worker of node:cluster needs a log that outlives it, because ' +

@@ -1,7 +1,6 @@
 /**
- * A client in a process of its own, which does what its parent tells it to and tells what happens
- * to it, with the time on a clock that all processes of a machine share. Not a test: tests start
- * it.
+ * A client in a process of its own. It does what its parent orders and reports its events, with the
+ * time of a clock that all processes of the machine share. Tests start this program.
  */
 import {
   type ConnectOptions,
@@ -54,7 +53,7 @@ async function run(command: Command): Promise<unknown> {
     case 'close':
       return session!.close()
     case 'leave':
-      // The parent is done with us: whatever still keeps us alive is a leak.
+      // The parent has finished; anything that keeps this process alive now is a leak.
       process.off('disconnect', leave)
       setImmediate(() => process.disconnect())
       return undefined
@@ -66,7 +65,7 @@ async function run(command: Command): Promise<unknown> {
   }
 }
 
-/** Whatever becomes of our parent, nothing is left behind. */
+/** This process must not outlive its parent. */
 function leave(): void {
   process.exit()
 }

@@ -1,7 +1,7 @@
 /**
- * A client whose platform's timers, clocks and turns are replaced once it is loaded, as the fake
- * timers of test frameworks do; nothing ever moves them. It locks, refreshes and unlocks at the
- * broker whose URL it is given, or else at one in this process, and prints what came of it.
+ * A client whose platform's timers, clocks and turns are replaced after it was loaded, like the
+ * fake timers of test frameworks; nothing moves them. It locks, refreshes and unlocks at the broker
+ * with the given URL or at one in this process, and prints the result.
  */
 import { connect } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -19,7 +19,7 @@ const session = await connect(url, { lease: 2_000 })
 const lock = await session.lock('k', { ttl: 100 })
 await lock.refresh()
 const held = await session.locks.request('another', (inner) => inner!.held)
-// The end of its ttl is a timer of the client itself.
+// The client itself has a timer for the end of the ttl.
 await new Promise((resolve) => lock.signal.addEventListener('abort', resolve))
 console.log(JSON.stringify({ held, lost: lock.lost?.reason }))
 await session.close()

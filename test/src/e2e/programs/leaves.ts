@@ -1,6 +1,6 @@
 /**
- * A program that uses everything once, closes what it opened and has nothing more to do: it has to
- * end by itself. It prints what still keeps it alive, if anything. Not a test: a test starts it.
+ * A program that uses everything once and closes what it opened. It must end by itself, and prints
+ * what still keeps it alive, if anything. A test starts this program.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -27,7 +27,7 @@ await refreshing
 await (await waiting).unlock()
 await own.lock('left held', { ttl: 60_000 })
 
-// One session says goodbye, the other is told to go.
+// One session closes itself; the broker closes the other.
 await own.close()
 await broker.close({ drain: 100 })
 await attached.close()
