@@ -7,9 +7,9 @@ import type { Stage } from './stage.js'
 export interface ConnectProxy {
   readonly url: string
   /** "host:port" of each requested tunnel, in order. */
-  readonly asked: readonly string[]
+  readonly requested: readonly string[]
   /** The user name and password of each request. */
-  readonly shown: readonly (string | undefined)[]
+  readonly credentials: readonly (string | undefined)[]
 }
 
 /** @param answer Refuses all tunnels with this answer; `silent` never answers. */
@@ -17,8 +17,8 @@ export async function connectProxy(
   stage: Stage,
   { answer, silent = false }: { answer?: string; silent?: boolean } = {},
 ): Promise<ConnectProxy> {
-  const asked: string[] = []
-  const shown: (string | undefined)[] = []
+  const requested: string[] = []
+  const credentials: (string | undefined)[] = []
   const sockets = new Set<Socket>()
   const keep = (socket: Socket) => {
     sockets.add(socket.on('error', () => socket.destroy()))
@@ -26,8 +26,8 @@ export async function connectProxy(
   }
   const server = createServer().on('connection', keep)
   server.on('connect', (request, socket: Socket) => {
-    asked.push(request.url!)
-    shown.push(request.headers['proxy-authorization'])
+    requested.push(request.url!)
+    credentials.push(request.headers['proxy-authorization'])
     if (silent) return
     if (answer !== undefined) {
       socket.end(answer)
@@ -48,5 +48,5 @@ export async function connectProxy(
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, asked, shown }
+  return { url: `http://127.0.0.1:${port}`, requested, credentials }
 }

@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { describeHolders, framesOf, hostile, neighbourhood } from './neighbours.js'
+import { describeHolders, framesOf, hostile, hostileStage } from './hostileStage.js'
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
@@ -18,36 +18,36 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
-  const expensive: readonly (readonly [what: string, message: object])[] = [
+  const expensive: readonly (readonly [title: string, message: object])[] = [
     ['queries for one lock', { type: 'query', id: 1, limit: 1 }],
     ['queries that find nothing', { type: 'query', id: 1, prefix: 'none:' }],
   ]
-  for (const [what, message] of expensive) {
-    it(`with one frame of ${what}`, async () => {
-      const { url, bystander } = await neighbourhood(stage, tableLocks)
+  for (const [title, message] of expensive) {
+    it(`with one frame of ${title}`, async () => {
+      const { url, bystander } = await hostileStage(stage, tableLocks)
       const client = await hostile(stage, url)
-      const perFrame = Math.floor(frameBytes / (JSON.stringify(message).length + 1))
-      client.say(...Array.from({ length: perFrame }, () => message))
+      const messagesPerFrame = Math.floor(frameBytes / (JSON.stringify(message).length + 1))
+      client.say(...Array.from({ length: messagesPerFrame }, () => message))
       await client.hear('found')
-      await bystander.takeAndGiveBack(pairs)
+      await bystander.lockAndUnlock(pairs)
       await bystander.expectUnharmed()
     })
   }
 
   it('with pipelined queries that read the whole table', async () => {
-    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const { url, bystander } = await hostileStage(stage, tableLocks)
     const clients: RawClient[] = []
     for (let i = 0; i < 10; i++) clients.push(await hostile(stage, url))
     for (const client of clients) {
       client.say(...Array.from({ length: 1_000 }, () => ({ type: 'query', id: 1 })))
       await client.hear('found')
     }
-    await bystander.takeAndGiveBack(pairs)
+    await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
 
   it('with watches that it opens and closes again and again', async () => {
-    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const { url, bystander } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     const both = [
       { type: 'watch', id: 1, prefix: 'none:' },
@@ -56,12 +56,12 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     const turns = Array.from({ length: 6_000 }, (_, i) => both[i % 2]!)
     for (const frame of framesOf(turns, 1_000)) client.say(...frame)
     await client.hear('watching')
-    await bystander.takeAndGiveBack(pairs)
+    await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
 
   it('with frames of tries for a key whose 16 holders have large metadata', async () => {
-    const { url, bystander } = await neighbourhood(stage, 0)
+    const { url, bystander } = await hostileStage(stage, 0)
     await describeHolders(stage, url, 'described')
     for (let i = 0; i < 4; i++) {
       const client = await hostile(stage, url)
@@ -71,12 +71,12 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       for (const frame of framesOf(tries, 1_000)) client.say(...frame)
       await client.hear('failed')
     }
-    await bystander.takeAndGiveBack(pairs)
+    await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
 
   it('with a thousand identical watches and many changes', async () => {
-    const { url, bystander } = await neighbourhood(stage, 0)
+    const { url, bystander } = await hostileStage(stage, 0)
     const client = await hostile(stage, url)
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
@@ -88,12 +88,12 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     }))
     client.say(...steals)
     await client.hear('granted')
-    await bystander.takeAndGiveBack(pairs)
+    await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
 
   it('with revocations, tries and steals of a key with many shared holders', async () => {
-    const { url, bystander } = await neighbourhood(stage, 0)
+    const { url, bystander } = await hostileStage(stage, 0)
     const client = await hostile(stage, url)
     const shares = Array.from({ length: 9_000 }, (_, i) => i + 1)
     let fence = 0
@@ -112,13 +112,13 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     for (const frame of framesOf(attacks)) other.say(...frame)
     await other.hear('revoked')
     other.say({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
-    await bystander.takeAndGiveBack(pairs)
+    await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
     expect((await client.hear('lost')).fence).to.be.above(0)
   })
 
   it('with a queue of ten thousand requests that it cancels', async () => {
-    const { url, bystander } = await neighbourhood(stage, 0)
+    const { url, bystander } = await hostileStage(stage, 0)
     const holder = await hostile(stage, url)
     holder.say({ type: 'lock', id: 1, key: 'queue' })
     await holder.hear('granted')
@@ -130,7 +130,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     for (const frame of framesOf(ids.slice().reverse())) {
       client.say(...frame.map((request) => ({ type: 'cancel', request })))
     }
-    await bystander.takeAndGiveBack(pairs)
+    await bystander.lockAndUnlock(pairs)
     for (const id of ids.slice().reverse()) {
       expect(await client.hear('failed')).to.include({ id, code: 'ABORTED' })
     }

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { Bystander, framesOf, hostile } from './neighbours.js'
+import { Bystander, framesOf, hostile } from './hostileStage.js'
 import { Served } from './remote.js'
 import { Stage } from './stage.js'
 
@@ -33,7 +33,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   }
 
   async function expectAlive(served: Served, bystander: Bystander): Promise<void> {
-    await bystander.takeAndGiveBack(10)
+    await bystander.lockAndUnlock(10)
     await bystander.expectUnharmed()
     expect(served.process.exitCode).to.equal(null)
     if (process.platform === 'linux') {
@@ -46,9 +46,9 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const busy = await hostile(stage, served.url)
     const metadata = 'm'.repeat(4_094)
     const held = 500
-    const sloth = await hostile(stage, served.url)
-    sloth.socket.pause()
-    const ended = sloth.closed()
+    const reader = await hostile(stage, served.url)
+    reader.socket.pause()
+    const ended = reader.closed()
     let isCut = false
     void ended.then(() => {
       isCut = true
@@ -67,8 +67,8 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
         busy.say(...frame.map((one) => ({ type: 'lock', id: one, key: `k${one}`, metadata })))
       }
       for (const _ of ids) fences.push((await busy.hear('granted')).fence)
-      sloth.say({ type: 'query', id: 1 })
-      await bystander.takeAndGiveBack(1)
+      reader.say({ type: 'query', id: 1 })
+      await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)
   })
@@ -98,7 +98,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
         if (code === 'QUOTA_EXCEEDED') break
       }
       client.vanish()
-      await bystander.takeAndGiveBack(1)
+      await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)
   })
@@ -115,7 +115,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const pings = (attackMiB * 2 ** 20) / 2 / 1_000
     for (let sent = 0; sent < pings && !isCut; sent += 2_000) {
       for (let i = 0; i < 2_000; i++) client.socket.ping(payload)
-      await bystander.takeAndGiveBack(1)
+      await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)
   })
@@ -129,7 +129,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const metadata = 'm'.repeat(4_094)
     for (let i = 0; i < 50; i++) {
       client.say({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
-      await bystander.takeAndGiveBack(1)
+      await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)
   })

@@ -152,13 +152,4 @@ describe('e2e: Lock -> session.lock', () => {
       expect(broker.query().heldCount).to.equal(0)
     }
   })
-
-  it('is not re-entrant: a second request of the holder waits', async () => {
-    const { sessions } = await stage.meeting('ann')
-    const first = await sessions[0]!.lock('k')
-    const again = sessions[0]!.lock('k')
-    await isHeard(sessions[0]!)
-    await first.unlock()
-    expect((await again).fence).to.be.above(first.fence)
-  })
 })

@@ -5,7 +5,7 @@
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
-import { framesOf, hostile, neighbourhood } from './neighbours.js'
+import { framesOf, hostile, hostileStage } from './hostileStage.js'
 import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
@@ -54,7 +54,7 @@ describe('e2e: a paused connection', function () {
   const stage = Stage.forEachTest()
 
   it('gets its answers in order, and every message is handled once', async () => {
-    const { url } = await neighbourhood(stage, tableLocks)
+    const { url } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     const messages = mixture(count(300, 3_000)) as { type: string; id: number }[]
     for (const frame of framesOf(messages)) client.say(...frame)
@@ -65,14 +65,14 @@ describe('e2e: a paused connection', function () {
   })
 
   it('keeps its order when frames arrive while it is paused', async () => {
-    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const { url, bystander } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     const queries = Array.from({ length: 150 }, (_, i) => ({ type: 'query', id: i + 1, limit: 1 }))
     client.say(...queries)
     await client.hear('found')
     for (let i = 0; i < 50; i++) {
       client.say({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
-      if (i % 10 === 0) await bystander.takeAndGiveBack(1)
+      if (i % 10 === 0) await bystander.lockAndUnlock(1)
     }
     const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === 1_049
     const heard = await hearAll(client, isLast)
@@ -84,7 +84,7 @@ describe('e2e: a paused connection', function () {
   })
 
   it('gets acknowledgements only of handled messages, after their answers', async () => {
-    const { url } = await neighbourhood(stage, tableLocks)
+    const { url } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     // The hello is the first message of a connection; these follow.
     const messages = Array.from({ length: count(360, 1_200) }, (_, i) => {
@@ -113,7 +113,7 @@ describe('e2e: a paused connection', function () {
     // So low that the queries take longer than the lease, and the broker does not read pongs
     // meanwhile.
     const slow = ['--limit', 'workPerSecond=20000']
-    const { url, bystander } = await neighbourhood(stage, slowLocks, ...slow)
+    const { url, bystander } = await hostileStage(stage, slowLocks, ...slow)
     const client = await hostile(stage, url, { lease: 2_000 })
     client.say({ type: 'lock', id: 1, key: 'mine' })
     const { fence } = await client.hear('granted')
@@ -127,7 +127,7 @@ describe('e2e: a paused connection', function () {
       if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
       return message.type === 'found' && message.id === 601
     })
-    await bystander.takeAndGiveBack(5)
+    await bystander.lockAndUnlock(5)
     const heard = await answering
     expect(heard.map(({ type }) => type)).not.to.include('lost')
     client.say({ type: 'unlock', id: 2_000, fence })
@@ -135,7 +135,7 @@ describe('e2e: a paused connection', function () {
   })
 
   it('leaves nothing behind when it drops while paused', async () => {
-    const { url, bystander } = await neighbourhood(stage, tableLocks)
+    const { url, bystander } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     client.say({ type: 'lock', id: 1, key: 'mine' })
     await client.hear('granted')

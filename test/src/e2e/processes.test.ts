@@ -19,11 +19,11 @@ describe('e2e: the end of a client process', () => {
     ['SIGTERM', (client) => client.kill('SIGTERM')],
     ['close', (client) => client.tell({ do: 'close' })],
   ]
-  for (const [what, end] of ends) {
-    it(`${what} passes its locks to the next waiters and removes its requests from queues`, async () => {
+  for (const [title, end] of ends) {
+    it(`${title} passes its locks to the next waiters and removes its requests from queues`, async () => {
       const { broker, url } = await stage.broker()
       const here = await stage.session(url)
-      const there = await RemoteClient.start(stage, url, { name: 'doomed' })
+      const there = await RemoteClient.start(stage, url, { name: 'remote' })
       const mine = await here.lock('mine')
       const fences = [await there.lock('a'), await there.lock('b')]
       void there.lock('mine').catch(() => {})
@@ -38,7 +38,7 @@ describe('e2e: the end of a client process', () => {
       })
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 0 })
       await mine.unlock()
-      expect(broker.query().heldCount, 'nobody waits for mine any more').to.equal(2)
+      expect(broker.query().heldCount, 'the request for mine is gone').to.equal(2)
     })
   }
 

@@ -36,10 +36,10 @@ describe('e2e: a proxy', () => {
     process.env['HTTP_PROXY'] = proxy.url
     await stage.session(url)
     await stage.session(url.replace('127.0.0.1', 'localhost'))
-    expect(proxy.asked).to.deep.equal([])
+    expect(proxy.requested).to.deep.equal([])
     const session = await stage.session(url, { proxy: proxy.url })
     expect((await session.lock('k')).held).to.equal(true)
-    expect(proxy.asked).to.deep.equal([`127.0.0.1:${port}`])
+    expect(proxy.requested).to.deep.equal([`127.0.0.1:${port}`])
   })
 
   it('is set by variables in either case, unless NO_PROXY or false forbids it', async () => {
@@ -49,20 +49,20 @@ describe('e2e: a proxy', () => {
     for (const name of ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy']) {
       process.env[name] = proxy.url
       await stage.session(named, options)
-      expect(proxy.asked, name).to.deep.equal([`0.0.0.0:${port}`])
-      ;(proxy.asked as string[]).length = 0
+      expect(proxy.requested, name).to.deep.equal([`0.0.0.0:${port}`])
+      ;(proxy.requested as string[]).length = 0
       await stage.session(named, { ...options, proxy: false })
       for (const no of ['NO_PROXY', 'no_proxy']) {
         process.env[no] = 'x.test,0.0.0.0'
         await stage.session(named, options)
         delete process.env[no]
       }
-      expect(proxy.asked, name).to.deep.equal([])
+      expect(proxy.requested, name).to.deep.equal([])
       delete process.env[name]
     }
     process.env['HTTPS_PROXY'] = proxy.url
     await stage.session(named, options)
-    expect(proxy.asked).to.deep.equal([])
+    expect(proxy.requested).to.deep.equal([])
   })
 
   it('gets its user name and password, and no error shows them', async () => {
@@ -70,7 +70,7 @@ describe('e2e: a proxy', () => {
     const good = await connectProxy(stage)
     await stage.session(url, { proxy: good.url.replace('//', '//user:p%40ss@') })
     const basic = Buffer.from('user:p@ss').toString('base64')
-    expect(good.shown).to.deep.equal([`Basic ${basic}`])
+    expect(good.credentials).to.deep.equal([`Basic ${basic}`])
 
     const answer = 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'
     const bad = await connectProxy(stage, { answer })
@@ -128,7 +128,7 @@ describe('e2e: a proxy', () => {
       const proxy = await connectProxy(stage)
       const session = await stage.session(url, { proxy: proxy.url, ca: cert })
       expect((await session.lock('k')).held).to.equal(true)
-      expect(proxy.asked).to.deep.equal([`127.0.0.1:${port}`])
+      expect(proxy.requested).to.deep.equal([`127.0.0.1:${port}`])
       await rejection(stage.session(url, { proxy: proxy.url }), 'UNAVAILABLE')
     })
   })

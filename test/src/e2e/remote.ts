@@ -24,9 +24,9 @@ export type Command =
 export type Report =
   | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly code: string }
-  | ({ readonly kind: 'event' } & Happening)
+  | ({ readonly kind: 'event' } & RemoteEvent)
 
-export interface Happening {
+export interface RemoteEvent {
   readonly event: string
   readonly fence: number | undefined
   readonly text: string | undefined
@@ -55,7 +55,7 @@ export async function exitOf(child: ChildProcess): Promise<Exit> {
 }
 
 /** Kills the process after the test, if it still runs. */
-function endWith(stage: Stage, child: ChildProcess): void {
+function killAfterTest(stage: Stage, child: ChildProcess): void {
   stage.onClear(async () => {
     child.kill('SIGKILL')
     await exitOf(child)
@@ -64,7 +64,7 @@ function endWith(stage: Stage, child: ChildProcess): void {
 
 export class RemoteClient {
   readonly process: ChildProcess
-  readonly events = new Collector<Happening>()
+  readonly events = new Collector<RemoteEvent>()
   readonly #settle = new Map<number, (report: Report) => void>()
   #id = 0
 
@@ -94,7 +94,7 @@ export class RemoteClient {
       execPath,
       execArgv: inside.length === 0 ? [] : [...args, process.execPath],
     })
-    endWith(stage, child)
+    killAfterTest(stage, child)
     const client = new RemoteClient(child)
     await client.tell({ do: 'connect', url, options })
     return client
@@ -124,10 +124,10 @@ export class RemoteClient {
   }
 
   /** The first past or future event of this name, and of this lock if a fence is given. */
-  async event(name: string, fence?: number): Promise<Happening> {
-    const fits = (happening: Happening) =>
-      happening.event === name && (fence === undefined || happening.fence === fence)
-    return (await this.events.until((items) => items.some(fits))).find(fits)!
+  async event(name: string, fence?: number): Promise<RemoteEvent> {
+    const matches = (event: RemoteEvent) =>
+      event.event === name && (fence === undefined || event.fence === fence)
+    return (await this.events.until((items) => items.some(matches))).find(matches)!
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -158,7 +158,7 @@ export class Served {
   /** Starts the command with these arguments; it may fail. */
   static run(stage: Stage, ...flags: readonly string[]): Served {
     const served = new Served(flags)
-    endWith(stage, served.process)
+    killAfterTest(stage, served.process)
     return served
   }
 
@@ -178,13 +178,13 @@ export class Served {
   ): Promise<Served> {
     const heap = [`--max-old-space-size=${heapMiB}`]
     const served = new Served(['serve', '--port', '0', ...flags], heap)
-    endWith(stage, served.process)
+    killAfterTest(stage, served.process)
     await served.lines.count(1)
     return served
   }
 
   get url(): string {
-    return /ws:\/\/\S+/.exec(this.lines.items[0] ?? '')?.[0] ?? 'it does not listen'
+    return /ws:\/\/\S+/.exec(this.lines.items[0] ?? '')?.[0] ?? 'the broker does not listen'
   }
 
   get port(): string {

@@ -9,7 +9,7 @@ import {
   Collector,
   isHeard,
   next,
-  type Running,
+  type RunningBroker,
   recorder,
   rejection,
   Stage,
@@ -18,7 +18,7 @@ import {
 
 const reconnect = fixedInterval({ interval: 5 })
 
-async function behindProxy(stage: Stage): Promise<Running & { readonly proxy: TcpProxy }> {
+async function behindProxy(stage: Stage): Promise<RunningBroker & { readonly proxy: TcpProxy }> {
   const running = await stage.broker()
   const proxy = await TcpProxy.to(running.port)
   stage.onClear(() => proxy.close())

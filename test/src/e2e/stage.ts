@@ -20,7 +20,7 @@ import { expect } from 'chai'
 import { WebSocket } from 'ws'
 
 /** A broker that listens. */
-export interface Running {
+export interface RunningBroker {
   readonly broker: HoldfastBroker
   readonly url: string
   readonly port: number
@@ -45,7 +45,7 @@ export class Stage {
     for (let close = this.#closing.pop(); close; close = this.#closing.pop()) await close()
   }
 
-  async broker(options: BrokerOptions = {}, port = 0): Promise<Running> {
+  async broker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
     const broker = createBroker(options)
     this.onClear(() => broker.close())
     const { url, port: listening } = await broker.listen({ port })
@@ -66,7 +66,7 @@ export class Stage {
   }
 }
 
-export interface Meeting extends Running {
+export interface Meeting extends RunningBroker {
   readonly sessions: readonly Session[]
 }
 
@@ -105,7 +105,9 @@ export async function rejection(
     expect(error).to.be.instanceOf(HoldfastError).that.includes({ code })
     return error as HoldfastError
   }
-  throw new Error(`it should have been ${code}, and was ${String(value)}`)
+  throw new Error(
+    `Expected a rejection with ${code}, but the promise resolved with ${String(value)}`,
+  )
 }
 
 /** Collects the arguments of its calls, and waits until there are enough. */

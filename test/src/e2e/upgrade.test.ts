@@ -242,7 +242,7 @@ describe('upgrade: beside a server of the user', () => {
     await there.hear('granted')
     expect(broker.query().heldCount).to.equal(1)
     expect(other.query().heldCount).to.equal(1)
-    expect(await statusOf(port, upgradeHead('/nobody'))).to.match(/^HTTP\/1\.1 404 /)
+    expect(await statusOf(port, upgradeHead('/unknown'))).to.match(/^HTTP\/1\.1 404 /)
     await other.close()
     expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     here.say({ type: 'stats', id: 2 })
@@ -299,14 +299,14 @@ describe('upgrade: frames that WebSocket refuses', () => {
       },
     ],
   ]
-  for (const [what, code, commit] of faults) {
-    it(`${what} closes the sender's connection, and keeps its locks for their lease`, async () => {
+  for (const [title, code, commit] of faults) {
+    it(`${title} closes the sender's connection, and keeps its locks for their lease`, async () => {
       const client = await RawClient.greeted(url)
-      client.say({ type: 'lock', id: 1, key: what })
+      client.say({ type: 'lock', id: 1, key: title })
       await client.hear('granted')
       commit(client)
       expect((await client.closed()).code).to.equal(code)
-      expect(broker.query({ key: what }).heldCount).to.equal(1)
+      expect(broker.query({ key: title }).heldCount).to.equal(1)
     })
   }
 })

@@ -59,7 +59,7 @@ async function run(command: Command): Promise<unknown> {
       return undefined
     case 'crash':
       setImmediate(() => {
-        throw new Error('this process was told to crash')
+        throw new Error('The test ordered this process to crash')
       })
       return undefined
   }

@@ -11,21 +11,24 @@ import type { Stage } from './stage.js'
 /** The shortest lease that the broker allows, in ms. */
 const bystanderLeaseMs = 2_000
 /** The default limit of locks in one session. */
-const perSession = 10_000
+const locksPerSession = 10_000
 /** The number of messages in one frame, far below 64 KiB. */
-const perFrame = 500
+const messagesPerFrame = 500
 
 /** Joins messages to frames. */
-export function* framesOf<T>(messages: readonly T[], each = perFrame): Generator<readonly T[]> {
+export function* framesOf<T>(
+  messages: readonly T[],
+  each = messagesPerFrame,
+): Generator<readonly T[]> {
   for (let i = 0; i < messages.length; i += each) yield messages.slice(i, i + each)
 }
 
 /** Holds this many locks, each on a key of its own. */
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
-  for (let done = 0; done < count; done += perSession) {
+  for (let done = 0; done < count; done += locksPerSession) {
     const filler = await RawClient.greeted(url, { lease: 300_000 })
     stage.onClear(() => filler.vanish())
-    const ids = Array.from({ length: Math.min(perSession, count - done) }, (_, i) => i + 1)
+    const ids = Array.from({ length: Math.min(locksPerSession, count - done) }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
       filler.say(...frame.map((id) => ({ type: 'lock', id, key: `table:${done + id}` })))
       for (const _ of frame) await filler.hear('granted')
@@ -57,7 +60,7 @@ export class Bystander {
   }
 
   /** Acquires and releases `count` locks, one after another. */
-  async takeAndGiveBack(count: number): Promise<void> {
+  async lockAndUnlock(count: number): Promise<void> {
     for (let i = 0; i < count; i++) {
       const lock = await this.session.lock(`free:${i}`)
       await lock.unlock()
@@ -66,14 +69,14 @@ export class Bystander {
 
   /** Expects that it lost nothing and that the broker still answers. */
   async expectUnharmed(): Promise<void> {
-    expect(this.#losses, 'what the bystander lost').to.deep.equal([])
+    expect(this.#losses, 'losses of the bystander').to.deep.equal([])
     expect(this.#lock.held, 'the lock of the bystander').to.equal(true)
     await this.#lock.refresh()
     expect(this.#losses).to.deep.equal([])
   }
 }
 
-export interface Neighbourhood {
+export interface HostileStage {
   readonly served: Served
   readonly url: string
   readonly bystander: Bystander
@@ -83,11 +86,11 @@ export interface Neighbourhood {
  * @param locks The number of locks without those of the bystander. @param flags Flags of `holdfast
  * serve`.
  */
-export async function neighbourhood(
+export async function hostileStage(
   stage: Stage,
   locks: number,
   ...flags: readonly string[]
-): Promise<Neighbourhood> {
+): Promise<HostileStage> {
   const served = await Served.start(stage, ...flags)
   const { url } = served
   await fillTable(stage, url, locks)
