@@ -1,6 +1,6 @@
 /**
- * Very many small frames over real sockets: the broker reads so few of them in one turn of its
- * event loop that a bystander's request is handled between them.
+ * Many small frames over real sockets. The broker reads only a few frames in one turn of its event
+ * loop, so it handles the request of a bystander between them.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Connection, costs, turnBudget } from '@holdfast/server/internal'
@@ -11,25 +11,28 @@ import { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 const hostiles = 100
-/** More than the 64 KiB that one read of a socket brings. */
+/** Together larger than the 64 KiB of one socket read. */
 const tinyFrames = 2_500
 const pings = 600
-/** Frames of all connections that fit into the budget of one turn and the least shares, doubled. */
-const mostPerTurn = (2 * (turnBudget.all + hostiles * turnBudget.least)) / costs.message
+/**
+ * Twice the number of frames that the budget of one turn and the least shares of all connections
+ * allow.
+ */
+const maxPerTurn = (2 * (turnBudget.all + hostiles * turnBudget.least)) / costs.message
 
 /** Counts the frames that arrive at the brokers of this process. */
-class Counting {
+class FrameCounter {
   readonly #original = methodsOf(Connection.prototype)
   #inTurn = 0
   #isOver = false
   total = 0
-  /** Most frames in one turn of the event loop. */
-  most = 0
+  /** The largest number of frames in one turn of the event loop. */
+  max = 0
 
   begin(): void {
     const count = (): void => {
       this.total++
-      this.most = Math.max(this.most, ++this.#inTurn)
+      this.max = Math.max(this.max, ++this.#inTurn)
     }
     const { onFrame, onControlFrame } = this.#original
     Connection.prototype.onFrame = function (this: Connection, text) {
@@ -57,7 +60,7 @@ function methodsOf({ onFrame, onControlFrame }: Connection) {
   return { onFrame, onControlFrame }
 }
 
-describe('e2e: very many small frames', function () {
+describe('e2e: many small frames', function () {
   this.timeout(60_000)
   const stage = Stage.forEachTest()
 
@@ -73,7 +76,7 @@ describe('e2e: very many small frames', function () {
     return wire
   }
 
-  const kinds: readonly (readonly [what: string, frames: number, send: (wire: Wire) => void])[] = [
+  const kinds: readonly (readonly [title: string, frames: number, send: (wire: Wire) => void])[] = [
     [
       'frames of one pong',
       tinyFrames,
@@ -81,21 +84,21 @@ describe('e2e: very many small frames', function () {
     ],
     ['WebSocket pings', pings, (wire) => wire.sendPings(pings)],
   ]
-  for (const [what, frames, send] of kinds) {
-    it(`leave others their turn: ${what}`, async () => {
+  for (const [title, frames, send] of kinds) {
+    it(`do not delay a bystander: ${title}`, async () => {
       const { url } = await stage.broker()
       const wires = await Promise.all(Array.from({ length: hostiles }, () => openHostile(url)))
       const bystander = await RawClient.greeted(url)
-      const counting = new Counting()
-      stage.onClear(() => counting.end())
-      counting.begin()
+      const counter = new FrameCounter()
+      stage.onClear(() => counter.end())
+      counter.begin()
       for (const wire of wires) send(wire)
       bystander.say({ type: 'lock', id: 1, key: 'free' })
       await bystander.hear('granted')
       const all = hostiles * frames
-      expect(counting.total, 'frames before the answer').to.be.within(hostiles, all / 2)
-      while (counting.total < all) await turn()
-      expect(counting.most, 'frames in one turn').to.be.below(mostPerTurn)
+      expect(counter.total, 'frames before the answer').to.be.within(hostiles, all / 2)
+      while (counter.total < all) await turn()
+      expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)
     })
   }
 })
@@ -103,7 +106,7 @@ describe('e2e: very many small frames', function () {
 describe('e2e: WebSocket pings', () => {
   const stage = Stage.forEachTest()
 
-  it('are answered, the newest of each turn', async () => {
+  it('get one pong for each turn, which answers the newest ping', async () => {
     const { url } = await stage.broker()
     const client = await RawClient.greeted(url)
     const pongs: string[] = []
