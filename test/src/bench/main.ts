@@ -59,9 +59,9 @@ function peersNamed(list: string): Peer[] {
 /** The workloads of the peers that this machine can run; prints why it cannot run the others. */
 function availablePeers(wanted: readonly Peer[], print: (text: string) => void): Workload[] {
   const available = wanted.filter((peer) => {
-    const lack = reasonToSkip(peer) ?? installPackages(peer)
-    if (lack !== undefined) print(`${lack}.`)
-    return lack === undefined
+    const reason = reasonToSkip(peer) ?? installPackages(peer)
+    if (reason !== undefined) print(reason)
+    return reason === undefined
   })
   return peerWorkloads(available)
 }

@@ -112,7 +112,8 @@ export class RawClient {
     for (;;) {
       const next = this.#heard.shift()
       if (next !== undefined) return next
-      if (this.#closed !== undefined) throw new Error(`closed with ${this.#closed.code}`)
+      if (this.#closed !== undefined)
+        throw new Error(`The broker closed the connection with ${this.#closed.code}`)
       await this.#news()
     }
   }
@@ -125,7 +126,8 @@ export class RawClient {
       for (let next = this.#heard.shift(); next !== undefined; next = this.#heard.shift()) {
         if (next.type === type) return next as Extract<ServerMessage, { type: T }>
       }
-      if (this.#closed !== undefined) throw new Error(`closed with ${this.#closed.code}`)
+      if (this.#closed !== undefined)
+        throw new Error(`The broker closed the connection with ${this.#closed.code}`)
       await this.#news()
     }
   }

@@ -221,7 +221,7 @@ export class HolderOracle {
     if (heldLock.isReturned)
       this.#report.violated('a client does not hold a lock after unlock', describe(heldLock))
     if (lock.signal.aborted)
-      this.#report.violated('the signal of a lost lock is aborted', describe(heldLock))
+      this.#report.violated('the signal of a held lock is not aborted', describe(heldLock))
     const grant = this.#grants.get(lock.fence)
     if (grant?.releasedAt === undefined) return
     if (grant.exemption === undefined) {

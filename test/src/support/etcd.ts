@@ -191,7 +191,8 @@ export class EtcdMember {
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(statusMs),
     })
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+    if (!response.ok)
+      throw new Error(`etcd answered ${path} with ${response.status}: ${await response.text()}`)
     return (await response.json()) as T
   }
 }

@@ -103,7 +103,8 @@ export function lackOf(need: Need, machine: Machine): Lack | undefined {
 
 /** Debian's package for a need, if it has one. */
 export function packageFor(need: string): string | undefined {
-  if (!Object.hasOwn(requirements, need)) throw new Error(`"${need}" is not a known need`)
+  if (!Object.hasOwn(requirements, need))
+    throw new Error(`Unknown need "${need}": add it to the requirements in needs.ts`)
   return (requirements as Record<string, Requirement>)[need]?.package
 }
 

@@ -23,5 +23,7 @@ export function freeNet(): string {
     const net = `198.${18 + (i >> 8)}.${i & 255}`
     if (!taken.has(net)) return net
   }
-  throw new Error('all networks for tests are taken: "ip netns list" names whose links are left')
+  throw new Error(
+    'All networks for tests are in use: delete left namespaces that "ip netns list" shows',
+  )
 }

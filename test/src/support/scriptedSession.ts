@@ -111,7 +111,7 @@ export async function comeBack({ clock, network, socket }: Scene): Promise<unkno
   await turn()
   // Half of the first delay, because `random` is 0.5.
   clock.advance(50)
-  if (network.sockets.length !== before + 1) throw new Error('the client did not come back')
+  if (network.sockets.length !== before + 1) throw new Error('The client did not reconnect')
   network.last.accept()
   return network.last.take()[0]
 }

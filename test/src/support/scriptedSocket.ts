@@ -91,7 +91,7 @@ export function scriptedNetwork(): ScriptedNetwork {
     sockets,
     get last() {
       const socket = sockets.at(-1)
-      if (socket === undefined) throw new Error('the client made no socket')
+      if (socket === undefined) throw new Error('The client has opened no socket')
       return socket
     },
   }

@@ -22,7 +22,7 @@ function folderOf({ program, folders = [] }: ProgramServer): string | undefined 
 /** Why the server cannot be started here; undefined if it can. */
 export function reasonToSkip({ name, server }: Peer): string | undefined {
   if (server.kind === 'script' || folderOf(server) !== undefined) return undefined
-  return `${name} is skipped: there is no ${server.program} here (Debian has it in ${server.debianPackage})`
+  return `${name} is skipped because ${server.program} is missing: install the package ${server.debianPackage}`
 }
 
 export async function startPeer(peer: Peer): Promise<Server> {
