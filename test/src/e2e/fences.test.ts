@@ -43,7 +43,7 @@ async function spend(url: string): Promise<void> {
 }
 
 function complaint(path: string): string {
-  return `holdfast: The fence file ${path} cannot be written.`
+  return `holdfast: The fence file ${path} cannot be written`
 }
 
 describe('e2e: an unwritable fence file', function () {
