@@ -6,7 +6,7 @@
 import { TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
 import type { Place } from '../support/etcd.js'
-import { freeNet, ip, nobody } from '../support/network.js'
+import { freeNet, ip, unreachableMac } from '../support/network.js'
 
 /** A machine on the network. */
 export type Machine = 'clients' | `broker${number}` | `member${number}`
@@ -53,8 +53,8 @@ export class NamespaceNetwork implements Network {
 
   cut(a: Machine, b: Machine): void {
     this.#cuts.push([a, b])
-    this.#lead(a, b, nobody)
-    this.#lead(b, a, nobody)
+    this.#lead(a, b, unreachableMac)
+    this.#lead(b, a, unreachableMac)
   }
 
   mend(): void {

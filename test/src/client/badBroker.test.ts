@@ -11,18 +11,18 @@ import { garble, mutate } from '../protocol/strangers.js'
 import { count, full, type Random, seeded } from '../support/counts.js'
 import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {
+  acquireLock,
   codeOf,
-  comeBack,
-  graced,
   openScene,
+  reconnect,
   reportedBy,
   type Scene,
   stage,
   stateOf,
-  takeLock,
   turn,
   url,
   welcome,
+  welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 /** Longer than any lease or ttl of these tests. */
@@ -33,10 +33,10 @@ const longMs = 400_000
  * lock with a ttl, a refresh, a query, a watch, statistics, a revocation and a token.
  */
 async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; errors: unknown[] }> {
-  const scene = await openScene(options, graced())
+  const scene = await openScene(options, welcomeWithGrace())
   const { session } = scene
   const errors: unknown[] = []
-  const lock = await takeLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
+  const lock = await acquireLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
   const asked: Promise<unknown>[] = [
     session.lock('w', { ttl: 5_000 }),
     lock.refresh(),
@@ -64,7 +64,7 @@ function wordsOf(error: unknown): string {
 /** The error that ends the session after a frame with this text; undefined if it goes on. */
 async function verdictOn(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
-  const reported = await reportedBy(() => socket.sayText(text))
+  const reported = await reportedBy(() => socket.deliverText(text))
   if (reported.length > 0) throw new Error(`${text.slice(0, 300)}: ${reported.join()}`)
   const isFailed = session.state === 'closed'
   if (isFailed !== socket.dropped) throw new Error(`half failed by ${text.slice(0, 300)}`)
@@ -93,7 +93,7 @@ describe('a broker that sends invalid messages', () => {
     ]
     for (const [message, fault] of cases) {
       const scene = await busyScene({ reconnect: false })
-      scene.socket.say({ type: 'ping', n: 1 }, message, { type: 'ping', n: 2 })
+      scene.socket.deliver({ type: 'ping', n: 1 }, message, { type: 'ping', n: 2 })
       await turn()
       const error = scene.errors[0] as HoldfastError
       const { code, message: sentence } = error
@@ -109,7 +109,7 @@ describe('a broker that sends invalid messages', () => {
     const asked = [scene.session.lock('a'), scene.session.lock('b')] as const
     const second = codeOf(asked[1])
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 7 }, { type: 'granted', id: 2 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { type: 'granted', id: 2 })
     const lock = await asked[0]
     expect([lock.fence, lock.held]).to.deep.equal([7, false])
     expect(wordsOf(lock.lost)).to.contain('granted.fence is missing')
@@ -150,7 +150,7 @@ describe('a broker that sends invalid messages', () => {
       const connecting = connectIn(url, {}, set.environment).catch((error) => error)
       await turn()
       set.network.last.accept()
-      set.network.last.say({ ...welcome(), ...fields })
+      set.network.last.deliver({ ...welcome(), ...fields })
       const error = (await connecting) as HoldfastError
       expect(error.code).to.equal('UNAVAILABLE')
       expect(error.message).to.contain(`welcome.${Object.keys(fields)[0]} cannot be`)
@@ -181,11 +181,11 @@ describe('a session whose broker sends invalid messages', () => {
     await turn()
     for (let i = 1; i <= 3; i++) {
       expect([network.sockets.length, session.state]).to.deep.equal([i, 'connected'])
-      network.last.say(bad)
+      network.last.deliver(bad)
       if (i === 3) break
       clock.advance(0)
       network.last.accept()
-      network.last.say(welcome({ session: `s${i + 1}` }))
+      network.last.deliver(welcome({ session: `s${i + 1}` }))
       await turn()
     }
     const error = (await asking) as HoldfastError
@@ -199,10 +199,10 @@ describe('a session whose broker sends invalid messages', () => {
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
       if (i % 2 === 0) clock.advance(60_001)
-      network.last.say(bad)
+      network.last.deliver(bad)
       clock.advance(0)
       network.last.accept()
-      network.last.say(welcome({ lease: 300_000 }))
+      network.last.deliver(welcome({ lease: 300_000 }))
       await turn()
     }
     expect(session.state).to.equal('connected')
@@ -212,12 +212,12 @@ describe('a session whose broker sends invalid messages', () => {
     const kept = await openGraced()
     const errors: HoldfastError[] = []
     kept.session.on('jeopardy', (error) => errors.push(error))
-    kept.socket.say(bad)
+    kept.socket.deliver(bad)
     expect(wordsOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
 
     const scene = await openScene()
-    const lock = await takeLock(scene)
-    scene.socket.say({ type: 'granted', id: 9 })
+    const lock = await acquireLock(scene)
+    scene.socket.deliver({ type: 'granted', id: 9 })
     expect([lock.lost?.code, lock.lost?.reason]).to.deep.equal(['LOCK_LOST', 'session'])
     expect(wordsOf(lock.lost)).to.contain('granted.fence is missing')
   })
@@ -228,9 +228,9 @@ describe('a session whose broker sends invalid messages', () => {
     const connecting = connectIn(urls, { reconnect: [0] }, set.environment)
     await turn()
     set.network.last.accept()
-    set.network.last.say(welcome())
+    set.network.last.deliver(welcome())
     await connecting
-    set.network.last.say(bad)
+    set.network.last.deliver(bad)
     set.clock.advance(0)
     expect(set.network.sockets.map((socket) => socket.url)).to.deep.equal(urls)
   })
@@ -240,7 +240,7 @@ describe('a broker that sends impossible messages', () => {
   /** The error that ends the session after these messages. */
   async function reasonFor(...messages: Record<string, unknown>[]): Promise<string> {
     const scene = await busyScene({ reconnect: false })
-    scene.socket.say(...messages)
+    scene.socket.deliver(...messages)
     await turn()
     return wordsOf(scene.errors.at(-1))
   }
@@ -259,13 +259,13 @@ describe('a broker that sends impossible messages', () => {
   it('cannot answer a request that was not sent, live or in a snapshot', async () => {
     const scene = await openScene({ reconnect: false })
     const asking = codeOf(scene.session.lock('k', { ttl: 1_000 }))
-    scene.socket.say({ type: 'granted', id: 1, fence: 5 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     expect(await asking).to.equal('UNAVAILABLE')
 
     const kept = await openGraced()
-    await comeBack(kept)
+    await reconnect(kept)
     const later = kept.session.lock('k', { ttl: 1_000 })
-    kept.socket.say(resumed, snapshot([held(1, 5)]))
+    kept.socket.deliver(resumed, snapshot([held(1, 5)]))
     expect(kept.session.state).to.equal('disconnected')
     expect(await stateOf(later)).to.equal('pending')
   })
@@ -290,11 +290,11 @@ describe('a broker that sends impossible messages', () => {
     ] as const
     for (const [acknowledged, at] of times) {
       const scene = await openScene({}, welcome({ lease: longMs * 2 }))
-      scene.socket.say({ type: 'ack', n: 1, at: acknowledged })
-      const lock = await takeLock(scene, { ttl, at })
+      scene.socket.deliver({ type: 'ack', n: 1, at: acknowledged })
+      const lock = await acquireLock(scene, { ttl, at })
       const refreshed = lock.refresh()
       await turn()
-      scene.socket.say({ type: 'ack', n: 3, at }, { type: 'refreshed', id: 2 })
+      scene.socket.deliver({ type: 'ack', n: 3, at }, { type: 'refreshed', id: 2 })
       await refreshed
       expect(lock.held).to.equal(true)
       scene.clock.stop(ttl)
@@ -304,8 +304,11 @@ describe('a broker that sends impossible messages', () => {
 
   it('cannot extend a ttl by a snapshot', async () => {
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
-      const scene = await openScene({ grace: 'lease' }, graced({ lease: longMs, grace: longMs }))
-      const lock = await takeLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
+      const scene = await openScene(
+        { grace: 'lease' },
+        welcomeWithGrace({ lease: longMs, grace: longMs }),
+      )
+      const lock = await acquireLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
       scene.clock.advance(1_000)
       await resume(scene, snapshot([{ ...held(1, 1), ttl: 5_000, at }]))
       expect(lock.held).to.equal(true)
@@ -316,11 +319,11 @@ describe('a broker that sends impossible messages', () => {
 
   it('cannot resume a session with another id', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     scene.socket.end()
     scene.clock.advance(50)
     scene.socket.accept()
-    scene.socket.say(graced({ session: 'another', resumed: true }))
+    scene.socket.deliver(welcomeWithGrace({ session: 'another', resumed: true }))
     expect([lock.held, lock.lost?.reason]).to.deep.equal([false, 'session'])
   })
 })

@@ -2,13 +2,13 @@
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
 import {
+  acquireLock,
   codeOf,
-  graced,
   openScene,
   reportedBy,
   stateOf,
-  takeLock,
   turn,
+  welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 describe('closing a session', () => {
@@ -17,7 +17,7 @@ describe('closing a session', () => {
     const { session, socket, clock } = scene
     const asking = session.lock('a')
     await turn()
-    socket.say({ type: 'granted', id: 1, fence: 1 })
+    socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
     const waiting = codeOf(session.lock('b'))
     const unlocking = (await (async () => lock)()).unlock()
@@ -26,7 +26,12 @@ describe('closing a session', () => {
     expect(await waiting).to.equal('SESSION_CLOSED')
     await unlocking
     await turn()
-    expect(socket.take().map(({ type }) => type)).to.deep.equal(['lock', 'lock', 'unlock', 'bye'])
+    expect(socket.newMessages().map(({ type }) => type)).to.deep.equal([
+      'lock',
+      'lock',
+      'unlock',
+      'bye',
+    ])
     expect(await stateOf(closing)).to.equal('pending')
     socket.end(1000)
     await closing
@@ -39,7 +44,7 @@ describe('closing a session', () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
     const { signal } = lock
     void scene.session.close()
@@ -70,20 +75,20 @@ describe('closing a session', () => {
   })
 
   it('reconnects at once to send bye for a session that the broker keeps', async () => {
-    const scene = await openScene({ reconnect: [60_000] }, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({ reconnect: [60_000] }, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     const { session, clock, network } = scene
     scene.socket.end()
     const closing = session.close()
     expect([lock.held, session.state]).to.deep.equal([false, 'closed'])
     expect(network.sockets.length).to.equal(2)
     network.last.accept()
-    expect(network.last.take()[0]).to.deep.include({
+    expect(network.last.newMessages()[0]).to.deep.include({
       resume: { session: 's1', secret: 'first', try: 1 },
     })
-    network.last.say(graced({ resumed: true, secret: 'second' }), snapshot())
+    network.last.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }), snapshot())
     await turn()
-    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(await stateOf(closing)).to.equal('pending')
     network.last.end(1000)
     await closing
@@ -92,16 +97,19 @@ describe('closing a session', () => {
   })
 
   it('sends bye on the connection of the present try', async () => {
-    const { session, socket, clock, network } = await openScene({ reconnect: [0] }, graced())
+    const { session, socket, clock, network } = await openScene(
+      { reconnect: [0] },
+      welcomeWithGrace(),
+    )
     socket.end()
     clock.advance(1)
     network.last.accept()
     const closing = session.close()
-    network.last.take()
+    network.last.newMessages()
     // The resume came too late and the session is a new one, which must end too.
-    network.last.say(graced({ session: 's2' }))
+    network.last.deliver(welcomeWithGrace({ session: 's2' }))
     await turn()
-    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
     network.last.end(1000)
     await closing
     expect(network.sockets.length).to.equal(2)
@@ -109,7 +117,10 @@ describe('closing a session', () => {
   })
 
   it('tries only once to reconnect for a bye', async () => {
-    const { session, socket, clock, network } = await openScene({ reconnect: [0] }, graced())
+    const { session, socket, clock, network } = await openScene(
+      { reconnect: [0] },
+      welcomeWithGrace(),
+    )
     socket.end()
     const closing = session.close()
     network.last.fail(new Error('nobody listens'))
@@ -120,7 +131,7 @@ describe('closing a session', () => {
   })
 
   it('waits at most a second to reconnect for a bye', async () => {
-    const { session, socket, clock, network } = await openScene({}, graced())
+    const { session, socket, clock, network } = await openScene({}, welcomeWithGrace())
     socket.end()
     const closing = session.close()
     network.last.accept()
@@ -133,9 +144,9 @@ describe('closing a session', () => {
   })
 
   it('may be closed by a listener of a loss in the turn of the drop', async () => {
-    const scene = await openScene({ reconnect: [0] }, graced())
+    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
-    await takeLock(scene)
+    await acquireLock(scene)
     scene.clock.stop(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)
@@ -145,26 +156,26 @@ describe('closing a session', () => {
   })
 
   it('sends bye if a listener of a loss by the lease closes the session', async () => {
-    const scene = await openScene({}, graced())
+    const scene = await openScene({}, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
-    const lock = await takeLock(scene)
-    scene.socket.take()
+    const lock = await acquireLock(scene)
+    scene.socket.newMessages()
     // Only the client's wall clock was set, so at the broker the session still exists.
     scene.clock.moveWall(3_600_000)
     expect(lock.held).to.equal(false)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'bye' }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'bye' }])
     scene.socket.end(1000)
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
   it('reconnects once for a bye, whichever listener of the drop closes the session', async () => {
-    const scene = await openScene({ reconnect: [0] }, graced({ grace: 1_000 }))
+    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ grace: 1_000 }))
     const closings: Promise<void>[] = []
     for (const event of ['jeopardy', 'lost'] as const) {
       scene.session.on(event, () => closings.push(scene.session.close()))
     }
-    await takeLock(scene)
+    await acquireLock(scene)
     scene.socket.end()
     scene.clock.advance(500)
     expect(scene.network.sockets.length).to.equal(2)
@@ -178,10 +189,10 @@ describe('closing a session', () => {
     const { session, socket, network, clock } = await openScene()
     const closing = session.close()
     await turn()
-    socket.take()
-    socket.say({ type: 'ping', n: 1 })
+    socket.newMessages()
+    socket.deliver({ type: 'ping', n: 1 })
     await turn()
-    expect(socket.take()).to.deep.equal([])
+    expect(socket.newMessages()).to.deep.equal([])
     socket.end(1006)
     await closing
     clock.advance(60_000)
@@ -210,10 +221,10 @@ describe('closing a session', () => {
   })
 
   it('may be closed by a listener of a loss', async () => {
-    const scene = await openScene({}, graced())
+    const scene = await openScene({}, welcomeWithGrace())
     const asking = scene.session.lock('a')
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
     let closing: Promise<void> | undefined
     scene.session.on('lost', () => {
@@ -238,7 +249,7 @@ describe('closing a session', () => {
       others++
     })
     const reported = await reportedBy(() => {
-      scene.socket.say({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
+      scene.socket.deliver({ type: 'draining', within: 1 }, { type: 'granted', id: 1, fence: 1 })
     })
     expect(reported).to.deep.equal([mine])
     expect((await asking).held).to.equal(true)

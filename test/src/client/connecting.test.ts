@@ -6,13 +6,13 @@ import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
   codeOf,
-  comeBack,
-  graced,
   openScene,
+  reconnect,
   stage,
   turn,
   url,
   welcome,
+  welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 describe('connecting', () => {
@@ -25,8 +25,8 @@ describe('connecting', () => {
     expect(set.network.last.url).to.equal(secret)
     expect(set.network.last.offered).to.equal('holdfast.v1')
     set.network.last.accept()
-    expect(set.network.last.take()).to.deep.equal([{ type: 'hello', ...options }])
-    set.network.last.say(welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }))
+    expect(set.network.last.newMessages()).to.deep.equal([{ type: 'hello', ...options }])
+    set.network.last.deliver(welcome({ session: 'x', lease: 5_000, grace: 5_000, secret: 's' }))
     const session = await connecting
     expect([session.id, session.lease, session.grace]).to.deep.equal(['x', 5_000, 5_000])
     expect([session.name, session.state]).to.deep.equal(['n', 'connected'])
@@ -60,7 +60,7 @@ describe('connecting', () => {
     network.last.end(1013)
     await turn()
     network.last.accept()
-    network.last.say(welcome())
+    network.last.deliver(welcome())
     expect((await connecting).state).to.equal('connected')
   })
 
@@ -93,15 +93,15 @@ describe('connecting', () => {
       ({ network }) => network.last.accept('chat'),
       ({ network }) => {
         network.last.accept()
-        network.last.sayText('hello!')
+        network.last.deliverText('hello!')
       },
       ({ network }) => {
         network.last.accept()
-        network.last.sayText(new ArrayBuffer(3))
+        network.last.deliverText(new ArrayBuffer(3))
       },
       ({ network }) => {
         network.last.accept()
-        network.last.say({ type: 'welcome', session: 's1', lease: 'long' })
+        network.last.deliver({ type: 'welcome', session: 's1', lease: 'long' })
       },
       ({ network, clock }) => {
         network.last.accept()
@@ -185,7 +185,7 @@ describe('connecting', () => {
     const connecting = connectIn(url, options, environment)
     await turn()
     other.network.last.accept()
-    other.network.last.say(welcome())
+    other.network.last.deliver(welcome())
     expect((await connecting).state).to.equal('connected')
   })
 
@@ -201,13 +201,13 @@ describe('connecting', () => {
   })
 
   it('chooses whether its connections keep the process alive', async () => {
-    const scene = await openScene({ unref: true, grace: 'lease' }, graced())
+    const scene = await openScene({ unref: true, grace: 'lease' }, welcomeWithGrace())
     const calls: string[] = []
     const record = { ref: () => calls.push('ref'), unref: () => calls.push('unref') }
     Object.assign(scene.socket, record)
     scene.session.ref().unref()
     expect(calls.splice(0)).to.deep.equal(['ref', 'unref'])
-    await comeBack(scene)
+    await reconnect(scene)
     Object.assign(scene.socket, record)
     scene.session.ref()
     expect(calls).to.deep.equal(['ref'])

@@ -1,7 +1,13 @@
 /** The details of errors besides the code: the key, the holders and the reason. */
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { comeBack, graced, openScene, takeLock, turn } from '../support/scriptedSession.js'
+import {
+  acquireLock,
+  openScene,
+  reconnect,
+  turn,
+  welcomeWithGrace,
+} from '../support/scriptedSession.js'
 
 const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
 
@@ -19,7 +25,7 @@ describe('errors: the key', () => {
       const refused = errorOf(session.lock(`k ${code}`))
       await turn()
       const { id } = socket.sent.at(-1) as { id: number }
-      socket.say(failed(id, code))
+      socket.deliver(failed(id, code))
       expect(await refused).to.include({ code, key: `k ${code}` })
     }
   })
@@ -32,7 +38,7 @@ describe('errors: the key', () => {
       session.watch('c', (event) => event.event === 'refused' && resolve(event.error))
     })
     await turn()
-    socket.say(failed(1, 'LOCK_NOT_HELD'), failed(2, 'FORBIDDEN'), failed(3, 'FORBIDDEN'))
+    socket.deliver(failed(1, 'LOCK_NOT_HELD'), failed(2, 'FORBIDDEN'), failed(3, 'FORBIDDEN'))
     const keys = (await Promise.all([...errors, refusal])).map(({ key }) => key)
     expect(keys).to.deep.equal(['a', 'b', 'c'])
   })
@@ -41,7 +47,7 @@ describe('errors: the key', () => {
     const { session, socket } = await openScene()
     const error = errorOf(session.query({ prefix: 'a' }))
     await turn()
-    socket.say(failed(1, 'FORBIDDEN'))
+    socket.deliver(failed(1, 'FORBIDDEN'))
     expect(Object.hasOwn(await error, 'key')).to.equal(false)
   })
 
@@ -74,7 +80,7 @@ describe('errors: the key', () => {
 
   it('is the key of each request that ends with the session, and of each lost lock', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const errors = ['a', 'b'].map((key) => errorOf(scene.session.lock(key)))
     void scene.session.close()
     errors.push(errorOf(scene.session.lock('c')))
@@ -96,7 +102,7 @@ describe('errors: the holders', () => {
         const asking = errorOf(session.lock('k'))
         await turn()
         const { id } = socket.sent.at(-1) as { id: number }
-        socket.say({ ...failed(id, code), holders })
+        socket.deliver({ ...failed(id, code), holders })
         const error = await asking
         expect(error.holders).to.deep.equal(holders)
         const isOwn = holders.includes(own as never)
@@ -110,9 +116,14 @@ describe('errors: the holders', () => {
 describe('errors: the reason', () => {
   it('is the operator’s reason for a revoked holder, wherever the loss is reported', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const { fence } = lock
-    scene.socket.say({ type: 'lost', fence, reason: 'revoked', note: 'the job hangs since noon' })
+    scene.socket.deliver({
+      type: 'lost',
+      fence,
+      reason: 'revoked',
+      note: 'the job hangs since noon',
+    })
     const message = 'the lock was lost: an operator revoked it: the job hangs since noon'
     const note = 'the job hangs since noon'
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note, key: 'k', message })
@@ -124,14 +135,19 @@ describe('errors: the reason', () => {
   it('may be absent, and is cut if it is too long', async () => {
     for (const note of [undefined, '']) {
       const scene = await openScene()
-      const lock = await takeLock(scene)
-      scene.socket.say({ type: 'lost', fence: lock.fence, reason: 'revoked', note })
+      const lock = await acquireLock(scene)
+      scene.socket.deliver({ type: 'lost', fence: lock.fence, reason: 'revoked', note })
       expect(Object.hasOwn(lock.lost!, 'note')).to.equal(false)
       expect(lock.lost!.message).to.equal('the lock was lost: an operator revoked it')
     }
     const scene = await openScene()
-    const lock = await takeLock(scene)
-    scene.socket.say({ type: 'lost', fence: lock.fence, reason: 'revoked', note: 'x'.repeat(999) })
+    const lock = await acquireLock(scene)
+    scene.socket.deliver({
+      type: 'lost',
+      fence: lock.fence,
+      reason: 'revoked',
+      note: 'x'.repeat(999),
+    })
     expect(lock.lost!.note).to.have.length(256)
   })
 
@@ -149,16 +165,16 @@ describe('errors: the reason', () => {
   })
 
   it('comes with the key for a grant that was lost without a connection', async () => {
-    const scene = await openScene({ grace: 'lease' }, graced())
+    const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
     const asking = errorOf(scene.session.lock('k'))
     await turn()
-    await comeBack(scene)
-    scene.socket.say(graced({ resumed: true, secret: 'second' }))
-    scene.socket.say(
+    await reconnect(scene)
+    scene.socket.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }))
+    scene.socket.deliver(
       { type: 'granted', id: 1, fence: 9 },
       { type: 'lost', fence: 9, reason: 'stolen' },
     )
-    scene.socket.say({ type: 'snapshot', held: [], waiting: [], more: false })
+    scene.socket.deliver({ type: 'snapshot', held: [], waiting: [], more: false })
     expect(await asking).to.include({ code: 'LOCK_LOST', key: 'k' })
   })
 })

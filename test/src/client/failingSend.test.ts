@@ -5,7 +5,7 @@
 import { connectIn, type WebSocketConstructor } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js'
+import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
 import { ScriptedSocket } from '../support/scriptedSocket.js'
 
 const failure = new TypeError('bufferUtil.mask is not a function')
@@ -45,7 +45,7 @@ describe('a WebSocket that throws from send', () => {
     const connecting = connectIn(url, { reconnect: false }, environment)
     await turn()
     sockets[0]!.accept()
-    sockets[0]!.say(welcome())
+    sockets[0]!.deliver(welcome())
     const session = await connecting
     const asking = session.lock('x'.repeat(50)).catch((error) => error)
     await turn()
@@ -59,7 +59,7 @@ describe('a WebSocket that throws from send', () => {
     const connecting = connectIn(url, { reconnect: [0, 0, 0, 0], grace: 'lease' }, environment)
     await turn()
     sockets[0]!.accept()
-    sockets[0]!.say(graced())
+    sockets[0]!.deliver(welcomeWithGrace())
     const session = await connecting
     const short = session.lock('short').catch((error) => error)
     const long = session.lock('x'.repeat(200)).catch((error) => error)
@@ -67,7 +67,7 @@ describe('a WebSocket that throws from send', () => {
     for (let i = 1; i < 3; i++) {
       clock.advance(0)
       sockets[i]!.accept()
-      sockets[i]!.say(graced({ resumed: true }), {
+      sockets[i]!.deliver(welcomeWithGrace({ resumed: true }), {
         type: 'snapshot',
         held: [],
         waiting: [],
@@ -95,7 +95,7 @@ describe('a WebSocket that throws from send', () => {
     const connecting = connectIn(url, {}, { ...environment, page })
     await turn()
     sockets[0]!.accept()
-    sockets[0]!.say(welcome())
+    sockets[0]!.deliver(welcome())
     const session = await connecting
     session.watch('x'.repeat(50), () => {})
     leave()

@@ -3,12 +3,12 @@ import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
   acknowledge,
+  acquireLock,
   codeOf,
-  graced,
   openScene,
   stateOf,
-  takeLock,
   turn,
+  welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 /** How long a lease of 10,000 ms lasts by the client's clock, in ms. */
@@ -18,7 +18,7 @@ describe('holding a lock', () => {
   it('lasts a lease from the sending of the last message that has arrived', async () => {
     const scene = await openScene()
     scene.clock.advance(1_000)
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     scene.clock.advance(leaseMs - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -30,17 +30,17 @@ describe('holding a lock', () => {
 
   it('is extended by acknowledged pongs, and not by pongs alone', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     for (let n = 1; n <= 5; n++) {
       scene.clock.advance(3_000)
-      scene.socket.say({ type: 'ping', n })
+      scene.socket.deliver({ type: 'ping', n })
       await turn()
       acknowledge(scene)
     }
     expect(lock.held).to.equal(true)
     for (let n = 6; n <= 9; n++) {
       scene.clock.advance(2_424)
-      scene.socket.say({ type: 'ping', n })
+      scene.socket.deliver({ type: 'ping', n })
       await turn()
     }
     expect(lock.held).to.equal(true)
@@ -50,8 +50,8 @@ describe('holding a lock', () => {
 
   it('counts from the sending even if the acknowledgement is late', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
-    scene.socket.say({ type: 'ping', n: 1 })
+    const lock = await acquireLock(scene)
+    scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     scene.clock.advance(9_000)
     acknowledge(scene)
@@ -63,7 +63,7 @@ describe('holding a lock', () => {
 
   it('is known to be lost after a pause, before any timer fires', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const heard: string[] = []
     lock.signal.addEventListener('abort', () => heard.push('aborted'))
     scene.clock.stop(leaseMs)
@@ -74,14 +74,14 @@ describe('holding a lock', () => {
 
   it('is known to be lost when only the wall clock advanced', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     scene.clock.moveWall(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
   it('expires in time when the wall clock is set back', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     scene.clock.moveWall(-86_400_000)
     expect(lock.held).to.equal(true)
     scene.clock.stop(leaseMs)
@@ -90,14 +90,14 @@ describe('holding a lock', () => {
 
   it('checks its deadlines before it handles a frame', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const asking = scene.session.lock('other')
     await turn()
     scene.clock.stop(leaseMs)
     const order: string[] = []
     lock.signal.addEventListener('abort', () => order.push('aborted'))
     void asking.then(() => order.push('granted'))
-    scene.socket.say({ type: 'ack', n: 3, at: 50_001 }, {
+    scene.socket.deliver({ type: 'ack', n: 3, at: 50_001 }, {
       type: 'granted',
       id: 2,
       fence: 2,
@@ -109,8 +109,8 @@ describe('holding a lock', () => {
 
   it('marks all locks as lost before it calls a listener', async () => {
     const scene = await openScene()
-    const a = await takeLock(scene)
-    const b = await takeLock(scene)
+    const a = await acquireLock(scene)
+    const b = await acquireLock(scene)
     let other: boolean | undefined
     a.signal.addEventListener('abort', () => {
       other = b.held
@@ -133,7 +133,7 @@ describe('holding a lock', () => {
 
   it('loses all locks in the turn in which the connection drops, without a grace', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     scene.socket.end()
     expect([lock.held, lock.signal.aborted]).to.deep.equal([false, true])
     expect(scene.lost).to.deep.equal([{ key: 'k', fence: 1, reason: 'session' }])
@@ -141,8 +141,8 @@ describe('holding a lock', () => {
 
   it('rejects an unlock after the loss with LOCK_NOT_HELD and the reason', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    const lock = await acquireLock(scene)
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(scene.events).to.deep.equal(['lost stolen'])
     const error = (await lock.unlock().catch((e: HoldfastError) => e)) as HoldfastError
     expect(error.code).to.equal('LOCK_NOT_HELD')
@@ -157,8 +157,8 @@ describe('holding a lock', () => {
     const outcome = asking[1].catch((error: HoldfastError) => error)
     await turn()
     const lost = { type: 'lost', reason: 'stolen' }
-    scene.socket.say({ type: 'granted', id: 1, fence: 7 }, { ...lost, fence: 7 })
-    scene.socket.say({ type: 'granted', id: 2, fence: 8 }, { ...lost, fence: 8 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { ...lost, fence: 7 })
+    scene.socket.deliver({ type: 'granted', id: 2, fence: 8 }, { ...lost, fence: 8 })
     const lock = await asking[0]
     expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
@@ -168,10 +168,10 @@ describe('holding a lock', () => {
 
   it('is unlocked, and not lost, when an expiry crosses the unlock', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const unlocking = codeOf(lock.unlock())
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'expired' })
-    scene.socket.say({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'expired' })
+    scene.socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
     expect(await unlocking).to.equal('LOCK_NOT_HELD')
     expect(scene.events).to.deep.equal([])
     expect(lock.signal.aborted).to.equal(false)
@@ -179,7 +179,7 @@ describe('holding a lock', () => {
 
   it('reports no unhandled error without a listener for the loss', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     void lock.autoRefresh({ interval: 100, timeout: 100 })
     scene.socket.end()
     void lock.unlock()
@@ -190,8 +190,8 @@ describe('holding a lock', () => {
 
 describe('holding a lock with a grace', () => {
   it('is in jeopardy when the connection drops, and lost when the lease is over', async () => {
-    const scene = await openScene({ reconnect: [100_000] }, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     scene.clock.advance(1_000)
     scene.socket.end()
     expect([lock.held, scene.session.state]).to.deep.equal([true, 'disconnected'])
@@ -203,8 +203,8 @@ describe('holding a lock with a grace', () => {
   })
 
   it('is known to be lost in the turn of the drop, if the lease is over', async () => {
-    const scene = await openScene({}, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({}, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     scene.clock.stop(9_699)
     scene.socket.end()
     expect(lock.signal.aborted).to.equal(true)
@@ -212,8 +212,8 @@ describe('holding a lock with a grace', () => {
   })
 
   it('is lost when a grace below the lease is over', async () => {
-    const scene = await openScene({ reconnect: [100_000] }, graced({ grace: 1_000 }))
-    const lock = await takeLock(scene)
+    const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace({ grace: 1_000 }))
+    const lock = await acquireLock(scene)
     scene.socket.end()
     expect(scene.session.leaseLeft).to.equal(939)
     scene.clock.advance(938)
@@ -223,8 +223,8 @@ describe('holding a lock with a grace', () => {
   })
 
   it('tries another connection after half a lease of silence', async () => {
-    const scene = await openScene({ reconnect: [0] }, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     const first = scene.socket
     scene.clock.advance(4_999)
     expect(first.dropped).to.equal(false)
@@ -236,17 +236,17 @@ describe('holding a lock with a grace', () => {
   })
 
   it('tries another connection if the broker acknowledges nothing for half a lease', async () => {
-    const scene = await openScene({ reconnect: [0] }, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     const first = scene.socket
     scene.clock.advance(3_000)
-    first.say({ type: 'ping', n: 1 })
+    first.deliver({ type: 'ping', n: 1 })
     await turn()
     acknowledge(scene, 53_000)
     scene.clock.advance(4_999)
     // A repeated acknowledgement and a ping do not show that a new message has arrived.
-    first.say({ type: 'ping', n: 2 })
-    first.say({ type: 'ack', n: 3, at: 53_000 })
+    first.deliver({ type: 'ping', n: 2 })
+    first.deliver({ type: 'ack', n: 3, at: 53_000 })
     await turn()
     expect(first.dropped).to.equal(false)
     scene.clock.advance(1)
@@ -255,12 +255,12 @@ describe('holding a lock with a grace', () => {
   })
 
   it('reads waiting frames after a pause before it drops the connection', async () => {
-    const scene = await openScene({}, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({}, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
     scene.clock.advance(0)
     expect(scene.socket.dropped).to.equal(false)
-    scene.socket.say({ type: 'ping', n: 1 })
+    scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     acknowledge(scene)
     scene.clock.advance(4_000)
@@ -268,8 +268,8 @@ describe('holding a lock with a grace', () => {
   })
 
   it('drops the connection after a pause if no frame was waiting', async () => {
-    const scene = await openScene({}, graced())
-    const lock = await takeLock(scene)
+    const scene = await openScene({}, welcomeWithGrace())
+    const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
     scene.clock.advance(999)
     expect(scene.socket.dropped).to.equal(false)

@@ -1,6 +1,6 @@
 /** The listeners of a session's events: added, called once, removed. */
 import { expect } from 'chai'
-import { openScene, reportedBy, takeLock } from '../support/scriptedSession.js'
+import { acquireLock, openScene, reportedBy } from '../support/scriptedSession.js'
 
 describe('listening to a session', () => {
   it('calls listeners in the order in which they were added, with the details', async () => {
@@ -10,7 +10,7 @@ describe('listening to a session', () => {
       .on('draining', ({ within }) => heard.push(`first ${within}`))
       .on('draining', ({ within }) => heard.push(`second ${within}`))
       .on('expiring', () => heard.push('not this'))
-    socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
+    socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
     expect(heard).to.deep.equal(['first 1', 'second 1', 'first 2', 'second 2'])
   })
 
@@ -18,18 +18,18 @@ describe('listening to a session', () => {
     const { session, socket } = await openScene()
     const heard: number[] = []
     session.once('draining', ({ within }) => heard.push(within))
-    socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
+    socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
     expect(heard).to.deep.equal([1])
   })
 
   it('calls a once-listener once, even if an earlier listener causes the event again', async () => {
     const scene = await openScene()
     const { session, socket } = scene
-    for (const key of ['a', 'b']) await takeLock(scene, { key })
+    for (const key of ['a', 'b']) await acquireLock(scene, { key })
     const heard: string[] = []
     session.on('lost', () => void session.close())
     session.once('lost', ({ key }) => heard.push(key))
-    socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(heard).to.deep.equal(['b'])
   })
 
@@ -38,7 +38,7 @@ describe('listening to a session', () => {
     const heard: number[] = []
     const listen = ({ within }: { within: number }) => heard.push(within)
     session.on('draining', listen).once('draining', listen)
-    socket.say({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
+    socket.deliver({ type: 'draining', within: 1 }, { type: 'draining', within: 2 })
     expect(heard).to.deep.equal([1, 1, 2])
   })
 
@@ -51,11 +51,11 @@ describe('listening to a session', () => {
     session.on('draining', left).once('draining', left).off('draining', left)
     session.on('draining', () => session.off('draining', last).on('draining', left))
     session.on('draining', last)
-    socket.say({ type: 'draining', within: 1 })
+    socket.deliver({ type: 'draining', within: 1 })
     expect(heard.splice(0)).to.deep.equal(['stays', 'last'])
-    socket.say({ type: 'draining', within: 2 })
+    socket.deliver({ type: 'draining', within: 2 })
     expect(heard.splice(0)).to.deep.equal(['stays', 'left'])
-    socket.say({ type: 'expiring', within: 3 })
+    socket.deliver({ type: 'expiring', within: 3 })
     expect(heard).to.deep.equal(['left'])
   })
 
@@ -68,10 +68,10 @@ describe('listening to a session', () => {
     }
     session.on('draining', fail).once('draining', fail)
     session.on('draining', ({ within }) => heard.push(within))
-    const reported = await reportedBy(() => socket.say({ type: 'draining', within: 1 }))
+    const reported = await reportedBy(() => socket.deliver({ type: 'draining', within: 1 }))
     expect(heard).to.deep.equal([1])
     expect(reported).to.deep.equal([error, error])
-    socket.say({ type: 'ping', n: 1 })
+    socket.deliver({ type: 'ping', n: 1 })
     expect(session.state).to.equal('connected')
   })
 })

@@ -15,7 +15,7 @@ describe('locking', () => {
     void session.lock('d', { steal: true })
     await turn()
     expect(socket.frames.length).to.equal(2)
-    expect(socket.take()).to.deep.equal([
+    expect(socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a' },
       { type: 'lock', id: 2, key: 'b', mode: 'shared', ttl: 5, timeout: 7, metadata: { x: [1] } },
       { type: 'lock', id: 3, key: 'c"\\', timeout: 0 },
@@ -27,16 +27,16 @@ describe('locking', () => {
     const { session, socket } = await openScene()
     const asking = session.lock('a', { mode: 'shared' })
     await turn()
-    socket.say({ type: 'granted', id: 1, fence: 77 })
+    socket.deliver({ type: 'granted', id: 1, fence: 77 })
     const lock = await asking
     expect([lock.key, lock.mode, lock.fence, lock.held]).to.deep.equal(['a', 'shared', 77, true])
-    socket.take()
+    socket.newMessages()
     const unlocking = lock.unlock()
     expect(lock.held).to.equal(false)
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 77 }])
+    expect(socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 77 }])
     expect(await stateOf(unlocking)).to.equal('pending')
-    socket.say({ type: 'unlocked', id: 2 })
+    socket.deliver({ type: 'unlocked', id: 2 })
     await unlocking
     expect(lock.signal.aborted).to.equal(false)
   })
@@ -45,14 +45,14 @@ describe('locking', () => {
     const { session, socket } = await openScene()
     const asking = session.lock('a')
     await turn()
-    socket.say({ type: 'granted', id: 1, fence: 77 })
+    socket.deliver({ type: 'granted', id: 1, fence: 77 })
     const lock = await asking
-    socket.take()
+    socket.newMessages()
     const first = lock.unlock()
     const second = lock.unlock()
     await turn()
-    expect(socket.take().length).to.equal(1)
-    socket.say(failed(2, 'LOCK_NOT_HELD'))
+    expect(socket.newMessages().length).to.equal(1)
+    socket.deliver(failed(2, 'LOCK_NOT_HELD'))
     expect(await codeOf(first)).to.equal('LOCK_NOT_HELD')
     expect(await codeOf(second)).to.equal('LOCK_NOT_HELD')
     await lock[Symbol.asyncDispose]()
@@ -63,7 +63,7 @@ describe('locking', () => {
     const asking = session.tryLock('a').catch((error: HoldfastError) => error)
     await turn()
     const holders = [{ session: 'other', name: 'n', fence: 3, since: 4 }]
-    socket.say({ ...failed(1, 'LOCK_HELD'), holders })
+    socket.deliver({ ...failed(1, 'LOCK_HELD'), holders })
     const error = (await asking) as HoldfastError
     expect([error.code, error.holders]).to.deep.equal(['LOCK_HELD', holders])
   })
@@ -76,7 +76,7 @@ describe('locking', () => {
     })
     await turn()
     outcomes.forEach(({ code }, i) => {
-      socket.say(failed(i + 1, code))
+      socket.deliver(failed(i + 1, code))
     })
     expect(await Promise.all(outcomes.map(({ outcome }) => outcome))).to.deep.equal([
       'LOCK_TIMEOUT',
@@ -123,7 +123,7 @@ describe('locking', () => {
     expect(() => session.watch('', () => {}))
       .to.throw()
       .with.property('code', 'INVALID_KEY')
-    expect(socket.take()).to.deep.equal([])
+    expect(socket.newMessages()).to.deep.equal([])
   })
 
   it('cancels an aborted request at once, and unlocks a grant that crossed', async () => {
@@ -133,22 +133,22 @@ describe('locking', () => {
       .lock('a', { signal: controller.signal })
       .catch((error: HoldfastError) => error)
     await turn()
-    socket.take()
+    socket.newMessages()
     controller.abort('changed my mind')
     const error = (await asking) as HoldfastError
     expect([error.code, error.cause]).to.deep.equal(['ABORTED', 'changed my mind'])
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'cancel', request: 1 }])
-    socket.say({ type: 'granted', id: 1, fence: 9 })
+    expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
+    expect(socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
   })
 
   it('sends nothing for a request that is aborted already', async () => {
     const { session, socket } = await openScene()
     expect(await codeOf(session.lock('a', { signal: AbortSignal.abort() }))).to.equal('ABORTED')
     await turn()
-    expect(socket.take()).to.deep.equal([])
+    expect(socket.newMessages()).to.deep.equal([])
   })
 
   it('stops listening to a signal when the request ends', async () => {
@@ -159,13 +159,13 @@ describe('locking', () => {
     const shared = session.singleflightLock('c', { signal })
     await turn()
     expect(getEventListeners(signal, 'abort')).to.have.length(1)
-    socket.say({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
-    socket.say({ type: 'granted', id: 3, fence: 3 })
+    socket.deliver({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
+    socket.deliver({ type: 'granted', id: 3, fence: 3 })
     const lock = await asking
     await Promise.all([failing, shared])
     const refreshing = lock.refresh(undefined, { signal })
     await turn()
-    socket.say({ type: 'refreshed', id: 4 })
+    socket.deliver({ type: 'refreshed', id: 4 })
     await refreshing
     expect(getEventListeners(signal, 'abort')).to.have.length(0)
   })
@@ -176,7 +176,7 @@ describe('locking', () => {
     await turn()
     clock.advance(1_249)
     expect(await stateOf(asking)).to.equal('pending')
-    socket.say({ type: 'granted', id: 1, fence: 9 })
+    socket.deliver({ type: 'granted', id: 1, fence: 9 })
     expect((await asking).held).to.equal(true)
   })
 
@@ -184,14 +184,14 @@ describe('locking', () => {
     const { session, socket, clock } = await openScene()
     const asking = codeOf(session.lock('a', { timeout: 1_000 }))
     await turn()
-    socket.take()
+    socket.newMessages()
     clock.advance(1_250)
     expect(await asking).to.equal('LOCK_TIMEOUT')
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'cancel', request: 1 }])
-    socket.say({ type: 'granted', id: 1, fence: 9 })
+    expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
+    socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
+    expect(socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
   })
 
   it('waits without limit for the response to tryLock', async () => {
@@ -199,7 +199,7 @@ describe('locking', () => {
     const asking = session.tryLock('a')
     await turn()
     clock.advance(900)
-    socket.say({ type: 'granted', id: 1, fence: 9 })
+    socket.deliver({ type: 'granted', id: 1, fence: 9 })
     expect((await asking).held).to.equal(true)
   })
 
@@ -207,10 +207,10 @@ describe('locking', () => {
     const { session, socket } = await openScene()
     const grant = async (fence: number) => {
       await turn()
-      socket.say({ type: 'granted', id: socket.sent.length - 1, fence })
+      socket.deliver({ type: 'granted', id: socket.sent.length - 1, fence })
       await turn()
     }
-    const answer = () => socket.say({ type: 'unlocked', id: socket.sent.length - 1 })
+    const answer = () => socket.deliver({ type: 'unlocked', id: socket.sent.length - 1 })
 
     const fine = session.withLock('a', (lock) => lock.fence + 1)
     await grant(5)
@@ -225,7 +225,7 @@ describe('locking', () => {
 
     const robbed = codeOf(
       session.withLock('a', async () => {
-        socket.say({ type: 'lost', fence: 7, reason: 'stolen' })
+        socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
         return 'done'
       }),
     )
@@ -234,7 +234,7 @@ describe('locking', () => {
 
     const both = session
       .withLock('a', async () => {
-        socket.say({ type: 'lost', fence: 8, reason: 'stolen' })
+        socket.deliver({ type: 'lost', fence: 8, reason: 'stolen' })
         throw thrown
       })
       .catch((e: Error) => e)
@@ -244,13 +244,13 @@ describe('locking', () => {
 
   it('answers pings and ignores unknown messages', async () => {
     const { session, socket } = await openScene()
-    socket.say(
+    socket.deliver(
       { type: 'news', id: 5 },
       { type: 'granted', id: 99, fence: 1 },
       { type: 'ping', n: 3 },
     )
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'pong', n: 3 }])
+    expect(socket.newMessages()).to.deep.equal([{ type: 'pong', n: 3 }])
     expect(session.state).to.equal('connected')
   })
 
@@ -258,7 +258,7 @@ describe('locking', () => {
     const { session, socket } = await openScene()
     const asking = session.query({ prefix: 'o', limit: 5 })
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'query', id: 1, prefix: 'o', limit: 5 }])
+    expect(socket.newMessages()).to.deep.equal([{ type: 'query', id: 1, prefix: 'o', limit: 5 }])
     const counts = { heldCount: 2, waitingCount: 1 }
     const held = ['x', 'y'].map((key) => ({
       key,
@@ -268,9 +268,9 @@ describe('locking', () => {
       since: 2,
     }))
     const waiting = [{ key: 'x', mode: 'shared', session: 's', since: 2 }]
-    socket.say({ type: 'found', id: 1, held: [held[0]], waiting: [], ...counts, more: true })
+    socket.deliver({ type: 'found', id: 1, held: [held[0]], waiting: [], ...counts, more: true })
     expect(await stateOf(asking)).to.equal('pending')
-    socket.say({ type: 'found', id: 1, held: [held[1]], waiting, ...counts, more: false })
+    socket.deliver({ type: 'found', id: 1, held: [held[1]], waiting, ...counts, more: false })
     expect(await asking).to.deep.equal({ held, waiting, ...counts })
   })
 
@@ -279,7 +279,7 @@ describe('locking', () => {
     const metadata = 'é'.repeat(2_000)
     for (let i = 0; i < 40; i++) void session.lock(`k${i}`, { metadata })
     await turn()
-    expect(socket.take().length).to.equal(40)
+    expect(socket.newMessages().length).to.equal(40)
     for (const frame of socket.frames) expect(Buffer.byteLength(frame)).to.be.at.most(64 * 1024)
   })
 })

@@ -3,7 +3,7 @@ import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, type Page, type PageLifecycle } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { graced, stage, turn, url, welcome } from '../support/scriptedSession.js'
+import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
 
 /** A page whose lifecycle the test controls. */
 class FakePage implements Page {
@@ -31,7 +31,7 @@ async function open(options: ConnectOptions = {}, first = welcome()) {
   const connecting = connectIn(url, options, { ...environment, page })
   await turn()
   network.last.accept()
-  network.last.say(first)
+  network.last.deliver(first)
   const session = await connecting
   const events: string[] = []
   for (const event of ['jeopardy', 'resumed', 'newSession', 'closed'] as const) {
@@ -41,17 +41,17 @@ async function open(options: ConnectOptions = {}, first = welcome()) {
   const asking = session.lock('held')
   session.lock('awaited').catch(() => {})
   await turn()
-  network.last.say({ type: 'granted', id: 1, fence: 9 })
+  network.last.deliver({ type: 'granted', id: 1, fence: 9 })
   const lock = await asking
-  network.last.take()
+  network.last.newMessages()
   return { clock, network, page, session, events, lock }
 }
 
 describe('a session in a page', () => {
   it('sends bye in the turn in which the page is left, and does not reconnect', async () => {
-    const { clock, network, page, session, events, lock } = await open({}, graced())
+    const { clock, network, page, session, events, lock } = await open({}, welcomeWithGrace())
     page.leave()
-    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(network.last.dropped).to.equal(true)
     expect(lock.held).to.equal(false)
     expect(events).to.deep.equal(['lost session'])
@@ -62,20 +62,20 @@ describe('a session in a page', () => {
   })
 
   it('opens a new session when the page is shown again, and repeats pending requests', async () => {
-    const { network, page, events } = await open({}, graced())
+    const { network, page, events } = await open({}, welcomeWithGrace())
     page.leave()
     page.wake()
     expect(network.sockets).to.have.length(2)
     network.last.accept()
-    expect(network.last.take()).to.deep.equal([{ type: 'hello' }])
-    network.last.say(graced({ session: 's2' }))
+    expect(network.last.newMessages()).to.deep.equal([{ type: 'hello' }])
+    network.last.deliver(welcomeWithGrace({ session: 's2' }))
     await turn()
-    expect(network.last.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'awaited' }])
+    expect(network.last.newMessages()).to.deep.equal([{ type: 'lock', id: 2, key: 'awaited' }])
     expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
   it('resumes if it could not send bye, because the broker has kept the session', async () => {
-    const { clock, network, page, events, lock } = await open({}, graced())
+    const { clock, network, page, events, lock } = await open({}, welcomeWithGrace())
     network.last.end()
     page.leave()
     clock.advance(1_000)
@@ -84,7 +84,7 @@ describe('a session in a page', () => {
     expect(lock.held).to.equal(true)
     page.wake()
     network.last.accept()
-    const [hello] = network.last.take()
+    const [hello] = network.last.newMessages()
     expect(hello).to.deep.equal({
       type: 'hello',
       resume: { session: 's1', secret: 'first', try: 1 },
@@ -123,7 +123,7 @@ describe('a session in a page', () => {
     const { network, page, lock } = await open()
     page.wake()
     expect(network.sockets).to.have.length(1)
-    expect(network.last.take()).to.deep.equal([])
+    expect(network.last.newMessages()).to.deep.equal([])
     expect(lock.held).to.equal(true)
   })
 
@@ -140,7 +140,7 @@ describe('a session in a page', () => {
   it('ends when the page is left and reconnecting is switched off', async () => {
     const { network, page, session, events } = await open({ reconnect: false })
     page.leave()
-    expect(network.last.take()).to.deep.equal([{ type: 'bye' }])
+    expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
     expect(session.state).to.equal('closed')
     page.wake()
     expect(network.sockets).to.have.length(1)

@@ -1,13 +1,13 @@
 /** After a resume, the client compares the broker's snapshot with its own locks and requests. */
 import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
-import { codeOf, comeBack, stateOf, takeLock, turn } from '../support/scriptedSession.js'
+import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/scriptedSession.js'
 
 describe('reconciling after a resume', () => {
   it('loses locks that are not in the snapshot', async () => {
     const scene = await openGraced()
-    const lost = await takeLock(scene, { fence: 7 })
-    const kept = await takeLock(scene, { key: 'l', fence: 8 })
+    const lost = await acquireLock(scene, { fence: 7 })
+    const kept = await acquireLock(scene, { key: 'l', fence: 8 })
     await resume(scene, snapshot([held(2, 8, 'l')]))
     expect([lost.held, kept.held]).to.deep.equal([false, true])
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
@@ -15,7 +15,7 @@ describe('reconciling after a resume', () => {
 
   it('marks all locks as lost before it calls a listener', async () => {
     const scene = await openGraced()
-    const [a, b] = [await takeLock(scene), await takeLock(scene, { key: 'l' })]
+    const [a, b] = [await acquireLock(scene), await acquireLock(scene, { key: 'l' })]
     let other: boolean | undefined
     a.signal.addEventListener('abort', () => {
       other = b.held
@@ -29,13 +29,13 @@ describe('reconciling after a resume', () => {
     const asking = scene.session.lock('k')
     await turn()
     const granted = { type: 'granted', id: 1, fence: 7 }
-    await comeBack(scene)
-    scene.socket.say(resumed, granted)
+    await reconnect(scene)
+    scene.socket.deliver(resumed, granted)
     expect(await stateOf(asking)).to.equal('pending')
-    scene.socket.say(snapshot([held(1, 7)]))
+    scene.socket.deliver(snapshot([held(1, 7)]))
     expect((await asking).held).to.equal(true)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([nothingToAck])
+    expect(scene.socket.newMessages()).to.deep.equal([nothingToAck])
   })
 
   it('delivers a grant that only the snapshot shows', async () => {
@@ -54,13 +54,13 @@ describe('reconciling after a resume', () => {
 
   it('does not shorten an expiry because of a slow resume', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
-    await comeBack(scene)
+    await reconnect(scene)
     // The hello took 300 ms, so counted from the hello the lock would expire 300 ms earlier.
     const at = 90_000 - 250 - 300
     scene.clock.advance(450)
-    scene.socket.say(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
+    scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
     await turn()
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
     scene.clock.advance(238)
@@ -75,7 +75,7 @@ describe('reconciling after a resume', () => {
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot())
     expect(await asking).to.equal('LOCK_LOST')
-    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
   it('delivers a grant that is made during the snapshot', async () => {
@@ -88,7 +88,7 @@ describe('reconciling after a resume', () => {
 
   it('reports a loss that arrives during the snapshot', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { key: 'a', fence: 6 })
+    const lock = await acquireLock(scene, { key: 'a', fence: 6 })
     const asking = codeOf(scene.session.lock('k'))
     await turn()
     await resume(
@@ -111,11 +111,11 @@ describe('reconciling after a resume', () => {
     for (const controller of controllers) controller.abort()
     scene.clock.advance(50)
     scene.socket.accept()
-    scene.socket.take()
-    scene.socket.say(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
+    scene.socket.newMessages()
+    scene.socket.deliver(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
     await turn()
     // Response 2 is acknowledged later; request 3 never arrived, and the client forgets it.
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
       { type: 'cancel', request: 1 },
       { type: 'unlock', id: 4, fence: 7 },
@@ -124,7 +124,7 @@ describe('reconciling after a resume', () => {
 
   it('cancels a request that was abandoned because of a loss in the snapshot', async () => {
     const scene = await openGraced()
-    const { signal } = await takeLock(scene, { fence: 7 })
+    const { signal } = await acquireLock(scene, { fence: 7 })
     const asking = codeOf(scene.session.lock('l', { signal }))
     await turn()
     const sent = await resume(scene, snapshot([], [2]))
@@ -137,17 +137,17 @@ describe('reconciling after a resume', () => {
 
   it('unlocks locks that it does not know', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     // The lock expires at the client before it expires at the broker.
     scene.socket.end()
     scene.clock.stop(9_800)
     expect(lock.held).to.equal(false)
     scene.clock.advance(0)
     scene.socket.accept()
-    scene.socket.take()
-    scene.socket.say(resumed, snapshot([held(1, 7)]))
+    scene.socket.newMessages()
+    scene.socket.deliver(resumed, snapshot([held(1, 7)]))
     await turn()
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'ack', ids: [1] },
       { type: 'unlock', id: 2, fence: 7 },
     ])
@@ -156,8 +156,8 @@ describe('reconciling after a resume', () => {
 
   it('accepts an unlock that was done, and repeats an unlock that was lost', async () => {
     const scene = await openGraced()
-    const a = await takeLock(scene, { key: 'a', fence: 7 })
-    const b = await takeLock(scene, { key: 'b', fence: 8 })
+    const a = await acquireLock(scene, { key: 'a', fence: 7 })
+    const b = await acquireLock(scene, { key: 'b', fence: 8 })
     const done = a.unlock()
     const undone = b.unlock()
     await turn()
@@ -165,40 +165,40 @@ describe('reconciling after a resume', () => {
     await done
     expect(await stateOf(undone)).to.equal('pending')
     expect(sent.slice(1)).to.deep.equal([{ type: 'unlock', id: 4, fence: 8 }])
-    scene.socket.say({ type: 'unlocked', id: 4 })
+    scene.socket.deliver({ type: 'unlocked', id: 4 })
     await undone
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 
   it('sends an unlock of the time without a connection after the resume', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()
     const unlocking = lock.unlock()
     expect([lock.held, await stateOf(unlocking)]).to.deep.equal([false, 'pending'])
     scene.clock.advance(50)
     scene.socket.accept()
-    scene.socket.take()
-    scene.socket.say(resumed, snapshot([held(1, 7)]))
+    scene.socket.newMessages()
+    scene.socket.deliver(resumed, snapshot([held(1, 7)]))
     await turn()
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 7 })
-    scene.socket.say({ type: 'unlocked', id: 2 })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 7 })
+    scene.socket.deliver({ type: 'unlocked', id: 2 })
     await unlocking
   })
 
   it('sends a request with a new id if its refusal was lost and its id is used up', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     const asking = scene.session.lock('full')
     const unlocking = lock.unlock()
     await turn()
     // The broker had no room for request 2, and its refusal was lost; request 3 made room.
     await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
-    scene.socket.say({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
+    scene.socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })
     await turn()
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'full' })
-    scene.socket.say({ type: 'failed', id: 4, code: 'BAD_MESSAGE', message: '' })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'lock', id: 4, key: 'full' })
+    scene.socket.deliver({ type: 'failed', id: 4, code: 'BAD_MESSAGE', message: '' })
     expect(await codeOf(asking)).to.equal('BAD_MESSAGE')
   })
 
@@ -206,14 +206,14 @@ describe('reconciling after a resume', () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k', { ttl: 5_000 })
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 7, at: 50_000 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 7, at: 50_000 })
     const lock = await asking
     const refreshing = lock.refresh(9_000)
     await turn()
     scene.clock.advance(1_000)
     const sent = await resume(scene, snapshot([{ ...held(1, 7), ttl: 5_000, at: 89_000 }]))
     expect(sent.slice(1)).to.deep.equal([{ type: 'refresh', id: 2, fence: 7, ttl: 9_000 }])
-    scene.socket.say({ type: 'refreshed', id: 2 })
+    scene.socket.deliver({ type: 'refreshed', id: 2 })
     await refreshing
     scene.clock.advance(4_999)
     expect(lock.held).to.equal(true)

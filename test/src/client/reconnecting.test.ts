@@ -4,8 +4,8 @@ import { connectIn, connectTimeoutFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import {
   codeOf,
-  comeBack,
   openScene,
+  reconnect,
   stage,
   stateOf,
   turn,
@@ -28,20 +28,23 @@ describe('reconnecting', () => {
     void asking[1]?.catch(() => {})
     await turn()
     scene.clock.advance(1_000)
-    expect(await comeBack(scene)).to.deep.equal({ type: 'hello' })
+    expect(await reconnect(scene)).to.deep.equal({ type: 'hello' })
     gone.abort()
     const later = scene.session.lock('d', { ttl: 5 })
-    scene.socket.say(renewed)
+    scene.socket.deliver(renewed)
     await turn()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
       { type: 'lock', id: 3, key: 'c' },
       { type: 'lock', id: 5, key: 'd', ttl: 5 },
       { type: 'query', id: 6, key: 'a' },
     ])
-    scene.socket.say({ type: 'granted', id: 3, fence: 30 }, { type: 'granted', id: 5, fence: 50 })
+    scene.socket.deliver(
+      { type: 'granted', id: 3, fence: 30 },
+      { type: 'granted', id: 5, fence: 50 },
+    )
     expect([(await asking[2]) !== undefined, (await later).fence]).to.deep.equal([true, 50])
   })
 
@@ -49,12 +52,12 @@ describe('reconnecting', () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
-    await comeBack(scene)
-    scene.socket.say(renewed)
+    await reconnect(scene)
+    scene.socket.deliver(renewed)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.socket.newMessages()).to.deep.equal([])
     expect(lock.held).to.equal(false)
     expect(scene.events).to.deep.equal(['lost session', 'newSession'])
   })
@@ -63,16 +66,16 @@ describe('reconnecting', () => {
     const scene = await openScene()
     const asking = scene.session.lock('a')
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 1 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 1 })
     const lock = await asking
     const refreshing = codeOf(lock.refresh())
     const unlocking = lock.unlock()
-    await comeBack(scene)
+    await reconnect(scene)
     await unlocking
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
-    scene.socket.say(renewed)
+    scene.socket.deliver(renewed)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.socket.newMessages()).to.deep.equal([])
     expect(scene.events).to.deep.equal(['newSession'])
   })
 
@@ -118,7 +121,7 @@ describe('reconnecting', () => {
       scene.clock.advance(1)
       expect(tries()).to.equal(before + 2)
       scene.socket.accept()
-      scene.socket.say(renewed)
+      scene.socket.deliver(renewed)
     }
     expect(scene.events).to.deep.equal(['newSession', 'newSession'])
   })
@@ -215,7 +218,7 @@ describe('reconnecting', () => {
     await turn()
     network.last.end()
     network.last.accept()
-    network.last.say(welcome())
+    network.last.deliver(welcome())
     const session = await connecting
     network.last.end()
     clock.advance(10)
@@ -225,7 +228,7 @@ describe('reconnecting', () => {
     clock.advance(10)
     expect(network.sockets.map((socket) => socket.url.slice(5, 6)).join('')).to.equal('abbcab')
     network.last.accept()
-    network.last.say(renewed)
+    network.last.deliver(renewed)
     expect(session.state).to.equal('connected')
   })
 
@@ -236,11 +239,11 @@ describe('reconnecting', () => {
       const outcome = codeOf(scene.session.authenticate(token))
       await turn()
       const { id } = scene.socket.sent.at(-1) as { id: number }
-      if (token === 'second') scene.socket.say({ type: 'authenticated', id })
-      else scene.socket.say({ type: 'failed', id, code: 'UNAUTHORIZED', message: '' })
+      if (token === 'second') scene.socket.deliver({ type: 'authenticated', id })
+      else scene.socket.deliver({ type: 'failed', id, code: 'UNAUTHORIZED', message: '' })
       expect(await outcome).to.equal(token === 'second' ? 'none' : 'UNAUTHORIZED')
-      shown.push(await comeBack(scene))
-      scene.socket.say(renewed)
+      shown.push(await reconnect(scene))
+      scene.socket.deliver(renewed)
     }
     const hello = { type: 'hello', token: 'second' }
     expect(shown).to.deep.equal([hello, hello])
@@ -252,7 +255,7 @@ describe('reconnecting', () => {
     scene.session.on('draining', (event) => {
       within = event.within
     })
-    scene.socket.say({ type: 'draining', within: 5_000 })
+    scene.socket.deliver({ type: 'draining', within: 5_000 })
     expect(within).to.equal(5_000)
   })
 

@@ -7,33 +7,33 @@ import { noStats } from '../protocol/brokerMessages.js'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {
   acknowledge,
-  comeBack,
-  graced,
+  acquireLock,
+  reconnect,
   stage,
-  takeLock,
   turn,
   welcome,
+  welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 describe('resuming a session', () => {
   it('sends the newest secret, acknowledges at once, and keeps its locks', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()
     expect([scene.session.state, lock.held]).to.deep.equal(['disconnected', true])
     scene.clock.advance(50)
     scene.socket.accept()
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'hello', grace: 'lease', resume: { session: 's1', secret: 'first', try: 1 } },
     ])
-    scene.socket.say(resumed)
+    scene.socket.deliver(resumed)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'ack', ids: [1] }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect(scene.session.state).to.equal('disconnected')
-    scene.socket.say(snapshot([held(1, 7)]))
+    scene.socket.deliver(snapshot([held(1, 7)]))
     expect([scene.session.state, lock.held]).to.deep.equal(['connected', true])
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
-    expect(await comeBack(scene)).to.deep.include({
+    expect(await reconnect(scene)).to.deep.include({
       resume: { session: 's1', secret: 'second', try: 2 },
     })
   })
@@ -45,7 +45,7 @@ describe('resuming a session', () => {
     for (let i = 0; i < 3; i++) {
       clock.advance(1_000)
       network.last.accept()
-      tries.push((network.last.take()[0] as Hello).resume?.try)
+      tries.push((network.last.newMessages()[0] as Hello).resume?.try)
       network.last.end()
     }
     expect(tries).to.deep.equal([1, 2, 3])
@@ -63,14 +63,14 @@ describe('resuming a session', () => {
     const connecting = connectIn(urls, { lease: 3_000, grace: 'lease', reconnect }, environment)
     await turn()
     network.last.accept()
-    network.last.say(welcome({ lease: 3_000, grace: 3_000, secret: 'first' }))
+    network.last.deliver(welcome({ lease: 3_000, grace: 3_000, secret: 'first' }))
     const session = await connecting
     const events: string[] = []
     session.on('lost', () => events.push('lost'))
     session.on('resumed', () => events.push('resumed'))
     const asking = session.lock('k')
     await turn()
-    network.last.say({ type: 'granted', id: 1, fence: 7 })
+    network.last.deliver({ type: 'granted', id: 1, fence: 7 })
     const lock = await asking
     // Each socket opens at once and stays silent, like that of a stopped process.
     for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
@@ -79,7 +79,12 @@ describe('resuming a session', () => {
     }
     expect(network.last.url).to.equal(urls[2])
     network.last.accept()
-    network.last.say(resumed, { type: 'snapshot', held: [held(1, 7)], waiting: [], more: false })
+    network.last.deliver(resumed, {
+      type: 'snapshot',
+      held: [held(1, 7)],
+      waiting: [],
+      more: false,
+    })
     await turn()
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
@@ -91,7 +96,7 @@ describe('resuming a session', () => {
     const connecting = connectIn(urls, { lease: 2_000, reconnect }, environment)
     await turn()
     network.last.accept()
-    network.last.say(welcome({ lease: 2_000 }))
+    network.last.deliver(welcome({ lease: 2_000 }))
     const session = await connecting
     network.last.end()
     clock.advance(1)
@@ -111,11 +116,11 @@ describe('resuming a session', () => {
 
   it('repeats an acknowledgement that was sent on a connection that is gone', async () => {
     const scene = await openGraced()
-    await takeLock(scene, { fence: 7 })
-    scene.socket.take()
-    scene.socket.say({ type: 'ping', n: 1 })
+    await acquireLock(scene, { fence: 7 })
+    scene.socket.newMessages()
+    scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'pong', n: 1 },
       { type: 'ack', ids: [1] },
     ])
@@ -124,22 +129,22 @@ describe('resuming a session', () => {
 
   it('acknowledges a response once, however often failed resumes repeat it', async () => {
     const scene = await openGraced()
-    await takeLock(scene, { fence: 7 })
+    await acquireLock(scene, { fence: 7 })
     const again = { type: 'granted', id: 1, fence: 7 } as const
     for (let i = 0; i < 3; i++) {
-      await comeBack(scene)
-      scene.socket.say(resumed, again)
+      await reconnect(scene)
+      scene.socket.deliver(resumed, again)
       await turn()
-      expect(scene.socket.take()).to.deep.equal([{ type: 'ack', ids: [1] }])
+      expect(scene.socket.newMessages()).to.deep.equal([{ type: 'ack', ids: [1] }])
     }
   })
 
   it('extends no expiry before the last part of the snapshot', async () => {
     const scene = await openGraced()
-    const [lock, late] = [await takeLock(scene), await takeLock(scene, { key: 'l' })]
+    const [lock, late] = [await acquireLock(scene), await acquireLock(scene, { key: 'l' })]
     scene.clock.advance(4_000)
-    await comeBack(scene)
-    scene.socket.say(resumed)
+    await reconnect(scene)
+    scene.socket.deliver(resumed)
     await turn()
     scene.clock.advance(4_000)
     acknowledge(scene, 94_000)
@@ -147,22 +152,22 @@ describe('resuming a session', () => {
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect([lock.held, late.held, scene.socket.dropped]).to.deep.equal([false, false, false])
-    scene.socket.say(snapshot([held(2, 2, 'l')]))
+    scene.socket.deliver(snapshot([held(2, 2, 'l')]))
     await turn()
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
-    const next = await takeLock(scene)
+    const next = await acquireLock(scene)
     scene.clock.advance(4_000)
     expect(next.held).to.equal(true)
   })
 
   it('settles nothing before the last part of the snapshot', async () => {
     const scene = await openGraced()
-    const a = await takeLock(scene, { key: 'a', fence: 7 })
-    const b = await takeLock(scene, { key: 'b', fence: 8 })
+    const a = await acquireLock(scene, { key: 'a', fence: 7 })
+    const b = await acquireLock(scene, { key: 'b', fence: 8 })
     await resume(scene, snapshot([held(2, 8, 'b')], [], true))
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'disconnected'])
-    scene.socket.say(snapshot([held(1, 7, 'a')]))
+    scene.socket.deliver(snapshot([held(1, 7, 'a')]))
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'connected'])
   })
 
@@ -175,30 +180,30 @@ describe('resuming a session', () => {
     ]
     await turn()
     scene.clock.advance(1_000)
-    await comeBack(scene)
+    await reconnect(scene)
     asking.push(scene.session.lock('new'))
-    scene.socket.say(resumed, snapshot([], [1]))
+    scene.socket.deliver(resumed, snapshot([], [1]))
     await turn()
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
       { type: 'lock', id: 2, key: 'unheard', timeout: 18_950 },
       { type: 'lock', id: 4, key: 'new' },
       { type: 'query', id: 5, key: 'q' },
     ])
-    scene.socket.say({ type: 'granted', id: 1, fence: 70 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 70 })
     expect(((await asking[0]) as Lock).fence).to.equal(70)
   })
 
   it('counts a whole lease from the hello, and extends it with each acknowledgement', async () => {
     const scene = await openGraced()
     const { session, clock } = scene
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     clock.advance(3_000)
     await resume(scene, snapshot([held(1, 7)]))
     expect(session.leaseLeft).to.equal(9_699)
     for (let n = 1; n <= 5; n++) {
       clock.advance(3_000)
-      scene.socket.say({ type: 'ping', n })
+      scene.socket.deliver({ type: 'ping', n })
       await turn()
       acknowledge(scene)
       expect(session.leaseLeft).to.equal(9_699)
@@ -209,8 +214,8 @@ describe('resuming a session', () => {
   it('counts a whole lease of the new session after a refused resume', async () => {
     const scene = await openGraced()
     await resume(scene)
-    await comeBack(scene)
-    scene.socket.say(graced({ session: 's2', secret: 'third' }))
+    await reconnect(scene)
+    scene.socket.deliver(welcomeWithGrace({ session: 's2', secret: 'third' }))
     await turn()
     expect(scene.session.leaseLeft).to.equal(9_699)
   })
@@ -218,14 +223,14 @@ describe('resuming a session', () => {
   it('repeats no request that was answered', async () => {
     const scene = await openGraced()
     const { session, socket } = scene
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const answered = [
       lock.refresh(),
       session.stats(),
       session.revoke('x', { fence: 9, reason: 'r' }),
     ]
     await turn()
-    socket.say(
+    socket.deliver(
       { type: 'refreshed', id: 2 },
       { type: 'stats', id: 3, stats: noStats },
       { type: 'revoked', id: 4 },
@@ -249,32 +254,32 @@ describe('resuming a session', () => {
 
   it('loses its locks when the broker no longer knows the session', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     const waiting = scene.session.lock('w')
-    const unlocking = (await takeLock(scene, { key: 'u', fence: 8 })).unlock()
+    const unlocking = (await acquireLock(scene, { key: 'u', fence: 8 })).unlock()
     await turn()
-    await comeBack(scene)
-    scene.socket.say(graced({ session: 's2', secret: 'new' }))
+    await reconnect(scene)
+    scene.socket.deliver(welcomeWithGrace({ session: 's2', secret: 'new' }))
     await turn()
     expect(lock.held).to.equal(false)
     await unlocking
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'newSession'])
-    expect(scene.socket.take()).to.deep.equal([{ type: 'lock', id: 2, key: 'w' }])
-    scene.socket.say({ type: 'granted', id: 2, fence: 20 })
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'lock', id: 2, key: 'w' }])
+    scene.socket.deliver({ type: 'granted', id: 2, fence: 20 })
     expect((await waiting).fence).to.equal(20)
-    expect(await comeBack(scene)).to.deep.include({
+    expect(await reconnect(scene)).to.deep.include({
       resume: { session: 's2', secret: 'new', try: 2 },
     })
   })
 
   it('does not resume a session that the broker has ended', async () => {
     const scene = await openGraced()
-    const lock = await takeLock(scene, { fence: 7 })
+    const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end(4410)
     expect(lock.held).to.equal(false)
     scene.clock.advance(50)
     scene.socket.accept()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'hello', grace: 'lease' }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'hello', grace: 'lease' }])
   })
 
   it('forgets abandoned requests when the session is gone', async () => {
@@ -286,9 +291,9 @@ describe('resuming a session', () => {
     controller.abort()
     scene.clock.advance(50)
     scene.socket.accept()
-    scene.socket.take()
-    scene.socket.say(graced({ session: 's2' }))
+    scene.socket.newMessages()
+    scene.socket.deliver(welcomeWithGrace({ session: 's2' }))
     await turn()
-    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.socket.newMessages()).to.deep.equal([])
   })
 })

@@ -3,7 +3,7 @@ import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, platformEnvironment } from '@holdfast/client/internal'
 import type { Welcome } from '@holdfast/shared'
 import { expect } from 'chai'
-import { graced, stage, stateOf, turn, url, welcome } from '../support/scriptedSession.js'
+import { stage, stateOf, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
 
 interface Warning {
   readonly message: string
@@ -18,24 +18,24 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   const connecting = connectIn(url, options, { ...environment, warn })
   await turn()
   network.last.accept()
-  network.last.take()
-  network.last.say(first)
+  network.last.newMessages()
+  network.last.deliver(first)
   const session = await connecting
   /** Keeps the lease of the session alive, as a broker does. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 1_000) {
       await turn()
       clock.advance(Math.min(1_000, ms - passed))
-      network.last.say({ type: 'ping', n: passed })
+      network.last.deliver({ type: 'ping', n: passed })
       await turn()
-      network.last.say({ type: 'ack', n: network.last.sent.length, at: 50_000 })
+      network.last.deliver({ type: 'ack', n: network.last.sent.length, at: 50_000 })
     }
   }
   const hold = async (key: string, mode: 'exclusive' | 'shared' = 'exclusive') => {
     const asking = session.lock(key, { mode })
     await turn()
-    const { id } = network.last.take().at(-1) as { id: number }
-    network.last.say({ type: 'granted', id, fence: id })
+    const { id } = network.last.newMessages().at(-1) as { id: number }
+    network.last.deliver({ type: 'granted', id, fence: id })
     return asking
   }
   return { session, warnings, pass, hold, network, clock }
@@ -91,7 +91,7 @@ describe('waiting for a lock that the own session holds', () => {
     await turn()
     await pass(7_000)
     expect(warnings).to.have.length(0)
-    network.last.say({ type: 'granted', id: 1, fence: 9 })
+    network.last.deliver({ type: 'granted', id: 1, fence: 9 })
     await pass(5_000)
     expect(warnings).to.have.length(1)
   })
@@ -114,7 +114,7 @@ describe('waiting for a lock that the own session holds', () => {
     void session.lock('other').catch(() => {})
     await pass(4_000)
     void lock.unlock()
-    network.last.say({ type: 'granted', id: 2, fence: 2 })
+    network.last.deliver({ type: 'granted', id: 2, fence: 2 })
     await pass(30_000)
     expect(warnings).to.deep.equal([])
   })
@@ -133,7 +133,7 @@ describe('waiting for a lock that the own session holds', () => {
   it('does not warn without a connection', async () => {
     const { session, warnings, hold, network, clock } = await scene(
       { grace: 'lease', reconnect: [60_000] },
-      graced(),
+      welcomeWithGrace(),
     )
     await hold('k')
     network.last.end()

@@ -14,7 +14,7 @@ import {
 import { connectIn, type Environment, platformEnvironment } from '@holdfast/client/internal'
 import { openTelemetry } from '@holdfast/client/opentelemetry'
 import { expect } from 'chai'
-import { openScene, stage, takeLock, url } from '../support/scriptedSession.js'
+import { acquireLock, openScene, stage, url } from '../support/scriptedSession.js'
 
 type Options = Record<string, unknown>
 
@@ -167,7 +167,7 @@ async function refusalOf(act: () => unknown): Promise<HoldfastError | undefined>
 
 async function scene(): Promise<{ session: Session; lock: Lock }> {
   const opened = await openScene()
-  return { session: opened.session, lock: await takeLock(opened, { ttl: 9_000, at: 50_000 }) }
+  return { session: opened.session, lock: await acquireLock(opened, { ttl: 9_000, at: 50_000 }) }
 }
 
 describe('the checks of options and arguments', () => {

@@ -4,7 +4,7 @@
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
-import { codeOf, openScene, reportedBy, takeLock, turn } from '../support/scriptedSession.js'
+import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
 
 function noting(): { readonly told: string[]; readonly tracer: Tracer } {
   const told: string[] = []
@@ -31,10 +31,10 @@ describe('tracing a session', () => {
   it('reports the request, the grant and the end, once each', async () => {
     const { told, tracer } = noting()
     const scene = await openScene({ tracer })
-    const lock = await takeLock(scene, { metadata: 7 })
+    const lock = await acquireLock(scene, { metadata: 7 })
     expect(scene.socket.sent.at(-1)).to.deep.include({ metadata: { traced: true } })
     void lock.unlock()
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     void scene.session.close()
     expect(told).to.deep.equal(['asks k exclusive 7', 'granted 1', 'ended undefined'])
   })
@@ -42,8 +42,8 @@ describe('tracing a session', () => {
   it('reports a loss with its reason, once', async () => {
     const { told, tracer } = noting()
     const scene = await openScene({ tracer })
-    const lock = await takeLock(scene)
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    const lock = await acquireLock(scene)
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     await codeOf(lock.unlock())
     void scene.session.close()
     expect(told.slice(1)).to.deep.equal(['granted 1', 'ended stolen'])
@@ -54,7 +54,7 @@ describe('tracing a session', () => {
     const { session, socket } = await openScene({ tracer })
     const asking = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
     await turn()
-    socket.say({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
+    socket.deliver({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
     await asking
     expect(told).to.deep.equal(['asks k shared undefined', 'failed LOCK_TIMEOUT'])
   })
@@ -70,10 +70,10 @@ describe('a tracer that throws', () => {
     const scene = await openScene({ tracer })
     let lock: Lock | undefined
     const reported = await reportedBy(async () => {
-      lock = await takeLock(scene)
+      lock = await acquireLock(scene)
       const refused = codeOf(scene.session.lock('l'))
       await turn()
-      scene.socket.say({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
+      scene.socket.deliver({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
       expect(await refused).to.equal('QUOTA_EXCEEDED')
     })
     expect(reported).to.have.length(2)
@@ -86,15 +86,19 @@ describe('a tracer that throws', () => {
       request: () => ({ metadata: undefined, granted: () => hold, failed: fail }),
     }
     const scene = await openScene({ tracer })
-    const locks = [await takeLock(scene), await takeLock(scene), await takeLock(scene)] as const
-    scene.socket.take()
+    const locks = [
+      await acquireLock(scene),
+      await acquireLock(scene),
+      await acquireLock(scene),
+    ] as const
+    scene.socket.newMessages()
     const reported = await reportedBy(async () => {
       void locks[0].unlock()
       await turn()
       scene.socket.end()
     })
     expect(reported).to.have.length(3)
-    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 4, fence: 1 }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 4, fence: 1 }])
     expect(locks.map(({ held }) => held)).to.deep.equal([false, false, false])
     expect(scene.events).to.deep.equal(['lost session', 'lost session'])
   })

@@ -2,10 +2,10 @@
 import { expect } from 'chai'
 import {
   acknowledge,
+  acquireLock,
   codeOf,
   openScene,
   stateOf,
-  takeLock,
   turn,
 } from '../support/scriptedSession.js'
 
@@ -13,7 +13,7 @@ describe('holding a lock with a ttl', () => {
   it('counts an immediate grant from the sending of the request', async () => {
     const scene = await openScene()
     scene.clock.advance(3_000)
-    const lock = await takeLock(scene, { ttl: 1_000, at: 53_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 53_000 })
     scene.clock.advance(938)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -27,12 +27,12 @@ describe('holding a lock with a ttl', () => {
     const asking = scene.session.lock('k', { ttl: 1_000 })
     await turn()
     scene.clock.advance(4_000)
-    scene.socket.say({ type: 'ping', n: 1 })
+    scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     // The pong of 4,000 arrived at 54,010, so the grant at 55,000 was at 4,990 or later.
     acknowledge(scene, 54_010)
     scene.clock.advance(1_000)
-    scene.socket.say({ type: 'granted', id: 1, fence: 1, at: 55_000 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
     const lock = await asking
     const bound = 4_000 + (990 + 1_000) * 0.99 - 51
     scene.clock.advance(Math.floor(bound - 5_000))
@@ -43,13 +43,13 @@ describe('holding a lock with a ttl', () => {
 
   it('counts a refresh from its sending', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(500)
     const refreshing = lock.refresh()
     await turn()
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
     scene.clock.advance(300)
-    scene.socket.say({ type: 'refreshed', id: 2 })
+    scene.socket.deliver({ type: 'refreshed', id: 2 })
     await refreshing
     scene.clock.advance(638)
     expect(lock.held).to.equal(true)
@@ -59,29 +59,29 @@ describe('holding a lock with a ttl', () => {
 
   it('unlocks a lock that expired before the response to a successful refresh', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.clock.advance(900)
     const refreshing = codeOf(lock.refresh())
     await turn()
     scene.clock.advance(100)
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
-    scene.socket.take()
-    scene.socket.say({ type: 'refreshed', id: 2 })
+    scene.socket.newMessages()
+    scene.socket.deliver({ type: 'refreshed', id: 2 })
     await turn()
     expect(lock.held).to.equal(false)
-    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
   })
 
   it('uses the shorter ttl of a pending refresh, and the former ttl after a refusal', async () => {
     const scene = await openScene()
     const [lock, other] = [
-      await takeLock(scene, { ttl: 5_000, at: 50_000 }),
-      await takeLock(scene, { ttl: 5_000, at: 50_000 }),
+      await acquireLock(scene, { ttl: 5_000, at: 50_000 }),
+      await acquireLock(scene, { ttl: 5_000, at: 50_000 }),
     ]
     const refused = codeOf(lock.refresh(1_000))
     void other.refresh(1_000).catch(() => {})
     await turn()
-    scene.socket.say({ type: 'failed', id: 3, code: 'QUOTA_EXCEEDED', message: '' })
+    scene.socket.deliver({ type: 'failed', id: 3, code: 'QUOTA_EXCEEDED', message: '' })
     expect(await refused).to.equal('QUOTA_EXCEEDED')
     scene.clock.advance(938)
     expect([lock.held, other.held]).to.deep.equal([true, true])
@@ -95,25 +95,25 @@ describe('holding a lock with a ttl', () => {
 
   it('loses the lock when the broker refuses a late refresh', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = codeOf(lock.refresh(2_000))
     await turn()
-    expect(scene.socket.take().at(-1)).to.deep.include({ ttl: 2_000 })
-    scene.socket.say({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
+    expect(scene.socket.newMessages().at(-1)).to.deep.include({ ttl: 2_000 })
+    scene.socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: '' })
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
     expect(scene.events).to.deep.equal(['lost expired'])
   })
 
   it('refreshes periodically until the lock is unlocked', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
-    scene.socket.take()
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
+    scene.socket.newMessages()
     const running = lock.autoRefresh({ interval: 300, timeout: 600 })
     for (let id = 2; id <= 8; id++) {
       scene.clock.advance(300)
       await turn()
-      expect(scene.socket.take()).to.deep.equal([{ type: 'refresh', id, fence: 1 }])
-      scene.socket.say({ type: 'refreshed', id })
+      expect(scene.socket.newMessages()).to.deep.equal([{ type: 'refresh', id, fence: 1 }])
+      scene.socket.deliver({ type: 'refreshed', id })
       await turn()
     }
     expect(lock.held).to.equal(true)
@@ -122,18 +122,18 @@ describe('holding a lock with a ttl', () => {
     expect(await stateOf(running)).to.equal('resolved')
     scene.clock.advance(1_000)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 9, fence: 1 }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 9, fence: 1 }])
   })
 
   it('refreshes when a message arrives, if no timer fires', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 6_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 6_000, at: 50_000 })
     void lock.autoRefresh({ interval: 2_000, timeout: 3_000 })
-    scene.socket.take()
+    scene.socket.newMessages()
     scene.clock.stop(3_000)
-    scene.socket.say({ type: 'ping', n: 1 })
+    scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'pong', n: 1 },
       { type: 'refresh', id: 2, fence: 1 },
     ])
@@ -141,7 +141,7 @@ describe('holding a lock with a ttl', () => {
 
   it('stops refreshing at the first refresh without a response in time', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
     scene.clock.advance(700)
     expect(await running).to.equal('LOCK_TIMEOUT')
@@ -150,11 +150,11 @@ describe('holding a lock with a ttl', () => {
 
   it('leaves no deadline behind when the lock is unlocked during a refresh', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = lock.refresh()
     const unlocking = lock.unlock()
     await turn()
-    scene.socket.say({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
+    scene.socket.deliver({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
     await Promise.all([refreshing, unlocking])
     scene.clock.advance(2_000)
     expect(scene.events).to.deep.equal([])
@@ -162,39 +162,39 @@ describe('holding a lock with a ttl', () => {
 
   it('sends no other refresh when the lock is unlocked during a refresh', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = lock.autoRefresh({ interval: 300, timeout: 400 })
     scene.clock.advance(300)
     void lock.unlock()
     await running
-    scene.socket.say({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
+    scene.socket.deliver({ type: 'refreshed', id: 2 }, { type: 'unlocked', id: 3 })
     await turn()
-    scene.socket.take()
+    scene.socket.newMessages()
     scene.clock.advance(1_000)
     await turn()
-    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
   it('does not wait for the response to a refresh of a lost lock', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const refreshing = codeOf(lock.refresh())
     await turn()
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
   })
 
   it('stops refreshing when the lock is lost', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
-    scene.socket.say({ type: 'lost', fence: 1, reason: 'stolen' })
+    scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     expect(await running).to.equal('LOCK_LOST')
   })
 
   it('refuses an interval and timeout that are too long for the ttl', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 1_000, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const codeFor = (interval: unknown, timeout: unknown) =>
       codeOf(lock.autoRefresh({ interval, timeout } as { interval: number; timeout: number }))
     expect(await codeFor(500, 500)).to.equal('INVALID_INTERVAL')
@@ -209,7 +209,7 @@ describe('holding a lock with a ttl', () => {
 
   it('refreshes every third of the ttl without options', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene, { ttl: 900, at: 50_000 })
+    const lock = await acquireLock(scene, { ttl: 900, at: 50_000 })
     const running = lock.autoRefresh()
     scene.clock.advance(299)
     await turn()
@@ -222,13 +222,13 @@ describe('holding a lock with a ttl', () => {
   })
 
   it('refreshes every third of the shortest possible ttl', async () => {
-    const lock = await takeLock(await openScene(), { ttl: 3, at: 50_000 })
+    const lock = await acquireLock(await openScene(), { ttl: 3, at: 50_000 })
     expect(await stateOf(lock.autoRefresh())).to.equal('pending')
     void lock.unlock()
   })
 
   it('needs an interval and a timeout for a lock without a ttl', async () => {
-    const lock = await takeLock(await openScene())
+    const lock = await acquireLock(await openScene())
     const error: Error = await lock.autoRefresh().then(
       () => expect.fail('it did not reject'),
       (error) => error,
@@ -239,15 +239,15 @@ describe('holding a lock with a ttl', () => {
 
   it('verifies a lock without a ttl', async () => {
     const scene = await openScene()
-    const lock = await takeLock(scene)
+    const lock = await acquireLock(scene)
     const running = lock.autoRefresh({ interval: 1_000, timeout: 50_000 })
     scene.clock.advance(1_000)
     await turn()
-    scene.socket.say({ type: 'refreshed', id: 2 })
+    scene.socket.deliver({ type: 'refreshed', id: 2 })
     expect(await stateOf(running)).to.equal('pending')
     scene.clock.advance(1_000)
     await turn()
-    scene.socket.say({ type: 'failed', id: 3, code: 'LOCK_NOT_HELD', message: '' })
+    scene.socket.deliver({ type: 'failed', id: 3, code: 'LOCK_NOT_HELD', message: '' })
     expect(await stateOf(running)).to.not.equal('pending')
     expect(lock.held).to.equal(false)
   })

@@ -1,7 +1,7 @@
 /** Watching keys: the state, the events, the state again after a reconnect. */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
-import { comeBack, openScene, turn, welcome } from '../support/scriptedSession.js'
+import { openScene, reconnect, turn, welcome } from '../support/scriptedSession.js'
 
 const info = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
 
@@ -12,14 +12,14 @@ describe('watching keys', () => {
     session.watch('k', (event) => events.push(event))
     session.watch({ prefix: 'o' }, () => {})
     await turn()
-    expect(socket.take()).to.deep.equal([
+    expect(socket.newMessages()).to.deep.equal([
       { type: 'watch', id: 1, key: 'k' },
       { type: 'watch', id: 2, prefix: 'o' },
     ])
-    socket.say({ type: 'watching', id: 1, held: [info], heldCount: 2, more: true })
+    socket.deliver({ type: 'watching', id: 1, held: [info], heldCount: 2, more: true })
     expect(events).to.deep.equal([])
-    socket.say({ type: 'watching', id: 1, held: [info], heldCount: 2, more: false })
-    socket.say({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
+    socket.deliver({ type: 'watching', id: 1, held: [info], heldCount: 2, more: false })
+    socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
     expect(events).to.deep.equal([
       { event: 'state', held: [info, info], heldCount: 2, resync: false },
       { event: 'unlocked', ...info },
@@ -32,7 +32,7 @@ describe('watching keys', () => {
     for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => told.push(name + event))
     await turn()
     const event = { event: 'unlocked', ...info }
-    socket.say({ type: 'event', watch: [1, 3, 9], event })
+    socket.deliver({ type: 'event', watch: [1, 3, 9], event })
     expect(told).to.deep.equal(['aunlocked', 'cunlocked'])
   })
 
@@ -41,13 +41,13 @@ describe('watching keys', () => {
     const events: WatchEvent[] = []
     scene.session.watch('k', (event) => events.push(event))
     await turn()
-    scene.socket.say({ type: 'watching', id: 1, held: [info], heldCount: 1, more: false })
-    await comeBack(scene)
-    scene.socket.say(welcome({ session: 's2' }))
+    scene.socket.deliver({ type: 'watching', id: 1, held: [info], heldCount: 1, more: false })
+    await reconnect(scene)
+    scene.socket.deliver(welcome({ session: 's2' }))
     await turn()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'watch', id: 2, key: 'k' }])
-    scene.socket.say({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
-    scene.socket.say({ type: 'watching', id: 2, held: [], heldCount: 0, more: false })
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'watch', id: 2, key: 'k' }])
+    scene.socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
+    scene.socket.deliver({ type: 'watching', id: 2, held: [], heldCount: 0, more: false })
     expect(events.slice(1)).to.deep.equal([
       { event: 'state', held: [], heldCount: 0, resync: true },
     ])
@@ -57,14 +57,14 @@ describe('watching keys', () => {
     const scene = await openScene()
     const ended = scene.session.watch('ended', () => {})
     await turn()
-    const came = comeBack(scene)
+    const came = reconnect(scene)
     ended.close()
     scene.session.watch('begun', () => {})
     scene.session.watch('both', () => {}).close()
     await came
-    scene.socket.say(welcome({ session: 's2' }))
+    scene.socket.deliver(welcome({ session: 's2' }))
     await turn()
-    const [asked, ...others] = scene.socket.take()
+    const [asked, ...others] = scene.socket.newMessages()
     expect(asked).to.deep.include({ type: 'watch', key: 'begun' })
     expect(others).to.deep.equal([])
   })
@@ -74,12 +74,12 @@ describe('watching keys', () => {
     const events: WatchEvent[] = []
     const watch = session.watch('k', (event) => events.push(event))
     await turn()
-    socket.take()
+    socket.newMessages()
     watch.close()
     watch[Symbol.dispose]()
     await turn()
-    expect(socket.take()).to.deep.equal([{ type: 'unwatch', watch: 1 }])
-    socket.say({ type: 'watching', id: 1, held: [], heldCount: 0, more: false })
+    expect(socket.newMessages()).to.deep.equal([{ type: 'unwatch', watch: 1 }])
+    socket.deliver({ type: 'watching', id: 1, held: [], heldCount: 0, more: false })
     expect(events).to.deep.equal([])
   })
 
@@ -88,11 +88,11 @@ describe('watching keys', () => {
     const events: WatchEvent[] = []
     session.watch('k', (event) => events.push(event))
     await turn()
-    socket.take()
-    socket.say({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'too many' })
+    socket.newMessages()
+    socket.deliver({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'too many' })
     const [event] = events
     expect(event?.event === 'refused' && event.error.code).to.equal('QUOTA_EXCEEDED')
     await turn()
-    expect(socket.take()).to.deep.equal([])
+    expect(socket.newMessages()).to.deep.equal([])
   })
 })

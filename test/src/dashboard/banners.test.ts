@@ -13,7 +13,7 @@ describe('the banners of the dashboard', function () {
 
   it('announce that the draining broker stops', async () => {
     // Idle sessions are closed one after the other, and the session of the dashboard is the last.
-    const { broker, url, sessions } = await stage.meeting('ann', 'bob', 'cid', 'dan')
+    const { broker, url, sessions } = await stage.brokerWith('ann', 'bob', 'cid', 'dan')
     await sessions[0]!.lock('k')
     const visitor = await visitors.at(url)
     await visitor.isTold('Live')

@@ -5,7 +5,7 @@
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { isHeard, Stage } from '../e2e/stage.js'
+import { Stage, untilHandled } from '../e2e/stage.js'
 import type { Visitor } from './visitor.js'
 import { Visitors } from './visitors.js'
 
@@ -27,7 +27,7 @@ describe('the dashboard with ten thousand locks', function () {
   const visitors = Visitors.forSuite(stage)
 
   it('says that it knows a thousand locks, and finds the others by a prefix', async () => {
-    const { url, sessions } = await stage.meeting('bulk')
+    const { url, sessions } = await stage.brokerWith('bulk')
     await lockMany(sessions[0]!)
     const visitor = await visitors.live(url, '#/locks')
     await visitor.sees(/1,000 of 10,000 are known here/)
@@ -45,12 +45,12 @@ describe('the dashboard with ten thousand locks', function () {
   })
 
   it('knows all locks that were granted while it was open, and draws only visible rows', async () => {
-    const { url, sessions } = await stage.meeting('bulk', 'waiter')
+    const { url, sessions } = await stage.brokerWith('bulk', 'waiter')
     const [bulk, waiter] = sessions
     const visitor = await visitors.live(url, '#/locks')
     await lockMany(bulk!)
     void waiter!.lock(keyOf(9_999)).catch(() => {})
-    await isHeard(waiter!)
+    await untilHandled(waiter!)
     const { page } = visitor
     const table = page.getByRole('table', { name: 'Locks' })
     await page.locator('[role=table][aria-rowcount="10001"]').waitFor()
@@ -74,11 +74,11 @@ describe('the dashboard with ten thousand locks', function () {
   })
 
   it('shows the start and the length of a queue of thousands', async () => {
-    const { url, sessions } = await stage.meeting('holder', 'crowd')
+    const { url, sessions } = await stage.brokerWith('holder', 'crowd')
     const [holder, crowd] = sessions
     const lock = await holder!.lock('k')
     for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
-    await isHeard(crowd!)
+    await untilHandled(crowd!)
     const visitor = await visitors.live(url, '#/lock/k')
     await visitor.sees('Held, 3,000 waiting')
     await visitor.sees('The first 1,000 of 3,000 waiting requests.')
@@ -89,7 +89,7 @@ describe('the dashboard with ten thousand locks', function () {
   })
 
   it('stops the list of events while it is paused', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const visitor = await visitors.live(url, '#/events')
     const { page } = visitor
     for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
@@ -107,7 +107,7 @@ describe('the dashboard with ten thousand locks', function () {
   })
 
   it('has an accessible name for every control, and fits on the screen of a phone', async () => {
-    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
     })

@@ -4,7 +4,7 @@
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
-import { aborted, Collector, isHeard, next, Stage } from '../e2e/stage.js'
+import { aborted, Collector, next, Stage, untilHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { Visitors } from './visitors.js'
 
@@ -14,11 +14,11 @@ describe('the dashboard in Chromium', function () {
   const visitors = Visitors.forSuite(stage)
 
   it('shows the numbers, the longest queues and the charts of the broker', async () => {
-    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('orders:1', { metadata: { job: 7 } })
     void bob!.lock('orders:1').catch(() => {})
-    await isHeard(bob!)
+    await untilHandled(bob!)
     const visitor = await visitors.live(url)
     const { page } = visitor
     await page.getByRole('heading', { name: 'Longest queues' }).waitFor()
@@ -33,7 +33,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('finds a lock by its key and by its holder', async () => {
-    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
     await bob!.lock('reports')
@@ -60,7 +60,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('shows the queue of a key as it moves', async () => {
-    const { url, sessions } = await stage.meeting('ann', 'bob', 'cid', 'dan')
+    const { url, sessions } = await stage.brokerWith('ann', 'bob', 'cid', 'dan')
     const [ann, ...others] = sessions
     const lock = await ann!.lock('k')
     const granted = new Collector<string>()
@@ -69,7 +69,7 @@ describe('the dashboard in Chromium', function () {
         () => granted.add(session.name ?? ''),
         () => {},
       )
-      await isHeard(session)
+      await untilHandled(session)
     }
     const visitor = await visitors.live(url, '#/lock/k')
     await visitor.seesRows('Queue', ['bob', 'cid', 'dan'])
@@ -88,7 +88,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('reports a deadlock', async () => {
-    const { url, sessions } = await stage.meeting('ann', 'bob')
+    const { url, sessions } = await stage.brokerWith('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('a')
     await bob!.lock('b')
@@ -111,7 +111,7 @@ describe('the dashboard in Chromium', function () {
     const bob = await stage.session(url, { name: 'bob' })
     const lock = await ann.lock('stuck')
     const waiting = bob.lock('stuck')
-    await isHeard(bob)
+    await untilHandled(bob)
     const visitor = await visitors.live(url, '#/lock/stuck')
     const { page } = visitor
     await page.getByRole('button', { name: 'Revoke…' }).click()
@@ -133,7 +133,7 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('closes the revoke dialog, and reports that a lock has already ended', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const visitor = await visitors.live(url, '#/lock/k')
     const { page } = visitor

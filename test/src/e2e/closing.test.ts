@@ -7,14 +7,14 @@ import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
 import { freePort } from '../support/freePort.js'
 import { RawClient } from './raw.js'
-import { Collector, isHeard, next, rejection, Stage } from './stage.js'
+import { Collector, next, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: broker.close', () => {
   const stage = Stage.forEachTest()
 
   it('sends its pending answers before it closes with 1012', async () => {
     const { broker, url } = await stage.broker()
-    const client = await RawClient.greeted(url)
+    const client = await RawClient.open(url)
     const requests = Array.from({ length: 200 }, (_, i) => ({
       type: 'lock',
       id: i + 1,
@@ -24,11 +24,11 @@ describe('e2e: broker.close', () => {
     const events = new Collector<WatchEvent>()
     watcher.watch({ prefix: 'k' }, events.add)
     await events.count(1)
-    client.say(...requests)
+    client.send(...requests)
     await events.count(201)
     const closed = broker.close()
-    for (let id = 1; id <= 200; id++) expect(await client.hear('granted')).to.include({ id })
-    expect(await client.hear('draining')).to.include({ within: 0 })
+    for (let id = 1; id <= 200; id++) expect(await client.receive('granted')).to.include({ id })
+    expect(await client.receive('draining')).to.include({ within: 0 })
     expect(await client.closed()).to.deep.equal({ code: 1012, reason: 'broker is going away' })
     await closed
   })
@@ -39,7 +39,7 @@ describe('e2e: broker.close', () => {
     const ben = await stage.session(url, { reconnect: false })
     const lock = await ann.lock('k')
     const waiting = ben.lock('k')
-    await isHeard(ben)
+    await untilHandled(ben)
     const draining = [next(ann, 'draining'), next(ben, 'draining')]
     const closed = broker.close({ drain: 60_000 })
     expect(await Promise.all(draining)).to.deep.equal([{ within: 60_000 }, { within: 60_000 }])

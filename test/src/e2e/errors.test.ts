@@ -32,7 +32,7 @@ describe('e2e: errors of arguments', () => {
   ]
   for (const [title, key] of keys) {
     it(`rejects a key that is ${title} with INVALID_KEY in every method`, async () => {
-      const { sessions } = await stage.meeting('ann')
+      const { sessions } = await stage.brokerWith('ann')
       const [ann] = sessions
       await rejection(ann!.lock(key), 'INVALID_KEY')
       await rejection(ann!.tryLock(key), 'INVALID_KEY')
@@ -43,7 +43,7 @@ describe('e2e: errors of arguments', () => {
   }
 
   it('accepts keys that only look strange', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const strange = ['__proto__', 'constructor', ' ', '€'.repeat(170), '😀', 'k'.repeat(512), '"\\']
     for (const key of strange) expect((await sessions[0]!.tryLock(key)).key).to.equal(key)
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(strange)
@@ -52,7 +52,7 @@ describe('e2e: errors of arguments', () => {
   const numbers = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
   for (const ms of numbers as number[]) {
     it(`rejects ${typeof ms} ${ms} as a ttl, a timeout, a lease and a grace`, async () => {
-      const { sessions, url } = await stage.meeting('ann')
+      const { sessions, url } = await stage.brokerWith('ann')
       const [ann] = sessions
       const lock = await ann!.lock('held')
       await rejection(ann!.lock('k', { ttl: ms }), 'INVALID_TTL')
@@ -64,7 +64,7 @@ describe('e2e: errors of arguments', () => {
   }
 
   it('rejects other invalid options with INVALID_OPTION', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const options: object[] = [
       { mode: 'exclusiv' },
       { steal: true, timeout: 5 },
@@ -211,7 +211,7 @@ describe('e2e: errors of a closed session', () => {
   const stage = Stage.forEachTest()
 
   it('rejects every call after close with SESSION_CLOSED, and close may be called again', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
     const held = await ann!.lock('held')
     const closing = ann!.close()
@@ -233,7 +233,7 @@ describe('e2e: errors of a closed session', () => {
   })
 
   it('rejects waiting requests with SESSION_CLOSED when the session is closed', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')
     const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')
@@ -242,7 +242,7 @@ describe('e2e: errors of a closed session', () => {
   })
 
   it('settles close without an answer of the broker, and fires the event', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
     await sessions[0]!.close()
@@ -270,7 +270,7 @@ describe('e2e: content of errors', () => {
   const stage = Stage.forEachTest()
 
   it('LOCK_TIMEOUT names the holders, without their metadata', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const { fence } = await ann!.lock('k', { metadata: { job: 7 } })
     const error = await rejection(ben!.lock('k', { timeout: 1 }), 'LOCK_TIMEOUT')

@@ -4,13 +4,13 @@
  * in the same turn.
  */
 import { expect } from 'chai'
-import { aborted, isHeard, next, Stage, watching } from './stage.js'
+import { aborted, next, Stage, untilHandled, watching } from './stage.js'
 
 describe('e2e: expiration -> ttl', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock on time, and grants it to the next waiter without a request', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k', { ttl: 100 })
     const second = await ben!.lock('k')
@@ -19,7 +19,7 @@ describe('e2e: expiration -> ttl', () => {
   })
 
   it('is known to the holder before the lock is granted again', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     for (let round = 0; round < 5; round++) {
       const order: string[] = []
@@ -35,7 +35,7 @@ describe('e2e: expiration -> ttl', () => {
   })
 
   it('is reported with its reason, by event and by signal', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
     const lost = next(ann!, 'lost')
     const lock = await ann!.lock('k', { ttl: 50 })
@@ -46,7 +46,7 @@ describe('e2e: expiration -> ttl', () => {
   })
 
   it('does not end a lock without a ttl', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const forever = await sessions[0]!.lock('forever')
     const brief = await sessions[0]!.lock('brief', { ttl: 50 })
     await aborted(brief.signal)
@@ -55,7 +55,7 @@ describe('e2e: expiration -> ttl', () => {
   })
 
   it('ends locks in the order of their deadlines, not of their requests', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
     const lost: string[] = []
     ann!.on('lost', ({ key }) => lost.push(key))
@@ -69,7 +69,7 @@ describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
   const stage = Stage.forEachTest()
 
   it('expires what is due, and returns the count', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const [ann] = sessions
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
@@ -80,12 +80,12 @@ describe('e2e: CleanExpiredLocks -> broker.cleanExpiredLocks', () => {
     while (cleaned < 5 && performance.now() < giveUpAt) cleaned += broker.cleanExpiredLocks()
     expect(cleaned).to.equal(5)
     expect(broker.stats()).to.include({ expiredLocks: 5, activeLocks: 1 })
-    await isHeard(ann!)
+    await untilHandled(ann!)
     expect(broker.cleanExpiredLocks()).to.equal(0)
   })
 
   it('need not be called, because locks and sessions expire on time', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const events = await watching(ben!, 'k')
     await ann!.lock('k', { ttl: 30 })

@@ -10,7 +10,7 @@ import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { full } from '../support/counts.js'
 import { RawClient } from './raw.js'
-import { Served } from './remote.js'
+import { ServeProcess } from './remote.js'
 import { aborted, Stage } from './stage.js'
 
 /** The number of fences that a broker reserves at a time. */
@@ -21,7 +21,7 @@ const block = 2 ** 20
  * client that does not read.
  */
 async function spend(url: string): Promise<void> {
-  const { socket } = await RawClient.greeted(url)
+  const { socket } = await RawClient.open(url)
   const closed = once(socket, 'close')
   let last = 0
   let onAnswer = (): void => {}
@@ -62,24 +62,24 @@ describe('e2e: an unwritable fence file', function () {
   it('is refused at the start, with a message', async () => {
     // A file next to one with such a long name cannot be created, even by root.
     path = join(folder, 'f'.repeat(235))
-    const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', path)
+    const served = ServeProcess.run(stage, 'serve', '--port', '0', '--fence-file', path)
     expect((await served.exit()).code).to.equal(78)
-    expect(served.complaints.items).to.deep.equal([complaint(path)])
+    expect(served.errorLines.items).to.deep.equal([complaint(path)])
   })
 
   // The broker must use up all reserved fences, which takes a million grants.
   if (full) {
     it('ends the broker before it uses a fence that is not on the disk', async () => {
-      const served = await Served.start(stage, '--fence-file', path)
+      const served = await ServeProcess.start(stage, '--fence-file', path)
       const session = await stage.session(served.url, { reconnect: false })
       const lock = await session.lock('held')
       renameSync(folder, `${folder}.away`)
       await spend(served.url)
       await aborted(lock.signal)
       expect((await served.exit()).code).to.equal(74)
-      expect(served.complaints.items).to.deep.equal([complaint(path)])
+      expect(served.errorLines.items).to.deep.equal([complaint(path)])
       renameSync(`${folder}.away`, folder)
-      const next = await Served.start(stage, '--fence-file', path)
+      const next = await ServeProcess.start(stage, '--fence-file', path)
       const after = await stage.session(next.url)
       expect((await after.lock('held')).fence).to.be.above(lock.fence + block)
     })

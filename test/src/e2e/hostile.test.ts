@@ -27,8 +27,8 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       const { url, bystander } = await hostileStage(stage, tableLocks)
       const client = await hostile(stage, url)
       const messagesPerFrame = Math.floor(frameBytes / (JSON.stringify(message).length + 1))
-      client.say(...Array.from({ length: messagesPerFrame }, () => message))
-      await client.hear('found')
+      client.send(...Array.from({ length: messagesPerFrame }, () => message))
+      await client.receive('found')
       await bystander.lockAndUnlock(pairs)
       await bystander.expectUnharmed()
     })
@@ -39,8 +39,8 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     const clients: RawClient[] = []
     for (let i = 0; i < 10; i++) clients.push(await hostile(stage, url))
     for (const client of clients) {
-      client.say(...Array.from({ length: 1_000 }, () => ({ type: 'query', id: 1 })))
-      await client.hear('found')
+      client.send(...Array.from({ length: 1_000 }, () => ({ type: 'query', id: 1 })))
+      await client.receive('found')
     }
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
@@ -54,8 +54,8 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       { type: 'unwatch', watch: 1 },
     ]
     const turns = Array.from({ length: 6_000 }, (_, i) => both[i % 2]!)
-    for (const frame of framesOf(turns, 1_000)) client.say(...frame)
-    await client.hear('watching')
+    for (const frame of framesOf(turns, 1_000)) client.send(...frame)
+    await client.receive('watching')
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
@@ -68,8 +68,8 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       const tries = Array.from({ length: 4_000 }, (_, j) => ({
         ...{ type: 'lock', id: j + 1, key: 'described', timeout: 0 },
       }))
-      for (const frame of framesOf(tries, 1_000)) client.say(...frame)
-      await client.hear('failed')
+      for (const frame of framesOf(tries, 1_000)) client.send(...frame)
+      await client.receive('failed')
     }
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
@@ -80,14 +80,14 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     const client = await hostile(stage, url)
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
-      client.say(...frame.map((id) => ({ type: 'watch', id })))
-      for (const _ of frame) await client.hear('watching')
+      client.send(...frame.map((id) => ({ type: 'watch', id })))
+      for (const _ of frame) await client.receive('watching')
     }
     const steals = Array.from({ length: 200 }, (_, i) => ({
       ...{ type: 'lock', id: i + 1, key: 'churn', steal: true },
     }))
-    client.say(...steals)
-    await client.hear('granted')
+    client.send(...steals)
+    await client.receive('granted')
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
   })
@@ -98,9 +98,9 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     const shares = Array.from({ length: 9_000 }, (_, i) => i + 1)
     let fence = 0
     for (const frame of framesOf(shares)) {
-      client.say(...frame.map((id) => ({ type: 'lock', id, key: 'crowd', mode: 'shared' })))
-      for (const _ of frame) fence = (await client.hear('granted')).fence
-      client.say({ type: 'ack', ids: frame })
+      client.send(...frame.map((id) => ({ type: 'lock', id, key: 'crowd', mode: 'shared' })))
+      for (const _ of frame) fence = (await client.receive('granted')).fence
+      client.send({ type: 'ack', ids: frame })
     }
     const other = await hostile(stage, url)
     const attacks = Array.from({ length: 1_000 }, (_, i) => {
@@ -109,30 +109,30 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
         ? { type: 'revoke', id, key: 'crowd', fence: fence - i, reason: 'hostile' }
         : { type: 'lock', id, key: 'crowd', timeout: 0 }
     })
-    for (const frame of framesOf(attacks)) other.say(...frame)
-    await other.hear('revoked')
-    other.say({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
+    for (const frame of framesOf(attacks)) other.send(...frame)
+    await other.receive('revoked')
+    other.send({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
     await bystander.lockAndUnlock(pairs)
     await bystander.expectUnharmed()
-    expect((await client.hear('lost')).fence).to.be.above(0)
+    expect((await client.receive('lost')).fence).to.be.above(0)
   })
 
   it('with a queue of ten thousand requests that it cancels', async () => {
     const { url, bystander } = await hostileStage(stage, 0)
     const holder = await hostile(stage, url)
-    holder.say({ type: 'lock', id: 1, key: 'queue' })
-    await holder.hear('granted')
+    holder.send({ type: 'lock', id: 1, key: 'queue' })
+    await holder.receive('granted')
     const client = await hostile(stage, url)
     const ids = Array.from({ length: 9_999 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
-      client.say(...frame.map((id) => ({ type: 'lock', id, key: 'queue' })))
+      client.send(...frame.map((id) => ({ type: 'lock', id, key: 'queue' })))
     }
     for (const frame of framesOf(ids.slice().reverse())) {
-      client.say(...frame.map((request) => ({ type: 'cancel', request })))
+      client.send(...frame.map((request) => ({ type: 'cancel', request })))
     }
     await bystander.lockAndUnlock(pairs)
     for (const id of ids.slice().reverse()) {
-      expect(await client.hear('failed')).to.include({ id, code: 'ABORTED' })
+      expect(await client.receive('failed')).to.include({ id, code: 'ABORTED' })
     }
     await bystander.expectUnharmed()
   })

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
 import { Bystander, framesOf, hostile } from './hostileStage.js'
-import { Served } from './remote.js'
+import { ServeProcess } from './remote.js'
 import { Stage } from './stage.js'
 
 /**
@@ -27,12 +27,12 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
-  async function small(): Promise<{ served: Served; bystander: Bystander }> {
-    const served = await Served.startSmall(stage, heapMiB)
+  async function small(): Promise<{ served: ServeProcess; bystander: Bystander }> {
+    const served = await ServeProcess.startSmall(stage, heapMiB)
     return { served, bystander: await Bystander.start(stage, served.url) }
   }
 
-  async function expectAlive(served: Served, bystander: Bystander): Promise<void> {
+  async function expectAlive(served: ServeProcess, bystander: Bystander): Promise<void> {
     await bystander.lockAndUnlock(10)
     await bystander.expectUnharmed()
     expect(served.process.exitCode).to.equal(null)
@@ -59,15 +59,15 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const rounds = (attackMiB * 2 ** 20) / (held * metadata.length)
     for (let round = 0; round < rounds && !isCut; round++) {
       for (const frame of framesOf(fences)) {
-        busy.say(...frame.map((fence) => ({ type: 'unlock', id: ++id, fence })))
+        busy.send(...frame.map((fence) => ({ type: 'unlock', id: ++id, fence })))
       }
       fences = []
       const ids = Array.from({ length: held }, () => ++id)
       for (const frame of framesOf(ids, 12)) {
-        busy.say(...frame.map((one) => ({ type: 'lock', id: one, key: `k${one}`, metadata })))
+        busy.send(...frame.map((one) => ({ type: 'lock', id: one, key: `k${one}`, metadata })))
       }
-      for (const _ of ids) fences.push((await busy.hear('granted')).fence)
-      reader.say({ type: 'query', id: 1 })
+      for (const _ of ids) fences.push((await busy.receive('granted')).fence)
+      reader.send({ type: 'query', id: 1 })
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)
@@ -85,19 +85,19 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
       const client = await hostile(stage, served.url, { grace: 'lease' })
       for (let round = 1; round <= answers; round++) {
         if (fences.length > 0) {
-          holder.say(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
+          holder.send(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
         }
         fences = []
         for (const half of framesOf(Array.from({ length: holders }), holders / 2)) {
           const lock = { type: 'lock', key: 'described', mode: 'shared', metadata }
-          holder.say(...half.map(() => ({ ...lock, id: ++id })))
-          for (const _ of half) fences.push((await holder.hear('granted')).fence)
+          holder.send(...half.map(() => ({ ...lock, id: ++id })))
+          for (const _ of half) fences.push((await holder.receive('granted')).fence)
         }
-        client.say({ type: 'lock', id: round, key: 'described', timeout: 0 })
-        const { code } = await client.hear('failed')
+        client.send({ type: 'lock', id: round, key: 'described', timeout: 0 })
+        const { code } = await client.receive('failed')
         if (code === 'QUOTA_EXCEEDED') break
       }
-      client.vanish()
+      client.drop()
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)
@@ -123,12 +123,12 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   it('with events of its own changes that it does not read', async () => {
     const { served, bystander } = await small()
     const client = await hostile(stage, served.url)
-    client.say(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
-    for (let i = 0; i < 1_000; i++) await client.hear('watching')
+    client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
+    for (let i = 0; i < 1_000; i++) await client.receive('watching')
     client.socket.pause()
     const metadata = 'm'.repeat(4_094)
     for (let i = 0; i < 50; i++) {
-      client.say({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
+      client.send({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(served, bystander)

@@ -5,7 +5,7 @@
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { RawClient } from './raw.js'
-import { Served } from './remote.js'
+import { ServeProcess } from './remote.js'
 import type { Stage } from './stage.js'
 
 /** The shortest lease that the broker allows, in ms. */
@@ -26,12 +26,12 @@ export function* framesOf<T>(
 /** Holds this many locks, each on a key of its own. */
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
   for (let done = 0; done < count; done += locksPerSession) {
-    const filler = await RawClient.greeted(url, { lease: 300_000 })
-    stage.onClear(() => filler.vanish())
+    const filler = await RawClient.open(url, { lease: 300_000 })
+    stage.onClear(() => filler.drop())
     const ids = Array.from({ length: Math.min(locksPerSession, count - done) }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
-      filler.say(...frame.map((id) => ({ type: 'lock', id, key: `table:${done + id}` })))
-      for (const _ of frame) await filler.hear('granted')
+      filler.send(...frame.map((id) => ({ type: 'lock', id, key: `table:${done + id}` })))
+      for (const _ of frame) await filler.receive('granted')
     }
   }
 }
@@ -77,7 +77,7 @@ export class Bystander {
 }
 
 export interface HostileStage {
-  readonly served: Served
+  readonly served: ServeProcess
   readonly url: string
   readonly bystander: Bystander
 }
@@ -91,7 +91,7 @@ export async function hostileStage(
   locks: number,
   ...flags: readonly string[]
 ): Promise<HostileStage> {
-  const served = await Served.start(stage, ...flags)
+  const served = await ServeProcess.start(stage, ...flags)
   const { url } = served
   await fillTable(stage, url, locks)
   return { served, url, bystander: await Bystander.start(stage, url) }
@@ -99,8 +99,8 @@ export async function hostileStage(
 
 /** A hostile client, with a lease that needs no pongs. */
 export async function hostile(stage: Stage, url: string, hello: object = {}): Promise<RawClient> {
-  const client = await RawClient.greeted(url, { name: 'hostile', lease: 300_000, ...hello })
-  stage.onClear(() => client.vanish())
+  const client = await RawClient.open(url, { name: 'hostile', lease: 300_000, ...hello })
+  stage.onClear(() => client.drop())
   return client
 }
 
@@ -111,7 +111,7 @@ export async function describeHolders(stage: Stage, url: string, key: string): P
   const metadata = 'm'.repeat(4_094)
   for (let i = 0; i < 16; i++) {
     const holder = await hostile(stage, url)
-    holder.say({ type: 'lock', id: 1, key, mode: 'shared', metadata })
-    await holder.hear('granted')
+    holder.send({ type: 'lock', id: 1, key, mode: 'shared', metadata })
+    await holder.receive('granted')
   }
 }

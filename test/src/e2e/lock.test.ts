@@ -4,20 +4,20 @@
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
-import { isHeard, recorder, rejection, Stage } from './stage.js'
+import { recorder, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: Lock -> session.lock', () => {
   const stage = Stage.forEachTest()
 
   it('acquires a free lock', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000, timeout: 10_000 })
     expect(lock.held).to.equal(true)
     expect(lock.signal.aborted).to.equal(false)
   })
 
   it('waits, and gets the grant when the holder unlocks', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     const order: string[] = []
@@ -25,7 +25,7 @@ describe('e2e: Lock -> session.lock', () => {
       order.push('granted')
       return lock
     })
-    await isHeard(ben!)
+    await untilHandled(ben!)
     order.push('unlock')
     await first.unlock()
     const second = await waiting
@@ -35,7 +35,7 @@ describe('e2e: Lock -> session.lock', () => {
   })
 
   it('serves requests first come, first served, over all sessions', async () => {
-    const { sessions } = await stage.meeting('holder', 'a', 'b', 'c')
+    const { sessions } = await stage.brokerWith('holder', 'a', 'b', 'c')
     const [holder, ...others] = sessions
     const first = await holder!.lock('k')
     const served: string[] = []
@@ -44,7 +44,7 @@ describe('e2e: Lock -> session.lock', () => {
     for (let round = 0; round < 3; round++) {
       for (const session of others) {
         waits.push(session.lock('k'))
-        await isHeard(session)
+        await untilHandled(session)
       }
     }
     const done = waits.map(async (wait, i) => {
@@ -77,20 +77,20 @@ describe('e2e: Lock -> session.lock', () => {
   })
 
   it('rejects once with LOCK_TIMEOUT when its time is over, and is not granted later', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     await rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
-    await isHeard(ben!)
+    await untilHandled(ben!)
     expect(broker.query().waitingCount).to.equal(0)
     await first.unlock()
-    await isHeard(ben!)
+    await untilHandled(ben!)
     expect(broker.query().heldCount).to.equal(0)
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
   })
 
   it('is tryLock with a timeout of 0', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k', { timeout: 0 })
     const { holders } = await rejection(ben!.lock('k', { timeout: 0 }), 'LOCK_HELD')
@@ -98,11 +98,11 @@ describe('e2e: Lock -> session.lock', () => {
   })
 
   it('times out in the middle of the queue, and the waiters behind it move up', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben', 'cleo')
+    const { sessions } = await stage.brokerWith('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')
     const timesOut = rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
-    await isHeard(ben!)
+    await untilHandled(ben!)
     const waits = cleo!.lock('k')
     await timesOut
     await first.unlock()
@@ -110,45 +110,45 @@ describe('e2e: Lock -> session.lock', () => {
   })
 
   it('rejects with ABORTED and the reason when its signal aborts, and leaves the queue', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.lock('k')
     const controller = new AbortController()
     const waiting = rejection(ben!.lock('k', { signal: controller.signal }), 'ABORTED')
-    await isHeard(ben!)
+    await untilHandled(ben!)
     expect(broker.query().waitingCount).to.equal(1)
     const reason = new Error('the user went away')
     controller.abort(reason)
     expect((await waiting).cause).to.equal(reason)
-    await isHeard(ben!)
+    await untilHandled(ben!)
     expect(broker.query().waitingCount).to.equal(0)
     await first.unlock()
     expect(broker.query().heldCount).to.equal(0)
   })
 
   it('rejects with ABORTED without a request if its signal is already aborted', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const asked = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
     expect((await rejection(asked, 'ABORTED')).cause).to.equal('no')
-    await isHeard(sessions[0]!)
+    await untilHandled(sessions[0]!)
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
   it('unlocks a grant that crosses the abort', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     for (let i = 0; i < 20; i++) {
       const first = await ann!.lock('k')
       const controller = new AbortController()
       const waiting = ben!.lock('k', { signal: controller.signal })
-      await isHeard(ben!)
+      await untilHandled(ben!)
       // The grant and the cancel are sent in the same turn.
       void first.unlock()
       controller.abort()
       await rejection(waiting, 'ABORTED')
-      await isHeard(ann!)
-      await isHeard(ben!)
-      await isHeard(ben!)
+      await untilHandled(ann!)
+      await untilHandled(ben!)
+      await untilHandled(ben!)
       expect(broker.query().heldCount).to.equal(0)
     }
   })

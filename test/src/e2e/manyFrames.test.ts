@@ -88,13 +88,13 @@ describe('e2e: many small frames', function () {
     it(`do not delay a bystander: ${title}`, async () => {
       const { url } = await stage.broker()
       const wires = await Promise.all(Array.from({ length: hostiles }, () => openHostile(url)))
-      const bystander = await RawClient.greeted(url)
+      const bystander = await RawClient.open(url)
       const counter = new FrameCounter()
       stage.onClear(() => counter.end())
       counter.begin()
       for (const wire of wires) send(wire)
-      bystander.say({ type: 'lock', id: 1, key: 'free' })
-      await bystander.hear('granted')
+      bystander.send({ type: 'lock', id: 1, key: 'free' })
+      await bystander.receive('granted')
       const all = hostiles * frames
       expect(counter.total, 'frames before the answer').to.be.within(hostiles, all / 2)
       while (counter.total < all) await turn()
@@ -108,7 +108,7 @@ describe('e2e: WebSocket pings', () => {
 
   it('get one pong for each turn, which answers the newest ping', async () => {
     const { url } = await stage.broker()
-    const client = await RawClient.greeted(url)
+    const client = await RawClient.open(url)
     const pongs: string[] = []
     const last = new Promise<void>((resolve) => {
       client.socket.on('pong', (data) => {
@@ -121,6 +121,6 @@ describe('e2e: WebSocket pings', () => {
     expect(pongs).to.have.length.below(100)
     const numbers = pongs.map(Number)
     expect(numbers).to.deep.equal([...numbers].sort((a, b) => a - b))
-    client.vanish()
+    client.drop()
   })
 })

@@ -3,22 +3,22 @@
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
-import { aborted, isHeard, next, Stage } from './stage.js'
+import { aborted, next, Stage, untilHandled } from './stage.js'
 
 describe('e2e: shared and exclusive', () => {
   const stage = Stage.forEachTest()
 
   it('lets readers hold together, and a writer wait for the last of them', async () => {
-    const { sessions, broker } = await stage.meeting('a', 'b', 'writer')
+    const { sessions, broker } = await stage.brokerWith('a', 'b', 'writer')
     const [a, b, writer] = sessions
     const first = await a!.lock('k', { mode: 'shared' })
     const second = await b!.lock('k', { mode: 'shared' })
     expect(broker.query().heldCount).to.equal(2)
     const order: string[] = []
     const writing = writer!.lock('k').then(() => order.push('writer'))
-    await isHeard(writer!)
+    await untilHandled(writer!)
     await first.unlock()
-    await isHeard(writer!)
+    await untilHandled(writer!)
     order.push('last reader')
     await second.unlock()
     await writing
@@ -26,7 +26,7 @@ describe('e2e: shared and exclusive', () => {
   })
 
   it('does not let a reader pass a waiting writer, so that no writer starves', async () => {
-    const { sessions } = await stage.meeting('a', 'writer', 'b', 'c')
+    const { sessions } = await stage.brokerWith('a', 'writer', 'b', 'c')
     const [a, writer, b, c] = sessions
     const reading = await a!.lock('k', { mode: 'shared' })
     const order: string[] = []
@@ -36,9 +36,9 @@ describe('e2e: shared and exclusive', () => {
       return lock
     }
     const writing = ask('writer', writer!.lock('k'))
-    await isHeard(writer!)
+    await untilHandled(writer!)
     const readers = [b!, c!].map((session) => ask('reader', session.lock('k', { mode: 'shared' })))
-    await Promise.all([isHeard(b!), isHeard(c!)])
+    await Promise.all([untilHandled(b!), untilHandled(c!)])
     await reading.unlock()
     await (await writing).unlock()
     await Promise.all(readers)
@@ -50,7 +50,7 @@ describe('e2e: steal', () => {
   const stage = Stage.forEachTest()
 
   it('takes the lock at once with a higher fence, and tells the former holder why', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')
     const first = await ann!.lock('k')
@@ -66,12 +66,12 @@ describe('e2e: query', () => {
   const stage = Stage.forEachTest()
 
   it('shows holders and waiters at any time, by key and by prefix', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('orders:1', { metadata: [1, null] })
     await ann!.lock('invoices:1')
     const waiting = ben!.lock('orders:1', { mode: 'shared' })
-    await isHeard(ben!)
+    await untilHandled(ben!)
     const orders = await ann!.query({ prefix: 'orders:' })
     expect(orders.heldCount).to.equal(1)
     expect(orders.held[0]).to.deep.include({
@@ -97,7 +97,7 @@ describe('e2e: query', () => {
   })
 
   it('shows at most a thousand locks, and their number', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
     await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))
     const all = await ann!.query()

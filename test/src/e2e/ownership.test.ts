@@ -4,27 +4,27 @@
  */
 import { expect } from 'chai'
 import { RawClient } from './raw.js'
-import { isHeard, next, rejection, Stage } from './stage.js'
+import { next, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: unique value -> session and fence', () => {
   const stage = Stage.forEachTest()
 
   it('rejects an old fence of the same session with LOCK_NOT_HELD, and keeps the new lock', async () => {
-    const { broker, url } = await stage.meeting()
-    const client = await RawClient.greeted(url)
-    stage.onClear(() => client.vanish())
-    client.say({ type: 'lock', id: 1, key: 'k' })
-    const { fence: old } = await client.hear('granted')
-    client.say({ type: 'unlock', id: 2, fence: old }, { type: 'lock', id: 3, key: 'k' })
-    const { fence } = await client.hear('granted')
+    const { broker, url } = await stage.brokerWith()
+    const client = await RawClient.open(url)
+    stage.onClear(() => client.drop())
+    client.send({ type: 'lock', id: 1, key: 'k' })
+    const { fence: old } = await client.receive('granted')
+    client.send({ type: 'unlock', id: 2, fence: old }, { type: 'lock', id: 3, key: 'k' })
+    const { fence } = await client.receive('granted')
     expect(fence).to.be.above(old)
-    client.say({ type: 'unlock', id: 4, fence: old })
-    expect(await client.hear('failed')).to.include({ id: 4, code: 'LOCK_NOT_HELD' })
+    client.send({ type: 'unlock', id: 4, fence: old })
+    expect(await client.receive('failed')).to.include({ id: 4, code: 'LOCK_NOT_HELD' })
     expect(broker.query().held[0]).to.include({ fence })
   })
 
   it("rejects an unlock after a loss with LOCK_NOT_HELD, and keeps the next holder's lock", async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')
     const first = await ann!.lock('k', { ttl: 50 })
@@ -33,7 +33,7 @@ describe('e2e: unique value -> session and fence', () => {
     expect((await rejection(first.unlock(), 'LOCK_NOT_HELD')).cause).to.include({
       code: 'LOCK_LOST',
     })
-    await isHeard(ann!)
+    await untilHandled(ann!)
     expect(broker.query().held[0]).to.include({ fence: second.fence })
   })
 })

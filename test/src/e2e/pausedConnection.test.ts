@@ -57,7 +57,7 @@ describe('e2e: a paused connection', function () {
     const { url } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     const messages = mixture(count(300, 3_000)) as { type: string; id: number }[]
-    for (const frame of framesOf(messages)) client.say(...frame)
+    for (const frame of framesOf(messages)) client.send(...frame)
     const isLast = (message: ServerMessage) => 'id' in message && message.id === messages.length
     const heard = (await hearAll(client, isLast)).filter((message) => 'id' in message)
     const said = heard.map((message) => `${message.type} ${'id' in message ? message.id : ''}`)
@@ -68,10 +68,10 @@ describe('e2e: a paused connection', function () {
     const { url, bystander } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
     const queries = Array.from({ length: 150 }, (_, i) => ({ type: 'query', id: i + 1, limit: 1 }))
-    client.say(...queries)
-    await client.hear('found')
+    client.send(...queries)
+    await client.receive('found')
     for (let i = 0; i < 50; i++) {
-      client.say({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
+      client.send({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
       if (i % 10 === 0) await bystander.lockAndUnlock(1)
     }
     const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === 1_049
@@ -93,7 +93,7 @@ describe('e2e: a paused connection', function () {
       if (i % 6 === 4) return { type: 'pong', n: 1 }
       return { type: 'query', id, limit: 1 }
     })
-    for (const frame of framesOf(messages, 600)) client.say(...frame)
+    for (const frame of framesOf(messages, 600)) client.send(...frame)
     const whole = messages.length + 1
     const heard = await hearAll(client, (message) => message.type === 'ack' && message.n === whole)
     let answered = 1
@@ -115,34 +115,36 @@ describe('e2e: a paused connection', function () {
     const slow = ['--limit', 'workPerSecond=20000']
     const { url, bystander } = await hostileStage(stage, slowLocks, ...slow)
     const client = await hostile(stage, url, { lease: 2_000 })
-    client.say({ type: 'lock', id: 1, key: 'mine' })
-    const { fence } = await client.hear('granted')
+    client.send({ type: 'lock', id: 1, key: 'mine' })
+    const { fence } = await client.receive('granted')
     const queries = Array.from({ length: 600 }, (_, i) => ({
       type: 'query',
       id: i + 2,
       limit: 1,
     }))
-    client.say(...queries)
+    client.send(...queries)
     const answering = hearAll(client, (message) => {
-      if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
+      if (message.type === 'ping') client.send({ type: 'pong', n: message.n })
       return message.type === 'found' && message.id === 601
     })
     await bystander.lockAndUnlock(5)
     const heard = await answering
     expect(heard.map(({ type }) => type)).not.to.include('lost')
-    client.say({ type: 'unlock', id: 2_000, fence })
-    await client.hear('unlocked')
+    client.send({ type: 'unlock', id: 2_000, fence })
+    await client.receive('unlocked')
   })
 
   it('leaves nothing behind when it drops while paused', async () => {
     const { url, bystander } = await hostileStage(stage, tableLocks)
     const client = await hostile(stage, url)
-    client.say({ type: 'lock', id: 1, key: 'mine' })
-    await client.hear('granted')
+    client.send({ type: 'lock', id: 1, key: 'mine' })
+    await client.receive('granted')
     const wanted = bystander.session.lock('mine')
-    client.say(...Array.from({ length: 1_700 }, (_, i) => ({ type: 'query', id: i + 2, limit: 1 })))
-    await client.hear('found')
-    client.vanish()
+    client.send(
+      ...Array.from({ length: 1_700 }, (_, i) => ({ type: 'query', id: i + 2, limit: 1 })),
+    )
+    await client.receive('found')
+    client.drop()
     await (await wanted).unlock()
     await bystander.expectUnharmed()
   })

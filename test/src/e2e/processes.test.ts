@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { expect } from 'chai'
 import { exitOf, pathOf, RemoteClient } from './remote.js'
-import { Collector, isHeard, Stage } from './stage.js'
+import { Collector, Stage, untilHandled } from './stage.js'
 
 describe('e2e: the end of a client process', () => {
   const stage = Stage.forEachTest()
@@ -27,9 +27,9 @@ describe('e2e: the end of a client process', () => {
       const mine = await here.lock('mine')
       const fences = [await there.lock('a'), await there.lock('b')]
       void there.lock('mine').catch(() => {})
-      await there.isHeard()
+      await there.untilHandled()
       const waits = [here.lock('a'), here.lock('b')]
-      await isHeard(here)
+      await untilHandled(here)
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
       await end(there)
       const locks = await Promise.all(waits)
@@ -50,7 +50,7 @@ describe('e2e: the end of a client process', () => {
       const client = await RemoteClient.start(stage, url)
       clients.push(client)
       granted.push(client.lock('k'))
-      await client.isHeard()
+      await client.untilHandled()
     }
     const fences: number[] = []
     for (const [i, client] of clients.entries()) {

@@ -91,11 +91,11 @@ export class RawClient {
   }
 
   /** A raw client after its welcome. */
-  static async greeted(url: string, hello: object = {}): Promise<RawClient> {
+  static async open(url: string, hello: object = {}): Promise<RawClient> {
     const client = new RawClient(url)
     await client.opened()
-    client.say({ type: 'hello', ...hello })
-    await client.hear('welcome')
+    client.send({ type: 'hello', ...hello })
+    await client.receive('welcome')
     return client
   }
 
@@ -103,7 +103,7 @@ export class RawClient {
     if (this.socket.readyState !== WebSocket.OPEN) await once(this.socket, 'open')
   }
 
-  say(...messages: readonly object[]): void {
+  send(...messages: readonly object[]): void {
     this.socket.send(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
@@ -119,7 +119,7 @@ export class RawClient {
   }
 
   /** The next message of this type; drops the messages before it. */
-  async hear<T extends ServerMessage['type']>(
+  async receive<T extends ServerMessage['type']>(
     type: T,
   ): Promise<Extract<ServerMessage, { type: T }>> {
     for (;;) {
@@ -139,7 +139,7 @@ export class RawClient {
   }
 
   /** Drops the connection like a process that dies. */
-  vanish(): void {
+  drop(): void {
     this.socket.terminate()
   }
 

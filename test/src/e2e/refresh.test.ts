@@ -3,13 +3,13 @@
  * and counts. An automatic refresh runs until the unlock, or until a refresh fails.
  */
 import { expect } from 'chai'
-import { aborted, isHeard, next, recorder, rejection, Stage } from './stage.js'
+import { aborted, next, recorder, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: Refresh -> lock.refresh', () => {
   const stage = Stage.forEachTest()
 
   it('starts the ttl anew and counts', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await lock.refresh()
     await lock.refresh(30_000)
@@ -18,7 +18,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
   })
 
   it('sets a new ttl', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     const lost = next(sessions[0]!, 'lost')
     await lock.refresh(20)
@@ -27,7 +27,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
   })
 
   it('gives a ttl to a lock without one', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const lost = next(sessions[0]!, 'lost')
     await lock.refresh()
@@ -36,7 +36,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
   })
 
   it('rejects with LOCK_NOT_HELD after the lock expired, was stolen or was unlocked', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const expired = await ann!.lock('expired', { ttl: 20 })
     await next(ann!, 'lost')
@@ -52,7 +52,7 @@ describe('e2e: Refresh -> lock.refresh', () => {
   })
 
   it('can be aborted by a signal', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await rejection(lock.refresh(undefined, { signal: AbortSignal.abort() }), 'ABORTED')
     expect(lock.held).to.equal(true)
@@ -78,12 +78,12 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
     const { refreshCount } = broker.stats()
     expect(refreshCount).to.be.at.least(40)
     await waiting
-    await isHeard(ann)
+    await untilHandled(ann)
     expect(broker.stats()).to.include({ refreshCount, expiredLocks: 0, unlockCount: 1 })
   })
 
   it('rejects at the first refresh that fails', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000 })
     const refreshing = lock.autoRefresh({ interval: 1, timeout: 1_000 })
@@ -109,7 +109,7 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
   })
 
   it('rejects with INVALID_INTERVAL if interval and timeout together reach the ttl', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_000 })
     await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
     await rejection(lock.autoRefresh({ interval: 0, timeout: 500 }), 'INVALID_INTERVAL')
@@ -120,7 +120,7 @@ describe('e2e: AutoRefresh -> lock.autoRefresh', () => {
   })
 
   it('ends at once on an unlocked lock, and rejects with LOCK_NOT_HELD on a lost lock', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const unlocked = await sessions[0]!.lock('a')
     await unlocked.unlock()
     await unlocked.autoRefresh({ interval: 1, timeout: 1 })

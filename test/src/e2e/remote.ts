@@ -119,7 +119,7 @@ export class RemoteClient {
   }
 
   /** Resolves when the broker has handled everything that the client sent before. */
-  async isHeard(): Promise<LockStats> {
+  async untilHandled(): Promise<LockStats> {
     return (await this.tell({ do: 'stats' })) as LockStats
   }
 
@@ -140,11 +140,11 @@ export class RemoteClient {
 }
 
 /** `holdfast serve` in a process of its own. */
-export class Served {
+export class ServeProcess {
   readonly process: ChildProcess
   /** Its output, line by line. */
   readonly lines = new Collector<string>()
-  readonly complaints = new Collector<string>()
+  readonly errorLines = new Collector<string>()
 
   private constructor(flags: readonly string[], nodeFlags: readonly string[] = []) {
     const command = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
@@ -152,20 +152,20 @@ export class Served {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     createInterface(this.process.stdout!).on('line', this.lines.add)
-    createInterface(this.process.stderr!).on('line', this.complaints.add)
+    createInterface(this.process.stderr!).on('line', this.errorLines.add)
   }
 
   /** Starts the command with these arguments; it may fail. */
-  static run(stage: Stage, ...flags: readonly string[]): Served {
-    const served = new Served(flags)
+  static run(stage: Stage, ...flags: readonly string[]): ServeProcess {
+    const served = new ServeProcess(flags)
     killAfterTest(stage, served.process)
     return served
   }
 
   /** Starts a broker and waits until it listens; on a free port unless the flags name one. */
-  static async start(stage: Stage, ...flags: readonly string[]): Promise<Served> {
+  static async start(stage: Stage, ...flags: readonly string[]): Promise<ServeProcess> {
     const port = flags.includes('--port') ? [] : ['--port', '0']
-    const served = Served.run(stage, 'serve', ...port, ...flags)
+    const served = ServeProcess.run(stage, 'serve', ...port, ...flags)
     await served.lines.count(1)
     return served
   }
@@ -175,9 +175,9 @@ export class Served {
     stage: Stage,
     heapMiB: number,
     ...flags: readonly string[]
-  ): Promise<Served> {
+  ): Promise<ServeProcess> {
     const heap = [`--max-old-space-size=${heapMiB}`]
-    const served = new Served(['serve', '--port', '0', ...flags], heap)
+    const served = new ServeProcess(['serve', '--port', '0', ...flags], heap)
     killAfterTest(stage, served.process)
     await served.lines.count(1)
     return served

@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { fixedInterval } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
-import { Served } from './remote.js'
-import { aborted, isHeard, next, Stage } from './stage.js'
+import { ServeProcess } from './remote.js'
+import { aborted, next, Stage, untilHandled } from './stage.js'
 
 const reconnect = fixedInterval({ interval: 10 })
 
@@ -17,12 +17,12 @@ describe('e2e: restart of a broker', () => {
   const stage = Stage.forEachTest()
 
   it('kill -9 loses the locks, opens new sessions and requests waiting locks again', async () => {
-    const first = await Served.start(stage)
+    const first = await ServeProcess.start(stage)
     const ann = await stage.session(first.url, { reconnect, name: 'ann' })
     const ben = await stage.session(first.url, { reconnect, name: 'ben' })
     const lock = await ann.lock('k')
     const waiting = ben.lock('k')
-    await isHeard(ben)
+    await untilHandled(ben)
     const { id } = ben
     const lost = next(ann, 'lost')
     const renewed = next(ben, 'newSession')
@@ -31,7 +31,7 @@ describe('e2e: restart of a broker', () => {
     expect(lock.held).to.equal(false)
     expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
     await first.exit()
-    await Served.start(stage, '--port', first.port)
+    await ServeProcess.start(stage, '--port', first.port)
     await renewed
     expect(ben.id).not.to.equal(id)
     const second = await waiting
@@ -63,7 +63,7 @@ describe('e2e: restart of a broker', () => {
     writeFileSync(file, `holdfast fences ${ahead}\n`)
     let highest = ahead
     for (let life = 0; life < 3; life++) {
-      const served = await Served.start(stage, '--fence-file', file)
+      const served = await ServeProcess.start(stage, '--fence-file', file)
       const session = await stage.session(served.url, { reconnect: false })
       const { fence } = await session.lock('k')
       expect(fence).to.be.above(highest)
@@ -80,9 +80,9 @@ describe('e2e: restart of a broker', () => {
     const file = join(folder, 'fences')
     writeFileSync(file, 'not a number')
     expect(() => createBroker({ fenceFile: file })).to.throw(/not a fence file/)
-    const served = Served.run(stage, 'serve', '--port', '0', '--fence-file', file)
+    const served = ServeProcess.run(stage, 'serve', '--port', '0', '--fence-file', file)
     expect((await served.exit()).code).to.equal(78)
-    const [complaint] = await served.complaints.count(1)
+    const [complaint] = await served.errorLines.count(1)
     expect(complaint).to.match(/^holdfast: The fence file .* is not a fence file/)
   })
 })

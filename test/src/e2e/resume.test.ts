@@ -7,12 +7,12 @@ import { expect } from 'chai'
 import { TcpProxy } from '../faults/proxy.js'
 import {
   Collector,
-  isHeard,
   next,
   type RunningBroker,
   recorder,
   rejection,
   Stage,
+  untilHandled,
   watching,
 } from './stage.js'
 
@@ -73,14 +73,14 @@ describe('e2e: resume after a cut, with a grace', () => {
     const first = await other.lock('k')
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const waiting = session.lock('k')
-    await isHeard(session)
+    await untilHandled(session)
     const behind = other.lock('k')
-    await isHeard(other)
+    await untilHandled(other)
     proxy.shut(true)
     proxy.cut()
     await next(session, 'jeopardy')
     await first.unlock()
-    await isHeard(other)
+    await untilHandled(other)
     const resumed = next(session, 'resumed')
     proxy.shut(false)
     await resumed
@@ -109,7 +109,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await asked).held).to.equal(true)
     await unlocked
     await stats
-    await isHeard(session)
+    await untilHandled(session)
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['asked'])
     expect(broker.stats().totalLocks).to.equal(2)
   })
@@ -122,7 +122,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     const other = await stage.session(url)
     const lock = await session.lock('k')
     const waiting = other.lock('k')
-    await isHeard(other)
+    await untilHandled(other)
     const jeopardy = next(session, 'jeopardy')
     proxy.cut()
     await jeopardy
@@ -160,7 +160,7 @@ describe('e2e: a cut without a grace', () => {
     const other = await stage.session(url)
     const lock = await session.lock('k')
     const waiting = other.lock('k')
-    await isHeard(other)
+    await untilHandled(other)
     const lost = next(session, 'lost')
     const renewed = next(session, 'newSession')
     proxy.cut()
@@ -180,18 +180,18 @@ describe('e2e: a cut without a grace', () => {
     const controller = new AbortController()
     const granted = session.lock('k', { timeout: 60_000 })
     const aborts = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
-    await isHeard(session)
+    await untilHandled(session)
     const renewed = next(session, 'newSession')
     proxy.cut()
     await renewed
-    await isHeard(session)
+    await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(2)
     const timeouts = frames.items.flatMap((frame) => frame.match(/(?<="timeout":)\d+/g) ?? [])
     expect(timeouts).to.have.length(2)
     expect(Number(timeouts[1])).to.be.within(1, 60_000)
     controller.abort()
     await aborts
-    await isHeard(session)
+    await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(1)
     await first.unlock()
     expect((await granted).held).to.equal(true)

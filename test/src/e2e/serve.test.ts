@@ -1,14 +1,14 @@
 /** `holdfast serve`: where it listens, its flags, how it stops, and its exit codes. */
 import { expect } from 'chai'
 import { dial, headOf, RawClient, statusOf, upgradeHead } from './raw.js'
-import { Served } from './remote.js'
+import { ServeProcess } from './remote.js'
 import { aborted, next, rejection, Stage } from './stage.js'
 
 describe('e2e: holdfast serve', () => {
   const stage = Stage.forEachTest()
 
   it('prints where it listens, and serves', async () => {
-    const served = await Served.start(stage)
+    const served = await ServeProcess.start(stage)
     expect(served.lines.items[0]).to.match(/^holdfast is listening on ws:\/\/127\.0\.0\.1:\d+$/)
     const session = await stage.session(served.url)
     expect((await session.lock('k')).held).to.equal(true)
@@ -16,7 +16,7 @@ describe('e2e: holdfast serve', () => {
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`drains at ${signal}, tells its clients, and exits 0`, async () => {
-      const served = await Served.start(stage, '--drain', '60000')
+      const served = await ServeProcess.start(stage, '--drain', '60000')
       const session = await stage.session(served.url, { reconnect: false })
       const lock = await session.lock('k')
       const draining = next(session, 'draining')
@@ -27,12 +27,12 @@ describe('e2e: holdfast serve', () => {
       await session.close()
       expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
       expect(served.lines.items.at(-1)).to.match(new RegExp(`got ${signal} and is draining`))
-      expect(served.complaints.items).to.deep.equal([])
+      expect(served.errorLines.items).to.deep.equal([])
     })
   }
 
   it('stops at once at a second signal', async () => {
-    const served = await Served.start(stage, '--drain', '60000')
+    const served = await ServeProcess.start(stage, '--drain', '60000')
     const session = await stage.session(served.url, { reconnect: false })
     await session.lock('k')
     const brief = await session.lock('brief')
@@ -48,11 +48,11 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('prints where its dashboard is, unless it has none', async () => {
-    const served = await Served.start(stage)
+    const served = await ServeProcess.start(stage)
     const lines = await served.lines.count(2)
     const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
     expect((await fetch(String(page))).status).to.equal(200)
-    const without = await Served.start(stage, '--dashboard', 'none')
+    const without = await ServeProcess.start(stage, '--dashboard', 'none')
     expect((await fetch(`http://127.0.0.1:${without.port}/dashboard/`)).status).to.equal(426)
     without.kill('SIGTERM')
     await without.exit()
@@ -60,19 +60,19 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('listens where --host and --port say', async () => {
-    const first = await Served.start(stage, '--host', 'localhost')
+    const first = await ServeProcess.start(stage, '--host', 'localhost')
     const session = await stage.session(first.url)
     await session.close()
     const { port } = first
     first.kill('SIGTERM')
     await first.exit()
-    const second = await Served.start(stage, '--port', port)
+    const second = await ServeProcess.start(stage, '--port', port)
     expect(second.port).to.equal(port)
   })
 
   it('accepts any number of limits', async () => {
     const limits = ['--limit', 'locksPerSession=2', '--limit', 'helloMs=500']
-    const served = await Served.start(stage, ...limits)
+    const served = await ServeProcess.start(stage, ...limits)
     const session = await stage.session(served.url)
     await session.lock('a')
     await session.lock('b')
@@ -82,7 +82,7 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('admits pages with --origin and --dev, and no others', async () => {
-    const served = await Served.start(stage, '--origin', 'https://app.example', '--dev')
+    const served = await ServeProcess.start(stage, '--origin', 'https://app.example', '--dev')
     const from = (origin: string) => statusOf(Number(served.port), upgradeHead('/', { origin }))
     expect(await from('https://app.example')).to.match(/ 101 /)
     expect(await from('http://localhost:5173')).to.match(/ 101 /)
@@ -90,7 +90,7 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('grants nothing within --quiet-start, and then the requests of that time', async () => {
-    const served = await Served.start(stage, '--quiet-start', '200')
+    const served = await ServeProcess.start(stage, '--quiet-start', '200')
     const session = await stage.session(served.url)
     const waiting = session.lock('k')
     await rejection(session.tryLock('k'), 'LOCK_HELD')
@@ -98,20 +98,20 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('listens beyond loopback only if a flag names the risk', async () => {
-    const refused = Served.run(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
+    const refused = ServeProcess.run(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
     expect((await refused.exit()).code).to.equal(78)
-    expect((await refused.complaints.count(1))[0]).to.match(/^holdfast: Listening on 0\.0\.0\.0/)
+    expect((await refused.errorLines.count(1))[0]).to.match(/^holdfast: Listening on 0\.0\.0\.0/)
     const flags = ['--host', '0.0.0.0', '--allow-unauthenticated']
-    const served = await Served.start(stage, ...flags)
+    const served = await ServeProcess.start(stage, ...flags)
     const session = await stage.session(`ws://127.0.0.1:${served.port}`)
     expect(session.state).to.equal('connected')
   })
 
   it('exits 78 when the port is in use', async () => {
     const { port } = await stage.broker()
-    const served = Served.run(stage, 'serve', '--port', String(port))
+    const served = ServeProcess.run(stage, 'serve', '--port', String(port))
     expect((await served.exit()).code).to.equal(78)
-    expect((await served.complaints.count(1))[0]).to.match(/^holdfast: Cannot listen on/)
+    expect((await served.errorLines.count(1))[0]).to.match(/^holdfast: Cannot listen on/)
   })
 
   const wrong: string[][] = [
@@ -124,15 +124,15 @@ describe('e2e: holdfast serve', () => {
   ]
   for (const flags of wrong) {
     it(`exits 64 at ${flags.join(' ')}, and prints what is wrong`, async () => {
-      const served = Served.run(stage, 'serve', ...flags)
+      const served = ServeProcess.run(stage, 'serve', ...flags)
       expect((await served.exit()).code).to.equal(64)
-      await served.complaints.count(1)
-      expect(served.complaints.items[0]).to.match(/^error: /)
+      await served.errorLines.count(1)
+      expect(served.errorLines.items[0]).to.match(/^error: /)
     })
   }
 
   it('prints its help and its version', async () => {
-    const help = Served.run(stage, 'serve', '--help')
+    const help = ServeProcess.run(stage, 'serve', '--help')
     expect((await help.exit()).code).to.equal(0)
     const text = (await help.lines.until((lines) => lines.length > 20)).join('\n')
     const flags = [
@@ -145,13 +145,13 @@ describe('e2e: holdfast serve', () => {
       '--dev',
     ]
     for (const flag of flags) expect(text).to.include(flag)
-    const version = Served.run(stage, '--version')
+    const version = ServeProcess.run(stage, '--version')
     expect((await version.exit()).code).to.equal(0)
     expect((await version.lines.count(1))[0]).to.match(/^\d+\.\d+\.\d+$/)
   })
 
   it('logs nothing about a client that disconnects in the middle of a frame', async () => {
-    const served = await Served.start(stage, '--drain', '0')
+    const served = await ServeProcess.start(stage, '--drain', '0')
     const status = async () => (await fetch(`http://127.0.0.1:${served.port}/status`)).json()
     const socket = await dial(Number(served.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
@@ -164,6 +164,6 @@ describe('e2e: holdfast serve', () => {
     while (((await status()) as { connections: number }).connections > 1) await session.stats()
     served.kill('SIGTERM')
     expect(await served.exit()).to.deep.equal({ code: 0, signal: null })
-    expect(served.complaints.items).to.deep.equal([])
+    expect(served.errorLines.items).to.deep.equal([])
   })
 })

@@ -6,7 +6,7 @@ import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
 import { turn } from '../support/scriptedSession.js'
-import { isHeard, Stage } from './stage.js'
+import { Stage, untilHandled } from './stage.js'
 
 const many = 100
 
@@ -39,7 +39,7 @@ describe('e2e: one signal for many requests', () => {
   const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
   it('leaves no listener and no warning when all are granted', async () => {
-    const { sessions } = await stage.meeting('a')
+    const { sessions } = await stage.brokerWith('a')
     const session = sessions[0]!
     const { signal } = new AbortController()
     const warnings = await warningsOf(async () => {
@@ -57,7 +57,7 @@ describe('e2e: one signal for many requests', () => {
   })
 
   it('settles all waiting requests by one abort', async () => {
-    const { sessions } = await stage.meeting('a', 'b')
+    const { sessions } = await stage.brokerWith('a', 'b')
     const [holder, session] = [sessions[0]!, sessions[1]!]
     await holder.lock('k')
     const controller = new AbortController()
@@ -70,7 +70,7 @@ describe('e2e: one signal for many requests', () => {
       ]
       const requested = times(() => session.locks.request('k', { signal }, () => {}))
       const codes = [codesOf(waiting), codesOf(requested)]
-      await isHeard(session)
+      await untilHandled(session)
       expect(listeners(signal)).to.equal(1)
       controller.abort()
       expect(await Promise.all(codes)).to.deep.equal([['ABORTED'], [signal.reason.code]])

@@ -3,17 +3,17 @@
  * lock. The last unlock releases the lock. A caller that comes after the grant sends a new request.
  */
 import { expect } from 'chai'
-import { isHeard, rejection, Stage } from './stage.js'
+import { rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: SingleflightLock -> session.singleflightLock', () => {
   const stage = Stage.forEachTest()
 
   it('makes one request and one lock for many concurrent callers', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const calls = Array.from({ length: 10 }, () => ann!.singleflightLock('report'))
-    await isHeard(ann!)
+    await untilHandled(ann!)
     expect(broker.query().waitingCount).to.equal(1)
     await blocking.unlock()
     const locks = await Promise.all(calls)
@@ -23,7 +23,7 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
   })
 
   it('releases the lock at the last unlock only', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const [ann] = sessions
     const calls = [1, 2, 3].map(() => ann!.singleflightLock('report'))
     const [first, second, third] = await Promise.all(calls)
@@ -38,7 +38,7 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
   })
 
   it('sends a new request for a caller that comes after the grant, so that other clients do not starve', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const first = await ann!.singleflightLock('report')
     const order: string[] = []
@@ -46,19 +46,19 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
       order.push('ben')
       return lock.unlock()
     })
-    await isHeard(ben!)
+    await untilHandled(ben!)
     const late = ann!.singleflightLock('report').then((lock) => {
       order.push('ann again')
       return lock.unlock()
     })
-    await isHeard(ann!)
+    await untilHandled(ann!)
     await first.unlock()
     await Promise.all([bens, late])
     expect(order).to.deep.equal(['ben', 'ann again'])
   })
 
   it('does not share between different modes or ttls', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const calls = [
@@ -68,14 +68,14 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
       ann!.singleflightLock('report', { mode: 'shared' }),
       ann!.singleflightLock('report', { mode: 'shared' }),
     ]
-    await isHeard(ann!)
+    await untilHandled(ann!)
     expect(broker.query().waitingCount).to.equal(4)
     await blocking.unlock()
     for (const call of calls) await (await call).unlock()
   })
 
   it('applies the timeout and the signal of each caller to that caller alone', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const blocking = await ben!.lock('report')
     const controller = new AbortController()
@@ -91,17 +91,17 @@ describe('e2e: SingleflightLock -> session.singleflightLock', () => {
   })
 
   it('cancels the request when its last caller leaves', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ben!.lock('report')
     const controllers = [new AbortController(), new AbortController()]
     const calls = controllers.map(({ signal }) =>
       rejection(ann!.singleflightLock('report', { signal }), 'ABORTED'),
     )
-    await isHeard(ann!)
+    await untilHandled(ann!)
     for (const controller of controllers) controller.abort()
     await Promise.all(calls)
-    await isHeard(ann!)
+    await untilHandled(ann!)
     expect(broker.query().waitingCount).to.equal(0)
   })
 })

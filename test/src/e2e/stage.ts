@@ -59,7 +59,7 @@ export class Stage {
   }
 
   /** A broker, and sessions with these names. */
-  async meeting(...names: readonly string[]): Promise<Meeting> {
+  async brokerWith(...names: readonly string[]): Promise<Meeting> {
     const running = await this.broker()
     const sessions = await Promise.all(names.map((name) => this.session(running.url, { name })))
     return { ...running, sessions }
@@ -71,7 +71,7 @@ export interface Meeting extends RunningBroker {
 }
 
 /** Resolves when the broker has handled everything that this session sent before. */
-export async function isHeard(session: Session): Promise<void> {
+export async function untilHandled(session: Session): Promise<void> {
   await session.stats()
 }
 

@@ -2,13 +2,13 @@
  * `LockStats` and `GetStats`: the counters of the whole broker, the same from client and broker.
  */
 import { expect } from 'chai'
-import { aborted, isHeard, rejection, Stage } from './stage.js'
+import { aborted, rejection, Stage, untilHandled } from './stage.js'
 
 describe('e2e: GetStats -> session.stats and broker.stats', () => {
   const stage = Stage.forEachTest()
 
   it('begin at 0', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const nothing = {
       totalLocks: 0,
       activeLocks: 0,
@@ -23,7 +23,7 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
   })
 
   it('count the requests of all sessions, and are the same for each session', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben', 'cleo')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const kept = await ann!.lock('kept')
     await kept.refresh()
@@ -49,11 +49,11 @@ describe('e2e: GetStats -> session.stats and broker.stats', () => {
   })
 
   it('count a request that ended with its session as failed, and do not count invalid input', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')
     const waiting = rejection(ben!.lock('k'), 'SESSION_CLOSED')
-    await isHeard(ben!)
+    await untilHandled(ben!)
     await rejection(ben!.lock(''), 'INVALID_KEY')
     await ben!.close()
     await waiting

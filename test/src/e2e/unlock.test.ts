@@ -4,13 +4,13 @@
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
-import { Collector, isHeard, next, rejection, Stage, watching } from './stage.js'
+import { Collector, next, rejection, Stage, untilHandled, watching } from './stage.js'
 
 describe('e2e: Unlock -> lock.unlock', () => {
   const stage = Stage.forEachTest()
 
   it('releases, and resolves when the broker has confirmed', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const unlocking = lock.unlock()
     expect(lock.held, 'from the call on').to.equal(false)
@@ -21,7 +21,7 @@ describe('e2e: Unlock -> lock.unlock', () => {
   })
 
   it('may be called again by its holder, and counts once', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k')
     await Promise.all([lock.unlock(), lock.unlock()])
@@ -35,7 +35,7 @@ describe('e2e: Unlock -> await using', () => {
   const stage = Stage.forEachTest()
 
   it('releases at every exit of the block', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const [ann] = sessions
     {
       await using lock = await ann!.lock('k')
@@ -53,7 +53,7 @@ describe('e2e: Unlock -> await using', () => {
   })
 
   it('does not throw for a lost or an unlocked lock', async () => {
-    const { sessions, broker } = await stage.meeting('ann', 'ben')
+    const { sessions, broker } = await stage.brokerWith('ann', 'ben')
     const [ann, ben] = sessions
     {
       await using lock = await ann!.lock('a', { ttl: 20 })
@@ -84,7 +84,7 @@ describe('e2e: Unlock -> session.withLock', () => {
   const stage = Stage.forEachTest()
 
   it("holds the lock during the callback, returns the callback's result, and releases", async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const result = await sessions[0]!.withLock(
       'k',
       async (lock) => {
@@ -99,7 +99,7 @@ describe('e2e: Unlock -> session.withLock', () => {
   })
 
   it('rejects with the error of the callback, and releases', async () => {
-    const { sessions, broker } = await stage.meeting('ann')
+    const { sessions, broker } = await stage.brokerWith('ann')
     const failing = sessions[0]!.withLock('k', () => {
       throw new RangeError('of the caller')
     })
@@ -108,7 +108,7 @@ describe('e2e: Unlock -> session.withLock', () => {
   })
 
   it('rejects with LOCK_LOST if the lock was lost, unless the callback threw', async () => {
-    const { sessions } = await stage.meeting('ann')
+    const { sessions } = await stage.brokerWith('ann')
     const [ann] = sessions
     const lost = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
     await rejection(lost, 'LOCK_LOST')
@@ -124,7 +124,7 @@ describe('e2e: Unlock -> session.withLock', () => {
   })
 
   it('does not run the callback without a lock', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben')
+    const { sessions } = await stage.brokerWith('ann', 'ben')
     await sessions[0]!.lock('k')
     let called = 0
     const held = sessions[1]!.withLock('k', () => called++, { timeout: 0 })
@@ -137,12 +137,12 @@ describe('e2e: unlock channel -> session.watch', () => {
   const stage = Stage.forEachTest()
 
   it('reports the state first and then every event, also to a client without locks', async () => {
-    const { sessions } = await stage.meeting('ann', 'ben', 'eve')
+    const { sessions } = await stage.brokerWith('ann', 'ben', 'eve')
     const [ann, ben, eve] = sessions
     const first = await ann!.lock('k', { metadata: 'first' })
     const events = await watching(eve!, 'k')
     const second = ben!.lock('k')
-    await isHeard(ben!)
+    await untilHandled(ben!)
     await first.unlock()
     await (await second).unlock()
     await events.count(4)
@@ -160,7 +160,7 @@ describe('e2e: unlock channel -> session.watch', () => {
   })
 
   it('covers a key or a prefix, and ends when it is closed', async () => {
-    const { sessions } = await stage.meeting('ann', 'eve')
+    const { sessions } = await stage.brokerWith('ann', 'eve')
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()
     const watch = eve!.watch({ prefix: 'orders:' }, events.add)
@@ -168,10 +168,10 @@ describe('e2e: unlock channel -> session.watch', () => {
     await ann!.lock('orders:1')
     await ann!.lock('invoices:1')
     await ann!.lock('orders:2')
-    await isHeard(eve!)
+    await untilHandled(eve!)
     watch.close()
     await ann!.lock('orders:3')
-    await isHeard(eve!)
+    await untilHandled(eve!)
     const keys = events.items.map((event) => ('key' in event ? event.key : event.event))
     expect(keys).to.deep.equal(['state', 'orders:1', 'orders:2'])
   })

@@ -234,19 +234,19 @@ describe('upgrade: beside a server of the user', () => {
   it('shares a server with another broker on another path', async () => {
     const other = createBroker()
     other.attach(server, { path: '/other' })
-    const here = await RawClient.greeted(`ws://127.0.0.1:${port}/locks`)
-    const there = await RawClient.greeted(`ws://127.0.0.1:${port}/other`)
-    here.say({ type: 'lock', id: 1, key: 'k' })
-    there.say({ type: 'lock', id: 1, key: 'k' })
-    await here.hear('granted')
-    await there.hear('granted')
+    const here = await RawClient.open(`ws://127.0.0.1:${port}/locks`)
+    const there = await RawClient.open(`ws://127.0.0.1:${port}/other`)
+    here.send({ type: 'lock', id: 1, key: 'k' })
+    there.send({ type: 'lock', id: 1, key: 'k' })
+    await here.receive('granted')
+    await there.receive('granted')
     expect(broker.query().heldCount).to.equal(1)
     expect(other.query().heldCount).to.equal(1)
     expect(await statusOf(port, upgradeHead('/unknown'))).to.match(/^HTTP\/1\.1 404 /)
     await other.close()
     expect(await statusOf(port, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
-    here.say({ type: 'stats', id: 2 })
-    await here.hear('stats')
+    here.send({ type: 'stats', id: 2 })
+    await here.receive('stats')
   })
 
   it('refuses an invalid path, and a path that already has a broker', () => {
@@ -266,7 +266,7 @@ describe('upgrade: beside a server of the user', () => {
   })
 
   it("leaves the user's server open when it closes", async () => {
-    const client = await RawClient.greeted(`ws://127.0.0.1:${port}/locks`)
+    const client = await RawClient.open(`ws://127.0.0.1:${port}/locks`)
     await broker.close()
     expect(await client.closed()).to.deep.equal({ code: 1012, reason: 'broker is going away' })
     const response = await fetch(`http://127.0.0.1:${port}/still/there`)
@@ -301,9 +301,9 @@ describe('upgrade: frames that WebSocket refuses', () => {
   ]
   for (const [title, code, commit] of faults) {
     it(`${title} closes the sender's connection, and keeps its locks for their lease`, async () => {
-      const client = await RawClient.greeted(url)
-      client.say({ type: 'lock', id: 1, key: title })
-      await client.hear('granted')
+      const client = await RawClient.open(url)
+      client.send({ type: 'lock', id: 1, key: title })
+      await client.receive('granted')
       commit(client)
       expect((await client.closed()).code).to.equal(code)
       expect(broker.query({ key: title }).heldCount).to.equal(1)

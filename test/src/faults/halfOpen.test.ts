@@ -4,7 +4,7 @@
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
-import { aborted, isHeard, next, type Stage } from '../e2e/stage.js'
+import { aborted, next, type Stage, untilHandled } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
@@ -64,7 +64,7 @@ async function handOver(stage: Stage, silence: Silence, grace: number | 'lease')
     order.push(`granted, old one held: ${lock.held}`)
     return taken
   })
-  await isHeard(near)
+  await untilHandled(near)
   fallSilent()
   expect((await granted).fence).to.be.above(lock.fence)
   expect(order).to.deep.equal(['lost', 'granted, old one held: false'])
@@ -116,9 +116,9 @@ describe('faults: half-open connections, behind a proxy', function () {
           (lock) => lock.held,
           () => false,
         )
-        await isHeard(far)
+        await untilHandled(far)
         const behind = near.lock('k')
-        await isHeard(near)
+        await untilHandled(near)
         fallSilent()
         await first.unlock()
         // Granted to a client that cannot receive the grant, until its lease is over.

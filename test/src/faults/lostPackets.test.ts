@@ -43,7 +43,7 @@ async function handOver(stage: Stage, loss: Loss, grace: number | 'lease'): Prom
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
   const granted = other.lock('k')
-  await other.isHeard()
+  await other.untilHandled()
   far.lose(loss)
   const next = await granted
   const { at: grantedAt } = await other.event('granted', next)

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { Session, WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
 import { RawClient } from '../e2e/raw.js'
-import { Served } from '../e2e/remote.js'
+import { ServeProcess } from '../e2e/remote.js'
 import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 
@@ -47,14 +47,14 @@ describe('faults: memory while clients do not read', function () {
   const stage = Stage.forEachTest()
 
   it(`of ${readers} of them: grows by half of the limit for each at most`, async () => {
-    const served = await Served.start(stage)
+    const served = await ServeProcess.start(stage)
     const pid = served.process.pid!
     const sloths: RawClient[] = []
     for (let i = 0; i < readers; i++) {
-      const sloth = await RawClient.greeted(served.url, { lease: 300_000 })
-      stage.onClear(() => sloth.vanish())
-      sloth.say({ type: 'watch', id: 1 })
-      await sloth.hear('watching')
+      const sloth = await RawClient.open(served.url, { lease: 300_000 })
+      stage.onClear(() => sloth.drop())
+      sloth.send({ type: 'watch', id: 1 })
+      await sloth.receive('watching')
       sloth.socket.pause()
       sloths.push(sloth)
     }
@@ -80,17 +80,17 @@ describe('faults: memory while clients do not read', function () {
       '--limit',
       `${name}=${2 * bytesForEach}`,
     ])
-    const served = await Served.start(stage, ...patience)
-    const reader = await RawClient.greeted(served.url, { lease: 300_000 })
-    stage.onClear(() => reader.vanish())
-    reader.say({ type: 'watch', id: 1 })
-    await reader.hear('watching')
+    const served = await ServeProcess.start(stage, ...patience)
+    const reader = await RawClient.open(served.url, { lease: 300_000 })
+    stage.onClear(() => reader.drop())
+    reader.send({ type: 'watch', id: 1 })
+    await reader.receive('watching')
     reader.socket.pause()
     const events = await pile(await stage.session(served.url))
     reader.socket.resume()
     const told = new Map<number, string>()
     for (let i = 0; i < events; i++) {
-      const { event, fence } = (await reader.hear('event')).event
+      const { event, fence } = (await reader.receive('event')).event
       expect(told.get(fence)).to.equal(event === 'locked' ? undefined : 'locked')
       told.set(fence, event)
     }

@@ -2,7 +2,7 @@
  * Another machine as far as the network is concerned: a Linux network namespace with a link to this
  * one. Packets can be lost on the link in one direction or both, and neither end is notified.
  */
-import { freeNet, ip, nobody } from '../support/network.js'
+import { freeNet, ip, unreachableMac } from '../support/network.js'
 
 let made = 0
 
@@ -45,7 +45,7 @@ export class Namespace {
 
   /** Routes packets to an unknown hardware address, so that they are lost without a notice. */
   lose({ up, down }: { readonly up: boolean; readonly down: boolean }): void {
-    this.#neighbours(up ? nobody : this.#mac, down ? nobody : this.#farMac)
+    this.#neighbours(up ? unreachableMac : this.#mac, down ? unreachableMac : this.#farMac)
   }
 
   loseNothing(): void {

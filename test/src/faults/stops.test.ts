@@ -4,7 +4,7 @@
  * expire a session.
  */
 import { expect } from 'chai'
-import { RemoteClient, Served } from '../e2e/remote.js'
+import { RemoteClient, ServeProcess } from '../e2e/remote.js'
 import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
@@ -29,7 +29,7 @@ async function oversleep(
   const other = await RemoteClient.start(stage, url)
   const fence = await sleeper.lock('k', options)
   const granted = other.lock('k')
-  await other.isHeard()
+  await other.untilHandled()
   sleeper.kill('SIGSTOP')
   const next = await granted
   expect(next).to.be.above(fence)
@@ -44,7 +44,7 @@ async function oversleep(
 }
 
 async function stopBroker(stage: Stage): Promise<void> {
-  const broker = await Served.start(stage)
+  const broker = await ServeProcess.start(stage)
   const lease = { lease: 2_000, grace: 'lease' } as const
   const holder = await RemoteClient.start(stage, broker.url, lease)
   const waiter = await RemoteClient.start(stage, broker.url, lease)
@@ -52,7 +52,7 @@ async function stopBroker(stage: Stage): Promise<void> {
   const fence = await holder.lock('k')
   const kept = await patient.lock('kept', { ttl: 60_000 })
   const granted = waiter.lock('k')
-  await waiter.isHeard()
+  await waiter.untilHandled()
   broker.kill('SIGSTOP')
   const lost = await holder.event('lost', fence)
   await pauseFor(6_000)
@@ -64,7 +64,7 @@ async function stopBroker(stage: Stage): Promise<void> {
   // The sessions live on at the broker: they were resumed, not opened again.
   for (const client of [holder, waiter]) await client.event('resumed')
   expect(await patient.tell({ do: 'isHeld', fence: kept })).to.equal(true)
-  expect(await patient.isHeard()).to.include({ expiredLocks: 0 })
+  expect(await patient.untilHandled()).to.include({ expiredLocks: 0 })
   const events = [holder, waiter].flatMap(({ events }) => events.items.map(({ event }) => event))
   expect(events).not.to.include('newSession')
   expect(patient.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
@@ -91,7 +91,7 @@ describe('faults: processes that are paused', function () {
         sleeper.kill('SIGSTOP')
         await pauseFor(1_500)
         sleeper.kill('SIGCONT')
-        await sleeper.isHeard()
+        await sleeper.untilHandled()
         expect(await sleeper.tell({ do: 'isHeld', fence })).to.equal(true)
         expect(sleeper.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
       },
@@ -100,7 +100,7 @@ describe('faults: processes that are paused', function () {
     [
       'a broker, past a timeout: the timeout is reported at once',
       async (stage) => {
-        const broker = await Served.start(stage)
+        const broker = await ServeProcess.start(stage)
         const holder = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         const waiter = await RemoteClient.start(stage, broker.url, { lease: 60_000 })
         await holder.lock('k')
@@ -108,12 +108,12 @@ describe('faults: processes that are paused', function () {
           () => 'granted',
           (error: Error) => error.message,
         )
-        await waiter.isHeard()
+        await waiter.untilHandled()
         broker.kill('SIGSTOP')
         await pauseFor(2_000)
         broker.kill('SIGCONT')
         expect(await timesOut).to.equal('LOCK_TIMEOUT')
-        expect(await holder.isHeard()).to.include({ failedLocks: 1, expiredLocks: 0 })
+        expect(await holder.untilHandled()).to.include({ failedLocks: 1, expiredLocks: 0 })
       },
     ],
   ])

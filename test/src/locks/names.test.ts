@@ -62,7 +62,7 @@ describe('names of session.locks', () => {
 
   it('may have any 100 UTF-16 units, and are refused if their key would be too long', async () => {
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
-    const { sessions } = await stage.meeting('one')
+    const { sessions } = await stage.brokerWith('one')
     for (const long of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
       expect(keyForName(long)).to.equal(undefined)
       const error = await sessions[0]!.locks.request(long, () => {}).catch((e: Error) => e)
@@ -71,7 +71,7 @@ describe('names of session.locks', () => {
   })
 
   it('cannot be requested by a reserved key', async () => {
-    const { sessions } = await stage.meeting('one')
+    const { sessions } = await stage.brokerWith('one')
     const session = sessions[0]!
     const ways: ((key: string) => Promise<unknown>)[] = [
       (key) => session.lock(key),
@@ -90,7 +90,7 @@ describe('names of session.locks', () => {
   })
 
   it('share their keys with session.lock', async () => {
-    const { sessions } = await stage.meeting('one', 'other')
+    const { sessions } = await stage.brokerWith('one', 'other')
     const [one, other] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
     const lock = await one!.lock('orders:42', { metadata: { page: 7 } })
     const isFree = () =>

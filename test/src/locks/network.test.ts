@@ -47,12 +47,12 @@ describe('session.locks, over a network', () => {
     ask(scene, { ifAvailable: true })
     ask(scene, { steal: true })
     await turn()
-    expect(scene.socket.take()).to.deep.equal([
+    expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', mode: 'shared', ttl: 5_000, metadata },
       { type: 'lock', id: 2, key: 'a', timeout: 0 },
       { type: 'lock', id: 3, key: 'a', steal: true },
     ])
-    scene.socket.say({ type: 'granted', id: 1, fence: 9, at: 50_000 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 9, at: 50_000 })
     await turn()
     const told = { name: 'a', mode: 'shared', fence: 9, ttl: 5_000, metadata, held: true }
     expect(asked.lock).to.include(told)
@@ -62,18 +62,18 @@ describe('session.locks, over a network', () => {
     const scene = await openScene()
     const asked = ask(scene, {}, Promise.resolve('fine'))
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 2, fence: 9 })
     expect(asked.outcome).to.equal('open')
-    scene.socket.say({ type: 'unlocked', id: 2 })
+    scene.socket.deliver({ type: 'unlocked', id: 2 })
     await turn()
     expect(asked.outcome).to.equal('fine')
   })
 
   it('rejects with the reason of a loss, and aborts the signal of the callback', async () => {
     const ways: [LostReason, LockRequestOptions, (scene: Scene) => void][] = [
-      ['stolen', {}, ({ socket }) => socket.say({ type: 'lost', fence: 9, reason: 'stolen' })],
+      ['stolen', {}, ({ socket }) => socket.deliver({ type: 'lost', fence: 9, reason: 'stolen' })],
       ['expired', { ttl: 1_000 }, ({ clock }) => clock.advance(1_000)],
       ['session', {}, ({ socket }) => socket.end()],
       ['session', {}, ({ clock }) => clock.advance(10_000)],
@@ -83,7 +83,7 @@ describe('session.locks, over a network', () => {
       const scene = await openScene()
       const asked = ask(scene, options)
       await turn()
-      scene.socket.say({ type: 'granted', id: 1, fence: 9, at: 50_000 })
+      scene.socket.deliver({ type: 'granted', id: 1, fence: 9, at: 50_000 })
       await turn()
       const { signal } = asked.lock!
       lose(scene)
@@ -99,7 +99,7 @@ describe('session.locks, over a network', () => {
     const scene = await openScene()
     const asked = ask(scene)
     await turn()
-    scene.socket.say(
+    scene.socket.deliver(
       { type: 'granted', id: 1, fence: 9 },
       { type: 'lost', fence: 9, reason: 'stolen' },
     )
@@ -115,12 +115,12 @@ describe('session.locks, over a network', () => {
     const connecting = connectIn(url, {}, { ...environment, newTask })
     await turn()
     network.last.accept()
-    network.last.say(welcome())
+    network.last.deliver(welcome())
     const session = await connecting
     const controller = new AbortController()
     const asked = ask({ session }, { signal: controller.signal })
     await turn()
-    network.last.say({ type: 'granted', id: 1, fence: 9 })
+    network.last.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
     expect(tasks).to.have.length(1)
     controller.abort('enough')
@@ -138,10 +138,10 @@ describe('session.locks, over a network', () => {
     controller.abort()
     await turn()
     expect(asked.outcome).to.equal(controller.signal.reason)
-    expect(scene.socket.take().at(-1)).to.deep.equal({ type: 'cancel', request: 1 })
-    scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+    expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'cancel', request: 1 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
-    expect(scene.socket.take()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
+    expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 9 }])
     expect(asked.lock).to.equal(undefined)
   })
 
@@ -153,10 +153,10 @@ describe('session.locks, over a network', () => {
       const scene = await openScene()
       const asked = ask(scene, {}, turn().then(turn).then(make))
       await turn()
-      scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+      scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
       await turn()
       await turn()
-      scene.socket.say(notHeld)
+      scene.socket.deliver(notHeld)
       await turn()
       if (thrown) expect(asked.outcome).to.equal(thrown)
       else isAbortError(asked.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
@@ -167,7 +167,7 @@ describe('session.locks, over a network', () => {
     const scene = await openScene()
     const [held, waits] = [ask(scene), ask(scene)]
     await turn()
-    scene.socket.say({ type: 'granted', id: 1, fence: 9 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
     await turn()
     scene.socket.end()
     await turn()
@@ -177,10 +177,10 @@ describe('session.locks, over a network', () => {
     await turn()
     const socket = scene.network.last
     socket.accept()
-    socket.say(welcome({ session: 's2' }))
+    socket.deliver(welcome({ session: 's2' }))
     await turn()
     expect(socket.sent.slice(1)).to.deep.equal([{ type: 'lock', id: 2, key: 'a' }])
-    socket.say({ type: 'granted', id: 2, fence: 12 })
+    socket.deliver({ type: 'granted', id: 2, fence: 12 })
     await turn()
     expect(waits.lock).to.include({ fence: 12, held: true })
   })
@@ -189,7 +189,7 @@ describe('session.locks, over a network', () => {
     const scene = await openScene()
     const asked = ask(scene)
     await turn()
-    scene.socket.say({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'no more' })
+    scene.socket.deliver({ type: 'failed', id: 1, code: 'QUOTA_EXCEEDED', message: 'no more' })
     await turn()
     expect(asked.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
     scene.socket.end()
@@ -213,7 +213,7 @@ describe('session.locks, over a network', () => {
       expect(outcome).to.be.instanceOf(TypeError)
       expect((outcome as TypeError).cause).to.include({ code })
     }
-    expect(scene.socket.take()).to.deep.equal([])
+    expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
   it('ends with its session: AbortError for waiting requests, then InvalidStateError', async () => {

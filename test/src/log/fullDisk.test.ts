@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { fixedInterval, type Session } from '@holdfast/client'
 import { createBroker, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
-import { Served } from '../e2e/remote.js'
+import { ServeProcess } from '../e2e/remote.js'
 import { next, Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { freePort } from '../support/freePort.js'
@@ -71,13 +71,13 @@ describe('journal: on a full disk', () => {
   it('stops granting, reports why, ends with 74, and loses nothing', async () => {
     const disk = smallDisk()
     const args = ['--port', String(await freePort()), '--journal', join(disk, 'journal')]
-    const first = await Served.start(stage, ...args)
+    const first = await ServeProcess.start(stage, ...args)
     const reconnect = fixedInterval({ interval: 20 })
     const session = await stage.session(first.url, { grace: 'lease', lease: 60_000, reconnect })
     const fences = await fill(session, next(session, 'jeopardy'))
     expect(fences.size).to.be.greaterThan(10)
     expect(await first.exit()).to.deep.equal({ code: 74, signal: null })
-    const errorLines = await first.complaints.until((lines) =>
+    const errorLines = await first.errorLines.until((lines) =>
       lines.some((line) => /^holdfast/.test(line)),
     )
     expect(errorLines.filter((line) => /^holdfast/.test(line))).to.have.length(1)
@@ -87,7 +87,7 @@ describe('journal: on a full disk', () => {
 
     mount('-o', 'remount,size=64m', disk)
     const back = next(session, 'resumed')
-    await Served.start(stage, ...args)
+    await ServeProcess.start(stage, ...args)
     await back
     const { held } = await session.query()
     const now = new Map(held.map(({ key, fence }) => [key, fence]))

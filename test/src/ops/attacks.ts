@@ -95,7 +95,7 @@ export const attacks: readonly Attack[] = [
     outcome: '4401 unauthorized',
     attempt: async ({ raw }) => {
       const client = await raw({}, `/?token=${await jwt({ sub: 'eve' })}`)
-      client.say({ type: 'hello' })
+      client.send({ type: 'hello' })
       return closeOf(client)
     },
   },
@@ -104,8 +104,8 @@ export const attacks: readonly Attack[] = [
     outcome: 'FORBIDDEN, five times',
     attempt: async ({ raw, lock }) => {
       const client = await raw()
-      client.say({ type: 'hello', token: await jwt({ sub: 'eve' }) })
-      await client.hear('welcome')
+      client.send({ type: 'hello', token: await jwt({ sub: 'eve' }) })
+      await client.receive('welcome')
       const { key, fence } = lock
       const asks = [
         { type: 'lock', key },
@@ -116,10 +116,10 @@ export const attacks: readonly Attack[] = [
       ]
       const codes: string[] = []
       for (const [i, ask] of asks.entries()) {
-        client.say({ id: i + 1, ...ask })
-        codes.push((await client.hear('failed')).code)
+        client.send({ id: i + 1, ...ask })
+        codes.push((await client.receive('failed')).code)
       }
-      client.vanish()
+      client.drop()
       return new Set(codes).size === 1 && codes.length === 5
         ? `${codes[0]}, five times`
         : `${codes}`
@@ -135,13 +135,13 @@ export const attacks: readonly Attack[] = [
     outcome: 'a new session, and the old session continues',
     attempt: async ({ raw }) => {
       const victim = await raw()
-      victim.say({ type: 'hello', token: await jwt({ sub: 'victim' }), grace: 10_000 })
-      const welcome = await victim.hear('welcome')
+      victim.send({ type: 'hello', token: await jwt({ sub: 'victim' }), grace: 10_000 })
+      const welcome = await victim.receive('welcome')
       const resume = { session: welcome.session, secret: welcome.secret! }
       const outcome = await takeUp(raw, 'eve', resume)
-      victim.say({ type: 'lock', id: 1, key: 'victim:k' })
-      await victim.hear('granted')
-      victim.vanish()
+      victim.send({ type: 'lock', id: 1, key: 'victim:k' })
+      await victim.receive('granted')
+      victim.drop()
       return outcome
     },
   },
@@ -151,13 +151,13 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ raw }) => {
       const victim = await raw()
       const token = await jwt({ sub: 'victim' })
-      victim.say({ type: 'hello', token, grace: 10_000 })
-      const { session, secret: stolen } = await victim.hear('welcome')
+      victim.send({ type: 'hello', token, grace: 10_000 })
+      const { session, secret: stolen } = await victim.receive('welcome')
       const thief = await raw()
-      thief.say({ type: 'hello', token, resume: { session, secret: stolen! } })
-      await thief.hear('welcome')
+      thief.send({ type: 'hello', token, resume: { session, secret: stolen! } })
+      await thief.receive('welcome')
       const { code } = await victim.closed()
-      thief.vanish()
+      thief.drop()
       return `the victim is closed with ${code}`
     },
   },
@@ -167,11 +167,11 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ raw, logged }) => {
       const forged = 'x\n{"level":50,"msg":"forged"}\u001b[2J\u202e'
       const client = await raw()
-      client.say({ type: 'hello', token: await jwt({ sub: 'eve' }), name: forged })
-      await client.hear('welcome')
-      client.say({ type: 'lock', id: 1, key: 'k\u202e{"msg":"forged"}' })
-      await client.hear('failed')
-      client.say({ type: 'bye' })
+      client.send({ type: 'hello', token: await jwt({ sub: 'eve' }), name: forged })
+      await client.receive('welcome')
+      client.send({ type: 'lock', id: 1, key: 'k\u202e{"msg":"forged"}' })
+      await client.receive('failed')
+      client.send({ type: 'bye' })
       await client.closed()
       const lines = await logged.until((all) => all.some((line) => line.includes('goodbye')))
       const clean = lines.every(
@@ -185,9 +185,9 @@ export const attacks: readonly Attack[] = [
     outcome: '4429 quota exceeded: messagesPerSecond 50',
     attempt: async ({ raw }) => {
       const client = await raw()
-      client.say({ type: 'hello', token: await jwt({ sub: 'eve' }) })
-      await client.hear('welcome')
-      client.say(...Array.from({ length: 300 }, (_, i) => ({ type: 'stats', id: i + 1 })))
+      client.send({ type: 'hello', token: await jwt({ sub: 'eve' }) })
+      await client.receive('welcome')
+      client.send(...Array.from({ length: 300 }, (_, i) => ({ type: 'stats', id: i + 1 })))
       return closeOf(client)
     },
   },
@@ -199,14 +199,14 @@ export const attacks: readonly Attack[] = [
       const clients: RawClient[] = []
       for (let i = 0; i < 20; i++) {
         const client = await raw({ 'x-forwarded-for': `203.0.113.${i}` })
-        client.say({ type: 'hello', token })
-        await client.hear('welcome')
+        client.send({ type: 'hello', token })
+        await client.receive('welcome')
         clients.push(client)
       }
       const client = await raw({ 'x-forwarded-for': '203.0.113.99' })
-      client.say({ type: 'hello', token })
+      client.send({ type: 'hello', token })
       const outcome = await closeOf(client)
-      for (const client of clients) client.vanish()
+      for (const client of clients) client.drop()
       return outcome
     },
   },
@@ -226,7 +226,7 @@ export const attacks: readonly Attack[] = [
     outcome: '1009 ',
     attempt: async ({ raw }) => {
       const client = await raw()
-      client.say({ type: 'hello', token: 'x'.repeat(17 * 1_024) })
+      client.send({ type: 'hello', token: 'x'.repeat(17 * 1_024) })
       return closeOf(client)
     },
   },
@@ -256,8 +256,8 @@ async function statusFor(port: number, headers: Record<string, string>): Promise
 
 async function takeUp(raw: Target['raw'], sub: string, resume: object): Promise<string> {
   const thief = await raw()
-  thief.say({ type: 'hello', token: await jwt({ sub }), resume })
-  const { resumed } = await thief.hear('welcome')
-  thief.vanish()
+  thief.send({ type: 'hello', token: await jwt({ sub }), resume })
+  const { resumed } = await thief.receive('welcome')
+  thief.drop()
   return resumed ? 'the session is stolen' : 'a new session, and the old session continues'
 }

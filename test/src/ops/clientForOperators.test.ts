@@ -12,7 +12,7 @@ describe('session.revoke', () => {
   const stage = Stage.forEachTest()
 
   it('ends a lock, informs its holder, and grants the lock to the next waiter', async () => {
-    const { sessions } = await stage.meeting('ann', 'bob', 'ops')
+    const { sessions } = await stage.brokerWith('ann', 'bob', 'ops')
     const [ann, bob, ops] = sessions
     const lock = await ann!.lock('k')
     const waiting = bob!.lock('k')
@@ -46,7 +46,7 @@ describe('session.revoke', () => {
   })
 
   it('needs the current fence of the lock', async () => {
-    const { sessions } = await stage.meeting('ann', 'ops')
+    const { sessions } = await stage.brokerWith('ann', 'ops')
     const [ann, ops] = sessions
     const lock = await ann!.lock('k')
     const reason = 'stuck'
@@ -63,7 +63,7 @@ describe('session.revoke', () => {
   })
 
   it('rejects invalid arguments', async () => {
-    const { sessions } = await stage.meeting('ops')
+    const { sessions } = await stage.brokerWith('ops')
     const [ops] = sessions
     const bad = { fence: 0, reason: 'r' }
     await rejection(ops!.revoke('', { fence: 1, reason: 'r' }), 'INVALID_KEY')

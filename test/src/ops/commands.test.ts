@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { RawClient } from '../e2e/raw.js'
-import { isHeard, type Meeting, Stage } from '../e2e/stage.js'
+import { type Meeting, Stage, untilHandled } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
 describe('the command holdfast', () => {
@@ -16,12 +16,12 @@ describe('the command holdfast', () => {
 
   /** Ann holds orders:1 and report, bob waits for orders:1. */
   async function busy(): Promise<Meeting & { readonly fence: number }> {
-    const meeting = await stage.meeting('ann', 'bob')
+    const meeting = await stage.brokerWith('ann', 'bob')
     const [ann, bob] = meeting.sessions
     const { fence } = await ann!.lock('orders:1', { metadata: { job: 7 } })
     await ann!.lock('report', { mode: 'shared' })
     bob!.lock('orders:1').catch(() => {})
-    await isHeard(bob!)
+    await untilHandled(bob!)
     return { ...meeting, fence }
   }
 
@@ -53,13 +53,13 @@ describe('the command holdfast', () => {
   })
 
   it('counts a long queue with ls, and reports with show how many requests are left out', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
-    const crowd = await RawClient.greeted(url)
-    stage.onClear(() => crowd.vanish())
-    crowd.say(...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })))
-    crowd.say({ type: 'stats', id: 2_000 })
-    await crowd.hear('stats')
+    const crowd = await RawClient.open(url)
+    stage.onClear(() => crowd.drop())
+    crowd.send(...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })))
+    crowd.send({ type: 'stats', id: 2_000 })
+    await crowd.receive('stats')
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)
     const shown = await run(url, 'show', 'k')
     expect(shown.out.at(-1)).to.equal('... and 3 more wait')
@@ -71,7 +71,7 @@ describe('the command holdfast', () => {
   })
 
   it('escapes names that would move the cursor', async () => {
-    const { url, sessions } = await stage.meeting('ann\u001b[2J')
+    const { url, sessions } = await stage.brokerWith('ann\u001b[2J')
     await sessions[0]!.lock('k\u202e')
     const [, line] = (await run(url, 'ls')).out
     expect(line).to.match(/^k\\u\{202e\} +exclusive +ann\\u\{1b\}\[2J/)

@@ -35,7 +35,7 @@ describe('holdfast hold', () => {
   }
 
   it('exits 76 and prints the reason when the lock is revoked', async () => {
-    const { url, sessions } = await stage.meeting('ops')
+    const { url, sessions } = await stage.brokerWith('ops')
     const command = start(url, ['k'], { open: true })
     const fence = Number((await command.out.count(1))[0]!.split(' ').at(-1))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
@@ -56,7 +56,7 @@ describe('holdfast hold', () => {
   })
 
   it('waits, tries and times out like run', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k'], { open: true })
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)

@@ -18,7 +18,7 @@ describe('a long listing of holdfast', () => {
 
   /** A broker with so many locks, taken in no order. */
   async function crowded(): Promise<{ url: string; ann: Session }> {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const ann = sessions[0]!
     const keys = Array.from({ length: many }, (_, i) => keyOf((i * 997) % many))
     await Promise.all(keys.map((key) => ann.lock(key)))
@@ -60,22 +60,22 @@ describe('a long listing of holdfast', () => {
   })
 
   it('has all holders of one key and the length of its queue with ls --all', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('a')
     await sessions[0]!.lock('z')
-    const crowd = await RawClient.greeted(url)
-    stage.onClear(() => crowd.vanish())
+    const crowd = await RawClient.open(url)
+    stage.onClear(() => crowd.drop())
     const count = 2_100
     const lock = (id: number, mode: string) => ({ type: 'lock', id, key: 'k', mode })
     const all = Array.from({ length: count }, (_, i) => lock(i + 1, 'shared'))
-    crowd.say(...all.slice(0, 1_000))
-    crowd.say({ type: 'ack', ids: all.slice(0, 1_000).map(({ id }) => id) })
-    crowd.say(...all.slice(1_000, 2_000))
-    crowd.say({ type: 'ack', ids: all.slice(1_000, 2_000).map(({ id }) => id) })
-    crowd.say(...all.slice(2_000))
-    for (let i = 0; i < 1_020; i++) crowd.say(lock(count + 1 + i, 'exclusive'))
-    crowd.say({ type: 'stats', id: 9_000 })
-    await crowd.hear('stats')
+    crowd.send(...all.slice(0, 1_000))
+    crowd.send({ type: 'ack', ids: all.slice(0, 1_000).map(({ id }) => id) })
+    crowd.send(...all.slice(1_000, 2_000))
+    crowd.send({ type: 'ack', ids: all.slice(1_000, 2_000).map(({ id }) => id) })
+    crowd.send(...all.slice(2_000))
+    for (let i = 0; i < 1_020; i++) crowd.send(lock(count + 1 + i, 'exclusive'))
+    crowd.send({ type: 'stats', id: 9_000 })
+    await crowd.receive('stats')
     const { out, code } = await run(url, 'ls', '--all', '--json')
     const locks = out.map((line) => JSON.parse(line))
     expect([code, locks[0].key, locks.at(-1).key]).to.deep.equal([0, 'a', 'z'])
@@ -137,7 +137,7 @@ describe('a long listing of holdfast', () => {
   }
 
   it('has each lock once that is held from the first page to the last', async () => {
-    const { url, sessions, broker } = await stage.meeting('ann')
+    const { url, sessions, broker } = await stage.brokerWith('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)
     const steady = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))

@@ -149,7 +149,7 @@ describe('the endpoints for operators', () => {
 
   it('give numbers only to programs on this machine, and not to pages or through proxies', async () => {
     const { http, url } = await broker({ metrics: brokerMetrics() })
-    const client = await RawClient.greeted(url)
+    const client = await RawClient.open(url)
     const text = await (await fetch(`${http}/metrics`)).text()
     expect(seriesOf(text, 'holdfast_sessions')).to.equal(1)
     expect(seriesOf(text, 'holdfast_received_bytes_total')).to.be.above(100)
@@ -160,7 +160,7 @@ describe('the endpoints for operators', () => {
       expect(await status(`${http}/metrics`, headers)).to.equal(426)
       expect(await status(`${http}/status`, headers)).to.equal(426)
     }
-    client.vanish()
+    client.drop()
   })
 
   it('serve no metrics without the option metrics', async () => {
@@ -183,14 +183,14 @@ describe('the endpoints for operators', () => {
   it('answer "not ready" on the admin port until the draining broker has closed', async () => {
     const { made, url } = await broker()
     const admin = await made.listenAdmin({ port: 0 })
-    const client = await RawClient.greeted(url)
-    client.say({ type: 'lock', id: 1, key: 'k' })
-    await client.hear('granted')
+    const client = await RawClient.open(url)
+    client.send({ type: 'lock', id: 1, key: 'k' })
+    await client.receive('granted')
     const closed = made.close({ drain: 10_000 })
-    await client.hear('draining')
+    await client.receive('draining')
     expect(await status(`${admin.url}/readyz`)).to.equal(503)
     expect(await status(`${admin.url}/healthz`)).to.equal(200)
-    client.say({ type: 'bye' })
+    client.send({ type: 'bye' })
     await closed
   })
 })

@@ -47,7 +47,7 @@ describe('holdfast with output that cannot be written', () => {
 
   it('exits 74 with a message, for every command', async function () {
     this.timeout(60_000)
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const { fence } = await sessions[0]!.lock('k')
     const at = ['--url', url]
     // One of each way to print; the others with full counts.
@@ -115,7 +115,7 @@ describe('holdfast with output that cannot be written', () => {
         execFileSync('umount', [disk])
         rmdirSync(disk)
       })
-      const { url, sessions } = await stage.meeting('ann')
+      const { url, sessions } = await stage.brokerWith('ann')
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
       const { code, err } = await into(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
       expect(code).to.equal(74)

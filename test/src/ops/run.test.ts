@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
-import { isHeard, Stage } from '../e2e/stage.js'
+import { Stage, untilHandled } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
 import { type Around, Holdfast } from './command.js'
 import { isAlive } from './processes.js'
@@ -52,7 +52,7 @@ describe('holdfast run', () => {
   })
 
   it('takes a shared lock with --shared', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k', { mode: 'shared' })
     expect((await run(url, ['--shared', '--try', 'k', '--', 'true'])).code).to.equal(0)
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
@@ -111,7 +111,7 @@ describe('holdfast run', () => {
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
     const waiter = await stage.session(direct)
     const granted = waiter.lock('k')
-    await isHeard(waiter)
+    await untilHandled(waiter)
     expect(pids.map(isAlive), 'before').to.not.include(false)
     silence()
     await granted
@@ -152,7 +152,7 @@ describe('holdfast run', () => {
   }
 
   it('stops the command and prints the reason when the lock is revoked', async () => {
-    const { url, sessions } = await stage.meeting('ops')
+    const { url, sessions } = await stage.brokerWith('ops')
     const [ops] = sessions
     const script =
       "trap 'echo clean; exit 0' TERM; echo $HOLDFAST_FENCE; while :; do sleep 0.05; done"
@@ -165,7 +165,7 @@ describe('holdfast run', () => {
   })
 
   it('kills the processes of a command that outlive it after SIGTERM', async () => {
-    const { url, sessions } = await stage.meeting('ops')
+    const { url, sessions } = await stage.brokerWith('ops')
     const script =
       "(trap '' TERM; echo up; while :; do sleep 0.05; done) & echo $HOLDFAST_FENCE; wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])

@@ -44,7 +44,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('stops the group too when the lock is revoked after the command has ended', async () => {
-    const { url, sessions } = await stage.meeting('ops')
+    const { url, sessions } = await stage.brokerWith('ops')
     const command = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
     await command.err.count(1)
     const [fence, pid] = command.out.items[0]!.split(' ').map(Number)
@@ -82,7 +82,7 @@ describe('holdfast run with a process group', () => {
   })
 
   it('keeps the lock for --min-hold, however short the command is', async () => {
-    const { url, broker, sessions } = await stage.meeting('ann')
+    const { url, broker, sessions } = await stage.brokerWith('ann')
     const command = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
     await command.out.count(1)
     const next = sessions[0]!.lock('k')

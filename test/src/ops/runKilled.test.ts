@@ -3,7 +3,7 @@
  * the lock is granted to another session.
  */
 import { expect } from 'chai'
-import { isHeard, Stage, watching } from '../e2e/stage.js'
+import { Stage, untilHandled, watching } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { isAlive, parentOf, withArgument } from './processes.js'
@@ -31,7 +31,7 @@ describe('holdfast run after a kill', () => {
     const pids = (await command.out.count(2)).map(Number)
     const waiter = await stage.session(url)
     const granted = waiter.lock(key)
-    await isHeard(waiter)
+    await untilHandled(waiter)
     expect(pids.map(isAlive), 'before').to.deep.equal([true, true])
     command.process.kill('SIGKILL')
     await granted
@@ -39,7 +39,7 @@ describe('holdfast run after a kill', () => {
   }
 
   it('leaves no command alive if it was killed while it started the command', async () => {
-    const { url, sessions } = await stage.meeting('watcher')
+    const { url, sessions } = await stage.brokerWith('watcher')
     const rounds = count(abreast, 50)
     for (let round = 0; round < rounds; round += abreast) {
       const runs = Array.from({ length: abreast }, async (_, i) => {

@@ -52,7 +52,7 @@ describe('holdfast run with signals', () => {
   })
 
   it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const command = start(url, ['k', 'echo', 'up'], { inside: ['nohup'], launched: true })
     await command.err.until((lines) => lines.some((line) => line.includes('Waiting for k')))

@@ -18,7 +18,7 @@ describe('holdfast run before the grant', () => {
     Holdfast.start(stage, ['run', '--url', url, ...args], around)
 
   it('prints the key and its holder while it waits, and runs after the grant', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     const lock = await sessions[0]!.lock('k')
     const waits = start(url, ['k', 'echo', 'at last'])
     const [said] = await waits.err.count(1)
@@ -28,7 +28,7 @@ describe('holdfast run before the grant', () => {
   })
 
   it('names at most three holders', async () => {
-    const { url, sessions } = await stage.meeting('a', 'b', 'c', 'd')
+    const { url, sessions } = await stage.brokerWith('a', 'b', 'c', 'd')
     for (const session of sessions) await session.lock('k', { mode: 'shared' })
     const { code, err } = await run(url, ['--timeout', '100ms', 'k', 'echo', 'never'])
     expect(code).to.equal(75)
@@ -40,7 +40,7 @@ describe('holdfast run before the grant', () => {
 
   for (const option of ['--try', '--timeout=0']) {
     it(`does not wait with ${option}, and names the holder`, async () => {
-      const { url, sessions } = await stage.meeting('ann')
+      const { url, sessions } = await stage.brokerWith('ann')
       await sessions[0]!.lock('k')
       const { code, out, err } = await run(url, [option, 'k', 'echo', 'never'])
       expect({ code, out }).to.deep.equal({ code: 75, out: [] })
@@ -49,7 +49,7 @@ describe('holdfast run before the grant', () => {
   }
 
   it('prints the key and its holder after --timeout', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
     const timeout = ['--timeout', '2500ms']
     const [{ code, out, err }, quiet] = await Promise.all([
@@ -63,7 +63,7 @@ describe('holdfast run before the grant', () => {
   })
 
   it('exits with the code of -E if the lock is held, and prints nothing with --quiet', async () => {
-    const { url, sessions } = await stage.meeting('ann')
+    const { url, sessions } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])
     expect(quiet).to.deep.include({ code: 3, out: [], err: [] })
@@ -120,7 +120,7 @@ describe('holdfast run before the grant', () => {
   })
 
   it('leaves the queue at a deadly signal, and opens no debugger', async () => {
-    const { url, sessions, broker } = await stage.meeting('ann')
+    const { url, sessions, broker } = await stage.brokerWith('ann')
     await sessions[0]!.lock('k')
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
       const waits = start(url, ['k', 'echo', 'never'])

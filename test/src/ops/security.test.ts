@@ -9,7 +9,7 @@ import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { RawClient } from '../e2e/raw.js'
-import { Collector, isHeard, Stage } from '../e2e/stage.js'
+import { Collector, Stage, untilHandled } from '../e2e/stage.js'
 import { attacks, jwt, origin, secret, type Target } from './attacks.js'
 
 describe('the broker under attack', () => {
@@ -34,13 +34,13 @@ describe('the broker under attack', () => {
     const lock = await good.lock('good:k')
     const raw = async (headers: Record<string, string> = {}, path = '') => {
       const client = new RawClient(`${url}${path}`, { protocols: [subprotocol], headers })
-      stage.onClear(() => client.vanish())
+      stage.onClear(() => client.drop())
       await client.opened()
       return client
     }
     const hello = async (message: object, headers?: Record<string, string>) => {
       const client = await raw(headers)
-      client.say({ type: 'hello', ...message })
+      client.send({ type: 'hello', ...message })
       const { code, reason } = await client.closed()
       return `${code} ${reason}`
     }
@@ -54,7 +54,7 @@ describe('the broker under attack', () => {
       expect(aim.lock.held).to.equal(true)
       await aim.lock.refresh()
       expect((await aim.good.lock('good:other')).held).to.equal(true)
-      await isHeard(aim.good)
+      await untilHandled(aim.good)
     })
   }
 })

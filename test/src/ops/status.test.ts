@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { connect } from '@holdfast/client'
 import { type BrokerStatus, journalLog } from '@holdfast/server'
 import { expect } from 'chai'
-import { isHeard, next, Stage } from '../e2e/stage.js'
+import { next, Stage, untilHandled } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from '../log/logSuite.js'
 import { freePort } from '../support/freePort.js'
@@ -191,7 +191,7 @@ describe('holdfast status with a shared log', function () {
     const { url, said } = await start('--dead-time', '1s')
     const session = await connect(url, { grace: 'lease' })
     stage.onClear(() => session.close())
-    await isHeard(session)
+    await untilHandled(session)
     const cutOff = next(session, 'jeopardy')
     const [member] = etcd.cluster.members
     let isBack = false

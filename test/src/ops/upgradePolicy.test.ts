@@ -36,8 +36,8 @@ describe('the upgrade policy', () => {
   async function hello(url: string, headers: Record<string, string> = {}, protocols?: string[]) {
     const client = new RawClient(url, { headers, ...(protocols && { protocols }) })
     await client.opened()
-    client.say({ type: 'hello' })
-    stage.onClear(() => client.vanish())
+    client.send({ type: 'hello' })
+    stage.onClear(() => client.drop())
     return client
   }
 
@@ -120,7 +120,7 @@ describe('the upgrade policy', () => {
 
   it('accepts a token in the Authorization header', async () => {
     const { url, seen } = await curious()
-    await (await hello(url, { authorization: 'Bearer s3cret' })).hear('welcome')
+    await (await hello(url, { authorization: 'Bearer s3cret' })).receive('welcome')
     expect(seen[0]?.token).to.equal('s3cret')
   })
 
@@ -128,7 +128,7 @@ describe('the upgrade policy', () => {
     const { url, port, seen } = await curious()
     const encoded = `bearer.${Buffer.from('s3cret ✓').toString('base64url')}`
     const client = await hello(url, {}, [encoded, subprotocol])
-    await client.hear('welcome')
+    await client.receive('welcome')
     expect(client.socket.protocol).to.equal(subprotocol)
     expect(seen[0]?.token).to.equal('s3cret ✓')
     const socket = await dial(port)
@@ -141,10 +141,10 @@ describe('the upgrade policy', () => {
     const { url, seen } = await curious()
     const client = new RawClient(url, { headers: { authorization: 'Bearer old' } })
     await client.opened()
-    client.say({ type: 'hello', token: 'new' })
-    await client.hear('welcome')
+    client.send({ type: 'hello', token: 'new' })
+    await client.receive('welcome')
     expect(seen[0]?.token).to.equal('new')
-    client.vanish()
+    client.drop()
   })
 
   it('ignores a token in the URL', async () => {
@@ -175,14 +175,14 @@ describe('the upgrade policy', () => {
     const refused = await hello(url, { ...open, authorization: 'Bearer t' })
     expect(await refused.closed()).to.include({ code: 4403 })
     expect(seen).to.deep.equal([])
-    await (await hello(url, { ...closed, authorization: 'Bearer t' })).hear('welcome')
+    await (await hello(url, { ...closed, authorization: 'Bearer t' })).receive('welcome')
     expect(seen[0]).to.include({ remoteAddress: '203.0.113.9' })
     expect(notices.causes).to.deep.equal(['insecure'])
   })
 
   it('accepts a token without TLS if allowInsecure is set', async () => {
     const { url } = await curious({ trustedProxies: ['127.0.0.1'], allowInsecure: true })
-    await (await hello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })).hear(
+    await (await hello(url, { authorization: 'Bearer t', 'x-forwarded-for': '10.1.1.1' })).receive(
       'welcome',
     )
   })
@@ -194,10 +194,10 @@ describe('the upgrade policy', () => {
       allowInsecure: true,
     })
     const headers = { authorization: 'Bearer t', 'x-forwarded-for': chain }
-    await (await hello(trusting.url, headers)).hear('welcome')
+    await (await hello(trusting.url, headers)).receive('welcome')
     expect(trusting.seen[0]?.remoteAddress).to.equal('203.0.113.9')
     const careful = await curious()
-    await (await hello(careful.url, headers)).hear('welcome')
+    await (await hello(careful.url, headers)).receive('welcome')
     expect(careful.seen[0]?.remoteAddress).to.equal('127.0.0.1')
   })
 
@@ -272,8 +272,8 @@ describe('the upgrade policy', () => {
 
   it('closes with 1009 after a frame beyond frameBytes', async () => {
     const { url } = await broker({ limits: { frameBytes: 1_024 } })
-    const client = await RawClient.greeted(url)
-    client.say({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
+    const client = await RawClient.open(url)
+    client.send({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
     expect(await client.closed()).to.include({ code: 1009 })
   })
 

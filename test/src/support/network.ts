@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { networkInterfaces } from 'node:os'
 
 /** A MAC address that no interface has, for packets that must get lost. */
-export const nobody = '02:00:00:00:00:99'
+export const unreachableMac = '02:00:00:00:00:99'
 
 export function ip(...args: readonly string[]): void {
   execFileSync('ip', args, { stdio: 'pipe' })

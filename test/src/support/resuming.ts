@@ -1,10 +1,10 @@
 /** The messages of a broker that resumes a session. */
-import { comeBack, graced, openScene, type Scene, turn } from './scriptedSession.js'
+import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
 
-export const resumed = graced({ resumed: true, secret: 'second', at: 90_000 })
+export const resumed = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
 
 export function openGraced(): Promise<Scene> {
-  return openScene({ grace: 'lease' }, graced())
+  return openScene({ grace: 'lease' }, welcomeWithGrace())
 }
 
 export function held(id: number, fence: number, key = 'k') {
@@ -17,10 +17,10 @@ export function snapshot(heldItems: object[] = [], waiting: number[] = [], more 
 
 /** Resumes the session; `messages` follow the welcome. Returns what the client sent in response. */
 export async function resume(scene: Scene, ...messages: object[]): Promise<object[]> {
-  await comeBack(scene)
-  scene.socket.say(resumed, ...(messages as Record<string, unknown>[]))
+  await reconnect(scene)
+  scene.socket.deliver(resumed, ...(messages as Record<string, unknown>[]))
   await turn()
-  return scene.socket.take()
+  return scene.socket.newMessages()
 }
 
 export const nothingToAck = { type: 'ack', ids: [] }

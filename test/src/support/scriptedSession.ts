@@ -41,7 +41,7 @@ export function welcome(fields: Partial<Welcome> = {}): Welcome {
 }
 
 /** A welcome with a grace as long as the lease. */
-export function graced(fields: Partial<Welcome> = {}): Welcome {
+export function welcomeWithGrace(fields: Partial<Welcome> = {}): Welcome {
   return welcome({ grace: 10_000, secret: 'first', ...fields })
 }
 
@@ -81,8 +81,8 @@ export async function openScene(
   const connecting = connectIn(url, options, set.environment)
   await turn()
   set.network.last.accept()
-  set.network.last.take()
-  set.network.last.say(first)
+  set.network.last.newMessages()
+  set.network.last.deliver(first)
   const session = await connecting
   const events: string[] = []
   const lost: LostLock[] = []
@@ -105,7 +105,7 @@ export async function openScene(
 }
 
 /** Drops the socket, lets the client reconnect, and returns its hello. */
-export async function comeBack({ clock, network, socket }: Scene): Promise<unknown> {
+export async function reconnect({ clock, network, socket }: Scene): Promise<unknown> {
   const before = network.sockets.length
   socket.end()
   await turn()
@@ -113,7 +113,7 @@ export async function comeBack({ clock, network, socket }: Scene): Promise<unkno
   clock.advance(50)
   if (network.sockets.length !== before + 1) throw new Error('The client did not reconnect')
   network.last.accept()
-  return network.last.take()[0]
+  return network.last.newMessages()[0]
 }
 
 /** The code with which a promise rejects; `'none'` if it resolves. */
@@ -141,7 +141,7 @@ function codeOfError(error: HoldfastError): string {
 }
 
 /** Requests a lock and grants it at once. The fence is the id of the request unless given. */
-export async function takeLock(
+export async function acquireLock(
   { session, socket }: Scene,
   options: LockOptions & { key?: string; at?: number; fence?: number } = {},
 ): Promise<Lock> {
@@ -149,11 +149,11 @@ export async function takeLock(
   const asking = session.lock(key, terms)
   await turn()
   const { id } = socket.sent.at(-1) as { id: number }
-  socket.say({ type: 'granted', id, fence: fence ?? id, at })
+  socket.deliver({ type: 'granted', id, fence: fence ?? id, at })
   return asking
 }
 
 /** Acknowledges all messages so far; the broker received the newest at `at`. */
 export function acknowledge({ socket }: Scene, at = 50_000): void {
-  socket.say({ type: 'ack', n: socket.sent.length, at })
+  socket.deliver({ type: 'ack', n: socket.sent.length, at })
 }

@@ -38,7 +38,7 @@ export class ScriptedSocket implements WebSocketLike {
   }
 
   /** The messages that the client sent since the last call. */
-  take(): ClientMessage[] {
+  newMessages(): ClientMessage[] {
     const fresh = this.sent.slice(this.#read)
     this.#read += fresh.length
     return fresh
@@ -52,11 +52,11 @@ export class ScriptedSocket implements WebSocketLike {
   }
 
   /** Sends one frame with these messages. */
-  say(...messages: readonly (ServerMessage | Record<string, unknown>)[]): void {
-    this.sayText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
+  deliver(...messages: readonly (ServerMessage | Record<string, unknown>)[]): void {
+    this.deliverText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
-  sayText(data: unknown): void {
+  deliverText(data: unknown): void {
     this.onmessage?.({ data })
   }
 
