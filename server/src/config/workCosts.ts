@@ -8,7 +8,7 @@
  */
 
 /** Units of work that a core of today does in a millisecond, once the code is compiled. */
-export const unitsPerMs = 1_000
+export const unitsPerMs = 2_000
 
 /** How the parts of the work are charged, in units. */
 export const costs = {
@@ -114,7 +114,7 @@ export function costOfGathering(records: number): number {
  */
 export const turnBudget = {
   /** By all connections together, as their frames arrive. */
-  all: 3_000,
+  all: 6_000,
   /** The same in ms from the first frame of the turn, where units take longer than they should. */
   ms: 3,
   /** By one connection, while the others have left enough. */

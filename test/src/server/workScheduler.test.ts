@@ -17,7 +17,7 @@ describe('the work scheduler', () => {
   })
 
   it('gives a connection less as the time of the turn passes, and at last its least share', () => {
-    const shares = [0, 1, 2, 2.5, 3, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
+    const shares = [0, 1, 2, 2.75, 3, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
     expect(shares).to.deep.equal([1_000, 1_000, 1_000, 500, 64, 64])
     expect(scheduler.left).to.be.at.most(0)
   })
@@ -26,7 +26,7 @@ describe('the work scheduler', () => {
     scheduler.allowanceAt(1_000)
     scheduler.allowanceAt(1_050)
     scheduler.nextTurn()
-    expect(scheduler.left).to.equal(3_000)
+    expect(scheduler.left).to.equal(6_000)
     expect(scheduler.allowanceAt(1_060)).to.equal(1_000)
   })
 
