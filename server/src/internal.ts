@@ -6,6 +6,7 @@
 export { nearest } from '@holdfast/shared'
 export { Broker } from './broker/broker.js'
 export { PrefixTree } from './broker/prefixTree.js'
+export { PageChoice } from './broker/queryPage.js'
 export { Timekeeper } from './broker/timekeeper.js'
 export type { BrokerDeps } from './broker/wiring.js'
 export { span, table } from './cli/output.js'

@@ -1,6 +1,6 @@
 /**
- * One page of a query that goes on where the page before it ended. The table has no order, so a
- * page is chosen by looking at every key: the lowest keys after the last one that was told.
+ * One page of a query that continues after the page before it. The table has no order, so the page
+ * is chosen by looking at every key: the lowest keys after the last key of the page before.
  */
 import { costOfPassing, costOfSort } from '../config/workCosts.js'
 import type { KeyState } from '../core/index.js'
@@ -48,12 +48,14 @@ export class PageChoice implements KeyPage {
     const { key } = entry
     const { after, afterFence } = this.#start
     if (entry.isIdle || key < after || (key === after && afterFence === undefined)) return 0
-    this.#seen++
     const { held, waiting } = this.#sizeOf(entry)
-    this.#held += held
-    this.#waiting += waiting
     // Here, when the page is put together, and when its first lock is looked up.
     const passed = key === after ? 3 * costOfPassing(entry.holders.length) : 0
+    // The former page listed all of this key. If the key counted, a page of `limit` 1 was empty.
+    if (held === 0 && waiting === 0) return passed
+    this.#seen++
+    this.#held += held
+    this.#waiting += waiting
     if (this.#bound !== undefined && key >= this.#bound) return passed
     this.#lowest.push(key)
     if (this.#lowest.length < 2 * this.#limit) return passed
@@ -77,6 +79,8 @@ export class PageChoice implements KeyPage {
       const entry = entryOf(key)
       if (entry === undefined) continue
       const { held, waiting } = this.#sizeOf(entry)
+      // All locks that the page would list of this key were released after the key was offered.
+      if (held === 0 && waiting === 0) continue
       const most = { held: this.#limit - total.held, waiting: this.#limit - total.waiting }
       const fits = held <= most.held && waiting <= most.waiting
       if (!fits) isWhole = false

@@ -83,7 +83,11 @@ export async function* pagesOf(
   for (;;) {
     const page = await session.query({ prefix, after, afterFence })
     const last = lastKeyIn(page)
-    if (last === undefined) return
+    if (last === undefined) {
+      if (page.heldCount + page.waitingCount === 0) return
+      // The locks of this page were released while the broker chose it. Others follow.
+      continue
+    }
     yield page
     if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return
     // A page ends between two keys, unless the locks of one key fill it: then the next page begins

@@ -86,6 +86,21 @@ function queries(stage: Stage): void {
     expect(within.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
   })
 
+  it('lists the lock of the next key on each page with limit 1', async () => {
+    const peer = await stage.open()
+    const prefix = stage.key('single')
+    const fences: number[] = []
+    for (const name of ['a', 'b', 'c']) fences.push(await peer.take(`${prefix}:${name}`))
+    const listed: number[] = []
+    for (let start: object = { after: '' }; listed.length < 3; ) {
+      const { held } = await look(peer, { prefix, limit: 1, ...start })
+      expect(held).to.have.length(1)
+      listed.push(held[0]!.fence)
+      start = { after: held[0]!.key, afterFence: held[0]!.fence }
+    }
+    expect(listed).to.deep.equal(fences)
+  })
+
   it('answers in parts, none of which is a big frame', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')

@@ -1,0 +1,132 @@
+/**
+ * Reading all locks and waiting requests page by page, by the steps of section 10 of PROTOCOL.md.
+ * With every limit, the pages together must list the same locks as one query without pages.
+ */
+import { PageChoice } from '@holdfast/server/internal'
+import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { Bench as TableBench } from '../table/bench.js'
+import { Bench, type Client } from './bench.js'
+
+type Found = Extract<ServerMessage, { type: 'found' }>
+type Listing = Pick<Found, 'held' | 'waiting' | 'heldCount' | 'waitingCount'>
+
+/** The answer to a query, with its parts put together. */
+function ask(client: Client, query: object): Listing {
+  client.heard()
+  client.say({ type: 'query', id: 1, ...query })
+  const parts = client.socket.heardOf('found')
+  expect(parts.at(-1)?.more).to.equal(false)
+  const { heldCount, waitingCount } = parts.at(-1)!
+  return {
+    held: parts.flatMap((part) => part.held),
+    waiting: parts.flatMap((part) => part.waiting),
+    heldCount,
+    waitingCount,
+  }
+}
+
+/** All pages, by the steps of PROTOCOL.md. */
+function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
+  const pages: Listing[] = []
+  let start: { readonly after: string; readonly afterFence?: number } = { after: '' }
+  for (;;) {
+    const page = ask(client, { prefix, limit, ...start })
+    const { held, waiting, heldCount, waitingCount } = page
+    const isLast = held.length === heldCount && waiting.length === waitingCount
+    if (held.length + waiting.length > 0) pages.push(page)
+    // In this test no lock is released meanwhile, so only the last page may be empty.
+    else expect(isLast, `empty page after ${JSON.stringify(start)}`).to.equal(true)
+    if (isLast) return pages
+    expect(pages.length).to.be.below(100)
+    const after = [...held, ...waiting]
+      .map(({ key }) => key)
+      .sort()
+      .at(-1)!
+    const isWithinKey = held.length === limit && held.every(({ key }) => key === after)
+    start = isWithinKey ? { after, afterFence: held.at(-1)!.fence } : { after }
+  }
+}
+
+const byKey = (a: { readonly key: string }, b: { readonly key: string }): number =>
+  a.key < b.key ? -1 : a.key > b.key ? 1 : 0
+
+/** In the order of keys; `sort` is stable, so the order within a key stays. */
+const heldInOrder = (held: readonly HeldInfo[]) =>
+  [...held].sort((a, b) => byKey(a, b) || a.fence - b.fence)
+const waitingInOrder = (waiting: readonly WaitingInfo[]) => [...waiting].sort(byKey)
+
+/** Keys whose order by UTF-16 code units differs from the order by code points. */
+const keys = ['a', 'a/1', 'a/2', 'a/\uffe8', 'a/\u{1f600}', 'b', 'b/1']
+
+const request = fc.record({
+  session: fc.nat(3),
+  key: fc.constantFrom(...keys),
+  mode: fc.constantFrom('shared' as const, 'shared' as const, 'exclusive' as const),
+  steal: fc.boolean(),
+})
+
+describe('query pages', function () {
+  this.timeout(60_000)
+
+  it('list every lock once and every waiting request that fits, with each limit', () => {
+    fc.assert(
+      fc.property(
+        fc.array(request, { maxLength: 16 }),
+        fc.constantFrom('', 'a', 'a/', 'b', 'none'),
+        fc.boolean(),
+        (requests, prefix, quietStart) => {
+          // While a broker starts quietly, keys have waiting requests without a lock.
+          const bench = new Bench(quietStart ? { quietStart: true } : {})
+          const sessions = Array.from({ length: 4 }, () => bench.join())
+          for (const { session, key, mode, steal } of requests) {
+            const isSteal = steal && quietStart && mode === 'exclusive'
+            sessions[session]!.lock(key, isSteal ? { steal } : { mode })
+          }
+          const reader = bench.join()
+          const all = ask(reader, { prefix })
+          for (let limit = 1; limit <= requests.length + 1; limit++) {
+            const pages = pagesOf(reader, prefix, limit)
+            const held = pages.flatMap((page) => page.held)
+            expect(held, `limit ${limit}`).to.deep.equal(heldInOrder(all.held))
+            const places = new Map<string, number>()
+            const fitting = waitingInOrder(all.waiting).filter(({ key }) => {
+              const place = (places.get(key) ?? 0) + 1
+              places.set(key, place)
+              return place <= limit
+            })
+            const waiting = pages.flatMap((page) => page.waiting)
+            expect(waiting, `limit ${limit}`).to.deep.equal(fitting)
+            for (const page of pages) {
+              expect(page.held.length).to.be.at.most(limit)
+              expect(page.waiting.length).to.be.at.most(limit)
+            }
+          }
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  it('count nothing of the key that the page before has listed completely', () => {
+    const bench = new Bench()
+    const client = bench.join()
+    const fences = ['a', 'b', 'c'].map((key) => client.take(key))
+    const start = { after: 'a', afterFence: fences[0] }
+    const one = ask(client, { ...start, limit: 1 })
+    expect([one.held.map(({ key }) => key), one.heldCount]).to.deep.equal([['b'], 2])
+    const two = ask(client, { ...start, limit: 2 })
+    expect([two.held.map(({ key }) => key), two.heldCount]).to.deep.equal([['b', 'c'], 2])
+  })
+  it('are not empty because the rest of the first key was released while the page was chosen', () => {
+    const bench = TableBench.with('s')
+    for (const key of ['a', 'a', 'b', 'b', 'b']) bench.lock('s', key, { mode: 'shared' })
+    const choice = new PageChoice({ after: 'a', afterFence: 1 }, 2)
+    for (const keyState of bench.table.keys.values()) choice.offer(keyState)
+    bench.unlock('s', 2)
+    const { keys: pageKeys, heldCount } = choice.page((key) => bench.table.keys.get(key))
+    const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]
+    expect([pageKeys, heldCount]).to.deep.equal([onlyB, 4])
+  })
+})
