@@ -95,6 +95,22 @@ describe('reception: who is it', () => {
     await bench.settle()
     expect(bench.broker.table.sessions.size).to.equal(0)
   })
+
+  it('handles a message in the frame of a hello that the broker accepts at once', () => {
+    const bench = new Bench()
+    const socket = bench.connect()
+    bench.say(socket, [{ type: 'hello' }, { type: 'lock', id: 1, key: 'k' }])
+    const types = socket.heard().map(({ type }) => type)
+    expect(types).to.deep.equal(['welcome', 'granted'])
+  })
+
+  it('uses the last value of a field that comes twice', () => {
+    const bench = new Bench()
+    const { socket } = bench.join()
+    bench.say(socket, '{"type":"lock","id":1,"key":"first","key":"last"}')
+    expect(bench.broker.table.keys.get('last')?.holders.length).to.equal(1)
+    expect(bench.broker.table.keys.get('first')).to.equal(undefined)
+  })
 })
 
 describe('reception: when the log takes its time', () => {
