@@ -27,11 +27,11 @@ import {
   checkListenOptions,
   checkServer,
   createHttpServer,
-  cutAll,
   type Listening,
   type ListenOptions,
   listen,
   stopListening,
+  terminateAll,
 } from './http/httpServer.js'
 import { type BrokerStatus, gaugesOf, statusOf } from './http/status.js'
 import { Tarpit } from './http/tarpit.js'
@@ -224,7 +224,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       connect: this.#broker.connect.bind(this.#broker),
       frameBytes: this.#settings.limits.frameBytes,
       byteCounters: this.#byteCounters,
-      refused: ({ cause, address }: CountedRefusal, { headers }: IncomingMessage) => {
+      onRefused: ({ cause, address }: CountedRefusal, { headers }: IncomingMessage) => {
         this.#observer?.onRefused({ cause, remoteAddress: address, origin: headers.origin })
       },
     }
@@ -307,7 +307,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#fenceFile?.close()
     // To the last, whoever asks is told that this broker is not ready.
     stopped.push(...this.#adminServers.map(stopListening))
-    for (const server of [...this.#servers, ...this.#adminServers]) cutAll(server)
+    for (const server of [...this.#servers, ...this.#adminServers]) terminateAll(server)
     await Promise.all(stopped)
     this.#observer?.close?.()
   }

@@ -1,6 +1,6 @@
 /**
- * Which connections the broker takes on, how many of them may be in their handshake, and how long a
- * handshake may take. Also starts and ends the deadline of each connection's token.
+ * Decides which new connections the broker accepts, and sets the deadline of each handshake. Also
+ * starts and ends the deadline of each connection's token.
  */
 import type { BrokerLimits, LimitName } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -18,18 +18,20 @@ export interface ConnectionAdmissionDeps {
   readonly memory: { readonly isOverfull: boolean }
 }
 
-/** A connection that must be closed, and the limit that it exceeds. */
+/** A connection that the caller must close, and the limit that the connection exceeds. */
 export interface RejectedConnection {
   readonly connection: Connection
   readonly limit: LimitName
-  /** The value of the limit. */
-  readonly most: number
+  readonly limitValue: number
 }
 
 export class ConnectionAdmission {
   readonly #deps: ConnectionAdmissionDeps
   readonly #pendingConnections: PendingConnections<Connection>
-  /** Without connections that are being closed, because a flood of those would keep clients out. */
+  /**
+   * The connections that count for the limit `connections`. Closing connections do not count,
+   * because a flood of closing connections would keep clients out.
+   */
   readonly #open = new Set<Connection>()
 
   constructor(deps: ConnectionAdmissionDeps) {
@@ -38,16 +40,16 @@ export class ConnectionAdmission {
   }
 
   /**
-   * Takes on a new connection.
+   * Accepts or rejects a new connection.
    *
-   * @returns The connection that must be closed: this one, or one that has to leave for it;
-   *   undefined if there is room for all.
+   * @returns The connection that the caller must close: the new connection, or an older pending
+   *   connection that the new one displaces. Undefined if no connection must be closed.
    */
   admit(connection: Connection): RejectedConnection | undefined {
     const { limits, time, memory } = this.#deps
     if (memory.isOverfull) return this.#rejected(connection, 'memoryBytes')
     const isFull = this.#open.size >= limits.connections
-    const { refused, displaced } = this.#pendingConnections.enter(connection, isFull)
+    const { refused, displaced } = this.#pendingConnections.add(connection, isFull)
     if (refused !== undefined) return this.#rejected(connection, refused)
     this.#open.add(connection)
     time.setClientDeadline(connection, time.now() + limits.helloMs)
@@ -55,20 +57,20 @@ export class ConnectionAdmission {
     return this.#rejected(displaced, isFull ? 'connections' : 'pendingConnections')
   }
 
-  /** A session is on the connection now. */
+  /** Must be called when a session was attached to the connection, which ends the handshake. */
   onAttached(connection: Connection): void {
-    this.#pendingConnections.leave(connection)
+    this.#pendingConnections.remove(connection)
     this.#deps.tokenExpiry.start(connection)
   }
 
-  /** The connection is closed or closing. A second call does nothing. */
-  forget(connection: Connection): void {
+  /** Must be called when the connection closes or was closed. Idempotent. */
+  onClosing(connection: Connection): void {
     this.#open.delete(connection)
-    this.#pendingConnections.leave(connection)
+    this.#pendingConnections.remove(connection)
     this.#deps.tokenExpiry.end(connection)
   }
 
   #rejected(connection: Connection, limit: LimitName): RejectedConnection {
-    return { connection, limit, most: this.#deps.limits[limit] }
+    return { connection, limit, limitValue: this.#deps.limits[limit] }
   }
 }

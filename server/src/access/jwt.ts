@@ -1,6 +1,6 @@
 /**
- * JSON Web Tokens, checked by `jose`: signature, algorithm, issuer, audience and time. What a token
- * allows is one of its claims.
+ * Authenticates clients by JSON Web Tokens. The package `jose` checks the signature, algorithm,
+ * issuer, audience and time. One claim of the token lists the permissions of the client.
  *
  *     { "sub": "billing", "aud": "holdfast", "exp": 1767225600,
  *       "holdfast": [{ "keys": ["orders:*"], "allow": ["lock", "query"] }] }
@@ -18,39 +18,42 @@ import {
 } from '../config/permissions.js'
 import { invalid } from '../config/settings.js'
 
-/** Loaded by whoever uses tokens, since it takes a moment that others need not wait for. */
+/** Loaded only by {@link jwtTokens}, because brokers without tokens should not wait for it. */
 type Jose = typeof JoseModule
 
-/** Algorithms with one key on both sides, and with a pair; a secret is never taken for a key. */
+/**
+ * The algorithms for `secret`, and the algorithms for public keys. The lists are disjoint, so that
+ * a public key is never used as a secret, nor a secret as a public key.
+ */
 const symmetric = ['HS256', 'HS384', 'HS512']
 const asymmetric = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA'],
 ]
 
-/** Of `secret`, `publicKey`, `jwks` and `jwksUrl`, exactly one. */
+/** Must have exactly one of `secret`, `publicKey`, `jwks` and `jwksUrl`. */
 export interface JwtOptions {
-  /** For HS256 and its like; at least 32 bytes. */
+  /** The shared secret for HS256, HS384 or HS512; at least 32 bytes. */
   readonly secret?: string | undefined
-  /** PEM of one public key (SPKI). Needs exactly one of `algorithms`. */
+  /** One public key as PEM (SPKI). `algorithms` must then have exactly one item. */
   readonly publicKey?: string | undefined
-  /** A set of public keys. */
+  /** A set of public keys (JWKS). */
   readonly jwks?: { readonly keys: readonly object[] } | undefined
-  /** Where the set is; https, or http on loopback. Fetched when needed, and kept for 10 minutes. */
+  /** The URL of a JWKS; https, or http on loopback. Fetched on demand, and kept for 10 minutes. */
   readonly jwksUrl?: string | undefined
-  /** Which algorithms are accepted. Default HS256 with a secret, else RS256 and ES256. */
+  /** The accepted algorithms. Default HS256 with a secret, otherwise RS256 and ES256. */
   readonly algorithms?: readonly string[] | undefined
-  /** `aud` of every token. Default `holdfast`. */
+  /** The `aud` that every token must have. Default `holdfast`. */
   readonly audience?: string | undefined
-  /** `iss` of every token. Default: not looked at. */
+  /** The `iss` that every token must have. Default: any. */
   readonly issuer?: string | undefined
-  /** Which claim is the principal. Default `sub`. */
+  /** The claim that holds the principal. Default `sub`. */
   readonly principal?: string | undefined
-  /** Which claim has the grants. Default `holdfast`. */
+  /** The claim that holds the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
-  /** What a token without that claim may do. Default nothing. */
+  /** The permission rules of tokens without that claim. Default none, which allows nothing. */
   readonly grants?: readonly PermissionRule[] | undefined
-  /** How far the issuer's clock may be from this one's, in ms. Default 5,000. */
+  /** The accepted difference between the clocks of issuer and broker, in ms. Default 5,000. */
   readonly clockTolerance?: number | undefined
 }
 
@@ -69,19 +72,20 @@ const known: OptionNames<JwtOptions> = {
 }
 
 /**
- * Lets in whoever shows a good token, for as long as it is good. A token must have an `exp`.
+ * Makes an `authenticate` option that accepts clients with a valid token until the token expires.
+ * Every token must have an `exp`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for options that contradict each other or do not exist.
- *   At an `authenticate`: `UNAVAILABLE` if the set of keys could not be fetched.
+ * @throws {HoldfastError} `INVALID_OPTION` for unknown options and for options that contradict each
+ *   other. The returned function rejects with `UNAVAILABLE` if the keys could not be loaded.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
   refuseUnknownOptions('jwtTokens', options ?? null, known)
-  checkGrants(options.grants)
+  checkGrantsOption(options.grants)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
   const keyFrom = keyFor(options, algorithms)
   const loading = import('jose').then((jose) => ({ jose, key: keyFrom(jose) }))
-  const rules: JWTVerifyOptions = {
+  const verifyOptions: JWTVerifyOptions = {
     algorithms,
     audience,
     clockTolerance: clockTolerance / 1_000,
@@ -91,30 +95,32 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   return async ({ token }) => {
     if (token === undefined) return undefined
     const { jose, key } = await loading
-    const payload = await verified(jose, token, key, rules)
+    const payload = await verify(jose, token, key, verifyOptions)
     return payload && identityFrom(payload, options, principal, clockTolerance)
   }
 }
 
 type Key = Promise<CryptoKey> | Uint8Array | JWTVerifyGetKey
 
-async function verified(
+/** @returns The payload of the token; undefined if the token is invalid. */
+async function verify(
   { errors, jwtVerify }: Jose,
   token: string,
   key: Key,
-  rules: JWTVerifyOptions,
+  options: JWTVerifyOptions,
 ): Promise<JWTPayload | undefined> {
   try {
     const { payload } =
       typeof key === 'function'
-        ? await jwtVerify(token, key, rules)
-        : await jwtVerify(token, await key, rules)
+        ? await jwtVerify(token, key, options)
+        : await jwtVerify(token, await key, options)
     return payload
   } catch (cause) {
-    // Everything that is wrong with the token is a JOSE error; but so is a set that did not come.
-    const isVerdict = cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)
-    if (isVerdict && cause.code !== 'ERR_JOSE_GENERIC') return undefined
-    throw new HoldfastError('UNAVAILABLE', 'The keys for tokens cannot be had.', { cause })
+    // `jose` reports an invalid token as a JOSEError, and some failed fetches of the JWKS as well.
+    const isJoseError = cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)
+    if (isJoseError && cause.code !== 'ERR_JOSE_GENERIC') return undefined
+    const message = 'Could not load the keys for tokens: check jwksUrl or publicKey of jwtTokens'
+    throw new HoldfastError('UNAVAILABLE', message, { cause })
   }
 }
 
@@ -126,66 +132,73 @@ function identityFrom(
 ): Identity | undefined {
   const principal = payload[principalClaim]
   if (typeof principal !== 'string' || principal === '') return undefined
-  const given = payload[claim] === undefined ? (grants ?? []) : grantsFrom(payload[claim])
-  if (given === undefined) return undefined
+  const rules = payload[claim] === undefined ? (grants ?? []) : rulesFrom(payload[claim])
+  if (rules === undefined) return undefined
   return {
     principal,
     expiresAt: payload.exp! * 1_000 + clockTolerance,
-    may: permissionsFrom(given),
+    may: permissionsFrom(rules),
   }
 }
 
-/** A misspelt `allow` would grant what is allowed where nothing is said. */
-function checkGrants(grants: readonly PermissionRule[] | undefined): void {
+/**
+ * Unknown names are refused too, because a rule with a misspelt `allow` would allow the default
+ * operations.
+ */
+function checkGrantsOption(grants: readonly PermissionRule[] | undefined): void {
   if (grants === undefined) return
-  if (grantsFrom(grants) === undefined) {
-    throw invalid('jwt.grants are a list such as [{ keys: ["orders:*"], allow: ["lock"] }]')
+  if (rulesFrom(grants) === undefined) {
+    throw invalid('jwt.grants must be a list such as [{ keys: ["orders:*"], allow: ["lock"] }]')
   }
-  for (const grant of grants) refuseUnknownOptions('jwt.grants', grant, { keys: 1, allow: 1 })
+  for (const rule of grants) refuseUnknownOptions('jwt.grants', rule, { keys: 1, allow: 1 })
 }
 
-/** Undefined for what is no list of grants: a token that says something else says nothing. */
-function grantsFrom(value: unknown): PermissionRule[] | undefined {
+/** @returns The permission rules in `value`; undefined if `value` is not a list of valid rules. */
+function rulesFrom(value: unknown): PermissionRule[] | undefined {
   if (!Array.isArray(value)) return undefined
-  const grants: PermissionRule[] = []
+  const rules: PermissionRule[] = []
   for (const item of value) {
     const { keys, allow } = (item ?? {}) as { keys?: unknown; allow?: unknown }
     const isList = Array.isArray(keys) && keys.every((key) => typeof key === 'string')
     if (!isList || (allow !== undefined && !(Array.isArray(allow) && allow.every(isOperation)))) {
       return undefined
     }
-    grants.push(allow === undefined ? { keys } : { keys, allow })
+    rules.push(allow === undefined ? { keys } : { keys, allow })
   }
-  return grants
+  return rules
 }
 
 function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
-  const known = secret === undefined ? asymmetric : symmetric
+  const supported = secret === undefined ? asymmetric : symmetric
   const chosen = algorithms ?? (secret === undefined ? ['RS256', 'ES256'] : ['HS256'])
-  const stranger = chosen.find((algorithm) => !known.includes(algorithm))
-  if (stranger === undefined && chosen.length > 0) return chosen
-  throw invalid(`jwt.algorithms are some of ${known.join(', ')}, with this kind of key`)
+  const unsupported = chosen.find((algorithm) => !supported.includes(algorithm))
+  if (unsupported === undefined && chosen.length > 0) return chosen
+  throw invalid(
+    `jwt.algorithms must have one or more of ${supported.join(', ')} for this kind of key`,
+  )
 }
 
-/** Checks the options now, and makes the key of them when there is something to make it with. */
+/** Checks the key options. @returns a function that makes the key once `jose` is loaded */
 function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose) => Key {
   const { secret, publicKey, jwks, jwksUrl } = options
-  const given = [secret, publicKey, jwks, jwksUrl].filter((one) => one !== undefined)
-  if (given.length !== 1) throw invalid('jwt has one of secret, publicKey, jwks and jwksUrl')
+  const given = [secret, publicKey, jwks, jwksUrl].filter((option) => option !== undefined)
+  if (given.length !== 1) {
+    throw invalid('jwt must have exactly one of secret, publicKey, jwks and jwksUrl')
+  }
   if (secret !== undefined) {
     const bytes = new TextEncoder().encode(secret)
-    if (bytes.length < 32) throw invalid('jwt.secret has at least 32 bytes')
+    if (bytes.length < 32) throw invalid('jwt.secret must have at least 32 bytes')
     return () => bytes
   }
   if (jwks !== undefined) {
-    if (!isKeySet(jwks)) throw invalid('jwt.jwks is a set of keys, { keys: [...] }')
+    if (!isKeySet(jwks)) throw invalid('jwt.jwks must be a set of keys, { keys: [...] }')
     return ({ createLocalJWKSet }) => createLocalJWKSet(jwks)
   }
   if (jwksUrl !== undefined) {
     const url = safeUrl(jwksUrl)
     return ({ createRemoteJWKSet }) => createRemoteJWKSet(url)
   }
-  return onePublicKey(publicKey!, algorithms)
+  return publicKeyFrom(publicKey!, algorithms)
 }
 
 function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKeySet {
@@ -193,32 +206,41 @@ function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKey
   return Array.isArray(value?.keys) && value.keys.every(isKey)
 }
 
-function onePublicKey(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
+function publicKeyFrom(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
   const [algorithm, ...others] = algorithms as [string, ...string[]]
-  if (others.length > 0) throw invalid('jwt.publicKey needs exactly one of jwt.algorithms')
-  if (!pem.includes('BEGIN PUBLIC KEY')) throw invalid('jwt.publicKey is the PEM of a public key')
+  if (others.length > 0) {
+    throw invalid('jwt.algorithms must have exactly one item with jwt.publicKey')
+  }
+  if (!pem.includes('BEGIN PUBLIC KEY')) {
+    throw invalid('jwt.publicKey must be the PEM of a public key')
+  }
   return ({ importSPKI }) => {
     const key = importSPKI(pem, algorithm)
-    // Whoever shows a token is told; until then it is nobody's rejection.
+    // `verify` reports this error; the handler only prevents an unhandled rejection before that.
     key.catch(() => {})
     return key
   }
 }
 
-/** Keys that somebody on the way could exchange would let anybody in. */
+/**
+ * Accepts `https`, and `http` on loopback only, because an attacker on the network could replace
+ * keys that are fetched in plain text.
+ */
 function safeUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isSafe =
     url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(hostOf(url)))
-  if (url === undefined || !isSafe) throw invalid('jwt.jwksUrl is https, or http on loopback')
-  // `fetch` refuses such a URL, with an error that shows it.
+  if (url === undefined || !isSafe) {
+    throw invalid('jwt.jwksUrl must be an https URL, or an http URL on loopback')
+  }
+  // Refused here, because the error of `fetch` would show the password.
   if (url.username + url.password !== '') {
-    throw invalid('jwt.jwksUrl cannot have a user name or a password')
+    throw invalid('jwt.jwksUrl must not have a user name or a password')
   }
   return url
 }
 
-/** Without the brackets of an IPv6 address. */
+/** The host of a URL, without the brackets of an IPv6 address. */
 function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, '')
 }

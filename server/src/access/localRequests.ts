@@ -1,14 +1,15 @@
 /**
- * Whether a request comes from a program on this machine. Both ends of its connection are loopback
- * then, but that alone says little: a proxy on this machine brings the requests of strangers over
- * loopback too. Proxies, tunnels and CDNs leave traces in a request; one trace is enough.
+ * Decides whether a request comes from a program on this machine. Both ends of the connection must
+ * be loopback addresses. Loopback alone is not enough, because a proxy on this machine forwards the
+ * requests of remote clients over loopback. Proxies, tunnels and CDNs leave traces in a request,
+ * and a single trace makes the request count as remote.
  *
- * What leaves none, such as `ssh -R` or a proxy of TCP, cannot be told from a program here.
+ * A proxy that leaves no trace, such as `ssh -R` or a TCP proxy, cannot be recognised.
  */
 import type { IncomingMessage } from 'node:http'
 import { isLoopback } from '../config/addresses.js'
 
-/** Headers that only a proxy adds, or that are meant for one. */
+/** Headers that only a proxy adds, or that only a proxy reads. */
 const proxyHeaders: ReadonlySet<string> = new Set([
   'via',
   'forwarded',
@@ -29,9 +30,13 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The same by their families: words such as `X-Forwarded-…` and `X-Original-…` have; an address at
- * the end, as in `X-Real-IP`, `True-Client-IP`, `X-Azure-ClientIP` and `X-Remote-Addr`; what proxies
- * say of TLS and of who logged in at them; and the names of proxies.
+ * Patterns of further proxy headers, in this order:
+ *
+ * - words as in `X-Forwarded-…` and `X-Original-…`
+ * - names that end in an address, as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`
+ * - the TLS connection, the user and the timing that a proxy reports
+ * - the client certificate and the host that a proxy reports
+ * - names of CDNs, of cloud providers and of proxies
  */
 const proxyFamilies: readonly RegExp[] = [
   /(^|[-_])(forward(ed)?|via|proxy(user)?|original|rewritten|loadbalancer|lb)([-_]|$)/,
@@ -44,18 +49,18 @@ const proxyFamilies: readonly RegExp[] = [
 ]
 
 /**
- * Whether a request is from this machine itself: from loopback, to loopback, without a trace of a
- * proxy.
+ * Whether a request comes from a program on this machine: from loopback, to loopback, without a
+ * trace of a proxy.
  */
 export function isFromThisMachine(request: IncomingMessage): boolean {
   const { localAddress, remoteAddress } = request.socket
   if (!isLoopback(localAddress ?? '') || !isLoopback(remoteAddress ?? '')) return false
-  return !cameThroughProxy(request)
+  return !hasProxyTrace(request)
 }
 
-/** Whether a request has a trace of a proxy, wherever it is from. */
-export function cameThroughProxy({ headers, httpVersion }: IncomingMessage): boolean {
-  // What nginx speaks to those behind it unless it is told otherwise; clients have HTTP/1.1.
+/** Whether a request has a trace of a proxy. */
+export function hasProxyTrace({ headers, httpVersion }: IncomingMessage): boolean {
+  // nginx forwards requests as HTTP/1.0 by default, and WebSocket clients use HTTP/1.1.
   if (httpVersion === '1.0') return true
   return Object.keys(headers).some(
     (name) => proxyHeaders.has(name) || proxyFamilies.some((family) => family.test(name)),

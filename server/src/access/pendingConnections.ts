@@ -1,40 +1,41 @@
 /**
- * Connections that are not let in yet: between their upgrade and their welcome.
+ * Limits the connections that are still in their handshake (between the upgrade and `welcome`).
  *
- * Their room is shared between addresses. When it is full, a connection from an address that has
- * fewer than another one takes the place of the oldest of the address that has most. So addresses
- * that only connect keep no client out, as long as one of them has more than the client's.
+ * All addresses share these places. When all places are taken, a new connection may displace the
+ * oldest connection of the address that has most, if its own address has fewer. So a client can
+ * connect while an attacker floods the broker, as long as one address of the attacker has more
+ * pending connections than the client's address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
 
-/** A connection, as far as it matters here. */
+/** The part of a connection that this file needs. */
 export interface PendingConnection {
-  /** Undefined for a Unix socket; all of those count as one address. */
+  /** Undefined for a Unix socket. All Unix sockets count as one address. */
   readonly remoteAddress: string | undefined
 }
 
-/** What comes of one more connection. */
-export interface Entrance<N> {
-  /** The limit that keeps it out; undefined if it is in. */
+/** The outcome for a new connection. */
+export interface AdmissionResult<C> {
+  /** The limit that the new connection exceeds; undefined if the connection was added. */
   readonly refused?: LimitName
-  /** The connection that has to leave for it. */
-  readonly displaced?: N
+  /** An older connection that was removed to make room for the new one. */
+  readonly displaced?: C
 }
 
 const unixSockets = ''
 
-export class PendingConnections<N extends PendingConnection> {
+export class PendingConnections<C extends PendingConnection> {
   readonly #limits: BrokerLimits
-  /** Of each address its connections, the oldest first. */
-  readonly #byAddress = new Map<string, Set<N>>()
+  /** The pending connections of each address, the oldest first. */
+  readonly #byAddress = new Map<string, Set<C>>()
   /**
-   * The addresses by how many connections they have, so that the one with most is found without a
-   * search: a flood would pay for that with the time of the broker.
+   * At index `n`: the addresses that have `n` pending connections. The address with most is found
+   * without a search, because a search for each connection of a flood would block the broker.
    */
-  readonly #bySize: Set<Set<N>>[] = []
-  /** The index of the last set of `#bySize` that is not empty; 0 if all are. */
-  #most = 0
+  readonly #bySize: Set<Set<C>>[] = []
+  /** The largest number of pending connections that an address has. */
+  #largestSize = 0
   #count = 0
 
   constructor(limits: BrokerLimits) {
@@ -42,58 +43,65 @@ export class PendingConnections<N extends PendingConnection> {
   }
 
   /**
-   * One more has come. The caller closes what is refused, and what is displaced.
+   * Adds a new connection, unless it exceeds a limit. The caller must close the connection if it is
+   * refused, and the connection that it displaces.
    *
-   * @param isFull No connection can be had, however few of them are pendingConnections.
+   * @param isFull Whether the limit `connections` is reached, so that the new connection must
+   *   displace a pending one.
    */
-  enter(newcomer: N, isFull: boolean): Entrance<N> {
+  add(connection: C, isFull: boolean): AdmissionResult<C> {
     const { pendingConnections, pendingConnectionsPerAddress } = this.#limits
-    const address = addressOf(newcomer)
-    const own = this.#byAddress.get(address)?.size ?? 0
-    const mayBeFull = pendingConnectionsPerAddress !== off && address !== unixSockets
-    if (mayBeFull && own >= pendingConnectionsPerAddress)
+    const address = addressOf(connection)
+    const ownSize = this.#byAddress.get(address)?.size ?? 0
+    const hasOwnLimit = pendingConnectionsPerAddress !== off && address !== unixSockets
+    if (hasOwnLimit && ownSize >= pendingConnectionsPerAddress)
       return { refused: 'pendingConnectionsPerAddress' }
-    let displaced: N | undefined
+    let displaced: C | undefined
     if (isFull || this.#count >= pendingConnections) {
-      if (own >= this.#most) return { refused: isFull ? 'connections' : 'pendingConnections' }
-      displaced = this.#oldestOfMost()
-      this.leave(displaced)
+      if (ownSize >= this.#largestSize) {
+        return { refused: isFull ? 'connections' : 'pendingConnections' }
+      }
+      displaced = this.#oldestOfLargest()
+      this.remove(displaced)
     }
-    this.#add(address, newcomer)
+    this.#insert(address, connection)
     return displaced === undefined ? {} : { displaced }
   }
 
-  /** It was let in, or it is gone; more than once does no harm. */
-  leave(newcomer: N): void {
-    const address = addressOf(newcomer)
+  /** Removes a connection whose handshake is over, or which is closed. Idempotent. */
+  remove(connection: C): void {
+    const address = addressOf(connection)
     const group = this.#byAddress.get(address)
-    if (group?.has(newcomer) !== true) return
+    if (group?.has(connection) !== true) return
     this.#count--
     this.#bySize[group.size]?.delete(group)
-    group.delete(newcomer)
+    group.delete(connection)
     if (group.size === 0) this.#byAddress.delete(address)
     else this.#bySize[group.size]?.add(group)
-    while (this.#most > 0 && this.#bySize[this.#most]?.size === 0) this.#most--
+    while (this.#largestSize > 0 && this.#bySize[this.#largestSize]?.size === 0) {
+      this.#largestSize--
+    }
   }
 
-  #add(address: string, newcomer: N): void {
+  #insert(address: string, connection: C): void {
     let group = this.#byAddress.get(address)
     if (group === undefined) {
       group = new Set()
       this.#byAddress.set(address, group)
     }
     this.#bySize[group.size]?.delete(group)
-    group.add(newcomer)
+    group.add(connection)
     while (this.#bySize.length <= group.size) this.#bySize.push(new Set())
     this.#bySize[group.size]?.add(group)
-    this.#most = Math.max(this.#most, group.size)
+    this.#largestSize = Math.max(this.#largestSize, group.size)
     this.#count++
   }
 
-  #oldestOfMost(): N {
-    const [group] = this.#bySize[this.#most] as Set<Set<N>>
-    const [oldest] = group as Set<N>
-    return oldest as N
+  /** The oldest pending connection of an address that has most of them. */
+  #oldestOfLargest(): C {
+    const [group] = this.#bySize[this.#largestSize] as Set<Set<C>>
+    const [oldest] = group as Set<C>
+    return oldest as C
   }
 }
 

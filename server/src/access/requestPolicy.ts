@@ -1,7 +1,7 @@
 /**
- * Decides whether a client may send a message: its permissions, its message rate, and the size of
- * what it locks. A broker whose settings refuse nothing has no policy at all, so its messages pay
- * nothing for this check.
+ * Decides whether a client may send a message: checks its permissions, its message rate, and the
+ * size of the key and the metadata. If the settings refuse no message, the broker has no policy, so
+ * that messages cost no check.
  */
 import { maxKeyBytes, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
@@ -15,7 +15,7 @@ export class RequestPolicy implements ConnectionPolicy {
   readonly #bucket: TokenBucket | undefined
   #identity: Identity
 
-  /** @param now In ms of the clock that {@link consume} is called with. */
+  /** @param now In ms of a monotonic clock, the same as that of {@link consume}. */
   constructor(settings: BrokerSettings, identity: Identity, now: number) {
     const { messagesPerSecond, messageBurst } = settings.limits
     this.#settings = settings
@@ -40,7 +40,7 @@ export class RequestPolicy implements ConnectionPolicy {
     const { authenticate, authorize } = this.#settings
     const { principal, may } = this.#identity
     try {
-      // Only `true` allows: a promise is truthy, whatever it resolves to.
+      // Any result other than `true` denies, because a promise of `false` is truthy.
       if (may !== undefined && may(operation, key) !== true) return false
       if (authorize !== undefined) return authorize(principal, operation, key) === true
     } catch {
@@ -52,7 +52,7 @@ export class RequestPolicy implements ConnectionPolicy {
 
   check(operation: Operation, key: string): Denial | undefined {
     if (this.may(operation, key)) return undefined
-    return { code: 'FORBIDDEN', message: `you may not ${words[operation]}`, limit: undefined }
+    return { code: 'FORBIDDEN', message: `you may not ${phrases[operation]}`, limit: undefined }
   }
 
   checkSize(key: string, metadata: unknown): Denial | undefined {
@@ -69,21 +69,23 @@ export class RequestPolicy implements ConnectionPolicy {
   }
 }
 
-/** Makes the policy of each connection; undefined if the settings refuse no message. */
+/** Returns a factory of the policy of each connection; undefined if settings refuse no message. */
 export function policiesFor(
   settings: BrokerSettings,
 ): ((identity: Identity, now: number) => RequestPolicy) | undefined {
   const { authenticate, authorize, limits } = settings
-  const open =
+  const refusesNothing =
     authenticate === undefined &&
     authorize === undefined &&
     limits.messagesPerSecond === off &&
     limits.keyBytes === maxKeyBytes &&
     limits.metadataBytes === maxMetadataBytes
-  return open ? undefined : (identity, now) => new RequestPolicy(settings, identity, now)
+  if (refusesNothing) return undefined
+  return (identity, now) => new RequestPolicy(settings, identity, now)
 }
 
-const words: Record<Operation, string> = {
+/** Each operation as the end of the message "you may not …". */
+const phrases: Record<Operation, string> = {
   lock: 'lock this key',
   share: 'share this key',
   steal: 'steal this key',
@@ -93,6 +95,6 @@ const words: Record<Operation, string> = {
   revoke: 'revoke locks of this key',
 }
 
-function tooLarge(limit: LimitName, most: number): Denial {
-  return { code: 'QUOTA_EXCEEDED', message: limitMessage(limit, most), limit }
+function tooLarge(limit: LimitName, limitValue: number): Denial {
+  return { code: 'QUOTA_EXCEEDED', message: limitMessage(limit, limitValue), limit }
 }

@@ -1,32 +1,39 @@
 /**
- * How many sessions there are, in all and of each address and principal.
+ * Limits the number of sessions of each principal and of each address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
 import type { Effect, Session } from '../core/index.js'
 
-interface SessionCount {
+/** What a session counts for. */
+interface SessionOrigin {
   readonly principal: string
+  /** The address group of its client; undefined if this broker did not open the session. */
   readonly group: string | undefined
 }
 
-/** Sessions, from the moment they are asked for until they end. */
+/** Counts a session from the request to open it until it ends. */
 export class SessionQuota {
   readonly #limits: BrokerLimits
   readonly #principals = new Counts()
   readonly #addresses = new Counts()
-  readonly #entries = new Map<string, SessionCount>()
+  readonly #origins = new Map<string, SessionOrigin>()
 
   /**
-   * @param isAnonymous The broker does not authenticate, so that all clients have one principal.
-   *   Then sessions are counted by address only, or one client could use up the room of all.
+   * @param isAnonymous Whether the broker does not authenticate clients. All clients then have one
+   *   principal, so sessions are counted by address only. Otherwise one client could use up the
+   *   quota of all clients.
    */
   constructor(limits: BrokerLimits, isAnonymous: boolean) {
     this.#limits = isAnonymous ? { ...limits, sessionsPerPrincipal: off } : limits
   }
 
-  /** A session is about to be opened: which limit that is beyond, if any. */
-  enter(session: string, principal: string, address: string | undefined): LimitName | undefined {
+  /**
+   * Counts a session that is about to be opened, unless it exceeds a limit.
+   *
+   * @returns The limit that the session exceeds; undefined if the session was counted.
+   */
+  reserve(session: string, principal: string, address: string | undefined): LimitName | undefined {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
     if (this.#isOff) return undefined
     const group = address === undefined ? undefined : addressGroup(address)
@@ -39,21 +46,22 @@ export class SessionQuota {
   }
 
   /**
-   * What the table did. A session that nobody here asked for, as after a restart, counts as well.
+   * Follows the lock table: counts sessions that were not reserved here, for example after a
+   * restart, and removes sessions that ended.
    */
-  reserve(effect: Effect): void {
+  onEffect(effect: Effect): void {
     const { kind } = effect
     if (kind !== 'opened' && kind !== 'resumed' && kind !== 'ended') return
     if (this.#isOff) return
     const { id, principal } = effect.session
     if (kind === 'ended') this.#remove(id)
-    else if (!this.#entries.has(id)) this.#add(id, { principal, group: undefined })
+    else if (!this.#origins.has(id)) this.#add(id, { principal, group: undefined })
   }
 
-  /** Begins anew with the sessions that there are, wherever they are from. */
-  begin(sessions: Iterable<Session>): void {
+  /** Replaces all counts by those of the given sessions, whose addresses are unknown. */
+  reset(sessions: Iterable<Session>): void {
     if (this.#isOff) return
-    for (const session of [...this.#entries.keys()]) this.#remove(session)
+    for (const session of [...this.#origins.keys()]) this.#remove(session)
     for (const { id, principal } of sessions) this.#add(id, { principal, group: undefined })
   }
 
@@ -62,22 +70,22 @@ export class SessionQuota {
     return sessionsPerPrincipal === off && sessionsPerAddress === off
   }
 
-  #add(session: string, entry: SessionCount): void {
-    this.#entries.set(session, entry)
-    this.#principals.add(entry.principal)
-    if (entry.group !== undefined) this.#addresses.add(entry.group)
+  #add(session: string, origin: SessionOrigin): void {
+    this.#origins.set(session, origin)
+    this.#principals.add(origin.principal)
+    if (origin.group !== undefined) this.#addresses.add(origin.group)
   }
 
   #remove(session: string): void {
-    const entry = this.#entries.get(session)
-    if (entry === undefined) return
-    this.#entries.delete(session)
-    this.#principals.remove(entry.principal)
-    if (entry.group !== undefined) this.#addresses.remove(entry.group)
+    const origin = this.#origins.get(session)
+    if (origin === undefined) return
+    this.#origins.delete(session)
+    this.#principals.remove(origin.principal)
+    if (origin.group !== undefined) this.#addresses.remove(origin.group)
   }
 }
 
-/** How many there are of each name. */
+/** A counter for each name. */
 class Counts {
   readonly #byName = new Map<string, number>()
 

@@ -1,24 +1,24 @@
 /**
- * How often something may happen: a bucket that fills at a steady rate, and one such bucket for
- * each address that is met.
+ * Rate limits as token buckets: a bucket fills at a steady rate, and each action takes one token
+ * out. {@link TokenBuckets} keeps one bucket for each name, for example for each address.
  */
 
-/** Allows `rate` a second on average, and `burst` at once. */
+/** Allows `rate` actions a second on average, and `burst` actions at once. */
 export class TokenBucket {
   readonly #perMs: number
   readonly #burst: number
   #tokens: number
-  #at: number
+  #filledAt: number
 
-  /** @param now As for every later `take`, in ms of one clock that does not go back. */
+  /** @param now In ms of a monotonic clock; every method must get the time of the same clock. */
   constructor(rate: number, burst: number, now: number) {
     this.#perMs = rate / 1_000
     this.#burst = burst
     this.#tokens = burst
-    this.#at = now
+    this.#filledAt = now
   }
 
-  /** False if it is too soon for one more; that costs nothing further. */
+  /** Takes one token. @returns false, without taking any, if the bucket has no whole token. */
   tryConsume(now: number): boolean {
     this.#fill(now)
     if (this.#tokens < 1) return false
@@ -26,36 +26,37 @@ export class TokenBucket {
     return true
   }
 
-  /** One more that must not wait: those after it wait for it. */
+  /** Takes one token even if the bucket is empty, so that later actions must wait longer. */
   overdraw(): void {
     this.#tokens--
   }
 
-  /** Whether a new bucket would be the same. */
+  /** Whether the bucket is full, so that a new bucket could replace it. */
   isFull(now: number): boolean {
     this.#fill(now)
     return this.#tokens >= this.#burst
   }
 
   #fill(now: number): void {
-    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMs)
-    this.#at = now
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs)
+    this.#filledAt = now
   }
 }
 
-/** Addresses met beyond which those with nothing against them are forgotten. */
-const pruneAt = 10_000
+/** The smallest number of buckets at which full buckets are deleted. */
+const minPruneSize = 10_000
 
-/** A bucket of `rate` a second, and as many at once, for each name. */
+/** A {@link TokenBucket} for each name, which allows `rate` actions a second and at once. */
 export class TokenBuckets {
   readonly #rate: number
   readonly #byName = new Map<string, TokenBucket>()
-  #pruneAt = pruneAt
+  #pruneSize = minPruneSize
 
   constructor(rate: number) {
     this.#rate = rate
   }
 
+  /** Takes one token of the bucket of `name`. @returns false if the bucket has no whole token. */
   tryConsume(name: string, now: number): boolean {
     let bucket = this.#byName.get(name)
     if (bucket === undefined) {
@@ -66,10 +67,13 @@ export class TokenBuckets {
     return bucket.tryConsume(now)
   }
 
-  /** Costs as much as was met since the last time, so a flood of new names stays linear. */
+  /**
+   * Deletes full buckets when there are many buckets. The next deletion waits until the number of
+   * buckets has doubled, so a flood of new names costs linear and not quadratic time.
+   */
   #prune(now: number): void {
-    if (this.#byName.size < this.#pruneAt) return
+    if (this.#byName.size < this.#pruneSize) return
     for (const [name, bucket] of this.#byName) if (bucket.isFull(now)) this.#byName.delete(name)
-    this.#pruneAt = Math.max(pruneAt, this.#byName.size * 2)
+    this.#pruneSize = Math.max(minPruneSize, this.#byName.size * 2)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * How long somebody may stay: a token that ends is honoured to its end and no longer. Its client is
- * told in time to show a new one on the same connection.
+ * Closes connections whose token has expired. The broker sends `expiring` some time before, so that
+ * the client can send a new token (`auth`) on the same connection.
  */
 import { type AuthRequest, type Clock, closeCodes } from '@holdfast/shared'
 import { type Identity, identify } from '../config/permissions.js'
@@ -8,76 +8,76 @@ import type { BrokerSettings } from '../config/settings.js'
 import type { Connection } from '../connection/connection.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
-/** How long before the end of its token a client is told, in ms. */
+/** How long before its token expires a client is warned, in ms. */
 const warningMs = 30_000
 
-/** What is said to whoever shows a token that others on the network can read. */
+/** The error for a token on a connection that is not encrypted. */
 export const tokenOverPlainText = 'a token over plain ws:// is refused; use wss://'
 
-/** One connection's time: a claim for the timekeeper. */
+/** The expiry of a connection's token: the key of its timer in the broker's timekeeper. */
 export class TokenDeadline {
   readonly connection: Connection
-  /** By the wall clock, as tokens say it. */
-  readonly endsAt: number
+  /** In ms of the wall clock, because tokens use the wall clock. */
+  readonly expiresAt: number
   isWarned = false
 
-  constructor(connection: Connection, endsAt: number) {
+  constructor(connection: Connection, expiresAt: number) {
     this.connection = connection
-    this.endsAt = endsAt
+    this.expiresAt = expiresAt
   }
 }
 
 export interface TokenExpiryDeps {
   readonly settings: Pick<BrokerSettings, 'authenticate' | 'allowInsecure'>
   readonly clock: Clock
-  /** Calls `due` with the pass in this many ms, unless that is cancelled. */
   readonly time: {
-    setTimer(pass: TokenDeadline, ms: number): void
-    clearTimer(pass: TokenDeadline): void
+    /** Calls {@link TokenExpiry.onTimer} with the deadline after this many ms. */
+    setTimer(deadline: TokenDeadline, ms: number): void
+    clearTimer(deadline: TokenDeadline): void
   }
 }
 
 export class TokenExpiry {
   readonly #deps: TokenExpiryDeps
   readonly #deadlines = new Map<Connection, TokenDeadline>()
-  /** Who is being asked about at the moment. */
-  readonly #asking = new Set<Connection>()
+  /** Connections whose new token is being authenticated. */
+  readonly #authenticating = new Set<Connection>()
 
   constructor(deps: TokenExpiryDeps) {
     this.#deps = deps
   }
 
-  /** The connection was let in, or its token was renewed. */
+  /** Starts the deadline of a connection's token; replaces the deadline of an earlier token. */
   start(connection: Connection): void {
     this.end(connection)
-    const endsAt = connection.policy?.identity.expiresAt
-    if (endsAt === undefined) return
-    const pass = new TokenDeadline(connection, endsAt)
-    this.#deadlines.set(connection, pass)
-    this.#deps.time.setTimer(pass, Math.max(0, this.#leftOf(pass) - warningMs))
+    const expiresAt = connection.policy?.identity.expiresAt
+    if (expiresAt === undefined) return
+    const deadline = new TokenDeadline(connection, expiresAt)
+    this.#deadlines.set(connection, deadline)
+    this.#deps.time.setTimer(deadline, Math.max(0, this.#msLeft(deadline) - warningMs))
   }
 
-  /** The connection is gone. */
+  /** Cancels the deadline of a connection. Idempotent. */
   end(connection: Connection): void {
-    const pass = this.#deadlines.get(connection)
-    if (pass === undefined) return
+    const deadline = this.#deadlines.get(connection)
+    if (deadline === undefined) return
     this.#deadlines.delete(connection)
-    this.#deps.time.clearTimer(pass)
+    this.#deps.time.clearTimer(deadline)
   }
 
-  /** It is time to warn, or to close. */
-  due(pass: TokenDeadline): void {
-    const left = Math.max(0, this.#leftOf(pass))
-    if (pass.isWarned && left === 0) {
-      pass.connection.abort(closeCodes.unauthorized)
+  /** Warns the client, or closes its connection if the token has expired. */
+  onTimer(deadline: TokenDeadline): void {
+    const msLeft = Math.max(0, this.#msLeft(deadline))
+    if (deadline.isWarned && msLeft === 0) {
+      deadline.connection.abort(closeCodes.unauthorized)
       return
     }
-    if (!pass.isWarned) pass.connection.send(encodeExpiring(left))
-    pass.isWarned = true
-    this.#deps.time.setTimer(pass, left)
+    if (!deadline.isWarned) deadline.connection.send(encodeExpiring(msLeft))
+    deadline.isWarned = true
+    this.#deps.time.setTimer(deadline, msLeft)
   }
 
-  /** A client shows a new token. */
+  /** Authenticates the new token of a client, and answers the request. */
   renew(connection: Connection, { id, token }: AuthRequest): void {
     const { authenticate, allowInsecure } = this.#deps.settings
     if (authenticate === undefined || connection.policy === undefined) {
@@ -88,26 +88,26 @@ export class TokenExpiry {
       connection.send(encodeFailed(id, 'UNAUTHORIZED', tokenOverPlainText))
       return
     }
-    if (this.#asking.has(connection)) {
-      const message = 'the token before this one is still being looked at'
+    if (this.#authenticating.has(connection)) {
+      const message = 'the former token is still being checked: wait for its answer'
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', message))
       return
     }
-    this.#asking.add(connection)
+    this.#authenticating.add(connection)
     const { origin, remoteAddress } = connection
     identify(authenticate, { token, origin, remoteAddress })
-      .catch(() => 'not now' as const)
+      .catch(() => 'unavailable' as const)
       .then((identity) => {
-        this.#asking.delete(connection)
-        this.#judge(connection, id, identity)
+        this.#authenticating.delete(connection)
+        this.#answer(connection, id, identity)
       })
   }
 
-  #judge(connection: Connection, id: number, identity: Identity | 'not now' | undefined): void {
+  #answer(connection: Connection, id: number, identity: Identity | 'unavailable' | undefined) {
     const { policy } = connection
     if (policy === undefined || connection.state !== 'open') return
-    if (identity === 'not now') {
-      connection.send(encodeFailed(id, 'UNAVAILABLE', 'tokens cannot be checked just now'))
+    if (identity === 'unavailable') {
+      connection.send(encodeFailed(id, 'UNAVAILABLE', 'the token could not be checked: try again'))
     } else if (identity?.principal !== policy.identity.principal) {
       connection.send(encodeFailed(id, 'UNAUTHORIZED'))
     } else {
@@ -117,7 +117,7 @@ export class TokenExpiry {
     }
   }
 
-  #leftOf({ endsAt }: TokenDeadline): number {
-    return endsAt - this.#deps.clock.wall()
+  #msLeft({ expiresAt }: TokenDeadline): number {
+    return expiresAt - this.#deps.clock.wall()
   }
 }

@@ -1,14 +1,16 @@
 /**
- * Tokens in a file: one line each, with the hash of the token, whose it is, and what it allows.
+ * Authenticates clients by a token file. Each line has the hash of a token, the principal that the
+ * token belongs to, the allowed operations, and the keys that they are allowed on.
  *
  *     # SHA-256 of the token, in hex   principal   operations        keys
  *     9f86d081884c7d65...              billing     lock,share,query  orders:* invoices:*
  *     60303ae22b998861...              ops         all
  *
- * Operations are separated by commas, `all` or `everyday` (all but `steal` and `revoke`, the
- * default); keys by spaces, each a key or the beginning of keys with a `*` after it (default `*`).
- * Of a key with a space in it, only the beginning before that can stand here.
- * What a thief reads in the file opens nothing, as long as the tokens were long and random.
+ * - Operations are separated by commas. `everyday`, the default, is all but `steal` and `revoke`.
+ * - Keys are separated by spaces. Each is a key, or a prefix with a `*` after it. The default is
+ *   `*`. A key that has a space can only be matched by a prefix that ends before the space.
+ *
+ * The file holds hashes, so a thief of the file cannot use the tokens if they are long and random.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'
@@ -29,29 +31,29 @@ interface Token {
 }
 
 /**
- * Lets in whoever shows a token of the file. The file is read again when it changes, so a line that
- * is taken out lets nobody in any more; who is in stays until the connection ends.
+ * Makes an `authenticate` option that accepts clients with a token of the file. The file is read
+ * again when it changes. A removed line refuses new connections; open connections stay open.
  *
- * @param onFault Told, once for each change, that the file has become unusable; what it said before
- *   holds until it is good again.
- * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has a line that is wrong.
+ * @param onFault Called once for each change that makes the file unusable. The former lines stay
+ *   valid until the file is valid again.
+ * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has an invalid line.
  */
 export function tokensFromFile(
   path: string,
   onFault: (error: HoldfastError) => void = () => {},
 ): Authenticate {
   if (typeof path !== 'string' || path === '') {
-    throw unusable(`tokensFromFile takes the path of a file, not ${kindOf(path)}`)
+    throw unusable(`tokensFromFile takes the path of a file, not ${typeName(path)}`)
   }
   if (typeof onFault !== 'function') {
-    throw unusable(`onFault of tokensFromFile must be a function, not ${kindOf(onFault)}`)
+    throw unusable(`onFault of tokensFromFile must be a function, not ${typeName(onFault)}`)
   }
-  let seen = stampOf(path)
+  let readVersion = versionOf(path)
   let tokens = readTokens(path)
-  const refresh = (): void => {
-    const stamp = stampOf(path)
-    if (stamp === seen) return
-    seen = stamp
+  const readIfChanged = (): void => {
+    const version = versionOf(path)
+    if (version === readVersion) return
+    readVersion = version
     try {
       tokens = readTokens(path)
     } catch (error) {
@@ -60,22 +62,22 @@ export function tokensFromFile(
   }
   return ({ token }) => {
     if (token === undefined) return undefined
-    refresh()
+    readIfChanged()
     const hash = nodeEnvironment.hash(token)
     let found: Identity | undefined
-    // Every line is compared, whole, whether or not an earlier one fits: time tells nothing.
-    for (const one of tokens) if (sameText(one.hash, hash)) found = one.identity
+    // Compares all lines even after a match, so that the time reveals nothing about the file.
+    for (const known of tokens) if (sameText(known.hash, hash)) found = known.identity
     return found
   }
 }
 
 /**
- * What to put into the file for a token.
+ * Returns the line of a token for the token file.
  *
- * @param principal Whose it is; without blanks, as the keys.
+ * @param principal The principal that the token belongs to; must not have white space.
  * @param allow At least one operation. Default {@link defaultOperations}.
- * @param keys At least one key, or beginning of keys with a `*` after it. Default all.
- * @throws {HoldfastError} `INVALID_OPTION` for what would be read as something else.
+ * @param keys At least one key, or prefix with a `*` after it; without white space. Default `*`.
+ * @throws {HoldfastError} `INVALID_OPTION` for arguments that would change the meaning of the line.
  */
 export function tokenLine(
   token: string,
@@ -84,33 +86,35 @@ export function tokenLine(
   keys: readonly string[] = ['*'],
 ): string {
   if (typeof token !== 'string' || token === '') {
-    throw unusable(`tokenLine takes a token that is not empty, not ${kindOf(token)}`)
+    throw unusable(`tokenLine takes a token that is not empty, not ${typeName(token)}`)
   }
   for (const [name, list] of Object.entries({ allow, keys })) {
     if (Array.isArray(list)) continue
-    throw unusable(`${name} of tokenLine must be a list of texts, not ${kindOf(list)}`)
+    throw unusable(`${name} of tokenLine must be a list of texts, not ${typeName(list)}`)
   }
-  const wrong = allow.find((name) => !isOperation(name))
-  if (wrong !== undefined) {
-    throw unusable(`tokenLine cannot allow "${wrong}": operations are ${operations.join(', ')}`)
+  const unknown = allow.find((name) => !isOperation(name))
+  if (unknown !== undefined) {
+    throw unusable(`tokenLine cannot allow "${unknown}": operations are ${operations.join(', ')}`)
   }
   if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {
-    throw new HoldfastError(
-      'INVALID_OPTION',
-      'A line for the token file has a principal, an operation and a key, with no blanks in them.',
+    throw unusable(
+      'A line of the token file must have a principal, an operation and a key, without white space',
     )
   }
   const hash = Buffer.from(nodeEnvironment.hash(token), 'base64url').toString('hex')
   return `${hash} ${principal} ${allow.join()} ${keys.join(' ')}\n`
 }
 
-/** Whether this is one still when it stands between blanks; a second one may allow everything. */
+/**
+ * Whether `text` is a single word of a line. White space would make it two words, and the second
+ * word could allow every operation or key.
+ */
 export function isOneWord(text: unknown): boolean {
   return typeof text === 'string' && /^\S+$/.test(text)
 }
 
-/** Changes whenever the file does. */
-function stampOf(path: string): string {
+/** A text that changes whenever the file changes. */
+function versionOf(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false })
   return stat === undefined ? 'none' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`
 }
@@ -120,29 +124,32 @@ function readTokens(path: string): Token[] {
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    throw unusable(`The token file ${path} cannot be read.`, cause)
+    throw unusable(`The token file ${path} cannot be read: check its path and its mode`, cause)
   }
   const tokens: Token[] = []
   for (const [index, line] of text.split(/\r?\n/).entries()) {
-    const words = line.trim()
-    if (words === '' || words.startsWith('#')) continue
-    tokens.push(tokenFrom(words.split(/\s+/), `Line ${index + 1} of the token file ${path}`))
+    const content = line.trim()
+    if (content === '' || content.startsWith('#')) continue
+    tokens.push(tokenFrom(content.split(/\s+/), `Line ${index + 1} of the token file ${path}`))
   }
   return tokens
 }
 
 /**
- * @param where Begins a sentence; the line itself is not repeated, it may hold a token by mistake.
+ * @param where The place of the line, as the beginning of error messages. They do not show the line
+ *   itself, because an operator may have written a token there by mistake.
  */
 function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[], where: string) {
   if (!/^[0-9a-f]{64}$/i.test(hash)) {
-    throw unusable(`${where} does not begin with a SHA-256 in hex.`)
+    throw unusable(`${where} does not begin with a SHA-256 in hex: add lines with holdfast token`)
   }
-  if (principal === undefined) throw unusable(`${where} does not say whose the token is.`)
-  const grant = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
+  if (principal === undefined) {
+    throw unusable(`${where} has no principal: write whose the token is after the hash`)
+  }
+  const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
   return {
     hash: Buffer.from(hash, 'hex').toString('base64url'),
-    identity: { principal, may: permissionsFrom([grant]) },
+    identity: { principal, may: permissionsFrom([rule]) },
   }
 }
 
@@ -151,15 +158,15 @@ function operationsFrom(text: string, where: string): readonly Operation[] {
   if (text === 'everyday') return defaultOperations
   const names = text.split(',')
   if (names.every(isOperation)) return names
-  const allowed = ['all', 'everyday', ...operations].join(', ')
-  throw unusable(`${where} allows something that is none of ${allowed}.`)
+  const known = ['all', 'everyday', ...operations].join(', ')
+  throw unusable(`${where} allows an operation that is none of ${known}`)
 }
 
 function unusable(message: string, cause?: unknown): HoldfastError {
   return new HoldfastError('INVALID_OPTION', message, cause === undefined ? undefined : { cause })
 }
 
-/** Of a value of the wrong kind; never the value, which may be a token. */
-function kindOf(value: unknown): string {
+/** The type of a value for an error message, which must not show the value: it may be a token. */
+function typeName(value: unknown): string {
   return value === '' ? 'an empty text' : `a value of type ${typeof value}`
 }

@@ -1,8 +1,9 @@
 /**
- * How many upgrades may come in a second, from each address and in all. The second limit is shared
- * between addresses: when it is reached, an address that has had none in the last second goes
- * before the second upgrade of another one. So addresses that connect again and again keep no other
- * client out.
+ * Limits the WebSocket upgrades of a second, for each address and in total.
+ *
+ * All addresses share the total. When the total is used up, an address without an upgrade in the
+ * last second may still have one, at the expense of addresses that had several. So addresses that
+ * connect again and again do not keep other clients out.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, off } from '../config/limits.js'
@@ -10,58 +11,62 @@ import { TokenBucket, TokenBuckets } from './tokenBuckets.js'
 
 type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondPerAddress'>
 
-/** How long an address is remembered, in ms. */
+/** How long an upgrade of an address is remembered, in ms. */
 const windowMs = 1_000
 const unixSockets = ''
 
 export class UpgradeRates {
-  readonly #all: TokenBucket | undefined
-  readonly #each: TokenBuckets | undefined
-  /** When an upgrade of each address was last let through, the longest ago first. */
+  readonly #total: TokenBucket | undefined
+  readonly #perAddress: TokenBuckets | undefined
+  /** When the newest upgrade of each address was allowed, the oldest time first. */
   readonly #lastAt = new Map<string, number>()
-  /** How many of the last second's were not the first of their address; it fades. */
+  /**
+   * About how many upgrades of the last second were not the first of their address. The number
+   * decays exponentially.
+   */
   #repeats = 0
-  #at: number
+  #decayedAt: number
 
-  /** @param now As for `take`, in ms of one clock that does not go back. */
+  /** @param now In ms of a monotonic clock, the same as that of {@link tryConsume}. */
   constructor({ connectionsPerSecond, connectionsPerSecondPerAddress }: Limits, now: number) {
-    const [all, each] = [connectionsPerSecond, connectionsPerSecondPerAddress]
-    this.#all = all === off ? undefined : new TokenBucket(all, all, now)
-    this.#each = each === off ? undefined : new TokenBuckets(each)
-    this.#at = now
+    const [total, perAddress] = [connectionsPerSecond, connectionsPerSecondPerAddress]
+    this.#total = total === off ? undefined : new TokenBucket(total, total, now)
+    this.#perAddress = perAddress === off ? undefined : new TokenBuckets(perAddress)
+    this.#decayedAt = now
   }
 
   /**
-   * One more upgrade: which limit it is beyond, if any.
+   * Counts an upgrade.
    *
-   * @param address Undefined for a Unix socket, which has no limit of its own.
+   * @param address Undefined for a Unix socket, which has no limit per address.
+   * @returns The limit that the upgrade exceeds; undefined if the upgrade is allowed.
    */
   tryConsume(address: string | undefined, now: number): keyof Limits | undefined {
     const group = address === undefined ? unixSockets : addressGroup(address)
-    // The address first: one that is over its share should not use up everybody's.
-    if (group !== unixSockets && this.#each?.tryConsume(group, now) === false) {
+    // The address's limit comes first, so that a refused upgrade does not use up the total.
+    if (group !== unixSockets && this.#perAddress?.tryConsume(group, now) === false) {
       return 'connectionsPerSecondPerAddress'
     }
-    if (this.#all === undefined) return undefined
-    this.#fade(now)
+    if (this.#total === undefined) return undefined
+    this.#decay(now)
     const isRepeat = this.#lastAt.has(group)
-    if (this.#all.tryConsume(now)) {
+    if (this.#total.tryConsume(now)) {
       if (isRepeat) this.#repeats++
     } else {
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
-      // In the place of the next repeat: what is let through on average stays the same.
+      // The upgrade takes the place of a later repeat, so the average rate stays the same.
       this.#repeats--
-      this.#all.overdraw()
+      this.#total.overdraw()
     }
-    // Anew, so that it stands behind those that were earlier.
+    // Deleted first, so that the address becomes the last one in the map.
     this.#lastAt.delete(group)
     this.#lastAt.set(group, now)
     return undefined
   }
 
-  #fade(now: number): void {
-    this.#repeats *= Math.exp((this.#at - now) / windowMs)
-    this.#at = now
+  #decay(now: number): void {
+    this.#repeats *= Math.exp((this.#decayedAt - now) / windowMs)
+    this.#decayedAt = now
     for (const [group, at] of this.#lastAt) {
       if (now - at < windowMs) break
       this.#lastAt.delete(group)

@@ -46,9 +46,9 @@ export class Connections implements ConnectionListener<Connection> {
   admit(connection: Connection): void {
     const rejected = this.#deps.admission.admit(connection)
     if (rejected === undefined) return
-    const { limit, most } = rejected
+    const { limit, limitValue } = rejected
     this.report(rejected.connection, refusalCauseOf(limit))
-    const reason = limitReason(limit, most)
+    const reason = limitReason(limit, limitValue)
     this.close(rejected.connection, { ...closeCodes.overloaded, reason })
   }
 
@@ -108,7 +108,7 @@ export class Connections implements ConnectionListener<Connection> {
   #forget(connection: Connection): void {
     const { time, admission, watches, memory } = this.#deps
     time.clearClientDeadline(connection)
-    admission.forget(connection)
+    admission.onClosing(connection)
     watches.removeAll(connection)
     memory.forget(connection)
   }

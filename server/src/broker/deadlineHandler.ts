@@ -76,7 +76,7 @@ export class DeadlineHandler implements DeadlineListener<ClientDeadline, BrokerT
         request: claim.id,
         at: clock.wall(),
       })
-    } else if (claim instanceof TokenDeadline) tokenExpiry.due(claim)
+    } else if (claim instanceof TokenDeadline) tokenExpiry.onTimer(claim)
     else if (claim.state === 'open') {
       claim.ping()
       time.setTimer(claim, claim.session!.lease / 3)

@@ -178,7 +178,7 @@ export class Handshake {
       return
     }
     const session = newId()
-    const limit = this.#sessionQuota.enter(session, principal, connection.remoteAddress)
+    const limit = this.#sessionQuota.reserve(session, principal, connection.remoteAddress)
     if (limit !== undefined) {
       const reason = limitReason(limit, this.#settings.limits[limit])
       this.#turnAway(connection, refusalCauseOf(limit), { ...closeCodes.quota, reason })

@@ -77,7 +77,7 @@ export class BrokerStateMachine implements StateMachine {
     for (const effect of effects) {
       this.#digest?.update(effect)
       statistics.count(effect)
-      sessionQuota.reserve(effect)
+      sessionQuota.onEffect(effect)
       outbound.handleEffects(effect)
       if (observer !== undefined) this.#tell(observer, effect)
       live.effectCount += watches.tell(effect)
@@ -92,7 +92,7 @@ export class BrokerStateMachine implements StateMachine {
   serve(): void {
     const { ownerBroker, membership, sessionQuota, outbound, listener } = this.#deps
     ownerBroker.name = membership!.name
-    sessionQuota.begin(this.#live.current.sessions.values())
+    sessionQuota.reset(this.#live.current.sessions.values())
     outbound.takeUp(this.#live.current.sessions.values())
     listener.onServe()
   }

@@ -1,6 +1,6 @@
 /**
- * How many bytes went over all connections: the sockets count by themselves, so that this costs
- * nothing until somebody asks.
+ * Counts the bytes received and sent over all connections. Node's sockets count their own bytes, so
+ * this file only adds them up when a metric or a status is read.
  */
 import type { Socket } from 'node:net'
 
@@ -9,12 +9,12 @@ export class ByteCounters {
   #received = 0
   #sent = 0
 
-  follow(socket: Socket): void {
+  add(socket: Socket): void {
     this.#open.add(socket)
   }
 
-  /** It is closed. */
-  leave(socket: Socket): void {
+  /** Must be called when the socket is closed, so that its bytes stay in the totals. */
+  remove(socket: Socket): void {
     this.#open.delete(socket)
     this.#received += socket.bytesRead
     this.#sent += socket.bytesWritten

@@ -9,15 +9,16 @@ import type { Broker } from '../broker/broker.js'
 import { canFailOver } from '../broker/inbound.js'
 import type { Membership } from '../log/log.js'
 
-/** How often the broker closes connections while it drains, in ms. */
+/** The interval at which a draining broker closes connections, in ms. */
 const stepMs = 50
-/** How long sockets may take to close at the end, in ms. */
-const lastMs = 2_000
-/** Time between two closings where another broker takes the sessions over, in ms. */
+/** How long the last closing handshakes may take before the sockets are terminated, in ms. */
+const lastHandshakesMs = 2_000
+/** The time between two closings if another broker can take the sessions over, in ms. */
 const dismissalGapMs = 5
 
 /**
- * Resolves when every connection is closed, at most `drainMs` plus a closing handshake from now.
+ * Drains the broker. Resolves when every connection is closed, after at most `drainMs` plus the
+ * time for the last closing handshakes.
  *
  * @param membership Undefined unless several brokers share the log.
  */
@@ -28,32 +29,35 @@ export async function drain(
   membership?: Membership | undefined,
 ): Promise<void> {
   broker.startDraining(drainMs)
-  const begun = clock.monotonic()
-  const endsAt = begun + drainMs
+  const startedAt = clock.monotonic()
+  const endsAt = startedAt + drainMs
   const total = broker.connections.size
   const spreadMs = membership === undefined ? drainMs : Math.min(drainMs, total * dismissalGapMs)
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
-    const share = Math.max(0, 1 - (clock.monotonic() - begun) / spreadMs)
-    dismiss(broker, Math.floor(total * share), membership)
+    const shareLeft = Math.max(0, 1 - (clock.monotonic() - startedAt) / spreadMs)
+    dismissIdle(broker, Math.floor(total * shareLeft), membership)
     await pause(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
   for (const connection of broker.connections) broker.dismiss(connection)
-  const giveUpAt = clock.monotonic() + lastMs
+  const giveUpAt = clock.monotonic() + lastHandshakesMs
   while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) await pause(clock, 5)
   for (const connection of broker.connections) connection.terminate()
 }
 
-/** Closes connections without locks and requests, until only `leave` are open. */
-function dismiss(broker: Broker, leave: number, membership: Membership | undefined): void {
+/**
+ * Closes connections until only `openTarget` are open. Skips sessions that have locks or requests,
+ * unless another broker can take the session over.
+ */
+function dismissIdle(broker: Broker, openTarget: number, membership: Membership | undefined): void {
   const open = [...broker.connections].filter(({ state }) => state !== 'closing')
-  let tooMany = open.length - leave
+  let excess = open.length - openTarget
   for (const connection of open) {
-    if (tooMany <= 0) return
+    if (excess <= 0) return
     const session = connection.session
     const isBusy = session !== undefined && session.held.size + session.waiting.size > 0
     if (isBusy && !canFailOver(session, membership)) continue
     broker.dismiss(connection)
-    tooMany--
+    excess--
   }
 }
 

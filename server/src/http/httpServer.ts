@@ -1,5 +1,6 @@
 /**
- * The broker's own HTTP server: there for the upgrade, and to say so to whoever asks otherwise.
+ * Creates, starts and stops the broker's own HTTP servers, and checks servers that the embedding
+ * program passes to `attach`. A request that no handler answers gets status 426: use a WebSocket.
  */
 import cluster from 'node:cluster'
 import {
@@ -18,46 +19,54 @@ import type { Log } from '../log/log.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 import { refuse } from './upgradeRouting.js'
 
-/** Where to listen. */
+/** The options of `broker.listen`. */
 export interface ListenOptions {
-  /** 0 for any that is free. Default 7420. */
+  /** The port; 0 for any free port. Default 7420. */
   readonly port?: number | undefined
-  /** An address of this machine, or a name of one. Default 127.0.0.1. */
+  /** An address of this machine, or a name of such an address. Default 127.0.0.1. */
   readonly host?: string | undefined
 }
 
-/** Where a broker listens. */
+/** The address at which a broker listens. */
 export interface Listening {
   readonly port: number
   readonly host: string
-  /** For `connect`. */
+  /** The URL for the client's `connect`. */
   readonly url: string
 }
 
-/** Limits before the upgrade, where `ws` and the hello timeout do not reach yet. */
-const headMs = 5_000
-/** As Node's own: a browser sends the cookies of everything that is served on the same host. */
-const headBytes = 16 * 1024
-
-/** What is connected by TLS: until its handshake is done it is in no list of Node's. */
-const socketsOf = new WeakMap<Server, Set<Duplex>>()
+/** How long a request or a TLS handshake may take, in ms. After the upgrade, `helloMs` counts. */
+const requestMs = 5_000
+/**
+ * Most bytes of a request's headers. Node's default, because a browser sends the cookies of
+ * everything that is served on the same host.
+ */
+const headerBytes = 16 * 1024
 
 /**
- * @param answers Answers a request, or leaves it to be told that this is a broker.
- * @throws {HoldfastError} `INVALID_OPTION` for a certificate or key that is none.
+ * All sockets of each TLS server, because Node does not list a socket before its TLS handshake is
+ * over.
+ */
+const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
+
+/**
+ * Creates a server that does not listen yet.
+ *
+ * @param answer Answers a plain HTTP request; returns false for a request that it does not know.
+ * @throws {HoldfastError} `INVALID_OPTION` for an unusable certificate or key.
  */
 export function createHttpServer(
   tls: TlsFiles | undefined,
-  answers: (request: IncomingMessage, response: ServerResponse) => boolean,
+  answer: (request: IncomingMessage, response: ServerResponse) => boolean,
 ): Server {
   const options = {
-    headersTimeout: headMs,
-    requestTimeout: headMs,
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
     connectionsCheckingInterval: 1_000,
-    maxHeaderSize: headBytes,
+    maxHeaderSize: headerBytes,
   }
-  const answer: RequestListener = (request, response) => {
-    if (answers(request, response)) return
+  const onRequest: RequestListener = (request, response) => {
+    if (answer(request, response)) return
     const body = 'This is a Holdfast broker: connect with a WebSocket.\n'
     response.writeHead(426, {
       'content-type': 'text/plain; charset=utf-8',
@@ -66,35 +75,35 @@ export function createHttpServer(
     })
     response.end(body)
   }
-  if (tls === undefined) return refusing(createServer(options, answer))
+  if (tls === undefined) return explainClientErrors(createServer(options, onRequest))
   try {
-    const secure = { ...tls, minVersion: 'TLSv1.2', handshakeTimeout: headMs } as const
-    const server = createTlsServer({ ...options, ...secure }, answer)
+    const tlsOptions = { ...tls, minVersion: 'TLSv1.2', handshakeTimeout: requestMs } as const
+    const server = createTlsServer({ ...options, ...tlsOptions }, onRequest)
     const sockets = new Set<Duplex>()
-    socketsOf.set(server, sockets)
+    tlsSocketsOf.set(server, sockets)
     server.on('connection', (socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
     })
-    return refusing(server)
+    return explainClientErrors(server)
   } catch (cause) {
     throw new HoldfastError(
       'INVALID_OPTION',
-      'The certificate and key of tls cannot be used: are they PEM, and of each other?',
+      'The certificate and key of tls cannot be used: check that both are PEM and belong together',
       { cause },
     )
   }
 }
 
-/** What a request is told that cannot be read, by the code of Node's parser. */
-const unreadable: Readonly<Record<string, RefusedUpgrade>> = {
+/** The answers to requests that cannot be parsed, by the code of Node's error. */
+const answersToErrors: Readonly<Record<string, RefusedUpgrade>> = {
   HPE_HEADER_OVERFLOW: {
     status: '431 Request Header Fields Too Large',
-    reason: `The headers have more than ${headBytes} bytes: send fewer cookies, or a shorter token`,
+    reason: `The headers have more than ${headerBytes} bytes: send fewer cookies, or a shorter token`,
   },
   ERR_HTTP_REQUEST_TIMEOUT: {
     status: '408 Request Timeout',
-    reason: `The request did not arrive within ${headMs} ms`,
+    reason: `The request did not arrive within ${requestMs} ms`,
   },
 }
 const notHttp: RefusedUpgrade = {
@@ -102,32 +111,32 @@ const notHttp: RefusedUpgrade = {
   reason: 'The request is not proper HTTP',
 }
 
-/** Has a server say why it refuses what it cannot read; Node sends a status and no word. */
-function refusing(server: Server): Server {
+/** Makes a server give a reason for a request that cannot be parsed; Node sends only a status. */
+function explainClientErrors(server: Server): Server {
   return server.on('clientError', (error: NodeJS.ErrnoException, raw: Duplex) => {
     if (error.code === 'ECONNRESET' || !raw.writable) raw.destroy()
-    else refuse(raw, unreadable[error.code ?? ''] ?? notHttp)
+    else refuse(raw, answersToErrors[error.code ?? ''] ?? notHttp)
   })
 }
 
-/** How brokers in several workers can go together; the end of two sentences. */
-const forWorkers =
+/** How to fix brokers in several workers; the end of two error messages. */
+const fixForWorkers =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
-const workerHasIt = `something else is using the port, perhaps another worker: ${forWorkers}`
+const portUsedByWorker = `something else is using the port, perhaps another worker: ${fixForWorkers}`
 
-/** What keeps a server from listening, by the code of the system. */
-const whyNot: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'something else is using the port',
-  EACCES: 'this user may not use the port',
-  EADDRNOTAVAIL: 'this machine has no such address',
-  ENOTFOUND: 'there is no such host',
+/** Why a server cannot listen, by the code of the system's error. */
+const listenErrors: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'something else is using the port: stop it, or use another port',
+  EACCES: 'this user may not use the port: use a port above 1023',
+  EADDRNOTAVAIL: 'this machine has no such address: use an address of this machine',
+  ENOTFOUND: 'there is no such host: use an address of this machine',
 }
 
 /**
- * Resolves once the server listens; rejects with `UNAVAILABLE` if it cannot.
+ * Starts to listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
- * @param isShared Whether the workers of a `node:cluster` may share the port. Brokers that know
- *   nothing of each other must not: each would grant the same locks.
+ * @param isShared Whether the workers of a `node:cluster` may share the port. Brokers without a
+ *   shared log must not share a port, because each of them would grant the same locks.
  */
 export async function listen(
   server: Server,
@@ -136,11 +145,12 @@ export async function listen(
 ): Promise<Listening> {
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: NodeJS.ErrnoException): void => {
-      const inCluster = cluster.isWorker && cause.code === 'EADDRINUSE'
-      const why = inCluster ? workerHasIt : (whyNot[cause.code ?? ''] ?? cause.message)
-      reject(
-        new HoldfastError('UNAVAILABLE', `Cannot listen on ${host}:${port}: ${why}.`, { cause }),
-      )
+      const isUsedInCluster = cluster.isWorker && cause.code === 'EADDRINUSE'
+      const reason = isUsedInCluster
+        ? portUsedByWorker
+        : (listenErrors[cause.code ?? ''] ?? cause.message)
+      const message = `Cannot listen on ${host}:${port}: ${reason}`
+      reject(new HoldfastError('UNAVAILABLE', message, { cause }))
     }
     server.once('error', fail)
     server.listen({ port, host, exclusive: !isShared }, () => {
@@ -148,12 +158,12 @@ export async function listen(
       resolve()
     })
   })
-  const { address, family, port: listening } = server.address() as AddressInfo
-  const name = family === 'IPv6' ? `[${address}]` : address
-  return { port: listening, host: address, url: `${scheme}://${name}:${listening}` }
+  const { address, family, port: boundPort } = server.address() as AddressInfo
+  const urlHost = family === 'IPv6' ? `[${address}]` : address
+  return { port: boundPort, host: address, url: `${scheme}://${urlHost}:${boundPort}` }
 }
 
-/** Resolves once the server has let go of its port. */
+/** Stops to listen. Resolves once the port is free. */
 export function stopListening(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
@@ -161,34 +171,37 @@ export function stopListening(server: Server): Promise<void> {
   })
 }
 
-/** Cuts whatever is connected still. */
-export function cutAll(server: Server): void {
+/** Terminates all connections of the server, also those in a TLS handshake. */
+export function terminateAll(server: Server): void {
   server.closeAllConnections()
-  for (const socket of socketsOf.get(server) ?? []) socket.destroy()
+  for (const socket of tlsSocketsOf.get(server) ?? []) socket.destroy()
 }
 
-/** @throws {HoldfastError} `INVALID_OPTION` for a port or host that cannot be. */
+/** @throws {HoldfastError} `INVALID_OPTION` for an invalid port or host. */
 export function checkListenOptions(port: unknown, host: unknown): void {
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) {
-    throw invalid('port is an integer from 0 to 65535')
+    throw invalid('port must be an integer from 0 to 65535')
   }
-  if (typeof host !== 'string' || host === '') throw invalid('host is an address or a host name')
+  if (typeof host !== 'string' || host === '') {
+    throw invalid('host must be an address or a host name')
+  }
 }
 
 /**
- * The workers of a `node:cluster`, such as those of PM2, share the ports of their servers, so a
- * client may come to any of them. With a log in memory each would grant the same locks.
+ * Checks the server that `attach` gets. The workers of a `node:cluster`, such as those of PM2, share
+ * the ports of their servers, so a client may connect to any worker. If each worker had a log in
+ * memory, each would grant the same locks.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for what has no upgrades, and in a worker with such a
- *   log.
+ * @throws {HoldfastError} `INVALID_OPTION` if `server` is not an HTTP server, or if a worker has a
+ *   log in memory.
  */
 export function checkServer(server: unknown, log: Log): void {
   const isServer = typeof server === 'object' && server !== null && 'listen' in server
   if (!isServer) throw invalid('attach takes a server of node:http or node:https')
-  // A journal lets one of them begin, and no other.
+  // A journal needs no check, because it refuses a second broker.
   if (!cluster.isWorker || log.membership !== undefined || log.journal !== undefined) return
   throw invalid(
     'attach in a worker of node:cluster needs a log that outlives it, because every worker with ' +
-      `a log in memory would grant the same locks: ${forWorkers}`,
+      `a log in memory would grant the same locks: ${fixForWorkers}`,
   )
 }

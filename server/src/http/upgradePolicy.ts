@@ -1,11 +1,12 @@
 /**
- * Who may come as far as a hello.
+ * Decides which upgrades the broker accepts. The rules, and their reasons:
  *
- * Browsers apply no same-origin policy to WebSockets, so any page a person visits could reach a
- * broker on that person's machine; they do send an `Origin`, so an `Origin` must be on the list. A
- * page can also have its own name lead to this machine (DNS rebinding), so the broker answers only
- * to names that are its own. What is not a browser sends no origin, and is judged by
- * `authenticate`; without one, only by being local.
+ * - An `Origin` must be in `origins`. Browsers apply no same-origin policy to WebSockets, so any
+ *   web page that a person visits could reach a broker on that person's machine.
+ * - The `Host` must be a name of this broker. A web page can have its own host name resolve to this
+ *   machine (DNS rebinding).
+ * - Without `authenticate`, the client must be a program on this machine.
+ * - The rate of upgrades is limited.
  */
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
@@ -17,29 +18,32 @@ import { limitMessage } from '../config/limits.js'
 import type { BrokerSettings } from '../config/settings.js'
 import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 
-/** Why an upgrade is refused, as HTTP says it. */
+/** The HTTP answer to an upgrade that is refused. */
 export interface RefusedUpgrade {
+  /** The status code with its phrase. */
   readonly status: string
   readonly reason: string
-  /** It is for coming too often, not for good. */
-  readonly isForNow?: true | undefined
+  /** True if only a rate limit is exceeded, so that the client may try again later. */
+  readonly mayRetry?: true | undefined
 }
 
-/** The same, as the broker counts it too. */
-interface Verdict extends RefusedUpgrade {
+/** A refusal with its cause, by which the broker counts it. */
+interface Refusal extends RefusedUpgrade {
   readonly cause: RefusalCause
 }
 
-/** The same, and of whom. */
-export interface CountedRefusal extends Verdict, Caller {}
+/** A refusal with the caller that was refused. */
+export interface CountedRefusal extends Refusal, Caller {}
 
-/** An upgrade that may go on. */
 export interface AcceptedUpgrade extends Caller {
-  /** A token that came with the upgrade. */
+  /** The token of the upgrade request; undefined if it has none. */
   readonly token: string | undefined
 }
 
-/** How proxies that decide at the upgrade are shown a token: as a subprotocol, never answered. */
+/**
+ * The prefix of a subprotocol that holds a token, for proxies that authenticate the upgrade. The
+ * broker never selects this subprotocol.
+ */
 const bearer = 'bearer.'
 const malformed = Symbol('malformed')
 
@@ -55,10 +59,10 @@ export class UpgradePolicy {
   }
 
   /**
-   * Refuses to serve strangers, or to have tokens sent in the open, by mistake.
+   * Checks that a broker beyond loopback authenticates its clients and receives tokens encrypted,
+   * unless the operator has allowed the opposite.
    *
-   * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and nothing says who may
-   *   come, or nothing keeps their tokens secret.
+   * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and a setting is missing.
    */
   checkHost(host: string, hasTls: boolean): void {
     if (isLoopback(host)) return
@@ -66,23 +70,23 @@ export class UpgradePolicy {
     if (authenticate === undefined && !allowUnauthenticated) {
       throw new HoldfastError(
         'INVALID_OPTION',
-        `Listening on ${host} would let anyone on the network take locks: set authenticate, ` +
-          'or allow it by name with allowUnauthenticated.',
+        `Cannot listen on ${host} without authenticate, because every client on the network could ` +
+          'acquire locks: set authenticate or allowUnauthenticated',
       )
     }
     if (authenticate !== undefined && !hasTls && trustedProxies === undefined && !allowInsecure) {
       throw new HoldfastError(
         'INVALID_OPTION',
-        `Listening on ${host} without TLS would have tokens read on the network: set tls, ` +
-          'trustedProxies if a proxy in front has it, or allow it by name with allowInsecure.',
+        `Cannot listen on ${host} without TLS, because others on the network could read tokens: ` +
+          'set tls, trustedProxies (if a proxy terminates TLS) or allowInsecure',
       )
     }
   }
 
   /**
-   * Whether this upgrade may go on, and what is known of it.
+   * Accepts or refuses an upgrade.
    *
-   * @param isOwnPage It comes from a page that the broker itself serves. Default false.
+   * @param isOwnPage Whether the request comes from a page that the broker itself serves.
    */
   admit(request: IncomingMessage, isOwnPage = false): AcceptedUpgrade | CountedRefusal {
     const caller = callerOf(request, this.#settings.trustedProxies)
@@ -90,13 +94,18 @@ export class UpgradePolicy {
     if (refusal !== undefined) return { ...caller, ...refusal }
     const token = tokenOf(request)
     if (token === malformed) {
-      const reason = `A token has 1 to ${maxTokenLength} characters, base64url in a subprotocol`
+      const reason =
+        `A token has 1 to ${maxTokenLength} characters, and must be base64url in a subprotocol: ` +
+        'send a valid token'
       return { ...caller, status: '400 Bad Request', reason, cause: 'token' }
     }
     return { ...caller, token }
   }
 
-  /** Whether the broker may be called by the name in this request. */
+  /**
+   * Whether the `Host` header is a name of the broker: an item of `hosts`, a loopback name if the
+   * request arrived over loopback, or any name beyond loopback if `hosts` is empty.
+   */
   knowsHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings
     const name = hostName(headers.host)
@@ -107,8 +116,8 @@ export class UpgradePolicy {
   }
 
   /**
-   * The same, by a name that nobody else can have lead here: an address, a loopback name, or one
-   * that the operator gave it. Any other name may be that of a page whose own it is.
+   * Whether the `Host` header is a name that only the broker can have: an IP address, a loopback
+   * name, or an item of `hosts`. The owner of any other name could serve web pages under that name.
    */
   isCalledByName(request: IncomingMessage): boolean {
     if (!this.knowsHost(request)) return false
@@ -116,16 +125,16 @@ export class UpgradePolicy {
     return this.#settings.hosts.has(name) || isLoopback(name) || isIP(name) !== 0
   }
 
-  /** `https` or whatever a trusted proxy says a request came to it by; undefined without one. */
+  /** The scheme that a trusted proxy reports for a request; undefined without such a proxy. */
   forwardedScheme(request: IncomingMessage): string | undefined {
     return forwardedProto(request, this.#settings.trustedProxies)
   }
 
-  #refusal(request: IncomingMessage, caller: Caller, isOwnPage: boolean): Verdict | undefined {
+  #refusal(request: IncomingMessage, caller: Caller, isOwnPage: boolean): Refusal | undefined {
     const { origin } = request.headers
     if (!this.knowsHost(request)) {
       const reason =
-        'Host header not allowed: connect to a name of the broker, or add this one to its `hosts`'
+        'Host header not allowed: connect to a name of the broker, or add this name to its `hosts`'
       return { status: '403 Forbidden', reason, cause: 'host' }
     }
     if (origin !== undefined && !isOwnPage && !this.#isAllowed(origin)) {
@@ -135,22 +144,22 @@ export class UpgradePolicy {
     const { authenticate, allowUnauthenticated } = this.#settings
     if (authenticate === undefined && !allowUnauthenticated && !isFromThisMachine(request)) {
       const reason =
-        'This broker does not authenticate clients, so it serves programs on its own machine ' +
-        'only, and nothing that comes through a proxy: set `authenticate` or `allowUnauthenticated`'
+        'This broker does not authenticate clients, so it accepts only programs on its own machine ' +
+        'that connect without a proxy: set `authenticate` or `allowUnauthenticated`'
       return { status: '403 Forbidden', reason, cause: 'not_local' }
     }
-    return this.#tooOften(caller)
+    return this.#rateRefusal(caller)
   }
 
-  #tooOften({ address }: Caller): Verdict | undefined {
+  #rateRefusal({ address }: Caller): Refusal | undefined {
     const name = this.#rates.tryConsume(address, this.#clock.monotonic())
     if (name === undefined) return undefined
-    const ofOne = name === 'connectionsPerSecondPerAddress'
-    const status = ofOne ? '429 Too Many Requests' : '503 Service Unavailable'
+    const isAddressLimit = name === 'connectionsPerSecondPerAddress'
+    const status = isAddressLimit ? '429 Too Many Requests' : '503 Service Unavailable'
     const limit = limitMessage(name, this.#settings.limits[name])
-    const from = ofOne ? ' from this address' : ''
+    const from = isAddressLimit ? ' from this address' : ''
     const reason = `Too many connections${from} in a second: ${limit}`
-    return { status, reason, cause: refusalCauseOf(name), isForNow: true }
+    return { status, reason, cause: refusalCauseOf(name), mayRetry: true }
   }
 
   #isAllowed(origin: string): boolean {
@@ -161,24 +170,25 @@ export class UpgradePolicy {
   }
 }
 
-/** The name in a `Host` header, without brackets and port. */
+/** The host name in a `Host` header, without brackets and port. */
 function hostName(host: string | undefined): string | undefined {
   const [, bracketed, plain] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::\d+)?$/.exec(host ?? '') ?? []
   return (bracketed ?? plain)?.toLowerCase()
 }
 
 /**
- * The token of an `Authorization` header or a subprotocol; what is in the URL is never looked at.
+ * The token in an `Authorization` header or a subprotocol. The URL is ignored, because URLs appear
+ * in the logs of proxies.
  */
 function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformed {
   const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
   if (header !== undefined) return header.length <= maxTokenLength ? header : malformed
-  const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim())
-  const encoded = offered.find((one) => one !== subprotocol && one.startsWith(bearer))
+  const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
+  const encoded = offered.find((name) => name !== subprotocol && name.startsWith(bearer))
   if (encoded === undefined) return undefined
   const text = encoded.slice(bearer.length)
   const token = Buffer.from(text, 'base64url')
-  // Buffer skips what is not base64url; only what comes back the same was it.
+  // `Buffer.from` skips invalid characters, so the text is valid only if encoding gives it back.
   if (text === '' || token.toString('base64url') !== text) return malformed
   const plain = token.toString('utf8')
   return plain.length <= maxTokenLength ? plain : malformed

@@ -1,7 +1,7 @@
 /**
- * Which broker an upgrade is for. An HTTP server may belong to somebody else and may carry several
- * brokers, so that all of them share one listener, and an upgrade that is for nobody is answered
- * instead of left open for ever.
+ * Routes the upgrades of an HTTP server to its brokers by path. The server may belong to the
+ * embedding program and may carry several brokers, so all brokers of a server share one listener.
+ * This file also refuses upgrades, for instance those of a path without a handler.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -10,9 +10,9 @@ import type { RefusedUpgrade } from './upgradePolicy.js'
 
 export type UpgradeHandler = (request: IncomingMessage, raw: Duplex, head: Buffer) => void
 
-/** The brokers on one server. */
+/** The brokers on one HTTP server. */
 interface Routes {
-  /** By path; undefined for every path that has no handler of its own. */
+  /** The handlers by path. The key undefined is for every path that has no handler of its own. */
   readonly handlers: Map<string | undefined, UpgradeHandler>
   readonly onUpgrade: UpgradeHandler
 }
@@ -20,10 +20,11 @@ interface Routes {
 const routesOf = new WeakMap<Server, Routes>()
 
 /**
- * Hands upgrades on a server to `handler`; returns how to stop that.
+ * Calls `handler` for the upgrades of a path.
  *
- * @param path Only this path; undefined for all that nobody else has.
- * @throws {HoldfastError} `INVALID_OPTION` for a path that is none or is taken.
+ * @param path Undefined for every path that has no handler of its own.
+ * @returns A function that removes the handler.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid path, or one that has a handler already.
  */
 export function routeUpgrades(
   server: Server,
@@ -31,11 +32,12 @@ export function routeUpgrades(
   handler: UpgradeHandler,
 ): () => void {
   if (path !== undefined && !/^\/[^?#\s]*$/.test(path)) {
-    throw invalid('path begins with a slash and has no query')
+    throw invalid('path must begin with a slash and must not have a query')
   }
   const { handlers, onUpgrade } = routesOf.get(server) ?? listenOn(server)
   if (handlers.has(path)) {
-    throw invalid(`a broker is attached already to ${path ?? 'all paths'} of this server`)
+    const where = path ?? 'all paths'
+    throw invalid(`path: a broker is already attached to ${where} of this server: use another path`)
   }
   handlers.set(path, handler)
   return () => {
@@ -52,7 +54,7 @@ function listenOn(server: Server): Routes {
     const [path = ''] = (request.url ?? '').split('?', 1)
     const handler = handlers.get(path) ?? handlers.get(undefined)
     if (handler !== undefined) handler(request, raw, head)
-    // Whoever else listens may want it; if nobody does, it would stay open for ever.
+    // Another listener of the program may answer. Without one, the socket would stay open for ever.
     else if (server.listenerCount('upgrade') === 1) {
       refuse(raw, { status: '404 Not Found', reason: 'No broker is attached to this path' })
     }
@@ -64,16 +66,17 @@ function listenOn(server: Server): Routes {
 }
 
 /**
- * Answers an upgrade with a plain HTTP refusal, and then it is gone, even if its peer stays. The
- * body says why in a sentence, which clients in Node show; browsers keep it from their pages.
+ * Answers an upgrade with an HTTP error, and destroys the socket once the answer is written, even
+ * if the client keeps its end open. The body gives the reason, which clients in Node can show.
+ * Browsers do not show the body to their pages.
  */
-export function refuse(raw: Duplex, { status, reason, isForNow }: RefusedUpgrade): void {
-  const retry = isForNow ? 'Retry-After: 1\r\n' : ''
+export function refuse(raw: Duplex, { status, reason, mayRetry }: RefusedUpgrade): void {
+  const retryAfter = mayRetry ? 'Retry-After: 1\r\n' : ''
   const body = `${reason}\n`
   raw.on('error', () => raw.destroy())
   raw.once('finish', () => raw.destroy())
   raw.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
-      `${retry}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `${retryAfter}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }

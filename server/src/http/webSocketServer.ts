@@ -1,6 +1,6 @@
 /**
- * The one file of the broker that knows `ws`: accepts upgrades on an HTTP server and makes each
- * WebSocket a {@link Socket}.
+ * Accepts the upgrades of an HTTP server by the package `ws`, and adapts each WebSocket to the
+ * broker's {@link Socket}. Only this file and `fastPath` depend on `ws`.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'
@@ -16,58 +16,63 @@ import { refuse, routeUpgrades } from './upgradeRouting.js'
 
 const { endOfTurn } = nodeEnvironment
 
-/** Unsent bytes above which the socket reports that it has emptied, and answers no ping. */
+/**
+ * Unsent bytes above which a socket is full. A full socket answers no ping, and reports by
+ * `onDrain` when it is no longer full.
+ */
 const drainBytes = 32 * 1024
-/** Longest header of a frame from the broker, in bytes. */
+/** Most bytes of the header of a frame from the broker. */
 const headerBytes = 10
-/** Most fragments of a message; a client needs no more for 64 KiB. */
+/** Most fragments of a message, which is enough for 64 KiB. */
 const maxFragments = 16
-/** How long a closing handshake may take, in ms: longer than the broker gives its connections. */
+/** How long `ws` waits for a closing handshake, in ms; longer than the broker itself waits. */
 const closeTimeout = 1_500
 
 export interface UpgradeOptions {
-  /** Only upgrades of this path are ours; undefined for all that are nobody else's. */
+  /** The path whose upgrades are accepted; undefined for every path without a broker of its own. */
   readonly path: string | undefined
   readonly upgradePolicy: UpgradePolicy
   readonly tarpit: Tarpit
-  /** Whether a request is from a page that the broker serves itself. */
+  /** Whether a request comes from a page that the broker itself serves. */
   readonly isOwnPage: (request: IncomingMessage) => boolean
+  /** Makes the broker's connection for a new socket. */
   readonly connect: (socket: Socket) => SocketListener
-  /** Longest frame of a client, in bytes. */
+  /** Most bytes of a client's frame. */
   readonly frameBytes: number
   readonly byteCounters: ByteCounters
-  readonly refused: (refusal: CountedRefusal, request: IncomingMessage) => void
+  readonly onRefused: (refusal: CountedRefusal, request: IncomingMessage) => void
 }
 
-/** Serves WebSockets on an HTTP server; returns how to stop that. */
+/** Accepts the upgrades of an HTTP server. @returns a function that stops to accept upgrades */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
-  const { path, upgradePolicy, tarpit, isOwnPage, connect, frameBytes, byteCounters, refused } =
+  const { path, upgradePolicy, tarpit, isOwnPage, connect, frameBytes, byteCounters, onRefused } =
     options
-  const given: ServerOptions<typeof CountedSocket> & { readonly closeTimeout: number } = {
-    WebSocket: CountedSocket,
-    noServer: true,
-    clientTracking: false,
-    perMessageDeflate: false,
-    maxPayload: frameBytes,
-    maxFragments,
-    // WsSocket answers pings: only the newest one of a turn.
-    autoPong: false,
-    maxBufferedChunks: 4096,
-    // Of who offers no subprotocol nobody else knows.
-    closeTimeout,
-    handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
-  }
-  const sockets = new WebSocketServer(given)
+  const serverOptions: ServerOptions<typeof AdaptedWebSocket> & { readonly closeTimeout: number } =
+    {
+      WebSocket: AdaptedWebSocket,
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: frameBytes,
+      maxFragments,
+      // WsSocket answers pings itself, and only the newest ping of a turn.
+      autoPong: false,
+      maxBufferedChunks: 4096,
+      // Only `ws` can end a closing handshake without the subprotocol, which has no connection.
+      closeTimeout,
+      handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
+    }
+  const sockets = new WebSocketServer(serverOptions)
   return routeUpgrades(server, path, (request, raw, head) => {
-    const admitted = upgradePolicy.admit(request, isOwnPage(request))
-    if ('status' in admitted) {
-      refused(admitted, request)
-      if (admitted.isForNow) tarpit.keep(raw, admitted)
-      else refuse(raw, admitted)
+    const decision = upgradePolicy.admit(request, isOwnPage(request))
+    if ('status' in decision) {
+      onRefused(decision, request)
+      if (decision.mayRetry) tarpit.refuseLater(raw, decision)
+      else refuse(raw, decision)
       return
     }
     sockets.handleUpgrade(request, raw, head, (websocket) => {
-      const socket = new WsSocket(websocket, request, admitted, byteCounters)
+      const socket = new WsSocket(websocket, request, decision, byteCounters)
       serve(websocket, socket, connect)
       const frameLimits = { maxBytes: frameBytes, maxFragments }
       socket.reader = FrameReader.attach(websocket, request.socket, socket, frameLimits)
@@ -76,12 +81,12 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
 }
 
 function serve(
-  websocket: CountedSocket,
+  websocket: AdaptedWebSocket,
   socket: WsSocket,
   connect: (socket: Socket) => SocketListener,
 ): void {
-  websocket.attendant = socket
-  // First of all: an error without a listener would take the whole process down.
+  websocket.adapter = socket
+  // Must be the first listener, because an `error` event without a listener ends the process.
   websocket.on('error', onError)
   websocket.on('close', onClose)
   if (websocket.protocol !== subprotocol) {
@@ -93,34 +98,35 @@ function serve(
   websocket.on('ping', onPing)
 }
 
-/** A WebSocket that knows whom to tell, so that all of them share the functions that tell. */
-class CountedSocket extends WebSocket {
-  attendant: WsSocket | undefined
+/** A WebSocket that has its adapter in a field, so that all WebSockets share their listeners. */
+class AdaptedWebSocket extends WebSocket {
+  adapter: WsSocket | undefined
 }
 
-/** `ws` is closing the socket by now, with a code of its own. */
+/** Reports an error of `ws`, which is already closing the socket with a code of its own. */
 function onError(this: WebSocket): void {
-  ;(this as CountedSocket).attendant?.listener?.onFault()
+  ;(this as AdaptedWebSocket).adapter?.listener?.onFault()
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-  const { attendant } = this as CountedSocket
-  attendant?.reader?.onMessage()
-  if (isBinary) attendant?.listener?.onBinary()
-  else attendant?.onFrame((data as Buffer).toString())
+  const { adapter } = this as AdaptedWebSocket
+  adapter?.reader?.onMessage()
+  if (isBinary) adapter?.listener?.onBinary()
+  else adapter?.onFrame((data as Buffer).toString())
 }
 
 function onPing(this: WebSocket, data: Buffer): void {
-  ;(this as CountedSocket).attendant?.onPing(data)
+  ;(this as AdaptedWebSocket).adapter?.onPing(data)
 }
 
 function onClose(this: WebSocket): void {
-  ;(this as CountedSocket).attendant?.onClose()
+  ;(this as AdaptedWebSocket).adapter?.onClose()
 }
 
+/** Adapts a WebSocket of `ws` to the broker's {@link Socket}. */
 class WsSocket implements Socket {
   readonly #websocket: WebSocket
-  /** What `websocket` writes to. */
+  /** The TCP socket below the WebSocket. */
   readonly #raw: TcpSocket
   readonly #byteCounters: ByteCounters
   readonly remoteAddress: string | undefined
@@ -132,23 +138,23 @@ class WsSocket implements Socket {
   #isPaused = false
   #willResume = false
   #hasClosed = false
-  /** Data of the newest ping that is not answered yet. */
+  /** The data of the newest ping that is not answered yet. */
   #ping: Buffer | undefined
 
   constructor(
     websocket: WebSocket,
     { headers, socket }: IncomingMessage,
-    admitted: AcceptedUpgrade,
-    traffic: ByteCounters,
+    accepted: AcceptedUpgrade,
+    byteCounters: ByteCounters,
   ) {
     this.#websocket = websocket
     this.#raw = socket
-    this.remoteAddress = admitted.address
+    this.remoteAddress = accepted.address
     this.origin = headers.origin
-    this.token = admitted.token
-    this.isSecure = admitted.secure
-    this.#byteCounters = traffic
-    traffic.follow(socket)
+    this.token = accepted.token
+    this.isSecure = accepted.secure
+    this.#byteCounters = byteCounters
+    byteCounters.add(socket)
   }
 
   get bufferedBytes(): number {
@@ -173,7 +179,7 @@ class WsSocket implements Socket {
     this.reader?.onPause()
   }
 
-  /** In a later turn, so that the other connections are read before. */
+  /** Resumes in a later turn of the event loop, so that other connections are read first. */
   resume(): void {
     this.#isPaused = false
     if (this.#willResume) return
@@ -186,7 +192,7 @@ class WsSocket implements Socket {
     if (this.#isPaused) return
     if (this.#hasClosed) {
       this.#raw.resume()
-      this.#tellClose()
+      this.#reportClose()
     } else this.#websocket.resume()
   }
 
@@ -209,18 +215,18 @@ class WsSocket implements Socket {
     this.listener?.onControlFrame()
   }
 
-  /** RFC 6455, section 5.5.3, allows to answer only the newest ping. */
+  /** Answers only the newest ping of a turn, which RFC 6455, section 5.5.3, allows. */
   onPing(data: Buffer): void {
     if (this.#ping === undefined) endOfTurn(() => this.#answerPing())
     this.#ping = data
   }
 
-  /** Answers the newest ping, or waits until the client has read what is left unread. */
+  /** Answers the newest ping, unless the socket is full; then `#onSent` calls this again. */
   #answerPing(): void {
     const ping = this.#ping
     if (ping === undefined) return
     if (this.#isOpen && this.#websocket.bufferedAmount > drainBytes) {
-      // A copy, which does not keep the memory of everything that arrived with the ping.
+      // A copy, because the ping is a part of a chunk and would keep the memory of the whole chunk.
       this.#ping = Buffer.from(ping)
       return
     }
@@ -230,13 +236,13 @@ class WsSocket implements Socket {
   }
 
   onClose(): void {
-    this.#byteCounters.leave(this.#raw)
+    this.#byteCounters.remove(this.#raw)
     this.#hasClosed = true
-    this.#tellClose()
+    this.#reportClose()
   }
 
-  /** Tells the listener once, after everything that had arrived before the close. */
-  #tellClose(): void {
+  /** Calls `onClose` once, after the listener has got every frame that arrived before the close. */
+  #reportClose(): void {
     if (this.reader?.readRest() === false) return
     const { listener } = this
     this.listener = undefined
@@ -247,7 +253,7 @@ class WsSocket implements Socket {
     return this.#websocket.readyState === this.#websocket.OPEN
   }
 
-  /** The callback for a write of so many bytes; undefined if the socket stays far from full. */
+  /** The callback for a write of so many bytes; undefined if the write cannot fill the socket. */
   #onSentOf(bytes: number): (() => void) | undefined {
     if (this.#websocket.bufferedAmount + bytes <= drainBytes) return undefined
     return () => this.#onSent()

@@ -184,6 +184,6 @@ describe('the files to deploy: a broker with their settings', function () {
   it('refuses to start with the settings of the image alone, with a code that ends retries', async () => {
     const { code, err } = await Holdfast.run(stage, ['serve'], { env: imageEnvironment() })
     assert.equal(code, 78)
-    assert.match(err.join('\n'), /Listening on 0\.0\.0\.0/)
+    assert.match(err.join('\n'), /Cannot listen on 0\.0\.0\.0/)
   })
 })

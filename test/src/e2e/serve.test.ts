@@ -100,7 +100,8 @@ describe('e2e: holdfast serve', () => {
   it('listens beyond loopback only if a flag names the risk', async () => {
     const refused = ServeProcess.run(stage, 'serve', '--port', '0', '--host', '0.0.0.0')
     expect((await refused.exit()).code).to.equal(78)
-    expect((await refused.errorLines.count(1))[0]).to.match(/^holdfast: Listening on 0\.0\.0\.0/)
+    const [errorLine] = await refused.errorLines.count(1)
+    expect(errorLine).to.match(/^holdfast: Cannot listen on 0\.0\.0\.0/)
     const flags = ['--host', '0.0.0.0', '--allow-unauthenticated']
     const served = await ServeProcess.start(stage, ...flags)
     const session = await stage.session(`ws://127.0.0.1:${served.port}`)

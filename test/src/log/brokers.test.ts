@@ -104,7 +104,7 @@ describe('a session that moves to another broker', () => {
     const fence = await cluster.lock(alice, 1, 'k', { ttl: 60_000 })
     await cluster.send(alice, { type: 'lock', id: 2, key: 'bobs' })
     await cluster.send(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
-    const socket = b.greet(alice.resume())
+    const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
     const [welcome, ...rest] = socket.heard()
     expect(welcome).to.deep.include({ resumed: true, session: alice.session })
@@ -134,7 +134,7 @@ describe('a session that moves to another broker', () => {
     // From here on, entries of broker a are delayed. Entries of broker b are not.
     a.source.faults.delayMs = 1_000
     await cluster.pass(1_100)
-    const socket = b.greet(alice.resume())
+    const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
     expect(socket.heardOf('welcome')[0]).to.deep.include({ resumed: true })
     await cluster.pass(4_000)
@@ -156,9 +156,9 @@ describe('a session that moves to another broker', () => {
     const fence = await cluster.lock(alice, 1, 'k')
     alice.socket.drop()
     a.source.faults.delayMs = 150
-    const given = a.greet(alice.resume({}, 1))
+    const given = a.connectWithHello(alice.resume({}, 1))
     await cluster.settle()
-    const socket = b.greet(alice.resume({}, 2))
+    const socket = b.connectWithHello(alice.resume({}, 2))
     await cluster.pass(600)
     expect(socket.closedWith).to.equal(undefined)
     expect(given.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
@@ -209,7 +209,7 @@ describe('a broker that is gone', () => {
     await cluster.passAlive(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)
-    const socket = b.greet(alice.resume())
+    const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
     expect(socket.heardOf('snapshot')[0]?.held.map(({ key }) => key)).to.deep.equal(['k'])
     socket.drop()

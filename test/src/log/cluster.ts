@@ -9,8 +9,8 @@ import {
   type ReplicatedOptions,
 } from '@holdfast/server/internal'
 import type { Hello } from '@holdfast/shared'
-import { Bench, type Client } from '../server/bench.js'
 import { FakeEnvironment } from '../server/fakeEnvironment.js'
+import { BrokerHarness, type Client } from '../server/harness.js'
 import { RecordingTable } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
@@ -69,7 +69,7 @@ export class RecordingStateMachine extends RecordingTable {
 }
 
 /** A broker with clients, in a cluster. */
-export class Member extends Bench {
+export class Member extends BrokerHarness {
   /** The errors that stopped it; empty while it runs. */
   readonly failures: readonly Error[]
   readonly log: ReplicatedLog
@@ -121,7 +121,7 @@ export class Cluster {
 
   /** A client with a session at this broker. */
   async client(at: Member, hello: Partial<Hello> = {}): Promise<Client> {
-    const socket = at.greet(hello)
+    const socket = at.connectWithHello(hello)
     await this.settle()
     return at.clientOn(socket)
   }

@@ -5,7 +5,7 @@
 import { drain } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
-import type { Client } from '../server/bench.js'
+import type { Client } from '../server/harness.js'
 import { Cluster, type Member } from './cluster.js'
 
 const drainMs = 10_000
@@ -46,7 +46,7 @@ describe('draining a broker that shares its log', () => {
     for (const { socket } of [holder, waiter]) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
     }
-    const socket = b.greet(holder.resume({ grace: 'lease' }))
+    const socket = b.connectWithHello(holder.resume({ grace: 'lease' }))
     await cluster.settle()
     expect(b.clientOn(socket).welcome.resumed).to.equal(true)
     expect([...b.broker.table.keys.get('k')!.holders].map((lock) => lock.fence)).to.deep.equal([

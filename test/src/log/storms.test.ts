@@ -6,7 +6,7 @@
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import type { Client } from '../server/bench.js'
+import type { Client } from '../server/harness.js'
 import { count, type Random, seeded } from '../support/counts.js'
 import { plainState } from '../table/plainValues.js'
 import { Cluster, type Member } from './cluster.js'
@@ -51,7 +51,9 @@ class Wanderer {
     const at = this.#random.pick(this.#brokers)
     const former = this.client
     if (former?.socket.closedWith !== undefined) former.socket.drop()
-    const socket = at.greet(former === undefined ? { grace: 'lease', lease: 5_000 } : hello(former))
+    const socket = at.connectWithHello(
+      former === undefined ? { grace: 'lease', lease: 5_000 } : hello(former),
+    )
     await cluster.settle()
     if (socket.closedWith !== undefined || socket.frames.length === 0) {
       socket.drop()

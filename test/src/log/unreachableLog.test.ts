@@ -135,7 +135,7 @@ describe('a broker with an unreachable log', () => {
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
     await cluster.send(bob, { type: 'unlock', id: 2, fence: 1 })
     expect(bob.heard()).to.deep.equal([])
-    const carol = a.greet()
+    const carol = a.connectWithHello()
     await cluster.settle()
     expect(carol.closedWith?.code).to.equal(closeCodes.overloaded.code)
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))

@@ -3,17 +3,21 @@
  */
 import type { Authenticate, BrokerOptions, Identity } from '@holdfast/server'
 import type { ServerMessage } from '@holdfast/shared'
-import { Bench, Client } from '../server/bench.js'
+import { BrokerHarness, Client } from '../server/harness.js'
 
 /** A broker whose principals are the tokens, all with the same permissions `may`. */
-export function benchWith(options: BrokerOptions = {}, may?: Identity['may']): Bench {
+export function benchWith(options: BrokerOptions = {}, may?: Identity['may']): BrokerHarness {
   const authenticate: Authenticate = ({ token }) =>
     token === undefined ? undefined : { principal: token, may }
-  return new Bench({ authenticate, ...options })
+  return new BrokerHarness({ authenticate, ...options })
 }
 
-export async function join(bench: Bench, token: string, hello: object = {}): Promise<Client> {
-  const socket = bench.greet({ token, ...hello })
+export async function join(
+  bench: BrokerHarness,
+  token: string,
+  hello: object = {},
+): Promise<Client> {
+  const socket = bench.connectWithHello({ token, ...hello })
   await bench.settle()
   const [welcome] = socket.heardOf('welcome')
   if (welcome === undefined) throw new Error('no welcome')

@@ -6,19 +6,19 @@ import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/
 import { settingsFrom, limits as table } from '@holdfast/server/internal'
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Bench } from '../server/bench.js'
+import { BrokerHarness } from '../server/harness.js'
 import type { FakeSocket } from '../server/socket.js'
 import { benchWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 interface Limited {
-  readonly bench: Bench
+  readonly bench: BrokerHarness
   readonly notices: RefusalRecorder
 }
 
 function under(limits: Partial<BrokerLimits>, options: BrokerOptions = {}): Limited {
   const notices = new RefusalRecorder()
-  return { bench: new Bench({ ...options, limits, observer: notices }), notices }
+  return { bench: new BrokerHarness({ ...options, limits, observer: notices }), notices }
 }
 
 function failures(messages: readonly ServerMessage[]): string[] {
@@ -162,7 +162,7 @@ describe('the limits of sessions', () => {
     const authenticate = ({ token }: { token?: string | undefined }) => token
     const { bench, notices } = under({ sessionsPerPrincipal: 1 }, { authenticate })
     const hello = async (token: string) => {
-      const socket = bench.greet({ token })
+      const socket = bench.connectWithHello({ token })
       await bench.settle()
       return socket
     }
@@ -179,7 +179,7 @@ describe('the limits of sessions', () => {
     const first = await join(bench, 'ann', { grace: 1_000 })
     first.socket.drop()
     const resume = { session: first.session, secret: first.secret! }
-    const socket = bench.greet({ token: 'ann', resume })
+    const socket = bench.connectWithHello({ token: 'ann', resume })
     await bench.settle()
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
   })
@@ -239,7 +239,7 @@ describe('the limits of sessions', () => {
   it('keep the locks of a session that messagesPerSecond has closed, for its lease', () => {
     const { bench } = under({ messagesPerSecond: 1, messageBurst: 1 })
     const client = bench.join({ lease: 2_000 })
-    client.take('k')
+    client.acquire('k')
     client.say({ type: 'stats', id: 9 })
     client.socket.drop()
     expect(bench.broker.table.heldCount).to.equal(1)
@@ -302,13 +302,13 @@ describe('the limits of requests', () => {
     const client = bench.join()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
     expect(client.heard().map(({ type }) => type)).to.deep.equal(['watching', 'watching'])
-    bench.join().take('b')
+    bench.join().acquire('b')
     expect(client.socket.heardOf('event')).to.have.length(1)
   })
 
   it('accept a request that is exactly at the limit', () => {
     const { bench } = under({ keyBytes: 9, metadataBytes: 11 })
-    bench.join().take('€€€', { metadata: '€€€' })
+    bench.join().acquire('€€€', { metadata: '€€€' })
   })
 })
 

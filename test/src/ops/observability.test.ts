@@ -13,7 +13,7 @@ import { expect } from 'chai'
 import { pino } from 'pino'
 import { RawClient, statusOf } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
-import { Bench, passAlive } from '../server/bench.js'
+import { BrokerHarness, passAlive } from '../server/harness.js'
 
 const nothing: BrokerGauges = {
   connections: 0,
@@ -25,7 +25,7 @@ const nothing: BrokerGauges = {
   bytesSent: 0,
   memoryUsed: 0,
   memoryLimit: undefined,
-  stats: new Bench().broker.stats(),
+  stats: new BrokerHarness().broker.stats(),
 }
 
 /** The value of a series, as Prometheus would read it. */
@@ -38,22 +38,22 @@ describe('the metrics', () => {
   /** A broker with metrics, on a fake machine. */
   function measured(options: BrokerOptions = {}) {
     const metrics = brokerMetrics()
-    return { metrics, bench: new Bench({ ...options, observer: metrics }) }
+    return { metrics, bench: new BrokerHarness({ ...options, observer: metrics }) }
   }
 
   it('count messages, grants, refusals and losses by reason', async () => {
     const { metrics, bench } = measured({ limits: { locksPerSession: 3 } })
     const [ann, bob, cid] = [bench.join({ lease: 5_000 }), bench.join(), bench.join()]
-    const first = ann.take('k')
+    const first = ann.acquire('k')
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
     cid.lock('k')
     cid.lock('k')
     passAlive(bench, 200, ann, bob, cid)
     ann.unlock(first)
-    cid.take('e', { ttl: 300 })
+    cid.acquire('e', { ttl: 300 })
     passAlive(bench, 400, ann, bob, cid)
-    ann.take('s')
+    ann.acquire('s')
     bob.lock('s', { steal: true })
     for (const key of ['a', 'b', 'c', 'd']) bob.lock(key)
     bob.say({ type: 'revoke', id: 99, key: 's', fence: bench.broker.table.fence })
@@ -97,7 +97,7 @@ describe('the metrics', () => {
   it('have no key, session or name in a label', async () => {
     const { metrics, bench } = measured()
     const ann = bench.join({ name: 'secret-name' })
-    ann.take('secret-key', { metadata: 'secret-metadata' })
+    ann.acquire('secret-key', { metadata: 'secret-metadata' })
     const text = await metrics.text()
     expect(text).to.not.include('secret')
     expect(text).to.not.include(ann.session)
@@ -207,13 +207,13 @@ describe('the log lines', () => {
       },
     }
     const logger = pino({ level, base: null, timestamp: false }, stream)
-    return { bench: new Bench({ ...options, logger }), lines, texts }
+    return { bench: new BrokerHarness({ ...options, logger }), lines, texts }
   }
 
   it('include one line for each session, when it ends', () => {
     const { bench, lines } = logged('info')
     const ann = bench.join({ name: 'billing-3' })
-    ann.unlock(ann.take('k'))
+    ann.unlock(ann.acquire('k'))
     ann.say({ type: 'bye' })
     expect(lines).to.have.length(1)
     expect(lines[0]).to.include({
@@ -243,7 +243,7 @@ describe('the log lines', () => {
   it('include each revocation at level warn, with both sessions, the lock and the reason', () => {
     const { bench, lines } = logged('warn')
     const [ann, ops] = [bench.join({ name: 'ann' }), bench.join({ name: 'ops' })]
-    const fence = ann.take('k')
+    const fence = ann.acquire('k')
     ops.say({ type: 'revoke', id: 1, key: 'k', fence, reason: 'stuck since noon' })
     ops.say({ type: 'revoke', id: 2, key: 'k', fence, reason: 'again' })
     expect(lines).to.have.length(1)
@@ -277,8 +277,8 @@ describe('the log lines', () => {
     const { bench, texts } = logged('debug', {
       authenticate: ({ token }) => (token === 'tok-good' ? 'ann' : undefined),
     })
-    bench.greet({ token: 'tok-bad' })
-    const socket = bench.greet({ token: 'tok-good', grace: 1_000 })
+    bench.connectWithHello({ token: 'tok-bad' })
+    const socket = bench.connectWithHello({ token: 'tok-good', grace: 1_000 })
     await bench.settle()
     const [welcome] = socket.heardOf('welcome')
     bench.say(socket, { type: 'auth', id: 1, token: 'tok-other' })

@@ -5,7 +5,7 @@
 import type { Operation, PermissionRule } from '@holdfast/server'
 import { permissionsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { Bench } from '../server/bench.js'
+import { BrokerHarness } from '../server/harness.js'
 import { answersOf, benchWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
@@ -98,9 +98,9 @@ describe('permissions', () => {
   })
 
   it('are everything without authenticate', () => {
-    const bench = new Bench()
+    const bench = new BrokerHarness()
     const client = bench.join()
-    const fence = client.take('k')
+    const fence = client.acquire('k')
     client.say({ ...asks.revoke, id: 9, fence })
     expect(answersOf(client.heard())).to.deep.equal(['lost', 'revoked'])
   })
@@ -109,7 +109,7 @@ describe('permissions', () => {
     let allowed = true
     const bench = benchWith({ authorize: () => allowed })
     const client = await join(bench, 'ann')
-    const fence = client.take('k')
+    const fence = client.acquire('k')
     const waiting = client.lock('k')
     allowed = false
     client.refresh(fence)
@@ -160,8 +160,8 @@ describe('the permission to see a lock', () => {
   it('filters the state and the events of a watch', async () => {
     const bench = benchWith({}, sees)
     const client = await join(bench, 'ann')
-    client.take('theirs:1')
-    client.take('mine:1')
+    client.acquire('theirs:1')
+    client.acquire('mine:1')
     client.say({ type: 'watch', id: 9, prefix: '' })
     const [watching] = client.socket.heardOf('watching')
     expect(watching!.held.map(({ key }) => key)).to.deep.equal(['mine:1'])
@@ -172,18 +172,18 @@ describe('the permission to see a lock', () => {
   })
 
   it('follows a renewed token in a watch', async () => {
-    const bench = new Bench({
+    const bench = new BrokerHarness({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
     })
     const client = await join(bench, 'wide')
     client.say({ type: 'watch', id: 99 })
-    client.take('a')
+    client.acquire('a')
     client.say({ type: 'auth', id: 9, token: 'narrow' })
     await bench.settle()
     expect(answersOf(client.heard())).to.include('authenticated')
     const other = await join(bench, 'wide')
-    other.take('b')
+    other.acquire('b')
     expect(client.socket.heardOf('event')).to.deep.equal([])
   })
 })

@@ -12,7 +12,7 @@ function roomOf(count: number) {
   const clock = new FakeClock()
   const room = new Tarpit(clock)
   const raws = Array.from({ length: count }, () => new PassThrough())
-  for (const raw of raws) room.keep(raw, refusal)
+  for (const raw of raws) room.refuseLater(raw, refusal)
   return { clock, room, raws }
 }
 
@@ -35,7 +35,7 @@ describe('the tarpit', () => {
     expect(raws.at(-1)?.destroyed).to.equal(true)
     clock.advance(500)
     const later = new PassThrough()
-    room.keep(later, refusal)
+    room.refuseLater(later, refusal)
     expect(later.destroyed, 'there is room again').to.equal(false)
   })
 

@@ -2,13 +2,13 @@
  * Tokens that expire while their session lives.
  */
 import { expect } from 'chai'
-import { Bench, passAlive } from '../server/bench.js'
+import { BrokerHarness, passAlive } from '../server/harness.js'
 import { answersOf, join } from './authentication.js'
 
 describe('expiring tokens', () => {
   /** A token is how many ms it lasts from now; `other …` is another principal's. */
-  function bench(): Bench {
-    const made: Bench = new Bench({
+  function bench(): BrokerHarness {
+    const made: BrokerHarness = new BrokerHarness({
       authenticate: ({ token = '' }) => {
         const [, who, ms] = /^(other )?(\d+)$/.exec(token) ?? []
         if (ms === undefined) return undefined
@@ -42,7 +42,7 @@ describe('expiring tokens', () => {
   it('are replaced by another token of the same principal', async () => {
     const b = bench()
     const client = await join(b, '5000')
-    const fence = client.take('k')
+    const fence = client.acquire('k')
     client.say({ type: 'auth', id: 7, token: '120000' })
     await b.settle()
     expect(client.heard()).to.deep.include({ type: 'authenticated', id: 7 })
@@ -68,7 +68,7 @@ describe('expiring tokens', () => {
   })
 
   it('are not accepted without TLS', async () => {
-    const b = new Bench({ authenticate: ({ token = 'ann' }) => token })
+    const b = new BrokerHarness({ authenticate: ({ token = 'ann' }) => token })
     const socket = b.connect()
     Object.assign(socket, { isSecure: false })
     b.say(socket, { type: 'hello' })
@@ -82,8 +82,8 @@ describe('expiring tokens', () => {
   it('are refused if their expiry is not a valid time', async () => {
     for (const expiresAt of [Number.NaN, '2030-01-01', null]) {
       const authenticate = () => ({ principal: 'ann', expiresAt: expiresAt as number })
-      const b = new Bench({ authenticate })
-      const socket = b.greet({ token: 't' })
+      const b = new BrokerHarness({ authenticate })
+      const socket = b.connectWithHello({ token: 't' })
       await b.settle()
       expect(socket.closedWith).to.include({ code: 4401 })
     }
@@ -91,7 +91,7 @@ describe('expiring tokens', () => {
 
   it('can have no expiry', async () => {
     const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
-    const b = new Bench({ authenticate })
+    const b = new BrokerHarness({ authenticate })
     const client = await join(b, 't')
     const [heard] = passAlive(b, 10_000, client)
     expect(answersOf(heard!)).to.not.include('expiring')
@@ -108,7 +108,7 @@ describe('expiring tokens', () => {
   })
 
   it('are ignored without authenticate', () => {
-    const b = new Bench({ limits: { messagesPerSecond: 10 } })
+    const b = new BrokerHarness({ limits: { messagesPerSecond: 10 } })
     const client = b.join()
     client.say({ type: 'auth', id: 7, token: 'whatever' })
     expect(client.heard()).to.deep.equal([{ type: 'authenticated', id: 7 }])
@@ -117,7 +117,7 @@ describe('expiring tokens', () => {
   it('leave the locks to the session for its lease', async () => {
     const b = bench()
     const client = await join(b, '3000')
-    client.take('k')
+    client.acquire('k')
     passAlive(b, 3_100, client)
     client.socket.drop()
     expect(b.broker.table.heldCount).to.equal(1)

@@ -222,7 +222,7 @@ describe('the upgrade policy', () => {
       const answer = keeper.admit(requestFrom(address))
       if (!('status' in answer)) return 'in'
       reasons.add(answer.reason)
-      return `${answer.status.slice(0, 3)} ${answer.cause}, for ${answer.isForNow ? 'now' : 'good'}`
+      return `${answer.status.slice(0, 3)} ${answer.cause}, for ${answer.mayRetry ? 'now' : 'good'}`
     }
     expect(from('203.0.113.1')).to.equal('in')
     expect(from('203.0.113.1')).to.equal('429 connections_per_second_per_address, for now')

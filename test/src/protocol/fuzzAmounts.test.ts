@@ -7,7 +7,7 @@
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Bench, type Client } from '../server/bench.js'
+import { BrokerHarness, type Client } from '../server/harness.js'
 import type { FakeSocket } from '../server/socket.js'
 import { count, type Random, seeded } from '../support/counts.js'
 import { deepFrame, type Surroundings } from './amounts.js'
@@ -31,13 +31,13 @@ const mostWork = 30_000
 /** The broker, its locks and the honest clients. */
 class Scene {
   readonly meter = new WorkMeter()
-  readonly bench: Bench
+  readonly bench: BrokerHarness
   readonly surroundings: Surroundings
   readonly #bystander: Client
   readonly #others: Client[] = []
 
   constructor() {
-    this.bench = new Bench({ observer: this.meter })
+    this.bench = new BrokerHarness({ observer: this.meter })
     const holder = this.#join()
     const inFrames = (messages: readonly object[]): void => {
       for (let i = 0; i < messages.length; i += 500) holder.say(...messages.slice(i, i + 500))
@@ -51,9 +51,9 @@ class Scene {
     inFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
     const fences = holder.heard().flatMap((one) => (one.type === 'granted' ? [one.fence] : []))
     for (let i = 0; i < 16; i++) {
-      this.#join().take('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
+      this.#join().acquire('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
     }
-    this.#join().take('queued')
+    this.#join().acquire('queued')
     const waiting = this.#join()
     for (let i = 0; i < 300; i++) waiting.lock('queued')
     this.#bystander = this.bench.join({ lease: leaseMs, name: 'other' })

@@ -1,19 +1,18 @@
 /**
- * One connection: hello first and in time, messages in order, what is not a message, and what an
- * ack says has arrived.
+ * A connection of the broker: its hello, its frames and messages, invalid input, and `ack`.
  */
 import { expect } from 'chai'
-import { Bench } from './bench.js'
+import { BrokerHarness } from './harness.js'
 import type { FakeSocket } from './socket.js'
 
 function closeOf(socket: FakeSocket): number | undefined {
   return socket.closedWith?.code
 }
 
-describe('connection: hello', () => {
-  it('is welcomed with what holds from now on', () => {
-    const bench = new Bench()
-    const socket = bench.greet({ lease: 4_000, grace: 1_000 })
+describe('connection: a hello', () => {
+  it('is answered with the lease, the grace and the secret of the session', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connectWithHello({ lease: 4_000, grace: 1_000 })
     expect(socket.heard()).to.deep.equal([
       {
         type: 'welcome',
@@ -27,79 +26,79 @@ describe('connection: hello', () => {
     ])
   })
 
-  it('is dated by its arrival, not by the welcome', () => {
-    const bench = new Bench()
-    const socket = bench.connect()
-    bench.environment.pass(77)
+  it('is answered with the time at which it arrived, not with the time of the welcome', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connect()
+    harness.environment.pass(77)
     socket.say({ type: 'hello' })
-    bench.environment.stopFor(9)
-    bench.environment.endTurn()
+    harness.environment.stopFor(9)
+    harness.environment.endTurn()
     expect(socket.heard()).to.deep.include.members([
       { type: 'welcome', session: 'id1', resumed: false, lease: 15_000, grace: 0, at: 1_077 },
     ])
   })
 
-  it('gets no secret without a grace', () => {
-    expect(new Bench().join().welcome).not.to.have.property('secret')
+  it('without a grace gets no secret', () => {
+    expect(new BrokerHarness().join().welcome).not.to.have.property('secret')
   })
 
-  const wishes: [string, object, { lease: number; grace: number }][] = [
-    ['nothing', {}, { lease: 15_000, grace: 0 }],
+  const requested: [string, object, { lease: number; grace: number }][] = [
+    ['no lease and no grace', {}, { lease: 15_000, grace: 0 }],
     ['too short a lease', { lease: 1 }, { lease: 2_000, grace: 0 }],
     ['too long a lease', { lease: 2_147_483_647 }, { lease: 300_000, grace: 0 }],
     ['a grace above the lease', { lease: 5_000, grace: 60_000 }, { lease: 5_000, grace: 5_000 }],
-    ['all of the lease', { grace: 'lease' }, { lease: 15_000, grace: 15_000 }],
+    ['the lease as its grace', { grace: 'lease' }, { lease: 15_000, grace: 15_000 }],
   ]
-  for (const [wish, hello, terms] of wishes) {
-    it(`that wants ${wish} is told what it gets`, () => {
-      expect(new Bench().join(hello).welcome).to.deep.include(terms)
+  for (const [name, hello, granted] of requested) {
+    it(`with ${name} is answered with a lease of ${granted.lease} and ${granted.grace} ms`, () => {
+      expect(new BrokerHarness().join(hello).welcome).to.deep.include(granted)
     })
   }
 
-  it('that does not come in time is 4408', () => {
-    const bench = new Bench()
-    const socket = bench.connect()
-    bench.environment.pass(4_999)
+  it('that is missing after five seconds closes the connection with 4408', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connect()
+    harness.environment.pass(4_999)
     expect(closeOf(socket)).to.equal(undefined)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(closeOf(socket)).to.equal(4408)
   })
 
-  it('that comes with a broker that was stopped meanwhile is in time', () => {
-    const bench = new Bench()
-    const socket = bench.connect()
-    bench.environment.pass(1_000)
-    bench.environment.stopFor(60_000)
-    bench.environment.fireTimers()
-    bench.say(socket, { type: 'hello' })
+  it('is in time although the broker was stopped for longer than the deadline', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connect()
+    harness.environment.pass(1_000)
+    harness.environment.stopFor(60_000)
+    harness.environment.fireTimers()
+    harness.say(socket, { type: 'hello' })
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('that comes a second time is 4400', () => {
-    const bench = new Bench()
-    const client = bench.join()
+  it('that is sent a second time closes the connection with 4400', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.say({ type: 'hello' })
     expect(closeOf(client.socket)).to.equal(4400)
   })
 
-  it('is not waited for by what comes before it: that is 4400', () => {
-    const bench = new Bench()
-    const socket = bench.connect()
-    bench.say(socket, { type: 'lock', id: 1, key: 'k' })
+  it('must be the first message: any other message closes the connection with 4400', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connect()
+    harness.say(socket, { type: 'lock', id: 1, key: 'k' })
     expect(closeOf(socket)).to.equal(4400)
-    expect(bench.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('can be followed in its own frame by what it allows', () => {
-    const bench = new Bench()
-    const socket = bench.connect()
-    bench.say(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
+  it('can be followed by requests in the same frame', () => {
+    const harness = new BrokerHarness()
+    const socket = harness.connect()
+    harness.say(socket, { type: 'hello' }, { type: 'lock', id: 1, key: 'k' })
     expect(socket.heard().map(({ type }) => type)).to.deep.equal(['welcome', 'granted'])
     expect(socket.frames).to.have.length(1)
   })
 
-  it('of more than 4 KiB is 1009, in bytes and not in characters', () => {
-    const bench = new Bench()
+  it('of more than 4 KiB, in bytes and not in characters, closes the connection with 1009', () => {
+    const harness = new BrokerHarness()
     const frameOf = (bytes: number): string => {
       const text = JSON.stringify({
         type: 'hello',
@@ -108,30 +107,30 @@ describe('connection: hello', () => {
       })
       return text + ' '.repeat(bytes - Buffer.byteLength(text))
     }
-    const justRight = bench.connect()
-    bench.say(justRight, frameOf(4_096))
-    expect(justRight.heardOf('welcome')).to.have.length(1)
-    const tooLong = bench.connect()
-    bench.say(tooLong, frameOf(4_097))
+    const longest = harness.connect()
+    harness.say(longest, frameOf(4_096))
+    expect(longest.heardOf('welcome')).to.have.length(1)
+    const tooLong = harness.connect()
+    harness.say(tooLong, frameOf(4_097))
     expect(closeOf(tooLong)).to.equal(1009)
   })
 
-  it('is bounded by the number of connections: more are 1013', () => {
-    const bench = new Bench({ limits: { connections: 2 } })
-    const first = bench.join()
-    bench.join()
-    const third = bench.connect()
+  it('cannot be sent beyond the limit of connections: further ones are closed with 1013', () => {
+    const harness = new BrokerHarness({ limits: { connections: 2 } })
+    const first = harness.join()
+    harness.join()
+    const third = harness.connect()
     expect(closeOf(third)).to.equal(1013)
     third.drop()
     first.socket.drop()
-    expect(closeOf(bench.connect())).to.equal(undefined)
+    expect(closeOf(harness.connect())).to.equal(undefined)
   })
 })
 
-describe('connection: frames', () => {
-  it('takes an array as if each of its messages had come alone', () => {
-    const bench = new Bench()
-    const client = bench.join()
+describe('connection: the broker', () => {
+  it('handles an array like its messages one by one', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.say({ type: 'lock', id: 1, key: 'k' }, { type: 'lock', id: 2, key: 'l' })
     expect(client.heard()).to.deep.equal([
       { type: 'granted', id: 1, fence: 1 },
@@ -139,19 +138,19 @@ describe('connection: frames', () => {
     ])
   })
 
-  it('answers all that one turn brought in one frame', () => {
-    const bench = new Bench()
-    const client = bench.join()
+  it('answers all messages of a turn in one frame', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.heard()
     const before = client.socket.frames.length
     for (let id = 1; id <= 50; id++) client.socket.say({ type: 'lock', id, key: `k${id}` })
     expect(client.socket.frames).to.have.length(before)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(client.socket.frames).to.have.length(before + 1)
     expect(client.heard()).to.have.length(50)
   })
 
-  const junk: [string, string][] = [
+  const invalidFrames: [string, string][] = [
     ['text that is not JSON', 'hello'],
     ['an empty frame', ''],
     ['an empty array', '[]'],
@@ -160,24 +159,24 @@ describe('connection: frames', () => {
     ['null', 'null'],
     ['a message without a type and an id', '{}'],
     ['an unknown type without an id', '{"type":"dance"}'],
-    ['an id that is none', '{"type":"stats","id":{"toString":1}}'],
+    ['an id that is an object', '{"type":"stats","id":{"toString":1}}'],
   ]
-  for (const [what, frame] of junk) {
-    it(`closes with 4400 at ${what}`, () => {
-      const client = new Bench().join()
+  for (const [name, frame] of invalidFrames) {
+    it(`closes the connection with 4400 after ${name}`, () => {
+      const client = new BrokerHarness().join()
       client.socket.say(frame)
       expect(closeOf(client.socket)).to.equal(4400)
     })
   }
 
-  it('closes with 4400 at a binary frame', () => {
-    const client = new Bench().join()
+  it('closes the connection with 4400 after a binary frame', () => {
+    const client = new BrokerHarness().join()
     client.socket.sayBinary()
     expect(closeOf(client.socket)).to.equal(4400)
   })
 
-  it('answers what is wrong and can be named, and goes on', () => {
-    const client = new Bench().join()
+  it('answers invalid requests that have an id with an error, and handles the next request', () => {
+    const client = new BrokerHarness().join()
     client.say(
       { type: 'lock', id: 1, key: '' },
       { type: 'lock', id: 2, key: 'k', ttl: 0 },
@@ -198,42 +197,42 @@ describe('connection: frames', () => {
     ])
   })
 
-  it('does what came before the junk, and nothing that comes after it', () => {
-    const bench = new Bench()
-    const client = bench.join({ grace: 'lease' })
+  it('handles the messages before an invalid message, and none after it', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ grace: 'lease' })
     client.say({ type: 'lock', id: 1, key: 'k' }, 7, { type: 'lock', id: 2, key: 'l' })
     client.socket.say({ type: 'lock', id: 3, key: 'm' })
-    expect(Array.from(bench.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['k'])
-    // What was answered is still said, before the close.
+    expect(Array.from(harness.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['k'])
+    // The answer is still sent, before the close.
     expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
   })
 
-  it('hears nothing any more on a connection that is gone', () => {
-    const bench = new Bench()
-    const client = bench.join()
+  it('ignores all input of a connection that has ended', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.socket.drop()
     client.socket.say({ type: 'lock', id: 1, key: 'k' })
     client.socket.sayBinary()
     client.socket.drop()
-    expect(bench.broker.table.heldCount).to.equal(0)
-    expect(bench.broker.connections.size).to.equal(0)
+    expect(harness.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.connections.size).to.equal(0)
   })
 
-  it('drops a socket whose closing handshake takes longer than a second', () => {
-    const bench = new Bench()
-    const client = bench.join()
+  it('terminates a socket whose closing handshake takes longer than a second', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.say('junk')
-    bench.environment.pass(999)
+    harness.environment.pass(999)
     expect(client.socket.terminated).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(client.socket.terminated).to.equal(true)
   })
 })
 
-describe('connection: acks', () => {
-  it('counts messages and not frames, the hello as the first', () => {
-    const bench = new Bench()
-    const client = bench.join()
+describe('connection: an ack', () => {
+  it('counts messages and not frames, and counts the hello', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.say({ type: 'pong', n: 0 })
     client.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'pong', n: 0 })
     const acks = client.heard().filter(({ type }) => type === 'ack')
@@ -243,36 +242,36 @@ describe('connection: acks', () => {
     ])
   })
 
-  it('counts what was refused: it has arrived', () => {
-    const client = new Bench().join()
+  it('counts requests that were refused', () => {
+    const client = new BrokerHarness().join()
     client.say({ type: 'lock', id: 1, key: '' }, { type: 'pong', n: 0 })
     expect(client.heard().at(-1)).to.deep.equal({ type: 'ack', n: 3, at: 1_000 })
   })
 
-  it('says when the newest arrived, by the broker and in whole ms', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    bench.environment.pass(1_234.5)
+  it('has the time at which the newest message arrived, by the broker and in whole ms', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    harness.environment.pass(1_234.5)
     client.say({ type: 'ack', ids: [] })
     expect(client.heard()).to.deep.equal([{ type: 'ack', n: 2, at: 2_234 }])
   })
 
-  it('comes in the same turn as the pong', () => {
-    const bench = new Bench()
-    const client = bench.join()
+  it('is sent in the turn of the pong', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
     client.socket.say({ type: 'pong', n: 0 })
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(client.heard()).to.have.length(1)
   })
 
-  it('are asked for with a ping every third of the lease', () => {
-    const bench = new Bench()
-    const client = bench.join({ lease: 6_000 })
-    bench.environment.pass(1_999)
+  it('is requested by a ping every third of the lease', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000 })
+    harness.environment.pass(1_999)
     expect(client.heard()).to.deep.equal([])
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
-    bench.environment.pass(2_000)
+    harness.environment.pass(2_000)
     expect(client.heard()).to.deep.equal([{ type: 'ping', n: 2 }])
   })
 })

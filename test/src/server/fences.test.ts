@@ -1,6 +1,6 @@
 /**
- * Fences rise over restarts: by the clock when there is nothing on disk, by what was reserved when
- * there is a file, whatever the clock does.
+ * Fences rise over restarts: by the clock without a fence file, and by the fences reserved on disk
+ * with a fence file, even if the clock is set back.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -28,23 +28,23 @@ import { exitOf } from '../e2e/remote.js'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from '../ops/command.js'
 import { needs } from '../support/needs.js'
-import { Bench } from './bench.js'
+import { BrokerHarness } from './harness.js'
 import { slowLog } from './logs.js'
 
 const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 const block = 2 ** 20
 const now = 1_700_000_000_000
 
-/** What is written in a fence file. */
+/** The number in a fence file: all fences below it are reserved. */
 function reservedIn(path: string): number {
   return Number(/^holdfast fences (\d+)\n$/.exec(readFileSync(path, 'utf8'))?.[1])
 }
 
-function expectUnavailable(act: () => unknown, words: RegExp): void {
-  expect(act).to.throw(HoldfastError, words).that.includes({ code: 'UNAVAILABLE' })
+function expectUnavailable(act: () => unknown, message: RegExp): void {
+  expect(act).to.throw(HoldfastError, message).that.includes({ code: 'UNAVAILABLE' })
 }
 
-describe('fences: by the clock', () => {
+describe('fences: without a file, fences', () => {
   it('start at 1,024 for every millisecond since 1970, and stay below 2^53', () => {
     expect(clockFences(now).start).to.equal(now * 1_024)
     expect(clockFences(now + 0.7).start).to.equal(now * 1_024)
@@ -52,12 +52,12 @@ describe('fences: by the clock', () => {
     expect(Number.isSafeInteger(clockFences(year2248).start)).to.equal(true)
   })
 
-  it('may all be used', () => {
+  it('need no reservation', () => {
     expect(() => clockFences(now).reserve(Number.MAX_SAFE_INTEGER)).not.to.throw()
   })
 })
 
-describe('fences: in a file', () => {
+describe('fences: with a file, fences', () => {
   let folder: string
   let path: string
 
@@ -68,13 +68,13 @@ describe('fences: in a file', () => {
 
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  it('begin at the clock in a new file, with a block on disk before the first is used', () => {
+  it('start at the clock in a new file, and a block is reserved before the first is used', () => {
     const fences = fileFences(path, now)
     expect(fences.start).to.equal(now * 1_024)
     expect(reservedIn(path)).to.be.at.least(fences.start + block)
   })
 
-  it('are written to disk before any of a block is used, once a block', () => {
+  it('are reserved on disk before they are used, one block at a time', () => {
     const fences = fileFences(path, now)
     const first = reservedIn(path)
     fences.reserve(first)
@@ -83,7 +83,7 @@ describe('fences: in a file', () => {
     expect(reservedIn(path)).to.be.at.least(first + 1 + block)
   })
 
-  it('rise above all that were reserved, although the clock was set back', () => {
+  it('start above all reserved fences, although the clock was set back', () => {
     const before = fileFences(path, now)
     before.reserve(before.start + 5 * block)
     const reserved = reservedIn(path)
@@ -92,7 +92,7 @@ describe('fences: in a file', () => {
     expect(reservedIn(path)).to.be.above(after.start)
   })
 
-  it('follow the clock when that is ahead, so that a lost file does no harm', () => {
+  it('start at the clock if the clock is ahead of the file, so that a lost file does no harm', () => {
     fileFences(path, now)
     expect(fileFences(path, now + 3_600_000).start).to.equal((now + 3_600_000) * 1_024)
   })
@@ -114,34 +114,34 @@ describe('fences: in a file', () => {
     ['negative', 'holdfast fences -5\n'],
     ['longer', 'holdfast fences 5\nholdfast fences 6\n'],
   ]
-  for (const [what, text] of damaged) {
-    it(`refuse to guess when the file is ${what}`, () => {
+  for (const [damage, text] of damaged) {
+    it(`are refused, and the file stays unchanged, if the file is ${damage}`, () => {
       writeFileSync(path, text)
       expectUnavailable(() => fileFences(path, now), /not a fence file/)
       expect(readFileSync(path, 'utf8')).to.equal(text)
     })
   }
 
-  it('are refused where the file cannot be read', () => {
+  it('are refused if the file cannot be read', () => {
     mkdirSync(path)
     expectUnavailable(() => fileFences(path, now), /cannot be read/)
   })
 
-  it('are refused where the file cannot be written', () => {
+  it('are refused if the file cannot be written', () => {
     expectUnavailable(() => fileFences(join(folder, 'missing', 'fences'), now), /cannot be written/)
   })
 
-  it('leave a crashed write behind without harm', () => {
+  it('rise although a crash left an incomplete temporary file', () => {
     const fences = fileFences(path, now)
     writeFileSync(`${path}.new`, 'holdfast fen')
     expect(fileFences(path, now).start).to.be.at.least(fences.start + block)
     expect(existsSync(`${path}.new`)).to.equal(false)
   })
 
-  it('are not given out when the disk fails, nor after that', () => {
+  it('are not used while the disk fails, and are reserved again when the disk works again', () => {
     const fences = fileFences(path, now)
     const reserved = reservedIn(path)
-    // Nothing can be made in the folder any more, even by root.
+    // The folder is gone, so not even root can write to it.
     renameSync(folder, `${folder}.away`)
     expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
     expectUnavailable(() => fences.reserve(reserved + 1), /cannot be written/)
@@ -151,7 +151,7 @@ describe('fences: in a file', () => {
   })
 })
 
-describe('fences: a file that is for one broker', () => {
+describe('fences: a fence file', () => {
   const stage = Stage.forEachTest()
   let folder: string
   let path: string
@@ -167,15 +167,15 @@ describe('fences: a file that is for one broker', () => {
     return createBroker({ fenceFile })
   }
 
-  it('is made with its folder, for its owner only', async () => {
-    const made = broker()
+  it('is created with its folder, and only its owner may read both', async () => {
+    const created = broker()
     expect(statSync(path).mode & 0o777).to.equal(0o600)
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
-    await made.close()
-    expect(readdirSync(dirname(path)), 'nothing else is left').to.deep.equal(['fences'])
+    await created.close()
+    expect(readdirSync(dirname(path)), 'no other file is left').to.deep.equal(['fences'])
   })
 
-  it('refuses a second broker until the first is closed', async () => {
+  it('cannot be used by a second broker until the first broker is closed', async () => {
     const first = broker()
     const inUse = `The fence file ${path} is in use by another broker: use another path`
     expectUnavailable(() => broker(), new RegExp(inUse))
@@ -188,7 +188,7 @@ describe('fences: a file that is for one broker', () => {
     await Promise.all([second.close(), other.close()])
   })
 
-  it('is no obstacle to a look at the settings, which leaves it as it is', async () => {
+  it('is read but not changed by `serve --check`, even while a broker uses the file', async () => {
     const first = broker()
     const before = readFileSync(path, 'utf8')
     const args = ['serve', '--check', '--fence-file', path]
@@ -203,7 +203,7 @@ describe('fences: a file that is for one broker', () => {
     expect([refused.code, refused.err, refused.out]).to.deep.equal([78, [message], []])
   })
 
-  it('is free again when the broker could not begin', async () => {
+  it('can be used again after a broker that could not start', async () => {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, 'nonsense')
     expectUnavailable(() => broker(), /is not a fence file/)
@@ -211,26 +211,26 @@ describe('fences: a file that is for one broker', () => {
     await broker().close()
   })
 
-  it('is free again after a crash in this container, and in another one', async () => {
+  it('can be used again after a crash in this container, and in another container', async () => {
     mkdirSync(dirname(path), { recursive: true })
-    const network = statSync('/proc/self/ns/net', { throwIfNoEntry: false })?.ino ?? 0
-    for (const number of [network, network + 1]) {
-      const server = createServer().listen(`${path}.${number}.lock`)
+    const namespace = statSync('/proc/self/ns/net', { throwIfNoEntry: false })?.ino ?? 0
+    for (const id of [namespace, namespace + 1]) {
+      const server = createServer().listen(`${path}.${id}.lock`)
       await once(server, 'listening')
-      // As a crash does, which leaves the file of the socket behind.
-      renameSync(`${path}.${number}.lock`, `${path}.left`)
+      // Leaves the file of the socket behind, as a crash does.
+      renameSync(`${path}.${id}.lock`, `${path}.left`)
       server.close()
       await once(server, 'close')
-      renameSync(`${path}.left`, `${path}.${number}.lock`)
+      renameSync(`${path}.left`, `${path}.${id}.lock`)
     }
-    const made = broker()
+    const created = broker()
     expect(
-      readdirSync(dirname(path)).filter((name) => name.endsWith(`${network + 1}.lock`)),
+      readdirSync(dirname(path)).filter((name) => name.endsWith(`${namespace + 1}.lock`)),
     ).to.deep.equal([])
-    await made.close()
+    await created.close()
   })
 
-  it('stops a broker that finds that another one has written to it', () => {
+  it('gives no more fences to a broker if another broker has written to the file', () => {
     mkdirSync(dirname(path), { recursive: true })
     const fences = fileFences(path, now)
     const reserved = reservedIn(path)
@@ -239,7 +239,7 @@ describe('fences: a file that is for one broker', () => {
     expect(reservedIn(path)).to.equal(reserved + block)
   })
 
-  it('refuses a link in its place, and follows none beside it', () => {
+  it('must not be a link, and links beside the file are not followed', () => {
     mkdirSync(dirname(path), { recursive: true })
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'holdfast fences 5\n')
@@ -255,14 +255,14 @@ describe('fences: a file that is for one broker', () => {
     expect(existsSync(join(folder, 'not-there'))).to.equal(false)
   })
 
-  it('refuses a pipe instead of waiting for it', function () {
+  it('must not be a pipe, on which reading would block', function () {
     if (process.platform === 'win32') this.skip()
     mkdirSync(dirname(path), { recursive: true })
     execFileSync('mkfifo', [path])
     expectUnavailable(() => broker(), /cannot be read/)
   })
 
-  it('refuses the second worker of a cluster', async () => {
+  it('cannot be used by a second worker of a cluster', async () => {
     const cluster = fork(clustered, ['fenceFile', path])
     const outcomes: string[] = []
     cluster.on('message', (outcome: string) => outcomes.push(outcome))
@@ -276,7 +276,7 @@ describe('fences: a file that is for one broker', () => {
   describe('in several containers', () => {
     needs('namespaces')
 
-    it('refuses the second one', async () => {
+    it('cannot be used by a second broker', async () => {
       const first = broker()
       const inside = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--fence-file', path]
@@ -290,27 +290,27 @@ describe('fences: a file that is for one broker', () => {
   })
 })
 
-describe('fences: a broker that can have no more', () => {
+describe('fences: a broker that cannot reserve more fences', () => {
   const failure = new HoldfastError('UNAVAILABLE', 'The fence file f cannot be written.')
 
-  /** Has this many fences; what was reserved, and what it said of its failure. */
-  function poor(most: number) {
-    const tries: number[] = []
+  /** Fences up to `most` only, with the reservations and the reported failures. */
+  function limitedFences(most: number) {
+    const reservations: number[] = []
     const failures: HoldfastError[] = []
     const reserve = (upTo: number): void => {
-      tries.push(upTo)
+      reservations.push(upTo)
       if (upTo > most) throw failure
     }
     const onFailure = (error: HoldfastError) => failures.push(error)
-    return { tries, failures, parts: { fences: { start: 0, reserve }, onFailure } }
+    return { reservations, failures, deps: { fences: { start: 0, reserve }, onFailure } }
   }
 
-  it('grants nothing more, sends everybody away, and says so once', () => {
-    const { tries, failures, parts } = poor(2)
-    const bench = new Bench({}, undefined, parts)
-    const [client, other] = [bench.join(), bench.join()]
-    expect([client.take('k'), client.take('l')]).to.deep.equal([1, 2])
-    const { length } = tries
+  it('grants nothing more, closes all connections, and reports the failure once', () => {
+    const { reservations, failures, deps } = limitedFences(2)
+    const harness = new BrokerHarness({}, undefined, deps)
+    const [client, other] = [harness.join(), harness.join()]
+    expect([client.acquire('k'), client.acquire('l')]).to.deep.equal([1, 2])
+    const { length } = reservations
     client.lock('m')
     expect(failures).to.deep.equal([failure])
     expect(client.heard()).to.deep.equal([])
@@ -318,32 +318,32 @@ describe('fences: a broker that can have no more', () => {
       expect(socket.closedWith?.code).to.equal(closeCodes.internal.code)
       socket.drop()
     }
-    expect(bench.broker.isServing).to.equal(false)
-    expect(bench.connect().closedWith?.code).to.equal(closeCodes.restart.code)
-    bench.environment.pass(600_000)
-    expect(tries.length, 'tried no more').to.equal(length + 1)
-    expect([bench.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
+    expect(harness.broker.isServing).to.equal(false)
+    expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
+    harness.environment.pass(600_000)
+    expect(reservations.length, 'no further reservation').to.equal(length + 1)
+    expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
   })
 
-  it('drops what is still in a log that takes its time', () => {
-    const { failures, parts } = poor(1)
+  it('ignores the commands that a slow log applies later', () => {
+    const { failures, deps } = limitedFences(1)
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log, parts)
+    const harness = new BrokerHarness({}, log, deps)
     deliver()
-    const socket = bench.greet()
+    const socket = harness.connectWithHello()
     deliver()
-    bench.environment.endTurn()
-    const client = bench.clientOn(socket)
+    harness.environment.endTurn()
+    const client = harness.clientOn(socket)
     for (const key of ['k', 'l', 'm']) client.lock(key)
     deliver()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
     expect(client.socket.closedWith?.code).to.equal(closeCodes.internal.code)
-    expect([bench.broker.table.heldCount, failures.length]).to.deep.equal([1, 1])
+    expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([1, 1])
   })
 
-  it('does not begin without any', () => {
-    const { parts } = poor(0)
-    expect(() => new Bench({}, undefined, parts)).to.throw(failure)
+  it('does not start without any fence', () => {
+    const { deps } = limitedFences(0)
+    expect(() => new BrokerHarness({}, undefined, deps)).to.throw(failure)
   })
 })

@@ -1,7 +1,7 @@
 /**
- * The frame reader beside `ws` alone: whatever a client sends, however the network cuts it up, and
- * whenever the connection pauses, the listeners hear the same. And what `ws` cannot do: a pause
- * stops the reading between two frames of a chunk.
+ * Compares `ws` with the frame reader to `ws` alone: both must emit the same events for any frames,
+ * any chunks and any pauses. Also checks what only the reader does: a pause stops the reading
+ * between two frames of a chunk.
  */
 import type { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -21,15 +21,15 @@ const sockets = new WebSocketServer({
   autoPong: false,
 })
 
-/** The broker's end of a connection: what it hears, in order. */
-class Ear {
+/** The broker's end of a connection, which records its events in order. */
+class EventRecorder {
   readonly raw: Duplex
   readonly websocket: WebSocket
   readonly reader: FrameReader | undefined
-  readonly heard: string[] = []
-  /** Called after everything that is heard. */
-  onHeard: () => void = () => {}
-  /** Texts that the reader decoded. */
+  readonly events: string[] = []
+  /** Called after each event. */
+  onEvent: () => void = () => {}
+  /** The number of texts that the reader decoded. */
   decoded = 0
   controlFrames = 0
 
@@ -39,17 +39,17 @@ class Ear {
     this.websocket = websocket
     websocket.on('message', (data: RawData, isBinary) => {
       this.reader?.onMessage()
-      this.#hear(isBinary ? `binary ${String(data)}` : `text ${String(data)}`)
+      this.#record(isBinary ? `binary ${String(data)}` : `text ${String(data)}`)
     })
-    websocket.on('ping', (data) => this.#hear(`ping ${String(data)}`))
-    websocket.on('pong', (data) => this.#hear(`pong ${String(data)}`))
-    websocket.on('error', ({ message }) => this.heard.push(`error ${message}`))
-    websocket.on('close', (code, reason) => this.heard.push(`close ${code} ${String(reason)}`))
+    websocket.on('ping', (data) => this.#record(`ping ${String(data)}`))
+    websocket.on('pong', (data) => this.#record(`pong ${String(data)}`))
+    websocket.on('error', ({ message }) => this.events.push(`error ${message}`))
+    websocket.on('close', (code, reason) => this.events.push(`close ${code} ${String(reason)}`))
     if (!hasReader) return
     const listener = {
       onFrame: (text: string): void => {
         this.decoded++
-        this.#hear(`text ${text}`)
+        this.#record(`text ${text}`)
       },
       onControlFrame: (): void => {
         this.controlFrames++
@@ -58,10 +58,10 @@ class Ear {
     this.reader = FrameReader.attach(websocket, raw, listener, { maxBytes, maxFragments })
   }
 
-  /** Sends these chunks, the end of the stream, and waits for the close. */
+  /** Receives these chunks and the end of the stream, and waits for the close. */
   async receive(chunks: readonly Buffer[]): Promise<void> {
     const closed = this.closed()
-    // Copies, because the reader takes the mask off in place.
+    // Copies, because the reader removes the masks in place.
     for (const chunk of chunks) this.raw.push(Buffer.from(chunk))
     this.raw.push(null)
     await closed
@@ -72,18 +72,18 @@ class Ear {
     this.reader?.onPause()
   }
 
-  /** Resolves at the close; `once` would reject at an error. */
+  /** Resolves at the close. `events.once` would reject after an `error` event. */
   closed(): Promise<void> {
     return new Promise((resolve) => this.websocket.on('close', () => resolve()))
   }
 
-  #hear(event: string): void {
-    this.heard.push(this.websocket.isPaused ? `during a pause: ${event}` : event)
-    this.onHeard()
+  #record(event: string): void {
+    this.events.push(this.websocket.isPaused ? `during a pause: ${event}` : event)
+    this.onEvent()
   }
 }
 
-/** The bytes of these frames, cut into chunks at these places. */
+/** Encodes frames, and cuts the bytes into chunks at these places. */
 function cut(frames: readonly Frame[], places: readonly number[]): Buffer[] {
   const bytes = Buffer.concat(frames.map(encodeFrame))
   const ends = places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b)
@@ -109,7 +109,7 @@ const control: fc.Arbitrary<Frame> = fc.record({
   payload: short,
   mask,
 })
-/** A message in fragments, perhaps with a ping between them. */
+/** A message in fragments, sometimes with a ping between two fragments. */
 const fragmented: fc.Arbitrary<Frame[]> = fc
   .record({
     opcode: fc.constantFrom(1, 2),
@@ -126,7 +126,7 @@ const fragmented: fc.Arbitrary<Frame[]> = fc
     if (ping !== null) frames.splice(1, 0, ping)
     return frames
   })
-const anything: fc.Arbitrary<Frame> = fc.record({
+const validOrInvalid: fc.Arbitrary<Frame> = fc.record({
   first: fc.constantFrom(0x81, 0x01, 0x80, 0x00, 0x82, 0x88, 0x89, 0x8a, 0x09, 0xc1, 0x91, 0x83),
   payload: fc.oneof(
     ascii,
@@ -144,17 +144,17 @@ const frames = fc
       { arbitrary: text.map((frame) => [frame]), weight: 8 },
       { arbitrary: control.map((frame) => [frame]), weight: 4 },
       { arbitrary: fragmented, weight: 2 },
-      { arbitrary: anything.map((frame) => [frame]), weight: 1 },
+      { arbitrary: validOrInvalid.map((frame) => [frame]), weight: 1 },
     ),
     { maxLength: 16 },
   )
   .map((groups) => groups.flat())
 const places = fc.array(fc.nat(5_000), { maxLength: 8 })
 
-/** Chunks of frames with these texts, cut at these places. */
-function texts(words: readonly string[], ...at: number[]): Buffer[] {
+/** Encodes one frame for each text, and cuts the bytes into chunks at these places. */
+function textFrames(texts: readonly string[], ...at: number[]): Buffer[] {
   return cut(
-    words.map((each) => frame(0x81, each)),
+    texts.map((content) => frame(0x81, content)),
     at,
   )
 }
@@ -162,171 +162,174 @@ function texts(words: readonly string[], ...at: number[]): Buffer[] {
 describe('FrameReader', () => {
   afterEach(dropConnections)
 
-  it('makes the same events as ws alone, whatever arrives and however it is cut', async () => {
+  it('emits the same events as ws alone for any frames in any chunks', async () => {
     const property = fc.asyncProperty(frames, places, async (sent, cuts) => {
       const chunks = cut(sent, cuts)
-      const [alone, read] = [new Ear(false), new Ear(true)]
+      const [alone, read] = [new EventRecorder(false), new EventRecorder(true)]
       await Promise.all([alone.receive(chunks), read.receive(chunks)])
-      assert.deepEqual(read.heard, alone.heard)
+      assert.deepEqual(read.events, alone.events)
     })
     await fc.assert(property, runs(300, 10_000))
   })
 
-  it('makes the same events, and none during a pause, whenever the connection pauses', async () => {
-    const property = fc.asyncProperty(frames, places, fc.integer(), async (sent, cuts, from) => {
+  it('emits the same events, and none during a pause, for any pauses', async () => {
+    const property = fc.asyncProperty(frames, places, fc.integer(), async (sent, cuts, seed) => {
       const chunks = cut(sent, cuts)
-      const [alone, read] = [new Ear(false), new Ear(true)]
-      const random = new Random(from)
-      read.onHeard = () => {
+      const [alone, read] = [new EventRecorder(false), new EventRecorder(true)]
+      const random = new Random(seed)
+      read.onEvent = () => {
         if (!random.chance(0.5)) return
         read.pause()
         setImmediate(() => read.websocket.resume())
       }
       await Promise.all([alone.receive(chunks), read.receive(chunks)])
-      assert.deepEqual(read.heard, alone.heard)
+      assert.deepEqual(read.events, alone.events)
     })
     await fc.assert(property, runs(300, 10_000))
   })
 
-  it('decodes texts itself, also one that came in two chunks or is not ASCII', async () => {
-    const words = ['one', 'two, in two chunks', 'three é', 'four']
-    const ear = new Ear(true)
-    await ear.receive(texts(words, encodeFrame(frame(0x81, words[0]!)).length + 12))
+  it('decodes a text itself, also a text in two chunks and a text that is not ASCII', async () => {
+    const texts = ['one', 'two, in two chunks', 'three é', 'four']
+    const recorder = new EventRecorder(true)
+    await recorder.receive(textFrames(texts, encodeFrame(frame(0x81, texts[0]!)).length + 12))
     assert.deepEqual(
-      ear.heard.slice(0, -1),
-      words.map((each) => `text ${each}`),
+      recorder.events.slice(0, -1),
+      texts.map((content) => `text ${content}`),
     )
-    assert.equal(ear.decoded, 4)
+    assert.equal(recorder.decoded, 4)
   })
 
   it('leaves a text in three chunks to ws, and decodes the next one', async () => {
-    const ear = new Ear(true)
-    await ear.receive(texts(['in three chunks', 'whole'], 9, 14))
-    assert.deepEqual(ear.heard.slice(0, -1), ['text in three chunks', 'text whole'])
-    assert.equal(ear.decoded, 1)
+    const recorder = new EventRecorder(true)
+    await recorder.receive(textFrames(['in three chunks', 'whole'], 9, 14))
+    assert.deepEqual(recorder.events.slice(0, -1), ['text in three chunks', 'text whole'])
+    assert.equal(recorder.decoded, 1)
   })
 
-  it('decodes texts between and behind frames that ws reads', async () => {
-    const ear = new Ear(true)
+  it('decodes texts between and after frames that ws reads', async () => {
+    const recorder = new EventRecorder(true)
     const sent = [frame(0x81, 'a'), frame(0x89, ''), frame(0x81, 'b'), frame(0x01, 'c')]
     sent.push(frame(0x8a, ''), frame(0x80, 'd'), frame(0x81, 'e'))
-    await ear.receive(cut(sent, []))
-    const heard = ['text a', 'ping ', 'text b', 'pong ', 'text cd', 'text e']
-    assert.deepEqual(ear.heard.slice(0, -1), heard)
-    assert.equal(ear.decoded, 3)
+    await recorder.receive(cut(sent, []))
+    const expected = ['text a', 'ping ', 'text b', 'pong ', 'text cd', 'text e']
+    assert.deepEqual(recorder.events.slice(0, -1), expected)
+    assert.equal(recorder.decoded, 3)
     // The ping, the pong and both fragments.
-    assert.equal(ear.controlFrames, 4)
+    assert.equal(recorder.controlFrames, 4)
   })
 
   for (const [kind, first] of [
     ['text', 0x81],
     ['ping', 0x89],
   ] as const) {
-    it(`reads no further ${kind} of a chunk once the connection pauses`, async () => {
-      const ear = new Ear(true)
+    it(`reads no further ${kind} of a chunk after the connection was paused`, async () => {
+      const recorder = new EventRecorder(true)
       const sent = Array.from({ length: 5 }, (_, i) => frame(first, String(i)))
-      ear.onHeard = () => ear.pause()
+      recorder.onEvent = () => recorder.pause()
       const chunk = Buffer.concat(sent.map(encodeFrame))
-      ear.raw.push(Buffer.from(chunk))
+      recorder.raw.push(Buffer.from(chunk))
       for (let i = 0; i < 5; i++) {
         for (let turns = 0; turns < 3; turns++) await turn()
-        const heard = Array.from({ length: i + 1 }, (_, n) => `${kind} ${n}`)
-        assert.deepEqual(ear.heard, heard)
-        assert.equal(ear.reader!.unreadBytes, (chunk.length / 5) * (4 - i))
-        ear.websocket.resume()
+        const expected = Array.from({ length: i + 1 }, (_, n) => `${kind} ${n}`)
+        assert.deepEqual(recorder.events, expected)
+        assert.equal(recorder.reader!.unreadBytes, (chunk.length / 5) * (4 - i))
+        recorder.websocket.resume()
       }
-      ear.websocket.terminate()
+      recorder.websocket.terminate()
     })
   }
 
-  it('keeps what arrives during a pause behind the rest of the chunk', async () => {
-    const ear = new Ear(true)
-    ear.onHeard = () => {
-      if (ear.heard.length === 1) ear.pause()
+  it('reads chunks that arrive during a pause after the rest of the earlier chunk', async () => {
+    const recorder = new EventRecorder(true)
+    recorder.onEvent = () => {
+      if (recorder.events.length === 1) recorder.pause()
     }
-    for (const chunk of texts(['one', 'two', 'three'], 15)) ear.raw.push(chunk)
+    for (const chunk of textFrames(['one', 'two', 'three'], 15)) recorder.raw.push(chunk)
     await turn()
-    ear.raw.push(encodeFrame(frame(0x81, 'four')))
-    ear.raw.push(null)
+    recorder.raw.push(encodeFrame(frame(0x81, 'four')))
+    recorder.raw.push(null)
     await turn()
-    assert.deepEqual(ear.heard, ['text one'])
-    ear.websocket.resume()
-    await ear.closed()
+    assert.deepEqual(recorder.events, ['text one'])
+    recorder.websocket.resume()
+    await recorder.closed()
     const all = ['text one', 'text two', 'text three', 'text four']
-    assert.deepEqual(ear.heard.slice(0, -1), all)
+    assert.deepEqual(recorder.events.slice(0, -1), all)
   })
 
-  for (const [words, at] of [
+  for (const [rest, at] of [
     ['whole frames', 9],
-    ['a frame of which the beginning had been read', 12],
+    ['the rest of a frame that was read in part', 12],
   ] as const) {
-    it(`keeps the rest if a paused connection breaks off, until it resumes: ${words}`, async () => {
-      const ear = new Ear(true)
-      const [first, ...more] = texts(['one', 'two', 'three'], at)
-      ear.raw.push(first)
+    it(`keeps ${rest} of a paused connection that broke, and reads them after the pause`, async () => {
+      const recorder = new EventRecorder(true)
+      const [first, ...more] = textFrames(['one', 'two', 'three'], at)
+      recorder.raw.push(first)
       await turn()
-      ear.pause()
-      for (const chunk of more) ear.raw.push(chunk)
+      recorder.pause()
+      for (const chunk of more) recorder.raw.push(chunk)
       await turn()
-      ear.raw.destroy()
-      await ear.closed()
-      assert.deepEqual(ear.heard, ['text one', 'close 1006 '])
-      assert.isFalse(ear.reader!.readRest())
-      ear.onHeard = () => ear.raw.pause()
+      recorder.raw.destroy()
+      await recorder.closed()
+      assert.deepEqual(recorder.events, ['text one', 'close 1006 '])
+      assert.isFalse(recorder.reader!.readRest())
+      recorder.onEvent = () => recorder.raw.pause()
       for (const [i, isAll] of [
         [2, false],
         [3, true],
       ] as const) {
-        ear.raw.resume()
-        assert.equal(ear.reader!.readRest(), isAll)
-        assert.lengthOf(ear.heard, i + 1)
+        recorder.raw.resume()
+        assert.equal(recorder.reader!.readRest(), isAll)
+        assert.lengthOf(recorder.events, i + 1)
       }
-      const after = ear.heard.slice(2).map((event) => event.replace('during a pause: ', ''))
+      const after = recorder.events.slice(2).map((event) => event.replace('during a pause: ', ''))
       assert.deepEqual(after, ['text two', 'text three'])
     })
   }
 
-  it('hands on whole texts only of what a client left that breaks off', async () => {
-    const ear = new Ear(true)
+  it('reads only whole texts of a connection that broke during a pause', async () => {
+    const recorder = new EventRecorder(true)
     await turn()
-    ear.pause()
+    recorder.pause()
     const sent = [frame(0x81, 'a'), frame(0x89, 'p'), frame(0x01, 'b'), frame(0x80, 'c')]
     const broken = { ...frame(0x81, ''), payload: Buffer.from([0xff]) }
     const close = frame(0x88, '')
     const frames = [...sent, broken, frame(0x81, 'd'), close, frame(0x81, 'e')]
-    ear.raw.push(Buffer.concat(frames.map(encodeFrame)))
+    recorder.raw.push(Buffer.concat(frames.map(encodeFrame)))
     await turn()
-    ear.raw.destroy()
-    await ear.closed()
-    ear.raw.resume()
-    assert.isTrue(ear.reader!.readRest())
-    const texts = ear.heard.filter((event) => event.includes('text'))
+    recorder.raw.destroy()
+    await recorder.closed()
+    recorder.raw.resume()
+    assert.isTrue(recorder.reader!.readRest())
+    const texts = recorder.events.filter((event) => event.includes('text'))
     assert.deepEqual(texts, ['during a pause: text a', 'during a pause: text d'])
-    assert.equal(ear.controlFrames, 0)
+    assert.equal(recorder.controlFrames, 0)
   })
 
-  it('counts the beginning of a frame as unread, without the chunk that it came in', async () => {
-    const ear = new Ear(true)
-    ear.raw.push(
-      Buffer.concat([...texts(['x'.repeat(900)]), encodeFrame(frame(0x81, 'y')).subarray(0, 5)]),
+  it('counts only the bytes of an incomplete frame as unread, not its whole chunk', async () => {
+    const recorder = new EventRecorder(true)
+    recorder.raw.push(
+      Buffer.concat([
+        ...textFrames(['x'.repeat(900)]),
+        encodeFrame(frame(0x81, 'y')).subarray(0, 5),
+      ]),
     )
     await turn()
-    assert.equal(ear.decoded, 1)
-    assert.equal(ear.reader!.unreadBytes, 5)
-    ear.websocket.terminate()
+    assert.equal(recorder.decoded, 1)
+    assert.equal(recorder.reader!.unreadBytes, 5)
+    recorder.websocket.terminate()
   })
 
-  it('reads nothing but the close frame once the broker closes', async () => {
-    const ear = new Ear(true)
+  it('reads only the close frame after the broker has closed the connection', async () => {
+    const recorder = new EventRecorder(true)
     await turn()
-    ear.websocket.close(4000, 'enough')
+    recorder.websocket.close(4000, 'enough')
     const sent = [frame(0x81, 'a'), frame(0x89, 'b'), frame(0x01, 'c'), frame(0x80, 'd')]
-    await ear.receive(cut([...sent, frame(0x88, '')], [3, 10]))
-    assert.deepEqual(ear.heard, ['close 1005 '])
-    assert.equal(ear.controlFrames, 0)
+    await recorder.receive(cut([...sent, frame(0x88, '')], [3, 10]))
+    assert.deepEqual(recorder.events, ['close 1005 '])
+    assert.equal(recorder.controlFrames, 0)
   })
 
-  it('leaves a socket to ws that has another listener', () => {
+  it('leaves a socket that has another data listener to ws', () => {
     const { raw, websocket } = upgrade(sockets)
     raw.on('data', () => {})
     const listener = { onFrame: () => {}, onControlFrame: () => {} }

@@ -1,34 +1,34 @@
 /**
- * What lies between a hello and its welcome: who is it, which session, and what if the answer takes
- * its time.
+ * The handshake between a hello and its `welcome`: authentication, the session, and a command log
+ * that applies commands late.
  */
 import type { Authenticate } from '@holdfast/server'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Bench } from './bench.js'
+import { BrokerHarness } from './harness.js'
 import { slowLog } from './logs.js'
 
-describe('reception: who is it', () => {
-  it('asks with all that the connection tells', async () => {
-    const asked: unknown[] = []
-    const bench = new Bench({
+describe('handshake: authentication', () => {
+  it('gets the token, the origin and the address of the connection', async () => {
+    const received: unknown[] = []
+    const harness = new BrokerHarness({
       authenticate: (credentials) => {
-        asked.push(credentials)
-        return 'somebody'
+        received.push(credentials)
+        return 'ann'
       },
     })
-    const socket = bench.connect({ origin: 'https://app.example', remoteAddress: '10.0.0.7' })
-    bench.say(socket, { type: 'hello', token: 'let me in' })
-    await bench.settle()
-    expect(asked).to.deep.equal([
-      { token: 'let me in', origin: 'https://app.example', remoteAddress: '10.0.0.7' },
+    const socket = harness.connect({ origin: 'https://app.example', remoteAddress: '10.0.0.7' })
+    harness.say(socket, { type: 'hello', token: 'token-of-ann' })
+    await harness.settle()
+    expect(received).to.deep.equal([
+      { token: 'token-of-ann', origin: 'https://app.example', remoteAddress: '10.0.0.7' },
     ])
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
   const refusals: [string, Authenticate][] = [
-    ['says no', () => undefined],
-    ['says no later', async () => undefined],
+    ['returns undefined', () => undefined],
+    ['resolves to undefined', async () => undefined],
     [
       'throws',
       () => {
@@ -37,163 +37,165 @@ describe('reception: who is it', () => {
     ],
     ['rejects', () => Promise.reject(new Error('the directory is down'))],
     [
-      'is an error of ours, but not "not now"',
+      'rejects with an error of Holdfast other than UNAVAILABLE',
       () => Promise.reject(new HoldfastError('FORBIDDEN')),
     ],
-    ['names nobody', () => ''],
-    ['answers what it must not', () => ({}) as string],
+    ['returns an empty principal', () => ''],
+    ['returns an object without a principal', () => ({}) as string],
   ]
-  for (const [what, authenticate] of refusals) {
-    it(`is 4401 when the answer ${what}`, async () => {
-      const bench = new Bench({ authenticate })
-      const socket = bench.greet({ token: 'x' })
-      await bench.settle()
+  for (const [outcome, authenticate] of refusals) {
+    it(`closes the connection with 4401 when authenticate ${outcome}`, async () => {
+      const harness = new BrokerHarness({ authenticate })
+      const socket = harness.connectWithHello({ token: 'x' })
+      await harness.settle()
       expect(socket.closedWith?.code).to.equal(closeCodes.unauthorized.code)
-      expect(bench.broker.table.sessions.size).to.equal(0)
+      expect(harness.broker.table.sessions.size).to.equal(0)
     })
   }
 
-  it('is welcome when the answer comes later', async () => {
-    let letIn: (principal: string) => void = () => {}
-    const bench = new Bench({
-      authenticate: () => new Promise<string>((resolve) => (letIn = resolve)),
+  it('may answer later, and the welcome is sent after that', async () => {
+    let accept: (principal: string) => void = () => {}
+    const harness = new BrokerHarness({
+      authenticate: () => new Promise<string>((resolve) => (accept = resolve)),
     })
-    const socket = bench.greet()
-    await bench.settle()
+    const socket = harness.connectWithHello()
+    await harness.settle()
     expect(socket.frames).to.deep.equal([])
-    letIn('somebody')
-    await bench.settle()
+    accept('ann')
+    await harness.settle()
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('is 4408 when no answer comes within the time for a hello', async () => {
-    const bench = new Bench({ authenticate: () => new Promise<string>(() => {}) })
-    const socket = bench.greet()
-    await bench.settle()
-    bench.environment.pass(5_000)
+  it('that takes longer than the time for a hello closes the connection with 4408', async () => {
+    const harness = new BrokerHarness({ authenticate: () => new Promise<string>(() => {}) })
+    const socket = harness.connectWithHello()
+    await harness.settle()
+    harness.environment.pass(5_000)
     expect(socket.closedWith?.code).to.equal(closeCodes.noHello.code)
   })
 
-  it('is nobody when it has gone before the answer came', async () => {
-    let letIn: (principal: string) => void = () => {}
-    const bench = new Bench({
-      authenticate: () => new Promise<string>((resolve) => (letIn = resolve)),
+  it('opens no session when the connection ends before the answer', async () => {
+    let accept: (principal: string) => void = () => {}
+    const harness = new BrokerHarness({
+      authenticate: () => new Promise<string>((resolve) => (accept = resolve)),
     })
-    const socket = bench.greet()
-    await bench.settle()
+    const socket = harness.connectWithHello()
+    await harness.settle()
     socket.drop()
-    letIn('somebody')
-    await bench.settle()
-    expect(bench.broker.table.sessions.size).to.equal(0)
+    accept('ann')
+    await harness.settle()
+    expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('is 4400 for whoever does not wait for the welcome', async () => {
-    const bench = new Bench({ authenticate: async () => 'somebody' })
-    const socket = bench.greet()
-    bench.say(socket, { type: 'lock', id: 1, key: 'k' })
+  it('closes with 4400 a connection that sends a request before the welcome', async () => {
+    const harness = new BrokerHarness({ authenticate: async () => 'ann' })
+    const socket = harness.connectWithHello()
+    harness.say(socket, { type: 'lock', id: 1, key: 'k' })
     expect(socket.closedWith?.code).to.equal(closeCodes.badMessage.code)
-    await bench.settle()
-    expect(bench.broker.table.sessions.size).to.equal(0)
+    await harness.settle()
+    expect(harness.broker.table.sessions.size).to.equal(0)
   })
+})
 
+describe('handshake: without authenticate, the broker', () => {
   it('handles a message in the frame of a hello that the broker accepts at once', () => {
-    const bench = new Bench()
-    const socket = bench.connect()
-    bench.say(socket, [{ type: 'hello' }, { type: 'lock', id: 1, key: 'k' }])
+    const harness = new BrokerHarness()
+    const socket = harness.connect()
+    harness.say(socket, [{ type: 'hello' }, { type: 'lock', id: 1, key: 'k' }])
     const types = socket.heard().map(({ type }) => type)
     expect(types).to.deep.equal(['welcome', 'granted'])
   })
 
-  it('uses the last value of a field that comes twice', () => {
-    const bench = new Bench()
-    const { socket } = bench.join()
-    bench.say(socket, '{"type":"lock","id":1,"key":"first","key":"last"}')
-    expect(bench.broker.table.keys.get('last')?.holders.length).to.equal(1)
-    expect(bench.broker.table.keys.get('first')).to.equal(undefined)
+  it('uses the last value of a field that a message has twice', () => {
+    const harness = new BrokerHarness()
+    const { socket } = harness.join()
+    harness.say(socket, '{"type":"lock","id":1,"key":"first","key":"last"}')
+    expect(harness.broker.table.keys.get('last')?.holders.length).to.equal(1)
+    expect(harness.broker.table.keys.get('first')).to.equal(undefined)
   })
 })
 
-describe('reception: when the log takes its time', () => {
-  it('welcomes when the session is open, and not before', () => {
+describe('handshake: with a slow log, the broker', () => {
+  it('sends the welcome when the session is open, and not before', () => {
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const socket = bench.greet()
+    const harness = new BrokerHarness({}, log)
+    const socket = harness.connectWithHello()
     expect(socket.frames).to.deep.equal([])
     deliver()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('lets go at once of a session that was opened for a connection that is gone', () => {
+  it('ends a session at once that was opened for an ended connection', () => {
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const socket = bench.greet()
+    const harness = new BrokerHarness({}, log)
+    const socket = harness.connectWithHello()
     socket.drop()
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(0)
+    expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('gives a session its grace that was taken up for a connection that is gone', () => {
+  it('keeps a session for its grace that was resumed for an ended connection', () => {
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const first = bench.greet({ grace: 3_000 })
+    const harness = new BrokerHarness({}, log)
+    const first = harness.connectWithHello({ grace: 3_000 })
     deliver()
-    bench.environment.endTurn()
-    const client = bench.clientOn(first)
+    harness.environment.endTurn()
+    const client = harness.clientOn(first)
     client.socket.drop()
-    const second = bench.greet(client.resume())
+    const second = harness.connectWithHello(client.resume())
     second.drop()
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(1)
-    bench.environment.pass(2_900)
+    expect(harness.broker.table.sessions.size).to.equal(1)
+    harness.environment.pass(2_900)
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(1)
-    bench.environment.pass(200)
+    expect(harness.broker.table.sessions.size).to.equal(1)
+    harness.environment.pass(200)
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(0)
+    expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('begins the lease anew with a hello, although its connection is gone already', () => {
+  it('renews the lease by a resuming hello although its connection has ended', () => {
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const first = bench.greet({ lease: 10_000, grace: 'lease' })
+    const harness = new BrokerHarness({}, log)
+    const first = harness.connectWithHello({ lease: 10_000, grace: 'lease' })
     deliver()
-    bench.environment.endTurn()
-    const client = bench.clientOn(first)
-    bench.environment.pass(9_000)
-    const second = bench.greet(client.resume())
+    harness.environment.endTurn()
+    const client = harness.clientOn(first)
+    harness.environment.pass(9_000)
+    const second = harness.connectWithHello(client.resume())
     second.drop()
-    // It is resumed, and that its connection is gone is still on its way through the log.
+    // The session is resumed. The command that its connection has ended is still in the log.
     deliver(1)
-    bench.environment.pass(2_000)
+    harness.environment.pass(2_000)
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(1)
-    bench.environment.pass(10_100)
+    expect(harness.broker.table.sessions.size).to.equal(1)
+    harness.environment.pass(10_100)
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(0)
+    expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('opens no session for a connection that is gone when its resume is refused', () => {
+  it('opens no session for an ended connection whose resume is refused', () => {
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const socket = bench.greet({ resume: { session: 'x', secret: 'y' } })
+    const harness = new BrokerHarness({}, log)
+    const socket = harness.connectWithHello({ resume: { session: 'x', secret: 'y' } })
     socket.drop()
     deliver()
-    expect(bench.broker.table.sessions.size).to.equal(0)
+    expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('seats the later of two that resume one session at once', () => {
+  it('attaches the later of two connections that resume one session at once', () => {
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const first = bench.greet({ grace: 'lease' })
+    const harness = new BrokerHarness({}, log)
+    const first = harness.connectWithHello({ grace: 'lease' })
     deliver()
-    bench.environment.endTurn()
-    const client = bench.clientOn(first)
+    harness.environment.endTurn()
+    const client = harness.clientOn(first)
     client.socket.drop()
-    const earlier = bench.greet(client.resume())
-    const later = bench.greet(client.resume())
+    const earlier = harness.connectWithHello(client.resume())
+    const later = harness.connectWithHello(client.resume())
     deliver()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(earlier.closedWith?.code).to.equal(closeCodes.replaced.code)
     expect(later.heardOf('welcome')[0]?.resumed).to.equal(true)
   })

@@ -1,10 +1,11 @@
 /**
- * How a session comes to its end, and how long what it holds outlives its connection: not at all
- * after a goodbye, for the grace after a drop, for the lease after a cut, for the lease of silence.
+ * The end of a session, and how long its locks outlive its connection: not at all after `bye`, for
+ * the grace after a drop, for the lease after the broker has aborted the connection, and for the
+ * lease after the client's last message.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Bench, type Client, passAlive } from './bench.js'
+import { BrokerHarness, type Client, passAlive } from './harness.js'
 import { slowLog } from './logs.js'
 
 function isGranted(client: Client): boolean {
@@ -12,202 +13,202 @@ function isGranted(client: Client): boolean {
 }
 
 /**
- * A client that holds `k`, and one that waits for it with a lease that outlives everything here.
+ * A client that holds `k`, and a client that waits for `k` with a lease longer than any test.
  */
-function pair(hello = {}): { bench: Bench; holder: Client; next: Client; fence: number } {
-  const bench = new Bench()
-  const holder = bench.join(hello)
-  const next = bench.join({ lease: 300_000 })
-  const fence = holder.take('k')
+function pair(hello = {}): { harness: BrokerHarness; holder: Client; next: Client; fence: number } {
+  const harness = new BrokerHarness()
+  const holder = harness.join(hello)
+  const next = harness.join({ lease: 300_000 })
+  const fence = holder.acquire('k')
   next.lock('k')
   next.heard()
-  return { bench, holder, next, fence }
+  return { harness, holder, next, fence }
 }
 
-describe('leaving: goodbye', () => {
-  it('releases in the same turn, whatever the grace, and closes with 1000', () => {
+describe('leaving: a bye', () => {
+  it('releases the locks in the same turn, for any grace, and closes with 1000', () => {
     const { holder, next } = pair({ grace: 'lease' })
     holder.say({ type: 'bye' })
     expect(isGranted(next)).to.equal(true)
     expect(holder.socket.closedWith).to.include({ code: closeCodes.goodbye.code })
   })
 
-  it('takes its waits with it', () => {
-    const { bench, holder, next, fence } = pair({ grace: 'lease' })
+  it('withdraws the waiting requests', () => {
+    const { harness, holder, next, fence } = pair({ grace: 'lease' })
     next.say({ type: 'bye' })
-    expect(bench.broker.table.waitingCount).to.equal(0)
+    expect(harness.broker.table.waitingCount).to.equal(0)
     holder.unlock(fence)
-    expect(bench.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('answers first what came before it in the same frame', () => {
-    const { bench, holder, fence } = pair()
+  it('is handled after the messages before it in the same frame', () => {
+    const { harness, holder, fence } = pair()
     holder.say({ type: 'unlock', id: 2, fence }, { type: 'bye' })
     expect(holder.heard()).to.deep.equal([{ type: 'unlocked', id: 2 }])
-    expect(bench.broker.table.sessions.size).to.equal(1)
+    expect(harness.broker.table.sessions.size).to.equal(1)
   })
 })
 
-describe('leaving: a connection that the broker closes because it goes away', () => {
+describe('leaving: a connection that a draining broker closes', () => {
   const dismissed = () => {
-    const made = pair()
-    const [connection] = made.bench.broker.connections
-    made.bench.broker.startDraining(0)
-    made.bench.broker.dismiss(connection!)
-    made.bench.environment.endTurn()
-    return made
+    const created = pair()
+    const [connection] = created.harness.broker.connections
+    created.harness.broker.startDraining(0)
+    created.harness.broker.dismiss(connection!)
+    created.harness.environment.endTurn()
+    return created
   }
 
-  it('releases as soon as its client has closed it too', () => {
-    const { bench, holder, next } = dismissed()
-    bench.environment.pass(999)
+  it('releases its locks as soon as the client has answered the close', () => {
+    const { harness, holder, next } = dismissed()
+    harness.environment.pass(999)
     holder.socket.drop()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('keeps its locks for the lease if its client does not answer, and so may not know', () => {
-    const { bench, holder, next } = dismissed()
-    bench.environment.pass(1_000)
+  it('keeps its locks for the lease if the client does not answer and may not know', () => {
+    const { harness, holder, next } = dismissed()
+    harness.environment.pass(1_000)
     expect(holder.socket.terminated).to.equal(true)
     holder.socket.drop()
-    bench.environment.pass(13_999)
+    harness.environment.pass(13_999)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(isGranted(next)).to.equal(true)
   })
 })
 
 describe('leaving: a connection that drops', () => {
-  it('releases in the same turn without a grace', () => {
-    const { bench, holder, next } = pair()
+  it('releases its locks in the same turn without a grace', () => {
+    const { harness, holder, next } = pair()
     holder.socket.drop()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('releases when the grace is over, and not before', () => {
-    const { bench, holder, next } = pair({ grace: 3_000 })
-    bench.environment.pass(1_000)
+  it('releases its locks when the grace is over, and not before', () => {
+    const { harness, holder, next } = pair({ grace: 3_000 })
+    harness.environment.pass(1_000)
     holder.socket.drop()
-    bench.environment.pass(2_999)
+    harness.environment.pass(2_999)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('never keeps a session beyond its lease, which ran from the last that was heard', () => {
-    const { bench, holder, next } = pair({ grace: 'lease', lease: 6_000 })
-    bench.environment.pass(5_000)
+  it('never keeps its session beyond the lease, which runs from the last message', () => {
+    const { harness, holder, next } = pair({ grace: 'lease', lease: 6_000 })
+    harness.environment.pass(5_000)
     holder.socket.drop()
-    bench.environment.pass(999)
+    harness.environment.pass(999)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('does not end a grace while the broker is stopped', () => {
-    const { bench, holder, next } = pair({ grace: 3_000 })
+  it('keeps its session while the broker is stopped, although the grace is over', () => {
+    const { harness, holder, next } = pair({ grace: 3_000 })
     holder.socket.drop()
-    bench.environment.pass(1_000)
-    bench.environment.stopFor(60_000)
-    bench.environment.pass(1_700)
+    harness.environment.pass(1_000)
+    harness.environment.stopFor(60_000)
+    harness.environment.pass(1_700)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(300)
+    harness.environment.pass(300)
     expect(isGranted(next)).to.equal(true)
   })
 })
 
-describe('leaving: a connection that the broker cuts', () => {
-  it('leaves the session its locks for the lease, although it has no grace', () => {
-    const { bench, holder, next } = pair({ lease: 6_000 })
-    bench.environment.pass(1_000)
+describe('leaving: a connection that the broker aborts', () => {
+  it('leaves its session the locks for the lease, although it has no grace', () => {
+    const { harness, holder, next } = pair({ lease: 6_000 })
+    harness.environment.pass(1_000)
     holder.say('junk')
     expect(holder.socket.closedWith?.code).to.equal(4400)
     holder.socket.drop()
-    bench.environment.pass(5_999)
+    harness.environment.pass(5_999)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('leaves them for the lease and not only for a shorter grace', () => {
-    const { bench, holder, next } = pair({ lease: 6_000, grace: 1_000 })
+  it('leaves its session the locks for the lease, and not only for a shorter grace', () => {
+    const { harness, holder, next } = pair({ lease: 6_000, grace: 1_000 })
     holder.say('junk')
     holder.socket.drop()
-    bench.environment.pass(5_999)
+    harness.environment.pass(5_999)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('or that WebSocket itself cuts leaves them just so', () => {
-    const { bench, holder, next } = pair({ lease: 6_000 })
-    holder.socket.sayNonsense()
-    bench.environment.pass(1_000)
+  it('leaves its session the locks for the lease also after an invalid WebSocket frame', () => {
+    const { harness, holder, next } = pair({ lease: 6_000 })
+    holder.socket.sayInvalidFrame()
+    harness.environment.pass(1_000)
     expect(holder.socket.terminated, 'after a second').to.equal(true)
     holder.socket.drop()
-    bench.environment.pass(4_999)
+    harness.environment.pass(4_999)
     expect(isGranted(next)).to.equal(false)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('withdraws what a session without a grace waits for: nobody could be granted it', () => {
-    const { bench, holder, next, fence } = pair()
+  it('withdraws the waiting requests without a grace, because no grant could reach them', () => {
+    const { harness, holder, next, fence } = pair()
     next.say('junk')
-    expect(bench.broker.table.waitingCount).to.equal(0)
+    expect(harness.broker.table.waitingCount).to.equal(0)
     holder.unlock(fence)
-    expect(bench.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 })
 
-describe('leaving: silence', () => {
-  it('ends the session with its lease, tells it 4410 and grants in the same turn', () => {
-    const { bench, holder, next } = pair({ lease: 6_000 })
-    bench.environment.pass(5_999)
+describe('leaving: a silent client', () => {
+  it('loses its session when the lease is over: 4410, and a grant in the same turn', () => {
+    const { harness, holder, next } = pair({ lease: 6_000 })
+    harness.environment.pass(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(holder.socket.closedWith?.code).to.equal(4410)
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('is broken by anything that is heard, and the lease runs from there', () => {
-    const { bench, holder } = pair({ lease: 6_000 })
-    bench.environment.pass(5_000)
+  it('renews its lease by any message', () => {
+    const { harness, holder } = pair({ lease: 6_000 })
+    harness.environment.pass(5_000)
     holder.say({ type: 'pong', n: 7 })
-    bench.environment.pass(5_999)
+    harness.environment.pass(5_999)
     expect(holder.socket.closedWith).to.equal(undefined)
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(holder.socket.closedWith?.code).to.equal(4410)
   })
 
-  it('never comes over a client that answers its pings', () => {
-    const { bench, holder, next } = pair({ lease: 2_000 })
-    passAlive(bench, 60_000, holder, next)
+  it('keeps its session as long as it answers the pings', () => {
+    const { harness, holder, next } = pair({ lease: 2_000 })
+    passAlive(harness, 60_000, holder, next)
     expect(holder.socket.closedWith).to.equal(undefined)
   })
 
-  it('is not that of a client whose frames waited while the broker was stopped', () => {
-    const { bench, holder, next } = pair({ lease: 2_000 })
-    bench.environment.pass(1_900)
-    bench.environment.stopFor(10_000)
-    bench.environment.fireTimers()
-    bench.say(holder.socket, { type: 'pong', n: 1 })
-    bench.environment.pass(1_999)
+  it('keeps its session if its frames waited while the broker was stopped', () => {
+    const { harness, holder, next } = pair({ lease: 2_000 })
+    harness.environment.pass(1_900)
+    harness.environment.stopFor(10_000)
+    harness.environment.fireTimers()
+    harness.say(holder.socket, { type: 'pong', n: 1 })
+    harness.environment.pass(1_999)
     expect(isGranted(next)).to.equal(false)
   })
 
-  it('acknowledges nothing of a session whose end was proposed', () => {
-    // A log that takes its time: the end is proposed, and not yet applied.
+  it('gets no ack after the end of its session was submitted to the log', () => {
+    // The log is slow: the end of the session is submitted and not applied yet.
     const { log, deliver } = slowLog()
-    const bench = new Bench({}, log)
-    const socket = bench.greet({ lease: 2_000, grace: 'lease' })
+    const harness = new BrokerHarness({}, log)
+    const socket = harness.connectWithHello({ lease: 2_000, grace: 'lease' })
     deliver()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(socket.heardOf('welcome')).to.have.length(1)
-    bench.environment.pass(2_000)
-    bench.say(socket, { type: 'pong', n: 1 })
+    harness.environment.pass(2_000)
+    harness.say(socket, { type: 'pong', n: 1 })
     expect(socket.heardOf('ack')).to.deep.equal([])
     deliver()
     expect(socket.closedWith?.code).to.equal(4410)
@@ -215,67 +216,67 @@ describe('leaving: silence', () => {
 })
 
 describe('leaving: the ttl of a lock', () => {
-  it('ends the lock on time, tells its holder, and grants in the same turn', () => {
-    const bench = new Bench()
-    const holder = bench.join()
-    const next = bench.join()
-    const fence = holder.take('k', { ttl: 1_000 })
+  it('ends the lock on time, tells its holder, and grants the key in the same turn', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join()
+    const next = harness.join()
+    const fence = holder.acquire('k', { ttl: 1_000 })
     next.lock('k')
-    bench.environment.pass(999)
+    harness.environment.pass(999)
     expect(next.heard()).to.deep.equal([])
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(holder.heard()).to.deep.equal([{ type: 'lost', fence, reason: 'expired' }])
     expect(isGranted(next)).to.equal(true)
   })
 
-  it('says when it began to run', () => {
-    const bench = new Bench()
-    const holder = bench.join()
-    const next = bench.join()
+  it('begins at the time that the grant tells', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join()
+    const next = harness.join()
     const first = holder.lock('k', { ttl: 1_000 })
     expect(holder.heard()).to.deep.equal([{ type: 'granted', id: first, fence: 1, at: 1_000 }])
     next.lock('k', { ttl: 1_000 })
-    bench.environment.pass(400)
+    harness.environment.pass(400)
     holder.unlock(1)
     expect(next.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 2, at: 1_400 }])
   })
 
-  it('runs anew from a refresh, with the ttl that it asks for', () => {
-    const bench = new Bench()
-    const holder = bench.join()
-    const fence = holder.take('k', { ttl: 1_000 })
-    bench.environment.pass(900)
+  it('starts again at a refresh, with the ttl of the refresh if it has one', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join()
+    const fence = holder.acquire('k', { ttl: 1_000 })
+    harness.environment.pass(900)
     holder.refresh(fence)
-    bench.environment.pass(900)
+    harness.environment.pass(900)
     holder.refresh(fence, { ttl: 3_000 })
-    bench.environment.pass(2_999)
-    expect(bench.broker.table.heldCount).to.equal(1)
-    bench.environment.pass(1)
-    expect(bench.broker.table.heldCount).to.equal(0)
+    harness.environment.pass(2_999)
+    expect(harness.broker.table.heldCount).to.equal(1)
+    harness.environment.pass(1)
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('runs while the holder is away within its grace', () => {
-    const bench = new Bench()
-    const holder = bench.join({ grace: 'lease' })
-    holder.take('k', { ttl: 1_000 })
+  it('goes on while the holder is disconnected within its grace', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join({ grace: 'lease' })
+    holder.acquire('k', { ttl: 1_000 })
     holder.socket.drop()
-    bench.environment.pass(1_000)
-    expect(bench.broker.table.heldCount).to.equal(0)
-    expect(bench.broker.table.sessions.size).to.equal(1)
+    harness.environment.pass(1_000)
+    expect(harness.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('can be run out by hand, on time and once', () => {
-    const bench = new Bench()
-    const holder = bench.join()
-    holder.take('a', { ttl: 1_000 })
-    holder.take('b', { ttl: 1_000 })
-    holder.take('c', { ttl: 5_000 })
-    bench.environment.pass(950)
-    expect(bench.broker.cleanExpiredLocks()).to.equal(0)
-    // The timer is a little late, as timers are.
-    bench.environment.stopFor(50)
-    expect(bench.broker.cleanExpiredLocks()).to.equal(2)
-    expect(bench.broker.cleanExpiredLocks()).to.equal(0)
-    expect(Array.from(bench.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['c'])
+  it('is applied by cleanExpiredLocks, on time and once', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join()
+    holder.acquire('a', { ttl: 1_000 })
+    holder.acquire('b', { ttl: 1_000 })
+    holder.acquire('c', { ttl: 5_000 })
+    harness.environment.pass(950)
+    expect(harness.broker.cleanExpiredLocks()).to.equal(0)
+    // The broker's timer is late, as real timers can be.
+    harness.environment.stopFor(50)
+    expect(harness.broker.cleanExpiredLocks()).to.equal(2)
+    expect(harness.broker.cleanExpiredLocks()).to.equal(0)
+    expect(Array.from(harness.broker.table.keys.values(), ({ key }) => key)).to.deep.equal(['c'])
   })
 })

@@ -1,6 +1,5 @@
 /**
- * What an operator may set, what is refused in one sentence before anything listens, and who may
- * come as far as a hello.
+ * The options of a broker, the errors for invalid options, and the upgrade policy.
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -15,7 +14,7 @@ import {
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 
-/** The code and the sentence of what this throws. */
+/** The code and the message of the error that a function throws; `nothing` if it does not throw. */
 function refusalOf(act: () => unknown): string {
   try {
     act()
@@ -68,7 +67,7 @@ describe('options', () => {
     })
   })
 
-  it('keep their defaults where something is left undefined', () => {
+  it('keep their defaults where they are undefined', () => {
     const { limits, lease } = settingsFrom({
       limits: { helloMs: undefined, slowMs: 7 } as object,
       lease: { max: undefined, default: 3_000 } as object,
@@ -77,7 +76,7 @@ describe('options', () => {
     expect(lease).to.deep.equal({ min: 2_000, max: 300_000, default: 3_000 })
   })
 
-  it('take a quiet start in ms, or the longest lease', () => {
+  it('accept a quiet start in ms, or true for the longest lease', () => {
     expect(settingsFrom({ quietStart: true }).quietStart).to.equal(300_000)
     expect(settingsFrom({ quietStart: 5 }).quietStart).to.equal(5)
     expect(settingsFrom({ quietStart: false }).quietStart).to.equal(0)
@@ -102,15 +101,15 @@ describe('options', () => {
     [{ quietStart: -1 }, /quietStart is true, or an integer/],
     [{ quietStart: 2.5 }, /quietStart/],
   ]
-  for (const [options, words] of refused) {
-    it(`are refused: ${JSON.stringify(options)}`, () => {
-      expect(refusalOf(() => createBroker(options))).to.match(words)
+  for (const [options, message] of refused) {
+    it(`are refused if they are ${JSON.stringify(options)}`, () => {
+      expect(refusalOf(() => createBroker(options))).to.match(message)
     })
   }
 })
 
-describe('options: of a broker that runs', () => {
-  it('refuse a query that cannot be', async () => {
+describe('options of the methods of a broker', () => {
+  it('are refused for an invalid query', async () => {
     const broker = createBroker()
     expect(refusalOf(() => broker.query({ key: '' }))).to.match(/^INVALID_KEY/)
     expect(refusalOf(() => broker.query({ prefix: '\n' }))).to.match(/^INVALID_KEY/)
@@ -122,7 +121,7 @@ describe('options: of a broker that runs', () => {
     await broker.close()
   })
 
-  it('refuse a port and a drain that cannot be', async () => {
+  it('are refused for an invalid port or drain', async () => {
     const broker = createBroker()
     const codeOf = (promise: Promise<unknown>): Promise<string> =>
       promise.then(
@@ -137,24 +136,26 @@ describe('options: of a broker that runs', () => {
   })
 })
 
-describe('options: where a broker cannot listen', () => {
+describe('options: the error of listen', () => {
   const stage = Stage.forEachTest()
 
-  it('are told apart', async () => {
+  it('tells a used port from an address that the machine does not have', async () => {
     const { port } = await stage.broker()
     const [authenticate, allowInsecure] = [() => 'ann', true]
     const { broker } = await stage.broker({ authenticate, allowInsecure })
-    const taken = await rejection(broker.listen({ port }), 'UNAVAILABLE')
-    expect(taken.message).to.equal(
-      `Cannot listen on 127.0.0.1:${port}: something else is using the port.`,
+    const usedPort = await rejection(broker.listen({ port }), 'UNAVAILABLE')
+    expect(usedPort.message).to.equal(
+      `Cannot listen on 127.0.0.1:${port}: something else is using the port: stop it, or use another port`,
     )
-    // An address that is for examples, and so nobody's.
-    const away = await rejection(broker.listen({ port: 0, host: '192.0.2.1' }), 'UNAVAILABLE')
-    expect(away.message).to.equal('Cannot listen on 192.0.2.1:0: this machine has no such address.')
+    // An address that is reserved for documentation.
+    const noAddress = await rejection(broker.listen({ port: 0, host: '192.0.2.1' }), 'UNAVAILABLE')
+    expect(noAddress.message).to.equal(
+      'Cannot listen on 192.0.2.1:0: this machine has no such address: use an address of this machine',
+    )
   })
 })
 
-/** An upgrade request with this origin, that arrived at this address of ours. */
+/** An upgrade request with this origin, which arrived at this local address. */
 function request(origin: string | undefined, localAddress = '127.0.0.1'): IncomingMessage {
   const host = '127.0.0.1:7420'
   const headers = origin === undefined ? { host } : { host, origin }
@@ -162,42 +163,42 @@ function request(origin: string | undefined, localAddress = '127.0.0.1'): Incomi
   return { headers, socket } as unknown as IncomingMessage
 }
 
-function doorkeeperFor(options: BrokerOptions): UpgradePolicy {
+function policyFor(options: BrokerOptions): UpgradePolicy {
   return new UpgradePolicy(settingsFrom(options), nodeEnvironment.clock)
 }
 
-/** How it is refused; undefined if it is not. */
-function statusBy(doorkeeper: UpgradePolicy, asked: IncomingMessage): string | undefined {
-  const answer = doorkeeper.admit(asked)
-  return 'status' in answer ? answer.status : undefined
+/** The HTTP status of a refused upgrade; undefined if the upgrade is accepted. */
+function statusBy(policy: UpgradePolicy, upgrade: IncomingMessage): string | undefined {
+  const decision = policy.admit(upgrade)
+  return 'status' in decision ? decision.status : undefined
 }
 
-describe('doorkeeper', () => {
-  const authenticate = () => 'somebody'
+describe('the upgrade policy', () => {
+  const authenticate = () => 'ann'
 
-  it('lets in who sends no origin, at loopback', () => {
-    const doorkeeper = doorkeeperFor({})
+  it('accepts requests without an origin on loopback', () => {
+    const policy = policyFor({})
     for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) {
-      expect(statusBy(doorkeeper, request(undefined, address)), address).to.equal(undefined)
+      expect(statusBy(policy, request(undefined, address)), address).to.equal(undefined)
     }
   })
 
-  it('refuses strangers beyond loopback, unless somebody asks who they are or it is allowed', () => {
+  it('refuses clients beyond loopback without authenticate, unless it is allowed', () => {
     const beyond = request(undefined, '192.168.1.7')
     const { headers } = beyond
     const unknown = { headers, socket: {} } as unknown as IncomingMessage
     for (const each of [beyond, unknown]) {
-      expect(statusBy(doorkeeperFor({}), each)).to.equal('403 Forbidden')
+      expect(statusBy(policyFor({}), each)).to.equal('403 Forbidden')
       for (const options of [{ authenticate }, { allowUnauthenticated: true }]) {
-        expect(statusBy(doorkeeperFor(options), each)).to.equal(undefined)
+        expect(statusBy(policyFor(options), each)).to.equal(undefined)
       }
     }
   })
 
-  it('refuses every origin that is not on the list, letter by letter', () => {
+  it('refuses every origin that is not exactly in `origins`', () => {
     const origins = ['https://app.example']
-    const doorkeeper = doorkeeperFor({ origins, authenticate })
-    expect(statusBy(doorkeeper, request('https://app.example'))).to.equal(undefined)
+    const policy = policyFor({ origins, authenticate })
+    expect(statusBy(policy, request('https://app.example'))).to.equal(undefined)
     const others = [
       'https://app.example.evil.example',
       'http://app.example',
@@ -208,14 +209,14 @@ describe('doorkeeper', () => {
       '',
     ]
     for (const origin of others) {
-      expect(statusBy(doorkeeper, request(origin)), origin).to.equal('403 Forbidden')
+      expect(statusBy(policy, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
 
-  it('lets pages from loopback in for development, and no others', () => {
-    const doorkeeper = doorkeeperFor({ dev: true })
+  it('accepts origins on loopback with `dev`, and no other origin', () => {
+    const policy = policyFor({ dev: true })
     const local = ['http://localhost:5173', 'https://127.0.0.1', 'http://[::1]:8080']
-    for (const origin of local) expect(statusBy(doorkeeper, request(origin))).to.equal(undefined)
+    for (const origin of local) expect(statusBy(policy, request(origin))).to.equal(undefined)
     const others = [
       'https://app.example',
       'http://localhost.evil.example',
@@ -225,32 +226,32 @@ describe('doorkeeper', () => {
       'not a url',
     ]
     for (const origin of others) {
-      expect(statusBy(doorkeeper, request(origin)), origin).to.equal('403 Forbidden')
+      expect(statusBy(policy, request(origin)), origin).to.equal('403 Forbidden')
     }
   })
 
-  it('refuses to listen beyond loopback when nothing says who may come', () => {
-    const doorkeeper = doorkeeperFor({})
+  it('refuses to listen beyond loopback without authenticate', () => {
+    const policy = policyFor({})
     for (const host of ['0.0.0.0', '::', '192.168.1.7', 'example.org', '']) {
       expect(
-        refusalOf(() => doorkeeper.checkHost(host, false)),
+        refusalOf(() => policy.checkHost(host, false)),
         host,
       ).to.match(/^INVALID_OPTION.*authenti/)
     }
     for (const host of ['127.0.0.1', '127.0.0.2', '::1', 'localhost']) {
       expect(
-        refusalOf(() => doorkeeper.checkHost(host, false)),
+        refusalOf(() => policy.checkHost(host, false)),
         host,
       ).to.equal('nothing')
     }
     expect(
-      refusalOf(() => doorkeeperFor({ allowUnauthenticated: true }).checkHost('0.0.0.0', false)),
+      refusalOf(() => policyFor({ allowUnauthenticated: true }).checkHost('0.0.0.0', false)),
     ).to.equal('nothing')
   })
 
-  it('refuses to have tokens sent in the open, unless told to by name', () => {
+  it('refuses to receive tokens without TLS, unless it is allowed', () => {
     const check = (options: BrokerOptions, hasTls: boolean) =>
-      refusalOf(() => doorkeeperFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
+      refusalOf(() => policyFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
     expect(check({}, false)).to.match(/^INVALID_OPTION.*TLS/)
     expect(check({}, true)).to.equal('nothing')
     expect(check({ allowInsecure: true }, false)).to.equal('nothing')

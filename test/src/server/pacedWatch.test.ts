@@ -1,34 +1,34 @@
 /**
- * A watch whose state is gathered over many turns: state and events together are exact, whatever
- * happens to the table meanwhile.
+ * A watch whose initial state takes many turns to send. The state and the events together must be
+ * exact, for any changes of the lock table meanwhile.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { Bench, type Client } from './bench.js'
+import { BrokerHarness, type Client } from './harness.js'
 
-/** What a client that believes each message takes to be held, by fence. */
-class Belief {
+/** The held locks, by fence, as a client derives them from the messages of its watch. */
+class DerivedState {
   readonly held = new Set<number>()
-  #isWhole = false
+  #isComplete = false
 
-  hear(client: Client): void {
+  update(client: Client): void {
     for (const message of client.heard()) {
       if (message.type === 'watching') {
-        expect(this.#isWhole, 'the state comes once, before any event').to.equal(false)
+        expect(this.#isComplete, 'the state comes once, before any event').to.equal(false)
         for (const { fence } of message.held) this.held.add(fence)
-        this.#isWhole = !message.more
-      } else if (message.type === 'event') this.#happened(message.event)
+        this.#isComplete = !message.more
+      } else if (message.type === 'event') this.#apply(message.event)
     }
   }
 
-  #happened({ event, fence, key }: LockEvent): void {
-    expect(this.#isWhole).to.equal(true)
+  #apply({ event, fence, key }: LockEvent): void {
+    expect(this.#isComplete).to.equal(true)
     if (event === 'locked') {
       expect(this.held.has(fence), `${key} ${fence} is locked twice`).to.equal(false)
       this.held.add(fence)
     } else {
-      expect(this.held.delete(fence), `${key} ${fence} ends and was never held`).to.equal(true)
+      expect(this.held.delete(fence), `${key} ${fence} ends but was not held`).to.equal(true)
     }
   }
 }
@@ -39,15 +39,15 @@ const step = fc.record({
   nth: fc.nat(500),
 })
 
-describe('watch: while its state is gathered', function () {
+describe('a watch with a long initial state', function () {
   this.timeout(60_000)
 
-  it('has every lock once, in the state or as an event, and every end of one that it had', () => {
+  it('reports every lock once, in the state or as an event, and every end of such a lock', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
-        const bench = new Bench()
-        const busy = bench.join({ lease: 60_000 })
-        // Enough for several parts, and for several steps of a walk.
+        const harness = new BrokerHarness()
+        const busy = harness.join({ lease: 60_000 })
+        // Enough locks for several parts of the state, and for several steps of the key walk.
         const metadata = 'x'.repeat(1_500)
         const requests = Array.from({ length: 700 }, (_, i) => ({
           type: 'lock',
@@ -58,9 +58,9 @@ describe('watch: while its state is gathered', function () {
         }))
         busy.say(...requests.slice(0, 350))
         busy.say(...requests.slice(350))
-        const watcher = bench.join({ lease: 60_000 })
-        const belief = new Belief()
-        const fences = [...bench.broker.table.keys.values()].flatMap(({ holders }) =>
+        const watcher = harness.join({ lease: 60_000 })
+        const derived = new DerivedState()
+        const fences = [...harness.broker.table.keys.values()].flatMap(({ holders }) =>
           [...holders].map(({ fence }) => fence),
         )
         watcher.socket.isReading = false
@@ -73,7 +73,7 @@ describe('watch: while its state is gathered', function () {
         for (const { act, key, nth } of steps) {
           if (act === 'turn') {
             watcher.socket.read()
-            bench.environment.endOneTurn()
+            harness.environment.endOneTurn()
           } else if (act === 'release') {
             const [fence] = fences.splice(nth % fences.length, 1)
             busy.socket.say({ type: 'unlock', id: id++, fence })
@@ -81,16 +81,16 @@ describe('watch: while its state is gathered', function () {
             const mode = act === 'share' ? 'shared' : 'exclusive'
             busy.socket.say({ type: 'lock', id: id++, key: `k${key}`, mode, timeout: 0 })
           }
-          belief.hear(watcher)
+          derived.update(watcher)
         }
-        while (bench.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
+        while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
           watcher.socket.read()
-          belief.hear(watcher)
+          derived.update(watcher)
         }
-        const now = [...bench.broker.table.keys.values()]
-          .filter((entry) => byPrefix || entry.key === 'k0')
+        const actual = [...harness.broker.table.keys.values()]
+          .filter((state) => byPrefix || state.key === 'k0')
           .flatMap(({ holders }) => [...holders].map(({ fence }) => fence))
-        expect([...belief.held].sort()).to.deep.equal(now.sort())
+        expect([...derived.held].sort()).to.deep.equal(actual.sort())
       }),
       { numRuns: 30 },
     )

@@ -1,15 +1,18 @@
 /**
- * The work that one client causes is charged to that client: it waits its turn behind the others,
- * and nothing that it said is lost or changes its place.
+ * Pacing: the broker charges each client for the work that the client causes, and pauses a client
+ * that exceeds its share. No message of a paused client is lost or changes its order.
  */
 import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'
-import { Bench, type Client } from './bench.js'
+import { BrokerHarness, type Client } from './harness.js'
 
-/** A table in which one client holds this many locks. */
-function crowded(locks: number, options = {}): { bench: Bench; busy: Client; other: Client } {
-  const bench = new Bench(options)
-  const holder = bench.join({ lease: 60_000 })
+/** A broker in which one client holds this many locks, and two further clients. */
+function brokerWithLocks(
+  locks: number,
+  options = {},
+): { harness: BrokerHarness; busy: Client; other: Client } {
+  const harness = new BrokerHarness(options)
+  const holder = harness.join({ lease: 60_000 })
   for (let i = 0; i < locks; i += 500) {
     const requests = Array.from({ length: 500 }, (_, j) => ({
       type: 'lock',
@@ -18,13 +21,13 @@ function crowded(locks: number, options = {}): { bench: Bench; busy: Client; oth
     }))
     holder.say(...requests)
   }
-  bench.environment.pass(5_000)
+  harness.environment.pass(5_000)
   holder.heard()
-  return { bench, busy: bench.join({ lease: 60_000 }), other: bench.join({ lease: 60_000 }) }
+  return { harness, busy: harness.join({ lease: 60_000 }), other: harness.join({ lease: 60_000 }) }
 }
 
-/** How many turns pass until the client has heard an answer with this id. */
-function turnsUntil({ environment }: Bench, client: Client, id: number): number {
+/** The number of turns until the client has got an answer with this id. */
+function turnsUntil({ environment }: BrokerHarness, client: Client, id: number): number {
   for (let turns = 1; turns < 10_000; turns++) {
     environment.endOneTurn()
     const heard = client.heard()
@@ -36,8 +39,8 @@ function turnsUntil({ environment }: Bench, client: Client, id: number): number 
 const queries = (count: number, terms = {}): object[] =>
   Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...terms }))
 
-/** Frames that ask for much work each. */
-const dear: Record<string, object[]> = {
+/** Frames that cause much work each. */
+const expensiveFrames: Record<string, object[]> = {
   'queries of everything': queries(300),
   'queries that find nothing': queries(300, { prefix: 'nothing/' }),
   watches: Array.from({ length: 300 }, (_, i) => ({ type: 'watch', id: i + 1, prefix: 'held/' })),
@@ -46,32 +49,36 @@ const dear: Record<string, object[]> = {
     id: i + 1,
     key: `more/${i}`,
   })),
-  'requests that are refused': Array.from({ length: 1_500 }, (_, i) => ({
+  'requests for a held lock': Array.from({ length: 1_500 }, (_, i) => ({
     type: 'lock',
     id: i + 1,
     key: 'held/1',
     timeout: 0,
   })),
-  refusals: Array.from({ length: 1_500 }, (_, i) => ({ type: 'lock', id: i + 1, key: 7 })),
+  'invalid requests': Array.from({ length: 1_500 }, (_, i) => ({
+    type: 'lock',
+    id: i + 1,
+    key: 7,
+  })),
 }
 
 describe('pacing', function () {
   this.timeout(60_000)
 
-  for (const [what, messages] of Object.entries(dear)) {
-    it(`lets others have their turn beside a frame of ${what}`, () => {
-      const { bench, busy, other } = crowded(5_000)
+  for (const [name, messages] of Object.entries(expensiveFrames)) {
+    it(`serves other clients while it handles a frame of ${name}`, () => {
+      const { harness, busy, other } = brokerWithLocks(5_000)
       busy.socket.say(...messages)
       other.socket.say({ type: 'lock', id: 1, key: 'free' })
-      expect(turnsUntil(bench, other, 1)).to.be.below(5)
-      bench.environment.endTurn()
+      expect(turnsUntil(harness, other, 1)).to.be.below(5)
+      harness.environment.endTurn()
     })
 
-    it(`answers each of a frame of ${what}, in order, and a frame behind it`, () => {
-      const { bench, busy } = crowded(5_000)
+    it(`answers a frame of ${name} and the frame after it in order`, () => {
+      const { harness, busy } = brokerWithLocks(5_000)
       busy.socket.say(...messages)
       busy.socket.say({ type: 'stats', id: 5_000 })
-      bench.environment.endTurn()
+      harness.environment.endTurn()
       const answered = busy.heard().flatMap((message) => {
         const more = 'more' in message && message.more
         return 'id' in message && !more ? [message.id] : []
@@ -82,199 +89,199 @@ describe('pacing', function () {
     })
   }
 
-  it('gives each paused connection its turn', () => {
-    const { bench, busy, other } = crowded(5_000)
-    const third = bench.join({ lease: 60_000 })
+  it('gives paused connections equal shares', () => {
+    const { harness, busy, other } = brokerWithLocks(5_000)
+    const third = harness.join({ lease: 60_000 })
     for (const client of [busy, other, third]) client.socket.say(...queries(200))
     const answered = (client: Client): number => client.socket.heardOf('found').length
     const counts = [0, 0, 0]
     for (let turns = 0; turns < 100; turns++) {
-      bench.environment.endOneTurn()
+      harness.environment.endOneTurn()
       ;[busy, other, third].forEach((client, i) => {
         counts[i]! += answered(client)
       })
     }
     expect(Math.min(...counts)).to.be.above(0)
     expect(Math.max(...counts) - Math.min(...counts)).to.be.below(20)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
   })
 
   it('pauses a connection whose control frames have used up its share of a turn', () => {
-    const { bench, busy, other } = crowded(500)
+    const { harness, busy, other } = brokerWithLocks(500)
     busy.socket.sayControlFrames(10)
     expect(busy.socket.isPaused).to.equal(false)
     busy.socket.sayControlFrames(1_000)
     expect(busy.socket.isPaused).to.equal(true)
     busy.socket.say({ type: 'stats', id: 1 })
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
-    expect(turnsUntil(bench, other, 1)).to.be.below(3)
+    expect(turnsUntil(harness, other, 1)).to.be.below(3)
     expect(busy.socket.isPaused).to.equal(true)
-    expect(turnsUntil(bench, busy, 1)).to.be.above(1)
+    expect(turnsUntil(harness, busy, 1)).to.be.above(1)
     expect(busy.socket.isPaused).to.equal(false)
   })
 
-  it('gives control frames the least share of a turn that other clients have used up', () => {
-    const { bench, other } = crowded(500)
-    const many = Array.from({ length: 100 }, () => bench.join({ lease: 60_000 }))
+  it('gives control frames only the minimum share after other clients have used up a turn', () => {
+    const { harness, other } = brokerWithLocks(500)
+    const many = Array.from({ length: 100 }, () => harness.join({ lease: 60_000 }))
     for (const { socket } of many) socket.sayControlFrames(10_000)
     for (const { socket } of many) expect(socket.isPaused).to.equal(true)
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
-    expect(turnsUntil(bench, other, 1)).to.be.below(3)
+    expect(turnsUntil(harness, other, 1)).to.be.below(3)
     for (const { socket } of many) socket.drop()
-    bench.environment.endTurn()
+    harness.environment.endTurn()
   })
 
-  it('counts control frames among the work of a second', () => {
-    const { bench, busy } = crowded(500, { limits: { workPerSecond: 10_000 } })
-    bench.environment.pass(2_000)
+  it('counts control frames as a part of the work of a second', () => {
+    const { harness, busy } = brokerWithLocks(500, { limits: { workPerSecond: 10_000 } })
+    harness.environment.pass(2_000)
     let frames = 0
     for (; frames < 10_000 && !busy.socket.isPaused; frames += 10) {
       busy.socket.sayControlFrames(10)
-      bench.environment.endTurn()
+      harness.environment.endTurn()
     }
-    // As much as a second allows, all at once; the rest waits for the next second.
+    // The work of a second is allowed at once. Further frames wait for the next second.
     expect(frames * costs.controlFrame).to.be.within(9_000, 10_100)
-    bench.environment.pass(1_000)
+    harness.environment.pass(1_000)
     expect(busy.socket.isPaused).to.equal(false)
   })
 
   it('does not read the socket of a paused connection', () => {
-    const { bench, busy } = crowded(5_000)
+    const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
     expect(busy.socket.isPaused).to.equal(true)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(busy.socket.isPaused).to.equal(false)
     expect(busy.socket.heardOf('found')).to.have.length(100)
   })
 
-  it('acknowledges only what was handled, by the time at which it arrived', () => {
-    const { bench, busy } = crowded(5_000)
+  it('acknowledges only handled messages, with the time at which they arrived', () => {
+    const { harness, busy } = brokerWithLocks(5_000)
     busy.heard()
-    const sentAt = bench.environment.clock.monotonic()
+    const sentAt = harness.environment.clock.monotonic()
     busy.socket.say(...queries(300), { type: 'pong', n: 1 })
-    bench.environment.endOneTurn()
-    bench.environment.stopFor(50)
+    harness.environment.endOneTurn()
+    harness.environment.stopFor(50)
     expect(busy.socket.heardOf('ack')).to.deep.equal([])
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     // The hello, 300 queries and the pong.
     expect(busy.socket.heardOf('ack')).to.deep.equal([{ type: 'ack', n: 302, at: sentAt }])
   })
 
-  it('does not end a session for a silence while its socket is not read', () => {
+  it('does not end a silent session while its socket is paused', () => {
     const limits = { workPerSecond: 10_000 }
-    const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ lease: 2_000 })
+    const { harness } = brokerWithLocks(5_000, { limits })
+    const slow = harness.join({ lease: 2_000 })
     slow.socket.say(...queries(500))
-    bench.environment.pass(5_000)
+    harness.environment.pass(5_000)
     expect(slow.socket.isPaused).to.equal(true)
     expect(slow.socket.closedWith).to.equal(undefined)
-    bench.environment.pass(20_000)
+    harness.environment.pass(20_000)
     expect(slow.socket.heardOf('found')).to.have.length(500)
-    expect(slow.socket.closedWith?.code, 'which says nothing for its lease').to.equal(4410)
+    expect(slow.socket.closedWith?.code, 'silent for a lease after the pause').to.equal(4410)
   })
 
-  it('gives a session that was paused time to be heard when its socket is read again', () => {
+  it('gives a session time to send a message after the pause of its socket', () => {
     const limits = { workPerSecond: 10_000 }
-    const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ lease: 2_000 })
+    const { harness } = brokerWithLocks(5_000, { limits })
+    const slow = harness.join({ lease: 2_000 })
     slow.socket.say(...queries(100))
-    while (slow.socket.isPaused) bench.environment.pass(1)
-    // The lease counts from the frame, and is over.
-    bench.environment.pass(600)
+    while (slow.socket.isPaused) harness.environment.pass(1)
+    // The lease counts from the frame, so without the pause it would be over.
+    harness.environment.pass(600)
     expect(slow.socket.closedWith).to.equal(undefined)
     slow.socket.say({ type: 'pong', n: 1 })
-    bench.environment.pass(1_000)
+    harness.environment.pass(1_000)
     expect(slow.socket.closedWith).to.equal(undefined)
-    bench.environment.pass(2_000)
+    harness.environment.pass(2_000)
     expect(slow.socket.closedWith?.code).to.equal(4410)
   })
 
-  it('lets no lock expire whose refresh has arrived and waits', () => {
+  it('lets no lock expire while its refresh waits in a paused socket', () => {
     const limits = { workPerSecond: 10_000 }
-    const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ lease: 60_000 })
-    const fence = slow.take('mine', { ttl: 1_000 })
+    const { harness } = brokerWithLocks(5_000, { limits })
+    const slow = harness.join({ lease: 60_000 })
+    const fence = slow.acquire('mine', { ttl: 1_000 })
     slow.socket.say(...queries(100).map((query, i) => ({ ...query, id: 100 + i })))
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(slow.socket.isPaused).to.equal(true)
-    // It waits in the network.
+    // The refresh stays unread, because the socket is paused.
     slow.socket.say({ type: 'refresh', id: 300, fence })
     for (let ms = 0; slow.socket.isPaused; ms++) {
       expect(ms, 'longer than the ttl').to.be.below(10_000)
-      bench.environment.pass(1)
+      harness.environment.pass(1)
     }
     const heard = slow.heard()
     expect(heard.filter(({ type }) => type === 'lost')).to.deep.equal([])
     expect(heard.filter(({ type }) => type === 'refreshed')).to.have.length(1)
   })
 
-  it('spreads what exceeds the work of a second over the seconds that follow', () => {
+  it('spreads work beyond the limit of a second over the following seconds', () => {
     const limits = { workPerSecond: 10_000 }
-    const { bench } = crowded(5_000, { limits })
-    const slow = bench.join({ lease: 60_000 })
-    // Some 320 units each.
+    const { harness } = brokerWithLocks(5_000, { limits })
+    const slow = harness.join({ lease: 60_000 })
+    // Each query costs about 320 units.
     slow.socket.say(...queries(300))
-    bench.environment.pass(1)
+    harness.environment.pass(1)
     expect(slow.socket.heardOf('found').length).to.be.within(25, 35)
-    bench.environment.pass(1_000)
+    harness.environment.pass(1_000)
     expect(slow.socket.heardOf('found').length).to.be.within(25, 35)
-    bench.environment.pass(10_000)
+    harness.environment.pass(10_000)
     expect(slow.socket.isPaused).to.equal(false)
   })
 
-  it('handles what had arrived before the connection closed, a goodbye for instance', () => {
-    const { bench } = crowded(5_000)
-    const leaving = bench.join({ lease: 60_000, grace: 'lease' })
-    leaving.take('left')
+  it('handles messages that arrived before the connection closed, for instance a bye', () => {
+    const { harness } = brokerWithLocks(5_000)
+    const leaving = harness.join({ lease: 60_000, grace: 'lease' })
+    leaving.acquire('left')
     leaving.socket.say(...queries(100), { type: 'bye' })
     leaving.socket.drop()
     leaving.socket.resume()
-    expect(bench.broker.table.sessions.has(leaving.session)).to.equal(true)
-    bench.environment.endTurn()
-    expect(bench.broker.table.sessions.has(leaving.session)).to.equal(false)
-    expect(bench.broker.connections.size).to.equal(2 + 1)
+    expect(harness.broker.table.sessions.has(leaving.session)).to.equal(true)
+    harness.environment.endTurn()
+    expect(harness.broker.table.sessions.has(leaving.session)).to.equal(false)
+    expect(harness.broker.connections.size).to.equal(2 + 1)
   })
 
-  it('closes for a frame that is none only when what came before it was handled', () => {
-    const { bench, busy } = crowded(5_000)
+  it('closes a connection after an invalid frame only when earlier messages were handled', () => {
+    const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
     busy.socket.resume()
     busy.socket.say('{"type":')
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(busy.socket.heardOf('found')).to.have.length(100)
     expect(busy.socket.closedWith?.code).to.equal(4400)
   })
 
-  it('gives up what waits of a connection that the broker closes', () => {
-    const { bench, busy } = crowded(5_000)
+  it('drops the unhandled messages of a connection that the broker closes', () => {
+    const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
     busy.socket.isReading = false
-    for (const connection of [...bench.broker.connections]) bench.broker.dismiss(connection)
-    expect(busy.socket.isPaused, 'its closing handshake is read').to.equal(false)
-    bench.environment.endTurn()
+    for (const connection of [...harness.broker.connections]) harness.broker.dismiss(connection)
+    expect(busy.socket.isPaused, 'the closing handshake must be read').to.equal(false)
+    harness.environment.endTurn()
     expect(busy.socket.heardOf('found').length).to.be.below(100)
   })
 
-  it('lets others have their turn while a session with many locks ends', () => {
-    const bench = new Bench()
-    const crowd = Array.from({ length: 20 }, () => bench.join({ lease: 60_000 }))
+  it('serves other clients while sessions with many locks end', () => {
+    const harness = new BrokerHarness()
+    const crowd = Array.from({ length: 20 }, () => harness.join({ lease: 60_000 }))
     for (const [n, client] of crowd.entries()) {
       client.say(
         ...Array.from({ length: 1_000 }, (_, i) => ({ type: 'lock', id: i + 1, key: `${n}/${i}` })),
       )
     }
-    const other = bench.join({ lease: 60_000 })
+    const other = harness.join({ lease: 60_000 })
     for (const client of crowd) client.socket.drop()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
-    expect(turnsUntil(bench, other, 1)).to.be.below(5)
-    expect(bench.broker.table.heldCount).to.be.above(10_000)
-    bench.environment.endTurn()
-    expect(bench.broker.table.heldCount).to.equal(1)
+    expect(turnsUntil(harness, other, 1)).to.be.below(5)
+    expect(harness.broker.table.heldCount).to.be.above(10_000)
+    harness.environment.endTurn()
+    expect(harness.broker.table.heldCount).to.equal(1)
   })
 
-  it('lets others have their turn while thousands of locks expire together', () => {
-    const bench = new Bench()
-    const holder = bench.join({ lease: 60_000 })
+  it('serves other clients while thousands of locks expire together', () => {
+    const harness = new BrokerHarness()
+    const holder = harness.join({ lease: 60_000 })
     holder.say(
       ...Array.from({ length: 3_000 }, (_, i) => ({
         type: 'lock',
@@ -283,22 +290,22 @@ describe('pacing', function () {
         ttl: 500,
       })),
     )
-    const other = bench.join({ lease: 60_000 })
-    bench.environment.stopFor(600)
-    bench.environment.fireTimers()
+    const other = harness.join({ lease: 60_000 })
+    harness.environment.stopFor(600)
+    harness.environment.fireTimers()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
-    expect(turnsUntil(bench, other, 1)).to.be.below(5)
-    expect(bench.broker.table.heldCount).to.be.above(1_000)
-    bench.environment.pass(1_000)
-    expect(bench.broker.table.heldCount).to.equal(1)
+    expect(turnsUntil(harness, other, 1)).to.be.below(5)
+    expect(harness.broker.table.heldCount).to.be.above(1_000)
+    harness.environment.pass(1_000)
+    expect(harness.broker.table.heldCount).to.equal(1)
   })
 })
 
-const hundred = (bench: Bench, hello = {}): Client[] =>
-  Array.from({ length: 100 }, () => bench.join({ lease: 60_000, ...hello }))
+const hundredClients = (harness: BrokerHarness, hello = {}): Client[] =>
+  Array.from({ length: 100 }, () => harness.join({ lease: 60_000, ...hello }))
 
-/** So many locks of this client. */
-function fill(client: Client, prefix: string, count: number, terms = {}): void {
+/** Acquires `count` locks for a client. */
+function acquireMany(client: Client, prefix: string, count: number, terms = {}): void {
   for (let i = 0; i < count; i += 500) {
     const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
     client.say(...ids.map((id) => ({ type: 'lock', id, key: `${prefix}${id}`, ...terms })))
@@ -306,84 +313,84 @@ function fill(client: Client, prefix: string, count: number, terms = {}): void {
   client.heard()
 }
 
-describe('pacing of what a single message may cause', function () {
+describe('pacing of expensive messages', function () {
   this.timeout(60_000)
 
-  it('ends few of the sessions that say goodbye with thousands of locks in one turn', () => {
-    const bench = new Bench()
-    const leaving = Array.from({ length: 10 }, () => bench.join({ lease: 60_000 }))
-    for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 10_000)
+  it('ends few sessions with thousands of locks in one turn after a bye', () => {
+    const harness = new BrokerHarness()
+    const leaving = Array.from({ length: 10 }, () => harness.join({ lease: 60_000 }))
+    for (const [n, client] of leaving.entries()) acquireMany(client, `${n}/`, 10_000)
     for (const client of leaving) client.socket.say({ type: 'bye' })
-    expect(bench.broker.table.heldCount).to.be.above(80_000)
-    bench.environment.endTurn()
-    expect(bench.broker.table.heldCount).to.equal(0)
+    expect(harness.broker.table.heldCount).to.be.above(80_000)
+    harness.environment.endTurn()
+    expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('ends few of the sessions whose leases end together in one turn', () => {
-    const bench = new Bench()
-    const leaving = Array.from({ length: 10 }, () => bench.join({ lease: 2_000 }))
-    for (const [n, client] of leaving.entries()) fill(client, `${n}/`, 5_000)
-    let held = bench.broker.table.heldCount
-    let most = 0
+  it('ends few sessions in one turn when their leases end together', () => {
+    const harness = new BrokerHarness()
+    const leaving = Array.from({ length: 10 }, () => harness.join({ lease: 2_000 }))
+    for (const [n, client] of leaving.entries()) acquireMany(client, `${n}/`, 5_000)
+    let held = harness.broker.table.heldCount
+    let mostReleased = 0
     for (let ms = 0; ms < 4_000; ms += 50) {
-      bench.environment.stopFor(50)
-      bench.environment.fireTimers()
-      while (bench.environment.endOneTurn()) {
-        most = Math.max(most, held - bench.broker.table.heldCount)
-        held = bench.broker.table.heldCount
+      harness.environment.stopFor(50)
+      harness.environment.fireTimers()
+      while (harness.environment.endOneTurn()) {
+        mostReleased = Math.max(mostReleased, held - harness.broker.table.heldCount)
+        held = harness.broker.table.heldCount
       }
     }
     expect(held).to.equal(0)
-    expect(most).to.be.below(10_001)
+    expect(mostReleased).to.be.below(10_001)
   })
 
-  it('resumes few of the sessions that come back with thousands of locks in one turn', () => {
-    const bench = new Bench()
-    const away = Array.from({ length: 20 }, () => bench.join({ lease: 60_000, grace: 60_000 }))
-    // No more than the answers that a client may leave unacknowledged.
-    for (const [n, client] of away.entries()) fill(client, `${n}/`, 1_000)
-    for (const client of away) client.socket.drop()
-    bench.environment.endTurn()
-    const back = away.map((client) => {
-      const socket = bench.connect()
+  it('resumes few sessions with thousands of locks in one turn', () => {
+    const harness = new BrokerHarness()
+    const clients = Array.from({ length: 20 }, () => harness.join({ lease: 60_000, grace: 60_000 }))
+    // Below the limit of unacknowledged answers.
+    for (const [n, client] of clients.entries()) acquireMany(client, `${n}/`, 1_000)
+    for (const client of clients) client.socket.drop()
+    harness.environment.endTurn()
+    const resumed = clients.map((client) => {
+      const socket = harness.connect()
       socket.say({ type: 'hello', lease: 60_000, grace: 60_000, ...client.resume() })
       return socket
     })
     const attached = (): number =>
-      [...bench.broker.connections].filter(({ state }) => state === 'open').length
+      [...harness.broker.connections].filter(({ state }) => state === 'open').length
     expect(attached()).to.be.within(1, 15)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(attached()).to.equal(20)
-    for (const socket of back) expect(socket.heardOf('welcome')).to.have.length(1)
+    for (const socket of resumed) expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('charges for the frame whose message closes the connection', () => {
-    const bench = new Bench()
-    const hostile = hundred(bench)
+  it('charges for a frame with an invalid message', () => {
+    const harness = new BrokerHarness()
+    const hostile = hundredClients(harness)
     const ids = Array.from({ length: 1_023 }, (_, i) => i + 1)
-    const bad = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
-    for (const { socket } of hostile) socket.say(...bad)
+    const invalid = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
+    for (const { socket } of hostile) socket.say(...invalid)
     const closed = hostile.filter(({ socket }) => socket.closedWith !== undefined)
     expect(closed.length).to.be.within(1, 20)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)
   })
 
-  it('charges a frame of nested arrays by the arrays', () => {
-    const bench = new Bench()
-    const hostile = hundred(bench)
+  it('charges for each array of a frame with nested arrays', () => {
+    const harness = new BrokerHarness()
+    const hostile = hundredClients(harness)
     const deep = '['.repeat(30_000) + ']'.repeat(30_000)
     for (const { socket } of hostile) {
       socket.say(`[{"type":"lock","id":1,"key":"a","metadata":${deep}}]`)
     }
     expect(hostile.filter(({ socket }) => !socket.isPaused).length).to.be.below(5)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     for (const { socket } of hostile) expect(socket.heardOf('failed')).to.have.length(1)
   })
 
-  it('charges for metadata, which is made text again', () => {
-    const bench = new Bench()
-    const hostile = hundred(bench)
+  it('charges for metadata, which the broker must serialize again', () => {
+    const harness = new BrokerHarness()
+    const hostile = hundredClients(harness)
     const metadata = Array.from({ length: 1_500 }, () => 1)
     const frame = Array.from({ length: 20 }, (_, i) => ({
       ...{ type: 'lock', id: i + 1, key: 'm', timeout: 0, metadata },
@@ -394,16 +401,16 @@ describe('pacing of what a single message may cause', function () {
         const heard = socket.heard().filter(({ type }) => type === 'granted' || type === 'failed')
         return sum + heard.length
       }, 0)
-    bench.environment.endOneTurn()
+    harness.environment.endOneTurn()
     expect(commands()).to.be.within(1, 200)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(commands()).to.be.above(1_700)
   })
 
-  it('charges for the holders of a key that a page begins behind', () => {
-    const bench = new Bench()
-    fill(bench.join({ lease: 60_000 }), '', 500)
-    const holder = bench.join({ lease: 60_000 })
+  it('charges for the holders that a page of a query skips', () => {
+    const harness = new BrokerHarness()
+    acquireMany(harness.join({ lease: 60_000 }), '', 500)
+    const holder = harness.join({ lease: 60_000 })
     for (let i = 0; i < 10_000; i += 500) {
       holder.say(
         ...Array.from({ length: 500 }, (_, j) => ({
@@ -411,7 +418,7 @@ describe('pacing of what a single message may cause', function () {
         })),
       )
     }
-    const hostile = hundred(bench)
+    const hostile = hundredClients(harness)
     for (const { socket } of hostile) {
       socket.say({
         type: 'query',
@@ -422,34 +429,34 @@ describe('pacing of what a single message may cause', function () {
         limit: 1,
       })
     }
-    bench.environment.endOneTurn()
+    harness.environment.endOneTurn()
     const answered = hostile.filter(({ socket }) => socket.heardOf('found').length > 0)
     expect(answered.length).to.be.within(1, 30)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
   })
 
-  it('charges for the connections that are told of an event', () => {
-    const bench = new Bench()
-    const watching = hundred(bench)
+  it('charges for each connection that gets an event', () => {
+    const harness = new BrokerHarness()
+    const watching = hundredClients(harness)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
-    const busy = bench.join({ lease: 60_000 })
-    // What the watches took beyond the budget of one turn is missing in the next ones.
+    const busy = harness.join({ lease: 60_000 })
+    // The work of the watches beyond the budget of one turn reduces the budgets of later turns.
     for (let n = 1; n <= 3; n++) {
       busy.socket.say({ type: 'pong', n })
-      bench.environment.endTurn()
+      harness.environment.endTurn()
     }
     const steal = { type: 'lock', key: 'churn', steal: true }
     busy.socket.say(...Array.from({ length: 200 }, (_, i) => ({ ...steal, id: i + 1 })))
-    expect(bench.broker.table.fence).to.be.within(10, 100)
-    bench.environment.endTurn()
-    expect(bench.broker.table.fence).to.equal(200)
+    expect(harness.broker.table.fence).to.be.within(10, 100)
+    harness.environment.endTurn()
+    expect(harness.broker.table.fence).to.equal(200)
   })
 
-  it('cuts no client that reads, whatever happens in a turn to what it watches', () => {
-    const bench = new Bench()
-    const watching = hundred(bench)
-    const leaving = bench.join({ lease: 60_000 })
-    fill(leaving, 'held/', 10_000)
+  it('aborts no client that reads, for any number of watched events in a turn', () => {
+    const harness = new BrokerHarness()
+    const watching = hundredClients(harness)
+    const leaving = harness.join({ lease: 60_000 })
+    acquireMany(leaving, 'held/', 10_000)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     for (const client of watching) client.heard()
     leaving.say({ type: 'bye' })

@@ -1,10 +1,13 @@
-/** The prefix tree finds what a look at every text would find, whatever comes and goes. */
+/** Compares the prefix tree to a search through all its texts, for any insertions and deletions. */
 import { PrefixTree } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
-/** Few units, so that texts share beginnings; one is half of a pair of surrogates. */
+/**
+ * Texts of few different code units, so that texts share prefixes. The last unit is half of a
+ * surrogate pair.
+ */
 const text = fc
   .array(fc.constantFrom('a', 'b', '\ud83d'), { maxLength: 6 })
   .map((units) => units.join(''))
@@ -32,33 +35,33 @@ function extensionsOf(tree: PrefixTree<Value>, prefix: string): string[] {
 }
 
 describe('a prefix tree', () => {
-  it('finds what a look at every text finds', () => {
+  it('finds the same texts as a search through all texts', () => {
     const step = fc.record({ text, isDeleted: fc.boolean() })
-    const property = fc.property(fc.array(step, { maxLength: 40 }), text, (steps, asked) => {
+    const property = fc.property(fc.array(step, { maxLength: 40 }), text, (steps, key) => {
       const tree = new PrefixTree<Value>()
       const texts = new Set<string>()
-      for (const { text: one, isDeleted } of steps) {
+      for (const { text: changed, isDeleted } of steps) {
         if (isDeleted) {
-          tree.delete(one)
-          texts.delete(one)
+          tree.delete(changed)
+          texts.delete(changed)
         } else {
-          tree.set(one, { text: one })
-          texts.add(one)
+          tree.set(changed, { text: changed })
+          texts.add(changed)
         }
-        expect(tree.get(one)?.text).to.equal(isDeleted ? undefined : one)
+        expect(tree.get(changed)?.text).to.equal(isDeleted ? undefined : changed)
       }
       const all = [...texts].sort((a, b) => a.length - b.length)
-      const begins = all.filter((one) => asked.startsWith(one))
-      expect(prefixesOf(tree, asked)).to.deep.equal(begins)
-      const longer = all.filter((one) => one !== asked && one.startsWith(asked))
-      expect(extensionsOf(tree, asked)).to.deep.equal(longer.sort())
+      const prefixes = all.filter((candidate) => key.startsWith(candidate))
+      expect(prefixesOf(tree, key)).to.deep.equal(prefixes)
+      const extensions = all.filter((candidate) => candidate !== key && candidate.startsWith(key))
+      expect(extensionsOf(tree, key)).to.deep.equal(extensions.sort())
     })
     fc.assert(property, runs(300, 5_000))
   })
 
-  it('does not go on below a text if it is told so', () => {
+  it('skips the extensions of a text if the visitor returns false for the text', () => {
     const tree = new PrefixTree<Value>()
-    for (const one of ['a', 'ab', 'abc', 'b']) tree.set(one, { text: one })
+    for (const added of ['a', 'ab', 'abc', 'b']) tree.set(added, { text: added })
     const visited: string[] = []
     tree.visitExtensionsOf('', (value) => {
       visited.push(value.text)
@@ -67,11 +70,11 @@ describe('a prefix tree', () => {
     expect(visited.sort()).to.deep.equal(['a', 'b'])
   })
 
-  it('is as deep as a text is long without an end of the stack', () => {
+  it('visits a path of 2,000 nodes without a stack overflow', () => {
     const tree = new PrefixTree<Value>()
     for (let length = 2_000; length > 0; length--) {
-      const one = 'x'.repeat(length)
-      tree.set(one, { text: one })
+      const added = 'x'.repeat(length)
+      tree.set(added, { text: added })
     }
     expect(extensionsOf(tree, '')).to.have.length(2_000)
   })

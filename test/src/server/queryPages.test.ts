@@ -7,12 +7,12 @@ import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { Bench as TableBench } from '../table/bench.js'
-import { Bench, type Client } from './bench.js'
+import { BrokerHarness, type Client } from './harness.js'
 
 type Found = Extract<ServerMessage, { type: 'found' }>
 type Listing = Pick<Found, 'held' | 'waiting' | 'heldCount' | 'waitingCount'>
 
-/** The answer to a query, with its parts put together. */
+/** Sends a query, and joins the parts of the answer. */
 function ask(client: Client, query: object): Listing {
   client.heard()
   client.say({ type: 'query', id: 1, ...query })
@@ -27,7 +27,7 @@ function ask(client: Client, query: object): Listing {
   }
 }
 
-/** All pages, by the steps of PROTOCOL.md. */
+/** Reads all pages by the steps of PROTOCOL.md. */
 function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
   const pages: Listing[] = []
   let start: { readonly after: string; readonly afterFence?: number } = { after: '' }
@@ -67,7 +67,7 @@ const request = fc.record({
   steal: fc.boolean(),
 })
 
-describe('query pages', function () {
+describe('the pages of a query', function () {
   this.timeout(60_000)
 
   it('list every lock once and every waiting request that fits, with each limit', () => {
@@ -78,13 +78,13 @@ describe('query pages', function () {
         fc.boolean(),
         (requests, prefix, quietStart) => {
           // While a broker starts quietly, keys have waiting requests without a lock.
-          const bench = new Bench(quietStart ? { quietStart: true } : {})
-          const sessions = Array.from({ length: 4 }, () => bench.join())
+          const harness = new BrokerHarness(quietStart ? { quietStart: true } : {})
+          const sessions = Array.from({ length: 4 }, () => harness.join())
           for (const { session, key, mode, steal } of requests) {
             const isSteal = steal && quietStart && mode === 'exclusive'
             sessions[session]!.lock(key, isSteal ? { steal } : { mode })
           }
-          const reader = bench.join()
+          const reader = harness.join()
           const all = ask(reader, { prefix })
           for (let limit = 1; limit <= requests.length + 1; limit++) {
             const pages = pagesOf(reader, prefix, limit)
@@ -110,15 +110,16 @@ describe('query pages', function () {
   })
 
   it('count nothing of the key that the page before has listed completely', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    const fences = ['a', 'b', 'c'].map((key) => client.take(key))
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    const fences = ['a', 'b', 'c'].map((key) => client.acquire(key))
     const start = { after: 'a', afterFence: fences[0] }
-    const one = ask(client, { ...start, limit: 1 })
-    expect([one.held.map(({ key }) => key), one.heldCount]).to.deep.equal([['b'], 2])
-    const two = ask(client, { ...start, limit: 2 })
-    expect([two.held.map(({ key }) => key), two.heldCount]).to.deep.equal([['b', 'c'], 2])
+    const short = ask(client, { ...start, limit: 1 })
+    expect([short.held.map(({ key }) => key), short.heldCount]).to.deep.equal([['b'], 2])
+    const long = ask(client, { ...start, limit: 2 })
+    expect([long.held.map(({ key }) => key), long.heldCount]).to.deep.equal([['b', 'c'], 2])
   })
+
   it('are not empty because the rest of the first key was released while the page was chosen', () => {
     const bench = TableBench.with('s')
     for (const key of ['a', 'a', 'b', 'b', 'b']) bench.lock('s', key, { mode: 'shared' })

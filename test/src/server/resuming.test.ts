@@ -1,36 +1,36 @@
 /**
- * Taking a session up again: what the client is given back, what it must show, and what becomes of
- * the connection that it was on.
+ * Resuming a session: the state that the client gets back, the secret that it must show, and the
+ * former connection of the session.
  */
 import type { Authenticate } from '@holdfast/server'
 import { MemoryLog } from '@holdfast/server/internal'
 import { closeCodes, type Hello } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Bench, type Client } from './bench.js'
+import { BrokerHarness, type Client } from './harness.js'
 import type { FakeSocket } from './socket.js'
 
-/** Lets in whoever has a token, as whoever the token says. */
-const byToken: Authenticate = ({ token }) => token
+/** Uses the token as the principal. */
+const tokenAsPrincipal: Authenticate = ({ token }) => token
 
-/** Comes back on a new connection; what it is told is still to be heard. */
-async function comeBack(bench: Bench, hello: Partial<Hello>): Promise<FakeSocket> {
-  const socket = bench.greet(hello)
-  await bench.settle()
+/** Connects with a hello and waits for the answer, which stays unread. */
+async function reconnect(harness: BrokerHarness, hello: Partial<Hello>): Promise<FakeSocket> {
+  const socket = harness.connectWithHello(hello)
+  await harness.settle()
   return socket
 }
 
-describe('reception: resume', () => {
-  it('takes the session up with its locks, its waits and its answers', () => {
-    const bench = new Bench()
-    const other = bench.join()
-    other.take('taken')
-    const client = bench.join({ grace: 'lease' })
-    const fence = client.take('k', { ttl: 60_000, mode: 'shared' })
+describe('resuming a session', () => {
+  it('gives the client its locks, its waiting requests and its answers', () => {
+    const harness = new BrokerHarness()
+    const other = harness.join()
+    other.acquire('taken')
+    const client = harness.join({ grace: 'lease' })
+    const fence = client.acquire('k', { ttl: 60_000, mode: 'shared' })
     const waiting = client.lock('taken')
     const failed = client.lock('taken', { timeout: 0 })
     client.socket.drop()
-    bench.environment.pass(500)
-    const socket = bench.greet(client.resume())
+    harness.environment.pass(500)
+    const socket = harness.connectWithHello(client.resume())
     const [welcome, ...answers] = socket.heard()
     expect(welcome).to.deep.include({ type: 'welcome', session: client.session, resumed: true })
     const snapshot = answers.pop()
@@ -45,92 +45,94 @@ describe('reception: resume', () => {
     })
   })
 
-  it('keeps a grant that falls due while the client is away', () => {
-    const bench = new Bench()
-    const other = bench.join()
-    const taken = other.take('k')
-    const client = bench.join({ grace: 'lease' })
+  it('gives the client a grant that happened while it was disconnected', () => {
+    const harness = new BrokerHarness()
+    const other = harness.join()
+    const held = other.acquire('k')
+    const client = harness.join({ grace: 'lease' })
     const id = client.lock('k')
     client.socket.drop()
-    other.unlock(taken)
-    const socket = bench.greet(client.resume())
+    other.unlock(held)
+    const socket = harness.connectWithHello(client.resume())
     expect(socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id, fence: 2 }])
   })
 
-  it('forgets the answers that were acknowledged, and no others', () => {
-    const bench = new Bench()
-    const client = bench.join({ grace: 'lease' })
+  it('repeats all answers but the acknowledged ones', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ grace: 'lease' })
     const first = client.lock('a')
     const second = client.lock('b')
     client.say({ type: 'ack', ids: [first] })
     client.socket.drop()
-    const socket = bench.greet(client.resume())
+    const socket = harness.connectWithHello(client.resume())
     expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([second])
   })
 
-  it('gives a new secret each time, and the former is good until the new one was read', () => {
-    const bench = new Bench()
-    const client = bench.join({ grace: 'lease' })
+  it('gives a new secret, and the former secret is valid until the client has sent a message', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ grace: 'lease' })
     client.socket.drop()
-    const lost = bench.greet(client.resume())
+    const lost = harness.connectWithHello(client.resume())
     const [first] = lost.heardOf('welcome')
     expect(first?.secret).to.be.a('string').that.does.not.equal(client.secret)
     lost.drop()
-    // The welcome got lost on the way: the client knows only its former secret.
-    const again = bench.greet(client.resume())
+    // The welcome was lost, so the client knows only the former secret.
+    const again = harness.connectWithHello(client.resume())
     const [second] = again.heardOf('welcome')
     expect(second?.resumed).to.equal(true)
-    bench.say(again, { type: 'ack', ids: [] })
+    harness.say(again, { type: 'ack', ids: [] })
     again.drop()
-    expect(bench.greet(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(false)
+    expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(false)
     const { session } = client
-    const proper = bench.greet({ resume: { session, secret: second!.secret! } })
-    expect(proper.heardOf('welcome')[0]?.resumed).to.equal(true)
+    const resumed = harness.connectWithHello({ resume: { session, secret: second!.secret! } })
+    expect(resumed.heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
-  it('ends the former secret with a pong or a query, by one command for the connection', () => {
+  it('makes the former secret invalid by any message, with one command for a connection', () => {
     for (const message of [
       { type: 'pong', n: 1 },
       { type: 'query', id: 1 },
     ] as const) {
       const log = new MemoryLog()
-      const bench = new Bench({}, log)
-      const client = bench.join({ grace: 'lease' })
+      const harness = new BrokerHarness({}, log)
+      const client = harness.join({ grace: 'lease' })
       client.socket.drop()
-      const socket = bench.greet(client.resume())
+      const socket = harness.connectWithHello(client.resume())
       const commands: string[] = []
       const submit = log.submit.bind(log)
       log.submit = (command) => {
         commands.push(command.type)
         submit(command)
       }
-      bench.say(socket, message, message)
+      harness.say(socket, message, message)
       expect(commands).to.deep.equal(['confirm'])
-      expect(bench.greet(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(false)
+      expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(
+        false,
+      )
     }
   })
 
-  it('keeps the former secret after an invalid message', () => {
-    const bench = new Bench()
-    const client = bench.join({ grace: 'lease' })
+  it('keeps the former secret valid after an invalid message', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ grace: 'lease' })
     client.socket.drop()
-    const socket = bench.greet(client.resume())
-    bench.say(socket, { type: 'lock', id: 1, key: '' })
+    const socket = harness.connectWithHello(client.resume())
+    harness.say(socket, { type: 'lock', id: 1, key: '' })
     expect(socket.heardOf('failed')[0]?.code).to.equal('INVALID_KEY')
-    expect(bench.greet(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
+    expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
-  it('replaces the connection that the session was on: that is 4409 and no longer counts', () => {
-    const bench = new Bench()
-    const client = bench.join({ grace: 'lease' })
-    client.take('k')
-    const socket = bench.greet(client.resume())
+  it('closes the former connection with 4409, and ignores its later messages', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ grace: 'lease' })
+    client.acquire('k')
+    const socket = harness.connectWithHello(client.resume())
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(true)
     expect(client.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
     client.say({ type: 'bye' })
     client.socket.drop()
-    expect(bench.broker.table.sessions.size).to.equal(1)
-    expect(bench.broker.table.heldCount).to.equal(1)
+    expect(harness.broker.table.sessions.size).to.equal(1)
+    expect(harness.broker.table.heldCount).to.equal(1)
   })
 
   const refusals: [string, (client: Client) => Partial<Hello>][] = [
@@ -139,41 +141,41 @@ describe('reception: resume', () => {
     ['another principal asks', (client) => client.resume({ token: 'mallory' })],
   ]
   for (const [why, hello] of refusals) {
-    it(`opens a new session in the same step when ${why}, and touches nothing`, async () => {
-      const bench = new Bench({ authenticate: byToken })
-      const first = await comeBack(bench, { token: 'alice', grace: 'lease' })
-      const client = bench.clientOn(first)
-      client.take('k')
-      const socket = await comeBack(bench, { token: 'alice', grace: 'lease', ...hello(client) })
+    it(`opens a new session when ${why}, and does not change the old session`, async () => {
+      const harness = new BrokerHarness({ authenticate: tokenAsPrincipal })
+      const first = await reconnect(harness, { token: 'alice', grace: 'lease' })
+      const client = harness.clientOn(first)
+      client.acquire('k')
+      const socket = await reconnect(harness, { token: 'alice', grace: 'lease', ...hello(client) })
       const messages = socket.heard()
       expect(messages.map(({ type }) => type)).to.deep.equal(['welcome'])
       expect(messages[0]).to.include({ resumed: false, grace: 15_000 })
       expect(messages[0]).not.to.include({ session: client.session })
       expect(client.socket.closedWith).to.equal(undefined)
-      expect(bench.broker.table.heldCount).to.equal(1)
+      expect(harness.broker.table.heldCount).to.equal(1)
     })
   }
 
-  it('opens a new session when the old one had no grace', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    const socket = bench.greet({ resume: { session: client.session, secret: 'any' } })
+  it('opens a new session when the old session has no grace', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    const socket = harness.connectWithHello({ resume: { session: client.session, secret: 'any' } })
     expect(socket.heardOf('welcome')[0]?.resumed).to.equal(false)
   })
 
-  it('answers a request that comes again as it did, and runs it once', () => {
-    const bench = new Bench()
-    const client = bench.join({ grace: 'lease' })
-    const fence = client.take('k')
+  it('repeats the answer to a repeated request, and handles the request only once', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ grace: 'lease' })
+    const fence = client.acquire('k')
     client.say({ type: 'unlock', id: 2, fence })
     client.socket.drop()
-    const socket = bench.greet(client.resume())
+    const socket = harness.connectWithHello(client.resume())
     socket.heard()
-    bench.say(socket, { type: 'lock', id: 1, key: 'k' }, { type: 'unlock', id: 2, fence })
+    harness.say(socket, { type: 'lock', id: 1, key: 'k' }, { type: 'unlock', id: 2, fence })
     expect(socket.heard()).to.deep.equal([
       { type: 'granted', id: 1, fence },
       { type: 'unlocked', id: 2 },
     ])
-    expect(bench.broker.stats()).to.include({ totalLocks: 1, unlockCount: 1, activeLocks: 0 })
+    expect(harness.broker.stats()).to.include({ totalLocks: 1, unlockCount: 1, activeLocks: 0 })
   })
 })

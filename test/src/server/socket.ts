@@ -1,5 +1,6 @@
 /**
- * A WebSocket that is not one: it keeps what it is sent, and its peer reads when the test says so.
+ * A fake WebSocket for the broker. The socket records the frames that the broker sends. The test
+ * decides when the client reads and what the client sends.
  */
 
 import type { Socket, SocketListener } from '@holdfast/server/internal'
@@ -10,25 +11,26 @@ type OfType<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T 
 export class FakeSocket implements Socket {
   remoteAddress: string | undefined = '127.0.0.1'
   origin: string | undefined = undefined
-  /** Every frame that was sent, in order. */
+  /** Every frame that the broker has sent, in order. */
   readonly frames: string[] = []
   closedWith: { readonly code: number; readonly reason: string } | undefined
   terminated = false
-  /** Whether the peer reads what comes; if not, it piles up. */
+  /** Whether the client reads its frames at once. If not, they count in `bufferedBytes`. */
   isReading = true
   bufferedBytes = 0
   unreadBytes = 0
   #listener: SocketListener | undefined
-  /** Whether the broker does not read; what the peer sends meanwhile waits in the network. */
+  /** Whether the broker has paused reading. The client's frames then stay unread. */
   isPaused = false
   #unread: ((listener: SocketListener) => void)[] = []
-  #heard = 0
+  /** The number of frames that {@link heard} has returned. */
+  #heardFrames = 0
 
   set listener(listener: SocketListener) {
     this.#listener = listener
   }
 
-  // ------------------------------------------------------------------------ for the broker
+  // ------------------------------------------------------------------ called by the broker
 
   send(frame: string): void {
     if (this.closedWith !== undefined || this.terminated) throw new Error('sent after the close')
@@ -53,9 +55,9 @@ export class FakeSocket implements Socket {
     this.terminated = true
   }
 
-  // ---------------------------------------------------------------------- for the network
+  // -------------------------------------------------------------------- called by the test
 
-  /** The peer sends a frame: of these messages, or exactly this text. */
+  /** The client sends one frame with these messages, or with exactly this text. */
   say(...messages: readonly unknown[]): void {
     const [only] = messages
     const isText = messages.length === 1 && typeof only === 'string'
@@ -63,45 +65,46 @@ export class FakeSocket implements Socket {
     this.#arrive((listener) => listener.onFrame(frame))
   }
 
-  /** The broker reads it, now or once it reads on. */
+  /** Calls `input` now, or after the broker's pause. */
   #arrive(input: (listener: SocketListener) => void): void {
     if (this.isPaused) this.#unread.push(input)
     else input(this.#listener!)
   }
 
+  /** The client sends a binary frame. */
   sayBinary(): void {
     this.#arrive((listener) => listener.onBinary())
   }
 
-  /** The peer sends so many pings, pongs or fragments. */
+  /** The client sends so many pings, pongs or fragments. */
   sayControlFrames(count: number): void {
     for (let i = 0; i < count; i++) this.#arrive((listener) => listener.onControlFrame())
   }
 
-  /** The peer sends what is no WebSocket message. */
-  sayNonsense(): void {
+  /** The client violates the WebSocket protocol. */
+  sayInvalidFrame(): void {
     this.#arrive((listener) => listener.onFault())
   }
 
-  /** The peer reads some of what has piled up; all of it by default. */
+  /** The client reads unread bytes, by default all of them. */
   read(bytes = this.bufferedBytes): void {
     this.bufferedBytes -= bytes
     this.#listener!.onDrain()
   }
 
-  /** The connection is gone, by whoever's doing. */
+  /** The connection ends, as after a close by either side. */
   drop(): void {
     this.#arrive((listener) => listener.onClose())
   }
 
-  /** What was sent since the last call, message by message. */
+  /** Returns the messages that the broker has sent since the last call. */
   heard(): ServerMessage[] {
-    const frames = this.frames.slice(this.#heard)
-    this.#heard = this.frames.length
+    const frames = this.frames.slice(this.#heardFrames)
+    this.#heardFrames = this.frames.length
     return frames.flatMap((frame) => JSON.parse(frame) as ServerMessage | ServerMessage[])
   }
 
-  /** As {@link heard}, but only the messages of this type. */
+  /** Returns the messages of this type since the last call of {@link heard}; drops the others. */
   heardOf<T extends ServerMessage['type']>(type: T): OfType<T>[] {
     return this.heard().filter((message): message is OfType<T> => message.type === type)
   }

@@ -1,11 +1,11 @@
 /**
- * The broker's counters: a request counts once, when it is settled, as granted or as failed;
- * refused input and repeated questions count nowhere.
+ * The broker's counters. A lock request counts once, when it is granted or has failed. Refused and
+ * repeated requests do not count.
  */
 import { expect } from 'chai'
-import { Bench } from './bench.js'
+import { BrokerHarness } from './harness.js'
 
-const nothing = {
+const noLocks = {
   totalLocks: 0,
   activeLocks: 0,
   failedLocks: 0,
@@ -16,49 +16,49 @@ const nothing = {
 }
 
 describe('statistics', () => {
-  it('begin at nothing, with a success rate of 0', () => {
-    expect(new Bench().broker.stats()).to.deep.equal(nothing)
+  it('start at 0, with a success rate of 0', () => {
+    expect(new BrokerHarness().broker.stats()).to.deep.equal(noLocks)
   })
 
-  it('count a grant, and what becomes of it', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    const fence = client.take('k', { ttl: 1_000 })
-    const granted = { ...nothing, totalLocks: 1, activeLocks: 1, successRate: 1 }
-    expect(bench.broker.stats()).to.deep.equal(granted)
+  it('count a grant, its refreshes and its release', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    const fence = client.acquire('k', { ttl: 1_000 })
+    const granted = { ...noLocks, totalLocks: 1, activeLocks: 1, successRate: 1 }
+    expect(harness.broker.stats()).to.deep.equal(granted)
     client.refresh(fence)
     client.refresh(fence)
-    expect(bench.broker.stats()).to.deep.equal({ ...granted, refreshCount: 2 })
+    expect(harness.broker.stats()).to.deep.equal({ ...granted, refreshCount: 2 })
     client.unlock(fence)
-    const over = { ...granted, refreshCount: 2, activeLocks: 0, unlockCount: 1 }
-    expect(bench.broker.stats()).to.deep.equal(over)
+    const released = { ...granted, refreshCount: 2, activeLocks: 0, unlockCount: 1 }
+    expect(harness.broker.stats()).to.deep.equal(released)
   })
 
-  it('count nothing for a request that waits, until it is settled', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    const fence = client.take('k')
+  it('do not count a waiting request before it is granted or has failed', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    const fence = client.acquire('k')
     client.lock('k')
-    expect(bench.broker.stats().totalLocks).to.equal(1)
+    expect(harness.broker.stats().totalLocks).to.equal(1)
     client.unlock(fence)
-    expect(bench.broker.stats()).to.include({ totalLocks: 2, failedLocks: 0, activeLocks: 1 })
+    expect(harness.broker.stats()).to.include({ totalLocks: 2, failedLocks: 0, activeLocks: 1 })
   })
 
-  it('count as failed: held off, timed out, aborted, ended with its session', () => {
-    const bench = new Bench()
-    bench.join({ lease: 300_000 }).take('k')
-    const client = bench.join()
+  it('count as failed a request that is refused, times out, is cancelled, or loses its session', () => {
+    const harness = new BrokerHarness()
+    harness.join({ lease: 300_000 }).acquire('k')
+    const client = harness.join()
     client.lock('k', { timeout: 0 })
-    expect(bench.broker.stats().failedLocks, 'held off').to.equal(1)
+    expect(harness.broker.stats().failedLocks, 'refused').to.equal(1)
     client.lock('k', { timeout: 100 })
-    bench.environment.pass(100)
-    expect(bench.broker.stats().failedLocks, 'timed out').to.equal(2)
+    harness.environment.pass(100)
+    expect(harness.broker.stats().failedLocks, 'timed out').to.equal(2)
     client.say({ type: 'cancel', request: client.lock('k') })
-    expect(bench.broker.stats().failedLocks, 'aborted').to.equal(3)
+    expect(harness.broker.stats().failedLocks, 'cancelled').to.equal(3)
     client.lock('k')
     client.say({ type: 'bye' })
-    expect(bench.broker.stats()).to.deep.equal({
-      ...nothing,
+    expect(harness.broker.stats()).to.deep.equal({
+      ...noLocks,
       totalLocks: 5,
       activeLocks: 1,
       failedLocks: 4,
@@ -67,51 +67,51 @@ describe('statistics', () => {
   })
 
   it('count a lock that expires as expired, and not as failed or unlocked', () => {
-    const bench = new Bench()
-    bench.join().take('k', { ttl: 1_000 })
-    bench.environment.pass(1_000)
-    expect(bench.broker.stats()).to.deep.equal({
-      ...nothing,
+    const harness = new BrokerHarness()
+    harness.join().acquire('k', { ttl: 1_000 })
+    harness.environment.pass(1_000)
+    expect(harness.broker.stats()).to.deep.equal({
+      ...noLocks,
       totalLocks: 1,
       expiredLocks: 1,
       successRate: 1,
     })
   })
 
-  it('count a stolen lock and one that ends with its session as neither', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    client.take('k')
-    bench.join().lock('k', { steal: true })
-    client.take('l')
+  it('do not count a stolen lock, or the end of a session, as expired or unlocked', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    client.acquire('k')
+    harness.join().lock('k', { steal: true })
+    client.acquire('l')
     client.say({ type: 'bye' })
-    expect(bench.broker.stats()).to.deep.equal({
-      ...nothing,
+    expect(harness.broker.stats()).to.deep.equal({
+      ...noLocks,
       totalLocks: 3,
       activeLocks: 1,
       successRate: 1,
     })
   })
 
-  it('do not count what was refused, or asked again', () => {
-    const bench = new Bench({ limits: { locksPerSession: 1 } })
-    const client = bench.join({ grace: 'lease' })
-    client.take('k')
-    const before = bench.broker.stats()
+  it('do not count refused or repeated requests', () => {
+    const harness = new BrokerHarness({ limits: { locksPerSession: 1 } })
+    const client = harness.join({ grace: 'lease' })
+    client.acquire('k')
+    const before = harness.broker.stats()
     client.lock('')
     client.lock('over the quota')
     client.unlock(999)
     client.refresh(999)
     client.say({ type: 'lock', id: 1, key: 'k' })
-    expect(bench.broker.stats()).to.deep.equal(before)
+    expect(harness.broker.stats()).to.deep.equal(before)
   })
 
-  it('are the same for whoever asks, in the process or over the wire', () => {
-    const bench = new Bench()
-    const client = bench.join()
-    client.take('k')
+  it('are the same in the process and in the answer to a client', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    client.acquire('k')
     client.say({ type: 'stats', id: 9 })
-    const expected = [{ type: 'stats', id: 9, stats: bench.broker.stats() }]
+    const expected = [{ type: 'stats', id: 9, stats: harness.broker.stats() }]
     expect(client.heard()).to.deep.equal(expected)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * Options that do not exist, or that are of another kind, are refused by every public function of
- * the server: in plain JavaScript nothing else finds them.
+ * Every public function of the server refuses unknown options and options of a wrong type, because
+ * no compiler finds them in plain JavaScript.
  */
 import { createServer } from 'node:http'
 import {
@@ -14,7 +14,7 @@ import {
 } from '@holdfast/server'
 import { expect } from 'chai'
 
-/** What is thrown, or rejected with: the code and the message. */
+/** The code and the message of the error that a function throws or rejects with. */
 async function refusalOf(act: () => unknown): Promise<string> {
   try {
     await act()
@@ -25,7 +25,7 @@ async function refusalOf(act: () => unknown): Promise<string> {
   return 'nothing'
 }
 
-/** Functions with options, each with those it has. */
+/** Each public function with options, and the names of its options. */
 const broker = createBroker()
 const server = createServer()
 const functions: Record<string, [(options: never) => unknown, readonly string[]]> = {
@@ -70,11 +70,11 @@ const functions: Record<string, [(options: never) => unknown, readonly string[]]
   close: [(options) => broker.close(options), ['drain']],
 }
 
-describe('strict options', () => {
+describe('the public API of the server', () => {
   for (const [name, [call, options]] of Object.entries(functions)) {
-    it(`refuses misspelt options of ${name}, and names the right one`, async () => {
+    it(`refuses misspelt options of ${name}, and suggests the right name`, async () => {
       for (const option of options) {
-        // One letter too many: the nearest name is the right one, however short it is.
+        // One letter too many, so the right name is the nearest one even if it is short.
         const refusal = await refusalOf(() => call({ [`${option}x`]: undefined } as never))
         const expected = `${name} has no option "${option}x": did you mean "${option}"?`
         expect(refusal).to.equal(`INVALID_OPTION ${expected}`)
@@ -102,19 +102,19 @@ describe('strict options', () => {
     [{ leases: {} }, 'lease'],
     [{ dashbord: false }, 'dashboard'],
   ]
-  for (const [options, right] of misspelt) {
-    it(`refuses ${Object.keys(options)[0]}, and names ${right}`, async () => {
+  for (const [options, suggestion] of misspelt) {
+    it(`refuses ${Object.keys(options)[0]}, and suggests ${suggestion}`, async () => {
       const refusal = await refusalOf(() => createBroker(options))
-      expect(refusal).to.include(`did you mean "${right}"?`)
+      expect(refusal).to.include(`did you mean "${suggestion}"?`)
     })
   }
 
-  it('lists the options where none is near', async () => {
+  it('lists the options if no name is similar', async () => {
     const refusal = await refusalOf(() => createBroker({ verbosity: 3 } as object))
     expect(refusal).to.match(/^INVALID_OPTION createBroker has no option "verbosity": it has log, /)
   })
 
-  const ofAnotherKind: [object, string][] = [
+  const ofWrongType: [object, string][] = [
     [{ lease: 5 }, 'lease must be an object with options, not 5'],
     [{ authenticate: 'secret' }, 'authenticate must be a function, not "secret"'],
     [{ authenticate: null }, 'authenticate must be a function, not null'],
@@ -146,30 +146,30 @@ describe('strict options', () => {
     ],
     [{ quietStart: '5s' }, 'quietStart must be true, or an integer of ms, not "5s"'],
   ]
-  for (const [options, message] of ofAnotherKind) {
+  for (const [options, message] of ofWrongType) {
     it(`refuses ${JSON.stringify(options)}`, async () => {
       expect(await refusalOf(() => createBroker(options))).to.equal(`INVALID_OPTION ${message}`)
     })
   }
 
-  it('refuses grants that would allow more than they say', async () => {
+  it('refuses invalid grants, which could allow more than intended', async () => {
     const refused = (...grants: object[]) =>
       refusalOf(() => jwtTokens({ secret: 'x'.repeat(32), grants: grants as never }))
     expect(await refused({ keys: ['a'], alow: ['query'] })).to.equal(
       'INVALID_OPTION jwt.grants has no option "alow": did you mean "allow"?',
     )
-    for (const wrong of [{ key: ['a'] }, { keys: 'a' }, { keys: ['a'], allow: ['read'] }]) {
-      expect(await refused(wrong)).to.match(/^INVALID_OPTION jwt\.grants are a list such as/)
+    for (const invalid of [{ key: ['a'] }, { keys: 'a' }, { keys: ['a'], allow: ['read'] }]) {
+      expect(await refused(invalid)).to.match(/^INVALID_OPTION jwt\.grants must be a list such as/)
     }
     expect(await refused({ keys: ['a'], allow: ['query'] })).to.equal('nothing')
   })
 
-  it('refuses a port, a host and a server of another kind', async () => {
+  it('refuses a port, a host and a server of a wrong type', async () => {
     const refused = async (act: () => unknown) => (await refusalOf(act)).split('.')[0]
     const listen = (where: object) => refused(() => broker.listen(where))
-    expect(await listen({ port: '7420' })).to.match(/^INVALID_OPTION port is an integer/)
-    expect(await listen({ host: '' })).to.match(/^INVALID_OPTION host is an address/)
-    expect(await listen({ host: null })).to.match(/^INVALID_OPTION host is an address/)
+    expect(await listen({ port: '7420' })).to.match(/^INVALID_OPTION port must be an integer/)
+    expect(await listen({ host: '' })).to.match(/^INVALID_OPTION host must be an address/)
+    expect(await listen({ host: null })).to.match(/^INVALID_OPTION host must be an address/)
     const attach = (value: unknown) => refused(() => broker.attach(value as never))
     for (const value of [undefined, null, 7420, {}, () => {}]) {
       expect(await attach(value)).to.equal(
@@ -178,8 +178,8 @@ describe('strict options', () => {
     }
   })
 
-  it('refuses arguments of tokensFromFile and tokenLine that are of another kind', async () => {
-    const wrong: [() => unknown, string][] = [
+  it('refuses arguments of tokensFromFile and tokenLine that have a wrong type', async () => {
+    const invalidCalls: [() => unknown, string][] = [
       [() => tokensFromFile({ file: 'x' } as never), 'tokensFromFile takes the path of a file'],
       [() => tokensFromFile(''), 'tokensFromFile takes the path of a file, not an empty text'],
       [() => tokensFromFile('x', {} as never), 'onFault of tokensFromFile must be a function'],
@@ -188,9 +188,9 @@ describe('strict options', () => {
       [() => tokenLine('t', 'ann', 'lock' as never), 'allow of tokenLine must be a list of texts'],
       [() => tokenLine('t', 'ann', ['lok'] as never), 'tokenLine cannot allow "lok": operations'],
       [() => tokenLine('t', 'ann', ['lock'], 'a' as never), 'keys of tokenLine must be a list'],
-      [() => tokenLine('t', undefined as never), 'A line for the token file has a principal'],
+      [() => tokenLine('t', undefined as never), 'A line of the token file must have a principal'],
     ]
-    for (const [act, message] of wrong) {
+    for (const [act, message] of invalidCalls) {
       expect(await refusalOf(act)).to.include(`INVALID_OPTION ${message}`)
     }
   })

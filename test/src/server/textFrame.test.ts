@@ -1,5 +1,5 @@
 /**
- * Frames made by hand, read by somebody else's WebSocket.
+ * Text frames that the fast path encodes, read by a client of the package `ws`.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -9,7 +9,7 @@ import { plainTextFrame } from '@holdfast/server/internal'
 import { assert } from 'chai'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
 
-describe('a text frame made by hand', () => {
+describe('a text frame of the fast path', () => {
   let server: Server
   let client: WebSocket
   let raw: Duplex
@@ -37,7 +37,7 @@ describe('a text frame made by hand', () => {
     server.close()
   })
 
-  /** What the client reads of what is sent now. */
+  /** Calls `send`, and resolves with the next `count` messages that the client gets. */
   function received(count: number, send: () => void): Promise<string[]> {
     return new Promise((resolve) => {
       const texts: string[] = []
@@ -52,14 +52,14 @@ describe('a text frame made by hand', () => {
   }
 
   for (const length of [0, 1, 2, 125, 126, 127, 255, 256, 32_768, 65_535]) {
-    it(`of ${length} characters arrives as it was`, async () => {
+    it(`of ${length} characters arrives unchanged`, async () => {
       const text = Array.from({ length }, (_, i) => String.fromCharCode(32 + (i % 95))).join('')
       const texts = await received(1, () => raw.write(plainTextFrame(text)!, 'latin1'))
       assert.deepEqual(texts, [text])
     })
   }
 
-  it('keeps its place among the frames of the WebSocket itself', async () => {
+  it('arrives in order with the frames that ws writes', async () => {
     const texts = await received(4, () => {
       raw.write(plainTextFrame('1')!, 'latin1')
       peer.send('2é')
@@ -69,7 +69,7 @@ describe('a text frame made by hand', () => {
     assert.deepEqual(texts, ['1', '2é', '3', '4'])
   })
 
-  it('is not made of anything but short printable ASCII', () => {
+  it('is only made for short texts of printable ASCII', () => {
     for (const text of ['é', 'a\u007f', 'a\nb', '\u0000', '😀', 'x'.repeat(65_536)]) {
       assert.isUndefined(plainTextFrame(text), JSON.stringify(text.slice(0, 8)))
     }

@@ -1,6 +1,7 @@
 /**
- * The broker's sense of time: what clients owe it waits while the broker itself was late, what it
- * owes them does not, and nobody is judged before what had already arrived was handled.
+ * The timekeeper: it shifts the deadlines of clients by the time that the broker was stopped, but
+ * not the broker's own timers. A client's deadline expires only after the input that had already
+ * arrived was handled.
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -10,241 +11,241 @@ interface Named {
   readonly name: string
 }
 
-/** A timekeeper that writes down what happens; whom and what it is about is told by name. */
-function bench() {
-  const machine = new FakeEnvironment()
+/** A timekeeper whose deadlines and timers have names, and the events of these names. */
+function setUp() {
+  const environment = new FakeEnvironment()
   const events: string[] = []
-  const keeper = new Timekeeper<Named, Named>({
-    clock: machine.clock,
-    endOfTurn: machine.endOfTurn,
+  const timekeeper = new Timekeeper<Named, Named>({
+    clock: environment.clock,
+    endOfTurn: environment.endOfTurn,
   })
-  keeper.listen({
-    onClientDeadline: ({ name }) => events.push(`overdue ${name}`),
-    onBrokerTimer: ({ name }) => events.push(`due ${name}`),
+  timekeeper.listen({
+    onClientDeadline: ({ name }) => events.push(`deadline ${name}`),
+    onBrokerTimer: ({ name }) => events.push(`timer ${name}`),
   })
-  const known = new Map<string, Named>()
+  const byName = new Map<string, Named>()
   const of = (name: string): Named => {
-    const named = known.get(name) ?? { name }
-    known.set(name, named)
+    const named = byName.get(name) ?? { name }
+    byName.set(name, named)
     return named
   }
   const time = {
-    now: () => keeper.now(),
-    expect: (name: string, at: number) => keeper.setClientDeadline(of(name), at),
-    forgive: (name: string) => keeper.clearClientDeadline(of(name)),
-    expectedAt: (name: string) => keeper.clientDeadlineOf(of(name)),
-    promise: (name: string, ms: number) => keeper.setTimer(of(name), ms),
-    cancel: (name: string) => keeper.clearTimer(of(name)),
-    run: () => keeper.run(),
-    stop: () => keeper.stop(),
-    get forgivenMs() {
-      return keeper.pausedMs
+    now: () => timekeeper.now(),
+    clearDeadline: (name: string) => timekeeper.clearClientDeadline(of(name)),
+    deadlineOf: (name: string) => timekeeper.clientDeadlineOf(of(name)),
+    setTimer: (name: string, ms: number) => timekeeper.setTimer(of(name), ms),
+    clearTimer: (name: string) => timekeeper.clearTimer(of(name)),
+    run: () => timekeeper.run(),
+    stop: () => timekeeper.stop(),
+    get pausedMs() {
+      return timekeeper.pausedMs
     },
   }
-  /** A client's deadline in this many ms from now. */
-  const expectIn = (debtor: string, ms: number): void => time.expect(debtor, time.now() + ms)
-  return { machine, events, time, expectIn }
+  /** Sets a client's deadline in so many ms from now. */
+  const deadlineIn = (name: string, ms: number): void =>
+    timekeeper.setClientDeadline(of(name), time.now() + ms)
+  return { environment, events, time, deadlineIn }
 }
 
 describe('timekeeper', () => {
-  it('tells each deadline when it is due and not before, the earliest first', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 300)
-    time.promise('ping', 100)
-    expectIn('ttl', 200)
-    machine.pass(99)
+  it('reports each deadline and timer on time, the earliest first', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 300)
+    time.setTimer('ping', 100)
+    deadlineIn('ttl', 200)
+    environment.pass(99)
     expect(events).to.deep.equal([])
-    machine.pass(1)
-    expect(events).to.deep.equal(['due ping'])
-    machine.pass(100)
-    expect(events).to.deep.equal(['due ping', 'overdue ttl'])
-    machine.pass(100)
-    expect(events).to.deep.equal(['due ping', 'overdue ttl', 'overdue lease'])
+    environment.pass(1)
+    expect(events).to.deep.equal(['timer ping'])
+    environment.pass(100)
+    expect(events).to.deep.equal(['timer ping', 'deadline ttl'])
+    environment.pass(100)
+    expect(events).to.deep.equal(['timer ping', 'deadline ttl', 'deadline lease'])
   })
 
-  it('tells nothing that was forgiven or cancelled, and moves what is set again', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('forgiven', 100)
-    expectIn('moved', 100)
-    time.promise('cancelled', 100)
-    time.forgive('forgiven')
-    time.cancel('cancelled')
-    expectIn('moved', 500)
-    machine.pass(499)
+  it('reports no cleared deadline or timer, and moves a deadline that is set again', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('cleared', 100)
+    deadlineIn('moved', 100)
+    time.setTimer('cancelled', 100)
+    time.clearDeadline('cleared')
+    time.clearTimer('cancelled')
+    deadlineIn('moved', 500)
+    environment.pass(499)
     expect(events).to.deep.equal([])
-    machine.pass(1)
-    expect(events).to.deep.equal(['overdue moved'])
+    environment.pass(1)
+    expect(events).to.deep.equal(['deadline moved'])
   })
 
-  it('knows until when each client has', () => {
-    const { time, expectIn } = bench()
-    expectIn('ttl', 1_000)
-    expect(time.expectedAt('ttl')).to.equal(time.now() + 1_000)
-    expect(time.expectedAt('nobody')).to.equal(undefined)
+  it('knows the deadline of each client', () => {
+    const { time, deadlineIn } = setUp()
+    deadlineIn('ttl', 1_000)
+    expect(time.deadlineOf('ttl')).to.equal(time.now() + 1_000)
+    expect(time.deadlineOf('unknown')).to.equal(undefined)
   })
 
-  it('has one timer, however many deadlines there are', () => {
-    const { machine, time, expectIn } = bench()
+  it('sets one timer of the clock for any number of deadlines', () => {
+    const { environment, time, deadlineIn } = setUp()
     for (let i = 0; i < 1_000; i++) {
-      expectIn(`lease ${i}`, 10_000 - i)
-      time.promise(`ping ${i}`, 5_000 + i)
+      deadlineIn(`lease ${i}`, 10_000 - i)
+      time.setTimer(`ping ${i}`, 5_000 + i)
     }
-    expect(machine.timers).to.equal(1)
-    machine.pass(4_000)
-    expect(machine.timers).to.equal(1)
+    expect(environment.timers).to.equal(1)
+    environment.pass(4_000)
+    expect(environment.timers).to.equal(1)
   })
 
-  it('sets no timer when the new deadline is later than the next look', () => {
-    const { machine, expectIn } = bench()
-    expectIn('first', 1_000)
-    const before = machine.timersSet
-    for (let i = 0; i < 1_000; i++) expectIn(`lease ${i}`, 15_000)
-    expect(machine.timersSet).to.equal(before)
+  it('sets no timer of the clock for a deadline after the next check', () => {
+    const { environment, deadlineIn } = setUp()
+    deadlineIn('first', 1_000)
+    const before = environment.timersSet
+    for (let i = 0; i < 1_000; i++) deadlineIn(`lease ${i}`, 15_000)
+    expect(environment.timersSet).to.equal(before)
   })
 
-  it('has no timer while nothing is due, and none after it was stopped', () => {
-    const { machine, time, expectIn } = bench()
-    expect(machine.timers).to.equal(0)
-    expectIn('ttl', 100)
-    machine.pass(100)
-    expect(machine.timers).to.equal(0)
-    expectIn('lease', 100)
+  it('has no timer of the clock without deadlines, nor after it was stopped', () => {
+    const { environment, time, deadlineIn } = setUp()
+    expect(environment.timers).to.equal(0)
+    deadlineIn('ttl', 100)
+    environment.pass(100)
+    expect(environment.timers).to.equal(0)
+    deadlineIn('lease', 100)
     time.stop()
-    expect(machine.timers).to.equal(0)
-    expectIn('too late', 100)
-    expect(machine.timers).to.equal(0)
+    expect(environment.timers).to.equal(0)
+    deadlineIn('too late', 100)
+    expect(environment.timers).to.equal(0)
   })
 
-  it('judges nobody once it was stopped, not even in the turn of the stop', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 100)
-    machine.stopFor(100)
-    machine.fireTimers()
+  it('reports no deadline after it was stopped, even in the same turn', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 100)
+    environment.stopFor(100)
+    environment.fireTimers()
     time.stop()
-    machine.endTurn()
+    environment.endTurn()
     expect(events).to.deep.equal([])
-    expect(machine.timers).to.equal(0)
+    expect(environment.timers).to.equal(0)
   })
 
-  it('does at once what is due when it is asked to, and no more', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('due', 100)
-    expectIn('later', 200)
-    machine.stopFor(100)
+  it('reports expired deadlines, and no others, when run is called', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('due', 100)
+    deadlineIn('later', 200)
+    environment.stopFor(100)
     time.run()
-    expect(events).to.deep.equal(['overdue due'])
+    expect(events).to.deep.equal(['deadline due'])
   })
 })
 
-describe('timekeeper: when the broker itself was late', () => {
-  it('credits its lateness to what clients owe', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 2_000)
-    machine.pass(1_000)
-    machine.stopFor(60_000)
-    machine.fireTimers()
-    machine.endTurn()
+describe('timekeeper: after the broker was stopped, the timekeeper', () => {
+  it('shifts the deadlines of clients by the time of the stop', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 2_000)
+    environment.pass(1_000)
+    environment.stopFor(60_000)
+    environment.fireTimers()
+    environment.endTurn()
     expect(events).to.deep.equal([])
-    // It looks every 250 ms, so up to that much of a stop is not seen as one.
-    expect(time.forgivenMs).to.be.within(60_000 - 250, 60_000)
-    machine.pass(700)
+    // The timekeeper checks every 250 ms, so it may miss up to 250 ms of a stop.
+    expect(time.pausedMs).to.be.within(60_000 - 250, 60_000)
+    environment.pass(700)
     expect(events).to.deep.equal([])
-    machine.pass(300)
-    expect(events).to.deep.equal(['overdue lease'])
+    environment.pass(300)
+    expect(events).to.deep.equal(['deadline lease'])
   })
 
-  it('does not credit it to what it owes itself', () => {
-    const { machine, events, time } = bench()
-    time.promise('timeout', 2_000)
-    machine.stopFor(60_000)
-    machine.fireTimers()
-    machine.endTurn()
-    expect(events).to.deep.equal(['due timeout'])
+  it('does not shift the broker’s own timers', () => {
+    const { environment, events, time } = setUp()
+    time.setTimer('timeout', 2_000)
+    environment.stopFor(60_000)
+    environment.fireTimers()
+    environment.endTurn()
+    expect(events).to.deep.equal(['timer timeout'])
   })
 
-  it('takes ordinary lateness for what it is', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('ttl', 200)
-    machine.stopFor(290)
-    machine.fireTimers()
-    machine.endTurn()
-    expect(time.forgivenMs).to.equal(0)
-    expect(events).to.deep.equal(['overdue ttl'])
+  it('shifts nothing if a timer is only a little late', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('ttl', 200)
+    environment.stopFor(290)
+    environment.fireTimers()
+    environment.endTurn()
+    expect(time.pausedMs).to.equal(0)
+    expect(events).to.deep.equal(['deadline ttl'])
   })
 
-  it('judges after the input that was waiting, not before it', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 200)
-    machine.stopFor(250)
-    machine.fireTimers()
+  it('reports a deadline only after the input that was waiting', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 200)
+    environment.stopFor(250)
+    environment.fireTimers()
     expect(events).to.deep.equal([])
-    time.forgive('lease')
-    machine.endTurn()
+    time.clearDeadline('lease')
+    environment.endTurn()
     expect(events).to.deep.equal([])
   })
 
-  it('credits a stop between its timer and the end of the turn as well', () => {
-    const { machine, events, expectIn } = bench()
-    expectIn('lease', 300)
-    machine.stopFor(250)
-    machine.fireTimers()
-    machine.stopFor(60_000)
-    machine.endTurn()
+  it('shifts deadlines also by a stop between its timer and the end of the turn', () => {
+    const { environment, events, deadlineIn } = setUp()
+    deadlineIn('lease', 300)
+    environment.stopFor(250)
+    environment.fireTimers()
+    environment.stopFor(60_000)
+    environment.endTurn()
     expect(events).to.deep.equal([])
-    machine.pass(49)
+    environment.pass(49)
     expect(events).to.deep.equal([])
-    machine.pass(1)
-    expect(events).to.deep.equal(['overdue lease'])
+    environment.pass(1)
+    expect(events).to.deep.equal(['deadline lease'])
   })
 
-  it('credits a stop before it is asked to do at once what is due', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 2_000)
-    machine.pass(1_000)
-    machine.stopFor(60_000)
+  it('shifts deadlines before it reports expired deadlines in run', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 2_000)
+    environment.pass(1_000)
+    environment.stopFor(60_000)
     time.run()
     expect(events).to.deep.equal([])
   })
 
-  it('never goes back, whoever asks first after a stop', () => {
-    const { machine, time, expectIn } = bench()
-    expectIn('lease', 15_000)
-    machine.pass(1_000)
-    machine.stopFor(60_000)
+  it('returns times that never go back, although the stop is noticed later', () => {
+    const { environment, time, deadlineIn } = setUp()
+    deadlineIn('lease', 15_000)
+    environment.pass(1_000)
+    environment.stopFor(60_000)
     const seen = time.now()
     expect(seen).to.be.below(3_000)
-    machine.fireTimers()
-    machine.endTurn()
+    environment.fireTimers()
+    environment.endTurn()
     expect(time.now()).to.equal(seen)
   })
 
-  it('credits each of two stops once', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 2_000)
+  it('shifts deadlines once for each of two stops', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 2_000)
     for (const stop of [10_000, 20_000]) {
-      machine.pass(500)
-      machine.stopFor(stop)
-      machine.fireTimers()
-      machine.endTurn()
+      environment.pass(500)
+      environment.stopFor(stop)
+      environment.fireTimers()
+      environment.endTurn()
     }
-    expect(time.forgivenMs).to.be.within(30_000 - 500, 30_000)
-    machine.pass(400)
+    expect(time.pausedMs).to.be.within(30_000 - 500, 30_000)
+    environment.pass(400)
     expect(events).to.deep.equal([])
-    machine.pass(600)
-    expect(events).to.deep.equal(['overdue lease'])
+    environment.pass(600)
+    expect(events).to.deep.equal(['deadline lease'])
   })
 
-  it('asks no calendar', () => {
-    const { machine, events, time, expectIn } = bench()
-    expectIn('lease', 1_000)
-    time.promise('ping', 500)
-    machine.setCalendar(3_600_000)
-    machine.pass(499)
-    machine.setCalendar(-7_200_000)
+  it('does not depend on the wall clock', () => {
+    const { environment, events, time, deadlineIn } = setUp()
+    deadlineIn('lease', 1_000)
+    time.setTimer('ping', 500)
+    environment.setCalendar(3_600_000)
+    environment.pass(499)
+    environment.setCalendar(-7_200_000)
     expect(events).to.deep.equal([])
-    machine.pass(1)
-    expect(events).to.deep.equal(['due ping'])
-    machine.pass(500)
-    expect(events).to.deep.equal(['due ping', 'overdue lease'])
+    environment.pass(1)
+    expect(events).to.deep.equal(['timer ping'])
+    environment.pass(500)
+    expect(events).to.deep.equal(['timer ping', 'deadline lease'])
   })
 })

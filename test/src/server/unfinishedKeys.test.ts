@@ -1,16 +1,16 @@
 /**
- * A key that very many wait for is released: all of them are granted, a part in each turn, and the
- * clients of other keys have their turn in between.
+ * The release of a key with thousands of shared requests. The broker grants them in parts, one part
+ * a turn, and serves other clients between the parts.
  */
 import { expect } from 'chai'
-import { Bench, type Client } from './bench.js'
+import { BrokerHarness, type Client } from './harness.js'
 
-/** Clients with shared requests, 1,250 each, that wait behind an exclusive lock. */
-function scene(): { bench: Bench; holder: Client; crowd: Client[] } {
-  const bench = new Bench()
-  const holder = bench.join()
-  holder.take('k')
-  const crowd = Array.from({ length: 2 }, () => bench.join({ grace: 'lease' }))
+/** An exclusive lock, and two clients with 1,250 waiting shared requests each. */
+function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
+  const harness = new BrokerHarness()
+  const holder = harness.join()
+  holder.acquire('k')
+  const crowd = Array.from({ length: 2 }, () => harness.join({ grace: 'lease' }))
   for (const client of crowd) {
     for (let from = 0; from < 1_250; from += 250) {
       const ids = Array.from({ length: 250 }, (_, i) => from + i + 1)
@@ -18,35 +18,35 @@ function scene(): { bench: Bench; holder: Client; crowd: Client[] } {
     }
     client.heard()
   }
-  return { bench, holder, crowd }
+  return { harness, holder, crowd }
 }
 
 const grants = (crowd: readonly Client[]): number =>
   crowd.reduce((sum, { socket }) => sum + socket.heardOf('granted').length, 0)
 
-describe('a release for very many', () => {
-  it('is granted to all of them, in parts, with a turn for others in between', () => {
-    const { bench, holder, crowd } = scene()
-    const { table } = bench.broker
+describe('a release with thousands of shared requests', () => {
+  it('grants all requests in parts, and the broker serves other clients between the parts', () => {
+    const { harness, holder, crowd } = setUp()
+    const { table } = harness.broker
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
     expect(table.heldCount).to.equal(1_000)
-    bench.environment.endOneTurn()
-    const other = bench.connect()
+    harness.environment.endOneTurn()
+    const other = harness.connect()
     other.say({ type: 'hello' })
     expect(table.heldCount).to.be.below(2_500)
     expect(table.sessions.size).to.equal(4)
-    bench.environment.endTurn()
+    harness.environment.endTurn()
     expect(table.heldCount).to.equal(2_500)
     expect(grants(crowd)).to.equal(2_500)
   })
 
-  it('is granted to all of them although the first of them leave meanwhile', () => {
-    const { bench, holder, crowd } = scene()
+  it('grants all requests that are left although a client with granted requests leaves', () => {
+    const { harness, holder, crowd } = setUp()
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
     crowd[0]!.say({ type: 'bye' })
-    bench.environment.endTurn()
-    expect(bench.broker.table.heldCount).to.equal(1_250)
-    expect(bench.broker.table.waitingCount).to.equal(0)
+    harness.environment.endTurn()
+    expect(harness.broker.table.heldCount).to.equal(1_250)
+    expect(harness.broker.table.waitingCount).to.equal(0)
     expect(grants([crowd[1]!])).to.equal(1_250)
   })
 })

@@ -1,5 +1,5 @@
 /**
- * WebSockets whose network is the test, and WebSocket frames as bytes.
+ * WebSockets of `ws` on a fake TCP socket that the test controls, and an encoder of frames.
  */
 import type { IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -7,22 +7,22 @@ import type { WebSocket, WebSocketServer } from 'ws'
 
 /** The broker's end of a connection. */
 export interface Upgraded {
-  /** Under the WebSocket: the test pushes what the client sends. */
+  /** The socket below the WebSocket. The test pushes the bytes that the client sends. */
   readonly raw: Duplex
   readonly websocket: WebSocket
 }
 
-const made: Duplex[] = []
+const openSockets: Duplex[] = []
 
-/** Drops all connections, with the timers of `ws`. */
+/** Destroys all connections, which stops the timers of `ws`. */
 export function dropConnections(): void {
-  for (const raw of made.splice(0)) raw.destroy()
+  for (const raw of openSockets.splice(0)) raw.destroy()
 }
 
 /**
- * Makes a connection.
+ * Makes a connection by an upgrade.
  *
- * @param onWrite Is told of each write; the write ends when `done` is called.
+ * @param onWrite Called for each write to the socket; the write ends when it calls `done`.
  */
 export function upgrade(
   sockets: WebSocketServer,
@@ -32,7 +32,7 @@ export function upgrade(
     read: () => {},
     write: (chunk: Buffer, _encoding, done) => onWrite(chunk, done),
   })
-  made.push(raw)
+  openSockets.push(raw)
   const headers = {
     upgrade: 'websocket',
     'sec-websocket-key': Buffer.alloc(16).toString('base64'),
@@ -48,17 +48,17 @@ export function upgrade(
 
 /** A frame of a client. */
 export interface Frame {
-  /** Its end flag, its reserved bits and its opcode. */
+  /** The first byte: the end flag, the reserved bits and the opcode. */
   readonly first: number
   readonly payload: Buffer
   readonly mask: Buffer | undefined
-  /** Writes the length in eight bytes. */
+  /** Whether the length is encoded in eight bytes. */
   readonly isLong?: boolean
 }
 
-/** A frame with a mask. */
-export function frame(first: number, words: string): Frame {
-  return { first, payload: Buffer.from(words), mask: Buffer.from([1, 2, 3, 4]) }
+/** Makes a frame with a mask. */
+export function frame(first: number, text: string): Frame {
+  return { first, payload: Buffer.from(text), mask: Buffer.from([1, 2, 3, 4]) }
 }
 
 export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Buffer {

@@ -1,13 +1,13 @@
 /**
- * Watching: the state first, then everything that happens, once for each watch, until it is ended.
+ * Watches and queries. A watch sends the held locks first, then every event of its keys once.
  */
 import type { WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
-import { Bench, type Client } from './bench.js'
+import { BrokerHarness, type Client } from './harness.js'
 
-/** The events a client has heard since it was last asked, as `watch: what key`, for each watch. */
+/** The events that a client has got since the last call, as `watch: event key` for each watch. */
 function events(client: Client): string[] {
   return client
     .heard()
@@ -15,15 +15,15 @@ function events(client: Client): string[] {
     .flatMap(({ watch, event }) => [watch].flat().map((id) => `${id}: ${event.event} ${event.key}`))
 }
 
-function bench(): { bench: Bench; watcher: Client; busy: Client } {
-  const bench = new Bench()
-  return { bench, watcher: bench.join(), busy: bench.join() }
+function setUp(): { harness: BrokerHarness; watcher: Client; busy: Client } {
+  const harness = new BrokerHarness()
+  return { harness, watcher: harness.join(), busy: harness.join() }
 }
 
-describe('watch', () => {
-  it('says first what is held, then what happens', () => {
-    const { watcher, busy } = bench()
-    const fence = busy.take('k', { metadata: { job: 7 }, mode: 'shared' })
+describe('a watch', () => {
+  it('sends the held locks first, then the events', () => {
+    const { watcher, busy } = setUp()
+    const fence = busy.acquire('k', { metadata: { job: 7 }, mode: 'shared' })
     watcher.say({ type: 'watch', id: 1, key: 'k' })
     const lock = {
       key: 'k',
@@ -42,16 +42,16 @@ describe('watch', () => {
     ])
   })
 
-  it('tells unlocked, expired and lost apart', () => {
-    const { bench: b, watcher, busy } = bench()
+  it('reports unlocked, expired and lost as different events', () => {
+    const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
-    const thief = b.join()
-    busy.unlock(busy.take('unlocked'))
-    busy.take('expired', { ttl: 100 })
-    b.environment.pass(100)
-    busy.take('stolen')
-    thief.lock('stolen', { steal: true })
-    busy.take('ended')
+    const stealer = harness.join()
+    busy.unlock(busy.acquire('unlocked'))
+    busy.acquire('expired', { ttl: 100 })
+    harness.environment.pass(100)
+    busy.acquire('stolen')
+    stealer.lock('stolen', { steal: true })
+    busy.acquire('ended')
     busy.say({ type: 'bye' })
     expect(events(watcher)).to.deep.equal([
       '1: locked unlocked',
@@ -66,18 +66,18 @@ describe('watch', () => {
     ])
   })
 
-  it('tells the end of the old lock before the beginning of the new', () => {
-    const { bench: b, watcher, busy } = bench()
-    const fence = busy.take('k')
-    b.join().lock('k')
+  it('reports the end of the old lock before the grant of the new lock', () => {
+    const { harness, watcher, busy } = setUp()
+    const fence = busy.acquire('k')
+    harness.join().lock('k')
     watcher.say({ type: 'watch', id: 1, key: 'k' })
     watcher.heard()
     busy.unlock(fence)
     expect(events(watcher)).to.deep.equal(['1: unlocked k', '1: locked k'])
   })
 
-  it('is of one key, of a prefix, or of everything', () => {
-    const { watcher, busy } = bench()
+  it('covers one key, a prefix, or all keys', () => {
+    const { watcher, busy } = setUp()
     watcher.say(
       { type: 'watch', id: 1, key: 'a:1' },
       { type: 'watch', id: 2, prefix: 'a:' },
@@ -85,7 +85,7 @@ describe('watch', () => {
       { type: 'watch', id: 4, prefix: '' },
     )
     watcher.heard()
-    for (const key of ['a:1', 'a:2', 'a', 'b']) busy.take(key)
+    for (const key of ['a:1', 'a:2', 'a', 'b']) busy.acquire(key)
     expect(events(watcher).sort()).to.deep.equal([
       '1: locked a:1',
       '2: locked a:1',
@@ -101,46 +101,46 @@ describe('watch', () => {
     ])
   })
 
-  it('does not tell of who waits', () => {
-    const { bench: b, watcher, busy } = bench()
-    busy.take('k')
+  it('does not report waiting requests', () => {
+    const { harness, watcher, busy } = setUp()
+    busy.acquire('k')
     watcher.say({ type: 'watch', id: 1 })
     watcher.heard()
-    const waiter = b.join()
+    const waiter = harness.join()
     waiter.say({ type: 'cancel', request: waiter.lock('k') })
     expect(watcher.heard()).to.deep.equal([])
   })
 
-  it('ends when it is ended, or with its connection', () => {
-    const { bench: b, watcher, busy } = bench()
+  it('ends with unwatch, or with its connection', () => {
+    const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2 }, { type: 'unwatch', watch: 1 })
     watcher.heard()
-    busy.take('k')
+    busy.acquire('k')
     expect(events(watcher)).to.deep.equal(['2: locked k'])
     const before = watcher.socket.frames.length
     watcher.socket.drop()
-    busy.take('l')
-    b.environment.endTurn()
+    busy.acquire('l')
+    harness.environment.endTurn()
     expect(watcher.socket.frames).to.have.length(before)
   })
 
-  it('is not told to others who hold the same id', () => {
-    const { bench: b, watcher, busy } = bench()
-    const other = b.join()
+  it('sends no events to another client whose watch has the same id', () => {
+    const { harness, watcher, busy } = setUp()
+    const other = harness.join()
     watcher.say({ type: 'watch', id: 1, key: 'a' })
     other.say({ type: 'watch', id: 1, key: 'b' })
     watcher.heard()
     other.heard()
     other.say({ type: 'unwatch', watch: 1 })
-    busy.take('a')
-    busy.take('b')
+    busy.acquire('a')
+    busy.acquire('b')
     expect(events(watcher)).to.deep.equal(['1: locked a'])
     expect(events(other)).to.deep.equal([])
   })
 
-  it('is bounded in number: more is QUOTA_EXCEEDED, and makes room when one ends', () => {
-    const b = new Bench({ limits: { watchesPerSession: 2 } })
-    const client = b.join()
+  it('beyond watchesPerSession is refused with QUOTA_EXCEEDED until another watch ends', () => {
+    const harness = new BrokerHarness({ limits: { watchesPerSession: 2 } })
+    const client = harness.join()
     client.say(
       { type: 'watch', id: 1 },
       { type: 'watch', id: 2 },
@@ -153,15 +153,15 @@ describe('watch', () => {
     ).to.deep.equal(['watching 1', 'watching 2', 'failed 3', 'watching 4'])
   })
 
-  it('sends a long state in parts, and the events after the last of them', () => {
-    const { bench: b, watcher, busy } = bench()
+  it('sends a long state in parts, and the events after the last part', () => {
+    const { harness, watcher, busy } = setUp()
     for (let i = 0; i < 100; i++) busy.lock(`k${i}`, { metadata: 'x'.repeat(4_000) })
     watcher.socket.isReading = false
     watcher.say({ type: 'watch', id: 1 })
     busy.lock('after')
     while (watcher.socket.bufferedBytes > 0) {
       watcher.socket.read()
-      b.environment.endTurn()
+      harness.environment.endTurn()
     }
     const heard = watcher.heard()
     expect(heard.pop()).to.deep.include({ type: 'event', watch: 1 })
@@ -173,41 +173,41 @@ describe('watch', () => {
 })
 
 describe('watches of one connection that match the same event', () => {
-  it('are told with one message, however many there are', () => {
-    const { watcher, busy } = bench()
+  it('get the event in one message', () => {
+    const { watcher, busy } = setUp()
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     watcher.say(...ids.map((id) => ({ type: 'watch', id, prefix: '' })))
     watcher.heard()
-    busy.unlock(busy.take('k'))
+    busy.unlock(busy.acquire('k'))
     const heard = watcher.heard()
     expect(heard.map((message) => message.type)).to.deep.equal(['event', 'event'])
     for (const message of heard) expect(message).to.deep.include({ watch: ids })
   })
 
-  it('are told with one message where they are nested', () => {
-    const { watcher, busy } = bench()
+  it('get the event in one message if their prefixes are nested', () => {
+    const { watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 }, { type: 'watch', id: 2, prefix: 'a' })
     watcher.say({ type: 'watch', id: 3, key: 'ab' }, { type: 'watch', id: 4, prefix: 'abc' })
     watcher.heard()
-    busy.take('ab')
+    busy.acquire('ab')
     expect(watcher.heard().map((message) => 'watch' in message && message.watch)).to.deep.equal([
       [1, 2, 3],
     ])
   })
 
-  it('are not told of what happened before they began, although it was not sent yet', () => {
-    const { bench: b, watcher, busy } = bench()
+  it('do not get earlier events, although these are not sent yet', () => {
+    const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     watcher.heard()
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'watch', id: 2, prefix: 'k' })
     busy.socket.say({ type: 'lock', id: 2, key: 'k2' })
-    b.environment.endTurn()
+    harness.environment.endTurn()
     expect(events(watcher).sort()).to.deep.equal(['1: locked k', '1: locked k2', '2: locked k2'])
   })
 
-  it('go on when a wider watch ends, and are told once while there is one', () => {
-    const { watcher, busy } = bench()
+  it('go on when a watch with a shorter prefix ends', () => {
+    const { watcher, busy } = setUp()
     watcher.say(
       { type: 'watch', id: 1, key: 'a' },
       { type: 'watch', id: 2, prefix: 'ab' },
@@ -217,7 +217,7 @@ describe('watches of one connection that match the same event', () => {
       { type: 'unwatch', watch: 5 },
     )
     watcher.heard()
-    for (const key of ['a', 'ab', 'abcd']) busy.take(key)
+    for (const key of ['a', 'ab', 'abcd']) busy.acquire(key)
     expect(events(watcher)).to.deep.equal([
       '1: locked a',
       '2: locked ab',
@@ -227,20 +227,20 @@ describe('watches of one connection that match the same event', () => {
     ])
   })
 
-  it('cost the broker as many messages as connections match, not as watches do', () => {
-    const b = new Bench()
-    const crowd = Array.from({ length: 5 }, () => b.join())
+  it('cost one message for each connection, not for each watch', () => {
+    const harness = new BrokerHarness()
+    const crowd = Array.from({ length: 5 }, () => harness.join())
     for (const client of crowd) {
       const prefixes = Array.from({ length: 100 }, (_, i) => 'k'.repeat(i))
       client.say(...prefixes.map((prefix, id) => ({ type: 'watch', id: id + 1, prefix })))
       client.heard()
     }
-    b.join().take('k'.repeat(200))
+    harness.join().acquire('k'.repeat(200))
     for (const client of crowd) expect(client.heard()).to.have.length(1)
   })
 
-  it('are told by and by where that is long, so that no turn is', () => {
-    const { watcher, busy } = bench()
+  it('get long messages in several frames, so that no turn is long', () => {
+    const { watcher, busy } = setUp()
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     watcher.say(...ids.map((id) => ({ type: 'watch', id })))
     watcher.heard()
@@ -251,7 +251,7 @@ describe('watches of one connection that match the same event', () => {
     expect(events(watcher)).to.have.length(100 * 1_000)
   })
 
-  it('hear what each of them alone would hear, whatever begins and ends', () => {
+  it('get the events that each watch alone would get, for any watches and unwatches', () => {
     const texts = ['', 'a', 'ab', 'abc', 'abd', 'b', 'é', 'aé']
     const step = fc.oneof(
       fc.record({
@@ -265,49 +265,49 @@ describe('watches of one connection that match the same event', () => {
       fc.constant({ turn: true }),
     )
     const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const { bench: b, watcher, busy } = bench()
+      const { harness, watcher, busy } = setUp()
       const model = new Map<number, { readonly text: string; readonly isKey: boolean }>()
       const expected: string[] = []
       let id = 0
       let fence = 0
-      for (const one of steps) {
-        if ('watch' in one) {
-          const { watch, text, isKey } = one
+      for (const action of steps) {
+        if ('watch' in action) {
+          const { watch, text, isKey } = action
           if (isKey && text === '') continue
-          // What the former watch with this id has not been told yet comes to nothing.
-          if (model.has(watch)) b.environment.endTurn()
+          // Otherwise the unsent events of the former watch with this id would be dropped.
+          if (model.has(watch)) harness.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
-          b.environment.endTurn()
-          model.set(watch, one)
-        } else if ('unwatch' in one) {
-          b.environment.endTurn()
-          watcher.socket.say({ type: 'unwatch', watch: one.unwatch })
-          model.delete(one.unwatch)
-        } else if ('touch' in one) {
-          busy.socket.say({ type: 'lock', id: ++id, key: one.touch })
+          harness.environment.endTurn()
+          model.set(watch, action)
+        } else if ('unwatch' in action) {
+          harness.environment.endTurn()
+          watcher.socket.say({ type: 'unwatch', watch: action.unwatch })
+          model.delete(action.unwatch)
+        } else if ('touch' in action) {
+          busy.socket.say({ type: 'lock', id: ++id, key: action.touch })
           busy.socket.say({ type: 'unlock', id: ++id, fence: ++fence })
           for (const event of ['locked', 'unlocked']) {
             for (const [watch, { text, isKey }] of model) {
-              if (isKey ? one.touch !== text : !one.touch.startsWith(text)) continue
-              expected.push(`${watch}: ${event} ${one.touch}`)
+              if (isKey ? action.touch !== text : !action.touch.startsWith(text)) continue
+              expected.push(`${watch}: ${event} ${action.touch}`)
             }
           }
-        } else b.environment.endTurn()
+        } else harness.environment.endTurn()
       }
-      b.environment.endTurn()
+      harness.environment.endTurn()
       expect(events(watcher).sort()).to.deep.equal(expected.sort())
     })
     fc.assert(property, runs(100, 2_000))
   })
 })
 
-describe('query', () => {
-  it('shows who holds and who waits, and counts what it does not show', () => {
-    const { bench: b, watcher, busy } = bench()
-    busy.take('a:1')
-    busy.take('a:2')
-    busy.take('b')
-    const waiter = b.join({ name: 'patient' })
+describe('a query', () => {
+  it('lists locks and waiting requests, and counts those beyond its limit', () => {
+    const { harness, watcher, busy } = setUp()
+    busy.acquire('a:1')
+    busy.acquire('a:2')
+    busy.acquire('b')
+    const waiter = harness.join({ name: 'patient' })
     waiter.lock('a:1', { mode: 'shared' })
     watcher.say({ type: 'query', id: 1, prefix: 'a:', limit: 1 })
     const [found] = watcher.heard()
@@ -323,8 +323,8 @@ describe('query', () => {
     })
   })
 
-  it('of a key that nobody uses is empty', () => {
-    const { watcher } = bench()
+  it('of an unused key is empty', () => {
+    const { watcher } = setUp()
     watcher.say({ type: 'query', id: 1, key: '__proto__' })
     expect(watcher.heard()).to.deep.equal([
       {

@@ -1,6 +1,6 @@
 /**
- * A WebSocket as the broker has it, over a network that is the test: pauses, the end of a paused
- * connection, and pings whose answers the client does not read.
+ * The broker's adapter of a WebSocket, on a fake TCP socket: pauses, the end of a paused
+ * connection, and pings of a client that does not read.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -17,19 +17,22 @@ import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { encodeFrame, frame } from './upgraded.js'
 
-/** Bytes of unread output above which a ping is not answered, with room for one answer. */
+/** The unread bytes above which the broker answers no ping, plus one answer. */
 const mostUnread = 33 * 1024
 
+/** A client on a fake TCP socket, and the events of the broker's socket. */
 class Peer {
+  /** The frames and other events that the broker's listener got, in order. */
   readonly heard: string[] = []
   readonly socket: Socket
   readonly raw: Duplex
-  /** Called after each frame. */
+  /** Called after each event but `close`. */
   onHeard: () => void = () => {}
-  /** Bytes that the network has taken from the broker. */
+  /** The bytes that the broker has written. */
   written = ''
-  /** The network takes nothing more; what it does then. */
+  /** Whether writes do not end, as when the client does not read. */
   isBlocked = false
+  /** The callbacks of the writes that have not ended. */
   #blocked: (() => void)[] = []
 
   constructor() {
@@ -61,13 +64,13 @@ class Peer {
       } as unknown as UpgradeOptions['upgradePolicy'],
       tarpit: {} as UpgradeOptions['tarpit'],
       isOwnPage: () => false,
-      connect: (made) => {
-        socket = made
+      connect: (connected) => {
+        socket = connected
         return listener
       },
       frameBytes: 64 * 1024,
       byteCounters: new ByteCounters(),
-      refused: () => {},
+      onRefused: () => {},
     }
     const server = createServer()
     acceptUpgrades(server, options)
@@ -92,11 +95,11 @@ class Peer {
     this.raw.push(Buffer.concat(texts.map((text) => encodeFrame(frame(0x81, text)))))
   }
 
-  ping(words: string): void {
-    this.raw.push(encodeFrame(frame(0x89, words)))
+  ping(data: string): void {
+    this.raw.push(encodeFrame(frame(0x89, data)))
   }
 
-  /** The network takes everything. */
+  /** Ends all writes. */
   unblock(): void {
     this.isBlocked = false
     for (let done = this.#blocked.shift(); done; done = this.#blocked.shift()) done()
@@ -108,7 +111,7 @@ async function turns(count = 5): Promise<void> {
 }
 
 describe('a WebSocket of the broker', () => {
-  it('hands on nothing of a chunk behind the frame at which it was paused', async () => {
+  it('reads no further frame of a chunk after a pause', async () => {
     const peer = new Peer()
     peer.onHeard = () => peer.socket.pause()
     peer.say('1', '2', '3')
@@ -125,7 +128,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.socket.unreadBytes).to.equal(0)
   })
 
-  it('stays paused if it is paused again before it was read', async () => {
+  it('stays paused if it is paused again directly after resume', async () => {
     const peer = new Peer()
     peer.socket.pause()
     peer.say('1')
@@ -139,7 +142,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.heard).to.deep.equal(['1'])
   })
 
-  it('that breaks off while it is paused hands on what had arrived, as it is resumed', async () => {
+  it('that broke during a pause reads the frames that had arrived after resume', async () => {
     const peer = new Peer()
     peer.onHeard = () => peer.socket.pause()
     peer.say('1', '2')
@@ -157,8 +160,8 @@ describe('a WebSocket of the broker', () => {
     expect(peer.heard).to.deep.equal(all)
   })
 
-  for (const how of ['close', 'terminate'] as const) {
-    it(`forgets what a paused connection left that broke off, at ${how}`, async () => {
+  for (const method of ['close', 'terminate'] as const) {
+    it(`that broke during a pause drops its unread frames after ${method}`, async () => {
       const peer = new Peer()
       peer.onHeard = () => peer.socket.pause()
       peer.say('1', '2')
@@ -166,13 +169,13 @@ describe('a WebSocket of the broker', () => {
       peer.raw.destroy()
       await turns()
       expect(peer.heard).to.deep.equal(['1'])
-      peer.socket[how](4_000, 'enough')
+      peer.socket[method](4_000, 'enough')
       await turns()
       expect(peer.heard).to.deep.equal(['1', 'close'])
     })
   }
 
-  it('hands on nothing more once the broker has dropped it', async () => {
+  it('reads no frame after terminate', async () => {
     const peer = new Peer()
     peer.onHeard = () => peer.socket.pause()
     peer.say('1', '2')
@@ -182,9 +185,9 @@ describe('a WebSocket of the broker', () => {
     expect(peer.heard).to.deep.equal(['1', 'close'])
   })
 
-  it('answers the newest ping of a turn', async () => {
+  it('answers only the newest ping of a turn', async () => {
     const peer = new Peer()
-    for (const words of ['one', 'two', 'three']) peer.ping(words)
+    for (const data of ['one', 'two', 'three']) peer.ping(data)
     await turns()
     expect(peer.heard).to.deep.equal(['control', 'control', 'control'])
     expect(peer.written).to.equal('\u008a\u0005three')
@@ -193,7 +196,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.written).to.equal('\u008a\u0005three\u008a\u0004four')
   })
 
-  it('answers no pings of a client that does not read, but the newest once it reads', async () => {
+  it('answers no ping while the client does not read, and then only the newest', async () => {
     const peer = new Peer()
     peer.isBlocked = true
     for (let i = 0; i < 1_000; i++) {

@@ -1,7 +1,7 @@
 /**
- * What the fast path assumes of `ws`, listed in `server/src/http/fastPath/index.ts`: the installed
- * `ws` keeps to it, and each check fails for a `ws` that does not. A release of `ws` that fails
- * here needs another fast path, or none.
+ * Checks that the installed `ws` meets the assumptions that `server/src/http/fastPath/index.ts`
+ * lists, and that each check fails for a changed `ws` that breaks its assumption. If a release of
+ * `ws` fails here, the fast path must be changed or removed.
  */
 import type { Duplex } from 'node:stream'
 import { plainTextFrame } from '@holdfast/server/internal'
@@ -10,12 +10,12 @@ import { type RawData, WebSocket, WebSocketServer } from 'ws'
 import { dropConnections, encodeFrame, frame, type Upgraded, upgrade } from './upgraded.js'
 
 type OnData = (this: Duplex, chunk: Buffer) => void
-/** Makes a connection; `onWrite` is told of each write to the raw socket. */
+/** Makes a connection; `onWrite` is called for each write to the raw socket. */
 type Connect = (onWrite?: (chunk: Buffer, done: () => void) => void) => Upgraded
 
 const options = { noServer: true, maxPayload: 1_000, autoPong: false } as const
 
-/** The data listener of `ws`, and the messages that it makes. */
+/** The data listener of `ws`, and the messages that it emits. */
 function listening(connect: Connect): { read: (bytes: Buffer) => void; heard: string[] } {
   const { raw, websocket } = connect()
   const heard: string[] = []
@@ -26,7 +26,7 @@ function listening(connect: Connect): { read: (bytes: Buffer) => void; heard: st
   return { read: (bytes) => onData!.call(raw, Buffer.from(bytes)), heard }
 }
 
-/** What the raw socket was told to write, with a socket that takes all or nothing. */
+/** A connection whose writes end at once or stay blocked, and the bytes of all writes. */
 function writing(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
   const chunks: Buffer[] = []
   const blocked: (() => void)[] = []
@@ -35,7 +35,7 @@ function writing(connect: Connect, isBlocked: boolean): Upgraded & { written: ()
     if (isBlocked) blocked.push(done)
     else done()
   })
-  // The response to the upgrade.
+  // Ends the write of the upgrade response.
   blocked.shift()?.()
   chunks.length = 0
   const written = (): string => {
@@ -56,7 +56,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
       const { read, heard } = listening(connect)
       read(encodeFrame(frame(0x81, 'first')))
       read(encodeFrame(frame(0x89, 'p')))
-      // Here the fast path reads any number of texts, which `ws` never gets.
+      // At this place the fast path could read texts that `ws` does not get.
       for (const part of [text.subarray(0, at), text.subarray(at)]) {
         if (part.length > 0) read(part)
       }
@@ -64,7 +64,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     }
   },
 
-  'makes a message before its data listener returns': (connect) => {
+  'emits a message before its data listener returns': (connect) => {
     const { read, heard } = listening(connect)
     read(encodeFrame(frame(0x01, 'a')))
     read(encodeFrame(frame(0x89, 'p')))
@@ -73,7 +73,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     assert.deepEqual(heard, ['ping p', 'ab'])
   },
 
-  'makes no message of what it refuses': (connect) => {
+  'emits no message that it refuses': (connect) => {
     const { read, heard } = listening(connect)
     read(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
     read(encodeFrame(frame(0x81, 'behind')))
@@ -96,24 +96,24 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     }
   },
 
-  'counts raw writes among what is buffered': (connect) => {
+  'counts raw writes as buffered': (connect) => {
     const { raw, websocket } = writing(connect, true)
     const before = websocket.bufferedAmount
     raw.write(plainTextFrame('x'.repeat(100))!, 'latin1')
     assert.equal(websocket.bufferedAmount, before + 102)
   },
 
-  'pauses the raw socket, and takes what it holds at its close only': (connect) => {
+  'pauses the raw socket, and reads its unread bytes only at its close': (connect) => {
     const { raw, websocket } = connect()
     websocket.pause()
     assert.isTrue(raw.isPaused())
     raw.push(encodeFrame(frame(0x81, 'unread')))
-    let held = 0
+    let unread = 0
     raw.prependListener('close', () => {
-      held = raw.readableLength
+      unread = raw.readableLength
     })
     raw.emit('close')
-    assert.equal(held, encodeFrame(frame(0x81, 'unread')).length)
+    assert.equal(unread, encodeFrame(frame(0x81, 'unread')).length)
   },
 }
 
@@ -140,17 +140,17 @@ function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect 
   })
 }
 
-/** Copies of `ws` that break the contract, each with the check that notices. */
+/** Changed versions of `ws` that break the contract, each with the check that must fail. */
 const breaches: readonly (readonly [breach: string, check: string, connect: Connect])[] = [
   ['listens twice', 'has one data listener', changed(({ raw }) => raw.on('data', () => {}))],
   [
     'keeps the last chunk in its data listener',
     'keeps no state in its data listener between frames',
     withListener((raw, original) => {
-      let kept = Buffer.alloc(0)
+      let lastChunk = Buffer.alloc(0)
       return (chunk) => {
-        original.call(raw, kept)
-        kept = Buffer.from(chunk)
+        original.call(raw, lastChunk)
+        lastChunk = Buffer.from(chunk)
       }
     }),
   ],
@@ -161,24 +161,24 @@ const breaches: readonly (readonly [breach: string, check: string, connect: Conn
       let bytes = 0
       return (chunk) => {
         bytes += chunk.length
-        // Takes no part of a frame alone.
+        // Ignores chunks after which the number of bytes is even.
         if (bytes % 2 === 1) original.call(raw, chunk)
       }
     }),
   ],
   [
-    'makes messages in a later turn',
-    'makes a message before its data listener returns',
+    'emits messages in a later turn',
+    'emits a message before its data listener returns',
     (onWrite) =>
       upgrade(new WebSocketServer({ ...options, allowSynchronousEvents: false }), onWrite),
   ],
   [
-    'makes messages of what is not UTF-8',
-    'makes no message of what it refuses',
+    'emits messages that are not UTF-8',
+    'emits no message that it refuses',
     (onWrite) => upgrade(new WebSocketServer({ ...options, skipUTF8Validation: true }), onWrite),
   ],
   [
-    'queues what is sent until the next turn',
+    'queues messages until the next turn',
     'queues no writes that a raw write would overtake',
     withSockets(
       class extends WebSocket {
@@ -207,13 +207,13 @@ const breaches: readonly (readonly [breach: string, check: string, connect: Conn
     ),
   ],
   [
-    'counts only its own writes',
-    'counts raw writes among what is buffered',
+    'counts no raw writes',
+    'counts raw writes as buffered',
     changed(({ websocket }) => Object.defineProperty(websocket, 'bufferedAmount', { value: 0 })),
   ],
   [
-    'reads on for itself while it is paused',
-    'pauses the raw socket, and takes what it holds at its close only',
+    'does not pause the raw socket',
+    'pauses the raw socket, and reads its unread bytes only at its close',
     withSockets(
       class extends WebSocket {
         override pause(): void {}
@@ -232,13 +232,13 @@ describe('the contract with ws', () => {
   }
 
   for (const [breach, name, connect] of breaches) {
-    it(`notices a ws that ${breach}`, () => {
+    it(`is broken by a ws that ${breach}`, () => {
       assert.throws(() => checks[name]!(connect))
     })
   }
 
-  it('has a check that fails for each of its clauses', () => {
-    const noticed = new Set(breaches.map(([, check]) => check))
-    assert.deepEqual([...noticed].sort(), Object.keys(checks).sort())
+  it('has a breach for each of its checks', () => {
+    const breached = new Set(breaches.map(([, check]) => check))
+    assert.deepEqual([...breached].sort(), Object.keys(checks).sort())
   })
 })

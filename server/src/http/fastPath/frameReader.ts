@@ -3,68 +3,71 @@
  * because `ws` makes half a dozen objects of such a frame and keeps some of them until the next
  * frame. Every other frame goes to `ws`, one frame at a time.
  *
- * The reader stops between two frames once the socket is paused, in the middle of a chunk too: it
- * puts the unread bytes back into the socket, which hands them on after it was resumed. Otherwise
- * one chunk of 64 KiB could make the broker handle thousands of frames of one client in one turn.
+ * A pause of the socket stops the reader at the next frame, even within a chunk. The reader then
+ * puts the unread bytes back into the socket, which emits them again after the pause. Otherwise one
+ * chunk of 64 KiB could make the broker handle thousands of frames of one client in one turn.
  *
- * `index.ts` says what the reader assumes of `ws`.
+ * `index.ts` lists the assumptions about `ws`.
  */
 import { isUtf8 } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import type { SocketListener } from '../../connection/socket.js'
 
-/** First byte of a frame: its end flag, the reserved bits, and its kind. */
+/** The parts of a frame's first byte: its end flag, the reserved bits, and its opcode. */
 const final = 0x80
 const reserved = 0x70
 const opcodeBits = 0x0f
 const opcodes = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, pong: 0xa } as const
 const wholeText = final | opcodes.text
-/** Second byte: the mask flag, and the length of the payload or one of two markers. */
+/**
+ * The parts of a frame's second byte: the mask flag, and the length of the payload. The lengths 126
+ * and 127 are markers: the real length follows.
+ */
 const masked = 0x80
 const lengthBits = 0x7f
-/** The length follows in two bytes. */
+/** Marks a length that follows in two bytes. */
 const length16 = 126
-/** The length follows in eight bytes. */
+/** Marks a length that follows in eight bytes. */
 const length64 = 127
-const longestControl = 125
-/** Longest text that the reader decodes, in bytes. */
-const longestText = 0xffff
+const maxControlBytes = 125
+/** Most bytes of a text that the reader decodes. */
+const maxTextBytes = 0xffff
 const maskBytes = 4
 
 type FrameListener = Pick<SocketListener, 'onFrame' | 'onControlFrame'>
 type OnData = (this: Duplex, chunk: Buffer) => void
 
 export interface FrameLimits {
-  /** Longest message of a client, in bytes; the `maxPayload` of `ws`. */
+  /** Most bytes of a client's message; the `maxPayload` of `ws`. */
   readonly maxBytes: number
   /** Most fragments of a message; the `maxFragments` of `ws`. */
   readonly maxFragments: number
 }
 
-/** What the reader looks at of a `WebSocket` of `ws`. */
+/** The part of a `WebSocket` that the reader needs. */
 interface WebSocketState {
   readonly OPEN: number
   readonly readyState: number
 }
 
-/** Where a socket keeps its reader, so that all sockets share their listeners. */
+/** The field of a socket for its reader, so that all sockets share their listeners. */
 const reader = Symbol('reader')
 
 interface ReadSocket extends Duplex {
   [reader]?: FrameReader
 }
 
-/** The frame that `ws` reads, or the reader skips. Most clients never send such a frame. */
+/** A frame that `ws` reads, or that the reader skips. Most clients never send such a frame. */
 interface PassedOn {
-  /** Bytes of the present frame that still go to `ws`, or are skipped. */
+  /** Bytes of the current frame that still go to `ws`, or are skipped. */
   bytesLeft: number
   skipsFrame: boolean
-  /** First byte of the present frame. */
+  /** The first byte of the current frame. */
   first: number
-  /** Frames and bytes of the message that has begun and not ended; 0 if none has. */
+  /** Frames and bytes so far of an unfinished fragmented message; 0 without such a message. */
   fragments: number
   messageBytes: number
-  /** `ws` has handed on the message that ends with the present frame. */
+  /** Whether `ws` has emitted the message that ends with the current frame. */
   hasMessage: boolean
 }
 
@@ -74,11 +77,11 @@ export class FrameReader {
   readonly #listener: FrameListener
   readonly #limits: FrameLimits
   readonly #readByWs: OnData
-  /** The beginning of a frame whose end, or whose header, is not there yet. */
+  /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
   /** Undefined unless `ws` is reading a frame or a fragmented message. */
   #passedOn: PassedOn | undefined
-  /** After the socket has closed: chunks that a paused connection had not read. */
+  /** Chunks that were unread when the socket closed; undefined before that. */
   #rest: Buffer[] | undefined
   #state: 'reading' | 'left to ws' | 'ended' | 'dropping' = 'reading'
 
@@ -97,8 +100,8 @@ export class FrameReader {
   }
 
   /**
-   * Reads a socket from now on, in place of the data listener of `ws`. Leaves the socket to `ws`
-   * and returns undefined if the socket has any other data listener.
+   * Makes a reader that replaces the data listener of `ws`. If the socket has any other data
+   * listener, leaves the socket to `ws` and returns undefined.
    *
    * @param socket The raw socket of `websocket`.
    */
@@ -110,14 +113,14 @@ export class FrameReader {
   ): FrameReader | undefined {
     const [readByWs, another] = socket.listeners('data') as OnData[]
     if (readByWs === undefined || another !== undefined) return undefined
-    const made = new FrameReader(websocket, socket, readByWs, listener, limits)
-    ;(socket as ReadSocket)[reader] = made
+    const frameReader = new FrameReader(websocket, socket, readByWs, listener, limits)
+    ;(socket as ReadSocket)[reader] = frameReader
     socket.on('data', onData)
     socket.off('data', readByWs)
-    return made
+    return frameReader
   }
 
-  /** Bytes that have arrived and that the reader has not handed on. */
+  /** The number of bytes that have arrived and are not read yet. */
   get unreadBytes(): number {
     const rest = this.#rest?.reduce((sum, { length }) => sum + length, 0) ?? 0
     return rest + (this.#partial?.length ?? 0) + this.#socket.readableLength
@@ -126,7 +129,7 @@ export class FrameReader {
   /** Must be called whenever the socket is paused. */
   onPause(): void {
     if (this.#socket.listeners('close').includes(onClose)) return
-    // Before the listener of `ws`, which hands unread bytes to its own receiver.
+    // Must run before the listener of `ws`, which reads the unread bytes of the socket itself.
     this.#socket.prependListener('close', onClose)
   }
 
@@ -135,7 +138,7 @@ export class FrameReader {
     if (this.#passedOn !== undefined) this.#passedOn.hasMessage = true
   }
 
-  /** For the listeners of the socket. */
+  /** Reads a chunk of the socket. */
   read(chunk: Buffer): void {
     if (this.#state === 'dropping') return
     const partial = this.#partial
@@ -151,20 +154,21 @@ export class FrameReader {
       if (passedOn !== undefined && passedOn.bytesLeft > 0) {
         at = this.#passOn(passedOn, data, at)
       } else {
-        // Joins the parts of a text only once, because to join many small chunks is quadratic work.
+        // Joins a text from at most two chunks, because joining many small chunks costs quadratic
+        // time. `ws` reads a text that came in more chunks.
         at = this.#beginFrame(data, at, partial === undefined || at > 0)
       }
     }
   }
 
   /**
-   * For the listeners of the socket, before `ws` learns that it has closed: keeps what the socket
-   * has not handed on, so that a pause holds it back too.
+   * Must be called when the socket closes, before `ws` is told. Takes the unread bytes out of the
+   * socket and keeps them, so that they stay unread while the socket is paused.
    */
   end(): void {
     if (this.#state === 'left to ws') return
     if (this.#state === 'reading') this.#state = 'ended'
-    // The receiver of `ws` takes nothing more.
+    // `ws` accepts no more bytes.
     if (this.#passedOn !== undefined) this.#passedOn.skipsFrame = true
     const rest: Buffer[] = []
     for (let next = this.#socket.read(); next !== null; next = this.#socket.read()) {
@@ -174,10 +178,11 @@ export class FrameReader {
   }
 
   /**
-   * After the socket has closed: hands on the whole texts that had arrived, unless the socket is
-   * paused. Drops other frames: the client has broken off and cannot rely on them.
+   * Reads the chunks that were unread when the socket closed, until the socket is paused. Handles
+   * only whole texts and drops all other frames, because the client cannot rely on these after its
+   * connection broke.
    *
-   * @returns Whether nothing is left.
+   * @returns Whether all chunks were read.
    */
   readRest(): boolean {
     const rest = this.#rest ?? []
@@ -185,13 +190,17 @@ export class FrameReader {
     return rest.length === 0
   }
 
-  /** Drops what was not read, and what arrives from now on. */
+  /** Drops all unread bytes and all bytes that arrive later. */
   drop(): void {
     if (this.#state !== 'left to ws') this.#state = 'dropping'
     this.#rest = undefined
   }
 
-  /** @returns Where to go on. */
+  /**
+   * Reads a frame from its first byte on.
+   *
+   * @returns The index of the next byte to read.
+   */
   #beginFrame(data: Buffer, at: number, mayJoin: boolean): number {
     const first = data[at]!
     const second = data[at + 1]
@@ -204,7 +213,7 @@ export class FrameReader {
     if (start - maskBytes > data.length) return this.#keep(data, at)
     const length = payloadLength(data, at)
     const end = start + length
-    const isText = first === wholeText && length <= longestText
+    const isText = first === wholeText && length <= maxTextBytes
     const skips = this.#skips(isText)
     if (!skips && this.#exceedsLimits(opcode, length)) return this.#leave(data, at)
     if (isText && !skips) {
@@ -229,9 +238,9 @@ export class FrameReader {
   }
 
   /**
-   * Hands the bytes of the present frame to `ws`.
+   * Passes the bytes of the current frame to `ws`.
    *
-   * @returns Where to go on.
+   * @returns The index of the next byte to read.
    */
   #passOn(frame: PassedOn, data: Buffer, at: number): number {
     const end = Math.min(at + frame.bytesLeft, data.length)
@@ -245,7 +254,7 @@ export class FrameReader {
     if (endsMessage || frame.fragments === 0) this.#passedOn = undefined
     if (frame.skipsFrame) return end
     if (isControl || !isFinal || opcode === opcodes.continuation) this.#listener.onControlFrame()
-    // `ws` has refused the message, because it is not UTF-8 for instance.
+    // If `ws` emitted no message, it has refused the message, for instance because of bad UTF-8.
     return endsMessage && !frame.hasMessage ? this.#leave(data, end) : end
   }
 
@@ -253,7 +262,10 @@ export class FrameReader {
     return this.#passedOn !== undefined && this.#passedOn.fragments > 0
   }
 
-  /** Once the broker closes, only the client's close frame matters; see also `readRest`. */
+  /**
+   * Whether to skip a frame. While the broker closes the connection, only the client's close frame
+   * counts. After the socket has closed, only texts count (see `readRest`).
+   */
   #skips(isText: boolean): boolean {
     if (this.#state === 'ended') return !isText
     return this.#websocket.readyState !== this.#websocket.OPEN
@@ -276,7 +288,10 @@ export class FrameReader {
     return data.length
   }
 
-  /** `ws` reads this frame and everything behind it: it closes, with a code of its own. */
+  /**
+   * Leaves this frame and all later bytes to `ws`. The frame is invalid or a close frame, so `ws`
+   * closes the connection.
+   */
   #leave(data: Buffer, at: number): number {
     if (this.#state === 'ended') return data.length
     this.#state = 'left to ws'
@@ -307,7 +322,7 @@ function isValid(first: number, second: number, hasOpenMessage: boolean): boolea
   if (opcode === opcodes.continuation) return hasOpenMessage
   if (opcode <= opcodes.binary) return !hasOpenMessage
   const isControl = opcode >= opcodes.close && opcode <= opcodes.pong
-  return isControl && (first & final) !== 0 && (second & lengthBits) <= longestControl
+  return isControl && (first & final) !== 0 && (second & lengthBits) <= maxControlBytes
 }
 
 function headerBytes(second: number): number {
@@ -315,7 +330,7 @@ function headerBytes(second: number): number {
   return (length < length16 ? 2 : length === length16 ? 4 : 10) + maskBytes
 }
 
-/** Length of the payload of a frame that begins at `at`, in bytes. */
+/** The length of the payload of a frame that begins at `at`, in bytes. */
 function payloadLength(data: Buffer, at: number): number {
   const length = data[at + 1]! & lengthBits
   if (length < length16) return length
@@ -323,7 +338,7 @@ function payloadLength(data: Buffer, at: number): number {
   return data.readUInt32BE(at + 2) * 2 ** 32 + data.readUInt32BE(at + 6)
 }
 
-/** Takes the mask off a text; undefined, with the mask on it again, if it is not UTF-8. */
+/** Decodes a masked text. Undefined, with the bytes unchanged, if the text is not UTF-8. */
 function readText(data: Buffer, start: number, end: number): string | undefined {
   if (toggleMask(data, start, end) < 0x80) return data.toString('latin1', start, end)
   if (isUtf8(data.subarray(start, end))) return data.toString('utf8', start, end)
@@ -331,7 +346,7 @@ function readText(data: Buffer, start: number, end: number): string | undefined 
   return undefined
 }
 
-/** Puts the mask that stands before a text on or off; returns all bits that are in any byte. */
+/** Adds or removes the mask, which stands before the text. @returns all bytes combined by OR */
 function toggleMask(data: Buffer, start: number, end: number): number {
   const mask = start - maskBytes
   let bits = 0

@@ -1,26 +1,27 @@
 /**
- * A WebSocket text frame made by hand, for the frames that a broker sends nearly always: short ones
- * of printable ASCII. Header and payload are one string, so that the frame is one small write; `ws`
- * makes two buffers of it, which costs about as much again as everything else that happens to a
- * message.
+ * Encodes WebSocket text frames of printable ASCII, which nearly all frames of a broker are. Header
+ * and payload are one string, so that a frame is one small write. `ws` would make two buffers of
+ * the frame, which costs about as much as all other work for a message.
  */
 
-/** First byte of a frame that is text and whole. */
+/** The first byte of a text frame that is a whole message. */
 const wholeText = 0x81
-/** Second byte, in place of the length, when the length follows in two bytes. */
-const longer = 126
-const longest = 0xffff
+/** The second byte if the length follows in two bytes; otherwise the second byte is the length. */
+const length16 = 126
+const maxLength = 0xffff
 
 const printableAscii = /^[ -~]*$/
 
 /**
- * The frame with its header, a byte for each character (`latin1`); undefined for text that this
- * does not do, which is any that is not printable ASCII or is longer than 65,535 characters.
+ * Encodes a text frame.
+ *
+ * @returns Header and payload, with a byte in each character (`latin1`). Undefined if the text is
+ *   not printable ASCII or is longer than 65,535 characters.
  */
 export function plainTextFrame(text: string): string | undefined {
   const { length } = text
-  if (length > longest || !printableAscii.test(text)) return undefined
-  return length < longer
+  if (length > maxLength || !printableAscii.test(text)) return undefined
+  return length < length16
     ? String.fromCharCode(wholeText, length) + text
-    : String.fromCharCode(wholeText, longer, length >> 8, length & 0xff) + text
+    : String.fromCharCode(wholeText, length16, length >> 8, length & 0xff) + text
 }

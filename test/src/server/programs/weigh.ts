@@ -1,22 +1,24 @@
 /**
- * The child of `memory.test.ts`, run with `--expose-gc`: fills a broker with one kind of thing at a
- * time, and prints what the broker counts for it and what it takes of the real heap.
+ * The child process of `memory.test.ts`, which needs `--expose-gc`. It fills brokers with one kind
+ * of data each, and prints how many bytes the memory account counts and how many the heap grew.
  */
-import { Bench, type Client } from '../bench.js'
+import { BrokerHarness, type Client } from '../harness.js'
 
-/** How much of everything, 1 for all of it. */
+/** The share of the usual amounts of data, from 0 to 1. */
 const scale = Number(process.argv[2] ?? 1)
-/** One in so many kinds is weighed. */
+/** Only every so many kinds are measured. */
 const every = Number(process.argv[3] ?? 1)
 
-interface Weighed {
+interface Measurement {
   readonly name: string
+  /** The bytes that the memory account counts. */
   readonly counted: number
+  /** The bytes by which the heap grew. */
   readonly real: number
 }
 
-/** What the heap holds once the collector finds nothing more, in bytes. */
-function heap(): number {
+/** The used bytes of the heap after garbage collection. */
+function usedHeap(): number {
   let last = Number.POSITIVE_INFINITY
   for (let round = 0; round < 12; round++) {
     ;(globalThis as { gc?: () => void }).gc!()
@@ -27,53 +29,58 @@ function heap(): number {
   return last
 }
 
-/** @param fill Makes things of one kind; the broker keeps them while they are weighed. */
-function weigh(name: string, prepare: (bench: Bench) => () => unknown): Weighed {
-  // A broker that has done all of it before has no first time to pay for.
-  const warm = prepare(new Bench())
-  warm()
-  const bench = new Bench()
-  const fill = prepare(bench)
-  const [heapBefore, countedBefore] = [heap(), bench.broker.memory.usedBytes]
+/**
+ * Measures one kind of data.
+ *
+ * @param prepare Sets up clients, and returns a function that makes the broker keep the data.
+ */
+function measure(name: string, prepare: (harness: BrokerHarness) => () => unknown): Measurement {
+  // The first run is not measured, because code that runs for the first time needs memory itself.
+  // The variable keeps that broker alive: freeing it between the measurements would distort them.
+  const warmUp = prepare(new BrokerHarness())
+  warmUp()
+  const harness = new BrokerHarness()
+  const fill = prepare(harness)
+  const [heapBefore, countedBefore] = [usedHeap(), harness.broker.memory.usedBytes]
   fill()
-  const real = heap() - heapBefore
-  const counted = bench.broker.memory.usedBytes - countedBefore
+  const real = usedHeap() - heapBefore
+  const counted = harness.broker.memory.usedBytes - countedBefore
   return { name, counted, real }
 }
 
-/** Says so many messages, and forgets what is answered. */
+/** Sends messages of a client, and drops the answers. */
 function sayAll(client: Client, count: number, message: (i: number) => object): void {
   for (let i = 0; i < count * scale; i++) {
     client.say(message(i))
-    forget(client)
+    dropOutput(client)
   }
 }
 
-/** What it was sent is the broker's memory no more. */
-function forget(client: Client): void {
+/** Drops the frames that a fake socket keeps, because they are not memory of the broker. */
+function dropOutput(client: Client): void {
   client.socket.frames.length = 0
   client.heard()
 }
 
-/** As the broker gets them: texts of their own, and not parts of one another. */
+/** Makes a text that shares no memory with other texts, as texts from the network. */
 function text(length: number, i: number, fill: string): string {
   return JSON.parse(JSON.stringify(`${i}:${fill.repeat(length)}`.slice(0, length))) as string
 }
 
-const holder = (bench: Bench): Client => bench.join({ grace: 'lease' })
+const holder = (harness: BrokerHarness): Client => harness.join({ grace: 'lease' })
 
-const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
+const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
   [
     'locks of short keys',
-    (bench) => {
-      const client = bench.join()
+    (harness) => {
+      const client = harness.join()
       return () => sayAll(client, 10_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     },
   ],
   [
     'locks with a ttl, long keys and metadata',
-    (bench) => {
-      const client = bench.join()
+    (harness) => {
+      const client = harness.join()
       const message = (i: number) => ({
         ...{ type: 'lock', id: i + 1, ttl: 1_000_000 },
         ...{ key: text(170, i, '€'), metadata: text(1_300, i, '€') },
@@ -83,25 +90,25 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
   ],
   [
     'requests with a timeout',
-    (bench) => {
-      const client = bench.join()
-      client.take('k')
+    (harness) => {
+      const client = harness.join()
+      client.acquire('k')
       const message = (i: number) => ({ type: 'lock', id: i + 2, key: 'k', timeout: 1_000_000 })
       return () => sayAll(client, 9_000, message)
     },
   ],
   [
-    'requests for keys of their own',
-    (bench) => {
-      const [client, other] = [bench.join(), bench.join()]
+    'requests for one key each',
+    (harness) => {
+      const [client, other] = [harness.join(), harness.join()]
       sayAll(other, 5_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
       return () => sayAll(client, 5_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     },
   ],
   [
     'stored refusals',
-    (bench) => {
-      const clients = Array.from({ length: 10 }, () => holder(bench))
+    (harness) => {
+      const clients = Array.from({ length: 10 }, () => holder(harness))
       return () => {
         for (const client of clients) {
           sayAll(client, 1_000, (i) => ({ type: 'unlock', id: i + 1, fence: 1 }))
@@ -110,18 +117,18 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
     },
   ],
   [
-    'stored answers that name holders',
-    (bench) => {
-      const busy = bench.join()
-      const clients = Array.from({ length: 10 }, () => holder(bench))
+    'stored answers with the metadata of holders',
+    (harness) => {
+      const busy = harness.join()
+      const clients = Array.from({ length: 10 }, () => holder(harness))
       return () => {
         for (const client of clients) {
           sayAll(client, 250, (i) => {
-            // What the answer shows of the lock is its own once the lock is gone.
-            const fence = busy.take('k', { metadata: text(900, i, '€') })
+            // After the unlock, only the stored answer keeps the metadata.
+            const fence = busy.acquire('k', { metadata: text(900, i, '€') })
             client.say({ type: 'lock', id: i + 1, key: 'k', timeout: 0 })
             busy.unlock(fence)
-            forget(busy)
+            dropOutput(busy)
             return { type: 'pong', n: 1 }
           })
         }
@@ -129,9 +136,9 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
     },
   ],
   [
-    'stored grants of locks that are gone',
-    (bench) => {
-      const clients = Array.from({ length: 10 }, () => holder(bench))
+    'stored grants of released locks',
+    (harness) => {
+      const clients = Array.from({ length: 10 }, () => holder(harness))
       let fence = 0
       const message = (i: number) => {
         if (i % 2 === 1) return { type: 'unlock', id: i + 1, fence }
@@ -145,19 +152,19 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
     },
   ],
   [
-    'sessions that are away',
-    (bench) => () => {
+    'disconnected sessions',
+    (harness) => () => {
       for (let i = 0; i < 3_000 * scale; i++) {
-        const client = bench.join({ grace: 'lease', lease: 60_000, name: text(20, i, 'n') })
-        forget(client)
+        const client = harness.join({ grace: 'lease', lease: 60_000, name: text(20, i, 'n') })
+        dropOutput(client)
         client.socket.drop()
       }
     },
   ],
   [
     'watches of keys',
-    (bench) => {
-      const clients = Array.from({ length: 5 }, () => bench.join())
+    (harness) => {
+      const clients = Array.from({ length: 5 }, () => harness.join())
       return () => {
         for (const [n, client] of clients.entries()) {
           sayAll(client, 1_000, (i) => ({ type: 'watch', id: i + 1, key: `${n}:${i}` }))
@@ -167,8 +174,8 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
   ],
   [
     'watches of long prefixes',
-    (bench) => {
-      const clients = Array.from({ length: 5 }, () => bench.join())
+    (harness) => {
+      const clients = Array.from({ length: 5 }, () => harness.join())
       return () => {
         for (const [n, client] of clients.entries()) {
           sayAll(client, 1_000, (i) => ({
@@ -182,24 +189,24 @@ const kinds: (readonly [string, (bench: Bench) => () => void])[] = [
   ],
   [
     'events that are not read',
-    (bench) => {
-      const sloths = Array.from({ length: 5 }, () => bench.join())
-      for (const sloth of sloths) {
-        sloth.say({ type: 'watch', id: 1 })
-        sloth.socket.bufferedBytes = 70_000
+    (harness) => {
+      const watchers = Array.from({ length: 5 }, () => harness.join())
+      for (const watcher of watchers) {
+        watcher.say({ type: 'watch', id: 1 })
+        watcher.socket.bufferedBytes = 70_000
       }
-      const busy = bench.join()
-      // What is in the sockets is not real, and has been counted by now.
-      busy.unlock(busy.take('k'))
-      forget(busy)
+      const busy = harness.join()
+      // Makes the broker count the bytes of the sockets, which are not on the heap, before `fill`.
+      busy.unlock(busy.acquire('k'))
+      dropOutput(busy)
       return () => {
         for (let i = 0; i < 200 * scale; i++) {
-          busy.unlock(busy.take('k', { metadata: text(1_000, i, 'm') }))
-          forget(busy)
+          busy.unlock(busy.acquire('k', { metadata: text(1_000, i, 'm') }))
+          dropOutput(busy)
         }
       }
     },
   ],
 ]
 const chosen = kinds.filter((_, i) => i % every === 0)
-console.log(JSON.stringify(chosen.map(([name, prepare]) => weigh(name, prepare))))
+console.log(JSON.stringify(chosen.map(([name, prepare]) => measure(name, prepare))))

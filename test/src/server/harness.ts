@@ -1,5 +1,5 @@
 /**
- * The broker without its sockets, on a fake machine, with as many fake clients as a test wants.
+ * A broker on a fake clock, with fake sockets and any number of scripted clients.
  */
 import {
   Broker,
@@ -14,7 +14,7 @@ import type { Hello, ServerMessage } from '@holdfast/shared'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { FakeSocket } from './socket.js'
 
-export class Bench {
+export class BrokerHarness {
   readonly environment: FakeEnvironment
   readonly broker: Broker
 
@@ -22,12 +22,12 @@ export class Bench {
     options: BrokerOptions = {},
     log: Log = new MemoryLog(),
     deps: Partial<BrokerDeps> = {},
-    machine = new FakeEnvironment(),
+    environment = new FakeEnvironment(),
   ) {
-    this.environment = machine
+    this.environment = environment
     this.broker = new Broker({
       settings: settingsFrom({ ...options, log }),
-      environment: this.environment,
+      environment,
       log,
       observer: options.observer ?? (options.logger && new BrokerLogger(options.logger)),
       // The first fence is 1.
@@ -36,7 +36,7 @@ export class Bench {
     })
   }
 
-  /** A connection that has said nothing yet. */
+  /** Opens a connection on which the client has sent nothing yet. */
   connect(from: { readonly origin?: string; readonly remoteAddress?: string } = {}): FakeSocket {
     const socket = new FakeSocket()
     Object.assign(socket, from)
@@ -44,40 +44,41 @@ export class Bench {
     return socket
   }
 
-  /** A connection that has said hello; what it was told is still to be heard. */
-  greet(hello: Partial<Hello> = {}): FakeSocket {
+  /** Opens a connection and sends a hello. The answer stays unread. */
+  connectWithHello(hello: Partial<Hello> = {}): FakeSocket {
     const socket = this.connect()
     this.say(socket, { type: 'hello', ...hello })
     return socket
   }
 
-  /** A client with a session, which has heard its welcome. */
+  /** Opens a session and reads its `welcome`. */
   join(hello: Partial<Hello> = {}): Client {
-    return this.clientOn(this.greet(hello))
+    return this.clientOn(this.connectWithHello(hello))
   }
 
-  /** The client behind a socket that was just welcomed. */
+  /** Reads the `welcome` on a socket, and returns the client of its session. */
   clientOn(socket: FakeSocket): Client {
     const [welcome] = socket.heard()
     if (welcome?.type !== 'welcome') throw new Error('no welcome')
     return new Client(this, socket, welcome)
   }
 
-  /** A client says this, and the turn comes to its end. */
+  /** Sends messages of a client in one frame, and ends the turn. */
   say(socket: FakeSocket, ...messages: readonly unknown[]): void {
     socket.say(...messages)
     this.environment.endTurn()
   }
 
-  /** Promises that were kept in the same turn have had their say. */
+  /** Runs the callbacks of settled promises, and ends the turn. */
   async settle(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
     this.environment.endTurn()
   }
 }
 
+/** A client with a session, which sends exactly what the test says. */
 export class Client {
-  readonly #bench: Bench
+  readonly #harness: BrokerHarness
   readonly socket: FakeSocket
   readonly session: string
   readonly secret: string | undefined
@@ -85,69 +86,76 @@ export class Client {
   #id = 0
 
   constructor(
-    bench: Bench,
+    harness: BrokerHarness,
     socket: FakeSocket,
     welcome: Extract<ServerMessage, { type: 'welcome' }>,
   ) {
-    this.#bench = bench
+    this.#harness = harness
     this.socket = socket
     this.session = welcome.session
     this.secret = welcome.secret
     this.welcome = welcome
   }
 
-  /** What it says to be taken up again. */
-  resume(hello: Partial<Hello> = {}, nth?: number): Partial<Hello> {
-    return { ...hello, resume: { session: this.session, secret: this.secret!, try: nth } }
+  /** Returns the hello that resumes the session. */
+  resume(hello: Partial<Hello> = {}, attempt?: number): Partial<Hello> {
+    return { ...hello, resume: { session: this.session, secret: this.secret!, try: attempt } }
   }
 
+  /** Sends messages in one frame, and ends the turn. */
   say(...messages: readonly unknown[]): void {
-    this.#bench.say(this.socket, ...messages)
+    this.#harness.say(this.socket, ...messages)
   }
 
-  /** Asks for a lock; returns the id of the request. */
+  /** Requests a lock. @returns the id of the request */
   lock(key: string, terms: object = {}): number {
     const id = ++this.#id
     this.say({ type: 'lock', id, key, ...terms })
     return id
   }
 
-  /** Asks for a lock that is free; returns its fence. */
-  take(key: string, terms: object = {}): number {
+  /** Acquires a lock that must be free. @returns the fence of the lock */
+  acquire(key: string, terms: object = {}): number {
     const id = this.lock(key, terms)
     const answer = this.heard().find((message) => 'id' in message && message.id === id)
     if (answer?.type !== 'granted') throw new Error(`not granted: ${JSON.stringify(answer)}`)
     return answer.fence
   }
 
+  /** @returns the id of the request */
   unlock(fence: number): number {
     const id = ++this.#id
     this.say({ type: 'unlock', id, fence })
     return id
   }
 
+  /** @returns the id of the request */
   refresh(fence: number, terms: object = {}): number {
     const id = ++this.#id
     this.say({ type: 'refresh', id, fence, ...terms })
     return id
   }
 
-  /** Answers the pings that came, as a client that is alive does; returns all that came. */
+  /** Returns the messages that the broker has sent since the last call. */
   heard(): ServerMessage[] {
     return this.socket.heard()
   }
 }
 
-/** Lets time pass while these clients answer every ping, so that their leases go on. */
+/**
+ * Lets time pass while these clients answer every ping, so that their sessions live on.
+ *
+ * @returns The messages that each client got.
+ */
 export function passAlive(
-  bench: Bench,
+  harness: BrokerHarness,
   ms: number,
   ...alive: readonly Client[]
 ): ServerMessage[][] {
   const heard = alive.map((): ServerMessage[] => [])
   const stepMs = 100
   for (let passed = 0; passed < ms; passed += stepMs) {
-    bench.environment.pass(Math.min(stepMs, ms - passed))
+    harness.environment.pass(Math.min(stepMs, ms - passed))
     alive.forEach((client, i) => {
       for (const message of client.heard()) {
         if (message.type === 'ping') client.say({ type: 'pong', n: message.n })
