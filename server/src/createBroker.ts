@@ -134,7 +134,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#endpoints = new AdminEndpoints({
       metrics: options.metrics,
       status: () => this.status(),
-      isAllowedHost: (request) => this.#upgradePolicy.knowsHost(request),
+      isAllowedHost: (request) => this.#upgradePolicy.isAllowedHost(request),
     })
     observer?.attach?.(() => this.#gauges())
   }

@@ -69,7 +69,7 @@ export class Dashboard {
 
   /** Whether the sender of the request gets the page; then a WebSocket of that page may connect. */
   serves(request: IncomingMessage): boolean {
-    if (this.#option === false || !this.#upgradePolicy.isCalledByName(request)) return false
+    if (this.#option === false || !this.#upgradePolicy.isUnspoofableHost(request)) return false
     return this.#option === true || isFromThisMachine(request)
   }
 

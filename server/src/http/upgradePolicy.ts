@@ -106,7 +106,7 @@ export class UpgradePolicy {
    * Whether the `Host` header is a name of the broker: an item of `hosts`, a loopback name if the
    * request arrived over loopback, or any name beyond loopback if `hosts` is empty.
    */
-  knowsHost({ headers, socket }: IncomingMessage): boolean {
+  isAllowedHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings
     const name = hostName(headers.host)
     if (name === undefined) return false
@@ -119,8 +119,8 @@ export class UpgradePolicy {
    * Whether the `Host` header is a name that only the broker can have: an IP address, a loopback
    * name, or an item of `hosts`. The owner of any other name could serve web pages under that name.
    */
-  isCalledByName(request: IncomingMessage): boolean {
-    if (!this.knowsHost(request)) return false
+  isUnspoofableHost(request: IncomingMessage): boolean {
+    if (!this.isAllowedHost(request)) return false
     const name = hostName(request.headers.host) ?? ''
     return this.#settings.hosts.has(name) || isLoopback(name) || isIP(name) !== 0
   }
@@ -132,7 +132,7 @@ export class UpgradePolicy {
 
   #refusal(request: IncomingMessage, caller: Caller, isOwnPage: boolean): Refusal | undefined {
     const { origin } = request.headers
-    if (!this.knowsHost(request)) {
+    if (!this.isAllowedHost(request)) {
       const reason =
         'Host header not allowed: connect to a name of the broker, or add this name to its `hosts`'
       return { status: '403 Forbidden', reason, cause: 'host' }
