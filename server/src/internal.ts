@@ -1,12 +1,12 @@
 /**
- * The second door, for this project's own tests and simulation: the broker without its sockets and
- * with a machine of the caller's making. Not covered by any promise of stability.
+ * Exports for the tests and the simulation of this project only: the broker without sockets, and
+ * components of it. These exports may change with any release.
  */
 
 export { nearest } from '@holdfast/shared'
 export { Broker } from './broker/broker.js'
 export { PrefixTree } from './broker/prefixTree.js'
-export { PageChoice } from './broker/queryPage.js'
+export { PageBuilder } from './broker/queryPage.js'
 export { Timekeeper } from './broker/timekeeper.js'
 export type { BrokerDeps } from './broker/wiring.js'
 export { span, table } from './cli/output.js'

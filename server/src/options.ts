@@ -1,7 +1,7 @@
 /**
- * The options of `createBroker`: their documentation, their defaults and their checks. A program in
- * plain JavaScript has no compiler. `{ authentcate }` would leave the broker open, and so would
- * `{ allowUnauthenticated: 'false' }`; both are refused here.
+ * The options of `createBroker`: their documentation, their defaults and their checks. The checks
+ * are strict because a program in plain JavaScript has no compiler: `{ authentcate }` and
+ * `{ allowUnauthenticated: 'false' }` would leave the broker open without an error.
  */
 import type { BlockList } from 'node:net'
 import {
@@ -28,110 +28,122 @@ import type { Logger } from './observability/brokerLogger.js'
 import type { Metrics, Observer } from './observability/observer.js'
 
 export interface BrokerOptions {
-  /** Where commands are put in order. Default: in memory, so a restart loses every lock. */
+  /** The command log. Default: in memory, so a restart loses every lock. */
   readonly log?: Log | undefined
-  /** Who may come in. Without it everybody on this machine, and nobody else. */
+  /**
+   * Authenticates clients. Default: none. The broker then listens only on loopback, unless
+   * `allowUnauthenticated` is true.
+   */
   readonly authenticate?: Authenticate | undefined
   /**
-   * What they may do. Default: everything; but `revoke` only where `authenticate` says so, or where
-   * there is none.
+   * Decides what an authenticated client may do. Default: everything but `revoke`. `revoke` is also
+   * allowed if there is no `authenticate`, or if the identity of the client allows it.
    */
   readonly authorize?: Authorize | undefined
-  /** Serve beyond loopback although there is no `authenticate`. Default false. */
+  /** Allow `listen` on addresses beyond loopback without `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
   /**
-   * Take tokens over connections that others on the network can read. Default false: beyond
-   * loopback without TLS, and without a trusted proxy that has it, a token is refused with 4403.
+   * Accept tokens over connections that other parties on the network can read. Default false: the
+   * broker closes a connection with 4403 if it sends a token from beyond loopback without TLS, or
+   * through a trusted proxy without TLS.
    */
   readonly allowInsecure?: boolean | undefined
   /**
-   * Host names by which the broker may be called, beside its loopback names. Default: on loopback
-   * only those; elsewhere any, until some are given. A name that can never match is refused, such
-   * as one with a scheme, a port, a path, brackets or a `*`.
+   * Host names that the `Host` header of a request may have, beside the loopback names. Default: on
+   * loopback only the loopback names, and on other addresses any name. A name with a scheme, a
+   * port, a path, brackets or a `*` is an error, because it can never match.
    */
   readonly hosts?: readonly string[] | undefined
   /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
   readonly tls?: TlsFiles | undefined
-  /** Numbers for Prometheus: `brokerMetrics()` of `@holdfast/server/metrics`. Default none. */
+  /** Metrics for Prometheus: `brokerMetrics()` of `@holdfast/server/metrics`. Default: none. */
   readonly metrics?: Metrics | undefined
   /**
-   * Where lines about sessions (`debug`, `info`), refusals (`info`), revocations and trouble with a
-   * shared log (both `warn`) go: pino, or anything like it. Default nowhere.
+   * The broker logger, such as pino. It gets lines about sessions (`debug`, `info`), refusals
+   * (`info`), revocations and errors of a shared log (both `warn`). Default: none.
    */
   readonly logger?: Logger | undefined
-  /** Whoever else wants to know what happens. */
+  /** A further observer of messages, effects and refusals. Default: none. */
   readonly observer?: Observer | undefined
   /**
-   * Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses, or subnets
-   * such as `10.0.0.0/8`. Default none.
+   * Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers the broker trusts: addresses,
+   * or subnets such as `10.0.0.0/8`. Default: none.
    */
   readonly trustedProxies?: readonly string[] | undefined
   /**
    * Web origins whose pages may connect, exactly as browsers send them: `https://app.example`, with
-   * a port only if it is not the default. One that can never match is refused, such as one without
-   * a scheme, with a slash at the end or with a `*`. Default none.
+   * a port only if it is not the default. An origin without a scheme, with a slash at the end or
+   * with a `*` is an error, because it can never match. Default: none.
    */
   readonly origins?: readonly string[] | undefined
-  /** Lets pages from loopback origins connect as well, for development. Default false. */
+  /** Allow pages of loopback origins to connect as well, for development. Default false. */
   readonly dev?: boolean | undefined
   /**
-   * Serve the dashboard at `/dashboard/` of a port that the broker listens on itself: true, to
-   * whoever can reach the broker by one of its `hosts` or by address; false, to nobody. Default: to
-   * browsers on this machine. Its WebSocket needs no entry in `origins`, and may do what anybody's
-   * may.
+   * Serve the dashboard at `/dashboard/` of the ports on which the broker itself listens. True: to
+   * every client that calls the broker by one of its `hosts` or by its address. False: never.
+   * Default: to browsers on this machine. The page may connect without an entry in `origins`, and
+   * has no more permissions than any other client.
    */
   readonly dashboard?: boolean | undefined
-  /** Bounds and default of the lease, in ms. Default 2,000 to 300,000, and 15,000. */
+  /** Bounds and default of the lease, in ms. By default from 2,000 to 300,000, default 15,000. */
   readonly lease?: Partial<LeaseBounds> | undefined
-  /** Defaults of the limits: `public` for a broker that strangers reach. Default `private`. */
+  /** The defaults of the limits: `public` for untrusted clients. Default `private`. */
   readonly profile?: Profile | undefined
-  /** Limits that are not as in the profile. */
+  /** Limits that differ from the profile. */
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
-   * Grant nothing (but a steal) for this long after the start, in ms, because clients of a broker
-   * that kept nothing may believe in their locks for one lease; `true` for the longest lease.
-   * Requests wait meanwhile. Default: not at all. Not with a log that is shared with other brokers.
+   * Time after the start in which the broker grants no lock, except to a steal, in ms. Requests
+   * wait meanwhile. `true` means the longest lease. A broker that lost its locks in a restart needs
+   * this time, because its former clients use their locks until their lease ends. Not allowed with
+   * a shared log. Default: none.
    */
   readonly quietStart?: boolean | number | undefined
   /**
-   * A file in which blocks of fences are reserved before use, so that fences rise over restarts
-   * whatever the clock does. Without it they rise as long as the wall clock is not set back by more
-   * than the broker was down. The folder is made if need be. The file is for one broker: another
-   * one that wants it is refused with `UNAVAILABLE`, also from another process or container of this
-   * machine. So is a link in its place.
+   * Path of a file in which the broker reserves fences before use, so that fences rise over
+   * restarts even if the wall clock is set back. Without the file they rise only if the wall clock
+   * is not set back by more than the broker was down.
+   *
+   * The broker makes the folder if it does not exist. Only one broker may use the file: another
+   * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link
+   * in place of the file fails too.
    */
   readonly fenceFile?: string | undefined
 }
 
 /**
- * @throws {HoldfastError} `INVALID_OPTION`, saying which option and what it may be; for a name that
- *   does not exist, the nearest one that does.
+ * Checks the options of a broker, and fills in the defaults.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION`, with the option and its valid values. For an unknown
+ *   option, with the most similar name.
  */
 export function settingsFrom(options: BrokerOptions): BrokerSettings {
   checkBrokerOptions(options)
   const limits = limitsOf(options)
-  const lease = { ...leaseMs, ...definedIn(options.lease) }
+  const lease = { ...leaseMs, ...withoutUndefined(options.lease) }
   for (const [name, value] of Object.entries(lease)) {
     if (!Number.isSafeInteger(value) || value < 1 || value > maxMs) {
-      throw invalid(`lease.${name} is an integer from 1 to ${maxMs} ms`)
+      throw invalid(`lease.${name} must be an integer from 1 to ${maxMs} ms, not ${String(value)}`)
     }
   }
   if (lease.min > lease.default || lease.default > lease.max) {
-    throw invalid('lease.min, lease.default and lease.max are in rising order')
+    const values = `${lease.min}, ${lease.default} and ${lease.max}`
+    throw invalid(`lease.min, lease.default and lease.max must be in rising order, not ${values}`)
   }
   const quietStart = quietStartFrom(options.quietStart, lease)
   if (quietStart > 0 && options.log?.membership !== undefined) {
-    throw invalid('quietStart is for a broker that kept nothing, not for one that shares a log')
+    throw invalid(
+      'quietStart must not be set with a shared log, which keeps the locks over a restart',
+    )
   }
   return {
     authenticate: options.authenticate,
     authorize: options.authorize,
     allowUnauthenticated: options.allowUnauthenticated ?? false,
     allowInsecure: options.allowInsecure ?? false,
-    hosts: new Set(checked(options.hosts, hostFault).map((host) => host.toLowerCase())),
+    hosts: new Set(validated(options.hosts, hostFault).map((host) => host.toLowerCase())),
     trustedProxies: proxiesFrom(options.trustedProxies ?? []),
     tls: options.tls,
-    origins: new Set(checked(options.origins, originFault)),
+    origins: new Set(validated(options.origins, originFault)),
     dev: options.dev ?? false,
     dashboard: options.dashboard,
     lease,
@@ -140,17 +152,19 @@ export function settingsFrom(options: BrokerOptions): BrokerSettings {
   }
 }
 
-function limitsOf({ profile = 'private', limits: set }: BrokerOptions): BrokerLimits {
-  if (profile !== 'private' && profile !== 'public') throw invalid('profile is private or public')
-  const given = definedIn(set)
-  for (const [name, value] of Object.entries(given)) {
+function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): BrokerLimits {
+  if (profile !== 'private' && profile !== 'public') {
+    throw invalid(`profile must be "private" or "public", not ${describe(profile)}`)
+  }
+  const definedOverrides = withoutUndefined(overrides)
+  for (const [name, value] of Object.entries(definedOverrides)) {
     const fault = limitFault(name as LimitName, value)
     if (fault !== undefined) throw invalid(fault)
   }
-  return limitsFrom(profile, given)
+  return limitsFrom(profile, definedOverrides)
 }
 
-function checked(
+function validated(
   names: readonly string[] = [],
   faultOf: (name: unknown) => string | undefined,
 ): readonly string[] {
@@ -165,26 +179,28 @@ function proxiesFrom(proxies: readonly string[]): BlockList | undefined {
   if (proxies.length === 0) return undefined
   const list = proxyList(proxies)
   if (!('fault' in list)) return list
-  throw invalid(`trustedProxies are addresses or subnets, and "${list.fault}" is neither`)
+  throw invalid(
+    `trustedProxies must be addresses or subnets such as 10.0.0.0/8, not "${list.fault}"`,
+  )
 }
 
 function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds): number {
   if (value === undefined || value === false) return 0
   if (value === true) return lease.max
   if (Number.isSafeInteger(value) && value >= 0 && value <= maxMs) return value
-  throw invalid(`quietStart is true, or an integer from 0 to ${maxMs} ms`)
+  throw invalid(`quietStart must be true, or an integer from 0 to ${maxMs} ms, not ${value}`)
 }
 
-function definedIn<T extends object>(partial: T | undefined): Partial<T> {
+function withoutUndefined<T extends object>(partial: T | undefined): Partial<T> {
   const entries = Object.entries(partial ?? {}).filter(([, value]) => value !== undefined)
   return Object.fromEntries(entries) as Partial<T>
 }
 
-/** What the broker calls of each observer; without one of them the first message would fail. */
-const observing = ['onMessage', 'onEffect', 'onFlushed', 'onRefused'] as const
+/** The methods that the broker calls on each observer; a missing method would fail later. */
+const observerMethods = ['onMessage', 'onEffect', 'onFlushed', 'onRefused'] as const
 
-/** Of what kind a value must be; the words are those of the message. */
-const kinds = {
+/** The checks of option values. Each name is used in the error message: "x must be <name>". */
+const valueKinds = {
   'a function': (value: unknown) => typeof value === 'function',
   'true or false': (value: unknown) => typeof value === 'boolean',
   'a list of texts': (value: unknown) =>
@@ -193,13 +209,15 @@ const kinds = {
   'an object with options': isObject,
   'true, or an integer of ms': (value: unknown) =>
     typeof value === 'boolean' || typeof value === 'number',
-  'a log, such as journalLog() makes': has('start', 'submit', 'close'),
-  'brokerMetrics()': has('text', ...observing),
-  'a logger, such as pino() makes': has('debug', 'info', 'warn'),
-  'an observer with the functions onMessage, onEffect, onFlushed and onRefused': has(...observing),
+  'a log, such as journalLog() makes': hasMethods('start', 'submit', 'close'),
+  'brokerMetrics()': hasMethods('text', ...observerMethods),
+  'a logger, such as pino() makes': hasMethods('debug', 'info', 'warn'),
+  'an observer with the functions onMessage, onEffect, onFlushed and onRefused': hasMethods(
+    ...observerMethods,
+  ),
 } as const
 
-const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof kinds>> = {
+const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof valueKinds>> = {
   log: 'a log, such as journalLog() makes',
   authenticate: 'a function',
   authorize: 'a function',
@@ -224,16 +242,16 @@ const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof kinds>> =
 const tlsOptions: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
 
 /**
- * Refuses options that do not exist, and values of another kind than their option's.
+ * Checks that all options exist, and that each value is of the kind of its option.
  *
- * @throws {HoldfastError} `INVALID_OPTION` with the nearest name, or with the kind.
+ * @throws {HoldfastError} `INVALID_OPTION` with the most similar name, or with the valid kind.
  */
 function checkBrokerOptions(options: BrokerOptions): void {
   refuseUnknownOptions('createBroker', options, brokerOptions)
   for (const [name, kind] of Object.entries(brokerOptions)) {
     const value: unknown = options[name as keyof BrokerOptions]
-    if (value === undefined || kinds[kind](value)) continue
-    throw new HoldfastError('INVALID_OPTION', `${name} must be ${kind}, not ${show(value)}`)
+    if (value === undefined || valueKinds[kind](value)) continue
+    throw new HoldfastError('INVALID_OPTION', `${name} must be ${kind}, not ${describe(value)}`)
   }
   refuseUnknownOptions('lease', options.lease, leaseMs)
   refuseUnknownOptions('limits', options.limits, limits)
@@ -244,16 +262,16 @@ function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Objects and functions that have these methods. */
-function has(...names: readonly string[]) {
+/** Returns a check whether a value is an object or a function with these methods. */
+function hasMethods(...names: readonly string[]) {
   return (value: unknown): boolean =>
     (typeof value === 'object' || typeof value === 'function') &&
     value !== null &&
     names.every((name) => typeof Reflect.get(value, name) === 'function')
 }
 
-/** A plain value as it is; of all else only its kind, since it may hold a secret. */
-function show(value: unknown): string {
+/** Describes a value for an error message: objects only by their type, as they may hold secrets. */
+function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
   if (value === null || ['number', 'boolean', 'bigint'].includes(typeof value)) return `${value}`
   return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`

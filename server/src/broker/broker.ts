@@ -1,10 +1,10 @@
 /**
- * The broker, without its sockets: takes connections and the commands of its log, and serves them
- * with the parts that `wiring.ts` puts together. A message goes one way:
+ * The broker without sockets: accepts connections, and applies the commands of its command log. The
+ * components that do the work are made in `wiring.ts`. The path of a message:
  *
- *   socket -> connection -> inbound -> log -> lock table -> outbound -> connection -> socket
+ *   socket -> connection -> inbound -> command log -> table -> outbound -> connection -> socket
  *
- * The broker knows neither `ws` nor HTTP, and no real clock.
+ * The broker uses neither `ws` nor HTTP nor the real clock, so tests can run it in a simulation.
  */
 import { type CloseCode, closeCodes, type LockStats } from '@holdfast/shared'
 import { Connection } from '../connection/connection.js'
@@ -17,14 +17,14 @@ import type { Environment } from '../platform/environment.js'
 import { encodeDraining } from '../protocol/encode.js'
 import { QuietStart } from './deadlineHandler.js'
 import { find, type QueryRows, type Scope } from './queries.js'
-import { type BrokerDeps, type BrokerParts, wireBroker } from './wiring.js'
+import { type BrokerComponents, type BrokerDeps, wireBroker } from './wiring.js'
 
 export class Broker {
   readonly #environment: Environment
   readonly #log: Log
   readonly #membership: Membership | undefined
   readonly #fences: Fences
-  readonly #parts: BrokerParts
+  readonly #components: BrokerComponents
   #isServing = false
   #isDraining = false
 
@@ -37,30 +37,30 @@ export class Broker {
     this.#log = log
     this.#fences = fences
     this.#membership = log.membership
-    this.#parts = wireBroker(deps, {
+    this.#components = wireBroker(deps, {
       onServe: () => this.#serve(),
       onResign: () => this.#resign(),
       onFailure: (error) => {
         this.#closeAll(closeCodes.internal)
-        // Otherwise the other brokers would wait for the sessions of this one for ever.
+        // Otherwise the other brokers would wait for ever for the sessions of this broker.
         if (this.#membership !== undefined) void log.close()
         onFailure?.(error)
       },
     })
-    this.ready = this.#start(settings.quietStart)
+    this.ready = this.#startLog(settings.quietStart)
   }
 
-  /** Starts the log, which first brings back the commands of the past. */
-  #start(quietStart: number): undefined | Promise<void> {
-    const starting = this.#log.start(this.#parts.stateMachine)
+  /** Starts the command log, which first restores the lock table from its stored commands. */
+  #startLog(quietStart: number): undefined | Promise<void> {
+    const starting = this.#log.start(this.#components.stateMachine)
     if (this.#membership !== undefined) return starting
-    if (starting === undefined) this.#begin(quietStart)
-    return starting?.then(() => this.#begin(quietStart))
+    if (starting === undefined) this.#onLogStarted(quietStart)
+    return starting?.then(() => this.#onLogStarted(quietStart))
   }
 
-  /** A log that only this broker uses has started. */
-  #begin(quietStart: number): void {
-    // A broker without fences must fail at its start, not at its first lock.
+  /** Begins to serve, after the start of a command log that only this broker uses. */
+  #onLogStarted(quietStart: number): void {
+    // A broker that cannot reserve fences must fail at its start, not at its first lock.
     this.#fences.reserve(highestNext(this.table))
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
@@ -68,9 +68,9 @@ export class Broker {
     if (quietStart > 0) {
       this.#log.submit({ type: 'quiet', quiet: true, at })
       const quiet = new QuietStart(quietStart)
-      this.#parts.time.setTimer(quiet, quiet.ms)
+      this.#components.time.setTimer(quiet, quiet.ms)
     } else if (this.table.quiet) {
-      // The broker before this one stopped during its quiet start.
+      // The former process of this broker stopped during its quiet start.
       this.#log.submit({ type: 'quiet', quiet: false, at })
     }
   }
@@ -81,90 +81,93 @@ export class Broker {
     this.#isServing = !this.#isDraining
   }
 
-  /** This broker is not a member of its cluster any more. */
+  /** Closes all connections, because this broker is no longer a member of its cluster. */
   #resign(): void {
-    this.#parts.handshake.forgetAll()
-    this.#parts.unfinished.clear()
+    this.#components.handshake.clear()
+    this.#components.unfinishedKeys.clear()
     this.#closeAll(closeCodes.restart)
   }
 
-  #closeAll(row: CloseCode): void {
+  #closeAll(closeCode: CloseCode): void {
     this.#isServing = false
-    this.#parts.connections.closeAll(row)
+    this.#components.connections.closeAll(closeCode)
   }
 
-  /** Takes on a new connection. */
+  /** Accepts a new connection. Closes it at once if the broker does not serve. */
   connect(socket: Socket): SocketListener {
-    const { all, connections, connectionDeps } = this.#parts
+    const { allConnections, connections, connectionDeps } = this.#components
     const connection = new Connection(socket, connectionDeps)
-    all.add(connection)
+    allConnections.add(connection)
     if (this.#isServing) connections.admit(connection)
     else connections.close(connection, closeCodes.restart)
     return connection
   }
 
-  /** Whether the broker takes new clients: not while it drains, nor while it is not a member. */
+  /** Whether the broker accepts clients: not while it drains, and not without its membership. */
   get isServing(): boolean {
-    // Asked first, because a broker that learns here that it is not a member stops serving.
+    // First, because `isLive` may find that the membership has ended, and clears `#isServing`.
     const isLive = this.#membership === undefined || this.#membership.isLive()
     return isLive && this.#isServing
   }
 
   /** The open connections, in order of arrival. */
   get connections(): ReadonlySet<Connection> {
-    return this.#parts.all
+    return this.#components.allConnections
   }
 
   /** The lock table, for reading only. */
   get table(): Omit<LockTable, 'apply'> {
-    return this.#parts.table.current
+    return this.#components.liveTable.current
   }
 
-  /** How the log is doing, if it is shared with other brokers. */
+  /** The state of the command log; undefined unless other brokers share the log. */
   get logStatus(): LogStatus | undefined {
     return this.#membership?.status
   }
 
-  /** What the broker takes of its memory for clients, and how much it may, in bytes. */
+  /** Memory that clients make the broker use, and the limit of it, in bytes. */
   get memory(): { readonly usedBytes: number; readonly limitBytes: number } {
-    return this.#parts.memory
+    return this.#components.memory
   }
 
+  /** The counters since the start, and the number of held locks. */
   stats(): LockStats {
-    return this.#parts.statistics.snapshot(this.table.heldCount)
+    return this.#components.statistics.snapshot(this.table.heldCount)
   }
 
+  /** Searches the lock table. Returns at most `limit` locks and `limit` requests. */
   find(scope: Scope, limit: number): QueryRows {
     return find(this.table, scope, limit)
   }
 
-  /** Handles all deadlines that are due. Returns how many locks expired. */
+  /** Handles all deadlines that have passed. Returns the number of locks that expired. */
   cleanExpiredLocks(): number {
-    const before = this.#parts.statistics.expired
-    this.#parts.time.run()
-    return this.#parts.statistics.expired - before
+    const before = this.#components.statistics.expired
+    this.#components.time.run()
+    return this.#components.statistics.expired - before
   }
 
   /**
-   * From now on: takes no new connection, and refuses new requests of sessions that no other broker
-   * can take over. Tells all clients.
+   * Begins to drain: accepts no new connection, and refuses new requests of sessions that no other
+   * broker can take over. Sends `draining` to all clients.
    */
   startDraining(withinMs: number): void {
     this.#isServing = false
     this.#isDraining = true
-    this.#parts.inbound.startDraining()
-    for (const connection of this.#parts.all) connection.send(encodeDraining(withinMs))
+    this.#components.inbound.startDraining()
+    for (const connection of this.#components.allConnections)
+      connection.send(encodeDraining(withinMs))
   }
 
-  /** Closes one connection because the broker goes away. */
+  /** Closes a connection because the broker stops. */
   dismiss(connection: Connection): void {
-    this.#parts.connections.close(connection, closeCodes.restart)
+    this.#components.connections.close(connection, closeCodes.restart)
   }
 
-  /** Stops all timers and the log; to be called when all connections are closed. */
+  /** Stops all timers and the command log. Call this method after all connections are closed. */
   async stop(): Promise<void> {
-    this.#parts.time.stop()
-    this.#parts.scheduler.stop()
+    this.#components.time.stop()
+    this.#components.scheduler.stop()
     await this.#log.close()
   }
 }

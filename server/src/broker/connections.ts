@@ -1,6 +1,7 @@
 /**
- * The open connections of a broker, the session on each of them, and how a connection ends: by the
- * client, by the broker, or because another connection took its session over.
+ * The open connections of a broker, and the session that is attached to each connection. This file
+ * ends connections: when the client closes, when the broker closes, or when the session resumes on
+ * another connection.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import type { ConnectionAdmission } from '../access/connectionAdmission.js'
@@ -10,24 +11,24 @@ import type { ConnectionListener } from '../connection/connectionDeps.js'
 import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, Session } from '../core/index.js'
 import { type Observer, type RefusalCause, refusalCauseOf } from '../observability/observer.js'
-import type { BrokerTime } from './deadlineHandler.js'
+import type { BrokerTimekeeper } from './deadlineHandler.js'
 import { endsAtOnce } from './inbound.js'
 import type { MemoryAccount } from './memoryAccount.js'
 import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** How long a closing handshake may take before the socket is dropped, in ms. */
-const closingMs = 1_000
+/** How long the broker waits for the closing handshake before it drops the socket, in ms. */
+const maxClosingMs = 1_000
 
 export interface ConnectionsDeps {
   /** Every connection until its socket is closed, in order of arrival. */
-  readonly all: Set<Connection>
-  readonly time: Pick<BrokerTime, 'clearClientDeadline' | 'setTimer' | 'clearTimer'>
+  readonly allConnections: Set<Connection>
+  readonly time: Pick<BrokerTimekeeper, 'clearClientDeadline' | 'setTimer' | 'clearTimer'>
   readonly admission: ConnectionAdmission
-  readonly watches: WatchRegistry
+  readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
-  readonly table: LiveTable
+  readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
   readonly observer: Observer | undefined
@@ -42,7 +43,10 @@ export class Connections implements ConnectionListener<Connection> {
     this.#deps = deps
   }
 
-  /** Takes on a new connection, or closes it or another one if there are too many. */
+  /**
+   * Admits a new connection. If there are too many connections, closes the connection that the
+   * admission chooses: the new connection or an older one.
+   */
   admit(connection: Connection): void {
     const rejected = this.#deps.admission.admit(connection)
     if (rejected === undefined) return
@@ -52,26 +56,26 @@ export class Connections implements ConnectionListener<Connection> {
     this.close(rejected.connection, { ...closeCodes.overloaded, reason })
   }
 
-  /** Closes a connection, and makes sure that its socket is closed soon. */
-  close(connection: Connection, row: CloseCode): void {
-    connection.close(row)
-    this.#forget(connection)
-    if (connection.state === 'closing') this.#deps.time.setTimer(connection, closingMs)
+  /** Closes a connection, and sets a broker timer that drops the socket if the client is slow. */
+  close(connection: Connection, closeCode: CloseCode): void {
+    connection.close(closeCode)
+    this.#releaseResources(connection)
+    if (connection.state === 'closing') this.#deps.time.setTimer(connection, maxClosingMs)
   }
 
   /** Closes all connections. */
-  closeAll(row: CloseCode): void {
-    for (const connection of this.#deps.all) this.close(connection, row)
+  closeAll(closeCode: CloseCode): void {
+    for (const connection of this.#deps.allConnections) this.close(connection, closeCode)
   }
 
   onAborted(connection: Connection): void {
-    this.#leave(connection, true)
-    this.#deps.time.setTimer(connection, closingMs)
+    this.#suspendSession(connection, true)
+    this.#deps.time.setTimer(connection, maxClosingMs)
   }
 
   onClosed(connection: Connection): void {
-    this.#deps.all.delete(connection)
-    this.#leave(connection, false)
+    this.#deps.allConnections.delete(connection)
+    this.#suspendSession(connection, false)
     this.#deps.time.clearTimer(connection)
   }
 
@@ -83,33 +87,34 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   /**
-   * The connection of a session has ended.
+   * Suspends the session of a connection that has ended.
    *
-   * @param keep The session keeps its whole lease, because its client may not know of the end.
+   * @param keepsLease Whether the session keeps its whole lease, because its client may not know
+   *   that the connection has ended.
    */
-  #leave(connection: Connection, keep: boolean): void {
-    this.#forget(connection)
+  #suspendSession(connection: Connection, keepsLease: boolean): void {
+    this.#releaseResources(connection)
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
-    const { log, clock, table, scheduler } = this.#deps
-    const suspend = (): number => {
+    const { log, clock, liveTable, scheduler } = this.#deps
+    const submitSuspend = (): number => {
       if (this.attached.get(session) !== connection) return 0
-      const before = table.effectCount
+      const before = liveTable.effectCount
       const at = clock.wall()
-      log.submit({ type: 'suspend', session: session.id, attachEpoch, keep, at })
-      return table.effectCount - before
+      log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
+      return liveTable.effectCount - before
     }
-    // Suspending may release thousands of locks; then other clients have their turn first.
-    if (endsAtOnce(session)) suspend()
-    else scheduler.add({ work: suspend })
+    // Suspending may release thousands of locks. The scheduler lets other clients go first then.
+    if (endsAtOnce(session)) submitSuspend()
+    else scheduler.add({ work: submitSuspend })
   }
 
-  /** Ends every deadline, watch and count of this connection. */
-  #forget(connection: Connection): void {
-    const { time, admission, watches, memory } = this.#deps
+  /** Ends the deadline and the watches of a connection, and removes it from all counts. */
+  #releaseResources(connection: Connection): void {
+    const { time, admission, watchRegistry, memory } = this.#deps
     time.clearClientDeadline(connection)
     admission.onClosing(connection)
-    watches.removeAll(connection)
-    memory.forget(connection)
+    watchRegistry.removeAll(connection)
+    memory.removeConnection(connection)
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What is overdue: the judgement on clients that have not done in time what they owe, and the doing
- * of what the broker has promised. Whatever touches the table is a proposal, which the table may
- * find void.
+ * Handles the deadlines that have passed. A client deadline ends what the client did not keep up: a
+ * lock, a session or a connection. A broker timer makes the broker act. Changes of the lock table
+ * go through the command log, and the table ignores a command that no longer applies.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -11,7 +11,7 @@ import { type Command, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
-/** The time after a start in which the broker grants no lock: a timer of the broker. */
+/** The time after a start in which the broker grants no lock. A broker timer ends it. */
 export class QuietStart {
   readonly ms: number
 
@@ -20,20 +20,26 @@ export class QuietStart {
   }
 }
 
-/** The deadlines of clients, and the timers of the broker itself. */
-export type BrokerTime = Timekeeper<ClientDeadline, BrokerTimer>
+/** Keeps the client deadlines and the broker timers. */
+export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubject>
 
-/** A client must in time: refresh a lock, be heard, finish its handshake, read its output. */
-type ClientDeadline = Lock | Session | Connection
+/**
+ * What a client deadline is set for: a lock that the client must refresh, a session from which the
+ * broker must receive, or a connection whose client must finish its handshake or read its output.
+ */
+type ClientDeadlineSubject = Lock | Session | Connection
 
-/** The broker must in time: end a wait, ping, close a connection, warn of the end of a token. */
-type BrokerTimer = Request | Connection | TokenDeadline | QuietStart
+/**
+ * What a broker timer is set for: a request whose timeout ends, a connection that the broker must
+ * ping or drop, a token that is about to expire, or the quiet start.
+ */
+type BrokerTimerSubject = Request | Connection | TokenDeadline | QuietStart
 
-/** How long what came during a pause may take to be read, in ms. */
-const heardAgainMs = 50
+/** How long the broker may need to read the input that arrived during a pause, in ms. */
+const inputDelayMs = 50
 
 export interface DeadlineHandlerDeps {
-  readonly time: BrokerTime
+  readonly time: BrokerTimekeeper
   readonly tokenExpiry: TokenExpiry
   readonly flusher: OutputFlusher
   readonly connections: {
@@ -46,68 +52,72 @@ export interface DeadlineHandlerDeps {
   readonly clock: { wall(): number }
 }
 
-export class DeadlineHandler implements DeadlineListener<ClientDeadline, BrokerTimer> {
+export class DeadlineHandler
+  implements DeadlineListener<ClientDeadlineSubject, BrokerTimerSubject>
+{
   readonly #deps: DeadlineHandlerDeps
 
   constructor(deps: DeadlineHandlerDeps) {
     this.#deps = deps
   }
 
-  /** A client has not done in time what it owes. */
-  onClientDeadline(debtor: ClientDeadline): void {
+  /** A client has missed a client deadline. */
+  onClientDeadline(subject: ClientDeadlineSubject): void {
     const { connections, flusher } = this.#deps
-    if (debtor instanceof Lock) this.#proposeExpiry(debtor)
-    else if (debtor instanceof Session) this.#endIfSilent(debtor)
-    else if (debtor.state === 'open') flusher.cutIfSlow(debtor)
+    if (subject instanceof Lock) this.#expireLock(subject)
+    else if (subject instanceof Session) this.#endIfSilent(subject)
+    else if (subject.state === 'open') flusher.disconnectIfSlow(subject)
     else {
-      connections.report(debtor, 'hello_ms')
-      debtor.abort(closeCodes.noHello)
+      connections.report(subject, 'hello_ms')
+      subject.abort(closeCodes.noHello)
     }
   }
 
-  /** The broker must do what it promised. */
-  onBrokerTimer(claim: BrokerTimer): void {
+  /** A broker timer has ended. */
+  onBrokerTimer(subject: BrokerTimerSubject): void {
     const { log, clock, tokenExpiry, time } = this.#deps
-    if (claim instanceof QuietStart) log.submit({ type: 'quiet', quiet: false, at: clock.wall() })
-    else if (claim instanceof Request) {
+    if (subject instanceof QuietStart) log.submit({ type: 'quiet', quiet: false, at: clock.wall() })
+    else if (subject instanceof Request) {
       log.submit({
         type: 'timeout',
-        session: claim.session.id,
-        request: claim.id,
+        session: subject.session.id,
+        request: subject.id,
         at: clock.wall(),
       })
-    } else if (claim instanceof TokenDeadline) tokenExpiry.onTimer(claim)
-    else if (claim.state === 'open') {
-      claim.ping()
-      time.setTimer(claim, claim.session!.lease / 3)
-    } else claim.terminate()
+    } else if (subject instanceof TokenDeadline) tokenExpiry.onTimer(subject)
+    else if (subject.state === 'open') {
+      subject.ping()
+      time.setTimer(subject, subject.session!.lease / 3)
+    } else subject.terminate()
   }
 
-  #proposeExpiry(lock: Lock): void {
+  /** Submits the expiry of a lock, unless unread input may refresh or unlock it. */
+  #expireLock(lock: Lock): void {
     const { log, clock, connections, time } = this.#deps
     const { session, fence, generation } = lock
     const connection = connections.attached.get(session)
     const now = time.now()
-    if (connection?.isPaused || now < (connection?.readsSince ?? 0) + heardAgainMs) {
-      // A refresh or an unlock may have arrived that the broker has not handled or read.
-      time.setClientDeadline(lock, now + heardAgainMs)
+    if (connection?.isPaused || now < (connection?.readingResumedAt ?? 0) + inputDelayMs) {
+      // A refresh or an unlock may have arrived that the broker has not read or handled yet.
+      time.setClientDeadline(lock, now + inputDelayMs)
       return
     }
     log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
   }
 
+  /** Submits the end of a session, unless its client was heard or may have sent messages. */
   #endIfSilent(session: Session): void {
     const { log, clock, connections, time } = this.#deps
     const connection = connections.attached.get(session)
     if (connection !== undefined) {
       if (connection.isPaused) {
-        // The broker does not read its socket, so a silence is not the client's.
+        // The broker does not read this socket, so the client may have sent messages.
         time.setClientDeadline(session, time.now() + session.lease / 3)
         return
       }
-      // What came during a pause waits on the client's side too, and takes its time to arrive.
-      const { receivedAt, readsSince } = connection
-      const endsAt = Math.max(receivedAt + session.lease, readsSince + session.lease / 3)
+      // Messages that the client queued during a pause need time to arrive.
+      const { receivedAt, readingResumedAt } = connection
+      const endsAt = Math.max(receivedAt + session.lease, readingResumedAt + session.lease / 3)
       if (endsAt > time.now()) {
         time.setClientDeadline(session, endsAt)
         return

@@ -1,9 +1,10 @@
 /**
- * What happens between a hello and its welcome: who is it, which session, on which terms.
+ * The handshake, from `hello` to `welcome`: authenticates the client, applies the limits of
+ * sessions, and opens or resumes a session.
  *
- * Opening and resuming are commands, judged by the table at their place in the log; this only asks
- * and passes on the outcome. A resume that is refused becomes an opening in the same breath, so
- * that a client whose session is gone is back after one round trip.
+ * To open and to resume are commands. The lock table decides about them when the command log
+ * delivers them, and calls `complete` or `onResumeRefused`. After a refused resume the broker opens
+ * a new session at once, so that a client whose session is gone needs only one round trip.
  */
 import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
@@ -20,9 +21,9 @@ import { type Observer, type RefusalCause, refusalCauseOf } from '../observabili
 import type { Environment } from '../platform/environment.js'
 
 /**
- * The name of this broker among the brokers that share its log. The broker keeps the deadlines of
- * the sessions that have this owner, and of no others. With a log of its own the name is '', and
- * every session has that owner; with a shared log no session has it.
+ * The name of this broker as owner broker: the broker keeps the deadlines of the sessions that
+ * carry this name, and of no other sessions. Without a cluster the name is '', and every session
+ * carries it. In a cluster the name is '' until the broker serves, and no session carries ''.
  */
 export interface OwnerBroker {
   name: string
@@ -32,11 +33,11 @@ interface PendingHandshake {
   readonly connection: Connection
   readonly hello: Hello
   readonly principal: string
-  /** The resume secret it will be given. */
+  /** The resume secret that the client gets in `welcome`; undefined without a grace. */
   readonly secret: string | undefined
 }
 
-/** A hello that came to its end, for the broker to seat. */
+/** A handshake that the lock table has accepted: its session can be attached to the connection. */
 export interface AcceptedHandshake {
   readonly connection: Connection
   readonly secret: string | undefined
@@ -49,7 +50,7 @@ export interface HandshakeDeps {
   readonly sessionQuota: SessionQuota
   readonly memory: { readonly isFull: boolean }
   readonly ownerBroker: OwnerBroker
-  /** If the log is shared. */
+  /** Undefined unless other brokers share the log. */
   readonly membership: Membership | undefined
   readonly observer: Observer | undefined
 }
@@ -64,9 +65,9 @@ export class Handshake {
   readonly #membership: Membership | undefined
   readonly #observer: Observer | undefined
   readonly #policyFor: ReturnType<typeof policiesFor>
-  /** One object, since every session keeps it. */
-  readonly #limits: SessionLimits
-  /** By the attempt that the table's answer will name. */
+  /** One object for all sessions, because every session keeps a reference to it. */
+  readonly #sessionLimits: SessionLimits
+  /** By the handshake id, which is in the command and in its effect. */
   readonly #pending = new Map<string, PendingHandshake>()
 
   constructor(deps: HandshakeDeps) {
@@ -82,83 +83,86 @@ export class Handshake {
     this.#observer = observer
     this.#policyFor = policiesFor(settings)
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
-    this.#limits = { locks, answers, waitersPerKey }
+    this.#sessionLimits = { locks, answers, waitersPerKey }
   }
 
-  /** A connection has said hello. */
+  /** Begins the handshake of a connection that has sent `hello`. */
   begin(connection: Connection, hello: Hello): void {
     const { authenticate, allowInsecure } = this.#settings
     if (authenticate === undefined) {
-      this.#identified(connection, hello, { principal: 'anyone' })
+      this.#onIdentified(connection, hello, { principal: 'anyone' })
       return
     }
     const { origin, remoteAddress } = connection
     const token = hello.token ?? connection.token
     if (token !== undefined && !connection.isSecure && !allowInsecure) {
-      const row = { ...closeCodes.forbidden, reason: tokenOverPlainText }
-      this.#turnAway(connection, 'insecure', row)
+      const closeCode = { ...closeCodes.forbidden, reason: tokenOverPlainText }
+      this.#refuse(connection, 'insecure', closeCode)
       return
     }
     identify(authenticate, { token, origin, remoteAddress }).then(
       (identity) => {
         if (connection.state !== 'opening') return
-        if (identity !== undefined) this.#identified(connection, hello, identity)
-        else this.#turnAway(connection, 'unauthorized', closeCodes.unauthorized)
+        if (identity !== undefined) this.#onIdentified(connection, hello, identity)
+        else this.#refuse(connection, 'unauthorized', closeCodes.unauthorized)
       },
       () => connection.abort(closeCodes.overloaded),
     )
   }
 
   /**
-   * The table has opened or resumed a session: whose hello was it? Undefined if it was not ours.
+   * Ends a handshake for which the lock table has opened or resumed a session. Returns undefined if
+   * no handshake with this id is pending.
    */
-  admitted(attempt: string): AcceptedHandshake | undefined {
-    const guest = this.#pending.get(attempt)
-    this.#pending.delete(attempt)
-    return guest
+  complete(handshakeId: string): AcceptedHandshake | undefined {
+    const pendingHandshake = this.#pending.get(handshakeId)
+    this.#pending.delete(handshakeId)
+    return pendingHandshake
   }
 
-  /** The table has refused a resume: open a new session instead. */
-  refused(attempt: string): void {
-    const guest = this.#pending.get(attempt)
-    if (guest === undefined) return
-    this.#pending.delete(attempt)
-    if (guest.connection.state === 'opening')
-      this.#open(guest.connection, guest.hello, guest.principal)
+  /** Opens a new session, because the lock table has refused to resume the former session. */
+  onResumeRefused(handshakeId: string): void {
+    const pendingHandshake = this.#pending.get(handshakeId)
+    if (pendingHandshake === undefined) return
+    this.#pending.delete(handshakeId)
+    const { connection, hello, principal } = pendingHandshake
+    if (connection.state === 'opening') this.#submitOpen(connection, hello, principal)
   }
 
-  /** Nothing that was asked of the table will have an outcome. */
-  forgetAll(): void {
+  /** Forgets all pending handshakes, because their commands will have no effects. */
+  clear(): void {
     this.#pending.clear()
   }
 
-  #identified(connection: Connection, hello: Hello, identity: Identity): void {
+  /** Continues the handshake of a client whose identity is known. */
+  #onIdentified(connection: Connection, hello: Hello, identity: Identity): void {
     if (this.#membership !== undefined && this.#membership.load !== 'ok') {
       connection.abort(closeCodes.overloaded)
       return
     }
     connection.policy = this.#policyFor?.(identity, connection.receivedAt)
-    this.#admit(connection, hello, identity.principal)
+    this.#openOrResume(connection, hello, identity.principal)
   }
 
-  #turnAway(connection: Connection, cause: RefusalCause, row: CloseCode): void {
+  /** Tells the observer that the broker refuses the handshake, and aborts the connection. */
+  #refuse(connection: Connection, cause: RefusalCause, closeCode: CloseCode): void {
     const { remoteAddress, origin } = connection
     this.#observer?.onRefused({ cause, remoteAddress, origin })
-    connection.abort(row)
+    connection.abort(closeCode)
   }
 
-  #admit(connection: Connection, hello: Hello, principal: string): void {
+  #openOrResume(connection: Connection, hello: Hello, principal: string): void {
     if (hello.resume === undefined) {
-      this.#open(connection, hello, principal)
+      this.#submitOpen(connection, hello, principal)
       return
     }
     const { newId, newSecret, hash, clock } = this.#environment
-    const attempt = newId()
+    const handshakeId = newId()
     const secret = newSecret()
-    this.#pending.set(attempt, { connection, hello, principal, secret })
+    this.#pending.set(handshakeId, { connection, hello, principal, secret })
     this.#log.submit({
       type: 'resume',
-      handshakeId: attempt,
+      handshakeId,
       session: hello.resume.session,
       ownerBroker: this.#ownerBroker.name,
       principal,
@@ -169,19 +173,19 @@ export class Handshake {
     })
   }
 
-  #open(connection: Connection, hello: Hello, principal: string): void {
+  #submitOpen(connection: Connection, hello: Hello, principal: string): void {
     const { newId, newSecret, hash, clock } = this.#environment
-    const { lease, grace } = this.#termsFor(hello)
+    const { lease, grace } = this.#leaseAndGraceFor(hello)
     if (this.#memory.isFull) {
       const reason = limitReason('memoryBytes', this.#settings.limits.memoryBytes)
-      this.#turnAway(connection, 'memory_bytes', { ...closeCodes.overloaded, reason })
+      this.#refuse(connection, 'memory_bytes', { ...closeCodes.overloaded, reason })
       return
     }
     const session = newId()
     const limit = this.#sessionQuota.reserve(session, principal, connection.remoteAddress)
     if (limit !== undefined) {
       const reason = limitReason(limit, this.#settings.limits[limit])
-      this.#turnAway(connection, refusalCauseOf(limit), { ...closeCodes.quota, reason })
+      this.#refuse(connection, refusalCauseOf(limit), { ...closeCodes.quota, reason })
       return
     }
     const secret = grace > 0 ? newSecret() : undefined
@@ -196,12 +200,13 @@ export class Handshake {
       lease,
       grace,
       secret: secret === undefined ? undefined : hash(secret),
-      limits: this.#limits,
+      limits: this.#sessionLimits,
       at: clock.wall(),
     })
   }
 
-  #termsFor(hello: Hello): { lease: number; grace: number } {
+  /** The lease within the bounds of the settings, and the grace, which is at most the lease. */
+  #leaseAndGraceFor(hello: Hello): { lease: number; grace: number } {
     const bounds = this.#settings.lease
     const lease = Math.min(Math.max(hello.lease ?? bounds.default, bounds.min), bounds.max)
     const grace = hello.grace === 'lease' ? lease : Math.min(hello.grace ?? 0, lease)

@@ -1,6 +1,6 @@
 /**
- * From messages to commands: checks whether the broker may and can handle a message now, and then
- * does what `messageHandlers.ts` says for it.
+ * Turns messages into commands: checks the permission and the limits of a message, and then calls
+ * the handler of the message in `messageHandlers.ts`.
  */
 import { closeCodes, type LockRequest } from '@holdfast/shared'
 import type { TokenExpiry } from '../access/tokenExpiry.js'
@@ -21,15 +21,15 @@ import {
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** Locks and requests up to which their release together needs no turn of its own. */
+/** Locks and requests of which the broker may release fewer than this many in one command. */
 const releasedAtOnce = 100
 
 export interface InboundDeps {
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
-  readonly table: LiveTable
+  readonly liveTable: LiveTable
   readonly statistics: Statistics
-  readonly watches: WatchRegistry
+  readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
   readonly memory: Pick<MemoryAccount, 'isFull'>
   /** Undefined unless several brokers share the log. */
@@ -42,14 +42,14 @@ export class Inbound {
   readonly #deps: InboundDeps
   readonly #context: AnswerContext
   #isDraining = false
-  /** Connections whose `welcome` was confirmed; the log may not have come as far yet. */
-  readonly #confirmed = new WeakSet<Connection>()
+  /** Connections with a submitted `confirm` command, which the log may not have applied yet. */
+  readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
-    const { table, statistics, watches, limits, tokenExpiry } = deps
+    const { liveTable, statistics, watchRegistry, limits, tokenExpiry } = deps
     this.#deps = deps
     const report = this.#report.bind(this)
-    this.#context = { table, statistics, watches, limits, tokenExpiry, report }
+    this.#context = { liveTable, statistics, watchRegistry, limits, tokenExpiry, report }
   }
 
   /** From now on, refuses new requests of sessions that no other broker can take over. */
@@ -61,7 +61,7 @@ export class Inbound {
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
-    if (membership !== undefined && !this.#hasRoom(membership, connection, message)) return
+    if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
     if (connection.policy !== undefined && !this.#isAllowed(connection, message)) return
     if (message.type === 'refusal') {
@@ -75,30 +75,35 @@ export class Inbound {
   }
 
   /**
-   * A valid message shows that the client has read the newest `welcome`, so the former resume
-   * secret ends. `ack` and `bye` need no command for that, because the table gets one for them
-   * anyway.
+   * Ends the former resume secret, because a valid message shows that the client has read the
+   * newest `welcome`. `ack` and `bye` need no `confirm` command, because their own commands end the
+   * former secret as well.
    */
   #confirmWelcome(connection: Connection, { type }: SessionMessage | InvalidRequest): void {
     if (type === 'refusal' || type === 'ack' || type === 'bye') return
-    if (this.#confirmed.has(connection)) return
-    this.#confirmed.add(connection)
+    if (this.#confirmedConnections.has(connection)) return
+    this.#confirmedConnections.add(connection)
     const { log, clock } = this.#deps
     const { session, attachEpoch } = connection
     log.submit({ type: 'confirm', session: session!.id, attachEpoch, at: clock.wall() })
   }
 
-  /** Whether handling this element, which is not checked yet, may take a whole turn. */
+  /**
+   * Whether the broker may need a whole turn to handle this element, which is not validated yet.
+   */
   isLong({ session }: Connection, element: unknown): boolean {
     if (session === undefined || typeof element !== 'object' || element === null) return false
     const { type, steal, key } = element as Record<string, unknown>
     if (type === 'bye') return !endsAtOnce(session)
     if (steal !== true || typeof key !== 'string') return false
-    return (this.#deps.table.current.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
+    return (this.#deps.liveTable.current.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
   }
 
-  /** Whether the shared log has room for this message; if not, answers or closes. */
-  #hasRoom(
+  /**
+   * Whether the shared log can accept the command of this message. If not, answers with `failed`,
+   * or closes the connection.
+   */
+  #logAccepts(
     { load }: Membership,
     connection: Connection,
     message: SessionMessage | InvalidRequest,
@@ -108,17 +113,22 @@ export class Inbound {
       return false
     }
     if (load === 'ok' || message.type !== 'lock') return true
-    connection.send(encodeFailed(message.id, 'UNAVAILABLE', 'the log is out of reach'))
+    connection.send(
+      encodeFailed(message.id, 'UNAVAILABLE', 'the command log is unreachable; try again later'),
+    )
     return false
   }
 
-  /** Whether the policy allows this message; if not, answers or closes. */
+  /**
+   * Whether the policy allows this message. If not, answers with `failed`, or closes the
+   * connection.
+   */
   #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
     const policy = connection.policy!
     if (!policy.consume(connection.handledAt)) {
-      const most = this.#deps.limits.messagesPerSecond
+      const value = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messages_per_second' })
-      connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', most) })
+      connection.abort({ ...closeCodes.quota, reason: limitReason('messagesPerSecond', value) })
       return false
     }
     if (message.type === 'refusal') return true
@@ -132,7 +142,10 @@ export class Inbound {
     return false
   }
 
-  /** Whether the broker cannot begin anything new for this session; if so, answers. */
+  /**
+   * Whether the broker refuses a message that adds a lock or a watch, because its memory is full or
+   * because it drains. If so, answers with `failed`.
+   */
   #isRefused(
     { adds }: MessageHandler<SessionMessage>,
     connection: Connection,
@@ -150,7 +163,7 @@ export class Inbound {
     }
     if (!this.#isDraining || adds !== 'lock' || isRepeated) return false
     if (canFailOver(session, this.#deps.membership)) return false
-    connection.send(encodeFailed(id, 'UNAVAILABLE', 'the broker is going away'))
+    connection.send(encodeFailed(id, 'UNAVAILABLE', 'the broker is stopping; try again later'))
     return true
   }
 
@@ -164,14 +177,14 @@ export class Inbound {
   }
 }
 
-/** Whether the end of this session releases so few locks that it needs no turn of its own. */
+/** Whether this session has so few locks that the broker can end it within the present turn. */
 export function endsAtOnce({ held, waiting }: Session): boolean {
   return held.size + waiting.size < releasedAtOnce
 }
 
 /**
- * Whether another broker can take over this session with all its locks: its client comes back
- * within the grace, and at least one other broker shares the log.
+ * Whether another broker can take over this session with all its locks: the session has a grace, in
+ * which its client can reconnect, and at least one other broker shares the log.
  */
 export function canFailOver({ grace }: Session, membership: Membership | undefined): boolean {
   return grace > 0 && membership !== undefined && membership.status.members.length > 1

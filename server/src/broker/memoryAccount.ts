@@ -1,12 +1,12 @@
 /**
- * How much memory the broker takes, and whether that is more than it may (`limits.memoryBytes`). A
- * process that runs out of heap dies with every lock, so new work is refused before that: judged
- * here, before a command enters the log, because replicas of a table have different memories.
+ * Estimates the memory that clients make the broker use, and compares it with
+ * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
+ * work before that. The check comes before a command enters the log, because the brokers of a
+ * cluster have different amounts of memory.
  *
- * The account is kept up to date as things come and go, so that reading it costs a few additions.
- * It counts what clients can make the broker keep: the table with its idle keys, connections,
- * output that is not read, and watches. It does not count the program itself, nor what one turn
- * handles.
+ * The estimate counts the lock table with its idle keys, the connections, unread output and
+ * watches. It does not count the program itself, nor the data that one turn handles. The counts are
+ * updated with each change, so that reading the estimate costs a few additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -14,24 +14,28 @@ import type { OutputMemory } from '../connection/outputFlusher.js'
 import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** An open connection with its socket, its receiver and the buffers of an empty stream. */
+/**
+ * Bytes of an open connection with its socket, its receiver and the empty buffers of its stream.
+ */
 const connectionBytes = 12 * 1024
-/** Unread output up to which a connection counts as one without any. */
+/**
+ * Unread output up to which a connection counts as a connection without unread output, in bytes.
+ */
 const freeOutputBytes = 16 * 1024
-/** From so many times the bound on, the broker gets rid of what it holds for slow clients. */
-const overfull = 9 / 8
+/** From this multiple of the limit on, the broker disconnects clients with unread output. */
+const overfullRatio = 9 / 8
 
 export interface MemoryAccountDeps {
   readonly limits: BrokerLimits
-  readonly table: LiveTable
+  readonly liveTable: LiveTable
   readonly connections: { readonly size: number }
-  readonly watches: WatchRegistry
+  readonly watchRegistry: WatchRegistry
 }
 
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Of connections that leave more unread than is free. */
+  /** Bytes that the broker keeps for connections above {@link freeOutputBytes}. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {
@@ -39,26 +43,26 @@ export class MemoryAccount implements OutputMemory {
     this.limitBytes = deps.limits.memoryBytes
   }
 
-  /** Bytes that are in use. */
+  /** Bytes that clients make the broker use, estimated. */
   get usedBytes(): number {
-    const { table, connections, watches } = this.#deps
-    const { bytes, keys } = table.current
-    const ofTable = bytes + keys.idleBytes
-    return ofTable + connections.size * connectionBytes + this.#outputBytes + watches.bytes
+    const { liveTable, connections, watchRegistry } = this.#deps
+    const { bytes, keys } = liveTable.current
+    const tableBytes = bytes + keys.idleBytes
+    return tableBytes + connections.size * connectionBytes + this.#outputBytes + watchRegistry.bytes
   }
 
-  /** Whether new work is refused: locks, watches, sessions. */
+  /** Whether the broker refuses new locks, watches and sessions. */
   get isFull(): boolean {
     return this.usedBytes >= this.limitBytes
   }
 
-  /** Whether new connections are refused, and clients that do not read at once are cut. */
+  /** Whether the broker refuses new connections, and disconnects clients with unread output. */
   get isOverfull(): boolean {
-    return this.usedBytes >= this.limitBytes * overfull
+    return this.usedBytes >= this.limitBytes * overfullRatio
   }
 
-  /** Takes up what this connection keeps now. */
-  weigh(connection: Connection): void {
+  /** Counts the memory that this connection uses now, in place of its former amount. */
+  updateConnection(connection: Connection): void {
     const { memoryBytes } = connection
     const bytes = memoryBytes > freeOutputBytes ? memoryBytes : 0
     if (bytes === connection.countedBytes) return
@@ -66,8 +70,8 @@ export class MemoryAccount implements OutputMemory {
     connection.countedBytes = bytes
   }
 
-  /** The connection keeps nothing any more. */
-  forget(connection: Connection): void {
+  /** Stops counting a connection that has ended. */
+  removeConnection(connection: Connection): void {
     this.#outputBytes -= connection.countedBytes
     connection.countedBytes = 0
   }

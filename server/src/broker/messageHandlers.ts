@@ -1,7 +1,8 @@
 /**
- * One entry for each message that a session may send: the permission that it needs, and what the
- * broker does with it. Most messages become a command for the log; the others are answered at once.
- * A new message of the protocol is one new entry here; without it, this file does not compile.
+ * One handler for each message that a session may send: the permission that the message needs, and
+ * what the broker does with it. Most messages become a command for the command log; the broker
+ * answers the others at once. A new message of the protocol needs one new handler in this file,
+ * which does not compile without it.
  */
 import { type ClientMessage, type Hello, type LockRequest, maxQueryItems } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
@@ -19,8 +20,8 @@ import {
   watchingChunks,
 } from '../protocol/chunkedResponses.js'
 import { encodeFailed, encodeStats } from '../protocol/encode.js'
-import { type Scope, Search } from './queries.js'
-import { PageChoice } from './queryPage.js'
+import { type Scope, TableSearch } from './queries.js'
+import { PageBuilder } from './queryPage.js'
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
@@ -29,11 +30,11 @@ export type SessionMessage = Exclude<ClientMessage, Hello>
 
 type MessageOf<T extends SessionMessage['type']> = Extract<SessionMessage, { readonly type: T }>
 
-/** What the answers to messages are made from. */
+/** What a handler needs of the broker to answer a message. */
 export interface AnswerContext {
-  readonly table: LiveTable
+  readonly liveTable: LiveTable
   readonly statistics: Statistics
-  readonly watches: WatchRegistry
+  readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
   /** Checks the new token of a client. */
   readonly tokenExpiry: { renew(connection: Connection, message: MessageOf<'auth'>): void }
@@ -42,11 +43,13 @@ export interface AnswerContext {
 }
 
 export interface MessageHandler<M extends SessionMessage> {
-  /** What the message makes the broker keep; the broker refuses such messages when it is full. */
+  /** What the message adds to the memory; with a full memory the broker refuses such messages. */
   readonly adds: 'lock' | 'watch' | undefined
-  /** Why the policy refuses the message; undefined if every session may send it. */
+  /** Returns why the policy refuses the message; undefined if every session may send it. */
   readonly check: ((policy: ConnectionPolicy, message: M) => Denial | undefined) | undefined
-  /** Makes the command for the log, with the wall clock in ms; undefined if the log has no part. */
+  /**
+   * Makes the command. `at` is the wall clock, in ms. Undefined for a message without a command.
+   */
   readonly command: ((connection: Connection, message: M, at: number) => Command) | undefined
   /** Answers at once; undefined for a message that becomes a command. */
   readonly answer:
@@ -58,21 +61,21 @@ type Check<M extends SessionMessage> = MessageHandler<M>['check']
 
 /** A message that becomes a command. */
 function command<M extends SessionMessage>(
-  make: (connection: Connection, message: M, at: number) => Command,
+  makeCommand: (connection: Connection, message: M, at: number) => Command,
   check?: Check<M>,
   adds?: 'lock',
 ): MessageHandler<M> {
-  // All entries have the same fields in the same order, which keeps the lookups of the broker fast.
-  return { adds, check, command: make, answer: undefined }
+  // All handlers have the same fields in the same order, so V8 keeps one fast shape for them.
+  return { adds, check, command: makeCommand, answer: undefined }
 }
 
-/** A message that is answered without the log. */
+/** A message that the broker answers without a command. */
 function answer<M extends SessionMessage>(
-  give: (context: AnswerContext, connection: Connection, message: M) => void,
+  sendAnswer: (context: AnswerContext, connection: Connection, message: M) => void,
   check?: Check<M>,
   adds?: 'watch',
 ): MessageHandler<M> {
-  return { adds, check, command: undefined, answer: give }
+  return { adds, check, command: undefined, answer: sendAnswer }
 }
 
 const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<MessageOf<T>> } = {
@@ -115,8 +118,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   pong: answer((_context, connection) => connection.acknowledge()),
 
   stats: answer(
-    ({ statistics, table }, connection, { id }) =>
-      connection.send(encodeStats(id, statistics.snapshot(table.current.heldCount))),
+    ({ statistics, liveTable }, connection, { id }) =>
+      connection.send(encodeStats(id, statistics.snapshot(liveTable.current.heldCount))),
     (policy) => policy.check('stats', ''),
   ),
 
@@ -124,7 +127,9 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
 
   watch: answer(watch, checkKey('watch'), 'watch'),
 
-  unwatch: answer(({ watches }, connection, message) => watches.remove(connection, message.watch)),
+  unwatch: answer(({ watchRegistry }, connection, message) =>
+    watchRegistry.remove(connection, message.watch),
+  ),
 
   auth: answer(({ tokenExpiry }, connection, message) => {
     connection.charge(costs.auth)
@@ -132,9 +137,9 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   }),
 }
 
-/** The entry of a message. */
+/** The handler of a message. */
 export function handlerOf(message: SessionMessage): MessageHandler<SessionMessage> {
-  // The entry takes messages of exactly this type, which the compiler cannot conclude.
+  // The handler accepts exactly this type of message, but the compiler cannot infer that.
   return handlers[message.type] as unknown as MessageHandler<SessionMessage>
 }
 
@@ -162,7 +167,10 @@ function checkLock(policy: ConnectionPolicy, message: LockRequest): Denial | und
   return policy.check(operation, key) ?? policy.checkSize(key, metadata)
 }
 
-/** Without a key, a query and a watch show only the keys that the client may see. */
+/**
+ * Checks the permission for a key. A query or a watch without a key needs no permission here,
+ * because it shows only the keys that the client may see.
+ */
 function checkKey(
   operation: Operation,
 ): (
@@ -173,40 +181,42 @@ function checkKey(
 }
 
 function query(
-  { table }: AnswerContext,
+  { liveTable }: AnswerContext,
   connection: Connection,
   message: MessageOf<'query'>,
 ): void {
   const { id, key, prefix, limit = maxQueryItems, after, afterFence } = message
-  const scope = { key, prefix, sees: visibleKeys(connection, 'query') }
-  const search = new Search(table.current, scope)
+  const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
+  const search = new TableSearch(liveTable.current, scope)
   const chunks =
     after === undefined
       ? foundChunks(id, search, limit)
-      : pageChunks(id, search, new PageChoice({ after, afterFence }, limit))
-  connection.stream(endingSearch(search, chunks), true)
+      : pageChunks(id, search, new PageBuilder({ after, afterFence }, limit))
+  connection.stream(endSearchOnReturn(search, chunks), true)
 }
 
 function watch(
-  { table, watches, limits, report }: AnswerContext,
+  { liveTable, watchRegistry, limits, report }: AnswerContext,
   connection: Connection,
   { id, key, prefix }: MessageOf<'watch'>,
 ): void {
-  const most = limits.watchesPerSession
-  if (!watches.has(connection, id) && watches.countOf(connection) >= most) {
-    connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('watchesPerSession', most)))
+  const limit = limits.watchesPerSession
+  if (!watchRegistry.has(connection, id) && watchRegistry.countOf(connection) >= limit) {
+    connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('watchesPerSession', limit)))
     report(connection, { cause: 'watches_per_session', operation: 'watch', key })
     return
   }
-  const scope: Scope = { key, prefix, sees: visibleKeys(connection, 'watch') }
-  // The state comes first: every later event is sent after it, however long the state takes.
-  const search = new Search(table.current, scope)
-  connection.stream(endingSearch(search, watchingChunks(id, search, maxQueryItems)), true)
-  watches.add(connection, id, scope, search)
+  const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
+  // The state goes into the send queue first, so the client gets every event after the state.
+  const search = new TableSearch(liveTable.current, scope)
+  connection.stream(endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems)), true)
+  watchRegistry.add(connection, id, scope, search)
 }
 
-/** Which keys a client may see, by its permissions at the time of looking; undefined for all. */
-function visibleKeys(
+/**
+ * Whether a client may see a key, by its permissions at the time of the call; undefined for all.
+ */
+function keyFilterFor(
   connection: Connection,
   operation: 'query' | 'watch',
 ): ((key: string) => boolean) | undefined {
@@ -214,8 +224,8 @@ function visibleKeys(
   return policy === undefined ? undefined : (key) => policy.may(operation, key)
 }
 
-/** An answer that gives up its search when its connection is closed. */
-function endingSearch(search: Search, chunks: PacedChunks): PacedMessages {
+/** The messages of an answer. Ends the search if the connection closes before the last message. */
+function endSearchOnReturn(search: TableSearch, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),
     return: () => {

@@ -1,6 +1,7 @@
 /**
- * From effects to messages: what the table did becomes what clients are told, and which deadlines
- * are kept.
+ * Turns the effects of the lock table into messages to clients, and into client deadlines and
+ * broker timers. In a cluster only the owner broker of a session keeps the deadlines of the session
+ * with its locks and requests.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfGathering } from '../config/workCosts.js'
@@ -21,37 +22,40 @@ import {
   encodeGranted,
   encodeLost,
   encodeWelcome,
-  type HeldItem,
+  type SnapshotLock,
 } from '../protocol/encode.js'
-import type { BrokerTime } from './deadlineHandler.js'
+import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
 
 export interface OutboundDeps {
-  readonly time: BrokerTime
-  readonly handshake: Pick<Handshake, 'admitted' | 'refused'>
+  readonly time: BrokerTimekeeper
+  readonly handshake: Pick<Handshake, 'complete' | 'onResumeRefused'>
   readonly connections: {
     /** The connection that each session is on. */
     readonly attached: Map<Session, Connection>
-    /** Closes a connection, and makes sure that its socket is closed soon. */
+    /** Closes a connection, and drops its socket if the client does not close it soon. */
     close(connection: Connection, row: CloseCode): void
   }
-  /** Is told that the handshake of a connection is over. */
+  /** Stops the time limit of a handshake that has ended with a session. */
   readonly admission: { onAttached(connection: Connection): void }
   readonly ownerBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
-  readonly unfinished: UnfinishedKeys
+  readonly unfinishedKeys: UnfinishedKeys
 }
 
-const closeFor: Record<EndReason, CloseCode> = {
+const closeCodeFor: Record<EndReason, CloseCode> = {
   goodbye: closeCodes.goodbye,
   expired: closeCodes.expired,
   dropped: closeCodes.restart,
 }
 
-/** Bytes that a lock takes in a snapshot that is not sent yet; its key is mostly the table's. */
-const heldItemBytes = 128
+/**
+ * Bytes of a lock in a snapshot that is not encoded yet, beside its key, which the lock table keeps
+ * as well.
+ */
+const snapshotLockBytes = 128
 
 export class Outbound {
   readonly #deps: OutboundDeps
@@ -63,7 +67,8 @@ export class Outbound {
     this.#attached = deps.connections.attached
   }
 
-  handleEffects(effect: Effect): void {
+  /** Sends the messages and sets or clears the deadlines that follow from an effect. */
+  handleEffect(effect: Effect): void {
     const { time } = this.#deps
     const attached = this.#attached
     switch (effect.kind) {
@@ -71,7 +76,7 @@ export class Outbound {
         this.#onGranted(effect.lock, effect.request)
         break
       case 'revoked':
-        // Here rather than at its release, which does not know what the operator said.
+        // Here and not in `#onReleased`, because only this effect has the note of the operator.
         attached
           .get(effect.lock.session)
           ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
@@ -81,7 +86,7 @@ export class Outbound {
         break
       case 'answer': {
         const { session, id, answer } = effect
-        const text = encodeAnswer(id, answer, this.#ttlBeganFor(answer), session.limits)
+        const text = encodeAnswer(id, answer, this.#ttlStartInAnswer(answer), session.limits)
         attached.get(session)?.send(text)
         break
       }
@@ -99,22 +104,22 @@ export class Outbound {
         else this.#startTimeout(effect.lockOrRequest)
         break
       case 'unfinished':
-        if (this.#isHere(effect.request.session)) this.#deps.unfinished.add(effect.request.key)
+        if (this.#isOwned(effect.request.session)) this.#deps.unfinishedKeys.add(effect.request.key)
         break
       case 'refreshed':
         this.#startTtl(effect.lock)
         break
       case 'opened':
-        if (this.#isHere(effect.session))
+        if (this.#isOwned(effect.session))
           this.#attach(effect.session, effect.handshakeId, undefined)
         break
       case 'resumed':
-        if (this.#isHere(effect.session)) {
+        if (this.#isOwned(effect.session)) {
           this.#attach(effect.session, effect.handshakeId, effect.answers)
         } else this.#detachMoved(effect.session)
         break
       case 'refused':
-        this.#deps.handshake.refused(effect.handshakeId)
+        this.#deps.handshake.onResumeRefused(effect.handshakeId)
         break
       case 'suspended':
         this.#onSuspended(effect.session, effect.keep)
@@ -125,37 +130,40 @@ export class Outbound {
     }
   }
 
-  /** From now on every deadline of these sessions that is kept here begins, in full. */
-  takeUp(sessions: Iterable<Session>): void {
+  /**
+   * Starts the full deadlines of the sessions that this broker owns, with their locks and requests.
+   */
+  startDeadlines(sessions: Iterable<Session>): void {
     const { time } = this.#deps
     for (const session of sessions) {
-      if (!this.#isHere(session)) continue
+      if (!this.#isOwned(session)) continue
       time.setClientDeadline(session, time.now() + session.lease)
       for (const lock of session.held.values()) this.#startTtl(lock)
       for (const request of session.waiting.values()) this.#startTimeout(request)
     }
   }
 
-  /** From now on no deadline of these sessions is kept here. */
-  giveUp(sessions: Iterable<Session>): void {
-    for (const session of sessions) if (this.#isHere(session)) this.#forget(session)
+  /** Clears the deadlines of the sessions that this broker owns, and detaches all sessions. */
+  detachAll(sessions: Iterable<Session>): void {
+    for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
     this.#attached.clear()
   }
 
-  #isHere(session: Session): boolean {
+  /** Whether this broker is the owner broker of the session, so that it keeps the deadlines. */
+  #isOwned(session: Session): boolean {
     return session.ownerBroker === this.#deps.ownerBroker.name
   }
 
-  #forget(session: Session): void {
+  #clearDeadlines(session: Session): void {
     const { time } = this.#deps
     time.clearClientDeadline(session)
     for (const lock of session.held.values()) time.clearClientDeadline(lock)
     for (const request of session.waiting.values()) time.clearTimer(request)
   }
 
-  /** The session lives on at another broker. */
+  /** The session has resumed at another broker. */
   #detachMoved(session: Session): void {
-    this.#forget(session)
+    this.#clearDeadlines(session)
     const connection = this.#attached.get(session)
     this.#attached.delete(session)
     if (connection !== undefined) this.#deps.connections.close(connection, closeCodes.replaced)
@@ -163,8 +171,8 @@ export class Outbound {
 
   #onGranted(lock: Lock, request: Request | undefined): void {
     if (request?.timeout !== undefined) this.#deps.time.clearTimer(request)
-    const beganAt = lock.ttl === undefined ? undefined : this.#startTtl(lock)
-    this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, beganAt))
+    const ttlStart = lock.ttl === undefined ? undefined : this.#startTtl(lock)
+    this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, ttlStart))
   }
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
@@ -174,23 +182,23 @@ export class Outbound {
     }
   }
 
-  /** A hello has become a session on a connection; if that is still there. */
+  /** Attaches a session to the connection of its handshake, unless the connection has closed. */
   #attach(
     session: Session,
-    attempt: string,
+    handshakeId: string,
     answers: ReadonlyMap<number, Answer> | undefined,
   ): void {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
     const former = attached.get(session)
-    const accepted = handshake.admitted(attempt)
+    const accepted = handshake.complete(handshakeId)
     if (former !== undefined) {
       attached.delete(session)
       connections.close(former, closeCodes.replaced)
     }
     if (accepted === undefined) return
     const { connection } = accepted
-    // The hello was heard, whatever has become of its connection.
+    // The lease runs from the arrival of the hello, even if its connection has closed meanwhile.
     time.setClientDeadline(session, connection.receivedAt + session.lease)
     if (connection.state !== 'opening') {
       this.#suspendAtOnce(session)
@@ -215,69 +223,78 @@ export class Outbound {
     for (const { fence, note } of session.revocations) {
       connection.send(encodeLost(fence, 'revoked', note))
     }
-    // Paced like the snapshot: a thousand answers can be more than a connection may leave unread,
-    // and who is cut for that comes back for the same.
+    // A stream, like the snapshot: a thousand answers can exceed the allowed backlog. The broker
+    // would disconnect the client, which would resume and get the same answers again.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
-      encodeAnswer(id, answer, this.#ttlBeganFor(answer))
+      encodeAnswer(id, answer, this.#ttlStartInAnswer(answer))
     if (answers.size > 0) {
       connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
     }
-    const held = session.held.values().map((lock): HeldItem => {
+    const held = session.held.values().map((lock): SnapshotLock => {
       const { id, key, mode, fence, ttl } = lock
-      return { id, key, mode, fence, ttl, at: this.#ttlBeganAt(lock) }
+      return { id, key, mode, fence, ttl, at: this.#ttlStartOf(lock) }
     })
     const waiting = session.waiting.values().map(({ id }) => id)
     connection.charge(costOfGathering(held.length + waiting.length + answers.size))
-    const weight = held.length * heldItemBytes + waiting.length * 8
-    connection.stream(snapshotChunks(held, waiting), false, weight)
+    const snapshotBytes = held.length * snapshotLockBytes + waiting.length * 8
+    connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
   }
 
-  /** The connection went while its hello was being judged. */
+  /** Suspends a session whose connection closed during the handshake. */
   #suspendAtOnce(session: Session): void {
     const { log, clock } = this.#deps
     const { id, attachEpoch } = session
     log.submit({ type: 'suspend', session: id, attachEpoch, keep: false, at: clock.wall() })
   }
 
-  /** A grace runs from now, a lease from what was last received; no grace outlasts the lease. */
-  #onSuspended(session: Session, keep: boolean): void {
+  /**
+   * Sets the deadline of a suspended session. The lease runs from the newest frame. The grace runs
+   * from now, and ends with the lease at the latest.
+   */
+  #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps
     const attached = this.#attached
-    if (!this.#isHere(session)) return
+    if (!this.#isOwned(session)) return
     const connection = attached.get(session)
     attached.delete(session)
     const now = time.now()
     const leaseEndsAt = (connection?.receivedAt ?? now) + session.lease
-    time.setClientDeadline(session, keep ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt))
+    time.setClientDeadline(
+      session,
+      keepsLease ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt),
+    )
   }
 
   #onEnded(session: Session, reason: EndReason): void {
     this.#deps.time.clearClientDeadline(session)
     const connection = this.#attached.get(session)
     this.#attached.delete(session)
-    if (connection !== undefined) this.#deps.connections.close(connection, closeFor[reason])
+    if (connection !== undefined) this.#deps.connections.close(connection, closeCodeFor[reason])
   }
 
   #startTimeout(request: Request): void {
     const { session, timeout } = request
-    if (timeout === undefined || !this.#isHere(session)) return
+    if (timeout === undefined || !this.#isOwned(session)) return
     this.#deps.time.setTimer(request, timeout)
   }
 
-  /** Lets the ttl of a lock begin now, if it is kept here; returns when, in patient time. */
+  /**
+   * Starts the ttl of a lock if this broker owns its session. Returns the start in compensated time
+   * (see `timekeeper.ts`).
+   */
   #startTtl(lock: Lock): number | undefined {
-    if (lock.ttl === undefined || !this.#isHere(lock.session)) return undefined
+    if (lock.ttl === undefined || !this.#isOwned(lock.session)) return undefined
     const now = this.#deps.time.now()
     this.#deps.time.setClientDeadline(lock, now + lock.ttl)
     return now
   }
 
-  #ttlBeganAt(lock: Lock): number | undefined {
+  #ttlStartOf(lock: Lock): number | undefined {
     const endsAt = this.#deps.time.clientDeadlineOf(lock)
     return endsAt === undefined || lock.ttl === undefined ? undefined : endsAt - lock.ttl
   }
 
-  #ttlBeganFor(answer: Answer): number | undefined {
-    return answer.kind === 'granted' ? this.#ttlBeganAt(answer.lock) : undefined
+  #ttlStartInAnswer(answer: Answer): number | undefined {
+    return answer.kind === 'granted' ? this.#ttlStartOf(answer.lock) : undefined
   }
 }

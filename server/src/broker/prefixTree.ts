@@ -1,14 +1,14 @@
 /**
- * A compressed prefix tree (radix tree) over UTF-16 units: it answers which of its texts are
- * prefixes of a given key, in time that depends on the length of the key and not on how many texts
- * there are, and which of its texts begin with a given one.
+ * A compressed prefix tree (radix tree) over UTF-16 units, which maps texts to values. The tree
+ * finds the texts that are prefixes of a key, and the texts that begin with a prefix. To find
+ * prefixes costs time by the length of the key, and not by the number of texts.
  */
 
 class Node<V> {
   /** The part of the text between the parent and this node; empty at the root only. */
   label: string
   value: V | undefined
-  /** By the first unit of their labels; undefined while there are none. */
+  /** By the first unit of the label of the child; undefined for a node without children. */
   children: Map<number, Node<V>> | undefined
 
   constructor(label: string, value: V | undefined) {
@@ -20,7 +20,7 @@ class Node<V> {
     return at < text.length ? this.children?.get(text.charCodeAt(at)) : undefined
   }
 
-  adopt(child: Node<V>): void {
+  addChild(child: Node<V>): void {
     this.children ??= new Map()
     this.children.set(child.label.charCodeAt(0), child)
   }
@@ -46,17 +46,17 @@ export class PrefixTree<V extends object> {
     while (at < text.length) {
       const child = node.childFor(text, at)
       if (child === undefined) {
-        node.adopt(new Node(text.slice(at), value))
+        node.addChild(new Node(text.slice(at), value))
         return
       }
       const shared = sharedLength(child.label, text, at)
-      node = shared === child.label.length ? child : split(node, child, shared)
+      node = shared === child.label.length ? child : splitBefore(node, child, shared)
       at += shared
     }
     node.value = value
   }
 
-  /** Removes the value of this text, and the nodes that only it needed. */
+  /** Removes the value of this text, and the nodes that only this text needed. */
   delete(text: string): void {
     let grandparent: Node<V> | undefined
     let parent: Node<V> | undefined
@@ -91,7 +91,7 @@ export class PrefixTree<V extends object> {
   /**
    * Visits the values of all texts that begin with `prefix` and are longer.
    *
-   * @param visit Returns whether the texts that begin with this one are visited as well.
+   * @param visit Returns whether to visit the texts that begin with the text of this value as well.
    */
   visitExtensionsOf(prefix: string, visit: (value: V) => boolean): void {
     let node: Node<V> | undefined = this.#root
@@ -111,7 +111,7 @@ export class PrefixTree<V extends object> {
   }
 }
 
-/** With an own stack: a tree is as deep as its longest text. */
+/** Uses a stack instead of recursion, because a tree can be as deep as its longest text. */
 function visitAll<V>(top: Node<V>, visit: (value: V) => boolean): void {
   const stack = [top]
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
@@ -120,27 +120,29 @@ function visitAll<V>(top: Node<V>, visit: (value: V) => boolean): void {
   }
 }
 
-/** How many units of `label` stand in `text` from `at` on. */
+/** How many units at the beginning of `label` equal the units of `text` from `at` on. */
 function sharedLength(label: string, text: string, at: number): number {
-  const most = Math.min(label.length, text.length - at)
+  const maxLength = Math.min(label.length, text.length - at)
   let length = 0
-  while (length < most && label.charCodeAt(length) === text.charCodeAt(at + length)) length++
+  while (length < maxLength && label.charCodeAt(length) === text.charCodeAt(at + length)) length++
   return length
 }
 
-/** Puts a node without a value between the two, after `length` units of the child's label. */
-function split<V>(parent: Node<V>, child: Node<V>, length: number): Node<V> {
+/**
+ * Inserts a node without a value between parent and child, `length` units into the child's label.
+ */
+function splitBefore<V>(parent: Node<V>, child: Node<V>, length: number): Node<V> {
   const between = new Node<V>(child.label.slice(0, length), undefined)
   child.label = child.label.slice(length)
-  between.adopt(child)
-  parent.adopt(between)
+  between.addChild(child)
+  parent.addChild(between)
   return between
 }
 
-/** A node that has neither a value nor a branch is one with its child. The root stays. */
+/** Merges a node without a value into its only child. Without a parent the node is the root. */
 function mergeWithOnlyChild<V>(parent: Node<V> | undefined, node: Node<V>): void {
   if (parent === undefined || node.value !== undefined || node.children?.size !== 1) return
   const [child] = node.children.values()
   child!.label = node.label + child!.label
-  parent.adopt(child!)
+  parent.addChild(child!)
 }

@@ -1,26 +1,28 @@
 /**
- * Looking at the table: what a query finds and what a watch begins with. A key is a look-up; a
- * prefix is a walk over all keys in use. A client's walk is paced: it pauses when its connection
- * has used up its share of a turn, and while the client does not read.
+ * Searches the lock table, for queries and for the state with which a watch begins. A search for a
+ * key is a look-up; a search for a prefix walks over all keys in use. The search for a client may
+ * pause between two keys: when its connection has used up its work budget of the turn, and while
+ * the client does not read.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
-import { costOfKeys, costOfPassing, keysFor } from '../config/workCosts.js'
+import { costOfKeys, costOfSkipping, keysFor } from '../config/workCosts.js'
 import type { KeyState, KeyWalk, Lock, LockTable, Request } from '../core/index.js'
 import type { KeySearch } from '../protocol/chunkedResponses.js'
-import { PageChoice, type PageStart } from './queryPage.js'
+import { PageBuilder, type PageStart } from './queryPage.js'
 
+/** Which keys a search or a watch covers. */
 export interface Scope {
-  /** Exactly this key. */
+  /** Only this key. */
   readonly key?: string | undefined
-  /** Every key that begins so; with neither, every key. */
+  /** Every key that begins with this prefix. Without a key and a prefix, every key. */
   readonly prefix?: string | undefined
-  /** Answer with one page, in the order of keys, of what begins here; see `queryPage.ts`. */
+  /** Return one page in the order of keys, from this start; see `queryPage.ts`. */
   readonly page?: PageStart | undefined
-  /** Which keys may be seen; without it, all. */
-  readonly sees?: ((key: string) => boolean) | undefined
+  /** Whether the client may see a key. Default: all keys. */
+  readonly isVisible?: ((key: string) => boolean) | undefined
 }
 
-/** What callers in the same process are shown. */
+/** The result of a query by a caller in the same process. */
 export interface QueryRows {
   readonly held: readonly Lock[]
   readonly waiting: readonly Request[]
@@ -31,9 +33,10 @@ export interface QueryRows {
 type Table = Pick<LockTable, 'keys' | 'fence'>
 
 /**
- * Looks at everything at once.
+ * Searches the table without a pause.
  *
- * @param limit Most locks and most requests; the counts are of all.
+ * @param limit Maximum of locks, and maximum of requests, to return. The counts include every
+ *   match.
  */
 export function find(table: Table, scope: Scope, limit: number): QueryRows {
   if (scope.page !== undefined) return findPage(table, scope, scope.page, limit)
@@ -41,118 +44,119 @@ export function find(table: Table, scope: Scope, limit: number): QueryRows {
   const waiting: Request[] = []
   let heldCount = 0
   let waitingCount = 0
-  const search = new Search(table, scope)
-  for (let entry = search.next(); entry !== undefined; entry = search.next()) {
-    if (entry === 'elsewhere') continue
-    heldCount += entry.holders.length
-    waitingCount += entry.queue.length
-    takeUpTo(limit, entry.holders, held)
-    takeUpTo(limit, entry.queue, waiting)
+  const search = new TableSearch(table, scope)
+  for (let keyState = search.next(); keyState !== undefined; keyState = search.next()) {
+    if (keyState === 'noMatch') continue
+    heldCount += keyState.holders.length
+    waitingCount += keyState.queue.length
+    appendUpTo(limit, keyState.holders, held)
+    appendUpTo(limit, keyState.queue, waiting)
   }
   return { held, waiting, heldCount, waitingCount }
 }
 
 function findPage(table: Table, scope: Scope, start: PageStart, limit: number): QueryRows {
-  const choice = new PageChoice(start, limit)
-  const search = new Search(table, scope)
-  for (let entry = search.next(); entry !== undefined; entry = search.next()) {
-    if (entry !== 'elsewhere') choice.offer(entry)
+  const builder = new PageBuilder(start, limit)
+  const search = new TableSearch(table, scope)
+  for (let keyState = search.next(); keyState !== undefined; keyState = search.next()) {
+    if (keyState !== 'noMatch') builder.addKey(keyState)
   }
-  const { keys, ...counts } = choice.page((key) => search.entryOf(key))
+  const { keys, ...counts } = builder.build((key) => search.keyStateOf(key))
   const held: Lock[] = []
   const waiting: Request[] = []
-  for (const one of keys) {
-    const entry = search.entryOf(one.key)
+  for (const pageKey of keys) {
+    const entry = search.keyStateOf(pageKey.key)
     if (entry === undefined) continue
-    for (const lock of search.locksOf(entry, one.held, one.afterFence)) held.push(lock)
-    if (one.waiting > 0) takeUpTo(waiting.length + one.waiting, entry.queue, waiting)
+    for (const lock of search.locksOf(entry, pageKey.held, pageKey.afterFence)) held.push(lock)
+    if (pageKey.waiting > 0) appendUpTo(waiting.length + pageKey.waiting, entry.queue, waiting)
   }
   return { held, waiting, ...counts }
 }
 
-/** Units between two looks at what a walk has used. */
-const stepUnits = 8
+/** Units of work of a walk between two checks of the work budget. */
+const unitsPerStep = 8
 
-/** A search through the table that may pause between two keys. */
-export class Search implements KeySearch {
+/** A search through the lock table that may pause between two keys. */
+export class TableSearch implements KeySearch {
   readonly #scope: Scope
   readonly #table: Table
-  /** The last fence before the search began, or before its {@link lookAgain}. */
+  /** The newest fence when the search began, or at the call of {@link includeNewLocks}. */
   #fence: number
   readonly #walk: KeyWalk | undefined
-  #isOver = false
-  /** Holders that were passed without being listed, since the last look at what that cost. */
-  #passed = 0
-  /** The key whose locks are being listed, and the fence of the last one. */
-  #entry: KeyState | undefined
-  #listed = 0
-  /** How many keys it may visit before it should look whether it is another's turn. */
+  #hasEnded = false
+  /** Holders that the search has skipped since the last call of {@link resetSkippedCost}. */
+  #skippedHolders = 0
+  /** The key whose locks {@link locksOf} lists at present. */
+  #listedKey: KeyState | undefined
+  /** The fence of the last lock that {@link locksOf} has listed. */
+  #listedFence = 0
+  /** How many keys the search may visit between two checks of the work budget. */
   readonly stepKeys: number
-  /** What that costs. */
+  /** What {@link stepKeys} keys cost, in units of work. */
   readonly stepCost: number
 
   constructor(table: Table, scope: Scope) {
     this.#table = table
     this.#scope = scope
     this.#fence = table.fence
-    const isJudged = scope.sees !== undefined
-    this.stepKeys = keysFor(stepUnits, isJudged)
-    this.stepCost = costOfKeys(this.stepKeys, isJudged)
+    const checksPermission = scope.isVisible !== undefined
+    this.stepKeys = keysFor(unitsPerStep, checksPermission)
+    this.stepCost = costOfKeys(this.stepKeys, checksPermission)
     if (scope.key === undefined) this.#walk = table.keys.walk()
   }
 
-  /** The next key; `'elsewhere'` if it is none of those looked for; undefined at the end. */
-  next(): KeyState | 'elsewhere' | undefined {
-    const { key, prefix, sees } = this.#scope
+  /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
+  next(): KeyState | 'noMatch' | undefined {
+    const { key, prefix, isVisible } = this.#scope
     if (key !== undefined) {
-      if (this.#isOver) return undefined
-      this.#isOver = true
+      if (this.#hasEnded) return undefined
+      this.#hasEnded = true
       return this.#table.keys.get(key)
     }
-    const entry = this.#walk?.next()
-    if (entry === undefined) return undefined
-    if (prefix !== undefined && !entry.key.startsWith(prefix)) return 'elsewhere'
-    return sees === undefined || sees(entry.key) ? entry : 'elsewhere'
+    const keyState = this.#walk?.next()
+    if (keyState === undefined) return undefined
+    if (prefix !== undefined && !keyState.key.startsWith(prefix)) return 'noMatch'
+    return isVisible === undefined || isVisible(keyState.key) ? keyState : 'noMatch'
   }
 
   /**
-   * The locks of a key that are older than the search, at most so many, in the order of their
-   * fences. Others may come and go between two of them.
+   * Lists at most `limit` locks of a key that are older than the search, by rising fence. The locks
+   * of the key may change while the caller handles a lock.
    *
-   * @param after Only those with a higher fence. Default all.
+   * @param afterFence List only locks with a higher fence. Default 0: all.
    */
-  *locksOf(entry: KeyState, most: number, after = 0): Generator<Lock> {
-    this.#entry = entry
-    this.#listed = after
-    let left = most
-    for (let lock = firstAfter(entry, after); lock !== undefined && left > 0; left--) {
+  *locksOf(keyState: KeyState, limit: number, afterFence = 0): Generator<Lock> {
+    this.#listedKey = keyState
+    this.#listedFence = afterFence
+    let left = limit
+    for (let lock = firstAfter(keyState, afterFence); lock !== undefined && left > 0; left--) {
       if (lock.fence > this.#fence) break
-      this.#listed = lock.fence
+      this.#listedFence = lock.fence
       yield lock
-      // A lock that was released meanwhile leads nowhere.
-      const isThere = lock.next !== undefined || entry.holders.last === lock
-      lock = isThere ? lock.next : firstAfter(entry, this.#listed)
+      // A lock that was released meanwhile has lost its place in the list of holders.
+      const isStillHeld = lock.next !== undefined || keyState.holders.last === lock
+      lock = isStillHeld ? lock.next : firstAfter(keyState, this.#listedFence)
     }
   }
 
-  /** From here on, {@link locksOf} lists the locks that there are now. */
-  lookAgain(): void {
+  /** From now on {@link locksOf} also lists the locks that were granted during the search. */
+  includeNewLocks(): void {
     this.#fence = this.#table.fence
   }
 
-  /** What the table has under a key now. */
-  entryOf(key: string): KeyState | undefined {
+  /** The present state of a key; undefined if the table does not have the key. */
+  keyStateOf(key: string): KeyState | undefined {
     return this.#table.keys.get(key)
   }
 
-  /** How many locks of the key {@link locksOf} has not listed; ends its list. */
-  unlistedOf(entry: KeyState): number {
-    let count = this.countOf(entry)
-    for (let lock = entry.holders.first; lock !== undefined; lock = lock.next) {
-      if (lock.fence > this.#listed) break
+  /** How many locks of the key {@link locksOf} has not listed. Ends the list of the key. */
+  unlistedCountOf(keyState: KeyState): number {
+    let count = this.countOf(keyState)
+    for (let lock = keyState.holders.first; lock !== undefined; lock = lock.next) {
+      if (lock.fence > this.#listedFence) break
       count--
     }
-    this.#entry = undefined
+    this.#listedKey = undefined
     return Math.max(0, count)
   }
 
@@ -163,38 +167,38 @@ export class Search implements KeySearch {
       if (lock.fence <= this.#fence) break
       count--
     }
-    this.#passed += holders.length - count
+    this.#skippedHolders += holders.length - count
     return count
   }
 
-  /** Units of work that passing holders has cost since the last call. */
-  takePassedCost(): number {
-    const cost = costOfPassing(this.#passed)
-    this.#passed = 0
+  /** Returns what the skipped holders have cost since the last call, in units of work. */
+  resetSkippedCost(): number {
+    const cost = costOfSkipping(this.#skippedHolders)
+    this.#skippedHolders = 0
     return cost
   }
 
-  /** Whether a lock that is released now is one that the search would still have come to. */
-  isToCome({ fence, keyState }: Lock): boolean {
+  /** Whether the search would still have found a lock that is released now. */
+  willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#fence) return false
-    if (keyState === this.#entry) return fence > this.#listed
-    return this.#walk === undefined ? !this.#isOver : this.#walk.isYetToVisit(keyState)
+    if (keyState === this.#listedKey) return fence > this.#listedFence
+    return this.#walk === undefined ? !this.#hasEnded : this.#walk.isYetToVisit(keyState)
   }
 
-  /** Gives up the rest. Every search must be ended or come to its end. */
+  /** Ends the search early. A caller must finish or end every search, which frees its walk. */
   end(): void {
-    this.#isOver = true
+    this.#hasEnded = true
     this.#walk?.end()
   }
 }
 
-function firstAfter(entry: KeyState, fence: number): Lock | undefined {
-  let lock = entry.holders.first
+function firstAfter(keyState: KeyState, fence: number): Lock | undefined {
+  let lock = keyState.holders.first
   while (lock !== undefined && lock.fence <= fence) lock = lock.next
   return lock
 }
 
-function takeUpTo<T>(limit: number, from: Iterable<T>, to: T[]): void {
+function appendUpTo<T>(limit: number, from: Iterable<T>, to: T[]): void {
   if (to.length >= limit) return
   for (const item of from) if (to.push(item) === limit) return
 }
@@ -202,13 +206,13 @@ function takeUpTo<T>(limit: number, from: Iterable<T>, to: T[]): void {
 /** A lock as callers in the same process see it. */
 export function toHeldInfo({ key, mode, session, metadata, fence, since }: Lock): HeldInfo {
   const { id, name } = session
-  const described = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
+  const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
   return {
     key,
     mode,
     session: id,
     ...(name === undefined ? {} : { name }),
-    ...described,
+    ...metadataField,
     fence,
     since,
   }

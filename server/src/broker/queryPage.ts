@@ -1,72 +1,74 @@
 /**
- * One page of a query that continues after the page before it. The table has no order, so the page
- * is chosen by looking at every key: the lowest keys after the last key of the page before.
+ * Builds one page of a query. A page begins after the last key of the page before it. The lock
+ * table has no order, so the builder considers every key and keeps the lowest keys after the start.
  */
-import { costOfPassing, costOfSort } from '../config/workCosts.js'
+import { costOfSkipping, costOfSort } from '../config/workCosts.js'
 import type { KeyState } from '../core/index.js'
-import type { KeyPage, PageKey } from '../protocol/chunkedResponses.js'
+import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 
 /** Where a page begins. */
 export interface PageStart {
-  /** Only keys after this one, in the order of UTF-16 code units; '' for all. */
+  /** List only keys after this key, in the order of UTF-16 code units; '' lists all. */
   readonly after: string
-  /** Also the locks of `after` itself whose fence is higher than this. */
+  /** List also the locks of the key `after` whose fence is higher than this fence. */
   readonly afterFence?: number | undefined
 }
 
 /**
- * Chooses the first keys after `start`, each with all its holders and its whole queue, as many as
- * fit into `limit` of either. A key that alone has more of one than `limit` is cut, and alone on
- * its page. It keeps keys and no entries: the table may change while a client's walk is paused.
+ * Chooses the first keys after `start`, each with all its holders and its whole queue. The page has
+ * at most `limit` holders and at most `limit` waiting requests. If a single key has more of either,
+ * the page has only this key, and lists only its first holders and requests. The builder keeps only
+ * keys and no states, because the states may change while the walk of a client is paused.
  */
-export class PageChoice implements KeyPage {
+export class PageBuilder implements KeyPageBuilder {
   readonly #start: PageStart
   readonly #limit: number
-  #lowest: string[] = []
-  /** No key from here on is among the lowest. */
-  #bound: string | undefined
-  #seen = 0
-  #held = 0
-  #waiting = 0
+  #lowestKeys: string[] = []
+  /** This key and all higher keys cannot be among the lowest keys. */
+  #upperBound: string | undefined
+  #keyCount = 0
+  #heldCount = 0
+  #waitingCount = 0
 
   constructor(start: PageStart, limit: number) {
     this.#start = start
     this.#limit = limit
   }
 
-  /** Units that putting all kept keys in order costs, which {@link page} does as well. */
+  /** What sorting all kept keys costs, in units of work; {@link build} sorts them once. */
   get sortCost(): number {
-    return costOfSort(this.#lowest.length)
+    return costOfSort(this.#lowestKeys.length)
   }
 
   /**
-   * Looks at one key of the table; each is offered once.
+   * Considers one key for the page. The caller must add each key once.
    *
-   * @returns The units that this has cost beside the visit; nearly always 0.
+   * @returns What this cost beside the visit of the key, in units of work; nearly always 0.
    */
-  offer(entry: KeyState): number {
-    const { key } = entry
+  addKey(keyState: KeyState): number {
+    const { key } = keyState
     const { after, afterFence } = this.#start
-    if (entry.isIdle || key < after || (key === after && afterFence === undefined)) return 0
-    const { held, waiting } = this.#sizeOf(entry)
-    // Here, when the page is put together, and when its first lock is looked up.
-    const passed = key === after ? 3 * costOfPassing(entry.holders.length) : 0
-    // The former page listed all of this key. If the key counted, a page of `limit` 1 was empty.
-    if (held === 0 && waiting === 0) return passed
-    this.#seen++
-    this.#held += held
-    this.#waiting += waiting
-    if (this.#bound !== undefined && key >= this.#bound) return passed
-    this.#lowest.push(key)
-    if (this.#lowest.length < 2 * this.#limit) return passed
-    const cost = passed + this.sortCost
+    if (keyState.isIdle || key < after || (key === after && afterFence === undefined)) return 0
+    const { held, waiting } = this.#countsOf(keyState)
+    // The holders before the start are skipped three times: by `#countsOf` above, again in `build`,
+    // and in the search for the first lock of the page.
+    const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
+    // The page before listed all of this key, which would make a page of `limit` 1 empty.
+    if (held === 0 && waiting === 0) return skippedCost
+    this.#keyCount++
+    this.#heldCount += held
+    this.#waitingCount += waiting
+    if (this.#upperBound !== undefined && key >= this.#upperBound) return skippedCost
+    this.#lowestKeys.push(key)
+    if (this.#lowestKeys.length < 2 * this.#limit) return skippedCost
+    const cost = skippedCost + this.sortCost
     this.#sort()
-    this.#bound = this.#lowest.at(-1)
+    this.#upperBound = this.#lowestKeys.at(-1)
     return cost
   }
 
-  /** The page, once every key was offered. The counts are of everything after its start. */
-  page(entryOf: (key: string) => KeyState | undefined): {
+  /** Returns the page after every key was added. The counts include everything after the start. */
+  build(keyStateOf: (key: string) => KeyState | undefined): {
     readonly keys: readonly PageKey[]
     readonly heldCount: number
     readonly waitingCount: number
@@ -74,51 +76,52 @@ export class PageChoice implements KeyPage {
     this.#sort()
     const keys: PageKey[] = []
     const total = { held: 0, waiting: 0 }
-    let isWhole = this.#seen <= this.#lowest.length
-    for (const key of this.#lowest) {
-      const entry = entryOf(key)
-      if (entry === undefined) continue
-      const { held, waiting } = this.#sizeOf(entry)
-      // All locks that the page would list of this key were released after the key was offered.
+    let isComplete = this.#keyCount <= this.#lowestKeys.length
+    for (const key of this.#lowestKeys) {
+      const keyState = keyStateOf(key)
+      if (keyState === undefined) continue
+      const { held, waiting } = this.#countsOf(keyState)
+      // All locks that the page would list of this key were released after the key was added.
       if (held === 0 && waiting === 0) continue
-      const most = { held: this.#limit - total.held, waiting: this.#limit - total.waiting }
-      const fits = held <= most.held && waiting <= most.waiting
-      if (!fits) isWhole = false
+      const room = { held: this.#limit - total.held, waiting: this.#limit - total.waiting }
+      const fits = held <= room.held && waiting <= room.waiting
+      if (!fits) isComplete = false
       if (!fits && keys.length > 0) break
-      const told = { held: Math.min(held, most.held), waiting: Math.min(waiting, most.waiting) }
-      keys.push({ key, afterFence: this.#fenceFor(key), ...told })
-      total.held += told.held
-      total.waiting += told.waiting
+      const listed = { held: Math.min(held, room.held), waiting: Math.min(waiting, room.waiting) }
+      keys.push({ key, afterFence: this.#afterFenceFor(key), ...listed })
+      total.held += listed.held
+      total.waiting += listed.waiting
       if (!fits) break
     }
-    if (isWhole) return { keys, heldCount: total.held, waitingCount: total.waiting }
-    const heldCount = Math.max(this.#held, total.held)
-    const waitingCount = Math.max(this.#waiting, total.waiting)
-    // Keys came and went since they were offered; that must not make this look like the last page.
-    const looksWhole = heldCount === total.held && waitingCount === total.waiting
-    return { keys, heldCount: looksWhole ? heldCount + 1 : heldCount, waitingCount }
+    if (isComplete) return { keys, heldCount: total.held, waitingCount: total.waiting }
+    const heldCount = Math.max(this.#heldCount, total.held)
+    const waitingCount = Math.max(this.#waitingCount, total.waiting)
+    // Keys may have changed since they were added, so the counts can equal the lists by chance. A
+    // client treats such a page as the last page, so the count must be higher than the list.
+    const looksComplete = heldCount === total.held && waitingCount === total.waiting
+    return { keys, heldCount: looksComplete ? heldCount + 1 : heldCount, waitingCount }
   }
 
-  #sizeOf(entry: KeyState): { readonly held: number; readonly waiting: number } {
-    if (entry.key !== this.#start.after) {
-      return { held: entry.holders.length, waiting: entry.queue.length }
+  #countsOf(keyState: KeyState): { readonly held: number; readonly waiting: number } {
+    if (keyState.key !== this.#start.after) {
+      return { held: keyState.holders.length, waiting: keyState.queue.length }
     }
     let held = 0
-    const fence = this.#fenceFor(entry.key)
-    for (let lock = entry.holders.last; lock !== undefined; lock = lock.previous) {
+    const fence = this.#afterFenceFor(keyState.key)
+    for (let lock = keyState.holders.last; lock !== undefined; lock = lock.previous) {
       if (lock.fence <= fence) break
       held++
     }
-    // Its queue was told on the page before.
+    // The page before has listed the queue of this key.
     return { held, waiting: 0 }
   }
 
-  #fenceFor(key: string): number {
+  #afterFenceFor(key: string): number {
     return key === this.#start.after ? (this.#start.afterFence ?? 0) : 0
   }
 
   #sort(): void {
-    // Every key is there once, so no two are equal.
-    this.#lowest = this.#lowest.sort((a, b) => (a < b ? -1 : 1)).slice(0, this.#limit)
+    // Every key was added once, so no two keys are equal.
+    this.#lowestKeys = this.#lowestKeys.sort((a, b) => (a < b ? -1 : 1)).slice(0, this.#limit)
   }
 }

@@ -1,51 +1,52 @@
 /**
- * The watches of one connection. Equal watches are one group, and of all groups only those that no
- * wider one covers stand in the broker's index: so a connection is found at most once for each
- * event, however many of its watches match. Which of them do is worked out when the event is
- * written, at the cost of this connection alone.
+ * The watches of one connection. Watches of the same key or prefix are one group. The index of the
+ * broker holds only the groups that no wider group of the connection covers. So the broker finds a
+ * connection at most once for each event, however many of its watches match. The connection works
+ * out which watches match when the event is written, and is charged for that work.
  */
-import type { Deferred } from '../connection/sendQueue.js'
+import type { DeferredMessage } from '../connection/sendQueue.js'
 import type { Lock } from '../core/index.js'
 import { PrefixTree } from './prefixTree.js'
-import type { Scope, Search } from './queries.js'
+import type { Scope, TableSearch } from './queries.js'
 
 /** A connection that watches. */
 export interface Subscriber {
-  /** Queues a message that is made when it is written. */
-  defer(message: Deferred): void
-  /** Counts work of the broker, in units of about 1 µs, as caused by this connection. */
+  /** Queues a message that is encoded when it is written. */
+  defer(message: DeferredMessage): void
+  /** Charges this connection for work of the broker, in units of work. */
   charge(units: number): void
 }
 
-/** Something that happened to a lock, as text that all who watch share. */
+/** An event of a lock. All connections that watch its key share the object and its text. */
 export interface PublishedEvent {
   readonly key: string
-  /** Rises from one event of the broker to the next. */
+  /** Number of the event; a later event has a higher number. */
   readonly sequence: number
   readonly text: string
-  /** One more connection keeps it until it is written. */
-  keep(): void
-  /** One connection less does. */
+  /** Counts one more connection that keeps the event until it is written. */
+  retain(): void
+  /** Counts one connection less that keeps the event. */
   release(): void
 }
 
-/** The broker's index of who watches what; told only of what is not covered. */
+/** The index of the broker: which connections watch a key or prefix. It has no covered groups. */
 export interface ScopeIndex {
   add(text: string, isKey: boolean, watches: SessionWatches): void
   remove(text: string, isKey: boolean, watches: SessionWatches): void
 }
 
-/** Bytes that an event takes while it waits to be written, beside its text. */
+/** Characters for which an event counts in the send queue, beside its text. */
 const eventChars = 64
 
 /** All watches of exactly the same key or prefix. */
-class Group {
+class WatchGroup {
+  /** The key or prefix. */
   readonly text: string
   readonly isKey: boolean
   /** By id: the sequence number of the newest event that is older than the watch. */
-  readonly #since = new Map<number, number>()
-  #newest = 0
-  /** The ids, as JSON elements, if all of them are told. */
+  readonly #sinceById = new Map<number, number>()
+  #newestSince = 0
+  /** All ids of the group as JSON elements; undefined until an event needs them. */
   #ids: string | undefined
   isIndexed = false
 
@@ -55,57 +56,60 @@ class Group {
   }
 
   get size(): number {
-    return this.#since.size
+    return this.#sinceById.size
   }
 
   add(id: number, since: number): void {
-    this.#since.set(id, since)
-    this.#newest = since
+    this.#sinceById.set(id, since)
+    this.#newestSince = since
     this.#ids = undefined
   }
 
   remove(id: number): void {
-    this.#since.delete(id)
+    this.#sinceById.delete(id)
     this.#ids = undefined
   }
 
   /**
    * The ids of the watches that are older than this event, as JSON elements; '' for none.
    *
-   * @param hidden A watch that is not told.
+   * @param excludedId A watch that must not get the event.
    */
-  idsFor(sequence: number, hidden: number | undefined): string {
-    const isWithout = hidden !== undefined && this.#since.has(hidden)
-    if (sequence > this.#newest && !isWithout) {
-      this.#ids ??= [...this.#since.keys()].join()
+  idsFor(sequence: number, excludedId: number | undefined): string {
+    const isExcluding = excludedId !== undefined && this.#sinceById.has(excludedId)
+    if (sequence > this.#newestSince && !isExcluding) {
+      this.#ids ??= [...this.#sinceById.keys()].join()
       return this.#ids
     }
     const ids: number[] = []
-    for (const [id, since] of this.#since) {
-      if (sequence > since && id !== hidden) ids.push(id)
+    for (const [id, since] of this.#sinceById) {
+      if (sequence > since && id !== excludedId) ids.push(id)
     }
     return ids.join()
   }
 }
 
-/** Gathers the state that a watch begins with. */
-type StateSearch = Pick<Search, 'isToCome'>
+/** The search for the locks with which a watch begins. */
+type StateSearch = Pick<TableSearch, 'willFind'>
 
-/** What is watched under one text. */
-interface Place {
-  prefix: Group | undefined
-  key: Group | undefined
+/** The groups of one text: the watches of it as a prefix, and the watches of it as a key. */
+interface TextGroups {
+  prefix: WatchGroup | undefined
+  key: WatchGroup | undefined
 }
 
 export class SessionWatches {
   readonly subscriber: Subscriber
   readonly #index: ScopeIndex
-  readonly #byId = new Map<number, Group>()
-  readonly #places = new PrefixTree<Place>()
-  /** Which keys may be seen; undefined for all. The same for all watches of a connection. */
-  #sees: ((key: string) => boolean) | undefined
-  /** The newest watch. The client's next message waits until the state of this one is gathered. */
-  #newest: { readonly id: number; readonly search: StateSearch } | undefined
+  readonly #groupById = new Map<number, WatchGroup>()
+  readonly #groupsByText = new PrefixTree<TextGroups>()
+  /** Whether the client may see a key; undefined for all. All watches share this function. */
+  #isVisible: ((key: string) => boolean) | undefined
+  /**
+   * The newest watch with the search for its state. Only the newest watch can have an unfinished
+   * search, because the next message of the client waits until the search ends.
+   */
+  #newestWatch: { readonly id: number; readonly search: StateSearch } | undefined
 
   constructor(subscriber: Subscriber, index: ScopeIndex) {
     this.subscriber = subscriber
@@ -113,82 +117,95 @@ export class SessionWatches {
   }
 
   get size(): number {
-    return this.#byId.size
+    return this.#groupById.size
   }
 
   has(id: number): boolean {
-    return this.#byId.has(id)
+    return this.#groupById.has(id)
   }
 
   ids(): Iterable<number> {
-    return this.#byId.keys()
+    return this.#groupById.keys()
   }
 
   /** Length of the key or prefix that this watch names. */
   lengthOf(id: number): number {
-    return this.#byId.get(id)?.text.length ?? 0
+    return this.#groupById.get(id)?.text.length ?? 0
   }
 
   /**
-   * @param since The sequence number of the newest event: the watch is told of later ones.
-   * @param search What gathers the state that the watch begins with.
+   * Adds a watch.
+   *
+   * @param since The sequence number of the newest event. The watch gets only later events.
+   * @param search The search for the state with which the watch begins.
    */
-  add(id: number, { key, prefix = '', sees }: Scope, since: number, search?: StateSearch): void {
-    this.#sees = sees
-    this.#newest = search && { id, search }
+  add(
+    id: number,
+    { key, prefix = '', isVisible }: Scope,
+    since: number,
+    search?: StateSearch,
+  ): void {
+    this.#isVisible = isVisible
+    this.#newestWatch = search && { id, search }
     const isKey = key !== undefined
     const text = key ?? prefix
-    const place = this.#placeAt(text)
-    let group = isKey ? place.key : place.prefix
+    const groups = this.#groupsAt(text)
+    let group = isKey ? groups.key : groups.prefix
     if (group === undefined) {
-      group = new Group(text, isKey)
-      if (isKey) place.key = group
-      else place.prefix = group
-      this.#cover(group, place)
+      group = new WatchGroup(text, isKey)
+      if (isKey) groups.key = group
+      else groups.prefix = group
+      this.#indexNewGroup(group, groups)
     }
     group.add(id, since)
-    this.#byId.set(id, group)
+    this.#groupById.set(id, group)
   }
 
   remove(id: number): void {
-    const group = this.#byId.get(id)
+    const group = this.#groupById.get(id)
     if (group === undefined) return
-    this.#byId.delete(id)
+    this.#groupById.delete(id)
     group.remove(id)
-    if (group.size === 0) this.#drop(group)
+    if (group.size === 0) this.#removeGroup(group)
   }
 
-  /** The connection is gone. What it has not been told yet comes to nothing. */
+  /** Removes all watches. Events that wait in the send queue encode to nothing from now on. */
   clear(): void {
-    for (const group of this.#byId.values()) {
+    for (const group of this.#groupById.values()) {
       if (group.isIndexed) this.#setIndexed(group, false)
     }
-    this.#byId.clear()
+    this.#groupById.clear()
   }
 
   /**
    * Queues the event, if this connection may see its key.
    *
-   * @param ended The lock whose end it is, if it is one.
+   * @param endedLock The lock that ended with this event; undefined for a grant.
    */
-  publish(event: PublishedEvent, ended: Lock | undefined): void {
-    if (this.#sees?.(event.key) === false) return
-    // The state will not have this lock, so its watch should not hear of the end of it.
-    const isUnknown = ended !== undefined && this.#newest?.search.isToCome(ended)
-    const hidden = isUnknown ? this.#newest?.id : undefined
-    this.subscriber.defer(new UnwrittenEvent(this, event, hidden))
+  publish(event: PublishedEvent, endedLock: Lock | undefined): void {
+    if (this.#isVisible?.(event.key) === false) return
+    // The state of the newest watch will not list this lock, so the watch must not get its end.
+    const isNotInState = endedLock !== undefined && this.#newestWatch?.search.willFind(endedLock)
+    const excludedId = isNotInState ? this.#newestWatch?.id : undefined
+    this.subscriber.defer(new QueuedEvent(this, event, excludedId))
   }
 
-  /** One message for all watches that match and are older than the event; undefined if none is. */
-  encode({ key, sequence, text }: PublishedEvent, hidden: number | undefined): string | undefined {
-    if (this.#byId.size === 0) return undefined
+  /**
+   * Encodes the event as one message for all watches that match and are older than the event.
+   * Returns undefined if no watch matches.
+   */
+  encode(
+    { key, sequence, text }: PublishedEvent,
+    excludedId: number | undefined,
+  ): string | undefined {
+    if (this.#groupById.size === 0) return undefined
     let ids = ''
     let work = 0
-    this.#places.visitPrefixesOf(key, ({ prefix, key: exact }, length) => {
+    this.#groupsByText.visitPrefixesOf(key, ({ prefix, key: exact }, length) => {
       for (const group of [prefix, length === key.length ? exact : undefined]) {
         if (group === undefined) continue
-        const more = group.idsFor(sequence, hidden)
-        if (more !== '') ids += ids === '' ? more : `,${more}`
+        const groupIds = group.idsFor(sequence, excludedId)
+        if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
         work += 1 + (group.size >> 4)
       }
     })
@@ -198,47 +215,48 @@ export class SessionWatches {
     return `{"type":"event","watch":${watch},"event":${text}}`
   }
 
-  #placeAt(text: string): Place {
-    let place = this.#places.get(text)
-    if (place === undefined) {
-      place = { prefix: undefined, key: undefined }
-      this.#places.set(text, place)
+  #groupsAt(text: string): TextGroups {
+    let groups = this.#groupsByText.get(text)
+    if (groups === undefined) {
+      groups = { prefix: undefined, key: undefined }
+      this.#groupsByText.set(text, groups)
     }
-    return place
+    return groups
   }
 
-  /** A group is new: it is indexed if nothing covers it, and what it covers is not, any more. */
-  #cover(group: Group, place: Place): void {
+  /** Indexes a new group unless another group covers it, and unindexes the groups it covers. */
+  #indexNewGroup(group: WatchGroup, groups: TextGroups): void {
     if (this.#isCovered(group)) return
-    if (!group.isKey) this.#setBelow(group, place, false)
+    if (!group.isKey) this.#setCoveredIndexed(group, groups, false)
     this.#setIndexed(group, true)
   }
 
-  /** A group has no watches left: what only it covered is indexed again. */
-  #drop(group: Group): void {
-    const place = this.#places.get(group.text)!
-    if (group.isKey) place.key = undefined
-    else place.prefix = undefined
+  /** Removes an empty group, and indexes the groups again that only this group covered. */
+  #removeGroup(group: WatchGroup): void {
+    const groups = this.#groupsByText.get(group.text)!
+    if (group.isKey) groups.key = undefined
+    else groups.prefix = undefined
     if (group.isIndexed) {
       this.#setIndexed(group, false)
-      if (!group.isKey) this.#setBelow(group, place, true)
+      if (!group.isKey) this.#setCoveredIndexed(group, groups, true)
     }
-    if (place.key === undefined && place.prefix === undefined) this.#places.delete(group.text)
+    if (groups.key === undefined && groups.prefix === undefined)
+      this.#groupsByText.delete(group.text)
   }
 
-  #isCovered({ text, isKey }: Group): boolean {
+  #isCovered({ text, isKey }: WatchGroup): boolean {
     let isCovered = false
-    this.#places.visitPrefixesOf(text, ({ prefix }, length) => {
+    this.#groupsByText.visitPrefixesOf(text, ({ prefix }, length) => {
       if (prefix !== undefined && (isKey || length < text.length)) isCovered = true
     })
     return isCovered
   }
 
-  /** Of what this prefix covers, the outermost groups are indexed or not. */
-  #setBelow({ text }: Group, { key }: Place, isIndexed: boolean): void {
+  /** Adds the outermost groups that this prefix covers to the index, or removes them. */
+  #setCoveredIndexed({ text }: WatchGroup, { key }: TextGroups, isIndexed: boolean): void {
     let visited = 1
     if (key !== undefined) this.#setIndexed(key, isIndexed)
-    this.#places.visitExtensionsOf(text, (place) => {
+    this.#groupsByText.visitExtensionsOf(text, (place) => {
       visited++
       const outermost = place.prefix ?? place.key
       if (outermost !== undefined) this.#setIndexed(outermost, isIndexed)
@@ -247,25 +265,25 @@ export class SessionWatches {
     this.subscriber.charge(visited)
   }
 
-  #setIndexed(group: Group, isIndexed: boolean): void {
+  #setIndexed(group: WatchGroup, isIndexed: boolean): void {
     group.isIndexed = isIndexed
     if (isIndexed) this.#index.add(group.text, group.isKey, this)
     else this.#index.remove(group.text, group.isKey, this)
   }
 }
 
-/** An event on its way to one connection. */
-class UnwrittenEvent implements Deferred {
+/** An event in the send queue of one connection. */
+class QueuedEvent implements DeferredMessage {
   readonly #watches: SessionWatches
   readonly #event: PublishedEvent
-  readonly #hidden: number | undefined
-  #isKept = true
+  readonly #excludedId: number | undefined
+  #isRetained = true
 
   constructor(watches: SessionWatches, event: PublishedEvent, hidden: number | undefined) {
     this.#watches = watches
     this.#event = event
-    this.#hidden = hidden
-    event.keep()
+    this.#excludedId = hidden
+    event.retain()
   }
 
   get chars(): number {
@@ -278,11 +296,11 @@ class UnwrittenEvent implements Deferred {
 
   encode(): string | undefined {
     this.discard()
-    return this.#watches.encode(this.#event, this.#hidden)
+    return this.#watches.encode(this.#event, this.#excludedId)
   }
 
   discard(): void {
-    if (this.#isKept) this.#event.release()
-    this.#isKept = false
+    if (this.#isRetained) this.#event.release()
+    this.#isRetained = false
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Applies the commands of the log to the lock table of this broker, and passes their effects on to
- * the clients, the counters, the watches and the observer. Where several brokers share the log, the
- * table applies the commands of all brokers, and most effects concern sessions of other brokers.
+ * The state machine of the command log: applies each command to the lock table of this broker, and
+ * passes the effects to the clients, the counters, the watches and the observer. In a cluster every
+ * broker applies the commands of all brokers, so most effects concern sessions of other brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
@@ -23,20 +23,20 @@ import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 export interface StateMachineDeps {
-  readonly table: LiveTable
+  readonly liveTable: LiveTable
   readonly fences: Fences
   readonly statistics: Statistics
   readonly sessionQuota: SessionQuota
   readonly outbound: Outbound
   readonly observer: Observer | undefined
-  readonly watches: WatchRegistry
+  readonly watchRegistry: WatchRegistry
   readonly ownerBroker: OwnerBroker
-  /** If the log is shared. */
+  /** Undefined unless other brokers share the log. */
   readonly membership: Membership | undefined
   readonly listener: StateMachineListener
 }
 
-/** Is told when this broker begins and stops to serve. */
+/** Learns when this broker begins and stops to serve clients. */
 export interface StateMachineListener {
   /** This broker is a member of its cluster now. */
   onServe(): void
@@ -48,39 +48,39 @@ export interface StateMachineListener {
 
 export class BrokerStateMachine implements StateMachine {
   readonly #deps: StateMachineDeps
-  readonly #live: LiveTable
-  /** Of a shared log only. */
+  readonly #liveTable: LiveTable
+  /** Digest of the lock table, to compare with other brokers; undefined without a cluster. */
   #digest: Digest | undefined
   #hasFailed = false
 
   constructor(deps: StateMachineDeps) {
     this.#deps = deps
-    this.#live = deps.table
-    if (deps.membership !== undefined) this.#digest = new Digest(deps.table.current)
+    this.#liveTable = deps.liveTable
+    if (deps.membership !== undefined) this.#digest = new Digest(deps.liveTable.current)
   }
 
   restore(items: Iterable<SnapshotItem>): void {
-    this.#live.current = restore(items)
-    if (this.#digest !== undefined) this.#digest = new Digest(this.#live.current)
+    this.#liveTable.current = restore(items)
+    if (this.#digest !== undefined) this.#digest = new Digest(this.#liveTable.current)
   }
 
   replay(command: Command): void {
-    for (const effect of this.#live.current.apply(command)) this.#digest?.update(effect)
+    for (const effect of this.#liveTable.current.apply(command)) this.#digest?.update(effect)
   }
 
   apply(command: Command): void {
-    if (!this.#hasFences()) return
-    const { statistics, sessionQuota, outbound, observer, watches } = this.#deps
-    const live = this.#live
-    const effects = live.current.apply(command)
-    live.effectCount += effects.length
+    if (!this.#reserveFences()) return
+    const { statistics, sessionQuota, outbound, observer, watchRegistry } = this.#deps
+    const liveTable = this.#liveTable
+    const effects = liveTable.current.apply(command)
+    liveTable.effectCount += effects.length
     for (const effect of effects) {
       this.#digest?.update(effect)
       statistics.count(effect)
       sessionQuota.onEffect(effect)
-      outbound.handleEffects(effect)
-      if (observer !== undefined) this.#tell(observer, effect)
-      live.effectCount += watches.tell(effect)
+      outbound.handleEffect(effect)
+      if (observer !== undefined) this.#notifyObserver(observer, effect)
+      liveTable.effectCount += watchRegistry.notify(effect)
     }
   }
 
@@ -92,16 +92,16 @@ export class BrokerStateMachine implements StateMachine {
   serve(): void {
     const { ownerBroker, membership, sessionQuota, outbound, listener } = this.#deps
     ownerBroker.name = membership!.name
-    sessionQuota.reset(this.#live.current.sessions.values())
-    outbound.takeUp(this.#live.current.sessions.values())
+    sessionQuota.reset(this.#liveTable.current.sessions.values())
+    outbound.startDeadlines(this.#liveTable.current.sessions.values())
     listener.onServe()
   }
 
   resign(): void {
     const { ownerBroker, outbound, observer, listener } = this.#deps
-    const sessions = this.#live.current.sessions
+    const sessions = this.#liveTable.current.sessions
     listener.onResign()
-    outbound.giveUp(sessions.values())
+    outbound.detachAll(sessions.values())
     for (const session of sessions.values()) {
       if (session.ownerBroker === ownerBroker.name) observer?.onSessionMoved?.(session)
     }
@@ -113,14 +113,17 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   dump(): Iterable<SnapshotItem> {
-    return dump(this.#live.current)
+    return dump(this.#liveTable.current)
   }
 
-  /** Nothing is applied for which there may be no fence: that is as if the log could not go on. */
-  #hasFences(): boolean {
+  /**
+   * Reserves the fences that the next command may need. Returns false, and fails the broker, if
+   * that is impossible: a command must not be applied without fences.
+   */
+  #reserveFences(): boolean {
     if (this.#hasFailed) return false
     try {
-      this.#deps.fences.reserve(highestNext(this.#live.current))
+      this.#deps.fences.reserve(highestNext(this.#liveTable.current))
       return true
     } catch (error) {
       this.fail(error as HoldfastError)
@@ -128,8 +131,11 @@ export class BrokerStateMachine implements StateMachine {
     }
   }
 
-  /** Each broker tells of the sessions that are at home with it; so each thing is told once. */
-  #tell(observer: Observer, effect: Effect): void {
+  /**
+   * Passes an effect to the observer. In a cluster only the owner broker of the session does so, so
+   * that the cluster reports each effect once.
+   */
+  #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {
       observer.onEffect(effect)
       return
@@ -140,7 +146,7 @@ export class BrokerStateMachine implements StateMachine {
   }
 }
 
-/** Whom an effect concerns; undefined for a resume of nobody. */
+/** The session that an effect concerns; undefined for a refused resume. */
 function sessionOf(effect: Effect): Session | undefined {
   switch (effect.kind) {
     case 'granted':

@@ -1,15 +1,15 @@
 /**
- * The lock table of a broker as it is now, and counters of what the table did since the start.
- * Refused messages are not counted.
+ * The present lock table of a broker, and counters of its grants, failures, expiries, refreshes and
+ * unlocks since the start. Messages that the broker refuses before the lock table are not counted.
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
 
 /** The current lock table. Only the state machine changes it. */
 export class LiveTable {
-  /** Another object after each snapshot that the broker loads. */
+  /** The broker replaces this object when it loads a snapshot. */
   current = new LockTable()
-  /** Effects that the broker has handled, and the units of work of telling them to watches. */
+  /** Effects that the broker has handled, plus the units of work for the events of watches. */
   effectCount = 0
 }
 
@@ -40,12 +40,12 @@ export class Statistics {
         this.#failed++
         break
       case 'answer':
-        if (!effect.repeat && isHeldOff(effect.answer)) this.#failed++
+        if (!effect.repeat && isRefusedAtOnce(effect.answer)) this.#failed++
         break
     }
   }
 
-  /** @param activeLocks Locks held at this moment. */
+  /** Returns the counters. @param activeLocks Number of locks that are held now. */
   snapshot(activeLocks: number): LockStats {
     const totalLocks = this.#granted + this.#failed
     return {
@@ -61,8 +61,9 @@ export class Statistics {
 }
 
 /**
- * A request that waited and failed is counted when it leaves its queue, not when it is answered.
+ * Whether a request failed without waiting. A request that waited and failed is counted when it
+ * leaves its queue.
  */
-function isHeldOff(answer: Extract<Effect, { kind: 'answer' }>['answer']): boolean {
+function isRefusedAtOnce(answer: Extract<Effect, { kind: 'answer' }>['answer']): boolean {
   return answer.kind === 'failed' && answer.code === 'LOCK_HELD'
 }

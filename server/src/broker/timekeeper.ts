@@ -1,185 +1,192 @@
 /**
- * The broker's sense of time: every deadline of the broker in two ordered structures with one
- * timer.
+ * Keeps every deadline of the broker in two heaps, with one timer for both.
  *
- * - What clients owe the broker (leases, ttls, a hello, reading what they are sent) is kept in
- *   *patient* time, which stands still while the broker itself was late: a broker that was stopped
- *   for a minute has waited for nobody in that minute.
- * - What the broker owes (timeouts, pings, closing what it said it would close) is kept in real
- *   time:
- *   being late is no reason to be later.
+ * - Client deadlines (leases, ttls, the handshake, reading output) use *compensated time*. That is
+ *   the monotonic clock minus the time for which the broker itself was paused. A broker that was
+ *   stopped for a minute did not listen in that minute, so it adds the minute to each deadline.
+ * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock as it
+ *   is. A pause does not shift them, because the broker must not make its own delay longer.
  *
- * Both are monotonic; the calendar is never asked. Before anybody is judged, everything that had
- * already arrived is handled: a timer that fires late, as after a stop, runs before the input that
- * was waiting, so judgement is put off to the end of the turn.
+ * The wall clock plays no part. After a pause a late timer fires before the input that arrived
+ * meanwhile is read. So the broker handles deadlines at the end of the turn, after that input.
  */
 import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
 
-/** How often the broker looks whether it was stopped, in ms. */
-const tickMs = 250
+/** Longest time between two checks whether the broker was paused, in ms. */
+const pauseCheckMs = 250
 /**
- * How many deadlines, and effects of the lock table that they have, are handled in one turn before
- * the input that has arrived has its turn.
+ * How many deadlines and effects of deadlines the broker handles in one turn. Then it reads the
+ * input that has arrived, and handles more deadlines in the next turn.
  */
-const mostInOneTurn = 1_000
-/** Lateness that is ordinary, in ms: timers are never exact, and a lease has room for this. */
-const ordinaryLatenessMs = 100
+const maxPerTurn = 1_000
+/**
+ * Up to this many ms a late timer does not count as a pause, because timers are never exact. Leases
+ * have a margin for this much.
+ */
+const toleratedLatenessMs = 100
 
-/** Is told of each deadline that has passed. */
-export interface DeadlineListener<Debtor extends object, Claim extends object> {
-  /** A client has not done in time what it must do. */
-  onClientDeadline(debtor: Debtor): void
-  /** The broker must now do what it set a timer for. */
-  onBrokerTimer(claim: Claim): void
+/** Handles each deadline that has passed. */
+export interface DeadlineListener<ClientSubject extends object, TimerSubject extends object> {
+  /** A client has missed the client deadline of this lock, session or connection. */
+  onClientDeadline(subject: ClientSubject): void
+  /** The broker timer of this subject has ended. */
+  onBrokerTimer(subject: TimerSubject): void
 }
 
 export interface TimekeeperDeps {
   readonly clock: Clock
   readonly endOfTurn: (callback: () => void) => void
-  /** Counts the effects of deadlines on the lock table, which limit how many a turn handles. */
-  readonly table?: { readonly effectCount: number }
+  /**
+   * Counts the effects on the lock table, so that a turn handles no more than {@link maxPerTurn}.
+   */
+  readonly liveTable?: { readonly effectCount: number }
 }
 
 const noTable = { effectCount: 0 }
 
-export class Timekeeper<Debtor extends object, Claim extends object> {
+export class Timekeeper<ClientSubject extends object, TimerSubject extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
-  readonly #table: { readonly effectCount: number }
-  readonly #clientDeadlines = new DeadlineHeap<Debtor>()
-  readonly #brokerTimers = new DeadlineHeap<Claim>()
-  /** How far patient time is behind, in ms. */
-  #behindMs = 0
-  #listener: DeadlineListener<Debtor, Claim> | undefined
+  readonly #liveTable: { readonly effectCount: number }
+  readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
+  readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
+  /** How long the broker was paused so far, in ms: compensated time is behind by this much. */
+  #pausedMs = 0
+  #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined
+  /** When the timer must fire, by the monotonic clock; Infinity without a timer. */
   #wakeAt = Number.POSITIVE_INFINITY
+  /** Whether passed deadlines are handled at the end of this turn, so that no timer is needed. */
   #isHandling = false
-  #stopped = false
+  #isStopped = false
 
-  constructor({ clock, endOfTurn, table = noTable }: TimekeeperDeps) {
+  constructor({ clock, endOfTurn, liveTable = noTable }: TimekeeperDeps) {
     this.#clock = clock
     this.#endOfTurn = endOfTurn
-    this.#table = table
+    this.#liveTable = liveTable
   }
 
-  /** Sets who is told of deadlines; to be called once, before the first deadline is set. */
-  listen(listener: DeadlineListener<Debtor, Claim>): void {
+  /** Sets the handler of deadlines. Call this method once, before the first deadline is set. */
+  listen(listener: DeadlineListener<ClientSubject, TimerSubject>): void {
     this.#listener = listener
   }
 
-  /** Patient time, in ms: what `at` in messages is, and what clients' deadlines are set in. */
+  /** Compensated time, in ms. Client deadlines and `at` in messages use this time. */
   now(): number {
-    return this.#realNow() - this.#behindMs
+    return this.#realNow() - this.#pausedMs
   }
 
-  /** How much time of its own lateness the broker has forgiven its clients so far, in ms. */
+  /** How long the broker was paused so far, in ms, which it has added to client deadlines. */
   get pausedMs(): number {
-    return this.#behindMs
+    return this.#pausedMs
   }
 
-  /** A client has until `at`, in patient time. */
-  setClientDeadline(debtor: Debtor, at: number): void {
-    this.#clientDeadlines.set(debtor, at)
-    this.#wakeBy(at + this.#behindMs)
+  /** Sets or moves the client deadline of a subject to `at`, in compensated time. */
+  setClientDeadline(subject: ClientSubject, at: number): void {
+    this.#clientDeadlines.set(subject, at)
+    this.#wakeBy(at + this.#pausedMs)
   }
 
-  /** The client has done what was expected, or it no longer matters. */
-  clearClientDeadline(debtor: Debtor): void {
-    this.#clientDeadlines.delete(debtor)
+  /** Clears the client deadline of a subject, if there is one. */
+  clearClientDeadline(subject: ClientSubject): void {
+    this.#clientDeadlines.delete(subject)
   }
 
-  /** Until when the client has, in patient time; undefined if nothing is expected. */
-  clientDeadlineOf(debtor: Debtor): number | undefined {
-    return this.#clientDeadlines.dueAt(debtor)
+  /** The client deadline of a subject, in compensated time; undefined if there is none. */
+  clientDeadlineOf(subject: ClientSubject): number | undefined {
+    return this.#clientDeadlines.dueAt(subject)
   }
 
-  /** The broker will do this in `ms`, real time. */
-  setTimer(claim: Claim, ms: number): void {
+  /** Sets or moves the broker timer of a subject to `ms` from now, in uncompensated time. */
+  setTimer(subject: TimerSubject, ms: number): void {
     const at = this.#realNow() + ms
-    this.#brokerTimers.set(claim, at)
+    this.#brokerTimers.set(subject, at)
     this.#wakeBy(at)
   }
 
-  /** It is done or no longer wanted. */
-  clearTimer(claim: Claim): void {
-    this.#brokerTimers.delete(claim)
+  /** Clears the broker timer of a subject, if there is one. */
+  clearTimer(subject: TimerSubject): void {
+    this.#brokerTimers.delete(subject)
   }
 
   /**
-   * Does at once what is due now.
+   * Handles the broker timers and client deadlines that have passed.
    *
-   * @param most How many deadlines and effects of theirs; all by default.
-   * @returns Whether that was all.
+   * @param limit Most deadlines and effects of deadlines to handle. Default: no limit.
+   * @returns Whether every passed deadline was handled.
    */
-  run(most = Number.POSITIVE_INFINITY): boolean {
-    // Each round ends with what was due when it began, so that what is set again waits its turn.
-    const real = this.#realNow()
+  run(limit = Number.POSITIVE_INFINITY): boolean {
+    // `realNow` is fixed, so that deadlines which a handler sets again wait for the next call.
+    const realNow = this.#realNow()
     let handled = 0
-    const before = this.#table.effectCount
-    const hasTime = (): boolean => handled + this.#table.effectCount - before < most
-    for (; hasTime(); handled++) {
-      const claim = this.#brokerTimers.popDue(real)
-      if (claim === undefined) break
-      this.#listener?.onBrokerTimer(claim)
+    const effectsBefore = this.#liveTable.effectCount
+    const isBelowLimit = (): boolean =>
+      handled + this.#liveTable.effectCount - effectsBefore < limit
+    for (; isBelowLimit(); handled++) {
+      const subject = this.#brokerTimers.popDue(realNow)
+      if (subject === undefined) break
+      this.#listener?.onBrokerTimer(subject)
     }
-    const patient = real - this.#behindMs
-    for (; hasTime(); handled++) {
-      const debtor = this.#clientDeadlines.popDue(patient)
-      if (debtor === undefined) break
-      this.#listener?.onClientDeadline(debtor)
+    const compensatedNow = realNow - this.#pausedMs
+    for (; isBelowLimit(); handled++) {
+      const subject = this.#clientDeadlines.popDue(compensatedNow)
+      if (subject === undefined) break
+      this.#listener?.onClientDeadline(subject)
     }
-    return hasTime()
+    return isBelowLimit()
   }
 
-  /** No timer is left behind. */
+  /** Stops the timer for good. */
   stop(): void {
-    this.#stopped = true
+    this.#isStopped = true
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.#clock.clearTimer(this.#timer)
   }
 
   /**
-   * Every look at the clock comes through here, so that lateness is forgiven before anything is
-   * judged or dated by the time it took: patient time never goes back.
+   * Reads the monotonic clock, and counts a pause of the broker. All code of this class reads the
+   * clock here, so that a pause is compensated before the time is used. Compensated time never goes
+   * back.
    */
   #realNow(): number {
-    const real = this.#clock.monotonic()
-    const lateMs = real - this.#wakeAt
-    if (lateMs > ordinaryLatenessMs) {
-      this.#behindMs += lateMs
-      this.#wakeAt = real
+    const realNow = this.#clock.monotonic()
+    const lateMs = realNow - this.#wakeAt
+    if (lateMs > toleratedLatenessMs) {
+      this.#pausedMs += lateMs
+      this.#wakeAt = realNow
     }
-    return real
+    return realNow
   }
 
+  /** Sets the timer to fire at `at` by the monotonic clock, unless it fires earlier. */
   #wakeBy(at: number): void {
-    if (at >= this.#wakeAt || this.#isHandling || this.#stopped) return
+    if (at >= this.#wakeAt || this.#isHandling || this.#isStopped) return
     this.#clock.clearTimer(this.#timer)
     const now = this.#realNow()
-    this.#wakeAt = Math.min(at, now + tickMs)
+    this.#wakeAt = Math.min(at, now + pauseCheckMs)
     this.#timer = this.#clock.setTimer(this.#onTimer, Math.max(0, Math.ceil(this.#wakeAt - now)))
   }
 
   readonly #onTimer = (): void => {
-    // From here to the end of the turn is lateness too, if it takes long.
+    // If the rest of this turn takes long, that time counts as a pause too.
     this.#wakeAt = this.#realNow()
     this.#isHandling = true
     this.#endOfTurn(this.#handleDue)
   }
 
   readonly #handleDue = (): void => {
-    if (this.#stopped) return
-    if (!this.run(mostInOneTurn)) {
-      // A client may have given thousands of locks one deadline: others have their turn in between.
+    if (this.#isStopped) return
+    if (!this.run(maxPerTurn)) {
+      // Thousands of locks may have the same deadline. The input of other clients goes first.
       this.#wakeAt = this.#realNow()
       this.#endOfTurn(this.#handleDue)
       return
     }
     this.#isHandling = false
     this.#wakeAt = Number.POSITIVE_INFINITY
-    // Without this tick a stop between two far deadlines would pass unseen.
+    // Wakes at least once per `pauseCheckMs`, to notice a pause between two distant deadlines.
     if (this.#clientDeadlines.size + this.#brokerTimers.size > 0) {
-      this.#wakeBy(Math.min(this.#brokerTimers.next, this.#clientDeadlines.next + this.#behindMs))
+      this.#wakeBy(Math.min(this.#brokerTimers.next, this.#clientDeadlines.next + this.#pausedMs))
     }
   }
 }

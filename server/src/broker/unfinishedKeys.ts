@@ -1,19 +1,19 @@
 /**
- * Keys with more waiters to grant to than one command grants at once. The broker goes on with them
- * in later turns, so that the clients of other keys have their turn in between.
+ * Keys whose waiters one command could not all grant. The broker grants the other waiters in later
+ * turns, so that the requests for other keys are handled in between.
  */
 import type { PacedWork, WorkScheduler } from '../connection/workScheduler.js'
 import type { Command } from '../core/index.js'
 
-/** Most keys that one command goes on with. */
-const keysAtOnce = 100
+/** Maximum of keys in one command. */
+const keysPerCommand = 100
 
 export interface UnfinishedKeysDeps {
   readonly scheduler: WorkScheduler
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
-  /** How many effects of the table the broker has handled so far. */
-  readonly table: { readonly effectCount: number }
+  /** Counts the effects of the lock table that the broker has handled. */
+  readonly liveTable: { readonly effectCount: number }
 }
 
 export class UnfinishedKeys implements PacedWork {
@@ -24,26 +24,29 @@ export class UnfinishedKeys implements PacedWork {
     this.#deps = deps
   }
 
-  /** The table has more to grant of this key. */
+  /** Schedules a command for a key that has more waiters to grant. */
   add(key: string): void {
     this.#keys.add(key)
     this.#deps.scheduler.add(this)
   }
 
-  /** This broker does not count any more; the one that takes over goes on. */
+  /** Forgets all keys, because the broker that takes over the sessions grants the waiters. */
   clear(): void {
     this.#keys.clear()
     this.#deps.scheduler.remove(this)
   }
 
+  /**
+   * Submits a command for some of the keys. Returns the number of its effects, as units of work.
+   */
   work(): number {
-    const keys = [...this.#keys].slice(0, keysAtOnce)
+    const keys = [...this.#keys].slice(0, keysPerCommand)
     if (keys.length === 0) return 0
     for (const key of keys) this.#keys.delete(key)
     if (this.#keys.size > 0) this.#deps.scheduler.add(this)
-    const { log, clock, table } = this.#deps
-    const before = table.effectCount
+    const { log, clock, liveTable } = this.#deps
+    const before = liveTable.effectCount
     log.submit({ type: 'grantUnfinishedKeys', keys, at: clock.wall() })
-    return table.effectCount - before
+    return liveTable.effectCount - before
   }
 }

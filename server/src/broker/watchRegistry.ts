@@ -1,14 +1,14 @@
 /**
- * Which connections want to know what happens to which keys. What an event costs everybody is the
- * length of its key and the number of connections that match, never the number of their watches:
- * the index has each connection at most once on the way of any key (`sessionWatches.ts`). An event
- * is encoded once, however many connections are told.
+ * All watches of the broker. The cost of an event depends on the length of its key and on the
+ * number of matching connections, not on the number of watches. For that the index returns each
+ * connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event once for
+ * all connections.
  */
-import { costOfBytes, costOfTelling } from '../config/workCosts.js'
+import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
 import type { Effect, Lock } from '../core/index.js'
 import { encodeLockEvent } from '../protocol/encode.js'
 import { PrefixTree } from './prefixTree.js'
-import type { Scope, Search } from './queries.js'
+import type { Scope, TableSearch } from './queries.js'
 import {
   type PublishedEvent,
   type ScopeIndex,
@@ -26,19 +26,19 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
-/** Bytes that a watch takes, with its places in the trees of its session and of the broker. */
+/** Bytes that a watch takes, with its nodes in the tree of its session and in the index. */
 const watchBytes = 768
 /** Bytes that an event takes beside its text. */
 const eventBytes = 256
 
 export class WatchRegistry {
   readonly #bySubscriber = new Map<Subscriber, SessionWatches>()
-  readonly #index = new Index()
-  /** Of the newest event that was published. */
-  #sequence = 0
+  readonly #index = new WatchIndex()
+  /** Sequence number of the newest event. */
+  #newestSequence = 0
   #bytes = 0
 
-  /** Bytes that all watches take, with the events that are not written yet. */
+  /** Bytes that all watches take, with the events that wait in send queues. */
   get bytes(): number {
     return this.#bytes
   }
@@ -48,23 +48,29 @@ export class WatchRegistry {
     return this.#bySubscriber.get(subscriber)?.size ?? 0
   }
 
-  /** Whether one of them has this id. */
+  /** Whether this connection has a watch with this id. */
   has(subscriber: Subscriber, id: number): boolean {
     return this.#bySubscriber.get(subscriber)?.has(id) === true
   }
 
   /**
-   * From the next event on. Takes the place of a watch of this connection with the same id.
+   * Adds a watch, which gets every event from the next event on. Replaces the watch of this
+   * connection with the same id, if there is one.
    *
-   * @param search What gathers the state that the watch begins with.
+   * @param search The search for the state with which the watch begins.
    */
-  add(subscriber: Subscriber, id: number, scope: Scope, search?: Pick<Search, 'isToCome'>): void {
+  add(
+    subscriber: Subscriber,
+    id: number,
+    scope: Scope,
+    search?: Pick<TableSearch, 'willFind'>,
+  ): void {
     let watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) {
       watches = new SessionWatches(subscriber, this.#index)
       this.#bySubscriber.set(subscriber, watches)
     } else this.#remove(watches, id)
-    watches.add(id, scope, this.#sequence, search)
+    watches.add(id, scope, this.#newestSequence, search)
     this.#bytes += bytesOf(watches, id)
   }
 
@@ -75,7 +81,7 @@ export class WatchRegistry {
     if (watches.size === 0) this.#bySubscriber.delete(subscriber)
   }
 
-  /** The connection is gone. */
+  /** Removes all watches of a connection that has ended. */
   removeAll(subscriber: Subscriber): void {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
@@ -85,11 +91,12 @@ export class WatchRegistry {
   }
 
   /**
-   * Tells the connections that watch what the table did.
+   * Sends an event to the connections that watch the key, if the effect grants or ends a lock.
    *
-   * @returns What that costs the client that caused it, in units of work.
+   * @returns The cost, which the broker charges to the client that caused the effect, in units of
+   *   work.
    */
-  tell(effect: Effect): number {
+  notify(effect: Effect): number {
     if (this.#bySubscriber.size === 0) return 0
     if (effect.kind === 'granted') return this.#publish('locked', effect.lock)
     if (effect.kind !== 'released') return 0
@@ -102,31 +109,31 @@ export class WatchRegistry {
     watches.remove(id)
   }
 
-  /** Its bytes count as long as at least one connection keeps it, and once. */
+  /** Makes an event, whose bytes count once as long as at least one connection keeps the event. */
   #newEvent(key: string, text: string): PublishedEvent {
     const bytes = eventBytes + 2 * text.length
-    let kept = 0
+    let retainCount = 0
     return {
       key,
-      sequence: ++this.#sequence,
+      sequence: ++this.#newestSequence,
       text,
-      keep: () => {
-        if (++kept === 1) this.#bytes += bytes
+      retain: () => {
+        if (++retainCount === 1) this.#bytes += bytes
       },
       release: () => {
-        if (--kept === 0) this.#bytes -= bytes
+        if (--retainCount === 0) this.#bytes -= bytes
       },
     }
   }
 
   #publish(name: LockEventName, lock: Lock): number {
     const { key } = lock
-    const interested = this.#index.watching(key)
-    if (interested.length === 0) return 0
+    const matching = this.#index.watchesOf(key)
+    if (matching.length === 0) return 0
     const event = this.#newEvent(key, encodeLockEvent(name, lock))
-    const ended = name === 'locked' ? undefined : lock
-    for (const watches of interested) watches.publish(event, ended)
-    return costOfTelling(interested.length) + costOfBytes(event.text.length)
+    const endedLock = name === 'locked' ? undefined : lock
+    for (const watches of matching) watches.publish(event, endedLock)
+    return costOfNotifying(matching.length) + costOfBytes(event.text.length)
   }
 }
 
@@ -134,28 +141,28 @@ function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)
 }
 
-/** The scopes that no wider one of the same connection covers, each with its connections. */
-class Index implements ScopeIndex {
+/** Maps keys and prefixes to the connections that watch them. Covered groups are left out. */
+class WatchIndex implements ScopeIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()
   readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
 
   add(text: string, isKey: boolean, watches: SessionWatches): void {
-    const former = this.#at(text, isKey)
-    if (former !== undefined) former.add(watches)
+    const existing = this.#watchesAt(text, isKey)
+    if (existing !== undefined) existing.add(watches)
     else if (isKey) this.#byKey.set(text, new Set([watches]))
     else this.#byPrefix.set(text, new Set([watches]))
   }
 
   remove(text: string, isKey: boolean, watches: SessionWatches): void {
-    const all = this.#at(text, isKey)
-    all?.delete(watches)
-    if (all?.size !== 0) return
+    const remaining = this.#watchesAt(text, isKey)
+    remaining?.delete(watches)
+    if (remaining?.size !== 0) return
     if (isKey) this.#byKey.delete(text)
     else this.#byPrefix.delete(text)
   }
 
   /** The connections that watch this key, each once. */
-  watching(key: string): SessionWatches[] {
+  watchesOf(key: string): SessionWatches[] {
     const found: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
     this.#byPrefix.visitPrefixesOf(key, (all) => {
       for (const watches of all) found.push(watches)
@@ -163,7 +170,7 @@ class Index implements ScopeIndex {
     return found
   }
 
-  #at(text: string, isKey: boolean): Set<SessionWatches> | undefined {
+  #watchesAt(text: string, isKey: boolean): Set<SessionWatches> | undefined {
     return isKey ? this.#byKey.get(text) : this.#byPrefix.get(text)
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Makes the parts of a broker and connects them. Each part says in its `Deps` interface what it
- * needs of the others, and it gets only parts that are made before it. One link goes the other way:
- * the timekeeper learns later which part handles its deadlines.
+ * Makes the components of a broker and connects them. The `Deps` interface of a component says what
+ * the component needs. A component gets only components that are made before it, with one
+ * exception: the timekeeper gets the handler of its deadlines later, by `listen`.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { ConnectionAdmission } from '../access/connectionAdmission.js'
@@ -16,7 +16,7 @@ import type { Log } from '../log/log.js'
 import type { Observer } from '../observability/observer.js'
 import type { Environment } from '../platform/environment.js'
 import { Connections } from './connections.js'
-import { type BrokerTime, DeadlineHandler } from './deadlineHandler.js'
+import { type BrokerTimekeeper, DeadlineHandler } from './deadlineHandler.js'
 import { Handshake, type OwnerBroker } from './handshake.js'
 import { Inbound } from './inbound.js'
 import { MemoryAccount } from './memoryAccount.js'
@@ -32,53 +32,53 @@ export interface BrokerDeps {
   readonly environment: Environment
   readonly log: Log
   readonly fences: Fences
-  /** Called when the log or the fences fail: the broker then grants no lock and has no client. */
+  /** Called when the log or the fences fail. The broker has then closed all its connections. */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
   readonly observer?: Observer | undefined
 }
 
-/** What the other parts work on: the lock table, the time, and the accounts. */
+/** Makes the components with state that the others share: lock table, timekeeper, accounts. */
 function makeState({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
   const { clock, endOfTurn } = environment
-  const all = new Set<Connection>()
-  const table = new LiveTable()
-  const watches = new WatchRegistry()
+  const allConnections = new Set<Connection>()
+  const liveTable = new LiveTable()
+  const watchRegistry = new WatchRegistry()
   const ownerBroker: OwnerBroker = { name: '' }
   const scheduler = new WorkScheduler({ clock, endOfTurn })
-  const time: BrokerTime = new Timekeeper({ clock, endOfTurn, table })
+  const time: BrokerTimekeeper = new Timekeeper({ clock, endOfTurn, liveTable })
   return {
     /** Every connection until its socket is closed, in order of arrival. */
-    all,
-    table,
-    watches,
+    allConnections,
+    liveTable,
+    watchRegistry,
     ownerBroker,
     scheduler,
     time,
     statistics: new Statistics(),
     sessionQuota: new SessionQuota(limits, settings.authenticate === undefined),
-    memory: new MemoryAccount({ limits, connections: all, watches, table }),
-    unfinished: new UnfinishedKeys({ scheduler, log, clock, table }),
+    memory: new MemoryAccount({ limits, connections: allConnections, watchRegistry, liveTable }),
+    unfinishedKeys: new UnfinishedKeys({ scheduler, log, clock, liveTable }),
   }
 }
 
-type State = ReturnType<typeof makeState>
+type BrokerState = ReturnType<typeof makeState>
 
-/** What begins, flushes and ends connections. */
-function makeConnections({ settings, environment, log, observer }: BrokerDeps, state: State) {
+/** Makes the components that admit, flush and end connections. */
+function makeConnections({ settings, environment, log, observer }: BrokerDeps, state: BrokerState) {
   const { limits } = settings
   const { clock, endOfTurn } = environment
-  const { all, table, watches, scheduler, time, memory } = state
+  const { allConnections, liveTable, watchRegistry, scheduler, time, memory } = state
   const tokenExpiry = new TokenExpiry({ settings, clock, time })
   const admission = new ConnectionAdmission({ limits, tokenExpiry, time, memory })
   const connections = new Connections({
-    all,
+    allConnections,
     time,
     admission,
-    watches,
+    watchRegistry,
     memory,
     scheduler,
-    table,
+    liveTable,
     log,
     clock,
     observer,
@@ -96,13 +96,13 @@ function makeConnections({ settings, environment, log, observer }: BrokerDeps, s
   return { tokenExpiry, admission, connections, flusher }
 }
 
-type ConnectionParts = ReturnType<typeof makeConnections>
+type ConnectionComponents = ReturnType<typeof makeConnections>
 
-/** What turns messages into commands. */
-function makeInput(deps: BrokerDeps, state: State, { tokenExpiry }: ConnectionParts) {
+/** Makes the components that turn messages into commands. */
+function makeInput(deps: BrokerDeps, state: BrokerState, { tokenExpiry }: ConnectionComponents) {
   const { settings, environment, log, observer } = deps
   const { membership } = log
-  const { table, watches, ownerBroker, statistics, sessionQuota, memory } = state
+  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory } = state
   const handshake = new Handshake({
     settings,
     environment,
@@ -116,9 +116,9 @@ function makeInput(deps: BrokerDeps, state: State, { tokenExpiry }: ConnectionPa
   const inbound = new Inbound({
     log,
     clock: environment.clock,
-    table,
+    liveTable,
     statistics,
-    watches,
+    watchRegistry,
     limits: settings.limits,
     memory,
     membership,
@@ -128,15 +128,15 @@ function makeInput(deps: BrokerDeps, state: State, { tokenExpiry }: ConnectionPa
   return { handshake, inbound }
 }
 
-/** Makes all parts. */
+/** Makes all components of a broker. */
 export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const { settings, environment, log, fences, observer } = deps
   const state = makeState(deps)
-  const connectionParts = makeConnections(deps, state)
-  const input = makeInput(deps, state, connectionParts)
+  const connectionComponents = makeConnections(deps, state)
+  const input = makeInput(deps, state, connectionComponents)
 
-  const { table, scheduler, time, watches, ownerBroker, statistics, sessionQuota } = state
-  const { admission, connections, flusher } = connectionParts
+  const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } = state
+  const { admission, connections, flusher } = connectionComponents
   const { handshake, inbound } = input
   const outbound = new Outbound({
     time,
@@ -146,27 +146,27 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     ownerBroker,
     log,
     clock: environment.clock,
-    unfinished: state.unfinished,
+    unfinishedKeys: state.unfinishedKeys,
   })
   const stateMachine = new BrokerStateMachine({
-    table,
+    liveTable,
     fences,
     statistics,
     sessionQuota,
     outbound,
-    watches,
+    watchRegistry,
     observer,
     ownerBroker,
     membership: log.membership,
     listener,
   })
-  /** What each new connection gets. */
+  /** The dependencies of each new connection. */
   const connectionDeps: ConnectionDeps = {
     scheduler,
     flusher,
     workPerSecond: settings.limits.workPerSecond,
     time,
-    table,
+    liveTable,
     membership: log.membership,
     handshake,
     inbound,
@@ -175,5 +175,5 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   return { ...state, connections, handshake, inbound, stateMachine, connectionDeps }
 }
 
-/** The parts that the broker itself works with. */
-export type BrokerParts = ReturnType<typeof wireBroker>
+/** The components that the `Broker` class uses. */
+export type BrokerComponents = ReturnType<typeof wireBroker>

@@ -1,85 +1,95 @@
 /**
- * Who somebody is and what they may do: the words in which `authenticate`, `authorize` and tokens
- * speak to the broker.
+ * The identity and the permissions of a client: the types that `authenticate`, `authorize` and
+ * tokens use, and the functions that evaluate them.
  */
 import { HoldfastError } from '@holdfast/shared'
 
 /**
- * What may be allowed or not.
+ * The operations that need a permission.
  *
- * - `lock`: take a key exclusively. `share`: take it in shared mode.
- * - `steal`: take a key from whoever holds it.
- * - `query`, `watch`: see who holds a key and who waits for it.
- * - `stats`: see the broker's counters; not of a key, so the key is empty.
- * - `revoke`: end somebody else's lock.
+ * - `lock`: lock a key in exclusive mode. `share`: lock a key in shared mode.
+ * - `steal`: take a lock from its holders.
+ * - `query`, `watch`: see the holders and the waiters of a key.
+ * - `stats`: see the counters of the broker. They belong to no key, so the key is empty.
+ * - `revoke`: end a lock of another session.
  *
- * To unlock, refresh or cancel what is one's own needs no permission. Whoever is refused a lock
- * with `LOCK_HELD` is told who holds it.
+ * A session needs no permission to unlock, refresh or cancel its own locks and requests. A client
+ * whose `lock` fails with `LOCK_HELD` sees the holders of the key without a permission.
  */
 export const operations = ['lock', 'share', 'steal', 'query', 'watch', 'stats', 'revoke'] as const
 
 export type Operation = (typeof operations)[number]
 
 /**
- * Decides what somebody may do. Asked for every request, so it should be quick; it may change its
- * mind at any time. Throwing is a no, and so is whatever is not `true`, such as a promise.
+ * Decides whether a principal may do an operation on a key. The broker calls it for every request,
+ * so it must be fast. Its result may change from call to call. Any result other than `true` denies
+ * the operation, also a promise or an exception.
  *
  * @param key Empty for `stats`.
  */
 export type Authorize = (principal: string, operation: Operation, key: string) => boolean
 
-/** Who is asking, as far as the connection tells. */
+/** What a connection shows of its client. */
 export interface Credentials {
-  /** The token of the hello, else that of the upgrade. */
+  /** The token in `hello`, or else the token of the upgrade. */
   readonly token: string | undefined
-  /** The `Origin` header of the upgrade; browsers send it, others do not. */
+  /** The `Origin` header of the upgrade. Browsers send it; other clients usually do not. */
   readonly origin: string | undefined
-  /** The peer's address, or what a trusted proxy says it is. */
+  /** The address of the peer, or the address that a trusted proxy reports. */
   readonly remoteAddress: string | undefined
 }
 
-/** Somebody the broker knows. */
+/** An authenticated client. */
 export interface Identity {
-  /** Any non-empty string; a session can only be resumed by the same. */
+  /** Name of the client, not empty. Only the same principal can resume a session. */
   readonly principal: string
-  /** Until when, in ms since 1970; then the connection is closed with 4401. Default: no end. */
+  /**
+   * When the identity expires, in ms since 1970. The broker then closes the connection with 4401.
+   * Default: never.
+   */
   readonly expiresAt?: number | undefined
-  /** What it may do, beside what `authorize` says. Default: everything but `revoke`. */
+  /**
+   * Whether the client may do an operation on a key. `authorize` must allow the operation as well.
+   * Default: everything but `revoke`.
+   */
   readonly may?: ((operation: Operation, key: string) => boolean) | undefined
 }
 
 /**
- * Decides who may come in: who it is, or undefined to refuse. Throwing refuses too, and so does an
- * identity without a principal or with an `expiresAt` that is no number; throwing a
- * `HoldfastError` with the code `UNAVAILABLE` says "not now" and lets the client come back.
+ * Authenticates a client. Returns its identity or principal, or undefined to refuse the client.
+ *
+ * The broker also refuses the client if this function throws, or if the identity has no principal
+ * or an invalid `expiresAt`. To make the client try again later, throw a `HoldfastError` with the
+ * code `UNAVAILABLE`.
  */
 export type Authenticate = (
   credentials: Credentials,
 ) => string | Identity | undefined | Promise<string | Identity | undefined>
 
-/** What a token allows on which keys. */
+/** The operations that a token allows on some keys. */
 export interface PermissionRule {
-  /** Keys, or beginnings of keys that end in `*`; `*` alone is every key. */
+  /** Keys, or prefixes of keys followed by `*`. A single `*` means every key. */
   readonly keys: readonly string[]
-  /** Default: everything but `steal` and `revoke`. */
+  /** Allowed operations. Default: all but `steal` and `revoke`. */
   readonly allow?: readonly Operation[] | undefined
 }
 
-/** What is allowed where nothing is said. */
+/** The operations of a permission rule without `allow`. */
 export const defaultOperations: readonly Operation[] = ['lock', 'share', 'query', 'watch', 'stats']
 
 export function isOperation(value: unknown): value is Operation {
   return operations.includes(value as Operation)
 }
 
-/** One function from many grants. Whoever may lock a key may share it. */
+/** Combines permission rules into one function. The permission `lock` includes `share`. */
 export function permissionsFrom(
-  grants: readonly PermissionRule[],
+  rules: readonly PermissionRule[],
 ): (operation: Operation, key: string) => boolean {
   return (operation, key) =>
-    grants.some(({ keys, allow = defaultOperations }) => {
-      const allowed = allow.includes(operation) || (operation === 'share' && allow.includes('lock'))
-      return allowed && (operation === 'stats' || keys.some((pattern) => matches(pattern, key)))
+    rules.some(({ keys, allow = defaultOperations }) => {
+      const isAllowed =
+        allow.includes(operation) || (operation === 'share' && allow.includes('lock'))
+      return isAllowed && (operation === 'stats' || keys.some((pattern) => matches(pattern, key)))
     })
 }
 
@@ -87,7 +97,10 @@ function matches(pattern: string, key: string): boolean {
   return pattern.endsWith('*') ? key.startsWith(pattern.slice(0, -1)) : pattern === key
 }
 
-/** Asks `authenticate`, whatever it is. Rejects only with "not now". */
+/**
+ * Calls `authenticate` and checks its result. Resolves with undefined to refuse the client. Rejects
+ * only if `authenticate` throws an `UNAVAILABLE` error.
+ */
 export async function identify(
   authenticate: Authenticate,
   credentials: Credentials,
@@ -104,7 +117,7 @@ export async function identify(
 
 function isIdentity(value: Identity | undefined | null): value is Identity {
   if (typeof value?.principal !== 'string' || value.principal === '') return false
-  // What is no number would be due for ever, or never.
+  // With an `expiresAt` that is not a number, the identity would never expire, or at once.
   const { expiresAt = Number.POSITIVE_INFINITY } = value
   return typeof expiresAt === 'number' && !Number.isNaN(expiresAt)
 }

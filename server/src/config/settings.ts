@@ -1,6 +1,6 @@
 /**
- * The broker's settings: its options with every default filled in, as the layers below
- * `createBroker` read them. `options.ts` makes them from what the operator gave.
+ * The settings of a broker: its options with every default filled in. `options.ts` makes them from
+ * the options of the operator, and the layers below `createBroker` read them.
  */
 import type { BlockList } from 'node:net'
 import { HoldfastError } from '@holdfast/shared'
@@ -14,7 +14,7 @@ export interface LeaseBounds {
   readonly default: number
 }
 
-/** A certificate with its key, as PEM text or what Node takes for it. */
+/** A certificate with its key, in PEM format. */
 export interface TlsFiles {
   readonly cert: string | Buffer
   readonly key: string | Buffer
@@ -27,21 +27,21 @@ export interface BrokerSettings {
   readonly authorize: Authorize | undefined
   readonly allowUnauthenticated: boolean
   readonly allowInsecure: boolean
-  /** In lower case. */
+  /** Host names, in lower case. */
   readonly hosts: ReadonlySet<string>
   readonly trustedProxies: BlockList | undefined
   readonly tls: TlsFiles | undefined
   readonly origins: ReadonlySet<string>
   readonly dev: boolean
-  /** Undefined: to this machine only. */
+  /** Undefined: the broker serves the dashboard only to this machine. */
   readonly dashboard: boolean | undefined
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
-  /** In ms; 0 for none. */
+  /** Length of the quiet start, in ms; 0 for none. */
   readonly quietStart: number
 }
 
-/** @param rule What the option must be, as a sentence without a full stop. */
+/** The error for an invalid option. @param rule What the option must be, and what it is not. */
 export function invalid(rule: string): HoldfastError {
-  return new HoldfastError('INVALID_OPTION', `${rule}.`)
+  return new HoldfastError('INVALID_OPTION', rule)
 }

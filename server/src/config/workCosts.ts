@@ -1,16 +1,17 @@
 /**
- * What a client's messages cost the broker, and how much of it one client may use before others
- * have their turn. One unit is about a microsecond of the broker's time.
+ * The cost of the work that messages cause, and the work budget of a connection. One unit of work
+ * is about a microsecond of the time of the broker.
  *
- * A count of messages bounds nothing: one query visits every key in use, one answer may be a
- * thousand times as long as its request. So each message is charged for the work that it caused,
- * and a connection that has used up its share is paused until the other connections had theirs.
+ * A limit of the number of messages is not enough: one query visits every key in use, and one
+ * answer may be a thousand times as long as its request. So the broker charges each message for the
+ * work that it caused. A connection that has used up its budget is paused until the messages of the
+ * other connections are handled.
  */
 
-/** Units of work that a core of today does in a millisecond, once the code is compiled. */
+/** Units that a present core does in a millisecond: compiled code takes half a µs for a unit. */
 export const unitsPerMs = 2_000
 
-/** How the parts of the work are charged, in units. */
+/** Fixed costs, in units of work. */
 export const costs = {
   /** Parsing, checking and handling one message. */
   message: 2,
@@ -18,111 +19,111 @@ export const costs = {
   controlFrame: 4,
   /** One effect of the lock table: a grant, a release, a request that was queued, an answer. */
   effect: 1,
-  /** Explaining what is wrong with a message. */
+  /** Finding out and explaining why a message is invalid. */
   refusal: 50,
-  /** Asking for a session: identifiers, hashes and its records. */
+  /** Opening a session: its ids, hashes and records. */
   hello: 50,
-  /** Checking a new token, which may be a signature. */
+  /** Checking a new token, which may need the verification of a signature. */
   auth: 200,
 } as const
 
 /** Keys that a walk over the table visits for one unit. */
 const keysPerUnit = 16
-/** The same where a permission is asked for each key. */
-const judgedKeysPerUnit = 2
-/** Keys of a page that are put in order for one unit. */
+/** Keys that a walk visits for one unit if it checks a permission for each key. */
+const checkedKeysPerUnit = 2
+/** Keys of a page that are sorted for one unit. */
 const sortedKeysPerUnit = 2
 /** Bytes of an answer that are written for one unit. */
 const bytesPerUnit = 128
 /**
- * Characters of JSON that are parsed and checked for one unit. Text in quotes is cheaper; this is
- * for numbers and short fields.
+ * Characters of JSON that are parsed and validated for one unit. This is the figure for numbers and
+ * short fields; long strings cost less.
  */
 const parsedCharsPerUnit = 64
-/** Arrays and objects that are parsed for one unit: nested ones take far longer than other JSON. */
-const openedPerUnit = 8
-/** Length from which a frame is searched for them, in characters. */
+/** Arrays and objects that are parsed for one unit, because nesting costs much more than text. */
+const containersPerUnit = 8
+/** From this length on, the arrays and objects of a frame are counted, in characters. */
 const longFrameChars = 2_048
 const openingBracket = 0x5b
 const openingBrace = 0x7b
-/** Holders of one key that are passed on the way to a page's first for one unit. */
-const passedHoldersPerUnit = 64
-/** Connections that are told of an event for one unit. */
-const toldPerUnit = 4
+/** Holders of one key that a search skips for one unit, before the first lock of a page. */
+const skippedHoldersPerUnit = 64
+/** Connections that are notified of an event for one unit. */
+const notifiedPerUnit = 4
 /** Locks, requests and stored answers of a session that a resume gathers for one unit. */
 const gatheredPerUnit = 4
 
 /**
- * What a walk over the table costs.
+ * The cost of visiting `keys` keys in a walk over the lock table.
  *
- * @param isJudged Whether a permission was asked for each key.
+ * @param checksPermission Whether the walk checks a permission for each key.
  */
-export function costOfKeys(keys: number, isJudged: boolean): number {
-  return keys / (isJudged ? judgedKeysPerUnit : keysPerUnit)
+export function costOfKeys(keys: number, checksPermission: boolean): number {
+  return keys / (checksPermission ? checkedKeysPerUnit : keysPerUnit)
 }
 
-/** What it costs to put so many keys in order and to look them up. */
+/** The cost of sorting `keys` keys and looking them up. */
 export function costOfSort(keys: number): number {
   return keys / sortedKeysPerUnit
 }
 
-/** How many keys a walk may visit for so many units; at least one. */
-export function keysFor(units: number, isJudged: boolean): number {
-  return Math.max(1, Math.floor(units * (isJudged ? judgedKeysPerUnit : keysPerUnit)))
+/** How many keys a walk may visit for `units`; at least one. */
+export function keysFor(units: number, checksPermission: boolean): number {
+  return Math.max(1, Math.floor(units * (checksPermission ? checkedKeysPerUnit : keysPerUnit)))
 }
 
-/** What writing so many bytes costs. */
+/** The cost of writing `bytes` bytes. */
 export function costOfBytes(bytes: number): number {
   return bytes / bytesPerUnit
 }
 
-/** What parsing and checking a frame costs. */
+/** The cost of parsing and validating a frame. */
 export function costOfParsing(text: string): number {
   const units = text.length / parsedCharsPerUnit
   if (text.length < longFrameChars) return units
-  let opened = 0
+  let containers = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
-    if (code === openingBracket || code === openingBrace) opened++
+    if (code === openingBracket || code === openingBrace) containers++
   }
-  return units + opened / openedPerUnit
+  return units + containers / containersPerUnit
 }
 
-/** What checking metadata and making text of it costs. */
+/** The cost of checking and encoding metadata, by the length of its JSON text. */
 export function costOfMetadata(chars: number): number {
   return chars / parsedCharsPerUnit
 }
 
-/** What it costs to pass so many holders of one key. */
-export function costOfPassing(holders: number): number {
-  return holders / passedHoldersPerUnit
+/** The cost of skipping `holders` holders of one key. */
+export function costOfSkipping(holders: number): number {
+  return holders / skippedHoldersPerUnit
 }
 
-/** What telling an event to so many connections costs the client that caused the event. */
-export function costOfTelling(connections: number): number {
-  return connections / toldPerUnit
+/** The cost of notifying `connections` connections, for the client that caused the event. */
+export function costOfNotifying(connections: number): number {
+  return connections / notifiedPerUnit
 }
 
-/** What it costs to gather so many records of a session that is resumed. */
+/** The cost of gathering `records` records of a session that is resumed. */
 export function costOfGathering(records: number): number {
   return records / gatheredPerUnit
 }
 
 /**
- * What may be used in one turn of the event loop, in units. With these a turn stays below some
- * 15 ms on a slow core, whatever a hundred connections send at once.
+ * Budgets for one turn of the event loop, in units of work. With these figures a turn stays below
+ * some 15 ms on a slow core, whatever a hundred connections send at once.
  */
 export const turnBudget = {
-  /** By all connections together, as their frames arrive. */
+  /** For all connections together, as their frames arrive. */
   all: 6_000,
-  /** The same in ms from the first frame of the turn, where units take longer than they should. */
+  /** For all connections together, in ms from the first frame, because units may take longer. */
   ms: 3,
-  /** By one connection, while the others have left enough. */
+  /** Maximum for one connection, if the budget of all connections allows it. */
   connection: 1_000,
-  /** By one connection in any case, so that a client that asks for little never waits. */
+  /** Guaranteed minimum for one connection, so that a client with little work never waits. */
   least: 64,
-  /** By one connection that was paused, before the next paused one has its turn. */
+  /** For one slice of a paused connection, before the slice of the next paused connection. */
   slice: 250,
-  /** By all paused connections together in any case. */
+  /** Guaranteed minimum for all paused connections together. */
   leastPaused: 500,
 } as const

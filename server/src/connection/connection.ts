@@ -1,13 +1,11 @@
 /**
- * One WebSocket connection: the hello first, then messages; frames in, frames out, and the limits
- * between.
+ * One WebSocket connection. The connection parses, validates and counts the messages of its client,
+ * first a `hello`, and passes them to the broker, which acts on them. At the end of a turn of the
+ * event loop the connection writes the messages of the turn as few frames.
  *
- * The connection charges each message for the work that the message caused. A connection that has
- * used up its allowance, or whose client leaves too much unread, is paused: its socket is not read,
- * and received frames wait in order until the other connections had their turn.
- *
- * The connection parses and checks messages and counts them. It writes what one turn of the event
- * loop has queued as few frames. The broker decides what messages mean.
+ * The connection charges each message for the work that the message caused. A connection is paused
+ * when it has used up its work budget, or when its client leaves too much output unread. During a
+ * pause the socket is not read, and received frames wait in order in the input queue.
  */
 import { type CloseCode, closeCodes, maxHelloBytes, parseFrame, utf8Length } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
@@ -17,14 +15,18 @@ import { encodeAck, encodePing } from '../protocol/encode.js'
 import { type DepsOf, isForBroker } from './connectionDeps.js'
 import type { ConnectionPolicy } from './connectionPolicy.js'
 import { DeferredAcks } from './deferredAcks.js'
-import { InputQueue, notAFrame } from './inputQueue.js'
-import { type Deferred, type PacedMessages, SendQueue } from './sendQueue.js'
+import { InputQueue, invalidFrame } from './inputQueue.js'
+import { type DeferredMessage, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
 import { WorkAllowance } from './workAllowance.js'
 import type { PacedWork } from './workScheduler.js'
 
 export type ConnectionDeps = DepsOf<Connection>
 
+/**
+ * `fresh`: before the hello. `opening`: during the handshake. `open`: with a session. `closing`:
+ * the socket is closing. `gone`: the socket is closed, and all input is handled.
+ */
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
 export class Connection implements SocketListener, PacedWork {
@@ -33,30 +35,30 @@ export class Connection implements SocketListener, PacedWork {
   readonly #sendQueue: SendQueue
   readonly #allowance: WorkAllowance
   #state: State = 'fresh'
-  #received = 0
+  #receivedCount = 0
   #receivedAt: number
   /** When the message that is being handled arrived. */
   #handledAt: number
-  /** What has arrived and waits, while the connection is paused. */
+  /** The input that waits; undefined unless the connection is paused. */
   #input: InputQueue | undefined = undefined
-  /** The socket has closed while input was still waiting. */
+  /** Whether the socket has closed; input may still wait to be handled. */
   #isClosed = false
-  #pings = 0
-  /** Undefined for those that never wait: sessions without a grace acknowledge nothing. */
+  #pingCount = 0
+  /** Made with the first `ack` of the client; a client without a grace never sends `ack`. */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
   /** Checks each message after the handshake; undefined if the broker refuses no message. */
   policy: ConnectionPolicy | undefined
-  /** The session that is on this connection, once it is open. */
+  /** The session that is attached to this connection; undefined until the handshake is over. */
   session: Session | undefined
-  /** Whether it is being waited for because it left too much unread. */
+  /** Whether the client reads too slowly, so that it has a deadline to catch up. */
   isSlow = false
-  /** Bytes of it that stand in the broker's account of its memory. */
+  /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
-  /** When its socket was read again after a pause, in patient time; -Infinity without one. */
-  readsSince = Number.NEGATIVE_INFINITY
-  /** The attach number that makes this connection the session's own. */
+  /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
+  readingResumedAt = Number.NEGATIVE_INFINITY
+  /** The attach epoch of the session; the lock table ignores commands with an older epoch. */
   attachEpoch = 0
 
   constructor(socket: Socket, deps: ConnectionDeps) {
@@ -85,44 +87,44 @@ export class Connection implements SocketListener, PacedWork {
     return this.#socket.token
   }
 
-  /** Whether nobody on the way can read what it carries. */
+  /** Whether no other party on the network can read the frames of this connection. */
   get isSecure(): boolean {
     return this.#socket.isSecure ?? true
   }
 
-  /** When the newest frame arrived, in patient time. */
+  /** When the newest frame arrived, in compensated time. */
   get receivedAt(): number {
     return this.#receivedAt
   }
 
-  /** When the message that is being handled arrived, in patient time. */
+  /** When the message that is being handled arrived, in compensated time. */
   get handledAt(): number {
     return this.#handledAt
   }
 
-  /** Whether messages wait that have arrived, and its socket is not read meanwhile. */
+  /** Whether the connection is paused: received input waits, and the socket is not read. */
   get isPaused(): boolean {
     return this.#input !== undefined
   }
 
-  /** Bytes that wait to be read by the client, here and in the socket. */
+  /** Bytes that the client has not read, in the send queue and in the socket. */
   get backlogBytes(): number {
     return this.#sendQueue.backlogBytes
   }
 
-  /** Bytes that the broker keeps for it beyond what every connection takes. */
+  /** Bytes that the broker keeps for this connection, beside the fixed size of a connection. */
   get memoryBytes(): number {
-    const inputBytes = 2 * (this.#input?.bytes ?? 0) + (this.#socket.unreadBytes ?? 0)
+    const inputBytes = 2 * (this.#input?.chars ?? 0) + (this.#socket.unreadBytes ?? 0)
     return this.#sendQueue.memoryBytes + inputBytes
   }
 
-  /** Whether output waits for the broker to make it, and not for the client to read. */
+  /** Whether output waits for the broker to encode it, and not for the client to read. */
   get isWaitingForTurn(): boolean {
-    return this.#sendQueue.hasUnmade && !this.#sendQueue.isBlocked
+    return this.#sendQueue.hasUnencoded && !this.#sendQueue.isBlocked
   }
 
-  /** Whether a long answer, or what the client said next, waits until the client reads. */
-  get isHeldUp(): boolean {
+  /** Whether a long answer or the next messages of the client wait until the client reads. */
+  get isBlockedByClient(): boolean {
     return this.#sendQueue.isBlocked && (this.#sendQueue.hasStream || this.#input !== undefined)
   }
 
@@ -139,9 +141,9 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#allowance.beginTurn(at)
-    // A hello may resume a session with thousands of locks, so it gets no least share of a turn.
+    // A hello may resume a session with thousands of locks, so it gets no guaranteed minimum.
     const left = this.#state === 'fresh' ? this.#deps.scheduler.left : this.#allowance.left
-    // A long frame is work before the first of its messages is known.
+    // A long frame is much work to parse, so its cost is checked before.
     const parsingCost = costOfParsing(text)
     if (this.#mustWait() || parsingCost > left) {
       this.#pause().addFrame(text, at)
@@ -152,8 +154,8 @@ export class Connection implements SocketListener, PacedWork {
 
   onBinary(): void {
     if (!this.#isReading()) return
-    // Behind what has arrived before it.
-    if (this.#input !== undefined) this.#input.addFrame(notAFrame, this.#deps.time.now())
+    // The input that waits must be handled before the broker closes the connection.
+    if (this.#input !== undefined) this.#input.addFrame(invalidFrame, this.#deps.time.now())
     else this.abort(closeCodes.badMessage)
   }
 
@@ -161,9 +163,9 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#isReading()) return
     const now = this.#deps.time.now()
     this.#allowance.beginTurn(now)
-    this.#allowance.charge(costs.controlFrame)
+    this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
-    this.#allowance.chargeRate(costs.controlFrame, now)
+    this.#allowance.chargeSecond(costs.controlFrame, now)
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.left <= 0) this.#pause()
   }
@@ -171,7 +173,7 @@ export class Connection implements SocketListener, PacedWork {
   onFault(): void {
     if (!this.#isReading()) return
     if (this.#input !== undefined) {
-      this.#input.addFrame(notAFrame, this.#deps.time.now())
+      this.#input.addFrame(invalidFrame, this.#deps.time.now())
       return
     }
     this.#state = 'closing'
@@ -187,12 +189,12 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state === 'gone') return
     this.#sendQueue.clear()
     this.#isClosed = true
-    // What had arrived before the end is handled first, a goodbye for instance.
+    // Input that arrived before the end, such as a `bye`, must be handled first.
     if (this.#input !== undefined && this.#isReading()) this.#deps.scheduler.add(this)
-    else this.#end()
+    else this.#finish()
   }
 
-  /** The hello was accepted; from here on `session` speaks here. */
+  /** Attaches the session for which the handshake has ended. */
   open(session: Session): void {
     this.session = session
     this.attachEpoch = session.attachEpoch
@@ -206,113 +208,122 @@ export class Connection implements SocketListener, PacedWork {
     this.#requestFlush()
   }
 
-  /** Queues a message that is made when it is written. */
-  defer(message: Deferred): void {
+  /** Queues a message that is encoded when it is written. */
+  defer(message: DeferredMessage): void {
     if (this.#state !== 'open' || this.#isClosed) message.discard()
     else this.#sendQueue.defer(message)
     this.#requestFlush()
   }
 
   /**
-   * Queues messages that are made only when there is room for them; what follows them waits.
+   * Queues messages that are encoded only when the socket has room. Later messages wait behind
+   * them.
    *
-   * @param holdsInput Whether what the client says next waits until they are through.
-   * @param weight Bytes that they keep until then.
+   * @param blocksInput Whether the next messages of the client wait until the stream has ended.
+   * @param keptBytes Bytes that the stream keeps in memory until its end.
    */
-  stream(messages: PacedMessages, holdsInput = false, weight = 0): void {
+  stream(messages: PacedMessages, blocksInput = false, keptBytes = 0): void {
     if (this.#state !== 'open' || this.#isClosed) {
       messages.return?.()
       return
     }
-    this.#sendQueue.addStream(messages, holdsInput, weight)
+    this.#sendQueue.addStream(messages, blocksInput, keptBytes)
     this.#requestFlush()
   }
 
-  /** Charges this connection for work beyond that of an ordinary message, in units. */
+  /** Charges this connection for extra work of the message that is being handled, in units. */
   charge(units: number): void {
-    this.#allowance.charge(units)
+    this.#allowance.chargeTurn(units)
   }
 
-  /** Goes on with what waits, for about so many units; returns how many it used. */
+  /** Continues with waiting output and input for about `units`. Returns the units that it used. */
   work(units: number): number {
-    if (this.#isClosed && !this.#isReading()) this.#end()
+    if (this.#isClosed && !this.#isReading()) this.#finish()
     if (!this.#isReading()) return 0
     this.#allowance.beginSlice(units)
-    if (this.#sendQueue.hasUnmade) this.#allowance.charge(this.#sendQueue.flush(units))
+    if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
     this.#handleInput()
     const used = units - this.#allowance.left
-    this.#allowance.chargeRate(used, this.#deps.time.now())
-    this.#goOn()
+    this.#allowance.chargeSecond(used, this.#deps.time.now())
+    this.#scheduleWork()
     return used
   }
 
-  /** Tells the client what was handled: a promise that its lease runs from its arrival. */
+  /**
+   * Sends an `ack` for the messages that were handled. It tells the client that its lease runs from
+   * the arrival of the newest of these messages.
+   */
   acknowledge(): void {
-    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#received, this.#handledAt))
+    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#receivedCount, this.#handledAt))
   }
 
-  /** What was handled up to now is acknowledged when the log has come as far. */
+  /**
+   * Prepares an `ack` that is sent when the command log has applied the command of this message.
+   */
   deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
-    this.#deferredAcks.add(this.#received, this.#handledAt)
+    this.#deferredAcks.add(this.#receivedCount, this.#handledAt)
   }
 
-  /** The log has come as far as the oldest acknowledgement that is owed. */
+  /** Sends the oldest deferred `ack`, because the command log has applied its command. */
   sendDeferredAck(): void {
-    const ack = this.#deferredAcks?.next()
+    const ack = this.#deferredAcks?.removeOldest()
     if (ack !== undefined && !this.#hasStoppedAcking) this.send(encodeAck(ack.n, ack.at))
   }
 
-  /** Acknowledges nothing from now on: the end of the session has been proposed. */
+  /** Sends no `ack` from now on, because the broker has submitted the end of the session. */
   stopAcking(): void {
     this.#hasStoppedAcking = true
   }
 
   ping(): void {
-    this.send(encodePing(++this.#pings))
+    this.send(encodePing(++this.#pingCount))
   }
 
-  /** Writes what this turn has gathered, as far as the client keeps up. */
+  /** Writes the output of this turn while the socket has room. */
   flush(): void {
     this.#isAwaitingFlush = false
     if (this.#state !== 'open') return
-    if (!this.#sendQueue.hasUnmade) this.#sendQueue.flush(0)
+    if (!this.#sendQueue.hasUnencoded) this.#sendQueue.flush(0)
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
       const units = Math.max(0, this.#allowance.left)
       const used = this.#sendQueue.flush(units, Math.min(units, this.#deps.scheduler.left))
-      this.#allowance.charge(used)
+      this.#allowance.chargeTurn(used)
       this.#deps.scheduler.spend(used)
-      this.#allowance.chargeRate(used, this.#deps.time.now())
+      this.#allowance.chargeSecond(used, this.#deps.time.now())
     }
-    if (this.#input !== undefined || this.#sendQueue.hasUnmade) this.#goOn()
+    if (this.#input !== undefined || this.#sendQueue.hasUnencoded) this.#scheduleWork()
   }
 
-  /** Closes politely, after everything that was said. */
-  close(row: CloseCode): void {
+  /** Closes the connection with a closing handshake, after all queued messages. */
+  close(closeCode: CloseCode): void {
     if (!this.#isReading()) return
     if (!this.#isClosed) this.#sendQueue.flushMessages()
     this.#state = 'closing'
     this.#sendQueue.clear()
     this.#dropInput()
-    this.#socket.close(row.code, row.reason)
+    this.#socket.close(closeCode.code, closeCode.reason)
   }
 
-  /** Closes for the client's fault or for another's sake; its session keeps its lease. */
-  abort(row: CloseCode): void {
+  /**
+   * Closes the connection because of an error of the client or a limit of the broker. The session
+   * keeps its lease, because the client may not know that the connection has ended.
+   */
+  abort(closeCode: CloseCode): void {
     if (!this.#isReading()) return
-    this.close(row)
+    this.close(closeCode)
     this.#deps.listener.onAborted(this)
   }
 
-  /** Cuts it without the last words: a closing handshake would queue behind what is not read. */
-  abortUnread(row: CloseCode): void {
+  /** Aborts without sending the queued output: a close frame would wait behind unread output. */
+  abortUnread(closeCode: CloseCode): void {
     this.#sendQueue.clear()
-    this.abort(row)
+    this.abort(closeCode)
     this.#socket.terminate()
   }
 
-  /** Drops the socket without waiting for anybody: its client may not know that it is closed. */
+  /** Drops the socket without a closing handshake, so the client may not know of the end. */
   terminate(): void {
     if (this.#state === 'gone') return
     this.#deps.listener.onAborted(this)
@@ -335,7 +346,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#state !== 'closing' && this.#state !== 'gone'
   }
 
-  /** Whether what comes next has to wait. */
+  /** Whether the next message must wait. */
   #mustWait(): boolean {
     return this.#allowance.left <= 0 || this.#sendQueue.isFull
   }
@@ -349,11 +360,11 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     const before = this.#allowance.left
-    this.#allowance.charge(parsingCost)
+    this.#allowance.chargeTurn(parsingCost)
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
       const mustWait = i > 0 && this.#mustWait()
-      // A hundred connections could send a long one each: it gets no least share of a turn.
+      // A hundred connections could each send a long message, so it gets no guaranteed minimum.
       if (mustWait || (scheduler.left <= 0 && this.#deps.inbound.isLong(this, elements[i]))) {
         this.#pause().addRest(text, at, elements, i)
         break
@@ -364,15 +375,16 @@ export class Connection implements SocketListener, PacedWork {
     const used = before - this.#allowance.left
     scheduler.spend(used)
     if (!this.#isReading()) return
-    // Not for the pong of an idle session, which should cost no memory.
-    if (used > costs.message + 1 || this.#allowance.hasRate) this.#allowance.chargeRate(used, at)
+    // Not for the `pong` of an idle session, because counting the work of a second needs memory.
+    if (used > costs.message + 1 || this.#allowance.countsSeconds)
+      this.#allowance.chargeSecond(used, at)
   }
 
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {
       if (!this.#isLive()) return
-      const next = input.next()
+      const next = input.removeNext()
       if (next === 'malformed') {
         this.abort(closeCodes.badMessage)
         return
@@ -381,40 +393,40 @@ export class Connection implements SocketListener, PacedWork {
         this.#resumeReading()
         return
       }
-      this.#allowance.charge(next.parsingCost)
+      this.#allowance.chargeTurn(next.parsingCost)
       this.#handledAt = next.at
       this.#handle(next.element)
       if (!this.#isReading()) return
     }
   }
 
-  /** Handles one message and charges what it caused: effects of the table, and text to be sent. */
+  /** Handles one message, and charges for its effects on the lock table and for its output. */
   #handle(element: unknown): void {
-    const { table } = this.#deps
-    const { effectCount } = table
-    const chars = this.#sendQueue.waitingChars
-    this.#received++
+    const { liveTable } = this.#deps
+    const { effectCount } = liveTable
+    const charsBefore = this.#sendQueue.waitingChars
+    this.#receivedCount++
     this.#dispatch(element)
-    const sent = Math.max(0, this.#sendQueue.waitingChars - chars)
-    const effects = table.effectCount - effectCount
-    this.#allowance.charge(costs.message + effects * costs.effect + costOfBytes(sent))
+    const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
+    const effects = liveTable.effectCount - effectCount
+    this.#allowance.chargeTurn(costs.message + effects * costs.effect + costOfBytes(sentChars))
   }
 
   #pause(): InputQueue {
     const input = new InputQueue()
     this.#input = input
     this.#socket.pause()
-    this.#goOn()
-    // Whether the client reads, and what is kept for it, is looked at when output is flushed.
+    this.#scheduleWork()
+    // The flusher checks whether the client reads, and counts the memory of the connection.
     this.#requestFlush()
     return input
   }
 
   #resumeReading(): void {
     this.#input = undefined
-    this.readsSince = this.#deps.time.now()
+    this.readingResumedAt = this.#deps.time.now()
     if (this.countedBytes > 0) this.#requestFlush()
-    if (this.#isClosed) this.#end()
+    if (this.#isClosed) this.#finish()
     else this.#socket.resume()
   }
 
@@ -423,13 +435,13 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#isClosed) this.#deps.scheduler.add(this)
     if (this.#input === undefined) return
     this.#input = undefined
-    // The closing handshake of the client has to be read.
+    // The broker must read the close frame of the client.
     this.#socket.resume()
   }
 
-  /** Asks for a turn if there is work that does not wait for the client. */
-  #goOn(): void {
-    const hasOutput = this.#sendQueue.hasUnmade && !this.#sendQueue.isBlocked
+  /** Adds the connection to the scheduler, unless all its work waits for the client to read. */
+  #scheduleWork(): void {
+    const hasOutput = this.#sendQueue.hasUnencoded && !this.#sendQueue.isBlocked
     const hasInput = this.#input !== undefined && !this.#sendQueue.isFull
     if (!this.#isReading() || !(hasOutput || hasInput)) return
     const waitMs = this.#allowance.waitMs(this.#deps.time.now())
@@ -437,7 +449,7 @@ export class Connection implements SocketListener, PacedWork {
     else this.#deps.scheduler.add(this)
   }
 
-  #end(): void {
+  #finish(): void {
     if (this.#state === 'gone') return
     this.#state = 'gone'
     this.#input = undefined
@@ -448,12 +460,12 @@ export class Connection implements SocketListener, PacedWork {
 
   #dispatch(element: unknown): void {
     const message = validate(element)
-    if (message.type === 'refusal') this.#allowance.charge(costs.refusal)
+    if (message.type === 'refusal') this.#allowance.chargeTurn(costs.refusal)
     if (this.#state === 'open' && isForBroker(message)) {
       this.#deps.inbound.handle(this, message)
     } else if (this.#state === 'fresh' && message.type === 'hello') {
       this.#state = 'opening'
-      this.#allowance.charge(costs.hello)
+      this.#allowance.chargeTurn(costs.hello)
       this.#deps.handshake.begin(this, message)
     } else {
       this.abort(closeCodes.badMessage)
@@ -461,7 +473,7 @@ export class Connection implements SocketListener, PacedWork {
   }
 }
 
-/** Whether a frame has more bytes than this. */
+/** Whether a frame has more than `bytes` bytes of UTF-8. */
 function isLongerThan(text: string, bytes: number): boolean {
   return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }

@@ -1,7 +1,7 @@
 /**
- * What a connection needs of the broker: the time, its share of work, and the parts that handle its
- * messages, its output and its end. The interfaces take the class of the connection as a parameter,
- * because that class imports this file.
+ * What a connection needs of the broker: the time, the scheduler, and the components that handle
+ * its messages, its output and its end. The interfaces have the class `Connection` as a type
+ * parameter, because the file of that class imports this file.
  */
 import type { ClientMessage, Hello } from '@holdfast/shared'
 import type { InvalidMessage } from '@holdfast/shared/clientChecks'
@@ -10,41 +10,44 @@ import type { WorkScheduler } from './workScheduler.js'
 /** An invalid message that has an id: the broker answers it with `failed`. */
 export type InvalidRequest = InvalidMessage & { readonly id: number }
 
-/** Is told how a connection ends. */
+/** Learns that a connection ends. */
 export interface ConnectionListener<Connection> {
-  /** The broker closed this connection, and its client may not know yet. Before `onClosed`. */
+  /** The broker has aborted the connection; its client may not know. Called before `onClosed`. */
   onAborted(connection: Connection): void
   /** The socket is closed. */
   onClosed(connection: Connection): void
 }
 
-/** The parts of the broker that all its connections share. */
+/** The components of the broker that all its connections share. */
 export interface DepsOf<Connection> {
   /** Shares the time of the broker between connections. */
   readonly scheduler: WorkScheduler
   /** Calls `flush` of the connection at the end of the turn. */
   readonly flusher: { add(connection: Connection): void }
-  /** Work that one connection may cause in a second, in units; `Infinity` for any. */
+  /** Units of work that one connection may cause in a second; `Infinity` for no limit. */
   readonly workPerSecond: number
-  /** The broker's time, in ms; it stands still while the broker itself is stopped. */
+  /**
+   * Compensated time, in ms: the monotonic clock minus the time for which the broker itself was
+   * paused. All times of a connection use it.
+   */
   readonly time: { now(): number }
   /** Counts the effects that messages have on the lock table, which are charged as work. */
-  readonly table: { readonly effectCount: number }
+  readonly liveTable: { readonly effectCount: number }
   /**
-   * Whether this broker is still a member of its cluster; undefined without a cluster. Otherwise it
-   * must not answer, because any answer tells a client that its lease goes on.
+   * Whether this broker is still a member of its cluster; undefined without a cluster. A broker
+   * that is not a member must not answer, because any answer tells a client that its lease goes on.
    */
   readonly membership: { isLive(): boolean } | undefined
   readonly handshake: { begin(connection: Connection, hello: Hello): void }
   readonly inbound: {
-    /** Whether handling this, which is not checked yet, may take a whole turn. */
+    /** Whether the broker may need a whole turn for this element, which is not validated yet. */
     isLong(connection: Connection, element: unknown): boolean
     handle(connection: Connection, message: Exclude<ClientMessage, Hello> | InvalidRequest): void
   }
   readonly listener: ConnectionListener<Connection>
 }
 
-/** Whether the broker handles this message; the connection itself handles hello and garbage. */
+/** Whether the broker handles this message. The connection handles `hello` and invalid messages. */
 export function isForBroker(
   message: ClientMessage | InvalidMessage,
 ): message is Exclude<ClientMessage, Hello> | InvalidRequest {

@@ -1,6 +1,6 @@
 /**
- * What the client of a connection may do, as the broker asks for it. The access layer makes the
- * policy of each connection, from the settings and from the token of its client.
+ * The interface through which the broker asks what the client of a connection may do. The access
+ * layer makes the policy of each connection from the settings and from the token of the client.
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type { LimitName } from '../config/limits.js'
@@ -16,16 +16,18 @@ export interface Denial {
 
 /** What the client of one connection may do, and how often. */
 export interface ConnectionPolicy {
-  /** The client, as its token named it. */
+  /** The client, as its token names it. */
   readonly identity: Identity
-  /** The client has shown a new token of the same principal. */
+  /** Replaces the identity, after the client has sent a new token of the same principal. */
   renew(identity: Identity): void
-  /** Whether the client may send one more message now, in ms of a monotonic clock. */
+  /**
+   * Counts one message, and returns whether the rate allows it. `now` is a monotonic time in ms.
+   */
   consume(now: number): boolean
-  /** Whether the client may do this to this key. */
+  /** Whether the client has the permission for this operation on this key. */
   may(operation: Operation, key: string): boolean
-  /** Why the client may not do this to this key; undefined if it may. */
+  /** Returns why this operation on this key is refused; undefined if it is allowed. */
   check(operation: Operation, key: string): Denial | undefined
-  /** Why a lock with this key and metadata is too large; undefined if it is not. */
+  /** Returns why a lock with this key and metadata is too large; undefined if it is not. */
   checkSize(key: string, metadata: unknown): Denial | undefined
 }

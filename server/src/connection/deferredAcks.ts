@@ -1,36 +1,37 @@
 /**
- * Acknowledgements that wait for the log: a client paces itself by them, so each is sent only when
- * the log has come as far as the message that it acknowledges.
+ * Acknowledgements (`ack`) that wait for the command log. A client sends no faster than the broker
+ * acknowledges. So the broker sends each `ack` only after the log has applied the command of the
+ * acknowledged message.
  */
 
-/** That so many messages were handled, the newest of which arrived at a time, in ms. */
+/** Says that the broker has handled `n` messages, the newest of which arrived at `at`, in ms. */
 export interface Ack {
   readonly n: number
   readonly at: number
 }
 
-/** Acknowledgements that are kept at most after they were taken. */
-const keptTaken = 1_024
+/** How many removed acknowledgements may stay in the array until they are spliced out. */
+const maxRemovedKept = 1_024
 
 export class DeferredAcks {
   /** Oldest first. */
   readonly #acks: Ack[] = []
-  /** How many of them were taken. */
-  #taken = 0
+  /** How many of the oldest entries of the array are already removed from the queue. */
+  #removedCount = 0
 
   add(n: number, at: number): void {
     this.#acks.push({ n, at })
   }
 
-  /** The oldest that was not taken; undefined if there is none. */
-  next(): Ack | undefined {
-    const ack = this.#acks[this.#taken]
+  /** Removes and returns the oldest acknowledgement; undefined if there is none. */
+  removeOldest(): Ack | undefined {
+    const ack = this.#acks[this.#removedCount]
     if (ack === undefined) return undefined
-    this.#taken++
-    // To shift each of a hundred thousand, with a log that is slow, would take for ever.
-    if (this.#taken === this.#acks.length || this.#taken === keptTaken) {
-      this.#acks.splice(0, this.#taken)
-      this.#taken = 0
+    this.#removedCount++
+    // With a slow log there may be 100,000 entries. To shift the array for each would be too slow.
+    if (this.#removedCount === this.#acks.length || this.#removedCount === maxRemovedKept) {
+      this.#acks.splice(0, this.#removedCount)
+      this.#removedCount = 0
     }
     return ack
   }

@@ -1,75 +1,76 @@
 /**
- * What a paused connection has received and not handled yet: the rest of a frame and the frames
- * behind it, in the order and with the time of their arrival. It stays short, because a paused
- * connection reads no further frame.
+ * The input that a paused connection has received but not handled: the rest of a frame and the
+ * frames after it, in order of arrival. The queue stays short, because a paused connection does not
+ * read its socket.
  */
 import { parseFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
 
-/** Stands for a frame that is none, behind frames that wait. */
-export const notAFrame = ''
+/** The text of a frame that the queue reports as malformed, for input that is not a text frame. */
+export const invalidFrame = ''
 
 interface Frame {
-  /** When it arrived, in the broker's time, in ms. */
+  /** When the frame arrived, in compensated time, in ms. */
   readonly at: number
-  /** As text, until its turn has come. */
   readonly text: string
+  /** The parsed messages of the frame; undefined until the first message is removed. */
   elements: readonly unknown[] | undefined
-  next: number
+  /** Index of the next element to handle. */
+  nextIndex: number
 }
 
-/** One message of a frame, still to be checked. */
+/** One message of a frame, which is not validated yet. */
 export interface QueuedElement {
   readonly element: unknown
-  /** When its frame arrived, in the broker's time, in ms. */
+  /** When the frame of the message arrived, in compensated time, in ms. */
   readonly at: number
-  /** What parsing its frame has cost, in units of work; 0 for all but the first of a frame. */
+  /** Cost of parsing the frame, in units of work, with its first message; 0 with the others. */
   readonly parsingCost: number
 }
 
 export class InputQueue {
   readonly #frames: Frame[] = []
   #first = 0
-  #bytes = 0
+  #chars = 0
 
   get isEmpty(): boolean {
     return this.#first === this.#frames.length
   }
 
-  /** Bytes of text that wait here; a character is at least a byte. */
-  get bytes(): number {
-    return this.#bytes
+  /** Length of the text that waits, in characters, each of which takes one or two bytes. */
+  get chars(): number {
+    return this.#chars
   }
 
-  /** A frame of which nothing was handled. */
+  /** Adds a frame of which no message was handled. */
   addFrame(text: string, at: number): void {
-    this.#add({ text, at, elements: undefined, next: 0 })
+    this.#add({ text, at, elements: undefined, nextIndex: 0 })
   }
 
-  /** The rest of a frame, from the element with this index on. */
+  /** Adds the rest of a frame, from the element with the index `next` on. */
   addRest(text: string, at: number, elements: readonly unknown[], next: number): void {
-    if (next < elements.length) this.#add({ text, at, elements, next })
+    if (next < elements.length) this.#add({ text, at, elements, nextIndex: next })
   }
 
-  /** Takes the next message; `'malformed'` for a frame that is none, undefined at the end. */
-  next(): QueuedElement | 'malformed' | undefined {
+  /** Removes and returns the next message; `'malformed'` for invalid JSON, undefined at the end. */
+  removeNext(): QueuedElement | 'malformed' | undefined {
     const frame = this.#frames[this.#first]
     if (frame === undefined) return undefined
     const parsingCost = frame.elements === undefined ? costOfParsing(frame.text) : 0
     frame.elements ??= parseFrame(frame.text)
     if (frame.elements === undefined) return 'malformed'
-    const element = frame.elements[frame.next++]
-    if (frame.next >= frame.elements.length) this.#drop(frame)
+    const element = frame.elements[frame.nextIndex++]
+    if (frame.nextIndex >= frame.elements.length) this.#removeFirst(frame)
     return { element, at: frame.at, parsingCost }
   }
 
   #add(frame: Frame): void {
     this.#frames.push(frame)
-    this.#bytes += frame.text.length
+    this.#chars += frame.text.length
   }
 
-  #drop(frame: Frame): void {
-    this.#bytes -= frame.text.length
+  #removeFirst(frame: Frame): void {
+    this.#chars -= frame.text.length
     this.#first++
     if (this.#first < this.#frames.length) return
     this.#frames.length = 0

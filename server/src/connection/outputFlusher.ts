@@ -1,7 +1,7 @@
 /**
- * Writes at the end of each turn what the turn has queued, and closes the connections of clients
- * that do not read. A client that leaves too much output unread for too long, or far too much at
- * any time, is cut, because the broker keeps unread output in its memory.
+ * Writes the queued messages of all connections at the end of each turn, and disconnects clients
+ * that read too slowly. The broker keeps unread output in its memory. So it disconnects a client
+ * that leaves more than `slowBytes` unread for too long, or more than `backlogBytes` at any time.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
@@ -11,27 +11,27 @@ import type { WorkScheduler } from './workScheduler.js'
 
 /** Counts the memory that connections take for output which their clients have not read. */
 export interface OutputMemory {
-  /** Whether the broker takes so much memory that it cuts connections with unread output. */
+  /** Whether the broker uses so much memory that it disconnects clients with unread output. */
   readonly isOverfull: boolean
-  /** Counts what this connection takes now. */
-  weigh(connection: Connection): void
+  /** Counts the memory that this connection uses now, in place of its former amount. */
+  updateConnection(connection: Connection): void
 }
 
 export interface OutputFlusherDeps {
   readonly limits: BrokerLimits
   readonly memory: OutputMemory
-  /** Begins a new turn when the output of one is written. */
+  /** Begins a new turn when the flusher writes the output of the present turn. */
   readonly scheduler: WorkScheduler
   readonly endOfTurn: (callback: () => void) => void
-  /** Calls {@link OutputFlusher.cutIfSlow} at the deadline of a connection. */
+  /** Calls {@link OutputFlusher.disconnectIfSlow} at the client deadline of a connection. */
   readonly time: {
     now(): number
     setClientDeadline(connection: Connection, at: number): void
     clearClientDeadline(connection: Connection): void
   }
-  /** Tells the observer which connection is about to be cut, and why. */
+  /** Tells the observer which connection the broker will disconnect, and the limit it exceeds. */
   readonly connections: { report(connection: Connection, cause: RefusalCause): void }
-  /** Told once a turn, after the output of the turn was written; undefined for nobody. */
+  /** Called once a turn, after the output of the turn was written. */
   readonly observer: { onFlushed(): void } | undefined
 }
 
@@ -53,8 +53,8 @@ export class OutputFlusher {
     const connections = this.#unflushed
     this.#unflushed = []
     for (const connection of connections) {
-      // Checked before more is written, because a long answer always fills the socket again.
-      if (connection.isSlow && this.#keepsUp(connection)) this.#clearSlow(connection)
+      // Before the next write, because a long answer always fills the socket again.
+      if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
       connection.flush()
       if (connection.state === 'open') this.#checkBacklog(connection)
     }
@@ -63,27 +63,28 @@ export class OutputFlusher {
 
   #checkBacklog(connection: Connection): void {
     const { limits, memory, time } = this.#deps
-    const most = limits.backlogBytes
-    memory.weigh(connection)
-    if (connection.countedBytes > 0 && memory.isOverfull) this.#cut(connection, 'memoryBytes')
-    else if (this.#keepsUp(connection)) this.#clearSlow(connection)
+    const maxBytes = limits.backlogBytes
+    memory.updateConnection(connection)
+    if (connection.countedBytes > 0 && memory.isOverfull)
+      this.#disconnect(connection, 'memoryBytes')
+    else if (this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
     // Output that waits for a turn of the broker, while the socket has room, does not count.
-    else if (connection.backlogBytes > most && !connection.isWaitingForTurn) {
-      this.#cut(connection, 'backlogBytes')
+    else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
+      this.#disconnect(connection, 'backlogBytes')
     } else if (!connection.isSlow) {
       connection.isSlow = true
       time.setClientDeadline(connection, time.now() + limits.slowMs)
     }
   }
 
-  /** The connection was slow and its deadline is over: cuts it unless its client reads again. */
-  cutIfSlow(connection: Connection): void {
-    if (this.#keepsUp(connection)) connection.isSlow = false
-    else this.#cut(connection, 'slowBytes')
+  /** Disconnects a slow client whose deadline has passed, unless the client reads fast again. */
+  disconnectIfSlow(connection: Connection): void {
+    if (this.#isReadingFastEnough(connection)) connection.isSlow = false
+    else this.#disconnect(connection, 'slowBytes')
   }
 
-  #keepsUp({ backlogBytes, isHeldUp }: Connection): boolean {
-    return backlogBytes <= this.#deps.limits.slowBytes && !isHeldUp
+  #isReadingFastEnough({ backlogBytes, isBlockedByClient }: Connection): boolean {
+    return backlogBytes <= this.#deps.limits.slowBytes && !isBlockedByClient
   }
 
   #clearSlow(connection: Connection): void {
@@ -91,7 +92,7 @@ export class OutputFlusher {
     connection.isSlow = false
   }
 
-  #cut(connection: Connection, limit: LimitName): void {
+  #disconnect(connection: Connection, limit: LimitName): void {
     this.#deps.connections.report(connection, refusalCauseOf(limit))
     connection.abortUnread(closeCodes.tooSlow)
   }

@@ -1,61 +1,62 @@
 /**
- * What a connection has to say: gathered during a turn, written as one frame at its end, and held
- * back while the client does not keep up.
+ * The output of one connection: messages are queued during a turn, written as few frames at the end
+ * of the turn, and kept here while the client does not read.
  *
- * What is in a socket is a copy of its own for each connection, so it is filled only so far. What
- * waits here is cheap: an event is one text for all who watch, which becomes a message of this
- * connection when it is written, and of a stream (a snapshot, what a query found) nothing is made
- * before there is room for it. Order is kept: whatever was said after a stream waits behind it.
+ * Bytes in a socket are a copy for each connection, so the queue fills a socket only up to a bound.
+ * Output in the queue takes little memory. All connections share the text of an event until the
+ * event is written. The parts of a stream (a snapshot, the answer to a query) are encoded only when
+ * the socket has room. The order is kept: a message that is added after a stream is written after
+ * the stream.
  */
 import { joinFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../config/workCosts.js'
 import type { Socket } from './socket.js'
 
-/** Bytes in the socket beyond which everything waits. */
+/** With more bytes than this in the socket, all output waits. */
 const roomBytes = 64 * 1024
-/** Characters of waiting messages beyond which the client's next messages wait too. */
+/** With more characters than this in the queue, the next messages of the client wait too. */
 const fullChars = 64 * 1024
 
-/** A message that is made when it is written. */
-export interface Deferred {
-  /** Characters that it counts for until then; a character is at least a byte. */
+/** A message that is encoded when it is written. */
+export interface DeferredMessage {
+  /** Characters for which the message counts until it is encoded. */
   readonly chars: number
-  /** How many of these are in a text that other connections keep as well. */
+  /** How many of these characters are in a text that other connections keep as well. */
   readonly sharedChars: number
-  /** Called once. Undefined if there is nothing to say any more. */
+  /** Encodes the message. Called at most once. Returns undefined if there is nothing to send. */
   encode(): string | undefined
-  /** Called instead if the message is not sent. */
+  /** Called in place of `encode` if the message is not sent. */
   discard(): void
 }
 
-/** Messages, or numbers: so many units of work were done since the last one. */
+/** Yields messages, and numbers: the units of work since the last yield. */
 export type PacedMessages = Iterator<string | number>
 
 interface Stream {
   readonly messages: PacedMessages
-  /** Whether what the client says next waits until the stream has come to its end. */
-  readonly holdsInput: boolean
-  /** Bytes that it keeps until then. */
-  readonly weight: number
+  /** Whether the next messages of the client wait until the stream has ended. */
+  readonly blocksInput: boolean
+  /** Bytes that the stream keeps in memory until its end. */
+  readonly keptBytes: number
 }
 
-type Item = string | Deferred | Stream
+type Item = string | DeferredMessage | Stream
 
-/** What a connection with nothing to say has in common with all others of them. Stays empty. */
-const nothing: never[] = []
+/** The shared array of all empty queues, which saves memory. It must stay empty. */
+const noItems: never[] = []
 
 export class SendQueue {
   readonly #socket: Socket
-  #items: Item[] = nothing
-  #streams = 0
-  #deferred = 0
-  #holding = 0
-  /** Length of the single messages that wait; a character is at least a byte. */
+  #items: Item[] = noItems
+  #streamCount = 0
+  #deferredCount = 0
+  #blockingStreamCount = 0
+  /** Length of the waiting messages outside of streams, in characters. */
   #waitingChars = 0
-  /** How many of these are in texts that other connections keep as well. */
+  /** How many of these characters are in texts that other connections keep as well. */
   #sharedChars = 0
-  /** Bytes that streams keep. */
-  #keptBytes = 0
+  /** Bytes that the streams keep in memory. */
+  #streamBytes = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -65,24 +66,24 @@ export class SendQueue {
     return this.#items.length > 0
   }
 
-  /** Whether a stream has not come to its end. */
+  /** Whether the queue has a stream that has not ended. */
   get hasStream(): boolean {
-    return this.#streams > 0
+    return this.#streamCount > 0
   }
 
-  /** Whether something that waits is not text yet. */
-  get hasUnmade(): boolean {
-    return this.#streams + this.#deferred > 0
+  /** Whether the queue has output that is not encoded yet. */
+  get hasUnencoded(): boolean {
+    return this.#streamCount + this.#deferredCount > 0
   }
 
-  /** Whether the client has to read before more can be written. */
+  /** Whether the client must read before the queue can write more. */
   get isBlocked(): boolean {
     return this.#socket.bufferedBytes > roomBytes
   }
 
-  /** Whether so much waits to be said that no more should be asked. */
+  /** Whether so much output waits that the next messages of the client must wait. */
   get isFull(): boolean {
-    return this.#holding > 0 || this.#waitingChars > fullChars
+    return this.#blockingStreamCount > 0 || this.#waitingChars > fullChars
   }
 
   /** Length of the messages that wait, in characters. */
@@ -91,17 +92,18 @@ export class SendQueue {
   }
 
   /**
-   * Bytes that wait for the client, here and in the socket; streams do not count, they can wait.
+   * Bytes that wait for the client to read, in this queue and in the socket. Streams do not count,
+   * because their messages are not encoded yet.
    */
   get backlogBytes(): number {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
-  /** Bytes of memory that all of it takes at most, without what is shared with others. */
+  /** Maximum of memory that the queue uses, in bytes, without the texts that connections share. */
   get memoryBytes(): number {
     const ownChars = this.#waitingChars - this.#sharedChars
-    // One character outside Latin-1 makes all of a text take two bytes each.
-    return 2 * ownChars + this.#keptBytes + this.#socket.bufferedBytes
+    // In V8 one character outside Latin-1 makes every character of its string take two bytes.
+    return 2 * ownChars + this.#streamBytes + this.#socket.bufferedBytes
   }
 
   add(message: string): void {
@@ -109,37 +111,39 @@ export class SendQueue {
     this.#waitingChars += message.length
   }
 
-  /** Queues a message that is made when it is written. */
-  defer(message: Deferred): void {
+  /** Queues a message that is encoded when it is written. */
+  defer(message: DeferredMessage): void {
     this.#queue(message)
-    this.#deferred++
+    this.#deferredCount++
     this.#waitingChars += message.chars
     this.#sharedChars += message.sharedChars
   }
 
   /**
-   * @param holdsInput Whether the client's next messages wait until the stream is through.
-   * @param weight Bytes that it keeps until then.
+   * Queues messages that are encoded only when the socket has room.
+   *
+   * @param blocksInput Whether the next messages of the client wait until the stream has ended.
+   * @param keptBytes Bytes that the stream keeps in memory until its end.
    */
-  addStream(messages: PacedMessages, holdsInput = false, weight = 0): void {
-    this.#queue({ messages, holdsInput, weight })
-    this.#keptBytes += weight
-    this.#streams++
-    if (holdsInput) this.#holding++
+  addStream(messages: PacedMessages, blocksInput = false, keptBytes = 0): void {
+    this.#queue({ messages, blocksInput, keptBytes })
+    this.#streamBytes += keptBytes
+    this.#streamCount++
+    if (blocksInput) this.#blockingStreamCount++
   }
 
-  /** Forgets everything that waits, and ends the streams. */
+  /** Discards all waiting output, and ends the streams. */
   clear(): void {
     const items = this.#items
-    const hadUnmade = this.hasUnmade
-    this.#items = nothing
-    this.#streams = 0
-    this.#deferred = 0
-    this.#holding = 0
+    const hadUnencoded = this.hasUnencoded
+    this.#items = noItems
+    this.#streamCount = 0
+    this.#deferredCount = 0
+    this.#blockingStreamCount = 0
     this.#waitingChars = 0
     this.#sharedChars = 0
-    this.#keptBytes = 0
-    if (!hadUnmade) return
+    this.#streamBytes = 0
+    if (!hadUnencoded) return
     for (const item of items) {
       if (typeof item === 'string') continue
       if (isStream(item)) item.messages.return?.()
@@ -148,34 +152,35 @@ export class SendQueue {
   }
 
   /**
-   * Writes what one turn said, or goes on with what waits while there is room.
+   * Writes waiting output while the socket has room.
    *
-   * @param units What streams and deferred messages may use for it, in units of work; once it is
-   *   used up, they wait. Any number by default.
-   * @param streamUnits The same for streams alone, each step of which can be dear.
-   * @returns How many units they used.
+   * @param units Units of work that streams and deferred messages may use; then they wait. Default:
+   *   no limit.
+   * @param streamUnits The limit for streams alone, because each step of a stream can cost much.
+   *   Default: `units`.
+   * @returns How many units of work were used.
    */
   flush(units = Number.POSITIVE_INFINITY, streamUnits = units): number {
     if (this.#items.length === 0 || this.isBlocked) return 0
-    if (this.hasUnmade) return this.#flushInOrder(units, streamUnits)
+    if (this.hasUnencoded) return this.#flushInOrder(units, streamUnits)
     this.#writeAll()
     return 0
   }
 
-  /** The last words: everything that is text, whether or not there is room. */
+  /** Writes all encoded messages before the close frame, whether or not the socket has room. */
   flushMessages(): void {
-    if (this.hasUnmade) this.#flushInOrder(turnBudget.least, turnBudget.least, true)
+    if (this.hasUnencoded) this.#flushInOrder(turnBudget.least, turnBudget.least, true)
     else this.#writeAll()
   }
 
   #queue(item: Item): void {
-    if (this.#items === nothing) this.#items = [item]
+    if (this.#items === noItems) this.#items = [item]
     else this.#items.push(item)
   }
 
   #writeAll(): void {
     const messages = this.#items as string[]
-    this.#items = nothing
+    this.#items = noItems
     this.#waitingChars = 0
     this.#write(messages)
   }
@@ -184,10 +189,15 @@ export class SendQueue {
     for (const frame of joinFrames(messages)) this.#socket.send(frame)
   }
 
-  /** @param isLast Text that waits behind a deferred message is written in any case. */
-  #flushInOrder(units: number, streamUnits: number, isLast = false): number {
-    const batch = new Batch((messages) => this.#write(messages))
-    let done = 0
+  /**
+   * Writes the output in order, until the socket has no room or the units are used up.
+   *
+   * @param isClosing Whether to discard deferred messages for which there is no room, so that the
+   *   texts behind them are written in any case.
+   */
+  #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
+    const batch = new MessageBatch((messages) => this.#write(messages))
+    let doneCount = 0
     let used = 0
     for (const item of this.#items) {
       if (typeof item === 'string') {
@@ -195,36 +205,36 @@ export class SendQueue {
         this.#waitingChars -= item.length
       } else if (isStream(item)) {
         batch.write()
-        const progress = this.#drain(item.messages, streamUnits - used)
+        const progress = this.#writeStream(item.messages, streamUnits - used)
         used += progress.used
         if (!progress.isDone) break
-        this.#streams--
-        if (item.holdsInput) this.#holding--
-        this.#keptBytes -= item.weight
+        this.#streamCount--
+        if (item.blocksInput) this.#blockingStreamCount--
+        this.#streamBytes -= item.keptBytes
       } else {
         if (used < units && this.#hasRoom(batch)) {
           const text = item.encode()
           if (text !== undefined) batch.add(text)
           used += costOfBytes(text?.length ?? 1)
-        } else if (isLast) item.discard()
+        } else if (isClosing) item.discard()
         else break
         this.#waitingChars -= item.chars
         this.#sharedChars -= item.sharedChars
-        this.#deferred--
+        this.#deferredCount--
       }
-      done++
+      doneCount++
     }
-    this.#items.splice(0, done)
+    this.#items.splice(0, doneCount)
     batch.write()
     return used
   }
 
-  #hasRoom(batch: Batch): boolean {
+  #hasRoom(batch: MessageBatch): boolean {
     return this.#socket.bufferedBytes + batch.chars <= roomBytes
   }
 
-  /** Goes on with a stream until it is at its end, has used so many units or must wait for room. */
-  #drain(messages: PacedMessages, units: number): { isDone: boolean; used: number } {
+  /** Writes a stream until it has ended, has used `units`, or must wait for room in the socket. */
+  #writeStream(messages: PacedMessages, units: number): { isDone: boolean; used: number } {
     let used = 0
     while (used < units && !this.isBlocked) {
       const next = messages.next()
@@ -244,7 +254,7 @@ function isStream(item: Item): item is Stream {
 }
 
 /** Messages that are written together. */
-class Batch {
+class MessageBatch {
   readonly #onWrite: (messages: readonly string[]) => void
   #messages: string[] = []
   chars = 0

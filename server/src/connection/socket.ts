@@ -1,21 +1,21 @@
 /**
- * A WebSocket as the broker needs it: the smallest interface that the one file which knows `ws`
- * implements, and that a simulated network implements as well.
+ * The interface of a WebSocket that the broker needs. It is small, because two places implement it:
+ * the adapter for `ws`, and the simulated network of the tests.
  */
 
-/** What the broker may do to a connection. */
+/** What the broker reads of a WebSocket and can do with it. */
 export interface Socket {
-  /** The peer's address, for logs and limits; undefined if there is none. */
+  /** The address of the peer, for the broker logger and for limits; undefined if there is none. */
   readonly remoteAddress: string | undefined
   /** A token that came with the upgrade, if any. */
   readonly token?: string | undefined
-  /** False if others on the network can read what it carries. */
+  /** False if other parties on the network can read the frames. Default: true. */
   readonly isSecure?: boolean | undefined
   /** The `Origin` header of the upgrade; undefined if there was none. */
   readonly origin: string | undefined
-  /** Bytes given to `send` that the operating system has not taken yet. */
+  /** Bytes given to `send` that the operating system has not accepted yet. */
   readonly bufferedBytes: number
-  /** Bytes that have arrived and wait in this process, because of a pause; 0 by default. */
+  /** Bytes that have arrived and wait in this process because of a pause. Default: 0. */
   readonly unreadBytes?: number
   send(frame: string): void
   /**
@@ -24,26 +24,26 @@ export interface Socket {
    * end of the stream is not read either.
    */
   pause(): void
-  /** Reads on after {@link pause}, in a later turn. */
+  /** Reads again after {@link pause}, in a later turn. */
   resume(): void
-  /** Starts a closing handshake; what was sent before it is still delivered. */
+  /** Starts a closing handshake. Frames that were sent before are still delivered. */
   close(code: number, reason: string): void
   /** Drops the connection now, without a handshake. */
   terminate(): void
 }
 
-/** What a connection tells the broker. Nothing comes after `onClose`. */
+/** Receives the events of a WebSocket. No event comes after `onClose`. */
 export interface SocketListener {
-  /** A text frame. */
+  /** A text frame arrived. */
   onFrame(text: string): void
-  /** A frame that is not text. */
+  /** A binary frame arrived. */
   onBinary(): void
-  /** A ping, a pong or a fragment of a message arrived: reading it was work too. */
+  /** A ping, a pong or a fragment of a message arrived, which the connection charges as work. */
   onControlFrame(): void
-  /** The peer sent what is no WebSocket message (too long, not UTF-8); the socket is closing. */
+  /** The peer sent an invalid message (too long, or not UTF-8). The socket is closing. */
   onFault(): void
-  /** Bytes given to `send` were taken; tells whoever waits for `bufferedBytes` to fall. */
+  /** The operating system accepted bytes given to `send`, so `bufferedBytes` has fallen. */
   onDrain(): void
-  /** The connection is gone, by whoever's doing. Called once. */
+  /** The connection has ended, by the peer or by the broker. Called once. */
   onClose(): void
 }

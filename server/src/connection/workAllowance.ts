@@ -1,39 +1,39 @@
 /**
- * How much work one connection may still cause: its share of the present turn of the event loop,
- * and its work in a second. A connection that has used up its allowance is paused, so that the
- * messages of the other connections are handled first.
+ * The work budgets of one connection: one for the present turn of the event loop, and one for a
+ * second. A connection that has used up a budget is paused, so that the broker handles the messages
+ * of the other connections first.
  */
 import type { WorkScheduler } from './workScheduler.js'
 
 export interface WorkAllowanceDeps {
   readonly scheduler: WorkScheduler
-  /** Work that one connection may cause in a second, in units; `Infinity` for any. */
+  /** Units of work that one connection may cause in a second; `Infinity` for no limit. */
   readonly workPerSecond: number
 }
 
 export class WorkAllowance {
   readonly #deps: WorkAllowanceDeps
-  /** What may still be used in the turn with the number `#turn`, in units of work. */
+  /** Units of work that are left in the turn with the number `#turn`. */
   #left = 0
   #turn = -1
-  /** Made with the first work that counts, so that an idle connection takes no memory for it. */
-  #rate: WorkRate | undefined = undefined
+  /** Made with the first charge, so that an idle connection needs no memory for it. */
+  #workRate: WorkRate | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
     this.#deps = deps
   }
 
-  /** Units that may still be used in this turn; 0 or less for none. */
+  /** Units of work that are left in this turn; 0 or less if the budget is used up. */
   get left(): number {
     return this.#left
   }
 
-  /** Whether the work of a second is counted for this connection by now. */
-  get hasRate(): boolean {
-    return this.#rate !== undefined
+  /** Whether this connection has begun to count the work of a second. */
+  get countsSeconds(): boolean {
+    return this.#workRate !== undefined
   }
 
-  /** Gives the connection its share of the present turn, once a turn. */
+  /** Sets the budget of the present turn, once a turn. `now` is a monotonic time in ms. */
   beginTurn(now: number): void {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
@@ -41,66 +41,68 @@ export class WorkAllowance {
     this.#left = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
   }
 
-  /** Gives a paused connection so many units of the present turn. */
+  /** Sets the budget of a paused connection to `units`, in the present turn. */
   beginSlice(units: number): void {
     this.#turn = this.#deps.scheduler.turn
     this.#left = units
   }
 
-  /** Takes these units from the turn. */
-  charge(units: number): void {
+  /** Subtracts units from the budget of the turn. */
+  chargeTurn(units: number): void {
     this.#left -= units
   }
 
-  /** Takes these units from the work of a second; ends the share of the turn if that is used up. */
-  chargeRate(units: number, now: number): void {
+  /**
+   * Subtracts units from the budget of a second. If none is left, the turn has none left either.
+   */
+  chargeSecond(units: number, now: number): void {
     const { workPerSecond } = this.#deps
     if (workPerSecond === Number.POSITIVE_INFINITY) return
-    this.#rate ??= new WorkRate(workPerSecond, now)
-    this.#rate.spend(units, now)
-    if (this.#rate.waitMs(now) > 0) this.#left = Math.min(this.#left, 0)
+    this.#workRate ??= new WorkRate(workPerSecond, now)
+    this.#workRate.spend(units, now)
+    if (this.#workRate.waitMs(now) > 0) this.#left = Math.min(this.#left, 0)
   }
 
-  /** In how many ms the work of a second allows more; 0 for now. */
+  /** In how many ms the budget of a second allows more work; 0 if it allows more now. */
   waitMs(now: number): number {
-    return this.#rate === undefined ? 0 : this.#rate.waitMs(now)
+    return this.#workRate === undefined ? 0 : this.#workRate.waitMs(now)
   }
 }
 
 /**
- * The work of one second (`limits.workPerSecond`): refills at a steady rate up to the work of one
- * second, and may be overdrawn by the work that was under way when it ran out.
+ * The budget of a second (`limits.workPerSecond`), a token bucket: it refills at a steady rate up
+ * to the work of one second. Work that was under way when the budget ran out may overdraw it.
  */
 class WorkRate {
   readonly #perMs: number
-  readonly #most: number
+  readonly #maxUnits: number
   #units: number
-  #at: number
+  #updatedAt: number
 
   /**
-   * @param perSecond In units of work.
-   * @param now As for the other methods, in ms of one clock that does not go back.
+   * @param perSecond Units of work in a second.
+   * @param now A monotonic time in ms, of the same clock as for the other methods.
    */
   constructor(perSecond: number, now: number) {
     this.#perMs = perSecond / 1_000
-    this.#most = perSecond
+    this.#maxUnits = perSecond
     this.#units = perSecond
-    this.#at = now
+    this.#updatedAt = now
   }
 
   spend(units: number, now: number): void {
-    this.#fill(now)
+    this.#refill(now)
     this.#units -= units
   }
 
-  /** In how many ms work may go on; 0 for now. */
+  /** In how many ms the budget is no longer overdrawn; 0 if it is not overdrawn now. */
   waitMs(now: number): number {
-    this.#fill(now)
+    this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#perMs
   }
 
-  #fill(now: number): void {
-    this.#units = Math.min(this.#most, this.#units + (now - this.#at) * this.#perMs)
-    this.#at = now
+  #refill(now: number): void {
+    this.#units = Math.min(this.#maxUnits, this.#units + (now - this.#updatedAt) * this.#perMs)
+    this.#updatedAt = now
   }
 }

@@ -1,15 +1,15 @@
 /**
- * Shares the broker's time between connections. A connection whose messages have used up its share
- * is paused, and goes on here, in turn with the other paused ones, a slice at a time; between two
- * turns the event loop reads what the other clients have sent. So a client that asks for much work
- * waits for it itself, and the others do not.
+ * Shares the time of the broker between connections. A turn is one round of the event loop. A
+ * connection that has used up its work budget is paused. This scheduler lets the paused connections
+ * work in later turns, one slice after the other. Between two turns the event loop reads the
+ * messages of the other clients. So a client that causes much work waits, and other clients do not.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 
-/** What has work left: a paused connection, or the end of a session that holds many locks. */
+/** Work in slices: of a paused connection, or the end of a session that holds many locks. */
 export interface PacedWork {
-  /** Works for about so many units. Returns how many it used. */
+  /** Works for about `units`. Returns the units of work that it used. */
   work(units: number): number
 }
 
@@ -22,15 +22,16 @@ export interface WorkSchedulerOptions {
 export class WorkScheduler {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
-  /** In the order of their turns. */
+  /** Work that waits for a slice, in order. */
   readonly #waiting = new Set<PacedWork>()
-  readonly #sleeping = new Map<PacedWork, Timer>()
+  /** Work that waits for its timer. */
+  readonly #delayed = new Map<PacedWork, Timer>()
   #isScheduled = false
   #turn = 0
   #left: number = turnBudget.all
   /** When the first frame of this turn was handled. */
   #beganAt: number | undefined
-  /** From then to the newest frame, in ms. */
+  /** From the first to the newest frame of this turn, in ms. */
   #elapsedMs = 0
 
   constructor({ clock, endOfTurn }: WorkSchedulerOptions) {
@@ -44,9 +45,9 @@ export class WorkScheduler {
   }
 
   /**
-   * What a connection may use of this turn when its first frame arrives, in units.
+   * The work budget of a connection whose first frame of this turn arrives, in units.
    *
-   * @param now In ms, by a clock that does not go back.
+   * @param now A monotonic time in ms.
    */
   allowanceAt(now: number): number {
     this.#beganAt ??= now
@@ -55,22 +56,22 @@ export class WorkScheduler {
   }
 
   /**
-   * What all connections together may still use of this turn, in units; 0 or less for nothing.
-   * A long answer and a hello wait for this, because each of them can be dear by itself.
+   * Units of work that all connections together have left in this turn; 0 or less for none. A long
+   * answer and a `hello` wait for this budget, because each of them can cost much.
    */
   get left(): number {
     // A unit takes longer than a microsecond on a slow machine, and until code is compiled.
     return Math.min(this.#left, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 
-  /** So many units of this turn were used. */
+  /** Subtracts units from the budget of this turn. */
   spend(units: number): void {
     this.#left -= units
   }
 
   /**
-   * The input that had arrived in this turn was handled, and its output is written. What was used
-   * beyond the budget of this turn is missing in the next one.
+   * Begins a new turn, after the input of this turn was handled and when its output is written.
+   * Work beyond the budget of this turn reduces the budget of the new turn.
    */
   nextTurn(): void {
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#left))
@@ -80,7 +81,7 @@ export class WorkScheduler {
     this.#left = turnBudget.all - overdrawn
   }
 
-  /** This work goes on in a later turn, after what waits already. */
+  /** Schedules work for a later turn, after the work that waits already. */
   add(work: PacedWork): void {
     this.#waiting.add(work)
     if (this.#isScheduled) return
@@ -88,27 +89,27 @@ export class WorkScheduler {
     this.#endOfTurn(this.#run)
   }
 
-  /** This work goes on in `ms`, and then waits for its turn. */
+  /** Schedules work as {@link add} does, `ms` from now. */
   addLater(work: PacedWork, ms: number): void {
-    if (this.#sleeping.has(work)) return
+    if (this.#delayed.has(work)) return
     const wake = (): void => {
-      this.#sleeping.delete(work)
+      this.#delayed.delete(work)
       this.add(work)
     }
-    this.#sleeping.set(work, this.#clock.setTimer(wake, Math.ceil(ms)))
+    this.#delayed.set(work, this.#clock.setTimer(wake, Math.ceil(ms)))
   }
 
-  /** This work has ended. */
+  /** Removes work that has ended. */
   remove(work: PacedWork): void {
     this.#waiting.delete(work)
-    this.#clock.clearTimer(this.#sleeping.get(work))
-    this.#sleeping.delete(work)
+    this.#clock.clearTimer(this.#delayed.get(work))
+    this.#delayed.delete(work)
   }
 
-  /** Leaves no timer behind. */
+  /** Removes all work and stops all timers. */
   stop(): void {
-    for (const timer of this.#sleeping.values()) this.#clock.clearTimer(timer)
-    this.#sleeping.clear()
+    for (const timer of this.#delayed.values()) this.#clock.clearTimer(timer)
+    this.#delayed.clear()
     this.#waiting.clear()
   }
 

@@ -1,6 +1,6 @@
 /**
- * The broker's messages as text. Those on the hot path are written out by hand: a template costs a
- * fraction of `JSON.stringify`, and numbers need no escaping.
+ * Encodes the messages of the broker as JSON text. Frequent messages use templates, because a
+ * template costs a fraction of `JSON.stringify`, and numbers need no escaping.
  */
 import {
   type ErrorCode,
@@ -31,13 +31,13 @@ export function encodeWelcome(
   })
 }
 
-const usedId = 'this id was used before; use a higher id for a new request'
+const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
-/** @param at When the ttl began to run; undefined for a lock without one. */
-export function encodeGranted(id: number, fence: number, at: number | undefined): string {
-  return at === undefined
+/** @param ttlStart When the ttl of the lock started, in ms; undefined without a ttl. */
+export function encodeGranted(id: number, fence: number, ttlStart: number | undefined): string {
+  return ttlStart === undefined
     ? `{"type":"granted","id":${id},"fence":${fence}}`
-    : `{"type":"granted","id":${id},"fence":${fence},"at":${floor(at)}}`
+    : `{"type":"granted","id":${id},"fence":${fence},"at":${floor(ttlStart)}}`
 }
 
 function encodeUnlocked(id: number): string {
@@ -50,23 +50,24 @@ export function encodeFailed(
   message: string = errorCodes[code],
   holders?: readonly StoredHolder[],
 ): string {
-  const named = holders === undefined ? '' : `,"holders":[${encodeHolders(holders)}]`
-  return `{"type":"failed","id":${id},"code":"${code}","message":${JSON.stringify(message)}${named}}`
+  const holdersField = holders === undefined ? '' : `,"holders":[${encodeHolders(holders)}]`
+  const text = JSON.stringify(message)
+  return `{"type":"failed","id":${id},"code":"${code}","message":${text}${holdersField}}`
 }
 
 /**
- * @param at As for {@link encodeGranted}.
- * @param limits Those that the session lives under, for the sentence about the one it has reached.
+ * @param ttlStart As for {@link encodeGranted}.
+ * @param limits The limits of the session, for the message about the limit that it has reached.
  */
 export function encodeAnswer(
   id: number,
   answer: Answer,
-  at: number | undefined,
+  ttlStart: number | undefined,
   limits?: SessionLimits,
 ): string {
   switch (answer.kind) {
     case 'granted':
-      return encodeGranted(id, answer.lock.fence, at)
+      return encodeGranted(id, answer.lock.fence, ttlStart)
     case 'unlocked':
       return encodeUnlocked(id)
     case 'refreshed':
@@ -74,14 +75,14 @@ export function encodeAnswer(
     case 'revoked':
       return `{"type":"revoked","id":${id}}`
     case 'failed':
-      // The table refuses a request as BAD_MESSAGE only for its id.
+      // The lock table fails a request with BAD_MESSAGE only for its id.
       return answer.code === 'BAD_MESSAGE'
-        ? encodeFailed(id, answer.code, usedId)
-        : encodeFailed(id, answer.code, sentenceFor(answer.limit, limits), answer.holders)
+        ? encodeFailed(id, answer.code, usedIdMessage)
+        : encodeFailed(id, answer.code, limitMessageFor(answer.limit, limits), answer.holders)
   }
 }
 
-function sentenceFor(
+function limitMessageFor(
   limit: keyof SessionLimits | undefined,
   limits: SessionLimits | undefined,
 ): string | undefined {
@@ -89,10 +90,10 @@ function sentenceFor(
   return limitMessage(limitNameOf(limit), limits[limit])
 }
 
-/** @param note What the operator who revoked the lock gave as the reason. */
+/** @param note The reason that the operator gave for a revocation. */
 export function encodeLost(fence: number, reason: LossReason, note?: string): string {
-  const noted = note === undefined ? '' : `,"note":${JSON.stringify(note)}`
-  return `{"type":"lost","fence":${fence},"reason":"${reason}"${noted}}`
+  const noteField = note === undefined ? '' : `,"note":${JSON.stringify(note)}`
+  return `{"type":"lost","fence":${fence},"reason":"${reason}"${noteField}}`
 }
 
 export function encodePing(n: number): string {
@@ -119,23 +120,23 @@ export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
 
-/** What a session is told of a lock after a resume; not the lock, which may be gone by then. */
-export interface HeldItem {
+/** A lock of a resumed session, copied for the snapshot because the lock may end meanwhile. */
+export interface SnapshotLock {
   readonly id: number
   readonly key: string
   readonly mode: LockMode
   readonly fence: number
   readonly ttl: number | undefined
-  /** When the ttl began to run, if there is one. */
+  /** When the ttl started, in ms; undefined without a ttl. */
   readonly at: number | undefined
 }
 
-/** A lock as its own session is told after a resume. */
-export function encodeHeldItem({ id, key, mode, fence, ttl, at }: HeldItem): string {
+/** Encodes a lock for the snapshot that its own session gets after a resume. */
+export function encodeSnapshotLock({ id, key, mode, fence, ttl, at }: SnapshotLock): string {
   return JSON.stringify({ id, key, mode, fence, ttl, at: at === undefined ? undefined : floor(at) })
 }
 
-/** A lock as everybody is told. */
+/** Encodes a lock for any session, in the answer to a query or in the state of a watch. */
 export function encodeHeldInfo(lock: Lock): string {
   return `{${heldFields(lock)}}`
 }
@@ -147,10 +148,10 @@ export function encodeLockEvent(
   return `{"event":"${event}",${heldFields(lock)}}`
 }
 
-/** What a query tells of a waiting request; not the request, whose metadata can be large. */
-export type Waiter = Pick<Request, 'mode' | 'session' | 'since'>
+/** What a query shows of a waiting request, without its metadata, which can be large. */
+export type WaiterInfo = Pick<Request, 'mode' | 'session' | 'since'>
 
-export function encodeWaitingInfo(key: string, { mode, session, since }: Waiter): string {
+export function encodeWaitingInfo(key: string, { mode, session, since }: WaiterInfo): string {
   return JSON.stringify({ key, mode, session: session.id, name: session.name, since })
 }
 
@@ -163,16 +164,16 @@ function keyAndMode(key: string, mode: LockMode): string {
   return `"key":${JSON.stringify(key)},"mode":"${mode}"`
 }
 
-/** How many there may be, and how long, the table has seen to. */
+/** Encodes holders. The lock table has bounded their number and size. */
 function encodeHolders(holders: readonly StoredHolder[]): string {
   return holders.map((holder) => `{${holderFields(holder)}}`).join(',')
 }
 
-/** The metadata is JSON text already and goes in as it is. */
+/** Encodes the fields of a holder. The metadata is JSON text already. */
 function holderFields({ session, name, metadata, fence, since }: StoredHolder): string {
-  const named = name === undefined ? '' : `,"name":${JSON.stringify(name)}`
-  const described = metadata === undefined ? '' : `,"metadata":${metadata}`
-  return `"session":"${session}"${named}${described},"fence":${fence},"since":${since}`
+  const nameField = name === undefined ? '' : `,"name":${JSON.stringify(name)}`
+  const metadataField = metadata === undefined ? '' : `,"metadata":${metadata}`
+  return `"session":"${session}"${nameField}${metadataField},"fence":${fence},"since":${since}`
 }
 
 function floor(at: number): number {

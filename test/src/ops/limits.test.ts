@@ -256,12 +256,12 @@ describe('the limits of requests', () => {
         { type: 'lock', id: 1, key: 'a' },
         { type: 'lock', id: 2, key: 'b' },
       ],
-      /holds and waits for 1 locks, the most it may \(locksPerSession\)$/,
+      /holds and waits for 1 locks, the maximum; unlock some first \(locksPerSession\)$/,
     ],
     [
       { waitersPerKey: 1 },
       many(1, 3, 'lock', { key: 'a' }),
-      /^QUOTA_EXCEEDED 1 requests wait for this key, the most that may \(waitersPerKey\)$/,
+      /^QUOTA_EXCEEDED 1 requests wait for this key, the maximum; .* \(waitersPerKey\)$/,
     ],
     [
       { unacknowledged: 2 },
@@ -271,17 +271,17 @@ describe('the limits of requests', () => {
     [
       { watchesPerSession: 1 },
       many(1, 2, 'watch', { key: 'a' }),
-      /^QUOTA_EXCEEDED this session has 1 watches, the most it may \(watchesPerSession\)$/,
+      /^QUOTA_EXCEEDED the session has 1 watches, the maximum; .* \(watchesPerSession\)$/,
     ],
     [
       { keyBytes: 8 },
       [{ type: 'lock', id: 1, key: '€€€' }],
-      /^QUOTA_EXCEEDED .* at most 8 bytes \(keyBytes\)$/,
+      /^QUOTA_EXCEEDED the key has more than 8 bytes; .* \(keyBytes\)$/,
     ],
     [
       { metadataBytes: 10 },
       [{ type: 'lock', id: 1, key: 'a', metadata: '€€€' }],
-      /^QUOTA_EXCEEDED metadata has at most 10 bytes here \(metadataBytes\)$/,
+      /^QUOTA_EXCEEDED the metadata has more than 10 bytes; .* \(metadataBytes\)$/,
     ],
   ]
   for (const [limits, messages, sentence] of cases) {
@@ -330,10 +330,13 @@ describe('the options for limits', () => {
   })
 
   const refused: [BrokerOptions, RegExp][] = [
-    [{ limits: { keyBytes: 513 } }, /limits\.keyBytes is at most 512/],
-    [{ limits: { connections: Number.POSITIVE_INFINITY } }, /limits\.connections is a positive/],
+    [{ limits: { keyBytes: 513 } }, /limits\.keyBytes must be at most 512, not 513/],
+    [
+      { limits: { connections: Number.POSITIVE_INFINITY } },
+      /limits\.connections must be a positive integer, not Infinity/,
+    ],
     [{ limits: { locks: 3 } as object }, /limits has no option "locks"/],
-    [{ profile: 'secret' as 'public' }, /profile is private or public/],
+    [{ profile: 'secret' as 'public' }, /profile must be "private" or "public", not "secret"/],
     [{ trustedProxies: ['10.0.0.0/33'] }, /trustedProxies .*10\.0\.0\.0\/33/],
     [{ trustedProxies: ['proxy.example'] }, /trustedProxies .*proxy\.example/],
   ]

@@ -145,7 +145,7 @@ describe('memory: beyond memoryBytes', () => {
       '3 QUOTA_EXCEEDED',
       '7 QUOTA_EXCEEDED',
     ])
-    expect(failed[0]!.message).to.match(/^the broker keeps [\d,]+ bytes .* \(memoryBytes\)$/)
+    expect(failed[0]!.message).to.match(/^the broker uses [\d,]+ bytes .* \(memoryBytes\)$/)
     expect(notices.causes.every((cause) => cause === 'memory_bytes')).to.equal(true)
     expect(notices.causes).to.have.length(3)
   })

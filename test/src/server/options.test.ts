@@ -85,20 +85,20 @@ describe('options', () => {
   const refused: [BrokerOptions, RegExp][] = [
     [
       { limits: { connections: 0 } },
-      /^INVALID_OPTION limits\.connections is a positive integer\.$/,
+      /^INVALID_OPTION limits\.connections must be a positive integer, not 0$/,
     ],
     [{ limits: { helloMs: 1.5 } }, /limits\.helloMs/],
     [{ limits: { slowBytes: Number.NaN } }, /limits\.slowBytes/],
     [{ limits: { locksPerSession: '10' as unknown as number } }, /limits\.locksPerSession/],
-    [{ lease: { min: 0 } }, /lease\.min is an integer from 1 to 2147483647 ms/],
+    [{ lease: { min: 0 } }, /lease\.min must be an integer from 1 to 2147483647 ms, not 0/],
     [{ lease: { max: 2 ** 31 } }, /lease\.max/],
-    [{ lease: { min: 20_000 } }, /in rising order/],
+    [{ lease: { min: 20_000 } }, /must be in rising order, not /],
     [
       { lease: { defualt: 20_000 } as object },
       /lease has no option "defualt": did you mean "default"\?/,
     ],
-    [{ lease: { max: 10_000 } }, /in rising order/],
-    [{ quietStart: -1 }, /quietStart is true, or an integer/],
+    [{ lease: { max: 10_000 } }, /must be in rising order, not /],
+    [{ quietStart: -1 }, /quietStart must be true, or an integer from 0 to 2147483647 ms, not -1/],
     [{ quietStart: 2.5 }, /quietStart/],
   ]
   for (const [options, message] of refused) {

@@ -2,7 +2,7 @@
  * Reading all locks and waiting requests page by page, by the steps of section 10 of PROTOCOL.md.
  * With every limit, the pages together must list the same locks as one query without pages.
  */
-import { PageChoice } from '@holdfast/server/internal'
+import { PageBuilder } from '@holdfast/server/internal'
 import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
@@ -123,10 +123,10 @@ describe('the pages of a query', function () {
   it('are not empty because the rest of the first key was released while the page was chosen', () => {
     const bench = TableBench.with('s')
     for (const key of ['a', 'a', 'b', 'b', 'b']) bench.lock('s', key, { mode: 'shared' })
-    const choice = new PageChoice({ after: 'a', afterFence: 1 }, 2)
-    for (const keyState of bench.table.keys.values()) choice.offer(keyState)
+    const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)
+    for (const keyState of bench.table.keys.values()) builder.addKey(keyState)
     bench.unlock('s', 2)
-    const { keys: pageKeys, heldCount } = choice.page((key) => bench.table.keys.get(key))
+    const { keys: pageKeys, heldCount } = builder.build((key) => bench.table.keys.get(key))
     const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]
     expect([pageKeys, heldCount]).to.deep.equal([onlyB, 4])
   })

@@ -7,7 +7,7 @@ const connections: Mutant[] = [
     in: 'Connection.#handleFrame',
     find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
     replace:
-      '(this.#received += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
+      '(this.#receivedCount += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
     why: 'The broker acknowledges messages of a paused frame before it has handled them.',
   },
   {
@@ -34,8 +34,8 @@ const connections: Mutant[] = [
   {
     name: 'aborted-connection-ends-its-session',
     in: 'Connections.onAborted',
-    find: 'this.#leave($CONNECTION, true)',
-    replace: 'this.#leave($CONNECTION, false)',
+    find: 'this.#suspendSession($CONNECTION, true)',
+    replace: 'this.#suspendSession($CONNECTION, false)',
     why: 'A connection that the broker aborts ends its session before the client can know.',
   },
   {
@@ -59,7 +59,7 @@ const deadlines: Mutant[] = [
   {
     name: 'pause-not-compensated',
     in: 'Timekeeper.#realNow',
-    find: 'this.#behindMs += $LATE_MS',
+    find: 'this.#pausedMs += $LATE_MS',
     replace: 'undefined',
     why: 'The broker holds its own pause against its clients, as if it had listened meanwhile.',
   },
@@ -125,29 +125,29 @@ const messages: Mutant[] = [
   {
     name: 'paused-query-skips-key',
     in: 'keysOf',
-    find: 'yield $SEARCH.stepCost + $PASSED;',
-    replace: '{ yield $SEARCH.stepCost + $PASSED; $SEARCH.next() }',
+    find: 'yield $SEARCH.stepCost + $SKIPPED_COST;',
+    replace: '{ yield $SEARCH.stepCost + $SKIPPED_COST; $SEARCH.next() }',
     why: 'A query that continues after a pause leaves out one key.',
   },
   {
     name: 'only-last-equal-watch-told',
-    in: 'Group.idsFor',
+    in: 'WatchGroup.idsFor',
     find: '[...$SINCE.keys()].join()',
     replace: '[...$SINCE.keys()].slice(-1).join()',
     why: 'Of several equal watches of a session, the broker sends events to only one.',
   },
   {
     name: 'narrow-watch-not-indexed-again',
-    in: 'SessionWatches.#drop',
-    find: 'this.#setBelow($GROUP, $PLACE, true)',
+    in: 'SessionWatches.#removeGroup',
+    find: 'this.#setCoveredIndexed($GROUP, $PLACE, true)',
     replace: 'undefined',
     why: 'The broker sends a watch no events once a wider watch of the same session has ended.',
   },
   {
     name: 'watch-told-of-older-events',
-    in: 'Group.idsFor',
-    find: '$SEQUENCE > $SINCE && $ID !== $HIDDEN',
-    replace: '$ID !== $HIDDEN',
+    in: 'WatchGroup.idsFor',
+    find: '$SEQUENCE > $SINCE && $ID !== $EXCLUDED_ID',
+    replace: '$ID !== $EXCLUDED_ID',
     why: 'The broker sends a watch an event that is older than the watch.',
   },
 ]

@@ -92,7 +92,7 @@ const ownership: Mutant[] = [
   {
     name: 'cluster-former-owner-keeps-deadlines',
     in: 'Outbound.#detachMoved',
-    find: 'this.#forget($SESSION)',
+    find: 'this.#clearDeadlines($SESSION)',
     replace: 'undefined',
     brokers,
     why: 'The broker that a session has left goes on with the deadlines of the session.',
@@ -100,7 +100,7 @@ const ownership: Mutant[] = [
   {
     name: 'cluster-new-owner-sets-no-deadlines',
     in: 'BrokerStateMachine.serve',
-    find: '$OUTBOUND.takeUp($$$SESSIONS)',
+    find: '$OUTBOUND.startDeadlines($$$SESSIONS)',
     replace: 'undefined',
     brokers,
     why: 'A broker that begins to serve sets no deadlines for the sessions that it took over.',
