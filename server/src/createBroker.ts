@@ -1,6 +1,6 @@
 /**
- * A broker as other programs embed it: on a port of its own, on somebody else's HTTP server, or
- * both, and as many in one process as one likes.
+ * The broker for programs that embed it. A program can make several brokers. A broker can listen on
+ * its own port, serve the upgrades of an HTTP server of the program, or do both.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import {
@@ -47,24 +47,26 @@ import { type BrokerOptions, settingsFrom } from './options.js'
 import { nodeEnvironment } from './platform/environment.js'
 import type { OwnershipHandle } from './platform/ownership.js'
 
-/** What `query` looks for: one key, or all keys with a prefix, or everything. */
+/** What `query` searches: a key, all keys with a prefix, or all keys. */
 export interface Query {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
-  /** Most locks and most requests to return, 1 to 1,000. Default 1,000. */
+  /** Maximum of locks, and maximum of requests, to return: 1 to 1,000. Default 1,000. */
   readonly limit?: number | undefined
   /**
-   * Asks for one page, in the order of keys (as JavaScript compares strings): the first keys after
-   * this one, each with all its locks and its whole queue; `''` for the first page. A key that
-   * alone has more than `limit` of either is cut, and alone on its page. The counts are then of
-   * all from there on.
+   * Asks for one page in the order of keys, as JavaScript compares strings. The page has the first
+   * keys after this key, each with all its locks and its whole queue. Use `''` for the first page.
+   * A key that alone has more than `limit` locks or requests is truncated, and is alone on its
+   * page. The counts include everything after this key.
    */
   readonly after?: string | undefined
-  /** With `after`: begin with the locks of that key itself whose fence is higher than this. */
+  /**
+   * With `after`: begin with the locks of the key `after` whose fence is higher than this fence.
+   */
   readonly afterFence?: number | undefined
 }
 
-/** Who holds and who waits. The counts are of all that matched, within the limit or not. */
+/** Locks and waiting requests. The counts include all matches, also those beyond the limit. */
 export interface QueryResult {
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
@@ -73,10 +75,10 @@ export interface QueryResult {
 }
 
 /**
- * Makes a broker; it serves nobody until `listen` or `attach`.
+ * Makes a broker, which serves no client until you call `listen` or `attach`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for an option that cannot be, or that does not exist,
- *   with the nearest one that does; `UNAVAILABLE` if the fence file cannot be used.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid value or an unknown option, with the most
+ *   similar name; `UNAVAILABLE` if the fence file cannot be used.
  */
 export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
   return new HoldfastBroker(options)
@@ -84,8 +86,8 @@ export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
 
 export interface BrokerEvents {
   /**
-   * The log or the fence file cannot go on: nothing is granted any more, and every client was sent
-   * away.
+   * The command log or the fence file has failed. The broker has closed all connections, and grants
+   * no lock any more.
    */
   failed: (error: HoldfastError) => void
 }
@@ -103,11 +105,11 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
   readonly #detach: (() => void)[] = []
-  /** Other brokers are kept out of the fence file with it. */
+  /** Keeps other brokers from using the fence file; undefined without a fence file. */
   readonly #fenceFile: OwnershipHandle | undefined
-  #closed: Promise<void> | undefined
+  #closing: Promise<void> | undefined
 
-  /** Use {@link createBroker}. */
+  /** Programs call {@link createBroker} instead. */
   constructor(options: BrokerOptions) {
     super()
     const settings = settingsFrom(options)
@@ -120,13 +122,13 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const onFailure = (error: HoldfastError): boolean => this.emit('failed', error)
     try {
       const fences = fenceFile === undefined ? clockFences(now) : fileFences(fenceFile, now)
-      const parts = { settings, environment: nodeEnvironment, log, fences, observer, onFailure }
-      this.#broker = new Broker(parts)
+      const deps = { settings, environment: nodeEnvironment, log, fences, observer, onFailure }
+      this.#broker = new Broker(deps)
     } catch (error) {
       this.#fenceFile?.close()
       throw error
     }
-    // Whoever listens is told; whoever never does need not be told twice.
+    // `listen()` reports this error; this handler only prevents an unhandled rejection.
     this.#broker.ready?.catch(() => {})
     this.#upgradePolicy = new UpgradePolicy(settings, nodeEnvironment.clock)
     this.#dashboard = new Dashboard(settings.dashboard, this.#upgradePolicy)
@@ -140,14 +142,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Listens on a port of its own. The workers of a `node:cluster` do not share it, unless the log
-   * is shared by their brokers: they would grant the same locks.
+   * Listens on a port of its own. The workers of a `node:cluster` can share the port only if their
+   * brokers share a log, because otherwise each worker would grant the same locks.
    *
-   * @param where `port` (default 7420; 0 for any that is free) and `host` (default 127.0.0.1).
-   * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback when nothing says who may
-   *   come in or nothing keeps their tokens secret, and for a certificate or key that is none;
-   *   `UNAVAILABLE` if the port cannot be had, the log cannot be taken up, or the broker is closed
-   *   before it listens.
+   * @param where `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
+   * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback without `authenticate` or
+   *   without TLS, unless an option allows that, and for an invalid certificate or key.
+   *   `UNAVAILABLE` if the port is not available, the command log cannot start, or the broker is
+   *   closed before it listens.
    */
   async listen(where: ListenOptions = {}): Promise<Listening> {
     refuseUnknownOptions('listen', where, { port: 1, host: 1 })
@@ -165,21 +167,23 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const isShared = this.#log.membership !== undefined
     const address = { port, host, isShared }
     const listening = await listen(server, address, tls === undefined ? 'ws' : 'wss')
-    await this.#keep(server, this.#servers)
+    await this.#registerServer(server, this.#servers)
     this.#accept(server, undefined, (request) => this.#dashboard.isOwnPage(request))
     return listening
   }
 
   /**
-   * Serves `/healthz`, `/readyz`, `/status` and `/metrics` to operators, on a port of their own,
-   * until the broker is closed, drain included. From then on the last two are nowhere else. Nobody
-   * is asked who they are; what can be seen are numbers without names. On loopback the last two are
-   * for who calls this machine by a name of its own, or by one of `hosts`. The workers of a
-   * `node:cluster` never share the port, because each has numbers of its own.
+   * Serves the admin endpoints `/healthz`, `/readyz`, `/status` and `/metrics` on a separate port,
+   * until the broker is closed; they also answer while it drains. The other ports of the broker no
+   * longer serve `/status` and `/metrics` then.
    *
-   * @param where `port` (0 for any that is free) and `host` (default 127.0.0.1).
-   * @throws {HoldfastError} `INVALID_OPTION` for a port that cannot be; `UNAVAILABLE` if it cannot
-   *   be had, or the broker is closed before it listens.
+   * The endpoints need no authentication, because they show numbers without names. On loopback,
+   * `/status` and `/metrics` require a `Host` header with a loopback name or one of `hosts`. The
+   * workers of a `node:cluster` never share the port, because each worker has its own numbers.
+   *
+   * @param where `port` (0 for any free port) and `host` (default 127.0.0.1).
+   * @throws {HoldfastError} `INVALID_OPTION` for an invalid port; `UNAVAILABLE` if the port is not
+   *   available, or if the broker is closed before it listens.
    */
   async listenAdmin(where: ListenOptions & { readonly port: number }): Promise<Listening> {
     refuseUnknownOptions('listenAdmin', where, { port: 1, host: 1 })
@@ -189,25 +193,27 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const answers = this.#endpoints.answerAdmin.bind(this.#endpoints)
     const server = createHttpServer(undefined, answers)
     const listening = await listen(server, { port, host, isShared: false }, 'http')
-    await this.#keep(server, this.#adminServers)
+    await this.#registerServer(server, this.#adminServers)
     this.#endpoints.hasAdmin = true
     return listening
   }
 
   /**
-   * Serves the upgrades of somebody else's HTTP server, which stays theirs to close.
+   * Serves the WebSocket upgrades of an HTTP server of the program. The broker never closes that
+   * server.
    *
-   * @param options `path`: only this path, such as `/locks`. The upgrades of all others are left to
-   *   whoever else listens for them, and are answered with 404 if nobody does.
-   * @throws {HoldfastError} `INVALID_OPTION` for a path that is none, or that has a broker already,
-   *   and for what is no server; in a worker of `node:cluster`, such as those of PM2, also for a
-   *   log in memory, because each worker would grant the same locks.
+   * @param options `path`: serve only upgrades of this path, such as `/locks`. Other listeners of
+   *   the server may serve the upgrades of other paths. If the server has no such listener, the
+   *   broker answers them with 404.
+   * @throws {HoldfastError} `INVALID_OPTION` for an invalid path, a path that has a broker already,
+   *   or an object that is not an HTTP server. In a worker of `node:cluster` or PM2 also for a
+   *   command log in memory, because each worker would grant the same locks.
    */
   attach(server: Server, options: { readonly path?: string | undefined } = {}): void {
     refuseUnknownOptions('attach', options, { path: 1 })
     this.#refuseIfClosed()
     checkServer(server, this.#log)
-    // What else that server serves is no page of ours.
+    // The pages of that server are not the dashboard of this broker.
     this.#accept(server, options.path, () => false)
   }
 
@@ -237,9 +243,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Who holds and who waits now.
+   * Lists the present locks and waiting requests.
    *
-   * @throws {HoldfastError} `INVALID_KEY`, or `INVALID_OPTION` for a limit that cannot be.
+   * @throws {HoldfastError} `INVALID_KEY` for an invalid key or prefix, or `INVALID_OPTION`.
    */
   query(query: Query = {}): QueryResult {
     refuseUnknownOptions('query', query, { key: 1, prefix: 1, limit: 1, after: 1, afterFence: 1 })
@@ -248,44 +254,43 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     if (prefix !== undefined && !isPrefix(prefix)) throw new HoldfastError('INVALID_KEY')
     if (key !== undefined && prefix !== undefined) throw invalid('give a key or a prefix, not both')
     if (!Number.isInteger(limit) || limit < 1 || limit > maxQueryItems) {
-      throw invalid(`limit is an integer from 1 to ${maxQueryItems}`)
+      throw invalid(`limit must be an integer from 1 to ${maxQueryItems}, not ${String(limit)}`)
     }
     if (after !== undefined && !isPrefix(after)) throw new HoldfastError('INVALID_KEY')
     if (afterFence !== undefined && (after === undefined || !Number.isSafeInteger(afterFence))) {
-      throw invalid('afterFence is the fence of a lock, and goes with after')
+      throw invalid('afterFence must be the fence of a lock, and needs the option after')
     }
     const page = after === undefined ? undefined : { after, afterFence }
     const { held, waiting, ...counts } = this.#broker.find({ key, prefix, page }, limit)
     return { held: held.map(toHeldInfo), waiting: waiting.map(toWaitingInfo), ...counts }
   }
 
-  /** How this broker is doing, as `/status` and `holdfast status` tell it. */
+  /** The state of this broker, as `/status` and `holdfast status` show it. */
   status(): BrokerStatus {
-    const ready = this.#closed === undefined && this.#broker.isServing
+    const ready = this.#closing === undefined && this.#broker.isServing
     return statusOf(ready, this.#log, this.#gauges())
   }
 
-  /** How the log is doing; undefined if it is not shared with other brokers. */
+  /** The state of the command log; undefined unless other brokers share the log. */
   logStatus(): LogStatus | undefined {
     return this.#broker.logStatus
   }
 
   /**
-   * Does at once what is due, instead of when its timer fires; nobody has to call this.
+   * Handles passed deadlines at once. The broker does so by itself soon, so this call is optional.
    *
-   * @returns How many locks that let expire.
+   * @returns The number of locks that expired.
    */
   cleanExpiredLocks(): number {
     return this.#broker.cleanExpiredLocks()
   }
 
   /**
-   * Stops: takes no new connection, tells every client, and closes with 1012. Resolves when no
-   * handle is left open.
+   * Closes the broker: accepts no new connection, sends `draining` to every client, and closes all
+   * connections with 1012. Resolves when the broker has no open handle any more.
    *
-   * @param options `drain`: how long whoever holds locks may take to finish, in ms. Default 0.
-   *   Sessions with a grace are not waited for where another broker shares the log: they go on
-   *   there.
+   * @param options `drain`: how long sessions with locks may take to finish, in ms. Default 0. The
+   *   broker does not wait for a session that another broker can take over.
    * @throws {HoldfastError} `INVALID_TIMEOUT`; `INVALID_OPTION` for an option that does not exist.
    */
   async close(options: { readonly drain?: number | undefined } = {}): Promise<void> {
@@ -294,8 +299,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > maxMs) {
       throw new HoldfastError('INVALID_TIMEOUT')
     }
-    this.#closed ??= this.#close(drainMs)
-    await this.#closed
+    this.#closing ??= this.#close(drainMs)
+    await this.#closing
   }
 
   async #close(drainMs: number): Promise<void> {
@@ -305,16 +310,16 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#tarpit.close()
     await this.#broker.stop()
     this.#fenceFile?.close()
-    // To the last, whoever asks is told that this broker is not ready.
+    // The admin servers stop last, so that `/readyz` answers "not ready" until then.
     stopped.push(...this.#adminServers.map(stopListening))
     for (const server of [...this.#servers, ...this.#adminServers]) terminateAll(server)
     await Promise.all(stopped)
     this.#observer?.close?.()
   }
 
-  /** A server that listens by now is closed with the broker; if that is closed by now, at once. */
-  async #keep(server: Server, servers: Server[]): Promise<void> {
-    if (this.#closed !== undefined) await stopListening(server)
+  /** Registers a server to be closed with the broker. Closes it at once if the broker is closed. */
+  async #registerServer(server: Server, servers: Server[]): Promise<void> {
+    if (this.#closing !== undefined) await stopListening(server)
     this.#refuseIfClosed()
     servers.push(server)
   }
@@ -324,13 +329,16 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   #refuseIfClosed(): void {
-    if (this.#closed !== undefined) {
-      throw new HoldfastError('UNAVAILABLE', 'This broker is closed; make a new one.')
+    if (this.#closing !== undefined) {
+      throw new HoldfastError(
+        'UNAVAILABLE',
+        'the broker is closed; make a new one with createBroker',
+      )
     }
   }
 }
 
 function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
   const all = [observer, metrics, logger && new BrokerLogger(logger)]
-  return observersTogether(all.filter((one) => one !== undefined))
+  return observersTogether(all.filter((candidate) => candidate !== undefined))
 }

@@ -1,4 +1,4 @@
-/** The broker, to embed: everything public, name by name. */
+/** The public API of the package `@holdfast/server`: a broker for programs that embed it. */
 export {
   type ErrorCode,
   errorCodes,
