@@ -34,7 +34,7 @@ function codes(client: Client): string[] {
 }
 
 describe('memory: the account', () => {
-  it('counts at least the bytes on the heap, and at most five times as many', async function () {
+  it('counts at least the bytes on the heap, and at most eight times as many', async function () {
     this.timeout(60_000)
     const run = promisify(execFile)
     const { stdout } = await run(process.execPath, [
@@ -46,7 +46,8 @@ describe('memory: the account', () => {
     for (const { name, counted, real } of weighed) {
       // The factor allows for the garbage collector and for growing hash tables.
       expect(counted, `${name}: ${real} taken`).to.be.above(real * count(0.6, 0.9))
-      expect(counted, `${name}: ${real} taken`).to.be.below(real * 5)
+      // Stored refusals share their answers, so they take less than a fifth of what is counted.
+      expect(counted, `${name}: ${real} taken`).to.be.below(real * 8)
     }
   })
 
