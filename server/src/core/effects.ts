@@ -2,54 +2,8 @@
  * What a command changed, in order. The broker acts on the effects: it sends answers, keeps
  * deadlines, updates counters and notifies watchers. The table never needs a reply to an effect.
  */
-import type { ErrorCode, Holder } from '@holdfast/shared'
-import type { EndReason, SessionLimits } from './commands.js'
-import type { Lock, Request, Session } from './records.js'
-
-/** The types of requests whose outcome is stored. */
-export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke'
-
-/** The outcome of a request. The table stores it for a session that can resume. */
-export type Answer =
-  | { readonly kind: 'granted'; readonly lock: Lock }
-  | { readonly kind: 'unlocked' }
-  /** The lock may be gone by now. */
-  | { readonly kind: 'refreshed'; readonly fence: number }
-  | { readonly kind: 'revoked' }
-  | {
-      readonly kind: 'failed'
-      readonly code: ErrorCode
-      /** With `LOCK_NOT_HELD`: the type of the request. Other codes imply the type. */
-      readonly request?: Exclude<RequestType, 'lock'> | undefined
-      /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`. */
-      readonly holders?: readonly StoredHolder[] | undefined
-      /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
-      readonly holderBytes?: number | undefined
-      /** With `QUOTA_EXCEEDED`: the limit that was reached. */
-      readonly limit?: keyof SessionLimits | undefined
-    }
-
-const requestOf = {
-  granted: 'lock',
-  unlocked: 'unlock',
-  refreshed: 'refresh',
-  revoked: 'revoke',
-} as const
-
-/**
- * Whether an answer can be that of a request of this type. A `LOCK_NOT_HELD` in a snapshot of an
- * older broker does not say which request it answers, so it fits each of the three.
- */
-export function answers(answer: Answer, type: RequestType): boolean {
-  if (answer.kind !== 'failed') return requestOf[answer.kind] === type
-  if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
-  return answer.request === undefined ? type !== 'lock' : answer.request === type
-}
-
-/** A {@link Holder} whose metadata is still JSON text. */
-export interface StoredHolder extends Omit<Holder, 'metadata'> {
-  readonly metadata: string | undefined
-}
+import type { EndReason } from './commands.js'
+import type { Answer, Lock, Request, Session } from './records.js'
 
 /** Why a lock ended. */
 export type ReleaseReason = 'unlocked' | 'expired' | 'stolen' | 'revoked' | 'ended'

@@ -3,8 +3,7 @@
  * acknowledges it. The size is bounded here, by the same rule at every broker, because a client
  * that never acknowledges must not make the broker keep megabytes.
  */
-import type { StoredHolder } from './effects.js'
-import type { KeyState, Lock } from './records.js'
+import type { KeyState, Lock, StoredHolder } from './records.js'
 
 /** Most holders that one answer describes. */
 const maxHolders = 16

@@ -1,15 +1,17 @@
 /** The pure part of the broker: commands in, effects out. */
 export * from './commands.js'
-export type {
-  Answer,
-  Effect,
-  ReleaseReason,
-  RequestType,
-  StoredHolder,
-  WithdrawReason,
-} from './effects.js'
+export type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'
-export { KeyState, LinkedList, Lock, Request, Session } from './records.js'
+export {
+  type Answer,
+  KeyState,
+  LinkedList,
+  Lock,
+  Request,
+  type RequestType,
+  Session,
+  type StoredHolder,
+} from './records.js'
 export { dump, restore, type SnapshotItem } from './snapshot.js'
 export { LockTable, type TableState } from './table.js'
 export {

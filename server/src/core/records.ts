@@ -1,14 +1,13 @@
 /**
- * The records of the table: sessions, locks, requests, and one state for each key in use, with its
- * holders and its queue. The records themselves are the nodes of the linked lists, so that each of
- * them leaves its list in O(1).
+ * The records of the table: sessions with their stored answers, locks, requests, and one state for
+ * each key in use, with its holders and its queue. The records themselves are the nodes of the
+ * linked lists, so that each of them leaves its list in O(1).
  *
  * Code outside `core` must only read these records.
  */
-import type { LockMode } from '@holdfast/shared'
+import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
-import type { Answer } from './effects.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
 /**
@@ -16,6 +15,51 @@ import { answerBytes, revocationBytes, textBytes } from './weights.js'
  */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
+
+/** The types of requests whose outcome is stored. */
+export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke'
+
+/** The outcome of a request. The table stores it for a session that can resume. */
+export type Answer =
+  | { readonly kind: 'granted'; readonly lock: Lock }
+  | { readonly kind: 'unlocked' }
+  /** The lock may be gone by now. */
+  | { readonly kind: 'refreshed'; readonly fence: number }
+  | { readonly kind: 'revoked' }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      /** With `LOCK_NOT_HELD`: the type of the request. Other codes imply the type. */
+      readonly request?: Exclude<RequestType, 'lock'> | undefined
+      /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`. */
+      readonly holders?: readonly StoredHolder[] | undefined
+      /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
+      readonly holderBytes?: number | undefined
+      /** With `QUOTA_EXCEEDED`: the limit that was reached. */
+      readonly limit?: keyof SessionLimits | undefined
+    }
+
+const requestOf = {
+  granted: 'lock',
+  unlocked: 'unlock',
+  refreshed: 'refresh',
+  revoked: 'revoke',
+} as const
+
+/**
+ * Whether an answer can be that of a request of this type. A `LOCK_NOT_HELD` in a snapshot of an
+ * older broker does not say which request it answers, so it fits each of the three.
+ */
+export function answers(answer: Answer, type: RequestType): boolean {
+  if (answer.kind !== 'failed') return requestOf[answer.kind] === type
+  if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
+  return answer.request === undefined ? type !== 'lock' : answer.request === type
+}
+
+/** A {@link Holder} whose metadata is still JSON text. */
+export interface StoredHolder extends Omit<Holder, 'metadata'> {
+  readonly metadata: string | undefined
+}
 
 /** A lock that an operator ended, and the operator's reason. */
 export interface Revocation {

@@ -7,9 +7,8 @@
  */
 import type { LockMode } from '@holdfast/shared'
 import type { OpenSession, RequestLock } from './commands.js'
-import type { Answer } from './effects.js'
 import { KeyTable } from './keyTable.js'
-import { formerLock, Lock, Request, type Revocation, Session } from './records.js'
+import { type Answer, formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
 
 /**

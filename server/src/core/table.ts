@@ -18,18 +18,20 @@
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
-import {
-  type Answer,
-  answers,
-  type Effect,
-  type ReleaseReason,
-  type RequestType,
-  type WithdrawReason,
-} from './effects.js'
+import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
 import { describeHolders } from './holders.js'
 import { KeyTable } from './keyTable.js'
-import { type KeyState, Lock, type LockTerms, Request, Session } from './records.js'
+import {
+  type Answer,
+  answers,
+  type KeyState,
+  Lock,
+  type LockTerms,
+  Request,
+  type RequestType,
+  Session,
+} from './records.js'
 import { isSupersededAttempt, matchSecret } from './secrets.js'
 import { bytesOfSession, lockBytes, requestBytes, textBytes } from './weights.js'
 

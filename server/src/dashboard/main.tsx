@@ -3,10 +3,10 @@
  * never flashes in the wrong theme.
  */
 import { render } from 'preact'
+import { App } from './app.js'
 import { ChangeNotifier } from './feed/changeNotifier.js'
 import { Feed } from './feed/feed.js'
 import { pageEnvironment } from './pageEnvironment.js'
-import { App } from './ui/app.js'
 import { AppContext } from './ui/appState.js'
 import { applyTheme, savedTheme } from './ui/theme.js'
 

@@ -11,7 +11,6 @@ import {
   layers,
   sourcesInGit,
   undeclared,
-  unfinished,
   unreachable,
 } from './layers.js'
 import { manifest, packages } from './repository.js'
@@ -57,9 +56,7 @@ describe('the imports of the packages', () => {
     )
     const homeless = sourcesInGit().filter(
       (path) =>
-        !unfinished.some((pattern) => new RegExp(pattern).test(path)) &&
-        !path.startsWith('server/src/dashboard/') &&
-        !places.some((place) => place.test(path)),
+        !path.startsWith('server/src/dashboard/') && !places.some((place) => place.test(path)),
     )
     assert.deepEqual(homeless, [])
   })

@@ -3,11 +3,12 @@
  * all keys of the broker, so the pause between two queries is a multiple of the time that the last
  * query took. A page in the background does not poll.
  */
-import type { LockStats, QueryResult } from '@holdfast/client'
+import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/client'
+import type { LockModel } from '../model/lockModel.js'
+import type { Series } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
-import type { Feed } from './feed.js'
 
 const statsMs = 1_000
 const minQueryMs = 1_500
@@ -23,8 +24,15 @@ export interface SearchResult {
   readonly listed: number
 }
 
+/** What this poller needs of the feed. The session changes when the dashboard reconnects. */
+interface BrokerSource {
+  readonly session: Session | undefined
+  readonly locks: LockModel
+  readonly series: Series
+}
+
 export class BrokerPoller {
-  readonly #feed: Feed
+  readonly #feed: BrokerSource
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
   stats: LockStats | undefined
@@ -35,7 +43,7 @@ export class BrokerPoller {
   #prefix = ''
   #stops: (() => void)[] = []
 
-  constructor(feed: Feed, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(feed: BrokerSource, machine: PageEnvironment, store: ChangeNotifier) {
     this.#feed = feed
     this.#environment = machine
     this.#changes = store

@@ -5,16 +5,22 @@
  * turn this on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
+import type { Series } from '../model/series.js'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
-import type { Feed } from './feed.js'
 
 const measureEveryMs = 1_000
 /** Timeout of each lock request, in ms. The ttl of the lock is twice as long. */
 const timeoutMs = 5_000
 
+/** What the probe needs of the feed. The session changes when the dashboard reconnects. */
+interface ProbeSource {
+  readonly session: Session | undefined
+  readonly series: Series
+}
+
 export class HandoffProbe {
-  readonly #feed: Feed
+  readonly #feed: ProbeSource
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
   /** The key of the lock; undefined while the probe is off. */
@@ -22,7 +28,7 @@ export class HandoffProbe {
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
 
-  constructor(feed: Feed, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(feed: ProbeSource, machine: PageEnvironment, store: ChangeNotifier) {
     this.#feed = feed
     this.#environment = machine
     this.#changes = store

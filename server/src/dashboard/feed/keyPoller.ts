@@ -2,17 +2,21 @@
  * Queries the key whose page is open: soon after each event of the key, and once a second. So the
  * page shows the whole queue as it moves, even if the broker has more locks than one query returns.
  */
-import type { HoldfastError, LockEvent, QueryResult } from '@holdfast/client'
+import type { HoldfastError, LockEvent, QueryResult, Session } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
-import type { Feed } from './feed.js'
 
 /** Time to the next query after an event, and without events, in ms. */
 const afterEventMs = 100
 const idleMs = 1_000
 
+/** What this poller needs of the feed. The session changes when the dashboard reconnects. */
+interface KeySource {
+  readonly session: Session | undefined
+}
+
 export class KeyPoller {
-  readonly #feed: Feed
+  readonly #feed: KeySource
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
   key: string | undefined
@@ -22,7 +26,7 @@ export class KeyPoller {
   #isStale = false
   #cancelTimer: (() => void) | undefined
 
-  constructor(feed: Feed, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(feed: KeySource, machine: PageEnvironment, store: ChangeNotifier) {
     this.#feed = feed
     this.#environment = machine
     this.#changes = store

@@ -2,18 +2,18 @@
  * The frame around all pages: the navigation, the state of the connection, and the current page.
  */
 import { useEffect, useRef } from 'preact/hooks'
-import { EventsPage } from '../pages/events.js'
-import { LockPage } from '../pages/lock.js'
-import { LocksPage } from '../pages/locks.js'
-import { OverviewPage } from '../pages/overview.js'
-import { SessionPage } from '../pages/session.js'
-import { SessionsPage } from '../pages/sessions.js'
-import { TokenPage } from '../pages/token.js'
-import { useFeed } from './appState.js'
-import { Banner, ConnectionBadge } from './connectionStatus.js'
-import { addressOf, type PageName, type Route, useRoute } from './router.js'
-import { ThemeSwitch } from './themeSwitch.js'
-import { Toasts } from './toasts.js'
+import { EventsPage } from './pages/events.js'
+import { LockPage } from './pages/lock.js'
+import { LocksPage } from './pages/locks.js'
+import { OverviewPage } from './pages/overview.js'
+import { SessionPage } from './pages/session.js'
+import { SessionsPage } from './pages/sessions.js'
+import { TokenPage } from './pages/token.js'
+import { useFeed } from './ui/appState.js'
+import { Banner, ConnectionBadge } from './ui/connectionStatus.js'
+import { addressOf, type PageName, type Route, useRoute } from './ui/router.js'
+import { ThemeSwitch } from './ui/themeSwitch.js'
+import { Toasts } from './ui/toasts.js'
 
 const navItems: readonly {
   readonly page: PageName
