@@ -37,7 +37,18 @@ export interface SessionLimits {
   readonly waitersPerKey: number
 }
 
-/** Makes every later fence higher than this one. It is the first command that a broker submits. */
+/**
+ * The highest fence to which `raiseFenceFloor` may raise the fences: the fence of a clock at the
+ * beginning of the year 2100, in ms since 1970 times 1,024. Fences are never lowered, so those of a
+ * broker whose clock is centuries ahead would stay in the log for good. More than 2^52 fences
+ * remain above this floor.
+ */
+export const maxFenceFloor = 4_102_444_800_000 * 1024
+
+/**
+ * Makes every later fence higher than this one. It is the first command that a broker submits. A
+ * table ignores the command if the fence is higher than `maxFenceFloor`.
+ */
 export interface RaiseFenceFloor extends Base {
   readonly type: 'raiseFenceFloor'
   readonly fence: number

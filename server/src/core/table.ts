@@ -18,6 +18,7 @@
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
+import { maxFenceFloor } from './commands.js'
 import type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 import { FenceIndex } from './fenceIndex.js'
 import { describeHolders } from './holders.js'
@@ -188,7 +189,8 @@ export class LockTable {
         this.#restart(command)
         break
       case 'raiseFenceFloor':
-        this.#fence = Math.max(this.#fence, command.fence)
+        // Ignored by all brokers alike, because an error would stop all of them at each replay.
+        if (command.fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, command.fence)
         break
       case 'grantUnfinishedKeys':
         this.#grantUnfinishedKeys(command)

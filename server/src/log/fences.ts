@@ -9,7 +9,7 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { HoldfastError } from '@holdfast/shared'
-import type { LockTable } from '../core/index.js'
+import { type LockTable, maxFenceFloor } from '../core/index.js'
 import { nodeEnvironment } from '../platform/environment.js'
 import { claim, claimAcrossContainers, type OwnershipHandle } from '../platform/ownership.js'
 import { readPrivateFile, removeLeftovers, replacePrivateFile } from '../platform/privateFiles.js'
@@ -19,6 +19,10 @@ type FenceUsage = Pick<LockTable, 'fence' | 'waitingCount'>
 
 /** How many fences are reserved at a time. */
 const blockSize = 2 ** 20
+
+const tooHigh =
+  'has fences after the year 2099, as after a start with a wrong clock: use another path, and ' +
+  'reset the fences of the protected resources'
 
 export interface Fences {
   /** The first fence is higher than this. */
@@ -31,9 +35,40 @@ export interface Fences {
   reserve(upTo: number): void
 }
 
-/** Fences that begin at the wall clock, in ms since 1970. Nothing is reserved. */
+/**
+ * Fences that begin at the wall clock, in ms since 1970. Nothing is reserved.
+ *
+ * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099.
+ */
 export function clockFences(wallMs: number): Fences {
-  return { start: Math.floor(wallMs) * 1024, reserve: () => {} }
+  return { start: clockFence(wallMs), reserve: refuseUnsafe }
+}
+
+/**
+ * The fence at which a broker begins by this clock. A broker with an implausible clock does not
+ * start, because its fences could never be lowered again.
+ */
+function clockFence(wallMs: number): number {
+  const fence = Math.floor(wallMs) * 1024
+  if (fence < maxFenceFloor) return fence
+  throw new HoldfastError(
+    'UNAVAILABLE',
+    `The clock of this machine is at ${wallMs} ms since 1970, which is after the year 2099, and ` +
+      'fences begin at the clock: set the clock, then start the broker again',
+  )
+}
+
+/**
+ * A number above 2^53 - 1 is not exact: two fences could be equal. A broker that has no more exact
+ * fences fails like one that cannot reserve fences.
+ */
+function refuseUnsafe(upTo: number): void {
+  if (upTo <= Number.MAX_SAFE_INTEGER) return
+  throw new HoldfastError(
+    'UNAVAILABLE',
+    `The fences are used up (the highest possible fence is ${Number.MAX_SAFE_INTEGER}): start ` +
+      'with an empty log and another fence file, and reset the fences of the protected resources',
+  )
 }
 
 /**
@@ -76,16 +111,20 @@ export function ownFenceFile(path: string): OwnershipHandle {
 /**
  * Fences that are reserved in a file.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if the file cannot be read or written, or is not a fence
- *   file.
+ * @throws {HoldfastError} `UNAVAILABLE` if the file cannot be read or written, is not a fence file,
+ *   or has fences that are higher than a broker may begin with, or if the clock is after the year
+ *   2099.
  */
 export function fileFences(path: string, wallMs: number): Fences {
   // All reserved fences may have been used. Skipping fences costs nothing.
-  const start = Math.max(readReserved(path), Math.floor(wallMs) * 1024)
+  const start = Math.max(readReserved(path), clockFence(wallMs))
+  // A table would ignore this floor, and its fences would be lower than former ones.
+  if (start > maxFenceFloor) throw unusable(path, tooHigh, undefined)
   writing(path, () => removeLeftovers(path))
   let reserved = start
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
+    refuseUnsafe(upTo + blockSize)
     // A broker that the claim cannot keep out, such as one on another machine, must not share
     // fences either.
     if (readReserved(path) > reserved) throw inUse(path)

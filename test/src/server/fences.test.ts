@@ -21,7 +21,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createBroker } from '@holdfast/server'
-import { clockFences, fileFences } from '@holdfast/server/internal'
+import { LockTable, maxFenceFloor } from '@holdfast/server/core'
+import { clockFences, fileFences, MemoryLog, type StateMachine } from '@holdfast/server/internal'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
@@ -34,6 +35,7 @@ import { slowLog } from './logs.js'
 const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 const block = 2 ** 20
 const now = 1_700_000_000_000
+const year2100 = Date.UTC(2100, 0, 1)
 
 /** The number in a fence file: all fences below it are reserved. */
 function reservedIn(path: string): number {
@@ -48,12 +50,32 @@ describe('fences: without a file, fences', () => {
   it('start at 1,024 for every millisecond since 1970, and stay below 2^53', () => {
     expect(clockFences(now).start).to.equal(now * 1_024)
     expect(clockFences(now + 0.7).start).to.equal(now * 1_024)
-    const year2248 = Date.UTC(2248, 0, 1)
-    expect(Number.isSafeInteger(clockFences(year2248).start)).to.equal(true)
+    const { start } = clockFences(year2100 - 1)
+    expect(maxFenceFloor).to.equal(year2100 * 1_024)
+    expect(start).to.be.lessThan(maxFenceFloor)
+    expect(maxFenceFloor).to.be.lessThan(Number.MAX_SAFE_INTEGER - 2 ** 52)
   })
 
-  it('need no reservation', () => {
-    expect(() => clockFences(now).reserve(Number.MAX_SAFE_INTEGER)).not.to.throw()
+  it('are refused by a clock after the year 2099', () => {
+    for (const wall of [year2100, 8.64e15, Number.NaN]) {
+      expectUnavailable(() => clockFences(wall), /after the year 2099.*set the clock/)
+    }
+  })
+
+  it('need no reservation up to 2^53 - 1, and are used up after it', () => {
+    const fences = clockFences(now)
+    expect(() => fences.reserve(Number.MAX_SAFE_INTEGER)).not.to.throw()
+    expectUnavailable(() => fences.reserve(2 ** 53), /used up/)
+  })
+
+  it('are not raised by a command of a broker whose clock is centuries ahead', () => {
+    const table = new LockTable()
+    const raise = (fence: number) => table.apply({ type: 'raiseFenceFloor', fence, at: 0 })
+    raise(now * 1_024)
+    for (const fence of [maxFenceFloor + 1, 2 ** 53, Number.POSITIVE_INFINITY]) raise(fence)
+    expect(table.fence).to.equal(now * 1_024)
+    raise(maxFenceFloor)
+    expect(table.fence).to.equal(maxFenceFloor)
   })
 })
 
@@ -121,6 +143,13 @@ describe('fences: with a file, fences', () => {
       expect(readFileSync(path, 'utf8')).to.equal(text)
     })
   }
+
+  it('are refused by a clock after the year 2099, and above the fences of the year 2099', () => {
+    expectUnavailable(() => fileFences(path, year2100), /after the year 2099.*set the clock/)
+    expect(existsSync(path)).to.equal(false)
+    writeFileSync(path, `holdfast fences ${maxFenceFloor + 1}\n`)
+    expectUnavailable(() => fileFences(path, now), /has fences after the year 2099/)
+  })
 
   it('are refused if the file cannot be read', () => {
     mkdirSync(path)
@@ -340,6 +369,27 @@ describe('fences: a broker that cannot reserve more fences', () => {
     expect(client.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: 1 }])
     expect(client.socket.closedWith?.code).to.equal(closeCodes.internal.code)
     expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([1, 1])
+  })
+
+  it('grants no fence above 2^53 - 1', () => {
+    class NearlyUsedUpLog extends MemoryLog {
+      override start(stateMachine: StateMachine): undefined {
+        const fence = Number.MAX_SAFE_INTEGER - 2
+        stateMachine.restore([{ item: 'table', fence, quiet: false }])
+        return super.start(stateMachine)
+      }
+    }
+    const { failures, deps } = limitedFences(0)
+    const harness = new BrokerHarness({}, new NearlyUsedUpLog(), {
+      ...deps,
+      fences: clockFences(now),
+    })
+    const client = harness.join()
+    expect(client.acquire('k')).to.equal(Number.MAX_SAFE_INTEGER - 1)
+    expect(client.acquire('l')).to.equal(Number.MAX_SAFE_INTEGER)
+    client.lock('m')
+    expect(failures.map(({ message }) => message).join()).to.contain('The fences are used up')
+    expect(client.heard()).to.deep.equal([])
   })
 
   it('does not start without any fence', () => {
