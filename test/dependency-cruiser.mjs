@@ -87,7 +87,7 @@ const timeModules =
   '^(?:node:)?(?:crypto|perf_hooks|timers|timers/promises)$|^nanoid|(?:^|/)node_modules/nanoid/'
 const threads = '^(?:node:)?worker_threads$'
 
-const checks = '^shared/src/messages/(?:clientSchemas|brokerSchemas|clientChecks)\\.ts$'
+const checks = '^shared/src/messages/(?:clientSchemas|brokerSchemas|checkClientMessage)\\.ts$'
 const webSocketLibrary = '(?:^ws$|(?:^|/)node_modules/ws/)'
 
 /** The one file of the client that runs on Node only, and the one file of the server for `ws`. */

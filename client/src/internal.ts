@@ -10,6 +10,6 @@ export {
   platformEnvironment,
   readClocks,
 } from './platform/environment.js'
-export type { Page, PageLifecycle } from './platform/page.js'
+export type { Page, PageLifecycleListener } from './platform/page.js'
 export type { WebSocketConstructor, WebSocketLike } from './platform/webSocket/types.js'
 export { connectTimeoutFor } from './transport/reconnector.js'

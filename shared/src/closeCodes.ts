@@ -1,10 +1,11 @@
 /**
- * The close codes of the WebSocket, in one table. PROTOCOL.md quotes the table, and a test compares
- * the two.
+ * The codes with which a WebSocket of Holdfast is closed, in one table. PROTOCOL.md has the same
+ * table; a test compares the two tables.
  *
- * Codes from 4400 to 4499 follow the numbers of HTTP: the client caused the close. `final` tells a
- * client whether it must stay away. A code that is not in the table is final if it is from 4400 to
- * 4499, because a newer broker may have more reasons to refuse a client.
+ * A code from 4400 to 4499 means that the client caused the close, as an HTTP status from 400 to
+ * 499 does. `final` says whether the client must not reconnect. An unknown code from 4400 to 4499
+ * is final, because a newer broker may have more reasons to refuse a client. Every other unknown
+ * code is not final.
  */
 
 /** One row of the table. */
@@ -13,8 +14,8 @@ export interface CloseCode {
   /** Whether the client must not reconnect by itself, because the broker would refuse it again. */
   readonly final: boolean
   /**
-   * The close reason that the broker sends: a stable text for logs. A WebSocket library that closes
-   * by itself (1007, 1009) sends no reason.
+   * The reason in the broker's close frame: a stable text for logs. With 1007 and 1009 the frame
+   * has no reason, because the broker's WebSocket library closes those connections.
    */
   readonly reason: string
 }
@@ -38,9 +39,9 @@ export const closeCodes = {
 } as const satisfies Record<string, CloseCode>
 
 /**
- * Whether a client must stay away after a connection was closed with this code. The function reads
- * single rows and does not search the table, so that a bundler can drop the table. A test compares
- * the function with the table.
+ * Whether a client must not reconnect after its connection was closed with this code. The function
+ * reads single rows and does not search the table, so that a bundler can leave the table out.
+ * A test compares the function with the table.
  */
 export function isFinalClose(code: number): boolean {
   return code >= 4400 && code <= 4499

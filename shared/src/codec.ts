@@ -1,17 +1,17 @@
 /**
- * Parses frames into messages, and joins messages into frames. A frame is one JSON message or an
- * array of messages. Both sides put all messages of one turn of the event loop into one frame, so
- * that a turn needs one write.
+ * Parses frames into messages, and joins messages into frames. A frame is the text of one WebSocket
+ * message: one JSON object, or an array of JSON objects. Client and broker put all messages of one
+ * turn of the event loop into one frame, so that a turn needs one write to the socket.
  *
- * The functions join the *texts* of messages, because the broker encodes a message once even if the
- * message goes to a thousand connections.
+ * The functions join messages that are JSON texts already, because the broker encodes a message
+ * only once even if it sends that message to a thousand connections.
  */
 import { utf8Length } from './keys.js'
 import { maxOutputFrameBytes } from './limits.js'
 
 /**
- * The messages of a frame, not checked yet. Undefined if the text is no frame: it is not JSON, is
- * an empty array, or is neither an object nor an array.
+ * Returns the messages of a frame, which are not checked yet. Returns undefined for a text that is
+ * not JSON, for an empty array, and for JSON that is neither an object nor an array.
  */
 export function parseFrame(text: string): readonly unknown[] | undefined {
   let value: unknown
@@ -26,7 +26,7 @@ export function parseFrame(text: string): readonly unknown[] | undefined {
 
 /**
  * Joins encoded messages into as few frames as possible, in order. No frame is longer than
- * `maxBytes`, unless a single message is.
+ * `maxBytes`, unless a single message is longer.
  */
 export function joinFrames(
   messages: readonly string[],
@@ -43,21 +43,23 @@ export function joinFrames(
 
 function splitIntoFrames(messages: readonly string[], maxBytes: number): string[] {
   const frames: string[] = []
-  let first = 0
+  let firstIndex = 0
   let bytes = 1
   for (let i = 0; i < messages.length; i++) {
     const length = utf8Length(messages[i]!) + 1
-    if (i > first && bytes + length > maxBytes) {
-      frames.push(frameOf(messages, first, i))
-      first = i
+    if (i > firstIndex && bytes + length > maxBytes) {
+      frames.push(frameOf(messages, firstIndex, i))
+      firstIndex = i
       bytes = 1
     }
     bytes += length
   }
-  frames.push(frameOf(messages, first, messages.length))
+  frames.push(frameOf(messages, firstIndex, messages.length))
   return frames
 }
 
-function frameOf(messages: readonly string[], first: number, end: number): string {
-  return end - first === 1 ? messages[first]! : `[${messages.slice(first, end).join(',')}]`
+function frameOf(messages: readonly string[], firstIndex: number, endIndex: number): string {
+  return endIndex - firstIndex === 1
+    ? messages[firstIndex]!
+    : `[${messages.slice(firstIndex, endIndex).join(',')}]`
 }

@@ -1,11 +1,14 @@
 /**
  * The errors of Holdfast: one class, `HoldfastError`, with a stable code for each kind of error. A
  * program branches on `code`, shows `message` to people, and logs `cause`.
+ *
+ * A ttl is the time after which a lock expires. A lease is the time for which the broker keeps a
+ * session without hearing from its client. A fencing token (fence) is the number of a grant.
  */
 
 /**
- * Every error code, with the message that an error has by default: what failed, and what to do. The
- * README lists the same messages.
+ * Every error code, with the default message of an error with that code. A message says what failed
+ * and what the caller can do. The README lists these messages too.
  */
 export const errorCodes = {
   LOCK_HELD: 'the key is held or waited for; try again later',
@@ -27,12 +30,14 @@ export const errorCodes = {
   UNAVAILABLE: 'no broker is reachable and ready; try again later',
 } as const
 
-/** Why a session lost a lock while it lived: its ttl passed, it was stolen, or it was revoked. */
+/**
+ * Why a living session lost a lock: the ttl passed, another request stole it, or it was revoked.
+ */
 export type LossReason = 'expired' | 'stolen' | 'revoked'
 
 /**
- * Why a lock was lost: its ttl passed, another request stole it, an operator revoked it, or its
- * session ended (`'session'`: the connection, the lease or the session itself is over).
+ * Why a lock was lost: for a {@link LossReason}, or because its session ended. `'session'` means
+ * that the session was closed, that its lease ran out, or that its connection dropped for too long.
  */
 export type LostReason = LossReason | 'session'
 
@@ -43,9 +48,9 @@ export type ErrorCode = keyof typeof errorCodes
 export interface Holder {
   /** Id of the session that holds the lock. */
   readonly session: string
-  /** The name of that session, from the options of `connect`, if it has one. */
+  /** The name of that session, from the options of `connect`; undefined without a name. */
   readonly name?: string | undefined
-  /** The metadata that the holder attached to the lock, if any. */
+  /** The metadata that the holder gave for the lock; undefined without metadata. */
   readonly metadata?: unknown
   /** Fencing token of the lock. */
   readonly fence: number
@@ -69,10 +74,10 @@ export interface HoldfastErrorOptions {
   readonly note?: string | undefined
 }
 
-/** Details that become properties of an error, each only if it has a value. */
+/** The options that become properties of an error. An option that is undefined adds no property. */
 const details = ['key', 'holders', 'heldByThisSession', 'reason', 'note'] as const
 
-/** Codes of errors that may not occur again when the caller repeats the same call later. */
+/** Codes of errors after which the caller may succeed with the same call later. */
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   'LOCK_HELD',
   'LOCK_TIMEOUT',
@@ -89,13 +94,14 @@ const brand = Symbol.for('holdfast.HoldfastError')
 /** The error that Holdfast throws, rejects promises with, and aborts signals with. */
 export class HoldfastError extends Error {
   static {
-    // Not a declared property, because its type would make the classes of two copies incompatible.
+    // Not a declared property, because a declared property would give the classes of two copies
+    // incompatible types.
     Object.defineProperty(HoldfastError.prototype, brand, { value: true })
   }
 
   /**
    * Makes `instanceof HoldfastError` true for the errors of every copy of this class, such as the
-   * CommonJS and the ES form of the package. A subclass has only its own instances.
+   * CommonJS and the ES form of the package. For a subclass, `instanceof` works as usual.
    */
   static override readonly [Symbol.hasInstance] = isInstance
 
@@ -112,14 +118,13 @@ export class HoldfastError extends Error {
    */
   declare readonly holders?: readonly Holder[]
   /**
-   * With `holders`: whether one of them is the session that made the call. Locks are not
-   * re-entrant, so such a call waits until its own session unlocks.
+   * With `holders`: whether the session that made the call is one of the holders. Locks are not
+   * re-entrant, so such a call waits until its own session unlocks the key.
    */
   declare readonly heldByThisSession?: boolean
   /**
-   * With `LOCK_LOST`, and with `LOCK_NOT_HELD` for a lock that was lost: why the lock was lost, one
-   * of `LostReason`, if known. With the error of a session that the broker closed: the reason of
-   * the close frame.
+   * Why the lock was lost, with `LOCK_LOST` and with `LOCK_NOT_HELD`; absent if the client does not
+   * know. For a session that the broker closed: the reason in the close frame.
    */
   declare readonly reason?: LostReason | (string & {})
   /** With the reason `'revoked'`: the reason that the operator gave, 1 to 256 characters. */

@@ -1,9 +1,10 @@
 /**
- * The entry point of the package: the protocol for a client and a broker. These modules use neither
- * Node nor the DOM nor superstruct, so a browser bundle has nothing else of this package. The other
- * entry points:
- * - `@holdfast/shared/clientChecks`: the broker's check of messages from clients
+ * The main entry point of the package: the parts of the protocol that client and broker share. It
+ * imports neither Node nor the DOM nor the library superstruct, so that browser bundles stay small.
+ * The other entry points:
+ * - `@holdfast/shared/clientChecks`: the check that a broker runs on messages from clients
  * - `@holdfast/shared/clientSchemas` and `brokerSchemas`: the schemas of all messages, for tools
+ * - `@holdfast/shared/brokerChecks`: the two stages of the client's check, for tests
  * - `@holdfast/shared/idTable`: the only module that the broker's core may import at run time
  */
 
@@ -24,8 +25,8 @@ export { DeadlineHeap } from './internal/deadlineHeap.js'
 export { expiryMargin, safeDuration, slowestClockRate } from './internal/expiryMargin.js'
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
-export { faultOf, isIntegerFrom } from './messages/brokerChecks.js'
 export * from './messages/brokerMessages.js'
+export { faultOf, isIntegerFrom } from './messages/checkBrokerMessage.js'
 export * from './messages/clientMessages.js'
 export {
   nearest,

@@ -1,23 +1,23 @@
 /**
- * The rules for keys. A key is the name of what is locked.
+ * The rules for keys. A key is the name of the resource that a lock protects.
  *
- * Keys are compared code unit by code unit and never normalised, so two spellings of "é" are two
- * keys. Lone surrogates are not allowed, because two different ones have the same encoding in
- * UTF-8, so two keys would become one.
+ * Two keys are equal if their UTF-16 units are equal. Keys are not normalised, so the two Unicode
+ * spellings of "é" are two keys. A lone surrogate is not allowed, because UTF-8 encodes every lone
+ * surrogate as one replacement character: two different keys would look equal to the broker.
  */
 import { maxKeyBytes } from './limits.js'
 
-/** Keys of printable ASCII, which nearly all keys are. The expression checks their length too. */
+/** Matches a key of printable ASCII, as nearly all keys are. Also checks the length of the key. */
 const plainKey = /^[\x20-\x7e]{1,512}$/
 /** Control characters (C0, DEL, C1), and surrogates that are not part of a pair. */
-const forbidden = /[\p{Cc}\p{Cs}]/u
+const forbiddenCharacter = /[\p{Cc}\p{Cs}]/u
 
 /** Whether a value is a key: 1 to 512 bytes of well-formed UTF-8 without control characters. */
 export function isKey(value: unknown): value is string {
   if (typeof value !== 'string') return false
   if (plainKey.test(value)) return true
   if (value.length === 0 || value.length > maxKeyBytes) return false
-  return !forbidden.test(value) && utf8Length(value) <= maxKeyBytes
+  return !forbiddenCharacter.test(value) && utf8Length(value) <= maxKeyBytes
 }
 
 /**
@@ -27,13 +27,15 @@ export function isPrefix(value: unknown): value is string {
   return value === '' || isKey(value)
 }
 
-/** Length of a text in bytes of UTF-8. A lone surrogate counts 3, as its replacement does. */
+/**
+ * Length of a text in bytes of UTF-8. A lone surrogate counts as 3, like its replacement U+FFFD.
+ */
 export function utf8Length(text: string): number {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const point = text.codePointAt(i)!
     if (point >= 0x80) bytes += point < 0x800 ? 1 : 2
-    // A surrogate pair is two units and four bytes, so its second unit adds nothing.
+    // A surrogate pair has two units and four bytes: 1 for each unit, and the 2 added above.
     if (point > 0xffff) i++
   }
   return bytes

@@ -1,6 +1,6 @@
 /**
- * The numbers of the protocol: the sizes of messages and fields, the ranges of times, and the
- * quotas. The quotas are defaults, because an operator may set others at a broker.
+ * The limits of the protocol: the sizes of messages and fields, the ranges of durations, and the
+ * quotas. The quotas are defaults; the operator of a broker may set other quotas.
  */
 
 /** The WebSocket subprotocol. The client offers it and the broker accepts it. */
@@ -11,7 +11,7 @@ export const defaultPort = 7420
 
 /** Largest frame that a client may send, in bytes. */
 export const maxFrameBytes = 64 * 1024
-/** Largest frame that a client may send before the broker accepted its `hello`, in bytes. */
+/** Largest frame that a client may send before the broker has accepted its `hello`, in bytes. */
 export const maxHelloBytes = 4 * 1024
 /** Largest frame that a broker sends, in bytes, unless a single message is longer. */
 export const maxOutputFrameBytes = 32 * 1024
@@ -31,19 +31,19 @@ export const maxMetadataBytes = 4 * 1024
 /** Most levels of nesting in the metadata of a lock. `[]` has one level. */
 export const maxMetadataDepth = 64
 
-/** Longest ttl of a lock and longest timeout of a request, in ms. */
+/** Longest ttl of a lock (after which it expires) and longest timeout of a request, in ms. */
 export const maxMs = 2 ** 31 - 1
 
-/** Range and default of the lease of a session, in ms. */
+/** The lease: how long the broker keeps a session without hearing from its client, in ms. */
 export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 
-/** Most locks that one session may hold and wait for, added together. */
+/** Most locks that one session may have: the locks that it holds plus those that it waits for. */
 export const maxLocksPerSession = 10_000
-/** Most answers that a broker stores for a session until the session acknowledges them. */
+/** Most answers that a broker stores for one session. An acknowledgement deletes stored answers. */
 export const maxUnacknowledged = 1_024
 /** Most requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
-/** Most locks that one query returns, and most waiting requests. */
+/** Most locks, and also most waiting requests, that one query returns. */
 export const maxQueryItems = 1_000
 /** Most holders that a `failed` with `LOCK_HELD` or `LOCK_TIMEOUT` names. */
 export const maxHoldersNamed = 16

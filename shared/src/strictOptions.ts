@@ -1,26 +1,27 @@
 /**
- * Refuses unknown option names and suggests the known name that is nearest. Plain JavaScript has no
- * compiler to find `{ timout: 5 }`, and a broker that ignored `authentcate` would let everybody in.
+ * Refuses unknown option names and suggests the known name that is most similar. Plain JavaScript
+ * has no compiler that reports the misspelt option in `{ timout: 5 }`. A broker that ignored the
+ * misspelt option `authentcate` would accept every client.
  *
  * This file is part of the browser bundle, so it must stay small.
  */
 import { HoldfastError } from './errors.js'
 
 /**
- * A list of all options of `T`, as the keys of an object. The compiler reports an option that the
- * list lacks: `const known: OptionNames<LockOptions> = { timeout: 1, signal: 1 }`.
+ * An object that has every option name of `T` as a key; the values are always 1. The compiler
+ * reports a missing key: `const known: OptionNames<LockOptions> = { timeout: 1, signal: 1 }`.
  */
 export type OptionNames<T> = Readonly<Record<Extract<keyof T, string>, 1>>
 
 /**
- * Refuses options that do not exist, even if their value is `undefined`.
+ * Throws if `given` has an option that does not exist, even an option with the value `undefined`.
  *
  * @param owner The function or option that has these options, such as `createBroker` or `limits`.
  * @param given The options as the caller passed them. `undefined` means no options.
- * @param known Every option that exists, as the keys.
- * @throws {HoldfastError} `INVALID_OPTION` for an unknown name, with the nearest known name, or
- *   with all of them if none is near; also if `given` is no object with options, such as an array,
- *   a number or `null`.
+ * @param known An object whose keys are all existing options.
+ * @throws {HoldfastError} `INVALID_OPTION` for an unknown name. The message suggests the nearest
+ *   known name, or lists all known names if no name is near. Also `INVALID_OPTION` if `given` is
+ *   not an object with options, but for example an array, a number or `null`.
  */
 export function refuseUnknownOptions(
   owner: string,
@@ -36,48 +37,50 @@ export function refuseUnknownOptions(
 }
 
 /**
- * Refuses a name that is not among the known names.
+ * Throws if a name is not among the known names.
  *
- * @param beginning The beginning of the error message, such as `connect has no option`. The name
- *   follows.
- * @param known Every name that exists, as the keys.
- * @throws {HoldfastError} `INVALID_OPTION` with the nearest known name, or with all of them if none
- *   is near.
+ * @param messageStart The error message up to the unknown name, such as `connect has no option`.
+ * @param known An object whose keys are all existing names.
+ * @throws {HoldfastError} `INVALID_OPTION`. The message suggests the nearest known name, or lists
+ *   all known names if no name is near.
  */
 export function refuseUnknownName(
-  beginning: string,
+  messageStart: string,
   name: string,
   known: Readonly<Record<string, unknown>>,
 ): void {
   if (Object.hasOwn(known, name)) return
   const names = Object.keys(known)
-  const meant = nearest(name, names)
-  const hint = meant === undefined ? `it has ${names.join(', ')}` : `did you mean "${meant}"?`
-  const shown = JSON.stringify(name.slice(0, 60))
-  throw new HoldfastError('INVALID_OPTION', `${beginning} ${shown}: ${hint}`)
+  const suggestion = nearest(name, names)
+  const hint =
+    suggestion === undefined ? `it has ${names.join(', ')}` : `did you mean "${suggestion}"?`
+  const quotedName = JSON.stringify(name.slice(0, 60))
+  throw new HoldfastError('INVALID_OPTION', `${messageStart} ${quotedName}: ${hint}`)
 }
 
-/** A known name that differs in more edits is not suggested. */
+/** Most edits between a misspelt name and the suggestion. */
 const maxEdits = 5
 
 /**
- * The known name that is nearest to `name`, without regard to case; undefined if none is near. Of
- * two names at the same distance, the one with the longer common beginning wins: `trace` gives
- * `tracer` rather than `grace`.
+ * Returns the known name that needs the fewest edits to become `name`, without regard to case.
+ * Returns undefined if every known name needs too many edits. If two known names need equally many
+ * edits, the name with the longer common beginning wins: `trace` gives `tracer` and not `grace`.
  */
 export function nearest(name: string, names: readonly string[]): string | undefined {
-  const typed = name.toLowerCase()
-  let best: string | undefined
-  let least = Math.min(Math.max(2, name.length / 3), maxEdits)
+  const lowerName = name.toLowerCase()
+  let bestName: string | undefined
+  let bestDistance = Math.min(Math.max(2, name.length / 3), maxEdits)
   for (const candidate of names) {
-    const other = candidate.toLowerCase()
-    const distance = distanceOf(typed, other, maxEdits) - commonStart(typed, other) / 1_000
-    if (distance < least || (best === undefined && distance === least)) {
-      best = candidate
-      least = distance
+    const lowerCandidate = candidate.toLowerCase()
+    const distance =
+      editDistance(lowerName, lowerCandidate, maxEdits) -
+      commonStart(lowerName, lowerCandidate) / 1_000
+    if (distance < bestDistance || (bestName === undefined && distance === bestDistance)) {
+      bestName = candidate
+      bestDistance = distance
     }
   }
-  return best
+  return bestName
 }
 
 /** Length of the common beginning of two words. */
@@ -89,13 +92,17 @@ function commonStart(a: string, b: string): number {
 
 /**
  * How many letters must be inserted, deleted, changed or swapped to turn `a` into `b`; `Infinity`
- * if more than `most`. That bounds the cost, because each edit tries four ways to go on.
+ * if more than `maxDistance`. The maximum bounds the cost, because each edit is tried in four ways.
  */
-function distanceOf(a: string, b: string, most: number): number {
+function editDistance(a: string, b: string, maxDistance: number): number {
   if (a === b) return 0
-  if (most === 0) return Infinity
-  if (a[0] === b[0]) return distanceOf(a.slice(1), b.slice(1), most)
-  const rest = (ofA: number, ofB: number) => distanceOf(a.slice(ofA), b.slice(ofB), most - 1)
+  if (maxDistance === 0) return Infinity
+  if (a[0] === b[0]) return editDistance(a.slice(1), b.slice(1), maxDistance)
+  const withEdit = (skipA: number, skipB: number) =>
+    editDistance(a.slice(skipA), b.slice(skipB), maxDistance - 1)
   const isSwapped = a[0] === b[1] && a[1] === b[0]
-  return 1 + Math.min(rest(1, 0), rest(0, 1), rest(1, 1), isSwapped ? rest(2, 2) : Infinity)
+  return (
+    1 +
+    Math.min(withEdit(1, 0), withEdit(0, 1), withEdit(1, 1), isSwapped ? withEdit(2, 2) : Infinity)
+  )
 }

@@ -1,27 +1,28 @@
 /**
- * Removes secrets from URLs before they are shown in errors, in log lines and by the command. A URL
- * may have a password before its host and a token in its query, and shown text ends in log files
- * and bug reports.
+ * Replaces the secrets in URLs before the URLs appear in errors, in log lines and in the output of
+ * the command. A URL may contain a password before its host and a token in its query, and such
+ * texts get into log files and bug reports.
  */
 
 /**
- * The part of the platform's `URL` that this file uses. This package loads no types of platforms.
+ * The members of the platform's class `URL` that this file uses. They are declared here, because
+ * this package loads the type declarations of neither Node nor the DOM.
  */
 declare const URL: new (text: string) => { readonly host: string }
 
 const hidden = '***'
 
-/** A URL within other text. */
+/** Matches a URL within other text. */
 const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 
-/** User name and password of a URL. In text that is no URL, everything before the last `@`. */
+/** Matches the user name and password of a URL. `anyUserInfo` is for text that is not a URL. */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 const anyUserInfo = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
- * A URL without its secrets: `***` replaces user name and password, query, and fragment. Text that
- * is not a URL is treated as a misspelt one, so `***` replaces everything before its last `@`. A
- * URL without secrets is returned unchanged. Never throws.
+ * Returns a URL with `***` in place of user name and password, query, and fragment. Text that is
+ * not a URL may be a misspelt URL, so `***` replaces everything before the last `@` of that text. A
+ * URL without these parts is returned unchanged. Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()
@@ -31,13 +32,14 @@ export function redactUrl(url: { toString(): string }): string {
     .replace(/#.*/s, `#${hidden}`)
 }
 
-/** A text, such as an error message, with the secrets of every URL in it replaced by `***`. */
+/** Replaces the secrets of every URL within a text, such as an error message, by `***`. */
 export function redactUrls(text: string): string {
   return text.replace(urlInText, redactUrl)
 }
 
 /**
- * Whether a text is a URL with a host. "user:password@host" is not: it is a URL of scheme "user".
+ * Whether a text is a URL with a host. False for "user:password@host", which the platform parses as
+ * a URL with the scheme "user" and no host.
  */
 function hasHost(text: string): boolean {
   try {

@@ -37,7 +37,7 @@ export function callSafely(callback: () => void): void {
 type AbortCallback = (error: HoldfastError) => void
 
 /** The callbacks of one signal, in the order in which they were added. */
-interface AbortListeners {
+interface SharedListener {
   readonly callbacks: Set<AbortCallback>
   readonly listener: () => void
 }
@@ -46,7 +46,7 @@ interface AbortListeners {
  * All requests with the same signal share one listener on it. Node prints a warning about a leak
  * when a signal has more than ten listeners, and a service may use one signal for all its calls.
  */
-const listenersBySignal = new WeakMap<AbortSignal, AbortListeners>()
+const listenersBySignal = new WeakMap<AbortSignal, SharedListener>()
 
 function abortedError({ reason }: AbortSignal, key?: string): HoldfastError {
   return new HoldfastError('ABORTED', undefined, { cause: reason, key })
@@ -65,7 +65,7 @@ export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback
   if (signal === undefined) return () => {}
   // A new function, because the same callback may be added twice.
   const added: AbortCallback = (error) => callback(error)
-  const { callbacks, listener } = listenersBySignal.get(signal) ?? listenTo(signal)
+  const { callbacks, listener } = listenersBySignal.get(signal) ?? addSharedListener(signal)
   callbacks.add(added)
   return () => {
     if (!callbacks.delete(added) || callbacks.size > 0) return
@@ -74,8 +74,8 @@ export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback
   }
 }
 
-function listenTo(signal: AbortSignal): AbortListeners {
-  const callbacks: AbortListeners['callbacks'] = new Set()
+function addSharedListener(signal: AbortSignal): SharedListener {
+  const callbacks: SharedListener['callbacks'] = new Set()
   const listener = () => {
     for (const callback of [...callbacks]) {
       // An earlier callback may have removed this one.

@@ -5,7 +5,7 @@
  */
 
 /** Is told about the lifecycle of the page. */
-export interface PageLifecycle {
+export interface PageLifecycleListener {
   /** The page is left, for good or for the back/forward cache; its code may never run again. */
   onLeave(): void
   /** Time may have passed without the timers of the page, or the network is back. */
@@ -16,7 +16,7 @@ export interface Page {
   /** The origin that the browser sends to the broker; `null` for a page without an origin. */
   readonly origin: string
   /** Tells the listener about the lifecycle, until the returned function is called. */
-  watch(listener: PageLifecycle): () => void
+  watch(listener: PageLifecycleListener): () => void
 }
 
 /** Undefined outside of pages and their workers. */
@@ -25,7 +25,7 @@ export const page: Page | undefined =
     ? { origin: location.origin, watch }
     : undefined
 
-function watch(listener: PageLifecycle): () => void {
+function watch(listener: PageLifecycleListener): () => void {
   const controller = new AbortController()
   const { signal } = controller
   const onWake = () => listener.onWake()

@@ -75,7 +75,7 @@ export class Scheduler {
   }
 
   /** Chooses whether the timer keeps the process alive, where the platform offers the choice. */
-  keepAlive(isRef: boolean): void {
+  keepProcessAlive(isRef: boolean): void {
     this.#isRef = isRef
     if (this.#armedFor < Infinity) this.#applyRef()
   }

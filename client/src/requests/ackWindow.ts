@@ -41,7 +41,7 @@ export class AckWindow {
   }
 
   /** How many of the responses that have arrived the broker may still store. */
-  get unconfirmed(): number {
+  get unconfirmedCount(): number {
     return this.#inFlightIds.length + this.#unackedResponses.size
   }
 

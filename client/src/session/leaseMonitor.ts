@@ -55,13 +55,13 @@ export class LeaseMonitor {
   }
 
   /** The client knows which locks the resumed session holds. */
-  settle(): void {
+  onLocksKnown(): void {
     this.#isSettled = true
     if (this.#arrived !== undefined) this.#set(expiryFrom(this.#arrived, this.#lease))
   }
 
   /** How long the session lasts if the client hears nothing more, in ms. */
-  get left(): number {
+  get remainingMs(): number {
     if (this.#expiry === undefined) return 0
     const { monotonic, wall } = this.#scheduler.now()
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))

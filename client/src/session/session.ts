@@ -86,7 +86,7 @@ export class Session extends SessionEmitter {
    * stop when this value gets too small. The ttl of a lock may end earlier.
    */
   get leaseLeft(): number {
-    return this.#controller.lease.left
+    return this.#controller.lease.remainingMs
   }
 
   get state(): SessionState {
@@ -242,13 +242,13 @@ export class Session extends SessionEmitter {
    * process has ended, or after the grace. Without effect in a browser and after `close`.
    */
   unref(): this {
-    this.#controller.keepAlive(false)
+    this.#controller.keepProcessAlive(false)
     return this
   }
 
   /** Undoes `unref`: the session keeps the process alive, as it does by default. */
   ref(): this {
-    this.#controller.keepAlive(true)
+    this.#controller.keepProcessAlive(true)
     return this
   }
 

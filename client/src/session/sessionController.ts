@@ -119,10 +119,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   }
 
   /** Chooses whether the connection and the timer keep the process alive. Default: they do. */
-  keepAlive(isRef: boolean): void {
+  keepProcessAlive(isRef: boolean): void {
     if (this.#state === 'closed') return
-    this.scheduler.keepAlive(isRef)
-    this.#reconnector.keepAlive(isRef)
+    this.scheduler.keepProcessAlive(isRef)
+    this.#reconnector.keepProcessAlive(isRef)
   }
 
   /** The error of calls after the end of the session. */
@@ -140,7 +140,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   close(): Promise<void> {
     if (this.#state === 'closed') return this.#closing ?? Promise.resolve()
     // The process must stay alive for the second that a `bye` may take.
-    this.keepAlive(true)
+    this.keepProcessAlive(true)
     this.#closing = new Promise((resolve) => {
       this.#onClosed = resolve
     })
@@ -158,7 +158,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.#info.lease
   }
 
-  hello(): string {
+  helloText(): string {
     const secret = this.#secret
     const { session } = this.#info
     const resume = secret === undefined ? undefined : { session, secret, try: ++this.#tries }
@@ -169,7 +169,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.scheduler.expireDue()
   }
 
-  onUp(connection: Connection, welcome: Welcome, sentAt: ClockReading): void {
+  onConnected(connection: Connection, welcome: Welcome, sentAt: ClockReading): void {
     if (this.#closing !== undefined) {
       connection.send(byeText)
       return
@@ -205,7 +205,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     ;(handle as (message: ServerMessage, connection: Connection) => void)(message, connection)
   }
 
-  onDown(code: number, error: HoldfastError): void {
+  onDisconnected(code: number, error: HoldfastError): void {
     if (this.#closing !== undefined) {
       this.#finish()
       return
@@ -229,7 +229,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (wasConnected) this.listener.notify('jeopardy', error)
   }
 
-  onEnd(error: HoldfastError): void {
+  onGivenUp(error: HoldfastError): void {
     if (this.#closing === undefined) {
       this.#error = error
       this.#endAll(error)
@@ -265,7 +265,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const waiting = reconciler.settle()
     // A listener of a loss may have closed the session.
     if (this.#connection !== connection || this.#state === 'closed') return
-    this.lease.settle()
+    this.lease.onLocksKnown()
     this.#startSending(connection, waiting)
     this.listener.notify('resumed')
   }

@@ -45,7 +45,7 @@ export interface Watch {
 }
 
 /** A watch, as the session keeps it. */
-interface WatchState {
+interface ActiveWatch {
   readonly selection: Selection
   readonly callback: (event: WatchEvent) => void
   /** The id of the watch on the present connection. */
@@ -59,7 +59,7 @@ interface WatchState {
 export class Watches {
   readonly #pendingRequests: PendingRequests
   /** By id. */
-  readonly #watches = new Map<number, WatchState>()
+  readonly #watches = new Map<number, ActiveWatch>()
   #connection: Connection | undefined
 
   constructor(pendingRequests: PendingRequests) {
@@ -67,7 +67,7 @@ export class Watches {
   }
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const watch: WatchState = { selection, callback, id: 0, held: [], hadState: false }
+    const watch: ActiveWatch = { selection, callback, id: 0, held: [], hadState: false }
     this.#begin(watch)
     const close = () => {
       if (this.#watches.delete(watch.id)) {
@@ -126,7 +126,7 @@ export class Watches {
   }
 
   /** Sends the watch now. Without a connection, `connect` sends it later with another id. */
-  #begin(watch: WatchState): void {
+  #begin(watch: ActiveWatch): void {
     watch.id = this.#pendingRequests.newId()
     watch.held = []
     this.#watches.set(watch.id, watch)
@@ -134,6 +134,6 @@ export class Watches {
   }
 }
 
-function deliver(watch: WatchState | undefined, event: WatchEvent): void {
+function deliver(watch: ActiveWatch | undefined, event: WatchEvent): void {
   if (watch !== undefined) callSafely(() => watch.callback(event))
 }

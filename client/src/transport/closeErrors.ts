@@ -32,7 +32,7 @@ export function finalError(url: string, closing: Closing): HoldfastError | undef
   const { code, reason, cause } = closing
   const status = statusOf(cause)
   if (status === 401 || status === 403) {
-    return refused(url, closing, status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN')
+    return refusedError(url, closing, status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN')
   }
   if (!isFinalClose(code)) return undefined
   const error = errorOfCloseCode[code] ?? 'UNAVAILABLE'
@@ -46,13 +46,13 @@ function statusOf(cause: unknown): number | undefined {
   return typeof status === 'number' ? status : undefined
 }
 
-function refused(url: string, closing: Closing, code: ErrorCode): HoldfastError {
+function refusedError(url: string, closing: Closing, code: ErrorCode): HoldfastError {
   const message = `no connection to ${redactUrl(url)}: ${describe(closing)}`
   return new HoldfastError(code, message, { cause: closing.cause })
 }
 
 /** The error of an open connection that dropped; `consequence` is added to its message. */
-export function dropped(url: string, closing: Closing, consequence = ''): HoldfastError {
+export function droppedError(url: string, closing: Closing, consequence = ''): HoldfastError {
   const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${consequence}`
   return new HoldfastError('UNAVAILABLE', message, { cause: closing.cause ?? closing })
 }
@@ -63,7 +63,7 @@ function describe({ code, reason, cause, via }: Closing): string {
 }
 
 /** The error of a try to connect that failed, with advice on how to fix the cause. */
-export function unreachable(url: string, closing: Closing, platform: Platform): HoldfastError {
+export function unreachableError(url: string, closing: Closing, platform: Platform): HoldfastError {
   const { code, reason, cause } = closing
   const origin = platform.page?.origin
   const safeUrl = redactUrl(url)
@@ -72,7 +72,7 @@ export function unreachable(url: string, closing: Closing, platform: Platform): 
     return new HoldfastError('INVALID_OPTION', message, { cause })
   }
   // The error of a refused upgrade has its own advice.
-  if (statusOf(cause) !== undefined) return refused(url, closing, 'UNAVAILABLE')
+  if (statusOf(cause) !== undefined) return refusedError(url, closing, 'UNAVAILABLE')
   return new HoldfastError(
     'UNAVAILABLE',
     `no Holdfast broker answered at ${safeUrl} (${describe(closing)}): ${advice(closing, platform)}`,

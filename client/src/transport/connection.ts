@@ -152,7 +152,7 @@ export class Connection {
   }
 
   /** Chooses whether the connection keeps the process alive, where the platform can. */
-  keepAlive(isRef: boolean): void {
+  keepProcessAlive(isRef: boolean): void {
     if (isRef) this.#socket.ref?.()
     else this.#socket.unref?.()
   }

@@ -14,10 +14,10 @@ import {
   type Welcome,
 } from '@holdfast/shared'
 import type { ClockReading, Environment } from '../platform/environment.js'
-import type { PageLifecycle } from '../platform/page.js'
+import type { PageLifecycleListener } from '../platform/page.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { WebSocketConstructor } from '../platform/webSocket/types.js'
-import { dropped, finalError, unreachable } from './closeErrors.js'
+import { droppedError, finalError, unreachableError } from './closeErrors.js'
 import { type Closing, Connection, type ConnectionListener } from './connection.js'
 import { byeText } from './messages.js'
 import type { RetryStrategy } from './retryStrategies.js'
@@ -59,14 +59,14 @@ export interface ReconnectorListener {
   /** The lease of the session in ms; 0 before the first `welcome`. */
   readonly leaseMs: number
   /** The text of the `hello` for the next connection. */
-  hello(): string
+  helloText(): string
   onFrame(): void
-  onUp(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
+  onConnected(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
   /** The connection is gone, and the reconnector is about to open another. */
-  onDown(code: number, error: HoldfastError): void
+  onDisconnected(code: number, error: HoldfastError): void
   /** There is no connection, and the reconnector gives up. */
-  onEnd(error: HoldfastError): void
+  onGivenUp(error: HoldfastError): void
 }
 
 export interface ReconnectorOptions {
@@ -76,7 +76,7 @@ export interface ReconnectorOptions {
   readonly strategy: RetryStrategy | false
 }
 
-export class Reconnector implements ConnectionListener, PageLifecycle {
+export class Reconnector implements ConnectionListener, PageLifecycleListener {
   readonly #environment: Environment
   readonly #scheduler: Scheduler
   readonly #options: ReconnectorOptions
@@ -131,9 +131,9 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
   }
 
   /** Chooses whether the connections keep the process alive. */
-  keepAlive(isRef: boolean): void {
+  keepProcessAlive(isRef: boolean): void {
     this.#isRef = isRef
-    this.#connection?.keepAlive(isRef)
+    this.#connection?.keepProcessAlive(isRef)
   }
 
   /** Without a connection, tries one last round now. */
@@ -189,7 +189,7 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
     this.#rounds = 0
     this.#lastError = undefined
     this.#endDelays()
-    this.#listener.onUp(this.#connection!, welcome, sentAt)
+    this.#listener.onConnected(this.#connection!, welcome, sentAt)
   }
 
   onMessage(message: ServerMessage): void {
@@ -220,12 +220,12 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
           ? `, as did the ${maxFaults - 1} before it`
           : undefined
     if (end !== undefined) {
-      this.#end(dropped(url, closing, end))
+      this.#end(droppedError(url, closing, end))
       return
     }
     // Another broker may work.
     if (closing.isFault) this.#current = (this.#current + 1) % urls.length
-    this.#listener.onDown(closing.code, dropped(url, closing))
+    this.#listener.onDisconnected(closing.code, droppedError(url, closing))
     // The listener may have closed the reconnector, or started a try.
     if (!this.#closed && this.#connection === undefined) this.#waitForTry()
   }
@@ -266,12 +266,12 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
 
   #try(): void {
     const { urls, WebSocket } = this.#options
-    const hello = this.#listener.hello()
+    const hello = this.#listener.helloText()
     const url = urls[this.#current]!
     this.#triesLeft--
     try {
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
-      if (!this.#isRef) this.#connection.keepAlive(false)
+      if (!this.#isRef) this.#connection.keepProcessAlive(false)
     } catch (cause) {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
@@ -283,7 +283,7 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
 
   #tryFailed(closing: Closing): void {
     const { urls } = this.#options
-    const error = unreachable(urls[this.#current]!, closing, this.#environment)
+    const error = unreachableError(urls[this.#current]!, closing, this.#environment)
     this.#lastError = error
     this.#current = (this.#current + 1) % urls.length
     if (this.#triesLeft === 0) this.#rounds++
@@ -294,7 +294,7 @@ export class Reconnector implements ConnectionListener, PageLifecycle {
 
   #end(error: HoldfastError): void {
     this.close()
-    this.#listener.onEnd(error)
+    this.#listener.onGivenUp(error)
   }
 
   /** Ends the iterator of the strategy, so that a generator runs its `finally`. */

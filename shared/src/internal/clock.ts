@@ -1,9 +1,9 @@
 /**
- * The interface through which client and broker read clocks and set timers. No other code reads a
- * clock or sets a timer, so that a test can replace time as a whole.
+ * The interface through which client and broker read clocks and set timers. Other code must not use
+ * the clocks and timers of the platform, so that a test can replace all of them.
  */
 
-/** A timer that was set. Only the clock that made it knows what it is. */
+/** A timer that was set. Its real type depends on the clock that set the timer. */
 export type Timer = unknown
 
 export interface Clock {

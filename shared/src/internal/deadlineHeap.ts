@@ -1,37 +1,39 @@
 /**
- * A heap of deadlines: when each of many subjects (locks, sessions, requests) is due. The owner
- * sets one timer, for the earliest deadline. So a million deadlines need one timer, and a deadline
- * costs nothing until it is due.
+ * A heap of deadlines. A deadline belongs to a subject, such as a lock, a session or a request. The
+ * code that owns the heap sets one timer, for the earliest deadline, so a million deadlines need
+ * one timer.
  *
- * It is a binary heap. A subject stores its own deadline, and a deadline stores its index in the
- * heap. So any deadline is moved or removed in O(log n), and the heap never holds outdated entries.
- * Subjects with equal deadlines fall due in the order in which the deadlines were set.
+ * The heap is a binary heap. A subject stores its deadline in a property, and the deadline stores
+ * its own index in the heap. So the heap can move or remove any deadline in O(log n), and removed
+ * deadlines leave nothing behind. If deadlines have the same time, they are due in the order in
+ * which they were set.
  */
 
 interface Deadline<S> {
-  at: number
+  dueAt: number
   /**
-   * Rises with each `set`. Orders equal deadlines, so that a replay of a log gives the same order.
+   * The number of the `set` call that set this deadline. It orders deadlines of the same time, so
+   * that brokers that apply the same commands get the same order.
    */
-  order: number
+  setNumber: number
   /** Index in the heap; -1 while the deadline is not set. */
   index: number
   readonly subject: S
 }
 
-interface Subject<S> {
+interface DeadlineCarrier<S> {
   [property: symbol]: Deadline<S> | undefined
 }
 
 export class DeadlineHeap<S extends object> {
   readonly #heap: Deadline<S>[] = []
   /**
-   * The property in which a subject keeps its deadline. The subject keeps the object after the
-   * deadline is over and reuses it. A `Map` would leave long-lived garbage instead, because
-   * subjects come and go by the thousand a second.
+   * The property in which a subject stores its deadline. After a deadline is over, the subject
+   * keeps the object for its next deadline. A `Map` from subjects to deadlines would leave
+   * long-lived garbage, because thousands of subjects a second are added and removed.
    */
   readonly #property = Symbol('deadline')
-  #order = 0
+  #setCount = 0
 
   /** How many deadlines are set. */
   get size(): number {
@@ -40,52 +42,52 @@ export class DeadlineHeap<S extends object> {
 
   /** Time of the earliest deadline; `Infinity` if no deadline is set. */
   get next(): number {
-    return this.#heap[0]?.at ?? Infinity
+    return this.#heap[0]?.dueAt ?? Infinity
   }
 
-  /** Time of the deadline of this subject; undefined if it has none. */
+  /** Time of the deadline of this subject; undefined if the subject has no deadline. */
   dueAt(subject: S): number | undefined {
-    const deadline = this.#of(subject)
-    return isSet(deadline) ? deadline.at : undefined
+    const deadline = this.#deadlineOf(subject)
+    return isSet(deadline) ? deadline.dueAt : undefined
   }
 
-  /** Sets the deadline of a subject. Reindexs the one that the subject may have. */
-  set(subject: S, at: number): void {
-    const order = this.#order++
-    const deadline = this.#of(subject) ?? this.#create(subject)
-    const later = at >= deadline.at
-    deadline.at = at
-    deadline.order = order
+  /** Sets the deadline of a subject, in place of the deadline that the subject may have. */
+  set(subject: S, dueAt: number): void {
+    const setNumber = this.#setCount++
+    const deadline = this.#deadlineOf(subject) ?? this.#create(subject)
+    const isLater = dueAt >= deadline.dueAt
+    deadline.dueAt = dueAt
+    deadline.setNumber = setNumber
     if (!isSet(deadline)) {
       this.#putAt(deadline, this.#heap.length)
       this.#siftUp(deadline)
-    } else if (later) this.#siftDown(deadline)
+    } else if (isLater) this.#siftDown(deadline)
     else this.#siftUp(deadline)
   }
 
-  /** Removes the deadline of a subject. Returns false if the subject had none. */
+  /** Removes the deadline of a subject. Returns false if the subject had no deadline. */
   delete(subject: S): boolean {
-    const deadline = this.#of(subject)
+    const deadline = this.#deadlineOf(subject)
     if (!isSet(deadline)) return false
     this.#remove(deadline)
     return true
   }
 
-  /** Removes the earliest deadline that is due at `now` and returns its subject; else undefined. */
+  /** Removes the earliest deadline and returns its subject; undefined if none is due at `now`. */
   popDue(now: number): S | undefined {
-    const first = this.#heap[0]
-    if (first === undefined || first.at > now) return undefined
-    this.#remove(first)
-    return first.subject
+    const earliest = this.#heap[0]
+    if (earliest === undefined || earliest.dueAt > now) return undefined
+    this.#remove(earliest)
+    return earliest.subject
   }
 
-  #of(subject: S): Deadline<S> | undefined {
-    return (subject as Subject<S>)[this.#property]
+  #deadlineOf(subject: S): Deadline<S> | undefined {
+    return (subject as DeadlineCarrier<S>)[this.#property]
   }
 
   #create(subject: S): Deadline<S> {
-    const deadline = { at: 0, order: 0, index: -1, subject }
-    ;(subject as Subject<S>)[this.#property] = deadline
+    const deadline = { dueAt: 0, setNumber: 0, index: -1, subject }
+    ;(subject as DeadlineCarrier<S>)[this.#property] = deadline
     return deadline
   }
 
@@ -134,5 +136,5 @@ function isSet<S>(deadline: Deadline<S> | undefined): deadline is Deadline<S> {
 }
 
 function isBefore<S>(a: Deadline<S>, b: Deadline<S>): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order)
+  return a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.setNumber < b.setNumber)
 }

@@ -1,46 +1,49 @@
 /**
- * How much of a period a side may count on when the other side measures the period by its own
- * clock: the one formula behind "the holder knows first". The client uses it for its lease and for
- * the ttl of a lock; a broker that shares a command log uses it for its self-lease.
+ * Computes how long one side may rely on a right that the other side will end, when each side
+ * measures time by its own clock. Because of this formula, the holder of a lock knows that the lock
+ * has ended before the broker grants the lock to another session.
  *
- * The situation is always this. The *keeper* grants the *user* a period of `T` ms. The keeper
- * counts from the receipt of a message, at `r`; the user counts from the sending of the same
- * message, at `s`. The keeper takes the right away at `r + T` of its clock. The user must stop
- * relying on the right before that.
+ * The formula has three uses:
+ * - lease: the broker ends a session of which it has heard nothing for the lease
+ * - ttl: the broker ends a lock when the lock's ttl has passed
+ * - self-lease: brokers that share a command log (the ordered list of all changes) declare a broker
+ *   dead that they have not heard from; the self-lease tells that broker to stop before
  *
- * Proof that the user stops first, for a user that stops at `s + T * 0.99 - margin(T)`:
- * 1. A message is received after it was sent. So in real time `r` is not before `s`, whatever the
- *    two clocks show. The clocks need no synchronisation.
- * 2. Two clocks may run at rates that differ by up to 1 %. While `T` passes on the keeper's clock,
- *    at least `0.99 * T` passes on the user's clock. So the keeper acts no earlier than
+ * In each use, a *keeper* grants a *user* a right for a period of `T` ms. The user sends a message
+ * at the time `s` of its clock, and counts the period from `s`. The keeper receives that message at
+ * the time `r` of its clock, and ends the right at `r + T`. The user must stop earlier in real
+ * time.
+ *
+ * The user stops at `s + T * 0.99 - margin(T)` of its clock. Proof that the user stops first:
+ * 1. The keeper receives the message after the user sent the message. So in real time `r` is not
+ *    before `s`, and the two clocks need no synchronisation.
+ * 2. The rates of the two clocks may differ by up to 1 %. While `T` passes on the keeper's clock,
+ *    at least `0.99 * T` passes on the user's clock. So the keeper ends the right no earlier than
  *    `s + 0.99 * T` of the user's clock.
- * 3. The margin covers what step 2 leaves out: both sides round times to whole ms, timers fire
- *    late, and the user needs some time to tell its caller. The extra 1 ms is for the rounding, so
- *    the margin is above 0 for every `T`.
- * 4. So the user stops at least `margin(T)` ms before the earliest moment at which the keeper can
- *    act.
+ * 3. The user stops `margin(T)` before that time. The margin covers three delays that step 2
+ *    ignores: both sides round times to whole ms, timers fire late, and the user must inform its
+ *    caller.
  *
- * The margin is 2 % of the period, but at least 50 ms, because a short period needs the same time
- * for timers as a long one. It is never above 10 % of the period (plus 1 ms), because a very short
- * period would otherwise be over before it begins.
+ * The margin is 2 % of the period, but at least 50 ms, because timers are as late in a short period
+ * as in a long period. The margin is at most 10 % of the period, because otherwise a very short
+ * period would be over before it begins. 1 ms is added for the rounding.
  */
 
-/** The least part of a period that passes on one clock while the whole period passes on another. */
+/** The lowest rate of one clock in relation to another clock: 0.99, if the rates differ by 1 %. */
 export const slowestClockRate = 0.99
 
-/** What a side gives up of a period of `ms`, beyond the difference between the two clock rates. */
-export function expiryMargin(ms: number): number {
-  return Math.min(Math.max(50, ms / 50), ms / 10) + 1
+/** The margin of a period of `periodMs`, in ms; see the proof above. */
+export function expiryMargin(periodMs: number): number {
+  return Math.min(Math.max(50, periodMs / 50), periodMs / 10) + 1
 }
 
 /**
- * For how many ms of its own clock a side may rely on a period that the other side measures.
+ * For how many ms of its own clock the user may rely on the right.
  *
- * @param ms The length of the period on the other clock, from the moment that is counted from.
- * @param marginOf The period that the margin is computed from; the same without it. A lock's ttl
- *   passes another value, because its period begins at the grant and is counted from an older
- *   message.
+ * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
+ * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For the ttl of
+ *   a lock it is the ttl, while `ms` also contains the time from an older message to the grant.
  */
-export function safeDuration(ms: number, marginOf: number = ms): number {
-  return ms * slowestClockRate - expiryMargin(marginOf)
+export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
+  return ms * slowestClockRate - expiryMargin(marginPeriodMs)
 }

@@ -1,18 +1,20 @@
 /**
- * A hash table of objects by a number that rises from one object to the next: the locks of a
- * session by fence, and its requests by id. The core of the broker and the client both use it.
+ * A hash table of objects by a number; objects that are added later have higher numbers. Client and
+ * broker use the table for the requests of a session by their ids, and for the locks of a session
+ * by their fences (the numbers of their grants).
  *
- * Why not a `Map`: a `Map` keeps tombstones for deleted keys until it is rebuilt, and V8 links each
- * rebuilt table to the one before. When locks come and go by the thousand a second, these tables
- * are garbage that lives long. In this table a slot is free as soon as its member has left, and a
- * table without members has no slots at all.
+ * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
+ * `Map` keeps tombstones for deleted keys until V8 rebuilds its table, and V8 links each rebuilt
+ * table to the former table. In this class a slot is free as soon as its member is removed, and a
+ * table without members has no slots.
  *
- * Collisions are resolved by linear probing: a member is in its home slot or in the first free slot
- * after it. No empty slot may lie between the two, so `remove` moves members up.
+ * Collisions are resolved by linear probing. The hash of its number gives a member its home slot;
+ * if that slot is taken, the member is in the first free slot after its home slot. No empty slot
+ * may lie between a member and its home slot, so `remove` moves members towards their home slots.
  */
 
 interface TableMember {
-  /** The number by which the session knows the member. Later members have higher numbers. */
+  /** The number of the member. Members that are added later have higher numbers. */
   readonly tableId: number
 }
 
@@ -20,20 +22,20 @@ interface TableMember {
 const minSlots = 4
 
 /**
- * A table keeps at least this many slots once it had them, because a session whose locks come and
- * go would otherwise allocate all the time.
+ * A table with this many slots does not shrink, because a session that adds and removes locks all
+ * the time would otherwise allocate all the time.
  */
 const slotsKept = 32
 
 const noSlots: never[] = []
 
 /**
- * The hash of a number. Consecutive numbers must not get neighbouring slots, because to remove one
- * of ten thousand in a row would then visit all that follow it. The upper half of a number beyond
- * 32 bits counts too, because a client chooses the ids of its requests.
+ * The hash of a number. Consecutive numbers must not get neighbouring slots, because `remove`
+ * visits all members in the slots that follow without a gap. The bits above the lowest 32 count
+ * too, because a client chooses the ids of its requests and could choose ids with equal low bits.
  */
-function spread(number: number): number {
-  const mixed = Math.imul(number, 0x9e37_79b1) ^ Math.imul(number / 2 ** 32, 0x85eb_ca6b)
+function hash(id: number): number {
+  const mixed = Math.imul(id, 0x9e37_79b1) ^ Math.imul(id / 2 ** 32, 0x85eb_ca6b)
   return mixed ^ (mixed >>> 15)
 }
 
@@ -45,12 +47,12 @@ export class IdTable<T extends TableMember> {
     return this.#size
   }
 
-  /** The member with this number; undefined if there is none. */
-  get(number: number): T | undefined {
-    return this.#size === 0 ? undefined : this.#slots[this.#slotOf(number)]
+  /** The member with this number; undefined if the table has no such member. */
+  get(id: number): T | undefined {
+    return this.#size === 0 ? undefined : this.#slots[this.#slotOf(id)]
   }
 
-  /** Adds a member. The caller makes sure that the table has no member with the same number. */
+  /** Adds a member. The table must not have a member with this number. */
   add(member: T): void {
     const { length } = this.#slots
     if (this.#size >= length * 0.75) this.#resize(Math.max(minSlots, length * 2))
@@ -58,19 +60,19 @@ export class IdTable<T extends TableMember> {
     this.#size++
   }
 
-  /** Removes a member. Does nothing if the table does not have this very object. */
+  /** Removes a member. Does nothing if the table does not contain this object. */
   remove(member: T): void {
     const slots = this.#slots
     let gap = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
     if (slots[gap] !== member) return
-    // Members behind the gap whose home slot is not behind it move up, because a search ends at the
-    // first empty slot.
-    const last = slots.length - 1
-    for (let at = (gap + 1) & last; slots[at] !== undefined; at = (at + 1) & last) {
-      const home = spread(slots[at]!.tableId) & last
-      if (((at - home) & last) < ((at - gap) & last)) continue
-      slots[gap] = slots[at]
-      gap = at
+    // A search ends at the first empty slot. So a member after the gap moves into the gap, unless
+    // the home slot of that member is also after the gap.
+    const mask = slots.length - 1
+    for (let slot = (gap + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
+      const home = hash(slots[slot]!.tableId) & mask
+      if (((slot - home) & mask) < ((slot - gap) & mask)) continue
+      slots[gap] = slots[slot]
+      gap = slot
     }
     slots[gap] = undefined
     this.#size--
@@ -80,7 +82,7 @@ export class IdTable<T extends TableMember> {
   }
 
   /**
-   * All members in a new array, in order of number, which is the order in which they were added.
+   * All members in a new array, in the order of their numbers, in which they were also added.
    */
   values(): T[] {
     const members = this.#slots.filter((member) => member !== undefined)
@@ -88,18 +90,18 @@ export class IdTable<T extends TableMember> {
   }
 
   /** The slot that holds the member with this number, or the slot where it would be added. */
-  #slotOf(number: number): number {
+  #slotOf(id: number): number {
     const slots = this.#slots
-    const last = slots.length - 1
-    let at = spread(number) & last
+    const mask = slots.length - 1
+    let slot = hash(id) & mask
     for (
-      let member = slots[at];
-      member !== undefined && member.tableId !== number;
-      member = slots[at]
+      let member = slots[slot];
+      member !== undefined && member.tableId !== id;
+      member = slots[slot]
     ) {
-      at = (at + 1) & last
+      slot = (slot + 1) & mask
     }
-    return at
+    return slot
   }
 
   #resize(length: number): void {

@@ -1,10 +1,11 @@
 /**
- * Every message from a broker to a client, one interface each. PROTOCOL.md explains them; see
- * `clientMessages.ts` for the other files of this folder.
+ * Every message from a broker to a client, one interface each. PROTOCOL.md explains them;
+ * `clientMessages.ts` explains the other files of this folder, and the terms lease, grace, ttl and
+ * fence.
  *
- * All times are ms. `at` is a time on the broker's monotonic clock: an integer that means something
- * only in comparison with another `at` of the same connection. `since` is a time of the broker's
- * calendar, for display.
+ * All durations are in ms. `at` is a time on the broker's monotonic clock: an integer in ms that a
+ * client may only compare with another `at` of this connection. `since` is a time of the broker's
+ * calendar in ms since 1970, for display.
  */
 import type { ErrorCode, Holder, LossReason } from '../errors.js'
 import type { LockMode } from './clientMessages.js'
@@ -13,11 +14,11 @@ import type { LockMode } from './clientMessages.js'
 export interface Welcome {
   readonly type: 'welcome'
   readonly session: string
-  /** Whether this is the session that `hello` asked to resume. */
+  /** True if the broker resumed the session that `hello` named; false if the session is new. */
   readonly resumed: boolean
   /**
-   * The secret for the next resume. Only sessions with a grace have one. The former secret stays
-   * valid until the broker accepts a message on this connection.
+   * The secret for the next resume. Only a session with a grace has a secret. The former secret
+   * stays valid until the broker accepts a message on this connection.
    */
   readonly secret?: string | undefined
   /** The lease that the broker chose. */
@@ -30,7 +31,7 @@ export interface Welcome {
 
 /** One lock in a {@link Snapshot}. */
 export interface HeldItem {
-  /** The id of the `lock` that was granted. */
+  /** The id of the `lock` message that asked for this lock. */
   readonly id: number
   readonly key: string
   readonly mode: LockMode
@@ -41,8 +42,9 @@ export interface HeldItem {
 }
 
 /**
- * One part of what a resumed session holds and waits for. The parts follow the stored answers. A
- * request that is neither in a stored answer nor in a part is not known to the broker.
+ * One part of the list of what a resumed session holds and waits for. The broker first repeats the
+ * answers that it has stored for the session, and then sends the parts. If a request is neither
+ * answered nor listed, the broker has never received that request.
  */
 export interface Snapshot {
   readonly type: 'snapshot'
@@ -68,27 +70,28 @@ export interface Unlocked {
   readonly id: number
 }
 
-/** The session holds the lock, and its ttl has begun to run anew. */
+/** The session holds the lock, and the ttl of the lock has begun to run anew. */
 export interface Refreshed {
   readonly type: 'refreshed'
   readonly id: number
 }
 
-/** The broker ended the lock that a `revoke` named. */
+/** The broker ended the lock that the `revoke` message with this id named. */
 export interface Revoked {
   readonly type: 'revoked'
   readonly id: number
 }
 
-/** The broker accepted the new token, which counts from now on. */
+/** The broker accepted the new token, which replaces the former token from now on. */
 export interface Authenticated {
   readonly type: 'authenticated'
   readonly id: number
 }
 
-/** The token ends in this many ms. The client must send `auth`, or the broker closes with 4401. */
+/** The token will expire. The client must send `auth` before, or the broker closes with 4401. */
 export interface Expiring {
   readonly type: 'expiring'
+  /** Time until the token expires, in ms. */
   readonly within: number
 }
 
@@ -99,7 +102,7 @@ export interface Failed {
   readonly code: ErrorCode
   /** A message for people. */
   readonly message: string
-  /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`: the holders of the key. */
+  /** The holders of the key, with `LOCK_HELD` and `LOCK_TIMEOUT`; the latter omits metadata. */
   readonly holders?: readonly Holder[] | undefined
 }
 
@@ -112,13 +115,16 @@ export interface Lost {
   readonly note?: string | undefined
 }
 
-/** The client must answer with `pong` at once, which proves that the client program runs. */
+/** The client must answer with `pong` at once. The answer proves that the client program runs. */
 export interface Ping {
   readonly type: 'ping'
+  /** The number that the `pong` must repeat. */
   readonly n: number
 }
 
-/** The broker has handled the first `n` messages of this connection; the newest arrived at `at`. */
+/**
+ * The broker has received the first `n` messages of this connection; message `n` arrived at `at`.
+ */
 export interface Ack {
   readonly type: 'ack'
   readonly n: number
@@ -141,7 +147,8 @@ export interface WaitingInfo {
 }
 
 /**
- * One part of the answer to `query`. In the last part, the counts include what `limit` left out.
+ * One part of the answer to `query`. In the last part, the counts also include the locks and the
+ * requests that the answer leaves out because of `limit`.
  */
 export interface Found {
   readonly type: 'found'
@@ -154,7 +161,10 @@ export interface Found {
   readonly more: boolean
 }
 
-/** One part of the answer to `watch`: the locks that are held now. Events follow the last part. */
+/**
+ * One part of the answer to `watch`, which lists the locks that are held now. The broker sends
+ * `event` messages after the last part.
+ */
 export interface Watching {
   readonly type: 'watching'
   readonly id: number
@@ -164,16 +174,22 @@ export interface Watching {
   readonly more: boolean
 }
 
-/** A change of a lock, as watches show it. */
+/** A change of a lock, as a watch reports the change. */
 export type LockEvent = HeldInfo & {
-  /** `lost`: the lock was stolen or revoked, or the session of its holder ended. */
+  /**
+   * The kind of the change. `lost`: the lock was stolen or revoked, or the session that held the
+   * lock ended.
+   */
   readonly event: 'locked' | 'unlocked' | 'expired' | 'lost'
 }
 
-/** A change that one or more watches of this connection match. */
+/**
+ * A change of a lock, for one or more watches of this connection. The message type `event` is not
+ * the field `event`: the field holds the change, and `event.event` is the kind of the change.
+ */
 export interface WatchEvent {
   readonly type: 'event'
-  /** The id of the watch that matches, or the ids if several match. */
+  /** The id of the watch that selects this lock; a list of ids if several watches select it. */
   readonly watch: number | readonly number[]
   readonly event: LockEvent
 }
@@ -184,13 +200,16 @@ export interface LockStats {
   readonly totalLocks: number
   /** Locks that are held at this moment. */
   readonly activeLocks: number
-  /** Lock requests that ended without a grant: held, timed out, aborted, or their session ended. */
+  /**
+   * Lock requests that ended without a grant, because the lock was held, the timeout passed, the
+   * client cancelled the request, or its session ended.
+   */
   readonly failedLocks: number
   /** Locks that expired because their ttl passed. */
   readonly expiredLocks: number
   readonly refreshCount: number
   readonly unlockCount: number
-  /** `(totalLocks - failedLocks) / totalLocks`; 0 while `totalLocks` is 0. */
+  /** The value is `(totalLocks - failedLocks) / totalLocks`; 0 while `totalLocks` is 0. */
   readonly successRate: number
 }
 
@@ -201,9 +220,10 @@ export interface Stats {
   readonly stats: LockStats
 }
 
-/** The broker will close every connection within this many ms. */
+/** The broker is about to stop, and will close every connection. */
 export interface Draining {
   readonly type: 'draining'
+  /** Time until the broker closes the connections, in ms. */
   readonly within: number
 }
 

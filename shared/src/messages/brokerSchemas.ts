@@ -1,11 +1,11 @@
 /**
- * One superstruct schema for each message that a broker may send, by `type`. The schemas define
- * which messages are valid. Tests compare the checks in `brokerChecks.ts` with them, and other
- * brokers may be tested with them. No client loads this file.
+ * One schema of the library superstruct for each message that a broker may send, by `type`. The
+ * schemas define which messages are valid. Tests compare `checkBrokerMessage.ts` with the schemas,
+ * and the author of another broker may test that broker with them. No client loads this file.
  *
- * Unlike the schemas in `clientSchemas.ts`, these allow unknown fields, because a client must
- * ignore them: so an older client can talk to a newer broker. The schemas of single fields are
- * shared with `clientSchemas.ts`.
+ * The schemas in this file allow unknown fields, unlike the schemas in `clientSchemas.ts`. A client
+ * must ignore unknown fields, so that an old client works with a new broker. The schemas of single
+ * fields come from `clientSchemas.ts`.
  */
 import {
   array,
@@ -73,7 +73,7 @@ const Counters = type({
   successRate: max(min(number(), 0), 1),
 })
 
-/** The schema of each message, by `type`. */
+/** The schema of each message from a broker, by `type`. */
 export const brokerSchemas = {
   welcome: type({
     type: literal('welcome'),
@@ -99,7 +99,7 @@ export const brokerSchemas = {
   failed: type({
     type: literal('failed'),
     id: Id,
-    // Any text, because a newer broker may have codes that a client does not know.
+    // Any text is valid, because a newer broker may have codes that a client does not know.
     code: string() as unknown as Describe<ErrorCode>,
     message: string(),
     holders: optional(array(type(holder))),

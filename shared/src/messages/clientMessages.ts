@@ -3,55 +3,66 @@
  *
  * The folder has three files for each direction:
  * - `clientMessages.ts`, `brokerMessages.ts`: the messages as types, for the compiler
- * - `clientSchemas.ts`, `brokerSchemas.ts`: the same messages as superstruct schemas. They decide
- *   what is valid.
- * - `clientChecks.ts`, `brokerChecks.ts`: fast checks by hand for the frequent messages. Tests
- *   prove that they accept exactly what the schemas accept.
+ * - `clientSchemas.ts`, `brokerSchemas.ts`: the messages as schemas of the library superstruct. The
+ *   schemas decide which messages are valid.
+ * - `checkClientMessage.ts`, `checkBrokerMessage.ts`: the checks that broker and client run, with a
+ *   fast path for frequent messages. Tests prove that a check accepts exactly what a schema
+ *   accepts.
  *
- * All times are ms.
+ * Terms of the protocol:
+ * - lease: how long the broker keeps a session without hearing from its client
+ * - grace: how long the broker keeps a session after its connection dropped
+ * - ttl: how long a lock lasts after its grant or its last refresh
+ * - fence: the number of a grant; a later grant has a higher fence
+ *
+ * All durations are in ms.
  */
 
 export type LockMode = 'exclusive' | 'shared'
 
-/** The first message of a connection: opens a session or resumes one. Answer: `welcome`. */
+/** The first message of a connection: opens or resumes a session. Answer: `welcome`. */
 export interface Hello {
   readonly type: 'hello'
   readonly token?: string | undefined
   /** Name of the session, shown to other clients with the locks that it holds. */
   readonly name?: string | undefined
-  /** Wanted lease. The broker may choose another one within its own bounds. */
+  /** The lease that the client wants. The broker may choose another lease within its bounds. */
   readonly lease?: number | undefined
-  /** Wanted grace, default 0. `'lease'` wants as much as the lease. */
+  /**
+   * The grace that the client wants; default 0. `'lease'` asks for a grace as long as the lease.
+   */
   readonly grace?: number | 'lease' | undefined
-  /** The session to resume. If the broker cannot resume it, it opens a new one. */
+  /** The session to resume. If the broker cannot resume that session, it opens a new session. */
   readonly resume?: Resume | undefined
 }
 
-/** The session to resume, and the proof that it belongs to the client. */
+/** The session to resume, and the proof that the session belongs to this client. */
 export interface Resume {
   readonly session: string
   /** The secret of the newest `welcome`. */
   readonly secret: string
   /**
-   * Must rise with each `hello` that shows the same secret, so that a `hello` that arrives late
-   * cannot replace the connection of a newer one. Without it, the `hello` that the broker handles
-   * last wins.
+   * The number of this try. The client must raise the number with each `hello` that has the same
+   * secret. The broker then refuses an old `hello` that arrives after a newer `hello`. Without the
+   * number, the `hello` that the broker handles last gets the session.
    */
   readonly try?: number | undefined
 }
 
-/** Requests a lock. Answer: `granted` or `failed`, at any later time. */
+/** Requests a lock. Answer: `granted` or `failed`, possibly much later. */
 export interface LockRequest {
   readonly type: 'lock'
   readonly id: number
   readonly key: string
   /** Default `'exclusive'`. */
   readonly mode?: LockMode | undefined
-  /** The lock expires this long after its grant or last refresh. Without a ttl it never expires. */
+  /**
+   * The lock expires this long after its grant or last refresh. Default: the lock never expires.
+   */
   readonly ttl?: number | undefined
-  /** The request fails after this time. 0 does not wait; without a timeout it waits for ever. */
+  /** The request fails after this time; with 0 it never waits. Default: the request never fails. */
   readonly timeout?: number | undefined
-  /** Takes the lock from its holders. Exclusive mode only, and without a timeout. */
+  /** Takes the lock from its holders. Allowed only in exclusive mode and without a timeout. */
   readonly steal?: boolean | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
@@ -69,17 +80,18 @@ export interface RefreshRequest {
   readonly type: 'refresh'
   readonly id: number
   readonly fence: number
-  /** The new ttl. Without it, the lock keeps its present ttl. */
+  /** The new ttl. Default: the lock keeps its present ttl. */
   readonly ttl?: number | undefined
 }
 
 /**
- * Stops waiting for a lock. The answer to a request that waits becomes `failed` with `ABORTED`.
- * Otherwise nothing changes: the answer is already on its way, and the client must unlock a grant.
+ * Cancels a lock request. If the request still waits, the broker answers that request with `failed`
+ * and `ABORTED`. If the broker has answered the request before, `cancel` changes nothing: a client
+ * that then receives `granted` must unlock that lock.
  */
 export interface Cancel {
   readonly type: 'cancel'
-  /** The id of a `lock`. */
+  /** The id of the `lock` message to cancel. */
   readonly request: number
 }
 
@@ -90,9 +102,11 @@ export interface QueryRequest {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
   readonly limit?: number | undefined
-  /** Asks for one page: the lowest keys after this one, in the order of UTF-16 units. */
+  /** Asks for one page of keys: the page starts after this key, in the order of UTF-16 units. */
   readonly after?: string | undefined
-  /** The page begins with the locks of the key `after` that have a higher fence than this. */
+  /**
+   * With `after`: the page starts with the locks of key `after` whose fence is above this fence.
+   */
   readonly afterFence?: number | undefined
 }
 
@@ -104,10 +118,10 @@ export interface WatchRequest {
   readonly prefix?: string | undefined
 }
 
-/** Ends a watch. No answer; events that are on their way may still arrive. */
+/** Ends a watch. The broker sends no answer. Events that it has sent before may still arrive. */
 export interface Unwatch {
   readonly type: 'unwatch'
-  /** The id of the `watch`. */
+  /** The id of the `watch` message that began the watch. */
   readonly watch: number
 }
 
@@ -117,38 +131,45 @@ export interface StatsRequest {
   readonly id: number
 }
 
-/** Ends the lock of any session. Answer: `revoked`, or `failed` with `LOCK_NOT_HELD`. */
+/**
+ * Ends one lock, whichever session holds that lock. Answer: `revoked`, or `failed` with
+ * `LOCK_NOT_HELD`.
+ */
 export interface RevokeRequest {
   readonly type: 'revoke'
   readonly id: number
   readonly key: string
-  /** The present fence of the lock. With any other fence the broker revokes nothing. */
+  /** The present fence of the lock. If the lock has another fence, the broker revokes nothing. */
   readonly fence: number
   /** 1 to 256 characters, for the broker's logs and for the holder. */
   readonly reason: string
 }
 
-/** Shows a new token of the same principal. Answer: `authenticated` or `failed`. */
+/**
+ * Sends a new token. The token must belong to the principal (the identity) that the present token
+ * names. Answer: `authenticated` or `failed`.
+ */
 export interface AuthRequest {
   readonly type: 'auth'
   readonly id: number
   readonly token: string
 }
 
-/** The answer to `ping`. The broker acknowledges it with `ack` in the same turn. */
+/** The answer to `ping`. The broker acknowledges a `pong` at once, before earlier messages. */
 export interface Pong {
   readonly type: 'pong'
+  /** The number of the `ping`. */
   readonly n: number
 }
 
 /**
- * The client has received the answers to these requests, so the broker need not store them any
- * longer. The broker answers `ack` after it has handled everything that was sent before. Only
- * sessions with a grace have stored answers.
+ * The client has received the answers to these requests, so the broker may delete the answers. The
+ * broker stores answers only for sessions with a grace. The broker answers with its own `ack` once
+ * it has handled all earlier messages of the connection.
  */
 export interface Acknowledge {
   readonly type: 'ack'
-  /** At most 1,024 ids. */
+  /** The ids of the answered requests, at most 1,024. */
   readonly ids: number[]
 }
 

@@ -1,9 +1,9 @@
 /**
- * One superstruct schema for each message that a client may send, by `type`. The schemas define
- * which messages are valid, and they explain why a message is not. `clientChecks.ts` has a faster
- * check for the frequent messages.
+ * One schema of the library superstruct for each message that a client may send, by `type`. The
+ * schemas define which messages are valid, and they explain why a message is not valid.
+ * `checkClientMessage.ts` has a faster check for the frequent messages.
  *
- * The schemas refuse unknown fields, so that a broker never ignores a misspelt option.
+ * The schemas refuse unknown fields, so that a broker never ignores a misspelt field.
  */
 import {
   array,
@@ -54,36 +54,37 @@ import type {
 import { isWithinJsonLimits } from './jsonLimits.js'
 
 /**
- * A schema with an error message of its own. By default superstruct prints the value into the
- * message, which throws for a value with a hostile `toString`.
+ * A schema whose error message does not contain the value. By default superstruct prints the value
+ * into the message, and a value with a hostile `toString` would make superstruct throw.
  */
-function checked<T>(name: string, isValid: (value: unknown) => boolean): Struct<T, null> {
+function customSchema<T>(name: string, isValid: (value: unknown) => boolean): Struct<T, null> {
   return define<T>(name, (value) => isValid(value) || `not a ${name}`)
 }
 
-export const safeInteger = checked<number>('safe integer', Number.isSafeInteger)
+export const safeInteger = customSchema<number>('safe integer', Number.isSafeInteger)
 
 /** The id of a request: an integer from 1. */
 export const Id = min(safeInteger, 1)
-/** A fence: an integer from 1. */
+/** A fence, which is the number of a grant: an integer from 1. */
 export const Fence = min(safeInteger, 1)
-export const Key = checked<string>('key', isKey)
-const Prefix = checked<string>('prefix', isPrefix)
-/** A duration in ms, at least 1. */
+export const Key = customSchema<string>('key', isKey)
+const Prefix = customSchema<string>('prefix', isPrefix)
+/** A ttl or a lease: a duration in ms, at least 1. */
 export const Ttl = max(min(safeInteger, 1), maxMs)
-/** A duration in ms that may be 0. */
+/** A timeout or a grace: a duration in ms that may be 0. */
 export const Timeout = max(min(safeInteger, 0), maxMs)
 /** Any JSON value within the limits of {@link isMetadata}. */
-const Metadata = checked<unknown>('metadata', isMetadata)
+const Metadata = customSchema<unknown>('metadata', isMetadata)
 
-/** Whether a parsed JSON value may be the metadata of a lock: at most 4 KiB and 64 levels deep. */
+/** Whether a parsed JSON value may be the metadata of a lock: at most 4 KiB and 64 levels. */
 export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
 }
 
-const wellFormed = checked<string>(
+/** Text without lone surrogates. */
+const wellFormed = customSchema<string>(
   'well-formed text',
   (value) => typeof value === 'string' && !/\p{Cs}/u.test(value),
 )
@@ -134,12 +135,13 @@ const RefreshSchema: Describe<RefreshRequest> = object({
 
 const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
 
-const keyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
+/** Like every check of superstruct, returns true or the error message. */
+const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.key === undefined ||
   message.prefix === undefined ||
   'a query or watch has a key or a prefix: leave one of them out'
 
-const pageStart = (message: { after?: unknown; afterFence?: unknown }) =>
+const checkPageStart = (message: { after?: unknown; afterFence?: unknown }) =>
   message.afterFence === undefined ||
   message.after !== undefined ||
   'afterFence needs after: add after or leave out afterFence'
@@ -156,15 +158,15 @@ const QuerySchema: Describe<QueryRequest> = refine(
   }),
   'query',
   (message) => {
-    const first = keyOrPrefix(message)
-    return first === true ? pageStart(message) : first
+    const result = checkKeyOrPrefix(message)
+    return result === true ? checkPageStart(message) : result
   },
 )
 
 const WatchSchema: Describe<WatchRequest> = refine(
   object({ type: literal('watch'), id: Id, key: optional(Key), prefix: optional(Prefix) }),
   'watch',
-  keyOrPrefix,
+  checkKeyOrPrefix,
 )
 
 const UnwatchSchema: Describe<Unwatch> = object({ type: literal('unwatch'), watch: Id })
@@ -188,7 +190,7 @@ const AckSchema: Describe<Acknowledge> = object({
 })
 const ByeSchema: Describe<Bye> = object({ type: literal('bye') })
 
-/** The schema of each message, by `type`. */
+/** The schema of each message from a client, by `type`. */
 export const schemas = {
   hello: HelloSchema,
   lock: LockSchema,

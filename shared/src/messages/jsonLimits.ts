@@ -1,24 +1,31 @@
 /**
- * Limits on the size and depth of a parsed JSON value. The broker checks them before any expensive
- * work: to print or measure a value that is nested ten thousand levels deep takes a hundred times
- * longer than to send it.
+ * Limits on the size and depth of a parsed JSON value. The broker checks the limits before any
+ * expensive work, because a client can send a value with ten thousand levels cheaply. To print or
+ * measure such a value costs the broker a hundred times more.
+ *
+ * Each object, array, string, number, boolean and null in a value is a part of that value.
  */
 import { maxMetadataBytes } from '../limits.js'
 
 /**
- * Most parts of a value. Metadata has no room for more, because each part takes two bytes or more.
+ * The most parts that a value may have. Metadata has no room for more parts, because the JSON text
+ * of a part and its separator takes two bytes or more. The 64 are a reserve.
  */
 const maxParts = maxMetadataBytes / 2 + 64
 
 /**
  * Whether a parsed JSON value has at most `maxParts` parts and at most `maxDepth` levels. A string
- * or a number has no level; an empty array has one. The time that the check takes is bounded.
+ * or a number has no level; an empty array has one level. The check visits at most `maxParts`
+ * parts, so its time is bounded.
  */
 export function isWithinJsonLimits(value: unknown, maxDepth: number): boolean {
   return partsLeft(value, maxDepth, maxParts) >= 0
 }
 
-/** How many parts are left after this value; below 0 if the value is too big or too deep. */
+/**
+ * Subtracts the parts of a value from `parts`, the number of parts that are still allowed. The
+ * result is below 0 if the value is too big or too deep.
+ */
 function partsLeft(value: unknown, maxDepth: number, parts: number): number {
   if (typeof value !== 'object' || value === null) return parts - 1
   if (maxDepth === 0) return -1

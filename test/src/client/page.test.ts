@@ -1,6 +1,6 @@
 /** A session in a page that is left, shown again, asleep and awake, offline and online. */
 import type { ConnectOptions } from '@holdfast/client'
-import { connectIn, type Page, type PageLifecycle } from '@holdfast/client/internal'
+import { connectIn, type Page, type PageLifecycleListener } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
@@ -8,9 +8,9 @@ import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scripted
 /** A page whose lifecycle the test controls. */
 class FakePage implements Page {
   readonly origin = 'https://app.test'
-  readonly watchers = new Set<PageLifecycle>()
+  readonly watchers = new Set<PageLifecycleListener>()
 
-  watch(watcher: PageLifecycle): () => void {
+  watch(watcher: PageLifecycleListener): () => void {
     this.watchers.add(watcher)
     return () => void this.watchers.delete(watcher)
   }

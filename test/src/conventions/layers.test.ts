@@ -155,7 +155,7 @@ interface PlantedLine {
 
 /** Files that planted lines may import. */
 const targets = {
-  'shared/src/messages/clientChecks.ts': 'export type R = 1\nexport const validate = 1',
+  'shared/src/messages/checkClientMessage.ts': 'export type R = 1\nexport const validate = 1',
   'server/src/core/records.ts': 'export class Lock {}',
   'server/src/index.ts': 'export const createBroker = 1',
   'server/src/dashboard/theme.ts': 'export const theme = 1',
@@ -258,12 +258,12 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       at: 'shared/src/',
       bad: [
         `import { object } from 'superstruct'`,
-        `export { validate } from './messages/clientChecks.js'`,
+        `export { validate } from './messages/checkClientMessage.js'`,
         `import { hash } from 'node:crypto'`,
       ],
       good: [
         `import type { Struct } from 'superstruct'`,
-        `export type { R } from './messages/clientChecks.js'`,
+        `export type { R } from './messages/checkClientMessage.js'`,
       ],
     },
   ],

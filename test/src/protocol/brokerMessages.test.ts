@@ -3,7 +3,7 @@
  * schemas, names the field that is wrong, and never throws.
  */
 import { faultOf } from '@holdfast/shared'
-import { findFault, isValidFast } from '@holdfast/shared/brokerChecks'
+import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'
 import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
@@ -33,7 +33,7 @@ function checkAgreement(value: unknown, change: string): void {
   if ((fault === undefined) !== isAcceptedBySchema(value)) {
     throw new Error(`${change}: the check says ${fault ?? 'valid'}, the schema does not`)
   }
-  if (isValidFast(value) && findFault(value) !== undefined) {
+  if (isValidFast(value) && faultByShape(value) !== undefined) {
     throw new Error(`${change}: the fast check accepts it, and the table does not`)
   }
   if (fault === undefined) return

@@ -84,7 +84,7 @@ const losses: Mutant[] = [
   },
   {
     name: 'client-locks-outlive-connection',
-    in: 'SessionController.onDown',
+    in: 'SessionController.onDisconnected',
     find: 'this.#endSession($$$ARGUMENTS)',
     replace: 'undefined',
     why: 'A holder without a grace believes in its locks although its connection has dropped.',

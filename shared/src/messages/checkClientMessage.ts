@@ -1,13 +1,13 @@
 /**
- * Checks a message from a client before the broker acts on it. A client may send anything.
+ * Checks a message from a client before the broker acts on the message. A client may send anything.
  *
- * There are two stages:
- * 1. `isValidFast` accepts the most frequent messages. It is written by hand, because a superstruct
- *    check costs more than all other work of the broker for a message.
- * 2. `validateWithSchema` checks every other message with the schemas in `clientSchemas.ts`, and
- *    explains what is wrong.
+ * The check has two stages:
+ * 1. `isValidFast` accepts the most frequent messages. This function is written by hand, because a
+ *    check by the library superstruct costs more than all other work of the broker for a message.
+ * 2. `validateWithSchema` checks every other message with the superstruct schemas in
+ *    `clientSchemas.ts`, and explains why a message is not valid.
  *
- * A property test proves that the first stage accepts only what the schemas accept.
+ * A property test proves that the schemas accept every message that the first stage accepts.
  */
 import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
@@ -17,27 +17,26 @@ import type { ClientMessage } from './clientMessages.js'
 import { isMetadata, schemas } from './clientSchemas.js'
 import { isWithinJsonLimits } from './jsonLimits.js'
 
-/**
- * Why a value is no valid message. `id` if the value has a valid id, so that it can be answered.
- */
+/** Why a value is not a valid message, with the error that the broker answers. */
 export interface InvalidMessage {
   readonly type: 'refusal'
+  /** The id in the value, for the answer; undefined if the value has no valid id. */
   readonly id: number | undefined
   readonly code: ErrorCode
   readonly message: string
 }
 
-/** The message itself if it is valid, or why it is not. Never throws. */
+/** Returns the message if it is valid, otherwise why the value is not valid. Never throws. */
 export function validate(value: unknown): ClientMessage | InvalidMessage {
   try {
     return isValidFast(value) ? value : validateWithSchema(value)
   } catch {
-    // superstruct throws a TypeError when it prints a hostile value into its error message.
+    // superstruct prints the value into its error message, and a hostile `toString` may throw.
     return invalidMessage(value, 'BAD_MESSAGE', 'the message has a field of the wrong type')
   }
 }
 
-/** The first stage. True only for messages that the schemas accept; false means "not sure". */
+/** The first stage. True if the message certainly is valid; false if the schemas must decide. */
 export function isValidFast(value: unknown): value is ClientMessage {
   if (typeof value !== 'object' || value === null) return false
   switch ((value as { type?: unknown }).type) {
@@ -54,7 +53,7 @@ export function isValidFast(value: unknown): value is ClientMessage {
   }
 }
 
-/** The second stage: the result of {@link validate}, by the schemas. */
+/** The second stage: returns what {@link validate} returns, but by the schemas alone. */
 export function validateWithSchema(value: unknown): ClientMessage | InvalidMessage {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return invalidMessage(value, 'BAD_MESSAGE', 'a message must be a JSON object')
@@ -76,7 +75,7 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
   }
   const [error, message] = schemas[type as ClientMessage['type']].validate(value)
   if (error === undefined) return message as ClientMessage
-  // The error is the first failure. `error.failures()` would compute all of them, which is slow.
+  // `error` describes the first failure. `error.failures()` would compute all failures, slowly.
   return invalidMessage(value, codeFor(error), messageFor(error))
 }
 
@@ -85,12 +84,12 @@ function invalidMessage(value: unknown, code: ErrorCode, message: string): Inval
     typeof value === 'object' && value !== null && Object.hasOwn(value, 'id')
       ? (value as { id: unknown }).id
       : undefined
-  const named = Number.isSafeInteger(id) && (id as number) >= 1
-  return { type: 'refusal', id: named ? (id as number) : undefined, code, message }
+  return { type: 'refusal', id: isPositiveInteger(id) ? id : undefined, code, message }
 }
 
 function codeFor(failure: StructError): ErrorCode {
-  // An unknown field, which may have the name of a known field of another message.
+  // The field is unknown in this message. Its name may still be `ttl` or `key`, which other
+  // messages have, so the name must not choose the code.
   if (failure.type === 'never') return 'BAD_MESSAGE'
   switch (failure.path[0]) {
     case 'key':
@@ -106,7 +105,10 @@ function codeFor(failure: StructError): ErrorCode {
   }
 }
 
-/** Names the field only if the protocol has it, because a message must not repeat hostile text. */
+/**
+ * The error message for a failure. The text contains the name of a field only if the protocol has
+ * that field, because an error message must not repeat hostile text.
+ */
 function messageFor(failure: StructError): string {
   const field = failure.path[0]
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
@@ -115,79 +117,82 @@ function messageFor(failure: StructError): string {
     : `"${String(field).slice(0, 32)}" is missing or has a value that is not allowed`
 }
 
-function isPositiveInteger(value: unknown): boolean {
+function isPositiveInteger(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 1
 }
 
-function isMs(value: unknown, least: number): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= maxMs
+/** Whether the value is an integer of ms from `min` to the longest time of the protocol. */
+function isMs(value: unknown, min: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= maxMs
 }
 
+/** Counts the required fields that are present; every field must be known and valid. */
 function isLock(value: object): boolean {
-  let needed = 0
+  let requiredFields = 0
   for (const field in value) {
-    const v = (value as Record<string, unknown>)[field]
+    const fieldValue = (value as Record<string, unknown>)[field]
     switch (field) {
       case 'type':
         break
       case 'id':
-        if (!isPositiveInteger(v)) return false
-        needed++
+        if (!isPositiveInteger(fieldValue)) return false
+        requiredFields++
         break
       case 'key':
-        if (!isKey(v)) return false
-        needed++
+        if (!isKey(fieldValue)) return false
+        requiredFields++
         break
       case 'mode':
-        if (v !== 'exclusive' && v !== 'shared') return false
+        if (fieldValue !== 'exclusive' && fieldValue !== 'shared') return false
         break
       case 'ttl':
-        if (!isMs(v, 1)) return false
+        if (!isMs(fieldValue, 1)) return false
         break
       case 'timeout':
-        if (!isMs(v, 0)) return false
+        if (!isMs(fieldValue, 0)) return false
         break
       case 'metadata':
-        if (!isMetadata(v)) return false
+        if (!isMetadata(fieldValue)) return false
         break
       default:
-        // `steal` is rare, and its rule involves several fields, so the schema decides.
+        // The schema decides about `steal`, because it is rare and its rule involves other fields.
         return false
     }
   }
-  return needed === 2
+  return requiredFields === 2
 }
 
 function isUnlock(value: object): boolean {
-  let needed = 0
+  let requiredFields = 0
   for (const field in value) {
     if (field === 'type') continue
     if (field !== 'id' && field !== 'fence') return false
     if (!isPositiveInteger((value as Record<string, unknown>)[field])) return false
-    needed++
+    requiredFields++
   }
-  return needed === 2
+  return requiredFields === 2
 }
 
 function isPong(value: object): boolean {
-  let needed = 0
+  let requiredFields = 0
   for (const field in value) {
     if (field === 'type') continue
-    const v = (value as Record<string, unknown>)[field]
-    if (field !== 'n' || !Number.isSafeInteger(v) || (v as number) < 0) return false
-    needed++
+    const fieldValue = (value as Record<string, unknown>)[field]
+    if (field !== 'n' || !Number.isSafeInteger(fieldValue) || (fieldValue as number) < 0)
+      return false
+    requiredFields++
   }
-  return needed === 1
+  return requiredFields === 1
 }
 
 function isAck(value: object): boolean {
-  let needed = 0
+  let requiredFields = 0
   for (const field in value) {
     if (field === 'type') continue
     const ids: unknown = (value as Record<string, unknown>)[field]
     if (field !== 'ids' || !Array.isArray(ids) || ids.length > maxUnacknowledged) return false
     if (!ids.every(isPositiveInteger)) return false
-    needed++
+    requiredFields++
   }
-  return needed === 1
+  return requiredFields === 1
 }

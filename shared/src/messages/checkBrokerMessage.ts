@@ -1,0 +1,232 @@
+/**
+ * Checks a message from a broker before the client acts on the message. A broker may be faulty, or
+ * the server may not be a broker. A wrong field must neither make the client throw nor make a lock
+ * seem to last longer than the broker holds it.
+ *
+ * The check has two stages:
+ * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
+ *    frequent ones.
+ * 2. `faultByShape` checks every other message against the table `shapes` and describes the wrong
+ *    field.
+ *
+ * The two stages are written by hand, because the library superstruct would be a third of the
+ * browser bundle. A property test compares the table `shapes` with the superstruct schemas in
+ * `brokerSchemas.ts`: both must accept exactly the same messages.
+ *
+ * Two terms of the protocol occur here. A fence is the number of a grant; a later grant has a
+ * higher fence. A ttl is the time in ms after which a lock expires.
+ */
+import { isKey } from '../keys.js'
+import { maxMs, maxQueryItems, maxSecretLength } from '../limits.js'
+import type { ServerMessage } from './brokerMessages.js'
+
+/**
+ * Finds the first fault in a value. Returns undefined if the value has no fault. Otherwise returns
+ * one text: the path from the value to its faulty part, and what is wrong (".fence cannot be -1").
+ * The path is empty if the value itself is faulty.
+ */
+type FaultFinder = (value: unknown) => string | undefined
+
+/**
+ * The known fields of a message or of a list item, each with its finder. A value may have further
+ * fields, which are not checked.
+ */
+type Shape = Readonly<Record<string, FaultFinder>>
+
+const accepting =
+  (isValid: (value: unknown) => boolean): FaultFinder =>
+  (value) =>
+    isValid(value) ? undefined : faultText(value)
+
+const integerFrom = (min: number, max?: number): FaultFinder =>
+  accepting((value) => isIntegerFrom(value, min, max))
+
+const oneOf = (...values: readonly unknown[]): FaultFinder =>
+  accepting((value) => values.includes(value))
+
+const optional =
+  (findFault: FaultFinder): FaultFinder =>
+  (value) =>
+    value === undefined ? undefined : findFault(value)
+
+const listOf =
+  (findFault: FaultFinder, maxLength = Infinity): FaultFinder =>
+  (value) => {
+    if (!Array.isArray(value) || value.length > maxLength) return faultText(value)
+    for (let i = 0; i < value.length; i++) {
+      const fault = findFault(value[i])
+      if (fault !== undefined) return `[${i}]${fault}`
+    }
+    return undefined
+  }
+
+const record =
+  (shape: Shape): FaultFinder =>
+  (value) => {
+    if (!isRecord(value)) return faultText(value)
+    for (const field in shape) {
+      const fault = shape[field]!(ownField(value, field))
+      if (fault !== undefined) return `.${field}${fault}`
+    }
+    return undefined
+  }
+
+// Each finder below has the name of the values that it accepts.
+const text = accepting((value) => typeof value === 'string')
+const flag = accepting((value) => typeof value === 'boolean')
+const key = accepting(isKey)
+const shortText = accepting(
+  (value) => typeof value === 'string' && value.length >= 1 && value.length <= maxSecretLength,
+)
+/** Also the check of a fence and of a number of messages, which are integers from 1 too. */
+const id = integerFrom(1)
+const amount = integerFrom(0)
+/** A point in time by the broker's monotonic clock, in ms. */
+const instant = accepting(Number.isSafeInteger)
+/** The ttl of a lock, or the lease: how long the broker keeps a silent session. In ms. */
+const duration = integerFrom(1, maxMs)
+const mode = oneOf('exclusive', 'shared')
+
+/**
+ * A holder also has the field `metadata`, which has no finder, because it may be any JSON value.
+ */
+const holder: Shape = { session: text, name: optional(text), fence: id, since: amount }
+const heldInfo: Shape = { key, mode, ...holder }
+const waitingInfo: Shape = { key, mode, session: text, name: optional(text), since: amount }
+/** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
+const heldListFields: Shape = {
+  id,
+  held: listOf(record(heldInfo), maxQueryItems),
+  heldCount: amount,
+  more: flag,
+}
+
+const onlyId = record({ id })
+const onlyWithin = record({ within: amount })
+const ids = listOf(id)
+/** The id of one watch, or a list of ids. */
+const idOrIds: FaultFinder = (value) => (Array.isArray(value) ? ids(value) : id(value))
+
+const shapes: { readonly [T in ServerMessage['type']]: FaultFinder } = {
+  welcome: record({
+    session: shortText,
+    resumed: flag,
+    secret: optional(shortText),
+    lease: duration,
+    grace: integerFrom(0, maxMs),
+    at: instant,
+  }),
+  snapshot: record({
+    held: listOf(
+      record({ id, key, mode, fence: id, ttl: optional(duration), at: optional(instant) }),
+    ),
+    waiting: listOf(id),
+    more: flag,
+  }),
+  granted: record({ id, fence: id, at: optional(instant) }),
+  unlocked: onlyId,
+  refreshed: onlyId,
+  revoked: onlyId,
+  authenticated: onlyId,
+  expiring: onlyWithin,
+  failed: record({ id, code: text, message: text, holders: optional(listOf(record(holder))) }),
+  lost: record({
+    fence: id,
+    reason: oneOf('expired', 'stolen', 'revoked'),
+    note: optional(text),
+  }),
+  ping: record({ n: amount }),
+  ack: record({ n: id, at: instant }),
+  found: record({
+    ...heldListFields,
+    waiting: listOf(record(waitingInfo), maxQueryItems),
+    waitingCount: amount,
+  }),
+  watching: record(heldListFields),
+  // The message `event` has a field `event` with the change of a lock, whose own field `event`
+  // is the kind of the change.
+  event: record({
+    watch: idOrIds,
+    event: record({ event: oneOf('locked', 'unlocked', 'expired', 'lost'), ...heldInfo }),
+  }),
+  stats: record({
+    id,
+    stats: record({
+      totalLocks: amount,
+      activeLocks: amount,
+      failedLocks: amount,
+      expiredLocks: amount,
+      refreshCount: amount,
+      unlockCount: amount,
+      successRate: accepting((value) => typeof value === 'number' && value >= 0 && value <= 1),
+    }),
+  }),
+  draining: onlyWithin,
+}
+
+/**
+ * Returns the fault of a message from a broker: the field and its value ("granted.fence cannot be
+ * -1"). Returns undefined for a valid message, and for a message of unknown type, because a client
+ * ignores unknown types. Never throws. The returned text quotes no string of the broker.
+ */
+export function faultOf(message: unknown): string | undefined {
+  return isValidFast(message) ? undefined : faultByShape(message)
+}
+
+/**
+ * The first stage. True if the message certainly is valid; `faultByShape` finds no fault in such a
+ * message. False means that the second stage must decide.
+ */
+export function isValidFast(message: unknown): boolean {
+  if (typeof message !== 'object' || message === null) return false
+  const { type, id, fence, at } = message as Partial<Record<string, unknown>>
+  switch (type) {
+    case 'granted':
+      return (
+        isIntegerFrom(id, 1) &&
+        isIntegerFrom(fence, 1) &&
+        (at === undefined || Number.isSafeInteger(at))
+      )
+    case 'unlocked':
+    case 'refreshed':
+      return isIntegerFrom(id, 1)
+    default:
+      return false
+  }
+}
+
+/** The second stage: returns what {@link faultOf} returns, but by the table `shapes` alone. */
+export function faultByShape(message: unknown): string | undefined {
+  if (!isRecord(message)) return `it${faultText(message)}`
+  const type = ownField(message, 'type')
+  if (typeof type !== 'string') return `its type${faultText(type)}`
+  if (!Object.hasOwn(shapes, type)) return undefined
+  const fault = shapes[type as ServerMessage['type']](message)
+  return fault && type + fault
+}
+
+/** Whether a value is a safe integer from `min` to `max`, `min` and `max` included. */
+export function isIntegerFrom(value: unknown, min: number, max = Infinity): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+}
+
+function isRecord(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Reads a field of the object itself, because fields of its prototype are not in the message. */
+function ownField(value: object, field: string): unknown {
+  return Object.hasOwn(value, field) ? (value as Record<string, unknown>)[field] : undefined
+}
+
+/** Says what is wrong with a value, as the end of a sentence that begins with the path to it. */
+function faultText(value: unknown): string {
+  return value === undefined ? ' is missing' : ` cannot be ${shownValue(value)}`
+}
+
+/** Does not show a string itself, because it may be long or contain control characters. */
+function shownValue(value: unknown): string {
+  if (typeof value === 'string') return 'this string'
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Array.isArray(value) ? 'this array' : 'this object'
+}
