@@ -1,36 +1,43 @@
 /**
- * How long a client may rely on its lease and on the ttl of a lock. The formula and its proof are
- * in `expiryMargin.ts` of `@holdfast/shared`: the client counts a period from the *sending* of a
- * message, and the broker counts from the *receipt* of that message.
+ * Computes how long a client may rely on its lease and on the ttl of a lock. The lease is the time
+ * for which the broker keeps a silent session, and the ttl is the time after which a lock expires.
  *
- * Every expiry is kept on both clocks of the client, and has passed as soon as one of them says so:
- * the monotonic clock may stand still while a laptop sleeps, and the wall clock may be set back.
+ * The client counts such a period from the *sending* of a message, and the broker counts the period
+ * from the *receipt* of that message. `expiryMargin.ts` of `@holdfast/shared` has the formula and
+ * its proof.
+ *
+ * An expiry is a time on each of the client's two clocks. The expiry has passed as soon as one of
+ * the clocks has reached its time. One clock is not enough: the monotonic clock may stand still
+ * while a laptop sleeps, and the wall clock may be set back.
  */
 import { safeDuration, slowestClockRate } from '@holdfast/shared'
 import type { ClockReading } from '../platform/environment.js'
 
-/** When a lock or session must be taken for lost, on the clock that gets there first. */
+/**
+ * When the client must treat a lock or session as lost, on whichever clock shows the time first.
+ */
 export type Expiry = ClockReading
 
-/** When a message was sent, by the client's clocks, and received, by the broker's clock. */
+/** The time of one message: its sending by the client's clocks, its receipt by the broker's. */
 export interface ClockSample {
   readonly sent: ClockReading
   readonly received: number
 }
 
-/** The expiry of a period of `ms` that began at the broker at `since` or later. */
+/** The expiry of a period of `ms`, which began at the broker at `since` or later. */
 export function expiryFrom(since: ClockReading, ms: number): Expiry {
   return shift(since, safeDuration(ms))
 }
 
-/** The expiry of a ttl that began at `at` by the broker's clock, converted by a clock sample. */
+/** The expiry of a ttl that began at `at` of the broker's clock. The sample converts the time. */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
   return shift(sent, safeDuration(at - received + ttl, ttl))
 }
 
 /**
- * Whether the broker's clock can show `at` by now, if the clock sample is true. The greater of the
- * client's two clocks counts, because the monotonic clock may have stood still.
+ * Whether the broker's clock can have reached `at` by now. False means that the broker sent a wrong
+ * time. Of the times that passed on the client's two clocks, the longer time counts, because the
+ * monotonic clock may have stood still.
  */
 export function isPossible(
   { sent, received }: ClockSample,
@@ -38,11 +45,11 @@ export function isPossible(
   now: ClockReading,
 ): boolean {
   const passed = Math.max(now.monotonic - sent.monotonic, now.wall - sent.wall)
-  // Plus 1 ms, because the broker rounds both of its times down.
+  // Plus 1 ms, because the broker rounds `at` and `received` down.
   return at - received <= passed / slowestClockRate + 1
 }
 
-/** An expiry that is safe if only one of the two is right. */
+/** Combines two expiries of which only one may be right: the earlier time of each clock. */
 export function earlier(a: Expiry, b: Expiry): Expiry {
   return {
     monotonic: Math.min(a.monotonic, b.monotonic),
@@ -50,7 +57,7 @@ export function earlier(a: Expiry, b: Expiry): Expiry {
   }
 }
 
-/** The later of two expiries that are both right. */
+/** Combines two expiries that are right: the later expiry. */
 export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }
@@ -67,16 +74,16 @@ export interface PendingRefresh {
 }
 
 /**
- * The expiry of one lock's ttl, with the refreshes that are pending.
+ * The expiry of one lock's ttl. Includes the refreshes that were sent and have no response yet.
  *
- * A refresh counts from its own sending once the broker has confirmed it. Before that, a refresh
- * may or may not have arrived, so it can only make the expiry earlier: a refresh that shortens the
- * ttl may already be in force.
+ * When the broker confirms a refresh, the ttl counts from the sending of that refresh. Until then
+ * the refresh may or may not have reached the broker, so it can only make the expiry earlier: it
+ * may have shortened the ttl at the broker already.
  */
 export class TtlExpiry {
   #ttl: number | undefined
   #confirmed: Expiry | undefined
-  /** In the order of sending, which is the order of the responses. */
+  /** The refreshes without a response, in the order in which they were sent. */
   readonly #pending: PendingRefresh[] = []
 
   /** The ttl that the broker has confirmed last, in ms; undefined if the lock does not expire. */
@@ -92,13 +99,15 @@ export class TtlExpiry {
 
   /**
    * The broker confirms the ttl once more, with another expiry. If the ttl is unchanged, the former
-   * expiry is right as well, because the broker can only have started the ttl anew since.
+   * expiry is right too, and the later expiry counts: since the former confirmation, the broker can
+   * only have started the ttl anew.
    */
   confirmAgain(ttl: number, expiry: Expiry): void {
     const former = this.#ttl === ttl ? this.#confirmed : undefined
     this.confirm(ttl, former === undefined ? expiry : later(former, expiry))
   }
 
+  /** Adds a refresh that is being sent. A refresh that is sent again is not added twice. */
   begin(refresh: PendingRefresh): void {
     if (!this.#pending.includes(refresh)) this.#pending.push(refresh)
   }
@@ -117,7 +126,7 @@ export class TtlExpiry {
     if (index >= 0) this.#pending.splice(index, 1)
   }
 
-  /** When the lock must be taken for lost; undefined if it does not expire. */
+  /** When the client must treat the lock as lost; undefined if the lock does not expire. */
   get expiry(): Expiry | undefined {
     let expiry = this.#confirmed
     let ttl = this.#ttl

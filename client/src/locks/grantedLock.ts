@@ -1,9 +1,10 @@
 /**
- * One granted lock of a session: until when the session may take it for held, and which handles it
- * has.
+ * `GrantedLock` is the session's record of one granted lock: until when the session may treat the
+ * lock as held, and which handles the lock has.
  *
- * A caller gets a handle (`Lock`). Usually a lock has one handle; callers who shared a request get
- * one handle each, and the lock is unlocked with the last of them.
+ * A handle is an object of the public class `Lock`, through which a caller uses the lock. Usually a
+ * granted lock has one handle. If several callers share one request, each caller gets a handle, and
+ * the lock is unlocked when the last handle is unlocked.
  */
 import type { HoldfastError, LockMode, LossReason } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
@@ -12,7 +13,7 @@ import type { RefreshableLock, RefreshRequest } from '../requests/requests.js'
 import { type Expiry, TtlExpiry } from './expiry.js'
 import type { HoldTrace } from './tracing.js'
 
-/** The locks of the session, as one lock needs them. */
+/** The part of `HeldLocks` that one lock uses. */
 export interface GrantedLockOwner {
   readonly scheduler: Scheduler
   unlock(lock: GrantedLock): Promise<void>
@@ -20,7 +21,7 @@ export interface GrantedLockOwner {
   lose(locks: readonly GrantedLock[], reason?: LossReason): void
 }
 
-/** Is told when the lock is lost, unless the handle was unlocked before. */
+/** Called when the lock is lost, unless its handle was unlocked before. */
 export type LossListener = (error: HoldfastError) => void
 
 export class GrantedLock implements Task, RefreshableLock {
@@ -29,11 +30,12 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly fence: number
   readonly #ttl = new TtlExpiry()
   readonly #owner: GrantedLockOwner
+  /** One listener for each handle that is not unlocked. */
   readonly #lossListeners: LossListener[] = []
-  /** Is told about the end of the lock, if the session has a tracer. */
+  /** Receives the end of the lock, if the session has a tracer. */
   trace: HoldTrace | undefined
   #lost: HoldfastError | undefined
-  /** Whether the lock was lost, or unlocked by its last handle. */
+  /** Whether the lock was lost, or its last handle was unlocked. */
   #isOver = false
 
   constructor(owner: GrantedLockOwner, key: string, mode: LockMode, fence: number) {
@@ -47,11 +49,12 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#owner.scheduler
   }
 
+  /** The number of this lock in the session's table of locks. */
   get tableId(): number {
     return this.fence
   }
 
-  /** Why the lock was lost; undefined while the session may take it for held. */
+  /** Why the lock was lost; undefined while the session may treat the lock as held. */
   get lost(): HoldfastError | undefined {
     return this.#lost
   }
@@ -60,7 +63,10 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#lossListeners.push(listener)
   }
 
-  /** Removes a handle. The last handle unlocks the lock; for the others the promise is resolved. */
+  /**
+   * Removes a handle. If it is the last handle, unlocks the lock and returns the promise of that
+   * request. Otherwise returns a resolved promise.
+   */
   removeHandle(listener: LossListener): Promise<void> {
     const index = this.#lossListeners.indexOf(listener)
     if (index >= 0) this.#lossListeners.splice(index, 1)
@@ -74,7 +80,7 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Marks the lock as lost. The caller calls `notifyLoss` once all locks that are lost at the same
+   * Marks the lock as lost. Call `notifyLoss` afterwards, when all locks that are lost at the same
    * time are marked.
    */
   lose(error: HoldfastError): void {
@@ -82,11 +88,12 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#end(error)
   }
 
+  /** Calls the loss listeners of all handles. */
   notifyLoss(): void {
     for (const listener of this.#lossListeners) listener(this.#lost!)
   }
 
-  /** The expiry has passed. */
+  /** The scheduler calls this method when the expiry has passed. */
   run(): void {
     this.#owner.lose([this], 'expired')
   }
@@ -96,7 +103,7 @@ export class GrantedLock implements Task, RefreshableLock {
     return this.#ttl.ttl
   }
 
-  /** Sets the ttl of a new lock, and its expiry. */
+  /** Sets the ttl and the expiry of a new lock. */
   startTtl(ttl: number, expiry: Expiry | undefined): void {
     this.#ttl.confirm(ttl, expiry)
     this.#updateExpiry()
@@ -116,7 +123,8 @@ export class GrantedLock implements Task, RefreshableLock {
   onRefreshed(refresh: RefreshRequest): void {
     this.#ttl.succeed(refresh)
     this.#updateExpiry()
-    // The client took the lock for lost, but the refresh began another ttl at the broker.
+    // The client had treated the lock as lost, but the broker refreshed the lock, so it is still
+    // held.
     if (this.#lost !== undefined) void this.#owner.unlock(this)
   }
 

@@ -1,4 +1,8 @@
-/** The locks that a session takes for held, and the ways in which it loses them. */
+/**
+ * The locks that a session treats as held, and the ways in which the session loses locks.
+ *
+ * A fence is the number of a grant, and a ttl is the time after which a lock expires.
+ */
 import { type HeldItem, HoldfastError, type LossReason } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { Scheduler } from '../platform/scheduler.js'
@@ -30,11 +34,11 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   readonly scheduler: Scheduler
   readonly #pendingRequests: PendingRequests
   readonly #onLost: (lock: GrantedLock) => void
-  /** By fence. */
+  /** The locks by their fences. */
   readonly #locks = new IdTable<GrantedLock>()
   /**
-   * The newest clock sample, for the expiry of ttls. It must be of the present connection, because
-   * times of different brokers cannot be compared.
+   * The newest clock sample, from which the expiries of ttls are computed. The sample must be from
+   * the present connection, because the clocks of different brokers cannot be compared.
    */
   clockSample: ClockSample | undefined
 
@@ -56,7 +60,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     return this.#locks.get(fence)
   }
 
-  /** Adds a granted lock; `at` is the broker's time at which the ttl began. */
+  /** Adds a granted lock. Its ttl began at `at` of the broker's clock, if the broker says so. */
   hold(request: LockRequest<GrantedLock>, fence: number, at: number | undefined): GrantedLock {
     const { key, mode, ttl } = request.params
     const lock = new GrantedLock(this, key, mode, fence)
@@ -77,7 +81,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     return this.unlockFence(lock.fence, lock.key)
   }
 
-  /** Unlocks a lock by its fence; without a key, no caller of this session wants the lock. */
+  /** Unlocks a lock by its fence. Leave `key` out for a lock that no caller wants. */
   unlockFence(fence: number, key?: string): Promise<void> {
     const request = new UnlockRequest(fence, key)
     this.#pendingRequests.add(request)
@@ -91,9 +95,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * The session has lost these locks.
+   * Marks these locks as lost, and informs their handles.
    *
-   * @param reason Undefined if the locks are gone at the broker, and the broker did not say why.
+   * @param reason Undefined if the broker does not hold the locks any more and did not say why.
    * @param note The operator's reason for a revocation.
    */
   lose(locks: readonly GrantedLock[], reason?: LossReason, note?: string): void {
@@ -105,13 +109,13 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     })
   }
 
-  /** All locks are lost with their session. */
+  /** Marks all locks as lost, because their session is over. */
   loseAll(message: string, cause?: HoldfastError): void {
     const options = { reason: 'session', ...(cause && { cause }) } as const
     this.#lose(this.all, ({ key }) => new HoldfastError('LOCK_LOST', message, { ...options, key }))
   }
 
-  /** Marks all of the locks as lost before any listener is called. */
+  /** Marks all these locks as lost before the first listener is called. */
   #lose(locks: readonly GrantedLock[], errorFor: (lock: GrantedLock) => HoldfastError): void {
     const lost = locks.filter((lock) => this.get(lock.fence) === lock)
     for (const lock of lost) {
@@ -123,8 +127,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * The later of two expiries that are both right: the ttl began after the request was sent, and it
-   * began at `at` by the broker's clock.
+   * Computes the expiry of a new lock in two ways: the ttl began after the request was sent, and
+   * the ttl began at `at` of the broker's clock. The two expiries are right, so the later one
+   * counts.
    */
   #expiryOf(request: LockRequest, ttl: number, at: number | undefined): Expiry | undefined {
     const bySending = request.sentAt && expiryFrom(request.sentAt, ttl)
@@ -134,8 +139,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * The expiry by the broker's clock. A time that cannot have come yet proves nothing. A ttl that
-   * has begun cannot last longer than a ttl that begins now.
+   * The expiry of a ttl that began at `at` of the broker's clock. Undefined if the broker's clock
+   * cannot have reached `at` yet, because such a time is wrong. The result is never later than the
+   * expiry of a ttl that begins now.
    */
   #expiryByBroker(ttl: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this
@@ -146,7 +152,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 }
 
-/** The likely reason of a loss that the broker did not report, because the connection was gone. */
+/** The likely reason of a loss that the broker could not report while the connection was gone. */
 export function likelyReason(ttl: number | undefined): LossReason {
   return ttl === undefined ? 'stolen' : 'expired'
 }

@@ -1,4 +1,9 @@
-/** A caller's handle on a lock, and the periodic refresh of a lock. */
+/**
+ * The public class `Lock`, which is a caller's handle on a granted lock, and the periodic refresh.
+ *
+ * `Lock` is not `GrantedLock`: a `GrantedLock` is the session's record of one lock, and callers who
+ * share a lock have one handle each. The ttl of a lock is the time after which the lock expires.
+ */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
 import type { Task } from '../platform/scheduler.js'
@@ -14,18 +19,19 @@ import {
 export class Lock {
   readonly #grantedLock: GrantedLock
   readonly #lossListener: LossListener = (error) => this.#onLost(error)
-  #controller: AbortController | undefined
-  /** Set when this handle is told about the loss, or was made after the loss. */
-  #lost: HoldfastError | undefined
-  #unlocked: Promise<void> | undefined
-  /** Called once, when the lock is unlocked or lost. */
+  #abortController: AbortController | undefined
+  /** The loss of which this handle was informed, or which came before this handle was made. */
+  #reportedLoss: HoldfastError | undefined
+  /** The promise of the first `unlock`. */
+  #unlocking: Promise<void> | undefined
+  /** Called once, when this handle is unlocked or the lock is lost. */
   #endListeners: (() => void)[] = []
 
-  /** Internal: a session makes locks. */
+  /** Internal. Call `lock` of a session to get a lock. */
   constructor(grantedLock: GrantedLock) {
     this.#grantedLock = grantedLock
-    this.#lost = grantedLock.lost
-    if (this.#lost === undefined) grantedLock.addHandle(this.#lossListener)
+    this.#reportedLoss = grantedLock.lost
+    if (this.#reportedLoss === undefined) grantedLock.addHandle(this.#lossListener)
   }
 
   get key(): string {
@@ -37,42 +43,44 @@ export class Lock {
   }
 
   /**
-   * The fencing token, which rises with every grant. A protected resource must refuse lower ones.
+   * The fencing token: the number of the grant, which rises with every grant. A protected resource
+   * must refuse a request whose fencing token is lower than a token that the resource has seen.
    */
   get fence(): number {
     return this.#grantedLock.fence
   }
 
   /**
-   * Whether the lock is held at this moment. Reads the clock, so the value is false before another
-   * session can be granted the lock, even if this process was stopped meanwhile.
+   * Whether this handle holds the lock at this moment. Reads the clock, so the value is false
+   * before the broker can grant the lock to another session, even if this process was stopped for a
+   * time.
    */
   get held(): boolean {
     this.#grantedLock.scheduler.expireDue()
-    return this.#unlocked === undefined && this.#loss === undefined
+    return this.#unlocking === undefined && this.#currentLoss === undefined
   }
 
   /**
-   * Aborted when the lock is lost, with a `HoldfastError` `LOCK_LOST` as its reason. `unlock` does
-   * not abort it.
+   * A signal that is aborted when the lock is lost; its reason is a `HoldfastError` `LOCK_LOST`.
+   * `unlock` does not abort the signal.
    */
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController()
-      if (this.#loss !== undefined) this.#controller.abort(this.#loss)
+    if (this.#abortController === undefined) {
+      this.#abortController = new AbortController()
+      if (this.#currentLoss !== undefined) this.#abortController.abort(this.#currentLoss)
     }
-    return this.#controller.signal
+    return this.#abortController.signal
   }
 
-  /** `LOCK_LOST` with a `reason` if the lock was lost; otherwise undefined. */
+  /** The error `LOCK_LOST`, with a `reason`, if the lock was lost; otherwise undefined. */
   get lost(): HoldfastError | undefined {
     this.#grantedLock.scheduler.expireDue()
-    return this.#loss
+    return this.#currentLoss
   }
 
   /**
-   * Starts the ttl anew; with an argument, starts a new ttl (in ms, 1 to 2^31 - 1). For a lock
-   * without a ttl, `refresh()` verifies that the lock is held.
+   * Starts the ttl of the lock anew. The argument `ttl` (in ms, 1 to 2^31 - 1) replaces the length
+   * of the ttl. For a lock without a ttl, `refresh()` only verifies that the lock is held.
    *
    * Rejects with `LOCK_NOT_HELD` (if the lock was lost, `cause` says why), `ABORTED`,
    * `INVALID_TTL`, `INVALID_OPTION`.
@@ -80,67 +88,68 @@ export class Lock {
   async refresh(ttl?: number, options: RefreshOptions = {}): Promise<void> {
     checkRefresh(ttl, options)
     const { signal } = options
-    if (!this.held) throw this.#notHeld()
+    if (!this.held) throw this.#notHeldError()
     throwIfAborted(signal, this.key)
     const request = this.#grantedLock.refresh(ttl)
     await new Promise<void>((resolve, reject) => {
       const onEnd = () => {
-        // After an unlock the response to the refresh still arrives, but not after a loss.
-        if (this.#loss !== undefined) reject(this.#notHeld())
+        // After an unlock the broker still answers the refresh. After a loss it may not answer.
+        if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))
-      const settle = () => {
+      const onResponse = () => {
         stopListening()
         this.#removeEndListener(onEnd)
         request.promise.then(resolve, reject)
       }
       this.#endListeners.push(onEnd)
-      request.promise.then(settle, settle)
+      request.promise.then(onResponse, onResponse)
     })
   }
 
   /**
    * Refreshes the lock every `interval` ms until the lock is unlocked, and then resolves. Each
-   * refresh may take `timeout` ms. Both together must be below the lock's ttl. Without options each
-   * is a third of the lock's present ttl. In a hidden tab, where timers hardly run, a refresh may
-   * be late by up to a third of the session's lease.
+   * refresh may take `timeout` ms. The sum of `interval` and `timeout` must be below the lock's
+   * ttl. By default `interval` and `timeout` are a third of the lock's present ttl. In a hidden tab
+   * timers hardly run, so a refresh may be late by a third of the lease. The lease is the time for
+   * which the broker keeps a session without hearing from its client.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
-   * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also without options for a lock
-   * without a ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. A caller need not await the promise: an
+   * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also if `options` is absent and the lock
+   * has no ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. A caller need not await the promise: an
    * unhandled rejection is not reported, and `signal` reports the loss.
    */
   autoRefresh(options?: AutoRefreshOptions): Promise<void> {
-    const running = this.#autoRefresh(options)
-    running.catch(() => {})
-    return running
+    const refreshing = this.#autoRefresh(options)
+    refreshing.catch(() => {})
+    return refreshing
   }
 
   async #autoRefresh(options: AutoRefreshOptions | undefined): Promise<void> {
-    const checked = checkAutoRefresh(options, this.#grantedLock.ttl)
+    const checkedOptions = checkAutoRefresh(options, this.#grantedLock.ttl)
     if (!this.held) {
-      if (this.#loss !== undefined) throw this.#notHeld()
+      if (this.#currentLoss !== undefined) throw this.#notHeldError()
       return
     }
     let onEnd: () => void
-    const running = refreshPeriodically(this.#grantedLock, checked, (end) => {
-      onEnd = () => end(this.#lost)
+    const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (end) => {
+      onEnd = () => end(this.#reportedLoss)
       this.#endListeners.push(onEnd)
     })
-    return running.finally(() => this.#removeEndListener(onEnd))
+    return refreshing.finally(() => this.#removeEndListener(onEnd))
   }
 
   /**
-   * Unlocks the lock; from this call on `held` is false. A second call has the outcome of the
-   * first. While the connection is gone, the promise settles when the broker has confirmed the
-   * unlock, or when the session ends, which releases the lock too.
+   * Unlocks the lock; from this call on `held` is false. A second call returns the promise of the
+   * first call. If the connection is gone, the promise settles later: when the broker has confirmed
+   * the unlock, or when the session ends, because the end of a session releases its locks.
    *
    * Rejects with `LOCK_NOT_HELD` if the lock was lost before (`cause` says why). A caller need not
    * await the promise: an unhandled rejection is not reported.
    */
   unlock(): Promise<void> {
-    this.#unlocked ??= this.#unlock()
-    return this.#unlocked
+    this.#unlocking ??= this.#unlock()
+    return this.#unlocking
   }
 
   /** Like `unlock`, but does not reject if the lock was lost. */
@@ -154,30 +163,34 @@ export class Lock {
 
   #unlock(): Promise<void> {
     this.#grantedLock.scheduler.expireDue()
-    if (this.#loss !== undefined) {
-      const refused = Promise.reject(this.#notHeld())
-      refused.catch(() => {})
-      return refused
+    if (this.#currentLoss !== undefined) {
+      const rejection = Promise.reject(this.#notHeldError())
+      rejection.catch(() => {})
+      return rejection
     }
-    const unlocked = this.#grantedLock.removeHandle(this.#lossListener)
+    const unlocking = this.#grantedLock.removeHandle(this.#lossListener)
     this.#end()
-    return unlocked
+    return unlocking
   }
 
   /**
-   * The loss of the lock. Many locks may be lost at once, and all of them are marked as lost before
-   * their handles are told.
+   * The loss of the lock, or undefined. If many locks are lost at once, all of them are marked as
+   * lost before the first handle is informed. So the granted lock may know the loss before this
+   * handle does. A loss after `unlock` does not count.
    */
-  get #loss(): HoldfastError | undefined {
-    return this.#lost ?? (this.#unlocked === undefined ? this.#grantedLock.lost : undefined)
+  get #currentLoss(): HoldfastError | undefined {
+    return (
+      this.#reportedLoss ?? (this.#unlocking === undefined ? this.#grantedLock.lost : undefined)
+    )
   }
 
   #onLost(error: HoldfastError): void {
-    this.#lost = error
-    this.#controller?.abort(error)
+    this.#reportedLoss = error
+    this.#abortController?.abort(error)
     this.#end()
   }
 
+  /** Calls the end listeners once. */
   #end(): void {
     for (const listener of this.#endListeners.splice(0)) listener()
   }
@@ -186,9 +199,9 @@ export class Lock {
     this.#endListeners = this.#endListeners.filter((other) => other !== listener)
   }
 
-  #notHeld(): HoldfastError {
-    const cause = this.#loss
-    // The spread copies the reason of the loss.
+  #notHeldError(): HoldfastError {
+    const cause = this.#currentLoss
+    // The spread copies `reason` and `note` of the loss.
     const details = { ...cause, ...(cause && { cause }), key: this.key }
     return new HoldfastError('LOCK_NOT_HELD', cause?.message, details)
   }
@@ -196,18 +209,19 @@ export class Lock {
 
 /**
  * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
- * of one refresh to the sending of the next, so that a ttl must only cover interval plus timeout.
+ * of a refresh to the sending of the next refresh, so the ttl need cover no more than interval plus
+ * timeout.
  *
- * @param onStart Receives `end`, for the end of the lock: without an error if the lock was
- *   unlocked, with the loss if it was lost.
+ * @param onStart Called once with the function `end`, which must be called when the lock ends:
+ *   without an error after an unlock, with the loss after a loss.
  */
 function refreshPeriodically(
-  lock: GrantedLock,
+  grantedLock: GrantedLock,
   { interval, timeout }: AutoRefreshOptions,
   onStart: (end: (error: unknown) => void) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const { scheduler } = lock
+    const { scheduler } = grantedLock
     let startedAt = scheduler.monotonic()
     let isRefreshing = false
     let isEnded = false
@@ -223,13 +237,13 @@ function refreshPeriodically(
     }
     const run = () => {
       if (isRefreshing) {
-        end(new HoldfastError('LOCK_TIMEOUT', undefined, { key: lock.key }))
+        end(new HoldfastError('LOCK_TIMEOUT', undefined, { key: grantedLock.key }))
         return
       }
       startedAt = scheduler.monotonic()
       isRefreshing = true
       scheduler.after(task, timeout)
-      lock.refresh(undefined).promise.then(scheduleNext, end)
+      grantedLock.refresh(undefined).promise.then(scheduleNext, end)
     }
     const task: Task = { run }
     onStart(end)

@@ -21,9 +21,11 @@ import type { LockParams } from '../transport/messages.js'
 
 /** The options of `session.tryLock`. */
 export interface TryLockOptions {
-  /** The lock expires this long after its grant or last refresh, in ms. Default: never. */
+  /**
+   * The lock expires this long after its grant or last refresh, in ms. Default: it never expires.
+   */
   readonly ttl?: number | undefined
-  /** Gives up: the request leaves the queue and is rejected with `ABORTED`. */
+  /** When aborted, the request leaves the queue and is rejected with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
   /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
   readonly mode?: LockMode | undefined
@@ -34,12 +36,13 @@ export interface TryLockOptions {
 /** The options of `session.lock`. */
 export interface LockOptions extends TryLockOptions {
   /**
-   * Gives up after this long, in ms, with `LOCK_TIMEOUT`; 0 is `tryLock`. Default: waits for ever.
+   * After this time, in ms, the request is rejected with `LOCK_TIMEOUT`. 0 does not wait, as
+   * `tryLock` does. Default: waits for ever.
    */
   readonly timeout?: number | undefined
   /**
-   * Takes the lock from its present holder, before all waiters. Exclusive only, and cannot be
-   * combined with `timeout`. Default false.
+   * Takes the lock from its present holder, before all waiting requests. Only in exclusive mode and
+   * without `timeout`. Default false.
    */
   readonly steal?: boolean | undefined
 }
@@ -49,13 +52,13 @@ export type SingleflightOptions = Omit<LockOptions, 'steal'>
 
 /** The options of `lock.refresh`. */
 export interface RefreshOptions {
-  /** Stops waiting for the response, with `ABORTED`; the broker may have refreshed the lock. */
+  /** When aborted, rejects with `ABORTED`; the broker may still refresh the lock. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** The options of `lock.autoRefresh`. */
 export interface AutoRefreshOptions {
-  /** From one refresh to the next, in ms, 1 to 2^31 - 1. */
+  /** Time from the sending of a refresh to that of the next refresh, in ms, 1 to 2^31 - 1. */
   readonly interval: number
   /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
   readonly timeout: number
@@ -68,7 +71,7 @@ export interface CheckedLock {
   readonly signal: AbortSignal | undefined
 }
 
-/** The start of the keys that only names of `session.locks` have; see `webLocks/names.ts`. */
+/** The reserved start of a key: only `session.locks` makes such keys; see `webLocks/names.ts`. */
 export const reservedPrefix = '~name:'
 
 export const tryLockOptions: OptionNames<TryLockOptions> = {
@@ -89,7 +92,8 @@ export function isReserved(key: string): boolean {
 
 /**
  * @param method The name of the method for the error message.
- * @param isName Whether the key is the key of a name, so that it may be reserved.
+ * @param isName Whether `session.locks` made the key from a name, so that a reserved start is
+ *   allowed.
  * @throws HoldfastError `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
  */
 export function checkLock(
@@ -122,17 +126,17 @@ export function checkLock(
 /** @throws HoldfastError like `checkLock` */
 export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
   refuseUnknownOptions('singleflightLock', options, singleflightOptions)
-  const checked = checkLock(key, options)
-  checkTimeout(checked.timeout, 1)
-  return checked
+  const checkedLock = checkLock(key, options)
+  checkTimeout(checkedLock.timeout, 1)
+  return checkedLock
 }
 
 function checkTtl(ttl: unknown): void {
   check(ttl === undefined || isMs(ttl, 1), undefined, 'INVALID_TTL')
 }
 
-function checkTimeout(timeout: unknown, least: 0 | 1 = 0): void {
-  check(timeout === undefined || isMs(timeout, least), undefined, 'INVALID_TIMEOUT')
+function checkTimeout(timeout: unknown, min: 0 | 1 = 0): void {
+  check(timeout === undefined || isMs(timeout, min), undefined, 'INVALID_TIMEOUT')
 }
 
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
@@ -144,7 +148,7 @@ export function checkRefresh(ttl: unknown, options: RefreshOptions): void {
 }
 
 /**
- * The checked interval and timeout; without options each is a third of the ttl.
+ * Returns the checked interval and timeout. By default each is a third of the ttl.
  *
  * @throws HoldfastError `INVALID_INTERVAL`, `INVALID_TIMEOUT` or `INVALID_OPTION`
  */
@@ -166,7 +170,7 @@ export function checkAutoRefresh(
   return { interval, timeout }
 }
 
-/** The metadata as JSON text. @throws HoldfastError `INVALID_OPTION` */
+/** Converts the metadata to JSON text. @throws HoldfastError `INVALID_OPTION` */
 function metadataText(metadata: unknown): string | undefined {
   if (metadata === undefined) return undefined
   let text: string | undefined

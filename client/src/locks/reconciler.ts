@@ -1,10 +1,12 @@
 /**
  * Compares the state of the broker with the state of the client after a resume.
  *
- * The broker first repeats its stored responses, and then sends a snapshot of everything that the
- * session holds and waits for. Live messages may arrive in between. The client settles nothing
- * before the last part of the snapshot, because a repeated grant may be of a lock that was lost
- * again while the connection was gone.
+ * After a resume the broker first repeats its stored responses, and then sends a snapshot: a list
+ * of all locks that the session holds and all requests that wait. New messages may arrive in
+ * between. The client settles no request before the last part of the snapshot, because a repeated
+ * `granted` may be about a lock that was lost while the connection was gone.
+ *
+ * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
 import { type HeldItem, HoldfastError, type Snapshot } from '@holdfast/shared'
 import type { PendingRequests } from '../requests/pendingRequests.js'
@@ -13,7 +15,7 @@ import { ProtocolViolation } from '../transport/connection.js'
 import type { GrantedLock } from './grantedLock.js'
 import { type HeldLocks, likelyReason } from './heldLocks.js'
 
-/** A lock at the broker; a lock that was just granted has no ttl here. */
+/** A lock that the broker holds for this session. The ttl is absent after a new `granted`. */
 type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
 export class Reconciler implements Reconciliation {
@@ -25,7 +27,9 @@ export class Reconciler implements Reconciliation {
   readonly #held = new Map<number, BrokerLock>()
   /** The ids of the requests that wait at the broker. */
   readonly #waiting = new Set<number>()
+  /** The lock requests without a settled outcome. */
   readonly #pendingLocks: LockRequest[] = []
+  /** The fences of the locks whose unlock has no response yet. */
   readonly #pendingUnlocks: number[] = []
 
   constructor(pendingRequests: PendingRequests, heldLocks: HeldLocks) {
@@ -59,32 +63,33 @@ export class Reconciler implements Reconciliation {
   }
 
   /**
-   * Settles every request whose outcome is known. Returns the ids of the requests that wait at the
-   * broker. The caller sends all other pending requests again. Listeners for losses are called
-   * last, because they may call the session.
+   * Settles every lock request whose outcome is known. Returns the ids of the requests that wait at
+   * the broker; the caller must send all other pending requests again. The listeners of lost locks
+   * are called last, because a listener may call the session.
    */
   settle(): ReadonlySet<number> {
     for (const request of this.#pendingRequests.all) request.reconcile(this)
     for (const { id, granted } of this.#pendingLocks) {
-      // Granted after the snapshot had listed the request as waiting.
+      // The grant came after the part of the snapshot that listed the request as waiting.
       if (granted !== undefined && this.#waiting.delete(id)) this.#held.set(id, granted)
     }
+    // The locks at the broker that no lock or request of this session has claimed yet, by fence.
     const surplus = new Map<number, BrokerLock>()
     for (const lock of this.#held.values()) {
       if (!this.lost.has(lock.fence)) surplus.set(lock.fence, lock)
     }
-    const gone = this.#heldLocks.all.filter((lock) => !this.#confirm(lock, surplus))
+    const goneLocks = this.#heldLocks.all.filter((lock) => !this.#confirm(lock, surplus))
     for (const fence of this.#pendingUnlocks) surplus.delete(fence)
     for (const request of this.#pendingLocks) this.#settleLock(request, surplus)
-    // Every lock that is left here is held at the broker, and no caller of this session wants it.
+    // The locks that are left are held at the broker, and no caller of this session wants them.
     for (const fence of surplus.keys()) {
       this.#heldLocks.unlockFence(fence)
     }
-    this.#heldLocks.lose(gone)
+    this.#heldLocks.lose(goneLocks)
     return this.#waiting
   }
 
-  /** Confirms a lock that the broker lists too; false if the broker does not list it. */
+  /** Confirms a lock that the broker holds too. Returns false if the broker does not hold it. */
   #confirm(lock: GrantedLock, surplus: Map<number, BrokerLock>): boolean {
     const brokerLock = surplus.get(lock.fence)
     if (brokerLock !== undefined) this.#heldLocks.confirm(lock, brokerLock)

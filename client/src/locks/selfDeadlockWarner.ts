@@ -1,10 +1,10 @@
 /**
  * Warns when a session waits for a lock that it holds itself.
  *
- * Locks are not re-entrant: a task that asks for a lock which it holds already waits for ever, and
- * without a warning nothing shows why. The request must keep waiting, because two tasks of one
- * process may share a session, and the broker cannot tell the tasks apart. So the client warns once
- * for each key.
+ * Locks are not re-entrant: a task that asks for a lock which the task holds itself waits for ever,
+ * and without a warning the developer cannot see why. The broker cannot reject such a request,
+ * because another task of the process may share the session and unlock later. So the client only
+ * warns, once for each key.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Scheduler, Task } from '../platform/scheduler.js'
@@ -13,9 +13,12 @@ import type { LockParams } from '../transport/messages.js'
 
 /** How long a request waits before it is checked, and between two checks, in ms. */
 const checkAfterMs = 5_000
-/** Most keys for which one session warns; more warnings would not help. */
+/** Most keys for which one session warns, because more warnings would not help. */
 const maxWarnings = 100
-/** For each of so many requests and locks the next check may come 1 ms later, to bound its cost. */
+/**
+ * A check visits all pending requests and locks. To bound the cost, the next check is at least 1 ms
+ * later for each 10 of them.
+ */
 const checkedPerMs = 10
 
 /** Prints a warning for the developer. */
@@ -27,12 +30,12 @@ interface OwnLock {
   readonly fence: number
 }
 
-/** What the warner needs of the session. */
+/** The part of the session controller that the warner uses. */
 export interface WarnerSession {
   readonly scheduler: Scheduler
   readonly pendingRequests: { readonly all: readonly Request[] }
   readonly heldLocks: { readonly all: readonly OwnLock[] }
-  /** The name of the session for the warning. */
+  /** How the warning names the session. */
   readonly label: string
 }
 
@@ -40,6 +43,7 @@ export class SelfDeadlockWarner implements Task {
   readonly #session: WarnerSession
   readonly #warn: Warn
   readonly #warnedKeys = new Set<string>()
+  /** Whether the next check is scheduled. */
   #isArmed = false
 
   constructor(session: WarnerSession, warn: Warn) {
@@ -47,7 +51,7 @@ export class SelfDeadlockWarner implements Task {
     this.#warn = warn
   }
 
-  /** A caller asks for a lock. Starts the timer unless it runs; one timer serves all requests. */
+  /** Call for each lock request. Schedules a check, unless a check is scheduled already. */
   onRequest(): void {
     if (this.#isArmed) return
     this.#isArmed = true
@@ -77,7 +81,7 @@ export class SelfDeadlockWarner implements Task {
   }
 
   #compare(wantedLocks: readonly LockParams[], locks: readonly OwnLock[]): void {
-    // Any lock of a key will do: a session has one exclusive lock or only shared locks on a key.
+    // One lock for each key is enough: if a session has several locks of a key, all are shared.
     const ownLocks = new Map(locks.map((lock) => [lock.key, lock]))
     for (const { key, mode } of wantedLocks) {
       const lock = ownLocks.get(key)

@@ -1,11 +1,11 @@
 /**
- * Lets callers who want the same lock at the same time share one request and its lock. Each caller
- * has its own handle, timeout and signal. The last caller who gives up cancels the request, and the
- * last caller who unlocks frees the lock. The callers do not exclude each other, and share no
- * result.
+ * Lets callers of one session share a lock request and its lock, if they ask for the same key, mode
+ * and ttl. Each caller has its own handle, timeout and signal. The last caller who gives up cancels
+ * the request, and the last caller who unlocks frees the lock. The lock does not exclude the
+ * callers who share it, and they share no result.
  *
- * Callers share only a request that has no response yet. A caller who comes after the grant sends a
- * new request, which waits behind those that wait already.
+ * A caller can only join a request that has no response yet. A caller who comes after the grant
+ * sends a new request, which waits in the broker's queue like any other request.
  */
 import { HoldfastError } from '@holdfast/shared'
 import { onAbort, throwIfAborted } from '../platform/callbacks.js'
@@ -17,11 +17,11 @@ import { Lock } from './lock.js'
 import type { CheckedLock } from './options.js'
 
 /** Sends a lock request. */
-export type RequestLock = (wanted: CheckedLock) => Promise<GrantedLock>
+export type RequestLock = (checkedLock: CheckedLock) => Promise<GrantedLock>
 
-/** One request, and the callers who wait for it, each as the task of its timeout. */
+/** A request, and the callers who wait for it. A caller is represented by its timeout task. */
 interface SharedRequest {
-  readonly lock: Promise<GrantedLock>
+  readonly grantedLock: Promise<GrantedLock>
   readonly controller: AbortController
   readonly callers: Set<Task>
 }
@@ -29,6 +29,7 @@ interface SharedRequest {
 export class Singleflight {
   readonly #scheduler: Scheduler
   readonly #requestLock: RequestLock
+  /** The requests that callers can join, by mode, ttl and key. */
   readonly #requests = new Map<string, SharedRequest>()
 
   constructor(scheduler: Scheduler, requestLock: RequestLock) {
@@ -39,7 +40,7 @@ export class Singleflight {
   async lock({ params, timeout, signal }: CheckedLock): Promise<Lock> {
     const { key } = params
     throwIfAborted(signal, key)
-    // A key has no control characters, so two different requests never have the same name.
+    // A key contains no line break, so two different requests never have the same name.
     const name = `${params.mode}\n${params.ttl}\n${params.key}`
     const request = this.#requests.get(name) ?? this.#begin(name, params)
     return new Promise<Lock>((resolve, reject) => {
@@ -60,23 +61,23 @@ export class Singleflight {
       const stopListening = onAbort(signal, giveUp)
       if (timeout !== undefined) this.#scheduler.after(caller, timeout)
       request.callers.add(caller)
-      request.lock.then((lock) => {
+      request.grantedLock.then((grantedLock) => {
         end()
-        // All handles are made before the first caller can unlock its own handle.
-        if (request.callers.has(caller)) resolve(new Lock(lock))
+        // All callers get their handles before the first caller can unlock, so the lock stays held.
+        if (request.callers.has(caller)) resolve(new Lock(grantedLock))
       }, giveUp)
     })
   }
 
   #begin(name: string, params: LockParams): SharedRequest {
     const controller = new AbortController()
-    const lock = this.#requestLock({ params, timeout: undefined, signal: controller.signal })
-    const request: SharedRequest = { lock, controller, callers: new Set() }
+    const grantedLock = this.#requestLock({ params, timeout: undefined, signal: controller.signal })
+    const request: SharedRequest = { grantedLock, controller, callers: new Set() }
     this.#requests.set(name, request)
     const close = () => this.#close(name, request)
-    lock.then((lock) => {
+    grantedLock.then((lock) => {
       close()
-      // All callers gave up while the grant was on its way.
+      // If all callers gave up before the grant arrived, no caller will unlock.
       if (request.callers.size === 0) void new Lock(lock).unlock()
     }, close)
     return request

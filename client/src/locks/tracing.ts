@@ -5,29 +5,34 @@
  */
 import type { HoldfastError, LockMode } from '@holdfast/shared'
 
-/** Is told about the lock requests of a session. */
+/** Receives the lock requests of a session. */
 export interface Tracer {
   /**
-   * A caller asks for a lock. Called in the context of that caller, who also gets the errors that
-   * this function throws. Errors of the other functions are reported as unhandled rejections.
+   * Called when a caller asks for a lock, in the context of that caller. An error that this
+   * function throws rejects the caller's request. An error of another function of this file is
+   * reported as an unhandled rejection.
    *
    * @param metadata The caller's metadata for the lock, as JSON text.
    */
   request(key: string, mode: LockMode, metadata: string | undefined): RequestTrace
 }
 
-/** Is told about one lock request. */
+/** Receives the outcome of one lock request. */
 export interface RequestTrace {
-  /** The metadata for the broker: the caller's metadata, or more, at most 4 KiB of JSON text. */
+  /**
+   * The metadata to send: the caller's metadata, possibly with more fields. At most 4 KiB of JSON.
+   */
   readonly metadata: string | undefined
   granted(fence: number): HoldTrace
   failed(error: HoldfastError): void
 }
 
-/** Is told about one lock that is held. */
+/** Receives the end of one held lock. */
 export interface HoldTrace {
   /** Runs the callback of `withLock`. */
   run<T>(callback: () => T): T
-  /** Called once at the end; with an error if the lock was lost. */
+  /**
+   * Called once when the lock ends: with an error if the lock was lost, without one if unlocked.
+   */
   ended(lost: HoldfastError | undefined): void
 }

@@ -1,12 +1,13 @@
 /**
- * How the client deals with code of the caller: functions that may throw, abort signals, and the
- * symbols of `using`.
+ * Helpers for what a caller passes to the client: callbacks that may throw, and abort signals. Also
+ * defines the symbols with which a caller's `using` and `await using` close an object.
  */
 import { HoldfastError } from '@holdfast/shared'
 
 /*
- * Declared as the compiler's library `esnext.disposable` and the types of Node declare them,
- * because a program that is compiled without that library must understand our declarations.
+ * The declarations equal those in the compiler's library `esnext.disposable` and in the types of
+ * Node. They are repeated, because a program that uses this package may be compiled without that
+ * library.
  */
 declare global {
   interface SymbolConstructor {
@@ -36,17 +37,19 @@ export function callSafely(callback: () => void): void {
 
 type AbortCallback = (error: HoldfastError) => void
 
-/** The callbacks of one signal, in the order in which they were added. */
+/** The one listener on a signal, and the callbacks that it calls. */
 interface SharedListener {
+  /** In the order in which they were added. */
   readonly callbacks: Set<AbortCallback>
   readonly listener: () => void
 }
 
 /**
- * All requests with the same signal share one listener on it. Node prints a warning about a leak
- * when a signal has more than ten listeners, and a service may use one signal for all its calls.
+ * All requests with the same signal share one listener on that signal. Without sharing, a program
+ * that uses one signal for all its calls would add many listeners, and Node warns about a leak if a
+ * signal has more than ten listeners.
  */
-const listenersBySignal = new WeakMap<AbortSignal, SharedListener>()
+const sharedListeners = new WeakMap<AbortSignal, SharedListener>()
 
 function abortedError({ reason }: AbortSignal, key?: string): HoldfastError {
   return new HoldfastError('ABORTED', undefined, { cause: reason, key })
@@ -58,19 +61,19 @@ export function throwIfAborted(signal: AbortSignal | undefined, key?: string): v
 }
 
 /**
- * Calls back when the signal is aborted. The returned function stops that; the last call of such a
- * function removes the shared listener from the signal.
+ * Calls the callback when the signal is aborted. Returns a function that removes the callback. When
+ * a signal has no callback any more, the shared listener is removed from the signal.
  */
 export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback): () => void {
   if (signal === undefined) return () => {}
-  // A new function, because the same callback may be added twice.
-  const added: AbortCallback = (error) => callback(error)
-  const { callbacks, listener } = listenersBySignal.get(signal) ?? addSharedListener(signal)
-  callbacks.add(added)
+  // A new function for each call, because the callback may be added twice to the set.
+  const registered: AbortCallback = (error) => callback(error)
+  const { callbacks, listener } = sharedListeners.get(signal) ?? addSharedListener(signal)
+  callbacks.add(registered)
   return () => {
-    if (!callbacks.delete(added) || callbacks.size > 0) return
+    if (!callbacks.delete(registered) || callbacks.size > 0) return
     signal.removeEventListener('abort', listener)
-    listenersBySignal.delete(signal)
+    sharedListeners.delete(signal)
   }
 }
 
@@ -78,12 +81,12 @@ function addSharedListener(signal: AbortSignal): SharedListener {
   const callbacks: SharedListener['callbacks'] = new Set()
   const listener = () => {
     for (const callback of [...callbacks]) {
-      // An earlier callback may have removed this one.
+      // A callback that ran before may have removed this callback.
       if (callbacks.has(callback)) callSafely(() => callback(abortedError(signal)))
     }
   }
-  const listeners = { callbacks, listener }
+  const sharedListener = { callbacks, listener }
   signal.addEventListener('abort', listener)
-  listenersBySignal.set(signal, listeners)
-  return listeners
+  sharedListeners.set(signal, sharedListener)
+  return sharedListener
 }

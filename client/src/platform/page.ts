@@ -1,25 +1,25 @@
 /**
- * The lifecycle of a page, as a browser reports it: left, restored, frozen, woken, and the network
- * gone and back. The code tests for each feature instead of asking for the platform, because a
- * worker has some of these events, and Node has none.
+ * Reports when the page that runs the client is left, when it is shown again or wakes up, and when
+ * the network is back. A worker has only some of these events, and Node has none. The code
+ * therefore tests for each feature, and not for the kind of platform.
  */
 
-/** Is told about the lifecycle of the page. */
+/** Receives the events of the page. */
 export interface PageLifecycleListener {
-  /** The page is left, for good or for the back/forward cache; its code may never run again. */
+  /** The user leaves the page, for good or for a time. The code of the page may never run again. */
   onLeave(): void
-  /** Time may have passed without the timers of the page, or the network is back. */
+  /** The page was shown or woken, and its timers may be late; or the network is back. */
   onWake(): void
 }
 
 export interface Page {
   /** The origin that the browser sends to the broker; `null` for a page without an origin. */
   readonly origin: string
-  /** Tells the listener about the lifecycle, until the returned function is called. */
+  /** Calls the listener for each event, until the returned function is called. */
   watch(listener: PageLifecycleListener): () => void
 }
 
-/** Undefined outside of pages and their workers. */
+/** The page or worker that runs this code; undefined on other platforms, such as Node. */
 export const page: Page | undefined =
   typeof addEventListener === 'function' && typeof location === 'object'
     ? { origin: location.origin, watch }
@@ -34,7 +34,7 @@ function watch(listener: PageLifecycleListener): () => void {
   addEventListener('online', onWake, { signal })
   if (typeof document === 'object') {
     document.addEventListener('resume', onWake, { signal })
-    // A page that is left becomes hidden too, after `pagehide`.
+    // Only `visible` is a wake-up: a page that is left becomes hidden, after `pagehide`.
     document.addEventListener(
       'visibilitychange',
       () => document.visibilityState === 'visible' && onWake(),

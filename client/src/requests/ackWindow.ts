@@ -1,74 +1,77 @@
 /**
- * Flow control for a session with a grace, whose responses the broker stores until the client
- * acknowledges them.
+ * Flow control for a session with a grace, which is the time for which the broker keeps a session
+ * after its connection dropped. For such a session the broker stores responses until the client
+ * acknowledges them, so that it can repeat a response that was lost with the connection.
  *
- * The client sends at most 512 stored requests beyond the last acknowledgement that the broker has
- * received, and acknowledges responses as they arrive. In a session without a grace the broker
- * stores nothing, and the window does not limit anything.
+ * A *stored request* is a request whose response the broker stores. After the last acknowledgement
+ * that the broker has surely received, the client sends at most 512 stored requests. So the broker
+ * never has to store too many responses. In a session without a grace the broker stores no
+ * responses, and the window has no limit.
  */
 import { maxUnacknowledged } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
-/** Most stored requests beyond the last acknowledgement that the broker has received. */
+/** Most stored requests after the last acknowledgement that the broker has surely received. */
 const windowSize = 512
-/** The client sends an acknowledgement of its own for this many responses. */
+/** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */
 const ackThreshold = 64
 
 export class AckWindow {
+  /** Whether the broker stores responses of this session. */
   #enabled = false
-  /** Numbers of the messages with stored requests that are not known to have arrived. */
-  #sent: number[] = []
-  /** Ids of the responses that have arrived and are not acknowledged on this connection. */
+  /** The message numbers of the stored requests that count against the window. */
+  #sentNumbers: number[] = []
+  /** The ids of the requests whose responses are not acknowledged on this connection yet. */
   #unackedResponses = new Set<number>()
-  /** The acknowledgements that were sent and are not known to have arrived. */
+  /** The acknowledgements that were sent and may not have reached the broker. */
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
-  /** A new connection. Acknowledgements that may be lost are sent again. */
+  /** Begins a new connection. Acknowledgements that may be lost become unacknowledged again. */
   restart(enabled: boolean, isSameSession: boolean): void {
     this.#enabled = enabled
-    this.#sent = []
-    // A set, because after a resume the broker repeats every response that it stores.
+    this.#sentNumbers = []
+    // A set contains each id once, although the broker repeats stored responses after a resume.
     this.#unackedResponses = new Set(
       isSameSession ? [...this.#inFlightIds, ...this.#unackedResponses] : [],
     )
     this.#inFlightAcks = []
   }
 
-  /** Whether the next stored request must wait for an acknowledgement of the broker. */
+  /** Whether the next stored request must wait until the broker has received an acknowledgement. */
   get isFull(): boolean {
-    return this.#sent.length >= windowSize
+    return this.#sentNumbers.length >= windowSize
   }
 
-  /** How many of the responses that have arrived the broker may still store. */
+  /** How many responses the client has received and the broker may still store. */
   get unconfirmedCount(): number {
     return this.#inFlightIds.length + this.#unackedResponses.size
   }
 
-  /** The ids in acknowledgements that are not known to have arrived. */
+  /** The ids in all acknowledgements that may not have reached the broker. */
   get #inFlightIds(): readonly number[] {
     return this.#inFlightAcks.flatMap(({ ids }) => ids)
   }
 
-  /** A stored request was sent as this message. */
+  /** Call when a stored request was sent; it has this message number on its connection. */
   onSent(messageNumber: number): void {
-    if (this.#enabled) this.#sent.push(messageNumber)
+    if (this.#enabled) this.#sentNumbers.push(messageNumber)
   }
 
-  /** The response to a stored request has arrived; many responses are acknowledged at once. */
+  /** Call for each response to a stored request. Acknowledges them when there are enough. */
   onResponse(id: number, connection: Connection): void {
     if (this.#enabled) this.#unackedResponses.add(id)
     if (this.#unackedResponses.size >= ackThreshold) this.acknowledge(connection)
   }
 
-  /** Acknowledges responses with the frame of a `pong`, if there are any. */
+  /** Call after a `pong` was sent. The frame of the `pong` also carries the acknowledgement. */
   onPing(connection: Connection): void {
     if (this.#unackedResponses.size > 0) this.acknowledge(connection)
   }
 
   /**
-   * Acknowledges all responses, with as many messages as that needs. Without responses it sends an
-   * empty acknowledgement, because the broker answers an acknowledgement at once.
+   * Acknowledges all responses, in as many messages as necessary. If no response is unacknowledged,
+   * sends an empty `ack`, because the broker's answer to that `ack` opens the window.
    */
   acknowledge(connection: Connection): void {
     do {
@@ -80,13 +83,15 @@ export class AckWindow {
   }
 
   /**
-   * The broker has received the first `n` messages. The window opens only if message `n` is an
-   * acknowledgement, because only then has the broker handled all `n` messages. The broker answers
-   * a `pong` when it arrives, before it handles earlier messages.
+   * Call when the broker has received the first `receivedCount` messages of this connection. The
+   * window opens only if the last of these messages is an `ack` of the client. The broker answers
+   * an `ack` after it has handled all earlier messages, but a `pong` before.
    */
-  onAck(n: number): void {
-    if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === n)) return
-    this.#sent = this.#sent.filter((messageNumber) => messageNumber > n)
-    this.#inFlightAcks = this.#inFlightAcks.filter(({ messageNumber }) => messageNumber > n)
+  onAck(receivedCount: number): void {
+    if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return
+    this.#sentNumbers = this.#sentNumbers.filter((messageNumber) => messageNumber > receivedCount)
+    this.#inFlightAcks = this.#inFlightAcks.filter(
+      ({ messageNumber }) => messageNumber > receivedCount,
+    )
   }
 }

@@ -1,8 +1,11 @@
 /**
  * The requests of a session that have no response yet: their ids, and when the client sends them.
  *
- * Ids rise in the order of the calls. Without a connection the requests only gather here. A new
- * connection sends them again in the same order.
+ * Ids rise in the order of the calls. Without a connection the requests wait here. On a new
+ * connection the client sends them again, in the order of their ids.
+ *
+ * A *stored* request is a request whose response the broker stores until the client acknowledges
+ * the response. The client repeats a stored request with its former id on a new connection.
  */
 import type { Failed, HoldfastError } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -13,9 +16,8 @@ import { AckWindow } from './ackWindow.js'
 import type { Request } from './requests.js'
 
 /**
- * How long the client waits beyond the timeout of a lock request for the broker's response, in ms.
- * The broker's decision is the better one, because only the broker knows whether a grant came
- * first.
+ * How much longer than the timeout of a lock request the client waits for the broker's response, in
+ * ms. The broker should decide, because only the broker knows whether it granted the lock in time.
  */
 const timeoutGraceMs = 250
 
@@ -24,9 +26,9 @@ export class PendingRequests {
   readonly #requests = new IdTable<Request>()
   readonly #ackWindow = new AckWindow()
   #nextId = 1
-  /** Undefined without a connection, and while requests may not be sent on the connection. */
+  /** The connection on which requests may be sent. Undefined without one, and during a resume. */
   #connection: Connection | undefined
-  /** The stored requests that wait until the ack window is open, in order. */
+  /** The stored requests that wait because the ack window is full, in order. */
   #waitingForWindow: Request[] = []
 
   constructor(scheduler: Scheduler) {
@@ -42,7 +44,7 @@ export class PendingRequests {
     return this.#requests.get(id)
   }
 
-  /** A new id for a message that is not kept here, such as `watch`. */
+  /** Returns a new id for a message that this class does not keep, such as `watch`. */
   newId(): number {
     return this.#nextId++
   }
@@ -62,12 +64,13 @@ export class PendingRequests {
   }
 
   /**
-   * Sends a refused request again with a new id, if the refusal says nothing about the request
-   * itself. Returns false if the refusal is final. Two refusals are not:
-   * - `QUOTA_EXCEEDED`, if stored responses have used up the quota, because an acknowledgement
-   *   frees them;
-   * - `BAD_MESSAGE` for a repeated request. The refusal of its first sending was lost, and later
-   *   requests have used higher ids, so the broker refuses the lower id.
+   * Sends a refused request again with a new id, if the cause of the refusal was not the request
+   * itself. Returns false if the refusal is final. Two refusals are not final:
+   * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
+   *   broker delete stored responses.
+   * - `BAD_MESSAGE` for a repeated request. The broker refused the request before, and that
+   *   response was lost. The broker has since seen higher ids, so it refuses the lower id of the
+   *   repetition.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const mayReissue =
@@ -86,7 +89,7 @@ export class PendingRequests {
     return true
   }
 
-  /** The caller has given up: the request leaves the broker's queue. */
+  /** Cancels a request whose caller has given up: the request leaves the broker's queue. */
   abandon(request: Request): void {
     request.wanted = false
     this.#scheduler.cancel(request)
@@ -100,7 +103,7 @@ export class PendingRequests {
 
   // --------------------------------------------------------------------------- connections
 
-  /** A connection is open. Responses may be acknowledged on it; requests must still wait. */
+  /** Begins a connection. Acknowledges responses, but sends no request before `startSending`. */
   connect(connection: Connection, isStoring: boolean, isSameSession: boolean): void {
     this.#ackWindow.restart(isStoring, isSameSession)
     if (isSameSession) this.#ackWindow.acknowledge(connection)
@@ -109,8 +112,8 @@ export class PendingRequests {
   /**
    * Sends the pending requests on this connection, in order.
    *
-   * @param waiting The ids that the broker keeps in its queues: these are not sent again, and those
-   *   that no caller wants are cancelled.
+   * @param waiting The ids of the requests in the broker's queues. These requests are not sent
+   *   again. A request among them that no caller wants is cancelled.
    */
   startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#connection = connection
@@ -123,27 +126,27 @@ export class PendingRequests {
     }
     for (const request of requests) {
       if (request.stored) continue
-      // The broker stores no response to this request, and refuses an id that it has seen.
+      // The request gets a new id, because the broker refuses an id that it has seen before.
       this.remove(request)
       this.add(request)
     }
   }
 
-  /** The connection is gone. */
+  /** Ends the connection: requests wait for the next connection. */
   disconnect(): void {
     this.#connection = undefined
     this.#waitingForWindow = []
     for (const request of this.all) this.#scheduleTimeout(request)
   }
 
-  /** The session is over: requests either end with it, or are sent again in the next session. */
+  /** Ends the session: some requests end too, and the next session sends the others again. */
   endSession(message: string): void {
     for (const request of this.all) {
       if (request.endWithSession(message)) this.remove(request)
     }
   }
 
-  /** The client is closed: every request ends. */
+  /** Ends every request, because the session is closed for good. */
   endAll(error: HoldfastError): void {
     const requests = this.all
     for (const request of requests) this.remove(request)
@@ -154,26 +157,27 @@ export class PendingRequests {
 
   // ----------------------------------------------------------------------- acknowledgements
 
-  /** The response to a stored request has arrived. */
+  /** Call when the response to a stored request has arrived. */
   onStoredResponse(id: number, connection: Connection): void {
     this.#ackWindow.onResponse(id, connection)
   }
 
-  /** The broker has received the first `n` messages of this connection. */
-  onAck(n: number): void {
-    this.#ackWindow.onAck(n)
+  /** Call when the broker has received the first `receivedCount` messages of the connection. */
+  onAck(receivedCount: number): void {
+    this.#ackWindow.onAck(receivedCount)
     const waiting = this.#waitingForWindow
     if (waiting.length === 0 || this.#ackWindow.isFull) return
     this.#waitingForWindow = []
     for (const request of waiting) this.#dispatch(request)
   }
 
-  /** Answers a `ping`, and acknowledges responses with the same frame. */
-  pong(n: number, connection: Connection): void {
-    connection.send(messageText('pong', { n }))
+  /** Answers a `ping`. The frame also acknowledges responses. */
+  pong(pingNumber: number, connection: Connection): void {
+    connection.send(messageText('pong', { n: pingNumber }))
     this.#ackWindow.onPing(connection)
   }
 
+  /** Sends the request, or lets it wait for the ack window. */
   #dispatch(request: Request): void {
     const connection = this.#connection!
     if (this.#requests.get(request.id) !== request) return
@@ -189,13 +193,13 @@ export class PendingRequests {
     const messageNumber = connection.send(request.text(this.#scheduler), request)
     if (!request.stored) return
     this.#ackWindow.onSent(messageNumber)
-    // The broker answers an `ack` at once, and the answer opens the window again.
+    // The broker's answer to this `ack` opens the window again.
     if (this.#ackWindow.isFull) this.#ackWindow.acknowledge(connection)
   }
 
   /**
-   * Starts or moves the timeout of a request. Without a connection the client keeps the timeout.
-   * With a connection the broker keeps it, and the client waits a little longer.
+   * Starts or moves the timeout of a request. Without a connection the client measures the timeout.
+   * With a connection the broker measures the timeout, and the client waits a little longer.
    */
   #scheduleTimeout(request: Request): void {
     const { timeout, dueAt } = request

@@ -1,9 +1,12 @@
 /**
  * The requests of a session: one class for each kind, each with the promise of its caller.
  *
- * A request knows its message, its response, and what the end of a session means to it. Code that
- * handles all requests calls the methods of `Request`; a new kind of request overrides them. A
- * request knows locks only by the interfaces that this file declares.
+ * A request writes its message, handles its response, and decides what happens to it when the
+ * session ends. Other code calls the methods of the class `Request`, and a new kind of request
+ * overrides these methods. This file does not import the classes of locks; it declares the
+ * interfaces that it needs of them.
+ *
+ * A fence is the number of a grant, and a ttl is the time after which a lock expires.
  */
 import {
   type Failed,
@@ -17,50 +20,57 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
 import { type Connection, ProtocolViolation, type Sendable } from '../transport/connection.js'
 import { type LockParams, lockText, messageText, unlockText } from '../transport/messages.js'
 
-/** The messages of the broker that end a request, or that are a part of its response. */
+/** The messages of the broker that answer a request, completely or in part. */
 export type Response = Exclude<Extract<ServerMessage, { id: number }>, { type: 'watching' }>
 
 /**
- * With more unconfirmed responses than this, the broker may have refused a lock for their number.
+ * A lock request that is refused with `QUOTA_EXCEEDED` is sent again if the broker may store more
+ * responses than this; see `reissueAbove`.
  */
 const manyResponses = 512
 
-/** Is told about the locks and unlocks that are pending after a resume. */
+/** Receives the lock and unlock requests that are pending after a resume. */
 export interface Reconciliation {
   onPendingLock(request: LockRequest): void
   onPendingUnlock(fence: number): void
 }
 
-/** Also the scheduler's task for the timeout of the request. */
+/** One request. The object is also the task that the scheduler runs when the timeout passes. */
 export abstract class Request<T = unknown> implements Sendable, Task {
   /** Set when the request is added to the pending requests. Later requests have higher ids. */
   id = 0
+  /** The connection on which the request was sent last; undefined if it was not sent yet. */
   sentOn: Connection | undefined = undefined
+  /** The number of its message among the messages of that connection. */
   messageNumber = 0
+  /** When the request was sent last. */
   sentAt: ClockReading | undefined = undefined
-  /** Whether this id was sent before, on another connection. */
+  /** Whether the request was sent before with this id, on another connection. */
   isRepeat = false
-  /** False once the caller has given up, as the caller of a lock request may. */
+  /** False once the caller has given up, which only the caller of a lock request can do. */
   wanted = true
   /** The lock of a lock request; undefined for other kinds of requests. */
   declare readonly params?: LockParams
-  /** The timeout of a lock request, in ms; undefined waits for ever. */
+  /** The timeout of a lock request, in ms; undefined if the request waits for ever. */
   declare readonly timeout?: number | undefined
   /** When the timeout ends, by the monotonic clock. */
   declare readonly dueAt?: number
-  /** Whether the broker stores the response, so that the request is repeated with the same id. */
+  /** Whether the broker stores the response. The client repeats such a request with its id. */
   abstract readonly stored: boolean
   /** The type of the response to a request that does not fail. */
   abstract readonly responseType: Response['type']
-  /** The key in the errors of this request; undefined for a request about no single key. */
+  /** The key in the errors of this request; undefined if the request is not about a single key. */
   abstract readonly key: string | undefined
   /**
-   * A stored request that the broker refuses with `QUOTA_EXCEEDED` is sent anew if the broker may
-   * have more unconfirmed responses than this, because those may have used up the quota.
+   * When the broker refuses a stored request with `QUOTA_EXCEEDED`, the cause may be the number of
+   * responses that the broker stores. The client sends the request again if the broker may store
+   * more responses than this.
    */
   readonly reissueAbove: number = 1
   readonly promise: Promise<T>
-  /** Has the type of a method, so that a request of any result is a `Request`. */
+  /**
+   * Resolves the promise. Declared with the type of a method, so that every request is a `Request`.
+   */
   resolve!: { resolve(value: T): void }['resolve']
   #reject!: (error: HoldfastError) => void
 
@@ -71,6 +81,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     })
   }
 
+  /** The number of this request in the table of pending requests. */
   get tableId(): number {
     return this.id
   }
@@ -86,8 +97,9 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   abstract onResponse(response: Response, isResuming: boolean): boolean
 
   /**
-   * @throws ProtocolViolation for a response that a broker cannot mean. Without this check, the
-   * request could wait for ever, or a lock could have no end.
+   * Checks that the response fits this request. Without this check, the request could wait for
+   * ever, or a lock could never end.
+   * @throws ProtocolViolation for a response that no correct broker sends
    */
   checkResponse({ type, id }: Response): void {
     if (type === 'failed') return
@@ -101,7 +113,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     }
   }
 
-  /** The broker refused the request. */
+  /** Handles the refusal of the broker. */
   onFailed(error: HoldfastError): void {
     this.fail(error)
   }
@@ -112,8 +124,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   }
 
   /**
-   * The session is over. Returns true if the request is complete; false if the next session must
-   * send the request again.
+   * Handles the end of the session. Returns true if the request is complete. Returns false if the
+   * next session must send the request again.
    */
   endWithSession(_message: string): boolean {
     return false
@@ -122,15 +134,15 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /** Reports a pending lock or unlock after a resume. */
   reconcile(_reconciliation: Reconciliation): void {}
 
-  /** The timeout has passed. */
+  /** The scheduler calls this method when the timeout has passed. */
   run(): void {}
 }
 
-/** The locks of the session, as a lock request needs them. */
+/** The part of the session's locks that a lock request uses. */
 export interface LockKeeper<L> {
   /** The lock with this fence, if the session holds it. */
   get(fence: number): L | undefined
-  /** Adds the granted lock; `at` is the broker's time at which the ttl began. */
+  /** Adds the granted lock. Its ttl began at `at` of the broker's clock, if the broker says so. */
   hold(request: LockRequest<L>, fence: number, at: number | undefined): L
   /** Unlocks a lock that no caller of this session wants. */
   unlockFence(fence: number): void
@@ -144,7 +156,10 @@ export class LockRequest<L = unknown> extends Request<L> {
   declare readonly params: LockParams
   declare readonly timeout: number | undefined
   declare readonly dueAt: number
-  /** A grant that arrived during a resume; the snapshot then says whether the lock still exists. */
+  /**
+   * A `granted` that arrived during a resume. The snapshot, which lists the session's locks at the
+   * broker, then shows whether the lock still exists.
+   */
   granted: Granted | undefined = undefined
   readonly #keeper: LockKeeper<L>
   readonly #onTimeout: () => void
@@ -195,7 +210,7 @@ export class LockRequest<L = unknown> extends Request<L> {
     this.resolve(this.#keeper.hold(this, fence, at))
   }
 
-  /** A request that still waits is sent again in the next session. */
+  /** Lets the next session send the request again, unless the caller has given up. */
   override endWithSession(): boolean {
     this.granted = undefined
     this.sentOn = undefined
@@ -223,7 +238,7 @@ export class UnlockRequest extends Request<void> {
     super()
     this.fence = fence
     this.key = key
-    // Many callers do not await an unlock, so a rejection must not count as unhandled.
+    // Many callers do not await an unlock, and an unhandled rejection could end their process.
     this.promise.catch(() => {})
   }
 
@@ -236,7 +251,7 @@ export class UnlockRequest extends Request<void> {
     return true
   }
 
-  /** The end of the session has released the lock. */
+  /** Succeeds, because the end of the session has released the lock. */
   override endWithSession(): boolean {
     return this.onResponse()
   }
@@ -267,7 +282,7 @@ export class RefreshRequest extends Request<void> {
     super()
     this.#lock = lock
     this.ttl = ttl
-    // The caller may have stopped waiting, so a rejection must not count as unhandled.
+    // The caller may have stopped waiting, and an unhandled rejection could end the process.
     this.promise.catch(() => {})
   }
 
@@ -301,8 +316,8 @@ export class RefreshRequest extends Request<void> {
 }
 
 /**
- * The error of a `failed` message. A code that this client does not know becomes `UNAVAILABLE`,
- * because a newer broker may have more codes.
+ * Makes the error of a `failed` message. An unknown code, which a newer broker may send, becomes
+ * `UNAVAILABLE`.
  *
  * @param session The id of the session that sent the request.
  */
@@ -315,7 +330,7 @@ export function errorOfFailed({ code, message, holders }: Failed, session: strin
   return new HoldfastError(knownCode, text, { holders, heldByThisSession })
 }
 
-/** The same error with the key of the failed call, unless the error has a key already. */
+/** Returns the error with the key of the failed call; an error that has a key stays unchanged. */
 export function withKey(key: string | undefined, error: HoldfastError): HoldfastError {
   if (key === undefined || error.key !== undefined) return error
   // The spread copies the details of the error, but not the cause, which is not enumerable.

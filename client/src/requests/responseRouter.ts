@@ -1,4 +1,4 @@
-/** Brings each response of the broker to its request. */
+/** Passes each response of the broker to the request that it answers. */
 import type { Failed } from '@holdfast/shared'
 import type { ClockReading } from '../platform/environment.js'
 import type { Connection } from '../transport/connection.js'
@@ -16,12 +16,12 @@ export class ResponseRouter {
   }
 
   /**
-   * Handles a response. Returns when the request was sent, if the response is the first sign that
-   * the request has arrived.
+   * Handles a response. If the response is the first sign that the request has reached the broker,
+   * returns when the request was sent; otherwise returns undefined.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
    * @param isResuming Whether the state of the session's locks is not yet known.
-   * @throws ProtocolViolation for a response that a broker cannot mean
+   * @throws ProtocolViolation for a response that no correct broker sends
    */
   route(
     response: Response,
@@ -32,7 +32,7 @@ export class ResponseRouter {
     const { id } = response
     const request = this.#pendingRequests.get(id)
     if (request === undefined) {
-      // The broker repeats a response whose acknowledgement was lost.
+      // The broker repeats a response if the acknowledgement of that response was lost.
       if (isStored) this.#pendingRequests.onStoredResponse(id, connection)
       return undefined
     }

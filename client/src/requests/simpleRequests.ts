@@ -1,6 +1,7 @@
 /**
- * The requests that do not change the locks of the own session, and the checks of their options:
- * query, revoke, auth and stats. Each is a `SimpleRequest`, made of a message and a response type.
+ * The requests that do not change the locks of their own session: query, revoke, auth and stats.
+ * Also the checks of their options. Each request is a `SimpleRequest`: a message, the type of its
+ * response, and a function that reads the response.
  */
 import {
   type Found,
@@ -23,27 +24,29 @@ import { Request, type Response } from './requests.js'
 
 /** Which lock `session.revoke` ends, and why. */
 export interface RevokeOptions {
-  /** The fence of the lock, as `query` shows it. */
+  /** The fence of the lock, which is the number of its grant; `query` shows the fence. */
   readonly fence: number
   /** The reason for the broker's audit record and for the holder, 1 to 256 characters. */
   readonly reason: string
 }
 
-/** What `session.query` selects: a key, all keys with a prefix, or all keys without either. */
+/** What `session.query` selects: one key, all keys with a prefix, or by default all keys. */
 export interface QueryOptions {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
-  /** Most locks and most waiting requests in the result, 1 to 1,000. Default 1,000. */
+  /** Most locks, and also most waiting requests, in the result: 1 to 1,000. Default 1,000. */
   readonly limit?: number | undefined
   /**
-   * Asks for one page, in the order in which JavaScript compares strings. The page begins with the
-   * first key after this key; `''` asks for the first page. A page has all locks and the whole
-   * queue of each of its keys. A key that alone exceeds `limit` is alone on its page, and is cut.
-   * The counts are those of this page and all later pages. A lock that is held from the first page
-   * to the last is on exactly one page.
+   * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
+   * with the first key after this key; `''` asks for the first page. A page has all locks and all
+   * waiting requests of each of its keys. A key with more than `limit` locks or waiting requests
+   * has a page of its own, which leaves out the rest. The counts cover this page and all later
+   * pages. A lock that is held during the whole series of queries is on exactly one page.
    */
   readonly after?: string | undefined
-  /** With `after`: begins with the locks of that key itself whose fence is higher than this. */
+  /**
+   * With `after`: the page begins with the locks of key `after` whose fence is above this fence.
+   */
   readonly afterFence?: number | undefined
 }
 
@@ -53,9 +56,9 @@ export interface QueryResult {
   readonly held: readonly HeldInfo[]
   /** At most `limit` waiting requests. */
   readonly waiting: readonly WaitingInfo[]
-  /** How many locks the query selects, within the limit or not. */
+  /** How many locks the query selects, including those beyond the limit. */
   readonly heldCount: number
-  /** How many waiting requests the query selects, within the limit or not. */
+  /** How many waiting requests the query selects, including those beyond the limit. */
   readonly waitingCount: number
 }
 
@@ -123,7 +126,7 @@ export class SimpleRequest<T> extends Request<T> {
   readonly #write: (id: number) => string
   readonly #read: (response: Response) => T
 
-  /** @param read Reads a response, or a part of it; the promise resolves with the last result. */
+  /** @param read Reads each part of the response. The promise resolves with its last result. */
   constructor(
     responseType: Response['type'],
     stored: boolean,
@@ -152,8 +155,8 @@ export class SimpleRequest<T> extends Request<T> {
 }
 
 /**
- * Ends the lock of another session. The request outlives the own session: a fence names one lock
- * for ever, so a repeated request does nothing.
+ * Ends the lock of another session. If the own session ends, the next session sends the request
+ * again. A repeated request does no harm, because a fence never belongs to a second lock.
  */
 export function revokeRequest(key: string, { fence, reason }: RevokeOptions): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })
@@ -178,7 +181,7 @@ export function queryRequest(options: QueryOptions): SimpleRequest<QueryResult> 
   let held: HeldInfo[]
   let waiting: WaitingInfo[]
   const write = (id: number) => {
-    // Parts from before a drop are discarded, because the query starts anew.
+    // Discards the parts that arrived before the connection dropped, because the query starts anew.
     held = []
     waiting = []
     return messageText('query', { id, ...options })

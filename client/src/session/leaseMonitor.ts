@@ -1,7 +1,12 @@
 /**
- * Watches the lease of a session: when the session must be taken for over, and when the broker has
- * received nothing for so long that the client must try another connection. Messages *from* the
- * broker do not count, because a connection may be dead in one direction only.
+ * Watches the lease of a session. The lease is the time for which the broker keeps a session
+ * without hearing from the client. The monitor reports two moments:
+ * - The lease is over: the client must assume that the broker has ended the session.
+ * - The client does not know of any message that reached the broker for half a lease: the client
+ *   must try another connection.
+ *
+ * Only messages *to* the broker extend the lease. A message *from* the broker does not, because a
+ * connection may be dead in one direction only.
  */
 
 import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
@@ -9,106 +14,110 @@ import type { ClockReading } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 
 export interface LeaseListener {
-  /** The broker may have ended the session, and granted its locks to other sessions. */
+  /** The lease is over: the broker may have granted the locks of the session to other sessions. */
   onLeaseOver(): void
-  /** For half a lease no message of the client is known to have arrived. */
+  /** No message of the client is known to have reached the broker for half a lease. */
   onSilence(): void
 }
 
 export class LeaseMonitor {
   readonly #scheduler: Scheduler
   readonly #listener: LeaseListener
-  readonly #end: Task = { run: () => this.#listener.onLeaseOver() }
-  readonly #silence: Task = { run: () => this.#onSilence() }
+  readonly #leaseOverTask: Task = { run: () => this.#listener.onLeaseOver() }
+  readonly #silenceTask: Task = { run: () => this.#onSilence() }
   #lease = 0
   #expiry: Expiry | undefined
-  /** When the newest message that is known to have arrived was sent. */
-  #arrived: ClockReading | undefined
-  /** When the client learned of that arrival, by the monotonic clock. */
-  #knownAt = 0
-  /** Whether the client knows which locks the session holds. */
-  #isSettled = true
-  /** Whether the check for silence ran late, so that a second check must confirm the silence. */
-  #wasLate = false
+  /** When the client sent the newest message that is known to have reached the broker. */
+  #lastArrivedSentAt: ClockReading | undefined
+  /** When the client learned that this message had arrived, by the monotonic clock. */
+  #arrivalKnownAt = 0
+  /** Whether the client knows which locks the session holds; false during a resume. */
+  #knowsLocks = true
+  /** Whether the last check for silence ran late; a second check must then confirm the silence. */
+  #checkRanLate = false
 
   constructor(scheduler: Scheduler, listener: LeaseListener) {
     this.#scheduler = scheduler
     this.#listener = listener
   }
 
-  /** A new session begins with a `hello` that was sent at `sent`. */
+  /** Begins a new session, whose `hello` was sent at `sent`. */
   start(lease: number, sent: ClockReading, watchesSilence: boolean): void {
     this.#lease = lease
-    this.#isSettled = true
+    this.#knowsLocks = true
     this.extend(sent)
     if (watchesSilence) this.#watchSilence()
   }
 
   /**
-   * The session is being resumed by a `hello` that was sent at `sent`. The session may have lost
-   * locks meanwhile, so the expiry must not move before `settle`.
+   * Begins the resume of the session by a `hello` that was sent at `sent`. The session may have
+   * lost locks while the connection was gone, so the expiry must not move before `onLocksKnown`.
    */
   resume(sent: ClockReading): void {
-    this.#isSettled = false
+    this.#knowsLocks = false
     this.extend(sent)
     this.#watchSilence()
   }
 
-  /** The client knows which locks the resumed session holds. */
+  /** Ends the resume: the client now knows which locks the session holds. */
   onLocksKnown(): void {
-    this.#isSettled = true
-    if (this.#arrived !== undefined) this.#set(expiryFrom(this.#arrived, this.#lease))
+    this.#knowsLocks = true
+    if (this.#lastArrivedSentAt !== undefined)
+      this.#setExpiry(expiryFrom(this.#lastArrivedSentAt, this.#lease))
   }
 
-  /** How long the session lasts if the client hears nothing more, in ms. */
+  /** How long the session surely lasts if no further message reaches the broker, in ms. */
   get remainingMs(): number {
     if (this.#expiry === undefined) return 0
     const { monotonic, wall } = this.#scheduler.now()
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))
   }
 
-  /** A message that was sent at this time has arrived, so the lease counts from there. */
+  /** Counts the lease from `sent`, because a message that was sent then has reached the broker. */
   extend(sent: ClockReading): void {
-    // Messages of one write have one clock reading, and each of their responses repeats it.
-    if (sent === this.#arrived) return
-    this.#arrived = sent
-    this.#knownAt = this.#scheduler.monotonic()
-    if (this.#isSettled) this.#set(expiryFrom(sent, this.#lease))
+    // All messages of one write share one clock reading, so most responses report the same time.
+    if (sent === this.#lastArrivedSentAt) return
+    this.#lastArrivedSentAt = sent
+    this.#arrivalKnownAt = this.#scheduler.monotonic()
+    if (this.#knowsLocks) this.#setExpiry(expiryFrom(sent, this.#lease))
   }
 
-  /** The connection is gone: the session lasts no longer than the grace. */
+  /**
+   * The connection is gone. From now on the broker keeps the session at most for the grace, so the
+   * expiry moves to the end of the grace, unless it is earlier.
+   */
   limitTo(grace: number): void {
-    this.#scheduler.cancel(this.#silence)
+    this.#scheduler.cancel(this.#silenceTask)
     const graceEnd = expiryFrom(this.#scheduler.now(), grace)
-    this.#set(this.#expiry === undefined ? graceEnd : earlier(this.#expiry, graceEnd))
+    this.#setExpiry(this.#expiry === undefined ? graceEnd : earlier(this.#expiry, graceEnd))
   }
 
-  /** The session is over. */
+  /** Stops watching, because the session is over. */
   stop(): void {
-    this.#scheduler.cancel(this.#silence)
-    this.#scheduler.cancel(this.#end)
+    this.#scheduler.cancel(this.#silenceTask)
+    this.#scheduler.cancel(this.#leaseOverTask)
     this.#expiry = undefined
   }
 
-  #set(expiry: Expiry): void {
+  #setExpiry(expiry: Expiry): void {
     this.#expiry = expiry
-    this.#scheduler.atExpiry(this.#end, expiry)
+    this.#scheduler.atExpiry(this.#leaseOverTask, expiry)
   }
 
   #watchSilence(): void {
-    this.#wasLate = false
-    this.#scheduler.at(this.#silence, this.#knownAt + this.#lease / 2)
+    this.#checkRanLate = false
+    this.#scheduler.at(this.#silenceTask, this.#arrivalKnownAt + this.#lease / 2)
   }
 
   #onSilence(): void {
     const now = this.#scheduler.monotonic()
-    const silentMs = now - this.#knownAt
+    const silentMs = now - this.#arrivalKnownAt
     if (silentMs < this.#lease / 2) {
       this.#watchSilence()
-    } else if (silentMs > this.#lease * 0.6 && !this.#wasLate) {
-      // This process did not run for a while, so frames may be waiting to be read.
-      this.#wasLate = true
-      this.#scheduler.at(this.#silence, now + this.#lease / 10)
+    } else if (silentMs > this.#lease * 0.6 && !this.#checkRanLate) {
+      // This process was stopped for a while, so frames from the broker may be unread.
+      this.#checkRanLate = true
+      this.#scheduler.at(this.#silenceTask, now + this.#lease / 10)
     } else {
       this.#listener.onSilence()
     }

@@ -1,6 +1,6 @@
 /**
- * The table of the broker's messages: one entry for each type, which says what the message does to
- * the session. The compiler refuses a table without an entry for a type.
+ * Handles the messages of the broker. A table has one handler for each message type; the handler
+ * changes the parts of the session. The compiler refuses a table that lacks a type.
  */
 import { type Draining, type Expiring, maxReasonLength, type ServerMessage } from '@holdfast/shared'
 import type { HeldLocks } from '../locks/heldLocks.js'
@@ -14,7 +14,7 @@ import type { LeaseMonitor } from './leaseMonitor.js'
 import type { SessionControllerListener } from './sessionEvents.js'
 import type { Watches } from './watch.js'
 
-/** The parts of a session that messages change. */
+/** The parts of a session that the handlers change. */
 export interface MessageTargets {
   readonly scheduler: Scheduler
   readonly pendingRequests: PendingRequests
@@ -23,13 +23,13 @@ export interface MessageTargets {
   readonly lease: LeaseMonitor
   readonly responseRouter: ResponseRouter
   readonly listener: SessionControllerListener
-  /** Present while the session is being resumed. */
+  /** Collects the locks at the broker during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
-  /** The last part of the snapshot has arrived. */
+  /** Called when the last part of the snapshot has arrived, which lists the session's locks. */
   finishResume(connection: Connection): void
 }
 
-/** A handler for every message but `welcome`, which the connection handles. */
+/** One handler for each message type, except `welcome`, which the connection handles. */
 export type MessageHandlers = {
   readonly [T in Exclude<ServerMessage['type'], 'welcome'>]: (
     message: Extract<ServerMessage, { type: T }>,
@@ -40,25 +40,26 @@ export type MessageHandlers = {
 export function createMessageHandlers(targets: MessageTargets): MessageHandlers {
   const { scheduler, pendingRequests, heldLocks, watches, lease, responseRouter, listener } =
     targets
+  /** Makes a handler that passes a response to its request. */
   const respond = (isStored: boolean) => (response: Response, connection: Connection) => {
     const isResuming = targets.reconciler !== undefined
     const sentAt = responseRouter.route(response, connection, isStored, isResuming)
     if (sentAt !== undefined) lease.extend(sentAt)
   }
-  /** The broker stores these responses until the client acknowledges them. */
-  const stored = respond(true)
-  const unstored = respond(false)
+  // The broker stores some responses until the client acknowledges them, and other responses never.
+  const onStoredResponse = respond(true)
+  const onUnstoredResponse = respond(false)
   const notify = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
-    granted: stored,
-    unlocked: stored,
-    refreshed: stored,
-    revoked: stored,
-    authenticated: unstored,
-    found: unstored,
-    stats: unstored,
+    granted: onStoredResponse,
+    unlocked: onStoredResponse,
+    refreshed: onStoredResponse,
+    revoked: onStoredResponse,
+    authenticated: onUnstoredResponse,
+    found: onUnstoredResponse,
+    stats: onUnstoredResponse,
     failed: (message, connection) => {
-      if (!watches.onFailed(message)) stored(message, connection)
+      if (!watches.onFailed(message)) onStoredResponse(message, connection)
     },
     watching: (message) => watches.onPart(message),
     event: (message) => watches.onEvent(message),
@@ -69,14 +70,14 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
         heldLocks.lose([lock], reason, note?.slice(0, maxReasonLength) || undefined)
       }
     },
-    ping: ({ n }, connection) => {
-      pendingRequests.pong(n, connection)
-      // A hidden tab delays the client's timer by up to a minute, but not a `ping`.
+    ping: ({ n: pingNumber }, connection) => {
+      pendingRequests.pong(pingNumber, connection)
+      // Runs due tasks, because a hidden tab delays timers by up to a minute, but not messages.
       scheduler.run()
     },
-    ack: ({ n, at }, connection) => {
-      const sent = connection.arrived(n)
-      pendingRequests.onAck(n)
+    ack: ({ n: receivedCount, at }, connection) => {
+      const sent = connection.arrived(receivedCount)
+      pendingRequests.onAck(receivedCount)
       if (sent === undefined) return
       heldLocks.clockSample = { sent, received: at }
       lease.extend(sent)

@@ -1,4 +1,11 @@
-/** The public class of a session: checks the arguments of each call and passes the call on. */
+/**
+ * The public class `Session`. Each method checks its arguments and passes the call to the session
+ * controller, which holds the state of the session.
+ *
+ * A session has a lease: the time for which the broker keeps it without hearing from the client. A
+ * session may have a grace: the time for which the broker keeps it after its connection dropped. A
+ * fence is the number of a grant, and a ttl is the time after which a lock expires.
+ */
 import { HoldfastError, type LockStats, refuseUnknownOptions } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
 import { Lock } from '../locks/lock.js'
@@ -35,11 +42,11 @@ import type { SessionController } from './sessionController.js'
 import { SessionEmitter, type SessionState } from './sessionEvents.js'
 import type { Watch, WatchEvent } from './watch.js'
 
-/** What a session needs of the platform and of the options of `connect`. */
+/** What `connect` gives to a session: functions of the platform, and checked options. */
 export interface SessionDeps {
   readonly newTask: LockManagerSession['newTask']
   readonly tracer: Tracer | undefined
-  /** Undefined if warnings are turned off. */
+  /** Prints a warning for the developer; undefined if warnings are turned off. */
   readonly warn: Warn | undefined
 }
 
@@ -50,27 +57,27 @@ export class Session extends SessionEmitter {
   readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
   /** The name that was given to `connect`. */
   readonly name: string | undefined
-  /** The same locks with the interface of `navigator.locks`. */
+  /** Locks with the interface of `navigator.locks`, at the same broker and in this session. */
   readonly locks: LockManager
 
-  /** Internal: `connect` makes sessions. */
+  /** Internal. Call `connect` to make a session. */
   constructor(controller: SessionController, { newTask, tracer, warn }: SessionDeps) {
     super()
     this.#controller = controller
     this.name = controller.settings.name
     this.#tracer = tracer
     this.#selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
-    const requestLock = (wanted: CheckedLock) => this.#requestLock(wanted)
+    const requestLock = (checkedLock: CheckedLock) => this.#requestLock(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
   }
 
-  /** Id of the session at the broker. A new session (event `newSession`) has a new id. */
+  /** Id of the session at the broker. Changes when a new session begins (event `newSession`). */
   get id(): string {
     return this.#controller.info.session
   }
 
-  /** The lease, in ms. */
+  /** How long the broker keeps this session without hearing from the client, in ms. */
   get lease(): number {
     return this.#controller.info.lease
   }
@@ -81,9 +88,9 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * How long the locks of this session last if the client hears nothing more from the broker, in
-   * ms; 0 without locks to rely on. A caller that needs time to stop its work under a lock must
-   * stop when this value gets too small. The ttl of a lock may end earlier.
+   * How long this session still holds its locks if no further message reaches the broker, in ms; 0
+   * if the session holds no lock for certain. A caller that needs time to stop its work must stop
+   * before this value is shorter than that time. A lock with a ttl may expire earlier.
    */
   get leaseLeft(): number {
     return this.#controller.lease.remainingMs
@@ -94,24 +101,27 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Waits for a lock, first come, first served. Locks are not re-entrant: a task that asks for a
-   * lock which its own session holds waits until the session unlocks it. If that task itself must
-   * unlock it, the task waits for ever. After 5 s the client warns once for each key (see
-   * `warnings` of `connect`).
+   * Waits for a lock. The broker grants requests for a key in the order in which they arrive.
+   *
+   * Locks are not re-entrant. A call that asks for a lock of its own session waits until the
+   * session unlocks that lock. If the caller that waits is also the caller that must unlock, the
+   * call waits for ever. After 5 s the client warns once for each key (see `warnings` of
+   * `connect`).
    *
    * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
    * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
-   * `QUOTA_EXCEEDED`, `UNAVAILABLE`, `BAD_MESSAGE` (metadata nested too deep), `LOCK_LOST` (granted
-   * and lost again while the connection was gone), `SESSION_CLOSED`, or with the error that ended
-   * the session, like every pending call.
+   * `QUOTA_EXCEEDED`, `UNAVAILABLE`, `BAD_MESSAGE` (metadata nested too deep), `LOCK_LOST` (the
+   * lock was granted and lost while the connection was gone) or `SESSION_CLOSED`. If an error ends
+   * the session, every pending call rejects with that error.
    */
   async lock(key: string, options: LockOptions = {}): Promise<Lock> {
     return new Lock(await this.#requestLock(checkLock(key, options)))
   }
 
   /**
-   * Takes a lock if it is free. Rejects at once with `LOCK_HELD`, which names the `holders`, if it
-   * is not free; with `UNAVAILABLE` while there is no connection; otherwise like `lock`.
+   * Takes a lock if the lock is free. If the lock is not free, rejects at once with `LOCK_HELD`;
+   * the error has the `holders`. Without a connection, rejects with `UNAVAILABLE`. Other errors are
+   * those of `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
     refuseUnknownOptions('tryLock', options, tryLockOptions)
@@ -119,18 +129,19 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Runs the callback under a lock, and unlocks afterwards. Rejects with the error that the
-   * callback throws; if the callback did not throw and the lock was lost meanwhile, with
-   * `LOCK_LOST`; otherwise like `lock`.
+   * Waits for a lock, runs the callback, and unlocks the lock. Resolves with the result of the
+   * callback. Rejects with the error that the callback throws. Rejects with `LOCK_LOST` if the
+   * callback did not throw, but the lock was lost while the callback ran. Other errors are those of
+   * `lock`.
    */
   async withLock<T>(
     key: string,
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockOptions = {},
   ): Promise<T> {
-    const checked = checkLock(key, options, 'withLock')
+    const checkedLock = checkLock(key, options, 'withLock')
     checkFunction('callback', callback)
-    const grantedLock = await this.#requestLock(checked)
+    const grantedLock = await this.#requestLock(checkedLock)
     const { trace } = grantedLock
     const lock = new Lock(grantedLock)
     let result: T
@@ -143,39 +154,41 @@ export class Session extends SessionEmitter {
     try {
       await lock.unlock()
     } catch (error) {
-      throw lossOf(lock, error)
+      throw toLockLost(lock, error)
     }
     return result
   }
 
   /**
-   * Like `lock`, but callers of this session share one request if they ask for the same key, mode
-   * and ttl before the broker has answered. They share its lock, with its fence, ttl and loss. Each
-   * has its own handle, `timeout` (ms, from 1) and `signal`. The last `unlock` frees the lock, and
-   * the last caller who gives up cancels the request. The metadata is that of the first caller.
+   * Like `lock`, but several callers of this session share one request and one lock, if they ask
+   * for the same key, mode and ttl before the broker has answered. Each caller has its own handle,
+   * `timeout` (ms, from 1) and `signal`. The last caller who unlocks frees the lock, and the last
+   * caller who gives up cancels the request. The lock gets the metadata of the first caller.
    *
-   * The callers are not excluded from each other: all of them hold the lock at the same time, so
-   * five callers that compute a value compute it five times. They share no result, unlike callers
-   * of Go's `singleflight.Do`. Excluded are other sessions, and callers who come after the grant.
+   * The lock excludes other sessions, and callers who come after the grant. The lock does not
+   * exclude the callers who share it: they all run at the same time. They do not share a result
+   * either, unlike callers of Go's `singleflight.Do`, so five callers compute a value five times.
    *
-   * Rejects like `lock`; its `LOCK_TIMEOUT` names no holders, because the client keeps the timeout.
+   * Rejects like `lock`. Its `LOCK_TIMEOUT` has no holders, because the client and not the broker
+   * measures the timeout.
    */
   async singleflightLock(key: string, options: SingleflightOptions = {}): Promise<Lock> {
     return this.#singleflight.lock(checkSingleflight(key, options))
   }
 
   /**
-   * The locks and waiting requests of a key, of a prefix, or of all keys. May be slightly stale.
-   * Rejects with `INVALID_KEY`, `INVALID_OPTION`, `FORBIDDEN` (for a single key; other results
-   * leave forbidden keys out), `SESSION_CLOSED`.
+   * Returns the locks and waiting requests of a key, of all keys with a prefix, or of all keys. The
+   * result may be slightly stale. Rejects with `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
+   * A query for a single key may reject with `FORBIDDEN`; other queries leave forbidden keys out.
    */
   async query(options: QueryOptions = {}): Promise<QueryResult> {
     return this.#controller.submit(queryRequest(checkQuery(options)))
   }
 
   /**
-   * Calls back with the changes of a key or of all keys with a prefix: first the state, then
-   * `locked`, `unlocked`, `expired`, `lost`; after a reconnect the state again, marked `resync`.
+   * Watches a key, or all keys with a prefix. The callback first gets the list of all held locks
+   * (event `state`), and then each change: `locked`, `unlocked`, `expired` or `lost`. After a
+   * reconnect the callback gets the list again, with `resync: true`.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch(
@@ -183,63 +196,66 @@ export class Session extends SessionEmitter {
     callback: (event: WatchEvent) => void,
   ): Watch {
     const options = typeof selection === 'string' ? { key: selection } : selection
-    const checked = checkSelection('watch', options)
+    const checkedSelection = checkSelection('watch', options)
     checkFunction('callback', callback)
     if (this.state === 'closed') throw this.#controller.closedError()
-    return this.#controller.watches.add(checked, callback)
+    return this.#controller.watches.add(checkedSelection, callback)
   }
 
   /**
-   * Ends the lock of a key that has this fence, of any holder. The broker records the reason. Needs
-   * the permission `revoke`. The holder is told `revoked` and the reason. Until then the holder may
-   * still use the resource, unless the resource checks the fence.
+   * Ends the lock on `key` that has this fence, whichever session holds that lock. Needs the
+   * permission `revoke`. The broker records the reason, and tells the holder that the lock was
+   * revoked and why. Until the holder receives that message, it may still use the resource, unless
+   * the resource checks the fence.
    *
-   * Rejects with `LOCK_NOT_HELD` (the key is free or has another fence, and nothing was done; if
-   * the connection dropped meanwhile, an earlier sending may have done it), `FORBIDDEN`,
-   * `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`.
+   * Rejects with `LOCK_NOT_HELD` if no lock on `key` has this fence. If the connection dropped
+   * during the call, this may mean that the first try has already revoked the lock. Also rejects
+   * with `FORBIDDEN`, `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
    */
   async revoke(key: string, options: RevokeOptions): Promise<void> {
     return this.#controller.submit(revokeRequest(key, checkRevoke(key, options)))
   }
 
   /**
-   * Sends a new token of the same principal before the present token expires. Later connections
-   * send the new token too. Rejects with `UNAUTHORIZED` (the former token stays in use until it
-   * expires), `UNAVAILABLE`, `QUOTA_EXCEEDED` (one at a time), `INVALID_OPTION`, `SESSION_CLOSED`.
+   * Sends a new token, which must name the principal (the identity) that the present token names.
+   * Call this before the present token expires. Later connections use the new token too. Rejects
+   * with `UNAUTHORIZED` (the former token then stays in use until it expires), `UNAVAILABLE`,
+   * `QUOTA_EXCEEDED` (another call is pending), `INVALID_OPTION` or `SESSION_CLOSED`.
    */
   async authenticate(token: string): Promise<void> {
     const { settings } = this.#controller
-    const former = settings.token
+    const formerToken = settings.token
     checkToken(token)
     settings.token = token
     try {
       await this.#controller.submit(authRequest(token))
     } catch (error) {
       const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
-      if (isRefused && settings.token === token) settings.token = former
+      if (isRefused && settings.token === token) settings.token = formerToken
       throw error
     }
   }
 
-  /** The counters of the whole broker. Rejects with `FORBIDDEN`, `SESSION_CLOSED`. */
+  /** Returns the counters of the whole broker. Rejects with `FORBIDDEN` or `SESSION_CLOSED`. */
   async stats(): Promise<LockStats> {
     return this.#controller.submit(statsRequest())
   }
 
   /**
-   * Ends the session: the broker releases all its locks at once, and every later call rejects with
-   * `SESSION_CLOSED`. A disconnected session with a grace tries once to reconnect for that; if the
-   * try fails, the broker keeps the locks for the grace. Resolves within a second and never
-   * rejects.
+   * Ends the session: the broker releases the locks of the session at once, and later calls reject
+   * with `SESSION_CLOSED`. A disconnected session with a grace tries once to reconnect, so that the
+   * broker can release the locks. If that try fails, the broker keeps the locks for the rest of the
+   * grace. Resolves within a second and never rejects.
    */
   close(): Promise<void> {
     return this.#controller.close()
   }
 
   /**
-   * Lets a Node process end although this session is open: neither its connection nor its timers
-   * keep the process alive. Pending calls then never settle. The broker frees the locks when the
-   * process has ended, or after the grace. Without effect in a browser and after `close`.
+   * Lets a Node process end although this session is open: neither the connection nor the timers of
+   * the session keep the process alive. If the process ends, pending calls never settle, and the
+   * broker frees the locks at once, or after the grace. Without effect in a browser and after
+   * `close`.
    */
   unref(): this {
     this.#controller.keepProcessAlive(false)
@@ -252,28 +268,28 @@ export class Session extends SessionEmitter {
     return this
   }
 
-  /** The same as `close`. */
+  /** Calls `close`. */
   [asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  #requestLock(wanted: CheckedLock): Promise<GrantedLock> {
-    const { key, mode, metadata } = wanted.params
+  #requestLock(checkedLock: CheckedLock): Promise<GrantedLock> {
+    const { key, mode, metadata } = checkedLock.params
     const trace = this.#tracer?.request(key, mode, metadata)
-    return trace === undefined ? this.#sendLock(wanted) : this.#traceLock(wanted, trace)
+    return trace === undefined ? this.#sendLock(checkedLock) : this.#traceLock(checkedLock, trace)
   }
 
-  async #traceLock(wanted: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
+  async #traceLock(checkedLock: CheckedLock, trace: RequestTrace): Promise<GrantedLock> {
     try {
-      const params = { ...wanted.params, metadata: trace.metadata }
-      const lock = await this.#sendLock({ ...wanted, params })
+      const params = { ...checkedLock.params, metadata: trace.metadata }
+      const grantedLock = await this.#sendLock({ ...checkedLock, params })
       callSafely(() => {
-        const hold = trace.granted(lock.fence)
-        // The lock may be lost already, between the grant and this continuation.
-        if (lock.lost === undefined) lock.trace = hold
-        else hold.ended(lock.lost)
+        const holdTrace = trace.granted(grantedLock.fence)
+        // The lock may have been lost after the grant and before this code runs.
+        if (grantedLock.lost === undefined) grantedLock.trace = holdTrace
+        else holdTrace.ended(grantedLock.lost)
       })
-      return lock
+      return grantedLock
     } catch (error) {
       callSafely(() => trace.failed(error as HoldfastError))
       throw error
@@ -281,8 +297,9 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Not async, like `#requestLock`, because every lock pays for each promise. The same number of
-   * promises for each caller also keeps callers whose locks arrive in one frame in their order.
+   * `#sendLock` and `#requestLock` are not `async`, because an `async` function makes one more
+   * promise, which costs time for every lock. If every call awaits the same number of promises,
+   * calls whose locks arrive in one frame also resolve in order.
    */
   #sendLock({ params, timeout, signal }: CheckedLock): Promise<GrantedLock> {
     throwIfAborted(signal, params.key)
@@ -293,24 +310,25 @@ export class Session extends SessionEmitter {
       request.fail(error)
     }
     const dueAt = timeout === undefined ? Infinity : scheduler.monotonic() + timeout
-    // With `timeout: 0` this timeout runs only while the broker cannot be reached.
+    // With `timeout: 0` the timeout can only pass while the client has no connection.
     const timeoutCode = timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'
     const onTimeout = () => giveUp(new HoldfastError(timeoutCode))
     const request = new LockRequest(params, timeout, dueAt, heldLocks, onTimeout)
-    const lock = this.#controller.submit(request)
+    const grantedLock = this.#controller.submit(request)
     this.#selfDeadlockWarner?.onRequest()
     if (signal !== undefined) {
       const stopListening = onAbort(signal, giveUp)
-      lock.then(stopListening, stopListening)
+      grantedLock.then(stopListening, stopListening)
     }
-    return lock
+    return grantedLock
   }
 }
 
 /**
- * Converts an unlock that found no lock to the loss of the lock, whether or not it was reported.
+ * Converts the error of an unlock after `withLock`: `LOCK_NOT_HELD` becomes `LOCK_LOST`, because
+ * the lock must have been lost before. Other errors stay as they are.
  */
-function lossOf(lock: Lock, error: unknown): unknown {
+function toLockLost(lock: Lock, error: unknown): unknown {
   const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
   if (!isGone) return error
   return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key: lock.key })

@@ -1,10 +1,14 @@
 /**
- * The state of a session: which session the client has at the broker, whether it is connected, and
- * what each change of the connection or the lease does to locks, requests and watches.
+ * The state of a client's session. The controller knows which session the client has at the broker
+ * and whether the client is connected. When the connection or the lease changes, the controller
+ * changes the locks, the requests and the watches.
  *
- * A controller outlives the sessions of the broker. If a session cannot be resumed, its locks are
- * lost, and its pending requests are sent again in a new session. The client never asks again for
- * a lock that it has lost.
+ * The lease is the time for which the broker keeps a session without hearing from the client. The
+ * grace is the time for which the broker keeps a session after its connection dropped.
+ *
+ * One controller may have several sessions at the broker, one after the other. If the broker cannot
+ * resume a session, the locks of that session are lost, and a new session sends its pending
+ * requests again. The client never requests a lost lock again by itself.
  */
 import {
   closeCodes,
@@ -37,9 +41,9 @@ import type { SessionControllerListener, SessionSettings, SessionState } from '.
 import { Watches } from './watch.js'
 
 /** How long `close` may take, in ms. */
-const closeMs = 1_000
+const maxCloseMs = 1_000
 
-/** What the broker has said about its session. */
+/** What `welcome` says about the session. */
 type SessionInfo = Pick<Welcome, 'session' | 'lease' | 'grace'>
 
 export class SessionController implements ReconnectorListener, LeaseListener, MessageTargets {
@@ -55,19 +59,22 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   readonly #handlers: MessageHandlers
   #state: SessionState = 'connecting'
   #connection: Connection | undefined
-  /** Describes the present session; without a session, the last one. */
+  /** Describes the present session; after its end, the last session. */
   #info: SessionInfo = { session: '', lease: 0, grace: 0 }
-  /** For the next resume; undefined if this session cannot be resumed. */
+  /** The secret for the next resume; undefined if the session cannot be resumed. */
   #secret: string | undefined
-  /** Counts the tries to resume, so that the broker can tell which of two `hello` is the later. */
-  #tries = 0
+  /**
+   * Counts the tries to resume. Each `hello` has the count, so that the broker ignores old ones.
+   */
+  #resumeTries = 0
+  /** Defined while the session is being resumed. */
   #reconciler: Reconciler | undefined
-  /** Set by `close`; resolved once the session has ended at the broker, or after a second. */
+  /** The promise of `close`: resolved when the broker has ended the session, or after a second. */
   #closing: Promise<void> | undefined
   #onClosed: (() => void) | undefined
   readonly #closeTimeout: Task = { run: () => this.#finish() }
-  /** The error that has ended the session. */
-  #error: HoldfastError | undefined
+  /** The error that ended the session; undefined before, and after `close`. */
+  #endError: HoldfastError | undefined
 
   constructor(
     environment: Environment,
@@ -101,7 +108,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.#reconciler
   }
 
-  /** The name of the session for a warning: its name, or its id. */
+  /** How a warning names the session: by its name in quotes, or by its id. */
   get label(): string {
     const { name } = this.settings
     return name === undefined ? this.#info.session : JSON.stringify(name)
@@ -111,41 +118,45 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#reconnector.open()
   }
 
-  /** Sends a request, now or later. Returns the request's promise. */
+  /**
+   * Sends a request as soon as the client is connected. Returns the request's promise, which is
+   * rejected if the session is closed.
+   */
   submit<T>(request: Request<T>): Promise<T> {
     if (this.#state === 'closed') return Promise.reject(withKey(request.key, this.closedError()))
     this.pendingRequests.add(request)
     return request.promise
   }
 
-  /** Chooses whether the connection and the timer keep the process alive. Default: they do. */
-  keepProcessAlive(isRef: boolean): void {
+  /** Chooses whether the connection and the timer keep the process alive. By default they do. */
+  keepProcessAlive(keepAlive: boolean): void {
     if (this.#state === 'closed') return
-    this.scheduler.keepProcessAlive(isRef)
-    this.#reconnector.keepProcessAlive(isRef)
+    this.scheduler.keepProcessAlive(keepAlive)
+    this.#reconnector.keepProcessAlive(keepAlive)
   }
 
-  /** The error of calls after the end of the session. */
+  /** Makes the error for calls after the end of the session. */
   closedError(): HoldfastError {
-    const error = this.#error
+    const error = this.#endError
     return error === undefined
       ? new HoldfastError('SESSION_CLOSED')
       : new HoldfastError('SESSION_CLOSED', error.message, { cause: error, reason: error.reason })
   }
 
   /**
-   * Sends `bye` and ends everything; resolves within a second. A disconnected session that the
-   * broker still keeps is resumed for the `bye`, if that is possible in time.
+   * Sends `bye`, and ends the session and all its calls; resolves within a second. If the client is
+   * disconnected and the broker may still keep the session, the client tries once to reconnect, so
+   * that it can send `bye`.
    */
   close(): Promise<void> {
     if (this.#state === 'closed') return this.#closing ?? Promise.resolve()
-    // The process must stay alive for the second that a `bye` may take.
+    // The process must stay alive until the `bye` is sent, which may take a second.
     this.keepProcessAlive(true)
     this.#closing = new Promise((resolve) => {
       this.#onClosed = resolve
     })
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
-    this.scheduler.after(this.#closeTimeout, closeMs)
+    this.scheduler.after(this.#closeTimeout, maxCloseMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
     else if (this.#secret !== undefined) this.#reconnector.tryOnceMore()
     else this.#finish()
@@ -158,10 +169,11 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.#info.lease
   }
 
+  /** Makes the `hello` for the next connection, which resumes the session if that is possible. */
   helloText(): string {
     const secret = this.#secret
     const { session } = this.#info
-    const resume = secret === undefined ? undefined : { session, secret, try: ++this.#tries }
+    const resume = secret === undefined ? undefined : { session, secret, try: ++this.#resumeTries }
     return messageText('hello', { ...this.settings, resume })
   }
 
@@ -188,7 +200,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       return
     }
     if (!isFirst) this.#endSession('the session could not be resumed')
-    // A listener of a loss may have closed the session.
+    // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
     this.lease.start(welcome.lease, sentAt, this.#secret !== undefined)
     this.#startSending(connection)
@@ -199,7 +211,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   onMessage(message: ServerMessage): void {
     const connection = this.#connection
     if (connection === undefined || this.#closing !== undefined) return
-    // A newer broker may have more types; `hasOwn` keeps names such as `toString` out.
+    // Ignores unknown types, which a newer broker may send. `hasOwn` excludes inherited names.
     if (!Object.hasOwn(this.#handlers, message.type)) return
     const handle = this.#handlers[message.type as keyof MessageHandlers]
     ;(handle as (message: ServerMessage, connection: Connection) => void)(message, connection)
@@ -217,7 +229,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.pendingRequests.disconnect()
     this.watches.disconnect()
     this.scheduler.expireDue()
-    // A listener of a loss may have closed the session.
+    // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
@@ -231,7 +243,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
 
   onGivenUp(error: HoldfastError): void {
     if (this.#closing === undefined) {
-      this.#error = error
+      this.#endError = error
       this.#endAll(error)
     }
     this.#finish()
@@ -239,11 +251,11 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
 
   // ------------------------------------------------------------------------- from the lease
 
-  /** The broker may have granted the locks to other sessions. */
+  /** Gives up all locks, because the broker may have granted them to other sessions. */
   onLeaseOver(): void {
     const message = 'the lease is over, and nothing was heard from the broker'
     this.heldLocks.loseAll(message)
-    // A listener of a loss may have closed the session.
+    // The caller's listener for lost locks may have closed the session.
     if (this.#state === 'connected') this.#reconnector.drop(message)
   }
 
@@ -263,20 +275,20 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const reconciler = this.#reconciler!
     this.#reconciler = undefined
     const waiting = reconciler.settle()
-    // A listener of a loss may have closed the session.
+    // The caller's listener for lost locks may have closed the session.
     if (this.#connection !== connection || this.#state === 'closed') return
     this.lease.onLocksKnown()
     this.#startSending(connection, waiting)
     this.listener.notify('resumed')
   }
 
-  /** The broker's session is over: its locks are lost, and its requests wait for the next one. */
+  /** The session at the broker is over: its locks are lost. Its requests wait for a new session. */
   #endSession(message: string, cause?: HoldfastError): void {
     this.pendingRequests.endSession(message)
     this.heldLocks.loseAll(message, cause)
   }
 
-  /** The session ends for good. */
+  /** Ends the session for good: no new session follows. */
   #endAll(error: HoldfastError): void {
     this.#state = 'closed'
     this.lease.stop()
@@ -285,11 +297,12 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.heldLocks.loseAll(error.message, error)
   }
 
+  /** Completes the end of the session, once `bye` was answered or cannot be sent. */
   #finish(): void {
     this.#connection = undefined
     this.#reconnector.close()
     this.scheduler.stop()
-    this.listener.notify('closed', this.#error)
+    this.listener.notify('closed', this.#endError)
     this.#onClosed?.()
   }
 }

@@ -5,20 +5,21 @@ import { callSafely } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 
 /**
- * - `connecting`: there is no session yet.
- * - `connected`: there is a session and a connection.
+ * - `connecting`: the client has no session yet.
+ * - `connected`: the client has a session and a connection.
  * - `disconnected`: the connection is gone, or the session is being resumed; requests wait.
  * - `closed`: the session has ended for good.
  */
 export type SessionState = 'connecting' | 'connected' | 'disconnected' | 'closed'
 
-/** The fields of each `hello`. */
+/** The fields that each `hello` of the session has. */
 export interface SessionSettings {
-  /** For the next `hello`; `session.authenticate` replaces it. */
+  /** The token for the next `hello`; `session.authenticate` replaces the token. */
   token: string | undefined
   readonly name: string | undefined
-  /** The requested lease, in ms. */
+  /** The requested lease: how long the broker keeps the session without hearing from it, in ms. */
   readonly lease: number | undefined
+  /** The requested grace: how long the broker keeps the session without a connection, in ms. */
   readonly grace: number | 'lease' | undefined
 }
 
@@ -32,30 +33,32 @@ export interface LostLock {
 /** The events of a session, each with the type of its listeners. */
 export interface SessionEvents {
   /**
-   * The connection is gone, and the session may still hold its locks within the grace. The error is
-   * `UNAVAILABLE` and says why.
+   * The connection is gone. The broker may still keep the session and its locks until the grace has
+   * passed. The error is `UNAVAILABLE` and says why the connection is gone.
    */
   jeopardy: (error: HoldfastError) => void
-  /** The session was resumed, and its locks are known again. */
+  /** The session was resumed, and the client knows again which locks the session holds. */
   resumed: () => void
-  /** A new session has replaced the old session, whose locks are lost. */
+  /** A new session has replaced the old session. The locks of the old session are lost. */
   newSession: () => void
+  /** The session has lost a lock that it did not unlock. */
   lost: (lock: LostLock) => void
-  /** The broker closes within this many ms: finish the work and unlock. */
+  /** The broker stops within this many ms. The caller should finish its work and unlock. */
   draining: (event: { readonly within: number }) => void
   /**
-   * The token expires in this many ms: call `authenticate` with a new token, or be disconnected.
+   * The token expires in this many ms. The caller must call `authenticate` with a new token, or the
+   * broker closes the connection.
    */
   expiring: (event: { readonly within: number }) => void
   /** The session has ended for good; the error is undefined after `close()`. */
   closed: (error: HoldfastError | undefined) => void
 }
 
-/** Is told about the changes of a session; must not throw. */
+/** Receives the changes of a session from the controller. The methods must not throw. */
 export interface SessionControllerListener {
   /** The first session is open. */
   onOpen(): void
-  /** An event for the listeners of the session. */
+  /** Passes an event to the listeners of the session. */
   notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
 }
 
@@ -69,10 +72,11 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   closed: 1,
 }
 
-type Call = ((...details: unknown[]) => void) & { readonly listener?: unknown }
+/** The function that `eventemitter3` calls, with the caller's listener as a property. */
+type WrappedListener = ((...details: unknown[]) => void) & { readonly listener?: unknown }
 
 /**
- * Adds to `eventemitter3` what a session promises about its listeners:
+ * An event emitter on top of `eventemitter3`, with three more guarantees:
  * - an error that a listener throws is reported as an unhandled rejection, and the other listeners
  *   are still called;
  * - a listener of `once` is called once, even if an earlier listener causes the same event again;
@@ -103,7 +107,7 @@ export class SessionEmitter {
    */
   off<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E]): this {
     checkEvent(event)
-    for (const call of this.#emitter.listeners(event) as Call[]) {
+    for (const call of this.#emitter.listeners(event) as WrappedListener[]) {
       if (call.listener === listener) this.#emitter.off(event, call)
     }
     return this
@@ -117,19 +121,22 @@ export class SessionEmitter {
   #add<E extends keyof SessionEvents>(event: E, listener: SessionEvents[E], once: boolean): this {
     checkEvent(event)
     checkFunction('the listener', listener)
-    const call = (...details: unknown[]) => {
+    const wrapped = (...details: unknown[]) => {
       if (once) {
-        if (!this.#emitter.listeners(event).includes(call)) return
-        this.#emitter.off(event, call)
+        if (!this.#emitter.listeners(event).includes(wrapped)) return
+        this.#emitter.off(event, wrapped)
       }
       callSafely(() => (listener as (...details: unknown[]) => void)(...details))
     }
-    this.#emitter.on(event, Object.assign(call, { listener }))
+    this.#emitter.on(event, Object.assign(wrapped, { listener }))
     return this
   }
 }
 
-/** Allows `error`, which no session emits, because `events.once` of Node listens to it. */
+/**
+ * Throws for an unknown event. Allows the event `error`, which no session emits, because
+ * `events.once` of Node also adds a listener for `error`.
+ */
 function checkEvent(event: string): void {
   if (event !== 'error') refuseUnknownName('a session has no event', String(event), eventNames)
 }

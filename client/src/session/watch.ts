@@ -1,6 +1,7 @@
 /**
- * The watches of a session. A watch first gets the state, and then the events. After each reconnect
- * it gets the state again, because events may have been missed.
+ * The watches of a session. The callback of a watch first gets the state, which is a list of all
+ * held locks, and then an event for each change. After a reconnect the callback gets the state
+ * again, because the client may have missed events.
  */
 import {
   type Failed,
@@ -17,18 +18,18 @@ import { errorOfFailed, withKey } from '../requests/requests.js'
 import { type Connection, ProtocolViolation } from '../transport/connection.js'
 import { messageText, type Selection } from '../transport/messages.js'
 
-/** All locks at one moment: the first event of a watch, and the first event after a reconnect. */
+/** The locks at one moment: the first event of a watch, and the first event after a reconnect. */
 export interface StateEvent {
   readonly event: 'state'
-  /** At most 1,000 locks. */
+  /** The held locks that the watch selects, at most 1,000. */
   readonly held: readonly HeldInfo[]
-  /** How many locks there are, in the list or not. */
+  /** How many held locks the watch selects, including those that the list leaves out. */
   readonly heldCount: number
-  /** True after a reconnect: events may have been missed, and this is the new state. */
+  /** True for the state after a reconnect: the client may have missed events before. */
   readonly resync: boolean
 }
 
-/** The broker refuses the watch (`QUOTA_EXCEEDED`, `FORBIDDEN`). The last event of the watch. */
+/** The broker refused the watch (`QUOTA_EXCEEDED`, `FORBIDDEN`), so no further event follows. */
 export interface RefusedEvent {
   readonly event: 'refused'
   readonly error: HoldfastError
@@ -36,15 +37,15 @@ export interface RefusedEvent {
 
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
-/** A watch, which lasts until it or its session is closed. */
+/** The caller's handle on a watch. The watch lasts until the handle or the session is closed. */
 export interface Watch {
-  /** Ends the watch; no event follows. May be called again. */
+  /** Ends the watch: the callback gets no further event. A second call does nothing. */
   close(): void
-  /** The same as `close`. */
+  /** Calls `close`. */
   [dispose](): void
 }
 
-/** A watch, as the session keeps it. */
+/** The session's record of a watch that is not closed. */
 interface ActiveWatch {
   readonly selection: Selection
   readonly callback: (event: WatchEvent) => void
@@ -52,13 +53,14 @@ interface ActiveWatch {
   id: number
   /** The parts of the state that have arrived on the present connection. */
   held: HeldInfo[]
-  hadState: boolean
+  /** Whether the callback has got a state before. */
+  hasDeliveredState: boolean
 }
 
 /** All watches of a session. */
 export class Watches {
   readonly #pendingRequests: PendingRequests
-  /** By id. */
+  /** The watches by their ids on the present connection. */
   readonly #watches = new Map<number, ActiveWatch>()
   #connection: Connection | undefined
 
@@ -67,8 +69,8 @@ export class Watches {
   }
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const watch: ActiveWatch = { selection, callback, id: 0, held: [], hadState: false }
-    this.#begin(watch)
+    const watch: ActiveWatch = { selection, callback, id: 0, held: [], hasDeliveredState: false }
+    this.#send(watch)
     const close = () => {
       if (this.#watches.delete(watch.id)) {
         this.#connection?.send(messageText('unwatch', { watch: watch.id }))
@@ -81,20 +83,20 @@ export class Watches {
     this.#connection = connection
     const watches = [...this.#watches.values()]
     this.#watches.clear()
-    for (const watch of watches) this.#begin(watch)
+    for (const watch of watches) this.#send(watch)
   }
 
   disconnect(): void {
     this.#connection = undefined
   }
 
-  /** The session has ended for good. */
+  /** Forgets all watches, because the session has ended for good. */
   clear(): void {
     this.#watches.clear()
   }
 
   /**
-   * A part of the state of a watch.
+   * Handles a part of the state of a watch.
    * @throws ProtocolViolation if the parts list more locks than a broker may list
    */
   onPart({ id, held, heldCount, more }: Watching): void {
@@ -105,18 +107,24 @@ export class Watches {
       throw new ProtocolViolation(`watching lists more than ${maxQueryItems} locks`)
     }
     if (more) return
-    const state = { event: 'state', held: watch.held, heldCount, resync: watch.hadState } as const
-    watch.hadState = true
+    const stateEvent = {
+      event: 'state',
+      held: watch.held,
+      heldCount,
+      resync: watch.hasDeliveredState,
+    } as const
+    watch.hasDeliveredState = true
     watch.held = []
-    deliver(watch, state)
+    deliver(watch, stateEvent)
   }
 
+  /** Handles a message `event`: its field `event` is a change that one or more watches select. */
   onEvent({ watch, event }: WatchMessage): void {
     const ids = typeof watch === 'number' ? [watch] : watch
     for (const id of ids) deliver(this.#watches.get(id), event)
   }
 
-  /** Returns false if the message is not about a watch. */
+  /** Ends the watch that a `failed` message refuses. Returns false if it is not about a watch. */
   onFailed(failed: Failed): boolean {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false
@@ -125,8 +133,8 @@ export class Watches {
     return true
   }
 
-  /** Sends the watch now. Without a connection, `connect` sends it later with another id. */
-  #begin(watch: ActiveWatch): void {
+  /** Sends the watch. Without a connection, `connect` sends the watch later with another id. */
+  #send(watch: ActiveWatch): void {
     watch.id = this.#pendingRequests.newId()
     watch.held = []
     this.#watches.set(watch.id, watch)
