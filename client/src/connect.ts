@@ -1,4 +1,7 @@
-/** Opens a session: checks the options, and wires the controller, the session and the caller. */
+/**
+ * The function `connect` opens a session: it checks the options, makes a session controller and a
+ * `Session`, and waits for the first connection.
+ */
 import { type ConnectOptions, checkConnect } from './options.js'
 import { onAbort, throwIfAborted } from './platform/callbacks.js'
 import { check } from './platform/checks.js'
@@ -11,10 +14,10 @@ import { exponentialBackoff } from './transport/retryStrategies.js'
 export type BrokerUrl = string | URL
 
 /**
- * Opens a session with a broker. Tries each URL of a list once, in order.
+ * Opens a session with a broker. Tries each URL of a list once, in order, for at most 10 s.
  *
- * Rejects with `UNAVAILABLE` if no broker answers within 10 s each (`cause` says why),
- * `UNAUTHORIZED`, `FORBIDDEN`, `QUOTA_EXCEEDED`, `ABORTED`, `INVALID_OPTION`.
+ * Rejects with `UNAVAILABLE` if no broker answers (`cause` says why), or with `UNAUTHORIZED`,
+ * `FORBIDDEN`, `QUOTA_EXCEEDED`, `ABORTED` or `INVALID_OPTION`.
  */
 export function connect(
   url: BrokerUrl | readonly BrokerUrl[],
@@ -29,11 +32,13 @@ export async function connectIn(
   options: ConnectOptions,
   environment: Environment,
 ): Promise<Session> {
-  const checked = checkConnect(url, options)
-  const { urls, settings, signal, reconnect, warnings, platform, unref } = checked
+  const checkedConnect = checkConnect(url, options)
+  const { urls, settings, signal, reconnect, warnings, platform, unref } = checkedConnect
   throwIfAborted(signal)
   const WebSocket =
-    checked.WebSocket ?? (platform && environment.webSocketFor?.(platform)) ?? environment.WebSocket
+    checkedConnect.WebSocket ??
+    (platform && environment.webSocketFor?.(platform)) ??
+    environment.WebSocket
   check(typeof WebSocket === 'function', 'this platform has no WebSocket: give connect a class')
   const strategy =
     reconnect ??

@@ -1,4 +1,4 @@
-/** The public exports of `@holdfast/client`, each with its name. */
+/** The public exports of `@holdfast/client`. */
 export {
   type ErrorCode,
   errorCodes,

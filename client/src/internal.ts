@@ -1,6 +1,7 @@
 /**
- * Internal exports for the tests and the simulation of this project: a client in another
- * environment, and functions that are tested alone. They may change in any version.
+ * Internal exports for the tests and the simulation of this project: `connectIn`, which runs a
+ * client in a simulated environment, and functions that have tests of their own. An internal export
+ * may change in any version.
  */
 export { connectIn } from './connect.js'
 export * from './locks/expiry.js'

@@ -1,7 +1,7 @@
 /**
- * OpenTelemetry spans for waiting and holding. Uses `@opentelemetry/api` only: without an SDK in
- * the process the spans do nothing and cost almost nothing. This file is an export of its own, so
- * that programs without tracing do not load it.
+ * OpenTelemetry spans for waiting for a lock and for holding a lock. This file imports only
+ * `@opentelemetry/api`. In a process without an OpenTelemetry SDK, the spans do nothing and cost
+ * almost nothing. The package exports this file separately, so that other programs do not load it.
  *
  *     const session = await connect(url, { tracer: openTelemetry() })
  */
@@ -21,14 +21,16 @@ import type { HoldTrace, Tracer } from './locks/tracing.js'
 import { check, isObject } from './platform/checks.js'
 
 /**
- * Makes a span `holdfast.wait` for each lock request, from the call to the response, and a span
- * `holdfast.hold` for each lock, from the grant to its end. Their attributes are `holdfast.key`,
- * `holdfast.mode` and `holdfast.fence`. The context of the wait is added to the lock's metadata
- * (`traceparent`), so that `query` shows it. The callback of `withLock` runs in the context of the
- * hold.
+ * Returns a tracer for `connect`. The tracer makes a span `holdfast.wait` for each lock request,
+ * from the call to the response. It makes a span `holdfast.hold` for each lock, from the grant to
+ * the end of the lock. The spans have the attributes `holdfast.key`, `holdfast.mode` and
+ * `holdfast.fence`, the number of the grant.
  *
- * @param tracer Default: the global tracer with the name `@holdfast/client`.
- * @throws HoldfastError `INVALID_OPTION` if it is not a tracer
+ * The context of the wait span is added to the lock's metadata as `traceparent`, so that `query`
+ * shows the context. The callback of `withLock` runs in the context of the hold span.
+ *
+ * @param tracer The OpenTelemetry tracer. Default: the global tracer named `@holdfast/client`.
+ * @throws HoldfastError `INVALID_OPTION` if the argument is not a tracer
  */
 export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/client')): Tracer {
   check(
@@ -57,7 +59,7 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
   }
 }
 
-/** @param holdContext Passed in, because browsers lose the active context after an `await`. */
+/** @param holdContext The context of the hold span. Browsers lose it after an `await`. */
 function holdTrace(hold: Span, holdContext: Context): HoldTrace {
   return {
     run: (callback) => context.with(holdContext, callback),

@@ -22,20 +22,23 @@ export interface ConnectOptions {
   /** The name of the session, which other sessions can see; 1 to 256 characters. */
   readonly name?: string | undefined
   /**
-   * The requested lease in ms: how long the broker keeps the session without hearing from it. The
-   * broker limits it (by default to 2,000 to 300,000) and chooses it if absent (by default 15,000).
+   * The requested lease in ms: how long the broker keeps the session without hearing from the
+   * client. The broker limits the lease, by default to 2,000 to 300,000. Without this option the
+   * broker chooses the lease, by default 15,000.
    */
   readonly lease?: number | undefined
   /**
-   * How long the broker keeps the session when its connection drops: in ms, or `'lease'` for the
-   * whole lease. Default 0: a drop releases all locks at once.
+   * The requested grace: how long the broker keeps the session after its connection dropped. In ms,
+   * or `'lease'` for a grace as long as the lease. Default 0: a drop releases all locks at once.
    */
   readonly grace?: number | 'lease' | undefined
-  /** Cancels connecting. Without effect once connected. */
+  /**
+   * When aborted, `connect` rejects with `ABORTED`. Without effect after `connect` has resolved.
+   */
   readonly signal?: AbortSignal | undefined
   /**
-   * The delays before each try to reconnect; false: do not reconnect. Default: exponential from
-   * 100 ms to 5 s, endless, with full jitter.
+   * The delays before each try to reconnect; false: do not reconnect. Default: endless delays that
+   * double from 100 ms to 5 s, with full jitter.
    */
   readonly reconnect?: RetryStrategy | false | undefined
   /**
@@ -43,11 +46,11 @@ export interface ConnectOptions {
    * the token. Default false: `connect` then rejects with `INVALID_OPTION`.
    */
   readonly allowInsecure?: boolean | undefined
-  /** Traces each wait and hold, such as `openTelemetry()` of `@holdfast/client/opentelemetry`. */
+  /** Traces waiting and holding. Example: `openTelemetry()` of `@holdfast/client/opentelemetry`. */
   readonly tracer?: Tracer | undefined
   /**
-   * Certificates of your own authorities in PEM form, in place of the authorities that Node trusts.
-   * In Node only, and not together with `WebSocket`.
+   * Certificates of your own authorities in PEM form. They replace the authorities that Node
+   * trusts. In Node only, and not together with `WebSocket`.
    */
   readonly ca?: PlatformOptions['ca']
   /**
@@ -63,8 +66,8 @@ export interface ConnectOptions {
    */
   readonly unref?: boolean | undefined
   /**
-   * Warns once for each key that the session waits for while it holds that key itself. Uses
-   * `process.emitWarning` in Node and `console.warn` elsewhere. Default true.
+   * Whether the client warns, once for each key, when the session waits for a lock that it holds
+   * itself. Uses `process.emitWarning` in Node and `console.warn` elsewhere. Default true.
    */
   readonly warnings?: boolean | undefined
   /** A class that replaces the platform's `WebSocket`. */
@@ -128,7 +131,8 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   )
   check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
   const settings = { token, name, lease, grace }
-  // Leaves room for the fields of a resume, about 120 bytes; the broker chooses their length.
+  // Leaves room for the field `resume` of later connections: about 120 bytes, as the broker
+  // chooses.
   check(
     utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,
     'token and name are too long together',

@@ -1,4 +1,4 @@
-/** The basic checks of values that the caller gives; every larger check is made of these. */
+/** The basic checks of values that the caller gives. The checks of options are made of them. */
 import {
   type ErrorCode,
   HoldfastError,
@@ -8,9 +8,9 @@ import {
   maxMs,
 } from '@holdfast/shared'
 
-/** Whether the value is an integer of ms from `least` to 2^31 - 1. */
-export function isMs(value: unknown, least: number): value is number {
-  return isIntegerFrom(value, least, maxMs)
+/** Whether the value is an integer of ms from `min` to 2^31 - 1. */
+export function isMs(value: unknown, min: number): value is number {
+  return isIntegerFrom(value, min, maxMs)
 }
 
 export function isObject(value: unknown): value is object {
@@ -21,12 +21,12 @@ export function isMode(value: unknown): value is LockMode {
   return value === 'exclusive' || value === 'shared'
 }
 
-/** Whether the host name of a URL means this machine itself. */
+/** Whether the host name of a URL names this machine. */
 export function isLoopback(hostname: string): boolean {
   return /^(127\.[\d.]+|\[::1\]|(.*\.)?localhost)$/.test(hostname)
 }
 
-/** @throws HoldfastError with this code and message, unless the condition is true */
+/** @throws HoldfastError with this code and message if the condition is false */
 export function check(
   condition: boolean,
   message: string | undefined,
@@ -35,14 +35,17 @@ export function check(
   if (!condition) throw new HoldfastError(code, message)
 }
 
-/** @throws HoldfastError `INVALID_OPTION` unless it is a well-formed string of 1 to `longest` */
-export function checkText(name: string, value: unknown, longest: number): void {
+/**
+ * @throws HoldfastError `INVALID_OPTION` unless the value is a string of 1 to `maxLength` UTF-16
+ *   units without lone surrogates
+ */
+export function checkText(name: string, value: unknown, maxLength: number): void {
   check(
     typeof value === 'string' &&
       value.length >= 1 &&
-      value.length <= longest &&
+      value.length <= maxLength &&
       !/\p{Cs}/u.test(value),
-    `${name} must be a string of 1 to ${longest} characters`,
+    `${name} must be a string of 1 to ${maxLength} characters`,
   )
 }
 
@@ -58,7 +61,7 @@ export function checkKey(key: unknown): asserts key is string {
   check(isKey(key), undefined, 'INVALID_KEY')
 }
 
-/** The messages of `session.lock` and of `session.locks.request`, whose errors differ in class. */
+/** Messages that `session.lock` and `session.locks.request` share; their error classes differ. */
 export const wrongMode = "mode must be 'exclusive' or 'shared'"
 export const wrongSignal = 'signal must be an AbortSignal'
 

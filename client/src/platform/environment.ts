@@ -1,7 +1,7 @@
 /**
- * Everything that the client takes from the platform: clocks, random numbers, a WebSocket, and ways
- * to run code later. The client gets all of this from one object, so that a simulation can stand in
- * for the platform.
+ * Everything that the client needs of the platform: clocks, random numbers, a WebSocket, and ways
+ * to run code later. The client gets these from one object, so that a simulation can replace the
+ * platform.
  */
 
 import type { Clock } from '@holdfast/shared'
@@ -11,32 +11,33 @@ import type { PlatformOptions, WebSocketConstructor } from './webSocket/types.js
 
 export interface Environment {
   readonly clock: Clock
-  /** A number from 0 up to 1, as `Math.random`; for the jitter of the retry delays. */
+  /** Returns a random number, as `Math.random` does; for the jitter of the retry delays. */
   readonly random: () => number
   /**
-   * Calls back at the end of the present turn, so that all messages of a turn share one frame.
+   * Calls the callback at the end of the present turn of the event loop, so that all messages of a
+   * turn share one frame.
    */
   readonly endOfTurn: (callback: () => void) => void
   /**
-   * Calls back in a new task, after all microtasks of the present task. Not implemented by a timer,
-   * because a hidden tab delays timers by up to a minute. Default: `endOfTurn`.
+   * Calls the callback in a new task, after all microtasks of the present task. Must not use a
+   * timer, because a hidden tab delays timers by up to a minute. Default: `endOfTurn`.
    */
   readonly newTask?: ((callback: () => void) => void) | undefined
   readonly WebSocket: WebSocketConstructor
   /**
    * Makes a WebSocket class that connects as the options say.
-   * @throws HoldfastError `INVALID_OPTION` where the platform cannot do that
+   * @throws HoldfastError `INVALID_OPTION` if the platform has no such options
    */
   readonly webSocketFor?: ((options: PlatformOptions) => WebSocketConstructor) | undefined
-  /** Prints a warning for the developer; without it there are no warnings. */
+  /** Prints a warning for the developer; undefined prints no warnings. */
   readonly warn?: ((message: string, code: string) => void) | undefined
-  /** How to fix an error of the platform's WebSocket; undefined for an unknown error. */
+  /** Returns how to fix an error of the platform's WebSocket; undefined for an unknown error. */
   readonly adviceOn?: ((error: unknown) => string | undefined) | undefined
   /** The page or worker in which the client runs, in a browser. */
   readonly page?: Page | undefined
 }
 
-/** One instant on both clocks, in ms. */
+/** One moment, by the monotonic clock and by the wall clock, in ms. */
 export interface ClockReading {
   readonly monotonic: number
   readonly wall: number
@@ -47,9 +48,9 @@ export function readClocks(clock: Clock): ClockReading {
 }
 
 /*
- * These functions are read when this module loads, because fake timers of a test replace the
- * functions of the platform later. With a fake clock the client would take a lock for held as long
- * as that clock stands still. With a fake `queueMicrotask` the client would never send anything.
+ * The client keeps the platform's functions that exist when this module loads, because fake timers
+ * of a test may replace these functions later. With a fake clock that stands still, the client
+ * would treat a lock as held for ever. With a fake `queueMicrotask`, it would never send a message.
  * The functions are bound, because a browser checks the object on which they are called.
  */
 const clock: Clock = {
@@ -60,14 +61,16 @@ const clock: Clock = {
 }
 const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
 const settled = Promise.resolve()
-/** Exported alone, so that a page that imports only a retry strategy does not load the rest. */
+/**
+ * A separate export, so that a page that imports only a retry strategy does not bundle the rest.
+ */
 export const random: () => number = Math.random
 
 /** The environment of a client that is not simulated. */
 export const platformEnvironment: Environment = {
   clock,
   random,
-  // Not `queueMicrotask`, because a test may have replaced it before this module was loaded.
+  // Not `queueMicrotask`, because a test may have replaced that function before this module loads.
   endOfTurn: (callback) => void settled.then(callback),
   newTask: Channel && ((callback) => runInTask(Channel, callback)),
   WebSocket: PlatformWebSocket,

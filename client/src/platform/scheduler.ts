@@ -1,10 +1,10 @@
 /**
- * Runs everything that a session does at a certain time, with one timer of the platform.
+ * Runs the tasks of a session at their times, with one timer of the platform.
  *
- * There are two kinds of deadlines. A plain task is due by the monotonic clock. An expiry is due as
- * soon as one of the two clocks says so, and expiries run before plain tasks. A timer may fire
- * late, in a hidden tab by a minute. Code that depends on an expiry therefore calls `expireDue`
- * first.
+ * A task has one of two kinds of deadlines. A plain task is due at a time of the monotonic clock. A
+ * task with an expiry is due as soon as the monotonic clock or the wall clock has reached the time
+ * of the expiry; such tasks run before plain tasks. The timer may fire late, in a hidden tab by a
+ * minute. So code that depends on an expiry must call `expireDue` first.
  */
 import { type Clock, DeadlineHeap, maxMs, type Timer } from '@holdfast/shared'
 import { type ClockReading, readClocks } from './environment.js'
@@ -15,14 +15,16 @@ export interface Task {
 
 export class Scheduler {
   readonly #clock: Clock
+  /** The plain tasks. */
   readonly #plain = new DeadlineHeap<Task>()
+  /** The tasks with an expiry, by the monotonic clock and by the wall clock. */
   readonly #byMonotonic = new DeadlineHeap<Task>()
   readonly #byWall = new DeadlineHeap<Task>()
   #timer: Timer
-  /** When the timer fires, by the monotonic clock; Infinity if no timer is set. */
+  /** When the timer is due, by the monotonic clock; Infinity if no timer is set. */
   #armedFor = Infinity
   #stopped = false
-  #isRef = true
+  #keepsProcessAlive = true
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -36,19 +38,19 @@ export class Scheduler {
     return this.#clock.monotonic()
   }
 
-  /** Runs the task at this time of the monotonic clock; replaces the task's former time. */
+  /** Runs the task at this time of the monotonic clock, which replaces the task's former time. */
   at(task: Task, due: number): void {
     if (this.#stopped) return
     this.#plain.set(task, due)
     if (due < this.#armedFor) this.#arm()
   }
 
-  /** Runs the task after `ms`; replaces the task's former time. */
+  /** Runs the task after `ms`, which replaces the task's former time. */
   after(task: Task, ms: number): void {
     this.at(task, this.#clock.monotonic() + ms)
   }
 
-  /** Runs the task once the expiry has passed on either clock; replaces its former expiry. */
+  /** Runs the task when the expiry has passed on one clock. Replaces the task's former expiry. */
   atExpiry(task: Task, expiry: ClockReading): void {
     if (this.#stopped) return
     this.#byMonotonic.set(task, expiry.monotonic)
@@ -75,12 +77,12 @@ export class Scheduler {
   }
 
   /** Chooses whether the timer keeps the process alive, where the platform offers the choice. */
-  keepProcessAlive(isRef: boolean): void {
-    this.#isRef = isRef
+  keepProcessAlive(keepAlive: boolean): void {
+    this.#keepsProcessAlive = keepAlive
     if (this.#armedFor < Infinity) this.#applyRef()
   }
 
-  /** Runs no task any more. */
+  /** Stops the scheduler: it runs no further task. */
   stop(): void {
     this.#stopped = true
     this.#disarm()
@@ -98,7 +100,7 @@ export class Scheduler {
     this.#arm()
   }
 
-  /** Sets the timer for the next task, unless the timer fires early enough already. */
+  /** Sets the timer for the earliest task, unless the timer is due early enough already. */
   #arm(): void {
     const due = this.#nextDue()
     if (this.#stopped || due >= this.#armedFor) return
@@ -106,13 +108,13 @@ export class Scheduler {
     this.#armedFor = due
     const ms = Math.ceil(due - this.#clock.monotonic())
     this.#timer = this.#clock.setTimer(() => this.run(), Math.min(Math.max(ms, 0), maxMs))
-    if (!this.#isRef) this.#applyRef()
+    if (!this.#keepsProcessAlive) this.#applyRef()
   }
 
   /** Only a timer of Node has `ref` and `unref`; other timers are numbers. */
   #applyRef(): void {
     const timer = this.#timer as { ref?(): void; unref?(): void }
-    if (this.#isRef) timer.ref?.()
+    if (this.#keepsProcessAlive) timer.ref?.()
     else timer.unref?.()
   }
 

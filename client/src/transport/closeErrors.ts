@@ -1,4 +1,4 @@
-/** Which error the end of a connection is, and whether the client may reconnect after it. */
+/** Converts the end of a connection to an error, and decides whether the client may reconnect. */
 import {
   closeCodes,
   type ErrorCode,
@@ -13,7 +13,7 @@ import type { Closing } from './connection.js'
 
 type Platform = Pick<Environment, 'adviceOn' | 'page'>
 
-/** The errors of the close codes after which the client must not reconnect; else `UNAVAILABLE`. */
+/** The error for a close code after which the client must not reconnect; default `UNAVAILABLE`. */
 const errorOfCloseCode: Readonly<Record<number, ErrorCode>> = {
   [closeCodes.unauthorized.code]: 'UNAUTHORIZED',
   [closeCodes.forbidden.code]: 'FORBIDDEN',
@@ -25,8 +25,8 @@ const errorOfCloseCode: Readonly<Record<number, ErrorCode>> = {
 }
 
 /**
- * The error of a close code, or of the HTTP status of a refused upgrade, after which the client
- * must not reconnect. Undefined if the client may reconnect.
+ * Returns the error if the client must not reconnect, because of the close code or because of the
+ * HTTP status of a refused upgrade. Returns undefined if the client may reconnect.
  */
 export function finalError(url: string, closing: Closing): HoldfastError | undefined {
   const { code, reason, cause } = closing
@@ -40,7 +40,7 @@ export function finalError(url: string, closing: Closing): HoldfastError | undef
   return new HoldfastError(error, message, reason === '' ? undefined : { reason })
 }
 
-/** The HTTP status with which the broker refused the upgrade, if the platform shows the status. */
+/** The HTTP status of a refused upgrade; undefined if the platform does not show the status. */
 function statusOf(cause: unknown): number | undefined {
   const { status } = (cause ?? {}) as { readonly status?: unknown }
   return typeof status === 'number' ? status : undefined
@@ -51,7 +51,7 @@ function refusedError(url: string, closing: Closing, code: ErrorCode): HoldfastE
   return new HoldfastError(code, message, { cause: closing.cause })
 }
 
-/** The error of an open connection that dropped; `consequence` is added to its message. */
+/** Makes the error of an open connection that dropped. `consequence` is added to the message. */
 export function droppedError(url: string, closing: Closing, consequence = ''): HoldfastError {
   const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${consequence}`
   return new HoldfastError('UNAVAILABLE', message, { cause: closing.cause ?? closing })
@@ -62,7 +62,7 @@ function describe({ code, reason, cause, via }: Closing): string {
   return redactUrls(via === undefined ? text : `${text}, through the proxy ${via}`)
 }
 
-/** The error of a try to connect that failed, with advice on how to fix the cause. */
+/** Makes the error of a failed try to connect, with advice on how to fix the cause. */
 export function unreachableError(url: string, closing: Closing, platform: Platform): HoldfastError {
   const { code, reason, cause } = closing
   const origin = platform.page?.origin
@@ -71,7 +71,7 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
     const message = `the browser does not let pages of ${origin} connect to ${safeUrl}: use wss://`
     return new HoldfastError('INVALID_OPTION', message, { cause })
   }
-  // The error of a refused upgrade has its own advice.
+  // A refused upgrade has a `cause` whose message contains advice already.
   if (statusOf(cause) !== undefined) return refusedError(url, closing, 'UNAVAILABLE')
   return new HoldfastError(
     'UNAVAILABLE',
@@ -82,7 +82,7 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
 
 function advice({ code, cause }: Closing, { adviceOn, page }: Platform): string {
   const text = adviceOn?.(cause) ?? 'check that one is running there'
-  // A browser does not tell its pages about a refused upgrade, so the advice covers both causes.
+  // A browser hides a refused upgrade from its pages, so the advice covers that cause too.
   return page !== undefined && code === 1006 && cause === undefined
     ? `${text} and that its option origins (--origin) lets pages of ${page.origin} in`
     : text

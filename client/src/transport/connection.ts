@@ -1,10 +1,11 @@
 /**
- * One WebSocket to a broker: sends `hello`, waits for `welcome`, reads frames, and writes all
- * messages of a turn as one frame.
+ * One WebSocket connection to a broker. A connection sends `hello`, waits for `welcome`, and reads
+ * frames. It writes all messages of a turn of the event loop as one frame.
  *
- * A connection numbers its messages and remembers when it sent them, because the lease is counted
- * from the sending of an acknowledged message. A connection has no timers and does not reconnect;
- * the reconnector does both.
+ * A connection numbers its messages and remembers when it sent each message. The lease, which is
+ * the time for which the broker keeps a silent session, counts from the sending of a message that
+ * the broker has received. A connection has no timers and does not reconnect; the reconnector has
+ * the timers and reconnects.
  */
 import {
   faultOf,
@@ -18,49 +19,50 @@ import { type ClockReading, type Environment, readClocks } from '../platform/env
 import type { WebSocketConstructor, WebSocketLike } from '../platform/webSocket/types.js'
 
 /**
- * Thrown for a message that has a valid form and an impossible meaning, such as a response to a
- * request that was not sent. A handler throws it before it changes any state; the connection
- * catches it and fails. `message` completes "the broker sent an invalid message: …".
+ * Thrown for a message that has valid fields but cannot be right, such as a response to a request
+ * that was not sent. A handler throws this error before the handler changes any state. The
+ * connection catches the error and fails. `message` completes "the broker sent an invalid message:
+ * …".
  */
 export class ProtocolViolation extends Error {}
 
 /** How a connection ended. */
 export interface Closing {
-  /** The close code of the WebSocket; 1006 if it ended without one. */
+  /** The close code of the WebSocket; 1006 if the WebSocket ended without a close code. */
   readonly code: number
   readonly reason: string
-  /** The error that the platform reported, if there was one. */
+  /** The error that the platform reported; undefined without an error. */
   readonly cause?: unknown
   /**
-   * The broker sent an invalid message, or the WebSocket threw from `send`. The next connection may
-   * fail in the same way.
+   * True if the broker sent an invalid message, or if `send` of the WebSocket threw. The next
+   * connection may fail for that reason again.
    */
   readonly isFault?: boolean
-  /** URL of the proxy, if the connection used one. */
+  /** URL of the proxy; undefined if the connection used no proxy. */
   readonly via?: string | undefined
 }
 
 export interface ConnectionListener {
-  /** A frame has arrived, and none of its messages has been handled: time to check deadlines. */
+  /** Called before the messages of a frame are handled, so that the listener checks deadlines. */
   onFrame(): void
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
-  /** The connection is gone, and not by `drop`. The last call of this listener. */
+  /** The connection has ended, but not by `drop`. The listener gets no further call. */
   onClose(closing: Closing): void
 }
 
-/** A message that records when it was sent, on which connection, and by which number. */
+/** A message that records its sending: the connection, the number on that connection, the time. */
 export interface Sendable {
   sentOn: Connection | undefined
-  /** Its number among the messages of the connection. */
+  /** The number of the message among the messages of that connection. */
   messageNumber: number
   sentAt: ClockReading | undefined
   /** Called when the socket has accepted the message. */
   onSent?(): void
 }
 
-/** Most UTF-16 units of a frame that the broker accepts; each unit has at most 3 bytes. */
+/** Most UTF-16 units in a frame. A unit has at most 3 bytes, so the broker accepts the frame. */
 const maxUnits = Math.floor(maxFrameBytes / 3)
 
 export class Connection {
@@ -69,11 +71,13 @@ export class Connection {
   readonly #hello: string
   readonly #socket: WebSocketLike
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
+  /** The queued messages. */
   #texts: string[] = []
+  /** The objects of those queued messages that record their sending. */
   #awaitingClockReading: Sendable[] = []
-  /** How many messages were passed to `send`, with the `hello`. */
-  #count = 0
-  /** The number of the first message of each write, and the time of the write; oldest first. */
+  /** How many messages were sent or queued, including the `hello`. */
+  #messageCount = 0
+  /** The writes, oldest first: the number of the first message, and the time of the write. */
   readonly #writes: { readonly first: number; readonly at: ClockReading }[] = []
   #cause: unknown
 
@@ -90,27 +94,28 @@ export class Connection {
     this.#listener = listener
     const socket = new WebSocketClass(url, subprotocol)
     this.#socket = socket
-    socket.onopen = () => this.#greet()
+    socket.onopen = () => this.#sendHello()
     socket.onmessage = (event) => this.#onFrame(event.data)
     socket.onerror = (event) => {
       const { error, message } = event as { error?: unknown; message?: unknown }
-      // Only the first error says why; the end of the connection reports another error.
+      // Keeps only the first error, because a later error is only a consequence.
       this.#cause ??= error ?? (typeof message === 'string' ? new Error(message) : undefined)
     }
-    socket.onclose = ({ code, reason }) => this.#end({ code, reason, cause: this.#cause })
+    socket.onclose = ({ code, reason }) =>
+      this.#onSocketClosed({ code, reason, cause: this.#cause })
   }
 
   /** Queues a message for the end of the turn. Returns its number on this connection. */
   send(text: string, message?: Sendable): number {
     if (this.#texts.length === 0) this.#environment.endOfTurn(() => this.flush())
     this.#texts.push(text)
-    this.#count++
+    this.#messageCount++
     if (message !== undefined) {
       message.sentOn = this
-      message.messageNumber = this.#count
+      message.messageNumber = this.#messageCount
       this.#awaitingClockReading.push(message)
     }
-    return this.#count
+    return this.#messageCount
   }
 
   /** Writes the queued messages now. */
@@ -120,14 +125,14 @@ export class Connection {
     const messages = this.#awaitingClockReading
     this.#texts = []
     this.#awaitingClockReading = []
-    const at = this.#recordWrite(this.#count - texts.length + 1)
-    // Before the write, because a socket that fails may have sent some of the messages.
+    const at = this.#recordWrite(this.#messageCount - texts.length + 1)
+    // Sets `sentAt` before the write, because a socket that fails may have sent some messages.
     for (const message of messages) message.sentAt = at
     let frame: string[] = []
     let units = 0
     for (const text of texts) {
       units += text.length + 1
-      // A single message is never too long.
+      // A single message is never longer than a frame may be.
       if (units > maxUnits) {
         if (!this.#write(frame)) return
         frame = []
@@ -140,32 +145,33 @@ export class Connection {
   }
 
   /**
-   * Records that the broker has received the first `n` messages. Returns when the last of these was
-   * sent; undefined if a later message is known to have arrived already.
+   * Records that the broker has received the first `receivedCount` messages. Returns when the last
+   * of these messages was sent. Returns undefined if the client knows already that the broker has
+   * received a later message.
    */
-  arrived(n: number): ClockReading | undefined {
+  arrived(receivedCount: number): ClockReading | undefined {
     const writes = this.#writes
-    if (n > this.#count) return undefined
-    while (writes.length > 1 && writes[1]!.first <= n) writes.shift()
+    if (receivedCount > this.#messageCount) return undefined
+    while (writes.length > 1 && writes[1]!.first <= receivedCount) writes.shift()
     const newest = writes[0]
-    return newest !== undefined && newest.first <= n ? newest.at : undefined
+    return newest !== undefined && newest.first <= receivedCount ? newest.at : undefined
   }
 
   /** Chooses whether the connection keeps the process alive, where the platform can. */
-  keepProcessAlive(isRef: boolean): void {
-    if (isRef) this.#socket.ref?.()
+  keepProcessAlive(keepAlive: boolean): void {
+    if (keepAlive) this.#socket.ref?.()
     else this.#socket.unref?.()
   }
 
-  /** Ends the connection at once, without a call of the listener. */
+  /** Ends the connection at once, and does not call the listener. */
   drop(): void {
     this.#state = 'closed'
     const socket = this.#socket
     socket.onopen = null
     socket.onmessage = null
     socket.onclose = null
-    // The error listener stays, because `ws` reports an error when a connecting socket is dropped.
-    // An error without a listener would end the process.
+    // The error listener stays, because `ws` emits an error when a socket is dropped while it
+    // connects. In Node, an error event without a listener would end the process.
     try {
       if (socket.terminate !== undefined) socket.terminate()
       else socket.close()
@@ -189,13 +195,13 @@ export class Connection {
     this.#fail({ code: 1006, reason: '', cause, isFault: true })
   }
 
-  #greet(): void {
+  #sendHello(): void {
     if (this.#socket.protocol !== subprotocol) {
       this.fail(`the server does not speak ${subprotocol}`)
       return
     }
     this.#state = 'greeting'
-    this.#count = 1
+    this.#messageCount = 1
     this.#recordWrite(1)
     this.#write([this.#hello])
   }
@@ -218,11 +224,11 @@ export class Connection {
     }
   }
 
-  /** Handles the message. Returns the text of the protocol violation if there is one. */
+  /** Handles the message. Returns the text of the protocol violation; undefined without one. */
   #handle(message: ServerMessage): string | undefined {
     try {
       if (this.#state === 'up') this.#listener.onMessage(message)
-      else this.#welcome(message)
+      else this.#onWelcome(message)
       return undefined
     } catch (error) {
       if (error instanceof ProtocolViolation) return error.message
@@ -230,7 +236,7 @@ export class Connection {
     }
   }
 
-  #welcome(message: ServerMessage): void {
+  #onWelcome(message: ServerMessage): void {
     if (message.type !== 'welcome') throw new ProtocolViolation('welcome must answer hello')
     this.#state = 'up'
     this.#listener.onWelcome(message, this.#writes[0]!.at)
@@ -243,8 +249,9 @@ export class Connection {
   }
 
   /**
-   * Returns false if the socket threw. Then the connection fails, because the messages of the frame
-   * are lost, and a lost request would wait for ever on a connection that goes on.
+   * Writes a frame. If the socket throws, lets the connection fail and returns false. The messages
+   * of the frame are then lost, and a lost request would wait for ever on a connection that stays
+   * open.
    */
   #write(texts: readonly string[]): boolean {
     try {
@@ -256,7 +263,7 @@ export class Connection {
     }
   }
 
-  #end(closing: Closing): void {
+  #onSocketClosed(closing: Closing): void {
     this.#state = 'closed'
     this.#socket.onmessage = null
     this.#listener.onClose({ ...closing, via: this.#socket.via })

@@ -1,7 +1,7 @@
 /**
- * The text of the messages that the client sends. `lock` and `unlock` are written by a template and
- * not by `JSON.stringify`, because the client may send a hundred thousand of them in a second.
- * Their fields are few, known and checked before.
+ * Writes the messages of the client as JSON text. `lock` and `unlock` are written by a template and
+ * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second.
+ * Their fields are few and were checked before.
  */
 import type { ClientMessage, LockMode } from '@holdfast/shared'
 
@@ -14,13 +14,13 @@ export interface LockParams {
   readonly metadata: string | undefined
 }
 
-/** The locks that a query or a watch selects; all locks if both fields are absent. */
+/** Which locks a query or a watch selects: all locks if `key` and `prefix` are absent. */
 export interface Selection {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
 }
 
-/** A message with these fields; undefined fields are left out. */
+/** Writes a message with these fields. Leaves undefined fields out. */
 export function messageText<T extends ClientMessage['type']>(
   type: T,
   fields: Omit<Extract<ClientMessage, { type: T }>, 'type'>,

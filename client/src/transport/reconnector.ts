@@ -1,10 +1,11 @@
 /**
- * Keeps a connection to one of the brokers. Opens the first connection, and after each drop the
- * next, by the retry strategy. This file knows URLs, delays and close codes, but not sessions and
- * locks.
+ * Keeps the client connected to one of the brokers. The reconnector opens the first connection.
+ * When a connection drops, it opens the next connection as the retry strategy says. This file knows
+ * URLs, delays and close codes, but not sessions and locks.
  *
- * A round tries every URL once and begins with the URL that worked last. Each round of a reconnect
- * begins after a delay of the retry strategy. The delays start anew with each outage.
+ * A round tries every URL once. The first round after a drop begins with the URL of the connection
+ * that dropped. After a drop, the reconnector waits before each round for a delay of the retry
+ * strategy. When a connection is open again, the delays start anew.
  */
 import {
   closeCodes,
@@ -23,31 +24,40 @@ import { byeText } from './messages.js'
 import type { RetryStrategy } from './retryStrategies.js'
 
 /**
- * The session ends after so many faulty connections in a row, because another connection would only
- * repeat the fault while callers wait.
+ * The reconnector gives up after this many faulty connections in a row, because another connection
+ * would only repeat the fault while callers wait. A connection is faulty if the broker sent an
+ * invalid message, or if the WebSocket threw.
  */
 const maxFaults = 3
-/** A fault later than this after the `welcome`, in ms, is the first of a new row. */
+/** A fault that comes later than this after the `welcome`, in ms, begins a new count. */
 const faultWindowMs = 60_000
 
-/** Longest time for one try to connect, and the time before the lease is known, in ms. */
+/**
+ * Longest time for one try to connect, in ms. Also the time for the tries before the lease is
+ * known.
+ */
 const maxConnectMs = 10_000
-/** Shortest time for one try with one broker, in ms: there is no other broker to try instead. */
+/**
+ * Shortest time for one try with one broker, in ms. It is long, as no other broker can be tried.
+ */
 const minConnectMsForOne = 2_000
-/** Shortest time for one try with several brokers, in ms: a handshake over a slow network. */
+/**
+ * Shortest time for one try with several brokers, in ms: enough for a handshake on a slow network.
+ */
 const minConnectMs = 500
 
 /**
- * How long one try to connect may take, from the new socket to the `welcome`, in ms. A broker whose
- * process is stopped accepts a connection and never answers, and meanwhile the lease runs out.
+ * How long one try to connect may take, from the new socket to the `welcome`, in ms. The time is
+ * limited, because a broker whose process is stopped accepts a connection and never answers, while
+ * the lease runs out. The lease is the time for which the broker keeps a silent session.
  *
  * @param lease The lease of the session in ms; 0 before the first `welcome`.
- * @param rounds How often every broker has been tried in vain. Each round doubles the time, because
- *   otherwise brokers that all need a little longer would never be reached.
+ * @param rounds How many rounds have failed. Each failed round doubles the time, so that the client
+ *   reaches brokers that all need a little longer.
  */
 export function connectTimeoutFor(lease: number, brokers: number, rounds: number): number {
   if (lease === 0) return maxConnectMs
-  // Silence has used up half of the lease; the brokers share the other half.
+  // The client notices a dead connection after half of the lease. The tries share the other half.
   const ms =
     brokers === 1
       ? Math.max(lease / 3, minConnectMsForOne)
@@ -58,21 +68,21 @@ export function connectTimeoutFor(lease: number, brokers: number, rounds: number
 export interface ReconnectorListener {
   /** The lease of the session in ms; 0 before the first `welcome`. */
   readonly leaseMs: number
-  /** The text of the `hello` for the next connection. */
+  /** Makes the text of the `hello` for the next connection. */
   helloText(): string
   onFrame(): void
   onConnected(connection: Connection, welcome: Welcome, sentAt: ClockReading): void
   onMessage(message: ServerMessage): void
-  /** The connection is gone, and the reconnector is about to open another. */
+  /** The connection is gone, and the reconnector is about to open another connection. */
   onDisconnected(code: number, error: HoldfastError): void
-  /** There is no connection, and the reconnector gives up. */
+  /** The connection is gone or was never open, and the reconnector gives up. */
   onGivenUp(error: HoldfastError): void
 }
 
 export interface ReconnectorOptions {
   readonly urls: readonly string[]
   readonly WebSocket: WebSocketConstructor
-  /** False: do not reconnect. */
+  /** The delays before the rounds of a reconnect; false if the client must not reconnect. */
   readonly strategy: RetryStrategy | false
 }
 
@@ -81,31 +91,32 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   readonly #scheduler: Scheduler
   readonly #options: ReconnectorOptions
   readonly #listener: ReconnectorListener
-  /** The open connection, or the connection of the present try. */
+  /** The open connection, or the connection of the present try; undefined between tries. */
   #connection: Connection | undefined
-  #isUp = false
-  /** Whether any connection was ever open. */
-  #wasUp = false
+  #isConnected = false
+  /** Whether a connection was ever open. */
+  #wasEverConnected = false
   #closed = false
-  #isRef = true
-  /** The page was left: open no connection before the page is shown again. */
+  #keepsProcessAlive = true
+  /** The user left the page: no connection may be opened before the page is shown again. */
   #isPageLeft = false
-  /** The present round of tries is the last. */
-  #isLast = false
+  /** Whether the reconnector must give up after the present round. */
+  #isLastRound = false
   #stopWatching: (() => void) | undefined
   /** Index of the URL that was tried last. */
-  #current = 0
+  #urlIndex = 0
+  /** How many URLs of the present round were not tried yet. */
   #triesLeft = 0
   /** How many rounds have failed since the last `welcome`. */
-  #rounds = 0
+  #failedRounds = 0
   /** When the last `welcome` arrived, by the monotonic clock. */
-  #upAt = 0
+  #welcomedAt = 0
   /** How many connections in a row were faulty. */
-  #faults = 0
+  #faultCount = 0
   #delays: Iterator<number> | undefined
   #lastError: HoldfastError | undefined
-  readonly #nextTry: Task = { run: () => this.#startRound() }
-  readonly #tryEnds: Task = { run: () => this.drop('no welcome in time') }
+  readonly #nextRound: Task = { run: () => this.#startRound() }
+  readonly #tryTimeout: Task = { run: () => this.drop('no welcome in time') }
 
   constructor(
     environment: Environment,
@@ -130,24 +141,24 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#connection?.fail(reason)
   }
 
-  /** Chooses whether the connections keep the process alive. */
-  keepProcessAlive(isRef: boolean): void {
-    this.#isRef = isRef
-    this.#connection?.keepProcessAlive(isRef)
+  /** Chooses whether this and later connections keep the process alive. */
+  keepProcessAlive(keepAlive: boolean): void {
+    this.#keepsProcessAlive = keepAlive
+    this.#connection?.keepProcessAlive(keepAlive)
   }
 
-  /** Without a connection, tries one last round now. */
+  /** Makes the present round the last round. Begins it now if the client is not connected. */
   tryOnceMore(): void {
-    this.#isLast = true
+    this.#isLastRound = true
     if (this.#connection === undefined) this.#tryNow()
   }
 
-  /** Drops the connection, and opens no other. */
+  /** Drops the connection, and opens no further connection. */
   close(): void {
     this.#closed = true
     this.#stopWatching?.()
-    this.#scheduler.cancel(this.#nextTry)
-    this.#scheduler.cancel(this.#tryEnds)
+    this.#scheduler.cancel(this.#nextRound)
+    this.#scheduler.cancel(this.#tryTimeout)
     this.#connection?.drop()
     this.#connection = undefined
     this.#endDelays()
@@ -156,23 +167,23 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   // ------------------------------------------------------------------------- from the page
 
   /**
-   * Sends `bye`, because other sessions should not wait for the locks of a page that is not shown.
-   * If the page is shown again, it opens a new session.
+   * Sends `bye`, so that other sessions need not wait for the locks of a page that the user has
+   * left. If the page is shown again, the client opens a new session.
    */
   onLeave(): void {
     const connection = this.#connection
     this.#isPageLeft = true
-    this.#scheduler.cancel(this.#nextTry)
+    this.#scheduler.cancel(this.#nextRound)
     connection?.send(byeText)
     connection?.flush()
     connection?.fail('the page was left', closeCodes.expired.code)
   }
 
-  /** Checks the deadlines first, and then reconnects at once instead of after the delay. */
+  /** Checks the deadlines first. Then reconnects at once, and does not wait for the delay. */
   onWake(): void {
     this.#isPageLeft = false
     this.#scheduler.expireDue()
-    if (!this.#closed && this.#wasUp && this.#connection === undefined) this.#tryNow()
+    if (!this.#closed && this.#wasEverConnected && this.#connection === undefined) this.#tryNow()
   }
 
   // ------------------------------------------------------------------- from the connection
@@ -182,11 +193,11 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   onWelcome(welcome: Welcome, sentAt: ClockReading): void {
-    this.#scheduler.cancel(this.#tryEnds)
-    this.#isUp = true
-    this.#wasUp = true
-    this.#upAt = this.#scheduler.monotonic()
-    this.#rounds = 0
+    this.#scheduler.cancel(this.#tryTimeout)
+    this.#isConnected = true
+    this.#wasEverConnected = true
+    this.#welcomedAt = this.#scheduler.monotonic()
+    this.#failedRounds = 0
     this.#lastError = undefined
     this.#endDelays()
     this.#listener.onConnected(this.#connection!, welcome, sentAt)
@@ -197,13 +208,13 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   onClose(closing: Closing): void {
-    const wasUp = this.#isUp
-    this.#isUp = false
+    const wasConnected = this.#isConnected
+    this.#isConnected = false
     this.#connection = undefined
-    this.#scheduler.cancel(this.#tryEnds)
-    const final = finalError(this.#options.urls[this.#current]!, closing)
-    if (final !== undefined) this.#end(final)
-    else if (wasUp) this.#reconnect(closing)
+    this.#scheduler.cancel(this.#tryTimeout)
+    const error = finalError(this.#options.urls[this.#urlIndex]!, closing)
+    if (error !== undefined) this.#giveUp(error)
+    else if (wasConnected) this.#reconnect(closing)
     else this.#tryFailed(closing)
   }
 
@@ -211,51 +222,52 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
 
   #reconnect(closing: Closing): void {
     const { urls, strategy } = this.#options
-    const url = urls[this.#current]!
+    const url = urls[this.#urlIndex]!
     this.#countFault(closing)
-    const end =
+    const giveUpReason =
       strategy === false
         ? ', and reconnecting is switched off'
-        : this.#faults >= maxFaults
+        : this.#faultCount >= maxFaults
           ? `, as did the ${maxFaults - 1} before it`
           : undefined
-    if (end !== undefined) {
-      this.#end(droppedError(url, closing, end))
+    if (giveUpReason !== undefined) {
+      this.#giveUp(droppedError(url, closing, giveUpReason))
       return
     }
-    // Another broker may work.
-    if (closing.isFault) this.#current = (this.#current + 1) % urls.length
+    // After a fault, begins with the next broker, which may not have that fault.
+    if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
     this.#listener.onDisconnected(closing.code, droppedError(url, closing))
-    // The listener may have closed the reconnector, or started a try.
-    if (!this.#closed && this.#connection === undefined) this.#waitForTry()
+    // The listener may have closed the reconnector or started a round.
+    if (!this.#closed && this.#connection === undefined) this.#waitForRound()
   }
 
   #countFault({ isFault }: Closing): void {
-    if (!isFault || this.#scheduler.monotonic() - this.#upAt > faultWindowMs) this.#faults = 0
-    if (isFault) this.#faults++
+    if (!isFault || this.#scheduler.monotonic() - this.#welcomedAt > faultWindowMs)
+      this.#faultCount = 0
+    if (isFault) this.#faultCount++
   }
 
-  #waitForTry(): void {
+  #waitForRound(): void {
     if (this.#isPageLeft) return
     let next: IteratorResult<number>
     try {
       this.#delays ??= (this.#options.strategy as RetryStrategy)[Symbol.iterator]()
       next = this.#delays.next()
     } catch (cause) {
-      this.#end(new HoldfastError('INVALID_OPTION', 'the reconnect strategy threw', { cause }))
+      this.#giveUp(new HoldfastError('INVALID_OPTION', 'the reconnect strategy threw', { cause }))
       return
     }
     if (!next.done) {
-      this.#scheduler.after(this.#nextTry, usableDelay(next.value))
+      this.#scheduler.after(this.#nextRound, usableDelay(next.value))
       return
     }
     this.#delays = undefined
     const message = 'the connection dropped, and every try to reconnect failed'
-    this.#end(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))
+    this.#giveUp(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))
   }
 
   #tryNow(): void {
-    this.#scheduler.cancel(this.#nextTry)
+    this.#scheduler.cancel(this.#nextRound)
     this.#startRound()
   }
 
@@ -267,44 +279,44 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #try(): void {
     const { urls, WebSocket } = this.#options
     const hello = this.#listener.helloText()
-    const url = urls[this.#current]!
+    const url = urls[this.#urlIndex]!
     this.#triesLeft--
     try {
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
-      if (!this.#isRef) this.#connection.keepProcessAlive(false)
+      if (!this.#keepsProcessAlive) this.#connection.keepProcessAlive(false)
     } catch (cause) {
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
     const { leaseMs } = this.#listener
-    const timeout = connectTimeoutFor(leaseMs, urls.length, this.#rounds)
-    this.#scheduler.after(this.#tryEnds, timeout)
+    const timeout = connectTimeoutFor(leaseMs, urls.length, this.#failedRounds)
+    this.#scheduler.after(this.#tryTimeout, timeout)
   }
 
   #tryFailed(closing: Closing): void {
     const { urls } = this.#options
-    const error = unreachableError(urls[this.#current]!, closing, this.#environment)
+    const error = unreachableError(urls[this.#urlIndex]!, closing, this.#environment)
     this.#lastError = error
-    this.#current = (this.#current + 1) % urls.length
-    if (this.#triesLeft === 0) this.#rounds++
+    this.#urlIndex = (this.#urlIndex + 1) % urls.length
+    if (this.#triesLeft === 0) this.#failedRounds++
     if (this.#triesLeft > 0 && !this.#isPageLeft) this.#try()
-    else if (this.#wasUp && !this.#isLast) this.#waitForTry()
-    else this.#end(urls.length === 1 ? error : noneAnswered(urls.length, error))
+    else if (this.#wasEverConnected && !this.#isLastRound) this.#waitForRound()
+    else this.#giveUp(urls.length === 1 ? error : noneAnswered(urls.length, error))
   }
 
-  #end(error: HoldfastError): void {
+  #giveUp(error: HoldfastError): void {
     this.close()
     this.#listener.onGivenUp(error)
   }
 
-  /** Ends the iterator of the strategy, so that a generator runs its `finally`. */
+  /** Ends the iterator of the retry strategy, so that a generator function runs its `finally`. */
   #endDelays(): void {
     const delays = this.#delays
     this.#delays = undefined
     try {
       delays?.return?.()
     } catch {
-      // An error of the strategy does not matter, because the outage is over.
+      // Ignores an error of the strategy, because its delays are not needed any more.
     }
   }
 }
@@ -314,7 +326,9 @@ function noneAnswered(brokers: number, cause: HoldfastError): HoldfastError {
   return new HoldfastError('UNAVAILABLE', message, { cause })
 }
 
-/** Converts a delay of the caller's strategy; a value that is not a number counts as 0. */
+/**
+ * Limits a delay of the caller's strategy to a valid range. A value that is not a number counts 0.
+ */
 function usableDelay(ms: number): number {
   return Math.min(Math.max(Number(ms) || 0, 0), maxMs)
 }

@@ -1,21 +1,23 @@
 /**
- * Retry strategies: iterables of the delays before each try to reconnect, in ms. A session starts
- * the iterable anew for each outage, and ends when the iterable ends.
+ * Retry strategies. A strategy is an iterable of delays in ms. After its connection dropped, a
+ * session waits for the next delay before each round of tries to reconnect. For each outage the
+ * session gets a new iterator. If the iterator ends, the session ends.
  *
- * Only reconnecting uses retries. A lock request waits in a queue at the broker instead.
+ * Only the reconnector uses retries. A lock request is not retried, because it waits at the broker.
  */
 import { maxMs, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkFunction } from '../platform/checks.js'
 import { random as platformRandom } from '../platform/environment.js'
 
 /**
- * The delays before each try to reconnect, in ms. May be endless. Iterated anew for each outage.
+ * The delays before each try to reconnect, in ms. The iterable may be endless. A session asks for a
+ * new iterator in each outage.
  */
 export type RetryStrategy = Iterable<number>
 
 /** The options that the three strategies share. */
 export interface RetryLimits {
-  /** How many delays there are, an integer from 0. Default: endless. */
+  /** How many delays the strategy has, an integer from 0. Default: it is endless. */
   readonly maxRetries?: number | undefined
   /** The longest delay, in ms, at most 2^31 - 1. Default: 2^31 - 1. */
   readonly max?: number | undefined
@@ -43,19 +45,19 @@ export interface FixedIntervalOptions extends RetryLimits {
 export interface ExponentialBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** The factor from each delay to the next, at least 1. Default 2. */
+  /** The factor by which each delay is longer than the delay before, at least 1. Default 2. */
   readonly multiplier?: number | undefined
 }
 
 export interface LinearBackoffOptions extends RetryLimits {
   /** The first delay, in ms. */
   readonly initial: number
-  /** The difference from each delay to the next, in ms. */
+  /** How much longer each delay is than the delay before, in ms. */
   readonly increment: number
 }
 
 /**
- * `interval, interval, interval, …`
+ * Makes a strategy with equal delays: `interval, interval, interval, …`
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function fixedInterval(options: FixedIntervalOptions, random?: () => number): RetryStrategy {
@@ -65,7 +67,8 @@ export function fixedInterval(options: FixedIntervalOptions, random?: () => numb
 }
 
 /**
- * `initial, initial · multiplier, initial · multiplier², …`
+ * Makes a strategy whose delays grow by a factor: `initial, initial · multiplier, initial ·
+ * multiplier², …`
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function exponentialBackoff(
@@ -83,7 +86,8 @@ export function exponentialBackoff(
 }
 
 /**
- * `initial, initial + increment, initial + 2 · increment, …`
+ * Makes a strategy whose delays grow by a difference: `initial, initial + increment, initial + 2 ·
+ * increment, …`
  * @throws HoldfastError `INVALID_INTERVAL` or `INVALID_OPTION`
  */
 export function linearBackoff(options: LinearBackoffOptions, random?: () => number): RetryStrategy {
@@ -96,8 +100,8 @@ export function linearBackoff(options: LinearBackoffOptions, random?: () => numb
 function delays(
   { maxRetries = Infinity, max = maxMs, jitter = 'none' }: RetryLimits,
   random: () => number = platformRandom,
-  first: number,
-  next: (delay: number) => number,
+  firstDelay: number,
+  nextDelay: (delay: number) => number,
 ): RetryStrategy {
   check(
     maxRetries === Infinity || (Number.isInteger(maxRetries) && maxRetries >= 0),
@@ -108,11 +112,11 @@ function delays(
   check(jitter === 'full' || jitter === 'none', "jitter must be 'full' or 'none'")
   return {
     *[Symbol.iterator]() {
-      let delay = first
+      let delay = firstDelay
       for (let i = 0; i < maxRetries; i++) {
         const capped = Math.min(delay, max)
         yield jitter === 'full' ? random() * capped : capped
-        delay = next(delay)
+        delay = nextDelay(delay)
       }
     },
   }

@@ -1,4 +1,4 @@
-/** Checks the URLs of brokers, and that a token does not travel in plain text over a network. */
+/** Checks the URLs of brokers, and that no token travels unencrypted over a network. */
 import { redactUrl } from '@holdfast/shared'
 import { check, isLoopback } from '../platform/checks.js'
 
@@ -10,7 +10,7 @@ export function checkUrls(value: unknown): readonly string[] {
 }
 
 /**
- * A token may travel over `wss://`, and over `ws://` to this machine itself.
+ * Throws if a token would travel unencrypted: over `ws://` to another machine.
  * @throws HoldfastError `INVALID_OPTION`
  */
 export function checkTokenSecrecy(urls: readonly string[]): void {
@@ -32,7 +32,7 @@ function checkUrl(url: unknown): string {
   return text
 }
 
-/** Empty if the text is not a URL. */
+/** The protocol of a URL, such as `ws:`. Empty if the text is not a URL. */
 function protocolOf(text: string): string {
   try {
     return new URL(text).protocol

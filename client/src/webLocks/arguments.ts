@@ -1,8 +1,8 @@
 /**
- * The arguments of `locks.request`, handled as the specification says. First they are converted by
- * the rules of WebIDL: from left to right, and the members of the options in alphabetical order.
- * Then they are checked in the order of the specification of `request()`. Of two mistakes, this
- * order decides which one is reported.
+ * Converts and checks the arguments of `locks.request` as the W3C specification says. First the
+ * arguments are converted by the rules of WebIDL: from left to right, and the members of the
+ * options in alphabetical order. Then they are checked in the order of the specification of
+ * `request()`. The order matters: of two mistakes, the mistake that is found first is reported.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { type CheckedLock, checkLock } from '../locks/options.js'
@@ -17,13 +17,15 @@ import { keyForName } from './names.js'
 export interface LockRequestOptions {
   /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
   readonly mode?: LockMode | undefined
-  /** Calls back with `null` at once instead of waiting. Default false. */
+  /** Does not wait: if the lock is not free, the callback gets `null`. Default false. */
   readonly ifAvailable?: boolean | undefined
-  /** Takes the lock from its present holder, before all waiters. Default false. */
+  /** Takes the lock from its present holder, before all waiting requests. Default false. */
   readonly steal?: boolean | undefined
-  /** Cancels the request while it waits. */
+  /** When aborted while the request waits, cancels the request. */
   readonly signal?: AbortSignal | undefined
-  /** The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: never. */
+  /**
+   * The lock expires this long after its grant, in ms, 1 to 2^31 - 1. Default: it never expires.
+   */
   readonly ttl?: number | undefined
   /** Any JSON value, at most 4 KiB as text and 64 levels deep; other sessions can see it. */
   readonly metadata?: unknown
@@ -52,7 +54,7 @@ export function convertArguments(args: readonly unknown[]): Arguments {
 }
 
 /**
- * The lock request for these arguments.
+ * Checks the converted arguments. Returns the lock request for them.
  *
  * @throws TypeError, a DOMException, or the reason of an aborted signal
  */
@@ -97,7 +99,7 @@ function modeFrom(value: unknown): LockMode {
 function signalFrom(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined
   try {
-    // Unlike `instanceof`, the getter accepts the signal of another frame of the page.
+    // Not `instanceof`, because a signal of another frame of the page must be accepted too.
     Reflect.get(AbortSignal.prototype, 'aborted', value)
   } catch (cause) {
     throw new TypeError(wrongSignal, { cause })

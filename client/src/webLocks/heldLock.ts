@@ -1,14 +1,14 @@
 /**
- * The lock that `locks.request` passes to its callback: the two members of the specification, and
- * members for locks that can be lost.
+ * The lock that `locks.request` passes to its callback. It has the members `name` and `mode` of the
+ * W3C specification, and further members, because a lock of a broker can be lost.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
 
-/** Gets `null` if the request has the option `ifAvailable` and the lock is not available. */
+/** Receives `null` if the request has the option `ifAvailable` and the lock is not free. */
 export type LockCallback<T> = (lock: HeldLock | null) => T
 
-/** The arguments of the request that a held lock shows. */
+/** The arguments of the request, which the held lock shows. */
 interface RequestedLock {
   readonly name: string
   readonly metadata: unknown
@@ -19,7 +19,7 @@ export class HeldLock {
   readonly #lock: Lock
   readonly #requested: RequestedLock
 
-  /** Internal: `locks.request` makes held locks. */
+  /** Internal. `locks.request` makes held locks. */
   constructor(lock: Lock, requested: RequestedLock) {
     this.#lock = lock
     this.#requested = requested
@@ -33,7 +33,9 @@ export class HeldLock {
     return this.#lock.mode
   }
 
-  /** Not in the specification: the fencing token, for the resource that the lock protects. */
+  /**
+   * Not in the specification: the fencing token (number of the grant), for the protected resource.
+   */
   get fence(): number {
     return this.#lock.fence
   }

@@ -1,9 +1,9 @@
 /**
  * `session.locks`: the interface of `navigator.locks` for the locks of a broker.
  *
- * The members, the order of the checks and the order of the events are those of the W3C
- * specification (https://w3c.github.io/web-locks/). One case is added: a lock that is lost rejects
- * its request with an `AbortError`, as a steal does, and the `cause` of that error says why.
+ * The members, the order of the checks and the order of the events follow the W3C specification
+ * (https://w3c.github.io/web-locks/). The specification has no lost locks. If a lock is lost, its
+ * request rejects with an `AbortError`, as after a steal, and the `cause` of that error says why.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import type { GrantedLock } from '../locks/grantedLock.js'
@@ -21,7 +21,7 @@ import {
 import { HeldLock, type LockCallback } from './heldLock.js'
 import { nameForKey } from './names.js'
 
-/** What the lock manager needs of its session. */
+/** The parts of a session that the lock manager uses. */
 export interface LockManagerSession {
   readonly controller: {
     readonly state: string
@@ -29,7 +29,7 @@ export interface LockManagerSession {
     submit<T>(request: Request<T>): Promise<T>
   }
   readonly newTask: (callback: () => void) => void
-  requestLock(wanted: CheckedLock): Promise<GrantedLock>
+  requestLock(checkedLock: CheckedLock): Promise<GrantedLock>
 }
 
 export interface LockInfo {
@@ -42,38 +42,43 @@ export interface LockInfo {
 /** The locks and waiting requests of all sessions, at most 1,000 of each. */
 export interface LockManagerSnapshot {
   held: LockInfo[]
-  /** For each name in the order of the queue. */
+  /** The requests for a name are in the order in which they will be granted. */
   pending: LockInfo[]
-  /** Not in the specification: how many there are, in the list or not. */
+  /** Not in the specification: how many held locks there are, including those beyond 1,000. */
   heldCount: number
+  /**
+   * Not in the specification: how many waiting requests there are, including those beyond 1,000.
+   */
   pendingCount: number
 }
 
 export class LockManager {
   readonly #session: LockManagerSession
 
-  /** Use `session.locks`. */
+  /** Internal. Use `session.locks`. */
   constructor(session: LockManagerSession) {
     this.#session = session
   }
 
   /**
-   * Asks for a lock, runs the callback while the lock is held, and unlocks when the promise of the
-   * callback has settled. Then settles like the callback, once the broker has confirmed the unlock.
+   * Asks for a lock, and runs the callback while the session holds the lock. When the promise of
+   * the callback has settled, unlocks the lock. After the broker has confirmed the unlock, settles
+   * with the result or the error of the callback.
    *
-   * Never throws. Rejects, and does not run the callback:
+   * Never throws. Rejects without running the callback:
    * - with a `TypeError` for arguments of a wrong type (`cause` may be a `HoldfastError`);
    * - with a `NotSupportedError` for options that exclude each other, and for a name that begins
    *   with `-` or does not fit into a key;
    * - with an `InvalidStateError` if the session is closed;
    * - with the reason of `signal`, if `signal` is aborted before the callback runs;
-   * - with an `AbortError` whose `cause` says why, if the lock is lost before the callback runs, or
-   *   the session ends while the request waits;
+   * - with an `AbortError`, if the lock is lost before the callback runs, or if the session ends
+   *   while the request waits; the `cause` says why;
    * - with a `HoldfastError` if the broker refuses: `QUOTA_EXCEEDED`, `UNAVAILABLE`, `FORBIDDEN`;
    *   `UNAVAILABLE` also for `ifAvailable` without a connection.
    *
-   * Rejects with an `AbortError` while the callback runs, if the lock is stolen or lost: `cause` is
-   * a `LOCK_LOST` with the `reason`, and `lock.signal` is aborted. The callback keeps running.
+   * If the lock is stolen or lost while the callback runs, rejects at once with an `AbortError`.
+   * Its `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The callback keeps
+   * running.
    */
   request<T>(name: string, callback: LockCallback<T>): Promise<Awaited<T>>
   request<T>(
@@ -87,12 +92,13 @@ export class LockManager {
     const lock = await this.#lockOrNull(checkArguments(requested))
     // As in a browser, the callback runs after all microtasks of earlier events.
     await new Promise<void>(this.#session.newTask)
-    return lock === null ? requested.callback(null) : hold(lock, requested)
+    return lock === null ? requested.callback(null) : runUnderLock(lock, requested)
   }
 
   /**
-   * The locks and the waiting requests. May be slightly stale. Rejects with an `InvalidStateError`
-   * if the session is closed, and with an `AbortError` if the session ends meanwhile.
+   * Returns the locks and the waiting requests. The result may be slightly stale. Rejects with an
+   * `InvalidStateError` if the session is closed, and with an `AbortError` if the session ends
+   * during the call.
    */
   async query(): Promise<LockManagerSnapshot> {
     this.#throwIfClosed()
@@ -109,13 +115,16 @@ export class LockManager {
     }
   }
 
-  async #lockOrNull(wanted: CheckedLock): Promise<Lock | null> {
+  /**
+   * Requests the lock. Returns `null` if the request has `ifAvailable` and the lock is not free.
+   */
+  async #lockOrNull(checkedLock: CheckedLock): Promise<Lock | null> {
     try {
-      return new Lock(await this.#session.requestLock(wanted))
+      return new Lock(await this.#session.requestLock(checkedLock))
     } catch (error) {
       const { code } = error as HoldfastError
       if (code === 'LOCK_HELD') return null
-      if (code === 'ABORTED' && wanted.signal?.aborted) throw wanted.signal.reason
+      if (code === 'ABORTED' && checkedLock.signal?.aborted) throw checkedLock.signal.reason
       throw code === 'LOCK_LOST' ? abortError(error as HoldfastError) : this.#errorAtEnd(error)
     }
   }
@@ -130,14 +139,14 @@ export class LockManager {
     throw withCause(new DOMException(cause.message, 'InvalidStateError'), cause)
   }
 
-  /** Converts the error of a call to an `AbortError` if the session has ended meanwhile. */
+  /** Converts the error of a call to an `AbortError` if the session has ended during the call. */
   #errorAtEnd(error: unknown): unknown {
     return this.#isClosed ? abortError(error as HoldfastError) : error
   }
 }
 
-/** Runs the callback under the lock, and unlocks. */
-async function hold(lock: Lock, requested: Arguments): Promise<unknown> {
+/** Runs the callback while the session holds the lock, and then unlocks the lock. */
+async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> {
   const { signal, callback } = requested
   if (signal?.aborted) {
     void lock.unlock()
@@ -152,7 +161,7 @@ async function hold(lock: Lock, requested: Arguments): Promise<unknown> {
   try {
     await Promise.race([lost, result])
   } catch (error) {
-    // The caller gets the error of the callback or the loss, and no error of this unlock.
+    // Ignores an error of the unlock: the caller gets the error of the callback, or the loss.
     await lock.unlock().catch(() => {})
     throw error
   }

@@ -1,10 +1,12 @@
-/** The WebSocket that the platform has built in (browsers, workers, Deno), and its console. */
+/** The built-in WebSocket and console of a platform other than Node: browsers, workers, Deno. */
 import { HoldfastError } from '@holdfast/shared'
 import type { PlatformOptions, WebSocketConstructor } from './types.js'
 
 export const PlatformWebSocket: WebSocketConstructor = globalThis.WebSocket
 
-/** @throws HoldfastError `INVALID_OPTION`, because a page cannot choose how it connects */
+/**
+ * @throws HoldfastError `INVALID_OPTION` always, because a page cannot set certificates or a proxy
+ */
 export function platformWebSocket(_: PlatformOptions): WebSocketConstructor {
   throw new HoldfastError('INVALID_OPTION', 'ca and proxy work in Node only')
 }
@@ -13,5 +15,5 @@ export function warn(message: string, code: string): void {
   console.warn(`Holdfast: ${message} (${code})`)
 }
 
-/** A browser does not tell its pages why a connection failed. */
+/** There is no advice, because a browser does not tell its pages why a connection failed. */
 export const adviceOn = undefined

@@ -1,9 +1,10 @@
 /**
- * The WebSocket of Node: `ws`, because Node 20 has no WebSocket of its own. No other file of the
- * client uses Node; `imports` in package.json chooses between this file and `browser.ts`.
+ * The WebSocket for Node: the library `ws`, because Node 20 has no built-in WebSocket. No other
+ * file of the client uses Node. The field `imports` in package.json chooses this file or
+ * `browser.ts`.
  *
  * This file adds to `ws`: certificates of the operator's own authority, proxies, the reason of a
- * refused upgrade, connections that do not keep the process alive, and warnings.
+ * refused upgrade, and connections that do not keep the process alive. It also prints warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
@@ -15,8 +16,8 @@ import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that the client accepts, in bytes. A broker sends frames of at most 32 KiB; only a
- * single message may be longer.
+ * Largest frame that the client accepts, in bytes. A broker sends a frame of more than 32 KiB only
+ * if a single message is that long.
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */
@@ -66,7 +67,7 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
   return class NodeWebSocket extends (Ws as WsConstructor) {
     override readonly via: string | undefined
     #socket: Socket | undefined
-    #isRef = true
+    #keepsProcessAlive = true
     #isRefusedByProxy = false
 
     constructor(url: string, protocols?: string | string[]) {
@@ -75,7 +76,7 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
       const { signal } = closed
       const agent = proxyUrl === undefined ? undefined : new HttpsProxyAgent(proxyUrl, { signal })
       super(url, protocols, {
-        // Messages have about 60 bytes, so compression would only cost memory.
+        // No compression, because messages have about 60 bytes, and compression would cost memory.
         perMessageDeflate: false,
         maxPayload,
         ...(ca !== undefined && { ca }),
@@ -92,23 +93,23 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
       this.on('unexpected-response', (_, response) => {
         readBody(response, (body) => this.#onRefused(response, body))
       })
-      // Without this, a proxy that never answers would keep its connection for ever.
+      // Ends the connection to the proxy, because a proxy that never answers would keep it open.
       this.on('close', () => closed.abort())
     }
 
     override ref(): void {
-      this.#isRef = true
+      this.#keepsProcessAlive = true
       this.#socket?.ref()
     }
 
     override unref(): void {
-      this.#isRef = false
+      this.#keepsProcessAlive = false
       this.#socket?.unref()
     }
 
     #setSocket(socket: Socket): void {
       this.#socket = socket
-      if (!this.#isRef) socket.unref()
+      if (!this.#keepsProcessAlive) socket.unref()
     }
 
     #onRefused(response: Response, body: string): void {
@@ -118,7 +119,7 @@ export function platformWebSocket({ ca, proxy }: PlatformOptions): WebSocketCons
   }
 }
 
-/** Reads the first part of the body of a refusal, and calls back once. */
+/** Reads the first part of the response body of a refused upgrade, and calls the callback once. */
 function readBody(response: Response, callback: (body: string) => void): void {
   let body = ''
   let isDone = false
@@ -139,21 +140,21 @@ function readBody(response: Response, callback: (body: string) => void): void {
 }
 
 /**
- * The proxy for a URL: the option `proxy`, or else the proxy of the environment variables. The
- * environment variables do not apply to loopback addresses.
+ * The proxy for a URL: the option `proxy`, and by default the proxy of the environment variables.
+ * The environment variables do not apply to loopback addresses. Undefined for no proxy.
  */
 function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefined {
   if (proxy === false) return undefined
   const { hostname } = new URL(url)
   if (proxy === undefined && isLoopback(hostname)) return undefined
-  // A `ws:` request is an HTTP request until it is upgraded.
+  // A `ws:` connection begins as an HTTP request, so the variables for HTTP apply.
   const proxyUrl = proxy ?? getProxyForUrl(url.replace(/^ws/i, 'http'))
   if (proxyUrl === '') return undefined
   if (isHttp(proxyUrl)) return proxyUrl
   throw new Error(`the proxy ${redactUrl(proxyUrl)} is not an http:// or https:// URL`)
 }
 
-/** Checks the option; the environment variables are read later, by each connection. */
+/** Checks the option `proxy`. Each connection reads and checks the environment variables itself. */
 function checkProxy(proxy: PlatformOptions['proxy']): void {
   if (proxy === undefined || proxy === false) return
   check(typeof proxy === 'string', 'proxy must be a URL as a string, or false')
@@ -167,11 +168,11 @@ function isHttp(url: string): boolean {
 
 const certificate = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
-/** Node ignores certificates that it cannot read, and then trusts no broker. */
+/** Throws for a certificate that Node cannot read, because Node would silently ignore it. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
   const pems = [ca].flat().map((file) => textOf(file).match(certificate) ?? [])
   check(
-    pems.length > 0 && pems.every((found) => found.length > 0),
+    pems.length > 0 && pems.every((ofFile) => ofFile.length > 0),
     'ca must be one or more certificates in PEM form',
   )
   try {
@@ -197,7 +198,7 @@ export function warn(message: string, code: string): void {
 /** The OpenSSL error codes for a certificate that no trusted authority has signed. */
 const untrusted = /^(DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(GET_ISSUER_CERT|VERIFY)/
 
-/** How to fix the error of a connection; undefined for an unknown error. */
+/** Returns how to fix the error of a connection; undefined for an unknown error. */
 export function adviceOn(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { readonly code?: unknown }
   return typeof code === 'string' && untrusted.test(code)

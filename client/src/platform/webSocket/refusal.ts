@@ -1,6 +1,7 @@
 /**
- * Why a server, or a proxy on the way, refused to upgrade an HTTP request to a WebSocket, and how
- * to fix the cause. Only Node shows the refusal; a browser hides it from its pages.
+ * The error for a refused upgrade of an HTTP request to a WebSocket. The server, or a proxy on the
+ * way, refused. The error says why and how to fix the cause. Only Node shows the refusal; a browser
+ * hides the refusal from its pages.
  */
 import { redactUrl } from '@holdfast/shared'
 
@@ -11,7 +12,7 @@ export interface UpgradeResponse {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
 }
 
-/** Most characters of the response that the error message shows. */
+/** Most characters of each text of the response that the error message shows. */
 const maxShown = 200
 
 const advice: Readonly<Record<number, string>> = {

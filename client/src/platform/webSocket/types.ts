@@ -1,14 +1,14 @@
-/** What the client expects of a WebSocket class, and the options of the platform's own class. */
+/** The members of a WebSocket that the client uses, and the options of the platform's WebSocket. */
 
-/** How the platform's own WebSocket connects, where the platform lets the client choose. */
+/** How the platform's WebSocket connects. Only Node has these options. */
 export interface PlatformOptions {
-  /** Certificates of authorities in PEM form, in place of the authorities that Node trusts. */
+  /** Certificates of authorities in PEM form, which replace the authorities that Node trusts. */
   readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined
   /** URL of an HTTP proxy; false for no proxy, whatever the environment variables say. */
   readonly proxy?: string | false | undefined
 }
 
-/** Has the type of a method, so that a class whose events have more members fits as well. */
+/** Declared with the type of a method, so that a class whose events have more members fits too. */
 type Handler<E> = { on(event: E): void }['on'] | null
 
 /** The members of a `WebSocket` that the client uses; browsers, Node and `ws` have all of them. */
@@ -20,9 +20,9 @@ export interface WebSocketLike {
   onerror: Handler<unknown>
   send(data: string): void
   close(code?: number, reason?: string): void
-  /** Drops the connection without a closing handshake; only some classes, such as `ws`, have it. */
+  /** Drops the connection without a closing handshake. Only some classes have it, such as `ws`. */
   terminate?(): void
-  /** Lets the process end although the connection is open; only some classes have it. */
+  /** Lets the process end although the connection is open. Only some classes have this method. */
   unref?(): void
   /** Undoes `unref`. */
   ref?(): void
