@@ -44,7 +44,7 @@ export class AckWindow {
   }
 
   /** How many responses the client has received and the broker may still store. */
-  get unconfirmedCount(): number {
+  get unconfirmed(): number {
     return this.#inFlightIds.length + this.#unackedResponses.size
   }
 

@@ -77,7 +77,7 @@ export class PendingRequests {
       request.stored &&
       (code === 'BAD_MESSAGE'
         ? request.isRepeat
-        : code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmedCount > request.reissueAbove)
+        : code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmed > request.reissueAbove)
     if (!mayReissue) return false
     this.remove(request)
     if (request.wanted) {

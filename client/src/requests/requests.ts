@@ -325,7 +325,7 @@ export function errorOfFailed({ code, message, holders }: Failed, session: strin
   const knownCode = isErrorCode(code) ? code : 'UNAVAILABLE'
   const heldByThisSession = holders?.some((holder) => holder.session === session)
   const text = heldByThisSession
-    ? `${message}; this session holds it itself, and locks are not re-entrant`
+    ? `${message}; this session holds the lock, and locks are not re-entrant`
     : message
   return new HoldfastError(knownCode, text, { holders, heldByThisSession })
 }

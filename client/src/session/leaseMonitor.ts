@@ -51,7 +51,7 @@ export class LeaseMonitor {
 
   /**
    * Begins the resume of the session by a `hello` that was sent at `sent`. The session may have
-   * lost locks while the connection was gone, so the expiry must not move before `onLocksKnown`.
+   * lost locks while the connection was gone, so the expiry must not move before `onResumed`.
    */
   resume(sent: ClockReading): void {
     this.#knowsLocks = false
@@ -60,14 +60,14 @@ export class LeaseMonitor {
   }
 
   /** Ends the resume: the client now knows which locks the session holds. */
-  onLocksKnown(): void {
+  onResumed(): void {
     this.#knowsLocks = true
     if (this.#lastArrivedSentAt !== undefined)
       this.#setExpiry(expiryFrom(this.#lastArrivedSentAt, this.#lease))
   }
 
   /** How long the session surely lasts if no further message reaches the broker, in ms. */
-  get remainingMs(): number {
+  get left(): number {
     if (this.#expiry === undefined) return 0
     const { monotonic, wall } = this.#scheduler.now()
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))

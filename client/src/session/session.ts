@@ -93,7 +93,7 @@ export class Session extends SessionEmitter {
    * before this value is shorter than that time. A lock with a ttl may expire earlier.
    */
   get leaseLeft(): number {
-    return this.#controller.lease.remainingMs
+    return this.#controller.lease.left
   }
 
   get state(): SessionState {

@@ -234,7 +234,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (code === closeCodes.expired.code) this.#secret = undefined
     if (this.#secret === undefined) {
       this.lease.stop()
-      this.#endSession('the connection dropped, and the session with it', error)
+      this.#endSession('the connection dropped, and the session ended', error)
       return
     }
     this.lease.limitTo(this.#info.grace)
@@ -253,14 +253,14 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
 
   /** Gives up all locks, because the broker may have granted them to other sessions. */
   onLeaseOver(): void {
-    const message = 'the lease is over, and nothing was heard from the broker'
+    const message = 'the lease or grace passed, and the session ended'
     this.heldLocks.loseAll(message)
     // The caller's listener for lost locks may have closed the session.
     if (this.#state === 'connected') this.#reconnector.drop(message)
   }
 
   onSilence(): void {
-    this.#reconnector.drop('for half a lease the broker has acknowledged nothing')
+    this.#reconnector.drop('the broker has acknowledged nothing for half a lease')
   }
 
   // ---------------------------------------------------------------------------- transitions
@@ -277,7 +277,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const waiting = reconciler.settle()
     // The caller's listener for lost locks may have closed the session.
     if (this.#connection !== connection || this.#state === 'closed') return
-    this.lease.onLocksKnown()
+    this.lease.onResumed()
     this.#startSending(connection, waiting)
     this.listener.notify('resumed')
   }

@@ -54,7 +54,7 @@ interface ActiveWatch {
   /** The parts of the state that have arrived on the present connection. */
   held: HeldInfo[]
   /** Whether the callback has got a state before. */
-  hasDeliveredState: boolean
+  hasState: boolean
 }
 
 /** All watches of a session. */
@@ -69,7 +69,7 @@ export class Watches {
   }
 
   add(selection: Selection, callback: (event: WatchEvent) => void): Watch {
-    const watch: ActiveWatch = { selection, callback, id: 0, held: [], hasDeliveredState: false }
+    const watch: ActiveWatch = { selection, callback, id: 0, held: [], hasState: false }
     this.#send(watch)
     const close = () => {
       if (this.#watches.delete(watch.id)) {
@@ -111,9 +111,9 @@ export class Watches {
       event: 'state',
       held: watch.held,
       heldCount,
-      resync: watch.hasDeliveredState,
+      resync: watch.hasState,
     } as const
-    watch.hasDeliveredState = true
+    watch.hasState = true
     watch.held = []
     deliver(watch, stateEvent)
   }

@@ -81,7 +81,7 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
 }
 
 function advice({ code, cause }: Closing, { adviceOn, page }: Platform): string {
-  const text = adviceOn?.(cause) ?? 'check that one is running there'
+  const text = adviceOn?.(cause) ?? 'check that a broker runs there'
   // A browser hides a refused upgrade from its pages, so the advice covers that cause too.
   return page !== undefined && code === 1006 && cause === undefined
     ? `${text} and that its option origins (--origin) lets pages of ${page.origin} in`

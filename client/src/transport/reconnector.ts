@@ -226,9 +226,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#countFault(closing)
     const giveUpReason =
       strategy === false
-        ? ', and reconnecting is switched off'
+        ? ', and reconnect is false'
         : this.#faultCount >= maxFaults
-          ? `, as did the ${maxFaults - 1} before it`
+          ? `, as did the ${maxFaults - 1} connections before`
           : undefined
     if (giveUpReason !== undefined) {
       this.#giveUp(droppedError(url, closing, giveUpReason))

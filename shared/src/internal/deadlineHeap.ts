@@ -10,12 +10,13 @@
  */
 
 interface Deadline<S> {
-  dueAt: number
+  /** The time at which the subject is due. */
+  at: number
   /**
    * The number of the `set` call that set this deadline. It orders deadlines of the same time, so
    * that brokers that apply the same commands get the same order.
    */
-  setNumber: number
+  order: number
   /** Index in the heap; -1 while the deadline is not set. */
   index: number
   readonly subject: S
@@ -42,22 +43,22 @@ export class DeadlineHeap<S extends object> {
 
   /** Time of the earliest deadline; `Infinity` if no deadline is set. */
   get next(): number {
-    return this.#heap[0]?.dueAt ?? Infinity
+    return this.#heap[0]?.at ?? Infinity
   }
 
   /** Time of the deadline of this subject; undefined if the subject has no deadline. */
   dueAt(subject: S): number | undefined {
     const deadline = this.#deadlineOf(subject)
-    return isSet(deadline) ? deadline.dueAt : undefined
+    return isSet(deadline) ? deadline.at : undefined
   }
 
   /** Sets the deadline of a subject, in place of the deadline that the subject may have. */
   set(subject: S, dueAt: number): void {
-    const setNumber = this.#setCount++
+    const order = this.#setCount++
     const deadline = this.#deadlineOf(subject) ?? this.#create(subject)
-    const isLater = dueAt >= deadline.dueAt
-    deadline.dueAt = dueAt
-    deadline.setNumber = setNumber
+    const isLater = dueAt >= deadline.at
+    deadline.at = dueAt
+    deadline.order = order
     if (!isSet(deadline)) {
       this.#putAt(deadline, this.#heap.length)
       this.#siftUp(deadline)
@@ -76,7 +77,7 @@ export class DeadlineHeap<S extends object> {
   /** Removes the earliest deadline and returns its subject; undefined if none is due at `now`. */
   popDue(now: number): S | undefined {
     const earliest = this.#heap[0]
-    if (earliest === undefined || earliest.dueAt > now) return undefined
+    if (earliest === undefined || earliest.at > now) return undefined
     this.#remove(earliest)
     return earliest.subject
   }
@@ -86,7 +87,7 @@ export class DeadlineHeap<S extends object> {
   }
 
   #create(subject: S): Deadline<S> {
-    const deadline = { dueAt: 0, setNumber: 0, index: -1, subject }
+    const deadline = { at: 0, order: 0, index: -1, subject }
     ;(subject as DeadlineCarrier<S>)[this.#property] = deadline
     return deadline
   }
@@ -136,5 +137,5 @@ function isSet<S>(deadline: Deadline<S> | undefined): deadline is Deadline<S> {
 }
 
 function isBefore<S>(a: Deadline<S>, b: Deadline<S>): boolean {
-  return a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.setNumber < b.setNumber)
+  return a.at < b.at || (a.at === b.at && a.order < b.order)
 }

@@ -178,7 +178,7 @@ export function faultOf(message: unknown): string | undefined {
  * message. False means that the second stage must decide.
  */
 export function isValidFast(message: unknown): boolean {
-  if (typeof message !== 'object' || message === null) return false
+  if (!isRecord(message)) return false
   const { type, id, fence, at } = message as Partial<Record<string, unknown>>
   switch (type) {
     case 'granted':

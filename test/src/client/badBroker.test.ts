@@ -190,7 +190,7 @@ describe('a session whose broker sends invalid messages', () => {
     }
     const error = (await asking) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
-    expect(error.message).to.contain('granted.fence is missing').and.contain('2 before it')
+    expect(error.message).to.contain('granted.fence is missing').and.contain('2 connections before')
     expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
   })
 
