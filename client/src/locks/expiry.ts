@@ -120,7 +120,7 @@ export class TtlExpiry {
     this.confirm(ttl, expiryFrom(refresh.sentAt, ttl))
   }
 
-  /** The broker has refused this refresh, or has not received it. */
+  /** Removes a refresh that the broker has refused or has not received. */
   abandon(refresh: PendingRefresh): void {
     const index = this.#pending.indexOf(refresh)
     if (index >= 0) this.#pending.splice(index, 1)

@@ -32,7 +32,8 @@ export interface HoldTrace {
   /** Runs the callback of `withLock`. */
   run<T>(callback: () => T): T
   /**
-   * Called once when the lock ends: with an error if the lock was lost, without one if unlocked.
+   * Called once when the lock ends. `lost` is the error if the lock was lost; after an unlock it is
+   * undefined.
    */
   ended(lost: HoldfastError | undefined): void
 }

@@ -26,7 +26,7 @@ export class PendingRequests {
   readonly #requests = new IdTable<Request>()
   readonly #ackWindow = new AckWindow()
   #nextId = 1
-  /** The connection on which requests may be sent. Undefined without one, and during a resume. */
+  /** The connection for requests. Undefined while the client is disconnected or is resuming. */
   #connection: Connection | undefined
   /** The stored requests that wait because the ack window is full, in order. */
   #waitingForWindow: Request[] = []

@@ -41,7 +41,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   id = 0
   /** The connection on which the request was sent last; undefined if it was not sent yet. */
   sentOn: Connection | undefined = undefined
-  /** The number of its message among the messages of that connection. */
+  /** The number of the request's message among all messages of the connection `sentOn`. */
   messageNumber = 0
   /** When the request was sent last. */
   sentAt: ClockReading | undefined = undefined
@@ -55,7 +55,10 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   declare readonly timeout?: number | undefined
   /** When the timeout ends, by the monotonic clock. */
   declare readonly dueAt?: number
-  /** Whether the broker stores the response. The client repeats such a request with its id. */
+  /**
+   * Whether the broker stores the response until the client acknowledges the response. If true, the
+   * client sends the request with the same id again after a resume.
+   */
   abstract readonly stored: boolean
   /** The type of the response to a request that does not fail. */
   abstract readonly responseType: Response['type']

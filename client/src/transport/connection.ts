@@ -180,7 +180,7 @@ export class Connection {
     }
   }
 
-  /** Ends the connection at once, as if the network had dropped it. */
+  /** Ends the connection at once, as if the network had failed. The listener gets the message. */
   fail(message: string, code = 1006): void {
     this.#fail({ code, reason: '', cause: new Error(message) })
   }

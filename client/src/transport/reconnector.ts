@@ -136,7 +136,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#startRound()
   }
 
-  /** Ends the connection, as if the network had dropped it, and opens another. */
+  /** Ends the connection as if the network had failed, and then reconnects. */
   drop(reason: string): void {
     this.#connection?.fail(reason)
   }

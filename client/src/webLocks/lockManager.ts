@@ -184,7 +184,7 @@ function abortError(cause: HoldfastError): DOMException {
   return withCause(new DOMException(cause.message, 'AbortError'), cause)
 }
 
-/** Sets `cause`, because the constructor of `DOMException` does not accept one. */
+/** Sets `cause` afterwards, because the constructor of `DOMException` does not accept a cause. */
 function withCause(error: DOMException, cause: HoldfastError): DOMException {
   return Object.assign(error, { cause })
 }
