@@ -9,6 +9,10 @@
  *   for.
  *
  * The table ignores a command whose connection or state is out of date.
+ *
+ * Terms: the *lease* is how long a session lives without a message of its client. The *grace* is
+ * how long a session without a connection can be resumed. The *ttl* is how long a lock lives
+ * without a refresh. A *fence* is the number of a lock, higher than those of all earlier locks.
  */
 import type { LockMode } from '@holdfast/shared'
 
@@ -19,7 +23,7 @@ interface Base {
   readonly at: number
 }
 
-/** From a client, on the connection with the number `attachEpoch` of its session. */
+/** A command from a client, on the connection of the session that has the number `attachEpoch`. */
 interface FromSession extends Base {
   readonly session: string
   readonly attachEpoch: number
@@ -33,21 +37,21 @@ export interface SessionLimits {
   readonly locks: number
   /** Most stored answers that the client has not acknowledged. */
   readonly answers: number
-  /** Most requests in the queue of one key. A request of this session must find a shorter queue. */
+  /** A request of this session may wait only for a key with fewer waiting requests than this. */
   readonly waitersPerKey: number
 }
 
 /**
  * The highest fence to which `raiseFenceFloor` may raise the fences: the fence of a clock at the
- * beginning of the year 2100, in ms since 1970 times 1,024. Fences are never lowered, so those of a
- * broker whose clock is centuries ahead would stay in the log for good. More than 2^52 fences
+ * beginning of the year 2100, in ms since 1970 times 1,024. Fences are never lowered, so the fences
+ * of a broker whose clock is centuries ahead would stay in the log for good. More than 2^52 fences
  * remain above this floor.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
 /**
- * Makes every later fence higher than this one. It is the first command that a broker submits. A
- * table ignores the command if the fence is higher than `maxFenceFloor`.
+ * Makes every later fence higher than `fence`. A broker submits this command when it starts. A
+ * table ignores the command if `fence` is higher than {@link maxFenceFloor}.
  */
 export interface RaiseFenceFloor extends Base {
   readonly type: 'raiseFenceFloor'
@@ -55,8 +59,9 @@ export interface RaiseFenceFloor extends Base {
 }
 
 /**
- * Starts or ends the quiet time, in which the table grants only steals. A broker that lost its
- * table starts quiet: it waits until every earlier holder must have given up its lock.
+ * Starts or ends the quiet time, in which the table grants only requests that steal the lock. A
+ * broker that lost its table begins with a quiet time, and waits until every earlier holder must
+ * have given up its lock.
  */
 export interface SetQuiet extends Base {
   readonly type: 'quiet'
@@ -64,9 +69,9 @@ export interface SetQuiet extends Base {
 }
 
 /**
- * A broker takes over the sessions of a broker that is gone. The connections of those sessions are
- * lost, and no broker has kept their deadlines. The table suspends each session for its lease, and
- * every ttl and timeout starts again in full.
+ * A broker takes over the sessions of a broker that has ended. The connections of these sessions
+ * are lost, and no broker has kept their deadlines. The table suspends each session for its lease,
+ * and restarts every ttl and timeout in full.
  */
 export interface Restart extends Base {
   readonly type: 'restart'
@@ -88,7 +93,7 @@ export interface OpenSession extends Base {
   readonly name: string | undefined
   /** Lease, in ms. */
   readonly lease: number
-  /** In ms; 0 for a session that ends with its connection and cannot be resumed. */
+  /** Grace, in ms; 0 for a session that ends with its connection and cannot be resumed. */
   readonly grace: number
   /** Hash of the resume secret; undefined without a grace. */
   readonly secret: string | undefined
@@ -105,24 +110,25 @@ export interface ResumeSession extends Base {
   /** Hash of the secret that the client presented. */
   readonly proof: string
   /**
-   * Rises with every `hello` that presents this secret; undefined if the client does not send it.
+   * The number of this attempt, which rises with every `hello` that presents this secret; undefined
+   * if the client sends no such number.
    */
   readonly resumeAttempt: number | undefined
   /** Hash of the secret for the next resume. */
   readonly secret: string
 }
 
-/** The connection is gone. A session without a grace ends, unless `keep` is set. */
+/** The connection has ended. A session without a grace ends, unless `keep` is set. */
 export interface SuspendSession extends FromSession {
   readonly type: 'suspend'
   /**
-   * Whether to keep the session for its lease even without a grace. Set when the broker cut the
-   * connection itself: the client may not know yet, and may still rely on its locks.
+   * Whether to keep the session for its lease even without a grace. True if the broker itself
+   * closed the connection, because the client may not know of the end and still rely on its locks.
    */
   readonly keep: boolean
 }
 
-/** The client says goodbye, or a timer of the broker proposes the end of an expired session. */
+/** The client has sent `bye`, or a timer of the broker proposes the end of an expired session. */
 export interface EndSession extends FromSession {
   readonly type: 'end'
   readonly reason: EndReason
@@ -136,7 +142,7 @@ export interface RequestLock extends FromSession {
   readonly key: string
   readonly mode: LockMode
   readonly ttl: number | undefined
-  /** In ms; 0 fails at once instead of waiting, undefined waits for ever. */
+  /** In ms. With 0 the request fails at once instead of waiting; undefined: it waits for ever. */
   readonly timeout: number | undefined
   readonly steal: boolean
   /** JSON text. */
@@ -156,7 +162,7 @@ export interface Refresh extends FromSession {
   readonly ttl: number | undefined
 }
 
-/** A client with the `revoke` permission ends a lock of any session. */
+/** A client with the `revoke` permission ends one lock, whichever session holds the lock. */
 export interface RevokeLock extends FromSession {
   readonly type: 'revoke'
   readonly id: number
@@ -178,9 +184,9 @@ export interface AcknowledgeAnswers extends FromSession {
 }
 
 /**
- * The client sent a message on this connection that becomes no other command, such as a `pong` or a
- * `query`. The message proves that the client read the newest `welcome`, because a client sends
- * nothing before that.
+ * The client has sent a message for which there is no other command, such as a `pong` or a `query`.
+ * The message proves that the client has read the newest `welcome`, because a client sends nothing
+ * after `hello` until it has read `welcome`.
  */
 export interface ConfirmWelcome extends FromSession {
   readonly type: 'confirm'
@@ -193,7 +199,7 @@ export interface TimeOutRequest extends Base {
   readonly request: number
 }
 
-/** Proposal: the ttl of this lock, as of this generation, is over. */
+/** Proposal: the ttl of this lock is over, unless the lock has another generation now. */
 export interface ExpireLock extends Base {
   readonly type: 'expire'
   readonly session: string
@@ -201,7 +207,7 @@ export interface ExpireLock extends Base {
   readonly generation: number
 }
 
-/** Proposal: continue to grant these keys, where one command reached its limit of grants. */
+/** Proposal: grant more waiters of these keys, where a command reached its limit of grants. */
 export interface GrantUnfinishedKeys extends Base {
   readonly type: 'grantUnfinishedKeys'
   readonly keys: readonly string[]

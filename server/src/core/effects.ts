@@ -1,6 +1,7 @@
 /**
- * What a command changed, in order. The broker acts on the effects: it sends answers, keeps
- * deadlines, updates counters and notifies watchers. The table never needs a reply to an effect.
+ * The effects of a command: everything that the command changed in the lock table, in order. The
+ * broker acts on the effects: it sends answers, keeps deadlines, updates counters and notifies
+ * watchers. The table never needs a reply to an effect.
  */
 import type { EndReason } from './commands.js'
 import type { Answer, Lock, Request, Session } from './records.js'
@@ -20,42 +21,44 @@ export type Effect =
       readonly handshakeId: string
       readonly answers: ReadonlyMap<number, Answer>
     }
-  /** Unknown session or wrong secret. The client must not learn which of them. */
+  /** A refused resume: unknown session or wrong secret. The client must not learn which. */
   | { readonly kind: 'refused'; readonly handshakeId: string }
   | { readonly kind: 'suspended'; readonly session: Session; readonly keep: boolean }
-  /** Follows all releases and withdrawals of the session. */
+  /** The table emits this effect after all releases and withdrawals of the session. */
   | { readonly kind: 'ended'; readonly session: Session; readonly reason: EndReason }
   | { readonly kind: 'queued'; readonly request: Request }
   | { readonly kind: 'withdrawn'; readonly request: Request; readonly reason: WithdrawReason }
   /**
-   * `request` is set if the request was queued. The grant is also the answer to request `lock.id`.
+   * `request` is the request that waited; undefined for a lock that was granted at once. The grant
+   * is also the answer to the request with the id `lock.id`.
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   | { readonly kind: 'released'; readonly lock: Lock; readonly reason: ReleaseReason }
   /**
-   * The ttl or the timeout starts again in full at the session's owner broker, because another
-   * broker kept the deadline before, or no broker did.
+   * The ttl of the lock, or the timeout of the request, starts again in full at the session's owner
+   * broker. Before, another broker kept the deadline, or no broker kept it.
    */
   | { readonly kind: 'deadlineRestarted'; readonly lockOrRequest: Lock | Request }
   /**
-   * The key of this request, the first in its queue, has more waiters to grant. The owner broker of
-   * the request's session submits `grantUnfinishedKeys` for the key in a later turn.
+   * The key of this request has more waiters to grant, of which this request is the first. The
+   * owner broker of the request's session submits `grantUnfinishedKeys` for the key in a later turn
+   * of the event loop.
    */
   | { readonly kind: 'unfinished'; readonly request: Request }
-  /** The `released` effect of the lock follows. */
+  /** An operator has ended the lock. The `released` effect of the lock follows. */
   | {
       readonly kind: 'revoked'
       readonly lock: Lock
       readonly by: Session
       readonly note: string
     }
-  /** The ttl starts again. An `answer` follows. */
+  /** The ttl of the lock starts again. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
   /**
    * The client has acknowledged answers, so it has also read everything that it received before.
    */
   | { readonly kind: 'acknowledged'; readonly session: Session }
-  /** `repeat` is set if the answer was given before, or if the request changed nothing. */
+  /** `repeat` is true for an answer that was given before, or if the request changed nothing. */
   | {
       readonly kind: 'answer'
       readonly session: Session

@@ -1,7 +1,7 @@
 /**
- * Finds a holder of a key by its fence in constant time, so that `revoke` is fast among 100,000
- * shared locks. The index of a key is built at its first lookup and dropped when the key falls
- * idle. Keys without a lookup cost nothing.
+ * Finds a lock of a key by its fence (the number of the lock) in constant time, so that `revoke` is
+ * fast among 100,000 shared locks. The first lookup of a key builds the index of the key. The index
+ * is dropped when the key becomes idle. Keys without a lookup cost nothing.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'

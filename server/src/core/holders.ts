@@ -1,7 +1,7 @@
 /**
  * Chooses which holders of a key an answer describes. The table stores an answer until the client
- * acknowledges it. The size is bounded here, by the same rule at every broker, because a client
- * that never acknowledges must not make the broker keep megabytes.
+ * acknowledges the answer. This file bounds the size of the answer, because a client that never
+ * acknowledges must not make the broker keep megabytes. The bound is equal at every broker.
  */
 import type { KeyState, Lock, StoredHolder } from './records.js'
 
@@ -9,9 +9,12 @@ import type { KeyState, Lock, StoredHolder } from './records.js'
 const maxHolders = 16
 /** Most bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
-/** Most bytes of holders in all stored answers of a session. Beyond it, an answer describes one. */
+/**
+ * Most bytes of holders in all stored answers of a session. Beyond these bytes, an answer describes
+ * one holder.
+ */
 export const maxStoredHolderBytes = 256 * 1024
-/** A lower bound for the punctuation, field names and two numbers of a holder as JSON. */
+/** Bytes for the punctuation, the field names and the two numbers of a holder as JSON. */
 const holderFrameBytes = 100
 
 export interface DescribedHolders {
@@ -61,7 +64,7 @@ function bytesOf({ session, name, metadata }: StoredHolder): number {
   return holderFrameBytes + session.length + nameBytes + metadataBytes
 }
 
-/** Bytes of JSON text in UTF-8: exact for ASCII, which is usual; an upper bound otherwise. */
+/** Bytes of JSON text in UTF-8: exact for ASCII text, and an upper bound for other text. */
 function textBytes(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : 3 * text.length
 }

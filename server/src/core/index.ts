@@ -1,4 +1,4 @@
-/** The pure part of the broker: commands in, effects out. */
+/** The exports of the lock table, which applies commands and returns their effects. */
 export * from './commands.js'
 export type { Effect, ReleaseReason, WithdrawReason } from './effects.js'
 export { KeyTable, type KeyWalk } from './keyTable.js'

@@ -1,12 +1,12 @@
 /**
  * The keys in use, each with its state, in the order in which they came into use.
  *
- * An idle key, one without holders and waiters, keeps its state for a while, because a `Map` leaves
- * a tombstone for every deleted key until it is rebuilt. A key that is locked and unlocked again
- * and again would leave hundreds of thousands of tombstones in a row, and each lookup of the key
- * would pass them all. The table therefore drops an idle key only after many other keys have fallen
- * idle. This keeps tombstones rare and makes it cheap to lock the busiest keys again. Idle keys are
- * neither counted nor listed.
+ * A key without holders and waiters is idle. The table keeps the state of an idle key for a while,
+ * because a `Map` leaves a tombstone for every deleted key until the `Map` is rebuilt. If a client
+ * locks and unlocks the same key again and again, hundreds of thousands of tombstones would stand
+ * in a row, and each lookup of the key would pass all of them. The table therefore drops an idle
+ * key only after many other keys have become idle. Tombstones are then rare, and locking a busy key
+ * again is cheap. Idle keys are neither counted nor listed.
  */
 import { KeyState, LinkedList } from './records.js'
 import { keyStateBytes, textBytes } from './weights.js'
@@ -20,6 +20,7 @@ export class KeyTable {
   readonly #keyStates = new Map<string, KeyState>()
   readonly #inUse = new LinkedList<KeyState>()
   readonly #idle = new LinkedList<KeyState>()
+  /** How many members of `#inUse` are not keys, but the bookmarks of walks; see {@link KeyWalk}. */
   #bookmarks = 0
   #lastOrder = 0
   /** Bytes of the keys in use. */
@@ -36,7 +37,7 @@ export class KeyTable {
     return this.#bytes
   }
 
-  /** Bytes of idle keys. Differs between brokers, because a snapshot has no idle keys. */
+  /** Bytes of idle keys. The number differs between brokers, because a snapshot omits idle keys. */
   get idleBytes(): number {
     return this.#idleBytes
   }
@@ -48,8 +49,8 @@ export class KeyTable {
   }
 
   /**
-   * The state of a key, which comes into use if it was not. The caller must add a holder or a
-   * waiter.
+   * The state of a key. A key that was not in use comes into use, so the caller must add a holder
+   * or a waiter.
    */
   getOrCreate(key: string): KeyState {
     let keyState = this.#keyStates.get(key)
@@ -72,10 +73,10 @@ export class KeyTable {
     this.#bytes -= bytesOf(keyState)
     this.#idleBytes += bytesOf(keyState)
     const maxIdle = minIdleKeys + this.#inUse.length / keysInUsePerIdleKey
-    for (let first = this.#idle.first!; this.#idle.length > maxIdle; first = this.#idle.first!) {
-      this.#idle.remove(first)
-      this.#idleBytes -= bytesOf(first)
-      this.#keyStates.delete(first.key)
+    for (let oldest = this.#idle.first!; this.#idle.length > maxIdle; oldest = this.#idle.first!) {
+      this.#idle.remove(oldest)
+      this.#idleBytes -= bytesOf(oldest)
+      this.#keyStates.delete(oldest.key)
     }
   }
 
@@ -86,7 +87,7 @@ export class KeyTable {
     }
   }
 
-  /** Starts a walk over the keys in use, which may pause while keys come and go. */
+  /** Starts a walk over the keys in use. The walk may pause while the keys in use change. */
   walk(): KeyWalk {
     this.#bookmarks++
     return new KeyWalk(this.#inUse, this.#lastOrder, () => this.#bookmarks--)
@@ -105,8 +106,9 @@ function bytesOf({ key }: KeyState): number {
 
 /**
  * Visits the keys that were in use when the walk began, in the order in which they came into use. A
- * bookmark in the linked list marks the position. Thus a key that leaves does not disturb a walk,
- * and a paused walk costs the table nothing. A key that fell idle and came back is not visited.
+ * bookmark, which is a member of the linked list with the order 0, marks the position. Thus a key
+ * that becomes idle does not disturb a walk, and a paused walk costs the table nothing. The walk
+ * does not visit a key that became idle and came into use again.
  */
 export class KeyWalk {
   readonly #keyStates: LinkedList<KeyState>
@@ -145,7 +147,7 @@ export class KeyWalk {
     return !this.#isOver && order > this.#reached && order <= this.#end
   }
 
-  /** Abandons the rest of the walk. Every walk must be ended, or its bookmark stays in the list. */
+  /** Ends the walk. The caller must end every walk, or the bookmark of the walk stays in the list. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true

@@ -3,43 +3,41 @@
  * each key in use, with its holders and its queue. The records themselves are the nodes of the
  * linked lists, so that each of them leaves its list in O(1).
  *
- * Code outside `core` must only read these records.
+ * Code outside `core` may read these records, but must not change them.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import type { OpenSession, RequestLock, SessionLimits } from './commands.js'
 import { answerBytes, revocationBytes, textBytes } from './weights.js'
 
-/**
- * Shared by all sessions that never held or waited, such as most of an idle crowd. Always empty.
- */
+/** All sessions that never held a lock or waited share these two tables, which stay empty. */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
 
 /** The types of requests whose outcome is stored. */
 export type RequestType = 'lock' | 'unlock' | 'refresh' | 'revoke'
 
-/** The outcome of a request. The table stores it for a session that can resume. */
+/** The outcome of a request. For a session that can resume, the table stores the outcome. */
 export type Answer =
   | { readonly kind: 'granted'; readonly lock: Lock }
   | { readonly kind: 'unlocked' }
-  /** The lock may be gone by now. */
+  /** The answer has no lock, because the lock may have ended since the refresh. */
   | { readonly kind: 'refreshed'; readonly fence: number }
   | { readonly kind: 'revoked' }
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
-      /** With `LOCK_NOT_HELD`: the type of the request. Other codes imply the type. */
+      /** The type of the request, for `LOCK_NOT_HELD` only. Other codes imply the type. */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
-      /** With `LOCK_HELD`, and without metadata with `LOCK_TIMEOUT`. */
+      /** Present for `LOCK_HELD`, and for `LOCK_TIMEOUT`, but then without metadata. */
       readonly holders?: readonly StoredHolder[] | undefined
       /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
       readonly holderBytes?: number | undefined
-      /** With `QUOTA_EXCEEDED`: the limit that was reached. */
+      /** The limit that was reached, for `QUOTA_EXCEEDED` only. */
       readonly limit?: keyof SessionLimits | undefined
     }
 
-const requestOf = {
+const requestTypeOf = {
   granted: 'lock',
   unlocked: 'unlock',
   refreshed: 'refresh',
@@ -47,11 +45,12 @@ const requestOf = {
 } as const
 
 /**
- * Whether an answer can be that of a request of this type. A `LOCK_NOT_HELD` in a snapshot of an
- * older broker does not say which request it answers, so it fits each of the three.
+ * Whether an answer can belong to a request of this type. In a snapshot of an older broker, a
+ * `LOCK_NOT_HELD` lacks the type of its request, so the answer fits `unlock`, `refresh` and
+ * `revoke`.
  */
 export function answers(answer: Answer, type: RequestType): boolean {
-  if (answer.kind !== 'failed') return requestOf[answer.kind] === type
+  if (answer.kind !== 'failed') return requestTypeOf[answer.kind] === type
   if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
   return answer.request === undefined ? type !== 'lock' : answer.request === type
 }
@@ -79,31 +78,28 @@ export class Session {
   readonly lease: number
   readonly grace: number
   readonly limits: SessionLimits
-  /** The broker that keeps its deadlines. */
+  /** The broker that keeps the deadlines of the session, its locks and its requests. */
   ownerBroker: string
-  /** Number of the session's present or last connection; rises with each resume. */
+  /** The number of the session's present or last connection, which rises with each resume. */
   attachEpoch = 1
   suspended = false
   /** Hash of the newest secret that the client is known to have. */
   secret: string | undefined
-  /** Hash of a newer secret that was sent and that the client has not yet proved to have. */
+  /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
-  /**
-   * The attempt that last resumed with `secret`; undefined if there was none or it had no number.
-   */
+  /** The number of the attempt that last resumed with `secret`; undefined if it had no number. */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
   lastId = 0
   #held = noLocks
   #waiting = noRequests
-  /** By request id, oldest first; undefined for a session that cannot resume. */
+  /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
-  /** Bytes of the holders in these answers. */
+  /** Bytes of the holders in the stored answers. */
   storedHolderBytes = 0
   /**
-   * The newest revoked locks of a session that can resume, oldest first. The client may have been
-   * disconnected at the time, as the holder of a stuck lock often is, so a resume reports them
-   * again.
+   * The newest revoked locks of a session that can resume, oldest first. A resume reports these
+   * locks again, because the client may have been disconnected when the operator revoked them.
    */
   revocations = noRevocations
 
@@ -171,8 +167,8 @@ export class Session {
   }
 
   /**
-   * Reduces the stored grant of a released lock to its fence, which is all that a repeated answer
-   * needs. This frees the metadata and a long key.
+   * Reduces the stored grant of a released lock to its fence, because a repeated answer needs only
+   * the fence. This frees the metadata and a long key.
    */
   dropHolderDetails(lock: Lock): void {
     if (lock.metadata === undefined && lock.key.length <= keptKeyLength) return
@@ -187,7 +183,7 @@ export class Session {
     if (answers === undefined) return 0
     let bytes = 0
     for (const id of ids) {
-      // Only a few sessions have such answers, but every session acknowledges.
+      // Most sessions have no answers with holders, so the lookup is skipped for them.
       const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
       if (!answers.delete(id)) continue
       this.storedHolderBytes -= holderBytes
@@ -221,11 +217,11 @@ export class Lock implements LockTerms {
   readonly id: number
   readonly mode: LockMode
   readonly fence: number
-  /** In ms; undefined if it does not expire. */
+  /** In ms; undefined if the lock does not expire. */
   ttl: number | undefined
   /**
-   * Rises with each refresh, and when another broker takes over the deadline, so that the table can
-   * ignore a proposal for an older deadline.
+   * A number that rises with each refresh, and when another broker takes over the deadline. The
+   * table ignores an expiry proposal with an older generation.
    */
   generation = 0
   readonly metadata: string | undefined
@@ -267,7 +263,7 @@ export class Request implements LockTerms {
   readonly id: number
   readonly mode: LockMode
   readonly ttl: number | undefined
-  /** In ms; undefined if it waits for ever. */
+  /** In ms; undefined if the request waits for ever. */
   readonly timeout: number | undefined
   readonly metadata: string | undefined
   /** Wall time of the request. */
@@ -314,7 +310,7 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
     this.length++
   }
 
-  /** Inserts a member behind another one, or at the front. */
+  /** Inserts `member` behind the member `before`; at the front if `before` is undefined. */
   insertAfter(member: T, before: T | undefined): void {
     const next = before === undefined ? this.first : before.next
     member.previous = before
@@ -341,16 +337,19 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
   }
 }
 
-/** The queue of every key without waiters, which is nearly every key. Always empty. */
+/** All keys without waiters, which are nearly all keys, share this queue. It stays empty. */
 const emptyQueue = new LinkedList<Request>()
 
 /**
- * A key with its holders and its queue, first come, first served. The object itself is the list of
- * its holders: there can be a million keys, and this saves an object for each.
+ * A key with its holders and its queue. The object itself is the list of the holders, because there
+ * can be a million keys, and a second object for each key would take memory.
  */
 export class KeyState extends LinkedList<Lock> {
   readonly key: string
-  /** Position among the keys in use: rises with each key that comes into use. 0 for a bookmark. */
+  /**
+   * Number of the key in the order in which keys came into use; 0 for a bookmark (see
+   * `keyTable.ts`).
+   */
   order = 0
   #queue = emptyQueue
   previous: KeyState | undefined = undefined
@@ -387,10 +386,10 @@ export class KeyState extends LinkedList<Lock> {
   }
 }
 
-/** The key of every former lock of which only the fence is stored. */
+/** The key of all former locks. Of such a lock only the fence is stored. */
 const noKey = new KeyState('')
 
-/** What the table keeps of a lock that is gone, for the answer that granted it. */
+/** A released lock, reduced to the fields that its stored `granted` answer needs. */
 export function formerLock(session: Session, id: number, fence: number): Lock {
   const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
   return new Lock(noKey, session, terms, fence, 0)

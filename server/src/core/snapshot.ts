@@ -1,6 +1,7 @@
 /**
- * Converts a whole table to a sequence of small plain items and back. A command log stores these
- * items as a snapshot, so that it need not keep every command.
+ * Converts a whole table to a sequence of small plain items and back. The command log, which
+ * records the commands of the table, stores these items as a snapshot. Then the log need not keep
+ * the commands before the snapshot.
  *
  * The order of the items preserves every order that matters: sessions by opening, keys by first
  * use, holders and queues as in the table, answers by age.
@@ -11,9 +12,7 @@ import { KeyTable } from './keyTable.js'
 import { type Answer, formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
 
-/**
- * An answer without references. Of a lock it keeps only the fence, which a repeated answer needs.
- */
+/** An answer whose lock is replaced by the fence, because a repeated answer needs only the fence. */
 type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock }>
   | { readonly kind: 'granted'; readonly fence: number }
@@ -46,9 +45,7 @@ export type SnapshotItem =
     }
   | ({ readonly item: 'request' } & Omit<RequestLock, 'type' | 'attachEpoch' | 'steal'>)
 
-/**
- * All items of the table. The caller must not change the table before it has read the last item.
- */
+/** Yields the items of the table. The table must not change until the last item was read. */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield { item: 'table', fence: table.fence, quiet: table.quiet }
   for (const session of table.sessions.values()) yield sessionItem(session)
@@ -63,11 +60,11 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
   const sessions = new Map<string, Session>()
   const keys = new KeyTable()
   const answers: (readonly [Session, number, SnapshotAnswer])[] = []
-  let head = { fence: 0, quiet: false }
+  let tableItem = { fence: 0, quiet: false }
   for (const item of items) {
     switch (item.item) {
       case 'table':
-        head = item
+        tableItem = item
         break
       case 'session': {
         const session = restoreSession(item)
@@ -95,11 +92,11 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
   for (const [session, id, answer] of answers) {
     session.storeAnswer(id, restoreAnswer(session, id, answer))
   }
-  return new LockTable({ sessions, keys, fence: head.fence, quiet: head.quiet })
+  return new LockTable({ sessions, keys, fence: tableItem.fence, quiet: tableItem.quiet })
 }
 
-// A literal instead of a spread, because adding a field to a spread object takes ten times as long,
-// and a table may have a million locks.
+// Uses an object literal, because a spread takes ten times as long, and a table may have a million
+// locks.
 function lockItem(key: string, lock: Lock): SnapshotItem {
   return {
     item: 'lock',
@@ -137,7 +134,7 @@ function sessionItem(session: Session): SnapshotItem {
     ([request, answer]) => [request, snapshotAnswer(answer)] as const,
   )
   const { revocations } = session
-  const now = {
+  const changingFields = {
     attachEpoch,
     suspended,
     nextSecret,
@@ -146,7 +143,7 @@ function sessionItem(session: Session): SnapshotItem {
     answers,
     revocations,
   }
-  return { item: 'session', open, ...now }
+  return { item: 'session', open, ...changingFields }
 }
 
 function snapshotAnswer(answer: Answer): SnapshotAnswer {

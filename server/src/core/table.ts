@@ -6,15 +6,15 @@
  * serves from memory, is rebuilt from a journal, and is equal at every broker that shares a log.
  *
  * The rules, and the methods that keep them:
- * - Exclusion: a lock is granted only if `KeyState.admits` it (`#request`, `#grantWaiters`).
+ * - Exclusion: a lock is granted only if `KeyState.admits` its mode (`#request`, `#grantWaiters`).
  * - First come, first served: no request is granted past a queue (`#request`, `#grantWaiters`).
  * - A lock or request that ends leaves at once, and the waiters that it blocked are granted in the
  *   same pass, by a loop and never by recursion (`#release`, `#withdraw`).
- * - A repeated request id gets its first answer and never runs twice (`#isRepeat`).
+ * - A request whose id is repeated gets its first answer and never runs twice (`#isRepeat`).
  * - A command from a replaced connection changes nothing (`#currentSession`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`#grantWaiters`).
- * - Fences only rise (`#grant`).
+ * - Each lock gets a higher number, its fence, than every lock before (`#grant`).
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type * as Commands from './commands.js'
@@ -49,7 +49,7 @@ export interface TableState {
 
 const unlocked: Answer = { kind: 'unlocked' }
 const revoked: Answer = { kind: 'revoked' }
-/** Shared objects, so that storing such an answer takes little memory. */
+/** All sessions share these answers, so that a stored answer takes little memory. */
 const notHeld = {
   unlock: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'unlock' },
   refresh: { kind: 'failed', code: 'LOCK_NOT_HELD', request: 'refresh' },
@@ -57,7 +57,8 @@ const notHeld = {
 } as const satisfies Record<string, Answer>
 
 /**
- * Most waiters that one command grants, so that a release for 100,000 takes several short turns.
+ * Most waiters that one command grants. A lock for which 100,000 requests wait is therefore passed
+ * on in several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
 /** A key with at most this many holders is searched for a fence one holder after the other. */
@@ -70,20 +71,21 @@ export class LockTable {
   #held = 0
   #waiting = 0
   #quiet: boolean
-  /** Without the bytes of the keys. */
+  /** Bytes of memory for the sessions, locks, requests and answers, without those of the keys. */
   #bytes = 0
   #effects: Effect[] = []
   readonly #grantsPerCommand: number
-  /** How many more waiters this command may grant to. */
+  /** How many more waiters this command may grant. */
   #grantsLeft: number
   /** Keys with waiters that could be granted, but that this command may not grant any more. */
   readonly #unfinished = new Set<KeyState>()
-  /** The holders by fence, of keys with many holders where a lock was revoked. */
+  /** Finds a holder by its fence, for keys with many holders where a lock was revoked. */
   readonly #byFence = new FenceIndex()
 
   /**
-   * @param state The contents to begin with; empty without it.
-   * @param grantsPerCommand Most waiters that one command grants. Must be equal at every broker.
+   * @param state The contents to begin with. Default: none.
+   * @param grantsPerCommand Most waiters that one command grants. This number must be equal at
+   *   every broker.
    */
   constructor(state?: TableState, grantsPerCommand = defaultGrantsPerCommand) {
     this.#grantsPerCommand = grantsPerCommand
@@ -129,17 +131,18 @@ export class LockTable {
 
   /**
    * Bytes of memory for sessions, locks, requests, keys in use and stored answers, as `weights.ts`
-   * estimates them. Equal at every broker.
+   * estimates them. The number is equal at every broker.
    */
   get bytes(): number {
     return this.#bytes + this.#keys.bytes
   }
 
-  /** Whether the table grants only steals. */
+  /** Whether the table grants only requests that steal the lock. */
   get quiet(): boolean {
     return this.#quiet
   }
 
+  /** Executes a command. Returns its effects, in order. */
   apply(command: Commands.Command): readonly Effect[] {
     this.#effects = []
     switch (command.type) {
@@ -223,8 +226,8 @@ export class LockTable {
       this.#effects.push({ kind: 'refused', handshakeId })
       return
     }
-    // Presenting the newer secret proves that the client has it. The older secret stays valid until
-    // the client proves that it has the newest one.
+    // A client that presents the newer secret has received that secret. The older secret stays
+    // valid until the client proves that it has received the newest secret.
     session.secret = session[shownSecret]
     session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = secret
@@ -248,7 +251,7 @@ export class LockTable {
 
   #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can come back for these requests, so other waiters need not wait behind them.
+    // No client can resume this session, so other waiters need not wait behind its requests.
     if (session.answers === undefined) {
       for (const keyState of this.#withdrawAll(session)) this.#grantWaiters(keyState, at)
     }
@@ -262,7 +265,8 @@ export class LockTable {
         movedSessions.push(session)
     }
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
-    // Only after all sessions have their new owner, because this can grant to any of them.
+    // This loop follows the loop above, because suspending one session can grant a lock to any of
+    // the others. All sessions must have their new owner before.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
     // The broker that is gone may have left keys unfinished.
     for (const keyState of this.#keys.values())
@@ -270,9 +274,9 @@ export class LockTable {
   }
 
   /**
-   * Restarts every deadline of the session. If the owner broker changes, the generation of each
-   * lock rises, so that the table ignores expiry proposals of the former owner that are still under
-   * way.
+   * Makes a broker the owner of the session, and restarts every deadline of the session. If the
+   * owner changes, the generation of each lock rises. The table then ignores expiry proposals of
+   * the former owner that arrive later.
    */
   #takeOwnership(session: Session, ownerBroker: string): void {
     const changesOwner = session.ownerBroker !== ownerBroker
@@ -288,15 +292,15 @@ export class LockTable {
     }
   }
 
-  /** Unlike other commands, `end` may name a suspended session, whose grace or lease is over. */
+  /** Unlike other commands, `end` may name a suspended session, because its time has run out. */
   #endIfCurrent(command: Commands.EndSession): void {
     const session = this.#sessions.get(command.session)
     if (session?.attachEpoch === command.attachEpoch) this.#end(session, command.reason, command.at)
   }
 
   /**
-   * Removes everything of the session first and grants waiters afterwards. Otherwise the session's
-   * own next request in a queue would be granted a lock while the session ends.
+   * Ends a session. Removes its locks and requests first and grants waiters afterwards. In the
+   * other order, the session's own next request could get a lock that the session releases.
    */
   #end(session: Session, reason: Commands.EndReason, at: number): void {
     this.#sessions.delete(session.id)
@@ -323,11 +327,14 @@ export class LockTable {
     return affectedKeys
   }
 
-  /** The session that sent this command; undefined if its connection was replaced or dropped. */
+  /**
+   * The session whose client sent this command; undefined if the connection of the command was
+   * replaced or dropped.
+   */
   #currentSession(command: SessionCommand): Session | undefined {
     const session = this.#attachedSession(command)
     if (session?.nextSecret !== undefined) {
-      // A client that sends on this connection has read its welcome, and the new secret in it.
+      // A client that sends on this connection has read the new secret in `welcome`.
       session.secret = session.nextSecret
       session.nextSecret = undefined
       session.lastResumeAttempt = undefined
@@ -336,8 +343,8 @@ export class LockTable {
   }
 
   /**
-   * The session of the command, if the connection is its present one. The client need not have sent
-   * it.
+   * The session of the command, if the connection of the command is the present connection of the
+   * session. The command need not come from the client.
    */
   #attachedSession(command: SessionCommand): Session | undefined {
     const session = this.#sessions.get(command.session)
@@ -432,8 +439,8 @@ export class LockTable {
   }
 
   /**
-   * Ends a lock only if its key and fence match, so that it cannot end a lock the operator has not
-   * seen.
+   * Ends a lock only if its key and fence match the command, so that an operator cannot end a newer
+   * lock by mistake.
    */
   #revoke(command: Commands.RevokeLock): void {
     const session = this.#currentSession(command)
@@ -501,9 +508,9 @@ export class LockTable {
   }
 
   /**
-   * Grants from the head of the queue to the first waiter that is not admitted, or until this
-   * command has used up its grants. Later requests stay behind the remaining waiters. Drops an idle
-   * key.
+   * Grants waiters from the head of the queue. Stops before the first waiter that the holders
+   * exclude, or when this command has used up its grants. Marks the key as idle if it has neither
+   * holders nor waiters then.
    */
   #grantWaiters(keyState: KeyState, at: number): void {
     for (
@@ -529,7 +536,7 @@ export class LockTable {
     }
   }
 
-  /** Whether the first waiter is admitted and not granted yet. */
+  /** Whether the first waiter of the key can be granted now. */
   #isReady({ queue: { first } }: KeyState): boolean {
     return first?.keyState.admits(first.mode) === true && !this.#quiet
   }
@@ -582,9 +589,9 @@ export class LockTable {
   }
 
   /**
-   * Whether the id of this request was used before. If so, the session gets the stored answer, or
-   * nothing while the request waits; `BAD_MESSAGE` if there is neither, or if the id was that of
-   * another type of request, because the stored answer would mean something else.
+   * Whether the id of this request was used before. If so, repeats the stored answer, or sends
+   * nothing while the first request waits. Fails the request with `BAD_MESSAGE` if the table has
+   * neither, or if the first request was of another type.
    */
   #isRepeat(session: Session, { id, type }: { id: number; type: RequestType }): boolean {
     if (id > session.lastId) return false

@@ -1,23 +1,23 @@
 /**
  * Estimates the memory of the table: a fixed number of bytes for each record, and a little more
  * than two bytes for each UTF-16 unit of text. (One unit outside Latin-1 makes V8 store a whole
- * text in two bytes a unit.) The numbers are integers, so that counting down is exact. They are
- * upper bounds for V8 (Node 20 to 24, 64 bits), including the maps, id tables and deadlines that
- * refer to a record. A test compares them with the real heap.
+ * text in two bytes a unit.) The numbers of bytes are integers, so that adding a record and
+ * subtracting it later is exact. They are upper bounds for V8 (Node 20 to 24, 64 bits). They
+ * include the maps, id tables and deadlines that refer to a record. A test compares the estimate
+ * with the real heap.
  */
 
-/** A session with its two secrets, its deadline and its entries in maps. */
+/** Bytes of a session with its two secrets, its deadline and its entries in maps. */
 const sessionBytes = 640
-/** A lock with its entries in its session, in its key's list and among the deadlines. */
+/** Bytes of a lock with its entries in its session, in its key's list and among the deadlines. */
 export const lockBytes = 256
-/** A request with its entries in its session, in its key's queue and among the deadlines. */
+/** Bytes of a request with its entries in its session, its key's queue and the deadlines. */
 export const requestBytes = 320
-/** The state of a key that is in use, or idle and still kept. */
+/** Bytes of the state of a key, which is in use or is idle and still kept. */
 export const keyStateBytes = 224
-/** A stored answer, with the kept part of a lock that is gone. */
+/** Bytes of a stored answer, with the part that the answer keeps of a released lock. */
 export const answerBytes = 192
-
-/** A stored revocation, without its note. */
+/** Bytes of a stored revocation, without its note. */
 export const revocationBytes = 96
 
 /** Bytes of a text, with the allocator's rounding; 0 for undefined. */
