@@ -1,6 +1,6 @@
 /**
- * The broker without sockets: accepts connections, and applies the commands of its command log. The
- * components that do the work are made in `wiring.ts`. The path of a message:
+ * The broker without sockets. It accepts connections, and applies the commands of its command log
+ * to the lock table. `wiring.ts` makes the components that do the work. The path of a message:
  *
  *   socket -> connection -> inbound -> command log -> table -> outbound -> connection -> socket
  *
@@ -42,7 +42,7 @@ export class Broker {
       onResign: () => this.#resign(),
       onFailure: (error) => {
         this.#closeAll(closeCodes.internal)
-        // Otherwise the other brokers would wait for ever for the sessions of this broker.
+        // Closing the log lets the other brokers take over the sessions of this broker.
         if (this.#membership !== undefined) void log.close()
         onFailure?.(error)
       },
@@ -105,7 +105,8 @@ export class Broker {
 
   /** Whether the broker accepts clients: not while it drains, and not without its membership. */
   get isServing(): boolean {
-    // First, because `isLive` may find that the membership has ended, and clears `#isServing`.
+    // Calls `isLive` before it reads `#isServing`: `isLive` may find that the membership has ended,
+    // and then clears `#isServing`.
     const isLive = this.#membership === undefined || this.#membership.isLive()
     return isLive && this.#isServing
   }
@@ -115,7 +116,7 @@ export class Broker {
     return this.#components.allConnections
   }
 
-  /** The lock table, for reading only. */
+  /** The lock table. The caller may read the table, but must not change it. */
   get table(): Omit<LockTable, 'apply'> {
     return this.#components.liveTable.current
   }
@@ -125,7 +126,7 @@ export class Broker {
     return this.#membership?.status
   }
 
-  /** Memory that clients make the broker use, and the limit of it, in bytes. */
+  /** Memory that clients make the broker use, and the limit of this memory, in bytes. */
   get memory(): { readonly usedBytes: number; readonly limitBytes: number } {
     return this.#components.memory
   }
@@ -148,8 +149,8 @@ export class Broker {
   }
 
   /**
-   * Begins to drain: accepts no new connection, and refuses new requests of sessions that no other
-   * broker can take over. Sends `draining` to all clients.
+   * Prepares the end of the broker: accepts no new connection, and refuses new requests of sessions
+   * that no other broker can take over. Sends `draining` to all clients.
    */
   startDraining(withinMs: number): void {
     this.#isServing = false

@@ -36,7 +36,7 @@ export interface ConnectionsDeps {
 
 export class Connections implements ConnectionListener<Connection> {
   readonly #deps: ConnectionsDeps
-  /** The connection that each session is on. */
+  /** The connection of each attached session. */
   readonly attached = new Map<Session, Connection>()
 
   constructor(deps: ConnectionsDeps) {
@@ -44,8 +44,8 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   /**
-   * Admits a new connection. If there are too many connections, closes the connection that the
-   * admission chooses: the new connection or an older one.
+   * Admits a new connection. If there are too many connections, closes the new connection or an
+   * older connection, as the admission chooses.
    */
   admit(connection: Connection): void {
     const rejected = this.#deps.admission.admit(connection)
@@ -89,8 +89,8 @@ export class Connections implements ConnectionListener<Connection> {
   /**
    * Suspends the session of a connection that has ended.
    *
-   * @param keepsLease Whether the session keeps its whole lease, because its client may not know
-   *   that the connection has ended.
+   * @param keepsLease Whether the session keeps its whole lease (the time that a session lives
+   *   without messages), because its client may not know that the connection has ended.
    */
   #suspendSession(connection: Connection, keepsLease: boolean): void {
     this.#releaseResources(connection)
@@ -104,12 +104,12 @@ export class Connections implements ConnectionListener<Connection> {
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return liveTable.effectCount - before
     }
-    // Suspending may release thousands of locks. The scheduler lets other clients go first then.
+    // Suspending may release thousands of locks. If so, the scheduler lets other clients go first.
     if (endsAtOnce(session)) submitSuspend()
     else scheduler.add({ work: submitSuspend })
   }
 
-  /** Ends the deadline and the watches of a connection, and removes it from all counts. */
+  /** Ends the deadline and the watches of a connection, and no longer counts the connection. */
   #releaseResources(connection: Connection): void {
     const { time, admission, watchRegistry, memory } = this.#deps
     time.clearClientDeadline(connection)

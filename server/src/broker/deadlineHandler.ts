@@ -1,7 +1,8 @@
 /**
- * Handles the deadlines that have passed. A client deadline ends what the client did not keep up: a
- * lock, a session or a connection. A broker timer makes the broker act. Changes of the lock table
- * go through the command log, and the table ignores a command that no longer applies.
+ * Handles the deadlines that have passed. At a client deadline, the broker ends the lock, session
+ * or connection that the client did not renew in time. A broker timer makes the broker itself act.
+ * Changes of the lock table go through the command log, and the table ignores a command whose lock,
+ * session or request has changed since.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -24,14 +25,15 @@ export class QuietStart {
 export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubject>
 
 /**
- * What a client deadline is set for: a lock that the client must refresh, a session from which the
- * broker must receive, or a connection whose client must finish its handshake or read its output.
+ * The object that a client deadline is set for: a lock that the client must refresh, a session
+ * whose client must send messages, or a connection whose client must finish its handshake or read
+ * its output.
  */
 type ClientDeadlineSubject = Lock | Session | Connection
 
 /**
- * What a broker timer is set for: a request whose timeout ends, a connection that the broker must
- * ping or drop, a token that is about to expire, or the quiet start.
+ * The object that a broker timer is set for: a request whose timeout ends, a connection that the
+ * broker must ping or drop, a token that is about to expire, or the quiet start.
  */
 type BrokerTimerSubject = Request | Connection | TokenDeadline | QuietStart
 
@@ -43,7 +45,7 @@ export interface DeadlineHandlerDeps {
   readonly tokenExpiry: TokenExpiry
   readonly flusher: OutputFlusher
   readonly connections: {
-    /** The connection that each session is on. */
+    /** The connection of each attached session. */
     readonly attached: ReadonlyMap<Session, Connection>
     /** Tells the observer why a connection is closed. */
     report(connection: Connection, cause: RefusalCause): void
@@ -105,7 +107,7 @@ export class DeadlineHandler
     log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
   }
 
-  /** Submits the end of a session, unless its client was heard or may have sent messages. */
+  /** Submits the end of a session, unless its client has sent messages or may have sent some. */
   #endIfSilent(session: Session): void {
     const { log, clock, connections, time } = this.#deps
     const connection = connections.attached.get(session)
@@ -115,7 +117,7 @@ export class DeadlineHandler
         time.setClientDeadline(session, time.now() + session.lease / 3)
         return
       }
-      // Messages that the client queued during a pause need time to arrive.
+      // Messages that the client sent while the broker did not read need time to arrive.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(receivedAt + session.lease, readingResumedAt + session.lease / 3)
       if (endsAt > time.now()) {

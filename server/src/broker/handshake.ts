@@ -2,9 +2,10 @@
  * The handshake, from `hello` to `welcome`: authenticates the client, applies the limits of
  * sessions, and opens or resumes a session.
  *
- * To open and to resume are commands. The lock table decides about them when the command log
- * delivers them, and calls `complete` or `onResumeRefused`. After a refused resume the broker opens
- * a new session at once, so that a client whose session is gone needs only one round trip.
+ * The handshake submits a command that opens or resumes the session. The lock table executes the
+ * command when the command log delivers it. From the effect of the command the broker calls
+ * `complete` or `onResumeRefused`. After a refused resume the broker opens a new session at once,
+ * so that a client whose session has ended needs only one round trip.
  */
 import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
@@ -21,9 +22,9 @@ import { type Observer, type RefusalCause, refusalCauseOf } from '../observabili
 import type { Environment } from '../platform/environment.js'
 
 /**
- * The name of this broker as owner broker: the broker keeps the deadlines of the sessions that
- * carry this name, and of no other sessions. Without a cluster the name is '', and every session
- * carries it. In a cluster the name is '' until the broker serves, and no session carries ''.
+ * The name of this broker as an owner broker. Each session names its owner broker, which keeps the
+ * deadlines of the session. Without a cluster every session names ''. In a cluster the name of this
+ * broker is '' until the broker serves, and no session names ''.
  */
 export interface OwnerBroker {
   name: string
@@ -67,7 +68,7 @@ export class Handshake {
   readonly #policyFor: ReturnType<typeof policiesFor>
   /** One object for all sessions, because every session keeps a reference to it. */
   readonly #sessionLimits: SessionLimits
-  /** By the handshake id, which is in the command and in its effect. */
+  /** Pending handshakes by handshake id. The command and its effect have the same id. */
   readonly #pending = new Map<string, PendingHandshake>()
 
   constructor(deps: HandshakeDeps) {
@@ -111,8 +112,8 @@ export class Handshake {
   }
 
   /**
-   * Ends a handshake for which the lock table has opened or resumed a session. Returns undefined if
-   * no handshake with this id is pending.
+   * Ends and returns the handshake for which the lock table has opened or resumed a session.
+   * Returns undefined if no handshake with this id is pending.
    */
   complete(handshakeId: string): AcceptedHandshake | undefined {
     const pendingHandshake = this.#pending.get(handshakeId)
@@ -205,7 +206,11 @@ export class Handshake {
     })
   }
 
-  /** The lease within the bounds of the settings, and the grace, which is at most the lease. */
+  /**
+   * The lease and the grace of the new session, in ms. A session without messages of its client
+   * ends after the lease; a session without a connection ends after the grace. The settings bound
+   * the lease, and the grace is at most the lease.
+   */
   #leaseAndGraceFor(hello: Hello): { lease: number; grace: number } {
     const bounds = this.#settings.lease
     const lease = Math.min(Math.max(hello.lease ?? bounds.default, bounds.min), bounds.max)

@@ -21,7 +21,7 @@ import {
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** Locks and requests of which the broker may release fewer than this many in one command. */
+/** The broker may release fewer than this many locks and requests in one command. */
 const releasedAtOnce = 100
 
 export interface InboundDeps {
@@ -42,7 +42,7 @@ export class Inbound {
   readonly #deps: InboundDeps
   readonly #context: AnswerContext
   #isDraining = false
-  /** Connections with a submitted `confirm` command, which the log may not have applied yet. */
+  /** Connections whose `confirm` command was submitted; the log may not have applied it yet. */
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
@@ -57,7 +57,7 @@ export class Inbound {
     this.#isDraining = true
   }
 
-  /** Handles a message of a session, or answers an invalid one. */
+  /** Handles a message of a session. Answers an invalid message with `failed`. */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)

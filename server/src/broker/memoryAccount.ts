@@ -1,12 +1,12 @@
 /**
  * Estimates the memory that clients make the broker use, and compares it with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
- * work before that. The check comes before a command enters the log, because the brokers of a
- * cluster have different amounts of memory.
+ * work earlier. The broker checks the memory before a command enters the log and not in the lock
+ * table, because the brokers of a cluster have different amounts of memory.
  *
  * The estimate counts the lock table with its idle keys, the connections, unread output and
- * watches. It does not count the program itself, nor the data that one turn handles. The counts are
- * updated with each change, so that reading the estimate costs a few additions.
+ * watches. It does not count the program itself, or the data of the messages that the broker is
+ * handling. Each change updates the counts, so that reading the estimate costs a few additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -18,11 +18,9 @@ import type { WatchRegistry } from './watchRegistry.js'
  * Bytes of an open connection with its socket, its receiver and the empty buffers of its stream.
  */
 const connectionBytes = 12 * 1024
-/**
- * Unread output up to which a connection counts as a connection without unread output, in bytes.
- */
+/** Unread output of a connection is not counted up to this many bytes. */
 const freeOutputBytes = 16 * 1024
-/** From this multiple of the limit on, the broker disconnects clients with unread output. */
+/** At this multiple of the limit, the broker disconnects clients with unread output. */
 const overfullRatio = 9 / 8
 
 export interface MemoryAccountDeps {
@@ -35,7 +33,7 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Bytes that the broker keeps for connections above {@link freeOutputBytes}. */
+  /** Bytes that the broker keeps for connections with more than {@link freeOutputBytes}. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {

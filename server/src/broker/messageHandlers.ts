@@ -1,8 +1,8 @@
 /**
- * One handler for each message that a session may send: the permission that the message needs, and
- * what the broker does with it. Most messages become a command for the command log; the broker
- * answers the others at once. A new message of the protocol needs one new handler in this file,
- * which does not compile without it.
+ * One handler for each message that a session may send. The handler has the permission that the
+ * message needs, and the action of the broker. Most messages become a command for the command log,
+ * which passes commands to the lock table; the broker answers the other messages at once. A new
+ * message of the protocol needs a new handler: this file does not compile without the handler.
  */
 import { type ClientMessage, type Hello, type LockRequest, maxQueryItems } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
@@ -30,7 +30,7 @@ export type SessionMessage = Exclude<ClientMessage, Hello>
 
 type MessageOf<T extends SessionMessage['type']> = Extract<SessionMessage, { readonly type: T }>
 
-/** What a handler needs of the broker to answer a message. */
+/** The parts of the broker that a handler needs to answer a message. */
 export interface AnswerContext {
   readonly liveTable: LiveTable
   readonly statistics: Statistics
@@ -43,12 +43,13 @@ export interface AnswerContext {
 }
 
 export interface MessageHandler<M extends SessionMessage> {
-  /** What the message adds to the memory; with a full memory the broker refuses such messages. */
+  /** What the message adds to the memory. If the memory is full, the broker refuses the message. */
   readonly adds: 'lock' | 'watch' | undefined
   /** Returns why the policy refuses the message; undefined if every session may send it. */
   readonly check: ((policy: ConnectionPolicy, message: M) => Denial | undefined) | undefined
   /**
-   * Makes the command. `at` is the wall clock, in ms. Undefined for a message without a command.
+   * Makes the command of the message; undefined for a message that becomes no command. `at` is the
+   * wall clock, in ms.
    */
   readonly command: ((connection: Connection, message: M, at: number) => Command) | undefined
   /** Answers at once; undefined for a message that becomes a command. */
@@ -59,7 +60,7 @@ export interface MessageHandler<M extends SessionMessage> {
 
 type Check<M extends SessionMessage> = MessageHandler<M>['check']
 
-/** A message that becomes a command. */
+/** The handler of a message that becomes a command. */
 function command<M extends SessionMessage>(
   makeCommand: (connection: Connection, message: M, at: number) => Command,
   check?: Check<M>,
@@ -69,7 +70,7 @@ function command<M extends SessionMessage>(
   return { adds, check, command: makeCommand, answer: undefined }
 }
 
-/** A message that the broker answers without a command. */
+/** The handler of a message that the broker answers without a command. */
 function answer<M extends SessionMessage>(
   sendAnswer: (context: AnswerContext, connection: Connection, message: M) => void,
   check?: Check<M>,
@@ -207,14 +208,15 @@ function watch(
     return
   }
   const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
-  // The state goes into the send queue first, so the client gets every event after the state.
+  // The state of the locks goes into the send queue first, so events follow the state.
   const search = new TableSearch(liveTable.current, scope)
   connection.stream(endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems)), true)
   watchRegistry.add(connection, id, scope, search)
 }
 
 /**
- * Whether a client may see a key, by its permissions at the time of the call; undefined for all.
+ * Returns a function that says whether the client may see a key, by the permissions that the client
+ * has at the time of the call. Returns undefined if the client may see all keys.
  */
 function keyFilterFor(
   connection: Connection,
@@ -224,7 +226,7 @@ function keyFilterFor(
   return policy === undefined ? undefined : (key) => policy.may(operation, key)
 }
 
-/** The messages of an answer. Ends the search if the connection closes before the last message. */
+/** Wraps the messages of an answer so that the search ends if the connection closes early. */
 function endSearchOnReturn(search: TableSearch, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),

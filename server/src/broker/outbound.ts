@@ -32,10 +32,10 @@ export interface OutboundDeps {
   readonly time: BrokerTimekeeper
   readonly handshake: Pick<Handshake, 'complete' | 'onResumeRefused'>
   readonly connections: {
-    /** The connection that each session is on. */
+    /** The connection of each attached session. */
     readonly attached: Map<Session, Connection>
-    /** Closes a connection, and drops its socket if the client does not close it soon. */
-    close(connection: Connection, row: CloseCode): void
+    /** Closes a connection, and drops its socket if the client does not close the socket soon. */
+    close(connection: Connection, closeCode: CloseCode): void
   }
   /** Stops the time limit of a handshake that has ended with a session. */
   readonly admission: { onAttached(connection: Connection): void }
@@ -52,14 +52,14 @@ const closeCodeFor: Record<EndReason, CloseCode> = {
 }
 
 /**
- * Bytes of a lock in a snapshot that is not encoded yet, beside its key, which the lock table keeps
- * as well.
+ * Bytes of a lock in a snapshot that is not encoded yet. The key of the lock is not counted,
+ * because the lock table keeps the key in any case.
  */
 const snapshotLockBytes = 128
 
 export class Outbound {
   readonly #deps: OutboundDeps
-  /** The connection that each session is on. */
+  /** The connection of each attached session. */
   readonly #attached: Map<Session, Connection>
 
   constructor(deps: OutboundDeps) {
@@ -76,7 +76,7 @@ export class Outbound {
         this.#onGranted(effect.lock, effect.request)
         break
       case 'revoked':
-        // Here and not in `#onReleased`, because only this effect has the note of the operator.
+        // Sent here and not by `#onReleased`, because only this effect has the operator's note.
         attached
           .get(effect.lock.session)
           ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
@@ -161,7 +161,7 @@ export class Outbound {
     for (const request of session.waiting.values()) time.clearTimer(request)
   }
 
-  /** The session has resumed at another broker. */
+  /** Detaches a session that has resumed at another broker. */
   #detachMoved(session: Session): void {
     this.#clearDeadlines(session)
     const connection = this.#attached.get(session)
@@ -190,15 +190,16 @@ export class Outbound {
   ): void {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
-    const former = attached.get(session)
+    const formerConnection = attached.get(session)
     const accepted = handshake.complete(handshakeId)
-    if (former !== undefined) {
+    if (formerConnection !== undefined) {
       attached.delete(session)
-      connections.close(former, closeCodes.replaced)
+      connections.close(formerConnection, closeCodes.replaced)
     }
     if (accepted === undefined) return
     const { connection } = accepted
-    // The lease runs from the arrival of the hello, even if its connection has closed meanwhile.
+    // The lease (the time that a session lives without messages) runs from the arrival of `hello`,
+    // even if the connection has closed since then.
     time.setClientDeadline(session, connection.receivedAt + session.lease)
     if (connection.state !== 'opening') {
       this.#suspendAtOnce(session)
@@ -223,8 +224,8 @@ export class Outbound {
     for (const { fence, note } of session.revocations) {
       connection.send(encodeLost(fence, 'revoked', note))
     }
-    // A stream, like the snapshot: a thousand answers can exceed the allowed backlog. The broker
-    // would disconnect the client, which would resume and get the same answers again.
+    // Sends the answers as a stream, because a thousand answers can exceed the allowed backlog. The
+    // broker would disconnect the client, which would resume and get the same answers again.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#ttlStartInAnswer(answer))
     if (answers.size > 0) {
@@ -248,8 +249,8 @@ export class Outbound {
   }
 
   /**
-   * Sets the deadline of a suspended session. The lease runs from the newest frame. The grace runs
-   * from now, and ends with the lease at the latest.
+   * Sets the deadline of a suspended session. The lease runs from the newest frame. The grace (the
+   * time to resume without a connection) runs from now, and ends with the lease at the latest.
    */
   #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps

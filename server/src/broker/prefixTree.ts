@@ -1,14 +1,14 @@
 /**
  * A compressed prefix tree (radix tree) over UTF-16 units, which maps texts to values. The tree
- * finds the texts that are prefixes of a key, and the texts that begin with a prefix. To find
- * prefixes costs time by the length of the key, and not by the number of texts.
+ * finds the texts that are prefixes of a key, and the texts that begin with a prefix. The time to
+ * find the prefixes of a key depends on the length of the key, and not on the number of texts.
  */
 
 class Node<V> {
   /** The part of the text between the parent and this node; empty at the root only. */
   label: string
   value: V | undefined
-  /** By the first unit of the label of the child; undefined for a node without children. */
+  /** The children by the first unit of their labels; undefined for a node without children. */
   children: Map<number, Node<V>> | undefined
 
   constructor(label: string, value: V | undefined) {
@@ -91,7 +91,8 @@ export class PrefixTree<V extends object> {
   /**
    * Visits the values of all texts that begin with `prefix` and are longer.
    *
-   * @param visit Returns whether to visit the texts that begin with the text of this value as well.
+   * @param visit Called with each value. Returns whether to visit also the longer texts that begin
+   *   with the text of this value.
    */
   visitExtensionsOf(prefix: string, visit: (value: V) => boolean): void {
     let node: Node<V> | undefined = this.#root
@@ -111,7 +112,10 @@ export class PrefixTree<V extends object> {
   }
 }
 
-/** Uses a stack instead of recursion, because a tree can be as deep as its longest text. */
+/**
+ * Visits the values of a node and of the nodes below. Uses a stack instead of recursion, because a
+ * tree can be as deep as its longest text.
+ */
 function visitAll<V>(top: Node<V>, visit: (value: V) => boolean): void {
   const stack = [top]
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {

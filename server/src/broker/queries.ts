@@ -1,8 +1,8 @@
 /**
- * Searches the lock table, for queries and for the state with which a watch begins. A search for a
- * key is a look-up; a search for a prefix walks over all keys in use. The search for a client may
- * pause between two keys: when its connection has used up its work budget of the turn, and while
- * the client does not read.
+ * Searches the lock table, for queries and for the locks that are held when a watch begins. A
+ * search for one key is a look-up; a search for a prefix walks over all keys in use. A search for a
+ * client pauses between two keys when the connection has used up its work budget in this turn of
+ * the event loop, and while the client does not read.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, costOfSkipping, keysFor } from '../config/workCosts.js'
@@ -16,7 +16,7 @@ export interface Scope {
   readonly key?: string | undefined
   /** Every key that begins with this prefix. Without a key and a prefix, every key. */
   readonly prefix?: string | undefined
-  /** Return one page in the order of keys, from this start; see `queryPage.ts`. */
+  /** Return one page that begins here (see `queryPage.ts`). Default: return all keys. */
   readonly page?: PageStart | undefined
   /** Whether the client may see a key. Default: all keys. */
   readonly isVisible?: ((key: string) => boolean) | undefined
@@ -65,22 +65,22 @@ function findPage(table: Table, scope: Scope, start: PageStart, limit: number): 
   const held: Lock[] = []
   const waiting: Request[] = []
   for (const pageKey of keys) {
-    const entry = search.keyStateOf(pageKey.key)
-    if (entry === undefined) continue
-    for (const lock of search.locksOf(entry, pageKey.held, pageKey.afterFence)) held.push(lock)
-    if (pageKey.waiting > 0) appendUpTo(waiting.length + pageKey.waiting, entry.queue, waiting)
+    const keyState = search.keyStateOf(pageKey.key)
+    if (keyState === undefined) continue
+    for (const lock of search.locksOf(keyState, pageKey.held, pageKey.afterFence)) held.push(lock)
+    if (pageKey.waiting > 0) appendUpTo(waiting.length + pageKey.waiting, keyState.queue, waiting)
   }
   return { held, waiting, ...counts }
 }
 
-/** Units of work of a walk between two checks of the work budget. */
+/** A walk checks the work budget each time it has used this many units of work. */
 const unitsPerStep = 8
 
 /** A search through the lock table that may pause between two keys. */
 export class TableSearch implements KeySearch {
   readonly #scope: Scope
   readonly #table: Table
-  /** The newest fence when the search began, or at the call of {@link includeNewLocks}. */
+  /** The search finds no lock with a higher fence: such a lock was granted after its begin. */
   #fence: number
   readonly #walk: KeyWalk | undefined
   #hasEnded = false
@@ -92,7 +92,7 @@ export class TableSearch implements KeySearch {
   #listedFence = 0
   /** How many keys the search may visit between two checks of the work budget. */
   readonly stepKeys: number
-  /** What {@link stepKeys} keys cost, in units of work. */
+  /** The cost of {@link stepKeys} keys, in units of work. */
   readonly stepCost: number
 
   constructor(table: Table, scope: Scope) {
@@ -120,10 +120,10 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Lists at most `limit` locks of a key that are older than the search, by rising fence. The locks
-   * of the key may change while the caller handles a lock.
+   * Lists at most `limit` locks of a key that are older than the search, by rising fence (the
+   * number of the lock). The locks of the key may change while the caller handles a lock.
    *
-   * @param afterFence List only locks with a higher fence. Default 0: all.
+   * @param afterFence List only locks with a higher fence. Default 0: all locks.
    */
   *locksOf(keyState: KeyState, limit: number, afterFence = 0): Generator<Lock> {
     this.#listedKey = keyState
@@ -133,7 +133,7 @@ export class TableSearch implements KeySearch {
       if (lock.fence > this.#fence) break
       this.#listedFence = lock.fence
       yield lock
-      // A lock that was released meanwhile has lost its place in the list of holders.
+      // A lock that the table has released during the `yield` has no place among the holders.
       const isStillHeld = lock.next !== undefined || keyState.holders.last === lock
       lock = isStillHeld ? lock.next : firstAfter(keyState, this.#listedFence)
     }
@@ -149,7 +149,7 @@ export class TableSearch implements KeySearch {
     return this.#table.keys.get(key)
   }
 
-  /** How many locks of the key {@link locksOf} has not listed. Ends the list of the key. */
+  /** Counts the locks of the key that {@link locksOf} has not listed. Ends the list of the key. */
   unlistedCountOf(keyState: KeyState): number {
     let count = this.countOf(keyState)
     for (let lock = keyState.holders.first; lock !== undefined; lock = lock.next) {
@@ -171,7 +171,7 @@ export class TableSearch implements KeySearch {
     return count
   }
 
-  /** Returns what the skipped holders have cost since the last call, in units of work. */
+  /** Returns the cost of the holders that were skipped since the last call, in units of work. */
   resetSkippedCost(): number {
     const cost = costOfSkipping(this.#skippedHolders)
     this.#skippedHolders = 0
@@ -185,7 +185,7 @@ export class TableSearch implements KeySearch {
     return this.#walk === undefined ? !this.#hasEnded : this.#walk.isYetToVisit(keyState)
   }
 
-  /** Ends the search early. A caller must finish or end every search, which frees its walk. */
+  /** Ends the search early. The caller must finish or end every search, to end the table's walk. */
   end(): void {
     this.#hasEnded = true
     this.#walk?.end()

@@ -1,6 +1,7 @@
 /**
- * Builds one page of a query. A page begins after the last key of the page before it. The lock
- * table has no order, so the builder considers every key and keeps the lowest keys after the start.
+ * Builds one page of a query. A page begins after the last key of the previous page. The lock table
+ * does not sort its keys, so the builder considers every key and keeps the lowest keys after the
+ * start of the page.
  */
 import { costOfSkipping, costOfSort } from '../config/workCosts.js'
 import type { KeyState } from '../core/index.js'
@@ -8,7 +9,7 @@ import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 
 /** Where a page begins. */
 export interface PageStart {
-  /** List only keys after this key, in the order of UTF-16 code units; '' lists all. */
+  /** List only keys after this key, in the order of UTF-16 code units; '' lists all keys. */
   readonly after: string
   /** List also the locks of the key `after` whose fence is higher than this fence. */
   readonly afterFence?: number | undefined
@@ -16,15 +17,15 @@ export interface PageStart {
 
 /**
  * Chooses the first keys after `start`, each with all its holders and its whole queue. The page has
- * at most `limit` holders and at most `limit` waiting requests. If a single key has more of either,
- * the page has only this key, and lists only its first holders and requests. The builder keeps only
- * keys and no states, because the states may change while the walk of a client is paused.
+ * at most `limit` holders and at most `limit` waiting requests. If the first key alone exceeds a
+ * limit, the page has only this key, and lists only its first holders and requests. The builder
+ * keeps only keys and no states, because the states may change while the search is paused.
  */
 export class PageBuilder implements KeyPageBuilder {
   readonly #start: PageStart
   readonly #limit: number
   #lowestKeys: string[] = []
-  /** This key and all higher keys cannot be among the lowest keys. */
+  /** This key and all higher keys are not among the lowest keys. */
   #upperBound: string | undefined
   #keyCount = 0
   #heldCount = 0
@@ -35,7 +36,7 @@ export class PageBuilder implements KeyPageBuilder {
     this.#limit = limit
   }
 
-  /** What sorting all kept keys costs, in units of work; {@link build} sorts them once. */
+  /** The cost of sorting the kept keys, in units of work. {@link build} sorts them once. */
   get sortCost(): number {
     return costOfSort(this.#lowestKeys.length)
   }
@@ -43,7 +44,7 @@ export class PageBuilder implements KeyPageBuilder {
   /**
    * Considers one key for the page. The caller must add each key once.
    *
-   * @returns What this cost beside the visit of the key, in units of work; nearly always 0.
+   * @returns The cost in units of work, without the visit of the key; nearly always 0.
    */
   addKey(keyState: KeyState): number {
     const { key } = keyState
@@ -53,7 +54,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders before the start are skipped three times: by `#countsOf` above, again in `build`,
     // and in the search for the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // The page before listed all of this key, which would make a page of `limit` 1 empty.
+    // The previous page has listed this whole key. To keep the key would make a page with the limit
+    // 1 empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held
@@ -67,7 +69,10 @@ export class PageBuilder implements KeyPageBuilder {
     return cost
   }
 
-  /** Returns the page after every key was added. The counts include everything after the start. */
+  /**
+   * Builds the page. Call this method after every key was added. The counts include all locks and
+   * requests after the start, also those of later pages.
+   */
   build(keyStateOf: (key: string) => KeyState | undefined): {
     readonly keys: readonly PageKey[]
     readonly heldCount: number
@@ -75,7 +80,7 @@ export class PageBuilder implements KeyPageBuilder {
   } {
     this.#sort()
     const keys: PageKey[] = []
-    const total = { held: 0, waiting: 0 }
+    const listedTotal = { held: 0, waiting: 0 }
     let isComplete = this.#keyCount <= this.#lowestKeys.length
     for (const key of this.#lowestKeys) {
       const keyState = keyStateOf(key)
@@ -83,22 +88,25 @@ export class PageBuilder implements KeyPageBuilder {
       const { held, waiting } = this.#countsOf(keyState)
       // All locks that the page would list of this key were released after the key was added.
       if (held === 0 && waiting === 0) continue
-      const room = { held: this.#limit - total.held, waiting: this.#limit - total.waiting }
+      const room = {
+        held: this.#limit - listedTotal.held,
+        waiting: this.#limit - listedTotal.waiting,
+      }
       const fits = held <= room.held && waiting <= room.waiting
       if (!fits) isComplete = false
       if (!fits && keys.length > 0) break
       const listed = { held: Math.min(held, room.held), waiting: Math.min(waiting, room.waiting) }
       keys.push({ key, afterFence: this.#afterFenceFor(key), ...listed })
-      total.held += listed.held
-      total.waiting += listed.waiting
+      listedTotal.held += listed.held
+      listedTotal.waiting += listed.waiting
       if (!fits) break
     }
-    if (isComplete) return { keys, heldCount: total.held, waitingCount: total.waiting }
-    const heldCount = Math.max(this.#heldCount, total.held)
-    const waitingCount = Math.max(this.#waitingCount, total.waiting)
+    if (isComplete) return { keys, heldCount: listedTotal.held, waitingCount: listedTotal.waiting }
+    const heldCount = Math.max(this.#heldCount, listedTotal.held)
+    const waitingCount = Math.max(this.#waitingCount, listedTotal.waiting)
     // Keys may have changed since they were added, so the counts can equal the lists by chance. A
     // client treats such a page as the last page, so the count must be higher than the list.
-    const looksComplete = heldCount === total.held && waitingCount === total.waiting
+    const looksComplete = heldCount === listedTotal.held && waitingCount === listedTotal.waiting
     return { keys, heldCount: looksComplete ? heldCount + 1 : heldCount, waitingCount }
   }
 
@@ -112,7 +120,7 @@ export class PageBuilder implements KeyPageBuilder {
       if (lock.fence <= fence) break
       held++
     }
-    // The page before has listed the queue of this key.
+    // The previous page has listed the queue of this key.
     return { held, waiting: 0 }
   }
 

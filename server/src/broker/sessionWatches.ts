@@ -1,8 +1,9 @@
 /**
- * The watches of one connection. Watches of the same key or prefix are one group. The index of the
- * broker holds only the groups that no wider group of the connection covers. So the broker finds a
- * connection at most once for each event, however many of its watches match. The connection works
- * out which watches match when the event is written, and is charged for that work.
+ * The watches of one connection. Watches of the same key or prefix are one group. A group covers
+ * another group if every key of the other group begins with its prefix. The index of the broker
+ * holds only the groups that no other group of the connection covers. So the broker finds a
+ * connection at most once for each event, even if many watches match. When the event is written,
+ * this class finds the watches that match, and charges the connection for this work.
  */
 import type { DeferredMessage } from '../connection/sendQueue.js'
 import type { Lock } from '../core/index.js'
@@ -17,7 +18,7 @@ export interface Subscriber {
   charge(units: number): void
 }
 
-/** An event of a lock. All connections that watch its key share the object and its text. */
+/** An event of a lock. All connections that watch the key of the lock share this object. */
 export interface PublishedEvent {
   readonly key: string
   /** Number of the event; a later event has a higher number. */
@@ -25,17 +26,17 @@ export interface PublishedEvent {
   readonly text: string
   /** Counts one more connection that keeps the event until it is written. */
   retain(): void
-  /** Counts one connection less that keeps the event. */
+  /** Counts one connection fewer that keeps the event. */
   release(): void
 }
 
-/** The index of the broker: which connections watch a key or prefix. It has no covered groups. */
+/** The index of the broker, which finds the connections that watch a key or prefix. */
 export interface ScopeIndex {
   add(text: string, isKey: boolean, watches: SessionWatches): void
   remove(text: string, isKey: boolean, watches: SessionWatches): void
 }
 
-/** Characters for which an event counts in the send queue, beside its text. */
+/** Each event in a send queue counts as this many characters more than its text has. */
 const eventChars = 64
 
 /** All watches of exactly the same key or prefix. */
@@ -43,7 +44,7 @@ class WatchGroup {
   /** The key or prefix. */
   readonly text: string
   readonly isKey: boolean
-  /** By id: the sequence number of the newest event that is older than the watch. */
+  /** For each watch id, the sequence number of the newest event that is older than the watch. */
   readonly #sinceById = new Map<number, number>()
   #newestSince = 0
   /** All ids of the group as JSON elements; undefined until an event needs them. */
@@ -89,10 +90,10 @@ class WatchGroup {
   }
 }
 
-/** The search for the locks with which a watch begins. */
+/** The search for the locks that are held when a watch begins. */
 type StateSearch = Pick<TableSearch, 'willFind'>
 
-/** The groups of one text: the watches of it as a prefix, and the watches of it as a key. */
+/** The two groups of one text: watches with the text as their prefix, and as their key. */
 interface TextGroups {
   prefix: WatchGroup | undefined
   key: WatchGroup | undefined
@@ -103,11 +104,12 @@ export class SessionWatches {
   readonly #index: ScopeIndex
   readonly #groupById = new Map<number, WatchGroup>()
   readonly #groupsByText = new PrefixTree<TextGroups>()
-  /** Whether the client may see a key; undefined for all. All watches share this function. */
+  /** Returns whether the client may see a key; undefined if the client may see all keys. */
   #isVisible: ((key: string) => boolean) | undefined
   /**
-   * The newest watch with the search for its state. Only the newest watch can have an unfinished
-   * search, because the next message of the client waits until the search ends.
+   * The newest watch, and the search for the locks that its client gets first. Only the newest
+   * watch can have an unfinished search, because the next message of the client waits until the
+   * search ends.
    */
   #newestWatch: { readonly id: number; readonly search: StateSearch } | undefined
 
@@ -137,7 +139,7 @@ export class SessionWatches {
    * Adds a watch.
    *
    * @param since The sequence number of the newest event. The watch gets only later events.
-   * @param search The search for the state with which the watch begins.
+   * @param search The search for the locks that the client gets before the events.
    */
   add(
     id: number,
@@ -169,7 +171,7 @@ export class SessionWatches {
     if (group.size === 0) this.#removeGroup(group)
   }
 
-  /** Removes all watches. Events that wait in the send queue encode to nothing from now on. */
+  /** Removes all watches. Events that still wait in the send queue are not sent. */
   clear(): void {
     for (const group of this.#groupById.values()) {
       if (group.isIndexed) this.#setIndexed(group, false)
@@ -184,9 +186,9 @@ export class SessionWatches {
    */
   publish(event: PublishedEvent, endedLock: Lock | undefined): void {
     if (this.#isVisible?.(event.key) === false) return
-    // The state of the newest watch will not list this lock, so the watch must not get its end.
-    const isNotInState = endedLock !== undefined && this.#newestWatch?.search.willFind(endedLock)
-    const excludedId = isNotInState ? this.#newestWatch?.id : undefined
+    // The search will not find this ended lock, so the newest watch must not get its end.
+    const isUnlisted = endedLock !== undefined && this.#newestWatch?.search.willFind(endedLock)
+    const excludedId = isUnlisted ? this.#newestWatch?.id : undefined
     this.subscriber.defer(new QueuedEvent(this, event, excludedId))
   }
 
@@ -201,8 +203,8 @@ export class SessionWatches {
     if (this.#groupById.size === 0) return undefined
     let ids = ''
     let work = 0
-    this.#groupsByText.visitPrefixesOf(key, ({ prefix, key: exact }, length) => {
-      for (const group of [prefix, length === key.length ? exact : undefined]) {
+    this.#groupsByText.visitPrefixesOf(key, ({ prefix, key: keyGroup }, length) => {
+      for (const group of [prefix, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
         if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
@@ -224,14 +226,17 @@ export class SessionWatches {
     return groups
   }
 
-  /** Indexes a new group unless another group covers it, and unindexes the groups it covers. */
+  /**
+   * Adds a new group to the index, unless another group covers the new group. Removes the groups
+   * that the new group covers from the index.
+   */
   #indexNewGroup(group: WatchGroup, groups: TextGroups): void {
     if (this.#isCovered(group)) return
     if (!group.isKey) this.#setCoveredIndexed(group, groups, false)
     this.#setIndexed(group, true)
   }
 
-  /** Removes an empty group, and indexes the groups again that only this group covered. */
+  /** Removes an empty group, and adds the groups that only this group covered to the index. */
   #removeGroup(group: WatchGroup): void {
     const groups = this.#groupsByText.get(group.text)!
     if (group.isKey) groups.key = undefined
@@ -252,15 +257,18 @@ export class SessionWatches {
     return isCovered
   }
 
-  /** Adds the outermost groups that this prefix covers to the index, or removes them. */
+  /**
+   * Adds the groups that this prefix covers to the index, or removes them. Leaves out groups that
+   * another prefix below this prefix covers as well.
+   */
   #setCoveredIndexed({ text }: WatchGroup, { key }: TextGroups, isIndexed: boolean): void {
     let visited = 1
     if (key !== undefined) this.#setIndexed(key, isIndexed)
-    this.#groupsByText.visitExtensionsOf(text, (place) => {
+    this.#groupsByText.visitExtensionsOf(text, (covered) => {
       visited++
-      const outermost = place.prefix ?? place.key
+      const outermost = covered.prefix ?? covered.key
       if (outermost !== undefined) this.#setIndexed(outermost, isIndexed)
-      return place.prefix === undefined
+      return covered.prefix === undefined
     })
     this.subscriber.charge(visited)
   }
@@ -279,10 +287,10 @@ class QueuedEvent implements DeferredMessage {
   readonly #excludedId: number | undefined
   #isRetained = true
 
-  constructor(watches: SessionWatches, event: PublishedEvent, hidden: number | undefined) {
+  constructor(watches: SessionWatches, event: PublishedEvent, excludedId: number | undefined) {
     this.#watches = watches
     this.#event = event
-    this.#excludedId = hidden
+    this.#excludedId = excludedId
     event.retain()
   }
 

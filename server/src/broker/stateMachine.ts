@@ -36,13 +36,13 @@ export interface StateMachineDeps {
   readonly listener: StateMachineListener
 }
 
-/** Learns when this broker begins and stops to serve clients. */
+/** The broker implements this interface to learn when it must begin and stop to serve clients. */
 export interface StateMachineListener {
   /** This broker is a member of its cluster now. */
   onServe(): void
   /** This broker is not a member any more, and must close all its connections. */
   onResign(): void
-  /** The log or the fences have failed. */
+  /** The log has failed, or no more fences (the numbers of locks) can be reserved. */
   onFailure(error: HoldfastError): void
 }
 
@@ -117,8 +117,8 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   /**
-   * Reserves the fences that the next command may need. Returns false, and fails the broker, if
-   * that is impossible: a command must not be applied without fences.
+   * Reserves the fences that the next command may need. If the reservation fails, reports the
+   * failure of the broker and returns false, because a command must not be applied without fences.
    */
   #reserveFences(): boolean {
     if (this.#hasFailed) return false
@@ -132,8 +132,8 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   /**
-   * Passes an effect to the observer. In a cluster only the owner broker of the session does so, so
-   * that the cluster reports each effect once.
+   * Passes an effect to the observer. In a cluster only the owner broker of the session passes the
+   * effect, so that the cluster reports each effect once.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {

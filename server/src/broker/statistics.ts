@@ -1,11 +1,12 @@
 /**
  * The present lock table of a broker, and counters of its grants, failures, expiries, refreshes and
- * unlocks since the start. Messages that the broker refuses before the lock table are not counted.
+ * unlocks since the start. A message that the broker refuses before the message reaches the lock
+ * table is not counted.
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
 
-/** The current lock table. Only the state machine changes it. */
+/** Holds the current lock table. Only the state machine changes the table. */
 export class LiveTable {
   /** The broker replaces this object when it loads a snapshot. */
   current = new LockTable()

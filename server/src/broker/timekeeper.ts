@@ -1,27 +1,29 @@
 /**
  * Keeps every deadline of the broker in two heaps, with one timer for both.
  *
- * - Client deadlines (leases, ttls, the handshake, reading output) use *compensated time*. That is
- *   the monotonic clock minus the time for which the broker itself was paused. A broker that was
- *   stopped for a minute did not listen in that minute, so it adds the minute to each deadline.
- * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock as it
- *   is. A pause does not shift them, because the broker must not make its own delay longer.
+ * - Client deadlines use *compensated time*: the monotonic clock minus the time for which the
+ *   broker itself was paused. A broker that was stopped for a minute did not listen in that minute,
+ *   so it adds the minute to each deadline. Client deadlines are for leases (a client must send at
+ *   least once in each lease), ttls of locks, the handshake, and clients that read slowly.
+ * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock
+ *   directly. A pause does not shift these timers, because they would then be even later.
  *
- * The wall clock plays no part. After a pause a late timer fires before the input that arrived
- * meanwhile is read. So the broker handles deadlines at the end of the turn, after that input.
+ * No deadline uses the wall clock. After a pause, a late timer fires before the event loop reads
+ * the input that arrived during the pause. So the broker handles deadlines at the end of the turn
+ * of the event loop, after that input.
  */
 import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
 
-/** Longest time between two checks whether the broker was paused, in ms. */
+/** The broker checks at least this often whether it was paused, in ms. */
 const pauseCheckMs = 250
 /**
- * How many deadlines and effects of deadlines the broker handles in one turn. Then it reads the
- * input that has arrived, and handles more deadlines in the next turn.
+ * How many deadlines and effects of deadlines the broker handles in one turn. Then the broker reads
+ * the input that has arrived, and handles more deadlines in the next turn.
  */
 const maxPerTurn = 1_000
 /**
- * Up to this many ms a late timer does not count as a pause, because timers are never exact. Leases
- * have a margin for this much.
+ * A timer that is late by at most this many ms does not count as a pause, because timers are never
+ * exact. The lease of a client has a margin that covers this lateness.
  */
 const toleratedLatenessMs = 100
 
@@ -50,13 +52,13 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   readonly #liveTable: { readonly effectCount: number }
   readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
   readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
-  /** How long the broker was paused so far, in ms: compensated time is behind by this much. */
+  /** How long the broker was paused so far, in ms. Compensated time is the clock minus this. */
   #pausedMs = 0
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined
   /** When the timer must fire, by the monotonic clock; Infinity without a timer. */
   #wakeAt = Number.POSITIVE_INFINITY
-  /** Whether passed deadlines are handled at the end of this turn, so that no timer is needed. */
+  /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */
   #isHandling = false
   #isStopped = false
 
@@ -76,7 +78,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     return this.#realNow() - this.#pausedMs
   }
 
-  /** How long the broker was paused so far, in ms, which it has added to client deadlines. */
+  /** How long the broker was paused so far, in ms. Client deadlines were moved by this time. */
   get pausedMs(): number {
     return this.#pausedMs
   }
@@ -116,7 +118,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * @returns Whether every passed deadline was handled.
    */
   run(limit = Number.POSITIVE_INFINITY): boolean {
-    // `realNow` is fixed, so that deadlines which a handler sets again wait for the next call.
+    // Uses one time for the whole call, so that a deadline that a handler sets again waits for the
+    // next call.
     const realNow = this.#realNow()
     let handled = 0
     const effectsBefore = this.#liveTable.effectCount
@@ -144,9 +147,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Reads the monotonic clock, and counts a pause of the broker. All code of this class reads the
-   * clock here, so that a pause is compensated before the time is used. Compensated time never goes
-   * back.
+   * Reads the monotonic clock, and counts a pause of the broker. This class reads the clock only by
+   * this method, so that every pause is counted before a time is used. Compensated time never
+   * goes back.
    */
   #realNow(): number {
     const realNow = this.#clock.monotonic()

@@ -1,6 +1,7 @@
 /**
- * Keys whose waiters one command could not all grant. The broker grants the other waiters in later
- * turns, so that the requests for other keys are handled in between.
+ * The unfinished keys: keys with so many waiters that one command could not grant all of them. The
+ * broker grants the remaining waiters in later turns of the event loop, and handles the requests
+ * for other keys between these turns.
  */
 import type { PacedWork, WorkScheduler } from '../connection/workScheduler.js'
 import type { Command } from '../core/index.js'

@@ -1,6 +1,7 @@
 /**
- * All watches of the broker. The cost of an event depends on the length of its key and on the
- * number of matching connections, not on the number of watches. For that the index returns each
+ * All watches of the broker. A watch makes the broker send the events of a key, or of all keys with
+ * a prefix, to a connection. The cost of an event depends on the length of its key and on the
+ * number of matching connections, not on the number of watches, because the index returns each
  * connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event once for
  * all connections.
  */
@@ -26,7 +27,7 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
-/** Bytes that a watch takes, with its nodes in the tree of its session and in the index. */
+/** Bytes that a watch takes, with its nodes in the tree of its connection and in the index. */
 const watchBytes = 768
 /** Bytes that an event takes beside its text. */
 const eventBytes = 256
@@ -38,7 +39,7 @@ export class WatchRegistry {
   #newestSequence = 0
   #bytes = 0
 
-  /** Bytes that all watches take, with the events that wait in send queues. */
+  /** Bytes of memory for all watches, and for the events that wait in send queues. */
   get bytes(): number {
     return this.#bytes
   }
@@ -54,10 +55,11 @@ export class WatchRegistry {
   }
 
   /**
-   * Adds a watch, which gets every event from the next event on. Replaces the watch of this
-   * connection with the same id, if there is one.
+   * Adds a watch, which gets every event from now on. Replaces the watch of this connection with
+   * the same id, if there is one.
    *
-   * @param search The search for the state with which the watch begins.
+   * @param search The search for the locks that are held now. The client gets these locks before
+   *   the events.
    */
   add(
     subscriber: Subscriber,
@@ -93,8 +95,8 @@ export class WatchRegistry {
   /**
    * Sends an event to the connections that watch the key, if the effect grants or ends a lock.
    *
-   * @returns The cost, which the broker charges to the client that caused the effect, in units of
-   *   work.
+   * @returns The cost in units of work. The broker charges the cost to the client that caused the
+   *   effect.
    */
   notify(effect: Effect): number {
     if (this.#bySubscriber.size === 0) return 0
@@ -109,7 +111,7 @@ export class WatchRegistry {
     watches.remove(id)
   }
 
-  /** Makes an event, whose bytes count once as long as at least one connection keeps the event. */
+  /** Makes an event. Its bytes count once while at least one connection keeps the event. */
   #newEvent(key: string, text: string): PublishedEvent {
     const bytes = eventBytes + 2 * text.length
     let retainCount = 0
@@ -141,7 +143,10 @@ function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)
 }
 
-/** Maps keys and prefixes to the connections that watch them. Covered groups are left out. */
+/**
+ * Maps keys and prefixes to the connections that watch them. Leaves out a key or prefix of a
+ * connection that a wider prefix of the same connection covers.
+ */
 class WatchIndex implements ScopeIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()
   readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
@@ -164,8 +169,8 @@ class WatchIndex implements ScopeIndex {
   /** The connections that watch this key, each once. */
   watchesOf(key: string): SessionWatches[] {
     const found: SessionWatches[] = [...(this.#byKey.get(key) ?? [])]
-    this.#byPrefix.visitPrefixesOf(key, (all) => {
-      for (const watches of all) found.push(watches)
+    this.#byPrefix.visitPrefixesOf(key, (watchesOfPrefix) => {
+      for (const watches of watchesOfPrefix) found.push(watches)
     })
     return found
   }

@@ -1,7 +1,7 @@
 /**
- * Makes the components of a broker and connects them. The `Deps` interface of a component says what
- * the component needs. A component gets only components that are made before it, with one
- * exception: the timekeeper gets the handler of its deadlines later, by `listen`.
+ * Makes the components of a broker and connects the components to each other. The `Deps` interface
+ * of a component lists the components that it needs. A component needs only components that are
+ * made earlier, with one exception: the timekeeper gets the handler of its deadlines by `listen`.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { ConnectionAdmission } from '../access/connectionAdmission.js'
@@ -32,12 +32,15 @@ export interface BrokerDeps {
   readonly environment: Environment
   readonly log: Log
   readonly fences: Fences
-  /** Called when the log or the fences fail. The broker has then closed all its connections. */
+  /**
+   * Called when the log has failed, or no more fences (the numbers of locks) can be reserved. The
+   * broker has then closed all its connections.
+   */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
   readonly observer?: Observer | undefined
 }
 
-/** Makes the components with state that the others share: lock table, timekeeper, accounts. */
+/** Makes the components that other components share: the lock table, the timekeeper, accounts. */
 function makeState({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
   const { clock, endOfTurn } = environment

@@ -147,7 +147,7 @@ export class KeyWalk {
     return !this.#isOver && order > this.#reached && order <= this.#end
   }
 
-  /** Ends the walk. The caller must end every walk, or the bookmark of the walk stays in the list. */
+  /** Ends the walk. The caller must end every walk, or its bookmark stays in the list for ever. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true

@@ -12,7 +12,7 @@ import { KeyTable } from './keyTable.js'
 import { type Answer, formerLock, Lock, Request, type Revocation, Session } from './records.js'
 import { LockTable } from './table.js'
 
-/** An answer whose lock is replaced by the fence, because a repeated answer needs only the fence. */
+/** An answer with the fence in place of the lock: a repeated answer needs only the fence. */
 type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock }>
   | { readonly kind: 'granted'; readonly fence: number }
