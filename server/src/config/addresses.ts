@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-/** The client of a request, by the connection and the headers of trusted proxies. */
+/** The client of a request, as the connection and the headers of trusted proxies show it. */
 export interface Caller {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined
@@ -51,8 +51,8 @@ export function callerOf(
   if (!includesAddress(proxies, peer)) {
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
-  // Every proxy appends the address of its peer. A client can forge the entries on the left, so the
-  // loop removes the trusted proxies from the right, and the last entry is then the client.
+  // Every proxy appends the address of its peer. A client can forge the addresses on the left, so
+  // the loop removes the trusted proxies from the right. Then the last address is the client's.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const proto = lastForwardedProto(headers)
@@ -77,8 +77,8 @@ export function forwardedProto(
 }
 
 /**
- * What the limits count as one address: an IPv4 address, or the first 64 bits of an IPv6 address,
- * because a host with one IPv6 address usually has the other 2^64 addresses of its network too.
+ * The text by which the limits count addresses: an IPv4 address, or the first 64 bits of an IPv6
+ * address, because a host with one IPv6 address usually has all addresses with these 64 bits.
  */
 export function addressGroup(address: string): string {
   const plain = withoutIpv4Prefix(address)
@@ -86,11 +86,11 @@ export function addressGroup(address: string): string {
   const [head = '', tail] = (plain.split('%')[0] as string).split('::')
   const groups = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
-    const after = tail === '' ? [] : tail.split(':')
-    while (groups.length + after.length < 8) groups.push('0')
-    groups.push(...after)
+    const tailGroups = tail === '' ? [] : tail.split(':')
+    while (groups.length + tailGroups.length < 8) groups.push('0')
+    groups.push(...tailGroups)
   }
-  // One form for all spellings of a group: 0db8 and DB8 become db8.
+  // All spellings of a group get one form: 0db8 and DB8 become db8.
   const normalized = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
   return `${normalized.join(':')}::/64`
 }

@@ -1,11 +1,11 @@
 /**
- * Checks the origins and host names that an operator lists. The broker compares them exactly with
- * what browsers send. An entry in another form would never match, and the operator would not learn
- * why.
+ * Checks the origins and host names that an operator lists. The broker compares each of them
+ * exactly with the headers that browsers send. A name in another form would never match, and the
+ * operator would not learn why.
  */
 import { isIP } from 'node:net'
 
-/** Schemes whose origins browsers write in one form only. */
+/** The schemes of web pages. Browsers write such an origin in one form only. */
 const webSchemes: readonly string[] = ['http:', 'https:']
 /** An origin of an extension or app, such as `chrome-extension://…`, without path and blanks. */
 const appOrigin = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]*$/
@@ -19,31 +19,31 @@ export function originFault(origin: unknown): string | undefined {
     return `each of the origins must be a string, not ${String(origin)}`
   // Sandboxed pages and files send this origin.
   if (origin === 'null') return undefined
-  const shown = quoteSafely(origin)
+  const quoted = quoteSafely(origin)
   if (origin.includes('*')) {
-    return `the origin ${shown} can never match: wildcards are not supported; list every origin`
+    return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
   const correct = correctOrigin(origin)
   if (correct === origin) return undefined
   const advice = correct ?? 'https://app.example'
   const form = 'browsers send scheme, host and any port that is not the default'
-  return `the origin ${shown} can never match: ${form}, such as ${JSON.stringify(advice)}`
+  return `the origin ${quoted} can never match: ${form}, such as ${JSON.stringify(advice)}`
 }
 
-/** The form in which browsers send the origin that this text means; undefined if unknown. */
+/** The origin that the operator probably means, as browsers send it; undefined if unknown. */
 function correctOrigin(origin: string): string | undefined {
   const text = origin.trim()
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? []
   if (scheme === undefined) return text === '' ? undefined : guessOrigin(text)
   const url = parse(text)
   if (url === undefined) return undefined
-  // A page is never served over WebSocket; a ws:// URL means the page's server.
+  // No page is served over WebSocket, so a ws:// URL probably means the HTTP server of the page.
   const protocol = url.protocol.replace(/^ws(s?):$/, 'http$1:').replace(/^ftp:$/, 'https:')
   if (webSchemes.includes(protocol)) {
     return url.hostname === '' ? undefined : originOf(`${protocol}//${url.host}`)
   }
-  const bare = `${url.protocol}//${url.host}`
-  return appOrigin.test(text) && text.startsWith(url.protocol) ? text : bare
+  const originWithoutPath = `${url.protocol}//${url.host}`
+  return appOrigin.test(text) && text.startsWith(url.protocol) ? text : originWithoutPath
 }
 
 /** Guesses the origin of a text without a scheme: `http` for this machine, `https` for others. */
@@ -73,22 +73,22 @@ function quoteSafely(name: string): string {
  */
 export function hostFault(host: unknown): string | undefined {
   if (typeof host !== 'string') return `each of the hosts must be a string, not ${String(host)}`
-  const shown = quoteSafely(host)
+  const quoted = quoteSafely(host)
   if (host.includes('*')) {
-    return `the host ${shown} can never match: wildcards are not supported; list every name`
+    return `the host ${quoted} can never match: wildcards are not supported; list every name`
   }
   const correct = correctHost(host)
   if (correct === host.toLowerCase()) return undefined
   const advice = correct ?? 'locks.example'
   const form = 'a host is a name without scheme, port, path or brackets'
-  return `the host ${shown} can never match: ${form}; use a form such as ${JSON.stringify(advice)}`
+  return `the host ${quoted} can never match: ${form}; use a form such as ${JSON.stringify(advice)}`
 }
 
 function correctHost(host: string): string | undefined {
   const text = host.trim()
   if (isIP(text) === 6) return parse(`http://[${text}]`)?.hostname.slice(1, -1)
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
-  const rest = hasScheme ? text.slice(text.indexOf('//') + 2) : text.replace(/^\/+/, '')
-  const name = parse(`http://${rest}`)?.hostname.replace(/^\[|\]$/g, '')
+  const hostAndPath = hasScheme ? text.slice(text.indexOf('//') + 2) : text.replace(/^\/+/, '')
+  const name = parse(`http://${hostAndPath}`)?.hostname.replace(/^\[|\]$/g, '')
   return name === '' ? undefined : name
 }

@@ -1,11 +1,12 @@
 /**
- * Every limit of the broker: its meaning, its default, its value in the `public` profile, and the
- * error message for a client that reaches it. The options, the command line, the documentation and
- * the metrics all use this table.
+ * Every limit of the broker: the meaning of the limit, its default, its value in the `public`
+ * profile, and the error message for a client that reaches the limit. The options, the command
+ * line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are always on, because one client could exhaust a broker without them.
- * Limits of rates and of shares of a client are off by default, because a trusted backend may send
- * fifty thousand requests a second from one address. The `public` profile turns them on.
+ * Limits of rates, and limits for each client or address, are off by default, because a trusted
+ * backend may send fifty thousand requests a second from one address. The `public` profile turns
+ * these limits on.
  */
 import {
   maxFrameBytes,
@@ -27,10 +28,10 @@ export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
   readonly connections: number
   /**
-   * Open connections whose handshake is not over. If there are more, the broker closes one with
-   * 1013: the oldest connection of the address with the most such connections, or the newest
-   * connection if its own address has as many. Default the greater of 1,000 and a tenth of
-   * `connections`; public 200.
+   * Open connections whose handshake is not over. If there are more, the broker closes one such
+   * connection with 1013: the oldest of the address that has the most of them. If the address of
+   * the newest connection has as many, the broker closes the newest. Default the greater of 1,000
+   * and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -60,16 +61,16 @@ export interface BrokerLimits {
    */
   readonly sessionsPerAddress: number
   /**
-   * Messages of one connection in a second, on average. Beyond it, the broker closes the connection
-   * with 4429. Default off; public 50.
+   * Messages of one connection in a second, on average. Beyond this limit, the broker closes the
+   * connection with 4429. Default off; public 50.
    */
   readonly messagesPerSecond: number
   /** Messages that a client may send at once before `messagesPerSecond` applies. Default 200. */
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about a microsecond of broker time
-   * (see `workCosts.ts`). Beyond it, the next messages of this connection wait. At least 1,000.
-   * Default 1,000,000; public 50,000.
+   * (see `workCosts.ts`). Beyond this limit, the next messages of this connection wait. At least
+   * 1,000. Default 1,000,000; public 50,000.
    */
   readonly workPerSecond: number
   /**
@@ -90,13 +91,14 @@ export interface BrokerLimits {
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
-   * Unread output of a client below which the client has no deadline to read, in bytes. Default
+   * A client with more unread output than this, in bytes, must read within `slowMs`. Default
    * 262,144; public 65,536.
    */
   readonly slowBytes: number
   /**
    * How long a client may leave more than `slowBytes` unread, in ms, or read nothing while a long
-   * answer or its next messages wait. Then the broker disconnects it with 4308. Default 5,000.
+   * answer or its next messages wait. Then the broker disconnects the client with 4308. Default
+   * 5,000.
    */
   readonly slowMs: number
   /**
@@ -106,10 +108,11 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output and watches. The estimate is rather too high. Beyond the limit the broker refuses `lock`
-   * and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013 in place of opening a
-   * session. At nine eighths of the limit it closes new connections with 1013, and connections with
-   * more than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8
+   * output and watches. The broker estimates the memory, and rather too high. At the limit the
+   * broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013
+   * instead of opening a session. At nine eighths of the limit the broker closes new connections
+   * with 1013, and connections with more than 16 KiB of unread output with 4308. Default: half of
+   * the maximum heap size of V8
    * (`node --max-old-space-size`).
    */
   readonly memoryBytes: number
@@ -218,14 +221,14 @@ const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
     `the broker uses ${value} bytes for its clients, the maximum; try again later`,
 }
 
-/** The error message for a client that reached a limit: what exceeds it, its value and its name. */
+/** The error message for a client that reached a limit, with the name and value of the limit. */
 export function limitMessage(name: LimitName, value: number): string {
   const valueText = value.toLocaleString('en-US')
   const messagePart = messageParts[name]?.(valueText) ?? `the limit of ${valueText} is reached`
   return `${messagePart} (${name})`
 }
 
-/** The short message for the reason of a close frame, which has room for 123 bytes. */
+/** The reason in a close frame for a client that reached a limit; such a reason must be short. */
 export function limitReason(name: LimitName, value: number): string {
   return `quota exceeded: ${name} ${value}`
 }

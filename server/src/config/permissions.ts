@@ -10,7 +10,7 @@ import { HoldfastError } from '@holdfast/shared'
  * - `lock`: lock a key in exclusive mode. `share`: lock a key in shared mode.
  * - `steal`: take a lock from its holders.
  * - `query`, `watch`: see the holders and the waiters of a key.
- * - `stats`: see the counters of the broker. They belong to no key, so the key is empty.
+ * - `stats`: see the counters of the broker. The counters belong to no key, so the key is empty.
  * - `revoke`: end a lock of another session.
  *
  * A session needs no permission to unlock, refresh or cancel its own locks and requests. A client
@@ -21,19 +21,19 @@ export const operations = ['lock', 'share', 'steal', 'query', 'watch', 'stats', 
 export type Operation = (typeof operations)[number]
 
 /**
- * Decides whether a principal may do an operation on a key. The broker calls it for every request,
- * so it must be fast. Its result may change from call to call. Any result other than `true` denies
- * the operation, also a promise or an exception.
+ * Decides whether a principal may do an operation on a key. The broker calls this function for
+ * every request, so the function must be fast. The result may change from call to call. Any result
+ * other than `true` denies the operation, also a promise or an exception.
  *
  * @param key Empty for `stats`.
  */
 export type Authorize = (principal: string, operation: Operation, key: string) => boolean
 
-/** What a connection shows of its client. */
+/** What the broker knows of a client that is not authenticated yet. */
 export interface Credentials {
-  /** The token in `hello`, or else the token of the upgrade. */
+  /** The token in `hello`; without one, the token that came with the upgrade. */
   readonly token: string | undefined
-  /** The `Origin` header of the upgrade. Browsers send it; other clients usually do not. */
+  /** The `Origin` header of the upgrade, which browsers send and other clients usually do not. */
   readonly origin: string | undefined
   /** The address of the peer, or the address that a trusted proxy reports. */
   readonly remoteAddress: string | undefined
@@ -106,8 +106,8 @@ export async function identify(
   credentials: Credentials,
 ): Promise<Identity | undefined> {
   try {
-    const answer = await authenticate(credentials)
-    const identity = typeof answer === 'string' ? { principal: answer } : answer
+    const result = await authenticate(credentials)
+    const identity = typeof result === 'string' ? { principal: result } : result
     return isIdentity(identity) ? identity : undefined
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'UNAVAILABLE') throw error
@@ -117,7 +117,7 @@ export async function identify(
 
 function isIdentity(value: Identity | undefined | null): value is Identity {
   if (typeof value?.principal !== 'string' || value.principal === '') return false
-  // With an `expiresAt` that is not a number, the identity would never expire, or at once.
+  // An identity with an `expiresAt` that is not a number would expire never or at once.
   const { expiresAt = Number.POSITIVE_INFINITY } = value
   return typeof expiresAt === 'number' && !Number.isNaN(expiresAt)
 }

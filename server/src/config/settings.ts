@@ -1,13 +1,16 @@
 /**
- * The settings of a broker: its options with every default filled in. `options.ts` makes them from
- * the options of the operator, and the layers below `createBroker` read them.
+ * The settings of a broker: its options with every default filled in. `options.ts` makes the
+ * settings from the options of the operator, and the layers below `createBroker` read the settings.
  */
 import type { BlockList } from 'node:net'
 import { HoldfastError } from '@holdfast/shared'
 import type { BrokerLimits } from './limits.js'
 import type { Authenticate, Authorize } from './permissions.js'
 
-/** Bounds and default of the session lease, in ms. */
+/**
+ * Bounds and default of the session lease, in ms. The lease is how long a session lives without a
+ * message of its client.
+ */
 export interface LeaseBounds {
   readonly min: number
   readonly max: number
@@ -41,7 +44,7 @@ export interface BrokerSettings {
   readonly quietStart: number
 }
 
-/** The error for an invalid option. @param rule What the option must be, and what it is not. */
+/** Makes the error for an invalid option. @param rule A sentence: "x must be …, not …". */
 export function invalid(rule: string): HoldfastError {
   return new HoldfastError('INVALID_OPTION', rule)
 }

@@ -2,13 +2,13 @@
  * The cost of the work that messages cause, and the work budget of a connection. One unit of work
  * is about a microsecond of the time of the broker.
  *
- * A limit of the number of messages is not enough: one query visits every key in use, and one
- * answer may be a thousand times as long as its request. So the broker charges each message for the
- * work that it caused. A connection that has used up its budget is paused until the messages of the
- * other connections are handled.
+ * To limit the number of messages is not enough, because one query visits every key in use, and an
+ * answer may be a thousand times as long as its request. So the broker subtracts the work that each
+ * message caused from the budget of the connection. A connection that has used up its budget is
+ * paused until the broker has handled the messages of the other connections.
  */
 
-/** Units that a present core does in a millisecond: compiled code takes half a µs for a unit. */
+/** Units that today's processors do in a millisecond: compiled code needs half a µs for a unit. */
 export const unitsPerMs = 2_000
 
 /** Fixed costs, in units of work. */
@@ -17,7 +17,7 @@ export const costs = {
   message: 2,
   /** Reading a ping, a pong or a fragment of a message, and answering the ping. */
   controlFrame: 4,
-  /** One effect of the lock table: a grant, a release, a request that was queued, an answer. */
+  /** One effect of a command on the lock table: a grant, a release, a queued request, an answer. */
   effect: 1,
   /** Finding out and explaining why a message is invalid. */
   refusal: 50,
@@ -36,13 +36,13 @@ const sortedKeysPerUnit = 2
 /** Bytes of an answer that are written for one unit. */
 const bytesPerUnit = 128
 /**
- * Characters of JSON that are parsed and validated for one unit. This is the figure for numbers and
+ * Characters of JSON that are parsed and validated for one unit. The number holds for numbers and
  * short fields; long strings cost less.
  */
 const parsedCharsPerUnit = 64
 /** Arrays and objects that are parsed for one unit, because nesting costs much more than text. */
 const containersPerUnit = 8
-/** From this length on, the arrays and objects of a frame are counted, in characters. */
+/** Arrays and objects are counted only in frames of at least this many characters. */
 const longFrameChars = 2_048
 const openingBracket = 0x5b
 const openingBrace = 0x7b
@@ -110,20 +110,20 @@ export function costOfGathering(records: number): number {
 }
 
 /**
- * Budgets for one turn of the event loop, in units of work. With these figures a turn stays below
- * some 15 ms on a slow core, whatever a hundred connections send at once.
+ * Budgets for one turn of the event loop, in units of work. With these budgets a turn takes less
+ * than about 15 ms on a slow processor, even if a hundred connections send much at once.
  */
 export const turnBudget = {
-  /** For all connections together, as their frames arrive. */
+  /** For all connections together, without those that are paused. */
   all: 6_000,
-  /** For all connections together, in ms from the first frame, because units may take longer. */
+  /** For all connections together, in ms from the first frame of the turn. */
   ms: 3,
   /** Maximum for one connection, if the budget of all connections allows it. */
   connection: 1_000,
   /** Guaranteed minimum for one connection, so that a client with little work never waits. */
-  least: 64,
+  minimum: 64,
   /** For one slice of a paused connection, before the slice of the next paused connection. */
   slice: 250,
   /** Guaranteed minimum for all paused connections together. */
-  leastPaused: 500,
+  minimumForPaused: 500,
 } as const

@@ -1,11 +1,11 @@
 /**
  * One WebSocket connection. The connection parses, validates and counts the messages of its client,
- * first a `hello`, and passes them to the broker, which acts on them. At the end of a turn of the
+ * and passes each message to the broker. The first message is `hello`. At the end of a turn of the
  * event loop the connection writes the messages of the turn as few frames.
  *
- * The connection charges each message for the work that the message caused. A connection is paused
- * when it has used up its work budget, or when its client leaves too much output unread. During a
- * pause the socket is not read, and received frames wait in order in the input queue.
+ * The connection subtracts the work that each message caused from its work budget. A connection is
+ * paused when it has used up its work budget, or when its client leaves too much output unread.
+ * During a pause the socket is not read, and received frames wait in order in the input queue.
  */
 import { type CloseCode, closeCodes, maxHelloBytes, parseFrame, utf8Length } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
@@ -24,8 +24,11 @@ import type { PacedWork } from './workScheduler.js'
 export type ConnectionDeps = DepsOf<Connection>
 
 /**
- * `fresh`: before the hello. `opening`: during the handshake. `open`: with a session. `closing`:
- * the socket is closing. `gone`: the socket is closed, and all input is handled.
+ * - `fresh`: the client has not sent `hello`.
+ * - `opening`: the handshake is going on.
+ * - `open`: the connection has a session.
+ * - `closing`: the socket is closing.
+ * - `gone`: the socket is closed, and all input is handled.
  */
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
@@ -39,12 +42,12 @@ export class Connection implements SocketListener, PacedWork {
   #receivedAt: number
   /** When the message that is being handled arrived. */
   #handledAt: number
-  /** The input that waits; undefined unless the connection is paused. */
+  /** The input that waits during a pause; undefined unless the connection is paused. */
   #input: InputQueue | undefined = undefined
   /** Whether the socket has closed; input may still wait to be handled. */
   #isClosed = false
   #pingCount = 0
-  /** Made with the first `ack` of the client; a client without a grace never sends `ack`. */
+  /** Made at the first `ack` of the client: a client that cannot resume its session sends none. */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
@@ -52,13 +55,19 @@ export class Connection implements SocketListener, PacedWork {
   policy: ConnectionPolicy | undefined
   /** The session that is attached to this connection; undefined until the handshake is over. */
   session: Session | undefined
-  /** Whether the client reads too slowly, so that it has a deadline to catch up. */
+  /** Whether the client reads too slowly, so that the client has a deadline to read faster. */
   isSlow = false
   /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
-  /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
+  /**
+   * When reading resumed after the last pause, in compensated time (see `connectionDeps.ts`);
+   * -Infinity before the first pause.
+   */
   readingResumedAt = Number.NEGATIVE_INFINITY
-  /** The attach epoch of the session; the lock table ignores commands with an older epoch. */
+  /**
+   * The number of this connection among the connections of the session. The lock table ignores
+   * commands with an older number.
+   */
   attachEpoch = 0
 
   constructor(socket: Socket, deps: ConnectionDeps) {
@@ -112,7 +121,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#sendQueue.backlogBytes
   }
 
-  /** Bytes that the broker keeps for this connection, beside the fixed size of a connection. */
+  /** Bytes that the broker keeps for this connection, without the fixed size of a connection. */
   get memoryBytes(): number {
     const inputBytes = 2 * (this.#input?.chars ?? 0) + (this.#socket.unreadBytes ?? 0)
     return this.#sendQueue.memoryBytes + inputBytes
@@ -142,10 +151,10 @@ export class Connection implements SocketListener, PacedWork {
     }
     this.#allowance.beginTurn(at)
     // A hello may resume a session with thousands of locks, so it gets no guaranteed minimum.
-    const left = this.#state === 'fresh' ? this.#deps.scheduler.left : this.#allowance.left
-    // A long frame is much work to parse, so its cost is checked before.
+    const unitsLeft = this.#state === 'fresh' ? this.#deps.scheduler.left : this.#allowance.left
+    // A long frame is much work to parse, so its cost is checked before it is parsed.
     const parsingCost = costOfParsing(text)
-    if (this.#mustWait() || parsingCost > left) {
+    if (this.#mustWait() || parsingCost > unitsLeft) {
       this.#pause().addFrame(text, at)
       return
     }
@@ -154,7 +163,7 @@ export class Connection implements SocketListener, PacedWork {
 
   onBinary(): void {
     if (!this.#isReading()) return
-    // The input that waits must be handled before the broker closes the connection.
+    // The broker must handle the input that waits before it closes the connection.
     if (this.#input !== undefined) this.#input.addFrame(invalidFrame, this.#deps.time.now())
     else this.abort(closeCodes.badMessage)
   }
@@ -189,12 +198,12 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#state === 'gone') return
     this.#sendQueue.clear()
     this.#isClosed = true
-    // Input that arrived before the end, such as a `bye`, must be handled first.
+    // The broker must first handle the input that arrived before the end, such as a `bye`.
     if (this.#input !== undefined && this.#isReading()) this.#deps.scheduler.add(this)
     else this.#finish()
   }
 
-  /** Attaches the session for which the handshake has ended. */
+  /** Attaches the session that the handshake has opened or resumed. */
   open(session: Session): void {
     this.session = session
     this.attachEpoch = session.attachEpoch
@@ -216,8 +225,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Queues messages that are encoded only when the socket has room. Later messages wait behind
-   * them.
+   * Queues messages that are encoded only when the socket has room. Messages that are sent later
+   * wait until the stream has ended.
    *
    * @param blocksInput Whether the next messages of the client wait until the stream has ended.
    * @param keptBytes Bytes that the stream keeps in memory until its end.
@@ -236,7 +245,10 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(units)
   }
 
-  /** Continues with waiting output and input for about `units`. Returns the units that it used. */
+  /**
+   * Continues with waiting output and input for about `units` units of work. Returns the units that
+   * this method used.
+   */
   work(units: number): number {
     if (this.#isClosed && !this.#isReading()) this.#finish()
     if (!this.#isReading()) return 0
@@ -250,8 +262,9 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Sends an `ack` for the messages that were handled. It tells the client that its lease runs from
-   * the arrival of the newest of these messages.
+   * Sends an `ack` for the messages that were handled. The `ack` tells the client that its lease
+   * runs from the arrival of the newest of these messages. The lease is how long the session lives
+   * without a message of the client.
    */
   acknowledge(): void {
     if (!this.#hasStoppedAcking) this.send(encodeAck(this.#receivedCount, this.#handledAt))
@@ -316,14 +329,20 @@ export class Connection implements SocketListener, PacedWork {
     this.#deps.listener.onAborted(this)
   }
 
-  /** Aborts without sending the queued output: a close frame would wait behind unread output. */
+  /**
+   * Aborts the connection and discards the queued output. Drops the socket at once, because a close
+   * frame would wait behind the output that the client does not read.
+   */
   abortUnread(closeCode: CloseCode): void {
     this.#sendQueue.clear()
     this.abort(closeCode)
     this.#socket.terminate()
   }
 
-  /** Drops the socket without a closing handshake, so the client may not know of the end. */
+  /**
+   * Drops the socket without a closing handshake. The session keeps its lease, because the client
+   * may not know that the connection has ended.
+   */
   terminate(): void {
     if (this.#state === 'gone') return
     this.#deps.listener.onAborted(this)
@@ -375,7 +394,7 @@ export class Connection implements SocketListener, PacedWork {
     const used = before - this.#allowance.left
     scheduler.spend(used)
     if (!this.#isReading()) return
-    // Not for the `pong` of an idle session, because counting the work of a second needs memory.
+    // Does not count the `pong` of an idle session, because counting needs memory.
     if (used > costs.message + 1 || this.#allowance.countsSeconds)
       this.#allowance.chargeSecond(used, at)
   }

@@ -1,18 +1,20 @@
 /**
- * What a connection needs of the broker: the time, the scheduler, and the components that handle
- * its messages, its output and its end. The interfaces have the class `Connection` as a type
- * parameter, because the file of that class imports this file.
+ * The parts of the broker that a connection needs: the time, the scheduler, and the components that
+ * handle the messages, the output and the end of the connection. The interfaces have the class
+ * `Connection` as a type parameter, because the file of that class imports this file.
  */
 import type { ClientMessage, Hello } from '@holdfast/shared'
 import type { InvalidMessage } from '@holdfast/shared/clientChecks'
 import type { WorkScheduler } from './workScheduler.js'
 
-/** An invalid message that has an id: the broker answers it with `failed`. */
+/** An invalid message that has an id. The broker answers such a message with `failed`. */
 export type InvalidRequest = InvalidMessage & { readonly id: number }
 
-/** Learns that a connection ends. */
+/** The broker implements this interface to learn that a connection ends. */
 export interface ConnectionListener<Connection> {
-  /** The broker has aborted the connection; its client may not know. Called before `onClosed`. */
+  /**
+   * The broker has aborted the connection, and the client may not know. Called before `onClosed`.
+   */
   onAborted(connection: Connection): void
   /** The socket is closed. */
   onClosed(connection: Connection): void
@@ -28,14 +30,15 @@ export interface DepsOf<Connection> {
   readonly workPerSecond: number
   /**
    * Compensated time, in ms: the monotonic clock minus the time for which the broker itself was
-   * paused. All times of a connection use it.
+   * paused. All times of a connection are in compensated time.
    */
   readonly time: { now(): number }
   /** Counts the effects that messages have on the lock table, which are charged as work. */
   readonly liveTable: { readonly effectCount: number }
   /**
    * Whether this broker is still a member of its cluster; undefined without a cluster. A broker
-   * that is not a member must not answer, because any answer tells a client that its lease goes on.
+   * that is not a member must not answer, because any answer makes a client believe that its
+   * session lives on.
    */
   readonly membership: { isLive(): boolean } | undefined
   readonly handshake: { begin(connection: Connection, hello: Hello): void }

@@ -10,7 +10,7 @@ import type { Identity, Operation } from '../config/permissions.js'
 export interface Denial {
   readonly code: ErrorCode
   readonly message: string
-  /** The limit that the message exceeds; undefined if it lacks a permission. */
+  /** The limit that the message exceeds; undefined if the client lacks a permission. */
   readonly limit: LimitName | undefined
 }
 
@@ -28,6 +28,6 @@ export interface ConnectionPolicy {
   may(operation: Operation, key: string): boolean
   /** Returns why this operation on this key is refused; undefined if it is allowed. */
   check(operation: Operation, key: string): Denial | undefined
-  /** Returns why a lock with this key and metadata is too large; undefined if it is not. */
+  /** Returns why this key or metadata is too large; undefined if the sizes are allowed. */
   checkSize(key: string, metadata: unknown): Denial | undefined
 }

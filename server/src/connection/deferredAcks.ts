@@ -1,22 +1,22 @@
 /**
- * Acknowledgements (`ack`) that wait for the command log. A client sends no faster than the broker
- * acknowledges. So the broker sends each `ack` only after the log has applied the command of the
- * acknowledged message.
+ * Acknowledgements (`ack`) that wait for the command log, which puts the commands of the broker in
+ * order and executes them. A client sends no faster than the broker acknowledges. To slow the
+ * client down while the log is slow, the broker sends an `ack` only after the log has executed the
+ * command of the acknowledged message.
  */
 
-/** Says that the broker has handled `n` messages, the newest of which arrived at `at`, in ms. */
+/** The broker has handled `n` messages. The newest of them arrived at the time `at`, in ms. */
 export interface Ack {
   readonly n: number
   readonly at: number
 }
 
-/** How many removed acknowledgements may stay in the array until they are spliced out. */
+/** The array is spliced when it has this many removed acknowledgements. */
 const maxRemovedKept = 1_024
 
 export class DeferredAcks {
-  /** Oldest first. */
+  /** The acknowledgements, oldest first. The first `#removedCount` of them are removed. */
   readonly #acks: Ack[] = []
-  /** How many of the oldest entries of the array are already removed from the queue. */
   #removedCount = 0
 
   add(n: number, at: number): void {
@@ -28,7 +28,7 @@ export class DeferredAcks {
     const ack = this.#acks[this.#removedCount]
     if (ack === undefined) return undefined
     this.#removedCount++
-    // With a slow log there may be 100,000 entries. To shift the array for each would be too slow.
+    // With a slow log there may be 100,000 acknowledgements. Calling `shift` would be too slow.
     if (this.#removedCount === this.#acks.length || this.#removedCount === maxRemovedKept) {
       this.#acks.splice(0, this.#removedCount)
       this.#removedCount = 0

@@ -6,11 +6,11 @@
 import { parseFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
 
-/** The text of a frame that the queue reports as malformed, for input that is not a text frame. */
+/** The text to add for input that is not a text frame. The queue reports this text as malformed. */
 export const invalidFrame = ''
 
 interface Frame {
-  /** When the frame arrived, in compensated time, in ms. */
+  /** When the frame arrived, in compensated time (see `connectionDeps.ts`), in ms. */
   readonly at: number
   readonly text: string
   /** The parsed messages of the frame; undefined until the first message is removed. */
@@ -24,17 +24,18 @@ export interface QueuedElement {
   readonly element: unknown
   /** When the frame of the message arrived, in compensated time, in ms. */
   readonly at: number
-  /** Cost of parsing the frame, in units of work, with its first message; 0 with the others. */
+  /** For the first message of a frame, the cost of parsing the frame, in units of work; else 0. */
   readonly parsingCost: number
 }
 
 export class InputQueue {
   readonly #frames: Frame[] = []
-  #first = 0
+  /** Index of the first frame that still has messages. */
+  #firstIndex = 0
   #chars = 0
 
   get isEmpty(): boolean {
-    return this.#first === this.#frames.length
+    return this.#firstIndex === this.#frames.length
   }
 
   /** Length of the text that waits, in characters, each of which takes one or two bytes. */
@@ -42,7 +43,7 @@ export class InputQueue {
     return this.#chars
   }
 
-  /** Adds a frame of which no message was handled. */
+  /** Adds a whole frame. */
   addFrame(text: string, at: number): void {
     this.#add({ text, at, elements: undefined, nextIndex: 0 })
   }
@@ -54,7 +55,7 @@ export class InputQueue {
 
   /** Removes and returns the next message; `'malformed'` for invalid JSON, undefined at the end. */
   removeNext(): QueuedElement | 'malformed' | undefined {
-    const frame = this.#frames[this.#first]
+    const frame = this.#frames[this.#firstIndex]
     if (frame === undefined) return undefined
     const parsingCost = frame.elements === undefined ? costOfParsing(frame.text) : 0
     frame.elements ??= parseFrame(frame.text)
@@ -71,9 +72,9 @@ export class InputQueue {
 
   #removeFirst(frame: Frame): void {
     this.#chars -= frame.text.length
-    this.#first++
-    if (this.#first < this.#frames.length) return
+    this.#firstIndex++
+    if (this.#firstIndex < this.#frames.length) return
     this.#frames.length = 0
-    this.#first = 0
+    this.#firstIndex = 0
   }
 }

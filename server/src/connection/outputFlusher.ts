@@ -1,7 +1,8 @@
 /**
  * Writes the queued messages of all connections at the end of each turn, and disconnects clients
- * that read too slowly. The broker keeps unread output in its memory. So it disconnects a client
- * that leaves more than `slowBytes` unread for too long, or more than `backlogBytes` at any time.
+ * that read too slowly. The broker keeps unread output in its memory. So the broker disconnects a
+ * client that leaves more than `limits.slowBytes` unread for `limits.slowMs`, or more than
+ * `limits.backlogBytes` at any time.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
@@ -29,7 +30,7 @@ export interface OutputFlusherDeps {
     setClientDeadline(connection: Connection, at: number): void
     clearClientDeadline(connection: Connection): void
   }
-  /** Tells the observer which connection the broker will disconnect, and the limit it exceeds. */
+  /** Tells the observer which connection the broker will disconnect, and which limit is reached. */
   readonly connections: { report(connection: Connection, cause: RefusalCause): void }
   /** Called once a turn, after the output of the turn was written. */
   readonly observer: { onFlushed(): void } | undefined
@@ -53,7 +54,7 @@ export class OutputFlusher {
     const connections = this.#unflushed
     this.#unflushed = []
     for (const connection of connections) {
-      // Before the next write, because a long answer always fills the socket again.
+      // This check comes before the next write, because a long answer fills the socket again.
       if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
       connection.flush()
       if (connection.state === 'open') this.#checkBacklog(connection)
@@ -77,7 +78,9 @@ export class OutputFlusher {
     }
   }
 
-  /** Disconnects a slow client whose deadline has passed, unless the client reads fast again. */
+  /**
+   * Disconnects a slow client whose deadline has passed, unless the client reads fast enough again.
+   */
   disconnectIfSlow(connection: Connection): void {
     if (this.#isReadingFastEnough(connection)) connection.isSlow = false
     else this.#disconnect(connection, 'slowBytes')

@@ -1,27 +1,27 @@
 /**
- * The output of one connection: messages are queued during a turn, written as few frames at the end
- * of the turn, and kept here while the client does not read.
+ * The output of one connection. The queue collects messages during a turn of the event loop, writes
+ * the messages as few frames at the end of the turn, and keeps them while the client does not read.
  *
- * Bytes in a socket are a copy for each connection, so the queue fills a socket only up to a bound.
- * Output in the queue takes little memory. All connections share the text of an event until the
- * event is written. The parts of a stream (a snapshot, the answer to a query) are encoded only when
- * the socket has room. The order is kept: a message that is added after a stream is written after
- * the stream.
+ * The queue writes to the socket only up to a bound, because output in the queue takes less memory
+ * than output in the socket. In the queue all connections share the text of an event; each socket
+ * has a copy. The queue encodes the parts of a stream (a snapshot, the answer to a query) only when
+ * the socket has room. The queue keeps the order: a message that is added after a stream is written
+ * after the stream.
  */
 import { joinFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../config/workCosts.js'
 import type { Socket } from './socket.js'
 
-/** With more bytes than this in the socket, all output waits. */
+/** If more bytes than this wait in the socket, all output waits in the queue. */
 const roomBytes = 64 * 1024
-/** With more characters than this in the queue, the next messages of the client wait too. */
+/** If more characters than this wait in the queue, the next messages of the client wait too. */
 const fullChars = 64 * 1024
 
 /** A message that is encoded when it is written. */
 export interface DeferredMessage {
-  /** Characters for which the message counts until it is encoded. */
+  /** The message counts as this many characters until it is encoded. */
   readonly chars: number
-  /** How many of these characters are in a text that other connections keep as well. */
+  /** How many of the `chars` are in a text that other connections keep as well. */
   readonly sharedChars: number
   /** Encodes the message. Called at most once. Returns undefined if there is nothing to send. */
   encode(): string | undefined
@@ -29,7 +29,7 @@ export interface DeferredMessage {
   discard(): void
 }
 
-/** Yields messages, and numbers: the units of work since the last yield. */
+/** Yields messages, and also numbers, which are the units of work since the previous yield. */
 export type PacedMessages = Iterator<string | number>
 
 interface Stream {
@@ -42,7 +42,7 @@ interface Stream {
 
 type Item = string | DeferredMessage | Stream
 
-/** The shared array of all empty queues, which saves memory. It must stay empty. */
+/** All empty queues share this array, which saves memory. The array must stay empty. */
 const noItems: never[] = []
 
 export class SendQueue {
@@ -53,7 +53,7 @@ export class SendQueue {
   #blockingStreamCount = 0
   /** Length of the waiting messages outside of streams, in characters. */
   #waitingChars = 0
-  /** How many of these characters are in texts that other connections keep as well. */
+  /** How many of the waiting characters are in texts that other connections keep as well. */
   #sharedChars = 0
   /** Bytes that the streams keep in memory. */
   #streamBytes = 0
@@ -154,8 +154,8 @@ export class SendQueue {
   /**
    * Writes waiting output while the socket has room.
    *
-   * @param units Units of work that streams and deferred messages may use; then they wait. Default:
-   *   no limit.
+   * @param units Units of work that streams and deferred messages may use before the rest of the
+   *   output waits. Default: no limit.
    * @param streamUnits The limit for streams alone, because each step of a stream can cost much.
    *   Default: `units`.
    * @returns How many units of work were used.
@@ -167,9 +167,9 @@ export class SendQueue {
     return 0
   }
 
-  /** Writes all encoded messages before the close frame, whether or not the socket has room. */
+  /** Writes all encoded messages before the close frame, even if the socket has no room. */
   flushMessages(): void {
-    if (this.hasUnencoded) this.#flushInOrder(turnBudget.least, turnBudget.least, true)
+    if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, true)
     else this.#writeAll()
   }
 
@@ -192,8 +192,8 @@ export class SendQueue {
   /**
    * Writes the output in order, until the socket has no room or the units are used up.
    *
-   * @param isClosing Whether to discard deferred messages for which there is no room, so that the
-   *   texts behind them are written in any case.
+   * @param isClosing Whether to discard deferred messages for which there is no room. The encoded
+   *   messages behind them are then written in any case.
    */
   #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
     const batch = new MessageBatch((messages) => this.#write(messages))

@@ -1,11 +1,11 @@
 /**
- * The interface of a WebSocket that the broker needs. It is small, because two places implement it:
- * the adapter for `ws`, and the simulated network of the tests.
+ * The interface of a WebSocket that the broker needs. Two places implement this interface: the
+ * adapter for the package `ws`, and the simulated network of the tests.
  */
 
-/** What the broker reads of a WebSocket and can do with it. */
+/** A WebSocket, as the broker uses it. */
 export interface Socket {
-  /** The address of the peer, for the broker logger and for limits; undefined if there is none. */
+  /** The address of the peer, for the broker's logger and for limits; undefined if unknown. */
   readonly remoteAddress: string | undefined
   /** A token that came with the upgrade, if any. */
   readonly token?: string | undefined
@@ -19,9 +19,8 @@ export interface Socket {
   readonly unreadBytes?: number
   send(frame: string): void
   /**
-   * Stops reading: no further frame arrives, even if the network has delivered it already, until
-   * {@link resume} or the end of the connection. During a pause `onClose` may be late, because the
-   * end of the stream is not read either.
+   * Stops reading: the listener gets no further frame until {@link resume} or the end of the
+   * connection. During a pause `onClose` may be late, because the end of the stream is not read.
    */
   pause(): void
   /** Reads again after {@link pause}, in a later turn. */
@@ -40,7 +39,7 @@ export interface SocketListener {
   onBinary(): void
   /** A ping, a pong or a fragment of a message arrived, which the connection charges as work. */
   onControlFrame(): void
-  /** The peer sent an invalid message (too long, or not UTF-8). The socket is closing. */
+  /** The peer sent an invalid message (too long, or not UTF-8), so the socket is closing. */
   onFault(): void
   /** The operating system accepted bytes given to `send`, so `bufferedBytes` has fallen. */
   onDrain(): void

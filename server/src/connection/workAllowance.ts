@@ -16,7 +16,7 @@ export class WorkAllowance {
   /** Units of work that are left in the turn with the number `#turn`. */
   #left = 0
   #turn = -1
-  /** Made with the first charge, so that an idle connection needs no memory for it. */
+  /** The budget of a second; made at the first charge, so that an idle connection has none. */
   #workRate: WorkRate | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
@@ -33,7 +33,7 @@ export class WorkAllowance {
     return this.#workRate !== undefined
   }
 
-  /** Sets the budget of the present turn, once a turn. `now` is a monotonic time in ms. */
+  /** Sets the budget of the turn at the first call in a turn. `now` is a monotonic time in ms. */
   beginTurn(now: number): void {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
@@ -53,7 +53,8 @@ export class WorkAllowance {
   }
 
   /**
-   * Subtracts units from the budget of a second. If none is left, the turn has none left either.
+   * Subtracts units from the budget of a second. If no units of a second are left, the budget of
+   * the turn becomes 0 as well.
    */
   chargeSecond(units: number, now: number): void {
     const { workPerSecond } = this.#deps
@@ -63,15 +64,16 @@ export class WorkAllowance {
     if (this.#workRate.waitMs(now) > 0) this.#left = Math.min(this.#left, 0)
   }
 
-  /** In how many ms the budget of a second allows more work; 0 if it allows more now. */
+  /** How many ms the connection must wait until the budget of a second allows more work. */
   waitMs(now: number): number {
     return this.#workRate === undefined ? 0 : this.#workRate.waitMs(now)
   }
 }
 
 /**
- * The budget of a second (`limits.workPerSecond`), a token bucket: it refills at a steady rate up
- * to the work of one second. Work that was under way when the budget ran out may overdraw it.
+ * The budget of a second (`limits.workPerSecond`), as a token bucket: the budget refills at a
+ * steady rate up to the work of one second. A message is never interrupted, so the work for a
+ * message may overdraw the budget.
  */
 class WorkRate {
   readonly #perMs: number
@@ -95,7 +97,7 @@ class WorkRate {
     this.#units -= units
   }
 
-  /** In how many ms the budget is no longer overdrawn; 0 if it is not overdrawn now. */
+  /** How many ms it takes until the budget is no longer overdrawn; 0 if it is not overdrawn. */
   waitMs(now: number): number {
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#perMs

@@ -2,14 +2,14 @@
  * Shares the time of the broker between connections. A turn is one round of the event loop. A
  * connection that has used up its work budget is paused. This scheduler lets the paused connections
  * work in later turns, one slice after the other. Between two turns the event loop reads the
- * messages of the other clients. So a client that causes much work waits, and other clients do not.
+ * messages of the other clients. So only the client that causes much work must wait.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 
-/** Work in slices: of a paused connection, or the end of a session that holds many locks. */
+/** Work that is done in slices: for a paused connection, or to end a session with many locks. */
 export interface PacedWork {
-  /** Works for about `units`. Returns the units of work that it used. */
+  /** Works for about `units` units of work. Returns the units that were used. */
   work(units: number): number
 }
 
@@ -39,7 +39,7 @@ export class WorkScheduler {
     this.#endOfTurn = endOfTurn
   }
 
-  /** Number of the present turn of the event loop; rises at least whenever output is written. */
+  /** Number of the present turn of the event loop; rises each time output is written. */
   get turn(): number {
     return this.#turn
   }
@@ -52,7 +52,7 @@ export class WorkScheduler {
   allowanceAt(now: number): number {
     this.#beganAt ??= now
     this.#elapsedMs = now - this.#beganAt
-    return Math.max(turnBudget.least, Math.min(turnBudget.connection, this.left))
+    return Math.max(turnBudget.minimum, Math.min(turnBudget.connection, this.left))
   }
 
   /**
@@ -81,7 +81,7 @@ export class WorkScheduler {
     this.#left = turnBudget.all - overdrawn
   }
 
-  /** Schedules work for a later turn, after the work that waits already. */
+  /** Schedules work for a later turn, after the work that is waiting already. */
   add(work: PacedWork): void {
     this.#waiting.add(work)
     if (this.#isScheduled) return
@@ -89,7 +89,7 @@ export class WorkScheduler {
     this.#endOfTurn(this.#run)
   }
 
-  /** Schedules work as {@link add} does, `ms` from now. */
+  /** Calls {@link add} after `ms` milliseconds, unless this work is already delayed. */
   addLater(work: PacedWork, ms: number): void {
     if (this.#delayed.has(work)) return
     const wake = (): void => {
@@ -115,14 +115,14 @@ export class WorkScheduler {
 
   readonly #run = (): void => {
     this.#isScheduled = false
-    let left = Math.max(turnBudget.leastPaused, this.left / 2)
+    let unitsLeft = Math.max(turnBudget.minimumForPaused, this.left / 2)
     this.nextTurn()
-    const endsAt = this.#clock.monotonic() + left / unitsPerMs
-    for (let turns = this.#waiting.size; turns > 0 && left > 0; turns--) {
+    const endsAt = this.#clock.monotonic() + unitsLeft / unitsPerMs
+    for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {
       const [work] = this.#waiting
       if (work === undefined) break
       this.#waiting.delete(work)
-      left -= work.work(Math.min(turnBudget.slice, left))
+      unitsLeft -= work.work(Math.min(turnBudget.slice, unitsLeft))
       if (this.#clock.monotonic() >= endsAt) break
     }
     if (this.#waiting.size === 0 || this.#isScheduled) return

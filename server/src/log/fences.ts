@@ -1,10 +1,12 @@
 /**
- * Decides where a broker's fences begin, and keeps them rising across restarts.
+ * Chooses the first fence of a broker. A fence is the number of a lock. Fences must rise across
+ * restarts of the broker, so that a storage can reject the holder of an older lock.
  *
- * Without a file, fences begin at the wall clock in ms times 1,024. They are then higher than all
- * fences of an earlier broker, unless it granted more than a million a second or the clock was set
- * back by more than the downtime. With a fence file, the broker writes each block of 2^20 fences to
- * disk before it uses the block, so no clock matters.
+ * Without a file, fences begin at the wall clock in ms times 1,024. Then the fences of a broker are
+ * higher than all fences of an earlier broker, with two exceptions: the earlier broker granted more
+ * than a million locks a second, or the clock was set back by more than the downtime. With a fence
+ * file, the broker writes each block of 2^20 fences to disk before it uses the block, so the fences
+ * rise even if the clock is wrong.
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -25,18 +27,18 @@ const tooHigh =
   'reset the fences of the protected resources'
 
 export interface Fences {
-  /** The first fence is higher than this. */
+  /** The first fence is higher than this number. */
   readonly start: number
   /**
-   * Reserves all fences up to this one. Must be called before they are used.
+   * Reserves all fences up to `upTo`. The broker must call this method before it uses the fences.
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if they cannot be reserved.
+   * @throws {HoldfastError} `UNAVAILABLE` if the fences cannot be reserved.
    */
   reserve(upTo: number): void
 }
 
 /**
- * Fences that begin at the wall clock, in ms since 1970. Nothing is reserved.
+ * Fences that begin at the wall clock, in ms since 1970. `reserve` writes nothing.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099.
  */
@@ -45,7 +47,7 @@ export function clockFences(wallMs: number): Fences {
 }
 
 /**
- * The fence at which a broker begins by this clock. A broker with an implausible clock does not
+ * The first fence of a broker with this clock. A broker whose clock is after the year 2099 does not
  * start, because its fences could never be lowered again.
  */
 function clockFence(wallMs: number): number {
@@ -59,8 +61,9 @@ function clockFence(wallMs: number): number {
 }
 
 /**
- * A number above 2^53 - 1 is not exact: two fences could be equal. A broker that has no more exact
- * fences fails like one that cannot reserve fences.
+ * Refuses fences above 2^53 - 1, because such numbers are not exact and two fences could be equal.
+ *
+ * @throws {HoldfastError} `UNAVAILABLE` if `upTo` is above 2^53 - 1.
  */
 function refuseUnsafe(upTo: number): void {
   if (upTo <= Number.MAX_SAFE_INTEGER) return
@@ -72,10 +75,10 @@ function refuseUnsafe(upTo: number): void {
 }
 
 /**
- * Claims a fence file, existing or not, until the returned handle is closed or the process ends,
- * because two brokers with one file would grant equal fences. Creates the folder if necessary.
- * Keeps out other brokers in this process, other processes, workers of a cluster, and other
- * containers on the same kernel.
+ * Claims a fence file for one broker, because two brokers with one file would grant equal fences.
+ * The claim lasts until the returned handle is closed or the process ends. The file need not exist.
+ * Creates the folder if necessary. Keeps out other brokers in this process, other processes,
+ * workers of a cluster, and other containers on the same kernel.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another broker has claimed the file, or the folder
  *   cannot be used.
@@ -90,7 +93,7 @@ export function ownFenceFile(path: string): OwnershipHandle {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const { dev, ino } = statSync(folder)
-    // Hashed, so that even a long file name fits into a socket name.
+    // The name is hashed, so that even a long file name fits into a socket name.
     const id = `holdfast-fences-${dev}-${ino}-${nodeEnvironment.hash(name)}`
     const claims = [
       () => claim(id, join(folder, `${name}.lock`)),
@@ -98,13 +101,13 @@ export function ownFenceFile(path: string): OwnershipHandle {
     ]
     for (const claimNext of claims) {
       const owner = claimNext()
-      if (owner === undefined) throw inUse(path)
+      if (owner === undefined) throw inUseError(path)
       owners.push(owner)
     }
     return { close }
   } catch (cause) {
     close()
-    throw cause instanceof HoldfastError ? cause : unusable(path, 'cannot be created', cause)
+    throw cause instanceof HoldfastError ? cause : unusableError(path, 'cannot be created', cause)
   }
 }
 
@@ -116,18 +119,17 @@ export function ownFenceFile(path: string): OwnershipHandle {
  *   2099.
  */
 export function fileFences(path: string, wallMs: number): Fences {
-  // All reserved fences may have been used. Skipping fences costs nothing.
+  // The earlier broker may have used all reserved fences, so the new fences begin after them.
   const start = Math.max(readReserved(path), clockFence(wallMs))
-  // A table would ignore this floor, and its fences would be lower than former ones.
-  if (start > maxFenceFloor) throw unusable(path, tooHigh, undefined)
-  writing(path, () => removeLeftovers(path))
+  // The table would ignore such a start, and its fences would be lower than former fences.
+  if (start > maxFenceFloor) throw unusableError(path, tooHigh, undefined)
+  convertWriteError(path, () => removeLeftovers(path))
   let reserved = start
   const reserve = (upTo: number): void => {
     if (upTo <= reserved) return
     refuseUnsafe(upTo + blockSize)
-    // A broker that the claim cannot keep out, such as one on another machine, must not share
-    // fences either.
-    if (readReserved(path) > reserved) throw inUse(path)
+    // The claim cannot keep out a broker on another machine, so the file itself is checked too.
+    if (readReserved(path) > reserved) throw inUseError(path)
     writeReserved(path, upTo + blockSize)
     reserved = upTo + blockSize
   }
@@ -144,7 +146,7 @@ export function checkFenceFile(path: string): void {
   readReserved(path)
 }
 
-/** The highest fence that the next command can grant: to all waiters and to the request itself. */
+/** The highest fence that the next command can need: for all waiters and for one new request. */
 export function highestNext({ fence, waitingCount }: FenceUsage): number {
   return fence + waitingCount + 1
 }
@@ -156,34 +158,35 @@ function readReserved(path: string): number {
   } catch (cause) {
     const isLink = (cause as NodeJS.ErrnoException).code === 'ELOOP'
     const why = isLink ? 'is a link: use the path of the file itself' : 'cannot be read'
-    throw unusable(path, why, cause)
+    throw unusableError(path, why, cause)
   }
   if (text === undefined) return 0
   const reserved = /^holdfast fences (\d{1,16})\n$/.exec(text)?.[1]
   if (reserved === undefined || !Number.isSafeInteger(Number(reserved))) {
-    throw unusable(path, 'is not a fence file: use another path', undefined)
+    throw unusableError(path, 'is not a fence file: use another path', undefined)
   }
   return Number(reserved)
 }
 
 function writeReserved(path: string, reserved: number): void {
-  writing(path, () => {
+  convertWriteError(path, () => {
     replacePrivateFile(path, `holdfast fences ${reserved}\n`)
   })
 }
 
-function writing(path: string, act: () => void): void {
+/** Writes the file, and converts an error of the file system into a HoldfastError. */
+function convertWriteError(path: string, write: () => void): void {
   try {
-    act()
+    write()
   } catch (cause) {
-    throw unusable(path, 'cannot be written', cause)
+    throw unusableError(path, 'cannot be written', cause)
   }
 }
 
-function inUse(path: string): HoldfastError {
-  return unusable(path, 'is in use by another broker: use another path', undefined)
+function inUseError(path: string): HoldfastError {
+  return unusableError(path, 'is in use by another broker: use another path', undefined)
 }
 
-function unusable(path: string, why: string, cause: unknown): HoldfastError {
+function unusableError(path: string, why: string, cause: unknown): HoldfastError {
   return new HoldfastError('UNAVAILABLE', `The fence file ${path} ${why}`, { cause })
 }

@@ -10,75 +10,75 @@ import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 /** Applies the commands of a log: the lock table with the broker around it. */
 export interface StateMachine {
   /**
-   * Replaces the table by these items. Called before any command; by a shared log, at any time
-   * while this broker does not serve.
+   * Replaces the table by a snapshot, which consists of these items. A log calls this method before
+   * the first command. A shared log calls it at any time while this broker does not serve.
    */
   restore(items: Iterable<SnapshotItem>): void
   /** Applies a past command. No client waits for its effects any more. */
   replay(command: Command): void
   /** Applies a new command. The broker must act on its effects. */
   apply(command: Command): void
-  /** The log has failed for good. It returns no command after this. */
+  /** The log has failed for good, and passes no more commands to this state machine. */
   fail(error: HoldfastError): void
   /**
-   * Only a shared log calls this: the broker has become a member, under a new name. From now on it
-   * may accept clients and submit commands. Every deadline of its own sessions starts again in
-   * full.
+   * Only a shared log calls this method: the broker has become a member of the cluster, under a new
+   * name. From now on the broker may accept clients and submit commands. It must restart every
+   * deadline of its own sessions in full.
    */
   serve(): void
   /**
-   * Only a shared log calls this: the broker is not a member any more. It must stop acknowledging,
-   * close all connections, drop its deadlines, and submit nothing until the next `serve`.
+   * Only a shared log calls this method: the broker is not a member any more. The broker must stop
+   * acknowledging, close all connections, drop its deadlines, and submit nothing until the next
+   * call of `serve`.
    */
   resign(): void
-  /** Only a shared log calls this: a digest of the table, equal for equal tables. */
+  /** Returns a digest of the table, equal for equal tables. Only a shared log calls this method. */
   digest(): string
   /**
-   * Only a shared log calls this: all items of the table. The caller reads them before it applies
-   * another command.
+   * Returns all items of the table. The log reads the items before it applies another command. Only
+   * a shared log calls this method.
    */
   dump(): Iterable<SnapshotItem>
 }
 
 /**
- * `ok`: accept requests. `rejectNew`: reject new lock requests. `disconnect`: close the connections
- * that send.
+ * What the broker must do because of the commands that wait. `ok`: accept requests. `rejectNew`:
+ * reject new lock requests. `disconnect`: close each connection that sends a message.
  */
 export type LogLoad = 'ok' | 'rejectNew' | 'disconnect'
 
 /** The membership of this broker in a shared log. */
 export interface Membership {
   /**
-   * This broker's name among the members, a new one for each incarnation; '' while it is not a
-   * member.
+   * The name of this broker among the members, or '' while this broker is not a member. The broker
+   * gets a new name each time it becomes a member.
    */
   readonly name: string
-  /** How many commands wait, as advice for the broker. */
   readonly load: LogLoad
   /**
-   * Whether this broker is still a member, so that it may answer clients now. If it is not, it has
-   * resigned before this method returns.
+   * Whether this broker is still a member, so that it may answer clients now. If the membership has
+   * ended, calls `resign` of the state machine before it returns false.
    */
   isLive(): boolean
   readonly status: LogStatus
 }
 
 export interface Log {
-  /** Set for a log that several brokers share. */
+  /** The membership of this broker; undefined for a log that only one broker uses. */
   readonly membership?: Membership | undefined
   /** The state of a journal; undefined for other logs. */
   readonly journal?: JournalStatus | undefined
   /**
-   * Starts the log: first passes the past to `restore` and `replay`, then every submitted command
-   * to `apply`. Called once, before the first `submit`.
+   * Starts the log. The log passes its snapshot to `restore` and its past commands to `replay`, and
+   * then every submitted command to `apply`. The caller calls this method once, before `submit`.
    *
    * @returns A promise if the start takes time. The promise of a shared log resolves after its
-   *   first call of `serve`.
+   *   first call of `StateMachine.serve`.
    * @throws {HoldfastError} if the log cannot start; an asynchronous start rejects with the error.
    */
   start(stateMachine: StateMachine): undefined | Promise<void>
   /** Submits a command. The log passes it to `apply`, at once or later. */
   submit(command: Command): void
-  /** Resolves when every submitted command was applied. The caller submits nothing afterwards. */
+  /** Resolves when every submitted command was applied. The caller must not submit more. */
   close(): Promise<void>
 }

@@ -1,32 +1,33 @@
 /**
- * The default log: commands are applied in the order of submission, each before `submit` returns.
- * The log stores nothing.
+ * The default command log. It applies the commands in the order of submission, and each command
+ * before `submit` returns. The log stores nothing.
  */
 import type { Command } from '../core/index.js'
 import type { Log, StateMachine } from './log.js'
 
 export class MemoryLog implements Log {
   #stateMachine: StateMachine | undefined
-  #applying = false
-  readonly #next: Command[] = []
+  #isApplying = false
+  readonly #submittedWhileApplying: Command[] = []
 
   start(stateMachine: StateMachine): undefined {
     this.#stateMachine = stateMachine
   }
 
   submit(command: Command): void {
-    if (this.#applying) {
-      // The broker submits more while it acts on an effect; these commands follow after all effects
-      // of the present one.
-      this.#next.push(command)
+    if (this.#isApplying) {
+      // The broker submits this command while it acts on an effect of another command. This command
+      // waits until the broker has acted on all effects of the other command.
+      this.#submittedWhileApplying.push(command)
       return
     }
-    this.#applying = true
+    this.#isApplying = true
     try {
       this.#stateMachine?.apply(command)
-      while (this.#next.length > 0) this.#stateMachine?.apply(this.#next.shift()!)
+      while (this.#submittedWhileApplying.length > 0)
+        this.#stateMachine?.apply(this.#submittedWhileApplying.shift()!)
     } finally {
-      this.#applying = false
+      this.#isApplying = false
     }
   }
 

@@ -1,8 +1,8 @@
 /**
- * Long answers in chunks: a snapshot, the answer to a query, the state with which a watch begins.
- * Each chunk is one message, and is encoded only when the connection has room for it. So a hundred
- * thousand locks are never in memory as text at the same time. A query also searches no faster than
- * the client reads.
+ * Long answers in chunks: a snapshot, the answer to a query, the locks that are held when a watch
+ * begins. Each chunk is one message, and is encoded only when the connection has room for the
+ * chunk. So a hundred thousand locks are never in memory as text at the same time. A query also
+ * searches no faster than the client reads.
  */
 import { joinFrames, utf8Length } from '@holdfast/shared'
 import type { KeyState, Lock } from '../core/index.js'
@@ -14,28 +14,28 @@ import {
   type WaiterInfo,
 } from './encode.js'
 
-/** Bytes at which a chunk is full. */
+/** A chunk is full when it has this many bytes. */
 const chunkBytes = 16 * 1024
 
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
-  /** After this many keys the caller must yield {@link stepCost}. */
+  /** Each time it has visited this many keys, the caller must yield {@link stepCost}. */
   readonly stepKeys: number
-  /** What {@link stepKeys} keys cost, in units of work. */
+  /** The cost of {@link stepKeys} keys, in units of work. */
   readonly stepCost: number
   /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined
-  /** At most `limit` locks of a key whose fence is above `afterFence`, by rising fence. */
+  /** Lists at most `limit` locks of a key with a fence above `afterFence`, by rising fence. */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
   /** How many locks of the key {@link locksOf} has not listed. */
   unlistedCountOf(keyState: KeyState): number
-  /** How many locks the key has. */
+  /** How many locks of the key are older than the search. */
   countOf(keyState: KeyState): number
   /** The present state of a key; undefined if the lock table does not have the key. */
   keyStateOf(key: string): KeyState | undefined
   /** From now on {@link locksOf} also lists the locks that were granted during the search. */
   includeNewLocks(): void
-  /** Returns what the skipped locks have cost since the last call, in units of work. */
+  /** Returns the cost of the locks that were skipped since the last call, in units of work. */
   resetSkippedCost(): number
   /** Ends the search early. */
   end(): void
@@ -43,11 +43,11 @@ export interface KeySearch {
 
 /** Builds one page of a query from all keys (see `broker/queryPage.ts`). */
 export interface KeyPageBuilder {
-  /** What {@link build} costs, in units of work. */
+  /** The cost of {@link build}, in units of work. */
   readonly sortCost: number
   /** Considers a key for the page. Returns the cost, in units of work. */
   addKey(keyState: KeyState): number
-  /** Returns the page, after every key was added. */
+  /** Returns the page. Call this method after every key was added. */
   build(keyStateOf: (key: string) => KeyState | undefined): {
     readonly keys: readonly PageKey[]
     readonly heldCount: number
@@ -58,13 +58,13 @@ export interface KeyPageBuilder {
 /** A key of a page, and how many of its locks and waiting requests the page lists. */
 export interface PageKey {
   readonly key: string
-  /** The page lists only locks with a higher fence; 0 for all. */
+  /** The page lists only locks with a higher fence (number of the lock); 0 for all locks. */
   readonly afterFence: number
   readonly held: number
   readonly waiting: number
 }
 
-/** The snapshot that a resumed session gets: its locks, and the ids of its waiting requests. */
+/** Encodes the snapshot of a resumed session: its locks, and the ids of its waiting requests. */
 export function* snapshotChunks(
   held: readonly SnapshotLock[],
   waiting: readonly number[],
@@ -87,7 +87,7 @@ export function* snapshotChunks(
   yield encodeChunk(false)
 }
 
-/** Yields frames of messages. Encodes the messages of a frame only when the frame is requested. */
+/** Yields frames of messages. Encodes the messages of a frame only when the caller asks for it. */
 export function* messageFrames<T>(
   items: Iterable<T>,
   encode: (item: T) => string,
@@ -107,13 +107,13 @@ export function* messageFrames<T>(
 }
 
 /**
- * Yields the chunks of a long answer, and numbers: the units of work since the last yield, when no
- * chunk is full yet.
+ * Yields the chunks of a long answer, and also numbers. A number is the units of work since the
+ * previous yield, so that the caller can pause even before a chunk is full.
  */
 export type PacedChunks = Generator<string | number>
 
 /**
- * The answer to a query.
+ * Encodes the answer to a query.
  *
  * @param limit Maximum of locks, and maximum of requests, to list. The counts include all matches.
  */
@@ -126,21 +126,21 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
     const lists = `"held":[${held}],"waiting":[${waiting}]`
     return `{"type":"found","id":${id},${lists},${countFields},"more":${more}}`
   }
-  const left = { held: limit, waiting: limit }
+  const unlisted = { held: limit, waiting: limit }
   for (const keyState of keysOf(search)) {
     if (typeof keyState === 'number') {
       yield keyState
       continue
     }
     counts.waiting += keyState.queue.length
-    if (left.held <= 0 && (left.waiting <= 0 || keyState.queue.length === 0)) {
+    if (unlisted.held <= 0 && (unlisted.waiting <= 0 || keyState.queue.length === 0)) {
       counts.held += search.countOf(keyState)
       continue
     }
-    const waiters = waitersOf(keyState, left.waiting)
-    left.waiting -= waiters.length
-    for (const lock of search.locksOf(keyState, left.held)) {
-      left.held--
+    const waiters = waitersOf(keyState, unlisted.waiting)
+    unlisted.waiting -= waiters.length
+    for (const lock of search.locksOf(keyState, unlisted.held)) {
+      unlisted.held--
       counts.held++
       const item = encodeHeldInfo(lock)
       if (!chunk.hasRoomFor(item)) yield encodeChunk(true)
@@ -157,8 +157,8 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
 }
 
 /**
- * The answer to a query for one page. The locks of a key are looked up only when the connection has
- * room for them, so that a client that does not read makes the broker keep only keys.
+ * Encodes the answer to a query for one page. Looks up the locks of a key only when the connection
+ * has room for them. If a client does not read, the broker therefore keeps only keys in memory.
  */
 export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuilder): PacedChunks {
   for (const item of keysOf(search)) {
@@ -166,8 +166,8 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
     if (cost > 0) yield cost
   }
   yield builder.sortCost
-  // The page is built in the turn of its first chunk. So its keys cannot be released before, and a
-  // page with keys is never empty.
+  // The page is built in the same turn as its first chunk. So no lock of the page can end between
+  // the two, and a page with keys is never empty.
   search.includeNewLocks()
   const { keys, heldCount, waitingCount } = builder.build((key) => search.keyStateOf(key))
   const chunk = new Chunk()
@@ -196,7 +196,7 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
 }
 
 /**
- * The state with which a watch begins.
+ * Encodes the locks that are held when a watch begins.
  *
  * @param limit Maximum of locks to list. The count includes all matches.
  */
@@ -229,7 +229,7 @@ export function* watchingChunks(id: number, search: KeySearch, limit: number): P
   yield encodeChunk(false)
 }
 
-/** Yields the keys that a search finds, and after each step its cost, in units of work. */
+/** Yields the keys that a search finds, and after each step the cost of the step, as a number. */
 function* keysOf(search: KeySearch): Generator<KeyState | number> {
   try {
     let visited = 0
@@ -244,7 +244,7 @@ function* keysOf(search: KeySearch): Generator<KeyState | number> {
   }
 }
 
-/** At most `limit` of the requests that wait for a key now. */
+/** Copies at most `limit` of the requests that wait for a key now. */
 function waitersOf(keyState: KeyState, limit: number): WaiterInfo[] {
   const waiters: WaiterInfo[] = []
   if (limit <= 0) return waiters

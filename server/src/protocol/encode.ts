@@ -1,6 +1,9 @@
 /**
  * Encodes the messages of the broker as JSON text. Frequent messages use templates, because a
- * template costs a fraction of `JSON.stringify`, and numbers need no escaping.
+ * template is several times faster than `JSON.stringify`. Numbers in a template need no escaping.
+ *
+ * The messages carry times in ms, rounded down. A fence is the number of a lock; the ttl of a lock
+ * is how long the lock lives without a refresh.
  */
 import {
   type ErrorCode,
@@ -33,7 +36,7 @@ export function encodeWelcome(
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
-/** @param ttlStart When the ttl of the lock started, in ms; undefined without a ttl. */
+/** @param ttlStart When the ttl of the lock started, in ms; undefined for a lock without a ttl. */
 export function encodeGranted(id: number, fence: number, ttlStart: number | undefined): string {
   return ttlStart === undefined
     ? `{"type":"granted","id":${id},"fence":${fence}}`
@@ -75,7 +78,7 @@ export function encodeAnswer(
     case 'revoked':
       return `{"type":"revoked","id":${id}}`
     case 'failed':
-      // The lock table fails a request with BAD_MESSAGE only for its id.
+      // The lock table fails a request with BAD_MESSAGE only if the id was used before.
       return answer.code === 'BAD_MESSAGE'
         ? encodeFailed(id, answer.code, usedIdMessage)
         : encodeFailed(id, answer.code, limitMessageFor(answer.limit, limits), answer.holders)
@@ -120,7 +123,7 @@ export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
 
-/** A lock of a resumed session, copied for the snapshot because the lock may end meanwhile. */
+/** A lock of a resumed session, copied because the lock may end before it is encoded. */
 export interface SnapshotLock {
   readonly id: number
   readonly key: string
@@ -131,16 +134,20 @@ export interface SnapshotLock {
   readonly at: number | undefined
 }
 
-/** Encodes a lock for the snapshot that its own session gets after a resume. */
+/** Encodes a lock for the snapshot that the session of the lock gets after a resume. */
 export function encodeSnapshotLock({ id, key, mode, fence, ttl, at }: SnapshotLock): string {
   return JSON.stringify({ id, key, mode, fence, ttl, at: at === undefined ? undefined : floor(at) })
 }
 
-/** Encodes a lock for any session, in the answer to a query or in the state of a watch. */
+/** Encodes a lock for any session, in the answer to a query or to a watch. */
 export function encodeHeldInfo(lock: Lock): string {
   return `{${heldFields(lock)}}`
 }
 
+/**
+ * Encodes the lock and the name of its event. This object is the field `event` of the message
+ * `event`, and has the name in a field that is called `event` as well.
+ */
 export function encodeLockEvent(
   event: 'locked' | 'unlocked' | 'expired' | 'lost',
   lock: Lock,
@@ -148,7 +155,7 @@ export function encodeLockEvent(
   return `{"event":"${event}",${heldFields(lock)}}`
 }
 
-/** What a query shows of a waiting request, without its metadata, which can be large. */
+/** The fields of a waiting request that a query shows, without the metadata, which can be large. */
 export type WaiterInfo = Pick<Request, 'mode' | 'session' | 'since'>
 
 export function encodeWaitingInfo(key: string, { mode, session, since }: WaiterInfo): string {
@@ -164,7 +171,7 @@ function keyAndMode(key: string, mode: LockMode): string {
   return `"key":${JSON.stringify(key)},"mode":"${mode}"`
 }
 
-/** Encodes holders. The lock table has bounded their number and size. */
+/** Encodes holders. The lock table has bounded the number and the size of the holders. */
 function encodeHolders(holders: readonly StoredHolder[]): string {
   return holders.map((holder) => `{${holderFields(holder)}}`).join(',')
 }

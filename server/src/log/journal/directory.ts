@@ -44,11 +44,11 @@ export function prepareDirectory(path: string): boolean {
     mkdirSync(path, { recursive: true, mode: 0o700 })
     names = readdirSync(path)
   } catch (cause) {
-    throw unusable(path, 'cannot be used as a directory', cause)
+    throw unusableError(path, 'cannot be used as a directory', cause)
   }
   const files = names.filter((name) => ourFiles.includes(name)).map((name) => join(path, name))
   if (!files.every((file) => lstatSync(file).isFile())) {
-    throw unusable(
+    throw unusableError(
       path,
       'has something else than regular files as its data: remove it or use another directory',
     )
@@ -59,7 +59,7 @@ export function prepareDirectory(path: string): boolean {
     return true
   }
   if (names.some((name) => name !== ownerFile)) {
-    throw unusable(path, 'has other contents than a journal: choose an empty or new directory')
+    throw unusableError(path, 'has other contents than a journal: choose an empty or new directory')
   }
   checkFreeSpace(path)
   for (const owned of [path, ...files]) restrictAccess(owned)
@@ -86,7 +86,7 @@ function checkFreeSpace(path: string): void {
   const free = bavail * bsize
   if (blocks === 0 || free >= minFreeBytes) return
   const why = `has no space for a journal (${free} bytes are free): free ${minFreeBytes} bytes`
-  throw unusable(path, why, undefined, 'UNAVAILABLE')
+  throw unusableError(path, why, undefined, 'UNAVAILABLE')
 }
 
 /**
@@ -129,14 +129,14 @@ export function lockDirectory(path: string): OwnershipHandle {
     const { dev, ino } = statSync(path)
     owner = claim(`holdfast-journal-${dev}-${ino}`, join(path, ownerFile))
   } catch (cause) {
-    throw unusable(path, 'cannot be locked', cause, 'UNAVAILABLE')
+    throw unusableError(path, 'cannot be locked', cause, 'UNAVAILABLE')
   }
-  if (owner === undefined) throw inUse(path)
+  if (owner === undefined) throw inUseError(path)
   return owner
 }
 
-export function inUse(path: string): HoldfastError {
-  return unusable(
+export function inUseError(path: string): HoldfastError {
+  return unusableError(
     path,
     'is in use by another process: stop that process or choose another directory',
     undefined,
@@ -144,7 +144,7 @@ export function inUse(path: string): HoldfastError {
   )
 }
 
-function unusable(
+function unusableError(
   path: string,
   why: string,
   cause?: unknown,

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { dataFile, inUse } from './directory.js'
+import { dataFile, inUseError } from './directory.js'
 import { damagedJournal } from './record.js'
 
 const program = fileURLToPath(new URL('./integrityCheckProcess.js', import.meta.url))
@@ -48,7 +48,7 @@ export interface IntegrityCheckOptions {
  */
 export async function checkIntegrity(path: string, options: IntegrityCheckOptions): Promise<void> {
   const problem = await runReader(path, options)
-  if (problem === inUseExitCode) throw inUse(path)
+  if (problem === inUseExitCode) throw inUseError(path)
   if (problem !== undefined) throw damagedJournal(`reading it ${problem}`)
 }
 
