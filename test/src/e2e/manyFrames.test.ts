@@ -18,7 +18,7 @@ const pings = 600
  * Twice the number of frames that the budget of one turn and the least shares of all connections
  * allow.
  */
-const maxPerTurn = (2 * (turnBudget.all + hostiles * turnBudget.least)) / costs.message
+const maxPerTurn = (2 * (turnBudget.all + hostiles * turnBudget.minimum)) / costs.message
 
 /** Counts the frames that arrive at the brokers of this process. */
 class FrameCounter {

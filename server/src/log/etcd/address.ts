@@ -1,14 +1,14 @@
 /**
- * Parses and validates the address of a log on etcd: `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`,
- * or the same as separate options.
+ * Parses and validates the address of a log on etcd. The operator writes the address as one text,
+ * such as `etcd://10.0.0.1:2379,10.0.0.2:2379/holdfast`, or as two options.
  */
 import { redactUrl } from '@holdfast/shared'
 import { invalid } from '../../config/settings.js'
 
 export interface EtcdAddress {
-  /** Of etcd's members, as etcd itself writes them: `http://10.0.0.1:2379`. */
+  /** The endpoints of etcd's members, in the form of etcd: `http://10.0.0.1:2379`. */
   readonly endpoints: readonly string[]
-  /** All keys of the log begin with this and a slash. */
+  /** All keys of the log begin with this prefix and a slash. */
   readonly prefix: string
 }
 
@@ -52,22 +52,22 @@ export function checkAddress({ endpoints, prefix }: EtcdAddress): EtcdAddress {
       `endpoints must be 1 to ${maxEndpoints} addresses of etcd, such as http://host:2379`,
     )
   }
-  const normalized = endpoints.map(endpointFrom)
+  const normalized = endpoints.map(normalizeEndpoint)
   const [first] = normalized
   if (normalized.some((endpoint) => schemeOf(endpoint) !== schemeOf(first!))) {
     throw invalid('endpoints must be all http:// or all https://')
   }
   const duplicate = normalized.find((endpoint, i) => normalized.indexOf(endpoint) !== i)
   if (duplicate !== undefined) throw invalid(`The endpoint ${duplicate} occurs twice`)
-  return { endpoints: normalized, prefix: prefixFrom(prefix) }
+  return { endpoints: normalized, prefix: normalizePrefix(prefix) }
 }
 
-function endpointFrom(text: string): string {
+function normalizeEndpoint(text: string): string {
   let url: URL | undefined
   try {
     url = new URL(text)
   } catch {
-    // Reported below with the other errors of an endpoint.
+    // The code below reports this error.
   }
   const isBare = url !== undefined && /^\/?$/.test(url.pathname) && url.search + url.hash === ''
   if (url === undefined || !/^https?:$/.test(url.protocol) || !isBare || url.username !== '') {
@@ -76,13 +76,13 @@ function endpointFrom(text: string): string {
       `"${redacted}" is not an endpoint of etcd, such as http://10.0.0.1:${defaultPort}`,
     )
   }
-  // `port` is empty for the scheme's default port, even if the operator wrote it.
+  // `url.port` is empty for the default port of the scheme, even if the operator wrote that port.
   const hasExplicitPort = /:\d+\/?$/.test(text)
   const port = url.port || (hasExplicitPort ? (url.protocol === 'http:' ? 80 : 443) : defaultPort)
   return `${url.protocol}//${url.hostname}:${port}`
 }
 
-function prefixFrom(text: string): string {
+function normalizePrefix(text: string): string {
   const prefix = text.replace(/^\/+|\/+$/g, '')
   if (!/^[\w.~-]+(?:\/[\w.~-]+)*$/.test(prefix) || prefix.length > maxPrefixLength) {
     throw invalid(

@@ -1,10 +1,10 @@
 /**
- * The part of an etcd client that a log needs. Every call has its own deadline, and is tried at
- * another member if one does not answer. A call may therefore be executed twice, so each call must
- * be idempotent.
+ * The part of an etcd client that a log needs. Every call has its own deadline. If a member does
+ * not answer, the client tries another member. etcd may therefore execute a call twice, so each
+ * call must be idempotent.
  *
- * All calls and watches use one member until it fails. The member that accepts this broker's
- * entries then also delivers them soonest.
+ * All calls and watches use the same member until this member fails. The member that accepts the
+ * entries of this broker is also the first member that can deliver them back.
  */
 import type { Clock } from '@holdfast/shared'
 import { EtcdError } from './errors.js'
@@ -41,9 +41,9 @@ export interface QuotaUsage {
   readonly quota: number
 }
 
-/** How often the deadline may double while no member answers, because etcd may only be slow. */
+/** How often the deadline doubles while no member answers, because the members may be slow. */
 const maxDeadlineDoublings = 2
-/** The first pause after all members have failed, in ms. It doubles up to a call's deadline. */
+/** The first pause after all members have failed, in ms. Each pause is twice as long as before. */
 const firstPauseMs = 20
 
 export class EtcdClient {
@@ -51,7 +51,8 @@ export class EtcdClient {
   readonly #auth: EtcdAuth | undefined
   readonly #clock: Clock
   readonly #transport: Transport
-  #current = 0
+  /** The index of the member in use. */
+  #memberIndex = 0
   #token: string | undefined
   #callMs = 1_000
   /** Attempts that timed out since the last answer. */
@@ -87,19 +88,19 @@ export class EtcdClient {
 
   /** The member in use. */
   get endpoint(): string {
-    return this.#endpoints[this.#current]!
+    return this.#endpoints[this.#memberIndex]!
   }
 
-  /** Registers a callback for each change of the member in use. Returns how to unregister it. */
+  /** Calls back at each change of the member in use. Returns a function that ends this. */
   onMove(callback: () => void): () => void {
     this.#moveListeners.add(callback)
     return () => this.#moveListeners.delete(callback)
   }
 
-  /** Changes to the next member, if this one is in use. */
+  /** Changes to the next member, if the member with this endpoint is in use. */
   moveFrom(endpoint: string): void {
     if (endpoint !== this.endpoint) return
-    this.#current = (this.#current + 1) % this.#endpoints.length
+    this.#memberIndex = (this.#memberIndex + 1) % this.#endpoints.length
     for (const callback of [...this.#moveListeners]) callback()
   }
 
@@ -120,7 +121,7 @@ export class EtcdClient {
   }
 
   /**
-   * A linearizable read of a key, by a transaction that never writes. A plain read may return an
+   * Reads the newest value of a key, by a transaction that never writes. A plain read may return an
    * old value if the member was paused.
    */
   async readLinearizable(key: string): Promise<KeyValue | undefined> {
@@ -138,12 +139,12 @@ export class EtcdClient {
     try {
       await this.call('/v3/kv/compaction', { revision: String(revision) })
     } catch (error) {
-      // Another broker has compacted already, or this one has and the answer was lost.
+      // Another broker has already compacted, or this broker has, and the answer was lost.
       if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
     }
   }
 
-  /** The status of one member, which it gives without a majority. */
+  /** Reads the status of one member, which answers even if the other members are down. */
   status(endpoint: string): Promise<Status> {
     return this.#attempt(endpoint, '/v3/maintenance/status', {})
   }
@@ -158,7 +159,7 @@ export class EtcdClient {
     return quota > 0 ? { endpoint, used, quota } : undefined
   }
 
-  /** Starts a watch at the member in use. Returns how to stop it, and its member. */
+  /** Starts a watch at the member in use. Returns this member and how to stop the watch. */
   async watch(
     request: object,
     listener: LineListener,
@@ -170,12 +171,12 @@ export class EtcdClient {
     return { endpoint, stop: this.#transport.listen({ ...call, deadlineMs }, listener) }
   }
 
-  /** Call when a member has rejected the token. */
+  /** Drops the token. Call this method when a member has rejected the token. */
   forgetToken(): void {
     this.#token = undefined
   }
 
-  /** Calls each member in turn until one answers. Pauses first if all members failed last time. */
+  /** Calls each member in turn until a member answers. Pauses first if the last call failed. */
   async call<T>(path: string, body: object): Promise<T> {
     await this.#pause()
     for (let membersLeft = this.#endpoints.length; ; membersLeft--) {
@@ -222,7 +223,7 @@ export class EtcdClient {
   }
 
   get #deadlineMs(): number {
-    // If no member answers, they may all be down or all be slow.
+    // If no member answers, the members may be slow, so the next calls get more time.
     const rounds = Math.floor(this.#timeouts / this.#endpoints.length)
     return this.#callMs * 2 ** Math.min(rounds, maxDeadlineDoublings)
   }
@@ -245,9 +246,7 @@ export class EtcdClient {
     }
   }
 
-  /**
-   * The present token, or a new one. Tokens expire, and a member may not know a token of another.
-   */
+  /** Returns the present token, or asks the member for a new token if there is none. */
   async #tokenAt(endpoint: string): Promise<string | undefined> {
     if (this.#auth === undefined || this.#token !== undefined) return this.#token
     const { user, password } = this.#auth

@@ -1,4 +1,4 @@
-/** The errors between a broker and etcd, with their kinds and messages. */
+/** The errors of calls from a broker to etcd, with their kinds and messages. */
 import { HoldfastError } from '@holdfast/shared'
 
 export type EtcdErrorKind =
@@ -8,9 +8,9 @@ export type EtcdErrorKind =
   | 'timeout'
   /** The server is not etcd with its JSON gateway. */
   | 'notEtcd'
-  /** Only one end uses TLS, or the certificate is not trusted. */
+  /** The certificate is not trusted, or only one side uses TLS. */
   | 'tls'
-  /** The member does not know the token, or no longer. */
+  /** The member does not accept the token, for example because the token has expired. */
   | 'unauthenticated'
   /** The user or password is wrong, or the user lacks permission. */
   | 'forbidden'
@@ -23,7 +23,7 @@ export type EtcdErrorKind =
   /** etcd rejected the request itself. */
   | 'refused'
 
-/** A failed call. etcd may have executed it nevertheless. */
+/** A failed call. etcd may have executed the call nevertheless. */
 export class EtcdError extends Error {
   readonly kind: EtcdErrorKind
   readonly endpoint: string
@@ -56,7 +56,7 @@ export function outOfSpace(endpoint: string): EtcdError {
   return new EtcdError('noSpace', endpoint, problem)
 }
 
-/** An error of the connection, with Node's reason. */
+/** Converts an error of Node about the connection. */
 export function connectionError(endpoint: string, cause: unknown): EtcdError {
   const { code = '', message = '' } = cause as NodeJS.ErrnoException
   if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL/.test(code)) {
@@ -77,15 +77,15 @@ const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
   16: 'unauthenticated',
 }
 
-/** An error from an HTTP response other than 200. */
+/** Converts an HTTP response with a status other than 200. */
 export function answerError(endpoint: string, status: number, body: string): EtcdError {
-  const { code, message } = errorIn(body)
+  const { code, message } = parseErrorBody(body)
   if (code !== undefined) return grpcError(endpoint, code, message)
   const problem = `answered ${status}: it must be etcd 3.4 or newer with its JSON gateway`
   return new EtcdError('notEtcd', endpoint, problem)
 }
 
-/** An error that etcd reported by a gRPC status code. */
+/** Converts an error that etcd reported by a gRPC status code. */
 export function grpcError(endpoint: string, code: number, message: string): EtcdError {
   const reply = `answered "${message.replace(/^etcdserver: /, '')}"`
   if (message.includes('database space exceeded')) return outOfSpace(endpoint)
@@ -102,7 +102,7 @@ export function grpcError(endpoint: string, code: number, message: string): Etcd
   return new EtcdError(kindByCode[code] ?? 'refused', endpoint, reply)
 }
 
-function errorIn(body: string): { readonly code?: number; readonly message: string } {
+function parseErrorBody(body: string): { readonly code?: number; readonly message: string } {
   try {
     const { code, message, error } = JSON.parse(body) as Record<string, unknown>
     if (typeof code === 'number') return { code, message: String(message ?? error) }

@@ -1,10 +1,12 @@
 /**
- * The replicated log on etcd. Each incarnation of a broker overwrites one key of its own, and every
- * broker watches all of these keys. The revisions of etcd are the order of the entries, and a watch
- * delivers every overwritten value. The engine relies neither on etcd's leases nor on plain reads.
+ * The engine of the replicated log on etcd. A broker gets a new incarnation, which is a name, each
+ * time it becomes a member. Each incarnation writes its entries to one key of its own, and every
+ * broker watches all of these keys. A watch delivers also the values that were overwritten since.
+ * The revision numbers of etcd are the order of the entries. The engine uses neither the leases nor
+ * the plain reads of etcd, because both were wrong after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
- *   prefix/log/incarnation            the newest entry of each; the history has the others
+ *   prefix/log/incarnation            the newest entry of each incarnation; etcd keeps older ones
  *   prefix/snapshot                   the pointer to the newest snapshot
  *   prefix/chunks/position-id/index   the chunks of this snapshot and of the one before
  */
@@ -47,7 +49,8 @@ export class EtcdEngine implements Engine {
   readonly #snapshots: SnapshotStore
   readonly #quota: QuotaMonitor
   readonly #watchStreams = new Set<WatchStream>()
-  #cluster = ''
+  /** The id of the etcd cluster. */
+  #clusterId = ''
   #silenceMs = 2_000
   /** The revision at which the configuration was written. */
   #configRevision = 0
@@ -62,12 +65,13 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // Calls must time out several times within the dead time, but not too early for a slow member.
+    // A call must be able to time out several times before the other brokers declare this broker
+    // dead, but must not time out too early for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     this.#silenceMs = Math.max(400, config.deadMs / 3)
     const { found, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
     const mismatch = configMismatch(config, found)
-    if (mismatch !== undefined) throw this.#invalid(mismatch)
+    if (mismatch !== undefined) throw this.#prefixError(mismatch)
     this.#configRevision = revision
     await this.#quota.check()
   }
@@ -97,7 +101,7 @@ export class EtcdEngine implements Engine {
       position: Math.max(position, this.#configRevision),
       listener,
       silenceMs: this.#silenceMs,
-      cluster: this.#cluster,
+      clusterId: this.#clusterId,
     })
     this.#watchStreams.add(watchStream)
     return {
@@ -132,7 +136,7 @@ export class EtcdEngine implements Engine {
         return true
       } catch (error) {
         if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
-        // etcd uses the same code for a future revision.
+        // etcd reports a revision in the future by the same error code.
         return !error.message.includes('compacted')
       }
     })
@@ -152,7 +156,7 @@ export class EtcdEngine implements Engine {
   async #checkAndOpen(config: ClusterConfig): Promise<{ found: ClusterConfig; revision: number }> {
     const until = this.#clock.monotonic() + this.#openTimeoutMs
     for (;;) {
-      this.#cluster = await preflight(this.#client, this.#clock, until)
+      this.#clusterId = await preflight(this.#client, this.#clock, until)
       try {
         return await this.#readOrWriteConfig(config)
       } catch (error) {
@@ -180,14 +184,14 @@ export class EtcdEngine implements Engine {
       ],
     })
     if (succeeded) return { found: config, revision: numberFrom(header.revision) }
-    const [own, any] = firstKeys(responses)
-    const found = parseConfig(own?.value)
-    if (found === undefined) return this.#foreignKeys(textFrom((own ?? any)?.key))
-    return { found, revision: numberFrom(own?.create_revision) }
+    const [configKey, anyKey] = firstKeys(responses)
+    const found = parseConfig(configKey?.value)
+    if (found === undefined) throw this.#foreignKeyError(textFrom((configKey ?? anyKey)?.key))
+    return { found, revision: numberFrom(configKey?.create_revision) }
   }
 
-  #foreignKeys(key: string): never {
-    throw this.#invalid(
+  #foreignKeyError(key: string): HoldfastError {
+    return this.#prefixError(
       `has keys of another program (${JSON.stringify(key)}): choose an unused prefix`,
     )
   }
@@ -209,7 +213,7 @@ export class EtcdEngine implements Engine {
     }
   }
 
-  #invalid(problem: string): HoldfastError {
+  #prefixError(problem: string): HoldfastError {
     return new HoldfastError('INVALID_OPTION', `The prefix ${this.#prefix} on etcd ${problem}`)
   }
 
@@ -234,12 +238,15 @@ function parseConfig(value: string | undefined): ClusterConfig | undefined {
       return { format, deadMs, cluster }
     }
   } catch {
-    // Not a configuration.
+    // The value is not a configuration.
   }
   return undefined
 }
 
-/** Which setting of the stored configuration differs from this broker's; undefined if none does. */
+/**
+ * Returns how the stored configuration differs from the configuration of this broker; undefined if
+ * they are equal.
+ */
 function configMismatch(wanted: ClusterConfig, found: ClusterConfig): string | undefined {
   if (found.format !== wanted.format) {
     return `has a log of format ${found.format}, but this Holdfast needs format ${wanted.format}`

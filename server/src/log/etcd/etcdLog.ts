@@ -11,15 +11,15 @@ import type { EtcdTls } from './transport.js'
 
 export interface EtcdLogOptions {
   /**
-   * The members of one etcd cluster, 1 to 16, such as `http://10.0.0.1:2379`. List all of them, so
-   * that any may fail, and the nearest first, because the broker uses the first that answers. All
-   * or none have `https://`.
+   * The members of one etcd cluster, 1 to 16, such as `http://10.0.0.1:2379`. List all members, so
+   * that any member may fail. List the nearest member first, because the broker uses the first
+   * member that answers. Either all or none must have `https://`.
    */
   readonly endpoints: readonly string[]
   /**
-   * All keys of the log begin with this and a slash; equal for all brokers of a cluster. 1 to 200
-   * letters, digits and `. _ ~ -`, in parts separated by slashes. An etcd must serve one log only,
-   * because compacting one log drops the history of all keys.
+   * All keys of the log begin with this prefix and a slash. The prefix must be equal for all
+   * brokers of a cluster. 1 to 200 letters, digits and `. _ ~ -`, in parts separated by slashes. An
+   * etcd cluster must serve one log only, because compacting one log drops the history of all keys.
    */
   readonly prefix: string
   /** Certificates as PEM, for `https://`. Default: Node's authorities, no client certificate. */
@@ -32,8 +32,8 @@ export interface EtcdLogOptions {
    */
   readonly deadMs?: number | undefined
   /**
-   * A name for the cluster; equal for all its brokers. It only keeps two clusters apart that were
-   * given the same prefix by mistake. Default ''.
+   * A name for the cluster of brokers, equal for all these brokers. If two clusters have the same
+   * prefix by mistake, the name lets the second cluster detect the mistake. Default ''.
    */
   readonly cluster?: string | undefined
   /** Entries after which a snapshot is made. Default 20,000. */
@@ -54,9 +54,9 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
 }
 
 /**
- * Creates the log for `createBroker({ log })`, for one broker. The broker connects to etcd when it
- * starts: `listen` rejects with `UNAVAILABLE` if etcd cannot be used, or with `INVALID_OPTION` if
- * waiting would not help.
+ * Creates the log for `createBroker({ log })`, for one broker. The broker connects to etcd when the
+ * broker starts: `listen` rejects with `UNAVAILABLE` if etcd cannot be used now, or with
+ * `INVALID_OPTION` if a setting is wrong.
  *
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */

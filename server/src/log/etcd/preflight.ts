@@ -1,5 +1,6 @@
 /**
- * Checks etcd before the log is opened: it is reachable, is one cluster, and has space to write.
+ * Checks etcd before the broker opens the log: the endpoints are reachable, belong to one etcd
+ * cluster, and have space to write.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
@@ -12,20 +13,25 @@ const retryMs = 250
  * Waits until a member with a leader answers.
  *
  * @param until A deadline on the monotonic clock.
- * @returns The id of the cluster.
+ * @returns The id of the etcd cluster.
  * @throws {HoldfastError} `UNAVAILABLE`, or `INVALID_OPTION` if the endpoints are wrong.
  */
 export async function preflight(client: EtcdClient, clock: Clock, until: number): Promise<string> {
   for (;;) {
-    const answers = await Promise.all(client.endpoints.map((answer) => statusOf(client, answer)))
+    const answers = await Promise.all(
+      client.endpoints.map((endpoint) => statusOf(client, endpoint)),
+    )
     checkOneCluster(answers)
-    const found = answers.filter((answer): answer is MemberStatus => !(answer instanceof EtcdError))
-    const ready = found.find(({ status }) => status.leader !== undefined && status.leader !== '0')
+    const members = answers.filter(
+      (answer): answer is MemberStatus => !(answer instanceof EtcdError),
+    )
+    const ready = members.find(({ status }) => status.leader !== undefined && status.leader !== '0')
     if (ready !== undefined) {
-      checkSpace(found)
+      checkSpace(members)
       return ready.status.header.cluster_id ?? ''
     }
-    if (client.isClosed || clock.monotonic() + retryMs > until) throw notReady(answers, found)
+    if (client.isClosed || clock.monotonic() + retryMs > until)
+      throw notReadyError(answers, members)
     await client.sleep(retryMs)
   }
 }
@@ -62,28 +68,30 @@ function checkOneCluster(answers: readonly (MemberStatus | EtcdError)[]): void {
   throw new HoldfastError('INVALID_OPTION', message)
 }
 
-function checkSpace(found: readonly MemberStatus[]): void {
-  const full = found.find(({ status }) => status.errors?.some((error) => error.includes('NOSPACE')))
+function checkSpace(members: readonly MemberStatus[]): void {
+  const full = members.find(({ status }) =>
+    status.errors?.some((error) => error.includes('NOSPACE')),
+  )
   if (full !== undefined) throw toHoldfastError(outOfSpace(full.endpoint))
 }
 
-function notReady(
+function notReadyError(
   answers: readonly (MemberStatus | EtcdError)[],
-  found: readonly MemberStatus[],
+  members: readonly MemberStatus[],
 ): HoldfastError {
   const [failed] = answers.filter((answer) => answer instanceof EtcdError)
-  if (found.length === 0) {
+  if (members.length === 0) {
     const others = `, and no other of the ${answers.length} endpoints works`
     const message = `${failed!.message}${answers.length === 1 ? '' : others}${hintFor(failed!)}`
     return new HoldfastError('UNAVAILABLE', message)
   }
   return new HoldfastError(
     'UNAVAILABLE',
-    `etcd at ${found[0]!.endpoint} has no leader: start the majority of its members`,
+    `etcd at ${members[0]!.endpoint} has no leader: start the majority of its members`,
   )
 }
 
-/** A hint for the case that only one end uses TLS. Then the connection just ends. */
+/** A hint for a connection that just ends, as it does if only one side uses TLS. */
 function hintFor({ cause, endpoint }: EtcdError): string {
   if ((cause as NodeJS.ErrnoException | undefined)?.code !== 'ECONNRESET') return ''
   return endpoint.startsWith('https:')

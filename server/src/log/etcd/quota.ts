@@ -1,12 +1,12 @@
 /**
- * Watches the storage quota of etcd. etcd gives no warning before the quota is used up, and then
- * accepts no writes.
+ * Watches the storage quota of etcd. When the quota is used up, etcd accepts no writes. etcd gives
+ * no warning before this happens, so this monitor warns the operator.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
 
 const checkIntervalMs = 60_000
-/** The used share of the quota from which on the operator is warned. */
+/** The monitor warns when at least this share of the quota is used. */
 const warningShare = 0.8
 
 export class QuotaMonitor {
@@ -35,7 +35,7 @@ export class QuotaMonitor {
           ? undefined
           : `etcd at ${usage!.endpoint} has used ${Math.round(100 * share)} % of its quota`
     } catch {
-      // Other calls report a member that does not answer. A member may also hide its metrics.
+      // Ignored: other calls report a member that does not answer, or the member hides its metrics.
     }
     if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), checkIntervalMs)
   }

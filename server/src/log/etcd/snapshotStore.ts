@@ -1,6 +1,7 @@
 /**
  * Stores snapshots on etcd: chunks that fit into a request, and a pointer to the valid chunks. The
- * pointer moves after all chunks are written, and only if no other broker has moved it meanwhile.
+ * store changes the pointer after all chunks are written, and only if no other broker has changed
+ * the pointer in the meantime.
  */
 import { crc32, gunzipSync, gzipSync } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -9,12 +10,13 @@ import type { EtcdClient } from './client.js'
 import { allUnder, bytesFrom, isUnchanged, numberFrom, put, removeAll, textFrom } from './wire.js'
 
 /**
- * Characters from which on a chunk is complete. With one more part it stays below the 1.5 MiB that
- * etcd accepts, even if every character takes three bytes and does not compress.
+ * A chunk is complete when it has at least this many characters. The last part may make the chunk
+ * longer, but the chunk stays below the 1.5 MiB that etcd accepts, even if every character takes
+ * three bytes and does not compress.
  */
 const chunkLength = 192 * 1024
 
-/** Names the valid snapshot. */
+/** The value of the pointer key, which names the valid snapshot. */
 interface Pointer {
   readonly position: number
   /** The part of the chunk keys that differs between snapshots: the position and a unique id. */
@@ -23,7 +25,7 @@ interface Pointer {
   readonly chunks: readonly number[]
 }
 
-interface Newest {
+interface PointerRead {
   readonly pointer: Pointer | undefined
   /** The revision of the pointer's last change; 0 if it was never written. */
   readonly revision: number
@@ -43,13 +45,13 @@ export class SnapshotStore {
   }
 
   async newest(): Promise<StoredSnapshot | undefined> {
-    const { pointer } = await this.#newest()
+    const { pointer } = await this.#readPointer()
     if (pointer === undefined) return undefined
     return { position: pointer.position, parts: this.#parts(pointer) }
   }
 
   async save(position: number, parts: Iterable<string>): Promise<boolean> {
-    const before = await this.#newest()
+    const before = await this.#readPointer()
     if ((before.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newName()}`
     const chunks: number[] = []
@@ -63,7 +65,7 @@ export class SnapshotStore {
     return false
   }
 
-  /** Removes all older snapshots, complete or not. */
+  /** Removes all snapshots before this position, also incomplete snapshots. */
   async removeBefore(position: number): Promise<void> {
     const { key } = allUnder(this.#chunkPrefix)
     const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
@@ -74,10 +76,10 @@ export class SnapshotStore {
   }
 
   /**
-   * Moves the pointer, unless another broker has saved a snapshot of this position or a later one.
+   * Moves the pointer, unless another broker has saved a snapshot of this or a later position.
    * Returns whether the pointer moved.
    */
-  async #movePointer(pointer: Pointer, before: Newest): Promise<boolean> {
+  async #movePointer(pointer: Pointer, before: PointerRead): Promise<boolean> {
     const { position, name } = pointer
     const value = JSON.stringify(pointer)
     for (let { revision } = before; ; ) {
@@ -86,15 +88,15 @@ export class SnapshotStore {
         success: [put(this.#pointerKey, value)],
       })
       if (succeeded) return true
-      const now = await this.#newest()
-      // This broker moved the pointer, and the answer was lost.
+      const now = await this.#readPointer()
+      // If the pointer has this name, this broker moved it, and the answer of etcd was lost.
       if (now.pointer?.name === name) return true
       if ((now.pointer?.position ?? -1) >= position) return false
       revision = now.revision
     }
   }
 
-  async #newest(): Promise<Newest> {
+  async #readPointer(): Promise<PointerRead> {
     const found = await this.#client.readLinearizable(this.#pointerKey)
     if (found === undefined) return { pointer: undefined, revision: 0 }
     const pointer = JSON.parse(textFrom(found.value)) as Pointer
@@ -116,7 +118,7 @@ export class SnapshotStore {
   }
 }
 
-/** Joins several parts in each chunk, because every chunk is a write at all members. */
+/** Joins several parts in each chunk, because every member must write every chunk. */
 function* chunksOf(parts: Iterable<string>): Generator<Buffer> {
   let waiting: string[] = []
   let length = 0
@@ -140,6 +142,7 @@ function sortable(number: number): string {
 function missingChunk(key: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `The snapshot on etcd is damaged (chunk ${key}): restart, in case a newer one exists`,
+    `The snapshot on etcd is damaged (chunk ${key}): restart the broker, which then loads a newer ` +
+      'snapshot if there is one',
   )
 }

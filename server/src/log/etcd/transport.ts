@@ -1,6 +1,7 @@
 /**
- * Sends one request to one member of etcd over a kept-alive connection, and reads one response or a
- * stream of lines. Uses Node's HTTP client with etcd's JSON gateway, so that gRPC is not needed.
+ * Sends a request to one member of etcd over a kept-alive connection, and reads one response or a
+ * stream of lines. The transport uses Node's HTTP client and the JSON gateway of etcd, so that the
+ * broker needs no gRPC.
  */
 import * as http from 'node:http'
 import * as https from 'node:https'
@@ -27,10 +28,10 @@ export interface EtcdCall {
 }
 
 export interface LineListener {
-  /** Called for all received data, a line or a part of one. */
+  /** Called for all received data, which may be a part of a line. */
   onData(): void
   onLine(message: unknown): void
-  /** The stream broke or could not be opened. Nothing is called after this. */
+  /** The stream broke or could not be opened. The transport calls no method after this call. */
   onBroken(error: EtcdError): void
 }
 
@@ -49,7 +50,8 @@ export class Transport {
   }
 
   /**
-   * Sends a call. @throws {EtcdError} also at the deadline; etcd may have executed the call then.
+   * Sends a call. @throws {EtcdError} if the call fails or its deadline passes. etcd may have
+   * executed such a call.
    */
   async request<T>(call: EtcdCall): Promise<T> {
     const { endpoint } = call
@@ -98,7 +100,7 @@ export class Transport {
     })
   }
 
-  /** Opens a stream of lines. Returns how to close it. */
+  /** Opens a stream of lines. Returns a function that closes the stream. */
   listen(call: EtcdCall, listener: LineListener): () => void {
     const { endpoint, deadlineMs } = call
     let isOver = false
@@ -118,7 +120,7 @@ export class Transport {
         this.#clock.clearTimer(timer)
         if (response.statusCode !== 200) return
         try {
-          listener.onLine(resultIn(line, endpoint))
+          listener.onLine(parseLine(line, endpoint))
         } catch (error) {
           if (!(error instanceof EtcdError)) throw error
           fail(error)
@@ -197,8 +199,8 @@ class LineSplitter {
   }
 }
 
-/** Parses a line of a stream: a result, or the error that ends the stream. */
-function resultIn(line: string, endpoint: string): unknown {
+/** Parses a line of a stream. @throws {EtcdError} if the line has an error, or is not JSON. */
+function parseLine(line: string, endpoint: string): unknown {
   let parsed: {
     readonly result?: unknown
     readonly error?: { readonly grpc_code?: number; readonly message?: string }

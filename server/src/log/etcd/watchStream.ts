@@ -1,6 +1,7 @@
 /**
- * Follows a log by a watch, until it is stopped. A broken watch is opened again at its position, if
- * necessary at another member. Each entry is delivered once and in order.
+ * Follows a log on etcd until the caller stops the stream. The stream uses a watch, by which one
+ * member of etcd sends all changes of the keys of the log. The stream opens a broken watch again at
+ * its position, if necessary at another member. It delivers each entry once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
@@ -18,10 +19,10 @@ export interface WatchStreamDeps {
   /** The position of the last entry that need not be delivered. */
   readonly position: number
   readonly listener: LogListener
-  /** A watch is reopened after this silence, in ms. Members of a log write often enough. */
+  /** The stream reopens a watch after this silence, in ms. Brokers write entries more often. */
   readonly silenceMs: number
   /** The id of the etcd cluster. */
-  readonly cluster: string
+  readonly clusterId: string
 }
 
 /** How many watches in a row may be rejected because of the token before the stream fails. */
@@ -31,11 +32,12 @@ export class WatchStream {
   readonly #deps: WatchStreamDeps
   #position: number
   #isOver = false
-  /** The number of the present watch, so that events of an earlier watch are ignored. */
-  #watch = 0
+  /** The number of the present watch. The stream ignores events of a watch with another number. */
+  #watchNumber = 0
   #stopWatch: () => void = () => {}
   #endpoint: string | undefined
-  #timer: Timer
+  #silenceTimer: Timer
+  /** How many watches in a row were rejected because of the token. */
   #rejections = 0
   readonly #removeMoveListener: () => void
 
@@ -67,11 +69,11 @@ export class WatchStream {
   }
 
   #closeWatch(): void {
-    this.#watch++
+    this.#watchNumber++
     this.#endpoint = undefined
     this.#stopWatch()
     this.#stopWatch = () => {}
-    this.#deps.clock.clearTimer(this.#timer)
+    this.#deps.clock.clearTimer(this.#silenceTimer)
   }
 
   #reopen(): void {
@@ -81,14 +83,14 @@ export class WatchStream {
 
   async #open(): Promise<void> {
     const { client, keyPrefix } = this.#deps
-    const watch = ++this.#watch
+    const watchNumber = ++this.#watchNumber
     const request = {
       ...allUnder(keyPrefix),
       start_revision: String(this.#position + 1),
-      // Otherwise a long history is one response, which is useless until all of it has arrived.
+      // Without this option, a long history is one response, which must arrive as a whole.
       fragment: true,
     }
-    const isCurrent = (): boolean => watch === this.#watch
+    const isCurrent = (): boolean => watchNumber === this.#watchNumber
     const { endpoint } = client
     try {
       const opened = await client.watch(request, {
@@ -110,7 +112,7 @@ export class WatchStream {
 
   #onAnswer(answer: WatchAnswer): void {
     const { cluster_id } = answer.header
-    if (cluster_id !== this.#deps.cluster) {
+    if (cluster_id !== this.#deps.clusterId) {
       this.fail(logReplaced(`${this.#endpoint} is a member of another etcd cluster`))
       return
     }
@@ -120,7 +122,7 @@ export class WatchStream {
     }
     for (const { type, kv } of answer.events ?? []) {
       const position = numberFrom(kv.mod_revision)
-      // A deleted slot is not an entry, and a reopened watch may repeat entries.
+      // The deletion of a key is not an entry. A reopened watch may repeat entries.
       if (type === 'DELETE' || position <= this.#position) continue
       this.#rejections = 0
       this.#position = position
@@ -150,8 +152,8 @@ export class WatchStream {
   /** Reopens the watch if the member sends nothing for a while. */
   #restartSilenceTimer(): void {
     const { clock, silenceMs } = this.#deps
-    clock.clearTimer(this.#timer)
-    this.#timer = clock.setTimer(() => {
+    clock.clearTimer(this.#silenceTimer)
+    this.#silenceTimer = clock.setTimer(() => {
       const endpoint = this.#endpoint ?? this.#deps.client.endpoint
       void this.#onWatchBroken(
         new EtcdError('timeout', endpoint, `sent nothing for ${silenceMs} ms`),
@@ -162,12 +164,12 @@ export class WatchStream {
   async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps
     this.#closeWatch()
-    const watch = this.#watch
-    // All members may have the same problem, and each attempt costs them work.
+    const watchNumber = this.#watchNumber
+    // All members may have the same problem, and each attempt costs the members work.
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
-    if (this.#isOver || watch !== this.#watch) return
+    if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)
-    // Changing the member makes other streams reopen their watches. This stream has none.
+    // The move makes other streams reopen their watches, but not this stream: it has no watch now.
     void this.#open()
   }
 }

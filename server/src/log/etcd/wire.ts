@@ -1,6 +1,6 @@
 /**
- * The messages of etcd's JSON gateway that a log needs. Bytes are base64, 64-bit integers are text,
- * and fields that are zero or false are missing.
+ * The messages of etcd's JSON gateway that a log needs. In these messages bytes are base64, 64-bit
+ * integers are text, and fields that are zero or false are missing.
  */
 
 export interface Header {
@@ -21,7 +21,7 @@ export interface Status {
   readonly dbSize?: string
   readonly dbSizeInUse?: string
   readonly leader?: string
-  /** Alarms, and the lack of a leader. */
+  /** The problems of the member, such as alarms or the lack of a leader. */
   readonly errors?: readonly string[]
 }
 
@@ -94,13 +94,13 @@ export function remove(key: string): Operation {
   return { request_delete_range: { key: toBase64(key) } }
 }
 
-/** The condition that the key's last change has this revision; 0: the key does not exist. */
+/** The condition that the last change of the key has this revision; 0 if the key must not exist. */
 export function isUnchanged(key: string, revision: number): Compare {
   const mod_revision = String(revision)
   return { key: toBase64(key), target: 'MOD', result: 'EQUAL', mod_revision }
 }
 
-/** The condition that no key has this prefix. */
+/** The condition that no key begins with this prefix. */
 export function isEmpty(start: string): Compare {
   return { ...allUnder(start), target: 'CREATE', result: 'EQUAL', create_revision: '0' }
 }

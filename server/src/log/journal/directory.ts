@@ -1,6 +1,6 @@
 /**
- * Prepares the directory of a journal: checks that it holds a complete journal or nothing, keeps
- * other users out, and locks it for this process.
+ * Prepares the directory of a journal: checks that the directory holds a complete journal or
+ * nothing, keeps other users out, and locks the directory for this process.
  */
 import {
   closeSync,
@@ -20,15 +20,16 @@ import { damagedJournal } from './record.js'
 
 export const dataFile = 'data.mdb'
 const ownerFile = 'owner'
-const ourFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
+const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
- * Where LMDB stores the fields that are checked here, within a meta page. There are two meta pages,
- * and the one with the higher transaction is valid.
+ * The offsets of the fields that this file reads in a meta page of the database LMDB, in bytes.
+ * There are two meta pages. The meta page with the higher transaction number is valid.
  */
 const meta = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
+/** The number by which LMDB recognizes its files. */
 const magic = 0xbeefc0de
-/** Free bytes that a new journal needs at least. */
+/** A new journal needs at least this many free bytes. */
 const minFreeBytes = 64 * 1024
 
 /**
@@ -46,7 +47,7 @@ export function prepareDirectory(path: string): boolean {
   } catch (cause) {
     throw unusableError(path, 'cannot be used as a directory', cause)
   }
-  const files = names.filter((name) => ourFiles.includes(name)).map((name) => join(path, name))
+  const files = names.filter((name) => journalFiles.includes(name)).map((name) => join(path, name))
   if (!files.every((file) => lstatSync(file).isFile())) {
     throw unusableError(
       path,
@@ -66,7 +67,9 @@ export function prepareDirectory(path: string): boolean {
   return false
 }
 
-/** Keeps other users out: a journal has names and metadata of locks, and hashes of secrets. */
+/**
+ * Keeps other users out, because a journal has names and metadata of locks, and hashes of secrets.
+ */
 function restrictAccess(path: string): void {
   const reason = restrictToOwner(path)
   if (reason === undefined) return
@@ -79,7 +82,7 @@ function restrictAccess(path: string): void {
 
 /**
  * Checks the free space, because LMDB writes the first pages of a file through mapped memory. On a
- * full disk that would kill the process and leave a damaged journal.
+ * full disk this write would kill the process and leave a damaged journal.
  */
 function checkFreeSpace(path: string): void {
   const { blocks, bavail, bsize } = statfsSync(path)
@@ -90,8 +93,8 @@ function checkFreeSpace(path: string): void {
 }
 
 /**
- * Checks the length of the data file. LMDB maps the file into memory, and reading beyond the end of
- * a truncated file would kill the process.
+ * Checks the length of the data file. LMDB maps the file into memory. If the file is truncated,
+ * LMDB would read beyond its end, and this would kill the process.
  */
 function checkSize(path: string): void {
   const { size } = statSync(path)
@@ -118,8 +121,8 @@ function checkSize(path: string): void {
 }
 
 /**
- * Locks the directory until the returned handle is closed or the process ends. The integrity check
- * finds processes in other containers, which this lock does not keep out.
+ * Locks the directory until the returned handle is closed or the process ends. This lock does not
+ * keep out processes in other containers; the integrity check finds these processes.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another process has locked the directory.
  */

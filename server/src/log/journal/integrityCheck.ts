@@ -1,7 +1,7 @@
 /**
- * Checks a journal in a child process, before the broker opens it. LMDB trusts its pages, so a
- * damaged page can kill the process that reads it. The child process is then killed, and not the
- * broker.
+ * Checks a journal in a child process, before the broker opens the journal. The database LMDB does
+ * not check its pages, so a damaged page can kill the process that reads the page. Because of the
+ * child process, such a page kills the child process and not the broker.
  */
 import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
@@ -13,12 +13,13 @@ import { damagedJournal } from './record.js'
 const program = fileURLToPath(new URL('./integrityCheckProcess.js', import.meta.url))
 
 /**
- * The timeout of the check: a minimum in ms, and one ms for this many bytes, which suits a slow
- * disk. A timeout is necessary because damaged pages can refer to each other in a circle.
+ * The check may take this many ms, plus one ms for each {@link bytesPerMs} bytes of the journal. A
+ * timeout is necessary, because damaged pages can refer to each other in a circle.
  */
 const minTimeoutMs = 10_000
+/** Bytes that even a slow disk reads in a ms. */
 const bytesPerMs = 20_000
-/** Signals of a process that crashed. Other signals come from outside, such as by Ctrl-C. */
+/** Signals of a process that crashed. Other processes send the other signals, such as SIGINT. */
 const crashSignals: readonly string[] = [
   'SIGSEGV',
   'SIGBUS',
@@ -47,12 +48,13 @@ export interface IntegrityCheckOptions {
  *   another process uses the journal.
  */
 export async function checkIntegrity(path: string, options: IntegrityCheckOptions): Promise<void> {
-  const problem = await runReader(path, options)
+  const problem = await runChildProcess(path, options)
   if (problem === inUseExitCode) throw inUseError(path)
   if (problem !== undefined) throw damagedJournal(`reading it ${problem}`)
 }
 
-function runReader(path: string, { isOurs, signal }: IntegrityCheckOptions) {
+/** Resolves with the problem that the child process had; undefined if the journal is complete. */
+function runChildProcess(path: string, { isOurs, signal }: IntegrityCheckOptions) {
   return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
     // Options of this process, such as --inspect or a preload, must not apply to the child process.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
@@ -60,15 +62,15 @@ function runReader(path: string, { isOurs, signal }: IntegrityCheckOptions) {
     const timeout = minTimeoutMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
     const limits = { timeout, signal, killSignal: 'SIGKILL' } as const
     const args = [program, path, ...(isOurs ? [String(process.pid)] : [])]
-    const reader = spawn(process.execPath, args, { ...options, ...limits })
-    reader.once('error', () => {
-      // If the child process exists, wait for its exit: the journal is in use until then.
-      if (reader.pid === undefined) resolve(undefined)
+    const child = spawn(process.execPath, args, { ...options, ...limits })
+    child.once('error', () => {
+      // A child process that exists uses the journal until it exits, so this waits for its exit.
+      if (child.pid === undefined) resolve(undefined)
     })
-    reader.once('exit', (code, signalCode) => {
+    child.once('exit', (code, signalCode) => {
       if (code === inUseExitCode) resolve(code)
       else if (signal.aborted) resolve(undefined)
-      else resolve(reader.killed ? 'does not end' : crashReason(code, signalCode))
+      else resolve(child.killed ? 'does not end' : crashReason(code, signalCode))
     })
   })
 }

@@ -1,9 +1,11 @@
 /**
- * A command log on the local disk. A broker that restarts or crashes goes on with its locks.
+ * The journal: a command log on the local disk. A broker with a journal keeps its locks when it
+ * restarts or crashes.
  *
- * The journal writes the commands of one turn as one commit, and applies them after the commit.
- * Therefore a crash cannot revoke an answer that a client has received. Commands gather while a
- * commit is under way, so that a slow disk still serves many clients.
+ * The journal writes the commands of one turn of the event loop as one commit, and applies the
+ * commands after the commit. Therefore a client receives an answer only if the command is on the
+ * disk. Commands that arrive during a commit are written by the next commit, so that a slow disk
+ * can serve many clients.
  */
 import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
@@ -20,24 +22,24 @@ import { JournalStore, loadLmdb, type MadeSnapshot } from './store.js'
 
 export interface JournalOptions {
   /**
-   * A directory for this journal alone; created if it does not exist. The directory and its files
-   * are made accessible to this user only. If that is not possible, a warning is emitted.
+   * A directory for this journal alone; created if it does not exist. The journal makes the
+   * directory and its files accessible to this user only, or emits a warning if it cannot.
    */
   readonly dir: string
   /**
-   * When a command is written. `'flushed'` (the default): when it is on the disk, so that it
-   * survives a power failure. `'relaxed'`: when the operating system has it, so that it survives a
-   * crash of the process only. After a power failure a relaxed journal may be damaged, and is then
-   * refused.
+   * When a command counts as written. `'flushed'` (the default): when the command is on the disk,
+   * so that it survives a power failure. `'relaxed'`: when the operating system has the command, so
+   * that it survives a crash of the process only. After a power failure a relaxed journal may be
+   * damaged, and a broker then refuses to start with it.
    */
   readonly durability?: 'flushed' | 'relaxed' | undefined
   /** Bytes of records after which a snapshot is made. Default 67,108,864 (64 MiB). */
   readonly snapshotBytes?: number | undefined
-  /** Called when a snapshot was saved and the old records and snapshot were removed. */
+  /** Called after a snapshot was saved, and the old records and the old snapshot were removed. */
   readonly onSnapshot?: (() => void) | undefined
 }
 
-/** Directories of journals that failed. This process keeps their files open until it ends. */
+/** Directories of failed journals. This process keeps the files of these journals open. */
 const leftOpen = new Set<string>()
 
 const knownOptions: OptionNames<JournalOptions> = {
@@ -122,7 +124,7 @@ class JournalLog implements Log {
 
   async #start(stateMachine: StateMachine): Promise<void> {
     const { signal } = this.#closing
-    // First, so that nothing is created if LMDB is missing.
+    // LMDB is loaded first, so that the journal creates no directory if LMDB is missing.
     await loadLmdb()
     const exists = prepareDirectory(this.#dir)
     this.#owner = lockDirectory(this.#dir)
@@ -147,7 +149,7 @@ class JournalLog implements Log {
 
   async close(): Promise<void> {
     this.#closing.abort()
-    // Otherwise the start could lock the directory and write to it after this method has returned.
+    // Waits for the start, which could lock and write to the directory after this method otherwise.
     await this.#starting?.catch(() => {})
     if (!this.#hasFailed && (this.#isCommitting || this.#waiting.length > 0)) {
       await new Promise<void>((resolve) => {
@@ -156,7 +158,7 @@ class JournalLog implements Log {
     }
     await this.#snapshotWorker?.terminate()
     const closed = this.#store?.close()
-    // After a failed flush LMDB would wait for ever, so its file stays open until the process ends.
+    // After a failed write LMDB never closes its file, so this method does not wait for LMDB.
     if (this.#hasFailed) leftOpen.add(this.#dir)
     else await closed
     this.#owner?.close()
@@ -197,7 +199,7 @@ class JournalLog implements Log {
 
   #applyCommitted(commands: readonly Command[]): void {
     this.#isCommitting = false
-    // Starts the next commit first, so that the disk works while these commands are applied.
+    // Starts the next commit first, so that the disk works while the broker applies the commands.
     this.#commit()
     for (const command of commands) this.#stateMachine!.apply(command)
     if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
@@ -206,7 +208,7 @@ class JournalLog implements Log {
     else this.#onIdle?.()
   }
 
-  /** Makes a snapshot in a worker thread, which builds its own table from the journal. */
+  /** Starts a snapshot in a worker thread, which builds its own table from the journal. */
   #startSnapshot(): void {
     if (this.#snapshotWorker !== undefined) return
     this.#bytesSinceSnapshot = 0
@@ -247,7 +249,7 @@ function freeSpaceIn(dir: string): string {
     const { bavail, bsize } = statfsSync(dir)
     return `${bavail * bsize} bytes are free`
   } catch (error) {
-    // A failure of the disk can affect the directory too.
+    // If the disk fails, the directory may be unreadable too.
     return `the free space is unknown, ${reasonOf(error)}`
   }
 }

@@ -1,5 +1,6 @@
 /**
- * One record of the journal: the commands of one turn, in a form whose damage can be detected.
+ * One record of the journal: the commands of one turn of the event loop, with checksums by which
+ * the broker detects damage.
  *
  *   bytes 0-3    checksum (CRC-32) of all following bytes
  *   bytes 4-5    format version
@@ -7,8 +8,8 @@
  *   bytes 12-15  checksum of the previous record
  *   bytes 16-    the commands, JSON in UTF-8
  *
- * LMDB is transactional, so a record is either complete or missing. But disks lose and mix up
- * pages, and the broker must not grant from a damaged lock table.
+ * The database LMDB is transactional, so a record is either complete or missing. But disks lose and
+ * mix up pages, and the broker must not grant locks from a damaged lock table.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -32,16 +33,20 @@ export interface EncodedRecord {
   readonly checksum: number
 }
 
+/**
+ * @param sequence The number of the record.
+ * @param previousChecksum The checksum of the previous record.
+ */
 export function encodeRecord(
   sequence: number,
-  before: number,
+  previousChecksum: number,
   commands: readonly Command[],
 ): EncodedRecord {
   const text = JSON.stringify(commands)
   const bytes = Buffer.allocUnsafe(headBytes + Buffer.byteLength(text))
   bytes.writeUInt16LE(formatVersion, 4)
   bytes.writeUIntLE(sequence, 6, 6)
-  bytes.writeUInt32LE(before, 12)
+  bytes.writeUInt32LE(previousChecksum, 12)
   bytes.write(text, headBytes)
   const checksum = crc32(bytes.subarray(4))
   bytes.writeUInt32LE(checksum, 0)
@@ -50,18 +55,22 @@ export function encodeRecord(
 
 /**
  * @param sequence The expected number of the record.
- * @param before The checksum of the previous record.
+ * @param previousChecksum The checksum of the previous record.
  * @throws {HoldfastError} `UNAVAILABLE` if the record is damaged, out of order or of a newer
  *   format.
  */
-export function decodeRecord(bytes: Buffer, sequence: number, before: number): JournalRecord {
+export function decodeRecord(
+  bytes: Buffer,
+  sequence: number,
+  previousChecksum: number,
+): JournalRecord {
   if (bytes.length < headBytes || crc32(bytes.subarray(4)) !== bytes.readUInt32LE(0)) {
     throw damagedJournal(`record ${sequence} does not match its checksum`)
   }
   const version = bytes.readUInt16LE(4)
   if (version > formatVersion) throw newerFormat(version)
   if (bytes.readUIntLE(6, 6) !== sequence) throw damagedJournal(`record ${sequence} is missing`)
-  if (bytes.readUInt32LE(12) !== before) {
+  if (bytes.readUInt32LE(12) !== previousChecksum) {
     throw damagedJournal(`record ${sequence} does not follow the previous record`)
   }
   const commands = JSON.parse(bytes.toString('utf8', headBytes)) as Command[]

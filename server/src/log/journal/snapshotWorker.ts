@@ -1,25 +1,26 @@
 /**
- * A worker thread that makes a snapshot while the broker goes on. It builds the table from the
- * previous snapshot and the records since, and saves it.
+ * A worker thread that makes a snapshot while the broker goes on. The thread builds the lock table
+ * from the previous snapshot and the records after this snapshot, and saves the table.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { dump, LockTable, restore } from '../../core/index.js'
 import { nodeEnvironment } from '../../platform/environment.js'
 import { JournalStore, type MadeSnapshot } from './store.js'
 
-interface Order {
+interface SnapshotTask {
   readonly dir: string
   readonly isFlushed: boolean
+  /** The number of the last record that the snapshot includes. */
   readonly upTo: number
 }
 
-const { dir, isFlushed, upTo } = workerData as Order
+const { dir, isFlushed, upTo } = workerData as SnapshotTask
 
 const store = await JournalStore.open(dir, isFlushed)
-const former = store.snapshot()
-const table = former === undefined ? new LockTable() : restore(former.items)
-let sequence = former?.sequence ?? 0
-let checksum = former?.checksum ?? 0
+const formerSnapshot = store.snapshot()
+const table = formerSnapshot === undefined ? new LockTable() : restore(formerSnapshot.items)
+let sequence = formerSnapshot?.sequence ?? 0
+let checksum = formerSnapshot?.checksum ?? 0
 for (const record of store.recordsAfter(sequence, checksum)) {
   if (record.sequence > upTo) break
   for (const command of record.commands) table.apply(command)

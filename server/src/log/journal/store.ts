@@ -1,9 +1,10 @@
 /**
- * The journal's data in LMDB: records by sequence number, and the newest snapshot in chunks.
+ * The data of the journal in the database LMDB. A record has the commands of one turn of the event
+ * loop. A snapshot has the whole lock table, and is stored in chunks.
  *
- * Each chunk of a snapshot is written in its own transaction, so that records need not wait for the
- * whole snapshot. The snapshot becomes valid when the pointer names it. Then the old records and
- * the old snapshot are removed.
+ * The store writes each chunk of a snapshot in its own transaction, so that records need not wait
+ * for the whole snapshot. The snapshot becomes valid when the store writes a pointer to the
+ * snapshot. Then the store removes the old records and the old snapshot.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -19,7 +20,7 @@ import {
   newerFormat,
 } from './record.js'
 
-/** Kinds of keys: the first element of each key. */
+/** The first element of each key in LMDB: the kind of the value. */
 const recordKind = 0
 const chunkKind = 1
 const pointerKind = 2
@@ -32,7 +33,7 @@ interface Pointer {
   readonly version: number
   /** The sequence number of the last record in the snapshot. */
   readonly sequence: number
-  /** The checksum of that record. */
+  /** The checksum of the last record in the snapshot. */
   readonly checksum: number
   /** When the snapshot was made, in ms since 1970. */
   readonly at: number
@@ -54,10 +55,10 @@ interface OpenOptions extends Lmdb.RootDatabaseOptionsWithPath {
 }
 
 /**
- * Loads LMDB, a native module that does not exist for every platform. It is loaded late, because
- * only a broker with a journal needs it.
+ * Loads LMDB, a native module that does not exist for every platform. Only a broker with a journal
+ * calls this function, so that other brokers run without LMDB.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if it cannot be loaded.
+ * @throws {HoldfastError} `UNAVAILABLE` if LMDB cannot be loaded.
  */
 export async function loadLmdb(): Promise<typeof Lmdb> {
   try {
@@ -83,42 +84,44 @@ export class JournalStore {
   }
 
   /**
-   * @param isFlushed Whether a write completes only when it is on the disk. Must be equal for all
-   *   stores of one directory in this process.
+   * Opens the store in a directory.
+   *
+   * @param isFlushed Whether a write completes only when its data is on the disk. This value must
+   *   be equal for all stores of one directory in this process.
    * @throws {HoldfastError} `UNAVAILABLE` if LMDB cannot be loaded.
    */
   static async open(path: string, isFlushed = true): Promise<JournalStore> {
     const { open } = await loadLmdb()
     const options: OpenOptions = {
       path,
-      // Otherwise LMDB takes a directory with a dot in its name for a file.
+      // Without this option, LMDB treats a path with a dot in its name as a file.
       noSubdir: false,
       encoding: 'binary',
       eventTurnBatching: false,
-      // Otherwise every write waits for its flush, even if the caller does not.
+      // Without this option, every write waits until its data is on the disk.
       noSync: !isFlushed,
       permissionsMode: 0o600,
     }
     return new JournalStore(open<Buffer, number[]>(options))
   }
 
-  /** Resolves when the record is written, and flushed if the store is. */
+  /** Writes a record. Resolves when the record is written and, if `isFlushed`, is on the disk. */
   async append(sequence: number, bytes: Buffer): Promise<void> {
     await awaitWrite(this.#database.put([recordKind, sequence], bytes))
     await this.#database.flushed
   }
 
   /**
-   * Finds records that are missing at the end. (Each record has the checksum of the previous one,
-   * so a record that is missing in between is found without this.)
+   * Finds records that are missing at the end. (Reading the records finds those that are missing in
+   * between, because each record has the checksum of the previous record.)
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or an entry is
-   *   foreign.
+   * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if Holdfast did not
+   *   write an entry.
    */
   checkEntries(): void {
     let count = 0
     for (const key of this.#database.getKeys()) {
-      if (!isOurs(key)) throw damagedJournal('it has an entry that Holdfast did not write')
+      if (!isHoldfastKey(key)) throw damagedJournal('it has an entry that Holdfast did not write')
       count++
     }
     const { entryCount } = this.#database.getStats() as { readonly entryCount: number }
@@ -135,8 +138,8 @@ export class JournalStore {
   }
 
   /**
-   * Reads every entry, whatever it contains, and makes a test write: puts an entry where the next
-   * record would be, and removes it in the same commit.
+   * Reads every entry, even a damaged entry, and makes a test write: puts an entry after all
+   * records, and removes this entry in the same commit.
    */
   readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) value.length
@@ -149,39 +152,39 @@ export class JournalStore {
 
   /** The newest snapshot; undefined if there is none. */
   snapshot(): Snapshot | undefined {
-    const head = this.#pointer()
-    if (head === undefined) return undefined
-    const { sequence, checksum, at } = head
-    return { sequence, checksum, at, items: this.#items(head) }
+    const pointer = this.#pointer()
+    if (pointer === undefined) return undefined
+    const { sequence, checksum, at } = pointer
+    return { sequence, checksum, at, items: this.#items(pointer) }
   }
 
-  /** The records after this one in order, each verified when it is read. */
+  /** Reads and verifies the records after the record with this number and checksum, in order. */
   *recordsAfter(sequence: number, checksum: number): Generator<JournalRecord> {
-    let last = { sequence, checksum }
+    let previous = { sequence, checksum }
     for (const { value } of this.#database.getRange({
       start: [recordKind, sequence + 1],
       end: [recordKind + 1],
     })) {
-      const next = decodeRecord(value, last.sequence + 1, last.checksum)
-      yield next
-      last = next
+      const record = decodeRecord(value, previous.sequence + 1, previous.checksum)
+      yield record
+      previous = record
     }
   }
 
   /** Saves a snapshot, and then removes the old records and the old snapshot. */
   async saveSnapshot({ sequence, checksum, at, items }: Snapshot): Promise<void> {
-    const former = this.#pointer()
+    const formerPointer = this.#pointer()
     const chunks: number[] = []
     for (const chunkItems of chunksOf(items)) {
       const bytes = Buffer.from(JSON.stringify(chunkItems))
       await awaitWrite(this.#database.put([chunkKind, sequence, chunks.length], bytes))
       chunks.push(crc32(bytes))
     }
-    const head: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
-    await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(head))))
+    const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
+    await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
     await this.#removeUpTo([recordKind], [recordKind, sequence + 1])
-    if (former !== undefined) await this.#removeUpTo([chunkKind], [chunkKind, sequence])
+    if (formerPointer !== undefined) await this.#removeUpTo([chunkKind], [chunkKind, sequence])
   }
 
   async close(): Promise<void> {
@@ -191,9 +194,9 @@ export class JournalStore {
   #pointer(): Pointer | undefined {
     const bytes = this.#database.get([pointerKind])
     if (bytes === undefined) return undefined
-    const head = JSON.parse(bytes.toString()) as Pointer
-    if (head.version > formatVersion) throw newerFormat(head.version)
-    return head
+    const pointer = JSON.parse(bytes.toString()) as Pointer
+    if (pointer.version > formatVersion) throw newerFormat(pointer.version)
+    return pointer
   }
 
   *#items({ sequence, chunks }: Pointer): Generator<SnapshotItem> {
@@ -206,7 +209,7 @@ export class JournalStore {
     }
   }
 
-  /** Removes a range in steps, because every write delays the writes of records. */
+  /** Removes a range of keys in steps, so that records can be written between the steps. */
   async #removeUpTo(start: number[], end: number[]): Promise<void> {
     for (;;) {
       const keys = [...this.#database.getKeys({ start, end, limit: removeBatchSize })]
@@ -216,16 +219,18 @@ export class JournalStore {
   }
 }
 
-function isOurs(key: unknown): boolean {
-  // LMDB returns a key of one element without its array.
+/** Whether Holdfast can have written an entry with this key. */
+function isHoldfastKey(key: unknown): boolean {
+  // LMDB returns a key of one element as this element, without an array.
   const parts = [key].flat()
   if (!parts.every(Number.isSafeInteger)) return false
   return parts.length === { [recordKind]: 2, [chunkKind]: 3, [pointerKind]: 1 }[parts[0] as number]
 }
 
 /**
- * Waits for a write. LMDB rejects the write, and reports the reason by a second promise. This
- * function handles both, because an unhandled rejection would end the process.
+ * Waits for a write. If a write fails, LMDB rejects the promise of the write and also a second
+ * promise, which has the reason. This function handles both promises, because an unhandled
+ * rejection would end the process.
  */
 async function awaitWrite(write: Promise<boolean>): Promise<void> {
   try {
