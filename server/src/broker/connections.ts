@@ -12,7 +12,7 @@ import type { WorkScheduler } from '../connection/workScheduler.js'
 import type { Command, Session } from '../core/index.js'
 import { type Observer, type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
-import { endsAtOnce } from './inbound.js'
+import { canEndInOneTurn } from './inbound.js'
 import type { MemoryAccount } from './memoryAccount.js'
 import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
@@ -105,7 +105,7 @@ export class Connections implements ConnectionListener<Connection> {
       return liveTable.effectCount - before
     }
     // Suspending may release thousands of locks. If so, the scheduler lets other clients go first.
-    if (endsAtOnce(session)) submitSuspend()
+    if (canEndInOneTurn(session)) submitSuspend()
     else scheduler.add({ work: submitSuspend })
   }
 

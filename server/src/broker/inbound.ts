@@ -21,8 +21,8 @@ import {
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** The broker may release fewer than this many locks and requests in one command. */
-const releasedAtOnce = 100
+/** A command that releases this many locks and requests or more needs a turn of its own. */
+const maxReleasedInOneTurn = 100
 
 export interface InboundDeps {
   readonly log: { submit(command: Command): void }
@@ -91,12 +91,12 @@ export class Inbound {
   /**
    * Whether the broker may need a whole turn to handle this element, which is not validated yet.
    */
-  isLong({ session }: Connection, element: unknown): boolean {
+  mayNeedWholeTurn({ session }: Connection, element: unknown): boolean {
     if (session === undefined || typeof element !== 'object' || element === null) return false
     const { type, steal, key } = element as Record<string, unknown>
-    if (type === 'bye') return !endsAtOnce(session)
+    if (type === 'bye') return !canEndInOneTurn(session)
     if (steal !== true || typeof key !== 'string') return false
-    return (this.#deps.liveTable.current.keys.get(key)?.holders.length ?? 0) >= releasedAtOnce
+    return (this.#deps.liveTable.current.keys.get(key)?.holders.length ?? 0) >= maxReleasedInOneTurn
   }
 
   /**
@@ -178,8 +178,8 @@ export class Inbound {
 }
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
-export function endsAtOnce({ held, waiting }: Session): boolean {
-  return held.size + waiting.size < releasedAtOnce
+export function canEndInOneTurn({ held, waiting }: Session): boolean {
+  return held.size + waiting.size < maxReleasedInOneTurn
 }
 
 /**

@@ -384,7 +384,10 @@ export class Connection implements SocketListener, PacedWork {
     for (let i = 0; i < elements.length; i++) {
       const mustWait = i > 0 && this.#mustWait()
       // A hundred connections could each send a long message, so it gets no guaranteed minimum.
-      if (mustWait || (scheduler.left <= 0 && this.#deps.inbound.isLong(this, elements[i]))) {
+      if (
+        mustWait ||
+        (scheduler.left <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
+      ) {
         this.#pause().addRest(text, at, elements, i)
         break
       }

@@ -44,7 +44,7 @@ export interface DepsOf<Connection> {
   readonly handshake: { begin(connection: Connection, hello: Hello): void }
   readonly inbound: {
     /** Whether the broker may need a whole turn for this element, which is not validated yet. */
-    isLong(connection: Connection, element: unknown): boolean
+    mayNeedWholeTurn(connection: Connection, element: unknown): boolean
     handle(connection: Connection, message: Exclude<ClientMessage, Hello> | InvalidRequest): void
   }
   readonly listener: ConnectionListener<Connection>

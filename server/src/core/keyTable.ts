@@ -50,7 +50,7 @@ export class KeyTable {
 
   /**
    * The state of a key. A key that was not in use comes into use, so the caller must add a holder
-   * or a waiter.
+   * or a waiter, or call {@link markIdle}.
    */
   getOrCreate(key: string): KeyState {
     let keyState = this.#keyStates.get(key)
@@ -66,8 +66,8 @@ export class KeyTable {
     return keyState
   }
 
-  /** Marks a key as idle: its last holder or waiter is gone. */
-  release(keyState: KeyState): void {
+  /** Marks a key as idle, because it has neither holders nor waiters any more. */
+  markIdle(keyState: KeyState): void {
     this.#inUse.remove(keyState)
     this.#idle.append(keyState)
     this.#bytes -= bytesOf(keyState)

@@ -49,7 +49,7 @@ const requestTypeOf = {
  * `LOCK_NOT_HELD` lacks the type of its request, so the answer fits `unlock`, `refresh` and
  * `revoke`.
  */
-export function answers(answer: Answer, type: RequestType): boolean {
+export function isAnswerTo(answer: Answer, type: RequestType): boolean {
   if (answer.kind !== 'failed') return requestTypeOf[answer.kind] === type
   if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
   return answer.request === undefined ? type !== 'lock' : answer.request === type
@@ -123,18 +123,18 @@ export class Session {
     return this.#waiting
   }
 
-  hold(lock: Lock): void {
+  addHeld(lock: Lock): void {
     if (this.#held === noLocks) this.#held = new IdTable()
     this.#held.add(lock)
   }
 
-  waitFor(request: Request): void {
+  addWaiting(request: Request): void {
     if (this.#waiting === noRequests) this.#waiting = new IdTable()
     this.#waiting.add(request)
   }
 
   /** Stores the revocation of a lock. Returns the additional bytes. */
-  onRevoked(fence: number, note: string): number {
+  storeRevocation(fence: number, note: string): number {
     if (this.answers === undefined) return 0
     const before = this.revocationBytes
     this.revocations = [...this.revocations, { fence, note }].slice(-maxRevocations)
@@ -170,7 +170,7 @@ export class Session {
    * Reduces the stored grant of a released lock to its fence, because a repeated answer needs only
    * the fence. This frees the metadata and a long key.
    */
-  dropHolderDetails(lock: Lock): void {
+  reduceStoredGrant(lock: Lock): void {
     if (lock.metadata === undefined && lock.key.length <= keptKeyLength) return
     const answer = this.answers?.get(lock.id)
     if (answer?.kind !== 'granted' || answer.lock !== lock) return
@@ -251,6 +251,7 @@ export class Lock implements LockTerms {
     return this.keyState.key
   }
 
+  /** The id of the lock in an `IdTable`. */
   get tableId(): number {
     return this.fence
   }
@@ -290,6 +291,7 @@ export class Request implements LockTerms {
     return this.keyState.key
   }
 
+  /** The id of the request in an `IdTable`. */
   get tableId(): number {
     return this.id
   }

@@ -77,14 +77,14 @@ export function restore(items: Iterable<SnapshotItem>): LockTable {
         const lock = new Lock(keys.getOrCreate(item.key), session, item, item.fence, item.since)
         lock.generation = item.generation
         lock.keyState.holders.append(lock)
-        session.hold(lock)
+        session.addHeld(lock)
         break
       }
       case 'request': {
         const session = findSession(sessions, item.session)
         const request = new Request(keys.getOrCreate(item.key), session, item)
         request.keyState.enqueue(request)
-        session.waitFor(request)
+        session.addWaiting(request)
         break
       }
     }

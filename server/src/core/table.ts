@@ -25,7 +25,7 @@ import { describeHolders } from './holders.js'
 import { KeyTable } from './keyTable.js'
 import {
   type Answer,
-  answers,
+  isAnswerTo,
   type KeyState,
   Lock,
   type LockTerms,
@@ -372,15 +372,15 @@ export class LockTable {
       session.lastId = id
       const described = describeHolders(keyState, true, session.storedHolderBytes)
       this.#answer(session, id, { kind: 'failed', code: 'LOCK_HELD', ...described })
-      this.#forgetIfIdle(keyState)
+      this.#markIdleIfUnused(keyState)
     } else if (keyState.queue.length >= session.limits.waitersPerKey) {
       this.#refuse(session, id, 'QUOTA_EXCEEDED', 'waitersPerKey')
-      this.#forgetIfIdle(keyState)
+      this.#markIdleIfUnused(keyState)
     } else {
       session.lastId = id
       const request = new Request(keyState, session, command)
       keyState.enqueue(request)
-      session.waitFor(request)
+      session.addWaiting(request)
       this.#waiting++
       this.#bytes += requestBytes + textBytes(request.metadata)
       this.#effects.push({ kind: 'queued', request })
@@ -453,7 +453,7 @@ export class LockTable {
       return
     }
     this.#effects.push({ kind: 'revoked', lock, by: session, note: command.note })
-    this.#bytes += lock.session.onRevoked(lock.fence, command.note)
+    this.#bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#release(lock, 'revoked', command.at)
     this.#answer(session, command.id, revoked)
   }
@@ -488,7 +488,7 @@ export class LockTable {
     lock.keyState.holders.remove(lock)
     if (this.#byFence.isUsed) this.#byFence.remove(lock)
     lock.session.held.remove(lock)
-    lock.session.dropHolderDetails(lock)
+    lock.session.reduceStoredGrant(lock)
     this.#held--
     this.#bytes -= lockBytes + textBytes(lock.metadata)
     this.#effects.push({ kind: 'released', lock, reason })
@@ -526,7 +526,7 @@ export class LockTable {
       this.#dequeue(request)
       this.#grant(keyState, request.session, request, at, request)
     }
-    this.#forgetIfIdle(keyState)
+    this.#markIdleIfUnused(keyState)
   }
 
   #grantUnfinishedKeys({ keys, at }: Commands.GrantUnfinishedKeys): void {
@@ -551,9 +551,9 @@ export class LockTable {
     this.#unfinished.clear()
   }
 
-  #forgetIfIdle(keyState: KeyState): void {
+  #markIdleIfUnused(keyState: KeyState): void {
     if (!keyState.isIdle) return
-    this.#keys.release(keyState)
+    this.#keys.markIdle(keyState)
     if (this.#byFence.isUsed) this.#byFence.forget(keyState)
   }
 
@@ -572,7 +572,7 @@ export class LockTable {
     const lock = new Lock(keyState, session, terms, ++this.#fence, at)
     keyState.holders.append(lock)
     if (this.#byFence.isUsed) this.#byFence.add(lock)
-    session.hold(lock)
+    session.addHeld(lock)
     const bytes = session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#held++
     this.#bytes += bytes + lockBytes + textBytes(lock.metadata)
@@ -596,7 +596,7 @@ export class LockTable {
   #isRepeat(session: Session, { id, type }: { id: number; type: RequestType }): boolean {
     if (id > session.lastId) return false
     const answer = session.answers?.get(id)
-    if (answer !== undefined && answers(answer, type)) {
+    if (answer !== undefined && isAnswerTo(answer, type)) {
       this.#effects.push({ kind: 'answer', session, id, answer, repeat: true })
     } else if (type !== 'lock' || session.waiting.get(id) === undefined) {
       this.#refuse(session, id, 'BAD_MESSAGE')

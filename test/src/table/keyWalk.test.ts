@@ -25,7 +25,7 @@ class World {
     if (keyState === undefined) return
     keyState.first = undefined
     this.inUse.delete(key)
-    this.keys.release(keyState)
+    this.keys.markIdle(keyState)
   }
 }
 

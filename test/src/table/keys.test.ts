@@ -10,7 +10,7 @@ import { Bench } from './bench.js'
 const manyIdle = 2_000
 
 function fallIdle(keys: KeyTable, count: number): void {
-  for (let i = 0; i < count; i++) keys.release(keys.getOrCreate(`idle:${i}`))
+  for (let i = 0; i < count; i++) keys.markIdle(keys.getOrCreate(`idle:${i}`))
 }
 
 function names(entries: Iterable<KeyState>): string[] {
@@ -40,7 +40,7 @@ describe('table: keys', () => {
     const keys = new KeyTable()
     const keyState = keys.getOrCreate('k')
     for (let i = 0; i < 10; i++) {
-      keys.release(keyState)
+      keys.markIdle(keyState)
       fallIdle(keys, 100)
       expect(keys.getOrCreate('k')).to.equal(keyState)
     }
@@ -49,7 +49,7 @@ describe('table: keys', () => {
   it('a key is dropped after many others have fallen idle', () => {
     const keys = new KeyTable()
     const keyState = keys.getOrCreate('k')
-    keys.release(keyState)
+    keys.markIdle(keyState)
     fallIdle(keys, manyIdle)
     expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })
@@ -58,11 +58,11 @@ describe('table: keys', () => {
     const keys = new KeyTable()
     const held = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`held:${i}`))
     const keyState = keys.getOrCreate('k')
-    keys.release(keyState)
+    keys.markIdle(keyState)
     fallIdle(keys, manyIdle)
     expect(keys.getOrCreate('k')).to.equal(keyState)
-    keys.release(keyState)
-    for (const keyState of held) keys.release(keyState)
+    keys.markIdle(keyState)
+    for (const keyState of held) keys.markIdle(keyState)
     expect(keys.size).to.equal(0)
     expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })

@@ -72,7 +72,7 @@ const queues: Mutant[] = [
     name: 'unlock-does-not-grant-waiters',
     in: 'LockTable.#unlock',
     find: `this.#release($LOCK, 'unlocked', $AT)`,
-    replace: `(this.#removeLock($LOCK, 'unlocked'), this.#forgetIfIdle($LOCK.keyState))`,
+    replace: `(this.#removeLock($LOCK, 'unlocked'), this.#markIdleIfUnused($LOCK.keyState))`,
     why: 'The table does not grant the waiters of a key when the holder unlocks it.',
   },
   {
