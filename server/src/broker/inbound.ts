@@ -22,7 +22,7 @@ import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 /** A command that releases this many locks and requests or more needs a turn of its own. */
-const maxReleasedInOneTurn = 100
+const releasesNeedingOwnTurn = 100
 
 export interface InboundDeps {
   readonly log: { submit(command: Command): void }
@@ -96,7 +96,9 @@ export class Inbound {
     const { type, steal, key } = element as Record<string, unknown>
     if (type === 'bye') return !canEndInOneTurn(session)
     if (steal !== true || typeof key !== 'string') return false
-    return (this.#deps.liveTable.current.keys.get(key)?.holders.length ?? 0) >= maxReleasedInOneTurn
+    return (
+      (this.#deps.liveTable.current.keys.get(key)?.holders.length ?? 0) >= releasesNeedingOwnTurn
+    )
   }
 
   /**
@@ -179,7 +181,7 @@ export class Inbound {
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
 export function canEndInOneTurn({ held, waiting }: Session): boolean {
-  return held.size + waiting.size < maxReleasedInOneTurn
+  return held.size + waiting.size < releasesNeedingOwnTurn
 }
 
 /**
