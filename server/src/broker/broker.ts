@@ -28,7 +28,7 @@ export class Broker {
   #isServing = false
   #isDraining = false
 
-  /** Resolves when the broker begins to serve clients; undefined if it serves at once. */
+  /** Resolves when the broker begins to serve clients; undefined if the broker serves at once. */
   readonly ready: undefined | Promise<void>
 
   constructor(deps: BrokerDeps) {

@@ -12,7 +12,7 @@ import { type Command, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
-/** The time after a start in which the broker grants no lock. A broker timer ends it. */
+/** The time after a start in which the broker grants no lock. A broker timer ends this time. */
 export class QuietStart {
   readonly ms: number
 

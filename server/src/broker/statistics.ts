@@ -62,8 +62,8 @@ export class Statistics {
 }
 
 /**
- * Whether a request failed without waiting. A request that waited and failed is counted when it
- * leaves its queue.
+ * Whether a request failed without waiting. A request that waited is counted by the effect
+ * `withdrawn`.
  */
 function isRefusedAtOnce(answer: Extract<Effect, { kind: 'answer' }>['answer']): boolean {
   return answer.kind === 'failed' && answer.code === 'LOCK_HELD'

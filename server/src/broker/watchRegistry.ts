@@ -29,7 +29,7 @@ const eventForReason = {
 
 /** Bytes that a watch takes, with its nodes in the tree of its connection and in the index. */
 const watchBytes = 768
-/** Bytes that an event takes beside its text. */
+/** Bytes that an event takes without its text. */
 const eventBytes = 256
 
 export class WatchRegistry {

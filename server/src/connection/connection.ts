@@ -24,11 +24,9 @@ import type { PacedWork } from './workScheduler.js'
 export type ConnectionDeps = DepsOf<Connection>
 
 /**
- * - `fresh`: the client has not sent `hello`.
- * - `opening`: the handshake is going on.
- * - `open`: the connection has a session.
- * - `closing`: the socket is closing.
- * - `gone`: the socket is closed, and all input is handled.
+ * `fresh`: the client has not sent `hello`. `opening`: the handshake is going on. `open`: the
+ * connection has a session. `closing`: the socket is closing. `gone`: the socket is closed, and all
+ * input is handled.
  */
 type State = 'fresh' | 'opening' | 'open' | 'closing' | 'gone'
 
@@ -59,10 +57,7 @@ export class Connection implements SocketListener, PacedWork {
   isSlow = false
   /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
-  /**
-   * When reading resumed after the last pause, in compensated time (see `connectionDeps.ts`);
-   * -Infinity before the first pause.
-   */
+  /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
   readingResumedAt = Number.NEGATIVE_INFINITY
   /**
    * The number of this connection among the connections of the session. The lock table ignores
@@ -101,7 +96,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#socket.isSecure ?? true
   }
 
-  /** When the newest frame arrived, in compensated time. */
+  /** When the newest frame arrived, in compensated time (see `connectionDeps.ts`), in ms. */
   get receivedAt(): number {
     return this.#receivedAt
   }
@@ -150,7 +145,7 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#allowance.beginTurn(at)
-    // A hello may resume a session with thousands of locks, so it gets no guaranteed minimum.
+    // A hello may resume a session with thousands of locks, so a hello gets no guaranteed minimum.
     const unitsLeft = this.#state === 'fresh' ? this.#deps.scheduler.left : this.#allowance.left
     // A long frame is much work to parse, so its cost is checked before it is parsed.
     const parsingCost = costOfParsing(text)
@@ -383,7 +378,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
       const mustWait = i > 0 && this.#mustWait()
-      // A hundred connections could each send a long message, so it gets no guaranteed minimum.
+      // A long message gets no guaranteed minimum, because every connection could send one.
       if (
         mustWait ||
         (scheduler.left <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))

@@ -3,10 +3,10 @@
  * order are equal.
  *
  * Commands come from two senders:
- * - A client. Its command carries the *attach epoch*, the number of the connection on which it
- *   arrived.
- * - A timer of the broker. Its command is a proposal, and names the state that the timer was set
- *   for.
+ * - A client. The command of a client has an *attach epoch*: the number of the connection on which
+ *   the message of the client arrived.
+ * - A timer of the broker. The command of a timer is a proposal, and names the state that the timer
+ *   was set for.
  *
  * The table ignores a command whose connection or state is out of date.
  *
@@ -18,7 +18,8 @@ import type { LockMode } from '@holdfast/shared'
 
 interface Base {
   /**
-   * The submitter's wall time, in ms since 1970. The table only stores it, for display as "since".
+   * The wall time of the broker that submits the command, in ms since 1970. The table only stores
+   * this time, as the field `since` of a lock or request.
    */
   readonly at: number
 }
@@ -30,7 +31,8 @@ interface FromSession extends Base {
 }
 
 /**
- * The limits of a session. The command carries them, so that every broker applies the same limits.
+ * The limits of a session. The command `open` has the limits, so that every broker applies the same
+ * limits.
  */
 export interface SessionLimits {
   /** Most locks and waiting requests, counted together. */
@@ -177,7 +179,7 @@ export interface CancelRequest extends FromSession {
   readonly request: number
 }
 
-/** The client has received these answers, so the table need not store them any longer. */
+/** The client has received these answers, so the table drops the stored answers. */
 export interface AcknowledgeAnswers extends FromSession {
   readonly type: 'ack'
   readonly ids: readonly number[]

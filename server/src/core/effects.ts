@@ -55,7 +55,7 @@ export type Effect =
   /** The ttl of the lock starts again. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
   /**
-   * The client has acknowledged answers, so it has also read everything that it received before.
+   * The client has acknowledged answers. The broker may now acknowledge the message of the client.
    */
   | { readonly kind: 'acknowledged'; readonly session: Session }
   /** `repeat` is true for an answer that was given before, or if the request changed nothing. */

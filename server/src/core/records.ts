@@ -1,7 +1,7 @@
 /**
  * The records of the table: sessions with their stored answers, locks, requests, and one state for
  * each key in use, with its holders and its queue. The records themselves are the nodes of the
- * linked lists, so that each of them leaves its list in O(1).
+ * linked lists, so that removing a record from its list takes O(1).
  *
  * Code outside `core` may read these records, but must not change them.
  */
@@ -200,7 +200,7 @@ function holderBytesOf(answer: Answer | undefined): number {
 /** Keys up to this length stay with the stored grant of a released lock. */
 const keptKeyLength = 64
 
-/** The common fields of a lock command and of the request that it may become. */
+/** The fields that a lock command and a waiting request have in common. */
 export interface LockTerms {
   readonly id: number
   readonly mode: LockMode

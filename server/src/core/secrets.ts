@@ -5,7 +5,7 @@
 import type { ResumeSession } from './commands.js'
 import type { Session } from './records.js'
 
-/** Which secret of the session the resume presents; undefined if it presents neither. */
+/** Which secret of the session the command presents; undefined if it presents another text. */
 export function matchSecret(
   { secret, nextSecret }: Session,
   { proof }: ResumeSession,

@@ -5,11 +5,11 @@
  * It uses no socket, timer, clock, random number, id generator or log. The same table therefore
  * serves from memory, is rebuilt from a journal, and is equal at every broker that shares a log.
  *
- * The rules, and the methods that keep them:
+ * The rules of the table, and the methods that enforce each rule:
  * - Exclusion: a lock is granted only if `KeyState.admits` its mode (`#request`, `#grantWaiters`).
  * - First come, first served: no request is granted past a queue (`#request`, `#grantWaiters`).
- * - A lock or request that ends leaves at once, and the waiters that it blocked are granted in the
- *   same pass, by a loop and never by recursion (`#release`, `#withdraw`).
+ * - When a lock or a request ends, the table grants the waiters behind it while it executes the
+ *   same command, by a loop and never by recursion (`#release`, `#withdraw`).
  * - A request whose id is repeated gets its first answer and never runs twice (`#isRepeat`).
  * - A command from a replaced connection changes nothing (`#currentSession`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
@@ -268,7 +268,7 @@ export class LockTable {
     // This loop follows the loop above, because suspending one session can grant a lock to any of
     // the others. All sessions must have their new owner before.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
-    // The broker that is gone may have left keys unfinished.
+    // The former owner may have left keys unfinished: keys with waiters that can be granted.
     for (const keyState of this.#keys.values())
       if (this.#isReady(keyState)) this.#unfinished.add(keyState)
   }
@@ -472,7 +472,7 @@ export class LockTable {
     if (lock?.generation === command.generation) this.#release(lock, 'expired', command.at)
   }
 
-  /** Takes the key from all its holders. The queue stays as it is. */
+  /** Ends all locks of the key. The waiting requests of the key stay in the queue. */
   #steal(keyState: KeyState): void {
     for (let lock = keyState.holders.first; lock !== undefined; lock = keyState.holders.first) {
       this.#removeLock(lock, 'stolen')

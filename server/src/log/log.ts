@@ -1,13 +1,13 @@
 /**
- * The interface of a command log. A log puts commands into one order and returns each of them
- * exactly once, in that order, to the state machine that applies them. The lock table is the same
- * for every kind of log. README.md in this folder says what a log must promise.
+ * The interface of a command log. A log puts the submitted commands into one order, and passes each
+ * command exactly once, in this order, to the state machine. The state machine applies the command
+ * to the lock table. README.md in this folder lists the promises of a log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command, SnapshotItem } from '../core/index.js'
 import type { JournalStatus, LogStatus } from '../observability/logStatus.js'
 
-/** Applies the commands of a log: the lock table with the broker around it. */
+/** Applies the commands of a log to the lock table. The broker implements this interface. */
 export interface StateMachine {
   /**
    * Replaces the table by a snapshot, which consists of these items. A log calls this method before
@@ -77,7 +77,7 @@ export interface Log {
    * @throws {HoldfastError} if the log cannot start; an asynchronous start rejects with the error.
    */
   start(stateMachine: StateMachine): undefined | Promise<void>
-  /** Submits a command. The log passes it to `apply`, at once or later. */
+  /** Submits a command. The log passes the command to `apply`, at once or later. */
   submit(command: Command): void
   /** Resolves when every submitted command was applied. The caller must not submit more. */
   close(): Promise<void>

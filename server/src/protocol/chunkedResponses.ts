@@ -19,7 +19,7 @@ const chunkBytes = 16 * 1024
 
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
-  /** Each time it has visited this many keys, the caller must yield {@link stepCost}. */
+  /** The caller must yield {@link stepCost} after each group of this many keys. */
   readonly stepKeys: number
   /** The cost of {@link stepKeys} keys, in units of work. */
   readonly stepCost: number
@@ -87,7 +87,7 @@ export function* snapshotChunks(
   yield encodeChunk(false)
 }
 
-/** Yields frames of messages. Encodes the messages of a frame only when the caller asks for it. */
+/** Yields frames of messages. Encodes the messages of a frame only when the frame is needed. */
 export function* messageFrames<T>(
   items: Iterable<T>,
   encode: (item: T) => string,

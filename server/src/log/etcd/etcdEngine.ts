@@ -8,7 +8,7 @@
  *   prefix/config                     the settings of all brokers of the log
  *   prefix/log/incarnation            the newest entry of each incarnation; etcd keeps older ones
  *   prefix/snapshot                   the pointer to the newest snapshot
- *   prefix/chunks/position-id/index   the chunks of this snapshot and of the one before
+ *   prefix/chunks/position-id/index   the chunks of this snapshot and of the previous snapshot
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'

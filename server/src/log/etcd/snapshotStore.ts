@@ -142,7 +142,7 @@ function sortable(number: number): string {
 function missingChunk(key: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
-    `The snapshot on etcd is damaged (chunk ${key}): restart the broker, which then loads a newer ` +
+    `The snapshot on etcd is damaged (chunk ${key}): restart the broker, which loads a newer ` +
       'snapshot if there is one',
   )
 }

@@ -149,7 +149,7 @@ class JournalLog implements Log {
 
   async close(): Promise<void> {
     this.#closing.abort()
-    // Waits for the start, which could lock and write to the directory after this method otherwise.
+    // Waits for the start, because the start must not lock or write to the directory later.
     await this.#starting?.catch(() => {})
     if (!this.#hasFailed && (this.#isCommitting || this.#waiting.length > 0)) {
       await new Promise<void>((resolve) => {
