@@ -30,7 +30,7 @@ const navItems: readonly {
   { page: 'events', label: 'Events', icon: 'M4 6h16M4 12h16M4 18h10' },
 ]
 
-/** The page of the navigation that a detail page belongs to. */
+/** For each detail page, the page in the navigation to which it belongs. */
 const parentPages: Readonly<Partial<Record<PageName, PageName>>> = {
   lock: 'locks',
   session: 'sessions',
@@ -112,7 +112,10 @@ function Logo() {
   )
 }
 
-/** After a change of the page, moves the focus to its start and sets the title of the window. */
+/**
+ * After a change of the page, moves the focus to the start of the new page and sets the title of
+ * the window.
+ */
 function useFocusOnNavigation({ page, argument }: Route) {
   const main = useRef<HTMLElement>(null)
   const isFirst = useRef(true)

@@ -1,6 +1,6 @@
 /**
- * The entry point of the dashboard. It sets the theme before the first drawing, so that the page
- * never flashes in the wrong theme.
+ * The entry point of the dashboard. It sets the theme before the page is drawn for the first time,
+ * so that the page does not appear in another theme for a moment.
  */
 import { render } from 'preact'
 import { App } from './app.js'
@@ -14,11 +14,11 @@ applyTheme(savedTheme())
 document.addEventListener('DOMContentLoaded', renderApp)
 
 function renderApp(): void {
-  const store = new ChangeNotifier(pageEnvironment)
-  const feed = new Feed(brokerUrl(), pageEnvironment, store)
+  const changes = new ChangeNotifier(pageEnvironment)
+  const feed = new Feed(brokerUrl(), pageEnvironment, changes)
   void feed.start()
   render(
-    <AppContext.Provider value={{ feed, changes: store, environment: pageEnvironment }}>
+    <AppContext.Provider value={{ feed, changes, environment: pageEnvironment }}>
       <App />
     </AppContext.Provider>,
     document.getElementById('app') as HTMLElement,

@@ -1,5 +1,5 @@
 /**
- * Polls the data that no event carries: the counters, once a second, and the queues. A query visits
+ * Polls the data that is not in events: the counters, once a second, and the queues. A query visits
  * all keys of the broker, so the pause between two queries is a multiple of the time that the last
  * query took. A page in the background does not poll.
  */
@@ -24,7 +24,9 @@ export interface SearchResult {
   readonly listed: number
 }
 
-/** What this poller needs of the feed. The session changes when the dashboard reconnects. */
+/**
+ * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
+ */
 interface BrokerSource {
   readonly session: Session | undefined
   readonly locks: LockModel
@@ -36,17 +38,18 @@ export class BrokerPoller {
   readonly #environment: PageEnvironment
   readonly #changes: ChangeNotifier
   stats: LockStats | undefined
-  /** Why the broker refused the counters; undefined if it sends them. */
+  /** Why the broker refused to send the counters; undefined if the broker sends them. */
   statsProblem: string | undefined
+  /** Why the broker refused the last query; undefined if the broker answered it. */
   queryProblem: string | undefined
   searchResult: SearchResult | undefined
   #prefix = ''
   #stops: (() => void)[] = []
 
-  constructor(feed: BrokerSource, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(feed: BrokerSource, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#feed = feed
-    this.#environment = machine
-    this.#changes = store
+    this.#environment = environment
+    this.#changes = changes
   }
 
   start(): void {
@@ -60,7 +63,10 @@ export class BrokerPoller {
     this.#stops = []
   }
 
-  /** Queries the locks whose keys begin with the prefix, now and after each poll; '' for none. */
+  /**
+   * Queries the locks whose keys begin with the prefix, now and after each poll. '' stops these
+   * queries.
+   */
   searchPrefix(prefix: string): void {
     if (prefix === this.#prefix) return
     this.#prefix = prefix
@@ -68,7 +74,10 @@ export class BrokerPoller {
     if (prefix !== '') void this.#search(prefix)
   }
 
-  /** Calls `poll` again and again, each time after so many ms as the last call has returned. */
+  /**
+   * Calls `poll` again and again. The number that `poll` returns is the pause until the next call,
+   * in ms.
+   */
   #repeat(poll: () => Promise<number>): void {
     let cancel: (() => void) | undefined
     let isStopped = false
@@ -139,7 +148,10 @@ export class BrokerPoller {
   }
 }
 
-/** Whether the broker refused the request; other errors end when the connection is back. */
+/**
+ * Whether the broker refused the request because of a missing permission. Other errors are not
+ * shown, because they end when the connection is open again.
+ */
 function isRefusal(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && error.code === 'FORBIDDEN'
 }

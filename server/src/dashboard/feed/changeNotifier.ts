@@ -11,14 +11,14 @@ export class ChangeNotifier {
   readonly #environment: PageEnvironment
   readonly #listeners = new Set<() => void>()
   #isScheduled = false
-  /** Rises with every notification. Views compute derived data once for each version. */
+  /** Rises with every notification. A view computes its derived data once for each version. */
   version = 0
 
-  constructor(machine: PageEnvironment) {
-    this.#environment = machine
+  constructor(environment: PageEnvironment) {
+    this.#environment = environment
   }
 
-  /** Calls the listener at every notification; returns a function that stops that. */
+  /** Calls the listener at every notification. Returns a function that removes the listener. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => {

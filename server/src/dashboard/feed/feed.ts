@@ -1,7 +1,7 @@
 /**
  * The dashboard's own session, and the data that comes from it: locks, recent events, and time
- * series for the charts. The feed opens the session, and opens another one after a failure. It is a
- * client like any other and has no interface of its own at the broker.
+ * series for the charts. The feed opens the session, and opens another session after a failure. For
+ * the broker, the dashboard is a client like all others.
  */
 import { connect, HoldfastError, type Session, type WatchEvent } from '@holdfast/client'
 import { LockModel } from '../model/lockModel.js'
@@ -16,7 +16,7 @@ import { KeyPoller } from './keyPoller.js'
 /** The state of the connection to the broker. */
 export type ConnectionStatus =
   | { readonly kind: 'connecting'; readonly problem?: string | undefined }
-  /** The broker needs a token; `problem` says why it refused the last one. */
+  /** The broker needs a token. `problem` is the reason why the broker refused the last token. */
   | { readonly kind: 'token'; readonly problem?: string | undefined }
   | { readonly kind: 'live' }
   | { readonly kind: 'disconnected' }
@@ -24,7 +24,8 @@ export type ConnectionStatus =
   | { readonly kind: 'ended'; readonly problem: string }
 
 /**
- * The grace of the session, in ms: short, so that the session ends soon after the page is closed.
+ * The grace of the session, in ms: how long the broker keeps the session after its connection
+ * dropped. The grace is short, so that the session ends soon after the page is closed.
  */
 const graceMs = 5_000
 /** Time between two attempts to connect, in ms. */
@@ -39,12 +40,13 @@ export class Feed {
   readonly selectedKey: KeyPoller
   status: ConnectionStatus = { kind: 'connecting' }
   /**
-   * When the draining broker will close, in ms of the wall clock; undefined if it does not drain.
+   * When the draining broker will close, in ms of the wall clock; undefined if the broker does not
+   * drain.
    */
   drainsAt: number | undefined
   /** When the token expires, in ms of the wall clock; undefined if no expiry was announced. */
   tokenExpiresAt: number | undefined
-  /** Why the broker refused to send events; undefined if it sends them. */
+  /** Why the broker refused to send events; undefined if the broker sends events. */
   watchProblem: string | undefined
   session: Session | undefined
   readonly #url: string
@@ -53,13 +55,13 @@ export class Feed {
   #token: string | undefined
   #cancelRetry: (() => void) | undefined
 
-  constructor(url: string, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(url: string, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#url = url
-    this.#environment = machine
-    this.#changes = store
-    this.poller = new BrokerPoller(this, machine, store)
-    this.handoffProbe = new HandoffProbe(this, machine, store)
-    this.selectedKey = new KeyPoller(this, machine, store)
+    this.#environment = environment
+    this.#changes = changes
+    this.poller = new BrokerPoller(this, environment, changes)
+    this.handoffProbe = new HandoffProbe(this, environment, changes)
+    this.selectedKey = new KeyPoller(this, environment, changes)
   }
 
   /** Connects with this token. The token is kept in memory only, and is lost with the page. */

@@ -1,8 +1,8 @@
 /**
  * Measures the hand-off: the time from an unlock to the grant at the waiter. No event has this
- * time, so the page holds a lock of its own, waits for the same lock, unlocks it, and takes the
- * time until the grant. Other clients see this lock and the counters count it, so the user must
- * turn this on.
+ * time. So the page acquires a lock of its own, requests the lock a second time, unlocks it, and
+ * measures the time until the second grant. Other clients see this lock, and the counters of the
+ * broker include it, so the probe is off until the user turns it on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
 import type { Series } from '../model/series.js'
@@ -13,7 +13,7 @@ const measureEveryMs = 1_000
 /** Timeout of each lock request, in ms. The ttl of the lock is twice as long. */
 const timeoutMs = 5_000
 
-/** What the probe needs of the feed. The session changes when the dashboard reconnects. */
+/** The part of the feed that the probe needs. The session changes when the dashboard reconnects. */
 interface ProbeSource {
   readonly session: Session | undefined
   readonly series: Series
@@ -28,10 +28,10 @@ export class HandoffProbe {
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
 
-  constructor(feed: ProbeSource, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(feed: ProbeSource, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#feed = feed
-    this.#environment = machine
-    this.#changes = store
+    this.#environment = environment
+    this.#changes = changes
   }
 
   get isOn(): boolean {
@@ -74,15 +74,15 @@ export class HandoffProbe {
 
   async #measure(session: Session, key: string): Promise<number> {
     const options = { timeout: timeoutMs, ttl: 2 * timeoutMs }
-    const first = await session.lock(key, options)
-    const second = session.lock(key, options)
+    const firstLock = await session.lock(key, options)
+    const secondGrant = session.lock(key, options)
     // The broker answers in order, so the second request is in the queue when this answer arrives.
     await session.stats().catch(() => {})
-    const released = this.#environment.now()
-    void first.unlock().catch(() => {})
-    const granted = await second
-    const handoffMs = this.#environment.now() - released
-    await granted.unlock()
+    const unlockedAt = this.#environment.now()
+    void firstLock.unlock().catch(() => {})
+    const secondLock = await secondGrant
+    const handoffMs = this.#environment.now() - unlockedAt
+    await secondLock.unlock()
     return handoffMs
   }
 }

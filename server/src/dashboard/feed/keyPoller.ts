@@ -1,16 +1,18 @@
 /**
- * Queries the key whose page is open: soon after each event of the key, and once a second. So the
- * page shows the whole queue as it moves, even if the broker has more locks than one query returns.
+ * Queries the key whose page is open, once a second and soon after each event of the key. So the
+ * page shows the whole current queue, even if the broker has more locks than one query returns.
  */
 import type { HoldfastError, LockEvent, QueryResult, Session } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'
 import type { ChangeNotifier } from './changeNotifier.js'
 
-/** Time to the next query after an event, and without events, in ms. */
+/** Time to the next query after an event, and time to the next query without an event, in ms. */
 const afterEventMs = 100
 const idleMs = 1_000
 
-/** What this poller needs of the feed. The session changes when the dashboard reconnects. */
+/**
+ * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
+ */
 interface KeySource {
   readonly session: Session | undefined
 }
@@ -26,13 +28,13 @@ export class KeyPoller {
   #isStale = false
   #cancelTimer: (() => void) | undefined
 
-  constructor(feed: KeySource, machine: PageEnvironment, store: ChangeNotifier) {
+  constructor(feed: KeySource, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#feed = feed
-    this.#environment = machine
-    this.#changes = store
+    this.#environment = environment
+    this.#changes = changes
   }
 
-  /** Queries this key from now on; undefined for no key. */
+  /** Queries this key from now on. With undefined, queries no key. */
   select(key: string | undefined): void {
     if (key === this.key) return
     this.key = key
@@ -47,7 +49,7 @@ export class KeyPoller {
     else this.#schedule(afterEventMs)
   }
 
-  /** Queries now, or after the query that is under way. */
+  /** Queries now. If a query is under way, queries again after its result. */
   refresh(): void {
     if (this.#isQuerying) this.#isStale = true
     else void this.#query()

@@ -9,7 +9,7 @@ export function count(value: number): string {
   return wholeNumber.format(value)
 }
 
-/** A number in compact notation from 10,000, such as 12.3K. */
+/** Formats a number; from 10,000 on in compact notation, such as 12.3K. */
 export function compactCount(value: number): string {
   return value < 10_000 ? wholeNumber.format(value) : compact.format(value)
 }
@@ -21,7 +21,7 @@ export function rate(value: number | null): string {
 }
 
 export function percent(share: number): string {
-  // Round down, so that less than everything is never shown as 100 %.
+  // Round down, so that a share below 1 is never shown as 100 %.
   const tenths = Math.floor(share * 1_000)
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
@@ -42,16 +42,16 @@ export function span(milliseconds: number): string {
     [Math.floor(seconds / 60) % 60, 'min'],
     [seconds % 60, 's'],
   ]
-  const from = units.findIndex(([value]) => value > 0)
-  if (from < 0) return '0 s'
+  const largestUnit = units.findIndex(([value]) => value > 0)
+  if (largestUnit < 0) return '0 s'
   return units
-    .slice(from, from + 2)
+    .slice(largestUnit, largestUnit + 2)
     .filter(([value]) => value > 0)
     .map(([value, unit]) => `${value} ${unit}`)
     .join(' ')
 }
 
-/** A duration; below 10 s with tenths of a second. */
+/** Formats a duration; a duration below 10 s has tenths of a second. */
 export function duration(milliseconds: number): string {
   if (milliseconds >= 10_000) return span(milliseconds)
   return `${(Math.max(0, milliseconds) / 1_000).toFixed(1)} s`

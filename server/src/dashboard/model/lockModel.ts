@@ -1,9 +1,10 @@
 /**
  * The holders and waiters of all keys that this page knows.
  *
- * A watch reports every grant and release. Queries return the queues, and the locks that did not
- * fit into the first message of the watch. The result of a query can be older than events that
- * arrived before the result. So each pending query records the events since it was sent.
+ * A watch is a subscription that reports every grant and release as an event. Queries return the
+ * queues, and the locks that did not fit into the first message of the watch. The broker may have
+ * computed the result of a query before events that arrive before the result. So each pending query
+ * records the events since the page sent the query.
  */
 import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '@holdfast/client'
 
@@ -16,9 +17,12 @@ export interface KeyRow {
 
 /** A query whose result has not arrived yet. */
 export interface PendingQuery {
-  /** The query covers the keys that begin with this prefix. */
+  /** The query returns the keys that begin with this prefix. */
   readonly prefix: string
-  /** Fences of the locks that were released since the query was sent. */
+  /**
+   * The fences of the locks that were released since the query was sent. A fence is an integer that
+   * rises with every grant.
+   */
   readonly released: Set<number>
   /** Locks that were granted since the query was sent. */
   readonly locked: LockEvent[]
@@ -38,12 +42,12 @@ export class LockModel {
     return this.#rows
   }
 
-  /** The number of held locks at the broker, known here or not. */
+  /** The number of held locks at the broker, whether this page knows them or not. */
   get heldCount(): number {
     return Math.max(this.#heldCount, this.#knownHeld)
   }
 
-  /** The number of waiting requests at the broker, known here or not. */
+  /** The number of waiting requests at the broker, whether this page knows them or not. */
   get waitingCount(): number {
     return Math.max(this.#waitingCount, this.#knownWaiting)
   }
@@ -56,17 +60,20 @@ export class LockModel {
     return this.#knownWaiting
   }
 
-  /** Whether the broker has locks that are not known here. */
+  /** Whether the broker has locks that this page does not know. */
   get hasUnknownLocks(): boolean {
     return !this.#knowsAllLocks && this.#knownHeld < this.#heldCount
   }
 
-  /** Whether the broker has waiting requests that are not known here. */
+  /** Whether the broker has waiting requests that this page does not know. */
   get hasUnknownQueues(): boolean {
     return !this.#knowsAllQueues && this.#knownWaiting < this.#waitingCount
   }
 
-  /** Replaces all locks by those of the first message of a watch; queues stay until a query. */
+  /**
+   * Replaces all locks by the locks in the first message of a watch. The queues stay until the
+   * result of a query replaces them.
+   */
   onState({ held, heldCount }: StateEvent): void {
     const queues = [...this.#rows.values()].filter(({ waiting }) => waiting.length > 0)
     this.#rows.clear()
@@ -77,6 +84,7 @@ export class LockModel {
     for (const lock of held) this.#add(lock)
   }
 
+  /** Applies an event of the watch. The field `event` of the event is its kind, such as `locked`. */
   onEvent(event: LockEvent): void {
     if (event.event === 'locked') {
       for (const { locked } of this.#pendingQueries) locked.push(event)
@@ -107,16 +115,16 @@ export class LockModel {
   applyResult(query: PendingQuery, result: QueryResult): void {
     this.#pendingQueries.delete(query)
     const { prefix, released, locked } = query
-    const isWhole = result.held.length >= result.heldCount
-    if (isWhole) this.#removeUnlisted(prefix, new Set([...result.held, ...locked].map(fenceOf)))
+    const isComplete = result.held.length >= result.heldCount
+    if (isComplete) this.#removeUnlisted(prefix, new Set([...result.held, ...locked].map(fenceOf)))
     for (const lock of result.held) if (!released.has(lock.fence)) this.#add(lock)
     this.#replaceQueues(prefix, result.waiting)
     if (prefix === '') {
-      this.#knowsAllLocks = isWhole
+      this.#knowsAllLocks = isComplete
       this.#knowsAllQueues = result.waiting.length >= result.waitingCount
-      // The result contains an unknown part of the events since the query was sent. So an
-      // incomplete result sets the count that the broker had then.
-      this.#heldCount = isWhole ? this.#knownHeld : result.heldCount
+      // The page cannot know which events since the query are part of the result. So an incomplete
+      // result sets the count that the broker had at the time of the result.
+      this.#heldCount = isComplete ? this.#knownHeld : result.heldCount
       this.#waitingCount = result.waitingCount
     }
     for (const event of locked) this.#removeFromQueue(event)

@@ -1,10 +1,13 @@
 /**
- * Keeps the last events, newest last, and finds the locks of one key in them. The number of events
- * is bounded, because a page may stay open for days.
+ * Keeps the last events, the newest event last, and finds the locks of one key in these events. The
+ * number of events is bounded, because a page may stay open for days.
  */
 import type { LockEvent } from '@holdfast/client'
 
-/** An event with the time at which this page received it. */
+/**
+ * An event with the time at which this page received the event. The field `event` of a `LockEvent`
+ * is its kind, such as `locked`.
+ */
 export interface TimedEvent {
   /** The number of the event, from 1. */
   readonly sequence: number
@@ -16,7 +19,7 @@ export interface TimedEvent {
 /** A lock whose grant or end this page has seen. */
 export interface SeenLock {
   readonly lock: LockEvent
-  /** When the lock ended and how; undefined while it is held. */
+  /** When and how the lock ended; undefined while the lock is held. */
   readonly end: { readonly at: number; readonly how: Exclude<EventKind, 'locked'> } | undefined
 }
 
@@ -29,12 +32,14 @@ export class RecentEvents {
   #events: TimedEvent[] = []
   #count = 0
 
-  /** The number of all events, kept or not. */
+  /**
+   * The number of all events since the page was opened, also of those that are not kept any more.
+   */
   get count(): number {
     return this.#count
   }
 
-  /** At least the last {@link maxEvents}, newest last. */
+  /** At least the last {@link maxEvents} events, the newest event last. */
   get events(): readonly TimedEvent[] {
     return this.#events
   }
@@ -45,19 +50,22 @@ export class RecentEvents {
     if (this.#events.length >= 2 * maxEvents) this.#events = this.#events.slice(-maxEvents)
   }
 
-  /** The last locks of a key whose grant or end this page has seen, newest first. */
-  locksOf(key: string, most: number): SeenLock[] {
-    const found = new Map<number, SeenLock>()
+  /**
+   * The last locks of a key whose grant or end this page has seen, the newest lock first; at most
+   * `maxLocks`.
+   */
+  locksOf(key: string, maxLocks: number): SeenLock[] {
+    const lockByFence = new Map<number, SeenLock>()
     for (let index = this.#events.length - 1; index >= 0; index--) {
       const { event, at } = this.#events[index] as TimedEvent
       if (event.key !== key) continue
       if (event.event === 'locked') {
-        found.set(event.fence, { lock: event, end: found.get(event.fence)?.end })
-      } else if (found.size < most) {
-        found.set(event.fence, { lock: event, end: { at, how: event.event } })
+        lockByFence.set(event.fence, { lock: event, end: lockByFence.get(event.fence)?.end })
+      } else if (lockByFence.size < maxLocks) {
+        lockByFence.set(event.fence, { lock: event, end: { at, how: event.event } })
       }
-      if (found.size >= most && event.event === 'locked') break
+      if (lockByFence.size >= maxLocks && event.event === 'locked') break
     }
-    return [...found.values()].sort((a, b) => b.lock.fence - a.lock.fence).slice(0, most)
+    return [...lockByFence.values()].sort((a, b) => b.lock.fence - a.lock.fence).slice(0, maxLocks)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The data of the charts: columns of numbers with one row a second. A rate is the difference of a
- * broker's counter between two samples, divided by the time between them.
+ * The data of the charts: columns of numbers with one row for each second. A rate is the difference
+ * of a broker's counter between two samples, divided by the time between them.
  */
 import type { LockStats } from '@holdfast/client'
 
@@ -49,7 +49,10 @@ export class Series {
     return this.column(name).at(-1) ?? null
   }
 
-  /** Adds a measured hand-off, in ms; the next row has the longest one. */
+  /**
+   * Adds a measured hand-off (the time from an unlock to the next grant), in ms. The next row shows
+   * the longest hand-off since the last row.
+   */
   addHandoff(ms: number): void {
     this.#handoffs.push(ms)
   }
@@ -57,11 +60,12 @@ export class Series {
   add(sample: Sample): void {
     const previous = this.#lastSample
     this.#lastSample = sample
-    // A rate needs an earlier sample of the same broker process: counters that fall mean a restart.
+    // A rate needs an earlier sample of the same broker process. If a counter has fallen, the
+    // broker was restarted.
     if (previous === undefined || sample.stats.totalLocks < previous.stats.totalLocks) return
     const seconds = Math.max(0.001, (sample.now - previous.now) / 1_000)
-    const rate = (of: (stats: LockStats) => number) =>
-      Math.max(0, of(sample.stats) - of(previous.stats)) / seconds
+    const rate = (counterOf: (stats: LockStats) => number) =>
+      Math.max(0, counterOf(sample.stats) - counterOf(previous.stats)) / seconds
     const handoff = this.#handoffs.length === 0 ? null : Math.max(...this.#handoffs)
     this.#handoffs = []
     this.#push(sample.wall, {

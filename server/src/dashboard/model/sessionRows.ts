@@ -1,6 +1,6 @@
 /**
- * The sessions that hold or wait for a lock, gathered from the locks. The broker does not list
- * other sessions.
+ * The sessions that hold a lock or wait for a lock, gathered from the locks and queues. The broker
+ * does not list other sessions.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'

@@ -1,7 +1,7 @@
 /**
  * The wait-for graph around one key: the holders of the key in the middle, its waiters to the
  * right, and to the left the sessions that the holders wait for. A cycle in the graph is a
- * deadlock, so the cycle is found and reported.
+ * deadlock. The graph reports one cycle through a holder of the key.
  */
 import type { KeyRow } from './lockModel.js'
 import type { SessionRow } from './sessionRows.js'
@@ -11,8 +11,9 @@ export interface Node {
   readonly session: string
   readonly name: string | undefined
   /**
-   * 0: the session holds the key. 1: it waits for the key. 2: it waits for a session of column 1.
-   * -1: a holder of the key waits for it.
+   * 0: the session holds the key. 1: the session waits for the key. 2: the session waits for a
+   * session of column 1. -1: a holder of the key waits for the session. -2 and -3: a session of the
+   * column to the right waits for the session.
    */
   readonly column: number
   readonly row: number
@@ -34,11 +35,14 @@ export interface WaitForGraph {
   readonly hiddenWaiters: number
   /** How many holders of the key are not drawn. */
   readonly hiddenHolders: number
-  /** The sessions of a cycle: each waits for the next, and the last for the first. */
+  /**
+   * The sessions of a cycle: each session waits for the next session, and the last session waits
+   * for the first. Empty if no cycle was found.
+   */
   readonly cycle: readonly string[]
 }
 
-/** How many sessions a column has at most. */
+/** The maximum of sessions in a column. */
 const maxRows = 6
 const firstColumn = -3
 const lastColumn = 2
@@ -57,13 +61,14 @@ export function waitForGraphOf(
   for (const session of waiters.slice(0, maxRows)) builder.add(session, 1)
   for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
-  const circle = holders.map((holder) => cycleFrom(holder, builder)).find((each) => each.length > 0)
+  const cycles = holders.map((holder) => cycleFrom(holder, builder))
+  const cycle = cycles.find(({ length }) => length > 0) ?? []
   return {
     nodes: [...builder.nodes.values()],
-    edges: builder.edges(circle ?? []),
+    edges: builder.edges(cycle),
     hiddenWaiters: Math.max(0, waiters.length - maxRows),
     hiddenHolders: Math.max(0, holders.length - maxRows),
-    cycle: circle ?? [],
+    cycle,
   }
 }
 
@@ -85,14 +90,20 @@ class GraphBuilder {
     this.nodes.set(session, { session, name: this.#sessions.get(session)?.name, column, row })
   }
 
-  /** Adds to the left of a column the sessions that hold what its sessions wait for. */
+  /**
+   * To the left of a column, adds the sessions that hold the keys for which the sessions of the
+   * column wait.
+   */
   addBlockers(column: number): void {
     for (const session of this.#sessionsIn(column)) {
       for (const { to } of this.blockersOf(session)) this.add(to, column - 1)
     }
   }
 
-  /** Adds to the right of a column the sessions that wait for what its sessions hold. */
+  /**
+   * To the right of a column, adds the sessions that wait for the keys that the sessions of the
+   * column hold.
+   */
   addWaiters(column: number, except: ReadonlySet<string>): void {
     for (const session of this.#sessionsIn(column)) {
       for (const { key } of this.#sessions.get(session)?.holds ?? []) {
@@ -112,8 +123,9 @@ class GraphBuilder {
     )
   }
 
-  edges(circle: readonly string[]): Edge[] {
-    const next = new Map(circle.map((each, index) => [each, circle[(index + 1) % circle.length]]))
+  edges(cycle: readonly string[]): Edge[] {
+    const successors = cycle.map((_, index) => cycle[(index + 1) % cycle.length])
+    const next = new Map(cycle.map((session, index) => [session, successors[index]]))
     return [...this.nodes.keys()].flatMap((from) =>
       this.blockersOf(from)
         .map(({ to, key }) => ({ from, to, key, isInCycle: next.get(from) === to }))
@@ -121,7 +133,10 @@ class GraphBuilder {
     )
   }
 
-  /** Whether the edge leads from right to left; other edges have nothing to do with the key. */
+  /**
+   * Whether the edge leads from a column to a column further left. Other edges do not concern the
+   * key.
+   */
   #leadsToKey({ from, to }: Edge): boolean {
     const [a, b] = [this.nodes.get(from), this.nodes.get(to)]
     return a !== undefined && b !== undefined && a.column > b.column
@@ -134,16 +149,16 @@ class GraphBuilder {
   }
 }
 
-/** The sessions on the shortest cycle through this session; empty if there is none. */
+/** The sessions on the shortest cycle through this session; empty if no cycle goes through it. */
 function cycleFrom(start: string, builder: GraphBuilder): string[] {
   const cameFrom = new Map<string, string>()
-  const next = [start]
-  for (let session = next.shift(); session !== undefined; session = next.shift()) {
+  const unvisited = [start]
+  for (let session = unvisited.shift(); session !== undefined; session = unvisited.shift()) {
     for (const { to } of builder.blockersOf(session)) {
       if (to === start) return pathTo(session, start, cameFrom)
       if (cameFrom.has(to)) continue
       cameFrom.set(to, session)
-      next.push(to)
+      unvisited.push(to)
     }
   }
   return []
@@ -158,7 +173,7 @@ function pathTo(end: string, start: string, cameFrom: ReadonlyMap<string, string
   return path
 }
 
-/** The sessions of these locks or requests, each once. */
+/** The sessions of these locks or requests, without duplicates. */
 function sessionsOf(items: readonly { readonly session: string }[]): string[] {
   return [...new Set(items.map(({ session }) => session))]
 }

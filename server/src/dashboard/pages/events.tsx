@@ -1,4 +1,7 @@
-/** The page of all events as they happen, newest first. The user can pause the list. */
+/**
+ * The page that shows all events as they happen, the newest event first. The user can pause the
+ * list.
+ */
 import { useMemo, useState } from 'preact/hooks'
 import { count, plural, timeOf } from '../model/format.js'
 import { type EventKind, maxEvents, type TimedEvent } from '../model/recentEvents.js'

@@ -38,7 +38,7 @@ export function LockPage({ name }: { name: string }) {
       <WaitForPanel name={name} result={result} />
       <div class="columns">
         <Panel title="Queue" aside={<span class="quiet">first come, first served</span>}>
-          <QueueTable waiting={result.waiting} all={result.waitingCount} />
+          <QueueTable waiting={result.waiting} length={result.waitingCount} />
         </Panel>
         <History past={feed.recentEvents.locksOf(name, maxSeenLocks)} />
       </div>

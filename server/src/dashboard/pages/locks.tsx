@@ -25,7 +25,10 @@ const orders: Readonly<Record<Order, string>> = {
 /** Pause after the last key press before the broker is queried, in ms. */
 const typingMs = 150
 
-/** @param text The text of the search; it is in the URL, so that the back button restores it. */
+/**
+ * @param text The text of the search. The text is in the URL, so that the back button restores the
+ * search.
+ */
 export function LocksPage({ text }: { text: string }) {
   const { feed, version } = useFeed()
   const [order, setOrder] = useState<Order>('key')
@@ -103,7 +106,10 @@ function cellsOf({ key, held: [first, ...others], waiting }: KeyRow, isActive: b
   ]
 }
 
-/** Queries the broker for the text of the search, if not all locks are known here. */
+/**
+ * Queries the broker for the keys that begin with the text of the search, if this page does not
+ * know all locks.
+ */
 function useSearch(text: string): void {
   const { feed, environment } = useFeed()
   const isPartial = feed.locks.hasUnknownLocks

@@ -1,5 +1,6 @@
 /**
- * The page of all sessions that hold or wait for a lock; the broker does not list other sessions.
+ * The page of all sessions that hold a lock or wait for a lock. The broker does not list other
+ * sessions.
  */
 import { useMemo, useState } from 'preact/hooks'
 import { count, plural } from '../model/format.js'

@@ -1,4 +1,4 @@
-/** The page that asks for a token, if the broker needs one. */
+/** The page that asks for a token. It is shown if the broker needs a token. */
 import { useFeed } from '../ui/appState.js'
 import { TokenForm } from '../ui/tokenForm.js'
 

@@ -20,7 +20,10 @@ export function useAppState(): AppState {
   return state
 }
 
-/** The state, for a view that is drawn again at every change; `version` changes each time. */
+/**
+ * The state for a view that must be drawn again at every change of the data. `version` rises with
+ * every change.
+ */
 export function useFeed(): AppState & { readonly version: number } {
   const state = useAppState()
   const [, redraw] = useReducer((count: number) => count + 1, 0)

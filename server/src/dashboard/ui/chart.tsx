@@ -18,7 +18,7 @@ interface ChartProps {
   readonly series: Series
   readonly lines: readonly Line[]
   readonly format: (value: number | null) => string
-  /** The version of the data; the chart is drawn again when it changes. */
+  /** The version of the data. The chart is drawn again when the version changes. */
   readonly version: number
 }
 
@@ -116,7 +116,7 @@ function optionsFor(
   }
 }
 
-/** The range of the y axis: from 0 to 15 % above the highest value, and at least to 1. */
+/** The range of the y axis: from 0 to 15 % above the highest value, but at least from 0 to 1. */
 function yRange(_: uPlot, _from: number | null, to: number | null): uPlot.Range.MinMax {
   return [0, Math.max(1, (to ?? 0) * 1.15)]
 }

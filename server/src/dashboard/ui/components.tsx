@@ -6,9 +6,9 @@ import { useAppState } from './appState.js'
 import { addressOf } from './router.js'
 
 export function KeyLink({ name, tabIndex }: { name: string; tabIndex?: number | undefined }) {
-  const more = tabIndex === undefined ? {} : { tabIndex }
+  const tabProps = tabIndex === undefined ? {} : { tabIndex }
   return (
-    <a class="key" href={addressOf('lock', name)} title={name} {...more}>
+    <a class="key" href={addressOf('lock', name)} title={name} {...tabProps}>
       {name}
     </a>
   )
@@ -20,11 +20,14 @@ interface SessionLinkProps {
   readonly tabIndex?: number | undefined
 }
 
-/** A link to a session: its name, if it has one, and the start of its id. */
+/**
+ * A link to a session. The link shows the name of the session, if the session has a name, and the
+ * start of the session id.
+ */
 export function SessionLink({ session, name, tabIndex }: SessionLinkProps) {
-  const more = tabIndex === undefined ? {} : { tabIndex }
+  const tabProps = tabIndex === undefined ? {} : { tabIndex }
   return (
-    <a class="who" href={addressOf('session', session)} title={`session ${session}`} {...more}>
+    <a class="who" href={addressOf('session', session)} title={`session ${session}`} {...tabProps}>
       {name !== undefined && <span class="who-name">{name}</span>}
       <span class="who-id">{shortId(session)}</span>
     </a>

@@ -11,17 +11,17 @@ interface QueueRow extends WaitingInfo {
 
 interface QueueTableProps {
   readonly waiting: readonly WaitingInfo[]
-  /** The length of the queue, listed or not. */
-  readonly all: number
+  /** The length of the whole queue, also of the part that is not listed. */
+  readonly length: number
 }
 
-export function QueueTable({ waiting, all }: QueueTableProps) {
+export function QueueTable({ waiting, length }: QueueTableProps) {
   if (waiting.length === 0) return <EmptyText>The queue is empty.</EmptyText>
   return (
     <>
-      {waiting.length < all && (
+      {waiting.length < length && (
         <Note kind="wait">
-          The first {count(waiting.length)} of {plural(all, 'waiting request')}.
+          The first {count(waiting.length)} of {plural(length, 'waiting request')}.
         </Note>
       )}
       <VirtualTable

@@ -1,6 +1,6 @@
 /**
  * The dialog that revokes a lock. It asks for a confirmation and a reason, because the holder may
- * still be working, and only resources that check fences are safe from it.
+ * still use the lock after the revocation. Only resources that check fences refuse such a holder.
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'

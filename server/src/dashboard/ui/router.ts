@@ -1,6 +1,6 @@
 /**
- * The route of the current page, in the URL after `#`. So the broker serves one file for all pages,
- * and links and the browser's back button work.
+ * The route of the current page, in the URL after `#`. Because the route is in that part of the
+ * URL, the broker serves one file for all pages, and links and the browser's back button work.
  */
 import { useEffect, useState } from 'preact/hooks'
 
@@ -15,14 +15,15 @@ export interface Route {
 }
 
 export function addressOf(page: PageName, argument = ''): string {
-  // Remove unpaired surrogates, because a URL cannot contain them, and no key does.
-  const whole = argument.replace(/\p{Cs}/gu, '')
-  return `#/${page}${whole === '' ? '' : `/${encodeURIComponent(whole)}`}`
+  // Remove unpaired surrogates, because a URL cannot contain them. No key contains unpaired
+  // surrogates.
+  const encodable = argument.replace(/\p{Cs}/gu, '')
+  return `#/${page}${encodable === '' ? '' : `/${encodeURIComponent(encodable)}`}`
 }
 
 function routeOf(hash: string): Route {
   const [, name = '', argument = ''] = /^#\/(\w+)(?:\/(.*))?$/.exec(hash) ?? []
-  const page = pageNames.find((each) => each === name) ?? 'overview'
+  const page = pageNames.find((pageName) => pageName === name) ?? 'overview'
   try {
     return { page, argument: decodeURIComponent(argument) }
   } catch {
@@ -33,9 +34,9 @@ function routeOf(hash: string): Route {
 export function useRoute(): Route {
   const [hash, setHash] = useState(location.hash)
   useEffect(() => {
-    const follow = () => setHash(location.hash)
-    addEventListener('hashchange', follow)
-    return () => removeEventListener('hashchange', follow)
+    const onHashChange = () => setHash(location.hash)
+    addEventListener('hashchange', onHashChange)
+    return () => removeEventListener('hashchange', onHashChange)
   }, [])
   return routeOf(hash)
 }

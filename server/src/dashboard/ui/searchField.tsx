@@ -10,14 +10,14 @@ interface SearchFieldProps {
 export function SearchField({ label, text, onText }: SearchFieldProps) {
   const field = useRef<HTMLInputElement>(null)
   useEffect(() => {
-    const jump = (event: KeyboardEvent): void => {
+    const focusOnSlash = (event: KeyboardEvent): void => {
       const isTyping = (event.target as HTMLElement).matches('input, select, textarea')
       if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey) return
       event.preventDefault()
       field.current?.focus()
     }
-    addEventListener('keydown', jump)
-    return () => removeEventListener('keydown', jump)
+    addEventListener('keydown', focusOnSlash)
+    return () => removeEventListener('keydown', focusOnSlash)
   }, [])
   return (
     <label class="search">

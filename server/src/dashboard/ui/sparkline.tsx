@@ -1,4 +1,4 @@
-/** The last minute of a value as a small line without axes. */
+/** Draws the last minute of a value as a small line without axes. */
 
 const points = 60
 const size = { width: 120, height: 28 }
@@ -8,9 +8,9 @@ export function Sparkline({ values }: { values: readonly (number | null)[] }) {
   const last = values.slice(-points).filter((value) => value !== null)
   if (last.length < 2)
     return <svg class="spark" width={size.width} height={size.height} aria-hidden="true" />
-  const most = Math.max(1, ...last)
+  const highest = Math.max(1, ...last)
   const x = (index: number) => (index / (last.length - 1)) * size.width
-  const y = (value: number) => size.height - 2 - (value / most) * (size.height - 4)
+  const y = (value: number) => size.height - 2 - (value / highest) * (size.height - 4)
   const line = last.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`).join(' ')
   return (
     <svg

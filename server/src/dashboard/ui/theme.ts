@@ -1,4 +1,7 @@
-/** The color theme: light, dark, or that of the system. The browser's local storage keeps it. */
+/**
+ * The color theme: light, dark, or the theme of the operating system. The browser's local storage
+ * keeps it.
+ */
 export type Theme = 'system' | 'light' | 'dark'
 
 export const themes: readonly Theme[] = ['system', 'light', 'dark']

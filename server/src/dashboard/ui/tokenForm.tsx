@@ -1,4 +1,7 @@
-/** The form for a token. It passes the token on, and neither stores nor shows it. */
+/**
+ * The form for a token. The form passes the token to `onToken`, and neither stores nor shows the
+ * token.
+ */
 import { HoldfastError } from '@holdfast/client'
 import { useRef, useState } from 'preact/hooks'
 

@@ -1,6 +1,6 @@
 /**
  * A table of any length that draws only its visible rows. The Tab key moves the focus to one row,
- * and the arrow keys move it to the other rows.
+ * and the arrow keys move the focus to the other rows.
  */
 // biome-ignore-all lint/a11y/useSemanticElements: an HTML table cannot leave out rows
 // biome-ignore-all lint/a11y/useFocusableInteractive: the link in a row gets the focus
@@ -17,12 +17,14 @@ export interface VirtualTableProps<T> {
   readonly idOf: (item: T) => string
   /** The cells of a row. Only links of the active row may be reachable with the Tab key. */
   readonly cells: (item: T, isActive: boolean) => readonly ComponentChildren[]
-  /** Whether new rows at the top leave the scrolled rows where they are. */
+  /**
+   * Whether the visible rows stay in place when new rows are added at the top of a scrolled table.
+   */
   readonly anchored?: boolean | undefined
 }
 
 /** How many rows are drawn above and below the visible rows. */
-const margin = 6
+const extraRows = 6
 
 export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { label, kind, heads, items, idOf, cells } = props
@@ -30,8 +32,8 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { top, height, rowHeight } = useView(table)
   const { active, setActive, onKeyDown } = useRows(table, items.length, rowHeight)
   useAnchor(table, props, rowHeight)
-  const first = Math.max(0, Math.floor(top / rowHeight) - margin)
-  const last = Math.min(items.length, Math.ceil((top + height) / rowHeight) + margin)
+  const first = Math.max(0, Math.floor(top / rowHeight) - extraRows)
+  const last = Math.min(items.length, Math.ceil((top + height) / rowHeight) + extraRows)
   const shown = indices(first, last, Math.min(active, items.length - 1))
   return (
     <div
@@ -123,11 +125,12 @@ const steps: Readonly<Record<string, (index: number, page: number, last: number)
   End: (_index, _page, last) => last,
 }
 
-/** The row that the Tab key reaches, and the handler of the keys that move the focus. */
+/** Returns the row that the Tab key reaches, and the handler of the keys that move the focus. */
 function useRows(element: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
   const [toFocus, setToFocus] = useState<number | undefined>(undefined)
-  // A layout effect, because a key that is pressed before the row has the focus would be lost.
+  // This is a layout effect, because a key that is pressed before the row has the focus would have
+  // no effect.
   useLayoutEffect(() => {
     if (toFocus === undefined) return
     const row = element.current?.querySelector(
@@ -153,9 +156,10 @@ function useRows(element: { current: HTMLElement | null }, count: number, rowHei
 
 /** Scrolls as little as possible to show a row; the head of the table covers one row. */
 function reveal(node: HTMLElement, top: number, rowHeight: number): void {
-  const seen = node.clientHeight - rowHeight
+  const visibleHeight = node.clientHeight - rowHeight
   if (top < node.scrollTop) node.scrollTop = top
-  else if (top + rowHeight > node.scrollTop + seen) node.scrollTop = top + rowHeight - seen
+  else if (top + rowHeight > node.scrollTop + visibleHeight)
+    node.scrollTop = top + rowHeight - visibleHeight
 }
 
 /** Keeps the visible rows in place when rows are added at the top of a scrolled table. */

@@ -1,4 +1,7 @@
-/** Draws the wait-for graph: each session as a box, with an arrow to each session it waits for. */
+/**
+ * Draws the wait-for graph: each session is a box, and an arrow leads from a session to each
+ * session that it waits for.
+ */
 
 import { plural, shortId } from '../model/format.js'
 import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
@@ -10,7 +13,7 @@ const margin = 16
 
 interface WaitForGraphProps {
   readonly graph: WaitForGraph
-  /** The key of the page; arrows for this key have no label. */
+  /** The key of the page. Arrows for this key have no label. */
   readonly about: string
 }
 
@@ -105,7 +108,7 @@ function Arrow({ edge, places, about }: ArrowProps) {
 
 /**
  * The path of an arrow: from the left side of the waiter to the right side of the holder, or below
- * both if the waiter is not to the right of the holder.
+ * both boxes if the waiter is not to the right of the holder.
  */
 function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2
