@@ -1,6 +1,6 @@
 /**
  * `holdfast bench`: measures how long a caller waits for `lock` and `unlock`. Each session locks
- * and unlocks one key in a loop, with one request at a time, and every request is counted.
+ * and unlocks one key in a loop, with one request at a time. The figures include every request.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -19,7 +19,7 @@ interface BenchFlags extends BrokerFlags {
 
 /** Time between two refreshes of the progress bar, in ms. */
 const refreshMs = 200
-/** In characters. */
+/** The width of the progress bar, in characters. */
 const barWidth = 30
 
 export function benchCommand(): Command {
@@ -60,7 +60,9 @@ async function bench(flags: BenchFlags): Promise<void> {
   const prefix = `holdfast-bench:${randomUUID()}`
   const keyOf = (i: number) => (flags.contended ? prefix : `${prefix}:${i}`)
   try {
-    await Promise.all(sessions.map((session, i) => load(session, keyOf(i), endsAt, samples)))
+    await Promise.all(
+      sessions.map((session, i) => lockRepeatedly(session, keyOf(i), endsAt, samples)),
+    )
   } finally {
     bar.end()
     await Promise.all(sessions.map((session) => session.close()))
@@ -69,26 +71,26 @@ async function bench(flags: BenchFlags): Promise<void> {
 }
 
 /**
- * Opens all sessions. If one fails, the others are closed, because an open session would keep this
- * process from ending.
+ * Opens all sessions. If one session cannot be opened, closes the other sessions, because an open
+ * session would keep this process from ending.
  */
 async function openAll(count: number, flags: BenchFlags): Promise<Session[]> {
   const results = await Promise.allSettled(Array.from({ length: count }, () => connectTo(flags)))
   const sessions = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
-  const failed = results.find((result) => result.status === 'rejected')
-  if (failed === undefined) return sessions
+  const failure = results.find((result) => result.status === 'rejected')
+  if (failure === undefined) return sessions
   await Promise.all(sessions.map((session) => session.close()))
-  throw failed.reason
+  throw failure.reason
 }
 
-async function load(session: Session, key: string, endsAt: number, samples: Samples) {
+async function lockRepeatedly(session: Session, key: string, endsAt: number, samples: Samples) {
   for (let now = performance.now(); now < endsAt; ) {
     const lock = await session.lock(key)
-    const granted = performance.now()
-    samples.locks.push(granted - now)
+    const grantedAt = performance.now()
+    samples.locks.push(grantedAt - now)
     await lock.unlock()
     now = performance.now()
-    samples.unlocks.push(now - granted)
+    samples.unlocks.push(now - grantedAt)
   }
 }
 

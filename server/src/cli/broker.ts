@@ -1,6 +1,6 @@
 /**
- * Makes a broker from the settings of `holdfast serve`: reads the files that they name, and refuses
- * settings that contradict each other.
+ * Makes a broker from the settings of `holdfast serve`: reads the files that the settings name, and
+ * refuses settings that contradict each other.
  */
 import { HoldfastError } from '@holdfast/shared'
 import { jwtTokens } from '../access/jwt.js'
@@ -64,8 +64,8 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings like {@link brokerFrom}, without using the fence file: a running broker may use
- * the same settings, so the file is only read.
+ * Checks settings as {@link brokerFrom} does, but only reads the fence file, because a running
+ * broker with the same settings may own the file.
  *
  * @throws {Exit} 78 if a setting is invalid.
  */
@@ -81,8 +81,8 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
 
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
-  const jwtKeys = jwtKeysIn(settings)
-  const [jwtRule] = jwtRulesIn(settings)
+  const jwtKeys = setJwtKeys(settings)
+  const [jwtRule] = setJwtRules(settings)
   const rules: [boolean, string][] = [
     [
       dev === true && !isLoopback(host),
@@ -111,12 +111,12 @@ function refuseContradictions(settings: Settings): void {
   for (const [isBroken, message] of rules) if (isBroken) throw new Exit(exitCodes.config, message)
 }
 
-function jwtKeysIn(settings: Settings): string[] {
+function setJwtKeys(settings: Settings): string[] {
   const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-function jwtRulesIn(settings: Settings): string[] {
+function setJwtRules(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
@@ -129,7 +129,7 @@ function authenticateBy(settings: Settings, logger: Logger | undefined): Authent
       else logger.error({ file: tokens }, message)
     })
   }
-  if (jwtKeysIn(settings).length === 0) return undefined
+  if (setJwtKeys(settings).length === 0) return undefined
   return jwtTokens({
     secret: jwtSecretFile === undefined ? undefined : readText(jwtSecretFile).trimEnd(),
     publicKey: jwtPublicKey === undefined ? undefined : readText(jwtPublicKey),
@@ -164,10 +164,11 @@ async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
 async function loggerFor(level: string) {
   if (level === 'silent') return { logger: undefined, flushLog: () => {} }
   const { pino } = await import('pino')
-  // Asynchronous, because a reader of standard error that is slow must not stop the broker.
+  // Write asynchronously, because a slow reader of standard error must not stop the broker.
   const out = pino.destination({ dest: 2, sync: false })
   out.on('error', () => {})
-  // Escape what JSON does not, because an operator may read the lines in a terminal.
+  // Escape the control characters that JSON does not escape, because an operator may read the lines
+  // in a terminal.
   const logger = pino({ level, base: null }, { write: (line) => out.write(escaped(line)) })
   const flushLog = () => {
     try {

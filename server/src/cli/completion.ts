@@ -1,6 +1,7 @@
 /**
  * `holdfast completion`: prints a completion script for a shell. The script is generated from the
- * commander program, so it has every flag, and it starts no process when the user presses Tab.
+ * commander program, so the script has every flag. The script starts no process when the user
+ * presses Tab.
  */
 import { Argument, Command } from 'commander'
 import { bashScript } from './completion/bash.js'
@@ -16,7 +17,10 @@ const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {
   fish: fishScript,
 }
 
-/** @param program The program to complete; it is read when the command runs. */
+/**
+ * @param program The program whose commands and flags the script completes; the program is read
+ * when the command runs.
+ */
 export function completionCommand(program: Command): Command {
   return new Command('completion')
     .description('print a script that completes commands and flags in a shell')

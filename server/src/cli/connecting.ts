@@ -1,6 +1,6 @@
 /**
- * The options that all commands for a running broker share (its URL, the token, certificates), and
- * the session that they open with these options.
+ * The options that all commands for a running broker share (the URL of the broker, the token,
+ * certificates), and the session that the commands open with these options.
  */
 import type { ConnectOptions, Session } from '@holdfast/client'
 import { defaultPort } from '@holdfast/shared'
@@ -18,9 +18,9 @@ export interface BrokerFlags {
   readonly json?: boolean | undefined
 }
 
-/** The heading of the help over the options that select a broker. */
+/** The heading over the options that select a broker, in the help. */
 export const brokerGroup = 'Broker:'
-/** Commander's own heading over the other options. */
+/** The heading over the other options in the help; this is the default of commander. */
 const ownGroup = 'Options:'
 
 /**
@@ -32,7 +32,10 @@ export function brokerCommand(usage: string, description: string, examples: stri
   return quietCommand(usage, description, examples).option('--json', 'print JSON, one value a line')
 }
 
-/** Makes a command like {@link brokerCommand} that prints no result, so without `--json`. */
+/**
+ * Makes a command like {@link brokerCommand}, but without `--json`, for a command that prints no
+ * result.
+ */
 export function quietCommand(usage: string, description: string, examples: string): Command {
   return new Command(usage)
     .description(description)
@@ -64,7 +67,8 @@ export function urlsFrom({ url }: BrokerFlags): readonly string[] {
 }
 
 /**
- * The certificates that the broker's certificate is checked with; undefined for Node's own.
+ * The certificates of the authority that signed the broker's certificate; undefined to use the
+ * authorities that Node knows.
  *
  * @throws {Exit} 78 if the file cannot be read or has no certificate.
  */
@@ -79,13 +83,18 @@ export function caFrom({ ca }: BrokerFlags): string | undefined {
   )
 }
 
-/** There is no option with the token itself: other users of the machine can read command lines. */
+/**
+ * Reads the token. No option takes the token itself, because other users of the machine can read
+ * command lines.
+ */
 function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   if (tokenFile === undefined) return process.env['HOLDFAST_TOKEN'] || undefined
   return readText(tokenFile, 'token file').trim()
 }
 
-/** Opens a session with the options of the command line. By default it does not reconnect. */
+/**
+ * Opens a session with the options of the command line. By default the session does not reconnect.
+ */
 export async function connectTo(
   flags: BrokerFlags,
   options: ConnectOptions = {},
@@ -102,7 +111,8 @@ export async function connectTo(
   })
   session.on('expiring', () => {
     const token = tokenFrom(flags)
-    // The file may hold a new token by now. If not, the broker closes the session when it expires.
+    // The file may have a new token by now. If not, the broker closes the connection when the old
+    // token expires.
     if (token !== undefined) session.authenticate(token).catch(() => {})
   })
   return session

@@ -1,6 +1,6 @@
 /**
- * The exit codes of the command, which follow sysexits.h where that has a fitting code, and the
- * error messages that go with them.
+ * The exit codes of the command, and the functions that print its error messages. The codes follow
+ * sysexits.h where sysexits.h has a fitting code.
  */
 import { HoldfastError } from '@holdfast/shared'
 import { CommanderError } from 'commander'
@@ -45,7 +45,7 @@ export class Exit extends Error {
   }
 }
 
-const byCode: Partial<Record<HoldfastError['code'], number>> = {
+const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_HELD: exitCodes.notAcquired,
   LOCK_TIMEOUT: exitCodes.notAcquired,
   LOCK_NOT_HELD: exitCodes.failed,
@@ -71,7 +71,7 @@ export function reportError(error: unknown): number {
   }
   if (error instanceof HoldfastError) {
     printError(error.message)
-    return byCode[error.code] ?? exitCodes.config
+    return exitCodeOf[error.code] ?? exitCodes.config
   }
   return reportBug(error)
 }
@@ -89,14 +89,15 @@ export function printError(message: string): void {
 }
 
 /**
- * Handles the errors that no command handles: sets the exit code {@link exitCodes.io} when the
- * output cannot be written, and escapes the uncaught errors and warnings that Node would print raw.
+ * Handles the errors that no command handles. Sets the exit code {@link exitCodes.io} when the
+ * output cannot be written. Escapes uncaught errors and warnings, because Node would print them
+ * without escaping.
  */
 export function watchProcess(): void {
   let outputFailed = false
   process.stdout.on('error', () => {})
   onOutputFailure(({ code, message }) => {
-    // The reader of a pipe has closed it, as `head` does; this is no failure.
+    // The reader of a pipe has closed the pipe, as `head` does. This is no failure.
     if (code === 'EPIPE') return
     outputFailed = true
     printError(
@@ -108,7 +109,7 @@ export function watchProcess(): void {
     if (outputFailed && code === exitCodes.done) process.exitCode = exitCodes.io
   })
   process.on('uncaughtException', (error) => process.exit(reportBug(error)))
-  // Without a listener, Node was told to print no warnings (--no-warnings).
+  // If there is no listener, the user has turned warnings off (--no-warnings).
   if (process.listenerCount('warning') === 0) return
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => printError(`${name}: ${message}`))

@@ -17,7 +17,7 @@ import {
   type ListFlags,
   listLocks,
   pageSize,
-  reportCut,
+  reportIncomplete,
   withListFlags,
 } from './listing.js'
 import { ago, metadataText, print, printJson, rounded, table, visible, whoIs } from './output.js'
@@ -47,14 +47,14 @@ async function list(
   prefix: string | undefined,
   flags: BrokerFlags & ListFlags,
 ): Promise<void> {
-  const most = flags.limit ?? (flags.all ? Number.POSITIVE_INFINITY : pageSize)
-  const { locks, heldCount } = await listLocks(session, prefix, most)
+  const maxLocks = flags.limit ?? (flags.all ? Number.POSITIVE_INFINITY : pageSize)
+  const { locks, heldCount } = await listLocks(session, prefix, maxLocks)
   if (flags.json) for (const lock of locks) printJson(lock)
   else await printLocks(locks)
   const unlisted = heldCount - locks.length
   if (unlisted <= 0) return
   if (!flags.json) print(`... and ${unlisted} more`)
-  reportCut(
+  reportIncomplete(
     `Only ${locks.length} of ${heldCount} locks are listed: ` +
       'use --all, or --limit N if N are enough',
     flags,
@@ -94,7 +94,7 @@ function show(key: string, result: QueryResult, flags: BrokerFlags & ListFlags):
   else printKey(key, result)
   const [listed, all] = [held.length + waiting.length, heldCount + waitingCount]
   if (listed < all) {
-    reportCut(
+    reportIncomplete(
       `Only ${listed} of ${all} holders and waiting requests are shown: a broker lists at most ` +
         `${pageSize} of each; use --limit N if N are enough`,
       flags,
@@ -155,16 +155,18 @@ holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
         flags,
         async (session) => {
           let reject: (error: Error) => void = () => {}
-          const refused = new Promise<never>((_, rejectPromise) => {
+          const refusal = new Promise<never>((_, rejectPromise) => {
             reject = rejectPromise
           })
+          // The field `event` of a watch event is the kind of the event, such as `locked`.
           session.watch({ prefix }, (event) => {
             if (event.event === 'refused') reject(event.error)
             else printEvent(event, flags)
           })
-          await Promise.race([untilStopped(session), refused])
+          await Promise.race([untilStopped(session), refusal])
         },
-        // Reconnect, unlike other commands: a watch goes on when the broker is back.
+        // Reconnect, unlike other commands, because a watch goes on when the broker is reachable
+        // again.
         { reconnect: undefined },
       ),
     )
@@ -195,7 +197,8 @@ function timestamp(): string {
 /**
  * The error for a key that is not held with the fence that the user gave.
  *
- * @param result The current holders of the key, which the message names; undefined if not known.
+ * @param result The current holders of the key, for the message; undefined if the holders are not
+ *   known.
  */
 export function wrongFence(key: string, result: QueryResult | undefined): Exit {
   const current = result === undefined ? '' : `: ${currentFences(result)}`

@@ -17,11 +17,11 @@ export interface ListFlags {
 
 /** Adds `--limit` and, if the command can list more than one page, `--all`. */
 export function withListFlags(command: Command, items: string, hasPages: boolean): Command {
-  const most = hasPages ? Number.MAX_SAFE_INTEGER : pageSize
+  const maxLocks = hasPages ? Number.MAX_SAFE_INTEGER : pageSize
   command.option(
     '--limit <n>',
     `list at most so many ${items} (default ${pageSize}, with exit code 1 if there are more)`,
-    integerIn(1, most),
+    integerIn(1, maxLocks),
   )
   return hasPages ? command.option('--all', `list all ${items}, however many there are`) : command
 }
@@ -34,19 +34,22 @@ export interface ListedLock extends HeldInfo {
 export interface Listing {
   /** The listed locks, in the order of their keys. */
   readonly locks: readonly ListedLock[]
-  /** The number of held locks when the listing began; if all are listed, the number of `locks`. */
+  /**
+   * The number of held locks when the listing began. If all locks are listed, the length of
+   * `locks`.
+   */
   readonly heldCount: number
 }
 
 /**
  * Lists the locks whose keys begin with the prefix.
  *
- * @param most How many locks to list; `Infinity` for all.
+ * @param maxLocks The maximum of locks to list; `Infinity` for all.
  */
 export async function listLocks(
   session: Session,
   prefix: string | undefined,
-  most: number,
+  maxLocks: number,
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
@@ -54,20 +57,20 @@ export async function listLocks(
   for await (const page of pagesOf(session, prefix)) {
     heldCount ||= page.heldCount
     const queues = countByKey(page.waiting)
-    // If one key fills the page, the page lacks a part of its queue: ask for the length of the
-    // queue.
+    // If one key fills the page, the page lacks a part of the queue of that key. So ask the broker
+    // for the length of the queue.
     const key = onlyKeyOf(page)
     if (key !== undefined && key !== longQueue?.key) {
       longQueue = { key, waiting: (await session.query({ key, limit: 1 })).waitingCount }
     }
     for (const lock of page.held) {
-      if (locks.length === most) break
+      if (locks.length === maxLocks) break
       const waiting = lock.key === longQueue?.key ? longQueue.waiting : (queues.get(lock.key) ?? 0)
       locks.push({ ...lock, waiting })
     }
-    if (locks.length === most) break
+    if (locks.length === maxLocks) break
   }
-  return { locks, heldCount: most === Number.POSITIVE_INFINITY ? locks.length : heldCount }
+  return { locks, heldCount: maxLocks === Number.POSITIVE_INFINITY ? locks.length : heldCount }
 }
 
 /**
@@ -85,13 +88,14 @@ export async function* pagesOf(
     const last = lastKeyIn(page)
     if (last === undefined) {
       if (page.heldCount + page.waitingCount === 0) return
-      // The locks of this page were released while the broker chose it. Others follow.
+      // The locks of this page were released while the broker chose the page. More pages follow.
       continue
     }
     yield page
     if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return
-    // A page ends between two keys, unless the locks of one key fill it: then the next page begins
-    // within that key, after the last fence.
+    // A page ends between two keys, unless the locks of one key fill the page. In that case the
+    // next page begins within that key, after the last fence (an integer that rises with every
+    // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === last
     afterFence = isWithinKey ? page.held.at(-1)?.fence : undefined
     after = last
@@ -112,7 +116,7 @@ function onlyKeyOf({ held, waiting }: QueryResult): string | undefined {
   return keys.every((key) => key === keys[0]) ? keys[0] : undefined
 }
 
-/** How many of these requests wait for each key. */
+/** Counts the given requests by key. */
 export function countByKey(waiting: readonly WaitingInfo[]): Map<string, number> {
   const queues = new Map<string, number>()
   for (const { key } of waiting) queues.set(key, (queues.get(key) ?? 0) + 1)
@@ -123,7 +127,7 @@ export function countByKey(waiting: readonly WaitingInfo[]): Map<string, number>
  * Prints that a listing is incomplete and sets the exit code 1, unless the user set the limit of
  * the listing with `--limit`.
  */
-export function reportCut(message: string, { limit }: ListFlags): void {
+export function reportIncomplete(message: string, { limit }: ListFlags): void {
   if (limit !== undefined) return
   printError(message)
   process.exitCode = exitCodes.failed

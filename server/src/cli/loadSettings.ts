@@ -21,7 +21,7 @@ import {
 
 export interface LoadedSettings {
   readonly settings: Settings
-  /** The source of each setting that has not its default: "a flag", a variable, or a file. */
+  /** The source of each setting that differs from its default: "a flag", a variable, or a file. */
   readonly sources: ReadonlyMap<SettingName, string>
 }
 
@@ -29,7 +29,7 @@ export interface LoadedSettings {
  * Loads the settings.
  *
  * @param file The path of the config file; undefined for none.
- * @throws {Exit} 78 if a setting is unknown or invalid; the message has its source.
+ * @throws {Exit} 78 if a setting is unknown or invalid; the message has the source of the setting.
  */
 export function loadSettings(
   flags: Readonly<Record<string, unknown>>,
@@ -67,8 +67,8 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
   for (const [name, value = ''] of Object.entries(env)) {
     if (!name.startsWith('HOLDFAST_') || variables.includes(name)) continue
     if (otherVariables.includes(name) || isServiceLink(name, value)) continue
-    // A name that resembles no setting is ignored: another program, such as an orchestrator, set
-    // it.
+    // A variable whose name resembles no setting is ignored, because another program, such as an
+    // orchestrator, may have set the variable.
     const suggestion = nearest(
       name.slice(9),
       variables.map((variable) => variable.slice(9)),
@@ -88,10 +88,11 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
 }
 
 /**
- * Whether Kubernetes or a link of Docker set this variable for a Service. For `holdfast-0` they set
- * `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`, `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST`
- * and so on. For `holdfast` and `holdfast-admin` some names are those of settings; there the value
- * shows whether it is a link.
+ * Whether Kubernetes or a link of Docker set this variable for a Service. For the Service
+ * `holdfast-0` the variables are `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`,
+ * `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST` and so on. For the Services `holdfast`
+ * and `holdfast-admin` some variables have the name of a setting. For these names the value shows
+ * whether the variable is a link.
  */
 function isServiceLink(name: string, value: string): boolean {
   if (/_SERVICE_(HOST|PORT(_\w+)?)$/.test(name)) return true
@@ -99,7 +100,10 @@ function isServiceLink(name: string, value: string): boolean {
   return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value)
 }
 
-/** Converts the text of a variable to the kind of its setting; returns other text unchanged. */
+/**
+ * Converts the text of a variable to a value of the kind of its setting. Returns a text that does
+ * not fit unchanged, so that `checked` refuses it.
+ */
 function fromText({ kind }: Setting, text: string): unknown {
   if (kind === 'list') return text.split(',').map((item) => item.trim())
   if (kind === 'limits') {
@@ -148,9 +152,9 @@ function unknownName(name: string, names: readonly string[], source: string): st
 }
 
 /**
- * Returns the value of a setting, durations in ms.
+ * Checks the value of a setting and returns the value; durations are returned in ms.
  *
- * @param label What the error message calls the setting, such as "--port".
+ * @param label The name of the setting in the error message, such as "--port".
  * @throws {Exit} 78 if the value is invalid.
  */
 function checked(name: SettingName, value: unknown, label: string): unknown {
@@ -186,7 +190,7 @@ function checked(name: SettingName, value: unknown, label: string): unknown {
 }
 
 /**
- * Checks an object of limits by name, where `"off"` turns a limit off.
+ * Checks an object that has limits by name. The value `"off"` turns a limit off.
  *
  * @throws {Exit} 78 if a name is unknown or a value is invalid.
  */
@@ -207,7 +211,10 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
   return limits
 }
 
-/** The start of a value as JSON; no setting is a secret, because secrets are in files. */
+/**
+ * The first 64 characters of a value as JSON. The value may be shown, because no setting is a
+ * secret: secrets are in files.
+ */
 function shortJson(value: unknown): string {
   return String(JSON.stringify(value)).slice(0, 64)
 }

@@ -18,7 +18,10 @@ const replicatedSettings = [
   'logPasswordFile',
 ] as const
 
-/** The rules for the settings of the log: whether each is broken, and the error message. */
+/**
+ * The rules for the settings of the log. Each item has whether the settings break the rule, and the
+ * error message.
+ */
 export function logRules(settings: Settings): [boolean, string][] {
   const { journal, log, durability, quietStart } = settings
   const isSet = (name: SettingName): boolean => settings[name] !== undefined
@@ -58,8 +61,8 @@ export function logRules(settings: Settings): [boolean, string][] {
 }
 
 /**
- * Makes the log. Only the module of the configured kind of log is imported, because that shortens
- * the start of a broker with its log in memory by a quarter.
+ * Makes the log. Imports only the module of the configured kind of log, because this shortens the
+ * start of a broker with a log in memory by a quarter.
  *
  * @throws {Exit} 78 if the address of etcd is invalid, or a file cannot be read.
  */

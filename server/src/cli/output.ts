@@ -4,8 +4,8 @@
  *
  * - Text that a broker or another client chose (keys, names, metadata, reasons) is escaped, because
  *   a key must not move the cursor of a terminal.
- * - A text is either written completely or the command fails, because a full disk must not look
- *   like success.
+ * - Either a text is written completely, or the command fails. A full disk must not look like
+ *   success.
  */
 import { fstatSync, writeSync } from 'node:fs'
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
@@ -66,7 +66,7 @@ export async function table(
   const { default: stringWidth } = await import('string-width')
   const all = [names, ...rows].map((row) => row.map(visible))
   const widths = names.map((_, i) =>
-    all.reduce((most, row) => Math.max(most, stringWidth(row[i] ?? '')), 0),
+    all.reduce((widest, row) => Math.max(widest, stringWidth(row[i] ?? '')), 0),
   )
   return all.map((row) =>
     row
@@ -96,11 +96,11 @@ export function span(ms: number): string {
     ['m', 60],
     ['s', 1],
   ]
-  const first = units.findIndex(([, size]) => seconds >= size)
+  const largestUnit = units.findIndex(([, size]) => seconds >= size)
   return units
-    .slice(first, first + 2)
+    .slice(largestUnit, largestUnit + 2)
     .map(([unit, size], i) => [
-      Math.floor((i === 0 ? seconds : seconds % units[first]![1]) / size),
+      Math.floor((i === 0 ? seconds : seconds % units[largestUnit]![1]) / size),
       unit,
     ])
     .filter(([count], i) => i === 0 || count !== 0)
@@ -126,7 +126,10 @@ export function writeOut(text: string): void {
   else process.stdout.write(text)
 }
 
-/** Writes a text; resolves when the operating system has it, and rejects if the write fails. */
+/**
+ * Writes a text. Resolves when the operating system has accepted the whole text, and rejects if the
+ * write fails.
+ */
 export function deliver(stream: Stdio, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     if (isDirect(stream)) {
@@ -150,8 +153,8 @@ type Stdio = NodeJS.WriteStream & { readonly fd: number }
 
 /**
  * Whether the stream is a file, or a device other than a terminal. Such a stream must be written
- * directly: Node's stream ignores how much of a text was written, and a nearly full disk writes a
- * part of a text without an error.
+ * directly, because Node's stream ignores how many bytes were written. On a nearly full disk, a
+ * write can end after a part of the text without an error.
  */
 function isDirect(stream: Stdio): boolean {
   let result = isDirectByStream.get(stream)

@@ -13,15 +13,15 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
  */
 export const duration = durationIn(0, maxMs)
 
-/** Makes a parser for a {@link duration} from `least` to `most` ms. */
-export function durationIn(least: number, most: number): (text: string) => number {
+/** Makes a parser for a {@link duration} from `min` to `max` ms. */
+export function durationIn(min: number, max: number): (text: string) => number {
   return (text) => {
     const [, digits, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
-    // Multiply in whole thousandths, because 2.01 * 1000 is not 2010 in floating point.
+    // Calculate with whole thousandths, because 2.01 * 1000 is not 2010 in floating point.
     const ms = (Math.round(Number(digits) * 1_000) * (unitMs[unit ?? 'ms'] as number)) / 1_000
-    if (digits !== undefined && Number.isInteger(ms) && ms >= least && ms <= most) return ms
+    if (digits !== undefined && Number.isInteger(ms) && ms >= min && ms <= max) return ms
     throw new InvalidArgumentError(
-      `It must be a time from ${durationText(least)} to ${durationText(most)}, ` +
+      `It must be a time from ${durationText(min)} to ${durationText(max)}, ` +
         'such as 500 (ms), 500ms, 10s or 2m.',
     )
   }
@@ -37,17 +37,17 @@ export function durationText(ms: number): string {
 /** Parses a whole number from 0. */
 export const integer = integerIn(0, Number.MAX_SAFE_INTEGER)
 
-/** Makes a parser for a whole number from `least` to `most`. */
-export function integerIn(least: number, most: number): (text: string) => number {
+/** Makes a parser for a whole number from `min` to `max`. */
+export function integerIn(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
-    if (/^\d{1,16}$/.test(text) && value >= least && value <= most) return value
-    throw new InvalidArgumentError(`It must be a whole number${rangeText(least, most)}.`)
+    if (/^\d{1,16}$/.test(text) && value >= min && value <= max) return value
+    throw new InvalidArgumentError(`It must be a whole number${rangeText(min, max)}.`)
   }
 }
 
-function rangeText(least: number, most: number): string {
-  return most === Number.MAX_SAFE_INTEGER ? `, at least ${least}` : ` from ${least} to ${most}`
+function rangeText(min: number, max: number): string {
+  return max === Number.MAX_SAFE_INTEGER ? `, at least ${min}` : ` from ${min} to ${max}`
 }
 
 /** Adds the value of a repeatable option to its earlier values. */
@@ -58,7 +58,7 @@ export function collect(value: string, earlier: readonly string[] = []): string[
 /**
  * Reads a text file that an option names.
  *
- * @param kind What the file is for, for the error message, such as "token file".
+ * @param kind The purpose of the file, for the error message, such as "token file".
  * @throws {Exit} 78 if the file cannot be read.
  */
 export function readText(path: string, kind = 'file'): string {

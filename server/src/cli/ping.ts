@@ -1,6 +1,6 @@
 /**
- * `holdfast ping`: shows whether a broker answers, and how fast. Every client that may connect may
- * use it.
+ * `holdfast ping`: shows whether a broker answers, and how fast. The command needs no permission
+ * except to connect.
  */
 import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
@@ -26,14 +26,14 @@ holdfast ping --url wss://locks.example --count 10`,
 async function ping(flags: PingFlags): Promise<void> {
   const url = redactUrl(urlsFrom(flags)[0]!)
   const times: number[] = []
-  for (let n = 1; n <= flags.count; n++) {
+  for (let pingNumber = 1; pingNumber <= flags.count; pingNumber++) {
     const startedAt = performance.now()
     const session = await connectTo(flags)
     const ms = performance.now() - startedAt
     const { lease } = session
     await session.close()
     times.push(ms)
-    if (flags.json) printJson({ url, n, ms: rounded(ms), lease })
+    if (flags.json) printJson({ url, n: pingNumber, ms: rounded(ms), lease })
     else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${lease} ms`)
   }
   if (flags.json) return

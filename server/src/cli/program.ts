@@ -1,6 +1,6 @@
 /**
- * Defines the whole command line as one commander program. `main.ts` parses with it, and the
- * completion scripts and the manual page are generated from it.
+ * Defines the whole command line as one commander program. `main.ts` parses the command line with
+ * this program. The completion scripts and the manual page are generated from it.
  */
 import { readFileSync } from 'node:fs'
 import { nearest } from '@holdfast/shared'
@@ -22,8 +22,8 @@ import { tokenCommand } from './token.js'
 import { topCommand } from './top.js'
 import { unlockCommand } from './unlock.js'
 
-/** The commands under the headings of the help. */
-const groups = (): Readonly<Record<string, readonly Command[]>> => ({
+/** Makes the commands, grouped by the headings of the help. */
+const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
   'Locks:': [runCommand(), holdCommand(), unlockCommand()],
   'Inspecting a broker:': [
     ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
@@ -45,7 +45,7 @@ export function createProgram(): Command {
     // Options after the name of a command belong to that command.
     .enablePositionalOptions()
     .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
-  for (const [heading, commands] of Object.entries(groups())) {
+  for (const [heading, commands] of Object.entries(makeCommandGroups())) {
     for (const command of commands) program.addCommand(command.helpGroup(heading))
   }
   program
@@ -84,9 +84,11 @@ function configure(command: Command): void {
 function suggestionFor(command: Command, text: string): string {
   const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
   if (name === undefined) return ''
-  const flockText = kind === 'option' && takesKey(command) ? flockHint(command, name) : undefined
+  const flockText =
+    kind === 'option' && acquiresLock(command) ? flockHint(command, name) : undefined
   if (flockText !== undefined) return `\n(${flockText})`
-  // Suggest nothing for a single letter, because many options are equally near to it.
+  // Suggest nothing for a single letter, because many options are equally similar to a single
+  // letter.
   if (/^-.$/.test(name)) return ''
   const options = command.createHelp().visibleOptions(command)
   const names =
@@ -98,12 +100,17 @@ function suggestionFor(command: Command, text: string): string {
   return `\n(Did you mean ${kind === 'option' ? '--' : ''}${suggestion}?)`
 }
 
-/** Whether the command takes a lock, so that options of flock(1) may be meant. */
-function takesKey(command: Command): boolean {
+/**
+ * Whether the command acquires a lock. For such a command, the user may have meant an option of
+ * flock(1).
+ */
+function acquiresLock(command: Command): boolean {
   return ['run', 'hold'].includes(command.name())
 }
 
-/** Groups the items of a help by heading, with the options that all commands share at the end. */
+/**
+ * Groups the items of a help by heading. The group of options that all commands share comes last.
+ */
 function ownGroupsFirst<T extends Command | Option>(
   this: Help,
   all: T[],

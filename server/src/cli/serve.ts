@@ -19,7 +19,7 @@ import {
   settings,
 } from './settings.js'
 
-/** Signals that arrive within this time after the first count as the same signal, in ms. */
+/** Signals that arrive within this time after the first signal count as the first signal, in ms. */
 const sameSignalMs = 1_000
 
 export function serveCommand(): Command {
@@ -70,7 +70,7 @@ function optionFor(name: SettingName): Option {
   return option.helpGroup(`${group}:`)
 }
 
-/** Parses one `--limit name=n` and adds it to the earlier ones. */
+/** Parses one `--limit name=n` and adds this limit to the earlier limits. */
 function addLimit(text: string, earlier: object = {}): object {
   const [, name, value] = /^(\w+)=(\d{1,15}|off)$/.exec(text) ?? []
   if (name === undefined) {
@@ -95,8 +95,9 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
     return
   }
   const { broker, flushLog } = await brokerFrom(loaded.settings)
-  // Handle signals before the broker listens: a supervisor that reads "is listening" may send one.
-  const stopped = nextSignal()
+  // Handle signals before the broker listens, because a supervisor that reads "is listening" may
+  // send a signal at once.
+  const signalled = nextSignal()
   broker.once('failed', ({ message }) => {
     printError(message)
     process.exit(exitCodes.io)
@@ -104,7 +105,7 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const url = await listen(broker, loaded)
   const dashboard = dashboardUrl(url, loaded)
   if (dashboard !== undefined) print(`holdfast serves its dashboard on ${dashboard}`)
-  const signal = await stopped
+  const signal = await signalled
   const { drain } = loaded.settings
   print(`holdfast got ${signal} and is draining for at most ${drain} ms`)
   await broker.close({ drain })
@@ -134,12 +135,13 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
 }
 
 /**
- * The exit code for an error of `listen`: an address that cannot be used is an invalid setting, and
- * a replicated log that cannot be reached is unavailable, so that a supervisor tries again.
+ * The exit code for an error of `listen`. An address that cannot be used is an invalid setting
+ * (78). For a replicated log that cannot be reached the code is 69, so that a supervisor tries
+ * again.
  */
 function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: LoadedSettings): number {
-  const isPort = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
-  if (isPort || error.code !== 'UNAVAILABLE') return exitCodes.config
+  const isAddressError = (error.cause as NodeJS.ErrnoException | undefined)?.syscall !== undefined
+  if (isAddressError || error.code !== 'UNAVAILABLE') return exitCodes.config
   return log !== undefined
     ? exitCodes.unavailable
     : journal !== undefined
@@ -147,7 +149,10 @@ function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: Loade
       : exitCodes.config
 }
 
-/** The URL of the dashboard; undefined if the broker does not serve it to browsers here. */
+/**
+ * The URL of the dashboard; undefined if the broker does not serve the dashboard to browsers on
+ * this machine.
+ */
 function dashboardUrl(
   url: string,
   { settings: { host, dashboard } }: LoadedSettings,
@@ -180,8 +185,8 @@ function infinityAsOff(_: string, value: unknown): unknown {
 
 /**
  * Resolves with the first SIGTERM or SIGINT. A later signal ends the process at once with exit code
- * 1. One Ctrl-C can arrive as two signals within milliseconds, because the terminal sends one to
- * the whole process group and npm sends one to its child; these two count as one.
+ * 1. One Ctrl-C can arrive as two signals within milliseconds, because the terminal sends SIGINT to
+ * the whole process group and npm sends SIGINT to its child. These two signals count as one signal.
  */
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

@@ -9,7 +9,7 @@ type Kind = 'text' | 'port' | 'ms' | 'boolean' | 'list' | 'limits'
 
 export interface Setting {
   readonly kind: Kind
-  /** The heading of the help that the flag stands under. */
+  /** The heading over the flag in the help. */
   readonly group: string
   readonly help: string
   /** The placeholder for the value in the help; shells complete files for `file` and `folder`. */
@@ -274,7 +274,7 @@ interface ValueOfKind {
   limits: Partial<BrokerLimits>
 }
 
-/** Loaded settings; for an undefined setting the broker's own default holds. */
+/** Loaded settings. If a setting is undefined, the broker uses its own default. */
 export type Settings = { [N in SettingName]?: ValueOfKind[(typeof settings)[N]['kind']] } & {
   port: number
   host: string
@@ -289,12 +289,12 @@ export const defaults: Settings = {
   logLevel: 'warn',
 }
 
-/** `fenceFile` as `fence-file`. */
+/** The name of the flag of a setting: `fence-file` for `fenceFile`. */
 export function flagOf(name: SettingName): string {
   return (settings[name] as Setting).flag ?? name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)
 }
 
-/** `fenceFile` as `HOLDFAST_FENCE_FILE`. */
+/** The name of the variable of a setting: `HOLDFAST_FENCE_FILE` for `fenceFile`. */
 export function variableOf(name: string): string {
   return `HOLDFAST_${name.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`
 }

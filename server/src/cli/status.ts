@@ -39,8 +39,8 @@ export function statusCommand(): Command {
     .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `${examples}${notes}${exitHelp}`)
     .action((url: string | undefined, flags: BrokerFlags) => {
-      const [first] = urlsFrom(flags)
-      const address = addressOf(url ?? (first as string))
+      const [defaultUrl] = urlsFrom(flags)
+      const address = addressOf(url ?? (defaultUrl as string))
       return status(address, caFrom(flags), flags.json === true)
     })
 }
@@ -54,12 +54,15 @@ async function status(address: URL, ca: string | undefined, asJson: boolean): Pr
   }
 }
 
-/** Rounds every number; the status holds no number that a client chose and that must stay exact. */
+/**
+ * Rounds every number. No number of the status must stay exact, because a status has no number that
+ * a client chose.
+ */
 function roundNumber(_: string, value: unknown): unknown {
   return typeof value === 'number' ? rounded(value) : value
 }
 
-/** The address of `/status` of a broker that is given by its ws:// or http:// URL. */
+/** The address of `/status` of a broker, from the ws:// or http:// URL of the broker. */
 function addressOf(text: string): URL {
   const http = text.replace(/^ws(?=s?:)/i, 'http')
   const isAddress = /^https?:\/\//i.test(http) && URL.canParse(http)
@@ -124,7 +127,9 @@ function failureOf({ name, message, code }: NodeJS.ErrnoException): string {
   return `cannot be reached (${visible(code ?? message)})`
 }
 
-/** The status in this response; undefined if the response is not the status of a broker. */
+/**
+ * Parses the status in the body of a response; undefined if the body is not the status of a broker.
+ */
 async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   try {
     const report = JSON.parse(body) as BrokerStatus

@@ -1,6 +1,6 @@
 /**
- * `holdfast token`: makes a token for `holdfast serve --tokens`. The token is printed once, and
- * only its hash is stored.
+ * `holdfast token`: makes a token for `holdfast serve --tokens`. The command prints the token once,
+ * and stores only its hash.
  */
 import { randomBytes } from 'node:crypto'
 import { Command, InvalidArgumentError } from 'commander'
@@ -26,7 +26,7 @@ interface TokenFlags {
 export function tokenCommand(): Command {
   return new Command('token')
     .description('make a token, and its line for the token file of serve --tokens')
-    .argument('<principal>', 'the name of the client that gets the token', principal)
+    .argument('<principal>', 'the name of the client that gets the token', principalFrom)
     .option(
       '--allow <operations>',
       `allowed operations, separated by commas: ${operations.join(', ')}; ` +
@@ -37,7 +37,7 @@ export function tokenCommand(): Command {
     .option(
       '--key <pattern>',
       'allowed keys: a key, or a prefix and *, without spaces (repeatable; default all keys)',
-      pattern,
+      addPattern,
     )
     .option('--file <file>', 'add the line to this token file, which is created if it is missing')
     .option('--json', 'print JSON')
@@ -55,8 +55,8 @@ ${exitHelp}`,
 
 /**
  * Prints the token before its line is in the token file, because a line is useless if its token
- * could not be printed. The new content of the file is written before both, to a file beside it, so
- * that no token is printed if the file cannot be written.
+ * could not be printed. Before that, the new content of the token file is written to a second file
+ * in the same folder. So no token is printed if the token file cannot be written.
  */
 async function makeToken(name: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(32).toString('base64url')
@@ -78,12 +78,12 @@ async function makeToken(name: string, { allow, key, file, json }: TokenFlags): 
   prepared?.commit()
 }
 
-function principal(text: string): string {
+function principalFrom(text: string): string {
   if (isOneWord(text) && !text.startsWith('#')) return text
   throw new InvalidArgumentError('It must not contain spaces or begin with #.')
 }
 
-function pattern(text: string, earlier?: readonly string[]): string[] {
+function addPattern(text: string, earlier?: readonly string[]): string[] {
   if (isOneWord(text)) return collect(text, earlier)
   throw new InvalidArgumentError(
     'It must not contain spaces, because a space begins the next key in the token file.',

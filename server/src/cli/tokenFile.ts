@@ -19,12 +19,12 @@ import {
 import { dirname } from 'node:path'
 import { Exit, exitCodes } from './exitCodes.js'
 
-/** How long to wait for another process that adds to the same file, in ms. */
+/** How long to wait for another process that adds a line to the same file, in ms. */
 const waitMs = 5_000
 /** Time between two attempts, in ms. */
 const retryMs = 20
 
-/** The new content of a file, in a temporary file beside it. */
+/** The new content of a file, in a temporary file in the same folder. */
 export interface PreparedFile {
   /** Replaces the file by the new content. */
   commit(): void
@@ -46,7 +46,8 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   const fd = await createNew(file, newFile)
   try {
     const existing = readExisting(file)
-    // End the last line first: otherwise the new line would add its keys to that line's token.
+    // If the last line has no line feed, add a line feed first. Without the line feed, the words of
+    // the new line would become keys of the token of the last line.
     const lineEnd = existing === undefined || /(^|\n)$/.test(existing.text) ? '' : '\n'
     if (existing !== undefined) keepOwner(fd, existing.stat)
     writeFileSync(fd, `${existing?.text ?? ''}${lineEnd}${line}`)
@@ -71,7 +72,7 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   }
 }
 
-/** Creates `<file>.new`; never opens an existing file, so that no symbolic link is followed. */
+/** Creates `<file>.new`. Never opens an existing file, so that it follows no symbolic link. */
 async function createNew(file: string, newFile: string): Promise<number> {
   for (let waited = 0; ; waited += retryMs) {
     try {
@@ -115,8 +116,8 @@ const { O_NOFOLLOW: noFollow = 0, O_NONBLOCK: nonBlocking = 0 } = constants as P
 >
 
 function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
-  const own = fstatSync(fd)
-  if (own.uid !== uid || own.gid !== gid) fchownSync(fd, uid, gid)
+  const current = fstatSync(fd)
+  if (current.uid !== uid || current.gid !== gid) fchownSync(fd, uid, gid)
   fchmodSync(fd, (mode & 0o777) === 0o640 ? 0o640 : 0o600)
 }
 

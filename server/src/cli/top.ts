@@ -1,12 +1,12 @@
 /**
- * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and repeats
- * that until Ctrl-C.
+ * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and refreshes
+ * them until Ctrl-C.
  */
 import type { LockStats, QueryResult, Session } from '@holdfast/client'
 import { maxMs } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, untilStopped, withSession } from './connecting.js'
-import { pageSize, pagesOf, reportCut } from './listing.js'
+import { pageSize, pagesOf, reportIncomplete } from './listing.js'
 import { ago, print, printJson, table, visible, whoIs, writeOut } from './output.js'
 import { durationIn, integerIn } from './parse.js'
 
@@ -47,31 +47,32 @@ holdfast top --json --count 1`,
 
 async function top(session: Session, prefix: string, flags: TopFlags): Promise<void> {
   let isOver = false
-  const stopped = untilStopped(session).finally(() => {
+  const stopping = untilStopped(session).finally(() => {
     isOver = true
   })
   // The `await` below reports this rejection; this handler only prevents an unhandled rejection.
-  stopped.catch(() => {})
+  stopping.catch(() => {})
   let previous: Sample | undefined
-  for (let n = 0; n < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; n++) {
+  for (let refresh = 0; refresh < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; refresh++) {
     const query = flags.all ? queryAll(session, prefix) : session.query({ prefix })
-    const answered = Promise.all([session.stats(), query])
-    // While the broker cannot be reached, no answer comes, but Ctrl-C must still end the command.
-    const answer = await Promise.race([answered, stopped])
+    const answers = Promise.all([session.stats(), query])
+    // While the broker cannot be reached, the broker sends no answer, but Ctrl-C must still end the
+    // command.
+    const answer = await Promise.race([answers, stopping])
     if (answer === undefined) return
     const [stats, locks] = answer
     const sample = { at: performance.now(), stats, locks }
     await show(sample, previous, flags)
     previous = sample
-    if (n + 1 === flags.count) {
+    if (refresh + 1 === flags.count) {
       if (unreadCount(locks) > 0) {
-        reportCut('Not all locks and waiting requests were read: use --all', {})
+        reportIncomplete('Not all locks and waiting requests were read: use --all', {})
       }
       return
     }
-    await Promise.race([stopped, pause(flags.interval)])
+    await Promise.race([stopping, pause(flags.interval)])
   }
-  await stopped
+  await stopping
 }
 
 /** Reads all pages and joins them into one result, whose counts are the lengths of its lists. */
@@ -85,7 +86,7 @@ async function queryAll(session: Session, prefix: string): Promise<QueryResult> 
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
 
-/** How many locks and waiting requests of the broker are not in this result. */
+/** How many of the locks and waiting requests at the broker are missing in this result. */
 function unreadCount({ held, waiting, heldCount, waitingCount }: QueryResult): number {
   return heldCount - held.length + waitingCount - waiting.length
 }
@@ -157,7 +158,10 @@ interface BusyKey {
   since?: number
 }
 
-/** All keys: the longest queue first, and of keys with equal queues the longest held first. */
+/**
+ * All keys, sorted by the length of their queues, the longest first. Among keys with equally long
+ * queues, the key that is held longest is first.
+ */
 function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
   const keys = new Map<string, BusyKey>()
   for (const lock of held) {

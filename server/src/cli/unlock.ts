@@ -1,6 +1,7 @@
 /**
- * `holdfast unlock`: revokes the lock of another session. The caller must name the lock by its
- * fence, so that a lock which was granted meanwhile is not revoked by mistake.
+ * `holdfast unlock`: revokes the lock of another session. The user must name the lock by its fence
+ * (an integer that rises with every grant), so that the command does not revoke a newer lock of the
+ * key by mistake.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from 'commander'

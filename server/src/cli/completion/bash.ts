@@ -1,6 +1,7 @@
 /**
- * Generates the completion script for bash 3.2 and newer. The script needs no other package. If
- * bash-completion is loaded, it completes the command after `run KEY` with that command's script.
+ * Generates the completion script for bash 3.2 and newer. The script needs no other package. If the
+ * package bash-completion is loaded, the command after `run KEY` is completed by the script of that
+ * command.
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
@@ -10,7 +11,7 @@ const files = '<file>'
 export function bashScript({ name, flags, commands }: ProgramModel): string {
   const all = [{ name: '', flags }, ...commands]
   const pairs = all.flatMap((command) => command.flags.map((flag) => [command.name, flag] as const))
-  const taking = pairs.filter(([, { value }]) => value !== undefined)
+  const flagsWithValue = pairs.filter(([, { value }]) => value !== undefined)
   return `# bash completion for ${name}. To load it: source <(${name} completion bash)
 _${name}_flags() {
   case $1 in
@@ -21,7 +22,7 @@ ${all.map(({ name, flags }) => `    ${quoted(name)}) list=${quoted(allNames(flag
 # Whether the flag $2 of the command $1 takes a value.
 _${name}_takes() {
   case "$1 $2" in
-${taking.map(([command, flag]) => `    ${cases(command, flag)}) return 0 ;;`).join('\n')}
+${flagsWithValue.map(([command, flag]) => `    ${cases(command, flag)}) return 0 ;;`).join('\n')}
   esac
   return 1
 }
@@ -29,7 +30,7 @@ ${taking.map(([command, flag]) => `    ${cases(command, flag)}) return 0 ;;`).jo
 # The values of the flag $2 of the command $1.
 _${name}_values() {
   case "$1 $2" in
-${taking.flatMap(valueLine).join('\n')}
+${flagsWithValue.flatMap(valueLine).join('\n')}
   esac
 }
 

@@ -4,7 +4,7 @@
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 
 export function fishScript({ name, flags, commands }: ProgramModel): string {
-  const taking = commands.flatMap((command) =>
+  const flagsWithValue = commands.flatMap((command) =>
     command.flags
       .filter(({ value }) => value !== undefined)
       .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
@@ -12,7 +12,7 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
   const wraps = commands.filter(({ wrapsAfter }) => wrapsAfter !== undefined)
   const at = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
-${walk.replaceAll('NAME', name).replaceAll('TAKING', taking.join(' '))}
+${walk.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
 ${wraps.map(({ name, wrapsAfter }) => `        case ${name}\n            echo ${wrapsAfter}`).join('\n')}

@@ -12,7 +12,7 @@ export interface FlagModel {
   readonly value: ValueModel | undefined
 }
 
-/** What an option or argument accepts: one of `choices`, a file, or any text. */
+/** The values that an option or argument accepts: one of `choices`, a file, or any text. */
 export interface ValueModel {
   readonly name: string
   readonly choices: readonly string[]
@@ -26,7 +26,7 @@ export interface CommandModel {
   readonly args: readonly ValueModel[]
   /**
    * How many arguments stand before the command line of another program, as in `run KEY COMMAND`;
-   * undefined if the command takes none.
+   * undefined if the command takes no other command line.
    */
   readonly wrapsAfter: number | undefined
 }

@@ -1,6 +1,6 @@
 /**
- * Generates the completion script for zsh, which uses zsh's `_arguments`. The script can be sourced
- * after `compinit`, or be saved as `_holdfast` in a folder of `$fpath`.
+ * Generates the completion script for zsh. The script uses the function `_arguments` of zsh. The
+ * script can be sourced after `compinit`, or be saved as `_holdfast` in a folder of `$fpath`.
  */
 import {
   type CommandModel,
@@ -67,8 +67,8 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 
 function action({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Always a list, even an empty one: with a message in its place, zsh would no longer complete a
-  // flag that is the only match.
+  // Return a list even if it is empty. With a message in place of the list, zsh would not complete
+  // a flag that is the only match.
   return `(${choices.join(' ')})`
 }
 

@@ -14,7 +14,7 @@ import type { HoldingFlags } from './options.js'
 const quietMs = 1_000
 /** The connect timeout with `--try`, in ms: enough for one handshake over a slow network. */
 const tryConnectMs = 2_000
-/** How long to wait for an answer of the broker that is not essential, in ms. */
+/** How long to wait for an answer that the command can do without, in ms. */
 const answerTimeoutMs = 1_000
 /** How many holders a message names. */
 const maxNamedHolders = 3
@@ -39,8 +39,8 @@ export interface AcquireParams {
 
 /**
  * Opens the session.
- * @throws {Exit} 75 if no broker answers within --timeout; 69 if none does within the 2 s of --try;
- *   128 + n after signal n
+ * @throws {Exit} 75 if no broker answers within --timeout; 69 if no broker answers within the 2 s
+ *   of --try; 128 + n after signal n
  */
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
   const { flags, name, signal } = params
@@ -61,8 +61,8 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
     const urls = urlsFrom(flags).map(redactUrl).join(', ')
     const option = isTry(flags) ? 'with --try' : '--timeout'
     const within = `within ${exactSpan(flags.timeout || tryConnectMs)} (${option})`
-    // Never the code of -E, which means that another session does the work: nothing shows that
-    // here.
+    // Do not use the code of -E, because that code means that another session does the work.
+    // Nothing shows here that another session exists.
     throw new Exit(
       isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
       `No broker answered ${within} at ${visible(urls)}`,
@@ -83,12 +83,12 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal } = params
   let isWaiting = true
-  const notice = setTimeout(async () => {
+  const waitingTimer = setTimeout(async () => {
     const holders = await holdersOf(session, key)
     // The lock may have been granted while the query was under way.
     if (isWaiting) printError(`Waiting for ${visible(key)}${holdersText(', held by ', holders)}`)
   }, quietMs)
-  if (flags.quiet) clearTimeout(notice)
+  if (flags.quiet) clearTimeout(waitingTimer)
   const mode = flags.shared ? 'shared' : 'exclusive'
   const timeout = isTry(flags) ? 0 : deadline.left
   try {
@@ -101,7 +101,7 @@ export async function acquire(
     throw await exitForConflict(params, session, error)
   } finally {
     isWaiting = false
-    clearTimeout(notice)
+    clearTimeout(waitingTimer)
   }
 }
 
@@ -112,8 +112,8 @@ async function exitForConflict(
 ): Promise<Exit> {
   const code = flags.conflictExitCode ?? exitCodes.notAcquired
   if (flags.quiet) return new Exit(code, '')
-  const fromError: readonly HolderInfo[] = error.holders ?? []
-  const holders = fromError.length > 0 ? fromError : await holdersOf(session, key)
+  const holdersInError: readonly HolderInfo[] = error.holders ?? []
+  const holders = holdersInError.length > 0 ? holdersInError : await holdersOf(session, key)
   if (error.code === 'LOCK_HELD') {
     const held = holdersText(' is held by ', holders) || ' is held by another session'
     return new Exit(code, `${visible(key)}${held}`)
@@ -122,13 +122,16 @@ async function exitForConflict(
   return new Exit(code, `${visible(key)} ${failure}${holdersText(': it is held by ', holders)}`)
 }
 
-/** The holders of the key; empty if the session may not query, or if no answer comes in time. */
+/**
+ * The holders of the key; empty if the session may not query, or if the broker does not answer
+ * within 1 s.
+ */
 async function holdersOf(session: Session, key: string): Promise<readonly HolderInfo[]> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
+  const timeout = new Promise<undefined>((resolve) => {
     timer = setTimeout(resolve, answerTimeoutMs, undefined)
   })
-  const result = await Promise.race([session.query({ key }).catch(() => undefined), late])
+  const result = await Promise.race([session.query({ key }).catch(() => undefined), timeout])
   clearTimeout(timer)
   return result?.held ?? []
 }
@@ -144,7 +147,7 @@ function holdersText(prefix: string, holders: readonly HolderInfo[]): string {
   return `${prefix}${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
-/** A local time as `12:04`, with the date if it is not today: `2026-03-01 12:04`. */
+/** A local time as `12:04`. A time that is not today has its date: `2026-03-01 12:04`. */
 export function timeOfDay(at: number, now = Date.now()): string {
   const twoDigits = (value: number) => String(value).padStart(2, '0')
   const date = new Date(at)
@@ -154,7 +157,10 @@ export function timeOfDay(at: number, now = Date.now()): string {
   return `${date.getFullYear()}-${day} ${time}`
 }
 
-/** A duration that is not rounded: 1500 ms stays `1500ms`, unlike with {@link span}. */
+/**
+ * A duration as text without rounding: 1500 ms becomes `1500ms`, but {@link span} would return
+ * `1s`.
+ */
 function exactSpan(ms: number): string {
   return ms % 1_000 === 0 ? span(ms) : `${ms}ms`
 }
@@ -174,15 +180,16 @@ function exitFor(signal: AbortSignal): Exit {
  */
 export async function release(lock: Lock): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
+  const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, answerTimeoutMs)
   })
-  // Errors do not matter: if the lock was lost while it was needed, the guard has reported that.
-  await Promise.race([lock.unlock().catch(() => {}), late])
+  // Ignore errors: if the session lost the lock while the command ran, the guard has reported the
+  // loss.
+  await Promise.race([lock.unlock().catch(() => {}), timeout])
   clearTimeout(timer)
 }
 
-/** The end of --timeout, which begins at the start of the command. */
+/** The end of --timeout. The time of --timeout begins at the start of the command. */
 export class Deadline {
   readonly #end: number | undefined
 

@@ -1,7 +1,7 @@
 /**
  * The bytes of arguments and variables that are not UTF-8, such as a file name in Latin-1. Node
  * reads each such byte as U+FFFD, so `holdfast run k rm FILE` would remove another file. Linux
- * shows the bytes in /proc. On other systems they are not known, and Node's text is used.
+ * shows the bytes in /proc. On other systems the bytes are not known, and Node's text is used.
  */
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
@@ -14,14 +14,16 @@ const rawWords =
     ? nullTerminated(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
     : []
 
-/** The bytes of each variable that is not UTF-8, by Node's text of its "NAME=value". */
+/**
+ * The bytes of each variable that is not UTF-8. The key is "NAME=value" as Node reads the variable.
+ */
 const rawVariables = new Map(
   nullTerminated(contentOf('/proc/self/environ'))
     .filter((assignment) => !isUtf8(assignment))
     .map((assignment) => [assignment.toString('utf8'), assignment]),
 )
 
-/** Adds the bytes of "NAME=value", for a variable that came from the launcher. */
+/** Adds the bytes of "NAME=value" of a variable that came from the launcher. */
 export function addRawVariable(assignment: Buffer): void {
   if (!isUtf8(assignment)) rawVariables.set(assignment.toString('utf8'), assignment)
 }
@@ -33,25 +35,26 @@ export function addRawVariable(assignment: Buffer): void {
 export function bytesOfLastWords(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const raw = rawWords.at(i - words.length)
-    // A word that differs does not come from the command line, such as the shell for -c.
+    // A word that differs does not come from the command line. An example is the shell that `-c`
+    // adds.
     return raw === undefined || isUtf8(raw) || raw.toString('utf8') !== word ? undefined : raw
   })
 }
 
-/** The bytes of "NAME=value"; undefined if they are UTF-8, or if the variable was changed. */
+/** The bytes of "NAME=value"; undefined if the bytes are UTF-8, or if the variable was changed. */
 export function bytesOfVariable(name: string, value: string | undefined): Buffer | undefined {
   return rawVariables.get(`${name}=${value}`)
 }
 
 /**
- * Refuses arguments of holdfast itself that are not UTF-8, because Node reads different bytes as
- * the same text: two different keys would be one key, and a file would not be found.
+ * Refuses arguments of holdfast itself that are not UTF-8, because Node reads different invalid
+ * bytes as the same text. Two different keys would become one key, and a file would not be found.
  *
- * @param wrapped How many words at the end of the command line belong to another program.
+ * @param wrappedCount How many words at the end of the command line belong to another program.
  * @throws {Exit} 64 if an argument is not UTF-8.
  */
-export function refuseInvalidUtf8(wrapped: number): void {
-  const invalid = rawWords.slice(0, rawWords.length - wrapped).find((word) => !isUtf8(word))
+export function refuseInvalidUtf8(wrappedCount: number): void {
+  const invalid = rawWords.slice(0, rawWords.length - wrappedCount).find((word) => !isUtf8(word))
   if (invalid === undefined) return
   throw new Exit(
     exitCodes.usage,
@@ -72,7 +75,7 @@ export function octal(bytes: Uint8Array): string {
   ).join('')
 }
 
-/** Splits bytes into the strings that a null byte ends. */
+/** Splits bytes into strings. A null byte ends each string. */
 export function nullTerminated(bytes: Buffer): Buffer[] {
   const strings: Buffer[] = []
   let start = 0

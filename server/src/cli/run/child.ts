@@ -1,7 +1,7 @@
 /**
  * Starts a command in a process group of its own, so that a signal reaches the command and every
- * process that it starts. `DetachedChild` runs the command without a terminal, in a system session
- * of its own; `TerminalChild` gives the terminal to the command.
+ * process that it starts. `DetachedChild` runs the command without a terminal, in a session of the
+ * operating system of its own. `TerminalChild` gives the terminal to the command.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
@@ -23,13 +23,13 @@ import type { Watchdog } from './watchdog.js'
 
 export interface ChildDeps extends Launch {
   readonly watchdog: Watchdog
-  /** Whether the lock is still held. A stopped command may continue only if it is. */
+  /** Whether the lock is still held. A stopped command may continue only while the lock is held. */
   readonly mayContinue: () => boolean
 }
 
 /** A running command and its process group. */
 export abstract class Child {
-  /** The id of its process group. */
+  /** The id of the process group of the command. */
   readonly group: number
   #hasEnded = false
   #hasReportedForbidden = false
@@ -40,8 +40,8 @@ export abstract class Child {
   }
 
   /**
-   * Resolves with the exit code of the command, 128 + n for signal n. Other processes of its group
-   * may still run then.
+   * Resolves with the exit code of the command, 128 + n if signal n ended the command. Other
+   * processes of the group may still run at that time.
    */
   abstract readonly exited: Promise<number>
 
@@ -59,7 +59,7 @@ export abstract class Child {
     process.off('SIGTSTP', this.#pause)
   }
 
-  /** Sends a signal to all processes of the group; does nothing if none is left. */
+  /** Sends a signal to all processes of the group; does nothing if the group is empty. */
   signal(signal: NodeJS.Signals): void {
     if (this.#hasEnded || signalGroup(this.group, signal) !== 'forbidden') return
     if (this.#hasReportedForbidden) return
@@ -70,10 +70,12 @@ export abstract class Child {
     )
   }
 
-  /** Stops this process as the terminal would; returns when it is continued. */
-  protected stopSelf(signal: 'SIGSTOP' | 'SIGTSTP', target: number): void {
+  /**
+   * Stops this process as the terminal would; returns when another process continues this process.
+   */
+  protected stopSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
     process.off('SIGTSTP', this.#pause)
-    process.kill(target, signal)
+    process.kill(pid, signal)
     if (!this.#hasEnded) process.on('SIGTSTP', this.#pause)
   }
 
@@ -87,7 +89,7 @@ export abstract class Child {
   }
 }
 
-/** A command in a system session of its own, without a terminal. */
+/** A command in a session of the operating system of its own, without a terminal. */
 export class DetachedChild extends Child {
   readonly exited: Promise<number>
 
@@ -134,7 +136,7 @@ export async function launch(
   })
 }
 
-/** Resolves with the exit code of a process, 128 + n for signal n. */
+/** Resolves with the exit code of a process: 128 + n if signal n ended the process. */
 export function exitOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => {
     child.once('exit', (code, signal) =>
@@ -143,7 +145,7 @@ export function exitOf(child: ChildProcess): Promise<number> {
   })
 }
 
-/** The exit code of a process that this signal ended, as shells have it. */
+/** The exit code that shells report for a process that this signal ended. */
 export function exitOfSignal(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal]
 }

@@ -1,6 +1,6 @@
 /**
- * `holdfast hold KEY`: holds a lock without a command, for a script that does its work meanwhile.
- * The lock is held until standard input ends or a signal arrives.
+ * `holdfast hold KEY`: holds a lock without running a command, for a script that does its work
+ * while the lock is held. The lock is held until standard input ends or a signal arrives.
  */
 import { fstatSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -11,7 +11,13 @@ import { Exit, exitCodes } from '../exitCodes.js'
 import { onOutputFailure, print, printJson, visible } from '../output.js'
 import { acquire, Deadline, openSession, release } from './acquire.js'
 import { LockGuard } from './lockGuard.js'
-import { addHoldingOptions, type HoldingFlags, killAfterFor, reserveMs, short } from './options.js'
+import {
+  addHoldingOptions,
+  type HoldingFlags,
+  killAfterFor,
+  reserveMs,
+  shortened,
+} from './options.js'
 import { isInForeground } from './processes.js'
 import { Signals } from './signals.js'
 
@@ -47,8 +53,8 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
   const signals = new Signals((signal) => {
     if (Signals.isDeadly(signal)) waiting.abort(signal)
   })
-  const name = `hold on ${short(hostname())}`
-  const metadata = { host: short(hostname()), pid: process.pid }
+  const name = `hold on ${shortened(hostname())}`
+  const metadata = { host: shortened(hostname()), pid: process.pid }
   const params = { key, flags, name, metadata, signal: waiting.signal }
   try {
     const session = await openSession(params, deadline)
@@ -84,7 +90,8 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
 
 /**
  * Calls back at the end of standard input. Never calls back for /dev/null, which is always at its
- * end. A terminal is not read in the background, because the system would stop this process.
+ * end. Does not read a terminal while this process is in the background, because the system would
+ * stop this process.
  */
 function onInputEnd(onEnd: () => void): void {
   if (isDevNull() || (isatty(0) && process.platform !== 'win32' && !isInForeground())) return

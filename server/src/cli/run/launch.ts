@@ -1,6 +1,7 @@
 /**
  * Prepares the shell that starts a command. The shell waits until the watchdog is ready, ignores
- * the signals that this process was told to ignore, and then executes the command in its own place.
+ * the signals that were ignored at the start of this process, and then replaces itself by the
+ * command.
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -19,14 +20,15 @@ export const shell = '/bin/sh'
 export const shellName = 'holdfast'
 
 /**
- * The prefix of the variables that carry the user's odd variables. POSIX shells drop variables
- * whose names they cannot write, such as `spring.profile`.
+ * The prefix of the names under which odd variables are passed through the shell. A variable is odd
+ * if its name is no name for a POSIX shell, such as `spring.profile`, or if its bytes are not
+ * UTF-8. The shell or Node would drop or change such a variable.
  */
 const oddPrefix = '_HOLDFAST_ODD_'
 
 /**
- * The script of the shell. It reads a line from descriptor 3 before it starts the command. If the
- * descriptor is closed instead, this process is dead, and the command must not run.
+ * The script of the shell. Before the script starts the command, it reads a line from descriptor 3.
+ * If the descriptor is closed without a line, this process is dead, and the command must not run.
  *
  * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */
@@ -69,8 +71,8 @@ for _holdfast_word do
 done`
 
 /**
- * The words of the command for the shell: unchanged if all are UTF-8; else each with a prefix, "t"
- * for text and "b" for encoded bytes.
+ * The words of the command for the shell. If all words are UTF-8, the words are unchanged. If not,
+ * each word has a prefix: "t" for text and "b" for encoded bytes.
  */
 export function launchWords({ command }: Launch): readonly string[] {
   const bytes = bytesOfLastWords(command)
@@ -85,7 +87,7 @@ function hasBytes({ command }: Launch): boolean {
   return bytesOfLastWords(command).some((word) => word !== undefined)
 }
 
-/** The environment for the shell: odd variables encoded, under names that it keeps. */
+/** The environment for the shell. Odd variables are encoded, under names that the shell keeps. */
 export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
   const env = { ...launch.env }
   for (const [i, { name, bytes }] of oddVariables(launch).entries()) {
@@ -95,7 +97,9 @@ export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
   return env
 }
 
-/** The variables that Node or some shells do not pass on: the bytes of each "NAME=value". */
+/**
+ * The variables that Node or some shells do not pass on unchanged, with the bytes of "NAME=value".
+ */
 function oddVariables({ env }: Launch): { readonly name: string; readonly bytes: Buffer }[] {
   return Object.entries(env).flatMap(([name, value]) => {
     const raw = bytesOfVariable(name, value)
@@ -105,7 +109,8 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
 }
 
 /**
- * Looks for the command as the shell does, to print a better message than the shell.
+ * Looks for the command as the shell does, because the error message here is clearer than that of
+ * the shell.
  * @throws {Exit} 127 if the command does not exist, 126 if it cannot be run
  */
 export function checkCommand({ command, env }: Launch): void {

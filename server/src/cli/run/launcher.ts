@@ -1,16 +1,21 @@
 /**
- * Reads what `bin/holdfast`, the shell script that starts Node, passes on in variables: the signals
- * that this process was told to ignore, because Node resets them before any JavaScript runs; and
- * the variables that the shell drops. Without that script, the ignored signals are not known.
+ * Reads two variables that `bin/holdfast`, the shell script that starts Node, sets for this
+ * process. One has the signals that were ignored when the script started, because Node stops
+ * ignoring them before any JavaScript runs. The other has the variables that the shell drops. If
+ * that script did not start Node, the ignored signals are not known.
  */
 import { constants } from 'node:os'
 import { addRawVariable, nullTerminated } from './bytes.js'
 
-/** Names of variables that a POSIX shell can write. It drops others, such as `spring.profile`. */
+/**
+ * Matches the names of variables that a POSIX shell keeps. The shell drops variables with other
+ * names, such as `spring.profile`.
+ */
 export const plainName = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 const { _HOLDFAST_SIGIGN: ignored = '', _HOLDFAST_ENVIRON: environ = '' } = process.env
-// Remove both, because they describe this process and not the processes that it starts.
+// Remove both variables, because they describe this process and not the processes that this process
+// starts.
 delete process.env['_HOLDFAST_SIGIGN']
 delete process.env['_HOLDFAST_ENVIRON']
 
@@ -23,7 +28,7 @@ for (const bytes of nullTerminated(Buffer.from(environ, 'base64'))) {
   }
 }
 
-/** The numbers of the ignored signals, because real-time signals have no names. */
+/** The ignored signals as numbers, because real-time signals have no names. */
 export const ignoredSignals: readonly number[] = parseIgnoredSignals(ignored)
 
 /** The names of the ignored signals, without the signals that Node has no name for. */
@@ -33,12 +38,14 @@ export const ignoredNames: ReadonlySet<string> = new Set(
     .map(([name]) => name),
 )
 
-/** The given signals without those that this process was told to ignore. */
+/** The given signals without the signals that were ignored at the start of this process. */
 export function withoutIgnored<S extends NodeJS.Signals>(signals: readonly S[]): S[] {
   return signals.filter((signal) => !ignoredNames.has(signal))
 }
 
-/** Ignores the ignored signals again; Node cannot do that for the real-time signals. */
+/**
+ * Makes this process ignore the ignored signals again. Node cannot ignore the real-time signals.
+ */
 export function restoreIgnoredSignals(): void {
   for (const name of ignoredNames) process.on(name as NodeJS.Signals, () => {})
 }

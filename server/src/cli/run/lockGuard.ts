@@ -1,7 +1,8 @@
 /**
- * Stops a command before its lock can be granted to another session. While the broker answers, most
- * of the lease is left. When only the time is left that stopping the command takes, the guard stops
- * the command.
+ * Stops a command before the broker can grant its lock to another session. The broker keeps the
+ * lock for a lease (a time) after the last message of this client. While the broker answers, the
+ * client renews the lease early. If the broker does not answer, the guard stops the command when
+ * the remaining time is just enough to stop the command.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { printError } from '../exitCodes.js'
@@ -12,7 +13,10 @@ export interface LockGuardDeps {
   readonly lock: Lock
   /** The command that is stopped; for `hold`, this process. */
   readonly child: { signal(signal: NodeJS.Signals): void }
-  /** What the guard does when the lock is in danger, for the message: "stopping the command". */
+  /**
+   * The end of the message that the guard prints when the lock is in danger: "stopping the
+   * command".
+   */
   readonly action: string
   /** Time from SIGTERM to SIGKILL, in ms. */
   readonly killAfterMs: number
@@ -35,7 +39,7 @@ export class LockGuard {
     this.#check()
   }
 
-  /** Why the command was stopped; undefined if it was not. */
+  /** Why the guard stopped the command; undefined if the guard did not stop the command. */
   get danger(): string | undefined {
     return this.#danger
   }
@@ -59,15 +63,18 @@ export class LockGuard {
     else this.#stop('the broker does not answer, and the lease is nearly over')
   }
 
-  /** Stops the command, even if the broker answers meanwhile: a SIGTERM cannot be taken back. */
+  /**
+   * Stops the command with SIGTERM, and later with SIGKILL. An answer of the broker between the two
+   * signals does not prevent the SIGKILL, because the SIGTERM cannot be undone.
+   */
   #stop(reason: string): void {
     if (this.#danger !== undefined) return
     const { child, session, killAfterMs, reserveMs } = this.#deps
     this.#danger = reason
     this.#report(reason)
     child.signal('SIGTERM')
-    const left = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
-    this.#timer = setTimeout(() => child.signal('SIGKILL'), left)
+    const killInMs = Math.max(0, Math.min(killAfterMs, session.leaseLeft - reserveMs))
+    this.#timer = setTimeout(() => child.signal('SIGKILL'), killInMs)
   }
 
   /** Handles the loss of the lock: another session may hold the lock already. */
@@ -82,8 +89,8 @@ export class LockGuard {
     clearTimeout(this.#timer)
     this.#report(reason)
     if (wasTaken(lock)) {
-      // Revoked or stolen: the lock is already free or held by another session, so the command gets
-      // the time to end cleanly.
+      // The lock was revoked or stolen, so it is already free or held by another session. Killing
+      // the command at once would not help, so the command gets the time to end cleanly.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else child.signal('SIGKILL')

@@ -11,7 +11,7 @@ import { duration, integer } from '../parse.js'
 
 /** Time that SIGKILL may take to end a command, in ms. */
 export const reserveMs = 300
-/** Longest name of a command or a machine that other sessions see, in characters. */
+/** Longest name of a command or a machine in the data that other sessions see, in characters. */
 const maxNameChars = 64
 const maxExitCode = 255
 
@@ -52,7 +52,7 @@ export function addHoldingOptions(command: Command): Command {
     )
 }
 
-/** For each option of flock(1): the option that replaces it here, or a hint. */
+/** For each option of flock(1): the option of `run` and `hold` with the same effect, or a hint. */
 const flockOptions: Readonly<Record<string, string>> = {
   ...forNames(['n', 'nb', 'nonblock'], '--try'),
   ...forNames(['w', 'wait'], '--timeout'),
@@ -80,23 +80,23 @@ function exitCode(text: string): number {
 }
 
 /**
- * The command from the words after KEY: all words, without a `--` in front; or for `-c LINE`, the
- * shell in the variable SHELL with that line, as in flock(1).
+ * The command in the words after KEY: all words, without a `--` in front. For `-c LINE`, as in
+ * flock(1), the command is the shell in the variable SHELL with that line.
  * @throws {Exit} 64 if there is no command, or if `-c` has not exactly one argument.
  */
 export function commandOf(words: readonly string[]): readonly string[] {
-  const [first, line, ...more] = words
-  if (first === '-c' || first === '--command') {
+  const [firstWord, line, ...more] = words
+  if (firstWord === '-c' || firstWord === '--command') {
     if (line !== undefined && more.length === 0) {
       return [process.env['SHELL'] || '/bin/sh', '-c', line]
     }
     throw new Exit(
       exitCodes.usage,
-      `${first} takes exactly one argument, a line for the shell, but has ${words.length - 1}: ` +
-        `quote the line, as in ${first} 'make && make install'`,
+      `${firstWord} takes exactly one argument, a line for the shell, but has ${words.length - 1}: ` +
+        `quote the line, as in ${firstWord} 'make && make install'`,
     )
   }
-  const command = first === '--' ? words.slice(1) : words
+  const command = firstWord === '--' ? words.slice(1) : words
   if (command.length > 0) return command
   throw new Exit(
     exitCodes.usage,
@@ -106,39 +106,39 @@ export function commandOf(words: readonly string[]): readonly string[] {
 }
 
 /**
- * The name of the command that other sessions see: the name of its program, or for `-c LINE` the
- * first word of the line. A long name is cut to 64 characters.
+ * The name of the command, for the data that other sessions see. This is the name of the program;
+ * for `-c LINE`, it is the first word of the line. A long name is cut to 64 characters.
  */
 export function commandName(words: readonly string[]): string {
-  const [first = '', line = ''] = words
-  const isLine = first === '-c' || first === '--command'
+  const [firstWord = '', line = ''] = words
+  const isLine = firstWord === '-c' || firstWord === '--command'
   const program = isLine ? (line.trim().split(/\s/)[0] ?? '') : (commandOf(words)[0] ?? '')
-  return short(basename(program) || 'command')
+  return shortened(basename(program) || 'command')
 }
 
 /** The first 64 characters of a text. */
-export function short(text: string): string {
+export function shortened(text: string): string {
   return [...text].slice(0, maxNameChars).join('')
 }
 
 /**
  * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the lease.
- * @throws {Exit} 64 if the lease is too short for it
+ * @throws {Exit} 64 if the lease or the grace is too short for that time
  */
 export function killAfterFor(
   { killAfter, lease, grace }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // The client renews its lease every third of it, so that half of it is left while the broker
-  // answers.
-  const alwaysLeft = Math.min(session.lease, session.grace) / 2
+  // The client renews the lease after every third of the lease. So at least half of the lease is
+  // left while the broker answers.
+  const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
-  if (killAfterMs + reserveMs < alwaysLeft) return killAfterMs
+  if (killAfterMs + reserveMs < minLeaseLeft) return killAfterMs
   const options = lease === undefined && grace === undefined ? '--lease' : '--lease or --grace'
   throw new Exit(
     exitCodes.usage,
     `--kill-after ${killAfterMs} ms is too long for a lease of ${session.lease} ms and ` +
-      `a grace of ${session.grace} ms: it must be below ${Math.floor(alwaysLeft - reserveMs)} ms, ` +
+      `a grace of ${session.grace} ms: it must be below ${Math.floor(minLeaseLeft - reserveMs)} ms, ` +
       `or ${options} must be longer`,
   )
 }

@@ -1,7 +1,7 @@
 /**
  * Reads the group, the state and the terminal of processes, signals process groups, and waits until
- * a group is empty. Linux shows processes in /proc; on other systems ps(1) does, as POSIX defines
- * it.
+ * a group is empty. Linux lists processes in /proc; on other systems this file reads the output of
+ * ps(1), as POSIX defines ps.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -9,15 +9,18 @@ import { readdirSync, readFileSync } from 'node:fs'
 export interface ProcessInfo {
   readonly pid: number
   readonly parent: number
-  /** Its process group. */
+  /** The process group of the process. */
   readonly group: number
   /** The letter of ps(1), such as R for running, T for stopped, Z and X for dead. */
   readonly state: string
-  /** The process group in the foreground of its terminal; undefined without a terminal. */
+  /**
+   * The process group in the foreground of the terminal of the process; undefined if the process
+   * has no terminal.
+   */
   readonly foreground: number | undefined
 }
 
-/** The process with this id; undefined if there is none. */
+/** The process with this id; undefined if no such process exists. */
 export function processOf(pid: number): ProcessInfo | undefined {
   if (process.platform === 'linux') return fromProc(String(pid))
   return fromPs(['-p', String(pid)])[0]
@@ -88,7 +91,10 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
 /** `forbidden`: the group exists, but this user may signal none of its processes. */
 export type SignalResult = 'sent' | 'gone' | 'forbidden'
 
-/** Time between two checks of a group, in ms: short at first, because most groups end at once. */
+/**
+ * The first and the longest time between two checks of a group, in ms. The time is short at first,
+ * because most groups end at once.
+ */
 const firstPauseMs = 5
 const longestPauseMs = 250
 /** How long a group may outlive its leader before the user is informed, in ms. */
@@ -110,7 +116,8 @@ export function signalGroup(group: number, signal: NodeJS.Signals | 0): SignalRe
 /**
  * Resolves when no process of the group is alive.
  *
- * @param onWait Called once with the number of living processes, if that takes more than 200 ms.
+ * @param onWait Called once, with the number of living processes, if a process of the group is
+ *   still alive after 200 ms.
  */
 export function groupEnd(group: number, onWait: (members: number) => void): Promise<void> {
   const startedAt = performance.now()
@@ -119,8 +126,8 @@ export function groupEnd(group: number, onWait: (members: number) => void): Prom
   return new Promise((resolve) => {
     const check = (pause: number) => {
       const members = countLiving(group)
-      // Reading the process list takes time, and a process that starts meanwhile can be missing in
-      // the list. So the group counts as empty only after two empty lists.
+      // Reading the process list takes time, and a process that starts during the reading can be
+      // missing in the list. So the group counts as empty only after two empty lists.
       if (members === 'gone' || (members === 0 && wasEmpty)) return resolve()
       wasEmpty = members === 0
       if (!hasReported && members > 0 && performance.now() - startedAt > quietMs) {
@@ -133,7 +140,10 @@ export function groupEnd(group: number, onWait: (members: number) => void): Prom
   })
 }
 
-/** How many processes of the group are alive; `gone` if the group has not even zombies. */
+/**
+ * How many processes of the group are alive; `gone` if the group does not exist any more and has no
+ * zombies.
+ */
 function countLiving(group: number): number | 'gone' {
   const result = signalGroup(group, 0)
   if (result === 'gone') return 'gone'

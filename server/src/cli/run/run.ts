@@ -1,9 +1,11 @@
 /**
  * `holdfast run KEY COMMAND`: runs a command while holding a lock, like flock(1) over the network.
  *
- * The grace of the session is its whole lease, so that the lock survives a dropped connection if
- * the client reconnects in time. If it does not, the command is killed before the broker can grant
- * the lock to another session. If this process is killed, its watchdog kills the command.
+ * The lease is how long the broker keeps a silent session; the grace is how long the broker keeps a
+ * session after its connection dropped. Here the grace is as long as the lease, so that the lock
+ * survives a dropped connection if the client reconnects in time. If the client does not reconnect
+ * in time, this process kills the command before the broker can grant the lock to another session.
+ * If this process is killed, its watchdog kills the command.
  */
 import { hostname } from 'node:os'
 import type { Lock, Session } from '@holdfast/client'
@@ -22,7 +24,7 @@ import {
   type HoldingFlags,
   killAfterFor,
   reserveMs,
-  short,
+  shortened,
 } from './options.js'
 import { groupEnd } from './processes.js'
 import { Signals } from './signals.js'
@@ -129,7 +131,7 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
   const signals = new Signals((signal) => {
     if (Signals.isDeadly(signal)) controller.abort(signal)
   })
-  const metadata = { command: commandName(words), host: short(hostname()), pid: process.pid }
+  const metadata = { command: commandName(words), host: shortened(hostname()), pid: process.pid }
   const name = `${metadata.command} on ${metadata.host}`
   const params = { key, flags, name, metadata, signal: controller.signal }
   let isInterrupted: boolean
@@ -138,7 +140,7 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
     try {
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
-      signals.hold()
+      signals.holdBack()
       isInterrupted = await new Run({ session, lock, command, killAfterMs, signals, flags }).end()
     } finally {
       await session.close()
@@ -146,8 +148,8 @@ async function run(key: string, words: readonly string[], flags: RunFlags): Prom
   } finally {
     signals.end()
   }
-  // The terminal sent the SIGINT of Ctrl-C to the command only. Send it to this process group too,
-  // because a shell script that called `run` would otherwise go on with its next line.
+  // The terminal sent the SIGINT of Ctrl-C to the command only. Send SIGINT to this process group
+  // too, because a shell script that called `run` would otherwise go on with its next line.
   if (isInterrupted) process.kill(0, 'SIGINT')
 }
 
@@ -163,7 +165,7 @@ interface RunDeps {
 /** Runs one command from its start to the unlock. */
 class Run {
   readonly #deps: RunDeps
-  readonly #granted = performance.now()
+  readonly #grantedAt = performance.now()
 
   constructor(deps: RunDeps) {
     this.#deps = deps
@@ -204,13 +206,13 @@ class Run {
     const action = 'stopping the command'
     const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
     try {
-      const exit = await child.exited
+      const exitCode = await child.exited
       // Processes that the command started may ignore SIGTERM, and another session may hold the
       // lock after this session has closed.
       if (guard.danger !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly) await groupEnd(child.group, (members) => this.#printWait(members))
       if (guard.danger !== undefined) throw new Exit(exitCodes.lost, '')
-      return exit
+      return exitCode
     } finally {
       guard.end()
     }
@@ -229,10 +231,10 @@ class Run {
   /** Keeps the lock until the end of --min-hold, a deadly signal, or the loss of the lock. */
   async #untilMinHold(): Promise<void> {
     const { lock, flags, signals } = this.#deps
-    const left = (flags.minHold ?? 0) - (performance.now() - this.#granted)
-    if (left <= 0 || !lock.held) return
+    const remainingMs = (flags.minHold ?? 0) - (performance.now() - this.#grantedAt)
+    if (remainingMs <= 0 || !lock.held) return
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, left)
+      const timer = setTimeout(resolve, remainingMs)
       const end = () => {
         clearTimeout(timer)
         resolve()
@@ -246,13 +248,13 @@ class Run {
 }
 
 /**
- * The environment of the command. Without --pass-token it has no HOLDFAST_TOKEN, because the token
- * may allow more than holding this lock.
+ * The environment of the command. Without --pass-token the environment has no HOLDFAST_TOKEN,
+ * because the token may allow more than holding this lock.
  */
 function environmentFor(lock: Lock, { passToken }: RunFlags): NodeJS.ProcessEnv {
-  const { HOLDFAST_TOKEN: token, ...rest } = process.env
+  const { HOLDFAST_TOKEN: token, ...otherVariables } = process.env
   return {
-    ...rest,
+    ...otherVariables,
     ...(passToken && token !== undefined ? { HOLDFAST_TOKEN: token } : {}),
     HOLDFAST_KEY: lock.key,
     HOLDFAST_FENCE: String(lock.fence),

@@ -1,8 +1,9 @@
 /**
- * Passes the signals that this process receives to a handler that can be exchanged: first the wait
- * for the lock, then the command. No signal is missed between two handlers, because it would end
- * this process and leave the lock held for a whole lease. Node cannot catch SIGKILL and the
- * real-time signals: they end this process, and then the watchdog kills the command.
+ * Passes the signals that this process receives to a handler. The handler can be replaced: the
+ * first handler ends the wait for the lock, and a later handler passes signals to the command.
+ * Every signal has a handler at all times, because a signal without a handler would end this
+ * process and leave the lock held for a whole lease. Node cannot catch SIGKILL and the real-time
+ * signals. These signals end this process, and then the watchdog kills the command.
  */
 import { constants } from 'node:os'
 import { withoutIgnored } from './launcher.js'
@@ -14,29 +15,30 @@ import { withoutIgnored } from './launcher.js'
  * - SIGCHLD, SIGPIPE and SIGXFSZ concern this process only.
  * - After SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV no JavaScript may run.
  */
-const notPassed = new Set([
+const notPassedOn = new Set([
   ...['SIGKILL', 'SIGSTOP', 'SIGTSTP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD', 'SIGPIPE', 'SIGXFSZ'],
   ...['SIGILL', 'SIGTRAP', 'SIGBUS', 'SIGFPE', 'SIGSEGV'],
 ])
 
-/** The signals that do not end a process without a handler. */
+/** The signals that do not end a process that has no handler for them. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
- * The signals that are passed on, with one name for each number: SIGIO and SIGPOLL are the same.
+ * The signals that are passed on. Each number has only one name here, because SIGIO and SIGPOLL
+ * have the same number.
  */
-const passed = withoutIgnored([
+const passedOn = withoutIgnored([
   ...new Map(Object.entries(constants.signals).map(([name, signal]) => [signal, name])).values(),
-] as NodeJS.Signals[]).filter((name) => !notPassed.has(name))
+] as NodeJS.Signals[]).filter((name) => !notPassedOn.has(name))
 
 export class Signals {
   #handler: (signal: NodeJS.Signals) => void
-  /** The signals that arrived after {@link hold}. */
-  readonly #held: NodeJS.Signals[] = []
+  /** The signals that arrived after {@link holdBack}. */
+  readonly #heldBack: NodeJS.Signals[] = []
 
   constructor(handler: (signal: NodeJS.Signals) => void) {
     this.#handler = handler
-    for (const signal of passed) process.on(signal, this.#onSignal)
+    for (const signal of passedOn) process.on(signal, this.#onSignal)
   }
 
   /** Whether this signal ends a process that has no handler for it. */
@@ -45,18 +47,18 @@ export class Signals {
   }
 
   /** Holds signals back for the next handler. */
-  hold(): void {
-    this.#handler = (signal) => this.#held.push(signal)
+  holdBack(): void {
+    this.#handler = (signal) => this.#heldBack.push(signal)
   }
 
   /** Sets the handler and calls it for the signals that were held back. */
   handle(handler: (signal: NodeJS.Signals) => void): void {
     this.#handler = handler
-    for (const signal of this.#held.splice(0)) handler(signal)
+    for (const signal of this.#heldBack.splice(0)) handler(signal)
   }
 
   end(): void {
-    for (const signal of passed) process.off(signal, this.#onSignal)
+    for (const signal of passedOn) process.off(signal, this.#onSignal)
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => this.#handler(signal)

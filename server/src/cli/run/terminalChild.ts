@@ -5,8 +5,8 @@
  * empty.
  *
  * Only a shell with job control can give the terminal to another group. So a shell runs between
- * this process and the command, and this process tells it over a pipe when to bring the command to
- * the foreground again.
+ * this process and the command. Over a pipe, this process tells the shell when to bring the command
+ * to the foreground again.
  */
 import type { ChildProcess } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
@@ -23,7 +23,7 @@ const backgroundMs = 200
 /**
  * The script of the shell with job control for one command. The command gets standard error as
  * descriptor 5, because the shell's own messages about jobs go to /dev/null. Bash keeps its
- * standard error, because it needs it to give the terminal away.
+ * standard error, because bash needs its standard error to give the terminal to the command.
  */
 function jobScript(script: string): string {
   return `
@@ -43,7 +43,7 @@ while read -r _holdfast_order _holdfast_pid <&3; do
 done`
 }
 
-/** Starts a command, with the terminal if this process can give it away, else without. */
+/** Starts a command. The command gets the terminal if this process can give the terminal away. */
 export async function startChild(deps: ChildDeps): Promise<Child> {
   if (!hasTerminalToGive()) return DetachedChild.start(deps)
   return (await TerminalChild.start(deps)) ?? (await DetachedChild.start(deps))
@@ -71,29 +71,29 @@ export function hasTerminalToGive(): boolean {
 
 export class TerminalChild extends Child {
   readonly exited: Promise<number>
-  readonly #job: ChildProcess
-  readonly #commands: Writable
+  readonly #jobShell: ChildProcess
+  readonly #shellOrders: Writable
   readonly #mayContinue: () => boolean
   #timer: NodeJS.Timeout | undefined
-  #exit: number | undefined
+  #exitCode: number | undefined
   #hasPassedInterrupt = false
 
   private constructor(group: number, job: ChildProcess, lines: Interface, deps: ChildDeps) {
     super(group)
-    this.#job = job
-    this.#commands = job.stdio[3] as Writable
+    this.#jobShell = job
+    this.#shellOrders = job.stdio[3] as Writable
     this.#mayContinue = deps.mayContinue
     lines.on('line', () => this.#onBack())
     this.exited = exitOf(job).then((exit) => {
       clearTimeout(this.#timer)
-      this.#exit = exit
+      this.#exitCode = exit
       return exit
     })
   }
 
   override get wasInterrupted(): boolean {
     const isFromThisProcess = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
-    return this.#exit === exitOfSignal('SIGINT') && !isFromThisProcess
+    return this.#exitCode === exitOfSignal('SIGINT') && !isFromThisProcess
   }
 
   override signal(signal: NodeJS.Signals): void {
@@ -130,9 +130,9 @@ export class TerminalChild extends Child {
   /** Handles the shell's line "back": the command has ended or was stopped. */
   #onBack(): void {
     const leader = processOf(this.group)
-    if (isDead(leader)) this.#commands.write('end\n')
+    if (isDead(leader)) this.#shellOrders.write('end\n')
     else if (isStopped(leader)) this.#checkBackground(true)
-    // Another process has continued the command meanwhile: check again later.
+    // Another process has continued the command since then: check again later.
     else this.#checkLater()
   }
 
@@ -141,24 +141,25 @@ export class TerminalChild extends Child {
   }
 
   /**
-   * Handles a command that is not in the foreground, or was stopped there just now. This is called
-   * again and again, because no event reports that such a command has changed.
+   * Handles a command that is not in the foreground, or that was stopped in the foreground just
+   * now. This method is called again and again, because no event reports that the state of such a
+   * command has changed.
    */
   #checkBackground(wasInForeground: boolean): void {
     const leader = processOf(this.group)
     if (isDead(leader)) {
-      this.#commands.write(`wait ${this.group}\n`)
+      this.#shellOrders.write(`wait ${this.group}\n`)
       return
     }
-    // Stop this job together with the command; `fg` or `bg` of the user's shell continues it. The
-    // system ignores this signal for a job without such a shell, and then the command continues.
+    // Stop this job together with the command; `fg` or `bg` of the user's shell continues it. If no
+    // such shell exists, the system ignores this signal, and the command continues.
     const shouldStop = wasInForeground || !this.#hasTerminal()
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
     // This process may have been stopped for hours. If the lock was lost, the guard kills the
     // command, and the command must not continue.
     if (this.#mayContinue()) {
       if (this.#hasTerminal()) {
-        this.#commands.write('fg\n')
+        this.#shellOrders.write('fg\n')
         return
       }
       if (isStopped(leader)) this.signal('SIGCONT')
@@ -169,7 +170,7 @@ export class TerminalChild extends Child {
   /** Whether this process, the command, or the shell between them is in the foreground. */
   #hasTerminal(): boolean {
     const self = processOf(process.pid)
-    const job = this.#job.pid as number
+    const job = this.#jobShell.pid as number
     return self !== undefined && [self.group, job, this.group].includes(self.foreground ?? -1)
   }
 }

@@ -1,12 +1,16 @@
 /**
  * Kills the command when this process is killed: by SIGKILL, the OOM killer, or a signal that Node
- * cannot catch. The watchdog is a shell in a system session of its own that reads from a pipe of
- * this process. When the pipe closes before the line "done", it kills the group of the command.
+ * cannot catch. The watchdog is a shell in a session of the operating system of its own. It reads
+ * from a pipe of this process. When the pipe closes before the line "done" has arrived, the
+ * watchdog kills the process group of the command.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { printError } from '../exitCodes.js'
 
-/** Ignores the signals that a terminal or a supervisor may send to all processes of a job. */
+/**
+ * The script of the watchdog. It ignores the signals that a terminal or a supervisor may send to
+ * all processes of a job.
+ */
 const script = `
 trap '' HUP INT QUIT TERM USR1 USR2 ALRM
 group=$1
@@ -18,7 +22,7 @@ while read -r line; do
 done
 [ -n "$group" ] && kill -9 "-$group"`
 
-/** How many times a dead watchdog is replaced before an error is printed instead. */
+/** How many times a dead watchdog is replaced. After that, an error is printed instead. */
 const maxReplacements = 10
 
 export class Watchdog {
@@ -45,7 +49,8 @@ export class Watchdog {
   }
 
   #start(): ChildProcess {
-    // A replacement gets the group as an argument, so that it knows the group from its start.
+    // A watchdog that replaces a dead watchdog gets the group as an argument, so that it knows the
+    // group from its start.
     const group = this.#group === undefined ? [] : [String(this.#group)]
     const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
       stdio: ['pipe', 'ignore', 'ignore'],
