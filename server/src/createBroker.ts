@@ -56,17 +56,18 @@ export interface Query {
   /**
    * Asks for one page in the order of keys, as JavaScript compares strings. The page has the first
    * keys after this key, each with all its locks and its whole queue. Use `''` for the first page.
-   * A key that alone has more than `limit` locks or requests is truncated, and is alone on its
-   * page. The counts include everything after this key.
+   * If one key has more than `limit` locks or requests, its page has only that key, and lists only
+   * the first `limit` of them. The counts include all locks and requests after this key.
    */
   readonly after?: string | undefined
   /**
-   * With `after`: begin with the locks of the key `after` whose fence is higher than this fence.
+   * The fence of a lock of the key `after`. The page then begins with the locks of that key that
+   * have a higher fence. (A fence is an integer that rises with every grant.)
    */
   readonly afterFence?: number | undefined
 }
 
-/** Locks and waiting requests. The counts include all matches, also those beyond the limit. */
+/** Locks and waiting requests. The counts also include the matches beyond the limit. */
 export interface QueryResult {
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
@@ -75,10 +76,11 @@ export interface QueryResult {
 }
 
 /**
- * Makes a broker, which serves no client until you call `listen` or `attach`.
+ * Makes a broker. The broker serves no client until you call `listen` or `attach`.
  *
- * @throws {HoldfastError} `INVALID_OPTION` for an invalid value or an unknown option, with the most
- *   similar name; `UNAVAILABLE` if the fence file cannot be used.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid value or an unknown option; the message
+ *   suggests the most similar known name. `UNAVAILABLE` if the fence file cannot be used (see
+ *   `fenceFile` in {@link BrokerOptions}).
  */
 export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
   return new HoldfastBroker(options)
@@ -86,8 +88,8 @@ export function createBroker(options: BrokerOptions = {}): HoldfastBroker {
 
 export interface BrokerEvents {
   /**
-   * The command log or the fence file has failed. The broker has closed all connections, and grants
-   * no lock any more.
+   * The command log (the record of all changes of locks) or the fence file has failed. The broker
+   * has closed all connections and grants no more locks.
    */
   failed: (error: HoldfastError) => void
 }
@@ -104,7 +106,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #byteCounters = new ByteCounters()
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
-  readonly #detach: (() => void)[] = []
+  readonly #detachments: (() => void)[] = []
   /** Keeps other brokers from using the fence file; undefined without a fence file. */
   readonly #fenceFile: OwnershipHandle | undefined
   #closing: Promise<void> | undefined
@@ -145,15 +147,15 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Listens on a port of its own. The workers of a `node:cluster` can share the port only if their
    * brokers share a log, because otherwise each worker would grant the same locks.
    *
-   * @param where `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
+   * @param options `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for a host beyond loopback without `authenticate` or
-   *   without TLS, unless an option allows that, and for an invalid certificate or key.
-   *   `UNAVAILABLE` if the port is not available, the command log cannot start, or the broker is
-   *   closed before it listens.
+   *   without TLS, unless `allowUnauthenticated` or `allowInsecure` is set; and for an invalid
+   *   certificate or key. `UNAVAILABLE` if the port is not available, the command log cannot start,
+   *   or the broker is closed before it listens.
    */
-  async listen(where: ListenOptions = {}): Promise<Listening> {
-    refuseUnknownOptions('listen', where, { port: 1, host: 1 })
-    const { port = defaultPort, host = '127.0.0.1' } = where
+  async listen(options: ListenOptions = {}): Promise<Listening> {
+    refuseUnknownOptions('listen', options, { port: 1, host: 1 })
+    const { port = defaultPort, host = '127.0.0.1' } = options
     this.#refuseIfClosed()
     checkListenOptions(port, host)
     const { tls } = this.#settings
@@ -174,24 +176,24 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   /**
    * Serves the admin endpoints `/healthz`, `/readyz`, `/status` and `/metrics` on a separate port,
-   * until the broker is closed; they also answer while it drains. The other ports of the broker no
-   * longer serve `/status` and `/metrics` then.
+   * until the broker is closed. The endpoints also answer while the broker drains. Once this port
+   * is open, the other ports of the broker no longer serve `/status` and `/metrics`.
    *
    * The endpoints need no authentication, because they show numbers without names. On loopback,
    * `/status` and `/metrics` require a `Host` header with a loopback name or one of `hosts`. The
    * workers of a `node:cluster` never share the port, because each worker has its own numbers.
    *
-   * @param where `port` (0 for any free port) and `host` (default 127.0.0.1).
+   * @param options `port` (0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid port; `UNAVAILABLE` if the port is not
    *   available, or if the broker is closed before it listens.
    */
-  async listenAdmin(where: ListenOptions & { readonly port: number }): Promise<Listening> {
-    refuseUnknownOptions('listenAdmin', where, { port: 1, host: 1 })
-    const { port, host = '127.0.0.1' } = where ?? {}
+  async listenAdmin(options: ListenOptions & { readonly port: number }): Promise<Listening> {
+    refuseUnknownOptions('listenAdmin', options, { port: 1, host: 1 })
+    const { port, host = '127.0.0.1' } = options ?? {}
     this.#refuseIfClosed()
     checkListenOptions(port, host)
-    const answers = this.#endpoints.answerAdmin.bind(this.#endpoints)
-    const server = createHttpServer(undefined, answers)
+    const answer = this.#endpoints.answerAdmin.bind(this.#endpoints)
+    const server = createHttpServer(undefined, answer)
     const listening = await listen(server, { port, host, isShared: false }, 'http')
     await this.#registerServer(server, this.#adminServers)
     this.#endpoints.hasAdmin = true
@@ -203,17 +205,18 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * server.
    *
    * @param options `path`: serve only upgrades of this path, such as `/locks`. Other listeners of
-   *   the server may serve the upgrades of other paths. If the server has no such listener, the
-   *   broker answers them with 404.
+   *   the server may serve the upgrades of other paths. If the server has no other listener, the
+   *   broker answers the upgrades of other paths with 404.
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid path, a path that has a broker already,
-   *   or an object that is not an HTTP server. In a worker of `node:cluster` or PM2 also for a
-   *   command log in memory, because each worker would grant the same locks.
+   *   or an object that is not an HTTP server. In a worker of `node:cluster` or PM2, a command log
+   *   in memory is refused with the same error, because each worker would grant the same locks.
    */
   attach(server: Server, options: { readonly path?: string | undefined } = {}): void {
     refuseUnknownOptions('attach', options, { path: 1 })
     this.#refuseIfClosed()
     checkServer(server, this.#log)
-    // The pages of that server are not the dashboard of this broker.
+    // The program serves the pages of its own server, so no page there is the dashboard of this
+    // broker.
     this.#accept(server, options.path, () => false)
   }
 
@@ -234,7 +237,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
         this.#observer?.onRefused({ cause, remoteAddress: address, origin: headers.origin })
       },
     }
-    this.#detach.push(acceptUpgrades(server, options))
+    this.#detachments.push(acceptUpgrades(server, options))
   }
 
   /** The counters of this broker since it started. */
@@ -277,7 +280,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Handles passed deadlines at once. The broker does so by itself soon, so this call is optional.
+   * Ends the locks and sessions whose deadline has passed. The broker does this by itself soon, so
+   * this call is optional.
    *
    * @returns The number of locks that expired.
    */
@@ -287,7 +291,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   /**
    * Closes the broker: accepts no new connection, sends `draining` to every client, and closes all
-   * connections with 1012. Resolves when the broker has no open handle any more.
+   * connections with 1012. Resolves when all servers, timers and files of the broker are closed.
    *
    * @param options `drain`: how long sessions with locks may take to finish, in ms. Default 0. The
    *   broker does not wait for a session that another broker can take over.
@@ -304,20 +308,23 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const stopped = this.#servers.map(stopListening)
+    const stopping = this.#servers.map(stopListening)
     await drain(this.#broker, nodeEnvironment.clock, drainMs, this.#log.membership)
-    for (const detach of this.#detach) detach()
+    for (const detach of this.#detachments) detach()
     this.#tarpit.close()
     await this.#broker.stop()
     this.#fenceFile?.close()
     // The admin servers stop last, so that `/readyz` answers "not ready" until then.
-    stopped.push(...this.#adminServers.map(stopListening))
+    stopping.push(...this.#adminServers.map(stopListening))
     for (const server of [...this.#servers, ...this.#adminServers]) terminateAll(server)
-    await Promise.all(stopped)
+    await Promise.all(stopping)
     this.#observer?.close?.()
   }
 
-  /** Registers a server to be closed with the broker. Closes it at once if the broker is closed. */
+  /**
+   * Registers a server, so that `close` stops the server. If the broker is closed already, stops
+   * the server at once and throws.
+   */
   async #registerServer(server: Server, servers: Server[]): Promise<void> {
     if (this.#closing !== undefined) await stopListening(server)
     this.#refuseIfClosed()
@@ -339,6 +346,6 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 }
 
 function observerFrom({ observer, metrics, logger }: BrokerOptions): Observer | undefined {
-  const all = [observer, metrics, logger && new BrokerLogger(logger)]
-  return observersTogether(all.filter((candidate) => candidate !== undefined))
+  const candidates = [observer, metrics, logger && new BrokerLogger(logger)]
+  return observersTogether(candidates.filter((candidate) => candidate !== undefined))
 }

@@ -1,4 +1,4 @@
-/** The public API of the package `@holdfast/server`: a broker for programs that embed it. */
+/** The public API of the package `@holdfast/server`, for programs that embed a broker. */
 export {
   type ErrorCode,
   errorCodes,

@@ -31,27 +31,28 @@ export interface BrokerOptions {
   /** The command log. Default: in memory, so a restart loses every lock. */
   readonly log?: Log | undefined
   /**
-   * Authenticates clients. Default: none. The broker then listens only on loopback, unless
-   * `allowUnauthenticated` is true.
+   * Authenticates clients. Default: none. Without this function the broker listens only on
+   * loopback, unless `allowUnauthenticated` is true.
    */
   readonly authenticate?: Authenticate | undefined
   /**
    * Decides what an authenticated client may do. Default: everything but `revoke`. `revoke` is also
-   * allowed if there is no `authenticate`, or if the identity of the client allows it.
+   * allowed if `authenticate` is not set, or if the identity that `authenticate` returned allows
+   * `revoke`.
    */
   readonly authorize?: Authorize | undefined
   /** Allow `listen` on addresses beyond loopback without `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
   /**
    * Accept tokens over connections that other parties on the network can read. Default false: the
-   * broker closes a connection with 4403 if it sends a token from beyond loopback without TLS, or
-   * through a trusted proxy without TLS.
+   * broker closes a connection with 4403 if its client sends a token from beyond loopback without
+   * TLS, or through a trusted proxy without TLS.
    */
   readonly allowInsecure?: boolean | undefined
   /**
    * Host names that the `Host` header of a request may have, beside the loopback names. Default: on
    * loopback only the loopback names, and on other addresses any name. A name with a scheme, a
-   * port, a path, brackets or a `*` is an error, because it can never match.
+   * port, a path, brackets or a `*` is an error, because no `Host` header can match such a name.
    */
   readonly hosts?: readonly string[] | undefined
   /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
@@ -59,8 +60,8 @@ export interface BrokerOptions {
   /** Metrics for Prometheus: `brokerMetrics()` of `@holdfast/server/metrics`. Default: none. */
   readonly metrics?: Metrics | undefined
   /**
-   * The broker logger, such as pino. It gets lines about sessions (`debug`, `info`), refusals
-   * (`info`), revocations and errors of a shared log (both `warn`). Default: none.
+   * The broker logger, such as pino. The broker writes lines about sessions (`debug`, `info`),
+   * refusals (`info`), revocations and errors of a shared log (both `warn`). Default: none.
    */
   readonly logger?: Logger | undefined
   /** A further observer of messages, effects and refusals. Default: none. */
@@ -73,7 +74,7 @@ export interface BrokerOptions {
   /**
    * Web origins whose pages may connect, exactly as browsers send them: `https://app.example`, with
    * a port only if it is not the default. An origin without a scheme, with a slash at the end or
-   * with a `*` is an error, because it can never match. Default: none.
+   * with a `*` is an error, because no browser sends such an origin. Default: none.
    */
   readonly origins?: readonly string[] | undefined
   /** Allow pages of loopback origins to connect as well, for development. Default false. */
@@ -81,31 +82,39 @@ export interface BrokerOptions {
   /**
    * Serve the dashboard at `/dashboard/` of the ports on which the broker itself listens. True: to
    * every client that calls the broker by one of its `hosts` or by its address. False: never.
-   * Default: to browsers on this machine. The page may connect without an entry in `origins`, and
-   * has no more permissions than any other client.
+   * Default: to browsers on this machine. The page of the dashboard may connect without an entry in
+   * `origins`, and has no more permissions than any other client.
    */
   readonly dashboard?: boolean | undefined
-  /** Bounds and default of the lease, in ms. By default from 2,000 to 300,000, default 15,000. */
+  /**
+   * Bounds and default of the lease, in ms. The lease is how long the broker keeps a session
+   * without hearing from its client. By default a client may ask for 2,000 to 300,000, and gets
+   * 15,000 if it does not ask.
+   */
   readonly lease?: Partial<LeaseBounds> | undefined
-  /** The defaults of the limits: `public` for untrusted clients. Default `private`. */
+  /**
+   * Selects the defaults of the limits: `private` for your own clients, `public` for untrusted
+   * clients. Default `private`.
+   */
   readonly profile?: Profile | undefined
-  /** Limits that differ from the profile. */
+  /** The limits that differ from the defaults of the profile. */
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
    * Time after the start in which the broker grants no lock, except to a steal, in ms. Requests
-   * wait meanwhile. `true` means the longest lease. A broker that lost its locks in a restart needs
-   * this time, because its former clients use their locks until their lease ends. Not allowed with
-   * a shared log. Default: none.
+   * wait during this time. `true` means the longest lease. A broker that lost its locks in a
+   * restart needs this time, because its former clients use their locks until their lease ends. Not
+   * allowed with a shared log. Default: none.
    */
   readonly quietStart?: boolean | number | undefined
   /**
-   * Path of a file in which the broker reserves fences before use, so that fences rise over
-   * restarts even if the wall clock is set back. Without the file they rise only if the wall clock
-   * is not set back by more than the broker was down.
+   * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
+   * with every grant. With the file, fences rise over restarts even if the wall clock is set back.
+   * Without the file, fences rise over a restart only if the wall clock is not set back by more
+   * than the broker was down.
    *
    * The broker makes the folder if it does not exist. Only one broker may use the file: another
    * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link
-   * in place of the file fails too.
+   * in place of the file fails with the same error.
    */
   readonly fenceFile?: string | undefined
 }
@@ -113,8 +122,8 @@ export interface BrokerOptions {
 /**
  * Checks the options of a broker, and fills in the defaults.
  *
- * @throws {HoldfastError} `INVALID_OPTION`, with the option and its valid values. For an unknown
- *   option, with the most similar name.
+ * @throws {HoldfastError} `INVALID_OPTION`. The message has the option and its valid values; for an
+ *   unknown option, the most similar known name.
  */
 export function settingsFrom(options: BrokerOptions): BrokerSettings {
   checkBrokerOptions(options)
@@ -166,10 +175,10 @@ function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): Br
 
 function validated(
   names: readonly string[] = [],
-  faultOf: (name: unknown) => string | undefined,
+  findFault: (name: unknown) => string | undefined,
 ): readonly string[] {
   for (const name of names) {
-    const fault = faultOf(name)
+    const fault = findFault(name)
     if (fault !== undefined) throw invalid(fault)
   }
   return names
@@ -196,7 +205,10 @@ function withoutUndefined<T extends object>(partial: T | undefined): Partial<T> 
   return Object.fromEntries(entries) as Partial<T>
 }
 
-/** The methods that the broker calls on each observer; a missing method would fail later. */
+/**
+ * The methods that every observer must have. They are checked here, because the broker would
+ * otherwise fail at the first call of a missing method.
+ */
 const observerMethods = ['onMessage', 'onEffect', 'onFlushed', 'onRefused'] as const
 
 /** The checks of option values. Each name is used in the error message: "x must be <name>". */
@@ -242,9 +254,11 @@ const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof valueKind
 const tlsOptions: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
 
 /**
- * Checks that all options exist, and that each value is of the kind of its option.
+ * Checks that the name of each given option is known, and that each value is of the kind that the
+ * option needs.
  *
- * @throws {HoldfastError} `INVALID_OPTION` with the most similar name, or with the valid kind.
+ * @throws {HoldfastError} `INVALID_OPTION`. The message has the most similar known name, or the
+ *   kind that the value must have.
  */
 function checkBrokerOptions(options: BrokerOptions): void {
   refuseUnknownOptions('createBroker', options, brokerOptions)
@@ -262,7 +276,9 @@ function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Returns a check whether a value is an object or a function with these methods. */
+/**
+ * Makes a check. The check returns whether a value is an object or a function with these methods.
+ */
 function hasMethods(...names: readonly string[]) {
   return (value: unknown): boolean =>
     (typeof value === 'object' || typeof value === 'function') &&
@@ -270,7 +286,10 @@ function hasMethods(...names: readonly string[]) {
     names.every((name) => typeof Reflect.get(value, name) === 'function')
 }
 
-/** Describes a value for an error message: objects only by their type, as they may hold secrets. */
+/**
+ * Describes a value for an error message. An object is described only by its type, because it may
+ * hold secrets.
+ */
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
   if (value === null || ['number', 'boolean', 'bigint'].includes(typeof value)) return `${value}`

@@ -1,6 +1,7 @@
 /**
- * Decides which new connections the broker accepts, and sets the deadline of each handshake. Also
- * starts and ends the deadline of each connection's token.
+ * Decides which new connections the broker accepts, and sets the deadline of each handshake (from
+ * the upgrade to the message `welcome`). This class also starts and ends the deadline of each
+ * connection's token.
  */
 import type { BrokerLimits, LimitName } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -10,7 +11,7 @@ import type { TokenExpiry } from './tokenExpiry.js'
 export interface ConnectionAdmissionDeps {
   readonly limits: BrokerLimits
   readonly tokenExpiry: TokenExpiry
-  /** Closes a connection whose handshake is not over at its deadline. */
+  /** The broker's timers. A connection whose handshake is not over at its deadline is closed. */
   readonly time: {
     now(): number
     setClientDeadline(connection: Connection, at: number): void

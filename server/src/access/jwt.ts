@@ -18,20 +18,26 @@ import {
 } from '../config/permissions.js'
 import { invalid } from '../config/settings.js'
 
-/** Loaded only by {@link jwtTokens}, because brokers without tokens should not wait for it. */
+/**
+ * The module `jose`. Only {@link jwtTokens} loads the module, because loading takes time that
+ * brokers without tokens do not need to spend.
+ */
 type Jose = typeof JoseModule
 
 /**
  * The algorithms for `secret`, and the algorithms for public keys. The lists are disjoint, so that
  * a public key is never used as a secret, nor a secret as a public key.
  */
-const symmetric = ['HS256', 'HS384', 'HS512']
-const asymmetric = [
+const symmetricAlgorithms = ['HS256', 'HS384', 'HS512']
+const asymmetricAlgorithms = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA'],
 ]
 
-/** Must have exactly one of `secret`, `publicKey`, `jwks` and `jwksUrl`. */
+/**
+ * The options of {@link jwtTokens}. Exactly one of `secret`, `publicKey`, `jwks` and `jwksUrl` must
+ * be set.
+ */
 export interface JwtOptions {
   /** The shared secret for HS256, HS384 or HS512; at least 32 bytes. */
   readonly secret?: string | undefined
@@ -39,7 +45,10 @@ export interface JwtOptions {
   readonly publicKey?: string | undefined
   /** A set of public keys (JWKS). */
   readonly jwks?: { readonly keys: readonly object[] } | undefined
-  /** The URL of a JWKS; https, or http on loopback. Fetched on demand, and kept for 10 minutes. */
+  /**
+   * The URL of a JWKS; https, or http on loopback. The broker fetches the set when a token needs
+   * it, and keeps the set for 10 minutes.
+   */
   readonly jwksUrl?: string | undefined
   /** The accepted algorithms. Default HS256 with a secret, otherwise RS256 and ES256. */
   readonly algorithms?: readonly string[] | undefined
@@ -51,13 +60,16 @@ export interface JwtOptions {
   readonly principal?: string | undefined
   /** The claim that holds the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
-  /** The permission rules of tokens without that claim. Default none, which allows nothing. */
+  /**
+   * The permission rules of tokens that do not have the claim `claim`. Default: no rules, so such a
+   * token allows nothing.
+   */
   readonly grants?: readonly PermissionRule[] | undefined
   /** The accepted difference between the clocks of issuer and broker, in ms. Default 5,000. */
   readonly clockTolerance?: number | undefined
 }
 
-const known: OptionNames<JwtOptions> = {
+const jwtOptionNames: OptionNames<JwtOptions> = {
   secret: 1,
   publicKey: 1,
   jwks: 1,
@@ -79,7 +91,7 @@ const known: OptionNames<JwtOptions> = {
  *   other. The returned function rejects with `UNAVAILABLE` if the keys could not be loaded.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
-  refuseUnknownOptions('jwtTokens', options ?? null, known)
+  refuseUnknownOptions('jwtTokens', options ?? null, jwtOptionNames)
   checkGrantsOption(options.grants)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
@@ -142,8 +154,8 @@ function identityFrom(
 }
 
 /**
- * Unknown names are refused too, because a rule with a misspelt `allow` would allow the default
- * operations.
+ * Checks the option `grants`. Refuses a rule with an unknown field, because a rule with a misspelt
+ * `allow` would allow the default operations.
  */
 function checkGrantsOption(grants: readonly PermissionRule[] | undefined): void {
   if (grants === undefined) return
@@ -169,7 +181,7 @@ function rulesFrom(value: unknown): PermissionRule[] | undefined {
 }
 
 function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
-  const supported = secret === undefined ? asymmetric : symmetric
+  const supported = secret === undefined ? asymmetricAlgorithms : symmetricAlgorithms
   const chosen = algorithms ?? (secret === undefined ? ['RS256', 'ES256'] : ['HS256'])
   const unsupported = chosen.find((algorithm) => !supported.includes(algorithm))
   if (unsupported === undefined && chosen.length > 0) return chosen
@@ -178,11 +190,11 @@ function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
   )
 }
 
-/** Checks the key options. @returns a function that makes the key once `jose` is loaded */
+/** Checks the key options. @returns a function that makes the key; call it when `jose` is loaded */
 function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose) => Key {
   const { secret, publicKey, jwks, jwksUrl } = options
-  const given = [secret, publicKey, jwks, jwksUrl].filter((option) => option !== undefined)
-  if (given.length !== 1) {
+  const givenKeys = [secret, publicKey, jwks, jwksUrl].filter((option) => option !== undefined)
+  if (givenKeys.length !== 1) {
     throw invalid('jwt must have exactly one of secret, publicKey, jwks and jwksUrl')
   }
   if (secret !== undefined) {
@@ -202,8 +214,8 @@ function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose
 }
 
 function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKeySet {
-  const isKey = (key: unknown) => typeof key === 'object' && key !== null && !Array.isArray(key)
-  return Array.isArray(value?.keys) && value.keys.every(isKey)
+  const isObject = (key: unknown) => typeof key === 'object' && key !== null && !Array.isArray(key)
+  return Array.isArray(value?.keys) && value.keys.every(isObject)
 }
 
 function publicKeyFrom(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
@@ -233,7 +245,8 @@ function safeUrl(text: string): URL {
   if (url === undefined || !isSafe) {
     throw invalid('jwt.jwksUrl must be an https URL, or an http URL on loopback')
   }
-  // Refused here, because the error of `fetch` would show the password.
+  // A URL with a password is refused here, because a later error of `fetch` would show the
+  // password.
   if (url.username + url.password !== '') {
     throw invalid('jwt.jwksUrl must not have a user name or a password')
   }

@@ -30,7 +30,7 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Patterns of further proxy headers, in this order:
+ * Patterns of further headers that show a proxy, in this order:
  *
  * - words as in `X-Forwarded-…` and `X-Original-…`
  * - names that end in an address, as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`
@@ -38,7 +38,7 @@ const proxyHeaders: ReadonlySet<string> = new Set([
  * - the client certificate and the host that a proxy reports
  * - names of CDNs, of cloud providers and of proxies
  */
-const proxyFamilies: readonly RegExp[] = [
+const proxyHeaderPatterns: readonly RegExp[] = [
   /(^|[-_])(forward(ed)?|via|proxy(user)?|original|rewritten|loadbalancer|lb)([-_]|$)/,
   /(^|[-_]|client|real|remote|source|connecting|socket|peer|user)(ip(v?[46])?|addr(ess)?|port)$/,
   /^(x-)?((ssl|tls|remote|webauth|auth-request)[-_]|(request|queue)-start$)/,
@@ -63,6 +63,6 @@ export function hasProxyTrace({ headers, httpVersion }: IncomingMessage): boolea
   // nginx forwards requests as HTTP/1.0 by default, and WebSocket clients use HTTP/1.1.
   if (httpVersion === '1.0') return true
   return Object.keys(headers).some(
-    (name) => proxyHeaders.has(name) || proxyFamilies.some((family) => family.test(name)),
+    (name) => proxyHeaders.has(name) || proxyHeaderPatterns.some((pattern) => pattern.test(name)),
   )
 }

@@ -1,10 +1,11 @@
 /**
  * Limits the connections that are still in their handshake (between the upgrade and `welcome`).
  *
- * All addresses share these places. When all places are taken, a new connection may displace the
- * oldest connection of the address that has most, if its own address has fewer. So a client can
- * connect while an attacker floods the broker, as long as one address of the attacker has more
- * pending connections than the client's address.
+ * All addresses share the places for such connections. When all places are taken, a new connection
+ * may displace the oldest connection of the address that has the most pending connections. The
+ * address of the new connection must have fewer. So a client can connect while an attacker floods
+ * the broker, as long as one address of the attacker has more pending connections than the client's
+ * address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -30,8 +31,8 @@ export class PendingConnections<C extends PendingConnection> {
   /** The pending connections of each address, the oldest first. */
   readonly #byAddress = new Map<string, Set<C>>()
   /**
-   * At index `n`: the addresses that have `n` pending connections. The address with most is found
-   * without a search, because a search for each connection of a flood would block the broker.
+   * At index `n`: the addresses that have `n` pending connections. So the address with the most is
+   * found without a search, because a search for each connection of a flood would block the broker.
    */
   readonly #bySize: Set<Set<C>>[] = []
   /** The largest number of pending connections that an address has. */
@@ -46,8 +47,8 @@ export class PendingConnections<C extends PendingConnection> {
    * Adds a new connection, unless it exceeds a limit. The caller must close the connection if it is
    * refused, and the connection that it displaces.
    *
-   * @param isFull Whether the limit `connections` is reached, so that the new connection must
-   *   displace a pending one.
+   * @param isFull Whether the limit `connections` is reached. If so, the new connection is added
+   *   only if it can displace a pending connection.
    */
   add(connection: C, isFull: boolean): AdmissionResult<C> {
     const { pendingConnections, pendingConnectionsPerAddress } = this.#limits
@@ -68,7 +69,10 @@ export class PendingConnections<C extends PendingConnection> {
     return displaced === undefined ? {} : { displaced }
   }
 
-  /** Removes a connection whose handshake is over, or which is closed. Idempotent. */
+  /**
+   * Removes a connection. Call this when its handshake is over or when it is closed; a second call
+   * does nothing.
+   */
   remove(connection: C): void {
     const address = addressOf(connection)
     const group = this.#byAddress.get(address)
@@ -97,7 +101,7 @@ export class PendingConnections<C extends PendingConnection> {
     this.#count++
   }
 
-  /** The oldest pending connection of an address that has most of them. */
+  /** The oldest pending connection of an address that has the most pending connections. */
   #oldestOfLargest(): C {
     const [group] = this.#bySize[this.#largestSize] as Set<Set<C>>
     const [oldest] = group as Set<C>

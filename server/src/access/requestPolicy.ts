@@ -1,7 +1,7 @@
 /**
  * Decides whether a client may send a message: checks its permissions, its message rate, and the
- * size of the key and the metadata. If the settings refuse no message, the broker has no policy, so
- * that messages cost no check.
+ * size of the key and the metadata. If the settings refuse no message, {@link policiesFor} makes no
+ * policy, so that the check of messages costs nothing.
  */
 import { maxKeyBytes, maxMetadataBytes, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'
@@ -15,7 +15,7 @@ export class RequestPolicy implements ConnectionPolicy {
   readonly #bucket: TokenBucket | undefined
   #identity: Identity
 
-  /** @param now In ms of a monotonic clock, the same as that of {@link consume}. */
+  /** @param now In ms of a monotonic clock; {@link consume} must get the time of the same clock. */
   constructor(settings: BrokerSettings, identity: Identity, now: number) {
     const { messagesPerSecond, messageBurst } = settings.limits
     this.#settings = settings
@@ -69,7 +69,10 @@ export class RequestPolicy implements ConnectionPolicy {
   }
 }
 
-/** Returns a factory of the policy of each connection; undefined if settings refuse no message. */
+/**
+ * Returns a function that makes the policy of a connection; undefined if the settings refuse no
+ * message.
+ */
 export function policiesFor(
   settings: BrokerSettings,
 ): ((identity: Identity, now: number) => RequestPolicy) | undefined {

@@ -5,14 +5,16 @@ import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
 import type { Effect, Session } from '../core/index.js'
 
-/** What a session counts for. */
+/** The principal and the address that a session counts for. */
 interface SessionOrigin {
   readonly principal: string
-  /** The address group of its client; undefined if this broker did not open the session. */
+  /**
+   * The address group of the session's client; undefined if this broker did not open the session.
+   */
   readonly group: string | undefined
 }
 
-/** Counts a session from the request to open it until it ends. */
+/** Counts each session from the request that opens the session until the session ends. */
 export class SessionQuota {
   readonly #limits: BrokerLimits
   readonly #principals = new Counts()
@@ -21,8 +23,8 @@ export class SessionQuota {
 
   /**
    * @param isAnonymous Whether the broker does not authenticate clients. All clients then have one
-   *   principal, so sessions are counted by address only. Otherwise one client could use up the
-   *   quota of all clients.
+   *   principal, so sessions are counted by address only. If sessions were counted by principal,
+   *   one client could use up the quota of all clients.
    */
   constructor(limits: BrokerLimits, isAnonymous: boolean) {
     this.#limits = isAnonymous ? { ...limits, sessionsPerPrincipal: off } : limits
@@ -46,8 +48,8 @@ export class SessionQuota {
   }
 
   /**
-   * Follows the lock table: counts sessions that were not reserved here, for example after a
-   * restart, and removes sessions that ended.
+   * Updates the counts after an effect of the lock table: counts sessions that were not reserved
+   * here, for example after a restart, and removes sessions that ended.
    */
   onEffect(effect: Effect): void {
     const { kind } = effect
@@ -98,8 +100,8 @@ class Counts {
   }
 
   remove(name: string): void {
-    const left = this.of(name) - 1
-    if (left > 0) this.#byName.set(name, left)
+    const remaining = this.of(name) - 1
+    if (remaining > 0) this.#byName.set(name, remaining)
     else this.#byName.delete(name)
   }
 }

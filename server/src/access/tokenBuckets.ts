@@ -18,7 +18,7 @@ export class TokenBucket {
     this.#filledAt = now
   }
 
-  /** Takes one token. @returns false, without taking any, if the bucket has no whole token. */
+  /** Takes one token. @returns false, and takes no token, if the bucket has no whole token */
   tryConsume(now: number): boolean {
     this.#fill(now)
     if (this.#tokens < 1) return false
@@ -46,7 +46,10 @@ export class TokenBucket {
 /** The smallest number of buckets at which full buckets are deleted. */
 const minPruneSize = 10_000
 
-/** A {@link TokenBucket} for each name, which allows `rate` actions a second and at once. */
+/**
+ * Keeps a {@link TokenBucket} for each name. Each bucket allows `rate` actions a second, and as
+ * many at once.
+ */
 export class TokenBuckets {
   readonly #rate: number
   readonly #byName = new Map<string, TokenBucket>()

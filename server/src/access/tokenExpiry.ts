@@ -8,13 +8,16 @@ import type { BrokerSettings } from '../config/settings.js'
 import type { Connection } from '../connection/connection.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
-/** How long before its token expires a client is warned, in ms. */
+/** The time from the warning to a client until its token expires, in ms. */
 const warningMs = 30_000
 
 /** The error for a token on a connection that is not encrypted. */
 export const tokenOverPlainText = 'a token over plain ws:// is refused; use wss://'
 
-/** The expiry of a connection's token: the key of its timer in the broker's timekeeper. */
+/**
+ * When the token of a connection expires. The broker's timekeeper uses this object as the key of
+ * the timer.
+ */
 export class TokenDeadline {
   readonly connection: Connection
   /** In ms of the wall clock, because tokens use the wall clock. */
@@ -31,7 +34,7 @@ export interface TokenExpiryDeps {
   readonly settings: Pick<BrokerSettings, 'authenticate' | 'allowInsecure'>
   readonly clock: Clock
   readonly time: {
-    /** Calls {@link TokenExpiry.onTimer} with the deadline after this many ms. */
+    /** After this many ms, calls {@link TokenExpiry.onTimer} with the deadline. */
     setTimer(deadline: TokenDeadline, ms: number): void
     clearTimer(deadline: TokenDeadline): void
   }

@@ -1,14 +1,15 @@
 /**
  * Authenticates clients by a token file. Each line has the hash of a token, the principal that the
- * token belongs to, the allowed operations, and the keys that they are allowed on.
+ * token belongs to, the allowed operations, and the keys on which the operations are allowed.
  *
  *     # SHA-256 of the token, in hex   principal   operations        keys
  *     9f86d081884c7d65...              billing     lock,share,query  orders:* invoices:*
  *     60303ae22b998861...              ops         all
  *
- * - Operations are separated by commas. `everyday`, the default, is all but `steal` and `revoke`.
- * - Keys are separated by spaces. Each is a key, or a prefix with a `*` after it. The default is
- *   `*`. A key that has a space can only be matched by a prefix that ends before the space.
+ * - Operations are separated by commas. The default `everyday` means all operations but `steal` and
+ *   `revoke`.
+ * - Keys are separated by spaces. Each is a key, or a prefix with a `*` at its end. The default `*`
+ *   means all keys. Only a prefix that ends before the space can match a key with a space.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if they are long and random.
  */
@@ -32,10 +33,11 @@ interface Token {
 
 /**
  * Makes an `authenticate` option that accepts clients with a token of the file. The file is read
- * again when it changes. A removed line refuses new connections; open connections stay open.
+ * again when it changes. When a line is removed, its token opens no new connections, and open
+ * connections stay open.
  *
- * @param onFault Called once for each change that makes the file unusable. The former lines stay
- *   valid until the file is valid again.
+ * @param onFault Called once for each change that makes the file unusable. Until the file is valid
+ *   again, the former lines stay valid.
  * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has an invalid line.
  */
 export function tokensFromFile(
@@ -64,10 +66,10 @@ export function tokensFromFile(
     if (token === undefined) return undefined
     readIfChanged()
     const hash = nodeEnvironment.hash(token)
-    let found: Identity | undefined
-    // Compares all lines even after a match, so that the time reveals nothing about the file.
-    for (const known of tokens) if (sameText(known.hash, hash)) found = known.identity
-    return found
+    let identity: Identity | undefined
+    // Compare all lines even after a match, so that the duration reveals nothing about the file.
+    for (const known of tokens) if (sameText(known.hash, hash)) identity = known.identity
+    return identity
   }
 }
 
@@ -76,7 +78,8 @@ export function tokensFromFile(
  *
  * @param principal The principal that the token belongs to; must not have white space.
  * @param allow At least one operation. Default {@link defaultOperations}.
- * @param keys At least one key, or prefix with a `*` after it; without white space. Default `*`.
+ * @param keys At least one key, or one prefix with a `*` at its end; without white space. Default
+ *   `*`.
  * @throws {HoldfastError} `INVALID_OPTION` for arguments that would change the meaning of the line.
  */
 export function tokenLine(
@@ -136,8 +139,9 @@ function readTokens(path: string): Token[] {
 }
 
 /**
- * @param where The place of the line, as the beginning of error messages. They do not show the line
- *   itself, because an operator may have written a token there by mistake.
+ * @param where The file and the number of the line, for the beginning of error messages. The
+ *   messages do not show the line itself, because an operator may have written a token there by
+ *   mistake.
  */
 function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[], where: string) {
   if (!/^[0-9a-f]{64}$/i.test(hash)) {

@@ -2,8 +2,8 @@
  * Limits the WebSocket upgrades of a second, for each address and in total.
  *
  * All addresses share the total. When the total is used up, an address without an upgrade in the
- * last second may still have one, at the expense of addresses that had several. So addresses that
- * connect again and again do not keep other clients out.
+ * last second still gets one upgrade, and addresses with several upgrades get one less later. So
+ * addresses that connect again and again do not keep other clients out.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, off } from '../config/limits.js'
@@ -18,16 +18,18 @@ const unixSockets = ''
 export class UpgradeRates {
   readonly #total: TokenBucket | undefined
   readonly #perAddress: TokenBuckets | undefined
-  /** When the newest upgrade of each address was allowed, the oldest time first. */
+  /** The time of the newest allowed upgrade of each address, the oldest time first. */
   readonly #lastAt = new Map<string, number>()
   /**
-   * About how many upgrades of the last second were not the first of their address. The number
-   * decays exponentially.
+   * About how many upgrades of the last second came from an address that had an upgrade before in
+   * that second. The value decays exponentially.
    */
   #repeats = 0
   #decayedAt: number
 
-  /** @param now In ms of a monotonic clock, the same as that of {@link tryConsume}. */
+  /**
+   * @param now In ms of a monotonic clock; {@link tryConsume} must get the time of the same clock.
+   */
   constructor({ connectionsPerSecond, connectionsPerSecondPerAddress }: Limits, now: number) {
     const [total, perAddress] = [connectionsPerSecond, connectionsPerSecondPerAddress]
     this.#total = total === off ? undefined : new TokenBucket(total, total, now)
@@ -43,7 +45,8 @@ export class UpgradeRates {
    */
   tryConsume(address: string | undefined, now: number): keyof Limits | undefined {
     const group = address === undefined ? unixSockets : addressGroup(address)
-    // The address's limit comes first, so that a refused upgrade does not use up the total.
+    // Check the limit of the address first, so that an upgrade which it refuses does not use up the
+    // total.
     if (group !== unixSockets && this.#perAddress?.tryConsume(group, now) === false) {
       return 'connectionsPerSecondPerAddress'
     }
@@ -54,11 +57,11 @@ export class UpgradeRates {
       if (isRepeat) this.#repeats++
     } else {
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
-      // The upgrade takes the place of a later repeat, so the average rate stays the same.
+      // This upgrade replaces a later repeated upgrade, so the average rate stays the same.
       this.#repeats--
       this.#total.overdraw()
     }
-    // Deleted first, so that the address becomes the last one in the map.
+    // Delete the address first, so that it becomes the last address in the map.
     this.#lastAt.delete(group)
     this.#lastAt.set(group, now)
     return undefined

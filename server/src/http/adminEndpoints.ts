@@ -1,7 +1,7 @@
 /**
  * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status` and `/metrics`.
  * None of them changes anything. Only `/status` and `/metrics` show numbers, so only programs on
- * this machine or on the admin port may read these two.
+ * this machine, or clients of the admin port, may read these two paths.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -21,7 +21,9 @@ export interface AdminEndpointsDeps {
 
 export class AdminEndpoints {
   readonly #deps: AdminEndpointsDeps
-  /** Whether the broker has an admin port. If so, the public port refuses the operators' paths. */
+  /**
+   * Whether the broker has an admin port. If so, the public port refuses `/status` and `/metrics`.
+   */
   hasAdmin = false
 
   constructor(deps: AdminEndpointsDeps) {
@@ -39,7 +41,7 @@ export class AdminEndpoints {
     return isAllowed && this.#answer(path, request, response)
   }
 
-  /** Answers a request to the admin port; the result means the same as of {@link answer}. */
+  /** Answers a request to the admin port; returns false as {@link answer} does. */
   answerAdmin(request: IncomingMessage, response: ServerResponse): boolean {
     // Only browsers send an origin, and no web page needs the admin port.
     if (request.headers.origin !== undefined) return false
@@ -49,8 +51,8 @@ export class AdminEndpoints {
   }
 
   /**
-   * Whether the request reached loopback by a name that is not allowed: a web page can have its own
-   * name lead to this machine (DNS rebinding).
+   * Whether the request reached loopback by a name that is not allowed: a web page can make its own
+   * host name resolve to this machine (DNS rebinding).
    */
   #isRebound(request: IncomingMessage): boolean {
     return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)

@@ -15,7 +15,7 @@ import { nodeEnvironment } from '../platform/environment.js'
 import type { UpgradePolicy } from './upgradePolicy.js'
 
 /** The content type of each file. */
-const types: Readonly<Record<string, string>> = {
+const contentTypes: Readonly<Record<string, string>> = {
   'index.html': 'text/html; charset=utf-8',
   'app.js': 'text/javascript; charset=utf-8',
   'app.css': 'text/css; charset=utf-8',
@@ -23,9 +23,9 @@ const types: Readonly<Record<string, string>> = {
   'licences.txt': 'text/plain; charset=utf-8',
 }
 
-const built = new URL('../dashboard/page/', import.meta.url)
+const builtFolder = new URL('../dashboard/page/', import.meta.url)
 
-const policy = [
+const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -38,7 +38,7 @@ const policy = [
 ].join('; ')
 
 const headers = {
-  'content-security-policy': policy,
+  'content-security-policy': contentSecurityPolicy,
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
@@ -57,7 +57,10 @@ interface StaticFile {
 }
 
 export class Dashboard {
-  /** True: serve to every client; undefined: to browsers on this machine; false: to no client. */
+  /**
+   * True: serve the page to every client; undefined: only to browsers on this machine; false: to no
+   * client.
+   */
   readonly #option: boolean | undefined
   readonly #upgradePolicy: UpgradePolicy
   #files: ReadonlyMap<string, StaticFile> | undefined
@@ -67,7 +70,10 @@ export class Dashboard {
     this.#upgradePolicy = upgradePolicy
   }
 
-  /** Whether the sender of the request gets the page; then a WebSocket of that page may connect. */
+  /**
+   * Whether the sender of the request may get the page. If so, a WebSocket of that page may
+   * connect.
+   */
   serves(request: IncomingMessage): boolean {
     if (this.#option === false || !this.#upgradePolicy.isUnspoofableHost(request)) return false
     return this.#option === true || isFromThisMachine(request)
@@ -114,21 +120,21 @@ export class Dashboard {
       response.end()
       return
     }
-    const zips = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))
+    const acceptsGzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''))
     response.writeHead(200, {
       ...headers,
       'content-type': file.type,
       etag: file.tag,
-      ...(zips ? { 'content-encoding': 'gzip' } : {}),
+      ...(acceptsGzip ? { 'content-encoding': 'gzip' } : {}),
     })
-    const body = zips ? file.zipped : file.plain
+    const body = acceptsGzip ? file.zipped : file.plain
     if (request.method === 'HEAD') response.end()
     else response.end(body)
   }
 
   /** Reads all files at the first request, because most brokers never serve the dashboard. */
   #find(name: string): StaticFile | undefined {
-    this.#files ??= read()
+    this.#files ??= readFiles()
     return this.#files.get(name)
   }
 
@@ -140,10 +146,10 @@ export class Dashboard {
   }
 }
 
-function read(): ReadonlyMap<string, StaticFile> {
+function readFiles(): ReadonlyMap<string, StaticFile> {
   const files = new Map<string, StaticFile>()
-  for (const [name, type] of Object.entries(types)) {
-    const path = new URL(name, built)
+  for (const [name, type] of Object.entries(contentTypes)) {
+    const path = new URL(name, builtFolder)
     if (!existsSync(path)) continue
     const plain = readFileSync(path)
     const tag = `"${nodeEnvironment.hash(plain.toString('base64'))}"`

@@ -1,7 +1,7 @@
 /**
- * Draining: the broker stops in good order. Clients that hold locks get time to finish. The
- * connections of other clients are closed one by one over that time, so that they do not all reach
- * their next broker at once. A session that another broker can take over keeps its locks, so its
+ * Drains a broker that stops. Clients that hold locks get time to finish. During that time the
+ * broker closes the connections of other clients one by one, so that these clients do not all reach
+ * another broker at once. A session that another broker can take over keeps its locks, so its
  * connection is closed without waiting.
  */
 import type { Clock } from '@holdfast/shared'
@@ -13,7 +13,10 @@ import type { Membership } from '../log/log.js'
 const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000
-/** The time between two closings if another broker can take the sessions over, in ms. */
+/**
+ * The time between the closing of two connections if another broker can take the sessions over, in
+ * ms.
+ */
 const dismissalGapMs = 5
 
 /**
@@ -31,11 +34,12 @@ export async function drain(
   broker.startDraining(drainMs)
   const startedAt = clock.monotonic()
   const endsAt = startedAt + drainMs
-  const total = broker.connections.size
-  const spreadMs = membership === undefined ? drainMs : Math.min(drainMs, total * dismissalGapMs)
+  const countAtStart = broker.connections.size
+  const spreadMs =
+    membership === undefined ? drainMs : Math.min(drainMs, countAtStart * dismissalGapMs)
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
-    const shareLeft = Math.max(0, 1 - (clock.monotonic() - startedAt) / spreadMs)
-    dismissIdle(broker, Math.floor(total * shareLeft), membership)
+    const openShare = Math.max(0, 1 - (clock.monotonic() - startedAt) / spreadMs)
+    dismissIdle(broker, Math.floor(countAtStart * openShare), membership)
     await pause(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
   for (const connection of broker.connections) broker.dismiss(connection)

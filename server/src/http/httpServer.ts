@@ -1,6 +1,7 @@
 /**
  * Creates, starts and stops the broker's own HTTP servers, and checks servers that the embedding
- * program passes to `attach`. A request that no handler answers gets status 426: use a WebSocket.
+ * program passes to `attach`. A request that no handler answers gets status 426, which tells the
+ * client to use a WebSocket.
  */
 import cluster from 'node:cluster'
 import {
@@ -35,24 +36,28 @@ export interface Listening {
   readonly url: string
 }
 
-/** How long a request or a TLS handshake may take, in ms. After the upgrade, `helloMs` counts. */
+/**
+ * How long a request or a TLS handshake may take, in ms. After the upgrade, the limit `helloMs`
+ * applies.
+ */
 const requestMs = 5_000
 /**
- * Most bytes of a request's headers. Node's default, because a browser sends the cookies of
- * everything that is served on the same host.
+ * Most bytes of a request's headers. This is the default of Node. A lower limit would refuse
+ * browsers that send many cookies of other servers on the same host.
  */
 const headerBytes = 16 * 1024
 
 /**
- * All sockets of each TLS server, because Node does not list a socket before its TLS handshake is
- * over.
+ * All sockets of each TLS server. They are kept here, because Node does not list a socket before
+ * its TLS handshake is over.
  */
 const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
 
 /**
  * Creates a server that does not listen yet.
  *
- * @param answer Answers a plain HTTP request; returns false for a request that it does not know.
+ * @param answer Answers a plain HTTP request; returns false for a request that the function does
+ *   not answer.
  * @throws {HoldfastError} `INVALID_OPTION` for an unusable certificate or key.
  */
 export function createHttpServer(
@@ -119,7 +124,7 @@ function explainClientErrors(server: Server): Server {
   })
 }
 
-/** How to fix brokers in several workers; the end of two error messages. */
+/** The end of two error messages: how to run brokers in several workers. */
 const fixForWorkers =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
 const portUsedByWorker = `something else is using the port, perhaps another worker: ${fixForWorkers}`
@@ -133,7 +138,7 @@ const listenErrors: Readonly<Record<string, string>> = {
 }
 
 /**
- * Starts to listen. Rejects with `UNAVAILABLE` if the server cannot listen.
+ * Makes the server listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
  * @param isShared Whether the workers of a `node:cluster` may share the port. Brokers without a
  *   shared log must not share a port, because each of them would grant the same locks.
@@ -163,7 +168,7 @@ export async function listen(
   return { port: boundPort, host: address, url: `${scheme}://${urlHost}:${boundPort}` }
 }
 
-/** Stops to listen. Resolves once the port is free. */
+/** Makes the server stop listening. Resolves when the port is free. */
 export function stopListening(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())

@@ -1,6 +1,6 @@
 /**
  * The status of a broker in one object: whether it accepts clients, its command log, and its
- * gauges. A status holds numbers and the names of brokers, and nothing that a client chose.
+ * gauges. A status has numbers and the names of brokers, but no text that a client chose.
  */
 
 import type { Broker } from '../broker/broker.js'

@@ -34,18 +34,18 @@ export class Tarpit {
     }
     this.#delayed.set(raw, this.#clock.setTimer(answer, delayMs))
     raw.on('error', () => raw.destroy())
-    raw.on('close', () => this.#forget(raw))
+    raw.on('close', () => this.#remove(raw))
   }
 
   /** Destroys all delayed sockets. */
   close(): void {
     for (const raw of this.#delayed.keys()) {
-      this.#forget(raw)
+      this.#remove(raw)
       raw.destroy()
     }
   }
 
-  #forget(raw: Duplex): void {
+  #remove(raw: Duplex): void {
     const timer = this.#delayed.get(raw)
     if (timer !== undefined) this.#clock.clearTimer(timer)
     this.#delayed.delete(raw)

@@ -1,5 +1,5 @@
 /**
- * Decides which upgrades the broker accepts. The rules, and their reasons:
+ * Decides which upgrades the broker accepts. These are the rules and the reasons for them:
  *
  * - An `Origin` must be in `origins`. Browsers apply no same-origin policy to WebSockets, so any
  *   web page that a person visits could reach a broker on that person's machine.
@@ -27,12 +27,12 @@ export interface RefusedUpgrade {
   readonly mayRetry?: true | undefined
 }
 
-/** A refusal with its cause, by which the broker counts it. */
+/** A refusal with its cause. The broker counts refusals by their cause. */
 interface Refusal extends RefusedUpgrade {
   readonly cause: RefusalCause
 }
 
-/** A refusal with the caller that was refused. */
+/** A refusal with the address of the refused client. */
 export interface CountedRefusal extends Refusal, Caller {}
 
 export interface AcceptedUpgrade extends Caller {
@@ -44,7 +44,7 @@ export interface AcceptedUpgrade extends Caller {
  * The prefix of a subprotocol that holds a token, for proxies that authenticate the upgrade. The
  * broker never selects this subprotocol.
  */
-const bearer = 'bearer.'
+const bearerPrefix = 'bearer.'
 const malformed = Symbol('malformed')
 
 export class UpgradePolicy {
@@ -60,7 +60,7 @@ export class UpgradePolicy {
 
   /**
    * Checks that a broker beyond loopback authenticates its clients and receives tokens encrypted,
-   * unless the operator has allowed the opposite.
+   * unless `allowUnauthenticated` or `allowInsecure` is set.
    *
    * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and a setting is missing.
    */
@@ -125,7 +125,10 @@ export class UpgradePolicy {
     return this.#settings.hosts.has(name) || isLoopback(name) || isIP(name) !== 0
   }
 
-  /** The scheme that a trusted proxy reports for a request; undefined without such a proxy. */
+  /**
+   * The scheme that a trusted proxy reports for a request; undefined if no trusted proxy forwarded
+   * the request.
+   */
   forwardedScheme(request: IncomingMessage): string | undefined {
     return forwardedProto(request, this.#settings.trustedProxies)
   }
@@ -184,11 +187,12 @@ function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malf
   const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
   if (header !== undefined) return header.length <= maxTokenLength ? header : malformed
   const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  const encoded = offered.find((name) => name !== subprotocol && name.startsWith(bearer))
+  const encoded = offered.find((name) => name !== subprotocol && name.startsWith(bearerPrefix))
   if (encoded === undefined) return undefined
-  const text = encoded.slice(bearer.length)
+  const text = encoded.slice(bearerPrefix.length)
   const token = Buffer.from(text, 'base64url')
-  // `Buffer.from` skips invalid characters, so the text is valid only if encoding gives it back.
+  // `Buffer.from` skips invalid characters, so the text is valid only if encoding the token again
+  // gives this text.
   if (text === '' || token.toString('base64url') !== text) return malformed
   const plain = token.toString('utf8')
   return plain.length <= maxTokenLength ? plain : malformed

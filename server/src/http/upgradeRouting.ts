@@ -1,7 +1,7 @@
 /**
  * Routes the upgrades of an HTTP server to its brokers by path. The server may belong to the
  * embedding program and may carry several brokers, so all brokers of a server share one listener.
- * This file also refuses upgrades, for instance those of a path without a handler.
+ * This file also refuses upgrades, for instance the upgrades of a path without a handler.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -12,7 +12,10 @@ export type UpgradeHandler = (request: IncomingMessage, raw: Duplex, head: Buffe
 
 /** The brokers on one HTTP server. */
 interface Routes {
-  /** The handlers by path. The key undefined is for every path that has no handler of its own. */
+  /**
+   * The handlers by path. The key `undefined` has the handler for all paths that are not keys of
+   * this map.
+   */
   readonly handlers: Map<string | undefined, UpgradeHandler>
   readonly onUpgrade: UpgradeHandler
 }
@@ -22,9 +25,10 @@ const routesOf = new WeakMap<Server, Routes>()
 /**
  * Calls `handler` for the upgrades of a path.
  *
- * @param path Undefined for every path that has no handler of its own.
+ * @param path Undefined for all paths that have no handler of their own.
  * @returns A function that removes the handler.
- * @throws {HoldfastError} `INVALID_OPTION` for an invalid path, or one that has a handler already.
+ * @throws {HoldfastError} `INVALID_OPTION` for an invalid path, or a path that has a handler
+ *   already.
  */
 export function routeUpgrades(
   server: Server,

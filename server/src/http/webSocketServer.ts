@@ -25,11 +25,16 @@ const drainBytes = 32 * 1024
 const headerBytes = 10
 /** Most fragments of a message, which is enough for 64 KiB. */
 const maxFragments = 16
-/** How long `ws` waits for a closing handshake, in ms; longer than the broker itself waits. */
+/**
+ * How long `ws` waits for a closing handshake, in ms. The broker itself waits for a shorter time,
+ * and then terminates the socket.
+ */
 const closeTimeout = 1_500
 
 export interface UpgradeOptions {
-  /** The path whose upgrades are accepted; undefined for every path without a broker of its own. */
+  /**
+   * The path whose upgrades are accepted; undefined for all paths that have no broker of their own.
+   */
   readonly path: string | undefined
   readonly upgradePolicy: UpgradePolicy
   readonly tarpit: Tarpit
@@ -43,7 +48,7 @@ export interface UpgradeOptions {
   readonly onRefused: (refusal: CountedRefusal, request: IncomingMessage) => void
 }
 
-/** Accepts the upgrades of an HTTP server. @returns a function that stops to accept upgrades */
+/** Accepts the upgrades of an HTTP server. @returns a function that stops accepting upgrades */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
   const { path, upgradePolicy, tarpit, isOwnPage, connect, frameBytes, byteCounters, onRefused } =
     options
@@ -55,10 +60,11 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       perMessageDeflate: false,
       maxPayload: frameBytes,
       maxFragments,
-      // WsSocket answers pings itself, and only the newest ping of a turn.
+      // WsSocket answers pings itself, and only the newest ping of a turn of the event loop.
       autoPong: false,
       maxBufferedChunks: 4096,
-      // Only `ws` can end a closing handshake without the subprotocol, which has no connection.
+      // If the client offers no valid subprotocol, there is no `Connection` that ends the closing
+      // handshake in time. Then only this timeout ends the handshake.
       closeTimeout,
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     }
@@ -98,7 +104,10 @@ function serve(
   websocket.on('ping', onPing)
 }
 
-/** A WebSocket that has its adapter in a field, so that all WebSockets share their listeners. */
+/**
+ * A WebSocket with its adapter in a field. Listeners find the adapter in this field, so that all
+ * WebSockets share the same listener functions.
+ */
 class AdaptedWebSocket extends WebSocket {
   adapter: WsSocket | undefined
 }
@@ -167,7 +176,7 @@ class WsSocket implements Socket {
 
   send(frame: string): void {
     const bytes = plainTextFrame(frame)
-    const onSent = this.#onSentOf(bytes?.length ?? frame.length * 3 + headerBytes)
+    const onSent = this.#sentCallbackFor(bytes?.length ?? frame.length * 3 + headerBytes)
     if (bytes === undefined) this.#websocket.send(frame, onSent)
     else if (this.#isOpen) this.#raw.write(bytes, 'latin1', onSent)
   }
@@ -215,13 +224,18 @@ class WsSocket implements Socket {
     this.listener?.onControlFrame()
   }
 
-  /** Answers only the newest ping of a turn, which RFC 6455, section 5.5.3, allows. */
+  /**
+   * Answers only the newest ping of a turn of the event loop; RFC 6455, section 5.5.3, allows that.
+   */
   onPing(data: Buffer): void {
     if (this.#ping === undefined) endOfTurn(() => this.#answerPing())
     this.#ping = data
   }
 
-  /** Answers the newest ping, unless the socket is full; then `#onSent` calls this again. */
+  /**
+   * Answers the newest ping. If the socket is full, keeps the ping, and `#onSent` calls this method
+   * again.
+   */
   #answerPing(): void {
     const ping = this.#ping
     if (ping === undefined) return
@@ -232,7 +246,7 @@ class WsSocket implements Socket {
     }
     this.#ping = undefined
     if (!this.#isOpen) return
-    this.#websocket.pong(ping, false, this.#onSentOf(ping.length + headerBytes))
+    this.#websocket.pong(ping, false, this.#sentCallbackFor(ping.length + headerBytes))
   }
 
   onClose(): void {
@@ -243,7 +257,7 @@ class WsSocket implements Socket {
 
   /** Calls `onClose` once, after the listener has got every frame that arrived before the close. */
   #reportClose(): void {
-    if (this.reader?.readRest() === false) return
+    if (this.reader?.readUnreadChunks() === false) return
     const { listener } = this
     this.listener = undefined
     listener?.onClose()
@@ -253,8 +267,11 @@ class WsSocket implements Socket {
     return this.#websocket.readyState === this.#websocket.OPEN
   }
 
-  /** The callback for a write of so many bytes; undefined if the write cannot fill the socket. */
-  #onSentOf(bytes: number): (() => void) | undefined {
+  /**
+   * Returns the callback for a write of this many bytes; undefined if the write cannot fill the
+   * socket.
+   */
+  #sentCallbackFor(bytes: number): (() => void) | undefined {
     if (this.#websocket.bufferedAmount + bytes <= drainBytes) return undefined
     return () => this.#onSent()
   }

@@ -17,7 +17,7 @@ export interface Logger {
   error(fields: object, message: string): void
 }
 
-/** Longest part of a text that is logged, in characters. */
+/** A longer text is shortened to this number of characters. */
 const maxLoggedChars = 64
 
 /**
@@ -107,7 +107,10 @@ export class BrokerLogger implements Observer {
     this.#logger.info(lastedMs === undefined ? fields : { ...fields, lastedMs }, 'Session ended')
   }
 
-  /** Logs at level `warn`, because a revocation must be on record with every usual log level. */
+  /**
+   * Logs a revocation at level `warn`, because revocations must be logged even if the operator
+   * turns off the lower levels.
+   */
   #onRevoked({ key, fence, session: holder }: Lock, by: Session, reason: string): void {
     const lock = { key: logText(key), fence, holder: sessionFields(holder) }
     this.#logger.warn(
@@ -133,22 +136,26 @@ const checkEveryMs = 1_000
 const notMember = 'this broker is not a member; it sent its clients to the other brokers'
 
 /**
- * Logs the health of the replicated log: one line when a problem begins, one when this broker sends
- * its clients to other brokers because of the problem, and one when the log has recovered. A
- * problem that is over before the second check is not logged.
+ * Logs the health of the replicated log: one line when a problem begins, one line when this broker
+ * sends its clients to other brokers because of the problem, and one line when the log has
+ * recovered. A problem that is over before the second check is not logged.
  */
 class LogHealth {
   readonly #logger: Logger
   readonly #clock: Clock
   readonly #status: () => LogStatus | undefined
   #timer: Timer
-  /** Whether the broker has been a member. Before that it is starting, which is no problem. */
+  /**
+   * Whether the broker has been a member of the brokers that share the log. A broker that has not
+   * been a member is still starting, and that is no problem.
+   */
   #hasServed = false
   /**
-   * When the present problem was first seen, in ms of the monotonic clock; undefined if healthy.
+   * When the present problem was first seen, in ms of the monotonic clock; undefined if there is no
+   * problem.
    */
   #problemSince: number | undefined
-  /** The field `serves` of the last line about the problem; undefined if none was logged. */
+  /** The field `serves` of the last line about the problem; undefined if no line was logged. */
   #loggedServes: boolean | undefined
 
   constructor(logger: Logger, clock: Clock, status: () => LogStatus | undefined) {

@@ -1,25 +1,31 @@
 /**
- * The state of a command log as operators see it: in `/status`, in metrics and in log lines. Each
- * log reports its own state in these terms.
+ * The state of a command log (the record of all changes of locks) as operators see it: in
+ * `/status`, in metrics and in log lines. Each kind of command log reports its state in one of
+ * these types.
  */
 
 /** The state of a shared log, as this broker sees it. */
 export interface LogStatus {
   /** The position of the newest entry that this broker applied. */
   readonly position: number
-  /** How long this broker's newest returned entry took, in ms; undefined before the first. */
+  /**
+   * The time from the append of this broker's newest entry until the log returned the entry, in ms;
+   * undefined before the first entry.
+   */
   readonly lagMs: number | undefined
   /** Names of the members, in order of joining. */
   readonly members: readonly string[]
-  /** This broker's name; undefined while it is not a member. */
+  /** The name of this broker; undefined while this broker is not a member. */
   readonly name: string | undefined
-  /** How long this broker stays a member if none of its entries returns any more, in ms. */
+  /**
+   * How long this broker stays a member if the log returns no more entries of this broker, in ms.
+   */
   readonly selfLeaseMs: number
   /** How many commands wait to be appended. */
   readonly waiting: number
   /** The newest known snapshot, and its age by the wall clock, in ms. */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
-  /** The last problem, until it is solved, or a warning of a coming one. */
+  /** The last problem, until the problem is solved; or a warning of a coming problem. */
   readonly problem: string | undefined
 }
 
@@ -31,7 +37,7 @@ export interface JournalStatus {
   readonly waiting: number
   /**
    * The newest snapshot, from which a restart begins, and its age by the wall clock, in ms;
-   * undefined before the first.
+   * undefined before the first snapshot.
    */
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
 }

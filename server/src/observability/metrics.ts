@@ -4,9 +4,10 @@
  * values are in snake_case.
  *
  * Events are counted in plain numbers here, and prom-client gets the numbers when Prometheus
- * scrapes, because some events happen thousands of times a second. Waits and holds are measured by
- * the wall clock, because the lock table has the times of requests and grants by that clock. The
- * hand-off is short, so the monotonic clock measures it.
+ * scrapes, because some events happen thousands of times a second. The wall clock measures how long
+ * requests wait and how long locks are held, because the lock table keeps the times of requests and
+ * grants by the wall clock. The monotonic clock measures the hand-off (from a grant to its write),
+ * because the hand-off is short.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Effect, Lock, Session } from '../core/index.js'
@@ -14,13 +15,13 @@ import { type LoopLag, nodeEnvironment, watchLoop } from '../platform/environmen
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Metrics, type Observer, refusalIn } from './observer.js'
 
-/** Bucket bounds for waits and holds, in seconds. */
+/** The bounds of the buckets for waiting and holding, in seconds. */
 const longBuckets = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200]
-/** Bucket bounds for the hand-off, in seconds. */
+/** The bounds of the buckets for the hand-off, in seconds. */
 const shortBuckets = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1]
 const depthBuckets = [1, 2, 5, 10, 50, 100, 500, 1_000, 10_000, 100_000]
 
-/** Counts events by label value, without a call of prom-client an event. */
+/** Counts events by label value, without calling prom-client for each event. */
 class Tally {
   readonly #counts = new Map<string, number>()
 
@@ -72,11 +73,14 @@ class BrokerMetrics implements Metrics {
   )
   readonly #suspended = new Set<string>()
   /**
-   * Locks released because their session ended. The `ended` effect, which has the reason, comes
-   * after all of them.
+   * How many locks were released because their session ended. The effect `ended`, which has the
+   * reason, comes after the effects `released` of these locks.
    */
   #releasedWithSession = 0
-  /** Times of the grants after waiting that are not written yet, in ms of the monotonic clock. */
+  /**
+   * The times of the grants to waiters that are not written to a connection yet, in ms of the
+   * monotonic clock.
+   */
   readonly #unwrittenGrants: number[] = []
   #lag: LoopLag | undefined
 
@@ -90,7 +94,7 @@ class BrokerMetrics implements Metrics {
     this.#registerGauges(gauges)
     const { log } = gauges()
     if (log === undefined) return
-    logGauges(this.#gauge.bind(this), () => gauges().log ?? log)
+    registerLogGauges(this.#gauge.bind(this), () => gauges().log ?? log)
   }
 
   close(): void {
@@ -165,7 +169,7 @@ class BrokerMetrics implements Metrics {
     this.#grants.add(request === undefined ? 'immediate' : 'after_waiting')
     if (request === undefined) return
     this.#wait.observe(Math.max(0, lock.since - request.since) / 1_000)
-    // A suspended session has no connection: its grant is written when the session resumes.
+    // A suspended session has no connection, so its grant is written only when the session resumes.
     if (!lock.session.suspended) this.#unwrittenGrants.push(nodeEnvironment.clock.monotonic())
   }
 
@@ -180,7 +184,8 @@ class BrokerMetrics implements Metrics {
     const notice = refusalIn(effect)
     if (notice !== undefined) this.#refused.add(notice.cause)
     const { answer, repeat } = effect
-    // The effect `withdrawn` counts requests that waited.
+    // Only requests that did not wait are counted here. The effect `withdrawn` counts requests that
+    // waited.
     if (!repeat && answer.kind === 'failed' && answer.code === 'LOCK_HELD') {
       this.#failures.add('held')
     }
@@ -189,7 +194,7 @@ class BrokerMetrics implements Metrics {
   #onEnded(reason: string): void {
     this.#ended.add(reason)
     if (reason !== 'goodbye') {
-      for (let left = this.#releasedWithSession; left > 0; left--) {
+      for (let uncounted = this.#releasedWithSession; uncounted > 0; uncounted--) {
         this.#losses.add(`session_${reason}`)
       }
     }
@@ -305,14 +310,14 @@ class BrokerMetrics implements Metrics {
   }
 }
 
-/** Registers a gauge whose value is read at each scrape. */
+/** Registers a gauge. `value` is called at each scrape. */
 type MakeGauge = (name: string, help: string, value: () => number) => void
 
 /**
- * Gauges for the log that brokers share: the position of this broker, the members, the lag, and the
- * age of the newest snapshot.
+ * Registers gauges for the log that brokers share: the position of this broker, the members, the
+ * lag, and the age of the newest snapshot.
  */
-function logGauges(gauge: MakeGauge, status: () => LogStatus): void {
+function registerLogGauges(gauge: MakeGauge, status: () => LogStatus): void {
   const seconds = (ms: number | undefined): number => (ms ?? 0) / 1_000
   gauge(
     'log_position',

@@ -1,7 +1,7 @@
 /**
  * The interface between the broker and its metrics and logger: the broker calls an observer for
- * each message, effect, flush and refusal. A broker without an observer pays one comparison a
- * message.
+ * each message, effect, flush and refusal. Without an observer, this interface costs the broker one
+ * comparison for each message.
  */
 import type { ClientMessage, LockStats } from '@holdfast/shared'
 import { type LimitName, limitNameOf } from '../config/limits.js'
@@ -15,7 +15,8 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
 
 /**
  * Why the broker refused a client or a request, in snake_case, as metrics and log lines show it:
- * the limit that was reached (`messages_per_second` for the option `messagesPerSecond`), or a rule.
+ * the limit that was reached (`messages_per_second` for the option `messagesPerSecond`), or one of
+ * these rules:
  *
  * - `origin`: the page's origin is not in `origins`.
  * - `host`: the client called the broker by a name that is not in `hosts`.
@@ -52,10 +53,10 @@ export interface RefusalNotice {
   readonly key?: string | undefined
 }
 
-/** The current size of everything that the broker counts. */
+/** The current values of all numbers that the broker counts. */
 export interface BrokerGauges {
   readonly connections: number
-  /** Sessions in the lock table. Brokers that share a log count the sessions of all of them. */
+  /** Sessions in the lock table. With a shared log, these are the sessions of all brokers. */
   readonly sessions: number
   /** Locks held in the lock table, counted like `sessions`. */
   readonly held: number
@@ -72,24 +73,28 @@ export interface BrokerGauges {
   /** The limit `memoryBytes`, in bytes; undefined if it is off. */
   readonly memoryLimit: number | undefined
   readonly stats: LockStats
-  /** The state of the log that brokers share; undefined without one. */
+  /** The state of the log that brokers share; undefined without a shared log. */
   readonly log?: LogStatus | undefined
 }
 
+/**
+ * Functions that the broker calls. The metrics and the broker logger are observers, and a program
+ * can pass its own.
+ */
 export interface Observer {
   /** Called for each message of an open session. Must be fast: this is the hot path. */
   onMessage(type: ClientMessage['type']): void
   /**
-   * Called for each effect in the lock table. Must be fast: this is the hot path. Of several
-   * brokers that share a log, only the owner broker of the session calls this, so that sums over
-   * all brokers are right.
+   * Called for each effect in the lock table. Must be fast: this is the hot path. If several
+   * brokers share a log, only the owner broker of the session (which keeps the timers of the
+   * session) calls this, so that sums over all brokers are right.
    */
   onEffect(effect: Effect): void
-  /** Called once a turn of the event loop, after the output of the turn was written. */
+  /** Called at most once in a turn of the event loop, after the output of that turn was written. */
   onFlushed(): void
   /** Called for each client or request that the broker refused. */
   onRefused(notice: RefusalNotice): void
-  /** Called when another broker that shares the log has become the session's owner broker. */
+  /** Called when another broker that shares the log has become the owner broker of the session. */
   onSessionMoved?(session: Session): void
   /** Called once when the broker starts. `gauges` returns the current values at any time. */
   attach?(gauges: () => BrokerGauges): void
@@ -105,30 +110,30 @@ export interface Metrics extends Observer {
   text(): Promise<string>
 }
 
-/** Combines observers into one that calls each of them; undefined if the list is empty. */
+/** Combines observers into one observer that calls all of them; undefined if the list is empty. */
 export function observersTogether(observers: readonly Observer[]): Observer | undefined {
   if (observers.length < 2) return observers[0]
   return {
     onMessage: (type) => {
-      for (const each of observers) each.onMessage(type)
+      for (const observer of observers) observer.onMessage(type)
     },
     onEffect: (effect) => {
-      for (const each of observers) each.onEffect(effect)
+      for (const observer of observers) observer.onEffect(effect)
     },
     onFlushed: () => {
-      for (const each of observers) each.onFlushed()
+      for (const observer of observers) observer.onFlushed()
     },
     onRefused: (notice) => {
-      for (const each of observers) each.onRefused(notice)
+      for (const observer of observers) observer.onRefused(notice)
     },
     onSessionMoved: (session) => {
-      for (const each of observers) each.onSessionMoved?.(session)
+      for (const observer of observers) observer.onSessionMoved?.(session)
     },
     attach: (gauges) => {
-      for (const each of observers) each.attach?.(gauges)
+      for (const observer of observers) observer.attach?.(gauges)
     },
     close: () => {
-      for (const each of observers) each.close?.()
+      for (const observer of observers) observer.close?.()
     },
   }
 }

@@ -1,6 +1,7 @@
 /**
- * The services of the machine that the broker uses: clocks, timers, random ids, hashing and the end
- * of a turn. They are passed in, so that a simulation can replace them.
+ * The services of the machine that the broker uses: clocks, timers, random ids, hashing, and a
+ * callback at the end of a turn of the event loop. Other files get these services as an object, so
+ * that a simulation can replace the services.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -10,13 +11,15 @@ import { nanoid } from 'nanoid'
 
 export interface Environment {
   readonly clock: Clock
-  /** Calls back when everything that has arrived in this turn is handled. */
+  /** Calls back when all data that arrived in this turn of the event loop is handled. */
   readonly endOfTurn: (callback: () => void) => void
-  /** A new unique session id. It is public. */
+  /** A new unique session id. Session ids are public. */
   readonly newId: () => string
   /** A new resume secret: 32 random bytes as text. */
   readonly newSecret: () => string
-  /** A one-way hash, so that the stored hash of a secret is useless to an attacker. */
+  /**
+   * A one-way hash. An attacker who reads the stored hash of a secret cannot compute the secret.
+   */
   readonly hash: (secret: string) => string
 }
 
@@ -24,8 +27,9 @@ export interface Environment {
 export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
 
 /**
- * The functions are read when this module loads, as the client does. A test with an embedded broker
- * may replace the platform's functions by fakes, and a broker on a stopped clock would not answer.
+ * These functions of the platform are read when this module loads, as in the client. A test with an
+ * embedded broker may replace the platform's functions by fakes, and a broker on a stopped clock
+ * would not answer.
  */
 const monotonic = performance.now.bind(performance)
 const wall = Date.now.bind(Date)
@@ -46,7 +50,7 @@ export const nodeEnvironment: Environment = {
   hash: (secret) => createHash('sha256').update(secret).digest('base64url'),
 }
 
-/** The heap limit of this process in V8, in bytes. */
+/** The limit that V8 sets to the heap of this process, in bytes. */
 export const heapLimitBytes = getHeapStatistics().heap_size_limit
 
 /** The lag of the event loop, in seconds, since the last `read`. */

@@ -1,6 +1,6 @@
 /**
  * Claims a resource, such as a journal's folder or a fence file, for one process. The kernel
- * releases the claim when the process ends, in whatever way.
+ * releases the claim when the process ends, even after a crash.
  *
  * All functions are synchronous, so that a broker can be refused before it serves a client.
  */
@@ -19,21 +19,22 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** A claim that can be released. */
+/** A claim. `close` releases the claim. */
 export interface OwnershipHandle {
   close(): void
 }
 
 /**
- * Claims a name. While it is claimed, neither another process on this machine nor this one can
- * claim it again. On Linux each network namespace, and thus each container, has its own names; see
- * {@link claimAcrossContainers}.
+ * Claims a name. While the name is claimed, no process on this machine can claim the name again,
+ * not even this process. On Linux each network namespace, and thus each container, has its own
+ * names; see {@link claimAcrossContainers}.
  *
- * @param lockFile The file to lock on Darwin and the BSDs, which have no such names.
+ * @param lockFile The file to lock on Darwin and the BSDs, which do not have names that belong to
+ *   no file.
  * @returns Undefined if the name is claimed already.
  */
 export function claim(name: string, lockFile: string): OwnershipHandle | undefined {
-  // These socket names are in no file system, so a crash leaves none behind.
+  // These names of sockets are not files, so a crash leaves no file behind.
   if (process.platform === 'linux') return listenOn(`\0${name}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${name}`)
   // Darwin and the BSDs can lock a file at opening. Node has no constant for that flag.
@@ -58,14 +59,14 @@ export const aliveExitCode = 100
 /**
  * Keeps out processes in other containers on the same kernel and disk. Each container has a socket
  * in the folder. This function creates its own socket and then connects to the others, to find out
- * whether their processes are alive. Of two processes that do so at once, at least one finds the
- * other.
+ * whether their processes are alive. If two processes do this at the same time, at least one of
+ * them finds the other.
  *
  * Works on Linux only, and needs a file system with sockets, as all local ones are.
  *
  * @param folder Where the sockets are.
- * @param stem The beginning of the socket names. The caller must have claimed a name for it by
- *   {@link claim}, so that an existing socket of this container belongs to a dead process.
+ * @param stem The beginning of the socket names. The caller must have claimed a name for this stem
+ *   by {@link claim}, so that an existing socket of this container belongs to a dead process.
  * @returns Undefined if another process is alive.
  */
 export function claimAcrossContainers(folder: string, stem: string): OwnershipHandle | undefined {
@@ -75,7 +76,7 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     removeSocket(join(folder, own))
-    // This path is short enough for a socket, however deep the folder is.
+    // The path of a socket must be short, and this path is short however deep the folder is.
     const owner = listenOn(`/proc/self/fd/${directory}/${own}`)
     const others = readdirSync(folder).filter((name) => name !== own && isLock(name, stem))
     if (others.some((name) => isAlive(folder, name))) {
@@ -101,16 +102,18 @@ function isLock(name: string, stem: string): boolean {
 /** Whether a process listens on a socket. Removes the socket of a dead process. */
 function isAlive(folder: string, name: string): boolean {
   const path = join(folder, name)
-  const before = socketAt(path)
-  if (before === undefined) return false
+  const statBefore = socketAt(path)
+  if (statBefore === undefined) return false
   const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
   const options = { cwd: folder, env, stdio: 'ignore', windowsHide: true } as const
   const { status } = spawnSync(process.execPath, [prober, name], options)
-  // Only a certain "no" means that the process is dead.
+  // Only exit code 0 shows that the process is dead. Any other result may be an error of the probe.
   if (status !== 0) return true
-  // A new process of that container may have replaced the socket meanwhile.
-  const after = socketAt(path)
-  if (after?.ino === before.ino && after.ctimeMs === before.ctimeMs) removeSocket(path)
+  // A new process of that container may have replaced the socket during the probe.
+  const statAfter = socketAt(path)
+  if (statAfter?.ino === statBefore.ino && statAfter.ctimeMs === statBefore.ctimeMs) {
+    removeSocket(path)
+  }
   return false
 }
 
@@ -127,7 +130,7 @@ function removeSocket(path: string): void {
 function listenOn(path: string): OwnershipHandle | undefined {
   const server: Server = createServer((socket) => socket.destroy())
   server.on('error', () => {})
-  // Exclusive, because otherwise all workers of a cluster would share the socket.
+  // `exclusive`, because all workers of a cluster would otherwise share the socket.
   server.listen({ path, exclusive: true })
   return server.listening ? server.unref() : undefined
 }

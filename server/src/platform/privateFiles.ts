@@ -25,7 +25,10 @@ const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>
 const ownerOnly = 0o600
 
-/** The text of a file; undefined if it does not exist. Refuses links, folders and devices. */
+/**
+ * Returns the text of a file; undefined if the file does not exist. Throws for links, folders and
+ * devices.
+ */
 export function readPrivateFile(path: string): string | undefined {
   let file: number
   try {
@@ -75,7 +78,7 @@ export function removeLeftovers(path: string): void {
     ) {
       continue
     }
-    // Removes a link, and not its target.
+    // If `other` is a link, this removes the link and not its target.
     unlinkSync(join(dirname(path), other))
   }
 }
@@ -83,8 +86,9 @@ export function removeLeftovers(path: string): void {
 /**
  * Removes all permissions of other users from a file or folder.
  *
- * @returns The error code if that fails, such as `EPERM` for a file of another user; undefined on
- *   success. On Windows it does nothing, because a folder inherits its permissions there.
+ * @returns The error code if the change fails, such as `EPERM` for a file of another user;
+ *   undefined on success. On Windows this function does nothing, because files there inherit the
+ *   permissions of their folder.
  */
 export function restrictToOwner(path: string): string | undefined {
   const { mode } = statSync(path)
@@ -97,7 +101,7 @@ export function restrictToOwner(path: string): string | undefined {
   }
 }
 
-/** Flushes a folder. Only then does a moved file survive a power failure. */
+/** Flushes a folder, because a power failure can undo a move whose folder is not flushed. */
 function flushFolder(path: string): void {
   // Windows cannot open folders.
   if (process.platform === 'win32') return

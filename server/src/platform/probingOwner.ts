@@ -1,6 +1,7 @@
 /**
- * A child process that connects to the socket named by its only argument, in the current folder.
- * Exits with 0 if no process listens, and with `aliveExitCode` otherwise.
+ * The program of a child process that connects to a socket in the current folder. Its only argument
+ * is the name of the socket. The program exits with 0 if no process listens on the socket, else
+ * with `aliveExitCode`.
  */
 import { connect } from 'node:net'
 import { aliveExitCode } from './ownership.js'

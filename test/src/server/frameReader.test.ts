@@ -271,14 +271,14 @@ describe('FrameReader', () => {
       recorder.raw.destroy()
       await recorder.closed()
       assert.deepEqual(recorder.events, ['text one', 'close 1006 '])
-      assert.isFalse(recorder.reader!.readRest())
+      assert.isFalse(recorder.reader!.readUnreadChunks())
       recorder.onEvent = () => recorder.raw.pause()
       for (const [i, isAll] of [
         [2, false],
         [3, true],
       ] as const) {
         recorder.raw.resume()
-        assert.equal(recorder.reader!.readRest(), isAll)
+        assert.equal(recorder.reader!.readUnreadChunks(), isAll)
         assert.lengthOf(recorder.events, i + 1)
       }
       const after = recorder.events.slice(2).map((event) => event.replace('during a pause: ', ''))
@@ -299,7 +299,7 @@ describe('FrameReader', () => {
     recorder.raw.destroy()
     await recorder.closed()
     recorder.raw.resume()
-    assert.isTrue(recorder.reader!.readRest())
+    assert.isTrue(recorder.reader!.readUnreadChunks())
     const texts = recorder.events.filter((event) => event.includes('text'))
     assert.deepEqual(texts, ['during a pause: text a', 'during a pause: text d'])
     assert.equal(recorder.controlFrames, 0)

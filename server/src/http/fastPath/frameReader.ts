@@ -1,11 +1,12 @@
 /**
- * Splits the bytes of a client into WebSocket frames. The reader decodes a whole text frame itself,
- * because `ws` makes half a dozen objects of such a frame and keeps some of them until the next
- * frame. Every other frame goes to `ws`, one frame at a time.
+ * Splits the bytes of a client into WebSocket frames. The reader itself decodes a text frame that
+ * is a whole message, because `ws` makes half a dozen objects for such a frame and keeps some of
+ * them until the next frame. Every other frame goes to `ws`, one frame at a time.
  *
  * A pause of the socket stops the reader at the next frame, even within a chunk. The reader then
- * puts the unread bytes back into the socket, which emits them again after the pause. Otherwise one
- * chunk of 64 KiB could make the broker handle thousands of frames of one client in one turn.
+ * puts the unread bytes back into the socket, which emits them again after the pause. Without this,
+ * one chunk of 64 KiB could make the broker handle thousands of frames of one client in one turn of
+ * the event loop.
  *
  * `index.ts` lists the assumptions about `ws`.
  */
@@ -14,16 +15,16 @@ import type { Duplex } from 'node:stream'
 import type { SocketListener } from '../../connection/socket.js'
 
 /** The parts of a frame's first byte: its end flag, the reserved bits, and its opcode. */
-const final = 0x80
-const reserved = 0x70
+const finalBit = 0x80
+const reservedBits = 0x70
 const opcodeBits = 0x0f
 const opcodes = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, pong: 0xa } as const
-const wholeText = final | opcodes.text
+const wholeText = finalBit | opcodes.text
 /**
  * The parts of a frame's second byte: the mask flag, and the length of the payload. The lengths 126
  * and 127 are markers: the real length follows.
  */
-const masked = 0x80
+const maskBit = 0x80
 const lengthBits = 0x7f
 /** Marks a length that follows in two bytes. */
 const length16 = 126
@@ -50,21 +51,30 @@ interface WebSocketState {
   readonly readyState: number
 }
 
-/** The field of a socket for its reader, so that all sockets share their listeners. */
+/**
+ * The field of a socket that has its reader. The listeners find the reader in this field, so that
+ * all sockets share the same listener functions.
+ */
 const reader = Symbol('reader')
 
 interface ReadSocket extends Duplex {
   [reader]?: FrameReader
 }
 
-/** A frame that `ws` reads, or that the reader skips. Most clients never send such a frame. */
-interface PassedOn {
-  /** Bytes of the current frame that still go to `ws`, or are skipped. */
+/**
+ * The state of the current frame, if the reader forwards the frame to `ws` or skips it. Most
+ * clients never send such a frame.
+ */
+interface ForwardedFrame {
+  /** How many bytes of the current frame are not forwarded or skipped yet. */
   bytesLeft: number
-  skipsFrame: boolean
+  isSkipped: boolean
   /** The first byte of the current frame. */
-  first: number
-  /** Frames and bytes so far of an unfinished fragmented message; 0 without such a message. */
+  firstByte: number
+  /**
+   * How many frames and bytes of an unfinished fragmented message have arrived; 0 without such a
+   * message.
+   */
   fragments: number
   messageBytes: number
   /** Whether `ws` has emitted the message that ends with the current frame. */
@@ -80,9 +90,9 @@ export class FrameReader {
   /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
   /** Undefined unless `ws` is reading a frame or a fragmented message. */
-  #passedOn: PassedOn | undefined
+  #forwarded: ForwardedFrame | undefined
   /** Chunks that were unread when the socket closed; undefined before that. */
-  #rest: Buffer[] | undefined
+  #unreadChunks: Buffer[] | undefined
   #state: 'reading' | 'left to ws' | 'ended' | 'dropping' = 'reading'
 
   private constructor(
@@ -111,8 +121,8 @@ export class FrameReader {
     listener: FrameListener,
     limits: FrameLimits,
   ): FrameReader | undefined {
-    const [readByWs, another] = socket.listeners('data') as OnData[]
-    if (readByWs === undefined || another !== undefined) return undefined
+    const [readByWs, otherListener] = socket.listeners('data') as OnData[]
+    if (readByWs === undefined || otherListener !== undefined) return undefined
     const frameReader = new FrameReader(websocket, socket, readByWs, listener, limits)
     ;(socket as ReadSocket)[reader] = frameReader
     socket.on('data', onData)
@@ -122,20 +132,21 @@ export class FrameReader {
 
   /** The number of bytes that have arrived and are not read yet. */
   get unreadBytes(): number {
-    const rest = this.#rest?.reduce((sum, { length }) => sum + length, 0) ?? 0
-    return rest + (this.#partial?.length ?? 0) + this.#socket.readableLength
+    const inChunks = this.#unreadChunks?.reduce((sum, { length }) => sum + length, 0) ?? 0
+    return inChunks + (this.#partial?.length ?? 0) + this.#socket.readableLength
   }
 
   /** Must be called whenever the socket is paused. */
   onPause(): void {
     if (this.#socket.listeners('close').includes(onClose)) return
-    // Must run before the listener of `ws`, which reads the unread bytes of the socket itself.
+    // `onClose` must run before the listener of `ws`, because the listener of `ws` reads the unread
+    // bytes of the socket.
     this.#socket.prependListener('close', onClose)
   }
 
   /** Must be called for every message of `ws`. */
   onMessage(): void {
-    if (this.#passedOn !== undefined) this.#passedOn.hasMessage = true
+    if (this.#forwarded !== undefined) this.#forwarded.hasMessage = true
   }
 
   /** Reads a chunk of the socket. */
@@ -150,50 +161,50 @@ export class FrameReader {
         this.#putBack(data.subarray(at))
         return
       }
-      const passedOn = this.#passedOn
-      if (passedOn !== undefined && passedOn.bytesLeft > 0) {
-        at = this.#passOn(passedOn, data, at)
+      const forwarded = this.#forwarded
+      if (forwarded !== undefined && forwarded.bytesLeft > 0) {
+        at = this.#forward(forwarded, data, at)
       } else {
-        // Joins a text from at most two chunks, because joining many small chunks costs quadratic
-        // time. `ws` reads a text that came in more chunks.
+        // The reader joins a text from at most two chunks, because joining many small chunks costs
+        // quadratic time. `ws` reads a text that came in more chunks.
         at = this.#beginFrame(data, at, partial === undefined || at > 0)
       }
     }
   }
 
   /**
-   * Must be called when the socket closes, before `ws` is told. Takes the unread bytes out of the
-   * socket and keeps them, so that they stay unread while the socket is paused.
+   * Must be called when the socket closes, before the listener of `ws`. Takes the unread bytes out
+   * of the socket and keeps the bytes, so that they stay unread while the socket is paused.
    */
   end(): void {
     if (this.#state === 'left to ws') return
     if (this.#state === 'reading') this.#state = 'ended'
     // `ws` accepts no more bytes.
-    if (this.#passedOn !== undefined) this.#passedOn.skipsFrame = true
-    const rest: Buffer[] = []
+    if (this.#forwarded !== undefined) this.#forwarded.isSkipped = true
+    const chunks: Buffer[] = []
     for (let next = this.#socket.read(); next !== null; next = this.#socket.read()) {
-      rest.push(next as Buffer)
+      chunks.push(next as Buffer)
     }
-    if (this.#state === 'ended') this.#rest = rest
+    if (this.#state === 'ended') this.#unreadChunks = chunks
   }
 
   /**
    * Reads the chunks that were unread when the socket closed, until the socket is paused. Handles
-   * only whole texts and drops all other frames, because the client cannot rely on these after its
-   * connection broke.
+   * only texts that are whole messages and drops all other frames, because the client cannot rely
+   * on other frames after its connection broke.
    *
    * @returns Whether all chunks were read.
    */
-  readRest(): boolean {
-    const rest = this.#rest ?? []
-    while (rest.length > 0 && !this.#socket.isPaused()) this.read(rest.shift()!)
-    return rest.length === 0
+  readUnreadChunks(): boolean {
+    const chunks = this.#unreadChunks ?? []
+    while (chunks.length > 0 && !this.#socket.isPaused()) this.read(chunks.shift()!)
+    return chunks.length === 0
   }
 
   /** Drops all unread bytes and all bytes that arrive later. */
   drop(): void {
     if (this.#state !== 'left to ws') this.#state = 'dropping'
-    this.#rest = undefined
+    this.#unreadChunks = undefined
   }
 
   /**
@@ -202,22 +213,22 @@ export class FrameReader {
    * @returns The index of the next byte to read.
    */
   #beginFrame(data: Buffer, at: number, mayJoin: boolean): number {
-    const first = data[at]!
-    const second = data[at + 1]
-    if (second === undefined) return this.#keep(data, at)
-    const opcode = first & opcodeBits
-    if (opcode === opcodes.close || !isValid(first, second, this.#hasOpenMessage)) {
-      return this.#leave(data, at)
+    const firstByte = data[at]!
+    const secondByte = data[at + 1]
+    if (secondByte === undefined) return this.#keepPartial(data, at)
+    const opcode = firstByte & opcodeBits
+    if (opcode === opcodes.close || !isValid(firstByte, secondByte, this.#hasOpenMessage)) {
+      return this.#leaveToWs(data, at)
     }
-    const start = at + headerBytes(second)
-    if (start - maskBytes > data.length) return this.#keep(data, at)
+    const start = at + headerBytes(secondByte)
+    if (start - maskBytes > data.length) return this.#keepPartial(data, at)
     const length = payloadLength(data, at)
     const end = start + length
-    const isText = first === wholeText && length <= maxTextBytes
-    const skips = this.#skips(isText)
-    if (!skips && this.#exceedsLimits(opcode, length)) return this.#leave(data, at)
-    if (isText && !skips) {
-      if (end > data.length && mayJoin) return this.#keep(data, at)
+    const isText = firstByte === wholeText && length <= maxTextBytes
+    const isSkipped = this.#shouldSkip(isText)
+    if (!isSkipped && this.#exceedsLimits(opcode, length)) return this.#leaveToWs(data, at)
+    if (isText && !isSkipped) {
+      if (end > data.length && mayJoin) return this.#keepPartial(data, at)
       const text = end <= data.length ? readText(data, start, end) : undefined
       if (text !== undefined) {
         this.#listener.onFrame(text)
@@ -225,16 +236,16 @@ export class FrameReader {
       }
     }
     const isData = opcode < opcodes.close
-    const { fragments = 0, messageBytes = 0 } = this.#passedOn ?? {}
-    this.#passedOn = {
+    const { fragments = 0, messageBytes = 0 } = this.#forwarded ?? {}
+    this.#forwarded = {
       bytesLeft: end - at,
-      skipsFrame: skips || this.#state === 'ended',
-      first,
+      isSkipped: isSkipped || this.#state === 'ended',
+      firstByte,
       fragments: isData ? fragments + 1 : fragments,
       messageBytes: isData ? messageBytes + length : messageBytes,
       hasMessage: false,
     }
-    return this.#passOn(this.#passedOn, data, at)
+    return this.#forward(this.#forwarded, data, at)
   }
 
   /**
@@ -242,31 +253,32 @@ export class FrameReader {
    *
    * @returns The index of the next byte to read.
    */
-  #passOn(frame: PassedOn, data: Buffer, at: number): number {
+  #forward(frame: ForwardedFrame, data: Buffer, at: number): number {
     const end = Math.min(at + frame.bytesLeft, data.length)
     frame.bytesLeft -= end - at
-    if (!frame.skipsFrame) this.#readByWs.call(this.#socket, data.subarray(at, end))
+    if (!frame.isSkipped) this.#readByWs.call(this.#socket, data.subarray(at, end))
     if (frame.bytesLeft > 0) return end
-    const opcode = frame.first & opcodeBits
+    const opcode = frame.firstByte & opcodeBits
     const isControl = opcode >= opcodes.close
-    const isFinal = (frame.first & final) !== 0
+    const isFinal = (frame.firstByte & finalBit) !== 0
     const endsMessage = isFinal && !isControl
-    if (endsMessage || frame.fragments === 0) this.#passedOn = undefined
-    if (frame.skipsFrame) return end
+    if (endsMessage || frame.fragments === 0) this.#forwarded = undefined
+    if (frame.isSkipped) return end
     if (isControl || !isFinal || opcode === opcodes.continuation) this.#listener.onControlFrame()
-    // If `ws` emitted no message, it has refused the message, for instance because of bad UTF-8.
-    return endsMessage && !frame.hasMessage ? this.#leave(data, end) : end
+    // If `ws` emitted no message, `ws` has refused the message, for instance because of invalid
+    // UTF-8.
+    return endsMessage && !frame.hasMessage ? this.#leaveToWs(data, end) : end
   }
 
   get #hasOpenMessage(): boolean {
-    return this.#passedOn !== undefined && this.#passedOn.fragments > 0
+    return this.#forwarded !== undefined && this.#forwarded.fragments > 0
   }
 
   /**
    * Whether to skip a frame. While the broker closes the connection, only the client's close frame
-   * counts. After the socket has closed, only texts count (see `readRest`).
+   * counts. After the socket has closed, only texts count (see `readUnreadChunks`).
    */
-  #skips(isText: boolean): boolean {
+  #shouldSkip(isText: boolean): boolean {
     if (this.#state === 'ended') return !isText
     return this.#websocket.readyState !== this.#websocket.OPEN
   }
@@ -274,16 +286,16 @@ export class FrameReader {
   #exceedsLimits(opcode: number, length: number): boolean {
     if (opcode >= opcodes.close) return false
     const { maxBytes, maxFragments } = this.#limits
-    const { fragments = 0, messageBytes = 0 } = this.#passedOn ?? {}
+    const { fragments = 0, messageBytes = 0 } = this.#forwarded ?? {}
     return messageBytes + length > maxBytes || fragments >= maxFragments
   }
 
   #putBack(bytes: Buffer): void {
-    if (this.#state === 'ended') this.#rest?.unshift(bytes)
+    if (this.#state === 'ended') this.#unreadChunks?.unshift(bytes)
     else this.#socket.unshift(compact(bytes))
   }
 
-  #keep(data: Buffer, at: number): number {
+  #keepPartial(data: Buffer, at: number): number {
     this.#partial = compact(data.subarray(at))
     return data.length
   }
@@ -292,7 +304,7 @@ export class FrameReader {
    * Leaves this frame and all later bytes to `ws`. The frame is invalid or a close frame, so `ws`
    * closes the connection.
    */
-  #leave(data: Buffer, at: number): number {
+  #leaveToWs(data: Buffer, at: number): number {
     if (this.#state === 'ended') return data.length
     this.#state = 'left to ws'
     this.#socket.off('data', onData)
@@ -310,23 +322,26 @@ function onClose(this: ReadSocket): void {
   this[reader]?.end()
 }
 
-/** Copies a small part of a chunk, because the part would keep the memory of the whole chunk. */
+/**
+ * Copies a small part of a chunk, because a part that is not copied would keep the memory of the
+ * whole chunk in use.
+ */
 function compact(bytes: Buffer): Buffer {
   return bytes.length * 2 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes
 }
 
 /** @param hasOpenMessage Whether a fragmented message has begun and not ended. */
-function isValid(first: number, second: number, hasOpenMessage: boolean): boolean {
-  if ((first & reserved) !== 0 || (second & masked) === 0) return false
-  const opcode = first & opcodeBits
+function isValid(firstByte: number, secondByte: number, hasOpenMessage: boolean): boolean {
+  if ((firstByte & reservedBits) !== 0 || (secondByte & maskBit) === 0) return false
+  const opcode = firstByte & opcodeBits
   if (opcode === opcodes.continuation) return hasOpenMessage
   if (opcode <= opcodes.binary) return !hasOpenMessage
   const isControl = opcode >= opcodes.close && opcode <= opcodes.pong
-  return isControl && (first & final) !== 0 && (second & lengthBits) <= maxControlBytes
+  return isControl && (firstByte & finalBit) !== 0 && (secondByte & lengthBits) <= maxControlBytes
 }
 
-function headerBytes(second: number): number {
-  const length = second & lengthBits
+function headerBytes(secondByte: number): number {
+  const length = secondByte & lengthBits
   return (length < length16 ? 2 : length === length16 ? 4 : 10) + maskBytes
 }
 
@@ -338,7 +353,10 @@ function payloadLength(data: Buffer, at: number): number {
   return data.readUInt32BE(at + 2) * 2 ** 32 + data.readUInt32BE(at + 6)
 }
 
-/** Decodes a masked text. Undefined, with the bytes unchanged, if the text is not UTF-8. */
+/**
+ * Decodes a masked text. Returns undefined, and leaves the bytes unchanged, if the text is not
+ * UTF-8.
+ */
 function readText(data: Buffer, start: number, end: number): string | undefined {
   if (toggleMask(data, start, end) < 0x80) return data.toString('latin1', start, end)
   if (isUtf8(data.subarray(start, end))) return data.toString('utf8', start, end)
@@ -346,7 +364,10 @@ function readText(data: Buffer, start: number, end: number): string | undefined 
   return undefined
 }
 
-/** Adds or removes the mask, which stands before the text. @returns all bytes combined by OR */
+/**
+ * Adds or removes the mask; the bytes of the mask stand before the text. @returns the OR of all
+ * bytes of the text after that
+ */
 function toggleMask(data: Buffer, start: number, end: number): number {
   const mask = start - maskBytes
   let bits = 0

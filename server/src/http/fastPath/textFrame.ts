@@ -1,12 +1,15 @@
 /**
- * Encodes WebSocket text frames of printable ASCII, which nearly all frames of a broker are. Header
- * and payload are one string, so that a frame is one small write. `ws` would make two buffers of
- * the frame, which costs about as much as all other work for a message.
+ * Encodes WebSocket text frames of printable ASCII, because nearly all frames of a broker are of
+ * this kind. Header and payload are one string, so that a frame is one small write. `ws` would make
+ * two buffers for the frame, and that costs about as much time as all other work for a message.
  */
 
 /** The first byte of a text frame that is a whole message. */
 const wholeText = 0x81
-/** The second byte if the length follows in two bytes; otherwise the second byte is the length. */
+/**
+ * The value of the second byte if the length follows in two more bytes. Smaller values of the
+ * second byte are the length itself.
+ */
 const length16 = 126
 const maxLength = 0xffff
 
@@ -15,8 +18,8 @@ const printableAscii = /^[ -~]*$/
 /**
  * Encodes a text frame.
  *
- * @returns Header and payload, with a byte in each character (`latin1`). Undefined if the text is
- *   not printable ASCII or is longer than 65,535 characters.
+ * @returns Header and payload as a string that has one byte in each character (`latin1`). Undefined
+ *   if the text is not printable ASCII or is longer than 65,535 characters.
  */
 export function plainTextFrame(text: string): string | undefined {
   const { length } = text
