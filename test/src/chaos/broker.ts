@@ -1,6 +1,6 @@
 /**
  * One of the brokers: the real command in a process of its own, if possible on a machine of its
- * own. It is killed with the process that started it.
+ * own. When the process that started it dies, the system kills the broker too.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,8 +15,8 @@ export class BrokerProcess {
   readonly #flags: readonly string[]
   #process: ChildProcess | undefined
   #port = 0
-  /** What it logged as errors, unless it was killed. */
-  readonly complaints: string[] = []
+  /** The lines that the broker wrote to standard error. */
+  readonly errorLines: string[] = []
 
   constructor(place: Place, flags: readonly string[]) {
     this.#place = place
@@ -27,15 +27,15 @@ export class BrokerProcess {
     return `ws://${this.#place.host}:${this.#port}`
   }
 
-  /** Resolves when it serves, on its former port if it had one. */
+  /** Starts the broker; resolves when it serves. A restarted broker uses its former port. */
   async start(): Promise<void> {
     const { host, command } = this.#place
     const serve = [process.execPath, main, 'serve', '--host', host, '--port', `${this.#port}`]
-    const whole = [...command, 'setpriv', '--pdeathsig', 'KILL', ...serve, ...this.#flags]
-    const [program, ...args] = whole as [string, ...string[]]
+    const commandLine = [...command, 'setpriv', '--pdeathsig', 'KILL', ...serve, ...this.#flags]
+    const [program, ...args] = commandLine as [string, ...string[]]
     const broker = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = broker
-    createInterface(broker.stderr).on('line', (line) => this.complaints.push(line))
+    createInterface(broker.stderr).on('line', (line) => this.errorLines.push(line))
     for await (const line of createInterface(broker.stdout)) {
       const [, port] = /listening on ws:\/\/[\d.]+:(\d+)/.exec(line) ?? []
       if (port === undefined) continue
@@ -43,7 +43,7 @@ export class BrokerProcess {
       broker.stdout.resume()
       return
     }
-    throw new Error(`a broker did not start: ${this.complaints.join(' ')}`)
+    throw new Error(`a broker did not start: ${this.errorLines.join(' ')}`)
   }
 
   /** Resolves when the process has ended. */
@@ -51,9 +51,9 @@ export class BrokerProcess {
     const broker = this.#process
     this.#process = undefined
     if (broker === undefined || broker.exitCode !== null || broker.signalCode !== null) return
-    const gone = once(broker, 'exit')
+    const exited = once(broker, 'exit')
     broker.kill(signal)
-    await gone
+    await exited
   }
 
   freeze(): void {

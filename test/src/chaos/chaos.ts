@@ -1,4 +1,6 @@
-/** Rounds of chaos: each fault in turn strikes one world, which is checked after each. */
+/**
+ * Runs one fault in a world of brokers, etcd members and clients, and checks the world afterwards.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../support/counts.js'
 import type { Fault } from './faults.js'
@@ -10,20 +12,20 @@ export interface FaultOutcome {
   /**
    * The time until all clients were served in spite of the fault, in ms; undefined if impossible.
    */
-  readonly during: number | undefined
+  readonly servedDuringMs: number | undefined
   /** The time from the end of the fault until all clients were served, in ms. */
-  readonly after: number
+  readonly servedAfterMs: number
   /** The time from the end of the fault until every broker accepted clients, in ms. */
-  readonly whole: number
-  /** Locks lost by clients of affected brokers. */
-  readonly lostByTouched: number
+  readonly allReadyMs: number
+  /** How many clients of affected brokers lost the lock that they keep. */
+  readonly lostByAffected: number
   /** The violations. */
   readonly faults: readonly string[]
 }
 
 export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
-  // No client returns by itself to a broker that works again.
-  await Promise.all(world.workers.map((worker) => worker.goHome()))
+  // Move every client back to its own broker, because no client returns by itself.
+  await Promise.all(world.workers.map((worker) => worker.returnToOwnBroker()))
   await world.servedSince(performance.now())
   const before = world.workers.map((worker) => ({
     worker,
@@ -31,27 +33,32 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     losses: worker.losses.length,
   }))
   const began = performance.now()
-  const { touched = [], isServed = true, lastsMs = 0, end } = await fault.strike(world, random)
-  const during = isServed ? await world.servedSince(began) : undefined
+  const {
+    affectedBrokers = [],
+    isServed = true,
+    lastsMs = 0,
+    end,
+  } = await fault.strike(world, random)
+  const servedDuringMs = isServed ? await world.servedSince(began) : undefined
   await sleep(Math.max(0, began + lastsMs - performance.now()))
   const ended = performance.now()
   const served = world.servedSince(ended)
   served.catch(() => {})
   await end()
   await world.ready()
-  const whole = performance.now() - ended
-  const after = await served
+  const allReadyMs = performance.now() - ended
+  const servedAfterMs = await served
   const faults = await world.findViolations()
-  let lostByTouched = 0
+  let lostByAffected = 0
   for (const { worker, broker, losses } of before) {
     const lost = worker.losses.slice(losses)
     if (lost.length === 0) continue
-    if (touched.includes(broker)) lostByTouched++
+    if (affectedBrokers.includes(broker)) lostByAffected++
     else faults.push(`${worker.name} of broker ${broker} lost its lock: ${lost.join(' ')}`)
   }
   for (const broker of world.brokers) {
     if (broker.isRunning) continue
-    faults.push(`a broker has ended: ${broker.complaints.join(' ')}`)
+    faults.push(`a broker has ended: ${broker.errorLines.join(' ')}`)
   }
-  return { fault: fault.name, during, after, whole, lostByTouched, faults }
+  return { fault: fault.name, servedDuringMs, servedAfterMs, allReadyMs, lostByAffected, faults }
 }

@@ -1,6 +1,6 @@
 /**
- * The faults. Each one strikes, lasts until all clients are served in spite of it (if that is
- * possible), and ends.
+ * The faults. Each fault strikes, lasts until all clients are served in spite of the fault (if that
+ * is possible), and ends.
  */
 import type { Random } from '../support/counts.js'
 import { deadMs, type World } from './world.js'
@@ -14,8 +14,8 @@ export interface Fault {
 
 /** A fault that has struck. */
 export interface ActiveFault {
-  /** The numbers of the brokers whose own clients may lose something. Default none. */
-  readonly touched?: readonly number[] | undefined
+  /** The numbers of the affected brokers: only their clients may lose locks. Default none. */
+  readonly affectedBrokers?: readonly number[] | undefined
   /** Whether clients must be served while the fault lasts. Default true. */
   readonly isServed?: boolean | undefined
   /** The minimum duration in ms, in addition to the service of all clients. */
@@ -46,7 +46,7 @@ const etcdFaults = (['leader', 'follower'] as const).flatMap((who): Fault[] => [
   },
   {
     name: `etcd-${who}-cut-off`,
-    isPossible: ({ network }) => network.reaches('member0', 'member1'),
+    isPossible: ({ network }) => network.canCut('member0', 'member1'),
     strike: async ({ cluster, network }) => {
       const member = await cluster[who]()
       const parties = cluster.members.map((_, i) => `member${i}` as const)
@@ -63,7 +63,7 @@ const brokerFaults: Fault[] = [
     strike: async ({ brokers }, random) => {
       const i = random.below(brokers.length)
       await brokers[i]!.end('SIGKILL')
-      return { touched: [i], end: () => brokers[i]!.start() }
+      return { affectedBrokers: [i], end: () => brokers[i]!.start() }
     },
   },
   {
@@ -71,7 +71,7 @@ const brokerFaults: Fault[] = [
     strike: async ({ brokers }, random) => {
       const i = random.below(brokers.length)
       brokers[i]!.freeze()
-      return { touched: [i], lastsMs: longMs, end: async () => brokers[i]!.thaw() }
+      return { affectedBrokers: [i], lastsMs: longMs, end: async () => brokers[i]!.thaw() }
     },
   },
   {
@@ -81,7 +81,7 @@ const brokerFaults: Fault[] = [
       cluster.members.forEach((_, j) => {
         network.cut(`broker${i}`, `member${j}`)
       })
-      return { touched: [i], lastsMs: longMs, end: async () => network.mend() }
+      return { affectedBrokers: [i], lastsMs: longMs, end: async () => network.mend() }
     },
   },
   {
@@ -98,7 +98,7 @@ const brokerFaults: Fault[] = [
     strike: async ({ brokers, network }, random) => {
       const i = random.below(brokers.length)
       network.cut('clients', `broker${i}`)
-      return { touched: [i], lastsMs: longMs, end: async () => network.mend() }
+      return { affectedBrokers: [i], lastsMs: longMs, end: async () => network.mend() }
     },
   },
 ]
@@ -112,13 +112,14 @@ const restarts: Fault[] = [
     },
   },
   {
-    // The broker must join again like a new one.
+    // The broker must join again like a new broker, because the entries that it missed were
+    // removed.
     name: 'broker-stopped-and-log-compacted',
     strike: async (world, random) => {
       const i = random.below(world.brokers.length)
       world.brokers[i]!.freeze()
       await world.compact()
-      return { touched: [i], lastsMs: longMs, end: async () => world.brokers[i]!.thaw() }
+      return { affectedBrokers: [i], lastsMs: longMs, end: async () => world.brokers[i]!.thaw() }
     },
   },
   {
@@ -138,7 +139,7 @@ const restarts: Fault[] = [
       const end = async () => {
         await Promise.all(brokers.map((broker) => broker.start()))
       }
-      return { touched: all, isServed: false, end }
+      return { affectedBrokers: all, isServed: false, end }
     },
   },
   {
@@ -148,7 +149,7 @@ const restarts: Fault[] = [
       const end = async () => {
         await Promise.all(cluster.members.map((member) => member.start()))
       }
-      return { touched: all, isServed: false, end }
+      return { affectedBrokers: all, isServed: false, end }
     },
   },
 ]

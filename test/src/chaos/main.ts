@@ -42,9 +42,9 @@ try {
     for (const fault of chosen) {
       const outcome = await runFault(world, fault, random)
       outcomes.push(outcome)
-      const { during, after, whole, faults: wrong } = outcome
-      const times = `all served ${ms(during)}, after its end ${ms(after)}, whole ${ms(whole)}`
-      console.log(`${round} ${fault.name}: ${times}`)
+      const { servedDuringMs, servedAfterMs, allReadyMs, faults: wrong } = outcome
+      const served = `all served ${ms(servedDuringMs)}, after its end ${ms(servedAfterMs)}`
+      console.log(`${round} ${fault.name}: ${served}, all brokers ready ${ms(allReadyMs)}`)
       if (wrong.length > 0) break
     }
     if (outcomes.some(({ faults: wrong }) => wrong.length > 0)) break
@@ -66,20 +66,20 @@ function table(all: readonly FaultOutcome[]): string {
   const rows = faults.flatMap(({ name }) => {
     const own = all.filter(({ fault }) => fault === name)
     if (own.length === 0) return []
-    const during = own.flatMap((outcome) => outcome.during ?? [])
-    const lost = own.reduce((sum, { lostByTouched }) => sum + lostByTouched, 0)
+    const servedDuringMs = own.flatMap((outcome) => outcome.servedDuringMs ?? [])
+    const lost = own.reduce((sum, { lostByAffected }) => sum + lostByAffected, 0)
     const times = [
-      spread(during),
-      spread(own.map(({ after }) => after)),
-      spread(own.map(({ whole }) => whole)),
+      spread(servedDuringMs),
+      spread(own.map(({ servedAfterMs }) => servedAfterMs)),
+      spread(own.map(({ allReadyMs }) => allReadyMs)),
     ]
     return [[name, String(own.length), ...times, String(lost)]]
   })
-  const head = ['fault', 'times', 'all served', 'after its end', 'whole', 'lost by touched']
+  const head = ['fault', 'times', 'all served', 'after its end', 'all ready', 'lost by affected']
   return markdownTable([head, ...rows])
 }
 
-/** Median and most. */
+/** The median and the largest value. */
 function spread(values: readonly number[]): string {
   if (values.length === 0) return '—'
   const sorted = [...values].sort((a, b) => a - b)

@@ -1,7 +1,7 @@
 /**
- * The network between clients, brokers and etcd members. Any two of them can be cut off from each
- * other without a notice: their packets get lost. Each of them is a machine of its own if network
- * namespaces are available. Otherwise proxies stand between them where possible.
+ * The network between clients, brokers and etcd members. Any two of these machines can be cut off
+ * from each other: their packets get lost, and no machine is notified. If network namespaces are
+ * available, each machine is a namespace. If not, proxies connect the machines where possible.
  */
 import { TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
@@ -12,8 +12,8 @@ import { freeNet, ip, unreachableMac } from '../support/network.js'
 export type Machine = 'clients' | `broker${number}` | `member${number}`
 
 export interface Network {
-  /** Whether this pair can be cut off from each other. */
-  reaches(a: Machine, b: Machine): boolean
+  /** Whether these two machines can be cut off from each other. */
+  canCut(a: Machine, b: Machine): boolean
   cut(a: Machine, b: Machine): void
   /** Ends all cuts. */
   mend(): void
@@ -23,7 +23,7 @@ export interface Network {
   close(): Promise<void>
 }
 
-let made = 0
+let networkCount = 0
 
 /** Namespaces on a bridge. Needs root. */
 export class NamespaceNetwork implements Network {
@@ -34,7 +34,7 @@ export class NamespaceNetwork implements Network {
   #cuts: (readonly [Machine, Machine])[] = []
 
   constructor(parties: readonly Machine[]) {
-    const id = `${process.pid % 100_000}${made++}`
+    const id = `${process.pid % 100_000}${networkCount++}`
     this.#parties = ['clients', ...parties]
     this.#bridge = `hfb${id}`
     this.#names = new Map(parties.map((party, i) => [party, `hfc${id}n${i}`]))
@@ -42,25 +42,26 @@ export class NamespaceNetwork implements Network {
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
     for (const [party, name] of this.#names) this.#add(party, name)
-    // Static, so that a cut need not drop address requests as well.
+    // Set all hardware addresses. They are static, so that a cut need not drop address requests as
+    // well.
     this.mend()
-    for (const a of this.#parties) for (const b of this.#parties) this.#lead(a, b, this.#macOf(b))
+    for (const a of this.#parties) for (const b of this.#parties) this.#setMac(a, b, this.#macOf(b))
   }
 
-  reaches(): boolean {
+  canCut(): boolean {
     return true
   }
 
   cut(a: Machine, b: Machine): void {
     this.#cuts.push([a, b])
-    this.#lead(a, b, unreachableMac)
-    this.#lead(b, a, unreachableMac)
+    this.#setMac(a, b, unreachableMac)
+    this.#setMac(b, a, unreachableMac)
   }
 
   mend(): void {
     for (const [a, b] of this.#cuts.splice(0)) {
-      this.#lead(a, b, this.#macOf(b))
-      this.#lead(b, a, this.#macOf(a))
+      this.#setMac(a, b, this.#macOf(b))
+      this.#setMac(b, a, this.#macOf(a))
     }
   }
 
@@ -90,14 +91,14 @@ export class NamespaceNetwork implements Network {
     ip('-n', name, 'link', 'set', 'lo', 'up')
   }
 
-  /** The hardware address for packets from one machine to another. */
-  #lead(from: Machine, to: Machine, mac: string): void {
+  /** Sets the hardware address for packets from one machine to another. */
+  #setMac(from: Machine, to: Machine, mac: string): void {
     if (from === to) return
     const name = this.#names.get(from)
     const within = name === undefined ? [] : ['-n', name]
     const device = name === undefined ? this.#bridge : 'eth0'
-    const what = [this.#hostOf(to), 'lladdr', mac, 'dev', device, 'nud', 'permanent']
-    ip(...within, 'neigh', 'replace', ...what)
+    const neighbour = [this.#hostOf(to), 'lladdr', mac, 'dev', device, 'nud', 'permanent']
+    ip(...within, 'neigh', 'replace', ...neighbour)
   }
 
   #hostOf(party: Machine): string {
@@ -115,7 +116,7 @@ export class ProxyNetwork implements Network {
   readonly #valves = new Map<string, Valve>()
   readonly #shut: Valve[] = []
 
-  reaches(a: Machine, b: Machine): boolean {
+  canCut(a: Machine, b: Machine): boolean {
     return this.#valves.has(`${a} ${b}`) || this.#valves.has(`${b} ${a}`)
   }
 

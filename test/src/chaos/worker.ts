@@ -1,7 +1,7 @@
 /**
- * A client that uses locks all the time and records what it was told. It uses one lock that it
- * keeps, one that it shares with all others, and one of its own, which shows when it is served
- * again after a fault.
+ * A client that uses locks all the time and records the answers of the brokers. It uses three kinds
+ * of locks: a lock that it keeps, the locks that all workers share, and a lock of its own. The
+ * grants of its own lock show when the worker is served again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -18,7 +18,7 @@ import type { Random } from '../support/counts.js'
 
 export const leaseMs = 3_000
 
-/** The lock that it keeps, and its history. */
+/** The lock that a worker keeps, and the id of its session. */
 export interface KeptLock {
   readonly lock: Lock
   readonly session: string
@@ -28,7 +28,7 @@ export class Worker {
   readonly name: string
   /** The tenures of the shared keys. */
   readonly history = new Map<string, Tenure[]>()
-  /** How it lost the lock that it keeps. */
+  /** Why the worker lost the lock that it keeps, once for each loss. */
   readonly losses: string[] = []
   readonly #urls: readonly string[]
   readonly #shared: readonly string[]
@@ -36,8 +36,11 @@ export class Worker {
   #session: Session | undefined
   #kept: Lock | undefined
   #url = ''
-  /** When it requested the newest granted lock of its own, and when that was granted. */
-  #served = { asked: 0, granted: 0 }
+  /**
+   * When the worker requested its own lock for the last time with success, and when the broker
+   * granted that request.
+   */
+  #lastServed = { asked: 0, granted: 0 }
   #isPaused = true
   #isClosed = false
   #onChange: () => void = () => {}
@@ -50,12 +53,12 @@ export class Worker {
     this.#random = random
   }
 
-  /** The broker that it is connected to, or was last. */
+  /** The URL of the broker of the current or last connection. */
   get url(): string {
     return this.#url
   }
 
-  /** Undefined if it has lost the lock. */
+  /** Undefined if the worker has lost the lock that it keeps. */
   get kept(): KeptLock | undefined {
     if (this.#kept?.held !== true) return undefined
     return { lock: this.#kept, session: this.#session!.id }
@@ -65,7 +68,7 @@ export class Worker {
     const connected = (url: string): void => {
       this.#url = url
     }
-    class Noting extends WebSocket {
+    class RecordingWebSocket extends WebSocket {
       constructor(url: string, protocols?: string | string[]) {
         super(url, protocols)
         this.once('message', () => connected(new URL(url).origin))
@@ -76,7 +79,7 @@ export class Worker {
       lease: leaseMs,
       grace: 'lease',
       reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
-      WebSocket: Noting as unknown as WebSocketConstructor,
+      WebSocket: RecordingWebSocket as unknown as WebSocketConstructor,
     })
   }
 
@@ -85,8 +88,11 @@ export class Worker {
     this.#working = this.#loop()
   }
 
-  /** Returns to its own broker with a new session, if it had to leave it. */
-  async goHome(): Promise<void> {
+  /**
+   * Returns to the worker's own broker with a new session, if the worker is connected to another
+   * broker.
+   */
+  async returnToOwnBroker(): Promise<void> {
     if (this.#url === this.#urls[0]) return
     await this.pause()
     await this.#session?.close()
@@ -96,7 +102,7 @@ export class Worker {
     this.work()
   }
 
-  /** Resolves when it has unlocked the shared lock. */
+  /** Pauses the worker; resolves when the worker has unlocked the shared lock. */
   async pause(): Promise<void> {
     this.#isPaused = true
     await this.#working
@@ -104,12 +110,12 @@ export class Worker {
 
   /** Resolves with the time of a grant that was requested after this time. */
   async servedSince(time: number): Promise<number> {
-    while (this.#served.asked < time) {
+    while (this.#lastServed.asked < time) {
       await new Promise<void>((resolve) => {
         this.#onChange = resolve
       })
     }
-    return this.#served.granted
+    return this.#lastServed.granted
   }
 
   async close(): Promise<void> {
@@ -122,8 +128,8 @@ export class Worker {
     while (!this.#isPaused && !this.#isClosed) {
       try {
         await this.#keep()
-        await this.#share(this.#shared[this.#random.below(this.#shared.length)]!)
-        await this.#beServed()
+        await this.#useSharedLock(this.#shared[this.#random.below(this.#shared.length)]!)
+        await this.#useOwnLock()
       } catch (error) {
         // The lock was lost, or all brokers disconnected the client. Chaos causes both.
         if (!(error instanceof HoldfastError)) throw error
@@ -141,11 +147,12 @@ export class Worker {
     })
   }
 
-  async #share(key: string): Promise<void> {
+  async #useSharedLock(key: string): Promise<void> {
     const requestedAt = process.hrtime.bigint()
     const lock = await this.#session!.lock(key)
     const grantedAt = process.hrtime.bigint()
-    // Granted and lost before the client received the grant, so it never used the lock.
+    // The lock was granted and lost before the client received the grant, so the client never used
+    // the lock.
     if (!lock.held) return
     // The worker uses the lock only if `held` is true.
     let givenUpAt = grantedAt
@@ -162,10 +169,10 @@ export class Worker {
     else tenures.push(tenure)
   }
 
-  async #beServed(): Promise<void> {
+  async #useOwnLock(): Promise<void> {
     const asked = performance.now()
     const lock = await this.#session!.lock(`only of ${this.name}`)
-    this.#served = { asked, granted: performance.now() }
+    this.#lastServed = { asked, granted: performance.now() }
     this.#onChange()
     await lock.unlock()
   }

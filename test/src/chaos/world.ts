@@ -1,6 +1,6 @@
 /**
- * Three etcd members, three brokers over them and clients of all brokers, with the checks of what
- * must always be true.
+ * Three etcd members, three brokers over them and clients of all brokers, with the checks that must
+ * hold after every fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type HeldInfo } from '@holdfast/client'
@@ -17,15 +17,15 @@ const prefix = 'holdfast'
 const size = 3
 const workersEach = 3
 const sharedKeys = ['a', 'b', 'c']
-/** The timeout for everything. */
-const neverMs = 30_000
+/** The timeout of every step, in ms. */
+const stepTimeoutMs = 30_000
 
 export class World {
   readonly network: Network
   readonly cluster: EtcdCluster
   readonly brokers: readonly BrokerProcess[]
   readonly workers: readonly Worker[]
-  /** How clients reach the brokers. */
+  /** The URLs at which clients reach the brokers. */
   readonly urls: readonly string[]
 
   private constructor(
@@ -98,7 +98,7 @@ export class World {
   async servedSince(time: number): Promise<number> {
     const granted = await within(
       Promise.all(this.workers.map((worker) => worker.servedSince(time))),
-      () => 'not everybody is served again',
+      () => 'not every client is served again',
     )
     return Math.max(...granted) - time
   }
@@ -106,12 +106,12 @@ export class World {
   /** Resolves when every broker accepts clients. */
   async ready(): Promise<void> {
     const all = this.urls.map((url) => heldAt(url))
-    await within(Promise.all(all), () => 'not every broker takes on clients')
+    await within(Promise.all(all), () => 'not every broker accepts clients')
   }
 
   /**
-   * Makes two snapshots as brokers do, only sooner. The second one removes everything that precedes
-   * the first.
+   * Makes two snapshots, as brokers do after a longer time. The second snapshot removes all entries
+   * before the first.
    */
   async compact(): Promise<void> {
     for (let i = 0; i < 2; i++) {
@@ -135,8 +135,11 @@ export class World {
    *   lease after its broker was declared dead.
    * @returns The violations.
    */
-  async findViolations(settleMs = neverMs / 2): Promise<string[]> {
-    await within(Promise.all(this.workers.map((worker) => worker.pause())), () => 'work goes on')
+  async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
+    await within(
+      Promise.all(this.workers.map((worker) => worker.pause())),
+      () => 'a worker is not paused',
+    )
     const faults: string[] = []
     for (const key of sharedKeys) {
       const history = this.workers.flatMap((worker): readonly Tenure[] => {
@@ -148,10 +151,10 @@ export class World {
       const { kept } = worker
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
     })
-    const wanted = kept.sort().join('\n')
-    const all = await Promise.all(this.urls.map((url) => this.#settled(url, wanted, settleMs)))
+    const expected = kept.sort().join('\n')
+    const all = await Promise.all(this.urls.map((url) => this.#settled(url, expected, settleMs)))
     for (const [i, held] of all.entries()) {
-      if (held !== wanted) faults.push(`broker ${i} has\n${held}\nand clients keep\n${wanted}`)
+      if (held !== expected) faults.push(`broker ${i} has\n${held}\nand clients keep\n${expected}`)
     }
     for (const worker of this.workers) worker.work()
     return faults
@@ -164,10 +167,12 @@ export class World {
     return count
   }
 
-  /** Closes all sessions. Nothing may be left. */
+  /** Closes all sessions. @returns a violation for each broker that still has a lock */
   async drain(): Promise<string[]> {
     await Promise.all(this.workers.map((worker) => worker.close()))
-    const left = await Promise.all(this.urls.map((url) => this.#settled(url, '', neverMs / 2)))
+    const left = await Promise.all(
+      this.urls.map((url) => this.#settled(url, '', stepTimeoutMs / 2)),
+    )
     return left.filter((held) => held !== '').map((held) => `left behind: ${held}`)
   }
 
@@ -179,21 +184,24 @@ export class World {
     await this.network.close()
   }
 
-  /** The held locks at a broker, as soon as they are as expected, or after a while. */
-  async #settled(url: string, wanted: string, ms: number): Promise<string> {
+  /** The held locks at a broker, as soon as they equal `expected`, or after `ms`. */
+  async #settled(url: string, expected: string, ms: number): Promise<string> {
     const until = performance.now() + ms
     for (;;) {
       const held = (await heldAt(url))
         .map(({ key, fence, session }) => `${key} ${fence} ${session}`)
         .sort()
         .join('\n')
-      if (held === wanted || performance.now() > until) return held
+      if (held === expected || performance.now() > until) return held
       await sleep(100)
     }
   }
 }
 
-/** All etcd endpoints as this broker reaches them, with the one of its own machine first. */
+/**
+ * The address of the log for one broker: all etcd endpoints as this broker reaches them, beginning
+ * with the member that has the same number.
+ */
 async function logAddress(network: Network, cluster: EtcdCluster, i: number): Promise<string> {
   const endpoints = await Promise.all(
     cluster.endpoints.map((url, j) => network.address(`broker${i}`, `member${j}`, url)),
@@ -204,7 +212,7 @@ async function logAddress(network: Network, cluster: EtcdCluster, i: number): Pr
 
 /** The held locks that one broker reports. */
 async function heldAt(url: string): Promise<readonly HeldInfo[]> {
-  const until = performance.now() + neverMs
+  const until = performance.now() + stepTimeoutMs
   for (;;) {
     try {
       const session = await connect(url, { reconnect: false })
@@ -220,13 +228,13 @@ async function heldAt(url: string): Promise<readonly HeldInfo[]> {
 
 async function within<T>(promise: Promise<T>, what: () => string): Promise<T> {
   const abort = new AbortController()
-  const late = sleep(neverMs, undefined, { signal: abort.signal }).then(() => {
-    throw new Error(`${what()} after ${neverMs} ms`)
+  const timeout = sleep(stepTimeoutMs, undefined, { signal: abort.signal }).then(() => {
+    throw new Error(`${what()} after ${stepTimeoutMs} ms`)
   })
   try {
-    return await Promise.race([promise, late])
+    return await Promise.race([promise, timeout])
   } finally {
-    late.catch(() => {})
+    timeout.catch(() => {})
     abort.abort()
   }
 }

@@ -1,6 +1,7 @@
 /**
- * A broken or hostile broker, or another kind of server. It cannot end the process, and cannot make
- * the client take a lock for held for too long. The error shows the invalid message.
+ * A broken or hostile broker, or another kind of server. Such a server cannot end the process of
+ * the client, and cannot make the client believe for too long that it holds a lock. The error shows
+ * the invalid message.
  */
 import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -61,7 +62,9 @@ function wordsOf(error: unknown): string {
   return words.join(' <- ')
 }
 
-/** The error that ends the session after a frame with this text; undefined if it goes on. */
+/**
+ * The error that ends the session after a frame with this text; undefined if the session continues.
+ */
 async function verdictOn(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
   const reported = await reportedBy(() => socket.deliverText(text))
@@ -256,7 +259,7 @@ describe('a broker that sends impossible messages', () => {
     expect(await reasonFor({ type: 'granted', id: 2, fence: 1 })).to.contain('held already')
   })
 
-  it('cannot answer a request that was not sent, live or in a snapshot', async () => {
+  it('cannot answer a request that the client did not send, as a message or in a snapshot', async () => {
     const scene = await openScene({ reconnect: false })
     const asking = codeOf(scene.session.lock('k', { ttl: 1_000 }))
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })

@@ -1,4 +1,4 @@
-/** Closing a session: the bye, and nothing left behind. */
+/** Closing a session: the client sends bye, and leaves no timer, connection or session. */
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
 import {

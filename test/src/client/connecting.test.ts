@@ -122,7 +122,7 @@ describe('connecting', () => {
     }
   })
 
-  it('can be aborted before and during the try', async () => {
+  it('can be aborted before and during an attempt to connect', async () => {
     const { environment, network, clock } = stage()
     const early = connectIn(url, { signal: AbortSignal.abort('why') }, environment)
     const error = (await early.catch((reason: HoldfastError) => reason)) as HoldfastError

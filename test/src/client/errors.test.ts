@@ -1,4 +1,4 @@
-/** The details of errors besides the code: the key, the holders and the reason. */
+/** The fields of errors besides the code: the key, the holders and the reason. */
 import type { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import {

@@ -1,4 +1,8 @@
-/** How long the client takes a lock for held, and what happens at the end of that time. */
+/**
+ * How long the client regards a lock as held, and what the client does at the end of that time.
+ * (The lease is how long the broker keeps a silent session; the grace is how long it keeps a
+ * session without a connection.)
+ */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import {

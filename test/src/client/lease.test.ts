@@ -1,4 +1,7 @@
-/** The arithmetic of "the holder knows first", on both of the client's clocks. */
+/**
+ * How the client calculates when a lease or a ttl ends, so that the holder knows the loss of a lock
+ * before the broker grants the lock again. The calculation uses both clocks of the client.
+ */
 import {
   type ClockReading,
   earlier,
@@ -19,7 +22,7 @@ function startPlus(ms: number): ClockReading {
 }
 
 describe('the lease of a client', () => {
-  it('gives up 1 % and a margin of at most a tenth plus 1 ms', () => {
+  it('is shorter at the client by 1 % and a margin of at most a tenth plus 1 ms', () => {
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)

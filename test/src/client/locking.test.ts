@@ -126,7 +126,7 @@ describe('locking', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('cancels an aborted request at once, and unlocks a grant that crossed', async () => {
+  it('cancels an aborted request at once, and unlocks a grant that crossed the cancel', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const asking = session

@@ -1,4 +1,7 @@
-/** The flow control of a session with a grace: the limit of requests, and acknowledgements. */
+/**
+ * The flow control of a session with a grace: the client limits its requests, and acknowledges
+ * responses.
+ */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'

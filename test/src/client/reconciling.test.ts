@@ -24,7 +24,7 @@ describe('reconciling after a resume', () => {
     expect(other).to.equal(false)
   })
 
-  it('delivers a grant of the time without a connection', async () => {
+  it('delivers a grant that the broker made while there was no connection', async () => {
     const scene = await openGraced()
     const asking = scene.session.lock('k')
     await turn()
@@ -114,7 +114,8 @@ describe('reconciling after a resume', () => {
     scene.socket.newMessages()
     scene.socket.deliver(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
     await turn()
-    // Response 2 is acknowledged later; request 3 never arrived, and the client forgets it.
+    // Response 2 is acknowledged later. Request 3 never arrived at the broker, and the client
+    // forgets request 3.
     expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
       { type: 'cancel', request: 1 },
@@ -154,7 +155,7 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'resumed'])
   })
 
-  it('accepts an unlock that was done, and repeats an unlock that was lost', async () => {
+  it('does not repeat an unlock that the broker handled, and repeats an unlock that was lost', async () => {
     const scene = await openGraced()
     const a = await acquireLock(scene, { key: 'a', fence: 7 })
     const b = await acquireLock(scene, { key: 'b', fence: 8 })
@@ -170,7 +171,7 @@ describe('reconciling after a resume', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
   })
 
-  it('sends an unlock of the time without a connection after the resume', async () => {
+  it('sends an unlock that was called without a connection after the resume', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()

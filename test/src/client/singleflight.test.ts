@@ -1,4 +1,4 @@
-/** Callers who share a request and its lock, and the unlock by the last of them. */
+/** Callers that share one request and its lock. The last caller that unlocks releases the lock. */
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 
@@ -75,7 +75,7 @@ describe('singleflight', () => {
     expect(await stateOf(later)).to.equal('pending')
   })
 
-  it('lets each caller give up alone, and cancels the request with the last', async () => {
+  it('lets each caller give up alone, and cancels the request when the last caller gives up', async () => {
     const { session, socket, clock } = await openScene()
     const controller = new AbortController()
     const timed = codeOf(session.singleflightLock('k', { timeout: 1_000 }))

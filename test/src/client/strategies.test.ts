@@ -44,7 +44,7 @@ describe('retry strategies', () => {
     expect(take(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
   })
 
-  it('start anew with each iteration', () => {
+  it('begin with the first delay in each iteration', () => {
     const strategy = linearBackoff({ initial: 1, increment: 1, maxRetries: 3 })
     expect([...strategy]).to.deep.equal([...strategy])
   })

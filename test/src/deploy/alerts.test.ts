@@ -1,6 +1,6 @@
 /**
- * The alerts for Prometheus: they use metrics that a broker exports, by a real scrape, and promtool
- * says that each fires when it should, and not before.
+ * The alerts for Prometheus. A real scrape shows that they use only metrics that a broker exports.
+ * promtool shows that each alert fires for its own condition, and for no other condition.
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -32,7 +32,10 @@ function metricsOf(expr: string): string[] {
   return [...bare.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
 }
 
-/** Series that make each alert fire; the same at every minute, or rising by a step. */
+/**
+ * For each alert, the series that make it fire. A value is the same at every minute, or rises by a
+ * step each minute.
+ */
 const firing: Readonly<Record<string, readonly string[]>> = {
   HoldfastDown: ['up{job="holdfast"} 0x30'],
   HoldfastNotServing: ['holdfast_log_serving{job="holdfast"} 0x30'],
@@ -74,12 +77,12 @@ describe('the alerts', () => {
     const etcd = EtcdStage.forSuite()
     const stage = Stage.forEachTest()
 
-    it('use only metrics that it exports', async () => {
+    it('use only metrics that the broker exports', async () => {
       const log = ['--log', etcd.cluster.address(etcd.prefix)]
       const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...log]
       const serve = Holdfast.start(stage, args)
       const lines = await serve.out.until((all) =>
-        all.some((one) => one.includes('admin endpoints on')),
+        all.some((line) => line.includes('admin endpoints on')),
       )
       const [, admin] = /admin endpoints on (http:\S+)/.exec(lines.join('\n')) ?? []
       const scrape = await (await fetch(`${admin}/metrics`)).text()
@@ -88,7 +91,7 @@ describe('the alerts', () => {
         const used = metricsOf(expr)
         assert.isNotEmpty(used, alert)
         for (const name of used) {
-          // `up` is what Prometheus itself says of a target.
+          // Prometheus itself makes the metric `up` for each target.
           const isKnown = name === 'up' || families.has(name.replace(/_(bucket|count|sum)$/, ''))
           assert.isTrue(isKnown, `${alert} uses ${name}`)
         }
@@ -101,14 +104,14 @@ describe('the alerts', () => {
     const stage = Stage.forEachTest()
     const rules = join(root, folder, path)
 
-    it('are without fault', () => {
+    it('are accepted by promtool check rules', () => {
       const { status, stderr } = spawnSync('promtool', ['check', 'rules', rules], {
         encoding: 'utf8',
       })
       assert.deepEqual([status, stderr], [0, ''])
     })
 
-    it('fire when they should, and are silent without a reason', () => {
+    it('fire each for its own series, and not for the series of another alert', () => {
       assert.sameMembers(
         alerts.map(({ alert }) => alert),
         Object.keys(firing),
@@ -120,11 +123,11 @@ describe('the alerts', () => {
 
     /** The alerts that fire after 25 minutes of these series. */
     function firingAfter(series: readonly string[]): string[] {
-      const inputs = series.map((one) => {
-        const [, name = '', values = ''] = /^(.*\}) (.*)$/.exec(one) ?? []
+      const inputs = series.map((text) => {
+        const [, name = '', values = ''] = /^(.*\}) (.*)$/.exec(text) ?? []
         return { series: name, values }
       })
-      // promtool prints what it has got, because nothing is expected here.
+      // The test of promtool expects no alerts, so promtool reports the alerts that fire.
       const query = { expr: 'ALERTS{alertstate="firing"}', eval_time: '25m' }
       const unit = {
         rule_files: [rules],

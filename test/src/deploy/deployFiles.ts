@@ -21,7 +21,7 @@ export function text(path: string): string {
   return readFileSync(join(root, folder, path), 'utf8')
 }
 
-/** All files of the folder. Each was written by a person. */
+/** All files of the folder; no file in it is generated. */
 export function allFiles(): SourceFile[] {
   return filesUnder(folder, '')
 }
@@ -75,7 +75,9 @@ export const settingsModule = await load<SettingsModule>('./cli/settings.js')
 export const { exitCodes } = await load<ExitCodesModule>('./cli/exitCodes.js')
 export const program = (await load<Program>('./cli/program.js')).createProgram()
 
-/** The long flags of a command, such as `--port`; of all commands without a name. */
+/**
+ * The long flags of a command, such as `--port`. If no name is given, the flags of all commands.
+ */
 export function flagsOf(name?: string): string[] {
   const commands = program.commands.filter(
     (command) => name === undefined || command.name() === name,
@@ -87,7 +89,7 @@ export function flagsOf(name?: string): string[] {
 
 // ------------------------------------------------------------------------- environments
 
-/** What the image sets for each container. */
+/** The variables that the image sets for each container. */
 export function imageEnvironment(): Environment {
   const [, line = ''] = /^ENV (.*)$/m.exec(text('Dockerfile')) ?? []
   return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
@@ -107,7 +109,10 @@ export function brokersOf(path: string): [name: string, service: Yaml][] {
   return Object.entries<Yaml>(services).filter(([, { image }]) => image === 'holdfast')
 }
 
-/** Every environment in which the files start a broker, by where it stands. */
+/**
+ * Every environment in which the files start a broker. The key is the file, and in Compose also the
+ * name of the service.
+ */
 export function environments(): ReadonlyMap<string, Environment> {
   const found = new Map<string, Environment>()
   for (const path of ['compose/compose.yaml', 'compose/cluster.yaml']) {

@@ -26,7 +26,10 @@ export function instructionsOf(text: string): Instruction[] {
   })
 }
 
-/** What a `.dockerignore` leaves out: names at the top, and everywhere after two stars. */
+/**
+ * Returns a function that tells whether a `.dockerignore` leaves out a path. A pattern without
+ * stars is a name in the top folder. A pattern that begins with two stars is a name in any folder.
+ */
 export function ignoredBy(text: string): (path: string) => boolean {
   const patterns = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   for (const pattern of patterns) {
@@ -92,7 +95,7 @@ function runStep({ name, value }: Instruction, stages: readonly Stage[], build: 
     case 'HEALTHCHECK':
     case 'ENTRYPOINT':
     case 'CMD':
-      // The tests look at these by themselves.
+      // The tests check these instructions separately.
       break
     default:
       throw new Error(`the test does not know the instruction ${name}`)

@@ -1,7 +1,8 @@
 /**
  * The image. No image can be built on the machines of these tests, so the steps of the Dockerfile
- * are copied and run in a clean directory, from a clone of the repository. With full counts, since
- * that installs and builds everything. What the base image has is not checked.
+ * are copied and run in a clean directory, from a clone of the repository. The steps run only with
+ * full counts, because they install and build everything. The contents of the base image are not
+ * checked.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -38,8 +39,8 @@ describe('the Dockerfile', () => {
   it('downloads npm packages and the base image only, of a Node that the broker supports', () => {
     assert.notMatch(valuesOf('RUN').join('\n'), /\b(apt|apt-get|curl|wget|git|npx|ADD)\b/)
     const [, version] = /^NODE_VERSION=(\d+)$/.exec(valuesOf('ARG')[0] ?? '') ?? []
-    const [, least] = /(\d+)/.exec(manifest('').engines?.['node'] ?? '') ?? []
-    assert.isAtLeast(Number(version), Number(least))
+    const [, minVersion] = /(\d+)/.exec(manifest('').engines?.['node'] ?? '') ?? []
+    assert.isAtLeast(Number(version), Number(minVersion))
     for (const base of valuesOf('FROM')) {
       assert.match(base, /^node:\$\{NODE_VERSION\}-bookworm-slim( AS build)?$/)
     }
@@ -75,7 +76,7 @@ describe('the steps of the Dockerfile', function () {
     folder = mkdtempSync(join(tmpdir(), 'holdfast-image-'))
     const context = join(folder, 'clone')
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
-    // What the clone's own installation has left in npm's cache is enough.
+    // Prefer the packages that npm has in its cache since the installation of this clone.
     const env = { ...npm().env, npm_config_prefer_offline: 'true' }
     image = runSteps(instructions, { context, folder, isIgnored, env })
   })

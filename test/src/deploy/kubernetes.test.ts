@@ -1,4 +1,7 @@
-/** The Kubernetes and Compose files: what refers to each other in them fits together. */
+/**
+ * The Kubernetes and Compose files: every reference in one of these files fits to the object or
+ * file that it names.
+ */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'
 import { assert } from 'chai'
@@ -24,7 +27,7 @@ function selects(selector: Yaml, labels: Yaml): boolean {
 describe('the Kubernetes files', () => {
   const files = allFiles().filter(({ path }) => path.endsWith('.yaml'))
 
-  it('and all others with their ending are YAML', () => {
+  it('and all other .yaml files can be parsed', () => {
     assert.isAbove(files.length, 5)
     for (const { path } of files) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
   })
@@ -73,7 +76,7 @@ describe('the Kubernetes files', () => {
       }
     })
 
-    it(`${path}: a heap of half of the memory`, () => {
+    it(`${path}: the heap has half of the memory of the container`, () => {
       const [{ container } = { container: undefined }] = podsOf(path)
       const [, mebibytes] = /=(\d+)$/.exec(environments().get(path)?.['NODE_OPTIONS'] ?? '') ?? []
       assert.equal(container.resources.limits.memory, `${(2 * Number(mebibytes)) / 1024}Gi`)
@@ -127,7 +130,7 @@ describe('the Compose files', () => {
   const files = ['compose/compose.yaml', 'compose/cluster.yaml']
 
   for (const path of files) {
-    it(`${path}: builds from the clone, and mounts what exists or what its comment makes`, () => {
+    it(`${path}: builds from the clone, and mounts only files that exist or that its comment creates`, () => {
       const [{ services, volumes }] = yaml(path)
       const base = join(root, folder, 'compose')
       for (const [, { build }] of brokersOf(path)) {
@@ -191,11 +194,11 @@ describe('the Compose files', () => {
       })
     }
     const all = Object.values<Yaml>(services).map(({ networks }) => networks.holdfast?.ipv4_address)
-    const fixed = all.filter((one) => one !== undefined)
+    const fixed = all.filter((address) => address !== undefined)
     assert.lengthOf(new Set(fixed), 4)
   })
 
-  it('give the image no setting that it has already', () => {
+  it('set no variable that the image sets already', () => {
     for (const [path, environment] of environments()) {
       assert.doesNotHaveAnyKeys(environment, Object.keys(imageEnvironment()), path)
     }

@@ -27,8 +27,8 @@ describe('the Kubernetes objects', function () {
   this.timeout(60_000)
   const stage = Stage.forEachTest()
 
-  /** What the compiler says of these objects. */
-  function faultsOf(objects: readonly Yaml[]): string {
+  /** The errors that the compiler reports for these objects. */
+  function compilerErrorsFor(objects: readonly Yaml[]): string {
     const lines = objects.map((object, i) => {
       const type = `import(${JSON.stringify(moduleOf(object.apiVersion))}).${object.kind}`
       return `export const object${i}: ${type} = ${JSON.stringify(object)}`
@@ -45,12 +45,12 @@ describe('the Kubernetes objects', function () {
   it('have the fields of their kinds', () => {
     const objects = paths.flatMap(yaml)
     assert.isAbove(objects.length, 7)
-    assert.equal(faultsOf(objects), '')
+    assert.equal(compilerErrorsFor(objects), '')
   })
 
   it('would be reported with a misspelt field', () => {
     const [deployment] = yaml('kubernetes/brokers.yaml') as [Yaml]
     deployment.spec.template.spec.containers[0].readynessProbe = {}
-    assert.match(faultsOf([deployment]), /readynessProbe/)
+    assert.match(compilerErrorsFor([deployment]), /readynessProbe/)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * Every flag, variable, setting, port, path and exit code in the files of `server/deploy` and in
- * the page about them is one of the real command. A renamed flag fails here.
+ * Every flag, variable, setting, port, path and exit code in the files of `server/deploy`, and in
+ * the page about these files, exists in the real command. If a flag is renamed, a test here fails.
  */
 import { settingsFrom } from '@holdfast/server/internal'
 import { assert } from 'chai'
@@ -109,8 +109,8 @@ describe('the files to deploy: names', () => {
         assert.include(Object.values(exitCodes), Number(code), path)
       }
     }
-    const said = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
-    for (const [name, code] of said) assert.equal(exitCodes[name], code, name)
+    const documentedCodes = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
+    for (const [name, code] of documentedCodes) assert.equal(exitCodes[name], code, name)
   })
 })
 
@@ -169,8 +169,12 @@ describe('the files to deploy: times and bounds', () => {
       for (const { object, container } of podsOf(path)) {
         const drain = environments().get(path)?.['HOLDFAST_DRAIN']
         const [, pause] = container.lifecycle?.preStop.exec.command ?? ['sleep', '0']
-        const needed = seconds(drain) + Number(pause) + closing
-        assert.isAbove(object.spec.template.spec.terminationGracePeriodSeconds, needed, path)
+        const shutdownSeconds = seconds(drain) + Number(pause) + closing
+        assert.isAbove(
+          object.spec.template.spec.terminationGracePeriodSeconds,
+          shutdownSeconds,
+          path,
+        )
       }
     }
     const [, stop] = /^TimeoutStopSec=(.*)$/m.exec(text('systemd/holdfast.service')) ?? []

@@ -1,6 +1,6 @@
 /**
- * The configuration of nginx, before real brokers: nginx accepts the file, clients come through
- * with their tokens and addresses, and a broker that is gone costs them nothing but a moment.
+ * The configuration of nginx, before real brokers: nginx accepts the file, brokers see the tokens
+ * and addresses of the clients, and clients of a stopped broker are passed to another broker.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,7 +17,10 @@ import { text } from './deployFiles.js'
 const conf = text('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
 
-/** All of nginx in one folder, with the file in it as `/etc/nginx/conf.d` has it. */
+/**
+ * Writes a configuration of nginx that uses only one folder, and includes the file as
+ * `/etc/nginx/conf.d` does. @returns its path
+ */
 function configFor(
   files: Scratch,
   { certPath, keyPath }: Certificate,
@@ -101,14 +104,14 @@ describe('nginx/holdfast.conf', () => {
       ['bob', '127.0.0.1'],
       ['cy', '127.0.0.1'],
     ])
-    // least_conn: each has one client.
+    // Because of `least_conn`, each broker has one client.
     assert.deepEqual(
       made.map(({ broker }) => broker.status().connections),
       [1, 1, 1],
     )
   })
 
-  it('leads clients to the brokers that are left', async () => {
+  it('passes clients to the remaining brokers when others have stopped', async () => {
     const { made } = await brokers(3)
     const { url, WebSocket } = await nginx(made.map(({ port }) => port))
     await made[0]?.broker.close()

@@ -1,7 +1,7 @@
 /**
- * Starts the real command with each environment that the files give it, on free ports and with its
- * files in a folder of the test. A client takes a lock, and every probe and the health check of the
- * image find the broker ready.
+ * Starts the real command with each environment in the files to deploy, on free ports and with its
+ * files in a folder of the test. A client acquires a lock, and every probe and the health check of
+ * the image find the broker ready.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -26,20 +26,22 @@ import {
   yaml,
 } from './deployFiles.js'
 
-/** An address of this machine that others could use, as those who probe a pod do. */
+/**
+ * An address of this machine that other machines could use, as the machines that probe a pod do.
+ */
 const ownAddress =
   Object.values(networkInterfaces())
     .flatMap((all) => all ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
-/** Folders of the files to deploy, which the test has elsewhere. */
+/** Folders in the files to deploy. The test replaces them by folders of its own. */
 const folders = ['/etc/holdfast', '/var/lib/holdfast']
 
 interface Prepared {
   readonly files: Scratch
   readonly certs: Certificate
   readonly token: string
-  /** Where the test has a file of the environment. */
+  /** The path at which the test has a file of the environment. */
   place(path: string): string
 }
 
@@ -47,7 +49,7 @@ describe('the files to deploy: a broker with their settings', function () {
   this.timeout(60_000)
   needs('openssl')
   const stage = Stage.forEachTest()
-  // Real members of etcd take the flags that the file gives them, but for names and addresses.
+  // The real members of etcd get the flags in the file, except names and addresses.
   const [{ services }] = yaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),
@@ -130,7 +132,7 @@ describe('the files to deploy: a broker with their settings', function () {
   }
 
   for (const [name, environment] of environments()) {
-    it(`${name}: grants a lock, is healthy, and ends well`, async () => {
+    it(`${name}: grants a lock, is healthy, and exits with 0`, async () => {
       const prepared = await prepare()
       const env = await adapt({ ...imageEnvironment(), ...environment }, prepared)
       const { url, broker } = await serve(env)
@@ -143,7 +145,7 @@ describe('the files to deploy: a broker with their settings', function () {
     })
   }
 
-  it('systemd/holdfast.json: grants a lock and ends well', async () => {
+  it('systemd/holdfast.json: grants a lock and exits with 0', async () => {
     const prepared = await prepare()
     const config = JSON.parse(text('systemd/holdfast.json'))
     for (const [key, value] of Object.entries(config)) {

@@ -1,6 +1,6 @@
 /**
- * The unit of systemd: systemd finds nothing wrong with a copy whose command exists, and rates what
- * the unit leaves exposed.
+ * The unit of systemd. systemd finds no error in a copy whose command exists, and rates how much of
+ * the system the unit exposes.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { exitCodes, text } from './deployFiles.js'
 
 const unit = text('systemd/holdfast.service')
 
-/** The value of a setting; undefined if the unit has none, or several. */
+/** The value of a setting; undefined if the unit does not have the setting exactly once. */
 function settingOf(name: string): string | undefined {
   const found = [...unit.matchAll(new RegExp(`^${name}=(.*)$`, 'gm'))]
   return found.length === 1 ? found[0]?.[1] : undefined
@@ -24,7 +24,7 @@ describe('holdfast.service', () => {
   it('starts the command with its config file, and does not retry after a wrong setting', () => {
     const command = '/opt/holdfast/bin/holdfast serve --config /etc/holdfast/holdfast.json'
     assert.equal(settingOf('ExecStart'), command)
-    // systemd would retry for ever after a failure of it, whatever its exit code.
+    // After a failure of `ExecStartPre`, systemd would retry for ever, whatever the exit code.
     assert.isUndefined(settingOf('ExecStartPre'))
     assert.equal(settingOf('KillSignal'), 'SIGTERM')
     assert.equal(settingOf('Restart'), 'on-failure')
@@ -43,7 +43,7 @@ describe('holdfast.service', () => {
   describe('for systemd', () => {
     needs('systemd')
 
-    /** The arguments, and a copy of the unit whose command exists. */
+    /** Runs systemd-analyze with these arguments on a copy of the unit whose command exists. */
     function analyze(...args: string[]): { status: number | null; output: string } {
       const files = scratch(stage)
       const command = files.write('holdfast', '#!/bin/sh\n')
@@ -56,11 +56,11 @@ describe('holdfast.service', () => {
       return { status, output: stdout + stderr }
     }
 
-    it('is without fault', () => {
+    it('has no error', () => {
       assert.deepEqual(analyze('verify', '--man=no'), { status: 0, output: '' })
     })
 
-    it('exposes little: 2.0 at most, of 10', () => {
+    it('has an exposure of at most 2.0 of 10', () => {
       const { status, output } = analyze('security', '--offline=true', '--threshold=20')
       assert.equal(status, 0, output)
     })

@@ -1,13 +1,13 @@
 /**
- * Runs slow tests concurrently. Most of them only wait until a lease ends. They all start with the
- * first test and report one by one, so that together they take as long as the longest.
+ * Runs slow tests concurrently. Most of them only wait until a lease ends. All tests start with the
+ * first test, and each reports its own outcome. So together they take as long as the longest test.
  */
 import { Stage } from '../e2e/stage.js'
 
 /** The title of a test, and its function, which gets a stage of its own. */
 export type NamedTest = readonly [name: string, run: (stage: Stage) => Promise<void>]
 
-/** Declares the tests inside a `describe`. Each runs `rounds` times, one run after another. */
+/** Declares the tests inside a `describe`. Each test runs `times` times, one run after another. */
 export function runConcurrently(times: number, tests: readonly NamedTest[]): void {
   let outcomes: Promise<() => void>[] = []
   before(() => {
@@ -22,8 +22,9 @@ export function runConcurrently(times: number, tests: readonly NamedTest[]): voi
 }
 
 /**
- * Settles with the outcome of a run. Handles a rejection at once, because an early rejection would
- * otherwise be unhandled.
+ * Runs a test, and resolves with a function that throws the error of the test, if it has failed.
+ * This function never rejects, because a rejection before mocha reaches the test would be
+ * unhandled.
  */
 async function outcomeOf(times: number, run: (stage: Stage) => Promise<void>): Promise<() => void> {
   for (let i = 0; i < times; i++) {

@@ -1,7 +1,7 @@
 /**
  * A conversation of a client with a broker that contains every kind of request, with known
- * outcomes. Whatever the network does meanwhile, the outcomes must be the same, and the broker must
- * have done everything exactly once.
+ * outcomes. Whatever the network does during the conversation, the outcomes must be the same, and
+ * the broker must have handled every request exactly once.
  */
 import { connect, fixedInterval, HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker } from '@holdfast/server'
@@ -10,20 +10,20 @@ import { type ConnectionFilters, TcpProxy } from './proxy.js'
 
 /** The result of a run. */
 export interface ConversationOutcome {
-  /** False if the very first connection failed, which the client does not retry. */
+  /** False if the first connection failed. The client does not retry the first connection. */
   readonly connected: boolean
   readonly resumes: number
 }
 
-/** Counts how often each promise settles. More than once is a fault. */
+/** Records each request that settles. A request that is recorded twice is a violation. */
 class SettlementLog {
   readonly settled: string[] = []
 
-  async note<T>(what: string, promise: Promise<T>): Promise<T> {
+  async note<T>(request: string, promise: Promise<T>): Promise<T> {
     try {
       return await promise
     } finally {
-      this.settled.push(what)
+      this.settled.push(request)
     }
   }
 }
@@ -127,7 +127,10 @@ async function expectCode(promise: Promise<unknown>, code: string): Promise<void
   expect(error).to.be.instanceOf(HoldfastError).that.includes({ code })
 }
 
-/** Checks that the client's view equals the broker's, and that nothing was done twice. */
+/**
+ * Checks that the client and the broker know the same locks, and that the broker handled no request
+ * twice.
+ */
 function compareWithBroker(broker: HoldfastBroker, session: Session, held: readonly Lock[]): void {
   const { held: locks, waitingCount } = broker.query()
   const own = locks.filter((lock) => lock.session === session.id)
@@ -135,7 +138,7 @@ function compareWithBroker(broker: HoldfastBroker, session: Session, held: reado
   for (const lock of held) expect(lock.held).to.equal(true)
   expect(waitingCount).to.equal(0)
   const { totalLocks, failedLocks, ...stats } = broker.stats()
-  // By a, b, c and d, and twice by the other session.
+  // Four locks (a, b, c and d) of the session, and two of the other session.
   expect(totalLocks - failedLocks, 'grants').to.equal(6)
   expect(stats).to.include({ unlockCount: 3, refreshCount: 1, expiredLocks: 0, activeLocks: 3 })
   // The timeout may have been over before the request reached the broker.

@@ -1,8 +1,8 @@
 /**
- * Connections that end at the worst moment: reset at every byte of a recorded conversation in
- * either direction, cut before every frame of the broker, or cut again during a resume. Also slow
- * networks, which deliver late or byte by byte. The client resumes each time, and every request
- * settles exactly once.
+ * Connections that end at the worst moment: they are reset at every byte of a recorded conversation
+ * in either direction, before every frame of the broker, or again during a resume. Also slow
+ * networks, which deliver bytes late or one at a time. The client resumes its session each time,
+ * and every request settles exactly once.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
@@ -55,9 +55,9 @@ async function record(): Promise<{ up: number; down: number; frames: number }> {
   return { ...passed, frames: counter.count }
 }
 
-/** About `wanted` offsets from 0 up to `end`, evenly spread; all of them in a full run. */
-function offsets(end: number, wanted: number): number[] {
-  const chosen = Math.min(end, count(wanted, end))
+/** About `sampleSize` offsets from 0 up to `end`, evenly spread. In a full run, all offsets. */
+function offsets(end: number, sampleSize: number): number[] {
+  const chosen = Math.min(end, count(sampleSize, end))
   return Array.from({ length: chosen }, (_, i) => Math.floor((i * end) / chosen))
 }
 
@@ -90,7 +90,7 @@ describe('faults: cuts', function () {
       const { connected, resumes } = await atOffset(n, () => runConversation(filtersOf))
       // The first frame is the welcome. Without it there is no session to resume.
       expect(connected).to.equal(n > 1)
-      // The last frame is the close. After it there is nothing to resume for.
+      // The last frame is the close. After the close the client does not resume.
       if (connected) expect(resumes).to.equal(n < total.frames ? 1 : 0)
     }
   })
@@ -106,7 +106,7 @@ describe('faults: cuts', function () {
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
     it(`and again during the resume, on the way ${direction}`, async () => {
-      // Half way through the conversation there is the most to resume.
+      // In the middle of the conversation the client has the most locks and requests to resume.
       const first = Math.floor(total.down * 0.7)
       for (const offset of offsets(900, 30)) {
         const filtersOf = (index: number): ConnectionFilters => {
@@ -121,12 +121,12 @@ describe('faults: cuts', function () {
 })
 
 describe('faults: slow networks', () => {
-  const single: Filter = (chunk, passage) => {
+  const byteByByte: Filter = (chunk, passage) => {
     for (const byte of chunk) passage.pass(Buffer.of(byte))
   }
 
   it('byte by byte, in both directions: no request fails', async () => {
-    expect(await runConversation(() => ({ up: single, down: single }))).to.deep.equal({
+    expect(await runConversation(() => ({ up: byteByByte, down: byteByByte }))).to.deep.equal({
       connected: true,
       resumes: 0,
     })
@@ -141,7 +141,9 @@ describe('faults: slow networks', () => {
 
   it('byte by byte and then cut: the client resumes', async () => {
     const filtersOf = (index: number): ConnectionFilters =>
-      index === 0 ? { up: single, down: cutBeforeFrame(5) } : { up: single, down: single }
+      index === 0
+        ? { up: byteByByte, down: cutBeforeFrame(5) }
+        : { up: byteByByte, down: byteByByte }
     expect(await runConversation(filtersOf)).to.deep.equal({ connected: true, resumes: 1 })
   })
 })

@@ -1,9 +1,9 @@
 /**
- * Shows the purpose of a fence. Two programs add to one number under one lock. One of them is
- * paused between its read and its write, for longer than its lock lasts. The lock is granted to the
- * other program; then the first one wakes up and writes. A store that ignores fences loses updates,
- * which no lock service can prevent. A store that refuses fences lower than the highest one so far
- * loses none.
+ * Shows the purpose of a fence, an integer that rises with every grant. Two programs add to one
+ * number under one lock. One program is paused between its read and its write, for longer than its
+ * lock lasts. The broker grants the lock to the other program; then the paused program wakes up and
+ * writes. A store that ignores fences loses updates, and no lock service can prevent that. A store
+ * that refuses fences lower than the highest fence so far loses no update.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -43,13 +43,16 @@ class Writer {
 
 interface Tally {
   /** The number of writes that the store accepted. */
-  readonly taken: number
+  readonly accepted: number
   readonly refused: number
-  /** The number at the end. */
+  /** The number in the store at the end. */
   readonly value: number
 }
 
-/** Runs some rounds with a pause in each. The store begins with the number 0. */
+/**
+ * Runs `rounds` rounds, and pauses one of the programs in each round. The store begins with the
+ * number 0.
+ */
 async function contend(
   stage: Stage,
   database: Postgres,
@@ -71,8 +74,8 @@ async function contend(
     outcomes.push(...(await oneRound(sleeper!, other!)))
   }
   const [row] = await sql`select value from counter`
-  const taken = outcomes.filter((word) => word === 'wrote').length
-  return { taken, refused: outcomes.length - taken, value: Number(row?.['value']) }
+  const accepted = outcomes.filter((word) => word === 'wrote').length
+  return { accepted, refused: outcomes.length - accepted, value: Number(row?.['value']) }
 }
 
 /** Pauses one program between read and write while the other takes over. Returns both outcomes. */
@@ -103,14 +106,14 @@ describe('faults: writes of holders that are paused past their ttl', function ()
   after(() => database?.stop())
 
   it('a store that ignores fences loses an update in every round', async () => {
-    const { taken, refused, value } = await contend(stage, database, 'none', rounds)
-    expect({ taken, refused }).to.deep.equal({ taken: 2 * rounds, refused: 0 })
-    expect(taken - value, 'lost updates').to.equal(rounds)
+    const { accepted, refused, value } = await contend(stage, database, 'none', rounds)
+    expect({ accepted, refused }).to.deep.equal({ accepted: 2 * rounds, refused: 0 })
+    expect(accepted - value, 'lost updates').to.equal(rounds)
   })
 
-  it('a store that refuses fences lower than the highest one so far loses none', async () => {
-    const { taken, refused, value } = await contend(stage, database, 'fence', rounds)
-    expect({ taken, refused }).to.deep.equal({ taken: rounds, refused: rounds })
-    expect(taken - value, 'lost updates').to.equal(0)
+  it('a store that refuses fences lower than the highest fence so far loses no update', async () => {
+    const { accepted, refused, value } = await contend(stage, database, 'fence', rounds)
+    expect({ accepted, refused }).to.deep.equal({ accepted: rounds, refused: rounds })
+    expect(accepted - value, 'lost updates').to.equal(0)
   })
 })

@@ -8,12 +8,12 @@ export class FrameCounter {
   #isPastHead = false
   /** Bytes of an incomplete frame header. */
   #header: number[] = []
-  /** Bytes that are missing of the present frame's payload. */
+  /** How many bytes of the payload of the current frame have not arrived yet. */
   #payload = 0
   /** How many frames have begun. */
   count = 0
 
-  /** Adds the next bytes. Returns how many of them precede the first byte of frame `n`. */
+  /** Adds the next bytes. Returns how many of these bytes precede the first byte of frame `n`. */
   endBefore(chunk: Buffer, n: number): number {
     for (let i = 0; i < chunk.length; i++) {
       if (this.count >= n) return 0

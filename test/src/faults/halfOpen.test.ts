@@ -1,6 +1,7 @@
 /**
- * Half-open connections: one direction or both become silent, and neither end is notified. Each
- * time, the old holder must know that its lock is lost before another session is granted the lock.
+ * Half-open connections: one direction or both directions become silent, and neither end is
+ * notified. Each time, the old holder must know that its lock is lost before the broker grants the
+ * lock to another session.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -26,7 +27,7 @@ const ways: [string, Silence][] = [
 const reconnect = fixedInterval({ interval: 20 })
 
 interface Scene {
-  /** A client behind valves that can become silent, with a lease of 2 s. */
+  /** A client with a lease of 2 s. Valves can make its connection silent. */
   readonly far: Session
   readonly near: Session
   fallSilent(): void
@@ -96,7 +97,7 @@ describe('faults: half-open connections, behind a proxy', function () {
     ...ways.flatMap(([way, silence]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `silence ${way}, grace ${grace}: the holder knows before the next is granted`,
+          `silence ${way}, grace ${grace}: the holder knows its loss before the next grant`,
           (stage) => handOver(stage, silence, grace),
         ],
       ),
@@ -108,7 +109,7 @@ describe('faults: half-open connections, behind a proxy', function () {
       ],
     ),
     [
-      'silence from before the grant: the waiter that cannot hear does not hold',
+      'silence that began before the grant: a waiter that cannot receive its grant does not hold the lock',
       async (stage) => {
         const { far, near, fallSilent } = await scene(stage, toClient, 'lease')
         const first = await near.lock('k')
@@ -121,14 +122,15 @@ describe('faults: half-open connections, behind a proxy', function () {
         await untilHandled(near)
         fallSilent()
         await first.unlock()
-        // Granted to a client that cannot receive the grant, until its lease is over.
+        // The broker grants the lock to the client that cannot receive the grant, until the lease
+        // of that client is over.
         expect((await behind).held).to.equal(true)
         await far.close()
         expect(await waiting).to.equal(false)
       },
     ],
     [
-      'a lock’s own ttl ends at the holder first as well, while nothing is heard',
+      'silence both ways: the ttl of a lock also ends at the holder before it ends at the broker',
       async (stage) => {
         const { far, near, fallSilent } = await scene(stage, bothWays, 'lease')
         const order: string[] = []

@@ -1,7 +1,7 @@
 /**
  * Histories of processes that contend for one lock while some of them are paused and killed. Two
- * oracles check them, by fence and by linearizability. The oracles themselves are tested too: they
- * must find violations.
+ * oracles check the histories: one checks the fences, and the other checks linearizability. The
+ * oracles themselves are tested too: they must find violations.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -71,11 +71,11 @@ describe('faults: the oracles of histories', () => {
   })
 })
 
-/** A process and what it has logged. */
+/** A process, and the entries that it has logged. */
 class Contender {
   readonly #process: ChildProcess
   readonly entries = new Collector<Entry>()
-  /** When it was last killed or paused. It does nothing after that. */
+  /** The times at which the test killed or paused the process. */
   readonly #halts: bigint[] = []
 
   constructor(url: string, rounds: number) {
@@ -85,8 +85,8 @@ class Contender {
   }
 
   halt(signal: 'SIGKILL' | 'SIGSTOP'): void {
-    // Before the signal, because others may be granted the lock before this process reads the
-    // clock.
+    // Read the clock before the signal is sent. After the signal, another process may get the lock
+    // before this process reads the clock.
     this.#halts.push(process.hrtime.bigint())
     this.#process.kill(signal)
   }

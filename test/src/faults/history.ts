@@ -1,7 +1,7 @@
 /**
- * Histories of one exclusive lock, as its users saw it, and two oracles. The first checks the
- * fences, which is quick and names the violations. The second searches for a linear order of all
- * operations and does not rely on fences.
+ * Histories of one exclusive lock, as its users saw the lock, and two oracles that check such a
+ * history. The first checks the fences, which is quick and names the violations. The second
+ * searches for a linear order of all operations and does not rely on fences.
  */
 
 /** One use of the lock. Times are ns on one common clock; undefined: the event never happened. */
@@ -86,7 +86,7 @@ function isPossible({ kind, tenure }: Operation, holder: number): boolean {
   return kind === 'acquire' ? holder === -1 : holder === tenure
 }
 
-/** Whether none of the remaining operations had ended before this one began. */
+/** Whether none of the remaining operations had ended before this operation began. */
 function isNext(
   operation: Operation,
   operations: readonly Operation[],

@@ -1,6 +1,6 @@
 /**
  * Watchers that stop reading while the broker sends them many events. The memory of the broker may
- * grow by half of its limit for each of them, and all other clients must be served.
+ * grow by half of its limit for each such watcher, and the broker must serve all other clients.
  */
 import { readFileSync } from 'node:fs'
 import type { Session, WatchEvent } from '@holdfast/client'
@@ -47,7 +47,7 @@ describe('faults: memory while clients do not read', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`of ${readers} of them: grows by half of the limit for each at most`, async () => {
+  it(`of ${readers} such clients: grows by at most half of the limit for each client`, async () => {
     const served = await ServeProcess.start(stage)
     const pid = served.process.pid!
     const sloths: RawClient[] = []
@@ -76,7 +76,7 @@ describe('faults: memory while clients do not read', function () {
     await events.count(2)
   })
 
-  it('of one that reads again later: it has missed nothing, in order', async () => {
+  it('of one such client that reads again later: it gets all events, in order', async () => {
     const patience = ['slowBytes', 'backlogBytes'].flatMap((name) => [
       '--limit',
       `${name}=${2 * bytesForEach}`,

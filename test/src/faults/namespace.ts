@@ -1,6 +1,7 @@
 /**
- * Another machine as far as the network is concerned: a Linux network namespace with a link to this
- * one. Packets can be lost on the link in one direction or both, and neither end is notified.
+ * A Linux network namespace with a link to the namespace of the test. For the network, the
+ * namespace is another machine. Packets can be lost on the link in one direction or both, and
+ * neither end is notified.
  */
 import { freeNet, ip, unreachableMac } from '../support/network.js'
 

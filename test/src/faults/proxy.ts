@@ -67,7 +67,7 @@ export class TcpProxy {
     return this.#count
   }
 
-  /** Resets every connection at once. New ones are accepted unless the gate is shut. */
+  /** Resets every connection at once. New connections are accepted unless the gate is shut. */
   cut(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair)
   }

@@ -33,7 +33,8 @@ async function oversleep(
   sleeper.kill('SIGSTOP')
   const next = await granted
   expect(next).to.be.above(fence)
-  // When the process wakes up, this waits in its pipe, beside its timers and its socket.
+  // This message waits in the pipe of the paused process. When the process wakes up, its timers and
+  // its socket are ready too.
   const isHeld = sleeper.tell({ do: 'isHeld', fence })
   sleeper.kill('SIGCONT')
   expect(await isHeld).to.equal(false)
@@ -74,10 +75,10 @@ describe('faults: processes that are paused', function () {
   this.timeout(300_000)
 
   runConcurrently(count(1, 5), [
-    ...losses.flatMap(([what, options]) =>
+    ...losses.flatMap(([expiry, options]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `a holder, past ${what}, grace ${grace}: the lock is granted again, and the holder knows its loss first`,
+          `a holder, past ${expiry}, grace ${grace}: the lock is granted again, and the holder knows its loss first`,
           (stage) => oversleep(stage, options, grace),
         ],
       ),
@@ -96,7 +97,10 @@ describe('faults: processes that are paused', function () {
         expect(sleeper.events.items.map(({ event }) => event)).to.deep.equal(['started', 'granted'])
       },
     ],
-    ['a broker, for three leases: no session expires, and clients that gave up resume', stopBroker],
+    [
+      'a broker, for three leases: no session expires, and clients that have lost their locks resume',
+      stopBroker,
+    ],
     [
       'a broker, past a timeout: the timeout is reported at once',
       async (stage) => {

@@ -82,7 +82,8 @@ async function connectAll(stage: Stage, url: string): Promise<Session[]> {
 }
 
 /**
- * Every session unlocks its key, so that its neighbour is granted, and then unlocks that one too.
+ * Every session unlocks its lock, so that its neighbour gets the lock. Then every session unlocks
+ * the lock that it got.
  */
 async function unlockRound(locks: readonly Lock[], waits: readonly Promise<Lock>[]): Promise<void> {
   await Promise.all(locks.map((lock) => lock.unlock()))

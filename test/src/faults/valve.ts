@@ -1,6 +1,7 @@
 /**
- * One direction of a connection, which can become silent without a notice. The valve keeps the
- * bytes until it opens again, as a network does that keeps retransmitting.
+ * A valve in one direction of a connection. A shut valve makes the direction silent, and no end of
+ * the connection is notified. The valve keeps the bytes until it opens again, as a network does
+ * that keeps retransmitting.
  */
 import type { Filter, ProxiedConnection } from './proxy.js'
 

@@ -7,7 +7,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
 
-/** The launcher that npm links to; `main` is what it starts. */
+/**
+ * The launcher (a shell script) that npm links to, and the JavaScript file `main` that the launcher
+ * starts.
+ */
 export const launcher = fileURLToPath(
   new URL('../bin/holdfast', import.meta.resolve('@holdfast/server')),
 )
@@ -22,9 +25,9 @@ export interface Ended {
 
 export interface Around {
   readonly env?: Readonly<Record<string, string>> | undefined
-  /** What it reads. */
+  /** The text for the standard input of the command. */
   readonly input?: string | undefined
-  /** A command to run it with, such as one that enters another network namespace. */
+  /** A command that starts `holdfast`, such as a command that enters another network namespace. */
   readonly inside?: readonly string[] | undefined
   /** Whether the shell script that npm links to starts the command, instead of Node directly. */
   readonly launched?: boolean | undefined
@@ -54,11 +57,11 @@ export class Holdfast {
     this.process.stdin?.on('error', () => {})
     if (around.open) this.process.stdin?.write(input ?? '')
     else this.process.stdin?.end(input ?? '')
-    // Not before its output was read to the end.
+    // Resolve only when the output was read to its end.
     this.#ended = once(this.process, 'close')
   }
 
-  /** Starts the command; it ends with the test at the latest. */
+  /** Starts the command. The command ends with the test at the latest. */
   static start(stage: Stage, args: readonly string[], around: Around = {}): Holdfast {
     const command = new Holdfast(args, around)
     stage.onClear(async () => {

@@ -10,7 +10,10 @@ import { needs } from '../support/needs.js'
 import { Holdfast } from './command.js'
 import { type Scratch, scratch } from './scratch.js'
 
-/** What is typed, with a Tab for each `\t`, and the words that the command gets from it. */
+/**
+ * A line to type, with a Tab for each `\t`, and the words that the command gets from the completed
+ * line.
+ */
 const typed: readonly (readonly [string, readonly string[]])[] = [
   ['ser\t', ['serve']],
   ['serve --fence-f\t x', ['serve', '--fence-file', 'x']],
@@ -33,7 +36,7 @@ const typed: readonly (readonly [string, readonly string[]])[] = [
 describe('holdfast completion', () => {
   const stage = Stage.forEachTest()
 
-  /** A folder with something to complete in it, and the script of this shell. */
+  /** Makes a folder that has files to complete, and the completion script of this shell. */
   async function prepared(shell: string): Promise<Scratch & { readonly folder: string }> {
     const files = scratch(stage)
     const { code, out } = await Holdfast.run(stage, ['completion', shell])
@@ -46,7 +49,10 @@ describe('holdfast completion', () => {
     return { ...files, folder: files.path('') }
   }
 
-  /** Types into an interactive shell on a terminal; the words that each line gave the command. */
+  /**
+   * Types lines into an interactive shell on a terminal. Returns the words that the command got
+   * from each line.
+   */
   async function type(shell: string, start: readonly string[], rest: string) {
     const files = await prepared(shell)
     const before = [
@@ -141,7 +147,7 @@ describe('holdfast completion', () => {
     })
   })
 
-  it('has every command and every flag in every shell', async () => {
+  it('completes every command and every flag in every shell', async () => {
     const { out } = await Holdfast.run(stage, ['serve', '--help'])
     const flags = out.flatMap((line) => /^ {2}(?:-\w, )?(--[\w-]+)/.exec(line)?.[1] ?? [])
     expect(flags).to.have.length.above(40)

@@ -1,4 +1,7 @@
-/** A broker with a certificate of an own authority: the option `ca`, and `--ca` of each command. */
+/**
+ * A broker whose certificate is signed by a private authority: the option `ca` of the client, and
+ * `--ca` of each command.
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -7,7 +10,7 @@ import { certificate } from './certificate.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-describe('a certificate of an own authority', () => {
+describe('a certificate of a private authority', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 

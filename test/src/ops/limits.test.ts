@@ -1,6 +1,6 @@
 /**
- * Every limit, reached once: the error names the limit and its value, and the broker counts the
- * refusal.
+ * Reaches every limit once. The error must name the limit and its value, and the broker must count
+ * the refusal.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { settingsFrom, limits as table } from '@holdfast/server/internal'
@@ -49,7 +49,7 @@ describe('the limits of connections', () => {
     bench.say(fresh, { type: 'hello' })
     expect(fresh.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
-    // Two are being closed, whose sockets are still there.
+    // The broker is closing two connections whose sockets are still open.
     expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
       '1013 quota exceeded: connections 3',
       '0 open',
@@ -84,7 +84,7 @@ describe('the limits of connections', () => {
     expect(at('2001:db8::1')).to.equal('0 open')
     expect(at('2001:db8:0:0:ffff::2')).to.match(/^1013/)
     expect(at('2001:db8:0:1::1')).to.equal('0 open')
-    // Zeros that are left out within the first half: this is 2001:0:0:1:2:3:4:5.
+    // `::` stands for zeros in the first half of the address: this address is 2001:0:0:1:2:3:4:5.
     expect(at('2001::1:2:3:4:5')).to.equal('0 open')
     expect(at('2001:0:0:1::1')).to.match(/^1013/)
     expect(notices.causes).to.deep.equal(Array(3).fill('pending_connections_per_address'))
@@ -118,7 +118,7 @@ describe('the limits of connections', () => {
     expect(closeOf(crowd[0]!)).to.match(/^1013/)
   })
 
-  it('let clients in while ten addresses only connect', () => {
+  it('let clients connect while ten addresses open connections without a hello', () => {
     const { bench } = under({}, { profile: 'public' })
     const flood = () => {
       for (let i = 0; i < 10; i++) bench.connect({ remoteAddress: `10.0.0.${i}` })

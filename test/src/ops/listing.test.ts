@@ -16,7 +16,7 @@ describe('a long listing of holdfast', () => {
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
   const keyOf = (i: number) => `key:${String(i).padStart(5, '0')}`
 
-  /** A broker with so many locks, taken in no order. */
+  /** Makes a broker with this many locks, acquired in random order. */
   async function crowded(): Promise<{ url: string; ann: Session }> {
     const { url, sessions } = await stage.brokerWith('ann')
     const ann = sessions[0]!
@@ -90,7 +90,7 @@ describe('a long listing of holdfast', () => {
   it('is reported as incomplete by top, and read completely by top --all', async () => {
     const { url, ann } = await crowded()
     const bob = await stage.session(url)
-    // What was taken last is not among what a query tells.
+    // A query does not return the locks that were acquired last.
     const last = keyOf(((many - 1) * 997) % many)
     bob.lock(last).catch(() => {})
     await bob.stats()
@@ -108,7 +108,7 @@ describe('a long listing of holdfast', () => {
     expect(others).to.have.length(many - 1)
   })
 
-  // Below some 8,000 keys that must be judged, a walk has no reason to pause.
+  // A query of fewer than about 8,000 keys never pauses, so the test needs more keys.
   if (full) {
     it('has each lock once while locks are granted and released between two pages', async () => {
       const { url } = await stage.broker({ authorize: () => true })
@@ -149,7 +149,7 @@ describe('a long listing of holdfast', () => {
       if (held.length === 0) break
       seen.push(...held.map(({ key }) => key))
       after = held.at(-1)!.key
-      // Before and behind the place, keys come and go.
+      // Locks of keys before and after the end of the page are granted and released.
       const near = await bob.lock(keyOf(2 * i + 1))
       await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
       if (i % 2 === 0) await near.unlock()

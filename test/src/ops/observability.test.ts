@@ -28,7 +28,7 @@ const nothing: BrokerGauges = {
   stats: new BrokerHarness().broker.stats(),
 }
 
-/** The value of a series, as Prometheus would read it. */
+/** Returns the value of a series, as Prometheus would read the value. */
 function seriesOf(text: string, series: string): number | undefined {
   const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
   return line === undefined ? undefined : Number(line.split(' ').at(-1))
@@ -196,7 +196,7 @@ describe('the endpoints for operators', () => {
 })
 
 describe('the log lines', () => {
-  /** A broker that logs with pino, and what it wrote, line by line. */
+  /** Makes a broker that logs with pino, and returns the lines that it wrote. */
   function logged(level: string, options: BrokerOptions = {}) {
     const lines: Record<string, unknown>[] = []
     const texts: string[] = []

@@ -1,5 +1,6 @@
 /**
- * Origins and host names that can never match are refused, and the error suggests the right form.
+ * The options refuse origins and host names that can never match, and the error suggests the right
+ * form.
  */
 import { HoldfastError } from '@holdfast/server'
 import { settingsFrom } from '@holdfast/server/internal'

@@ -22,10 +22,10 @@ import { needs, skip } from '../support/needs.js'
 import { type Ended, Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** A device that takes nothing: every write fails with ENOSPC. */
+/** A device that accepts no bytes: every write fails with ENOSPC. */
 const full = '/dev/full'
 
-/** Runs a command whose reader is gone already, and says its exit code. */
+/** Runs a command whose output pipe is closed already, and returns the exit code. */
 const unread = [
   ...['sh', '-c'],
   `{ trap '' PIPE; while echo x 2>/dev/null; do :; done; "$@"; echo "code $?" >&2; } | true`,
@@ -39,7 +39,9 @@ describe('holdfast with output that cannot be written', () => {
     if (!existsSync(full)) skip(this, `needs ${full}`)
   })
 
-  /** Runs the command with its standard output, or another of its files, led there. */
+  /**
+   * Runs the command with its standard output, or another of its open files, directed to this path.
+   */
   function into(path: string, args: readonly string[], file = 1): Promise<Ended> {
     const inside = ['sh', '-c', `path=$1; shift; exec "$@" ${file}>"$path"`, 'sh', path]
     return Holdfast.run(stage, args, { inside })
@@ -50,7 +52,7 @@ describe('holdfast with output that cannot be written', () => {
     const { url, sessions } = await stage.brokerWith('ann')
     const { fence } = await sessions[0]!.lock('k')
     const at = ['--url', url]
-    // One of each way to print; the others with full counts.
+    // With small counts, one command for each way to print. With full counts, all commands.
     const more = [
       ...[
         ['completion', 'bash'],
@@ -81,7 +83,7 @@ describe('holdfast with output that cannot be written', () => {
     expect((await into(full, unlock)).code, 'unlock').to.equal(74)
   })
 
-  it('exits 74 if serve could not print its URL, and serves until it is stopped', async () => {
+  it('exits 74 if serve could not print its URL, but serves until a signal stops it', async () => {
     const inside = ['sh', '-c', `exec "$@" >${full}`, 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { inside })
     expect((await serve.err.count(1))[0]).to.include('ENOSPC')
@@ -123,7 +125,7 @@ describe('holdfast with output that cannot be written', () => {
     })
   })
 
-  it('adds no line with token for a token that could not be printed', async () => {
+  it('adds no line to the token file if the token could not be printed', async () => {
     const files = scratch(stage)
     const former = `${'0'.repeat(64)} ann lock\n`
     const file = files.write('tokens', former)
@@ -136,7 +138,8 @@ describe('holdfast with output that cannot be written', () => {
     expect(piped.err.at(-1)).to.equal('code 74')
     expect(readFileSync(file, 'utf8')).to.equal(former)
     expect(existsSync(`${file}.new`)).to.equal(false)
-    // Its line goes to standard error when there is no file, and is as little use when it is lost.
+    // Without `--file`, the line for the token file goes to standard error. A token whose line is
+    // lost is useless too.
     expect((await into(full, ['token', 'bob'], 2)).code).to.equal(74)
   })
 

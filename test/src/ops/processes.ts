@@ -11,12 +11,12 @@ export function stateOf(pid: number): string | undefined {
   }
 }
 
-/** Whether a process runs: one that is dead and not yet collected does not. */
+/** Whether a process runs. A zombie, which is dead but not collected yet, does not run. */
 export function isAlive(pid: number): boolean {
   return !['Z', 'X', undefined].includes(stateOf(pid))
 }
 
-/** The living processes that have this among their arguments. */
+/** The living processes that have this text among their arguments. */
 export function withArgument(argument: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

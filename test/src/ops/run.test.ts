@@ -44,7 +44,7 @@ describe('holdfast run', () => {
   it('exits 128 + n for signal n, and 127 for a command that does not exist', async () => {
     const { url, broker } = await stage.broker()
     expect((await run(url, ['k', '--', 'sh', '-c', 'kill -9 $$'])).code).to.equal(137)
-    // As long as a file's name may be, which is too long for that of a session.
+    // As long as the name of a file may be, but too long for the name of a session.
     const { code, err } = await run(url, ['k', '--', 'x'.repeat(255)])
     expect(code).to.equal(127)
     expect(err[0]).to.match(/^holdfast: Cannot run "x+…": there is no such command \(ENOENT\)$/)
@@ -80,17 +80,17 @@ describe('holdfast run', () => {
     await again
     await writeFile(fifo, 'on\n')
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up', 'on', 'done'] })
-    // Unlocked by its own hand, so it was the same session to the end.
+    // The command line released the lock itself at the end, so its session was never replaced.
     expect(broker.stats()).to.include({ unlockCount: 1, totalLocks: 1 })
     expect(before).to.include({ key: 'k' })
   })
 
-  // Each waits for a lease of two seconds.
+  // Each scenario waits for a lease of two seconds.
   it('stops the command before the broker can grant the lock to another session', async () => {
     await Promise.all([killsAll(), letsEnd(), outlivesBroker()])
   })
 
-  /** Neither the command nor what it has started minds a SIGTERM. */
+  /** The command and the processes that it has started ignore SIGTERM. */
   async function killsAll(): Promise<void> {
     const { url, direct, silence } = await proxied()
     const script =
@@ -137,7 +137,7 @@ describe('holdfast run', () => {
     expect(await command.ended()).to.deep.include({ code: 76, out: ['up', 'clean'] })
   }
 
-  /** The network is well, and only the broker is stopped. */
+  /** The network works, and only the broker is stopped. */
   async function outlivesBroker(): Promise<void> {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.count(1))[0]!.split(' ').at(-1)!
@@ -172,7 +172,8 @@ describe('holdfast run', () => {
     const lines = await command.out.count(2)
     const fence = Number(lines.find((line) => line !== 'up'))
     await sessions[0]!.revoke('k', { fence, reason: 'stuck' })
-    // Our output is theirs too: it is not closed before all of them are dead.
+    // These processes share the output of the command, so the output is closed only when all of
+    // them are dead.
     expect((await command.ended()).code).to.equal(76)
   })
 

@@ -27,12 +27,12 @@ function only(word: string): string[] {
   return [word]
 }
 
-/** Prints what it was given, a JSON array a line. */
+/** A program that prints its arguments as a JSON array on one line. */
 const printer = [
   process.execPath,
   '-e',
   'console.log(JSON.stringify(process.argv.slice(1)))',
-  // Node's own, to end the options of Node.
+  // Node itself reads this `--`, which ends the options of Node.
   '--',
 ]
 
@@ -124,7 +124,7 @@ describe('the arguments of holdfast run', () => {
   })
 })
 
-/** Every second one at a desk, all with full counts. */
+/** With small counts, every second form. With full counts, all forms. */
 function some<T>(all: readonly T[]): T[] {
   return all.filter((_, i) => i % count(2, 1) === 0)
 }

@@ -14,7 +14,7 @@ const printer = [
   'sh',
 ]
 
-/** A shell that has odd words in $a, $b and $c, and goes on as this says. */
+/** A shell script that sets $a, $b and $c to words that are not UTF-8, and then runs `line`. */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
   return ['sh', '-c', `${words}; ${line}`, 'sh']

@@ -86,7 +86,8 @@ describe('holdfast run with a process group', () => {
     const command = start(url, ['--min-hold', '1h', 'k', '-c', 'echo up; exit 4'])
     await command.out.count(1)
     const next = sessions[0]!.lock('k')
-    // Its own output is ours, and closed by nobody else; so look for the end of its group.
+    // The command shares the output of this test, so the closing of the output shows nothing. Look
+    // for the end of its group instead.
     await untilNoChild(command.process.pid as number)
     expect(broker.query().held[0]?.key).to.equal('k')
     command.process.kill('SIGTERM')
@@ -128,7 +129,7 @@ describe('holdfast run with a command of another user', () => {
     chmodSync(fifo, 0o666)
     const args = ['run', '--url', url, 'k', 'setpriv', '--reuid=65534', '--clear-groups']
     const line = `echo up; cat ${fifo}; echo done`
-    // Root without the right to signal others, as everybody else is.
+    // Root without the capability to signal processes of other users, like any other user.
     const inside = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
     const command = Holdfast.start(stage, [...args, 'sh', '-c', line], { inside })
     await command.out.count(1)

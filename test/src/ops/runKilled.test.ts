@@ -8,7 +8,10 @@ import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { isAlive, parentOf, withArgument } from './processes.js'
 
-/** Rounds that go on at the same time: each waits for a lease of two seconds. */
+/**
+ * The number of rounds that run at the same time, because each round waits for a lease of two
+ * seconds.
+ */
 const abreast = count(2, 5)
 
 describe('holdfast run after a kill', () => {
@@ -24,7 +27,7 @@ describe('holdfast run after a kill', () => {
 
   async function kill(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
-    // A background process of its own group, one in a pipeline, and the command itself.
+    // The command starts a background process and a pipeline. All these processes must die.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const command = Holdfast.start(stage, args)
@@ -69,7 +72,7 @@ describe('holdfast run after a kill', () => {
       const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
       const [pid] = (await command.out.count(1)).map(Number)
       process.kill(command.process.pid as number, signal)
-      // Its output is the command's too: it is at its end when all of them are dying.
+      // The command shares this output, so the output ends when all processes are dead or dying.
       await command.ended()
       while (isAlive(pid as number)) await new Promise((resolve) => setImmediate(resolve))
     })

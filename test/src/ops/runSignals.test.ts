@@ -1,6 +1,6 @@
 /**
- * `holdfast run` and signals: the signals that it passes on, and those that it was told to ignore.
- * Also commands that cannot be started.
+ * `holdfast run` and signals: the signals that it passes on, and the signals that were ignored at
+ * its start. Also commands that cannot be started.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -12,7 +12,10 @@ import { count } from '../support/counts.js'
 import { type Around, Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** All that Node can catch, but those of the terminal and those about a process's own doings. */
+/**
+ * All signals that Node can catch, except signals of the terminal and signals about an action of
+ * the process itself.
+ */
 const passed = [
   ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],
   ...['XCPU', 'VTALRM', 'PROF', 'WINCH', 'IO', 'PWR', 'SYS'],
@@ -45,7 +48,8 @@ describe('holdfast run with signals', () => {
     const command = start(url, args, { inside, launched: true, open: true })
     const [line] = await command.out.count(1)
     expect(line).to.match(/^SigIgn:\s0+3$/)
-    // Signals arrive in the order of their numbers: after the third, the others have been.
+    // Signals arrive in the order of their numbers. When the third signal has arrived, the others
+    // have arrived too.
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGWINCH'] as const) command.process.kill(signal)
     command.process.stdin!.end('on\n')
     expect(await command.ended()).to.deep.include({ code: 0, signal: null })
@@ -118,7 +122,7 @@ describe('holdfast run with a command that cannot be started', () => {
     const { code, out, err } = await Holdfast.run(stage, args, { env })
     expect(out).to.deep.equal([])
     expect(err.join('\n'), 'a sentence, and no stack').to.not.match(/\n\s+at /)
-    // Not every shell is as brief as ours.
+    // Other shells print longer messages.
     expect(err.length).to.be.within(1, 2)
     expect(broker.query().heldCount).to.equal(0)
     return { code, said: err[0] }
@@ -142,7 +146,8 @@ describe('holdfast run with a command that cannot be started', () => {
     ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
   it('prints a message and exits with the code of shells', async () => {
-    // Those of one code are found out in the same way: every second one will do at a desk.
+    // Commands with the same code take the same path, so every second command is enough with small
+    // counts.
     const some = cases.filter((_, i) => i % count(2, 1) === 0)
     const runs = some.map(async ([what, command, code, message]) => {
       const ended = await tried(command())

@@ -21,7 +21,7 @@ describe('holdfast run at a terminal', () => {
     return { ...running, terminal: Terminal.start(stage, line, env) }
   }
 
-  /** An interactive shell with job control, and a line typed into it. */
+  /** Starts an interactive shell with job control, and types a line into it. */
   async function shellWith(line: string) {
     const { terminal, ...running } = await at('exec sh -i')
     await terminal.until(/\[ready\] /)
@@ -49,7 +49,7 @@ describe('holdfast run at a terminal', () => {
     terminal.type('kill %1; exit 5\n')
     await terminal.until(/exit 5/)
     expect(terminal.screen).to.not.match(/job control turned off|can't access tty/)
-    // Told once that there are stopped jobs, it wants to hear it again.
+    // The shell warns about stopped jobs at the first `exit`, and ends only at the second.
     terminal.type('exit 5\n')
     expect(await terminal.ended()).to.equal(5)
   })

@@ -135,7 +135,7 @@ describe('holdfast run before the grant', () => {
     expect(broker.query().waitingCount).to.equal(0)
   })
 
-  /** Takes connections and says nothing on them. */
+  /** A server that accepts connections and sends nothing. */
   async function silentBroker(connected: { wake(): void } = { wake: () => {} }): Promise<string> {
     const sockets: Socket[] = []
     const server = createServer((socket) => {

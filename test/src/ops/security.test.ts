@@ -21,7 +21,7 @@ describe('the broker under attack', () => {
       profile: 'public',
       authenticate: jwtTokens({ secret }),
       origins: [origin],
-      // The attacks come from as many addresses as they like.
+      // The attacks may use any number of addresses.
       trustedProxies: ['127.0.0.1'],
       allowInsecure: true,
       logger: pino({ level: 'info', base: null }, { write: logged.add }),

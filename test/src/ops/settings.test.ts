@@ -1,6 +1,6 @@
 /**
- * The sources of the settings of `holdfast serve`, and invalid settings: each is one message and
- * exit code 78.
+ * The sources of the settings of `holdfast serve`, and invalid settings: the command prints one
+ * message for each invalid setting and exits with 78.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'

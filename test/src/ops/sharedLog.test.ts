@@ -1,6 +1,7 @@
 /**
- * `holdfast serve --log`: brokers that share a log on etcd, from the command line. Invalid settings
- * are one message and an exit code that says whether a supervisor should try again.
+ * `holdfast serve --log`: brokers that share a log on etcd, from the command line. For invalid
+ * settings the command prints one message. Its exit code shows whether a supervisor should try
+ * again.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -149,7 +150,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  // As long as a start may take: eight seconds, too many for a look at a desk.
+  // This test takes eight seconds, as long as a start may take. So it runs only with full counts.
   if (full) {
     it('waits for an etcd that does not answer, and then exits 69', async () => {
       const away = await refused(['serve', '--port', '0', '--log', nowhere])

@@ -14,7 +14,7 @@ import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-/** Starts a broker, and returns where it says that it is: first for clients, then for operators. */
+/** Starts a broker, and returns the two URLs that it prints: for clients and for operators. */
 async function serve(stage: Stage, ...args: string[]) {
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
   const lines = await command.out.count(args.includes('--admin-port') ? 2 : 1)

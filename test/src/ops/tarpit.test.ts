@@ -1,4 +1,4 @@
-/** The tarpit: it answers refused upgrades that come too often only after half a second. */
+/** The tarpit: if upgrades exceed a rate limit, it answers them only after half a second. */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { Tarpit } from '@holdfast/server/internal'
@@ -7,7 +7,7 @@ import { FakeClock } from '../support/fakeClock.js'
 
 const refusal = { status: '429 Too Many Requests', reason: 'Come back later.' }
 
-/** A room with so many in it. */
+/** A tarpit that delays this many sockets. */
 function roomOf(count: number) {
   const clock = new FakeClock()
   const room = new Tarpit(clock)
@@ -17,7 +17,7 @@ function roomOf(count: number) {
 }
 
 describe('the tarpit', () => {
-  it('answers after half a second', () => {
+  it('refuses an upgrade after half a second', () => {
     const { clock, raws } = roomOf(2)
     clock.advance(499)
     expect(raws.map((raw) => raw.readableLength)).to.deep.equal([0, 0])
@@ -29,7 +29,7 @@ describe('the tarpit', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('keeps at most a thousand connections, and cuts the others', () => {
+  it('delays at most a thousand refusals, and destroys the sockets of the others', () => {
     const { clock, room, raws } = roomOf(1_001)
     expect(raws.map((raw) => raw.destroyed).lastIndexOf(false)).to.equal(999)
     expect(raws.at(-1)?.destroyed).to.equal(true)
@@ -47,7 +47,7 @@ describe('the tarpit', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('cuts all connections when it closes', () => {
+  it('destroys all delayed sockets when it closes', () => {
     const { clock, room, raws } = roomOf(3)
     room.close()
     expect(raws.map((raw) => raw.destroyed)).to.deep.equal([true, true, true])

@@ -17,7 +17,10 @@ const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfa
 const range = (first: number, last: number): string =>
   Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)).join('')
 
-/** C0, DEL, C1, bidi marks, line separators, invisible ones; and what a terminal obeys. */
+/**
+ * Control characters (C0, DEL, C1), bidi marks, line separators and invisible characters; and
+ * sequences that control a terminal.
+ */
 const hostile = [
   range(0x00, 0x1f) + range(0x7f, 0x9f),
   '\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff',
@@ -25,10 +28,12 @@ const hostile = [
   '\u001b[2J\u001b]0;title\u0007\u009b31m\r\nholdfast: all is well',
 ].join('x')
 
-/** What a key may have: no C0 controls and no DEL. */
+/** The characters that a key may have: no C0 control characters and no DEL. */
 const hostileKey = [...hostile].filter((char) => !/[\p{Cc}\p{Cs}]/u.test(char)).join('')
 
-/** Characters that no line may have; a command's own line ends are taken off before. */
+/**
+ * Characters that no printed line may have. The test removes the line ends of the command first.
+ */
 const unseen = /[\p{C}\p{Zl}\p{Zp}]/u
 
 interface Said {
@@ -39,7 +44,10 @@ interface Said {
 describe('holdfast on a terminal', () => {
   const stage = Stage.forEachTest()
 
-  /** All that a command says, as it is; it ends by itself, or once it has said enough. */
+  /**
+   * Returns the whole output of a command without changes. The command ends by itself, or the test
+   * ends it when the output is long enough.
+   */
   async function said(args: readonly string[], enough?: (out: string) => boolean): Promise<Said> {
     const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     stage.onClear(() => child.kill('SIGKILL'))
@@ -94,7 +102,10 @@ describe('holdfast on a terminal', () => {
     await Promise.all(others.map(async (args) => expectVisible(await said(args), args[0]!)))
   })
 
-  /** Each command both ways; with small counts every second one as text, and the others as JSON. */
+  /**
+   * With full counts, each command with text and with JSON. With small counts, every second command
+   * with text and the others with JSON.
+   */
   function asTextAndJson(commands: readonly string[][]): string[][] {
     return commands.flatMap((args, i) => {
       const json = [...args, '--json']
@@ -102,7 +113,10 @@ describe('holdfast on a terminal', () => {
     })
   }
 
-  /** A broker that answers each message as `answer` says; it closes when that returns nothing. */
+  /**
+   * A broker that answers each message with the result of `answer`. If the result is undefined, the
+   * broker closes the connection.
+   */
   async function fake(answer: (message: { type: string; id: number }) => object | undefined) {
     const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => {
@@ -143,7 +157,8 @@ describe('holdfast on a terminal', () => {
     for (const [turn, [what, url]] of Object.entries({ refused, failing, closing }).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
-          // With small counts each command meets one of the three. A ping ends before the others.
+          // With small counts, each command gets one of the three answers. A ping ends before the
+          // other two.
           if (what !== 'refused' && command === 'ping') return
           if (!full && command !== 'ping' && i % 3 !== turn) return
           const one = await said([command!, '--url', url, ...args])

@@ -17,7 +17,7 @@ export class Terminal {
   readonly #process: ChildProcess
   readonly #ended: Promise<unknown>
   #screen = ''
-  /** What of the screen was not asked for yet. */
+  /** The output on the screen that the test has not read yet. */
   #unread = 0
   #wake: () => void = () => {}
 
@@ -25,7 +25,7 @@ export class Terminal {
     this.#process = spawn('script', ['-qefc', line, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, SHELL: '/bin/sh', ...env },
-      // Away from the terminal of whoever runs the tests.
+      // Detach from the terminal of the user who runs the tests.
       detached: true,
     })
     this.#process.stdin!.on('error', () => {})
@@ -36,7 +36,7 @@ export class Terminal {
     this.#ended = once(this.#process, 'close').then(() => this.#wake())
   }
 
-  /** Runs a line of shell in a terminal; it ends with the test at the latest. */
+  /** Runs a shell command line in a terminal. The command line ends with the test at the latest. */
   static start(stage: Stage, line: string, env: Readonly<Record<string, string>> = {}): Terminal {
     const terminal = new Terminal(line, env)
     stage.onClear(async () => {
@@ -50,7 +50,7 @@ export class Terminal {
     this.#process.stdin!.write(text)
   }
 
-  /** Resolves with what was printed since the last call, up to the first match and with it. */
+  /** Resolves with the output since the last call, up to the end of the first match. */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {
       const rest = this.#screen.slice(this.#unread)

@@ -90,7 +90,7 @@ describe('a broker behind nginx', () => {
   needs('nginx', 'openssl')
   const stage = Stage.forEachTest()
 
-  /** Resolves once it serves; returns how to end it. */
+  /** Starts nginx. Resolves when nginx serves, with a function that ends nginx. */
   async function nginx(config: string): Promise<() => Promise<void>> {
     const child = spawn('nginx', ['-c', config, '-g', 'daemon off;'], {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,5 +1,6 @@
 /**
- * `holdfast token`: a broker accepts the tokens that it makes, and the token file stays valid.
+ * `holdfast token`: a broker accepts the tokens that the command makes, and the token file stays
+ * valid.
  */
 import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'

@@ -1,6 +1,4 @@
-/**
- * Tokens that expire while their session lives.
- */
+/** Tokens that expire while the session of their client is open. */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 import { answersOf, join } from './authentication.js'
@@ -102,7 +100,7 @@ describe('expiring tokens', () => {
     const b = bench()
     const client = await join(b, '60000')
     client.socket.drop()
-    // Past the warning that it would have had.
+    // After the time of the warning that the connection would have got.
     b.environment.pass(40_000)
     expect(b.environment.timers).to.equal(0)
   })

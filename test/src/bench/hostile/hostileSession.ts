@@ -1,6 +1,6 @@
 /**
- * One hostile session. It sends as much as its connection takes and the limits of the profile
- * allow, and reads as its kind does.
+ * One hostile session. The session sends as much as its connection takes and the limits of the
+ * profile allow. The kind of the hostile client defines how the session reads.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { subprotocol } from '@holdfast/shared'

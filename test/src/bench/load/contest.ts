@@ -1,7 +1,7 @@
 /**
- * Runs contestants by turns in one process, one slice of time each, round after round, so that
- * other load on the machine slows all of them alike. The result of a contestant is its ratio to the
- * first contestant, the reference, in the same round.
+ * Runs contestants (the systems to compare) by turns in one process, one slice of time each, round
+ * after round. So other load on the machine slows all contestants alike. The result of a contestant
+ * is its ratio to the first contestant, the reference, in the same round.
  */
 import type { Job, LoadContext, Row } from '../job.js'
 import { loopbackTraffic, ownCpuUs } from '../processes/usage.js'

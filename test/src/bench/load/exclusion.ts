@@ -1,7 +1,7 @@
 /**
  * The exclusion check: records which locks are held, independently of the broker. A load must
- * report a release before it sends the release; otherwise the check would see overlaps that do not
- * exist.
+ * report a release before it sends the release, because the check would otherwise see overlaps that
+ * do not exist.
  */
 import type { LockMode } from '@holdfast/shared'
 

@@ -1,7 +1,8 @@
 /**
- * A well-behaved client beside hostile clients. It keeps one lock, and locks and unlocks a second
- * key at a steady rate, even if earlier requests are not answered. It loses its session when the
- * broker ends the session, or when its own clock says so by the rules of PROTOCOL.md.
+ * A well-behaved client beside hostile clients. The client keeps one lock, and locks and unlocks
+ * other keys at a steady rate, even if earlier requests are not answered. The client loses its
+ * session when the broker ends the session, or when the lease is over by the clock of the client
+ * (PROTOCOL.md).
  */
 import { Latencies } from './latencies.js'
 import type { RawSession } from './rawSession.js'
@@ -10,7 +11,7 @@ import type { RawSession } from './rawSession.js'
 export const goodLeaseMs = 2_000
 
 /**
- * How long a client believes in its locks, in ms after it sent the last acknowledged message:
+ * How long a client regards its locks as held, in ms after it sent the last acknowledged message:
  * PROTOCOL.md, section 5.
  */
 const beliefMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
@@ -22,7 +23,7 @@ export class GoodClient {
   #confirmedAt = performance.now()
   #latencies = new Latencies()
   #pairs = 0
-  /** How it lost its session or lock; undefined while it has both. */
+  /** How the client lost its session or its lock; undefined while it has both. */
   lost: string | undefined
 
   private constructor(session: RawSession, name: string) {

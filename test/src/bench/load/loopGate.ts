@@ -1,5 +1,6 @@
 /**
- * Lets loops run while it is open. After a close it reports when the last loop has left.
+ * A gate that lets loops run while the gate is open. After the gate closes, it reports when the
+ * last loop has left.
  */
 export class LoopGate {
   #isOpen = false

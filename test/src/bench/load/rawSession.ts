@@ -1,6 +1,6 @@
 /**
  * A session of the broker with frames by hand: messages from templates, one frame for each turn,
- * and a callback for each answer. It does the least that a correct client must do.
+ * and a callback for each answer. The session does only what a correct client must do.
  */
 import { subprotocol } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'

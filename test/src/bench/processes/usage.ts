@@ -1,6 +1,6 @@
 /**
- * What a process has used: CPU time and memory. Read from `/proc` if the machine has it, and
- * requested from the process otherwise.
+ * The CPU time and memory that a process has used. The figures are read from `/proc` if the machine
+ * has `/proc`; if not, they are requested from the process.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 

@@ -1,6 +1,6 @@
 /**
  * Loaded into a broker before its own code: records how long its event loop stalls, see
- * `loopStalls.ts`. It costs one timer every few milliseconds.
+ * `loopStalls.ts`. This costs the broker one timer every few milliseconds.
  */
 import { openSync, writeSync } from 'node:fs'
 import { checkMs, stallFile } from './loopStalls.js'

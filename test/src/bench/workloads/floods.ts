@@ -1,6 +1,6 @@
 /**
- * Floods: what a good client notices of many hostile clients without a token. The good client locks
- * and unlocks at its own pace, by turns alone and beside each flood, which comes from another
+ * Floods: measures how many hostile clients without a token affect a good client. The good client
+ * locks and unlocks at its own pace, by turns alone and beside each flood, which comes from another
  * process.
  */
 import { type ChildProcess, fork } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * What well-behaved clients notice of hostile clients that stay within the limits. The broker has a
- * core of its own and a table of 100,000 locks; hostile clients of one kind come from another
+ * Measures how hostile clients that stay within the limits affect well-behaved clients. The broker
+ * has a core of its own and a table of 100,000 locks; hostile clients of one kind come from another
  * process. The well-behaved clients must lose nothing, and their pairs must stay fast.
  */
 import { type ChildProcess, fork } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * W5: everything at once. The figure has no reference; compare it before and after a change,
- * because code that is fast alone may be slow together.
+ * W5: all kinds of requests at once. The figure has no reference; compare it before and after a
+ * change, because code that is fast alone may be slow together.
  */
 import { type Job, type JobResult, job, type LoadContext, param, type Workload } from '../job.js'
 import { contest, rowsOf } from '../load/contest.js'

@@ -1,10 +1,10 @@
 /**
- * A program that locks one key again and again, holds it for a moment and unlocks it, and logs the
- * times. It is paused and killed meanwhile. Not a test: a test starts this program.
+ * A program that locks one key again and again, holds each lock for a moment and unlocks it, and
+ * logs the times. The test that starts this program pauses and kills it.
  */
 import { connect, HoldfastError } from '@holdfast/client'
 
-/** What it logs. Times are ns on the monotonic clock of the machine. */
+/** An entry of the log of this program. Times are ns on the monotonic clock of the machine. */
 export type Entry =
   | { readonly kind: 'requested'; readonly at: bigint }
   | { readonly kind: 'granted'; readonly fence: number; readonly at: bigint }
@@ -32,7 +32,8 @@ for (let round = 0; round < Number(rounds); round++) {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
   const at = now()
-  // Granted and lost again while this process was paused, so it never used the lock.
+  // The lock was granted and lost while this process was paused, so this process never used the
+  // lock.
   if (!lock?.held) continue
   const { fence } = lock
   note({ kind: 'granted', fence, at })

@@ -1,6 +1,6 @@
 /**
- * A broker whose connections can break: on a message of its parent, every connection is reset at
- * once. Not a test: a test starts this program.
+ * A program with a broker whose connections can break: on a message of its parent, it resets every
+ * connection at once. A test starts this program.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

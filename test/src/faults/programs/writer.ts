@@ -1,7 +1,7 @@
 /**
  * A program that adds one to a number in a database, under a lock: read, compute, write. Between
- * read and write it waits for a message of its parent, which may pause it there for longer than its
- * lock lasts. Not a test: a test starts this program.
+ * read and write, the program waits for a message of its parent. The parent, a test, may pause the
+ * program there for longer than its lock lasts.
  */
 import { connect } from '@holdfast/client'
 import postgres from 'postgres'
@@ -10,7 +10,10 @@ import type { Address } from '../postgres.js'
 /** Whether the store ignores fences or checks them. */
 export type Protection = 'none' | 'fence'
 
-/** What the writer reports: it has read and is about to write; it has written, or was refused. */
+/**
+ * A message of the writer to its parent. `read`: the writer has read the number and is about to
+ * write. `wrote` or `refused`: the store has accepted or refused the write.
+ */
 export type Word = 'ready' | 'read' | 'wrote' | 'refused'
 
 const [, , url = '', address = '', protection = 'none'] = process.argv
@@ -31,7 +34,7 @@ async function read(fence: number): Promise<number | undefined> {
   return rows[0] === undefined ? undefined : Number(rows[0]['value'])
 }
 
-/** Whether the number was written. */
+/** Writes the number. @returns whether the store accepted the write */
 async function write(value: number, fence: number): Promise<boolean> {
   const rows =
     protection === 'fence'
