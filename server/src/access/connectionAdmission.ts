@@ -44,7 +44,7 @@ export class ConnectionAdmission {
    * Accepts or rejects a new connection.
    *
    * @returns The connection that the caller must close: the new connection, or an older pending
-   *   connection that the new one displaces. Undefined if no connection must be closed.
+   *   connection that the new connection displaces. Undefined if no connection must be closed.
    */
   admit(connection: Connection): RejectedConnection | undefined {
     const { limits, time, memory } = this.#deps

@@ -44,8 +44,8 @@ export class PendingConnections<C extends PendingConnection> {
   }
 
   /**
-   * Adds a new connection, unless it exceeds a limit. The caller must close the connection if it is
-   * refused, and the connection that it displaces.
+   * Adds a new connection, unless the connection exceeds a limit. The caller must close a refused
+   * connection, and the connection that the new connection displaces.
    *
    * @param isFull Whether the limit `connections` is reached. If so, the new connection is added
    *   only if it can displace a pending connection.

@@ -31,7 +31,7 @@ export class SessionQuota {
   }
 
   /**
-   * Counts a session that is about to be opened, unless it exceeds a limit.
+   * Counts a session that is about to be opened, unless the session exceeds a limit.
    *
    * @returns The limit that the session exceeds; undefined if the session was counted.
    */

@@ -109,8 +109,8 @@ export function tokenLine(
 }
 
 /**
- * Whether `text` is a single word of a line. White space would make it two words, and the second
- * word could allow every operation or key.
+ * Whether `text` is a single word of a line. With white space, `text` would become two words, and
+ * the second word could allow every operation or key.
  */
 export function isOneWord(text: unknown): boolean {
   return typeof text === 'string' && /^\S+$/.test(text)

@@ -26,7 +26,7 @@ const ownGroup = 'Options:'
 /**
  * Makes a command for a running broker, with the option `--json`.
  *
- * @param examples Command lines for the help, one a line.
+ * @param examples Command lines for the help, each on a line of its own.
  */
 export function brokerCommand(usage: string, description: string, examples: string): Command {
   return quietCommand(usage, description, examples).option('--json', 'print JSON, one value a line')
@@ -133,8 +133,8 @@ export async function withSession<T>(
 }
 
 /**
- * Resolves at SIGINT, at SIGTERM, when the output cannot be written any more, or when the session
- * is closed; rejects if the session was closed by an error.
+ * Resolves at SIGINT, at SIGTERM, when writing the output fails, or when the session is closed;
+ * rejects if the session was closed by an error.
  */
 export function untilStopped(session: Session): Promise<void> {
   return new Promise((resolve, reject) => {

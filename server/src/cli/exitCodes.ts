@@ -18,7 +18,7 @@ export const exitCodes = {
   internal: 70,
   /** The log, the fence file or the output cannot be written, or the log is damaged. */
   io: 74,
-  /** The lock was not acquired, because other sessions hold it or time ran out. */
+  /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */
   notAcquired: 75,
   /** The lock was lost or about to be lost, and the command was stopped. */
   lost: 76,
@@ -60,7 +60,7 @@ const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   INVALID_TIMEOUT: exitCodes.usage,
 }
 
-/** Prints the message of an error and returns the exit code for it. */
+/** Prints the message of an error and returns the exit code for the error. */
 export function reportError(error: unknown): number {
   // Commander has already printed its own errors.
   if (error instanceof CommanderError)
@@ -76,7 +76,10 @@ export function reportError(error: unknown): number {
   return reportBug(error)
 }
 
-/** Prints the stack of an unexpected error, escaped, because it may quote text of a broker. */
+/**
+ * Prints the stack of an unexpected error. The stack is escaped, because it may quote text of a
+ * broker.
+ */
 function reportBug(error: unknown): number {
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   writeError(`holdfast: Unexpected error, please report it\n${visibleLines(text)}\n`)

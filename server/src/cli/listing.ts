@@ -7,7 +7,7 @@ import type { Command } from 'commander'
 import { exitCodes, printError } from './exitCodes.js'
 import { integerIn } from './parse.js'
 
-/** The most locks, and the most waiting requests, that one query returns. */
+/** The maximum of locks, and the maximum of waiting requests, that one query returns. */
 export const pageSize = 1_000
 
 export interface ListFlags {

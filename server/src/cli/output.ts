@@ -108,19 +108,19 @@ export function span(ms: number): string {
     .join(' ')
 }
 
-/** The name of a session, or its id if it has no name. */
+/** The name of a session, or the id of a session that has no name. */
 export function whoIs({ session, name }: Pick<HeldInfo | WaitingInfo, 'session' | 'name'>): string {
   return name === undefined ? session : visible(name)
 }
 
-/** The metadata of a lock as escaped JSON; empty if it has none. */
+/** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */
 export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
   return metadata === undefined ? '' : visible(JSON.stringify(metadata))
 }
 
 // ---------------------------------------------------------------------------------- writing
 
-/** Writes a text to standard output without escaping it; the caller must escape it. */
+/** Writes a text to standard output without escaping the text; the caller must escape it. */
 export function writeOut(text: string): void {
   if (isDirect(process.stdout)) writeOrEmitError(process.stdout, text)
   else process.stdout.write(text)

@@ -73,7 +73,8 @@ function configure(command: Command): void {
     .configureOutput({
       writeOut,
       writeErr: writeError,
-      // Escape the message, because it quotes arguments, which may come from a file name.
+      // Escape the message, because the message quotes arguments, and an argument may be a file
+      // name.
       outputError: (text, write) =>
         write(visibleLines(`${text.trimEnd()}${suggestionFor(command, text)}\n`)),
     })

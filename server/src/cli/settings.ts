@@ -14,7 +14,10 @@ export interface Setting {
   readonly help: string
   /** The placeholder for the value in the help; shells complete files for `file` and `folder`. */
   readonly value?: string | undefined
-  /** The name of the flag without dashes, if it is not the name of the setting in kebab-case. */
+  /**
+   * The name of the flag without dashes, if this name differs from the name of the setting in
+   * kebab-case.
+   */
   readonly flag?: string | undefined
   readonly short?: string | undefined
   readonly choices?: readonly string[] | undefined

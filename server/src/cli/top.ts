@@ -75,7 +75,10 @@ async function top(session: Session, prefix: string, flags: TopFlags): Promise<v
   await stopping
 }
 
-/** Reads all pages and joins them into one result, whose counts are the lengths of its lists. */
+/**
+ * Reads all pages and joins them into one result. The counts of this result are the lengths of its
+ * lists.
+ */
 async function queryAll(session: Session, prefix: string): Promise<QueryResult> {
   const held: QueryResult['held'][number][] = []
   const waiting: QueryResult['waiting'][number][] = []

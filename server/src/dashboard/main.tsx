@@ -25,7 +25,10 @@ function renderApp(): void {
   )
 }
 
-/** The URL of the broker: one level above the page's URL, which may have any path of a proxy. */
+/**
+ * The URL of the broker: one level above the URL of the page. A proxy may serve the page under any
+ * path.
+ */
 function brokerUrl(): string {
   const url = new URL('..', location.href)
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'

@@ -203,7 +203,7 @@ export function checkListenOptions(port: unknown, host: unknown): void {
 export function checkServer(server: unknown, log: Log): void {
   const isServer = typeof server === 'object' && server !== null && 'listen' in server
   if (!isServer) throw invalid('attach takes a server of node:http or node:https')
-  // A journal needs no check, because it refuses a second broker.
+  // A journal needs no check here, because a journal refuses a second broker.
   if (!cluster.isWorker || log.membership !== undefined || log.journal !== undefined) return
   throw invalid(
     'attach in a worker of node:cluster needs a log that outlives it, because every worker with ' +

@@ -20,8 +20,8 @@ export type LogReport =
 /** The JSON of `/status`, where undefined fields are left out. */
 export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
   /**
-   * Whether the broker accepts new clients: false while it drains, and while it is not a member of
-   * the brokers that share its log.
+   * Whether the broker accepts new clients. False while the broker drains, and while it is not a
+   * member of the brokers that share its log.
    */
   readonly ready: boolean
   readonly log: LogReport
@@ -51,7 +51,8 @@ export function statusOf(ready: boolean, log: Log, gauges: BrokerGauges): Broker
 
 function reportOf({ membership, journal }: Log): LogReport {
   if (membership !== undefined) {
-    // Call isLive() first, because a broker that is not live resigns in it, which changes `status`.
+    // Call isLive() before `status` is read. If this broker is no longer live, isLive() makes the
+    // broker resign, and that changes `status`.
     const live = membership.isLive()
     return { kind: 'replicated', live, ...membership.status }
   }

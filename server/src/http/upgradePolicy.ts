@@ -36,7 +36,7 @@ interface Refusal extends RefusedUpgrade {
 export interface CountedRefusal extends Refusal, Caller {}
 
 export interface AcceptedUpgrade extends Caller {
-  /** The token of the upgrade request; undefined if it has none. */
+  /** The token in the upgrade request; undefined if the request has no token. */
   readonly token: string | undefined
 }
 

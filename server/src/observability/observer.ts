@@ -70,7 +70,7 @@ export interface BrokerGauges {
   readonly bytesSent: number
   /** Estimated memory that the broker keeps for clients, in bytes. */
   readonly memoryUsed: number
-  /** The limit `memoryBytes`, in bytes; undefined if it is off. */
+  /** The limit `memoryBytes`, in bytes; undefined if the limit is off. */
   readonly memoryLimit: number | undefined
   readonly stats: LockStats
   /** The state of the log that brokers share; undefined without a shared log. */

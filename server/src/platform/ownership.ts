@@ -2,7 +2,8 @@
  * Claims a resource, such as a journal's folder or a fence file, for one process. The kernel
  * releases the claim when the process ends, even after a crash.
  *
- * All functions are synchronous, so that a broker can be refused before it serves a client.
+ * All functions are synchronous, so that `createBroker` can throw before the broker serves a
+ * client.
  */
 import { spawnSync } from 'node:child_process'
 import {

@@ -1,8 +1,8 @@
 /**
  * Runs a command in the foreground of this process's terminal, in a process group of its own:
  * Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job
- * control. The command needs its own group, because a group with this process in it would never be
- * empty.
+ * control. The command needs its own group, because a group that contains this process would never
+ * be empty.
  *
  * Only a shell with job control can give the terminal to another group. So a shell runs between
  * this process and the command. Over a pipe, this process tells the shell when to bring the command

@@ -40,7 +40,7 @@ export class BrokerPoller {
   stats: LockStats | undefined
   /** Why the broker refused to send the counters; undefined if the broker sends them. */
   statsProblem: string | undefined
-  /** Why the broker refused the last query; undefined if the broker answered it. */
+  /** Why the broker refused the last query; undefined if the broker answered the last query. */
   queryProblem: string | undefined
   searchResult: SearchResult | undefined
   #prefix = ''

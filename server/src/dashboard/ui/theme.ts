@@ -1,6 +1,6 @@
 /**
- * The color theme: light, dark, or the theme of the operating system. The browser's local storage
- * keeps it.
+ * The color theme: light, dark, or the theme of the operating system. The browser keeps the chosen
+ * theme in its local storage.
  */
 export type Theme = 'system' | 'light' | 'dark'
 

@@ -154,7 +154,9 @@ function useRows(element: { current: HTMLElement | null }, count: number, rowHei
   return { active, setActive, onKeyDown }
 }
 
-/** Scrolls as little as possible to show a row; the head of the table covers one row. */
+/**
+ * Scrolls as little as possible to show a row. The head of the table covers the space of one row.
+ */
 function reveal(node: HTMLElement, top: number, rowHeight: number): void {
   const visibleHeight = node.clientHeight - rowHeight
   if (top < node.scrollTop) node.scrollTop = top
