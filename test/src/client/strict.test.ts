@@ -186,9 +186,9 @@ describe('the checks of options and arguments', () => {
           if (wrong in options) continue
           const { [right]: value, ...others } = options
           const error = await refusalOf(() => call({ ...others, [wrong]: value } as never, on))
-          const told = `${error?.code} ${error?.message}`
-          expect(told, wrong).to.include(`INVALID_OPTION ${name} has no option "${wrong}"`)
-          expect(told, wrong).to.include(`did you mean "${right}"?`)
+          const reported = `${error?.code} ${error?.message}`
+          expect(reported, wrong).to.include(`INVALID_OPTION ${name} has no option "${wrong}"`)
+          expect(reported, wrong).to.include(`did you mean "${right}"?`)
         }
       }
     })

@@ -6,57 +6,57 @@ import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
 
-function noting(): { readonly told: string[]; readonly tracer: Tracer } {
-  const told: string[] = []
+function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer } {
+  const calls: string[] = []
   const tracer: Tracer = {
     request: (key, mode, metadata) => {
-      told.push(`asks ${key} ${mode} ${metadata}`)
+      calls.push(`asks ${key} ${mode} ${metadata}`)
       return {
         metadata: '{"traced":true}',
         granted: (fence) => {
-          told.push(`granted ${fence}`)
+          calls.push(`granted ${fence}`)
           return {
             run: (callback) => callback(),
-            ended: (lost) => told.push(`ended ${lost?.reason}`),
+            ended: (lost) => calls.push(`ended ${lost?.reason}`),
           }
         },
-        failed: ({ code }) => told.push(`failed ${code}`),
+        failed: ({ code }) => calls.push(`failed ${code}`),
       }
     },
   }
-  return { told, tracer }
+  return { calls, tracer }
 }
 
 describe('tracing a session', () => {
   it('reports the request, the grant and the end, once each', async () => {
-    const { told, tracer } = noting()
+    const { calls, tracer } = recordingTracer()
     const scene = await openScene({ tracer })
     const lock = await acquireLock(scene, { metadata: 7 })
     expect(scene.socket.sent.at(-1)).to.deep.include({ metadata: { traced: true } })
     void lock.unlock()
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     void scene.session.close()
-    expect(told).to.deep.equal(['asks k exclusive 7', 'granted 1', 'ended undefined'])
+    expect(calls).to.deep.equal(['asks k exclusive 7', 'granted 1', 'ended undefined'])
   })
 
   it('reports a loss with its reason, once', async () => {
-    const { told, tracer } = noting()
+    const { calls, tracer } = recordingTracer()
     const scene = await openScene({ tracer })
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     await codeOf(lock.unlock())
     void scene.session.close()
-    expect(told.slice(1)).to.deep.equal(['granted 1', 'ended stolen'])
+    expect(calls.slice(1)).to.deep.equal(['granted 1', 'ended stolen'])
   })
 
   it('reports a request that fails', async () => {
-    const { told, tracer } = noting()
+    const { calls, tracer } = recordingTracer()
     const { session, socket } = await openScene({ tracer })
     const asking = codeOf(session.lock('k', { mode: 'shared', timeout: 5 }))
     await turn()
     socket.deliver({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
     await asking
-    expect(told).to.deep.equal(['asks k shared undefined', 'failed LOCK_TIMEOUT'])
+    expect(calls).to.deep.equal(['asks k shared undefined', 'failed LOCK_TIMEOUT'])
   })
 })
 

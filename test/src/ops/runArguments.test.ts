@@ -81,10 +81,10 @@ describe('the arguments of holdfast run', () => {
     ['options before the key', ['-sq', '--timeout=30s', '-E', '9', 'k', 'printf', '%s', 'ok']],
   ]
   it('are accepted in each form of the command line', async () => {
-    const runs = some(forms).map(async ([what, args]) => {
+    const runs = some(forms).map(async ([form, args]) => {
       const { url } = await stage.broker()
       const ended = await Holdfast.run(stage, ['run', '--url', url, ...args])
-      expect(ended, what).to.deep.include({ code: 0, out: ['ok'], err: [] })
+      expect(ended, form).to.deep.include({ code: 0, out: ['ok'], err: [] })
     })
     await Promise.all(runs)
   })

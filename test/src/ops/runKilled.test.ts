@@ -61,12 +61,12 @@ describe('holdfast run after a kill', () => {
     }
   }).timeout(300_000)
 
-  for (const [what, signal] of [
+  for (const [moment, signal] of [
     ['the OOM killer', 'SIGKILL'],
     ['a real-time signal', 34],
     ['a fault of its own', 'SIGSEGV'],
   ] as const) {
-    it(`kills the command with it at ${what}`, async () => {
+    it(`kills the command with it at ${moment}`, async () => {
       const { url } = await stage.broker()
       const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
       const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])

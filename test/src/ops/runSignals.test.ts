@@ -116,7 +116,7 @@ describe('holdfast run with signals', () => {
 describe('holdfast run with a command that cannot be started', () => {
   const stage = Stage.forEachTest()
 
-  async function tried(command: readonly string[], env?: Record<string, string>) {
+  async function runFailing(command: readonly string[], env?: Record<string, string>) {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', ...command]
     const { code, out, err } = await Holdfast.run(stage, args, { env })
@@ -125,7 +125,7 @@ describe('holdfast run with a command that cannot be started', () => {
     // Other shells print longer messages.
     expect(err.length).to.be.within(1, 2)
     expect(broker.query().heldCount).to.equal(0)
-    return { code, said: err[0] }
+    return { code, firstLine: err[0] }
   }
 
   const file = (name: string, mode = 0o755, text = '#!/bin/sh\n') => {
@@ -149,10 +149,10 @@ describe('holdfast run with a command that cannot be started', () => {
     // Commands with the same code take the same path, so every second command is enough with small
     // counts.
     const some = cases.filter((_, i) => i % count(2, 1) === 0)
-    const runs = some.map(async ([what, command, code, message]) => {
-      const ended = await tried(command())
-      expect(ended.code, what).to.equal(code)
-      expect(ended.said, what).to.match(message)
+    const runs = some.map(async ([label, command, code, message]) => {
+      const ended = await runFailing(command())
+      expect(ended.code, label).to.equal(code)
+      expect(ended.firstLine, label).to.match(message)
     })
     await Promise.all(runs)
   })
@@ -162,17 +162,17 @@ describe('holdfast run with a command that cannot be started', () => {
     spawnSync('cp', ['/bin/true', path])
     const writing = await open(path, 'r+')
     stage.onClear(() => writing.close())
-    const { code, said } = await tried([path])
+    const { code, firstLine } = await runFailing([path])
     expect(code).to.equal(126)
-    expect(said).to.match(/busy/)
+    expect(firstLine).to.match(/busy/)
   })
 
   it('prints a message if the command is not on the PATH, or is not executable there', async () => {
     const folder = scratch(stage).path('bin')
     mkdirSync(folder)
     await writeFile(`${folder}/tool`, '')
-    expect((await tried(['tool'], { PATH: '/nowhere' })).code).to.equal(127)
-    expect((await tried(['tool'], { PATH: folder })).code).to.equal(126)
+    expect((await runFailing(['tool'], { PATH: '/nowhere' })).code).to.equal(127)
+    expect((await runFailing(['tool'], { PATH: folder })).code).to.equal(126)
   })
 
   function loop(): string {

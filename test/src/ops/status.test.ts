@@ -27,7 +27,7 @@ const status = (stage: Stage, ...args: string[]) => Holdfast.run(stage, ['status
 async function statusAsJson(stage: Stage, url: string) {
   const { code, out, err } = await status(stage, '--json', url)
   expect(out, err.join('\n')).to.have.length(1)
-  return { code, err, told: JSON.parse(out[0]!) as BrokerStatus }
+  return { code, err, report: JSON.parse(out[0]!) as BrokerStatus }
 }
 
 describe('holdfast status', () => {
@@ -49,10 +49,10 @@ describe('holdfast status', () => {
       'sessions|1',
       'locks|1 held, 0 waiting',
     ])
-    const { told } = await statusAsJson(stage, url)
-    expect(told).to.deep.include({ ready: true, log: { kind: 'memory' }, held: 1, keys: 1 })
-    expect(told.stats).to.include({ totalLocks: 1, activeLocks: 1 })
-    const text = JSON.stringify(told)
+    const { report } = await statusAsJson(stage, url)
+    expect(report).to.deep.include({ ready: true, log: { kind: 'memory' }, held: 1, keys: 1 })
+    expect(report.stats).to.include({ totalLocks: 1, activeLocks: 1 })
+    const text = JSON.stringify(report)
     for (const word of ['secret', session.id]) expect(text).to.not.include(word)
   })
 
@@ -71,10 +71,10 @@ describe('holdfast status', () => {
     })
     await made
     const { url } = await serve(stage, '--journal', dir)
-    const before = (await statusAsJson(stage, url)).told
+    const before = (await statusAsJson(stage, url)).report
     const session = await stage.session(url)
     await session.lock('k')
-    const after = (await statusAsJson(stage, url)).told
+    const after = (await statusAsJson(stage, url)).report
     if (before.log.kind !== 'journal' || after.log.kind !== 'journal') throw new Error('no journal')
     expect(before.log.snapshot?.position).to.equal(1)
     expect(before.log.snapshot?.ageMs).to.be.within(0, 600_000)
@@ -97,8 +97,8 @@ describe('holdfast status', () => {
     const draining = next(session, 'draining')
     process.kill('SIGTERM')
     await draining
-    const { code, err, told } = await statusAsJson(stage, admin!)
-    expect([code, told.ready]).to.deep.equal([1, false])
+    const { code, err, report } = await statusAsJson(stage, admin!)
+    expect([code, report.ready]).to.deep.equal([1, false])
     expect(err).to.deep.equal([`holdfast: The broker at ${admin} is not ready`])
     await lock.unlock()
   })
@@ -153,7 +153,7 @@ describe('holdfast status with a shared log', function () {
     serve(stage, '--log', etcd.cluster.address(etcd.prefix), ...more)
 
   async function replicatedLog(url: string) {
-    const { log } = (await statusAsJson(stage, url)).told
+    const { log } = (await statusAsJson(stage, url)).report
     if (log.kind !== 'replicated') throw new Error(`it has ${log.kind}`)
     return log
   }
@@ -198,10 +198,10 @@ describe('holdfast status with a shared log', function () {
     stage.onClear(() => (isBack ? undefined : member!.start()))
     await member!.kill()
     await cutOff
-    const { code, told, err } = await statusAsJson(stage, url)
-    expect([code, told.ready]).to.deep.equal([1, false])
+    const { code, report, err } = await statusAsJson(stage, url)
+    expect([code, report.ready]).to.deep.equal([1, false])
     expect(err[0]).to.match(/^holdfast: The broker at \S+ is not ready$/)
-    expect(told.log).to.include({ kind: 'replicated', live: false, selfLeaseMs: 0 })
+    expect(report.log).to.include({ kind: 'replicated', live: false, selfLeaseMs: 0 })
     const { out } = await status(stage, url)
     const text = out.join('\n')
     expect(text)

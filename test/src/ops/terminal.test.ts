@@ -63,9 +63,9 @@ describe('holdfast on a terminal', () => {
     return { out, err }
   }
 
-  function expectVisible({ out, err }: Said, what: string): void {
+  function expectVisible({ out, err }: Said, label: string): void {
     for (const line of [...out.split('\n'), ...err.split('\n')]) {
-      expect(unseen.exec(line)?.[0].codePointAt(0)?.toString(16), `${what}: ${line}`).to.equal(
+      expect(unseen.exec(line)?.[0].codePointAt(0)?.toString(16), `${label}: ${line}`).to.equal(
         undefined,
       )
     }
@@ -154,16 +154,16 @@ describe('holdfast on a terminal', () => {
       ...[['ping'], ['run', 'k', '--', 'true']],
       ['unlock', 'k', '--fence', '1', '--reason', 'r'],
     ]
-    for (const [turn, [what, url]] of Object.entries({ refused, failing, closing }).entries()) {
+    for (const [turn, [label, url]] of Object.entries({ refused, failing, closing }).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
           // With small counts, each command gets one of the three answers. A ping ends before the
           // other two.
-          if (what !== 'refused' && command === 'ping') return
+          if (label !== 'refused' && command === 'ping') return
           if (!full && command !== 'ping' && i % 3 !== turn) return
           const one = await said([command!, '--url', url, ...args])
-          expectVisible(one, `${command}, ${what}`)
-          expect(one.err, `${command}, ${what}`).to.include('holdfast: ')
+          expectVisible(one, `${command}, ${label}`)
+          expect(one.err, `${command}, ${label}`).to.include('holdfast: ')
         }),
       )
     }

@@ -47,7 +47,7 @@ describe('a wrong command line of holdfast', () => {
   const stage = Stage.forEachTest()
 
   /** Parses in this process, which is what a process of its own would do before anything else. */
-  async function refused(args: readonly string[], what: RegExp): Promise<void> {
+  async function refused(args: readonly string[], expected: RegExp): Promise<void> {
     const program = createProgram()
     let output = ''
     const writeErr = (text: string) => {
@@ -65,7 +65,7 @@ describe('a wrong command line of holdfast', () => {
       code = reportError(error)
     }
     expect(code, args.join(' ')).to.equal(64)
-    expect(output, args.join(' ')).to.match(what)
+    expect(output, args.join(' ')).to.match(expected)
   }
 
   it('exits 64 with the suggested flag, and prints nothing else', async () => {
