@@ -36,7 +36,7 @@ describe('e2e: workers of a cluster', () => {
     const why = 'every worker with a log in memory would grant the same locks'
     const refused =
       'INVALID_OPTION attach in a worker of node:cluster needs a log that outlives it, because ' +
-      `${why}: ${remedy}.`
+      `${why}: ${remedy}`
     expect(await outcomesOf('attach', '')).to.deep.equal([refused, refused])
   })
 })
