@@ -13,7 +13,7 @@ import { count, type Random, seeded } from '../support/counts.js'
 import { deepFrame, type Surroundings } from './amounts.js'
 import { WorkMeter } from './workMeter.js'
 
-const sequences = count(3, 500)
+const sequences = count(3, 300)
 const heldLocks = count(800, 5_000)
 const crowdSize = count(300, 1_000)
 /** Turns after which a hostile client leaves, even if requests are unanswered. */
