@@ -63,11 +63,6 @@ export class SharedStore {
     for (const listener of [...this.#listeners]) listener(entry)
   }
 
-  /** Returns the first entry after a position; undefined if there is none yet. */
-  next(position: number): StoredEntry | undefined {
-    return this.#entries.find((entry) => entry.position > position)
-  }
-
   /**
    * Calls `listener` for every present and future entry after a position. @returns a function that
    * ends this; undefined if those entries were removed
