@@ -7,7 +7,7 @@
  *   same in fewer bytes. Neither renames a property, because a renamed property that something
  *   outside of the file reads breaks without an error.
  * - `eventemitter3.js`: the event emitter as an ES module, for the ES modules of the client. The
- *   package has only a CommonJS file, which some bundlers cannot read without a plugin.
+ *   package exports only a CommonJS file, which some bundlers cannot read without a plugin.
  * - `websocket.js` and `.cjs`: the WebSocket for bundles, which other bundlers put into their own
  *   output. Bundlers break `ws`: an ES module has no `require` for the modules of Node, and a stub
  *   in place of the optional `bufferutil` makes every `send` throw. This copy asks Node for its
@@ -35,8 +35,6 @@ async function bundleClient(outfile) {
     absWorkingDir: root,
     metafile: true,
     entryPoints: [join(built, 'index.js')],
-    // The ES module needs no helpers of esbuild for CommonJS.
-    alias: { eventemitter3: join(root, 'node_modules/eventemitter3/dist/eventemitter3.esm.js') },
     bundle: true,
     format: 'esm',
     platform: 'browser',
@@ -44,7 +42,7 @@ async function bundleClient(outfile) {
     minify: true,
     write: false,
     logLevel: 'warning',
-    plugins: [eventEmitterPackage],
+    plugins: [eventEmitterModule],
   })
   const { code } = await minify(outputFiles[0].text, {
     module: true,
@@ -76,32 +74,23 @@ async function bundleClient(outfile) {
   process.stderr.write(`holdfast: ${relative(root, outfile)}: ${sizes}\n`)
 }
 
-/** Takes the package itself in place of the ES module made from it, for its size and licence. */
-const eventEmitterPackage = {
-  name: 'event-emitter-package',
-  setup({ onResolve, resolve }) {
-    onResolve({ filter: /\/bundle\/eventemitter3\.js$/ }, ({ kind }) =>
-      resolve('eventemitter3', { resolveDir: built, kind }),
-    )
+/** The ES module of the package, which the exports of the package do not name. */
+const emitterModule = join(root, 'node_modules/eventemitter3/dist/eventemitter3.esm.js')
+
+/** Takes this module for the package and for its copy, because it needs no helpers for CommonJS. */
+const eventEmitterModule = {
+  name: 'event-emitter-module',
+  setup({ onResolve }) {
+    onResolve({ filter: /^eventemitter3$|\/bundle\/eventemitter3\.js$/ }, () => ({
+      path: emitterModule,
+    }))
   },
 }
 
-/** Makes the ES module, and lets the one compiled file that needs the package import it. */
-async function bundleEventEmitter(outfile) {
-  const { outputFiles, metafile } = await build({
-    absWorkingDir: root,
-    metafile: true,
-    stdin: { contents: "export { EventEmitter } from 'eventemitter3'", resolveDir: built },
-    bundle: true,
-    format: 'esm',
-    platform: 'neutral',
-    conditions: ['import'],
-    target: 'es2022',
-    write: false,
-    logLevel: 'warning',
-  })
-  const licences = licencesOf(Object.keys(metafile.inputs), root)
-  write(outfile, `/*! Contains:\n\n${licences}\n*/\n${outputFiles[0].text}`)
+/** Copies the ES module, and lets the one compiled file that needs the package import the copy. */
+function copyEventEmitter(outfile) {
+  const licences = licencesOf([emitterModule], root)
+  write(outfile, `/*! Contains:\n\n${licences}\n*/\n${readFileSync(emitterModule, 'utf8')}`)
   const importer = join(built, 'session/sessionEvents.js')
   const text = readFileSync(importer, 'utf8')
   write(importer, text.replace("from 'eventemitter3'", "from '../bundle/eventemitter3.js'"))
@@ -182,7 +171,7 @@ function write(file, text) {
   writeFileSync(file, text)
 }
 
-await bundleEventEmitter(join(built, 'bundle/eventemitter3.js'))
+copyEventEmitter(join(built, 'bundle/eventemitter3.js'))
 await bundleClient(join(built, 'bundle/holdfast.js'))
 await bundleWebSocket('esm', join(built, 'bundle/websocket.js'))
 await bundleWebSocket('cjs', join(built, 'bundle/websocket.cjs'))

@@ -1,6 +1,6 @@
 /**
  * The cost of the work that messages cause, and the work budget of a connection. One unit of work
- * is about a microsecond of the time of the broker.
+ * is about half a microsecond of the broker's time, and more until the code is compiled.
  *
  * To limit the number of messages is not enough, because one query visits every key in use, and an
  * answer may be a thousand times as long as its request. So the broker subtracts the work that each

@@ -60,7 +60,7 @@ export class WorkScheduler {
    * answer and a `hello` wait for this budget, because each of them can cost much.
    */
   get left(): number {
-    // A unit takes longer than a microsecond on a slow machine, and until code is compiled.
+    // A unit takes longer than usual on a slow machine, and until the code is compiled.
     return Math.min(this.#left, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 

@@ -116,7 +116,7 @@ describe('singleflight', () => {
     expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 5 })
   })
 
-  it('reports the loss to every caller, except those who have unlocked', async () => {
+  it('reports the loss to every caller that has not unlocked', async () => {
     const { session, socket, lost } = await openScene()
     const asking = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()

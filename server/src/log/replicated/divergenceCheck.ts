@@ -3,9 +3,9 @@
  * its table at the same position of the log. The digest of the majority is right. A broker with
  * another digest stops, because it cannot trust its table.
  *
- * Without a majority, as with two brokers that differ, nobody can know which table is right. Then
- * all brokers stop, because going on with different tables would be worse. After a restart they
- * read equal tables from the log.
+ * Without a majority, as with two brokers that differ, no broker can know which table is right.
+ * Then all brokers stop, because going on with different tables would be worse. After a restart
+ * they read equal tables from the log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
