@@ -87,9 +87,8 @@ describe('divergence check', () => {
     )
   }
 
-  const odd = /^The lock table of this broker differs from that of the majority after 1000 entries/
-  const tie =
-    /^The lock tables of the brokers differ after 1000 entries of the shared log, without a/
+  const odd = /^The lock table of this broker differs from that of the majority at position 1000 of/
+  const tie = /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
 
   it('follows the majority, whatever the order of the digests', () => {
     const orders: [string, string][][] = [

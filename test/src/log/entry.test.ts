@@ -133,7 +133,7 @@ describe('snapshot of a replicated log', () => {
         undefined,
       ),
     )
-    store.put('{"v":1,"broker":"stranger","n":9,"at":0,"commands":[]}')
+    store.put('{"v":1,"broker":"stranger","n":1,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
     expect(loaded?.position).to.equal(8)
@@ -144,6 +144,14 @@ describe('snapshot of a replicated log', () => {
     expect(
       [...table.sessions.values()].map(({ id, ownerBroker }) => [id, ownerBroker]),
     ).to.deep.equal([['s', 'a']])
+  })
+
+  it('is not made without an entry that a later entry proves to be in the log', async () => {
+    const { store, source } = filled('"m"')
+    store.put(encodeCommands({ broker: 'a', n: 4, at: 0 }, [], undefined))
+    const error = await makeSnapshot(source.create(), config, 6, 7).catch((reason) => reason)
+    expect(error.message).to.contain('has lost entry 3 of broker a')
+    expect(store.snapshots).to.deep.equal([])
   })
 
   it('removes older snapshots and entries', async () => {

@@ -84,6 +84,57 @@ describe('member list: an entry', () => {
   })
 })
 
+describe('member list: an entry is missing', () => {
+  it('before an entry whose number is more than one above the last of its sender', () => {
+    const members = memberListOf('a')
+    expect(members.missingBefore(commandsEntry('a', 2))).to.equal(undefined)
+    for (const n of [3, 4]) {
+      const missing = { broker: 'a', n: 2 }
+      expect(members.missingBefore(commandsEntry('a', n)), `${n}`).to.deep.equal(missing)
+      expect(members.missingBefore(leave('a', n)), `${n}`).to.deep.equal(missing)
+    }
+  })
+
+  it('before an entry of a sender whose join is missing', () => {
+    const missing = memberListOf('a').missingBefore(commandsEntry('b', 2))
+    expect(missing).to.deep.equal({ broker: 'b', n: 1 })
+  })
+
+  it('before a death notice that names a later entry of the dead broker', () => {
+    const members = memberListOf('a', 'b', 'c')
+    members.applyEntry(commandsEntry('b', 2))
+    const notice = (last: number) => commandsEntry('a', 2, [{ broker: 'b', last }])
+    for (const last of [1, 2]) expect(members.missingBefore(notice(last))).to.equal(undefined)
+    expect(members.missingBefore(notice(3))).to.deep.equal({ broker: 'b', n: 3 })
+    // The notice was true when the entry was appended first, and is true when it comes again.
+    members.applyEntry(commandsEntry('b', 3))
+    members.applyEntry(notice(3))
+    expect(members.missingBefore(notice(3))).to.equal(undefined)
+  })
+
+  it('not before the next entry, an entry that comes again, or the first entry of a sender', () => {
+    const members = memberListOf('a')
+    members.applyEntry(commandsEntry('a', 2))
+    for (const entry of [
+      commandsEntry('a', 3),
+      ...[commandsEntry('a', 2), commandsEntry('a', 1), join('a')],
+      ...[join('b'), join('c', 'a'), commandsEntry('b', 1)],
+    ]) {
+      expect(members.missingBefore(entry)).to.equal(undefined)
+    }
+  })
+
+  it('not before an entry of a dead sender', () => {
+    const members = memberListOf('a', 'b')
+    members.applyEntry(commandsEntry('a', 2, [{ broker: 'b', last: 1 }]))
+    for (const n of [1, 2, 3, 9]) {
+      expect(members.missingBefore(commandsEntry('b', n)), `${n}`).to.equal(undefined)
+    }
+    members.applyEntry(join('c3', 'c2'))
+    expect(members.missingBefore(commandsEntry('c2', 4))).to.equal(undefined)
+  })
+})
+
 describe('member list: the sessions of a dead member', () => {
   it('pass to the member that first declares the death', () => {
     const members = memberListOf('a', 'b', 'c')

@@ -71,6 +71,8 @@ export interface Faults {
   appendsTwice: boolean
   /** The delay of everything, in ms. */
   delayMs: number
+  /** Followers do not get these entries. */
+  drops: (text: string) => boolean
 }
 
 /** How long a call waits for its answer, in ms. */
@@ -120,6 +122,7 @@ export class MemoryEngine implements Engine {
       for (const entry of this.#store.entries.filter((entry) => entry.position > position)) {
         if (!this.#following.has(following)) return
         position = entry.position
+        if (this.faults.drops(entry.text)) continue
         follower.entry(position, entry.text)
       }
     }
@@ -203,7 +206,10 @@ export class MemoryEngine implements Engine {
 
 /** The engines of one broker: one for its log, and one for each snapshot. */
 export class MemorySource implements EngineSource {
-  readonly faults: Faults = { isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 }
+  readonly faults: Faults = {
+    ...{ isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 },
+    drops: () => false,
+  }
   readonly #store: MemoryStore
   readonly #engines: MemoryEngine[] = []
 

@@ -193,6 +193,23 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(read()).to.deep.equal([])
   })
 
+  it('has a line for an entry that did not arrive, although the broker serves again at once', async () => {
+    const { cluster, member, read } = await watched()
+    await cluster.pass(3_000)
+    let drops = 0
+    const own = `"broker":"${member.log.name}"`
+    member.source.faults.drops = (text) => !text.includes(own) && ++drops === 1
+    await cluster.pass(5_000)
+    const lines = read() as [string, { problem: string; serves: boolean }][]
+    expect(lines.map(([message]) => message)).to.deep.equal(['Replicated log has a problem'])
+    expect(lines[0]![1].problem).to.match(/did not receive entry \d+ of broker/)
+    expect(lines[0]![1].serves).to.equal(true)
+    await cluster.pass(60_000)
+    expect((read() as [string, object][]).map(([message]) => message)).to.deep.equal([
+      'Replicated log recovered',
+    ])
+  })
+
   it('reports the failure if no other problem is known', async () => {
     const { cluster, member, read } = await watched()
     member.source.faults.delayMs = 60_000

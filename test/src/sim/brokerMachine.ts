@@ -212,6 +212,10 @@ export class BrokerMachine implements LogOracleBroker {
       path: this.path,
       appendFaults: this.isSpared ? noAppendFaults : log.plan,
       onEntry: (entry, apply) => log.logOracle.applyEntry(this, entry, apply),
+      drops: {
+        mayDrop: (entry, next) => log.logOracle.provesLoss(next, entry),
+        onEntryAfterDrop: (entry, apply) => log.logOracle.applyAfterLoss(this, entry, apply),
+      },
     })
     const { deadMs, snapshotEntries } = log.plan
     return new ReplicatedLog(this.#source, { deadMs, snapshotEntries }, environment)

@@ -8,7 +8,7 @@ import type { Path } from './network.js'
 import { block, unblock } from './pipe.js'
 import type { FaultKind } from './plan.js'
 import type { Random } from './random.js'
-import { type LogFaultKind, logFaultKinds } from './sharedPlan.js'
+import { type LogFaultKind, noLogFaults } from './sharedPlan.js'
 
 export interface LogFaultsDeps {
   readonly cluster: Cluster
@@ -18,7 +18,7 @@ export interface LogFaultsDeps {
 }
 
 export function isLogFault(kind: FaultKind | LogFaultKind): kind is LogFaultKind {
-  return (logFaultKinds as readonly string[]).includes(kind)
+  return kind in noLogFaults
 }
 
 export class LogFaults {
@@ -54,6 +54,9 @@ export class LogFaults {
       }
       case 'breakLog':
         machine.source?.main?.break(random.int(0, 3), random.int(0, 3))
+        break
+      case 'dropFromLog':
+        machine.source?.main?.dropSoon()
         break
       case 'compactLog':
         // The second compaction removes the entries before the first snapshot.

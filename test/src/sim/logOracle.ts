@@ -24,6 +24,8 @@ export interface LogOracleBroker {
 const compareEvery = 8
 
 interface ExpectedEntry {
+  /** The broker that wrote the entry; '' if the entry is invalid. */
+  readonly writer: string
   /** The commands that the entry results in, as JSON. */
   readonly commands: readonly string[]
   /** The members after the entry, joined by commas. */
@@ -42,6 +44,8 @@ export class LogOracle {
   readonly #expected = new Map<number, ExpectedEntry>()
   /** The broker that wrote the newest entry. */
   #writer = ''
+  /** Whether the newest entry is valid. */
+  #isValid = true
   /** The commands that the broker has applied so far for the present entry. */
   #applied: string[] = []
 
@@ -58,10 +62,12 @@ export class LogOracle {
   appended({ position, text }: StoredEntry): void {
     const entry = JSON.parse(text) as LogEntry
     this.#writer = entry.broker
+    this.#isValid = true
     const commands = this.#accept(entry)
     for (const command of commands) this.table.apply(command)
     const isCompared = this.#expected.size % compareEvery === 0
     this.#expected.set(position, {
+      writer: this.#isValid ? entry.broker : '',
       commands: commands.map((command) => JSON.stringify(command)),
       members: this.members.join(),
       table: isCompared ? textOf(this.table) : undefined,
@@ -102,6 +108,22 @@ export class LogOracle {
       this.#report.violated('all brokers agree on the members', detail)
     }
     if (expected.table !== undefined) this.#compare(broker, expected.table, position)
+  }
+
+  /** Returns whether an entry proves to a broker that it has missed the entry before. */
+  provesLoss({ position }: StoredEntry, missed: StoredEntry): boolean {
+    const writer = this.#expected.get(position)!.writer
+    return writer !== '' && writer === this.#expected.get(missed.position)!.writer
+  }
+
+  /** Checks a broker that gets an entry and has missed the entry before of the same writer. */
+  applyAfterLoss(broker: LogOracleBroker, { position }: StoredEntry, apply: () => void): void {
+    this.#report.count('broker missed an entry')
+    this.#applied = []
+    apply()
+    if (broker.logName === '' && this.#applied.length === 0) return
+    const detail = `${broker.name} at ${position}: serves as ${broker.logName || 'nothing'}, applied ${this.#applied.join(' ') || 'nothing'}`
+    this.#report.violated('a broker that missed an entry stops serving', detail)
   }
 
   /** A broker has applied a command. */
@@ -149,6 +171,7 @@ export class LogOracle {
   }
 
   #ignore({ broker }: LogEntry): readonly Command[] {
+    this.#isValid = false
     this.#report.count(this.#dead.has(broker) ? 'entry of a dead broker' : 'entry repeated')
     return []
   }

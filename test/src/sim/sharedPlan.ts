@@ -16,7 +16,11 @@ export const logFaultKinds = [
   'compactLog',
 ] as const
 
-export type LogFaultKind = (typeof logFaultKinds)[number]
+/**
+ * `dropFromLog`: an entry does not reach one broker. Not in the list above, because its random
+ * number is drawn last, so that worlds without the fault are the same as before it existed.
+ */
+export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 
 /** The weights in a world without a shared log. */
 export const noLogFaults: Record<LogFaultKind, number> = {
@@ -26,6 +30,7 @@ export const noLogFaults: Record<LogFaultKind, number> = {
   blockAllLogs: 0,
   isolateBroker: 0,
   compactLog: 0,
+  dropFromLog: 0,
 }
 
 export interface SharedPlan extends AppendFaults {
@@ -56,7 +61,7 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
   const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...noLogFaults }
   for (const kind of logFaultKinds) if (random.chance(probability)) faults[kind] = 1
-  return {
+  const shared = {
     brokers,
     rates: Array.from({ length: brokers }, () => plan.brokerRate * random.pick([0.995, 1, 1.005])),
     deadMs: random.pick([1_000, 1_500, 3_000]),
@@ -70,4 +75,6 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,
     hasDuplicatingClient: random.chance(0.3),
   }
+  if (!isFaultless && random.chance(0.2)) faults.dropFromLog = 1
+  return shared
 }

@@ -64,6 +64,16 @@ export class SharedStore {
   }
 
   /**
+   * Returns the first entry after a position; undefined if there is none yet, or if the store has
+   * removed entries after the position. A removed entry may still be under way to a broker, so the
+   * oldest remaining entry is not the next one that the broker receives.
+   */
+  next(position: number): StoredEntry | undefined {
+    if (position < this.#compactedTo) return undefined
+    return this.#entries.find((entry) => entry.position > position)
+  }
+
+  /**
    * Calls `listener` for every present and future entry after a position. @returns a function that
    * ends this; undefined if those entries were removed
    */

@@ -42,6 +42,19 @@ export interface SimEngineDeps {
   readonly appendFaults: AppendFaults
   /** Wraps the delivery of an entry to the broker. */
   readonly onEntry: (entry: StoredEntry, apply: () => void) => void
+  /** Set for the engine of a broker's log, which may fail to deliver an entry. */
+  readonly drops?: DropRules | undefined
+}
+
+/** Which entries an engine may fail to deliver, and the check of a broker that missed an entry. */
+export interface DropRules {
+  /**
+   * Returns whether an entry may be dropped. The next entry must prove the loss, so that the broker
+   * has no time to act on a wrong table, and all oracles remain valid.
+   */
+  mayDrop(entry: StoredEntry, next: StoredEntry): boolean
+  /** Wraps the delivery of the entry after a dropped one. */
+  onEntryAfterDrop(entry: StoredEntry, apply: () => void): void
 }
 
 /** One connection to the store. The engine replaces a faulty connection. */
@@ -56,6 +69,9 @@ export class SimEngine implements Engine {
   readonly #streams = new Set<Stream>()
   #line: Line
   #isClosed = false
+  #mustDrop = false
+  /** Positions of the dropped entries. The engine delivers each of them the next time. */
+  readonly #dropped = new Set<number>()
 
   constructor(deps: SimEngineDeps) {
     this.#deps = deps
@@ -66,6 +82,11 @@ export class SimEngine implements Engine {
   break(keptUp: number, keptDown: number): void {
     this.#line.up.cut(Math.min(keptUp, this.#line.up.packetsUnderWay))
     this.#line.down.cut(Math.min(keptDown, this.#line.down.packetsUnderWay))
+  }
+
+  /** Makes the engine drop the next entry that `drops.mayDrop` accepts. */
+  dropSoon(): void {
+    this.#mustDrop = true
   }
 
   open(config: ClusterConfig): Promise<void> {
@@ -93,13 +114,15 @@ export class SimEngine implements Engine {
   }
 
   follow(position: number, listener: LogListener): { stop(): void } {
-    const { process, store, onEntry } = this.#deps
+    const { process, store, onEntry, drops } = this.#deps
     const stream = new Stream({
       position,
       listener,
       store,
       process,
       onEntry,
+      drops,
+      isDropped: (entry) => this.#drop(entry),
       line: () => this.#line,
       reconnect: (line) => this.#reconnect(line),
       onStop: () => this.#streams.delete(stream),
@@ -162,6 +185,16 @@ export class SimEngine implements Engine {
     })
   }
 
+  #drop(entry: StoredEntry): boolean {
+    const { store, drops } = this.#deps
+    if (!this.#mustDrop || drops === undefined || this.#dropped.has(entry.position)) return false
+    const next = store.next(entry.position)
+    if (next === undefined || !drops.mayDrop(entry, next)) return false
+    this.#mustDrop = false
+    this.#dropped.add(entry.position)
+    return true
+  }
+
   /** Replaces the connection. Packets under way on the former connection may still arrive. */
   #reconnect(line: Line): void {
     if (line !== this.#line || this.#isClosed) return
@@ -181,6 +214,8 @@ interface StreamDeps {
   readonly store: SharedStore
   readonly process: SimProcess
   readonly onEntry: SimEngineDeps['onEntry']
+  readonly drops: DropRules | undefined
+  readonly isDropped: (entry: StoredEntry) => boolean
   readonly line: () => Line
   readonly reconnect: (line: Line) => void
   readonly onStop: () => void
@@ -196,6 +231,7 @@ class Stream {
   #watchdog: Timer | undefined
   #hasReceived = false
   #isStopped = false
+  #hasDropped = false
 
   constructor(deps: StreamDeps) {
     this.#deps = deps
@@ -236,10 +272,15 @@ class Stream {
   }
 
   #apply(entry: StoredEntry): void {
-    const { listener, onEntry } = this.#deps
+    const { listener, onEntry, drops, isDropped } = this.#deps
     this.#hasReceived = true
     this.#position = entry.position
-    onEntry(entry, () => listener.entry(entry.position, entry.text))
+    const apply = (): void => listener.entry(entry.position, entry.text)
+    if (this.#hasDropped) {
+      this.#hasDropped = false
+      drops!.onEntryAfterDrop(entry, apply)
+    } else if (isDropped(entry)) this.#hasDropped = true
+    else onEntry(entry, apply)
   }
 
   /** Reconnects after a silence of `streamMs`. */
@@ -268,7 +309,8 @@ export class SimEngineSource implements EngineSource {
     // The engine of a snapshot delivers entries to no broker, so no oracle observes it.
     const onEntry =
       this.main === undefined ? this.#deps.onEntry : (_: StoredEntry, apply: () => void) => apply()
-    const engine = new SimEngine({ ...this.#deps, onEntry })
+    const drops = this.main === undefined ? this.#deps.drops : undefined
+    const engine = new SimEngine({ ...this.#deps, onEntry, drops })
     this.main ??= engine
     return engine
   }

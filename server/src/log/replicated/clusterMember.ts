@@ -14,14 +14,23 @@ import type { LogLoad, StateMachine } from '../log.js'
 import { Batch } from './batch.js'
 import { DivergenceCheck } from './divergenceCheck.js'
 import type { ClusterConfig, Engine } from './engine.js'
-import { decodeEntry, type LogEntry, noticesIn } from './entry.js'
+import { decodeEntry, type LogEntry, type MissingEntry, noticesIn } from './entry.js'
 import { Incarnation } from './incarnation.js'
-import { logClosed } from './logErrors.js'
+import { entryLost, logClosed } from './logErrors.js'
 import { MemberList } from './memberList.js'
 import { FailureDetector } from './selfLease.js'
-import { type LoadedSnapshot, loadSnapshot, type SnapshotOutcome, saveState } from './snapshot.js'
+import {
+  emptyLog,
+  type LoadedSnapshot,
+  loadSnapshot,
+  type SnapshotOutcome,
+  saveState,
+} from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
 import type { SnapshotScheduler } from './snapshotScheduler.js'
+
+/** How long a loss stays visible in the status, in ms, so that operators and alerts see it. */
+const lossVisibleMs = 60_000
 
 /** `joining`: does not serve, but will; `ended`: will never serve again. */
 type State = 'new' | 'joining' | 'serving' | 'leaving' | 'ended'
@@ -55,6 +64,8 @@ export class ClusterMember {
   #lagMs: number | undefined
   #snapshotCatchUp: SnapshotCatchUp | undefined
   #problem: string | undefined
+  /** The newest entry that proved a loss. */
+  #loss: { readonly position: number; readonly at: number; readonly why: string } | undefined
 
   constructor(deps: ClusterMemberDeps) {
     this.#deps = deps
@@ -79,8 +90,17 @@ export class ClusterMember {
       selfLeaseMs: Math.max(0, until - this.#now()),
       waiting: this.#batch.length,
       snapshot: this.#deps.snapshots.newest,
-      problem: this.#problem ?? this.#deps.snapshots.problem ?? this.#deps.engine.warning,
+      problem:
+        this.#lossProblem ??
+        this.#problem ??
+        this.#deps.snapshots.problem ??
+        this.#deps.engine.warning,
     }
+  }
+
+  get #lossProblem(): string | undefined {
+    if (this.#loss === undefined) return undefined
+    return this.#now() - this.#loss.at < lossVisibleMs ? this.#loss.why : undefined
   }
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
@@ -186,6 +206,36 @@ export class ClusterMember {
   #onCompacted(): void {
     this.#subscription?.stop()
     if (!this.#stepDown()) return
+    this.#beginAgain((catchUp) => catchUp.after(this.#position))
+  }
+
+  /**
+   * An entry proves that this broker has not received an earlier entry, so its table is wrong. It
+   * sends its clients away before it applies anything more, because it may have granted a lock that
+   * another client holds. Then it reads the log again from the newest snapshot, or from the
+   * beginning, and serves only when it has read past this entry.
+   *
+   * If the same position proves the loss again, the log itself has lost the entry, or the snapshot
+   * was made without it. Another attempt would find the same, so the broker stops with a permanent
+   * error. It does not loop, because every attempt meets the first loss in the log first. A loss at
+   * another position is another failure to deliver an entry, and is worth another attempt.
+   */
+  #onLoss(missing: MissingEntry, position: number): void {
+    this.#subscription?.stop()
+    const { broker, n } = missing
+    if (position === this.#loss?.position) {
+      this.#fail(entryLost(broker, n, position))
+      return
+    }
+    const entry = `entry ${n} of broker ${broker}`
+    const why = `this broker did not receive ${entry}, so it reads the log again`
+    this.#loss = { position, at: this.#now(), why }
+    if (!this.#stepDown()) return
+    this.#beginAgain(async (catchUp) => (await catchUp.newest()) ?? emptyLog())
+  }
+
+  /** Restores the state that is found, and joins as the next incarnation. */
+  #beginAgain(find: (catchUp: SnapshotCatchUp) => Promise<LoadedSnapshot>): void {
     const { engine, environment, config } = this.#deps
     this.#snapshotCatchUp = new SnapshotCatchUp({
       engine,
@@ -193,8 +243,7 @@ export class ClusterMember {
       config,
       onProblem: this.#onProblem,
     })
-    this.#snapshotCatchUp
-      .after(this.#position)
+    find(this.#snapshotCatchUp)
       .then((loaded) => {
         this.#restore(loaded)
         this.#join(this.#incarnation!.id)
@@ -221,6 +270,11 @@ export class ClusterMember {
       entry = decodeEntry(text, position)
     } catch (error) {
       this.#fail(error as HoldfastError)
+      return
+    }
+    const missing = this.#members.missingBefore(entry)
+    if (missing !== undefined) {
+      this.#onLoss(missing, position)
       return
     }
     this.#position = position
@@ -253,7 +307,7 @@ export class ClusterMember {
       if (this.name === '') this.#deps.stateMachine.replay(command)
       else this.#deps.stateMachine.apply(command)
     }
-    if (!this.#checkDigests(entry)) return
+    if (!this.#checkDigests(entry, commands.length)) return
     if (broker === this.#incarnation?.id) this.#onOwnEntry(entry)
     else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
   }
@@ -288,17 +342,25 @@ export class ClusterMember {
   /**
    * Compares the digests of the tables. Returns false, and fails, if this broker's table differs.
    */
-  #checkDigests(entry: LogEntry): boolean {
-    const { digest, snapshot } = noticesIn(entry)
+  #checkDigests(entry: LogEntry, commandCount: number): boolean {
+    const { digest, digestRound, snapshot } = noticesIn(entry)
     if (snapshot !== undefined) this.#deps.snapshots.recordSnapshot(snapshot, entry.at)
-    const { count, live } = this.#members
-    if (this.#divergenceCheck.isDue(count)) {
-      const value = this.#deps.stateMachine.digest()
-      this.#divergenceCheck.beginRound(count, value, live.keys())
-      if (this.name !== '') this.#incarnation!.sendNotices({ digest: [count, value] })
+    const { count, live, oldest } = this.#members
+    const check = this.#divergenceCheck
+    const now = this.#now()
+    if (check.shouldRequestRound(commandCount, now) && this.name !== '' && this.name === oldest) {
+      check.noteRound(now)
+      this.#incarnation!.sendNotices({ digestRound: true })
     }
-    if (digest !== undefined) this.#divergenceCheck.addDigest(entry.broker, digest)
-    const divergence = this.#divergenceCheck.verdict(live)
+    if (digestRound === true || check.isDue(count)) {
+      // With the number of entries, so that member lists of different length are noticed too.
+      const value = `${count} ${this.#deps.stateMachine.digest()}`
+      check.noteRound(now)
+      check.beginRound(this.#position, value, live.keys())
+      if (this.name !== '') this.#incarnation!.sendNotices({ digest: [this.#position, value] })
+    }
+    if (digest !== undefined) check.addDigest(entry.broker, digest)
+    const divergence = check.verdict(live)
     if (divergence !== undefined) this.#fail(divergence)
     return divergence === undefined
   }

@@ -1,6 +1,7 @@
 /**
- * Checks that the tables of all brokers are equal. Now and then every broker appends the digest of
- * its table at the same position of the log. The digest of the majority is right. A broker with
+ * Checks that the tables of all brokers are equal. Every 1,000 entries, and at the request of the
+ * oldest member, every broker appends the digest of its table at the same position of the log. The
+ * oldest member requests this every 5 s. The digest of the majority is right. A broker with
  * another digest stops, because it cannot trust its table.
  *
  * Without a majority, as with two brokers that differ, no broker can know which table is right.
@@ -10,12 +11,18 @@
 import type { HoldfastError } from '@holdfast/shared'
 import { divergenceUndecided, tablesDiffer } from './logErrors.js'
 
-/** How many entries lie between two comparisons. */
+/** A comparison begins at the latest after this many entries. */
 const entriesBetweenRounds = 1_000
+/** A comparison is requested this long after the last one, in ms, if commands were applied. */
+const msBetweenRounds = 5_000
 
 /** One comparison, until it is decided or the next one begins. */
 interface DigestRound {
-  readonly count: number
+  /**
+   * The position of the entry after which the digests are taken. It names the round, because a
+   * broker that has missed an entry counts other entries but sees equal positions.
+   */
+  readonly position: number
   /** The digest of this broker's table. */
   readonly own: string
   /** The members at that position, which are the brokers that have a table to compare. */
@@ -26,20 +33,43 @@ interface DigestRound {
 
 export class DivergenceCheck {
   #round: DigestRound | undefined
+  /** When the last round began, in ms of the monotonic clock; undefined before the first entry. */
+  #lastRoundAt: number | undefined
+  /** Whether a command was applied since the last round began. */
+  #hasNewCommands = false
 
   /** Whether a comparison begins after this number of entries. */
   isDue(count: number): boolean {
     return count % entriesBetweenRounds === 0
   }
 
-  /** Begins a comparison with this broker's digest after this number of entries. */
-  beginRound(count: number, own: string, live: Iterable<string>): void {
-    this.#round = { count, own, members: [...live], digests: new Map() }
+  /**
+   * Counts an applied entry. Returns whether the last round is so long ago that the oldest member
+   * should request one. The request is an entry, so all brokers begin the round after the same
+   * entry although their clocks differ.
+   *
+   * @param now The monotonic time, in ms.
+   */
+  shouldRequestRound(commandCount: number, now: number): boolean {
+    this.#lastRoundAt ??= now
+    if (commandCount > 0) this.#hasNewCommands = true
+    return this.#hasNewCommands && now - this.#lastRoundAt >= msBetweenRounds
+  }
+
+  /** Notes that a round begins, or was requested. */
+  noteRound(now: number): void {
+    this.#lastRoundAt = now
+    this.#hasNewCommands = false
+  }
+
+  /** Begins a comparison with this broker's digest after the entry at this position. */
+  beginRound(position: number, own: string, live: Iterable<string>): void {
+    this.#round = { position, own, members: [...live], digests: new Map() }
   }
 
   /** Adds the digest of a broker, which may be this one. */
-  addDigest(broker: string, [count, value]: readonly [number, string]): void {
-    const { digests } = this.#round?.count === count ? this.#round : {}
+  addDigest(broker: string, [position, value]: readonly [number, string]): void {
+    const { digests } = this.#round?.position === position ? this.#round : {}
     if (digests?.has(broker) === false) digests.set(broker, value)
   }
 
@@ -51,7 +81,7 @@ export class DivergenceCheck {
    */
   verdict(live: ReadonlyMap<string, unknown>): HoldfastError | undefined {
     if (this.#round === undefined) return undefined
-    const { count, own, members, digests } = this.#round
+    const { position, own, members, digests } = this.#round
     const liveMembers = members.filter((member) => live.has(member))
     const values = liveMembers
       .map((member) => digests.get(member))
@@ -60,7 +90,7 @@ export class DivergenceCheck {
     if (majority === undefined && values.length < liveMembers.length) return undefined
     this.#round = undefined
     if (majority === own || liveMembers.length === 0) return undefined
-    return majority === undefined ? divergenceUndecided(count) : tablesDiffer(count)
+    return majority === undefined ? divergenceUndecided(position) : tablesDiffer(position)
   }
 }
 

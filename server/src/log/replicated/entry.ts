@@ -36,8 +36,10 @@ export interface CommandsEntry extends Base {
 export interface Notices {
   /** Members that were silent for too long. */
   readonly dead?: readonly DeathNotice[] | undefined
-  /** The digest of the sender's table after this number of entries. */
-  readonly digest?: readonly [count: number, value: string] | undefined
+  /** The digest of the sender's table after the entry at this position. */
+  readonly digest?: readonly [position: number, value: string] | undefined
+  /** All brokers compare the digests of their tables after this entry. */
+  readonly digestRound?: true | undefined
   /** The sender has saved a snapshot of this position. */
   readonly snapshot?: number | undefined
   /**
@@ -50,6 +52,12 @@ export interface DeathNotice {
   readonly broker: string
   /** The number of the member's last entry. If a newer entry has arrived, the member is alive. */
   readonly last: number
+}
+
+/** An entry that is missing, although a later entry proves that it is in the log. */
+export interface MissingEntry {
+  readonly broker: string
+  readonly n: number
 }
 
 export type LogEntry = JoinEntry | LeaveEntry | CommandsEntry

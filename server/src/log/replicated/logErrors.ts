@@ -37,16 +37,24 @@ export function noSnapshotAvailable(position: number): HoldfastError {
   )
 }
 
-export function tablesDiffer(count: number): HoldfastError {
+/** @param position The position of the later entry that proves the loss. */
+export function entryLost(broker: string, n: number, position: number): HoldfastError {
   return permanentError(
-    `The lock table of this broker differs from that of the majority after ${count} entries of ` +
-      'the shared log, so this broker has stopped: start it again',
+    `The shared log has lost entry ${n} of broker ${broker}, which must be before position ` +
+      `${position}: restore the log from a backup, or use an empty one`,
   )
 }
 
-export function divergenceUndecided(count: number): HoldfastError {
+export function tablesDiffer(position: number): HoldfastError {
   return permanentError(
-    `The lock tables of the brokers differ after ${count} entries of the shared log, without a ` +
+    `The lock table of this broker differs from that of the majority at position ${position} ` +
+      'of the shared log, so this broker has stopped: start it again',
+  )
+}
+
+export function divergenceUndecided(position: number): HoldfastError {
+  return permanentError(
+    `The lock tables of the brokers differ at position ${position} of the shared log, without a ` +
       'majority, so all brokers have stopped: start them again',
   )
 }

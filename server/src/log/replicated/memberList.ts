@@ -4,7 +4,14 @@
  * and so agree on which entries are valid and which broker takes over from which.
  */
 import type { Command } from '../../core/index.js'
-import type { CommandsEntry, JoinEntry, LeaveEntry, LogEntry } from './entry.js'
+import {
+  type CommandsEntry,
+  type JoinEntry,
+  type LeaveEntry,
+  type LogEntry,
+  type MissingEntry,
+  noticesIn,
+} from './entry.js'
 
 /** How many dead incarnations are remembered, so that their late entries stay invalid. */
 const maxDeadKept = 1_000
@@ -46,6 +53,38 @@ export class MemberList {
 
   get state(): MemberListState {
     return { count: this.#count, live: [...this.#live], dead: [...this.#dead] }
+  }
+
+  /**
+   * Returns the entry that this list has not applied although the next entry of the log proves that
+   * it precedes this entry; undefined if nothing is missing. Must be asked before `applyEntry`,
+   * because a list that goes on without an entry differs from the lists of the other brokers.
+   *
+   * There are two proofs:
+   * - Entry n of a sender. A broker sends it only when it knows that entry n - 1 is in the log.
+   * - A death notice with the last entry n of a member. Its sender has read entry n.
+   *
+   * Nothing is missing before these entries, which `applyEntry` ignores:
+   * - an entry that is not newer than the last one of its sender: it was appended twice;
+   * - an entry of a dead sender: its last valid entry is the one before its death;
+   * - entry 1 of an unknown sender: it follows no entry, and a broker that asks for a snapshot
+   *   sends such an entry without a join.
+   */
+  missingBefore(entry: LogEntry): MissingEntry | undefined {
+    const { broker, n } = entry
+    const last = this.#lastKnown(broker)
+    if (last < n - 1) return { broker, n: last + 1 }
+    // The notices of an entry that was appended twice may be out of date, but they stay true.
+    for (const { broker: silent, last: lastSeen } of noticesIn(entry).dead ?? []) {
+      const lastApplied = this.#lastKnown(silent)
+      if (lastApplied < lastSeen) return { broker: silent, n: lastApplied + 1 }
+    }
+    return undefined
+  }
+
+  /** The last entry of an incarnation: 0 before its join, infinite after its death. */
+  #lastKnown(broker: string): number {
+    return this.#dead.has(broker) ? Number.POSITIVE_INFINITY : (this.#live.get(broker) ?? 0)
   }
 
   /**

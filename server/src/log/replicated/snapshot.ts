@@ -6,7 +6,7 @@
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry } from './entry.js'
-import { damagedSnapshot, formatVersion, newerFormat } from './logErrors.js'
+import { damagedSnapshot, entryLost, formatVersion, newerFormat } from './logErrors.js'
 import { MemberList, type MemberListState } from './memberList.js'
 
 /** Characters of a part. In UTF-8 they take at most three times as many bytes. */
@@ -26,6 +26,11 @@ export interface LoadedSnapshot {
   readonly at: number
   readonly members: MemberList
   readonly items: readonly SnapshotItem[]
+}
+
+/** The state before the first entry of a log. */
+export function emptyLog(): LoadedSnapshot {
+  return { position: 0, at: 0, members: new MemberList(), items: [] }
 }
 
 /**
@@ -66,7 +71,10 @@ export async function makeSnapshot(
   if (position >= upTo) return undefined
   const isWhole = await followTo(engine, position, upTo, (next, text) => {
     position = next
-    for (const command of members.applyEntry(decodeEntry(text, next)) ?? []) table.apply(command)
+    const entry = decodeEntry(text, next)
+    const missing = members.missingBefore(entry)
+    if (missing !== undefined) throw entryLost(missing.broker, missing.n, next)
+    for (const command of members.applyEntry(entry) ?? []) table.apply(command)
   })
   if (!isWhole) {
     const newest = await engine.snapshot()

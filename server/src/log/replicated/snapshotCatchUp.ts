@@ -1,8 +1,9 @@
 /**
- * Finds the snapshot from which a broker continues when the entries that it needs are compacted.
- * Usually a newer snapshot exists, because brokers compact only what a snapshot contains. If there
- * is none, another program has compacted the log. Then this broker asks the live brokers for a
- * snapshot of their table.
+ * Finds the snapshot from which a broker continues when it has missed an entry, or when the entries
+ * that it needs are compacted.
+ * After a compaction, usually a newer snapshot exists, because brokers compact only what a snapshot
+ * contains. If there is none, another program has compacted the log. Then this broker asks the live
+ * brokers for a snapshot of their table.
  */
 import { HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogEnvironment } from '../../platform/environment.js'
@@ -70,6 +71,25 @@ export class SnapshotCatchUp {
         onProblem(
           'entries of the shared log are compacted; waiting for a snapshot from a live broker',
         )
+      } catch (error) {
+        if (isPermanent(error)) throw error
+        onProblem(error instanceof Error ? error.message : String(error))
+      }
+      await this.#pause()
+    }
+  }
+
+  /**
+   * Resolves with the newest snapshot, or with undefined if there is none. Tries until the log is
+   * reachable, or until it is stopped.
+   *
+   * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged.
+   */
+  async newest(): Promise<LoadedSnapshot | undefined> {
+    const { engine, onProblem } = this.#deps
+    for (;;) {
+      try {
+        return await loadSnapshot(engine)
       } catch (error) {
         if (isPermanent(error)) throw error
         onProblem(error instanceof Error ? error.message : String(error))

@@ -30,6 +30,14 @@ const membership: Mutant[] = [
     why: 'The brokers apply an entry twice that was appended again because its answer was lost.',
   },
   {
+    name: 'cluster-missed-entry-ignored',
+    in: 'MemberList.missingBefore',
+    find: '$LAST < $N - 1',
+    replace: 'false',
+    brokers,
+    why: 'A broker that has missed an entry goes on, and ignores all later entries of the sender.',
+  },
+  {
     name: 'cluster-dead-after-half-the-silence',
     in: 'FailureDetector.onOwnEntry',
     find: '$NOW - $HEARD_AT <= $DEAD_MS',
@@ -61,10 +69,12 @@ const snapshots: Mutant[] = [
     in: 'makeSnapshot',
     find: `followTo($ENGINE, $POSITION, $UP_TO, ($NEXT, $TEXT) => {
       $POSITION = $NEXT
+      $$$CHECKS
       for (const $COMMAND of $COMMANDS) $APPLY
     })`,
     replace: `followTo($ENGINE, $POSITION, $UP_TO, ($NEXT, $TEXT) => {
       $POSITION = $NEXT
+      $$$CHECKS
       for (const $COMMAND of $COMMANDS) if ($NEXT < $UP_TO) $APPLY
     })`,
     brokers,

@@ -1,0 +1,101 @@
+/**
+ * Brokers that share a log on a real etcd, while one watch event does not reach one of them.
+ */
+import {
+  type Engine,
+  type EngineSource,
+  nodeEnvironment,
+  ReplicatedLog,
+} from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { Collector } from '../e2e/stage.js'
+import { EtcdStage } from './etcdStage.js'
+import { RecordingTable, raiseFenceFloor } from './logSuite.js'
+
+class RecordingBroker extends RecordingTable {
+  readonly events = new Collector<string>()
+
+  override serve(): void {
+    this.events.add('serve')
+  }
+
+  override resign(): void {
+    this.events.add('resign')
+  }
+
+  override restore(items: Parameters<RecordingTable['restore']>[0]): void {
+    super.restore(items)
+    this.events.add('restore')
+  }
+
+  override fail(error: Error): void {
+    super.fail(error)
+    this.events.add('fail')
+  }
+}
+
+describe('log: a watch event of etcd that does not reach a broker', function () {
+  this.timeout(60_000)
+  const etcd = EtcdStage.forSuite()
+  const logs: ReplicatedLog[] = []
+  afterEach(() => Promise.all(logs.splice(0).map((log) => log.close())))
+
+  /** Engines that do not deliver these entries. */
+  function sourceThatDrops(isDropped: (text: string) => boolean): EngineSource {
+    return {
+      create(): Engine {
+        const engine = etcd.engine()
+        const follow = engine.follow.bind(engine)
+        engine.follow = (position, listener) =>
+          follow(position, {
+            entry: (at, text) => {
+              if (!isDropped(text)) listener.entry(at, text)
+            },
+            compacted: () => listener.compacted(),
+            failed: (error) => listener.failed(error),
+          })
+        return engine
+      },
+    }
+  }
+
+  async function start(isDropped: (text: string) => boolean = () => false) {
+    const log = new ReplicatedLog(sourceThatDrops(isDropped), { deadMs: 1_500 }, nodeEnvironment)
+    logs.push(log)
+    const broker = new RecordingBroker()
+    await log.start(broker)
+    return { log, broker }
+  }
+
+  it('makes that broker resign, read the log again, and serve with the right table', async () => {
+    let drops = 0
+    const a = await start()
+    const b = await start((text) => text.includes('"fence":7,') && ++drops === 1)
+    const c = await start()
+    a.log.submit(raiseFenceFloor(7))
+    await a.broker.hasApplied(1)
+    a.log.submit(raiseFenceFloor(8))
+    await b.broker.events.until(() => b.broker.events.items.length === 4)
+    expect(b.broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
+    expect(b.broker.replayed).to.deep.include(raiseFenceFloor(7))
+    expect(b.broker.replayed).to.deep.include(raiseFenceFloor(8))
+    expect(b.log.status.problem).to.contain('did not receive entry')
+    // Everything that follows reaches every broker.
+    c.log.submit(raiseFenceFloor(9))
+    // One of the four commands of a is the takeover of the sessions of b.
+    await Promise.all([a.broker.hasApplied(4), b.broker.hasApplied(1)])
+    expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
+    for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])
+  })
+
+  it('stops all brokers if the entry never arrives at any broker', async () => {
+    const isDropped = (text: string) => text.includes('"fence":7,')
+    const all = [await start(isDropped), await start(isDropped)]
+    all[0]!.log.submit(raiseFenceFloor(7))
+    for (const { broker } of all) {
+      await broker.events.until(() => broker.failure !== undefined)
+      expect(broker.failure?.message).to.match(/has lost entry \d+ of broker .* from a backup/)
+      expect(broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'fail'])
+    }
+  })
+})

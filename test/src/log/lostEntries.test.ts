@@ -1,0 +1,162 @@
+/**
+ * Entries of a shared log that one broker does not receive, or that the log itself has lost. A
+ * broker that notices a loss sends its clients away, reads the log again, and serves only with the
+ * table of the other brokers.
+ */
+import { closeCodes } from '@holdfast/shared'
+import { expect } from 'chai'
+import { Cluster, type Member, type RecordingStateMachine } from './cluster.js'
+import { raiseFenceFloor } from './logSuite.js'
+
+/** Drops the next entry with this text, once. */
+function dropOnce({ source }: Pick<Member, 'source'>, text: string): void {
+  source.faults.drops = (entry) => {
+    if (!entry.includes(text)) return false
+    source.faults.drops = () => false
+    return true
+  }
+}
+
+/** Submits commands of a broker, each in an entry of its own. */
+async function submit(cluster: Cluster, broker: RecordingStateMachine, fences: number[]) {
+  for (const fence of fences) {
+    broker.log.submit(raiseFenceFloor(fence))
+    await cluster.settle()
+  }
+}
+
+describe('replicated log: a broker that does not receive an entry', () => {
+  it('resigns, reads the log again, and serves with the right table', async () => {
+    const cluster = new Cluster()
+    const [a, b, c] = [await cluster.join(), await cluster.join(), await cluster.join()]
+    const former = b.brokerName
+    dropOnce(b, '"fence":7,')
+    await submit(cluster, a, [7])
+    expect(b.eventNames).to.deep.equal(['serve'])
+    await submit(cluster, a, [8])
+    expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
+    expect(b.applied).not.to.deep.include(raiseFenceFloor(8))
+    expect(b.replayed).to.deep.include(raiseFenceFloor(7)).and.deep.include(raiseFenceFloor(8))
+    expect([...b.dump()]).to.deep.equal([...a.dump()])
+    expect(a.restarts).to.deep.equal([[former, b.brokerName]])
+    expect(b.log.status.problem).to.match(
+      /did not receive entry \d+ of broker .*reads the log again/,
+    )
+    await cluster.pass(61_000)
+    expect(b.log.status.problem).to.equal(undefined)
+    for (const { failure } of [a, b, c]) expect(failure).to.equal(undefined)
+    for (const { eventNames } of [a, c]) expect(eventNames).to.deep.equal(['serve'])
+  })
+
+  it('notices the loss by the next heartbeat, without a further command', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.join(), await cluster.join()]
+    dropOnce(b, '"fence":7,')
+    await submit(cluster, a, [7])
+    await cluster.pass(1_100)
+    expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
+  })
+
+  it('begins with the newest snapshot if there is one', async () => {
+    const cluster = new Cluster()
+    const options = { snapshotEntries: 20 }
+    const [a, b] = [await cluster.join(options), await cluster.join(options)]
+    await submit(
+      cluster,
+      a,
+      Array.from({ length: 50 }, (_, i) => i),
+    )
+    dropOnce(b, '"fence":77,')
+    await submit(cluster, a, [77, 78])
+    expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
+    expect(b.restored).not.to.deep.equal([])
+    expect([...b.dump()]).to.deep.equal([...a.dump()])
+  })
+
+  for (const [name, text] of [
+    ['its own join', '"join"'],
+    ['its own command', '"fence":7,'],
+  ] as const) {
+    it(`notices the loss of ${name}`, async () => {
+      const cluster = new Cluster()
+      const a = await cluster.join()
+      const { log, source } = cluster.newLog()
+      const b = cluster.stateMachine(log, source)
+      const started = log.start(b)
+      if (text === '"join"') {
+        // The first entry is the join of a.
+        let joins = 0
+        source.faults.drops = (entry) => entry.includes(text) && ++joins === 2
+      } else dropOnce(b, text)
+      await cluster.until(started)
+      await submit(cluster, b, [7, 8])
+      await cluster.pass(3_000)
+      expect(b.eventNames.at(-1)).to.equal('serve')
+      expect(b.eventNames).to.include('restore')
+      expect(b.failure).to.equal(undefined)
+      expect([...b.dump()]).to.deep.equal([...a.dump()])
+    })
+  }
+
+  it('reads again while the log cannot be reached for a while', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.join(), await cluster.join()]
+    dropOnce(b, '"fence":7,')
+    await submit(cluster, a, [7])
+    // The answer with the snapshot is under way when the connection breaks.
+    b.source.faults.delayMs = 100
+    a.log.submit(raiseFenceFloor(8))
+    await cluster.pass(150)
+    expect(b.eventNames).to.deep.equal(['serve', 'resign'])
+    b.source.cut()
+    await cluster.pass(3_000)
+    expect(b.eventNames).to.deep.equal(['serve', 'resign'])
+    b.source.mend()
+    await cluster.pass(3_000)
+    expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
+  })
+
+  it('disconnects its clients, so that no two clients hold a key for long', async () => {
+    const cluster = new Cluster()
+    const [a, b] = [await cluster.broker(), await cluster.broker()]
+    const [first, second] = [await cluster.client(a), await cluster.client(b)]
+    dropOnce(b, '"key":"k"')
+    await cluster.lock(first, 1, 'k')
+    expect(second.socket.closedWith).to.equal(undefined)
+    await cluster.send(first, { type: 'lock', id: 2, key: 'l' })
+    expect(second.socket.closedWith?.code).to.equal(closeCodes.restart.code)
+    await cluster.settle()
+    const again = await cluster.client(b)
+    await cluster.send(again, { type: 'lock', id: 1, key: 'k' })
+    expect(again.socket.heardOf('granted')).to.deep.equal([])
+    expect(b.failures).to.deep.equal([])
+  })
+})
+
+describe('replicated log: an entry that the log itself has lost', () => {
+  it('stops every broker with a permanent error, and every broker that starts', async () => {
+    const cluster = new Cluster()
+    const all = [await cluster.join(), await cluster.join(), await cluster.join()]
+    await submit(cluster, all[0]!, [1])
+    const text = cluster.store.allTexts.at(-1)!
+    const { broker, n } = JSON.parse(text) as { broker: string; n: number }
+    cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
+    await cluster.pass(2_000)
+    const lost = `has lost entry ${n + 1} of broker ${broker}`
+    for (const { failure, log } of all) {
+      expect(failure?.message).to.contain(lost).and.contain('restore the log from a backup')
+      expect(log.isLive()).to.equal(false)
+    }
+    for (const { eventNames } of all) {
+      expect(eventNames).to.deep.equal(['serve', 'resign', 'restore'])
+    }
+    const error = await cluster.join().then(
+      () => undefined,
+      (reason: Error) => reason,
+    )
+    expect(error?.message).to.contain(lost)
+    const before = cluster.store.position
+    await cluster.pass(10_000)
+    expect(cluster.store.position).to.equal(before)
+  })
+})
