@@ -1,6 +1,8 @@
 /**
- * The broker without sockets. It accepts connections, and applies the commands of its command log
- * to the lock table. `wiring.ts` makes the components that do the work. The path of a message:
+ * The broker without sockets. The broker accepts connections and turns the messages of clients into
+ * commands. The command log puts the commands in order, and in a cluster passes the commands of
+ * every broker to all brokers. The lock table (all sessions, locks and waiting requests) executes
+ * the commands. `wiring.ts` makes the components that do the work. A message takes this path:
  *
  *   socket -> connection -> inbound -> command log -> table -> outbound -> connection -> socket
  *
@@ -10,7 +12,7 @@ import { type CloseCode, closeCodes, type LockStats } from '@holdfast/shared'
 import { Connection } from '../connection/connection.js'
 import type { Socket, SocketListener } from '../connection/socket.js'
 import type { LockTable } from '../core/index.js'
-import { type Fences, highestNext } from '../log/fences.js'
+import { type Fences, highestNextFence } from '../log/fences.js'
 import type { Log, Membership } from '../log/log.js'
 import type { LogStatus } from '../observability/logStatus.js'
 import type { Environment } from '../platform/environment.js'
@@ -50,7 +52,11 @@ export class Broker {
     this.ready = this.#startLog(settings.quietStart)
   }
 
-  /** Starts the command log, which first restores the lock table from its stored commands. */
+  /**
+   * Starts the command log, which first restores the lock table from the stored commands.
+   *
+   * @param quietStart How long the broker grants no lock after the start, in ms.
+   */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
     if (this.#membership !== undefined) return starting
@@ -60,8 +66,9 @@ export class Broker {
 
   /** Begins to serve, after the start of a command log that only this broker uses. */
   #onLogStarted(quietStart: number): void {
-    // A broker that cannot reserve fences must fail at its start, not at its first lock.
-    this.#fences.reserve(highestNext(this.table))
+    // A broker that cannot reserve fences (the numbers of locks) must fail at its start, not at its
+    // first lock.
+    this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
@@ -103,7 +110,10 @@ export class Broker {
     return connection
   }
 
-  /** Whether the broker accepts clients: not while it drains, and not without its membership. */
+  /**
+   * Whether the broker accepts clients. False while the broker drains (prepares its end). In a
+   * cluster also false while this broker is not a member.
+   */
   get isServing(): boolean {
     // Calls `isLive` before it reads `#isServing`: `isLive` may find that the membership has ended,
     // and then clears `#isServing`.
@@ -151,6 +161,8 @@ export class Broker {
   /**
    * Prepares the end of the broker: accepts no new connection, and refuses new requests of sessions
    * that no other broker can take over. Sends `draining` to all clients.
+   *
+   * @param withinMs The time until the broker stops, in ms. `draining` tells the clients this time.
    */
   startDraining(withinMs: number): void {
     this.#isServing = false

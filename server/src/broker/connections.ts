@@ -45,7 +45,7 @@ export class Connections implements ConnectionListener<Connection> {
 
   /**
    * Admits a new connection. If there are too many connections, closes the new connection or an
-   * older connection, as the admission chooses.
+   * older connection; `ConnectionAdmission` chooses which.
    */
   admit(connection: Connection): void {
     const rejected = this.#deps.admission.admit(connection)
@@ -87,10 +87,12 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   /**
-   * Suspends the session of a connection that has ended.
+   * Suspends the session of a connection that has ended: the session lives on without a connection
+   * for its lease or its grace.
    *
-   * @param keepsLease Whether the session keeps its whole lease (the time that a session lives
-   *   without messages), because its client may not know that the connection has ended.
+   * @param keepsLease True if the session lives on for its whole lease (the time that a session
+   *   lives without messages), because its client may not know that the connection has ended. False
+   *   if the session lives on only for the shorter grace.
    */
   #suspendSession(connection: Connection, keepsLease: boolean): void {
     this.#releaseResources(connection)
@@ -109,7 +111,7 @@ export class Connections implements ConnectionListener<Connection> {
     else scheduler.add({ work: submitSuspend })
   }
 
-  /** Ends the deadline and the watches of a connection, and no longer counts the connection. */
+  /** Ends the deadline and the watches of a connection, and stops counting the connection. */
   #releaseResources(connection: Connection): void {
     const { time, admission, watchRegistry, memory } = this.#deps
     time.clearClientDeadline(connection)

@@ -26,8 +26,8 @@ export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubj
 
 /**
  * The object that a client deadline is set for: a lock that the client must refresh, a session
- * whose client must send messages, or a connection whose client must finish its handshake or read
- * its output.
+ * whose client must send a message in each lease, or a connection whose client must finish its
+ * handshake or read its output.
  */
 type ClientDeadlineSubject = Lock | Session | Connection
 
@@ -63,7 +63,6 @@ export class DeadlineHandler
     this.#deps = deps
   }
 
-  /** A client has missed a client deadline. */
   onClientDeadline(subject: ClientDeadlineSubject): void {
     const { connections, flusher } = this.#deps
     if (subject instanceof Lock) this.#expireLock(subject)
@@ -75,7 +74,6 @@ export class DeadlineHandler
     }
   }
 
-  /** A broker timer has ended. */
   onBrokerTimer(subject: BrokerTimerSubject): void {
     const { log, clock, tokenExpiry, time } = this.#deps
     if (subject instanceof QuietStart) log.submit({ type: 'quiet', quiet: false, at: clock.wall() })
@@ -93,7 +91,7 @@ export class DeadlineHandler
     } else subject.terminate()
   }
 
-  /** Submits the expiry of a lock, unless unread input may refresh or unlock it. */
+  /** Submits the expiry of a lock, unless unread input may refresh or unlock the lock. */
   #expireLock(lock: Lock): void {
     const { log, clock, connections, time } = this.#deps
     const { session, fence, generation } = lock
@@ -107,7 +105,7 @@ export class DeadlineHandler
     log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
   }
 
-  /** Submits the end of a session, unless its client has sent messages or may have sent some. */
+  /** Submits the end of a session, unless its client has sent messages or may have done so. */
   #endIfSilent(session: Session): void {
     const { log, clock, connections, time } = this.#deps
     const connection = connections.attached.get(session)

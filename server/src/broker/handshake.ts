@@ -2,10 +2,11 @@
  * The handshake, from `hello` to `welcome`: authenticates the client, applies the limits of
  * sessions, and opens or resumes a session.
  *
- * The handshake submits a command that opens or resumes the session. The lock table executes the
- * command when the command log delivers it. From the effect of the command the broker calls
- * `complete` or `onResumeRefused`. After a refused resume the broker opens a new session at once,
- * so that a client whose session has ended needs only one round trip.
+ * The handshake submits a command that opens a session, or resumes a session (continues the session
+ * on a new connection). The command log delivers the command to the lock table, which executes the
+ * command. The effect of the command makes the broker call `complete` or `onResumeRefused`. After a
+ * refused resume the broker opens a new session at once, so that a client whose session has ended
+ * needs only one round trip.
  */
 import { type CloseCode, closeCodes, type Hello } from '@holdfast/shared'
 import { policiesFor } from '../access/requestPolicy.js'
@@ -34,7 +35,10 @@ interface PendingHandshake {
   readonly connection: Connection
   readonly hello: Hello
   readonly principal: string
-  /** The resume secret that the client gets in `welcome`; undefined without a grace. */
+  /**
+   * The secret that the client gets in `welcome` and needs to resume; undefined for a session
+   * without a grace (the time in which a client may resume).
+   */
   readonly secret: string | undefined
 }
 
@@ -66,7 +70,7 @@ export class Handshake {
   readonly #membership: Membership | undefined
   readonly #observer: Observer | undefined
   readonly #policyFor: ReturnType<typeof policiesFor>
-  /** One object for all sessions, because every session keeps a reference to it. */
+  /** One object for all sessions, because every session keeps a reference to this object. */
   readonly #sessionLimits: SessionLimits
   /** Pending handshakes by handshake id. The command and its effect have the same id. */
   readonly #pending = new Map<string, PendingHandshake>()

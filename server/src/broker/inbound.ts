@@ -21,7 +21,7 @@ import {
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
-/** A command that releases this many locks and requests or more needs a turn of its own. */
+/** A command that releases this many locks and requests needs its own turn of the event loop. */
 const releasesNeedingOwnTurn = 100
 
 export interface InboundDeps {
@@ -42,7 +42,7 @@ export class Inbound {
   readonly #deps: InboundDeps
   readonly #context: AnswerContext
   #isDraining = false
-  /** Connections whose `confirm` command was submitted; the log may not have applied it yet. */
+  /** Connections whose `confirm` command was submitted, and perhaps not applied yet. */
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
@@ -75,9 +75,9 @@ export class Inbound {
   }
 
   /**
-   * Ends the former resume secret, because a valid message shows that the client has read the
-   * newest `welcome`. `ack` and `bye` need no `confirm` command, because their own commands end the
-   * former secret as well.
+   * Makes the former secret for resuming the session invalid, because a valid message shows that
+   * the client has read the newest `welcome`, which has a new secret. `ack` and `bye` need no
+   * `confirm` command, because their own commands end the former secret as well.
    */
   #confirmWelcome(connection: Connection, { type }: SessionMessage | InvalidRequest): void {
     if (type === 'refusal' || type === 'ack' || type === 'bye') return
@@ -89,7 +89,9 @@ export class Inbound {
   }
 
   /**
-   * Whether the broker may need a whole turn to handle this element, which is not validated yet.
+   * Whether the broker may need a whole turn of the event loop to handle this message.
+   *
+   * @param element The message as parsed from JSON, not validated yet.
    */
   mayNeedWholeTurn({ session }: Connection, element: unknown): boolean {
     if (session === undefined || typeof element !== 'object' || element === null) return false

@@ -15,7 +15,7 @@ import type { LiveTable } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 /**
- * Bytes of an open connection with its socket, its receiver and the empty buffers of its stream.
+ * Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers.
  */
 const connectionBytes = 12 * 1024
 /** Unread output of a connection is not counted up to this many bytes. */
@@ -33,7 +33,7 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Bytes that the broker keeps for connections with more than {@link freeOutputBytes}. */
+  /** Unread output of all connections that have more than {@link freeOutputBytes}, in bytes. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {
@@ -41,7 +41,7 @@ export class MemoryAccount implements OutputMemory {
     this.limitBytes = deps.limits.memoryBytes
   }
 
-  /** Bytes that clients make the broker use, estimated. */
+  /** The estimate of the memory that clients make the broker use, in bytes. */
   get usedBytes(): number {
     const { liveTable, connections, watchRegistry } = this.#deps
     const { bytes, keys } = liveTable.current

@@ -1,8 +1,8 @@
 /**
- * One handler for each message that a session may send. The handler has the permission that the
- * message needs, and the action of the broker. Most messages become a command for the command log,
- * which passes commands to the lock table; the broker answers the other messages at once. A new
- * message of the protocol needs a new handler: this file does not compile without the handler.
+ * One handler for each message that a session may send. The handler checks the permission for the
+ * message. Then the handler either makes a command or sends an answer. The command log passes the
+ * commands to the lock table. If the protocol gets a new message, this file does not compile until
+ * the message has a handler.
  */
 import { type ClientMessage, type Hello, type LockRequest, maxQueryItems } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
@@ -43,13 +43,16 @@ export interface AnswerContext {
 }
 
 export interface MessageHandler<M extends SessionMessage> {
-  /** What the message adds to the memory. If the memory is full, the broker refuses the message. */
+  /**
+   * Whether the message adds a lock or a watch to the memory of the broker. If the memory is full,
+   * the broker refuses such a message.
+   */
   readonly adds: 'lock' | 'watch' | undefined
   /** Returns why the policy refuses the message; undefined if every session may send it. */
   readonly check: ((policy: ConnectionPolicy, message: M) => Denial | undefined) | undefined
   /**
-   * Makes the command of the message; undefined for a message that becomes no command. `at` is the
-   * wall clock, in ms.
+   * Makes the command of the message; undefined for a message that the broker answers at once. `at`
+   * is the time of the wall clock, in ms.
    */
   readonly command: ((connection: Connection, message: M, at: number) => Command) | undefined
   /** Answers at once; undefined for a message that becomes a command. */
@@ -60,8 +63,8 @@ export interface MessageHandler<M extends SessionMessage> {
 
 type Check<M extends SessionMessage> = MessageHandler<M>['check']
 
-/** The handler of a message that becomes a command. */
-function command<M extends SessionMessage>(
+/** Makes the handler of a message that becomes a command. */
+function commandHandler<M extends SessionMessage>(
   makeCommand: (connection: Connection, message: M, at: number) => Command,
   check?: Check<M>,
   adds?: 'lock',
@@ -70,8 +73,8 @@ function command<M extends SessionMessage>(
   return { adds, check, command: makeCommand, answer: undefined }
 }
 
-/** The handler of a message that the broker answers without a command. */
-function answer<M extends SessionMessage>(
+/** Makes the handler of a message that the broker answers without a command. */
+function answerHandler<M extends SessionMessage>(
   sendAnswer: (context: AnswerContext, connection: Connection, message: M) => void,
   check?: Check<M>,
   adds?: 'watch',
@@ -80,24 +83,24 @@ function answer<M extends SessionMessage>(
 }
 
 const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<MessageOf<T>> } = {
-  lock: command(lockCommand, checkLock, 'lock'),
+  lock: commandHandler(lockCommand, checkLock, 'lock'),
 
-  unlock: command((connection, { id, fence }, at) => {
+  unlock: commandHandler((connection, { id, fence }, at) => {
     const { session, attachEpoch } = connection
     return { type: 'unlock', session: session!.id, attachEpoch, id, fence, at }
   }),
 
-  refresh: command((connection, { id, fence, ttl }, at) => {
+  refresh: commandHandler((connection, { id, fence, ttl }, at) => {
     const { session, attachEpoch } = connection
     return { type: 'refresh', session: session!.id, attachEpoch, id, fence, ttl, at }
   }),
 
-  cancel: command((connection, { request }, at) => {
+  cancel: commandHandler((connection, { request }, at) => {
     const { session, attachEpoch } = connection
     return { type: 'cancel', session: session!.id, attachEpoch, request, at }
   }),
 
-  revoke: command(
+  revoke: commandHandler(
     (connection, { id, key, fence, reason: note }, at) => {
       const { session, attachEpoch } = connection
       return { type: 'revoke', session: session!.id, attachEpoch, id, key, fence, note, at }
@@ -105,34 +108,34 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     (policy, { key }) => policy.check('revoke', key),
   ),
 
-  ack: command((connection, { ids }, at) => {
+  ack: commandHandler((connection, { ids }, at) => {
     connection.deferAck()
     const { session, attachEpoch } = connection
     return { type: 'ack', session: session!.id, attachEpoch, ids, at }
   }),
 
-  bye: command((connection, _message, at) => {
+  bye: commandHandler((connection, _message, at) => {
     const { session, attachEpoch } = connection
     return { type: 'end', session: session!.id, attachEpoch, reason: 'goodbye', at }
   }),
 
-  pong: answer((_context, connection) => connection.acknowledge()),
+  pong: answerHandler((_context, connection) => connection.acknowledge()),
 
-  stats: answer(
+  stats: answerHandler(
     ({ statistics, liveTable }, connection, { id }) =>
       connection.send(encodeStats(id, statistics.snapshot(liveTable.current.heldCount))),
     (policy) => policy.check('stats', ''),
   ),
 
-  query: answer(query, checkKey('query')),
+  query: answerHandler(query, checkKey('query')),
 
-  watch: answer(watch, checkKey('watch'), 'watch'),
+  watch: answerHandler(watch, checkKey('watch'), 'watch'),
 
-  unwatch: answer(({ watchRegistry }, connection, message) =>
+  unwatch: answerHandler(({ watchRegistry }, connection, message) =>
     watchRegistry.remove(connection, message.watch),
   ),
 
-  auth: answer(({ tokenExpiry }, connection, message) => {
+  auth: answerHandler(({ tokenExpiry }, connection, message) => {
     connection.charge(costs.auth)
     tokenExpiry.renew(connection, message)
   }),
@@ -208,7 +211,8 @@ function watch(
     return
   }
   const scope: Scope = { key, prefix, isVisible: keyFilterFor(connection, 'watch') }
-  // The state of the locks goes into the send queue first, so events follow the state.
+  // The client gets the locks that are held now before the events, because the send queue keeps the
+  // order of this call and of the events.
   const search = new TableSearch(liveTable.current, scope)
   connection.stream(endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems)), true)
   watchRegistry.add(connection, id, scope, search)

@@ -1,7 +1,7 @@
 /**
- * Turns the effects of the lock table into messages to clients, and into client deadlines and
- * broker timers. In a cluster only the owner broker of a session keeps the deadlines of the session
- * with its locks and requests.
+ * Turns the effects of the lock table (the changes that a command made) into messages to clients,
+ * and into client deadlines and broker timers. In a cluster each session has one owner broker, and
+ * only this broker keeps the deadlines of the session, of its locks and of its requests.
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfGathering } from '../config/workCosts.js'
@@ -52,8 +52,8 @@ const closeCodeFor: Record<EndReason, CloseCode> = {
 }
 
 /**
- * Bytes of a lock in a snapshot that is not encoded yet. The key of the lock is not counted,
- * because the lock table keeps the key in any case.
+ * Bytes of a lock in a snapshot (the list of locks that a resumed session gets) that is not encoded
+ * yet. The key of the lock is not counted, because the lock table keeps the key in any case.
  */
 const snapshotLockBytes = 128
 
@@ -76,7 +76,8 @@ export class Outbound {
         this.#onGranted(effect.lock, effect.request)
         break
       case 'revoked':
-        // Sent here and not by `#onReleased`, because only this effect has the operator's note.
+        // `lost` is sent here and not by `#onReleased`, because only this effect has the operator's
+        // note.
         attached
           .get(effect.lock.session)
           ?.send(encodeLost(effect.lock.fence, 'revoked', effect.note))
@@ -131,7 +132,8 @@ export class Outbound {
   }
 
   /**
-   * Starts the full deadlines of the sessions that this broker owns, with their locks and requests.
+   * Starts the deadlines of the sessions that this broker owns, of their locks and of their
+   * requests. Each deadline runs in full from now.
    */
   startDeadlines(sessions: Iterable<Session>): void {
     const { time } = this.#deps
@@ -224,8 +226,9 @@ export class Outbound {
     for (const { fence, note } of session.revocations) {
       connection.send(encodeLost(fence, 'revoked', note))
     }
-    // Sends the answers as a stream, because a thousand answers can exceed the allowed backlog. The
-    // broker would disconnect the client, which would resume and get the same answers again.
+    // Sends the answers as a stream, because a thousand answers at once can exceed the limit of
+    // unread output. The broker would then disconnect the client, and the client would resume and
+    // get the same answers again.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#ttlStartInAnswer(answer))
     if (answers.size > 0) {
@@ -249,8 +252,9 @@ export class Outbound {
   }
 
   /**
-   * Sets the deadline of a suspended session. The lease runs from the newest frame. The grace (the
-   * time to resume without a connection) runs from now, and ends with the lease at the latest.
+   * Sets the deadline of a suspended session. The lease runs from the newest frame of the client.
+   * The grace (the time in which the client may resume on a new connection) runs from now, and ends
+   * with the lease at the latest.
    */
   #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps
@@ -280,8 +284,8 @@ export class Outbound {
   }
 
   /**
-   * Starts the ttl of a lock if this broker owns its session. Returns the start in compensated time
-   * (see `timekeeper.ts`).
+   * Starts the ttl of a lock (how long the lock lives without a refresh) if this broker owns its
+   * session. Returns the start in compensated time (see `timekeeper.ts`).
    */
   #startTtl(lock: Lock): number | undefined {
     if (lock.ttl === undefined || !this.#isOwned(lock.session)) return undefined

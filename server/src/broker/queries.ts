@@ -73,14 +73,14 @@ function findPage(table: Table, scope: Scope, start: PageStart, limit: number): 
   return { held, waiting, ...counts }
 }
 
-/** A walk checks the work budget each time it has used this many units of work. */
+/** A search checks the work budget each time the search has used this many units of work. */
 const unitsPerStep = 8
 
 /** A search through the lock table that may pause between two keys. */
 export class TableSearch implements KeySearch {
   readonly #scope: Scope
   readonly #table: Table
-  /** The search finds no lock with a higher fence: such a lock was granted after its begin. */
+  /** The search leaves out locks with a higher fence, which were granted after the search began. */
   #fence: number
   readonly #walk: KeyWalk | undefined
   #hasEnded = false
@@ -128,8 +128,12 @@ export class TableSearch implements KeySearch {
   *locksOf(keyState: KeyState, limit: number, afterFence = 0): Generator<Lock> {
     this.#listedKey = keyState
     this.#listedFence = afterFence
-    let left = limit
-    for (let lock = firstAfter(keyState, afterFence); lock !== undefined && left > 0; left--) {
+    let remaining = limit
+    for (
+      let lock = firstAfter(keyState, afterFence);
+      lock !== undefined && remaining > 0;
+      remaining--
+    ) {
       if (lock.fence > this.#fence) break
       this.#listedFence = lock.fence
       yield lock
@@ -149,7 +153,10 @@ export class TableSearch implements KeySearch {
     return this.#table.keys.get(key)
   }
 
-  /** Counts the locks of the key that {@link locksOf} has not listed. Ends the list of the key. */
+  /**
+   * Counts the locks of the key that {@link locksOf} has not listed. After this call the key counts
+   * as listed.
+   */
   unlistedCountOf(keyState: KeyState): number {
     let count = this.countOf(keyState)
     for (let lock = keyState.holders.first; lock !== undefined; lock = lock.next) {

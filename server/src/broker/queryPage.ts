@@ -11,7 +11,7 @@ import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 export interface PageStart {
   /** List only keys after this key, in the order of UTF-16 code units; '' lists all keys. */
   readonly after: string
-  /** List also the locks of the key `after` whose fence is higher than this fence. */
+  /** List also the locks of the key `after` whose fence (number) is higher than this fence. */
   readonly afterFence?: number | undefined
 }
 
@@ -25,7 +25,7 @@ export class PageBuilder implements KeyPageBuilder {
   readonly #start: PageStart
   readonly #limit: number
   #lowestKeys: string[] = []
-  /** This key and all higher keys are not among the lowest keys. */
+  /** A new key above this key is not among the lowest keys; undefined until the first sort. */
   #upperBound: string | undefined
   #keyCount = 0
   #heldCount = 0
@@ -36,15 +36,15 @@ export class PageBuilder implements KeyPageBuilder {
     this.#limit = limit
   }
 
-  /** The cost of sorting the kept keys, in units of work. {@link build} sorts them once. */
+  /** The cost of sorting the kept keys once, as {@link build} does, in units of work. */
   get sortCost(): number {
     return costOfSort(this.#lowestKeys.length)
   }
 
   /**
-   * Considers one key for the page. The caller must add each key once.
+   * Considers one key for the page. The caller must call this method exactly once for each key.
    *
-   * @returns The cost in units of work, without the visit of the key; nearly always 0.
+   * @returns The cost in units of work, without the cost of visiting the key; nearly always 0.
    */
   addKey(keyState: KeyState): number {
     const { key } = keyState
@@ -54,8 +54,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders before the start are skipped three times: by `#countsOf` above, again in `build`,
     // and in the search for the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // The previous page has listed this whole key. To keep the key would make a page with the limit
-    // 1 empty.
+    // The previous page has listed this whole key. If the builder kept the key, a page with the
+    // limit 1 would be empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held

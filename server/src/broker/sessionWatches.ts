@@ -1,9 +1,9 @@
 /**
- * The watches of one connection. Watches of the same key or prefix are one group. A group covers
- * another group if every key of the other group begins with its prefix. The index of the broker
+ * The watches of one connection. Watches of the same key or prefix are one group. The group of a
+ * prefix covers every group whose key or prefix begins with this prefix. The index of the broker
  * holds only the groups that no other group of the connection covers. So the broker finds a
- * connection at most once for each event, even if many watches match. When the event is written,
- * this class finds the watches that match, and charges the connection for this work.
+ * connection at most once for each event, even if many watches match. When the broker writes the
+ * event, `SessionWatches` finds the watches that match, and charges the connection for this work.
  */
 import type { DeferredMessage } from '../connection/sendQueue.js'
 import type { Lock } from '../core/index.js'
@@ -30,7 +30,10 @@ export interface PublishedEvent {
   release(): void
 }
 
-/** The index of the broker, which finds the connections that watch a key or prefix. */
+/**
+ * The index of the broker, which finds the connections that watch a key or prefix. `text` is a key
+ * if `isKey` is true, and a prefix otherwise.
+ */
 export interface ScopeIndex {
   add(text: string, isKey: boolean, watches: SessionWatches): void
   remove(text: string, isKey: boolean, watches: SessionWatches): void
@@ -46,6 +49,7 @@ class WatchGroup {
   readonly isKey: boolean
   /** For each watch id, the sequence number of the newest event that is older than the watch. */
   readonly #sinceById = new Map<number, number>()
+  /** The number in {@link #sinceById} of the watch that was added last; the highest number. */
   #newestSince = 0
   /** All ids of the group as JSON elements; undefined until an event needs them. */
   #ids: string | undefined
@@ -186,7 +190,8 @@ export class SessionWatches {
    */
   publish(event: PublishedEvent, endedLock: Lock | undefined): void {
     if (this.#isVisible?.(event.key) === false) return
-    // The search will not find this ended lock, so the newest watch must not get its end.
+    // The search has not listed this lock before the lock ended. So the client of the newest watch
+    // does not know the lock, and must not get the event of its end.
     const isUnlisted = endedLock !== undefined && this.#newestWatch?.search.willFind(endedLock)
     const excludedId = isUnlisted ? this.#newestWatch?.id : undefined
     this.subscriber.defer(new QueuedEvent(this, event, excludedId))
@@ -227,8 +232,8 @@ export class SessionWatches {
   }
 
   /**
-   * Adds a new group to the index, unless another group covers the new group. Removes the groups
-   * that the new group covers from the index.
+   * Adds a new group to the index, unless another group covers the new group. Removes from the index
+   * the groups that the new group covers.
    */
   #indexNewGroup(group: WatchGroup, groups: TextGroups): void {
     if (this.#isCovered(group)) return
@@ -236,7 +241,7 @@ export class SessionWatches {
     this.#setIndexed(group, true)
   }
 
-  /** Removes an empty group, and adds the groups that only this group covered to the index. */
+  /** Removes an empty group. Adds to the index the groups that only this group covered. */
   #removeGroup(group: WatchGroup): void {
     const groups = this.#groupsByText.get(group.text)!
     if (group.isKey) groups.key = undefined
@@ -258,8 +263,8 @@ export class SessionWatches {
   }
 
   /**
-   * Adds the groups that this prefix covers to the index, or removes them. Leaves out groups that
-   * another prefix below this prefix covers as well.
+   * Adds to the index the groups that this prefix covers, or removes these groups from the index.
+   * Leaves out a group that a longer prefix covers as well.
    */
   #setCoveredIndexed({ text }: WatchGroup, { key }: TextGroups, isIndexed: boolean): void {
     let visited = 1

@@ -1,7 +1,8 @@
 /**
  * The state machine of the command log: applies each command to the lock table of this broker, and
- * passes the effects to the clients, the counters, the watches and the observer. In a cluster every
- * broker applies the commands of all brokers, so most effects concern sessions of other brokers.
+ * passes the effects to the clients, the counters, the watches and the observer. An effect is one
+ * change that a command made. In a cluster every broker applies the commands of all brokers, so
+ * most effects concern sessions of other brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
@@ -13,7 +14,7 @@ import {
   type Session,
   type SnapshotItem,
 } from '../core/index.js'
-import { type Fences, highestNext } from '../log/fences.js'
+import { type Fences, highestNextFence } from '../log/fences.js'
 import type { Membership, StateMachine } from '../log/log.js'
 import { Digest } from '../log/replicated/digest.js'
 import type { Observer } from '../observability/observer.js'
@@ -49,7 +50,7 @@ export interface StateMachineListener {
 export class BrokerStateMachine implements StateMachine {
   readonly #deps: StateMachineDeps
   readonly #liveTable: LiveTable
-  /** Digest of the lock table, to compare with other brokers; undefined without a cluster. */
+  /** Checksum of the lock table, to compare with other brokers; undefined without a cluster. */
   #digest: Digest | undefined
   #hasFailed = false
 
@@ -123,7 +124,7 @@ export class BrokerStateMachine implements StateMachine {
   #reserveFences(): boolean {
     if (this.#hasFailed) return false
     try {
-      this.#deps.fences.reserve(highestNext(this.#liveTable.current))
+      this.#deps.fences.reserve(highestNextFence(this.#liveTable.current))
       return true
     } catch (error) {
       this.fail(error as HoldfastError)
@@ -132,8 +133,8 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   /**
-   * Passes an effect to the observer. In a cluster only the owner broker of the session passes the
-   * effect, so that the cluster reports each effect once.
+   * Passes an effect to the observer. In a cluster only the owner broker of the session (the broker
+   * that keeps its deadlines) passes the effect, so that the cluster reports each effect once.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {

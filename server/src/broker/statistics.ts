@@ -1,7 +1,7 @@
 /**
- * The present lock table of a broker, and counters of its grants, failures, expiries, refreshes and
- * unlocks since the start. A message that the broker refuses before the message reaches the lock
- * table is not counted.
+ * Two classes: the holder of the current lock table, and counters of grants, failures, expiries,
+ * refreshes and unlocks since the start of the broker. A message that the broker refuses before the
+ * message reaches the lock table is not counted.
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'

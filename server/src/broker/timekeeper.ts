@@ -3,8 +3,9 @@
  *
  * - Client deadlines use *compensated time*: the monotonic clock minus the time for which the
  *   broker itself was paused. A broker that was stopped for a minute did not listen in that minute,
- *   so it adds the minute to each deadline. Client deadlines are for leases (a client must send at
- *   least once in each lease), ttls of locks, the handshake, and clients that read slowly.
+ *   so the broker adds the minute to each deadline. Client deadlines are for leases (a client must
+ *   send at least once in each lease), for ttls (a client must refresh a lock before its ttl ends),
+ *   for the handshake, and for clients that read slowly.
  * - Broker timers (timeouts of requests, pings, closing connections) use the monotonic clock
  *   directly. A pause does not shift these timers, because they would then be even later.
  *
@@ -52,7 +53,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   readonly #liveTable: { readonly effectCount: number }
   readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
   readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
-  /** How long the broker was paused so far, in ms. Compensated time is the clock minus this. */
+  /** How long the broker was paused so far, in ms. Compensated time is the clock minus this time. */
   #pausedMs = 0
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined

@@ -1,7 +1,7 @@
 /**
- * The unfinished keys: keys with so many waiters that one command could not grant all of them. The
- * broker grants the remaining waiters in later turns of the event loop, and handles the requests
- * for other keys between these turns.
+ * The unfinished keys: keys with so many waiters (requests that wait for a lock) that one command
+ * could not grant all of them. The broker grants the remaining waiters in later turns of the event
+ * loop, and handles the requests for other keys between these turns.
  */
 import type { PacedWork, WorkScheduler } from '../connection/workScheduler.js'
 import type { Command } from '../core/index.js'
@@ -38,7 +38,8 @@ export class UnfinishedKeys implements PacedWork {
   }
 
   /**
-   * Submits a command for some of the keys. Returns the number of its effects, as units of work.
+   * Submits a command for some of the keys. Returns the number of effects of the command, as units
+   * of work.
    */
   work(): number {
     const keys = [...this.#keys].slice(0, keysPerCommand)

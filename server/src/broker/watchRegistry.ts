@@ -112,7 +112,7 @@ export class WatchRegistry {
   }
 
   /** Makes an event. Its bytes count once while at least one connection keeps the event. */
-  #newEvent(key: string, text: string): PublishedEvent {
+  #makeEvent(key: string, text: string): PublishedEvent {
     const bytes = eventBytes + 2 * text.length
     let retainCount = 0
     return {
@@ -132,7 +132,7 @@ export class WatchRegistry {
     const { key } = lock
     const matching = this.#index.watchesOf(key)
     if (matching.length === 0) return 0
-    const event = this.#newEvent(key, encodeLockEvent(name, lock))
+    const event = this.#makeEvent(key, encodeLockEvent(name, lock))
     const endedLock = name === 'locked' ? undefined : lock
     for (const watches of matching) watches.publish(event, endedLock)
     return costOfNotifying(matching.length) + costOfBytes(event.text.length)
@@ -144,8 +144,9 @@ function bytesOf(watches: SessionWatches, id: number): number {
 }
 
 /**
- * Maps keys and prefixes to the connections that watch them. Leaves out a key or prefix of a
- * connection that a wider prefix of the same connection covers.
+ * Maps keys and prefixes to the connections that watch these keys and prefixes. If a connection
+ * watches a prefix, the index leaves out the longer prefixes and the keys that begin with the
+ * prefix, because the events of these keys match the prefix already.
  */
 class WatchIndex implements ScopeIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()

@@ -40,7 +40,10 @@ export interface BrokerDeps {
   readonly observer?: Observer | undefined
 }
 
-/** Makes the components that other components share: the lock table, the timekeeper, accounts. */
+/**
+ * Makes the components that other components share: the lock table, the timekeeper (which keeps all
+ * deadlines), and the counters.
+ */
 function makeState({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
   const { clock, endOfTurn } = environment

@@ -147,7 +147,7 @@ export function checkFenceFile(path: string): void {
 }
 
 /** The highest fence that the next command can need: for all waiters and for one new request. */
-export function highestNext({ fence, waitingCount }: FenceUsage): number {
+export function highestNextFence({ fence, waitingCount }: FenceUsage): number {
   return fence + waitingCount + 1
 }
 
