@@ -1,8 +1,8 @@
 /**
- * Long answers in chunks: a snapshot, the answer to a query, the locks that are held when a watch
- * begins. Each chunk is one message, and is encoded only when the connection has room for the
- * chunk. So a hundred thousand locks are never in memory as text at the same time. A query also
- * searches no faster than the client reads.
+ * Long answers in chunks: the snapshot of a resumed session, the answer to a query, and the locks
+ * that are held when a watch begins. Each chunk is one message, and is encoded only when the
+ * connection has room for the chunk. So a hundred thousand locks are never in memory as text at the
+ * same time. A query also searches no faster than the client reads.
  */
 import { joinFrames, utf8Length } from '@holdfast/shared'
 import type { KeyState, Lock } from '../core/index.js'
@@ -25,7 +25,10 @@ export interface KeySearch {
   readonly stepCost: number
   /** The next key; `'noMatch'` for a key outside the scope; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined
-  /** Lists at most `limit` locks of a key with a fence above `afterFence`, by rising fence. */
+  /**
+   * Lists at most `limit` locks of a key, by rising fence (the number of the lock). Leaves out locks
+   * with a fence up to `afterFence`.
+   */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
   /** How many locks of the key {@link locksOf} has not listed. */
   unlistedCountOf(keyState: KeyState): number
@@ -58,7 +61,7 @@ export interface KeyPageBuilder {
 /** A key of a page, and how many of its locks and waiting requests the page lists. */
 export interface PageKey {
   readonly key: string
-  /** The page lists only locks with a higher fence (number of the lock); 0 for all locks. */
+  /** The page lists only locks with a higher fence; 0 for all locks. */
   readonly afterFence: number
   readonly held: number
   readonly waiting: number
@@ -107,7 +110,7 @@ export function* messageFrames<T>(
 }
 
 /**
- * Yields the chunks of a long answer, and also numbers. A number is the units of work since the
+ * Yields the chunks of a long answer as texts. Also yields numbers: the units of work since the
  * previous yield, so that the caller can pause even before a chunk is full.
  */
 export type PacedChunks = Generator<string | number>
@@ -166,8 +169,8 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
     if (cost > 0) yield cost
   }
   yield builder.sortCost
-  // The page is built in the same turn as its first chunk. So no lock of the page can end between
-  // the two, and a page with keys is never empty.
+  // The page is built and its first chunk is encoded in the same turn of the event loop. So no lock
+  // of the page can end between these two steps, and a page with keys is never empty.
   search.includeNewLocks()
   const { keys, heldCount, waitingCount } = builder.build((key) => search.keyStateOf(key))
   const chunk = new Chunk()
@@ -207,18 +210,18 @@ export function* watchingChunks(id: number, search: KeySearch, limit: number): P
     const { held } = chunk.removeLists()
     return `{"type":"watching","id":${id},"held":[${held}],"heldCount":${count},"more":${more}}`
   }
-  let left = limit
+  let remaining = limit
   for (const keyState of keysOf(search)) {
     if (typeof keyState === 'number') {
       yield keyState
       continue
     }
-    if (left <= 0) {
+    if (remaining <= 0) {
       count += search.countOf(keyState)
       continue
     }
-    for (const lock of search.locksOf(keyState, left)) {
-      left--
+    for (const lock of search.locksOf(keyState, remaining)) {
+      remaining--
       count++
       const item = encodeHeldInfo(lock)
       if (!chunk.hasRoomFor(item)) yield encodeChunk(true)

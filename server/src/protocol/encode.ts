@@ -16,6 +16,11 @@ import { limitMessage, limitNameOf } from '../config/limits.js'
 import type { SessionLimits } from '../core/commands.js'
 import type { Answer, Lock, Request, Session, StoredHolder } from '../core/index.js'
 
+/**
+ * @param secret What the client must send to resume the session; undefined without a grace (the time
+ *   in which a client may resume).
+ * @param at When `hello` arrived, in ms.
+ */
 export function encodeWelcome(
   session: Session,
   resumed: boolean,
@@ -59,8 +64,9 @@ export function encodeFailed(
 }
 
 /**
- * @param ttlStart As for {@link encodeGranted}.
- * @param limits The limits of the session, for the message about the limit that it has reached.
+ * @param ttlStart When the ttl of a granted lock started, in ms; undefined for other answers.
+ * @param limits The limits of the session, for the error message about a limit that the session has
+ *   reached.
  */
 export function encodeAnswer(
   id: number,
@@ -99,12 +105,16 @@ export function encodeLost(fence: number, reason: LossReason, note?: string): st
   return `{"type":"lost","fence":${fence},"reason":"${reason}"${noteField}}`
 }
 
-export function encodePing(n: number): string {
-  return `{"type":"ping","n":${n}}`
+export function encodePing(pingNumber: number): string {
+  return `{"type":"ping","n":${pingNumber}}`
 }
 
-export function encodeAck(n: number, at: number): string {
-  return `{"type":"ack","n":${n},"at":${floor(at)}}`
+/**
+ * @param messageCount How many messages of this connection the broker has handled.
+ * @param at When the newest of these messages arrived, in ms.
+ */
+export function encodeAck(messageCount: number, at: number): string {
+  return `{"type":"ack","n":${messageCount},"at":${floor(at)}}`
 }
 
 export function encodeStats(id: number, stats: LockStats): string {
