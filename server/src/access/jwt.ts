@@ -56,7 +56,7 @@ export interface JwtOptions {
   readonly audience?: string | undefined
   /** The `iss` that every token must have. Default: any. */
   readonly issuer?: string | undefined
-  /** The claim that holds the principal. Default `sub`. */
+  /** The claim that holds the principal (the name of the client for permissions). Default `sub`. */
   readonly principal?: string | undefined
   /** The claim that holds the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
@@ -190,7 +190,11 @@ function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
   )
 }
 
-/** Checks the key options. @returns a function that makes the key; call it when `jose` is loaded */
+/**
+ * Checks the options for the key.
+ *
+ * @returns A function that makes the key from the loaded module `jose`.
+ */
 function keyFor(options: JwtOptions, algorithms: readonly string[]): (jose: Jose) => Key {
   const { secret, publicKey, jwks, jwksUrl } = options
   const givenKeys = [secret, publicKey, jwks, jwksUrl].filter((option) => option !== undefined)
@@ -228,7 +232,8 @@ function publicKeyFrom(pem: string, algorithms: readonly string[]): (jose: Jose)
   }
   return ({ importSPKI }) => {
     const key = importSPKI(pem, algorithm)
-    // `verify` reports this error; the handler only prevents an unhandled rejection before that.
+    // `verify` reports this error. This handler only prevents an unhandled rejection before `verify`
+    // runs.
     key.catch(() => {})
     return key
   }

@@ -3,9 +3,9 @@
  *
  * All addresses share the places for such connections. When all places are taken, a new connection
  * may displace the oldest connection of the address that has the most pending connections. The
- * address of the new connection must have fewer. So a client can connect while an attacker floods
- * the broker, as long as one address of the attacker has more pending connections than the client's
- * address.
+ * address of the new connection must have fewer pending connections. So a client can connect while
+ * an attacker floods the broker, as long as one address of the attacker has more pending connections
+ * than the client's address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -20,10 +20,11 @@ export interface PendingConnection {
 export interface AdmissionResult<C> {
   /** The limit that the new connection exceeds; undefined if the connection was added. */
   readonly refused?: LimitName
-  /** An older connection that was removed to make room for the new one. */
+  /** An older connection that was removed to make room for the new connection. */
   readonly displaced?: C
 }
 
+/** The address that all Unix sockets share. */
 const unixSockets = ''
 
 export class PendingConnections<C extends PendingConnection> {
@@ -31,8 +32,9 @@ export class PendingConnections<C extends PendingConnection> {
   /** The pending connections of each address, the oldest first. */
   readonly #byAddress = new Map<string, Set<C>>()
   /**
-   * At index `n`: the addresses that have `n` pending connections. So the address with the most is
-   * found without a search, because a search for each connection of a flood would block the broker.
+   * At index `n`: the groups of the addresses that have `n` pending connections. This array finds
+   * the address with the most pending connections without a search, because a search for each
+   * connection of a flood would block the broker.
    */
   readonly #bySize: Set<Set<C>>[] = []
   /** The largest number of pending connections that an address has. */
@@ -70,8 +72,8 @@ export class PendingConnections<C extends PendingConnection> {
   }
 
   /**
-   * Removes a connection. Call this when its handshake is over or when it is closed; a second call
-   * does nothing.
+   * Removes a connection. Call this method when the handshake of the connection is over, or when the
+   * connection is closed. A second call does nothing.
    */
   remove(connection: C): void {
     const address = addressOf(connection)

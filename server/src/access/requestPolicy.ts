@@ -87,7 +87,7 @@ export function policiesFor(
   return (identity, now) => new RequestPolicy(settings, identity, now)
 }
 
-/** Each operation as the end of the message "you may not …". */
+/** The end of the message "you may not …" for each operation. */
 const phrases: Record<Operation, string> = {
   lock: 'lock this key',
   share: 'share this key',

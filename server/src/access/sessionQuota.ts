@@ -1,5 +1,6 @@
 /**
- * Limits the number of sessions of each principal and of each address.
+ * Limits the number of sessions of each principal (the authenticated name of a client) and of each
+ * address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -9,7 +10,8 @@ import type { Effect, Session } from '../core/index.js'
 interface SessionOrigin {
   readonly principal: string
   /**
-   * The address group of the session's client; undefined if this broker did not open the session.
+   * The group of the address of the session's client (an IPv4 address, or the first 64 bits of an
+   * IPv6 address); undefined if this broker did not open the session.
    */
   readonly group: string | undefined
 }
@@ -60,7 +62,7 @@ export class SessionQuota {
     else if (!this.#origins.has(id)) this.#add(id, { principal, group: undefined })
   }
 
-  /** Replaces all counts by those of the given sessions, whose addresses are unknown. */
+  /** Replaces all counts by the counts of the given sessions, whose addresses are unknown. */
   reset(sessions: Iterable<Session>): void {
     if (this.#isOff) return
     for (const session of [...this.#origins.keys()]) this.#remove(session)

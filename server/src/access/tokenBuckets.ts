@@ -47,8 +47,8 @@ export class TokenBucket {
 const minPruneSize = 10_000
 
 /**
- * Keeps a {@link TokenBucket} for each name. Each bucket allows `rate` actions a second, and as
- * many at once.
+ * Keeps a {@link TokenBucket} for each name. Each bucket allows `rate` actions a second, and `rate`
+ * actions at once.
  */
 export class TokenBuckets {
   readonly #rate: number

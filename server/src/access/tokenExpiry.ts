@@ -1,6 +1,6 @@
 /**
- * Closes connections whose token has expired. The broker sends `expiring` some time before, so that
- * the client can send a new token (`auth`) on the same connection.
+ * Closes connections whose token has expired. The broker sends the message `expiring` before the
+ * token expires, so that the client can send a new token (the message `auth`) on this connection.
  */
 import { type AuthRequest, type Clock, closeCodes } from '@holdfast/shared'
 import { type Identity, identify } from '../config/permissions.js'
@@ -92,7 +92,7 @@ export class TokenExpiry {
       return
     }
     if (this.#authenticating.has(connection)) {
-      const message = 'the former token is still being checked: wait for its answer'
+      const message = 'the former token is still being checked: wait for the answer'
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', message))
       return
     }

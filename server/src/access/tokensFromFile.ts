@@ -8,8 +8,8 @@
  *
  * - Operations are separated by commas. The default `everyday` means all operations but `steal` and
  *   `revoke`.
- * - Keys are separated by spaces. Each is a key, or a prefix with a `*` at its end. The default `*`
- *   means all keys. Only a prefix that ends before the space can match a key with a space.
+ * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The default
+ *   `*` means all keys. Only a prefix that ends before the space can match a key with a space.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if they are long and random.
  */
@@ -148,7 +148,7 @@ function tokenFrom([hash = '', principal, allow = 'everyday', ...keys]: string[]
     throw unusable(`${where} does not begin with a SHA-256 in hex: add lines with holdfast token`)
   }
   if (principal === undefined) {
-    throw unusable(`${where} has no principal: write whose the token is after the hash`)
+    throw unusable(`${where} has no principal: write the owner of the token after the hash`)
   }
   const rule = { keys: keys.length === 0 ? ['*'] : keys, allow: operationsFrom(allow, where) }
   return {
@@ -170,7 +170,7 @@ function unusable(message: string, cause?: unknown): HoldfastError {
   return new HoldfastError('INVALID_OPTION', message, cause === undefined ? undefined : { cause })
 }
 
-/** The type of a value for an error message, which must not show the value: it may be a token. */
+/** The type of a value for an error message. The value is not shown, because it may be a token. */
 function typeName(value: unknown): string {
   return value === '' ? 'an empty text' : `a value of type ${typeof value}`
 }

@@ -2,8 +2,8 @@
  * Limits the WebSocket upgrades of a second, for each address and in total.
  *
  * All addresses share the total. When the total is used up, an address without an upgrade in the
- * last second still gets one upgrade, and addresses with several upgrades get one less later. So
- * addresses that connect again and again do not keep other clients out.
+ * last second still gets one upgrade. Addresses with several upgrades then get one upgrade less
+ * later. So addresses that connect again and again do not keep other clients out.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, off } from '../config/limits.js'
@@ -13,6 +13,7 @@ type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondP
 
 /** How long an upgrade of an address is remembered, in ms. */
 const windowMs = 1_000
+/** The address that all Unix sockets share. */
 const unixSockets = ''
 
 export class UpgradeRates {
@@ -45,8 +46,8 @@ export class UpgradeRates {
    */
   tryConsume(address: string | undefined, now: number): keyof Limits | undefined {
     const group = address === undefined ? unixSockets : addressGroup(address)
-    // Check the limit of the address first, so that an upgrade which it refuses does not use up the
-    // total.
+    // Check the limit of the address first, so that an upgrade which this limit refuses does not use
+    // up the total.
     if (group !== unixSockets && this.#perAddress?.tryConsume(group, now) === false) {
       return 'connectionsPerSecondPerAddress'
     }
