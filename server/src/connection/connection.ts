@@ -3,9 +3,10 @@
  * and passes each message to the broker. The first message is `hello`. At the end of a turn of the
  * event loop the connection writes the messages of the turn as few frames.
  *
- * The connection subtracts the work that each message caused from its work budget. A connection is
- * paused when it has used up its work budget, or when its client leaves too much output unread.
- * During a pause the socket is not read, and received frames wait in order in the input queue.
+ * The connection subtracts the work that each message caused from its work budgets: units of work
+ * for a turn, and for a second. A connection is paused when it has used up a budget, or when its
+ * client leaves too much output unread. During a pause the socket is not read, and frames that have
+ * arrived wait in order in the input queue.
  */
 import { type CloseCode, closeCodes, maxHelloBytes, parseFrame, utf8Length } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
@@ -36,7 +37,8 @@ export class Connection implements SocketListener, PacedWork {
   readonly #sendQueue: SendQueue
   readonly #allowance: WorkAllowance
   #state: State = 'fresh'
-  #receivedCount = 0
+  /** How many messages the broker has begun to handle. */
+  #handledCount = 0
   #receivedAt: number
   /** When the message that is being handled arrived. */
   #handledAt: number
@@ -45,7 +47,7 @@ export class Connection implements SocketListener, PacedWork {
   /** Whether the socket has closed; input may still wait to be handled. */
   #isClosed = false
   #pingCount = 0
-  /** Made at the first `ack` of the client: a client that cannot resume its session sends none. */
+  /** Made at the first `ack` of the client. A client that cannot resume its session sends no `ack`. */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
@@ -133,7 +135,7 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   onFrame(text: string): void {
-    if (!this.#isReading() || !this.#isLive()) return
+    if (!this.#acceptsInput() || !this.#isBrokerLive()) return
     const at = this.#deps.time.now()
     this.#receivedAt = at
     if (this.#input !== undefined) {
@@ -145,9 +147,11 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#allowance.beginTurn(at)
-    // A hello may resume a session with thousands of locks, so a hello gets no guaranteed minimum.
-    const unitsLeft = this.#state === 'fresh' ? this.#deps.scheduler.left : this.#allowance.left
-    // A long frame is much work to parse, so its cost is checked before it is parsed.
+    // A `hello` may resume a session with thousands of locks. So a `hello` uses the units that all
+    // connections share, and not the guaranteed minimum of its connection.
+    const unitsLeft =
+      this.#state === 'fresh' ? this.#deps.scheduler.unitsLeft : this.#allowance.unitsLeft
+    // A long frame is much work to parse, so its cost is checked before the frame is parsed.
     const parsingCost = costOfParsing(text)
     if (this.#mustWait() || parsingCost > unitsLeft) {
       this.#pause().addFrame(text, at)
@@ -157,25 +161,25 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   onBinary(): void {
-    if (!this.#isReading()) return
-    // The broker must handle the input that waits before it closes the connection.
+    if (!this.#acceptsInput()) return
+    // The broker must handle the waiting input before the broker closes the connection.
     if (this.#input !== undefined) this.#input.addFrame(invalidFrame, this.#deps.time.now())
     else this.abort(closeCodes.badMessage)
   }
 
   onControlFrame(): void {
-    if (!this.#isReading()) return
+    if (!this.#acceptsInput()) return
     const now = this.#deps.time.now()
     this.#allowance.beginTurn(now)
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeSecond(costs.controlFrame, now)
     if (this.countedBytes > 0) this.#requestFlush()
-    if (this.#input === undefined && this.#allowance.left <= 0) this.#pause()
+    if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
 
   onFault(): void {
-    if (!this.#isReading()) return
+    if (!this.#acceptsInput()) return
     if (this.#input !== undefined) {
       this.#input.addFrame(invalidFrame, this.#deps.time.now())
       return
@@ -194,7 +198,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#sendQueue.clear()
     this.#isClosed = true
     // The broker must first handle the input that arrived before the end, such as a `bye`.
-    if (this.#input !== undefined && this.#isReading()) this.#deps.scheduler.add(this)
+    if (this.#input !== undefined && this.#acceptsInput()) this.#deps.scheduler.add(this)
     else this.#finish()
   }
 
@@ -235,7 +239,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#requestFlush()
   }
 
-  /** Charges this connection for extra work of the message that is being handled, in units. */
+  /** Charges this connection for extra work of the message that is being handled, in units of work. */
   charge(units: number): void {
     this.#allowance.chargeTurn(units)
   }
@@ -245,12 +249,12 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
-    if (this.#isClosed && !this.#isReading()) this.#finish()
-    if (!this.#isReading()) return 0
+    if (this.#isClosed && !this.#acceptsInput()) this.#finish()
+    if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units)
     if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
     this.#handleInput()
-    const used = units - this.#allowance.left
+    const used = units - this.#allowance.unitsLeft
     this.#allowance.chargeSecond(used, this.#deps.time.now())
     this.#scheduleWork()
     return used
@@ -262,7 +266,7 @@ export class Connection implements SocketListener, PacedWork {
    * without a message of the client.
    */
   acknowledge(): void {
-    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#receivedCount, this.#handledAt))
+    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#handledCount, this.#handledAt))
   }
 
   /**
@@ -270,13 +274,13 @@ export class Connection implements SocketListener, PacedWork {
    */
   deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
-    this.#deferredAcks.add(this.#receivedCount, this.#handledAt)
+    this.#deferredAcks.add(this.#handledCount, this.#handledAt)
   }
 
-  /** Sends the oldest deferred `ack`, because the command log has applied its command. */
+  /** Sends the oldest deferred `ack`, because the command log has applied the command of `deferAck`. */
   sendDeferredAck(): void {
     const ack = this.#deferredAcks?.removeOldest()
-    if (ack !== undefined && !this.#hasStoppedAcking) this.send(encodeAck(ack.n, ack.at))
+    if (ack !== undefined && !this.#hasStoppedAcking) this.send(encodeAck(ack.messageCount, ack.at))
   }
 
   /** Sends no `ack` from now on, because the broker has submitted the end of the session. */
@@ -295,8 +299,8 @@ export class Connection implements SocketListener, PacedWork {
     if (!this.#sendQueue.hasUnencoded) this.#sendQueue.flush(0)
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
-      const units = Math.max(0, this.#allowance.left)
-      const used = this.#sendQueue.flush(units, Math.min(units, this.#deps.scheduler.left))
+      const units = Math.max(0, this.#allowance.unitsLeft)
+      const used = this.#sendQueue.flush(units, Math.min(units, this.#deps.scheduler.unitsLeft))
       this.#allowance.chargeTurn(used)
       this.#deps.scheduler.spend(used)
       this.#allowance.chargeSecond(used, this.#deps.time.now())
@@ -306,7 +310,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Closes the connection with a closing handshake, after all queued messages. */
   close(closeCode: CloseCode): void {
-    if (!this.#isReading()) return
+    if (!this.#acceptsInput()) return
     if (!this.#isClosed) this.#sendQueue.flushMessages()
     this.#state = 'closing'
     this.#sendQueue.clear()
@@ -319,7 +323,7 @@ export class Connection implements SocketListener, PacedWork {
    * keeps its lease, because the client may not know that the connection has ended.
    */
   abort(closeCode: CloseCode): void {
-    if (!this.#isReading()) return
+    if (!this.#acceptsInput()) return
     this.close(closeCode)
     this.#deps.listener.onAborted(this)
   }
@@ -351,18 +355,20 @@ export class Connection implements SocketListener, PacedWork {
     this.#deps.flusher.add(this)
   }
 
-  #isLive(): boolean {
+  /** Whether the broker may answer. A broker that is not a member of its cluster must not answer. */
+  #isBrokerLive(): boolean {
     const { membership } = this.#deps
     return membership === undefined || membership.isLive()
   }
 
-  #isReading(): boolean {
+  /** Whether the connection still handles input, now or after a pause. */
+  #acceptsInput(): boolean {
     return this.#state !== 'closing' && this.#state !== 'gone'
   }
 
   /** Whether the next message must wait. */
   #mustWait(): boolean {
-    return this.#allowance.left <= 0 || this.#sendQueue.isFull
+    return this.#allowance.unitsLeft <= 0 || this.#sendQueue.isFull
   }
 
   #handleFrame(text: string, at: number, parsingCost: number): void {
@@ -373,25 +379,26 @@ export class Connection implements SocketListener, PacedWork {
       this.abort(closeCodes.badMessage)
       return
     }
-    const before = this.#allowance.left
+    const before = this.#allowance.unitsLeft
     this.#allowance.chargeTurn(parsingCost)
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
       const mustWait = i > 0 && this.#mustWait()
-      // A long message gets no guaranteed minimum, because every connection could send one.
+      // A message that may need a whole turn uses the units that all connections share, and not the
+      // guaranteed minimum of its connection, because every connection could send such a message.
       if (
         mustWait ||
-        (scheduler.left <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
+        (scheduler.unitsLeft <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
       ) {
         this.#pause().addRest(text, at, elements, i)
         break
       }
       this.#handle(elements[i])
-      if (!this.#isReading()) break
+      if (!this.#acceptsInput()) break
     }
-    const used = before - this.#allowance.left
+    const used = before - this.#allowance.unitsLeft
     scheduler.spend(used)
-    if (!this.#isReading()) return
+    if (!this.#acceptsInput()) return
     // Does not count the `pong` of an idle session, because counting needs memory.
     if (used > costs.message + 1 || this.#allowance.countsSeconds)
       this.#allowance.chargeSecond(used, at)
@@ -400,7 +407,7 @@ export class Connection implements SocketListener, PacedWork {
   #handleInput(): void {
     const input = this.#input
     while (input !== undefined && !this.#mustWait()) {
-      if (!this.#isLive()) return
+      if (!this.#isBrokerLive()) return
       const next = input.removeNext()
       if (next === 'malformed') {
         this.abort(closeCodes.badMessage)
@@ -413,7 +420,7 @@ export class Connection implements SocketListener, PacedWork {
       this.#allowance.chargeTurn(next.parsingCost)
       this.#handledAt = next.at
       this.#handle(next.element)
-      if (!this.#isReading()) return
+      if (!this.#acceptsInput()) return
     }
   }
 
@@ -422,7 +429,7 @@ export class Connection implements SocketListener, PacedWork {
     const { liveTable } = this.#deps
     const { effectCount } = liveTable
     const charsBefore = this.#sendQueue.waitingChars
-    this.#receivedCount++
+    this.#handledCount++
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
     const effects = liveTable.effectCount - effectCount
@@ -460,7 +467,7 @@ export class Connection implements SocketListener, PacedWork {
   #scheduleWork(): void {
     const hasOutput = this.#sendQueue.hasUnencoded && !this.#sendQueue.isBlocked
     const hasInput = this.#input !== undefined && !this.#sendQueue.isFull
-    if (!this.#isReading() || !(hasOutput || hasInput)) return
+    if (!this.#acceptsInput() || !(hasOutput || hasInput)) return
     const waitMs = this.#allowance.waitMs(this.#deps.time.now())
     if (waitMs > 0) this.#deps.scheduler.addLater(this, waitMs)
     else this.#deps.scheduler.add(this)

@@ -13,7 +13,8 @@ export type InvalidRequest = InvalidMessage & { readonly id: number }
 /** The broker implements this interface to learn that a connection ends. */
 export interface ConnectionListener<Connection> {
   /**
-   * The broker has aborted the connection, and the client may not know. Called before `onClosed`.
+   * The broker has aborted the connection, and the client may not know this. Called before
+   * `onClosed`.
    */
   onAborted(connection: Connection): void
   /** The socket is closed. */
@@ -24,9 +25,12 @@ export interface ConnectionListener<Connection> {
 export interface DepsOf<Connection> {
   /** Shares the time of the broker between connections. */
   readonly scheduler: WorkScheduler
-  /** Calls `flush` of the connection at the end of the turn. */
+  /** Calls `flush` of the connection at the end of the turn of the event loop. */
   readonly flusher: { add(connection: Connection): void }
-  /** Units of work that one connection may cause in a second; `Infinity` for no limit. */
+  /**
+   * Units of work that one connection may cause in a second; `Infinity` for no limit. A unit is about
+   * half a microsecond of broker time.
+   */
   readonly workPerSecond: number
   /**
    * Compensated time, in ms: the monotonic clock minus the time for which the broker itself was
@@ -43,7 +47,11 @@ export interface DepsOf<Connection> {
   readonly membership: { isLive(): boolean } | undefined
   readonly handshake: { begin(connection: Connection, hello: Hello): void }
   readonly inbound: {
-    /** Whether the broker may need a whole turn for this element, which is not validated yet. */
+    /**
+     * Whether the broker may need a whole turn of the event loop to handle this message.
+     *
+     * @param element The message as parsed from JSON, not validated yet.
+     */
     mayNeedWholeTurn(connection: Connection, element: unknown): boolean
     handle(connection: Connection, message: Exclude<ClientMessage, Hello> | InvalidRequest): void
   }

@@ -1,6 +1,6 @@
 /**
- * The interface through which the broker asks what the client of a connection may do. The access
- * layer makes the policy of each connection from the settings and from the token of the client.
+ * The policy of a connection: what its client may do. The broker calls this interface. The folder
+ * `access` makes the policy of each connection from the settings and from the token of the client.
  */
 import type { ErrorCode } from '@holdfast/shared'
 import type { LimitName } from '../config/limits.js'
@@ -16,17 +16,18 @@ export interface Denial {
 
 /** What the client of one connection may do, and how often. */
 export interface ConnectionPolicy {
-  /** The client, as its token names it. */
+  /** The client that the token names. */
   readonly identity: Identity
   /** Replaces the identity, after the client has sent a new token of the same principal. */
   renew(identity: Identity): void
   /**
-   * Counts one message, and returns whether the rate allows it. `now` is a monotonic time in ms.
+   * Counts one message, and returns whether the limit of messages in a second allows this message.
+   * `now` is a monotonic time in ms.
    */
   consume(now: number): boolean
   /** Whether the client has the permission for this operation on this key. */
   may(operation: Operation, key: string): boolean
-  /** Returns why this operation on this key is refused; undefined if it is allowed. */
+  /** Returns why this operation on this key is refused; undefined if the operation is allowed. */
   check(operation: Operation, key: string): Denial | undefined
   /** Returns why this key or metadata is too large; undefined if the sizes are allowed. */
   checkSize(key: string, metadata: unknown): Denial | undefined

@@ -5,22 +5,23 @@
  * command of the acknowledged message.
  */
 
-/** The broker has handled `n` messages. The newest of them arrived at the time `at`, in ms. */
+/** Tells the client how many messages the broker has handled. */
 export interface Ack {
-  readonly n: number
+  readonly messageCount: number
+  /** When the newest of these messages arrived, in ms. */
   readonly at: number
 }
 
-/** The array is spliced when it has this many removed acknowledgements. */
+/** Removed acknowledgements stay in the array until there are this many. */
 const maxRemovedKept = 1_024
 
 export class DeferredAcks {
-  /** The acknowledgements, oldest first. The first `#removedCount` of them are removed. */
+  /** The acknowledgements, oldest first. The first `#removedCount` acknowledgements are removed. */
   readonly #acks: Ack[] = []
   #removedCount = 0
 
-  add(n: number, at: number): void {
-    this.#acks.push({ n, at })
+  add(messageCount: number, at: number): void {
+    this.#acks.push({ messageCount, at })
   }
 
   /** Removes and returns the oldest acknowledgement; undefined if there is none. */

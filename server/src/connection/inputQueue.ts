@@ -1,7 +1,7 @@
 /**
- * The input that a paused connection has received but not handled: the rest of a frame and the
- * frames after it, in order of arrival. The queue stays short, because a paused connection does not
- * read its socket.
+ * The input that a paused connection has received but not handled: the rest of a frame and the later
+ * frames, in order of arrival. The queue stays short, because a paused connection does not read its
+ * socket.
  */
 import { parseFrame } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
@@ -24,7 +24,10 @@ export interface QueuedElement {
   readonly element: unknown
   /** When the frame of the message arrived, in compensated time, in ms. */
   readonly at: number
-  /** For the first message of a frame, the cost of parsing the frame, in units of work; else 0. */
+  /**
+   * For the first message of a frame, the cost of parsing the frame, in units of work. For later
+   * messages of the frame, 0.
+   */
   readonly parsingCost: number
 }
 

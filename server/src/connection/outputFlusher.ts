@@ -1,8 +1,8 @@
 /**
- * Writes the queued messages of all connections at the end of each turn, and disconnects clients
- * that read too slowly. The broker keeps unread output in its memory. So the broker disconnects a
- * client that leaves more than `limits.slowBytes` unread for `limits.slowMs`, or more than
- * `limits.backlogBytes` at any time.
+ * Writes the queued messages of all connections at the end of each turn of the event loop, and
+ * disconnects clients that read too slowly. The broker keeps unread output in its memory. So the
+ * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
+ * or more than `limits.backlogBytes` at any time.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
@@ -24,13 +24,13 @@ export interface OutputFlusherDeps {
   /** Begins a new turn when the flusher writes the output of the present turn. */
   readonly scheduler: WorkScheduler
   readonly endOfTurn: (callback: () => void) => void
-  /** Calls {@link OutputFlusher.disconnectIfSlow} at the client deadline of a connection. */
+  /** Calls {@link OutputFlusher.disconnectIfSlow} when the deadline of a connection has passed. */
   readonly time: {
     now(): number
     setClientDeadline(connection: Connection, at: number): void
     clearClientDeadline(connection: Connection): void
   }
-  /** Tells the observer which connection the broker will disconnect, and which limit is reached. */
+  /** Reports the connection that the broker will disconnect, and the limit that is reached. */
   readonly connections: { report(connection: Connection, cause: RefusalCause): void }
   /** Called once a turn, after the output of the turn was written. */
   readonly observer: { onFlushed(): void } | undefined
@@ -69,7 +69,8 @@ export class OutputFlusher {
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#clearSlow(connection)
-    // Output that waits for a turn of the broker, while the socket has room, does not count.
+    // Output that waits for the broker to encode it does not count while the socket has room, because
+    // the client is not slow.
     else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
       this.#disconnect(connection, 'backlogBytes')
     } else if (!connection.isSlow) {

@@ -1,6 +1,7 @@
 /**
- * The output of one connection. The queue collects messages during a turn of the event loop, writes
- * the messages as few frames at the end of the turn, and keeps them while the client does not read.
+ * The output of one connection. The queue collects messages during a turn of the event loop, and
+ * writes the messages as few frames at the end of the turn. While the client does not read, the
+ * queue keeps the messages.
  *
  * The queue writes to the socket only up to a bound, because output in the queue takes less memory
  * than output in the socket. In the queue all connections share the text of an event; each socket
@@ -29,7 +30,7 @@ export interface DeferredMessage {
   discard(): void
 }
 
-/** Yields messages, and also numbers, which are the units of work since the previous yield. */
+/** Yields messages as texts. Also yields numbers: the units of work since the previous yield. */
 export type PacedMessages = Iterator<string | number>
 
 interface Stream {
@@ -192,8 +193,8 @@ export class SendQueue {
   /**
    * Writes the output in order, until the socket has no room or the units are used up.
    *
-   * @param isClosing Whether to discard deferred messages for which there is no room. The encoded
-   *   messages behind them are then written in any case.
+   * @param isClosing Whether to discard deferred messages for which the socket has no room, and then
+   *   to write the encoded messages that come after the discarded messages.
    */
   #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
     const batch = new MessageBatch((messages) => this.#write(messages))

@@ -23,7 +23,7 @@ export interface Socket {
    * connection. During a pause `onClose` may be late, because the end of the stream is not read.
    */
   pause(): void
-  /** Reads again after {@link pause}, in a later turn. */
+  /** Reads again after {@link pause}, in a later turn of the event loop. */
   resume(): void
   /** Starts a closing handshake. Frames that were sent before are still delivered. */
   close(code: number, reason: string): void

@@ -1,7 +1,8 @@
 /**
- * The work budgets of one connection: one for the present turn of the event loop, and one for a
- * second. A connection that has used up a budget is paused, so that the broker handles the messages
- * of the other connections first.
+ * The two work budgets of one connection: a budget for the present turn of the event loop, and a
+ * budget for a second. Both budgets are in units of work (about half a microsecond of broker time).
+ * A connection that has used up a budget is paused, so that the broker handles the messages of the
+ * other connections first.
  */
 import type { WorkScheduler } from './workScheduler.js'
 
@@ -14,7 +15,7 @@ export interface WorkAllowanceDeps {
 export class WorkAllowance {
   readonly #deps: WorkAllowanceDeps
   /** Units of work that are left in the turn with the number `#turn`. */
-  #left = 0
+  #unitsLeft = 0
   #turn = -1
   /** The budget of a second; made at the first charge, so that an idle connection has none. */
   #workRate: WorkRate | undefined = undefined
@@ -24,8 +25,8 @@ export class WorkAllowance {
   }
 
   /** Units of work that are left in this turn; 0 or less if the budget is used up. */
-  get left(): number {
-    return this.#left
+  get unitsLeft(): number {
+    return this.#unitsLeft
   }
 
   /** Whether this connection has begun to count the work of a second. */
@@ -38,30 +39,30 @@ export class WorkAllowance {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
     this.#turn = scheduler.turn
-    this.#left = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
+    this.#unitsLeft = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
   }
 
-  /** Sets the budget of a paused connection to `units`, in the present turn. */
+  /** Gives a paused connection a budget of `units` for one slice of work in the present turn. */
   beginSlice(units: number): void {
     this.#turn = this.#deps.scheduler.turn
-    this.#left = units
+    this.#unitsLeft = units
   }
 
   /** Subtracts units from the budget of the turn. */
   chargeTurn(units: number): void {
-    this.#left -= units
+    this.#unitsLeft -= units
   }
 
   /**
-   * Subtracts units from the budget of a second. If no units of a second are left, the budget of
-   * the turn becomes 0 as well.
+   * Subtracts units from the budget of a second. If this overdraws the budget of the second, the
+   * budget of the turn becomes 0 as well.
    */
   chargeSecond(units: number, now: number): void {
     const { workPerSecond } = this.#deps
     if (workPerSecond === Number.POSITIVE_INFINITY) return
     this.#workRate ??= new WorkRate(workPerSecond, now)
     this.#workRate.spend(units, now)
-    if (this.#workRate.waitMs(now) > 0) this.#left = Math.min(this.#left, 0)
+    if (this.#workRate.waitMs(now) > 0) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
   }
 
   /** How many ms the connection must wait until the budget of a second allows more work. */
@@ -97,7 +98,7 @@ class WorkRate {
     this.#units -= units
   }
 
-  /** How many ms it takes until the budget is no longer overdrawn; 0 if it is not overdrawn. */
+  /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#perMs

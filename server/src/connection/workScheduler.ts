@@ -28,7 +28,7 @@ export class WorkScheduler {
   readonly #delayed = new Map<PacedWork, Timer>()
   #isScheduled = false
   #turn = 0
-  #left: number = turnBudget.all
+  #unitsLeft: number = turnBudget.all
   /** When the first frame of this turn was handled. */
   #beganAt: number | undefined
   /** From the first to the newest frame of this turn, in ms. */
@@ -52,21 +52,22 @@ export class WorkScheduler {
   allowanceAt(now: number): number {
     this.#beganAt ??= now
     this.#elapsedMs = now - this.#beganAt
-    return Math.max(turnBudget.minimum, Math.min(turnBudget.connection, this.left))
+    return Math.max(turnBudget.minimum, Math.min(turnBudget.connection, this.unitsLeft))
   }
 
   /**
    * Units of work that all connections together have left in this turn; 0 or less for none. A long
    * answer and a `hello` wait for this budget, because each of them can cost much.
    */
-  get left(): number {
-    // A unit takes longer than usual on a slow machine, and until the code is compiled.
-    return Math.min(this.#left, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
+  get unitsLeft(): number {
+    // The time of the turn bounds the units as well, because a unit takes longer than usual on a slow
+    // machine and until the code is compiled.
+    return Math.min(this.#unitsLeft, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 
   /** Subtracts units from the budget of this turn. */
   spend(units: number): void {
-    this.#left -= units
+    this.#unitsLeft -= units
   }
 
   /**
@@ -74,11 +75,11 @@ export class WorkScheduler {
    * Work beyond the budget of this turn reduces the budget of the new turn.
    */
   nextTurn(): void {
-    const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#left))
+    const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))
     this.#turn++
     this.#beganAt = undefined
     this.#elapsedMs = 0
-    this.#left = turnBudget.all - overdrawn
+    this.#unitsLeft = turnBudget.all - overdrawn
   }
 
   /** Schedules work for a later turn, after the work that is waiting already. */
@@ -115,7 +116,7 @@ export class WorkScheduler {
 
   readonly #run = (): void => {
     this.#isScheduled = false
-    let unitsLeft = Math.max(turnBudget.minimumForPaused, this.left / 2)
+    let unitsLeft = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
     this.nextTurn()
     const endsAt = this.#clock.monotonic() + unitsLeft / unitsPerMs
     for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {

@@ -19,14 +19,14 @@ describe('the work scheduler', () => {
   it('gives a connection less work as the turn takes longer, down to a minimum share', () => {
     const shares = [0, 1, 2, 2.75, 3, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
     expect(shares).to.deep.equal([1_000, 1_000, 1_000, 500, 64, 64])
-    expect(scheduler.left).to.be.at.most(0)
+    expect(scheduler.unitsLeft).to.be.at.most(0)
   })
 
   it('gives the full budget again in the next turn', () => {
     scheduler.allowanceAt(1_000)
     scheduler.allowanceAt(1_050)
     scheduler.nextTurn()
-    expect(scheduler.left).to.equal(6_000)
+    expect(scheduler.unitsLeft).to.equal(6_000)
     expect(scheduler.allowanceAt(1_060)).to.equal(1_000)
   })
 

@@ -7,7 +7,7 @@ const connections: Mutant[] = [
     in: 'Connection.#handleFrame',
     find: '$QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT)',
     replace:
-      '(this.#receivedCount += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
+      '(this.#handledCount += $ELEMENTS.length - $NEXT, $QUEUE.addRest($TEXT, $AT, $ELEMENTS, $NEXT))',
     why: 'The broker acknowledges messages of a paused frame before it has handled them.',
   },
   {
