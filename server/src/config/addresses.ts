@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 export interface Caller {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined
-  /** Whether no other party can read the request: it uses TLS, or does not leave this machine. */
+  /** Whether no other party can read the request, because of TLS or within this machine. */
   readonly secure: boolean
 }
 
@@ -25,7 +25,8 @@ export function isLoopback(host: string): boolean {
  * Parses the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers the broker trusts.
  *
  * @param proxies Addresses such as `10.0.0.5`, or subnets such as `10.0.0.0/8`.
- * @returns The list; or `fault`, the first entry that is neither an address nor a subnet.
+ * @returns The list; or an object whose `fault` is the first item that is neither an address nor a
+ *   subnet.
  */
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
   const list = new BlockList()
@@ -52,7 +53,8 @@ export function callerOf(
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
   // Every proxy appends the address of its peer. A client can forge the addresses on the left, so
-  // the loop removes the trusted proxies from the right. Then the last address is the client's.
+  // the loop removes the trusted proxies from the right. Then the last address is the address of the
+  // client.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const proto = lastForwardedProto(headers)

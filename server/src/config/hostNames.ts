@@ -1,18 +1,18 @@
 /**
- * Checks the origins and host names that an operator lists. The broker compares each of them
- * exactly with the headers that browsers send. A name in another form would never match, and the
- * operator would not learn why.
+ * Checks the origins and host names that an operator lists in the options. The broker compares each
+ * item exactly with the headers that browsers send. An item in another form would never match, and
+ * the operator would not learn why.
  */
 import { isIP } from 'node:net'
 
-/** The schemes of web pages. Browsers write such an origin in one form only. */
+/** The schemes of web pages. Browsers write an origin with such a scheme in one form only. */
 const webSchemes: readonly string[] = ['http:', 'https:']
 /** An origin of an extension or app, such as `chrome-extension://…`, without path and blanks. */
 const appOrigin = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]*$/
 
 /**
- * Returns why an origin can never match, with the correct form if it can be guessed. Returns
- * undefined for a valid origin.
+ * Returns an error message that says why an origin can never match, with the origin that the
+ * operator probably means. Returns undefined for a valid origin.
  */
 export function originFault(origin: unknown): string | undefined {
   if (typeof origin !== 'string')
@@ -68,8 +68,8 @@ function quoteSafely(name: string): string {
 }
 
 /**
- * Returns why a host name can never match, with the correct form if it can be guessed. Returns
- * undefined for a valid host name.
+ * Returns an error message that says why a host name can never match, with the host name that the
+ * operator probably means. Returns undefined for a valid host name.
  */
 export function hostFault(host: unknown): string | undefined {
   if (typeof host !== 'string') return `each of the hosts must be a string, not ${String(host)}`
@@ -84,6 +84,7 @@ export function hostFault(host: unknown): string | undefined {
   return `the host ${quoted} can never match: ${form}; use a form such as ${JSON.stringify(advice)}`
 }
 
+/** The host name that the operator probably means; undefined if unknown. */
 function correctHost(host: string): string | undefined {
   const text = host.trim()
   if (isIP(text) === 6) return parse(`http://[${text}]`)?.hostname.slice(1, -1)

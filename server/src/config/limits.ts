@@ -23,15 +23,18 @@ import { heapLimitBytes } from '../platform/environment.js'
 /** The value of a limit that is off; `off` in a flag or in a config file. */
 export const off = Number.POSITIVE_INFINITY
 
-/** The limits of a broker. Each is at least 1. Limits that can be off may be `Infinity`. */
+/**
+ * The limits of a broker. Each limit is at least 1. Limits that can be off may be `Infinity`. The
+ * word "public" before a value means the default of the `public` profile.
+ */
 export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
   readonly connections: number
   /**
-   * Open connections whose handshake is not over. If there are more, the broker closes one such
-   * connection with 1013: the oldest of the address that has the most of them. If the address of
-   * the newest connection has as many, the broker closes the newest. Default the greater of 1,000
-   * and a tenth of `connections`; public 200.
+   * Open connections whose handshake is not over (pending connections). If there are more, the
+   * broker closes one pending connection with 1013: the oldest pending connection of the address
+   * that has the most. If the address of the new connection already has as many, the broker closes
+   * the new connection. Default the greater of 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -68,9 +71,9 @@ export interface BrokerLimits {
   /** Messages that a client may send at once before `messagesPerSecond` applies. Default 200. */
   readonly messageBurst: number
   /**
-   * Work that one connection may cause in a second, in units of about a microsecond of broker time
-   * (see `workCosts.ts`). Beyond this limit, the next messages of this connection wait. At least
-   * 1,000. Default 1,000,000; public 50,000.
+   * Work that one connection may cause in a second, in units of about half a microsecond of broker
+   * time (see `workCosts.ts`). Beyond this limit, the next messages of this connection wait. At
+   * least 1,000. Default 1,000,000; public 50,000.
    */
   readonly workPerSecond: number
   /**
@@ -82,7 +85,7 @@ export interface BrokerLimits {
   readonly keyBytes: number
   /** Largest metadata, in bytes of its JSON text. Default and maximum 4,096; public 1,024. */
   readonly metadataBytes: number
-  /** Locks that one session holds plus requests that it waits for. Default 10,000; public 256. */
+  /** Held locks plus waiting requests of one session. Default 10,000; public 256. */
   readonly locksPerSession: number
   /** Requests that may wait for one key. Default 100,000; public 1,000. */
   readonly waitersPerKey: number
@@ -91,7 +94,7 @@ export interface BrokerLimits {
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
-   * A client with more unread output than this, in bytes, must read within `slowMs`. Default
+   * A client with more unread output than this limit, in bytes, must read within `slowMs`. Default
    * 262,144; public 65,536.
    */
   readonly slowBytes: number
@@ -108,12 +111,11 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output and watches. The broker estimates the memory, and rather too high. At the limit the
-   * broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013
-   * instead of opening a session. At nine eighths of the limit the broker closes new connections
-   * with 1013, and connections with more than 16 KiB of unread output with 4308. Default: half of
-   * the maximum heap size of V8
-   * (`node --max-old-space-size`).
+   * output and watches. The broker estimates this memory; the estimate is rather too high. At the
+   * limit the broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with
+   * 1013 instead of opening a session. At nine eighths of the limit the broker closes new
+   * connections with 1013, and connections with more than 16 KiB of unread output with 4308.
+   * Default: half of the maximum heap size of V8 (`node --max-old-space-size`).
    */
   readonly memoryBytes: number
 }
@@ -210,11 +212,11 @@ export function limitNameOf(limit: keyof SessionLimits): LimitName {
 
 const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
   locksPerSession: (value) =>
-    `the session holds and waits for ${value} locks, the maximum; unlock some first`,
+    `the session holds and waits for ${value} locks, the maximum; unlock a lock first`,
   waitersPerKey: (value) => `${value} requests wait for this key, the maximum; try again later`,
   unacknowledged: (value) =>
     `${value} answers to this session are unacknowledged, the maximum; send an ack first`,
-  watchesPerSession: (value) => `the session has ${value} watches, the maximum; end one first`,
+  watchesPerSession: (value) => `the session has ${value} watches, the maximum; end a watch first`,
   keyBytes: (value) => `the key has more than ${value} bytes; use a shorter key`,
   metadataBytes: (value) => `the metadata has more than ${value} bytes; use less metadata`,
   memoryBytes: (value) =>

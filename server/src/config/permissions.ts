@@ -29,9 +29,9 @@ export type Operation = (typeof operations)[number]
  */
 export type Authorize = (principal: string, operation: Operation, key: string) => boolean
 
-/** What the broker knows of a client that is not authenticated yet. */
+/** The data with which `authenticate` decides about a client. */
 export interface Credentials {
-  /** The token in `hello`; without one, the token that came with the upgrade. */
+  /** The token in `hello`. If `hello` has no token, the token that came with the upgrade, if any. */
   readonly token: string | undefined
   /** The `Origin` header of the upgrade, which browsers send and other clients usually do not. */
   readonly origin: string | undefined
@@ -81,7 +81,10 @@ export function isOperation(value: unknown): value is Operation {
   return operations.includes(value as Operation)
 }
 
-/** Combines permission rules into one function. The permission `lock` includes `share`. */
+/**
+ * Combines permission rules into one function, which returns whether a rule allows an operation on a
+ * key. A rule that allows `lock` also allows `share`.
+ */
 export function permissionsFrom(
   rules: readonly PermissionRule[],
 ): (operation: Operation, key: string) => boolean {

@@ -36,11 +36,14 @@ export interface BrokerSettings {
   readonly tls: TlsFiles | undefined
   readonly origins: ReadonlySet<string>
   readonly dev: boolean
-  /** Undefined: the broker serves the dashboard only to this machine. */
+  /**
+   * True: the broker serves the dashboard to every client. False: to no client. Undefined: only to
+   * browsers on this machine.
+   */
   readonly dashboard: boolean | undefined
   readonly lease: LeaseBounds
   readonly limits: BrokerLimits
-  /** Length of the quiet start, in ms; 0 for none. */
+  /** How long the broker grants no lock after its start, in ms; 0 for no such time. */
   readonly quietStart: number
 }
 

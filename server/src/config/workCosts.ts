@@ -27,7 +27,7 @@ export const costs = {
   auth: 200,
 } as const
 
-/** Keys that a walk over the table visits for one unit. */
+/** Keys that a walk over the lock table visits for one unit of work. */
 const keysPerUnit = 16
 /** Keys that a walk visits for one unit if it checks a permission for each key. */
 const checkedKeysPerUnit = 2
@@ -36,8 +36,8 @@ const sortedKeysPerUnit = 2
 /** Bytes of an answer that are written for one unit. */
 const bytesPerUnit = 128
 /**
- * Characters of JSON that are parsed and validated for one unit. The number holds for numbers and
- * short fields; long strings cost less.
+ * Characters of JSON that are parsed and validated for one unit. This value is right for JSON with
+ * numbers and short fields; long strings cost less.
  */
 const parsedCharsPerUnit = 64
 /** Arrays and objects that are parsed for one unit, because nesting costs much more than text. */
@@ -114,7 +114,7 @@ export function costOfGathering(records: number): number {
  * than about 15 ms on a slow processor, even if a hundred connections send much at once.
  */
 export const turnBudget = {
-  /** For all connections together, without those that are paused. */
+  /** For all connections together, without the paused connections. */
   all: 6_000,
   /** For all connections together, in ms from the first frame of the turn. */
   ms: 3,

@@ -256,7 +256,7 @@ describe('the limits of requests', () => {
         { type: 'lock', id: 1, key: 'a' },
         { type: 'lock', id: 2, key: 'b' },
       ],
-      /holds and waits for 1 locks, the maximum; unlock some first \(locksPerSession\)$/,
+      /holds and waits for 1 locks, the maximum; unlock a lock first \(locksPerSession\)$/,
     ],
     [
       { waitersPerKey: 1 },
