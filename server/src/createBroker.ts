@@ -196,7 +196,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const server = createHttpServer(undefined, answer)
     const listening = await listen(server, { port, host, isShared: false }, 'http')
     await this.#registerServer(server, this.#adminServers)
-    this.#endpoints.hasAdmin = true
+    this.#endpoints.hasAdminPort = true
     return listening
   }
 

@@ -1,7 +1,8 @@
 /**
- * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status` and `/metrics`.
- * None of them changes anything. Only `/status` and `/metrics` show numbers, so only programs on
- * this machine, or clients of the admin port, may read these two paths.
+ * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status` and `/metrics`. No
+ * endpoint changes the broker. Only `/status` and `/metrics` show numbers, so only programs on this
+ * machine, or clients of the admin port (a second port, for operators only), may read these two
+ * paths.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -24,7 +25,7 @@ export class AdminEndpoints {
   /**
    * Whether the broker has an admin port. If so, the public port refuses `/status` and `/metrics`.
    */
-  hasAdmin = false
+  hasAdminPort = false
 
   constructor(deps: AdminEndpointsDeps) {
     this.#deps = deps
@@ -33,7 +34,8 @@ export class AdminEndpoints {
   /**
    * Answers a request to the broker's public port.
    *
-   * @returns False if the request is for another handler, or if its sender may not read the path.
+   * @returns Whether the request was answered. False if the request is for another handler, or if
+   *   its sender may not read the path.
    */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
@@ -46,20 +48,20 @@ export class AdminEndpoints {
     // Only browsers send an origin, and no web page needs the admin port.
     if (request.headers.origin !== undefined) return false
     const path = pathOf(request)
-    if (operatorPaths.includes(path) && this.#isRebound(request)) return false
+    if (operatorPaths.includes(path) && this.#usesForeignName(request)) return false
     return this.#answer(path, request, response)
   }
 
   /**
-   * Whether the request reached loopback by a name that is not allowed: a web page can make its own
-   * host name resolve to this machine (DNS rebinding).
+   * Whether the request reached loopback by a host name that is not allowed. The sender may be a web
+   * page, because a page can make its own host name resolve to this machine (DNS rebinding).
    */
-  #isRebound(request: IncomingMessage): boolean {
+  #usesForeignName(request: IncomingMessage): boolean {
     return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)
   }
 
   #mayReadNumbers(request: IncomingMessage): boolean {
-    return !this.hasAdmin && isLocalProgram(request) && this.#deps.isAllowedHost(request)
+    return !this.hasAdminPort && isLocalProgram(request) && this.#deps.isAllowedHost(request)
   }
 
   #answer(path: string, request: IncomingMessage, response: ServerResponse): boolean {

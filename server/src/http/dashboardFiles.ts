@@ -3,8 +3,8 @@
  * secret: the permissions of the page's session decide what the page may see and do.
  *
  * The page may connect although its origin is not in `origins`. Therefore strict headers keep other
- * pages from framing the page or running scripts in it, and the broker serves the page only under
- * its own host names.
+ * pages from framing the dashboard or running scripts in the dashboard, and the broker serves the
+ * page only under the broker's own host names.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -89,7 +89,8 @@ export class Dashboard {
   /**
    * Answers a request for a file of the dashboard.
    *
-   * @returns False if the request is for another handler, or if its sender may not get the page.
+   * @returns Whether the request was answered. False if the request is for another handler, or if
+   *   its sender may not get the page.
    */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     if (request.method !== 'GET' && request.method !== 'HEAD') return false

@@ -1,8 +1,8 @@
 /**
  * Drains a broker that stops. Clients that hold locks get time to finish. During that time the
  * broker closes the connections of other clients one by one, so that these clients do not all reach
- * another broker at once. A session that another broker can take over keeps its locks, so its
- * connection is closed without waiting.
+ * another broker at once. If another broker can take over a session, the session keeps its locks, so
+ * the broker closes the connection of such a session without waiting.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Broker } from '../broker/broker.js'
@@ -35,6 +35,7 @@ export async function drain(
   const startedAt = clock.monotonic()
   const endsAt = startedAt + drainMs
   const countAtStart = broker.connections.size
+  // The time over which the broker spreads the closing of connections.
   const spreadMs =
     membership === undefined ? drainMs : Math.min(drainMs, countAtStart * dismissalGapMs)
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {

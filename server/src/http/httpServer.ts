@@ -48,8 +48,8 @@ const requestMs = 5_000
 const headerBytes = 16 * 1024
 
 /**
- * All sockets of each TLS server. They are kept here, because Node does not list a socket before
- * its TLS handshake is over.
+ * All sockets of each TLS server. This map has the sockets, because Node does not list a socket
+ * before its TLS handshake is over.
  */
 const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
 
@@ -141,7 +141,7 @@ const listenErrors: Readonly<Record<string, string>> = {
  * Makes the server listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
  * @param isShared Whether the workers of a `node:cluster` may share the port. Brokers without a
- *   shared log must not share a port, because each of them would grant the same locks.
+ *   shared log must not share a port, because each broker would grant the same locks.
  */
 export async function listen(
   server: Server,
@@ -195,7 +195,7 @@ export function checkListenOptions(port: unknown, host: unknown): void {
 /**
  * Checks the server that `attach` gets. The workers of a `node:cluster`, such as those of PM2, share
  * the ports of their servers, so a client may connect to any worker. If each worker had a log in
- * memory, each would grant the same locks.
+ * memory, each worker would grant the same locks.
  *
  * @throws {HoldfastError} `INVALID_OPTION` if `server` is not an HTTP server, or if a worker has a
  *   log in memory.

@@ -14,14 +14,14 @@ import type { ByteCounters } from './byteCounters.js'
 export type LogReport =
   | { readonly kind: 'memory' }
   | ({ readonly kind: 'journal' } & JournalStatus)
-  /** `live`: whether this broker is a member of the brokers that share the log. */
+  /** `live`: whether this broker is now a member of the cluster, the brokers that share the log. */
   | ({ readonly kind: 'replicated'; readonly live: boolean } & LogStatus)
 
 /** The JSON of `/status`, where undefined fields are left out. */
 export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
   /**
-   * Whether the broker accepts new clients. False while the broker drains, and while it is not a
-   * member of the brokers that share its log.
+   * Whether the broker accepts new clients. False while the broker drains (prepares its end). With a
+   * shared log also false while the broker is not a member of the cluster.
    */
   readonly ready: boolean
   readonly log: LogReport
@@ -51,8 +51,8 @@ export function statusOf(ready: boolean, log: Log, gauges: BrokerGauges): Broker
 
 function reportOf({ membership, journal }: Log): LogReport {
   if (membership !== undefined) {
-    // Call isLive() before `status` is read. If this broker is no longer live, isLive() makes the
-    // broker resign, and that changes `status`.
+    // Call isLive() before `status` is read. If the membership of this broker has ended, isLive()
+    // makes the broker resign, and resigning changes `status`.
     const live = membership.isLive()
     return { kind: 'replicated', live, ...membership.status }
   }

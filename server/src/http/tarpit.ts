@@ -1,7 +1,7 @@
 /**
  * Delays the refusal of upgrades that exceed a rate limit. A client that is refused at once can try
- * again at once, and a broker that answers such clients all the time has no time for its sessions.
- * The delay slows these clients down.
+ * again at once. Answering many such clients would take the time that the broker needs for its
+ * sessions. The delay slows these clients down.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '@holdfast/shared'

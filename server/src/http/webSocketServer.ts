@@ -48,7 +48,7 @@ export interface UpgradeOptions {
   readonly onRefused: (refusal: CountedRefusal, request: IncomingMessage) => void
 }
 
-/** Accepts the upgrades of an HTTP server. @returns a function that stops accepting upgrades */
+/** Accepts the upgrades of an HTTP server. Returns a function that stops accepting upgrades. */
 export function acceptUpgrades(server: Server, options: UpgradeOptions): () => void {
   const { path, upgradePolicy, tarpit, isOwnPage, connect, frameBytes, byteCounters, onRefused } =
     options
@@ -240,7 +240,8 @@ class WsSocket implements Socket {
     const ping = this.#ping
     if (ping === undefined) return
     if (this.#isOpen && this.#websocket.bufferedAmount > drainBytes) {
-      // A copy, because the ping is a part of a chunk and would keep the memory of the whole chunk.
+      // Copies the ping, because the ping is a part of a chunk and would keep the memory of the whole
+      // chunk.
       this.#ping = Buffer.from(ping)
       return
     }

@@ -179,7 +179,7 @@ export class FrameReader {
   end(): void {
     if (this.#state === 'left to ws') return
     if (this.#state === 'reading') this.#state = 'ended'
-    // `ws` accepts no more bytes.
+    // The socket has closed, so `ws` accepts no more bytes of the current frame.
     if (this.#forwarded !== undefined) this.#forwarded.isSkipped = true
     const chunks: Buffer[] = []
     for (let next = this.#socket.read(); next !== null; next = this.#socket.read()) {
@@ -365,8 +365,9 @@ function readText(data: Buffer, start: number, end: number): string | undefined 
 }
 
 /**
- * Adds or removes the mask; the bytes of the mask stand before the text. @returns the OR of all
- * bytes of the text after that
+ * Adds the mask to a text, or removes the mask. The bytes of the mask stand before the text.
+ *
+ * @returns The bitwise OR of all bytes of the changed text.
  */
 function toggleMask(data: Buffer, start: number, end: number): number {
   const mask = start - maskBytes

@@ -19,8 +19,8 @@
  * 6. `ws` pauses and resumes the raw socket itself. `ws` reads the unread bytes of the socket only
  *    after the `close` event of the socket.
  *
- * `server/package.json` allows only releases of `ws` whose source was checked for this. The test
- * `test/src/server/wsContract.test.ts` fails for a `ws` that breaks one of these assumptions.
+ * `server/package.json` allows only releases of `ws` whose source was checked for these assumptions.
+ * The test `test/src/server/wsContract.test.ts` fails for a `ws` that breaks an assumption.
  */
 export { FrameReader } from './frameReader.js'
 export { plainTextFrame } from './textFrame.js'
